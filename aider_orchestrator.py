@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Aider Orchestrator: one change request, many Aider agents, one checked result.
+
+The story of a run, top to bottom: settings, PRD, plan, agents, integrate, report.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestra.errors import OrchestraError, Stopped, UsageError
+from orchestra.settings import Settings
+
+
+async def story(settings: Settings, *, replay: Path | None = None, record: Path | None = None) -> int:
+    """One run. Everything that is checked before `opened` costs nothing."""
+    from orchestra.conduct.agents import run_agents
+    from orchestra.conduct.integrate import integrate
+    from orchestra.conduct.planning import check_prd_source, chosen_targets, explicitly_named, make_plan, obtain_prd
+    from orchestra.conduct.run import opened
+    from orchestra.conduct.start import check_furnishing, dry_run, find_repository
+    from orchestra.conduct.finish import Ending
+    from orchestra.console import view
+
+    if not settings.change:
+        raise UsageError("Say what to change with --change TEXT (or @FILE, or - for stdin).")
+    repository = await find_repository(settings)
+    entries = await repository.entries()
+    targets = await chosen_targets(settings, repository, entries, Path.cwd())
+    asked_for = explicitly_named(settings, repository.root, Path.cwd(), targets) if targets else frozenset()
+    check_furnishing(settings, repository)
+    if settings.dry_run:
+        return dry_run(settings, repository, entries, targets)
+    check_prd_source(settings, replayed=replay is not None)
+
+    screen = view(quiet=settings.quiet, verbose=settings.verbose)
+    async with opened(settings, repository, entries, listeners=(screen.hear,), replay=replay, record=record) as run:
+        ending = Ending(run)
+        with ending:
+            async with screen.showing():
+                prd = await obtain_prd(run)
+                await make_plan(run, prd, targets)
+                results = await run_agents(run, asked_for | {work.file for work in prd.work})
+                await integrate(run, results)
+    return ending.tell(as_json=settings.json)
+
+
+def run(argv: list[str]) -> int:
+    from orchestra.cli.load import settings_of
+
+    return asyncio.run(stoppable(settings_of(argv)))
+
+
+async def stoppable(settings: Settings, *, replay: Path | None = None, record: Path | None = None) -> int:
+    """A signal only cancels the story; closing what is open, and the report, follow from that."""
+    loop, received = asyncio.get_running_loop(), []
+    telling = asyncio.ensure_future(story(settings, replay=replay, record=record))
+
+    def stop(signum: int) -> None:
+        if not received:
+            received.append(signum)
+            telling.cancel(signum)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop, signum)
+    try:
+        return await telling
+    except asyncio.CancelledError:
+        raise Stopped(received[0] if received else signal.SIGTERM) from None
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+def demo(argv: list[str]) -> int:
+    from orchestra.cli.demo import demo as show
+
+    return show(argv, stoppable)
+
+
+def config(argv: list[str]) -> int:
+    from orchestra.cli.config import config as show
+
+    return show(argv)
+
+
+def models(argv: list[str]) -> int:
+    from orchestra.cli.models import models as show
+
+    return show(argv)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "demo": demo, "config": config, "models": models}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Dispatch, and the one place where errors become sentences and exit codes. Bare flags mean `run`."""
+    argv = sys.argv[1:] if argv is None else argv
+    name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("run", argv)
+    try:
+        if argv and name == "run" and argv[0] != "run" and not argv[0].startswith("-"):
+            raise UsageError(f"there is no command {argv[0]!r}.", hint=f"Commands: {', '.join(COMMANDS)}.")
+        return COMMANDS[name](rest or ["--help"] if name == "run" and not argv else rest)
+    except OrchestraError as error:
+        print(f"aider-orchestrator: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except Exception:
+        return bug()
+
+
+def bug() -> int:
+    """What should never happen: kept in a file that one can paste, told in one sentence."""
+    import tempfile
+
+    handle, path = tempfile.mkstemp(prefix="aider-orchestrator-bug-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(
+            json.dumps({"argv": [word for word in sys.argv if "key" not in word.lower()]})
+            + "\n"
+            + traceback.format_exc()
+        )
+    print(
+        f"aider-orchestrator: this is a bug, sorry. The details are in {path}; please report it with them.",
+        file=sys.stderr,
+    )
+    return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

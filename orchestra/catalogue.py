@@ -1,0 +1,358 @@
+"""The one catalogue of models: who serves a name, at what price, until when, and what Aider must be told about it.
+
+Prices and sizes come from models.json (refreshed by tools/refresh_models.py); what stands here was written by hand.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+DEFAULT_MODEL = "openai/gpt-6.1-sol"
+DEFAULT_CLAUDE_MODEL = "anthropic/claude-opus-5-5"
+DEFAULT_GEMINI_MODEL = "gemini-flash-latest"
+
+Dialect = Literal["openai", "anthropic", "gemini"]
+
+
+class UnknownProvider(ValueError):
+    """No provider is known for a model's name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"no provider is known for the model {name!r}: write PROVIDER/NAME with one of {', '.join(PROVIDERS)}; "
+            "any other OpenAI-compatible server works as openai/NAME with its address in OPENAI_API_BASE"
+        )
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Who serves models: where, in which dialect, and which variables give us its keys and another address, first wins.
+
+    A base is what the dialect's path is appended to: /chat/completions, /v1/messages, or /v1beta/models/NAME:METHOD.
+    """
+
+    name: str
+    dialect: Dialect
+    default_base: str
+    key_vars: tuple[str, ...]
+    base_vars: tuple[str, ...]
+    agent_prefix: str  # the provider that litellm, inside the agent, takes it for
+
+    @property
+    def agent_key_var(self) -> str:
+        return f"{self.agent_prefix.upper()}_API_KEY"
+
+    @property
+    def agent_base_var(self) -> str:
+        return f"{self.agent_prefix.upper()}_API_BASE"
+
+
+_OPENAI_BASES = ("OPENAI_API_BASE", "OPENAI_BASE_URL")
+_CLAUDE_BASES = ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL")
+_GOOGLE_KEYS = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+_GOOGLE_BASES = ("GEMINI_API_BASE", "GOOGLE_GEMINI_BASE_URL")
+_ALL_PROVIDERS = (
+    Provider("openai", "openai", "https://api.openai.com/v1", ("OPENAI_API_KEY",), _OPENAI_BASES, "openai"),
+    Provider("anthropic", "anthropic", "https://api.anthropic.com", ("ANTHROPIC_API_KEY",), _CLAUDE_BASES, "anthropic"),
+    Provider("gemini", "gemini", "https://generativelanguage.googleapis.com", _GOOGLE_KEYS, _GOOGLE_BASES, "gemini"),
+    Provider(
+        "openrouter",
+        "openai",
+        "https://openrouter.ai/api/v1",
+        ("OPENROUTER_API_KEY",),
+        ("OPENROUTER_API_BASE",),
+        "openrouter",
+    ),
+    Provider(
+        "deepseek", "openai", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",), ("DEEPSEEK_API_BASE",), "deepseek"
+    ),
+    Provider("xai", "openai", "https://api.x.ai/v1", ("XAI_API_KEY",), ("XAI_API_BASE",), "xai"),
+    # litellm 1.81.10 fails on a Groq reply without service_tier, and speaks to Ollama in its own wire format.
+    # Both take plain OpenAI requests, so the agent is told openai/NAME and its base leads to them.
+    Provider("groq", "openai", "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), ("GROQ_API_BASE",), "openai"),
+    Provider("ollama", "openai", "http://127.0.0.1:11434/v1", (), ("OLLAMA_API_BASE",), "openai"),
+)
+PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL_PROVIDERS}
+
+OTHER_PREFIXES = {"models": "gemini", "ollama_chat": "ollama"}
+BARE_NAMES = {
+    "claude": "anthropic",
+    "gemini": "gemini",
+    "gpt": "openai",
+    "chatgpt": "openai",
+    "o1": "openai",
+    "o3": "openai",
+    "o4": "openai",
+}
+ALIASES = {
+    "sonnet": "anthropic/claude-sonnet-5-5",
+    "opus": "anthropic/claude-opus-5-5",
+    "haiku": "anthropic/claude-haiku-5-5",
+    "flash": "gemini/gemini-flash-latest",
+    "gemini": "gemini/gemini-flash-latest",
+    "deepseek": "deepseek/deepseek-flash",
+}
+RECOMMENDED = (
+    "openai/gpt-6.1-sol",
+    "openai/gpt-6.1-terra",
+    "openai/gpt-6-luna",
+    "anthropic/claude-opus-5-5",
+    "anthropic/claude-sonnet-5-5",
+    "anthropic/claude-haiku-5-5",
+    "gemini/gemini-flash-latest",
+    "gemini/gemini-pro-latest",
+    "gemini/gemini-3.8-flash",
+    "gemini/gemini-4-argon",
+)
+WEAK_MODELS = {
+    "openai": "openai/gpt-6-luna",
+    "anthropic": "anthropic/claude-haiku-5-5",
+    "gemini": "gemini/gemini-flash-latest",
+    "deepseek": "deepseek/deepseek-flash",
+}
+
+# Read in November 2026 from the providers' deprecation pages; litellm's table lacks them or is vaguer.
+RETIREMENTS = {
+    "2025-07-21": ("anthropic/claude-3-sonnet-20240229",),
+    "2025-09-29": ("gemini/gemini-1.5-pro", "gemini/gemini-1.5-pro-latest", "gemini/gemini-1.5-flash"),
+    "2025-10-28": (
+        "anthropic/claude-3-5-sonnet-20240620",
+        "anthropic/claude-3-5-sonnet-20241022",
+        "anthropic/claude-3-5-sonnet-latest",
+    ),
+    "2026-01-05": ("anthropic/claude-3-opus-20240229", "anthropic/claude-3-opus-latest"),
+    "2026-02-19": (
+        "anthropic/claude-3-7-sonnet-20250219",
+        "anthropic/claude-3-7-sonnet-latest",
+        "anthropic/claude-3.7-sonnet-latest",  # never a valid id, but the first release's default
+        "anthropic/claude-3-5-haiku-20241022",
+        "anthropic/claude-3-5-haiku-latest",
+    ),
+    "2026-04-20": ("anthropic/claude-3-haiku-20240307",),
+    "2026-06-01": ("gemini/gemini-2.0-flash", "gemini/gemini-2.0-flash-lite"),
+    "2026-06-15": (
+        "anthropic/claude-sonnet-4-0",
+        "anthropic/claude-sonnet-4-20250514",
+        "anthropic/claude-opus-4-0",
+        "anthropic/claude-opus-4-20250514",
+    ),
+    "2026-08-05": ("anthropic/claude-opus-4-1", "anthropic/claude-opus-4-1-20250805"),
+    "2026-10-23": ("openai/gpt-4", "openai/gpt-4-turbo", "openai/gpt-3.5-turbo"),
+    "2026-11-30": ("anthropic/claude-sonnet-4-5", "anthropic/claude-sonnet-4-5-20250929"),
+    "2026-12-01": ("gemini/gemini-2.5-pro", "gemini/gemini-2.5-flash"),
+    "2027-01-14": ("openai/gpt-4o", "openai/gpt-4o-mini", "openai/gpt-4.1", "openai/gpt-4.1-mini"),
+}
+RETIREMENT_DAYS = {name: date.fromisoformat(day) for day, names in RETIREMENTS.items() for name in names}
+# Per provider: a word in the retired name, and the model to use then. The first that fits counts.
+SUCCESSORS = {
+    "openai": {"mini": "openai/gpt-6-luna", "nano": "openai/gpt-6-luna", "3.5": "openai/gpt-6-luna", "": DEFAULT_MODEL},
+    "anthropic": {"sonnet": ALIASES["sonnet"], "haiku": ALIASES["haiku"], "": DEFAULT_CLAUDE_MODEL},
+    "gemini": {"": ALIASES["gemini"]},
+    "deepseek": {"": ALIASES["deepseek"]},
+    "xai": {"": "xai/grok-4.7"},
+    "groq": {"": "groq/openai/gpt-oss-120b"},
+}
+WARNING_DAYS = 60
+
+# What a base may end in that the dialect's path brings along.
+PATH_TAILS: dict[Dialect, tuple[str, ...]] = {
+    "openai": ("/chat/completions",),
+    "anthropic": ("/messages", "/v1"),
+    "gemini": ("/v1beta",),
+}
+
+# Every Claude model that is served today writes this much; one that the catalogue does not know yet will too.
+UNKNOWN_CLAUDE_OUTPUT = 64_000
+
+
+@dataclass(frozen=True)
+class LongPrices:
+    """What all tokens of a request cost when its prompt is longer than `above` tokens."""
+
+    above: int
+    price_in: float
+    price_out: float
+    price_cache_read: float | None
+    price_cache_write: float | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as each party names it. Prices are dollars per token, and None where nobody told us."""
+
+    name: str
+    provider: Provider
+    aider_name: str
+    upstream_name: str
+    price_in: float | None
+    price_out: float | None
+    price_cache_read: float | None
+    price_cache_write: float | None
+    context: int | None
+    max_output: int | None
+    weak: str
+    retires: date | None
+    known: bool
+    long: LongPrices | None = None
+
+
+class Notice(NamedTuple):
+    severity: Literal["retired", "warning"]
+    sentence: str
+
+
+def resolve(name: str) -> Model:
+    """The model that a user means by a name, or UnknownProvider. A model that only its provider knows is no error."""
+    provider, upstream = _find(ALIASES.get(name.strip(), name.strip()))
+    canonical = f"{provider.name}/{upstream}"
+    aider_name = f"{provider.agent_prefix}/{upstream}"
+    row = _rows().get(canonical, {})
+    return Model(
+        name=canonical,
+        provider=provider,
+        aider_name=aider_name,
+        upstream_name=upstream,
+        price_in=row.get("input"),
+        price_out=row.get("output"),
+        price_cache_read=row.get("cache_read"),
+        price_cache_write=row.get("cache_write"),
+        context=row.get("context"),
+        max_output=row.get("max_output"),
+        # A private server behind a provider's dialect may serve one model only, so an unknown one is its own helper.
+        weak=WEAK_MODELS.get(provider.name, aider_name) if row else aider_name,
+        retires=RETIREMENT_DAYS.get(canonical) or _day(row.get("retires")),
+        known=bool(row),
+        long=_long_prices(row.get("long")),
+    )
+
+
+def weak_model(model: Model) -> Model:
+    """The cheap model for side work, always of the same provider, since an agent has one door to go through."""
+    return model if model.weak == model.aider_name else resolve(model.weak)
+
+
+def table() -> list[Model]:
+    """Every model that we know the price of, the recommended ones first."""
+    others = sorted(_rows().keys() - set(RECOMMENDED))
+    return [resolve(name) for name in (*RECOMMENDED, *others)]
+
+
+def retirement(model: Model, today: date) -> Notice | None:
+    """What to tell the user of a retired or soon retired model; whether it stops the run is for the caller to say."""
+    if model.retires is None or (model.retires - today).days > WARNING_DAYS:
+        return None
+    if model.retires <= today:
+        return Notice("retired", f"{model.name} retired on {model.retires}, use {successor(model)}")
+    return Notice("warning", f"{model.name} retires on {model.retires}, move to {successor(model)} before that")
+
+
+def successor(model: Model) -> str:
+    """The current model to use in place of an old one."""
+    choices = SUCCESSORS.get(model.provider.name, {"": DEFAULT_MODEL})
+    return next(name for word, name in choices.items() if word in model.upstream_name)
+
+
+def base_url(provider: Provider, given: str = "") -> str:
+    """The provider's base, from whatever shape of it the user's variable holds."""
+    base = (given or provider.default_base).strip().rstrip("/")
+    if provider.name == "ollama" and not base.endswith("/v1"):
+        return f"{base}/v1"  # Ollama's own variable names the server's root
+    for tail in PATH_TAILS[provider.dialect]:
+        base = base.removesuffix(tail)
+    return base
+
+
+def cost(
+    model: Model, input_tokens: int, cached_tokens: int, cache_write_tokens: int, output_tokens: int
+) -> float | None:
+    """Dollars of one request. The input counts all of the prompt: fresh, read from a cache and written to one."""
+    price = model.long if model.long and input_tokens > model.long.above else model
+    if price.price_in is None or price.price_out is None:
+        return None
+    read_price = price.price_in if price.price_cache_read is None else price.price_cache_read
+    write_price = price.price_in if price.price_cache_write is None else price.price_cache_write
+    fresh_tokens = max(0, input_tokens - cached_tokens - cache_write_tokens)
+    return (
+        fresh_tokens * price.price_in
+        + cached_tokens * read_price
+        + cache_write_tokens * write_price
+        + output_tokens * price.price_out
+    )
+
+
+def output_cap(model: Model, owned_tokens: int) -> int | None:
+    """How many tokens one reply may have: room to write the owned files twice and to think; None is no cap of ours."""
+    room = 2 * owned_tokens + 16_000
+    if model.max_output is not None:
+        return min(model.max_output, room)
+    # A cap above a model's own limit is refused, so an unknown model gets none; but without one litellm would cut
+    # an unknown Claude off at 4096 tokens.
+    return min(UNKNOWN_CLAUDE_OUTPUT, room) if model.provider.name == "anthropic" else None
+
+
+def settings_entry(model: Model, weak: str, owned_tokens: int) -> dict[str, Any]:
+    """The model's entry in Aider's model settings file; `weak` is the weak model's name as Aider is told it."""
+    entry: dict[str, Any] = {
+        "name": model.aider_name,
+        "edit_format": "diff",
+        "use_repo_map": True,
+        "use_temperature": False,  # current OpenAI and Anthropic models answer 400 to any
+        "weak_model_name": weak,
+    }
+    cap = output_cap(model, owned_tokens)
+    if cap is not None:
+        # litellm passes both on unchanged. OpenAI's reasoning models refuse max_tokens, litellm's xAI the other one.
+        parameter = "max_completion_tokens" if model.provider.name == "openai" else "max_tokens"
+        entry["extra_params"] = {parameter: cap}
+    return entry
+
+
+def metadata_entry(model: Model) -> dict[str, Any]:
+    """The model's entry in Aider's metadata file. It is never empty: without one Aider goes out to ask for prices."""
+    known = {
+        "max_input_tokens": model.context,
+        "max_output_tokens": model.max_output,
+        "input_cost_per_token": model.price_in,
+        "output_cost_per_token": model.price_out,
+    }
+    told = {key: value for key, value in known.items() if value is not None}
+    return {"litellm_provider": model.provider.agent_prefix, "mode": "chat"} | told
+
+
+def _find(name: str) -> tuple[Provider, str]:
+    head, slash, upstream = name.partition("/")
+    if not slash:
+        head, upstream = _provider_of_bare(name), name
+    provider = PROVIDERS.get(OTHER_PREFIXES.get(head, head))
+    if provider and provider.name == "gemini":
+        upstream = upstream.removeprefix("models/")
+    if provider is None or not upstream:
+        raise UnknownProvider(name)
+    return provider, upstream
+
+
+def _provider_of_bare(name: str) -> str:
+    for start, provider in BARE_NAMES.items():
+        if name.startswith(start):
+            return provider
+    return next((provider for provider in PROVIDERS if f"{provider}/{name}" in _rows()), "")
+
+
+@cache
+def _rows() -> dict[str, dict[str, Any]]:
+    text = Path(__file__).with_name("models.json").read_text(encoding="utf-8")
+    rows: dict[str, dict[str, Any]] = json.loads(text)["models"]
+    return rows
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _long_prices(row: dict[str, Any] | None) -> LongPrices | None:
+    if row is None:
+        return None
+    return LongPrices(row["above"], row["input"], row["output"], row.get("cache_read"), row.get("cache_write"))

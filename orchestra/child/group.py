@@ -1,0 +1,55 @@
+"""A process group that ends as one: TERM, then KILL, and nobody of it is left when its leader is reaped.
+
+Standard library only: the programs in this folder also run under other interpreters than the orchestrator's.
+"""
+
+import os
+import select
+import signal
+import time
+
+
+def signal_group(leader: int, signum: int) -> None:
+    try:
+        os.killpg(leader, signum)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def wakeup_fd() -> int:
+    """A descriptor that becomes readable when a child ends."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    return read
+
+
+def drain(fd: int) -> None:
+    try:
+        while os.read(fd, 512):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def ended(leader: int) -> bool:
+    """Whether the leader has ended. It stays a zombie, so that its id (and its group's) cannot be given to a stranger."""
+    return os.waitid(os.P_PID, leader, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+def reap(leader: int) -> int:
+    """Kill what is left of an ended leader's group, then reap it. Returns the exit code, negative for a signal."""
+    signal_group(leader, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1])
+
+
+def end(leader: int, grace: float, wake: int) -> int:
+    """TERM to the group, KILL after the grace, reaped."""
+    signal_group(leader, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while not ended(leader) and (left := deadline - time.monotonic()) > 0:
+        select.select([wake], [], [], min(left, 0.1))
+        drain(wake)
+    return reap(leader)

@@ -1,0 +1,73 @@
+"""The flags, made from the settings' own table, so that help, environment and files can never disagree."""
+
+import argparse
+import dataclasses
+import difflib
+from typing import Any, NoReturn
+
+from orchestra import __version__
+from orchestra.errors import UsageError
+from orchestra.settings import flag, options
+
+EXAMPLES = """examples:
+  %(prog)s --change "Add user-password reset flow with email OTP" --max-agents 4
+  %(prog)s --change @request.md --files src/auth tests/auth --claude --test-cmd "pytest -q"
+  %(prog)s --change "Rename User to Account" --files "src/**/*.py" --no-prd --dry-run
+
+other commands: demo, config show, models      (COMMAND --help tells more)
+exit codes: 0 complete, 1 some task or gate failed, 2 usage, 3 a bug, 4 a provider failed, 6 stopped by a limit, 130/143 signals
+"""
+GROUPS = {"work": "the work", "agents": "the agents", "models": "the models", "result": "the result"}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are our errors: one clear sentence, exit 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}.", hint="See --help.")
+
+
+def parser() -> Parser:
+    made = Parser(
+        prog="aider-orchestrator",
+        description="Let many Aider agents change one repository at once, and say truly what came of it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"aider-orchestrator {__version__}")
+    groups = {name: made.add_argument_group(title) for name, title in GROUPS.items()}
+    for f in options():
+        groups[f.metadata["group"]].add_argument(*names(f), **keywords(f))
+    return made
+
+
+def names(f: dataclasses.Field[Any]) -> list[str]:
+    short = {"quiet": ["-q"], "verbose": ["-v"]}.get(f.name, [])
+    return [*short, flag(f)]
+
+
+def keywords(f: dataclasses.Field[Any]) -> dict[str, Any]:
+    common = {"dest": f.name, "default": None, "help": f.metadata["help"].replace("%", "%%") + default_words(f)}
+    if f.type is bool or isinstance(f.default, bool):
+        return common | {"action": "store_const", "const": not f.default}
+    if isinstance(f.default, tuple):
+        return common | {"nargs": "+", "action": "extend", "metavar": f.metadata["metavar"]}
+    return common | {"metavar": f.metadata["metavar"]}
+
+
+def default_words(f: dataclasses.Field[Any]) -> str:
+    shown = f.default if isinstance(f.default, int | float) and not isinstance(f.default, bool) else ""
+    return f" (default: {shown:g})" if shown else ""
+
+
+def parse_flags(argv: list[str]) -> dict[str, Any]:
+    made = parser()
+    found, unknown = made.parse_known_args(argv)
+    if unknown:
+        known = [name for f in options() for name in names(f)]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], known, 1)
+        raise UsageError(
+            f"unknown argument {unknown[0]!r}.", hint=f"Did you mean {near[0]}?" if near else "See --help."
+        )
+    return vars(found)

@@ -1,0 +1,1 @@
+"""The loop: one run from its first event to its last."""

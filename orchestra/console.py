@@ -1,0 +1,234 @@
+"""Progress on stderr: a live board on a terminal, elsewhere one plain line per event and a heartbeat."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Protocol
+
+from orchestra.model import Event, TaskState
+from orchestra.report.fold import Report, TaskReport, step
+from orchestra.report.sentence import money, plural
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HEARTBEAT = 30.0
+REFRESH = 0.2
+MOST_ROWS = 20
+
+
+class View(Protocol):
+    def hear(self, event: Event) -> None: ...
+    def showing(self) -> contextlib.AbstractAsyncContextManager[None]: ...
+
+
+def clean(text: str, limit: int = 300) -> str:
+    """Text of models and repositories may hold control characters; none of them reaches the terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)[:limit]
+
+
+# --- plain lines ----------------------------------------------------------------------------------------------------
+
+
+def line(event: Event) -> str:
+    """One event for a person, or nothing where it is not worth a line."""
+    words = LINES.get(event.kind)
+    return clean(words(event)) if words else ""
+
+
+def who(event: Event) -> str:
+    return f"agent{event.task}" if event.task is not None else "run"
+
+
+def request_line(event: Event) -> str:
+    used, data = event.data["usage"], event.data
+    if data["failure"]:
+        return f"{who(event) if event.task else data['role']}: {data['provider']} {data['failure']} ({data['status'] or 'no answer'}): {data['message']}"
+    cost = "" if used["dollars"] is None else f", ${used['dollars']:.4f}"
+    return f"{who(event) if event.task else data['role']}: reply of {data['model']} in {data['seconds']:.1f} s, {used['input']:,}+{used['output']:,} tokens{cost}"
+
+
+LINES: dict[str, Callable[[Event], str]] = {
+    "run_started": lambda e: (
+        f"run {e.run} on {e.data['branch'] or 'a detached HEAD'} at {e.data['base'][:10]} with {e.data['model']}"
+    ),
+    "note": lambda e: f"note: {e.data['text']}",
+    "prd_asked": lambda e: f"asking {e.data['model']} for the PRD",
+    "prd_written": lambda e: f"PRD: {e.data['path']} ({plural(len(e.data['requirements']), 'requirement')})",
+    "plan_made": lambda e: (
+        f"plan: {plural(len(e.data['tasks']), 'task')} for {plural(e.data['agents'], 'agent')} at once"
+    ),
+    "attempt_started": lambda e: f"{who(e)}: started",
+    "request": request_line,
+    "attempt_ended": lambda e: f"{who(e)}: {e.data['verdict']} after {e.data['seconds']:.1f} s. {e.data['cause']}",
+    "task_held": lambda e: f"{who(e)}: held back, {e.data['reason']}",
+    "gate_started": lambda e: f"{e.data['name']}: {e.data['command']}",
+    "gate_ended": lambda e: f"{e.data['name']}: {'passed' if e.data['ok'] else 'failed'} in {e.data['seconds']:.1f} s",
+    "delivered": lambda e: (
+        f"{e.data['branch']} now has the result"
+        if e.data["applied"]
+        else f"the result is on {e.data['side_branch']}: {e.data['reason']}"
+    ),
+}
+
+
+class Lines:
+    """For pipes, files and CI."""
+
+    def __init__(self) -> None:
+        self.report = Report()
+        self.last = time.monotonic()
+
+    def hear(self, event: Event) -> None:
+        step(self.report, event)
+        self.say(line(event))
+
+    def say(self, text: str) -> None:
+        if text:
+            self.last = time.monotonic()
+            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+    @contextlib.asynccontextmanager
+    async def showing(self) -> AsyncIterator[None]:
+        beat = asyncio.create_task(self.beat())
+        try:
+            yield
+        finally:
+            beat.cancel()
+
+    async def beat(self) -> None:
+        """A sign of life, because CI systems end what is silent."""
+        while True:
+            await asyncio.sleep(1)
+            if time.monotonic() - self.last >= HEARTBEAT:
+                self.say(pulse(self.report))
+
+
+class Silence:
+    def hear(self, event: Event) -> None:
+        return None
+
+    @contextlib.asynccontextmanager
+    async def showing(self) -> AsyncIterator[None]:
+        yield
+
+
+class Everything(Lines):
+    """--verbose: every event as it is written."""
+
+    def hear(self, event: Event) -> None:
+        step(self.report, event)
+        self.say(line(event) or clean(f"{who(event)}: {event.kind} {event.data}"))
+
+
+def pulse(report: Report) -> str:
+    states = [task.state for task in report.tasks.values()]
+    at_work = states.count(TaskState.ACTIVE)
+    ended = sum(bool(task.verdict) for task in report.tasks.values())
+    return f"still at work: {plural(at_work, 'agent')} active, {ended} of {len(states)} tasks ended, {money(report.usage)} so far"
+
+
+# --- the board ------------------------------------------------------------------------------------------------------
+
+STATE_STYLES = {
+    "active": "cyan",
+    "awaiting_qa": "green",
+    "complete": "bold green",
+    "failed": "bold red",
+    "ready": "dim",
+}
+
+
+class Board:
+    """For a terminal: each agent's state, file, turns, tokens, dollars, time."""
+
+    def __init__(self) -> None:
+        self.report = Report()
+        self.begun: dict[int, float] = {}
+        self.ended: dict[int, float] = {}
+        self.doing = "starting"
+
+    def hear(self, event: Event) -> None:
+        step(self.report, event)
+        if event.task is not None and event.kind == "attempt_started":
+            self.begun[event.task] = time.monotonic()
+        if event.task is not None and event.kind == "attempt_ended":
+            self.ended[event.task] = time.monotonic()
+        if event.task is None and line(event):
+            self.doing = line(event)
+
+    @contextlib.asynccontextmanager
+    async def showing(self) -> AsyncIterator[None]:
+        from rich.console import Console
+        from rich.live import Live
+
+        with Live(self.table(), console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+            drawing = asyncio.create_task(self.draw(live.update))
+            try:
+                yield
+            finally:
+                drawing.cancel()
+
+    async def draw(self, update: Callable[..., None]) -> None:
+        while True:
+            update(self.table(), refresh=True)
+            await asyncio.sleep(REFRESH)
+
+    def table(self) -> "Table":
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(title=escape(self.doing), title_justify="left", box=None, padding=(0, 1), title_style="bold")
+        for name in ("agent", "state", "files"):
+            table.add_column(name, no_wrap=True, overflow="ellipsis")
+        for name in ("turns", "tokens", "cost", "time"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for task in self.rows():
+            style = STATE_STYLES.get(task.state, "")
+            state = f"[{style}]{task.verdict or task.state}[/]" if style else task.state
+            cost = "?" if task.usage.dollars is None else f"${task.usage.dollars:.4f}"
+            table.add_row(
+                task.agent,
+                state,
+                escape(clean(task.title)),
+                str(task.iterations),
+                f"{task.usage.tokens:,}",
+                cost,
+                self.clock(task.id),
+            )
+        table.caption = self.caption()
+        table.caption_justify = "left"
+        return table
+
+    def rows(self) -> list[TaskReport]:
+        """With many tasks: those at work first, then the latest."""
+        tasks = list(self.report.tasks.values())
+        if len(tasks) <= MOST_ROWS:
+            return tasks
+        return sorted(tasks, key=lambda task: (task.state != TaskState.ACTIVE, -self.ended.get(task.id, 0.0)))[
+            :MOST_ROWS
+        ]
+
+    def caption(self) -> str:
+        total = len(self.report.tasks)
+        if not total:
+            return ""
+        done = sum(bool(task.verdict) for task in self.report.tasks.values())
+        return f"{done} of {total} tasks ended, {money(self.report.usage)}, {self.report.usage.tokens:,} tokens"
+
+    def clock(self, task: int) -> str:
+        if task not in self.begun:
+            return ""
+        return f"{self.ended.get(task, time.monotonic()) - self.begun[task]:.1f} s"
+
+
+def view(*, quiet: bool, verbose: bool) -> View:
+    if quiet:
+        return Silence()
+    if verbose:
+        return Everything()
+    plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or os.environ.get("CI")
+    return Lines() if plain else Board()

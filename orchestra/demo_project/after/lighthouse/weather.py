@@ -1,0 +1,32 @@
+"""What the keeper sees from the gallery."""
+
+from dataclasses import dataclass
+
+FOG_BELOW = 1  # sea mile
+
+
+@dataclass(frozen=True)
+class Weather:
+    """One hour's weather: wind in knots, visibility in sea miles."""
+
+    wind: int
+    visibility: float
+
+
+def is_gale(weather: Weather) -> bool:
+    return weather.wind >= 34
+
+
+def is_foggy(weather: Weather) -> bool:
+    return weather.visibility < FOG_BELOW
+
+
+def describe(weather: Weather) -> str:
+    """The weather in the keeper's few words."""
+    if is_gale(weather):
+        word = "gale"
+    elif weather.wind >= 8:
+        word = "breeze"
+    else:
+        word = "calm"
+    return f"{word}, fog" if is_foggy(weather) else word

@@ -1,0 +1,1 @@
+"""Stands at the root so that a bare `pytest` finds the package, too."""

@@ -1,0 +1,188 @@
+"""A bounded picture of a repository for a prompt: its files with their sizes, and the signatures in them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+LIMIT = 60_000
+HEADINGS = 300  # bytes kept back for what frames the two lists
+SIGNATURES_PER_FILE = 40
+SIGNATURE_LENGTH = 160
+SIGNATURE_LINES = 12
+SCANNED = 400_000  # characters of a file that are looked at
+
+BRACE, COLON, LINE = "{;", ":", ""
+
+
+class Language(NamedTuple):
+    """How a signature begins at the start of a line, and the characters that end it outside of parentheses."""
+
+    start: re.Pattern[str]
+    stop: str
+
+
+def language(start: str, stop: str = BRACE) -> Language:
+    return Language(re.compile(rf"^(?:{start})", re.MULTILINE), stop)
+
+
+MODIFIERS = (
+    "public|protected|private|internal|static|final|abstract|sealed|open|data|override|suspend|partial|async|virtual|"
+    "inline|case|implicit|export|readonly|unsafe|fileprivate|mutating|indirect"
+)
+PYTHON = language(r"(?:async +)?def +\w+ *[(\[]|class +\w+ *[(:\[]", COLON)
+SCRIPT = language(
+    r"export\b|(?:async +)?function\b|(?:abstract +)?class +\w|interface +\w|type +\w+[^=\n]{0,80}=|(?:const +)?enum +\w|declare +\w"
+    r"|namespace +\w|(?:const|let|var) +\w+ *= *(?:async *)?(?:\(|function\b|\w+ *=>)|module\.exports\b"
+)
+GO = language(r"func\b|type\b")
+RUST = language(
+    r"(?:pub(?:\([^)\n]*\))? +)?(?:(?:async|unsafe|const|extern(?: +\"[^\"\n]*\")?) +)*(?:fn|struct|enum|trait|union|type|mod|impl)\b"
+    r"|macro_rules!|    pub(?:\([^)\n]*\))? +(?:(?:async|unsafe|const) +)*fn\b"
+)
+# Where everything lives in classes, the members that others may call belong to the picture.
+CLASSES = language(
+    rf"[ \t]{{0,8}}(?:(?:{MODIFIERS}) +)*(?:class|interface|enum|record|object|struct|trait|namespace|protocol|extension|actor) +\w"
+    rf"|[ \t]{{0,4}}(?:(?:{MODIFIERS}) +)*(?:fun|func|def|function) +[\w<&]"
+    r"|[ \t]{1,8}public +[^=;\n(]{1,120}\("
+)
+C = language(
+    r"(?:struct|class|enum|union|namespace|typedef|template)\b|[A-Za-z_][\w *&:<>,]{0,120}[ *&]~?\w[\w:]{0,80} *\("
+)
+RUBY = language(r"[ \t]{0,4}(?:class|module|def) ", LINE)
+SHELL = language(r"(?:function +)?[\w-]+ *\(\)|function +[\w-]+")
+SQL = language(r"(?i:create)\b", ";")
+SCHEMA = language(r"(?:message|service|enum|type|interface|input|union|scalar|extend) +\w|[ \t]+rpc +\w")
+ELIXIR = language(r"[ \t]{0,2}(?:defmodule|defprotocol|defmacro|def) ", LINE)
+LUA = language(r"(?:local +)?function\b", LINE)
+
+LANGUAGES = {
+    extension: found
+    for extensions, found in (
+        ("py pyi", PYTHON),
+        ("js jsx mjs cjs ts tsx mts cts vue svelte", SCRIPT),
+        ("go", GO),
+        ("rs", RUST),
+        ("java kt kts cs scala swift php dart groovy", CLASSES),
+        ("c h cc cpp cxx hh hpp hxx m mm", C),
+        ("rb", RUBY),
+        ("sh bash zsh", SHELL),
+        ("sql", SQL),
+        ("proto graphql gql", SCHEMA),
+        ("ex exs", ELIXIR),
+        ("lua", LUA),
+    )
+    for extension in extensions.split()
+}
+
+TEST = re.compile(r"(?:^|/)(?:tests?|specs?|__tests__)/|(?:^|/)test_|[._-](?:test|spec)\.", re.IGNORECASE)
+NOISE = re.compile(
+    r"(?:^|/)(?:node_modules|vendor|third_party|dist|__pycache__|__snapshots__|testdata)/"
+    r"|[.-]lock(?:\.\w+)?$|[.](?:min\.\w+|map|snap|sum|svg|png|jpe?g|gif|ico|webp|pdf|woff2?|ttf|eot|mp[34]|zip|gz|whl|jar|so|dll|exe|bin)$",
+    re.IGNORECASE,
+)
+# A name with a line break or a broken encoding in it cannot be written down so that a model could give it back.
+UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def digest(files: Iterable[tuple[str, int, str | None]], limit_bytes: int = LIMIT) -> str:
+    """The picture, in at most that many bytes (and never less than its headings). A file whose text is None goes by its name only."""
+    names: dict[str, str] = {}
+    blocks: dict[str, str] = {}
+    total = 0
+    for path, size, text in files:
+        total += 1
+        if not UNWRITABLE.search(path):
+            names[path] = f"{size} {path}"
+            blocks |= {path: block} if (block := signature_block(path, text or "")) else {}
+    if not total:
+        return "The repository has no tracked files yet."
+    room = limit_bytes - HEADINGS
+    order = sorted(names, key=rank)
+    # Signatures may take what a list of all names leaves over, and half of the room in any case.
+    listed = take(order, names, room // 2)
+    outlined = take([path for path in order if path in blocks], blocks, room - weight(listed, names))
+    listed = take(order, names, room - weight(outlined, blocks))
+    return "\n".join([*listing(sorted(listed), names, total), *outline(outlined, blocks)])
+
+
+def signatures(path: str, text: str) -> list[str]:
+    """What a file offers, a line for each, in its order; nothing for a language that is not known here."""
+    spoken = LANGUAGES.get(extension(path))
+    if spoken is None:
+        return []
+    text = text[:SCANNED]
+    found = (
+        signature(text[match.start() : match.start() + 2_000], spoken.stop) for match in spoken.start.finditer(text)
+    )
+    return [one for one in dict.fromkeys(found) if one not in ("", "export")]
+
+
+def has_signatures(path: str) -> bool:
+    """Whether it is worth reading the file for a digest."""
+    return extension(path) in LANGUAGES and not NOISE.search(path)
+
+
+def rank(path: str) -> tuple[int, int, str]:
+    """The most telling files first: sources, then tests, then what else people write, then what tools made; shallow before deep."""
+    kind = 3 if NOISE.search(path) else 1 if TEST.search(path) else 0 if extension(path) in LANGUAGES else 2
+    return kind, path.count("/"), path
+
+
+def listing(paths: Sequence[str], names: dict[str, str], total: int) -> list[str]:
+    left_out = f"{total - len(paths)} left out"
+    return [
+        f"## Tracked files: {len(paths)} of {total}, each after its size in bytes; {left_out}",
+        *(names[path] for path in paths),
+    ]
+
+
+def outline(paths: Sequence[str], blocks: dict[str, str]) -> list[str]:
+    if not blocks:
+        return []
+    left_out = f"{len(blocks) - len(paths)} left out"
+    return [
+        "",
+        f"## Signatures: those of {len(paths)} of {len(blocks)} source files; {left_out}",
+        *(blocks[path] for path in paths),
+    ]
+
+
+def take(order: Iterable[str], parts: dict[str, str], room: int) -> list[str]:
+    """As many as fit, the first ones first; one that is too long does not keep out those behind it."""
+    taken = []
+    for path in order:
+        cost = len(parts[path].encode()) + 1
+        if cost <= room:
+            taken.append(path)
+            room -= cost
+    return taken
+
+
+def weight(paths: Iterable[str], parts: dict[str, str]) -> int:
+    return sum(len(parts[path].encode()) + 1 for path in paths)
+
+
+def signature_block(path: str, text: str) -> str:
+    found = signatures(path, text) if text and has_signatures(path) else []
+    more = [f"... and {len(found) - SIGNATURES_PER_FILE} more"] if len(found) > SIGNATURES_PER_FILE else []
+    return "\n  ".join([path, *found[:SIGNATURES_PER_FILE], *more]) if found else ""
+
+
+def signature(text: str, stop: str) -> str:
+    """From its start to its body, in one line: over several lines as long as a parenthesis is open."""
+    depth = lines = 0
+    end = len(text)
+    for at, char in enumerate(text):
+        lines += char == "\n"
+        depth += (char in "([") - (char in ")]")
+        if depth <= 0 and (char in stop or char == "\n") or lines == SIGNATURE_LINES:
+            end = at
+            break
+    words = UNWRITABLE.sub("", " ".join(text[:end].split()))
+    words = re.sub(r"(?<=[(\[]) | (?=[)\]])|,(?= ?[)\]])", "", words)
+    words = re.sub(r" *=>?$", "", words)
+    return words if len(words) <= SIGNATURE_LENGTH else words[: SIGNATURE_LENGTH - 3] + "..."
+
+
+def extension(path: str) -> str:
+    return path.rsplit("/", 1)[-1].rpartition(".")[2].lower()

@@ -1,0 +1,58 @@
+"""Everything that may stop a run: each class carries its exit code, its docstring is the message that stands before the details."""
+
+
+class OrchestraError(Exception):
+    """Something went wrong."""
+
+    exit_code = 3
+
+    def __init__(self, detail: str = "", *, hint: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = self.detail or (self.__doc__ or "").strip()
+        return f"{message} {self.hint}".strip()
+
+
+class UsageError(OrchestraError):
+    """The command cannot be carried out as it was given."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting is wrong."""
+
+
+class RepositoryError(UsageError):
+    """The repository cannot be worked on."""
+
+
+class PlanError(UsageError):
+    """The work cannot be planned."""
+
+
+class AiderMissing(UsageError):
+    """No Python with aider-chat was found."""
+
+
+class ProviderError(OrchestraError):
+    """A model provider could not be used."""
+
+    exit_code = 4
+
+
+class GitFailed(OrchestraError):
+    """A git command failed."""
+
+    exit_code = 1
+
+
+class Stopped(OrchestraError):
+    """The run was stopped by a signal."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.exit_code = 128 + signum

@@ -1,0 +1,103 @@
+"""The journal's files: each task's events in .aider_logs/agent<N>_<timestamp>.jsonl, the run's own in run_<timestamp>.jsonl, live."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from orchestra.model import Event
+
+Listener = Callable[[Event], None]
+
+
+class Journal:
+    """Writes events, strictly: one that could not be written is an error, never a loss. Then tells whoever listens."""
+
+    def __init__(self, folder: Path, scrub: Callable[[str], str]) -> None:
+        self.folder = folder
+        self.scrub = scrub
+        self.listeners: list[Listener] = []
+        self.files: dict[int | None, IO[str]] = {}
+        self.seq = 0
+        self.stamp, self.files[None] = claim(folder)
+
+    def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> Event:
+        self.seq += 1
+        event = Event(self.stamp, self.seq, time.time_ns() // 1_000_000, kind, task, attempt, data)
+        line = self.scrub(json.dumps(to_record(event), ensure_ascii=False))
+        file = self.file(task)
+        file.write(line + "\n")
+        file.flush()
+        event = from_record(json.loads(line))
+        for listener in self.listeners:
+            listener(event)
+        return event
+
+    def file(self, task: int | None) -> IO[str]:
+        if task not in self.files:
+            self.files[task] = self.agent_log(task).open("a", encoding="utf-8")
+        return self.files[task]
+
+    def agent_log(self, task: int | None) -> Path:
+        return self.folder / f"agent{task}_{self.stamp}.jsonl"
+
+    def close(self) -> None:
+        for file in self.files.values():
+            file.close()
+
+
+def claim(folder: Path) -> tuple[str, IO[str]]:
+    """A timestamp that no other run has: the file that is created for it decides."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+    now = time.strftime("%Y%m%d_%H%M%S")
+    for n in range(1, 10_000):
+        stamp = now if n == 1 else f"{now}_{n}"
+        try:
+            handle = os.open(folder / f"run_{stamp}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        return stamp, os.fdopen(handle, "w", encoding="utf-8")
+    raise FileExistsError(f"{folder} has 10,000 runs of this second")
+
+
+def to_record(event: Event) -> dict[str, Any]:
+    """The event as it stands in the file. `event` repeats the kind under the name that the seed's readers look for."""
+    head = {"event": event.kind, "run": event.run, "seq": event.seq, "time": event.time}
+    owner = {"task": event.task, "attempt": event.attempt}
+    return head | {name: value for name, value in owner.items() if value is not None} | {"data": event.data}
+
+
+def from_record(record: dict[str, Any]) -> Event:
+    return Event(
+        record["run"],
+        record["seq"],
+        record["time"],
+        record["event"],
+        record.get("task"),
+        record.get("attempt"),
+        record.get("data", {}),
+    )
+
+
+def read(folder: Path, stamp: str) -> list[Event]:
+    """All events of a run, in their order. Tolerant: a torn last line is what a crash leaves."""
+    files = [folder / f"run_{stamp}.jsonl", *agent_logs(folder, stamp)]
+    return sorted((event for file in files for event in read_file(file)), key=lambda event: event.seq)
+
+
+def agent_logs(folder: Path, stamp: str) -> Iterable[Path]:
+    return (path for path in folder.glob(f"agent*_{stamp}.jsonl") if path.stem.split("_", 1)[1] == stamp)
+
+
+def read_file(path: Path) -> Iterator[Event]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                yield from_record(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                continue

@@ -1,0 +1,1 @@
+"""The judge: pure decisions over what was seen."""

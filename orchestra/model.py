@@ -1,0 +1,191 @@
+"""The words of the house: tasks, plans, events, verdicts. Frozen records that every other room speaks in."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class TaskState(StrEnum):
+    PLANNED = "planned"
+    READY = "ready"
+    ACTIVE = "active"
+    AWAITING_QA = "awaiting_qa"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    WAITING_HUMAN = "waiting_human"
+    ABANDONED = "abandoned"
+
+
+MOVES: dict[TaskState, frozenset[TaskState]] = {
+    TaskState.PLANNED: frozenset({TaskState.READY, TaskState.ABANDONED}),
+    TaskState.READY: frozenset({TaskState.ACTIVE, TaskState.ABANDONED}),
+    TaskState.ACTIVE: frozenset({TaskState.AWAITING_QA, TaskState.FAILED}),
+    TaskState.AWAITING_QA: frozenset({TaskState.COMPLETE, TaskState.FAILED}),
+    TaskState.FAILED: frozenset({TaskState.READY, TaskState.WAITING_HUMAN}),
+    TaskState.WAITING_HUMAN: frozenset({TaskState.READY, TaskState.ABANDONED}),
+    TaskState.COMPLETE: frozenset(),
+    TaskState.ABANDONED: frozenset(),
+}
+
+
+class Verdict(StrEnum):
+    """What became of one attempt."""
+
+    APPLIED = "applied"
+    NO_CHANGE = "no_change"
+    REJECTED_EDIT = "rejected_edit"
+    OUT_OF_SCOPE = "out_of_scope"
+    GATES_FAILED = "gates_failed"
+    AUTH = "auth"
+    QUOTA = "quota"
+    RATE_LIMIT = "rate_limit"
+    CONTEXT = "context"
+    PROVIDER_ERROR = "provider_error"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    BUDGET = "budget"
+    ITERATIONS = "iterations"
+    CRASHED = "crashed"
+    CANCELLED = "cancelled"
+
+
+class Verified(StrEnum):
+    """How far a result was checked. Only tests make it 'verified'."""
+
+    NONE = "none"
+    SYNTAX = "syntax"
+    TESTS = "tests"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with the one sentence that says why, and the one that says what to do."""
+
+    verdict: Verdict
+    cause: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    id: str
+    text: str
+    acceptance: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A name that parallel agents must agree on."""
+
+    name: str
+    signature: str
+    file: str = ""
+    purpose: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the PRD asks for in one file."""
+
+    file: str
+    do: str
+    new: bool = False
+    requirements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prd:
+    """A product requirements document: prose for people and, where it has one, the block for the program."""
+
+    prose: str
+    requirements: tuple[Requirement, ...] = ()
+    contracts: tuple[Contract, ...] = ()
+    work: tuple[Work, ...] = ()
+    structured: bool = False
+
+
+@dataclass(frozen=True)
+class TargetFile:
+    path: str
+    tokens: int = 0
+    new: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One agent's share of the change."""
+
+    id: int
+    title: str
+    files: tuple[TargetFile, ...]
+    brief: str = ""
+    requirements: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+
+    @property
+    def agent(self) -> str:
+        return f"agent{self.id}"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(file.path for file in self.files)
+
+    @property
+    def tokens(self) -> int:
+        return sum(file.tokens for file in self.files)
+
+
+@dataclass(frozen=True)
+class Plan:
+    tasks: tuple[Task, ...]
+    agents: int
+
+    @property
+    def owners(self) -> dict[str, int]:
+        return {path: task.id for task in self.tasks for path in task.paths}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens and dollars of one or many model requests. `dollars` is None as soon as one part of it has no known price."""
+
+    requests: int = 0
+    replies: int = 0
+    input: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    output: int = 0
+    dollars: float | None = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        both_priced = self.dollars is not None and other.dollars is not None
+        return Usage(
+            self.requests + other.requests,
+            self.replies + other.replies,
+            self.input + other.input,
+            self.cached + other.cached,
+            self.cache_write + other.cache_write,
+            self.output + other.output,
+            math.fsum((self.dollars or 0.0, other.dollars or 0.0)) if both_priced else None,
+        )
+
+    @property
+    def tokens(self) -> int:
+        return self.input + self.output
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened. State, summary and board are folds over a list of these."""
+
+    run: str
+    seq: int
+    time: int
+    kind: str
+    task: int | None = None
+    attempt: int | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,95 @@
+"""What one agent is told: the change, its own part, the names all must agree on, and what the others do."""
+
+from collections.abc import Sequence
+
+from orchestra.model import Prd, TargetFile, Task
+
+READ_LIMIT = 24_000
+
+
+def make_tasks(change: str, prd: Prd, shares: Sequence[Sequence[TargetFile]]) -> tuple[Task, ...]:
+    bare = tuple(
+        Task(id=n, title=title(share), files=tuple(share), requirements=requirements(prd, share))
+        for n, share in enumerate(shares, start=1)
+    )
+    return tuple(Task(t.id, t.title, t.files, brief(change, prd, t, bare), t.requirements) for t in bare)
+
+
+def title(share: Sequence[TargetFile]) -> str:
+    names = [file.path for file in share]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def requirements(prd: Prd, share: Sequence[TargetFile]) -> tuple[str, ...]:
+    mine = {file.path for file in share}
+    return tuple(dict.fromkeys(id for work in prd.work if work.file in mine for id in work.requirements))
+
+
+def brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
+    """Written to be the same for the same work, so that a resumed or replayed run asks the same question."""
+    parts = [
+        "You are one of several engineers who change this repository at the same time. Do your part only.",
+        section("The change", change.strip()),
+        section("Your files", file_list(task)),
+        section("Your part", own_part(prd, task)),
+        section("Requirements", own_requirements(prd, task)),
+        section("Names and signatures that all parts rely on; keep them exactly", contracts(prd)),
+        section("The requirements document", "" if prd.structured else prd.prose.strip()),
+        section("The others do, so do not", others(prd, task, all_tasks)),
+        "Edit only your files (and create the new ones among them). Make the complete change now, without asking questions.",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def section(head: str, body: str) -> str:
+    return f"## {head}\n{body}" if body else ""
+
+
+def file_list(task: Task) -> str:
+    return "\n".join(f"- {file.path}{' (new: create it)' if file.new else ''}" for file in task.files)
+
+
+def own_part(prd: Prd, task: Task) -> str:
+    mine = set(task.paths)
+    return "\n".join(f"- {work.file}: {work.do}" for work in prd.work if work.file in mine and work.do)
+
+
+def own_requirements(prd: Prd, task: Task) -> str:
+    chosen = [r for r in prd.requirements if r.id in task.requirements]
+    lines = [f"- {r.id}: {r.text}" + "".join(f"\n  - {check}" for check in r.acceptance) for r in chosen]
+    return "\n".join(lines)
+
+
+def contracts(prd: Prd) -> str:
+    return "\n".join(
+        f"- {c.signature or c.name}{f' in {c.file}' if c.file else ''}{f': {c.purpose}' if c.purpose else ''}"
+        for c in prd.contracts
+    )
+
+
+def others(prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
+    """Bounded: with 200 tasks the others' titles would drown one's own work."""
+    rest = [t for t in all_tasks if t.id != task.id]
+    lines = [f"- {t.title}" for t in rest[:20]]
+    return "\n".join(lines + ([f"- and {len(rest) - 20} more parts"] if len(rest) > 20 else []))
+
+
+def twins(paths: Sequence[str], tracked: dict[str, int], taken: set[str]) -> tuple[str, ...]:
+    """Tests that belong to these files by name and that nobody edits in this run: worth reading along, within bounds."""
+    stems = {stem(path) for path in paths}
+    found, room = [], READ_LIMIT
+    for path, size in sorted(tracked.items()):
+        if path not in taken and is_test(path) and stem(path) in stems and size <= room:
+            found.append(path)
+            room -= size
+    return tuple(found)
+
+
+def is_test(path: str) -> bool:
+    name = path.rsplit("/", 1)[-1].lower()
+    return name.startswith("test_") or any(mark in name for mark in ("_test.", ".test.", ".spec.", "_spec."))
+
+
+def stem(path: str) -> str:
+    name = path.rsplit("/", 1)[-1].split(".", 1)[0].lower()
+    return name.removeprefix("test_").removesuffix("_test").removesuffix("_spec")

@@ -1,0 +1,214 @@
+"""The PRD format: Markdown for people, and one fenced JSON block for the program."""
+
+import json
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from orchestra.errors import UsageError
+from orchestra.model import Contract, Prd, Requirement, Work
+
+# A block that is never closed runs to the end, as in Markdown: a reply that broke off is then found to be no JSON.
+BLOCK = re.compile(
+    r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*json\b[^\n]*\n(?P<json>.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t]*(?:\n|\Z)|\Z)",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+)
+OUR_KEYS = re.compile(r'"(?:requirements|contracts|work)"\s*:')
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
+ORDINARY_WORD = re.compile(r"[a-z]+")
+SLUG_LENGTH = 40
+
+INSTRUCTIONS = """\
+Write one Markdown document with these parts, in this order: a title as `# ...`, then the sections `## Goal`,
+`## Requirements`, `## Out of scope`, `## Risks` and `## Acceptance`. End the document with exactly one fenced block,
+opened by ```json and closed by ```, which a program reads. Nothing comes after it. Its shape, by an example:
+
+```json
+{
+  "requirements": [
+    {"id": "R1", "text": "A greeting can be shouted.", "acceptance": ["shout('hi') returns 'HI!'"]}
+  ],
+  "contracts": [
+    {"name": "shout", "signature": "def shout(text: str) -> str", "file": "app/voice.py", "purpose": "Makes it loud."}
+  ],
+  "work": [
+    {"file": "app/voice.py", "new": true, "requirements": ["R1"], "do": "Write shout: upper case and one '!'."},
+    {"file": "app/main.py", "new": false, "requirements": ["R1"], "do": "With --loud, pass the greeting to shout."}
+  ]
+}
+```
+
+- `requirements`: every requirement of the text, with ids R1, R2, ...; each acceptance check is one testable sentence.
+- `contracts`: every name that one file defines and another one uses because of this change, with its exact signature.
+  The files are edited by different engineers at the same time, who know of one another only what stands here.
+- `work`: every file that must change and no other, each file once, as a path relative to the root of the repository.
+  `new` is true for a file that does not exist yet, and false for every other one. `do` says completely what to change
+  in that file, so that somebody who sees only this file can do it.
+- The block is strict JSON: double quotes, no comments, no trailing commas."""
+
+
+def instructions() -> str:
+    """What to tell a model of the format."""
+    return INSTRUCTIONS
+
+
+def parse(text: str) -> Prd:
+    """The document as the program understands it. Without a block of ours it is prose, and says so."""
+    text = re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff"))
+    block = next((found for found in reversed([*BLOCK.finditer(text)]) if OUR_KEYS.search(found["json"])), None)
+    if block is None:
+        return Prd(text.strip())
+    record = load(block["json"], text.count("\n", 0, block.start("json")))
+    return Prd(
+        prose=f"{text[: block.start()].rstrip()}\n\n{text[block.end() :].lstrip()}".strip(),
+        requirements=tuple(
+            requirement(item, place, n) for n, (item, place) in enumerate(items(record, "requirements"), 1)
+        ),
+        contracts=tuple(contract(item, place) for item, place in items(record, "contracts")),
+        work=merged(work(item, place) for item, place in items(record, "work")),
+        structured=True,
+    )
+
+
+def named_files(prose: str, tracked: Iterable[str]) -> tuple[str, ...]:
+    """The tracked paths that the prose names. The longest come first, so that `my a.py` does not also name `a.py`."""
+    paths = list(tracked)
+    prose = re.sub(r"(?<![\w./\\-])\./", "", prose)
+    found = set()
+    for path in sorted((path for path in paths if path in prose), key=lambda path: (-len(path), path)):
+        prose, times = mention(path).subn("\0", prose)
+        if times:
+            found.add(path)
+    return tuple(path for path in paths if path in found)
+
+
+def file_name(change: str, stamp: str) -> str:
+    return f"{slug(change)}_{stamp}.md"
+
+
+def slug(change: str) -> str:
+    """A few words of the change that are safe in a file's name, cut between words where that leaves enough."""
+    ascii_text = unicodedata.normalize("NFKD", change[:400]).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")
+    if len(words) > SLUG_LENGTH:
+        short, _, _ = words[: SLUG_LENGTH + 1].rpartition("-")
+        words = short or words[:SLUG_LENGTH]
+    return words or "change"
+
+
+def mention(path: str) -> re.Pattern[str]:
+    """The path as a whole: not the end of a longer one, and not its beginning. A file that is called like an ordinary
+    word, say `test`, is meant only in backticks."""
+    if ORDINARY_WORD.fullmatch(path):
+        return re.compile(f"`{path}`")
+    return re.compile(rf"(?<![\w./\\-]){re.escape(path)}(?![\w/\\-]|\.\w)")
+
+
+# --- the block ------------------------------------------------------------------------------------------------------
+
+
+def load(block: str, lines_above: int) -> dict[str, Any]:
+    try:
+        record = json.loads(block)
+    except json.JSONDecodeError as error:
+        raise wrong(f"is not valid JSON: {error.msg} in line {lines_above + error.lineno} of the document") from None
+    except RecursionError:
+        raise wrong("is nested too deeply") from None
+    if not isinstance(record, dict):
+        raise wrong(f"must be an object, not {kind(record)}")
+    return record
+
+
+def wrong(what: str) -> UsageError:
+    return UsageError(f"The PRD's JSON block {what}.")
+
+
+def kind(value: object) -> str:
+    return KINDS.get(type(value), "null")
+
+
+def items(record: Mapping[str, Any], key: str) -> list[tuple[dict[str, Any], str]]:
+    """The objects in a list, each with its name for the complaint about it."""
+    found = record.get(key)
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise wrong(f"is wrong: {key} must be a list of objects, not {kind(found)}")
+    for n, item in enumerate(found):
+        if not isinstance(item, dict):
+            raise wrong(f"is wrong: {key}[{n}] must be an object, not {kind(item)}")
+    return [(item, f"{key}[{n}]") for n, item in enumerate(found)]
+
+
+def requirement(item: Mapping[str, Any], place: str, number: int) -> Requirement:
+    id = string(item, "id", place) or f"R{number}"
+    return Requirement(id, string(item, "text", place), strings(item, "acceptance", place))
+
+
+def contract(item: Mapping[str, Any], place: str) -> Contract:
+    file = string(item, "file", place)
+    return Contract(
+        name=string(item, "name", place),
+        signature=string(item, "signature", place),
+        file=repository_path(file, f"{place}.file") if file else "",
+        purpose=string(item, "purpose", place),
+    )
+
+
+def work(item: Mapping[str, Any], place: str) -> Work:
+    return Work(
+        file=repository_path(string(item, "file", place), f"{place}.file"),
+        do=string(item, "do", place),
+        new=flag(item, "new", place),
+        requirements=strings(item, "requirements", place),
+    )
+
+
+def merged(works: Iterable[Work]) -> tuple[Work, ...]:
+    """One piece of work per file, in the order of their first mention."""
+    by_file: dict[str, Work] = {}
+    for more in works:
+        known = by_file.setdefault(more.file, more)
+        if known is not more:
+            do = " ".join(dict.fromkeys(part for part in (known.do, more.do) if part))
+            requirements = tuple(dict.fromkeys(known.requirements + more.requirements))
+            by_file[more.file] = Work(more.file, do, known.new or more.new, requirements)
+    return tuple(by_file.values())
+
+
+def string(item: Mapping[str, Any], key: str, place: str) -> str:
+    value = item.get(key)
+    if value is not None and not isinstance(value, str):
+        raise wrong(f"is wrong: {place}.{key} must be a string, not {kind(value)}")
+    return (value or "").strip()
+
+
+def strings(item: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
+    value = item.get(key)
+    if value is not None and not isinstance(value, list):
+        raise wrong(f"is wrong: {place}.{key} must be a list of strings, not {kind(value)}")
+    named = {f"{key}[{n}]": one for n, one in enumerate(value or [])}
+    return tuple(string(named, name, place) for name in named)
+
+
+def flag(item: Mapping[str, Any], key: str, place: str) -> bool:
+    value = item.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise wrong(f"is wrong: {place}.{key} must be true or false, not {kind(value)}")
+    return bool(value)
+
+
+def repository_path(given: str, place: str) -> str:
+    """The path as git would write it, or a complaint: whoever wrote the PRD must not reach out of the repository."""
+    path = given.replace("\\", "/")
+    normal = posixpath.normpath(path)
+    if not path or normal == ".":
+        raise wrong(f"is wrong: {place} must name a file")
+    if normal.startswith(("/", "../")) or normal == ".." or re.match("[A-Za-z]:", normal):
+        raise wrong(f"is wrong: {place} is {given!r}, which does not lie in the repository")
+    if path.endswith("/") or UNPRINTABLE.search(path) or "\n" in path:
+        raise wrong(f"is wrong: {place} is {given!r}, which is not the name of a file")
+    return normal

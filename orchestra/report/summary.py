@@ -1,0 +1,81 @@
+"""summary_<timestamp>.json: the seed's keys where they were, ours beside them."""
+
+from dataclasses import asdict
+from typing import Any
+
+from orchestra.model import Usage
+from orchestra.report.fold import Report, TaskReport
+from orchestra.report.sentence import next_steps, sentence
+
+SCHEMA = 1
+
+
+def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
+    """`logs` are the agents' JSONL files by task number."""
+    return {
+        "schema": SCHEMA,
+        "timestamp": report.run,
+        "change": report.change,
+        "agents": {task.agent: agent(task, logs.get(task.id, "")) for task in report.tasks.values()},
+        "total_iterations": sum(task.iterations for task in report.tasks.values()),
+        "successful_agents": len(report.succeeded),
+        "failed_agents": len(report.failed),
+        "prd_path": report.prd.get("path") or None,
+        "model_used": report.model,
+        "provider": report.provider,
+        "verdict": sentence(report),
+        "exit_code": report.exit_code,
+        "error": report.error or None,
+        "verified": str(report.verified),
+        "seconds": round(report.seconds, 3),
+        "usage": usage(report.usage) | {"roles": {role: usage(used) for role, used in sorted(report.roles.items())}},
+        "files": {
+            path: {"added": added, "removed": removed} for path, (added, removed) in sorted(report.files.items())
+        },
+        "result": {name: value for name, value in report.delivery.items() if name != "files"},
+        "repository": {"path": report.repository, "branch": report.branch, "base": report.base},
+        "gates": report.gates,
+        "coverage": coverage(report),
+        "skipped_files": report.skipped,
+        "notes": report.notes,
+        "next": next_steps(report),
+    }
+
+
+def agent(task: TaskReport, log: str) -> dict[str, Any]:
+    """The seed's three keys first. Its 'at least one iteration' is part of success, not all of it."""
+    seed = {"log_file": log, "iterations": task.iterations, "success": task.success}
+    record = asdict(task) | {"usage": usage(task.usage)}
+    return seed | {name: value for name, value in record.items() if name not in ("id", "iterations")}
+
+
+def usage(used: Usage) -> dict[str, Any]:
+    return {
+        "requests": used.requests,
+        "replies": used.replies,
+        "input_tokens": used.input,
+        "cached_tokens": used.cached,
+        "cache_write_tokens": used.cache_write,
+        "output_tokens": used.output,
+        "total_tokens": used.tokens,
+        "cost": None if used.dollars is None else round(used.dollars, 8),
+    }
+
+
+def coverage(report: Report) -> list[dict[str, Any]]:
+    """Requirement by requirement: which tasks worked on it, in which commits, and what checked it."""
+    checked = [gate["name"] for gate in report.gates if gate["ok"]]
+    rows = []
+    for requirement in report.prd.get("requirements", []):
+        tasks = [task for task in report.tasks.values() if requirement["id"] in task.requirements]
+        rows.append(
+            {
+                "requirement": requirement["id"],
+                "text": requirement["text"],
+                "tasks": [task.id for task in tasks],
+                "commits": [task.commit for task in tasks if task.commit and not task.held],
+                "covered": bool(tasks) and all(task.success for task in tasks),
+                "checks": checked,
+            }
+        )
+    return rows

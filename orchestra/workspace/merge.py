@@ -1,0 +1,143 @@
+"""Combine the agents' commits in the object database, and hand the result to the user's branch without touching anything else of theirs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestra.workspace.git import Git, split
+from orchestra.workspace.repository import Repository
+from orchestra.workspace.trees import Trees, passing
+
+MERGE_TREE = (2, 38)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The combined tree, or the files that could not be combined."""
+
+    tree: str = ""
+    conflicts: tuple[str, ...] = ()
+
+
+async def git_version(git: Git) -> tuple[int, ...]:
+    found = re.search(r"(\d+)\.(\d+)", await git.text("version"))
+    return tuple(map(int, found.groups())) if found else (0, 0)
+
+
+async def merge(trees: Trees, base: str, ours: str, theirs: str) -> Merged:
+    """A three-way merge of commits with a base of our choice, whatever git is here."""
+    git = trees.repository.git
+    if base == ours:
+        return Merged(await git.text("rev-parse", f"{theirs}^{{tree}}"))
+    if await git_version(git) >= MERGE_TREE:
+        return await merge_objects(git, base, ours, theirs)
+    return await merge_in_worktree(trees, base, ours, theirs)
+
+
+async def merge_objects(git: Git, base: str, ours: str, theirs: str) -> Merged:
+    """By merge-tree. Commits made for the purpose give it the base: --merge-base came only with git 2.40."""
+    root = await git.text("commit-tree", f"{base}^{{tree}}", "-m", "base")
+    left, right = [
+        await git.text("commit-tree", f"{side}^{{tree}}", "-p", root, "-m", "side") for side in (ours, theirs)
+    ]
+    code, out, err = await git.attempt("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", left, right)
+    tree, *conflicts = split(out) or [""]
+    if code == 0:
+        return Merged(tree)
+    if code == 1:
+        return Merged(conflicts=tuple(dict.fromkeys(conflicts)))
+    return Merged(conflicts=(err.decode("utf-8", "replace").strip(),))
+
+
+async def merge_in_worktree(trees: Trees, base: str, ours: str, theirs: str) -> Merged:
+    """For git before 2.38: the same merge in a worktree of its own."""
+    async with passing(trees, f"merge-{theirs[:12]}", ours) as tree:
+        code, _, _ = await tree.git.attempt("merge-recursive", base, "--", ours, theirs)
+        if code == 0:
+            return Merged(await tree.git.text("write-tree"))
+        return Merged(conflicts=tuple(await tree.git.paths("diff", "--name-only", "--diff-filter=U", "-z")))
+
+
+async def stack(trees: Trees, head: str, base: str, commit: str, message: str) -> tuple[str, Merged]:
+    """Put a task's commit on top of what is combined so far. Returns the new head; on a conflict the head stays."""
+    merged = await merge(trees, base, head, commit)
+    if not merged.tree:
+        return head, merged
+    if base == head:
+        return commit, merged
+    git = trees.repository.git
+    return await git.text("commit-tree", merged.tree, "-p", head, "-F", "-", input=message.encode()), merged
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Whether the user's branch was moved; if not, why, and the command that takes the result."""
+
+    applied: bool
+    reason: str = ""
+    take: str = ""
+
+
+async def deliver(repository: Repository, result: str, side_branch: str) -> Delivery:
+    """Fast-forward the user's branch, only if it stands where it stood and nothing of the user's is in the way."""
+    git = repository.git
+    take = f"git merge {side_branch}"
+    if not repository.branch:
+        return Delivery(False, "HEAD is detached", take)
+    if await git.maybe("symbolic-ref", "-q", "HEAD") != f"refs/heads/{repository.branch}":
+        return Delivery(
+            False, f"{repository.branch} is not checked out any more", f"git switch {repository.branch} && {take}"
+        )
+    stands = await git.maybe("rev-parse", "-q", "--verify", "HEAD^{commit}")
+    if stands != ("" if repository.unborn else repository.base):
+        return Delivery(False, f"{repository.branch} has moved during the run", take)
+    code, out, err = await git.attempt("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", result)
+    if code == 0:
+        return Delivery(True)
+    said = (err or out).decode("utf-8", "replace").strip()
+    return Delivery(
+        False, in_the_way(said), f"commit, stash or move those files, then {take}" if "\t" in said else take
+    )
+
+
+def in_the_way(said: str) -> str:
+    """Git's refusal in one sentence: the files it names are indented by a tab."""
+    files = [line.strip() for line in said.splitlines() if line.startswith("\t")]
+    if not files:
+        return said.splitlines()[0] if said else "git refused the fast-forward"
+    return f"your uncommitted changes in {', '.join(files[:5])}{' …' if len(files) > 5 else ''} are in the way"
+
+
+async def numstat(git: Git, old: str, new: str) -> dict[str, tuple[int, int]]:
+    """Lines added and removed by file, as git counts them."""
+    counts = {}
+    for line in split(
+        await git.raw("diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", old, new)
+    ):
+        added, removed, path = line.split("\t", 2)
+        counts[path] = (0, 0) if added == "-" else (int(added), int(removed))
+    return counts
+
+
+async def free_namespace(git: Git, wanted: str) -> str:
+    """A prefix for our branches that no branch of the user's blocks."""
+    name = wanted
+    while await git.ok("show-ref", "--verify", "--quiet", f"refs/heads/{name}"):
+        name += "-agents"
+    return name
+
+
+async def keep(git: Git, branch: str, commit: str) -> None:
+    await git.raw("update-ref", f"refs/heads/{branch}", commit)
+
+
+async def forget(git: Git, branches: Sequence[str]) -> None:
+    for branch in branches:
+        await git.attempt("update-ref", "-d", f"refs/heads/{branch}")
+
+
+def patch_file(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / f"{name}.patch"
+    path.write_bytes(content)
+    return path

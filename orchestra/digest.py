@@ -29,19 +29,22 @@ MODIFIERS = (
     "public|protected|private|internal|static|final|abstract|sealed|open|data|override|suspend|partial|async|virtual|"
     "inline|case|implicit|export|readonly|unsafe|fileprivate|mutating|indirect"
 )
+KINDS = "class|interface|enum|record|object|struct|trait|namespace|protocol|extension|actor"
 PYTHON = language(r"(?:async +)?def +\w+ *[(\[]|class +\w+ *[(:\[]", COLON)
 SCRIPT = language(
-    r"export\b|(?:async +)?function\b|(?:abstract +)?class +\w|interface +\w|type +\w+[^=\n]{0,80}=|(?:const +)?enum +\w|declare +\w"
-    r"|namespace +\w|(?:const|let|var) +\w+ *= *(?:async *)?(?:\(|function\b|\w+ *=>)|module\.exports\b"
+    r"export\b|(?:async +)?function\b|(?:abstract +)?class +\w|(?:interface|declare|namespace|(?:const +)?enum) +\w"
+    r"|type +\w+[^=\n]{0,80}=|(?:const|let|var) +\w+ *= *(?:async *)?(?:\(|function\b|\w+ *=>)"
+    r"|[\w.]{1,80} *= *(?:async *)?function\b|module\.exports\b"
 )
 GO = language(r"func\b|type\b")
+PUB = r"pub(?:\([^)\n]*\))? +"
+RUST_FN = r"(?:(?:async|unsafe|const|extern(?: +\"[^\"\n]*\")?) +)*fn\b"
 RUST = language(
-    r"(?:pub(?:\([^)\n]*\))? +)?(?:(?:async|unsafe|const|extern(?: +\"[^\"\n]*\")?) +)*(?:fn|struct|enum|trait|union|type|mod|impl)\b"
-    r"|macro_rules!|    pub(?:\([^)\n]*\))? +(?:(?:async|unsafe|const) +)*fn\b"
+    rf"(?:{PUB})?(?:{RUST_FN}|(?:struct|enum|trait|union|type|mod|(?:unsafe +)?impl)\b)|macro_rules!|    {PUB}{RUST_FN}"
 )
 # Where everything lives in classes, the members that others may call belong to the picture.
 CLASSES = language(
-    rf"[ \t]{{0,8}}(?:(?:{MODIFIERS}) +)*(?:class|interface|enum|record|object|struct|trait|namespace|protocol|extension|actor) +\w"
+    rf"[ \t]{{0,8}}(?:(?:{MODIFIERS}) +)*(?:{KINDS}) +\w"
     rf"|[ \t]{{0,4}}(?:(?:{MODIFIERS}) +)*(?:fun|func|def|function) +[\w<&]"
     r"|[ \t]{1,8}public +[^=;\n(]{1,120}\("
 )
@@ -85,7 +88,7 @@ UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def digest(files: Iterable[tuple[str, int, str | None]], limit_bytes: int = LIMIT) -> str:
-    """The picture, in at most that many bytes (and never less than its headings). A file whose text is None goes by its name only."""
+    """The picture, in at most that many bytes, but never less than its headings. A file may come without its text."""
     names: dict[str, str] = {}
     blocks: dict[str, str] = {}
     total = 0
@@ -123,7 +126,7 @@ def has_signatures(path: str) -> bool:
 
 
 def rank(path: str) -> tuple[int, int, str]:
-    """The most telling files first: sources, then tests, then what else people write, then what tools made; shallow before deep."""
+    """The most telling files first: sources, tests, what else people write, what tools made; shallow before deep."""
     kind = 3 if NOISE.search(path) else 1 if TEST.search(path) else 0 if extension(path) in LANGUAGES else 2
     return kind, path.count("/"), path
 
@@ -175,14 +178,15 @@ def signature(text: str, stop: str) -> str:
     for at, char in enumerate(text):
         lines += char == "\n"
         depth += (char in "([") - (char in ")]")
-        if depth <= 0 and (char in stop or char == "\n") or lines == SIGNATURE_LINES:
+        if (depth <= 0 and (char in stop or char == "\n")) or lines == SIGNATURE_LINES:
             end = at
             break
     words = UNWRITABLE.sub("", " ".join(text[:end].split()))
     words = re.sub(r"(?<=[(\[]) | (?=[)\]])|,(?= ?[)\]])", "", words)
-    words = re.sub(r" *=>?$", "", words)
+    words = re.sub(r" *(?:=>|=|:)$", "", words)
     return words if len(words) <= SIGNATURE_LENGTH else words[: SIGNATURE_LENGTH - 3] + "..."
 
 
 def extension(path: str) -> str:
-    return path.rsplit("/", 1)[-1].rpartition(".")[2].lower()
+    _, dot, end = path.rsplit("/", 1)[-1].rpartition(".")
+    return end.lower() if dot else ""

@@ -16,7 +16,8 @@ BLOCK = re.compile(
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 OUR_KEYS = re.compile(r'"(?:requirements|contracts|work)"\s*:')
-UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+# What JSON can hold, but neither a file, nor a command line, nor a terminal well.
+UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
 ORDINARY_WORD = re.compile(r"[a-z]+")
 SLUG_LENGTH = 40
@@ -173,7 +174,7 @@ def merged(works: Iterable[Work]) -> tuple[Work, ...]:
     for more in works:
         known = by_file.setdefault(more.file, more)
         if known is not more:
-            do = " ".join(dict.fromkeys(part for part in (known.do, more.do) if part))
+            do = known.do if more.do in known.do else f"{known.do} {more.do}".strip()
             requirements = tuple(dict.fromkeys(known.requirements + more.requirements))
             by_file[more.file] = Work(more.file, do, known.new or more.new, requirements)
     return tuple(by_file.values())
@@ -183,6 +184,8 @@ def string(item: Mapping[str, Any], key: str, place: str) -> str:
     value = item.get(key)
     if value is not None and not isinstance(value, str):
         raise wrong(f"is wrong: {place}.{key} must be a string, not {kind(value)}")
+    if UNWRITABLE.search(value or ""):
+        raise wrong(f"is wrong: {place}.{key} holds control characters")
     return (value or "").strip()
 
 
@@ -209,6 +212,6 @@ def repository_path(given: str, place: str) -> str:
         raise wrong(f"is wrong: {place} must name a file")
     if normal.startswith(("/", "../")) or normal == ".." or re.match("[A-Za-z]:", normal):
         raise wrong(f"is wrong: {place} is {given!r}, which does not lie in the repository")
-    if path.endswith("/") or UNPRINTABLE.search(path) or "\n" in path:
+    if path.endswith("/") or re.search(r"[\r\n]", path):
         raise wrong(f"is wrong: {place} is {given!r}, which is not the name of a file")
     return normal

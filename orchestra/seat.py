@@ -195,6 +195,7 @@ class ForkSeats:
         self.codes: dict[str, asyncio.Future[int]] = {}
 
     async def start(self) -> None:
+        self.started = asyncio.get_running_loop().create_future()
         read, self.death = os.pipe()
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.out").open("ab") as sink:
@@ -212,7 +213,6 @@ class ForkSeats:
                 start_new_session=True,
             )
         os.close(read)
-        self.started = asyncio.get_running_loop().create_future()
         self.reader = asyncio.create_task(self.listen())
 
     async def ready(self) -> None:

@@ -1,5 +1,6 @@
 """The scripted model server and the edits it says, held against real clients: httpx, litellm and Aider itself."""
 
+import asyncio
 import importlib
 import json
 import os
@@ -37,11 +38,11 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
         {"system_instruction": {"parts": [{"text": "Be brief."}]}, "contents": [{"parts": [{"text": "Hi"}]}]},
     ),
 }
-QUIET = (
-    "--yes-always --no-check-update --no-show-release-notes --no-show-model-warnings --no-analytics --no-gitignore"
-    " --no-detect-urls --no-suggest-shell-commands --no-pretty --no-stream --no-fancy-input --no-auto-lint"
-    " --no-auto-commits --map-tokens 0 --timeout 30"
-).split()
+QUIET = """
+    --yes-always --no-check-update --no-show-release-notes --no-show-model-warnings --no-analytics --no-gitignore
+    --no-detect-urls --no-suggest-shell-commands --no-pretty --no-stream --no-fancy-input --no-auto-lint
+    --no-auto-commits --map-tokens 0 --timeout 30
+"""
 
 
 def hello(request: Request) -> Reply:
@@ -148,27 +149,32 @@ def test_a_connection_can_be_dropped_before_and_in_the_middle() -> None:
 
 def test_latency_stall_and_drip_take_their_time() -> None:
     slow = [Reply("x" * 1000, latency=0), Reply("x" * 1000), Reply("x" * 1000, stall=0.3), Reply("x" * 1000, drip=0.02)]
-    with ModelServer(lambda request: slow.pop(0), latency=0.1) as server:
+    with ModelServer(lambda request: slow.pop(0), latency=0.5) as server:
         took = [ask(server, "openai").elapsed.total_seconds() for _ in range(4)]
-        assert took[0] < 0.09 <= took[1] < 0.29
-        assert took[2] >= 0.4
-        assert took[3] >= 0.1 + 16 * 0.02
+        assert took[0] < 0.5 <= took[1]
+        assert took[2] >= 0.5 + 0.3
+        assert took[3] >= 0.5 + 16 * 0.02
     with ModelServer(lambda request: Reply("x" * 1000, stall=5)) as server, pytest.raises(httpx.ReadTimeout):
         ask(server, "openai", timeout=0.2)
 
 
 def test_three_hundred_requests_are_carried_at_once() -> None:
-    async def crowd(url: str) -> set[int]:
-        limits = httpx.Limits(max_connections=300)
-        async with httpx.AsyncClient(limits=limits, timeout=30) as client:
-            path, body = CALLS["openai"]
-            answers = await importlib.import_module("asyncio").gather(
-                *(client.post(url + path, json=body) for _ in range(300))
-            )
-        return {answer.status_code for answer in answers}
+    raw = json.dumps(SAY_HELLO)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: {len(raw)}\r\nconnection: close\r\n\r\n"
 
-    with ModelServer(hello, latency=1.5) as server:
-        assert importlib.import_module("asyncio").run(crowd(server.url)) == {200}
+    async def one(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write((head + raw).encode())
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def crowd(port: int) -> list[bytes]:
+        return await asyncio.gather(*(one(port) for _ in range(300)))
+
+    with ModelServer(hello, latency=1) as server:
+        answers = asyncio.run(crowd(int(server.url.rpartition(":")[2])))
+        assert all(answer.startswith(b"HTTP/1.1 200 OK\r\n") for answer in answers)
         assert (server.count(), server.peak) == (300, 300)
         assert server.tokens() == Usage(30_000, 6_000, 12_000, 1_500)
 
@@ -201,12 +207,11 @@ def test_a_chunked_request_on_a_connection_that_is_kept() -> None:
 
 
 def test_the_server_is_gone_afterwards() -> None:
-    before = threading.active_count()
     with ModelServer(hello) as server:
         host, port = server.url.removeprefix("http://").split(":")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)))
-    assert threading.active_count() == before
+    assert "modelserver" not in {thread.name for thread in threading.enumerate()}
 
 
 # Aider's prompts and formats, read and written in this process by Aider's own code
@@ -269,6 +274,9 @@ AWKWARD = {
     "blank": "\n\n",
     "no final newline": "one\ntwo",
     "markdown": "# T\n\n```python\nprint()\n```\n\nend",
+    "indented fence": "- a\n\n    ```\n    b\n    ```\n\n- last\n",
+    "one line after an empty one": "\nx\n",
+    "indented fence at the end": "- a\n\n    ```\n    b\n    ```",
     "all ticks": "```\n````\nx\n",
     "tags": "```\n````\n<source>\n</code>\n<pre>\n",
     "markers": "<<<<<<< SEARCH\nx\n=======\ny\n>>>>>>> REPLACE\nz\n",
@@ -286,6 +294,7 @@ AWKWARD = {
 @pytest.mark.parametrize("kind", AWKWARD)
 def test_files_are_read_from_the_prompt_as_they_are(coder_for: MakeCoder, kind: str, edit_format: str) -> None:
     files = {"d/a b[1].txt": AWKWARD[kind], "-last.md": AWKWARD[kind], "ref.md": "reference"}
+    files |= {"open.txt": "no newline", "spare.txt": "\n"}
     coder = coder_for(files, edit_format, read_only=("ref.md",))
     request = prompt_of(coder, "Change d/a b[1].txt.\n\nPlease.")
     assert request.read_only == {"ref.md": "reference"}
@@ -329,7 +338,7 @@ def test_aider_makes_exactly_the_edits_that_are_said(coder_for: MakeCoder, tmp_p
             assert (tmp_path / "file.txt").read_text() == ended(after)
         assert (tmp_path / "twin.py").read_text() == before
         told += 1
-    assert told >= (4 if kind in ("form feed", "unicode") else 8)
+    assert told == len(variants(before)) - {"form feed": 2, "unicode": 5}.get(kind, 0)
 
 
 def test_random_edits_of_awkward_lines(coder_for: MakeCoder, tmp_path: Path) -> None:
@@ -354,7 +363,7 @@ def test_random_edits_of_awkward_lines(coder_for: MakeCoder, tmp_path: Path) -> 
         apply(coder, reply.text)
         assert (tmp_path / "f.md").read_text() == after
         told += 1
-    assert told >= 240
+    assert told >= 270
 
 
 def test_blocks_hold_little_more_than_the_change(aider: Any, tmp_path: Path) -> None:
@@ -382,7 +391,7 @@ def test_crlf_and_a_missing_final_newline_are_no_change() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [("a\n", ""), ("a\n", "a\x0cb\n"), ("", "\u2028\n")])
 def test_what_no_block_can_say_is_refused(before: str, after: str) -> None:
-    with pytest.raises(CannotSay, match="^f.txt: "):
+    with pytest.raises(CannotSay, match=r"^f\.txt: "):
         edit_from_to("f.txt", before, after)
     assert whole_file("f.txt", after) == f"f.txt\n```\n{after}```\n"
     with pytest.raises(CannotSay, match="fence"):
@@ -442,21 +451,37 @@ def test_litellm_reads_the_streams(aider: Any, dialect: str) -> None:
         )
         told = [chunk.usage for chunk in chunks if getattr(chunk, "usage", None)][-1]
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
-        assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
+        assert {chunk.choices[0].finish_reason for chunk in chunks if chunk.choices} == {None, "stop"}
         assert (told.prompt_tokens, told.completion_tokens) == (70, 30)
         assert (server.requests[0].streamed, server.tokens()) == (True, Usage(70, 30, 10, 5))
 
 
+def test_gemini_streams_an_array_to_a_client_that_asks_for_no_events() -> None:
+    path, body = CALLS["gemini"]
+    path = path.replace("generateContent", "streamGenerateContent")
+    with ModelServer(hello) as server:
+        plain, events = (httpx.post(server.url + path + query, json=body) for query in ("", "?alt=sse"))
+        assert (plain.headers["content-type"], events.headers["content-type"]) == (
+            "application/json",
+            "text/event-stream",
+        )
+        told = [json.loads(line.removeprefix("data: ")) for line in events.text.splitlines() if line]
+        assert plain.json() == told
+        assert "".join(each["candidates"][0]["content"]["parts"][0]["text"] for each in told) == "Hello there"
+        assert server.tokens() == Usage(200, 40, 80, 10)
+
+
 def test_a_stream_breaks_off_in_the_middle() -> None:
-    with ModelServer(lambda request: Reply("x" * 1000, drop="mid")) as server:
-        got = b""
-        with httpx.stream(
-            "POST", server.openai_base + "/chat/completions", json=SAY_HELLO | {"stream": True}
-        ) as answer:
-            with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
-                for piece in answer.iter_bytes():
-                    got += piece
-        assert got.startswith(b"data: ") and b"[DONE]" not in got
+    got = b""
+    with (
+        ModelServer(lambda request: Reply("x" * 1000, drop="mid")) as server,
+        httpx.stream("POST", server.url + CALLS["openai"][0], json=SAY_HELLO | {"stream": True}) as answer,
+        pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"),
+    ):
+        for piece in answer.iter_bytes():
+            got += piece
+    assert got.startswith(b"data: ")
+    assert b"[DONE]" not in got
 
 
 MODELS = {
@@ -489,7 +514,7 @@ def start_aider(server: ModelServer, dialect: str, root: Path) -> subprocess.Pop
     bases = {"openai": server.openai_base, "anthropic": server.anthropic_base, "gemini": server.gemini_base}
     env = {"PATH": os.environ["PATH"], "HOME": str(home), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "BROWSER": "true"}
     env |= {f"{dialect.upper()}_API_BASE": bases[dialect], f"{dialect.upper()}_API_KEY": "scripted"}
-    command = [sys.executable, "-m", "aider", *QUIET, "--model", MODELS[dialect], "--message", BRIEF]
+    command = [sys.executable, "-m", "aider", *QUIET.split(), "--model", MODELS[dialect], "--message", BRIEF]
     command += ["--analytics-log", str(root / "analytics.jsonl"), "--chat-history-file", str(root / "chat.md")]
     command += ["--input-history-file", str(root / "input"), *BEFORE]
     with (root / "out.txt").open("wb") as out:

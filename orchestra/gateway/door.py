@@ -122,7 +122,14 @@ class Gateway:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         self.client: httpx.AsyncClient = httpx.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False)
         config = uvicorn.Config(
-            self.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+            self.app,
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
         )
         self.server: uvicorn.Server = Server(config)
         self.serving = asyncio.create_task(self.server.serve(sockets=[listener]))
@@ -150,7 +157,11 @@ class Gateway:
             return response(b"no such door\n", 403)
         query = "&".join(part for part in request.url.query.split("&") if part and not part.startswith("key="))
         ask = Ask(ticket, upstream, rest[0], query, request.headers, await request.body())
-        return await self.forward(ask)
+        try:
+            return await self.forward(ask)
+        except Exception as error:
+            # A 500 of ours would make an agent ask up to 27 times again for what is our bug.
+            return self.refuse(ask, "gateway", 0, f"a bug in the gateway: {error!r}")
 
     # --- one request
 

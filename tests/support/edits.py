@@ -6,7 +6,7 @@ line that ends with the file's name, a last line that is empty); the blocks made
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -55,9 +55,14 @@ def edit_from_to(path: str, before: str, after: str, fence: Fence = FENCE) -> st
         raise CannotSay(f"{path}: SEARCH/REPLACE blocks cannot empty a file")
     mark = "~" + hashlib.sha256((before + after).encode()).hexdigest()[:10]
     try:
-        blocks = list(_blocks(path, old, new, mark))
-    except CannotSay:  # a separator may stand where a block needs context: rewrite them all
-        blocks = list(_blocks(path, old, new, mark, all_separators=True))
+        return _said(path, _blocks(path, old, new, mark), fence)
+    except CannotSay:  # too little to hold on to between the separators: mark the end, and then disguise them all
+        end = mark + "\n"
+        marked = "", end if before.endswith(("\n", "\r")) else "\n" + end
+        return _said(path, [marked, *_blocks(path, [*old, end], new, mark, everywhere=True)], fence)
+
+
+def _said(path: str, blocks: Iterable[tuple[str, str]], fence: Fence) -> str:
     return "\n".join(search_replace(path, *block, fence) for block in blocks)
 
 
@@ -90,7 +95,9 @@ def _shielded(path: str, text: str, fence: Fence) -> str:
     return "".join(lines)
 
 
-def _blocks(path: str, old: list[str], new: list[str], mark: str, all_separators: bool = False) -> Iterator[tuple[str, str]]:
+def _blocks(
+    path: str, old: list[str], new: list[str], mark: str, everywhere: bool = False
+) -> Iterator[tuple[str, str]]:
     """Pairs of SEARCH and REPLACE, to be applied in this order.
 
     Separators among the changed lines are disguised first (`=====` as `=====~mark`), and unmasked at the end by
@@ -98,7 +105,7 @@ def _blocks(path: str, old: list[str], new: list[str], mark: str, all_separators
     Aider tries a block that does not match yet on every file of the chat.
     """
     blank = not "".join(old).strip()
-    changes = [Change(0, len(old), 0, len(new))] if blank else _changes(old, new, all_separators)
+    changes = [Change(0, len(old), 0, len(new))] if blank else _changes(old, new, everywhere)
     masked, masks = list(old), []
     for at in [] if blank else _separators(old, [range(change.start, change.stop) for change in changes])[::-1]:
         bare, rest = old[at].rstrip(), _tail(path, old, masked, at)
@@ -143,13 +150,13 @@ def _fill(old: list[str], new: list[str], mark: str) -> Iterator[tuple[str, str]
         yield "", "".join(new)
 
 
-def _changes(old: list[str], new: list[str], all_separators: bool) -> list[Change]:
+def _changes(old: list[str], new: list[str], everywhere: bool) -> list[Change]:
     """What differs; changes with hardly a line between them are one."""
     changes: list[Change] = []
     for tag, *place in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         change = Change(*place)
         if tag == "equal":
-            same = enumerate(old[change.start : change.stop]) if all_separators else ()
+            same = enumerate(old[change.start : change.stop]) if everywhere else ()
             starts = [(change.start + at, change.first + at) for at, line in same if SEPARATOR.fullmatch(line.strip())]
             changes += [Change(start, start + 1, first, first + 1) for start, first in starts]
             continue

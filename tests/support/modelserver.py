@@ -119,17 +119,30 @@ def pair_of(opening: str) -> tuple[str, str]:
 
 
 def fenced_files(text: str) -> dict[str, str]:
-    """Read Aider's listing: an empty line, the path, the opening fence, the content, the closing fence.
-
-    A content without a final newline has the closing fence on its last line.
-    """
+    """Read Aider's listing: an empty line, the path, the opening fence, the content, the closing fence."""
     first = re.search(r"\n\n(.+)\n(`{3,4}|<(?:source|code|pre|codeblock|sourcecode)>)\n", text)
     if not first:
         return {}
-    opening, closing = pair_of(first[2])
-    parts = re.split(rf"{closing}\n\n(.+)\n{opening}\n", text[first.end() :])
-    parts[-1] = parts[-1].removesuffix("\n").removesuffix(closing)
-    return dict(zip([first[1], *parts[1::2]], parts[0::2], strict=True))
+    fence, rest = pair_of(first[2]), text[first.end() :]
+    return _listing(first[1], rest, fence) or _listing(first[1], rest, fence, strict=False) or {}
+
+
+def _listing(path: str, rest: str, fence: tuple[str, str], strict: bool = True) -> dict[str, str] | None:
+    """Read on after an opening fence; None when this cannot be read to the end.
+
+    A content without a final newline has the closing fence on its last line, and an indented fence inside a content may
+    look like that: then another try is made with the next fence that begins a line. No line of a content begins with
+    the fence, unless Aider found none that is free.
+    """
+    opening, closing = fence
+    ending = rf"{closing}(?:\n\n(.+)\n{opening}\n|\n?\Z)"
+    for end in (re.search(ending, rest), re.search("^" + ending, rest, re.MULTILINE)):
+        if not end or (strict and re.search(rf"^(?:{opening}|{closing})", rest[: end.start()], re.MULTILINE)):
+            continue
+        others = _listing(end[1], rest[end.end() :], fence, strict) if end[1] else {}
+        if others is not None:
+            return {path: rest[: end.start()]} | others
+    return None
 
 
 def read_request(path: str, headers: dict[str, str], body: dict[str, Any]) -> Request:
@@ -248,9 +261,16 @@ def body_pieces(request: Request, reply: Reply, usage: Usage) -> list[bytes]:
     shapes = list(SAY[request.dialect](request, reply, usage, mark))
     if not request.streamed:
         return [json.dumps(shapes[0]).encode()]
+    if not is_sse(request):
+        return [b"[", *(b"," * (at > 0) + json.dumps(each).encode() for at, each in enumerate(shapes)), b"]"]
     events = [f"event: {each['type']}\n" if request.dialect == "anthropic" else "" for each in shapes]
     lines = [f"{event}data: {json.dumps(each)}\n\n".encode() for event, each in zip(events, shapes, strict=True)]
     return [*lines, b"data: [DONE]\n\n"] if request.dialect == "openai" else lines
+
+
+def is_sse(request: Request) -> bool:
+    """Gemini streams one JSON array to a client that does not ask for events."""
+    return request.streamed and (request.dialect != "gemini" or "alt=sse" in urlsplit(request.path).query)
 
 
 def tells_usage(request: Request) -> bool:
@@ -328,8 +348,8 @@ class ModelServer:
         try:
             while await self._exchange(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client has left
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has left, or the server stops
         finally:
             writer.close()
 
@@ -392,7 +412,8 @@ async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> b
 
 
 async def _send(writer: asyncio.StreamWriter, reply: Reply, pieces: list[bytes], stream: bool) -> None:
-    headers = {"content-type": "text/event-stream" if stream else "application/json", "x-request-id": "req_scripted"}
+    events = pieces[0].startswith((b"data:", b"event:"))
+    headers = {"content-type": "text/event-stream" if events else "application/json", "x-request-id": "req_scripted"}
     headers |= {"transfer-encoding": "chunked"} if stream else {"content-length": str(len(pieces[0]))}
     phrase = HTTPStatus(reply.status).phrase if reply.status in set(HTTPStatus) else "Scripted"
     lines = [f"HTTP/1.1 {reply.status} {phrase}"]

@@ -1,0 +1,47 @@
+# make demo and make test set up everything by themselves on a fresh clone.
+VENV := .venv
+RUN := $(VENV)/bin/python
+WORKERS ?= auto
+
+.PHONY: demo test soak check change models tape lock clean help
+
+help:
+	@echo "make demo    a small repository, four real Aider agents, no key needed"
+	@echo "make test    the tests        make check   ruff and mypy       make soak   the tests at full counts"
+	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
+	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
+
+demo: $(VENV)/ready
+	@$(RUN) aider_orchestrator.py demo
+
+test: $(VENV)/ready
+	$(RUN) -m pytest -n $(WORKERS) -q
+
+soak: $(VENV)/ready
+	SOAK=1 $(RUN) -m pytest -n $(WORKERS) -q
+
+check: $(VENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+change: $(VENV)/ready
+	@$(RUN) aider_orchestrator.py --change "$(CHANGE)" $(ARGS)
+
+models: $(VENV)/ready
+	$(RUN) tools/refresh_models.py
+
+tape: $(VENV)/ready
+	$(RUN) -m tools.make_tape
+
+lock: $(VENV)/ready
+	$(RUN) -m pip install -q uv
+	$(RUN) -m uv pip compile -q --no-header --universal --python-version 3.11 requirements.txt -o requirements.lock
+	$(RUN) -m uv pip compile -q --no-header --universal --python-version 3.11 requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+
+$(VENV)/ready: requirements-dev.lock tools/find_python.sh
+	@python=$$(sh tools/find_python.sh) && echo "Setting up $(VENV) with $$python (once)" && "$$python" -m venv --clear $(VENV)
+	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

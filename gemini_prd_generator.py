@@ -1,0 +1,263 @@
+#!/usr/bin/env python3
+"""Let Gemini write a PRD (product requirements document) for a change: Markdown for people and for the orchestrator."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from orchestra.errors import OrchestraError, ProviderError, SettingsError, UsageError
+
+FOLDER = Path("docs/prd")
+TRIES = 3
+LONGEST_PAUSE = 60.0
+# What is read of a repository for its digest; the digest itself is far smaller.
+LARGEST_FILE = 400_000
+LARGEST_SUM = 20_000_000
+EXAMPLES = """\
+examples:
+  gemini_prd_generator.py --prompt "Add a password reset by e-mail"
+  gemini_prd_generator.py --prompt @change.txt --filename reset.md    (written to docs/prd/reset.md)
+  git log -1 --format=%B | gemini_prd_generator.py --prompt - --model gemini-pro-latest
+
+The path of the PRD goes to stdout, everything else to stderr.
+Exit codes: 0 written, 2 usage or configuration, 4 Gemini could not be used.
+Variables, from the environment, .env here or .env beside this script: GOOGLE_API_KEY or GEMINI_API_KEY,
+DEFAULT_GEMINI_MODEL, GEMINI_API_BASE or GOOGLE_GEMINI_BASE_URL, GEMINI_CLIENT (rest, or sdk for google's SDK)."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(argv)
+    try:
+        print(write(options), flush=True)
+        return 0
+    except OrchestraError as error:
+        return fail(str(error), error.exit_code)
+    except OSError as error:
+        return fail(f"{error.filename or 'A file'}: {error.strerror or error}.", UsageError.exit_code)
+    except ImportError as error:
+        return fail(f"{error}. The packages of requirements.txt must be installed.", UsageError.exit_code)
+    except KeyboardInterrupt:
+        return fail("stopped.", 130)
+    except Exception as bug:  # the one place where what nobody foresaw becomes a sentence
+        *_, (code, line) = traceback.walk_tb(bug.__traceback__)
+        return fail(
+            f"a bug: {type(bug).__name__} in {Path(code.f_code.co_filename).name}:{line}.", OrchestraError.exit_code
+        )
+
+
+def fail(sentence: str, code: int) -> int:
+    print(f"gemini_prd_generator: {sentence}", file=sys.stderr)
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        "gemini_prd_generator.py",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "--prompt", required=True, metavar="TEXT", help="the change; @FILE reads it from a file, - from stdin"
+    )
+    made.add_argument(
+        "--filename", metavar="FILE", help="where to write; a bare name goes to docs/prd/ (default: a new name there)"
+    )
+    made.add_argument(
+        "--model", metavar="NAME", help="the Gemini model (default: DEFAULT_GEMINI_MODEL, else the current one)"
+    )
+    made.add_argument("--api-key", metavar="KEY", help="Google API key (better: GOOGLE_API_KEY in the environment)")
+    return made
+
+
+def write(options: argparse.Namespace) -> Path:
+    """The story: what to change, with which key, where to; ask; write."""
+    from orchestra import prd
+
+    change = read_change(options.prompt)
+    target = wanted_path(options.filename)
+    ask = asker(options.model, options.api_key)
+    document = ask(change, repository_digest(Path.cwd()))
+    if target is None:
+        target = reserve(FOLDER / prd.file_name(change, time.strftime("%Y%m%d_%H%M%S")))
+    save(target, document)
+    try:
+        prd.parse(document)
+    except UsageError as error:
+        raise ProviderError(f"Gemini's PRD is written to {target}, but it needs mending: {error}") from None
+    return target
+
+
+# --- what the user gave ---------------------------------------------------------------------------------------------
+
+
+def read_change(prompt: str) -> str:
+    """The change in words, from wherever --prompt says."""
+    try:
+        if prompt == "-":
+            change = sys.stdin.buffer.read().decode()
+        elif prompt.startswith("@"):
+            change = Path(prompt[1:]).read_text("utf-8")
+        else:
+            prompt.encode()
+            change = prompt
+    except UnicodeError:
+        raise UsageError("--prompt: the text is not UTF-8.") from None
+    if not change.strip():
+        raise UsageError("--prompt: the text is empty.")
+    return change
+
+
+def wanted_path(filename: str | None) -> Path | None:
+    """Where --filename leads, found out before anything is paid for."""
+    if filename is None:
+        target = None
+        above = FOLDER
+    else:
+        target = FOLDER / filename if filename == Path(filename).name else Path(filename)
+        if filename in ("", ".", "..") or filename.endswith("/") or not filename.isprintable() or target.is_dir():
+            raise UsageError(f"--filename {filename!r} is not the name of a file.")
+        above = target.parent
+    existing = next(folder for folder in (above, *above.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UsageError(f"The PRD cannot be written: {existing} is not a folder that may be written to.")
+    return target
+
+
+def asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
+    """How to ask Gemini, by the flags, the environment and the .env files."""
+    from orchestra import catalogue, settings
+    from orchestra.cli.load import environments
+
+    google = catalogue.PROVIDERS["gemini"]
+    chosen = settings.load({"gemini_model": model, "api_key": key}, environments(Path.cwd()))
+    found, source = (chosen.api_key, chosen.sources["api_key"]) if chosen.api_key else chosen.key(google.key_vars)
+    if not found:
+        raise SettingsError(
+            "There is no Google API key: set GOOGLE_API_KEY in the environment or in .env, or give --api-key KEY."
+        )
+    name = chosen.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
+    base = catalogue.base_url(google, chosen.base_url(google.base_vars, source))
+    return lambda change, digest: asyncio.run(ask_patiently(change, digest, name, found, base, chosen.gemini_client))
+
+
+# --- the repository -------------------------------------------------------------------------------------------------
+
+
+def repository_digest(folder: Path) -> str:
+    from orchestra.digest import digest
+
+    root = git(folder, "rev-parse", "--show-toplevel").rstrip("\n")
+    return digest(tracked_files(Path(root))) if root else "There is no repository yet: every file is a new one."
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git prints; nothing where there is no git or no repository."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-c", "core.fsmonitor=false", *words]
+    with contextlib.suppress(FileNotFoundError):
+        done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
+        return os.fsdecode(done.stdout) if done.returncode == 0 else ""
+    return ""
+
+
+def tracked_files(root: Path) -> Iterator[tuple[str, int, str | None]]:
+    """Tracked files that are still there, the most telling first, with the text of those that have signatures."""
+    from orchestra.digest import has_signatures, rank
+
+    entries = (entry.partition("\t") for entry in git(root, "ls-files", "-z", "--stage").split("\0"))
+    paths = {path for mode, _, path in entries if mode.startswith("100")}
+    room = LARGEST_SUM
+    for path in sorted(paths, key=rank):
+        file = root / path
+        if not file.is_file() or file.is_symlink():
+            continue
+        size = file.stat().st_size
+        wanted = has_signatures(path) and size <= min(room, LARGEST_FILE)
+        room -= size if wanted else 0
+        yield path, size, read_text(file) if wanted else None
+
+
+def read_text(file: Path) -> str | None:
+    try:
+        return file.read_text("utf-8")
+    except (UnicodeDecodeError, OSError):
+        return None
+
+
+# --- Gemini ---------------------------------------------------------------------------------------------------------
+
+
+async def ask_patiently(change: str, digest: str, model: str, key: str, base: str, client: str) -> str:
+    """Ask again where that may help. In a run of the orchestrator the gateway does this, for everybody at once."""
+    from orchestra.gemini import GeminiError, write_prd
+
+    tries = 0
+    while True:
+        tries += 1
+        print(f"asking {model} for a PRD ...", file=sys.stderr)
+        try:
+            with progress() as on_text:
+                return await write_prd(change, digest, model=model, key=key, base=base, client=client, on_text=on_text)
+        except GeminiError as error:
+            pause = float(tries) if error.retry_after is None else error.retry_after
+            if not error.again or tries == TRIES or pause > LONGEST_PAUSE:
+                raise
+            print(f"{error} Asking again in {pause:g} s.", file=sys.stderr)
+        await asyncio.sleep(pause)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[int], None]]:
+    """How much has come: counted in place on a terminal, a line now and then elsewhere."""
+    terminal = sys.stderr.isatty()
+    shown = time.monotonic()
+
+    def on_text(characters: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > (0.1 if terminal else 10.0):
+            shown = time.monotonic()
+            print(f"{characters} characters", end="\r" if terminal else "\n", file=sys.stderr, flush=True)
+
+    try:
+        yield on_text
+    finally:
+        if terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+def reserve(wanted: Path) -> Path:
+    """A name that nobody has: two runs in the same second must not write over each other."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 1_000):
+        path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}_{number}")
+        with contextlib.suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            return path
+    raise UsageError(f"{wanted.parent} has a thousand files of this name.")
+
+
+def save(target: Path, document: str) -> None:
+    """All of it or nothing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".prd-{os.getpid()}.tmp")
+    try:
+        draft.write_text(document, "utf-8", newline="\n")
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -150,9 +150,14 @@ class Board:
         self.begun: dict[int, float] = {}
         self.ended: dict[int, float] = {}
         self.doing = "starting"
+        self.above: Callable[[str], object] = lambda text: print(text, file=sys.stderr)
 
     def hear(self, event: Event) -> None:
         step(self.report, event)
+        if event.kind == "note":
+            # Said once and for good: the board itself is gone when the run ends.
+            self.above(line(event))
+            return
         if event.task is not None and event.kind == "attempt_started":
             self.begun[event.task] = time.monotonic()
         if event.task is not None and event.kind == "attempt_ended":
@@ -166,6 +171,7 @@ class Board:
         from rich.live import Live
 
         with Live(self.table(), console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+            self.above = lambda text: live.console.print(text, markup=False, highlight=False)
             drawing = asyncio.create_task(self.draw(live.update))
             try:
                 yield

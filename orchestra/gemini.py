@@ -319,8 +319,9 @@ def ask_sdk(call: Call) -> Body:
                 hint="Install it, or leave GEMINI_CLIENT at rest.",
             ) from None
     genai.configure(api_key=call.key, transport="rest", client_options={"api_endpoint": call.base})
-    if is_loopback(call.base):
-        clients.get_default_generative_client().transport._session.trust_env = False  # no proxy, as over REST
+    session = clients.get_default_generative_client().transport._session
+    session._max_refresh_attempts = 0  # it would send a refused key twice more
+    session.trust_env = not is_loopback(call.base)
     model = genai.GenerativeModel(call.model, system_instruction=call.system)
     try:
         # Without retry=None the SDK would ask again after a 503. Ours is the deadline; this one only ends the thread.
@@ -329,8 +330,11 @@ def ask_sdk(call: Call) -> Body:
         reply = error.response  # the error's own text quotes the whole URL
         raw, headers = (b"", {}) if reply is None else (reply.content, reply.headers)
         raise refusal(call, int(error.code or 0), raw, headers) from None
-    except protobuf.ParseError:
-        raise garbage(call, b"") from None
+    except (protobuf.ParseError, AttributeError, KeyError, TypeError, ValueError):
+        # It also stumbles over error bodies that it does not expect.
+        raise GeminiError(
+            f"google-generativeai cannot read Gemini's answer from {call.base}.", hint=CHECK_BASE
+        ) from None
     except network.RequestException as error:
         raise (unreachable if "Failed to establish" in str(error) else lost)(call, error) from None
     return sdk_body(answer)
@@ -389,7 +393,7 @@ def lost(call: Call, error: Exception) -> GeminiError:
 
 def garbage(call: Call, raw: bytes) -> GeminiError:
     what = "a web page" if is_page(raw) else "something else than Gemini's JSON"
-    return GeminiError(f"The server at {call.base} answered with {what} (HTTP 200).", hint=CHECK_BASE)
+    return GeminiError(f"What answers at {call.base} is not Gemini (HTTP 200: {what}).", hint=CHECK_BASE)
 
 
 def is_page(raw: bytes) -> bool:

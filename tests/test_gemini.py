@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -159,20 +158,21 @@ def test_a_stream_is_counted_as_it_comes() -> None:
     assert heard[-1] == len(PRD)
 
 
+STOP = {"finishReason": "STOP"}
 THOUGHT = {"text": "Hmm, `json`.", "thought": True}
 
 
 @pytest.mark.parametrize(
     "reply",
     [
-        stream(candidate(THOUGHT), candidate(THOUGHT, {"text": PRD[:9]}), candidate({"text": PRD[9:]}, finishReason="STOP")),
-        stream(candidate({"text": PRD}), {"usageMetadata": {"totalTokenCount": 3}}, candidate(finishReason="STOP")),
+        stream(candidate(THOUGHT), candidate(THOUGHT, {"text": PRD[:9]}), candidate({"text": PRD[9:]}, **STOP)),
+        stream(candidate({"text": PRD}), {"usageMetadata": {"totalTokenCount": 3}}, candidate(**STOP)),
         stream(candidate({"text": PRD}), end="\r\n\r\n"),
         stream(candidate({"text": PRD}), end="\n"),
         Reply(raw_body=b": hello\n\ndata: " + json.dumps(candidate({"text": PRD})).encode() + b"\n\ndata: [DONE]\n\n"),
-        Reply(raw_body=json.dumps(candidate(THOUGHT, {"text": PRD}, finishReason="STOP")).encode()),
+        Reply(raw_body=json.dumps(candidate(THOUGHT, {"text": PRD}, **STOP)).encode()),
         Reply(raw_body=json.dumps([candidate({"text": PRD[:9]}), candidate({"text": PRD[9:]})], indent=2).encode()),
-        Reply(raw_body=json.dumps(candidate({"text": PRD}, content_filter=None), indent=1, ensure_ascii=False).encode()),
+        Reply(raw_body=json.dumps(candidate({"text": PRD}), indent=1, ensure_ascii=False).encode()),
         Reply("```markdown\n" + PRD + "```\n"),
         Reply("\n\n" + PRD + "\n\n\n"),
     ],
@@ -189,22 +189,22 @@ def test_the_document_arrives_whole_in_every_shape(reply: Reply) -> None:
 @pytest.mark.parametrize(
     ("reply", "words", "again"),
     [
-        (Reply("API key not valid. Please pass a valid API key.", status=400), "does not accept the key (HTTP 400: API key", False),
-        (Reply(f"Bad token {KEY}\x1b[31m", status=401), "does not accept the key (HTTP 401: Bad token ...[31m). Check", False),
+        (Reply("API key not valid.", status=400), "does not accept the key (HTTP 400: API key not valid).", False),
+        (Reply(f"Bad {KEY}\x1b[31m", status=401), "does not accept the key (HTTP 401: Bad ...[31m). Check", False),
         (Reply("Denied.", status=403), "does not accept the key (HTTP 403: Denied). Check GOOGLE_API_KEY.", False),
         (Reply("Unknown field.\nSee x", status=400), "rejected the request (HTTP 400: Unknown field. See x).", False),
         (Reply("models/gemini-x is not found", status=404), "'gemini-x' is not a model that this server knows", False),
-        (Reply("You exceeded your current quota", status=429), "quota or rate limit is used up (HTTP 429: You exc", True),
+        (Reply("You exceeded it", status=429), "quota or rate limit is used up (HTTP 429: You exceeded it)", True),
         (Reply("The model is overloaded.", status=503), "Gemini failed (HTTP 503: The model is overloaded).", True),
         (Reply(status=502, raw_body=b"<!DOCTYPE html><p>Bad gateway"), "Gemini failed (HTTP 502: a web page).", True),
-        (Reply(status=404, raw_body=b"<html>Not here</html>"), "is not Gemini (HTTP 404: a web page). Check GEMINI_API_BASE", False),
+        (Reply(status=404, raw_body=b"<html>No</html>"), "is not Gemini (HTTP 404: a web page). Check GEMI", False),
         (Reply(status=500, raw_body=b""), "Gemini failed (HTTP 500: no message).", True),
         (Reply(status=400, raw_body=b"x" * 400_000), "(HTTP 400: " + "x" * 300 + ").", False),
         (Reply(PRD, finish="length"), "was cut off at the longest that gemini-x may write (MAX_TOKENS)", False),
         (Reply(PRD, finish="filter"), "broke off its answer (SAFETY)", False),
         (Reply(""), "answer is empty", False),
         (Reply(raw_body=b'{"candidates": []}'), "answer is empty", False),
-        (Reply(raw_body=b'{"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}'), "was blocked (PROHIBITED_CONTENT)", False),
+        (Reply(raw_body=b'{"promptFeedback": {"blockReason": "SAFETY"}}'), "was blocked (SAFETY)", False),
         (Reply(PRD, drop="before"), "was lost", True),
         (Reply(PRD * 100, drop="mid"), "was lost", True),
     ],
@@ -218,7 +218,7 @@ def test_every_failure_is_one_sentence(client: str, reply: Reply, words: str, ag
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (Reply(raw_body=b"<html><body>Log in</body></html>"), "answered with a web page (HTTP 200). Check GEMINI_API_BASE"),
+        (Reply(raw_body=b"<html>Log in</html>"), "is not Gemini (HTTP 200: a web page). Check GEMINI_API_BASE"),
         (Reply(raw_body=b"hello"), "something else than Gemini's JSON"),
         (Reply(raw_body=b"[1, 2]"), "something else than Gemini's JSON"),
         (Reply(raw_body=b"[" * 200_000), "something else than Gemini's JSON"),
@@ -226,20 +226,29 @@ def test_every_failure_is_one_sentence(client: str, reply: Reply, words: str, ag
         (Reply(raw_body=b""), "answer is empty"),
         (Reply(raw_body=b'{"candidates": [{"content": {"parts": [3, {"text": null}, {}]}}]}'), "answer is empty"),
         (Reply(raw_body=b'{"candidates": {"a": 1}, "promptFeedback": "x"}'), "answer is empty"),
-        (stream(candidate(THOUGHT, finishReason="STOP")), "answer is empty"),
-        (stream(candidate({"text": "# Half"}), {"error": {"code": 503, "message": "Gone."}}), "failed (HTTP 503: Gone)"),
+        (stream(candidate(THOUGHT, **STOP)), "answer is empty"),
+        (stream(candidate({"text": "Half"}), {"error": {"code": 503, "message": "Gone."}}), "failed (HTTP 503: Gone)"),
         (Reply(raw_body=b'[{"error": {"message": "Odd."}}]'), "rejected the request (Odd)."),
         (Reply(raw_body=b'{"error": "odd"}'), "rejected the request (odd)."),
-        (Reply(status=302, headers={"location": "http://127.0.0.1:9/"}, raw_body=b"moved"), "is not Gemini (HTTP 302: moved)"),
+        (Reply(status=302, headers={"location": "http://[::1]/"}, raw_body=b"gone"), "not Gemini (HTTP 302: gone)"),
     ],
 )  # fmt: skip
 def test_what_is_not_an_answer_over_rest(reply: Reply, words: str) -> None:
     assert words in str(failure(reply))
 
 
-@both
-def test_a_page_in_place_of_json(client: str) -> None:
-    assert "HTTP 200" in str(failure(Reply(raw_body=b"<html>Log in</html>"), client=client))
+@pytest.mark.skipif(not has_sdk(), reason="google-generativeai is missing")
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(raw_body=b"<html>Log in</html>"),
+        Reply(raw_body=b"[1]"),
+        Reply(status=429, raw_body=b'[{"error": {"message": "Slow down."}}]'),
+        Reply(status=400, raw_body=b'{"error": "odd"}'),
+    ],
+)
+def test_what_the_sdk_stumbles_over(reply: Reply) -> None:
+    assert "google-generativeai cannot read Gemini's answer from http" in str(failure(reply, client="sdk"))
 
 
 RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "17.5s"}
@@ -252,8 +261,7 @@ RETRY_BODY = {"error": {"code": 429, "message": "Slow down.", "details": [{"@typ
     [
         (Reply("Slow down.", status=429, headers={"retry-after": "3"}), 3.0),
         (Reply(status=429, raw_body=json.dumps(RETRY_BODY).encode()), 17.5),
-        (Reply(status=429, raw_body=json.dumps([RETRY_BODY]).encode()), 17.5),
-        (Reply("Slow down.", status=429, headers={"retry-after": "Fri, 06 Nov 2026 10:00:00 GMT"}), None),
+        (Reply("No.", status=429, headers={"retry-after": "Fri, 06 Nov 2026 10:00:00 GMT"}), None),
     ],
 )
 def test_how_long_to_wait(client: str, reply: Reply, seconds: float | None) -> None:
@@ -315,9 +323,12 @@ def test_without_the_sdk_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> 
         ask("http://127.0.0.1:9", client="sdk")
 
 
+def test_how_long_to_wait_in_a_list() -> None:
+    assert failure(Reply(status=429, raw_body=json.dumps([RETRY_BODY]).encode())).retry_after == 17.5
+
+
 # --- the script -----------------------------------------------------------------------------------------------------
 
-Script = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = "gemini_prd_generator.py"
 
 
@@ -420,8 +431,23 @@ def test_flags_win_over_the_environment_and_that_over_the_env_files(program: Pat
             (program / ".env").unlink()
         asked = [(request.model, request.headers["x-goog-api-key"]) for request in server.requests]
     assert asked == [
-        ("gemini-file", "from-file"), ("gemini-env", "from-file"), ("gemini-flag", KEY), ("gemini-flash-latest", "beside"),
-    ]  # fmt: skip
+        ("gemini-file", "from-file"),
+        ("gemini-env", "from-file"),
+        ("gemini-flag", KEY),
+        ("gemini-flash-latest", "beside"),
+    ]
+
+
+def test_a_repository_cannot_lead_a_key_of_the_user_s_elsewhere(program: Path, repository: Path) -> None:
+    with ModelServer(lambda request: Reply(PRD)) as server:
+        (repository / ".env").write_text(f"GEMINI_API_BASE={server.url}\nGEMINI_API_KEY=${{GOOGLE_API_KEY}}\n")
+        # Whatever it does instead, this proxy lets nothing out.
+        done = run(program, repository, "--prompt", "x", GOOGLE_API_KEY=KEY, HTTPS_PROXY="http://127.0.0.1:9")
+        assert (done.returncode, server.count()) == (4, 0)
+        assert "cannot be reached at https://generativelanguage.googleapis.com" in done.stderr
+        subprocess.run(["git", "-C", str(repository), "add", ".env"], check=True)
+        done = run(program, repository, "--prompt", "x")
+        assert (done.returncode, server.count()) == (2, 0)
 
 
 def test_the_prompt_may_come_from_a_file_or_stdin(program: Path, repository: Path) -> None:
@@ -467,7 +493,8 @@ def test_without_a_key_one_sentence_names_the_ways(program: Path, repository: Pa
     done = run(program, repository, "--prompt", "x")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "gemini_prd_generator: There is no Google API key: set GOOGLE_API_KEY in the environment or in .env, or give --api-key KEY.\n"
+        "gemini_prd_generator: There is no Google API key: "
+        "set GOOGLE_API_KEY in the environment or in .env, or give --api-key KEY.\n"
     )
 
 

@@ -203,6 +203,7 @@ def hear(journal: Journal) -> Any:
             usage=used,
             seconds=round(exchange.seconds, 3),
             identity=exchange.identity,
+            replayed=exchange.replayed,
         )
         if ticket.task is not None and exchange.usage.replies:
             journal.emit(

@@ -31,7 +31,6 @@ class TaskReport:
     patch: str = ""
     held: str = ""
     attempts: int = 0
-    trouble: str = ""
 
     @property
     def agent(self) -> str:
@@ -65,6 +64,7 @@ class Report:
     exit_code: int | None = None
     error: str = ""
     seconds: float = 0.0
+    replayed: bool = False
 
     @property
     def usage(self) -> Usage:
@@ -161,6 +161,7 @@ def request(report: Report, event: Event) -> None:
     used = Usage(**event.data["usage"])
     role = event.data["role"]
     report.roles[role] = report.roles.get(role, Usage()) + used
+    report.replayed |= event.data.get("replayed", False)
     if event.task is not None:
         own(report, event).usage += used
 
@@ -198,6 +199,9 @@ def gate_ended(report: Report, event: Event) -> None:
 @on("delivered")
 def delivered(report: Report, event: Event) -> None:
     report.delivery = event.data
+    for task in report.tasks.values():
+        # What the result holds needs no branch of its own any more.
+        task.branch = task.branch if task.held else ""
 
 
 @on("run_ended")

@@ -66,6 +66,13 @@ def money(used: Usage) -> str:
     return f"${used.dollars:.4f}" if used.dollars < 1 else f"${used.dollars:.2f}"
 
 
+def paid(report: Report) -> str:
+    """What the run really cost: a reply from a tape was paid for when it was recorded."""
+    if report.replayed:
+        return f"nothing, the replies came from a tape (worth {money(report.usage)})"
+    return money(report.usage)
+
+
 def plural(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 

@@ -28,6 +28,7 @@ def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "error": report.error or None,
         "verified": str(report.verified),
         "seconds": round(report.seconds, 3),
+        "replayed": report.replayed,
         "usage": usage(report.usage) | {"roles": {role: usage(used) for role, used in sorted(report.roles.items())}},
         "files": {
             path: {"added": added, "removed": removed} for path, (added, removed) in sorted(report.files.items())

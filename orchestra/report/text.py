@@ -1,7 +1,7 @@
 """The last lines of a run: what changed, what did not and why, how far it was verified, cost, time, where everything is, what to do next."""
 
 from orchestra.report.fold import Report
-from orchestra.report.sentence import failure_line, money, next_steps, plural, sentence
+from orchestra.report.sentence import failure_line, next_steps, paid, plural, sentence
 
 MOST_FILES = 20
 
@@ -50,4 +50,4 @@ def remarks(report: Report) -> list[str]:
 def costs(report: Report) -> str:
     used = report.usage
     tokens = f"{used.input:,} tokens in, {used.output:,} out"
-    return f"Cost: {money(used)} for {plural(used.requests, 'request')} ({tokens}); time: {report.seconds:.1f} s"
+    return f"Cost: {paid(report)}; {plural(used.requests, 'request')}, {tokens}; time: {report.seconds:.1f} s"

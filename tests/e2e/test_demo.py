@@ -1,0 +1,48 @@
+"""The demo is the newcomer's first minute: it must be green, real, and its tape must fit the program that plays it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TAPE = ROOT / "orchestra" / "demo_tape.jsonl"
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_demo_ends_green_with_every_reply_from_the_tape(tmp_path: Path) -> None:
+    sample = tmp_path / "sample"
+    done = run(str(ROOT / "aider_orchestrator.py"), "demo", str(sample), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "replies are scripted" in done.stdout
+    assert "Before: 8 failed, 8 passed" in done.stdout
+    assert "After: 16 passed" in done.stdout
+    [summary] = [json.loads(path.read_text()) for path in (sample / ".aider_logs").glob("summary_*.json")]
+    assert summary["successful_agents"] == 4
+    assert summary["verified"] == "tests"
+    assert summary["replayed"] is True
+    assert summary["usage"]["requests"] == len(TAPE.read_text(encoding="utf-8").splitlines()) - 1
+    assert all(row["covered"] for row in summary["coverage"]) and len(summary["coverage"]) == 5
+    assert git(sample, "worktree", "list").count("\n") == 1
+    assert git(sample, "branch", "--format=%(refname:short)").split() == ["main"]
+    assert git(sample, "status", "--porcelain").splitlines() == ["?? docs/"]
+
+
+def test_the_shipped_tape_is_what_make_tape_records_today(tmp_path: Path) -> None:
+    fresh = tmp_path / "tape.jsonl"
+    done = run("-m", "tools.make_tape", str(fresh), cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert records(fresh) == records(TAPE)
+
+
+def records(tape: Path) -> dict[str, str]:
+    """What was asked, and what was answered. Agents finish in any order."""
+    lines = [json.loads(line) for line in tape.read_text(encoding="utf-8").splitlines()[1:]]
+    return {line["identity"]: line["body"] for line in lines}

@@ -1,0 +1,41 @@
+"""Record the demo's tape anew: the demo against a scripted model server that knows the finished files.
+
+usage: python -m tools.make_tape [TAPE]
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from aider_orchestrator import stoppable
+from orchestra.cli.demo import PROJECT, TAPE, make_sample, sample_settings
+from tests.support.edits import gemini_prd, knows
+from tests.support.modelserver import ModelServer, Reply, Request
+
+
+def finished() -> dict[str, str]:
+    after = PROJECT / "after"
+    files = (path for path in after.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(after).as_posix(): path.read_text(encoding="utf-8") for path in sorted(files)}
+
+
+def make_tape(tape: Path) -> int:
+    after, prd = finished(), (PROJECT / "prd.md").read_text(encoding="utf-8")
+
+    def author(request: Request) -> Reply:
+        """Creates a new file only for the agent that is told to."""
+        return knows(after, {path for path in after if f"- {path} (new: create it)" in request.brief})(request)
+
+    folder = Path(tempfile.mkdtemp()) / "sample"
+    make_sample(folder)
+    os.chdir(folder)
+    with ModelServer(gemini_prd(prd, author)) as server:
+        bases = {"OPENAI_API_BASE": server.openai_base, "GEMINI_API_BASE": server.gemini_base, "GOOGLE_API_KEY": "scripted"}
+        settings = sample_settings().with_values(variables={name: (value, "tape") for name, value in bases.items()})
+        return asyncio.run(stoppable(settings, record=tape))
+
+
+if __name__ == "__main__":
+    sys.exit(make_tape(Path(sys.argv[1]).absolute() if sys.argv[1:] else TAPE))

@@ -20,11 +20,11 @@ from orchestra.settings import Settings
 async def story(settings: Settings, *, replay: Path | None = None, record: Path | None = None) -> int:
     """One run. Everything that is checked before `opened` costs nothing."""
     from orchestra.conduct.agents import run_agents
+    from orchestra.conduct.finish import Ending
     from orchestra.conduct.integrate import integrate
     from orchestra.conduct.planning import check_prd_source, chosen_targets, explicitly_named, make_plan, obtain_prd
     from orchestra.conduct.run import opened
     from orchestra.conduct.start import check_furnishing, dry_run, find_repository
-    from orchestra.conduct.finish import Ending
     from orchestra.console import view
 
     if not settings.change:
@@ -58,7 +58,8 @@ def run(argv: list[str]) -> int:
 
 async def stoppable(settings: Settings, *, replay: Path | None = None, record: Path | None = None) -> int:
     """A signal only cancels the story; closing what is open, and the report, follow from that."""
-    loop, received = asyncio.get_running_loop(), []
+    loop = asyncio.get_running_loop()
+    received: list[int] = []
     telling = asyncio.ensure_future(story(settings, replay=replay, record=record))
 
     def stop(signum: int) -> None:

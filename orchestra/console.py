@@ -44,11 +44,14 @@ def who(event: Event) -> str:
 
 
 def request_line(event: Event) -> str:
-    used, data = event.data["usage"], event.data
+    data, used = event.data, event.data["usage"]
+    head = f"{who(event) if event.task else data['role']}:"
     if data["failure"]:
-        return f"{who(event) if event.task else data['role']}: {data['provider']} {data['failure']} ({data['status'] or 'no answer'}): {data['message']}"
+        status = data["status"] or "no answer"
+        return f"{head} {data['provider']} {data['failure']} ({status}): {data['message']}"
     cost = "" if used["dollars"] is None else f", ${used['dollars']:.4f}"
-    return f"{who(event) if event.task else data['role']}: reply of {data['model']} in {data['seconds']:.1f} s, {used['input']:,}+{used['output']:,} tokens{cost}"
+    tokens = f"{used['input']:,}+{used['output']:,} tokens"
+    return f"{head} reply of {data['model']} in {data['seconds']:.1f} s, {tokens}{cost}"
 
 
 LINES: dict[str, Callable[[Event], str]] = {
@@ -128,7 +131,8 @@ def pulse(report: Report) -> str:
     states = [task.state for task in report.tasks.values()]
     at_work = states.count(TaskState.ACTIVE)
     ended = sum(bool(task.verdict) for task in report.tasks.values())
-    return f"still at work: {plural(at_work, 'agent')} active, {ended} of {len(states)} tasks ended, {money(report.usage)} so far"
+    counts = f"{plural(at_work, 'agent')} active, {ended} of {len(states)} tasks ended"
+    return f"still at work: {counts}, {money(report.usage)} so far"
 
 
 # --- the board ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Everything that may stop a run: each class carries its exit code, its docstring is the message that stands before the details."""
+"""Everything that may stop a run: each class carries its exit code, and its docstring is the message without details."""
 
 
 class OrchestraError(Exception):

@@ -148,7 +148,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens and dollars of one or many model requests. `dollars` is None as soon as one part of it has no known price."""
+    """Tokens and dollars of one or many model requests. `dollars` is None as soon as one part has no known price."""
 
     requests: int = 0
     replies: int = 0

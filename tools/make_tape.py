@@ -32,8 +32,12 @@ def make_tape(tape: Path) -> int:
     make_sample(folder)
     os.chdir(folder)
     with ModelServer(gemini_prd(prd, author)) as server:
-        bases = {"OPENAI_API_BASE": server.openai_base, "GEMINI_API_BASE": server.gemini_base, "GOOGLE_API_KEY": "scripted"}
-        settings = sample_settings().with_values(variables={name: (value, "tape") for name, value in bases.items()})
+        variables = {
+            "OPENAI_API_BASE": (server.openai_base, "tape"),
+            "GEMINI_API_BASE": (server.gemini_base, "tape"),
+            "GOOGLE_API_KEY": ("scripted", "tape"),
+        }
+        settings = sample_settings().with_values(variables=variables)
         return asyncio.run(stoppable(settings, record=tape))
 
 

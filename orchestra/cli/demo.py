@@ -1,4 +1,4 @@
-"""`demo`: the main job on a small sample repository, with real Aider, git and pytest, and replies played from a tape."""
+"""`demo`: the main job on a small sample repository: real Aider, git and pytest, and replies played from a tape."""
 
 import asyncio
 import os
@@ -50,7 +50,11 @@ def make_sample(folder: Path) -> None:
     shutil.copytree(PROJECT / "before", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "gitignore").rename(folder / ".gitignore")
     author = ("-c", "user.name=Lighthouse Keeper", "-c", "user.email=keeper@lighthouse.example")
-    for command in (("init", "-q", "-b", "main"), ("add", "-A"), (*author, "commit", "-q", "-m", "A lighthouse for clear nights")):
+    for command in (
+        ("init", "-q", "-b", "main"),
+        ("add", "-A"),
+        (*author, "commit", "-q", "-m", "A lighthouse for clear nights"),
+    ):
         subprocess.run(["git", *command], cwd=folder, check=True, stdin=subprocess.DEVNULL)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -20,7 +19,10 @@ from orchestra.report.text import closing
 
 
 class Ending:
-    """Around the story: however it ends, the run gets its last event and a summary. Nothing is swallowed but what is told."""
+    """Around the story: however it ends, the run gets its last event and a summary.
+
+    Only what is told there is swallowed: our own errors and the stop by a signal.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -45,7 +47,6 @@ class Ending:
         )
         self.run.emit("run_ended", exit_code=code, error=text)
         self.write()
-        # A cancelled story still ends as one: the summary is told by whoever called, then the code of the signal counts.
         return told
 
     def write(self) -> None:
@@ -60,7 +61,7 @@ class Ending:
         part.write_text(
             run.secrets.scrub(json.dumps(self.summary, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8"
         )
-        os.replace(part, self.path)
+        part.replace(self.path)
 
     def tell(self, *, as_json: bool) -> int:
         if as_json:

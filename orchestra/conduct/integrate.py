@@ -56,8 +56,8 @@ async def combine(run: Run, results: Sequence[Result]) -> str:
         )
         record = run.report.tasks[result.task.id]
         if not merged.tree:
-            others = {touched[path] for path in merged.conflicts if path in touched}
-            reason = f"its change of {', '.join(merged.conflicts)} does not fit on that of {', '.join(sorted(others)) or 'the others'}"
+            others = ", ".join(sorted({touched[path] for path in merged.conflicts if path in touched})) or "the others"
+            reason = f"its change of {', '.join(merged.conflicts)} does not fit on that of {others}"
             run.emit("task_held", result.task.id, 1, reason=reason)
             continue
         touched |= dict.fromkeys(record.changed, record.agent)

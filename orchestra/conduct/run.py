@@ -1,4 +1,4 @@
-"""A run and everything it holds open: journal, gateway, seats, worktrees. What is opened here is closed here, whatever happens."""
+"""A run and everything it holds open: journal, gateway, seats, worktrees. What is opened here is closed here."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ class Run:
     trees: Trees
     namespace: str
     report: Report = field(default_factory=Report)
-    plan: Plan = Plan((), 0)
+    plan: Plan = field(default_factory=lambda: Plan((), 0))
 
     @property
     def logs(self) -> Path:
@@ -178,8 +178,9 @@ def upstreams(settings: Settings, model: catalogue.Model, *, replayed: bool) -> 
             key = settings.api_key or key
         base = own_base(settings, provider)
         if provider is model.provider and provider.key_vars and not (key or base or replayed):
+            names = " or ".join(provider.key_vars)
             raise SettingsError(
-                f"{model.name} needs {' or '.join(provider.key_vars)} in the environment or .env, or a base URL in {provider.base_vars[0]}."
+                f"{model.name} needs {names} in the environment or .env, or a base URL in {provider.base_vars[0]}."
             )
         routes[provider.name] = Upstream(provider.name, provider.dialect, catalogue.base_url(provider, base), key)
     return routes

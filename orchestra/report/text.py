@@ -1,6 +1,8 @@
-"""The last lines of a run: what changed, what did not and why, how far it was verified, cost, time, where everything is, what to do next."""
+"""The last lines of a run: what changed, what did not and why, how far it was checked, cost, time, what to do next."""
 
-from orchestra.report.fold import Report
+from typing import Any
+
+from orchestra.report.fold import Report, TaskReport
 from orchestra.report.sentence import failure_line, next_steps, paid, plural, sentence
 
 MOST_FILES = 20
@@ -28,23 +30,26 @@ def changed(report: Report) -> list[str]:
 
 
 def remarks(report: Report) -> list[str]:
-    """What else the user should know: edits taken out, paths refused, gates."""
-    lines = [
-        f"  {task.agent} also edited {', '.join(task.foreign)}, which belongs to another agent; kept in {task.patch}"
-        for task in report.tasks.values()
-        if task.foreign
-    ]
-    lines += [f"  {task.agent} was refused {', '.join(task.refused)}" for task in report.tasks.values() if task.refused]
-    lines += [
-        f"  {task.agent} left {', '.join(task.left_out)}, which cannot be committed"
-        for task in report.tasks.values()
-        if task.left_out
-    ]
-    gates = [
-        f"  {gate['name']} {'passed' if gate['ok'] else 'failed'} in {gate['seconds']:.1f} s: {gate['command']} ({gate['output']})"
-        for gate in report.gates
-    ]
+    """What else the user should know: the checks, edits taken out, paths refused."""
+    gates = [f"  {gate_line(gate)}" for gate in report.gates]
+    lines = [f"  {task.agent} {words}" for task in report.tasks.values() for words in side_notes(task)]
     return (["Checks:", *gates, ""] if gates else []) + (["Also:", *lines, ""] if lines else [])
+
+
+def gate_line(gate: dict[str, Any]) -> str:
+    outcome = "passed" if gate["ok"] else "did not end in time" if gate["timed_out"] else "failed"
+    return f"{gate['name']} {outcome} in {gate['seconds']:.1f} s: {gate['command']} ({gate['output']})"
+
+
+def side_notes(task: TaskReport) -> list[str]:
+    found = []
+    if task.foreign:
+        found.append(f"also edited {', '.join(task.foreign)}, which belongs to another agent; kept in {task.patch}")
+    if task.refused:
+        found.append(f"was refused {', '.join(task.refused)}, which is not in its worktree")
+    if task.left_out:
+        found.append(f"left {', '.join(task.left_out)}, which cannot be committed")
+    return found
 
 
 def costs(report: Report) -> str:

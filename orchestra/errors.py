@@ -1,4 +1,4 @@
-"""Everything that may stop a run: each class carries its exit code, and its docstring is the message without details."""
+"""Everything that may stop a run: each class carries its exit code, and its docstring is its message without details."""
 
 
 class OrchestraError(Exception):

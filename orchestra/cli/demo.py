@@ -1,6 +1,7 @@
 """`demo`: the main job on a small sample repository: real Aider, git and pytest, and replies played from a tape."""
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -28,6 +29,8 @@ def demo(argv: list[str], story: Story) -> int:
     if "--help" in argv or "-h" in argv:
         print(USAGE, end="")
         return 0
+    if importlib.util.find_spec("pytest") is None:
+        raise UsageError("The demo runs the sample's tests with pytest.", hint="Install it: pip install pytest")
     folder = Path(argv[0]).absolute() if argv else Path(tempfile.mkdtemp(prefix="lighthouse-"))
     make_sample(folder)
     print(f"A sample repository is in {folder}; its replies are scripted (played from a tape), all else is real.")

@@ -92,7 +92,9 @@ class Lines:
     def say(self, text: str) -> None:
         if text:
             self.last = time.monotonic()
-            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+            # Whoever read our progress may be gone; the run goes on without a reader.
+            with contextlib.suppress(OSError):
+                print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     @contextlib.asynccontextmanager
     async def showing(self) -> AsyncIterator[None]:

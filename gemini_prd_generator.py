@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OrchestraError as error:
         return fail(str(error), error.exit_code)
     except OSError as error:
-        return fail(f"{error.filename or 'A file'}: {error.strerror or error}.", UsageError.exit_code)
+        what = f"{error.filename}: " if error.filename else ""
+        return fail(f"{what}{error.strerror or error}.", UsageError.exit_code)
     except ImportError as error:
         return fail(f"{error}. The packages of requirements.txt must be installed.", UsageError.exit_code)
     except KeyboardInterrupt:
@@ -173,8 +174,7 @@ def tracked_files(root: Path) -> Iterator[tuple[str, int, str | None]]:
     """Tracked files that are still there, the most telling first, with the text of those that have signatures."""
     from orchestra.digest import has_signatures, rank
 
-    entries = (entry.partition("\t") for entry in git(root, "ls-files", "-z", "--stage").split("\0"))
-    paths = {path for mode, _, path in entries if mode.startswith("100")}
+    paths = {path for path in git(root, "ls-files", "-z").split("\0") if path}
     room = LARGEST_SUM
     for path in sorted(paths, key=rank):
         file = root / path

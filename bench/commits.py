@@ -3,6 +3,7 @@
 import itertools
 import random
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,9 @@ def git(place: Path, *words: str, input: bytes | None = None) -> bytes:
     return subprocess.run(["git", *words], cwd=place, input=input, check=True, capture_output=True).stdout
 
 
-def chosen(repository: Path, name: str, dice: random.Random) -> Iterator[Commit]:
-    """The suitable ones among the recent commits, in the order of the dice."""
-    recent = [raw for raw in history(repository) if suitable(raw[1])]
+def chosen(repository: Path, name: str, sizes: range, dice: random.Random) -> Iterator[Commit]:
+    """The suitable ones among the recent commits, in the order of the dice, of as many files as `sizes` allows."""
+    recent = [commit for commit in history(repository) if len(commit[1]) in sizes and suitable(commit[1])]
     dice.shuffle(recent)
     for id, raws in recent:
         if (commit := opened(repository, name, id, raws)) is not None:
@@ -81,12 +82,14 @@ def history(repository: Path) -> list[tuple[str, list[Raw]]]:
 
 def suitable(raws: list[Raw]) -> bool:
     """Nothing is deleted, renamed, linked or made executable."""
-    regular = all(raw.mode in REGULAR and raw.old_mode in (NEW, raw.mode) for raw in raws)
-    return regular and FEWEST <= len(raws) <= MOST
+    return all(raw.mode in REGULAR and raw.old_mode in (NEW, raw.mode) for raw in raws)
 
 
 def opened(repository: Path, name: str, id: str, raws: list[Raw]) -> Commit | None:
     """The commit with its texts, or None when one of the files is not UTF-8 text."""
+    if not all(complete(repository, version) for version in (id, f"{id}^")):
+        print(f"{name} {id[:9]} is left out: this copy of the repository lacks some of its files", file=sys.stderr)
+        return None
     wanted = itertools.chain.from_iterable((raw.old_blob, raw.blob) for raw in raws)
     blobs = contents(repository, [blob for blob in wanted if blob.strip("0")])
     if not all(map(is_text, blobs.values())):
@@ -94,6 +97,12 @@ def opened(repository: Path, name: str, id: str, raws: list[Raw]) -> Commit | No
     files = tuple(File(raw.path, raw.mode, blobs.get(raw.old_blob), blobs[raw.blob]) for raw in raws)
     parent, message = git(repository, "log", "-1", "--format=%P%x00%B", id).decode("utf-8", "replace").split("\0")
     return Commit(repository, name, id, parent, message.strip(), files)
+
+
+def complete(repository: Path, version: str) -> bool:
+    blobs = git(repository, "ls-tree", "-r", "--format=%(objecttype) %(objectname)", version).decode().splitlines()
+    ids = "".join(f"{line.split()[1]}\n" for line in blobs if line.startswith("blob"))
+    return b" missing\n" not in git(repository, "cat-file", "--batch-check", input=ids.encode())
 
 
 def contents(repository: Path, blobs: list[str]) -> dict[str, bytes]:

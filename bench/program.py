@@ -1,4 +1,4 @@
-"""This program as a user starts it: a process of its own, with no key but a made-up one and no home but an empty one."""
+"""This program as a user starts it: a process of its own, with made-up keys and a home of its own."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
-"""Replay real commits: parent checked out, message as the change, files as the files. Is the resulting tree the commit's?
+"""Replay real commits: parent checked out, message as change, files as files. Is the resulting tree the commit's?
 
-    python -m bench.replay REPO_GIT_DIR... [--commits 30] [--seed 1] [--agents 1-8] [-- MORE FLAGS OF THE PROGRAM]
+    python -m bench.replay REPO_GIT_DIR... [--commits 30] [--seed 1] [--agents 1-8] [--files 2-20] [-- MORE FLAGS]
 
 A loopback model that knows the commit answers the real Aider with its edits.
 """
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.commits import Commit, File, chosen, git, sayable, unsayable
+from bench.commits import FEWEST, MOST, Commit, File, chosen, git, sayable, unsayable
 from bench.program import MODEL, command, environment
 from tests.support.edits import Respond, knows
 from tests.support.modelserver import ModelServer, Reply, Request
@@ -44,7 +44,7 @@ class Outcome:
 
 def author(commit: Commit) -> Respond:
     """Brings the files of the chat to the commit's texts and makes the new files that the brief gives to this agent."""
-    texts = {file.path: file.text for file in commit.files}
+    texts = {file.path: file.text for file in commit.files if file.after}
     new = [file.path for file in commit.files if file.new]
 
     def respond(request: Request) -> Reply:
@@ -104,7 +104,7 @@ def compared(commit: Commit, clone: Path) -> tuple[str, list[str]]:
     raw = git(clone, "diff-tree", "-r", "-z", "--no-renames", "refs/heads/main", commit.id).split(b"\0")
     files = {file.path: file for file in commit.files}
     said: list[tuple[str, str]] = []
-    for about, name in itertools.batched(raw[:-1], 2) if hasattr(itertools, "batched") else zip(raw[0:-1:2], raw[1::2]):
+    for about, name in zip(raw[0:-1:2], raw[1::2], strict=True):
         path = name.decode("utf-8", "surrogateescape")
         said.append(difference(clone, path, files.get(path), about.decode()))
     verdict = max((verdict for verdict, _ in said), key=[EQUAL, UNSAYABLE, DIFFERENT].index, default=EQUAL)
@@ -119,7 +119,8 @@ def difference(clone: Path, path: str, file: File | None, about: str) -> tuple[s
     if file is None:
         return DIFFERENT, f"{path}: it is no file of the commit ({about.split()[-1]})"
     got = content(clone, path)
-    if (reason := unsayable(file)) and sayable(got or b"") == sayable(file.after):
+    best = file.after or file.before or b""  # a file cannot be emptied: it stays as it was
+    if (reason := unsayable(file)) and sayable(got or b"") == sayable(best):
         return UNSAYABLE, f"{path}: {reason}"
     if got is None:
         return DIFFERENT, f"{path}: it is not there"
@@ -137,9 +138,9 @@ def content(clone: Path, path: str) -> bytes | None:
 # --- all of them ----------------------------------------------------------------------------------------------------
 
 
-def commits(repositories: list[Path], number: int, dice: random.Random) -> Iterator[Commit]:
+def commits(repositories: list[Path], number: int, sizes: range, dice: random.Random) -> Iterator[Commit]:
     """One of each repository in turn, until there are enough or none is left."""
-    sources = [chosen(place.resolve(), label(place), random.Random(dice.random())) for place in repositories]
+    sources = [chosen(place.resolve(), label(place), sizes, random.Random(dice.random())) for place in repositories]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*sources))
     return itertools.islice((commit for commit in turns if commit is not None), number)
 
@@ -157,18 +158,18 @@ def arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--commits", type=int, default=30, help="how many, all repositories together")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--agents", default="1-8", help="from-to, chosen by the seed for each commit")
+    parser.add_argument("--files", default=f"{FEWEST}-{MOST}", help="from-to, how many a commit may change")
     parser.add_argument("--keep", type=Path, help="keep the clones of commits that differ in this folder")
     return parser.parse_args(mine), more
 
 
 def main(argv: list[str]) -> int:
     asked, more = arguments(argv)
-    fewest, most = (int(number) for number in f"{asked.agents}-{asked.agents}".split("-")[:2])
     dice, counts, began = random.Random(asked.seed), Counter[str](), time.monotonic()
     print(ROW.format("repository", "commit", "files", "agents", "asked", "seconds", "tree"), flush=True)
-    for commit in commits(asked.repositories, asked.commits, dice):
+    for commit in commits(asked.repositories, asked.commits, span(asked.files), dice):
         with tempfile.TemporaryDirectory(prefix="bench-replay-", ignore_cleanup_errors=True) as name:
-            agents = dice.randint(fewest, most)
+            agents = dice.choice(span(asked.agents))
             outcome = replay(commit, agents, more, Path(name))
             if outcome.verdict == DIFFERENT and asked.keep:
                 shutil.copytree(name, asked.keep / f"{commit.name}-{commit.id[:8]}", symlinks=True)
@@ -177,6 +178,12 @@ def main(argv: list[str]) -> int:
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (EQUAL, UNSAYABLE, DIFFERENT))
     print(f"\n{counts.total()} commits replayed: {told}; {time.monotonic() - began:.0f} s")
     return 1 if counts[DIFFERENT] or not counts[EQUAL] else 0
+
+
+def span(text: str) -> range:
+    """1-8, or a single number."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def row(commit: Commit, agents: int, outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""The one place that starts children: each in a session of its own, without our stdin, ended as a group, and never outliving us."""
+"""The one place that starts children: in a session of their own, without our stdin, ended as a group when we end."""
 
 import asyncio
 import os
@@ -38,8 +38,10 @@ def guarded(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", str(CHILD / "guard.py"), str(GRACE), *command]
 
 
-async def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path, timeout: float) -> Ended:
-    """Run a command to its end or its deadline, everything it prints in `output`."""
+async def run(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path, timeout: float | None = None
+) -> Ended:
+    """Run a command to its end or its deadline. What it prints is in `output`, whole up to a few megabytes."""
     started = time.monotonic()
     with output.open("ab") as sink:
         child = await asyncio.create_subprocess_exec(

@@ -1,12 +1,14 @@
-"""Seats for Aider: one warm fork server, or one process per attempt where forking is not to be had. Same job in, same outcome out."""
+"""Seats for Aider: a warm fork server, or one process per attempt where there is no forking. Same job, same outcome."""
 
 import asyncio
 import contextlib
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
+import site
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestra.errors import AiderMissing
-from orchestra.process import CHILD, GRACE, base_environment, close_stdin, guarded
+from orchestra.process import CHILD, GRACE, base_environment, close_stdin
+from orchestra.process import run as run_command
 
 PROGRAM = CHILD / "aider_seat.py"
 HINT = "Install it beside this program (pip install aider-chat==0.86.2), or set AIDER_BIN to an aider command."
@@ -55,10 +58,14 @@ class Job:
             "message": self.message,
             "env": dict(self.env),
             "fallback": dict(self.fallback),
-            "output": str(self.folder / "aider.out"),
+            "output": str(self.output_file),
             "outcome": str(self.outcome_file),
         }
         return json.dumps(record)
+
+    @property
+    def output_file(self) -> Path:
+        return self.folder / "aider.out"
 
     @property
     def outcome_file(self) -> Path:
@@ -82,8 +89,7 @@ def read_outcome(job: Job, code: int) -> Outcome:
     try:
         record = json.loads(job.outcome_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return Outcome("crashed", code, failure=f"Aider ended without an outcome ({how})")
+        return Outcome("crashed", code, failure=f"Aider ended without an outcome ({how(code)})")
     return Outcome(
         record["end"],
         code,
@@ -93,6 +99,13 @@ def read_outcome(job: Job, code: int) -> Outcome:
         record.get("complaint", ""),
         record.get("failure", ""),
     )
+
+
+def how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    known = -code in set(signal.Signals)
+    return f"killed by {signal.Signals(-code).name if known else f'signal {-code}'}"
 
 
 def find_python(environ: Mapping[str, str]) -> str:
@@ -110,13 +123,16 @@ def find_python(environ: Mapping[str, str]) -> str:
 
 
 def interpreter_of(command: Path) -> str:
-    """The Python in a script's first line; AIDER_BIN may also name a Python itself."""
+    """The Python that a script names; AIDER_BIN may also name a Python itself."""
     with command.open("rb") as file:
-        first = file.readline(1024)
-    if not first.startswith(b"#!"):
+        first, second = (os.fsdecode(file.readline(4096)) for _ in range(2))
+    if not first.startswith("#!"):
         return str(command)
-    words = first[2:].decode("utf-8", "replace").split()
+    words = first[2:].split()
     path = words[-1] if words and words[0].endswith("env") else " ".join(words)
+    if second.startswith("'''exec'"):
+        # How installers write a path that is too long for a first line, or has a space in it: as a shell's second one.
+        path = shlex.split(second)[1]
     found = shutil.which(path)
     if found is None or "python" not in Path(found).name:
         raise AiderMissing(f"{command} is not a Python program's script.", hint=HINT)
@@ -127,11 +143,9 @@ def seat_environment(home: Path) -> dict[str, str]:
     """What an agent may see of our environment: nothing that could hold a key or steer it."""
     kept = ("PATH", "TZ", "TMPDIR", "SYSTEMROOT", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
     environment = {name: value for name, value in base_environment(os.environ).items() if name in kept}
-    return (
-        environment
-        | QUIET
-        | {"HOME": str(home), "USERPROFILE": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
-    )
+    homes = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(home))
+    # Aider itself may be installed below the real home.
+    return environment | QUIET | homes | {"PYTHONUSERBASE": site.getuserbase()}
 
 
 class Seats(Protocol):
@@ -143,50 +157,46 @@ class Seats(Protocol):
 class SingleSeats:
     """One Python start per attempt."""
 
-    def __init__(self, python: str) -> None:
+    def __init__(self, python: str, folder: Path) -> None:
         self.python = python
+        self.folder = folder
 
     async def ready(self) -> None:
-        check = await asyncio.create_subprocess_exec(
-            self.python,
-            "-c",
-            "import importlib.util as u, sys; sys.exit(u.find_spec('aider') is None)",
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        if await check.wait():
-            raise AiderMissing(f"{self.python} has no aider.", hint=HINT)
+        try:
+            check = await asyncio.create_subprocess_exec(
+                *(self.python, str(PROGRAM), "--check"),
+                env=seat_environment(self.folder),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:
+            raise AiderMissing(f"{self.python} cannot be started: {error.strerror}.", hint=HINT) from None
+        said = (await check.communicate())[1].decode("utf-8", "replace").strip().splitlines()
+        if check.returncode:
+            raise AiderMissing(f"{self.python} cannot run aider: {said[-1] if said else 'no reason given'}.", hint=HINT)
 
     async def run(self, job: Job) -> Outcome:
         job_file = job.folder / "job.json"
         job_file.write_text(job.to_json(), encoding="utf-8")
-        with (job.folder / "aider.out").open("ab") as sink:
-            child = await asyncio.create_subprocess_exec(
-                *guarded([self.python, str(PROGRAM), "--once", str(job_file)]),
-                cwd=job.cwd,
-                env=dict(job.env),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=sink,
-                stderr=sink,
-                start_new_session=True,
-            )
-        try:
-            await asyncio.shield(child.wait())
-        finally:
-            close_stdin(child)
-            code = await asyncio.shield(child.wait())
-        return read_outcome(job, 128 - code if code > 128 else code)
+        command = [self.python, str(PROGRAM), "--once", str(job_file)]
+        ended = await run_command(command, cwd=job.cwd, env=job.env, output=job.output_file)
+        return read_outcome(job, 128 - ended.code if ended.code > 128 else ended.code)
 
     async def close(self) -> None:
         return None
 
 
 class ForkSeats:
-    """One process that imports Aider once and forks a child per attempt. It warms up while Gemini writes."""
+    """One process that imports Aider once and forks a child per attempt. It warms up while Gemini writes.
+
+    Where it cannot start, or dies, each Aider is started by itself: slower, and just as right.
+    """
 
     def __init__(self, python: str, folder: Path) -> None:
         self.python = python
         self.folder = folder
+        self.single = SingleSeats(python, folder)
         self.server: asyncio.subprocess.Process | None = None
         self.death = -1
         self.reader: asyncio.Task[None] | None = None
@@ -194,36 +204,43 @@ class ForkSeats:
         self.pids: dict[str, asyncio.Future[int]] = {}
         self.codes: dict[str, asyncio.Future[int]] = {}
 
+    @property
+    def serving(self) -> bool:
+        return self.server is not None and self.server.returncode is None
+
     async def start(self) -> None:
         self.started = asyncio.get_running_loop().create_future()
-        read, self.death = os.pipe()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "server.out").open("ab") as sink:
-            self.server = await asyncio.create_subprocess_exec(
-                self.python,
-                str(PROGRAM),
-                "--serve",
-                str(read),
-                cwd=self.folder,
-                env=seat_environment(self.folder),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=sink,
-                pass_fds=(read,),
-                start_new_session=True,
-            )
-        os.close(read)
-        self.reader = asyncio.create_task(self.listen())
+        read, self.death = os.pipe()
+        try:
+            with (self.folder / "server.out").open("ab") as sink:
+                self.server = await asyncio.create_subprocess_exec(
+                    *(self.python, str(PROGRAM), "--serve", str(read)),
+                    cwd=self.folder,
+                    env=seat_environment(self.folder),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=sink,
+                    pass_fds=(read,),
+                    start_new_session=True,
+                )
+            self.reader = asyncio.create_task(self.listen(self.server))
+        except OSError:
+            self.started.set_result(None)
+        finally:
+            os.close(read)
 
     async def ready(self) -> None:
         if self.started is None:
             await self.start()
         assert self.started is not None
         await asyncio.shield(self.started)
+        if not self.serving:
+            await self.single.ready()
 
-    async def listen(self) -> None:
-        assert self.server is not None and self.server.stdout is not None and self.started is not None
-        async for line in self.server.stdout:
+    async def listen(self, server: asyncio.subprocess.Process) -> None:
+        assert server.stdout is not None and self.started is not None
+        async for line in server.stdout:
             answer = json.loads(line)
             if "ready" in answer:
                 self.started.set_result(None)
@@ -231,71 +248,65 @@ class ForkSeats:
                 self.pids[answer["id"]].set_result(answer["pid"])
             else:
                 self.codes[answer["id"]].set_result(answer["code"])
-        await self.lost()
+        await server.wait()
+        self.lost()
 
-    async def lost(self) -> None:
+    def lost(self) -> None:
         """The server is gone. Its children are ours to end: nobody else can."""
-        assert self.server is not None and self.started is not None
-        await self.server.wait()
-        if not self.started.done():
-            words = (self.folder / "server.out").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            self.started.set_exception(
-                AiderMissing(f"{self.python} cannot run aider: {words[-1] if words else 'no reason given'}.", hint=HINT)
-            )
         for job, code in self.codes.items():
+            self.signal(job, signal.SIGKILL)
             if not code.done():
-                self.signal(job, signal.SIGKILL)
                 code.set_result(-signal.SIGKILL)
+        self.let_go()
+        if self.started is not None and not self.started.done():
+            self.started.set_result(None)
+
+    def let_go(self) -> None:
+        """Close the pipe that the server and all its children die with."""
+        if self.death >= 0:
+            os.close(self.death)
+        self.death = -1
 
     def signal(self, job: str, signum: int) -> None:
-        pid = self.pids.get(job)
-        if pid is not None and pid.done():
+        """To the attempt's group, as long as it is there: afterwards its number may be another's."""
+        pid = self.pids[job]
+        if pid.done() and not self.codes[job].done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid.result(), signum)
 
     async def run(self, job: Job) -> Outcome:
         await self.ready()
+        if not self.serving:
+            return await self.single.run(job)
         assert self.server is not None and self.server.stdin is not None
-        if self.server.returncode is not None:
-            # The warm server died under another attempt. Starting each Aider by itself is slower and just as right.
-            return await SingleSeats(self.python).run(job)
         loop = asyncio.get_running_loop()
-        self.pids[job.id], self.codes[job.id] = loop.create_future(), loop.create_future()
+        self.pids[job.id], code = loop.create_future(), loop.create_future()
+        self.codes[job.id] = code
         self.server.stdin.write(job.to_json().encode() + b"\n")
         try:
-            code = await asyncio.shield(self.codes[job.id])
+            return read_outcome(job, await asyncio.shield(code))
         except asyncio.CancelledError:
             await self.end(job.id)
             raise
-        return read_outcome(job, code)
 
     async def end(self, job: str) -> None:
         """TERM to the attempt's group, KILL after the grace."""
-        done = self.codes[job]
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self.pids[job]), GRACE)
-        self.signal(job, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(done), GRACE)
-        if not done.done():
-            self.signal(job, signal.SIGKILL)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(done), GRACE)
+        await asyncio.wait({self.pids[job]}, timeout=GRACE)
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            self.signal(job, signum)
+            await asyncio.wait({self.codes[job]}, timeout=GRACE)
 
     async def close(self) -> None:
-        if self.server is None:
-            return
-        close_stdin(self.server)
-        try:
-            await asyncio.wait_for(self.server.wait(), GRACE)
-        except TimeoutError:
-            self.server.kill()
-            await self.server.wait()
-        os.close(self.death)
+        self.let_go()
+        if self.server is not None:
+            close_stdin(self.server)
+            await asyncio.wait({asyncio.ensure_future(self.server.wait())}, timeout=GRACE)
+            if self.serving:
+                self.server.kill()
         if self.reader is not None:
             await self.reader
 
 
 def seats(python: str, folder: Path, *, fork: bool) -> Seats:
-    """Forking only where it is proven safe: macOS aborts forked children that touch its frameworks, Windows has no fork."""
-    return ForkSeats(python, folder) if fork and sys.platform == "linux" else SingleSeats(python)
+    """Forking only where it is proven safe: macOS aborts forked children that touch its frameworks."""
+    return ForkSeats(python, folder) if fork and sys.platform == "linux" else SingleSeats(python, folder)

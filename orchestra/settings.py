@@ -1,7 +1,13 @@
-"""The settings: one frozen object, each value with the place it came from. Pure: the face reads the files, this parses them."""
+"""The settings: one frozen object that remembers where each value came from.
+
+Pure: the face reads the files, this parses what stands in them.
+"""
 
 import dataclasses
 import difflib
+import math
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -9,13 +15,16 @@ from typing import Any
 from orchestra.errors import SettingsError
 
 PREFIX = "ORCHESTRA_"
+# Where values come from, the strongest first. The settings file follows, then the defaults.
+REPOSITORY_ENV, SCRIPT_ENV = "repository .env", "script .env"
+PLACES = ("flag", "environment", REPOSITORY_ENV, SCRIPT_ENV)
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 def option(
     default: Any, help: str, *, group: str, env: tuple[str, ...] = (), metavar: str = "", off: bool = False
 ) -> Any:
-    """A setting. `env` names variables beside ORCHESTRA_<NAME>; `off` makes the flag --no-<name>, for what is on by default."""
+    """A setting. `env` names variables beside ORCHESTRA_<NAME>; `off`, for what is on by default, makes --no-<name>."""
     return field(default=default, metadata={"help": help, "group": group, "env": env, "metavar": metavar, "off": off})
 
 
@@ -72,7 +81,11 @@ class Settings:
         "rest", "rest, or sdk for google-generativeai", group="models", env=("GEMINI_CLIENT",), metavar="NAME"
     )
     api_key: str = option(
-        "", "Google API key (better: GOOGLE_API_KEY in the environment)", group="models", metavar="KEY"
+        "",
+        "Google API key (better: GOOGLE_API_KEY in the environment)",
+        group="models",
+        env=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+        metavar="KEY",
     )
 
     test_cmd: str = option("", "tests that the combined result must pass", group="result", metavar="CMD")
@@ -87,23 +100,22 @@ class Settings:
     variables: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     def key(self, names: Iterable[str]) -> tuple[str, str]:
-        """The first of these variables that has a value, with its source."""
-        for name in names:
-            value, source = self.variables.get(name, ("", ""))
-            if value:
-                return value, source
-        return "", ""
+        """The value of these variables from the strongest place, and that place; in one place the first name counts."""
+        found = [self.variables[name] for name in names if name in self.variables]
+        return min(found, key=lambda value: rank(value[1]), default=("", ""))
 
     def base_url(self, names: Iterable[str], key_source: str) -> str:
-        """A base URL. One from a repository's .env counts only beside a key from that same file: a file that came
-        with a repository must not be able to send a key from elsewhere to a server of its choice."""
+        """A base URL. One from a repository's .env counts only beside a key from that same file, or without any key: a
+        file that came with a repository must not be able to send a key from elsewhere to a server of its choice."""
         value, source = self.key(names)
-        return "" if source.startswith("repository") and source != key_source else value.rstrip("/")
+        strange = source == REPOSITORY_ENV and key_source and not key_source.startswith(REPOSITORY_ENV)
+        return "" if strange else value.rstrip("/")
 
     def with_values(self, **values: Any) -> "Settings":
         return dataclasses.replace(self, **values)
 
 
+RIVALS = (("agents", "max_agents"), ("prd", "use_prd"), ("model", "claude"))
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
@@ -118,42 +130,75 @@ def flag(f: dataclasses.Field[Any]) -> str:
     return "--" + f.name.replace("_", "-")
 
 
+def rank(source: str) -> int:
+    return next((n for n, place in enumerate(PLACES) if source.startswith(place)), len(PLACES))
+
+
 def load(
     flags: Mapping[str, Any],
     environments: Sequence[tuple[str, Mapping[str, str]]],
     file: tuple[str, Mapping[str, Any]] = ("", {}),
 ) -> Settings:
-    """Flags, then the environments in their order (the process's own, then .env files), then the settings file, then defaults."""
+    """Flags, then the environments in their order (the process's own, then .env files), then the file, then default."""
     check_keys(*file)
-    variables = {
-        name: (value, source) for source, env in reversed(environments) for name, value in env.items() if value
-    }
+    check_variables(environments)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for f in options():
-        values[f.name], sources[f.name] = pick(f, flags, variables, file)
-    settings = Settings(**values, sources=sources, variables=variables)
-    check(settings)
-    return settings
+        values[f.name], sources[f.name] = pick(f, flags, environments, file)
+    settle_rivals(values, sources)
+    if values["gemini_client"] not in ("rest", "sdk"):
+        raise SettingsError(f"GEMINI_CLIENT must be rest or sdk, not {values['gemini_client']!r}.")
+    # However it was given, it is the Google key, with its place, so that no base URL from elsewhere gets it.
+    google = (sources["api_key"], {"GOOGLE_API_KEY": values["api_key"]})
+    return Settings(**values, sources=sources, variables=merged([google, *environments]))
+
+
+def merged(environments: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, tuple[str, str]]:
+    """Each variable's value from the strongest place, with that place. A weaker one is kept under a name that nobody
+    asks for, because a key that does not count is still a key that must not be seen."""
+    found: dict[str, tuple[str, str]] = {}
+    for source, env in environments:
+        for name, value in env.items():
+            if value.strip():
+                found[f"{name} of the {source}" if name in found else name] = (value.strip(), source)
+    return found
 
 
 def pick(
     f: dataclasses.Field[Any],
     flags: Mapping[str, Any],
-    variables: Mapping[str, tuple[str, str]],
+    environments: Sequence[tuple[str, Mapping[str, str]]],
     file: tuple[str, Mapping[str, Any]],
 ) -> tuple[Any, str]:
     if flags.get(f.name) is not None:
         return parse(f, flags[f.name], flag(f)), "flag"
-    for name in (PREFIX + f.name.upper(), *f.metadata["env"]):
-        if name in variables:
-            text, source = variables[name]
-            return parse(f, text, name), f"{source} {name}"
+    for source, env in environments:
+        for name in variables_of(f):
+            if env.get(name, "").strip():
+                words: Any = env[name].strip()
+                return parse(f, split(words, name) if f.default == () else words, name), f"{source} {name}"
     place, table = file
-    key = f.name.replace("_", "-")
-    if key in table:
-        return parse(f, table[key], f"{key} in {place}"), place
+    if key_of(f) in table:
+        return parse(f, table[key_of(f)], f"{key_of(f)} in {place}"), place
     return f.default, "default"
+
+
+def variables_of(f: dataclasses.Field[Any]) -> tuple[str, ...]:
+    return (PREFIX + f.name.upper(), *f.metadata["env"])
+
+
+def key_of(f: dataclasses.Field[Any]) -> str:
+    """The setting's name in a settings file."""
+    return f.name.replace("_", "-")
+
+
+def split(words: str, place: str) -> list[str]:
+    """Several paths in one variable, as a shell would split them."""
+    try:
+        return shlex.split(words)
+    except ValueError as error:
+        raise SettingsError(f"{place}: {str(error).lower()} in {words!r}.") from None
 
 
 def parse(f: dataclasses.Field[Any], value: Any, place: str) -> Any:
@@ -162,12 +207,10 @@ def parse(f: dataclasses.Field[Any], value: Any, place: str) -> Any:
     if kind is bool:
         return parse_bool(value, place)
     if kind is tuple:
-        return tuple(value.split()) if isinstance(value, str) else tuple(str(item) for item in value)
-    try:
-        return kind(value)
-    except (TypeError, ValueError):
-        wanted = {int: "a whole number", float: "a number"}.get(kind, "text")
-        raise SettingsError(f"{place}: {value!r} is not {wanted}.") from None
+        return tuple(parse_text(item, place) for item in (value if isinstance(value, list | tuple) else [value]))
+    if kind is str:
+        return parse_text(value, place)
+    return parse_number(kind, value, place)
 
 
 def parse_bool(value: Any, place: str) -> bool:
@@ -177,29 +220,65 @@ def parse_bool(value: Any, place: str) -> bool:
     return text in TRUE
 
 
+def parse_text(value: Any, place: str) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{place}: {value!r} is not text.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SettingsError(f"{place}: {value!r} is not UTF-8.") from None
+    return value
+
+
+def parse_number(kind: type, value: Any, place: str) -> Any:
+    """All our numbers are counts and seconds: more than none, and not without end."""
+    try:
+        if not isinstance(value, str | kind | int) or isinstance(value, bool):
+            raise ValueError
+        number = kind(value)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"{place}: {value!r} is not {wanted}.") from None
+    if not 0 < number < math.inf:
+        least = "at least 1" if kind is int else "more than 0 and not without end"
+        raise SettingsError(f"{place} must be {least}, not {number}.")
+    return number
+
+
+def settle_rivals(values: dict[str, Any], sources: dict[str, str]) -> None:
+    """Of two settings that exclude each other the one from the stronger place counts; both from one are an error."""
+    table = {f.name: f for f in options()}
+    for pair in RIVALS:
+        given = [name for name in pair if values[name] != table[name].default]
+        strong, *weak = sorted(given, key=lambda name: rank(sources[name])) or [""]
+        if weak and rank(sources[strong]) == rank(sources[weak[0]]):
+            raise SettingsError(f"{flag(table[pair[0]])} and {flag(table[pair[1]])} exclude each other.")
+        for name in weak:
+            values[name], sources[name] = table[name].default, "default"
+
+
 def check_keys(place: str, table: Mapping[str, Any]) -> None:
-    known = [f.name.replace("_", "-") for f in options()]
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
+    known = [key_of(f) for f in options()]
+    for name in table:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else "`config show` lists the settings."
-            raise SettingsError(f"unknown setting {key!r} in {place}: {hint}")
+            raise SettingsError(f"unknown setting {name!r} in {place}: {hint}")
 
 
-def check(s: Settings) -> None:
-    for name in ("agents", "max_agents"):
-        if getattr(s, name) < 0:
-            raise SettingsError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(s, name)}.")
-    for name in ("max_iterations", "agent_timeout", "gate_timeout"):
-        if not getattr(s, name) > 0:
-            raise SettingsError(f"--{name.replace('_', '-')} must be more than 0, not {getattr(s, name)}.")
-    if s.gemini_client not in ("rest", "sdk"):
-        raise SettingsError(f"GEMINI_CLIENT must be rest or sdk, not {s.gemini_client!r}.")
-    if s.prd and not s.use_prd:
-        raise SettingsError("--prd and --no-prd exclude each other.")
+def check_variables(environments: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """A slip in one of our variables. What is not even near to one may be somebody else's."""
+    known = [PREFIX + f.name.upper() for f in options()]
+    for source, env in environments:
+        for name in env:
+            near = difflib.get_close_matches(name, known, 1, 0.85) if name.startswith(PREFIX) else []
+            if near and name not in known:
+                raise SettingsError(f"unknown variable {name} in the {source}: did you mean {near[0]}?")
 
 
 def masked(name: str, value: str) -> str:
-    """A value that may be shown: keys lose everything but their last two characters."""
+    """A value that may be shown: keys lose everything but their last two characters, addresses who logs in there."""
     secret = any(word in name.upper() for word in SECRET_WORDS)
-    return f"…{value[-2:]}" if secret and len(value) > 8 else "…" if secret and value else value
+    if secret and value:
+        return f"…{value[-2:]}" if len(value) > 8 else "…"
+    return re.sub(r"://[^/@\s]+@", "://…@", value)

@@ -365,11 +365,11 @@ def test_the_digest_keeps_its_limit_and_counts_what_it_leaves_out(limit: int, co
 
 
 def test_the_most_telling_files_stay() -> None:
-    noise = [(f"vendor/lib{n}.py", 10, "def v(): ...\n") for n in range(200)]
+    noise = [(f"a/vendor/lib{n}.py", 10, "def v(): ...\n") for n in range(200)]
     docs = [(f"docs/page{n}.md", 10, None) for n in range(200)]
     tests = [(f"tests/test_{n}.py", 10, "def test(): ...\n") for n in range(200)]
-    found = digest([*noise, *docs, *tests, ("deep/in/the/core.py", 10, "def core(): ...\n")], 2_000)
-    assert "10 deep/in/the/core.py\n" in found
+    found = digest([*noise, *docs, *tests, ("zone/in/the/core.py", 10, "def core(): ...\n")], 2_000)
+    assert "10 zone/in/the/core.py\n" in found
     assert "  def core()" in found
     assert "tests/test_" in found
     assert "vendor/" not in found

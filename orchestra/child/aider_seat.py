@@ -1,10 +1,11 @@
-"""Seats Aider: builds one hermetic Aider in a worktree, lets it answer one message, and writes down how that really ended.
+"""Seats Aider: builds one hermetic Aider in a worktree, lets it answer one message, and writes down how that ended.
 
+    aider_seat.py --check                whether this interpreter has the Aider that is meant here
     aider_seat.py --once JOB.json        one job in this process
     aider_seat.py --serve DEATH_FD       a fork server: jobs as JSON lines on stdin, {"pid"} and {"code"} back on stdout
 
 Runs under the interpreter that has aider-chat, so it is standard library only besides aider itself. A job is
-    {"id", "cwd", "env", "argv", "message", "model", "fallback", "output", "outcome"}.
+    {"id", "cwd", "env", "argv", "message", "fallback", "output", "outcome"}.
 """
 
 import json
@@ -14,13 +15,27 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
 import group
 
-sys.path.pop(0)
+# Python looks for modules beside the script that it runs. Aider shall find none of ours.
+sys.path[:] = [path for path in sys.path if path != HERE]
 
-GRACE = 2.0
+AIDER = "0.86.2"
+Job = dict[str, Any]
+
+
+def check() -> None:
+    """What is changed inside Aider here is known of one version only."""
+    import aider
+
+    if aider.__version__ != AIDER:
+        raise RuntimeError(f"aider-chat {aider.__version__} is installed, and {AIDER} is needed")
+    import aider.main
 
 
 # --- one Aider, made hermetic ---------------------------------------------------------------------------------------
@@ -29,12 +44,12 @@ GRACE = 2.0
 class Sorted(set):
     """A set with one order, so that two runs send the same prompt."""
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         return iter(sorted(super().__iter__()))
 
 
-def close_the_doors():
-    """Aider reads configuration from the repository, the home and .env files, and writes into .git/config. None of that here."""
+def close_the_doors() -> None:
+    """Aider would read settings from the repository, the home and .env files, and write into .git/config."""
     import aider.main as aider
     from aider.coders.base_coder import Coder
 
@@ -47,9 +62,11 @@ def close_the_doors():
     # Prompts must not differ by machine, day or locale: they are compared when a run is resumed or replayed.
     Coder.get_platform_info = lambda self: ""
     Coder.get_user_language = lambda self: None
+    # Only a second message would read the summary of the first, and the model would be asked and paid for it.
+    Coder.summarize_start = lambda self: None
 
 
-def know_the_model(fallback):
+def know_the_model(fallback: dict[str, Any]) -> None:
     """For a model that neither the catalogue nor Aider knows: the settings that suit today's models."""
     from aider.models import MODEL_SETTINGS, ModelSettings
 
@@ -60,15 +77,15 @@ def know_the_model(fallback):
 class Seat:
     """One Aider and what it did."""
 
-    def __init__(self, job):
+    def __init__(self, job: Job) -> None:
         self.job = job
         self.root = os.path.realpath(job["cwd"])
         self.sends = self.replies = 0
-        self.last_reply = ""
-        self.refused = []
-        self.coder = None
+        self.refused: set[str] = set()
+        self.coder: Any = None
 
-    def run(self):
+    def run(self) -> None:
+        check()
         import aider.main as aider
         from aider.coders.base_coder import Coder
 
@@ -82,39 +99,35 @@ class Seat:
         # preproc=False: the brief is text, never a command, a URL to fetch or a list of files to add.
         coder.run(with_message=self.job["message"], preproc=False)
 
-    def hold(self, coder):
+    def hold(self, coder: Any) -> None:
         coder.abs_fnames = Sorted(coder.abs_fnames)
         coder.abs_read_only_fnames = Sorted(coder.abs_read_only_fnames)
         # A reply that merely names a file must not add it to the chat: its edits would be thrown away.
         coder.check_for_file_mentions = lambda content: None
         # Aider would `git add` what it creates; collecting the work is the orchestrator's.
         coder.repo.path_in_repo = lambda path: True
-        send, show, get_edits = coder.send, coder.show_send_output, coder.get_edits
+        send, get_edits = coder.send, coder.get_edits
 
-        def counted_send(*args, **kwargs):
+        def counted_send(*args: Any, **kwargs: Any) -> Any:
             self.sends += 1
             yield from send(*args, **kwargs)
-
-        def counted_show(completion):
-            show(completion)
             self.replies += 1
-            self.last_reply = coder.partial_response_content
 
-        def edits_inside(*args, **kwargs):
-            return [edit for edit in get_edits(*args, **kwargs) if self.inside(edit[0])]
+        def edits_inside(*args: Any, **kwargs: Any) -> list[Any]:
+            return [edit for edit in get_edits(*args, **kwargs) if self.inside(str(edit[0]))]
 
-        coder.send, coder.show_send_output, coder.get_edits = counted_send, counted_show, edits_inside
+        coder.send, coder.get_edits = counted_send, edits_inside
 
-    def inside(self, path):
+    def inside(self, path: str) -> bool:
         """Refuse a path before Aider touches it: outside the worktree, inside .git, or through a link."""
-        full = os.path.normpath(os.path.join(self.root, str(path)))
+        full = os.path.normpath(os.path.join(self.root, path))
         inside = full.startswith(self.root + os.sep) and os.path.realpath(full) == full
-        if inside and ".git" not in os.path.relpath(full, self.root).split(os.sep):
+        if inside and ".git" not in os.path.relpath(full, self.root).lower().split(os.sep):
             return True
-        self.refused.append(str(path))
+        self.refused.add(path)
         return False
 
-    def outcome(self):
+    def outcome(self) -> dict[str, Any]:
         coder = self.coder
         if coder is None:
             return {"end": "crashed"}
@@ -129,18 +142,14 @@ class Seat:
             end = "accepted"
         return {
             "end": end,
-            "sends": self.sends,
             "replies": self.replies,
-            "reflections": coder.num_reflections,
-            "malformed": coder.num_malformed_responses,
             "edited": sorted(map(str, coder.aider_edited_files)),
-            "refused": sorted(set(self.refused)),
+            "refused": sorted(self.refused),
             "complaint": left_over[:4000],
-            "last_reply": self.last_reply[-2000:],
         }
 
 
-def take_seat(job):
+def take_seat(job: Job) -> int:
     """Run a job to its end; the outcome is written whatever happens. Returns the exit code."""
     seat, failure = Seat(job), ""
     try:
@@ -155,7 +164,7 @@ def take_seat(job):
     return 1 if failure else 0
 
 
-def write_whole(path, record):
+def write_whole(path: str, record: dict[str, Any]) -> None:
     with open(path + ".part", "w", encoding="utf-8") as file:
         json.dump(record, file)
     os.replace(path + ".part", path)
@@ -164,20 +173,18 @@ def write_whole(path, record):
 # --- the fork server ------------------------------------------------------------------------------------------------
 
 
-def warm_up():
+def warm_up() -> None:
     """Import and parse once what every Aider needs. Nothing here may start a thread or open a connection."""
     import gc
     import importlib.resources
 
-    import aider.main
-    import aider.models
+    check()
     import litellm
     from aider.coders import editblock_coder  # noqa: F401
     import git  # noqa: F401
     import json5
     import openai.resources.chat.completions  # noqa: F401
 
-    litellm.suppress_debug_info = True
     metadata = importlib.resources.files("aider.resources").joinpath("model-metadata.json").read_text(encoding="utf-8")
     parsed, parse = json5.loads(metadata), json5.loads
     # json5 is pure Python and aider parses its own 100 KB table anew in every process.
@@ -187,14 +194,14 @@ def warm_up():
     gc.freeze()
 
 
-def threads():
+def threads() -> int:
     try:
         return len(os.listdir("/proc/self/task"))
     except FileNotFoundError:
         return threading.active_count()
 
 
-def seated_child(job, death):
+def seated_child(job: Job, death: int) -> int:
     """In the forked child: a session of its own, its own environment and files, then the job."""
     os.setsid()
     signal.set_wakeup_fd(-1)
@@ -208,27 +215,34 @@ def seated_child(job, death):
     os.environ.clear()
     os.environ.update(job["env"])
     os.chdir(job["cwd"])
-    code = take_seat(job)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
+    return take_seat(job)
 
 
-def die_with_parent(death):
+def die_with_parent(death: int) -> None:
     """The orchestrator holds the other end of this pipe. When it is gone, so is this group."""
     os.read(death, 1)
     os.killpg(0, signal.SIGKILL)
 
 
-def serve(death):
+def end_with(death: int) -> None:
+    """The same for the server, which may have no thread: the pipe sends it a deadly signal, also while it imports."""
+    import fcntl
+
+    fcntl.fcntl(death, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(death, fcntl.F_SETFL, os.O_ASYNC)
+
+
+def serve(death: int) -> None:
+    end_with(death)
     wake = group.wakeup_fd()
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     warm_up()
     if threads() != 1:
-        raise SystemExit(f"{threads()} threads after warming up: forking is not safe")
+        raise RuntimeError(f"{threads()} threads after warming up: forking is not safe")
     print(json.dumps({"ready": os.getpid()}), file=answers)
-    children, buffer = {}, b""
+    children: dict[int, str] = {}
+    buffer = b""
     while True:
         ready, _, _ = select.select([0, wake], [], [])
         group.drain(wake)
@@ -238,23 +252,35 @@ def serve(death):
             continue
         chunk = os.read(0, 1 << 20)
         if not chunk:
-            return [group.end(pid, GRACE, wake) for pid in children]
+            return
         *lines, buffer = (buffer + chunk).split(b"\n")
-        for line in lines:
-            job = json.loads(line)
-            if "argv" in job:
-                pid = os.fork()
-                if pid == 0:
-                    answers.close()
-                    os._exit(seated_child(job, death))
-                children[pid] = job["id"]
-                print(json.dumps({"id": job["id"], "pid": pid}), file=answers)
+        for job in map(json.loads, lines):
+            pid = os.fork()
+            if pid == 0:
+                answers.close()
+                leave(seated_child, job, death)
+            children[pid] = job["id"]
+            print(json.dumps({"id": job["id"], "pid": pid}), file=answers)
 
 
-def main(arguments):
-    if arguments[:1] == ["--serve"]:
-        serve(int(arguments[1]))
-        return 0
+def leave(work: Callable[..., int | None], *arguments: Any) -> None:
+    """End this process with what the work returns, past all that Python or a forked parent would still do."""
+    code = 1
+    try:
+        code = work(*arguments) or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main(arguments: list[str]) -> int | None:
+    if arguments == ["--check"]:
+        return check()
+    if arguments[0] == "--serve":
+        return serve(int(arguments[1]))
     with open(arguments[1], encoding="utf-8") as file:
         job = json.load(file)
     os.chdir(job["cwd"])
@@ -262,7 +288,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    leave(main, sys.argv[1:])

@@ -7,13 +7,12 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 
 
 def signal_group(leader: int, signum: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signum)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def wakeup_fd() -> int:
@@ -27,15 +26,13 @@ def wakeup_fd() -> int:
 
 
 def drain(fd: int) -> None:
-    try:
+    with suppress(BlockingIOError):
         while os.read(fd, 512):
             pass
-    except BlockingIOError:
-        pass
 
 
 def ended(leader: int) -> bool:
-    """Whether the leader has ended. It stays a zombie, so that its id (and its group's) cannot be given to a stranger."""
+    """Whether the leader has ended. As a zombie it keeps its id, and its group's, from being given to a stranger."""
     return os.waitid(os.P_PID, leader, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 

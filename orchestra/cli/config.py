@@ -1,9 +1,14 @@
 """`config show`: every value with the place it came from."""
 
+import shlex
+
 from orchestra import catalogue
 from orchestra.cli.load import settings_of
+from orchestra.conduct.secrets import Secrets
 from orchestra.errors import UsageError
-from orchestra.settings import masked, options
+from orchestra.settings import REPOSITORY_ENV, Settings, key_of, masked, options
+
+LONGEST = 60
 
 USAGE = """usage: aider-orchestrator config show [FLAGS...]
 
@@ -18,24 +23,32 @@ def config(argv: list[str]) -> int:
     if argv[:1] != ["show"]:
         raise UsageError("config has one command: config show.")
     settings = settings_of(argv[1:])
-    rows = [
-        (f.name.replace("_", "-"), shown(f.name, getattr(settings, f.name)), settings.sources[f.name])
-        for f in options()
-    ]
-    names = [name for provider in catalogue.PROVIDERS.values() for name in (*provider.key_vars, *provider.base_vars)]
-    rows += [
-        (name, masked(name, settings.variables[name][0]), settings.variables[name][1])
-        for name in names
-        if name in settings.variables
-    ]
+    secrets = Secrets.of(settings)
+    rows = [(key_of(f), shown(f.name, getattr(settings, f.name), secrets), settings.sources[f.name]) for f in options()]
+    rows += [row for provider in catalogue.PROVIDERS.values() for row in provider_rows(settings, provider)]
     widths = [max(len(row[n]) for row in rows) for n in (0, 1)]
     for name, value, source in rows:
         print(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
     return 0
 
 
-def shown(name: str, value: object) -> str:
+def shown(name: str, value: object, secrets: Secrets) -> str:
+    """In one line. A key may also stand inside a value, say in a command."""
     if isinstance(value, bool):
         return str(value).lower()
-    text = " ".join(value) if isinstance(value, tuple) else str(value)
-    return masked(name, " ".join(text.split())[:60]) or "-"
+    text = shlex.join(value) if isinstance(value, tuple) else str(value or "-")
+    safe = " ".join(secrets.scrub(masked(name, text)).split()) or "-"
+    return safe if len(safe) <= LONGEST else f"{safe[: LONGEST - 1]}…"
+
+
+def provider_rows(settings: Settings, provider: catalogue.Provider) -> list[tuple[str, str, str]]:
+    """Keys and addresses as they stand in the environment and the .env files, and whether they count."""
+    used = settings.base_url(provider.base_vars, settings.key(provider.key_vars)[1])
+    rows = []
+    for name in (*provider.key_vars, *provider.base_vars):
+        if name in settings.variables:
+            value, source = settings.variables[name]
+            unused = name in provider.base_vars and value.rstrip("/") != used
+            remark = " (not used: the key is from elsewhere)" if unused and source == REPOSITORY_ENV else ""
+            rows.append((name, masked(name, value), source + remark))
+    return rows

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestra.cli.parser import parse_flags
 from orchestra.errors import SettingsError
-from orchestra.settings import Settings, load
+from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Settings, load
 from orchestra.workspace.git import is_tracked, top_level
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent
@@ -19,7 +19,8 @@ TABLE = "aider-orchestrator"
 
 def settings_of(argv: list[str]) -> Settings:
     flags = parse_flags(argv)
-    where = Path(flags["repo"]) if flags["repo"] and Path(flags["repo"]).is_dir() else Path.cwd()
+    where = Path(flags["repo"] or os.environ.get("ORCHESTRA_REPO", ""))
+    where = where if where.is_dir() else Path.cwd()
     root = top_level(where) or where
     settings = load(flags, environments(root), settings_file(root))
     return settings.with_values(change=change_text(settings.change))
@@ -31,10 +32,13 @@ def environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:
     A .env that is committed came with the repository and is not the user's: it is left alone.
     """
     found: list[tuple[str, Mapping[str, str]]] = [("environment", os.environ)]
-    if (root / ".env").is_file() and not is_tracked(root, ".env"):
-        found.append(("repository .env", dotenv(root / ".env")))
-    if SCRIPT != root and (SCRIPT / ".env").is_file():
-        found.append(("script .env", dotenv(SCRIPT / ".env")))
+    if (root / ".env").is_file():
+        if is_tracked(root, ".env"):
+            print("note: .env is committed, so it may be anybody's: it is not read.", file=sys.stderr)
+        else:
+            found.append((REPOSITORY_ENV, dotenv(root / ".env")))
+    if root != SCRIPT and (SCRIPT / ".env").is_file():
+        found.append((SCRIPT_ENV, dotenv(SCRIPT / ".env")))
     return found
 
 
@@ -42,9 +46,10 @@ def dotenv(path: Path) -> dict[str, str]:
     from dotenv import dotenv_values
 
     try:
-        return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+        found = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}.") from None
+        raise SettingsError(f"{path} cannot be read: {why(error)}.") from None
+    return {name: value for name, value in found.items() if value}
 
 
 def settings_file(root: Path) -> tuple[str, Mapping[str, Any]]:
@@ -52,7 +57,11 @@ def settings_file(root: Path) -> tuple[str, Mapping[str, Any]]:
     if own.is_file():
         return FILE, toml(own)
     if shared.is_file():
-        return f"[tool.{TABLE}] in pyproject.toml", toml(shared).get("tool", {}).get(TABLE, {})
+        place = f"[tool.{TABLE}] in pyproject.toml"
+        table = toml(shared).get("tool", {}).get(TABLE, {})
+        if not isinstance(table, dict):
+            raise SettingsError(f"{place} is not a table.")
+        return place, table
     return "", {}
 
 
@@ -60,16 +69,21 @@ def toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path.name} cannot be read: {error}.") from None
+        raise SettingsError(f"{path.name} cannot be read: {why(error)}.") from None
 
 
 def change_text(given: str) -> str:
     """The change request: as given, from @FILE, or - from stdin."""
-    if given == "-":
-        return sys.stdin.read().strip()
-    if given.startswith("@"):
-        try:
-            return Path(given[1:]).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"--change {given}: {error}.") from None
-    return given.strip()
+    if given != "-" and not given.startswith("@"):
+        return given.strip()
+    try:
+        raw = sys.stdin.buffer.read() if given == "-" else Path(given[1:]).read_bytes()
+        return raw.decode("utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--change {given}: {why(error)}.") from None
+
+
+def why(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return getattr(error, "strerror", None) or str(error)

@@ -6,8 +6,9 @@ from orchestra import catalogue
 
 USAGE = """usage: aider-orchestrator models [TEXT]
 
-List the models that the catalogue knows: prices in dollars per million tokens, context, retirement. TEXT filters by name.
-Other models of the same providers work as PROVIDER/NAME; any OpenAI-compatible server as openai/NAME with OPENAI_API_BASE.
+List the models that the catalogue knows: prices in dollars per million tokens, context, retirement.
+TEXT filters by name. Other models of the same providers work as PROVIDER/NAME; any OpenAI-compatible server
+as openai/NAME with OPENAI_API_BASE.
 """
 
 
@@ -20,9 +21,8 @@ def models(argv: list[str]) -> int:
     width = max((len(model.name) for model in rows), default=5)
     print(f"{'model':<{width}}  {'$/M in':>8}  {'$/M out':>8}  {'context':>9}  remarks")
     for model in rows:
-        print(
-            f"{model.name:<{width}}  {million(model.price_in):>8}  {million(model.price_out):>8}  {model.context or '?':>9}  {remark(model)}"
-        )
+        prices = f"{million(model.price_in):>8}  {million(model.price_out):>8}"
+        print(f"{model.name:<{width}}  {prices}  {model.context or '?':>9}  {remark(model)}".rstrip())
     return 0
 
 

@@ -15,7 +15,8 @@ EXAMPLES = """examples:
   %(prog)s --change "Rename User to Account" --files "src/**/*.py" --no-prd --dry-run
 
 other commands: demo, config show, models      (COMMAND --help tells more)
-exit codes: 0 complete, 1 some task or gate failed, 2 usage, 3 a bug, 4 a provider failed, 6 stopped by a limit, 130/143 signals
+exit codes: 0 complete, 1 some task or gate failed, 2 usage, 3 a bug, 4 a provider failed, 6 a limit was reached,
+  130 and 143 signals
 """
 GROUPS = {"work": "the work", "agents": "the agents", "models": "the models", "result": "the result"}
 
@@ -30,6 +31,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     made = Parser(
         prog="aider-orchestrator",
+        usage="%(prog)s --change TEXT [options]",
         description="Let many Aider agents change one repository at once, and say truly what came of it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -65,9 +67,12 @@ def parse_flags(argv: list[str]) -> dict[str, Any]:
     made = parser()
     found, unknown = made.parse_known_args(argv)
     if unknown:
-        known = [name for f in options() for name in names(f)]
-        near = difflib.get_close_matches(unknown[0].split("=")[0], known, 1)
-        raise UsageError(
-            f"unknown argument {unknown[0]!r}.", hint=f"Did you mean {near[0]}?" if near else "See --help."
-        )
+        raise UsageError(f"unknown argument {unknown[0]!r}.", hint=suggestion(unknown[0]))
     return vars(found)
+
+
+def suggestion(word: str) -> str:
+    if not word.startswith("-"):
+        return "Put quotes around a text of several words."
+    near = difflib.get_close_matches(word.split("=")[0], [name for f in options() for name in names(f)], 1)
+    return f"Did you mean {near[0]}?" if near else "See --help."

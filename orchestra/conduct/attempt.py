@@ -15,13 +15,14 @@ from orchestra import catalogue
 from orchestra.conduct.run import Run
 from orchestra.errors import GitFailed, OrchestraError, SettingsError
 from orchestra.gateway.ledger import Pass
-from orchestra.judge.verdict import Seen, Trouble, judge
+from orchestra.judge.verdict import Heard, Seen, judge
 from orchestra.model import Judgement, Task, Verdict
 from orchestra.process import run as run_command
 from orchestra.process import tail
 from orchestra.seat import Job, Outcome, seat_environment
 from orchestra.workspace import collect
 from orchestra.workspace.collect import Changes
+from orchestra.workspace.git import CONFIG
 from orchestra.workspace.trees import Tree, furnish, with_before
 
 CUT_OFF = ("length", "max_tokens", "MAX_TOKENS")
@@ -113,7 +114,7 @@ async def work(run: Run, task: Task, number: int, required: frozenset[str]) -> t
         finally:
             run.gateway.dismiss(ticket)
         changes = await collect.changes(tree, task.paths, run.plan.owners)
-        judgement = judge(seen(task, required, outcome, ticket, changes, timed_out))
+        judgement = judge(seen(run, task, required, outcome, ticket, changes, timed_out))
         if judgement.verdict is Verdict.CRASHED:
             keep_output(run, task, number, tree)
         return await keep(run, task, number, tree, changes, outcome, judgement)
@@ -147,7 +148,7 @@ def make_job(run: Run, task: Task, tree: Tree, ticket: Pass) -> Job:
     home = folder / "home"
     home.mkdir(exist_ok=True)
     provider = run.model.provider
-    env = seat_environment(home) | {
+    env = seat_environment(home) | git_care() | {
         provider.agent_key_var: ticket.token,
         provider.agent_base_var: run.gateway.url(ticket, provider.name),
     }
@@ -156,6 +157,14 @@ def make_job(run: Run, task: Task, tree: Tree, ticket: Pass) -> Job:
     return Job(
         ticket.token[:8] + folder.name, tree.path, folder, arguments(run, task, tree, folder), task.brief, env, entry
     )
+
+
+def git_care() -> dict[str, str]:
+    """Aider asks git too, and must not set off what our own git leaves alone: hooks, monitors."""
+    numbered = list(enumerate(CONFIG.items()))
+    names = {f"GIT_CONFIG_KEY_{n}": name for n, (name, _) in numbered}
+    values = {f"GIT_CONFIG_VALUE_{n}": value for n, (_, value) in numbered}
+    return {"GIT_CONFIG_COUNT": str(len(numbered))} | names | values
 
 
 def arguments(run: Run, task: Task, tree: Tree, folder: Path) -> tuple[str, ...]:
@@ -167,15 +176,17 @@ def arguments(run: Run, task: Task, tree: Tree, folder: Path) -> tuple[str, ...]
     )
     own = [word for file in task.files if not file.new for word in ("--file", str(tree.path / file.path))]
     along = [word for path in task.reads for word in ("--read", str(tree.path / path))]
-    places = (
-        "--chat-history-file",
-        str(folder / "chat.md"),
-        "--input-history-file",
-        str(folder / "input"),
-        "--llm-history-file",
-        str(folder / "llm"),
-    )
-    models = ("--model", run.model.aider_name, "--weak-model", weak.aider_name, "--model-metadata-file", str(metadata))
+    # Without a name for each of these Aider would take the repository's own, or write into it.
+    files = {
+        "--chat-history-file": "chat.md",
+        "--input-history-file": "input",
+        "--llm-history-file": "llm",
+        "--aiderignore": "ignore",
+        "--model-settings-file": "model-settings.yml",
+        "--model-metadata-file": metadata.name,
+    }
+    places = [word for option, name in files.items() for word in (option, str(folder / name))]
+    models = ("--model", run.model.aider_name, "--weak-model", weak.aider_name)
     patience = ("--timeout", str(int(run.settings.agent_timeout) + 60))
     return (*AIDER_FLAGS, *models, *patience, *places, *extra_arguments(run.settings.aider_args), *own, *along)
 
@@ -213,12 +224,18 @@ async def seated(run: Run, ticket: Pass, job: Job) -> tuple[Outcome, float]:
 
 
 def seen(
-    task: Task, required: frozenset[str], outcome: Outcome, ticket: Pass, changes: Changes, timed_out: float
+    run: Run,
+    task: Task,
+    required: frozenset[str],
+    outcome: Outcome,
+    ticket: Pass,
+    changes: Changes,
+    timed_out: float,
 ) -> Seen:
-    failures = [exchange for exchange in ticket.exchanges if exchange.failure]
-    last = failures[-1] if failures else None
+    last = ticket.exchanges[-1] if ticket.exchanges else None
     answered = [exchange for exchange in ticket.exchanges if exchange.usage.replies]
     return Seen(
+        model=run.model.name,
         end=outcome.end,
         replies=len(answered),
         owned=task.paths,
@@ -226,7 +243,8 @@ def seen(
         changed=changes.own,
         foreign=changes.foreign,
         refused=outcome.refused,
-        trouble=Trouble(last.failure, last.provider, last.model, last.status, last.message) if last else None,
+        heard=Heard(last.status, last.failure, last.message) if last else None,
+        empty=bool(answered) and not answered[-1].reply.strip(),
         cut_off=bool(answered) and answered[-1].finish in CUT_OFF,
         complaint=outcome.complaint,
         failure=outcome.failure,
@@ -252,13 +270,6 @@ async def keep(
     if not (accepted and changes.own):
         return Result(task, judgement), facts
     commit = await collect.commit(tree, changes.own, commit_message(run, task))
-    if await run.repository.git.text("rev-parse", f"{commit}^{{tree}}") == await run.repository.git.text(
-        "rev-parse", f"{tree.base}^{{tree}}"
-    ):
-        # Only line endings differed, and they were given back.
-        return Result(
-            task, Judgement(Verdict.NO_CHANGE, f"The model answered, but changed nothing in {', '.join(task.paths)}.")
-        ), facts | {"changed": []}
     await run.repository.git.raw("update-ref", f"refs/heads/{run.branch(f'task{task.id}')}", commit)
     run.emit("branch_kept", task.id, number, branch=run.branch(f"task{task.id}"))
     return Result(task, judgement, commit), facts

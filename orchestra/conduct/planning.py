@@ -2,13 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from datetime import date
+from pathlib import Path
 
 from orchestra import catalogue, gemini
 from orchestra import prd as prd_format
 from orchestra.conduct.run import Run, count_machine
+from orchestra.conduct.survey import absence, contents, is_utf8, speakable, survey
 from orchestra.digest import digest
 from orchestra.errors import PlanError, ProviderError, SettingsError, UsageError
 from orchestra.gateway.ledger import Pass
@@ -16,99 +18,37 @@ from orchestra.model import Plan, Prd, Task
 from orchestra.plan.brief import make_tasks, twins
 from orchestra.plan.partition import partition
 from orchestra.plan.sizing import Machine, agents_at_once, tasks_needed
-from orchestra.plan.targets import GLOB, Targets, Tracked, from_prd, named
+from orchestra.plan.targets import Targets, Tracked, from_prd, matches, named
 from orchestra.settings import Settings
-from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository
+from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository, present
 
-BINARY_LOOK = 8_000
 DIGEST_FILE = 200_000
-NO_KEY = "There is no Google key for writing the PRD: set GOOGLE_API_KEY (or --api-key), give a PRD with --prd FILE, or go without one with --no-prd."
+NO_KEY = (
+    "There is no Google key for writing the PRD: set GOOGLE_API_KEY (or --api-key), give a PRD with --prd FILE, "
+    "or go without one with --no-prd."
+)
 
 
 # --- what the user named --------------------------------------------------------------------------------------------
 
 
 def relative_patterns(settings: Settings, root: Path, cwd: Path) -> list[str]:
-    """--files as the repository sees them: from its root, with slashes."""
-    patterns = []
-    for given in settings.files:
-        path = Path(os.path.normpath(cwd / given))
-        try:
-            patterns.append(PurePosixPath(path.relative_to(root)).as_posix())
-        except ValueError:
-            try:
-                patterns.append(PurePosixPath(path.resolve().relative_to(root.resolve())).as_posix())
-            except ValueError:
-                raise PlanError(f"--files {given}: it lies outside the repository {root}.") from None
-    return patterns
+    """--files as the repository sees them: from its root, with slashes. With --repo they are meant from there."""
+    start = cwd
+    if settings.repo:
+        start = (cwd / settings.repo).resolve() if present(cwd / settings.repo) else root
+    return [from_root(given, root, start) for given in settings.files]
 
 
-async def survey(repository: Repository, entries: Mapping[str, Entry], patterns: list[str]) -> dict[str, Tracked]:
-    """The tracked files by kind; only those that the patterns may mean are opened to see whether they are text."""
-    kinds = {LINK: "link", SUBMODULE: "submodule"}
-    tracked = {e.path: Tracked(e.path, e.size, kinds.get(e.mode, "text")) for e in entries.values()}
-    candidates = [path for path, file in tracked.items() if file.kind == "text"]
-    blobs = await contents(
-        repository, [entries[path] for path in candidates if not patterns or may_match(path, patterns)]
-    )
-    for path, content in blobs.items():
-        if not is_utf8(content):
-            tracked[path] = Tracked(path, tracked[path].size, "binary")
-    return tracked
-
-
-def may_match(path: str, patterns: list[str]) -> bool:
-    return any(
-        pattern in ("", ".")
-        or path == pattern
-        or path.startswith(pattern.rstrip("/") + "/")
-        or any(s in pattern for s in GLOB)
-        for pattern in patterns
-    )
-
-
-async def contents(repository: Repository, entries: list[Entry]) -> dict[str, bytes]:
-    """Many blobs by one git process."""
-    raw = (
-        await repository.git.raw("cat-file", "--batch", input="".join(f"{e.blob}\n" for e in entries).encode())
-        if entries
-        else b""
-    )
-    found, at = {}, 0
-    for entry in entries:
-        start = raw.index(b"\n", at) + 1
-        size = int(raw[at : start - 1].split()[-1])
-        found[entry.path] = raw[start : start + size]
-        at = start + size + 1
-    return found
-
-
-def is_utf8(content: bytes) -> bool:
-    if b"\0" in content[:BINARY_LOOK]:
-        return False
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-async def why_not(repository: Repository, patterns: list[str], tracked: Mapping[str, Tracked]) -> dict[str, str]:
-    """For each name that is no tracked file: what it is instead."""
-    reasons = {}
-    for pattern in patterns:
-        path = repository.root / pattern
-        if pattern in tracked or path.is_dir() and not path.is_symlink():
-            continue
-        if await repository.ignored(pattern):
-            reasons[pattern] = f"--files {pattern}: git ignores it, so its change could not be committed."
-        elif path.is_symlink():
-            reasons[pattern] = f"--files {pattern}: it is a symbolic link; name the file it points to."
-        elif path.exists():
-            reasons[pattern] = f"--files {pattern}: it is not committed yet, and agents work on HEAD. Commit it first."
-        elif not any(sign in pattern for sign in GLOB):
-            reasons[pattern] = f"--files {pattern}: there is no such file in the repository."
-    return reasons
+def from_root(given: str, root: Path, start: Path) -> str:
+    if not given.strip():
+        raise PlanError("--files: one of the names is empty.")
+    path = Path(os.path.normpath(start / given))
+    if not path.is_relative_to(root):
+        path = path.parent.resolve() / path.name
+    if not path.is_relative_to(root):
+        raise PlanError(f"--files {given}: it lies outside the repository {root}.")
+    return path.relative_to(root).as_posix()
 
 
 async def chosen_targets(
@@ -118,8 +58,10 @@ async def chosen_targets(
     if not settings.files:
         return None
     patterns = relative_patterns(settings, repository.root, cwd)
-    tracked = await survey(repository, entries, patterns)
-    return named(patterns, tracked, await why_not(repository, patterns, tracked))
+    meant = {pattern: matches(pattern, entries) for pattern in patterns}
+    tracked = await survey(repository, entries, {path for paths in meant.values() for path in paths})
+    why_not = {pattern: await absence(repository, pattern, tracked) for pattern in patterns if not meant[pattern]}
+    return named(patterns, tracked, why_not)
 
 
 def explicitly_named(settings: Settings, root: Path, cwd: Path, targets: Targets) -> frozenset[str]:
@@ -137,10 +79,25 @@ def check_prd_source(settings: Settings, *, replayed: bool) -> None:
     key, _ = settings.key(gemini_provider.key_vars)
     if settings.prd and not Path(settings.prd).is_file():
         raise SettingsError(f"--prd {settings.prd}: there is no such file.")
-    if settings.use_prd and not settings.prd and not (key or settings.api_key or replayed):
-        raise SettingsError(NO_KEY)
+    if settings.use_prd and not settings.prd and not replayed:
+        if not key:
+            raise SettingsError(NO_KEY)
+        check_gemini_model(settings, gemini_provider)
     if not settings.use_prd and not settings.files:
         raise PlanError("With --no-prd somebody must say which files to change: give --files.")
+
+
+def check_gemini_model(settings: Settings, provider: catalogue.Provider) -> None:
+    """A retired model is refused, unless the user's own server may still serve it."""
+    notice = gemini_notice(settings)
+    own_base = settings.base_url(provider.base_vars, settings.key(provider.key_vars)[1])
+    if notice is not None and notice.severity == "retired" and not own_base:
+        raise SettingsError(f"{notice.sentence} (--gemini-model).")
+
+
+def gemini_notice(settings: Settings) -> catalogue.Notice | None:
+    name = settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
+    return catalogue.retirement(catalogue.resolve(f"gemini/{name.removeprefix('gemini/')}"), date.today())
 
 
 def read_prd(path: Path) -> Prd:
@@ -158,6 +115,7 @@ async def obtain_prd(run: Run) -> Prd:
     if settings.prd:
         prd, path = read_prd(Path(settings.prd)), settings.prd
     else:
+        check_prd_folder(run)
         text = await ask_gemini(run)
         prd, path = prd_format.parse(text), prd_format.file_name(settings.change, run.stamp)
         path = write_prd_file(run, path, text)
@@ -175,6 +133,15 @@ async def obtain_prd(run: Run) -> Prd:
     return prd
 
 
+def check_prd_folder(run: Run) -> None:
+    """Before Gemini is paid: whether docs/prd can hold a file, and is not a link to somewhere else."""
+    for place in ("docs", "docs/prd"):
+        if place in run.entries or run.repository.look_at(place) not in ("folder", ""):
+            raise PlanError(
+                f"The PRD belongs into docs/prd/, but {place} is not a folder.", hint="Give one with --prd."
+            )
+
+
 def write_prd_file(run: Run, name: str, text: str) -> str:
     """Into docs/prd/ of the user's checkout; with --commit-prd it comes there by the result's own commit."""
     folder = run.folder / "prd" if run.settings.commit_prd else run.repository.root / "docs" / "prd"
@@ -186,6 +153,9 @@ def write_prd_file(run: Run, name: str, text: str) -> str:
 async def ask_gemini(run: Run) -> str:
     settings = run.settings
     ticket = run.gateway.admit(Pass("prd"))
+    notice = gemini_notice(settings)
+    if notice is not None:
+        run.emit("note", text=f"{notice.sentence}.")
     run.emit("prd_asked", model=settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL)
     try:
         return await gemini.write_prd(
@@ -212,7 +182,7 @@ async def ask_gemini(run: Run) -> str:
 
 async def repository_digest(run: Run) -> str:
     """Names and sizes of all files, and the text of those small enough to read signatures from."""
-    regular = [e for e in run.entries.values() if e.mode not in (LINK, SUBMODULE)]
+    regular = [e for e in run.entries.values() if e.mode not in (LINK, SUBMODULE) and speakable(e.path)]
     texts = await contents(run.repository, [e for e in regular if e.size <= DIGEST_FILE][:3000])
     listed = [
         (e.path, e.size, texts[e.path].decode() if e.path in texts and is_utf8(texts[e.path]) else None)
@@ -224,10 +194,25 @@ async def repository_digest(run: Run) -> str:
 # --- the plan -------------------------------------------------------------------------------------------------------
 
 
-def prose_targets(prd: Prd, tracked: Mapping[str, Tracked]) -> Targets:
-    """A PRD without a block decides by the files that its prose names."""
-    found = [path for path in prd_format.named_files(prd.prose, tracked) if tracked[path].kind == "text"]
+def prd_files(prd: Prd, tracked: Iterable[str]) -> tuple[str, ...]:
+    """The tracked files that a PRD is about: those of its work or, without a block, those that its prose names."""
+    if not prd.structured:
+        return prd_format.named_files(prd.prose, tracked)
+    return tuple(work.file for work in prd.work if work.file in tracked)
+
+
+def prd_targets(prd: Prd, tracked: Mapping[str, Tracked]) -> Targets:
+    found = [] if prd.structured else [path for path in prd_files(prd, tracked) if tracked[path].kind == "text"]
     return named(found, tracked, {}) if found else from_prd(prd, tracked)
+
+
+async def check_new_files(run: Run, targets: Targets) -> None:
+    for file in targets.files:
+        if file.new and await run.repository.ignored(file.path):
+            raise PlanError(f"The PRD names {file.path!r}, which git ignores, so it could not be committed.")
+        if file.new and run.repository.look_at(file.path):
+            text = f"{file.path} is there already, but not committed: agents do not see it, and make a new one."
+            run.emit("note", text=text)
 
 
 def divide(settings: Settings, prd: Prd, targets: Targets, entries: Mapping[str, Entry], context: int | None) -> Plan:
@@ -246,8 +231,9 @@ def with_reads(task: Task, sizes: dict[str, int], taken: set[str]) -> Task:
 
 async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
     if targets is None:
-        tracked = await survey(run.repository, run.entries, [])
-        targets = from_prd(prd, tracked) if prd.structured else prose_targets(prd, tracked)
+        tracked = await survey(run.repository, run.entries, prd_files(prd, run.entries))
+        targets = prd_targets(prd, tracked)
+        await check_new_files(run, targets)
     plan = divide(run.settings, prd, targets, run.entries, run.model.context)
     run.plan = plan
     run.emit(

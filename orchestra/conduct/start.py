@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestra import catalogue
-from orchestra.conduct.planning import divide, prose_targets, read_prd
+from orchestra.conduct.planning import divide, prd_targets, read_prd
 from orchestra.conduct.run import chosen_model
 from orchestra.conduct.secrets import Secrets
+from orchestra.conduct.survey import by_mode
 from orchestra.errors import PlanError
 from orchestra.model import Plan, Prd
 from orchestra.plan.sizing import FIXED_TOKENS
-from orchestra.plan.targets import Targets, Tracked, from_prd
+from orchestra.plan.targets import Targets
 from orchestra.settings import Settings
-from orchestra.workspace.repository import Entry, Repository, clone, open_repository
+from orchestra.workspace.repository import Entry, Repository, clone, open_repository, present
 from orchestra.workspace.trees import check_furniture
 
 
@@ -20,13 +21,14 @@ async def find_repository(settings: Settings) -> Repository:
     """The current directory's, or --repo: a path, or a URL that is cloned into the current directory first."""
     if not settings.repo:
         return await open_repository(Path.cwd())
-    if not Path(settings.repo).exists() and (":" in settings.repo):
+    if ":" in settings.repo and not present(Path(settings.repo)):
         return await open_repository(await clone(settings.repo, Path.cwd()))
     return await open_repository(Path(settings.repo).absolute())
 
 
 def check_furnishing(settings: Settings, repository: Repository) -> None:
-    check_furniture(repository.root, (*settings.worktree_copy, *settings.worktree_link), Secrets.of(settings).values)
+    keys = Secrets.of(settings).values
+    check_furniture(repository.root, settings.worktree_copy, settings.worktree_link, keys)
 
 
 def dry_run(settings: Settings, repository: Repository, entries: Mapping[str, Entry], targets: Targets | None) -> int:
@@ -36,8 +38,7 @@ def dry_run(settings: Settings, repository: Repository, entries: Mapping[str, En
     if targets is None:
         if not settings.prd:
             raise PlanError("A dry run asks nobody: say which files to change with --files, or give a --prd.")
-        tracked = {e.path: Tracked(e.path, e.size) for e in entries.values()}
-        targets = from_prd(prd, tracked) if prd.structured else prose_targets(prd, tracked)
+        targets = prd_targets(prd, by_mode(entries))
     plan = divide(settings, prd, targets, entries, model.context)
     print(plan_text(plan, model, targets))
     return 0

@@ -1,1 +1,1 @@
-"""The gateway: every model request of a run passes through it, so it knows what was said, what it cost and what failed."""
+"""The gateway: every model request of a run passes through it, so it knows what was said, paid and refused."""

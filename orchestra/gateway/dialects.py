@@ -1,8 +1,11 @@
-"""The three dialects of model traffic: where a request goes, what a reply used, how a failure is told. Pure functions."""
+"""The three dialects of model traffic: where a request goes, what a reply used, how a failure is told."""
 
 import json
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 Body = dict[str, Any]
@@ -23,17 +26,21 @@ CONTEXT_WORDS = (
 )
 QUOTA_WORDS = (
     "insufficient_quota",
-    "exceeded your current quota",
+    "billing_hard_limit",
+    "requires billing",
     "credit balance",
-    "billing",
     "insufficient credits",
     "payment required",
+    "requestsperday",
 )
+# What Gemini also says of a limit per minute, but then with the time to wait.
+PERHAPS_QUOTA = "exceeded your current quota"
+KEY_WORDS = ("api key not valid", "api_key_invalid")
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a reply says it used. `input` includes the cached tokens, `output` the reasoning tokens, in every dialect."""
+    """What a reply says it used. `input` includes the cached tokens, `output` the reasoning, in every dialect."""
 
     input: int = 0
     cached: int = 0
@@ -85,14 +92,25 @@ def streams(path: str, body: Body) -> bool:
 
 
 def is_reply(dialect: str, body: Any) -> bool:
-    """Whether a 2xx body has the dialect's shape. Anything else must not reach an agent: litellm would ask again for it."""
+    """Whether a 2xx body has the dialect's shape. Anything else must not reach an agent: litellm would ask again."""
     if not isinstance(body, dict):
         return False
-    if dialect == "openai":
-        return isinstance(body.get("choices"), list) and bool(body["choices"]) or isinstance(body.get("output"), list)
     if dialect == "anthropic":
-        return isinstance(body.get("content"), list)
-    return isinstance(body.get("candidates"), list) or "promptFeedback" in body
+        return are_records(body.get("content")) and isinstance(body.get("usage"), dict)
+    if dialect == "gemini":
+        return (are_records(body.get("candidates")) or "promptFeedback" in body) and "usageMetadata" in body
+    return is_said(body.get("choices")) or are_records(body.get("output"))
+
+
+def is_said(choices: Any) -> bool:
+    """Brokers put a provider's failure in the place of a choice, with status 200."""
+    if not (choices and are_records(choices)):
+        return False
+    return isinstance(choices[0].get("message"), dict) and "error" not in choices[0]
+
+
+def are_records(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(one, dict) for one in found)
 
 
 def tokens(dialect: str, body: Body) -> Tokens:
@@ -107,7 +125,9 @@ def tokens(dialect: str, body: Body) -> Tokens:
     details = used.get("prompt_tokens_details") or used.get("input_tokens_details") or {}
     cached = number(details, "cached_tokens") or number(used, "prompt_cache_hit_tokens")
     asked = number(used, "prompt_tokens") or number(used, "input_tokens")
-    return Tokens(asked, cached, 0, number(used, "completion_tokens") or number(used, "output_tokens"))
+    said = number(used, "completion_tokens") or number(used, "output_tokens")
+    # Some servers count the reasoning in the total only.
+    return Tokens(asked, cached, 0, max(said, number(used, "total_tokens") - asked))
 
 
 def number(record: Mapping[str, Any], name: str) -> int:
@@ -120,9 +140,9 @@ def text(dialect: str, body: Body) -> str:
     if dialect == "openai":
         return "".join(str((choice.get("message") or {}).get("content") or "") for choice in body.get("choices", []))
     if dialect == "anthropic":
-        return "".join(part.get("text", "") for part in body["content"] if part.get("type") == "text")
+        return "".join(str(part.get("text") or "") for part in body["content"] if part.get("type") == "text")
     parts = [part for one in body.get("candidates", [])[:1] for part in (one.get("content") or {}).get("parts") or []]
-    return "".join(part.get("text", "") for part in parts if not part.get("thought"))
+    return "".join(str(part.get("text") or "") for part in parts if not part.get("thought"))
 
 
 def finish(dialect: str, body: Body) -> str:
@@ -148,7 +168,7 @@ def parse_line(line: bytes) -> Any:
 def parse(raw: bytes) -> Any:
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -197,8 +217,8 @@ def join_anthropic(chunks: list[Body]) -> Body:
     usage: Body = {}
     stop = ""
     for chunk in chunks:
-        usage |= (chunk.get("message") or {}).get("usage") or {}
-        usage |= chunk.get("usage") or {}
+        told = ((chunk.get("message") or {}).get("usage") or {}) | (chunk.get("usage") or {})
+        usage |= {name: value for name, value in told.items() if value is not None}
         stop = (chunk.get("delta") or {}).get("stop_reason") or stop
     said = "".join(
         (chunk.get("delta") or {}).get("text") or "" for chunk in chunks if chunk.get("type") == "content_block_delta"
@@ -212,21 +232,29 @@ def join_anthropic(chunks: list[Body]) -> Body:
 def failure(status: int, raw: bytes) -> str:
     """The real class of an answer that is no reply."""
     words = raw[:20_000].decode("utf-8", "replace").lower()
-    if any(word in words for word in QUOTA_WORDS) or status == 402:
+    if status < 400:
+        return "garbage"
+    if status >= 500:
+        return "server"
+    if status == 402 or holds(words, QUOTA_WORDS) or (PERHAPS_QUOTA in words and "retrydelay" not in words):
         return "quota"
-    if status in (400, 413, 422) and any(word in words for word in CONTEXT_WORDS):
+    if status == 413 or (status in (400, 422) and holds(words, CONTEXT_WORDS)):
         return "context"
-    if status in (401, 403) or (status == 400 and "api key not valid" in words):
+    if status in (401, 403) or (status == 400 and holds(words, KEY_WORDS)):
         return "auth"
-    return {408: "timeout", 413: "context", 429: "rate_limit"}.get(status) or (
-        "server" if status >= 500 else "garbage" if status < 300 else "bad_request"
-    )
+    return {408: "timeout", 429: "rate_limit"}.get(status, "bad_request")
+
+
+def holds(words: str, any_of: tuple[str, ...]) -> bool:
+    return any(each in words for each in any_of)
 
 
 def message(raw: bytes) -> str:
     """The provider's own sentence in an error body, in one line."""
     body = parse(raw)
     found: Any = body[0] if isinstance(body, list) and body else body
+    if isinstance(found, dict) and are_records(found.get("choices")) and found["choices"]:
+        found = found["choices"][0]
     while isinstance(found, dict):
         found = found.get("error") or found.get("message") or found.get("detail") or ""
     words = found if isinstance(found, str) and found else raw[:300].decode("utf-8", "replace")
@@ -244,19 +272,18 @@ def final_error(dialect: str) -> bytes:
 
 
 def retry_after(headers: Mapping[str, str], raw: bytes) -> float | None:
-    """How long the provider asks to wait: Retry-After in seconds, or Gemini's RetryInfo."""
-    try:
-        return max(0.0, float(headers.get("retry-after", "")))
-    except ValueError:
-        pass
-    body = parse(raw)
-    details = (
-        (body.get("error") or {}).get("details", [])
-        if isinstance(body, dict) and isinstance(body.get("error"), dict)
-        else []
-    )
-    for detail in details:
-        delay = str(detail.get("retryDelay", "")) if isinstance(detail, dict) else ""
-        if delay.endswith("s") and delay[:-1].replace(".", "", 1).isdigit():
-            return float(delay[:-1])
+    """How long the provider asks to wait: Retry-After in seconds or as a date, or Gemini's RetryInfo."""
+    told = headers.get("retry-after", "") or retry_info(raw)
+    with suppress(ValueError):
+        return max(0.0, float(told.removesuffix("s")))
+    with suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
     return None
+
+
+def retry_info(raw: bytes) -> str:
+    body = parse(raw)
+    error = body.get("error") if isinstance(body, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    told = [str(one.get("retryDelay", "")) for one in details or [] if isinstance(one, dict)]
+    return next(filter(None, told), "")

@@ -1,4 +1,4 @@
-"""The door: a loopback server in our own event loop that forwards model requests, counts them and answers every failure finally."""
+"""The door: a loopback server in our own event loop that forwards model requests, counts them, and answers finally."""
 
 import asyncio
 import contextlib
@@ -16,12 +16,13 @@ from orchestra.model import Usage
 
 if TYPE_CHECKING:
     import httpx
-    import uvicorn
     from starlette.requests import Request
     from starlette.responses import Response
 
 READ_TIMEOUT = 900.0
 CONNECT_TIMEOUT = 10.0
+IDLE_TIMEOUT = 3600
+CUT_SHORT = "the run ended before the answer had come"
 Heard = Callable[[Pass, Exchange], None]
 
 
@@ -77,6 +78,11 @@ class Ask:
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
+    async def rest(self, seconds: float) -> None:
+        """Waiting that is not the agent's fault: its clock stands still."""
+        self.ticket.waited += seconds
+        await asyncio.sleep(seconds)
+
 
 class Gateway:
     """All model traffic of a run. `heard` is told of every exchange before its reply is handed on."""
@@ -90,6 +96,8 @@ class Gateway:
         self.record = record
         self.passes: dict[str, Pass] = {}
         self.pauses = Pauses()
+        self.asks: set[Ask] = set()
+        self.readers: set[asyncio.Task[None]] = set()
         self.port = 0
 
     # --- tokens
@@ -120,45 +128,66 @@ class Gateway:
         self.port = listener.getsockname()[1]
         timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        self.client: httpx.AsyncClient = httpx.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False)
+        self.client = httpx.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False)
         config = uvicorn.Config(
             self.app,
             interface="asgi3",
-            log_config=None,
-            access_log=False,
+            ws="none",
             lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
             proxy_headers=False,
             server_header=False,
+            # Clients keep their connections. One that we closed just when it is used again would look like a failure.
+            timeout_keep_alive=IDLE_TIMEOUT,
             timeout_graceful_shutdown=1,
         )
-        self.server: uvicorn.Server = Server(config)
+        self.server = Server(config)
         self.serving = asyncio.create_task(self.server.serve(sockets=[listener]))
-        while not self.server.started and not self.serving.done():
+        while not self.server.started:
             await asyncio.sleep(0.005)
+            if self.serving.done():
+                self.serving.result()
 
     async def stop(self) -> None:
+        """At once: what is still on its way is noted as cut short, and whoever waits for it is answered."""
+        self.passes.clear()
+        self.cut_short()
+        working = {*self.server.server_state.tasks, *self.readers}
+        for task in working:
+            task.cancel()
         self.server.should_exit = True
-        await self.serving
+        await asyncio.gather(self.serving, *working, return_exceptions=True)
         await self.client.aclose()
+
+    def cut_short(self) -> None:
+        """Close the books: what is asked and not answered yet will not be waited for, but it may be billed."""
+        for ask in list(self.asks):
+            self.note(ask, ask.failed("cancelled", 0, CUT_SHORT))
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         from starlette.requests import Request
+
+        if scope["type"] == "http":
+            response = await self.answer(Request(scope, receive))
+            await response(scope, receive, send)
+
+    async def answer(self, request: "Request") -> "Response":
         from starlette.responses import Response
 
-        if scope["type"] != "http":
-            return
-        response = await self.answer(Request(scope, receive), Response)
-        await response(scope, receive, send)
-
-    async def answer(self, request: "Request", response: type["Response"]) -> "Response":
         _, _, token, provider, *rest = [*request.url.path.split("/", 4), "", "", ""]
         ticket, upstream = self.passes.get(token), self.upstreams.get(provider)
         if ticket is None or upstream is None:
-            return response(b"no such door\n", 403)
+            return Response(b"no such door\n", 403)
         query = "&".join(part for part in request.url.query.split("&") if part and not part.startswith("key="))
-        ask = Ask(ticket, upstream, rest[0], query, request.headers, await request.body())
+        raw = await request.body()
+        ask = Ask(ticket, upstream, rest[0], query, request.headers, raw)
+        self.asks.add(ask)
         try:
             return await self.forward(ask)
+        except asyncio.CancelledError:
+            return self.refuse(ask, "cancelled", 0, CUT_SHORT)
         except Exception as error:
             # A 500 of ours would make an agent ask up to 27 times again for what is our bug.
             return self.refuse(ask, "gateway", 0, f"a bug in the gateway: {error!r}")
@@ -168,6 +197,9 @@ class Gateway:
     async def forward(self, ask: Ask) -> "Response":
         if ask.ticket.exhausted:
             return self.refuse(ask, "iterations", 0, f"the limit of {ask.ticket.iterations} replies is reached")
+        if ask.ticket.task is not None and ask.identity in ask.ticket.answered:
+            # An agent says something new each time. The same again means that litellm could not read the reply.
+            return self.refuse(ask, "garbage", 200, "the agent could make nothing of this provider's reply")
         if self.replay is not None:
             return self.play(ask, self.replay)
         while True:
@@ -178,31 +210,38 @@ class Gateway:
             seconds = pause(outcome.failure, ask.tries, outcome.retry_after)
             if seconds is None:
                 return self.refuse(ask, outcome.failure, outcome.status, outcome.message)
-            self.pauses.hold(ask.upstream.provider, seconds)
+            if outcome.failure == "rate_limit" or outcome.retry_after is not None:
+                self.pauses.hold(ask.upstream.provider, seconds)
+            else:
+                await ask.rest(seconds)
 
     async def wait(self, ask: Ask) -> None:
         while left := self.pauses.left(ask.upstream.provider):
-            ask.ticket.waited += left
-            await asyncio.sleep(left)
+            await ask.rest(left)
 
     async def send(self, ask: Ask) -> "Response | Refusal":
         import httpx
 
-        request = self.client.build_request("POST", ask.url, headers=ask.headers, content=ask.raw)
         ask.tries += 1
+        ask.sent += 1
         try:
+            request = self.client.build_request("POST", ask.url, headers=ask.headers, content=ask.raw)
             answer = await self.client.send(request, stream=True)
-            ask.sent += 1
             if ask.streams and answer.status_code == 200 and "html" not in answer.headers.get("content-type", ""):
                 return self.stream(ask, answer)
             raw = await answer.aread()
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
-            return Refusal("unreachable", 0, f"{ask.upstream.base}: {words(error)}")
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            ask.sent -= 1
+            return Refusal("bad_request", 0, f"{ask.upstream.base!r} is no address of a server: {words(error)}")
+        except (httpx.LocalProtocolError, UnicodeEncodeError):
+            ask.sent -= 1
+            return Refusal("auth", 0, "the key cannot be sent: it holds a character that HTTP does not allow")
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            ask.sent -= 1
+            return Refusal("unreachable", 0, f"{request.url.netloc.decode()}: {words(error)}")
         except httpx.TimeoutException as error:
-            ask.sent += 1
             return Refusal("timeout", 0, f"no answer in {READ_TIMEOUT:.0f} s ({words(error)})")
         except httpx.HTTPError as error:
-            ask.sent += 1
             return Refusal("server", 0, f"the connection was lost: {words(error)}")
         return self.settle(ask, answer.status_code, answer.headers, raw)
 
@@ -210,43 +249,44 @@ class Gateway:
         body = dialects.parse(raw)
         if status == 200 and dialects.is_reply(ask.upstream.dialect, body):
             return self.hand_on(ask, body, raw, "application/json")
-        failure = dialects.failure(status, raw)
-        return Refusal(failure, status, dialects.message(raw), dialects.retry_after(headers, raw))
+        failure, message = dialects.failure(status, raw), dialects.message(raw)
+        if failure == "garbage":
+            message = f"this is no reply as {ask.upstream.dialect} gives it: {message}"
+        return Refusal(failure, status, message, dialects.retry_after(headers, raw))
 
     def hand_on(self, ask: Ask, body: dict[str, Any], raw: bytes, kind: str, *, replayed: bool = False) -> "Response":
         from starlette.responses import Response
 
-        self.note(ask, ask.answered(body, replayed=replayed))
-        if self.record is not None:
-            self.record.add(ask.identity, kind, raw, f"{ask.ticket.role} {ask.ticket.task or ''} {ask.model}".strip())
+        self.keep(ask, body, raw, kind, replayed=replayed)
         return Response(raw, 200, media_type=kind)
 
     def stream(self, ask: Ask, answer: "httpx.Response") -> "Response":
         from starlette.responses import StreamingResponse
 
-        return StreamingResponse(self.relay(ask, answer), 200, media_type="text/event-stream")
+        pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        reader = asyncio.create_task(self.read(ask, answer, pieces))
+        self.readers.add(reader)
+        reader.add_done_callback(self.readers.discard)
+        return StreamingResponse(relay(pieces), 200, media_type=answer.headers.get("content-type"))
 
-    async def relay(self, ask: Ask, answer: "httpx.Response") -> AsyncIterator[bytes]:
-        """Hand chunks on as they come; the exchange is known, and told, when the last one has come."""
+    async def read(self, ask: Ask, answer: "httpx.Response", pieces: asyncio.Queue[bytes | None]) -> None:
+        """Read a stream to its end and note it, whether its client is still there or not: it is paid for."""
         import httpx
 
-        raw = b""
+        raw, end = bytearray(), None
         try:
-            async for chunk in answer.aiter_bytes():
-                raw += chunk
-                yield chunk
+            async for piece in answer.aiter_bytes():
+                raw += piece
+                pieces.put_nowait(piece)
+            self.keep_stream(ask, bytes(raw), answer.headers.get("content-type", ""))
+            end = b""
         except httpx.HTTPError as error:
             self.note(ask, ask.failed("server", 200, f"the stream broke off: {words(error)}"))
-            raise
+        except asyncio.CancelledError:
+            self.note(ask, ask.failed("cancelled", 200, CUT_SHORT))
         finally:
+            pieces.put_nowait(end)
             await answer.aclose()
-        body = dialects.join_stream(ask.upstream.dialect, raw)
-        if not dialects.is_reply(ask.upstream.dialect, body):
-            self.note(ask, ask.failed("garbage", 200, dialects.message(raw)))
-            return
-        self.note(ask, ask.answered(body))
-        if self.record is not None:
-            self.record.add(ask.identity, "text/event-stream", raw, f"{ask.ticket.role} {ask.model}")
 
     def play(self, ask: Ask, tape: Tape) -> "Response":
         found = tape.find(ask.identity)
@@ -264,9 +304,35 @@ class Gateway:
         headers = {"x-should-retry": "false"}
         return Response(dialects.final_error(ask.upstream.dialect), 400, headers, media_type="application/json")
 
+    # --- what became of it
+
+    def keep_stream(self, ask: Ask, raw: bytes, kind: str) -> None:
+        body = dialects.join_stream(ask.upstream.dialect, raw)
+        if dialects.is_reply(ask.upstream.dialect, body):
+            self.keep(ask, body, raw, kind)
+        else:
+            self.note(ask, ask.failed("garbage", 200, dialects.message(raw)))
+
+    def keep(self, ask: Ask, body: dict[str, Any], raw: bytes, kind: str, *, replayed: bool = False) -> None:
+        self.note(ask, ask.answered(body, replayed=replayed))
+        if self.record is not None:
+            about = (ask.ticket.role, ask.ticket.task, ask.model)
+            self.record.add(ask.identity, kind, raw, " ".join(str(word) for word in about if word))
+
     def note(self, ask: Ask, exchange: Exchange) -> None:
-        ask.ticket.exchanges.append(exchange)
-        self.heard(ask.ticket, exchange)
+        """Every ask is noted once; what comes after its books were closed is not counted again."""
+        if ask in self.asks:
+            self.asks.remove(ask)
+            ask.ticket.exchanges.append(exchange)
+            self.heard(ask.ticket, exchange)
+
+
+async def relay(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
+    """Hand a stream on as it comes. The empty piece ends it; None means that it broke off, and so must this one."""
+    while piece := await pieces.get():
+        yield piece
+    if piece is None:
+        raise ConnectionResetError("the stream broke off")
 
 
 def words(error: Exception) -> str:

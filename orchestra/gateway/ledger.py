@@ -2,7 +2,6 @@
 
 import secrets
 from dataclasses import dataclass, field
-from typing import Any
 
 from orchestra import catalogue
 from orchestra.gateway.dialects import Tokens
@@ -21,7 +20,7 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request of a client and what became of it. `requests` counts what was really sent upstream, retries included."""
+    """One request of a client and what became of it. Its usage counts what was really sent, retries included."""
 
     provider: str
     model: str
@@ -54,11 +53,15 @@ class Pass:
         return sum((exchange.usage for exchange in self.exchanges), Usage())
 
     @property
+    def answered(self) -> set[str]:
+        return {exchange.identity for exchange in self.exchanges if exchange.usage.replies}
+
+    @property
     def exhausted(self) -> bool:
         return bool(self.iterations) and sum(exchange.usage.replies for exchange in self.exchanges) >= self.iterations
 
 
 def price(provider: str, model: str, used: Tokens, requests: int) -> Usage:
-    known: Any = catalogue.resolve(f"{provider}/{model}")
+    known = catalogue.resolve(f"{provider}/{model or 'unnamed'}")
     dollars = catalogue.cost(known, used.input, used.cached, used.cache_write, used.output)
     return Usage(requests, 1, used.input, used.cached, used.cache_write, used.output, dollars)

@@ -13,8 +13,8 @@ def identity(dialect: str, path: str, body: dict[str, Any], root: str) -> str:
     """A digest of the request as any machine would send it: without the worktree's own place."""
     text = json.dumps([dialect, path.strip("/"), body], sort_keys=True, ensure_ascii=False)
     if root:
-        text = text.replace(json.dumps(root)[1:-1], "ROOT")
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+        text = text.replace(json.dumps(root, ensure_ascii=False)[1:-1], "ROOT")
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 class Tape:

@@ -1,9 +1,9 @@
-"""The journal's files: each task's events in .aider_logs/agent<N>_<timestamp>.jsonl, the run's own in run_<timestamp>.jsonl, live."""
+"""The journal's files: a task's events in agent<N>_<timestamp>.jsonl, the run's own in run_<timestamp>.jsonl, live."""
 
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,11 +25,13 @@ class Journal:
 
     def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> Event:
         self.seq += 1
-        event = Event(self.stamp, self.seq, time.time_ns() // 1_000_000, kind, task, attempt, data)
-        line = self.scrub(json.dumps(to_record(event), ensure_ascii=False))
+        now = time.time_ns() // 1_000_000
+        event = Event(self.stamp, self.seq, now, kind, task, attempt, scrubbed(data, self.scrub))
+        line = json.dumps(to_record(event), ensure_ascii=False)
         file = self.file(task)
         file.write(line + "\n")
         file.flush()
+        # Who listens hears what a reader of the file will read.
         event = from_record(json.loads(line))
         for listener in self.listeners:
             listener(event)
@@ -37,7 +39,7 @@ class Journal:
 
     def file(self, task: int | None) -> IO[str]:
         if task not in self.files:
-            self.files[task] = self.agent_log(task).open("a", encoding="utf-8")
+            self.files[task] = opened(os.open(self.agent_log(task), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
         return self.files[task]
 
     def agent_log(self, task: int | None) -> Path:
@@ -61,8 +63,22 @@ def claim(folder: Path) -> tuple[str, IO[str]]:
             handle = os.open(folder / f"run_{stamp}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             continue
-        return stamp, os.fdopen(handle, "w", encoding="utf-8")
+        return stamp, opened(handle)
     raise FileExistsError(f"{folder} has 10,000 runs of this second")
+
+
+def opened(handle: int) -> IO[str]:
+    """Half a character, or a byte of a file name that is no UTF-8, is written as JSON writes it: \\udcff."""
+    return os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace")
+
+
+def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
+    """Every text in the data without its secrets. The numbers around it are ours, whatever a secret looks like."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, Mapping):
+        return {scrub(str(name)): scrubbed(each, scrub) for name, each in value.items()}
+    return [scrubbed(each, scrub) for each in value] if isinstance(value, list | tuple) else value
 
 
 def to_record(event: Event) -> dict[str, Any]:

@@ -6,20 +6,19 @@ from orchestra.model import Judgement, Verdict
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """The last request of an attempt that got no reply."""
+class Heard:
+    """The last answer of an attempt, as the gateway heard it. `failure` is empty for a reply."""
 
-    failure: str
-    provider: str
-    model: str
     status: int
-    message: str
+    failure: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything that is known of an ended attempt."""
+    """Everything that is known of an ended attempt. `model` is its full name, with the provider's."""
 
+    model: str
     end: str
     replies: int
     owned: tuple[str, ...]
@@ -27,7 +26,8 @@ class Seen:
     changed: tuple[str, ...]
     foreign: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
-    trouble: Trouble | None = None
+    heard: Heard | None = None
+    empty: bool = False
     cut_off: bool = False
     complaint: str = ""
     failure: str = ""
@@ -67,44 +67,44 @@ def judge(seen: Seen) -> Judgement:
 
 
 def decide(seen: Seen) -> tuple[Verdict, str]:
-    files = named(seen.owned)
+    files, answer = named(seen.owned), answered(seen)
     if seen.timed_out:
-        return Verdict.TIMEOUT, f"The attempt on {files} was stopped after {seen.timed_out:.0f} s."
+        had = "no reply" if not seen.replies else "1 reply" if seen.replies == 1 else f"{seen.replies} replies"
+        return Verdict.TIMEOUT, f"The attempt on {files} was stopped after {seen.timed_out:.0f} s with {had} of {seen.model}."
     if seen.end == "crashed":
         return Verdict.CRASHED, f"Aider crashed on {files}: {one_line(seen.failure)}"
+    if seen.heard is not None and seen.heard.failure and seen.end in ("no_reply", "rejected"):
+        verdict = PROVIDER_VERDICTS.get(seen.heard.failure, Verdict.PROVIDER_ERROR)
+        return verdict, f"{answer}: {one_line(seen.heard.message)}"
     if seen.end == "exhausted" or seen.cut_off:
-        return Verdict.CONTEXT, f"The reply for {files} was cut off at the model's output limit."
+        return Verdict.CONTEXT, f"{answer}, but the reply was cut off at the model's output limit."
     if seen.end == "no_reply":
-        return no_reply(seen, files)
+        return Verdict.CRASHED, f"{answer}, and Aider made nothing of it."
     if seen.end == "rejected":
-        if seen.trouble is not None and seen.trouble.failure == "iterations":
-            return no_reply(seen, files)
-        return (
-            Verdict.REJECTED_EDIT,
-            f"After {seen.replies} replies the edits for {files} still did not fit: {one_line(seen.complaint)}",
-        )
-    return accepted(seen, files)
+        tries = "reply" if seen.replies == 1 else f"{seen.replies} replies"
+        return Verdict.REJECTED_EDIT, f"{answer}, but after {tries} its edits still did not fit: {one_line(seen.complaint)}"
+    return accepted(seen, answer)
 
 
-def no_reply(seen: Seen, files: str) -> tuple[Verdict, str]:
-    trouble = seen.trouble
-    if trouble is None:
-        return Verdict.PROVIDER_ERROR, f"No model reply came for {files}, and no request reached the gateway."
-    status = f" answered {trouble.status}" if trouble.status else ""
-    cause = f"{trouble.provider} ({trouble.model}){status} for {files}: {trouble.message}"
-    return PROVIDER_VERDICTS.get(trouble.failure, Verdict.PROVIDER_ERROR), one_line(cause)
-
-
-def accepted(seen: Seen, files: str) -> tuple[Verdict, str]:
+def accepted(seen: Seen, answer: str) -> tuple[Verdict, str]:
     if not seen.changed and (seen.foreign or seen.refused):
         strayed = named((*seen.foreign, *seen.refused))
-        return Verdict.OUT_OF_SCOPE, f"The agent for {files} edited only what is not its own: {strayed}."
+        return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what is not this agent's own: {strayed}."
     if not seen.changed:
-        return Verdict.NO_CHANGE, f"The model answered, but changed nothing in {files}."
+        how = "but with an empty reply" if seen.empty else "but changed nothing in it"
+        return Verdict.NO_CHANGE, f"{answer}, {how}."
     missed = tuple(path for path in seen.required if path not in seen.changed)
     if missed:
-        return Verdict.NO_CHANGE, f"The model changed nothing in {named(missed)}, which was asked for."
+        return Verdict.NO_CHANGE, f"{answer}, but changed nothing in {named(missed)}, which was asked for."
     return Verdict.APPLIED, f"Changed {named(seen.changed)}."
+
+
+def answered(seen: Seen) -> str:
+    """Who said what about which files: the beginning of nearly every cause."""
+    if seen.heard is None:
+        return f"{seen.model} was not asked about {named(seen.owned)}"
+    said = f"answered {seen.heard.status}" if seen.heard.status else "gave no answer"
+    return f"{seen.model} {said} for {named(seen.owned)}"
 
 
 def named(paths: tuple[str, ...]) -> str:

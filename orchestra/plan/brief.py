@@ -36,7 +36,8 @@ def brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
         section("Names and signatures that all parts rely on; keep them exactly", contracts(prd)),
         section("The requirements document", "" if prd.structured else prd.prose.strip()),
         section("The others do, so do not", others(prd, task, all_tasks)),
-        "Edit only your files (and create the new ones among them). Make the complete change now, without asking questions.",
+        "Edit only your files (and create the new ones among them). "
+        "Make the complete change now, without asking questions.",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -75,7 +76,7 @@ def others(prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
 
 
 def twins(paths: Sequence[str], tracked: dict[str, int], taken: set[str]) -> tuple[str, ...]:
-    """Tests that belong to these files by name and that nobody edits in this run: worth reading along, within bounds."""
+    """Tests that belong to these files by name and that nobody edits in this run: worth reading, within bounds."""
     stems = {stem(path) for path in paths}
     found, room = [], READ_LIMIT
     for path, size in sorted(tracked.items()):

@@ -7,7 +7,7 @@ from orchestra.model import TargetFile
 
 
 def partition(files: Sequence[TargetFile], parts: int) -> list[list[TargetFile]]:
-    """At most `parts` non-empty lists. Largest file first to the lightest list; each list in path order; same input, same answer."""
+    """At most `parts` lists, none empty: the largest file first, always to the lightest. Same input, same answer."""
     parts = min(parts, len(files))
     shares: list[list[TargetFile]] = [[] for _ in range(parts)]
     lightest = [(0, n) for n in range(parts)]

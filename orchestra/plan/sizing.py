@@ -31,6 +31,6 @@ def agents_at_once(files: int, machine: Machine, *, exactly: int = 0, at_most: i
 
 
 def tasks_needed(tokens: int, agents: int, context: int | None) -> int:
-    """One task per agent, or more of them in waves when the files of one would not fit into the model's usable context."""
+    """One task per agent, or more, in waves, when the files of one would not fit into the model's usable context."""
     room = max(int((context or DEFAULT_CONTEXT) * USABLE) - FIXED_TOKENS, 1_000)
     return max(agents, -(-tokens // room))

@@ -10,6 +10,13 @@ from orchestra.model import Prd, TargetFile
 from orchestra.plan.sizing import tokens_of
 
 GLOB = "*?["
+SPECIAL = {
+    "link": "is a symbolic link; name the file it points to",
+    "binary": "is not UTF-8 text; Aider edits text files only",
+    "submodule": "is a submodule; run inside it",
+    "lfs": "is kept by Git LFS; Aider edits text files only",
+    "name": "has a name that no model can say in one line of UTF-8; rename it first",
+}
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Tracked:
 
     path: str
     size: int
-    kind: str = "text"  # text, binary, link or submodule
+    kind: str = "text"  # or a key of SPECIAL
 
 
 @dataclass(frozen=True)
@@ -32,46 +39,49 @@ def named(patterns: Sequence[str], tracked: Mapping[str, Tracked], why_not: Mapp
     chosen: dict[str, Tracked] = {}
     skipped: dict[str, None] = {}
     for pattern in patterns:
-        exact = tracked.get(pattern)
-        if exact is not None:
-            refuse_special(exact)
-            chosen[pattern] = exact
-            continue
         found = matches(pattern, tracked)
         if not found:
-            raise PlanError(why_not.get(pattern) or f"--files {pattern}: no tracked file matches.")
+            raise PlanError(f"--files {pattern}: {why_not.get(pattern) or 'no tracked file matches'}.")
+        if found == [pattern]:
+            refuse_special(tracked[pattern], f"--files {pattern}: it")
         chosen.update((path, tracked[path]) for path in found if tracked[path].kind == "text")
         skipped.update((path, None) for path in found if tracked[path].kind != "text")
     if not chosen:
-        raise PlanError(f"--files {' '.join(patterns)}: only binary files and links match, which Aider cannot edit.")
+        raise PlanError(f"--files {' '.join(patterns)}: only files match that Aider cannot edit.")
     return Targets(tuple(target(chosen[path]) for path in sorted(chosen)), tuple(skipped))
 
 
 def matches(pattern: str, tracked: Iterable[str]) -> list[str]:
-    """A folder means everything under it; a glob may cross folders with **, and a bare * stays in its folder."""
-    folder = pattern.rstrip("/")
-    under = [path for path in tracked if folder in ("", ".") or path.startswith(folder + "/")]
-    if under or not any(sign in pattern for sign in GLOB):
+    """A tracked file means itself, a folder everything under it; a glob may cross folders with **, and a bare * stays
+    in its folder. Brackets are first taken for themselves, because some frameworks name folders `[slug]`."""
+    if pattern in tracked:
+        return [pattern]
+    under = [path for path in tracked if pattern == "." or path.startswith(pattern + "/")]
+    if under or not has_glob(pattern):
         return under
-    return [path for path in tracked if glob_match(path.split("/"), pattern.split("/"))]
+    literally = pattern.replace("[", "[[]").split("/")
+    return globbed(literally, tracked) or globbed(pattern.split("/"), tracked)
+
+
+def has_glob(pattern: str) -> bool:
+    return any(sign in pattern for sign in GLOB)
+
+
+def globbed(pattern: list[str], tracked: Iterable[str]) -> list[str]:
+    return [path for path in tracked if glob_match(path.split("/"), pattern)]
 
 
 def glob_match(path: list[str], pattern: list[str]) -> bool:
     if not pattern:
         return not path
     if pattern[0] == "**":
-        return glob_match(path, pattern[1:]) or bool(path) and glob_match(path[1:], pattern)
+        return glob_match(path, pattern[1:]) or (bool(path) and glob_match(path[1:], pattern))
     return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and glob_match(path[1:], pattern[1:])
 
 
-def refuse_special(file: Tracked) -> None:
-    reasons = {
-        "link": "is a symbolic link; name the file it points to",
-        "binary": "is not UTF-8 text; Aider edits text files only",
-        "submodule": "is a submodule; run inside it",
-    }
-    if file.kind in reasons:
-        raise PlanError(f"--files {file.path}: it {reasons[file.kind]}.")
+def refuse_special(file: Tracked, who: str) -> None:
+    if file.kind in SPECIAL:
+        raise PlanError(f"{who} {SPECIAL[file.kind]}.")
 
 
 def from_prd(prd: Prd, tracked: Mapping[str, Tracked]) -> Targets:
@@ -82,7 +92,7 @@ def from_prd(prd: Prd, tracked: Mapping[str, Tracked]) -> Targets:
     for work in prd.work:
         file = tracked.get(work.file)
         if file is not None:
-            refuse_special(file)
+            refuse_special(file, f"The PRD names {work.file!r}, but it")
             chosen.append(target(file))
         else:
             refuse_outside(work.file, tracked)

@@ -1,7 +1,6 @@
 """What an agent really changed, made whole again (line endings, modes) and committed on top of its base."""
 
 import difflib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from orchestra.workspace.git import Git, joined
 from orchestra.workspace.trees import IGNORED, Tree, status
 
 MODE_EXECUTABLE = 0o111
+NEW = "??"
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,30 @@ class Changes:
 
 
 async def changes(tree: Tree, owned: Iterable[str], owners: Mapping[str, int]) -> Changes:
-    """Own are the task's files and those that nobody owns; foreign belong to another task; left out are links, ignored and non-text."""
+    """Own are the task's files and those that nobody owns; foreign are another task's; left out is what no commit can take."""
     mine = set(owned)
+    changed = await differing(tree)
+    textual = [path for path, code in changed.items() if code != IGNORED and is_text(tree.path / path)]
+    for path in textual:
+        await make_whole(tree, path)
+    # Git has the last word: it refuses some names, and what Aider takes from every file it writes is no change.
+    staged = await stage(tree, textual)
+    left_out = [path for path, code in changed.items() if path not in textual or code == NEW and path not in staged]
+    foreign = tuple(path for path in staged if path in owners and path not in mine)
+    return Changes(tuple(path for path in staged if path not in foreign), foreign, tuple(left_out))
+
+
+async def stage(tree: Tree, paths: Iterable[str]) -> list[str]:
+    """Put these paths, and no others, on top of the base in the worktree's index. Returns those that now differ from it."""
+    await tree.git.raw("read-tree", tree.base)
+    await tree.git.raw("update-index", "--add", "-z", "--stdin", input=joined(list(paths)))
+    return await tree.git.paths("diff-index", "--cached", "--name-only", "--no-renames", "-z", tree.base)
+
+
+async def differing(tree: Tree) -> dict[str, str]:
+    """The paths that the agent touched, in order, with git's two letters for what they are now."""
     after = await status(tree)
-    changed = [path for path in sorted(after) if tree.before.get(path) != after[path]]
-    textual = {path for path in changed if after[path][0] != IGNORED and is_text(tree.path / path)}
-    foreign = tuple(path for path in changed if path in textual and path in owners and path not in mine)
-    own = tuple(path for path in changed if path in textual and path not in foreign)
-    return Changes(own, foreign, tuple(path for path in changed if path not in textual))
+    return {path: after[path][0] for path in sorted(after) if tree.before.get(path) != after[path]}
 
 
 def is_text(path: Path) -> bool:
@@ -48,13 +64,9 @@ def is_text(path: Path) -> bool:
 
 async def commit(tree: Tree, paths: Iterable[str], message: str) -> str:
     """One commit with these paths on top of the tree's base. Plumbing only, so neither hooks nor the index of the user take part."""
-    git = tree.git
-    for path in paths:
-        await make_whole(git, tree, path)
-    await git.raw("read-tree", tree.base)
-    await git.raw("update-index", "--add", "-z", "--stdin", input=joined(list(paths)))
-    written = await git.text("write-tree")
-    return await git.text("commit-tree", written, "-p", tree.base, "-F", "-", input=message.encode())
+    await stage(tree, paths)
+    written = await tree.git.text("write-tree")
+    return await tree.git.text("commit-tree", written, "-p", tree.base, "-F", "-", input=message.encode())
 
 
 async def diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -> bytes:
@@ -63,32 +75,31 @@ async def diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -> bytes
 
 async def loose_diff(tree: Tree, paths: Iterable[str]) -> bytes:
     """The diff of paths that are not to be committed, kept as a patch."""
-    listed = list(paths)
-    if not listed:
+    if not await stage(tree, paths):
         return b""
-    await tree.git.raw("read-tree", tree.base)
-    await tree.git.raw("update-index", "--add", "--remove", "-z", "--stdin", input=joined(listed))
     return await tree.git.raw(
         "diff", "--cached", "--no-ext-diff", "--no-textconv", "--binary", "--no-renames", tree.base
     )
 
 
-async def make_whole(git: Git, tree: Tree, path: str) -> None:
+async def make_whole(tree: Tree, path: str) -> None:
     """Give back what Aider takes from a file: its line endings, its missing final newline, its mode."""
-    listed = await git.maybe("ls-tree", tree.base, "--", path)
+    listed = await tree.git.maybe("ls-tree", tree.base, "--", path)
     if not listed:
         return
     file = tree.path / path
     # --filters: the base as this checkout would show it, which is what Aider read.
-    code, base, _ = await git.attempt("cat-file", "--filters", f"{tree.base}:{path}")
+    code, base, _ = await tree.git.attempt("cat-file", "--filters", f"{tree.base}:{path}")
     if code:
         return
+    executable = MODE_EXECUTABLE if listed.startswith("100755") else 0
+    mode = file.stat().st_mode
     now = file.read_bytes()
-    whole = restored(base, now)
+    whole, wanted = restored(base, now), mode & ~MODE_EXECUTABLE | executable
     if whole != now:
         file.write_bytes(whole)
-    executable = MODE_EXECUTABLE if listed.startswith("100755") else 0
-    os.chmod(file, file.stat().st_mode & ~MODE_EXECUTABLE | executable)
+    if mode != wanted:
+        file.chmod(wanted)
 
 
 def restored(base: bytes, now: bytes) -> bytes:

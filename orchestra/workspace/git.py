@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestra.errors import GitFailed
+from orchestra.errors import GitFailed, RepositoryError
 from orchestra.process import base_environment
 
 CONFIG = {
@@ -22,6 +22,9 @@ CONFIG = {
     "merge.verifySignatures": "false",
     "advice.detachedHead": "false",
     "checkout.workers": "1",
+    "color.ui": "false",
+    "diff.noprefix": "false",
+    "diff.mnemonicPrefix": "false",
 }
 ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_LITERAL_PATHSPECS": "1", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
 NOBODY = ("Aider Orchestrator", "aider-orchestrator@localhost")
@@ -42,18 +45,8 @@ class Git:
 
     async def attempt(self, *arguments: str, input: bytes | None = None) -> tuple[int, bytes, bytes]:
         """Exit code, stdout and stderr."""
-        child = await asyncio.create_subprocess_exec(
-            "git",
-            *(part for name, value in CONFIG.items() for part in ("-c", f"{name}={value}")),
-            *arguments,
-            cwd=self.folder,
-            env=base_environment(os.environ) | ENVIRONMENT | dict(self.extra),
-            stdin=asyncio.subprocess.PIPE if input is not None else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        # A git command is short and leaves locks when it is cut off, so it is let run to its end even when we are cancelled.
+        child = await self.start(arguments, asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE)
+        # A git command is short and leaves locks when it is cut off, so it runs to its end even when we are cancelled.
         talk = asyncio.ensure_future(child.communicate(input))
         try:
             out, err = await asyncio.shield(talk)
@@ -62,12 +55,32 @@ class Git:
             raise
         return child.returncode or 0, out, err
 
+    async def start(self, arguments: Sequence[str], stdin: int) -> asyncio.subprocess.Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                "git",
+                *(part for name, value in CONFIG.items() for part in ("-c", f"{name}={value}")),
+                *arguments,
+                cwd=self.folder,
+                env=base_environment(os.environ) | ENVIRONMENT | dict(self.extra),
+                stdin=stdin,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            if not self.folder.is_dir():
+                raise
+            raise RepositoryError("git was not found.", hint="Install it, 2.34 or newer.") from None
+
     async def raw(self, *arguments: str, input: bytes | None = None) -> bytes:
         code, out, err = await self.attempt(*arguments, input=input)
         if code:
-            said = err.decode("utf-8", "replace").strip() or out.decode("utf-8", "replace").strip()
-            raise GitFailed(f"git {arguments[0]} failed in {self.folder}: {said or f'exit code {code}'}")
+            raise self.failed(arguments[0], err or out or f"exit code {code}".encode())
         return out
+
+    def failed(self, command: str, said: bytes) -> GitFailed:
+        return GitFailed(f"git {command} failed in {self.folder}: {sentence(said)}")
 
     async def text(self, *arguments: str, input: bytes | None = None) -> str:
         return os.fsdecode(await self.raw(*arguments, input=input)).removesuffix("\n")
@@ -85,6 +98,12 @@ class Git:
         return split(await self.raw(*arguments, input=input))
 
 
+def sentence(said: bytes) -> str:
+    """What git said, without its advice, in one line."""
+    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if not line.startswith("hint:")]
+    return " ".join(filter(None, lines)).removeprefix("fatal: ").removeprefix("error: ")
+
+
 def split(raw: bytes) -> list[str]:
     return [os.fsdecode(part) for part in raw.split(b"\0") if part]
 
@@ -95,14 +114,11 @@ def joined(paths: Sequence[str]) -> bytes:
 
 async def identity(git: Git) -> dict[str, str]:
     """Who commits: the user where git knows them, else the orchestrator."""
-    name = await git.maybe("config", "user.name") or os.environ.get("GIT_AUTHOR_NAME") or NOBODY[0]
-    email = await git.maybe("config", "user.email") or os.environ.get("GIT_AUTHOR_EMAIL") or NOBODY[1]
-    return {
-        "GIT_AUTHOR_NAME": name,
-        "GIT_AUTHOR_EMAIL": email,
-        "GIT_COMMITTER_NAME": name,
-        "GIT_COMMITTER_EMAIL": email,
-    }
+    found: dict[str, str] = {}
+    for what, nobody in zip(("NAME", "EMAIL"), NOBODY, strict=True):
+        known = await git.maybe("config", f"user.{what.lower()}") or nobody
+        found |= {f"GIT_{who}_{what}": os.environ.get(f"GIT_{who}_{what}") or known for who in ("AUTHOR", "COMMITTER")}
+    return found
 
 
 def ask(folder: Path, *arguments: str) -> str | None:

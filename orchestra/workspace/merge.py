@@ -1,15 +1,18 @@
-"""Combine the agents' commits in the object database, and hand the result to the user's branch without touching anything else of theirs."""
+"""Combine the agents' commits in the object database, and hand the result to the user's branch."""
 
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from orchestra.workspace.git import Git, split
+from orchestra.workspace.git import Git, sentence, split
 from orchestra.workspace.repository import Repository
 from orchestra.workspace.trees import Trees, passing
 
 MERGE_TREE = (2, 38)
+# All that the user's settings for merges could change is said here.
+FAST_FORWARD = ("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", "--no-squash", "--commit", "--no-autostash")
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,21 @@ async def merge_objects(git: Git, base: str, ours: str, theirs: str) -> Merged:
         await git.text("commit-tree", f"{side}^{{tree}}", "-p", root, "-m", "side") for side in (ours, theirs)
     ]
     code, out, err = await git.attempt("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", left, right)
-    tree, *conflicts = split(out) or [""]
-    if code == 0:
-        return Merged(tree)
-    if code == 1:
-        return Merged(conflicts=tuple(dict.fromkeys(conflicts)))
-    return Merged(conflicts=(err.decode("utf-8", "replace").strip(),))
+    if code not in (0, 1):
+        raise git.failed("merge-tree", err)
+    tree, *conflicts = split(out)
+    return Merged(conflicts=tuple(dict.fromkeys(conflicts))) if code else Merged(tree)
 
 
 async def merge_in_worktree(trees: Trees, base: str, ours: str, theirs: str) -> Merged:
     """For git before 2.38: the same merge in a worktree of its own."""
     async with passing(trees, f"merge-{theirs[:12]}", ours) as tree:
-        code, _, _ = await tree.git.attempt("merge-recursive", base, "--", ours, theirs)
-        if code == 0:
-            return Merged(await tree.git.text("write-tree"))
-        return Merged(conflicts=tuple(await tree.git.paths("diff", "--name-only", "--diff-filter=U", "-z")))
+        code, _, err = await tree.git.attempt("merge-recursive", base, "--", ours, theirs)
+        if code not in (0, 1):
+            raise tree.git.failed("merge-recursive", err)
+        if code:
+            return Merged(conflicts=tuple(await tree.git.paths("diff", "--name-only", "--diff-filter=U", "-z")))
+        return Merged(await tree.git.text("write-tree"))
 
 
 async def stack(trees: Trees, head: str, base: str, commit: str, message: str) -> tuple[str, Merged]:
@@ -81,31 +84,32 @@ class Delivery:
 
 async def deliver(repository: Repository, result: str, side_branch: str) -> Delivery:
     """Fast-forward the user's branch, only if it stands where it stood and nothing of the user's is in the way."""
-    git = repository.git
+    git, branch = repository.git, f"refs/heads/{repository.branch}"
     take = f"git merge {side_branch}"
     if not repository.branch:
         return Delivery(False, "HEAD is detached", take)
-    if await git.maybe("symbolic-ref", "-q", "HEAD") != f"refs/heads/{repository.branch}":
-        return Delivery(
-            False, f"{repository.branch} is not checked out any more", f"git switch {repository.branch} && {take}"
-        )
+    if await git.maybe("symbolic-ref", "-q", "HEAD") != branch:
+        switch = f"git switch {shlex.quote(repository.branch)}"
+        return Delivery(False, f"{repository.branch} is not checked out any more", f"{switch} && {take}")
     stands = await git.maybe("rev-parse", "-q", "--verify", "HEAD^{commit}")
     if stands != ("" if repository.unborn else repository.base):
         return Delivery(False, f"{repository.branch} has moved during the run", take)
-    code, out, err = await git.attempt("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", result)
-    if code == 0:
+    if repository.unborn:
+        # Into a branch without commits, git merges over ignored files; from the empty first commit on it spares them.
+        await git.raw("update-ref", branch, repository.base, "")
+    code, out, err = await git.attempt(*FAST_FORWARD, result)
+    if code == 0 and await git.text("rev-parse", "HEAD") == result:
         return Delivery(True)
-    said = (err or out).decode("utf-8", "replace").strip()
-    return Delivery(
-        False, in_the_way(said), f"commit, stash or move those files, then {take}" if "\t" in said else take
-    )
+    if repository.unborn:
+        await git.attempt("update-ref", "-d", branch, repository.base)
+    files = [line.strip() for line in os.fsdecode(err or out).splitlines() if line.startswith("\t")]
+    if files:
+        return Delivery(False, in_the_way(files), f"commit, stash or move those files, then {take}")
+    return Delivery(False, sentence(err or out) or "git refused the fast-forward", take)
 
 
-def in_the_way(said: str) -> str:
-    """Git's refusal in one sentence: the files it names are indented by a tab."""
-    files = [line.strip() for line in said.splitlines() if line.startswith("\t")]
-    if not files:
-        return said.splitlines()[0] if said else "git refused the fast-forward"
+def in_the_way(files: Sequence[str]) -> str:
+    """The files that git names as those it would overwrite."""
     return f"your uncommitted changes in {', '.join(files[:5])}{' …' if len(files) > 5 else ''} are in the way"
 
 
@@ -135,9 +139,3 @@ async def keep(git: Git, branch: str, commit: str) -> None:
 async def forget(git: Git, branches: Sequence[str]) -> None:
     for branch in branches:
         await git.attempt("update-ref", "-d", f"refs/heads/{branch}")
-
-
-def patch_file(folder: Path, name: str, content: bytes) -> Path:
-    path = folder / f"{name}.patch"
-    path.write_bytes(content)
-    return path

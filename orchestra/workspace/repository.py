@@ -1,11 +1,13 @@
 """What is known of the user's repository before anything is paid: where it stands and what it holds."""
 
 import os
-import stat
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from orchestra.errors import RepositoryError
+from orchestra.settings import masked
 from orchestra.workspace.git import Git, identity, split
 
 LINK, SUBMODULE = "120000", "160000"
@@ -26,13 +28,11 @@ class Repository:
     """A work tree and the commit that the run starts from. `branch` is empty on a detached HEAD."""
 
     root: Path
-    common: Path
     git: Git
     branch: str
     base: str
     unborn: bool
     dirty: tuple[str, ...]
-    shallow: bool
 
     async def entries(self) -> dict[str, Entry]:
         """The files of the base commit."""
@@ -46,29 +46,45 @@ class Repository:
     async def ignored(self, path: str) -> bool:
         return await self.git.ok("check-ignore", "-q", "--", path)
 
+    def look_at(self, path: str) -> Literal["link", "folder", "file", ""]:
+        """What lies under this name in the user's work tree."""
+        place = self.root / path
+        if not present(place):
+            return ""
+        return "link" if place.is_symlink() else "folder" if place.is_dir() else "file"
+
 
 async def open_repository(start: Path) -> Repository:
     if not start.is_dir():
         raise RepositoryError(f"{start} is not a folder.")
+    if shutil.which("git") is None:
+        raise RepositoryError("There is no git on PATH.")
     git = Git(start)
-    code, out, err = await git.attempt("rev-parse", "--is-bare-repository", "--show-toplevel", "--git-common-dir")
+    code, out, err = await git.attempt("rev-parse", "--is-bare-repository", "--show-toplevel")
     if code:
-        if b"dubious ownership" in err:
-            raise RepositoryError(
-                err.decode("utf-8", "replace").strip().splitlines()[0] + ".",
-                hint="Run git status there for the remedy.",
-            )
-        if out.startswith(b"true"):
-            raise RepositoryError(
-                f"{start} is a bare repository: agents need a work tree.", hint="Clone it and run there."
-            )
-        raise RepositoryError(f"{start} is not in a git repository.", hint="Run `git init` there first.")
-    _, top, common = os.fsdecode(out).splitlines()
-    root = Path(top)
-    return await look(Git(root), root, (start / common).resolve())
+        raise RepositoryError(no_work_tree(start, out, err))
+    root = Path(await git.text("rev-parse", "--show-toplevel"))
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        raise RepositoryError(f"The path of the repository, {str(root)!r}, is not UTF-8.") from None
+    return await look(Git(root), root)
 
 
-async def look(git: Git, root: Path, common: Path) -> Repository:
+def no_work_tree(start: Path, out: bytes, err: bytes) -> str:
+    said = err.decode("utf-8", "replace").strip()
+    if "not a git repository" in said:
+        return f"{start} is not in a git repository. Run `git init` there first."
+    if out.startswith(b"true"):
+        return f"{start} is a bare repository: agents need a work tree. Clone it and run there."
+    if out.startswith(b"false"):
+        return f"{start} belongs to git itself: run in the work tree."
+    if "dubious ownership" in said:
+        return f"{said.splitlines()[0]}. Run git status there for the remedy."
+    return f"git cannot work in {start}: {said}."
+
+
+async def look(git: Git, root: Path) -> Repository:
     who = await identity(git)
     git = Git(root, who)
     branch = (await git.maybe("symbolic-ref", "-q", "HEAD")).removeprefix("refs/heads/")
@@ -80,27 +96,28 @@ async def look(git: Git, root: Path, common: Path) -> Repository:
     changed = await git.paths(
         "status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=all"
     )
-    dirty = tuple(line[3:] for line in changed)
-    shallow = await git.text("rev-parse", "--is-shallow-repository") == "true"
-    return Repository(root, common, git, branch, base, unborn, dirty, shallow)
+    # For showing only, where a name that is not UTF-8 must not hurt.
+    dirty = tuple(os.fsencode(line[3:]).decode("utf-8", "replace") for line in changed)
+    return Repository(root, git, branch, base, unborn, dirty)
 
 
 async def clone(url: str, into: Path) -> Path:
     """Clone a URL into a new folder, named as git would name it."""
     name = url.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1].removesuffix(".git") or "repository"
     target = into / name
-    if target.exists():
+    if present(target):
         raise RepositoryError(f"{target} exists already: run there, or give its path as --repo.")
-    code, _, err = await Git(into).attempt("clone", "--quiet", url, str(target))
+    code, _, err = await Git(into).attempt("clone", "--quiet", "--", url, str(target))
     if code:
-        raise RepositoryError(
-            f"git could not clone {url}: {err.decode('utf-8', 'replace').strip().splitlines()[-1:] or ['no reason given']}"
-        )
+        said = err.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
+        raise RepositoryError(f"git could not clone {masked('repo', url)}: {masked('repo', said[-1])}.")
     return target
 
 
-def is_link(path: Path) -> bool:
+def present(path: Path) -> bool:
+    """Whether something is there, be it a broken link; a name that is too long for anything is not."""
     try:
-        return stat.S_ISLNK(path.lstat().st_mode)
-    except OSError:
+        path.lstat()
+    except (OSError, ValueError):
         return False
+    return True

@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestra.errors import RepositoryError
-from orchestra.workspace.git import Git, split
+from orchestra.workspace.git import Git, is_tracked, split
 from orchestra.workspace.repository import Repository
 
 Signature = tuple[str, int, int, int]
@@ -18,7 +18,7 @@ IGNORED = "!!"
 
 @dataclass(frozen=True)
 class Tree:
-    """A worktree at a commit. `before` is what already differed from that commit when the agent came: set-up products."""
+    """A worktree at a commit. `before` is what differed from that commit when the agent came: set-up products."""
 
     path: Path
     git: Git
@@ -46,9 +46,10 @@ class Trees:
 
     async def remove(self, tree: Tree) -> None:
         self.open.pop(tree.path, None)
+        # This one and no other: `git worktree prune` would also forget the user's that lie on a disk not mounted now.
         async with self.lock:
+            await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
             await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
-            await self.repository.git.attempt("worktree", "prune", "--expire=now")
 
     async def close(self) -> None:
         for tree in list(self.open.values()):
@@ -58,32 +59,56 @@ class Trees:
 async def furnish(tree: Tree, repository: Repository, copies: Sequence[str], links: Sequence[str]) -> None:
     """Bring in what git does not track."""
     for name in (*copies, *links):
-        source, target = repository.root / name, tree.path / name
+        place = inside(repository.root, name)
+        source, target = repository.root / place, tree.path / place
         target.parent.mkdir(parents=True, exist_ok=True)
         if name in links:
             target.symlink_to(source.resolve())
         elif source.is_dir():
-            await asyncio.to_thread(shutil.copytree, source, target, symlinks=True, dirs_exist_ok=True)
+            await asyncio.to_thread(shutil.copytree, source, target, symlinks=True)
         else:
             await asyncio.to_thread(shutil.copy2, source, target)
 
 
-def check_furniture(root: Path, names: Sequence[str], keys: Sequence[str]) -> None:
-    """Refuse what would leave the repository or carry a key into an agent's sight."""
-    for name in names:
-        path = root / name
-        if not path.exists():
-            raise RepositoryError(f"{name}: there is no such file or folder in {root} to bring into the worktrees.")
-        if not path.resolve().is_relative_to(root) and not path.is_symlink() or name.startswith(("/", "..")):
-            raise RepositoryError(f"{name} lies outside the repository.")
-        for file in [path] if path.is_file() else []:
+def check_furniture(root: Path, copies: Sequence[str], links: Sequence[str], keys: Sequence[str]) -> None:
+    """Refuse what would leave the repository, stand in the way of what git tracks, or carry a key to the agents."""
+    places = [inside(root, name) for name in (*copies, *links)]
+    for place in places:
+        path = root / place
+        if not (path.is_file() or path.is_dir()):
+            raise RepositoryError(f"{place}: there is no such file or folder in {root} to bring into the worktrees.")
+        if is_tracked(root, str(place)):
+            raise RepositoryError(f"{place}: git tracks it (or files in it), so every worktree has it already.")
+        if any(place != other and place.is_relative_to(other) for other in places) or places.count(place) > 1:
+            raise RepositoryError(f"{place} is to be brought into the worktrees twice.")
+    for place in places:
+        whole = place in places[: len(copies)] or (root / place).is_file()
+        for file in files_under(root / place) if whole else []:
             content = file.read_bytes()
             if any(key.encode() in content for key in keys):
-                raise RepositoryError(f"{name} holds one of your API keys; agents must not see it.")
+                raise RepositoryError(f"{file.relative_to(root)} holds one of your API keys; agents must not see it.")
+
+
+def inside(root: Path, name: str) -> Path:
+    """The path as seen from the repository's root, which it must not leave; what it may be is a link to elsewhere."""
+    path = Path(os.path.normpath(root / name))
+    place = path.parent.resolve() / path.name
+    if not place.is_relative_to(root) or place == root or ".git" in place.relative_to(root).parts:
+        raise RepositoryError(
+            f"{name or '(an empty name)'} is nothing in {root} that could be brought into the worktrees."
+        )
+    return place.relative_to(root)
+
+
+def files_under(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    for folder, _, names in os.walk(path):
+        yield from (file for name in names if (file := Path(folder, name)).is_file())
 
 
 async def status(tree: Tree) -> dict[str, Signature]:
-    """Every path that differs from the worktree's commit, ignored ones too, with what tells one version from the next."""
+    """Every path that differs from the worktree's commit, ignored ones too, with what tells its versions apart."""
     lines = split(
         await tree.git.raw(
             "status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames"

@@ -31,7 +31,9 @@ class Place:
     tmp: Path
 
     def git(self, *words: str) -> str:
-        command = ["git", "-c", "core.quotePath=false", *words]
+        # Our own looking sets off no hook.
+        quiet = ("core.quotePath=false", "core.hooksPath=/dev/null", "core.fsmonitor=false")
+        command = ["git", *(word for each in quiet for word in ("-c", each)), *words]
         done = subprocess.run(command, cwd=self.repo, env=self.environment(), capture_output=True, check=False)
         assert done.returncode == 0, f"git {' '.join(words)}: {os.fsdecode(done.stderr)}"
         return os.fsdecode(done.stdout)
@@ -44,7 +46,7 @@ class Place:
 
     def commit(self, message: str = "More") -> str:
         self.git("add", "-A")
-        self.git("commit", "-q", "--no-verify", "-m", message)
+        self.git("commit", "-q", "-m", message)
         return self.head()
 
     def head(self) -> str:
@@ -62,10 +64,10 @@ class Place:
         return {name: value for name, value in (env | extra).items() if value}
 
     def start(
-        self, *words: str, server: ModelServer | None = None, cwd: Path | None = None, **env: str
+        self, *words: str, server: ModelServer | None = None, cwd: Path | None = None, shell: str = "", **env: str
     ) -> "Running":
-        """`words` as on the command line. Keyword arguments are environment variables."""
-        return Running(self, words, self.environment(server, **env), cwd or self.repo)
+        """`words` as on the command line, `shell` a script that ends in `exec "$@"`, all other keywords variables."""
+        return Running(self, words, self.environment(server, **env), cwd or self.repo, shell)
 
     def run(self, *words: str, server: ModelServer | None = None, cwd: Path | None = None, **env: str) -> "Ran":
         return self.start(*words, server=server, cwd=cwd, **env).end()
@@ -98,13 +100,13 @@ def make_place(folder: Path, files: Mapping[str, bytes | str], message: str = "S
 class Running:
     """The program while it runs."""
 
-    def __init__(self, place: Place, words: tuple[str, ...], env: dict[str, str], cwd: Path) -> None:
+    def __init__(self, place: Place, words: tuple[str, ...], env: dict[str, str], cwd: Path, shell: str) -> None:
         self.place = place
         self.before = place.status()
         self.head_before = place.git("rev-parse", "--verify", "-q", "HEAD").strip() if has_head(place) else ""
         self.outputs = [place.home.parent / f"{time.time_ns()}.{name}" for name in ("out", "err")]
         with self.outputs[0].open("wb") as out, self.outputs[1].open("wb") as err:
-            command = [sys.executable, str(PROGRAM), *words]
+            command = [*(("sh", "-c", shell, "sh") if shell else ()), sys.executable, str(PROGRAM), *words]
             self.child = subprocess.Popen(
                 command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
             )

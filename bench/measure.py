@@ -1,0 +1,144 @@
+"""What commands cost, run at once: seconds, processor seconds and memory of them and of everything they start."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROC = Path("/proc")
+INTERVAL = 0.1
+SHARE = 20  # looking costs time too: at most a twentieth of it
+PRIVATE = ("Private_Clean", "Private_Dirty", "Private_Hugetlb")
+
+
+@dataclass(frozen=True)
+class Command:
+    words: Sequence[str]
+    cwd: Path
+    env: dict[str, str]
+    output: Path
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    parent: int
+    command: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """In seconds and MiB: `peak` is the highest sum of proportional set sizes, `own` each agent's private memory."""
+
+    wall: float
+    cpu: float
+    peak: float
+    own: tuple[float, ...]
+    codes: tuple[int, ...]
+
+
+@dataclass
+class Watch:
+    """Looks at the memory of process trees while they live. `is_agent` tells the agents among the processes."""
+
+    roots: set[int]
+    is_agent: Callable[[Process, dict[int, Process]], bool]
+    peak: float = 0.0
+    own: dict[int, float] = field(default_factory=dict)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def look(self) -> None:
+        while True:
+            started = time.monotonic()
+            self.once()
+            if self.over.wait(max(INTERVAL, SHARE * (time.monotonic() - started))):
+                return
+
+    def once(self) -> None:
+        everything, total = processes(), 0.0
+        for process in descendants(everything, self.roots):
+            shared, private = memory(process.pid)
+            total += shared
+            if self.is_agent(process, everything):
+                self.own[process.pid] = max(private, self.own.get(process.pid, 0.0))
+        self.peak = max(self.peak, total)
+
+
+def cost(commands: Sequence[Command], limit: float, is_agent: Callable[[Process, dict[int, Process]], bool]) -> Cost:
+    """Run them all at once. Processor time is what the kernel counts for them and all children that were waited for."""
+    started = time.monotonic()
+    children = [start(command) for command in commands]
+    watch = Watch({child.pid for child in children}, is_agent)
+    watcher = threading.Thread(target=watch.look, daemon=True)
+    alarm = threading.Timer(limit, end, [children])
+    watcher.start()
+    alarm.start()
+    cpu, codes = 0.0, []
+    for child in children:
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        codes.append(child.returncode)
+        cpu += used.ru_utime + used.ru_stime
+    wall = time.monotonic() - started
+    alarm.cancel()
+    watch.over.set()
+    watcher.join()
+    return Cost(wall, cpu, watch.peak, tuple(watch.own.values()), tuple(codes))
+
+
+def start(command: Command) -> subprocess.Popen[bytes]:
+    with command.output.open("wb") as output:
+        return subprocess.Popen(
+            command.words,
+            cwd=command.cwd,
+            env=command.env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def end(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    for child in children:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)
+
+
+# --- /proc ----------------------------------------------------------------------------------------------------------
+
+
+def processes() -> dict[int, Process]:
+    found = {}
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            status = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            command = (folder / "cmdline").read_text(encoding="utf-8", errors="replace").replace("\0", " ")
+        except OSError:
+            continue  # it has just ended
+        pid = int(folder.name)
+        found[pid] = Process(pid, int(status[1]), command)
+    return found
+
+
+def descendants(everything: dict[int, Process], roots: set[int]) -> list[Process]:
+    inside = set(roots)
+    while more := {p.pid for p in everything.values() if p.parent in inside} - inside:
+        inside |= more
+    return [everything[pid] for pid in inside if pid in everything]
+
+
+def memory(pid: int) -> tuple[float, float]:
+    """Proportional and private memory in MiB; nothing for a process that has just ended."""
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]
+    except OSError:
+        return 0.0, 0.0
+    sizes = {name: int(size.split()[0]) / 1024 for name, _, size in (line.partition(":") for line in lines)}
+    return sizes.get("Pss", 0.0), sum(sizes.get(name, 0.0) for name in PRIVATE)

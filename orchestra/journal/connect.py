@@ -1,0 +1,153 @@
+"""How a store's database is reached: from its URL to an engine, and from a driver's complaint to one sentence."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestra.journal.store import StoreError
+
+DRIVERS = {
+    "sqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mysql+pymysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
+}
+EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
+# No call waits for ever: neither for a server, nor for somebody who holds a lock.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "sqlite": {"connect_args": {"timeout": 10}},
+    "postgresql": {
+        "pool_pre_ping": True,
+        "isolation_level": "READ COMMITTED",
+        "connect_args": {"connect_timeout": 10, "keepalives_idle": 10, "tcp_user_timeout": 30_000},
+    },
+    "mysql": {
+        "pool_pre_ping": True,
+        "isolation_level": "READ COMMITTED",
+        "connect_args": {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60},
+    },
+}
+ON_CONNECT = {
+    "sqlite": ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL"),
+    "postgresql": ("SET lock_timeout = '10s'", "SET idle_in_transaction_session_timeout = '30s'"),
+    # Strict, for else it shortens what does not fit; UTC, for a local time comes twice when summer ends.
+    "mysql": (
+        "SET SESSION innodb_lock_wait_timeout = 10",
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES'",
+        "SET SESSION time_zone = '+00:00'",
+    ),
+}
+
+
+def url_of(where: str | Path) -> sa.URL:
+    """The URL with its driver. What it says goes into no message: a password may stand at any place of a wrong one."""
+    if isinstance(where, Path):
+        return sa.URL.create("sqlite", database=str(where.absolute()))
+    try:
+        url = sa.make_url(where)
+    except (sa.exc.ArgumentError, ValueError):
+        raise StoreError("The store's URL is wrong: it looks like postgresql://user:password@host/name.") from None
+    if url.drivername not in DRIVERS:
+        known = "sqlite:///file, postgresql://..., mysql://... or mariadb://..."
+        raise StoreError(f"A store cannot be {url.drivername}: give {known}.")
+    if url.drivername == "sqlite":
+        return url_of(Path(file_of(url)))
+    if "@" in (url.host or ""):
+        raise StoreError("The store's URL has more than one @: write %40 for those in the password.")
+    if not url.database:
+        raise StoreError(f"The store's URL names no database: {place(url)}NAME.")
+    return url.set(drivername=DRIVERS[url.drivername])
+
+
+def file_of(url: sa.URL) -> str:
+    if url.host or url.database in (None, "", ":memory:"):
+        raise StoreError("A SQLite store is a file: sqlite:///relative.db or sqlite:////absolute.db.")
+    return str(url.database)
+
+
+def place(url: sa.URL) -> str:
+    """The store as messages name it: without user, password and options."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    port = f":{url.port}" if url.port else ""
+    return f"{url.get_backend_name()}://{url.host or ''}{port}/{url.database or ''}"
+
+
+def engine_for(url: sa.URL) -> sa.Engine:
+    """An engine that has reached its database once."""
+    dialect = url.get_backend_name()
+    if dialect == "sqlite":
+        make_private(Path(str(url.database)))
+    try:
+        # Events may hold what nobody should read in a traceback.
+        engine = sa.create_engine(url, hide_parameters=True, **OPTIONS[dialect])
+        listen(engine)
+        engine.connect().close()
+    except ImportError:
+        command = f"pip install 'aider-orchestrator[{EXTRAS[dialect]}]'"
+        raise StoreError(f"The store {place(url)} needs a driver that is not installed: {command}.") from None
+    except sa.exc.DBAPIError as error:
+        raise explained(url, error) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        # PyMySQL says so that it does not know an option, that a host is no name, that it misses a package.
+        raise StoreError(f"The store {place(url)} cannot be used: {hidden(url, str(error))}.") from error
+    return engine
+
+
+def make_private(file: Path) -> None:
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(f"The store {file} cannot be used: {error.strerror}.") from error
+
+
+def listen(engine: sa.Engine) -> None:
+    dialect = engine.dialect.name
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        if dialect == "sqlite":
+            # Python's own way is to begin late, with a lock that cannot be made stronger while others write.
+            connection.isolation_level = None
+            connection.text_factory = readable
+        cursor = connection.cursor()
+        for statement in ON_CONNECT[dialect]:
+            cursor.execute(statement)
+        cursor.close()
+        connection.commit()
+
+    if dialect == "sqlite":
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            if statement := connection.get_execution_options().get("begin", "BEGIN"):
+                connection.exec_driver_sql(statement)
+
+
+def readable(text: bytes) -> str:
+    """What a broken disk made of a text is still read: so that the other events are."""
+    return text.decode("utf-8", "replace")
+
+
+def deadlocked(error: sa.exc.DBAPIError) -> bool:
+    """Whether the database took everything back because two transactions waited for each other."""
+    return getattr(error.orig, "sqlstate", None) in ("40P01", "40001") or (error.orig or error).args[:1] == (1213,)
+
+
+def explained(url: sa.URL, error: sa.exc.DBAPIError) -> StoreError:
+    words = [str(word) for word in (error.orig or error).args] or [str(error.orig)]
+    reason = hidden(url, words[-1].strip().splitlines()[0] if words[-1].strip() else type(error.orig).__name__)
+    return StoreError(f"The store {place(url)} cannot be used: {reason.rstrip('.')}.")
+
+
+def hidden(url: sa.URL, text: str) -> str:
+    for secret in (url.password, url.query.get("password")):
+        if secret:
+            text = text.replace(str(secret), "***")
+    return text

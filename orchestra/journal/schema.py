@@ -1,0 +1,128 @@
+"""The store's tables: how they came to be, step by step, and how a database is brought up to date."""
+
+import sqlalchemy as sa
+
+from orchestra.journal.store import MARKS, StoreError
+
+# The same words stand in the index and in the query: only so is the index found.
+ENDS = f"kind IN ({', '.join(repr(kind) for kind in MARKS)})"
+
+# A step is never changed once it is released: what is to change is a new step. Every statement may run twice, for
+# MySQL cannot take back half a step.
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE IF NOT EXISTS events (
+            repository VARCHAR(190) NOT NULL, run VARCHAR(190) NOT NULL, seq INTEGER NOT NULL, time BIGINT NOT NULL,
+            kind VARCHAR(190) NOT NULL, task INTEGER, attempt INTEGER, data {text} NOT NULL,
+            PRIMARY KEY (repository, run, seq){kinds}) {options}""",
+        "{ends}",
+    ),
+    (
+        """CREATE TABLE IF NOT EXISTS commands (
+            id {serial}, repository VARCHAR(190) NOT NULL, run VARCHAR(190) NOT NULL, time BIGINT NOT NULL,
+            kind VARCHAR(190) NOT NULL, task INTEGER, data {text} NOT NULL, taken BIGINT) {charset}""",
+        """CREATE TABLE IF NOT EXISTS owners (
+            repository VARCHAR(190) NOT NULL, run VARCHAR(190) NOT NULL, owner VARCHAR(190) NOT NULL,
+            host VARCHAR(255) NOT NULL, pid INTEGER NOT NULL, expires BIGINT NOT NULL,
+            PRIMARY KEY (repository, run)) {options}""",
+        """CREATE TABLE IF NOT EXISTS leases (
+            repository VARCHAR(190) NOT NULL, path VARCHAR(190) NOT NULL, run VARCHAR(190) NOT NULL,
+            expires BIGINT NOT NULL, PRIMARY KEY (repository, path)) {options}""",
+    ),
+)
+
+PARTIAL_INDEX = f"CREATE INDEX IF NOT EXISTS events_ends ON events (repository, run, seq) WHERE {ENDS}"
+# MySQL's own way of comparing text takes a for A.
+BINARY_TEXT = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+WORDS = {
+    "sqlite": {
+        "text": "TEXT",
+        "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "kinds": "",
+        "ends": PARTIAL_INDEX,
+        "options": "WITHOUT ROWID",
+        "charset": "",
+    },
+    "postgresql": {
+        "text": "TEXT",
+        "serial": "BIGSERIAL PRIMARY KEY",
+        "kinds": "",
+        "ends": PARTIAL_INDEX,
+        "options": "",
+        "charset": "",
+    },
+    "mysql": {
+        "text": "MEDIUMTEXT",
+        "serial": "BIGINT AUTO_INCREMENT PRIMARY KEY",
+        "kinds": ", INDEX events_kinds (repository, kind)",
+        "ends": "",
+        "options": BINARY_TEXT,
+        "charset": BINARY_TEXT,
+    },
+}
+
+# One at a time: on SQLite the transaction itself sees to it.
+LOCK = {
+    "sqlite": "SELECT 1",
+    "postgresql": "SELECT pg_advisory_xact_lock(7308332046)",
+    "mysql": "SELECT GET_LOCK('aider-orchestrator schema', 30)",
+}
+# Else a lock ends with the transaction, or with the connection.
+UNLOCK = {"mysql": ("COMMIT", "SELECT RELEASE_LOCK('aider-orchestrator schema')")}
+
+
+def table(name: str, columns: str) -> sa.TableClause:
+    return sa.table(name, *(sa.column(column) for column in columns.split()))
+
+
+schema_version = table("schema_version", "version")
+events = table("events", "repository run seq time kind task attempt data")
+commands = table("commands", "id repository run time kind task data taken")
+owners = table("owners", "repository run owner host pid expires")
+leases = table("leases", "repository path run expires")
+BY_RUN = (events, commands, owners, leases)
+
+
+def current(connection: sa.Connection) -> bool:
+    return "schema_version" in tables_of(connection) and version_of(connection) == len(STEPS)
+
+
+def upgrade(connection: sa.Connection, migrate: bool = False, target: int = len(STEPS)) -> None:
+    """Take the steps that are missing. Somebody else may have taken them while we waited for the lock."""
+    dialect = connection.dialect.name
+    connection.exec_driver_sql(LOCK[dialect])
+    permit(connection, migrate)
+    connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
+    for number in range(version_of(connection) + 1, target + 1):
+        for statement in STEPS[number - 1]:
+            if said := statement.format(**WORDS[dialect]):
+                connection.exec_driver_sql(said)
+        connection.execute(sa.delete(schema_version))
+        connection.execute(sa.insert(schema_version).values(version=number))
+    for statement in UNLOCK.get(dialect, ()):
+        connection.exec_driver_sql(statement)
+
+
+def permit(connection: sa.Connection, migrate: bool) -> None:
+    """Raises when the database must not be changed: it is another's, newer, or on a server and nobody asked."""
+    tables = tables_of(connection)
+    ours = "schema_version" in tables
+    version = version_of(connection) if ours else 0
+    strangers = sorted(tables & {table.name for table in BY_RUN})
+    asked = migrate or not tables or connection.dialect.name == "sqlite"
+    if version > len(STEPS):
+        raise StoreError(f"The store has schema {version}, and this program knows only {len(STEPS)}: use a newer one.")
+    if strangers and not ours:
+        raise StoreError(f"The database has tables of another program ({', '.join(strangers)}): use one of its own.")
+    if not ours and not asked:
+        raise StoreError("The database holds other tables and no store yet: run `store migrate` to add one to them.")
+    if version < len(STEPS) and not asked:
+        raise StoreError(f"The store has schema {version}, and this program needs {len(STEPS)}: run `store migrate`.")
+
+
+def tables_of(connection: sa.Connection) -> set[str]:
+    return set(sa.inspect(connection).get_table_names())
+
+
+def version_of(connection: sa.Connection) -> int:
+    return connection.scalar(sa.select(sa.func.max(schema_version.c.version))) or 0

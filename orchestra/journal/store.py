@@ -1,0 +1,126 @@
+"""The store: the journal's events once more, where other terminals and machines find them, and who works on what.
+
+The JSONL files are written first and stay the truth; what a store has lost, `append` brings back from them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from orchestra.errors import UsageError
+from orchestra.model import Event
+
+# What tells when a run began and ended. An index stands on these words: other ones are a step of the schema.
+MARKS = ("run_started", "run_resumed", "run_ended")
+
+
+class StoreError(UsageError):
+    """The store cannot be used."""
+
+
+class Run(NamedTuple):
+    """A run by its first event and, when it has ended and was not taken up again, its last."""
+
+    name: str
+    first: Event
+    last: Event | None
+
+
+@dataclass(frozen=True)
+class Command:
+    """What another terminal asks of a run."""
+
+    id: int
+    run: str
+    time: int
+    kind: str
+    task: int | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The orchestrator that conducts a run, until `expires` (ms, by the store's clock) unless it renews."""
+
+    owner: str
+    host: str
+    pid: int
+    expires: int
+
+
+class Store(Protocol):
+    """What every store can do, called from any thread. `repository` is any text that names one repository."""
+
+    def append(self, repository: str, events: Iterable[Event]) -> None:
+        """Keep these events: all of them, or none and a StoreError. One that is here already stays as it is."""
+
+    def read(self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = ()) -> list[Event]:
+        """The run's events in their order. Tolerant: what cannot be decoded is left out, and named by `check`."""
+
+    def runs(self, repository: str) -> list[Run]:
+        """All runs, the oldest first."""
+
+    def delete(self, repository: str, run: str) -> None:
+        """Forget everything about a run."""
+
+    def post(
+        self, repository: str, run: str, kind: str, task: int | None = None, data: dict[str, Any] | None = None
+    ) -> None:
+        """Leave a command for the run's owner."""
+
+    def take(self, repository: str, run: str) -> list[Command]:
+        """The commands that nobody has taken yet, in their order. Each is given to one taker only."""
+
+    def own(self, repository: str, run: str, owner: str, host: str, pid: int, ttl_ms: int) -> Owner | None:
+        """Become the run's owner. None when it worked, else who is. Only an expired or released run changes hands."""
+
+    def renew(self, repository: str, run: str, owner: str, ttl_ms: int) -> bool:
+        """Stay the owner. False when it is somebody else by now."""
+
+    def release(self, repository: str, run: str, owner: str) -> None:
+        """No longer own the run, if this owner does."""
+
+    def lease(self, repository: str, run: str, paths: Iterable[str], ttl_ms: int) -> dict[str, str]:
+        """Reserve target files for a run, and renew all it has. Empty when it worked; else nothing was changed, and
+        these are the paths that other runs hold, with their names."""
+
+    def unlease(self, repository: str, run: str) -> None:
+        """Give back all target files of a run."""
+
+    def compact(self) -> None:
+        """Give the space of deleted runs back, where the database does not do so by itself."""
+
+    def check(self) -> list[str]:
+        """What is wrong with the store, a sentence each."""
+
+    def close(self) -> None:
+        """Let go of all connections."""
+
+
+def open_store(where: str | Path, *, migrate: bool = False) -> Store:
+    """A store by its URL, or by the path of its SQLite file.
+
+    An empty database is set up, and an older SQLite file brought up to date. An older database on a server may be in
+    use by others: it is changed only when asked to by `migrate`.
+    """
+    if where == "memory://":
+        from orchestra.journal.memory import MemoryStore
+
+        return MemoryStore()
+    from orchestra.journal.sql import SqlStore
+
+    return SqlStore(where, migrate=migrate)
+
+
+def run_of(marks: Sequence[Event]) -> Run:
+    """A run by its marks, in their order."""
+    return Run(marks[0].run, marks[0], marks[-1] if marks[-1].kind == "run_ended" else None)
+
+
+def gap(repository: str, run: str, seqs: Iterable[int]) -> list[str]:
+    """A sentence when events are missing between the first and the last."""
+    kept = sorted(seqs)
+    lost = kept[-1] - len(kept) if kept else 0
+    first = next((number for number, seq in enumerate(kept, 1) if number != seq), 0)
+    return [f"Run {run} of {repository}: {lost} of its events are missing, the first is {first}."] if lost else []

@@ -1,0 +1,89 @@
+"""Brings events into the store from a thread of its own: who emits one never waits for a database."""
+
+import threading
+import time
+from collections import deque
+from itertools import chain, islice, repeat
+
+from orchestra.journal.store import Store, StoreError
+from orchestra.model import Event
+
+BATCH = 500
+PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between tries, the last one again and again
+
+
+class Writer:
+    """Keeps every event until the store has it, in order, through any outage.
+
+    An outage longer than `patience` is a problem; it may end by itself, so the tries go on.
+    """
+
+    def __init__(self, store: Store, repository: str, patience: float = 30.0) -> None:
+        self.store = store
+        self.repository = repository
+        self.patience = patience
+        self.waiting: deque[Event] = deque()
+        self.changed = threading.Condition()
+        self.closing = False
+        self.trying_since = 0.0
+        self.error = ""
+        self.thread = threading.Thread(target=self.work, name="store writer", daemon=True)
+        self.thread.start()
+
+    def put(self, event: Event) -> None:
+        """A listener for the journal."""
+        with self.changed:
+            self.waiting.append(event)
+            self.changed.notify_all()
+
+    @property
+    def problem(self) -> str | None:
+        """One sentence while events do not get through, or when some never did."""
+        with self.changed:
+            late = self.trying_since and time.monotonic() - self.trying_since >= self.patience
+            if not self.waiting or not (late or self.closing or not self.thread.is_alive()):
+                return None
+            return f"{self.error or 'The store does not answer.'} Only the JSONL files have {len(self.waiting)} events."
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until the store has all that was put. False when it has not."""
+        with self.changed:
+            return self.changed.wait_for(lambda: not self.waiting, timeout)
+
+    def close(self) -> bool:
+        """Flush, as long as the patience lasts, and end. False when events are left: `problem` says why."""
+        done = self.flush(0 if self.problem else self.patience)
+        with self.changed:
+            self.closing = True
+            self.changed.notify_all()
+        self.thread.join(1)
+        return done
+
+    def work(self) -> None:
+        while batch := self.next_batch():
+            for pause in chain(PAUSES, repeat(PAUSES[-1])):
+                if self.stored(batch):
+                    break
+                with self.changed:
+                    if self.changed.wait_for(lambda: self.closing, pause):
+                        return
+
+    def next_batch(self) -> list[Event]:
+        """Empty when it is time to end."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.waiting or self.closing)
+            self.trying_since = time.monotonic()
+            return list(islice(self.waiting, BATCH)) if not self.closing else []
+
+    def stored(self, batch: list[Event]) -> bool:
+        try:
+            self.store.append(self.repository, batch)
+        except StoreError as error:
+            self.error = str(error)
+            return False
+        with self.changed:
+            for _ in batch:
+                self.waiting.popleft()
+            self.trying_since, self.error = 0.0, ""
+            self.changed.notify_all()
+        return True

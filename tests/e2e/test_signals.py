@@ -1,0 +1,191 @@
+"""Stopped or shot at any moment: nobody is left behind, finished work is kept, and the report tells how far it came."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.edits import Respond, appends, gemini_prd
+from tests.support.modelserver import ModelServer, Reply, Request
+from tests.support.runs import Place, Ran, Running, assert_clean, descendants, make_place, read_proc, wait_until
+from tests.support.sample import SOAK
+
+SLOW, QUICK = "slow.py", ("left.py", "right.py")
+FILES = {path: f"name = '{path}'\n" for path in (SLOW, *QUICK)}
+JOB = ("--change", "Add a line", "--no-prd", "--files", *FILES, "--agents", "3")
+GOOD = appends("# hi")
+
+
+def two_are_quick(request: Request) -> Reply:
+    reply = GOOD(request)
+    return Reply(reply.text, latency=60.0) if SLOW in request.files else reply
+
+
+def half_way(place: Place, server: ModelServer, *words: str, **env: str) -> Running:
+    """A run whose first two agents are done, and whose third waits for its model."""
+    running = place.start(*JOB, *words, server=server, **env)
+    wait_until(lambda: ended(place) == 2 and server.count() == 3)
+    return running
+
+
+def ended(place: Place) -> int:
+    logs = (place.repo / ".aider_logs").glob("agent*.jsonl")
+    return sum('"attempt_ended"' in path.read_text("utf-8") for path in logs)
+
+
+def stop(running: Running, signum: int, within: float = 5.0) -> Ran:
+    """As a terminal does it: the signal goes to the whole foreground group."""
+    started = time.monotonic()
+    os.killpg(running.child.pid, signum)
+    ran = running.end(limit=30)
+    assert time.monotonic() - started < within
+    assert ran.place.processes() == {}
+    return ran
+
+
+def kept_branches(ran: Ran) -> list[str]:
+    """The finished agents' work, each on its branch and complete."""
+    names = {path: ran.agents[name]["branch"] for name in ran.agents for path in ran.agents[name]["files"]}
+    assert names.pop(SLOW) == ""
+    for path, branch in names.items():
+        assert ran.place.git("show", f"{branch}:{path}") == FILES[path] + "# hi\n"
+        assert branch in ran.out
+    return sorted(names.values())
+
+
+# --- Ctrl-C and SIGTERM ---------------------------------------------------------------------------------------------
+
+IGNORING = "trap '' INT TERM HUP; exec \"$@\" <&-"
+STOPS = [
+    (signal.SIGINT, 130, (), ""),
+    (signal.SIGTERM, 143, (), ""),
+    (signal.SIGINT, 130, (), IGNORING),
+    (signal.SIGTERM, 143, ("--no-fork-server",), IGNORING),
+]
+
+
+@pytest.mark.parametrize(("signum", "code", "words", "shell"), STOPS)
+def test_stopped_in_the_middle(signum: int, code: int, words: tuple[str, ...], shell: str, tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(two_are_quick) as server:
+        ran = stop(half_way(place, server, *words, shell=shell), signum)
+    assert ran.code == ran.summary["exit_code"] == code
+    assert sorted(ran.verdicts) == ["applied", "applied", "cancelled"]
+    assert ran.summary["result"] == {}
+    assert place.head() == ran.head_before
+    assert "Stopped by" in ran.out
+    assert_clean(ran, branches=(*kept_branches(ran), "main"))
+
+
+def test_stopped_while_gemini_writes(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(gemini_prd("# PRD\n", GOOD), latency=60.0) as server:
+        running = place.start("--change", "Add a line", server=server)
+        wait_until(lambda: server.count() == 1)
+        ran = stop(running, signal.SIGINT)
+    assert ran.code == ran.summary["exit_code"] == 130
+    assert ran.agents == {}
+    assert_clean(ran)
+
+
+@pytest.mark.parametrize("where", ("--test-cmd", "--setup-cmd"))
+def test_stopped_while_a_command_runs(where: str, tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    stubborn = f"trap '' TERM; touch {tmp_path}/begun; sleep 60 & sleep 60; wait"
+    with ModelServer(GOOD) as server:
+        running = place.start(*JOB, where, stubborn, server=server)
+        wait_until((tmp_path / "begun").exists)
+        ran = stop(running, signal.SIGINT)
+    assert ran.code == ran.summary["exit_code"] == 130
+    branches = place.git("for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+    assert len(branches) == (5 if where == "--test-cmd" else 1)  # each task's and the combined result's
+    assert_clean(ran, branches=tuple(branches))
+
+
+@pytest.mark.parametrize("moment", [n / 10 for n in range(1, 45)] if SOAK else (0.4, 1.2, 2.4))
+def test_stopped_at_any_moment(moment: float, tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(GOOD, latency=1.0) as server:
+        running = place.start(*JOB, server=server)
+        time.sleep(moment)
+        ran = stop(running, signal.SIGINT)
+    begun = list((place.repo / ".aider_logs").glob("run_*.jsonl"))
+    assert ran.code in ((0, 130) if begun else (130, -signal.SIGINT))
+    if begun:
+        assert ran.summary["exit_code"] == ran.code
+    assert "Traceback" not in ran.err or not begun
+    branches = place.git("for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+    assert_clean(ran, branches=tuple(branches))
+
+
+# --- killed ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ((), ("--no-fork-server",)))
+def test_agents_do_not_outlive_the_orchestrator(words: tuple[str, ...], tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(two_are_quick) as server:
+        running = half_way(place, server, *words)
+        assert len(place.processes()) >= 2
+        os.kill(running.child.pid, signal.SIGKILL)
+        running.child.wait()
+        wait_until(lambda: place.processes() == {}, 2.0, "all agents gone")
+    assert place.head() == running.head_before
+    assert place.status() == []
+    with ModelServer(GOOD) as server:
+        again = place.run(*JOB, server=server)
+    assert again.code == 0, again.err
+    assert set(again.changed()) == set(FILES)
+
+
+def fork_server(running: Running) -> int:
+    return next(pid for pid in descendants(running.child.pid) if b"--serve" in read_proc(Path(f"/proc/{pid}/cmdline")))
+
+
+def assert_crashed(ran: Ran, words: str) -> None:
+    assert ran.code == 1
+    record = next(agent for agent in ran.agents.values() if SLOW in agent["files"])
+    assert record["verdict"] == "crashed"
+    assert words in record["cause"]
+    assert ran.changed() == dict.fromkeys(QUICK, (1, 0))
+    assert_clean(ran)
+
+
+def test_the_fork_server_killed(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(two_are_quick) as server:
+        running = half_way(place, server)
+        os.kill(fork_server(running), signal.SIGKILL)
+        ran = running.end(limit=15)
+    assert_crashed(ran, "SIGKILL")
+
+
+def test_the_fork_server_killed_before_it_is_needed(tmp_path: Path) -> None:
+    """Starting each Aider by itself is slower and just as right."""
+    place = make_place(tmp_path, FILES)
+    block = {"requirements": [], "contracts": [], "work": [{"file": path, "do": "Add."} for path in FILES]}
+    text = f"# PRD\n\n```json\n{json.dumps(block)}\n```\n"
+    slowly: Respond = lambda request: Reply(text, latency=4.0)  # noqa: E731
+    with ModelServer(lambda request: GOOD(request) if request.asks else slowly(request)) as server:
+        running = place.start("--change", "Add a line", "--agents", "2", server=server)
+        wait_until(lambda: server.count() == 1)
+        time.sleep(3.0)
+        os.kill(fork_server(running), signal.SIGKILL)
+        ran = running.end()
+    assert ran.code == 0, ran.err
+    assert set(ran.changed()) == set(FILES)
+    assert_clean(ran, prd=True)
+
+
+@pytest.mark.parametrize("words", ((), ("--no-fork-server",)))
+def test_one_agent_crashes(words: tuple[str, ...], tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(two_are_quick) as server:
+        running = half_way(place, server, *words)
+        agent = list(descendants(fork_server(running) if not words else running.child.pid))[-1]
+        os.kill(agent, signal.SIGSEGV)
+        ran = running.end(limit=15)
+    assert_crashed(ran, "SIGSEGV")

@@ -1,0 +1,99 @@
+"""Seat a real Aider in a small repository, behind a real gateway, before a scripted model server."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from orchestra import catalogue
+from orchestra.conduct.attempt import AIDER_FLAGS
+from orchestra.gateway.door import Gateway
+from orchestra.gateway.ledger import Exchange, Pass, Upstream
+from orchestra.seat import Job, Outcome, Seats, seat_environment
+from tests.support.modelserver import ModelServer
+
+MODELS = {
+    "openai": "openai/gpt-6.1-sol",
+    "anthropic": "anthropic/claude-opus-5-5",
+    "gemini": "gemini/gemini-flash-latest",
+}
+FILES = {"a.py": "x = 1\n", "b.py": "y = 2\n"}
+
+
+def real_key(provider: str) -> str:
+    return f"sk-real-{provider}-0123456789"
+
+
+def upstreams(server: ModelServer) -> dict[str, Upstream]:
+    bases = {"openai": server.openai_base, "anthropic": server.anthropic_base, "gemini": server.gemini_base}
+    return {name: Upstream(name, name, base, real_key(name)) for name, base in bases.items()}
+
+
+@asynccontextmanager
+async def door(
+    routes: ModelServer | dict[str, Upstream], **how: Any
+) -> AsyncIterator[tuple[Gateway, list[Exchange]]]:
+    """An open gateway, and what it has heard."""
+    heard: list[Exchange] = []
+    routes = upstreams(routes) if isinstance(routes, ModelServer) else routes
+    gateway = Gateway(routes, lambda ticket, exchange: heard.append(exchange), **how)
+    await gateway.start()
+    try:
+        yield gateway, heard
+    finally:
+        await gateway.stop()
+
+
+def plant(tree: Path, files: Mapping[str, str] = FILES) -> Path:
+    """A repository whose only commit holds these files."""
+    for name, text in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text, encoding="utf-8")
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    for words in (("init", "-q", "-b", "main"), ("add", "-A"), (*who, "commit", "-q", "-m", "Start")):
+        subprocess.run(["git", *words], cwd=tree, check=True)
+    return tree
+
+
+def make_job(
+    gateway: Gateway,
+    ticket: Pass,
+    tree: Path,
+    *more: str,
+    model: str = MODELS["openai"],
+    message: str = "Add a line.",
+    files: tuple[str, ...] = ("a.py",),
+    reads: tuple[str, ...] = (),
+    **env: str,
+) -> Job:
+    """As conduct makes it, for any repository: the tree's parent is the attempt's folder."""
+    known, folder = catalogue.resolve(model), tree.parent
+    home, metadata = folder / "home", folder / "metadata.json"
+    home.mkdir(exist_ok=True)
+    metadata.write_text(json.dumps({known.aider_name: catalogue.metadata_entry(known)}), encoding="utf-8")
+    argv = (
+        *AIDER_FLAGS,
+        *("--model", known.aider_name, "--weak-model", known.aider_name, "--model-metadata-file", str(metadata)),
+        *("--timeout", "60", "--chat-history-file", str(folder / "chat.md")),
+        *("--input-history-file", str(folder / "input"), "--llm-history-file", str(folder / "llm")),
+        *more,
+        *(word for name in files for word in ("--file", str(tree / name))),
+        *(word for name in reads for word in ("--read", str(tree / name))),
+    )
+    provider = known.provider
+    door = {provider.agent_key_var: ticket.token, provider.agent_base_var: gateway.url(ticket, provider.name)}
+    entry = catalogue.settings_entry(known, known.aider_name, 100)
+    return Job(ticket.token, tree, folder, argv, message, seat_environment(home) | door | env, entry)
+
+
+async def sit(seats: Seats, gateway: Gateway, tree: Path, *more: str, **how: Any) -> tuple[Outcome, Pass]:
+    """One attempt from the first to the last, in at most a minute."""
+    ticket = gateway.admit(Pass("agent", 1, 1, root=str(tree)))
+    try:
+        async with asyncio.timeout(60):
+            return await seats.run(make_job(gateway, ticket, tree, *more, **how)), ticket
+    finally:
+        gateway.dismiss(ticket)

@@ -1,0 +1,733 @@
+"""The store's contract, over every database and the twin in memory alike; then what only databases have, and faults."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from orchestra.journal import connect, jsonl, schema
+from orchestra.journal.store import Command, Store, StoreError, open_store
+from orchestra.journal.writer import Writer
+from orchestra.model import Event
+from tests.support.databases import Database, Relay, database
+
+HERE = "/home/you/project"
+DATABASES = ("sqlite", "postgresql", "mariadb")
+SERVERS = ("postgresql", "mariadb")
+ROOT = Path(__file__).resolve().parent.parent
+LONG = 60_000
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.test_store"])
+
+
+@pytest.fixture(params=["memory", *DATABASES])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with database(request.param, tmp_path) as found:
+        opened = open_store(found.where)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=DATABASES)
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    with database(request.param, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    with database(request.param, tmp_path) as found:
+        yield found
+
+
+def event(seq: int, kind: str = "note", run: str = "r1", **data: Any) -> Event:
+    return Event(run, seq, 1_795_197_922_000 + seq, kind, data=data)
+
+
+def notes(first: int, last: int, run: str = "r1") -> list[Event]:
+    return [event(seq, run=run, text=f"the {seq}th") for seq in range(first, last + 1)]
+
+
+def seqs(store: Store, run: str = "r1") -> list[int]:
+    return [event.seq for event in store.read(HERE, run)]
+
+
+def own(store: Store, owner: str, ttl_ms: int = LONG, run: str = "r1") -> str | None:
+    """Who has it, when it is somebody else."""
+    holder = store.own(HERE, run, owner, f"host of {owner}", 4711, ttl_ms)
+    return holder.owner if holder else None
+
+
+def until(true: Callable[[], object], seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(true())
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+def test_events_come_back_as_they_were(store: Store) -> None:
+    kept = [
+        Event("20260101_101010", 1, 1_795_197_922_520, "run_started", data={"change": "ä 🦊 \0 \ud800 'quoted' %s :x"}),
+        Event(
+            "20260101_101010", 2, 1_795_197_922_521, "kind_of_a_newer_version", 3, 2, {"deep": {"list": [1, None, 0.1]}}
+        ),
+        Event("20260101_101010", 3, 9_007_199_254_740_993, "request", 12, 1, {}),
+        Event("20260101_101010", 4, 1_795_197_922_520, "reply", 12, 1, {"body": "x" * 3_000_000}),
+    ]
+    store.append(HERE, kept)
+    assert store.read(HERE, "20260101_101010") == kept
+
+
+def test_an_event_that_is_there_stays_as_it_is(store: Store) -> None:
+    store.append(HERE, notes(1, 3))
+    store.append(HERE, [event(2, "other"), event(4)])
+    store.append(HERE, [])
+    assert [(event.seq, event.kind) for event in store.read(HERE, "r1")] == [
+        (1, "note"),
+        (2, "note"),
+        (3, "note"),
+        (4, "note"),
+    ]
+    assert store.read(HERE, "r1")[1].data == {"text": "the 2th"}
+
+
+def test_read_goes_in_order_from_where_one_is_and_by_kind(store: Store) -> None:
+    store.append(HERE, [event(3, "c"), event(1, "a")])
+    store.append(HERE, [event(2, "b"), event(4, "a"), event(1, "a", run="r2")])
+    assert seqs(store) == [1, 2, 3, 4]
+    assert [event.seq for event in store.read(HERE, "r1", after=2)] == [3, 4]
+    assert [event.seq for event in store.read(HERE, "r1", kinds=("a", "c"))] == [1, 3, 4]
+    assert [event.seq for event in store.read(HERE, "r1", after=1, kinds=["a"])] == [4]
+    assert store.read(HERE, "none") == []
+
+
+def test_what_is_read_is_nobody_elses(store: Store) -> None:
+    mine = event(1, files=["a"])
+    store.append(HERE, [mine])
+    mine.data["files"].append("b")
+    store.read(HERE, "r1")[0].data["files"].append("c")
+    assert store.read(HERE, "r1")[0].data == {"files": ["a"]}
+
+
+def test_runs_tells_how_each_began_and_ended(store: Store) -> None:
+    store.append(HERE, [event(20, "run_started", "late"), event(21, "note", "late")])
+    store.append(
+        HERE, [event(1, "run_started", "done"), event(2, "note", "done"), event(3, "run_ended", "done", code=0)]
+    )
+    resumed = ["run_started", "run_ended", "run_resumed", "note"]
+    store.append(HERE, [event(seq, kind, "again") for seq, kind in enumerate(resumed, 5)])
+    store.append("/elsewhere", [event(1, "run_started", "theirs")])
+    assert [(run.name, run.first.seq, run.last and run.last.data) for run in store.runs(HERE)] == [
+        ("done", 1, {"code": 0}),
+        ("again", 5, None),
+        ("late", 20, None),
+    ]
+    store.append(HERE, [event(9, "run_ended", "again", code=1)])
+    assert [run.last.data for run in store.runs(HERE) if run.last] == [{"code": 0}, {"code": 1}]
+    assert store.runs("/nowhere") == []
+
+
+def test_repositories_and_runs_of_similar_names_are_kept_apart(store: Store) -> None:
+    names = [
+        "/a",
+        "/A",
+        "/a ",
+        "/a\t",
+        "/á",
+        "/a\u0301",
+        "/" + "long/" * 1000,
+        "/" + "long/" * 1000 + "x",
+        "/\udcff",
+        "/\udcfe",
+        "\0",
+    ]
+    for number, name in enumerate(names, 1):
+        store.append(name, [event(1, "run_started", number=number)])
+        store.post(name, "r1", "hello", number)
+        assert own_in(store, name, "me") is None
+        assert store.lease(name, "r1", [name], LONG) == {}
+    for number, name in enumerate(names, 1):
+        assert [event.data["number"] for event in store.read(name, "r1")] == [number]
+        assert [run.first.data["number"] for run in store.runs(name)] == [number]
+        assert [command.task for command in store.take(name, "r1")] == [number]
+        assert store.lease(name, "r2", ["other", name], LONG) == {name: "r1"}
+    store.append("/a", [event(7, run="R1"), event(8, run="r1")])
+    assert seqs_of(store, "/a", "R1") == [7]
+
+
+def own_in(store: Store, repository: str, owner: str) -> object:
+    return store.own(repository, "r1", owner, "host", 1, LONG)
+
+
+def seqs_of(store: Store, repository: str, run: str) -> list[int]:
+    return [event.seq for event in store.read(repository, run)]
+
+
+def test_delete_forgets_one_run_and_no_other(store: Store) -> None:
+    for run in ("r1", "r2"):
+        store.append(HERE, [event(1, "run_started", run)])
+        store.post(HERE, run, "cancel")
+        assert own(store, "me", run=run) is None
+        assert store.lease(HERE, run, [f"{run}.py"], LONG) == {}
+    store.delete(HERE, "r1")
+    store.compact()
+    assert [run.name for run in store.runs(HERE)] == ["r2"]
+    assert (seqs(store), seqs(store, "r2")) == ([], [1])
+    assert store.lease(HERE, "r3", ["r1.py", "new.py"], LONG) == {}
+    assert store.lease(HERE, "r3", ["r2.py"], LONG) == {"r2.py": "r2"}
+    assert (own(store, "you"), own(store, "you", run="r2")) == (None, "me")
+    assert [len(store.take(HERE, run)) for run in ("r1", "r2")] == [0, 1]
+
+
+def test_check_finds_what_is_missing(store: Store) -> None:
+    store.append(HERE, notes(1, 5))
+    assert store.check() == []
+    store.append(HERE, [event(9), *notes(3, 3, "late"), event(1, run="one")])
+    assert sorted(store.check()) == [
+        f"Run late of {HERE}: 2 of its events are missing, the first is 1.",
+        f"Run r1 of {HERE}: 3 of its events are missing, the first is 6.",
+    ]
+
+
+# --- commands, owners, leases ---------------------------------------------------------------------------------------
+
+
+def test_commands_are_taken_once_and_in_order(store: Store) -> None:
+    before = time.time_ns() // 1_000_000
+    store.post(HERE, "r1", "cancel", 3, {"why": "ä"})
+    store.post(HERE, "r1", "unheard_of")
+    store.post(HERE, "r2", "cancel")
+    first, second = store.take(HERE, "r1")
+    assert first == Command(first.id, "r1", first.time, "cancel", 3, {"why": "ä"})
+    assert abs(first.time - before) < 5000 and first.id < second.id
+    assert (second.kind, second.task, second.data) == ("unheard_of", None, {})
+    assert store.take(HERE, "r1") == []
+    assert len(store.take(HERE, "r2")) == 1
+
+
+def test_many_takers_at_once_get_each_command_once(store: Store) -> None:
+    def work(number: int) -> list[int | None]:
+        taken = []
+        for turn in range(5):
+            store.post(HERE, "r1", "note", number * 100 + turn)
+            taken += [command.task for command in store.take(HERE, "r1")]
+        return taken
+
+    with ThreadPoolExecutor(6) as threads:
+        taken = [task for found in threads.map(work, range(6)) for task in found]
+    taken += [command.task for command in store.take(HERE, "r1")]
+    assert sorted(task for task in taken if task is not None) == [n * 100 + turn for n in range(6) for turn in range(5)]
+
+
+def test_a_run_has_one_owner(store: Store) -> None:
+    assert own(store, "me") is None
+    holder = store.own(HERE, "r1", "you", "there", 1, LONG)
+    assert holder and (holder.owner, holder.host, holder.pid) == ("me", "host of me", 4711)
+    assert abs(holder.expires - LONG - time.time() * 1000) < 5000
+    assert own(store, "me") is None
+    assert own(store, "you", run="r2") is None
+    store.release(HERE, "r1", "you")
+    assert own(store, "you") == "me"
+    store.release(HERE, "r1", "me")
+    assert not store.renew(HERE, "r1", "me", LONG)
+    assert own(store, "you") is None
+    assert (store.renew(HERE, "r1", "me", LONG), store.renew(HERE, "r1", "you", LONG)) == (False, True)
+    assert own(store, "me") == "you"
+
+
+def test_an_owner_that_does_not_renew_is_replaced(store: Store) -> None:
+    assert own(store, "me", ttl_ms=400) is None
+    assert store.renew(HERE, "r1", "me", 1000)
+    time.sleep(0.5)
+    assert own(store, "you") == "me"
+    assert until(lambda: own(store, "you") is None, 5)
+    assert not store.renew(HERE, "r1", "me", LONG)
+    assert own(store, "me") == "you"
+
+
+def test_of_many_who_want_a_run_at_once_one_gets_it(store: Store) -> None:
+    with ThreadPoolExecutor(6) as threads:
+        for run in ("a", "b", "c"):
+            holders = list(threads.map(own, [store] * 6, "123456", [LONG] * 6, [run] * 6))
+            [winner] = {holder for holder in holders if holder}
+            assert holders[int(winner) - 1] is None and holders.count(None) == 1
+
+
+def test_target_files_are_leased_all_or_none(store: Store) -> None:
+    assert store.lease(HERE, "r1", ["b.py", "a.py"], LONG) == {}
+    assert store.lease(HERE, "r2", ["c.py", "a.py", "d.py", "b.py"], LONG) == {"a.py": "r1", "b.py": "r1"}
+    assert store.lease(HERE, "r3", ["c.py", "d.py"], LONG) == {}
+    assert store.lease("/elsewhere", "r2", ["a.py"], LONG) == {}
+    assert store.lease(HERE, "r1", ["a.py", "e.py"], LONG) == {}
+    store.unlease(HERE, "r1")
+    assert store.lease(HERE, "r2", ["a.py", "b.py", "e.py"], LONG) == {}
+    assert store.lease(HERE, "r2", [], LONG) == {}
+    assert store.lease("/elsewhere", "r1", ["a.py"], LONG) == {"a.py": "r2"}
+
+
+def test_leases_end_by_themselves_unless_renewed(store: Store) -> None:
+    assert store.lease(HERE, "r1", ["a.py", "b.py"], 400) == {}
+    assert store.lease(HERE, "r1", [], 1000) == {}
+    time.sleep(0.5)
+    assert store.lease(HERE, "r2", ["b.py"], LONG) == {"b.py": "r1"}
+    assert until(lambda: store.lease(HERE, "r2", ["b.py"], LONG) == {}, 5)
+    assert store.lease(HERE, "r1", ["a.py", "b.py"], LONG) == {"b.py": "r2"}
+
+
+def test_many_files_and_long_names_are_leased(store: Store) -> None:
+    paths = [f"src/{'deep/' * 60}{number}.py" for number in range(3000)]
+    assert store.lease(HERE, "r1", paths, LONG) == {}
+    assert store.lease(HERE, "r2", [*paths[-2:], "free.py"], LONG) == dict.fromkeys(paths[-2:], "r1")
+
+
+def test_runs_that_want_overlapping_files_at_once_do_not_share_any(store: Store) -> None:
+    paths = [f"{number}.py" for number in range(12)]
+
+    def work(number: int) -> set[str]:
+        wanted = paths[number * 2 : number * 2 + 4]
+        wanted = wanted if number % 2 else wanted[::-1]
+        return set(wanted) if not store.lease(HERE, f"run{number}", wanted, LONG) else set()
+
+    with ThreadPoolExecutor(6) as threads:
+        got = list(threads.map(work, range(5)))
+    assert sum(map(len, got)) == len(set().union(*got)) > 0
+
+
+# --- what only databases have: files, schemas, damage ---------------------------------------------------------------
+
+
+def test_it_is_still_there_when_opened_again(db: Database) -> None:
+    first = open_store(db.where)
+    first.append(HERE, notes(1, 3))
+    first.post(HERE, "r1", "cancel")
+    first.close()
+    second = open_store(db.where)
+    assert seqs(second) == [1, 2, 3] and len(second.take(HERE, "r1")) == 1
+    second.close()
+
+
+def written_by_step_one(db: Database) -> None:
+    """As the first version of this program left it, and in plain SQL."""
+    engine = connect.engine_for(connect.url_of(db.where))
+    with engine.connect().execution_options(begin="BEGIN IMMEDIATE") as connection, connection.begin():
+        schema.upgrade(connection, target=1)
+    with engine.begin() as connection:
+        for seq, kind in enumerate(("run_started", "note", "run_ended"), 1):
+            connection.exec_driver_sql(
+                "INSERT INTO events (repository, run, seq, time, kind, task, attempt, data) "
+                f"VALUES ('{HERE}', 'old', {seq}, 1795197922000, '{kind}', NULL, NULL, '{{\"n\":{seq}}}')"
+            )
+        tables = set(sa.inspect(connection).get_table_names())
+    engine.dispose()
+    assert tables == {"events", "schema_version"}
+
+
+def test_an_older_store_is_brought_up_to_date_and_keeps_its_runs(db: Database) -> None:
+    written_by_step_one(db)
+    if db.kind != "sqlite":
+        with pytest.raises(StoreError, match=r"has schema 1, and this program needs 2: run `store migrate`"):
+            open_store(db.where)
+    store = open_store(db.where, migrate=db.kind != "sqlite")
+    [run] = store.runs(HERE)
+    assert (run.name, run.first.data, run.last and run.last.data) == ("old", {"n": 1}, {"n": 3})
+    assert len(store.read(HERE, "old")) == 3
+    assert own(store, "me", run="old") is None
+    store.close()
+    open_store(db.where).close()
+    open_store(db.where, migrate=True).close()
+
+
+def test_a_newer_store_is_left_alone(db: Database) -> None:
+    open_store(db.where).close()
+    change(db, "UPDATE schema_version SET version = 77")
+    for migrate in (False, True):
+        with pytest.raises(StoreError, match="has schema 77, and this program knows only 2") as caught:
+            open_store(db.where, migrate=migrate)
+        assert caught.value.exit_code == 2
+
+
+def test_another_programs_tables_are_left_alone(db: Database) -> None:
+    change(db, "CREATE TABLE events (id INTEGER)")
+    for migrate in (False, True):
+        with pytest.raises(StoreError, match=r"tables of another program \(events\)"):
+            open_store(db.where, migrate=migrate)
+
+
+def test_a_database_with_other_tables_on_a_server_is_set_up_only_when_asked(server: Database) -> None:
+    change(server, "CREATE TABLE invoices (id INTEGER)")
+    with pytest.raises(StoreError, match="run `store migrate` to add one"):
+        open_store(server.where)
+    store = open_store(server.where, migrate=True)
+    store.append(HERE, notes(1, 1))
+    assert seqs(store) == [1]
+    store.close()
+
+
+def change(db: Database, statement: str) -> None:
+    engine = connect.engine_for(connect.url_of(db.where))
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def test_damaged_data_is_named_and_the_rest_is_read(db: Database) -> None:
+    store = open_store(db.where)
+    store.append(HERE, notes(1, 4))
+    change(db, "UPDATE events SET data = '{\"torn\":' WHERE seq = 2")
+    change(db, "UPDATE events SET data = '[1]' WHERE seq = 3")
+    assert seqs(store) == [1, 4]
+    assert sorted(store.check()) == [f"Event {seq} of run r1 of {HERE} cannot be decoded." for seq in (2, 3)]
+    store.close()
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "orchestra.db"
+    store = open_store(file)
+    store.append(HERE, [event(seq, text="x" * 3000) for seq in range(1, 200)])
+    store.close()
+    with file.open("r+b") as raw:
+        raw.seek(200 * 1024)
+        raw.write(b"\xff" * 64 * 1024)
+    damaged = open_store(file)
+    problems = damaged.check()
+    assert problems and any("damaged" in problem or "malformed" in problem for problem in problems)
+    damaged.close()
+
+
+def test_bytes_that_are_no_text_hide_no_other_event(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "orchestra.db")
+    store.append(HERE, notes(1, 3))
+    with sqlite3.connect(tmp_path / "orchestra.db") as raw:
+        raw.execute("UPDATE events SET data = CAST(x'7bff' AS TEXT) WHERE seq = 2")
+    assert seqs(store) == [1, 3]
+    assert store.check() == [f"Event 2 of run r1 of {HERE} cannot be decoded."]
+    store.close()
+
+
+def test_the_file_is_private_and_gives_space_back(tmp_path: Path) -> None:
+    file = tmp_path / "what? #1 100%.db"
+    store = open_store(file)
+    for run in ("r1", "r2"):
+        store.append(HERE, [event(seq, run=run, text="x" * 2000) for seq in range(1, 500)])
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    reader = open_store(file)
+    full = file.stat().st_size
+    store.delete(HERE, "r1")
+    store.compact()
+    assert file.stat().st_size < 0.6 * full
+    assert len(seqs(reader, "r2")) == 499
+    store.close()
+    reader.close()
+
+
+WRONG = {
+    "sqlite://": "A SQLite store is a file",
+    "sqlite:///:memory:": "A SQLite store is a file",
+    "sqlite:////no/such/folder/x.db": "/no/such/folder/x.db cannot be used: No such file or directory",
+    "orchestra.db": "The store's URL is wrong",
+    "": "The store's URL is wrong",
+    "oracle://u:secret@h/x": "A store cannot be oracle",
+    "postgresql+asyncpg://u:secret@h/x": r"A store cannot be postgresql\+asyncpg",
+    "postgresql://u:sec@ret@h/x": "more than one @",
+    "postgresql://u:secret@h:port/x": "The store's URL is wrong",
+    "mysql://u:secret@h": "names no database: mysql://h/",
+    "postgres://u:secret@127.0.0.1:1/x": "postgresql://127.0.0.1:1/x cannot be used: .*refused",
+    "mysql://u:secret@127.0.0.1:1/x": "mysql://127.0.0.1:1/x cannot be used: .*refused",
+    "mariadb://u:secret@a..b/x": "a..b/x cannot be used: ",
+    "postgresql://u@127.0.0.1:1/x?password=secret": "refused",
+    "postgresql://u@127.0.0.1:1/x?secret=1": "cannot be used",
+    "mysql://u:secret@127.0.0.1:1/x?colour=secret": "colour",
+}
+
+
+@pytest.mark.parametrize("where", WRONG)
+def test_a_wrong_url_gets_one_sentence_without_its_password(where: str) -> None:
+    with pytest.raises(StoreError, match=WRONG[where]) as caught:
+        open_store(where)
+    said = str(caught.value)
+    assert caught.value.exit_code == 2
+    assert "\n" not in said and said.endswith(".")
+    assert "ret@" not in said and ("secret" not in said or "?secret" in where)
+
+
+def test_a_rejected_login_does_not_show_the_password(server: Database) -> None:
+    where = str(server.where).replace("postgres@", "stranger:pa55word@").replace("root@", "stranger:pa55word@")
+    with pytest.raises(StoreError, match="stranger") as caught:
+        open_store(where)
+    assert "pa55word" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("Buy milk.\n" * 1000, encoding="utf-8")
+    with pytest.raises(StoreError, match="file is not a database"):
+        open_store(file)
+    assert file.read_text(encoding="utf-8") == "Buy milk.\n" * 1000
+
+
+@pytest.mark.parametrize(("driver", "url"), [("psycopg", "postgresql://h/x"), ("pymysql", "mysql://h/x")])
+def test_a_missing_driver_is_told_with_its_remedy(driver: str, url: str) -> None:
+    program = (
+        f"import sys; sys.modules[{driver!r}] = None\n"
+        "from orchestra.journal.store import StoreError, open_store\n"
+        f"try: open_store({url!r})\nexcept StoreError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    extra = {"psycopg": "postgres", "pymysql": "mysql"}[driver]
+    assert f"pip install 'aider-orchestrator[{extra}]'" in done.stdout, done.stderr
+
+
+def test_sqlalchemy_is_loaded_only_when_a_database_is_opened() -> None:
+    program = (
+        "import sys, orchestra.journal.store as store, orchestra.journal.writer\n"
+        "store.open_store('memory://')\nprint('sqlalchemy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+# --- the writer -----------------------------------------------------------------------------------------------------
+
+
+def test_the_store_gets_what_the_files_get(store: Store, tmp_path: Path) -> None:
+    journal = jsonl.Journal(tmp_path / "logs", lambda text: text.replace("sk-secret", "***"))
+    writer = Writer(store, HERE)
+    journal.listeners.append(writer.put)
+    journal.emit("run_started", change="ä sk-secret")
+    for number in range(60):
+        journal.emit("note", number % 4 or None, 1, number=number)
+    journal.emit("run_ended", exit_code=0)
+    journal.close()
+    assert writer.close() and writer.problem is None
+    assert store.read(HERE, journal.stamp) == jsonl.read(tmp_path / "logs", journal.stamp)
+    assert len(seqs(store, journal.stamp)) == 62 and "***" in store.runs(HERE)[0].first.data["change"]
+
+
+def test_flush_waits_until_all_is_there(store: Store) -> None:
+    writer = Writer(store, HERE)
+    assert writer.flush(0)
+    for one in notes(1, 1200):
+        writer.put(one)
+    assert writer.flush(20)
+    assert seqs(store) == list(range(1, 1201))
+    assert writer.close()
+    assert not writer.thread.is_alive()
+
+
+# --- faults ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_locked_database_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connect.OPTIONS["sqlite"]["connect_args"], "timeout", 0.2)
+    store = open_store(tmp_path / "orchestra.db")
+    writer = Writer(store, HERE, patience=1.0)
+    holder = sqlite3.connect(tmp_path / "orchestra.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    started = time.monotonic()
+    for one in notes(1, 700):
+        writer.put(one)
+    assert time.monotonic() - started < 0.5, "who emits an event must not wait"
+    assert not writer.flush(0.5) and writer.problem is None
+    with pytest.raises(StoreError, match="database is locked"):
+        store.append(HERE, [event(1, run="r2")])
+    assert until(lambda: writer.problem)
+    assert writer.problem == f"The store {tmp_path}/orchestra.db cannot be used: database is locked. " + (
+        "Only the JSONL files have 700 events."
+    )
+    holder.execute("ROLLBACK")
+    assert writer.flush(10) and writer.problem is None
+    writer.put(event(701))
+    assert writer.close()
+    assert seqs(store) == list(range(1, 702))
+    store.close()
+
+
+def test_connections_that_are_killed_lose_nothing(server: Database) -> None:
+    store = open_store(server.where)
+    writer = Writer(store, HERE)
+    killed = 0
+    for one in notes(1, 400):
+        writer.put(one)
+        if one.seq % 40 == 0:
+            killed += server.kill()
+        time.sleep(0.001)
+    assert writer.close(), writer.problem
+    assert killed > 3
+    assert seqs(store) == list(range(1, 401)) and store.check() == []
+    store.close()
+
+
+def test_an_idle_connection_that_was_killed_is_not_noticed(server: Database) -> None:
+    store = open_store(server.where)
+    for seq in range(1, 4):
+        assert server.kill() > 0
+        store.append(HERE, [event(seq)])
+        assert server.kill() > 0
+        assert store.take(HERE, "r1") == [] and own(store, "me") is None
+    assert seqs(store) == [1, 2, 3]
+    store.close()
+
+
+def test_a_lost_server_is_waited_for_and_told(server: Database) -> None:
+    with Relay(server.port) as relay:
+        store = open_store(server.by(relay.port))
+        writer = Writer(store, HERE, patience=0.6)
+        writer.put(event(1))
+        assert writer.flush(10)
+        relay.cut()
+        for one in notes(2, 50):
+            writer.put(one)
+        assert writer.problem is None
+        assert until(lambda: writer.problem)
+        assert "cannot be used" in str(writer.problem) and "have 49 events" in str(writer.problem)
+        with pytest.raises(StoreError):
+            store.read(HERE, "r1")
+        relay.mend()
+        assert writer.flush(10) and writer.problem is None
+        assert seqs(store) == list(range(1, 51))
+        writer.close()
+        store.close()
+
+
+def test_a_server_that_stays_away_leaves_a_problem_and_the_files_heal_it(server: Database, tmp_path: Path) -> None:
+    journal = jsonl.Journal(tmp_path, str)
+    with Relay(server.port) as relay:
+        store = open_store(server.by(relay.port))
+        writer = Writer(store, HERE, patience=0.3)
+        journal.listeners.append(writer.put)
+        journal.emit("run_started")
+        assert writer.flush(10)
+        relay.cut()
+        journal.emit("note", 1)
+        journal.emit("run_ended")
+        assert not writer.close()
+        assert "Only the JSONL files have 2 events." in str(writer.problem)
+        store.close()
+    journal.close()
+    healed = open_store(server.where)
+    assert seqs(healed, journal.stamp) == [1]
+    healed.append(HERE, jsonl.read(tmp_path, journal.stamp))
+    assert healed.read(HERE, journal.stamp) == jsonl.read(tmp_path, journal.stamp)
+    healed.close()
+
+
+def test_a_full_disk_is_told_and_overcome(tmp_path: Path) -> None:
+    """In a process of its own: a small tmpfs where one may be mounted, else a limit on the size of files."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    try:
+        fill = PROCESSES.Process(target=write_until_full, args=(folder, mounted.returncode == 0))
+        fill.start()
+        fill.join(60)
+        assert fill.exitcode == 0
+        store = open_store(folder / "orchestra.db")
+        assert seqs(store) == list(range(1, 41)) and store.check() == []
+        store.close()
+    finally:
+        if mounted.returncode == 0:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def write_until_full(folder: Path, small_disk: bool) -> None:
+    store = open_store(folder / "orchestra.db")
+    writer = Writer(store, HERE, patience=0.3)
+    ballast = folder / "ballast"
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    if small_disk:
+        ballast.write_bytes(b"x" * 800_000)
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, hard))
+    for seq in range(1, 41):
+        writer.put(event(seq, text="x" * 50_000))
+        writer.flush(0.05)
+    assert until(lambda: writer.problem), "2 MB fitted"
+    assert "cannot be used" in str(writer.problem)
+    stored = seqs(store)
+    assert stored == list(range(1, len(stored) + 1))
+    if small_disk:
+        ballast.unlink()
+        subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert writer.flush(30), writer.problem
+    assert writer.close()
+
+
+def test_what_was_reported_as_written_survives_a_kill(db: Database) -> None:
+    program = (
+        "import sys\nfrom tests.test_store import *\nfrom pathlib import Path\n"
+        "where = sys.argv[2]\nwriter = Writer(open_store(Path(where) if sys.argv[1] == 'sqlite' else where), HERE)\n"
+        "for one in notes(1, 100000):\n    writer.put(one)\n"
+        "    if one.seq % 7 == 0 and writer.flush(10): print(one.seq, flush=True)\n"
+    )
+    command = [sys.executable, "-c", program, db.kind, str(db.where)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        said = [int(child.stdout.readline()) for _ in range(20)]
+        child.send_signal(signal.SIGKILL)
+        said += [int(line) for line in child.stdout.read().splitlines() if line]
+    store = open_store(db.where)
+    kept = seqs(store)
+    assert kept == list(range(1, len(kept) + 1)) and len(kept) >= said[-1] >= 140
+    assert own(store, "me") is None
+    store.close()
+
+
+# --- twenty at once -------------------------------------------------------------------------------------------------
+
+
+def test_twenty_processes_on_one_store(db: Database) -> None:
+    """They come to an empty database together; each writes a run of its own, and all want the same things."""
+    gate = PROCESSES.Barrier(20)
+    writers = [PROCESSES.Process(target=one_of_twenty, args=(db.where, number, gate)) for number in range(20)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0] * 20
+    store = open_store(db.where)
+    found = [store.read(HERE, f"run{number}") for number in range(20)]
+    assert [[event.seq for event in events] for events in found] == [list(range(1, 43))] * 20
+    report = [events[-1].data for events in found]
+    assert [one["owns"] for one in report].count(True) == 1
+    assert [one["leases"] for one in report].count(True) == 1
+    left = [command.task for command in store.take(HERE, "shared")]
+    assert sorted(left + [task for one in report for task in one["taken"]]) == list(range(60))
+    assert len(store.runs(HERE)) == 20 and store.check() == []
+    store.close()
+
+
+def one_of_twenty(where: str | Path, number: int, gate: Any) -> None:
+    gate.wait(60)
+    store = open_store(where)
+    run, taken = f"run{number}", []
+    writer = Writer(store, HERE)
+    writer.put(event(1, "run_started", run))
+    for seq in range(2, 42):
+        writer.put(event(seq, run=run))
+        if seq % 15 == 0:
+            writer.flush(30)
+    for turn in range(3):
+        store.post(HERE, "shared", "note", number * 3 + turn)
+        taken += [command.task for command in store.take(HERE, "shared")]
+    owns = own(store, f"process {number}", run="shared") is None
+    leases = not store.lease(HERE, run, [f"own{number}.py", "shared.py"], LONG)
+    writer.put(event(42, "report", run, owns=owns, leases=leases, taken=taken))
+    os._exit(0 if writer.close() else 1)

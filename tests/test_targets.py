@@ -1,0 +1,119 @@
+"""What --files and the PRD mean, and the sentence for everything that cannot be changed."""
+
+import pytest
+
+from orchestra.errors import PlanError
+from orchestra.model import Prd, Work
+from orchestra.plan.targets import SPECIAL, Tracked, from_prd, matches, named
+
+PATHS = [
+    "README.md",
+    "a.py",
+    "b.py",
+    "app/[slug]/edit/page.tsx",
+    "app/[slug]/page.tsx",
+    "app/s/page.tsx",
+    "src/a.py",
+    "src/deep/er/a.py",
+    "src/deep/b.txt",
+    "srcs/a.py",
+    "with space/a b.py",
+    "-x.py",
+    "*.py",
+    "[ab].py",
+]
+TRACKED = {path: Tracked(path, 30) for path in PATHS}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("a.py", ["a.py"]),
+        ("src", ["src/a.py", "src/deep/er/a.py", "src/deep/b.txt"]),
+        ("src/deep", ["src/deep/er/a.py", "src/deep/b.txt"]),
+        ("with space", ["with space/a b.py"]),
+        (".", PATHS),
+        ("src/*.py", ["src/a.py"]),
+        ("src/**/*.py", ["src/a.py", "src/deep/er/a.py"]),
+        ("**/a.py", ["a.py", "src/a.py", "src/deep/er/a.py", "srcs/a.py"]),
+        ("src/**", ["src/a.py", "src/deep/er/a.py", "src/deep/b.txt"]),
+        ("**", PATHS),
+        ("src*/a.py", ["src/a.py", "srcs/a.py"]),
+        ("?.py", ["a.py", "b.py", "*.py"]),
+        ("app/[slug]", ["app/[slug]/edit/page.tsx", "app/[slug]/page.tsx"]),
+        ("app/[slug]/page.tsx", ["app/[slug]/page.tsx"]),
+        ("app/[slug]/*.tsx", ["app/[slug]/page.tsx"]),
+        ("app/[slug]/**/*.tsx", ["app/[slug]/edit/page.tsx", "app/[slug]/page.tsx"]),
+        ("app/[rst]/*.tsx", ["app/s/page.tsx"]),
+        ("*.py", ["*.py"]),  # the file of that very name
+        ("[ab].py", ["[ab].py"]),
+        ("[a-b].py", ["a.py", "b.py"]),
+        ("-x.py", ["-x.py"]),
+        ("sr", []),
+        ("A.py", []),
+        ("*.rs", []),
+        ("src/a.py/x", []),
+    ],
+)
+def test_what_a_pattern_means(pattern: str, found: list[str]) -> None:
+    assert matches(pattern, TRACKED) == found
+
+
+def test_given_twice_is_chosen_once_and_in_order() -> None:
+    targets = named(["src", "src/a.py", "src/*.py", "a.py", "a.py"], TRACKED, {})
+    assert [file.path for file in targets.files] == ["a.py", "src/a.py", "src/deep/b.txt", "src/deep/er/a.py"]
+    assert all(file.tokens == 10 and not file.new for file in targets.files)
+
+
+def test_one_name_that_means_nothing_stops_all() -> None:
+    with pytest.raises(PlanError, match=r"^--files \*\.rs: no tracked file matches\.$"):
+        named(["a.py", "*.rs"], TRACKED, {})
+    with pytest.raises(PlanError, match=r"^--files gone: it left\.$"):
+        named(["a.py", "gone"], TRACKED, {"gone": "it left"})
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_special_files_are_refused_by_name_and_left_out_of_folders(kind: str) -> None:
+    tracked = {"d/odd": Tracked("d/odd", 3, kind), "d/plain": Tracked("d/plain", 3)}
+    with pytest.raises(PlanError) as refused:
+        named(["d/odd"], tracked, {})
+    assert str(refused.value) == f"--files d/odd: it {SPECIAL[kind]}."
+    targets = named(["d"], tracked, {})
+    assert ([file.path for file in targets.files], targets.skipped) == (["d/plain"], ("d/odd",))
+    with pytest.raises(PlanError, match="only files match that Aider cannot edit"):
+        named(["d/o*"], tracked, {})
+    with pytest.raises(PlanError) as refused:
+        from_prd(Prd("", work=(Work("d/odd", "x"),)), tracked)
+    assert str(refused.value) == f"The PRD names 'd/odd', but it {SPECIAL[kind]}."
+
+
+def test_the_prd_names_old_files_and_new_ones() -> None:
+    work = (Work("src/new.py", "make it", new=True), Work("a.py", "change it"), Work("new/er/x.py", "make it"))
+    targets = from_prd(Prd("", work=work), TRACKED)
+    assert [(file.path, file.new) for file in targets.files] == [
+        ("a.py", False),
+        ("new/er/x.py", True),
+        ("src/new.py", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("../x", "does not lie in the repository"),
+        ("a/../../x", "does not lie in the repository"),
+        ("/etc/passwd", "does not lie in the repository"),
+        (".git/config", "does not lie in the repository"),
+        ("sub/.git/config", "does not lie in the repository"),
+        ("src", "it is a folder"),
+        ("a.py/x", "'a.py' is a text file, not a folder"),
+    ],
+)
+def test_the_prd_cannot_reach_elsewhere(path: str, sentence: str) -> None:
+    with pytest.raises(PlanError, match=sentence):
+        from_prd(Prd("", work=(Work(path, "x"),)), TRACKED)
+
+
+def test_a_prd_without_work() -> None:
+    with pytest.raises(PlanError, match=r"names no files to change\. Say them with --files\."):
+        from_prd(Prd("prose"), TRACKED)

@@ -5,6 +5,7 @@ python -m bench.agents [--agents 1 4 16 32] [--latency 0.5] [--repeat 3] [--minu
 
 import argparse
 import importlib.util
+import math
 import os
 import shutil
 import statistics
@@ -172,12 +173,12 @@ def row(agents: int, mode: str, costs: list[Cost]) -> str:
 
 
 def medians(costs: list[Cost]) -> tuple[float, float, float, float]:
-    own = [max(found.own, default=0.0) for found in costs]
+    own = [max(found.own) for found in costs if found.own]
     return (
         statistics.median(found.wall for found in costs),
         statistics.median(found.cpu for found in costs),
         statistics.median(found.peak for found in costs),
-        statistics.median(own),
+        statistics.median(own) if own else math.nan,
     )
 
 

@@ -1,4 +1,4 @@
-"""Flags, then the environment, then .env files, then the settings file, then defaults; and one sentence for what is wrong."""
+"""Flags, the environment, .env files, the settings file, defaults, in this order; and one sentence for what is wrong."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from orchestra.journal import connect, jsonl, schema
+from orchestra.journal.sql import SqlStore
 from orchestra.journal.store import Command, Store, StoreError, open_store
 from orchestra.journal.writer import Writer
 from orchestra.model import Event
@@ -305,6 +306,24 @@ def test_runs_that_want_overlapping_files_at_once_do_not_share_any(store: Store)
     with ThreadPoolExecutor(6) as threads:
         got = list(threads.map(work, range(5)))
     assert sum(map(len, got)) == len(set().union(*got)) > 0
+
+
+def test_what_is_given_back_while_another_asks_for_it_is_not_lost(tmp_path: Path) -> None:
+    """Between two statements of one transaction, where PostgreSQL lets others through."""
+    with database("postgresql", tmp_path) as found:
+        asker, giver = SqlStore(found.where), open_store(found.where)
+
+        @sa.event.listens_for(asker.engine, "after_cursor_execute")
+        def give_back(_1: object, _2: object, statement: str, *_: object) -> None:
+            if statement.startswith(("INSERT INTO leases", "INSERT INTO owners")):
+                giver.delete(HERE, "r1")
+
+        assert giver.lease(HERE, "r1", ["a.py", "b.py"], LONG) == {} and own(giver, "giver") is None
+        assert asker.lease(HERE, "r2", ["a.py", "b.py"], LONG) == {} and own(asker, "asker") is None
+        assert giver.lease(HERE, "r3", ["b.py"], LONG) == {"b.py": "r2"}
+        assert asker.renew(HERE, "r1", "asker", LONG) and own(giver, "giver") == "asker"
+        for one in (asker, giver):
+            one.close()
 
 
 # --- what only databases have: files, schemas, damage ---------------------------------------------------------------

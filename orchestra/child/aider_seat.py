@@ -54,7 +54,14 @@ def close_the_doors() -> None:
     from aider.coders.base_coder import Coder
 
     parser_of = aider.get_parser
-    aider.get_parser = lambda default_config_files, git_root: parser_of([], git_root)
+
+    def get_parser(default_config_files: list[str], git_root: str) -> Any:
+        parser = parser_of([], git_root)
+        # These three are files of the repository unless we say otherwise.
+        parser.set_defaults(aiderignore=None, model_settings_file=None, model_metadata_file=None)
+        return parser
+
+    aider.get_parser = get_parser
     aider.generate_search_path_list = lambda default, git_root, given: [given] if given else []
     aider.load_dotenv_files = lambda *args, **kwargs: []
     aider.setup_git = lambda git_root, io: git_root

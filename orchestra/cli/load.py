@@ -20,8 +20,7 @@ TABLE = "aider-orchestrator"
 def settings_of(argv: list[str]) -> Settings:
     flags = parse_flags(argv)
     where = Path(flags["repo"] or os.environ.get("ORCHESTRA_REPO", ""))
-    where = where if where.is_dir() else Path.cwd()
-    root = top_level(where) or where
+    root = top_level(where) or top_level(Path.cwd()) or Path.cwd()
     settings = load(flags, environments(root), settings_file(root))
     return settings.with_values(change=change_text(settings.change))
 
@@ -58,7 +57,8 @@ def settings_file(root: Path) -> tuple[str, Mapping[str, Any]]:
         return FILE, toml(own)
     if shared.is_file():
         place = f"[tool.{TABLE}] in pyproject.toml"
-        table = toml(shared).get("tool", {}).get(TABLE, {})
+        tools = toml(shared).get("tool", {})
+        table = tools.get(TABLE, {}) if isinstance(tools, dict) else None
         if not isinstance(table, dict):
             raise SettingsError(f"{place} is not a table.")
         return place, table

@@ -176,13 +176,11 @@ def arguments(run: Run, task: Task, tree: Tree, folder: Path) -> tuple[str, ...]
     )
     own = [word for file in task.files if not file.new for word in ("--file", str(tree.path / file.path))]
     along = [word for path in task.reads for word in ("--read", str(tree.path / path))]
-    # Without a name for each of these Aider would take the repository's own, or write into it.
+    # Without a name for each of these Aider would write into the worktree.
     files = {
         "--chat-history-file": "chat.md",
         "--input-history-file": "input",
         "--llm-history-file": "llm",
-        "--aiderignore": "ignore",
-        "--model-settings-file": "model-settings.yml",
         "--model-metadata-file": metadata.name,
     }
     places = [word for option, name in files.items() for word in (option, str(folder / name))]

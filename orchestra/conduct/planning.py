@@ -206,11 +206,11 @@ def prd_targets(prd: Prd, tracked: Mapping[str, Tracked]) -> Targets:
     return named(found, tracked, {}) if found else from_prd(prd, tracked)
 
 
-async def check_new_files(run: Run, targets: Targets) -> None:
+async def warn_of_new_files(run: Run, targets: Targets) -> None:
     for file in targets.files:
         if file.new and await run.repository.ignored(file.path):
-            raise PlanError(f"The PRD names {file.path!r}, which git ignores, so it could not be committed.")
-        if file.new and run.repository.look_at(file.path):
+            run.emit("note", text=f"The PRD wants {file.path}, but git ignores it: it may not be committed.")
+        elif file.new and run.repository.look_at(file.path):
             text = f"{file.path} is there already, but not committed: agents do not see it, and make a new one."
             run.emit("note", text=text)
 
@@ -233,7 +233,7 @@ async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
     if targets is None:
         tracked = await survey(run.repository, run.entries, prd_files(prd, run.entries))
         targets = prd_targets(prd, tracked)
-        await check_new_files(run, targets)
+        await warn_of_new_files(run, targets)
     plan = divide(run.settings, prd, targets, run.entries, run.model.context)
     run.plan = plan
     run.emit(

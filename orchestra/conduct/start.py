@@ -51,7 +51,7 @@ def plan_text(plan: Plan, model: catalogue.Model, targets: Targets) -> str:
         lines += [f"  {file.path}{'  (new)' if file.new else ''}" for file in task.files]
         lines += [f"  {path}  (to read only)" for path in task.reads]
     if targets.skipped:
-        lines += ["", f"Left out, not text: {', '.join(targets.skipped)}"]
+        lines += ["", f"Left out, because Aider cannot edit them: {', '.join(targets.skipped)}"]
     return "\n".join([*lines, "", estimate(plan, model)])
 
 

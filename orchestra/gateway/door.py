@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 READ_TIMEOUT = 900.0
 CONNECT_TIMEOUT = 10.0
 IDLE_TIMEOUT = 3600
+# Whatever proxy the user's environment names, it is not the way to a server on this machine.
+LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 CUT_SHORT = "the run ended before the answer had come"
 Heard = Callable[[Pass, Exchange], None]
 
@@ -128,7 +130,7 @@ class Gateway:
         self.port = listener.getsockname()[1]
         timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        self.client = httpx.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False)
+        self.client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK))
         config = uvicorn.Config(
             self.app,
             interface="asgi3",

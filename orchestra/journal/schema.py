@@ -20,7 +20,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE IF NOT EXISTS commands (
             id {serial}, repository VARCHAR(190) NOT NULL, run VARCHAR(190) NOT NULL, time BIGINT NOT NULL,
-            kind VARCHAR(190) NOT NULL, task INTEGER, data {text} NOT NULL, taken BIGINT) {charset}""",
+            kind VARCHAR(190) NOT NULL, task INTEGER, data {text} NOT NULL, taken BIGINT) {options}""",
         """CREATE TABLE IF NOT EXISTS owners (
             repository VARCHAR(190) NOT NULL, run VARCHAR(190) NOT NULL, owner VARCHAR(190) NOT NULL,
             host VARCHAR(255) NOT NULL, pid INTEGER NOT NULL, expires BIGINT NOT NULL,
@@ -40,8 +40,7 @@ WORDS = {
         "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
         "kinds": "",
         "ends": PARTIAL_INDEX,
-        "options": "WITHOUT ROWID",
-        "charset": "",
+        "options": "",
     },
     "postgresql": {
         "text": "TEXT",
@@ -49,7 +48,6 @@ WORDS = {
         "kinds": "",
         "ends": PARTIAL_INDEX,
         "options": "",
-        "charset": "",
     },
     "mysql": {
         "text": "MEDIUMTEXT",
@@ -57,7 +55,6 @@ WORDS = {
         "kinds": ", INDEX events_kinds (repository, kind)",
         "ends": "",
         "options": BINARY_TEXT,
-        "charset": BINARY_TEXT,
     },
 }
 

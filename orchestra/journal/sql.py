@@ -133,12 +133,15 @@ class SqlStore:
             new = {"repository": key(repository), "run": run, "expires": now + ttl_ms}
             connection.execute(sa.delete(leases).where(here, leases.c.expires <= now))
             connection.execute(sa.update(leases).where(here, leases.c.run == run).values(expires=now + ttl_ms))
-            if wanted:
-                # All in the same order: so two runs wait for each other in one direction only.
-                connection.execute(self.insert_new(leases), [new | {"path": path} for path in sorted(wanted)])
-            others = connection.execute(sa.select(leases).where(here, leases.c.run != run)).all()
-            if taken := {wanted[row.path]: str(row.run) for row in others if row.path in wanted}:
-                raise Taken(taken)
+            # All in the same order: so two runs wait for each other in one direction only.
+            missing = sorted(wanted)
+            while missing:
+                connection.execute(self.insert_new(leases), [new | {"path": path} for path in missing])
+                holders = {row.path: row.run for row in connection.execute(sa.select(leases).where(here))}
+                if taken := {path: holders[one] for one, path in wanted.items() if holders.get(one, run) != run}:
+                    raise Taken(taken)
+                # Another run had them when we inserted, and no longer when we looked.
+                missing = sorted(wanted.keys() - holders)
 
         try:
             self.write(work)

@@ -51,6 +51,7 @@ REMEDIES = {
     Verdict.CONTEXT: "Give each agent fewer or smaller files (more agents), or a model with a larger context.",
     Verdict.UNREACHABLE: "Check the base URL and the network.",
     Verdict.TIMEOUT: "Raise --agent-timeout, or use a faster model.",
+    Verdict.BUDGET: "Raise the budget, or make the change smaller.",
     Verdict.ITERATIONS: "Raise --max-iterations, or make the change smaller.",
     Verdict.PROVIDER_ERROR: "See the provider's message; try again or another model.",
     Verdict.REJECTED_EDIT: "Try again, or use a model that keeps to the edit format.",
@@ -69,21 +70,21 @@ def judge(seen: Seen) -> Judgement:
 def decide(seen: Seen) -> tuple[Verdict, str]:
     files, answer = named(seen.owned), answered(seen)
     if seen.timed_out:
-        had = "no reply" if not seen.replies else "1 reply" if seen.replies == 1 else f"{seen.replies} replies"
-        return Verdict.TIMEOUT, f"The attempt on {files} was stopped after {seen.timed_out:.0f} s with {had} of {seen.model}."
+        late = f"was stopped after {seen.timed_out:.0f} s with {replies(seen.replies)} of {seen.model}"
+        return Verdict.TIMEOUT, f"The attempt on {files} {late}."
     if seen.end == "crashed":
         return Verdict.CRASHED, f"Aider crashed on {files}: {one_line(seen.failure)}"
-    if seen.heard is not None and seen.heard.failure and seen.end in ("no_reply", "rejected"):
+    if seen.heard is not None and seen.heard.failure:
         verdict = PROVIDER_VERDICTS.get(seen.heard.failure, Verdict.PROVIDER_ERROR)
         return verdict, f"{answer}: {one_line(seen.heard.message)}"
     if seen.end == "exhausted" or seen.cut_off:
         return Verdict.CONTEXT, f"{answer}, but the reply was cut off at the model's output limit."
-    if seen.end == "no_reply":
-        return Verdict.CRASHED, f"{answer}, and Aider made nothing of it."
     if seen.end == "rejected":
-        tries = "reply" if seen.replies == 1 else f"{seen.replies} replies"
-        return Verdict.REJECTED_EDIT, f"{answer}, but after {tries} its edits still did not fit: {one_line(seen.complaint)}"
-    return accepted(seen, answer)
+        late = f"but after {replies(seen.replies)} its edits still did not fit"
+        return Verdict.REJECTED_EDIT, f"{answer}, {late}: {one_line(seen.complaint)}"
+    if seen.end == "accepted" and seen.heard is not None:
+        return accepted(seen, answer)
+    return Verdict.CRASHED, f"{answer}, and Aider made nothing of it."
 
 
 def accepted(seen: Seen, answer: str) -> tuple[Verdict, str]:
@@ -105,6 +106,10 @@ def answered(seen: Seen) -> str:
         return f"{seen.model} was not asked about {named(seen.owned)}"
     said = f"answered {seen.heard.status}" if seen.heard.status else "gave no answer"
     return f"{seen.model} {said} for {named(seen.owned)}"
+
+
+def replies(count: int) -> str:
+    return "1 reply" if count == 1 else f"{count or 'no'} replies"
 
 
 def named(paths: tuple[str, ...]) -> str:

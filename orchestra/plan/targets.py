@@ -45,10 +45,14 @@ def named(patterns: Sequence[str], tracked: Mapping[str, Tracked], why_not: Mapp
         if found == [pattern]:
             refuse_special(tracked[pattern], f"--files {pattern}: it")
         chosen.update((path, tracked[path]) for path in found if tracked[path].kind == "text")
-        skipped.update((path, None) for path in found if tracked[path].kind != "text")
+        skipped.update((shown(tracked[path]), None) for path in found if tracked[path].kind != "text")
     if not chosen:
         raise PlanError(f"--files {' '.join(patterns)}: only files match that Aider cannot edit.")
     return Targets(tuple(target(chosen[path]) for path in sorted(chosen)), tuple(skipped))
+
+
+def shown(file: Tracked) -> str:
+    return file.path.encode("unicode_escape").decode() if file.kind == "name" else file.path
 
 
 def matches(pattern: str, tracked: Iterable[str]) -> list[str]:

@@ -44,7 +44,8 @@ class Repository:
         return found
 
     async def ignored(self, path: str) -> bool:
-        return await self.git.ok("check-ignore", "-q", "--", path)
+        # This command knows no literal pathspecs; with ./ before it no name is taken for a pattern.
+        return await self.git.with_env(GIT_LITERAL_PATHSPECS="0").ok("check-ignore", "-q", "--", f"./{path}")
 
     def look_at(self, path: str) -> Literal["link", "folder", "file", ""]:
         """What lies under this name in the user's work tree."""
@@ -55,7 +56,7 @@ class Repository:
 
 
 async def open_repository(start: Path) -> Repository:
-    if not start.is_dir():
+    if not (present(start) and start.is_dir()):
         raise RepositoryError(f"{start} is not a folder.")
     if shutil.which("git") is None:
         raise RepositoryError("There is no git on PATH.")

@@ -109,6 +109,12 @@ def test_without_the_fork_server(model: str, tmp_path: Path) -> None:
     right_edits(tmp_path, draw(77, targets=3), 2, "--no-fork-server", model=model)
 
 
+def test_the_whole_file_format(tmp_path: Path) -> None:
+    """Some models that Aider knows use it, and a user may ask for it. It is read in another way than the blocks."""
+    ran = right_edits(tmp_path, draw(78, targets=3), 2, "--aider-args", "--edit-format whole")
+    assert ran.summary["total_iterations"] == 2
+
+
 def hash_of(text: str) -> int:
     """The same in every process, unlike hash()."""
     return sum(text.encode())

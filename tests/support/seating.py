@@ -33,9 +33,7 @@ def upstreams(server: ModelServer) -> dict[str, Upstream]:
 
 
 @asynccontextmanager
-async def door(
-    routes: ModelServer | dict[str, Upstream], **how: Any
-) -> AsyncIterator[tuple[Gateway, list[Exchange]]]:
+async def door(routes: ModelServer | dict[str, Upstream], **how: Any) -> AsyncIterator[tuple[Gateway, list[Exchange]]]:
     """An open gateway, and what it has heard."""
     heard: list[Exchange] = []
     routes = upstreams(routes) if isinstance(routes, ModelServer) else routes

@@ -1,0 +1,333 @@
+"""The command line: what it understands, what it says when it does not, and that it says so before anything is paid."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestra.cli.load import settings_of
+from orchestra.settings import flag, options
+from tests.support.runs import PROGRAM
+from tests.support.shell import Shell, shell
+
+__all__ = ["shell"]
+HEAVY = {"aider", "fastapi", "google", "httpx", "jinja2", "litellm", "openai", "pydantic", "rich", "sqlalchemy"}
+HEAVY |= {"starlette", "uvicorn"}
+WORK = ("--change", "x", "--files", "a.py", "--no-prd")
+
+
+# --- help -----------------------------------------------------------------------------------------------------------
+
+
+def test_help_is_grouped_complete_and_short(shell: Shell) -> None:
+    said = shell.run("--help")
+    assert (said.code, said.err) == (0, "")
+    assert len(said.out.splitlines()) < 80
+    for part in ("the work:", "the agents:", "the models:", "the result:", "examples:", "exit codes:", "--version"):
+        assert part in said.out
+    for option in options():
+        assert f"{flag(option)} " in said.out or f"{flag(option)}\n" in said.out
+    assert shell.run("-h") == said == shell.run("run", "--help")
+
+
+def test_no_arguments_at_all_show_the_help(shell: Shell) -> None:
+    assert shell.run() == shell.run("--help")
+
+
+@pytest.mark.parametrize("command", [("demo",), ("config",), ("models",)])
+def test_each_command_has_a_help_of_its_own(shell: Shell, command: tuple[str]) -> None:
+    said = shell.run(*command, "--help")
+    assert said.code == 0 and said.out.startswith(f"usage: aider-orchestrator {command[0]}")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["config", "show"], ["--nonsense"]])
+def test_nothing_heavy_is_imported_for_a_quick_answer(words: list[str], tmp_path: Path) -> None:
+    """`--help` shall answer in less than 0.2 s of CPU: what these modules alone would take."""
+    command = [sys.executable, "-X", "importtime", str(PROGRAM), *words]
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert "orchestra" in imported and imported & HEAVY == set()
+
+
+# --- what is not understood -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--max-agnets", "3"], "unknown argument '--max-agnets'. Did you mean --max-agents?"),
+        (["--modle=x"], "unknown argument '--modle=x'. Did you mean --model?"),
+        (["--zzz"], "unknown argument '--zzz'. See --help."),
+        (["--change", "Add", "a", "line"], "unknown argument 'a'. Put quotes around a text of several words."),
+        (["--change"], "argument --change: expected one argument. See --help."),
+        (["--change", "x", "--files"], "argument --files: expected at least one argument. See --help."),
+        (["--change", "x", "--max-agents", "0"], "--max-agents must be at least 1, not 0."),
+        (["--change", "x", "--max-agents", "-3"], "--max-agents must be at least 1, not -3."),
+        (["--change", "x", "--max-agents", "x"], "--max-agents: 'x' is not a whole number."),
+        (
+            ["--change", "x", "--agents", "2", "--max-agents", "2"],
+            "--agents and --max-agents exclude each other.",
+        ),
+        (["config"], "config has one command: config show."),
+        (["config", "shwo"], "config has one command: config show."),
+        (["config", "show", "--zzz"], "unknown argument '--zzz'. See --help."),
+    ],
+)
+def test_one_sentence_and_exit_code_2(shell: Shell, words: list[str], sentence: str) -> None:
+    assert shell.refused(*words) == sentence
+
+
+@pytest.mark.parametrize(("word", "meant"), [("dmeo", "demo"), ("model", "models"), ("runn", "run")])
+def test_a_slip_in_a_command_is_told(shell: Shell, word: str, meant: str) -> None:
+    assert shell.refused(word) == f"there is no command {word!r}. Did you mean {meant}?"
+
+
+def test_a_command_that_is_near_to_none(shell: Shell) -> None:
+    assert shell.refused("frobnicate") == "there is no command 'frobnicate'. Commands: run, demo, config, models."
+
+
+# --- the change -----------------------------------------------------------------------------------------------------
+
+NO_CHANGE = "Say what to change with --change TEXT (or @FILE, or - for stdin)."
+
+
+@pytest.mark.parametrize("words", [["--change", ""], ["--change", " \n"], ["--change", "@empty"], ["--files", "a.py"]])
+def test_a_change_must_say_something(shell: Shell, words: list[str]) -> None:
+    (shell.place.repo / "empty").write_bytes(b"\xef\xbb\xbf \n")
+    assert shell.refused(*words) == NO_CHANGE
+
+
+def test_a_change_from_a_file_and_from_stdin(shell: Shell) -> None:
+    text = "Größer:\n\n- first\n- second"
+    (shell.place.repo / "my change.md").write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\n\n")
+    assert settings_of(["--change", "@my change.md"]).change == text
+    assert settings_of(["--change", text]).change == text
+    said = shell.fed(b"from stdin \xe2\x98\x82\n", "config", "show", "--change", "-")
+    assert "change          from stdin ☂" in said.out
+    assert shell.fed(b"  ", "--change", "-").err == f"aider-orchestrator: {NO_CHANGE}\n"
+
+
+def test_a_change_that_cannot_be_read(shell: Shell) -> None:
+    (shell.place.repo / "latin").write_bytes(b"caf\xe9")
+    assert shell.refused("--change", "@gone") == "--change @gone: No such file or directory."
+    assert shell.refused("--change", "@src") == "--change @src: Is a directory."
+    assert shell.refused("--change", "@latin") == "--change @latin: it is not UTF-8."
+    assert shell.refused("--change", "caf\udce9") == "--change: 'caf\\udce9' is not UTF-8."
+    said = shell.fed(b"caf\xe9", "--change", "-")
+    assert (said.code, said.err) == (2, "aider-orchestrator: --change -: it is not UTF-8.\n")
+
+
+# --- the seed's examples --------------------------------------------------------------------------------------------
+
+OTP = "Add user-password reset flow with email OTP"
+
+
+def test_the_seeds_examples(shell: Shell) -> None:
+    settings = settings_of(["--change", OTP, "--max-agents", "4"])
+    assert (settings.change, settings.max_agents) == (OTP, 4)
+    assert settings_of(["--change", OTP, "--claude"]).claude
+    settings = settings_of(
+        [
+            *("--change", OTP, "--max-agents", "4", "--model", "gpt-4o", "--gemini-model", "gemini-1.5-pro"),
+            *("--files", "path/to/file1.py", "path/to/file2.py", "--max-iterations", "15"),
+        ]
+    )
+    assert (settings.model, settings.gemini_model, settings.max_iterations) == ("gpt-4o", "gemini-1.5-pro", 15)
+    assert settings.files == ("path/to/file1.py", "path/to/file2.py")
+    assert settings_of(["--change", OTP, "--api-key", "k"]).api_key == "k"
+
+
+# --- models and keys ------------------------------------------------------------------------------------------------
+
+
+def test_without_a_google_key_all_three_ways_out_are_named(shell: Shell) -> None:
+    sentence = shell.refused("--change", "x", OPENAI_API_KEY="sk-1234567890")
+    assert all(way in sentence for way in ("GOOGLE_API_KEY", "--api-key", "--prd FILE", "--no-prd"))
+    assert shell.refused("--change", "x", "--files", "a.py") == sentence
+
+
+def test_without_a_prd_somebody_must_name_the_files(shell: Shell) -> None:
+    sentence = "With --no-prd somebody must say which files to change: give --files."
+    assert shell.refused("--change", "x", "--no-prd") == sentence
+
+
+def test_a_prd_that_is_not_there(shell: Shell) -> None:
+    assert shell.refused("--change", "x", "--prd", "gone.md") == "--prd gone.md: there is no such file."
+    assert shell.refused("--change", "x", "--prd", "a.py", "--no-prd") == "--prd and --no-prd exclude each other."
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("", "openai/gpt-6.1-sol needs OPENAI_API_KEY in the environment or .env, or a base URL in OPENAI_API_BASE."),
+        ("opus", "anthropic/claude-opus-5-5 needs ANTHROPIC_API_KEY in the environment or .env, or a base URL in "),
+        ("xai/grok-9", "xai/grok-9 needs XAI_API_KEY in the environment or .env, or a base URL in XAI_API_BASE."),
+        ("gemini/gemini-x", "gemini/gemini-x needs GOOGLE_API_KEY or GEMINI_API_KEY in the environment or .env, or "),
+        ("mystery", "no provider is known for the model 'mystery': write PROVIDER/NAME with one of openai, "),
+        ("mystery/m", "no provider is known for the model 'mystery/m': write PROVIDER/NAME with one of openai, "),
+        ("gpt-4", "openai/gpt-4 retired on 2026-10-23, use openai/gpt-6.1-sol."),
+        ("gpt-3.5-turbo", "openai/gpt-3.5-turbo retired on 2026-10-23, use openai/gpt-6-luna."),
+        ("gemini/gemini-1.5-pro", "gemini/gemini-1.5-pro retired on 2025-09-29, use gemini/gemini-flash-latest."),
+        ("claude-3-haiku-20240307", "anthropic/claude-3-haiku-20240307 retired on 2026-04-20, use anthropic/claude-ha"),
+    ],
+)
+def test_a_model_that_cannot_be_used(shell: Shell, model: str, sentence: str) -> None:
+    assert shell.refused(*WORK, "--model", model).startswith(sentence)
+
+
+def test_what_claude_stands_for_may_be_retired_too(shell: Shell) -> None:
+    sentence = shell.refused(*WORK, "--claude", DEFAULT_CLAUDE_MODEL="claude-3-opus-20240229")
+    assert sentence == "anthropic/claude-3-opus-20240229 retired on 2026-01-05, use anthropic/claude-opus-5-5."
+
+
+@pytest.mark.parametrize("model", ["gemini-1.5-pro", "models/gemini-1.5-pro", "gemini/gemini-1.5-pro"])
+def test_a_retired_model_for_the_prd(shell: Shell, model: str) -> None:
+    words = ("--change", "x", "--gemini-model", model)
+    sentence = "gemini/gemini-1.5-pro retired on 2025-09-29, use gemini/gemini-flash-latest (--gemini-model)."
+    assert shell.refused(*words, GOOGLE_API_KEY="AIza-123456") == sentence
+    assert "OPENAI_API_KEY" in shell.refused(*words, GOOGLE_API_KEY="AIza-123456", GEMINI_API_BASE="http://mine")
+
+
+def test_a_server_of_ones_own_may_still_serve_a_retired_model(shell: Shell) -> None:
+    said = shell.run(*WORK, "--dry-run", "--model", "gpt-4", OPENAI_API_BASE="http://mine/v1")
+    assert said.code == 0 and "openai/gpt-4" in said.out
+
+
+# --- .env -----------------------------------------------------------------------------------------------------------
+
+
+def test_both_env_files_are_read_in_their_order(shell: Shell) -> None:
+    (shell.place.repo / ".env").write_text("\ufeffexport DEFAULT_AIDER_MODEL='from repository'\nEMPTY=\n", "utf-8")
+    (shell.script / ".env").write_text("DEFAULT_AIDER_MODEL=from-script\nAIDER_MAX_ITERATIONS=7 # as ever\n", "utf-8")
+    out = shell.run("config", "show").out
+    assert "from repository" in row(out, "model") and "repository .env DEFAULT_AIDER_MODEL" in row(out, "model")
+    assert "script .env AIDER_MAX_ITERATIONS" in row(out, "max-iterations")
+    shell.patch.chdir(shell.place.repo / "src")
+    assert shell.run("config", "show").out == out
+    shell.patch.chdir(shell.script)
+    assert "from-script" in row(shell.run("config", "show").out, "model")
+    assert "from repository" in row(shell.run("config", "show", "--repo", str(shell.place.repo)).out, "model")
+    assert "from repository" in row(shell.run("config", "show", ORCHESTRA_REPO=str(shell.place.repo)).out, "model")
+
+
+def test_a_committed_env_file_is_left_alone_and_that_is_said(shell: Shell) -> None:
+    shell.place.write({".env": "OPENAI_API_KEY=sk-bait-123456\nORCHESTRA_MODLE=x\n"})
+    shell.place.commit()
+    said = shell.run("config", "show")
+    assert said.code == 0 and "OPENAI_API_KEY" not in said.out
+    assert said.err == "note: .env is committed, so it may be anybody's: it is not read.\n"
+
+
+def test_an_env_file_that_cannot_be_read(shell: Shell) -> None:
+    shell.place.write({".env": b"OPENAI_API_KEY=caf\xe9\n"})
+    assert shell.refused(*WORK) == f"{shell.place.repo}/.env cannot be read: it is not UTF-8."
+
+
+# --- the settings file ----------------------------------------------------------------------------------------------
+
+
+def test_the_settings_file_or_else_the_table_in_pyproject(shell: Shell) -> None:
+    shell.place.write(
+        {"pyproject.toml": '[project]\nname = "x"\n[tool.aider-orchestrator]\nmodel = "from pyproject"\n'}
+    )
+    assert "[tool.aider-orchestrator] in pyproject.toml" in row(shell.run("config", "show").out, "model")
+    shell.place.write({"aider-orchestrator.toml": 'test-cmd = "make test"\nfiles = ["src", "a b.py"]\n'})
+    out = shell.run("config", "show").out
+    assert row(out, "model").split() == ["model", "-", "default"]
+    assert "aider-orchestrator.toml" in row(out, "test-cmd") and "src 'a b.py'" in row(out, "files")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("aider-orchestrator.toml", "modle = 1", "unknown setting 'modle' in aider-orchestrator.toml: did you mean "),
+        ("aider-orchestrator.toml", "[run]\nmodel='x'", "unknown setting 'run' in aider-orchestrator.toml: "),
+        ("aider-orchestrator.toml", "model =", "aider-orchestrator.toml cannot be read: Invalid value (at end of "),
+        ("aider-orchestrator.toml", b"model='caf\xe9'", "aider-orchestrator.toml cannot be read: it is not UTF-8."),
+        (
+            "pyproject.toml",
+            "[tool]\naider-orchestrator=3",
+            "[tool.aider-orchestrator] in pyproject.toml is not a table.",
+        ),
+        ("pyproject.toml", "tool=3", "[tool.aider-orchestrator] in pyproject.toml is not a table."),
+        (
+            "pyproject.toml",
+            "[tool.aider-orchestrator]\nagent=3",
+            "unknown setting 'agent' in [tool.aider-orchestrator] in pyproject.toml: did you mean 'agents'?",
+        ),
+    ],
+)
+def test_a_settings_file_that_is_wrong(shell: Shell, name: str, text: str | bytes, sentence: str) -> None:
+    shell.place.write({name: text})
+    assert shell.refused(*WORK).startswith(sentence)
+
+
+def test_a_pyproject_that_says_nothing_of_us(shell: Shell) -> None:
+    shell.place.write({"pyproject.toml": "[tool.black]\nline-length = 100\n"})
+    assert "OPENAI_API_KEY" in shell.refused(*WORK)
+
+
+# --- config show ----------------------------------------------------------------------------------------------------
+
+
+def row(out: str, name: str) -> str:
+    return next(line for line in out.splitlines() if line.startswith(name + " "))
+
+
+def test_config_show_gives_every_setting_with_its_source(shell: Shell) -> None:
+    said = shell.run("config", "show", "--model", "m", AIDER_MAX_ITERATIONS="3")
+    assert (said.code, said.err) == (0, "")
+    assert row(said.out, "model").split() == ["model", "m", "flag"]
+    assert row(said.out, "max-iterations").split() == ["max-iterations", "3", "environment", "AIDER_MAX_ITERATIONS"]
+    assert row(said.out, "gate-timeout").split() == ["gate-timeout", "1800.0", "default"]
+    assert len(said.out.splitlines()) == len(options())
+
+
+def test_config_show_shows_no_key(shell: Shell) -> None:
+    from orchestra import catalogue
+
+    names = [name for provider in catalogue.PROVIDERS.values() for name in provider.key_vars]
+    keys = {name: f"secret-{number:02}-of-{name.lower()}" for number, name in enumerate(names)}
+    shell.place.write(
+        {
+            ".env": "OPENAI_API_KEY=a-weaker-secret-key\nDEEPSEEK_API_KEY=short\n",
+            "aider-orchestrator.toml": 'api-key = "secret-in-the-toml"\n'
+            f'setup-cmd = "curl -H {keys["XAI_API_KEY"]} https://me:pass@host"\nrepo = "https://token@host/x"\n',
+        }
+    )
+    said = shell.run("config", "show", **keys)
+    for secret in (*keys.values(), "a-weaker-secret-key", "secret-in-the-toml", "me:pass", "token@"):
+        assert secret not in said.out + said.err
+    assert row(said.out, "OPENAI_API_KEY").split() == [
+        "OPENAI_API_KEY",
+        f"…{keys['OPENAI_API_KEY'][-2:]}",
+        "environment",
+    ]
+    del keys["DEEPSEEK_API_KEY"], keys["GOOGLE_API_KEY"], keys["GEMINI_API_KEY"]
+    out = shell.run("config", "show", **keys).out
+    assert row(out, "DEEPSEEK_API_KEY").split() == ["DEEPSEEK_API_KEY", "…", "repository", ".env"]
+    assert row(out, "api-key").split() == ["api-key", "…ml", "aider-orchestrator.toml"]
+
+
+def test_config_show_tells_that_an_address_does_not_count(shell: Shell) -> None:
+    shell.place.write({".env": "OPENAI_API_BASE=http://elsewhere/v1\n"})
+    address = row(shell.run("config", "show", OPENAI_API_KEY="sk-1234567890").out, "OPENAI_API_BASE")
+    assert address.split(maxsplit=2)[1:] == [
+        "http://elsewhere/v1",
+        "repository .env (not used: the key is from elsewhere)",
+    ]
+    assert row(shell.run("config", "show").out, "OPENAI_API_BASE").endswith("repository .env")
+
+
+def test_the_list_of_models(shell: Shell) -> None:
+    said = shell.run("models", "CLAUDE-opus")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[1].split()[:4] == ["anthropic/claude-opus-5-5", "4.00", "20.00", "1000000"]
+    assert "default with --claude" in lines[1]
+    assert all("claude-opus" in line for line in lines[1:])
+    assert shell.run("models", "no such model").out.count("\n") == 1

@@ -1,0 +1,142 @@
+"""The judge's decisions, as a table: from what was seen to verdict, cause and exit code."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from orchestra.judge.exit import exit_code
+from orchestra.judge.verdict import PROVIDER_VERDICTS, REMEDIES, Heard, Seen, judge
+from orchestra.model import Verdict as V
+
+MODEL = "openai/gpt-x"
+REPLY = Heard(200)
+GOOD = Seen(MODEL, "accepted", 1, ("a.py", "b.py"), ("a.py",), ("a.py",), heard=REPLY)
+NOTHING = replace(GOOD, changed=())
+HEAD = f"{MODEL} answered 200 for a.py, b.py"
+
+TABLE = [
+    (GOOD, V.APPLIED, "Changed a.py."),
+    (replace(GOOD, changed=("a.py", "new.py")), V.APPLIED, "Changed a.py, new.py."),
+    (replace(GOOD, foreign=("c.py",)), V.APPLIED, "Changed a.py."),
+    (replace(GOOD, refused=("../x",)), V.APPLIED, "Changed a.py."),
+    (replace(GOOD, changed=("b.py",)), V.NO_CHANGE, f"{HEAD}, but changed nothing in a.py, which was asked for."),
+    (NOTHING, V.NO_CHANGE, f"{HEAD}, but changed nothing in it."),
+    (replace(NOTHING, empty=True), V.NO_CHANGE, f"{HEAD}, but with an empty reply."),
+    (
+        replace(NOTHING, foreign=("c.py",), refused=("../x",)),
+        V.OUT_OF_SCOPE,
+        f"{HEAD}, but edited only what is not this agent's own: c.py, ../x.",
+    ),
+    (
+        replace(GOOD, end="rejected", replies=4, complaint="No match\nfor  this"),
+        V.REJECTED_EDIT,
+        f"{HEAD}, but after 4 replies its edits still did not fit: No match for this",
+    ),
+    (replace(GOOD, end="exhausted"), V.CONTEXT, f"{HEAD}, but the reply was cut off at the model's output limit."),
+    (replace(GOOD, cut_off=True), V.CONTEXT, f"{HEAD}, but the reply was cut off at the model's output limit."),
+    (
+        replace(GOOD, end="no_reply", heard=Heard(401, "auth", "Wrong\nkey")),
+        V.AUTH,
+        f"{MODEL} answered 401 for a.py, b.py: Wrong key",
+    ),
+    (
+        replace(GOOD, end="no_reply", heard=Heard(0, "unreachable", "127.0.0.1:1: refused")),
+        V.UNREACHABLE,
+        f"{MODEL} gave no answer for a.py, b.py: 127.0.0.1:1: refused",
+    ),
+    (
+        replace(GOOD, end="rejected", heard=Heard(0, "iterations", "the limit of 2 replies is reached")),
+        V.ITERATIONS,
+        f"{MODEL} gave no answer for a.py, b.py: the limit of 2 replies is reached",
+    ),
+    (
+        replace(GOOD, end="no_reply"),
+        V.CRASHED,
+        f"{HEAD}, and Aider made nothing of it.",
+    ),
+    (
+        replace(GOOD, end="no_reply", heard=None),
+        V.CRASHED,
+        f"{MODEL} was not asked about a.py, b.py, and Aider made nothing of it.",
+    ),
+    (
+        replace(GOOD, end="crashed", failure="killed by SIGSEGV"),
+        V.CRASHED,
+        "Aider crashed on a.py, b.py: killed by SIGSEGV",
+    ),
+    (
+        replace(GOOD, end="stopped", timed_out=3.2, replies=1),
+        V.TIMEOUT,
+        f"The attempt on a.py, b.py was stopped after 3 s with 1 reply of {MODEL}.",
+    ),
+    (
+        replace(GOOD, end="stopped", timed_out=3.2, replies=0, heard=None),
+        V.TIMEOUT,
+        f"The attempt on a.py, b.py was stopped after 3 s with no replies of {MODEL}.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("seen", "verdict", "cause"), TABLE)
+def test_each_case(seen: Seen, verdict: V, cause: str) -> None:
+    judged = judge(seen)
+    assert (judged.verdict, judged.cause) == (verdict, cause)
+    assert bool(judged.remedy) == (verdict is not V.APPLIED)
+    assert "\n" not in judged.cause
+
+
+@pytest.mark.parametrize("failure", (*PROVIDER_VERDICTS, "server", "garbage", "bad_request", "gateway", "drift"))
+def test_each_failure_of_a_provider(failure: str) -> None:
+    judged = judge(replace(GOOD, end="no_reply", heard=Heard(503, failure, "why")))
+    assert judged.verdict is PROVIDER_VERDICTS.get(failure, V.PROVIDER_ERROR)
+    assert judged.remedy == REMEDIES[judged.verdict]
+
+
+def test_only_an_accepted_reply_that_changed_what_was_asked_for_is_applied() -> None:
+    """All combinations: nothing else may look like success."""
+    ends = ("accepted", "rejected", "no_reply", "exhausted", "crashed", "stopped", "anything new")
+    heard = (None, REPLY, Heard(401, "auth"), Heard(500, "server"))
+    changes = ((), ("a.py",), ("b.py",), ("new.py",))
+    for end, last, changed, cut, late in itertools.product(ends, heard, changes, (False, True), (0.0, 5.0)):
+        seen = replace(GOOD, end=end, heard=last, changed=changed, cut_off=cut, timed_out=late)
+        applied = judge(seen).verdict is V.APPLIED
+        assert applied == (end == "accepted" and changed == ("a.py",) and not cut and not late and last == REPLY)
+
+
+def test_many_files_are_named_briefly() -> None:
+    many = replace(NOTHING, owned=tuple(f"f{n}.py" for n in range(9)))
+    assert "f3.py and 5 more" in judge(many).cause
+
+
+# --- exit codes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ((V.APPLIED, V.APPLIED), 0),
+        ((V.APPLIED, V.AUTH), 1),
+        ((V.AUTH, V.UNREACHABLE), 4),
+        ((V.QUOTA,), 4),
+        ((V.RATE_LIMIT, V.NO_CHANGE), 1),
+        ((V.CONTEXT,), 1),
+        ((V.CRASHED,), 1),
+        ((V.TIMEOUT, V.APPLIED), 1),
+        ((V.BUDGET, V.APPLIED), 6),
+        ((V.BUDGET, V.AUTH), 6),
+        ((), 1),
+    ],
+)
+def test_exit_codes(verdicts: tuple[V, ...], code: int) -> None:
+    changed = V.APPLIED in verdicts
+    assert exit_code(verdicts, held=False, gates_failed=False, changed=changed) == code
+
+
+def test_exit_code_of_what_is_not_a_verdict() -> None:
+    good = (V.APPLIED,)
+    assert exit_code(good, held=True, gates_failed=False, changed=True) == 1
+    assert exit_code(good, held=False, gates_failed=True, changed=True) == 1
+    assert exit_code(good, held=False, gates_failed=False, changed=False) == 1
+    assert exit_code((V.BUDGET,), held=True, gates_failed=True, changed=False, stopped=130) == 130
+    assert exit_code((V.AUTH,), held=True, gates_failed=True, changed=False, stopped=143) == 143

@@ -28,8 +28,8 @@ CHANGE = "Add a line at the end that says that this was measured."
 AIDER = Path(sys.executable).parent / "aider"
 MODULES = 32
 LIMIT = 420.0
-ROW = "{:>6}  {:<12} {:>8} {:>8} {:>10} {:>14}"
-HEAD = ROW.format("agents", "mode", "wall s", "cpu s", "peak MiB", "own MiB/agent")
+ROW = "{:>6}  {:<12} {:>8} {:>8} {:>10} {:>14} {:>12}"
+HEAD = ROW.format("agents", "mode", "wall s", "cpu s", "peak MiB", "own MiB/agent", "others' load")
 Measured = dict[tuple[int, str], list[Cost]]
 
 
@@ -168,17 +168,18 @@ def measure(bench: Bench, asked: argparse.Namespace, measured: Measured) -> None
 
 
 def row(agents: int, mode: str, costs: list[Cost]) -> str:
-    wall, cpu, peak, own = medians(costs)
-    return ROW.format(agents, mode, f"{wall:.1f}", f"{cpu:.1f}", f"{peak:.0f}", f"{own:.0f}")
+    wall, cpu, peak, own, others = medians(costs)
+    return ROW.format(agents, mode, f"{wall:.1f}", f"{cpu:.1f}", f"{peak:.0f}", f"{own:.0f}", f"{others:.1f}")
 
 
-def medians(costs: list[Cost]) -> tuple[float, float, float, float]:
+def medians(costs: list[Cost]) -> tuple[float, float, float, float, float]:
     own = [max(found.own) for found in costs if found.own]
     return (
         statistics.median(found.wall for found in costs),
         statistics.median(found.cpu for found in costs),
         statistics.median(found.peak for found in costs),
         statistics.median(own) if own else math.nan,
+        statistics.median(found.others for found in costs),
     )
 
 

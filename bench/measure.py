@@ -36,12 +36,16 @@ class Process:
 
 @dataclass(frozen=True)
 class Cost:
-    """In seconds and MiB: `peak` is the highest sum of proportional set sizes, `own` each agent's private memory."""
+    """In seconds and MiB: `peak` is the highest sum of proportional set sizes, `own` each agent's private memory.
+
+    `others` says how many processors were busy with anything else meanwhile: on a busy machine `wall` says little.
+    """
 
     wall: float
     cpu: float
     peak: float
     own: tuple[float, ...]
+    others: float
     codes: tuple[int, ...]
 
 
@@ -74,7 +78,7 @@ class Watch:
 
 def cost(commands: Sequence[Command], limit: float, is_agent: Callable[[Process, dict[int, Process]], bool]) -> Cost:
     """Run them all at once. Processor time is what the kernel counts for them and all children that were waited for."""
-    started = time.monotonic()
+    started, busy = time.monotonic(), busy_seconds()
     children = [start(command) for command in commands]
     watch = Watch({child.pid for child in children}, is_agent)
     watcher = threading.Thread(target=watch.look, daemon=True)
@@ -87,11 +91,11 @@ def cost(commands: Sequence[Command], limit: float, is_agent: Callable[[Process,
         child.returncode = os.waitstatus_to_exitcode(status)
         codes.append(child.returncode)
         cpu += used.ru_utime + used.ru_stime
-    wall = time.monotonic() - started
+    wall, others = time.monotonic() - started, busy_seconds() - busy - cpu
     alarm.cancel()
     watch.over.set()
     watcher.join()
-    return Cost(wall, cpu, watch.peak, tuple(watch.own.values()), tuple(codes))
+    return Cost(wall, cpu, watch.peak, tuple(watch.own.values()), max(others, 0.0) / wall, tuple(codes))
 
 
 def start(command: Command) -> subprocess.Popen[bytes]:
@@ -115,6 +119,12 @@ def end(children: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 # --- /proc ----------------------------------------------------------------------------------------------------------
+
+
+def busy_seconds() -> float:
+    """What all processors together have worked, without this process."""
+    user, nice, system, _idle, _wait, *interrupts = map(int, first_line("", "stat").split()[1:9])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def processes() -> dict[int, Process]:

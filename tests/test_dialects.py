@@ -191,10 +191,16 @@ def test_noise_is_no_stream_and_no_crash(dialect: str, raw: bytes) -> None:
     assert dialects.text(dialect, body) == "" and dialects.tokens(dialect, body) == Tokens()
 
 
-OPENAI_TPM = """{"error": {"message": "Rate limit reached for gpt-x on tokens per min (TPM): Limit 30000. You can increase
- your rate limit by adding a payment method at https://platform.openai.com/account/billing.", "code": "rate_limit_exceeded"}}"""
-GEMINI_PER_MINUTE = """{"error": {"code": 429, "message": "You exceeded your current quota, please check your plan and billing
- details.", "details": [{"quotaId": "GenerateRequestsPerMinutePerProject"}, {"@type": "RetryInfo", "retryDelay": "17s"}]}}"""
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000])
+def test_what_is_no_json_is_nothing(raw: bytes) -> None:
+    assert dialects.parse(raw) is None
+
+
+TPM = "Rate limit reached on tokens per min (TPM). You can add a payment method at https://openai.test/account/billing."
+OPENAI_TPM = json.dumps({"error": {"message": TPM, "code": "rate_limit_exceeded"}})
+PER_MINUTE = [{"quotaId": "GenerateRequestsPerMinutePerProject"}, {"@type": "RetryInfo", "retryDelay": "17s"}]
+EXCEEDED = "You exceeded your current quota, please check your plan and billing details."
+GEMINI_PER_MINUTE = json.dumps({"error": {"code": 429, "message": EXCEEDED, "details": PER_MINUTE}})
 FAILURES = [
     (200, "<html>", "garbage"),
     (204, "", "garbage"),
@@ -215,7 +221,7 @@ FAILURES = [
     (413, "", "context"),
     (422, "please reduce the length of the messages", "context"),
     (429, '{"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}}', "quota"),
-    (429, "You exceeded your current quota, please check your plan and billing details", "quota"),
+    (429, EXCEEDED, "quota"),
     (429, OPENAI_TPM, "rate_limit"),
     (429, GEMINI_PER_MINUTE, "rate_limit"),
     (429, GEMINI_PER_MINUTE.replace("PerMinute", "PerDay"), "quota"),

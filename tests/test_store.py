@@ -339,6 +339,16 @@ def test_it_is_still_there_when_opened_again(db: Database) -> None:
     second.close()
 
 
+def test_a_relative_file_stays_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store("sqlite:///my store.db")
+    monkeypatch.chdir("/")
+    store.close()
+    store.append(HERE, notes(1, 2))
+    assert seqs(store) == [1, 2] and (tmp_path / "my store.db").stat().st_size
+    store.close()
+
+
 def written_by_step_one(db: Database) -> None:
     """As the first version of this program left it, and in plain SQL."""
     engine = connect.engine_for(connect.url_of(db.where))

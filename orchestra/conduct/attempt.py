@@ -148,10 +148,11 @@ def make_job(run: Run, task: Task, tree: Tree, ticket: Pass) -> Job:
     home = folder / "home"
     home.mkdir(exist_ok=True)
     provider = run.model.provider
-    env = seat_environment(home) | git_care() | {
+    door = {
         provider.agent_key_var: ticket.token,
         provider.agent_base_var: run.gateway.url(ticket, provider.name),
     }
+    env = seat_environment(home) | git_care() | door
     weak = catalogue.weak_model(run.model)
     entry = catalogue.settings_entry(run.model, weak.aider_name, task.tokens)
     return Job(
@@ -253,7 +254,7 @@ def seen(
 async def keep(
     run: Run, task: Task, number: int, tree: Tree, changes: Changes, outcome: Outcome, judgement: Judgement
 ) -> tuple[Result, dict[str, object]]:
-    """Accepted work becomes a commit on the task's branch; all else that was changed becomes a patch. Nothing is dropped."""
+    """Accepted work becomes a commit on the task's branch, all else that was changed a patch. Nothing is dropped."""
     accepted = outcome.end == "accepted" and judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
     loose = changes.foreign if accepted else (*changes.own, *changes.foreign)
     patch = await keep_patch(run, task, number, tree, loose)

@@ -19,7 +19,7 @@ class Secrets:
 
     @classmethod
     def of(cls, settings: Settings) -> "Secrets":
-        """The providers' keys, and what else is named and looks like a secret; longest first, so that none is half replaced."""
+        """The providers' keys, and what else looks like a secret; longest first, so that none is half replaced."""
         names = {name for provider in catalogue.PROVIDERS.values() for name in provider.key_vars}
         keys = {value for name, (value, _) in settings.variables.items() if name in names} | {settings.api_key}
         others = {value for name, (value, _) in settings.variables.items() if is_secret(name, value)}

@@ -126,10 +126,13 @@ class Gateway:
                 """Signals are the run's own business."""
                 yield
 
-        listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        # asyncio spares its connections Nagle's 40 ms only where the socket says that it is TCP.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.bind(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
         timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        # Many servers close an idle connection after 5 s; one that is just then used again would look lost.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3.0)
         self.client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK))
         config = uvicorn.Config(
             self.app,
@@ -141,7 +144,7 @@ class Gateway:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            # Clients keep their connections. One that we closed just when it is used again would look like a failure.
+            # For the same reason we do not close those that our clients keep.
             timeout_keep_alive=IDLE_TIMEOUT,
             timeout_graceful_shutdown=1,
         )

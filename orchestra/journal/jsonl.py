@@ -10,6 +10,8 @@ from typing import IO, Any
 from orchestra.model import Event
 
 Listener = Callable[[Event], None]
+# Not every reader takes only \n for the end of a line.
+LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 class Journal:
@@ -27,7 +29,7 @@ class Journal:
         self.seq += 1
         now = time.time_ns() // 1_000_000
         event = Event(self.stamp, self.seq, now, kind, task, attempt, scrubbed(data, self.scrub))
-        line = json.dumps(to_record(event), ensure_ascii=False)
+        line = json.dumps(to_record(event), ensure_ascii=False).translate(LINE_ENDS)
         file = self.file(task)
         file.write(line + "\n")
         file.flush()

@@ -221,7 +221,7 @@ def of_run(table: sa.TableClause, repository: str, run: str) -> sa.ColumnElement
 
 
 def to_row(repository: str, event: Event) -> dict[str, Any]:
-    return event.to_dict() | {"repository": key(repository), "data": encode(event.data)}
+    return vars(event) | {"repository": key(repository), "data": encode(event.data)}
 
 
 def encode(data: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The verdict on one attempt, from what the gateway heard, how the seat ended and what git shows. Never from the agent's own words."""
+"""The verdict on one attempt: from what the gateway heard, how the seat ended and what git shows, never from prose."""
 
 from dataclasses import dataclass
 
@@ -62,7 +62,7 @@ REMEDIES = {
 
 
 def judge(seen: Seen) -> Judgement:
-    """The first of these that holds, from the outside in: stopped, no answer, no accepted answer, nothing done, done."""
+    """The first that holds, from the outside in: stopped, no answer, no accepted answer, nothing done, done."""
     verdict, cause = decide(seen)
     return Judgement(verdict, cause, REMEDIES.get(verdict, ""))
 

@@ -25,7 +25,7 @@ class Changes:
 
 
 async def changes(tree: Tree, owned: Iterable[str], owners: Mapping[str, int]) -> Changes:
-    """Own are the task's files and those that nobody owns; foreign are another task's; left out is what no commit can take."""
+    """Own are the task's files and nobody's, foreign are another task's, left out is what no commit can take."""
     mine = set(owned)
     changed = await differing(tree)
     textual = [path for path, code in changed.items() if code != IGNORED and is_text(tree.path / path)]
@@ -33,13 +33,13 @@ async def changes(tree: Tree, owned: Iterable[str], owners: Mapping[str, int]) -
         await make_whole(tree, path)
     # Git has the last word: it refuses some names, and what Aider takes from every file it writes is no change.
     staged = await stage(tree, textual)
-    left_out = [path for path, code in changed.items() if path not in textual or code == NEW and path not in staged]
+    left_out = [path for path, code in changed.items() if path not in textual or (code == NEW and path not in staged)]
     foreign = tuple(path for path in staged if path in owners and path not in mine)
     return Changes(tuple(path for path in staged if path not in foreign), foreign, tuple(left_out))
 
 
 async def stage(tree: Tree, paths: Iterable[str]) -> list[str]:
-    """Put these paths, and no others, on top of the base in the worktree's index. Returns those that now differ from it."""
+    """Put these paths, and no others, on top of the base in the worktree's index. Returns those that differ from it."""
     await tree.git.raw("read-tree", tree.base)
     await tree.git.raw("update-index", "--add", "-z", "--stdin", input=joined(list(paths)))
     return await tree.git.paths("diff-index", "--cached", "--name-only", "--no-renames", "-z", tree.base)
@@ -63,7 +63,7 @@ def is_text(path: Path) -> bool:
 
 
 async def commit(tree: Tree, paths: Iterable[str], message: str) -> str:
-    """One commit with these paths on top of the tree's base. Plumbing only, so neither hooks nor the index of the user take part."""
+    """One commit with these paths on top of the tree's base. By plumbing: no hook and no index of the user's."""
     await stage(tree, paths)
     written = await tree.git.text("write-tree")
     return await tree.git.text("commit-tree", written, "-p", tree.base, "-F", "-", input=message.encode())

@@ -105,7 +105,8 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
     files = [line.strip() for line in os.fsdecode(err or out).splitlines() if line.startswith("\t")]
     if files:
         return Delivery(False, in_the_way(files), f"commit, stash or move those files, then {take}")
-    return Delivery(False, sentence(err or out) or "git refused the fast-forward", take)
+    reason = sentence((err or out).partition(b"\n")[0])
+    return Delivery(False, reason or "git refused the fast-forward", take)
 
 
 def in_the_way(files: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What goes wrong at the model's end: for each fault the right verdict, cause and exit code, and nobody else's work is harmed.
+"""What goes wrong at the model's end: each fault gets its verdict, cause and exit code, and harms nobody else's work.
 
 The table was written before the program was run against it.
 """
@@ -91,6 +91,7 @@ FAULTS = {
         ("200", "changed nothing"),
     ),
 }
+ALONE = ("unauthorized", "broken", "never edits", "malformed", "half good")
 PATIENT = [name for name, fault in FAULTS.items() if fault.requests == 5]  # those that may pass, so they are waited out
 
 
@@ -103,7 +104,7 @@ def victim_only(fault: Respond) -> Respond:
 
 
 def assert_judged(ran: Ran, fault: Fault, path: str = VICTIM) -> None:
-    """The failed task: its verdict, a cause that names provider, status and file, and its work kept where there was any."""
+    """The failed task: its verdict, a cause that names provider, status and file, and its work, where it did any."""
     agent = next(agent for agent in ran.agents.values() if path in agent["files"])
     assert (agent["verdict"], agent["success"], agent["state"]) == (fault.verdict, False, "failed")
     for word in ("openai", path, *fault.words):
@@ -116,7 +117,7 @@ def assert_judged(ran: Ran, fault: Fault, path: str = VICTIM) -> None:
         assert agent["patch"] in ran.out
 
 
-@pytest.mark.parametrize("name", FAULTS if SOAK else ("unauthorized", "broken", "never edits", "malformed", "half good"))
+@pytest.mark.parametrize("name", FAULTS if SOAK else ALONE)
 def test_a_fault_alone(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
     place = make_place(tmp_path, FILES)
@@ -302,9 +303,10 @@ def test_a_reply_that_names_many_files(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
-@pytest.mark.parametrize(
-    "change", ("/run touch MARK", "!touch MARK", "/add left.py\nSee http://127.0.0.1:9/x and https://example.com", "-")
-)
+COMMANDS = ("!touch MARK", "/add left.py\nSee http://127.0.0.1:9/x and https://example.com", "/run touch MARK", "-")
+
+
+@pytest.mark.parametrize("change", COMMANDS if SOAK else COMMANDS[:2])
 def test_a_change_that_looks_like_a_command(change: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     change = change.replace("MARK", str(tmp_path / "mark")).replace("-", "--dash")

@@ -1,4 +1,4 @@
-"""The one command: right edits end on the user's branch exactly as they were said, and the report counts what was really sent."""
+"""The one command: right edits end on the user's branch as they were said, and the report counts what was sent."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestra import catalogue
-from tests.support.edits import appends, gemini_prd, knows, no_edits
+from tests.support.edits import Respond, appends, gemini_prd, knows, no_edits
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, estimate
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
 from tests.support.sample import SOAK, Sample, draw
@@ -18,7 +18,7 @@ CHANGE = ("--change", "Add a line", "--no-prd")
 HI = "# hi"
 
 
-def cached(respond):  # type: ignore[no-untyped-def]
+def cached(respond: Respond) -> Respond:
     """The same replies, a third of whose prompts came from the provider's cache."""
 
     def answer(request: Request) -> Reply:
@@ -255,7 +255,7 @@ def test_all_or_nothing_holds_back_the_good_part(tmp_path: Path) -> None:
     assert_clean(ran, branches=(branch, "main"))
 
 
-def all_but(path: str, otherwise):  # type: ignore[no-untyped-def]
+def all_but(path: str, otherwise: Respond) -> Respond:
     good = appends(HI)
     return lambda request: otherwise(request) if path in request.files else good(request)
 

@@ -16,7 +16,6 @@ from tests.support.sample import SOAK
 from tests.support.shell import Shell, shell
 
 __all__ = ["shell"]
-soak = pytest.mark.skipif(not SOAK, reason="only in a soak")
 CHANGE = ("--change", "Edit", "--no-prd")
 BEFORE, AFTER = b"one\ntwo\nthree\n", b"one\nTWO\nthree\n"
 
@@ -271,17 +270,6 @@ def test_a_url_is_cloned_first(tmp_path: Path) -> None:
         assert again.code == 2 and "exists already: run there, or give its path as --repo." in again.err
 
 
-@soak
-def test_repo_names_a_folder(tmp_path: Path) -> None:
-    place = make_place(tmp_path, {"src/a.py": "a = 1\n"})
-    with ModelServer(appends("# hi")) as server:
-        words = ("--repo", "../repo/src", "--files", "a.py", "--agents", "1")
-        ran = place.run(*CHANGE, *words, server=server, cwd=place.home)
-    assert ran.code == 0, ran.out + ran.err
-    assert ran.changed() == {"src/a.py": (1, 0)}
-    assert_clean(ran)
-
-
 @pytest.mark.parametrize("count", [300 if SOAK else 60])
 def test_very_many_files(count: int, tmp_path: Path) -> None:
     names = [f"src/part {n // 20}/file{n:03}.py" for n in range(count)]
@@ -409,6 +397,16 @@ def test_where_files_are_looked_for(shell: Shell, cwd: str, files: list[str], ch
     given = [file.replace("ROOT", str(shell.place.repo)).replace("LINK", str(link)) for file in files]
     told = shell.run(*CHANGE, "--agents", "1", "--dry-run", "--files", *given)
     assert [line.strip() for line in told.out.splitlines() if line.startswith("  ")] == chosen, told
+
+
+@pytest.mark.parametrize(
+    ("repo", "file", "chosen"),
+    [("repo", "src/c.py", "src/c.py"), ("repo/src", "c.py", "src/c.py"), ("repo/src", "../a.py", "a.py")],
+)
+def test_with_repo_files_are_looked_for_there(shell: Shell, repo: str, file: str, chosen: str) -> None:
+    shell.patch.chdir(shell.place.repo.parent)
+    told = shell.run(*CHANGE, "--repo", repo, "--dry-run", "--files", file)
+    assert [line.strip() for line in told.out.splitlines() if line.startswith("  ")] == [chosen], told
 
 
 def test_a_name_that_begins_with_a_dash_needs_help(shell: Shell) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def seen_by_agents(place: Place, orchestrator: int) -> Iterator[bytes]:
             yield from (read_proc(Path(f"/proc/{pid}") / name) for name in ("environ", "cmdline"))
 
 
-def run_watched(place: Place, server: ModelServer, *words: str, **env: str) -> Ran:
+def run_watched(place: Place, server: ModelServer, *words: str, **env: Any) -> Ran:
     """Look while the agents are at work, and again at the end."""
     running = place.start("--change", "Add a line", "--agents", "3", *words, server=server, **env)
     wait_until(lambda: sum(bool(request.asks) for request in server.requests) == 3)
@@ -56,23 +57,24 @@ def test_keys_are_nowhere(words: tuple[str, ...], tmp_path: Path) -> None:
     peek = "env; cat /proc/self/environ; cat /proc/$PPID/environ"  # a command of the repository's, which may be curious
     with ModelServer(gemini_prd(PRD, GOOD), latency=1.0) as server:
         ran = run_watched(place, server, "--setup-cmd", peek, "--test-cmd", peek, *words)
-        assert {r.headers.get("x-goog-api-key") for r in server.requests if r.dialect == "gemini"} == {KEYS["GOOGLE_API_KEY"]}
-        sent = {r.headers.get("authorization") for r in server.requests if r.dialect == "openai"}
-        assert sent == {f"Bearer {KEYS['OPENAI_API_KEY']}"}
+        google = {r.headers.get("x-goog-api-key") for r in server.requests if r.dialect == "gemini"}
+        openai = {r.headers.get("authorization") for r in server.requests if r.dialect == "openai"}
+    assert (google, openai) == ({KEYS["GOOGLE_API_KEY"]}, {f"Bearer {KEYS['OPENAI_API_KEY']}"})
     assert ran.code == 0, ran.err
     assert_clean(ran, prd=True)
 
 
 def test_keys_from_the_repositorys_env_file(tmp_path: Path) -> None:
-    """A key and its base URL from the same untracked .env belong together; a provider may quote the key in its refusal."""
+    """A key and a base URL from one untracked .env belong together. A provider may quote the key in its refusal."""
     place = make_place(tmp_path, FILES)
+    name, key = next(iter(IN_FILE.items()))
 
     def refuse(request: Request) -> Reply:
         key = request.headers["authorization"].removeprefix("Bearer ")
         return Reply(f"Incorrect API key provided: {key}. You said {key!r}.", status=401, latency=2.0)
 
     with ModelServer(refuse) as server:
-        place.write({".env": f"OPENROUTER_API_BASE={server.openai_base}\nOPENROUTER_API_KEY={IN_FILE['OPENROUTER_API_KEY']}\n"})
+        place.write({".env": f"OPENROUTER_API_BASE={server.openai_base}\n{name}={key}\n"})
         model = ("--no-prd", "--files", "*.py", "--model", "openrouter/some/model")
         ran = run_watched(place, server, *model, OPENAI_API_KEY="", ANTHROPIC_API_KEY="", GOOGLE_API_KEY="")
     assert ran.code == 4

@@ -4,7 +4,7 @@ import os
 import random
 from dataclasses import dataclass
 
-WORDS = "lamp harbour gull tide rope signal keeper fog bell north buoy chart wave salt anchor drift".split()
+WORDS = ("lamp", "harbour", "gull", "tide", "rope", "signal", "keeper", "fog", "bell", "north", "buoy", "chart", "wave")
 SOAK = os.environ.get("SOAK") == "1"
 
 
@@ -22,8 +22,11 @@ def draw(seed: int, targets: int) -> Sample:
     """A repository with this many files to change, among others that must not."""
     rng = random.Random(seed)
     folder = f"src/{rng.choice(WORDS)}"
-    whole = [f"{folder}/{word}{rng.choice(('.py', '.md', '.js'))}" for word in rng.sample(WORDS, rng.randint(0, targets))]
-    globbed = [f"lib/{n}_{word}.{rng.choice(('ts', 'go'))}" for n, word in enumerate(rng.choices(WORDS, k=targets // 3))]
+    some = rng.sample(WORDS, min(rng.randint(0, targets), len(WORDS)))
+    whole = [f"{folder}/{word}.{rng.choice(('py', 'md', 'js'))}" for word in some]
+    globbed = [
+        f"lib/{word}_{n}.{rng.choice(('ts', 'go'))}" for n, word in enumerate(rng.choices(WORDS, k=targets // 3))
+    ]
     single = [f"{word} {n}.txt" for n, word in enumerate(rng.choices(WORDS, k=targets))]
     chosen = [*whole, *globbed, *single][:targets]
     by_folder = [folder] if set(whole) & set(chosen) else []

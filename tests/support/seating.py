@@ -8,8 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from orchestra import catalogue
 from orchestra.conduct.attempt import AIDER_FLAGS
+from orchestra.gateway import dialects
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.seat import Job, Outcome, Seats, seat_environment
@@ -19,6 +22,19 @@ MODELS = {
     "openai": "openai/gpt-6.1-sol",
     "anthropic": "anthropic/claude-opus-5-5",
     "gemini": "gemini/gemini-flash-latest",
+}
+DIALECTS = tuple(MODELS)
+SAY: dict[str, Any] = {"model": "m-1", "messages": [{"role": "user", "content": "Hi"}]}
+PARTS: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "openai": ("chat/completions", SAY),
+    "anthropic": ("v1/messages", SAY),
+    "gemini": ("models/m-1:generateContent", PARTS),
+}
+STREAMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "openai": ("chat/completions", SAY | {"stream": True, "stream_options": {"include_usage": True}}),
+    "anthropic": ("v1/messages", SAY | {"stream": True}),
+    "gemini": ("models/m-1:streamGenerateContent?alt=sse", PARTS),
 }
 FILES = {"a.py": "x = 1\n", "b.py": "y = 2\n"}
 
@@ -43,6 +59,15 @@ async def door(routes: ModelServer | dict[str, Upstream], **how: Any) -> AsyncIt
         yield gateway, heard
     finally:
         await gateway.stop()
+
+
+def client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(trust_env=False, timeout=30, verify=False)
+
+
+def is_final(answer: httpx.Response, dialect: str) -> bool:
+    told = (answer.status_code, answer.headers.get("x-should-retry"), answer.headers["content-type"])
+    return told == (400, "false", "application/json") and answer.content == dialects.final_error(dialect)
 
 
 def plant(tree: Path, files: Mapping[str, str] = FILES) -> Path:

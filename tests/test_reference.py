@@ -1,0 +1,72 @@
+"""What is written about settings is what the program does: the reference and .env.example name every variable."""
+
+import ast
+import re
+from pathlib import Path
+
+from orchestra import catalogue
+from orchestra.cli.load import dotenv
+from orchestra.settings import load, options, variables_of
+from tools import write_reference
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / ".env.example"
+# Not for our users to set on purpose, or everybody's.
+GENERAL = {"CI", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_NAME", "HOME", "PATH", "TERM"}
+
+
+def documented() -> list[str]:
+    """The names of the assignments that stand in comments."""
+    return re.findall(r"^# ([A-Z][A-Z0-9_]*)=", EXAMPLE.read_text("utf-8"), re.MULTILINE)
+
+
+def read_by_settings() -> set[str]:
+    ours = {name for f in options() for name in variables_of(f)}
+    theirs = {name for p in catalogue.PROVIDERS.values() for name in (*p.key_vars, *p.base_vars)}
+    return ours | theirs
+
+
+def read_from_environ() -> set[str]:
+    """Names that the program asks an environment for: environ.get("NAME"), os.environ["NAME"], getenv("NAME")."""
+    found = set()
+    for path in (*ROOT.glob("*.py"), *(ROOT / "orchestra").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("environ.get", "getenv")):
+                asked: ast.expr = node.args[0]
+            elif isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("environ"):
+                asked = node.slice
+            else:
+                continue
+            if isinstance(asked, ast.Constant):
+                found.add(str(asked.value))
+    return found
+
+
+def test_the_example_names_every_variable_once() -> None:
+    names = documented()
+    assert len(names) == len(set(names))
+    assert set(names) == read_by_settings() | (read_from_environ() - GENERAL)
+
+
+def test_the_example_sets_nothing_by_itself() -> None:
+    assert dotenv(EXAMPLE) == {}
+
+
+def test_what_the_example_proposes_is_valid(tmp_path: Path) -> None:
+    lines = [line.removeprefix("# ") for line in EXAMPLE.read_text("utf-8").splitlines()]
+    assignments = [line for line in lines if re.match("[A-Z][A-Z0-9_]*=", line)]
+    # Two of a pair exclude each other, and so cannot both be taken as they stand.
+    kept = [line for line in assignments if not line.startswith(("ORCHESTRA_MAX_AGENTS=",))]
+    (tmp_path / ".env").write_text("\n".join(kept), "utf-8")
+    settings = load({}, [("script .env", dotenv(tmp_path / ".env"))])
+    assert settings.files == ("src", "tests/test_*.py") and settings.worktree_link == ("node_modules", ".venv")
+
+
+def test_the_reference_is_fresh() -> None:
+    stale = "python -m tools.write_reference was not run since the settings changed"
+    assert write_reference.TARGET.read_text("utf-8") == write_reference.text(), stale
+
+
+def test_the_reference_names_every_variable() -> None:
+    text = write_reference.text()
+    assert all(f"`{name}`" in text for name in read_by_settings() | (read_from_environ() - GENERAL))

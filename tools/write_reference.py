@@ -1,0 +1,114 @@
+"""Write docs/reference-settings.md from the program's own table of settings and its list of providers.
+
+usage: python -m tools.write_reference
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import Field
+from pathlib import Path
+from typing import Any
+
+from orchestra import catalogue
+from orchestra.cli.load import FILE, TABLE
+from orchestra.cli.parser import GROUPS, names
+from orchestra.settings import RIVALS, flag, key_of, options, variables_of
+
+TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference-settings.md"
+HEAD = f"""\
+# Settings
+
+<!-- Written by `python -m tools.write_reference` from the program's own table: do not edit. -->
+
+Every setting is a flag, a variable and a line of a settings file. The strongest place counts:
+
+1. flags,
+2. the environment,
+3. `.env` in the root of the repository (only if it is not committed), then `.env` beside `aider_orchestrator.py`,
+4. `{FILE}` in the root of the repository, or else the table `[tool.{TABLE}]` of its `pyproject.toml`,
+5. defaults.
+
+Within one place, `ORCHESTRA_…` counts before the other variables of a setting. `aider-orchestrator config show` prints
+every value with the place it came from; keys are masked. An unknown setting is an error.
+"""
+FILES = f"""\
+## A settings file
+
+```toml
+# {FILE}
+model = "anthropic/claude-sonnet-5-5"
+max-agents = 8
+test-cmd = "pytest -q"
+worktree-copy = [".env.test"]
+worktree-link = ["node_modules"]
+```
+
+Yes and no are `true` and `false` there, and `1`, `true`, `yes`, `on` or `0`, `false`, `no`, `off` in a variable.
+Several paths are a list there; in a variable they are split as a shell would split them.
+"""
+PROVIDERS = """\
+## Providers
+
+The key and the address of a provider are read from the environment and the `.env` files only. An address that stands in
+the repository's `.env` counts only beside a key from that same file, or when there is no key at all: a file that came
+with a repository shall not be able to send your key elsewhere. Any other server that speaks OpenAI's dialect works as
+`openai/NAME` with its address in `OPENAI_API_BASE`.
+"""
+OTHERS = """\
+## Other variables
+
+From the environment only: `AIDER_BIN` names the `aider` command, or the Python, that has aider-chat, where it is not
+this program's own; `NO_COLOR` and `TERM=dumb` do without colours and the live board, and so does `CI`.
+"""
+
+
+def text() -> str:
+    parts = [HEAD]
+    for group, title in GROUPS.items():
+        rows = [row(f) for f in options() if f.metadata["group"] == group]
+        parts.append(f"## {title.capitalize()}\n\n" + table(("Flag", "Variable", "In a file", "Default", ""), rows))
+    parts += [rivals(), FILES, PROVIDERS + "\n" + providers(), OTHERS]
+    return "\n".join(parts)
+
+
+def row(f: Field[Any]) -> tuple[str, ...]:
+    metavar = f" {f.metadata['metavar']}{'…' if isinstance(f.default, tuple) else ''}" if f.metadata["metavar"] else ""
+    flags = ", ".join(f"`{name}{metavar}`" for name in sorted(names(f), key=len, reverse=True))
+    meaning = f"`false`: {f.metadata['help']}" if f.metadata["off"] else f.metadata["help"]
+    return flags, coded(variables_of(f)), f"`{key_of(f)}`", default(f), meaning
+
+
+def default(f: Field[Any]) -> str:
+    if isinstance(f.default, bool):
+        return f"`{str(f.default).lower()}`"
+    return f"`{f.default:g}`" if isinstance(f.default, float) else f"`{f.default}`" if f.default else ""
+
+
+def rivals() -> str:
+    by_name = {f.name: f for f in options()}
+    pairs = " ".join(
+        f"`{flag(by_name[one])}` and `{flag(by_name[other])}` exclude each other." for one, other in RIVALS
+    )
+    return f"{pairs} Of such a pair the one from the stronger place counts.\n"
+
+
+def providers() -> str:
+    rows = [
+        (f"`{p.name}/…`", coded(p.key_vars), coded(p.base_vars), f"`{p.default_base}`")
+        for p in catalogue.PROVIDERS.values()
+    ]
+    return table(("Models", "Key", "Address", "Default address"), rows)
+
+
+def coded(words: Iterable[str]) -> str:
+    return " ".join(f"`{word}`" for word in words)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")
+    sys.stdout.write(f"{TARGET.name}: {len(options())} settings\n")

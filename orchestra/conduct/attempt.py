@@ -68,12 +68,12 @@ class Result:
     commit: str = ""
 
 
-async def attempt(run: Run, task: Task, number: int, required: frozenset[str]) -> Result:
+async def attempt(run: Run, task: Task, number: int) -> Result:
     """Never raises but to be cancelled: what goes wrong in one attempt is that attempt's verdict."""
     started = time.monotonic()
     run.emit("attempt_started", task.id, number, model=run.model.name)
     try:
-        result, facts = await work(run, task, number, required)
+        result, facts = await work(run, task, number)
     except (OrchestraError, OSError) as error:
         result, facts = Result(task, Judgement(Verdict.CRASHED, f"The attempt could not be carried out: {error}")), {}
     except asyncio.CancelledError:
@@ -99,7 +99,7 @@ def tell(run: Run, task: Task, number: int, result: Result, started: float, fact
     )
 
 
-async def work(run: Run, task: Task, number: int, required: frozenset[str]) -> tuple[Result, dict[str, object]]:
+async def work(run: Run, task: Task, number: int) -> tuple[Result, dict[str, object]]:
     name = f"task{task.id}-{number}"
     tree = await run.trees.add(name, run.repository.base)
     try:
@@ -114,7 +114,7 @@ async def work(run: Run, task: Task, number: int, required: frozenset[str]) -> t
         finally:
             run.gateway.dismiss(ticket)
         changes = await collect.changes(tree, task.paths, run.plan.owners)
-        judgement = judge(seen(run, task, required, outcome, ticket, changes, timed_out))
+        judgement = judge(seen(run, task, outcome, ticket, changes, timed_out))
         if judgement.verdict is Verdict.CRASHED:
             keep_output(run, task, number, tree)
         return await keep(run, task, number, tree, changes, outcome, judgement)
@@ -148,10 +148,14 @@ def make_job(run: Run, task: Task, tree: Tree, ticket: Pass) -> Job:
     home = folder / "home"
     home.mkdir(exist_ok=True)
     provider = run.model.provider
-    env = seat_environment(home) | git_care() | {
-        provider.agent_key_var: ticket.token,
-        provider.agent_base_var: run.gateway.url(ticket, provider.name),
-    }
+    env = (
+        seat_environment(home)
+        | git_care()
+        | {
+            provider.agent_key_var: ticket.token,
+            provider.agent_base_var: run.gateway.url(ticket, provider.name),
+        }
+    )
     weak = catalogue.weak_model(run.model)
     entry = catalogue.settings_entry(run.model, weak.aider_name, task.tokens)
     return Job(
@@ -224,20 +228,19 @@ async def seated(run: Run, ticket: Pass, job: Job) -> tuple[Outcome, float]:
 def seen(
     run: Run,
     task: Task,
-    required: frozenset[str],
     outcome: Outcome,
     ticket: Pass,
     changes: Changes,
     timed_out: float,
 ) -> Seen:
     last = ticket.exchanges[-1] if ticket.exchanges else None
-    answered = [exchange for exchange in ticket.exchanges if exchange.usage.replies]
+    answered = [exchange for exchange in ticket.exchanges if not exchange.failure]
     return Seen(
         model=run.model.name,
         end=outcome.end,
         replies=len(answered),
         owned=task.paths,
-        required=tuple(path for path in task.paths if path in required),
+        required=tuple(file.path for file in task.files if file.required),
         changed=changes.own,
         foreign=changes.foreign,
         refused=outcome.refused,
@@ -253,7 +256,7 @@ def seen(
 async def keep(
     run: Run, task: Task, number: int, tree: Tree, changes: Changes, outcome: Outcome, judgement: Judgement
 ) -> tuple[Result, dict[str, object]]:
-    """Accepted work becomes a commit on the task's branch; all else that was changed becomes a patch. Nothing is dropped."""
+    """Accepted work becomes a commit on the task's branch; all else that was changed becomes a patch."""
     accepted = outcome.end == "accepted" and judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
     loose = changes.foreign if accepted else (*changes.own, *changes.foreign)
     patch = await keep_patch(run, task, number, tree, loose)

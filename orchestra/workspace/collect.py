@@ -33,7 +33,7 @@ async def changes(tree: Tree, owned: Iterable[str], owners: Mapping[str, int]) -
         await make_whole(tree, path)
     # Git has the last word: it refuses some names, and what Aider takes from every file it writes is no change.
     staged = await stage(tree, textual)
-    left_out = [path for path, code in changed.items() if path not in textual or code == NEW and path not in staged]
+    left_out = [path for path, code in changed.items() if path not in textual or (code == NEW and path not in staged)]
     foreign = tuple(path for path in staged if path in owners and path not in mine)
     return Changes(tuple(path for path in staged if path not in foreign), foreign, tuple(left_out))
 

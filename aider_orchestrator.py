@@ -12,17 +12,23 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestra.errors import OrchestraError, Stopped, UsageError
 from orchestra.settings import Settings
 
+if TYPE_CHECKING:
+    from orchestra.conduct.resume import Past
 
-async def story(settings: Settings, *, replay: Path | None = None, record: Path | None = None) -> int:
-    """One run. Everything that is checked before `opened` costs nothing."""
+
+async def story(
+    settings: Settings, *, replay: Path | None = None, record: Path | None = None, past: "Past | None" = None
+) -> int:
+    """One run, or what is left of a past one. Everything that is checked before `opened` costs nothing."""
     from orchestra.conduct.agents import run_agents
     from orchestra.conduct.finish import Ending
     from orchestra.conduct.integrate import integrate
-    from orchestra.conduct.planning import check_prd_source, chosen_targets, explicitly_named, make_plan, obtain_prd
+    from orchestra.conduct.planning import check_prd_source, chosen_targets, make_plan, obtain_prd
     from orchestra.conduct.run import opened
     from orchestra.conduct.start import check_furnishing, dry_run, find_repository
     from orchestra.console import view
@@ -30,23 +36,28 @@ async def story(settings: Settings, *, replay: Path | None = None, record: Path 
     if not settings.change:
         raise UsageError("Say what to change with --change TEXT (or @FILE, or - for stdin).")
     repository = await find_repository(settings)
+    if past is not None:
+        repository = past.place(repository)
     entries = await repository.entries()
-    targets = await chosen_targets(settings, repository, entries, Path.cwd())
-    asked_for = explicitly_named(settings, repository.root, Path.cwd(), targets) if targets else frozenset()
+    planned = past is not None and past.plan is not None
+    targets = None if planned else await chosen_targets(settings, repository, entries, Path.cwd())
     check_furnishing(settings, repository)
     if settings.dry_run:
         return dry_run(settings, repository, entries, targets)
-    check_prd_source(settings, replayed=replay is not None)
+    if past is None or past.prd is None:
+        check_prd_source(settings, replayed=replay is not None)
 
     screen = view(quiet=settings.quiet, verbose=settings.verbose)
-    async with opened(settings, repository, entries, listeners=(screen.hear,), replay=replay, record=record) as run:
+    async with opened(
+        settings, repository, entries, listeners=(screen.hear,), replay=replay, record=record, past=past
+    ) as run:
         ending = Ending(run)
         with ending:
             async with screen.showing():
-                prd = await obtain_prd(run)
-                await make_plan(run, prd, targets)
-                results = await run_agents(run, asked_for | {work.file for work in prd.work})
-                await integrate(run, results)
+                prd = (past and past.prd) or await obtain_prd(run)
+                run.plan = (past and past.plan) or await make_plan(run, prd, targets)
+                results = await run_agents(run, past.done() if past else {})
+                await integrate(run, results, past.combined if past else "")
     return ending.tell(as_json=settings.json)
 
 
@@ -56,11 +67,30 @@ def run(argv: list[str]) -> int:
     return asyncio.run(stoppable(settings_of(argv)))
 
 
-async def stoppable(settings: Settings, *, replay: Path | None = None, record: Path | None = None) -> int:
+def resume(argv: list[str]) -> int:
+    """Take up the named run, or the latest one, with its own settings but for the flags given now."""
+    from orchestra.cli.load import settings_of
+    from orchestra.cli.resume import USAGE
+    from orchestra.conduct.resume import find_past
+    from orchestra.conduct.run import LOGS
+    from orchestra.workspace.git import top_level
+
+    if "--help" in argv or "-h" in argv:
+        print(USAGE, end="")
+        return 0
+    stamp, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
+    settings = settings_of(flags)
+    past = find_past((top_level(Path(settings.repo or ".")) or Path.cwd()) / LOGS, stamp)
+    return asyncio.run(stoppable(settings.resumed(past.options), past=past))
+
+
+async def stoppable(
+    settings: Settings, *, replay: Path | None = None, record: Path | None = None, past: "Past | None" = None
+) -> int:
     """A signal only cancels the story; closing what is open, and the report, follow from that."""
     loop = asyncio.get_running_loop()
     received: list[int] = []
-    telling = asyncio.ensure_future(story(settings, replay=replay, record=record))
+    telling = asyncio.ensure_future(story(settings, replay=replay, record=record, past=past))
 
     def stop(signum: int) -> None:
         if not received:
@@ -96,7 +126,13 @@ def models(argv: list[str]) -> int:
     return show(argv)
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "demo": demo, "config": config, "models": models}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": run,
+    "resume": resume,
+    "demo": demo,
+    "config": config,
+    "models": models,
+}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -107,9 +107,12 @@ class Prd:
 
 @dataclass(frozen=True)
 class TargetFile:
+    """A file to change. One that was asked for by name must change; a folder or a glob only says where to look."""
+
     path: str
     tokens: int = 0
     new: bool = False
+    required: bool = False
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,15 @@ class Settings:
         strange = source == REPOSITORY_ENV and key_source and not key_source.startswith(REPOSITORY_ENV)
         return "" if strange else value.rstrip("/")
 
+    def options(self) -> dict[str, Any]:
+        """The values that a resumed run goes on with: all but the key, which is never written down."""
+        return {f.name: getattr(self, f.name) for f in options() if f.name != "api_key"}
+
+    def resumed(self, before: Mapping[str, Any]) -> "Settings":
+        """The settings of a run as it was, but for what is said anew by a flag."""
+        kept = {f.name: before[f.name] for f in options() if f.name in before and self.sources[f.name] != "flag"}
+        return self.with_values(**{name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()})
+
     def with_values(self, **values: Any) -> "Settings":
         return dataclasses.replace(self, **values)
 

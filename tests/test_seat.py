@@ -535,7 +535,6 @@ async def main(kind, folder, base):
     gateway = Gateway({"openai": Upstream("openai", "openai", base, "k")}, lambda ticket, exchange: None)
     await gateway.start()
     seats = {"fork": ForkSeats, "single": SingleSeats}[kind](sys.executable, folder / "server")
-    (folder / "started").touch()
     await seats.run(make_job(gateway, gateway.admit(Pass("agent", 1, 1)), plant(folder / "attempt/tree")))
 
 asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
@@ -547,7 +546,7 @@ def test_nobody_outlives_an_orchestrator_that_is_killed(tmp_path: Path, kind: st
     with ModelServer(stalled) as server:
         words = [sys.executable, "-c", ORCHESTRATOR, kind, str(tmp_path), server.openai_base]
         parent = subprocess.Popen(words, cwd=ROOT)
-        assert soon(lambda: server.count() if when == "asked" else living_in(tmp_path), 30)
+        assert soon(server.count if when == "asked" else lambda: living_in(tmp_path / "server"), 30)
         assert living_in(tmp_path)
         parent.kill()
         parent.wait()

@@ -28,34 +28,19 @@ from orchestra.workspace.trees import Tree, furnish, with_before
 CUT_OFF = ("length", "max_tokens", "MAX_TOKENS")
 AIDER_FLAGS = (
     *("--yes-always", "--no-check-update", "--no-show-release-notes", "--no-show-model-warnings", "--no-analytics"),
-    *(
-        "--no-gitignore",
-        "--no-detect-urls",
-        "--no-suggest-shell-commands",
-        "--no-pretty",
-        "--no-stream",
-        "--no-fancy-input",
-    ),
-    *("--no-auto-lint", "--no-auto-commits", "--no-dirty-commits", "--skip-sanity-check-repo", "--map-tokens", "0"),
+    *("--no-gitignore", "--no-detect-urls", "--no-suggest-shell-commands", "--no-pretty", "--no-stream"),
+    *("--no-fancy-input", "--no-auto-lint", "--no-auto-commits", "--no-dirty-commits", "--skip-sanity-check-repo"),
+    # The attempt's clock ends a request, and the gateway alone repeats one. Aider must never lose its patience before.
+    *("--map-tokens", "0", "--timeout", "86400"),
 )
-# These are the seat's: a user's --aider-args may not take the model, the keys or the hermetic set-up away from it.
+# A user's --aider-args may not take these away from us: which model it is and how it is reached, what is asked, whose
+# the result is, and that it is the one coder which the seat holds.
 RESERVED = (
-    "model",
-    "weak-model",
-    "api-key",
-    "openai-api",
-    "anthropic-api",
-    "set-env",
-    "env-file",
-    "config",
-    "message",
-    "file",
-    "read",
-    "no-git",
-    "apply",
-    "gui",
-    "browser",
-    "load",
+    *("model", "weak-model", "opus", "sonnet", "haiku", "4", "35turbo", "mini", "deepseek", "o1-"),
+    *("api-key", "openai-api", "anthropic-api", "set-env", "env-file", "config", "timeout"),
+    *("message", "file", "read", "load", "aiderignore"),
+    *("auto-commits", "dirty-commits", "commit", "gitignore", "no-git", "apply"),
+    *("architect", "chat-mode", "watch-files", "gui", "browser"),
 )
 
 
@@ -68,12 +53,12 @@ class Result:
     commit: str = ""
 
 
-async def attempt(run: Run, task: Task, number: int, required: frozenset[str]) -> Result:
+async def attempt(run: Run, task: Task, number: int) -> Result:
     """Never raises but to be cancelled: what goes wrong in one attempt is that attempt's verdict."""
     started = time.monotonic()
     run.emit("attempt_started", task.id, number, model=run.model.name)
     try:
-        result, facts = await work(run, task, number, required)
+        result, facts = await work(run, task, number)
     except (OrchestraError, OSError) as error:
         result, facts = Result(task, Judgement(Verdict.CRASHED, f"The attempt could not be carried out: {error}")), {}
     except asyncio.CancelledError:
@@ -99,7 +84,7 @@ def tell(run: Run, task: Task, number: int, result: Result, started: float, fact
     )
 
 
-async def work(run: Run, task: Task, number: int, required: frozenset[str]) -> tuple[Result, dict[str, object]]:
+async def work(run: Run, task: Task, number: int) -> tuple[Result, dict[str, object]]:
     name = f"task{task.id}-{number}"
     tree = await run.trees.add(name, run.repository.base)
     try:
@@ -109,15 +94,16 @@ async def work(run: Run, task: Task, number: int, required: frozenset[str]) -> t
         try:
             outcome, timed_out = await seated(run, ticket, make_job(run, task, tree, ticket))
         except asyncio.CancelledError:
-            await asyncio.shield(keep_unfinished(run, task, number, tree))
+            await asyncio.shield(keep_unfinished(run, task, number, tree, facts))
             raise
         finally:
             run.gateway.dismiss(ticket)
         changes = await collect.changes(tree, task.paths, run.plan.owners)
-        judgement = judge(seen(run, task, required, outcome, ticket, changes, timed_out))
+        judgement = judge(seen(run, task, outcome, ticket, changes, timed_out))
         if judgement.verdict is Verdict.CRASHED:
             keep_output(run, task, number, tree)
-        return await keep(run, task, number, tree, changes, outcome, judgement)
+        facts |= told(changes, outcome)
+        return await keep(run, task, number, tree, changes, judgement, facts)
     finally:
         await asyncio.shield(run.trees.remove(tree))
 
@@ -186,8 +172,7 @@ def arguments(run: Run, task: Task, tree: Tree, folder: Path) -> tuple[str, ...]
     }
     places = [word for option, name in files.items() for word in (option, str(folder / name))]
     models = ("--model", run.model.aider_name, "--weak-model", weak.aider_name)
-    patience = ("--timeout", str(int(run.settings.agent_timeout) + 60))
-    return (*AIDER_FLAGS, *models, *patience, *places, *extra_arguments(run.settings.aider_args), *own, *along)
+    return (*AIDER_FLAGS, *models, *places, *extra_arguments(run.settings.aider_args), *own, *along)
 
 
 def extra_arguments(text: str) -> list[str]:
@@ -196,7 +181,7 @@ def extra_arguments(text: str) -> list[str]:
     except ValueError as error:
         raise SettingsError(f"--aider-args {text!r}: {error}.") from None
     for word in words:
-        if word.startswith("--") and word[2:].startswith(RESERVED):
+        if (word.startswith("--") and word[2:].startswith(RESERVED)) or "architect" in word:
             raise SettingsError(f"--aider-args may not hold {word}: the orchestrator sets it itself.")
     return words
 
@@ -225,20 +210,19 @@ async def seated(run: Run, ticket: Pass, job: Job) -> tuple[Outcome, float]:
 def seen(
     run: Run,
     task: Task,
-    required: frozenset[str],
     outcome: Outcome,
     ticket: Pass,
     changes: Changes,
     timed_out: float,
 ) -> Seen:
     last = ticket.exchanges[-1] if ticket.exchanges else None
-    answered = [exchange for exchange in ticket.exchanges if exchange.usage.replies]
+    answered = [exchange for exchange in ticket.exchanges if not exchange.failure]
     return Seen(
         model=run.model.name,
         end=outcome.end,
         replies=len(answered),
         owned=task.paths,
-        required=tuple(path for path in task.paths if path in required),
+        required=tuple(file.path for file in task.files if file.required),
         changed=changes.own,
         foreign=changes.foreign,
         refused=outcome.refused,
@@ -251,27 +235,31 @@ def seen(
     )
 
 
-async def keep(
-    run: Run, task: Task, number: int, tree: Tree, changes: Changes, outcome: Outcome, judgement: Judgement
-) -> tuple[Result, dict[str, object]]:
-    """Accepted work becomes a commit on the task's branch, all else that was changed a patch. Nothing is dropped."""
-    accepted = outcome.end == "accepted" and judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
-    loose = changes.foreign if accepted else (*changes.own, *changes.foreign)
-    patch = await keep_patch(run, task, number, tree, loose)
-    facts: dict[str, object] = {
+def told(changes: Changes, outcome: Outcome) -> dict[str, object]:
+    """What the log says of an attempt beside its verdict."""
+    return {
         "changed": list(changes.own),
         "foreign": list(changes.foreign),
         "refused": list(outcome.refused),
         "left_out": list(changes.left_out),
-        "patch": patch,
         "aider": dataclasses.asdict(outcome),
     }
+
+
+async def keep(
+    run: Run, task: Task, number: int, tree: Tree, changes: Changes, judgement: Judgement, facts: dict[str, object]
+) -> Result:
+    """Accepted work becomes a commit on the task's branch, all else that was changed a patch. Nothing is dropped."""
+    # Where an asked for file is missing, the others that an accepted reply changed are good all the same.
+    accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
+    loose = changes.foreign if accepted else (*changes.own, *changes.foreign)
+    facts["patch"] = await keep_patch(run, task, number, tree, loose)
     if not (accepted and changes.own):
-        return Result(task, judgement), facts
+        return Result(task, judgement)
     commit = await collect.commit(tree, changes.own, commit_message(run, task))
     await run.repository.git.raw("update-ref", f"refs/heads/{run.branch(f'task{task.id}')}", commit)
     run.emit("branch_kept", task.id, number, branch=run.branch(f"task{task.id}"))
-    return Result(task, judgement, commit), facts
+    return Result(task, judgement, commit)
 
 
 async def keep_patch(run: Run, task: Task, number: int, tree: Tree, paths: tuple[str, ...]) -> str:
@@ -286,11 +274,11 @@ async def keep_patch(run: Run, task: Task, number: int, tree: Tree, paths: tuple
     return str(path.relative_to(run.repository.root))
 
 
-async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree) -> None:
+async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree, facts: dict[str, object]) -> None:
     """What a stopped agent had already written."""
     with contextlib.suppress(GitFailed, OSError):
         changes = await collect.changes(tree, task.paths, run.plan.owners)
-        await keep_patch(run, task, number, tree, (*changes.own, *changes.foreign))
+        facts["patch"] = await keep_patch(run, task, number, tree, (*changes.own, *changes.foreign))
 
 
 def keep_output(run: Run, task: Task, number: int, tree: Tree) -> None:

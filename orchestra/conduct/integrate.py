@@ -14,14 +14,18 @@ from orchestra.workspace.trees import passing
 RESULT = "result"
 
 
-async def integrate(run: Run, results: Sequence[Result]) -> None:
-    head = await combine(run, results)
-    if run.settings.commit_prd and run.report.prd.get("path") and head != run.repository.base:
-        head = await add_prd(run, head)
-    if head == run.repository.base:
-        return
+async def integrate(run: Run, results: Sequence[Result], combined: str = "") -> None:
+    """`combined` is the combination of just these results, when a resumed run had come so far."""
+    head = combined or await combine(run, results)
+    if head != run.repository.base:
+        await check_and_deliver(run, results, head)
+    await tidy(run)
+
+
+async def check_and_deliver(run: Run, results: Sequence[Result], head: str) -> None:
     side = run.branch(RESULT)
     await keep(run.repository.git, side, head)
+    run.emit("combined", commit=head)
     gates_ok = await gate_combined(run, head)
     for task in run.report.tasks.values():
         if task.state == TaskState.AWAITING_QA:
@@ -36,12 +40,16 @@ async def integrate(run: Run, results: Sequence[Result]) -> None:
         side_branch="" if delivery.applied else side,
         result=head,
         files={
-            path: list(counts)
-            for path, counts in (await numstat(run.repository.git, run.repository.base, head)).items()
+            path: list(counts) for path, counts in (await numstat(run.repository.git, run.report.base, head)).items()
         },
     )
-    merged = [run.branch(f"task{task.id}") for task in run.report.tasks.values() if task.commit and not task.held]
-    await forget(run.repository.git, [*merged, side] if delivery.applied else merged)
+
+
+async def tidy(run: Run) -> None:
+    """Branches whose work the result holds are not needed any more, nor the result's own once it is on the user's."""
+    if run.report.delivery:
+        merged = [run.branch(f"task{task.id}") for task in run.report.tasks.values() if task.commit and not task.held]
+        await forget(run.repository.git, [*merged, run.branch(RESULT)] if run.report.applied else merged)
 
 
 async def combine(run: Run, results: Sequence[Result]) -> str:
@@ -58,10 +66,12 @@ async def combine(run: Run, results: Sequence[Result]) -> str:
         if not merged.tree:
             others = ", ".join(sorted({touched[path] for path in merged.conflicts if path in touched})) or "the others"
             reason = f"its change of {', '.join(merged.conflicts)} does not fit on that of {others}"
-            run.emit("task_held", result.task.id, 1, reason=reason)
+            run.emit("task_held", result.task.id, record.attempts, reason=reason)
             continue
         touched |= dict.fromkeys(record.changed, record.agent)
-        run.emit("task_integrated", result.task.id, 1, commit=head)
+        run.emit("task_integrated", result.task.id, record.attempts, commit=head)
+    if run.settings.commit_prd and run.report.prd.get("path") and head != run.repository.base:
+        head = await add_prd(run, head)
     return head
 
 

@@ -18,7 +18,7 @@ from orchestra.model import Plan, Prd, Task
 from orchestra.plan.brief import make_tasks, twins
 from orchestra.plan.partition import partition
 from orchestra.plan.sizing import Machine, agents_at_once, tasks_needed
-from orchestra.plan.targets import Targets, Tracked, from_prd, matches, named
+from orchestra.plan.targets import Targets, Tracked, asked_for, from_prd, matches, named
 from orchestra.settings import Settings
 from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository, present
 
@@ -64,12 +64,6 @@ async def chosen_targets(
     return named(patterns, tracked, why_not)
 
 
-def explicitly_named(settings: Settings, root: Path, cwd: Path, targets: Targets) -> frozenset[str]:
-    """The files that were asked for one by one: each of them must change, where a folder only says where to look."""
-    literal = set(relative_patterns(settings, root, cwd))
-    return frozenset(file.path for file in targets.files if file.path in literal)
-
-
 # --- the PRD --------------------------------------------------------------------------------------------------------
 
 
@@ -100,12 +94,21 @@ def gemini_notice(settings: Settings) -> catalogue.Notice | None:
     return catalogue.retirement(catalogue.resolve(f"gemini/{name.removeprefix('gemini/')}"), date.today())
 
 
-def read_prd(path: Path) -> Prd:
+def read_prd(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--prd {path}: {error}.") from None
-    return prd_format.parse(text)
+
+
+def parse_paid(text: str, path: str) -> Prd:
+    """Gemini's PRD is paid and written already: when its block is broken, it can be mended by hand."""
+    try:
+        return prd_format.parse(text)
+    except UsageError as error:
+        raise ProviderError(
+            f"Gemini's PRD cannot be used: {error}", hint=f"Mend {path} and give it with --prd."
+        ) from None
 
 
 async def obtain_prd(run: Run) -> Prd:
@@ -113,15 +116,17 @@ async def obtain_prd(run: Run) -> Prd:
     if not settings.use_prd:
         return Prd("")
     if settings.prd:
-        prd, path = read_prd(Path(settings.prd)), settings.prd
+        text, path = read_prd(Path(settings.prd)), settings.prd
+        prd = prd_format.parse(text)
     else:
         check_prd_folder(run)
         text = await ask_gemini(run)
-        prd, path = prd_format.parse(text), prd_format.file_name(settings.change, run.stamp)
-        path = write_prd_file(run, path, text)
+        path = write_prd_file(run, prd_format.file_name(settings.change, run.stamp), text)
+        prd = parse_paid(text, path)
     run.emit(
         "prd_written",
         path=path,
+        text=text,
         structured=prd.structured,
         requirements=[asdict(requirement) for requirement in prd.requirements],
         work=[asdict(work) for work in prd.work],
@@ -234,8 +239,7 @@ async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
         tracked = await survey(run.repository, run.entries, prd_files(prd, run.entries))
         targets = prd_targets(prd, tracked)
         await warn_of_new_files(run, targets)
-    plan = divide(run.settings, prd, targets, run.entries, run.model.context)
-    run.plan = plan
+    plan = divide(run.settings, prd, asked_for(targets, prd), run.entries, run.model.context)
     run.emit(
         "plan_made",
         agents=plan.agents,
@@ -244,6 +248,7 @@ async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
             {
                 "id": t.id,
                 "title": t.title,
+                "brief": t.brief,
                 "files": [asdict(file) for file in t.files],
                 "requirements": list(t.requirements),
                 "reads": list(t.reads),

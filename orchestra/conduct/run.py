@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestra import catalogue
 from orchestra.conduct.secrets import Secrets
@@ -26,7 +26,11 @@ from orchestra.workspace.merge import free_namespace
 from orchestra.workspace.repository import Entry, Repository
 from orchestra.workspace.trees import Trees
 
+if TYPE_CHECKING:
+    from orchestra.conduct.resume import Past
+
 BRANCHES = "aider-orchestrator"
+LOGS = ".aider_logs"
 
 
 @dataclass
@@ -78,6 +82,7 @@ async def opened(
     listeners: tuple[Listener, ...] = (),
     replay: Path | None = None,
     record: Path | None = None,
+    past: "Past | None" = None,
 ) -> AsyncIterator[Run]:
     model = chosen_model(settings)
     secrets = Secrets.of(settings)
@@ -85,8 +90,14 @@ async def opened(
     routes = upstreams(settings, model, replayed=tape is not None)
     python = find_python(os.environ)
     folder = Path(tempfile.mkdtemp(prefix="aider-orchestrator-"))
-    journal = Journal(repository.root / ".aider_logs", secrets.scrub)
-    gateway = Gateway(routes, hear(journal), replay=tape, record=Tape.create(record) if record else None)
+    journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events[-1].seq) if past else ()))
+    gateway = Gateway(
+        routes,
+        hear(journal),
+        memory=past.replies() if past else None,
+        replay=tape,
+        record=Tape.create(record) if record else None,
+    )
     trees = Trees(repository, folder)
     run = Run(
         settings,
@@ -99,7 +110,8 @@ async def opened(
         gateway,
         seats(python, folder / "server", fork=settings.fork_server),
         trees,
-        await free_namespace(repository.git, BRANCHES),
+        past.namespace if past else await free_namespace(repository.git, BRANCHES),
+        past.report if past else Report(),
     )
     journal.listeners += [lambda event: step(run.report, event), *listeners]
     async with contextlib.AsyncExitStack() as stack:
@@ -112,7 +124,7 @@ async def opened(
         # Aider's imports take seconds; they are hidden behind the time that Gemini takes to write.
         warming = asyncio.create_task(run.seats.ready())
         stack.push_async_callback(quietly, warming)
-        announce(run)
+        await (take_up(run, past) if past else announce(run))
         yield run
 
 
@@ -121,11 +133,24 @@ async def quietly(warming: asyncio.Task[None]) -> None:
     await asyncio.gather(warming, return_exceptions=True)
 
 
-def announce(run: Run) -> None:
+async def take_up(run: Run, past: "Past") -> None:
+    """Sweep away what the last orchestrator of this run could not, since it died."""
+    for folder in past.folders:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    await run.repository.git.attempt("worktree", "prune", "--expire=now")
+    run.emit("run_resumed", folder=str(run.folder), pid=os.getpid())
+
+
+async def announce(run: Run) -> None:
     repository = run.repository
     run.emit(
         "run_started",
         change=run.settings.change,
+        options=run.settings.options(),
+        folder=str(run.folder),
+        pid=os.getpid(),
+        namespace=run.namespace,
+        unborn=repository.unborn,
         repository=str(repository.root),
         branch=repository.branch,
         base=repository.base,
@@ -205,8 +230,11 @@ def hear(journal: Journal) -> Any:
             seconds=round(exchange.seconds, 3),
             identity=exchange.identity,
             replayed=exchange.replayed,
+            recalled=exchange.recalled,
+            type=exchange.kind,
+            body=exchange.raw,
         )
-        if ticket.task is not None and exchange.usage.replies:
+        if ticket.task is not None and not exchange.failure and not exchange.recalled:
             journal.emit(
                 "assistant_response", ticket.task, ticket.attempt, content=exchange.reply, finish=exchange.finish
             )

@@ -12,6 +12,7 @@ from orchestra.errors import PlanError
 from orchestra.model import Plan, Prd
 from orchestra.plan.sizing import FIXED_TOKENS
 from orchestra.plan.targets import Targets
+from orchestra.prd import parse
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry, Repository, clone, open_repository, present
 from orchestra.workspace.trees import check_furniture
@@ -34,7 +35,7 @@ def check_furnishing(settings: Settings, repository: Repository) -> None:
 def dry_run(settings: Settings, repository: Repository, entries: Mapping[str, Entry], targets: Targets | None) -> int:
     """The plan and an estimate. Nobody is asked, so what only Gemini could say must be given."""
     model = chosen_model(settings)
-    prd = read_prd(Path(settings.prd)) if settings.prd else Prd("")
+    prd = parse(read_prd(Path(settings.prd))) if settings.prd else Prd("")
     if targets is None:
         if not settings.prd:
             raise PlanError("A dry run asks nobody: say which files to change with --files, or give a --prd.")

@@ -68,13 +68,31 @@ class Ask:
             self.upstream.provider, self.model, status, failure, message, usage, self.seconds, identity=self.identity
         )
 
-    def answered(self, body: dict[str, Any], *, replayed: bool = False) -> Exchange:
+    def answered(self, body: dict[str, Any], raw: bytes, kind: str, **how: bool) -> Exchange:
         dialect = self.upstream.dialect
         usage = ledger.price(self.upstream.provider, self.model, dialects.tokens(dialect, body), self.sent)
-        reply, finish = dialects.text(dialect, body), dialects.finish(dialect, body)
         return Exchange(
-            self.upstream.provider, self.model, 200, "", "", usage, self.seconds, reply, finish, self.identity, replayed
+            provider=self.upstream.provider,
+            model=self.model,
+            status=200,
+            failure="",
+            message="",
+            # What is given again was paid, and counted, when it came the first time.
+            usage=Usage() if how.get("recalled") else usage,
+            seconds=self.seconds,
+            reply=dialects.text(dialect, body),
+            finish=dialects.finish(dialect, body),
+            identity=self.identity,
+            raw=raw.decode("utf-8", "replace"),
+            kind=kind,
+            **how,
         )
+
+    def read(self, raw: bytes, kind: str) -> dict[str, Any]:
+        """A kept reply as the body it was or amounts to."""
+        dialect = self.upstream.dialect
+        body = dialects.join_stream(dialect, raw) if "event-stream" in kind else dialects.parse(raw)
+        return body if isinstance(body, dict) else {}
 
     @property
     def seconds(self) -> float:
@@ -90,10 +108,17 @@ class Gateway:
     """All model traffic of a run. `heard` is told of every exchange before its reply is handed on."""
 
     def __init__(
-        self, upstreams: Mapping[str, Upstream], heard: Heard, *, replay: Tape | None = None, record: Tape | None = None
+        self,
+        upstreams: Mapping[str, Upstream],
+        heard: Heard,
+        *,
+        memory: Tape | None = None,
+        replay: Tape | None = None,
+        record: Tape | None = None,
     ) -> None:
         self.upstreams = dict(upstreams)
         self.heard = heard
+        self.memory = memory
         self.replay = replay
         self.record = record
         self.passes: dict[str, Pass] = {}
@@ -205,6 +230,8 @@ class Gateway:
         if ask.ticket.task is not None and ask.identity in ask.ticket.answered:
             # An agent says something new each time. The same again means that litellm could not read the reply.
             return self.refuse(ask, "garbage", 200, "the agent could make nothing of this provider's reply")
+        if self.memory is not None and (kept := self.memory.take(ask.identity)):
+            return self.give_again(ask, *kept, recalled=True)
         if self.replay is not None:
             return self.play(ask, self.replay)
         while True:
@@ -259,10 +286,10 @@ class Gateway:
             message = f"this is no reply as {ask.upstream.dialect} gives it: {message}"
         return Refusal(failure, status, message, dialects.retry_after(headers, raw))
 
-    def hand_on(self, ask: Ask, body: dict[str, Any], raw: bytes, kind: str, *, replayed: bool = False) -> "Response":
+    def hand_on(self, ask: Ask, body: dict[str, Any], raw: bytes, kind: str, **how: bool) -> "Response":
         from starlette.responses import Response
 
-        self.keep(ask, body, raw, kind, replayed=replayed)
+        self.keep(ask, body, raw, kind, **how)
         return Response(raw, 200, media_type=kind)
 
     def stream(self, ask: Ask, answer: "httpx.Response") -> "Response":
@@ -297,10 +324,11 @@ class Gateway:
         found = tape.find(ask.identity)
         if found is None:
             return self.refuse(ask, "drift", 0, f"{tape.path.name} has no reply to this request")
-        kind, raw = found
         ask.sent = 1
-        body = dialects.join_stream(ask.upstream.dialect, raw) if "event-stream" in kind else dialects.parse(raw)
-        return self.hand_on(ask, body, raw, kind, replayed=True)
+        return self.give_again(ask, *found, replayed=True)
+
+    def give_again(self, ask: Ask, kind: str, raw: bytes, **how: bool) -> "Response":
+        return self.hand_on(ask, ask.read(raw, kind), raw, kind, **how)
 
     def refuse(self, ask: Ask, failure: str, status: int, message: str) -> "Response":
         from starlette.responses import Response
@@ -318,8 +346,8 @@ class Gateway:
         else:
             self.note(ask, ask.failed("garbage", 200, dialects.message(raw)))
 
-    def keep(self, ask: Ask, body: dict[str, Any], raw: bytes, kind: str, *, replayed: bool = False) -> None:
-        self.note(ask, ask.answered(body, replayed=replayed))
+    def keep(self, ask: Ask, body: dict[str, Any], raw: bytes, kind: str, **how: bool) -> None:
+        self.note(ask, ask.answered(body, raw, kind, **how))
         if self.record is not None:
             about = (ask.ticket.role, ask.ticket.task, ask.model)
             self.record.add(ask.identity, kind, raw, " ".join(str(word) for word in about if word))

@@ -33,6 +33,10 @@ class Exchange:
     finish: str = ""
     identity: str = ""
     replayed: bool = False
+    # The reply as it came, so that a resumed run can give it again; and whether this one was given again.
+    raw: str = field(default="", repr=False)
+    kind: str = ""
+    recalled: bool = False
 
 
 @dataclass
@@ -54,11 +58,12 @@ class Pass:
 
     @property
     def answered(self) -> set[str]:
-        return {exchange.identity for exchange in self.exchanges if exchange.usage.replies}
+        return {exchange.identity for exchange in self.exchanges if not exchange.failure}
 
     @property
     def exhausted(self) -> bool:
-        return bool(self.iterations) and sum(exchange.usage.replies for exchange in self.exchanges) >= self.iterations
+        replies = sum(not exchange.failure for exchange in self.exchanges)
+        return bool(self.iterations) and replies >= self.iterations
 
 
 def price(provider: str, model: str, used: Tokens, requests: int) -> Usage:

@@ -44,6 +44,17 @@ class Tape:
         kind, body = replies.popleft() if len(replies) > 1 else replies[0]
         return kind, body.encode()
 
+    def remember(self, identity: str, kind: str, body: str) -> None:
+        self.replies[identity].append((kind, body))
+
+    def take(self, identity: str) -> tuple[str, bytes] | None:
+        """Like `find`, but each reply is given once: what is asked more often than before is a new question."""
+        replies = self.replies.get(identity)
+        if not replies:
+            return None
+        kind, body = replies.popleft()
+        return kind, body.encode()
+
     def add(self, identity: str, kind: str, raw: bytes, about: str) -> None:
         record = {"identity": identity, "about": about, "type": kind, "body": raw.decode("utf-8", "replace")}
         with self.path.open("a", encoding="utf-8") as file:

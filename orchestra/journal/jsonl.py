@@ -17,13 +17,14 @@ LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 class Journal:
     """Writes events, strictly: one that could not be written is an error, never a loss. Then tells whoever listens."""
 
-    def __init__(self, folder: Path, scrub: Callable[[str], str]) -> None:
+    def __init__(self, folder: Path, scrub: Callable[[str], str], stamp: str = "", seq: int = 0) -> None:
+        """A new run, or with `stamp` one that is taken up again after its event number `seq`."""
         self.folder = folder
         self.scrub = scrub
         self.listeners: list[Listener] = []
         self.files: dict[int | None, IO[str]] = {}
-        self.seq = 0
-        self.stamp, self.files[None] = claim(folder)
+        self.seq = seq
+        self.stamp, self.files[None] = (stamp, append_to(folder / f"run_{stamp}.jsonl")) if stamp else claim(folder)
 
     def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> Event:
         self.seq += 1
@@ -41,7 +42,7 @@ class Journal:
 
     def file(self, task: int | None) -> IO[str]:
         if task not in self.files:
-            self.files[task] = opened(os.open(self.agent_log(task), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+            self.files[task] = append_to(self.agent_log(task))
         return self.files[task]
 
     def agent_log(self, task: int | None) -> Path:
@@ -67,6 +68,15 @@ def claim(folder: Path) -> tuple[str, IO[str]]:
             continue
         return stamp, opened(handle)
     raise FileExistsError(f"{folder} has 10,000 runs of this second")
+
+
+def append_to(path: Path) -> IO[str]:
+    """Open for more events. A line that a crash has torn is ended first, so that it spoils none after it."""
+    torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+    file = opened(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    if torn:
+        file.write("\n")
+    return file
 
 
 def opened(handle: int) -> IO[str]:
@@ -106,6 +116,12 @@ def read(folder: Path, stamp: str) -> list[Event]:
     """All events of a run, in their order. Tolerant: a torn last line is what a crash leaves."""
     files = [folder / f"run_{stamp}.jsonl", *agent_logs(folder, stamp)]
     return sorted((event for file in files for event in read_file(file)), key=lambda event: event.seq)
+
+
+def stamps(folder: Path) -> list[str]:
+    """The runs of a folder, the oldest first."""
+    names = (path.stem.removeprefix("run_") for path in folder.glob("run_*.jsonl"))
+    return sorted(names, key=lambda stamp: [int(part) for part in stamp.split("_") if part.isdigit()])
 
 
 def agent_logs(folder: Path, stamp: str) -> Iterable[Path]:

@@ -3,7 +3,7 @@
 import fnmatch
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestra.errors import PlanError
 from orchestra.model import Prd, TargetFile
@@ -48,7 +48,7 @@ def named(patterns: Sequence[str], tracked: Mapping[str, Tracked], why_not: Mapp
         skipped.update((shown(tracked[path]), None) for path in found if tracked[path].kind != "text")
     if not chosen:
         raise PlanError(f"--files {' '.join(patterns)}: only files match that Aider cannot edit.")
-    return Targets(tuple(target(chosen[path]) for path in sorted(chosen)), tuple(skipped))
+    return Targets(tuple(target(chosen[path], path in patterns) for path in sorted(chosen)), tuple(skipped))
 
 
 def shown(file: Tracked) -> str:
@@ -97,10 +97,10 @@ def from_prd(prd: Prd, tracked: Mapping[str, Tracked]) -> Targets:
         file = tracked.get(work.file)
         if file is not None:
             refuse_special(file, f"The PRD names {work.file!r}, but it")
-            chosen.append(target(file))
+            chosen.append(target(file, True))
         else:
             refuse_outside(work.file, tracked)
-            chosen.append(TargetFile(work.file, 0, new=True))
+            chosen.append(TargetFile(work.file, 0, new=True, required=True))
     return Targets(tuple(sorted(chosen, key=lambda file: file.path)))
 
 
@@ -116,5 +116,12 @@ def refuse_outside(path: str, tracked: Mapping[str, Tracked]) -> None:
             raise PlanError(f"The PRD names {path!r}, but {above.path!r} is a {above.kind} file, not a folder.")
 
 
-def target(file: Tracked) -> TargetFile:
-    return TargetFile(file.path, tokens_of(file.size))
+def target(file: Tracked, required: bool) -> TargetFile:
+    return TargetFile(file.path, tokens_of(file.size), required=required)
+
+
+def asked_for(targets: Targets, prd: Prd) -> Targets:
+    """With --files and a PRD: what the PRD asks of a file must be done."""
+    wanted = {work.file for work in prd.work}
+    files = tuple(replace(file, required=file.required or file.path in wanted) for file in targets.files)
+    return Targets(files, targets.skipped)

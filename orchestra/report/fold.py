@@ -153,7 +153,9 @@ def task_moved(report: Report, event: Event) -> None:
 
 @on("attempt_started")
 def attempt_started(report: Report, event: Event) -> None:
-    own(report, event).attempts += 1
+    record = own(report, event)
+    record.attempts = event.attempt or 1
+    record.verdict = record.cause = record.remedy = record.held = ""
 
 
 @on("request")
@@ -174,6 +176,12 @@ def assistant_response(report: Report, event: Event) -> None:
 @on("attempt_ended")
 def attempt_ended(report: Report, event: Event) -> None:
     take(own(report, event), event.data)
+
+
+@on("run_resumed")
+def run_resumed(report: Report, event: Event) -> None:
+    report.exit_code, report.error = None, ""
+    report.gates = []
 
 
 @on("task_held")

@@ -10,6 +10,7 @@ from orchestra.workspace.trees import IGNORED, Tree, status
 
 MODE_EXECUTABLE = 0o111
 NEW = "??"
+AIDERS_OWN = ".aider."  # its caches, where a user's --aider-args ask for some
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ async def stage(tree: Tree, paths: Iterable[str]) -> list[str]:
 async def differing(tree: Tree) -> dict[str, str]:
     """The paths that the agent touched, in order, with git's two letters for what they are now."""
     after = await status(tree)
-    return {path: after[path][0] for path in sorted(after) if tree.before.get(path) != after[path]}
+    touched = [path for path in sorted(after) if tree.before.get(path) != after[path]]
+    return {path: after[path][0] for path in touched if not (after[path][0] == NEW and path.startswith(AIDERS_OWN))}
 
 
 def is_text(path: Path) -> bool:

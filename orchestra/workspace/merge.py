@@ -92,6 +92,8 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
         switch = f"git switch {shlex.quote(repository.branch)}"
         return Delivery(False, f"{repository.branch} is not checked out any more", f"{switch} && {take}")
     stands = await git.maybe("rev-parse", "-q", "--verify", "HEAD^{commit}")
+    if stands == result:
+        return Delivery(True)
     if stands != ("" if repository.unborn else repository.base):
         return Delivery(False, f"{repository.branch} has moved during the run", take)
     if repository.unborn:

@@ -1,0 +1,161 @@
+"""A run that dies anywhere is taken up again: the same tree in the end, and no reply paid for twice."""
+
+import collections
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.support.edits import gemini_prd, knows
+from tests.support.modelserver import ModelServer, Reply, Request
+from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.sample import SOAK
+
+KILLER = Path(__file__).resolve().parents[1] / "support" / "killed_at.py"
+KINDS = (
+    *("run_started", "prd_asked", "request", "prd_written", "plan_made", "task_moved", "attempt_started"),
+    *("assistant_response", "attempt_ended", "branch_kept", "task_integrated", "combined", "gate_started"),
+    *("gate_ended", "delivered", "run_ended"),
+)
+FILES = {f"part{n}.py": f"value = {n}\n" for n in range(4)}
+WANTED = {path: f"{text}more = True\n" for path, text in FILES.items()}
+PRD = """# More
+
+```json
+{"requirements": [{"id": "R1", "text": "There is more."}],
+ "work": [{"file": "part0.py", "do": "more"}, {"file": "part1.py", "do": "more"},
+          {"file": "part2.py", "do": "more"}, {"file": "part3.py", "do": "more"}]}
+```
+"""
+WORDS = ("--change", "Add more", "--agents", "3", "--test-cmd", "grep -q more part0.py && sleep 0.2")
+
+
+def killed(place: Place, server: ModelServer, kind: str, nth: int = 1) -> None:
+    shell = f'python=$1; shift 2; exec "$python" "{KILLER}" {kind} {nth} "$@"'
+    child = place.start(*WORDS, server=server, shell=shell).child
+    assert child.wait(60) == -9, f"never came to {kind} number {nth}"
+    wait_until(lambda: place.processes() == {}, 2.0, "no orphan")
+
+
+def prompts(server: ModelServer) -> collections.Counter[str]:
+    return collections.Counter(json.dumps([request.path, request.body], sort_keys=True) for request in server.requests)
+
+
+def journaled(place: Place) -> int:
+    """Replies that the run had written down when it died."""
+    lines = [line for path in (place.repo / ".aider_logs").glob("*.jsonl") for line in path.read_text().splitlines()]
+    return sum(json.loads(line)["event"] == "request" for line in lines if line.endswith("}"))
+
+
+def assert_as_if_undisturbed(place: Place, resumed: Ran, server: ModelServer, kept: int, asked: int) -> None:
+    assert resumed.code == 0, resumed.out + resumed.err
+    assert {path: (place.repo / path).read_text() for path in WANTED} == WANTED
+    assert place.git("status", "--porcelain", "--untracked-files=no") == ""
+    assert_clean(resumed, prd=len(resumed.before) == 0)
+    assert resumed.summary["successful_agents"] == 3
+    # Every prompt has its reply; what was journaled is not asked for again, what was only on its way may be.
+    assert len(prompts(server)) == 4
+    assert server.count() - asked == 4 - kept
+    assert resumed.summary["usage"]["replies"] == 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_each_kind_of_event(tmp_path: Path, kind: str) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(gemini_prd(PRD, knows(WANTED, set()))) as server:
+        killed(place, server, kind)
+        kept, asked = journaled(place), server.count()
+        resumed = place.run("resume", server=server)
+        assert_as_if_undisturbed(place, resumed, server, kept, asked)
+
+
+@pytest.mark.skipif(not SOAK, reason="a hundred kills take minutes: make soak")
+@pytest.mark.parametrize("seed", range(100))
+def test_killed_at_any_moment_again_and_again(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    place = make_place(tmp_path, FILES)
+    with ModelServer(gemini_prd(PRD, knows(WANTED, set())), latency=0.3) as server:
+        first = True
+        for _ in range(rng.randint(1, 3)):
+            running = place.start(*(WORDS if first else ("resume",)), server=server)
+            try:
+                running.child.wait(rng.uniform(0.6, 5.0))
+                break
+            except TimeoutError:
+                pass
+            except Exception:
+                running.child.kill()
+                running.child.wait()
+                wait_until(lambda: place.processes() == {}, 2.0, "no orphan")
+            first = first and not list((place.repo / ".aider_logs").glob("run_*.jsonl"))
+        kept, asked = journaled(place), server.count()
+        resumed = place.run(*(WORDS if first else ("resume",)), server=server)
+        assert_as_if_undisturbed(place, resumed, server, kept, asked)
+
+
+def test_a_failed_task_is_tried_again_and_the_others_stay(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    good, broken = knows(WANTED, set()), {"on": True}
+
+    def respond(request: Request) -> Reply:
+        refuse = broken["on"] and "part1.py" in request.files
+        return Reply("Wrong key", status=401) if refuse else good(request)
+
+    with ModelServer(respond) as server:
+        first = place.run("--change", "Add more", "--agents", "4", "--no-prd", "--files", *FILES, server=server)
+        assert first.code == 1 and first.summary["successful_agents"] == 3
+        broken["on"] = False
+        server.reset()
+        again = place.run("resume", server=server)
+        assert again.code == 0, again.out + again.err
+        assert server.count() == 1
+    assert {path: (place.repo / path).read_text() for path in WANTED} == WANTED
+    assert again.summary["agents"]["agent2"]["attempts"] == 2
+    assert again.summary["files"].keys() == WANTED.keys()
+    assert_clean(again)
+
+
+def test_a_reply_before_a_failure_is_not_paid_for_again(tmp_path: Path) -> None:
+    """The first reply does not fit, the second request fails: the resumed run asks only the second again."""
+    place = make_place(tmp_path, {"one.py": "a = 1\n"})
+    good, broken = knows({"one.py": "a = 2\n"}, set()), {"on": True}
+
+    def respond(request: Request) -> Reply:
+        if len(request.messages) < 3 or "failed to match" not in request.brief:
+            return Reply("one.py\n```\n<<<<<<< SEARCH\nnot there\n=======\na = 2\n>>>>>>> REPLACE\n```\n")
+        return Reply("No", status=401) if broken["on"] else good(request)
+
+    with ModelServer(respond) as server:
+        first = place.run("--change", "Two", "--no-prd", "--files", "one.py", server=server)
+        assert (first.code, server.count()) == (4, 2)
+        broken["on"] = False
+        server.reset()
+        again = place.run("resume", server=server)
+        assert (again.code, server.count()) == (0, 1), again.out + again.err
+    assert (place.repo / "one.py").read_text() == "a = 2\n"
+
+
+def test_stopped_by_a_signal_and_resumed(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(knows(WANTED, set()), latency=1.5) as server:
+        running = place.start("--change", "More", "--agents", "2", "--no-prd", "--files", *FILES, server=server)
+        wait_until(lambda: server.count() >= 1, what="agents at work")
+        running.child.terminate()
+        assert running.end().code == 143
+        again = place.run("resume", server=server)
+    assert again.code == 0, again.out + again.err
+    assert {path: (place.repo / path).read_text() for path in WANTED} == WANTED
+    assert_clean(again)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [(("resume",), "there are no runs"), (("resume", "20200101_000000"), "there are no runs")],
+)
+def test_nothing_to_resume(tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
+    ran = make_place(tmp_path, {"a": "b\n"}).run(*words)
+    assert ran.code == 2
+    assert sentence in ran.err
+
+

@@ -237,6 +237,8 @@ def end_with(death: int) -> None:
 
     fcntl.fcntl(death, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(death, fcntl.F_SETFL, os.O_ASYNC)
+    if select.select([death], [], [], 0)[0]:
+        raise SystemExit("the orchestrator is gone already")
 
 
 def serve(death: int) -> None:

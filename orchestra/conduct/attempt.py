@@ -56,14 +56,16 @@ class Result:
 async def attempt(run: Run, task: Task, number: int) -> Result:
     """Never raises but to be cancelled: what goes wrong in one attempt is that attempt's verdict."""
     started = time.monotonic()
+    # What is known of the attempt as it goes on, so that it is told however it ends.
+    facts: dict[str, object] = {}
     run.emit("attempt_started", task.id, number, model=run.model.name)
     try:
-        result, facts = await work(run, task, number)
+        result = await work(run, task, number, facts)
     except (OrchestraError, OSError) as error:
-        result, facts = Result(task, Judgement(Verdict.CRASHED, f"The attempt could not be carried out: {error}")), {}
+        result = Result(task, Judgement(Verdict.CRASHED, f"The attempt could not be carried out: {error}"))
     except asyncio.CancelledError:
-        judgement = Judgement(Verdict.CANCELLED, f"The run was stopped while {task.agent} was at work.", "Run again.")
-        tell(run, task, number, Result(task, judgement), started, {})
+        judgement = Judgement(Verdict.CANCELLED, f"The run was stopped while {task.agent} was at work.", "Take it up again with `resume`.")
+        tell(run, task, number, Result(task, judgement), started, facts)
         raise
     tell(run, task, number, result, started, facts)
     return result
@@ -84,7 +86,8 @@ def tell(run: Run, task: Task, number: int, result: Result, started: float, fact
     )
 
 
-async def work(run: Run, task: Task, number: int) -> tuple[Result, dict[str, object]]:
+async def work(run: Run, task: Task, number: int, facts: dict[str, object]) -> Result:
+    """The result; on the way the facts are filled in, so that they are there even when it comes to none."""
     name = f"task{task.id}-{number}"
     tree = await run.trees.add(name, run.repository.base)
     try:
@@ -207,14 +210,7 @@ async def seated(run: Run, ticket: Pass, job: Job) -> tuple[Outcome, float]:
 # --- the work -------------------------------------------------------------------------------------------------------
 
 
-def seen(
-    run: Run,
-    task: Task,
-    outcome: Outcome,
-    ticket: Pass,
-    changes: Changes,
-    timed_out: float,
-) -> Seen:
+def seen(run: Run, task: Task, outcome: Outcome, ticket: Pass, changes: Changes, timed_out: float) -> Seen:
     last = ticket.exchanges[-1] if ticket.exchanges else None
     answered = [exchange for exchange in ticket.exchanges if not exchange.failure]
     return Seen(

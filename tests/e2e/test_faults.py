@@ -130,7 +130,7 @@ def test_a_fault_alone(name: str, tmp_path: Path) -> None:
     assert_judged(ran, fault)
     assert ran.summary["files"] == {}
     assert place.head() == ran.head_before
-    assert "complete" not in ran.out
+    assert ran.out.startswith("Nothing was changed")
     assert_clean(ran)
 
 
@@ -218,6 +218,17 @@ def test_a_short_trouble_is_waited_out(tmp_path: Path) -> None:
         assert server.count() == 5 == ran.summary["usage"]["requests"]
     assert ran.code == 0, ran.err
     assert set(ran.changed()) == set(FILES)
+    assert_clean(ran)
+
+
+@pytest.mark.soak
+def test_a_long_wait_does_not_make_aider_ask_again(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    replies = iter([Reply("Slow down.", status=429, headers={"retry-after": "35"})] * 2)
+    with ModelServer(lambda request: next(replies, None) or GOOD(request)) as server:
+        ran = place.run(*CHANGE, "--files", VICTIM, "--agent-timeout", "5", server=server)
+        assert server.count() == 3 == ran.summary["usage"]["requests"]
+    assert ran.code == 0, ran.err
     assert_clean(ran)
 
 

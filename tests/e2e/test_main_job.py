@@ -115,6 +115,23 @@ def test_the_whole_file_format(tmp_path: Path) -> None:
     assert ran.summary["total_iterations"] == 2
 
 
+def test_more_options_for_aider(tmp_path: Path) -> None:
+    """Its map of the repository leaves a cache in the tree, which is nobody's change."""
+    ran = right_edits(tmp_path, draw(79, targets=2), 2, "--aider-args", "--map-tokens 1024 --chat-language 'en'")
+    assert all(agent["left_out"] == [] for agent in ran.agents.values())
+
+
+@pytest.mark.parametrize("words", ("--model openai/other", "--edit-format architect", "--auto-commits", "'unclosed"))
+def test_options_that_aider_may_not_be_given(words: str, tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(appends(HI)) as server:
+        ran = place.run(*CHANGE, "--files", "*.py", "--aider-args", words, server=server)
+        assert server.count() == 0
+    assert ran.code == 2
+    assert "--aider-args" in ran.err
+    assert_clean(ran)
+
+
 def hash_of(text: str) -> int:
     """The same in every process, unlike hash()."""
     return sum(text.encode())

@@ -1,5 +1,6 @@
 """Odd names, odd bytes, odd repositories: each works, or gets one clear sentence and exit code 2. Nothing is lost."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.workspace.merge import Delivery, deliver
+from orchestra.workspace.repository import open_repository
 from tests.support.edits import appends, knows
 from tests.support.modelserver import ModelServer
 from tests.support.runs import Place, Ran, assert_clean, make_place
@@ -121,20 +124,22 @@ def test_odd_names_and_odd_bytes(agents: int, tmp_path: Path) -> None:
 def test_line_endings_that_git_converts(words: tuple[str, ...], tmp_path: Path) -> None:
     """What the user sees has CRLF, what is committed has LF, and afterwards git finds nothing changed."""
     files = {".gitattributes": "*.bat eol=crlf\n*.sh eol=lf\n*.raw -text\n"}
-    files |= {name: BEFORE.decode() for name in ("auto.txt", "a.bat", "a.sh", "plain.raw")}
+    files |= {name: BEFORE.decode() for name in ("auto.txt", "a.bat", "a.sh", "plain.raw")} | {"word.txt": "one"}
     place = make_place(tmp_path, files)
     place.git("config", "core.autocrlf", "true")
+    place.git("config", "core.safecrlf", "true")
     place.git("rm", "-q", "--cached", "-r", ".")
     place.git("reset", "-q", "--hard")
     crlf = BEFORE.replace(b"\n", b"\r\n"), AFTER.replace(b"\n", b"\r\n")
     edits = {"auto.txt": crlf, "a.bat": crlf, "a.sh": (BEFORE, AFTER), "plain.raw": (BEFORE, AFTER)}
+    edits["word.txt"] = b"one", b"one\r\ntwo"
     assert {name: (place.repo / name).read_bytes() for name in edits} == {name: old for name, (old, _) in edits.items()}
     with ModelServer(knows(said(edits), new=())) as server:
         ran = place.run(*CHANGE, "--files", *edits, "--agents", "2", *words, server=server)
     assert ran.code == 0, ran.out
     assert_edited(place, edits)
-    assert all(place.git("cat-file", "blob", f"HEAD:{name}") == AFTER.decode() for name in edits)
-    assert set(ran.changed().values()) == {(1, 1)}
+    blobs = {name: place.git("cat-file", "blob", f"HEAD:{name}").encode() for name in edits}
+    assert blobs == {name: after.replace(b"\r\n", b"\n") for name, (_, after) in edits.items()}
     assert_clean(ran)
 
 
@@ -213,6 +218,25 @@ def test_a_detached_head(tmp_path: Path) -> None:
     assert (place.repo / "a.py").read_text() == "a = 1\n# hi\n"
 
 
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_file_that_the_user_has_deleted_stays_deleted(staged: bool, tmp_path: Path) -> None:
+    place = make_place(tmp_path, {"a.py": "a = 1\n", "b.py": "b = 1\n"})
+    place.git("switch", "-q", "-c", "result")
+    place.write({"a.py": "a = 2\n"})
+    result = place.commit()
+    place.git("switch", "-q", "main")
+    place.git(*(("rm", "-q", "a.py") if staged else ("rev-parse",)))
+    (place.repo / "a.py").unlink(missing_ok=True)
+    head, before = place.head(), place.status()
+
+    async def delivery() -> Delivery:
+        return await deliver(await open_repository(place.repo), result, "result")
+
+    found = asyncio.run(delivery())
+    assert not found.applied and "a.py" in found.reason, found
+    assert (place.head(), place.status(), (place.repo / "a.py").exists()) == (head, before, False)
+
+
 def test_all_of_a_users_habits_at_once(tmp_path: Path) -> None:
     """A linked worktree with spaces and signs in its path, called from a folder in it, nobody's name and no home known
     to git, a branch that is called like ours, and things brought in that git does not track."""
@@ -226,7 +250,8 @@ def test_all_of_a_users_habits_at_once(tmp_path: Path) -> None:
     gone = tmp_path / "on a disk that is not mounted"
     main.git("worktree", "add", "-q", "--detach", str(gone))
     gone.rename(tmp_path / "elsewhere")
-    place = Place(linked, main.home, main.tmp)
+    place = Place(linked, main.home, tmp_path / "tmp of $HOME's")
+    place.tmp.mkdir()
     place.write({".env.test": "DEBUG=1\n", "node_modules/lib/index.js": "exports.x = 1\n"})
     with ModelServer(appends("# hi")) as server:
         ran = place.run(
@@ -236,7 +261,7 @@ def test_all_of_a_users_habits_at_once(tmp_path: Path) -> None:
             *("--test-cmd", "test -f set-up.log && test -f product.txt && grep -q hi src/a.py lib/x.py"),
             server=server,
             cwd=linked / "src",
-            HOME=str(tmp_path / "no such home"),
+            HOME="",
         )
     assert ran.code == 0, ran.out + ran.err
     assert ran.summary["verified"] == "tests"

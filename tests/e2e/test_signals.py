@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.edits import Respond, appends, gemini_prd
+from tests.support.edits import Respond, appends, gemini_prd, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, Running, assert_clean, descendants, make_place, read_proc, wait_until
 from tests.support.sample import SOAK
@@ -20,14 +20,18 @@ GOOD = appends("# hi")
 
 
 def two_are_quick(request: Request) -> Reply:
+    """The third agent gets a reply of which half fits, and asks again, and waits."""
     reply = GOOD(request)
-    return Reply(reply.text, latency=60.0) if SLOW in request.files else reply
+    if SLOW not in request.files:
+        return reply
+    first = all(role != "assistant" or "nowhere" not in text for role, text in request.messages)
+    return Reply(reply.text + search_replace(SLOW, "nowhere\n", "new\n"), latency=0.0 if first else 60.0)
 
 
 def half_way(place: Place, server: ModelServer, *words: str, shell: str = "") -> Running:
     """A run whose first two agents are done, and whose third waits for its model."""
     running = place.start(*JOB, *words, server=server, shell=shell)
-    wait_until(lambda: ended(place) == 2 and server.count() == 3)
+    wait_until(lambda: ended(place) == 2 and server.count() == 4)
     return running
 
 
@@ -47,9 +51,12 @@ def stop(running: Running, signum: int, within: float = 5.0) -> Ran:
 
 
 def kept_branches(ran: Ran) -> list[str]:
-    """The finished agents' work, each on its branch and complete."""
+    """The finished agents' work, each on its branch and complete; of the others what they had written."""
     names = {path: ran.agents[name]["branch"] for name in ran.agents for path in ran.agents[name]["files"]}
     assert names.pop(SLOW) == ""
+    patch = next(agent["patch"] for agent in ran.agents.values() if SLOW in agent["files"])
+    assert "+# hi" in (ran.place.repo / patch).read_text()
+    assert patch in ran.out
     for path, branch in names.items():
         assert ran.place.git("show", f"{branch}:{path}") == FILES[path] + "# hi\n"
         assert branch in ran.out

@@ -126,9 +126,23 @@ def models(argv: list[str]) -> int:
     return show(argv)
 
 
+def runs(argv: list[str]) -> int:
+    from orchestra.cli.runs import runs as show
+
+    return show(argv)
+
+
+def status(argv: list[str]) -> int:
+    from orchestra.cli.runs import status as show
+
+    return show(argv)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": run,
     "resume": resume,
+    "runs": runs,
+    "status": status,
     "demo": demo,
     "config": config,
     "models": models,

@@ -1,4 +1,4 @@
-"""Everything that may stop a run: each class carries its exit code, and its docstring is its message without details."""
+"""Everything that may stop a run. Each class carries its exit code; its docstring is its message without details."""
 
 
 class OrchestraError(Exception):

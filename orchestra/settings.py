@@ -92,6 +92,12 @@ class Settings:
     gate_timeout: float = option(1800.0, "seconds for one gate", group="result", metavar="S")
     apply: bool = option(True, "leave the result on its side branch", group="result", off=True)
     all_or_nothing: bool = option(False, "apply nothing unless every task is complete", group="result")
+    store: str = option(
+        "",
+        "where all events are kept as well: a database URL (default: SQLite in .aider_logs)",
+        group="result",
+        metavar="URL",
+    )
     json: bool = option(False, "print the summary as JSON on stdout", group="result")
     quiet: bool = option(False, "print only the result", group="result")
     verbose: bool = option(False, "print every event", group="result")

@@ -156,7 +156,8 @@ def test_without_a_prd_somebody_must_name_the_files(shell: Shell) -> None:
 
 
 def test_a_prd_that_is_not_there(shell: Shell) -> None:
-    assert shell.refused("--change", "x", "--prd", "gone.md") == "--prd gone.md: there is no such file."
+    for name in ("gone.md", "src", "n" * 300):
+        assert shell.refused("--change", "x", "--prd", name) == f"--prd {name}: there is no such file."
     assert shell.refused("--change", "x", "--prd", "a.py", "--no-prd") == "--prd and --no-prd exclude each other."
 
 

@@ -20,9 +20,16 @@ TABLE = "aider-orchestrator"
 def settings_of(argv: list[str]) -> Settings:
     flags = parse_flags(argv)
     where = Path(flags["repo"] or os.environ.get("ORCHESTRA_REPO", ""))
-    root = top_level(where) or top_level(Path.cwd()) or Path.cwd()
+    root = top_level(where) or top_level(current()) or current()
     settings = load(flags, environments(root), settings_file(root))
     return settings.with_values(change=change_text(settings.change))
+
+
+def current() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise SettingsError("The current directory is not there any more.") from None
 
 
 def environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:

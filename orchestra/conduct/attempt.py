@@ -64,7 +64,8 @@ async def attempt(run: Run, task: Task, number: int) -> Result:
     except (OrchestraError, OSError) as error:
         result = Result(task, Judgement(Verdict.CRASHED, f"The attempt could not be carried out: {error}"))
     except asyncio.CancelledError:
-        judgement = Judgement(Verdict.CANCELLED, f"The run was stopped while {task.agent} was at work.", "Take it up again with `resume`.")
+        cause = f"The run was stopped while {task.agent} was at work."
+        judgement = Judgement(Verdict.CANCELLED, cause, "Take it up again with `resume`.")
         tell(run, task, number, Result(task, judgement), started, facts)
         raise
     tell(run, task, number, result, started, facts)

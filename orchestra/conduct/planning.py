@@ -71,7 +71,7 @@ def check_prd_source(settings: Settings, *, replayed: bool) -> None:
     """Whether a PRD can be had, before anything is started."""
     gemini_provider = catalogue.PROVIDERS["gemini"]
     key, _ = settings.key(gemini_provider.key_vars)
-    if settings.prd and not Path(settings.prd).is_file():
+    if settings.prd and not (present(Path(settings.prd)) and Path(settings.prd).is_file()):
         raise SettingsError(f"--prd {settings.prd}: there is no such file.")
     if settings.use_prd and not settings.prd and not replayed:
         if not key:

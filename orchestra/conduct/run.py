@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.tape import Tape
 from orchestra.journal.jsonl import Journal, Listener
+from orchestra.journal.store import open_store
+from orchestra.journal.writer import Writer
 from orchestra.model import MOVES, Plan, TaskState
 from orchestra.report.fold import Report, step
 from orchestra.seat import Seats, find_python, seats
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 BRANCHES = "aider-orchestrator"
 LOGS = ".aider_logs"
+DATABASE = "orchestra.db"
 
 
 @dataclass
@@ -124,8 +128,22 @@ async def opened(
         # Aider's imports take seconds; they are hidden behind the time that Gemini takes to write.
         warming = asyncio.create_task(run.seats.ready())
         stack.push_async_callback(quietly, warming)
+        # Opened while Aider is being imported elsewhere: a database's driver takes its time too.
+        store = await asyncio.to_thread(open_store, settings.store or run.logs / DATABASE)
+        stack.callback(store.close)
+        if past:
+            # The files have what the store may have missed when the last orchestrator died.
+            await asyncio.to_thread(store.append, store_key(settings, repository.root), past.events)
+        writer = Writer(store, store_key(settings, repository.root))
+        stack.callback(writer.close)
+        journal.listeners.append(writer.put)
         await (take_up(run, past) if past else announce(run))
         yield run
+
+
+def store_key(settings: Settings, root: Path) -> str:
+    """How the store names the repository: its own database holds one only, a shared one those of many machines."""
+    return f"{socket.gethostname()}:{root}" if settings.store else "."
 
 
 async def quietly(warming: asyncio.Task[None]) -> None:

@@ -1,1 +1,1 @@
-"""All of git: worktrees for the agents, their work collected, combined in the object database, and handed to the user's branch."""
+"""All of git: worktrees for the agents, their work collected, combined in the object database, and delivered."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestra.errors import RepositoryError
 from orchestra.workspace.git import Git, is_tracked, split
-from orchestra.workspace.repository import Repository
+from orchestra.workspace.repository import Repository, present
 
 Signature = tuple[str, int, int, int]
 IGNORED = "!!"
@@ -75,7 +75,7 @@ def check_furniture(root: Path, copies: Sequence[str], links: Sequence[str], key
     places = [inside(root, name) for name in (*copies, *links)]
     for place in places:
         path = root / place
-        if not (path.is_file() or path.is_dir()):
+        if not (present(path) and (path.is_file() or path.is_dir())):
             raise RepositoryError(f"{place}: there is no such file or folder in {root} to bring into the worktrees.")
         if is_tracked(root, str(place)):
             raise RepositoryError(f"{place}: git tracks it (or files in it), so every worktree has it already.")

@@ -125,7 +125,7 @@ def test_more_options_for_aider(tmp_path: Path) -> None:
 def test_options_that_aider_may_not_be_given(words: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(appends(HI)) as server:
-        ran = place.run(*CHANGE, "--files", "*.py", "--aider-args", words, server=server)
+        ran = place.run(*CHANGE, "--files", "*.py", f"--aider-args={words}", server=server)
         assert server.count() == 0
     assert ran.code == 2
     assert "--aider-args" in ran.err

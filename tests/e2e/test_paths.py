@@ -241,7 +241,7 @@ def test_all_of_a_users_habits_at_once(tmp_path: Path) -> None:
     """A linked worktree with spaces and signs in its path, called from a folder in it, nobody's name and no home known
     to git, a branch that is called like ours, and things brought in that git does not track."""
     files = {"src/a.py": "a = 1\n", "lib/x.py": "x = 1\n", "lib/deep/y.py": "y = 1\n", "lib/deep/z.txt": "z\n"}
-    main = make_place(tmp_path / "main", files | {".gitignore": "node_modules\n.env.*\n*.log\n"})
+    main = make_place(tmp_path / "main", files | {".gitignore": "node_modules/\n.env.*\n*.log\n"})
     main.git("config", "--unset", "user.name")
     main.git("config", "--unset", "user.email")
     main.git("branch", "aider-orchestrator")
@@ -457,6 +457,13 @@ def no_git(shell: Shell) -> None:
     shell.patch.setenv("PATH", str(shell.script))
 
 
+def gone(shell: Shell) -> None:
+    folder = shell.script / "gone"
+    folder.mkdir()
+    shell.patch.chdir(folder)
+    folder.rmdir()
+
+
 def strange_name(shell: Shell) -> None:
     folder = shell.script / os.fsdecode(b"caf\xe9")
     folder.mkdir()
@@ -471,12 +478,13 @@ def strange_name(shell: Shell) -> None:
         (inside_git, "CWD belongs to git itself: run in the work tree."),
         (no_repository, "CWD is not in a git repository. Run `git init` there first."),
         (no_git, "There is no git on PATH."),
+        (gone, "The current directory is not there any more."),
         (strange_name, "The path of the repository, 'CWD', is not UTF-8."),
     ],
 )
 def test_places_where_one_cannot_work(shell: Shell, arrange: Callable[[Shell], None], sentence: str) -> None:
     arrange(shell)
-    cwd = str(Path.cwd()).encode("utf-8", "backslashreplace").decode()
+    cwd = "" if arrange is gone else str(Path.cwd()).encode("utf-8", "backslashreplace").decode()
     told = shell.run(*CHANGE, "--files", "a.py")
     assert (told.code, told.out) == (2, "")
     assert told.err == f"aider-orchestrator: {sentence.replace('CWD', cwd)}\n"
@@ -507,6 +515,7 @@ KEY = "sk-known-key-0123456789"
     ("words", "sentence"),
     [
         (["--worktree-copy", "gone"], "gone: there is no such file or folder in ROOT to bring into the worktrees."),
+        (["--worktree-copy", "n" * 300], f"{'n' * 300}: there is no such file or folder in ROOT to bring into the wo"),
         (["--worktree-link", "a.py"], "a.py: git tracks it (or files in it), so every worktree has it already."),
         (["--worktree-copy", "src"], "src: git tracks it (or files in it), so every worktree has it already."),
         (["--worktree-copy", "."], ". is nothing in ROOT that could be brought into the worktrees."),

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.journal import jsonl
+from orchestra.journal.store import open_store
+from orchestra.report.fold import fold
 from tests.support.edits import gemini_prd, knows
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
@@ -58,6 +61,16 @@ def assert_as_if_undisturbed(place: Place, resumed: Ran, server: ModelServer, ke
     assert len(prompts(server)) == 4
     assert server.count() - asked == 4 - kept
     assert resumed.summary["usage"]["replies"] == 4
+    assert_same_in_store(place, resumed.summary["timestamp"])
+
+
+def assert_same_in_store(place: Place, stamp: str) -> None:
+    logs = place.repo / ".aider_logs"
+    store = open_store(logs / "orchestra.db")
+    kept = store.read(".", stamp)
+    store.close()
+    assert kept == jsonl.read(logs, stamp)
+    assert fold(kept) == fold(jsonl.read(logs, stamp))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -147,6 +160,16 @@ def test_stopped_by_a_signal_and_resumed(tmp_path: Path) -> None:
     assert again.code == 0, again.out + again.err
     assert {path: (place.repo / path).read_text() for path in WANTED} == WANTED
     assert_clean(again)
+
+
+def test_runs_and_status_tell_of_a_run_from_the_store(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(knows(WANTED, set())) as server:
+        ran = place.run("--change", "More of it", "--agents", "2", "--no-prd", "--files", *FILES, server=server)
+    stamp = ran.summary["timestamp"]
+    assert place.run("runs").out.split() == [stamp, "exit", "0", "More", "of", "it"]
+    assert place.run("status").out.startswith("All 2 tasks are complete; 4 files changed on main")
+    assert place.run("status", "20000101_000000").code == 2
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ The story of a run, top to bottom: settings, PRD, plan, agents, integrate, repor
 """
 
 import asyncio
+import difflib
 import json
 import os
 import signal
@@ -155,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("run", argv)
     try:
         if argv and name == "run" and argv[0] != "run" and not argv[0].startswith("-"):
-            raise UsageError(f"there is no command {argv[0]!r}.", hint=f"Commands: {', '.join(COMMANDS)}.")
+            raise UsageError(f"there is no command {argv[0]!r}.", hint=nearest(argv[0]))
         return COMMANDS[name](rest or ["--help"] if name == "run" and not argv else rest)
     except OrchestraError as error:
         print(f"aider-orchestrator: {error}", file=sys.stderr)
@@ -167,6 +168,11 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except Exception:
         return bug()
+
+
+def nearest(word: str) -> str:
+    near = difflib.get_close_matches(word, COMMANDS, 1)
+    return f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(COMMANDS)}."
 
 
 def bug() -> int:

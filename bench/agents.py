@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure import Command, Cost, Process, cost
+from bench.measure import Command, Cost, Process, cost, settle
 from bench.program import MODEL, command, environment
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer
@@ -163,6 +163,7 @@ def measure(bench: Bench, asked: argparse.Namespace, measured: Measured) -> None
                 print(f"No time is left for another round with {agents} agents.", flush=True)
                 continue
             for mode, run in MODES.items():
+                settle(asked.patience)
                 measured[agents, mode].append(run(bench, agents))
                 print(row(agents, mode, measured[agents, mode][-1:]), flush=True)
 
@@ -202,6 +203,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--agents", type=int, nargs="+", default=[1, 4, 16, 32], metavar="N")
     parser.add_argument("--latency", type=float, default=0.5, help="seconds the model takes for a reply")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--patience", type=float, default=10.0, help="seconds to wait for a quiet machine before each")
     parser.add_argument("--minutes", type=float, default=8.0, help="no round is begun that would not end by then")
     return parser.parse_args(argv)
 

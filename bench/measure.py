@@ -13,6 +13,8 @@ from pathlib import Path
 PROC = "/proc"
 INTERVAL = 0.1
 SHARE = 20  # looking costs time too: at most a twentieth of it
+REST = 2.0
+QUIET = 0.2  # processors that may be busy with something else
 PRIVATE = ("Private_Clean", "Private_Dirty", "Private_Hugetlb")
 
 
@@ -96,6 +98,16 @@ def cost(commands: Sequence[Command], limit: float, is_agent: Callable[[Process,
     watch.over.set()
     watcher.join()
     return Cost(wall, cpu, watch.peak, tuple(watch.own.values()), max(others, 0.0) / wall, tuple(codes))
+
+
+def settle(patience: float) -> None:
+    """Wait until the machine has been at rest for two seconds, but not for ever."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        busy = busy_seconds()
+        time.sleep(REST)
+        if busy_seconds() - busy < REST * QUIET:
+            return
 
 
 def start(command: Command) -> subprocess.Popen[bytes]:

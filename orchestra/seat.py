@@ -36,6 +36,8 @@ QUIET = {
     "TERM": "dumb",
     "NO_COLOR": "1",
 }
+# Aider asks git a few things. No program of the repository's runs for that, and whose it is was settled before.
+GIT = {"core.fsmonitor": "false", "core.hooksPath": os.devnull, "safe.directory": "*"}
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,11 @@ def seat_environment(home: Path) -> dict[str, str]:
     kept = ("PATH", "TZ", "TMPDIR", "SYSTEMROOT", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
     environment = {name: value for name, value in base_environment(os.environ).items() if name in kept}
     homes = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(home))
+    git = {"GIT_CONFIG_COUNT": str(len(GIT))}
+    for number, (name, value) in enumerate(GIT.items()):
+        git |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     # Aider itself may be installed below the real home.
-    return environment | QUIET | homes | {"PYTHONUSERBASE": site.getuserbase()}
+    return environment | QUIET | homes | git | {"PYTHONUSERBASE": site.getuserbase()}
 
 
 class Seats(Protocol):

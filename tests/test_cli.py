@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aider_orchestrator import COMMANDS
 from orchestra.cli.load import settings_of
 from orchestra.settings import flag, options
 from tests.support.runs import PROGRAM
@@ -32,11 +33,16 @@ def test_help_is_grouped_complete_and_short(shell: Shell) -> None:
     assert shell.run("-h") == said == shell.run("run", "--help")
 
 
+def test_the_help_names_every_command(shell: Shell) -> None:
+    told = shell.run("--help").out.partition("other commands:")[2].partition("\n")[0]
+    assert [word for word in COMMANDS if word != "run" and word not in told] == []
+
+
 def test_no_arguments_at_all_show_the_help(shell: Shell) -> None:
     assert shell.run() == shell.run("--help")
 
 
-@pytest.mark.parametrize("command", [("demo",), ("config",), ("models",)])
+@pytest.mark.parametrize("command", [(name,) for name in COMMANDS if name != "run"])
 def test_each_command_has_a_help_of_its_own(shell: Shell, command: tuple[str]) -> None:
     said = shell.run(*command, "--help")
     assert said.code == 0 and said.out.startswith(f"usage: aider-orchestrator {command[0]}")
@@ -87,7 +93,7 @@ def test_a_slip_in_a_command_is_told(shell: Shell, word: str, meant: str) -> Non
 
 
 def test_a_command_that_is_near_to_none(shell: Shell) -> None:
-    assert shell.refused("frobnicate") == "there is no command 'frobnicate'. Commands: run, demo, config, models."
+    assert shell.refused("frobnicate") == f"there is no command 'frobnicate'. Commands: {', '.join(COMMANDS)}."
 
 
 # --- the change -----------------------------------------------------------------------------------------------------

@@ -217,10 +217,11 @@ def test_the_branch_moves_beside_everything_that_is_not_in_the_way(user: User) -
     result = user.side(base, {"a.txt": "A\n", "new.txt": "n\n"})
     repository = user.repository()
     user.write({"b.txt": "dirty\n", "sub/c.txt": "staged\n", "loose.txt": "untracked\n", "x.log": "ignored\n"})
+    user.write({"run.sh": None})
     user.git("add", "sub/c.txt")
     assert delivered(repository, result) == Delivery(True)
     assert user.git("rev-parse", "main") == result and user.git("symbolic-ref", "HEAD") == "refs/heads/main"
-    assert user.git("status", "--porcelain").splitlines() == [" M b.txt", "M  sub/c.txt", "?? loose.txt"]
+    assert user.git("status", "--porcelain").splitlines() == [" M b.txt", " D run.sh", "M  sub/c.txt", "?? loose.txt"]
     found = [(user.root / name).read_text() for name in ("a.txt", "new.txt", "b.txt", "loose.txt", "x.log")]
     assert found == ["A\n", "n\n", "dirty\n", "untracked\n", "ignored\n"]
 
@@ -244,6 +245,14 @@ def dirty(user: User) -> None:
 def staged(user: User) -> None:
     user.write({"a.txt": "mine\n"})
     user.git("add", "a.txt")
+
+
+def removed(user: User) -> None:
+    user.write({"a.txt": None})
+
+
+def removed_and_staged(user: User) -> None:
+    user.git("rm", "-q", "a.txt")
 
 
 def untracked(user: User) -> None:
@@ -274,6 +283,8 @@ REFUSED: dict[Callable[[User], None], tuple[str, str]] = {
     detached: ("main is not checked out any more", f"git switch main && git merge {SIDE}"),
     dirty: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
     staged: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
+    removed: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
+    removed_and_staged: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
     untracked: ("your uncommitted changes in new.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
     ignored: ("your uncommitted changes in new.log are in the way", f"{IN_THE_WAY} {SIDE}"),
     a_folder: ("your uncommitted changes in new.txt are in the way", f"{IN_THE_WAY} {SIDE}"),

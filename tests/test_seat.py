@@ -99,6 +99,7 @@ CONTRACT = {
     "aider.coders.udiff_coder:UnifiedDiffCoder": {"get_edits": "self"},
     "aider.coders.patch_coder:PatchCoder": {"get_edits": "self"},
     "aider.repo:GitRepo": {"path_in_repo": "self path"},
+    "git.repo.base": {"expand_path": "p expand_vars"},
 }
 
 
@@ -196,7 +197,7 @@ def test_a_forked_and_a_single_aider_send_the_same_bytes_and_end_the_same(
 
     with ModelServer(scripted) as one, ModelServer(scripted) as other:
         forked = runner.run(all_ways(warm, one, "forked"))
-        alone = runner.run(all_ways(single, other, "alone, and in a longer place"))
+        alone = runner.run(all_ways(single, other, "alone in $HOME's ~ [ü]"))
     assert {way: outcome.end for way, outcome in forked.items()} == {way: end for way, (*_, end) in WAYS.items()}
     assert forked == alone
     assert bodies(one) == bodies(other)
@@ -204,7 +205,7 @@ def test_a_forked_and_a_single_aider_send_the_same_bytes_and_end_the_same(
     assert forked["reject"].replies == 4 and "SEARCH" in forked["reject"].complaint
     assert forked["crash"].failure == "SystemExit: 2"
     for way in WAYS:
-        trees = [tmp_path / where / way / "tree" for where in ("forked", "alone, and in a longer place")]
+        trees = [tmp_path / where / way / "tree" for where in ("forked", "alone in $HOME's ~ [ü]")]
         assert trees[0].joinpath("a.py").read_text() == trees[1].joinpath("a.py").read_text()
 
 
@@ -261,6 +262,7 @@ def hostile_tree(tree: Path, mark: Path, server: ModelServer) -> dict[str, str]:
         (tree / ".git/hooks").mkdir(exist_ok=True)
         (tree / ".git/hooks" / hook).write_text(f"#!/bin/sh\ntouch {mark}\n")
         (tree / ".git/hooks" / hook).chmod(0o755)
+    subprocess.run(["git", "config", "core.fsmonitor", str(tree / ".git/hooks/pre-commit")], cwd=tree, check=True)
     return files
 
 
@@ -270,7 +272,11 @@ def test_nothing_in_the_repository_the_home_or_the_environment_takes_effect(
 ) -> None:
     mark, tree, home = tmp_path / "heard", tmp_path / "attempt/tree", tmp_path / "real home"
     home.mkdir()
-    with ModelServer(appends("# hi")) as server:
+
+    def respond(request: Request) -> Reply:
+        return Reply(appends("# hi")(request).text + search_replace("new.py", "", "n = 1\n"))
+
+    with ModelServer(respond) as server:
         files = hostile_tree(tree, mark, server)
         for name in (".aider.conf.yml", ".env", ".aider.model.settings.yml"):
             (home / name).write_text(files[name])
@@ -295,12 +301,12 @@ def test_nothing_in_the_repository_the_home_or_the_environment_takes_effect(
                 await seats.close()
 
         outcome = runner.run(attempt())
-    assert (outcome.end, outcome.edited, outcome.failure) == ("accepted", ("a.py",), "")
+    assert (outcome.end, outcome.edited, outcome.failure) == ("accepted", ("a.py", "new.py"), "")
     assert [request.path for request in server.requests] == ["/v1/chat/completions"]
     assert server.requests[0].asks == "diff" and "openai-organization" not in server.requests[0].headers
     assert not mark.exists()
     assert (tree / "a.py").read_text() == "x = 1\n# hi\n"
-    assert listing(tree) == before
+    assert listing(tree) == before | {"new.py"}
     assert (tree / ".git/config").read_bytes() == config
     log = subprocess.run(["git", "log", "--oneline"], cwd=tree, env={"PATH": os.environ["PATH"]}, capture_output=True)
     assert len(log.stdout.splitlines()) == 1

@@ -51,6 +51,7 @@ class Sorted(set):
 def close_the_doors() -> None:
     """Aider would read settings from the repository, the home and .env files, and write into .git/config."""
     import aider.main as aider
+    import git.repo.base as repository
     from aider.coders.base_coder import Coder
 
     parser_of = aider.get_parser
@@ -66,6 +67,9 @@ def close_the_doors() -> None:
     aider.load_dotenv_files = lambda *args, **kwargs: []
     aider.setup_git = lambda git_root, io: git_root
     aider.check_and_load_imports = lambda *args, **kwargs: None
+    # A dollar in the path of a worktree is no variable.
+    expand_path = repository.expand_path
+    repository.expand_path = lambda path, expand_vars=True: expand_path(path, False)
     # Prompts must not differ by machine, day or locale: they are compared when a run is resumed or replayed.
     Coder.get_platform_info = lambda self: ""
     Coder.get_user_language = lambda self: None
@@ -136,8 +140,6 @@ class Seat:
 
     def outcome(self) -> dict[str, Any]:
         coder = self.coder
-        if coder is None:
-            return {"end": "crashed"}
         left_over = coder.reflected_message or ""
         if coder.num_exhausted_context_windows:
             end = "exhausted"
@@ -158,17 +160,16 @@ class Seat:
 
 def take_seat(job: Job) -> int:
     """Run a job to its end; the outcome is written whatever happens. Returns the exit code."""
-    seat, failure = Seat(job), ""
+    seat, code = Seat(job), 0
     try:
         seat.run()
+        outcome = seat.outcome()
     except BaseException as error:
-        failure = f"{type(error).__name__}: {error}"
         traceback.print_exc()
-    outcome = seat.outcome()
-    if failure:
-        outcome.update(end="crashed", failure=failure[:2000])
+        outcome = {"end": "crashed", "replies": seat.replies, "failure": f"{type(error).__name__}: {error}"[:2000]}
+        code = 1
     write_whole(job["outcome"], outcome)
-    return 1 if failure else 0
+    return code
 
 
 def write_whole(path: str, record: dict[str, Any]) -> None:

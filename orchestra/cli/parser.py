@@ -14,7 +14,7 @@ EXAMPLES = """examples:
   %(prog)s --change @request.md --files src/auth tests/auth --claude --test-cmd "pytest -q"
   %(prog)s --change "Rename User to Account" --files "src/**/*.py" --no-prd --dry-run
 
-other commands: demo, config show, models      (COMMAND --help tells more)
+other commands: resume, runs, status, demo, config show, models      (COMMAND --help tells more)
 exit codes: 0 complete, 1 some task or gate failed, 2 usage, 3 a bug, 4 a provider failed, 6 a limit was reached,
   130 and 143 signals
 """

@@ -1,7 +1,7 @@
 """What an agent really changed, made whole again (line endings, modes) and committed on top of its base."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,22 +105,41 @@ async def make_whole(tree: Tree, path: str) -> None:
 
 
 def restored(base: bytes, now: bytes) -> bytes:
-    """`now` with the line endings of `base` where its lines are the base's, and their commonest one elsewhere."""
-    if b"\r" in base and b"\r" not in now:
-        now = with_endings(base, now)
+    """`now` with the line endings of `base`, and without a final newline where that has none."""
     if base and not base.endswith((b"\n", b"\r")):
-        now = now.removesuffix(b"\r\n") if now.endswith(b"\r\n") else now.removesuffix(b"\n")
-    return now
+        now = now.removesuffix(b"\n").removesuffix(b"\r")
+    return with_endings(base, now) if b"\r" in base else now
 
 
 def with_endings(base: bytes, now: bytes) -> bytes:
+    """A line that stayed, or came in another's place, has that line's ending; one that is new has the commonest."""
     old = base.splitlines(keepends=True)
     bare = [line.rstrip(b"\r\n") for line in old]
     endings = [line[len(text) :] for line, text in zip(old, bare, strict=True)]
     usual = max((b"\r\n", b"\n", b"\r"), key=endings.count)
-    if all(ending in (usual, b"") for ending in endings):
-        return now.replace(b"\n", usual)
-    lines = now.split(b"\n")
-    matcher = difflib.SequenceMatcher(None, bare, lines, autojunk=False)
-    same = {b + i: endings[a + i] for a, b, size in matcher.get_matching_blocks() for i in range(size)}
-    return b"".join(line + (same.get(i) or usual) for i, line in enumerate(lines[:-1])) + lines[-1]
+    lines = now.splitlines()
+    given = {new: endings[old] for old, new in pairs(bare, lines)}
+    ends = [given.get(n) or usual for n in range(len(lines))]
+    if lines and not now.endswith((b"\n", b"\r")):
+        ends[-1] = b""
+    for n in range(1, len(lines)):
+        if not lines[n] and ends[n - 1 : n + 1] == [b"\r", b"\n"]:
+            ends[n] = b"\r"  # else these two lines would be one that ends with CRLF
+    return b"".join(line + end for line, end in zip(lines, ends, strict=True))
+
+
+def pairs(old: list[bytes], new: list[bytes]) -> Iterator[tuple[int, int]]:
+    """Which old line each new one is, or stands in the place of."""
+    head = alike(old, new)
+    tail = alike(old[head:][::-1], new[head:][::-1])
+    yield from ((n, n) for n in range(head))
+    yield from ((len(old) - n, len(new) - n) for n in range(1, tail + 1))
+    # What is left between them is short, unless the whole file was written anew.
+    differ = difflib.SequenceMatcher(None, old[head : len(old) - tail], new[head : len(new) - tail])
+    for _, a, a_end, b, b_end in differ.get_opcodes():
+        yield from zip(range(head + a, head + a_end), range(head + b, head + b_end), strict=False)
+
+
+def alike(left: list[bytes], right: list[bytes]) -> int:
+    """How many lines at the start are the same."""
+    return next((n for n, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))

@@ -14,6 +14,7 @@ CONFIG = {
     "core.hooksPath": os.devnull,
     "core.fsmonitor": "false",
     "core.quotePath": "false",
+    "core.safecrlf": "false",
     "commit.gpgSign": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -58,9 +59,7 @@ class Git:
     async def start(self, arguments: Sequence[str], stdin: int) -> asyncio.subprocess.Process:
         try:
             return await asyncio.create_subprocess_exec(
-                "git",
-                *(part for name, value in CONFIG.items() for part in ("-c", f"{name}={value}")),
-                *arguments,
+                *command(arguments),
                 cwd=self.folder,
                 env=base_environment(os.environ) | ENVIRONMENT | dict(self.extra),
                 stdin=stdin,
@@ -79,8 +78,8 @@ class Git:
             raise self.failed(arguments[0], err or out or f"exit code {code}".encode())
         return out
 
-    def failed(self, command: str, said: bytes) -> GitFailed:
-        return GitFailed(f"git {command} failed in {self.folder}: {sentence(said)}")
+    def failed(self, what: str, said: bytes) -> GitFailed:
+        return GitFailed(f"git {what} failed in {self.folder}: {sentence(said)}")
 
     async def text(self, *arguments: str, input: bytes | None = None) -> str:
         return os.fsdecode(await self.raw(*arguments, input=input)).removesuffix("\n")
@@ -96,6 +95,10 @@ class Git:
     async def paths(self, *arguments: str, input: bytes | None = None) -> list[str]:
         """The output of a command with -z."""
         return split(await self.raw(*arguments, input=input))
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    return ["git", *(part for name, value in CONFIG.items() for part in ("-c", f"{name}={value}")), *arguments]
 
 
 def sentence(said: bytes) -> str:
@@ -125,7 +128,7 @@ def ask(folder: Path, *arguments: str) -> str | None:
     """One short question before there is an event loop. None where git says no, or is not there."""
     try:
         done = subprocess.run(
-            ["git", *arguments],
+            command(arguments),
             cwd=folder,
             env=base_environment(os.environ) | ENVIRONMENT,
             capture_output=True,

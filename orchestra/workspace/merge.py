@@ -96,6 +96,8 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
         return Delivery(True)
     if stands != ("" if repository.unborn else repository.base):
         return Delivery(False, f"{repository.branch} has moved during the run", take)
+    if missing := await deleted(git, repository.base, result):
+        return Delivery(False, *in_the_way(missing, take))
     if repository.unborn:
         # Into a branch without commits, git merges over ignored files; from the empty first commit on it spares them.
         await git.raw("update-ref", branch, repository.base, "")
@@ -106,14 +108,21 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
         await git.attempt("update-ref", "-d", branch, repository.base)
     files = [line.strip() for line in os.fsdecode(err or out).splitlines() if line.startswith("\t")]
     if files:
-        return Delivery(False, in_the_way(files), f"commit, stash or move those files, then {take}")
+        return Delivery(False, *in_the_way(files, take))
     reason = sentence((err or out).partition(b"\n")[0])
     return Delivery(False, reason or "git refused the fast-forward", take)
 
 
-def in_the_way(files: Sequence[str]) -> str:
-    """The files that git names as those it would overwrite."""
-    return f"your uncommitted changes in {', '.join(files[:5])}{' …' if len(files) > 5 else ''} are in the way"
+async def deleted(git: Git, base: str, result: str) -> list[str]:
+    """The files that the user has deleted and the result changes: a merge would bring them back."""
+    changed = set(await git.paths("diff", "--name-only", "--no-renames", "-z", base, result))
+    return [path for path in await git.paths("ls-files", "--deleted", "-z") if path in changed]
+
+
+def in_the_way(files: Sequence[str], take: str) -> tuple[str, str]:
+    """Why these files keep the branch from being moved, and what to do then."""
+    named = ", ".join(files[:5]) + (" …" if len(files) > 5 else "")
+    return f"your uncommitted changes in {named} are in the way", f"commit, stash or move those files, then {take}"
 
 
 async def numstat(git: Git, old: str, new: str) -> dict[str, tuple[int, int]]:

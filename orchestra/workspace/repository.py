@@ -1,7 +1,6 @@
 """What is known of the user's repository before anything is paid: where it stands and what it holds."""
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -58,8 +57,6 @@ class Repository:
 async def open_repository(start: Path) -> Repository:
     if not (present(start) and start.is_dir()):
         raise RepositoryError(f"{start} is not a folder.")
-    if shutil.which("git") is None:
-        raise RepositoryError("There is no git on PATH.")
     git = Git(start)
     code, out, err = await git.attempt("rev-parse", "--is-bare-repository", "--show-toplevel")
     if code:

@@ -477,7 +477,7 @@ def strange_name(shell: Shell) -> None:
         (bare, "CWD is a bare repository: agents need a work tree. Clone it and run there."),
         (inside_git, "CWD belongs to git itself: run in the work tree."),
         (no_repository, "CWD is not in a git repository. Run `git init` there first."),
-        (no_git, "There is no git on PATH."),
+        (no_git, "git was not found. Install it, 2.34 or newer."),
         (gone, "The current directory is not there any more."),
         (strange_name, "The path of the repository, 'CWD', is not UTF-8."),
     ],

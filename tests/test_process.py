@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.process import GRACE, Ended, base_environment, run, tail
-from tests.support.processes import gone, soon, written_pids
+from tests.support.processes import all_gone, soon, written_pids
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,7 +61,7 @@ def test_at_the_deadline_the_whole_group_gets_term_and_may_tidy_up(tmp_path: Pat
     ended, said = sh(tmp_path, script, timeout=0.5)
     assert (ended.code, ended.timed_out, said) == (3, True, "bye\n")
     assert ended.seconds < 2
-    assert all(map(gone, written_pids(tmp_path / "pids")))
+    assert all_gone(written_pids(tmp_path / "pids"))
 
 
 def test_who_ignores_term_is_killed_and_so_are_the_grandchildren(tmp_path: Path) -> None:
@@ -70,20 +70,20 @@ def test_who_ignores_term_is_killed_and_so_are_the_grandchildren(tmp_path: Path)
     pids = written_pids(tmp_path / "pids")
     assert (ended.code, ended.timed_out) == (128 + signal.SIGKILL, True)
     assert GRACE <= ended.seconds < GRACE + 2
-    assert len(pids) == 4 and all(map(gone, pids))
+    assert len(pids) == 4 and all_gone(pids)
 
 
 def test_what_a_command_left_in_the_background_ends_with_it(tmp_path: Path) -> None:
     ended, _ = sh(tmp_path, "sleep 60 & echo $! >pids; exit 5")
     assert ended.code == 5 and ended.seconds < 3
-    assert all(map(gone, written_pids(tmp_path / "pids")))
+    assert all_gone(written_pids(tmp_path / "pids"))
 
 
 def test_one_that_holds_the_output_open_from_another_session_keeps_nobody_waiting(tmp_path: Path) -> None:
     ended, said = sh(tmp_path, "setsid sh -c 'echo $$ >pids; while :; do echo noise; done' & sleep 0.3; echo done")
     daemon = written_pids(tmp_path / "pids")
     assert ended.code == 0 and ended.seconds < 3 and "done" in said
-    assert soon(lambda: all(map(gone, daemon))), "nobody reads its output any more"
+    assert all_gone(daemon, 5.0), "nobody reads its output any more"
 
 
 def test_a_command_that_closes_its_output_is_waited_for_without_spinning(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_full_disk_does_not_stop_the_command(tmp_path: Path) -> None:
     assert (tmp_path / "reached").exists()
 
 
-def test_cancelling_ends_the_group_before_it_returns(tmp_path: Path) -> None:
+def test_cancelling_ends_the_group(tmp_path: Path) -> None:
     async def cancelled() -> None:
         words = ["/bin/sh", "-c", "sleep 60 & echo $! $$ >pids; wait"]
         task = asyncio.create_task(run(words, cwd=tmp_path, env=dict(os.environ), output=tmp_path / "output"))
@@ -122,7 +122,7 @@ def test_cancelling_ends_the_group_before_it_returns(tmp_path: Path) -> None:
             await task
 
     asyncio.run(cancelled())
-    assert all(map(gone, written_pids(tmp_path / "pids")))
+    assert all_gone(written_pids(tmp_path / "pids"))
 
 
 def test_when_the_parent_is_killed_the_group_is_gone_within_two_seconds(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ asyncio.run(run(words, cwd=here, env=dict(os.environ), output=here / "output"))
     assert soon(lambda: written_pids(tmp_path / "pids"))
     parent.kill()
     parent.wait()
-    assert soon(lambda: all(map(gone, written_pids(tmp_path / "pids"))), limit=2.0)
+    assert all_gone(written_pids(tmp_path / "pids"), 2.0)
 
 
 def test_children_inherit_nothing_that_steers_or_holds_a_key() -> None:

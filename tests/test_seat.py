@@ -21,7 +21,7 @@ from orchestra.gateway.ledger import Pass
 from orchestra.seat import PROGRAM, ForkSeats, Job, Outcome, Seats, SingleSeats, find_python, read_outcome, seats
 from tests.support.edits import appends, malformed, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.processes import gone, soon
+from tests.support.processes import all_gone, gone, soon
 from tests.support.seating import FILES, MODELS, door, make_job, plant, sit
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +98,7 @@ CONTRACT = {
     "aider.coders.wholefile_coder:WholeFileCoder": {"get_edits": "self mode"},
     "aider.coders.udiff_coder:UnifiedDiffCoder": {"get_edits": "self"},
     "aider.coders.patch_coder:PatchCoder": {"get_edits": "self"},
+    "aider.coders.editblock_coder": {"strip_filename": "filename fence"},
     "aider.repo:GitRepo": {"path_in_repo": "self path"},
     "git.repo.base": {"expand_path": "p expand_vars"},
 }
@@ -387,6 +388,28 @@ def test_new_files_are_made_and_not_staged(runner: asyncio.Runner, warm: ForkSea
     assert (outcome.edited, status) == (("sub/new.py",), "?? sub/\n")
 
 
+def test_a_file_may_be_called_what_aider_takes_for_ornament(
+    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+) -> None:
+    files = {name: f"{number}\n" for number, name in enumerate(("# y", "y", "b ", "b", "**z**", "...", "`t`.py", "c:"))}
+    tree = plant(tmp_path / "tree", files)
+    outcome, requests = attend(runner, warm, tree, appends("hi"), files=tuple(files))
+    assert (outcome.end, len(requests), set(outcome.edited)) == ("accepted", 1, set(files))
+    assert {name: (tree / name).read_text() for name in files} == {name: f"{text}hi\n" for name, text in files.items()}
+
+
+def test_a_new_file_is_not_taken_for_a_neighbour_with_a_similar_name(
+    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+) -> None:
+    files = {"tests/test_a.py": "a = 1\n", "pkg/one/__init__.py": "one = 1\n", "a.py": "a = 1\n"}
+    new = {"tests/test_b.py": "b = 2\n", "pkg/two/__init__.py": "two = 2\n", "other/a.py": "other = 1\n"}
+    tree = plant(tmp_path / "tree", files)
+    said = "\n".join(search_replace(name, "", text) for name, text in new.items())
+    outcome, _ = attend(runner, warm, tree, lambda request: Reply(said), files=tuple(files))
+    assert set(outcome.edited) == set(new)
+    assert {name: (tree / name).read_text() for name in files | new} == files | new
+
+
 def test_a_long_half_rejected_reply_is_not_summarised_for_money(
     runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
 ) -> None:
@@ -465,7 +488,7 @@ def test_stopping_an_attempt_ends_its_whole_group_even_one_that_ignores_term(
 
     with ModelServer(appends("# hi")) as server:
         leader = runner.run(stop(server))
-    assert family(leader) == [] and gone(int((tmp_path / "deaf.pid").read_text()))
+    assert all_gone([leader, *family(leader), int((tmp_path / "deaf.pid").read_text())])
 
 
 def test_an_aider_that_does_not_hear_term_is_killed(runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Flags, the environment, .env files, the settings file, defaults, in this order; and one sentence for what is wrong."""
+"""Flags, the environment, .env files, the settings file, defaults, in this order; one sentence for what is wrong."""
 
 from collections.abc import Mapping
 from typing import Any

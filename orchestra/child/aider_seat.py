@@ -111,13 +111,20 @@ class Seat:
         coder.run(with_message=self.job["message"], preproc=False)
 
     def hold(self, coder: Any) -> None:
+        from aider.coders import editblock_coder
+
         coder.abs_fnames = Sorted(coder.abs_fnames)
         coder.abs_read_only_fnames = Sorted(coder.abs_read_only_fnames)
         # A reply that merely names a file must not add it to the chat: its edits would be thrown away.
         coder.check_for_file_mentions = lambda content: None
         # Aider would `git add` what it creates; collecting the work is the orchestrator's.
         coder.repo.path_in_repo = lambda path: True
-        send, get_edits = coder.send, coder.get_edits
+        send, get_edits, strip = coder.send, coder.get_edits, editblock_coder.strip_filename
+
+        def named(line: str, fence: Any) -> Any:
+            """Aider takes `#`, `*` and spaces for ornament; but a file of the chat may be called so."""
+            name = line.rstrip("\r\n")
+            return name if name in coder.get_inchat_relative_files() else strip(line, fence)
 
         def counted_send(*args: Any, **kwargs: Any) -> Any:
             self.sends += 1
@@ -127,7 +134,7 @@ class Seat:
         def edits_inside(*args: Any, **kwargs: Any) -> list[Any]:
             return [edit for edit in get_edits(*args, **kwargs) if self.inside(str(edit[0]))]
 
-        coder.send, coder.get_edits = counted_send, edits_inside
+        coder.send, coder.get_edits, editblock_coder.strip_filename = counted_send, edits_inside, named
 
     def inside(self, path: str) -> bool:
         """Refuse a path before Aider touches it: outside the worktree, inside .git, or through a link."""

@@ -22,3 +22,8 @@ def soon(true: Callable[[], object], limit: float = 5.0) -> bool:
 
 def written_pids(path: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()] if path.exists() else []
+
+
+def all_gone(pids: list[int], limit: float = 1.0) -> bool:
+    """A signal that kills takes a moment to arrive."""
+    return soon(lambda: all(map(gone, pids)), limit)

@@ -85,6 +85,38 @@ def know_the_model(fallback: dict[str, Any]) -> None:
         MODEL_SETTINGS.append(ModelSettings(**fallback))
 
 
+def read_edits_exactly(coder: Any) -> None:
+    """Where Aider's guesses at what a reply means would mistake a file's name, or end in an error that it swallows."""
+    from aider.coders import editblock_coder
+
+    strip_name, strip_quotes = editblock_coder.strip_filename, editblock_coder.strip_quoted_wrapping
+    apply = coder.apply_edits
+
+    def named(line: str, fence: Any) -> Any:
+        """It takes `#`, `*` and spaces for ornament; but a file of the chat may be called so."""
+        name = line.rstrip("\r\n")
+        return name if name in coder.get_inchat_relative_files() else strip_name(line, fence)
+
+    def unwrapped(text: str, *args: Any) -> str:
+        """It fails on a single line that ends with the file's name, which is no wrapping at all."""
+        try:
+            return str(strip_quotes(text, *args))
+        except IndexError:
+            return text
+
+    def apply_edits(*args: Any, **kwargs: Any) -> Any:
+        """It takes most errors for ones of git's, drops all edits and calls the reply accepted."""
+        try:
+            return apply(*args, **kwargs)
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(f"The edits could not be applied: {error!r}") from error
+
+    editblock_coder.strip_filename, editblock_coder.strip_quoted_wrapping = named, unwrapped
+    coder.apply_edits = apply_edits
+
+
 class Seat:
     """One Aider and what it did."""
 
@@ -111,30 +143,26 @@ class Seat:
         coder.run(with_message=self.job["message"], preproc=False)
 
     def hold(self, coder: Any) -> None:
-        from aider.coders import editblock_coder
-
         coder.abs_fnames = Sorted(coder.abs_fnames)
         coder.abs_read_only_fnames = Sorted(coder.abs_read_only_fnames)
         # A reply that merely names a file must not add it to the chat: its edits would be thrown away.
         coder.check_for_file_mentions = lambda content: None
         # Aider would `git add` what it creates; collecting the work is the orchestrator's.
         coder.repo.path_in_repo = lambda path: True
-        send, get_edits, strip = coder.send, coder.get_edits, editblock_coder.strip_filename
-
-        def named(line: str, fence: Any) -> Any:
-            """Aider takes `#`, `*` and spaces for ornament; but a file of the chat may be called so."""
-            name = line.rstrip("\r\n")
-            return name if name in coder.get_inchat_relative_files() else strip(line, fence)
+        read_edits_exactly(coder)
+        send, get_edits = coder.send, coder.get_edits
 
         def counted_send(*args: Any, **kwargs: Any) -> Any:
             self.sends += 1
             yield from send(*args, **kwargs)
             self.replies += 1
 
-        def edits_inside(*args: Any, **kwargs: Any) -> list[Any]:
-            return [edit for edit in get_edits(*args, **kwargs) if self.inside(str(edit[0]))]
+        def edits_inside(*args: Any, **kwargs: Any) -> Any:
+            edits = get_edits(*args, **kwargs)
+            # In the whole-file format the same function also gives the text that is shown to a person.
+            return [edit for edit in edits if self.inside(str(edit[0]))] if isinstance(edits, list) else edits
 
-        coder.send, coder.get_edits, editblock_coder.strip_filename = counted_send, edits_inside, named
+        coder.send, coder.get_edits = counted_send, edits_inside
 
     def inside(self, path: str) -> bool:
         """Refuse a path before Aider touches it: outside the worktree, inside .git, or through a link."""

@@ -45,6 +45,7 @@ class Ending:
             if error and not told
             else ""
         )
+        self.run.gateway.cut_short()
         self.run.emit("run_ended", exit_code=code, error=text)
         self.write()
         return told

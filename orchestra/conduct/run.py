@@ -93,36 +93,30 @@ async def opened(
     tape = Tape.load(replay) if replay else None
     routes = upstreams(settings, model, replayed=tape is not None)
     python = find_python(os.environ)
-    folder = Path(tempfile.mkdtemp(prefix="aider-orchestrator-"))
-    journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events[-1].seq) if past else ()))
+    namespace = past.namespace if past else await free_namespace(repository.git, BRANCHES)
     gateway = Gateway(
         routes,
-        hear(journal),
+        lambda ticket, exchange: None,
         memory=past.replies() if past else None,
         replay=tape,
         record=Tape.create(record) if record else None,
     )
-    trees = Trees(repository, folder)
-    run = Run(
-        settings,
-        repository,
-        entries,
-        model,
-        secrets,
-        folder,
-        journal,
-        gateway,
-        seats(python, folder / "server", fork=settings.fork_server),
-        trees,
-        past.namespace if past else await free_namespace(repository.git, BRANCHES),
-        past.report if past else Report(),
-    )
-    journal.listeners += [lambda event: step(run.report, event), *listeners]
     async with contextlib.AsyncExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="aider-orchestrator-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        await gateway.start()
+        # From here to the story nothing is waited for: a run that has a log cannot be stopped before it has a summary.
+        journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events[-1].seq) if past else ()))
+        gateway.heard = hear(journal)
+        trees = Trees(repository, folder)
+        agents = seats(python, folder / "server", fork=settings.fork_server)
+        report = past.report if past else Report()
+        run = Run(
+            settings, repository, entries, model, secrets, folder, journal, gateway, agents, trees, namespace, report
+        )
+        journal.listeners += [lambda event: step(run.report, event), *listeners]
         stack.callback(journal.close)
         stack.push_async_callback(trees.close)
-        await gateway.start()
         stack.push_async_callback(gateway.stop)
         stack.push_async_callback(run.seats.close)
         # Aider's imports take seconds; they are hidden behind the time that Gemini takes to write.

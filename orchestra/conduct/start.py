@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestra import catalogue
+from orchestra.conduct.attempt import extra_arguments
 from orchestra.conduct.planning import divide, prd_targets, read_prd
 from orchestra.conduct.run import chosen_model
 from orchestra.conduct.secrets import Secrets
@@ -28,6 +29,7 @@ async def find_repository(settings: Settings) -> Repository:
 
 
 def check_furnishing(settings: Settings, repository: Repository) -> None:
+    extra_arguments(settings.aider_args)
     keys = Secrets.of(settings).values
     check_furniture(repository.root, settings.worktree_copy, settings.worktree_link, keys)
 

@@ -51,10 +51,10 @@ def next_steps(report: Report) -> list[str]:
         steps.append(
             f"The result is on {delivery['side_branch']} because {delivery['reason']}. To take it: {delivery['take']}"
         )
-    for task in report.failed:
-        if task.branch:
+    for task in report.tasks.values():
+        if task.branch and (not task.success or not delivery.get("result")):
             steps.append(f"{task.agent}'s work is kept on {task.branch}: git show {task.branch}")
-        elif task.patch:
+        elif task.patch and not task.success:
             steps.append(f"{task.agent}'s work is kept as a patch: {task.patch}")
     remedies = dict.fromkeys(task.remedy for task in report.failed if task.remedy)
     return steps + list(remedies)

@@ -46,14 +46,17 @@ class Git:
 
     async def attempt(self, *arguments: str, input: bytes | None = None) -> tuple[int, bytes, bytes]:
         """Exit code, stdout and stderr."""
-        child = await self.start(arguments, asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE)
         # A git command is short and leaves locks when it is cut off, so it runs to its end even when we are cancelled.
-        talk = asyncio.ensure_future(child.communicate(input))
+        talk = asyncio.ensure_future(self.talk(arguments, input))
         try:
-            out, err = await asyncio.shield(talk)
+            return await asyncio.shield(talk)
         except asyncio.CancelledError:
             await talk
             raise
+
+    async def talk(self, arguments: Sequence[str], input: bytes | None) -> tuple[int, bytes, bytes]:
+        child = await self.start(arguments, asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE)
+        out, err = await child.communicate(input)
         return child.returncode or 0, out, err
 
     async def start(self, arguments: Sequence[str], stdin: int) -> asyncio.subprocess.Process:

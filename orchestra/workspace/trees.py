@@ -38,10 +38,11 @@ class Trees:
     async def add(self, name: str, commit: str) -> Tree:
         path = self.folder / name / "tree"
         path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        tree = Tree(path, self.repository.git.at(path), commit)
+        # Known before it is made: when we are stopped in between, close() must find it.
+        self.open[path] = tree
         async with self.lock:
             await self.repository.git.raw("worktree", "add", "--quiet", "--detach", str(path), commit)
-        tree = Tree(path, self.repository.git.at(path), commit)
-        self.open[path] = tree
         return tree
 
     async def remove(self, tree: Tree) -> None:

@@ -13,7 +13,6 @@ from orchestra.report.fold import fold
 from tests.support.edits import gemini_prd, knows
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
-from tests.support.sample import SOAK
 
 KILLER = Path(__file__).resolve().parents[1] / "support" / "killed_at.py"
 KINDS = (
@@ -83,7 +82,7 @@ def test_killed_at_each_kind_of_event(tmp_path: Path, kind: str) -> None:
         assert_as_if_undisturbed(place, resumed, server, kept, asked)
 
 
-@pytest.mark.skipif(not SOAK, reason="a hundred kills take minutes: make soak")
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", range(100))
 def test_killed_at_any_moment_again_and_again(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
@@ -180,5 +179,3 @@ def test_nothing_to_resume(tmp_path: Path, words: tuple[str, ...], sentence: str
     ran = make_place(tmp_path, {"a": "b\n"}).run(*words)
     assert ran.code == 2
     assert sentence in ran.err
-
-

@@ -164,7 +164,7 @@ class Ran:
     def changed(self) -> dict[str, tuple[int, int]]:
         """What git itself says of the difference that the run made on the user's branch."""
         lines = self.place.git("diff", "--numstat", "-z", "--no-renames", self.head_before, "HEAD").split("\0")
-        cut = [line.split("\t") for line in lines if line]
+        cut = [line.split("\t", 2) for line in lines if line]
         return {path: (int(added), int(removed)) for added, removed, path in cut}
 
 

@@ -1,7 +1,8 @@
 # make demo and make test set up everything by themselves on a fresh clone.
 VENV := .venv
 RUN := $(VENV)/bin/python
-WORKERS ?= auto
+# More than there are cores, because the tests mostly wait for processes.
+WORKERS ?= 4
 
 .PHONY: demo test soak check change models tape lock clean help
 

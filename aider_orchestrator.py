@@ -6,7 +6,6 @@ The story of a run, top to bottom: settings, PRD, plan, agents, integrate, repor
 
 import asyncio
 import difflib
-import json
 import os
 import signal
 import sys
@@ -181,11 +180,8 @@ def bug() -> int:
 
     handle, path = tempfile.mkstemp(prefix="aider-orchestrator-bug-", suffix=".txt")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(
-            json.dumps({"argv": [word for word in sys.argv if "key" not in word.lower()]})
-            + "\n"
-            + traceback.format_exc()
-        )
+        # Of the arguments only the command: the others may hold a key.
+        file.write(f"{sys.argv[1:2]}\n{traceback.format_exc()}")
     print(
         f"aider-orchestrator: this is a bug, sorry. The details are in {path}; please report it with them.",
         file=sys.stderr,

@@ -59,9 +59,8 @@ class Ending:
         self.summary = summary(self.report, logs)
         self.path = run.logs / f"summary_{run.stamp}.json"
         part = self.path.with_suffix(".part")
-        part.write_text(
-            run.secrets.scrub(json.dumps(self.summary, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8"
-        )
+        text = run.secrets.scrub(json.dumps(self.summary, indent=2, ensure_ascii=False))
+        part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
         part.replace(self.path)
 
     def tell(self, *, as_json: bool) -> int:

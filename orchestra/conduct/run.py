@@ -18,7 +18,7 @@ from orchestra.errors import SettingsError
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.tape import Tape
-from orchestra.journal.jsonl import Journal, Listener
+from orchestra.journal.jsonl import Journal, Listener, prepare
 from orchestra.journal.store import open_store
 from orchestra.journal.writer import Writer
 from orchestra.model import MOVES, Plan, TaskState
@@ -27,7 +27,7 @@ from orchestra.seat import Seats, find_python, seats
 from orchestra.settings import Settings
 from orchestra.workspace.merge import free_namespace
 from orchestra.workspace.repository import Entry, Repository
-from orchestra.workspace.trees import Trees
+from orchestra.workspace.trees import Tree, Trees
 
 if TYPE_CHECKING:
     from orchestra.conduct.resume import Past
@@ -101,37 +101,35 @@ async def opened(
         replay=tape,
         record=Tape.create(record) if record else None,
     )
-    async with contextlib.AsyncExitStack() as stack:
+    # What writes events is closed first, then what they are written to.
+    async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
         folder = Path(tempfile.mkdtemp(prefix="aider-orchestrator-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        last.callback(shutil.rmtree, folder, ignore_errors=True)
         await gateway.start()
+        first.push_async_callback(gateway.stop)
+        # Aider's imports take seconds; they are hidden behind the time that Gemini takes to write.
+        agents = seats(python, folder / "server", fork=settings.fork_server)
+        first.push_async_callback(agents.close)
+        warming = asyncio.create_task(agents.ready())
+        first.push_async_callback(quietly, warming)
+        trees = Trees(repository, folder)
+        last.push_async_callback(trees.close)
+        writer = await opened_store(last, settings, repository.root, past)
+        if past:
+            await sweep(trees, past)
         # From here to the story nothing is waited for: a run that has a log cannot be stopped before it has a summary.
         journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events[-1].seq) if past else ()))
+        last.callback(journal.close)
         gateway.heard = hear(journal)
-        trees = Trees(repository, folder)
-        agents = seats(python, folder / "server", fork=settings.fork_server)
         report = past.report if past else Report()
         run = Run(
             settings, repository, entries, model, secrets, folder, journal, gateway, agents, trees, namespace, report
         )
-        journal.listeners += [lambda event: step(run.report, event), *listeners]
-        stack.callback(journal.close)
-        stack.push_async_callback(trees.close)
-        stack.push_async_callback(gateway.stop)
-        stack.push_async_callback(run.seats.close)
-        # Aider's imports take seconds; they are hidden behind the time that Gemini takes to write.
-        warming = asyncio.create_task(run.seats.ready())
-        stack.push_async_callback(quietly, warming)
-        # Opened while Aider is being imported elsewhere: a database's driver takes its time too.
-        store = await asyncio.to_thread(open_store, settings.store or run.logs / DATABASE)
-        stack.callback(store.close)
+        journal.listeners += [lambda event: step(run.report, event), writer.put, *listeners]
         if past:
-            # The files have what the store may have missed when the last orchestrator died.
-            await asyncio.to_thread(store.append, store_key(settings, repository.root), past.events)
-        writer = Writer(store, store_key(settings, repository.root))
-        stack.callback(writer.close)
-        journal.listeners.append(writer.put)
-        await (take_up(run, past) if past else announce(run))
+            run.emit("run_resumed", folder=str(folder), pid=os.getpid())
+        else:
+            announce(run)
         yield run
 
 
@@ -145,15 +143,28 @@ async def quietly(warming: asyncio.Task[None]) -> None:
     await asyncio.gather(warming, return_exceptions=True)
 
 
-async def take_up(run: Run, past: "Past") -> None:
-    """Sweep away what the last orchestrator of this run could not, since it died."""
+async def opened_store(stack: contextlib.AsyncExitStack, settings: Settings, root: Path, past: "Past | None") -> Writer:
+    """The store, in a thread because a database's driver takes its time, and who writes the events into it."""
+    key, place = store_key(settings, root), settings.store or prepare(root / LOGS) / DATABASE
+    store = await asyncio.to_thread(open_store, place)
+    stack.callback(store.close)
+    if past:
+        # The files have what the store may have missed when the last orchestrator died.
+        await asyncio.to_thread(store.append, key, past.events)
+    writer = Writer(store, key)
+    stack.callback(writer.close)
+    return writer
+
+
+async def sweep(trees: Trees, past: "Past") -> None:
+    """What the last orchestrator of this run could not take away, since it died."""
     for folder in past.folders:
+        for tree in folder.glob("*/tree"):
+            await trees.remove(Tree(tree, trees.repository.git.at(tree), ""))
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    await run.repository.git.attempt("worktree", "prune", "--expire=now")
-    run.emit("run_resumed", folder=str(run.folder), pid=os.getpid())
 
 
-async def announce(run: Run) -> None:
+def announce(run: Run) -> None:
     repository = run.repository
     run.emit(
         "run_started",

@@ -53,12 +53,18 @@ class Journal:
             file.close()
 
 
-def claim(folder: Path) -> tuple[str, IO[str]]:
-    """A timestamp that no other run has: the file that is created for it decides."""
+def prepare(folder: Path) -> Path:
+    """The folder of the logs, which git does not see."""
     folder.mkdir(parents=True, exist_ok=True)
     ignore = folder / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n", encoding="utf-8")
+    return folder
+
+
+def claim(folder: Path) -> tuple[str, IO[str]]:
+    """A timestamp that no other run has: the file that is created for it decides."""
+    prepare(folder)
     now = time.strftime("%Y%m%d_%H%M%S")
     for n in range(1, 10_000):
         stamp = now if n == 1 else f"{now}_{n}"

@@ -28,7 +28,7 @@ def main(kind: str, nth: int, arguments: list[str]) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         return event
 
-    Journal.emit = emit_and_die  # type: ignore[method-assign]
+    Journal.emit = emit_and_die  # type: ignore[method-assign, assignment]
     return aider_orchestrator.main(arguments)
 
 

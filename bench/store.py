@@ -1,110 +1,146 @@
-"""The store with a long past: what looking at it costs, and whether deleting gives the space back.
+"""A repository with a long past: what looking at it costs, and whether cleaning gives the space back.
 
     python -m bench.store [--runs 1000] [--agents 8] [--events 60]
 
-On SQLite. The seconds are CPU seconds of a fresh process: the interpreter's start, the imports, and the look.
+On SQLite, with the log files beside it. The seconds are CPU seconds of a fresh process and of the git commands that it
+starts: the interpreter's start, the imports, the look.
 """
 
 import argparse
+import base64
+import json
 import random
 import resource
 import subprocess
 import sys
 import tempfile
-import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from orchestra.conversation import Turn, pack
+from orchestra.journal.jsonl import prepare, to_record
 from orchestra.journal.store import open_store
-from orchestra.model import Event
+from orchestra.model import Event, TaskState
 
-ROOT = Path(__file__).resolve().parent.parent
-HERE = "/home/you/projects/lighthouse"
+PROGRAM = Path(__file__).resolve().parent.parent / "aider_orchestrator.py"
 REPEATS = 5
-# A process that opens the store and looks; {} is the look.
-LOOK = """
-import sys
-from pathlib import Path
-from orchestra.journal.store import open_store
-store = open_store(Path(sys.argv[1]))
-found = {}
-assert len(found) == int(sys.argv[2]), len(found)
-store.close()
-"""
+START = 1_795_197_922_000
+USED = {"requests": 1, "replies": 1, "input": 2500, "cached": 0, "cache_write": 0, "output": 300, "dollars": 0.01}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--agents", type=int, default=8)
-    parser.add_argument("--events", type=int, default=60, help="of each agent")
+    parser.add_argument("--events", type=int, default=60, help="of each agent, at least 7")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-store-") as folder:
-        measure(Path(folder) / "orchestra.db", options.runs, options.agents, options.events)
+        subprocess.run(["git", "init", "-q", folder], check=True)
+        measure(Path(folder), options.runs, options.agents, options.events)
 
 
-def measure(file: Path, runs: int, agents: int, events: int) -> None:
-    started, store = time.process_time(), open_store(file)
+def measure(repo: Path, runs: int, agents: int, events: int) -> None:
+    logs = prepare(repo / ".aider_logs")
     names = [f"20260101_{number:06}" for number in range(runs)]
-    for number, name in enumerate(names):
-        store.append(HERE, run_events(random.Random(number), name, agents, events))
-    total = agents * events + 2
-    print(
-        f"{runs} runs of {agents} agents, {runs * total:,} events, written in {time.process_time() - started:.1f} CPU s"
+    total = fill(logs, names, agents, events)
+    print(f"{runs} runs of {agents} agents, {total:,} events")
+    middle = names[runs // 2]
+    looks = (
+        ("runs",),
+        ("runs", "--json"),
+        ("status",),
+        ("status", middle, "--json"),
+        ("show", middle, "1"),
+        ("logs", middle),
     )
-    store.close()
-    one = f"store.read({HERE!r}, {names[runs // 2]!r}"
-    for title, look, count in (
-        ("runs", f"store.runs({HERE!r})", runs),
-        ("all events of one run", f"{one})", total),
-        ("its last events", f"{one}, after={total - 10})", 10),
-        ("one kind of its events", f"{one}, kinds=['attempt_ended'])", agents),
-    ):
-        print(f"{title:<24}{cpu(file, look, count):7.3f} CPU s")
-    print(f"{'size':<24}{megabytes(file):7.1f} MB")
-    shrink(file, names[: runs * 9 // 10])
+    for words in looks:
+        print(f"{' '.join(words):<32}{cpu(repo, *words):7.3f} CPU s")
+    print(f"{'store':<32}{megabytes(logs, '*.db*'):7.1f} MB")
+    print(f"{'files':<32}{megabytes(logs, '*.jsonl'):7.1f} MB")
+    gone = names[: runs * 9 // 10]
+    print(f"{f'clean --yes, {len(gone)} runs':<32}{cpu(repo, 'clean', '--yes', *gone, repeats=1):7.3f} CPU s")
+    print(f"{'store':<32}{megabytes(logs, '*.db*'):7.1f} MB")
+    print(f"{'files':<32}{megabytes(logs, '*.jsonl'):7.1f} MB")
+    print(f"{'store check':<32}{cpu(repo, 'store', 'check'):7.3f} CPU s")
 
 
-def shrink(file: Path, names: list[str]) -> None:
-    store = open_store(file)
-    started = time.process_time()
-    for name in names:
-        store.delete(HERE, name)
-    store.compact()
-    print(f"{f'{len(names)} runs deleted':<24}{time.process_time() - started:7.3f} CPU s")
-    print(f"{'size':<24}{megabytes(file):7.1f} MB")
-    started = time.process_time()
-    problems = store.check()
-    print(f"{'check':<24}{time.process_time() - started:7.3f} CPU s, {len(problems)} problems")
+def fill(logs: Path, names: list[str], agents: int, events: int) -> int:
+    store, total = open_store(logs / "orchestra.db"), 0
+    for number, name in enumerate(names):
+        made = list(run_events(random.Random(number), name, agents, events))
+        store.append(".", made)
+        files = defaultdict(list)
+        for event in made:
+            files[event.task].append(json.dumps(to_record(event)) + "\n")
+        for task, lines in files.items():
+            (logs / (f"agent{task}_{name}.jsonl" if task else f"run_{name}.jsonl")).write_text("".join(lines))
+        total += len(made)
     store.close()
+    return total
 
 
 def run_events(chance: random.Random, run: str, agents: int, events: int) -> Iterator[Event]:
-    """As in a real run: most events are short, a reply now and then is not."""
-    yield Event(run, 1, 1_795_197_922_000, "run_started", data={"change": "Teach the lighthouse about fog. " * 8})
-    last = agents * events + 2
-    for seq in range(2, last):
-        step = (seq - 2) // agents
-        kind = "attempt_ended" if step == events - 1 else chance.choice(("request", "task_moved", "assistant_response"))
-        length = 2000 if kind == "assistant_response" else 300
-        words = {"text": "".join(chance.choices("abcdefgh \n", k=chance.randint(50, length)))}
-        yield Event(run, seq, 1_795_197_922_000 + seq * 100, kind, (seq - 2) % agents + 1, 1, words)
-    yield Event(run, last, 1_795_197_922_000 + last * 100, "run_ended", data={"exit_code": 0, "error": ""})
+    """As a real run tells: most events are short, a reply and what was said are not."""
+    begun = {"change": "Teach the lighthouse about fog. " * 8, "repository": "/r", "branch": "main", "base": "0" * 40}
+    task = {"files": [{"path": "a.py"}], "requirements": [], "reads": [], "brief": words(chance, 2000)}
+    plan = [task | {"id": n, "title": f"part {n}"} for n in range(1, agents + 1)]
+    told: list[tuple[str, int | None, dict[str, Any]]] = [
+        ("run_started", None, begun | {"model": "openai/gpt-6.1-sol", "provider": "openai"}),
+        ("plan_made", None, {"agents": agents, "skipped": [], "tasks": plan}),
+    ]
+    for step in range(events):
+        for agent in range(1, agents + 1):
+            what, about = agent_event(chance, step, events - 1 - step)
+            told.append((what, agent, about))
+    told.append(("run_ended", None, {"exit_code": 0, "error": "", "tasks": agents, "complete": agents, "cost": 0.1}))
+    for seq, (kind, number, data) in enumerate(told, 1):
+        yield Event(run, seq, START + seq * 100, kind, number, 1 if number else None, data)
 
 
-def cpu(file: Path, look: str, count: int) -> float:
+def agent_event(chance: random.Random, done: int, left: int) -> tuple[str, dict[str, Any]]:
+    """An agent's life: ready, active, an attempt with many requests, what was said in it, its end, complete."""
+    if done < 2 or left < 2:
+        states = {0: TaskState.READY, 1: TaskState.ACTIVE}
+        return "task_moved", {"state": states.get(done, TaskState.AWAITING_QA if left else TaskState.COMPLETE)}
+    if done == 2:
+        return "attempt_started", {"model": "openai/gpt-6.1-sol"}
+    if left == 2:
+        return "attempt_ended", {
+            "verdict": "applied",
+            "cause": "Changed a.py.",
+            "remedy": "",
+            "commit": "",
+            "seconds": 9.5,
+        }
+    if left == 3:
+        return "conversation", pack([Turn((("user", words(chance, 6000)),), words(chance, 3000))], str)
+    if chance.random() < 0.5:
+        return "assistant_response", {"content": words(chance, chance.randint(50, 2000)), "finish": "stop"}
+    asked = {"role": "agent", "provider": "openai", "model": "gpt-6.1-sol", "status": 200, "failure": "", "message": ""}
+    body = base64.b64encode(words(chance, chance.randint(50, 1000)).encode()).decode()
+    return "request", asked | {"usage": USED, "seconds": 1.5, "identity": "x" * 32, "type": "json", "body": body}
+
+
+def words(chance: random.Random, length: int) -> str:
+    return "".join(chance.choices("abcdefgh \n", k=length))
+
+
+def cpu(repo: Path, *command: str, repeats: int = REPEATS) -> float:
     """The median of a few fresh processes."""
     seconds = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", LOOK.format(look), str(file), str(count)], cwd=ROOT, check=True)
+        done = subprocess.run([sys.executable, str(PROGRAM), *command], cwd=repo, capture_output=True, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0 and done.stdout, done.stderr.decode()
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    return sorted(seconds)[REPEATS // 2]
+    return sorted(seconds)[repeats // 2]
 
 
-def megabytes(file: Path) -> float:
-    return sum(path.stat().st_size for path in file.parent.glob(f"{file.name}*")) / 1e6
+def megabytes(folder: Path, names: str) -> float:
+    return sum(path.stat().st_size for path in folder.glob(names)) / 1e6
 
 
 if __name__ == "__main__":

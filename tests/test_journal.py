@@ -179,7 +179,36 @@ def test_an_event_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     made, heard = journal(tmp_path)
     with pytest.raises(TypeError):
         made.emit("odd", what=object())
-    made.files[None].close()
-    with pytest.raises(ValueError, match="closed file"):
-        made.emit("late")
     assert heard == []
+
+
+def test_a_full_disk_takes_back_the_half_written_line_and_loses_nothing(tmp_path: Path) -> None:
+    """The limit on a file's size stands for the disk: what a write cannot finish, it has half written by then."""
+    script = f"""
+import resource, signal
+from pathlib import Path
+from orchestra.journal.jsonl import Journal, LogFailed, read
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
+made = Journal(Path({str(tmp_path)!r}), lambda text: text)
+try:
+    while True:
+        made.emit("note", text="x" * 700)
+except LogFailed as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+made.emit("note", text="there is room again")
+print([(event.seq, event.data["text"][:5]) for event in read(Path({str(tmp_path)!r}), made.stamp)])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    sentence, events = done.stdout.splitlines()
+    assert sentence.startswith("The log ") and "File too large" in sentence and "resume" in sentence
+    assert events == str([(n, "xxxxx") for n in range(1, 6)] + [(6, "there")])
+
+
+def test_a_journal_that_is_muted_writes_and_tells_nothing(tmp_path: Path) -> None:
+    made, heard = journal(tmp_path)
+    made.emit("first")
+    made.mute()
+    made.emit("second")
+    assert [event.kind for event in read(tmp_path, made.stamp)] == [event.kind for event in heard] == ["first"]

@@ -178,6 +178,16 @@ def seqs_of(store: Store, repository: str, run: str) -> list[int]:
     return [event.seq for event in store.read(repository, run)]
 
 
+def test_repositories_are_those_that_have_runs(store: Store) -> None:
+    far = "/" + "long/" * 1000
+    for name in ("b", "a", far):
+        store.append(name, [event(1, "run_started", name[:1])])
+    [same] = set(store.repositories()) - {"a", "b"}
+    assert [run.name for run in store.runs(same)] == ["/"]
+    store.delete("a", "a")
+    assert set(store.repositories()) == {"b", same}
+
+
 def test_delete_forgets_one_run_and_no_other(store: Store) -> None:
     for run in ("r1", "r2"):
         store.append(HERE, [event(1, "run_started", run)])
@@ -248,6 +258,20 @@ def test_a_run_has_one_owner(store: Store) -> None:
     assert own(store, "you") is None
     assert (store.renew(HERE, "r1", "me", LONG), store.renew(HERE, "r1", "you", LONG)) == (False, True)
     assert own(store, "me") == "you"
+
+
+def test_one_may_ask_who_owns_a_run(store: Store) -> None:
+    assert store.owner(HERE, "r1") is None
+    assert own(store, "me") is None
+    found = store.owner(HERE, "r1")
+    assert found and (found.owner, found.host, found.pid) == ("me", "host of me", 4711)
+    assert abs(found.expires - LONG - time.time() * 1000) < 5000
+    assert (store.owner(HERE, "r2"), store.owner("/elsewhere", "r1")) == (None, None)
+    store.release(HERE, "r1", "me")
+    assert store.owner(HERE, "r1") is None
+    assert own(store, "me", ttl_ms=300) is None
+    assert until(lambda: store.owner(HERE, "r1") is None, 5)
+    assert own(store, "you") is None
 
 
 def test_an_owner_that_does_not_renew_is_replaced(store: Store) -> None:

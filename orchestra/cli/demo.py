@@ -36,7 +36,7 @@ def demo(argv: list[str], story: Story) -> int:
     print(f"A sample repository is in {folder}; its replies are scripted (played from a tape), all else is real.")
     print(f"Before: {tests(folder)}", flush=True)
     os.chdir(folder)
-    code: int = asyncio.run(story(sample_settings(), replay=TAPE))  # type: ignore[arg-type]
+    code: int = asyncio.run(story(sample_settings().with_values(replay=str(TAPE))))  # type: ignore[arg-type]
     print(f"\nAfter: {tests(folder)}\nLook at it: cd {folder} && git log --stat && {sys.executable} -m lighthouse")
     return code
 

@@ -1,71 +1,129 @@
-"""`runs`: what has been run here, and `status`: one run as far as it came. Read from the store."""
+"""`runs`: what has been run here, and `status`: one run as far as it came."""
 
-import time
-from pathlib import Path
+from argparse import Namespace
+from typing import Any
 
-from orchestra.cli.load import settings_of
-from orchestra.conduct.run import DATABASE, LOGS, store_key
-from orchestra.errors import UsageError
-from orchestra.journal.store import Run, Store, open_store
-from orchestra.report.fold import fold
+from orchestra.cli.find import Here, Known, looking
+from orchestra.cli.watch import watch
+from orchestra.cli.words import Words, say, say_json
+from orchestra.journal.hold import who
+from orchestra.journal.store import Owner
+from orchestra.model import Usage
+from orchestra.report import status as words_for
+from orchestra.report.fold import Report
+from orchestra.report.plain import one_line
 from orchestra.report.sentence import money
 from orchestra.report.text import closing
-from orchestra.settings import Settings
-from orchestra.workspace.git import top_level
 
-RUNS_USAGE = """usage: aider-orchestrator runs [--repo PATH] [--store URL]
+RUNS_USAGE = """usage: aider-orchestrator runs [--json] [--repo PATH] [--store URL]
 
-List the runs of this repository, the latest last: RUN, how it ended, what was to be changed.
+List the runs of this repository, the latest last: RUN, how it ended, how long it took, how many of its tasks are
+complete, what it cost, what was to be changed. A store that others share also tells of their runs in this repository.
 """
-STATUS_USAGE = """usage: aider-orchestrator status [RUN] [--repo PATH] [--store URL]
+STATUS_USAGE = """usage: aider-orchestrator status [RUN] [--watch] [--json] [--repo PATH] [--store URL]
 
-Tell of one run (the latest, or RUN) what its events amount to so far.
+Tell of one run (the latest, or RUN) what its events amount to so far, and whether somebody is at work on it.
+RUN is its name, or enough of the beginning or the end of it. Also called `agents`.
+
+  --watch   go on telling until the run ends
+  --json    the same for programs: the keys of the summary, and state (running, interrupted, ended) and owner
 """
 
 
 def runs(argv: list[str]) -> int:
-    if "--help" in argv or "-h" in argv:
-        print(RUNS_USAGE, end="")
-        return 0
-    settings = settings_of(argv)
-    store, key, _ = opened(settings)
-    for run in store.runs(key):
-        change = " ".join(str(run.first.data["change"]).split())
-        print(f"{run.name}  {ending(run):<12}  {change[:80]}")
-    store.close()
+    words = Words(RUNS_USAGE)
+    words.add_argument("--json", action="store_true")
+    given = words.read(argv)
+    with looking(given) as here:
+        records = [listing(here, known) for known in here.runs]
+    if given.json:
+        say_json(records)
+    elif records:
+        say("\n".join(words_for.table([row(record) for record in records])))
     return 0
 
 
-def ending(run: Run) -> str:
-    return "not ended" if run.last is None else f"exit {run.last.data['exit_code']}"
+def listing(here: Here, known: Known) -> dict[str, Any]:
+    """What the first and the last event of a run tell. An older run's last event tells less."""
+    first, last = known.run.first, known.run.last
+    owner = None if last else here.owner(known)
+    end = last.data if last else {}
+    return {
+        "run": known.name,
+        "state": words_for.ENDED if last else words_for.RUNNING if owner else words_for.INTERRUPTED,
+        "exit_code": end.get("exit_code"),
+        "started": first.time,
+        "seconds": (last.time - first.time) / 1000 if last else None,
+        "tasks": end.get("tasks"),
+        "complete": end.get("complete"),
+        "cost": end.get("cost"),
+        "change": first.data.get("change", ""),
+        "model": first.data.get("model", ""),
+        "elsewhere": known.elsewhere or None,
+        "owner": shown(owner),
+    }
+
+
+def row(record: dict[str, Any]) -> words_for.Row:
+    ending = "not ended" if record["exit_code"] is None else f"exit {record['exit_code']}"
+    tasks = "" if record["tasks"] is None else f"{record['complete']} of {record['tasks']}"
+    cost = "" if record["cost"] is None else money(Usage(dollars=record["cost"]))
+    change = one_line(str(record["change"]), 80)
+    return (
+        record["run"],
+        "running" if record["state"] == words_for.RUNNING else ending,
+        "" if record["seconds"] is None else words_for.lasting(record["seconds"]),
+        tasks,
+        cost,
+        f"{change}  (on {record['elsewhere']})" if record["elsewhere"] else change,
+    )
 
 
 def status(argv: list[str]) -> int:
-    if "--help" in argv or "-h" in argv:
-        print(STATUS_USAGE, end="")
-        return 0
-    name, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
-    settings = settings_of(flags)
-    store, key, root = opened(settings)
-    known = [run.name for run in store.runs(key)]
-    if not known or (name and name not in known):
-        raise UsageError(f"there is no run {name} here." if name else "there are no runs here.")
-    report = fold(store.read(key, name or known[-1]))
-    store.close()
-    if report.exit_code is None:
-        ended = sum(bool(task.verdict) for task in report.tasks.values())
-        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(report.started / 1000))
-        print(
-            f"{report.run}: started {started}, {ended} of {len(report.tasks)} tasks ended, {money(report.usage)} so far"
-        )
-        print(f"To take it up, when nobody is at work on it: aider-orchestrator resume {report.run}")
-        return 0
-    print(closing(report, str(root / LOGS / f"summary_{report.run}.json")))
+    words = Words(STATUS_USAGE)
+    words.add_argument("run", nargs="?", default="")
+    words.add_argument("--watch", action="store_true")
+    words.add_argument("--json", action="store_true")
+    given = words.read(argv)
+    with looking(given) as here:
+        known = here.find(given.run)
+        if given.watch:
+            watch(here, known, None if given.json else lambda report: text(here, known, report))
+        report = here.report(known)
+        tell(here, known, report, given)
     return 0
 
 
-def opened(settings: Settings) -> tuple[Store, str, Path]:
-    root = top_level(Path(settings.repo or ".")) or Path.cwd()
-    if not settings.store and not (root / LOGS / DATABASE).exists():
-        raise UsageError(f"there are no runs in {root / LOGS}.")
-    return open_store(settings.store or root / LOGS / DATABASE), store_key(settings, root), root
+def tell(here: Here, known: Known, report: Report, given: Namespace) -> None:
+    if not given.json:
+        say(text(here, known, report))
+        return
+    logs = {task: here.logs / f"agent{task}_{known.name}.jsonl" for task in report.tasks}
+    shown_logs = {task: str(path.relative_to(here.root)) for task, path in logs.items()}
+    say_json(words_for.record(report, shown_logs, shown(here.owner(known))))
+
+
+def text(here: Here, known: Known, report: Report) -> str:
+    lines, owner = words_for.agents(report), here.owner(known)
+    if report.exit_code is not None:
+        made = [here.logs / f"summary_{known.name}.json", here.logs / f"report_{known.name}.html"]
+        lines += ["", closing(report, *(str(path) if path.exists() else "" for path in made))]
+    else:
+        lines = [f"{known.name}: {one_line(report.change, 80)}", words_for.progress(report), "", *lines]
+        lines += ["", *worker(known, owner)]
+    if report.exit_code is not None and owner:
+        lines += worker(known, owner)
+    return "\n".join(lines).lstrip("\n")
+
+
+def worker(known: Known, owner: Owner | None) -> list[str]:
+    """Whether a run that has not ended goes on, or died."""
+    if owner:
+        return [f"{who(owner)} is at work on it."]
+    if known.elsewhere:
+        return [f"Nobody is at work on it. It ran on {known.elsewhere}."]
+    return [f"Nobody is at work on it. To take it up: aider-orchestrator resume {known.name}"]
+
+
+def shown(owner: Owner | None) -> dict[str, Any] | None:
+    return {"host": owner.host.partition("/")[0], "pid": owner.pid} if owner else None

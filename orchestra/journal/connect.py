@@ -1,6 +1,8 @@
 """How a store's database is reached: from its URL to an engine, and from a driver's complaint to one sentence."""
 
 import os
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "connect_args": {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60},
     },
 }
+PATIENCE = 10.0  # seconds
 ON_CONNECT = {
     "sqlite": ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL"),
     "postgresql": ("SET lock_timeout = '10s'", "SET idle_in_transaction_session_timeout = '30s'"),
@@ -107,6 +110,19 @@ def make_private(file: Path) -> None:
         raise StoreError(f"The store {file} cannot be used: {error.strerror}.") from error
 
 
+def patiently(cursor: Any, statement: str) -> None:
+    """SQLite does not wait by itself for others that make a new file's journal at the same moment."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            cursor.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
 def listen(engine: sa.Engine) -> None:
     dialect = engine.dialect.name
 
@@ -118,7 +134,7 @@ def listen(engine: sa.Engine) -> None:
             connection.text_factory = readable
         cursor = connection.cursor()
         for statement in ON_CONNECT[dialect]:
-            cursor.execute(statement)
+            patiently(cursor, statement)
         cursor.close()
         connection.commit()
 

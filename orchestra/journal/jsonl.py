@@ -1,17 +1,27 @@
 """The journal's files: a task's events in agent<N>_<timestamp>.jsonl, the run's own in run_<timestamp>.jsonl, live."""
 
+import contextlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from orchestra.errors import OrchestraError, UsageError
 from orchestra.model import Event
 
 Listener = Callable[[Event], None]
 # Not every reader takes only \n for the end of a line.
+APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+class LogFailed(OrchestraError):
+    """The run's log cannot be written."""
+
+    # Like a limit that was reached: with room on the disk the run can be resumed.
+    exit_code = 6
 
 
 class Journal:
@@ -22,25 +32,39 @@ class Journal:
         self.folder = folder
         self.scrub = scrub
         self.listeners: list[Listener] = []
-        self.files: dict[int | None, IO[str]] = {}
+        self.files: dict[int | None, int] = {}
         self.seq = seq
+        self.muted = False
+        self.failed = False
         self.stamp, self.files[None] = (stamp, append_to(folder / f"run_{stamp}.jsonl")) if stamp else claim(folder)
 
     def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> Event:
-        self.seq += 1
         now = time.time_ns() // 1_000_000
-        event = Event(self.stamp, self.seq, now, kind, task, attempt, scrubbed(data, self.scrub))
+        event = Event(self.stamp, self.seq + 1, now, kind, task, attempt, scrubbed(data, self.scrub))
+        if self.muted:
+            return event
         line = json.dumps(to_record(event), ensure_ascii=False).translate(LINE_ENDS)
-        file = self.file(task)
-        file.write(line + "\n")
-        file.flush()
+        try:
+            # Half a character, or a byte of a file name that is no UTF-8, is written as JSON writes it: \\udcff.
+            write_whole(self.file(task), (line + "\n").encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            self.failed = True
+            raise LogFailed(
+                f"The log {self.agent_log(task) if task else self.folder} cannot be written: {error.strerror}.",
+                hint=f"Nothing that was logged is lost: then `resume {self.stamp}`.",
+            ) from None
+        self.seq += 1
         # Who listens hears what a reader of the file will read.
         event = from_record(json.loads(line))
         for listener in self.listeners:
             listener(event)
         return event
 
-    def file(self, task: int | None) -> IO[str]:
+    def mute(self) -> None:
+        """From here on the log belongs to somebody else."""
+        self.muted = True
+
+    def file(self, task: int | None) -> int:
         if task not in self.files:
             self.files[task] = append_to(self.agent_log(task))
         return self.files[task]
@@ -50,44 +74,55 @@ class Journal:
 
     def close(self) -> None:
         for file in self.files.values():
-            file.close()
+            os.close(file)
 
 
 def prepare(folder: Path) -> Path:
-    """The folder of the logs, which git does not see."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
+    """The folder of the logs, which git does not see. A repository may not lead them to another place by a link."""
+    if folder.is_symlink():
+        raise UsageError(f"{folder} leads elsewhere, to {folder.readlink()}.", hint="Take the link away.")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder, and the logs must be kept there.", hint="Move it away.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="utf-8") as ignore:
+            ignore.write("*\n")
+    except OSError as error:
+        raise UsageError(f"The logs cannot be written to {folder}: {error.strerror}.") from None
     return folder
 
 
-def claim(folder: Path) -> tuple[str, IO[str]]:
+def claim(folder: Path) -> tuple[str, int]:
     """A timestamp that no other run has: the file that is created for it decides."""
     prepare(folder)
     now = time.strftime("%Y%m%d_%H%M%S")
     for n in range(1, 10_000):
         stamp = now if n == 1 else f"{now}_{n}"
         try:
-            handle = os.open(folder / f"run_{stamp}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            return stamp, os.open(folder / f"run_{stamp}.jsonl", APPENDING | os.O_EXCL, 0o600)
         except FileExistsError:
             continue
-        return stamp, opened(handle)
     raise FileExistsError(f"{folder} has 10,000 runs of this second")
 
 
-def append_to(path: Path) -> IO[str]:
+def append_to(path: Path) -> int:
     """Open for more events. A line that a crash has torn is ended first, so that it spoils none after it."""
     torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-    file = opened(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    file = os.open(path, APPENDING, 0o600)
     if torn:
-        file.write("\n")
+        write_whole(file, b"\n")
     return file
 
 
-def opened(handle: int) -> IO[str]:
-    """Half a character, or a byte of a file name that is no UTF-8, is written as JSON writes it: \\udcff."""
-    return os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace")
+def write_whole(file: int, line: bytes) -> None:
+    """All of it or nothing: what a full disk took of a line is taken back."""
+    before = os.fstat(file).st_size
+    try:
+        while line:
+            line = line[os.write(file, line) :]
+    except OSError:
+        os.ftruncate(file, before)
+        raise
 
 
 def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:

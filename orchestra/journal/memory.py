@@ -37,6 +37,10 @@ class MemoryStore:
             marks = [self.read(*one, kinds=MARKS) for one in self.events if one[0] == repository]
         return sorted(map(run_of, filter(None, marks)), key=lambda run: (run.first.time, run.name))
 
+    def repositories(self) -> list[str]:
+        with self.lock:
+            return sorted({repository for repository, _ in self.events})
+
     def delete(self, repository: str, run: str) -> None:
         with self.lock:
             self.unlease(repository, run)
@@ -63,6 +67,11 @@ class MemoryStore:
                 return holder
             self.owners[repository, run] = Owner(owner, host, pid, now() + ttl_ms)
             return None
+
+    def owner(self, repository: str, run: str) -> Owner | None:
+        with self.lock:
+            holder = self.owners.get((repository, run))
+            return holder if holder and holder.expires > now() else None
 
     def renew(self, repository: str, run: str, owner: str, ttl_ms: int) -> bool:
         with self.lock:

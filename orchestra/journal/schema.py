@@ -106,7 +106,9 @@ def permit(connection: sa.Connection, migrate: bool) -> None:
     ours = "schema_version" in tables
     version = version_of(connection) if ours else 0
     strangers = sorted(tables & {table.name for table in BY_RUN})
-    asked = migrate or not tables or connection.dialect.name == "sqlite"
+    # Nothing but the beginning of a store: whoever was setting it up was killed, for MySQL cannot take back half of it.
+    begun = version == 0 and tables <= {table.name for table in (schema_version, *BY_RUN)}
+    asked = migrate or begun or connection.dialect.name == "sqlite"
     if version > len(STEPS):
         raise StoreError(f"The store has schema {version}, and this program knows only {len(STEPS)}: use a newer one.")
     if strangers and not ours:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from orchestra.journal import schema
 from orchestra.journal.connect import deadlocked, engine_for, explained, url_of
@@ -68,6 +67,10 @@ class SqlStore:
         found = [run_of(list(its_marks)) for _, its_marks in groupby(marks, lambda event: event.run)]
         return sorted(found, key=lambda run: (run.first.time, run.name))
 
+    def repositories(self) -> list[str]:
+        query = sa.select(events.c.repository).where(sa.text(schema.ENDS)).distinct()
+        return [row.repository for row in self.rows(query.order_by(events.c.repository))]
+
     def delete(self, repository: str, run: str) -> None:
         def work(connection: sa.Connection) -> None:
             for table in schema.BY_RUN:
@@ -111,6 +114,15 @@ class SqlStore:
                     return Owner(row.owner, row.host, row.pid, row.expires)
 
         return self.write(work)
+
+    def owner(self, repository: str, run: str) -> Owner | None:
+        query = sa.select(owners).where(of_run(owners, repository, run))
+
+        def work(connection: sa.Connection) -> Owner | None:
+            row = connection.execute(query.where(owners.c.expires > self.now(connection))).one_or_none()
+            return Owner(row.owner, row.host, row.pid, row.expires) if row else None
+
+        return self.transact(work)
 
     def renew(self, repository: str, run: str, owner: str, ttl_ms: int) -> bool:
         mine = sa.update(owners).where(of_run(owners, repository, run), owners.c.owner == owner, owners.c.expires > 0)
@@ -203,10 +215,18 @@ class SqlStore:
 
     def insert_new(self, table: sa.TableClause) -> sa.Insert:
         """An INSERT that leaves alone what is there already, and nothing else: INSERT IGNORE would swallow errors."""
+        # Only the dialect that is spoken is loaded: each takes a look at a run some of its time.
         if self.dialect == "mysql":
+            from sqlalchemy.dialects import mysql
+
             return mysql.insert(table).on_duplicate_key_update(repository=table.c.repository)
-        insert = sqlite.insert if self.dialect == "sqlite" else postgresql.insert
-        return insert(table).on_conflict_do_nothing()
+        if self.dialect == "sqlite":
+            from sqlalchemy.dialects import sqlite
+
+            return sqlite.insert(table).on_conflict_do_nothing()
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def key(text: str) -> str:

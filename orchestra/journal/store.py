@@ -61,6 +61,9 @@ class Store(Protocol):
     def runs(self, repository: str) -> list[Run]:
         """All runs, the oldest first."""
 
+    def repositories(self) -> list[str]:
+        """What has runs here, by name; one whose name is very long by its digest, which names it as well."""
+
     def delete(self, repository: str, run: str) -> None:
         """Forget everything about a run."""
 
@@ -74,6 +77,9 @@ class Store(Protocol):
 
     def own(self, repository: str, run: str, owner: str, host: str, pid: int, ttl_ms: int) -> Owner | None:
         """Become the run's owner. None when it worked, else who is. Only an expired or released run changes hands."""
+
+    def owner(self, repository: str, run: str) -> Owner | None:
+        """Who owns the run at this moment."""
 
     def renew(self, repository: str, run: str, owner: str, ttl_ms: int) -> bool:
         """Stay the owner. False when it is somebody else by now."""

@@ -1,0 +1,38 @@
+"""The last word of a command that failed, without any key: whatever is known of them before the settings are."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestra.errors import OrchestraError
+
+
+def hushed(text: str, argv: list[str]) -> str:
+    from orchestra.conduct.secrets import Secrets
+
+    places = [("environment", os.environ), *written_down()]
+    variables = {f"{name} {place}": (value.strip(), place) for place, env in places for name, value in env.items()}
+    keys = Secrets.from_variables({name: each for name, each in variables.items() if each[0]}, flag(argv), *argv)
+    return keys.scrub(text)
+
+
+def flag(argv: list[str]) -> str:
+    """What was given as --api-key, in either way of writing it."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word.startswith("--api-key"):
+            return word.partition("=")[2] or following
+    return ""
+
+
+def written_down() -> list[tuple[str, Mapping[str, str]]]:
+    """The .env files, as far as they can be read: it may be they that the error is about."""
+    from orchestra.cli.load import SCRIPT, current, dotenv
+    from orchestra.workspace.git import top_level
+
+    found: list[tuple[str, Mapping[str, str]]] = []
+    with contextlib.suppress(OrchestraError, OSError, ValueError):
+        for folder in {top_level(Path()) or current(), SCRIPT}:
+            if (folder / ".env").is_file():
+                found.append((str(folder), dotenv(folder / ".env")))
+    return found

@@ -4,7 +4,7 @@ Prices and sizes come from models.json (refreshed by tools/refresh_models.py); w
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -227,6 +227,12 @@ def resolve(name: str) -> Model:
         known=bool(row),
         long=_long_prices(row.get("long")),
     )
+
+
+def with_prices(model: Model, price_in: float, price_out: float) -> Model:
+    """The model at the user's prices, given in dollars per million tokens."""
+    plain = replace(model, price_in=price_in / 1e6, price_out=price_out / 1e6, long=None)
+    return replace(plain, price_cache_read=None, price_cache_write=None)
 
 
 def weak_model(model: Model) -> Model:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from orchestra import prd
+from orchestra import dialects, prd
 from orchestra.errors import ProviderError, SettingsError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Call:
 
     def told(self, raw: bytes) -> str:
         """What the server said about itself, for a sentence of ours; some servers repeat the key they were given."""
-        words = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", message(raw)).replace(self.key, "...")
+        words = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", dialects.sentence(raw)).replace(self.key, "...")
         return words[:MESSAGE_LENGTH].rstrip(" .") or "no message"
 
 
@@ -367,13 +367,13 @@ def refusal(call: Call, status: int, raw: bytes, headers: Mapping[str, str] | No
 
 def diagnosis(call: Call, status: int, raw: bytes) -> tuple[str, str]:
     """What is wrong, and what to do about it."""
-    words = "a web page" if is_page(raw) else call.told(raw)
+    words = "a web page" if dialects.is_page(raw) else call.told(raw)
     reason = f"(HTTP {status}: {words})" if status else f"({words})"
     if status >= 500:
         return f"Gemini failed {reason}.", "Try again later."
     if status == 429:
         return f"Gemini's quota or rate limit is used up {reason}.", "Try again later, or with another --gemini-model."
-    if is_page(raw) or 300 <= status < 400:
+    if dialects.is_page(raw) or 300 <= status < 400:
         return f"What answers at {call.base} is not Gemini {reason}.", CHECK_BASE
     if status in (401, 403) or (status == 400 and KEY_WORDS.search(raw)):
         return f"Gemini does not accept the key {reason}.", CHECK_KEY
@@ -392,12 +392,8 @@ def lost(call: Call, error: Exception) -> GeminiError:
 
 
 def garbage(call: Call, raw: bytes) -> GeminiError:
-    what = "a web page" if is_page(raw) else "something else than Gemini's JSON"
+    what = "a web page" if dialects.is_page(raw) else "something else than Gemini's JSON"
     return GeminiError(f"What answers at {call.base} is not Gemini (HTTP 200: {what}).", hint=CHECK_BASE)
-
-
-def is_page(raw: bytes) -> bool:
-    return raw[:200].lstrip().lower().startswith((b"<!doctype", b"<html"))
 
 
 def reason_of(error: Exception) -> str:
@@ -406,25 +402,9 @@ def reason_of(error: Exception) -> str:
     return (found[1] if found else str(error)).strip()[:MESSAGE_LENGTH] or type(error).__name__
 
 
-def parsed(raw: bytes) -> Any:
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-
-
-def message(raw: bytes) -> str:
-    """The server's own sentence in an error body, in one line."""
-    found = parsed(raw)
-    found = found[0] if isinstance(found, list) and found else found
-    while isinstance(found, dict):
-        found = found.get("error") or found.get("message")
-    return " ".join((found if isinstance(found, str) else raw.decode("utf-8", "replace")).split())
-
-
 def retry_after(headers: Mapping[str, str], raw: bytes) -> float | None:
     """How long the server asks to wait: Retry-After in seconds, or Gemini's own RetryInfo in the body."""
-    body = parsed(raw)
+    body = dialects.parse(raw)
     errors = [
         error for one in records(body if isinstance(body, list) else [body]) for error in records([one.get("error")])
     ]

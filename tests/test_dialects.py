@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from orchestra.gateway import dialects
-from orchestra.gateway.dialects import Tokens
+from orchestra import dialects
+from orchestra.dialects import Tokens
+from orchestra.gateway import waits
 
 ADDRESSES = [
     ("openai", "https://x.test/v1", "chat/completions", "https://x.test/v1/chat/completions"),
@@ -275,11 +276,11 @@ WAITS = [
 
 @pytest.mark.parametrize(("headers", "raw", "seconds"), WAITS)
 def test_how_long_to_wait(headers: dict[str, str], raw: str, seconds: float | None) -> None:
-    assert dialects.retry_after(headers, raw.encode()) == seconds
+    assert waits.retry_after(headers, raw.encode()) == seconds
 
 
 def test_how_long_to_wait_until_a_date() -> None:
-    told = dialects.retry_after({"retry-after": formatdate(time.time() + 20, usegmt=True)}, b"")
+    told = waits.retry_after({"retry-after": formatdate(time.time() + 20, usegmt=True)}, b"")
     assert told is not None and 17 < told <= 20
 
 

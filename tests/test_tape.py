@@ -1,31 +1,55 @@
 """Tapes: what was recorded at one place is played at another, without any provider, and what is new is drift."""
 
 import asyncio
+import gzip
 import json
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestra.gateway.ledger import Exchange, Pass
-from orchestra.gateway.tape import Tape, identity
-from tests.support.modelserver import ModelServer, Reply, Request, Usage
+from orchestra.conduct.run import hear
+from orchestra.errors import TapeError
+from orchestra.gateway.ledger import Exchange, Pass, Upstream
+from orchestra.gateway.tape import Recorder, Reply, Tape, digest, identity, load
+from orchestra.journal.jsonl import Journal
+from orchestra.model import Event
+from tests.support import modelserver
+from tests.support.modelserver import ModelServer, Request, Usage
 from tests.support.seating import CALLS, DIALECTS, STREAMS, client, door, is_final
 
 
-def numbered(request: Request) -> Reply:
-    return Reply(f"reply for {request.model} ü", usage=Usage(100, 20, 40, 5))
+def numbered(request: Request) -> modelserver.Reply:
+    return modelserver.Reply(f"reply for {request.model} ü", usage=Usage(100, 20, 40, 5))
 
 
 async def play(
-    routes: Any, calls: list[tuple[str, str, Any]], root: str, **how: Any
+    routes: Any, calls: list[tuple[str, str, Any]], root: str, record: Path | None = None, **how: Any
 ) -> tuple[list[Any], list[Exchange]]:
     async with door(routes, **how) as (gateway, heard), client() as http:
+        if record:
+            gateway.heard = recorded(record, gateway.heard)
         answers = []
         for dialect, path, body in calls:
             ticket = gateway.admit(Pass("agent", 1, 1, root=root))
             answers.append(await http.post(f"{gateway.url(ticket, dialect)}/{path}", json=body))
     return answers, heard
+
+
+def recorded(path: Path, heard: Any) -> Any:
+    """What is heard goes into a journal, and from there to the tape, as in a run."""
+    journal = Journal(path.parent / f"logs of {path.name}", str)
+    journal.listeners.append(Recorder(path).hear)
+    journal.emit("run_started", change="c", options={}, model="m", base="b", branch="main")
+    note = hear(journal)
+
+    def both(ticket: Pass, exchange: Exchange) -> None:
+        heard(ticket, exchange)
+        note(ticket, exchange)
+
+    return both
 
 
 def calls_in(root: str) -> list[tuple[str, str, Any]]:
@@ -34,48 +58,222 @@ def calls_in(root: str) -> list[tuple[str, str, Any]]:
     return [(dialect, path, body | {"note": f"see {root}/a.py"}) for dialect, path, body in both]
 
 
+def nowhere() -> dict[str, Upstream]:
+    return {name: Upstream(name, name, "http://127.0.0.1:9", "") for name in DIALECTS}
+
+
 def test_a_recorded_run_is_played_elsewhere_with_the_same_bytes_and_the_same_usage(tmp_path: Path) -> None:
-    here, there, path = str(tmp_path / "here"), str(tmp_path / 'thére\\ and "so"'), tmp_path / "tape.jsonl"
+    here, there, path = str(tmp_path / "here"), str(tmp_path / 'thére\\ and "so"'), tmp_path / "run.tape"
     with ModelServer(numbered) as server:
-        said, paid = asyncio.run(play(server, calls_in(here), here, record=Tape.create(path)))
+        said, paid = asyncio.run(play(server, calls_in(here), here, record=path))
         assert server.count() == 6
-        again, heard = asyncio.run(play(server, calls_in(there), there, replay=Tape.load(path)))
-        assert server.count() == 6, "a replayed run asks nobody"
+    again, heard = asyncio.run(play(nowhere(), calls_in(there), there, replay=load(path)))
     assert [answer.content for answer in again] == [answer.content for answer in said]
     assert [e.usage for e in heard] == [e.usage for e in paid]
     assert [(e.reply, e.finish, e.replayed) for e in heard] == [(e.reply, e.finish, True) for e in paid]
     assert not any(e.replayed for e in paid)
 
 
-def test_a_request_that_is_not_on_the_tape_is_drift_and_final(tmp_path: Path) -> None:
-    tape = Tape.create(tmp_path / "empty.jsonl")
-    with ModelServer(numbered) as server:
-        for dialect in DIALECTS:
-            [answer], [exchange] = asyncio.run(play(server, [(dialect, *CALLS[dialect])], "", replay=tape))
-            assert is_final(answer, dialect)
-            assert (exchange.failure, exchange.usage.requests) == ("drift", 0)
-            assert "empty.jsonl has no reply to this request" in exchange.message
-        assert server.count() == 0
+def test_a_failure_is_played_too(tmp_path: Path) -> None:
+    path = tmp_path / "run.tape"
+    with ModelServer(lambda request: modelserver.Reply("No such key", status=401)) as server:
+        [said], [paid] = asyncio.run(play(server, calls_in("")[:1], "", record=path))
+    [answer], [heard] = asyncio.run(play(nowhere(), calls_in("")[:1], "", replay=load(path)))
+    assert answer.content == said.content
+    told = [(e.failure, e.status, e.message, e.usage) for e in (paid, heard)]
+    assert told[0] == told[1] and told[0][0] == "auth"
 
 
-def test_the_same_question_gets_its_replies_in_their_order_and_then_the_last_one_again(tmp_path: Path) -> None:
-    tape = Tape.create(tmp_path / "tape.jsonl")
+def test_a_request_that_is_not_on_the_tape_is_drift_and_final() -> None:
+    for dialect in DIALECTS:
+        calls = [(dialect, *CALLS[dialect])]
+        [answer], [exchange] = asyncio.run(play(nowhere(), calls, "", replay=Tape("empty.tape")))
+        assert is_final(answer, dialect)
+        assert (exchange.failure, exchange.usage.requests) == ("drift", 0)
+        assert "empty.tape has no reply to this request" in exchange.message
+
+
+# --- what a tape gives ----------------------------------------------------------------------------------------------
+
+
+def reply(body: str, owner: str = "agent1", **how: Any) -> Reply:
+    return Reply(owner, "application/json", body, **how)
+
+
+def bodies(found: Iterable[Reply | None]) -> list[str]:
+    return [each.body if each else "none" for each in found]
+
+
+def test_the_same_question_gets_its_replies_in_their_order_and_then_the_last_one_again() -> None:
+    tape = Tape()
     for text in ("first", "second"):
-        tape.add("id", "application/json", text.encode(), "agent 1 m")
-    played = Tape.load(tape.path)
-    assert [played.find("id") for _ in range(3)] == [
-        ("application/json", each) for each in (b"first", b"second", b"second")
-    ]
-    assert played.find("other") is None
+        tape.remember("id", reply(text))
+    assert bodies(tape.find("id") for _ in range(3)) == ["first", "second", "second"]
+    assert tape.find("other") is None
 
 
-def test_the_tape_is_lines_that_say_what_they_are(tmp_path: Path) -> None:
-    tape = Tape.create(tmp_path / "tape.jsonl")
-    tape.add("id", "text/event-stream", "data: ü\n\n".encode(), "prd gemini-x")
-    head, line = map(json.loads, tape.path.read_text("utf-8").splitlines())
-    assert head == {"tape": 1}
-    assert line == {"identity": "id", "about": "prd gemini-x", "type": "text/event-stream", "body": "data: ü\n\n"}
+def test_a_reply_is_taken_once() -> None:
+    tape = Tape()
+    tape.remember("id", reply("only"))
+    assert bodies([tape.take("id"), tape.take("id")]) == ["only", "none"]
 
+
+def test_what_was_asked_anew_in_a_later_sitting_counts() -> None:
+    tape = Tape()
+    for name, given in (
+        ("a", reply("", failure="rate_limit")),
+        ("b", reply("wrong")),
+        ("c", reply("kept")),
+        ("a", reply("right", sitting=1)),
+        ("b", reply("better", sitting=1)),
+    ):
+        tape.remember(name, given)
+    assert [bodies(tape.replies[name]) for name in "abc"] == [["right"], ["better"], ["kept"]]
+
+
+@pytest.mark.parametrize("failure", ["cancelled", "iterations", "budget", "drift"])
+def test_what_the_program_decides_by_itself_is_not_played(failure: str) -> None:
+    tape = Tape()
+    tape.remember("id", reply("", failure=failure))
+    assert tape.find("id") is None
+
+
+def test_what_nobody_asked_for_is_told_for_each_agent() -> None:
+    tape = Tape()
+    for name, owner in (("a", "agent1"), ("b", "agent1"), ("c", "agent2"), ("d", "prd")):
+        tape.remember(name, reply(name, owner))
+    tape.find("a")
+    tape.find("d")
+    assert tape.unused() == {"agent1": 1, "agent2": 1}
+    assert bodies([tape.stand_in("agent2"), tape.stand_in("agent2")]) == ["c", "none"]
+    assert tape.unused() == {"agent1": 1}
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+HEAD = {"tape": 2, "run": "r", "options": {}}
+RECORD: dict[str, Any] = {"role": "agent", "status": 200, "failure": "", "message": "", "type": "t", "body": "ü \u2028"}
+RECORD |= {"provider": "openai", "model": "m", "usage": {"requests": 1}, "identity": "id"}
+DATA = RECORD | {"digest": digest("ü \u2028"), "recalled": False}
+
+
+def event(name: str, seq: int = 1, **data: Any) -> Event:
+    return Event("r", seq, 0, name, 1, 1, data)
+
+
+STARTED = event("run_started", change="c", options={}, model="m", base="b", branch="main")
+ASKED = event("request", **DATA)
+
+
+def write_tape(path: Path, *records: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(each) + "\n" for each in records), "utf-8")
+    return path
+
+
+def record(path: Path, *events: Event, past: tuple[Event, ...] = ()) -> bytes:
+    recorder = Recorder(path, past)
+    for each in events:
+        recorder.hear(each)
+    recorder.close()
+    return path.read_bytes()
+
+
+def test_a_tape_is_packed_private_and_a_file_that_zcat_reads(tmp_path: Path) -> None:
+    raw = record(tmp_path / "new" / "a.tape", STARTED, ASKED)
+    head, line = map(json.loads, gzip.decompress(raw).splitlines())
+    assert head["tape"] == 2 and line["body"] == "ü \u2028" and "recalled" not in line
+    assert (tmp_path / "new" / "a.tape").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_tape_may_lie_there_unpacked(tmp_path: Path) -> None:
+    tape = load(write_tape(tmp_path / "a.jsonl", HEAD, {"agents": 3, "tasks": [1]}, RECORD))
+    found = tape.find("id")
+    assert tape.agents == 3 and found is not None and found.whole and found.body == "ü \u2028"
+
+
+def test_wherever_a_recording_is_cut_off_all_whole_lines_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tape"
+    many = [event("request", seq, **DATA | {"identity": str(seq)}) for seq in range(5)]
+    ends = [len(record(tmp_path / f"{n}.tape", STARTED, *many[:n])) for n in range(6)]
+    whole = record(path, STARTED, *many)
+    for length in range(ends[0], len(whole) + 1, 7):
+        path.write_bytes(whole[:length])
+        assert len(load(path).replies) == sum(end <= length for end in ends[1:])
+
+
+def test_a_torn_tape_is_continued_behind_its_last_whole_line_and_gets_back_what_it_lost(tmp_path: Path) -> None:
+    path, past = tmp_path / "a.tape", (STARTED, ASKED)
+    whole = record(path, *past)
+    recalled, more = (event("request", **DATA | each) for each in ({"recalled": True}, {"identity": "more"}))
+    for length in range(0, len(whole), 5):
+        path.write_bytes(whole[:length])
+        record(path, event("run_resumed"), recalled, more, past=past)
+        assert {name: len(found) for name, found in load(path).replies.items()} == {"id": 1, "more": 1}
+
+
+def test_a_reply_that_a_secret_was_taken_out_of_is_not_given(tmp_path: Path) -> None:
+    tape = load(write_tape(tmp_path / "a", HEAD, RECORD | {"body": "[redacted: X]", "digest": digest("sk-key")}))
+    path, body = CALLS["openai"]
+    tape.replies[identity("openai", path, body, "")] = tape.replies["id"]
+    [answer], [exchange] = asyncio.run(play(nowhere(), [("openai", path, body)], "", replay=tape))
+    assert answer.status_code == 400 and (exchange.failure, exchange.message[:8]) == ("drift", "a secret")
+
+
+def test_a_reply_after_the_attempt_had_timed_out_is_played_as_what_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.tape"
+    record(path, STARTED, event("attempt_ended", verdict="timeout"), ASKED)
+    found = load(path).find("id")
+    assert found is not None and (found.failure, found.body) == ("timeout", "")
+
+
+PACKED = gzip.compress(json.dumps(HEAD).encode() + b"\n", mtime=0)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(b"", b"\n", b"no tape\n", b"{}\n", b"[]\n", b"3\n", b"\xff\xfe\n", b"\x1f\x8b", b"\x1f\x8bjunk, no gzip\n"),
+        *(
+            PACKED[:-8] + b"\1\2\3\4" + PACKED[-4:],
+            PACKED + b"junk that follows",
+            PACKED + gzip.compress(b"no json\n", mtime=0),
+        ),
+        PACKED + gzip.compress(b'{"identity": 3}\n', mtime=0),
+        PACKED + gzip.compress(b"[" * 100_000 + b"\n", mtime=0),
+        *(json.dumps(HEAD | {"tape": version}).encode() + b"\n" for version in (1, 3, "2", None)),
+    ],
+)
+def test_what_is_no_tape_is_one_sentence(raw: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.tape").write_bytes(raw)
+    with pytest.raises(TapeError) as caught:
+        load(tmp_path / "a.tape")
+    assert "a.tape" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_tape_that_is_not_there_and_one_that_cannot_be_written(tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.write_text("mine")
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(TapeError, match="cannot be read"):
+            load(path)
+    for path in (tmp_path, full / "x", Path("/dev/full/x")):
+        with pytest.raises(TapeError, match="cannot be written"):
+            Recorder(path)
+    for path in (full, Path("/dev/zero")):
+        with pytest.raises(TapeError, match="is there already"):
+            Recorder(path)
+    assert full.read_text() == "mine"
+
+
+def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.tape")
+    os.dup2(os.open("/dev/full", os.O_WRONLY), recorder.file.fileno())
+    recorder.hear(STARTED)
+    recorder.hear(ASKED)
+    assert recorder.problem == "No space left on device"
+
+
+# --- what makes two requests one ------------------------------------------------------------------------------------
 
 SAME = {"messages": [{"content": "in /here/tree: ü \ud800"}]}
 
@@ -96,3 +294,30 @@ def test_a_request_is_known_by_what_it_asks_not_by_where(
 ) -> None:
     known = identity("openai", "chat/completions", SAME, "/here/tree")
     assert (identity(dialect, path, body, root) == known) is same
+
+
+def orders(platform: str, day: str) -> str:
+    return (
+        f"Act as an expert.\n- Platform: {platform}\n- Current date: {day}\n- Shell: SHELL=/bin/{platform}\nBe brief."
+    )
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        ("openai", lambda text: {"messages": [{"role": "system", "content": text}]}),
+        ("openai", lambda text: {"messages": [{"role": "system", "content": [{"type": "text", "text": text}]}]}),
+        ("anthropic", lambda text: {"system": [{"type": "text", "text": text}], "messages": []}),
+        ("gemini", lambda text: {"system_instruction": {"parts": [{"text": text}]}, "contents": []}),
+    ],
+)
+def test_the_machine_and_the_day_make_no_other_request(dialect: str, body: Any) -> None:
+    here, there, other = orders("bash", "2026-11-20"), orders("zsh", "2027-01-01"), orders("bash", "2026") + "!"
+    names = [identity(dialect, "x", body(text), "") for text in (here, there, other)]
+    assert names[0] == names[1] != names[2]
+
+
+def test_a_date_in_a_file_of_the_users_makes_another_request() -> None:
+    texts = (orders("bash", day) for day in ("2026-11-20", "2027-01-01"))
+    one, other = (identity("openai", "x", {"messages": [{"role": "user", "content": text}]}, "") for text in texts)
+    assert one != other

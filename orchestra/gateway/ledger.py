@@ -1,11 +1,16 @@
 """Who may ask, what was asked, and what it cost."""
 
 import secrets
+import time
 from dataclasses import dataclass, field
 
 from orchestra import catalogue
-from orchestra.gateway.dialects import Tokens
+from orchestra.dialects import Tokens
+from orchestra.gateway.budget import Most
 from orchestra.model import Usage
+
+BYTES = 3  # of a request, that a token has at least
+UNKNOWN_OUTPUT = 32_000  # tokens of a reply, where neither the request nor the catalogue says
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,12 @@ class Exchange:
     raw: str = field(default="", repr=False)
     kind: str = ""
     recalled: bool = False
+    # A reply of the tape's that was given to another request than the recorded one.
+    drifted: bool = False
+    # The messages of the request, as (role, text).
+    asked: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    # Under which number its money was set aside.
+    number: int = 0
 
 
 @dataclass
@@ -50,7 +61,23 @@ class Pass:
     root: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     exchanges: list[Exchange] = field(default_factory=list)
-    waited: float = 0.0
+    rested: float = 0.0
+    resting: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which the gateway has made its holder wait, until now."""
+        return self.rested + (time.monotonic() - min(self.resting.values()) if self.resting else 0.0)
+
+    def rest(self, ask: int) -> None:
+        self.resting[ask] = time.monotonic()
+
+    def go_on(self, ask: int) -> None:
+        """Of several that waited at once only one counts."""
+        began = self.resting.pop(ask)
+        if not any(other <= began for other in self.resting.values()):
+            until = min(self.resting.values(), default=time.monotonic())
+            self.rested += until - began
 
     @property
     def usage(self) -> Usage:
@@ -66,7 +93,14 @@ class Pass:
         return bool(self.iterations) and replies >= self.iterations
 
 
-def price(provider: str, model: str, used: Tokens, requests: int) -> Usage:
-    known = catalogue.resolve(f"{provider}/{model or 'unnamed'}")
-    dollars = catalogue.cost(known, used.input, used.cached, used.cache_write, used.output)
+def price(model: catalogue.Model, used: Tokens, requests: int) -> Usage:
+    dollars = catalogue.cost(model, used.input, used.cached, used.cache_write, used.output)
     return Usage(requests, 1, used.input, used.cached, used.cache_write, used.output, dollars)
+
+
+def most(model: catalogue.Model, size: int, cap: int | None) -> Most:
+    """What a request of so many bytes may cost at most; `cap` is how long it lets the reply be."""
+    asked, said = size // BYTES + 1, cap or model.max_output or UNKNOWN_OUTPUT
+    plain, cached = (catalogue.cost(model, asked, 0, written, 0) or 0.0 for written in (0, asked))
+    whole = catalogue.cost(model, asked, 0, 0, said) or 0.0
+    return Most(asked, said, max(plain, cached), (whole - plain) / said)

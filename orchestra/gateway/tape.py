@@ -1,61 +1,279 @@
-"""Tapes: the replies of a run, found again by what was asked. A replayed run needs no provider at all."""
+"""Tapes: the exchanges of a run, found again by what was asked. A replayed run needs no provider at all.
+
+A tape is JSON lines: a head that says whose tape it is, the plan, and a line per exchange. A recorder packs each line
+by itself, so that whatever ends a recording tears at most its last line; a tape may also lie there unpacked.
+"""
 
 import hashlib
 import json
-from collections import defaultdict, deque
+import os
+import re
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-VERSION = 1
+from orchestra.errors import TapeError
+from orchestra.model import Event, Verdict
+
+VERSION = 2
+MAGIC = b"\x1f\x8b"
+# What a request's event tells that a replay needs, or a person wants to know.
+KEPT = ("role", "provider", "model", "status", "failure", "message", "usage", "identity", "type", "body", "digest")
+# Options that speak of the machine, not of the run.
+PLACES = ("repo", "store", "record", "replay")
+# These the program decides by itself, and will again.
+OURS = ("cancelled", "gateway", "iterations", "budget", "tokens", "deadline", "drift")
+TOO_LATE = "the attempt had ended before the answer came"
+# What an agent's program says of its machine and of the day, line by line, in its orders.
+OF_THE_DAY = re.compile(r"^- (Platform|Shell|Language|Current date): .*$", re.MULTILINE)
 
 
 def identity(dialect: str, path: str, body: dict[str, Any], root: str) -> str:
-    """A digest of the request as any machine would send it: without the worktree's own place."""
-    text = json.dumps([dialect, path.strip("/"), body], sort_keys=True, ensure_ascii=False)
+    """A digest of the request as any machine would send it on any day."""
+    text = json.dumps([dialect, path.strip("/"), anywhere(body)], sort_keys=True, ensure_ascii=False)
     if root:
         text = text.replace(json.dumps(root, ensure_ascii=False)[1:-1], "ROOT")
+    return digest(text)
+
+
+def anywhere(body: dict[str, Any]) -> dict[str, Any]:
+    """The request with neutral orders. What files say stays: another date in one of them makes another question."""
+    made = dict(body)
+    for name in ("system", "systemInstruction", "system_instruction"):
+        if name in made:
+            made[name] = neutral(made[name])
+    if isinstance(listed := made.get("messages"), list):
+        made["messages"] = [neutral(one) if is_order(one) else one for one in listed]
+    return made
+
+
+def is_order(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") in ("system", "developer")
+
+
+def neutral(value: Any) -> Any:
+    if isinstance(value, str):
+        return OF_THE_DAY.sub(r"- \1: ANY", value)
+    if isinstance(value, dict):
+        return {name: neutral(each) for name, each in value.items()}
+    return [neutral(each) for each in value] if isinstance(value, list) else value
+
+
+def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def is_whole(record: dict[str, Any]) -> bool:
+    """Whether a reply is still what came. One that a secret was taken out of must not be given as if it were."""
+    return bool(record["body"]) and record.get("digest") in (None, digest(record["body"]))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One recorded exchange: a reply, or a final failure of the provider's."""
+
+    owner: str
+    kind: str = ""
+    body: str = ""
+    failure: str = ""
+    status: int = 0
+    message: str = ""
+    requests: int = 1
+    whole: bool = True
+    sitting: int = 0
+
+    @property
+    def ours(self) -> bool:
+        """A failure of our own making, not the provider's. So is garbage that was a reply, but none for an agent."""
+        return self.failure in OURS or (self.failure == "garbage" and not self.requests)
+
+
+def reply_of(record: dict[str, Any], sitting: int = 0) -> Reply:
+    return Reply(
+        owner_of(record.get("task"), record["role"]),
+        record["type"],
+        record["body"],
+        record["failure"],
+        record["status"],
+        record["message"],
+        record["usage"]["requests"],
+        bool(record["failure"]) or is_whole(record),
+        sitting,
+    )
+
+
+def owner_of(task: int | None, role: str) -> str:
+    return role if task is None else f"agent{task}"
+
+
+@dataclass
 class Tape:
     """Replies by identity. The same question asked twice gets its replies in the order in which they were given."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.replies: dict[str, deque[tuple[str, str]]] = defaultdict(deque)
+    name: str = ""
+    head: dict[str, Any] = field(default_factory=dict)
+    agents: int = 0
+    replies: dict[str, list[Reply]] = field(default_factory=lambda: defaultdict(list))
+    used: Counter[str] = field(default_factory=Counter)
 
-    @classmethod
-    def load(cls, path: Path) -> "Tape":
-        tape = cls(path)
-        for line in path.read_text(encoding="utf-8").splitlines()[1:]:
-            record = json.loads(line)
-            tape.replies[record["identity"]].append((record["type"], record["body"]))
-        return tape
-
-    @classmethod
-    def create(cls, path: Path) -> "Tape":
-        path.write_text(json.dumps({"tape": VERSION}) + "\n", encoding="utf-8")
-        return cls(path)
-
-    def find(self, identity: str) -> tuple[str, bytes] | None:
+    def find(self, identity: str) -> Reply | None:
+        """The next reply, and the last one again for what is asked more often than it was."""
         replies = self.replies.get(identity)
         if not replies:
             return None
-        kind, body = replies.popleft() if len(replies) > 1 else replies[0]
-        return kind, body.encode()
+        self.used[identity] += 1
+        return replies[min(self.used[identity], len(replies)) - 1]
 
-    def remember(self, identity: str, kind: str, body: str) -> None:
-        self.replies[identity].append((kind, body))
+    def stand_in(self, owner: str) -> Reply | None:
+        """For a PRD that was asked for otherwise: what was answered then, so that the agents can be compared."""
+        for identity, replies in self.replies.items():
+            if self.used[identity] < len(replies) and replies[0].owner == owner and not replies[0].failure:
+                return self.find(identity)
+        return None
 
-    def take(self, identity: str) -> tuple[str, bytes] | None:
+    def take(self, identity: str) -> Reply | None:
         """Like `find`, but each reply is given once: what is asked more often than before is a new question."""
-        replies = self.replies.get(identity)
-        if not replies:
-            return None
-        kind, body = replies.popleft()
-        return kind, body.encode()
+        replies = self.replies.get(identity, [])
+        return self.find(identity) if self.used[identity] < len(replies) else None
 
-    def add(self, identity: str, kind: str, raw: bytes, about: str) -> None:
-        record = {"identity": identity, "about": about, "type": kind, "body": raw.decode("utf-8", "replace")}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    def remember(self, identity: str, reply: Reply) -> None:
+        """What a later sitting asked anew counts in place of what came before."""
+        if not reply.ours:
+            kept = [each for each in self.replies[identity] if each.sitting == reply.sitting]
+            self.replies[identity] = [*kept, reply]
+
+    def unused(self) -> Counter[str]:
+        """How many replies of each agent's nobody has asked for, of the last sitting in which it was asked."""
+        everything = [reply for replies in self.replies.values() for reply in replies]
+        last = {reply.owner: reply.sitting for reply in sorted(everything, key=lambda reply: reply.sitting)}
+        left = [reply for identity, replies in self.replies.items() for reply in replies[self.used[identity] :]]
+        return Counter(reply.owner for reply in left if reply.sitting == last[reply.owner])
+
+
+# --- from a file ----------------------------------------------------------------------------------------------------
+
+
+def load(path: Path) -> Tape:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise TapeError(f"The tape {path} cannot be read: {error.strerror}.") from None
+    try:
+        head, *records = (json.loads(line) for line in whole_lines(raw))
+        check(path, head)
+        return threaded(path, head, records)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error):
+        raise TapeError(f"{path} is no tape, or a damaged one: record anew with --record.") from None
+
+
+def check(path: Path, head: dict[str, Any]) -> None:
+    version = head["tape"]
+    if not isinstance(version, int) or version != VERSION:
+        remedy = "use a newer one" if isinstance(version, int) and version > VERSION else "record anew with --record"
+        raise TapeError(f"The tape {path} has version {version!r}, and this program reads {VERSION}: {remedy}.")
+
+
+def threaded(path: Path, head: dict[str, Any], records: Iterable[dict[str, Any]]) -> Tape:
+    tape, sitting = Tape(path.name, head), 0
+    for record in records:
+        sitting += "resumed" in record
+        tape.agents = record.get("agents", tape.agents)
+        if "identity" in record:
+            tape.remember(record["identity"], reply_of(record, sitting))
+    return tape
+
+
+def whole_lines(raw: bytes) -> list[bytes]:
+    """The lines of a tape. The last one may be torn, and then it was never there."""
+    text = b"".join(text for text, _ in members(raw)) if raw.startswith(MAGIC) else raw
+    *lines, _ = text.split(b"\n")
+    return lines
+
+
+def members(raw: bytes) -> Iterator[tuple[bytes, int]]:
+    """What gzip packed, piece by piece, as far as it goes, and where each piece ends."""
+    rest = raw
+    while rest:
+        unpack = zlib.decompressobj(wbits=31)
+        text = unpack.decompress(rest)
+        if not unpack.eof:
+            return
+        rest = unpack.unused_data
+        yield text, len(raw) - len(rest)
+
+
+# --- to a file ------------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Writes down a run as it goes on: it listens to the journal, where secrets are taken out already."""
+
+    def __init__(self, path: Path, past: Sequence[Event] = ()) -> None:
+        """A new tape; or for a run that is taken up again, with its past events, its tape continued."""
+        self.known: set[tuple[str, ...]] = set()
+        self.late: set[tuple[int | None, int | None]] = set()
+        self.problem = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+            begun = self.file.read() if path.is_file() else b"a device"
+        except OSError as error:
+            raise TapeError(f"The tape {path} cannot be written: {error.strerror}.") from None
+        if begun and not (past and begun.startswith(MAGIC)):
+            self.close()
+            raise TapeError(f"{path} is there already: a recording begins with a new file, or an empty one.")
+        self.go_on(path, begun)
+        for event in past:
+            self.hear(event, again=True)
+
+    def go_on(self, path: Path, begun: bytes) -> None:
+        """Behind the last whole line; what a crash tore off is known from the journal."""
+        end = max((end for _, end in members(begun)), default=0)
+        if end:
+            tape = load(path)
+            self.known = {("head",)} | {known(name, each) for name, found in tape.replies.items() for each in found}
+        self.file.truncate(end)
+        self.file.seek(end)
+
+    def hear(self, event: Event, again: bool = False) -> None:
+        """A listener for the journal. What is told again is written only if the tape has lost it."""
+        data, place = event.data, {"task": event.task, "attempt": event.attempt}
+        if event.kind == "run_started" and ("head",) not in self.known:
+            options = {name: value for name, value in data["options"].items() if name not in PLACES}
+            about = {name: data[name] for name in ("change", "model", "base", "branch")}
+            self.write({"tape": VERSION, "run": event.run, "options": options} | about)
+        elif event.kind == "run_resumed":
+            self.write({"resumed": event.run})
+        elif event.kind == "plan_made":
+            self.write({"agents": data["agents"], "tasks": [task["id"] for task in data["tasks"]]})
+        elif event.kind == "attempt_ended" and data["verdict"] == Verdict.TIMEOUT:
+            self.late.add((event.task, event.attempt))
+        elif event.kind == "request":
+            record = place | {name: data[name] for name in KEPT if name in data}
+            if (event.task, event.attempt) in self.late:
+                record |= {"failure": "timeout", "status": 0, "message": TOO_LATE, "type": "", "body": ""}
+            name = known(record["identity"], reply_of(record))
+            if not ((again or data["recalled"]) and name in self.known):
+                self.write(record)
+                self.known |= {name} if again else set()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """A full disk ends the recording, not the run."""
+        line = json.dumps(record).encode("ascii") + b"\n"
+        packer = zlib.compressobj(6, wbits=31)
+        packed = packer.compress(line) + packer.flush()
+        try:
+            if not self.problem and self.file.write(packed) < len(packed):
+                self.problem = "the disk is full"
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def known(identity: str, reply: Reply) -> tuple[str, ...]:
+    return identity, reply.failure, digest(reply.body)

@@ -1,11 +1,8 @@
 """The three dialects of model traffic: where a request goes, what a reply used, how a failure is told."""
 
 import json
-import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 Body = dict[str, Any]
@@ -15,8 +12,12 @@ KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 HOP_HEADERS = ("host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect")
 CONTEXT_WORDS = (
     "context_length_exceeded",
-    "maximum context length",
+    "context length",
     "context window",
+    "context limit",
+    "context size",
+    "maximum prompt length",
+    "maximum model length",
     "prompt is too long",
     "input is too long",
     "too many tokens",
@@ -84,8 +85,48 @@ def model_of(dialect: str, path: str, body: Body) -> str:
     return str(body.get("model", ""))
 
 
+def question(
+    provider: str, dialect: str, model: str, system: str, turns: Sequence[tuple[str, str]], cap: int | None
+) -> tuple[str, Body]:
+    """The path and the body of a request of our own; `turns` are (role, text), the roles being user and assistant."""
+    said = [{"role": role, "content": text} for role, text in turns]
+    if dialect == "gemini":
+        roles = {"assistant": "model"}
+        contents = [{"role": roles.get(role, role), "parts": [{"text": text}]} for role, text in turns]
+        path = f"v1beta/models/{model}:generateContent"
+        body: Body = {"systemInstruction": {"parts": [{"text": system}]}, "contents": contents}
+    elif dialect == "anthropic":
+        path, body = "v1/messages", {"model": model, "system": system, "messages": said}
+    else:
+        path, body = "chat/completions", {"model": model, "messages": [{"role": "system", "content": system}, *said]}
+    return path, body if cap is None else with_cap(provider, dialect, body, cap)
+
+
 def streams(path: str, body: Body) -> bool:
     return bool(body.get("stream")) or ":streamGenerateContent" in path
+
+
+CAPS = {
+    "openai": ("max_completion_tokens", "max_tokens", "max_output_tokens"),
+    "anthropic": ("max_tokens",),
+    "gemini": ("maxOutputTokens", "max_output_tokens"),
+}
+
+
+def output_cap(dialect: str, body: Body) -> int | None:
+    """How many tokens the request lets the reply have."""
+    place = body.get("generationConfig") if dialect == "gemini" else body
+    found = [place[name] for name in CAPS[dialect] if isinstance(place, dict) and name in place]
+    return next((cap for cap in found if isinstance(cap, int) and cap > 0), None)
+
+
+def with_cap(provider: str, dialect: str, body: Body, cap: int) -> Body:
+    """The request with another cap, under the name that it uses already; only OpenAI itself wants its newer name."""
+    place = body.get("generationConfig") if dialect == "gemini" else body
+    place = place if isinstance(place, dict) else {}
+    usual = CAPS[dialect][0] if provider in ("openai", "anthropic", "gemini") else "max_tokens"
+    named = next((name for name in CAPS[dialect] if name in place), usual)
+    return body | ({"generationConfig": place | {named: cap}} if dialect == "gemini" else {named: cap})
 
 
 # --- replies --------------------------------------------------------------------------------------------------------
@@ -145,9 +186,17 @@ def text(dialect: str, body: Body) -> str:
     return "".join(str(part.get("text") or "") for part in parts if not part.get("thought"))
 
 
+CUT_OFF = ("length", "max_tokens", "MAX_TOKENS")
+# The provider did not like what the model was about to say, or what it was asked: the reply is empty or breaks off.
+FILTERED = ("content_filter", "refusal", "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE")
+
+
 def finish(dialect: str, body: Body) -> str:
     if dialect == "anthropic":
         return str(body.get("stop_reason") or "")
+    if dialect == "gemini" and not body.get("candidates"):
+        # The prompt itself was blocked, for whatever reason it names.
+        return "PROHIBITED_CONTENT" if (body.get("promptFeedback") or {}).get("blockReason") else ""
     parts = body.get("choices") or body.get("candidates") or [{}]
     return str(parts[0].get("finish_reason") or parts[0].get("finishReason") or "")
 
@@ -245,20 +294,30 @@ def failure(status: int, raw: bytes) -> str:
     return {408: "timeout", 429: "rate_limit"}.get(status, "bad_request")
 
 
+def is_page(raw: bytes) -> bool:
+    """HTML: whoever sent that is no model."""
+    return raw.lstrip()[:1] == b"<"
+
+
 def holds(words: str, any_of: tuple[str, ...]) -> bool:
     return any(each in words for each in any_of)
 
 
 def message(raw: bytes) -> str:
-    """The provider's own sentence in an error body, in one line."""
+    """The provider's own sentence in an error body, in one line that is not too long."""
+    return sentence(raw)[:300]
+
+
+def sentence(raw: bytes) -> str:
+    """All of it: whoever must take a key out of it does that before it is cut."""
     body = parse(raw)
     found: Any = body[0] if isinstance(body, list) and body else body
     if isinstance(found, dict) and are_records(found.get("choices")) and found["choices"]:
         found = found["choices"][0]
     while isinstance(found, dict):
         found = found.get("error") or found.get("message") or found.get("detail") or ""
-    words = found if isinstance(found, str) and found else raw[:300].decode("utf-8", "replace")
-    return " ".join(words.split())[:300]
+    words = found if isinstance(found, str) and found else raw.decode("utf-8", "replace")
+    return " ".join(words.split())
 
 
 def final_error(dialect: str) -> bytes:
@@ -269,21 +328,3 @@ def final_error(dialect: str) -> bytes:
         "gemini": {"error": {"code": 400, "message": NEUTRAL, "status": "INVALID_ARGUMENT"}},
     }
     return json.dumps(shapes[dialect]).encode()
-
-
-def retry_after(headers: Mapping[str, str], raw: bytes) -> float | None:
-    """How long the provider asks to wait: Retry-After in seconds or as a date, or Gemini's RetryInfo."""
-    told = headers.get("retry-after", "") or retry_info(raw)
-    with suppress(ValueError):
-        return max(0.0, float(told.removesuffix("s")))
-    with suppress(ValueError):
-        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
-    return None
-
-
-def retry_info(raw: bytes) -> str:
-    body = parse(raw)
-    error = body.get("error") if isinstance(body, dict) else None
-    details = error.get("details") if isinstance(error, dict) else None
-    told = [str(one.get("retryDelay", "")) for one in details or [] if isinstance(one, dict)]
-    return next(filter(None, told), "")

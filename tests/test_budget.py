@@ -1,0 +1,154 @@
+"""Budgets on paper: reservations in any order never pass a limit, and nobody waits for ever."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestra.gateway.budget import LEAST_OUTPUT, NOTHING, Amount, Budget, Claim, Most
+
+EACH = 1e-5
+
+
+def most(output: int = 17_000, input: int = 1_000) -> Most:
+    return Most(input, output, input * 2e-6, EACH)
+
+
+def state(claim: Claim) -> str:
+    if not claim.decided.is_set():
+        return "waits"
+    return "refused" if claim.refused else "lowered" if claim.lowered else "granted"
+
+
+def states(claims: list[Claim]) -> list[str]:
+    return [state(claim) for claim in claims]
+
+
+def test_sixteen_with_large_caps_queue_and_all_are_served() -> None:
+    """A reply costs a tenth of what it may cost."""
+    budget = Budget(1.0)
+    claims = [budget.claim(task, most()) for task in range(16)]
+    assert states(claims) == ["granted"] * 5 + ["waits"] * 11
+    for claim in claims:
+        assert state(claim) == "granted"
+        assert budget.settle(claim, Amount(0.019, 2_700)) == NOTHING
+    assert budget.run.spent.dollars == pytest.approx(16 * 0.019)
+    assert not budget.waiting and not budget.run.claims
+
+
+def test_nobody_is_passed_by_a_smaller_one() -> None:
+    budget = Budget(0.2)
+    first, large, small = budget.claim(1, most(10_000)), budget.claim(2, most(15_000)), budget.claim(3, most(4_000))
+    assert states([first, large, small]) == ["granted", "waits", "waits"]
+    budget.settle(first, Amount(0.01, 100))
+    assert states([large, small]) == ["granted", "waits"]
+    budget.settle(large, Amount(0.01, 100))
+    assert state(small) == "granted"
+
+
+def test_one_that_waits_for_its_own_task_holds_up_nobody_else() -> None:
+    budget = Budget(10.0, task_dollars=0.2)
+    first, second, other = budget.claim(1, most()), budget.claim(1, most()), budget.claim(2, most())
+    assert states([first, second, other]) == ["granted", "waits", "granted"]
+    budget.settle(first, Amount(0.01, 0))
+    assert state(second) == "granted"
+
+
+def test_with_nothing_on_its_way_the_reply_is_made_shorter_before_it_is_refused() -> None:
+    budget = Budget(0.1)
+    claim = budget.claim(1, most())
+    assert state(claim) == "lowered" and claim.most.output == 9_800
+    assert claim.most.amount.dollars <= 0.1
+    other = budget.claim(2, most())
+    assert state(other) == "waits"
+    budget.settle(claim, Amount(0.07, 0))
+    assert state(other) == "refused"
+    assert (
+        other.refused
+        == "the run's budget is used up: $0.0700 of $0.1000 are spent, and this request needs up to $0.0420"
+    )
+
+
+def test_it_is_refused_at_once_where_no_settling_could_free_enough() -> None:
+    budget = Budget(0.5, spent=Amount(0.3, 0))
+    flying = budget.claim(1, most())
+    assert state(flying) == "granted"
+    assert state(budget.claim(2, most(input=90_000))) == "refused"
+    assert state(budget.claim(3, most())) == "waits"
+
+
+def test_both_limits_hold_at_once() -> None:
+    budget = Budget(1.0, tokens=20_000, task_dollars=0.1)
+    claim = budget.claim(1, most())
+    assert state(claim) == "lowered" and claim.most.output == 9_800
+    assert states([budget.claim(None, most())]) == ["waits"]
+    budget.settle(claim, Amount(0.05, 15_500))
+    assert state(budget.claim(1, most())) == "refused"
+    assert "20,000 tokens" in budget.claim(2, most()).refused
+
+
+def test_what_was_lost_counts_as_paid_and_what_was_not_sent_does_not() -> None:
+    budget = Budget(1.0)
+    lost, unsent = budget.claim(1, most()), budget.claim(1, most())
+    budget.settle(lost)
+    budget.withdraw(unsent)
+    assert budget.run.spent.dollars == pytest.approx(0.172)
+    assert budget.tasks[1].spent == budget.run.spent
+
+
+def test_one_that_leaves_the_queue_lets_the_next_one_go() -> None:
+    budget = Budget(0.2)
+    first, gone, small = budget.claim(1, most(15_000)), budget.claim(2, most()), budget.claim(3, most(4_000))
+    assert states([first, gone, small]) == ["granted", "waits", "waits"]
+    budget.withdraw(gone)
+    assert state(small) == "granted" and budget.waiting == []
+
+
+def test_the_past_is_spent_and_a_larger_budget_goes_on_from_there() -> None:
+    spent, by_task = Amount(0.98, 50_000), {1: Amount(0.5, 30_000)}
+    assert state(Budget(1.0, spent=spent).claim(1, most())) == "refused"
+    assert state(Budget(5.0, spent=spent, by_task=by_task).claim(1, most())) == "granted"
+    assert state(Budget(5.0, task_dollars=0.5, spent=spent, by_task=by_task).claim(1, most())) == "refused"
+    assert state(Budget(5.0, task_dollars=0.5, spent=spent, by_task=by_task).claim(2, most())) == "granted"
+
+
+def test_without_limits_everything_is_granted() -> None:
+    budget = Budget()
+    assert set(states([budget.claim(n, most(10**9)) for n in range(500)])) == {"granted"}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10**9))
+def test_in_any_order_no_limit_is_passed_but_by_what_is_told_and_all_are_decided(seed: int) -> None:
+    rng = random.Random(seed)
+    dollars, tokens, task_dollars = rng.choice([0, 0.3, 1, 5]), rng.choice([0, 40_000]), rng.choice([0, 0.2, 1])
+    budget = Budget(dollars, tokens, task_dollars)
+    flying: list[Claim] = []
+    claims: list[Claim] = []
+    over, by_task = Amount(), dict.fromkeys(range(4), 0.0)
+    for _ in range(rng.randint(1, 60)):
+        if rng.random() < 0.6:
+            claims.append(budget.claim(rng.randrange(4), most(rng.randint(1, 60_000), rng.randint(1, 30_000))))
+        flying = [claim for claim in claims if state(claim) in ("granted", "lowered") and claim in budget.run.claims]
+        if flying and rng.random() < 0.6:
+            claim = rng.choice(flying)
+            held = claim.most.amount
+            used = rng.choice([0.05, 0.5, 1.0, 1.0, 1.3])
+            more = budget.settle(claim, Amount(held.dollars * used, int(held.tokens * used)))
+            over = Amount(over.dollars + more.dollars, over.tokens + more.tokens)
+            for task, account in budget.tasks.items():
+                if account in claim.accounts:
+                    by_task[task] += more.dollars
+        if rng.random() < 0.1 and budget.waiting:
+            budget.withdraw(rng.choice(budget.waiting))
+        assert not dollars or budget.run.spent.dollars <= dollars + over.dollars + 1e-9
+        assert not tokens or budget.run.spent.tokens <= tokens + over.tokens
+        for task, account in budget.tasks.items():
+            assert not task_dollars or account.spent.dollars <= task_dollars + by_task[task] + 1e-9
+        # Whoever waits, waits for somebody.
+        assert not budget.waiting or any(account.claims for account in (budget.run, *budget.tasks.values()))
+    while flying := list(budget.run.claims):
+        budget.settle(flying[0], NOTHING)
+    assert budget.waiting == []
+    assert all(claim.most.output >= min(LEAST_OUTPUT, claim.most.output) for claim in claims)

@@ -1,0 +1,112 @@
+"""When the gateway goes on asking and when no more, and what providers tell of waiting. Expected values in tables."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import formatdate
+
+import pytest
+
+from orchestra.gateway import waits
+from orchestra.gateway.patience import Evidence, goes_on, pause
+
+# A provider that works, and the first failure of a request to it; half an hour is how long it may be down.
+WORKS = Evidence("server", True, True, False, False, tries=1, losses=0, lasting=0.5, own=0.5)
+NEVER = replace(WORKS, known=False, served=False)
+LIMITED = replace(WORKS, failure="rate_limit")
+GONE = replace(WORKS, failure="unreachable")
+RULES = [
+    *(
+        (replace(WORKS, failure=failure), False)
+        for failure in ("auth", "quota", "bad_request", "context", "garbage", "gateway", "budget")
+    ),
+    (WORKS, True),
+    # It has never answered: eight seconds, however it fails.
+    (replace(NEVER, lasting=8.0), True),
+    (replace(NEVER, lasting=8.1), False),
+    (replace(NEVER, failure="unreachable", lasting=7.5), True),
+    (replace(NEVER, failure="unreachable", lasting=15.5), False),
+    # It is down: as long as an attempt may take.
+    (replace(GONE, lasting=1799.0, tries=70), True),
+    (replace(GONE, lasting=1801.0, tries=70), False),
+    (replace(WORKS, several=True, lasting=1799.0, tries=70), True),
+    (replace(WORKS, several=True, lasting=1801.0), False),
+    # It serves others, so it is this request.
+    (replace(WORKS, served_since=True, tries=4, lasting=300.0), True),
+    (replace(WORKS, served_since=True, tries=5), False),
+    (replace(WORKS, served_since=True, several=True, tries=5), False),
+    # Nobody knows.
+    (replace(WORKS, own=59.0, tries=7), True),
+    (replace(WORKS, own=61.0, tries=7), False),
+    # In the middle of a reply: once more.
+    (replace(WORKS, losses=1), True),
+    (replace(WORKS, losses=2), False),
+    (replace(WORKS, losses=2, several=True), False),
+    # Too many requests: as long as somebody is served, for ten minutes without; a stranger gets one minute.
+    (replace(LIMITED, lasting=599.0, tries=99), True),
+    (replace(LIMITED, lasting=601.0), False),
+    (replace(LIMITED, served=False, lasting=61.0), False),
+    (replace(LIMITED, served=False, lasting=70.0, told=35.0), True),
+    (replace(LIMITED, told=3600.0), False),
+    (replace(WORKS, told=3600.0), False),
+    (replace(WORKS, told=20.0), True),
+    # It did not answer in a quarter of an hour: once more.
+    (replace(WORKS, failure="timeout"), True),
+    (replace(WORKS, failure="timeout", tries=2), False),
+]
+
+
+@pytest.mark.parametrize(("seen", "on"), RULES)
+def test_the_rule(seen: Evidence, on: bool) -> None:
+    assert goes_on(seen, 1800.0) is on
+
+
+def test_a_short_attempt_has_a_short_patience() -> None:
+    assert not goes_on(replace(WORKS, own=11.0), 10.0) and not goes_on(replace(GONE, lasting=11.0), 10.0)
+
+
+def test_pauses_become_longer_but_not_for_ever() -> None:
+    assert [pause(tries) for tries in (1, 2, 3, 4, 7, 50)] == [0.5, 1.0, 2.0, 4.0, 30.0, 30.0]
+
+
+# --- what is told ---------------------------------------------------------------------------------------------------
+
+OPENAI = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "0"}
+HEADERS = [
+    ({}, 0.0),
+    (OPENAI | {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "9s"}, 0.0),
+    (OPENAI | {"x-ratelimit-reset-requests": "120ms"}, 0.12),
+    (OPENAI | {"x-ratelimit-reset-requests": "1s"}, 1.0),
+    # A minute until all sixty are there again is a second until the next one.
+    (OPENAI | {"x-ratelimit-reset-requests": "1m0s"}, 2.0),
+    (OPENAI | {"x-ratelimit-reset-requests": "6m0s"}, 6.0),
+    ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, 360.0),
+    ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m30.5s"}, 90.5),
+    ({"x-ratelimit-remaining-requests": "0"}, 0.0),
+    ({"x-ratelimit-remaining-requests": "none", "x-ratelimit-reset-requests": "soon"}, 0.0),
+    ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "soon"}, 0.0),
+    ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "4"}, 4.0),
+    ({"anthropic-ratelimit-requests-remaining": "0"}, 0.0),
+]
+
+
+@pytest.mark.parametrize(("headers", "seconds"), HEADERS)
+def test_headers_that_say_that_nothing_is_left(headers: dict[str, str], seconds: float) -> None:
+    assert waits.used_up(headers) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("kind", ["requests", "tokens", "input-tokens", "output-tokens"])
+def test_anthropic_tells_a_moment(kind: str) -> None:
+    moment = datetime.fromtimestamp(time.time() + 20, UTC).isoformat().replace("+00:00", "Z")
+    told = {f"anthropic-ratelimit-{kind}-remaining": "0", f"anthropic-ratelimit-{kind}-reset": moment}
+    assert 17 < waits.used_up(told) <= 20
+
+
+def test_some_count_from_1970() -> None:
+    told = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": str(int(time.time()) + 30)}
+    assert 25 < waits.used_up(told) <= 30
+
+
+def test_milliseconds_and_the_past() -> None:
+    assert waits.retry_after({"retry-after-ms": "250", "retry-after": "1"}, b"") == 0.25
+    assert waits.retry_after({"retry-after": formatdate(time.time() - 60, usegmt=True)}, b"") == 0.0

@@ -316,7 +316,8 @@ def test_whatever_of_the_users_is_in_the_way_stays_as_it_is(user: User, what: Ca
     before = state(user)
     delivery = asyncio.run(deliver(repository, result, SIDE))
     reason, take = REFUSED[what]
-    assert delivery == Delivery(False, reason.format(root=user.root), take)
+    gone = what in (moved, elsewhere, detached)
+    assert delivery == Delivery(False, reason.format(root=user.root), take, moved=gone)
     assert state(user) == before
 
 

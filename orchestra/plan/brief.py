@@ -1,18 +1,25 @@
 """What one agent is told: the change, its own part, the names all must agree on, and what the others do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from orchestra.model import Prd, TargetFile, Task
 
-READ_LIMIT = 24_000
+READ_LIMIT = 6_000
 
 
-def make_tasks(change: str, prd: Prd, shares: Sequence[Sequence[TargetFile]]) -> tuple[Task, ...]:
+def make_tasks(
+    change: str, prd: Prd, shares: Sequence[Sequence[TargetFile]], nearby: Sequence[str] = ()
+) -> tuple[Task, ...]:
+    """`nearby` are the signatures around each share, to stand in its brief."""
     bare = tuple(
         Task(id=n, title=title(share), files=tuple(share), requirements=requirements(prd, share))
         for n, share in enumerate(shares, start=1)
     )
-    return tuple(Task(t.id, t.title, t.files, brief(change, prd, t, bare), t.requirements) for t in bare)
+    around = nearby or [""] * len(bare)
+    return tuple(
+        Task(t.id, t.title, t.files, brief(change, prd, t, bare, near), t.requirements)
+        for t, near in zip(bare, around, strict=True)
+    )
 
 
 def title(share: Sequence[TargetFile]) -> str:
@@ -25,7 +32,7 @@ def requirements(prd: Prd, share: Sequence[TargetFile]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(id for work in prd.work if work.file in mine for id in work.requirements))
 
 
-def brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
+def brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task], nearby: str = "") -> str:
     """Written to be the same for the same work, so that a resumed or replayed run asks the same question."""
     parts = [
         "You are one of several engineers who change this repository at the same time. Do your part only.",
@@ -35,6 +42,7 @@ def brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
         section("Requirements", own_requirements(prd, task)),
         section("Names and signatures that all parts rely on; keep them exactly", contracts(prd)),
         section("The requirements document", "" if prd.structured else prd.prose.strip()),
+        section("Signatures in files near yours, to know but not to change", nearby),
         section("The others do, so do not", others(prd, task, all_tasks)),
         "Edit only your files (and create the new ones among them). "
         "Make the complete change now, without asking questions.",
@@ -75,14 +83,21 @@ def others(prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
     return "\n".join(lines + ([f"- and {len(rest) - 20} more parts"] if len(rest) > 20 else []))
 
 
-def twins(paths: Sequence[str], tracked: dict[str, int], taken: set[str]) -> tuple[str, ...]:
+def tests_by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in sorted(path for path in paths if is_test(path)):
+        found.setdefault(stem(path), []).append(path)
+    return found
+
+
+def twins(paths: Sequence[str], tests: Mapping[str, Sequence[str]], sizes: Mapping[str, int]) -> tuple[str, ...]:
     """Tests that belong to these files by name and that nobody edits in this run: worth reading, within bounds."""
-    stems = {stem(path) for path in paths}
     found, room = [], READ_LIMIT
-    for path, size in sorted(tracked.items()):
-        if path not in taken and is_test(path) and stem(path) in stems and size <= room:
-            found.append(path)
-            room -= size
+    for name in sorted({stem(path) for path in paths}):
+        for path in tests.get(name, ()):
+            if sizes[path] <= room:
+                found.append(path)
+                room -= sizes[path]
     return tuple(found)
 
 

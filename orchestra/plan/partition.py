@@ -1,20 +1,372 @@
-"""Divide files among agents: each file to exactly one, balanced by tokens, nobody left empty."""
+"""Divide files among agents so that what belongs together stays together and everybody gets about as much.
+
+Think of the files as balls, each as heavy as it is long, tied to one another by rubber bands, the stronger the more
+they belong together. We want so many heaps of about equal weight, with as little rubber as possible stretched between
+heaps. Finding the best is out of reach for any program, but this comes close:
+
+1. Glue (`coarsen`): tie each ball to the one it is bound to most, and treat the two as one; again and again, until
+   only a few lumps are left.
+2. Deal (`grow`): from a lump at random grow a heap by what is bound to it most, until it is heavy enough; then the
+   next. Try that from several beginnings.
+3. Mend (`improve`): move the lump whose move relaxes most rubber, even if that stretches some, and each only once;
+   then take back the moves after the best moment.
+4. Unglue one step, mend again, until the balls are single again.
+5. Glue anew within the heaps that were found, in another way, and mend and unglue once more (`again`).
+
+Random choices come from a generator with a fixed seed: the same files give the same answer, everywhere.
+"""
 
 import heapq
-from collections.abc import Sequence
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from orchestra.model import TargetFile
+SLACK = (11, 10)  # the heaviest heap may weigh 1.1 times the mean
+LUMPS_PER_PART = 12
+FEWEST_LUMPS = 60
+STARTS = 4
+KEPT = 2  # of the attempts, to be improved further
+ROUNDS = 6
+PATIENCE = 20  # moves without a new best moment
+SEED = 1
+
+Graph = Sequence[Mapping[int, int]]
 
 
-def partition(files: Sequence[TargetFile], parts: int) -> list[list[TargetFile]]:
-    """At most `parts` lists, none empty: the largest file first, always to the lightest. Same input, same answer."""
-    parts = min(parts, len(files))
-    shares: list[list[TargetFile]] = [[] for _ in range(parts)]
-    lightest = [(0, n) for n in range(parts)]
-    for file in sorted(files, key=lambda file: (-file.tokens, file.path)):
-        weight, n = heapq.heappop(lightest)
-        shares[n].append(file)
-        # An empty file still costs a turn: counting one token at least spreads them.
-        heapq.heappush(lightest, (weight + max(file.tokens, 1), n))
-    shares = [sorted(share, key=lambda file: file.path) for share in shares]
-    return sorted(shares, key=lambda share: share[0].path)
+class Level(NamedTuple):
+    """The balls, or the lumps of them: their weights, their bands, and in which lump of the next level each lies."""
+
+    weights: list[int]
+    graph: Graph
+    inside: list[int]
+
+
+def partition(weights: Sequence[int], graph: Graph, parts: int, *, roughly: bool = False) -> list[int]:
+    """For each ball the number of its heap. No heap is empty, and none heavier than `allowed` says."""
+    weights = [max(weight, 1) for weight in weights]
+    parts = max(min(parts, len(weights)), 1)
+    if parts == 1 or parts == len(weights):
+        return list(range(len(weights))) if parts > 1 else [0] * len(weights)
+    cap = allowed(weights, parts)
+    dice = random.Random(SEED)
+    many = 1 if roughly else tries(len(weights))
+    found = [attempt(weights, graph, parts, cap, dice) for _ in range(many)]
+    best = sorted(found, key=lambda heaps: cut(graph, heaps))[:KEPT]
+    for _ in range(0 if roughly else repeats(len(weights))):
+        best = [again(weights, graph, parts, cap, dice, heaps) for heaps in best]
+    return min(best, key=lambda heaps: cut(graph, heaps))
+
+
+def tries(balls: int) -> int:
+    """Up to a few hundred balls several attempts cost little; so few that none are glued need but the beginnings."""
+    return 1 if balls <= FEWEST_LUMPS else max(1, min(5, 1_500 // balls))
+
+
+def repeats(balls: int) -> int:
+    """Each costs a fraction of an attempt, and gains as much."""
+    return 0 if balls <= FEWEST_LUMPS else min(8, 6_000 // balls)
+
+
+def attempt(weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random) -> list[int]:
+    levels = coarsen(weights, graph, parts, cap, dice)
+    heaps = unglued(levels, deal(levels[-1], parts, cap, dice), parts, cap)
+    if not fits(weights, heaps, parts, cap):
+        heaps = improve(levels[0], packed(weights, parts), parts, cap)
+    return heaps
+
+
+def again(
+    weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random, heaps: Sequence[int]
+) -> list[int]:
+    """Glue in another way, but only within the heaps, and mend these while whole lumps can be moved. Never worse."""
+    levels = coarsen(weights, graph, parts, cap, dice, heaps)
+    return unglued(levels, improve(levels[-1], lumped(levels, heaps), parts, cap), parts, cap)
+
+
+def unglued(levels: Sequence[Level], heaps: list[int], parts: int, cap: int) -> list[int]:
+    for level in reversed(levels[:-1]):
+        heaps = improve(level, [heaps[lump] for lump in level.inside], parts, cap)
+    return heaps
+
+
+def lumped(levels: Sequence[Level], heaps: Sequence[int]) -> list[int]:
+    for level in levels[:-1]:
+        of_lump = dict(zip(level.inside, heaps, strict=True))
+        heaps = [of_lump[lump] for lump in range(len(of_lump))]
+    return list(heaps)
+
+
+def cut(graph: Graph, heaps: Sequence[int]) -> int:
+    """The rubber between heaps."""
+    return sum(w for n, bands in enumerate(graph) for other, w in bands.items() if heaps[n] != heaps[other]) // 2
+
+
+# --- how heavy a heap may be ----------------------------------------------------------------------------------------
+
+
+def allowed(weights: Sequence[int], parts: int) -> int:
+    """A tenth above the mean, or the heaviest ball; and where balls are so few that nothing fits so well, what does."""
+    # Rounded down: the promise is "at most".
+    fair = max(sum(weights) * SLACK[0] // (parts * SLACK[1]), max(weights))
+    return max(fair, max(loads(weights, packed(weights, parts), parts)))
+
+
+def packed(weights: Sequence[int], parts: int) -> list[int]:
+    """The heaviest first, always to the lightest heap."""
+    heaps = [0] * len(weights)
+    lightest = [(0, part) for part in range(parts)]
+    for n in sorted(range(len(weights)), key=lambda n: (-weights[n], n)):
+        load, part = heapq.heappop(lightest)
+        heaps[n] = part
+        heapq.heappush(lightest, (load + weights[n], part))
+    return heaps
+
+
+def loads(weights: Sequence[int], heaps: Sequence[int], parts: int) -> list[int]:
+    found = [0] * parts
+    for weight, heap in zip(weights, heaps, strict=True):
+        found[heap] += weight
+    return found
+
+
+def fits(weights: Sequence[int], heaps: Sequence[int], parts: int, cap: int) -> bool:
+    return all(0 < load <= cap for load in loads(weights, heaps, parts))
+
+
+# --- 1. glue --------------------------------------------------------------------------------------------------------
+
+
+def coarsen(
+    weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random, heaps: Sequence[int] = ()
+) -> list[Level]:
+    """Where there are heaps already, only what lies in the same one is glued."""
+    levels = [Level(weights, graph, [])]
+    enough = max(FEWEST_LUMPS, LUMPS_PER_PART * parts)
+    heaviest = max(cap // 4, 1)
+    while len(levels[-1].weights) > enough:
+        partner = pair(levels[-1], heaviest, dice, lumped(levels, heaps) if heaps else [])
+        coarser, inside = glue(levels[-1], partner)
+        if len(coarser.weights) > 0.95 * len(levels[-1].weights):
+            break
+        levels[-1] = levels[-1]._replace(inside=inside)
+        levels.append(coarser)
+    return levels
+
+
+def pair(level: Level, heaviest: int, dice: random.Random, heaps: Sequence[int]) -> list[int]:
+    """Each lump's partner: the one it is bound to most for its weight, among those still alone; or itself."""
+    partner = [-1] * len(level.weights)
+    order = list(range(len(level.weights)))
+    dice.shuffle(order)
+    for n in order:
+        if partner[n] >= 0:
+            continue
+        best, best_score = n, 0.0
+        for other, band in level.graph[n].items():
+            alike = not heaps or heaps[n] == heaps[other]
+            if alike and partner[other] < 0 and level.weights[n] + level.weights[other] <= heaviest:
+                score = band / math.sqrt(level.weights[other])
+                if score > best_score or (score == best_score and other < best):
+                    best, best_score = other, score
+        partner[n], partner[best] = best, n
+    return partner
+
+
+def glue(level: Level, partner: Sequence[int]) -> tuple[Level, list[int]]:
+    inside, lumps = [-1] * len(partner), 0
+    for n, other in enumerate(partner):
+        if inside[n] < 0:
+            inside[n] = inside[other] = lumps
+            lumps += 1
+    weights = [0] * lumps
+    graph: list[dict[int, int]] = [{} for _ in range(lumps)]
+    for n, lump in enumerate(inside):
+        weights[lump] += level.weights[n]
+        mine = graph[lump]
+        for other, band in level.graph[n].items():
+            if (there := inside[other]) != lump:
+                mine[there] = mine.get(there, 0) + band
+    return Level(weights, graph, []), inside
+
+
+# --- 2. deal --------------------------------------------------------------------------------------------------------
+
+
+def deal(level: Level, parts: int, cap: int, dice: random.Random) -> list[int]:
+    """The best of several beginnings, all of them mended. Too heavy a heap counts before any rubber."""
+    best: tuple[int, int] | None = None
+    chosen: list[int] = []
+    for _ in range(STARTS):
+        heaps = improve(level, grow(level, parts, dice), parts, cap)
+        over = sum(max(load - cap, 0) for load in loads(level.weights, heaps, parts))
+        if best is None or (over, cut(level.graph, heaps)) < best:
+            best, chosen = (over, cut(level.graph, heaps)), heaps
+    return chosen
+
+
+def grow(level: Level, parts: int, dice: random.Random) -> list[int]:
+    heaps = [-1] * len(level.weights)
+    left, left_weight = list(range(len(heaps))), sum(level.weights)
+    dice.shuffle(left)
+    for part in range(parts - 1):
+        goal = left_weight / (parts - part)
+        left_weight -= grow_one(level, heaps, part, goal, left, parts - part - 1)
+        left = [n for n in left if heaps[n] < 0]
+    return [part if part >= 0 else parts - 1 for part in heaps]
+
+
+def grow_one(level: Level, heaps: list[int], part: int, goal: float, left: Iterable[int], keep: int) -> int:
+    """By what is bound to the heap most; where nothing is, by the next that is left. `keep` lumps stay for others."""
+    free = [n for n in left if heaps[n] < 0]
+    pull: dict[int, int] = {}
+    queue: list[tuple[int, int]] = []
+    following = iter(free)
+    load = taken = 0
+    while len(free) - taken > keep:
+        n = next_bound(queue, pull, heaps)
+        if n < 0:
+            n = next(n for n in following if heaps[n] < 0)
+        weight = level.weights[n]
+        # The last lump may lie half over the edge.
+        if taken and load + weight / 2 > goal:
+            break
+        heaps[n], load, taken = part, load + weight, taken + 1
+        for other, band in level.graph[n].items():
+            if heaps[other] < 0:
+                pull[other] = pull.get(other, 0) + band
+                heapq.heappush(queue, (-pull[other], other))
+    return load
+
+
+def next_bound(queue: list[tuple[int, int]], pull: Mapping[int, int], heaps: Sequence[int]) -> int:
+    while queue:
+        strength, n = heapq.heappop(queue)
+        if heaps[n] < 0 and pull[n] == -strength:
+            return n
+    return -1
+
+
+# --- 3. mend --------------------------------------------------------------------------------------------------------
+
+
+def improve(level: Level, heaps: Sequence[int], parts: int, cap: int) -> list[int]:
+    work = Work(level, list(heaps), parts, cap)
+    work.relieve()
+    for _ in range(ROUNDS):
+        if not work.round():
+            break
+    return work.heaps
+
+
+class Work:
+    """The heaps while they are mended, with what each lump is bound to in every heap."""
+
+    def __init__(self, level: Level, heaps: list[int], parts: int, cap: int) -> None:
+        self.weights, self.graph = level.weights, level.graph
+        self.heaps, self.cap = heaps, cap
+        self.loads = loads(level.weights, heaps, parts)
+        self.count = [0] * parts
+        for heap in heaps:
+            self.count[heap] += 1
+        self.bound: list[dict[int, int]] = []
+        for bands in self.graph:
+            mine: dict[int, int] = {}
+            for other, band in bands.items():
+                mine[heaps[other]] = mine.get(heaps[other], 0) + band
+            self.bound.append(mine)
+
+    def best_move(self, n: int) -> tuple[int, int] | None:
+        """How much rubber the best move of this lump relaxes, and to which heap; None where there is no room for it."""
+        here = self.heaps[n]
+        if self.count[here] == 1:
+            return None
+        room, loads = self.cap - self.weights[n], self.loads
+        best, best_band = -1, 0
+        for there, band in self.bound[n].items():
+            if (band > best_band or (band == best_band and there < best)) and there != here and loads[there] <= room:
+                best, best_band = there, band
+        return (best_band - self.bound[n].get(here, 0), best) if best >= 0 else None
+
+    def move(self, n: int, there: int) -> None:
+        here = self.heaps[n]
+        self.heaps[n] = there
+        self.loads[here] -= self.weights[n]
+        self.loads[there] += self.weights[n]
+        self.count[here] -= 1
+        self.count[there] += 1
+        for other, band in self.graph[n].items():
+            bound = self.bound[other]
+            bound[here] -= band
+            bound[there] = bound.get(there, 0) + band
+
+    def round(self) -> bool:
+        """Each lump moves at most once, the most useful move first. Whether anything was gained."""
+        queue: list[tuple[int, int, int]] = []
+        for n in range(len(self.heaps)):
+            self.enqueue(queue, n)
+        heapq.heapify(queue)
+        done: set[int] = set()
+        log: list[tuple[int, int]] = []
+        gained = best = best_at = 0
+        while queue and len(log) - best_at < PATIENCE:
+            gain, n, there = heapq.heappop(queue)
+            if n in done:
+                continue
+            now = self.best_move(n)
+            if now is None:
+                continue
+            if now != (-gain, there):
+                heapq.heappush(queue, (-now[0], n, now[1]))
+                continue
+            done.add(n)
+            log.append((n, self.heaps[n]))
+            self.move(n, there)
+            gained -= gain
+            if gained > best:
+                best, best_at = gained, len(log)
+            for other in self.graph[n]:
+                if other not in done:
+                    self.enqueue(queue, other, push=True)
+        for n, before in reversed(log[best_at:]):
+            self.move(n, before)
+        return best > 0
+
+    def enqueue(self, queue: list[tuple[int, int, int]], n: int, push: bool = False) -> None:
+        bound = self.bound[n]
+        if len(bound) == 1 and self.heaps[n] in bound:
+            return
+        move = self.best_move(n)
+        if move is None:
+            return
+        item = (-move[0], n, move[1])
+        if push:
+            heapq.heappush(queue, item)
+        else:
+            queue.append(item)
+
+    def relieve(self) -> None:
+        """Take from heaps that are too heavy, and give to empty ones, what costs least rubber for its weight."""
+        for part in range(len(self.loads)):
+            if not self.count[part]:
+                self.fill(part)
+            while self.loads[part] > self.cap and self.count[part] > 1:
+                moves = [move for n, heap in enumerate(self.heaps) if heap == part and (move := self.way_out(n))]
+                if not moves:
+                    break
+                _, n, there = min(moves)
+                self.move(n, there)
+
+    def way_out(self, n: int) -> tuple[float, int, int] | None:
+        here, weight = self.heaps[n], self.weights[n]
+        room = [there for there, load in enumerate(self.loads) if there != here and load + weight <= self.cap]
+        if not room:
+            return None
+        there = max(room, key=lambda there: (self.bound[n].get(there, 0), -self.loads[there]))
+        lost = self.bound[n].get(here, 0) - self.bound[n].get(there, 0)
+        return lost / weight, n, there
+
+    def fill(self, part: int) -> None:
+        rich = [n for n, heap in enumerate(self.heaps) if self.count[heap] > 1]
+        n = min(rich, key=lambda n: (self.bound[n].get(self.heaps[n], 0), n))
+        self.move(n, part)

@@ -1,5 +1,6 @@
 """How many agents at once, and how many tasks the work must be cut into."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MEMORY_PER_AGENT = 100 << 20
@@ -9,6 +10,12 @@ BYTES_PER_TOKEN = 3
 FIXED_TOKENS = 8_000
 USABLE = 0.5
 DEFAULT_CONTEXT = 128_000
+# So many agents may each be told the fixed part of a prompt without a thought; more must have files worth telling it.
+SMALL_CHANGE = 8
+# What a file costs beside its tokens: an agent that has many small ones is busy too. A new file has no tokens yet.
+FILE_TOKENS = 300
+NEW_FILE_TOKENS = 500
+SLACK = 1.1
 
 
 @dataclass(frozen=True)
@@ -17,20 +24,44 @@ class Machine:
     free_memory: int
 
 
+@dataclass(frozen=True)
+class Bound:
+    """At most so many agents, and what it is that says so."""
+
+    agents: int
+    reason: str
+
+
 def tokens_of(size: int) -> int:
     """An estimate from a file's size that is rather too high than too low."""
     return -(-size // BYTES_PER_TOKEN)
 
 
-def agents_at_once(files: int, machine: Machine, *, exactly: int = 0, at_most: int = 0) -> int:
-    """Agents wait for the network, so cores bind them little; memory and files do."""
-    if exactly:
-        return min(exactly, files)
-    bound = at_most or max(1, min(machine.cores * AGENTS_PER_CORE, machine.free_memory // MEMORY_PER_AGENT))
-    return min(bound, files)
+def room(context: int | None) -> int:
+    """The tokens of files that one agent can work on well."""
+    return max(int((context or DEFAULT_CONTEXT) * USABLE) - FIXED_TOKENS, 1_000)
 
 
-def tasks_needed(tokens: int, agents: int, context: int | None) -> int:
-    """One task per agent, or more, in waves, when the files of one would not fit into the model's usable context."""
-    room = max(int((context or DEFAULT_CONTEXT) * USABLE) - FIXED_TOKENS, 1_000)
-    return max(agents, -(-tokens // room))
+def bound(sizes: Sequence[int], machine: Machine, *, at_most: int = 0) -> Bound:
+    """The most agents that can be of use. `sizes` are the tokens of what cannot be divided: files, or groups of them.
+    Agents wait for the network, so cores bind them little; memory and files do."""
+    work = sum(sizes) + FILE_TOKENS * len(sizes)
+    largest = max(sizes, default=0) + FILE_TOKENS
+    bounds = [
+        Bound(at_most or len(sizes), "--max-agents"),
+        Bound(len(sizes), "the number of files"),
+        Bound(-(-work // largest), "the largest file, which takes one agent as long as the others their shares"),
+        Bound(max(SMALL_CHANGE, sum(sizes) // FIXED_TOKENS), "the prompts, which would cost more than the files"),
+    ]
+    if not at_most:
+        bounds += [
+            Bound(machine.cores * AGENTS_PER_CORE, "the number of cores"),
+            Bound(machine.free_memory // MEMORY_PER_AGENT, "the free memory"),
+        ]
+    least = min(bounds, key=lambda one: one.agents)
+    return Bound(max(least.agents, 1), least.reason)
+
+
+def tasks_needed(tokens: int, context: int | None) -> int:
+    """So many, that each fits into the model's usable context, even the fullest that an even division makes."""
+    return max(-(-int(tokens * SLACK) // room(context)), 1)

@@ -5,6 +5,7 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from orchestra.digest import NOISE
 from orchestra.errors import PlanError
 from orchestra.model import Prd, TargetFile
 from orchestra.plan.sizing import tokens_of
@@ -19,36 +20,49 @@ SPECIAL = {
 }
 
 
+# What people do not write themselves: left out of folders and globs, changed only when named one by one.
+ASIDE = {"vendored": "vendored or made by tools", "generated": "generated"}
+
+
 @dataclass(frozen=True)
 class Tracked:
     """What planning needs to know of a file at the base."""
 
     path: str
     size: int
-    kind: str = "text"  # or a key of SPECIAL
+    kind: str = "text"  # or a key of SPECIAL or ASIDE
 
 
 @dataclass(frozen=True)
 class Targets:
     files: tuple[TargetFile, ...]
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()  # what Aider cannot edit
+    aside: tuple[str, ...] = ()  # what people do not edit
 
 
-def named(patterns: Sequence[str], tracked: Mapping[str, Tracked], why_not: Mapping[str, str]) -> Targets:
+def named(
+    patterns: Sequence[str], tracked: Mapping[str, Tracked], why_not: Mapping[str, str], said: str = "--files"
+) -> Targets:
     """The files that --files means. `why_not` says of a path that is not tracked what it is instead."""
     chosen: dict[str, Tracked] = {}
     skipped: dict[str, None] = {}
+    aside: dict[str, None] = {}
     for pattern in patterns:
         found = matches(pattern, tracked)
         if not found:
-            raise PlanError(f"--files {pattern}: {why_not.get(pattern) or 'no tracked file matches'}.")
+            raise PlanError(f"{said} {pattern}: {why_not.get(pattern) or 'no tracked file matches'}.")
         if found == [pattern]:
-            refuse_special(tracked[pattern], f"--files {pattern}: it")
-        chosen.update((path, tracked[path]) for path in found if tracked[path].kind == "text")
-        skipped.update((shown(tracked[path]), None) for path in found if tracked[path].kind != "text")
+            refuse_special(tracked[pattern], f"{said} {pattern}: it")
+        wanted = found == [pattern] or NOISE.search(f"{pattern}/")
+        usual = {"text", *ASIDE} if wanted else {"text"}
+        chosen.update((path, tracked[path]) for path in found if tracked[path].kind in usual)
+        skipped.update((shown(tracked[path]), None) for path in found if tracked[path].kind in SPECIAL)
+        aside.update((path, None) for path in found if tracked[path].kind in ASIDE)
     if not chosen:
-        raise PlanError(f"--files {' '.join(patterns)}: only files match that Aider cannot edit.")
-    return Targets(tuple(target(chosen[path], path in patterns) for path in sorted(chosen)), tuple(skipped))
+        why = "that Aider cannot edit" if skipped or not aside else "that tools made; name them one by one"
+        raise PlanError(f"{said} {' '.join(patterns)}: only files match {why}.")
+    files = tuple(target(chosen[path], path in patterns) for path in sorted(chosen))
+    return Targets(files, tuple(skipped), tuple(path for path in aside if path not in chosen))
 
 
 def shown(file: Tracked) -> str:
@@ -124,4 +138,4 @@ def asked_for(targets: Targets, prd: Prd) -> Targets:
     """With --files and a PRD: what the PRD asks of a file must be done."""
     wanted = {work.file for work in prd.work}
     files = tuple(replace(file, required=file.required or file.path in wanted) for file in targets.files)
-    return Targets(files, targets.skipped)
+    return Targets(files, targets.skipped, targets.aside)

@@ -64,11 +64,12 @@ def is_text(path: Path) -> bool:
     return True
 
 
-async def commit(tree: Tree, paths: Iterable[str], message: str) -> str:
-    """One commit with these paths on top of the tree's base. By plumbing: no hook and no index of the user's."""
+async def commit(tree: Tree, paths: Iterable[str], message: str, parent: str) -> str:
+    """One commit with these paths changed in the tree. By plumbing: no hook and no index of the user's. Its parent is
+    where the task began, which may be before the tree's base: all attempts at a task are one commit."""
     await stage(tree, paths)
     written = await tree.git.text("write-tree")
-    return await tree.git.text("commit-tree", written, "-p", tree.base, "-F", "-", input=message.encode())
+    return await tree.git.text("commit-tree", written, "-p", parent, "-F", "-", input=message.encode())
 
 
 async def diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -> bytes:

@@ -127,7 +127,7 @@ async def identity(git: Git) -> dict[str, str]:
     return found
 
 
-def ask(folder: Path, *arguments: str) -> str | None:
+def ask(folder: Path, *arguments: str, input: str = "") -> str | None:
     """One short question before there is an event loop. None where git says no, or is not there."""
     try:
         done = subprocess.run(
@@ -135,7 +135,7 @@ def ask(folder: Path, *arguments: str) -> str | None:
             cwd=folder,
             env=base_environment(os.environ) | ENVIRONMENT,
             capture_output=True,
-            stdin=subprocess.DEVNULL,
+            input=input.encode(),
             check=False,
         )
     except OSError:
@@ -150,3 +150,10 @@ def top_level(folder: Path) -> Path | None:
 
 def is_tracked(folder: Path, name: str) -> bool:
     return ask(folder, "ls-files", "--error-unmatch", "--", name) is not None
+
+
+def existing(folder: Path, commits: Sequence[str]) -> set[str]:
+    """Those of the commits that are in this repository, asked all at once."""
+    full = [commit for commit in dict.fromkeys(commits) if len(commit) in (40, 64) and commit.isalnum()]
+    said = ask(folder, "cat-file", "--batch-check", input="\n".join(full)) if full else None
+    return {line.split()[0] for line in (said or "").splitlines() if line.split()[1:2] == ["commit"]}

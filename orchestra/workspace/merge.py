@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestra.workspace.git import Git, sentence, split
+from orchestra.workspace.reconcile import reconcile
 from orchestra.workspace.repository import Repository
 from orchestra.workspace.trees import Trees, passing
 
@@ -17,10 +18,11 @@ FAST_FORWARD = ("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", "--no-
 
 @dataclass(frozen=True)
 class Merged:
-    """The combined tree, or the files that could not be combined."""
+    """The combined tree, or the files that could not be combined. `how` tells what solved a conflict, if one was."""
 
     tree: str = ""
     conflicts: tuple[str, ...] = ()
+    how: str = ""
 
 
 async def git_version(git: Git) -> tuple[int, ...]:
@@ -34,8 +36,11 @@ async def merge(trees: Trees, base: str, ours: str, theirs: str) -> Merged:
     if base == ours:
         return Merged(await git.text("rev-parse", f"{theirs}^{{tree}}"))
     if await git_version(git) >= MERGE_TREE:
-        return await merge_objects(git, base, ours, theirs)
-    return await merge_in_worktree(trees, base, ours, theirs)
+        merged = await merge_objects(git, base, ours, theirs)
+    else:
+        merged = await merge_in_worktree(trees, base, ours, theirs)
+    solved = await reconcile(trees, base, ours, theirs) if merged.conflicts else None
+    return Merged(solved.tree, how=solved.how) if solved else merged
 
 
 async def merge_objects(git: Git, base: str, ours: str, theirs: str) -> Merged:
@@ -75,11 +80,16 @@ async def stack(trees: Trees, head: str, base: str, commit: str, message: str) -
 
 @dataclass(frozen=True)
 class Delivery:
-    """Whether the user's branch was moved; if not, why, and the command that takes the result."""
+    """Whether the user's branch got the result; if not, why, and the command that takes the result.
+
+    `moved`: the branch is not where it was, so that somebody must decide. `withheld`: nobody else shall get it either.
+    """
 
     applied: bool
     reason: str = ""
     take: str = ""
+    moved: bool = False
+    withheld: bool = False
 
 
 async def deliver(repository: Repository, result: str, side_branch: str) -> Delivery:
@@ -90,12 +100,12 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
         return Delivery(False, "HEAD is detached", take)
     if await git.maybe("symbolic-ref", "-q", "HEAD") != branch:
         switch = f"git switch {shlex.quote(repository.branch)}"
-        return Delivery(False, f"{repository.branch} is not checked out any more", f"{switch} && {take}")
+        return Delivery(False, f"{repository.branch} is not checked out any more", f"{switch} && {take}", moved=True)
     stands = await git.maybe("rev-parse", "-q", "--verify", "HEAD^{commit}")
     if stands == result:
         return Delivery(True)
     if stands != ("" if repository.unborn else repository.base):
-        return Delivery(False, f"{repository.branch} has moved during the run", take)
+        return Delivery(False, f"{repository.branch} has moved during the run", take, moved=True)
     if missing := await deleted(git, repository.base, result):
         return Delivery(False, *in_the_way(missing, take))
     if repository.unborn:

@@ -1,6 +1,7 @@
 """What is known of the user's repository before anything is paid: where it stands and what it holds."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,6 +33,7 @@ class Repository:
     base: str
     unborn: bool
     dirty: tuple[str, ...]
+    shallow: bool = False
 
     async def entries(self) -> dict[str, Entry]:
         """The files of the base commit."""
@@ -45,6 +47,13 @@ class Repository:
     async def ignored(self, path: str) -> bool:
         # This command knows no literal pathspecs; with ./ before it no name is taken for a pattern.
         return await self.git.with_env(GIT_LITERAL_PATHSPECS="0").ok("check-ignore", "-q", "--", f"./{path}")
+
+    async def ignored_under(self, folders: Sequence[str]) -> list[str]:
+        """Whole folders by their name alone."""
+        if not folders:
+            return []
+        words = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--", *folders)
+        return [path for path in await self.git.paths(*words) if not path.startswith(".aider")]
 
     def look_at(self, path: str) -> Literal["link", "folder", "file", ""]:
         """What lies under this name in the user's work tree."""
@@ -96,7 +105,8 @@ async def look(git: Git, root: Path) -> Repository:
     )
     # For showing only, where a name that is not UTF-8 must not hurt.
     dirty = tuple(os.fsencode(line[3:]).decode("utf-8", "replace") for line in changed)
-    return Repository(root, git, branch, base, unborn, dirty)
+    shallow = await git.maybe("rev-parse", "--is-shallow-repository") == "true"
+    return Repository(root, git, branch, base, unborn, dirty, shallow)
 
 
 async def clone(url: str, into: Path) -> Path:

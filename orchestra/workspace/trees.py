@@ -49,8 +49,10 @@ class Trees:
         self.open.pop(tree.path, None)
         # This one and no other: `git worktree prune` would also forget the user's that lie on a disk not mounted now.
         async with self.lock:
-            await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
+            code, _, _ = await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
             await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
+            if code:  # a worktree that somebody emptied is none to git; one that is gone it takes off its list
+                await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
 
     async def close(self) -> None:
         for tree in list(self.open.values()):

@@ -1,0 +1,90 @@
+"""Which file of the repository an import means: the one whose path ends like the name that is imported."""
+
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+MOST_MEANT = 30
+# A folder's own file speaks for the folder.
+INDEX = {"__init__", "index", "mod", "lib", "main"}
+NO_PART = {"", "crate", "self", "super", "@", "~"}
+
+
+class Modules:
+    """The files by the last part of the names under which they can be imported."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.by_end: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        self.by_folder: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        for path in paths:
+            parts = tuple(without_extension(path).split("/"))
+            self.by_end[parts[-1]].append((parts, path))
+            if parts[-1] in INDEX and len(parts) > 1:
+                self.by_end[parts[-2]].append((parts[:-1], path))
+            if path.endswith(".go") and len(parts) > 1:
+                self.by_folder[parts[-2]].append((parts[:-1], path))
+
+    def meant(self, name: str, importer: str) -> list[str]:
+        """Nothing where the name means a library, or could mean too much."""
+        parts = parts_of(name, importer)
+        # The end of the name may be something inside of the file: a class, a function.
+        for end in (len(parts), len(parts) - 1, len(parts) - 2):
+            if end > 0 and (found := self.ending_like(parts[:end], importer)):
+                return found
+        return []
+
+    def ending_like(self, parts: Sequence[str], importer: str) -> list[str]:
+        candidates = [*self.by_end.get(parts[-1], ()), *self.by_folder.get(parts[-1], ())]
+        agreeing = [(agreement(known, parts), known, path) for known, path in candidates if path != importer]
+        best = max((many for many, _, _ in agreeing), default=0)
+        # One common word at the end says little, unless it is all that there is to either name.
+        found = [path for many, known, path in agreeing if many == best and (many > 1 or 1 in (len(known), len(parts)))]
+        if len(found) > 1:
+            near = max(shared_folders(path, importer) for path in found)
+            found = [path for path in found if shared_folders(path, importer) == near]
+        unclear = best == 1 and len(found) > 1 and not importer.endswith(".go")
+        return [] if unclear or len(found) > MOST_MEANT else found
+
+
+def parts_of(name: str, importer: str) -> list[str]:
+    """app.users.models, crate::users::models, App\\Users, ./users/models and ../models as parts of a path."""
+    folder = posixpath.dirname(importer)
+    if name.startswith(("./", "../")):
+        return clean(without_extension(posixpath.normpath(f"{folder}/{name}")).split("/"))
+    if name.startswith("."):
+        dots = len(name) - len(name.lstrip("."))
+        above = folder.split("/")[: len(folder.split("/")) - dots + 1]
+        return clean([*above, *name[dots:].split(".")])
+    if "/" in name:
+        return clean(without_extension(name).split("/"))
+    return clean(re.split(r"::|\\|\.", name))
+
+
+def clean(parts: Iterable[str]) -> list[str]:
+    kept = [part for part in parts if part not in NO_PART]
+    return kept[:-1] if len(kept) > 1 and kept[-1] in INDEX else kept
+
+
+def agreement(known: Sequence[str], parts: Sequence[str]) -> int:
+    """How many parts at the end are the same."""
+    return shared(known[::-1], parts[::-1])
+
+
+def shared_folders(a: str, b: str) -> int:
+    return shared(a.split("/")[:-1], b.split("/")[:-1])
+
+
+def shared(a: Sequence[str], b: Sequence[str]) -> int:
+    """How many parts at the beginning are the same."""
+    many = 0
+    for one, other in zip(a, b, strict=False):
+        if one != other:
+            break
+        many += 1
+    return many
+
+
+def without_extension(path: str) -> str:
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + (name if name.startswith(".") else name.split(".", 1)[0])

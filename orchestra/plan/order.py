@@ -1,0 +1,43 @@
+"""In which order tasks are begun and put together."""
+
+from collections.abc import Mapping, Sequence
+
+from orchestra.model import Task
+
+RISKS = {"low": 0, "": 1, "normal": 1, "high": 2}
+Rank = tuple[int, int, int]
+
+
+def needs_of(tasks: Sequence[Task]) -> dict[int, tuple[int, ...]]:
+    """Only what is there: a task may have been planned without one that it named."""
+    known = {task.id for task in tasks}
+    return {task.id: tuple(need for need in task.needs if need in known) for task in tasks}
+
+
+def ranks(tasks: Sequence[Task]) -> dict[int, Rank]:
+    """Who comes first of those that may begin, the smallest first: by priority, then by the longest way to the end."""
+    needs = needs_of(tasks)
+    depth = depths(needs)
+    own = {task.id: max(task.tokens, 1) for task in tasks}
+    way = dict(own)
+    for task in sorted(tasks, key=lambda task: depth[task.id], reverse=True):
+        for needed in needs[task.id]:
+            way[needed] = max(way[needed], own[needed] + way[task.id])
+    return {task.id: (-task.priority, -way[task.id], task.id) for task in tasks}
+
+
+def in_order(tasks: Sequence[Task]) -> list[Task]:
+    """What is needed first, then what risks least: the later ones are those that may have to be left out."""
+    depth = depths(needs_of(tasks))
+    return sorted(tasks, key=lambda task: (depth[task.id], RISKS.get(task.risk, 1), task.id))
+
+
+def depths(needs: Mapping[int, Sequence[int]]) -> dict[int, int]:
+    """How many tasks come before each, in a row."""
+    found: dict[int, int] = {}
+    while len(found) < len(needs):
+        ready = [task for task in needs if task not in found and all(need in found for need in needs[task])]
+        if not ready:  # a ring, which no checked plan has
+            return found | dict.fromkeys(needs.keys() - found.keys(), len(needs))
+        found |= {task: 1 + max((found[need] for need in needs[task]), default=-1) for task in ready}
+    return found

@@ -1,0 +1,57 @@
+"""A worktree that a person works in, and what they leave there."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestra.workspace.git import Git
+
+FOLDER = "by-hand"
+
+
+@dataclass(frozen=True)
+class Lent:
+    """`made` is the tree as the person left it: nothing where it is still what they were given."""
+
+    path: Path
+    made: str = ""
+
+
+def place_of(logs: Path, stamp: str, agent: str) -> Path:
+    return logs / FOLDER / f"{stamp}-{agent}"
+
+
+def taken(logs: Path, stamp: str) -> list[Path]:
+    """The worktrees of a run that a person has not handed back."""
+    return sorted((logs / FOLDER).glob(f"{stamp}-*"))
+
+
+async def lend(git: Git, path: Path, commit: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    await git.raw("worktree", "add", "--quiet", "--detach", str(path), commit)
+
+
+async def look(git: Git, path: Path, commit: str) -> Lent:
+    """Whatever they did, committed or not, deleted and renamed too; what git ignores is not work."""
+    here = git.at(path)
+    index = path.parent / f"{path.name}.index"
+    with_index = here.with_env(GIT_INDEX_FILE=str(index))
+    try:
+        await with_index.raw("read-tree", commit)
+        await with_index.raw("add", "--all", ".")
+        made = await with_index.text("write-tree")
+    finally:
+        index.unlink(missing_ok=True)
+    return Lent(path, "" if made == await git.text("rev-parse", f"{commit}^{{tree}}") else made)
+
+
+async def committed(git: Git, made: str, parent: str, message: str) -> str:
+    return await git.text("commit-tree", made, "-p", parent, "-F", "-", input=message.encode())
+
+
+async def take_down(git: Git, path: Path) -> None:
+    await git.attempt("worktree", "remove", "--force", "--force", str(path))
+    shutil.rmtree(path, ignore_errors=True)
+    if path.parent.is_dir() and not os.listdir(path.parent):
+        path.parent.rmdir()

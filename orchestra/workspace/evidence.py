@@ -1,0 +1,108 @@
+"""What history and sources tell of files that belong together: one `git log`, and the sources in a few batches."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from orchestra.plan.coupling import Evidence
+from orchestra.plan.source import SCANNED, Source, read
+from orchestra.workspace.git import Git
+from orchestra.workspace.repository import Entry
+
+COMMITS = 6_000
+MARK = b"\x01\x02"
+MOST_PATHS = 90  # a commit that touches more is a sweep through the house: it couples nothing
+LARGEST = 1 << 20
+SCANNED_AT_ALL = 48 << 20
+BATCH = 4 << 20
+LEAST_SCANNED = 4 << 10
+# From the most telling to what needs nothing but the trees, for clones that lack old contents.
+WAYS = (("-M60%", "-l400"), ("-M100%",), ("--no-renames",))
+# A clone without old contents must not fetch them one by one from afar: that would take hours.
+NO_FETCHING = {"GIT_NO_LAZY_FETCH": "1"}
+SHALLOW = (
+    "This is a shallow clone: what usually changes together is not known, and the files are divided by imports, names "
+    "and shared identifiers alone, which separates more. `git fetch --unshallow` (in CI: fetch-depth: 0) gets the rest."
+)
+PARTIAL = (
+    "This clone lacks the trees of its history: what usually changes together is not known. "
+    "`git fetch --refetch --filter=blob:none` gets them."
+)
+
+
+async def evidence(git: Git, base: str, entries: Mapping[str, Entry], files: Collection[str]) -> Evidence:
+    """History of everything, sources of the files in question. `entries` are the tracked files of the base."""
+    commits, lost = await history(git, base, entries)
+    return Evidence(commits, await sources(git, [entries[path] for path in sorted(files) if path in entries]), lost)
+
+
+# --- history --------------------------------------------------------------------------------------------------------
+
+
+async def history(git: Git, base: str, known: Collection[str]) -> tuple[list[tuple[str, ...]], str]:
+    """The commits, newest first, by the paths that their files have at the base; and what is lost, in a sentence."""
+    shallow = await git.maybe("rev-parse", "--is-shallow-repository") == "true"
+    partial = bool(await git.maybe("config", "--get-regexp", r"^remote\..*\.partialclonefilter$"))
+    for way in WAYS[1:] if partial else WAYS:
+        code, out, _ = await git.with_env(**NO_FETCHING).attempt(
+            *("log", "-z", "--no-merges", "--name-status", "--format=%x01%x02%P", f"-n{COMMITS}", *way, base, "--")
+        )
+        if code == 0:
+            found = list(commits_in(out, known))
+            return found, SHALLOW if shallow else ""
+    return [], SHALLOW if shallow else PARTIAL
+
+
+def commits_in(out: bytes, known: Collection[str]) -> Iterable[tuple[str, ...]]:
+    """Renames are followed backwards: what a file was once called stands for what it is called now."""
+    now: dict[str, str] = {}
+    for commit in out.split(MARK)[1:]:
+        parents, _, changes = commit.partition(b"\0")
+        touched = [] if not parents.strip() else list(changed(changes))
+        if len(touched) <= MOST_PATHS:
+            paths = (now.get(new, new) for _, new in touched)
+            yield tuple(path for path in paths if path in known)
+        for old, new in touched:
+            if old != new:
+                now[old] = now.get(new, new)
+
+
+def changed(told: bytes) -> Iterable[tuple[str, str]]:
+    """Each file of a commit as (before, after); they differ where it was renamed."""
+    words = iter(os.fsdecode(told).split("\0"))
+    for status in words:
+        if status.strip("\n"):
+            old = next(words, "")
+            yield (old, next(words, old) if status.strip("\n")[0] in "RC" else old)
+
+
+# --- sources --------------------------------------------------------------------------------------------------------
+
+
+async def sources(git: Git, entries: Sequence[Entry]) -> dict[str, Source]:
+    """Batch by batch, so that they are never all in memory; of very many only the beginnings are looked at."""
+    small = [entry for entry in entries if 0 < entry.size <= LARGEST]
+    limit = min(SCANNED, max(LEAST_SCANNED, SCANNED_AT_ALL // max(len(small), 1)))
+    found: dict[str, Source] = {}
+    for batch in batches(small):
+        raw = await git.raw(
+            "cat-file", "--batch", "--buffer", input="".join(f"{entry.blob}\n" for entry in batch).encode()
+        )
+        at = 0
+        for entry in batch:
+            start = raw.index(b"\n", at) + 1
+            at = start + int(raw[at : start - 1].split()[-1]) + 1
+            found[entry.path] = read(raw[start : min(at - 1, start + limit)])
+    return found
+
+
+def batches(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += entry.size
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

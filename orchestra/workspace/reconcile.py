@@ -1,0 +1,81 @@
+"""A conflict looked at more closely: git's other strategies in a worktree for the purpose, then text by text."""
+
+import os
+from dataclasses import dataclass
+
+from orchestra.judge.threeway import merge_text
+from orchestra.workspace.git import Git, split
+from orchestra.workspace.trees import Tree, Trees, passing
+
+# Other ways to see what was changed. Of white space only what ends a line is passed over: elsewhere it has a meaning.
+STRATEGIES = {
+    "patience": ("--diff-algorithm=patience",),
+    "minimal": ("--diff-algorithm=minimal",),
+    "ends of lines passed over": ("--ignore-space-at-eol",),
+}
+REGULAR = ("100644", "100755")
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A tree that holds both sides, and what brought it about."""
+
+    tree: str
+    how: str
+
+
+async def reconcile(trees: Trees, base: str, ours: str, theirs: str) -> Solved | None:
+    """Both sides in one tree, or nothing: then both stay as they are, and somebody must say."""
+    async with passing(trees, f"solve-{theirs[:12]}", ours) as tree:
+        for how, options in STRATEGIES.items():
+            if await attempt(tree, options, base, ours, theirs):
+                return Solved(await tree.git.text("write-tree"), how)
+        await attempt(tree, (), base, ours, theirs)
+        if await solve_texts(tree.git):
+            return Solved(await tree.git.text("write-tree"), "both edits kept")
+    return None
+
+
+async def attempt(tree: Tree, options: tuple[str, ...], base: str, ours: str, theirs: str) -> bool:
+    await tree.git.raw("read-tree", "--reset", "-u", ours)
+    await tree.git.raw("clean", "-ffdxq")
+    code, _, err = await tree.git.attempt("merge-recursive", *options, base, "--", ours, theirs)
+    if code not in (0, 1):
+        raise tree.git.failed("merge-recursive", err)
+    return code == 0
+
+
+async def solve_texts(git: Git) -> bool:
+    """Merge what is in conflict by our own rules, in the index. False as soon as one file cannot be merged."""
+    stages: dict[str, dict[str, tuple[str, str]]] = {}
+    for line in split(await git.raw("ls-files", "-u", "-z")):
+        about, _, path = line.partition("\t")
+        mode, blob, stage = about.split()
+        stages.setdefault(path, {})[stage] = (mode, blob)
+    for path, sides in stages.items():
+        mode = merged_mode(sides)
+        texts = [await text_of(git, blob) for _, (_, blob) in sorted(sides.items())]
+        if not mode or None in texts:
+            return False
+        merged = merge_text(path, *[text or "" for text in texts])
+        if merged is None:
+            return False
+        blob = await git.text("hash-object", "-w", "--stdin", input=merged.encode())
+        entry = f"{mode} {blob} 0\t".encode() + os.fsencode(path) + b"\0"
+        await git.raw("update-index", "-z", "--index-info", input=entry)
+    return bool(stages)
+
+
+def merged_mode(sides: dict[str, tuple[str, str]]) -> str:
+    """Of a regular file that all three have; where they differ, the side that changed it."""
+    if sorted(sides) != ["1", "2", "3"] or any(mode not in REGULAR for mode, _ in sides.values()):
+        return ""
+    base, ours, theirs = (sides[stage][0] for stage in "123")
+    return theirs if ours == base else ours
+
+
+async def text_of(git: Git, blob: str) -> str | None:
+    try:
+        return (await git.raw("cat-file", "blob", blob)).decode("utf-8")
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,74 @@
+"""In which order tasks are begun and put together, and who gets a place next."""
+
+import asyncio
+
+import pytest
+
+from orchestra.conduct.places import Places
+from orchestra.model import TargetFile, Task
+from orchestra.plan.order import depths, in_order, ranks
+
+
+def task(id: int, needs: tuple[int, ...] = (), priority: int = 0, tokens: int = 10, risk: str = "") -> Task:
+    return Task(id, f"t{id}", (TargetFile(f"f{id}", tokens),), needs=needs, priority=priority, risk=risk)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "wanted"),
+    [
+        ([task(1), task(2), task(3)], [1, 2, 3]),
+        ([task(1, (2,)), task(2, (3,)), task(3)], [3, 2, 1]),
+        ([task(1, risk="high"), task(2, risk="low"), task(3)], [2, 3, 1]),
+        ([task(1, (9,)), task(2)], [1, 2]),  # what it needs was never planned
+        ([task(1, (2,)), task(2, (1,)), task(3)], [3, 1, 2]),  # a ring comes last, and ends
+    ],
+)
+def test_what_is_needed_comes_first_then_what_risks_least(tasks: list[Task], wanted: list[int]) -> None:
+    assert [each.id for each in in_order(tasks)] == wanted
+
+
+def test_the_most_urgent_begins_then_who_has_the_longest_way_before_it() -> None:
+    tasks = [task(1), task(2, tokens=5), task(3, (2,), tokens=50), task(4, priority=1), task(5, tokens=40)]
+    rank = ranks(tasks)
+    assert sorted(rank, key=rank.__getitem__) == [4, 2, 3, 5, 1]
+    assert depths({1: (), 2: (1,), 3: (2, 1)}) == {1: 0, 2: 1, 3: 2}
+
+
+def test_the_next_place_is_for_the_most_urgent_of_those_who_wait() -> None:
+    async def play() -> list[int]:
+        places, came = Places(1), list[int]()
+
+        async def sit(number: int, stay: asyncio.Event) -> None:
+            async with places.at((-number, 0, number)):
+                came.append(number)
+                await stay.wait()
+
+        stay, gone = asyncio.Event(), asyncio.Event()
+        first = asyncio.create_task(sit(0, stay))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(sit(number, stay)) for number in (1, 3, 2)]
+        given_up = asyncio.create_task(sit(9, gone))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        stay.set()
+        await asyncio.gather(first, *others)
+        async with asyncio.timeout(1), places.at((0, 0, 0)):
+            return came
+
+    assert asyncio.run(play()) == [0, 3, 2, 1]
+
+
+def test_who_is_stopped_in_the_moment_of_being_called_gives_the_place_on() -> None:
+    async def play() -> None:
+        places = Places(1)
+        await places.enter((0, 0, 1))
+        called = asyncio.create_task(places.enter((0, 0, 2)))
+        await asyncio.sleep(0)
+        places.leave()
+        called.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await called
+        async with asyncio.timeout(1):
+            await places.enter((0, 0, 3))
+
+    asyncio.run(play())

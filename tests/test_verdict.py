@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestra.judge.exit import exit_code
-from orchestra.judge.verdict import PROVIDER_VERDICTS, REMEDIES, Heard, Seen, judge
+from orchestra.judge.verdict import PROVIDER_VERDICTS, RECORD_ANEW, REMEDIES, Heard, Seen, judge
 from orchestra.model import Verdict as V
 
 MODEL = "openai/gpt-x"
@@ -90,7 +90,7 @@ def test_each_case(seen: Seen, verdict: V, cause: str) -> None:
 def test_each_failure_of_a_provider(failure: str) -> None:
     judged = judge(replace(GOOD, end="no_reply", heard=Heard(503, failure, "why")))
     assert judged.verdict is PROVIDER_VERDICTS.get(failure, V.PROVIDER_ERROR)
-    assert judged.remedy == REMEDIES[judged.verdict]
+    assert judged.remedy == (RECORD_ANEW if failure == "drift" else REMEDIES[judged.verdict])
 
 
 def test_only_an_accepted_reply_that_changed_what_was_asked_for_is_applied() -> None:
@@ -138,5 +138,6 @@ def test_exit_code_of_what_is_not_a_verdict() -> None:
     assert exit_code(good, held=True, gates_failed=False, changed=True) == 1
     assert exit_code(good, held=False, gates_failed=True, changed=True) == 1
     assert exit_code(good, held=False, gates_failed=False, changed=False) == 1
+    assert exit_code(good, held=False, gates_failed=False, changed=True, moved=True) == 1
     assert exit_code((V.BUDGET,), held=True, gates_failed=True, changed=False, stopped=130) == 130
     assert exit_code((V.AUTH,), held=True, gates_failed=True, changed=False, stopped=143) == 143

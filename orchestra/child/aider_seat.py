@@ -8,6 +8,7 @@ Runs under the interpreter that has aider-chat, so it is standard library only b
     {"id", "cwd", "env", "argv", "message", "fallback", "output", "outcome"}.
 """
 
+import errno
 import json
 import os
 import select
@@ -16,16 +17,19 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import group
+import syntax
 
 # Python looks for modules beside the script that it runs. Aider shall find none of ours.
 sys.path[:] = [path for path in sys.path if path != HERE]
 
 AIDER = "0.86.2"
+DISK_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 Job = dict[str, Any]
 
 
@@ -110,6 +114,11 @@ def read_edits_exactly(coder: Any) -> None:
             return apply(*args, **kwargs)
         except ValueError:
             raise
+        except OSError as error:
+            if error.errno in DISK_FAILED:
+                # No model can help there, and what is in the file now may be half of it.
+                raise SystemExit(f"the edits could not be written: {error.strerror}") from error
+            raise ValueError(f"The edits could not be applied: {error!r}") from error
         except Exception as error:
             raise ValueError(f"The edits could not be applied: {error!r}") from error
 
@@ -190,7 +199,14 @@ class Seat:
             "edited": sorted(map(str, coder.aider_edited_files)),
             "refused": sorted(self.refused),
             "complaint": left_over[:4000],
+            "unparsed": self.unparsed(),
         }
+
+    def unparsed(self) -> list[str]:
+        """The edited files that do not parse: here the grammars are warm, so that asking costs next to nothing."""
+        parsers: dict[str, Any] = {}
+        edited = sorted(map(str, self.coder.aider_edited_files))
+        return [path for path in edited if syntax.complaint(os.path.join(self.root, path), parsers)]
 
 
 def take_seat(job: Job) -> int:
@@ -200,7 +216,9 @@ def take_seat(job: Job) -> int:
         seat.run()
         outcome = seat.outcome()
     except BaseException as error:
-        traceback.print_exc()
+        # Where the disk is full not even this can be printed.
+        with suppress(OSError):
+            traceback.print_exc()
         outcome = {"end": "crashed", "replies": seat.replies, "failure": f"{type(error).__name__}: {error}"[:2000]}
         code = 1
     write_whole(job["outcome"], outcome)
@@ -278,6 +296,7 @@ def end_with(death: int) -> None:
 
 
 def serve(death: int) -> None:
+    group.adopt()
     end_with(death)
     wake = group.wakeup_fd()
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
@@ -293,11 +312,12 @@ def serve(death: int) -> None:
         group.drain(wake)
         for pid in [pid for pid in children if group.ended(pid)]:
             print(json.dumps({"id": children.pop(pid), "code": group.reap(pid)}), file=answers)
+        group.end_orphans(set(children))
         if 0 not in ready:
             continue
         chunk = os.read(0, 1 << 20)
         if not chunk:
-            return
+            return group.end_orphans(set())
         *lines, buffer = (buffer + chunk).split(b"\n")
         for job in map(json.loads, lines):
             pid = os.fork()
@@ -316,8 +336,9 @@ def leave(work: Callable[..., int | None], *arguments: Any) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
 

@@ -6,8 +6,11 @@ Standard library only: the programs in this folder also run under other interpre
 import os
 import select
 import signal
+import sys
 import time
 from contextlib import suppress
+
+CHILD_SUBREAPER = 36
 
 
 def signal_group(leader: int, signum: int) -> None:
@@ -50,3 +53,36 @@ def end(leader: int, grace: float, wake: int) -> int:
         select.select([wake], [], [], min(left, 0.1))
         drain(wake)
     return reap(leader)
+
+
+# --- those who leave the group --------------------------------------------------------------------------------------
+
+
+def adopt() -> None:
+    """Whoever loses its parent below us becomes our child, also in a session of its own (Linux): so it can be found."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_orphans(but: set[int]) -> None:
+    """Kill the children that we have not started ourselves. Theirs become ours in turn, until there is none."""
+    deadline = time.monotonic() + 5.0
+    while (orphans := children() - but) and time.monotonic() < deadline:
+        for pid in orphans:
+            with suppress(ProcessLookupError, PermissionError, ChildProcessError):
+                if os.getsid(pid) in but:
+                    but = but | {pid}  # it goes with its session
+                    continue
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+
+def children() -> set[int]:
+    """Ours, and empty where the system does not tell."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return set(map(int, file.read().split()))
+    except OSError:
+        return set()

@@ -64,6 +64,7 @@ def say(words: bytes) -> None:
 
 def main(grace: float, command: list[str]) -> int:
     wake = group.wakeup_fd()
+    group.adopt()
     try:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
@@ -73,6 +74,7 @@ def main(grace: float, command: list[str]) -> int:
         return 127
     output = Output(child.stdout.fileno())
     code = watch(child.pid, output, grace, wake)
+    group.end_orphans(set())
     output.finish()
     return code if code >= 0 else 128 - code
 

@@ -3,45 +3,33 @@
 import asyncio
 import contextlib
 import dataclasses
-import json
-import os
-import shlex
-import shutil
+import hashlib
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from orchestra import catalogue
-from orchestra.conduct.run import Run
-from orchestra.errors import GitFailed, OrchestraError, SettingsError
+from orchestra.conduct.gating import Checked, Gating
+from orchestra.conduct.job import make_job
+from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
+from orchestra.conduct.run import AGENT, Run
+from orchestra.conduct.setting_up import set_up
+from orchestra.conversation import pack, turns
+from orchestra.dialects import CUT_OFF
+from orchestra.errors import GitFailed, OrchestraError, SetUpFailed
 from orchestra.gateway.ledger import Pass
-from orchestra.judge.verdict import Heard, Seen, judge
-from orchestra.model import Judgement, Task, Verdict
-from orchestra.process import run as run_command
-from orchestra.process import tail
-from orchestra.seat import Job, Outcome, seat_environment
+from orchestra.judge.retry import Tried
+from orchestra.judge.verdict import REMEDIES, Heard, Seen, judge, named
+from orchestra.model import Judgement, Task, TaskState, Verdict
+from orchestra.seat import Job, Outcome
 from orchestra.workspace import collect
 from orchestra.workspace.collect import Changes
-from orchestra.workspace.git import CONFIG
-from orchestra.workspace.trees import Tree, furnish, with_before
+from orchestra.workspace.trees import Tree, with_before
 
-CUT_OFF = ("length", "max_tokens", "MAX_TOKENS")
-AIDER_FLAGS = (
-    *("--yes-always", "--no-check-update", "--no-show-release-notes", "--no-show-model-warnings", "--no-analytics"),
-    *("--no-gitignore", "--no-detect-urls", "--no-suggest-shell-commands", "--no-pretty", "--no-stream"),
-    *("--no-fancy-input", "--no-auto-lint", "--no-auto-commits", "--no-dirty-commits", "--skip-sanity-check-repo"),
-    # The attempt's clock ends a request, and the gateway alone repeats one. Aider must never lose its patience before.
-    *("--map-tokens", "0", "--timeout", "86400"),
-)
-# A user's --aider-args may not take these away from us: which model it is and how it is reached, what is asked, whose
-# the result is, and that it is the one coder which the seat holds.
-RESERVED = (
-    *("model", "weak-model", "opus", "sonnet", "haiku", "4", "35turbo", "mini", "deepseek", "o1-"),
-    *("api-key", "openai-api", "anthropic-api", "set-env", "env-file", "config", "timeout"),
-    *("message", "file", "read", "load", "aiderignore"),
-    *("auto-commits", "dirty-commits", "commit", "gitignore", "no-git", "apply"),
-    *("architect", "chat-mode", "watch-files", "gui", "browser"),
-)
+SET_UP_REMEDY = "Set --setup-cmd right: it is run in each new worktree, and the named file holds all that it printed."
+DIFF_LIMIT = 6_000  # bytes
+ONLY_THIS = "this task and no other"  # said with a cancellation
 
 
 @dataclass(frozen=True)
@@ -51,29 +39,60 @@ class Result:
     task: Task
     judgement: Judgement
     commit: str = ""
+    parent: str = ""
+    tried: Tried = field(default_factory=lambda: Tried(Verdict.CANCELLED, ""))
 
 
-async def attempt(run: Run, task: Task, number: int) -> Result:
+@dataclass(frozen=True)
+class Start:
+    """Where an attempt begins: the commit, what earlier attempts had changed up to there, and what they teach.
+    `parent` is what the task's commit stands on, which is before `base` when that holds earlier work of the task."""
+
+    base: str
+    parent: str
+    carried: tuple[str, ...] = ()
+    lesson: str = ""
+
+
+async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Start) -> Result:
     """Never raises but to be cancelled: what goes wrong in one attempt is that attempt's verdict."""
     started = time.monotonic()
     # What is known of the attempt as it goes on, so that it is told however it ends.
-    facts: dict[str, object] = {}
-    run.emit("attempt_started", task.id, number, model=run.model.name)
+    facts: dict[str, Any] = {}
+    run.emit("attempt_started", task.id, number, model=run.model.name, base=start.base)
     try:
-        result = await work(run, task, number, facts)
+        left = nothing_left(run, task)
+        result = Result(task, left) if left else await work(run, task, number, start, facts)
+        if result.commit and result.judgement.verdict is Verdict.APPLIED:
+            parses = not facts["aider"]["unparsed"]
+            result = await checked(run, gating, number, result, facts, parses=parses)
+    except TimeoutError:
+        reached(run)
+        result = Result(task, Judgement(Verdict.BUDGET, f"{time_is_up(run)} while {task.agent} was set up.", REMEDY))
     except (OrchestraError, OSError) as error:
-        result = Result(task, Judgement(Verdict.CRASHED, f"The attempt could not be carried out: {error}"))
-    except asyncio.CancelledError:
-        cause = f"The run was stopped while {task.agent} was at work."
-        judgement = Judgement(Verdict.CANCELLED, cause, "Take it up again with `resume`.")
-        tell(run, task, number, Result(task, judgement), started, facts)
+        cause = f"The attempt on {named(task.paths)} could not be carried out: {error}"
+        remedy = SET_UP_REMEDY if isinstance(error, SetUpFailed) else REMEDIES[Verdict.CRASHED]
+        result = Result(task, Judgement(Verdict.CRASHED, cause, remedy))
+    except asyncio.CancelledError as stop:
+        tell(run, task, number, Result(task, cancellation(run, task, ONLY_THIS in stop.args)), started, facts)
         raise
-    tell(run, task, number, result, started, facts)
-    return result
+    return tell(run, task, number, result, started, facts)
 
 
-def tell(run: Run, task: Task, number: int, result: Result, started: float, facts: dict[str, object]) -> None:
+def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
+    what = (
+        f"{task.agent} was cancelled from another terminal."
+        if only_this
+        else (f"The run was stopped while {task.agent} was at work.")
+    )
+    remedy = f"Have it done with `retry {run.stamp} {task.id}`." if only_this else "Take it up again with `resume`."
+    return Judgement(Verdict.CANCELLED, what, remedy)
+
+
+def tell(run: Run, task: Task, number: int, result: Result, started: float, facts: dict[str, Any]) -> Result:
+    """Write the attempt's end down, and give the result back with all that the next attempt may learn from it."""
     judged = result.judgement
+    learned = Tried(judged.verdict, judged.cause, **facts.pop("tried", {}))
     run.emit(
         "attempt_ended",
         task.id,
@@ -82,121 +101,89 @@ def tell(run: Run, task: Task, number: int, result: Result, started: float, fact
         cause=judged.cause,
         remedy=judged.remedy,
         commit=result.commit,
+        parent=result.parent,
         seconds=round(time.monotonic() - started, 3),
+        tried={"diff": learned.diff, "failing": sorted(learned.failing), "output": learned.output},
         **facts,
     )
+    return dataclasses.replace(result, tried=learned)
 
 
-async def work(run: Run, task: Task, number: int, facts: dict[str, object]) -> Result:
+async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str, Any]) -> Result:
     """The result; on the way the facts are filled in, so that they are there even when it comes to none."""
     name = f"task{task.id}-{number}"
-    tree = await run.trees.add(name, run.repository.base)
+    tree = await run.trees.add(name, start.base)
     try:
-        await set_up(run, tree, name)
+        async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
+            await set_up(run, tree, name)
         tree = await with_before(tree)
-        ticket = run.gateway.admit(Pass("agent", task.id, number, run.settings.max_iterations, str(tree.path)))
+        ticket = run.gateway.admit(Pass(AGENT, task.id, number, run.settings.max_iterations, str(tree.path)))
         try:
-            outcome, timed_out = await seated(run, ticket, make_job(run, task, tree, ticket))
+            outcome, timed_out = await seated(run, ticket, make_job(run, task, tree, ticket, start.lesson))
         except asyncio.CancelledError:
             await asyncio.shield(keep_unfinished(run, task, number, tree, facts))
             raise
         finally:
             run.gateway.dismiss(ticket)
+            remember(run, ticket)
+        if not (tree.path / ".git").exists():
+            raise OrchestraError("its worktree was deleted while it was at work.")
         changes = await collect.changes(tree, task.paths, run.plan.owners)
-        judgement = judge(seen(run, task, outcome, ticket, changes, timed_out))
+        judgement = judge(seen(run, task, start, outcome, ticket, changes, timed_out))
+        if timed_out and time.monotonic() >= run.deadline:
+            reached(run)
         if judgement.verdict is Verdict.CRASHED:
             keep_output(run, task, number, tree)
-        facts |= told(changes, outcome)
-        return await keep(run, task, number, tree, changes, judgement, facts)
+        facts |= told(changes, outcome) | {"changed": sorted({*start.carried, *changes.own})}
+        kept = await keep(run, task, number, tree, start, changes, judgement, facts)
+        # What it had begun with and left as it was is still there.
+        return (
+            kept
+            if kept.commit or not start.carried
+            else dataclasses.replace(kept, commit=start.base, parent=start.parent)
+        )
     finally:
         await asyncio.shield(run.trees.remove(tree))
 
 
-async def set_up(run: Run, tree: Tree, name: str) -> None:
-    settings = run.settings
-    await furnish(tree, run.repository, settings.worktree_copy, settings.worktree_link)
-    if settings.setup_cmd:
-        output = run.logs / f"setup_{name}_{run.stamp}.txt"
-        ended = await run_command(
-            ["/bin/sh", "-c", settings.setup_cmd],
-            cwd=tree.path,
-            env=run.secrets.free(os.environ),
-            output=output,
-            timeout=settings.gate_timeout,
-        )
-        if ended.code:
-            how = "did not end in time" if ended.timed_out else f"failed with exit code {ended.code}"
-            last = tail(output).strip().splitlines()[-1:] or [""]
-            raise OrchestraError(f"the set-up command {how}: {last[0]} (see {output})")
-
-
-# --- the job --------------------------------------------------------------------------------------------------------
-
-
-def make_job(run: Run, task: Task, tree: Tree, ticket: Pass) -> Job:
-    folder = tree.path.parent
-    home = folder / "home"
-    home.mkdir(exist_ok=True)
-    provider = run.model.provider
-    door = {
-        provider.agent_key_var: ticket.token,
-        provider.agent_base_var: run.gateway.url(ticket, provider.name),
-    }
-    env = seat_environment(home) | git_care() | door
-    weak = catalogue.weak_model(run.model)
-    entry = catalogue.settings_entry(run.model, weak.aider_name, task.tokens)
-    return Job(
-        ticket.token[:8] + folder.name, tree.path, folder, arguments(run, task, tree, folder), task.brief, env, entry
-    )
-
-
-def git_care() -> dict[str, str]:
-    """Aider asks git too, and must not set off what our own git leaves alone: hooks, monitors."""
-    numbered = list(enumerate(CONFIG.items()))
-    names = {f"GIT_CONFIG_KEY_{n}": name for n, (name, _) in numbered}
-    values = {f"GIT_CONFIG_VALUE_{n}": value for n, (_, value) in numbered}
-    return {"GIT_CONFIG_COUNT": str(len(numbered))} | names | values
-
-
-def arguments(run: Run, task: Task, tree: Tree, folder: Path) -> tuple[str, ...]:
-    """Files are absolute, so that a name that begins with a dash is no option."""
-    weak = catalogue.weak_model(run.model)
-    metadata = folder / "model-metadata.json"
-    metadata.write_text(
-        json.dumps({m.aider_name: catalogue.metadata_entry(m) for m in (run.model, weak)}), encoding="utf-8"
-    )
-    own = [word for file in task.files if not file.new for word in ("--file", str(tree.path / file.path))]
-    along = [word for path in task.reads for word in ("--read", str(tree.path / path))]
-    # Without a name for each of these Aider would write into the worktree.
-    files = {
-        "--chat-history-file": "chat.md",
-        "--input-history-file": "input",
-        "--llm-history-file": "llm",
-        "--model-metadata-file": metadata.name,
-    }
-    places = [word for option, name in files.items() for word in (option, str(folder / name))]
-    models = ("--model", run.model.aider_name, "--weak-model", weak.aider_name)
-    return (*AIDER_FLAGS, *models, *places, *extra_arguments(run.settings.aider_args), *own, *along)
-
-
-def extra_arguments(text: str) -> list[str]:
+async def checked(
+    run: Run, gating: Gating, number: int, result: Result, facts: dict[str, Any], *, parses: bool
+) -> Result:
+    """The same result, or one whose verdict is that of the gates which this task's own worktree can decide."""
+    task = result.task
+    run.move(task.id, TaskState.AWAITING_QA, number)
     try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise SettingsError(f"--aider-args {text!r}: {error}.") from None
-    for word in words:
-        if (word.startswith("--") and word[2:].startswith(RESERVED)) or "architect" in word:
-            raise SettingsError(f"--aider-args may not hold {word}: the orchestrator sets it itself.")
-    return words
+        said = await gating.check_own(task, result.commit, result.parent, number, parses=parses)
+    except SetUpFailed:
+        # That says nothing of this task; the combination is set up too, and there it is told.
+        said = Checked()
+    if said.ok:
+        return await reviewed(run, gating, number, result, facts)
+    facts["tried"] |= said.lesson
+    remedy = f"See {', '.join(str(one.output.relative_to(run.repository.root)) for one in said.failed)}."
+    return dataclasses.replace(result, judgement=Judgement(Verdict.GATES_FAILED, said.sentence, remedy))
+
+
+async def reviewed(run: Run, gating: Gating, number: int, result: Result, facts: dict[str, Any]) -> Result:
+    """The same result, or one whose verdict is the critic's: that it fails, or that nobody could review it."""
+    if gating.critic is None:
+        return result
+    diff = await collect.diff(run.repository.git, result.parent, result.commit)
+    opinion = await gating.critic.opinion(result.task, number, diff)
+    facts["review"] = opinion.outcome
+    facts["tried"] |= opinion.lesson
+    return dataclasses.replace(result, judgement=opinion.judgement or result.judgement)
 
 
 async def seated(run: Run, ticket: Pass, job: Job) -> tuple[Outcome, float]:
-    """Let Aider work until it ends or its clock runs out. The clock stands still while the gateway makes it wait."""
+    """Let Aider work until it ends, or its clock or the run's runs out. Its clock stands still while the gateway makes
+    it wait; the run's never does."""
     started, allowed = time.monotonic(), run.settings.agent_timeout
     seat = asyncio.create_task(run.seats.run(job))
     try:
         while True:
-            left = allowed + ticket.waited - (time.monotonic() - started)
+            now = time.monotonic()
+            left = min(allowed + ticket.waited - (now - started), run.deadline - now)
             if left <= 0:
                 return Outcome("stopped"), time.monotonic() - started
             done, _ = await asyncio.wait({seat}, timeout=left)
@@ -208,10 +195,20 @@ async def seated(run: Run, ticket: Pass, job: Job) -> tuple[Outcome, float]:
             await seat
 
 
+def remember(run: Run, ticket: Pass) -> None:
+    """What was said, for `show` and for the next attempt."""
+    limit = run.settings.conversation_kb << 10
+    said = turns((list(exchange.asked), exchange.reply) for exchange in ticket.exchanges)
+    if said and limit:
+        run.emit("conversation", ticket.task, ticket.attempt, **pack(said, run.secrets.scrub, limit))
+
+
 # --- the work -------------------------------------------------------------------------------------------------------
 
 
-def seen(run: Run, task: Task, outcome: Outcome, ticket: Pass, changes: Changes, timed_out: float) -> Seen:
+def seen(
+    run: Run, task: Task, start: Start, outcome: Outcome, ticket: Pass, changes: Changes, timed_out: float
+) -> Seen:
     last = ticket.exchanges[-1] if ticket.exchanges else None
     answered = [exchange for exchange in ticket.exchanges if not exchange.failure]
     return Seen(
@@ -219,7 +216,7 @@ def seen(run: Run, task: Task, outcome: Outcome, ticket: Pass, changes: Changes,
         end=outcome.end,
         replies=len(answered),
         owned=task.paths,
-        required=tuple(file.path for file in task.files if file.required),
+        required=tuple(file.path for file in task.files if file.required and file.path not in start.carried),
         changed=changes.own,
         foreign=changes.foreign,
         refused=outcome.refused,
@@ -229,6 +226,7 @@ def seen(run: Run, task: Task, outcome: Outcome, ticket: Pass, changes: Changes,
         complaint=outcome.complaint,
         failure=outcome.failure,
         timed_out=timed_out,
+        time_is_up=time_is_up(run) if timed_out and time.monotonic() >= run.deadline else "",
     )
 
 
@@ -244,7 +242,14 @@ def told(changes: Changes, outcome: Outcome) -> dict[str, object]:
 
 
 async def keep(
-    run: Run, task: Task, number: int, tree: Tree, changes: Changes, judgement: Judgement, facts: dict[str, object]
+    run: Run,
+    task: Task,
+    number: int,
+    tree: Tree,
+    start: Start,
+    changes: Changes,
+    judgement: Judgement,
+    facts: dict[str, Any],
 ) -> Result:
     """Accepted work becomes a commit on the task's branch, all else that was changed a patch. Nothing is dropped."""
     # Where an asked for file is missing, the others that an accepted reply changed are good all the same.
@@ -252,11 +257,13 @@ async def keep(
     loose = changes.foreign if accepted else (*changes.own, *changes.foreign)
     facts["patch"] = await keep_patch(run, task, number, tree, loose)
     if not (accepted and changes.own):
+        facts["tried"] = {"diff": read_text(run.repository.root / facts["patch"])} if facts["patch"] else {}
         return Result(task, judgement)
-    commit = await collect.commit(tree, changes.own, commit_message(run, task))
+    commit = await collect.commit(tree, changes.own, commit_message(run, task), start.parent)
+    facts["tried"] = {"diff": cut_diff(await collect.diff(run.repository.git, start.parent, commit))}
     await run.repository.git.raw("update-ref", f"refs/heads/{run.branch(f'task{task.id}')}", commit)
     run.emit("branch_kept", task.id, number, branch=run.branch(f"task{task.id}"))
-    return Result(task, judgement, commit)
+    return Result(task, judgement, commit, start.parent)
 
 
 async def keep_patch(run: Run, task: Task, number: int, tree: Tree, paths: tuple[str, ...]) -> str:
@@ -271,7 +278,20 @@ async def keep_patch(run: Run, task: Task, number: int, tree: Tree, paths: tuple
     return str(path.relative_to(run.repository.root))
 
 
-async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree, facts: dict[str, object]) -> None:
+def read_text(patch: Path) -> str:
+    try:
+        return cut_diff(patch.read_bytes())
+    except OSError:
+        return ""
+
+
+def cut_diff(diff: bytes) -> str:
+    """The next attempt sees no more than the beginning; the digest tells whether two were the same."""
+    text = diff[:DIFF_LIMIT].decode("utf-8", "replace")
+    return text if len(diff) <= DIFF_LIMIT else f"{text}\n(and more: {hashlib.sha256(diff).hexdigest()[:16]})"
+
+
+async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree, facts: dict[str, Any]) -> None:
     """What a stopped agent had already written."""
     with contextlib.suppress(GitFailed, OSError):
         changes = await collect.changes(tree, task.paths, run.plan.owners)
@@ -281,16 +301,18 @@ async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree, facts: 
 def keep_output(run: Run, task: Task, number: int, tree: Tree) -> None:
     output = tree.path.parent / "aider.out"
     if output.exists():
-        shutil.copyfile(output, run.logs / f"{task.agent}_{run.stamp}_attempt{number}.out")
+        said = run.secrets.scrub(output.read_text("utf-8", "replace"))
+        (run.logs / f"{task.agent}_{run.stamp}_attempt{number}.out").write_text(said, "utf-8")
 
 
-def commit_message(run: Run, task: Task) -> str:
+def commit_message(run: Run, task: Task, *, by_aider: bool = True) -> str:
     first = next((line.strip() for line in run.settings.change.splitlines() if line.strip()), "Change")
+    first = run.secrets.scrub(first)
     subject = first if len(first) <= 72 else first[:71] + "…"
     files = "\n".join(f"- {path}" for path in task.paths[:50])
     trailers = [
         f"Task: {task.id}",
         f"Run: {run.stamp}",
-        f"Co-authored-by: aider ({run.model.name}) <aider@aider.chat>",
+        *([f"Co-authored-by: aider ({run.model.name}) <aider@aider.chat>"] if by_aider else []),
     ]
     return f"{subject}\n\n{files}\n\n" + "\n".join(trailers) + "\n"

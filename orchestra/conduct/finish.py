@@ -8,13 +8,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from orchestra.conduct import artefacts
 from orchestra.conduct.run import Run
-from orchestra.errors import OrchestraError
+from orchestra.errors import LimitReached, OrchestraError
 from orchestra.journal import jsonl
-from orchestra.judge.exit import exit_code
+from orchestra.journal.hold import RunHeld
+from orchestra.journal.jsonl import LogFailed
+from orchestra.judge.exit import DRIFT_CODE, exit_code, worst
 from orchestra.model import Verdict
+from orchestra.report.ci import json_text
 from orchestra.report.fold import Report, fold
-from orchestra.report.summary import summary
+from orchestra.report.replay import differs
+from orchestra.report.summary import summary, totals
 from orchestra.report.text import closing
 
 
@@ -29,6 +34,8 @@ class Ending:
         self.report = Report()
         self.summary: dict[str, Any] = {}
         self.path = Path()
+        self.material: artefacts.Material | None = None
+        self.files: dict[str, Path] = {}
 
     def __enter__(self) -> None:
         return None
@@ -45,29 +52,63 @@ class Ending:
             if error and not told
             else ""
         )
-        self.run.gateway.cut_short()
-        self.run.emit("run_ended", exit_code=code, error=text)
-        self.write()
+        if self.run.journal.muted:
+            raise RunHeld(
+                f"another orchestrator has taken run {self.run.stamp} over.", hint="Look at it with `status`."
+            )
+        try:
+            self.run.gateway.cut_short()
+            self.compare()
+            if self.run.settings.replay_strict and differs(self.run.report):
+                code = worst(code, DRIFT_CODE)
+            self.run.emit("run_ended", exit_code=code, error=text, **totals(self.run.report))
+            self.write()
+        except (LogFailed, OSError) as failed:
+            # What is in memory is told all the same.
+            self.report = self.run.report
+            self.report.exit_code, self.report.error = LogFailed.exit_code, text or str(failed)
+            self.summary = summary(self.report, {})
         return told
+
+    def compare(self) -> None:
+        """With a replayed run: which replies of the planned agents nobody has asked for. And how a recording ended."""
+        tape = self.run.gateway.replay
+        if tape is not None:
+            planned = {task.agent for task in self.run.report.tasks.values()}
+            left = {owner: count for owner, count in tape.unused().items() if owner in planned}
+            self.run.emit("replayed", unused=left)
+        recorder = self.run.recorder
+        if recorder is not None and recorder.problem:
+            self.run.emit("note", text=f"The tape ends before the run did: {recorder.problem}.")
 
     def write(self) -> None:
         """The summary is built by parsing the logs, so that it can be built again from them at any time."""
         run = self.run
-        self.report = fold(jsonl.read(run.logs, run.stamp))
+        events = jsonl.read(run.logs, run.stamp)
+        self.report = fold(events)
         root = run.repository.root
         logs = {task: str(run.journal.agent_log(task).relative_to(root)) for task in self.report.tasks}
         self.summary = summary(self.report, logs)
-        self.path = run.logs / f"summary_{run.stamp}.json"
-        part = self.path.with_suffix(".part")
+        path = run.logs / f"summary_{run.stamp}.json"
+        part = path.with_suffix(".part")
         text = run.secrets.scrub(json.dumps(self.summary, indent=2, ensure_ascii=False))
         part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-        part.replace(self.path)
+        part.replace(path)
+        self.path = path
+        try:
+            self.material = artefacts.gather(root, events, run.secrets.scrub)
+            self.files = artefacts.write(root, self.material)
+        except OSError as error:
+            # The verdict stands in the summary; a full disk shall not hide it.
+            print(f"note: the HTML report could not be written: {error}.", file=sys.stderr)
 
-    def tell(self, *, as_json: bool) -> int:
+    def tell(self, *, as_json: bool, aside: bool = False) -> int:
+        """`aside`: stdout belongs to the events, so the words go to stderr."""
         if as_json:
-            print(json.dumps(self.summary, indent=2, ensure_ascii=False))
+            print(json_text(self.summary, indent=2))
         else:
-            print(closing(self.report, str(self.path)))
+            page, path = str(self.files.get("html", "")), str(self.path) if self.path.name else ""
+            print(closing(self.report, path, page), file=sys.stderr if aside else sys.stdout)
         sys.stdout.flush()
         return self.report.exit_code or 0
 
@@ -80,10 +121,13 @@ def code_of(report: Report, error: BaseException | None) -> int:
     if error is not None:
         return 3
     return exit_code(
-        [Verdict(task.verdict) for task in report.tasks.values()],
-        held=any(task.held for task in report.tasks.values()),
+        [Verdict(task.verdict or Verdict.CANCELLED) for task in report.tasks.values() if not task.replaced],
+        held=any(task.held for task in report.tasks.values() if not task.replaced),
         gates_failed=any(not gate["ok"] for gate in report.gates),
         changed=bool(report.delivery.get("result")),
+        moved=bool(report.delivery.get("moved") or report.refused),
+        waiting=any(task.asks for task in report.tasks.values()),
+        stopped=LimitReached.exit_code if report.stopped else 0,
     )
 
 

@@ -2,22 +2,23 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from orchestra import catalogue, gemini
 from orchestra import prd as prd_format
-from orchestra.conduct.run import Run, count_machine
+from orchestra.conduct.asking import why_not
+from orchestra.conduct.dividing import divide, read_assignment
+from orchestra.conduct.run import Run
 from orchestra.conduct.survey import absence, contents, is_utf8, speakable, survey
 from orchestra.digest import digest
-from orchestra.errors import PlanError, ProviderError, SettingsError, UsageError
+from orchestra.errors import MissingKey, PlanError, ProviderError, SettingsError, UsageError
 from orchestra.gateway.ledger import Pass
-from orchestra.model import Plan, Prd, Task
-from orchestra.plan.brief import make_tasks, twins
-from orchestra.plan.partition import partition
-from orchestra.plan.sizing import Machine, agents_at_once, tasks_needed
+from orchestra.model import Plan, Prd
+from orchestra.plan.constraints import check_complete
 from orchestra.plan.targets import Targets, Tracked, asked_for, from_prd, matches, named
 from orchestra.settings import Settings
 from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository, present
@@ -55,13 +56,21 @@ async def chosen_targets(
     settings: Settings, repository: Repository, entries: Mapping[str, Entry], cwd: Path
 ) -> Targets | None:
     """What --files means, or None where the PRD is to decide. Raises before anything is paid."""
-    if not settings.files:
+    if not settings.files and not settings.assign:
         return None
-    patterns = relative_patterns(settings, repository.root, cwd)
+    given = relative_patterns(settings, repository.root, cwd)
+    shares = read_assignment(settings.assign) if settings.assign else []
+    # Whoever says which agent gets which files has said which files.
+    patterns, said = (
+        (given, "--files") if given else ([p for share in shares for p in share], f"--assign {settings.assign}:")
+    )
     meant = {pattern: matches(pattern, entries) for pattern in patterns}
     tracked = await survey(repository, entries, {path for paths in meant.values() for path in paths})
     why_not = {pattern: await absence(repository, pattern, tracked) for pattern in patterns if not meant[pattern]}
-    return named(patterns, tracked, why_not)
+    targets = named(patterns, tracked, why_not, said)
+    if settings.assign:
+        check_complete(settings.assign, shares, [file.path for file in targets.files])
+    return targets
 
 
 # --- the PRD --------------------------------------------------------------------------------------------------------
@@ -75,9 +84,9 @@ def check_prd_source(settings: Settings, *, replayed: bool) -> None:
         raise SettingsError(f"--prd {settings.prd}: there is no such file.")
     if settings.use_prd and not settings.prd and not replayed:
         if not key:
-            raise SettingsError(NO_KEY)
+            raise MissingKey(NO_KEY)
         check_gemini_model(settings, gemini_provider)
-    if not settings.use_prd and not settings.files:
+    if not settings.use_prd and not settings.files and not settings.assign:
         raise PlanError("With --no-prd somebody must say which files to change: give --files.")
 
 
@@ -163,7 +172,7 @@ async def ask_gemini(run: Run) -> str:
         run.emit("note", text=f"{notice.sentence}.")
     run.emit("prd_asked", model=settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL)
     try:
-        return await gemini.write_prd(
+        asking = gemini.write_prd(
             settings.change,
             await repository_digest(run),
             model=settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL,
@@ -171,18 +180,27 @@ async def ask_gemini(run: Run) -> str:
             base=run.gateway.url(ticket, "gemini"),
             client=settings.gemini_client,
         )
-    except ProviderError:
-        # The gateway answers neutrally; what the provider really said is in its record.
-        last = ticket.exchanges[-1] if ticket.exchanges else None
-        if last is None or not last.failure:
-            raise
-        status = f" ({last.status})" if last.status else ""
-        raise ProviderError(
-            f"Gemini could not write the PRD: {last.failure}{status}, {last.message}.",
-            hint="A PRD can also be given with --prd FILE, or left out with --no-prd.",
-        ) from None
+        return await unless_failed(run.warming, asking)
+    except ProviderError as error:
+        hint = "A PRD can also be given with --prd FILE, or left out with --no-prd."
+        raise why_not(ticket, "Gemini", "write the PRD", error, hint) from None
     finally:
         run.gateway.dismiss(ticket)
+
+
+async def unless_failed(warming: asyncio.Future[None] | None, asking: Coroutine[Any, Any, str]) -> str:
+    """A PRD is of no use when there is no Aider to work by it: then nobody waits for it to its end."""
+    asked = asyncio.create_task(asking)
+    try:
+        if warming is not None:
+            both: set[asyncio.Future[Any]] = {asked, warming}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if warming.done():
+                warming.result()
+        return await asked
+    finally:
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
 
 
 async def repository_digest(run: Run) -> str:
@@ -220,40 +238,21 @@ async def warn_of_new_files(run: Run, targets: Targets) -> None:
             run.emit("note", text=text)
 
 
-def divide(settings: Settings, prd: Prd, targets: Targets, entries: Mapping[str, Entry], context: int | None) -> Plan:
-    files = targets.files
-    agents = agents_at_once(len(files), Machine(*count_machine()), exactly=settings.agents, at_most=settings.max_agents)
-    wanted = tasks_needed(sum(file.tokens for file in files), agents, context)
-    tasks = make_tasks(settings.change, prd, partition(files, wanted))
-    taken = {file.path for file in files}
-    sizes = {e.path: e.size for e in entries.values() if e.mode not in (LINK, SUBMODULE)}
-    return Plan(tuple(with_reads(task, sizes, taken) for task in tasks), agents)
-
-
-def with_reads(task: Task, sizes: dict[str, int], taken: set[str]) -> Task:
-    return Task(task.id, task.title, task.files, task.brief, task.requirements, twins(task.paths, sizes, taken))
-
-
 async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
     if targets is None:
         tracked = await survey(run.repository, run.entries, prd_files(prd, run.entries))
         targets = prd_targets(prd, tracked)
         await warn_of_new_files(run, targets)
-    plan = divide(run.settings, prd, asked_for(targets, prd), run.entries, run.model.context)
+    targets = asked_for(targets, prd)
+    plan = await divide(run.settings, run.repository, run.entries, prd, targets, run.model.context)
+    for text in plan.basis.notes:
+        run.emit("note", text=text)
     run.emit(
         "plan_made",
         agents=plan.agents,
         skipped=list(targets.skipped),
-        tasks=[
-            {
-                "id": t.id,
-                "title": t.title,
-                "brief": t.brief,
-                "files": [asdict(file) for file in t.files],
-                "requirements": list(t.requirements),
-                "reads": list(t.reads),
-            }
-            for t in plan.tasks
-        ],
+        aside=list(targets.aside),
+        basis=asdict(plan.basis),
+        tasks=[asdict(task) for task in plan.tasks],
     )
     return plan

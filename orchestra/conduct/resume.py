@@ -8,17 +8,24 @@ from typing import Any
 from orchestra import prd as prd_format
 from orchestra.conduct.attempt import Result
 from orchestra.errors import UsageError
-from orchestra.gateway.tape import Tape
+from orchestra.gateway.tape import Tape, is_whole, reply_of
 from orchestra.journal import jsonl
-from orchestra.model import Event, Judgement, Plan, Prd, TargetFile, Task, Verdict
+from orchestra.judge.critic import NAME as CRITIC
+from orchestra.judge.retry import Tried
+from orchestra.model import Decision, Event, Judgement, Plan, Prd, TargetFile, Task, TaskState, Verdict
+from orchestra.redact import is_marked
 from orchestra.report.fold import Report, fold
 from orchestra.workspace.repository import Repository
 
 # After these the model's answers were not what failed, so that they need not be asked for again.
+UNTOLD = {"", Verdict.CANCELLED}
 ANSWERS_STAND = {
-    *("", Verdict.CANCELLED, Verdict.AUTH, Verdict.QUOTA, Verdict.RATE_LIMIT, Verdict.PROVIDER_ERROR),
+    *(*UNTOLD, Verdict.AUTH, Verdict.QUOTA, Verdict.RATE_LIMIT, Verdict.PROVIDER_ERROR),
     *(Verdict.UNREACHABLE, Verdict.TIMEOUT, Verdict.BUDGET, Verdict.CRASHED),
 }
+
+
+NOBODY = 0  # no task has this number
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,10 @@ class Past:
     stamp: str
     events: tuple[Event, ...]
     report: Report
+    # The one task that is to be tried again; all failed ones, when it is None.
+    only: int | None = None
+    # What a person has decided about a task that waits.
+    decision: Decision | None = None
 
     def all(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.kind == kind]
@@ -37,7 +48,9 @@ class Past:
 
     @property
     def options(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.first("run_started")["options"]
+        """With what was said anew when it was taken up before."""
+        told = [event.data.get("options") for event in self.all("run_started") + self.all("run_resumed")]
+        found: dict[str, Any] = [options for options in told if options][-1]
         return found
 
     @property
@@ -69,51 +82,107 @@ class Past:
     @property
     def plan(self) -> Plan | None:
         made = self.first("plan_made")
-        return Plan(tuple(task_of(record) for record in made["tasks"]), made["agents"]) if made else None
+        if not made:
+            return None
+        records = {
+            record["id"]: record
+            for event in self.all("plan_made") + self.all("plan_changed")
+            for record in event.data["tasks"]
+        }
+        return Plan(tuple(map(task_of, records.values())), made["agents"])
 
     def done(self) -> dict[int, Result]:
-        """Tasks that need no further attempt. What the user's branch holds already has no commit left to combine."""
+        """Tasks that get no further attempt. What the user's branch holds already has no commit left to combine."""
         return {task.id: self.result(task) for task in (self.plan or Plan((), 0)).tasks if self.is_done(task)}
 
     def is_done(self, task: Task) -> bool:
         record = self.report.tasks[task.id]
-        return record.verdict == Verdict.APPLIED and bool(record.commit) and not record.held
+        if record.state in (TaskState.WAITING_HUMAN, TaskState.ABANDONED):
+            return self.only != task.id
+        complete = record.verdict == Verdict.APPLIED and bool(record.commit) and not record.held
+        return complete or (self.only not in (None, task.id) and bool(record.verdict))
+
+    def again(self, task: int) -> "Past":
+        """The same past, but of its failed tasks only this one is tried again."""
+        if self.plan is None or task not in self.report.tasks:
+            known = ", ".join(map(str, self.report.tasks)) or "none, it was not planned"
+            raise UsageError(f"run {self.stamp} has no task {task}.", hint=f"Its tasks: {known}.")
+        one = replace(self, only=task)
+        if task in one.done():
+            raise UsageError(f"task {task} is complete.", hint=f"To do all anew: restart {self.stamp}.")
+        return one
+
+    def decided(self, decision: Decision) -> "Past":
+        """The same past, of whose tasks none is tried again but for what a person has decided."""
+        if self.plan is None or decision.task not in self.report.tasks:
+            self.again(decision.task)
+        return replace(self, only=NOBODY, decision=decision)
 
     def result(self, task: Task) -> Result:
         record = self.report.tasks[task.id]
         judgement = Judgement(Verdict(record.verdict), record.cause, record.remedy)
-        return Result(task, judgement, "" if self.applied else record.commit)
+        if self.applied:
+            return Result(task, judgement)
+        # Its own commit, not the one that it became in a combination with others.
+        ended = next(event.data for event in reversed(self.all("attempt_ended")) if event.task == task.id)
+        return Result(task, judgement, ended["commit"], ended.get("parent", ""))
+
+    def tried(self, task: int) -> list[Tried]:
+        """The attempts that the next one goes on from, if the run died between them; a new round begins with none."""
+        return [] if self.report.exit_code is not None else self.lessons(task)
+
+    def lessons(self, task: int) -> list[Tried]:
+        ends = [event.data for event in self.all("attempt_ended") if event.task == task]
+        learned = [data for data in ends if data["verdict"] not in (Verdict.CANCELLED, Verdict.APPLIED)]
+        return [tried_of(data) for data in learned]
+
+    def not_whole(self) -> str:
+        """What of the work that is left was not written down as it was, because it held a secret."""
+        done, plan = self.done(), self.plan
+        if plan is None:
+            return "PRD" if is_marked(self.first("prd_written")) else ""
+        return "plan" if any(is_marked(task) for task in plan.tasks if task.id not in done) else ""
 
     @property
     def combined(self) -> str:
         """The combination that was made last, unless an attempt has ended since."""
         made, ended = self.all("combined"), self.all("attempt_ended")
         fresh = made and all(event.seq < made[-1].seq for event in ended) and not self.applied
-        return str(made[-1].data["commit"]) if fresh and len(self.done()) == len(self.report.tasks) else ""
+        every = all(task in self.done() for task in self.report.tasks)
+        return str(made[-1].data["commit"]) if fresh and every else ""
 
     def replies(self) -> Tape:
-        """The replies that are paid and still to be used: of the PRD, and of attempts that did not fail by them."""
-        tape = Tape(Path())
+        """The replies that are paid and still to be used: of the PRD and the plan, and of attempts that did not fail by
+        them."""
+        tape = Tape()
         for event in self.all("request"):
-            if event.data["body"] and not event.data["failure"] and self.stands(event):
-                tape.remember(event.data["identity"], event.data["type"], event.data["body"])
+            if is_whole(event.data) and not event.data["failure"] and self.stands(event):
+                tape.remember(event.data["identity"], reply_of(event.data))
         return tape
 
     def stands(self, request: Event) -> bool:
         if request.task is None:
-            return not self.first("prd_written")
+            return not self.first("prd_written" if request.data["role"] == "prd" else "plan_made")
         verdicts = [
             event.data["verdict"]
             for event in self.all("attempt_ended")
             if (event.task, event.attempt) == (request.task, request.attempt)
         ]
-        return (verdicts[-1] if verdicts else "") in ANSWERS_STAND
+        verdict = verdicts[-1] if verdicts else ""
+        # Where an attempt's end is to be another one, the critic must be asked anew.
+        return verdict in (UNTOLD if request.data["role"] == CRITIC else ANSWERS_STAND)
 
 
 def task_of(record: Mapping[str, Any]) -> Task:
-    files = tuple(TargetFile(**file) for file in record["files"])
-    requirements, reads = tuple(record["requirements"]), tuple(record["reads"])
-    return Task(record["id"], record["title"], files, record["brief"], requirements, reads)
+    """As it was written down; one of an older run tells less."""
+    told: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in record.items()}
+    return Task(**told | {"files": tuple(TargetFile(**file) for file in record["files"])})
+
+
+def tried_of(ended: Mapping[str, Any]) -> Tried:
+    learned = {"diff": "", "failing": (), "output": ""} | ended.get("tried", {})
+    verdict = Verdict(ended["verdict"])
+    return Tried(verdict, ended["cause"], learned["diff"], frozenset(learned["failing"]), learned["output"])
 
 
 def find_past(logs: Path, stamp: str) -> Past:
@@ -126,4 +195,8 @@ def find_past(logs: Path, stamp: str) -> Past:
     events = tuple(jsonl.read(logs, stamp or known[-1]))
     if not events or events[0].kind != "run_started":
         raise UsageError(f"run {stamp or known[-1]} ended before it had begun: there is nothing to resume.")
-    return Past(stamp or known[-1], events, fold(events))
+    past = Past(stamp or known[-1], events, fold(events))
+    if lost := past.not_whole():
+        hint = "What is done is kept on its branches; start a new run for the rest."
+        raise UsageError(f"run {past.stamp} cannot be taken up: a secret was taken out of its {lost}.", hint=hint)
+    return past

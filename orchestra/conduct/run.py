@@ -5,28 +5,34 @@ import contextlib
 import os
 import shutil
 import socket
-import tempfile
-from collections.abc import AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestra import catalogue
+from orchestra.conduct.limits import deadline, limits_of, prices
+from orchestra.conduct.replay import differences
 from orchestra.conduct.secrets import Secrets
-from orchestra.errors import SettingsError
+from orchestra.errors import MissingKey, SettingsError, UsageError
+from orchestra.gateway.budget import Amount
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
-from orchestra.gateway.tape import Tape
+from orchestra.gateway.tape import Recorder, Tape, digest
+from orchestra.journal import jsonl
+from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal, Listener, prepare
-from orchestra.journal.store import open_store
+from orchestra.journal.store import Command, Store, open_store
 from orchestra.journal.writer import Writer
-from orchestra.model import MOVES, Plan, TaskState
-from orchestra.report.fold import Report, step
-from orchestra.seat import Seats, find_python, seats
+from orchestra.model import MOVES, Decision, Plan, TaskState
+from orchestra.report.fold import Report, TaskReport, fold, step
+from orchestra.seat import Seats, check_version, find_python, seats
 from orchestra.settings import Settings
 from orchestra.workspace.merge import free_namespace
 from orchestra.workspace.repository import Entry, Repository
+from orchestra.workspace.scratch import make_scratch
 from orchestra.workspace.trees import Tree, Trees
 
 if TYPE_CHECKING:
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
 BRANCHES = "aider-orchestrator"
 LOGS = ".aider_logs"
 DATABASE = "orchestra.db"
+AGENT = "agent"  # the role of which replies are iterations
 
 
 @dataclass
@@ -51,9 +58,17 @@ class Run:
     gateway: Gateway
     seats: Seats
     trees: Trees
+    hold: Hold
     namespace: str
+    deadline: float  # on the clock of time.monotonic
     report: Report = field(default_factory=Report)
     plan: Plan = field(default_factory=lambda: Plan((), 0))
+    warming: asyncio.Future[None] | None = None
+    recorder: Recorder | None = None
+    # Who can be asked about a task that waits; nobody, where there is no terminal.
+    ask: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
+    # What other terminals may ask now, and who carries it out and answers.
+    commands: dict[str, Callable[[Command], str]] = field(default_factory=dict)
 
     @property
     def logs(self) -> Path:
@@ -73,6 +88,11 @@ class Run:
             raise AssertionError(f"task {task} cannot go from {now} to {state}")
         self.emit("task_moved", task, attempt, state=state)
 
+    @property
+    def waits_for_human(self) -> bool:
+        """Whether a task that failed for good waits for a person."""
+        return self.settings.ask == "always" or (self.settings.ask == "terminal" and self.ask is not None)
+
     def branch(self, name: str) -> str:
         return f"{self.namespace}/{self.stamp}/{name}"
 
@@ -84,26 +104,27 @@ async def opened(
     entries: Mapping[str, Entry],
     *,
     listeners: tuple[Listener, ...] = (),
-    replay: Path | None = None,
-    record: Path | None = None,
+    tape: Tape | None = None,
     past: "Past | None" = None,
 ) -> AsyncIterator[Run]:
     model = chosen_model(settings)
     secrets = Secrets.of(settings)
-    tape = Tape.load(replay) if replay else None
     routes = upstreams(settings, model, replayed=tape is not None)
     python = find_python(os.environ)
+    await check_version(python)
     namespace = past.namespace if past else await free_namespace(repository.git, BRANCHES)
     gateway = Gateway(
         routes,
         lambda ticket, exchange: None,
         memory=past.replies() if past else None,
         replay=tape,
-        record=Tape.create(record) if record else None,
+        limits=limits_of(settings, model, past),
     )
     # What writes events is closed first, then what they are written to.
     async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
-        folder = Path(tempfile.mkdtemp(prefix="aider-orchestrator-"))
+        recorder = recording(last, settings, past)
+        folder, lock = make_scratch()
+        last.callback(os.close, lock)
         last.callback(shutil.rmtree, folder, ignore_errors=True)
         await gateway.start()
         first.push_async_callback(gateway.stop)
@@ -114,20 +135,42 @@ async def opened(
         first.push_async_callback(quietly, warming)
         trees = Trees(repository, folder)
         last.push_async_callback(trees.close)
-        writer = await opened_store(last, settings, repository.root, past)
+        store, key = await opened_store(last, settings, repository.root)
+        hold = Hold(store, key)
+        last.callback(hold.close)
         if past:
-            await sweep(trees, past)
+            await take_over(hold, trees, past)
         # From here to the story nothing is waited for: a run that has a log cannot be stopped before it has a summary.
         journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events[-1].seq) if past else ()))
+        writer = Writer(store, key)
+        last.callback(close_writer, writer, journal)
         last.callback(journal.close)
         gateway.heard = hear(journal)
-        report = past.report if past else Report()
+        gateway.told = tell_waits(journal)
+        gateway.limits.aside = tell_aside(journal)
         run = Run(
-            settings, repository, entries, model, secrets, folder, journal, gateway, agents, trees, namespace, report
+            settings=settings,
+            repository=repository,
+            entries=entries,
+            model=model,
+            secrets=secrets,
+            folder=folder,
+            journal=journal,
+            gateway=gateway,
+            seats=agents,
+            trees=trees,
+            hold=hold,
+            namespace=namespace,
+            deadline=deadline(settings),
+            # A copy of its own: what happens now does not change the past.
+            report=fold(past.events if past else ()),
         )
+        run.warming = warming
         journal.listeners += [lambda event: step(run.report, event), writer.put, *listeners]
+        run.recorder = recorder
+        journal.listeners += [recorder.hear] if recorder else []
         if past:
-            run.emit("run_resumed", folder=str(folder), pid=os.getpid())
+            run.emit("run_resumed", folder=str(folder), pid=os.getpid(), options=settings.options())
         else:
             announce(run)
         yield run
@@ -138,26 +181,41 @@ def store_key(settings: Settings, root: Path) -> str:
     return f"{socket.gethostname()}:{root}" if settings.store else "."
 
 
+def recording(stack: contextlib.AsyncExitStack, settings: Settings, past: "Past | None") -> Recorder | None:
+    """Who listens for --record. A tape that cannot be written is known before anything is asked."""
+    if not settings.record:
+        return None
+    recorder = Recorder(Path(settings.record), past.events if past else ())
+    stack.callback(recorder.close)
+    return recorder
+
+
 async def quietly(warming: asyncio.Task[None]) -> None:
     warming.cancel()
     await asyncio.gather(warming, return_exceptions=True)
 
 
-async def opened_store(stack: contextlib.AsyncExitStack, settings: Settings, root: Path, past: "Past | None") -> Writer:
-    """The store, in a thread because a database's driver takes its time, and who writes the events into it."""
-    key, place = store_key(settings, root), settings.store or prepare(root / LOGS) / DATABASE
-    store = await asyncio.to_thread(open_store, place)
+async def opened_store(stack: contextlib.AsyncExitStack, settings: Settings, root: Path) -> tuple[Store, str]:
+    """The store, and what it calls this repository. In a thread, because a database's driver takes its time."""
+    store = await asyncio.to_thread(open_store, settings.store or prepare(root / LOGS) / DATABASE)
     stack.callback(store.close)
-    if past:
-        # The files have what the store may have missed when the last orchestrator died.
-        await asyncio.to_thread(store.append, key, past.events)
-    writer = Writer(store, key)
-    stack.callback(writer.close)
-    return writer
+    return store, store_key(settings, root)
 
 
-async def sweep(trees: Trees, past: "Past") -> None:
-    """What the last orchestrator of this run could not take away, since it died."""
+def close_writer(writer: Writer, journal: Journal) -> None:
+    # Where the log could not be written, it is the disk: nobody frees it while we wait.
+    writer.patience = 1.0 if journal.failed else writer.patience
+    if not writer.close():
+        print(f"warning: {writer.problem} `resume` of this run brings them into the store.", file=sys.stderr)
+
+
+async def take_over(hold: Hold, trees: Trees, past: "Past") -> None:
+    """Become the run's owner, give the store what only the files have, and take away what the last owner could not."""
+    hold.run = past.stamp
+    await asyncio.to_thread(hold.claim)
+    if jsonl.read(trees.repository.root / LOGS, past.stamp)[-1].seq != past.events[-1].seq:
+        raise UsageError(f"run {past.stamp} has just gone on elsewhere.", hint="Look at it with `status`.")
+    await asyncio.to_thread(hold.store.append, hold.repository, past.events)
     for folder in past.folders:
         for tree in folder.glob("*/tree"):
             await trees.remove(Tree(tree, trees.repository.git.at(tree), ""))
@@ -190,11 +248,17 @@ def warnings(run: Run) -> list[str]:
     if repository.dirty:
         shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")
         found.append(f"Uncommitted changes ({shown}) stay as they are; agents work on HEAD and do not see them.")
+    if not repository.branch:
+        found.append("HEAD is detached: no branch can be moved, so that the result will stay on a branch of its own.")
+    if repository.shallow:
+        found.append("This clone is shallow: what its history tells is missing (in GitHub Actions: fetch-depth: 0).")
     notice = catalogue.retirement(run.model, date.today())
     if notice is not None:
         found.append(f"{notice.sentence}.")
     if run.model.price_in is None:
-        found.append(f"No price is known for {run.model.name}: its cost cannot be said.")
+        found.append(f"No price is known for {run.model.name}: its cost cannot be said (--price IN,OUT gives one).")
+    if run.gateway.replay is not None:
+        found += differences(run.gateway.replay, run.settings, repository)
     return found
 
 
@@ -203,6 +267,17 @@ def chosen_model(settings: Settings) -> catalogue.Model:
     name = settings.model or catalogue.DEFAULT_MODEL
     if settings.claude:
         name = settings.claude_model or catalogue.DEFAULT_CLAUDE_MODEL
+    model = usable_model(settings, name)
+    return prices(settings, model).get(model.name, model)
+
+
+def critic_model(settings: Settings) -> catalogue.Model | None:
+    """The model that reviews, where one does: it need not be of the agents' provider."""
+    gemini = (settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL).removeprefix("gemini/")
+    return usable_model(settings, settings.critic_model or f"gemini/{gemini}") if settings.critic else None
+
+
+def usable_model(settings: Settings, name: str) -> catalogue.Model:
     try:
         model = catalogue.resolve(name)
     except catalogue.UnknownProvider as error:
@@ -218,17 +293,19 @@ def own_base(settings: Settings, provider: catalogue.Provider) -> str:
 
 
 def upstreams(settings: Settings, model: catalogue.Model, *, replayed: bool) -> dict[str, Upstream]:
-    """Where the agents' provider, and Gemini for the PRD, are really reached."""
+    """Where the agents' provider, the critic's, and Gemini for the PRD are really reached."""
     routes = {}
-    for provider in {model.provider.name: model.provider, "gemini": catalogue.PROVIDERS["gemini"]}.values():
+    needed = {one.provider.name: one for one in (critic_model(settings), model) if one}
+    providers = {"gemini": catalogue.PROVIDERS["gemini"]} | {name: one.provider for name, one in needed.items()}
+    for provider in providers.values():
         key, _ = settings.key(provider.key_vars)
         if provider.name == "gemini":
             key = settings.api_key or key
         base = own_base(settings, provider)
-        if provider is model.provider and provider.key_vars and not (key or base or replayed):
-            names = " or ".join(provider.key_vars)
-            raise SettingsError(
-                f"{model.name} needs {names} in the environment or .env, or a base URL in {provider.base_vars[0]}."
+        if provider.name in needed and provider.key_vars and not (key or base or replayed):
+            names, who = " or ".join(provider.key_vars), needed[provider.name].name
+            raise MissingKey(
+                f"{who} needs {names} in the environment or .env, or a base URL in {provider.base_vars[0]}."
             )
         routes[provider.name] = Upstream(provider.name, provider.dialect, catalogue.base_url(provider, base), key)
     return routes
@@ -254,15 +331,38 @@ def hear(journal: Journal) -> Any:
             identity=exchange.identity,
             replayed=exchange.replayed,
             recalled=exchange.recalled,
+            number=exchange.number,
+            drifted=exchange.drifted,
             type=exchange.kind,
             body=exchange.raw,
+            # Of the reply as it came: when a secret is taken out of it, it is known that it is not whole.
+            digest=digest(exchange.raw),
         )
-        if ticket.task is not None and not exchange.failure and not exchange.recalled:
+        if ticket.role == AGENT and not exchange.failure and not exchange.recalled:
             journal.emit(
                 "assistant_response", ticket.task, ticket.attempt, content=exchange.reply, finish=exchange.finish
             )
 
     return heard
+
+
+def tell_aside(journal: Journal) -> Any:
+    """So that a run that dies knows what was on its way, and may be billed."""
+
+    def aside(ticket: Pass, number: int, most: Amount) -> None:
+        how = {"role": ticket.role, "number": number, "dollars": most.dollars, "tokens": most.tokens}
+        journal.emit("set_aside", ticket.task, ticket.attempt, **how)
+
+    return aside
+
+
+def tell_waits(journal: Journal) -> Any:
+    """So that whoever looks sees why an agent does nothing."""
+
+    def told(ticket: Pass, whom: str, why: str) -> None:
+        journal.emit("waiting", ticket.task, ticket.attempt, role=ticket.role, on=whom, why=why)
+
+    return told
 
 
 def count_machine() -> tuple[int, int]:

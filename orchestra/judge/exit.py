@@ -7,16 +7,33 @@ from orchestra.model import Verdict
 PROVIDER = {Verdict.AUTH, Verdict.QUOTA, Verdict.RATE_LIMIT, Verdict.UNREACHABLE, Verdict.PROVIDER_ERROR}
 # When several apply, the first in this order.
 ORDER = (130, 143, 3, 2, 6, 4, 5, 1, 0)
+WAITING_CODE = 5
+DRIFT_CODE = 2  # with --replay-strict: the tape does not fit the command, as if it had been given wrongly
 
 
-def exit_code(verdicts: Iterable[Verdict], *, held: bool, gates_failed: bool, changed: bool, stopped: int = 0) -> int:
-    codes = {0, stopped}
+def exit_code(
+    verdicts: Iterable[Verdict],
+    *,
+    held: bool,
+    gates_failed: bool,
+    changed: bool,
+    moved: bool = False,
+    stopped: int = 0,
+    waiting: bool = False,
+) -> int:
+    """`moved`: the result could not be handed over: the user's branch is not where it was, or a push was refused.
+    `waiting`: a task waits for a person."""
+    codes = {0, stopped, WAITING_CODE if waiting else 0}
     verdicts = list(verdicts)
-    if any(verdict is not Verdict.APPLIED for verdict in verdicts) or held or gates_failed or not changed:
+    if any(verdict is not Verdict.APPLIED for verdict in verdicts) or held or gates_failed or moved or not changed:
         codes.add(1)
     # A provider that served nobody could not be used; one that failed some is a failed task.
     if verdicts and all(verdict in PROVIDER for verdict in verdicts):
         codes.add(4)
     if Verdict.BUDGET in verdicts:
         codes.add(6)
-    return next(code for code in ORDER if code in codes)
+    return worst(*codes)
+
+
+def worst(*codes: int) -> int:
+    return next((code for code in ORDER if code in codes), codes[0])

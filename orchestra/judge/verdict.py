@@ -32,6 +32,7 @@ class Seen:
     complaint: str = ""
     failure: str = ""
     timed_out: float = 0.0
+    time_is_up: str = ""  # it was the run's deadline that stopped it
 
 
 PROVIDER_VERDICTS = {
@@ -49,9 +50,9 @@ REMEDIES = {
     Verdict.QUOTA: "Add credit or raise the quota with the provider, then run again.",
     Verdict.RATE_LIMIT: "Run again later or with fewer agents.",
     Verdict.CONTEXT: "Give each agent fewer or smaller files (more agents), or a model with a larger context.",
-    Verdict.UNREACHABLE: "Check the base URL and the network.",
+    Verdict.UNREACHABLE: "Check the base URL and the network; `resume` goes on.",
     Verdict.TIMEOUT: "Raise --agent-timeout, or use a faster model.",
-    Verdict.BUDGET: "Raise the budget, or make the change smaller.",
+    Verdict.BUDGET: "Go on with more: `resume --budget USD` (or --max-tokens, --task-budget, --deadline).",
     Verdict.ITERATIONS: "Raise --max-iterations, or make the change smaller.",
     Verdict.PROVIDER_ERROR: "See the provider's message; try again or another model.",
     Verdict.REJECTED_EDIT: "Try again, or use a model that keeps to the edit format.",
@@ -60,15 +61,24 @@ REMEDIES = {
     Verdict.CRASHED: "See the agent's output; if it happens again, it is a bug worth reporting.",
 }
 
+RECORD_ANEW = "The files, the change, the PRD or this program are not what they were: record anew with --record."
+
 
 def judge(seen: Seen) -> Judgement:
     """The first that holds, from the outside in: stopped, no answer, no accepted answer, nothing done, done."""
     verdict, cause = decide(seen)
-    return Judgement(verdict, cause, REMEDIES.get(verdict, ""))
+    drifted = seen.heard is not None and seen.heard.failure == "drift" and verdict is Verdict.PROVIDER_ERROR
+    return Judgement(verdict, cause, RECORD_ANEW if drifted else REMEDIES.get(verdict, ""))
 
 
 def decide(seen: Seen) -> tuple[Verdict, str]:
     files, answer = named(seen.owned), answered(seen)
+    if seen.time_is_up and seen.heard is not None and seen.heard.failure not in ("", "cancelled", "budget"):
+        # It had waited for the provider until then.
+        verdict = PROVIDER_VERDICTS.get(seen.heard.failure, Verdict.PROVIDER_ERROR)
+        return verdict, f"{answer} until {lower(seen.time_is_up)}: {one_line(seen.heard.message)}"
+    if seen.time_is_up:
+        return Verdict.BUDGET, f"{seen.time_is_up} while {files} was being changed, after {replies(seen.replies)}."
     if seen.timed_out:
         late = f"was stopped after {seen.timed_out:.0f} s with {replies(seen.replies)} of {seen.model}"
         return Verdict.TIMEOUT, f"The attempt on {files} {late}."
@@ -104,6 +114,8 @@ def answered(seen: Seen) -> str:
     """Who said what about which files: the beginning of nearly every cause."""
     if seen.heard is None:
         return f"{seen.model} was not asked about {named(seen.owned)}"
+    if seen.heard.failure == "budget" and not seen.heard.status:
+        return f"{seen.model} was not asked any more about {named(seen.owned)}"
     said = f"answered {seen.heard.status}" if seen.heard.status else "gave no answer"
     return f"{seen.model} {said} for {named(seen.owned)}"
 
@@ -114,6 +126,10 @@ def replies(count: int) -> str:
 
 def named(paths: tuple[str, ...]) -> str:
     return ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
+
+
+def lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def one_line(text: str, limit: int = 400) -> str:

@@ -1,0 +1,81 @@
+"""Say which of the given files do not parse. Runs under the interpreter that has aider and its tree-sitter grammars.
+
+usage: syntax.py FILE...    Without any file nothing is said. Exit code 1 when one does not parse.
+"""
+
+import ast
+import sys
+import warnings
+
+MOST = 1_000_000
+
+
+def main(paths):
+    warnings.simplefilter("ignore")
+    parsers = {}
+    bad = [found for path in paths if (found := complaint(path, parsers))]
+    print("\n".join(bad))
+    return 1 if bad else 0
+
+
+def complaint(path, parsers):
+    """`a.py:3:1: error: does not parse`, or nothing."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MOST + 1)
+    except OSError:
+        return ""
+    if len(content) > MOST:
+        return ""
+    said, line = python_says(content) if path.endswith((".py", ".pyi")) else ("maybe", 0)
+    if said == "fine":
+        return ""
+    found = line if said == "wrong" else grammar_error(path, content, parsers)
+    return f"{path}:{line or found}:1: error: does not parse" if found else ""
+
+
+def python_says(content):
+    """A wrong indentation is certain. Another error may be the syntax of a newer Python: the grammar is asked too."""
+    try:
+        ast.parse(content)
+    except IndentationError as error:
+        return "wrong", error.lineno or 1
+    except SyntaxError as error:
+        return "maybe", error.lineno or 1
+    except (ValueError, RecursionError, MemoryError):
+        return "maybe", 0
+    return "fine", 0
+
+
+def grammar_error(path, content, parsers):
+    """The line of the first error, 0 where there is none, or no grammar."""
+    from grep_ast import filename_to_lang
+    from grep_ast.tsl import get_parser
+
+    language = filename_to_lang(path)
+    if not language:
+        return 0
+    if language not in parsers:
+        try:
+            parsers[language] = get_parser(language)
+        except Exception:
+            parsers[language] = None
+    parser = parsers[language]
+    if parser is None:
+        return 0
+    root = parser.parse(content).root_node
+    return first_error(root) if root.has_error else 0
+
+
+def first_error(node):
+    while True:
+        if node.type == "ERROR" or node.is_missing:
+            return node.start_point[0] + 1
+        inner = next((child for child in node.children if child.has_error or child.is_missing), None)
+        if inner is None:
+            return node.start_point[0] + 1
+        node = inner
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,119 @@
+"""In every Python that a gate starts: see to it that it runs the tree's code and not the user's checkout's, and bear
+witness to what it did run.
+
+An editable install points from site-packages to the checkout it was made in: by lines in .pth files, which have become
+entries of sys.path by now, or by finders that hold a mapping from packages to folders. Both are turned to the tree.
+When the process ends, every module that was loaded from the checkout all the same is written down.
+
+Nothing here may ever hurt: what goes wrong is passed over in silence, and then nothing is proven.
+"""
+
+import atexit
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from contextlib import suppress
+
+WORDS = ("TREE", "CHECKOUT", "WITNESS", "PACKAGES")
+TREE, CHECKOUT, BOOK, PACKAGES = (os.environ.get("GATE_" + word, "") for word in WORDS)
+OUTSIDE = {".venv", "venv", "node_modules", "site-packages", "dist-packages"}
+
+
+def ours(path):
+    """The place in the tree for a path in the checkout; empty for all others."""
+    real = os.path.realpath(path)
+    if real != CHECKOUT and not real.startswith(CHECKOUT + os.sep):
+        return ""
+    place = os.path.relpath(real, CHECKOUT)
+    return "" if OUTSIDE & set(place.split(os.sep)) else os.path.normpath(os.path.join(TREE, place))
+
+
+def turn_to_the_tree():
+    turned = [ours(entry) or entry for entry in sys.path if entry]
+    if turned != [entry for entry in sys.path if entry]:
+        sys.path[:] = ([""] if "" in sys.path else []) + turned
+    for finder in list(sys.meta_path):
+        for holder in (finder, sys.modules.get(getattr(finder, "__module__", "") or "")):
+            for name in ("MAPPING", "NAMESPACES"):
+                mapping = getattr(holder, name, None)
+                if isinstance(mapping, dict):
+                    for package, place in mapping.items():
+                        mapping[package] = turned_value(place)
+
+
+def prefer_to_copies():
+    """A package of the tree that is also installed (in another version, or for pytest's own use) is the tree's; unless
+    the installed one has compiled parts, which the tree has not."""
+    for name in packages():
+        spec = importlib.machinery.PathFinder.find_spec(name, sys.path)
+        if spec is None or not spec.origin or inside(spec.origin):
+            continue
+        root = next((root for root in roots() if has(root, name)), "")
+        if root and not compiled(os.path.dirname(spec.origin), name):
+            sys.path.insert(0, root)
+
+
+def roots():
+    return os.path.join(TREE, "src"), TREE
+
+
+def has(root, name):
+    return os.path.exists(os.path.join(root, name, "__init__.py")) or os.path.exists(os.path.join(root, name + ".py"))
+
+
+def compiled(folder, name):
+    if os.path.basename(folder) != name:
+        return False
+    return any(file.endswith((".so", ".pyd")) for _, _, files in os.walk(folder) for file in files)
+
+
+def inside(path):
+    return os.path.realpath(path).startswith(os.path.realpath(TREE) + os.sep)
+
+
+def turned_value(place):
+    if isinstance(place, str):
+        return ours(place) or place
+    return [turned_value(each) for each in place] if isinstance(place, list) else place
+
+
+def bear_witness():
+    own, outside = 0, []
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if isinstance(path, str):
+            real = os.path.realpath(path)
+            own += inside(real)
+            copied = name in packages() and not inside(real)
+            if ours(real) or copied:
+                outside.append(name)
+    if own or outside:
+        with open(BOOK, "a", encoding="utf-8") as book:
+            book.write(" ".join([str(own), *outside[:20]]) + "\n")
+
+
+def packages():
+    """The packages that the tree itself has: one of them that came from anywhere else is a copy."""
+    return PACKAGES.split()
+
+
+def the_other_one():
+    """Somebody else's sitecustomize, which we stand before."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    places = [entry for entry in sys.path if os.path.abspath(entry) != here]
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", places)
+    if spec is not None and spec.loader is not None:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+
+
+for step in (the_other_one, turn_to_the_tree, prefer_to_copies):
+    with suppress(Exception):
+        step()
+
+
+@atexit.register
+def end():
+    with suppress(Exception):
+        bear_witness()

@@ -1,0 +1,84 @@
+"""The files that a run leaves beside its summary: the HTML page, Markdown, JUnit. Made from the logs, at any time."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestra.model import Event
+from orchestra.process import tail
+from orchestra.report.detail import Detail, detail
+from orchestra.report.fold import Report, fold
+from orchestra.report.junit import junit
+from orchestra.report.markdown import markdown
+from orchestra.report.page import page
+from orchestra.workspace.show import diffs
+
+LOGS = ".aider_logs"
+
+
+@dataclass(frozen=True)
+class Material:
+    """A run with the long texts that its reports quote."""
+
+    report: Report
+    detail: Detail
+    diffs: dict[int, str]
+    outputs: dict[str, str]
+
+    @property
+    def html(self) -> str:
+        return page(self.report, self.detail, self.diffs, self.outputs)
+
+    @property
+    def markdown(self) -> str:
+        return markdown(self.report)
+
+    @property
+    def junit(self) -> str:
+        return junit(self.report, self.detail.gates, self.outputs)
+
+
+def gather(root: Path, events: Sequence[Event], scrub: Callable[[str], str]) -> Material:
+    report, found = fold(events), detail(events)
+    tasks = report.tasks.values()
+    commits = diffs(root, (task.commit for task in tasks if task.commit))
+    changes = {task.id: commits.get(task.commit) or quoted(root, task.patch) for task in tasks}
+    outputs = {path: quoted(root, path) for path in paths(gate.get("output") for gate in found.gates)}
+    return Material(report, found, {n: scrub(text) for n, text in changes.items() if text}, scrubbed(outputs, scrub))
+
+
+def scrubbed(texts: dict[str, str], scrub: Callable[[str], str]) -> dict[str, str]:
+    return {path: scrub(text) for path, text in texts.items()}
+
+
+def paths(values: Iterable[object]) -> set[str]:
+    return {value for value in values if isinstance(value, str) and value}
+
+
+def quoted(root: Path, name: str) -> str:
+    """The end of a file that the run wrote. Only from its own folder: a log may have come from elsewhere."""
+    try:
+        path = (root / name).resolve()
+        return tail(path) if name and path.is_relative_to((root / LOGS).resolve()) else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def write(root: Path, material: Material) -> dict[str, Path]:
+    """The quickest first: a CI system that ends a job does not wait long."""
+    logs, stamp = root / LOGS, material.report.run
+    files = {
+        "junit": logs / f"junit_{stamp}.xml",
+        "markdown": logs / f"report_{stamp}.md",
+        "html": logs / f"report_{stamp}.html",
+    }
+    for form, path in files.items():
+        replace(path, getattr(material, form))
+    return files
+
+
+def replace(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8", errors="replace")
+    part.replace(path)

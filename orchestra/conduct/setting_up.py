@@ -1,0 +1,28 @@
+"""Make a worktree ready for whoever works or checks in it: what git does not track, and the user's set-up command."""
+
+import os
+
+from orchestra.conduct.run import Run
+from orchestra.errors import SetUpFailed
+from orchestra.process import run as run_command
+from orchestra.process import tail
+from orchestra.workspace.trees import Tree, furnish
+
+
+async def set_up(run: Run, tree: Tree, name: str) -> None:
+    settings = run.settings
+    await furnish(tree, run.repository, settings.worktree_copy, settings.worktree_link)
+    if settings.setup_cmd:
+        output = run.logs / f"setup_{name}_{run.stamp}.txt"
+        ended = await run_command(
+            ["/bin/sh", "-c", settings.setup_cmd],
+            cwd=tree.path,
+            env=run.secrets.free(os.environ),
+            output=output,
+            timeout=settings.gate_timeout,
+            scrub=run.secrets.scrub,
+        )
+        if ended.code:
+            how = "did not end in time" if ended.timed_out else f"failed with exit code {ended.code}"
+            last = tail(output).strip().splitlines()[-1:] or [""]
+            raise SetUpFailed(f"the set-up command {how}: {last[0]} (see {output})", str(output))

@@ -1,0 +1,182 @@
+"""Run one gate on one tree: with a deadline, without keys, fenced off from the user's checkout, and with a witness."""
+
+import asyncio
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestra.gates.failures import Names, failures, how_many_ran
+from orchestra.model import Gate
+from orchestra.process import CHILD, Ended
+from orchestra.process import run as run_command
+
+SKIPPED = {".git", ".aider_logs", "node_modules", ".venv", "venv"}
+MOST_WATCHED = 100_000
+# What a run of the project's own tools leaves behind is no change of the tree.
+BY_PRODUCT = re.compile(
+    r"(^|/)(__pycache__|\.[a-z]+_cache|target|dist|build|coverage|\.nyc_output)(/|$)|\.pyc$|(^|/)\.coverage"
+)
+Seen = dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a gate runs. `checkout` is the user's own, whose code it must not see; `files` are the tree's."""
+
+    tree: Path
+    checkout: Path
+    files: Collection[str] = ()
+
+    @property
+    def packages(self) -> list[str]:
+        """The Python packages that can be imported from the tree."""
+        roots = (re.fullmatch(r"(?:src/)?(\w+)(?:/__init__)?\.py", path) for path in self.files)
+        return sorted({hit[1] for hit in roots if hit} - {"setup", "conftest", "noxfile", "tests", "test"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a gate said. `failing` is empty only when all is well. `remarks` are sentences about what it did beside its
+    task; `spoiled`: the tree is not what it was, and no other gate should run in it. `stale` names modules that did
+    not come from the tree: with these, passing proves nothing."""
+
+    gate: Gate
+    ended: Ended
+    output: Path
+    failing: Names = frozenset()
+    ran: int | None = None
+    remarks: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    spoiled: bool = False
+    # The tree that was gated, and the files that the gate was asked about one by one.
+    about: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.failing
+
+
+async def run_gate(
+    gate: Gate,
+    place: Place,
+    *,
+    env: Mapping[str, str],
+    output: Path,
+    timeout: float,
+    scrub: Callable[[str], str],
+    paths: Sequence[str] = (),
+) -> Outcome:
+    """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones."""
+    before = await asyncio.to_thread(watched, place.checkout), await asyncio.to_thread(watched, place.tree)
+    book = place.tree.parent / "witness"
+    book.unlink(missing_ok=True)
+    output.unlink(missing_ok=True)
+    asked = shlex.join(path for path in paths if path.endswith(gate.endings)) if gate.endings else ""
+    command = ["/bin/sh", "-c", f"{gate.command} {asked}".strip()]
+    if gate.endings and paths and not asked:
+        command = ["true"]  # it is asked about none of these
+    ended = await run_command(
+        fenced(place, command),
+        cwd=place.tree,
+        env=dict(env) | surroundings(place, book, env),
+        output=output,
+        timeout=timeout,
+        scrub=scrub,
+    )
+    printed = await asyncio.to_thread(read, output)
+    spoiled, remarks = await asyncio.to_thread(look_around, gate, place, before)
+    roots = {str(place.tree), str(place.tree.resolve())}
+    return Outcome(
+        gate,
+        ended,
+        output,
+        await asyncio.to_thread(failures, printed, ended.code, roots=roots, timed_out=ended.timed_out),
+        await asyncio.to_thread(how_many_ran, printed),
+        remarks,
+        testimony(book),
+        spoiled,
+    )
+
+
+def fenced(place: Place, command: Sequence[str]) -> list[str]:
+    """Git's own records of the worktree lie in the checkout's .git, and must stay writable."""
+    git = place.checkout / ".git"
+    writable = [str(place.tree.parent), str(git / "worktrees"), str(git / "objects")]
+    return [sys.executable, "-I", "-S", str(CHILD / "fence.py"), str(place.checkout), *writable, "--", *command]
+
+
+def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, str]:
+    temporary = place.tree.parent / "tmp"
+    temporary.mkdir(exist_ok=True)
+    witness = str(CHILD / "witness")
+    return {
+        "PWD": str(place.tree),
+        "TMPDIR": str(temporary),
+        "CI": "1",  # test runners that would wait for somebody to watch them do not
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, (witness, env.get("PYTHONPATH", "")))),
+        "GATE_TREE": str(place.tree),
+        "GATE_CHECKOUT": str(place.checkout.resolve()),
+        "GATE_WITNESS": str(book),
+        "GATE_PACKAGES": " ".join(place.packages),
+    }
+
+
+def testimony(book: Path) -> tuple[str, ...]:
+    """The modules that some Python of the gate loaded from elsewhere than the tree."""
+    lines = read(book).splitlines() if book.exists() else []
+    return tuple(sorted({name for line in lines for name in line.split()[1:]}))
+
+
+# --- what it did beside its task ------------------------------------------------------------------------------------
+
+
+def look_around(gate: Gate, place: Place, before: tuple[Seen, Seen]) -> tuple[bool, tuple[str, ...]]:
+    """Whether the tree is spoiled, and the sentences."""
+    remarks, tree = [], watched(place.tree)
+    changed = differing(before[0], watched(place.checkout))
+    if changed:
+        remarks.append(f"While {gate.name} ran, your checkout changed: {some(changed)}. If it was not you, look there.")
+    if not (place.tree / ".git").exists():
+        remarks.append(f"{gate.name} deleted the worktree that it ran in; only that copy is lost.")
+        return True, tuple(remarks)
+    spoilt = [path for path in differing(before[1], tree) if path in before[1] and not BY_PRODUCT.search(path)]
+    if spoilt:
+        remarks.append(f"{gate.name} changed {some(spoilt)} in the worktree; this is not part of the result.")
+    return bool(spoilt), tuple(remarks)
+
+
+def watched(root: Path) -> Seen:
+    """Size and time of every file, but for what only tools write."""
+    found: Seen = {}
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in SKIPPED]
+        for name in names:
+            path = os.path.join(folder, name)  # noqa: PTH118 - a hundred thousand times
+            try:
+                status = os.lstat(path)
+            except OSError:
+                continue
+            found[path[len(str(root)) + 1 :]] = (status.st_size, status.st_mtime_ns)
+        if len(found) > MOST_WATCHED:
+            break
+    return found
+
+
+def differing(before: Seen, after: Seen) -> list[str]:
+    return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+
+
+def some(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

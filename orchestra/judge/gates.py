@@ -1,0 +1,37 @@
+"""Which gate binds where: on a task's own worktree, or only on the tree that holds what all of them did."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from orchestra.judge.blame import closure
+from orchestra.model import Gate, Task
+
+# What looks at one file at a time can be said of a single worktree at any time.
+BY_FILE = ("syntax", "lint")
+
+
+def own_gates(
+    task: Task, tasks: Sequence[Task], gates: Sequence[Gate], needs: Mapping[int, Collection[int]]
+) -> list[Gate]:
+    """The gates that the task's own worktree can decide. All others bind on the combined tree only.
+
+    Tests, types and commands look at the whole program: they can fail in one worktree only because a sibling's half of
+    the same change is in another one.
+    """
+    whole = self_contained(task, tasks, needs)
+    return [gate for gate in gates if whole or gate.kind in BY_FILE]
+
+
+def self_contained(task: Task, tasks: Sequence[Task], needs: Mapping[int, Collection[int]]) -> bool:
+    """Whether no task beside this one works on the same requirement. What no requirement is named for may be
+    anybody's share of the change."""
+    beside = [other for other in tasks if other.id != task.id and run_beside(task.id, other.id, needs)]
+    return all(task.requirements and other.requirements and not shared(task, other) for other in beside)
+
+
+def run_beside(one: int, other: int, needs: Mapping[int, Collection[int]]) -> bool:
+    """Whether neither waits for the other."""
+    return other not in closure({one}, needs) and one not in closure({other}, needs)
+
+
+def shared(one: Task, other: Task) -> bool:
+    return not set(one.requirements).isdisjoint(other.requirements)

@@ -1,6 +1,7 @@
 """From events to the report: a fold, so that a run that died can be reported as well as one that ended."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,14 @@ class TaskReport:
     branch: str = ""
     patch: str = ""
     held: str = ""
+    integrated: bool = False
+    gates: list[dict[str, Any]] = field(default_factory=list)
     attempts: int = 0
+    waits: str = ""  # for whom, and why
+    asks: str = ""  # why it waits for a person
+    replaced: int = 0  # by which task
+    lent: dict[str, Any] = field(default_factory=dict)  # to a person: where that one began
+    by_hand: bool = False
 
     @property
     def agent(self) -> str:
@@ -38,7 +46,7 @@ class TaskReport:
 
     @property
     def success(self) -> bool:
-        return self.verdict == Verdict.APPLIED and not self.held and self.iterations > 0
+        return self.verdict == Verdict.APPLIED and not self.held and (self.iterations > 0 or self.by_hand)
 
 
 @dataclass
@@ -59,12 +67,23 @@ class Report:
     roles: dict[str, Usage] = field(default_factory=dict)
     gates: list[dict[str, Any]] = field(default_factory=list)
     delivery: dict[str, Any] = field(default_factory=dict)
+    # What was handed over, by the event that says so; and what could not be.
+    handed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refused: dict[str, dict[str, Any]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     exit_code: int | None = None
     error: str = ""
     seconds: float = 0.0
     replayed: bool = False
+    # With a replayed run: by agent or role, requests that are not the tape's, and the tape's replies nobody asked for.
+    drift: dict[str, int] = field(default_factory=dict)
+    unused: dict[str, int] = field(default_factory=dict)
+    cancelled: bool = False
+    limits: dict[str, Any] = field(default_factory=dict)
+    stopped: str = ""  # by which limit
+    # What is set aside for requests that are on their way: the event, and how much.
+    on_way: dict[int, list[Event]] = field(default_factory=dict)
 
     @property
     def usage(self) -> Usage:
@@ -77,7 +96,10 @@ class Report:
 
     @property
     def verified(self) -> Verified:
-        return Verified.TESTS if any(gate["name"] == "tests" and gate["ok"] for gate in self.gates) else Verified.NONE
+        if not all(gate["ok"] for gate in self.gates):
+            return Verified.NONE
+        proven = {gate.get("about", gate["name"]) for gate in self.gates if gate.get("verifies", gate["ok"])}
+        return next((level for level in (Verified.TESTS, Verified.SYNTAX) if level in proven), Verified.NONE)
 
     @property
     def succeeded(self) -> list[TaskReport]:
@@ -85,13 +107,25 @@ class Report:
 
     @property
     def failed(self) -> list[TaskReport]:
-        return [task for task in self.tasks.values() if not task.success]
+        return [task for task in self.tasks.values() if not (task.success or task.replaced)]
 
     @property
     def applied(self) -> bool:
         return bool(self.delivery.get("applied"))
 
+    @property
+    def pushed(self) -> dict[str, Any]:
+        """What was pushed, if it is what came of the run in the end."""
+        last = self.handed.get("pushed", {})
+        return last if last.get("commit") == self.delivery.get("result") else {}
 
+    @property
+    def pr_url(self) -> str:
+        return str(self.handed.get("pr_opened", {}).get("url", ""))
+
+
+LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
+COMBINED = "combined"  # the tree of which a gate speaks, where it is not a task's or one of a search
 Handler = Callable[[Report, Event], None]
 HANDLERS: dict[str, Handler] = {}
 
@@ -104,11 +138,16 @@ def on(kind: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def fold(events: Iterable[Event]) -> Report:
-    """Unknown kinds, from a newer version, are passed over."""
-    report = Report()
+# What an event raises whose data is not what its kind says.
+STRANGE = (LookupError, TypeError, ValueError, AttributeError, AssertionError)
+
+
+def fold(events: Iterable[Event], report: Report | None = None) -> Report:
+    """Reading is tolerant: unknown kinds, from a newer version, are passed over, and so is what a bad disk left."""
+    report = report or Report()
     for event in events:
-        step(report, event)
+        with suppress(*STRANGE):
+            step(report, event)
     return report
 
 
@@ -125,6 +164,39 @@ def step(report: Report, event: Event) -> None:
 def run_started(report: Report, event: Event) -> None:
     for name in ("change", "repository", "branch", "base", "model", "provider"):
         setattr(report, name, event.data[name])
+    take_limits(report, event)
+
+
+def take_limits(report: Report, event: Event) -> None:
+    options = event.data.get("options") or report.limits
+    report.limits = {name: options[name] for name in LIMITS if options.get(name)}
+
+
+@on("limit_reached")
+def limit_reached(report: Report, event: Event) -> None:
+    report.stopped = event.data["limit"]
+
+
+@on("set_aside")
+def set_aside(report: Report, event: Event) -> None:
+    report.on_way.setdefault(event.data["number"], []).append(event)
+
+
+def count_lost(report: Report) -> None:
+    """The last orchestrator died with these on their way: they may be billed, so they count as paid."""
+    for event in [event for events in report.on_way.values() for event in events]:
+        used, role = Usage(assumed=event.data["dollars"], assumed_tokens=event.data["tokens"]), event.data["role"]
+        report.roles[role] = report.roles.get(role, Usage()) + used
+        if event.task is not None:
+            own(report, event).usage += used
+    report.on_way.clear()
+
+
+@on("waiting")
+def waiting(report: Report, event: Event) -> None:
+    if event.task is not None:
+        whom, why = event.data["on"], event.data["why"]
+        own(report, event).waits = f"{whom} ({why})" if whom else ""
 
 
 @on("note")
@@ -146,24 +218,55 @@ def plan_made(report: Report, event: Event) -> None:
         report.tasks[task["id"]] = TaskReport(task["id"], task["title"], paths, task["requirements"])
 
 
+@on("plan_changed")
+def plan_changed(report: Report, event: Event) -> None:
+    """By a person: what a task is to do, or a task that takes the place of another one."""
+    for task in event.data["tasks"]:
+        if task["id"] not in report.tasks:
+            paths = [file["path"] for file in task["files"]]
+            report.tasks[task["id"]] = TaskReport(task["id"], task["title"], paths, task["requirements"])
+    if "replaces" in event.data:
+        report.tasks[event.data["replaces"]].replaced = event.data["by"]
+
+
+@on("human_needed")
+def human_needed(report: Report, event: Event) -> None:
+    own(report, event).asks = event.data["why"]
+
+
+@on("lent")
+def lent(report: Report, event: Event) -> None:
+    own(report, event).lent = event.data
+
+
 @on("task_moved")
 def task_moved(report: Report, event: Event) -> None:
-    own(report, event).state = event.data["state"]
+    record = own(report, event)
+    record.state = event.data["state"]
+    if record.state != TaskState.WAITING_HUMAN:
+        record.asks = ""
 
 
 @on("attempt_started")
 def attempt_started(report: Report, event: Event) -> None:
     record = own(report, event)
     record.attempts = event.attempt or 1
+    record.by_hand = bool(event.data.get("by_hand"))
     record.verdict = record.cause = record.remedy = record.held = ""
+    record.integrated = False
+    record.gates = []
 
 
 @on("request")
 def request(report: Report, event: Event) -> None:
     used = Usage(**event.data["usage"])
+    report.on_way.pop(event.data.get("number", 0), None)
     role = event.data["role"]
     report.roles[role] = report.roles.get(role, Usage()) + used
     report.replayed |= event.data.get("replayed", False)
+    if event.data["failure"] == "drift" or event.data.get("drifted"):
+        who = f"agent{event.task}" if event.task is not None else role
+        report.drift[who] = report.drift.get(who, 0) + 1
     if event.task is not None:
         own(report, event).usage += used
 
@@ -176,22 +279,39 @@ def assistant_response(report: Report, event: Event) -> None:
 @on("attempt_ended")
 def attempt_ended(report: Report, event: Event) -> None:
     take(own(report, event), event.data)
+    own(report, event).waits = ""
+
+
+@on("command")
+def command(report: Report, event: Event) -> None:
+    report.cancelled |= event.data["name"] == "cancel" and event.task is None
 
 
 @on("run_resumed")
 def run_resumed(report: Report, event: Event) -> None:
-    report.exit_code, report.error = None, ""
+    report.exit_code, report.error, report.cancelled = None, "", False
     report.gates = []
+    report.refused = {}
+    report.stopped = ""
+    take_limits(report, event)
+    count_lost(report)
 
 
 @on("task_held")
 def task_held(report: Report, event: Event) -> None:
-    own(report, event).held = event.data["reason"]
+    own(report, event).held, own(report, event).integrated = event.data["reason"], False
 
 
 @on("task_integrated")
 def task_integrated(report: Report, event: Event) -> None:
     own(report, event).commit = event.data["commit"]
+    own(report, event).integrated, own(report, event).held = True, ""
+
+
+@on("combined")
+def combined(report: Report, event: Event) -> None:
+    """What was said of an earlier combination is not said of this one."""
+    report.gates = []
 
 
 @on("branch_kept")
@@ -201,7 +321,12 @@ def branch_kept(report: Report, event: Event) -> None:
 
 @on("gate_ended")
 def gate_ended(report: Report, event: Event) -> None:
-    report.gates.append(event.data)
+    if not {"name", "ok"} <= event.data.keys():
+        return
+    if event.task is not None:
+        own(report, event).gates.append(event.data)
+    elif event.data.get("tree", COMBINED) == COMBINED:
+        report.gates.append(event.data)
 
 
 @on("delivered")
@@ -209,7 +334,32 @@ def delivered(report: Report, event: Event) -> None:
     report.delivery = event.data
     for task in report.tasks.values():
         # What the result holds needs no branch of its own any more.
-        task.branch = task.branch if task.held else ""
+        task.branch = "" if task.integrated else task.branch
+
+
+@on("branched")
+def branched(report: Report, event: Event) -> None:
+    report.handed["branched"] = event.data
+    own = {"side_branch": event.data["branch"], "take": f"git merge {event.data['branch']}"}
+    report.delivery = report.delivery | own
+
+
+@on("patch_written")
+@on("pushed")
+@on("pr_opened")
+def handed(report: Report, event: Event) -> None:
+    report.handed[event.kind] = event.data
+
+
+@on("not_handed_over")
+def not_handed_over(report: Report, event: Event) -> None:
+    report.refused[event.data["what"]] = event.data
+
+
+@on("replayed")
+def replayed(report: Report, event: Event) -> None:
+    report.replayed = True
+    report.unused = event.data["unused"]
 
 
 @on("run_ended")

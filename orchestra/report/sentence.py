@@ -3,13 +3,36 @@
 from orchestra.model import Usage, Verdict, Verified
 from orchestra.report.fold import Report, TaskReport
 
+LIMIT_CODE = 6
+NOT_DONE = {
+    "patch": "not written as a patch",
+    "branch": "not on the branch that was asked for",
+    "push": "not pushed",
+    "pr": "without a pull request",
+}
+
 
 def sentence(report: Report) -> str:
     if report.error:
         return report.error
     if report.exit_code in (130, 143):
-        return f"Stopped by {'Ctrl-C' if report.exit_code == 130 else 'SIGTERM'}; {where(report)}."
-    total, done = len(report.tasks), len(report.succeeded)
+        by = "`cancel`" if report.cancelled else "Ctrl-C" if report.exit_code == 130 else "SIGTERM"
+        return f"Stopped by {by}; {where(report)}."
+    if stopped := stopper(report):
+        return f"Stopped by {stopped}: {outcome(report)}"
+    return outcome(report)
+
+
+def stopper(report: Report) -> str:
+    """The limit that ended the run before its work was done."""
+    if report.stopped:
+        return report.stopped
+    short = any(task.verdict == Verdict.BUDGET for task in report.tasks.values())
+    return "the budget" if short and report.exit_code == LIMIT_CODE else ""
+
+
+def outcome(report: Report) -> str:
+    total, done = sum(not task.replaced for task in report.tasks.values()), len(report.succeeded)
     if not total:
         return "Nothing was planned."
     if not any(task.commit for task in report.tasks.values()):
@@ -20,6 +43,8 @@ def sentence(report: Report) -> str:
         )
     tasks = f"All {total} tasks are" if total > 1 else "The task is"
     head = f"{tasks} complete" if done == total else f"{done} of {total} tasks are complete"
+    asking = sum(bool(task.asks) for task in report.tasks.values())
+    head += f", {plural(asking, 'task')} {'waits' if asking == 1 else 'wait'} for a person" if asking else ""
     return f"{head}; {where(report)}, {verification(report)}."
 
 
@@ -29,9 +54,16 @@ def where(report: Report) -> str:
     if not delivery.get("result"):
         return "no result was combined"
     files = plural(len(report.files), "file")
-    if delivery["applied"]:
-        return f"{files} changed on {delivery['branch']}"
-    return f"{files} changed on {delivery['side_branch']}"
+    branch = delivery["branch"] if delivery["applied"] else delivery["side_branch"]
+    return f"{files} changed on {branch}{whether_handed_over(report)}"
+
+
+def whether_handed_over(report: Report) -> str:
+    """What is known to others of it, and what they should know and do not."""
+    done = "with a pull request" if report.pr_url else "pushed" if report.pushed else ""
+    failed = [NOT_DONE[what] for what in report.refused if what in NOT_DONE]
+    words = " but ".join(filter(None, (done, " and ".join(failed))))
+    return f" ({words})" if words else ""
 
 
 def verification(report: Report) -> str:
@@ -40,6 +72,8 @@ def verification(report: Report) -> str:
         return f"and {', '.join(failed)} failed"
     if report.verified is Verified.TESTS:
         return "verified by the tests"
+    if report.verified is Verified.SYNTAX:
+        return "checked only for syntax (no tests were run)"
     return "checked by nothing but git (no tests were given)"
 
 
@@ -47,7 +81,10 @@ def next_steps(report: Report) -> list[str]:
     """What a person may do now, as commands where there are any."""
     steps = []
     delivery = report.delivery
-    if delivery.get("result") and not delivery["applied"]:
+    steps += [f"Not handed over: {told['why']}. By hand: {told['by_hand']}" for told in report.refused.values()]
+    if report.pr_url:
+        steps.append(f"Review and merge {report.pr_url}")
+    elif delivery.get("result") and not delivery["applied"]:
         steps.append(
             f"The result is on {delivery['side_branch']} because {delivery['reason']}. To take it: {delivery['take']}"
         )
@@ -56,14 +93,30 @@ def next_steps(report: Report) -> list[str]:
             steps.append(f"{task.agent}'s work is kept on {task.branch}: git show {task.branch}")
         elif task.patch and not task.success:
             steps.append(f"{task.agent}'s work is kept as a patch: {task.patch}")
-    remedies = dict.fromkeys(task.remedy for task in report.failed if task.remedy)
+    asking = [task for task in report.tasks.values() if task.asks]
+    steps += [f"Decide about {task.agent}: {resolving(report, task)} (or --take, --abandon, ...)" for task in asking]
+    remedies = dict.fromkeys(task.remedy for task in report.failed if task.remedy and not task.asks)
     return steps + list(remedies)
 
 
+def resolving(report: Report, task: TaskReport) -> str:
+    return f'aider-orchestrator resolve {report.run} {task.id} --retry "a hint"'
+
+
 def money(used: Usage) -> str:
-    if used.dollars is None:
-        return "cost unknown (no price for this model)"
-    return f"${used.dollars:.4f}" if used.dollars < 1 else f"${used.dollars:.2f}"
+    return "cost unknown (no price for this model)" if used.paid is None else usd(used.paid)
+
+
+def usd(dollars: float) -> str:
+    return f"${dollars:.4f}" if dollars < 1 else f"${dollars:.2f}"
+
+
+def time_words(seconds: float) -> str:
+    """1h30m, 45s."""
+    hours, minutes = divmod(int(seconds), 3600)[0], int(seconds) % 3600 // 60
+    rest = seconds - 3600 * hours - 60 * minutes
+    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{rest:g}s" if rest else ""]
+    return "".join(parts) or "0s"
 
 
 def paid(report: Report) -> str:
@@ -78,5 +131,5 @@ def plural(count: int, word: str) -> str:
 
 
 def failure_line(task: TaskReport) -> str:
-    why = task.held or task.cause or ("not started" if task.attempts == 0 else "not finished")
+    why = task.held or task.asks or task.cause or ("not started" if task.attempts == 0 else "not finished")
     return f"{task.agent} {task.verdict or Verdict.CANCELLED}: {why}"

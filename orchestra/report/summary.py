@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from orchestra.model import Usage
+from orchestra.report import replay
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.sentence import next_steps, sentence
 
@@ -29,17 +30,31 @@ def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "verified": str(report.verified),
         "seconds": round(report.seconds, 3),
         "replayed": report.replayed,
+        "replay": replay.record(report),
         "usage": usage(report.usage) | {"roles": {role: usage(used) for role, used in sorted(report.roles.items())}},
+        "limits": limits(report),
         "files": {
             path: {"added": added, "removed": removed} for path, (added, removed) in sorted(report.files.items())
         },
         "result": {name: value for name, value in report.delivery.items() if name != "files"},
+        "pr_url": report.pr_url or None,
+        "handed_over": {**report.handed, "refused": list(report.refused.values())},
         "repository": {"path": report.repository, "branch": report.branch, "base": report.base},
         "gates": report.gates,
         "coverage": coverage(report),
         "skipped_files": report.skipped,
         "notes": report.notes,
         "next": next_steps(report),
+    }
+
+
+def totals(report: Report) -> dict[str, Any]:
+    """What the last event says of the whole run, so that a list of many runs need not read all their events."""
+    dollars = 0.0 if report.replayed else report.usage.dollars
+    return {
+        "tasks": len(report.tasks),
+        "complete": len(report.succeeded),
+        "cost": None if dollars is None else round(dollars, 8),
     }
 
 
@@ -59,7 +74,23 @@ def usage(used: Usage) -> dict[str, Any]:
         "cache_write_tokens": used.cache_write,
         "output_tokens": used.output,
         "total_tokens": used.tokens,
-        "cost": None if used.dollars is None else round(used.dollars, 8),
+        # What counts as paid, and of it what nobody told: replies that were lost, at the most that they may cost.
+        "cost": None if used.paid is None else round(used.paid, 8),
+        "assumed_cost": round(used.assumed, 8),
+        "assumed_tokens": used.assumed_tokens,
+        "overshoot": round(used.overshoot, 8),
+    }
+
+
+def limits(report: Report) -> dict[str, Any]:
+    """What was allowed, what is spent, what of it is only set aside, and what was billed beyond what was set aside."""
+    spent = usage(report.usage)
+    return report.limits | {
+        "spent": spent["cost"],
+        "reserved": spent["assumed_cost"],
+        "overshoot": spent["overshoot"],
+        "tokens": spent["total_tokens"] + spent["assumed_tokens"],
+        "stopped_by": report.stopped or None,
     }
 
 

@@ -3,26 +3,37 @@
 from typing import Any
 
 from orchestra.report.fold import Report, TaskReport
-from orchestra.report.sentence import failure_line, next_steps, paid, plural, sentence
+from orchestra.report.replay import replay_lines
+from orchestra.report.safe import line, plain
+from orchestra.report.sentence import failure_line, next_steps, paid, plural, sentence, usd
+from orchestra.report.words import gate_outcome
 
 MOST_FILES = 20
+NAMED = {"new": "new failures", "old": "failed before too", "flaky": "flaky"}
 
 
-def closing(report: Report, summary_path: str) -> str:
-    lines = [sentence(report), ""]
+def closing(report: Report, summary_path: str, page: str = "") -> str:
+    """Without anything that a terminal would obey: file names, models and providers have their words in it."""
+    return plain(said(report, summary_path, page))
+
+
+def said(report: Report, summary_path: str, page: str) -> str:
+    lines = [line(sentence(report), 4_000), ""]
     lines += changed(report)
-    failures = [f"  {failure_line(task)}" for task in report.failed]
+    failures = [f"  {line(failure_line(task), 2_000)}" for task in report.failed]
     lines += ["Not done:", *failures, ""] if failures else []
-    lines += [*remarks(report), costs(report)]
-    lines += [f"Requirements: {page}" for page in [report.prd.get("path")] if page]
-    lines += [f"Report: {summary_path}"]
+    lines += [*remarks(report), costs(report), *budget(report)]
+    lines += [f"Requirements: {line(path)}" for path in [report.prd.get("path")] if path]
+    lines += [f"{what}: {line(words, 2_000)}" for what, words in handed_over(report)]
+    data = [f"Report: {page}", f"Data: {summary_path}"] if page else [f"Report: {summary_path}"]
+    lines += data if summary_path else []
     steps = next_steps(report)
-    lines += ["", "Next:", *(f"  {step}" for step in steps)] if steps else []
+    lines += ["", "Next:", *(f"  {line(step, 2_000)}" for step in steps)] if steps else []
     return "\n".join(lines)
 
 
 def changed(report: Report) -> list[str]:
-    files = sorted(report.files.items())
+    files = [(line(path), counts) for path, counts in sorted(report.files.items())]
     width = max((len(path) for path, _ in files[:MOST_FILES]), default=0)
     lines = [f"  {path:<{width}}  +{added} -{removed}" for path, (added, removed) in files[:MOST_FILES]]
     more = [f"  and {len(files) - MOST_FILES} more"] if len(files) > MOST_FILES else []
@@ -31,14 +42,24 @@ def changed(report: Report) -> list[str]:
 
 def remarks(report: Report) -> list[str]:
     """What else the user should know: the checks, edits taken out, paths refused."""
-    gates = [f"  {gate_line(gate)}" for gate in report.gates]
-    lines = [f"  {task.agent} {words}" for task in report.tasks.values() for words in side_notes(task)]
-    return (["Checks:", *gates, ""] if gates else []) + (["Also:", *lines, ""] if lines else [])
+    gates = [f"  {line(gate_line(gate), 2_000)}" for gate in report.gates]
+    gates += [
+        f"  {task.agent}: {line(gate_line(gate), 2_000)}"
+        for task in report.failed
+        for gate in task.gates
+        if not gate["ok"]
+    ]
+    lines = [f"  {task.agent} {line(words, 2_000)}" for task in report.tasks.values() for words in side_notes(task)]
+    replayed = [f"  {line(words, 2_000)}" for words in replay_lines(report)]
+    found = {"Checks:": gates, "Also:": lines, "Replay:": replayed}
+    return [each for head, lines in found.items() if lines for each in (head, *lines, "")]
 
 
 def gate_line(gate: dict[str, Any]) -> str:
-    outcome = "passed" if gate["ok"] else "did not end in time" if gate["timed_out"] else "failed"
-    return f"{gate['name']} {outcome} in {gate['seconds']:.1f} s: {gate['command']} ({gate['output']})"
+    output = f" ({gate['output']})" if gate["output"] else ""
+    line = f"{gate['name']} {gate_outcome(gate)} in {gate['seconds']:.1f} s: {gate['command']}{output}"
+    told = [f"    {words}: {', '.join(gate[key])}" for key, words in NAMED.items() if gate.get(key)]
+    return "\n".join([line, *told, *(f"    {remark}" for remark in gate.get("remarks", []))])
 
 
 def side_notes(task: TaskReport) -> list[str]:
@@ -52,7 +73,29 @@ def side_notes(task: TaskReport) -> list[str]:
     return found
 
 
+def handed_over(report: Report) -> list[tuple[str, str]]:
+    """Where others find the result."""
+    pushed, patch = report.pushed, report.handed.get("patch_written")
+    found = [("Pushed", f"{pushed['branch']} to {pushed['remote']}")] if pushed else []
+    found += [("Patch", patch["path"])] if patch else []
+    return found + ([("Pull request", report.pr_url)] if report.pr_url else [])
+
+
 def costs(report: Report) -> str:
     used = report.usage
     tokens = f"{used.input:,} tokens in, {used.output:,} out"
     return f"Cost: {paid(report)}; {plural(used.requests, 'request')}, {tokens}; time: {report.seconds:.1f} s"
+
+
+def budget(report: Report) -> list[str]:
+    """What the limits were and what has become of them."""
+    used, limits, lines = report.usage, report.limits, []
+    if "budget" in limits and used.paid is not None:
+        lines.append(f"Budget: {usd(used.paid)} of {usd(limits['budget'])} spent")
+    if "max_tokens" in limits:
+        lines.append(f"Tokens: {used.tokens + used.assumed_tokens:,} of {limits['max_tokens']:,} used")
+    if used.assumed:
+        lines.append(f"Of the cost {usd(used.assumed)} is assumed: replies were lost, or told no usage")
+    if used.overshoot:
+        lines.append(f"Overshoot: providers billed {usd(used.overshoot)} more than was set aside for their requests")
+    return lines

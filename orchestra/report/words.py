@@ -1,0 +1,90 @@
+"""Short words for pages: how a task stands, numbers, times, and the commands that one may give now."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestra.model import TaskState, Usage, Verdict, Verified
+from orchestra.report.fold import Report, TaskReport
+
+CHECKED = {
+    Verified.NONE: "Nothing but git has checked it.",
+    Verified.SYNTAX: "Its syntax was checked, but not what it does.",
+    Verified.TESTS: "The tests passed on the combined result.",
+}
+PHASES = {"prd": "requirements", "agent": "agents", "critic": "reviews"}
+
+
+def gate_outcome(gate: Mapping[str, Any]) -> str:
+    """How a gate ended, in a word or two."""
+    if gate.get("ok"):
+        return "passed"
+    if gate.get("missing"):
+        return "not reviewed"
+    return "did not end in time" if gate.get("timed_out") else "failed"
+
+
+def standing(task: TaskReport) -> str:
+    """How a task stands, in a word or two."""
+    if task.state == TaskState.WAITING_HUMAN:
+        return "waits for you"
+    if task.held:
+        return "held back"
+    if task.verdict == Verdict.APPLIED and task.state == TaskState.FAILED:
+        return "failed the checks"
+    if task.verdict == Verdict.APPLIED:
+        return "complete" if task.state == TaskState.COMPLETE else "applied"
+    return task.verdict.replace("_", " ") or ("not finished" if task.attempts else "not started")
+
+
+def tone(task: TaskReport) -> str:
+    """good, warn, bad or idle: for colours, never without the word beside them."""
+    if task.held or task.state == TaskState.WAITING_HUMAN:
+        return "warn"
+    if task.verdict == Verdict.APPLIED:
+        return "warn" if task.state == TaskState.FAILED else "good"
+    return "idle" if task.verdict in ("", Verdict.CANCELLED) else "bad"
+
+
+def mood(report: Report) -> str:
+    """The same for the whole run."""
+    if report.exit_code == 0:
+        return "good"
+    if report.exit_code is None or report.exit_code in (130, 143):
+        return "idle"
+    return "warn" if report.delivery.get("applied") else "bad"
+
+
+def checked(report: Report) -> str:
+    """How far the result was checked, in a sentence."""
+    if not report.delivery.get("result"):
+        return "There is no result that could be checked."
+    failed = any(not gate.get("ok") for gate in report.gates)
+    return f"{CHECKED[report.verified]}{' Not every check passed.' if failed else ''}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = {"h": hours, "min": minutes, "s": 0 if hours else rest}
+    return " ".join(f"{number} {unit}" for unit, number in parts.items() if number)
+
+
+def dollars(used: Usage) -> str:
+    if used.dollars is None:
+        return "unknown"
+    return f"${used.dollars:.4f}" if used.dollars < 1 else f"${used.dollars:,.2f}"
+
+
+def commands(report: Report) -> list[tuple[str, str]]:
+    """What may be done with the run as it is, and the command for it. Only names that we made or git allows."""
+    found = []
+    result, base = report.delivery.get("result", ""), report.base
+    if result and base:
+        found.append(("Look at the change", f"git diff {base[:12]} {result[:12]}"))
+    if report.exit_code != 0 and report.tasks:
+        found.append(("Take the run up again; finished work is kept", f"aider-orchestrator resume {report.run}"))
+    if report.applied and base:
+        found.append(("Take the change back from your branch", f"git revert --no-edit {base[:12]}..{result[:12]}"))
+    return found

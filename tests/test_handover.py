@@ -1,0 +1,121 @@
+"""Which host a remote is on, what a refusal means, and notifications that can be believed."""
+
+import asyncio
+import hashlib
+import hmac
+import socket
+
+import pytest
+
+from orchestra.errors import UsageError
+from orchestra.handover.hosts import host_of, place
+from orchestra.handover.notify import deliver
+from orchestra.handover.why import push_refused, refusal
+from orchestra.settings import load, masked
+from tests.support.hostserver import HostServer, Refusal
+
+PLACES = {
+    "https://github.com/ada/lighthouse.git": ("github.com", "ada/lighthouse"),
+    "https://me:secret@GitHub.com/ada/lighthouse/": ("github.com", "ada/lighthouse"),
+    "git@gitlab.com:group/sub/lighthouse.git": ("gitlab.com", "group/sub/lighthouse"),
+    "ssh://git@git.example:2222/group/lighthouse": ("git.example", "group/lighthouse"),
+    "github.com:ada/lighthouse": ("github.com", "ada/lighthouse"),
+    "/srv/git/lighthouse.git": ("", ""),
+    "../lighthouse.git": ("", ""),
+    "file:///srv/git/lighthouse.git": ("", ""),
+    "C:/work/lighthouse": ("", ""),
+}
+ACTIONS = {"GITHUB_API_URL": "https://api.github.com", "GITHUB_SERVER_URL": "https://github.com", "GITHUB_TOKEN": "t-1"}
+RUNNER = {"CI_API_V4_URL": "https://git.corp/api/v4", "CI_SERVER_URL": "https://git.corp", "CI_JOB_TOKEN": "t-2"}
+OWN = {"GITHUB_SERVER_URL": "https://git.corp", "GITHUB_API_URL": "https://git.corp/api/v3", "GH_TOKEN": "t-3"}
+HOSTS: tuple[tuple[str, dict[str, str], str, str], ...] = (
+    ("https://github.com/a/b.git", {}, "https://api.github.com/repos/a/b/pulls", ""),
+    ("git@gitlab.com:g/s/b.git", {}, "https://gitlab.com/api/v4/projects/g%2Fs%2Fb/merge_requests", ""),
+    ("https://gitlab.com/g/b", ACTIONS, "https://gitlab.com/api/v4/projects/g%2Fb/merge_requests", ""),
+    ("https://x:y@git.corp/g/b.git", RUNNER, "https://git.corp/api/v4/projects/g%2Fb/merge_requests", "t-2"),
+    ("https://git.corp/a/b.git", OWN, "https://git.corp/api/v3/repos/a/b/pulls", "t-3"),
+    ("/srv/b.git", ACTIONS | {"GITHUB_REPOSITORY": "a/b"}, "https://api.github.com/repos/a/b/pulls", "t-1"),
+)
+
+
+@pytest.mark.parametrize("url", PLACES)
+def test_where_a_remote_is(url: str) -> None:
+    assert place(url) == PLACES[url]
+
+
+@pytest.mark.parametrize(("url", "env", "asked", "token"), HOSTS)
+def test_which_host_and_where_it_is_asked(url: str, env: dict[str, str], asked: str, token: str) -> None:
+    host = host_of([url], load({}, [("environment", env)]))
+    assert (host.url, host.token) == (asked, token)
+    assert token not in repr(host) or not token
+    assert host.address == ("" if url.startswith("/") else url)
+
+
+@pytest.mark.parametrize("env", [{}, ACTIONS | RUNNER])
+def test_a_host_that_cannot_be_told(env: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"git\.example is neither GitHub nor GitLab"):
+        host_of(["https://git.example/a/b"], load({}, [("environment", env)]))
+
+
+def test_a_repositorys_file_cannot_send_a_token_to_a_server_of_its_choice() -> None:
+    places = [("environment", {"GITHUB_TOKEN": "t-1"}), ("repository .env", {"GITHUB_API_URL": "https://evil.example"})]
+    assert host_of(["https://github.com/a/b"], load({}, places)).api == "https://api.github.com"
+
+
+PUSHES = {
+    "! [rejected] main -> main (fetch first)": "main is there already with other work",
+    "! [rejected] x -> x (stale info)": "main is there already with other work",
+    "remote: Permission to a/b.git denied to github-actions[bot].\nfatal: error: 403": "permissions: contents: write",
+    "remote: You are not allowed to push code to this project.": "may only read",
+    "fatal: could not read Username for 'https://x': terminal prompts disabled": "cannot log in without asking",
+    "git@github.com: Permission denied (publickey).": "cannot log in without asking",
+    "! [remote rejected] x -> x (shallow update not allowed)": "git fetch --unshallow",
+    "remote: error: GH006: Protected branch update failed": "a rule of the host protects main",
+    "fatal: unable to access 'https://x/': Could not resolve host: x": "origin: ",
+    "something {new}": "something {new}",
+}
+
+
+@pytest.mark.parametrize("said", PUSHES)
+def test_why_a_push_was_refused(said: str) -> None:
+    host = host_of(["https://github.com/a/b"], load({}, []))
+    words = push_refused(f"To https://github.com/a/b\n{said}\nhint: some advice\n", "origin", "main", host)
+    assert PUSHES[said] in words and "\n" not in words and "hint" not in words
+
+
+def test_a_rate_limit_is_told_from_a_token_that_may_not() -> None:
+    host = host_of(["https://github.com/a/b"], load({}, [("environment", {"GH_TOKEN": "t"})]))
+    limited = refusal(host, 403, {"retry-after": "60"}, '{"message": "API rate limit exceeded for installation"}')
+    assert limited == "the rate limit of GitHub is reached, for 60 s more"
+    assert "GH_TOKEN may not open a pull request" in refusal(host, 403, {}, '{"message": "Resource not accessible"}')
+    assert refusal(host, 422, {}, '{"errors": [{"message": "No commits between a and b"}]}').endswith("between a and b")
+
+
+# --- notifications --------------------------------------------------------------------------------------------------
+
+
+def test_a_notification_is_signed_and_tried_again() -> None:
+    with HostServer("listener") as listener:
+        listener.refusals = [Refusal(503), Refusal(drop=True)]
+        assert asyncio.run(deliver(f"{listener.url}/hook", b'{"run": 1}', "of the house")) == ""
+        assert len(listener.asked) == 3
+        heard = listener.asked[-1]
+        told = hmac.new(b"of the house", heard.raw, hashlib.sha256).hexdigest()
+        assert heard.headers["x-orchestra-signature"] == f"sha256={told}" and heard.body == {"run": 1}
+        # One that is refused for good is not repeated, and a redirect is not followed.
+        for status in (404, 302):
+            listener.refusals = [Refusal(status, headers={"location": f"{listener.url}/other"})]
+            assert asyncio.run(deliver(listener.url, b"{}", "")) == f"it answered {status}"
+        assert len(listener.asked) == 5 and "x-orchestra-signature" not in listener.asked[-1].headers
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        assert asyncio.run(deliver(f"http://127.0.0.1:{free.getsockname()[1]}/", b"{}", "")) != ""
+
+
+def test_the_address_of_a_hook_is_a_secret() -> None:
+    settings = load({"notify": "https://chat.example/hooks/T0/B0/very-secret"}, [])
+    assert masked("notify", settings.notify) == "https://chat.example/…"
+    assert "notify" not in settings.options()

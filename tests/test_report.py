@@ -1,0 +1,296 @@
+"""The report's forms: complete, within their limits, and accepted by who reads them."""
+
+import json
+import re
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import xmlschema
+from junitparser import Error, Failure, JUnitXml
+from markdown_it import MarkdownIt
+
+from orchestra.model import Event
+from orchestra.report.ci import annotations, outputs
+from orchestra.report.detail import Detail, detail
+from orchestra.report.fold import Report, fold
+from orchestra.report.junit import junit
+from orchestra.report.markdown import PULL_REQUEST, STEP_SUMMARY, markdown
+from orchestra.report.page import LARGEST, fair, page
+from orchestra.report.page.timeline import rows
+from orchestra.report.sentence import sentence
+from tests.support.reported import START, Story, cancelled, diffs, printed, story
+
+SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "support" / "junit.xsd"))
+RUNS = {
+    "good": story(4),
+    "bad": story(30, 0.6, ok=False, needs=True),
+    "cancelled": cancelled(),
+    "empty": [],
+    "just begun": cancelled()[:1],
+    "held": story(40, 0.3, seed=3),
+}
+
+
+def html(events: list[Event], tasks: int = 0) -> str:
+    return page(fold(events), detail(events), diffs(tasks), printed(events))
+
+
+def xml(events: list[Event]) -> str:
+    return junit(fold(events), detail(events).gates, printed(events))
+
+
+class Tags(HTMLParser):
+    """Ids, links and open elements of a page."""
+
+    VOID = ("meta", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.stack: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids += [given["id"] or ""] if "id" in given else []
+        self.links += [given["href"] or ""] if "href" in given else []
+        self.stack += [tag] if tag not in self.VOID else []
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.stack):
+            self.words.append(data)
+
+
+# --- HTML -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_page_for_every_run(name: str) -> None:
+    events = RUNS[name]
+    found = Tags(html(events, 30))
+    assert found.stack == []
+    assert len(found.ids) == len(set(found.ids))
+    assert all(link.startswith("#") and link[1:] in found.ids for link in found.links)
+    words = " ".join("".join(found.words).split())
+    assert sentence(fold(events)) in words
+    assert "http:" not in words and "https:" not in words
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name != "good"])
+def test_verified_is_said_only_of_tests(name: str) -> None:
+    events = [event for event in RUNS[name] if event.data.get("name") != "tests"]
+    texts = "".join(Tags(html(events)).words), markdown(fold(events)), xml(events)
+    assert not [text for text in texts if re.search(r"\b(verified|green)\b", text, re.IGNORECASE)]
+
+
+def test_every_part_of_a_task_is_on_the_page() -> None:
+    words = "".join(Tags(html(RUNS["bad"], 30)).words)
+    for part in (
+        "Do part 7.",
+        "Here it is.",
+        "You are an engineer.",
+        'return "fog" if visibility < 39',
+        "The horn sounds",
+    ):
+        assert part in words, part
+    for part in (
+        "AssertionError",
+        "What came of part 30",
+        "server (503): The server is tired.",
+        "aider-orchestrator resume",
+    ):
+        assert part in words, part
+
+
+def test_a_thousand_tasks() -> None:
+    text = html(story(1000, 0.2, needs=True), 1000)
+    assert len(text.encode()) < 5_000_000
+    assert text.count('class="entry" id="task-') == 1000
+
+
+def test_long_texts_are_cut_and_say_where_all_of_it_is() -> None:
+    told = Story(lambda words: words * (20_000 if words.startswith("Do part") else 1))
+    told.begin(300)
+    text = html(told.events)
+    assert len(text.encode()) <= LARGEST
+    assert "characters left out; all of it is in .aider_logs/agent300_" in text
+
+
+@pytest.mark.parametrize(
+    ("lengths", "limit"), [([], 60_000), ([10, 20], 60_000), ([9_000_000] * 3, 60_000), ([50] * 9, 60_000)]
+)
+def test_short_texts_leave_their_share(lengths: list[int], limit: int) -> None:
+    assert fair(lengths) == limit
+    many = fair([2_000] * 1_000 + [10] * 1_000)
+    assert 1_000 * many + 10_000 <= 1_500_000 < 1_000 * (many + 2) + 10_000
+
+
+# --- the timeline ---------------------------------------------------------------------------------------------------
+
+
+def spans(found: Detail, task: int | None) -> list[tuple[str, int, int]]:
+    return [(span.kind, span.start - START, span.end - START) for span in found.spans if span.task == task]
+
+
+def test_who_did_what_when() -> None:
+    found = detail(cancelled(2))
+    assert spans(found, None)[0] == ("model", 40, 4040)
+    kinds = [kind for kind, _, _ in spans(found, 1)]
+    assert kinds == ["waiting", "retry", "model", "edit", "gate", "edit"]
+    for (_, _, end), (_, start, _) in zip(spans(found, 1), spans(found, 1)[1:], strict=False):
+        assert end <= start
+    # The one that was at work when the run was stopped has worked until then.
+    assert spans(found, 2)[-1][0] == "edit"
+    assert spans(found, 2)[-1][2] == found.ended - START
+
+
+def test_the_time_between_two_sessions_does_not_count() -> None:
+    told = Story()
+    told.begin(1)
+    told.emit("task_moved", 1, state="ready")
+    told.emit("run_resumed", after=3_600_000, folder="", pid=1)
+    told.attempt(1, 1, "applied")
+    found = detail(told.events)
+    assert [pause.length for pause in found.breaks] == [3_600_000]
+    assert found.clock(found.ended) < 60_000
+    assert all(span.end - span.start < 60_000 for span in found.spans)
+
+
+def test_very_many_tasks_share_the_rows_of_their_seats() -> None:
+    events = story(200)
+    shown = rows(fold(events), detail(events))
+    assert [row.name for row in shown] == ["run", *(f"seat {n}" for n in range(1, 9))]
+    for row in shown[1:]:
+        assert all(one.end <= other.start for one, other in zip(row.spans, row.spans[1:], strict=False))
+
+
+def test_strange_and_unknown_events_are_passed_over() -> None:
+    strange = [
+        Event("r", 1, START, "attempt_started", 1, 1, {}),
+        Event("r", 1, START, "never_heard_of", 1, 1, {"x": 1}),
+        Event("r", 2, START, "conversation", 1, 1, {"packed": "?"}),
+        Event("r", 3, START, "gate_ended", 1, 1, {}),
+        Event("r", 4, START, "request", 1, 1, {"seconds": "soon"}),
+        Event("r", 5, START, "plan_made", None, None, {"tasks": [{"title": "no number"}]}),
+    ]
+    assert not detail(strange).tries[1][0].turns
+    assert page(Report(), detail(strange), {}, {}).startswith("<!doctype html>")
+
+
+# --- JUnit ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_junit_is_what_its_readers_take(name: str, tmp_path: Path) -> None:
+    events = RUNS[name]
+    report, text = fold(events), xml(events)
+    SCHEMA.validate(text)
+    read = JUnitXml.fromstring(text.encode())
+    cases = [case for suite in read for case in suite]
+    assert read.tests == len(cases) and read.failures + read.errors == sum(bool(case.result) for case in cases)
+    assert sum(case.classname == "aider-orchestrator.tasks" for case in cases) == len(report.tasks)
+    assert (report.exit_code == 0) == (read.failures + read.errors == 0)
+
+
+def test_of_a_gate_that_ran_again_the_last_time_counts() -> None:
+    told = Story()
+    told.begin(1)
+    for attempt, ok in ((1, False), (2, True)):
+        told.gate(1, attempt, ok)
+    read = JUnitXml.fromstring(xml(told.events).encode())
+    gates = [case for suite in read for case in suite if case.classname.endswith("gates")]
+    assert [(case.name, case.result) for case in gates] == [("lint of agent1", [])]
+
+
+def test_what_could_not_be_done_is_an_error_and_what_was_bad_a_failure() -> None:
+    for verdict, kind in (("auth", Error), ("rejected_edit", Failure), ("cancelled", Error), ("gates_failed", Failure)):
+        told = Story()
+        told.begin(1)
+        told.attempt(1, 1, verdict)
+        case = next(case for suite in JUnitXml.fromstring(xml(told.events).encode()) for case in suite)
+        assert [type(result) for result in case.result] == [kind], verdict
+
+
+# --- Markdown -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_markdown_is_rendered_sensibly(name: str) -> None:
+    report = fold(RUNS[name])
+    shown = Tags(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown(report)))
+    assert shown.stack == []
+    words = "".join(shown.words)
+    assert sentence(report) in words
+    assert "|" not in words and "**" not in words
+
+
+@pytest.mark.parametrize("limit", (STEP_SUMMARY, PULL_REQUEST, 8_000))
+def test_markdown_keeps_its_limit_by_whole_rows(limit: int) -> None:
+    told = Story()
+    told.begin(3_000)
+    for n in range(3_000):
+        told.emit("task_moved", n + 1, state="ready")
+        told.gate(None, None, False, f"gate_{n}")
+    told.end([], ok=False, code=1)
+    text = markdown(fold(told.events), limit)
+    assert len(text.encode()) <= limit
+    assert "more, in the HTML report." in text or limit == STEP_SUMMARY
+    assert text.rstrip().endswith("</sub>")
+
+
+# --- CI -------------------------------------------------------------------------------------------------------------
+
+
+def test_no_more_annotations_than_are_shown() -> None:
+    told = Story()
+    told.begin(1_000)
+    for n in range(1_000):
+        told.gate(None, None, False, f"gate_{n}")
+    told.end([], ok=False, code=1)
+    report = fold(told.events)
+    made = annotations(report, printed(told.events))
+    assert len(made) == 10
+    assert made[-1].endswith(f"::And {len(report.gates) + 1_000 - 9} more problems: see the report.")
+    assert all(re.fullmatch(r"::error [^\r\n]*", each) and len(each.encode()) < 4_096 for each in made)
+
+
+def test_an_annotation_stands_where_the_gate_points() -> None:
+    report = fold(story(2, ok=False))
+    said = dict.fromkeys(
+        (gate["output"] for gate in report.gates), "x.py:1: no\nlighthouse/part_2.py:37: AssertionError\n"
+    )
+    assert annotations(report, said)[0].startswith("::error file=lighthouse/part_2.py,line=37,title=tests failed::")
+
+
+def test_outputs_are_read_back_as_they_were() -> None:
+    report = fold(RUNS["bad"])
+    found = read_outputs(outputs(report, {"html": "/a b/r.html"}, "end_x"))
+    assert found["verdict"] == sentence(report) and found["html"] == "/a b/r.html"
+    assert (found["exit-code"], found["applied"], found["verified"]) == ("1", "false", "none")
+    assert found["branch"] == "aider-orchestrator/run/result"
+    assert float(found["cost"]) == pytest.approx(report.usage.dollars)
+
+
+def read_outputs(text: str) -> dict[str, str]:
+    """As GitHub's runner reads the file."""
+    found: dict[str, str] = {}
+    lines = iter(text.splitlines())
+    for head in lines:
+        name, _, delimiter = head.partition("<<")
+        found[name] = "\n".join(iter(partial(next, lines), delimiter))
+    return found
+
+
+def test_json_is_json() -> None:
+    from orchestra.report.ci import json_text
+
+    odd = {"text": "##[error]\udcff\x1b[31m\u2028", "more": ["##[", "#", "["]}
+    assert json.loads(json_text(odd)) == odd
+    assert "##[" not in json_text(odd) and json_text(odd).isascii()

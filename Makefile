@@ -4,19 +4,25 @@ RUN := $(VENV)/bin/python
 # More than there are cores, because the tests mostly wait for processes.
 WORKERS ?= 4
 
-.PHONY: demo test soak check change models tape lock clean help
+.PHONY: demo test soak browser check change models tape reference lock clean help
 
 help:
 	@echo "make demo    a small repository, four real Aider agents, no key needed"
 	@echo "make test    the tests        make check   ruff and mypy       make soak   the tests at full counts"
+	@echo "make browser   what the tests of the HTML report need beside a Chromium"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
+	@echo "make reference   the pages in docs/ that are made from the program's own tables"
 
 demo: $(VENV)/ready
 	@$(RUN) aider_orchestrator.py demo
 
 test: $(VENV)/ready
 	$(RUN) -m pytest -n $(WORKERS) -q
+
+# What drives a Chromium that is there already; without it the tests of the HTML report's looks are skipped.
+browser: $(VENV)/ready
+	$(RUN) -m pip install -q --disable-pip-version-check -r requirements-browser.txt
 
 soak: $(VENV)/ready
 	SOAK=1 $(RUN) -m pytest -n $(WORKERS) -q
@@ -33,6 +39,10 @@ models: $(VENV)/ready
 
 tape: $(VENV)/ready
 	$(RUN) -m tools.make_tape
+
+reference: $(VENV)/ready
+	$(RUN) -m tools.write_reference
+	$(RUN) -m tools.write_faults
 
 lock: $(VENV)/ready
 	$(RUN) -m pip install -q uv

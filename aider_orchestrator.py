@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,18 +22,26 @@ if TYPE_CHECKING:
     from orchestra.conduct.resume import Past
 
 
-async def story(
-    settings: Settings, *, replay: Path | None = None, record: Path | None = None, past: "Past | None" = None
-) -> int:
+async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     """One run, or what is left of a past one. Everything that is checked before `opened` costs nothing."""
-    from orchestra.conduct.agents import run_agents
+    from orchestra.cli.ci import publish
+    from orchestra.cli.question import asker
+    from orchestra.conduct.agents import Agents
     from orchestra.conduct.finish import Ending
+    from orchestra.conduct.gating import Gating
+    from orchestra.conduct.handing import check_hand_over, hand_over
+    from orchestra.conduct.human import take_up
     from orchestra.conduct.integrate import integrate
+    from orchestra.conduct.limits import check_prices, in_time
+    from orchestra.conduct.notify import notify
     from orchestra.conduct.planning import check_prd_source, chosen_targets, make_plan, obtain_prd
-    from orchestra.conduct.run import opened
+    from orchestra.conduct.replay import with_tape
+    from orchestra.conduct.run import chosen_model, critic_model, opened
     from orchestra.conduct.start import check_furnishing, dry_run, find_repository
-    from orchestra.console import view
+    from orchestra.conduct.steer import lease, listen
+    from orchestra.console import Stream, view
 
+    settings, tape = with_tape(settings)
     if not settings.change:
         raise UsageError("Say what to change with --change TEXT (or @FILE, or - for stdin).")
     repository = await find_repository(settings)
@@ -42,23 +51,39 @@ async def story(
     planned = past is not None and past.plan is not None
     targets = None if planned else await chosen_targets(settings, repository, entries, Path.cwd())
     check_furnishing(settings, repository)
+    await check_hand_over(settings, repository, past.report if past else None)
+    if tape is None:
+        asks_gemini = settings.use_prd and not settings.prd and (past is None or past.prd is None)
+        check_prices(settings, chosen_model(settings), critic_model(settings), asks_gemini=asks_gemini)
     if settings.dry_run:
-        return dry_run(settings, repository, entries, targets)
+        return await dry_run(settings, repository, entries, targets)
     if past is None or past.prd is None:
-        check_prd_source(settings, replayed=replay is not None)
+        check_prd_source(settings, replayed=tape is not None)
 
     screen = view(quiet=settings.quiet, verbose=settings.verbose)
-    async with opened(
-        settings, repository, entries, listeners=(screen.hear,), replay=replay, record=record, past=past
-    ) as run:
+    listeners = (screen.hear, *((Stream().hear,) if settings.events else ()))
+    async with opened(settings, repository, entries, listeners=listeners, tape=tape, past=past) as run:
+        listen(run)
+        run.ask = asker(screen, settings)
         ending = Ending(run)
         with ending:
             async with screen.showing():
-                prd = (past and past.prd) or await obtain_prd(run)
-                run.plan = (past and past.plan) or await make_plan(run, prd, targets)
-                results = await run_agents(run, past.done() if past else {})
-                await integrate(run, results, past.combined if past else "")
-    return ending.tell(as_json=settings.json)
+                await lease(run, targets)
+                async with in_time(run, "before the agents began"):
+                    prd = (past and past.prd) or await obtain_prd(run)
+                    run.plan = (past and past.plan) or await make_plan(run, prd, targets)
+                await lease(run)
+                gating = Gating(run, past.events if past else ())
+                gating.announce()
+                agents = Agents(run, gating, past)
+                take_up(agents, past)
+                await agents.work()
+                await integrate(run, gating, agents, past.combined if past else "")
+                await hand_over(run)
+    code = ending.tell(as_json=settings.json, aside=bool(settings.events))
+    publish(ending, os.environ)
+    await notify(ending)
+    return code
 
 
 def run(argv: list[str]) -> int:
@@ -69,28 +94,67 @@ def run(argv: list[str]) -> int:
 
 def resume(argv: list[str]) -> int:
     """Take up the named run, or the latest one, with its own settings but for the flags given now."""
-    from orchestra.cli.load import settings_of
-    from orchestra.cli.resume import USAGE
-    from orchestra.conduct.resume import find_past
-    from orchestra.conduct.run import LOGS
-    from orchestra.workspace.git import top_level
+    from orchestra.cli.resume import RESUME_USAGE, find
 
     if "--help" in argv or "-h" in argv:
-        print(USAGE, end="")
+        print(RESUME_USAGE, end="")
         return 0
     stamp, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
-    settings = settings_of(flags)
-    past = find_past((top_level(Path(settings.repo or ".")) or Path.cwd()) / LOGS, stamp)
+    settings, past = find(stamp, flags)
     return asyncio.run(stoppable(settings.resumed(past.options), past=past))
 
 
-async def stoppable(
-    settings: Settings, *, replay: Path | None = None, record: Path | None = None, past: "Past | None" = None
-) -> int:
+def retry(argv: list[str]) -> int:
+    """One failed task again: by the run itself when it is under way, else by taking it up for this task alone."""
+    from orchestra.cli.resume import RETRY_USAGE, find, told_there
+    from orchestra.cli.steer import leading, number_of
+
+    if "--help" in argv or "-h" in argv:
+        print(RETRY_USAGE, end="")
+        return 0
+    (stamp, task), flags = leading(argv, RETRY_USAGE, 2)
+    settings, past = find(stamp, flags)
+    if answer := told_there(settings.resumed(past.options), past.stamp, "retry", number_of(task)):
+        print(answer)
+        return 0
+    return asyncio.run(stoppable(settings.resumed(past.options), past=past.again(number_of(task))))
+
+
+def restart(argv: list[str]) -> int:
+    """A new run with the settings of an old one."""
+    from orchestra.cli.resume import RESTART_USAGE, find
+    from orchestra.cli.steer import leading
+
+    if "--help" in argv or "-h" in argv:
+        print(RESTART_USAGE, end="")
+        return 0
+    (stamp,), flags = leading(argv, RESTART_USAGE, 1)
+    settings, past = find(stamp, flags)
+    return asyncio.run(stoppable(settings.resumed(past.options)))
+
+
+def resolve(argv: list[str]) -> int:
+    """What a person decides about a task: carried out by the run itself when it is under way, else by taking it up."""
+    from orchestra.cli.resolve import RESOLVE_USAGE, read
+    from orchestra.cli.resume import find, told_there
+
+    if "--help" in argv or "-h" in argv:
+        print(RESOLVE_USAGE, end="")
+        return 0
+    stamp, decision, flags = read(argv)
+    settings, past = find(stamp, flags)
+    settings = settings.resumed(past.options)
+    if answer := told_there(settings, past.stamp, "resolve", decision.task, action=decision.action, text=decision.text):
+        print(answer)
+        return 0
+    return asyncio.run(stoppable(settings, past=past.decided(decision)))
+
+
+async def stoppable(settings: Settings, *, past: "Past | None" = None) -> int:
     """A signal only cancels the story; closing what is open, and the report, follow from that."""
     loop = asyncio.get_running_loop()
     received: list[int] = []
-    telling = asyncio.ensure_future(story(settings, replay=replay, record=record, past=past))
+    telling = asyncio.ensure_future(story(settings, past=past))
 
     def stop(signum: int) -> None:
         if not received:
@@ -99,6 +163,9 @@ async def stoppable(
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop, signum)
+    # A terminal that is closed stops the run as SIGTERM does, unless it was started with nohup.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, stop, signal.SIGTERM)
     try:
         return await telling
     except asyncio.CancelledError:
@@ -114,51 +181,67 @@ def demo(argv: list[str]) -> int:
     return show(argv, stoppable)
 
 
-def config(argv: list[str]) -> int:
-    from orchestra.cli.config import config as show
+def elsewhere(name: str) -> Callable[[list[str]], int]:
+    """A command of the cli that is imported only when it is asked for."""
 
-    return show(argv)
+    def command(argv: list[str]) -> int:
+        module, _, function = name.partition(".")
+        carry_out: Callable[[list[str]], int] = getattr(import_module(f"orchestra.cli.{module}"), function)
+        return carry_out(argv)
 
-
-def models(argv: list[str]) -> int:
-    from orchestra.cli.models import models as show
-
-    return show(argv)
-
-
-def runs(argv: list[str]) -> int:
-    from orchestra.cli.runs import runs as show
-
-    return show(argv)
-
-
-def status(argv: list[str]) -> int:
-    from orchestra.cli.runs import status as show
-
-    return show(argv)
+    return command
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": run,
     "resume": resume,
-    "runs": runs,
-    "status": status,
+    "retry": retry,
+    "restart": restart,
+    "resolve": resolve,
+    "interrupt": elsewhere("steer.interrupt"),
+    "cancel": elsewhere("steer.cancel"),
+    "runs": elsewhere("runs.runs"),
+    "status": elsewhere("runs.status"),
+    "logs": elsewhere("logs.logs"),
+    "show": elsewhere("show.show"),
+    "diff": elsewhere("diff.diff"),
+    "report": elsewhere("report.report"),
+    "clean": elsewhere("clean.clean"),
+    "export": elsewhere("parcel.export"),
+    "import": elsewhere("parcel.bring_in"),
+    "store": elsewhere("store.store"),
     "demo": demo,
-    "config": config,
-    "models": models,
+    "config": elsewhere("config.config"),
+    "models": elsewhere("models.models"),
+    "doctor": elsewhere("doctor.doctor"),
 }
+# What other orchestrators call them.
+ALIASES = {"agents": "status", "task": "show", "cleanup": "clean", "kill": "cancel"}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Dispatch, and the one place where errors become sentences and exit codes. Bare flags mean `run`."""
+    from orchestra.cli.ci import guarded
+
     argv = sys.argv[1:] if argv is None else argv
+    if argv and ALIASES.get(argv[0]) in COMMANDS:
+        argv = [ALIASES[argv[0]], *argv[1:]]
+    with guarded(os.environ):
+        return dispatch(argv)
+
+
+def dispatch(argv: list[str]) -> int:
+    """The one place where errors become sentences and exit codes. Bare flags mean `run`."""
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("run", argv)
     try:
         if argv and name == "run" and argv[0] != "run" and not argv[0].startswith("-"):
             raise UsageError(f"there is no command {argv[0]!r}.", hint=nearest(argv[0]))
-        return COMMANDS[name](rest or ["--help"] if name == "run" and not argv else rest)
+        code = COMMANDS[name](rest or ["--help"] if name == "run" and not argv else rest)
+        sys.stdout.flush()
+        return code
     except OrchestraError as error:
-        print(f"aider-orchestrator: {error}", file=sys.stderr)
+        from orchestra.cli.ci import complaint
+
+        print(f"aider-orchestrator: {without_keys(complaint(error, os.environ), argv)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -166,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except Exception:
-        return bug()
+        return bug(argv)
 
 
 def nearest(word: str) -> str:
@@ -174,14 +257,20 @@ def nearest(word: str) -> str:
     return f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(COMMANDS)}."
 
 
-def bug() -> int:
+def without_keys(text: str, argv: list[str]) -> str:
+    from orchestra.cli.hush import hushed
+
+    return hushed(text, argv)
+
+
+def bug(argv: list[str]) -> int:
     """What should never happen: kept in a file that one can paste, told in one sentence."""
     import tempfile
 
     handle, path = tempfile.mkstemp(prefix="aider-orchestrator-bug-", suffix=".txt")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         # Of the arguments only the command: the others may hold a key.
-        file.write(f"{sys.argv[1:2]}\n{traceback.format_exc()}")
+        file.write(without_keys(f"{argv[:1]}\n{traceback.format_exc()}", argv))
     print(
         f"aider-orchestrator: this is a bug, sorry. The details are in {path}; please report it with them.",
         file=sys.stderr,

@@ -54,8 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fail(sentence: str, code: int) -> int:
-    print(f"gemini_prd_generator: {sentence}", file=sys.stderr)
+    print(f"gemini_prd_generator: {without_keys(sentence)}", file=sys.stderr)
     return code
+
+
+def without_keys(text: str) -> str:
+    from orchestra.cli.hush import hushed
+
+    return hushed(text, sys.argv[1:])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,7 +95,7 @@ def write(options: argparse.Namespace) -> Path:
     document = ask(change, repository_digest(Path.cwd()))
     if target is None:
         target = reserve(FOLDER / prd.file_name(change, time.strftime("%Y%m%d_%H%M%S")))
-    save(target, document)
+    save(target, without_keys(document))
     try:
         prd.parse(document)
     except UsageError as error:
@@ -211,7 +217,7 @@ async def ask_patiently(change: str, digest: str, model: str, key: str, base: st
             pause = float(tries) if error.retry_after is None else error.retry_after
             if not error.again or tries == TRIES or pause > LONGEST_PAUSE:
                 raise
-            print(f"{error} Asking again in {pause:g} s.", file=sys.stderr)
+            print(f"{without_keys(str(error))} Asking again in {pause:g} s.", file=sys.stderr)
         await asyncio.sleep(pause)
 
 

@@ -163,7 +163,7 @@ def descendants(everything: dict[int, Process], roots: set[int]) -> list[Process
     return [everything[pid] for pid in inside if pid in everything]
 
 
-def memory(pid: int) -> tuple[float, float]:
+def memory(pid: int | str) -> tuple[float, float]:
     """Proportional and private memory in MiB; nothing for a process that has just ended."""
     try:
         lines = Path(PROC, str(pid), "smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]

@@ -5,14 +5,19 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from orchestra.cli.ci import order
+from orchestra.journal.jsonl import to_record
 from orchestra.model import Event, TaskState
+from orchestra.report.ci import Ci, json_text, recognise
 from orchestra.report.fold import Report, TaskReport, step
 from orchestra.report.sentence import money, plural
+from orchestra.report.words import gate_outcome
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.table import Table
 
 HEARTBEAT = 30.0
@@ -23,6 +28,7 @@ MOST_ROWS = 20
 class View(Protocol):
     def hear(self, event: Event) -> None: ...
     def showing(self) -> contextlib.AbstractAsyncContextManager[None]: ...
+    def aside(self) -> contextlib.AbstractContextManager[None]: ...  # while a person is asked
 
 
 def clean(text: str, limit: int = 300) -> str:
@@ -65,16 +71,24 @@ LINES: dict[str, Callable[[Event], str]] = {
         f"plan: {plural(len(e.data['tasks']), 'task')} for {plural(e.data['agents'], 'agent')} at once"
     ),
     "attempt_started": lambda e: f"{who(e)}: started",
+    "waiting": lambda e: f"{who(e)}: waiting for {e.data['on']} ({e.data['why']})" if e.data["on"] else "",
+    "limit_reached": lambda e: f"{e.data['limit']} was reached: what is finished is integrated",
     "request": request_line,
     "attempt_ended": lambda e: f"{who(e)}: {e.data['verdict']} after {e.data['seconds']:.1f} s. {e.data['cause']}",
+    "human_needed": lambda e: f"{who(e)}: waits for a person. {e.data['why']}",
     "task_held": lambda e: f"{who(e)}: held back, {e.data['reason']}",
     "gate_started": lambda e: f"{e.data['name']}: {e.data['command']}",
-    "gate_ended": lambda e: f"{e.data['name']}: {'passed' if e.data['ok'] else 'failed'} in {e.data['seconds']:.1f} s",
+    "gate_ended": lambda e: f"{e.data['name']}: {gate_outcome(e.data)} in {e.data['seconds']:.1f} s",
     "delivered": lambda e: (
         f"{e.data['branch']} now has the result"
         if e.data["applied"]
         else f"the result is on {e.data['side_branch']}: {e.data['reason']}"
     ),
+    "branched": lambda e: f"the result is on {e.data['branch']}",
+    "patch_written": lambda e: f"the result is written to {e.data['path']}",
+    "pushed": lambda e: f"{e.data['branch']} is pushed to {e.data['remote']}",
+    "pr_opened": lambda e: f"{'found' if e.data['existed'] else 'opened'} {e.data['url']}",
+    "not_handed_over": lambda e: f"not handed over: {e.data['why']}",
 }
 
 
@@ -88,6 +102,9 @@ class Lines:
     def hear(self, event: Event) -> None:
         step(self.report, event)
         self.say(line(event))
+
+    def aside(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def say(self, text: str) -> None:
         if text:
@@ -112,9 +129,59 @@ class Lines:
                 self.say(pulse(self.report))
 
 
+class Grouped(Lines):
+    """For CI systems that fold lines away under a heading."""
+
+    def __init__(self, ci: Ci) -> None:
+        super().__init__()
+        self.ci, self.phase = ci, ""
+
+    def hear(self, event: Event) -> None:
+        self.enter(phase(event, self.phase))
+        super().hear(event)
+        if event.kind == "run_ended":
+            self.enter("")
+
+    def enter(self, phase: str) -> None:
+        if phase != self.phase:
+            order(self.ci.end_group(self.phase, time.time()) if self.phase else "")
+            order(self.ci.group(phase, time.time()) if phase else "")
+            self.phase = phase
+
+
+def phase(event: Event, now: str) -> str:
+    if event.task is None and event.kind in ("combined", "gate_started"):
+        return "Checks and result"
+    if event.kind in ("attempt_started", "task_moved"):
+        return "Agents" if now != "Checks and result" or event.kind == "attempt_started" else now
+    return now or "Requirements and plan"
+
+
+class Stream:
+    """--events -: every event as a line of JSON, without the long texts that the logs have."""
+
+    def hear(self, event: Event) -> None:
+        record = to_record(event)
+        record["data"] = {name: value for name, value in event.data.items() if name != LONG.get(event.kind)}
+        with contextlib.suppress(OSError):
+            print(json_text(record), flush=True)
+
+
+LONG = {
+    "request": "body",
+    "assistant_response": "content",
+    "conversation": "packed",
+    "prd_written": "text",
+    "attempt_ended": "aider",
+}
+
+
 class Silence:
     def hear(self, event: Event) -> None:
         return None
+
+    def aside(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     @contextlib.asynccontextmanager
     async def showing(self) -> AsyncIterator[None]:
@@ -144,6 +211,7 @@ STATE_STYLES = {
     "awaiting_qa": "green",
     "complete": "bold green",
     "failed": "bold red",
+    "waiting_human": "yellow",
     "ready": "dim",
 }
 
@@ -153,9 +221,12 @@ class Board:
 
     def __init__(self) -> None:
         self.report = Report()
+        self.waits: dict[int, float] = {}
         self.begun: dict[int, float] = {}
         self.ended: dict[int, float] = {}
         self.doing = "starting"
+        self.live: Live | None = None
+        self.hidden = False
         self.above: Callable[[str], object] = lambda text: print(text, file=sys.stderr)
 
     def hear(self, event: Event) -> None:
@@ -166,6 +237,9 @@ class Board:
             return
         if event.task is not None and event.kind == "attempt_started":
             self.begun[event.task] = time.monotonic()
+            self.ended.pop(event.task, None)
+        if event.task is not None and event.kind == "waiting":
+            self.waits[event.task] = time.monotonic()
         if event.task is not None and event.kind == "attempt_ended":
             self.ended[event.task] = time.monotonic()
         if event.task is None and line(event):
@@ -178,15 +252,30 @@ class Board:
 
         with Live(self.table(), console=Console(stderr=True), transient=True, auto_refresh=False) as live:
             self.above = lambda text: live.console.print(text, markup=False, highlight=False)
+            self.live = live
             drawing = asyncio.create_task(self.draw(live.update))
             try:
                 yield
             finally:
                 drawing.cancel()
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        if self.live is None:
+            yield
+            return
+        self.hidden = True
+        self.live.stop()
+        try:
+            yield
+        finally:
+            self.live.start()
+            self.hidden = False
+
     async def draw(self, update: Callable[..., None]) -> None:
         while True:
-            update(self.table(), refresh=True)
+            if not self.hidden:
+                update(self.table(), refresh=True)
             await asyncio.sleep(REFRESH)
 
     def table(self) -> "Table":
@@ -200,8 +289,9 @@ class Board:
             table.add_column(name, justify="right", no_wrap=True)
         for task in self.rows():
             style = STATE_STYLES.get(task.state, "")
-            state = f"[{style}]{task.verdict or task.state}[/]" if style else task.state
-            cost = "?" if task.usage.dollars is None else f"${task.usage.dollars:.4f}"
+            said = escape(clean(self.state(task), 60))
+            state = f"[{style}]{said}[/]" if style else said
+            cost = "?" if task.usage.paid is None else f"${task.usage.paid:.4f}"
             table.add_row(
                 task.agent,
                 state,
@@ -224,6 +314,12 @@ class Board:
             :MOST_ROWS
         ]
 
+    def state(self, task: TaskReport) -> str:
+        """Also for whom it waits, and how long already."""
+        if task.waits and not task.verdict:
+            return f"waiting for {task.waits.split(' (')[0]}, {time.monotonic() - self.waits[task.id]:.0f} s"
+        return task.verdict or task.state
+
     def caption(self) -> str:
         total = len(self.report.tasks)
         if not total:
@@ -242,5 +338,8 @@ def view(*, quiet: bool, verbose: bool) -> View:
         return Silence()
     if verbose:
         return Everything()
-    plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or os.environ.get("CI")
+    ci = recognise(os.environ)
+    if ci.kind in ("github", "gitlab"):
+        return Grouped(ci)
+    plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or ci.kind
     return Lines() if plain else Board()

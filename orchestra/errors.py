@@ -26,12 +26,20 @@ class SettingsError(UsageError):
     """A setting is wrong."""
 
 
+class MissingKey(SettingsError):
+    """A key is needed that nobody has given."""
+
+
 class RepositoryError(UsageError):
     """The repository cannot be worked on."""
 
 
 class PlanError(UsageError):
     """The work cannot be planned."""
+
+
+class TapeError(UsageError):
+    """The tape cannot be used."""
 
 
 class AiderMissing(UsageError):
@@ -44,10 +52,32 @@ class ProviderError(OrchestraError):
     exit_code = 4
 
 
+class LimitReached(OrchestraError):
+    """A limit of the run was reached."""
+
+    exit_code = 6
+
+
 class GitFailed(OrchestraError):
     """A git command failed."""
 
     exit_code = 1
+
+
+class HandOverFailed(OrchestraError):
+    """The result could not be handed over."""
+
+    exit_code = 1
+
+
+class SetUpFailed(OrchestraError):
+    """The set-up command failed."""
+
+    exit_code = 1
+
+    def __init__(self, detail: str, output: str) -> None:
+        super().__init__(detail)
+        self.output = output
 
 
 class Stopped(OrchestraError):

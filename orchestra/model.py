@@ -82,6 +82,7 @@ class Contract:
     signature: str
     file: str = ""
     purpose: str = ""
+    together: tuple[str, ...] = ()  # files that one agent must get
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,10 @@ class TargetFile:
 
 @dataclass(frozen=True)
 class Task:
-    """One agent's share of the change."""
+    """One agent's share of the change.
+
+    `needs`: the tasks whose integrated result it starts from. `priority`: 1 high, 0 normal, -1 low; the higher first.
+    """
 
     id: int
     title: str
@@ -125,6 +129,11 @@ class Task:
     brief: str = ""
     requirements: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    needs: tuple[int, ...] = ()
+    role: str = ""
+    priority: int = 0
+    risk: str = ""  # low, normal, high
+    acceptance: tuple[str, ...] = ()
 
     @property
     def agent(self) -> str:
@@ -140,9 +149,44 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What a person wants done with a task that waits: retry, brief, abandon, spawn or take, and the words for it."""
+
+    task: int
+    action: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Two files that belong together, how strongly, and why."""
+
+    one: str
+    other: str
+    strength: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.one} + {self.other}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Why the files were divided so: how much of what usually changes together is cut (None: too little is known), the
+    commits that say so, the strongest links inside of each task and between tasks, and what else is to be said."""
+
+    cut: float | None = None
+    commits: int = 0
+    together: tuple[tuple[Link, ...], ...] = ()
+    apart: tuple[Link, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
     tasks: tuple[Task, ...]
     agents: int
+    basis: Basis = Basis()
 
     @property
     def owners(self) -> dict[str, int]:
@@ -150,8 +194,23 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """A command that says whether a tree is good. `endings`: it can also be asked about single files of these."""
+
+    name: str
+    kind: str  # syntax, lint, types, tests, command
+    command: str
+    why: str = ""
+    endings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Usage:
-    """Tokens and dollars of one or many model requests. `dollars` is None as soon as one part has no known price."""
+    """Tokens and dollars of one or many model requests. `dollars` is None as soon as one part has no known price.
+
+    What was lost on its way may be billed and is told by nobody, so the most that it may cost is `assumed` besides.
+    `overshoot` is what providers billed beyond the reservations, and part of `dollars`.
+    """
 
     requests: int = 0
     replies: int = 0
@@ -160,6 +219,9 @@ class Usage:
     cache_write: int = 0
     output: int = 0
     dollars: float | None = 0.0
+    assumed: float = 0.0
+    assumed_tokens: int = 0
+    overshoot: float = 0.0
 
     def __add__(self, other: "Usage") -> "Usage":
         both_priced = self.dollars is not None and other.dollars is not None
@@ -171,7 +233,15 @@ class Usage:
             self.cache_write + other.cache_write,
             self.output + other.output,
             math.fsum((self.dollars or 0.0, other.dollars or 0.0)) if both_priced else None,
+            self.assumed + other.assumed,
+            self.assumed_tokens + other.assumed_tokens,
+            self.overshoot + other.overshoot,
         )
+
+    @property
+    def paid(self) -> float | None:
+        """What counts as paid."""
+        return None if self.dollars is None else self.dollars + self.assumed
 
     @property
     def tokens(self) -> int:

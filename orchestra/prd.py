@@ -156,6 +156,7 @@ def contract(item: Mapping[str, Any], place: str) -> Contract:
         signature=string(item, "signature", place),
         file=repository_path(file, f"{place}.file") if file else "",
         purpose=string(item, "purpose", place),
+        together=tuple(repository_path(one, f"{place}.together") for one in strings(item, "together", place)),
     )
 
 

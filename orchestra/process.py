@@ -1,13 +1,17 @@
 """The one place that starts children: in a session of their own, without our stdin, ended as a group when we end."""
 
 import asyncio
+import codecs
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+from orchestra.redact import ripe
 
 CHILD = Path(__file__).parent / "child"
 GRACE = 3.0
@@ -39,30 +43,56 @@ def guarded(command: Sequence[str]) -> list[str]:
 
 
 async def run(
-    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path, timeout: float | None = None
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    output: Path,
+    timeout: float | None = None,
+    scrub: Callable[[str], str] | None = None,
 ) -> Ended:
-    """Run a command to its end or its deadline. What it prints is in `output`, whole up to a few megabytes."""
+    """Run a command to its end or its deadline. What it prints is in `output`, whole up to a few megabytes.
+
+    With `scrub` all of it goes through that on its way, so that no secret ever stands in the file.
+    """
     started = time.monotonic()
-    with output.open("ab") as sink:
+    with output.open("ab", buffering=0) as sink:
         child = await asyncio.create_subprocess_exec(
             *guarded(command),
             cwd=cwd,
             env=dict(env),
             stdin=asyncio.subprocess.PIPE,
-            stdout=sink,
+            stdout=asyncio.subprocess.PIPE if scrub else sink,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-    timed_out = False
-    try:
-        await asyncio.wait_for(asyncio.shield(child.wait()), timeout)
-    except TimeoutError:
-        timed_out = True
-    finally:
-        # Closing the pipe is the order to end; it is also what happens when we are killed.
-        close_stdin(child)
-        code = await asyncio.shield(child.wait())
+        copying = asyncio.ensure_future(copy(child.stdout, sink, scrub)) if scrub and child.stdout else None
+        timed_out = False
+        try:
+            await asyncio.wait_for(asyncio.shield(child.wait()), timeout)
+        except TimeoutError:
+            timed_out = True
+        finally:
+            # Closing the pipe is the order to end; it is also what happens when we are killed.
+            close_stdin(child)
+            code = await asyncio.shield(child.wait())
+            if copying:
+                await asyncio.shield(copying)
     return Ended(code, time.monotonic() - started, timed_out)
+
+
+async def copy(source: asyncio.StreamReader, sink: IO[bytes], scrub: Callable[[str], str]) -> None:
+    """As it comes, but never half a line: a key may stand in its other half. A full disk must not stop the command."""
+    decode, rest = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode, ""
+    while True:
+        piece = await source.read(1 << 16)
+        rest += decode(piece, final=not piece)
+        end = ripe(rest) if piece else len(rest)
+        with suppress(OSError):
+            sink.write(scrub(rest[:end]).encode("utf-8", "surrogateescape"))
+        rest = rest[end:]
+        if not piece:
+            return
 
 
 def close_stdin(child: asyncio.subprocess.Process) -> None:

@@ -21,7 +21,8 @@ from orchestra.process import CHILD, GRACE, base_environment, close_stdin
 from orchestra.process import run as run_command
 
 PROGRAM = CHILD / "aider_seat.py"
-HINT = "Install it beside this program (pip install aider-chat==0.86.2), or set AIDER_BIN to an aider command."
+AIDER = "0.86.2"  # the one whose behaviour is known here, and pinned by tests
+HINT = f"Install it beside this program (pip install aider-chat=={AIDER}), or set AIDER_BIN to an aider command."
 QUIET = {
     "PYTHONHASHSEED": "0",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -85,6 +86,7 @@ class Outcome:
     refused: tuple[str, ...] = ()
     complaint: str = ""
     failure: str = ""
+    unparsed: tuple[str, ...] = ()
 
 
 def read_outcome(job: Job, code: int) -> Outcome:
@@ -100,6 +102,7 @@ def read_outcome(job: Job, code: int) -> Outcome:
         tuple(record.get("refused", ())),
         record.get("complaint", ""),
         record.get("failure", ""),
+        tuple(record.get("unparsed", ())),
     )
 
 
@@ -122,6 +125,31 @@ def find_python(environ: Mapping[str, str]) -> str:
     if command := shutil.which("aider", path=environ.get("PATH")):
         return interpreter_of(Path(command))
     raise AiderMissing(hint=HINT)
+
+
+async def aider_version(python: str) -> str:
+    """The version of the aider-chat that an interpreter has, told without importing it; empty where it has none."""
+    told = "import importlib.metadata as m; print(m.version('aider-chat'))"
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *(python, "-c", told),
+            env=seat_environment(Path(os.devnull)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError as error:
+        raise AiderMissing(f"{python} cannot be started: {error.strerror}.", hint=HINT) from None
+    return (await child.communicate())[0].decode("utf-8", "replace").strip()
+
+
+async def check_version(python: str) -> None:
+    """Before anything is paid. Whether this Aider can be imported too is seen while the PRD is being written."""
+    version = await aider_version(python)
+    if not version:
+        raise AiderMissing(f"{python} has no aider-chat.", hint=HINT)
+    if version != AIDER:
+        raise AiderMissing(f"{python} has aider-chat {version}, and {AIDER} is needed.", hint=HINT)
 
 
 def interpreter_of(command: Path) -> str:
@@ -302,12 +330,13 @@ class ForkSeats:
             await asyncio.wait({self.codes[job]}, timeout=GRACE)
 
     async def close(self) -> None:
-        self.let_go()
-        if self.server is not None:
+        """The server leaves by itself, for only it finds what its children have left; the pipe ends whoever stays."""
+        if self.server is not None and self.started is not None and self.started.done():
             close_stdin(self.server)
             await asyncio.wait({asyncio.ensure_future(self.server.wait())}, timeout=GRACE)
-            if self.serving:
-                self.server.kill()
+        self.let_go()
+        if self.server is not None and self.serving:
+            self.server.kill()
         if self.reader is not None:
             await self.reader
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from orchestra.errors import SettingsError
+from orchestra.redact import is_marked
 
 PREFIX = "ORCHESTRA_"
 # Where values come from, the strongest first. The settings file follows, then the defaults.
@@ -22,10 +23,17 @@ TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 def option(
-    default: Any, help: str, *, group: str, env: tuple[str, ...] = (), metavar: str = "", off: bool = False
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    env: tuple[str, ...] = (),
+    metavar: str = "",
+    off: bool = False,
+    zero: bool = False,
 ) -> Any:
-    """A setting. `env` names variables beside ORCHESTRA_<NAME>; `off`, for what is on by default, makes --no-<name>."""
-    return field(default=default, metadata={"help": help, "group": group, "env": env, "metavar": metavar, "off": off})
+    told = {"help": help, "group": group, "env": env, "metavar": metavar, "off": off, "zero": zero}
+    return field(default=default, metadata=told)
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,12 @@ class Settings:
     files: tuple[str, ...] = option(
         (), "the files to change: paths, directories, globs (default: the PRD decides)", group="work", metavar="FILE"
     )
+    together: tuple[str, ...] = option(
+        (), "files that one agent must get: each GLOB is a group", group="work", metavar="GLOB"
+    )
+    assign: str = option(
+        "", "who gets which files: a JSON file with a list of files for each agent", group="work", metavar="FILE"
+    )
     prd: str = option("", "use this PRD instead of asking Gemini for one", group="work", metavar="FILE")
     use_prd: bool = option(True, "work without a PRD", group="work", off=True)
     commit_prd: bool = option(False, "commit the PRD with the change", group="work")
@@ -52,8 +66,22 @@ class Settings:
     max_iterations: int = option(
         10, "model replies per attempt, at most", group="agents", env=("AIDER_MAX_ITERATIONS",), metavar="N"
     )
+    retries: int = option(4, "further attempts at a task that failed, at most", group="agents", metavar="N", zero=True)
+    ask: str = option(
+        "terminal",
+        "whether a task that failed for good waits for a person: terminal (where one can be asked), always, never",
+        group="agents",
+        metavar="WHEN",
+    )
     agent_timeout: float = option(
-        1800.0, "seconds for one attempt; waiting in the gateway does not count", group="agents", metavar="S"
+        1800.0, "the time for one attempt; waiting in the gateway does not count", group="agents", metavar="TIME"
+    )
+    conversation_kb: int = option(
+        1024,
+        "kilobytes kept of each attempt's conversation, at most; 0 keeps none",
+        group="agents",
+        metavar="KB",
+        zero=True,
     )
     worktree_copy: tuple[str, ...] = option(
         (), "untracked files to copy into each worktree (.env.test)", group="agents", metavar="PATH"
@@ -67,6 +95,20 @@ class Settings:
         True, "start every Aider by itself instead of forking a warm one", group="agents", off=True
     )
 
+    budget: float = option(0.0, "dollars that the run may cost, the PRD included", group="limits", metavar="USD")
+    task_budget: float = option(0.0, "dollars that each task may cost", group="limits", metavar="USD")
+    max_tokens: int = option(0, "tokens that the run may use, in and out", group="limits", metavar="N")
+    deadline: float = option(
+        0.0, "the time for the run (90s, 30m, 2h); then what is finished is integrated", group="limits", metavar="TIME"
+    )
+    rpm: int = option(0, "requests per minute to a model, if you know how many it takes", group="limits", metavar="N")
+    price: tuple[str, ...] = option(
+        (),
+        "dollars per million tokens in and out of the agents' model, or of another one as NAME=IN,OUT",
+        group="limits",
+        metavar="IN,OUT",
+    )
+
     model: str = option(
         "", "the agents' model", group="models", env=("DEFAULT_AIDER_MODEL", "LITELLM_MODEL"), metavar="NAME"
     )
@@ -76,6 +118,12 @@ class Settings:
     )
     gemini_model: str = option(
         "", "the model that writes the PRD", group="models", env=("DEFAULT_GEMINI_MODEL",), metavar="NAME"
+    )
+    critic_model: str = option(
+        "",
+        "the model that reviews with --critic (default: the one that writes the PRD)",
+        group="models",
+        metavar="NAME",
     )
     gemini_client: str = option(
         "rest", "rest, or sdk for google-generativeai", group="models", env=("GEMINI_CLIENT",), metavar="NAME"
@@ -89,6 +137,13 @@ class Settings:
     )
 
     test_cmd: str = option("", "tests that the combined result must pass", group="result", metavar="CMD")
+    lint_cmd: str = option("", "a linter that it must pass", group="result", metavar="CMD")
+    type_cmd: str = option("", "a type checker that it must pass", group="result", metavar="CMD")
+    gate: tuple[str, ...] = option(
+        (), "any other check, by a name of yours; without CMD, leave one out", group="result", metavar="NAME=CMD"
+    )
+    detect: bool = option(True, "use only the checks given, look for none in the repository", group="result", off=True)
+    critic: bool = option(False, "have a model review each task's change against its acceptance checks", group="result")
     gate_timeout: float = option(1800.0, "seconds for one gate", group="result", metavar="S")
     apply: bool = option(True, "leave the result on its side branch", group="result", off=True)
     all_or_nothing: bool = option(False, "apply nothing unless every task is complete", group="result")
@@ -98,10 +153,38 @@ class Settings:
         group="result",
         metavar="URL",
     )
-    json: bool = option(False, "print the summary as JSON on stdout", group="result")
+    events: str = option(
+        "", "print every event as a line of JSON on stdout: -; the words then go to stderr", group="result", metavar="-"
+    )
+    record: str = option(
+        "", "record the run's model traffic on a new tape, without keys", group="result", metavar="FILE"
+    )
+    replay: str = option(
+        "", "run again what is on a tape: no provider is asked, no key is needed", group="result", metavar="FILE"
+    )
+    replay_strict: bool = option(
+        False, "exit 2 when a replayed run asks for anything else than is on the tape", group="result"
+    )
+    json: bool = option(False, "print the summary, or of a dry run the plan, as JSON on stdout", group="result")
     quiet: bool = option(False, "print only the result", group="result")
     verbose: bool = option(False, "print every event", group="result")
 
+    branch: str = option(
+        "", "put the result on this branch, and leave yours where it is", group="handover", metavar="NAME"
+    )
+    push: bool = option(False, "push the branch that has the result", group="handover")
+    pr: bool = option(
+        False,
+        "push the result as a branch of its own, and open a pull or merge request (GitHub, GitLab)",
+        group="handover",
+    )
+    patch: str = option("", "write the whole result as one patch for `git apply`", group="handover", metavar="FILE")
+    notify: str = option(
+        "", "POST the verdict as JSON to this address when the run ends", group="handover", metavar="URL"
+    )
+
+    # The settings file's table of prices: a model's name, and dollars per million tokens in and out.
+    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     variables: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
@@ -117,20 +200,50 @@ class Settings:
         strange = source == REPOSITORY_ENV and key_source and not key_source.startswith(REPOSITORY_ENV)
         return "" if strange else value.rstrip("/")
 
+    @property
+    def known_prices(self) -> dict[str, tuple[float, float]]:
+        """Those of the file, and those of --price, where "" is the agents' model."""
+        return dict(self.prices) | dict(parse_price(text, "--price") for text in self.price)
+
+    @property
+    def own_branch(self) -> str:
+        """The flag by which the result is to be on a branch of its own, and the user's is left where it is."""
+        return "--branch" if self.branch else "--pr" if self.pr else ""
+
     def options(self) -> dict[str, Any]:
-        """The values that a resumed run goes on with: all but the key, which is never written down."""
-        return {f.name: getattr(self, f.name) for f in options() if f.name != "api_key"}
+        """The values that a resumed run goes on with: all but the keys, which are never written down."""
+        # Who knows the address of a chat's hook may write to that chat.
+        secret = {"api_key", "notify"} | ({"store"} if PASSWORD.search(self.store) else set())
+        return {f.name: getattr(self, f.name) for f in options() if f.name not in secret}
 
     def resumed(self, before: Mapping[str, Any]) -> "Settings":
         """The settings of a run as it was, but for what is said anew by a flag."""
-        kept = {f.name: before[f.name] for f in options() if f.name in before and self.sources[f.name] != "flag"}
+        given = {name for name, source in self.sources.items() if source == "flag"}
+        given |= {rival for pair in RIVALS if given & set(pair) for rival in pair}
+        kept = {f.name: before[f.name] for f in options() if f.name in before and f.name not in given}
+        for name, value in list(kept.items()):
+            if is_marked(value):
+                del kept[name]
+                if self.source(name) == "default":
+                    option = next(flag(f) for f in options() if f.name == name)
+                    raise SettingsError(f"{option} held a secret, which was not written down: give it again.")
         return self.with_values(**{name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()})
+
+    def source(self, name: str) -> str:
+        return self.sources.get(name, "default")
 
     def with_values(self, **values: Any) -> "Settings":
         return dataclasses.replace(self, **values)
 
 
-RIVALS = (("agents", "max_agents"), ("prd", "use_prd"), ("model", "claude"))
+PRICES = "prices"
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+RIVALS = (
+    *(("agents", "max_agents"), ("assign", "agents"), ("assign", "together")),
+    *(("prd", "use_prd"), ("model", "claude"), ("record", "replay"), ("events", "json")),
+)
+PASSWORD = re.compile("//[^/@]*:[^/@]*@")
+ADDRESS = re.compile(r"https?://[^/\s]+")
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
@@ -155,6 +268,7 @@ def load(
     file: tuple[str, Mapping[str, Any]] = ("", {}),
 ) -> Settings:
     """Flags, then the environments in their order (the process's own, then .env files), then the file, then default."""
+    file = with_gates(*file)
     check_keys(*file)
     check_variables(environments)
     values: dict[str, Any] = {}
@@ -162,11 +276,25 @@ def load(
     for f in options():
         values[f.name], sources[f.name] = pick(f, flags, environments, file)
     settle_rivals(values, sources)
+    for entry in values["gate"]:
+        if not entry.partition("=")[0].strip() or "=" not in entry:
+            raise SettingsError(f"--gate {entry!r}: write it as NAME=CMD.")
+        if values["critic"] and entry.partition("=")[0].strip() == "critic":
+            raise SettingsError(f"--gate {entry!r}: with --critic, that name is taken.")
     if values["gemini_client"] not in ("rest", "sdk"):
         raise SettingsError(f"GEMINI_CLIENT must be rest or sdk, not {values['gemini_client']!r}.")
+    for text in values["price"]:
+        parse_price(text, "--price")
+    if values["ask"] not in ("terminal", "always", "never"):
+        raise SettingsError(f"--ask must be terminal, always or never, not {values['ask']!r}.")
+    if values["notify"] and not ADDRESS.match(values["notify"]):
+        raise SettingsError("--notify must be an address that begins with http:// or https://.")
+    if values["events"] not in ("", "-"):
+        raise SettingsError(f"--events knows only -, which is stdout, and not {values['events']!r}.")
     # However it was given, it is the Google key, with its place, so that no base URL from elsewhere gets it.
     google = (sources["api_key"], {"GOOGLE_API_KEY": values["api_key"]})
-    return Settings(**values, sources=sources, variables=merged([google, *environments]))
+    prices = parse_prices(*file)
+    return Settings(**values, prices=prices, sources=sources, variables=merged([google, *environments]))
 
 
 def merged(environments: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, tuple[str, str]]:
@@ -225,7 +353,43 @@ def parse(f: dataclasses.Field[Any], value: Any, place: str) -> Any:
         return tuple(parse_text(item, place) for item in (value if isinstance(value, list | tuple) else [value]))
     if kind is str:
         return parse_text(value, place)
-    return parse_number(kind, value, place)
+    if f.metadata["metavar"] == "TIME":
+        value = parse_time(value)
+    return parse_number(kind, value, place, zero=f.metadata["zero"])
+
+
+def parse_time(value: Any) -> Any:
+    """30m, 1h30m, 90s: in seconds. A plain number is that already."""
+    text = str(value).replace(" ", "").lower()
+    if not re.fullmatch(r"(\d+(\.\d+)?[hms])+", text):
+        return value
+    return sum(float(count) * UNITS[unit] for count, unit in re.findall(r"([\d.]+)([hms])", text))
+
+
+def parse_price(text: str, place: str) -> tuple[str, tuple[float, float]]:
+    """1.25,10 or openai/my-model=1.25,10."""
+    name, _, numbers = text.rpartition("=")
+    return name.strip(), price_pair(numbers.split(","), f"{place} {text}")
+
+
+def parse_prices(place: str, table: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    found = table.get(PRICES, {})
+    if not isinstance(found, Mapping):
+        raise SettingsError(f"{PRICES} in {place} is not a table.")
+    return {
+        name: price_pair(pair.split(",") if isinstance(pair, str) else pair, f"{PRICES} in {place}: {name}")
+        for name, pair in found.items()
+    }
+
+
+def price_pair(pair: Any, place: str) -> tuple[float, float]:
+    try:
+        price_in, price_out = (float(number) for number in pair)
+    except (TypeError, ValueError):
+        price_in = price_out = -1.0
+    if not (0 <= price_in < math.inf and 0 <= price_out < math.inf):
+        raise SettingsError(f"{place}: say the dollars per million tokens in and out, like 1.25,10.")
+    return price_in, price_out
 
 
 def parse_bool(value: Any, place: str) -> bool:
@@ -245,8 +409,10 @@ def parse_text(value: Any, place: str) -> str:
     return value
 
 
-def parse_number(kind: type, value: Any, place: str) -> Any:
-    """All our numbers are counts and seconds: more than none, and not without end."""
+def parse_number(kind: type, value: Any, place: str, zero: bool = False) -> Any:
+    """All our numbers are counts, seconds and dollars: not without end, and more than none where none means nothing."""
+    if zero and str(value).strip() == "0":
+        return kind(0)
     try:
         if not isinstance(value, str | kind | int) or isinstance(value, bool):
             raise ValueError
@@ -272,8 +438,21 @@ def settle_rivals(values: dict[str, Any], sources: dict[str, str]) -> None:
             values[name], sources[name] = table[name].default, "default"
 
 
+def with_gates(place: str, table: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """A settings file's [gates] table, each entry as --gate would have it; `name = false` leaves a found one out."""
+    gates = table.get("gates", {})
+    if not isinstance(gates, dict):
+        raise SettingsError(f"gates in {place} is not a table.")
+    for name, command in gates.items():
+        if not (isinstance(command, str) or command is False):
+            raise SettingsError(f"{name} under gates in {place} must be a command, or false.")
+    said = [f"{name}={command or ''}" for name, command in gates.items()]
+    rest = {name: value for name, value in table.items() if name != "gates"}
+    return place, rest | ({"gate": [*rest.get("gate", []), *said]} if said else {})
+
+
 def check_keys(place: str, table: Mapping[str, Any]) -> None:
-    known = [key_of(f) for f in options()]
+    known = [*(key_of(f) for f in options()), PRICES]
     for name in table:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -296,4 +475,6 @@ def masked(name: str, value: str) -> str:
     secret = any(word in name.upper() for word in SECRET_WORDS)
     if secret and value:
         return f"…{value[-2:]}" if len(value) > 8 else "…"
+    if name == "notify" and (found := ADDRESS.match(value)):
+        value = f"{found[0]}/…"
     return re.sub(r"://[^/@\s]+@", "://…@", value)

@@ -4,9 +4,18 @@ import os
 
 import pytest
 
+from tests.support import warm
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak: too long for every day, run with SOAK=1")
+    config.addinivalue_line("markers", "cold: about processes, so that each run starts a fork server of its own")
+
+
+@pytest.fixture(autouse=True)
+def a_server_of_its_own(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("cold"):
+        monkeypatch.setattr(warm, "shared", False)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

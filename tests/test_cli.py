@@ -9,6 +9,7 @@ import pytest
 
 from aider_orchestrator import COMMANDS
 from orchestra.cli.load import settings_of
+from orchestra.cli.parser import GROUPS
 from orchestra.settings import flag, options
 from tests.support.runs import PROGRAM
 from tests.support.shell import Shell, shell
@@ -25,8 +26,8 @@ WORK = ("--change", "x", "--files", "a.py", "--no-prd")
 def test_help_is_grouped_complete_and_short(shell: Shell) -> None:
     said = shell.run("--help")
     assert (said.code, said.err) == (0, "")
-    assert len(said.out.splitlines()) < 80
-    for part in ("the work:", "the agents:", "the models:", "the result:", "examples:", "exit codes:", "--version"):
+    assert len(said.out.splitlines()) < 130
+    for part in (*(f"{title}:" for title in GROUPS.values()), "examples:", "exit codes:", "--version"):
         assert part in said.out
     for option in options():
         assert f"{flag(option)} " in said.out or f"{flag(option)}\n" in said.out
@@ -34,7 +35,7 @@ def test_help_is_grouped_complete_and_short(shell: Shell) -> None:
 
 
 def test_the_help_names_every_command(shell: Shell) -> None:
-    told = shell.run("--help").out.partition("other commands:")[2].partition("\n")[0]
+    told = shell.run("--help").out.partition("other commands:")[2].partition("(COMMAND")[0]
     assert [word for word in COMMANDS if word != "run" and word not in told] == []
 
 
@@ -113,7 +114,7 @@ def test_a_change_from_a_file_and_from_stdin(shell: Shell) -> None:
     assert settings_of(["--change", "@my change.md"]).change == text
     assert settings_of(["--change", text]).change == text
     said = shell.fed(b"from stdin \xe2\x98\x82\n", "config", "show", "--change", "-")
-    assert "change          from stdin ☂" in said.out
+    assert "change from stdin ☂" in " ".join(said.out.split())
     assert shell.fed(b"  ", "--change", "-").err == f"aider-orchestrator: {NO_CHANGE}\n"
 
 

@@ -64,6 +64,17 @@ def test_at_the_deadline_the_whole_group_gets_term_and_may_tidy_up(tmp_path: Pat
     assert all_gone(written_pids(tmp_path / "pids"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans cannot be adopted here")
+@pytest.mark.parametrize("last", ("exit 3", "sleep 60"))
+def test_who_has_gone_into_a_session_of_its_own_is_found_all_the_same(tmp_path: Path, last: str) -> None:
+    daemon = "setsid sh -c 'echo $$ >>pids; setsid sleep 60 & echo $! >>pids; sleep 60' >/dev/null 2>&1 &"
+    both = "while [ $(wc -w <pids) -lt 2 ]; do sleep 0.05; done"
+    ended, _ = sh(tmp_path, f"touch pids; {daemon} {both}; {last}", timeout=2.0)
+    pids = written_pids(tmp_path / "pids")
+    assert ended.timed_out == (last == "sleep 60")
+    assert len(pids) == 2 and all_gone(pids)
+
+
 def test_who_ignores_term_is_killed_and_so_are_the_grandchildren(tmp_path: Path) -> None:
     deaf = 'trap "" TERM; echo $$ >>pids; sleep 60 & echo $! >>pids; wait; sleep 60'
     ended, _ = sh(tmp_path, f"({deaf}) & {deaf}", timeout=0.5)

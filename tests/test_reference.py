@@ -7,12 +7,13 @@ from pathlib import Path
 from orchestra import catalogue
 from orchestra.cli.load import dotenv
 from orchestra.settings import load, options, variables_of
-from tools import write_reference
+from tests.support.faults import FAULTS
+from tools import write_faults, write_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / ".env.example"
 # Not for our users to set on purpose, or everybody's.
-GENERAL = {"CI", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_NAME", "HOME", "PATH", "TERM"}
+GENERAL = {"NO_COLOR", "CI", "GIT_ASKPASS", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_NAME", "HOME", "PATH", "TERM"}
 
 
 def documented() -> list[str]:
@@ -67,6 +68,21 @@ def test_the_reference_is_fresh() -> None:
     assert write_reference.TARGET.read_text("utf-8") == write_reference.text(), stale
 
 
+def test_the_table_of_faults_is_fresh_and_long_enough() -> None:
+    assert write_faults.TARGET.read_text("utf-8") == write_faults.text(), "`make reference` was not run"
+    assert len(FAULTS) >= 50
+
+
 def test_the_reference_names_every_variable() -> None:
     text = write_reference.text()
     assert all(f"`{name}`" in text for name in read_by_settings() | (read_from_environ() - GENERAL))
+
+
+def test_every_kind_of_event_is_documented() -> None:
+    text = (ROOT / "docs/reference-files.md").read_text("utf-8")
+    kinds = set()
+    for path in (ROOT / "orchestra").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit":
+                kinds |= {str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)}
+    assert len(kinds) > 20 and {kind for kind in kinds if f"`{kind}`" not in text} == set()

@@ -1,9 +1,13 @@
 """Record the demo's tape anew: the demo against a scripted model server that knows the finished files.
 
+It is written unpacked, so that its changes can be read, and without what differs from one recording to the next.
+
 usage: python -m tools.make_tape [TAPE]
 """
 
 import asyncio
+import gzip
+import json
 import os
 import sys
 import tempfile
@@ -35,10 +39,18 @@ def make_tape(tape: Path) -> int:
         variables = {
             "OPENAI_API_BASE": (server.openai_base, "tape"),
             "GEMINI_API_BASE": (server.gemini_base, "tape"),
-            "GOOGLE_API_KEY": ("scripted", "tape"),
+            "GOOGLE_API_KEY": ("only-for-this-tape", "tape"),
         }
-        settings = sample_settings().with_values(variables=variables)
-        return asyncio.run(stoppable(settings, record=tape))
+        settings = sample_settings().with_values(variables=variables, record=str(folder.parent / "packed.tape"))
+        code = asyncio.run(stoppable(settings))
+    tape.write_text(unpacked(folder.parent / "packed.tape"), encoding="utf-8")
+    return code
+
+
+def unpacked(packed: Path) -> str:
+    records = [json.loads(line) for line in gzip.decompress(packed.read_bytes()).splitlines()]
+    records[0] = {"tape": records[0]["tape"], "change": records[0]["change"]}
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,16 @@ worktree-link = ["node_modules"]
 ```
 
 Yes and no are `true` and `false` there, and `1`, `true`, `yes`, `on` or `0`, `false`, `no`, `off` in a variable.
-Several paths are a list there; in a variable they are split as a shell would split them.
+Several paths are a list there; in a variable they are split as a shell would split them. Times are seconds, or words
+like `90s`, `30m`, `1h30m`.
+
+Prices of models that `aider-orchestrator models` does not know, or that cost you something else, stand in a table of
+their own, in dollars per million tokens in and out (`--price` says the same for one run):
+
+```toml
+[prices]
+"openai/my-model" = [1.25, 10]
+```
 """
 PROVIDERS = """\
 ## Providers

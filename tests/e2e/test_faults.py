@@ -1,212 +1,231 @@
-"""What goes wrong at the model's end: each fault gets its verdict, cause and exit code, and harms nobody else's work.
+"""The fault matrix: each fault gets its verdict, cause and exit code, harms nobody else's work, leaves nothing.
 
-The table was written before the program was run against it.
+What is expected stands in tests/support/faults.py. Alone, and in a run of three whose other two agents must succeed.
 """
 
-import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.edits import Respond, appends, edits_foreign, knows, malformed, no_edits, search_replace
+from tests.support.edits import appends, edits_foreign, knows, search_replace
+from tests.support.faults import (
+    ASIDE,
+    ASSUMED,
+    COUNTED,
+    EDITED,
+    EVIL,
+    FAULTS,
+    FILES,
+    FREE,
+    OTHERS,
+    UNTOLD,
+    VICTIM,
+    Fault,
+)
+from tests.support.leaks import leaks
+from tests.support.misfortunes import half_good
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
 from tests.support.sample import SOAK
 
-VICTIM, OTHERS = "victim.py", ("left.py", "right.py")
-FILES = {path: f"name = '{path}'\nsize = 1\n" for path in (VICTIM, *OTHERS)}
+pytestmark = pytest.mark.cold
+
 CHANGE = ("--change", "Add a line", "--no-prd")
-HI = "# hi"
-GOOD = appends(HI)
-GONE = "The model has gone."
+GOOD = appends("# hi")
+# What is run by default; the soak runs all.
+ALONE = (
+    "401 wrong key", "reset in the middle of the body", "half-good reply", "silence in the middle of the body",
+    "disk full for an agent", "agent that leaves a child in a session of its own", "the clock jumps ahead",
+    "read-only repository", ".aider_logs leads elsewhere", "set-up command fails on the combined tree", "git missing",
+)  # fmt: skip
+BESIDE = ("agent killed (SEGV)", "worktree deleted during the run", "agent that hangs")
+MANY = 6
 
 
-def error(status: int, text: str, code: str = "", **headers: str) -> Respond:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda request: Reply(text, status=status, code=code, headers=named)
+def arranged(folder: Path, files: dict[str, str]) -> Place:
+    outside = folder / "outside"
+    outside.mkdir(parents=True)
+    (outside / "precious.py").write_text("precious = 1\n")
+    place = make_place(folder, files)
+    (place.repo / "link.py").symlink_to(outside / "precious.py")
+    place.commit("A link")
+    return place
 
 
-def body(raw: bytes, kind: str = "application/json") -> Respond:
-    return lambda request: Reply(raw_body=raw, headers={"content-type": kind})
+def meet(fault: Fault, place: Place, *files: str) -> Ran:
+    """A run in which the victim's agent meets the fault."""
+    words = ("--model", fault.model, "--files", *files, "--agents", str(len(files)), *fault.flags)
+    respond = lambda request: fault.respond(request) if VICTIM in request.files else GOOD(request)  # noqa: E731
+    with ModelServer(respond) as server:
+        env = fault.place(place)
+        running = place.start(*CHANGE, *words, server=server, shell=fault.shell, cwd=None, **env)
+        if fault.befalls is not None:
+            wait_until(lambda: ended(place) == len(files) - 1 and server.count() == len(files), 60.0)
+            fault.befalls(running, server)
+        ran = running.end()
+    assert_paid(ran, fault, server, 0 if fault.common else len(files) - 1)
+    return ran
 
 
-def unmatched(request: Request) -> Reply:
-    return Reply(search_replace(next(iter(request.files)), "this stands\nnowhere at all\n", "new\n", request.fence))
+def ended(place: Place) -> int:
+    logs = (place.repo / ".aider_logs").glob("agent*.jsonl")
+    return sum('"attempt_ended"' in path.read_text("utf-8") for path in logs)
 
 
-def half_good(request: Request) -> Reply:
-    good = search_replace(next(iter(request.files)), "size = 1\n", "size = 2\n", request.fence)
-    return Reply(good + "\n" + unmatched(request).text)
+def began(ran: Ran) -> bool:
+    return ran.logs.is_dir() and not ran.logs.is_symlink() and any(ran.logs.glob("run_*.jsonl"))
 
 
-def cut_off(request: Request) -> Reply:
-    return Reply(GOOD(request).text, finish="length")
+# --- what is expected -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What the server does, and what the program must make of it."""
-
-    respond: Respond
-    verdict: str
-    code: int  # of a run whose only task meets this fault
-    words: tuple[str, ...]  # in the cause, beside provider and file
-    requests: int = 1
-    patch: str = ""  # what the patch holds that keeps its work
-
-
-QUOTA = "You exceeded your current quota, please check your plan and billing details."
-CONTEXT = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
-HTML = b"<html><body><h1>Welcome to our proxy</h1></body></html>"
-FAULTS = {
-    "unauthorized": Fault(error(401, "Incorrect API key provided."), "auth", 4, ("401", "Incorrect API key")),
-    "forbidden": Fault(error(403, "Project has no access to it."), "auth", 4, ("403", "no access")),
-    "no such model": Fault(error(404, GONE), "provider_error", 4, ("404", GONE)),
-    "bad request": Fault(error(400, "Unknown parameter."), "provider_error", 4, ("400", "Unknown parameter")),
-    "quota": Fault(error(429, QUOTA, "insufficient_quota"), "quota", 4, ("429", "exceeded your current quota")),
-    "payment": Fault(error(402, "Insufficient credits."), "quota", 4, ("402", "Insufficient credits")),
-    "rate limit": Fault(error(429, "Slow down.", retry_after="3600"), "rate_limit", 4, ("429", "Slow down")),
-    "context": Fault(error(400, CONTEXT, "context_length_exceeded"), "context", 1, ("400", "maximum context length")),
-    "broken": Fault(error(500, "Internal error."), "provider_error", 4, ("500", "Internal error"), requests=5),
-    "overloaded": Fault(error(503, "Overloaded."), "provider_error", 4, ("503", "Overloaded"), requests=5),
-    "dropped": Fault(lambda r: Reply(drop="before"), "provider_error", 4, ("lost",), requests=5),
-    "torn": Fault(lambda r: Reply("some text " * 50, drop="mid"), "provider_error", 4, ("lost",), requests=5),
-    "html": Fault(body(HTML, "text/html"), "provider_error", 4, ("200", "Welcome to our proxy")),
-    "other json": Fault(body(b'{"hello": "world"}'), "provider_error", 4, ("200", "hello")),
-    "half json": Fault(body(b'{"choices": [{"message": {"content": "x'), "provider_error", 4, ("200",)),
-    "empty choice": Fault(body(b'{"choices": [{}]}'), "provider_error", 4, ("200",)),
-    "odd choice": Fault(body(b'{"choices": ["x"]}'), "provider_error", 4, ("200",)),
-    "nothing": Fault(body(b""), "provider_error", 4, ("200",)),
-    "never edits": Fault(no_edits("All is well."), "no_change", 1, ("200", "changed nothing")),
-    "empty reply": Fault(lambda r: Reply(""), "no_change", 1, ("200", "empty reply")),
-    "malformed": Fault(malformed(), "rejected_edit", 1, ("200", "4 replies"), requests=4),
-    "unmatched": Fault(unmatched, "rejected_edit", 1, ("200", "4 replies"), requests=4),
-    "half good": Fault(half_good, "rejected_edit", 1, ("200", "4 replies"), requests=4, patch="+size = 2"),
-    "cut off": Fault(cut_off, "context", 1, ("200", "output limit")),
-    "prose": Fault(
-        no_edits("Applied edit to victim.py\nlitellm.RateLimitError: slow down\nOnly 3 reflections allowed, stopping."),
-        "no_change",
-        1,
-        ("200", "changed nothing"),
-    ),
-}
-ALONE = ("unauthorized", "broken", "never edits", "malformed", "half good")
-PATIENT = [name for name, fault in FAULTS.items() if fault.requests == 5]  # those that may pass, so they are waited out
-
-
-def slug(name: str) -> str:
-    return f"{name.replace(' ', '_')}.py"
-
-
-def victim_only(fault: Respond) -> Respond:
-    return lambda request: fault(request) if VICTIM in request.files else GOOD(request)
+def assert_paid(ran: Ran, fault: Fault, server: ModelServer, others: int) -> None:
+    """Every request that the server saw is counted, with what it told; what it did not tell is said to be assumed."""
+    seen = server.count()
+    assert fault.requests is None or seen == fault.requests + others, ran.out
+    if not began(ran) or fault.money == UNTOLD:
+        return
+    used, told = ran.summary["usage"], server.tokens()
+    assert used["requests"] == seen
+    spent, unknown = used["total_tokens"], used["assumed_tokens"]
+    # Of a body that we did not wait for, the server has spent what it will not have told.
+    assert spent <= told.input + told.output <= spent + unknown
+    assert bool(unknown) == (fault.money == ASSUMED) == (" is assumed: " in ran.out)
+    assert bool(used["assumed_cost"]) == (fault.money == ASSUMED)
+    assert fault.money != FREE or others or used["cost"] == 0
+    assert fault.money != COUNTED or used["cost"] > 0
 
 
 def assert_judged(ran: Ran, fault: Fault, path: str = VICTIM) -> None:
-    """The failed task: its verdict, a cause that names provider, status and file, and its work, where it did any."""
+    """The verdict, a cause that says what and where, and where the work is kept, if there is any."""
     agent = next(agent for agent in ran.agents.values() if path in agent["files"])
-    assert (agent["verdict"], agent["success"], agent["state"]) == (fault.verdict, False, "failed")
-    for word in ("openai", path, *fault.words):
+    good = fault.verdict == "applied"
+    assert (agent["verdict"], agent["success"]) == (fault.verdict, good), agent
+    for word in (*fault.words, path):
         assert word.lower() in agent["cause"].lower()
-    assert agent["cause"][:60] in ran.out
-    assert agent["remedy"] in ran.summary["next"]
     assert bool(agent["patch"]) == bool(fault.patch)
+    if not good:
+        assert agent["state"] == "failed"
+        assert agent["cause"][:60] in ran.out
+        assert agent["remedy"] in ran.summary["next"]
     if fault.patch:
         assert fault.patch in (ran.place.repo / agent["patch"]).read_text()
         assert agent["patch"] in ran.out
 
 
-@pytest.mark.parametrize("name", FAULTS if SOAK else ALONE)
+def assert_left(ran: Ran) -> None:
+    """No process, no worktree, no lock, no key, no bug report, nothing outside; branches only for work that is kept."""
+    branches = ran.place.git("for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+    named = [name for name in branches if name == "main" or name in ran.out]
+    assert branches == named, "a branch that nobody is told of"
+    assert_clean(ran, branches=tuple(branches))
+    assert leaks(ran.place, ran.out, ran.err) == []
+    assert "Traceback" not in ran.out + ran.err and "bug" not in ran.err
+    assert [path.name for path in (ran.place.home.parent / "outside").iterdir()] == ["precious.py"]
+    assert (ran.place.home.parent / "outside/precious.py").read_text() == "precious = 1\n"
+    assert not Path(EVIL).exists() and not (ran.place.repo / ".git/hooks/post-merge").exists()
+
+
+def assert_tree(ran: Ran, fault: Fault, good: set[str]) -> None:
+    """On the user's branch stands what the good agents did, and of the victim what it should have done or nothing."""
+    if fault.tree == ASIDE:
+        side = ran.summary["result"]["side_branch"]
+        assert f"git merge {side}" in ran.out
+        changed = ran.place.git("diff", "--name-only", ran.head_before, side).split()
+        assert set(changed) == good | {VICTIM}
+        assert "# hi" in ran.place.git("show", f"{side}:{VICTIM}")
+        assert set(ran.changed()) <= {"mine.txt"}
+        return
+    assert set(ran.changed()) == good | ({VICTIM} if fault.tree == EDITED else set())
+    if not good and fault.tree != EDITED:
+        assert ran.place.head() == ran.head_before
+
+
+def assert_refused(ran: Ran, fault: Fault) -> None:
+    """The run did not come to a verdict: a sentence in its place."""
+    for word in fault.words:
+        assert word in ran.out + ran.err
+    if ran.code == 2:
+        assert len(ran.err.splitlines()) == 1 and ran.out == ""
+    assert ran.place.head() == ran.head_before
+
+
+def assert_met(ran: Ran, fault: Fault, code: int | None, good: set[str]) -> None:
+    assert ran.code == code, ran.out + ran.err
+    if not fault.verdict:
+        assert_refused(ran, fault)
+    else:
+        assert ran.summary["exit_code"] == code
+        assert_judged(ran, fault)
+        assert_tree(ran, fault, good)
+    assert_left(ran)
+
+
+# --- the matrix -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n, f in FAULTS.items() if f.alone is not None] if SOAK else ALONE)
 def test_a_fault_alone(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
-    place = make_place(tmp_path, FILES)
-    with ModelServer(fault.respond) as server:
-        ran = place.run(*CHANGE, "--files", VICTIM, server=server)
-        assert server.count() == fault.requests == ran.summary["usage"]["requests"]
-        assert ran.summary["usage"]["total_tokens"] == server.tokens().input + server.tokens().output
-    assert ran.code == ran.summary["exit_code"] == fault.code, ran.err
-    assert ran.agents["agent1"]["seconds"] < 12
-    assert_judged(ran, fault)
-    assert ran.summary["files"] == {}
-    assert place.head() == ran.head_before
-    assert ran.out.startswith("Nothing was changed")
-    assert_clean(ran)
+    ran = meet(fault, arranged(tmp_path, {VICTIM: FILES[VICTIM]}), VICTIM)
+    assert_met(ran, fault, fault.alone, set())
 
 
-@pytest.mark.parametrize("name", FAULTS if SOAK else ("forbidden",))
+@pytest.mark.parametrize("name", [n for n, f in FAULTS.items() if f.beside is not None] if SOAK else BESIDE)
 def test_a_fault_beside_two_agents_that_succeed(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
-    place = make_place(tmp_path, FILES)
-    with ModelServer(victim_only(fault.respond)) as server:
-        ran = place.run(*CHANGE, "--files", *FILES, "--agents", "3", server=server)
-        assert server.count() == fault.requests + 2
-    assert ran.code == 1, ran.err
-    assert_judged(ran, fault)
-    assert_others_kept(ran)
+    ran = meet(fault, arranged(tmp_path, FILES), *FILES)
+    lost = fault.common and fault.tree != EDITED
+    assert_met(ran, fault, fault.beside, set() if lost else set(OTHERS))
+    if fault.verdict and not lost:
+        assert ran.verdicts.count("applied") == 2 + (fault.verdict == "applied")
+        assert all(ran.agents[a]["cause"] for a in ran.agents)
 
 
-def assert_others_kept(ran: Ran) -> None:
-    assert sorted(ran.verdicts).count("applied") == ran.summary["successful_agents"] == 2
-    assert ran.summary["failed_agents"] == 1
-    assert ran.changed() == dict.fromkeys(OTHERS, (1, 0))
-    assert "2 of 3 tasks are complete" in ran.out
-    assert_clean(ran)
+def told(ran: Ran) -> str:
+    """For whoever must find out why a test fails."""
+    lines = (f"{agent['verdict']} {agent['usage']['requests']} {agent['cause']}" for agent in ran.agents.values())
+    return "\n".join(lines)
 
 
-def test_every_fault_at_once_and_two_agents_that_succeed(tmp_path: Path) -> None:
-    met = {slug(name): fault for name, fault in FAULTS.items() if name not in PATIENT}
-    place = make_place(tmp_path, dict.fromkeys((*met, *OTHERS), "name = 0\nsize = 1\n"))
+def together() -> list[tuple[str, ...]]:
+    """Those that one run can meet, six at a time, by model."""
+    by_model: dict[str, list[str]] = {}
+    for name, fault in FAULTS.items():
+        if fault.together:
+            by_model.setdefault(fault.model, []).append(name)
+    return [tuple(names[at : at + MANY]) for names in by_model.values() for at in range(0, len(names), MANY)]
+
+
+def slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name) + ".py"
+
+
+@pytest.mark.parametrize("names", together() if SOAK else together()[3:4], ids=lambda names: names[0])
+def test_many_faults_at_once_and_two_agents_that_succeed(names: tuple[str, ...], tmp_path: Path) -> None:
+    met = {slug(name): FAULTS[name] for name in names}
+    place = arranged(tmp_path, dict.fromkeys(met, FILES[VICTIM]) | {path: FILES[path] for path in OTHERS})
+    model = next(iter(met.values())).model
 
     def respond(request: Request) -> Reply:
         fault = met.get(next(iter(request.files)))
         return fault.respond(request) if fault else GOOD(request)
 
     with ModelServer(respond) as server:
-        ran = place.run(*CHANGE, "--files", *met, *OTHERS, "--agents", str(len(met) + 2), server=server)
-        assert server.count() == 2 + sum(fault.requests for fault in met.values()) == ran.summary["usage"]["requests"]
-    assert ran.code == 1, ran.err
+        words = ("--files", *met, *OTHERS, "--agents", str(len(met) + 2), "--model", model)
+        ran = place.run(*CHANGE, *words, server=server)
+        asked = 2 + sum(fault.requests or 0 for fault in met.values())
+        assert server.count() == asked == ran.summary["usage"]["requests"], told(ran)
+    good = {path for path, fault in met.items() if fault.tree == EDITED}
+    assert ran.code == (0 if len(good) == len(met) else 1), ran.out + ran.err
     for path, fault in met.items():
         assert_judged(ran, fault, path)
-    assert ran.changed() == dict.fromkeys(OTHERS, (1, 0))
-    assert ran.summary["successful_agents"] == 2
-    assert_clean(ran)
+    assert set(ran.changed()) == good | set(OTHERS)
+    assert ran.summary["successful_agents"] == 2 + len(good)
+    assert_left(ran)
 
 
-# --- a server that is not there -------------------------------------------------------------------------------------
-
-
-def test_nobody_there(tmp_path: Path) -> None:
-    place = make_place(tmp_path, FILES)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        base = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-    ran = place.run(*CHANGE, "--files", VICTIM, OPENAI_API_BASE=base)
-    assert ran.agents["agent1"]["seconds"] < 12
-    assert ran.code == 4
-    assert_judged(ran, Fault(GOOD, "unreachable", 4, (base.split("/")[2], "no answer"), requests=0))
-    assert ran.summary["usage"]["requests"] == 0
-    assert_clean(ran)
-
-
-def test_a_server_that_goes_away_after_two_agents(tmp_path: Path) -> None:
-    place = make_place(tmp_path, FILES)
-    with ModelServer(victim_only(lambda request: Reply(drop="before"))) as server:
-        running = place.start(*CHANGE, "--files", *FILES, "--agents", "3", server=server)
-        wait_until(lambda: sum(request.status == 200 for request in server.requests) == 2)
-    ran = running.end()
-    assert ran.code == 1
-    assert_judged(ran, Fault(GOOD, "unreachable", 4, (server.openai_base.split("/")[2], "no answer")))
-    assert_others_kept(ran)
-
-
-def test_a_server_that_is_too_slow(tmp_path: Path) -> None:
-    place = make_place(tmp_path, FILES)
-    slow = victim_only(lambda request: Reply("late", latency=30.0))
-    with ModelServer(slow) as server:
-        ran = place.run(*CHANGE, "--files", *FILES, "--agents", "3", "--agent-timeout", "3", server=server)
-    assert ran.code == 1
-    assert_judged(ran, Fault(GOOD, "timeout", 1, ("3 s",)))
-    assert_others_kept(ran)
+# --- and then it goes well ------------------------------------------------------------------------------------------
 
 
 def test_a_short_trouble_is_waited_out(tmp_path: Path) -> None:
@@ -232,24 +251,10 @@ def test_a_long_wait_does_not_make_aider_ask_again(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
-# --- replies that go astray -----------------------------------------------------------------------------------------
-
-
-def test_only_another_agents_file_edited(tmp_path: Path) -> None:
-    place = make_place(tmp_path, FILES)
-    stray = edits_foreign(OTHERS[0], FILES[OTHERS[0]], "broken = True\n")
-    with ModelServer(victim_only(stray)) as server:
-        ran = place.run(*CHANGE, "--files", *FILES, "--agents", "3", server=server)
-    assert ran.code == 1
-    assert_judged(ran, Fault(stray, "out_of_scope", 1, ("200", OTHERS[0]), patch="+broken = True"))
-    assert_others_kept(ran)
-    assert "broken" not in (place.repo / OTHERS[0]).read_text()
-
-
 def test_own_and_another_agents_file_edited(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     stray = edits_foreign(OTHERS[0], FILES[OTHERS[0]], "broken = True\n", own=GOOD)
-    with ModelServer(victim_only(stray)) as server:
+    with ModelServer(lambda request: (stray if VICTIM in request.files else GOOD)(request)) as server:
         ran = place.run(*CHANGE, "--files", *FILES, "--agents", "3", server=server)
     assert ran.code == 0, ran.err
     assert ran.changed() == dict.fromkeys(FILES, (1, 0))
@@ -270,19 +275,6 @@ def test_a_half_good_reply_that_is_mended(tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert (place.repo / VICTIM).read_text() == "name = 'new'\nsize = 2\n"
     assert ran.agents["agent1"]["iterations"] == 2
-    assert_clean(ran)
-
-
-def test_the_iterations_run_out(tmp_path: Path) -> None:
-    place = make_place(tmp_path, FILES)
-    with ModelServer(half_good) as server:
-        ran = place.run(*CHANGE, "--files", VICTIM, "--max-iterations", "2", server=server)
-        assert server.count() == 2 == ran.summary["total_iterations"]
-    assert ran.code == 1
-    assert_judged(ran, Fault(half_good, "iterations", 1, ("limit of 2 replies",), patch="+size = 2"))
-    place.git("apply", ran.agents["agent1"]["patch"])
-    assert "size = 2" in (place.repo / VICTIM).read_text()
-    place.git("checkout", VICTIM)
     assert_clean(ran)
 
 

@@ -12,6 +12,8 @@ from tests.support.edits import appends, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, assert_clean, make_place
 
+pytestmark = pytest.mark.cold
+
 TARGETS = {"a.py": "a = 1\n", "b.py": "b = 1\n", "c.py": "c = 1\n"}
 JOB = ("--change", "Add a line", "--no-prd", "--files", *TARGETS, "--agents", "3")
 GOOD = appends("# hi")

@@ -2,22 +2,45 @@
 
 import collections
 import json
+import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
 
+from orchestra.conduct.run import store_key
 from orchestra.journal import jsonl
 from orchestra.journal.store import open_store
 from orchestra.report.fold import fold
+from orchestra.settings import Settings
+from tests.support.databases import database
 from tests.support.edits import gemini_prd, knows
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, descendants, make_place, wait_until
+from tests.support.sample import SOAK
 
 KILLER = Path(__file__).resolve().parents[1] / "support" / "killed_at.py"
 KINDS = (
-    *("run_started", "prd_asked", "request", "prd_written", "plan_made", "task_moved", "attempt_started"),
-    *("assistant_response", "attempt_ended", "branch_kept", "task_integrated", "combined", "gate_started"),
+    *(
+        "run_started",
+        "prd_asked",
+        "request",
+        "prd_written",
+        "plan_made",
+        "gates_found",
+        "task_moved",
+        "attempt_started",
+    ),
+    *(
+        "assistant_response",
+        "conversation",
+        "attempt_ended",
+        "branch_kept",
+        "task_integrated",
+        "combined",
+        "gate_started",
+    ),
     *("gate_ended", "delivered", "run_ended"),
 )
 FILES = {f"part{n}.py": f"value = {n}\n" for n in range(4)}
@@ -33,10 +56,10 @@ PRD = """# More
 WORDS = ("--change", "Add more", "--agents", "3", "--test-cmd", "grep -q more part0.py && sleep 0.2")
 
 
-def killed(place: Place, server: ModelServer, kind: str, nth: int = 1) -> None:
-    shell = f'python=$1; shift 2; exec "$python" "{KILLER}" {kind} {nth} "$@"'
-    child = place.start(*WORDS, server=server, shell=shell).child
-    assert child.wait(60) == -9, f"never came to {kind} number {nth}"
+def killed(place: Place, server: ModelServer, kind: str, *words: str) -> None:
+    shell = f'python=$1; shift 2; exec "$python" "{KILLER}" {kind} 1 "$@"'
+    child = place.start(*WORDS, *words, server=server, shell=shell).child
+    assert child.wait(60) == -9, f"never came to {kind}"
     wait_until(lambda: place.processes() == {}, 2.0, "no orphan")
 
 
@@ -47,10 +70,15 @@ def prompts(server: ModelServer) -> collections.Counter[str]:
 def journaled(place: Place) -> int:
     """Replies that the run had written down when it died."""
     lines = [line for path in (place.repo / ".aider_logs").glob("*.jsonl") for line in path.read_text().splitlines()]
-    return sum(json.loads(line)["event"] == "request" for line in lines if line.endswith("}"))
+    events = [json.loads(line) for line in lines if line.endswith("}")]
+    replies = [event["data"] for event in events if event["event"] == "request" and not event["data"]["failure"]]
+    # One that was given again by a resumed run was written down before.
+    return sum(not reply["recalled"] for reply in replies)
 
 
-def assert_as_if_undisturbed(place: Place, resumed: Ran, server: ModelServer, kept: int, asked: int) -> None:
+def assert_as_if_undisturbed(
+    place: Place, resumed: Ran, server: ModelServer, kept: int, asked: int, url: str = ""
+) -> None:
     assert resumed.code == 0, resumed.out + resumed.err
     assert {path: (place.repo / path).read_text() for path in WANTED} == WANTED
     assert place.git("status", "--porcelain", "--untracked-files=no") == ""
@@ -60,13 +88,13 @@ def assert_as_if_undisturbed(place: Place, resumed: Ran, server: ModelServer, ke
     assert len(prompts(server)) == 4
     assert server.count() - asked == 4 - kept
     assert resumed.summary["usage"]["replies"] == 4
-    assert_same_in_store(place, resumed.summary["timestamp"])
+    assert_same_in_store(place, resumed.summary["timestamp"], url)
 
 
-def assert_same_in_store(place: Place, stamp: str) -> None:
+def assert_same_in_store(place: Place, stamp: str, url: str) -> None:
     logs = place.repo / ".aider_logs"
-    store = open_store(logs / "orchestra.db")
-    kept = store.read(".", stamp)
+    store = open_store(url or logs / "orchestra.db")
+    kept = store.read(store_key(Settings(store=url), place.repo), stamp)
     store.close()
     assert kept == jsonl.read(logs, stamp)
     assert fold(kept) == fold(jsonl.read(logs, stamp))
@@ -80,17 +108,61 @@ def test_killed_at_each_kind_of_event(tmp_path: Path, kind: str) -> None:
         kept, asked = journaled(place), server.count()
         resumed = place.run("resume", server=server)
         assert_as_if_undisturbed(place, resumed, server, kept, asked)
+        if kind in ("delivered", "run_ended"):
+            # What had passed on this tree is not run again.
+            events = jsonl.read(resumed.logs, resumed.summary["timestamp"])
+            started = [event for event in events if event.kind == "gate_started" and event.data["name"] == "tests"]
+            assert len(started) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS if SOAK else ["request", "task_integrated"])
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+def test_killed_with_its_events_on_a_server(tmp_path: Path, engine: str, kind: str) -> None:
+    place = make_place(tmp_path, FILES)
+    with database(engine, tmp_path) as base, ModelServer(gemini_prd(PRD, knows(WANTED, set()))) as server:
+        url = str(base.where)
+        killed(place, server, kind, "--store", url)
+        kept, asked = journaled(place), server.count()
+        resumed = place.run("resume", "--store", url, server=server)
+        assert_as_if_undisturbed(place, resumed, server, kept, asked, url)
+
+
+@pytest.mark.cold
+@pytest.mark.parametrize("whom", ["the fork server", "one agent", "every agent"])
+def test_its_helpers_are_killed(tmp_path: Path, whom: str) -> None:
+    """The run goes on with whom is left, and what they had not finished is done by `resume`."""
+    place = make_place(tmp_path, FILES)
+    with ModelServer(gemini_prd(PRD, knows(WANTED, set())), latency=1.0) as server:
+        running = place.start(*WORDS, server=server)
+        wait_until(lambda: server.count() == 4, what="agents at work")
+        fork_server, *agents = descendants(running.child.pid)
+        assert len(agents) == 3
+        victims = {"the fork server": [fork_server], "one agent": agents[:1], "every agent": agents}[whom]
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        first = running.end()
+        assert set(first.verdicts) <= {"applied", "crashed"} and "crashed" in first.verdicts, first.verdicts
+        assert place.processes() == {}
+        kept, asked = journaled(place), server.count()
+        resumed = place.run("resume", server=server)
+        assert_as_if_undisturbed(place, resumed, server, kept, asked)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(100))
-def test_killed_at_any_moment_again_and_again(tmp_path: Path, seed: int) -> None:
-    rng = random.Random(seed)
-    place = make_place(tmp_path, FILES)
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mariadb"])
+@pytest.mark.parametrize("seed", range(34))
+def test_killed_at_any_moment_again_and_again(tmp_path: Path, seed: int, engine: str) -> None:
+    with database(engine, tmp_path) as base:
+        url = "" if engine == "sqlite" else str(base.where)
+        kill_again_and_again(make_place(tmp_path, FILES), random.Random(f"{seed} {engine}"), url)
+
+
+def kill_again_and_again(place: Place, rng: random.Random, url: str) -> None:
+    where = ("--store", url) if url else ()
     with ModelServer(gemini_prd(PRD, knows(WANTED, set())), latency=0.3) as server:
         first = True
         for _ in range(rng.randint(1, 3)):
-            running = place.start(*(WORDS if first else ("resume",)), server=server)
+            running = place.start(*(WORDS if first else ("resume",)), *where, server=server)
             try:
                 running.child.wait(rng.uniform(0.6, 5.0))
                 break
@@ -102,8 +174,8 @@ def test_killed_at_any_moment_again_and_again(tmp_path: Path, seed: int) -> None
                 wait_until(lambda: place.processes() == {}, 2.0, "no orphan")
             first = first and not list((place.repo / ".aider_logs").glob("run_*.jsonl"))
         kept, asked = journaled(place), server.count()
-        resumed = place.run(*(WORDS if first else ("resume",)), server=server)
-        assert_as_if_undisturbed(place, resumed, server, kept, asked)
+        resumed = place.run(*(WORDS if first else ("resume",)), *where, server=server)
+        assert_as_if_undisturbed(place, resumed, server, kept, asked, url)
 
 
 def test_a_failed_task_is_tried_again_and_the_others_stay(tmp_path: Path) -> None:
@@ -166,8 +238,8 @@ def test_runs_and_status_tell_of_a_run_from_the_store(tmp_path: Path) -> None:
     with ModelServer(knows(WANTED, set())) as server:
         ran = place.run("--change", "More of it", "--agents", "2", "--no-prd", "--files", *FILES, server=server)
     stamp = ran.summary["timestamp"]
-    assert place.run("runs").out.split() == [stamp, "exit", "0", "More", "of", "it"]
-    assert place.run("status").out.startswith("All 2 tasks are complete; 4 files changed on main")
+    assert place.run("runs").out.startswith(f"{stamp}  exit 0  ")
+    assert "\nAll 2 tasks are complete; 4 files changed on main" in place.run("status").out
     assert place.run("status", "20000101_000000").code == 2
 
 

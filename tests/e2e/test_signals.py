@@ -13,6 +13,8 @@ from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, Running, assert_clean, descendants, make_place, read_proc, wait_until
 from tests.support.sample import SOAK
 
+pytestmark = pytest.mark.cold
+
 SLOW, QUICK = "slow.py", ("left.py", "right.py")
 FILES = {path: f"name = '{path}'\n" for path in (SLOW, *QUICK)}
 JOB = ("--change", "Add a line", "--no-prd", "--files", *FILES, "--agents", "3")
@@ -105,10 +107,10 @@ def test_stopped_while_a_command_runs(where: str, tmp_path: Path) -> None:
     with ModelServer(GOOD) as server:
         running = place.start(*JOB, where, stubborn, server=server)
         wait_until((tmp_path / "begun").exists)
-        ran = stop(running, signal.SIGINT)
+        ran = stop(running, signal.SIGINT, within=15.0)  # it is deaf, and may finish its grace
     assert ran.code == ran.summary["exit_code"] == 130
     branches = place.git("for-each-ref", "--format=%(refname:short)", "refs/heads").split()
-    assert len(branches) == (5 if where == "--test-cmd" else 1)  # each task's and the combined result's
+    assert len(branches) == (4 if where == "--test-cmd" else 1)  # each task's is kept, and the user's
     assert_clean(ran, branches=tuple(branches))
 
 

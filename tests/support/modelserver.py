@@ -332,8 +332,10 @@ class ModelServer:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(timeout=10)
+        """A test may have it leave earlier."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(timeout=10)
         if self.problems and kind is None:
             raise ExceptionGroup("the model server's script failed", self.problems)
 

@@ -11,6 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from orchestra.journal import jsonl
+from orchestra.journal.store import open_store
+from orchestra.report.fold import fold
+from tests.support import warm
 from tests.support.modelserver import ModelServer
 
 PROGRAM = Path(__file__).resolve().parents[2] / "aider_orchestrator.py"
@@ -56,8 +60,14 @@ class Place:
         return self.git("status", "--porcelain", "--untracked-files=all").splitlines()
 
     def environment(self, server: ModelServer | None = None, **extra: str) -> dict[str, str]:
-        """Next to nothing of ours. An empty value takes a variable away."""
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "TMPDIR": str(self.tmp)} | KEYS
+        """Next to nothing of ours. An empty value takes a variable away. Who wants to see retries asks for them."""
+        env = {
+            "ORCHESTRA_RETRIES": "0",
+            "AIDER_BIN": warm.aider() if warm.shared else "",
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "TMPDIR": str(self.tmp),
+        } | KEYS
         if server is not None:
             bases = server.openai_base, server.anthropic_base, server.gemini_base
             env |= dict(zip(("OPENAI_API_BASE", "ANTHROPIC_API_BASE", "GEMINI_API_BASE"), bases, strict=True))
@@ -118,6 +128,7 @@ class Running:
             self.child.kill()
             self.child.wait()
             raise AssertionError(f"not done after {limit:.0f} s:\n{self.said(1)}") from None
+        assert_store_tells_the_same(self.place.repo / ".aider_logs")
         return Ran(self.place, code, self.said(0), self.said(1), self.before, self.head_before)
 
     def said(self, stream: int) -> str:
@@ -179,6 +190,18 @@ def assert_clean(ran: Ran, *, branches: tuple[str, ...] = ("main",), prd: bool =
     assert len(new) == prd and all(line.startswith("?? docs/prd/") for line in new), new
     assert not list(place.tmp.glob("aider-orchestrator-*")), ran.err
     assert place.processes() == {}
+
+
+def assert_store_tells_the_same(logs: Path) -> None:
+    """Of every run that ended: what its files tell, and what is made of it. One that died may have told it less."""
+    if not (logs / "orchestra.db").exists():
+        return
+    store = open_store(logs / "orchestra.db")
+    for stamp in jsonl.stamps(logs):
+        told, kept = jsonl.read(logs, stamp), store.read(".", stamp)
+        assert kept == (told if told and told[-1].kind == "run_ended" else told[: len(kept)]), stamp
+        assert fold(kept) == fold(told[: len(kept)])
+    store.close()
 
 
 def has_head(place: Place) -> bool:

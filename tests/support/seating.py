@@ -10,9 +10,8 @@ from typing import Any
 
 import httpx
 
-from orchestra import catalogue
-from orchestra.conduct.attempt import AIDER_FLAGS
-from orchestra.gateway import dialects
+from orchestra import catalogue, dialects
+from orchestra.conduct.job import AIDER_FLAGS
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.seat import Job, Outcome, Seats, seat_environment

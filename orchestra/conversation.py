@@ -1,0 +1,92 @@
+"""What was said in one attempt, packed small enough to stand in an event: for `show`, the report and the next try."""
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+LIMIT = 1 << 20  # bytes, packed
+MARK = "[… {} characters left out …]"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One request and its reply. `asked` holds only the messages that no earlier request had: (role, text) each."""
+
+    asked: tuple[tuple[str, str], ...]
+    said: str
+
+
+def turns(exchanges: Iterable[tuple[list[tuple[str, str]], str]]) -> list[Turn]:
+    """From each request's whole list of messages and its reply. A client repeats the old messages every time."""
+    found: list[Turn] = []
+    before: set[tuple[str, str]] = set()
+    for messages, reply in exchanges:
+        found.append(Turn(tuple(message for message in messages if message not in before), reply))
+        before.update(messages)
+        before.add(("assistant", reply))
+    return found
+
+
+def pack(said: list[Turn], scrub: Callable[[str], str], limit: int = LIMIT) -> dict[str, Any]:
+    """Without secrets, compressed, and within the limit: the longest texts lose their middles first."""
+    texts = [scrub(text) for turn in said for text in (*(text for _, text in turn.asked), turn.said)]
+    longest = max(map(len, texts), default=0)
+    while len(packed := squeezed(said, texts, longest)) > limit and longest > 64:
+        longest //= 2
+    return {"turns": len(said), "cut": any(len(text) > longest for text in texts), "packed": packed}
+
+
+def unpack(data: dict[str, Any]) -> list[Turn]:
+    """Empty when there is nothing that can be read."""
+    try:
+        records = json.loads(zlib.decompress(base64.b64decode(data["packed"])))
+        return [Turn(tuple((role, text) for role, text in asked), reply) for asked, reply in records]
+    except (KeyError, TypeError, ValueError, zlib.error):
+        return []
+
+
+def squeezed(said: list[Turn], texts: list[str], longest: int) -> str:
+    each = iter(texts)
+    records = [
+        [[[role, cut(next(each), longest)] for role, _ in turn.asked], cut(next(each), longest)] for turn in said
+    ]
+    raw = json.dumps(records, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return base64.b64encode(zlib.compress(raw, 6)).decode("ascii")
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, or its two ends."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}{MARK.format(len(text) - 2 * half)}{text[-half:]}"
+
+
+def messages(dialect: str, body: dict[str, Any]) -> list[tuple[str, str]]:
+    """The messages of a request in any of the three dialects, as (role, text)."""
+    system = body.get("system") or body.get("systemInstruction") or body.get("system_instruction")
+    listed = body.get("contents") if dialect == "gemini" else body.get("messages")
+    found = [("system", plain(system))] if system else []
+    for one in listed if isinstance(listed, list) else []:
+        if isinstance(one, dict):
+            role = str(one.get("role") or "user")
+            found.append(("assistant" if role == "model" else role, plain(one)))
+    return found
+
+
+def plain(value: Any) -> str:
+    """The text in a message's content, whatever parts it was sent in."""
+    return "".join(pieces(value))
+
+
+def pieces(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for each in value:
+            yield from pieces(each)
+    elif isinstance(value, dict):
+        yield from pieces(next((value[name] for name in ("content", "parts", "text") if name in value), ""))

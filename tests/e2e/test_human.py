@@ -1,0 +1,135 @@
+"""A task that failed for good waits for a person: each decision works while the run goes on, and after it has ended."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestra.journal import jsonl
+from tests.support.edits import knows
+from tests.support.modelserver import ModelServer, Reply, Request
+from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+
+FILES = {f"part{n}.py": f"value = {n}\n" for n in (1, 2)}
+WANTED = {path: f"{text}more = True\n" for path, text in FILES.items()}
+JOB = ("--change", "Add more", "--agents", "2", "--no-prd", "--files", *FILES, "--ask", "always")
+GOOD = knows(WANTED, set())
+HELP = "say the magic word"
+
+
+def helpless(request: Request) -> Reply:
+    """Does part2 only for who has the hint."""
+    return GOOD(request) if "part2.py" not in request.files or HELP in request.text else Reply("I cannot do that.")
+
+
+def slow(request: Request) -> Reply:
+    reply = helpless(request)
+    return Reply(reply.text, latency=0.0 if "part2.py" in request.files else 15.0)
+
+
+def by_file(ran: Ran, path: str) -> dict[str, Any]:
+    return next(agent for agent in ran.agents.values() if agent["files"] == [path] and not agent["replaced"])
+
+
+def number_of(place: Place, path: str) -> str:
+    (log,) = (place.repo / ".aider_logs").glob("run_*.jsonl")
+    plan = next(event for event in jsonl.read(log.parent, log.stem[4:]) if event.kind == "plan_made")
+    return str(next(task["id"] for task in plan.data["tasks"] if task["files"][0]["path"] == path))
+
+
+def stamp_of(place: Place) -> str:
+    (log,) = (place.repo / ".aider_logs").glob("run_*.jsonl")
+    return log.stem.removeprefix("run_")
+
+
+def decision(place: Place, action: str) -> list[str]:
+    (place.home / "brief.txt").write_text(f"Add `more = True` to part2.py ({HELP}).\n")
+    return {
+        "retry": ["--retry", HELP],
+        "brief": ["--edit-brief", str(place.home / "brief.txt")],
+        "abandon": ["--abandon"],
+        "spawn": ["--spawn", f"Add more to part2.py, {HELP}"],
+        "take": ["--take"],
+    }[action]
+
+
+def assert_decided(place: Place, ran: Ran, action: str) -> None:
+    done = {path: (place.repo / path).read_text() for path in FILES}
+    assert ran.code == (1 if action == "abandon" else 0), ran.out + ran.err
+    assert done == (WANTED | {"part2.py": FILES["part2.py"]} if action == "abandon" else WANTED)
+    assert by_file(ran, "part2.py")["state"] == ("abandoned" if action == "abandon" else "complete")
+    assert_clean(ran)
+
+
+@pytest.mark.parametrize("action", ("retry", "brief", "abandon", "spawn", "take"))
+def test_after_the_run_has_ended(tmp_path: Path, action: str) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(helpless) as server:
+        ran = place.run(*JOB, server=server)
+        assert ran.code == 5 and by_file(ran, "part2.py")["state"] == "waiting_human"
+        stamp, number = ran.summary["timestamp"], number_of(place, "part2.py")
+        assert "waits for a person" in ran.out and f"resolve {stamp} {number} --retry" in ran.out
+        assert (place.repo / "part1.py").read_text() == WANTED["part1.py"]
+        asked = server.count()
+        ran = place.run("resolve", stamp, number, *decision(place, action), server=server)
+        if action == "take":
+            assert ran.code == 5 and "is yours in" in ran.err
+            (tree,) = (place.repo / ".aider_logs" / "by-hand").iterdir()
+            (tree / "part2.py").write_text(WANTED["part2.py"])
+            assert "you have work of it" in place.run("clean", "--yes").out and tree.exists()
+            ran = place.run("resolve", stamp, number, "--take", server=server)
+            assert not tree.exists()
+        assert server.count() == asked + (action in ("retry", "brief", "spawn"))
+    assert_decided(place, ran, action)
+
+
+@pytest.mark.parametrize("action", ("retry", "brief", "abandon", "spawn", "take"))
+def test_from_another_terminal_while_the_run_goes_on(tmp_path: Path, action: str) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(slow) as server:
+        running = place.start(*JOB, server=server)
+        wait_until(lambda: "waits for a person" in running.said(1))
+        stamp, number = stamp_of(place), number_of(place, "part2.py")
+        said = place.run("resolve", stamp, number, *decision(place, action))
+        assert said.code == 0 and ("Task" in said.out), said.out + said.err
+        if action == "take":
+            tree = wait_until(lambda: next(iter((place.repo / ".aider_logs/by-hand").glob("*/part2.py")), None))
+            tree.write_text(WANTED["part2.py"])
+            said = place.run("resolve", stamp, number, "--take")
+            assert said.code == 0 and "is taken for task" in said.out
+        ran = running.end()
+    assert_decided(place, ran, action)
+
+
+def test_interrupted_it_waits_and_the_others_go_on(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    script = lambda request: Reply(GOOD(request).text, latency=60.0 if "part2.py" in request.files else 0.0)  # noqa: E731
+    with ModelServer(script) as server:
+        running = place.start(*JOB[:-2], server=server)
+        wait_until(lambda: server.count() == 2)
+        stamp, number = stamp_of(place), number_of(place, "part2.py")
+        assert "is being stopped" in place.run("interrupt", stamp, number).out
+        ran = running.end()
+        assert ran.code == 5 and by_file(ran, "part2.py")["state"] == "waiting_human"
+        assert (place.repo / "part1.py").read_text() == WANTED["part1.py"]
+        again = place.run("resume", stamp, server=server)
+        assert again.code == 5, "nobody has decided yet"
+        assert "nobody is at work" in place.run("interrupt", stamp, number).err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("1",), "say it as in"),
+        (("1", "x"), "say one thing"),
+        (("1", "1", "--retry", "x", "--abandon"), "say one thing"),
+        (("1", "1", "--spawn"), "--spawn wants a text"),
+        (("1", "1", "--edit-brief", "nowhere.txt"), "cannot be read"),
+        (("20200101_000000", "1", "--abandon"), "there are no runs"),
+    ],
+)
+def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
+    ran = make_place(tmp_path, {"a": "b\n"}).run("resolve", *words)
+    assert ran.code == 2 and sentence in ran.err and "Traceback" not in ran.err
+    assert json.dumps(ran.out) == '""'

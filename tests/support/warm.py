@@ -1,0 +1,108 @@
+"""One warm Aider for all runs of a test worker: importing it is most of what a short run costs.
+
+The orchestrator is told, by AIDER_BIN, of an interpreter that is a small program of ours. Asked for a fork server, it
+has one forked from a process of this worker's that has imported everything already; asked for anything else, it
+becomes the real interpreter. What is forked is the program's own server, from the same imports, with the same pipes.
+Tests of processes, and all tests of the soak, start a server of their own: they are marked `cold`.
+"""
+
+import array
+import atexit
+import functools
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+CHILD = Path(__file__).parents[2] / "orchestra" / "child"
+MODULE = Path(__file__)
+shared = sys.platform == "linux" and os.environ.get("SOAK") != "1"
+PYTHON = """#!{python} -IS
+import array, json, os, socket, sys
+if sys.argv[2:3] != ["--serve"]:
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.connect({address!r})
+    fds = array.array("i", [0, 1, 2, int(sys.argv[3])])
+    about = json.dumps([os.getcwd(), dict(os.environ)]).encode()
+    asked.sendmsg([len(about).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+    asked.sendall(about)
+    for fd in (0, 1, fds[3]):
+        os.close(fd)
+    asked.recv(1)
+os._exit(0)
+"""
+
+
+@functools.cache
+def warmed() -> tuple[str, subprocess.Popen[bytes]]:
+    """The command, and the process behind it. That one ends with this worker, who holds the other end of its stdin."""
+    from orchestra.seat import QUIET
+
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "socket"))
+        listener.listen(64)
+        command = [sys.executable, str(MODULE), str(listener.fileno())]
+        environment = dict(os.environ) | QUIET
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, pass_fds=[listener.fileno()])
+    programs = {
+        "python": PYTHON.format(python=sys.executable, address=str(folder / "socket")),
+        "aider": f"#!{folder}/python\n",
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o700)
+    return str(folder / "aider"), process
+
+
+def aider() -> str:
+    """What AIDER_BIN is to be for a run that may share this worker's warm process."""
+    return warmed()[0]
+
+
+def keep_warm(listening: int) -> None:
+    sys.path.insert(0, str(CHILD))
+    seat = importlib.import_module("aider_seat")
+    seat.warm_up()
+    vars(seat)["warm_up"] = lambda: None
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(fileno=listening) as listener:
+        while select.select([listener.fileno(), 0], [], [])[0] == [listener.fileno()]:
+            with listener.accept()[0] as asking:
+                if os.fork() == 0:
+                    listener.close()
+                    seat.leave(serve_for, asking, seat.serve)
+
+
+def serve_for(asking: socket.socket, serve: Callable[[int], None]) -> None:
+    """In the forked process: everything that tells one server from another, then what the program itself does."""
+    fds = array.array("i")
+    size, control, _, _ = asking.recvmsg(4, socket.CMSG_SPACE(4 * fds.itemsize))
+    fds.frombytes(control[0][2])
+    about = b""
+    while len(about) < int.from_bytes(size, "big"):
+        about += asking.recv(1 << 16)
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for target, fd in enumerate(fds[:3]):
+        os.dup2(fd, target)
+    folder, environment = json.loads(about)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    tempfile.tempdir = None
+    serve(fds[3])
+
+
+if __name__ == "__main__":
+    keep_warm(int(sys.argv[1]))

@@ -1,0 +1,50 @@
+"""Conversations: what is packed comes out again, without secrets and within its bounds."""
+
+import random
+
+import pytest
+
+from orchestra.conversation import LIMIT, Turn, messages, pack, turns, unpack
+
+
+def same(text: str) -> str:
+    return text
+
+
+def test_repeated_messages_are_kept_once() -> None:
+    first = [("system", "be brief"), ("user", "change a.py")]
+    second = [*first, ("assistant", "done"), ("user", "that did not apply")]
+    found = turns([(first, "done"), (second, "now it does")])
+    assert found == [Turn(tuple(first), "done"), Turn((("user", "that did not apply"),), "now it does")]
+    assert unpack(pack(found, same)) == found
+
+
+def test_secrets_are_gone_before_it_is_packed() -> None:
+    kept = unpack(pack([Turn((("user", "key=hunter2"),), "hunter2!")], lambda text: text.replace("hunter2", "***")))
+    assert kept == [Turn((("user", "key=***"),), "***!")]
+
+
+def test_a_huge_conversation_keeps_both_ends_of_its_texts() -> None:
+    noise = random.Random(3).randbytes(3 * LIMIT).hex()
+    data = pack([Turn((("user", f"START{noise}END"),), "a short reply")], same)
+    (turn,) = unpack(data)
+    text = turn.asked[0][1]
+    assert data["cut"] and len(data["packed"]) <= LIMIT
+    assert text.startswith("START") and text.endswith("END") and "left out" in text and turn.said == "a short reply"
+
+
+@pytest.mark.parametrize("data", [{}, {"packed": 3}, {"packed": "no base64!"}, {"packed": "AAAA"}])
+def test_what_cannot_be_read_is_no_conversation(data: dict[str, object]) -> None:
+    assert unpack(data) == []
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        ("openai", {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": [{"text": "U"}]}]}),
+        ("anthropic", {"system": [{"text": "S"}], "messages": [{"role": "user", "content": "U"}]}),
+        ("gemini", {"systemInstruction": {"parts": [{"text": "S"}]}, "contents": [{"parts": [{"text": "U"}]}]}),
+    ],
+)
+def test_every_dialect_is_read(dialect: str, body: dict[str, object]) -> None:
+    assert messages(dialect, body) == [("system", "S"), ("user", "U")]

@@ -223,10 +223,18 @@ def main(argv: list[str] | None = None) -> int:
     from orchestra.cli.ci import guarded
 
     argv = sys.argv[1:] if argv is None else argv
+    open_streams()
     if argv and ALIASES.get(argv[0]) in COMMANDS:
         argv = [ALIASES[argv[0]], *argv[1:]]
     with guarded(os.environ):
         return dispatch(argv)
+
+
+def open_streams() -> None:
+    """Who was started with a stream closed, as some services do it, gets an empty one: all others may count on three."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), "w" if fd else "r", encoding="utf-8"))
 
 
 def dispatch(argv: list[str]) -> int:

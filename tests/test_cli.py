@@ -49,6 +49,15 @@ def test_each_command_has_a_help_of_its_own(shell: Shell, command: tuple[str]) -
     assert said.code == 0 and said.out.startswith(f"usage: aider-orchestrator {command[0]}")
 
 
+@pytest.mark.parametrize(("words", "code"), [("runs", 0), ("--help", 0), ("--nonsense", 2)])
+def test_closed_streams_are_no_bug(words: str, code: int, tmp_path: Path) -> None:
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, str(PROGRAM), words]
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path.parent, env=env, capture_output=True, check=False)
+        assert (done.returncode, list(tmp_path.glob("*bug*"))) == (code, []), closed
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["config", "show"], ["--nonsense"]])
 def test_nothing_heavy_is_imported_for_a_quick_answer(words: list[str], tmp_path: Path) -> None:
     """`--help` shall answer in less than 0.2 s of CPU: what these modules alone would take."""

@@ -231,10 +231,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def open_streams() -> None:
-    """Who was started with a stream closed, as some services do it, gets an empty one: all others may count on three."""
-    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+    """Started with a stream closed, as some services do it, we get an empty one: the rest may count on three."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), "w" if fd else "r", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))
 
 
 def dispatch(argv: list[str]) -> int:

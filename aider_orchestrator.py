@@ -234,7 +234,7 @@ def open_streams() -> None:
     """Started with a stream closed, as some services do it, we get an empty one: the rest may count on three."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def dispatch(argv: list[str]) -> int:

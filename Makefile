@@ -18,14 +18,14 @@ demo: $(VENV)/ready
 	@$(RUN) aider_orchestrator.py demo
 
 test: $(VENV)/ready
-	$(RUN) -m pytest -n $(WORKERS) -q
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -q
 
 # What drives a Chromium that is there already; without it the tests of the HTML report's looks are skipped.
 browser: $(VENV)/ready
 	$(RUN) -m pip install -q --disable-pip-version-check -r requirements-browser.txt
 
 soak: $(VENV)/ready
-	SOAK=1 $(RUN) -m pytest -n $(WORKERS) -q
+	SOAK=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal -q
 
 check: $(VENV)/ready
 	$(RUN) -m ruff check .

@@ -3,9 +3,11 @@
 What is expected stands in tests/support/faults.py. Alone, and in a run of three whose other two agents must succeed.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.support.edits import appends, edits_foreign, knows, search_replace
 from tests.support.faults import (
@@ -17,6 +19,7 @@ from tests.support.faults import (
     FAULTS,
     FILES,
     FREE,
+    MACHINE,
     OTHERS,
     UNTOLD,
     VICTIM,
@@ -28,8 +31,6 @@ from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
 from tests.support.sample import SOAK
 
-pytestmark = pytest.mark.cold
-
 CHANGE = ("--change", "Add a line", "--no-prd")
 GOOD = appends("# hi")
 # What is run by default; the soak runs all.
@@ -40,6 +41,11 @@ ALONE = (
 )  # fmt: skip
 BESIDE = ("agent killed (SEGV)", "worktree deleted during the run", "agent that hangs")
 MANY = 6
+
+
+def cases(names: Iterable[str]) -> list[ParameterSet]:
+    """What befalls this machine befalls processes."""
+    return [pytest.param(name, marks=pytest.mark.cold if name in MACHINE else ()) for name in names]
 
 
 def arranged(folder: Path, files: dict[str, str]) -> Place:
@@ -164,14 +170,14 @@ def assert_met(ran: Ran, fault: Fault, code: int | None, good: set[str]) -> None
 # --- the matrix -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n, f in FAULTS.items() if f.alone is not None] if SOAK else ALONE)
+@pytest.mark.parametrize("name", cases([n for n, f in FAULTS.items() if f.alone is not None] if SOAK else ALONE))
 def test_a_fault_alone(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
     ran = meet(fault, arranged(tmp_path, {VICTIM: FILES[VICTIM]}), VICTIM)
     assert_met(ran, fault, fault.alone, set())
 
 
-@pytest.mark.parametrize("name", [n for n, f in FAULTS.items() if f.beside is not None] if SOAK else BESIDE)
+@pytest.mark.parametrize("name", cases([n for n, f in FAULTS.items() if f.beside is not None] if SOAK else BESIDE))
 def test_a_fault_beside_two_agents_that_succeed(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
     ran = meet(fault, arranged(tmp_path, FILES), *FILES)

@@ -13,8 +13,6 @@ from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, Running, assert_clean, descendants, make_place, read_proc, wait_until
 from tests.support.sample import SOAK
 
-pytestmark = pytest.mark.cold
-
 SLOW, QUICK = "slow.py", ("left.py", "right.py")
 FILES = {path: f"name = '{path}'\n" for path in (SLOW, *QUICK)}
 JOB = ("--change", "Add a line", "--no-prd", "--files", *FILES, "--agents", "3")
@@ -133,6 +131,7 @@ def test_stopped_at_any_moment(moment: float, tmp_path: Path) -> None:
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.cold
 @pytest.mark.parametrize("words", ((), ("--no-fork-server",)))
 def test_agents_do_not_outlive_the_orchestrator(words: tuple[str, ...], tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
@@ -163,6 +162,7 @@ def assert_crashed(ran: Ran, words: str) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.cold
 def test_the_fork_server_killed(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(two_are_quick) as server:
@@ -172,6 +172,7 @@ def test_the_fork_server_killed(tmp_path: Path) -> None:
     assert_crashed(ran, "SIGKILL")
 
 
+@pytest.mark.cold
 def test_the_fork_server_killed_before_it_is_needed(tmp_path: Path) -> None:
     """Starting each Aider by itself is slower and just as right."""
     place = make_place(tmp_path, FILES)
@@ -189,6 +190,7 @@ def test_the_fork_server_killed_before_it_is_needed(tmp_path: Path) -> None:
     assert_clean(ran, prd=True)
 
 
+@pytest.mark.cold
 @pytest.mark.parametrize("words", ((), ("--no-fork-server",)) if SOAK else ((),))
 def test_one_agent_crashes(words: tuple[str, ...], tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)

@@ -12,8 +12,6 @@ from tests.support.edits import knows
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Running, assert_clean, descendants, make_place, wait_until
 
-pytestmark = pytest.mark.cold
-
 FILES = {f"part{n}.py": f"value = {n}\n" for n in range(1, 4)}
 WANTED = {path: f"{text}more = True\n" for path, text in FILES.items()}
 JOB = ("--change", "Add more", "--agents", "3", "--no-prd", "--files", *FILES)
@@ -44,6 +42,7 @@ def in_place(place: Place) -> dict[str, str]:
     return {path: (place.repo / path).read_text() for path in WANTED}
 
 
+@pytest.mark.cold
 def test_cancel_from_another_terminal_ends_every_process_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     place, script = make_place(tmp_path, FILES), Script()
     script.slow = {"part3.py"}
@@ -181,6 +180,7 @@ def test_a_run_that_was_taken_over_stops_and_writes_no_more(tmp_path: Path) -> N
         assert place.processes() == {}
 
 
+@pytest.mark.cold
 def test_an_orchestrator_that_hangs_is_killed_by_cancel(tmp_path: Path) -> None:
     place, script = make_place(tmp_path, FILES), Script()
     with ModelServer(script) as server:

@@ -1,10 +1,12 @@
 """In which order tasks are begun and put together."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from orchestra.model import Task
 
 RISKS = {"low": 0, "": 1, "normal": 1, "high": 2}
+K = TypeVar("K", int, str)
 Rank = tuple[int, int, int]
 
 
@@ -32,9 +34,9 @@ def in_order(tasks: Sequence[Task]) -> list[Task]:
     return sorted(tasks, key=lambda task: (depth[task.id], RISKS.get(task.risk, 1), task.id))
 
 
-def depths(needs: Mapping[int, Sequence[int]]) -> dict[int, int]:
+def depths(needs: Mapping[K, Sequence[K]]) -> dict[K, int]:
     """How many tasks come before each, in a row."""
-    found: dict[int, int] = {}
+    found: dict[K, int] = {}
     while len(found) < len(needs):
         ready = [task for task in needs if task not in found and all(need in found for need in needs[task])]
         if not ready:  # a ring, which no checked plan has

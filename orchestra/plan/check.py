@@ -1,0 +1,290 @@
+"""Whether a plan can be carried out here. What is merely sloppy is put right and said; what is wrong stops it.
+
+The repairs, in this order; docs/how-to.md lists them for users:
+ids, titles and briefs that follow from one another; paths as git writes them; a file's path that only one file fits;
+`new` as it really is; files named twice; what is read beside; role, priority and risk that nobody knows; requirements
+and needs that are not there; and two tasks that would change one file at the same time do it one after the other.
+"""
+
+import dataclasses
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestra.model import TargetFile
+from orchestra.plan.draft import PRIORITIES, RISKS, Draft, Item, above, needs, own_name
+from orchestra.plan.order import depths
+from orchestra.plan.sizing import room, tokens_of
+from orchestra.plan.split import weight
+from orchestra.plan.targets import SPECIAL, Tracked
+
+CODER = "coder"
+MOST = 8  # paths or names in one sentence
+
+
+@dataclass(frozen=True)
+class World:
+    """What a plan is checked against. `reading` are the roles that change no files."""
+
+    tracked: Mapping[str, Tracked]
+    roles: Collection[str] = ()
+    reading: Collection[str] = ()
+    requirements: Collection[str] = ()
+    context: int | None = None
+
+    def folder(self, path: str) -> bool:
+        return any(name.startswith(f"{path}/") for name in self.tracked)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The plan as it can be carried out, what was put right for that, and what cannot be put right."""
+
+    draft: Draft
+    repairs: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def complaint(self) -> str:
+        return "; ".join(self.problems[:MOST]) + ("; and more" if len(self.problems) > MOST else "")
+
+
+@dataclass
+class Findings:
+    repairs: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def check(draft: Draft, world: World) -> Checked:
+    """What is done already is not looked at any more."""
+    said = Findings()
+    done = [item for item in draft.task if item.done]
+    items = named([item for item in draft.task if not item.done], [item.id for item in done], said)
+    items = [in_place(item, world, said) for item in items]
+    items = [in_words(item, world, said) for item in items]
+    items = connected(items, {item.id for item in done}, said)
+    if not items:
+        said.problems.append("it has no tasks that are still to be done" if done else "it has no tasks")
+    if circle := circle_in(items):
+        said.problems.append(f"it goes in a circle: {' needs '.join(circle)}")
+    else:
+        items = one_owner(items, said)
+        items = created_once(items)
+        said.problems += too_large(items, world)
+    return Checked(draft.with_items([*done, *items]), tuple(said.repairs), tuple(said.problems))
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def named(given: Sequence[Item], taken: Sequence[str], said: Findings) -> list[Item]:
+    """Every task with an id of its own, a title and a brief."""
+    found: list[Item] = []
+    for n, item in enumerate(given, start=1):
+        words = item.title.strip() or first_line(item.brief) or item.id.strip()
+        if not words:
+            said.problems.append(f"task {n} says nothing of what is to be done")
+            words = f"task {n}"
+        id = own_name(item.id.strip() or words, [*taken, *(one.id for one in found)])
+        if id != item.id:
+            said.repairs.append(f"task {n} is called {id}" + (f", not {item.id!r}" if item.id else ""))
+        title, brief = item.title.strip() or words, item.brief.strip() or words
+        said.repairs += [f"{id} got a title"] if not item.title.strip() else []
+        found.append(dataclasses.replace(item, id=id, title=title, brief=brief))
+    return renamed_needs(given, found)
+
+
+def renamed_needs(given: Sequence[Item], found: Sequence[Item]) -> list[Item]:
+    """What a task needs may be said by the id as it was written, or by a title."""
+    ids = {item.id for item in found}
+    meant: dict[str, str] = {}
+    for old, new in zip(given, found, strict=True):
+        meant.setdefault(old.id.strip(), new.id)
+        meant.setdefault(old.title.strip().casefold(), new.id)
+    return [
+        dataclasses.replace(item, needs=tuple(need if need in ids else meant_by(need, meant) for need in item.needs))
+        for item in found
+    ]
+
+
+def meant_by(need: str, meant: Mapping[str, str]) -> str:
+    return meant.get(need.strip()) or meant.get(need.strip().casefold()) or need
+
+
+def first_line(text: str) -> str:
+    return next((line.strip()[:80] for line in text.splitlines() if line.strip()), "")
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def in_place(item: Item, world: World, said: Findings) -> Item:
+    """The files as git names them, each once, and `new` where it is true."""
+    files = unique(item.id, [found for path in item.files if (found := owned(item.id, path, world, said))], said)
+    new = tuple(path for path in files if path not in world.tracked)
+    claimed = {cleaned(path) for path in item.new}
+    said.repairs += [f"{item.id}: {path} is new" for path in new if path not in claimed]
+    said.repairs += [f"{item.id}: {path} is there already" for path in sorted(claimed & world.tracked.keys())]
+    reads = tuple(dict.fromkeys(found for path in item.reads if (found := cleaned(path)) and found not in files))
+    missing = [path for path in reads if path not in world.tracked or world.tracked[path].kind in SPECIAL]
+    said.repairs += [f"{item.id} does not read {path}, which is no text file here" for path in missing]
+    if not files and item.role not in world.reading:
+        said.problems.append(f"{item.id} names no file to change")
+    return dataclasses.replace(item, files=files, new=new, reads=tuple(path for path in reads if path not in missing))
+
+
+def owned(id: str, given: str, world: World, said: Findings) -> str:
+    """The path that is meant, or nothing and a problem."""
+    path = cleaned(given)
+    if not path:
+        said.problems.append(f"{id} names {given!r}, which does not lie in the repository")
+        return ""
+    if world.folder(path):
+        said.problems.append(f"{id} names {path}, which is a folder: name its files")
+        return ""
+    if path not in world.tracked and (fits := fitting(path, world.tracked)):
+        said.repairs.append(f"{id}: {fits} is meant by {path}")
+        return fits
+    if path in world.tracked and world.tracked[path].kind in SPECIAL:
+        said.problems.append(f"{id} names {path}, which {SPECIAL[world.tracked[path].kind]}")
+        return ""
+    if file := next((above for above in parents(path) if above in world.tracked), ""):
+        said.problems.append(f"{id} names {path}, but {file} is a file, not a folder")
+        return ""
+    if path != given:
+        said.repairs.append(f"{id}: {given!r} is {path}")
+    return path
+
+
+def cleaned(given: str) -> str:
+    """As git writes it; nothing for what lies outside, belongs to git, or is no name of a file."""
+    path = posixpath.normpath(given.strip().replace("\\", "/")) if given.strip() else ""
+    parts = path.split("/")
+    outside = path in ("", ".") or path.startswith("/") or ".." in parts or ".git" in parts
+    return "" if outside or re.match("[A-Za-z]:", path) or len(path.splitlines()) != 1 else path
+
+
+def fitting(path: str, tracked: Mapping[str, Tracked]) -> str:
+    """The one file whose path ends so, or has the same letters: where there are two, nobody knows which."""
+    ends = [name for name in tracked if name.endswith(f"/{path}") or path.endswith(f"/{name}")]
+    found = ends or [name for name in tracked if name.casefold() == path.casefold()]
+    return found[0] if len(found) == 1 else ""
+
+
+def parents(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    return ("/".join(parts[:n]) for n in range(1, len(parts)))
+
+
+def unique(id: str, paths: Sequence[str], said: Findings) -> tuple[str, ...]:
+    said.repairs += [f"{id}: {path} stood there twice" for path in dict.fromkeys(paths) if paths.count(path) > 1]
+    return tuple(dict.fromkeys(paths))
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def in_words(item: Item, world: World, said: Findings) -> Item:
+    """Role, priority, risk and requirements that are known here."""
+    role = item.role.strip().lower()
+    if role and world.roles and role not in world.roles:
+        said.repairs.append(f"{item.id}: nobody knows the role {item.role!r}, so it is {CODER}")
+        role = CODER
+    unknown = [id for id in item.requirements if world.requirements and id not in world.requirements]
+    said.repairs += [f"{item.id}: there is no requirement {id}" for id in unknown]
+    return dataclasses.replace(
+        item,
+        role=role,
+        priority=one_of(item.id, "priority", item.priority, PRIORITIES, said),
+        risk=one_of(item.id, "risk", item.risk, RISKS, said),
+        requirements=tuple(dict.fromkeys(id for id in item.requirements if id not in unknown)),
+    )
+
+
+def one_of(id: str, what: str, given: str, known: Collection[str], said: Findings) -> str:
+    if given.strip().lower() in known:
+        return given.strip().lower()
+    said.repairs.append(f"{id}: the {what} {given!r} is none, so it is normal")
+    return "normal"
+
+
+# --- the graph ------------------------------------------------------------------------------------------------------
+
+
+def connected(items: Sequence[Item], done: Collection[str], said: Findings) -> list[Item]:
+    """Only needs that are there, and no task that needs itself."""
+    ids, found = {item.id for item in items}.union(done), []
+    for item in items:
+        said.repairs += [f"{item.id} does not need itself"] if item.id in item.needs else []
+        said.repairs += [f"{item.id} does not need {need}, which is no task" for need in item.needs if need not in ids]
+        kept = dict.fromkeys(need for need in item.needs if need in ids and need != item.id)
+        found.append(dataclasses.replace(item, needs=tuple(kept)))
+    return found
+
+
+def circle_in(items: Sequence[Item]) -> list[str]:
+    """a, b, a where a needs b and b needs a; nothing where no task needs itself by others."""
+    direct = needs(items)
+    rest = {id for id, depth in depths(direct).items() if depth == len(direct)} if direct else set()
+    if not rest:
+        return []
+    way = [min(rest)]
+    while True:
+        following = [need for need in direct[way[-1]] if need in rest]
+        if not following:  # it only needs a task of the circle: begin from there
+            rest.discard(way[-1])
+            way = [min(rest)]
+        elif following[0] in way:
+            return [*way[way.index(following[0]) :], following[0]]
+        else:
+            way.append(following[0])
+
+
+def one_owner(items: Sequence[Item], said: Findings) -> list[Item]:
+    """A file that two tasks change which might run together: the later one in the plan waits for the earlier."""
+    found = {item.id: item for item in items}
+    before = above(items)
+    owners: dict[str, list[str]] = {}
+    for item in items:
+        for path in item.files:
+            for other in owners.get(path, []):
+                if other not in before[item.id] and item.id not in before[other]:
+                    said.repairs.append(f"{item.id} waits for {other}: both change {path}")
+                    found[item.id] = dataclasses.replace(found[item.id], needs=(*found[item.id].needs, other))
+                    before = above(list(found.values()))
+            owners.setdefault(path, []).append(item.id)
+    return list(found.values())
+
+
+def created_once(items: Sequence[Item]) -> list[Item]:
+    """What a task on which another builds creates is not new for that one."""
+    before, by_id = above(items), {item.id: item for item in items}
+    earlier = {item.id: {path for id in before[item.id] for path in by_id[id].files} for item in items}
+    return [
+        dataclasses.replace(item, new=tuple(path for path in item.new if path not in earlier[item.id]))
+        for item in items
+    ]
+
+
+def too_large(items: Sequence[Item], world: World) -> Iterator[str]:
+    most = room(world.context)
+    for item in items:
+        files = targets(item, world.tracked)
+        tokens = sum(weight(file) for file in files)
+        if tokens > most and len(files) > 1:
+            half = ", ".join(item.files[: len(item.files) // 2][:3])
+            yield (
+                f"{item.id} has files of about {tokens:,} tokens, more than the {most:,} that an agent works on well: "
+                f"split it ({half} … could be a task of its own)"
+            )
+        elif world.context is not None and tokens > world.context:
+            yield f"{item.id} has a file of about {tokens:,} tokens, more than the model's whole context"
+
+
+def targets(item: Item, tracked: Mapping[str, Tracked]) -> tuple[TargetFile, ...]:
+    """The files of a task with their sizes; each of them must be changed."""
+    return tuple(
+        TargetFile(path, tokens_of(tracked[path].size) if path in tracked else 0, new=path in item.new, required=True)
+        for path in item.files
+    )

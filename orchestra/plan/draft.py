@@ -1,0 +1,130 @@
+"""A plan that people read and edit before it is carried out: tasks by name, and what each of them needs."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestra.model import Plan
+from orchestra.plan.order import depths
+from orchestra.prd import slug
+from orchestra.shape import says
+
+PRIORITIES = {"high": 1, "normal": 0, "low": -1}
+RISKS = ("low", "normal", "high")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One task, as a model is asked for it."""
+
+    id: str = says("a short name of its own, such as user-model")
+    title: str = says("what it achieves, in one line")
+    brief: str = says("everything that whoever does it must know and do")
+    files: tuple[str, ...] = says("the paths of the files that it changes or creates, and no others", default=())
+    new: tuple[str, ...] = says("those of its files that do not exist yet and that no other task creates", default=())
+    needs: tuple[str, ...] = says("the ids of the tasks whose result it builds on", default=())
+    role: str = says("who should do it", default="")
+    priority: str = says("high, normal or low: which of those that may begin comes first", default="normal")
+    risk: str = says("low, normal or high: how likely it is to break something", default="normal")
+    acceptance: tuple[str, ...] = says("what must hold when it is done, each one testable sentence", default=())
+    requirements: tuple[str, ...] = says("the ids of the requirements that it serves", default=())
+    reads: tuple[str, ...] = says("files that it should see but not change", default=())
+
+
+@dataclass(frozen=True)
+class Item(Wanted):
+    """One task of a draft. What an agent has proposed waits for a yes of its own; `done` names the run that did it."""
+
+    proposed: bool = False
+    done: str = ""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The plan's file: the goal, the PRD behind it, and the tasks in the order in which people read them."""
+
+    goal: str
+    prd: str = ""
+    approved: bool = False
+    task: tuple[Item, ...] = ()
+
+    @property
+    def ids(self) -> list[str]:
+        return [item.id for item in self.task]
+
+    @property
+    def left(self) -> tuple[Item, ...]:
+        """What is still to be done."""
+        return tuple(item for item in self.task if not (item.done or item.proposed))
+
+    def item(self, id: str) -> Item | None:
+        return next((item for item in self.task if item.id == id), None)
+
+    def with_items(self, items: Iterable[Item]) -> "Draft":
+        return dataclasses.replace(self, task=tuple(items))
+
+    def with_item(self, item: Item) -> "Draft":
+        """With this one in the place of the one of its name."""
+        return self.with_items(item if old.id == item.id else old for old in self.task)
+
+
+def items_of(tasks: Iterable[Wanted]) -> tuple[Item, ...]:
+    names = [field.name for field in dataclasses.fields(Wanted)]
+    return tuple(Item(**{name: getattr(task, name) for name in names}) for task in tasks)
+
+
+def needs(items: Iterable[Item]) -> dict[str, tuple[str, ...]]:
+    """Only what is there: what is done already is part of the base."""
+    items = list(items)
+    known = {item.id for item in items}
+    return {item.id: tuple(need for need in item.needs if need in known) for item in items}
+
+
+def phases(items: Sequence[Item]) -> list[list[Item]]:
+    """Those that may begin at once, those that need only them, and so on."""
+    depth = depths(needs(items))
+    return [[item for item in items if depth[item.id] == n] for n in sorted(set(depth.values()))]
+
+
+def above(items: Iterable[Item]) -> dict[str, set[str]]:
+    """For each task all that come before it. A plan that goes in a circle has none before the circle is broken."""
+    direct = needs(items)
+    found: dict[str, set[str]] = {}
+    depth = depths(direct)
+    for id in sorted(direct, key=lambda id: depth[id]):
+        found[id] = set(direct[id]).union(*(found.get(need, set()) for need in direct[id]))
+    return found
+
+
+def critical_path(items: Sequence[Item], weights: Mapping[str, float]) -> list[str]:
+    """The chain of tasks that takes longest, one needing the other: more agents cannot make it shorter."""
+    direct = needs(items)
+    depth = depths(direct)
+    best: dict[str, tuple[float, list[str]]] = {}
+    for id in sorted(direct, key=lambda id: depth[id]):
+        before = max((best[need] for need in direct[id] if need in best), default=(0.0, []))
+        best[id] = (before[0] + weights.get(id, 1.0), [*before[1], id])
+    return max(best.values(), default=(0.0, []))[1]
+
+
+def drafted(plan: Plan, goal: str, prd: str) -> Draft:
+    """A plan by coupling, as a draft that people can go on from."""
+    items = [
+        Item(
+            id=f"part-{task.id}",
+            title=task.title,
+            brief="Do that part of the goal which falls into these files.",
+            files=task.paths,
+            new=tuple(file.path for file in task.files if file.new),
+            requirements=task.requirements,
+            reads=task.reads,
+        )
+        for task in plan.tasks
+    ]
+    return Draft(goal, prd, False, tuple(items))
+
+
+def own_name(wanted: str, taken: Iterable[str]) -> str:
+    """A name that nobody has: user-model, user-model-2."""
+    base, used = slug(wanted), set(taken)
+    return next(name for n in range(1, len(used) + 2) if (name := base if n == 1 else f"{base}-{n}") not in used)

@@ -121,6 +121,7 @@ class Task:
     """One agent's share of the change.
 
     `needs`: the tasks whose integrated result it starts from. `priority`: 1 high, 0 normal, -1 low; the higher first.
+    `name`: what a plan's file calls it.
     """
 
     id: int
@@ -134,6 +135,7 @@ class Task:
     priority: int = 0
     risk: str = ""  # low, normal, high
     acceptance: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def agent(self) -> str:

@@ -32,13 +32,17 @@ def requirements(prd: Prd, share: Sequence[TargetFile]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(id for work in prd.work if work.file in mine for id in work.requirements))
 
 
-def brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task], nearby: str = "") -> str:
-    """Written to be the same for the same work, so that a resumed or replayed run asks the same question."""
+def brief(
+    change: str, prd: Prd, task: Task, all_tasks: Sequence[Task], nearby: str = "", part: str = ""
+) -> str:
+    """Written to be the same for the same work, so that a resumed or replayed run asks the same question. `part` is
+    what a plan's file says that this task is to do; else it is what the PRD says of its files."""
     parts = [
         "You are one of several engineers who change this repository at the same time. Do your part only.",
         section("The change", change.strip()),
         section("Your files", file_list(task)),
-        section("Your part", own_part(prd, task)),
+        section("Your part", part.strip() or own_part(prd, task)),
+        section("It is done when", "\n".join(f"- {check}" for check in task.acceptance)),
         section("Requirements", own_requirements(prd, task)),
         section("Names and signatures that all parts rely on; keep them exactly", contracts(prd)),
         section("The requirements document", "" if prd.structured else prd.prose.strip()),

@@ -63,6 +63,8 @@ class Report:
     provider: str = ""
     agents: int = 0
     prd: dict[str, Any] = field(default_factory=dict)
+    plan_file: str = ""
+    drafted: int = 0  # tasks of a plan that this run has only written down
     tasks: dict[int, TaskReport] = field(default_factory=dict)
     roles: dict[str, Usage] = field(default_factory=dict)
     gates: list[dict[str, Any]] = field(default_factory=list)
@@ -213,9 +215,15 @@ def prd_written(report: Report, event: Event) -> None:
 def plan_made(report: Report, event: Event) -> None:
     report.agents = event.data["agents"]
     report.skipped = event.data["skipped"]
+    report.plan_file = event.data.get("file", "")
     for task in event.data["tasks"]:
         paths = [file["path"] for file in task["files"]]
         report.tasks[task["id"]] = TaskReport(task["id"], task["title"], paths, task["requirements"])
+
+
+@on("drafted")
+def drafted(report: Report, event: Event) -> None:
+    report.plan_file, report.drafted = event.data["file"], event.data["tasks"]
 
 
 @on("plan_changed")

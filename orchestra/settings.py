@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from orchestra.errors import SettingsError
+from orchestra.plan.roles import TABLE as ROLES
+from orchestra.plan.roles import Role, parse_roles
 from orchestra.redact import is_marked
 
 PREFIX = "ORCHESTRA_"
@@ -185,6 +187,8 @@ class Settings:
 
     # The settings file's table of prices: a model's name, and dollars per million tokens in and out.
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    # Its tables of roles, as far as they say something else than the package's.
+    roles: Mapping[str, Role] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     variables: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
@@ -293,8 +297,9 @@ def load(
         raise SettingsError(f"--events knows only -, which is stdout, and not {values['events']!r}.")
     # However it was given, it is the Google key, with its place, so that no base URL from elsewhere gets it.
     google = (sources["api_key"], {"GOOGLE_API_KEY": values["api_key"]})
-    prices = parse_prices(*file)
-    return Settings(**values, prices=prices, sources=sources, variables=merged([google, *environments]))
+    tables: dict[str, Any] = {"prices": parse_prices(*file), "roles": parse_roles(*file)}
+    sources |= dict.fromkeys((f"{ROLES}.{name}" for name in tables["roles"]), file[0])
+    return Settings(**values, **tables, sources=sources, variables=merged([google, *environments]))
 
 
 def merged(environments: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, tuple[str, str]]:
@@ -452,7 +457,7 @@ def with_gates(place: str, table: Mapping[str, Any]) -> tuple[str, Mapping[str, 
 
 
 def check_keys(place: str, table: Mapping[str, Any]) -> None:
-    known = [*(key_of(f) for f in options()), PRICES]
+    known = [*(key_of(f) for f in options()), PRICES, ROLES]
     for name in table:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)

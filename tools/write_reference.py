@@ -54,6 +54,19 @@ their own, in dollars per million tokens in and out (`--price` says the same for
 [prices]
 "openai/my-model" = [1.25, 10]
 ```
+
+Roles for the tasks of a plan, of your own or changed, are tables too
+([how to](how-to.md#-have-specialists-do-the-tasks)):
+
+```toml
+[roles.tester]
+model = "openai/gpt-6-luna"
+edit-format = "whole"
+gates = ["tests"]
+
+[roles.security]
+prompt-file = "docs/security-engineer.md"
+```
 """
 PROVIDERS = """\
 ## Providers

@@ -6,6 +6,7 @@ from orchestra import catalogue
 from orchestra.cli.load import settings_of
 from orchestra.conduct.secrets import Secrets
 from orchestra.errors import UsageError
+from orchestra.plan.roles import known
 from orchestra.settings import REPOSITORY_ENV, Settings, key_of, masked, options
 
 LONGEST = 60
@@ -25,6 +26,7 @@ def config(argv: list[str]) -> int:
     settings = settings_of(argv[1:])
     secrets = Secrets.of(settings)
     rows = [(key_of(f), shown(f.name, getattr(settings, f.name), secrets), settings.sources[f.name]) for f in options()]
+    rows += role_rows(settings, secrets)
     rows += [row for provider in catalogue.PROVIDERS.values() for row in provider_rows(settings, provider)]
     widths = [max(len(row[n]) for row in rows) for n in (0, 1)]
     for name, value, source in rows:
@@ -39,6 +41,16 @@ def shown(name: str, value: object, secrets: Secrets) -> str:
     text = shlex.join(value) if isinstance(value, tuple) else str(value or "-")
     safe = " ".join(secrets.scrub(masked(name, text)).split()) or "-"
     return safe if len(safe) <= LONGEST else f"{safe[: LONGEST - 1]}…"
+
+
+def role_rows(settings: Settings, secrets: Secrets) -> list[tuple[str, str, str]]:
+    """Each role with what sets it apart from the others, besides its prompt."""
+    rows = []
+    for name, role in known(settings.roles).items():
+        told = {"model": role.model, "edit-format": role.edit_format, "gates": ",".join(role.gates)}
+        words = " ".join(f"{key}={value}" for key, value in told.items() if value)
+        rows.append((f"roles.{name}", shown(f"roles.{name}", words, secrets), settings.source(f"roles.{name}")))
+    return rows
 
 
 def provider_rows(settings: Settings, provider: catalogue.Provider) -> list[tuple[str, str, str]]:

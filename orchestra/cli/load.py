@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestra.cli.parser import parse_flags
 from orchestra.errors import SettingsError
+from orchestra.plan.roles import TABLE as ROLES
 from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Settings, load
 from orchestra.workspace.git import is_tracked, top_level
 
@@ -21,7 +22,7 @@ def settings_of(argv: list[str]) -> Settings:
     flags = parse_flags(argv)
     where = Path(flags["repo"] or os.environ.get("ORCHESTRA_REPO", ""))
     root = top_level(where) or top_level(current()) or current()
-    settings = load(flags, environments(root), settings_file(root))
+    settings = load(flags, environments(root), with_prompts(root, *settings_file(root)))
     return settings.with_values(change=change_text(settings.change))
 
 
@@ -70,6 +71,29 @@ def settings_file(root: Path) -> tuple[str, Mapping[str, Any]]:
             raise SettingsError(f"{place} is not a table.")
         return place, table
     return "", {}
+
+
+def with_prompts(root: Path, place: str, table: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Each role's prompt-file, from the repository's root, read in its place."""
+    roles = table.get(ROLES)
+    if not isinstance(roles, dict):
+        return place, table
+    return place, {
+        **table,
+        ROLES: {name: with_prompt(root, f"[{ROLES}.{name}] in {place}", roles[name]) for name in roles},
+    }
+
+
+def with_prompt(root: Path, place: str, role: Any) -> Any:
+    if not isinstance(role, dict) or not isinstance(role.get("prompt-file", None), str):
+        return role
+    if "prompt" in role:
+        raise SettingsError(f"{place} has a prompt and a prompt-file: one of them is enough.")
+    try:
+        prompt = (root / role["prompt-file"]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise SettingsError(f"prompt-file {role['prompt-file']!r} of {place} cannot be read: {why(error)}.") from None
+    return {name: value for name, value in role.items() if name != "prompt-file"} | {"prompt": prompt}
 
 
 def toml(path: Path) -> dict[str, Any]:

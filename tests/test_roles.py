@@ -1,0 +1,145 @@
+"""Roles: which there are, which one fits which files, and what a settings file may say of them."""
+
+from pathlib import Path
+from typing import Any
+
+import aider.coders
+import pytest
+
+from orchestra.cli.load import with_prompts
+from orchestra.errors import SettingsError
+from orchestra.plan.roles import EDIT_FORMATS, Role, known, parse_roles, role_for
+from orchestra.settings import load
+
+PLACE = "aider-orchestrator.toml"
+ROLES = {"coder", "tester", "researcher", "writer", "merger", "backend", "frontend", "data"}
+
+
+def test_the_package_has_its_roles_each_with_a_short_prompt() -> None:
+    roles = known({})
+    assert set(roles) == ROLES
+    assert all(200 < len(role.prompt) < 1_000 for role in roles.values())
+    assert [role.name for role in roles.values() if role.only_answers] == ["researcher"]
+
+
+def test_what_the_user_says_of_a_role_counts_and_the_rest_stays() -> None:
+    own = {"tester": Role("tester", model="openai/small", gates=("tests",)), "poet": Role("poet", "Rhyme.")}
+    roles = known(own)
+    assert set(roles) == ROLES | {"poet"}
+    assert roles["tester"].prompt == known({})["tester"].prompt
+    assert (roles["tester"].model, roles["tester"].gates) == ("openai/small", ("tests",))
+    assert known({"researcher": Role("researcher", "Look it up.")})["researcher"] == Role(
+        "researcher", "Look it up.", chat_mode="ask"
+    )
+
+
+@pytest.mark.parametrize(
+    ("paths", "role"),
+    [
+        ((), "coder"),
+        (("src/app.py",), "coder"),
+        (("tests/test_app.py",), "tester"),
+        (("src/app_test.go", "web/app.spec.ts"), "tester"),
+        (("tests/helpers.py",), "tester"),
+        (("README.md",), "writer"),
+        (("docs/guide.rst", "docs/conf.py"), "writer"),
+        (("CHANGELOG",), "writer"),
+        (("src/App.tsx", "src/app.css"), "frontend"),
+        (("migrations/001.sql",), "data"),
+        (("notebooks/sales.ipynb",), "data"),
+        # The most count, and with as many each the coder.
+        (("src/app.py", "tests/test_app.py"), "coder"),
+        (("src/app.py", "tests/test_app.py", "tests/test_b.py"), "tester"),
+        (("README.md", "tests/test_app.py"), "tester"),
+        (("Dockerfile", "requirements.txt"), "coder"),
+    ],
+)
+def test_paths_choose_a_role(paths: tuple[str, ...], role: str) -> None:
+    assert role_for(paths) == role
+    assert role_for(reversed(paths)) == role
+
+
+def test_edit_formats_are_those_of_this_aider() -> None:
+    theirs = {getattr(aider.coders, name).edit_format for name in aider.coders.__dict__ if name.endswith("Coder")}
+    assert set(EDIT_FORMATS) == {one for one in theirs - {None} if not one.startswith("editor-")} - {
+        *("ask", "architect", "context", "help")
+    }
+
+
+# --- the settings file ----------------------------------------------------------------------------------------------
+
+
+def test_roles_stand_in_a_settings_file() -> None:
+    table = {
+        "roles": {
+            "tester": {"model": "openai/small", "edit-format": "whole", "gates": ["tests", "lint", "tests"]},
+            "poet": {"prompt": " Rhyme. \n"},
+        }
+    }
+    settings = load({}, [], (PLACE, table))
+    assert settings.roles == {
+        "tester": Role("tester", model="openai/small", edit_format="whole", gates=("tests", "lint")),
+        "poet": Role("poet", "Rhyme."),
+    }
+    assert (settings.source("roles.poet"), settings.source("roles.coder")) == (PLACE, "default")
+
+
+@pytest.mark.parametrize(
+    ("roles", "complaint"),
+    [
+        ("tester", "roles in P is not a table."),
+        ({"tester": "fast"}, "[roles.tester] in P is not a table."),
+        ({"a b": {"prompt": "x"}}, "[roles.a b] in P: a role's name is letters, digits, - and _."),
+        ({"tester": {"modell": "x"}}, "unknown setting 'modell' in [roles.tester] in P: did you mean 'model'?"),
+        (
+            {"tester": {"zzz": 1}},
+            "unknown setting 'zzz' in [roles.tester] in P: a role has prompt, prompt-file, model, edit-format, gates.",
+        ),
+        ({"poet": {"model": "x/y"}}, "[roles.poet] in P needs a prompt or a prompt-file."),
+        ({"poet": {"prompt": " "}}, "prompt in [roles.poet] in P must be text, and not empty."),
+        ({"tester": {"model": 5}}, "model in [roles.tester] in P must be text, and not empty."),
+        ({"tester": {"prompt-file": 5}}, "prompt-file in [roles.tester] in P must be text, and not empty."),
+        (
+            {"tester": {"edit-format": "ask"}},
+            "edit-format in [roles.tester] in P must be one of diff, diff-fenced, patch, udiff, udiff-simple, whole, "
+            "not 'ask'.",
+        ),
+        (
+            {"researcher": {"edit-format": "diff"}},
+            "[roles.researcher] in P changes no file, so that it can have no edit-format.",
+        ),
+        ({"tester": {"gates": "tests"}}, "gates in [roles.tester] in P must be a list of names."),
+        ({"tester": {"gates": [""]}}, "gates in [roles.tester] in P must be a list of names."),
+    ],
+)
+def test_what_is_wrong_gets_one_sentence(roles: Any, complaint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_roles("P", {"roles": roles})
+    assert str(caught.value) == complaint
+
+
+def test_a_prompt_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "poet.md").write_text("Rhyme.\n", "utf-8")
+    read = with_prompts(tmp_path, PLACE, {"roles": {"poet": {"prompt-file": "poet.md", "model": "x/y"}}})
+    assert parse_roles(*read) == {"poet": Role("poet", "Rhyme.", model="x/y")}
+
+
+@pytest.mark.parametrize(
+    ("role", "complaint"),
+    [
+        (
+            {"prompt-file": "no.md"},
+            "prompt-file 'no.md' of [roles.poet] in P cannot be read: No such file or directory.",
+        ),
+        ({"prompt-file": "bad.md"}, "prompt-file 'bad.md' of [roles.poet] in P cannot be read: it is not UTF-8."),
+        (
+            {"prompt-file": "a.md", "prompt": "x"},
+            "[roles.poet] in P has a prompt and a prompt-file: one of them is enough.",
+        ),
+    ],
+)
+def test_a_prompt_file_that_cannot_be_used(tmp_path: Path, role: Any, complaint: str) -> None:
+    (tmp_path / "bad.md").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(SettingsError) as caught:
+        with_prompts(tmp_path, "P", {"roles": {"poet": role}})
+    assert str(caught.value) == complaint

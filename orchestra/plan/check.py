@@ -118,15 +118,11 @@ def first_line(text: str) -> str:
 
 
 def in_place(item: Item, world: World, said: Findings) -> Item:
-    """The files as git names them, each once, and `new` where it is true."""
+    """The files as git names them, each once."""
     files = unique(item.id, [found for path in item.files if (found := owned(item.id, path, world, said))], said)
-    new = tuple(path for path in files if path not in world.tracked)
-    claimed = {cleaned(path) for path in item.new}
-    said.repairs += [f"{item.id}: {path} is new" for path in new if path not in claimed]
-    said.repairs += [f"{item.id}: {path} is there already" for path in sorted(claimed & world.tracked.keys())]
     if not files and item.role not in world.reading:
         said.problems.append(f"{item.id} names no file to change")
-    return dataclasses.replace(item, files=files, new=new)
+    return dataclasses.replace(item, files=files)
 
 
 def owned(id: str, given: str, world: World, said: Findings) -> str:
@@ -261,7 +257,10 @@ def built_upon(items: Sequence[Item], world: World, said: Findings) -> list[Item
         reads = dict.fromkeys(path for given in item.reads if (path := cleaned(given)) and path not in item.files)
         missing = [path for path in reads if not (readable(path, world) or path in earlier)]
         said.repairs += [f"{item.id} does not read {path}, which is no text file here" for path in missing]
-        new = tuple(path for path in item.new if path not in earlier)
+        claimed = {cleaned(path) for path in item.new}
+        new = tuple(path for path in item.files if path not in world.tracked and path not in earlier)
+        said.repairs += [f"{item.id}: {path} is new" for path in new if path not in claimed]
+        said.repairs += [f"{item.id}: {path} is there already" for path in sorted(claimed & world.tracked.keys())]
         found.append(dataclasses.replace(item, new=new, reads=tuple(path for path in reads if path not in missing)))
     return found
 

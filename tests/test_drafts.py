@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +27,7 @@ TRACKED |= {path: Tracked(path, 100_000) for path in ("big/one.py", "big/two.py"
 WORLD = World(TRACKED, ("coder", "tester", "writer", "researcher"), ("researcher",), ("R1", "R2"), 100_000)
 
 
-def item(id: str, *files: str, **more: object) -> Item:
+def item(id: str, *files: str, **more: Any) -> Item:
     return dataclasses.replace(Item(id, id.title(), f"Do {id}.", files), **more)
 
 
@@ -238,7 +240,7 @@ def test_phases_and_the_longest_chain() -> None:
 
 # --- changes --------------------------------------------------------------------------------------------------------
 
-CHANGES = {
+CHANGES: dict[str, Callable[[Any], bool]] = {
     "add e Tell of it": lambda d: (d.ids[-1], d.task[-1].title) == ("e", "Tell of it"),
     "remove b": lambda d: d.ids == ["a", "c", "d"] and d.item("d").needs == ("a", "c"),
     "set b title Better words": lambda d: d.item("b").title == "Better words",

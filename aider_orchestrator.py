@@ -51,7 +51,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     settings, tape = with_tape(settings)
     if not (settings.change or settings.plan):
         raise UsageError("Say what to change with --change TEXT (or @FILE, or - for stdin).")
-    repository = await find_repository(settings, begin=not settings.dry_run)
+    repository = await find_repository(settings, begin=not (settings.dry_run or settings.files or settings.assign))
     if past is not None:
         repository = past.place(repository)
     entries = await repository.entries()

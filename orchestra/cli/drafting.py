@@ -48,7 +48,7 @@ async def discussion(settings: Settings, draft: Draft, said: str, hear: Callable
 
 async def only_planning(settings: Settings, work: Callable[[Run, Targets | None], Awaitable[None]]) -> int:
     settings, tape = with_tape(settings)
-    repository = await find_repository(settings, begin=True)
+    repository = await find_repository(settings, begin=not settings.files)
     entries = await repository.entries()
     given = await chosen_targets(settings, repository, entries, Path.cwd())
     check_prd_source(settings, replayed=tape is not None)

@@ -54,7 +54,7 @@ def new(argv: list[str], stoppable: Stoppable) -> int:
         raise UsageError("say first what you want.", hint='It goes: plan "WHAT YOU WANT" [options].')
     name, flags = taken_out(flags, "--name")
     settings = settings_of(["--change", goal, *flags])
-    repository = asyncio.run(find_repository(settings, begin=True))
+    repository = asyncio.run(find_repository(settings, begin=not settings.files))
     path = drafts.new_place(repository.root, settings.change, name)
 
     def put(checked: Checked) -> Path:

@@ -178,7 +178,9 @@ def free_port() -> int:
 
 
 def arrange(command: Sequence[str]) -> None:
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=START_LIMIT, check=False)
+    # Not the temporary folder of the test that happens to be the first: the server's user cannot enter it.
+    env = os.environ | {"TMPDIR": "/tmp"}
+    done = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True, timeout=START_LIMIT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -4,7 +4,6 @@
 The story of a run, top to bottom: settings, PRD, plan, agents, integrate, report.
 """
 
-import asyncio
 import difflib
 import os
 import signal
@@ -98,12 +97,13 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
 
 def run(argv: list[str]) -> int:
     from orchestra.cli.load import settings_of
-    from orchestra.conduct.drafts import with_submitted
 
     settings = settings_of(argv)
     if not (settings.change or settings.plan):
+        from orchestra.conduct.drafts import with_submitted
+
         settings = with_submitted(settings)
-    return asyncio.run(stoppable(story(settings)))
+    return begin(story(settings))
 
 
 def execute(argv: list[str]) -> int:
@@ -126,7 +126,7 @@ def resume(argv: list[str]) -> int:
         return 0
     stamp, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
     settings, past = find(stamp, flags)
-    return asyncio.run(stoppable(story(settings.resumed(past.options), past=past)))
+    return begin(story(settings.resumed(past.options), past=past))
 
 
 def retry(argv: list[str]) -> int:
@@ -142,7 +142,7 @@ def retry(argv: list[str]) -> int:
     if answer := told_there(settings.resumed(past.options), past.stamp, "retry", number_of(task)):
         print(answer)
         return 0
-    return asyncio.run(stoppable(story(settings.resumed(past.options), past=past.again(number_of(task)))))
+    return begin(story(settings.resumed(past.options), past=past.again(number_of(task))))
 
 
 def restart(argv: list[str]) -> int:
@@ -155,7 +155,7 @@ def restart(argv: list[str]) -> int:
         return 0
     (stamp,), flags = leading(argv, RESTART_USAGE, 1)
     settings, past = find(stamp, flags)
-    return asyncio.run(stoppable(story(settings.resumed(past.options))))
+    return begin(story(settings.resumed(past.options)))
 
 
 def resolve(argv: list[str]) -> int:
@@ -172,11 +172,20 @@ def resolve(argv: list[str]) -> int:
     if answer := told_there(settings, past.stamp, "resolve", decision.task, action=decision.action, text=decision.text):
         print(answer)
         return 0
-    return asyncio.run(stoppable(story(settings, past=past.decided(decision))))
+    return begin(story(settings, past=past.decided(decision)))
+
+
+def begin(tale: Coroutine[Any, Any, int]) -> int:
+    """asyncio takes its time to be loaded: `--help` goes without."""
+    import asyncio
+
+    return asyncio.run(stoppable(tale))
 
 
 async def stoppable(tale: Coroutine[Any, Any, int]) -> int:
     """A signal only cancels the story; closing what is open, and the report, follow from that."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     received: list[int] = []
     telling = asyncio.ensure_future(tale)

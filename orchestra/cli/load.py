@@ -11,7 +11,6 @@ from orchestra.cli.parser import parse_flags
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Settings, load
-from orchestra.workspace.git import is_tracked, top_level
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent
 FILE = "aider-orchestrator.toml"
@@ -20,6 +19,9 @@ TABLE = "aider-orchestrator"
 
 def settings_of(argv: list[str]) -> Settings:
     flags = parse_flags(argv)
+    # Only now: what runs git takes its time to be loaded, and `--help` ends with the flags.
+    from orchestra.workspace.git import top_level
+
     where = Path(flags["repo"] or os.environ.get("ORCHESTRA_REPO", ""))
     root = top_level(where) or top_level(current()) or current()
     settings = load(flags, environments(root), with_prompts(root, *settings_file(root)))
@@ -38,6 +40,8 @@ def environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:
 
     A .env that is committed came with the repository and is not the user's: it is left alone.
     """
+    from orchestra.workspace.git import is_tracked
+
     found: list[tuple[str, Mapping[str, str]]] = [("environment", os.environ)]
     if (root / ".env").is_file():
         if is_tracked(root, ".env"):

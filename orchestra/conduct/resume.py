@@ -129,7 +129,7 @@ class Past:
         return Result(task, judgement, ended["commit"], ended.get("parent", ""))
 
     def counts(self, end: Event, task: int) -> bool:
-        """Whether this end of an attempt is one of the task: of several side by side, only that of the chosen one is."""
+        """Whether this attempt's end is the task's: of several side by side, only that of the chosen one is."""
         chosen = {each.attempt for each in self.choices(task)}
         return end.task == task and (end.attempt in chosen or not end.data.get("round"))
 
@@ -162,7 +162,7 @@ class Past:
         found: dict[int, list[Event]] = {}
         for end in self.all("attempt_ended"):
             if end.task == task:
-                found.setdefault(end.data.get("round", end.attempt), []).append(end)
+                found.setdefault(end.data.get("round", end.attempt or 0), []).append(end)
         return found
 
     def choices(self, task: int) -> list[Event]:

@@ -291,7 +291,8 @@ def attempt_ended(report: Report, event: Event) -> None:
     record.waits = ""
     if "round" in event.data:
         entry = {name: value for name, value in event.data.items() if name in CANDIDATE}
-        record.candidates.append({"attempt": event.attempt, "chosen": False, "branch": "", "patch": "", "size": 0} | entry)
+        blank = {"attempt": event.attempt, "chosen": False, "branch": "", "patch": "", "size": 0}
+        record.candidates.append(blank | entry)
     if "round" not in event.data or event.data["verdict"] == Verdict.CANCELLED:
         take(record, event.data)
 
@@ -300,7 +301,8 @@ def attempt_ended(report: Report, event: Event) -> None:
 def chosen(report: Report, event: Event) -> None:
     """Of several attempts side by side this one is what the task has come to."""
     record = own(report, event)
-    entry = next(each for each in record.candidates if each["attempt"] == event.attempt)
+    # A screen that shows a resumed run has not heard of what had ended before.
+    entry = next((each for each in record.candidates if each["attempt"] == event.attempt), dict[str, Any]())
     take(record, {name: value for name, value in entry.items() if name != "branch"})
     entry |= {"chosen": True, "why": event.data["why"], "branch": ""}
     record.gates = [gate for gate in record.gates if gate.get("attempt") == event.attempt]

@@ -81,9 +81,9 @@ def candidates(task: TaskReport) -> Iterator[str]:
             yield f"was tried several times side by side: {one['why']}"
     for one in task.candidates:
         if not one["chosen"]:
-            place = f"; kept on {one['branch']}" if one["branch"] else f"; kept in {one['patch']}" if one["patch"] else ""
             change = f", {plural(one['size'], 'line')} changed" if one["size"] else ""
-            yield f"was not taken as in attempt {one['attempt']} ({one['verdict']}{change}){place}"
+            kept = "; kept as " + (one["branch"] or one["patch"]) if one["branch"] or one["patch"] else ""
+            yield f"was not taken from attempt {one['attempt']} ({one['verdict']}{change}){kept}"
 
 
 def handed_over(report: Report) -> list[tuple[str, str]]:

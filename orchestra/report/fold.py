@@ -336,8 +336,9 @@ def task_integrated(report: Report, event: Event) -> None:
 
 @on("combined")
 def combined(report: Report, event: Event) -> None:
-    """What was said of an earlier combination is not said of this one."""
+    """What was said of an earlier combination is not said of this one, which may stand on newer commits."""
     report.gates = []
+    report.base = event.data.get("base") or report.base
 
 
 @on("branch_kept")

@@ -74,6 +74,9 @@ class Settings:
     max_agents: int = option(
         0, "at most N agents (default: what cores, memory and files allow)", group="agents", metavar="N"
     )
+    agents_per_task: int = option(
+        1, "attempts at each task side by side, of which the best is kept", group="agents", metavar="K"
+    )
     max_iterations: int = option(
         10, "model replies per attempt, at most", group="agents", env=("AIDER_MAX_ITERATIONS",), metavar="N"
     )
@@ -250,6 +253,7 @@ class Settings:
 
 
 PRICES = "prices"
+MOST_PER_TASK = 16
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 RIVALS = (
     *(("agents", "max_agents"), ("assign", "agents"), ("assign", "together")),
@@ -295,6 +299,8 @@ def load(
             raise SettingsError(f"--gate {entry!r}: write it as NAME=CMD.")
         if values["critic"] and entry.partition("=")[0].strip() == "critic":
             raise SettingsError(f"--gate {entry!r}: with --critic, that name is taken.")
+    if values["agents_per_task"] > MOST_PER_TASK:
+        raise SettingsError(f"--agents-per-task must be at most {MOST_PER_TASK}, not {values['agents_per_task']}.")
     if values["gemini_client"] not in ("rest", "sdk"):
         raise SettingsError(f"GEMINI_CLIENT must be rest or sdk, not {values['gemini_client']!r}.")
     for text in values["price"]:

@@ -230,6 +230,10 @@ def moved(user: User) -> None:
     user.commit({"b.txt": "more\n"})
 
 
+def rewritten(user: User) -> None:
+    user.git("commit", "-q", "--amend", "-m", "Said better")
+
+
 def detached(user: User) -> None:
     user.git("checkout", "-q", "--detach")
 
@@ -279,6 +283,7 @@ def locked(user: User) -> None:
 IN_THE_WAY = "commit, stash or move those files, then git merge"
 REFUSED: dict[Callable[[User], None], tuple[str, str]] = {
     moved: ("main has moved during the run", f"git merge {SIDE}"),
+    rewritten: ("main was rewritten during the run", f"git merge {SIDE}"),
     elsewhere: ("main is not checked out any more", f"git switch main && git merge {SIDE}"),
     detached: ("main is not checked out any more", f"git switch main && git merge {SIDE}"),
     dirty: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
@@ -316,8 +321,8 @@ def test_whatever_of_the_users_is_in_the_way_stays_as_it_is(user: User, what: Ca
     before = state(user)
     delivery = asyncio.run(deliver(repository, result, SIDE))
     reason, take = REFUSED[what]
-    gone = what in (moved, elsewhere, detached)
-    assert delivery == Delivery(False, reason.format(root=user.root), take, moved=gone)
+    stands = user.git("rev-parse", "main") if what is moved else ""
+    assert delivery == Delivery(False, reason.format(root=user.root), take, moved=True, stands=stands)
     assert state(user) == before
 
 
@@ -370,7 +375,8 @@ def test_on_a_branch_without_commits_nothing_of_the_users_is_overwritten(user: U
     asyncio.run(keep(repository.git, SIDE, result))
     before = state(user)
     delivery = asyncio.run(deliver(repository, result, SIDE))
-    assert delivery == Delivery(False, "your uncommitted changes in new.txt are in the way", f"{IN_THE_WAY} {SIDE}")
+    reason = "your uncommitted changes in new.txt are in the way"
+    assert delivery == Delivery(False, reason, f"{IN_THE_WAY} {SIDE}", moved=True)
     assert state(user) == before and not user.git("for-each-ref", "refs/heads/main")
 
 

@@ -121,7 +121,8 @@ async def look(here: Here, given: Namespace) -> tuple[list[Leaving], list[str]]:
         leaving = Leaving(name, one)
         if not (one and one.elsewhere):
             leaving.files = files.get(name, [])
-            leaving.branches = list(free([b for b in branches if b.stamp == name], given.force, kept))
+            mine = [branch for branch in branches if branch.stamp == name]
+            leaving.branches = list(free(mine, given.force, succeeded(one), kept))
             leaving.refs = [ref for ref, stamp in refs if stamp == name]
             folders = folders_of(here, one) if one else []
             leaving.worktrees = [*await leftovers.worktrees(git, folders), *taken]
@@ -170,11 +171,12 @@ def ending(known: Known | None) -> str:
     return f"exit {known.run.last.data.get('exit_code')}" if known.run.last else "not ended"
 
 
-def free(branches: Iterable[Branch], force: bool, kept: list[str]) -> Iterator[Branch]:
+def free(branches: Iterable[Branch], force: bool, done: bool, kept: list[str]) -> Iterator[Branch]:
+    """`done`: the run has all that was asked for, so that attempts of which a better one was kept may go."""
     for branch in branches:
         if branch.checked_out:
             kept.append(f"branch {branch.name}, since it is checked out in {branch.checked_out}")
-        elif not (branch.merged or force):
+        elif not (branch.merged or force or (done and branch.of_attempt)):
             kept.append(f"branch {branch.name}, since none of your branches has its commits (--force deletes it)")
         else:
             yield branch

@@ -8,7 +8,7 @@ from typing import Any
 from orchestra.conduct.attempt import ONLY_THIS, Result
 from orchestra.conduct.gating import Gating
 from orchestra.conduct.life import History, cancelled, live, wait_for_human
-from orchestra.conduct.places import Place, Places
+from orchestra.conduct.places import Place, Places, places
 from orchestra.conduct.resume import Past
 from orchestra.conduct.run import Run
 from orchestra.conduct.settle import Settled, Stack, hold, put_together
@@ -43,7 +43,7 @@ def is_accepted(result: Result) -> bool:
 def history(past: Past | None, task: int) -> History:
     if past is None:
         return History()
-    return History(past.tried(task), past.lessons(task) if past.decision else [])
+    return History(past.tried(task), past.lessons(task) if past.decision else [], past.finished(task))
 
 
 class Agents:
@@ -55,7 +55,7 @@ class Agents:
         self.gating = gating
         self.results: dict[int, Result] = past.done() if past else {}
         self.histories = {task.id: history(past, task.id) for task in run.plan.tasks}
-        self.places = Places(run.plan.agents)
+        self.places = Places(places(run.plan.agents, run.settings))
         self.ground = Settled(run.repository.base)
         self.left: dict[int, Task] = {}
         self.working: dict[int, asyncio.Task[None]] = {}

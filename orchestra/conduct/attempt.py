@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from orchestra.conversation import pack, turns
 from orchestra.dialects import CUT_OFF
 from orchestra.errors import GitFailed, OrchestraError, SetUpFailed
 from orchestra.gateway.ledger import Pass
+from orchestra.judge.candidates import Candidate
 from orchestra.judge.retry import Tried
 from orchestra.judge.verdict import REMEDIES, Heard, Seen, judge, named
 from orchestra.model import Judgement, Task, TaskState, Verdict
 from orchestra.seat import Job, Outcome
-from orchestra.workspace import collect
+from orchestra.workspace import collect, merge
 from orchestra.workspace.collect import Changes
 from orchestra.workspace.trees import Tree, with_before
 
@@ -41,6 +43,9 @@ class Result:
     commit: str = ""
     parent: str = ""
     tried: Tried = field(default_factory=lambda: Tried(Verdict.CANCELLED, ""))
+    # Of one of several side by side: in which round, and what the choice looks at.
+    round: int = 0
+    candidate: Candidate | None = None
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,16 @@ class Start:
     parent: str
     carried: tuple[str, ...] = ()
     lesson: str = ""
+    # Of attempts that are made side by side: the number of the first. 0 where it is made alone.
+    round: int = 0
 
 
 async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Start) -> Result:
     """Never raises but to be cancelled: what goes wrong in one attempt is that attempt's verdict."""
     started = time.monotonic()
     # What is known of the attempt as it goes on, so that it is told however it ends.
-    facts: dict[str, Any] = {}
-    run.emit("attempt_started", task.id, number, model=run.model.name, base=start.base)
+    facts: dict[str, Any] = {"round": start.round} if start.round else {}
+    run.emit("attempt_started", task.id, number, model=run.model.name, base=start.base, **facts)
     try:
         left = nothing_left(run, task)
         result = Result(task, left) if left else await work(run, task, number, start, facts)
@@ -106,7 +113,14 @@ def tell(run: Run, task: Task, number: int, result: Result, started: float, fact
         tried={"diff": learned.diff, "failing": sorted(learned.failing), "output": learned.output},
         **facts,
     )
-    return dataclasses.replace(result, tried=learned)
+    return dataclasses.replace(
+        result, tried=learned, round=facts.get("round", 0), candidate=candidate(number, learned, facts)
+    )
+
+
+def candidate(number: int, learned: Tried, ended: Mapping[str, Any]) -> Candidate:
+    review, size = ended.get("review", ""), ended.get("size", 0)
+    return Candidate(number, learned.verdict, review, len(learned.failing), size)
 
 
 async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str, Any]) -> Result:
@@ -151,7 +165,8 @@ async def checked(
 ) -> Result:
     """The same result, or one whose verdict is that of the gates which this task's own worktree can decide."""
     task = result.task
-    run.move(task.id, TaskState.AWAITING_QA, number)
+    if run.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another one made beside it may have come first
+        run.move(task.id, TaskState.AWAITING_QA, number)
     try:
         said = await gating.check_own(task, result.commit, result.parent, number, parses=parses)
     except SetUpFailed:
@@ -261,9 +276,24 @@ async def keep(
         return Result(task, judgement)
     commit = await collect.commit(tree, changes.own, commit_message(run, task), start.parent)
     facts["tried"] = {"diff": cut_diff(await collect.diff(run.repository.git, start.parent, commit))}
-    await run.repository.git.raw("update-ref", f"refs/heads/{run.branch(f'task{task.id}')}", commit)
-    run.emit("branch_kept", task.id, number, branch=run.branch(f"task{task.id}"))
+    if start.round:
+        facts["size"] = sum(map(sum, (await merge.numstat(run.repository.git, start.parent, commit)).values()))
+        facts["branch"] = candidate_branch(run, task.id, number)
+        await merge.keep(run.repository.git, facts["branch"], commit)
+    else:
+        await keep_branch(run, task.id, number, commit)
     return Result(task, judgement, commit, start.parent)
+
+
+async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
+    """The task's own."""
+    branch = run.branch(f"task{task}")
+    await merge.keep(run.repository.git, branch, commit)
+    run.emit("branch_kept", task, number, branch=branch)
+
+
+def candidate_branch(run: Run, task: int, number: int) -> str:
+    return run.branch(f"task{task}-{number}")
 
 
 async def keep_patch(run: Run, task: Task, number: int, tree: Tree, paths: tuple[str, ...]) -> str:

@@ -79,6 +79,7 @@ class Gating:
     def __init__(self, run: Run, before: Iterable[Event] = ()) -> None:
         """`before` are the events of a run that is taken up again: what passed then needs not be run again."""
         self.run = run
+        self.base = run.repository.base
         self.gates, self.notes = find_gates(run)
         reviewer = critic_model(run.settings)
         self.critic = Critic(run, reviewer) if reviewer else None
@@ -111,8 +112,8 @@ class Gating:
     ) -> Checked:
         """`label` names the tree in the logs: `combined`, `task3-1`. Files that a gate is asked about one by one are
         those changed since `parent`."""
-        git, base = self.run.repository.git, self.run.repository.base
-        paths = await git.paths("diff", "--name-only", "--no-renames", "-z", parent or base, commit)
+        git = self.run.repository.git
+        paths = await git.paths("diff", "--name-only", "--no-renames", "-z", parent or self.base, commit)
         async with self.turn:
             checked = await self.ask_all(commit, self.gates if gates is None else gates, paths, label)
         for outcome in checked.outcomes:
@@ -122,9 +123,7 @@ class Gating:
     async def ask_all(self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str) -> Checked:
         first = await self.ask(commit, gates, paths, label)
         failing = [outcome.gate for outcome in first if not outcome.passed]
-        base = {
-            each.gate.name: each.failing for each in await self.ask(self.run.repository.base, failing, paths, "base")
-        }
+        base = {each.gate.name: each.failing for each in await self.ask(self.base, failing, paths, "base")}
         # One that hangs is not waited for a second time.
         doubtful = [outcome for outcome in first if not (outcome.passed or outcome.ended.timed_out)]
         suspect = [o.gate for o in doubtful if new_failures(base[o.gate.name], o.failing)]

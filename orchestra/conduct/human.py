@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from orchestra.conduct.agents import Agents, bring
-from orchestra.conduct.attempt import Result, checked, commit_message, cut_diff, tell
+from orchestra.conduct.attempt import Result, checked, commit_message, cut_diff, keep_branch, tell
 from orchestra.conduct.life import History, wait_for_human
 from orchestra.conduct.resume import Past
 from orchestra.conduct.run import Run
@@ -157,9 +157,7 @@ async def hand_back(agents: Agents, task: Task) -> None:
     commit = await by_hand.committed(git, left.made, lent["parent"], commit_message(run, task, by_aider=False))
     facts["changed"] = await git.paths("diff-tree", "-r", "--name-only", "--no-renames", "-z", lent["parent"], commit)
     facts["tried"] = {"diff": cut_diff(await diff(git, lent["parent"], commit))}
-    branch = run.branch(f"task{task.id}")
-    await git.raw("update-ref", f"refs/heads/{branch}", commit)
-    run.emit("branch_kept", task.id, number, branch=branch)
+    await keep_branch(run, task.id, number, commit)
     done = Result(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent["parent"])
     done = await checked(run, agents.gating, number, done, facts, parses=False)
     done = tell(run, task, number, done, started, facts)

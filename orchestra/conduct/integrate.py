@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from orchestra.conduct.agents import Agents
 from orchestra.conduct.attempt import Result
+from orchestra.conduct.catch_up import bring
 from orchestra.conduct.gating import Gating
 from orchestra.conduct.human import consult
 from orchestra.conduct.life import wait_for_human
@@ -13,7 +14,7 @@ from orchestra.conduct.settle import Guilty, Settled, settle
 from orchestra.judge.retry import Next
 from orchestra.model import TaskState, Verdict
 from orchestra.workspace.git import Git
-from orchestra.workspace.merge import Delivery, deliver, forget, keep, numstat
+from orchestra.workspace.merge import Delivery, forget, keep, numstat
 
 RESULT = "result"
 
@@ -31,7 +32,7 @@ async def integrate(run: Run, gating: Gating, agents: Agents, combined: str = ""
         settled = await settle(run, gating, ground, agents.accepted(ground))
     agents.hold_back()
     if settled.head != run.repository.base:
-        await conclude(run, agents.results.values(), settled)
+        await conclude(run, gating, agents.results.values(), settled)
     await tidy(run)
 
 
@@ -52,7 +53,7 @@ def send_back(run: Run, agents: Agents, guilty: Iterable[Guilty]) -> None:
             wait_for_human(run, task.id, step.why)
 
 
-async def conclude(run: Run, results: Iterable[Result], settled: Settled) -> None:
+async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled: Settled) -> None:
     head, side = settled.head, run.branch(RESULT)
     if run.settings.commit_prd and run.report.prd.get("path"):
         head = await add_prd(run, head)
@@ -60,7 +61,8 @@ async def conclude(run: Run, results: Iterable[Result], settled: Settled) -> Non
     for task in run.report.tasks.values():
         if task.state == TaskState.AWAITING_QA:
             run.move(task.id, TaskState.COMPLETE if task.id in settled.tasks and not settled.bad else TaskState.FAILED)
-    delivery = await move_branch(run, results, head, side, settled.bad)
+    kept_back = withheld(run, results, side, settled.bad)
+    head, delivery = (head, kept_back) if kept_back else await bring(run, gating, head, side)
     counts = await numstat(run.repository.git, run.report.base, head)
     run.emit(
         "delivered",
@@ -83,7 +85,8 @@ async def tidy(run: Run) -> None:
         await forget(run.repository.git, [*merged, run.branch(RESULT)] if run.report.applied else merged)
 
 
-async def move_branch(run: Run, results: Iterable[Result], head: str, side: str, bad: str) -> Delivery:
+def withheld(run: Run, results: Iterable[Result], side: str, bad: str) -> Delivery | None:
+    """Why the result is not to come to the user's branch at all, if there is a reason."""
     take = f"git merge {side}"
     complete = all(result.judgement.verdict is Verdict.APPLIED for result in results) and not any(
         t.held for t in run.report.tasks.values()
@@ -94,7 +97,7 @@ async def move_branch(run: Run, results: Iterable[Result], head: str, side: str,
         return Delivery(False, "not every task is complete and --all-or-nothing was given", take, withheld=True)
     if own := "--no-apply" if not run.settings.apply else run.settings.own_branch:
         return Delivery(False, f"{own} was given", take)
-    return await deliver(run.repository, head, side)
+    return None
 
 
 async def add_prd(run: Run, head: str) -> str:

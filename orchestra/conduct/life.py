@@ -4,9 +4,10 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from orchestra.conduct.attempt import Result, Start, attempt, cancellation, tell
+from orchestra.conduct.attempt import Result, Start, cancellation, tell
 from orchestra.conduct.gating import Gating
 from orchestra.conduct.places import Place
+from orchestra.conduct.rounds import one_round
 from orchestra.conduct.run import Run
 from orchestra.judge.retry import Next, Step, Tried, feedback, next_step
 from orchestra.model import Task, TaskState, Verdict
@@ -19,6 +20,8 @@ class History:
 
     tried: list[Tried] = field(default_factory=list)
     earlier: list[Tried] = field(default_factory=list)
+    # What had ended of a round that was cut off: it is not paid for again.
+    finished: list[Result] = field(default_factory=list)
 
     @property
     def lesson(self) -> str:
@@ -33,21 +36,20 @@ class History:
 
     def begin_anew(self) -> None:
         self.earlier += self.tried
-        self.tried = []
+        self.tried, self.finished = [], []
 
 
 async def live(run: Run, gating: Gating, task: Task, place: Place, history: History, parent: str) -> Result:
     """The last attempt's result. `parent` is the commit that the task's work stands on."""
     start = Start(parent, parent, lesson=history.lesson)
     while True:
-        number = run.report.tasks[task.id].attempts + 1
-        async with place():
-            run.move(task.id, TaskState.ACTIVE, number)
-            try:
-                result = await attempt(run, gating, task, number, start)
-            except asyncio.CancelledError:
-                run.move(task.id, TaskState.FAILED, number)
-                raise
+        try:
+            result = await one_round(run, gating, task, place, start, history.finished)
+        except asyncio.CancelledError:
+            if run.report.tasks[task.id].state in (TaskState.ACTIVE, TaskState.AWAITING_QA):
+                run.move(task.id, TaskState.FAILED)
+            raise
+        history.finished, number = [], run.report.tasks[task.id].attempts
         step = history.next(run, result.tried)
         if step.next is Next.DONE:
             return result
@@ -75,8 +77,9 @@ def cancelled(run: Run, task: Task) -> Result:
     record = run.report.tasks[task.id]
     if record.state == TaskState.READY:
         run.move(task.id, TaskState.ACTIVE)
-        tell(run, task, record.attempts + 1, result, time.monotonic(), {})
         run.move(task.id, TaskState.FAILED)
+    if record.verdict != Verdict.CANCELLED:
+        tell(run, task, record.attempts + 1, result, time.monotonic(), {})
     return result
 
 

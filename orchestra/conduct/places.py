@@ -5,7 +5,10 @@ import contextlib
 import heapq
 from collections.abc import AsyncIterator, Callable
 
+from orchestra.conduct.run import count_machine
 from orchestra.plan.order import Rank
+from orchestra.plan.sizing import Machine, most_agents
+from orchestra.settings import Settings
 
 Place = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 
@@ -46,3 +49,10 @@ class Places:
             if not first.done():
                 self.free -= 1
                 first.set_result(None)
+
+
+def places(agents: int, settings: Settings) -> int:
+    """Attempts side by side at one task take a place each, as far as the user and the machine allow."""
+    wanted = agents * settings.agents_per_task
+    most = settings.max_agents or most_agents(Machine(*count_machine()))
+    return min(wanted, max(agents, most))

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestra import prd as prd_format
-from orchestra.conduct.attempt import Result
+from orchestra.conduct.attempt import Result, candidate
 from orchestra.errors import UsageError
 from orchestra.gateway.tape import Tape, is_whole, reply_of
 from orchestra.journal import jsonl
 from orchestra.judge.critic import NAME as CRITIC
-from orchestra.judge.retry import Tried
+from orchestra.judge.retry import WORTH_ANOTHER, Tried
 from orchestra.model import Decision, Event, Judgement, Plan, Prd, TargetFile, Task, TaskState, Verdict
 from orchestra.redact import is_marked
 from orchestra.report.fold import Report, fold
@@ -25,6 +25,7 @@ ANSWERS_STAND = {
 }
 
 
+UNLEARNED = {Verdict.CANCELLED, Verdict.APPLIED}
 NOBODY = 0  # no task has this number
 
 
@@ -124,17 +125,54 @@ class Past:
         if self.applied:
             return Result(task, judgement)
         # Its own commit, not the one that it became in a combination with others.
-        ended = next(event.data for event in reversed(self.all("attempt_ended")) if event.task == task.id)
+        ended = next(end.data for end in reversed(self.all("attempt_ended")) if self.counts(end, task.id))
         return Result(task, judgement, ended["commit"], ended.get("parent", ""))
+
+    def counts(self, end: Event, task: int) -> bool:
+        """Whether this attempt's end is the task's: of several side by side, only that of the chosen one is."""
+        chosen = {each.attempt for each in self.choices(task)}
+        return end.task == task and (end.attempt in chosen or not end.data.get("round"))
 
     def tried(self, task: int) -> list[Tried]:
         """The attempts that the next one goes on from, if the run died between them; a new round begins with none."""
         return [] if self.report.exit_code is not None else self.lessons(task)
 
     def lessons(self, task: int) -> list[Tried]:
-        ends = [event.data for event in self.all("attempt_ended") if event.task == task]
-        learned = [data for data in ends if data["verdict"] not in (Verdict.CANCELLED, Verdict.APPLIED)]
-        return [tried_of(data) for data in learned]
+        """One for each round that failed; those that were side by side with the best of it teach too."""
+        found, open_one = [], self.open_round(task)
+        for number, ends in self.rounds(task).items():
+            learned = [end for end in ends if end.data["verdict"] not in UNLEARNED]
+            chosen = next((each.attempt for each in self.choices(task) if each.data["round"] == number), number)
+            best = [tried_of(end.data) for end in learned if end.attempt == chosen]
+            if number != open_one and best:
+                beside = tuple(tried_of(end.data) for end in learned if end.attempt != chosen)
+                found.append(replace(best[0], beside=beside))
+        return found
+
+    def finished(self, task: int) -> list[Result]:
+        """Of several attempts side by side among which nothing was chosen yet: those that need not be made again."""
+        if self.only is not None or self.plan is None:
+            return []
+        ends = self.rounds(task).get(self.open_round(task), [])
+        mine = next(each for each in self.plan.tasks if each.id == task)
+        return [candidate_of(mine, end) for end in ends if end.data["verdict"] in {Verdict.APPLIED, *WORTH_ANOTHER}]
+
+    def rounds(self, task: int) -> dict[int, list[Event]]:
+        """The attempts that have ended, by the number of the first that was made side by side with them."""
+        found: dict[int, list[Event]] = {}
+        for end in self.all("attempt_ended"):
+            if end.task == task:
+                found.setdefault(end.data.get("round", end.attempt or 0), []).append(end)
+        return found
+
+    def choices(self, task: int) -> list[Event]:
+        return [event for event in self.all("chosen") if event.task == task]
+
+    def open_round(self, task: int) -> int:
+        """The last round, where it is one of several attempts and nothing was chosen from it."""
+        begun = [event.data.get("round", 0) for event in self.all("attempt_started") if event.task == task]
+        last = begun[-1] if begun else 0
+        return 0 if any(each.data["round"] == last for each in self.choices(task)) else last
 
     def not_whole(self) -> str:
         """What of the work that is left was not written down as it was, because it held a secret."""
@@ -177,6 +215,13 @@ def task_of(record: Mapping[str, Any]) -> Task:
     """As it was written down; one of an older run tells less."""
     told: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in record.items()}
     return Task(**told | {"files": tuple(TargetFile(**file) for file in record["files"])})
+
+
+def candidate_of(task: Task, end: Event) -> Result:
+    ended, learned = end.data, tried_of(end.data)
+    judgement = Judgement(learned.verdict, ended["cause"], ended["remedy"])
+    place = candidate(end.attempt or 1, learned, ended)
+    return Result(task, judgement, ended["commit"], ended["parent"], learned, ended["round"], place)
 
 
 def tried_of(ended: Mapping[str, Any]) -> Tried:

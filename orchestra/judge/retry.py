@@ -44,6 +44,8 @@ class Tried:
     failing: frozenset[str] = frozenset()
     output: str = ""
     dollars: float | None = 0.0
+    # Those that were made side by side with it and were no better.
+    beside: tuple["Tried", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def feedback(tried: Sequence[Tried], limit: int = LIMIT) -> str:
     if not tried:
         return ""
     last = tried[-1]
-    parts = [story(tried, limit // 4)]
+    parts = [story([one for each in tried for one in (*each.beside, each)], limit // 4)]
     if last.failing:
         parts.append("What fails because of the last attempt:\n" + names(last.failing, limit // 8))
     room = limit - sum(map(len, parts)) - 200

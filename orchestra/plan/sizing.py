@@ -54,12 +54,20 @@ def bound(sizes: Sequence[int], machine: Machine, *, at_most: int = 0) -> Bound:
         Bound(max(SMALL_CHANGE, sum(sizes) // FIXED_TOKENS), "the prompts, which would cost more than the files"),
     ]
     if not at_most:
-        bounds += [
-            Bound(machine.cores * AGENTS_PER_CORE, "the number of cores"),
-            Bound(machine.free_memory // MEMORY_PER_AGENT, "the free memory"),
-        ]
+        bounds += carried_by(machine)
     least = min(bounds, key=lambda one: one.agents)
     return Bound(max(least.agents, 1), least.reason)
+
+
+def carried_by(machine: Machine) -> list[Bound]:
+    return [
+        Bound(machine.cores * AGENTS_PER_CORE, "the number of cores"),
+        Bound(machine.free_memory // MEMORY_PER_AGENT, "the free memory"),
+    ]
+
+
+def most_agents(machine: Machine) -> int:
+    return max(min(one.agents for one in carried_by(machine)), 1)
 
 
 def tasks_needed(tokens: int, context: int | None) -> int:

@@ -13,6 +13,9 @@ STRANGE = (LookupError, TypeError, ValueError, AttributeError)
 MERGING = ("task_integrated", "combined", "delivered")
 
 
+Who = tuple[int | None, int | None]  # a task and its attempt: several may be made side by side
+
+
 class Span(NamedTuple):
     """One stretch of time: waiting, retry, model, edit, gate or merge. `task` is None where the run itself is busy."""
 
@@ -56,8 +59,8 @@ class Detail:
     breaks: list[Break] = field(default_factory=list)
     # Since when a task waits, an attempt has heard nothing, a gate runs, the run's own work goes on.
     waiting: dict[int, tuple[str, int]] = field(default_factory=dict)
-    quiet: dict[int, int] = field(default_factory=dict)
-    gating: dict[tuple[int | None, str], int] = field(default_factory=dict)
+    quiet: dict[Who, int] = field(default_factory=dict)
+    gating: dict[tuple[Who, str], int] = field(default_factory=dict)
     busy: int = 0
 
     def clock(self, time: int) -> int:
@@ -72,18 +75,19 @@ class Detail:
         """What was under way when the run ended, or died."""
         for task, (kind, since) in self.waiting.items():
             self.span(kind, since, now, task)
-        for task, since in self.quiet.items():
-            self.span("edit", since, now, task)
-        for (gated, _), since in self.gating.items():
+        for (editing, _), since in self.quiet.items():
+            self.span("edit", since, now, editing)
+        for ((gated, _), _), since in self.gating.items():
             self.span("gate", since, now, gated)
         self.waiting, self.quiet, self.gating = {}, {}, {}
 
     def last(self, event: Event) -> Try:
-        tries = self.tries.setdefault(event.task or 0, [])
-        number = event.attempt or 1
-        if not tries or tries[-1].number != number:
-            tries.append(Try(number, event.time))
-        return tries[-1]
+        tries, number = self.tries.setdefault(event.task or 0, []), event.attempt or 1
+        found = next((attempt for attempt in reversed(tries) if attempt.number == number), None)
+        if found is None:
+            found = Try(number, event.time)
+            tries.append(found)
+        return found
 
 
 Handler = Callable[[Detail, Event, Mapping[str, Any]], None]
@@ -123,7 +127,11 @@ def task_moved(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
 
 def attempt_started(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
     found.last(event).started = event.time
-    found.quiet[event.task or 0] = event.time
+    found.quiet[who(event)] = event.time
+
+
+def who(event: Event) -> Who:
+    return event.task, event.attempt
 
 
 def request(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
@@ -133,10 +141,10 @@ def request(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
     if event.task is None:
         found.span(kind, max(start, found.started), event.time)
         return
-    quiet = found.quiet.get(event.task, start)
+    quiet = found.quiet.get(who(event), start)
     found.span("edit", quiet, max(start, quiet), event.task)
     found.span(kind, max(start, quiet), event.time, event.task)
-    found.quiet[event.task] = event.time
+    found.quiet[who(event)] = event.time
     attempt = found.last(event)
     attempt.usage += Usage(**data.get("usage", {}))
     if data.get("failure"):
@@ -154,26 +162,26 @@ def conversation(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
 
 
 def attempt_ended(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
-    task, attempt = event.task or 0, found.last(event)
-    if task in found.quiet:
-        found.span("edit", found.quiet.pop(task), event.time, task)
+    attempt = found.last(event)
+    if who(event) in found.quiet:
+        found.span("edit", found.quiet.pop(who(event)), event.time, event.task)
     attempt.ended = found.busy = event.time
     attempt.verdict, attempt.cause = str(data.get("verdict", "")), str(data.get("cause", ""))
 
 
 def gate_started(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
-    if event.task is not None and event.task in found.quiet:
-        found.span("edit", found.quiet.pop(event.task), event.time, event.task)
-    found.gating[event.task, str(data.get("name", ""))] = event.time
+    if event.task is not None and who(event) in found.quiet:
+        found.span("edit", found.quiet.pop(who(event)), event.time, event.task)
+    found.gating[who(event), str(data.get("name", ""))] = event.time
 
 
 def gate_ended(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
     began = event.time - round(1000 * float(data.get("seconds") or 0))
-    found.span("gate", found.gating.pop((event.task, str(data.get("name", ""))), began), event.time, event.task)
+    found.span("gate", found.gating.pop((who(event), str(data.get("name", ""))), began), event.time, event.task)
     found.gates.append({**data, "task": event.task, "attempt": event.attempt})
     found.busy = event.time if event.task is None else found.busy
     if any(attempt.number == event.attempt and not attempt.ended for attempt in found.tries.get(event.task or 0, [])):
-        found.quiet[event.task or 0] = event.time
+        found.quiet[who(event)] = event.time
 
 
 def merging(found: Detail, event: Event, data: Mapping[str, Any]) -> None:

@@ -39,6 +39,9 @@ class TaskReport:
     replaced: int = 0  # by which task
     lent: dict[str, Any] = field(default_factory=dict)  # to a person: where that one began
     by_hand: bool = False
+    # Of several attempts side by side: what each came to, and whether it is the one that was chosen.
+    round: int = 0
+    candidates: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def agent(self) -> str:
@@ -126,6 +129,11 @@ class Report:
         return str(self.handed.get("pr_opened", {}).get("url", ""))
 
 
+# What is told of each of several attempts at one task.
+CANDIDATE = (
+    *("round", "verdict", "cause", "remedy", "commit", "branch", "patch", "size", "review", "seconds"),
+    *("changed", "foreign", "refused", "left_out"),
+)
 LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
 COMBINED = "combined"  # the tree of which a gate speaks, where it is not a task's or one of a search
 Handler = Callable[[Report, Event], None]
@@ -258,11 +266,12 @@ def task_moved(report: Report, event: Event) -> None:
 @on("attempt_started")
 def attempt_started(report: Report, event: Event) -> None:
     record = own(report, event)
-    record.attempts = event.attempt or 1
+    record.attempts = max(record.attempts, event.attempt or 1)
+    record.round = event.data.get("round", 0)
     record.by_hand = bool(event.data.get("by_hand"))
     record.verdict = record.cause = record.remedy = record.held = ""
     record.integrated = False
-    record.gates = []
+    record.gates = [gate for gate in record.gates if record.round and gate.get("attempt", 0) >= record.round]
 
 
 @on("request")
@@ -286,8 +295,25 @@ def assistant_response(report: Report, event: Event) -> None:
 
 @on("attempt_ended")
 def attempt_ended(report: Report, event: Event) -> None:
-    take(own(report, event), event.data)
-    own(report, event).waits = ""
+    record = own(report, event)
+    record.waits = ""
+    if "round" in event.data:
+        entry = {name: value for name, value in event.data.items() if name in CANDIDATE}
+        blank = {"attempt": event.attempt, "chosen": False, "branch": "", "patch": "", "size": 0}
+        record.candidates.append(blank | entry)
+    if "round" not in event.data or event.data["verdict"] == Verdict.CANCELLED:
+        take(record, event.data)
+
+
+@on("chosen")
+def chosen(report: Report, event: Event) -> None:
+    """Of several attempts side by side this one is what the task has come to."""
+    record = own(report, event)
+    # A screen that shows a resumed run has not heard of what had ended before.
+    entry = next((each for each in record.candidates if each["attempt"] == event.attempt), dict[str, Any]())
+    take(record, {name: value for name, value in entry.items() if name != "branch"})
+    entry |= {"chosen": True, "why": event.data["why"], "branch": ""}
+    record.gates = [gate for gate in record.gates if gate.get("attempt") == event.attempt]
 
 
 @on("command")
@@ -318,8 +344,9 @@ def task_integrated(report: Report, event: Event) -> None:
 
 @on("combined")
 def combined(report: Report, event: Event) -> None:
-    """What was said of an earlier combination is not said of this one."""
+    """What was said of an earlier combination is not said of this one, which may stand on newer commits."""
     report.gates = []
+    report.base = event.data.get("base") or report.base
 
 
 @on("branch_kept")
@@ -332,7 +359,7 @@ def gate_ended(report: Report, event: Event) -> None:
     if not {"name", "ok"} <= event.data.keys():
         return
     if event.task is not None:
-        own(report, event).gates.append(event.data)
+        own(report, event).gates.append(event.data | {"attempt": event.attempt})
     elif event.data.get("tree", COMBINED) == COMBINED:
         report.gates.append(event.data)
 

@@ -26,26 +26,38 @@ class Estimate:
     tokens: tuple[int, int]
     dollars: tuple[float, float] | None
     minutes: tuple[float, float]
+    each: int = 1
+
+    @property
+    def times(self) -> str:
+        return f"; all of that {self.each} times" if self.each > 1 else ""
+
+    @property
+    def side_by_side(self) -> str:
+        return f"{self.each} attempts at each task side by side, of which the best is kept." if self.each > 1 else ""
 
     @property
     def basis(self) -> str:
         return (
             "from one reply per task that writes a twentieth of its files to three that write a fifth each, "
-            f"at {QUICK} to {SLOW} tokens a second; without the PRD's"
+            f"at {QUICK} to {SLOW} tokens a second; without the PRD's{self.times}"
         )
 
 
-def estimate(plan: Plan, model: catalogue.Model, sizes: Mapping[str, int]) -> Estimate:
-    asked = [prompt_tokens(task, sizes) for task in plan.tasks]
-    low = [(tokens, task.tokens // 20 + 200) for tokens, task in zip(asked, plan.tasks, strict=True)]
-    high = [
-        (3 * tokens + task.tokens, 3 * task.tokens // 5 + 1_000) for tokens, task in zip(asked, plan.tasks, strict=True)
-    ]
+def estimate(
+    plan: Plan, model: catalogue.Model, sizes: Mapping[str, int], *, each: int = 1, places: int = 0
+) -> Estimate:
+    """`each` is how often every task is done, side by side, and `places` how many attempts are made at once."""
+    tasks = [task for task in plan.tasks for _ in range(each)]
+    asked = [prompt_tokens(task, sizes) for task in tasks]
+    low = [(tokens, task.tokens // 20 + 200) for tokens, task in zip(asked, tasks, strict=True)]
+    high = [(3 * tokens + task.tokens, 3 * task.tokens // 5 + 1_000) for tokens, task in zip(asked, tasks, strict=True)]
     prices = [catalogue.cost(model, sum(i for i, _ in each), 0, 0, sum(o for _, o in each)) for each in (low, high)]
     return Estimate(
         (sum(map(sum, low)), sum(map(sum, high))),
         None if prices[0] is None or prices[1] is None else (prices[0], prices[1]),
-        (minutes(low, plan.agents, QUICK, 1), minutes(high, plan.agents, SLOW, 3)),
+        (minutes(low, places or plan.agents, QUICK, 1), minutes(high, places or plan.agents, SLOW, 3)),
+        each,
     )
 
 
@@ -96,7 +108,7 @@ def page(plan: Plan, model: str, found: Estimate, left_out: Mapping[str, Sequenc
     head = f"{plural(files, 'file')} for {plural(plan.agents, 'agent')} at once, {model}"
     if waves > 1:
         head += f"; {len(plan.tasks)} tasks in {waves} waves"
-    lines = [head, *(line for note in plan.basis.notes for line in wrapped(note)), ""]
+    lines = [head, *wrapped(found.side_by_side), *(line for note in plan.basis.notes for line in wrapped(note)), ""]
     tail = [*cut(plan), *said_left_out(left_out), *told(found)]
     room = HEIGHT - len(lines) - len(tail) - 1
     return "\n".join([*lines, *agents(plan, room), "", *tail])

@@ -1,5 +1,6 @@
 """The last lines of a run: what changed, what did not and why, how far it was checked, cost, time, what to do next."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from orchestra.report.fold import Report, TaskReport
@@ -70,7 +71,19 @@ def side_notes(task: TaskReport) -> list[str]:
         found.append(f"was refused {', '.join(task.refused)}, which is not in its worktree")
     if task.left_out:
         found.append(f"left {', '.join(task.left_out)}, which cannot be committed")
-    return found
+    return found + list(candidates(task))
+
+
+def candidates(task: TaskReport) -> Iterator[str]:
+    """What became of the attempts that were made side by side."""
+    for one in task.candidates:
+        if one["chosen"]:
+            yield f"was tried several times side by side: {one['why']}"
+    for one in task.candidates:
+        if not one["chosen"]:
+            change = f", {plural(one['size'], 'line')} changed" if one["size"] else ""
+            kept = "; kept as " + (one["branch"] or one["patch"]) if one["branch"] or one["patch"] else ""
+            yield f"was not taken from attempt {one['attempt']} ({one['verdict']}{change}){kept}"
 
 
 def handed_over(report: Report) -> list[tuple[str, str]]:

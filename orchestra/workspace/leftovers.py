@@ -11,6 +11,7 @@ from orchestra.workspace.git import Git
 
 # So runs name their branches: BRANCHES/STAMP/task1. A user's own branch that stands in the way makes it longer.
 BRANCH = re.compile(r"refs/heads/(?P<space>aider-orchestrator(-agents)*)/(?P<stamp>\d{8}_\d{6}(_\d+)?)/.+")
+OF_ATTEMPT = re.compile(r"/task\d+-\d+$")
 IMPORTED = "refs/aider-orchestrator"
 FOLDER = re.compile(r"aider-orchestrator-[a-z0-9_]{8}")
 
@@ -28,6 +29,11 @@ class Branch:
     @property
     def name(self) -> str:
         return self.ref.removeprefix("refs/heads/")
+
+    @property
+    def of_attempt(self) -> bool:
+        """Of one of several attempts at a task, and not of the task itself."""
+        return bool(OF_ATTEMPT.search(self.ref))
 
 
 async def branches(git: Git) -> list[Branch]:

@@ -78,11 +78,28 @@ async def stack(trees: Trees, head: str, base: str, commit: str, message: str) -
     return await git.text("commit-tree", merged.tree, "-p", head, "-F", "-", input=message.encode()), merged
 
 
+async def replay(trees: Trees, onto: str, head: str) -> tuple[dict[str, str], Sequence[str]]:
+    """Our commits, each put on top of another commit than before: the old ones with the new. Or the files in which the
+    first that does not fit is in conflict."""
+    git, made, top = trees.repository.git, dict[str, str](), onto
+    for line in (await git.text("rev-list", "--reverse", "--parents", head, f"^{onto}")).splitlines():
+        commit, parent = line.split()
+        message = await git.text("log", "-1", "--format=%B", commit)
+        before, (top, merged) = top, await stack(trees, top, parent, commit, message)
+        if not merged.tree:
+            return {}, merged.conflicts
+        if merged.tree == await git.text("rev-parse", f"{before}^{{tree}}"):
+            top = before  # the user has done the same
+        made[commit] = top
+    return made, ()
+
+
 @dataclass(frozen=True)
 class Delivery:
     """Whether the user's branch got the result; if not, why, and the command that takes the result.
 
-    `moved`: the branch is not where it was, so that somebody must decide. `withheld`: nobody else shall get it either.
+    `moved`: what is in the user's place keeps it back, so that somebody must decide. `stands`: the commit at which the
+    branch is now, if it has new ones. `withheld`: nobody else shall get it either.
     """
 
     applied: bool
@@ -90,6 +107,7 @@ class Delivery:
     take: str = ""
     moved: bool = False
     withheld: bool = False
+    stands: str = ""
 
 
 async def deliver(repository: Repository, result: str, side_branch: str) -> Delivery:
@@ -105,9 +123,9 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
     if stands == result:
         return Delivery(True)
     if stands != ("" if repository.unborn else repository.base):
-        return Delivery(False, f"{repository.branch} has moved during the run", take, moved=True)
+        return await moved(repository, stands, take)
     if missing := await deleted(git, repository.base, result):
-        return Delivery(False, *in_the_way(missing, take))
+        return in_the_way(missing, take)
     if repository.unborn:
         # Into a branch without commits, git merges over ignored files; from the empty first commit on it spares them.
         await git.raw("update-ref", branch, repository.base, "")
@@ -118,9 +136,17 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
         await git.attempt("update-ref", "-d", branch, repository.base)
     files = [line.strip() for line in os.fsdecode(err or out).splitlines() if line.startswith("\t")]
     if files:
-        return Delivery(False, *in_the_way(files, take))
+        return in_the_way(files, take)
     reason = sentence((err or out).partition(b"\n")[0])
-    return Delivery(False, reason or "git refused the fast-forward", take)
+    return Delivery(False, reason or "git refused the fast-forward", take, moved=True)
+
+
+async def moved(repository: Repository, stands: str, take: str) -> Delivery:
+    """New commits can have the result on top of them. Where the old ones are gone, nobody knows what was meant."""
+    git, base = repository.git, repository.base
+    if stands and not repository.unborn and await git.ok("merge-base", "--is-ancestor", base, stands):
+        return Delivery(False, f"{repository.branch} has moved during the run", take, moved=True, stands=stands)
+    return Delivery(False, f"{repository.branch} was rewritten during the run", take, moved=True)
 
 
 async def deleted(git: Git, base: str, result: str) -> list[str]:
@@ -129,10 +155,11 @@ async def deleted(git: Git, base: str, result: str) -> list[str]:
     return [path for path in await git.paths("ls-files", "--deleted", "-z") if path in changed]
 
 
-def in_the_way(files: Sequence[str], take: str) -> tuple[str, str]:
-    """Why these files keep the branch from being moved, and what to do then."""
+def in_the_way(files: Sequence[str], take: str) -> Delivery:
+    """These files keep the branch from being moved; and what to do then."""
     named = ", ".join(files[:5]) + (" …" if len(files) > 5 else "")
-    return f"your uncommitted changes in {named} are in the way", f"commit, stash or move those files, then {take}"
+    reason, first = f"your uncommitted changes in {named} are in the way", "commit, stash or move those files, then"
+    return Delivery(False, reason, f"{first} {take}", moved=True)
 
 
 async def numstat(git: Git, old: str, new: str) -> dict[str, tuple[int, int]]:

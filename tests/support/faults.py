@@ -258,7 +258,7 @@ MACHINE = {
         m.deletes_the_worktree, "crashed", "worktree", money=COUNTED, requests=None
     ),
     "the user's branch moved": blow(
-        m.moves_the_branch, "applied", money=COUNTED, tree=ASIDE
+        m.moves_the_branch, "applied", money=COUNTED, tree=EDITED, alone=0, beside=0
     ),
     "the clock jumps ahead": harmless(shell=m.jumps(3600)),
     "the clock jumps back": harmless(shell=m.jumps(-86400)),

@@ -1,0 +1,56 @@
+"""Several attempts at one task, made side by side: which of them is kept, and why. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orchestra.judge.retry import WORTH_ANOTHER
+from orchestra.model import Verdict
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An attempt as far as the choice looks at it. `review` is the critic's word, `failing` how much fails because of
+    it, `size` the lines that it adds and removes."""
+
+    number: int
+    verdict: Verdict
+    review: str = ""
+    failing: int = 0
+    size: int = 0
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict is Verdict.APPLIED
+
+    @property
+    def rank(self) -> tuple[int, int, int, int]:
+        return self.distance, self.failing, self.size, self.number
+
+    @property
+    def distance(self) -> int:
+        """How far it is from being accepted. Its gates decide, and then the critic, who is asked only where they pass.
+        What another attempt cannot mend says least of the task."""
+        if self.accepted:
+            return 0
+        if self.review == "fail" or (self.verdict is Verdict.NO_CHANGE and self.size):
+            return 1
+        if self.verdict is Verdict.GATES_FAILED:
+            return 2
+        if self.verdict in WORTH_ANOTHER:
+            return 3
+        return 5 if self.verdict is Verdict.CANCELLED else 4
+
+
+def best(candidates: Iterable[Candidate]) -> Candidate:
+    return min(candidates, key=lambda one: one.rank)
+
+
+def why(candidates: Iterable[Candidate]) -> str:
+    """The choice in one sentence."""
+    candidates = list(candidates)
+    number, accepted = best(candidates).number, sum(one.accepted for one in candidates)
+    if not accepted:
+        return f"none was accepted; attempt {number} came nearest"
+    if accepted == 1:
+        return f"attempt {number} is the only one that was accepted"
+    return f"of {accepted} that were accepted, attempt {number} changes the least"

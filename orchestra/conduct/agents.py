@@ -1,12 +1,14 @@
 """All agents: each task's life begins when what it needs is done, and at most so many attempts are made at once."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from orchestra.conduct.attempt import ONLY_THIS, Result
 from orchestra.conduct.gating import Gating
+from orchestra.conduct.hand_on import in_full
 from orchestra.conduct.life import History, cancelled, live, wait_for_human
 from orchestra.conduct.places import Place, Places
 from orchestra.conduct.resume import Past
@@ -40,6 +42,13 @@ def is_accepted(result: Result) -> bool:
     return bool(result.commit) and result.judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
 
 
+def finish_answered(run: Run, task: int) -> None:
+    """What is no change needs not be combined with others to be complete."""
+    record = run.report.tasks[task]
+    if record.answered and record.state == TaskState.AWAITING_QA:
+        run.move(task, TaskState.COMPLETE)
+
+
 def history(past: Past | None, task: int) -> History:
     if past is None:
         return History()
@@ -70,6 +79,7 @@ class Agents:
                 self.left[task.id] = task
             elif self.results[task.id].judgement.verdict is Verdict.APPLIED:
                 bring(run, task.id, TaskState.AWAITING_QA)
+                finish_answered(run, task.id)
         run.commands |= {"cancel task": self.cancel, "interrupt task": self.cancel, "retry task": self.retry}
 
     async def work(self, ground: Settled | None = None) -> None:
@@ -141,7 +151,13 @@ class Agents:
             for misfit in below.misfits.values():
                 hold(self.run, task.id, f"what it needs does not go together: {misfit}")
                 return
-            self.results[task.id] = await live(self.run, self.gating, task, place, self.histories[task.id], below.head)
+            full = await in_full(self.run, task, below.head)
+            result = await live(self.run, self.gating, full, place, self.histories[task.id], below.head)
+            # What it was told besides is told anew when it begins again.
+            self.results[task.id] = dataclasses.replace(result, task=task)
+            if self.run.report.tasks[task.id].answered:
+                bring(self.run, task.id, TaskState.AWAITING_QA)
+                finish_answered(self.run, task.id)
         except asyncio.CancelledError:
             if task.id not in self.stopped:
                 raise

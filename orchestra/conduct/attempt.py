@@ -15,7 +15,7 @@ from orchestra.conduct.job import make_job
 from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
 from orchestra.conduct.run import AGENT, Run
 from orchestra.conduct.setting_up import set_up
-from orchestra.conversation import pack, turns
+from orchestra.conversation import pack, prose, turns
 from orchestra.dialects import CUT_OFF
 from orchestra.errors import GitFailed, OrchestraError, SetUpFailed
 from orchestra.gateway.ledger import Pass
@@ -29,6 +29,7 @@ from orchestra.workspace.trees import Tree, with_before
 
 SET_UP_REMEDY = "Set --setup-cmd right: it is run in each new worktree, and the named file holds all that it printed."
 DIFF_LIMIT = 6_000  # bytes
+SAID = 6_000  # characters
 ONLY_THIS = "this task and no other"  # said with a cancellation
 
 
@@ -59,7 +60,7 @@ async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Star
     started = time.monotonic()
     # What is known of the attempt as it goes on, so that it is told however it ends.
     facts: dict[str, Any] = {}
-    run.emit("attempt_started", task.id, number, model=run.model.name, base=start.base)
+    run.emit("attempt_started", task.id, number, model=run.model_of(task).name, base=start.base)
     try:
         left = nothing_left(run, task)
         result = Result(task, left) if left else await work(run, task, number, start, facts)
@@ -135,6 +136,7 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
         if judgement.verdict is Verdict.CRASHED:
             keep_output(run, task, number, tree)
         facts |= told(changes, outcome) | {"changed": sorted({*start.carried, *changes.own})}
+        facts |= said_by(run, task, ticket, judgement)
         kept = await keep(run, task, number, tree, start, changes, judgement, facts)
         # What it had begun with and left as it was is still there.
         return (
@@ -212,7 +214,7 @@ def seen(
     last = ticket.exchanges[-1] if ticket.exchanges else None
     answered = [exchange for exchange in ticket.exchanges if not exchange.failure]
     return Seen(
-        model=run.model.name,
+        model=run.model_of(task).name,
         end=outcome.end,
         replies=len(answered),
         owned=task.paths,
@@ -227,6 +229,7 @@ def seen(
         failure=outcome.failure,
         timed_out=timed_out,
         time_is_up=time_is_up(run) if timed_out and time.monotonic() >= run.deadline else "",
+        only_answers=run.role(task).only_answers,
     )
 
 
@@ -239,6 +242,17 @@ def told(changes: Changes, outcome: Outcome) -> dict[str, object]:
         "left_out": list(changes.left_out),
         "aider": dataclasses.asdict(outcome),
     }
+
+
+def said_by(run: Run, task: Task, ticket: Pass, judgement: Judgement) -> dict[str, object]:
+    """What of an accepted reply is more than its edits."""
+    replies = [exchange.reply for exchange in ticket.exchanges if not exchange.failure]
+    if judgement.verdict is not Verdict.APPLIED or not replies:
+        return {}
+    only_answers = run.role(task).only_answers
+    # A file that it changed all the same is not taken.
+    answer = {"answered": True, "changed": []} if only_answers else {}
+    return answer | {"said": replies[-1].strip()[:SAID] if only_answers else prose(replies[-1])[:SAID]}
 
 
 async def keep(
@@ -254,9 +268,10 @@ async def keep(
     """Accepted work becomes a commit on the task's branch, all else that was changed a patch. Nothing is dropped."""
     # Where an asked for file is missing, the others that an accepted reply changed are good all the same.
     accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
-    loose = changes.foreign if accepted else (*changes.own, *changes.foreign)
+    taken = accepted and not run.role(task).only_answers
+    loose = changes.foreign if taken else (*changes.own, *changes.foreign)
     facts["patch"] = await keep_patch(run, task, number, tree, loose)
-    if not (accepted and changes.own):
+    if not (taken and changes.own):
         facts["tried"] = {"diff": read_text(run.repository.root / facts["patch"])} if facts["patch"] else {}
         return Result(task, judgement)
     commit = await collect.commit(tree, changes.own, commit_message(run, task), start.parent)
@@ -313,6 +328,6 @@ def commit_message(run: Run, task: Task, *, by_aider: bool = True) -> str:
     trailers = [
         f"Task: {task.id}",
         f"Run: {run.stamp}",
-        *([f"Co-authored-by: aider ({run.model.name}) <aider@aider.chat>"] if by_aider else []),
+        *([f"Co-authored-by: aider ({run.model_of(task).name}) <aider@aider.chat>"] if by_aider else []),
     ]
     return f"{subject}\n\n{files}\n\n" + "\n".join(trailers) + "\n"

@@ -39,6 +39,10 @@ class TaskReport:
     replaced: int = 0  # by which task
     lent: dict[str, Any] = field(default_factory=dict)  # to a person: where that one began
     by_hand: bool = False
+    role: str = ""
+    answered: bool = False  # its reply is its result: nothing was to be changed
+    said: str = ""  # in the accepted reply, beside the edits
+    hints: list[str] = field(default_factory=list)  # a person's
 
     @property
     def agent(self) -> str:
@@ -106,6 +110,13 @@ class Report:
     @property
     def succeeded(self) -> list[TaskReport]:
         return [task for task in self.tasks.values() if task.success]
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Because nothing was to be changed: every task was a question, and is answered."""
+        return bool(self.tasks) and all(
+            task.answered and task.success for task in self.tasks.values() if not task.replaced
+        )
 
     @property
     def failed(self) -> list[TaskReport]:
@@ -218,7 +229,11 @@ def plan_made(report: Report, event: Event) -> None:
     report.plan_file = event.data.get("file", "")
     for task in event.data["tasks"]:
         paths = [file["path"] for file in task["files"]]
-        report.tasks[task["id"]] = TaskReport(task["id"], task["title"], paths, task["requirements"])
+        report.tasks[task["id"]] = planned_task(task, paths)
+
+
+def planned_task(task: Mapping[str, Any], paths: list[str]) -> TaskReport:
+    return TaskReport(task["id"], task["title"], paths, task["requirements"], role=task.get("role", ""))
 
 
 @on("drafted")
@@ -232,7 +247,7 @@ def plan_changed(report: Report, event: Event) -> None:
     for task in event.data["tasks"]:
         if task["id"] not in report.tasks:
             paths = [file["path"] for file in task["files"]]
-            report.tasks[task["id"]] = TaskReport(task["id"], task["title"], paths, task["requirements"])
+            report.tasks[task["id"]] = planned_task(task, paths)
     if "replaces" in event.data:
         report.tasks[event.data["replaces"]].replaced = event.data["by"]
 
@@ -240,6 +255,12 @@ def plan_changed(report: Report, event: Event) -> None:
 @on("human_needed")
 def human_needed(report: Report, event: Event) -> None:
     own(report, event).asks = event.data["why"]
+
+
+@on("resolved")
+def resolved(report: Report, event: Event) -> None:
+    if event.data["action"] == "retry" and event.data["text"]:
+        own(report, event).hints.append(event.data["text"])
 
 
 @on("lent")
@@ -260,7 +281,8 @@ def attempt_started(report: Report, event: Event) -> None:
     record = own(report, event)
     record.attempts = event.attempt or 1
     record.by_hand = bool(event.data.get("by_hand"))
-    record.verdict = record.cause = record.remedy = record.held = ""
+    record.verdict = record.cause = record.remedy = record.held = record.said = ""
+    record.answered = False
     record.integrated = False
     record.gates = []
 

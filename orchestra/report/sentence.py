@@ -35,7 +35,9 @@ def outcome(report: Report) -> str:
     total, done = sum(not task.replaced for task in report.tasks.values()), len(report.succeeded)
     if not total:
         return "Nothing was planned."
-    if not any(task.commit for task in report.tasks.values()):
+    if report.changed_nothing:
+        return f"{plural(done, 'question')} answered; no file was to be changed."
+    if not any(task.commit or task.answered for task in report.tasks.values()):
         return (
             f"Nothing was changed: {plural(total, 'task')} of {total} failed."
             if total > 1

@@ -42,11 +42,15 @@ def is_accepted(result: Result) -> bool:
     return bool(result.commit) and result.judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
 
 
-def finish_answered(run: Run, task: int) -> None:
-    """What is no change needs not be combined with others to be complete."""
+def conclude(run: Run, task: int) -> None:
+    """What is known of an accepted task before it is combined with others: an answer needs not be."""
     record = run.report.tasks[task]
-    if record.answered and record.state == TaskState.AWAITING_QA:
+    if record.answered:
+        bring(run, task, TaskState.AWAITING_QA)
+    if record.answered and record.state != TaskState.COMPLETE:
         run.move(task, TaskState.COMPLETE)
+    if record.proposed and task not in run.report.proposals:
+        run.emit("tasks_proposed", task, record.attempts, tasks=record.proposed)
 
 
 def history(past: Past | None, task: int) -> History:
@@ -79,7 +83,7 @@ class Agents:
                 self.left[task.id] = task
             elif self.results[task.id].judgement.verdict is Verdict.APPLIED:
                 bring(run, task.id, TaskState.AWAITING_QA)
-                finish_answered(run, task.id)
+                conclude(run, task.id)
         run.commands |= {"cancel task": self.cancel, "interrupt task": self.cancel, "retry task": self.retry}
 
     async def work(self, ground: Settled | None = None) -> None:
@@ -155,9 +159,8 @@ class Agents:
             result = await live(self.run, self.gating, full, place, self.histories[task.id], below.head)
             # What it was told besides is told anew when it begins again.
             self.results[task.id] = dataclasses.replace(result, task=task)
-            if self.run.report.tasks[task.id].answered:
-                bring(self.run, task.id, TaskState.AWAITING_QA)
-                finish_answered(self.run, task.id)
+            if result.judgement.verdict is Verdict.APPLIED:
+                conclude(self.run, task.id)
         except asyncio.CancelledError:
             if task.id not in self.stopped:
                 raise

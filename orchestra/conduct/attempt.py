@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.conduct.gating import Checked, Gating
+from orchestra.conduct.hand_on import may_propose
 from orchestra.conduct.job import make_job
 from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
 from orchestra.conduct.run import AGENT, Run
@@ -22,7 +23,9 @@ from orchestra.gateway.ledger import Pass
 from orchestra.judge.retry import Tried
 from orchestra.judge.verdict import REMEDIES, Heard, Seen, judge, named
 from orchestra.model import Judgement, Task, TaskState, Verdict
+from orchestra.plan.proposals import Proposed, proposals, without_proposals
 from orchestra.seat import Job, Outcome
+from orchestra.shape import Misshapen
 from orchestra.workspace import collect
 from orchestra.workspace.collect import Changes
 from orchestra.workspace.trees import Tree, with_before
@@ -244,15 +247,26 @@ def told(changes: Changes, outcome: Outcome) -> dict[str, object]:
     }
 
 
-def said_by(run: Run, task: Task, ticket: Pass, judgement: Judgement) -> dict[str, object]:
+def said_by(run: Run, task: Task, ticket: Pass, judgement: Judgement) -> dict[str, Any]:
     """What of an accepted reply is more than its edits."""
     replies = [exchange.reply for exchange in ticket.exchanges if not exchange.failure]
     if judgement.verdict is not Verdict.APPLIED or not replies:
         return {}
-    only_answers = run.role(task).only_answers
-    # A file that it changed all the same is not taken.
-    answer = {"answered": True, "changed": []} if only_answers else {}
-    return answer | {"said": replies[-1].strip()[:SAID] if only_answers else prose(replies[-1])[:SAID]}
+    said = without_proposals(replies[-1])
+    facts = {"proposed": [dataclasses.asdict(one) for one in proposed_by(run, task, replies[-1])]}
+    if run.role(task).only_answers:
+        # A file that it changed all the same is not taken.
+        return facts | {"answered": True, "changed": [], "said": said[:SAID]}
+    return facts | {"said": prose(said)[:SAID]}
+
+
+def proposed_by(run: Run, task: Task, reply: str) -> tuple[Proposed, ...]:
+    """Nothing is lost but a wish where it cannot be read."""
+    try:
+        return proposals(reply) if may_propose(run, task) else ()
+    except Misshapen as error:
+        run.emit("note", text=f"{task.agent} proposed tasks in a block that cannot be read: {error}.")
+        return ()
 
 
 async def keep(

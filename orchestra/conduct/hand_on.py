@@ -10,18 +10,13 @@ from orchestra.conduct.run import Run
 from orchestra.digest import signature_block
 from orchestra.model import Task
 from orchestra.plan.order import needs_of
+from orchestra.plan.proposals import ASK
 
 LIMIT = 6_000  # characters of all that is handed on
 LEAST = 800  # of one task's share in it
 HINT = 500
 FILES = 20  # of one task, that are looked into
 HEAD = "## What the tasks before yours have left for you"
-PROPOSE = """\
-If more must be done that is nobody's part yet, do not do it: propose it. End your reply with one block like this, of \
-as many tasks as it takes, and leave it out where there are none:
-```json
-{"propose": [{"title": "…", "brief": "what to do and why", "files": ["path/to/file"]}]}
-```"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ async def in_full(run: Run, task: Task, head: str) -> Task:
         role.prompt,
         task.brief,
         handed_on([await left_by(run, need, head) for need in nearest(task.id, needs_of(run.plan.tasks))]),
-        PROPOSE if may_propose(run, task) else "",
+        ASK if may_propose(run, task) else "",
     ]
     return replace(task, brief="\n\n".join(filter(None, parts)))
 

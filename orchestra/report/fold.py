@@ -43,6 +43,7 @@ class TaskReport:
     answered: bool = False  # its reply is its result: nothing was to be changed
     said: str = ""  # in the accepted reply, beside the edits
     hints: list[str] = field(default_factory=list)  # a person's
+    proposed: list[dict[str, Any]] = field(default_factory=list)  # further tasks, by the agent
 
     @property
     def agent(self) -> str:
@@ -68,6 +69,7 @@ class Report:
     agents: int = 0
     prd: dict[str, Any] = field(default_factory=dict)
     plan_file: str = ""
+    proposals: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # by the task whose agent made them
     drafted: int = 0  # tasks of a plan that this run has only written down
     tasks: dict[int, TaskReport] = field(default_factory=dict)
     roles: dict[str, Usage] = field(default_factory=dict)
@@ -257,6 +259,11 @@ def human_needed(report: Report, event: Event) -> None:
     own(report, event).asks = event.data["why"]
 
 
+@on("tasks_proposed")
+def tasks_proposed(report: Report, event: Event) -> None:
+    report.proposals[event.task or 0] = event.data["tasks"]
+
+
 @on("resolved")
 def resolved(report: Report, event: Event) -> None:
     if event.data["action"] == "retry" and event.data["text"]:
@@ -282,7 +289,7 @@ def attempt_started(report: Report, event: Event) -> None:
     record.attempts = event.attempt or 1
     record.by_hand = bool(event.data.get("by_hand"))
     record.verdict = record.cause = record.remedy = record.held = record.said = ""
-    record.answered = False
+    record.answered, record.proposed = False, []
     record.integrated = False
     record.gates = []
 

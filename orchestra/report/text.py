@@ -51,8 +51,17 @@ def remarks(report: Report) -> list[str]:
     ]
     lines = [f"  {task.agent} {line(words, 2_000)}" for task in report.tasks.values() for words in side_notes(task)]
     replayed = [f"  {line(words, 2_000)}" for words in replay_lines(report)]
-    found = {"Checks:": gates, "Also:": lines, "Replay:": replayed}
+    wishes = [f"  {line(words, 500)}" for words in proposed(report)]
+    found = {"Checks:": gates, "Also:": lines, "Proposed, and not begun:": wishes, "Replay:": replayed}
     return [each for head, lines in found.items() if lines for each in (head, *lines, "")]
+
+
+def proposed(report: Report) -> list[str]:
+    return [
+        f"agent{task}: {one['title']}" + (f" ({', '.join(one['files'])})" if one.get("files") else "")
+        for task, tasks in report.proposals.items()
+        for one in tasks
+    ]
 
 
 def gate_line(gate: dict[str, Any]) -> str:

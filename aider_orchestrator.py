@@ -27,14 +27,16 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     from orchestra.cli.ci import publish
     from orchestra.cli.question import asker
     from orchestra.conduct.agents import Agents
+    from orchestra.conduct.drafts import keep_up
     from orchestra.conduct.finish import Ending
     from orchestra.conduct.gating import Gating
     from orchestra.conduct.handing import check_hand_over, hand_over
     from orchestra.conduct.human import take_up
     from orchestra.conduct.integrate import integrate
+    from orchestra.conduct.lead import check_plan, plan_for, with_plan
     from orchestra.conduct.limits import check_prices, in_time
     from orchestra.conduct.notify import notify
-    from orchestra.conduct.planning import check_prd_source, chosen_targets, make_plan, obtain_prd
+    from orchestra.conduct.planning import check_prd_source, chosen_targets, obtain_prd
     from orchestra.conduct.replay import with_tape
     from orchestra.conduct.roles import check_roles, engage
     from orchestra.conduct.run import chosen_model, critic_model, opened
@@ -43,23 +45,25 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     from orchestra.console import Stream, view
 
     settings, tape = with_tape(settings)
-    if not settings.change:
+    if not (settings.change or settings.plan):
         raise UsageError("Say what to change with --change TEXT (or @FILE, or - for stdin).")
     repository = await find_repository(settings)
     if past is not None:
         repository = past.place(repository)
     entries = await repository.entries()
     planned = past is not None and past.plan is not None
-    targets = None if planned else await chosen_targets(settings, repository, entries, Path.cwd())
+    settings, draft = (settings, None) if planned else with_plan(settings, repository.root)
+    checked = await check_plan(settings, repository, entries, draft) if draft else None
+    targets = None if planned or checked else await chosen_targets(settings, repository, entries, Path.cwd())
     check_furnishing(settings, repository)
     await check_hand_over(settings, repository, past.report if past else None)
     if tape is None:
         asks_gemini = settings.use_prd and not settings.prd and (past is None or past.prd is None)
         check_prices(settings, chosen_model(settings), critic_model(settings), asks_gemini=asks_gemini)
-    if past is not None and past.plan is not None:
-        check_roles(settings, chosen_model(settings), past.plan.tasks, replayed=tape is not None)
+    working = checked.draft.left if checked else past.plan.tasks if past and past.plan else ()
+    check_roles(settings, [task.role for task in working], replayed=tape is not None)
     if settings.dry_run:
-        return await dry_run(settings, repository, entries, targets)
+        return await dry_run(settings, repository, entries, targets, checked)
     if past is None or past.prd is None:
         check_prd_source(settings, replayed=tape is not None)
 
@@ -74,7 +78,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
                 await lease(run, targets)
                 async with in_time(run, "before the agents began"):
                     prd = (past and past.prd) or await obtain_prd(run)
-                    run.plan = (past and past.plan) or await make_plan(run, prd, targets)
+                    run.plan = (past and past.plan) or await plan_for(run, prd, targets, checked)
                 engage(run)
                 await lease(run)
                 gating = Gating(run, past.events if past else ())
@@ -84,6 +88,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
                 await agents.work()
                 await integrate(run, gating, agents, past.combined if past else "")
                 await hand_over(run)
+                keep_up(run)
     code = ending.tell(as_json=settings.json, aside=bool(settings.events))
     publish(ending, os.environ)
     await notify(ending)

@@ -80,6 +80,16 @@ class SetUpFailed(OrchestraError):
         self.output = output
 
 
+class NeedsApproval(OrchestraError):
+    """A plan waits for a person's yes."""
+
+    exit_code = 5
+
+    def __init__(self, name: str) -> None:
+        how = f"`plan show {name}`, `plan approve {name}`, and then `execute {name}`"
+        super().__init__(f"The plan {name} waits for your yes: {how}.")
+
+
 class Stopped(OrchestraError):
     """The run was stopped by a signal."""
 

@@ -58,6 +58,15 @@ class Settings:
     )
     prd: str = option("", "use this PRD instead of asking Gemini for one", group="work", metavar="FILE")
     use_prd: bool = option(True, "work without a PRD", group="work", off=True)
+    plan: str = option(
+        "", "carry out this plan: a name from `plan list`, or a plan's file", group="work", metavar="NAME"
+    )
+    decompose: bool = option(
+        False, "have Gemini make a graph of tasks, with what each needs, instead of dividing files", group="work"
+    )
+    approve: bool = option(
+        False, "write the plan down and wait for your yes before agents start (exit code 5)", group="work"
+    )
     commit_prd: bool = option(False, "commit the PRD with the change", group="work")
     dry_run: bool = option(False, "show the plan and its cost, run nothing", group="work")
 
@@ -244,6 +253,7 @@ PRICES = "prices"
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 RIVALS = (
     *(("agents", "max_agents"), ("assign", "agents"), ("assign", "together")),
+    *(("plan", "change"), ("plan", "files"), ("plan", "assign"), ("plan", "decompose"), ("decompose", "files")),
     *(("prd", "use_prd"), ("model", "claude"), ("record", "replay"), ("events", "json")),
 )
 PASSWORD = re.compile("//[^/@]*:[^/@]*@")

@@ -42,14 +42,14 @@ def is_accepted(result: Result) -> bool:
     return bool(result.commit) and result.judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
 
 
-def conclude(run: Run, task: int) -> None:
+def wrap_up(run: Run, task: int) -> None:
     """What is known of an accepted task before it is combined with others: an answer needs not be."""
     record = run.report.tasks[task]
     if record.answered:
         bring(run, task, TaskState.AWAITING_QA)
     if record.answered and record.state != TaskState.COMPLETE:
         run.move(task, TaskState.COMPLETE)
-    if record.proposed and task not in run.report.proposals:
+    if record.proposed and record.proposed != run.report.proposals.get(task):
         run.emit("tasks_proposed", task, record.attempts, tasks=record.proposed)
 
 
@@ -83,7 +83,7 @@ class Agents:
                 self.left[task.id] = task
             elif self.results[task.id].judgement.verdict is Verdict.APPLIED:
                 bring(run, task.id, TaskState.AWAITING_QA)
-                conclude(run, task.id)
+                wrap_up(run, task.id)
         run.commands |= {"cancel task": self.cancel, "interrupt task": self.cancel, "retry task": self.retry}
 
     async def work(self, ground: Settled | None = None) -> None:
@@ -160,7 +160,7 @@ class Agents:
             # What it was told besides is told anew when it begins again.
             self.results[task.id] = dataclasses.replace(result, task=task)
             if result.judgement.verdict is Verdict.APPLIED:
-                conclude(self.run, task.id)
+                wrap_up(self.run, task.id)
         except asyncio.CancelledError:
             if task.id not in self.stopped:
                 raise

@@ -335,7 +335,8 @@ def keep_output(run: Run, task: Task, number: int, tree: Tree) -> None:
 
 
 def commit_message(run: Run, task: Task, *, by_aider: bool = True) -> str:
-    first = next((line.strip() for line in run.settings.change.splitlines() if line.strip()), "Change")
+    about = task.title if task.name else run.settings.change
+    first = next((line.strip() for line in about.splitlines() if line.strip()), "Change")
     first = run.secrets.scrub(first)
     subject = first if len(first) <= 72 else first[:71] + "…"
     files = "\n".join(f"- {path}" for path in task.paths[:50])

@@ -16,6 +16,7 @@ LIMIT = 6_000  # characters of all that is handed on
 LEAST = 800  # of one task's share in it
 HINT = 500
 FILES = 20  # of one task, that are looked into
+ANSWER = "Change no file, whatever is said above: your reply is the result."
 HEAD = "## What the tasks before yours have left for you"
 
 
@@ -35,6 +36,7 @@ async def in_full(run: Run, task: Task, head: str) -> Task:
     parts = [
         role.prompt,
         task.brief,
+        ANSWER if role.only_answers else "",
         handed_on([await left_by(run, need, head) for need in nearest(task.id, needs_of(run.plan.tasks))]),
         ASK if may_propose(run, task) else "",
     ]

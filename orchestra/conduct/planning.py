@@ -28,6 +28,7 @@ NO_KEY = (
     "There is no Google key for writing the PRD: set GOOGLE_API_KEY (or --api-key), give a PRD with --prd FILE, "
     "or go without one with --no-prd."
 )
+NO_KEY_TO_PLAN = "There is no Google key for --decompose: set GOOGLE_API_KEY (or --api-key), or say --files instead."
 
 
 # --- what the user named --------------------------------------------------------------------------------------------
@@ -82,11 +83,11 @@ def check_prd_source(settings: Settings, *, replayed: bool) -> None:
     key, _ = settings.key(gemini_provider.key_vars)
     if settings.prd and not (present(Path(settings.prd)) and Path(settings.prd).is_file()):
         raise SettingsError(f"--prd {settings.prd}: there is no such file.")
-    if settings.use_prd and not settings.prd and not replayed:
+    if ((settings.use_prd and not settings.prd) or settings.decompose) and not replayed:
         if not key:
-            raise MissingKey(NO_KEY)
+            raise MissingKey(NO_KEY_TO_PLAN if settings.decompose else NO_KEY)
         check_gemini_model(settings, gemini_provider)
-    if not settings.use_prd and not settings.files and not settings.assign:
+    if not (settings.use_prd or settings.files or settings.assign or settings.plan or settings.decompose):
         raise PlanError("With --no-prd somebody must say which files to change: give --files.")
 
 
@@ -245,14 +246,18 @@ async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
         await warn_of_new_files(run, targets)
     targets = asked_for(targets, prd)
     plan = await divide(run.settings, run.repository, run.entries, prd, targets, run.model.context)
+    announce(run, plan, skipped=list(targets.skipped), aside=list(targets.aside))
+    return plan
+
+
+def announce(run: Run, plan: Plan, **more: Any) -> None:
     for text in plan.basis.notes:
         run.emit("note", text=text)
+    told = {"skipped": [], "aside": []} | more
     run.emit(
         "plan_made",
         agents=plan.agents,
-        skipped=list(targets.skipped),
-        aside=list(targets.aside),
         basis=asdict(plan.basis),
         tasks=[asdict(task) for task in plan.tasks],
+        **told,
     )
-    return plan

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from orchestra.conduct.dividing import divide
 from orchestra.conduct.job import extra_arguments
+from orchestra.conduct.lead import plan_of
 from orchestra.conduct.planning import prd_targets, read_prd, relative_patterns
 from orchestra.conduct.run import chosen_model
 from orchestra.conduct.secrets import Secrets
 from orchestra.conduct.survey import by_mode
 from orchestra.errors import PlanError
 from orchestra.model import Prd
+from orchestra.plan.check import Checked
 from orchestra.plan.targets import Targets
 from orchestra.prd import parse
 from orchestra.report import planned
@@ -36,16 +38,21 @@ def check_furnishing(settings: Settings, repository: Repository) -> None:
 
 
 async def dry_run(
-    settings: Settings, repository: Repository, entries: Mapping[str, Entry], targets: Targets | None
+    settings: Settings,
+    repository: Repository,
+    entries: Mapping[str, Entry],
+    targets: Targets | None,
+    checked: Checked | None = None,
 ) -> int:
     """The plan and an estimate. Nobody is asked, so what only Gemini could say must be given."""
     model = chosen_model(settings)
     prd = parse(read_prd(Path(settings.prd))) if settings.prd else Prd("")
-    if targets is None:
-        if not settings.prd:
-            raise PlanError("A dry run asks nobody: say which files to change with --files, or give a --prd.")
-        targets = prd_targets(prd, by_mode(entries))
-    plan = await divide(settings, repository, entries, prd, targets, model.context)
+    if checked is not None:
+        targets = Targets(())
+        plan = await plan_of(settings, repository, entries, prd, checked.draft, model.context)
+    else:
+        targets = targets or prd_only(settings, prd, entries)
+        plan = await divide(settings, repository, entries, prd, targets, model.context)
     found = planned.estimate(plan, model, {entry.path: entry.size for entry in entries.values()})
     left_out = {
         "Aider cannot edit them": targets.skipped,
@@ -57,6 +64,12 @@ async def dry_run(
     else:
         print(planned.page(plan, model.name, found, left_out))
     return 0
+
+
+def prd_only(settings: Settings, prd: Prd, entries: Mapping[str, Entry]) -> Targets:
+    if not settings.prd:
+        raise PlanError("A dry run asks nobody: say which files to change with --files, or give a --prd.")
+    return prd_targets(prd, by_mode(entries))
 
 
 async def ignored(settings: Settings, repository: Repository) -> list[str]:

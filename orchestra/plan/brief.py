@@ -32,9 +32,7 @@ def requirements(prd: Prd, share: Sequence[TargetFile]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(id for work in prd.work if work.file in mine for id in work.requirements))
 
 
-def brief(
-    change: str, prd: Prd, task: Task, all_tasks: Sequence[Task], nearby: str = "", part: str = ""
-) -> str:
+def brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task], nearby: str = "", part: str = "") -> str:
     """Written to be the same for the same work, so that a resumed or replayed run asks the same question. `part` is
     what a plan's file says that this task is to do; else it is what the PRD says of its files."""
     parts = [

@@ -1,7 +1,7 @@
 """Whether a plan can be carried out here. What is merely sloppy is put right and said; what is wrong stops it.
 
 The repairs, in this order; docs/how-to.md lists them for users:
-ids, titles and briefs that follow from one another; paths as git writes them; a file's path that only one file fits;
+ids that are missing, taken or no names; paths as git writes them; a file's path that only one file fits;
 `new` as it really is; files named twice; what is read beside; role, priority and risk that nobody knows; requirements
 and needs that are not there; and two tasks that would change one file at the same time do it one after the other.
 """
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from orchestra.model import TargetFile
 from orchestra.plan.draft import PRIORITIES, RISKS, Draft, Item, above, needs, own_name
 from orchestra.plan.order import depths
+from orchestra.plan.roles import CODER, role_for
 from orchestra.plan.sizing import room, tokens_of
 from orchestra.plan.split import weight
 from orchestra.plan.targets import SPECIAL, Tracked
 
-CODER = "coder"
 MOST = 8  # paths or names in one sentence
 
 
@@ -70,7 +70,7 @@ def check(draft: Draft, world: World) -> Checked:
         said.problems.append(f"it goes in a circle: {' needs '.join(circle)}")
     else:
         items = one_owner(items, said)
-        items = created_once(items)
+        items = built_upon(items, world, said)
         said.problems += too_large(items, world)
     return Checked(draft.with_items([*done, *items]), tuple(said.repairs), tuple(said.problems))
 
@@ -89,9 +89,7 @@ def named(given: Sequence[Item], taken: Sequence[str], said: Findings) -> list[I
         id = own_name(item.id.strip() or words, [*taken, *(one.id for one in found)])
         if id != item.id:
             said.repairs.append(f"task {n} is called {id}" + (f", not {item.id!r}" if item.id else ""))
-        title, brief = item.title.strip() or words, item.brief.strip() or words
-        said.repairs += [f"{id} got a title"] if not item.title.strip() else []
-        found.append(dataclasses.replace(item, id=id, title=title, brief=brief))
+        found.append(dataclasses.replace(item, id=id, title=item.title.strip() or words, brief=item.brief or words))
     return renamed_needs(given, found)
 
 
@@ -126,12 +124,9 @@ def in_place(item: Item, world: World, said: Findings) -> Item:
     claimed = {cleaned(path) for path in item.new}
     said.repairs += [f"{item.id}: {path} is new" for path in new if path not in claimed]
     said.repairs += [f"{item.id}: {path} is there already" for path in sorted(claimed & world.tracked.keys())]
-    reads = tuple(dict.fromkeys(found for path in item.reads if (found := cleaned(path)) and found not in files))
-    missing = [path for path in reads if path not in world.tracked or world.tracked[path].kind in SPECIAL]
-    said.repairs += [f"{item.id} does not read {path}, which is no text file here" for path in missing]
     if not files and item.role not in world.reading:
         said.problems.append(f"{item.id} names no file to change")
-    return dataclasses.replace(item, files=files, new=new, reads=tuple(path for path in reads if path not in missing))
+    return dataclasses.replace(item, files=files, new=new)
 
 
 def owned(id: str, given: str, world: World, said: Findings) -> str:
@@ -187,7 +182,7 @@ def unique(id: str, paths: Sequence[str], said: Findings) -> tuple[str, ...]:
 
 def in_words(item: Item, world: World, said: Findings) -> Item:
     """Role, priority, risk and requirements that are known here."""
-    role = item.role.strip().lower()
+    role = item.role.strip().lower() or role_for(item.files)
     if role and world.roles and role not in world.roles:
         said.repairs.append(f"{item.id}: nobody knows the role {item.role!r}, so it is {CODER}")
         role = CODER
@@ -257,14 +252,22 @@ def one_owner(items: Sequence[Item], said: Findings) -> list[Item]:
     return list(found.values())
 
 
-def created_once(items: Sequence[Item]) -> list[Item]:
-    """What a task on which another builds creates is not new for that one."""
+def built_upon(items: Sequence[Item], world: World, said: Findings) -> list[Item]:
+    """What a task on which another builds creates is not new for that one, and can be read by it."""
     before, by_id = above(items), {item.id: item for item in items}
-    earlier = {item.id: {path for id in before[item.id] for path in by_id[id].files} for item in items}
-    return [
-        dataclasses.replace(item, new=tuple(path for path in item.new if path not in earlier[item.id]))
-        for item in items
-    ]
+    found = []
+    for item in items:
+        earlier = {path for id in before[item.id] for path in by_id[id].files}
+        reads = dict.fromkeys(path for given in item.reads if (path := cleaned(given)) and path not in item.files)
+        missing = [path for path in reads if not (readable(path, world) or path in earlier)]
+        said.repairs += [f"{item.id} does not read {path}, which is no text file here" for path in missing]
+        new = tuple(path for path in item.new if path not in earlier)
+        found.append(dataclasses.replace(item, new=new, reads=tuple(path for path in reads if path not in missing)))
+    return found
+
+
+def readable(path: str, world: World) -> bool:
+    return path in world.tracked and world.tracked[path].kind not in SPECIAL
 
 
 def too_large(items: Sequence[Item], world: World) -> Iterator[str]:

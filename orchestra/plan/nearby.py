@@ -15,6 +15,7 @@ WHY = {
     SYMBOLS: "share rare identifiers",
     PATH: "lie side by side",
 }
+WEAK = (WHY[PATH], "")  # reasons that say little where there are no others
 
 
 def links(

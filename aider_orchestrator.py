@@ -10,16 +10,21 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestra.errors import OrchestraError, Stopped, UsageError
 from orchestra.settings import Settings
 
 if TYPE_CHECKING:
     from orchestra.conduct.resume import Past
+
+EXECUTE_USAGE = """usage: aider-orchestrator execute NAME [options of a run]
+
+Carry out what is still to be done of a plan. The same as `run --plan NAME`.
+"""
 
 
 async def story(settings: Settings, *, past: "Past | None" = None) -> int:
@@ -47,7 +52,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     settings, tape = with_tape(settings)
     if not (settings.change or settings.plan):
         raise UsageError("Say what to change with --change TEXT (or @FILE, or - for stdin).")
-    repository = await find_repository(settings)
+    repository = await find_repository(settings, begin=not settings.dry_run)
     if past is not None:
         repository = past.place(repository)
     entries = await repository.entries()
@@ -97,8 +102,23 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
 
 def run(argv: list[str]) -> int:
     from orchestra.cli.load import settings_of
+    from orchestra.conduct.drafts import with_submitted
 
-    return asyncio.run(stoppable(settings_of(argv)))
+    settings = settings_of(argv)
+    if not (settings.change or settings.plan):
+        settings = with_submitted(settings)
+    return asyncio.run(stoppable(story(settings)))
+
+
+def execute(argv: list[str]) -> int:
+    """Carry out a plan."""
+    from orchestra.cli.steer import leading
+
+    if "--help" in argv or "-h" in argv:
+        print(EXECUTE_USAGE, end="")
+        return 0
+    (name,), flags = leading(argv, EXECUTE_USAGE, 1)
+    return run(["--plan", name, *flags])
 
 
 def resume(argv: list[str]) -> int:
@@ -110,7 +130,7 @@ def resume(argv: list[str]) -> int:
         return 0
     stamp, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
     settings, past = find(stamp, flags)
-    return asyncio.run(stoppable(settings.resumed(past.options), past=past))
+    return asyncio.run(stoppable(story(settings.resumed(past.options), past=past)))
 
 
 def retry(argv: list[str]) -> int:
@@ -126,7 +146,7 @@ def retry(argv: list[str]) -> int:
     if answer := told_there(settings.resumed(past.options), past.stamp, "retry", number_of(task)):
         print(answer)
         return 0
-    return asyncio.run(stoppable(settings.resumed(past.options), past=past.again(number_of(task))))
+    return asyncio.run(stoppable(story(settings.resumed(past.options), past=past.again(number_of(task)))))
 
 
 def restart(argv: list[str]) -> int:
@@ -139,7 +159,7 @@ def restart(argv: list[str]) -> int:
         return 0
     (stamp,), flags = leading(argv, RESTART_USAGE, 1)
     settings, past = find(stamp, flags)
-    return asyncio.run(stoppable(settings.resumed(past.options)))
+    return asyncio.run(stoppable(story(settings.resumed(past.options))))
 
 
 def resolve(argv: list[str]) -> int:
@@ -156,14 +176,14 @@ def resolve(argv: list[str]) -> int:
     if answer := told_there(settings, past.stamp, "resolve", decision.task, action=decision.action, text=decision.text):
         print(answer)
         return 0
-    return asyncio.run(stoppable(settings, past=past.decided(decision)))
+    return asyncio.run(stoppable(story(settings, past=past.decided(decision))))
 
 
-async def stoppable(settings: Settings, *, past: "Past | None" = None) -> int:
+async def stoppable(tale: Coroutine[Any, Any, int]) -> int:
     """A signal only cancels the story; closing what is open, and the report, follow from that."""
     loop = asyncio.get_running_loop()
     received: list[int] = []
-    telling = asyncio.ensure_future(story(settings, past=past))
+    telling = asyncio.ensure_future(tale)
 
     def stop(signum: int) -> None:
         if not received:
@@ -187,7 +207,19 @@ async def stoppable(settings: Settings, *, past: "Past | None" = None) -> int:
 def demo(argv: list[str]) -> int:
     from orchestra.cli.demo import demo as show
 
-    return show(argv, stoppable)
+    return show(argv, lambda settings: stoppable(story(settings)))
+
+
+def plan(argv: list[str]) -> int:
+    from orchestra.cli.plan import plan as make
+
+    return make(argv, stoppable)
+
+
+def submit(argv: list[str]) -> int:
+    from orchestra.cli.submit import submit as collect
+
+    return collect(argv, stoppable)
 
 
 def elsewhere(name: str) -> Callable[[list[str]], int]:
@@ -203,6 +235,9 @@ def elsewhere(name: str) -> Callable[[list[str]], int]:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": run,
+    "plan": plan,
+    "execute": execute,
+    "submit": submit,
     "resume": resume,
     "retry": retry,
     "restart": restart,
@@ -225,7 +260,10 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "doctor": elsewhere("doctor.doctor"),
 }
 # What other orchestrators call them.
-ALIASES = {"agents": "status", "task": "show", "cleanup": "clean", "kill": "cancel"}
+ALIASES = {
+    **{"agents": ["status"], "task": ["show"], "cleanup": ["clean"], "kill": ["cancel"]},
+    **{"plan-list": ["plan", "list"], "plan-continue": ["plan", "continue"], "execute-plan": ["execute"]},
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -233,8 +271,7 @@ def main(argv: list[str] | None = None) -> int:
 
     argv = sys.argv[1:] if argv is None else argv
     open_streams()
-    if argv and ALIASES.get(argv[0]) in COMMANDS:
-        argv = [ALIASES[argv[0]], *argv[1:]]
+    argv = [*ALIASES.get(argv[0], argv[:1]), *argv[1:]] if argv else argv
     with guarded(os.environ):
         return dispatch(argv)
 

@@ -70,6 +70,7 @@ LINES: dict[str, Callable[[Event], str]] = {
     "plan_made": lambda e: (
         f"plan: {plural(len(e.data['tasks']), 'task')} for {plural(e.data['agents'], 'agent')} at once"
     ),
+    "drafted": lambda e: f"plan: {plural(e.data['tasks'], 'task')} in {e.data['file']}",
     "attempt_started": lambda e: f"{who(e)}: started",
     "waiting": lambda e: f"{who(e)}: waiting for {e.data['on']} ({e.data['why']})" if e.data["on"] else "",
     "limit_reached": lambda e: f"{e.data['limit']} was reached: what is finished is integrated",

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from aider_orchestrator import stoppable
+from aider_orchestrator import stoppable, story
 from orchestra.cli.demo import PROJECT, TAPE, make_sample, sample_settings
 from tests.support.edits import gemini_prd, knows
 from tests.support.modelserver import ModelServer, Reply, Request
@@ -42,7 +42,7 @@ def make_tape(tape: Path) -> int:
             "GOOGLE_API_KEY": ("only-for-this-tape", "tape"),
         }
         settings = sample_settings().with_values(variables=variables, record=str(folder.parent / "packed.tape"))
-        code = asyncio.run(stoppable(settings))
+        code = asyncio.run(stoppable(story(settings)))
     tape.write_text(unpacked(folder.parent / "packed.tape"), encoding="utf-8")
     return code
 

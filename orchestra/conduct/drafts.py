@@ -10,6 +10,8 @@ from orchestra.model import TaskState
 from orchestra.plan import file
 from orchestra.plan.draft import Draft, own_name
 from orchestra.prd import slug
+from orchestra.settings import Settings
+from orchestra.workspace.git import top_level
 from orchestra.workspace.repository import present
 
 PLANS = "plans"
@@ -36,6 +38,13 @@ def place(root: Path, name: str) -> Path:
     known = names(root)
     hint = f"The plans here: {', '.join(known[:8])}." if known else 'Make one with `plan "what you want"`.'
     raise PlanError(f"there is no plan {name!r}.", hint=hint)
+
+
+def with_submitted(settings: Settings) -> Settings:
+    """Where nothing was said, what was submitted is meant, if there is something left of it."""
+    root = top_level(Path(settings.repo or "."))
+    path = plans(root) / f"{SUBMITTED}.toml" if root else None
+    return settings.with_values(plan=SUBMITTED) if path and present(path) and load(path).left else settings
 
 
 def load(path: Path) -> Draft:

@@ -120,6 +120,8 @@ def code_of(report: Report, error: BaseException | None) -> int:
         return 128 + stopped_by(error)
     if error is not None:
         return 3
+    if not report.tasks and report.drafted:
+        return 0
     return exit_code(
         [Verdict(task.verdict or Verdict.CANCELLED) for task in report.tasks.values() if not task.replaced],
         held=any(task.held for task in report.tasks.values() if not task.replaced),

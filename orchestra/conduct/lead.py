@@ -10,8 +10,8 @@ from orchestra import catalogue
 from orchestra import prd as prd_format
 from orchestra.conduct import drafts
 from orchestra.conduct.asking import ask_as
-from orchestra.conduct.dividing import Division, surroundings
-from orchestra.conduct.planning import announce, make_plan, read_prd, repository_digest
+from orchestra.conduct.dividing import Division, divide, surroundings
+from orchestra.conduct.planning import announce, make_plan, prd_files, prd_targets, read_prd, repository_digest
 from orchestra.conduct.run import Run, chosen_model, count_machine, usable_model
 from orchestra.conduct.survey import by_mode, survey
 from orchestra.errors import NeedsApproval, PlanError, ProviderError
@@ -88,23 +88,41 @@ async def plan_for(run: Run, prd: Prd, given: Targets | None, checked: Checked |
         checked, path = await decompose(run, prd), new_file(run)
         drafts.save(path, checked.draft)
     else:
-        plan = await make_plan(run, prd, given)
-        return await waits(run, plan, drafted(plan, run.settings.change, run.report.prd.get("path", "")))
+        if not run.settings.approve:
+            return await make_plan(run, prd, given)
+        path = new_file(run)
+        checked = await divided(run, prd, given)
+        drafts.save(path, checked.draft)
+    if run.settings.approve and not checked.draft.approved:
+        written_down(run, checked, path)
+        raise NeedsApproval(path.stem)
     tell_repairs(run, checked.repairs)
     plan = await plan_of(run.settings, run.repository, run.entries, prd, checked.draft, run.model.context)
     announce(run, plan, file=relative(path, root), repairs=list(checked.repairs))
-    if run.settings.approve and not checked.draft.approved:
-        raise NeedsApproval(path.stem)
     return plan
 
 
-async def waits(run: Run, plan: Plan, draft: Draft) -> Plan:
-    """With --approve nobody begins on a plan that no person has seen: it is written down for that."""
-    if run.settings.approve:
-        path = new_file(run)
-        drafts.save(path, draft)
-        raise NeedsApproval(path.stem)
-    return plan
+def written_down(run: Run, checked: Checked, path: Path) -> None:
+    """The run's log tells where the plan is that it has made."""
+    tell_repairs(run, checked.repairs)
+    where = relative(path, run.repository.root)
+    run.emit("drafted", file=where, tasks=len(checked.draft.left), repairs=list(checked.repairs))
+
+
+async def divided(run: Run, prd: Prd, given: Targets | None) -> Checked:
+    """Without a model: by what belongs together."""
+    tracked = await survey(run.repository, run.entries, prd_files(prd, run.entries))
+    targets = given or prd_targets(prd, tracked)
+    plan = await divide(run.settings, run.repository, run.entries, prd, targets, run.model.context)
+    return await checked_here(run, prd, drafted(plan, run.settings.change, run.report.prd.get("path", "")))
+
+
+async def checked_here(run: Run, prd: Prd, draft: Draft) -> Checked:
+    seen = await world_of(run.settings, run.repository, run.entries, draft, prd, run.model.context)
+    checked = await asyncio.to_thread(check, draft, seen)
+    if checked.problems:
+        raise ProviderError(f"The plan cannot be carried out: {checked.complaint}.")
+    return checked
 
 
 def new_file(run: Run) -> Path:
@@ -142,11 +160,7 @@ async def decompose(run: Run, prd: Prd, *, single: bool = False) -> Checked:
         return check(planner.draft_of(answer, goal, path), seen).complaint
 
     answer = await ask_lead(run, question, planner.Answer, complaint)
-    draft = planner.draft_of(answer, goal, path)
-    checked = check(draft, await world_of(run.settings, run.repository, run.entries, draft, prd, run.model.context))
-    if checked.problems:
-        raise ProviderError(f"The plan of {lead_model(run.settings).name} cannot be carried out: {checked.complaint}.")
-    return checked
+    return await checked_here(run, prd, planner.draft_of(answer, goal, path))
 
 
 async def ask_lead(run: Run, question: str, kind: type[T], complaint: Callable[[T], str]) -> T:

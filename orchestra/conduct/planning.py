@@ -126,7 +126,7 @@ async def obtain_prd(run: Run) -> Prd:
     if not settings.use_prd:
         return Prd("")
     if settings.prd:
-        text, path = read_prd(Path(settings.prd)), settings.prd
+        text, path = read_prd(Path(settings.prd)), shown(settings.prd, run.repository.root)
         prd = prd_format.parse(text)
     else:
         check_prd_folder(run)
@@ -146,6 +146,11 @@ async def obtain_prd(run: Run) -> Prd:
             "note", text="The PRD has no block for the program: it is used as prose, and requirements cannot be traced."
         )
     return prd
+
+
+def shown(path: str, root: Path) -> str:
+    """As the repository names it, where it lies there."""
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
 
 
 def check_prd_folder(run: Run) -> None:

@@ -113,12 +113,15 @@ async def opened(
     listeners: tuple[Listener, ...] = (),
     tape: Tape | None = None,
     past: "Past | None" = None,
+    works: bool = True,
 ) -> AsyncIterator[Run]:
+    """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
     model = chosen_model(settings)
     secrets = Secrets.of(settings)
-    routes = upstreams(settings, model, replayed=tape is not None)
-    python = find_python(os.environ)
-    await check_version(python)
+    routes = upstreams(settings, model if works else None, replayed=tape is not None)
+    python = find_python(os.environ) if works else sys.executable
+    if works:
+        await check_version(python)
     namespace = past.namespace if past else await free_namespace(repository.git, BRANCHES)
     gateway = Gateway(
         routes,
@@ -138,8 +141,9 @@ async def opened(
         # Aider's imports take seconds; they are hidden behind the time that Gemini takes to write.
         agents = seats(python, folder / "server", fork=settings.fork_server)
         first.push_async_callback(agents.close)
-        warming = asyncio.create_task(agents.ready())
-        first.push_async_callback(quietly, warming)
+        warming = asyncio.create_task(agents.ready()) if works else None
+        if warming is not None:
+            first.push_async_callback(quietly, warming)
         trees = Trees(repository, folder)
         last.push_async_callback(trees.close)
         store, key = await opened_store(last, settings, repository.root)
@@ -307,7 +311,7 @@ def own_base(settings: Settings, provider: catalogue.Provider) -> str:
 
 
 def upstreams(
-    settings: Settings, model: catalogue.Model, roles: Iterable[catalogue.Model] = (), *, replayed: bool
+    settings: Settings, model: catalogue.Model | None, roles: Iterable[catalogue.Model] = (), *, replayed: bool
 ) -> dict[str, Upstream]:
     """Where the agents' providers, the critic's, and Gemini for the PRD are really reached."""
     routes = {}

@@ -18,17 +18,29 @@ from orchestra.plan.targets import Targets
 from orchestra.prd import parse
 from orchestra.report import planned
 from orchestra.settings import Settings
-from orchestra.workspace.repository import Entry, Repository, clone, open_repository, present
+from orchestra.workspace.repository import (
+    Entry,
+    Repository,
+    clone,
+    initialise,
+    is_empty,
+    open_repository,
+    present,
+)
 from orchestra.workspace.trees import check_furniture
 
 
-async def find_repository(settings: Settings) -> Repository:
-    """The current directory's, or --repo: a path, or a URL that is cloned into the current directory first."""
+async def find_repository(settings: Settings, *, begin: bool = False) -> Repository:
+    """The current directory's, or --repo: a path, or a URL that is cloned into the current directory first. An empty
+    folder is a fine start: with `begin` it becomes a repository."""
+    start = Path(settings.repo).absolute() if settings.repo else Path.cwd()
+    if begin and is_empty(start):
+        await initialise(start)
     if not settings.repo:
-        return await open_repository(Path.cwd())
+        return await open_repository(start)
     if ":" in settings.repo and not present(Path(settings.repo)):
         return await open_repository(await clone(settings.repo, Path.cwd()))
-    return await open_repository(Path(settings.repo).absolute())
+    return await open_repository(start)
 
 
 def check_furnishing(settings: Settings, repository: Repository) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from orchestra.errors import PlanError
 from orchestra.plan.draft import PRIORITIES, RISKS, Draft, Item, own_name
@@ -46,7 +47,7 @@ def put(draft: Draft, words: Words) -> Draft:
         raise PlanError(f"a task has no {name!r} to set.", hint=f"It has {', '.join(TEXTS)}; for files: files ID PATH.")
     if known and value not in known:
         raise PlanError(f"{name} must be {' or '.join(known)}, not {value!r}.")
-    return draft.with_item(dataclasses.replace(the(draft, id), **{name: value}))
+    return draft.with_item(but(the(draft, id), **{name: value}))
 
 
 def lists(name: str) -> Edit:
@@ -64,7 +65,7 @@ def lists(name: str) -> Edit:
             if word[0] == "-" and signed and text not in kept:
                 raise PlanError(f"{id} has no {text!r} among its {name}.")
             kept = [one for one in kept if one != text] + ([] if signed and word[0] == "-" else [text])
-        return draft.with_item(dataclasses.replace(item, **{name: tuple(kept)}))
+        return draft.with_item(but(item, **{name: tuple(kept)}))
 
     return edit
 
@@ -102,7 +103,7 @@ def merge(draft: Draft, words: Words) -> Draft:
     both = {name: tuple(dict.fromkeys((*getattr(one, name), *getattr(two, name)))) for name in (*LISTS, "needs")}
     both["needs"] = tuple(need for need in both["needs"] if need not in (id, other))
     brief = one.brief if two.brief in one.brief else f"{one.brief}\n\n{two.brief}"
-    merged = dataclasses.replace(one, title=f"{one.title}; {two.title}", brief=brief, **both)
+    merged = but(one, title=f"{one.title}; {two.title}", brief=brief, **both)
     rest = draft.with_item(merged).task
     return draft.with_items(instead(item, other, (id,)) for item in rest if item.id != other)
 
@@ -158,6 +159,10 @@ HELP = """\
   move ID before|after OTHER-ID         another order
   connect ID NEEDED-ID                  ID begins when NEEDED-ID is done; disconnect takes that back
 """
+
+
+def but(item: Item, **values: Any) -> Item:
+    return dataclasses.replace(item, **values)
 
 
 # --- words ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The report in words: the verdict in one sentence, how far it was verified, and what to do next."""
 
+from pathlib import PurePath
+
 from orchestra.model import Usage, Verdict, Verified
 from orchestra.report.fold import Report, TaskReport
 
@@ -33,6 +35,8 @@ def stopper(report: Report) -> str:
 
 def outcome(report: Report) -> str:
     total, done = sum(not task.replaced for task in report.tasks.values()), len(report.succeeded)
+    if not total and report.drafted:
+        return f"{plural(report.drafted, 'task')} planned in {report.plan_file}; nothing has been changed."
     if not total:
         return "Nothing was planned."
     if report.changed_nothing:
@@ -82,6 +86,9 @@ def verification(report: Report) -> str:
 def next_steps(report: Report) -> list[str]:
     """What a person may do now, as commands where there are any."""
     steps = []
+    if report.drafted and not report.tasks:
+        name = PurePath(report.plan_file).stem
+        steps += [f"Look at the plan: aider-orchestrator plan show {name}", f"Do it: aider-orchestrator execute {name}"]
     delivery = report.delivery
     steps += [f"Not handed over: {told['why']}. By hand: {told['by_hand']}" for told in report.refused.values()]
     if report.pr_url:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from orchestra.errors import RepositoryError
 from orchestra.settings import masked
-from orchestra.workspace.git import Git, identity, split
+from orchestra.workspace.git import Git, identity, split, top_level
 
 LINK, SUBMODULE = "120000", "160000"
 
@@ -61,6 +61,20 @@ class Repository:
         if not present(place):
             return ""
         return "link" if place.is_symlink() else "folder" if place.is_dir() else "file"
+
+
+def is_empty(folder: Path) -> bool:
+    """Nothing in it but what is hidden, such as .env, and no repository around it."""
+    try:
+        return all(path.name.startswith(".") for path in folder.iterdir()) and top_level(folder) is None
+    except OSError:
+        return False
+
+
+async def initialise(folder: Path) -> None:
+    code, _, err = await Git(folder).attempt("init", "--quiet")
+    if code:
+        raise RepositoryError(f"git could not make a repository of {folder}: {err.decode('utf-8', 'replace').strip()}.")
 
 
 async def open_repository(start: Path) -> Repository:

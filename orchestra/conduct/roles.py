@@ -1,12 +1,15 @@
 """The roles that the tasks of a plan have: what they demand, known before anything begins."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 from orchestra import catalogue
 from orchestra.conduct.limits import check_prices
 from orchestra.conduct.run import Run, chosen_model, role_model, upstreams
+from orchestra.model import Plan
+from orchestra.report.estimate import Estimate, estimate
 from orchestra.settings import Settings
+from orchestra.workspace.repository import Entry
 
 
 def role_models(settings: Settings, roles: Iterable[str]) -> list[catalogue.Model]:
@@ -32,6 +35,12 @@ def engage(run: Run) -> None:
     for text in dict.fromkeys(remark for model in models for remark in remarks(model)):
         if text not in run.report.notes:
             run.emit("note", text=text)
+
+
+def expected(settings: Settings, plan: Plan, model: catalogue.Model, entries: Mapping[str, Entry]) -> Estimate:
+    """What the plan will take, with each role's own model."""
+    roles = {task.role: role_model(settings, task.role) or model for task in plan.tasks}
+    return estimate(plan, model, {path: entry.size for path, entry in entries.items()}, roles)
 
 
 def remarks(model: catalogue.Model) -> list[str]:

@@ -44,6 +44,7 @@ class TaskReport:
     said: str = ""  # in the accepted reply, beside the edits
     hints: list[str] = field(default_factory=list)  # a person's
     proposed: list[dict[str, Any]] = field(default_factory=list)  # further tasks, by the agent
+    estimate: dict[str, Any] = field(default_factory=dict)
 
     @property
     def agent(self) -> str:
@@ -69,6 +70,11 @@ class Report:
     agents: int = 0
     prd: dict[str, Any] = field(default_factory=dict)
     plan_file: str = ""
+    # What its agents were expected to take; how long they were at work (ms), which are now, and since when.
+    estimate: dict[str, Any] = field(default_factory=dict)
+    worked: int = 0
+    at_work: set[tuple[int | None, int | None]] = field(default_factory=set)
+    since: int = 0
     proposals: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # by the task whose agent made them
     drafted: int = 0  # tasks of a plan that this run has only written down
     tasks: dict[int, TaskReport] = field(default_factory=dict)
@@ -232,6 +238,14 @@ def plan_made(report: Report, event: Event) -> None:
     for task in event.data["tasks"]:
         paths = [file["path"] for file in task["files"]]
         report.tasks[task["id"]] = planned_task(task, paths)
+    if expected := event.data.get("estimate"):
+        take_estimate(report, expected)
+
+
+def take_estimate(report: Report, expected: Mapping[str, Any]) -> None:
+    report.estimate = {name: value for name, value in expected.items() if name != "tasks"}
+    for one in expected["tasks"]:
+        report.tasks[one["task"]].estimate = {name: value for name, value in one.items() if name != "task"}
 
 
 def planned_task(task: Mapping[str, Any], paths: list[str]) -> TaskReport:
@@ -285,6 +299,9 @@ def task_moved(report: Report, event: Event) -> None:
 
 @on("attempt_started")
 def attempt_started(report: Report, event: Event) -> None:
+    if not report.at_work:
+        report.since = event.time
+    report.at_work.add((event.task, event.attempt))
     record = own(report, event)
     record.attempts = event.attempt or 1
     record.by_hand = bool(event.data.get("by_hand"))
@@ -317,6 +334,9 @@ def assistant_response(report: Report, event: Event) -> None:
 def attempt_ended(report: Report, event: Event) -> None:
     take(own(report, event), event.data)
     own(report, event).waits = ""
+    if report.at_work == {(event.task, event.attempt)}:
+        report.worked += event.time - report.since
+    report.at_work.discard((event.task, event.attempt))
 
 
 @on("command")
@@ -327,6 +347,7 @@ def command(report: Report, event: Event) -> None:
 @on("run_resumed")
 def run_resumed(report: Report, event: Event) -> None:
     report.exit_code, report.error, report.cancelled = None, "", False
+    report.at_work.clear()
     report.gates = []
     report.refused = {}
     report.stopped = ""

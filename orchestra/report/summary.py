@@ -5,6 +5,7 @@ from typing import Any
 
 from orchestra.model import Usage
 from orchestra.report import replay
+from orchestra.report.estimate import compared
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.sentence import next_steps, sentence
 
@@ -33,6 +34,7 @@ def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "replay": replay.record(report),
         "usage": usage(report.usage) | {"roles": {role: usage(used) for role, used in sorted(report.roles.items())}},
         "limits": limits(report),
+        "estimate": compared(report),
         "files": {
             path: {"added": added, "removed": removed} for path, (added, removed) in sorted(report.files.items())
         },

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from orchestra.report.estimate import comparison
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.replay import replay_lines
 from orchestra.report.safe import line, plain
@@ -22,7 +23,7 @@ def said(report: Report, summary_path: str, page: str) -> str:
     lines += changed(report)
     failures = [f"  {line(failure_line(task), 2_000)}" for task in report.failed]
     lines += ["Not done:", *failures, ""] if failures else []
-    lines += [*remarks(report), costs(report), *budget(report)]
+    lines += [*remarks(report), costs(report), *filter(None, [comparison(report)]), *budget(report)]
     lines += [f"Requirements: {line(path)}" for path in [report.prd.get("path")] if path]
     lines += [f"{what}: {line(words, 2_000)}" for what, words in handed_over(report)]
     data = [f"Report: {page}", f"Data: {summary_path}"] if page else [f"Report: {summary_path}"]

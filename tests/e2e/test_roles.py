@@ -101,6 +101,12 @@ def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: P
     assert (two["state"], two["role"], two["said"]) == ("complete", "coder", "It takes a name now.")
     assert [gate["name"] for gate in three["gates"]] == ["runs"]
 
+    # What was expected of it, and what it took.
+    expected, actual = ran.summary["estimate"], ran.summary["estimate"]["actual"]
+    assert actual["tokens"] == ran.summary["usage"]["total_tokens"] and actual["minutes"] > 0
+    assert 0 < expected["dollars"][0] < expected["dollars"][1] and "Estimated $" in ran.out
+    assert all(agent["estimate"]["tokens"][0] > 2_000 for agent in ran.agents.values())
+
     # What was proposed is told, and nobody has begun with it.
     assert ran.summary["proposed"] == [{"task": 2, **PROPOSAL["propose"][0]}]
     assert "agent2: Say goodbye too (bye.py)" in ran.out

@@ -76,6 +76,7 @@ LINES: dict[str, Callable[[Event], str]] = {
     "limit_reached": lambda e: f"{e.data['limit']} was reached: what is finished is integrated",
     "request": request_line,
     "attempt_ended": lambda e: f"{who(e)}: {e.data['verdict']} after {e.data['seconds']:.1f} s. {e.data['cause']}",
+    "tasks_proposed": lambda e: f"{who(e)}: proposes {plural(len(e.data['tasks']), 'further task')}",
     "human_needed": lambda e: f"{who(e)}: waits for a person. {e.data['why']}",
     "task_held": lambda e: f"{who(e)}: held back, {e.data['reason']}",
     "gate_started": lambda e: f"{e.data['name']}: {e.data['command']}",

@@ -45,7 +45,7 @@ model = "anthropic/claude-haiku-4-5"
 edit-format = "whole"
 gates = ["runs"]
 """
-ANSWER = "Nobody calls greeting(), so that its signature is free.\n\n```python\ngreeting('Ada')\n```"
+ANSWER = f"Nobody calls greeting(), so that its signature is free.\n\n{search_replace('app.py', APP, 'wrong').strip()}"
 PROPOSAL = {"propose": [{"title": "Say goodbye too", "brief": "As politely.", "files": ["bye.py"]}]}
 
 
@@ -92,12 +92,13 @@ def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: P
     assert look.brief.startswith("You are the researcher.") and "left for you" not in look.brief
     assert greet.brief.startswith("You are the coder.") and ANSWER in greet.brief
     assert "def greeting(name: str) -> str" in prove.brief and "It takes a name now." in prove.brief
-    assert "Nobody calls greeting()" in prove.brief and "SEARCH" not in prove.brief
+    assert "Nobody calls greeting()" in prove.brief and prove.brief.count("SEARCH") == 1
     assert '{"propose"' in greet.brief and '{"propose"' not in prove.brief
 
     # An answer is complete without a commit.
     one, two, three = ran.agents.values()
     assert (one["state"], one["commit"], one["answered"], one["said"]) == ("complete", "", True, ANSWER)
+    assert one["changed"] == [] and one["patch"] == ""
     assert (two["state"], two["role"], two["said"]) == ("complete", "coder", "It takes a name now.")
     assert [gate["name"] for gate in three["gates"]] == ["runs"]
 

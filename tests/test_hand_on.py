@@ -1,14 +1,15 @@
 """What is handed on from task to task, and what agents propose: bounded, nearest first, and never a failure."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestra.conduct.hand_on import HEAD, LIMIT, Left, handed_on, nearest
+from orchestra.conduct.hand_on import HEAD, LIMIT, Left, handed_on, left_by, nearest
 from orchestra.model import Event
 from orchestra.plan.proposals import ASK, MOST, Proposed, proposals, without_proposals
-from orchestra.report.fold import fold
+from orchestra.report.fold import TaskReport, fold
 from orchestra.report.summary import summary
 from orchestra.report.text import closing
 from orchestra.shape import Misshapen
@@ -46,9 +47,7 @@ def test_all_that_a_task_left_is_told() -> None:
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 30, 200])
 @pytest.mark.parametrize("said", ["a word\n" * 2_000, "x" * 9_000])
 def test_it_is_bounded_and_says_what_is_left_out(count: int, said: str) -> None:
-    left = [
-        Left(f"agent{n}: Task {n}", said, ("hint " * 400,), ("app.py\n  def f()" * 900,)) for n in range(count)
-    ]
+    left = [Left(f"agent{n}: Task {n}", said, ("hint " * 400,), ("app.py\n  def f()" * 900,)) for n in range(count)]
     text = handed_on(left)
     assert len(text) <= LIMIT + 40 and "### agent0: Task 0" in text
     told = text.count("### agent")
@@ -58,6 +57,25 @@ def test_it_is_bounded_and_says_what_is_left_out(count: int, said: str) -> None:
 def test_a_long_answer_leaves_room_for_the_files() -> None:
     text = handed_on([Left("agent1: Much", "word\n" * 3_000, (), ("app.py\n  def f()",))])
     assert "def f()" in text and len(text) <= LIMIT
+
+
+def test_files_are_told_as_they_are_in_the_worktree(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_bytes(b"def greet(name: str) -> str:\n    return '\xff'\n")
+    (tmp_path / "data.bin").write_bytes(bytes(9))
+    (tmp_path / "link.py").symlink_to(tmp_path / "app.py")
+    changed = ["app.py", "data.bin", "gone.py", "link.py"]
+    left = left_by(TaskReport(2, "Greet", [], changed=changed, said="Done.", hints=["Be polite."]), tmp_path)
+    files = (
+        "app.py\n  def greet(name: str) -> str",
+        "data.bin",
+        "gone.py (no file any more)",
+        "link.py (no file any more)",
+    )
+    assert left == Left("agent2: Greet", "Done.", ("Be polite.",), files)
+
+
+def test_of_those_that_are_not_even_looked_at_it_is_said_how_many() -> None:
+    assert handed_on([Left("agent1: One")], 30).endswith("### agent1: One\n\n(and 29 more)")
 
 
 # --- proposals ------------------------------------------------------------------------------------------------------

@@ -1,14 +1,12 @@
 """All agents: each task's life begins when what it needs is done, and at most so many attempts are made at once."""
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from orchestra.conduct.attempt import ONLY_THIS, Result
 from orchestra.conduct.gating import Gating
-from orchestra.conduct.hand_on import in_full
 from orchestra.conduct.life import History, cancelled, live, wait_for_human
 from orchestra.conduct.places import Place, Places
 from orchestra.conduct.resume import Past
@@ -155,11 +153,8 @@ class Agents:
             for misfit in below.misfits.values():
                 hold(self.run, task.id, f"what it needs does not go together: {misfit}")
                 return
-            full = await in_full(self.run, task, below.head)
-            result = await live(self.run, self.gating, full, place, self.histories[task.id], below.head)
-            # What it was told besides is told anew when it begins again.
-            self.results[task.id] = dataclasses.replace(result, task=task)
-            if result.judgement.verdict is Verdict.APPLIED:
+            self.results[task.id] = await live(self.run, self.gating, task, place, self.histories[task.id], below.head)
+            if self.results[task.id].judgement.verdict is Verdict.APPLIED:
                 wrap_up(self.run, task.id)
         except asyncio.CancelledError:
             if task.id not in self.stopped:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.conduct.gating import Checked, Gating
-from orchestra.conduct.hand_on import may_propose
+from orchestra.conduct.hand_on import in_full, may_propose
 from orchestra.conduct.job import make_job
 from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
 from orchestra.conduct.run import AGENT, Run
@@ -121,9 +121,10 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
         async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
             await set_up(run, tree, name)
         tree = await with_before(tree)
+        full = in_full(run, task, tree.path)
         ticket = run.gateway.admit(Pass(AGENT, task.id, number, run.settings.max_iterations, str(tree.path)))
         try:
-            outcome, timed_out = await seated(run, ticket, make_job(run, task, tree, ticket, start.lesson))
+            outcome, timed_out = await seated(run, ticket, make_job(run, full, tree, ticket, start.lesson))
         except asyncio.CancelledError:
             await asyncio.shield(keep_unfinished(run, task, number, tree, facts))
             raise

@@ -5,15 +5,18 @@ All of it is made from what the run's events tell, so that a resumed run tells t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from orchestra.conduct.run import Run
-from orchestra.digest import signature_block
+from orchestra.digest import SCANNED, signature_block
 from orchestra.model import Task
 from orchestra.plan.order import needs_of
 from orchestra.plan.proposals import ASK
+from orchestra.report.fold import TaskReport
 
 LIMIT = 6_000  # characters of all that is handed on
 LEAST = 800  # of one task's share in it
+MOST = LIMIT // LEAST  # tasks
 HINT = 500
 FILES = 20  # of one task, that are looked into
 ANSWER = "Change no file, whatever is said above: your reply is the result."
@@ -30,14 +33,15 @@ class Left:
     files: tuple[str, ...] = ()
 
 
-async def in_full(run: Run, task: Task, head: str) -> Task:
-    """The task with all that its agent is told. `head` is the commit on which it begins."""
-    role = run.role(task)
+def in_full(run: Run, task: Task, tree: Path) -> Task:
+    """The task with all that its agent is told. `tree` is the worktree in which it begins."""
+    role, needed = run.role(task), nearest(task.id, needs_of(run.plan.tasks))
+    left = [left_by(run.report.tasks[need], tree) for need in needed[:MOST]]
     parts = [
         role.prompt,
         task.brief,
         ANSWER if role.only_answers else "",
-        handed_on([await left_by(run, need, head) for need in nearest(task.id, needs_of(run.plan.tasks))]),
+        handed_on(left, len(needed)),
         ASK if may_propose(run, task) else "",
     ]
     return replace(task, brief="\n\n".join(filter(None, parts)))
@@ -59,29 +63,30 @@ def nearest(task: int, needs: Mapping[int, Sequence[int]]) -> list[int]:
     return found
 
 
-async def left_by(run: Run, task: int, head: str) -> Left:
-    record = run.report.tasks[task]
-    blocks = []
-    for path in record.changed[:FILES]:
-        code, raw, _ = await run.repository.git.attempt("cat-file", "blob", f"{head}:{path}")
-        text = "" if code else raw.decode("utf-8", "replace")
-        blocks.append(signature_block(path, text) or f"{path}{' (deleted)' if code else ''}")
-    return Left(f"{record.agent}: {record.title}", record.said, tuple(record.hints), tuple(blocks))
+def left_by(record: TaskReport, tree: Path) -> Left:
+    files = tuple(signatures_in(path, tree / path) for path in record.changed[:FILES])
+    return Left(f"{record.agent}: {record.title}", record.said, tuple(record.hints), files)
 
 
-def handed_on(tasks: Sequence[Left]) -> str:
-    """The nearest task first, each with its share, and all of them within the limit."""
+def signatures_in(path: str, place: Path) -> str:
+    if place.is_symlink() or not place.is_file():
+        return f"{path} (no file any more)"
+    return signature_block(path, place.read_bytes()[:SCANNED].decode("utf-8", "replace")) or path
+
+
+def handed_on(tasks: Sequence[Left], count: int = 0) -> str:
+    """The nearest task first, each with its share, and all of them within the limit. `count` are all that there are."""
     if not tasks:
         return ""
-    share, parts, room = max(LIMIT // len(tasks), LEAST), [HEAD], LIMIT - len(HEAD)
-    for n, left in enumerate(tasks):
-        text = cut(told(left), min(share, room - 2))
-        if not text:
-            parts.append(f"(and {len(tasks) - n} more)")
+    count = count or len(tasks)
+    share, parts, room = max(LIMIT // count, LEAST), [HEAD], LIMIT - len(HEAD)
+    for left in tasks:
+        if not (text := cut(told(left), min(share, room - 2))):
             break
         parts.append(text)
         room -= len(text) + 2
-    return "\n\n".join(parts)
+    missing = count - len(parts) + 1
+    return "\n\n".join([*parts, *([f"(and {missing} more)"] if missing else [])])
 
 
 def told(left: Left) -> str:

@@ -42,6 +42,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     from orchestra.conduct.notify import notify
     from orchestra.conduct.planning import check_prd_source, chosen_targets, obtain_prd
     from orchestra.conduct.replay import with_tape
+    from orchestra.conduct.roles import check_roles, engage
     from orchestra.conduct.run import chosen_model, critic_model, opened
     from orchestra.conduct.start import check_furnishing, dry_run, find_repository
     from orchestra.conduct.steer import lease, listen
@@ -63,6 +64,8 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     if tape is None:
         asks_gemini = settings.use_prd and not settings.prd and (past is None or past.prd is None)
         check_prices(settings, chosen_model(settings), critic_model(settings), asks_gemini=asks_gemini)
+    working = checked.draft.left if checked else past.plan.tasks if past and past.plan else ()
+    check_roles(settings, [task.role for task in working], replayed=tape is not None)
     if settings.dry_run:
         return await dry_run(settings, repository, entries, targets, checked)
     if past is None or past.prd is None:
@@ -80,6 +83,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
                 async with in_time(run, "before the agents began"):
                     prd = (past and past.prd) or await obtain_prd(run)
                     run.plan = (past and past.plan) or await plan_for(run, prd, targets, checked)
+                engage(run)
                 await lease(run)
                 gating = Gating(run, past.events if past else ())
                 gating.announce()

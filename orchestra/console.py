@@ -77,6 +77,7 @@ LINES: dict[str, Callable[[Event], str]] = {
     "request": request_line,
     "attempt_ended": lambda e: f"{who(e)}: {e.data['verdict']} after {e.data['seconds']:.1f} s. {e.data['cause']}",
     "chosen": lambda e: f"{who(e)}: {e.data['why']}",
+    "tasks_proposed": lambda e: f"{who(e)}: proposes {plural(len(e.data['tasks']), 'further task')}",
     "human_needed": lambda e: f"{who(e)}: waits for a person. {e.data['why']}",
     "task_held": lambda e: f"{who(e)}: held back, {e.data['reason']}",
     "gate_started": lambda e: f"{e.data['name']}: {e.data['command']}",

@@ -2,12 +2,18 @@
 
 import base64
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 LIMIT = 1 << 20  # bytes, packed
+# With the line before it, where that is nothing but a file's name.
+FENCED = re.compile(r"(?:^[^\s`]*[./][^\s`]*[ \t]*\n)?^(`{3,}|~{3,})[^\n]*\n.*?(?:^\1[`~]*[ \t]*$|\Z)", re.M | re.S)
+UNFENCED = re.compile(
+    r"^<{5,9} SEARCH\b.*?^>{5,9} REPLACE\b[^\n]*$|^\*\*\* Begin Patch.*?^\*\*\* End Patch[^\n]*$", re.M | re.S
+)
 MARK = "[… {} characters left out …]"
 
 
@@ -63,6 +69,12 @@ def cut(text: str, longest: int) -> str:
         return text
     half = longest // 2
     return f"{text[:half]}{MARK.format(len(text) - 2 * half)}{text[-half:]}"
+
+
+def prose(reply: str) -> str:
+    """What a reply says beside its code and its edits."""
+    words = FENCED.sub("\n", UNFENCED.sub("\n", reply))
+    return re.sub(r"\n\s*\n+", "\n\n", words).strip()
 
 
 def messages(dialect: str, body: dict[str, Any]) -> list[tuple[str, str]]:

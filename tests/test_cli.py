@@ -10,6 +10,7 @@ import pytest
 from aider_orchestrator import COMMANDS
 from orchestra.cli.load import settings_of
 from orchestra.cli.parser import GROUPS
+from orchestra.plan.roles import known
 from orchestra.settings import flag, options
 from tests.support.runs import PROGRAM
 from tests.support.shell import Shell, shell
@@ -301,7 +302,7 @@ def test_config_show_gives_every_setting_with_its_source(shell: Shell) -> None:
     assert row(said.out, "model").split() == ["model", "m", "flag"]
     assert row(said.out, "max-iterations").split() == ["max-iterations", "3", "environment", "AIDER_MAX_ITERATIONS"]
     assert row(said.out, "gate-timeout").split() == ["gate-timeout", "1800.0", "default"]
-    assert len(said.out.splitlines()) == len(options())
+    assert len(said.out.splitlines()) == len(options()) + len(known({}))
 
 
 def test_config_show_shows_no_key(shell: Shell) -> None:

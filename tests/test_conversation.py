@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from orchestra.conversation import LIMIT, Turn, messages, pack, turns, unpack
+from orchestra.conversation import LIMIT, Turn, messages, pack, prose, turns, unpack
 
 
 def same(text: str) -> str:
@@ -48,3 +48,25 @@ def test_what_cannot_be_read_is_no_conversation(data: dict[str, object]) -> None
 )
 def test_every_dialect_is_read(dialect: str, body: dict[str, object]) -> None:
     assert messages(dialect, body) == [("system", "S"), ("user", "U")]
+
+
+SEARCH = "<<<<<<< SEARCH\na = 1\n=======\na = 2\n>>>>>>> REPLACE"
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ("", ""),
+        ("Just words.\n\n- and\n- a list", "Just words.\n\n- and\n- a list"),
+        (f"Before.\n\nsrc/a.py\n```python\n{SEARCH}\n```\n\nAfter.", "Before.\n\nAfter."),
+        (f"Two:\n\na.py\n```python\n{SEARCH}\n```\n\nb.py\n````\n```\n{SEARCH}\n````\nDone.", "Two:\n\nDone."),
+        (f"No fence:\n{SEARCH}\nDone.", "No fence:\n\nDone."),
+        ("In whole:\n\nREADME.md\n```\n# Title\n```", "In whole:"),
+        ("*** Begin Patch\n*** Update File: a.py\n-a\n+b\n*** End Patch\nDone.", "Done."),
+        ("It ends in the middle of\n```python\na = 1", "It ends in the middle of"),
+        ("This sentence stays.\n```\ncode\n```", "This sentence stays."),
+        ("Inline `code` and a.py stay.", "Inline `code` and a.py stay."),
+    ],
+)
+def test_prose_is_what_is_no_code(reply: str, words: str) -> None:
+    assert prose(reply) == words

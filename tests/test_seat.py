@@ -410,6 +410,30 @@ def test_a_new_file_is_not_taken_for_a_neighbour_with_a_similar_name(
     assert {name: (tree / name).read_text() for name in files | new} == files | new
 
 
+@pytest.mark.parametrize(
+    "edit", [search_replace("a.py", "x = 1\n", "x = 2\n"), "a.py\n```\nx = 2\n```\n", "Just words."]
+)
+def test_who_is_only_asked_changes_nothing(runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, edit: str) -> None:
+    tree = plant(tmp_path / "tree")
+    # Whatever the user's own options say: the last one counts.
+    modes = ("--edit-format", "whole", "--chat-mode", "ask")
+    outcome, asked = attend(runner, warm, tree, lambda request: Reply(edit), *modes)
+    assert (outcome.end, outcome.edited, len(asked)) == ("accepted", (), 1)
+    assert (tree / "a.py").read_text() == FILES["a.py"]
+
+
+@pytest.mark.parametrize("files", [("a.py",), ("a.py", "b.py")])
+@pytest.mark.parametrize("way", ["whole", "diff", "udiff", "diff-fenced", "patch"])
+def test_a_block_of_proposals_is_no_edit(
+    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, way: str, files: tuple[str, ...]
+) -> None:
+    tree = plant(tmp_path / "tree")
+    said = 'It belongs with `a.py`.\n\n```json\n{"propose": [{"title": "More"}]}\n```\n'
+    outcome, _ = attend(runner, warm, tree, lambda request: Reply(said), "--edit-format", way, files=files)
+    assert (outcome.end, outcome.edited) == ("accepted", ())
+    assert {name: (tree / name).read_text() for name in FILES} == FILES
+
+
 def test_a_long_half_rejected_reply_is_not_summarised_for_money(
     runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestra.judge.exit import exit_code
-from orchestra.judge.verdict import PROVIDER_VERDICTS, RECORD_ANEW, REMEDIES, Heard, Seen, judge
+from orchestra.judge.verdict import ANSWERED, PROVIDER_VERDICTS, RECORD_ANEW, REMEDIES, Heard, Seen, judge
 from orchestra.model import Verdict as V
 
 MODEL = "openai/gpt-x"
@@ -32,6 +32,20 @@ TABLE = [
         replace(GOOD, end="rejected", replies=4, complaint="No match\nfor  this"),
         V.REJECTED_EDIT,
         f"{HEAD}, but after 4 replies its edits still did not fit: No match for this",
+    ),
+    # Whose reply is its result has changed nothing, and what it changed all the same does not count.
+    (replace(NOTHING, only_answers=True), V.APPLIED, ANSWERED),
+    (replace(GOOD, only_answers=True, changed=("b.py",), foreign=("c.py",)), V.APPLIED, ANSWERED),
+    (replace(NOTHING, only_answers=True, empty=True), V.NO_CHANGE, f"{HEAD}, but with an empty reply."),
+    (
+        replace(NOTHING, only_answers=True, empty=True, owned=()),
+        V.NO_CHANGE,
+        f"{MODEL} answered 200 for a question, but with an empty reply.",
+    ),
+    (
+        replace(NOTHING, only_answers=True, cut_off=True),
+        V.CONTEXT,
+        f"{HEAD}, but the reply was cut off at the model's output limit.",
     ),
     (replace(GOOD, end="exhausted"), V.CONTEXT, f"{HEAD}, but the reply was cut off at the model's output limit."),
     (replace(GOOD, cut_off=True), V.CONTEXT, f"{HEAD}, but the reply was cut off at the model's output limit."),

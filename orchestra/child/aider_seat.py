@@ -126,6 +126,11 @@ def read_edits_exactly(coder: Any) -> None:
     coder.apply_edits = apply_edits
 
 
+def proposes(edit: Any) -> bool:
+    """In the whole-file format a block of JSON without a name would become the text of a file that was named before."""
+    return len(edit) == 3 and edit[1] in ("saw", "chat") and "".join(edit[2]).lstrip().startswith('{"propose"')
+
+
 class Seat:
     """One Aider and what it did."""
 
@@ -169,7 +174,8 @@ class Seat:
         def edits_inside(*args: Any, **kwargs: Any) -> Any:
             edits = get_edits(*args, **kwargs)
             # In the whole-file format the same function also gives the text that is shown to a person.
-            return [edit for edit in edits if self.inside(str(edit[0]))] if isinstance(edits, list) else edits
+            mine = isinstance(edits, list) and [edit for edit in edits if not proposes(edit)]
+            return [edit for edit in mine if self.inside(str(edit[0]))] if isinstance(mine, list) else edits
 
         coder.send, coder.get_edits = counted_send, edits_inside
 

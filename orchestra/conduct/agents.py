@@ -40,6 +40,17 @@ def is_accepted(result: Result) -> bool:
     return bool(result.commit) and result.judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
 
 
+def wrap_up(run: Run, task: int) -> None:
+    """What is known of an accepted task before it is combined with others: an answer needs not be."""
+    record = run.report.tasks[task]
+    if record.answered:
+        bring(run, task, TaskState.AWAITING_QA)
+    if record.answered and record.state != TaskState.COMPLETE:
+        run.move(task, TaskState.COMPLETE)
+    if record.proposed and record.proposed != run.report.proposals.get(task):
+        run.emit("tasks_proposed", task, record.attempts, tasks=record.proposed)
+
+
 def history(past: Past | None, task: int) -> History:
     if past is None:
         return History()
@@ -70,6 +81,7 @@ class Agents:
                 self.left[task.id] = task
             elif self.results[task.id].judgement.verdict is Verdict.APPLIED:
                 bring(run, task.id, TaskState.AWAITING_QA)
+                wrap_up(run, task.id)
         run.commands |= {"cancel task": self.cancel, "interrupt task": self.cancel, "retry task": self.retry}
 
     async def work(self, ground: Settled | None = None) -> None:
@@ -142,6 +154,8 @@ class Agents:
                 hold(self.run, task.id, f"what it needs does not go together: {misfit}")
                 return
             self.results[task.id] = await live(self.run, self.gating, task, place, self.histories[task.id], below.head)
+            if self.results[task.id].judgement.verdict is Verdict.APPLIED:
+                wrap_up(self.run, task.id)
         except asyncio.CancelledError:
             if task.id not in self.stopped:
                 raise

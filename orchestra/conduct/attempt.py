@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.conduct.gating import Checked, Gating
+from orchestra.conduct.hand_on import in_full, may_propose
 from orchestra.conduct.job import make_job
 from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
 from orchestra.conduct.run import AGENT, Run
 from orchestra.conduct.setting_up import set_up
-from orchestra.conversation import pack, turns
+from orchestra.conversation import pack, prose, turns
 from orchestra.dialects import CUT_OFF
 from orchestra.errors import GitFailed, OrchestraError, SetUpFailed
 from orchestra.gateway.ledger import Pass
@@ -24,13 +25,16 @@ from orchestra.judge.candidates import Candidate
 from orchestra.judge.retry import Tried
 from orchestra.judge.verdict import REMEDIES, Heard, Seen, judge, named
 from orchestra.model import Judgement, Task, TaskState, Verdict
+from orchestra.plan.proposals import Proposed, proposals, without_proposals
 from orchestra.seat import Job, Outcome
+from orchestra.shape import Misshapen
 from orchestra.workspace import collect, merge
 from orchestra.workspace.collect import Changes
 from orchestra.workspace.trees import Tree, with_before
 
 SET_UP_REMEDY = "Set --setup-cmd right: it is run in each new worktree, and the named file holds all that it printed."
 DIFF_LIMIT = 6_000  # bytes
+SAID = 6_000  # characters
 ONLY_THIS = "this task and no other"  # said with a cancellation
 
 
@@ -66,7 +70,7 @@ async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Star
     started = time.monotonic()
     # What is known of the attempt as it goes on, so that it is told however it ends.
     facts: dict[str, Any] = {"round": start.round} if start.round else {}
-    run.emit("attempt_started", task.id, number, model=run.model.name, base=start.base, **facts)
+    run.emit("attempt_started", task.id, number, model=run.model_of(task).name, base=start.base, **facts)
     try:
         left = nothing_left(run, task)
         result = Result(task, left) if left else await work(run, task, number, start, facts)
@@ -131,9 +135,10 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
         async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
             await set_up(run, tree, name)
         tree = await with_before(tree)
+        full = in_full(run, task, tree.path)
         ticket = run.gateway.admit(Pass(AGENT, task.id, number, run.settings.max_iterations, str(tree.path)))
         try:
-            outcome, timed_out = await seated(run, ticket, make_job(run, task, tree, ticket, start.lesson))
+            outcome, timed_out = await seated(run, ticket, make_job(run, full, tree, ticket, start.lesson))
         except asyncio.CancelledError:
             await asyncio.shield(keep_unfinished(run, task, number, tree, facts))
             raise
@@ -149,6 +154,7 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
         if judgement.verdict is Verdict.CRASHED:
             keep_output(run, task, number, tree)
         facts |= told(changes, outcome) | {"changed": sorted({*start.carried, *changes.own})}
+        facts |= said_by(run, task, ticket, judgement)
         kept = await keep(run, task, number, tree, start, changes, judgement, facts)
         # What it had begun with and left as it was is still there.
         return (
@@ -227,7 +233,7 @@ def seen(
     last = ticket.exchanges[-1] if ticket.exchanges else None
     answered = [exchange for exchange in ticket.exchanges if not exchange.failure]
     return Seen(
-        model=run.model.name,
+        model=run.model_of(task).name,
         end=outcome.end,
         replies=len(answered),
         owned=task.paths,
@@ -242,6 +248,7 @@ def seen(
         failure=outcome.failure,
         timed_out=timed_out,
         time_is_up=time_is_up(run) if timed_out and time.monotonic() >= run.deadline else "",
+        only_answers=run.role(task).only_answers,
     )
 
 
@@ -254,6 +261,28 @@ def told(changes: Changes, outcome: Outcome) -> dict[str, object]:
         "left_out": list(changes.left_out),
         "aider": dataclasses.asdict(outcome),
     }
+
+
+def said_by(run: Run, task: Task, ticket: Pass, judgement: Judgement) -> dict[str, Any]:
+    """What of an accepted reply is more than its edits."""
+    replies = [exchange.reply for exchange in ticket.exchanges if not exchange.failure]
+    if judgement.verdict is not Verdict.APPLIED or not replies:
+        return {}
+    said = without_proposals(replies[-1])
+    facts = {"proposed": [dataclasses.asdict(one) for one in proposed_by(run, task, replies[-1])]}
+    if run.role(task).only_answers:
+        # A file that it changed all the same is not taken.
+        return facts | {"answered": True, "changed": [], "said": said[:SAID]}
+    return facts | {"said": prose(said)[:SAID]}
+
+
+def proposed_by(run: Run, task: Task, reply: str) -> tuple[Proposed, ...]:
+    """Nothing is lost but a wish where it cannot be read."""
+    try:
+        return proposals(reply) if may_propose(run, task) else ()
+    except Misshapen as error:
+        run.emit("note", text=f"{task.agent} proposed tasks in a block that cannot be read: {error}.")
+        return ()
 
 
 async def keep(
@@ -269,9 +298,10 @@ async def keep(
     """Accepted work becomes a commit on the task's branch, all else that was changed a patch. Nothing is dropped."""
     # Where an asked for file is missing, the others that an accepted reply changed are good all the same.
     accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
-    loose = changes.foreign if accepted else (*changes.own, *changes.foreign)
+    taken = accepted and not run.role(task).only_answers
+    loose = changes.foreign if taken else (*changes.own, *changes.foreign)
     facts["patch"] = await keep_patch(run, task, number, tree, loose)
-    if not (accepted and changes.own):
+    if not (taken and changes.own):
         facts["tried"] = {"diff": read_text(run.repository.root / facts["patch"])} if facts["patch"] else {}
         return Result(task, judgement)
     commit = await collect.commit(tree, changes.own, commit_message(run, task), start.parent)
@@ -344,6 +374,6 @@ def commit_message(run: Run, task: Task, *, by_aider: bool = True) -> str:
     trailers = [
         f"Task: {task.id}",
         f"Run: {run.stamp}",
-        *([f"Co-authored-by: aider ({run.model.name}) <aider@aider.chat>"] if by_aider else []),
+        *([f"Co-authored-by: aider ({run.model_of(task).name}) <aider@aider.chat>"] if by_aider else []),
     ]
     return f"{subject}\n\n{files}\n\n" + "\n".join(trailers) + "\n"

@@ -126,7 +126,7 @@ def code_of(report: Report, error: BaseException | None) -> int:
         [Verdict(task.verdict or Verdict.CANCELLED) for task in report.tasks.values() if not task.replaced],
         held=any(task.held for task in report.tasks.values() if not task.replaced),
         gates_failed=any(not gate["ok"] for gate in report.gates),
-        changed=bool(report.delivery.get("result")),
+        changed=bool(report.delivery.get("result")) or report.changed_nothing,
         moved=bool(report.delivery.get("moved") or report.refused),
         waiting=any(task.asks for task in report.tasks.values()),
         stopped=LimitReached.exit_code if report.stopped else 0,

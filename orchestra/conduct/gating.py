@@ -13,6 +13,7 @@ from typing import Any
 from orchestra.conduct.critic import Critic
 from orchestra.conduct.run import Run, critic_model
 from orchestra.conduct.setting_up import set_up
+from orchestra.errors import SettingsError
 from orchestra.gates.chosen import chosen
 from orchestra.gates.detect import Detected, detect
 from orchestra.gates.failures import Names, new_failures
@@ -73,6 +74,17 @@ def find_gates(run: Run) -> tuple[list[Gate], tuple[str, ...]]:
     return chosen(run.settings, [*syntax, *detected.gates]), detected.notes
 
 
+def check_bound(run: Run, gates: Sequence[Gate]) -> None:
+    """A gate that a role is bound by and that is not there would be passed by everybody."""
+    names = [gate.name for gate in gates]
+    for role in {task.role: run.role(task) for task in run.plan.tasks}.values():
+        if missing := [name for name in role.gates if name not in names]:
+            raise SettingsError(
+                f"the role {role.name} is bound by the check {missing[0]!r}, which this run does not have.",
+                hint=f"It has: {', '.join(names) or 'none'}. Give it with --gate {missing[0]}=CMD, or --test-cmd.",
+            )
+
+
 class Gating:
     """Asks the gates, and remembers what they said: no tree is gated twice, and the base only where it is needed."""
 
@@ -81,6 +93,7 @@ class Gating:
         self.run = run
         self.base = run.repository.base
         self.gates, self.notes = find_gates(run)
+        check_bound(run, self.gates)
         reviewer = critic_model(run.settings)
         self.critic = Critic(run, reviewer) if reviewer else None
         self.said: dict[tuple[str, Gate, tuple[str, ...]], Outcome] = {}
@@ -96,7 +109,8 @@ class Gating:
 
     async def check_own(self, task: Task, commit: str, parent: str, number: int, *, parses: bool) -> Checked:
         """What the task's own worktree can decide. What the seat saw to parse is not looked at again for this."""
-        gates = own_gates(task, self.run.plan.tasks, self.gates, needs_of(self.run.plan.tasks))
+        tasks, bound = self.run.plan.tasks, self.run.role(task).gates
+        gates = own_gates(task, tasks, self.gates, needs_of(tasks), bound)
         gates = [gate for gate in gates if gate.kind != "syntax" or not parses]
         if not gates:
             return Checked()

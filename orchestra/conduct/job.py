@@ -36,14 +36,15 @@ def make_job(run: Run, task: Task, tree: Tree, ticket: Pass, lesson: str = "") -
     folder = tree.path.parent
     home = folder / "home"
     home.mkdir(exist_ok=True)
-    provider = run.model.provider
+    model = run.model_of(task)
+    provider = model.provider
     door = {
         provider.agent_key_var: ticket.token,
         provider.agent_base_var: run.gateway.url(ticket, provider.name),
     }
     env = seat_environment(home) | git_care() | door
-    weak = catalogue.weak_model(run.model)
-    entry = catalogue.settings_entry(run.model, weak.aider_name, task.tokens)
+    weak = catalogue.weak_model(model)
+    entry = catalogue.settings_entry(model, weak.aider_name, task.tokens)
     brief = f"{task.brief}\n\n{EARLIER}\n\n{lesson}" if lesson else task.brief
     name = ticket.token[:8] + folder.name
     return Job(name, tree.path, folder, arguments(run, task, tree, folder), brief, env, entry)
@@ -59,10 +60,11 @@ def git_care() -> dict[str, str]:
 
 def arguments(run: Run, task: Task, tree: Tree, folder: Path) -> tuple[str, ...]:
     """Files are absolute, so that a name that begins with a dash is no option."""
-    weak = catalogue.weak_model(run.model)
+    model, role = run.model_of(task), run.role(task)
+    weak = catalogue.weak_model(model)
     metadata = folder / "model-metadata.json"
     metadata.write_text(
-        json.dumps({m.aider_name: catalogue.metadata_entry(m) for m in (run.model, weak)}), encoding="utf-8"
+        json.dumps({m.aider_name: catalogue.metadata_entry(m) for m in (model, weak)}), encoding="utf-8"
     )
     present = [tree.path / file.path for file in task.files if not file.new or (tree.path / file.path).is_file()]
     own = [word for path in present for word in ("--file", str(path))]
@@ -75,8 +77,11 @@ def arguments(run: Run, task: Task, tree: Tree, folder: Path) -> tuple[str, ...]
         "--model-metadata-file": metadata.name,
     }
     places = [word for option, name in files.items() for word in (option, str(folder / name))]
-    models = ("--model", run.model.aider_name, "--weak-model", weak.aider_name)
-    return (*AIDER_FLAGS, *models, *places, *extra_arguments(run.settings.aider_args), *own, *along)
+    models = ("--model", model.aider_name, "--weak-model", weak.aider_name)
+    # After the user's own options, since it is said of this role alone.
+    ways = {"--edit-format": role.edit_format, "--chat-mode": role.chat_mode}
+    way = [word for option, value in ways.items() if value for word in (option, value)]
+    return (*AIDER_FLAGS, *models, *places, *extra_arguments(run.settings.aider_args), *way, *own, *along)
 
 
 def extra_arguments(text: str) -> list[str]:

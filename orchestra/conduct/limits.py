@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from orchestra import catalogue
@@ -61,13 +61,19 @@ def prices(settings: Settings, model: catalogue.Model) -> dict[str, catalogue.Mo
 
 
 def check_prices(
-    settings: Settings, model: catalogue.Model, critic: catalogue.Model | None = None, *, asks_gemini: bool
+    settings: Settings,
+    model: catalogue.Model,
+    critic: catalogue.Model | None = None,
+    roles: Iterable[catalogue.Model] = (),
+    *,
+    asks_gemini: bool,
 ) -> None:
     """Before anything is paid: a budget in dollars can be held only where the price is known."""
     if not (settings.budget or settings.task_budget):
         return
     known = prices(settings, model)
-    asked = [model, catalogue.weak_model(model), *([critic] if critic else [])]
+    agents = (model, *roles)
+    asked = [*agents, *map(catalogue.weak_model, agents), *([critic] if critic else [])]
     if asks_gemini:
         name = settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
         asked.append(catalogue.resolve(f"gemini/{name.removeprefix('gemini/').removeprefix('models/')}"))
@@ -113,7 +119,7 @@ def nothing_left(run: "Run", task: Task) -> Judgement | None:
     if time.monotonic() >= run.deadline:
         reached(run)
         return Judgement(Verdict.BUDGET, f"{time_is_up(run)} before {task.agent} began.", REMEDY)
-    short = run.gateway.limits.budget.shortage(ledger.most(run.model, SMALLEST_REQUEST, None))
+    short = run.gateway.limits.budget.shortage(ledger.most(run.model_of(task), SMALLEST_REQUEST, None))
     if short and run.gateway.replay is None:
         return Judgement(Verdict.BUDGET, f"{task.agent} did not begin: {short}.", REMEDY)
     return None

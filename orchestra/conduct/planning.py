@@ -12,6 +12,7 @@ from orchestra import catalogue, gemini
 from orchestra import prd as prd_format
 from orchestra.conduct.asking import why_not
 from orchestra.conduct.dividing import divide, read_assignment
+from orchestra.conduct.roles import expected
 from orchestra.conduct.run import Run
 from orchestra.conduct.survey import absence, contents, is_utf8, speakable, survey
 from orchestra.digest import digest
@@ -264,5 +265,6 @@ def announce(run: Run, plan: Plan, **more: Any) -> None:
         agents=plan.agents,
         basis=asdict(plan.basis),
         tasks=[asdict(task) for task in plan.tasks],
+        estimate=expected(run.settings, plan, run.model, run.entries).record(),
         **told,
     )

@@ -100,7 +100,7 @@ class Past:
         record = self.report.tasks[task.id]
         if record.state in (TaskState.WAITING_HUMAN, TaskState.ABANDONED):
             return self.only != task.id
-        complete = record.verdict == Verdict.APPLIED and bool(record.commit) and not record.held
+        complete = record.verdict == Verdict.APPLIED and bool(record.commit or record.answered) and not record.held
         return complete or (self.only not in (None, task.id) and bool(record.verdict))
 
     def again(self, task: int) -> "Past":

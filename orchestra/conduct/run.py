@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -26,7 +26,8 @@ from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal, Listener, prepare
 from orchestra.journal.store import Command, Store, open_store
 from orchestra.journal.writer import Writer
-from orchestra.model import MOVES, Decision, Plan, TaskState
+from orchestra.model import MOVES, Decision, Plan, Task, TaskState
+from orchestra.plan.roles import Role, find
 from orchestra.report.fold import Report, TaskReport, fold, step
 from orchestra.seat import Seats, check_version, find_python, seats
 from orchestra.settings import Settings
@@ -92,6 +93,12 @@ class Run:
     def waits_for_human(self) -> bool:
         """Whether a task that failed for good waits for a person."""
         return self.settings.ask == "always" or (self.settings.ask == "terminal" and self.ask is not None)
+
+    def role(self, task: Task) -> Role:
+        return find(task.role, self.settings.roles)
+
+    def model_of(self, task: Task) -> catalogue.Model:
+        return role_model(self.settings, task.role) or self.model
 
     def branch(self, name: str) -> str:
         return f"{self.namespace}/{self.stamp}/{name}"
@@ -281,6 +288,13 @@ def critic_model(settings: Settings) -> catalogue.Model | None:
     return usable_model(settings, settings.critic_model or f"gemini/{gemini}") if settings.critic else None
 
 
+def role_model(settings: Settings, role: str) -> catalogue.Model | None:
+    """The model of its own that a role has, at the price that counts for it."""
+    name = find(role, settings.roles).model
+    model = usable_model(settings, name) if name else None
+    return model and prices(settings, model).get(model.name, model)
+
+
 def usable_model(settings: Settings, name: str) -> catalogue.Model:
     try:
         model = catalogue.resolve(name)
@@ -296,10 +310,12 @@ def own_base(settings: Settings, provider: catalogue.Provider) -> str:
     return settings.base_url(provider.base_vars, settings.key(provider.key_vars)[1])
 
 
-def upstreams(settings: Settings, model: catalogue.Model | None, *, replayed: bool) -> dict[str, Upstream]:
-    """Where the agents' provider, the critic's, and Gemini for the PRD are really reached."""
+def upstreams(
+    settings: Settings, model: catalogue.Model | None, roles: Iterable[catalogue.Model] = (), *, replayed: bool
+) -> dict[str, Upstream]:
+    """Where the agents' providers, the critic's, and Gemini for the PRD are really reached."""
     routes = {}
-    needed = {one.provider.name: one for one in (critic_model(settings), model) if one}
+    needed = {one.provider.name: one for one in (critic_model(settings), *roles, model) if one}
     providers = {"gemini": catalogue.PROVIDERS["gemini"]} | {name: one.provider for name, one in needed.items()}
     for provider in providers.values():
         key, _ = settings.key(provider.key_vars)

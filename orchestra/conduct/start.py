@@ -7,8 +7,8 @@ from pathlib import Path
 from orchestra.conduct.dividing import divide
 from orchestra.conduct.job import extra_arguments
 from orchestra.conduct.lead import plan_of
-from orchestra.conduct.places import places
 from orchestra.conduct.planning import prd_targets, read_prd, relative_patterns
+from orchestra.conduct.roles import expected
 from orchestra.conduct.run import chosen_model
 from orchestra.conduct.secrets import Secrets
 from orchestra.conduct.survey import by_mode
@@ -66,9 +66,7 @@ async def dry_run(
     else:
         targets = targets or prd_only(settings, prd, entries)
         plan = await divide(settings, repository, entries, prd, targets, model.context)
-    sizes = {entry.path: entry.size for entry in entries.values()}
-    each, at_once = settings.agents_per_task, places(plan.agents, settings)
-    found = planned.estimate(plan, model, sizes, each=each, places=at_once)
+    found = expected(settings, plan, model, entries)
     left_out = {
         "Aider cannot edit them": targets.skipped,
         "tools made them (say them one by one to take them)": targets.aside,

@@ -10,15 +10,20 @@ BY_FILE = ("syntax", "lint")
 
 
 def own_gates(
-    task: Task, tasks: Sequence[Task], gates: Sequence[Gate], needs: Mapping[int, Collection[int]]
+    task: Task,
+    tasks: Sequence[Task],
+    gates: Sequence[Gate],
+    needs: Mapping[int, Collection[int]],
+    bound: Collection[str] = (),
 ) -> list[Gate]:
-    """The gates that the task's own worktree can decide. All others bind on the combined tree only.
+    """The gates that the task's own worktree can decide. All others bind on the combined tree only, but for those that
+    its role is `bound` by.
 
     Tests, types and commands look at the whole program: they can fail in one worktree only because a sibling's half of
     the same change is in another one.
     """
     whole = self_contained(task, tasks, needs)
-    return [gate for gate in gates if whole or gate.kind in BY_FILE]
+    return [gate for gate in gates if whole or gate.kind in BY_FILE or gate.name in bound]
 
 
 def self_contained(task: Task, tasks: Sequence[Task], needs: Mapping[int, Collection[int]]) -> bool:

@@ -33,6 +33,7 @@ class Seen:
     failure: str = ""
     timed_out: float = 0.0
     time_is_up: str = ""  # it was the run's deadline that stopped it
+    only_answers: bool = False  # its reply is what was asked for, and no change
 
 
 PROVIDER_VERDICTS = {
@@ -61,6 +62,7 @@ REMEDIES = {
     Verdict.CRASHED: "See the agent's output; if it happens again, it is a bug worth reporting.",
 }
 
+ANSWERED = "Answered, and changed no file."
 RECORD_ANEW = "The files, the change, the PRD or this program are not what they were: record anew with --record."
 
 
@@ -72,7 +74,7 @@ def judge(seen: Seen) -> Judgement:
 
 
 def decide(seen: Seen) -> tuple[Verdict, str]:
-    files, answer = named(seen.owned), answered(seen)
+    files, answer = subject(seen), answered(seen)
     if seen.time_is_up and seen.heard is not None and seen.heard.failure not in ("", "cancelled", "budget"):
         # It had waited for the provider until then.
         verdict = PROVIDER_VERDICTS.get(seen.heard.failure, Verdict.PROVIDER_ERROR)
@@ -98,6 +100,8 @@ def decide(seen: Seen) -> tuple[Verdict, str]:
 
 
 def accepted(seen: Seen, answer: str) -> tuple[Verdict, str]:
+    if seen.only_answers:
+        return (Verdict.NO_CHANGE, f"{answer}, but with an empty reply.") if seen.empty else (Verdict.APPLIED, ANSWERED)
     if not seen.changed and (seen.foreign or seen.refused):
         strayed = named((*seen.foreign, *seen.refused))
         return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what is not this agent's own: {strayed}."
@@ -113,11 +117,15 @@ def accepted(seen: Seen, answer: str) -> tuple[Verdict, str]:
 def answered(seen: Seen) -> str:
     """Who said what about which files: the beginning of nearly every cause."""
     if seen.heard is None:
-        return f"{seen.model} was not asked about {named(seen.owned)}"
+        return f"{seen.model} was not asked about {subject(seen)}"
     if seen.heard.failure == "budget" and not seen.heard.status:
-        return f"{seen.model} was not asked any more about {named(seen.owned)}"
+        return f"{seen.model} was not asked any more about {subject(seen)}"
     said = f"answered {seen.heard.status}" if seen.heard.status else "gave no answer"
-    return f"{seen.model} {said} for {named(seen.owned)}"
+    return f"{seen.model} {said} for {subject(seen)}"
+
+
+def subject(seen: Seen) -> str:
+    return named(seen.owned) or "a question"
 
 
 def replies(count: int) -> str:

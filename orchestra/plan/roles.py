@@ -61,6 +61,14 @@ def over(below: Role, role: Role) -> Role:
     return replace(below, **{name: value for name, value in said.items() if value})
 
 
+def find(name: str, own: Mapping[str, Role]) -> Role:
+    """What a task without a role has is like all others."""
+    roles = known(own)
+    if name and name not in roles:
+        raise SettingsError(f"there is no role {name!r}.", hint=f"There are {', '.join(roles)}.")
+    return roles[name] if name else Role("")
+
+
 def role_for(paths: Iterable[str]) -> str:
     """The role of most of these files; of two with as many the coder, or who comes first."""
     votes = Counter(map(role_of_file, paths))

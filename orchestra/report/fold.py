@@ -42,6 +42,12 @@ class TaskReport:
     # Of several attempts side by side: what each came to, and whether it is the one that was chosen.
     round: int = 0
     candidates: list[dict[str, Any]] = field(default_factory=list)
+    role: str = ""
+    answered: bool = False  # its reply is its result: nothing was to be changed
+    said: str = ""  # in the accepted reply, beside the edits
+    hints: list[str] = field(default_factory=list)  # a person's
+    proposed: list[dict[str, Any]] = field(default_factory=list)  # further tasks, by the agent
+    estimate: dict[str, Any] = field(default_factory=dict)
 
     @property
     def agent(self) -> str:
@@ -67,6 +73,12 @@ class Report:
     agents: int = 0
     prd: dict[str, Any] = field(default_factory=dict)
     plan_file: str = ""
+    # What its agents were expected to take; how long they were at work (ms), which are now, and since when.
+    estimate: dict[str, Any] = field(default_factory=dict)
+    worked: int = 0
+    at_work: set[tuple[int | None, int | None]] = field(default_factory=set)
+    since: int = 0
+    proposals: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # by the task whose agent made them
     drafted: int = 0  # tasks of a plan that this run has only written down
     tasks: dict[int, TaskReport] = field(default_factory=dict)
     roles: dict[str, Usage] = field(default_factory=dict)
@@ -109,6 +121,13 @@ class Report:
     @property
     def succeeded(self) -> list[TaskReport]:
         return [task for task in self.tasks.values() if task.success]
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Because nothing was to be changed: every task was a question, and is answered."""
+        return bool(self.tasks) and all(
+            task.answered and task.success for task in self.tasks.values() if not task.replaced
+        )
 
     @property
     def failed(self) -> list[TaskReport]:
@@ -226,7 +245,19 @@ def plan_made(report: Report, event: Event) -> None:
     report.plan_file = event.data.get("file", "")
     for task in event.data["tasks"]:
         paths = [file["path"] for file in task["files"]]
-        report.tasks[task["id"]] = TaskReport(task["id"], task["title"], paths, task["requirements"])
+        report.tasks[task["id"]] = planned_task(task, paths)
+    if expected := event.data.get("estimate"):
+        take_estimate(report, expected)
+
+
+def take_estimate(report: Report, expected: Mapping[str, Any]) -> None:
+    report.estimate = {name: value for name, value in expected.items() if name != "tasks"}
+    for one in expected["tasks"]:
+        report.tasks[one["task"]].estimate = {name: value for name, value in one.items() if name != "task"}
+
+
+def planned_task(task: Mapping[str, Any], paths: list[str]) -> TaskReport:
+    return TaskReport(task["id"], task["title"], paths, task["requirements"], role=task.get("role", ""))
 
 
 @on("drafted")
@@ -240,7 +271,7 @@ def plan_changed(report: Report, event: Event) -> None:
     for task in event.data["tasks"]:
         if task["id"] not in report.tasks:
             paths = [file["path"] for file in task["files"]]
-            report.tasks[task["id"]] = TaskReport(task["id"], task["title"], paths, task["requirements"])
+            report.tasks[task["id"]] = planned_task(task, paths)
     if "replaces" in event.data:
         report.tasks[event.data["replaces"]].replaced = event.data["by"]
 
@@ -248,6 +279,17 @@ def plan_changed(report: Report, event: Event) -> None:
 @on("human_needed")
 def human_needed(report: Report, event: Event) -> None:
     own(report, event).asks = event.data["why"]
+
+
+@on("tasks_proposed")
+def tasks_proposed(report: Report, event: Event) -> None:
+    report.proposals[event.task or 0] = event.data["tasks"]
+
+
+@on("resolved")
+def resolved(report: Report, event: Event) -> None:
+    if event.data["action"] == "retry" and event.data["text"]:
+        own(report, event).hints.append(event.data["text"])
 
 
 @on("lent")
@@ -265,11 +307,15 @@ def task_moved(report: Report, event: Event) -> None:
 
 @on("attempt_started")
 def attempt_started(report: Report, event: Event) -> None:
+    if not report.at_work:
+        report.since = event.time
+    report.at_work.add((event.task, event.attempt))
     record = own(report, event)
     record.attempts = max(record.attempts, event.attempt or 1)
     record.round = event.data.get("round", 0)
     record.by_hand = bool(event.data.get("by_hand"))
-    record.verdict = record.cause = record.remedy = record.held = ""
+    record.verdict = record.cause = record.remedy = record.held = record.said = ""
+    record.answered, record.proposed = False, []
     record.integrated = False
     record.gates = [gate for gate in record.gates if record.round and gate.get("attempt", 0) >= record.round]
 
@@ -297,6 +343,9 @@ def assistant_response(report: Report, event: Event) -> None:
 def attempt_ended(report: Report, event: Event) -> None:
     record = own(report, event)
     record.waits = ""
+    if report.at_work == {(event.task, event.attempt)}:
+        report.worked += event.time - report.since
+    report.at_work.discard((event.task, event.attempt))
     if "round" in event.data:
         entry = {name: value for name, value in event.data.items() if name in CANDIDATE}
         blank = {"attempt": event.attempt, "chosen": False, "branch": "", "patch": "", "size": 0}
@@ -324,6 +373,7 @@ def command(report: Report, event: Event) -> None:
 @on("run_resumed")
 def run_resumed(report: Report, event: Event) -> None:
     report.exit_code, report.error, report.cancelled = None, "", False
+    report.at_work.clear()
     report.gates = []
     report.refused = {}
     report.stopped = ""

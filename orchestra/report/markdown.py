@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from orchestra.report.estimate import comparison
 from orchestra.report.fold import Report
 from orchestra.report.safe import line, plain
 from orchestra.report.sentence import next_steps, paid, plural, sentence
@@ -64,7 +65,8 @@ def parts(report: Report, rows: int) -> list[str]:
 
 def assurance(report: Report) -> str:
     used = f"{plural(report.usage.requests, 'request')}, {report.usage.tokens:,} tokens; {duration(report.seconds)}"
-    return f"**Checked: {report.verified}.** {checked(report)}  \nCost: {text(paid(report))}; {used}."
+    lines = [f"**Checked: {report.verified}.** {checked(report)}", f"Cost: {text(paid(report))}; {used}."]
+    return "  \n".join(filter(None, [*lines, comparison(report)]))
 
 
 def asked(report: Report, rows: int) -> str:

@@ -1,75 +1,17 @@
 """The plan before it is carried out: for a person on one screen, for a program as JSON."""
 
-import math
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from orchestra import catalogue
 from orchestra.model import Link, Plan, Task
+from orchestra.report.estimate import Estimate, in_words
 from orchestra.report.sentence import plural
 
 WIDTH, HEIGHT = 80, 40
 FRAME = 13  # lines that are not about one agent
-FIXED_TOKENS = 2_000  # Aider's own instructions in each prompt
-BYTES_PER_TOKEN = 3
-QUICK, SLOW = 100, 25  # tokens that a model writes in a second
-WAIT = 5.0  # seconds until it begins, and for the rest of an attempt
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """From one reply per task that writes a twentieth of its files to three replies that write a fifth each."""
-
-    tokens: tuple[int, int]
-    dollars: tuple[float, float] | None
-    minutes: tuple[float, float]
-    each: int = 1
-
-    @property
-    def times(self) -> str:
-        return f"; all of that {self.each} times" if self.each > 1 else ""
-
-    @property
-    def side_by_side(self) -> str:
-        return f"{self.each} attempts at each task side by side, of which the best is kept." if self.each > 1 else ""
-
-    @property
-    def basis(self) -> str:
-        return (
-            "from one reply per task that writes a twentieth of its files to three that write a fifth each, "
-            f"at {QUICK} to {SLOW} tokens a second; without the PRD's{self.times}"
-        )
-
-
-def estimate(
-    plan: Plan, model: catalogue.Model, sizes: Mapping[str, int], *, each: int = 1, places: int = 0
-) -> Estimate:
-    """`each` is how often every task is done, side by side, and `places` how many attempts are made at once."""
-    tasks = [task for task in plan.tasks for _ in range(each)]
-    asked = [prompt_tokens(task, sizes) for task in tasks]
-    low = [(tokens, task.tokens // 20 + 200) for tokens, task in zip(asked, tasks, strict=True)]
-    high = [(3 * tokens + task.tokens, 3 * task.tokens // 5 + 1_000) for tokens, task in zip(asked, tasks, strict=True)]
-    prices = [catalogue.cost(model, sum(i for i, _ in each), 0, 0, sum(o for _, o in each)) for each in (low, high)]
-    return Estimate(
-        (sum(map(sum, low)), sum(map(sum, high))),
-        None if prices[0] is None or prices[1] is None else (prices[0], prices[1]),
-        (minutes(low, places or plan.agents, QUICK, 1), minutes(high, places or plan.agents, SLOW, 3)),
-        each,
-    )
-
-
-def prompt_tokens(task: Task, sizes: Mapping[str, int]) -> int:
-    beside = len(task.brief.encode()) + sum(sizes.get(path, 0) for path in task.reads)
-    return task.tokens + FIXED_TOKENS + beside // BYTES_PER_TOKEN
-
-
-def minutes(work: Sequence[tuple[int, int]], agents: int, speed: int, replies: int) -> float:
-    """The longest task, or all of them one after another by so many agents."""
-    seconds = [said / speed + replies * WAIT for _, said in work]
-    return max(max(seconds, default=0.0), math.fsum(seconds) / max(agents, 1)) / 60
 
 
 # --- for a program --------------------------------------------------------------------------------------------------
@@ -77,6 +19,8 @@ def minutes(work: Sequence[tuple[int, int]], agents: int, speed: int, replies: i
 
 def record(plan: Plan, model: str, found: Estimate, left_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     links = plan.basis.together or ((),) * len(plan.tasks)
+    whole = found.record()
+    ranges = {one.pop("task"): one for one in whole.pop("tasks")}
     return {
         "model": model,
         "agents": plan.agents,
@@ -87,6 +31,7 @@ def record(plan: Plan, model: str, found: Estimate, left_out: Mapping[str, Seque
                 "files": [asdict(file) for file in task.files],
                 "reads": list(task.reads),
                 "links": [asdict(link) for link in those],
+                "estimate": ranges[task.id],
             }
             for task, those in zip(plan.tasks, links, strict=True)
         ],
@@ -95,7 +40,7 @@ def record(plan: Plan, model: str, found: Estimate, left_out: Mapping[str, Seque
         "cut_links": [asdict(link) for link in plan.basis.apart],
         "notes": list(plan.basis.notes),
         "left_out": {why: list(paths) for why, paths in left_out.items()},
-        "estimate": asdict(found) | {"basis": found.basis},
+        "estimate": whole,
     }
 
 
@@ -190,10 +135,7 @@ def some(paths: Sequence[str], most: int = 12) -> str:
 
 
 def told(found: Estimate) -> list[str]:
-    low, high = found.dollars or (None, None)
-    cost = f"${low:.2f} to ${high:.2f}" if low is not None and high is not None else "no price is known for this model"
-    time = f"{max(found.minutes[0], 0.1):.1f} to {max(found.minutes[1], 0.1):.1f} minutes"
-    return wrapped(f"Estimate: {cost}, {time}, {found.tokens[0]:,} to {found.tokens[1]:,} tokens ({found.basis}).")
+    return wrapped(f"Estimate: {in_words(found)} ({found.basis}).")
 
 
 def wrapped(text: str, width: int = WIDTH) -> list[str]:

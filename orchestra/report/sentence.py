@@ -39,7 +39,9 @@ def outcome(report: Report) -> str:
         return f"{plural(report.drafted, 'task')} planned in {report.plan_file}; nothing has been changed."
     if not total:
         return "Nothing was planned."
-    if not any(task.commit for task in report.tasks.values()):
+    if report.changed_nothing:
+        return f"{plural(done, 'question')} answered; no file was to be changed."
+    if not any(task.commit or task.answered for task in report.tasks.values()):
         return (
             f"Nothing was changed: {plural(total, 'task')} of {total} failed."
             if total > 1

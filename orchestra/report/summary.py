@@ -5,6 +5,7 @@ from typing import Any
 
 from orchestra.model import Usage
 from orchestra.report import replay
+from orchestra.report.estimate import compared
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.sentence import next_steps, sentence
 
@@ -33,6 +34,7 @@ def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "replay": replay.record(report),
         "usage": usage(report.usage) | {"roles": {role: usage(used) for role, used in sorted(report.roles.items())}},
         "limits": limits(report),
+        "estimate": compared(report),
         "files": {
             path: {"added": added, "removed": removed} for path, (added, removed) in sorted(report.files.items())
         },
@@ -43,6 +45,7 @@ def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "gates": report.gates,
         "coverage": coverage(report),
         "skipped_files": report.skipped,
+        "proposed": [{"task": task} | one for task, tasks in report.proposals.items() for one in tasks],
         "notes": report.notes,
         "next": next_steps(report),
     }
@@ -62,7 +65,7 @@ def agent(task: TaskReport, log: str) -> dict[str, Any]:
     """The seed's three keys first. Its 'at least one iteration' is part of success, not all of it."""
     seed = {"log_file": log, "iterations": task.iterations, "success": task.success}
     record = asdict(task) | {"usage": usage(task.usage)}
-    return seed | {name: value for name, value in record.items() if name not in ("id", "iterations")}
+    return seed | {name: value for name, value in record.items() if name not in ("id", "iterations", "proposed")}
 
 
 def usage(used: Usage) -> dict[str, Any]:

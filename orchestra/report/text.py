@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from orchestra.report.estimate import comparison
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.replay import replay_lines
 from orchestra.report.safe import line, plain
@@ -23,7 +24,7 @@ def said(report: Report, summary_path: str, page: str) -> str:
     lines += changed(report)
     failures = [f"  {line(failure_line(task), 2_000)}" for task in report.failed]
     lines += ["Not done:", *failures, ""] if failures else []
-    lines += [*remarks(report), costs(report), *budget(report)]
+    lines += [*remarks(report), costs(report), *filter(None, [comparison(report)]), *budget(report)]
     lines += [f"Requirements: {line(path)}" for path in [report.prd.get("path")] if path]
     lines += [f"{what}: {line(words, 2_000)}" for what, words in handed_over(report)]
     data = [f"Report: {page}", f"Data: {summary_path}"] if page else [f"Report: {summary_path}"]
@@ -52,8 +53,17 @@ def remarks(report: Report) -> list[str]:
     ]
     lines = [f"  {task.agent} {line(words, 2_000)}" for task in report.tasks.values() for words in side_notes(task)]
     replayed = [f"  {line(words, 2_000)}" for words in replay_lines(report)]
-    found = {"Checks:": gates, "Also:": lines, "Replay:": replayed}
+    wishes = [f"  {line(words, 500)}" for words in proposed(report)]
+    found = {"Checks:": gates, "Also:": lines, "Proposed, and not begun:": wishes, "Replay:": replayed}
     return [each for head, lines in found.items() if lines for each in (head, *lines, "")]
+
+
+def proposed(report: Report) -> list[str]:
+    return [
+        f"agent{task}: {one['title']}" + (f" ({', '.join(one['files'])})" if one.get("files") else "")
+        for task, tasks in report.proposals.items()
+        for one in tasks
+    ]
 
 
 def gate_line(gate: dict[str, Any]) -> str:

@@ -31,6 +31,8 @@ def standing(task: TaskReport) -> str:
         return "held back"
     if task.verdict == Verdict.APPLIED and task.state == TaskState.FAILED:
         return "failed the checks"
+    if task.answered and task.success:
+        return "answered"
     if task.verdict == Verdict.APPLIED:
         return "complete" if task.state == TaskState.COMPLETE else "applied"
     return task.verdict.replace("_", " ") or ("not finished" if task.attempts else "not started")

@@ -1,0 +1,151 @@
+"""Estimates: ranges by task and for the run, with each role's model, and what they are compared with afterwards."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from orchestra import catalogue
+from orchestra.model import Event, Plan, TargetFile, Task
+from orchestra.report.estimate import Estimate, compared, comparison, estimate
+from orchestra.report.fold import Report, fold
+from orchestra.report.markdown import markdown
+from orchestra.report.text import closing
+
+# A dollar for a million tokens in, ten for a million out.
+MODEL = catalogue.with_prices(catalogue.resolve("openai/some-model"), 1, 10)
+CHEAP = catalogue.with_prices(catalogue.resolve("openai/cheap-model"), 0.1, 1)
+UNPRICED = catalogue.resolve("openai/unknown-model")
+
+
+def task(id: int, *needs: int, tokens: int = 10_000, role: str = "") -> Task:
+    return Task(id, f"t{id}", (TargetFile(f"f{id}", tokens),), "x" * 300, reads=("big.py",), needs=needs, role=role)
+
+
+def made(*tasks: Task, agents: int = 1, **more: Any) -> Estimate:
+    return estimate(Plan(tasks, agents), MODEL, {"big.py": 3_000}, **more)
+
+
+def test_one_task() -> None:
+    found = made(task(1))
+    # Its file, Aider's instructions, the brief and what is to be read; a twentieth of the file is written.
+    asked = 10_000 + 2_000 + 100 + 1_000
+    assert found.tokens == (asked + 700, 3 * asked + 10_000 + 7_000)
+    assert found.dollars == pytest.approx(((asked + 7_000) / 1e6, (3 * asked + 10_000 + 70_000) / 1e6), rel=1e-3)
+    assert found.minutes == pytest.approx((12 / 60, (7_000 / 25 + 15) / 60))
+    one = found.tasks[1]
+    assert (one.tokens, one.dollars, one.minutes) == (found.tokens, found.dollars, found.minutes)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "agents", "times"),
+    [
+        ((task(1), task(2), task(3)), 1, 3),
+        ((task(1), task(2), task(3)), 3, 1),
+        ((task(1), task(2), task(3)), 2, 1.5),
+        ((task(1), task(2, 1), task(3, 2)), 3, 3),  # one after the other, however many agents there are
+        ((task(1), task(2, 1), task(3, 1)), 3, 2),
+        ((task(1, 9), task(2)), 2, 1),  # what it needs was never planned
+    ],
+)
+def test_the_time_of_all_of_them(tasks: tuple[Task, ...], agents: int, times: float) -> None:
+    one, all_of_them = made(task(1)), made(*tasks, agents=agents)
+    assert all_of_them.minutes == pytest.approx((times * one.minutes[0], times * one.minutes[1]))
+    assert all_of_them.tokens[0] == len(tasks) * one.tokens[0]
+    assert len(all_of_them.tasks) == len(tasks)
+
+
+def test_what_is_handed_on_is_read_too() -> None:
+    alone, needing = made(task(1), task(2)).tasks[2], made(task(1), task(2, 1)).tasks[2]
+    assert needing.tokens[0] == alone.tokens[0] and needing.tokens[1] == alone.tokens[1] + 3 * 2_000
+
+
+def test_a_role_costs_what_its_own_model_costs() -> None:
+    plain, cheap = made(task(1), task(2)), made(task(1), task(2, role="tester"), roles={"tester": CHEAP})
+    assert plain.dollars and cheap.dollars and plain.tasks[2].dollars and cheap.tasks[2].dollars
+    assert cheap.tasks[2].dollars[0] == pytest.approx(plain.tasks[2].dollars[0] / 10)
+    assert cheap.dollars[0] == pytest.approx(0.55 * plain.dollars[0])
+
+
+def test_without_one_price_nothing_is_said_of_dollars() -> None:
+    found = made(task(1), task(2, role="tester"), roles={"tester": UNPRICED})
+    assert found.dollars is None and found.tasks[2].dollars is None and found.tasks[1].dollars is not None
+
+
+def test_several_attempts_at_each_task_side_by_side() -> None:
+    one, three = made(task(1)), made(task(1), each=3, places=3)
+    assert three.tokens[0] == 3 * one.tokens[0] and three.minutes == pytest.approx(one.minutes)
+    assert three.tasks[1] == one.tasks[1] and "3 times" in three.basis
+    assert made(task(1), each=3, places=1).minutes[0] == pytest.approx(3 * one.minutes[0])
+
+
+# --- afterwards -----------------------------------------------------------------------------------------------------
+
+USED = {"requests": 1, "replies": 1, "input": 900, "output": 100, "dollars": 0.05}
+ASKED = {"role": "agent", "failure": "", "usage": USED}
+
+
+Told = tuple[int, str, int | None, int | None, dict[str, Any]]
+
+
+def after(expected: Any, *more: Told) -> Report:
+    task = {"id": 1, "title": "t", "files": [], "requirements": []}
+    plan = {"agents": 1, "skipped": [], "tasks": [task]} | ({"estimate": expected} if expected is not None else {})
+    told: list[Told] = [
+        (0, "plan_made", None, None, plan),
+        (60_000, "attempt_started", 1, 1, {"model": "m"}),
+        (70_000, "request", 1, 1, ASKED),
+        (120_000, "attempt_ended", 1, 1, {"verdict": "gates_failed"}),
+        # Between two attempts nobody is at work, and side by side they count once.
+        (180_000, "attempt_started", 1, 2, {"model": "m"}),
+        (190_000, "attempt_started", 1, 3, {"model": "m"}),
+        (210_000, "attempt_ended", 1, 2, {"verdict": "applied"}),
+        (240_000, "attempt_ended", 1, 3, {"verdict": "applied"}),
+        *more,
+    ]
+    return fold(Event("r", seq, time, kind, task, n, data) for seq, (time, kind, task, n, data) in enumerate(told, 1))
+
+
+RECORD = {"tokens": [500, 5_000], "dollars": [0.02, 0.3], "minutes": [1.0, 6.0], "basis": "b", "tasks": []}
+
+
+def test_the_report_says_how_right_it_was() -> None:
+    report = after(RECORD)
+    assert compared(report) == {
+        **{name: value for name, value in RECORD.items() if name != "tasks"},
+        "actual": {"tokens": 1_000, "dollars": 0.05, "minutes": 2.0},
+    }
+    said = "Estimated $0.0200 to $0.30 and 1.0 to 6.0 minutes; it was $0.0500 and 2.0 minutes."
+    assert comparison(report) == said
+    assert said in closing(report, "") and said in markdown(report)
+
+
+def test_without_a_price_it_is_said_in_tokens() -> None:
+    said = "Estimated 500 to 5,000 tokens and 1.0 to 6.0 minutes; it was 1,000 tokens and 2.0 minutes."
+    assert comparison(after(RECORD | {"dollars": None})) == said
+
+
+def test_a_run_that_died_is_not_at_work_until_it_is_taken_up() -> None:
+    more: list[Told] = [
+        (300_000, "attempt_started", 1, 4, {"model": "m"}),
+        (9_000_000, "run_resumed", None, None, {}),
+        (9_000_000, "attempt_started", 1, 5, {"model": "m"}),
+        (9_060_000, "attempt_ended", 1, 5, {}),
+    ]
+    assert after(RECORD, *more).worked == 180_000
+
+
+@pytest.mark.parametrize(
+    "expected", [None, {}, {"tokens": 5}, {"tokens": [1, 2], "minutes": None, "tasks": []}, "much", [1]]
+)
+def test_what_an_older_or_a_newer_run_expected_is_passed_over(expected: Any) -> None:
+    report = after(expected)
+    assert compared(report) is None and comparison(report) == "" and list(report.tasks) == [1]
+    assert "Estimated" not in closing(report, "")
+
+
+def test_the_record_of_an_estimate_is_what_the_report_reads() -> None:
+    found = made(task(1))
+    report = after(found.record())
+    assert report.tasks[1].estimate == dataclasses.asdict(found.tasks[1])
+    assert report.estimate["tokens"] == found.tokens and report.estimate["basis"] == found.basis

@@ -1,0 +1,136 @@
+"""What is handed on from task to task, and what agents propose: bounded, nearest first, and never a failure."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestra.conduct.hand_on import HEAD, LIMIT, Left, handed_on, left_by, nearest
+from orchestra.model import Event
+from orchestra.plan.proposals import ASK, MOST, Proposed, proposals, without_proposals
+from orchestra.report.fold import TaskReport, fold
+from orchestra.report.summary import summary
+from orchestra.report.text import closing
+from orchestra.shape import Misshapen
+
+
+@pytest.mark.parametrize(
+    ("needs", "found"),
+    [
+        ({1: ()}, []),
+        ({1: (2,), 2: ()}, [2]),
+        ({1: (3, 2), 2: (), 3: ()}, [3, 2]),
+        ({1: (2,), 2: (3,), 3: (4,), 4: ()}, [2, 3, 4]),
+        ({1: (2, 3), 2: (4,), 3: (4, 5), 4: (6,), 5: (), 6: ()}, [2, 3, 4, 5, 6]),
+        ({1: (2,), 2: (1,)}, [2]),  # a ring, which no checked plan has
+    ],
+)
+def test_the_nearest_come_first(needs: dict[int, tuple[int, ...]], found: list[int]) -> None:
+    assert nearest(1, needs) == found
+
+
+def test_nothing_is_said_where_nothing_was_needed() -> None:
+    assert handed_on([]) == ""
+
+
+def test_all_that_a_task_left_is_told() -> None:
+    left = Left(
+        "agent2: Look", "It is free.", ("Keep the old name.",), ("app.py\n  def greeting()", "old.py (deleted)")
+    )
+    assert handed_on([left]) == (
+        f"{HEAD}\n\n### agent2: Look\nA person has said of it: Keep the old name.\nIt is free.\n"
+        "Its files, with their signatures as they are now:\napp.py\n  def greeting()\nold.py (deleted)"
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 30, 200])
+@pytest.mark.parametrize("said", ["a word\n" * 2_000, "x" * 9_000])
+def test_it_is_bounded_and_says_what_is_left_out(count: int, said: str) -> None:
+    left = [Left(f"agent{n}: Task {n}", said, ("hint " * 400,), ("app.py\n  def f()" * 900,)) for n in range(count)]
+    text = handed_on(left)
+    assert len(text) <= LIMIT + 40 and "### agent0: Task 0" in text
+    told = text.count("### agent")
+    assert told >= min(count, 6) and (told == count or text.endswith(f"(and {count - told} more)"))
+
+
+def test_a_long_answer_leaves_room_for_the_files() -> None:
+    text = handed_on([Left("agent1: Much", "word\n" * 3_000, (), ("app.py\n  def f()",))])
+    assert "def f()" in text and len(text) <= LIMIT
+
+
+def test_files_are_told_as_they_are_in_the_worktree(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_bytes(b"def greet(name: str) -> str:\n    return '\xff'\n")
+    (tmp_path / "data.bin").write_bytes(bytes(9))
+    (tmp_path / "link.py").symlink_to(tmp_path / "app.py")
+    changed = ["app.py", "data.bin", "gone.py", "link.py"]
+    left = left_by(TaskReport(2, "Greet", [], changed=changed, said="Done.", hints=["Be polite."]), tmp_path)
+    files = (
+        "app.py\n  def greet(name: str) -> str",
+        "data.bin",
+        "gone.py (no file any more)",
+        "link.py (no file any more)",
+    )
+    assert left == Left("agent2: Greet", "Done.", ("Be polite.",), files)
+
+
+def test_of_those_that_are_not_even_looked_at_it_is_said_how_many() -> None:
+    assert handed_on([Left("agent1: One")], 30).endswith("### agent1: One\n\n(and 29 more)")
+
+
+# --- proposals ------------------------------------------------------------------------------------------------------
+
+ONE = {"title": "Say goodbye", "brief": "Politely.", "files": ["bye.py"]}
+
+
+def block(record: Any, fence: str = "```json") -> str:
+    return f"{fence}\n{record if isinstance(record, str) else json.dumps(record, indent=1)}\n```"
+
+
+@pytest.mark.parametrize(
+    ("reply", "found"),
+    [
+        ("Done.", ()),
+        ('```json\n{"a": 1}\n```', ()),
+        (f"Done.\n\n{block({'propose': [ONE]})}\n", (Proposed("Say goodbye", "Politely.", ("bye.py",)),)),
+        (f"{block({'propose': [ONE]}, '```')}\nSo be it.", (Proposed("Say goodbye", "Politely.", ("bye.py",)),)),
+        (block({"propose": [{"title": " Only \n a title "}]}), (Proposed("Only a title"),)),
+        (block({"propose": [{"title": "  "}], "why": "extra"}), ()),
+        (block({"propose": []}), ()),
+        (f"{block({'propose': [ONE]})}\n{block({'propose': [{'title': 'Last'}]})}", (Proposed("Last"),)),
+        (block({"propose": [{"title": f"T{n}"} for n in range(99)]}), tuple(Proposed(f"T{n}") for n in range(MOST))),
+    ],
+)
+def test_proposals_are_read(reply: str, found: tuple[Proposed, ...]) -> None:
+    assert proposals(reply) == found
+    assert "propose" not in without_proposals(reply)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        block('{"propose": [{"title": "A"'),
+        '```json\n{"propose": [',
+        block({"propose": [{"brief": "no title"}]}),
+        block({"propose": "a task"}),
+        block({"propose": [{"title": "A", "files": "a.py"}]}),
+        block({"propose": [{"title": 5}]}),
+    ],
+)
+def test_a_broken_block_is_told_and_no_more(reply: str) -> None:
+    with pytest.raises(Misshapen):
+        proposals(reply)
+
+
+def test_the_example_that_agents_are_shown_can_be_read() -> None:
+    assert len(proposals(ASK)) == 1
+
+
+def test_what_was_proposed_is_reported() -> None:
+    made = Event(
+        "r", 1, 1, "tasks_proposed", 3, 1, {"tasks": [ONE, {"title": "\x1b[31mRed", "brief": "", "files": []}]}
+    )
+    report = fold([made])
+    assert summary(report, {})["proposed"][0] == {"task": 3, **ONE}
+    assert "Proposed, and not begun:\n  agent3: Say goodbye (bye.py)\n  agent3: " in closing(report, "")
+    assert "\x1b" not in closing(report, "")

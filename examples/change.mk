@@ -1,5 +1,5 @@
 # make change CHANGE="what to change" ARGS="--files src --test-cmd 'make test'"
 change: export override CHANGE := $(value CHANGE)
 change:
-	@aider-orchestrator --change="$$CHANGE" $(ARGS)
+	@exec aider-orchestrator --change="$$CHANGE" $(ARGS)
 .PHONY: change

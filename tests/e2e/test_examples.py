@@ -5,7 +5,7 @@ import subprocess
 import sys
 import venv
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip.write_text('#!/bin/sh\nexec "$(dirname "$0")/python" -P -m pip "$@"\n')
     pip.chmod(0o755)
     return folder
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A runner's temporary folder: the first job sets the action up, the others find it there."""
-    return tmp_path_factory.mktemp("runner")
 
 
 def wheel(folder: Path) -> Path:
@@ -114,7 +108,6 @@ EVENTS: dict[str, dict[str, Any]] = {
         "github": {"event": {"label": {"name": "aider"}, "issue": {"number": 7, "title": CHANGE, "body": REQUEST}}}
     },
 }
-Job = Callable[..., GitHub]
 
 
 def job(name: str, place: Place, image: Path, runner: Path, server: ModelServer, host: HostServer, over: Over) -> GitHub:
@@ -126,9 +119,23 @@ def job(name: str, place: Place, image: Path, runner: Path, server: ModelServer,
     return GitHub(place.repo, runner, env, contexts, over).job(EXAMPLES / name)
 
 
-@pytest.mark.parametrize("name", EVENTS)
-def test_a_workflow_opens_a_pull_request(name: str, tmp_path: Path, image: Path, runner: Path) -> None:
-    place, bare = checkout(tmp_path)
+def test_github(tmp_path: Path, image: Path) -> None:
+    """Two workflows that open a pull request each, and one at its time-out; the action is set up by the first one."""
+    runner = tmp_path / "runner"
+    runner.mkdir()
+    for name in EVENTS:
+        opens_a_pull_request(name, tmp_path / name, image, runner)
+    place, _ = checkout(tmp_path / "stopped")
+    with ModelServer(slow) as server, HostServer() as host:
+        done = job("github-label.yml", place, image, runner, server, host, half_done(place))
+    assert done.code == 143, done.said
+    assert done.contexts["steps"]["change"]["outputs"]["exit-code"] == "143"
+    assert "Stopped by SIGTERM" in done.contexts["summary"] and "Stopped by SIGTERM" in done.said
+    assert_all_there(place, done.uploaded, stopped=True)
+
+
+def opens_a_pull_request(name: str, folder: Path, image: Path, runner: Path) -> None:
+    place, bare = checkout(folder)
     with ModelServer(GOOD) as server, HostServer() as host:
         done = job(name, place, image, runner, server, host, never)
         (prd,) = [asked for asked in server.requests if not asked.asks and asked.dialect == "gemini"]
@@ -142,16 +149,6 @@ def test_a_workflow_opens_a_pull_request(name: str, tmp_path: Path, image: Path,
     assert "# hi" in bare.git("show", f"{opened['head']}:f1.py")
     assert opened["head"] == ("aider/issue-7" if "label" in name else outputs["branch"])
     assert_all_there(place, done.uploaded)
-
-
-def test_a_workflow_at_its_time_out(tmp_path: Path, image: Path, runner: Path) -> None:
-    place, _ = checkout(tmp_path)
-    with ModelServer(slow) as server, HostServer() as host:
-        done = job("github-label.yml", place, image, runner, server, host, half_done(place))
-    assert done.code == 143, done.said
-    assert done.contexts["steps"]["change"]["outputs"]["exit-code"] == "143"
-    assert "Stopped by SIGTERM" in done.contexts["summary"] and "Stopped by SIGTERM" in done.said
-    assert_all_there(place, done.uploaded, stopped=True)
 
 
 def test_only_a_set_label_starts_the_work_on_an_issue() -> None:

@@ -154,6 +154,8 @@ def gitlab(path: Path, folder: Path, env: Mapping[str, str], over: Over = never)
     assert job["rules"] == [{"if": "$CHANGE"}] and job["artifacts"]["when"] == "always"
     assert all(isinstance(value, str) for value in job["variables"].values())
     lines = "\n".join([*job["before_script"], *job["script"]])
-    done = bash(f": | eval {shlex.quote(lines)}", folder, job["variables"] | env, over, group=True)
+    # As the first process of a container, the shell itself survives the signal.
+    script = f"trap : TERM\n: | eval {shlex.quote(lines)}"
+    done = bash(script, folder, job["variables"] | env, over, group=True)
     wanted = [*job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]]
     return done, {found for pattern in wanted for found in folder.glob(pattern.rstrip("/"))}

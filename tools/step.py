@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
+sys.path.insert(0, str(ROOT))
 
 from orchestra.errors import SettingsError  # noqa: E402
 from orchestra.settings import flag, options, parse_bool, split  # noqa: E402
@@ -31,14 +31,15 @@ def flags(inputs: Mapping[str, str]) -> list[str]:
     return found
 
 
-def main() -> None:
+def main() -> int:
     try:
         words = flags(json.loads(os.environ.pop("INPUTS", "{}")))
     except SettingsError as error:
-        sys.exit(f"aider-orchestrator: {error}")
+        sys.stderr.write(f"aider-orchestrator: {error}\n")
+        return error.exit_code
     # In this process's place: the runner ends a job by signalling it.
     os.execv(sys.executable, [sys.executable, str(ROOT / "aider_orchestrator.py"), *words])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -73,7 +73,7 @@ def meaning(f: Field[Any]) -> str:
     """The flag's own help, and how its value is written where that is not plain."""
     if isinstance(f.default, bool):
         return f"true: {f.metadata['help']}"
-    return f.metadata["help"] + ("; several are split as a shell would" if f.default == () else "")
+    return f"{f.metadata['help']}{'; several are split as a shell would' if f.default == () else ''}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The files in examples/ as they stand, each in a shell as its CI system's: they work, and stopped they leave it all."""
+"""The files in examples/ as they stand, each in a shell like its CI system's: they work, and stopped they leave all."""
 
 import os
 import subprocess
@@ -110,7 +110,9 @@ EVENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def job(name: str, place: Place, image: Path, runner: Path, server: ModelServer, host: HostServer, over: Over) -> GitHub:
+def job(
+    name: str, place: Place, image: Path, runner: Path, server: ModelServer, host: HostServer, over: Over = never
+) -> GitHub:
     keys = {"OPENAI_API_KEY": "sk-of-the-repository", "GOOGLE_API_KEY": "AIza-of-the-repository"}
     contexts: dict[str, Any] = {"secrets": keys} | {name: dict(value) for name, value in EVENTS[name].items()}
     contexts["github"] = contexts.get("github", {}) | {"token": TOKEN}
@@ -137,7 +139,7 @@ def test_github(tmp_path: Path, image: Path) -> None:
 def opens_a_pull_request(name: str, folder: Path, image: Path, runner: Path) -> None:
     place, bare = checkout(folder)
     with ModelServer(GOOD) as server, HostServer() as host:
-        done = job(name, place, image, runner, server, host, never)
+        done = job(name, place, image, runner, server, host)
         (prd,) = [asked for asked in server.requests if not asked.asks and asked.dialect == "gemini"]
     assert done.code == 0, done.said
     assert 'Add "hi" to `touch owned` $(touch owned) ${HOME}' in prd.text
@@ -172,6 +174,7 @@ def test_gitlab(stopped: bool, tmp_path: Path, image: Path) -> None:
         done, kept = gitlab(EXAMPLES / "gitlab-ci.yml", place.repo, env, half_done(place) if stopped else never)
     assert done.code == (143 if stopped else 0), done.said
     assert "section_start:" in done.said and "HEAD is detached" in done.said
+    assert "checkout does not last" not in done.said
     assert place.repo / ".aider_logs" in kept and [path for path in kept if path.suffix == ".xml"]
     assert_all_there(place, os.listdir(place.repo / ".aider_logs"), stopped)
     assert len(host.opened) == (0 if stopped else 1)

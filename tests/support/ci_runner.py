@@ -31,7 +31,7 @@ def never() -> bool:
 
 def read(path: Path) -> dict[str, Any]:
     """PyYAML takes the key `on` for yes."""
-    found: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    found: dict[Any, Any] = yaml.safe_load(path.read_text("utf-8"))
     return {"on" if key is True else key: value for key, value in found.items()}
 
 
@@ -124,7 +124,7 @@ class GitHub:
         assert "${{" not in step["run"], "an expression in a script is read by the shell"
         files = {name: self.runner / f"{name}_{time.monotonic_ns()}" for name in ("output", "step_summary")}
         own = {f"GITHUB_{name.upper()}": str(path) for name, path in files.items()}
-        done = bash(step["run"], self.folder, self.env | {"RUNNER_TEMP": str(self.runner)} | env | own, self.over)
+        done = bash(step["run"], self.folder, self.env | {"RUNNER_TEMP": str(self.runner), **env, **own}, self.over)
         self.said, self.code = self.said + done.said, self.code or done.code
         if "id" in step and files["output"].exists():
             contexts["steps"][step["id"]] = {"outputs": read_outputs(files["output"].read_text("utf-8"))}

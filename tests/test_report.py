@@ -20,7 +20,7 @@ from orchestra.report.markdown import PULL_REQUEST, STEP_SUMMARY, markdown
 from orchestra.report.page import LARGEST, fair, page
 from orchestra.report.page.timeline import rows
 from orchestra.report.sentence import sentence
-from tests.support.reported import START, Story, cancelled, diffs, printed, story
+from tests.support.reported import PR, START, Story, cancelled, diffs, handed, printed, story
 
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "support" / "junit.xsd"))
 RUNS = {
@@ -101,12 +101,23 @@ def test_every_part_of_a_task_is_on_the_page() -> None:
     ):
         assert part in words, part
     for part in (
+        "The horn is silent at noon.",
+        "A person had it tried again. It had failed: The horn is silent.",
+        "Look at horn.py.",
+        "Review by gemini-flash-latest, of attempt 1",
         "AssertionError",
         "What came of part 30",
         "server (503): The server is tired.",
         "aider-orchestrator resume",
     ):
         assert part in words, part
+
+
+def test_markdown_tells_of_persons_and_critics_in_short() -> None:
+    text = markdown(fold(handed(RUNS["bad"])))
+    assert re.search("- agent\\d+: A person had it tried again: “Look at horn.py.”", text)
+    assert re.search(r"\| agent\d+ \| review by .*, of attempt 1: failed \| The horn is silent at noon\. \|", text)
+    assert f"Pull request: <{PR}>" in text
 
 
 def test_a_thousand_tasks() -> None:

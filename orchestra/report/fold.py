@@ -39,6 +39,10 @@ class TaskReport:
     replaced: int = 0  # by which task
     lent: dict[str, Any] = field(default_factory=dict)  # to a person: where that one began
     by_hand: bool = False
+    # Of all attempts: what a critic said (attempt, command, ok, reasons, missing), and what persons decided (asked,
+    # action, text).
+    reviews: list[dict[str, Any]] = field(default_factory=list)
+    decisions: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def agent(self) -> str:
@@ -125,6 +129,7 @@ class Report:
 
 
 LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
+REVIEW = "review"  # what a critic's gate is about
 COMBINED = "combined"  # the tree of which a gate speaks, where it is not a task's or one of a search
 Handler = Callable[[Report, Event], None]
 HANDLERS: dict[str, Handler] = {}
@@ -234,6 +239,13 @@ def human_needed(report: Report, event: Event) -> None:
     own(report, event).asks = event.data["why"]
 
 
+@on("resolved")
+def resolved(report: Report, event: Event) -> None:
+    record = own(report, event)
+    said = {"asked": record.asks or record.held or record.cause, "action": event.data["action"]}
+    record.decisions.append(said | {"text": event.data["text"]})
+
+
 @on("lent")
 def lent(report: Report, event: Event) -> None:
     own(report, event).lent = event.data
@@ -325,6 +337,10 @@ def gate_ended(report: Report, event: Event) -> None:
         return
     if event.task is not None:
         own(report, event).gates.append(event.data)
+        if event.data.get("about") == REVIEW:
+            said = {"reasons": [], "missing": "", "command": ""} | event.data
+            kept = {name: said[name] for name in ("command", "ok", "reasons", "missing")}
+            own(report, event).reviews.append({"attempt": event.attempt, **kept})
     elif event.data.get("tree", COMBINED) == COMBINED:
         report.gates.append(event.data)
 

@@ -79,9 +79,17 @@ def verification(report: Report) -> str:
 
 def next_steps(report: Report) -> list[str]:
     """What a person may do now, as commands where there are any."""
+    return [f"{words} {command}" for words, command in by_hand(report)] + other_steps(report)
+
+
+def by_hand(report: Report) -> list[tuple[str, str]]:
+    """What could not be handed over and why, in the words of hosts and git; and the command that does it."""
+    return [(f"Not handed over: {told['why']}. By hand:", told["by_hand"]) for told in report.refused.values()]
+
+
+def other_steps(report: Report) -> list[str]:
     steps = []
     delivery = report.delivery
-    steps += [f"Not handed over: {told['why']}. By hand: {told['by_hand']}" for told in report.refused.values()]
     if report.pr_url:
         steps.append(f"Review and merge {report.pr_url}")
     elif delivery.get("result") and not delivery["applied"]:

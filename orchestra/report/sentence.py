@@ -37,12 +37,12 @@ def outcome(report: Report) -> str:
         return "Nothing was planned."
     if not any(task.commit for task in report.tasks.values()):
         return (
-            f"Nothing was changed: {plural(total, 'task')} of {total} failed."
+            f"Nothing was changed: {plural(total, 'task')} of {total:,} failed."
             if total > 1
             else "Nothing was changed: the task failed."
         )
-    tasks = f"All {total} tasks are" if total > 1 else "The task is"
-    head = f"{tasks} complete" if done == total else f"{done} of {total} tasks are complete"
+    tasks = f"All {total:,} tasks are" if total > 1 else "The task is"
+    head = f"{tasks} complete" if done == total else f"{done:,} of {total:,} tasks are complete"
     asking = sum(bool(task.asks) for task in report.tasks.values())
     head += f", {plural(asking, 'task')} {'waits' if asking == 1 else 'wait'} for a person" if asking else ""
     return f"{head}; {where(report)}, {verification(report)}."

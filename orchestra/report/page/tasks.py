@@ -84,8 +84,8 @@ def contents(task: TaskReport, detail: Detail, texts: Texts, gates: list[dict[st
     yield facts(task, detail)
     for words in side_notes(task):
         yield tag("p", f"It {line(words, 1_000)}.", class_="quiet")
-    yield from decisions(task, texts, log)
     yield from map(review, task.reviews)
+    yield from decisions(task, texts, log)
     tries = detail.tries.get(task.id, [])
     if len(tries) > 1 or any(attempt.failures for attempt in tries):
         yield attempts(tries)

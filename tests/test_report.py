@@ -256,6 +256,25 @@ def test_markdown_keeps_its_limit_by_whole_rows(limit: int) -> None:
     assert text.rstrip().endswith("</sub>")
 
 
+def test_a_thousand_failing_gates_have_room_in_every_form() -> None:
+    told = Story()
+    told.begin(2)
+    for n in range(1_000):
+        told.gate(None, None, False, f"gate_{n}")
+    told.emit("run_ended", exit_code=1, error="")
+    report, found = fold(told.events), detail(told.events)
+    said = dict.fromkeys(printed(told.events), "It failed.\n" * 10_000)
+    text = junit(report, found.gates, said)
+    SCHEMA.validate(text)
+    assert JUnitXml.fromstring(text.encode()).failures >= 1_000 and len(text.encode()) < 10_000_000
+    made = page(report, found, {}, said)
+    assert len(made.encode()) < LARGEST and "gate_999" in made
+    shown = markdown(report, PULL_REQUEST)
+    assert len(shown.encode()) <= PULL_REQUEST and "gate_0" in shown and "gate_999" in markdown(report)
+    noted = annotations(report, said)
+    assert len(noted) == 10 and all(len(each.encode()) < 4_096 for each in noted)
+
+
 # --- CI -------------------------------------------------------------------------------------------------------------
 
 

@@ -124,6 +124,7 @@ def test_a_thousand_tasks() -> None:
     text = html(story(1000, 0.2, needs=True), 1000)
     assert len(text.encode()) < 5_000_000
     assert text.count('class="entry" id="task-') == 1000
+    assert "agent30</a>, and 970 more" in text
 
 
 def test_long_texts_are_cut_and_say_where_all_of_it_is() -> None:

@@ -1,7 +1,7 @@
 """The smaller sections: what was asked, what to do next, files, cost, requirements, checks, remarks."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestra.model import Usage
@@ -17,6 +17,7 @@ from orchestra.report.words import PHASES, capital, commands, dollars, duration,
 MOST_ROWS = 500
 MOST_SPENDERS = 12
 MOST_STEPS = 8
+MOST_IN_CELL = 30
 COMMAND = re.compile(r"(?<=: )(?:git|gh|glab) .+$")
 
 
@@ -122,11 +123,16 @@ def requirements(report: Report) -> Html:
 
 
 def covered(row: Mapping[str, Any]) -> tuple[str, ...]:
-    tasks = join((tag("a", f"agent{task}", href=f"#task-{task}") for task in row["tasks"]), ", ")
-    commits = join((tag("code", str(commit)[:10]) for commit in row["commits"]), ", ")
+    tasks = several([tag("a", f"agent{task}", href=f"#task-{task}") for task in row["tasks"]])
+    commits = several([tag("code", str(commit)[:10]) for commit in row["commits"]])
     what = join((tag("strong", line(str(row["requirement"]))), " ", line(str(row["text"]), 600)))
     state = tag("span", "yes", class_="pill good") if row["covered"] else tag("span", "no", class_="pill bad")
     return (what, tasks or "nobody", commits or "none", ", ".join(map(line, row["checks"])) or "nothing", state)
+
+
+def several(items: Sequence[Html]) -> Html:
+    rest = [f"and {len(items) - MOST_IN_CELL:,} more"] if len(items) > MOST_IN_CELL else []
+    return join([*items[:MOST_IN_CELL], *rest], ", ")
 
 
 def checks(report: Report, outputs: Mapping[str, str]) -> Html:

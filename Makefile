@@ -12,7 +12,7 @@ help:
 	@echo "make browser   what the tests of the HTML report need beside a Chromium"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
-	@echo "make reference   the pages in docs/ that are made from the program's own tables"
+	@echo "make reference   what is made from the program's own tables"
 
 demo: $(VENV)/ready
 	@$(RUN) aider_orchestrator.py demo
@@ -31,8 +31,10 @@ check: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
+# The words go through the environment, so that no shell reads them; exec, so that a signal reaches the program.
+change: export override CHANGE := $(value CHANGE)
 change: $(VENV)/ready
-	@$(RUN) aider_orchestrator.py --change "$(CHANGE)" $(ARGS)
+	@exec $(RUN) aider_orchestrator.py --change="$$CHANGE" $(ARGS)
 
 models: $(VENV)/ready
 	$(RUN) tools/refresh_models.py
@@ -43,6 +45,7 @@ tape: $(VENV)/ready
 reference: $(VENV)/ready
 	$(RUN) -m tools.write_reference
 	$(RUN) -m tools.write_faults
+	$(RUN) -m tools.write_action
 
 lock: $(VENV)/ready
 	$(RUN) -m pip install -q uv

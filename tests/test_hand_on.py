@@ -64,7 +64,8 @@ def test_files_are_told_as_they_are_in_the_worktree(tmp_path: Path) -> None:
     (tmp_path / "data.bin").write_bytes(bytes(9))
     (tmp_path / "link.py").symlink_to(tmp_path / "app.py")
     changed = ["app.py", "data.bin", "gone.py", "link.py"]
-    left = left_by(TaskReport(2, "Greet", [], changed=changed, said="Done.", hints=["Be polite."]), tmp_path)
+    decisions = [{"asked": "why", "action": "retry", "text": "Be polite."}]
+    left = left_by(TaskReport(2, "Greet", [], changed=changed, said="Done.", decisions=decisions), tmp_path)
     files = (
         "app.py\n  def greet(name: str) -> str",
         "data.bin",

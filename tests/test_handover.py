@@ -3,14 +3,18 @@
 import asyncio
 import hashlib
 import hmac
+import json
+import os
 import socket
+from pathlib import Path
 
 import pytest
 
+from orchestra.conduct.handing import from_a_fork
 from orchestra.errors import UsageError
 from orchestra.handover.hosts import host_of, place
 from orchestra.handover.notify import deliver
-from orchestra.handover.why import push_refused, refusal
+from orchestra.handover.why import FORK, from_fork, push_refused, refusal
 from orchestra.settings import load, masked
 from tests.support.hostserver import HostServer, Refusal
 
@@ -89,6 +93,20 @@ def test_a_rate_limit_is_told_from_a_token_that_may_not() -> None:
     assert limited == "the rate limit of GitHub is reached, for 60 s more"
     assert "GH_TOKEN may not open a pull request" in refusal(host, 403, {}, '{"message": "Resource not accessible"}')
     assert refusal(host, 422, {}, '{"errors": [{"message": "No commits between a and b"}]}').endswith("between a and b")
+
+
+def test_what_is_built_of_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever refuses something in such a job, the likely reason is said with it."""
+    event = tmp_path / "event.json"
+    ours, theirs = ({"repo": {"full_name": f"{who}/lighthouse"}} for who in ("ada", "mallory"))
+    for told, forked in (({"head": theirs, "base": ours}, True), ({"head": ours, "base": ours}, False), ({}, False)):
+        event.write_text(json.dumps({"pull_request": told}))
+        monkeypatch.setenv("GITHUB_EVENT_PATH", str(event))
+        assert from_fork(os.environ) == forked
+        assert from_a_fork() == (f". {FORK}" if forked else "")
+    project = {"GITLAB_CI": "true", "CI_MERGE_REQUEST_PROJECT_ID": "1"}
+    assert from_fork(project | {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2"})
+    assert not from_fork(project | {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "1"}) and not from_fork(project)
 
 
 # --- notifications --------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from orchestra.report.markdown import PULL_REQUEST, STEP_SUMMARY, markdown
 from orchestra.report.page import LARGEST, fair, page
 from orchestra.report.page.timeline import rows
 from orchestra.report.sentence import sentence
-from tests.support.reported import START, Story, cancelled, diffs, printed, story
+from tests.support.reported import PR, START, Story, cancelled, diffs, handed, printed, story
 
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "support" / "junit.xsd"))
 RUNS = {
@@ -101,6 +101,10 @@ def test_every_part_of_a_task_is_on_the_page() -> None:
     ):
         assert part in words, part
     for part in (
+        "The horn is silent at noon.",
+        "A person had it tried again. It had failed: The horn is silent.",
+        "Look at horn.py.",
+        "Review by gemini-flash-latest, of attempt 1",
         "AssertionError",
         "What came of part 30",
         "server (503): The server is tired.",
@@ -109,10 +113,18 @@ def test_every_part_of_a_task_is_on_the_page() -> None:
         assert part in words, part
 
 
+def test_markdown_tells_of_persons_and_critics_in_short() -> None:
+    text = markdown(fold(handed(RUNS["bad"])))
+    assert re.search("- agent\\d+: A person had it tried again: “Look at horn.py.”", text)
+    assert re.search(r"\| agent\d+ \| review by .*, of attempt 1: failed \| The horn is silent at noon\. \|", text)
+    assert f"Pull request: <{PR}>" in text
+
+
 def test_a_thousand_tasks() -> None:
     text = html(story(1000, 0.2, needs=True), 1000)
     assert len(text.encode()) < 5_000_000
     assert text.count('class="entry" id="task-') == 1000
+    assert "agent30</a>, and 970 more" in text
 
 
 def test_long_texts_are_cut_and_say_where_all_of_it_is() -> None:
@@ -243,6 +255,25 @@ def test_markdown_keeps_its_limit_by_whole_rows(limit: int) -> None:
     assert len(text.encode()) <= limit
     assert "more, in the HTML report." in text or limit == STEP_SUMMARY
     assert text.rstrip().endswith("</sub>")
+
+
+def test_a_thousand_failing_gates_have_room_in_every_form() -> None:
+    told = Story()
+    told.begin(2)
+    for n in range(1_000):
+        told.gate(None, None, False, f"gate_{n}")
+    told.emit("run_ended", exit_code=1, error="")
+    report, found = fold(told.events), detail(told.events)
+    said = dict.fromkeys(printed(told.events), "It failed.\n" * 10_000)
+    text = junit(report, found.gates, said)
+    SCHEMA.validate(text)
+    assert JUnitXml.fromstring(text.encode()).failures >= 1_000 and len(text.encode()) < 10_000_000
+    made = page(report, found, {}, said)
+    assert len(made.encode()) < LARGEST and "gate_999" in made
+    shown = markdown(report, PULL_REQUEST)
+    assert len(shown.encode()) <= PULL_REQUEST and "gate_0" in shown and "gate_999" in markdown(report)
+    noted = annotations(report, said)
+    assert len(noted) == 10 and all(len(each.encode()) < 4_096 for each in noted)
 
 
 # --- CI -------------------------------------------------------------------------------------------------------------

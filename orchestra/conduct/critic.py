@@ -53,7 +53,8 @@ class Critic:
             return Opinion("missing", Judgement(verdict, cause, AGAIN))
         remarks = [f"The critic saw only the first {DIFF_LIMIT:,} characters of the change."] if is_cut(text) else []
         output = self.keep(task, number, review)
-        self.tell(task, number, started, ok=review.passed, code=int(not review.passed), output=output, remarks=remarks)
+        said = {"ok": review.passed, "code": int(not review.passed), "reasons": list(review.told)}
+        self.tell(task, number, started, output=output, remarks=remarks, **said)
         if review.passed:
             return Opinion("pass")
         return Opinion("fail", Judgement(Verdict.GATES_FAILED, review.sentence, f"See {output}."), review.lesson)

@@ -28,6 +28,7 @@ from orchestra.journal.store import Command, Store, open_store
 from orchestra.journal.writer import Writer
 from orchestra.model import MOVES, Decision, Plan, Task, TaskState
 from orchestra.plan.roles import Role, find
+from orchestra.report.ci import recognise
 from orchestra.report.fold import Report, TaskReport, fold, step
 from orchestra.seat import Seats, check_version, find_python, seats
 from orchestra.settings import Settings
@@ -263,6 +264,8 @@ def warnings(run: Run) -> list[str]:
         found.append("HEAD is detached: no branch can be moved, so that the result will stay on a branch of its own.")
     if repository.shallow:
         found.append("This clone is shallow: what its history tells is missing (in GitHub Actions: fetch-depth: 0).")
+    if recognise(os.environ).kind and not handed_over(run.settings):
+        found.append("A CI job's checkout does not last: --pr, --push or --patch FILE hands the result over.")
     notice = catalogue.retirement(run.model, date.today())
     if notice is not None:
         found.append(f"{notice.sentence}.")
@@ -271,6 +274,10 @@ def warnings(run: Run) -> list[str]:
     if run.gateway.replay is not None:
         found += differences(run.gateway.replay, run.settings, repository)
     return found
+
+
+def handed_over(settings: Settings) -> bool:
+    return bool(settings.pr or settings.push or settings.patch)
 
 
 def chosen_model(settings: Settings) -> catalogue.Model:

@@ -110,6 +110,7 @@ def detail(events: Iterable[Event]) -> Detail:
 
 
 def plan_made(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
+    """Or changed by a person: what tasks are to do now."""
     for task in data.get("tasks", []):
         found.briefs[task["id"]] = str(task.get("brief", ""))
         if task.get("needs"):
@@ -191,6 +192,7 @@ def merging(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
 
 HANDLERS: dict[str, Handler] = {
     "plan_made": plan_made,
+    "plan_changed": plan_made,
     "task_moved": task_moved,
     "attempt_started": attempt_started,
     "request": request,

@@ -45,9 +45,16 @@ class TaskReport:
     role: str = ""
     answered: bool = False  # its reply is its result: nothing was to be changed
     said: str = ""  # in the accepted reply, beside the edits
-    hints: list[str] = field(default_factory=list)  # a person's
     proposed: list[dict[str, Any]] = field(default_factory=list)  # further tasks, by the agent
     estimate: dict[str, Any] = field(default_factory=dict)
+    # Of all attempts: what a critic said (attempt, command, ok, reasons, missing), and what persons decided (asked,
+    # action, text).
+    reviews: list[dict[str, Any]] = field(default_factory=list)
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def hints(self) -> list[str]:
+        return [one["text"] for one in self.decisions if one["action"] == "retry" and one["text"]]
 
     @property
     def agent(self) -> str:
@@ -151,9 +158,10 @@ class Report:
 # What is told of each of several attempts at one task.
 CANDIDATE = (
     *("round", "verdict", "cause", "remedy", "commit", "branch", "patch", "size", "review", "seconds"),
-    *("changed", "foreign", "refused", "left_out"),
+    *("changed", "foreign", "refused", "left_out", "said", "answered"),
 )
 LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
+REVIEW = "review"  # what a critic's gate is about
 COMBINED = "combined"  # the tree of which a gate speaks, where it is not a task's or one of a search
 Handler = Callable[[Report, Event], None]
 HANDLERS: dict[str, Handler] = {}
@@ -288,8 +296,9 @@ def tasks_proposed(report: Report, event: Event) -> None:
 
 @on("resolved")
 def resolved(report: Report, event: Event) -> None:
-    if event.data["action"] == "retry" and event.data["text"]:
-        own(report, event).hints.append(event.data["text"])
+    record = own(report, event)
+    said = {"asked": record.asks or record.held or record.cause, "action": event.data["action"]}
+    record.decisions.append(said | {"text": event.data["text"]})
 
 
 @on("lent")
@@ -410,6 +419,10 @@ def gate_ended(report: Report, event: Event) -> None:
         return
     if event.task is not None:
         own(report, event).gates.append(event.data | {"attempt": event.attempt})
+        if event.data.get("about") == REVIEW:
+            said = {"reasons": [], "missing": "", "command": ""} | event.data
+            kept = {name: said[name] for name in ("command", "ok", "reasons", "missing")}
+            own(report, event).reviews.append({"attempt": event.attempt, **kept})
     elif event.data.get("tree", COMBINED) == COMBINED:
         report.gates.append(event.data)
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from orchestra.report.estimate import comparison
 from orchestra.report.fold import Report
-from orchestra.report.safe import line, plain
+from orchestra.report.safe import ADDRESS, line, plain
 from orchestra.report.sentence import next_steps, paid, plural, sentence
 from orchestra.report.summary import coverage
-from orchestra.report.words import checked, commands, dollars, duration, gate_outcome, standing
+from orchestra.report.words import checked, commands, decided, dollars, duration, gate_outcome, reviewed, standing
 
 STEP_SUMMARY = 1_000_000  # GitHub takes 1 MiB for a step, GitLab as much for a merge request
 PULL_REQUEST = 60_000  # GitHub takes 65,536 characters for a body
@@ -16,7 +16,6 @@ ROWS = (1_000_000, 1_000, 300, 100, 30, 10, 3)
 # What could begin a mark, a tag, a link or a mention is written as a number: in text that is never markup.
 ACTIVE = re.compile(r"[&<>`*{}\[\]\\|~^$!#@]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])")
 LINKS = re.compile(r"(?i)(?<=:)/|(?<=www)\.|(?<=GH)-|:(?=\w+:)")
-ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d+)?/[\w./~%-]{1,300}", re.ASCII)
 GLUE = "\u2060"  # between @ or # and the name, because hosts look for mentions in what is rendered, too
 
 
@@ -53,6 +52,8 @@ def parts(report: Report, rows: int) -> list[str]:
         assurance(report),
         asked(report, rows),
         tasks(report, rows),
+        people(report, rows),
+        reviews(report, rows),
         requirements(report, rows),
         gates(report, rows),
         files(report, rows),
@@ -90,6 +91,29 @@ def tasks(report: Report, rows: int) -> str:
         for task in listed[:rows]
     ]
     return table(("agent", "task", "state", "commit, or why", "tokens", "cost"), made, len(listed), "task")
+
+
+def people(report: Report, rows: int) -> str:
+    """What persons decided about tasks that had failed."""
+    said = [
+        f"- {task.agent}: {text(decided(each))}{quoted(str(each.get('text', '')))}"
+        for task in report.tasks.values()
+        for each in task.decisions
+    ]
+    return "**What persons decided**\n\n" + "\n".join(said[: min(rows, 50)]) if said else ""
+
+
+def quoted(words: str) -> str:
+    return f": “{text(words, 200)}”" if words.strip() else ""
+
+
+def reviews(report: Report, rows: int) -> str:
+    listed = [(task, each) for task in report.tasks.values() for each in task.reviews]
+    made = [
+        (task.agent, text(reviewed(each)), text("; ".join(map(str, each["reasons"])) or str(each["missing"])))
+        for task, each in listed[:rows]
+    ]
+    return folded("Reviews", table(("agent", "review", "reasons"), made, len(listed), "review")) if made else ""
 
 
 def requirements(report: Report, rows: int) -> str:

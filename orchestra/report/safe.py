@@ -12,6 +12,8 @@ LINE_ENDS = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
+# An address as a host gives it, in which nothing means anything else anywhere.
+ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d+)?/[\w./~%-]{1,300}", re.ASCII)
 SIGN = "\ufffd"
 
 

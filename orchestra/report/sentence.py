@@ -43,12 +43,12 @@ def outcome(report: Report) -> str:
         return f"{plural(done, 'question')} answered; no file was to be changed."
     if not any(task.commit or task.answered for task in report.tasks.values()):
         return (
-            f"Nothing was changed: {plural(total, 'task')} of {total} failed."
+            f"Nothing was changed: {plural(total, 'task')} of {total:,} failed."
             if total > 1
             else "Nothing was changed: the task failed."
         )
-    tasks = f"All {total} tasks are" if total > 1 else "The task is"
-    head = f"{tasks} complete" if done == total else f"{done} of {total} tasks are complete"
+    tasks = f"All {total:,} tasks are" if total > 1 else "The task is"
+    head = f"{tasks} complete" if done == total else f"{done:,} of {total:,} tasks are complete"
     asking = sum(bool(task.asks) for task in report.tasks.values())
     head += f", {plural(asking, 'task')} {'waits' if asking == 1 else 'wait'} for a person" if asking else ""
     return f"{head}; {where(report)}, {verification(report)}."
@@ -85,12 +85,20 @@ def verification(report: Report) -> str:
 
 def next_steps(report: Report) -> list[str]:
     """What a person may do now, as commands where there are any."""
+    return [f"{words} {command}" for words, command in by_hand(report)] + other_steps(report)
+
+
+def by_hand(report: Report) -> list[tuple[str, str]]:
+    """What could not be handed over and why, in the words of hosts and git; and the command that does it."""
+    return [(f"Not handed over: {told['why']}. By hand:", told["by_hand"]) for told in report.refused.values()]
+
+
+def other_steps(report: Report) -> list[str]:
     steps = []
     if report.drafted and not report.tasks:
         name = PurePath(report.plan_file).stem
         steps += [f"Look at the plan: aider-orchestrator plan show {name}", f"Do it: aider-orchestrator execute {name}"]
     delivery = report.delivery
-    steps += [f"Not handed over: {told['why']}. By hand: {told['by_hand']}" for told in report.refused.values()]
     if report.pr_url:
         steps.append(f"Review and merge {report.pr_url}")
     elif delivery.get("result") and not delivery["applied"]:

@@ -5,11 +5,19 @@ from typing import Any
 
 from orchestra.model import TaskState, Usage, Verdict, Verified
 from orchestra.report.fold import Report, TaskReport
+from orchestra.report.safe import line
 
 CHECKED = {
     Verified.NONE: "Nothing but git has checked it.",
     Verified.SYNTAX: "Its syntax was checked, but not what it does.",
     Verified.TESTS: "The tests passed on the combined result.",
+}
+DECIDED = {
+    "retry": "had it tried again",
+    "brief": "gave it another brief",
+    "abandon": "gave it up",
+    "spawn": "put another task in its place",
+    "take": "took it in hand",
 }
 PHASES = {"prd": "requirements", "agent": "agents", "critic": "reviews"}
 
@@ -21,6 +29,21 @@ def gate_outcome(gate: Mapping[str, Any]) -> str:
     if gate.get("missing"):
         return "not reviewed"
     return "did not end in time" if gate.get("timed_out") else "failed"
+
+
+def capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def decided(decision: Mapping[str, Any]) -> str:
+    action = str(decision.get("action"))
+    return f"A person {DECIDED.get(action, line(action, 60))}"
+
+
+def reviewed(review: Mapping[str, Any]) -> str:
+    """Who said what of which attempt."""
+    who = line(str(review.get("command") or "review"), 100)
+    return f"{who}, of attempt {review.get('attempt') or 1}: {gate_outcome(review)}"
 
 
 def standing(task: TaskReport) -> str:

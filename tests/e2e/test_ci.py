@@ -166,4 +166,5 @@ def test_shallow_clones_and_detached_heads_are_named(tmp_path: Path) -> None:
         ran = clone.run(*JOB, server=server, CI="true")
     assert ran.code == 0
     assert "This clone is shallow" in ran.err and "HEAD is detached" in ran.err
+    assert "A CI job's checkout does not last: --pr, --push or --patch FILE" in ran.err
     assert "git merge aider-orchestrator/" in ran.out

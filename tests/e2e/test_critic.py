@@ -68,6 +68,8 @@ def test_a_fail_goes_back_with_its_reasons_and_a_pass_is_taken(tmp_path: Path) -
         ends = [event["data"] for event in ran.events(name) if event["event"] == "attempt_ended"]
         assert [(end["verdict"], end["review"]) for end in ends] == [("gates_failed", "fail"), ("applied", "pass")]
         assert "The critic did not pass it: The value in" in ends[0]["cause"]
+        (path,) = agent["files"]
+        assert [(each["ok"], each["reasons"]) for each in agent["reviews"]] == [(False, [WHY.format(path)]), (True, [])]
     assert ran.summary["verified"] != "tests", "a critic's word is no test"
     kept = sorted(ran.logs.glob("critic_task1-*.txt"))
     assert ["fail" in path.read_text() for path in kept] == [True, False]

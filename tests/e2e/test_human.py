@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestra.journal import jsonl
+from orchestra.report.words import DECIDED
 from tests.support.edits import knows
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
@@ -59,6 +60,9 @@ def assert_decided(place: Place, ran: Ran, action: str) -> None:
     assert ran.code == (1 if action == "abandon" else 0), ran.out + ran.err
     assert done == (WANTED | {"part2.py": FILES["part2.py"]} if action == "abandon" else WANTED)
     assert by_file(ran, "part2.py")["state"] == ("abandoned" if action == "abandon" else "complete")
+    decided = [each for agent in ran.agents.values() for each in agent["decisions"]]
+    assert {each["action"] for each in decided} == {action} and all(each["asked"] for each in decided)
+    assert f"A person {DECIDED[action]}" in next(ran.logs.glob("report_*.html")).read_text("utf-8")
     assert_clean(ran)
 
 

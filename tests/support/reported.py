@@ -106,6 +106,23 @@ class Story:
             patch=self.say(f".aider_logs/agent{task}.patch") if verdict != "applied" else "",
         )
 
+    def review(self, task: int, attempt: int, passed: bool) -> None:
+        words: dict[str, Any] = {
+            "name": "critic",
+            "about": "review",
+            "command": self.say("review by gemini-flash-latest"),
+        }
+        self.emit("gate_started", task, attempt, **words)
+        reasons = [] if passed else [self.say("The horn is silent at noon.")]
+        data: dict[str, Any] = {"ok": passed, "seconds": 0.4, "output": "", "reasons": reasons}
+        self.emit("gate_ended", task, attempt, 400, **words, **data)
+
+    def decision(self, task: int, attempt: int) -> None:
+        """A person is asked, and says something."""
+        self.emit("task_moved", task, attempt, state="waiting_human")
+        self.emit("human_needed", task, attempt, why=self.say("The horn is silent."))
+        self.emit("resolved", task, attempt, action="retry", text=self.say("Look at horn.py."))
+
     def gate(self, task: int | None, attempt: int | None, ok: bool, name: str = "lint") -> None:
         words: dict[str, Any] = {"name": self.say(name), "command": self.say("ruff check .")}
         self.emit("gate_started", task, attempt, **words)
@@ -160,6 +177,8 @@ def one(told: Story, task: int, rng: random.Random, failed: float) -> bool:
     told.attempt(task, 1, verdict, rng.randint(1, 3))
     if verdict == "gates_failed":
         told.emit("task_moved", task, 1, state="failed")
+        told.review(task, 1, passed=False)
+        told.decision(task, 1)
         told.emit("task_moved", task, 1, state="ready")
         told.now += 700
         told.attempt(task, 2, verdict, said=2)
@@ -168,6 +187,19 @@ def one(told: Story, task: int, rng: random.Random, failed: float) -> bool:
         told.emit("task_held", task, 1, reason=told.say("its change does not fit on that of agent1"))
         return False
     return verdict == "applied"
+
+
+PR = "https://github.com/ada/lighthouse/pull/7"
+
+
+def handed(events: list[Event], say: Say = itself, url: str = PR) -> list[Event]:
+    """The same run, and its result given to others."""
+    told = Story(say, events[-1].time, list(events))
+    told.emit("patch_written", path=say("all.patch"), size=7)
+    told.emit("pushed", remote=say("origin"), branch=say("fix/fog"), commit=RESULT)
+    told.emit("pr_opened", url=url, number=7, existed=False, host="github", head="", base="main", commit=RESULT)
+    told.emit("not_handed_over", what="branch", why=say("it is there already"), by_hand=say("git branch NAME"))
+    return told.events
 
 
 def cancelled(tasks: int = 4) -> list[Event]:

@@ -77,6 +77,7 @@ def contents(report: Report, detail: Detail, texts: Texts) -> dict[str, Html]:
     cut = {path: texts.cut(said, path) for path, said in texts.outputs.items()}
     made = {
         "next": tables.following(report),
+        "handed": tables.handed_over(report),
         "asked": tables.asked(report),
         "timeline": timeline(report, detail),
         "tasks": tasks(report, detail, texts),
@@ -90,7 +91,7 @@ def contents(report: Report, detail: Detail, texts: Texts) -> dict[str, Html]:
     return {name: section for name, section in made.items() if section}
 
 
-NAMES = {"next": "What to do", "asked": "Request", "graph": "Graph", "notes": "Remarks"}
+NAMES = {"next": "What to do", "handed": "Hand-over", "asked": "Request", "graph": "Graph", "notes": "Remarks"}
 
 
 def links(sections: Mapping[str, Html]) -> Html:

@@ -1,21 +1,23 @@
 """The smaller sections: what was asked, what to do next, files, cost, requirements, checks, remarks."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestra.model import Usage
 from orchestra.report.detail import Detail
 from orchestra.report.fold import Report
 from orchestra.report.page.markup import Html, fold, join, section, table, tag
-from orchestra.report.safe import cut, line
-from orchestra.report.sentence import next_steps, paid, plural
+from orchestra.report.safe import ADDRESS, cut, line
+from orchestra.report.sentence import NOT_DONE, by_hand, other_steps, paid, plural
 from orchestra.report.summary import coverage
-from orchestra.report.words import PHASES, commands, dollars, duration, gate_outcome
+from orchestra.report.text import handed_over as told
+from orchestra.report.words import PHASES, capital, commands, dollars, duration, gate_outcome
 
 MOST_ROWS = 500
 MOST_SPENDERS = 12
 MOST_STEPS = 8
+MOST_IN_CELL = 30
 COMMAND = re.compile(r"(?<=: )(?:git|gh|glab) .+$")
 
 
@@ -27,14 +29,31 @@ def asked(report: Report) -> Html:
 
 def following(report: Report) -> Html:
     """What to do next, each step with its exact command where there is one."""
-    said = next_steps(report)
-    steps = [step(text) for text in said[:MOST_STEPS]]
+    said = other_steps(report)
+    steps = [tag("li", line(words, 1_000), command(line(what, 1_000))) for words, what in by_hand(report)]
+    steps += [step(text) for text in said[:MOST_STEPS]]
     if len(said) > MOST_STEPS:
         steps.append(tag("li", f"And {len(said) - MOST_STEPS:,} more, with the tasks below."))
     steps += [tag("li", words, command(what)) for words, what in commands(report)]
     if not steps:
         return section("next", "What to do next", tag("p", "Nothing."))
     return section("next", "What to do next", tag("ul", *steps, class_="steps"))
+
+
+def handed_over(report: Report) -> Html:
+    """Where others find the result, and where they do not."""
+    places = [tag("li", f"{what}: ", link(words)) for what, words in told(report)]
+    places += [
+        tag("li", f"{capital(NOT_DONE.get(what, what))}: {line(str(each.get('why', '')), 1_000)}")
+        for what, each in report.refused.items()
+    ]
+    return section("handed", "Hand-over", tag("ul", *places)) if places else Html()
+
+
+def link(words: str) -> Html:
+    """An address comes from a host: what looks like none is no link."""
+    words = line(words, 1_000)
+    return tag("a", words, href=words, rel="noreferrer") if ADDRESS.fullmatch(words) else tag("code", words)
 
 
 def step(text: str) -> Html:
@@ -62,7 +81,7 @@ def more(total: int, word: str, shown: int = MOST_ROWS) -> Html:
 
 def costs(report: Report) -> Html:
     used = report.usage
-    said = tag("p", f"{sentence_of(paid(report))} {plural(used.requests, 'request')}, {used.tokens:,} tokens.")
+    said = tag("p", f"{capital(paid(report))}; {plural(used.requests, 'request')}, {used.tokens:,} tokens.")
     phases = [spent(PHASES.get(role, role), part, used) for role, part in report.roles.items()]
     tasks = sorted(report.tasks.values(), key=lambda task: (task.usage.dollars or 0, task.usage.tokens), reverse=True)
     agents = [
@@ -75,10 +94,6 @@ def costs(report: Report) -> Html:
     parts += [table(("agent", *heads[1:]), agents, 5, "By agent")] if agents else []
     rest = more(len(tasks), "agent", MOST_SPENDERS) if agents else Html()
     return section("cost", "Cost and tokens", said, *parts, rest)
-
-
-def sentence_of(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]};"
 
 
 def spent(name: str, part: Usage, whole: Usage) -> tuple[str, ...]:
@@ -108,11 +123,16 @@ def requirements(report: Report) -> Html:
 
 
 def covered(row: Mapping[str, Any]) -> tuple[str, ...]:
-    tasks = join((tag("a", f"agent{task}", href=f"#task-{task}") for task in row["tasks"]), ", ")
-    commits = join((tag("code", str(commit)[:10]) for commit in row["commits"]), ", ")
+    tasks = several([tag("a", f"agent{task}", href=f"#task-{task}") for task in row["tasks"]])
+    commits = several([tag("code", str(commit)[:10]) for commit in row["commits"]])
     what = join((tag("strong", line(str(row["requirement"]))), " ", line(str(row["text"]), 600)))
     state = tag("span", "yes", class_="pill good") if row["covered"] else tag("span", "no", class_="pill bad")
     return (what, tasks or "nobody", commits or "none", ", ".join(map(line, row["checks"])) or "nothing", state)
+
+
+def several(items: Sequence[Html]) -> Html:
+    rest = [f"and {len(items) - MOST_IN_CELL:,} more"] if len(items) > MOST_IN_CELL else []
+    return join([*items[:MOST_IN_CELL], *rest], ", ")
 
 
 def checks(report: Report, outputs: Mapping[str, str]) -> Html:

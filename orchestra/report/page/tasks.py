@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from orchestra.report.detail import Detail, Try
-from orchestra.report.fold import Report, TaskReport
+from orchestra.report.fold import REVIEW, Report, TaskReport
 from orchestra.report.page.code import diff
 from orchestra.report.page.markup import Html, fold, join, section, table, tag, void
 from orchestra.report.page.tables import gate
 from orchestra.report.safe import cut, line
 from orchestra.report.sentence import plural
 from orchestra.report.text import side_notes
-from orchestra.report.words import dollars, duration, standing, tone
+from orchestra.report.words import capital, decided, dollars, duration, reviewed, standing, tone
 
 FILTERED = 8  # from so many tasks on one may want to see some only
 MANY = 100
@@ -84,6 +84,8 @@ def contents(task: TaskReport, detail: Detail, texts: Texts, gates: list[dict[st
     yield facts(task, detail)
     for words in side_notes(task):
         yield tag("p", f"It {line(words, 1_000)}.", class_="quiet")
+    yield from map(review, task.reviews)
+    yield from decisions(task, texts, log)
     tries = detail.tries.get(task.id, [])
     if len(tries) > 1 or any(attempt.failures for attempt in tries):
         yield attempts(tries)
@@ -101,8 +103,27 @@ def contents(task: TaskReport, detail: Detail, texts: Texts, gates: list[dict[st
             open_=True,
         )
     for each in gates:
+        if each.get("about") == REVIEW and "reasons" in each:
+            continue
         path = str(each.get("output", ""))
         yield gate(each, {path: texts.cut(texts.outputs.get(path, ""), path)}, numbered(each))
+
+
+def decisions(task: TaskReport, texts: Texts, log: str) -> Iterator[Html]:
+    """What persons decided when it had failed, each with what they were asked and what they said."""
+    for each in task.decisions:
+        asked, said = str(each.get("asked", "")), str(each.get("text", ""))
+        head = tag("p", tag("strong", f"{decided(each)}."), f" It had failed: {line(asked, 600)}" if asked else "")
+        yield tag("div", head, *([tag("pre", texts.cut(said, log), tabindex=0)] if said.strip() else []), class_="word")
+
+
+def review(each: Mapping[str, Any]) -> Html:
+    """A critic's word, with its reasons."""
+    who, _, outcome = reviewed(each).rpartition(": ")
+    pill = tag("span", outcome, class_=f"pill {'good' if each.get('ok') else 'bad'}")
+    reasons = [*map(str, each.get("reasons", [])), *filter(None, [str(each.get("missing") or "")])]
+    listed = [tag("ul", *(tag("li", line(reason, 1_000)) for reason in reasons))] if reasons else []
+    return tag("div", tag("p", tag("strong", capital(who)), " ", pill), *listed, class_="word")
 
 
 def numbered(each: Mapping[str, Any]) -> str:
@@ -115,6 +136,7 @@ def facts(task: TaskReport, detail: Detail) -> Html:
         "Files": join((tag("code", line(path)) for path in task.files[:50]), ", "),
         "Requirements": ", ".join(map(line, task.requirements)),
         "Needs": needs,
+        "Replaced by": tag("a", f"agent{task.replaced}", href=f"#task-{task.replaced}") if task.replaced else "",
         "Time": duration(task.seconds) if task.seconds else "",
         "Commit": tag("code", task.commit[:12]) if task.commit else "",
         "Branch": tag("code", task.branch) if task.branch else "",

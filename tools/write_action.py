@@ -1,0 +1,81 @@
+"""Write action.yml: an input for each flag, an output for each value that a run hands to later steps.
+
+usage: python -m tools.write_action
+"""
+
+import json
+import sys
+from dataclasses import Field
+from pathlib import Path
+from typing import Any
+
+from orchestra.settings import flag, options
+
+TARGET = Path(__file__).resolve().parents[1] / "action.yml"
+HEAD = """\
+# Written by `python -m tools.write_action` from the program's own table of flags: do not edit.
+name: Aider Orchestrator
+description: Let many Aider agents change one repository at once, and say truly what came of it.
+"""
+OUTPUTS = {
+    "run": "the run's name",
+    "verdict": "what came of it, in one sentence",
+    "verified": "how far it was checked: none, syntax or tests",
+    "exit-code": "the verdict as a number; a failed step has it too",
+    "branch": "the branch that has the result",
+    "applied": "true when that is the branch of the checkout",
+    "commit": "the result's commit",
+    "pr-url": "the pull request",
+    "cost": "dollars; empty where no price is known",
+    "tokens": "tokens in and out",
+    "summary": "path of the summary (JSON)",
+    "html": "path of the HTML report",
+    "markdown": "path of the Markdown report",
+    "junit": "path of the JUnit XML",
+}
+# Nothing of the checkout is imported or run on the way: it may be somebody else's pull request.
+STEPS = """\
+runs:
+  using: composite
+  steps:
+    - name: Set up Aider Orchestrator
+      shell: bash
+      run: |
+        cd "$RUNNER_TEMP"
+        home="$RUNNER_TEMP/aider-orchestrator"
+        if [ -e "$home/ready" ]; then exit 0; fi
+        python=$(sh "$GITHUB_ACTION_PATH/tools/find_python.sh")
+        "$python" -m venv "$home"
+        "$home/bin/pip" install --quiet --disable-pip-version-check -r "$GITHUB_ACTION_PATH/requirements.lock"
+        touch "$home/ready"
+    - name: Run Aider Orchestrator
+      id: run
+      shell: bash
+      env:
+        INPUTS: ${{ toJSON(inputs) }}
+      run: exec "$RUNNER_TEMP/aider-orchestrator/bin/python" "$GITHUB_ACTION_PATH/tools/step.py"
+"""
+
+
+def text() -> str:
+    inputs = [described(flag(f).removeprefix("--"), meaning(f)) for f in options()]
+    outputs = [
+        described(name, words) + f"    value: ${{{{ steps.run.outputs.{name} }}}}\n" for name, words in OUTPUTS.items()
+    ]
+    return "".join([HEAD, "inputs:\n", *inputs, "outputs:\n", *outputs, STEPS])
+
+
+def described(name: str, words: str) -> str:
+    return f"  {name}:\n    description: {json.dumps(words, ensure_ascii=False)}\n"
+
+
+def meaning(f: Field[Any]) -> str:
+    """The flag's own help, and how its value is written where that is not plain."""
+    if isinstance(f.default, bool):
+        return f"true: {f.metadata['help']}"
+    return f"{f.metadata['help']}{'; several are split as a shell would' if f.default == () else ''}"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")
+    sys.stdout.write(f"{TARGET.name}: {len(options())} inputs, {len(OUTPUTS)} outputs\n")

@@ -1,14 +1,16 @@
 """Plans as files in .aider_logs/plans: found, read, written, and marked with what a run has done of them."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from orchestra.conduct.run import LOGS, Run
 from orchestra.errors import PlanError
 from orchestra.journal.jsonl import prepare
 from orchestra.model import TaskState
 from orchestra.plan import file
-from orchestra.plan.draft import Draft, own_name
+from orchestra.plan.draft import Draft, Item, own_name
 from orchestra.prd import slug
 from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
@@ -91,4 +93,14 @@ def keep_up(run: Run) -> None:
     done = {task.name for task in run.plan.tasks if task.id in held}
     draft = load(path)
     items = [dataclasses.replace(item, done=run.stamp) if item.id in done else item for item in draft.task]
-    save(path, draft.with_items(items))
+    save(path, draft.with_items(with_proposals(items, run.report.proposals.values())))
+
+
+def with_proposals(items: list[Item], proposals: Iterable[Iterable[Mapping[str, Any]]]) -> list[Item]:
+    """What agents propose stands in the plan, and waits there for a yes of its own."""
+    found = list(items)
+    for one in (one for several in proposals for one in several):
+        if all(one["title"] != item.title for item in found):
+            id = own_name(one["title"], (item.id for item in found))
+            found.append(Item(id, one["title"], one["brief"], tuple(one["files"]), proposed=True))
+    return found

@@ -57,22 +57,22 @@ class Findings:
 
 
 def check(draft: Draft, world: World) -> Checked:
-    """What is done already is not looked at any more."""
+    """What is done already is not looked at any more, and what is only proposed not yet."""
     said = Findings()
-    done = [item for item in draft.task if item.done]
-    items = named([item for item in draft.task if not item.done], [item.id for item in done], said)
+    aside = [item for item in draft.task if item.done or item.proposed]
+    items = named(draft.left, [item.id for item in aside], said)
     items = [in_place(item, world, said) for item in items]
     items = [in_words(item, world, said) for item in items]
-    items = connected(items, {item.id for item in done}, said)
+    items = connected(items, {item.id for item in aside}, said)
     if not items:
-        said.problems.append("it has no tasks that are still to be done" if done else "it has no tasks")
+        said.problems.append("it has no tasks that are still to be done" if aside else "it has no tasks")
     if circle := circle_in(items):
         said.problems.append(f"it goes in a circle: {' needs '.join(circle)}")
     else:
         items = one_owner(items, said)
         items = built_upon(items, world, said)
         said.problems += too_large(items, world)
-    return Checked(draft.with_items([*done, *items]), tuple(said.repairs), tuple(said.problems))
+    return Checked(draft.with_items([*aside, *items]), tuple(said.repairs), tuple(said.problems))
 
 
 # --- names ----------------------------------------------------------------------------------------------------------

@@ -200,6 +200,26 @@ def test_from_an_empty_folder_to_a_program_with_passing_tests(tmp_path: Path) ->
     assert subprocess.run(command.split(), cwd=place.repo, capture_output=True).returncode == 0
 
 
+def test_what_an_agent_proposes_waits_in_the_plan_for_a_yes(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    write(place, "one", 'goal = "G"\n[[task]]\nid = "a"\nbrief = "Do a."\nfiles = ["README.md"]\n')
+    more = {"propose": [{"title": "Test it", "brief": "Write tests.", "files": ["src/app.py"]}]}
+
+    def proposing(request: Request) -> Reply:
+        said = GOOD(request).text
+        return Reply(said + f"\n```json\n{json.dumps(more)}\n```\n" if "README.md" in request.files else said)
+
+    with ModelServer(proposing) as server:
+        ran = place.run("execute", "one", server=server)
+        assert ran.code == 0 and set(ran.changed()) == {"README.md"}, ran.out
+        shown = place.run("plan", "show", "one").out
+        assert "Proposed by agents, and not begun without a yes:\n  test-it: Test it" in shown
+        assert place.run("execute", "one", server=server).code == 2
+        assert place.run("plan", "approve", "one").code == 0
+        again = place.run("execute", "one", server=server)
+    assert again.code == 0 and set(again.changed()) == {"src/app.py"}
+
+
 def test_what_was_submitted_is_carried_out_by_run(tmp_path: Path) -> None:
     place, lead = make_place(tmp_path, FILES), Lead({"tasks": [task("a", "src/new.py"), task("b", "src/app.py")]})
     with ModelServer(lead) as server:

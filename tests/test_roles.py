@@ -7,7 +7,8 @@ import aider.coders
 import pytest
 
 from orchestra.cli.load import with_prompts
-from orchestra.errors import SettingsError
+from orchestra.conduct.roles import check_roles
+from orchestra.errors import OrchestraError, SettingsError
 from orchestra.plan.roles import EDIT_FORMATS, Role, known, parse_roles, role_for
 from orchestra.settings import load
 
@@ -143,3 +144,42 @@ def test_a_prompt_file_that_cannot_be_used(tmp_path: Path, role: Any, complaint:
     with pytest.raises(SettingsError) as caught:
         with_prompts(tmp_path, "P", {"roles": {"poet": role}})
     assert str(caught.value) == complaint
+
+
+# --- what they demand -----------------------------------------------------------------------------------------------
+
+OPENAI = {"OPENAI_API_KEY": "k-openai"}
+BOTH = OPENAI | {"ANTHROPIC_API_KEY": "k-anthropic"}
+
+
+@pytest.mark.parametrize(
+    ("model", "roles", "env", "flags", "complaint"),
+    [
+        ("anthropic/claude-sonnet-5-5", ["tester"], BOTH, {}, ""),
+        ("anthropic/claude-sonnet-5-5", ["tester", "coder"], BOTH, {"budget": 5}, ""),
+        ("anthropic/claude-sonnet-5-5", ["tester"], OPENAI, {}, "anthropic/claude-sonnet-5-5 needs ANTHROPIC_API_KEY"),
+        # Only who really works demands anything.
+        ("anthropic/claude-sonnet-5-5", ["coder", "", "writer"], OPENAI, {"budget": 5}, ""),
+        ("openai/no-price", ["tester"], OPENAI, {}, ""),
+        ("openai/no-price", ["tester"], OPENAI, {"budget": 5}, "No price is known for openai/no-price"),
+        ("openai/no-price", ["tester"], OPENAI, {"budget": 5, "price": ["openai/no-price=1,4"]}, ""),
+        ("nobody/model", ["tester"], OPENAI, {}, "nobody/model"),
+        ("openai/gpt-6-luna", ["poet"], OPENAI, {}, "there is no role 'poet'. There are backend, coder, data,"),
+    ],
+)
+def test_only_the_roles_that_work_demand_anything(
+    model: str, roles: list[str], env: dict[str, str], flags: dict[str, Any], complaint: str
+) -> None:
+    settings = load(flags, [("environment", env)], (PLACE, {"roles": {"tester": {"model": model}}}))
+    if not complaint:
+        return check_roles(settings, roles, replayed=False)
+    with pytest.raises(OrchestraError) as caught:
+        check_roles(settings, roles, replayed=False)
+    assert complaint in str(caught.value)
+
+
+def test_a_replayed_run_needs_no_key_for_a_role() -> None:
+    settings = load({}, [], (PLACE, {"roles": {"tester": {"model": "openai/gpt-6-luna"}}}))
+    check_roles(settings, ["tester"], replayed=True)
+    with pytest.raises(OrchestraError):
+        check_roles(settings, ["tester"], replayed=False)

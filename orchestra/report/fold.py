@@ -158,7 +158,7 @@ class Report:
 # What is told of each of several attempts at one task.
 CANDIDATE = (
     *("round", "verdict", "cause", "remedy", "commit", "branch", "patch", "size", "review", "seconds"),
-    *("changed", "foreign", "refused", "left_out", "said", "answered"),
+    *("changed", "foreign", "refused", "left_out", "said", "answered", "proposed"),
 )
 LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
 REVIEW = "review"  # what a critic's gate is about

@@ -108,9 +108,37 @@ def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: P
     assert 0 < expected["dollars"][0] < expected["dollars"][1] and "Estimated $" in ran.out
     assert all(agent["estimate"]["tokens"][0] > 2_000 for agent in ran.agents.values())
 
+    page = next(ran.logs.glob("report_*.html")).read_text()
+    assert "Estimated $" in page and "Nobody calls greeting()" in page.partition("<summary>Answer</summary>")[2]
+
     # What was proposed is told, and nobody has begun with it.
     assert ran.summary["proposed"] == [{"task": 2, **PROPOSAL["propose"][0]}]
     assert "agent2: Say goodbye too (bye.py)" in ran.out
     assert [event["data"]["tasks"] for event in ran.events() if event["event"] == "tasks_proposed"] == [
         PROPOSAL["propose"]
     ]
+
+
+def test_a_plan_of_questions_changes_nothing_and_succeeds(tmp_path: Path) -> None:
+    place = make_place(tmp_path, {"app.py": APP})
+    plan = PLAN.partition('\n[[task]]\nid = "greet"')[0]
+    (place.repo / ".aider_logs" / "plans").mkdir(parents=True)
+    (place.repo / ".aider_logs" / "plans" / "ask.toml").write_text(plan)
+    (place.repo / ".aider_logs" / ".gitignore").write_text("*\n")
+
+    def respond(request: Request) -> Reply:
+        return Reply(f"Nobody does.\n\n```json\n{json.dumps(PROPOSAL)}\n```\n")
+
+    with ModelServer(respond) as server:
+        # Side by side too: there is a choice between answers.
+        ran = place.run("--plan", "ask", "--agents-per-task", "2", server=server)
+        assert ran.code == 0, ran.out + ran.err
+        assert server.count() == 2
+    assert ran.summary["verdict"] == "1 question answered; no file was to be changed."
+    [look] = ran.agents.values()
+    assert (look["state"], look["said"], len(look["candidates"])) == ("complete", "Nobody does.", 2)
+    assert [event["data"]["tasks"] for event in ran.events() if event["event"] == "tasks_proposed"] == [
+        PROPOSAL["propose"]
+    ]
+    assert ran.changed() == {}
+    assert_clean(ran)

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files as resources
 
 from orchestra.report.detail import Detail
+from orchestra.report.estimate import comparison
 from orchestra.report.fold import Report
 from orchestra.report.page import tables
 from orchestra.report.page.graph import graph
@@ -103,7 +104,8 @@ def banner(report: Report) -> Html:
     started = time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(report.started / 1000)).lstrip("0")
     top = tag("p", f"Aider Orchestrator, run {report.run}, {started}", class_="eyebrow")
     verdict = tag("h1", line(sentence(report), 600), class_=mood(report))
-    return tag("header", top, verdict, assurance(report), facts(report))
+    compared = tag("p", comparison(report), class_="quiet") if comparison(report) else Html()
+    return tag("header", top, verdict, assurance(report), facts(report), compared)
 
 
 def assurance(report: Report) -> Html:

@@ -84,6 +84,8 @@ def contents(task: TaskReport, detail: Detail, texts: Texts, gates: list[dict[st
     yield facts(task, detail)
     for words in side_notes(task):
         yield tag("p", f"It {line(words, 1_000)}.", class_="quiet")
+    if task.answered:
+        yield fold("Answer", tag("pre", texts.cut(task.said, log), tabindex=0), open_=True)
     yield from map(review, task.reviews)
     yield from decisions(task, texts, log)
     tries = detail.tries.get(task.id, [])
@@ -133,6 +135,7 @@ def numbered(each: Mapping[str, Any]) -> str:
 def facts(task: TaskReport, detail: Detail) -> Html:
     needs = join((tag("a", f"agent{need}", href=f"#task-{need}") for need in detail.needs.get(task.id, [])), ", ")
     rows = {
+        "Role": line(task.role),
         "Files": join((tag("code", line(path)) for path in task.files[:50]), ", "),
         "Requirements": ", ".join(map(line, task.requirements)),
         "Needs": needs,

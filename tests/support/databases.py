@@ -141,9 +141,9 @@ def mariadb_port() -> int:
     folder, port = server_folder("mysql"), free_port()
     user = ["--user=mysql"] if os.geteuid() == 0 else []
     common = ["--no-defaults", f"--datadir={folder}/data", *user]
-    arrange([install, *common, "--skip-test-db"])
+    arrange([install, *common, "--skip-test-db", "--auth-root-authentication-method=normal"])
     files = [f"--socket={folder}/socket", f"--pid-file={folder}/pid"]
-    start([server, *common, *files, f"--port={port}", f"--bind-address={HOST}", "--skip-grant-tables"], folder)
+    start([server, *common, *files, f"--port={port}", f"--bind-address={HOST}"], folder)
     answering(lambda: mariadb(port), pymysql.Error).close()
     return port
 
@@ -178,9 +178,7 @@ def free_port() -> int:
 
 
 def arrange(command: Sequence[str]) -> None:
-    # Not the temporary folder of the test that happens to be the first: the server's user cannot enter it.
-    env = os.environ | {"TMPDIR": "/tmp"}
-    done = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True, timeout=START_LIMIT, check=False)
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=START_LIMIT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -33,7 +33,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     from orchestra.conduct.human import take_up
     from orchestra.conduct.integrate import integrate
     from orchestra.conduct.limits import check_prices, in_time
-    from orchestra.conduct.notify import notify
+    from orchestra.conduct.notify import call_for_people, notify
     from orchestra.conduct.planning import check_prd_source, chosen_targets, make_plan, obtain_prd
     from orchestra.conduct.replay import with_tape
     from orchestra.conduct.run import chosen_model, critic_model, opened
@@ -64,6 +64,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     listeners = (screen.hear, *((Stream().hear,) if settings.events else ()))
     async with opened(settings, repository, entries, listeners=listeners, tape=tape, past=past) as run:
         listen(run)
+        call_for_people(run)
         run.ask = asker(screen, settings)
         ending = Ending(run)
         with ending:

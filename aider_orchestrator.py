@@ -39,7 +39,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     from orchestra.conduct.integrate import integrate
     from orchestra.conduct.lead import check_plan, plan_for, with_plan
     from orchestra.conduct.limits import check_prices, in_time
-    from orchestra.conduct.notify import notify
+    from orchestra.conduct.notify import call_for_people, notify
     from orchestra.conduct.planning import check_prd_source, chosen_targets, obtain_prd
     from orchestra.conduct.replay import with_tape
     from orchestra.conduct.roles import check_roles, engage
@@ -75,6 +75,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     listeners = (screen.hear, *((Stream().hear,) if settings.events else ()))
     async with opened(settings, repository, entries, listeners=listeners, tape=tape, past=past) as run:
         listen(run)
+        call_for_people(run)
         run.ask = asker(screen, settings)
         ending = Ending(run)
         with ending:

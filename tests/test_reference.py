@@ -13,7 +13,18 @@ from tools import write_faults, write_reference
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / ".env.example"
 # Not for our users to set on purpose, or everybody's.
-GENERAL = {"NO_COLOR", "CI", "GIT_ASKPASS", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_NAME", "HOME", "PATH", "TERM"}
+GENERAL = {
+    "NO_COLOR",
+    "CI",
+    "EDITOR",
+    "VISUAL",
+    "GIT_ASKPASS",
+    "GIT_AUTHOR_EMAIL",
+    "GIT_AUTHOR_NAME",
+    "HOME",
+    "PATH",
+    "TERM",
+}
 
 
 def documented() -> list[str]:
@@ -57,7 +68,7 @@ def test_what_the_example_proposes_is_valid(tmp_path: Path) -> None:
     lines = [line.removeprefix("# ") for line in EXAMPLE.read_text("utf-8").splitlines()]
     assignments = [line for line in lines if re.match("[A-Z][A-Z0-9_]*=", line)]
     # Two of a pair exclude each other, and so cannot both be taken as they stand.
-    kept = [line for line in assignments if not line.startswith(("ORCHESTRA_MAX_AGENTS=",))]
+    kept = [line for line in assignments if not line.startswith(("ORCHESTRA_MAX_AGENTS=", "ORCHESTRA_PLAN="))]
     (tmp_path / ".env").write_text("\n".join(kept), "utf-8")
     settings = load({}, [("script .env", dotenv(tmp_path / ".env"))])
     assert settings.files == ("src", "tests/test_*.py") and settings.worktree_link == ("node_modules", ".venv")

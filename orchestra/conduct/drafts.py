@@ -89,10 +89,17 @@ def keep_up(run: Run) -> None:
     path = run.repository.root / run.report.plan_file
     if not (run.report.plan_file and present(path)):
         return
-    held = {task.id for task in run.report.tasks.values() if task.state == TaskState.COMPLETE and run.report.applied}
-    done = {task.name for task in run.plan.tasks if task.id in held}
+    tasks = {task.name: run.report.tasks[task.id] for task in run.plan.tasks}
+    done = {
+        name: task.said if task.answered else ""
+        for name, task in tasks.items()
+        if task.state == TaskState.COMPLETE and (run.report.applied or task.answered)
+    }
     draft = load(path)
-    items = [dataclasses.replace(item, done=run.stamp) if item.id in done else item for item in draft.task]
+    items = [
+        dataclasses.replace(item, done=run.stamp, said=done[item.id]) if item.id in done else item
+        for item in draft.task
+    ]
     save(path, draft.with_items(with_proposals(items, run.report.proposals.values())))
 
 

@@ -201,7 +201,7 @@ async def plan_of(
         for task, share, read in zip((task_of(item, numbers) for item in items), shares, reads, strict=True)
     ]
     tasks = [
-        dataclasses.replace(task, brief=brief(draft.goal, prd, task, bare, near, part=item.brief))
+        dataclasses.replace(task, brief=brief(draft.goal, prd, task, bare, near, part=with_answers(item, draft)))
         for task, near, item in zip(bare, nearby, items, strict=True)
     ]
     together, apart = links(coupling, graph, shares)
@@ -229,6 +229,12 @@ def task_of(item: Item, numbers: Mapping[str, int]) -> Task:
         acceptance=item.acceptance,
         name=item.id,
     )
+
+
+def with_answers(item: Item, draft: Draft) -> str:
+    """What a task is to do, with what those found out that it needs and that an earlier run has done."""
+    found = [other for need in item.needs if (other := draft.item(need)) and other.said]
+    return "\n\n".join([item.brief, *(f"What was found out before ({one.title}):\n{one.said}" for one in found)])
 
 
 def agents_for(settings: Settings, items: Sequence[Item], shares: Sequence[Sequence[object]]) -> int:

@@ -33,10 +33,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Item(Wanted):
-    """One task of a draft. What an agent has proposed waits for a yes of its own; `done` names the run that did it."""
+    """One task of a draft. What an agent has proposed waits for a yes of its own; `done` names the run that did it, and
+    `said` is the answer of one that was only to answer."""
 
     proposed: bool = False
     done: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 from orchestra.journal import jsonl
 from orchestra.report.words import DECIDED
 from tests.support.edits import knows
+from tests.support.hostserver import HostServer
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
 
@@ -104,6 +105,19 @@ def test_from_another_terminal_while_the_run_goes_on(tmp_path: Path, action: str
             assert said.code == 0 and "is taken for task" in said.out
         ran = running.end()
     assert_decided(place, ran, action)
+
+
+def test_a_person_is_called_while_the_run_goes_on(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(slow) as server, HostServer("listener") as listener:
+        running = place.start(*JOB, server=server, ORCHESTRA_NOTIFY=listener.url)
+        wait_until(lambda: listener.asked)
+        (called,) = listener.asked
+        place.run("resolve", stamp_of(place), str(called.body["task"]), "--abandon")
+        ran = running.end()
+    assert called.body["event"] == "human_needed" and called.body["exit_code"] is None
+    assert called.body["resolve"].startswith(f"aider-orchestrator resolve {ran.summary['timestamp']} ")
+    assert called.body["why"] and [each.body["event"] for each in listener.asked] == ["human_needed", "run_ended"]
 
 
 def test_interrupted_it_waits_and_the_others_go_on(tmp_path: Path) -> None:

@@ -140,7 +140,8 @@ def mariadb_port() -> int:
         pytest.skip("no MariaDB with user root answers here, and none is installed to start")
     folder, port = server_folder("mysql"), free_port()
     user = ["--user=mysql"] if os.geteuid() == 0 else []
-    common = ["--no-defaults", f"--datadir={folder}/data", *user]
+    # TMPDIR may be a test's own, which other users cannot enter.
+    common = ["--no-defaults", f"--datadir={folder}/data", f"--tmpdir={folder}", *user]
     arrange([install, *common, "--skip-test-db", "--auth-root-authentication-method=normal"])
     files = [f"--socket={folder}/socket", f"--pid-file={folder}/pid"]
     start([server, *common, *files, f"--port={port}", f"--bind-address={HOST}"], folder)

@@ -126,8 +126,8 @@ def unittest_files(seen: Seen) -> list[str]:
 
 
 def discovery(tests: list[str], files: Collection[str]) -> str:
-    """unittest finds by itself what lies in packages below the root and is called test*.py. It must be told of any other
-    folder, and of any other name."""
+    """unittest finds by itself what lies in packages below the root and is called test*.py. It must be told of any
+    other folder, and of any other name."""
     (folder, _), *_ = Counter(start_of(path, files) for path in tests).most_common()
     usual = any(PurePosixPath(path).name.startswith("test") for path in tests)
     words = ([] if folder == "." else ["-s", folder]) + ([] if usual else ["-p", "'*_test.py'"])

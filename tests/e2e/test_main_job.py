@@ -10,7 +10,7 @@ import pytest
 from orchestra import catalogue
 from tests.support.edits import Respond, appends, gemini_prd, knows, no_edits
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, estimate
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.sample import SOAK, Sample, draw
 
 FILES = {f"f{n}.py": f"x = {n}\n" for n in range(4)}

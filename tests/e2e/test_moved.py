@@ -93,7 +93,7 @@ def switched(place: Place) -> None:
     place.commit("Mine")
 
 
-LEFT = {
+LEFT: dict[Callable[[Place], None], tuple[str, str]] = {
     conflicting: ("its new commits do not go together with the result in f0.py", "git merge"),
     not_together: ("on its new commits tests failed: error: both", "git merge"),
     in_the_way: ("your uncommitted changes in f0.py are in the way", "commit, stash or move those files"),

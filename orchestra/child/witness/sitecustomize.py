@@ -48,11 +48,12 @@ def prefer_to_copies():
     for name in packages():
         root = next((root for root in roots() if has(root, name)), "")
         spec = importlib.machinery.PathFinder.find_spec(name, sys.path)
-        if root and importlib.util.find_spec(name) is None:
+        if not root:
+            continue
+        if importlib.util.find_spec(name) is None:
             sys.path.append(root)
-        elif root and spec and spec.origin and not inside(spec.origin):
-            if not compiled(os.path.dirname(spec.origin), name):
-                sys.path.insert(0, root)
+        elif spec and spec.origin and not (inside(spec.origin) or compiled(os.path.dirname(spec.origin), name)):
+            sys.path.insert(0, root)
 
 
 def roots():

@@ -93,6 +93,14 @@ def test_the_commands() -> None:
 
     assert command(UNIT) == "unittest discover -s tests"
     assert command({**UNIT, "tests/__init__.py": ""}) == "unittest"
+    inner = {"src/shop/tests/test_a.py": UNIT["tests/test_a.py"], "src/shop/__init__.py": ""}
+    assert command({**inner, "src/shop/tests/__init__.py": ""}) == "unittest discover -s src"
+    other_names = {
+        "shop/tests/a_test.py": UNIT["tests/test_a.py"],
+        "shop/__init__.py": "",
+        "shop/tests/__init__.py": "",
+    }
+    assert command(other_names) == "unittest discover -p '*_test.py'"
     assert command({"mypy.ini": "[mypy]\nfiles = a\n"}) == "mypy"
     assert command({"mypy.ini": "[mypy]\n", "shop/__init__.py": ""}) == "mypy shop"
     assert command({"mypy.ini": "[mypy]\n", "src/shop/__init__.py": ""}) == "mypy src"

@@ -1,6 +1,7 @@
 """Gates that misbehave, and gates that must not be fooled: real processes, real git, real installs."""
 
 import asyncio
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -179,6 +180,19 @@ def test_an_install_that_points_to_the_checkout_does_not_fool_the_gate(place: Pl
     (place.tree / ".venv").symlink_to(place.checkout / ".venv")  # linked into the worktree, as --worktree-link does
     linked = command.replace(str(place.checkout), str(place.tree))
     assert gated(place, linked).failing == outcome.failing
+
+
+@pytest.mark.parametrize("layout", ["src", "."])
+def test_what_is_not_installed_at_all_is_found_all_the_same(place: Place, layout: str) -> None:
+    """Plain `pytest` does not look at the root, and nobody has said where the package is."""
+    if layout == ".":
+        (place.tree / "src/shop").rename(place.tree / "shop")
+        place = dataclasses.replace(place, files=[path.replace("src/shop", "shop") for path in place.files])
+    tool = place.tree.parent / "pytest"
+    tool.write_text(f"#!{sys.executable}\nimport sys, pytest\nsys.exit(pytest.main())\n")
+    tool.chmod(0o755)
+    outcome = gated(place, f"{tool} -q -p no:cacheprovider tests")
+    assert outcome.failing == {"tests/test_shop.py::test_price"}, outcome.output.read_text()
 
 
 def test_what_came_from_elsewhere_all_the_same_is_named(place: Place) -> None:

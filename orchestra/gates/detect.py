@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from configparser import Error as IniError
 from configparser import RawConfigParser
@@ -91,7 +92,7 @@ def python_tests(seen: Seen) -> Iterator[Offer]:
     if why := configures_pytest(seen):
         yield offer(seen, "pytest", "tests", why, "pytest", "-q --continue-on-collection-errors")
     elif tests := unittest_files(seen):
-        yield offer(seen, "unittest", "tests", f"{tests[0]} uses unittest", "unittest", start_of(tests, seen.files))
+        yield offer(seen, "unittest", "tests", f"{tests[0]} uses unittest", "unittest", discovery(tests, seen.files))
 
 
 def configures_pytest(seen: Seen) -> str:
@@ -124,12 +125,21 @@ def unittest_files(seen: Seen) -> list[str]:
     return [path for path in sorted(seen.files) if TEST_FILE.search(path) and uses.search(seen.texts.get(path, ""))]
 
 
-def start_of(tests: list[str], files: Collection[str]) -> str:
-    """unittest finds by itself what lies in packages below the root, and must be told of any other folder."""
-    folder = str(PurePosixPath(tests[0]).parent)
-    if folder == "." or f"{folder}/__init__.py" in files:
-        return ""
-    return f"discover -s {folder}"
+def discovery(tests: list[str], files: Collection[str]) -> str:
+    """unittest finds by itself what lies in packages below the root and is called test*.py. It must be told of any
+    other folder, and of any other name."""
+    (folder, _), *_ = Counter(start_of(path, files) for path in tests).most_common()
+    usual = any(PurePosixPath(path).name.startswith("test") for path in tests)
+    words = ([] if folder == "." else ["-s", folder]) + ([] if usual else ["-p", "'*_test.py'"])
+    return " ".join(["discover", *words]) if words else ""
+
+
+def start_of(test: str, files: Collection[str]) -> str:
+    """The folder above the packages that a test lies in."""
+    folder = PurePosixPath(test).parent
+    while f"{folder}/__init__.py" in files:
+        folder = folder.parent
+    return str(folder)
 
 
 def node_tests(seen: Seen) -> Iterator[Offer]:

@@ -61,6 +61,12 @@ class TaskReport:
         return f"agent{self.id}"
 
     @property
+    def passed_over(self) -> set[int]:
+        """The attempts beside which a better one was made."""
+        chosen = {one["round"] for one in self.candidates if one["chosen"]}
+        return {one["attempt"] for one in self.candidates if not one["chosen"] and one["round"] in chosen}
+
+    @property
     def success(self) -> bool:
         return self.verdict == Verdict.APPLIED and not self.held and (self.iterations > 0 or self.by_hand)
 

@@ -35,7 +35,7 @@ def junit(report: Report, gates: list[dict[str, Any]], outputs: Mapping[str, str
     """`gates` are all that ran, of tasks too."""
     suites = {
         "tasks": [of_task(task) for task in report.tasks.values()],
-        "gates": list(of_gates(gates, outputs)),
+        "gates": list(of_gates([gate for gate in gates if counts_for(report, gate)], outputs)),
     }
     if not any(case.problem for cases in suites.values() for case in cases):
         # A run that failed by itself must not look as if all were well.
@@ -60,6 +60,12 @@ def of_task(task: TaskReport) -> Case:
     problem = "error" if task.verdict in TROUBLE else "failure"
     words = f"{failure_line(task)} {task.remedy}"
     return Case(name, task.seconds, problem, standing(task), line(words, 2_000))
+
+
+def counts_for(report: Report, gate: dict[str, Any]) -> bool:
+    """Not of an attempt beside which a better one was made."""
+    task = report.tasks.get(gate.get("task") or 0)
+    return task is None or gate.get("attempt") not in task.passed_over
 
 
 def of_gates(gates: list[dict[str, Any]], outputs: Mapping[str, str]) -> Iterator[Case]:

@@ -67,6 +67,7 @@ def test_the_smallest_change_of_those_that_pass_is_kept_and_the_others_stay_unti
     assert "of 2 that were accepted, attempt" in ran.out and all(name in ran.out for name in kept_on(ran))
     page = next(ran.logs.glob("report_*.html")).read_text()
     assert all(name in page for name in kept_on(ran))
+    assert 'failures="1"' not in next(ran.logs.glob("junit_*.xml")).read_text(), "what was not kept fails nothing"
     assert_clean(ran, branches=(*kept_on(ran), "main"))
     assert BAD in place.git("show", f"{found['gates_failed']['branch']}:part.py")
     assert place.run("clean", "--yes").code == 0

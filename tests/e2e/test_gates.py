@@ -61,23 +61,29 @@ def test_a_task_whose_own_files_do_not_parse_is_not_combined(tmp_path: Path) -> 
 
 PARTS = {f"part{n}.py": f"value = {n}\nready = False\n" for n in range(6)}
 BETTER = {path: text.replace("False", "True") for path, text in PARTS.items()}
+TEN = {f"part{n}.py": f"value = {n}\nready = False\n" for n in range(10)}
+TEN_BETTER = {path: text.replace("False", "True") for path, text in TEN.items()}
 TOGETHER = """
-import part2, part4
+import os, pathlib
+import part2, part4, part9
 def test_not_both():
     assert not (part2.ready and part4.ready)
+def test_flaky():
+    seen = pathlib.Path(os.environ["HOME"], "seen")
+    assert not part9.ready or seen.exists() or seen.write_text("")
 """
 
 
 def test_two_tasks_that_break_it_only_together_are_held_back_and_the_rest_is_integrated(tmp_path: Path) -> None:
-    place = make_place(tmp_path, PARTS | {"test_parts.py": TOGETHER})
-    with ModelServer(knows(BETTER, set())) as server:
-        words = ("--change", "Be ready", "--no-prd", "--test-cmd", PYTEST, "--agents", "6", "--files", *PARTS)
+    place = make_place(tmp_path, TEN | {"test_parts.py": TOGETHER})
+    with ModelServer(knows(TEN_BETTER, set())) as server:
+        words = ("--change", "Be ready", "--no-prd", "--test-cmd", PYTEST, "--agents", "10", "--files", *TEN)
         ran = place.run(*words, server=server)
     assert ran.code == 1, ran.out + ran.err
     held = {path for agent in ran.agents.values() if agent["held"] for path in agent["files"]}
     assert held == {"part2.py", "part4.py"}
-    assert {path: (place.repo / path).read_text() for path in PARTS} == BETTER | {path: PARTS[path] for path in held}
-    assert ran.summary["verified"] == "tests" and "test_not_both" in ran.out
+    assert {path: (place.repo / path).read_text() for path in TEN} == TEN_BETTER | {path: TEN[path] for path in held}
+    assert ran.summary["verified"] == "tests" and "test_not_both" in ran.out and "test_flaky" not in ran.out
     asked = [gate["tree"] for gate in gates_asked(ran)]
     assert len(asked) == len(set(asked)), "a tree was gated twice"
     kept = [agent["branch"] for agent in ran.agents.values() if agent["held"]]

@@ -44,13 +44,15 @@ def turn_to_the_tree():
 
 def prefer_to_copies():
     """A package of the tree that is also installed (in another version, or for pytest's own use) is the tree's; unless
-    the installed one has compiled parts, which the tree has not."""
+    the installed one has compiled parts, which the tree has not. One that is not installed at all is found too."""
     for name in packages():
-        spec = importlib.machinery.PathFinder.find_spec(name, sys.path)
-        if spec is None or not spec.origin or inside(spec.origin):
-            continue
         root = next((root for root in roots() if has(root, name)), "")
-        if root and not compiled(os.path.dirname(spec.origin), name):
+        spec = importlib.machinery.PathFinder.find_spec(name, sys.path)
+        if not root:
+            continue
+        if importlib.util.find_spec(name) is None:
+            sys.path.append(root)
+        elif spec and spec.origin and not (inside(spec.origin) or compiled(os.path.dirname(spec.origin), name)):
             sys.path.insert(0, root)
 
 

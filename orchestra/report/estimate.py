@@ -53,7 +53,11 @@ class Estimate(Range):
     def record(self) -> dict[str, Any]:
         """For a program."""
         tasks = [{"task": task, **asdict(each)} for task, each in self.tasks.items()]
-        return asdict(Range(self.tokens, self.dollars, self.minutes)) | {"basis": self.basis, "tasks": tasks}
+        return asdict(Range(self.tokens, self.dollars, self.minutes)) | {
+            "each": self.each,
+            "basis": self.basis,
+            "tasks": tasks,
+        }
 
 
 def estimate(

@@ -24,9 +24,7 @@ EXAMPLES = ROOT / "examples"
 TRAP = "open('/dev/tty'); raise SystemExit('a module of the checkout was run')\n"
 FILES = {"f0.py": "x = 0\n", "f1.py": "x = 1\n", "Makefile": "test:\n\t@grep -q x f0.py f1.py\n"}
 TRAPS = dict.fromkeys(("venv.py", "pip.py", "json.py", "orchestra/__init__.py"), TRAP)
-CHANGE = (
-    """-- Add "hi" to `touch owned` $(touch owned) ${HOME} 'all'; touch owned $(shell touch owned)\n::error::owned"""
-)
+CHANGE = """-- Add "hi" to `touch owned` $(touch owned) ${HOME} 'all'; $(shell touch owned)\n::error::owned"""
 REQUEST = "Add a line\n\n$(touch owned)"
 PRD = prd_text("f0.py", "f1.py")
 GOOD = gemini_prd(PRD, appends("# hi"))

@@ -193,14 +193,19 @@ def assert_clean(ran: Ran, *, branches: tuple[str, ...] = ("main",), prd: bool =
 
 
 def assert_store_tells_the_same(logs: Path) -> None:
-    """Of every run that ended: what its files tell, and what is made of it. One that died may have told it less."""
+    """Of every run that ended: what its files tell, and what is made of it. One that died may have told it less, and
+    one that goes on in another terminal is still telling it."""
     if not (logs / "orchestra.db").exists():
         return
     store = open_store(logs / "orchestra.db")
+
+    def same(stamp: str) -> bool:
+        kept, told = store.read(".", stamp), jsonl.read(logs, stamp)
+        ended = bool(told) and told[-1].kind == "run_ended"
+        return kept == (told if ended else told[: len(kept)]) and fold(kept) == fold(told[: len(kept)])
+
     for stamp in jsonl.stamps(logs):
-        told, kept = jsonl.read(logs, stamp), store.read(".", stamp)
-        assert kept == (told if told and told[-1].kind == "run_ended" else told[: len(kept)]), stamp
-        assert fold(kept) == fold(told[: len(kept)])
+        wait_until(lambda stamp=stamp: same(stamp), 5.0, f"the store and the files of {stamp} tell the same")
     store.close()
 
 

@@ -27,63 +27,42 @@ Carry out what is still to be done of a plan. The same as `run --plan NAME`.
 
 
 async def story(settings: Settings, *, past: "Past | None" = None) -> int:
-    """One run, or what is left of a past one. Everything that is checked before `opened` costs nothing."""
+    """One run, or what is left of a past one."""
     from orchestra.cli.ci import publish
     from orchestra.cli.question import asker
     from orchestra.conduct.agents import Agents
+    from orchestra.conduct.before import look
     from orchestra.conduct.drafts import keep_up
+    from orchestra.conduct.dry_run import dry_run
     from orchestra.conduct.finish import Ending
     from orchestra.conduct.gating import Gating
-    from orchestra.conduct.handing import check_hand_over, hand_over
+    from orchestra.conduct.handing import hand_over
     from orchestra.conduct.human import take_up
     from orchestra.conduct.integrate import integrate
-    from orchestra.conduct.lead import check_plan, plan_for, with_plan
-    from orchestra.conduct.limits import check_prices, in_time
+    from orchestra.conduct.lead import plan_for
+    from orchestra.conduct.limits import in_time
     from orchestra.conduct.notify import call_for_people, notify
-    from orchestra.conduct.planning import check_prd_source, chosen_targets, obtain_prd
-    from orchestra.conduct.replay import with_tape
-    from orchestra.conduct.roles import check_roles, engage
-    from orchestra.conduct.run import chosen_model, critic_model, opened
-    from orchestra.conduct.start import check_furnishing, dry_run, find_repository
+    from orchestra.conduct.planning import obtain_prd
+    from orchestra.conduct.roles import engage
+    from orchestra.conduct.run import opened
     from orchestra.conduct.steer import lease, listen
-    from orchestra.console import Stream, view
+    from orchestra.console import watching
 
-    settings, tape = with_tape(settings)
-    if not (settings.change or settings.plan):
-        raise UsageError("Say what to change with --change TEXT (or @FILE, or - for stdin).")
-    repository = await find_repository(settings, begin=not (settings.dry_run or settings.files or settings.assign))
-    if past is not None:
-        repository = past.place(repository)
-    entries = await repository.entries()
-    planned = past is not None and past.plan is not None
-    settings, draft = (settings, None) if planned else with_plan(settings, repository.root)
-    checked = await check_plan(settings, repository, entries, draft) if draft else None
-    targets = None if planned or checked else await chosen_targets(settings, repository, entries, Path.cwd())
-    check_furnishing(settings, repository)
-    await check_hand_over(settings, repository, past.report if past else None)
-    if tape is None:
-        asks_gemini = settings.use_prd and not settings.prd and (past is None or past.prd is None)
-        check_prices(settings, chosen_model(settings), critic_model(settings), asks_gemini=asks_gemini)
-    working = checked.draft.left if checked else past.plan.tasks if past and past.plan else ()
-    check_roles(settings, [task.role for task in working], replayed=tape is not None)
+    before = await look(settings, past)
     if settings.dry_run:
-        return await dry_run(settings, repository, entries, targets, checked)
-    if past is None or past.prd is None:
-        check_prd_source(settings, replayed=tape is not None)
-
-    screen = view(quiet=settings.quiet, verbose=settings.verbose)
-    listeners = (screen.hear, *((Stream().hear,) if settings.events else ()))
-    async with opened(settings, repository, entries, listeners=listeners, tape=tape, past=past) as run:
+        return await dry_run(before)
+    screen, listeners = watching(settings)
+    async with opened(before, listeners=listeners, past=past) as run:
         listen(run)
         call_for_people(run)
         run.ask = asker(screen, settings)
         ending = Ending(run)
         with ending:
             async with screen.showing():
-                await lease(run, targets)
+                await lease(run, before.targets)
                 async with in_time(run, "before the agents began"):
                     prd = (past and past.prd) or await obtain_prd(run)
-                    run.plan = (past and past.plan) or await plan_for(run, prd, targets, checked)
+                    run.plan = (past and past.plan) or await plan_for(run, prd, before.targets, before.draft)
                 engage(run)
                 await lease(run)
                 gating = Gating(run, past.events if past else ())

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from orchestra.cli.ci import order
-from orchestra.journal.jsonl import to_record
+from orchestra.journal.jsonl import Listener, to_record
 from orchestra.model import Event, TaskState
 from orchestra.report.ci import Ci, json_text, recognise
 from orchestra.report.fold import Report, TaskReport, step
 from orchestra.report.sentence import money, plural
 from orchestra.report.words import gate_outcome
+from orchestra.settings import Settings
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -336,10 +337,16 @@ class Board:
         return f"{self.ended.get(task, time.monotonic()) - self.begun[task]:.1f} s"
 
 
-def view(*, quiet: bool, verbose: bool) -> View:
-    if quiet:
+def watching(settings: Settings) -> tuple[View, tuple[Listener, ...]]:
+    """What a person sees of the run, and all that hear of it."""
+    screen = view(settings)
+    return screen, (screen.hear, *((Stream().hear,) if settings.events else ()))
+
+
+def view(settings: Settings) -> View:
+    if settings.quiet:
         return Silence()
-    if verbose:
+    if settings.verbose:
         return Everything()
     ci = recognise(os.environ)
     if ci.kind in ("github", "gitlab"):

@@ -4,16 +4,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from orchestra.conduct.before import look_to_plan
 from orchestra.conduct.drafting import discuss, make
 from orchestra.conduct.finish import Ending
-from orchestra.conduct.lead import lead_model, written_down
-from orchestra.conduct.limits import check_prices, in_time
-from orchestra.conduct.planning import check_prd_source, chosen_targets
-from orchestra.conduct.replay import with_tape
+from orchestra.conduct.lead import written_down
+from orchestra.conduct.limits import in_time
 from orchestra.conduct.run import Run, opened
-from orchestra.conduct.start import find_repository
 from orchestra.conduct.steer import listen
-from orchestra.console import Stream, view
+from orchestra.console import watching
 from orchestra.errors import MissingKey
 from orchestra.plan.check import Checked
 from orchestra.plan.draft import Draft
@@ -47,21 +45,14 @@ async def discussion(settings: Settings, draft: Draft, said: str, hear: Callable
 
 
 async def only_planning(settings: Settings, work: Callable[[Run, Targets | None], Awaitable[None]]) -> int:
-    settings, tape = with_tape(settings)
-    repository = await find_repository(settings, begin=not settings.files)
-    entries = await repository.entries()
-    given = await chosen_targets(settings, repository, entries, Path.cwd())
-    check_prd_source(settings, replayed=tape is not None)
-    if tape is None and settings.decompose:
-        check_prices(settings, lead_model(settings), asks_gemini=settings.use_prd and not settings.prd)
-    screen = view(quiet=settings.quiet, verbose=settings.verbose)
-    listeners = (screen.hear, *((Stream().hear,) if settings.events else ()))
-    async with opened(settings, repository, entries, listeners=listeners, tape=tape, works=False) as run:
+    before = await look_to_plan(settings)
+    screen, listeners = watching(settings)
+    async with opened(before, listeners=listeners, works=False) as run:
         listen(run)
         ending = Ending(run)
         with ending:
             async with screen.showing(), in_time(run, "before the plan was made"):
-                await work(run, given)
+                await work(run, before.targets)
     return ending.tell(as_json=settings.json, aside=bool(settings.events))
 
 

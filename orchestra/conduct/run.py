@@ -20,7 +20,7 @@ from orchestra.errors import MissingKey, SettingsError, UsageError
 from orchestra.gateway.budget import Amount
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
-from orchestra.gateway.tape import Recorder, Tape, digest
+from orchestra.gateway.tape import Recorder, digest
 from orchestra.journal import jsonl
 from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal, Listener, prepare
@@ -38,6 +38,7 @@ from orchestra.workspace.scratch import make_scratch
 from orchestra.workspace.trees import Tree, Trees
 
 if TYPE_CHECKING:
+    from orchestra.conduct.before import Before
     from orchestra.conduct.resume import Past
 
 BRANCHES = "aider-orchestrator"
@@ -107,16 +108,10 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def opened(
-    settings: Settings,
-    repository: Repository,
-    entries: Mapping[str, Entry],
-    *,
-    listeners: tuple[Listener, ...] = (),
-    tape: Tape | None = None,
-    past: "Past | None" = None,
-    works: bool = True,
+    before: "Before", *, listeners: tuple[Listener, ...] = (), past: "Past | None" = None, works: bool = True
 ) -> AsyncIterator[Run]:
     """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
+    settings, repository, tape = before.settings, before.repository, before.tape
     model = chosen_model(settings)
     secrets = Secrets.of(settings)
     routes = upstreams(settings, model if works else None, replayed=tape is not None)
@@ -157,13 +152,11 @@ async def opened(
         writer = Writer(store, key)
         last.callback(close_writer, writer, journal)
         last.callback(journal.close)
-        gateway.heard = hear(journal)
-        gateway.told = tell_waits(journal)
-        gateway.limits.aside = tell_aside(journal)
+        write_down(gateway, journal)
         run = Run(
             settings=settings,
             repository=repository,
-            entries=entries,
+            entries=before.entries,
             model=model,
             secrets=secrets,
             folder=folder,
@@ -186,6 +179,13 @@ async def opened(
         else:
             announce(run)
         yield run
+
+
+def write_down(gateway: Gateway, journal: Journal) -> None:
+    """All that passes the gateway, from here on."""
+    gateway.heard = hear(journal)
+    gateway.told = tell_waits(journal)
+    gateway.limits.aside = tell_aside(journal)
 
 
 def store_key(settings: Settings, root: Path) -> str:

@@ -14,6 +14,7 @@ import pytest
 from tests.support.edits import search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.sample import SOAK
 
 TESTS = "import part\ndef test_part():\n    assert part.value in (1, 2)\n"
 FILES = {"part.py": "value = 1\n", "test_part.py": TESTS, "other.py": "other = 1\n"}
@@ -110,7 +111,7 @@ def test_a_place_for_each_and_no_more_than_that(tmp_path: Path) -> None:
     assert (place.repo / "part.py").read_text() == GOOD
 
 
-@pytest.mark.parametrize("how", ("kill", "interrupt"))
+@pytest.mark.parametrize("how", ("kill", "interrupt") if SOAK else ("kill",))
 def test_resume_keeps_what_had_ended_and_pays_for_it_no_more(tmp_path: Path, how: str) -> None:
     place = make_place(tmp_path, FILES)
     first = threading.Event()

@@ -20,7 +20,7 @@ from tests.e2e.test_main_job import prd_text
 from tests.support.ci_runner import bash
 from tests.support.docs import PAGES, ROOT, blocks, commands, fenced, named_flags
 from tests.support.edits import appends, gemini_prd, knows
-from tests.support.modelserver import ModelServer
+from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, make_place
 
 README, HOW_TO, TUTORIAL = ROOT / "README.md", ROOT / "docs/how-to.md", ROOT / "docs/tutorial.md"
@@ -74,7 +74,7 @@ def test_the_readmes_commands(tmp_path: Path) -> None:
     typed = commands(README)
     mades = [words for words in typed if words.startswith("make ")]
     runs = [words for words in typed if "aider_orchestrator.py" in words]
-    assert mades == ["make demo", "make test"] and len(runs) == 3
+    assert mades == ["make demo", "make test"] and len(runs) == 5
     assert [words for words in typed if words not in (*mades, *runs)] == ["export OPENAI_API_KEY=… GOOGLE_API_KEY=…"]
     planned = subprocess.run(
         ["make", "-n", "demo", "test", "change"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -83,12 +83,18 @@ def test_the_readmes_commands(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     path = shims(tmp_path / "bin")
     prd = prd_text("src/a.py", "tests/test_a.py")
-    with ModelServer(gemini_prd(prd, appends("# hi"))) as server:
+    tasks = [{"id": path[:3], "title": path, "brief": "x", "files": [path]} for path in ("src/a.py", "tests/test_a.py")]
+    writes = gemini_prd(prd, appends("# hi"))
+
+    def answers(request: Request) -> Reply:
+        return Reply(json.dumps({"tasks": tasks})) if "Divide the work" in request.text else writes(request)
+
+    with ModelServer(answers) as server:
         for words in runs:
             line = re.sub(r"\S*python aider_orchestrator\.py", "aider-orchestrator", words)
             done = bash(line, place.repo, place.environment(server, PATH=path))
             assert done.code == 0, (words, done.said)
-            dry = "--dry-run" in words
+            dry = "--dry-run" in words or " plan " in words
             assert ("tasks are complete" in done.said) != dry
             place.git("reset", "-q", "--hard", "HEAD" if dry else "HEAD~2")
 

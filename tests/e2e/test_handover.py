@@ -16,6 +16,7 @@ from tests.support.hostserver import TOKEN, HostServer, Refusal
 from tests.support.leaks import leaks
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place, read_proc
+from tests.support.sample import SOAK
 from tests.test_report import read_outputs
 
 FILES = {f"f{n}.py": f"x = {n}\n" for n in range(2)}
@@ -112,7 +113,7 @@ def test_a_pull_request_is_opened_once_whatever_is_refused(kind: Any, tmp_path: 
     assert leaks(place, ran.out, ran.err, again.out, again.err, keys=(TOKEN,)) == []
 
 
-@pytest.mark.parametrize("kind", ("github", "gitlab"))
+@pytest.mark.parametrize("kind", ("github", "gitlab") if SOAK else ("gitlab",))
 def test_a_request_that_exists_is_found_and_one_of_ours_is_brought_up_to_date(kind: Any, tmp_path: Path) -> None:
     place, bare = with_remote(tmp_path)
     bad = True

@@ -11,6 +11,7 @@ import pytest
 from tests.support.edits import appends, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, assert_clean, make_place
+from tests.support.sample import SOAK
 
 pytestmark = pytest.mark.cold
 
@@ -61,7 +62,7 @@ def hostile(folder: Path, trap: str) -> Place:
     return place
 
 
-@pytest.mark.parametrize("words", ((), ("--no-fork-server", "--test-cmd", "true")))
+@pytest.mark.parametrize("words", ((), ("--no-fork-server", "--test-cmd", "true")) if SOAK else ((),))
 def test_a_hostile_repository(words: tuple[str, ...], tmp_path: Path) -> None:
     with ModelServer(GOOD) as trap, ModelServer(GOOD) as server:
         place = hostile(tmp_path, trap.url)
@@ -159,7 +160,7 @@ def reach(folder: Path, also: bool) -> ModelServer:
     return ModelServer(respond)
 
 
-@pytest.mark.parametrize("also", (False, True))
+@pytest.mark.parametrize("also", (False, True) if SOAK else (True,))
 def test_replies_that_reach_out_of_the_worktree(also: bool, reaching: Place, tmp_path: Path) -> None:
     hooks = sorted(path.name for path in (reaching.repo / ".git/hooks").iterdir())
     before = (reaching.repo / ".git/config").read_text()

@@ -12,11 +12,13 @@ from tests.support.edits import knows
 from tests.support.hostserver import HostServer
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.sample import SOAK
 
 FILES = {f"part{n}.py": f"value = {n}\n" for n in (1, 2)}
 WANTED = {path: f"{text}more = True\n" for path, text in FILES.items()}
 JOB = ("--change", "Add more", "--agents", "2", "--no-prd", "--files", *FILES, "--ask", "always")
 GOOD = knows(WANTED, set())
+ACTIONS = ("retry", "brief", "abandon", "spawn", "take")
 HELP = "say the magic word"
 
 
@@ -67,7 +69,7 @@ def assert_decided(place: Place, ran: Ran, action: str) -> None:
     assert_clean(ran)
 
 
-@pytest.mark.parametrize("action", ("retry", "brief", "abandon", "spawn", "take"))
+@pytest.mark.parametrize("action", ACTIONS)
 def test_after_the_run_has_ended(tmp_path: Path, action: str) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(helpless) as server:
@@ -89,7 +91,7 @@ def test_after_the_run_has_ended(tmp_path: Path, action: str) -> None:
     assert_decided(place, ran, action)
 
 
-@pytest.mark.parametrize("action", ("retry", "brief", "abandon", "spawn", "take"))
+@pytest.mark.parametrize("action", ACTIONS if SOAK else ("retry", "take"))
 def test_from_another_terminal_while_the_run_goes_on(tmp_path: Path, action: str) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(slow) as server:

@@ -20,6 +20,7 @@ from tests.support.edits import appends, gemini_prd, knows
 from tests.support.leaks import SHAPED, agents_leaks, leaks
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import KEYS, PROGRAM, Place, Ran, assert_clean, make_place, read_proc, wait_until
+from tests.support.sample import SOAK
 
 pytestmark = pytest.mark.cold
 
@@ -43,7 +44,10 @@ def run_watched(place: Place, server: ModelServer, *words: str, **env: Any) -> R
     return ran
 
 
-@pytest.mark.parametrize("words", ((), ("--no-fork-server", "--json", "--verbose")))
+BOTH = ((), ("--no-fork-server", "--json", "--verbose"))
+
+
+@pytest.mark.parametrize("words", BOTH if SOAK else BOTH[1:])
 def test_keys_are_nowhere(words: tuple[str, ...], tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     place.write({".env": "".join(f"{name}={value}\n" for name, value in IN_FILE.items())})

@@ -84,7 +84,7 @@ def refused_at_the_start(words: str, place: Callable[[Place], dict[str, str]], s
 
 def blow(befalls: Befalls, verdict: str, *words: str, money: str = ASSUMED, **more: object) -> Fault:
     """What happens to an agent while its model thinks."""
-    respond = but(latency=60.0) if money == ASSUMED else but(latency=1.5)
+    respond = but(latency=60.0) if money == ASSUMED else but(latency=6.0)
     kept = {"alone": 1, "beside": 1} | more
     return Fault(respond, verdict, words, befalls=befalls, money=money, together=False, **kept)  # type: ignore[arg-type]
 

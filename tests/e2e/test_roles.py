@@ -108,7 +108,7 @@ def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: P
     assert 0 < expected["dollars"][0] < expected["dollars"][1] and "Estimated $" in ran.out
     assert all(agent["estimate"]["tokens"][0] > 2_000 for agent in ran.agents.values())
 
-    page = next(ran.logs.glob("report_*.html")).read_text()
+    page = (ran.logs / f"report_{ran.summary['timestamp']}.html").read_text()
     assert "Estimated $" in page and "Nobody calls greeting()" in page.partition("<summary>Answer</summary>")[2]
 
     # What was proposed is told, and nobody has begun with it.

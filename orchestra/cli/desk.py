@@ -9,13 +9,16 @@ from pathlib import Path
 from orchestra import prd as prd_format
 from orchestra.cli.words import say
 from orchestra.conduct import drafts
-from orchestra.conduct.lead import world_of
+from orchestra.conduct.lead import plan_of, world_of
 from orchestra.conduct.planning import read_prd
+from orchestra.conduct.roles import expected
 from orchestra.conduct.run import chosen_model
 from orchestra.conduct.start import find_repository
 from orchestra.model import Prd
 from orchestra.plan.check import Checked, check
-from orchestra.plan.draft import Draft, Item
+from orchestra.plan.draft import Draft
+from orchestra.report.estimate import in_words
+from orchestra.report.sentence import plural
 from orchestra.report.tree import tree
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry, Repository, present
@@ -56,16 +59,25 @@ class Desk:
     def page(self, draft: Draft) -> str:
         """The plan as it would be carried out, what was put right for that, and what stands in its way."""
         checked = self.checked(draft)
-        weights = {item.id: self.weight(item, checked) for item in checked.draft.task}
-        lines = [tree(checked.draft, weights)]
+        if checked.problems:
+            wrong = ["", "It cannot be carried out:", *some(checked.problems)] if draft.left else []
+            lines = [tree(checked.draft, {}), *wrong]
+        else:
+            lines = self.estimated(draft, checked)
         lines += ["", "Put right when it is carried out:", *some(checked.repairs)] if checked.repairs else []
-        wrong = checked.problems if draft.left else ()  # nothing left is nothing wrong
-        lines += ["", "It cannot be carried out:", *some(wrong)] if wrong else []
         return "\n".join(lines)
 
-    def weight(self, item: Item, checked: Checked) -> float:
-        tracked = {path: entry.size for path, entry in self.entries.items() if path in item.files}
-        return sum(tracked.values()) + 500.0
+    def estimated(self, draft: Draft, checked: Checked) -> list[str]:
+        """With what each task and all of them are thought to cost, and what a lead would look at again."""
+        model = chosen_model(self.settings)
+        about = self.settings, self.repository, self.entries, self.prd(draft), checked.draft, model.context
+        plan = asyncio.run(plan_of(*about))
+        found = expected(self.settings, plan, model, self.entries)
+        each = {task.name: found.tasks[task.id] for task in plan.tasks}
+        weights = {name: sum(one.minutes) for name, one in each.items()}
+        page = tree(checked.draft, weights, {name: in_words(one, brief=True) for name, one in each.items()})
+        notes = ["", *(f"Consider: {note}" for note in plan.basis.notes)] if plan.basis.notes else []
+        return [page, f"Estimate: {in_words(found)} ({plural(plan.agents, 'agent')} at once)", *notes]
 
     def show(self, draft: Draft) -> None:
         say(self.page(draft))

@@ -165,7 +165,8 @@ def time(minutes: float) -> str:
     return f"{minutes:.1f}" if minutes < 10 else f"{minutes:,.0f}"
 
 
-def in_words(found: Range) -> str:
+def in_words(found: Range, *, brief: bool = False) -> str:
     cost = f"{money(found.dollars[0])} to {money(found.dollars[1])}" if found.dollars else UNPRICED
     soon, late = (time(max(each, 0.1)) for each in found.minutes)
-    return f"{cost}, {soon} to {late} minutes, {count(found.tokens[0])} to {count(found.tokens[1])} tokens"
+    tokens = "" if brief else f", {count(found.tokens[0])} to {count(found.tokens[1])} tokens"
+    return f"{cost}, {soon} to {late} minutes{tokens}"

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from orchestra.conduct import drafts
 from orchestra.conduct.before import look_to_plan
 from orchestra.conduct.drafting import discuss, make
 from orchestra.conduct.finish import Ending
@@ -14,7 +15,6 @@ from orchestra.conduct.steer import listen
 from orchestra.console import watching
 from orchestra.errors import MissingKey
 from orchestra.plan.check import Checked
-from orchestra.plan.draft import Draft
 from orchestra.plan.targets import Targets
 from orchestra.settings import Settings
 
@@ -35,24 +35,31 @@ async def planning(settings: Settings, put: Callable[[Checked], Path], *, single
     return await only_planning(with_lead(settings), work)
 
 
-async def discussion(settings: Settings, draft: Draft, said: str, hear: Callable[[str, Checked | None], None]) -> int:
-    """An answer to what a person says of the draft."""
+async def discussion(settings: Settings, path: Path, said: str, hear: Callable[[str, Checked | None], None]) -> int:
+    """An answer to what a person says of the plan. Only what goes wrong is told beside it."""
+    draft = drafts.load(path)
 
     async def work(run: Run, _: Targets | None) -> None:
         hear(*await discuss(run, draft, said))
+        written_down(run, Checked(draft), path)
 
-    return await only_planning(settings.with_values(change=said, use_prd=False, prd="", decompose=True), work)
+    asking = settings.with_values(change=said, use_prd=False, prd="", decompose=True)
+    return await only_planning(asking, work, quietly=True)
 
 
-async def only_planning(settings: Settings, work: Callable[[Run, Targets | None], Awaitable[None]]) -> int:
+async def only_planning(
+    settings: Settings, work: Callable[[Run, Targets | None], Awaitable[None]], *, quietly: bool = False
+) -> int:
     before = await look_to_plan(settings)
-    screen, listeners = watching(settings)
+    screen, listeners = watching(settings.with_values(quiet=settings.quiet or quietly))
     async with opened(before, listeners=listeners, works=False) as run:
         listen(run)
         ending = Ending(run)
         with ending:
             async with screen.showing(), in_time(run, "before the plan was made"):
                 await work(run, before.targets)
+    if quietly and not ending.report.exit_code:
+        return 0
     return ending.tell(as_json=settings.json, aside=bool(settings.events))
 
 

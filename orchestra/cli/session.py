@@ -16,7 +16,7 @@ from orchestra.plan.file import write
 PROMPT = "plan> "
 MORE = """\
   show                                  the plan again
-  ask TEXT                              discuss it with the model; what it proposes is shown before it is taken
+  ask TEXT                              talk with the model, which may propose changes
   undo                                  take the last change back
   approve                               say yes to it, and leave
   quit                                  leave; `plan continue` goes on from here
@@ -84,7 +84,7 @@ class Session:
         if not text:
             raise UsageError("say what you want to know or have changed: ask TEXT")
         heard: list[tuple[str, Checked | None]] = []
-        asking = discussion(self.desk.settings, self.draft, text, lambda say, plan: heard.append((say, plan)))
+        asking = discussion(self.desk.settings, self.desk.path, text, lambda say, plan: heard.append((say, plan)))
         asyncio.run(self.stoppable(asking))  # type: ignore[arg-type]
         for words, proposed in heard:
             say(f"\n{words.strip()}")

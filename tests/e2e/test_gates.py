@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from orchestra.plan.draft import Draft, Item
+from orchestra.plan.file import write
 from tests.support.edits import appends, knows, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Ran, assert_clean, make_place
@@ -75,13 +77,15 @@ def test_flaky():
 
 
 def test_two_tasks_that_break_it_only_together_are_held_back_and_the_rest_is_integrated(tmp_path: Path) -> None:
+    """Ten tasks, of which one needs a guilty one and is held back with it, and one makes a test flaky."""
     place = make_place(tmp_path, TEN | {"test_parts.py": TOGETHER})
+    items = [Item(f"t{n}", f"Part {n}", "Be ready", (path,), needs=("t4",) * (n == 5)) for n, path in enumerate(TEN)]
+    (tmp_path / "ten.toml").write_text(write(Draft("Be ready", task=tuple(items)), "ten"))
     with ModelServer(knows(TEN_BETTER, set())) as server:
-        words = ("--change", "Be ready", "--no-prd", "--test-cmd", PYTEST, "--agents", "10", "--files", *TEN)
-        ran = place.run(*words, server=server)
+        ran = place.run("execute", str(tmp_path / "ten.toml"), "--test-cmd", PYTEST, "--agents", "10", server=server)
     assert ran.code == 1, ran.out + ran.err
     held = {path for agent in ran.agents.values() if agent["held"] for path in agent["files"]}
-    assert held == {"part2.py", "part4.py"}
+    assert held == {"part2.py", "part4.py", "part5.py"}
     assert {path: (place.repo / path).read_text() for path in TEN} == TEN_BETTER | {path: TEN[path] for path in held}
     assert ran.summary["verified"] == "tests" and "test_not_both" in ran.out and "test_flaky" not in ran.out
     asked = [gate["tree"] for gate in gates_asked(ran)]

@@ -1,6 +1,8 @@
 """Talk about a plan at a terminal: every change is checked and saved at once, and can be undone."""
 
 import asyncio
+import dataclasses
+import difflib
 import shlex
 import sys
 
@@ -43,6 +45,8 @@ class Session:
             self.ask(rest.strip())
         elif word in EDITS:
             self.put(changed(self.draft, split(text)))
+            say(difference(self.before[-1], self.draft))
+            self.warn()
         elif word in ("show", "undo", "help", "?"):
             {"show": self.show, "undo": self.undo, "help": tell_help, "?": tell_help}[word]()
         else:
@@ -54,12 +58,11 @@ class Session:
 
     def put(self, draft: Draft) -> None:
         """The plan is another one now; the old one is kept for `undo`, and a yes to it does not count any more."""
-        import dataclasses
-
         self.before.append(self.draft)
         self.draft = dataclasses.replace(draft, approved=False)
         self.desk.save(self.draft)
-        say(difference(self.before[-1], self.draft))
+
+    def warn(self) -> None:
         if problems := self.desk.checked(self.draft).problems:
             say("\n".join(["It cannot be carried out like this:", *some(problems)]))
 
@@ -71,8 +74,6 @@ class Session:
         say(difference(gone, self.draft))
 
     def approve(self) -> bool:
-        import dataclasses
-
         if problem := self.desk.checked(self.draft).complaint:
             raise PlanError(f"it cannot be carried out: {problem}.")
         self.draft = dataclasses.replace(self.draft, approved=True)
@@ -124,8 +125,6 @@ def split(text: str) -> list[str]:
 
 def difference(old: Draft, new: Draft) -> str:
     """What changed of the plan's file, without what surrounds it."""
-    import difflib
-
     lines = difflib.unified_diff(write(old, "plan").splitlines(), write(new, "plan").splitlines(), lineterm="", n=1)
     kept = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
     return "\n".join(f"  {line}" for line in kept) or "  nothing changes"

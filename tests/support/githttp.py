@@ -3,20 +3,19 @@
 import base64
 import os
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+
+from tests.support.loopback import Loopback, Quiet
 
 
-class GitServer:
+class GitServer(Loopback):
     """Serves the bare repositories in a folder. `logins` is what was said to it, as user:password."""
 
     def __init__(self, folder: Path, password: str) -> None:
         self.logins: list[str] = []
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def answer(self) -> None:
                 given = self.headers.get("authorization", "").removeprefix("Basic ")
                 if given:
@@ -49,19 +48,4 @@ class GitServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST = answer
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Handler)

@@ -1,11 +1,11 @@
 """GitHub or GitLab on loopback, as far as a pull request needs them. They keep what was opened; a script refuses."""
 
 import json
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.loopback import Loopback, Quiet
 
 TOKEN = "ghs-planted-host-0123456789"
 GITHUB, GITLAB = "/repos/ada/lighthouse/pulls", "/projects/ada%2Flighthouse/merge_requests"
@@ -30,7 +30,7 @@ class Asked:
     raw: bytes
 
 
-class HostServer:
+class HostServer(Loopback):
     """`refusals` are given one by one, before anything is done; then it is a host that keeps its word."""
 
     def __init__(self, kind: Literal["github", "gitlab", "listener"] = "github") -> None:
@@ -40,7 +40,7 @@ class HostServer:
         self.opened: list[dict[str, Any]] = []
         host = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def answer(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
@@ -57,22 +57,7 @@ class HostServer:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_PATCH = do_PUT = answer
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Handler)
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ Carry out what is still to be done of a plan. The same as `run --plan NAME`.
 async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     """One run, or what is left of a past one."""
     from orchestra.cli.ci import publish
-    from orchestra.cli.question import asker
+    from orchestra.cli.question import asker, confirmer
     from orchestra.conduct.agents import Agents
     from orchestra.conduct.before import look
     from orchestra.conduct.drafts import keep_up
@@ -55,7 +55,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     async with opened(before, listeners=listeners, past=past) as run:
         listen(run)
         call_for_people(run)
-        run.ask = asker(screen, settings)
+        run.ask, run.confirm = asker(screen, settings), confirmer(screen, settings)
         ending = Ending(run)
         with ending:
             async with screen.showing():

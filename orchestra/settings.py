@@ -65,7 +65,7 @@ class Settings:
         False, "have Gemini make a graph of tasks, with what each needs, instead of dividing files", group="work"
     )
     approve: bool = option(
-        False, "write the plan down and wait for your yes before agents start (exit code 5)", group="work"
+        False, "wait for your yes to the plan before agents start (without a terminal: exit code 5)", group="work"
     )
     commit_prd: bool = option(False, "commit the PRD with the change", group="work")
     dry_run: bool = option(False, "show the plan and its cost, run nothing", group="work")

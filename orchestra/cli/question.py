@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 
 from orchestra.console import View
 from orchestra.model import Decision
+from orchestra.plan.draft import Draft
 from orchestra.report.fold import TaskReport
 from orchestra.report.plain import plain
+from orchestra.report.tree import tree
 from orchestra.settings import Settings
 
 CHOICES = """\
@@ -18,12 +20,12 @@ CHOICES = """\
 """
 LETTERS = {"r": "retry", "s": "spawn", "a": "abandon", "t": "take"}
 Asker = Callable[[TaskReport], Awaitable[Decision | None]]
+Confirmer = Callable[[Draft], Awaitable[bool]]
 
 
 def asker(screen: View, settings: Settings) -> Asker | None:
     """Who asks, where there is somebody at a terminal."""
-    alone = settings.quiet or settings.json or settings.events or os.environ.get("CI")
-    if alone or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not somebody(settings):
         return None
 
     async def ask(task: TaskReport) -> Decision | None:
@@ -36,6 +38,24 @@ def asker(screen: View, settings: Settings) -> Asker | None:
                 print("That is none of them.", file=sys.stderr)
 
     return ask
+
+
+def confirmer(screen: View, settings: Settings) -> Confirmer | None:
+    """Who asks whether a plan is to be carried out."""
+    if not somebody(settings):
+        return None
+
+    async def confirm(draft: Draft) -> bool:
+        with screen.aside():
+            print(f"\n{plain(tree(draft, {}))}\n\nCarry it out? y or N", file=sys.stderr)
+            return (await typed()).strip().lower() in ("y", "yes")
+
+    return confirm
+
+
+def somebody(settings: Settings) -> bool:
+    alone = settings.quiet or settings.json or settings.events or os.environ.get("CI")
+    return not alone and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def read(task: int, words: str) -> Decision | None:

@@ -57,8 +57,6 @@ async def check_plan(settings: Settings, repository: Repository, entries: Entrie
     checked = await asyncio.to_thread(check, draft, seen)
     if checked.problems:
         raise PlanError(f"the plan {settings.plan} cannot be carried out: {checked.complaint}.")
-    if settings.approve and not draft.approved:
-        raise NeedsApproval(settings.plan)
     return checked
 
 
@@ -94,12 +92,19 @@ async def plan_for(run: Run, prd: Prd, given: Targets | None, checked: Checked |
         checked = await divided(run, prd, given)
         drafts.save(path, checked.draft)
     if run.settings.approve and not checked.draft.approved:
-        written_down(run, checked, path)
-        raise NeedsApproval(path.stem)
+        await ask_for_yes(run, checked, path)
     tell_repairs(run, checked.repairs)
     plan = await plan_of(run.settings, run.repository, run.entries, prd, checked.draft, run.model.context)
     announce(run, plan, file=relative(path, root), repairs=list(checked.repairs))
     return plan
+
+
+async def ask_for_yes(run: Run, checked: Checked, path: Path) -> None:
+    """At a terminal the question is asked there; elsewhere the plan waits in its file."""
+    if run.confirm is None or not await run.confirm(checked.draft):
+        written_down(run, checked, path)
+        raise NeedsApproval(path.stem)
+    drafts.save(path, dataclasses.replace(checked.draft, approved=True))
 
 
 def written_down(run: Run, checked: Checked, path: Path) -> None:

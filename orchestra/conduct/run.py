@@ -27,6 +27,7 @@ from orchestra.journal.jsonl import Journal, Listener, prepare
 from orchestra.journal.store import Command, Store, open_store
 from orchestra.journal.writer import Writer
 from orchestra.model import MOVES, Decision, Plan, Task, TaskState
+from orchestra.plan.draft import Draft
 from orchestra.plan.roles import Role, find
 from orchestra.report.ci import recognise
 from orchestra.report.fold import Report, TaskReport, fold, step
@@ -70,6 +71,7 @@ class Run:
     recorder: Recorder | None = None
     # Who can be asked about a task that waits; nobody, where there is no terminal.
     ask: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
+    confirm: Callable[[Draft], Awaitable[bool]] | None = None  # and about a plan
     # What other terminals may ask now, and who carries it out and answers.
     commands: dict[str, Callable[[Command], str]] = field(default_factory=dict)
 

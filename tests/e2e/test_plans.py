@@ -313,5 +313,14 @@ def test_a_session_with_every_action_continued_and_carried_out(tmp_path: Path) -
         assert "NEWS.md (new)" in person.say("show")
         assert person.leave("approve") == 0 and "Approved." in person.seen
         assert place.run("plan", "list").out.startswith("mail  3 of 3 tasks to do, approved")
-        ran = place.run("execute", "mail", "--approve", server=server)
-    assert ran.code == 0 and set(ran.changed()) == {"src/mail.py", "src/app.py", "README.md", "NEWS.md"}
+        assert place.run("plan", "edit", "mail", "set", "docs", "risk", "low").code == 0
+        # What was approved was another plan: at a terminal, the question is asked again.
+        before = place.head()
+        person = Terminal(place, "execute", "mail", "--approve", env=env)
+        assert "3 tasks to do, not approved yet" in person.expect("Carry it out? y or N")
+        assert person.leave("n") == 5 and place.head() == before
+        person = Terminal(place, "execute", "mail", "--approve", env=env)
+        person.expect("Carry it out? y or N")
+        assert person.leave("y") == 0
+    changed = place.git("diff", "--name-only", before, "HEAD").split()
+    assert changed == ["NEWS.md", "README.md", "src/app.py", "src/mail.py"]

@@ -260,6 +260,8 @@ def main(argv: list[str] | None = None) -> int:
 
     argv = sys.argv[1:] if argv is None else argv
     open_streams()
+    # httpx loads a command line of its own, and rich with it, unless it cannot: that is a twelfth of our start.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     argv = [*ALIASES.get(argv[0], argv[:1]), *argv[1:]] if argv else argv
     with guarded(os.environ):
         return dispatch(argv)

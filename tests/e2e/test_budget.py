@@ -89,8 +89,8 @@ def test_what_is_billed_beyond_the_reservation_is_told(tmp_path: Path) -> None:
 
     with ModelServer(respond) as server:
         # One request's reservation fits, two do not: the second waits until the first is settled, and is refused.
-        ran = place.run(*CHANGE, "--agents", "2", "--files", *list(FILES)[:4], "--budget", "0.4", server=server)
-        assert_held(ran, server, 0.4)
+        ran = place.run(*CHANGE, "--agents", "2", "--files", *list(FILES)[:4], "--budget", "0.25", server=server)
+        assert_held(ran, server, 0.25)
     assert ran.code == 6 and ran.summary["limits"]["overshoot"] > 0.3
     assert "Overshoot: " in ran.out
     assert_clean(ran, branches=("main",))

@@ -151,11 +151,16 @@ def test_a_run_of_another_machine_is_left_alone_until_its_time_is_up(tmp_path: P
         os.killpg(running.child.pid, signal.SIGTERM)
         running.end(10)
         store = open_store(place.repo / ".aider_logs" / "orchestra.db")
-        assert store.own(".", stamp, "4711-x", "elsewhere/0", 4711, 3000) is None
+
+        def owns(milliseconds: int) -> object:
+            return store.own(".", stamp, "4711-x", "elsewhere/0", 4711, milliseconds)
+
+        assert owns(20_000) is None
         refused = place.run("resume", stamp, server=server)
         assert refused.code == 2 and "pid 4711 on elsewhere is at work" in refused.err
         assert "pid 4711 on elsewhere" in place.run("cancel", stamp).err
         script.slow = set()
+        assert owns(500) is None
         wait_until(lambda: store.owner(".", stamp) is None, 5)
         store.close()
         assert place.run("resume", stamp, server=server).code == 0

@@ -75,6 +75,7 @@ def test_the_smallest_change_of_those_that_pass_is_kept_and_the_others_stay_unti
     assert branches(place) == ["main"]
 
 
+@pytest.mark.soak
 def test_what_all_of_them_have_learned_goes_on_to_the_next_round(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     texts = in_turn("value = 3\n", "value = 4\n", "value = 5\n", GOOD)
@@ -91,6 +92,7 @@ def test_what_all_of_them_have_learned_goes_on_to_the_next_round(tmp_path: Path)
     assert ran.agents["agent1"]["attempts"] == 6 and len(place.git("log", "--oneline").splitlines()) == 2
 
 
+@pytest.mark.soak
 def test_a_place_for_each_and_no_more_than_that(tmp_path: Path) -> None:
     """One after the other, where the user wants no more at once; and none is begun that the budget does not allow."""
     place = make_place(tmp_path, FILES)

@@ -104,6 +104,7 @@ def test_every_provider_and_models_that_aider_does_not_know(model: str, tmp_path
     assert ran.summary["provider"] == catalogue.resolve(model).provider.name
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("model", (MODELS if SOAK else MODELS[:1]))
 def test_without_the_fork_server(model: str, tmp_path: Path) -> None:
     right_edits(tmp_path, draw(77, targets=3), 2, "--no-fork-server", model=model)

@@ -111,6 +111,7 @@ def test_killed_with_its_events_on_a_server(tmp_path: Path, engine: str, kind: s
         assert_as_if_undisturbed(place, resumed, server, kept, asked, url)
 
 
+@pytest.mark.soak
 @pytest.mark.cold
 @pytest.mark.parametrize("whom", ["the fork server", "one agent", "every agent"] if SOAK else ["the fork server"])
 def test_its_helpers_are_killed(tmp_path: Path, whom: str) -> None:

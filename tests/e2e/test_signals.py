@@ -172,6 +172,7 @@ def test_the_fork_server_killed(tmp_path: Path) -> None:
     assert_crashed(ran, "SIGKILL")
 
 
+@pytest.mark.soak
 @pytest.mark.cold
 def test_the_fork_server_killed_before_it_is_needed(tmp_path: Path) -> None:
     """Starting each Aider by itself is slower and just as right."""

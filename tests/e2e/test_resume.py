@@ -142,6 +142,11 @@ def test_killed_at_any_moment_again_and_again(tmp_path: Path, seed: int, engine:
         kill_again_and_again(make_place(tmp_path, FILES), random.Random(f"{seed} {engine}"), url)
 
 
+def begun(place: Place) -> bool:
+    """Whether there is a run to take up: one that was killed before its first word has nothing to go on from."""
+    return any('"run_started"' in log.read_text() for log in (place.repo / ".aider_logs").glob("run_*.jsonl"))
+
+
 def kill_again_and_again(place: Place, rng: random.Random, url: str) -> None:
     where = ("--store", url) if url else ()
     with ModelServer(gemini_prd(PRD, knows(WANTED, set())), latency=0.3) as server:
@@ -157,7 +162,7 @@ def kill_again_and_again(place: Place, rng: random.Random, url: str) -> None:
                 running.child.kill()
                 running.child.wait()
                 wait_until(lambda: place.processes() == {}, 10.0, "no orphan")
-            first = first and not list((place.repo / ".aider_logs").glob("run_*.jsonl"))
+            first = first and not begun(place)
         kept, asked = journaled(place), server.count()
         resumed = place.run(*(WORDS if first else ("resume",)), *where, server=server)
         assert_as_if_undisturbed(place, resumed, server, kept, asked, url)

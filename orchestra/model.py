@@ -1,7 +1,7 @@
 """The words of the house: tasks, plans, events, verdicts. Frozen records that every other room speaks in."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -261,6 +261,3 @@ class Event:
     task: int | None = None
     attempt: int | None = None
     data: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)

@@ -92,7 +92,7 @@ def test_what_was_lost_counts_as_paid_and_what_was_not_sent_does_not() -> None:
     budget = Budget(1.0)
     lost, unsent = budget.claim(1, most()), budget.claim(1, most())
     budget.settle(lost)
-    budget.withdraw(unsent)
+    budget.settle(unsent, NOTHING)
     assert budget.run.spent.dollars == pytest.approx(0.172)
     assert budget.tasks[1].spent == budget.run.spent
 
@@ -101,7 +101,7 @@ def test_one_that_leaves_the_queue_lets_the_next_one_go() -> None:
     budget = Budget(0.2)
     first, gone, small = budget.claim(1, most(15_000)), budget.claim(2, most()), budget.claim(3, most(4_000))
     assert states([first, gone, small]) == ["granted", "waits", "waits"]
-    budget.withdraw(gone)
+    budget.settle(gone, NOTHING)
     assert state(small) == "granted" and budget.waiting == []
 
 
@@ -141,7 +141,7 @@ def test_in_any_order_no_limit_is_passed_but_by_what_is_told_and_all_are_decided
                 if account in claim.accounts:
                     by_task[task] += more.dollars
         if rng.random() < 0.1 and budget.waiting:
-            budget.withdraw(rng.choice(budget.waiting))
+            budget.settle(rng.choice(budget.waiting), NOTHING)
         assert not dollars or budget.run.spent.dollars <= dollars + over.dollars + 1e-9
         assert not tokens or budget.run.spent.tokens <= tokens + over.tokens
         for task, account in budget.tasks.items():

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestra import catalogue
-from orchestra.model import Event, Plan, TargetFile, Task
+from orchestra.model import Event, Plan, TargetFile, Task, Usage
 from orchestra.report.estimate import Estimate, compared, comparison, estimate
 from orchestra.report.fold import Report, fold
 from orchestra.report.markdown import markdown
@@ -115,14 +115,31 @@ def test_the_report_says_how_right_it_was() -> None:
         **{name: value for name, value in RECORD.items() if name != "tasks"},
         "actual": {"tokens": 1_000, "dollars": 0.05, "minutes": 2.0},
     }
-    said = "Estimated $0.0200 to $0.30 and 1.0 to 6.0 minutes; it was $0.0500 and 2.0 minutes."
+    said = "Estimated $0.0200 to $0.30 and 1.0 to 6.0 minutes for the agents; they took $0.0500 and 2.0 minutes."
     assert comparison(report) == said
     assert said in closing(report, "") and said in markdown(report)
 
 
 def test_without_a_price_it_is_said_in_tokens() -> None:
-    said = "Estimated 500 to 5,000 tokens and 1.0 to 6.0 minutes; it was 1,000 tokens and 2.0 minutes."
+    said = (
+        "Estimated 500 to 5,000 tokens and 1.0 to 6.0 minutes for the agents; they took 1,000 tokens and 2.0 minutes."
+    )
     assert comparison(after(RECORD | {"dollars": None})) == said
+
+
+def test_a_run_that_did_not_do_its_work_is_compared_with_nothing() -> None:
+    stopped: list[Told] = [
+        (300_000, "attempt_started", 1, 4, {"model": "m"}),
+        (301_000, "attempt_ended", 1, 4, {"verdict": "cancelled"}),
+    ]
+    assert comparison(after(RECORD, *stopped)) == ""
+
+
+def test_what_was_lost_counts_as_paid_here_too() -> None:
+    report = after(RECORD)
+    report.roles["agent"] += Usage(assumed=0.25, assumed_tokens=7)
+    found = compared(report)
+    assert found is not None and (found["actual"]["dollars"], found["actual"]["tokens"]) == (0.3, 1_007)
 
 
 def test_a_run_that_died_is_not_at_work_until_it_is_taken_up() -> None:

@@ -148,10 +148,6 @@ class Budget:
         self.close(claim, used)
         return Amount(max(0.0, used.dollars - held.dollars), max(0, used.tokens - held.tokens))
 
-    def withdraw(self, claim: Claim) -> None:
-        """Nothing was used."""
-        self.close(claim, NOTHING)
-
     def close(self, claim: Claim, used: Amount) -> None:
         if claim in self.waiting:
             self.waiting.remove(claim)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestra import catalogue
-from orchestra.model import Plan, Task
+from orchestra.model import Plan, Task, Verdict
 from orchestra.plan.order import depths, needs_of
 from orchestra.report.fold import Report
 
@@ -131,26 +131,32 @@ def compared(report: Report) -> dict[str, Any] | None:
         return None
     used = report.roles.get("agent")
     actual = {
-        "tokens": used.tokens if used else 0,
-        "dollars": 0.0 if used is None else None if used.dollars is None else round(used.dollars, 8),
+        # What was lost on its way counts as paid here too.
+        "tokens": used.tokens + used.assumed_tokens if used else 0,
+        "dollars": 0.0 if used is None else None if used.paid is None else round(used.paid, 8),
         "minutes": round(report.worked / 60_000, 3),
     }
     return {name: expected.get(name) for name in ("tokens", "dollars", "minutes", "basis")} | {"actual": actual}
 
 
 def comparison(report: Report) -> str:
-    """Estimated $0.02 to $0.30 and 1.0 to 6.0 minutes; it was $0.05 and 2.0 minutes."""
+    """Estimated $0.02 to $0.30 and 1.0 to 6.0 minutes for the agents; they took $0.05 and 2.0 minutes. Of a run that
+    did not do its work there is nothing to compare."""
     found = compared(report)
-    if found is None:
+    if found is None or any(task.verdict != Verdict.APPLIED for task in report.tasks.values() if not task.replaced):
         return ""
     actual, priced = found["actual"], found["dollars"] is not None and found["actual"]["dollars"] is not None
     name, shown = ("dollars", money) if priced else ("tokens", count)
     (least, most), (soon, late) = found[name], found["minutes"]
     unit = "" if priced else " tokens"
     return (
-        f"Estimated {shown(least)} to {shown(most)}{unit} and {time(soon)} to {time(late)} minutes; "
-        f"it was {shown(actual[name])}{unit} and {time(actual['minutes'])} minutes."
+        f"Estimated {shown(least)} to {shown(most)}{unit} and {time(soon)} to {time(late)} minutes for the agents; "
+        f"they took {shown(actual[name])}{unit} and {lasted(actual['minutes'])}."
     )
+
+
+def lasted(minutes: float) -> str:
+    return f"{time(minutes)} minutes" if minutes >= 1 else f"{60 * minutes:.1f} seconds"
 
 
 def money(dollars: float) -> str:

@@ -240,25 +240,85 @@ def write_whole(path: str, record: dict[str, Any]) -> None:
 # --- the fork server ------------------------------------------------------------------------------------------------
 
 
+# What a first request imports, beside what `rehearse` comes through. A test holds that nothing large is missing.
+LATE = (
+    *("aider.coders.editblock_coder", "git", "httpcore", "importlib_resources.readers"),
+    *("litellm.llms.anthropic.completion.transformation", "litellm.llms.gemini.chat.transformation"),
+    "litellm.llms.vertex_ai.context_caching.vertex_ai_context_caching",
+)
+
+
+def hasten() -> None:
+    """What Aider's import does for nobody, or in the slowest way, is a third of it. To be called before."""
+    build_when_used()
+    read_tables_quickly()
+
+
+def build_when_used() -> None:
+    """litellm has a thousand models of data, and to build them all is a quarter of its import; a reply needs ten."""
+    import pydantic
+
+    pydantic.BaseModel.model_config["defer_build"] = True
+
+
 def warm_up() -> None:
-    """Import and parse once what every Aider needs. Nothing here may start a thread or open a connection."""
+    """Import, build and parse once what every Aider needs. Nothing here may start a thread or open a connection."""
     import gc
-    import importlib.resources
+    import importlib
 
+    hasten()
     check()
-    import litellm
-    from aider.coders import editblock_coder  # noqa: F401
-    import git  # noqa: F401
-    import json5
-    import openai.resources.chat.completions  # noqa: F401
-
-    metadata = importlib.resources.files("aider.resources").joinpath("model-metadata.json").read_text(encoding="utf-8")
-    parsed, parse = json5.loads(metadata), json5.loads
-    # json5 is pure Python and aider parses its own 100 KB table anew in every process.
-    json5.loads = lambda text, **kwargs: dict(parsed) if text == metadata else parse(text, **kwargs)
-    litellm.encode(model="gpt-4o", text="warm")
+    for name in LATE:
+        importlib.import_module(name)
+    rehearse()
     gc.collect()
     gc.freeze()
+
+
+def rehearse() -> None:
+    """One request that goes nowhere. What it imports, builds and remembers, no child has to.
+
+    litellm logs each reply in a thread; here that is done on the spot, because a thread must not be forked.
+    """
+    from types import SimpleNamespace
+
+    import httpx
+    import litellm
+    import openai
+
+    said = {"role": "assistant", "content": "Warm."}
+    details = {"prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}}
+    used = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2} | details
+    choice = {"index": 0, "message": said, "finish_reason": "stop"}
+    reply = {"id": "0", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": used}
+    wire = httpx.MockTransport(lambda request: httpx.Response(200, json=reply))
+    asked = [{"role": "user", "content": "Warm?"}]
+    litellm.token_counter(model="gpt-4o", messages=asked)
+    vars(litellm.utils)["executor"] = SimpleNamespace(submit=lambda work, *args, **kwargs: work(*args, **kwargs))
+    with openai.OpenAI(api_key="none", base_url="http://localhost", http_client=httpx.Client(transport=wire)) as client:
+        litellm.completion(model="openai/gpt-4o", messages=asked, client=client)
+    del vars(litellm.utils)["executor"]
+
+
+def read_tables_quickly() -> None:
+    """Aider's tables of models are YAML and JSON5, each parsed in pure Python, for most of a second in all."""
+    import re
+
+    import json5
+    import yaml
+
+    parse, beyond_json = json5.loads, re.compile(r"^\s*//.*$|,(?=\s*[}\]])", re.MULTILINE)
+
+    def loads(text: str, **kwargs: Any) -> Any:
+        """Plain JSON, or that with comments on lines of their own and commas before brackets, or the slow way."""
+        for candidate in (text, beyond_json.sub("", text)):
+            with suppress(TypeError, ValueError):
+                return json.loads(candidate, **kwargs)
+        return parse(text, **kwargs)
+
+    json5.loads = loads
+    if yaml.__with_libyaml__:
+        yaml.safe_load = lambda stream: yaml.load(stream, Loader=yaml.CSafeLoader)
 
 
 def threads() -> int:
@@ -349,10 +409,11 @@ def leave(work: Callable[..., int | None], *arguments: Any) -> None:
 
 
 def main(arguments: list[str]) -> int | None:
-    if arguments == ["--check"]:
-        return check()
     if arguments[0] == "--serve":
         return serve(int(arguments[1]))
+    hasten()
+    if arguments == ["--check"]:
+        return check()
     with open(arguments[1], encoding="utf-8") as file:
         job = json.load(file)
     os.chdir(job["cwd"])

@@ -3,6 +3,7 @@
 import asyncio
 import codecs
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ from orchestra.redact import ripe
 CHILD = Path(__file__).parent / "child"
 GRACE = 3.0
 TAIL = 64 * 1024
+DROPPED = re.compile(r"GIT_|AIDER_|ORCHESTRA_|LITELLM_|DEFAULT_")
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,7 @@ class Ended:
 
 def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for any child: nothing that steers git or Aider from outside, nothing that could hold a key."""
-    dropped = ("GIT_", "AIDER_", "ORCHESTRA_", "LITELLM_", "DEFAULT_")
-    secret = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL")
-    return {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith(dropped) and not any(word in name.upper() for word in secret)
-    }
+    return {name: value for name, value in environ.items() if not (DROPPED.match(name) or SECRET.search(name))}
 
 
 def guarded(command: Sequence[str]) -> list[str]:

@@ -32,7 +32,6 @@ QUIET = {
     "BROWSER": "true",
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
-    "PYTHONDONTWRITEBYTECODE": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "TERM": "dumb",
     "NO_COLOR": "1",

@@ -199,7 +199,7 @@ def test_a_merge_that_git_cannot_even_try_is_no_conflict(user: User, tmp_path: P
 
 
 def test_this_git_merges_in_the_object_database(user: User) -> None:
-    assert asyncio.run(git_version(Git(user.root))) >= MERGE_TREE
+    assert asyncio.run(git_version(Trees(user.repository(), user.root))) >= MERGE_TREE
 
 
 # --- delivery -------------------------------------------------------------------------------------------------------

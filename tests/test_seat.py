@@ -672,6 +672,37 @@ def test_a_python_that_cannot_be_started_is_said_every_time(
     runner.run(seats.close())
 
 
+def test_the_tables_that_are_read_quickly_are_read_right() -> None:
+    """In a process of its own: what is replaced there stays replaced."""
+    told = """
+import importlib.resources, json5, sys, yaml
+sys.path.insert(0, sys.argv[1])
+import aider_seat
+tables = importlib.resources.files("aider.resources")
+models, settings = (tables.joinpath(f"model-{name}").read_text("utf-8") for name in ("metadata.json", "settings.yml"))
+odd = "{a: 1, /* JSON5 */ 'b': .5}"
+slow = [json5.loads(models), yaml.safe_load(settings), json5.loads(odd)]
+aider_seat.read_tables_quickly()
+assert slow == [json5.loads(models), yaml.safe_load(settings), json5.loads(odd)], "they differ"
+assert len(slow[0]) > 30 and len(slow[1]) > 100
+"""
+    subprocess.run([sys.executable, "-c", told, str(PROGRAM.parent)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("dialect", MODELS)
+def test_a_child_has_next_to_nothing_to_import(runner: asyncio.Runner, tmp_path: Path, dialect: str) -> None:
+    """What is imported before the fork is paid once. A child says what it still has to import in its output."""
+    text = f'#!/bin/sh\nPYTHONPROFILEIMPORTTIME=1 exec {sys.executable} "$@"\n'
+    tree = plant(tmp_path / "tree")
+    fork = ForkSeats(str(program(tmp_path / "python", text)), tmp_path / "server")
+    outcome, _ = attend(runner, fork, tree, appends("# hi"), model=MODELS[dialect])
+    runner.run(fork.close())
+    assert outcome.end == "accepted"
+    said = next(tmp_path.rglob("aider.out")).read_text()
+    imported = [line.rpartition("|")[2].strip() for line in said.splitlines() if line.startswith("import time:")]
+    assert 0 < len(imported) < 10, imported
+
+
 def test_where_forking_is_not_safe_each_aider_is_seated_alone(runner: asyncio.Runner, tmp_path: Path) -> None:
     threaded = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     program(tmp_path / "lib/sitecustomize.py", threaded)

@@ -9,6 +9,7 @@ Runs under the interpreter that has aider-chat, so it is standard library only b
 """
 
 import errno
+import functools
 import json
 import os
 import select
@@ -39,7 +40,46 @@ def check() -> None:
 
     if aider.__version__ != AIDER:
         raise RuntimeError(f"aider-chat {aider.__version__} is installed, and {AIDER} is needed")
+    hasten()
     import aider.main
+
+
+# --- a faster start -------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def hasten() -> None:
+    """A third of what Aider's import takes is done for nobody, or in the slowest way. To be called before that."""
+    build_when_used()
+    read_tables_quickly()
+
+
+def build_when_used() -> None:
+    """litellm has a thousand models of data, and to build them all is a quarter of its import; a reply needs ten."""
+    import pydantic
+
+    pydantic.BaseModel.model_config["defer_build"] = True
+
+
+def read_tables_quickly() -> None:
+    """Aider's tables of models are YAML and JSON5, each parsed in pure Python, for most of a second in all."""
+    import re
+
+    import json5
+    import yaml
+
+    parse, beyond_json = json5.loads, re.compile(r"^\s*//.*$|,(?=\s*[}\]])", re.MULTILINE)
+
+    def loads(text: str, **kwargs: Any) -> Any:
+        """Plain JSON, or that with comments on lines of their own and commas before brackets, or the slow way."""
+        for candidate in (text, beyond_json.sub("", text)):
+            with suppress(TypeError, ValueError):
+                return json.loads(candidate, **kwargs)
+        return parse(text, **kwargs)
+
+    json5.loads = loads
+    if yaml.__with_libyaml__:
+        yaml.safe_load = lambda stream: yaml.load(stream, Loader=yaml.CSafeLoader)
 
 
 # --- one Aider, made hermetic ---------------------------------------------------------------------------------------
@@ -248,25 +288,11 @@ LATE = (
 )
 
 
-def hasten() -> None:
-    """What Aider's import does for nobody, or in the slowest way, is a third of it. To be called before."""
-    build_when_used()
-    read_tables_quickly()
-
-
-def build_when_used() -> None:
-    """litellm has a thousand models of data, and to build them all is a quarter of its import; a reply needs ten."""
-    import pydantic
-
-    pydantic.BaseModel.model_config["defer_build"] = True
-
-
 def warm_up() -> None:
     """Import, build and parse once what every Aider needs. Nothing here may start a thread or open a connection."""
     import gc
     import importlib
 
-    hasten()
     check()
     for name in LATE:
         importlib.import_module(name)
@@ -298,27 +324,6 @@ def rehearse() -> None:
     with openai.OpenAI(api_key="none", base_url="http://localhost", http_client=httpx.Client(transport=wire)) as client:
         litellm.completion(model="openai/gpt-4o", messages=asked, client=client)
     del vars(litellm.utils)["executor"]
-
-
-def read_tables_quickly() -> None:
-    """Aider's tables of models are YAML and JSON5, each parsed in pure Python, for most of a second in all."""
-    import re
-
-    import json5
-    import yaml
-
-    parse, beyond_json = json5.loads, re.compile(r"^\s*//.*$|,(?=\s*[}\]])", re.MULTILINE)
-
-    def loads(text: str, **kwargs: Any) -> Any:
-        """Plain JSON, or that with comments on lines of their own and commas before brackets, or the slow way."""
-        for candidate in (text, beyond_json.sub("", text)):
-            with suppress(TypeError, ValueError):
-                return json.loads(candidate, **kwargs)
-        return parse(text, **kwargs)
-
-    json5.loads = loads
-    if yaml.__with_libyaml__:
-        yaml.safe_load = lambda stream: yaml.load(stream, Loader=yaml.CSafeLoader)
 
 
 def threads() -> int:
@@ -409,11 +414,10 @@ def leave(work: Callable[..., int | None], *arguments: Any) -> None:
 
 
 def main(arguments: list[str]) -> int | None:
-    if arguments[0] == "--serve":
-        return serve(int(arguments[1]))
-    hasten()
     if arguments == ["--check"]:
         return check()
+    if arguments[0] == "--serve":
+        return serve(int(arguments[1]))
     with open(arguments[1], encoding="utf-8") as file:
         job = json.load(file)
     os.chdir(job["cwd"])

@@ -304,7 +304,7 @@ async def keep(
     if not (taken and changes.own):
         facts["tried"] = {"diff": read_text(run.repository.root / facts["patch"])} if facts["patch"] else {}
         return Result(task, judgement)
-    commit = await collect.commit(tree, changes.own, commit_message(run, task), start.parent)
+    commit = await collect.commit(tree, changes, commit_message(run, task), start.parent)
     facts["tried"] = {"diff": cut_diff(await collect.diff(run.repository.git, start.parent, commit))}
     if start.round:
         facts["size"] = sum(map(sum, (await merge.numstat(run.repository.git, start.parent, commit)).values()))

@@ -1,7 +1,7 @@
 """What an agent really changed, made whole again (line endings, modes) and committed on top of its base."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,10 +64,11 @@ def is_text(path: Path) -> bool:
     return True
 
 
-async def commit(tree: Tree, paths: Iterable[str], message: str, parent: str) -> str:
-    """One commit with these paths changed in the tree. By plumbing: no hook and no index of the user's. Its parent is
+async def commit(tree: Tree, changes: Changes, message: str, parent: str) -> str:
+    """One commit with its own paths changed in the tree. By plumbing: no hook and no index of the user's. Its parent is
     where the task began, which may be before the tree's base: all attempts at a task are one commit."""
-    await stage(tree, paths)
+    if changes.foreign:  # else the index holds just these since they were found
+        await stage(tree, changes.own)
     written = await tree.git.text("write-tree")
     return await tree.git.text("commit-tree", written, "-p", parent, "-F", "-", input=message.encode())
 
@@ -76,9 +77,9 @@ async def diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -> bytes
     return await git.raw("diff", "--no-ext-diff", "--no-textconv", "--binary", "--no-renames", old, new, "--", *paths)
 
 
-async def loose_diff(tree: Tree, paths: Iterable[str]) -> bytes:
+async def loose_diff(tree: Tree, paths: Collection[str]) -> bytes:
     """The diff of paths that are not to be committed, kept as a patch."""
-    if not await stage(tree, paths):
+    if not (paths and await stage(tree, paths)):
         return b""
     return await tree.git.raw(
         "diff", "--cached", "--no-ext-diff", "--no-textconv", "--binary", "--no-renames", tree.base

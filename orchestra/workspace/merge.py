@@ -25,9 +25,12 @@ class Merged:
     how: str = ""
 
 
-async def git_version(git: Git) -> tuple[int, ...]:
-    found = re.search(r"(\d+)\.(\d+)", await git.text("version"))
-    return tuple(map(int, found.groups())) if found else (0, 0)
+async def git_version(trees: Trees) -> tuple[int, ...]:
+    """Asked once."""
+    if not trees.git_version:
+        found = re.search(r"(\d+)\.(\d+)", await trees.repository.git.text("version"))
+        trees.git_version = tuple(map(int, found.groups())) if found else (0, 0)
+    return trees.git_version
 
 
 async def merge(trees: Trees, base: str, ours: str, theirs: str) -> Merged:
@@ -35,7 +38,7 @@ async def merge(trees: Trees, base: str, ours: str, theirs: str) -> Merged:
     git = trees.repository.git
     if base == ours:
         return Merged(await git.text("rev-parse", f"{theirs}^{{tree}}"))
-    if await git_version(git) >= MERGE_TREE:
+    if await git_version(trees) >= MERGE_TREE:
         merged = await merge_objects(git, base, ours, theirs)
     else:
         merged = await merge_in_worktree(trees, base, ours, theirs)
@@ -44,12 +47,13 @@ async def merge(trees: Trees, base: str, ours: str, theirs: str) -> Merged:
 
 
 async def merge_objects(git: Git, base: str, ours: str, theirs: str) -> Merged:
-    """By merge-tree. Commits made for the purpose give it the base: --merge-base came only with git 2.40."""
-    root = await git.text("commit-tree", f"{base}^{{tree}}", "-m", "base")
-    left, right = [
-        await git.text("commit-tree", f"{side}^{{tree}}", "-p", root, "-m", "side") for side in (ours, theirs)
-    ]
-    code, out, err = await git.attempt("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", left, right)
+    """By merge-tree. Where it would not find that base itself, commits made for the purpose tell it: its --merge-base
+    came only with git 2.40."""
+    sides = [ours, theirs]
+    if await git.maybe("merge-base", "--all", *sides) != base:
+        root = await git.text("commit-tree", f"{base}^{{tree}}", "-m", "base")
+        sides = [await git.text("commit-tree", f"{side}^{{tree}}", "-p", root, "-m", "side") for side in sides]
+    code, out, err = await git.attempt("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", *sides)
     if code not in (0, 1):
         raise git.failed("merge-tree", err)
     tree, *conflicts = split(out)
@@ -186,5 +190,7 @@ async def keep(git: Git, branch: str, commit: str) -> None:
 
 
 async def forget(git: Git, branches: Sequence[str]) -> None:
-    for branch in branches:
-        await git.attempt("update-ref", "-d", f"refs/heads/{branch}")
+    orders = "".join(f"delete refs/heads/{branch}\n" for branch in branches).encode()
+    if (await git.attempt("update-ref", "--stdin", input=orders))[0]:
+        for branch in branches:  # one that cannot be deleted keeps none of the others
+            await git.attempt("update-ref", "-d", f"refs/heads/{branch}")

@@ -34,6 +34,7 @@ class Trees:
     folder: Path
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     open: dict[Path, Tree] = field(default_factory=dict)
+    git_version: tuple[int, ...] = ()
 
     async def add(self, name: str, commit: str) -> Tree:
         path = self.folder / name / "tree"

@@ -19,6 +19,7 @@ from orchestra.settings import Settings
 
 if TYPE_CHECKING:
     from orchestra.conduct.resume import Past
+    from orchestra.conduct.workshop import Workshop
 
 EXECUTE_USAGE = """usage: aider-orchestrator execute NAME [options of a run]
 
@@ -28,12 +29,23 @@ Carry out what is still to be done of a plan. The same as `run --plan NAME`.
 
 async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     """One run, or what is left of a past one."""
+    if settings.dry_run:
+        from orchestra.conduct.before import look
+        from orchestra.conduct.dry_run import dry_run
+
+        return await dry_run(await look(settings, past))
+    from orchestra.conduct.workshop import workshop
+
+    async with workshop(settings) as shop:
+        return await carried_out(settings, shop, past)
+
+
+async def carried_out(settings: Settings, shop: "Workshop", past: "Past | None") -> int:
     from orchestra.cli.ci import publish
     from orchestra.cli.question import asker, confirmer
     from orchestra.conduct.agents import Agents
     from orchestra.conduct.before import look
     from orchestra.conduct.drafts import keep_up
-    from orchestra.conduct.dry_run import dry_run
     from orchestra.conduct.finish import Ending
     from orchestra.conduct.gating import Gating
     from orchestra.conduct.handing import hand_over
@@ -49,10 +61,8 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     from orchestra.console import watching
 
     before = await look(settings, past)
-    if settings.dry_run:
-        return await dry_run(before)
     screen, listeners = watching(settings)
-    async with opened(before, listeners=listeners, past=past) as run:
+    async with opened(before, shop, listeners=listeners, past=past) as run:
         listen(run)
         call_for_people(run)
         run.ask, run.confirm = asker(screen, settings), confirmer(screen, settings)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -128,6 +129,10 @@ def find_python(environ: Mapping[str, str]) -> str:
 
 async def aider_version(python: str) -> str:
     """The version of the aider-chat that an interpreter has, told without importing it; empty where it has none."""
+    if python == sys.executable:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version("aider-chat")
+        return ""
     told = "import importlib.metadata as m; print(m.version('aider-chat'))"
     try:
         child = await asyncio.create_subprocess_exec(
@@ -273,7 +278,10 @@ class ForkSeats:
     async def listen(self, server: asyncio.subprocess.Process) -> None:
         assert server.stdout is not None and self.started is not None
         async for line in server.stdout:
-            answer = json.loads(line)
+            answer = said_by_server(line)
+            if not answer:
+                server.kill()
+                break
             if "ready" in answer:
                 self.started.set_result(None)
             elif "pid" in answer:
@@ -338,6 +346,15 @@ class ForkSeats:
             self.server.kill()
         if self.reader is not None:
             await self.reader
+
+
+def said_by_server(line: bytes) -> dict[str, Any]:
+    """Nothing where it is no server of ours: AIDER_BIN may name any program."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def seats(python: str, folder: Path, *, fork: bool) -> Seats:

@@ -12,6 +12,7 @@ from orchestra.conduct.lead import written_down
 from orchestra.conduct.limits import in_time
 from orchestra.conduct.run import Run, opened
 from orchestra.conduct.steer import listen
+from orchestra.conduct.workshop import workshop
 from orchestra.console import watching
 from orchestra.errors import MissingKey
 from orchestra.plan.check import Checked
@@ -52,7 +53,7 @@ async def only_planning(
 ) -> int:
     before = await look_to_plan(settings)
     screen, listeners = watching(settings.with_values(quiet=settings.quiet or quietly))
-    async with opened(before, listeners=listeners, works=False) as run:
+    async with workshop(settings, works=False) as shop, opened(before, shop, listeners=listeners) as run:
         listen(run)
         ending = Ending(run)
         with ending:

@@ -16,6 +16,7 @@ from orchestra import catalogue
 from orchestra.conduct.limits import deadline, limits_of, prices
 from orchestra.conduct.replay import differences
 from orchestra.conduct.secrets import Secrets
+from orchestra.conduct.workshop import Workshop
 from orchestra.errors import MissingKey, SettingsError, UsageError
 from orchestra.gateway.budget import Amount
 from orchestra.gateway.door import Gateway
@@ -31,11 +32,10 @@ from orchestra.plan.draft import Draft
 from orchestra.plan.roles import Role, find
 from orchestra.report.ci import recognise
 from orchestra.report.fold import Report, TaskReport, fold, step
-from orchestra.seat import Seats, check_version, find_python, seats
+from orchestra.seat import Seats, check_version
 from orchestra.settings import Settings
 from orchestra.workspace.merge import free_namespace
 from orchestra.workspace.repository import Entry, Repository
-from orchestra.workspace.scratch import make_scratch
 from orchestra.workspace.trees import Tree, Trees
 
 if TYPE_CHECKING:
@@ -110,16 +110,15 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def opened(
-    before: "Before", *, listeners: tuple[Listener, ...] = (), past: "Past | None" = None, works: bool = True
+    before: "Before", shop: Workshop, *, listeners: tuple[Listener, ...] = (), past: "Past | None" = None
 ) -> AsyncIterator[Run]:
     """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
     settings, repository, tape = before.settings, before.repository, before.tape
-    model = chosen_model(settings)
+    model, works = chosen_model(settings), shop.warming is not None
     secrets = Secrets.of(settings)
     routes = upstreams(settings, model if works else None, replayed=tape is not None)
-    python = find_python(os.environ) if works else sys.executable
     if works:
-        await check_version(python)
+        await check_version(shop.python)
     namespace = past.namespace if past else await free_namespace(repository.git, BRANCHES)
     gateway = Gateway(
         routes,
@@ -131,18 +130,9 @@ async def opened(
     # What writes events is closed first, then what they are written to.
     async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
         recorder = recording(last, settings, past)
-        folder, lock = make_scratch()
-        last.callback(os.close, lock)
-        last.callback(shutil.rmtree, folder, ignore_errors=True)
         await gateway.start()
         first.push_async_callback(gateway.stop)
-        # Aider's imports take seconds; they are hidden behind the time that Gemini takes to write.
-        agents = seats(python, folder / "server", fork=settings.fork_server)
-        first.push_async_callback(agents.close)
-        warming = asyncio.create_task(agents.ready()) if works else None
-        if warming is not None:
-            first.push_async_callback(quietly, warming)
-        trees = Trees(repository, folder)
+        trees = Trees(repository, shop.folder)
         last.push_async_callback(trees.close)
         store, key = await opened_store(last, settings, repository.root)
         hold = Hold(store, key)
@@ -161,10 +151,10 @@ async def opened(
             entries=before.entries,
             model=model,
             secrets=secrets,
-            folder=folder,
+            folder=shop.folder,
             journal=journal,
             gateway=gateway,
-            seats=agents,
+            seats=shop.seats,
             trees=trees,
             hold=hold,
             namespace=namespace,
@@ -172,12 +162,12 @@ async def opened(
             # A copy of its own: what happens now does not change the past.
             report=fold(past.events if past else ()),
         )
-        run.warming = warming
+        run.warming = shop.warming
         journal.listeners += [lambda event: step(run.report, event), writer.put, *listeners]
         run.recorder = recorder
         journal.listeners += [recorder.hear] if recorder else []
         if past:
-            run.emit("run_resumed", folder=str(folder), pid=os.getpid(), options=settings.options())
+            run.emit("run_resumed", folder=str(shop.folder), pid=os.getpid(), options=settings.options())
         else:
             announce(run)
         yield run
@@ -202,11 +192,6 @@ def recording(stack: contextlib.AsyncExitStack, settings: Settings, past: "Past 
     recorder = Recorder(Path(settings.record), past.events if past else ())
     stack.callback(recorder.close)
     return recorder
-
-
-async def quietly(warming: asyncio.Task[None]) -> None:
-    warming.cancel()
-    await asyncio.gather(warming, return_exceptions=True)
 
 
 async def opened_store(stack: contextlib.AsyncExitStack, settings: Settings, root: Path) -> tuple[Store, str]:

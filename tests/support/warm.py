@@ -88,10 +88,15 @@ def serve_for(asking: socket.socket, serve: Callable[[int], None]) -> None:
     """In the forked process: everything that tells one server from another, then what the program itself does."""
     fds = array.array("i")
     size, control, _, _ = asking.recvmsg(4, socket.CMSG_SPACE(4 * fds.itemsize))
+    if not control:
+        return
     fds.frombytes(control[0][2])
     about = b""
     while len(about) < int.from_bytes(size, "big"):
-        about += asking.recv(1 << 16)
+        more = asking.recv(1 << 16)
+        if not more:  # who asked was ended before it had said all
+            return
+        about += more
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for target, fd in enumerate(fds[:3]):

@@ -237,6 +237,7 @@ class ForkSeats:
         self.server: asyncio.subprocess.Process | None = None
         self.death = -1
         self.reader: asyncio.Task[None] | None = None
+        self.starting: asyncio.Task[None] | None = None
         self.started: asyncio.Future[None] | None = None
         self.pids: dict[str, asyncio.Future[int]] = {}
         self.codes: dict[str, asyncio.Future[int]] = {}
@@ -268,8 +269,10 @@ class ForkSeats:
             os.close(read)
 
     async def ready(self) -> None:
-        if self.started is None:
-            await self.start()
+        if self.starting is None:
+            self.starting = asyncio.create_task(self.start())
+        # Cancelled in the midst of it, asyncio might wait for ever for a process that it has half let go.
+        await asyncio.shield(self.starting)
         assert self.started is not None
         await asyncio.shield(self.started)
         if not self.serving:
@@ -338,6 +341,8 @@ class ForkSeats:
 
     async def close(self) -> None:
         """The server leaves by itself, for only it finds what its children have left; the pipe ends whoever stays."""
+        if self.starting is not None:
+            await self.starting
         if self.server is not None and self.started is not None and self.started.done():
             close_stdin(self.server)
             await asyncio.wait({asyncio.ensure_future(self.server.wait())}, timeout=GRACE)

@@ -1,8 +1,10 @@
 """The words of the house: tasks, plans, events, verdicts. Frozen records that every other room speaks in."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 
@@ -190,9 +192,19 @@ class Plan:
     agents: int
     basis: Basis = Basis()
 
-    @property
+    @cached_property
     def owners(self) -> dict[str, int]:
         return {path: task.id for task in self.tasks for path in task.paths}
+
+    @cached_property
+    def needs(self) -> dict[int, tuple[int, ...]]:
+        return needs_of(self.tasks)
+
+
+def needs_of(tasks: Sequence[Task]) -> dict[int, tuple[int, ...]]:
+    """Only what is there: a task may have been planned without one that it named."""
+    known = {task.id for task in tasks}
+    return {task.id: tuple(need for need in task.needs if need in known) for task in tasks}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Every shape is searched for only where one of its hints stands, and no part of a
 text made to be slow is read as fast as any other.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ def named(name: str, words: tuple[str, ...], value: str, is_secret: Callable[[st
     return shape(name, hints, f"(?:{names}){EQUALS}(?P<secret>{value})", is_secret)
 
 
+SHORT = 200
 NAMES = ("api key", "secret key", "access token", "auth token", "client secret", "private token", "account key")
 SHAPES = (
     Shape(
@@ -121,11 +123,19 @@ SHAPES = (
 
 def redact(text: str) -> str:
     """The text without what looks like a secret. What is redacted once stays as it is."""
+    return redacted_once(text) if len(text) <= SHORT else redacted(text)
+
+
+def redacted(text: str) -> str:
     low = text.lower()
     for shape in SHAPES:
         if any(hint in low for hint in shape.hints):
             text = shape.pattern.sub(shape.hide, text)
     return text
+
+
+# Paths, states and names pass here again and again.
+redacted_once = functools.lru_cache(4096)(redacted)
 
 
 def is_marked(value: object) -> bool:

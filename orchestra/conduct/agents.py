@@ -14,8 +14,8 @@ from orchestra.conduct.run import Run
 from orchestra.conduct.settle import Settled, Stack, hold, put_together
 from orchestra.journal.store import Command
 from orchestra.judge.blame import closure
-from orchestra.model import Task, TaskState, Verdict
-from orchestra.plan.order import in_order, needs_of, ranks
+from orchestra.model import Plan, Task, TaskState, Verdict
+from orchestra.plan.order import Rank, in_order, ranks
 
 Errand = Callable[[], Coroutine[Any, Any, None]]
 STEPS = {
@@ -69,6 +69,7 @@ class Agents:
         self.places = Places(places(run.plan.agents, run.settings))
         self.ground = Settled(run.repository.base)
         self.left: dict[int, Task] = {}
+        self.ranked: tuple[Plan | None, dict[int, Rank]] = (None, {})
         self.working: dict[int, asyncio.Task[None]] = {}
         self.stopped: dict[int, str] = {}  # by which command
         self.given_up: set[int] = set()  # broke the combination, and are not tried again
@@ -123,7 +124,7 @@ class Agents:
         return bool(self.errands) or any(self.is_ready(task) for task in self.left.values())
 
     def is_ready(self, task: Task) -> bool:
-        return task.id not in self.working and all(map(self.is_done, needs_of(self.run.plan.tasks)[task.id]))
+        return task.id not in self.working and all(map(self.is_done, self.run.plan.needs[task.id]))
 
     def is_done(self, task: int) -> bool:
         """Well enough for others to stand on."""
@@ -137,11 +138,18 @@ class Agents:
         while self.errands:
             number, errand = self.errands.popitem()
             self.begin(number, errand())
-        rank = ranks(self.run.plan.tasks)
-        for task in sorted(filter(self.is_ready, self.left.values()), key=lambda task: rank[task.id]):
+        ready = list(filter(self.is_ready, self.left.values()))
+        rank = self.ranks() if ready else {}
+        for task in sorted(ready, key=lambda task: rank[task.id]):
             del self.left[task.id]
             bring(self.run, task.id, TaskState.READY)
             self.begin(task.id, self.one(task, partial(self.places.at, rank[task.id])))
+
+    def ranks(self) -> dict[int, Rank]:
+        """Worked out once for each plan: a person may change it."""
+        if self.ranked[0] is not self.run.plan:
+            self.ranked = (self.run.plan, ranks(self.run.plan.tasks))
+        return self.ranked[1]
 
     def begin(self, task: int, work: Coroutine[Any, Any, None]) -> None:
         self.working[task] = asyncio.create_task(work)
@@ -165,7 +173,7 @@ class Agents:
 
     async def below(self, task: Task) -> Stack:
         """The ground, with all that the task needs on top."""
-        needs = needs_of(self.run.plan.tasks)
+        needs = self.run.plan.needs
         needed = closure(needs[task.id], needs) - self.ground.tasks
         # What the user's branch holds since an earlier delivery has no commit left to stand on.
         results = [self.results[each.id] for each in in_order(self.run.plan.tasks) if each.id in needed]
@@ -175,7 +183,7 @@ class Agents:
 
     def accepted(self, ground: Settled) -> list[Result]:
         """What can be combined with the ground, in the order in which it is."""
-        needs = needs_of(self.run.plan.tasks)
+        needs = self.run.plan.needs
         found = [self.results[task.id] for task in in_order(self.run.plan.tasks) if task.id in self.results]
         return [
             one
@@ -188,7 +196,7 @@ class Agents:
     def hold_back(self) -> None:
         """Say of who never began what it waited for."""
         for task in self.left.values():
-            missing = [need for need in needs_of(self.run.plan.tasks)[task.id] if not self.is_done(need)]
+            missing = [need for need in self.run.plan.needs[task.id] if not self.is_done(need)]
             names = " and ".join(self.run.report.tasks[need].agent for need in missing)
             hold(self.run, task.id, f"it needs {names}, which is not done")
 

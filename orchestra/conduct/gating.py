@@ -23,7 +23,6 @@ from orchestra.gates.run import Outcome, Place, run_gate, some
 from orchestra.judge.critic import NAME
 from orchestra.judge.gates import own_gates
 from orchestra.model import Event, Gate, Task
-from orchestra.plan.order import needs_of
 from orchestra.process import Ended, tail
 from orchestra.seat import find_python
 from orchestra.workspace.trees import passing
@@ -109,8 +108,8 @@ class Gating:
 
     async def check_own(self, task: Task, commit: str, parent: str, number: int, *, parses: bool) -> Checked:
         """What the task's own worktree can decide. What the seat saw to parse is not looked at again for this."""
-        tasks, bound = self.run.plan.tasks, self.run.role(task).gates
-        gates = own_gates(task, tasks, self.gates, needs_of(tasks), bound)
+        plan, bound = self.run.plan, self.run.role(task).gates
+        gates = own_gates(task, plan.tasks, self.gates, plan.needs, bound)
         gates = [gate for gate in gates if gate.kind != "syntax" or not parses]
         if not gates:
             return Checked()

@@ -10,7 +10,6 @@ from pathlib import Path
 from orchestra.conduct.run import Run
 from orchestra.digest import SCANNED, signature_block
 from orchestra.model import Task
-from orchestra.plan.order import needs_of
 from orchestra.plan.proposals import ASK
 from orchestra.report.fold import TaskReport
 
@@ -35,7 +34,7 @@ class Left:
 
 def in_full(run: Run, task: Task, tree: Path) -> Task:
     """The task with all that its agent is told. `tree` is the worktree in which it begins."""
-    role, needed = run.role(task), nearest(task.id, needs_of(run.plan.tasks))
+    role, needed = run.role(task), nearest(task.id, run.plan.needs)
     left = [left_by(run.report.tasks[need], tree) for need in needed[:MOST]]
     parts = [
         role.prompt,

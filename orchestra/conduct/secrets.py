@@ -60,6 +60,8 @@ class Secrets:
     def without_stump(self, text: str) -> str:
         """Messages are cut to a length: the beginning of a key at the end of a text is one all the same."""
         for value, name in self.known:
+            if value[:SHORTEST] not in text:
+                continue
             for length in range(len(value) - 1, SHORTEST - 1, -1):
                 if text.endswith(value[:length]):
                     return f"{text[:-length]}{MARK}{name}]"

@@ -13,7 +13,8 @@ from orchestra.model import Event
 
 Listener = Callable[[Event], None]
 # Not every reader takes only \n for the end of a line.
-APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND
+MOST_OPEN = 64
 LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
@@ -65,9 +66,13 @@ class Journal:
         self.muted = True
 
     def file(self, task: int | None) -> int:
-        if task not in self.files:
-            self.files[task] = append_to(self.agent_log(task))
-        return self.files[task]
+        """The files are kept open, but of a thousand tasks only those that were written to last."""
+        file = self.files.pop(task) if task in self.files else append_to(self.agent_log(task))
+        self.files[task] = file
+        if len(self.files) > MOST_OPEN:
+            oldest = next(each for each in self.files if each is not None)
+            os.close(self.files.pop(oldest))
+        return file
 
     def agent_log(self, task: int | None) -> Path:
         return self.folder / f"agent{task}_{self.stamp}.jsonl"
@@ -107,9 +112,9 @@ def claim(folder: Path) -> tuple[str, int]:
 
 def append_to(path: Path) -> int:
     """Open for more events. A line that a crash has torn is ended first, so that it spoils none after it."""
-    torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
     file = os.open(path, APPENDING, 0o600)
-    if torn:
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
         write_whole(file, b"\n")
     return file
 

@@ -80,13 +80,14 @@ def in_order(order: Sequence[int], needs: Mapping[int, Collection[int]]) -> list
     """The units, each after all that it needs, else as they came."""
     above = {task: closure({task}, needs) for task in order}
     units = dict.fromkeys(
-        frozenset(other for other in order if other in above[task] and task in above[other]) for task in order
+        frozenset(other for other in above[task] & above.keys() if task in above[other]) for task in order
     )
-    placed: list[Tasks] = []
-    while len(placed) < len(units):
-        done = union(placed)
-        free = (u for u in units if u not in placed and closure(u, needs) & frozenset(order) <= done | u)
-        placed.append(next(free))
+    waiting, placed, done = list(units), list[Tasks](), set[int]()
+    while waiting:
+        free = next(unit for unit in waiting if closure(unit, needs) & above.keys() <= done | unit)
+        waiting.remove(free)
+        placed.append(free)
+        done |= free
     return placed
 
 

@@ -29,8 +29,8 @@ def own_gates(
 def self_contained(task: Task, tasks: Sequence[Task], needs: Mapping[int, Collection[int]]) -> bool:
     """Whether no task beside this one works on the same requirement. What no requirement is named for may be
     anybody's share of the change."""
-    beside = [other for other in tasks if other.id != task.id and run_beside(task.id, other.id, needs)]
-    return all(task.requirements and other.requirements and not shared(task, other) for other in beside)
+    others = (other for other in tasks if other.id != task.id and may_share(task, other))
+    return not any(run_beside(task.id, other.id, needs) for other in others)
 
 
 def run_beside(one: int, other: int, needs: Mapping[int, Collection[int]]) -> bool:
@@ -38,5 +38,5 @@ def run_beside(one: int, other: int, needs: Mapping[int, Collection[int]]) -> bo
     return other not in closure({one}, needs) and one not in closure({other}, needs)
 
 
-def shared(one: Task, other: Task) -> bool:
-    return not set(one.requirements).isdisjoint(other.requirements)
+def may_share(one: Task, other: Task) -> bool:
+    return not (one.requirements and other.requirements and set(one.requirements).isdisjoint(other.requirements))

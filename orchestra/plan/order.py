@@ -3,17 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from orchestra.model import Task
+from orchestra.model import Task, needs_of
 
 RISKS = {"low": 0, "": 1, "normal": 1, "high": 2}
 K = TypeVar("K", int, str)
 Rank = tuple[int, int, int]
-
-
-def needs_of(tasks: Sequence[Task]) -> dict[int, tuple[int, ...]]:
-    """Only what is there: a task may have been planned without one that it named."""
-    known = {task.id for task in tasks}
-    return {task.id: tuple(need for need in task.needs if need in known) for task in tasks}
 
 
 def ranks(tasks: Sequence[Task]) -> dict[int, Rank]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestra import catalogue
 from orchestra.model import Plan, Task, Verdict
-from orchestra.plan.order import depths, needs_of
+from orchestra.plan.order import depths
 from orchestra.report.fold import Report
 
 FIXED_TOKENS = 2_000  # Aider's own instructions in each prompt
@@ -114,7 +114,7 @@ def prompt_tokens(task: Task, sizes: Mapping[str, int]) -> int:
 
 def whole_time(plan: Plan, minutes: Mapping[int, float], each: int, places: int) -> float:
     """The longest chain of tasks that need each other, or all of them one after another by so many agents."""
-    needs, ends = needs_of(plan.tasks), dict[int, float]()
+    needs, ends = plan.needs, dict[int, float]()
     depth = depths(needs)
     for task in sorted(needs, key=lambda task: depth[task]):
         ends[task] = minutes[task] + max((ends.get(need, 0.0) for need in needs[task]), default=0.0)

@@ -98,6 +98,18 @@ def test_rare_names_bind_and_common_ones_do_not() -> None:
     assert set(row(coupling, "symbols", "f00.py")) == {"f01.py"}
 
 
+def test_without_history_large_files_are_bound_more_and_with_it_they_are_not() -> None:
+    files = {"a.py": "import b\n", "b.py": "#" * 1_000, "c.py": "import d\n" + "#" * 1_000, "d.py": "#" * 1_000}
+    sources = {path: read(text.encode()) for path, text in files.items()}
+
+    def bound(one: str, other: str, *commits: tuple[str, ...]) -> float:
+        coupling = Coupling(files, Evidence(commits, sources))
+        return coupling.row(coupling.number[one])[coupling.number[other]]
+
+    assert bound("c.py", "d.py") > bound("a.py", "b.py") > 0
+    assert bound("c.py", "d.py", ("b.py", "c.py")) == bound("a.py", "b.py", ("b.py", "c.py"))
+
+
 def test_commits_bind_by_how_many_files_they_have_and_how_long_ago_they_were() -> None:
     commits = [("a", "b"), ("a", "c", "d"), *[("z",)] * 998, ("a", "e")]
     coupling = Coupling("abcde", Evidence(commits=commits))

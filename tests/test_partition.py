@@ -9,7 +9,7 @@ from orchestra.errors import PlanError
 from orchestra.model import Contract, Prd, TargetFile
 from orchestra.plan import constraints
 from orchestra.plan.coupling import Coupling, Evidence
-from orchestra.plan.partition import allowed, cut, loads, packed, partition
+from orchestra.plan.partition import Level, allowed, cut, loads, packed, partition, shaken
 from orchestra.plan.sizing import FIXED_TOKENS, Bound, Machine, bound, room, tasks_needed, tokens_of
 from orchestra.plan.split import Split, Wanted, assigned, fitting, lumps, split
 from tests.support.sample import SOAK
@@ -76,6 +76,28 @@ def test_clusters_are_found() -> None:
         heaps = partition([10] * len(members), graph, parts)
         weak = sum(1 for n, bands in enumerate(graph) for other in bands if n < other and group[n] != group[other])
         assert cut(graph, heaps) <= weak
+
+
+def test_files_are_exchanged_where_no_single_one_may_move() -> None:
+    """Two full heaps, each with a ball that belongs to the other: to move one alone would be too heavy."""
+    inside = {0: 0, 1: 0, 2: 0, 3: 1, 4: 1, 5: 1}
+    graph: list[dict[int, int]] = [{other: 9 for other in inside if other != n and inside[other] == inside[n]}
+                                   for n in inside]  # fmt: skip
+    level = Level([10] * 6, graph, [])
+    heaps = shaken(level, [0, 0, 1, 0, 1, 1], 2, 30, random.Random(1), 50)
+    assert heaps[0] == heaps[1] == heaps[2] != heaps[3] == heaps[4] == heaps[5]
+
+
+def test_shaking_never_makes_it_worse_nor_too_heavy() -> None:
+    for count, shape in ((29, "like life"), (77, "mixed"), (200, "one giant")):
+        weights, graph = drawn(count, shape)
+        weights = [max(weight, 1) for weight in weights]
+        for parts in (2, 5, 16):
+            cap, before = allowed(weights, parts), packed(weights, parts)
+            after = shaken(Level(weights, graph, []), before, parts, cap, random.Random(1), 100)
+            assert cut(graph, after) <= cut(graph, before) and all(
+                0 < load <= cap for load in loads(weights, after, parts)
+            )
 
 
 def test_nothing_fits_better_than_it_can() -> None:

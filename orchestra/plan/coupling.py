@@ -2,6 +2,7 @@
 
 Five kinds of evidence are added up for each pair: changed in the same commits, one imports the other, one name (a file
 and its test), rare identifiers in both, neighbours in the tree. Measured on many repositories, none alone is as good.
+Where no history tells which files change often, large ones stand for them: what binds two of those counts for more.
 All arithmetic is such that every platform gives the very same numbers: + - * / and square roots, never powers.
 """
 
@@ -17,12 +18,13 @@ from orchestra.plan.imports import Modules, shared
 from orchestra.plan.source import Source
 
 COCHANGE, IMPORTS, NAME, SYMBOLS, PATH = "cochange", "imports", "name", "symbols", "path"
-KINDS = {COCHANGE: 12.0, IMPORTS: 2.0, NAME: 4.0, SYMBOLS: 10.0, PATH: 0.2}
+KINDS = {COCHANGE: 12.0, IMPORTS: 1.0, NAME: 4.0, SYMBOLS: 1.5, PATH: 0.2}
 STRONGEST = 24
 HALF_LIFE = 1_000  # commits
 MOST_TOGETHER = 30  # a commit of more files says nothing of any two of them
 MOST_ALIKE = 8
 RARE = 12
+RARITY = [0.0, 0.0, *(1 / math.sqrt(files - 1) for files in range(2, RARE + 1))]  # by how many files have the word
 NEAR = 6
 UNIT = 1_000_000  # weights are kept as whole numbers
 TEST_WORDS = re.compile(r"^tests?[_.-]|[_.-](?:tests?|specs?)$|(?<=[a-z0-9])(?:Tests?|Specs?|IT)$")
@@ -60,6 +62,7 @@ class Coupling:
         self.holders: dict[int, list[int]] = {}
         self.words: dict[int, list[int]] = defaultdict(list)
         self.remember_words(evidence.sources)
+        self.busy = [] if self.commits else busy([evidence.sources.get(path) for path in self.paths])
 
     # --- the evidence, turned so that it can be looked up by file -------------------------------------------------
 
@@ -117,6 +120,8 @@ class Coupling:
             for other, weight in row.items():
                 total[other] += KINDS[kind] * weight
         total.pop(n, None)
+        if self.busy:
+            return {other: weight * self.busy[n] * self.busy[other] for other, weight in total.items()}
         return total
 
     def cochange(self, n: int) -> Row:
@@ -135,10 +140,12 @@ class Coupling:
         row: Row = defaultdict(float)
         for word in self.words.get(n, ()):
             those = self.holders[word]
+            weight = RARITY[len(those)]
             for other in those:
-                row[other] += 1 / (len(those) - 1)
+                row[other] += weight
         mine = len(self.words.get(n, ()))
-        return {other: weight / math.sqrt(mine * len(self.words[other])) for other, weight in row.items()}
+        # Files of many words share more of them by chance, but they do have more to do with each other too.
+        return {other: weight / math.sqrt(math.sqrt(mine * len(self.words[other]))) for other, weight in row.items()}
 
     def near(self, n: int) -> Row:
         row: Row = {}
@@ -165,6 +172,13 @@ class Coupling:
 
 def strongest(row: Mapping[int, float], many: int) -> list[tuple[int, float]]:
     return sorted(row.items(), key=lambda item: (-item[1], item[0]))[:many]
+
+
+def busy(sources: Sequence[Source | None]) -> list[float]:
+    """How often a file may change, for its size: two of the average size are bound as they are, larger ones more."""
+    sizes = [source.size for source in sources if source]
+    mean = max(sum(sizes), 1) / max(len(sizes), 1)
+    return [math.sqrt(math.sqrt(max(source.size, 1) / mean)) if source else 1.0 for source in sources]
 
 
 def faded(back: int) -> float:

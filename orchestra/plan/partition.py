@@ -12,6 +12,9 @@ heaps. Finding the best is out of reach for any program, but this comes close:
    then take back the moves after the best moment.
 4. Unglue one step, mend again, until the balls are single again.
 5. Glue anew within the heaps that were found, in another way, and mend and unglue once more (`again`).
+6. Shake (`shake`): push a ball and a few that hang on it into another heap, let that heap hand on what it can best
+   spare, mend around, and keep the outcome if it stretches no more rubber; hundreds of times. Heaps as full as these
+   leave little room for single moves: this finds the exchanges.
 
 Random choices come from a generator with a fixed seed: the same files give the same answer, everywhere.
 """
@@ -19,16 +22,17 @@ Random choices come from a generator with a fixed seed: the same files give the 
 import heapq
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 SLACK = (11, 10)  # the heaviest heap may weigh 1.1 times the mean
 LUMPS_PER_PART = 12
 FEWEST_LUMPS = 60
 STARTS = 4
-KEPT = 2  # of the attempts, to be improved further
 ROUNDS = 6
 PATIENCE = 20  # moves without a new best moment
+MOST_PUSHED = 6  # balls at once
+MOST_AGAIN = 6_000  # balls
 SEED = 1
 
 Graph = Sequence[Mapping[int, int]]
@@ -50,22 +54,23 @@ def partition(weights: Sequence[int], graph: Graph, parts: int, *, roughly: bool
         return list(range(len(weights))) if parts > 1 else [0] * len(weights)
     cap = allowed(weights, parts)
     dice = random.Random(SEED)
-    many = 1 if roughly else tries(len(weights))
-    found = [attempt(weights, graph, parts, cap, dice) for _ in range(many)]
-    best = sorted(found, key=lambda heaps: cut(graph, heaps))[:KEPT]
-    for _ in range(0 if roughly else repeats(len(weights))):
-        best = [again(weights, graph, parts, cap, dice, heaps) for heaps in best]
-    return min(best, key=lambda heaps: cut(graph, heaps))
+    found = [attempt(weights, graph, parts, cap, dice) for _ in range(1 if roughly else tries(len(weights)))]
+    best = min(found, key=lambda heaps: cut(graph, heaps))
+    if roughly:
+        return best
+    if FEWEST_LUMPS < len(weights) <= MOST_AGAIN:
+        best = again(weights, graph, parts, cap, dice, best)
+    return shaken(Level(weights, graph, []), best, parts, cap, dice, shakes(len(weights)))
 
 
 def tries(balls: int) -> int:
-    """Up to a few hundred balls several attempts cost little; so few that none are glued need but the beginnings."""
-    return 1 if balls <= FEWEST_LUMPS else max(1, min(5, 1_500 // balls))
+    """Up to a few hundred balls several attempts cost little."""
+    return max(1, min(3, 1_500 // balls))
 
 
-def repeats(balls: int) -> int:
-    """Each costs a fraction of an attempt, and gains as much."""
-    return 0 if balls <= FEWEST_LUMPS else min(8, 6_000 // balls)
+def shakes(balls: int) -> int:
+    """More balls take longer to look through, and there is as much time for many as for few."""
+    return min(500, 400_000 // balls)
 
 
 def attempt(weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random) -> list[int]:
@@ -259,6 +264,13 @@ def improve(level: Level, heaps: Sequence[int], parts: int, cap: int) -> list[in
     return work.heaps
 
 
+def shaken(level: Level, heaps: Sequence[int], parts: int, cap: int, dice: random.Random, times: int) -> list[int]:
+    work = Work(level, list(heaps), parts, cap)
+    for _ in range(times):
+        work.shake(dice)
+    return work.heaps
+
+
 class Work:
     """The heaps while they are mended, with what each lump is bound to in every heap."""
 
@@ -370,3 +382,69 @@ class Work:
         rich = [n for n, heap in enumerate(self.heaps) if self.count[heap] > 1]
         n = min(rich, key=lambda n: (self.bound[n].get(self.heaps[n], 0), n))
         self.move(n, part)
+
+    # --- shake --------------------------------------------------------------------------------------------------------
+
+    def shake(self, dice: random.Random) -> None:
+        """Never worse: what stretched more rubber than it relaxed is taken back."""
+        first = dice.randrange(len(self.heaps))
+        ways = [heap for heap, band in self.bound[first].items() if band and heap != self.heaps[first]]
+        if not ways:
+            return
+        there = ways[dice.randrange(len(ways))]
+        pushed = self.hanging_on(first, dice.randrange(MOST_PUSHED))
+        before = [(n, self.heaps[n]) for n in pushed]
+        gained = sum(self.shift(n, there) for n in pushed)
+        for n, to in self.spared(there, set(pushed)):
+            before.append((n, there))
+            gained += self.shift(n, to)
+        if self.loads[there] <= self.cap:
+            gained += self.settle(before)
+        if gained < 0 or self.loads[there] > self.cap:
+            for n, heap in reversed(before):
+                self.move(n, heap)
+
+    def shift(self, n: int, there: int) -> int:
+        """A move, and how much rubber it relaxes."""
+        gain = self.bound[n].get(there, 0) - self.bound[n].get(self.heaps[n], 0)
+        self.move(n, there)
+        return gain
+
+    def hanging_on(self, n: int, many: int) -> list[int]:
+        """The ball and those in its heap that are bound to it most; somebody stays."""
+        here = self.heaps[n]
+        near = [(-band, other) for other, band in self.graph[n].items() if self.heaps[other] == here]
+        return [n, *(other for _, other in sorted(near)[:many])][: self.count[here] - 1]
+
+    def spared(self, heap: int, pushed: Collection[int]) -> Iterator[tuple[int, int]]:
+        """What a heap that is too heavy hands on, and to which: what costs least rubber for its weight."""
+        if self.loads[heap] <= self.cap:
+            return
+        inside = [n for n, where in enumerate(self.heaps) if where == heap and n not in pushed]
+        for _, n, there in sorted(way for n in inside if (way := self.way_out(n))):
+            if self.loads[there] + self.weights[n] <= self.cap:
+                yield n, there
+                if self.loads[heap] <= self.cap:
+                    return
+
+    def settle(self, before: list[tuple[int, int]]) -> int:
+        """Around what was moved, every move that relaxes rubber."""
+        queue: list[tuple[int, int, int]] = []
+        self.drawn(queue, {near for n, _ in before for near in (n, *self.graph[n])})
+        gained = 0
+        while queue:
+            gain, n, there = heapq.heappop(queue)
+            if self.best_move(n) == (-gain, there):
+                before.append((n, self.heaps[n]))
+                gained += self.shift(n, there)
+                self.drawn(queue, self.graph[n])
+        return gained
+
+    def drawn(self, queue: list[tuple[int, int, int]], balls: Iterable[int]) -> None:
+        heaps, bounds = self.heaps, self.bound
+        for n in balls:
+            bound = bounds[n]
+            if max(bound.values()) > bound.get(heaps[n], 0):
+                move = self.best_move(n)
+                if move and move[0] > 0:
+                    heapq.heappush(queue, (-move[0], n, move[1]))

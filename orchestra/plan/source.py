@@ -29,14 +29,15 @@ class Source(NamedTuple):
 
     imports: tuple[str, ...]
     words: "array[int]"
+    size: int = 0  # of the whole file, in bytes
 
 
 def read(content: bytes, limit: int = SCANNED) -> Source:
-    content = content[:limit]
+    size, content = len(content), content[:limit]
     found = [match.decode("utf-8", "replace") for match in QUOTED.findall(content) + BLOCK.findall(content)]
     for module, names in NAMED.findall(content):
         found.append(module.decode("utf-8", "replace"))
         # `from package import module` may mean a file of that name.
         found += [f"{found[-1]}.{name.split()[0].decode()}" for name in names.split(b",")[:20] if name.split()]
     words = array("I", sorted({zlib.crc32(word) for word in WORD.findall(content)}))
-    return Source(tuple(dict.fromkeys(found))[:IMPORTS_PER_FILE], words)
+    return Source(tuple(dict.fromkeys(found))[:IMPORTS_PER_FILE], words, size)

@@ -218,7 +218,7 @@ class Tried:
             for other, band in bands.items():
                 if (b := owner[self.balls[other][0].path]) != a:
                     graph[a][b] = graph[a].get(b, 0) + band
-        heaps = partition([heft(share) for share in first.shares], graph, parts)
+        heaps = partition([heft(share) for share in first.shares], graph, parts, roughly=True)
         cut, commits = cut_share(self.evidence, {path: heaps[n] for path, n in owner.items()})
         return Split(first.shares, parts, cut, commits)
 

@@ -91,7 +91,7 @@ async def sources(git: Git, entries: Sequence[Entry]) -> dict[str, Source]:
         for entry in batch:
             start = raw.index(b"\n", at) + 1
             at = start + int(raw[at : start - 1].split()[-1]) + 1
-            found[entry.path] = read(raw[start : min(at - 1, start + limit)])
+            found[entry.path] = read(raw[start : at - 1], limit)
     return found
 
 

@@ -41,7 +41,7 @@ class Repository:
         for line in split(await self.git.raw("ls-tree", "-r", "-z", "--long", self.base)):
             about, _, path = line.partition("\t")
             mode, _, blob, size = about.split()
-            found[path] = Entry(path, mode, blob, int(size) if size != "-" else 0)
+            found[path] = Entry(path, mode, blob, int(size) if size.isdigit() else 0)
         return found
 
     async def ignored(self, path: str) -> bool:

@@ -197,10 +197,11 @@ class SingleSeats:
     def __init__(self, python: str, folder: Path) -> None:
         self.python = python
         self.folder = folder
+        self.check: asyncio.subprocess.Process | None = None
 
     async def ready(self) -> None:
         try:
-            check = await asyncio.create_subprocess_exec(
+            self.check = check = await asyncio.create_subprocess_exec(
                 *(self.python, str(PROGRAM), "--check"),
                 env=seat_environment(self.folder),
                 stdin=subprocess.DEVNULL,
@@ -221,7 +222,9 @@ class SingleSeats:
         return read_outcome(job, 128 - ended.code if ended.code > 128 else ended.code)
 
     async def close(self) -> None:
-        return None
+        if self.check is not None and self.check.returncode is None:
+            self.check.kill()
+            await self.check.wait()
 
 
 class ForkSeats:
@@ -351,6 +354,7 @@ class ForkSeats:
             self.server.kill()
         if self.reader is not None:
             await self.reader
+        await self.single.close()
 
 
 def said_by_server(line: bytes) -> dict[str, Any]:

@@ -37,3 +37,11 @@ def test_an_aider_that_cannot_work(words: tuple[str, ...], script: str, asked: i
         assert server.count() <= asked
     assert ran.code == 2 and told in ran.out + ran.err, ran.out + ran.err
     assert not place.processes() and place.status() == []
+
+
+@pytest.mark.parametrize("words", [(), ("--no-fork-server",)])
+def test_an_aider_that_warms_up_ends_with_a_run_that_cannot_begin(words: tuple[str, ...], tmp_path: Path) -> None:
+    place = make_place(tmp_path / "place", {"a.py": "a = 1\n"})
+    ran = place.run("--change", "x", "--no-prd", "--files", "nope.py", *words)
+    assert ran.code == 2 and "there is no such file" in ran.err
+    assert not place.processes() and not list(place.tmp.glob("*aider-orchestrator-*"))

@@ -197,11 +197,17 @@ class SingleSeats:
     def __init__(self, python: str, folder: Path) -> None:
         self.python = python
         self.folder = folder
-        self.check: asyncio.subprocess.Process | None = None
+        self.checking: asyncio.Task[None] | None = None
+        self.child: asyncio.subprocess.Process | None = None
 
     async def ready(self) -> None:
+        if self.checking is None:
+            self.checking = asyncio.create_task(self.check())
+        await asyncio.shield(self.checking)
+
+    async def check(self) -> None:
         try:
-            self.check = check = await asyncio.create_subprocess_exec(
+            self.child = check = await asyncio.create_subprocess_exec(
                 *(self.python, str(PROGRAM), "--check"),
                 env=seat_environment(self.folder),
                 stdin=subprocess.DEVNULL,
@@ -222,9 +228,10 @@ class SingleSeats:
         return read_outcome(job, 128 - ended.code if ended.code > 128 else ended.code)
 
     async def close(self) -> None:
-        if self.check is not None and self.check.returncode is None:
-            self.check.kill()
-            await self.check.wait()
+        if self.child is not None and self.child.returncode is None:
+            self.child.kill()
+        if self.checking is not None:
+            await asyncio.gather(self.checking, return_exceptions=True)
 
 
 class ForkSeats:

@@ -88,8 +88,6 @@ class Agents:
     async def work(self, ground: Settled | None = None) -> None:
         """Until nothing can go on. New work begins on `ground`, and on what else it needs."""
         self.ground = ground or self.ground
-        if self.can_go_on():
-            await self.run.seats.ready()
         try:
             self.open = True
             self.start_ready()

@@ -19,7 +19,7 @@ from orchestra.conduct.run import AGENT, Run
 from orchestra.conduct.setting_up import set_up
 from orchestra.conversation import pack, prose, turns
 from orchestra.dialects import CUT_OFF
-from orchestra.errors import GitFailed, OrchestraError, SetUpFailed
+from orchestra.errors import AiderMissing, GitFailed, OrchestraError, SetUpFailed
 from orchestra.gateway.ledger import Pass
 from orchestra.judge.candidates import Candidate
 from orchestra.judge.retry import Tried
@@ -66,7 +66,8 @@ class Start:
 
 
 async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Start) -> Result:
-    """Never raises but to be cancelled: what goes wrong in one attempt is that attempt's verdict."""
+    """Never raises but to be cancelled, or for all where no Aider can work: what goes wrong in one attempt is that
+    attempt's verdict."""
     started = time.monotonic()
     # What is known of the attempt as it goes on, so that it is told however it ends.
     facts: dict[str, Any] = {"round": start.round} if start.round else {}
@@ -80,13 +81,13 @@ async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Star
     except TimeoutError:
         reached(run)
         result = Result(task, Judgement(Verdict.BUDGET, f"{time_is_up(run)} while {task.agent} was set up.", REMEDY))
+    except (asyncio.CancelledError, AiderMissing) as stop:
+        tell(run, task, number, Result(task, cancellation(run, task, ONLY_THIS in stop.args)), started, facts)
+        raise
     except (OrchestraError, OSError) as error:
         cause = f"The attempt on {named(task.paths)} could not be carried out: {error}"
         remedy = SET_UP_REMEDY if isinstance(error, SetUpFailed) else REMEDIES[Verdict.CRASHED]
         result = Result(task, Judgement(Verdict.CRASHED, cause, remedy))
-    except asyncio.CancelledError as stop:
-        tell(run, task, number, Result(task, cancellation(run, task, ONLY_THIS in stop.args)), started, facts)
-        raise
     return tell(run, task, number, result, started, facts)
 
 
@@ -135,6 +136,8 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
         async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
             await set_up(run, tree, name)
         tree = await with_before(tree)
+        # The worktrees are made while Aider warms up, and its clock has not begun yet.
+        await run.seats.ready()
         full = in_full(run, task, tree.path)
         ticket = run.gateway.admit(Pass(AGENT, task.id, number, run.settings.max_iterations, str(tree.path)))
         try:

@@ -166,7 +166,7 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
             else dataclasses.replace(kept, commit=start.base, parent=start.parent)
         )
     finally:
-        await asyncio.shield(run.trees.remove(tree))
+        run.trees.discard(tree)
 
 
 async def checked(

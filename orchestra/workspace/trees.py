@@ -34,6 +34,7 @@ class Trees:
     folder: Path
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     open: dict[Path, Tree] = field(default_factory=dict)
+    removals: set[asyncio.Task[None]] = field(default_factory=set)
     git_version: tuple[int, ...] = ()
 
     async def add(self, name: str, commit: str) -> Tree:
@@ -43,7 +44,9 @@ class Trees:
         # Known before it is made: when we are stopped in between, close() must find it.
         self.open[path] = tree
         async with self.lock:
-            await self.repository.git.raw("worktree", "add", "--quiet", "--detach", str(path), commit)
+            await self.repository.git.raw("worktree", "add", "--quiet", "--detach", "--no-checkout", str(path), commit)
+        # Git does no more than this for a checkout, and several may do it at once.
+        await tree.git.raw("reset", "--quiet", "--hard", "--no-recurse-submodules")
         return tree
 
     async def remove(self, tree: Tree) -> None:
@@ -55,7 +58,14 @@ class Trees:
             if code:  # a worktree that somebody emptied is none to git; one that is gone it takes off its list
                 await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
 
+    def discard(self, tree: Tree) -> None:
+        """Remove it at leisure: nobody will come back to this path."""
+        removal = asyncio.create_task(self.remove(tree))
+        self.removals.add(removal)
+        removal.add_done_callback(self.removals.discard)
+
     async def close(self) -> None:
+        await asyncio.gather(*self.removals)
         for tree in list(self.open.values()):
             await self.remove(tree)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.measure import PROC, Command, end, first_line, start
+from bench.measure import PROC, Command, busy_seconds, end, first_line, start
 
 INTERVAL = 0.01
 YOUNG = 0.1
@@ -38,13 +38,14 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Watched:
-    """A run as it was seen. `looking` is what the looks have cost, which took that from the run."""
+    """A run as it was seen. `looking` is what the looks have cost, `others` how many processors were busy elsewhere."""
 
     began: float  # on the clock of time.time
     wall: float
     cpu: float
     code: int
     looking: float
+    others: float
     seen: Sequence[Sighting]  # the first is the program itself
 
     def children(self, process: Sighting) -> list[Sighting]:
@@ -56,7 +57,8 @@ class Watched:
 
 
 def watch(command: Command, limit: float) -> Watched:
-    began, clock, looked = time.time(), time.monotonic(), time.thread_time()
+    busy, looked = busy_seconds(), time.thread_time()
+    began, clock = time.time(), time.monotonic()
     child = start(command)
     alarm = threading.Timer(limit, end, [[child]])
     alarm.start()
@@ -70,9 +72,9 @@ def watch(command: Command, limit: float) -> Watched:
     _, status, used = os.wait4(child.pid, 0)
     alarm.cancel()
     child.returncode = os.waitstatus_to_exitcode(status)
-    looking = time.thread_time() - looked
-    cpu = used.ru_utime + used.ru_stime
-    return Watched(began, wall, cpu, child.returncode, looking, tuple(seen.values()))
+    cpu, looking = used.ru_utime + used.ru_stime, time.thread_time() - looked
+    others = max(busy_seconds() - busy - cpu, 0.0) / wall
+    return Watched(began, wall, cpu, child.returncode, looking, others, tuple(seen.values()))
 
 
 def look(root: int, seen: dict[int, Sighting], now: float) -> None:

@@ -37,13 +37,15 @@ class Imports:
 
 @dataclass(frozen=True)
 class Story:
-    """Times are in seconds since the start of the process; `reported` is when the last report was written."""
+    """Times are in seconds since the start of the process. `reported`: when the last report was written; `told`: when
+    the last words came, for which all must be closed."""
 
     watched: Watched
     imports: Imports
     events: Sequence[Event]
     git: Sequence[Phase]
     reported: float
+    told: float
 
     def at(self, event: Event) -> float:
         return event.time / 1000 - self.watched.began
@@ -97,12 +99,13 @@ def phases(story: Story) -> list[Phase]:
         (WAITING, [story.begun]),
         ("worktrees, forks", [min(map(story.asked, story.requests))]),
         (MODELS, story.times("request")),
-        ("edits, commits", story.times("attempt_ended")),
+        ("edits, commits, own gates", story.times("attempt_ended")),
         ("merge", story.times("combined")),
         ("gates", story.times("gate_ended")),
         ("moving the branch", story.times("run_ended")),
         ("summary, report", [story.reported]),
-        ("closing, exit", [story.watched.wall]),
+        ("closing", [story.told]),
+        ("exit", [story.watched.wall]),
     ]
     marks = [("", 0.0), *((name, max(times)) for name, times in ends if times)]
     return [Phase(name, start, end) for (_, start), (name, end) in pairwise(marks)]
@@ -114,7 +117,7 @@ def agent_phases(story: Story, aider: Sighting) -> list[Phase]:
     times = {event.kind: story.at(event) for event in mine}
     asked = min(story.asked(event) for event in mine if event.kind == "request")
     moments = (times["attempt_started"], aider.first, asked, times["request"], aider.last, times["attempt_ended"])
-    names = ("worktree", "until it asks", "the model", "edits", "commit")
+    names = ("worktree", "until it asks", "the model", "edits", "commit and gates")
     return [Phase(name, start, end) for name, (start, end) in zip(names, pairwise(moments), strict=True)]
 
 

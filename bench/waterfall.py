@@ -110,8 +110,9 @@ def run(bench: Bench, asked: argparse.Namespace, imported: Imports) -> Story:
     logs = one.cwd / ".aider_logs"
     (stamp,) = jsonl.stamps(logs)
     reported = max(path.stat().st_mtime for path in logs.glob(f"*_{stamp}.*") if path.suffix in REPORTS)
+    told = one.output.stat().st_mtime
     git = sorted(git_commands(traces, watched.began), key=lambda phase: phase.start)
-    return Story(watched, imported, jsonl.read(logs, stamp), git, reported - watched.began)
+    return Story(watched, imported, jsonl.read(logs, stamp), git, reported - watched.began, told - watched.began)
 
 
 def git_commands(traces: Path, began: float) -> Iterator[Phase]:
@@ -152,7 +153,8 @@ def details(story: Story, latency: float) -> Iterator[str]:
     yield f"git: {len(story.git)} commands, {sum(phase.length for phase in story.git):.2f} s."
     names = Counter(phase.name for phase in story.git)
     yield "  " + ", ".join(f"{name} {count}" for name, count in names.most_common())
-    yield f"Looking at all this took {story.watched.looking:.2f} s of a processor more."
+    watched = story.watched
+    yield f"Looking at this took {watched.looking:.2f} s more; others kept {watched.others:.1f} processors busy."
 
 
 def drawn(story: Story) -> str:

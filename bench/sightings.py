@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.measure import PROC, Command, busy_seconds, end, first_line, start
 
 INTERVAL = 0.01
-YOUNG = 0.1
+YOUNG = 0.3
 TICKS = os.sysconf("SC_CLK_TCK")
 PLACE = re.compile(r"/task(\d+)-(\d+)/tree")  # where an agent works
 NOBODY = (0, 0)
@@ -88,7 +88,7 @@ def look(root: int, seen: dict[int, Sighting], now: float) -> None:
         if user + system > process.own or not process.growth:
             process.growth.append((now, user + system))
         process.own, process.reaped = user + system, users + systems
-        if now - process.first < YOUNG:
+        if now - process.first < YOUNG or (process.seat == NOBODY and "--serve" in process.command):
             name_it(process)
 
 

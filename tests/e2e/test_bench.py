@@ -9,7 +9,6 @@ import pytest
 from bench import waterfall
 
 
-@pytest.mark.cold
 def test_a_waterfall_accounts_for_all_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "picture.svg"
     assert waterfall.main(["--agents", "2", "--latency", "0.1", "--patience", "0", "--out", str(out)]) == 0

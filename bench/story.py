@@ -89,10 +89,12 @@ class Story:
 def phases(story: Story) -> list[Phase]:
     """One after another, from the start to the exit. What a run does not have is left out."""
     first = min(story.times("run_started"))
-    booted = min(story.imports.boot, first)
+    # Importing is all work: it cannot have taken longer than the processor was used, whatever the measurement says.
+    used = story.program.own_at(first)
+    booted = min(story.imports.boot, used)
     ends: list[tuple[str, Iterable[float]]] = [
         ("interpreter", [booted]),
-        ("imports", [min(booted + story.imports.total, first)]),
+        ("imports", [min(booted + story.imports.total, used)]),
         ("settings, repository, store", [first]),
         ("PRD", story.times("prd_written")),
         ("plan, looking for gates", story.times("plan_made", "gates_found")),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PROC = "/proc"
+MOST = 1 << 16
 INTERVAL = 0.1
 SHARE = 20  # looking costs time too: at most a twentieth of it
 REST = 2.0
@@ -148,12 +149,17 @@ def processes() -> dict[int, Process]:
 
 
 def first_line(pid: int | str, name: str) -> str:
-    """Empty for a process that has just ended."""
+    """Empty for a process that has just ended. Read at once: a file object would take five times as long."""
     try:
-        with Path(PROC, str(pid), name).open(encoding="utf-8", errors="replace") as file:
-            return file.readline()
+        file = os.open(f"{PROC}/{pid}/{name}", os.O_RDONLY)
     except OSError:
         return ""
+    try:
+        return os.read(file, MOST).partition(b"\n")[0].decode("utf-8", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(file)
 
 
 def descendants(everything: dict[int, Process], roots: set[int]) -> list[Process]:

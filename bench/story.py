@@ -63,8 +63,8 @@ class Story:
 
     @property
     def begun(self) -> float:
-        """When the first agent was. The fork server is ready by then."""
-        return min(self.times("attempt_started"))
+        """When the first Aider was forked: the fork server is ready by then. Worktrees were made before."""
+        return min(one.first for one in self.aiders)
 
     @property
     def program(self) -> Sighting:
@@ -99,7 +99,7 @@ def phases(story: Story) -> list[Phase]:
         ("PRD", story.times("prd_written")),
         ("plan, looking for gates", story.times("plan_made", "gates_found")),
         (WAITING, [story.begun]),
-        ("worktrees, forks", [min(map(story.asked, story.requests))]),
+        ("forks, Aider begins", [min(map(story.asked, story.requests))]),
         (MODELS, story.times("request")),
         ("edits, commits, own gates", story.times("attempt_ended")),
         ("merge", story.times("combined")),
@@ -119,7 +119,7 @@ def agent_phases(story: Story, aider: Sighting) -> list[Phase]:
     times = {event.kind: story.at(event) for event in mine}
     asked = min(story.asked(event) for event in mine if event.kind == "request")
     moments = (times["attempt_started"], aider.first, asked, times["request"], aider.last, times["attempt_ended"])
-    names = ("worktree", "until it asks", "the model", "edits", "commit and gates")
+    names = ("worktree, waiting", "until it asks", "the model", "edits", "commit and gates")
     return [Phase(name, start, end) for name, (start, end) in zip(names, pairwise(moments), strict=True)]
 
 

@@ -15,19 +15,49 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from bench.figures import Figures, Round, add, aims_table, markdown, read, terminal
 from bench.measure import Cost, first_line, settle
-from bench.modes import IN_TURN, Bench, Failed, Model, Run, make_origin, modes, prepare_home
+from bench.modes import (
+    ALL_IN_ONE,
+    AT_ONCE,
+    IN_TURN,
+    OUR_FLAGS,
+    OURS,
+    RIVAL,
+    Bench,
+    Failed,
+    Model,
+    all_in_one,
+    at_once,
+    in_turn,
+    make_origin,
+    orchestrated,
+    prepare_home,
+    with_our_flags,
+)
 from bench.program import MODEL
+from bench.rival import Bernstein
 from orchestra import catalogue
 from tests.support.modelserver import ModelServer
 
 BEGIN, END = "<!-- made by bench.agents -->", "<!-- until here -->"
-UNIT = "openai"  # whose names the model server is asked for
+Run = Callable[[Bench, int], Cost]
+
+
+def modes(agents: int, asked: argparse.Namespace) -> dict[str, Run]:
+    """The ways that say something for so many files."""
+    chosen: dict[str, Run] = {OURS: orchestrated, AT_ONCE: at_once, OUR_FLAGS: with_our_flags}
+    if 1 < agents <= asked.longest_turn:
+        chosen[IN_TURN] = in_turn
+    if agents > 1:
+        chosen[ALL_IN_ONE] = all_in_one
+    if asked.bernstein:
+        chosen[RIVAL] = Bernstein(asked.bernstein)
+    return chosen
 
 
 def measure(bench: Bench, model: Model, asked: argparse.Namespace, rounds: list[Round]) -> None:
@@ -35,7 +65,7 @@ def measure(bench: Bench, model: Model, asked: argparse.Namespace, rounds: list[
     until = time.monotonic() + 60 * asked.minutes
     for _ in range(asked.repeat):
         for agents in asked.agents:
-            ways = modes(agents, asked.longest_turn, asked.bernstein)
+            ways = modes(agents, asked)
             last = {each.mode: each.wall for each in rounds if each.agents == agents}
             if time.monotonic() + sum(last.get(mode, 0.0) for mode in ways) > until:
                 print(f"No time is left for another round with {agents} files.", flush=True)
@@ -56,7 +86,7 @@ def measure(bench: Bench, model: Model, asked: argparse.Namespace, rounds: list[
 def measured(bench: Bench, model: Model, agents: int, mode: str, run: Run) -> Round:
     model.asked.clear()
     found: Cost = run(bench, agents)
-    prices = {name: catalogue.resolve(f"{UNIT}/{name}") for name in {name for name, _ in model.asked}}
+    prices = {name: catalogue.resolve(f"openai/{name}") for name in {name for name, _ in model.asked}}
     return Round(
         agents,
         mode,

@@ -1,13 +1,11 @@
 """The same work, done in several ways: a line at the end of each of N files, as one agent for each file would do it."""
 
 import importlib.util
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +25,12 @@ PRD = f"""# Mark the sample
 
 - R1: Each part ends with a line that says that it was measured.
 """
+OURS = "this program"
+AT_ONCE = "plain aider, all at once"
+OUR_FLAGS = "the same with our flags"
+IN_TURN = "plain aider, one after another"
+ALL_IN_ONE = "one plain aider, all files"
+RIVAL = "bernstein"
 AIDER = Path(sys.executable).parent / "aider"
 MODULES = 32
 LIMIT = 420.0
@@ -216,99 +220,3 @@ def is_seated(process: Process, everything: dict[int, Process]) -> bool:
 
 def nobody(process: Process, everything: dict[int, Process]) -> bool:
     return False
-
-
-# --- the rival ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Bernstein:
-    """The nearest program that runs many aiders on one repository, with every help that its configuration allows.
-
-    A plan gives it the tasks, so that no model has to divide them; its clone has a branch that it may merge into, and
-    no remote that it would push to. Its aider is a script that sets again what its filter of the environment takes
-    away, and keeps aider from opening the addresses which stand in its prompts.
-    """
-
-    program: Path
-
-    def __call__(self, bench: Bench, agents: int) -> Cost:
-        place, output = bench.clone("rival"), bench.output("rival")
-        for words in (["checkout", "-q", "-b", "work"], ["remote", "remove", "origin"]):
-            subprocess.run(["git", *words], cwd=place, check=True)
-        (place / "plan.yaml").write_text(json.dumps(self.plan(agents)), encoding="utf-8")
-        (place / "bernstein.yaml").write_text(json.dumps(self.settings(agents)), encoding="utf-8")
-        env = bench.env()
-        env["PATH"] = f"{self.helper(bench)}:{self.program.parent}:{env['PATH']}"
-        env["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
-        words = [str(self.program), "run", "plan.yaml", "--cli", "aider", "--model", MODEL, "--auto-approve"]
-        wait = ["--wait", str(int(LIMIT - 60))]
-        keeper = [sys.executable, "-m", "bench.keeper", str(LIMIT - 30)]
-        found = cost([Command([*keeper, *words, *wait], place, env, output)], LIMIT, nobody)
-        check(place, files_of(agents), found, output)
-        return found
-
-    def plan(self, agents: int) -> dict[str, object]:
-        steps = [
-            {
-                "title": f"Mark {name}",
-                "description": CHANGE,
-                "files": [name],
-                "role": "backend",
-                "scope": "small",
-                "complexity": "low",
-                "cli": "aider",
-                "model": MODEL,
-            }
-            for name in files_of(agents)
-        ]
-        return {"name": "bench", "description": CHANGE, "stages": [{"name": "all", "steps": steps}]}
-
-    def settings(self, agents: int) -> dict[str, object]:
-        return {
-            "goal": CHANGE,
-            "cli": "aider",
-            "model": MODEL,
-            "max_agents": agents,
-            "team": ["backend"],
-            "catalogs": [],
-            "internal_llm_provider": "none",
-            "evolution_enabled": False,
-            "orchestration": {"test_followup": False},
-            "tuning": {"orchestrator": {"tick_interval_s": 1}},
-        }
-
-    def helper(self, bench: Bench) -> Path:
-        folder = bench.folder / "help"
-        folder.mkdir(exist_ok=True)
-        env = bench.env() | {"AIDER_ANALYTICS_DISABLE": "true"}
-        kept = (name for name in env if name not in ("PATH", "HOME", "TMPDIR"))
-        lines = [f"export {name}='{env[name]}'" for name in kept]
-        script = folder / "aider"
-        script.write_text(
-            "\n".join(["#!/bin/sh", *lines, f'exec {AIDER} --no-check-update --no-detect-urls "$@"', ""]),
-            encoding="utf-8",
-        )
-        script.chmod(0o755)
-        return folder
-
-
-OURS = "this program"
-AT_ONCE = "plain aider, all at once"
-OUR_FLAGS = "the same with our flags"
-IN_TURN = "plain aider, one after another"
-ALL_IN_ONE = "one plain aider, all files"
-RIVAL = "bernstein"
-Run = Callable[[Bench, int], Cost]
-
-
-def modes(agents: int, longest_turn: int, rival: Path | None) -> dict[str, Run]:
-    """The ways that say something for so many files."""
-    chosen: dict[str, Run] = {OURS: orchestrated, AT_ONCE: at_once, OUR_FLAGS: with_our_flags}
-    if 1 < agents <= longest_turn:
-        chosen[IN_TURN] = in_turn
-    if agents > 1:
-        chosen[ALL_IN_ONE] = all_in_one
-    if rival:
-        chosen[RIVAL] = Bernstein(rival)
-    return chosen

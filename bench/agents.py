@@ -65,7 +65,7 @@ def measure(bench: Bench, model: Model, asked: argparse.Namespace, rounds: list[
     until = time.monotonic() + 60 * asked.minutes
     for _ in range(asked.repeat):
         for agents in asked.agents:
-            ways = modes(agents, asked)
+            ways = {mode: run for mode, run in modes(agents, asked).items() if not asked.only or mode in asked.only}
             last = {each.mode: each.wall for each in rounds if each.agents == agents}
             if time.monotonic() + sum(last.get(mode, 0.0) for mode in ways) > until:
                 print(f"No time is left for another round with {agents} files.", flush=True)
@@ -136,6 +136,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--patience", type=float, default=10.0, help="seconds to wait for a quiet machine before each")
     parser.add_argument("--minutes", type=float, default=8.0, help="no round is begun that would not end by then")
     parser.add_argument("--bernstein", type=Path, metavar="PATH", help="the rival's command, to be measured as well")
+    parser.add_argument("--only", nargs="+", metavar="MODE", help="no other ways than these, as the table calls them")
     parser.add_argument("--file", type=Path, help="where rounds are kept, one a line")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help=f"put the tables between {BEGIN!r} and {END!r}")
     return parser.parse_args(argv)

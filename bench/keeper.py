@@ -14,11 +14,15 @@ import time
 from bench.measure import descendants, processes
 
 ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER: what detaches itself below this process becomes its child
+END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 TOO_LONG = 124
 
 
 def main(seconds: float, command: list[str]) -> int:
-    ctypes.CDLL(None).prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TOO_LONG))
+    prctl = ctypes.CDLL(None).prctl
+    prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
+    prctl(END_WITH_PARENT, signal.SIGTERM, 0, 0, 0)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # it found this module
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=env, start_new_session=True)
     try:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.agents import AIDER, bundled_prices
+from bench.modes import AIDER, bundled_prices
 from bench.program import MODEL, command, environment
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer

@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.agents import CHANGE, MARK, Bench, file_of, make_origin, nobody, plain_aider, prepare_home
 from bench.measure import Command, cost
+from bench.modes import CHANGE, MARK, Bench, file_of, make_origin, nobody, plain_aider, prepare_home
 from bench.program import MODEL, command
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer, Reply, Request

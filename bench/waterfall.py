@@ -21,17 +21,15 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
-from bench.agents import CHANGE, LIMIT, MARK, MODULES, Bench, Failed, check, file_of, make_origin
 from bench.measure import Command, Cost, cost, end, settle, start
+from bench.modes import CHANGE, LIMIT, MODULES, PRD, Bench, Failed, Model, check, files_of, make_origin
 from bench.picture import Bar, Row, picture
 from bench.program import MODEL, command
 from bench.sightings import watch
 from bench.story import MODELS, WAITING, Imports, Phase, Story, agent_phases, phases, processor_seconds
 from orchestra.journal import jsonl
-from tests.support.edits import appends
 from tests.support.modelserver import ModelServer
 
-PRD = "# A line more\n\nEach file gets a line at its end that says that this was measured.\n"
 GATE = f"{shlex.quote(sys.executable)} -m compileall -q ."
 OURS = {"orchestra": "this program", "aider_orchestrator": "this program", "sqlalchemy": "SQLAlchemy"}
 IMPORTED = re.compile(r"import time: +(\d+) \| +\d+ \| +(\S+)")
@@ -52,7 +50,7 @@ def run_command(bench: Bench, asked: argparse.Namespace, name: str, python: Sequ
     """The same for both, in a clone of its own."""
     prd = bench.folder / "prd.md"
     prd.write_text(PRD, encoding="utf-8")
-    files = [file_of(number) for number in range(asked.agents)]
+    files = files_of(asked.agents)
     work = ["--change", CHANGE, "--prd", str(prd), "--agents", str(asked.agents), "--files", *files]
     interpreter, *words = command(*work, "--model", MODEL, "--test-cmd", GATE, "--events", "-", *asked.more)
     return Command([interpreter, *python, *words], bench.clone(name), bench.env(), bench.output(name))
@@ -105,8 +103,7 @@ def run(bench: Bench, asked: argparse.Namespace, imported: Imports) -> Story:
     one = run_command(bench, asked, "ours")
     settle(asked.patience)
     watched = watch(one, LIMIT)
-    files = [file_of(number) for number in range(asked.agents)]
-    check([one.cwd], files, Cost(watched.wall, watched.cpu, 0, (), 0, (watched.code,)), one.output)
+    check(one.cwd, files_of(asked.agents), Cost(watched.wall, watched.cpu, 0, (), 0, (watched.code,)), one.output)
     logs = one.cwd / ".aider_logs"
     (stamp,) = jsonl.stamps(logs)
     reported = max(path.stat().st_mtime for path in logs.glob(f"*_{stamp}.*") if path.suffix in REPORTS)
@@ -221,7 +218,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     asked = arguments(argv)
     with tempfile.TemporaryDirectory(prefix="bench-waterfall-", ignore_cleanup_errors=True) as name:
-        with ModelServer(appends(MARK), latency=asked.latency) as server:
+        with ModelServer(Model(), latency=asked.latency) as server:
             bench = Bench(Path(name), server)
             make_origin(bench)
             story = run(bench, asked, imports(bench, asked))

@@ -2,8 +2,8 @@
 
 python -m bench.scale [--tasks 50 1000] [--agents 16] [--latency 0.2]
 
-The tasks need one another not at all: each changes a file of its own. What is counted begins with the first attempt and
-ends with the process, so that the start, which every run pays once, is not shared out among more or fewer tasks.
+The tasks need one another not at all: each changes a file of its own. What is counted begins with the first question
+to the model and ends with the run, so that the start, which every run pays once, is not shared out among more or fewer tasks.
 """
 
 import argparse
@@ -93,10 +93,10 @@ def measured(tasks: int, agents: int, latency: float) -> str:
 
 
 def span(logs: Path) -> tuple[float, float]:
-    """From the first attempt to the last event."""
+    """From the first question to a model to the last event, in seconds."""
     events = [json.loads(line) for file in logs.glob("*.jsonl") for line in file.read_text("utf-8").splitlines()]
-    times = [event["time"] for event in events]
-    return min(event["time"] for event in events if event["event"] == "attempt_started") / 1000, max(times) / 1000
+    asked = [event["time"] / 1000 - event["data"]["seconds"] for event in events if event["event"] == "request"]
+    return min(asked), max(event["time"] for event in events) / 1000
 
 
 def main(argv: list[str]) -> int:

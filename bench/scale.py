@@ -3,7 +3,7 @@
 python -m bench.scale [--tasks 50 1000] [--agents 16] [--latency 0.2]
 
 The tasks need one another not at all: each changes a file of its own. What is counted begins with the first question
-to the model and ends with the run, so that the start, which every run pays once, is not shared out among more or fewer tasks.
+to the model and ends with the run: the start, which every run pays once, is not shared out among more or fewer tasks.
 """
 
 import argparse

@@ -325,7 +325,10 @@ class ForkSeats:
         pid = self.pids[job]
         if pid.done() and not self.codes[job].done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid.result(), signum)
+                try:
+                    os.killpg(pid.result(), signum)
+                except ProcessLookupError:  # it has no group yet: it was forked just now
+                    os.kill(pid.result(), signum)
 
     async def run(self, job: Job) -> Outcome:
         await self.ready()
@@ -360,7 +363,9 @@ class ForkSeats:
         if self.server is not None and self.serving:
             self.server.kill()
         if self.reader is not None:
-            await self.reader
+            # Somebody else may hold the other end of its pipe; nothing that is said there matters any more.
+            await asyncio.wait({self.reader}, timeout=GRACE)
+            self.reader.cancel()
         await self.single.close()
 
 

@@ -11,7 +11,8 @@ from orchestra.conduct.life import History, cancelled, live, wait_for_human
 from orchestra.conduct.places import Place, Places, places
 from orchestra.conduct.resume import Past
 from orchestra.conduct.run import Run
-from orchestra.conduct.settle import Settled, Stack, hold, put_together
+from orchestra.conduct.settle import Settled, hold
+from orchestra.conduct.stacking import Stack, put_together
 from orchestra.journal.store import Command
 from orchestra.judge.blame import closure
 from orchestra.model import Plan, Task, TaskState, Verdict
@@ -174,7 +175,7 @@ class Agents:
         needs = self.run.plan.needs
         needed = closure(needs[task.id], needs) - self.ground.tasks
         # What the user's branch holds since an earlier delivery has no commit left to stand on.
-        results = [self.results[each.id] for each in in_order(self.run.plan.tasks) if each.id in needed]
+        results = [self.results[each.id] for each in in_order([t for t in self.run.plan.tasks if t.id in needed])]
         return await put_together(self.run, self.ground.head, [result for result in results if result.commit])
 
     # --- what came of it

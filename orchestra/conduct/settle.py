@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestra.conduct.attempt import Result, commit_message
+from orchestra.conduct.attempt import Result
 from orchestra.conduct.gating import Checked, Gating
 from orchestra.conduct.run import Run
+from orchestra.conduct.stacking import Stack, put_together
 from orchestra.errors import SetUpFailed
 from orchestra.judge.blame import Blame, Tasks, search
 from orchestra.model import Gate
-from orchestra.workspace.merge import stack
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,6 @@ class Settled:
     tasks: Tasks = frozenset()
     bad: str = ""
     guilty: tuple[Guilty, ...] = ()
-
-
-@dataclass
-class Stack:
-    """One linear commit per task on top of a base. What does not fit on the others is named with the files, and what
-    needs such a one is left out with it."""
-
-    head: str
-    commits: dict[int, str] = field(default_factory=dict)
-    misfits: dict[int, str] = field(default_factory=dict)
-    left_out: dict[int, str] = field(default_factory=dict)
 
 
 async def settle(run: Run, gating: Gating, ground: Settled, results: Sequence[Result], combined: str = "") -> Settled:
@@ -98,26 +87,6 @@ async def find_guilty(run: Run, gating: Gating, ground: str, results: Sequence[R
         label = "without-" + "-".join(str(one.task.id) for one in results if one.task.id not in wanted)
         # A task that does not even fit without another one says nothing good of the two apart.
         answer = not some.misfits and (await gating.check(some.head, label[:60])).ok
-
-
-async def put_together(run: Run, ground: str, results: Sequence[Result]) -> Stack:
-    """In the given order, in which what is needed comes before what needs it."""
-    made, touched = Stack(ground), dict[str, str]()
-    for result in results:
-        task, record = result.task, run.report.tasks[result.task.id]
-        if missing := [need for need in task.needs if need in made.misfits | made.left_out]:
-            made.left_out[task.id] = f"it needs {run.report.tasks[missing[0]].agent}, which is held back"
-            continue
-        message = commit_message(run, task)
-        head, merged = await stack(run.trees, made.head, result.parent or run.repository.base, result.commit, message)
-        if merged.tree:
-            made.head = made.commits[task.id] = head
-            touched |= dict.fromkeys(record.changed, record.agent)
-        else:
-            others = ", ".join(sorted({touched[path] for path in merged.conflicts if path in touched})) or "the others"
-            reason = f"its change of {', '.join(merged.conflicts)} does not fit on that of {others}"
-            made.misfits[task.id] = reason
-    return made
 
 
 def tell(run: Run, stacked: Stack) -> None:

@@ -30,6 +30,16 @@ class Ended:
     timed_out: bool = False
 
 
+def watch_children() -> None:
+    """As later Pythons do by themselves where they can; else there is a thread for every child, and we start many."""
+    if sys.version_info < (3, 12):
+        with suppress(AttributeError, OSError):
+            os.close(os.pidfd_open(os.getpid()))
+            watcher = asyncio.PidfdChildWatcher()
+            watcher.attach_loop(asyncio.get_running_loop())
+            asyncio.set_child_watcher(watcher)
+
+
 def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for any child: nothing that steers git or Aider from outside, nothing that could hold a key."""
     return {name: value for name, value in environ.items() if not (DROPPED.match(name) or SECRET.search(name))}

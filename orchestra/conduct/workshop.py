@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestra.process import watch_children
 from orchestra.seat import Seats, find_python, seats
 from orchestra.settings import Settings
 from orchestra.workspace.scratch import make_scratch
@@ -26,6 +27,7 @@ class Workshop:
 
 @contextlib.asynccontextmanager
 async def workshop(settings: Settings, *, works: bool = True) -> AsyncIterator[Workshop]:
+    watch_children()
     python = find_python(os.environ) if works else sys.executable
     folder, lock = make_scratch()
     agents = seats(python, folder / "server", fork=settings.fork_server)

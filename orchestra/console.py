@@ -242,6 +242,8 @@ class Board:
         if event.task is not None and event.kind == "attempt_started":
             self.begun[event.task] = time.monotonic()
             self.ended.pop(event.task, None)
+        if event.kind == "aider_ready":
+            self.begun = dict.fromkeys(self.begun, time.monotonic())
         if event.task is not None and event.kind == "waiting":
             self.waits[event.task] = time.monotonic()
         if event.task is not None and event.kind == "attempt_ended":

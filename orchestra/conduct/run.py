@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -68,6 +69,7 @@ class Run:
     report: Report = field(default_factory=Report)
     plan: Plan = field(default_factory=lambda: Plan((), 0))
     warming: asyncio.Future[None] | None = None
+    ready_at: float = 0.0  # since when Aider can work, on the same clock
     recorder: Recorder | None = None
     # Who can be asked about a task that waits; nobody, where there is no terminal.
     ask: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
@@ -85,6 +87,13 @@ class Run:
 
     def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> None:
         self.journal.emit(kind, task, attempt, **data)
+
+    async def aider(self) -> None:
+        """Wait until it can work. What passes until then is nobody's time."""
+        await self.seats.ready()
+        if not self.ready_at:
+            self.ready_at = time.monotonic()
+            self.emit("aider_ready")
 
     def move(self, task: int, state: TaskState, attempt: int | None = None) -> None:
         """The one way in which a task changes state; what the table does not allow is a bug."""

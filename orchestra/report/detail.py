@@ -39,6 +39,7 @@ class Try:
     number: int
     started: int
     ended: int = 0
+    seconds: float = 0.0
     verdict: str = ""
     cause: str = ""
     usage: Usage = field(default_factory=Usage)
@@ -131,6 +132,12 @@ def attempt_started(found: Detail, event: Event, data: Mapping[str, Any]) -> Non
     found.quiet[who(event)] = event.time
 
 
+def aider_ready(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
+    for (task, attempt), since in found.quiet.items():
+        found.span("waiting", since, event.time, task)
+        found.quiet[task, attempt] = event.time
+
+
 def who(event: Event) -> Who:
     return event.task, event.attempt
 
@@ -167,6 +174,7 @@ def attempt_ended(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
     if who(event) in found.quiet:
         found.span("edit", found.quiet.pop(who(event)), event.time, event.task)
     attempt.ended = found.busy = event.time
+    attempt.seconds = float(data.get("seconds", 0.0))
     attempt.verdict, attempt.cause = str(data.get("verdict", "")), str(data.get("cause", ""))
 
 
@@ -195,6 +203,7 @@ HANDLERS: dict[str, Handler] = {
     "plan_changed": plan_made,
     "task_moved": task_moved,
     "attempt_started": attempt_started,
+    "aider_ready": aider_ready,
     "request": request,
     "assistant_response": assistant_response,
     "conversation": conversation,

@@ -335,6 +335,12 @@ def attempt_started(report: Report, event: Event) -> None:
     record.gates = [gate for gate in record.gates if record.round and gate.get("attempt", 0) >= record.round]
 
 
+@on("aider_ready")
+def aider_ready(report: Report, event: Event) -> None:
+    """Who was at work until now had only a worktree made."""
+    report.since = event.time
+
+
 @on("request")
 def request(report: Report, event: Event) -> None:
     used = Usage(**event.data["usage"])

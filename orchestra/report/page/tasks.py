@@ -153,7 +153,7 @@ def attempts(tries: list[Try]) -> Html:
     rows = []
     for attempt in tries:
         said = [attempt.cause, *attempt.failures[:5]]
-        time = duration(max(0, attempt.ended - attempt.started) / 1000) if attempt.ended else ""
+        time = duration(attempt.seconds) if attempt.ended else ""
         verdict = attempt.verdict.replace("_", " ") or "not finished"
         why = join(tag("div", line(words, 600)) for words in said if words)
         rows.append((str(attempt.number), verdict, why, time, f"{attempt.usage.tokens:,}", dollars(attempt.usage)))

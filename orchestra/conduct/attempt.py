@@ -30,11 +30,12 @@ from orchestra.seat import Job, Outcome
 from orchestra.shape import Misshapen
 from orchestra.workspace import collect, merge
 from orchestra.workspace.collect import Changes
-from orchestra.workspace.trees import Tree, with_before
+from orchestra.workspace.trees import Tree
 
 SET_UP_REMEDY = "Set --setup-cmd right: it is run in each new worktree, and the named file holds all that it printed."
 DIFF_LIMIT = 6_000  # bytes
 SAID = 6_000  # characters
+CUT_SHORT = ("stopped", "crashed")
 ONLY_THIS = "this task and no other"  # said with a cancellation
 
 
@@ -114,7 +115,7 @@ def tell(run: Run, task: Task, number: int, result: Result, started: float, fact
         remedy=judged.remedy,
         commit=result.commit,
         parent=result.parent,
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(time.monotonic() - max(started, run.ready_at), 3),
         tried={"diff": learned.diff, "failing": sorted(learned.failing), "output": learned.output},
         **facts,
     )
@@ -132,12 +133,14 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
     """The result; on the way the facts are filled in, so that they are there even when it comes to none."""
     name = f"task{task.id}-{number}"
     tree = await run.trees.add(name, start.base)
+    done_with = run.trees.discard
     try:
         async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
             await set_up(run, tree, name)
-        tree = await with_before(tree)
+        furnished = any((run.settings.setup_cmd, run.settings.worktree_copy, run.settings.worktree_link))
+        tree = await run.trees.remembered(tree, task.paths, furnished=furnished)
         # The worktrees are made while Aider warms up, and its clock has not begun yet.
-        await run.seats.ready()
+        await run.aider()
         full = in_full(run, task, tree.path)
         ticket = run.gateway.admit(Pass(AGENT, task.id, number, run.settings.max_iterations, str(tree.path)))
         try:
@@ -150,6 +153,8 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
             remember(run, ticket)
         if not (tree.path / ".git").exists():
             raise OrchestraError("its worktree was deleted while it was at work.")
+        if outcome.end not in CUT_SHORT:
+            done_with = run.trees.leave
         changes = await collect.changes(tree, task.paths, run.plan.owners)
         judgement = judge(seen(run, task, start, outcome, ticket, changes, timed_out))
         if timed_out and time.monotonic() >= run.deadline:
@@ -166,7 +171,7 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
             else dataclasses.replace(kept, commit=start.base, parent=start.parent)
         )
     finally:
-        run.trees.discard(tree)
+        done_with(tree)
 
 
 async def checked(

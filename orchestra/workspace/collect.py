@@ -41,7 +41,9 @@ async def changes(tree: Tree, owned: Iterable[str], owners: Mapping[str, int]) -
 
 async def stage(tree: Tree, paths: Iterable[str]) -> list[str]:
     """Put these paths, and no others, on top of the base in the worktree's index. Returns those that differ from it."""
-    await tree.git.raw("read-tree", tree.base)
+    if tree.index is None or tree.index_now() != tree.index:
+        # With --reset the index goes on knowing which files are as they were, without looking into them.
+        await tree.git.raw("read-tree", "--reset", tree.base)
     await tree.git.raw("update-index", "--add", "-z", "--stdin", input=joined(list(paths)))
     return await tree.git.paths("diff-index", "--cached", "--name-only", "--no-renames", "-z", tree.base)
 
@@ -88,15 +90,11 @@ async def loose_diff(tree: Tree, paths: Collection[str]) -> bytes:
 
 async def make_whole(tree: Tree, path: str) -> None:
     """Give back what Aider takes from a file: its line endings, its missing final newline, its mode."""
-    listed = await tree.git.maybe("ls-tree", tree.base, "--", path)
-    if not listed:
+    found = tree.files.get(path) or await original(tree, path)
+    if not found:
         return
     file = tree.path / path
-    # --filters: the base as this checkout would show it, which is what Aider read.
-    code, base, _ = await tree.git.attempt("cat-file", "--filters", f"{tree.base}:{path}")
-    if code:
-        return
-    executable = MODE_EXECUTABLE if listed.startswith("100755") else 0
+    base, executable = found[0], found[1] & MODE_EXECUTABLE
     mode = file.stat().st_mode
     now = file.read_bytes()
     whole, wanted = restored(base, now), mode & ~MODE_EXECUTABLE | executable
@@ -104,6 +102,13 @@ async def make_whole(tree: Tree, path: str) -> None:
         file.write_bytes(whole)
     if mode != wanted:
         file.chmod(wanted)
+
+
+async def original(tree: Tree, path: str) -> tuple[bytes, int] | None:
+    """The file in the base, as this checkout would show it, which is what Aider read."""
+    listed = await tree.git.maybe("ls-tree", tree.base, "--", path)
+    code, base, _ = await tree.git.attempt("cat-file", "--filters", f"{tree.base}:{path}") if listed else (1, b"", b"")
+    return None if code else (base, MODE_EXECUTABLE if listed.startswith("100755") else 0)
 
 
 def restored(base: bytes, now: bytes) -> bytes:

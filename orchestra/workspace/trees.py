@@ -1,14 +1,18 @@
-"""One worktree per attempt, outside the user's checkout, made and removed one at a time because git races on them."""
+"""One worktree per attempt, outside the user's checkout, made and removed one at a time because git races on them.
+
+A checkout costs as much as the repository is large, so one that somebody has left in peace is moved to whoever comes
+next and brought back to what git tracks.
+"""
 
 import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestra.errors import RepositoryError
+from orchestra.errors import GitFailed, RepositoryError
 from orchestra.workspace.git import Git, is_tracked, split
 from orchestra.workspace.repository import Repository, present
 
@@ -18,12 +22,24 @@ IGNORED = "!!"
 
 @dataclass(frozen=True)
 class Tree:
-    """A worktree at a commit. `before` is what differed from that commit when the agent came: set-up products."""
+    """A worktree at a commit, and what it was when the agent came: `before` is what differed from that commit (set-up
+    products), `files` are those it may change with their modes, `index` tells whether git's list of them is the same.
+    """
 
     path: Path
     git: Git
     base: str
     before: dict[str, Signature] = field(default_factory=dict)
+    files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    index: Signature | None = None
+
+    def index_now(self) -> Signature | None:
+        """Nothing, where the worktree is not what it should be: then git has to say so."""
+        try:
+            link = (self.path / ".git").read_text("utf-8").removeprefix("gitdir: ").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return signature("", Path(link, "index"))
 
 
 @dataclass
@@ -34,6 +50,9 @@ class Trees:
     folder: Path
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     open: dict[Path, Tree] = field(default_factory=dict)
+    idle: list[Tree] = field(default_factory=list)
+    # The commits of which a fresh checkout is known to differ from them in nothing, as with some filters it does.
+    pristine: set[str] = field(default_factory=set)
     removals: set[asyncio.Task[None]] = field(default_factory=set)
     git_version: tuple[int, ...] = ()
 
@@ -43,11 +62,45 @@ class Trees:
         tree = Tree(path, self.repository.git.at(path), commit)
         # Known before it is made: when we are stopped in between, close() must find it.
         self.open[path] = tree
+        if not (self.idle and await self.taken_over(self.idle.pop(), tree)):
+            await self.made(tree)
+        return tree
+
+    async def made(self, tree: Tree) -> None:
         async with self.lock:
-            await self.repository.git.raw("worktree", "add", "--quiet", "--detach", "--no-checkout", str(path), commit)
+            await self.repository.git.raw(
+                "worktree", "add", "--quiet", "--detach", "--no-checkout", str(tree.path), tree.base
+            )
         # Git does no more than this for a checkout, and several may do it at once.
         await tree.git.raw("reset", "--quiet", "--hard", "--no-recurse-submodules")
-        return tree
+
+    async def taken_over(self, old: Tree, tree: Tree) -> bool:
+        """Whether the old one stands in the new one's place, with nothing in it but what its commit holds."""
+        try:
+            async with self.lock:
+                await self.repository.git.raw("worktree", "move", str(old.path), str(tree.path))
+            del self.open[old.path]
+            await tree.git.raw("reset", "--quiet", "--hard", "--no-recurse-submodules", tree.base)
+            await tree.git.raw("clean", "--quiet", "-ffdx")
+        except GitFailed:  # it has submodules, or something in it cannot be deleted
+            for each in (old, tree):
+                await self.remove(each)
+            self.open[tree.path] = tree
+            return False
+        return True
+
+    async def remembered(self, tree: Tree, paths: Iterable[str], *, furnished: bool) -> Tree:
+        """The tree as the agent will find it."""
+        known = tree.base in self.pristine and not furnished
+        before = {} if known else await status(tree)
+        if not (before or furnished):
+            self.pristine.add(tree.base)
+        files = {path: found for path in paths if path not in before and (found := content(tree.path / path))}
+        return Tree(tree.path, tree.git, tree.base, before, files, tree.index_now())
+
+    def leave(self, tree: Tree) -> None:
+        """In peace: nothing is at work in it any more that could disturb whoever comes next."""
+        self.idle.append(tree)
 
     async def remove(self, tree: Tree) -> None:
         self.open.pop(tree.path, None)
@@ -139,9 +192,11 @@ def signature(code: str, path: Path) -> Signature:
     return (code, found.st_mode, found.st_size, found.st_mtime_ns)
 
 
-async def with_before(tree: Tree) -> Tree:
-    """The tree as the agent will find it, remembered."""
-    return Tree(tree.path, tree.git, tree.base, await status(tree))
+def content(path: Path) -> tuple[bytes, int] | None:
+    try:
+        return (path.read_bytes(), path.stat().st_mode) if path.is_file() and not path.is_symlink() else None
+    except OSError:
+        return None
 
 
 @contextlib.asynccontextmanager

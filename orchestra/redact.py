@@ -123,10 +123,10 @@ SHAPES = (
 
 def redact(text: str) -> str:
     """The text without what looks like a secret. What is redacted once stays as it is."""
-    return redacted_once(text) if len(text) <= SHORT else redacted(text)
+    return remembered(text) if len(text) <= SHORT else without_secrets(text)
 
 
-def redacted(text: str) -> str:
+def without_secrets(text: str) -> str:
     low = text.lower()
     for shape in SHAPES:
         if any(hint in low for hint in shape.hints):
@@ -135,7 +135,7 @@ def redacted(text: str) -> str:
 
 
 # Paths, states and names pass here again and again.
-redacted_once = functools.lru_cache(4096)(redacted)
+remembered = functools.lru_cache(4096)(without_secrets)
 
 
 def is_marked(value: object) -> bool:

@@ -324,11 +324,9 @@ class ForkSeats:
         """To the attempt's group, as long as it is there: afterwards its number may be another's."""
         pid = self.pids[job]
         if pid.done() and not self.codes[job].done():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                try:
-                    os.killpg(pid.result(), signum)
-                except ProcessLookupError:  # it has no group yet: it was forked just now
-                    os.kill(pid.result(), signum)
+            for send in (os.killpg, os.kill):  # one that was forked just now has no group yet
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    return send(pid.result(), signum)
 
     async def run(self, job: Job) -> Outcome:
         await self.ready()

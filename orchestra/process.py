@@ -6,8 +6,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -30,14 +30,28 @@ class Ended:
     timed_out: bool = False
 
 
-def watch_children() -> None:
-    """As later Pythons do by themselves where they can; else there is a thread for every child, and we start many."""
-    if sys.version_info < (3, 12):
-        with suppress(AttributeError, OSError):
-            os.close(os.pidfd_open(os.getpid()))
-            watcher = asyncio.PidfdChildWatcher()
-            watcher.attach_loop(asyncio.get_running_loop())
-            asyncio.set_child_watcher(watcher)
+@contextmanager
+def without_threads() -> Iterator[None]:
+    """Children are waited for as later Pythons do it by themselves where they can: else each has a thread for that, and
+    we start many."""
+    if sys.version_info >= (3, 12) or not can_wait_by_descriptor():
+        yield
+        return
+    before, watcher = asyncio.get_child_watcher(), asyncio.PidfdChildWatcher()
+    watcher.attach_loop(asyncio.get_running_loop())
+    asyncio.set_child_watcher(watcher)
+    try:
+        yield
+    finally:
+        asyncio.set_child_watcher(before)
+
+
+def can_wait_by_descriptor() -> bool:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):  # no Linux, an old one, or a sandbox that forbids it
+        return False
+    return True
 
 
 def base_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestra.process import watch_children
+from orchestra.process import without_threads
 from orchestra.seat import Seats, find_python, seats
 from orchestra.settings import Settings
 from orchestra.workspace.scratch import make_scratch
@@ -27,19 +27,20 @@ class Workshop:
 
 @contextlib.asynccontextmanager
 async def workshop(settings: Settings, *, works: bool = True) -> AsyncIterator[Workshop]:
-    watch_children()
-    python = find_python(os.environ) if works else sys.executable
-    folder, lock = make_scratch()
-    agents = seats(python, folder / "server", fork=settings.fork_server)
-    warming = asyncio.create_task(agents.ready()) if works else None
-    try:
-        # Its process starts here. While it loads Aider, we load what is ours, look at the repository, ask for the PRD.
-        await asyncio.sleep(0)
-        yield Workshop(folder, python, agents, warming)
-    finally:
-        if warming is not None:
-            warming.cancel()
-            await asyncio.gather(warming, return_exceptions=True)
-        await agents.close()
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+    with without_threads():
+        python = find_python(os.environ) if works else sys.executable
+        folder, lock = make_scratch()
+        agents = seats(python, folder / "server", fork=settings.fork_server)
+        warming = asyncio.create_task(agents.ready()) if works else None
+        try:
+            # Its process starts here. While it loads Aider, we load what is ours, look at the repository, ask for the
+            # PRD.
+            await asyncio.sleep(0)
+            yield Workshop(folder, python, agents, warming)
+        finally:
+            if warming is not None:
+                warming.cancel()
+                await asyncio.gather(warming, return_exceptions=True)
+            await agents.close()
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)

@@ -146,7 +146,7 @@ def test_a_link_to_a_task_opens_it(show: Callable[..., Any]) -> None:
     assert tab.evaluate("document.getElementById('task-7').open")
     tab.focus("#timeline a[href='#task-3']")
     tab.keyboard.press("Enter")
-    assert tab.evaluate("document.getElementById('task-3').open")
+    tab.wait_for_function("document.getElementById('task-3').open")  # the page hears of its new address a little later
 
 
 def test_tasks_can_be_narrowed_down(show: Callable[..., Any]) -> None:

@@ -1,11 +1,14 @@
 """A worktree that goes to whoever comes next is as good as a new one."""
 
 import asyncio
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from orchestra.errors import GitFailed
+from orchestra.workspace.collect import changes, commit
 from orchestra.workspace.repository import open_repository
 from orchestra.workspace.trees import Tree, Trees, status
 from tests.test_merge import Files, User, user
@@ -16,7 +19,8 @@ BASE: Files = {"a.py": "a\n", "d/b.py": "b\n", "run.sh": "x:echo\n", ".gitignore
 HARM = """
 echo more >> a.py; rm -r d; chmod +x a.py; chmod -x run.sh; mkdir -p d/b.py n/e/w; ln -s /etc/passwd n/link
 echo x > n/e/w/x; git add n/e/w/x; echo y > x.log; mkdir deep; cd deep; git init -q; echo z > z; cd ..
-echo '!x' > n/.gitignore; printf 'ü' > "$(printf 'new\\nline')"; git rm -q --cached crlf.txt
+git symbolic-ref HEAD refs/heads/users; echo '!x' > n/.gitignore; git rm -q --cached crlf.txt
+printf 'ü' > "$(printf 'new\\nline')"
 """
 
 
@@ -31,6 +35,7 @@ def seen(root: Path) -> dict[str, tuple[int, bytes]]:
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_a_worktree_taken_over_is_like_a_fresh_one(user: User, tmp_path: Path, elsewhere: bool) -> None:
     base = user.commit(BASE)
+    user.git("branch", "users", user.side(base, {"theirs": "1\n"}))
     wanted = user.side(base, {"d/b.py": "B\n", "n": "a file\n", "a.py": None}) if elsewhere else base
 
     async def used() -> tuple[Tree, Tree]:
@@ -46,9 +51,80 @@ def test_a_worktree_taken_over_is_like_a_fresh_one(user: User, tmp_path: Path, e
         await trees.close()
         return again, fresh
 
+    users = user.git("rev-parse", "users")
     for tree in asyncio.run(used()):
         assert not tree.path.exists()
+    assert user.git("rev-parse", "users") == users
     assert len(user.git("worktree", "list").splitlines()) == 1
+
+
+def test_nobody_comes_where_something_lies_already(user: User, tmp_path: Path) -> None:
+    """Such as what a container has written and nobody may delete: git would go to the repository above."""
+    user.commit(BASE)
+    user.write({"a.py": "uncommitted\n"})
+    place = user.root / ".scratch"
+    (place / "gate" / "tree").mkdir(parents=True)
+
+    async def used() -> list[Tree]:
+        trees = Trees(await open_repository(user.root), place)
+        trees.leave(await trees.add("one", "HEAD"))
+        trees.leave(await trees.add("two", "HEAD"))
+        made = await asyncio.gather(*(trees.add("gate", "HEAD") for _ in range(4)))
+        assert len({tree.path for tree in made}) == 4
+        assert [await status(tree) for tree in made] == [{}] * 4
+        (made[0].path / ".git").unlink()
+        with pytest.raises(GitFailed):
+            await made[0].git.raw("reset", "--quiet", "--hard")
+        await trees.close()
+        return made
+
+    assert not any(tree.path.exists() for tree in asyncio.run(used()))
+    assert (user.root / "a.py").read_text() == "uncommitted\n"
+    assert len(user.git("worktree", "list").splitlines()) == 1
+
+
+def test_a_part_of_a_checkout_is_not_handed_on(user: User, tmp_path: Path) -> None:
+    user.commit(BASE)
+    user.git("sparse-checkout", "set", "--cone", "d")
+
+    async def used() -> None:
+        trees = Trees(await open_repository(user.root), tmp_path / "trees")
+        trees.leave(await trees.add("one", "HEAD"))
+        assert not trees.idle
+        await trees.close()
+
+    asyncio.run(used())
+
+
+@pytest.mark.parametrize("link", ["as it is", "relative"])
+@pytest.mark.parametrize("who", ["the agent", "the set-up"])
+@pytest.mark.parametrize("written", [["a.py"], ["a.py", "d/b.py"]])
+def test_only_its_own_files_are_committed(user: User, tmp_path: Path, link: str, who: str, written: list[str]) -> None:
+    """Whoever else has staged something, and however the worktree names its place in git's records."""
+    base = user.commit(BASE)
+
+    async def work() -> str:
+        trees = Trees(await open_repository(user.root), tmp_path / "trees")
+        tree = await trees.add("one", base)
+        if link == "relative":
+            (tree.path / ".git").write_text(f"gitdir: {os.path.relpath(tree.records, tree.path)}\n")
+        staging = "echo 1 > other; git add other; git rm -q --cached crlf.txt"
+        if who == "the set-up":
+            await asyncio.to_thread(subprocess.run, staging, shell=True, cwd=tree.path, check=True)
+        tree = await trees.remembered(tree, ["a.py"], furnished=who == "the set-up")
+        if who == "the agent":
+            await asyncio.to_thread(subprocess.run, staging, shell=True, cwd=tree.path, check=True)
+        for name in written:
+            (tree.path / name).write_text("agent's")
+        found = await changes(tree, ["a.py"], {"a.py": 1, "d/b.py": 2})
+        made = await commit(tree, found, "m\n", base)
+        await trees.close()
+        return made
+
+    made = asyncio.run(work())
+    # A new file of the agent's is part of its work, staged or not.
+    assert user.git("diff", "--name-only", base, made) == ("a.py\nother" if who == "the agent" else "a.py")
+    assert user.git("show", f"{made}:a.py") + "\n" == "agent's\n"
 
 
 @pytest.mark.parametrize("harm", ["rm .git", "echo 'gitdir: /nowhere' > .git", "rm -rf ../tree", "submodule"])
@@ -65,7 +141,7 @@ def test_one_that_cannot_be_taken_over_is_replaced(user: User, tmp_path: Path, h
             await asyncio.to_thread(subprocess.run, harm, shell=True, cwd=old.path, check=True)
         trees.leave(old)
         again = await trees.add("two", "HEAD")
-        assert await status(again) == {} and list(trees.open) == [again.path] and not old.path.exists()
+        assert await status(again) == {} and not trees.idle
         await trees.close()
 
     asyncio.run(used())

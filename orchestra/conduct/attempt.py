@@ -153,7 +153,7 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
             remember(run, ticket)
         if not (tree.path / ".git").exists():
             raise OrchestraError("its worktree was deleted while it was at work.")
-        if outcome.end not in CUT_SHORT:
+        if outcome.end not in CUT_SHORT and not (furnished or run.settings.aider_args):
             done_with = run.trees.leave
         changes = await collect.changes(tree, task.paths, run.plan.owners)
         judgement = judge(seen(run, task, start, outcome, ticket, changes, timed_out))

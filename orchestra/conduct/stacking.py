@@ -38,10 +38,13 @@ async def put_together(run: Run, base: str, results: Sequence[Result]) -> Stack:
         else:
             await lay_over(run, made, free, changes)
             free.clear()
+            before = made.head
             if conflicts := await merge_in(run, made, result):
                 others = ", ".join(sorted({touched[path] for path in conflicts if path in touched})) or "the others"
                 made.misfits[task.id] = f"its change of {', '.join(conflicts)} does not fit on that of {others}"
                 continue
+            # A merge follows files that were moved: what it has changed may lie elsewhere.
+            layer = (await layers(run.repository.git, [(made.head, before)]))[made.head]
         ground.add(layer)
         touched |= dict.fromkeys(record.changed, record.agent)
     await lay_over(run, made, free, changes)

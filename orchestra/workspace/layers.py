@@ -73,7 +73,11 @@ async def lay(git: Git, head: str, wanted: Sequence[tuple[Layer, str]]) -> list[
         orders += [b"M %b %b %b\n" % (*what, quoted(path)) for path, what in layer.files.items()]
         orders.append(b"\nget-mark :1\n")
     orders.append(b"reset %b\nfrom %b\n\ndone\n" % (branch, b"0" * len(head)))
-    return (await git.text("fast-import", "--quiet", input=b"".join(orders))).splitlines()
+    # Where a file system takes two names for one, git's trees need not.
+    code, out, err = await git.attempt("-c", "core.ignoreCase=false", "fast-import", "--quiet", input=b"".join(orders))
+    if code:
+        raise git.failed("fast-import", err)
+    return out.decode().split()
 
 
 def quoted(path: str) -> bytes:

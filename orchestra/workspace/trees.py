@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from orchestra.errors import GitFailed, RepositoryError
@@ -31,15 +32,27 @@ class Tree:
     base: str
     before: dict[str, Signature] = field(default_factory=dict)
     files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
-    index: Signature | None = None
+    index: tuple[int, ...] | None = None
 
-    def index_now(self) -> Signature | None:
+    @property
+    def records(self) -> Path:
+        """Where git keeps what it knows of this worktree."""
+        return self.path / os.fsdecode((self.path / ".git").read_bytes().removeprefix(b"gitdir: ").rstrip(b"\r\n"))
+
+    def is_whole(self) -> bool:
+        """Of a sparse checkout, git may leave alone what lies outside of it."""
+        try:
+            return not present(self.records / "info" / "sparse-checkout")
+        except OSError:
+            return False
+
+    def index_now(self) -> tuple[int, ...] | None:
         """Nothing, where the worktree is not what it should be: then git has to say so."""
         try:
-            link = (self.path / ".git").read_text("utf-8").removeprefix("gitdir: ").strip()
-        except (OSError, UnicodeDecodeError):
+            found = (self.records / "index").stat()
+        except OSError:
             return None
-        return signature("", Path(link, "index"))
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @dataclass
@@ -51,20 +64,26 @@ class Trees:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     open: dict[Path, Tree] = field(default_factory=dict)
     idle: list[Tree] = field(default_factory=list)
-    # The commits of which a fresh checkout is known to differ from them in nothing, as with some filters it does.
-    pristine: set[str] = field(default_factory=set)
+    movable: bool = True  # git moves no worktree that has submodules
     removals: set[asyncio.Task[None]] = field(default_factory=set)
     git_version: tuple[int, ...] = ()
 
     async def add(self, name: str, commit: str) -> Tree:
-        path = self.folder / name / "tree"
+        path = next(path for path in self.places(name) if path not in self.open and not present(path))
         path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        tree = Tree(path, self.repository.git.at(path), commit)
+        # If the worktree is destroyed, git must not take what lies above for its repository.
+        git = self.repository.git.at(path).with_env(GIT_CEILING_DIRECTORIES=str(path.parent))
+        tree = Tree(path, git, commit)
         # Known before it is made: when we are stopped in between, close() must find it.
         self.open[path] = tree
         if not (self.idle and await self.taken_over(self.idle.pop(), tree)):
             await self.made(tree)
         return tree
+
+    def places(self, name: str) -> Iterator[Path]:
+        """The first that is free: somebody else may be at the same, or have left what cannot be deleted."""
+        yield self.folder / name / "tree"
+        yield from (self.folder / f"{name}.{n}" / "tree" for n in count(2))
 
     async def made(self, tree: Tree) -> None:
         async with self.lock:
@@ -80,9 +99,10 @@ class Trees:
             async with self.lock:
                 await self.repository.git.raw("worktree", "move", str(old.path), str(tree.path))
             del self.open[old.path]
-            await tree.git.raw("reset", "--quiet", "--hard", "--no-recurse-submodules", tree.base)
+            await tree.git.raw("checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", tree.base)
             await tree.git.raw("clean", "--quiet", "-ffdx")
-        except GitFailed:  # it has submodules, or something in it cannot be deleted
+        except (GitFailed, OSError):
+            self.movable = False
             for each in (old, tree):
                 await self.remove(each)
             self.open[tree.path] = tree
@@ -91,25 +111,26 @@ class Trees:
 
     async def remembered(self, tree: Tree, paths: Iterable[str], *, furnished: bool) -> Tree:
         """The tree as the agent will find it."""
-        known = tree.base in self.pristine and not furnished
-        before = {} if known else await status(tree)
-        if not (before or furnished):
-            self.pristine.add(tree.base)
+        before = await status(tree)
         files = {path: found for path in paths if path not in before and (found := content(tree.path / path))}
-        return Tree(tree.path, tree.git, tree.base, before, files, tree.index_now())
+        # A set-up command may have staged something.
+        return Tree(tree.path, tree.git, tree.base, before, files, None if furnished else tree.index_now())
 
     def leave(self, tree: Tree) -> None:
-        """In peace: nothing is at work in it any more that could disturb whoever comes next."""
-        self.idle.append(tree)
+        """In peace: nothing is at work in it any more, nor has been but Aider, which only writes files."""
+        if self.movable and tree.is_whole():
+            self.idle.append(tree)
+        else:
+            self.discard(tree)
 
     async def remove(self, tree: Tree) -> None:
-        self.open.pop(tree.path, None)
         # This one and no other: `git worktree prune` would also forget the user's that lie on a disk not mounted now.
         async with self.lock:
             code, _, _ = await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
             await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
             if code:  # a worktree that somebody emptied is none to git; one that is gone it takes off its list
                 await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
+        self.open.pop(tree.path, None)
 
     def discard(self, tree: Tree) -> None:
         """Remove it at leisure: nobody will come back to this path."""

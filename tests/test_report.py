@@ -173,6 +173,25 @@ def test_the_time_between_two_sessions_does_not_count() -> None:
     assert [pause.length for pause in found.breaks] == [3_600_000]
     assert found.clock(found.ended) < 60_000
     assert all(span.end - span.start < 60_000 for span in found.spans)
+    assert fold(told.events).seconds == found.clock(found.ended) / 1000
+
+
+def test_the_time_until_aider_is_loaded_is_nobodys() -> None:
+    told = Story()
+    told.begin(2)
+    for task in (1, 2):
+        told.emit("attempt_started", task, 1, model="gpt")
+    told.emit("aider_ready", after=5_000)
+    told.request(1, 1, 0.5)
+    for task in (1, 2):
+        told.emit("attempt_ended", task, 1, after=1_000, verdict="applied", cause="", remedy="", commit="", seconds=1.5)
+    found = detail(told.events)
+    assert [(kind, end - start) for kind, start, end in spans(found, 1)] == [
+        ("waiting", 5_020),
+        ("model", 500),
+        ("edit", 1_000),
+    ]
+    assert fold(told.events).worked == 2_500
 
 
 def test_very_many_tasks_share_the_rows_of_their_seats() -> None:

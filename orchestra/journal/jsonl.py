@@ -14,7 +14,7 @@ from orchestra.model import Event
 Listener = Callable[[Event], None]
 # Not every reader takes only \n for the end of a line.
 APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND
-MOST_OPEN = 64
+MOST_OPEN = 32
 LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 

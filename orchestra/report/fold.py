@@ -105,6 +105,8 @@ class Report:
     exit_code: int | None = None
     error: str = ""
     seconds: float = 0.0
+    heard: int = 0  # the last event's time
+    paused: int = 0  # ms between being stopped and being taken up again
     replayed: bool = False
     # With a replayed run: by agent or role, requests that are not the tape's, and the tape's replies nobody asked for.
     drift: dict[str, int] = field(default_factory=dict)
@@ -197,7 +199,10 @@ def fold(events: Iterable[Event], report: Report | None = None) -> Report:
 def step(report: Report, event: Event) -> None:
     report.run = report.run or event.run
     report.started = report.started or event.time
-    report.seconds = (event.time - report.started) / 1000
+    if event.kind == "run_resumed":  # until then nobody was at it
+        report.paused += event.time - (report.heard or event.time)
+    report.heard = event.time
+    report.seconds = (event.time - report.started - report.paused) / 1000
     handler = HANDLERS.get(event.kind)
     if handler is not None:
         handler(report, event)

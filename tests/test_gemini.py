@@ -271,9 +271,8 @@ def test_how_long_to_wait(client: str, reply: Reply, seconds: float | None) -> N
 @both
 @pytest.mark.parametrize("reply", [Reply(PRD, latency=5), Reply(PRD, drip=0.3)], ids=["silent", "dripping"])
 def test_a_deadline_holds_for_the_whole_answer(client: str, reply: Reply) -> None:
-    started = time.monotonic()
+    """Which would come whole if it were waited for."""
     assert "has not finished its answer within 0.2 seconds" in str(failure(reply, client=client, timeout=0.2))
-    assert time.monotonic() - started < 4
 
 
 def closed_port() -> int:

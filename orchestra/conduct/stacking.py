@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from orchestra.conduct.attempt import Result, commit_message
 from orchestra.conduct.run import Run
+from orchestra.errors import GitFailed
 from orchestra.workspace.layers import Ground, Layer, lay, layers
 from orchestra.workspace.merge import stack
 
@@ -59,11 +60,17 @@ async def lay_over(run: Run, made: Stack, results: Sequence[Result], changes: Ma
     if results and parent(run, results[0]) == made.head:  # its own commit stands where it should
         made.head = made.commits[results[0].task.id] = results[0].commit
         results = results[1:]
-    if results:
-        wanted = [(changes[one.commit], commit_message(run, one.task)) for one in results]
+    if not results:
+        return
+    wanted = [(changes[one.commit], commit_message(run, one.task)) for one in results]
+    try:
         commits = await lay(run.repository.git, made.head, wanted)
-        made.commits |= zip((one.task.id for one in results), commits, strict=True)
-        made.head = commits[-1]
+    except GitFailed:  # some distributions leave out what it needs of git
+        for one in results:
+            await merge_in(run, made, one)
+        return
+    made.commits |= zip((one.task.id for one in results), commits, strict=True)
+    made.head = commits[-1]
 
 
 async def merge_in(run: Run, made: Stack, result: Result) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,26 @@ def test_every_provider_and_models_that_aider_does_not_know(model: str, tmp_path
 @pytest.mark.parametrize("model", (MODELS if SOAK else MODELS[:1]))
 def test_without_the_fork_server(model: str, tmp_path: Path) -> None:
     right_edits(tmp_path, draw(77, targets=3), 2, "--no-fork-server", model=model)
+
+
+def test_a_git_that_lacks_a_command(tmp_path: Path) -> None:
+    """Some distributions have fast-import in a package of its own."""
+    place = make_place(tmp_path, FILES)
+    less = tmp_path / "bin" / "git"
+    less.parent.mkdir()
+    less.write_text(
+        f"""#!/bin/sh
+        case " $* " in *" fast-import "*) echo "git: 'fast-import' is not a git command." >&2; exit 1;; esac
+        exec {shutil.which("git")} "$@"
+        """
+    )
+    less.chmod(0o755)
+    with ModelServer(appends(HI)) as server:
+        path = f"{less.parent}:{os.environ['PATH']}"
+        ran = place.run(*CHANGE, "--agents", "4", "--files", *FILES, server=server, PATH=path)
+    assert ran.code == 0, ran.out
+    assert ran.changed() == dict.fromkeys(FILES, (1, 0))
+    assert_clean(ran)
 
 
 def test_the_whole_file_format(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from orchestra import prd as prd_format
 from orchestra.cli.words import say
 from orchestra.conduct import drafts
 from orchestra.conduct.lead import plan_of, world_of
+from orchestra.conduct.models import chosen_model
 from orchestra.conduct.planning import read_prd
 from orchestra.conduct.roles import expected
-from orchestra.conduct.run import chosen_model
 from orchestra.conduct.start import find_repository
 from orchestra.model import Prd
 from orchestra.plan.check import Checked, check

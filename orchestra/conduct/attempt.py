@@ -15,7 +15,8 @@ from orchestra.conduct.gating import Checked, Gating
 from orchestra.conduct.hand_on import in_full, may_propose
 from orchestra.conduct.job import make_job
 from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
-from orchestra.conduct.run import AGENT, Run
+from orchestra.conduct.listening import AGENT
+from orchestra.conduct.run import Run
 from orchestra.conduct.setting_up import set_up
 from orchestra.conversation import pack, prose, turns
 from orchestra.dialects import CUT_OFF

@@ -7,11 +7,11 @@ from pathlib import Path
 from orchestra.conduct.handing import check_hand_over
 from orchestra.conduct.lead import check_plan, lead_model, with_plan
 from orchestra.conduct.limits import check_prices
+from orchestra.conduct.models import chosen_model, critic_model
 from orchestra.conduct.planning import check_prd_source, chosen_targets
 from orchestra.conduct.replay import with_tape
 from orchestra.conduct.resume import Past
 from orchestra.conduct.roles import check_roles
-from orchestra.conduct.run import chosen_model, critic_model
 from orchestra.conduct.start import check_furnishing, find_repository
 from orchestra.errors import UsageError
 from orchestra.gateway.tape import Tape

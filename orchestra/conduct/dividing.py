@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestra.conduct.run import count_machine
+from orchestra.conduct.machine import count_machine
 from orchestra.conduct.survey import by_mode, contents, is_utf8
 from orchestra.digest import has_signatures, signature_block
 from orchestra.errors import PlanError

@@ -7,9 +7,9 @@ from pathlib import Path
 from orchestra.conduct.before import Before
 from orchestra.conduct.dividing import divide
 from orchestra.conduct.lead import plan_of
+from orchestra.conduct.models import chosen_model
 from orchestra.conduct.planning import prd_targets, read_prd, relative_patterns
 from orchestra.conduct.roles import expected
-from orchestra.conduct.run import chosen_model
 from orchestra.conduct.survey import by_mode
 from orchestra.errors import PlanError
 from orchestra.model import Plan, Prd

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.conduct.critic import Critic
-from orchestra.conduct.run import Run, critic_model
+from orchestra.conduct.models import critic_model
+from orchestra.conduct.run import Run
 from orchestra.conduct.setting_up import set_up
 from orchestra.errors import SettingsError
 from orchestra.gates.chosen import chosen

@@ -11,8 +11,10 @@ from orchestra import prd as prd_format
 from orchestra.conduct import drafts
 from orchestra.conduct.asking import ask_as
 from orchestra.conduct.dividing import Division, divide, surroundings
+from orchestra.conduct.machine import count_machine
+from orchestra.conduct.models import chosen_model, usable_model
 from orchestra.conduct.planning import announce, make_plan, prd_files, prd_targets, read_prd, repository_digest
-from orchestra.conduct.run import Run, chosen_model, count_machine, usable_model
+from orchestra.conduct.run import Run
 from orchestra.conduct.survey import by_mode, survey
 from orchestra.errors import NeedsApproval, PlanError, ProviderError
 from orchestra.model import Basis, Plan, Prd, Task

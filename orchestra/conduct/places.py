@@ -5,7 +5,7 @@ import contextlib
 import heapq
 from collections.abc import AsyncIterator, Callable
 
-from orchestra.conduct.run import count_machine
+from orchestra.conduct.machine import count_machine
 from orchestra.plan.order import Rank
 from orchestra.plan.sizing import Machine, most_agents
 from orchestra.settings import Settings

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from orchestra import catalogue, dialects
 from orchestra.catalogue import Model, Provider
-from orchestra.conduct.run import chosen_model, own_base
+from orchestra.conduct.models import chosen_model, own_base
 from orchestra.errors import SettingsError
 from orchestra.gateway.door import LOOPBACK
 from orchestra.settings import Settings

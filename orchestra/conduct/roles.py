@@ -5,8 +5,9 @@ from datetime import date
 
 from orchestra import catalogue
 from orchestra.conduct.limits import check_prices
+from orchestra.conduct.models import chosen_model, role_model, upstreams
 from orchestra.conduct.places import places
-from orchestra.conduct.run import Run, chosen_model, role_model, upstreams
+from orchestra.conduct.run import Run
 from orchestra.model import Plan
 from orchestra.report.estimate import Estimate, estimate
 from orchestra.settings import Settings

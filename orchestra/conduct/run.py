@@ -7,22 +7,22 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestra import catalogue
-from orchestra.conduct.limits import deadline, limits_of, prices
+from orchestra.conduct.limits import deadline, limits_of
+from orchestra.conduct.listening import write_down
+from orchestra.conduct.models import chosen_model, role_model, upstreams
 from orchestra.conduct.replay import differences
 from orchestra.conduct.secrets import Secrets
 from orchestra.conduct.workshop import Workshop
-from orchestra.errors import MissingKey, SettingsError, UsageError
-from orchestra.gateway.budget import Amount
+from orchestra.errors import UsageError
 from orchestra.gateway.door import Gateway
-from orchestra.gateway.ledger import Exchange, Pass, Upstream
-from orchestra.gateway.tape import Recorder, digest
+from orchestra.gateway.tape import Recorder
 from orchestra.journal import jsonl
 from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal, Listener, prepare
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 BRANCHES = "aider-orchestrator"
 LOGS = ".aider_logs"
 DATABASE = "orchestra.db"
-AGENT = "agent"  # the role of which replies are iterations
 
 
 @dataclass
@@ -182,13 +181,6 @@ async def opened(
         yield run
 
 
-def write_down(gateway: Gateway, journal: Journal) -> None:
-    """All that passes the gateway, from here on."""
-    gateway.heard = hear(journal)
-    gateway.told = tell_waits(journal)
-    gateway.limits.aside = tell_aside(journal)
-
-
 def store_key(settings: Settings, root: Path) -> str:
     """How the store names the repository: its own database holds one only, a shared one those of many machines."""
     return f"{socket.gethostname()}:{root}" if settings.store else "."
@@ -274,127 +266,3 @@ def warnings(run: Run) -> list[str]:
 
 def handed_over(settings: Settings) -> bool:
     return bool(settings.pr or settings.push or settings.patch)
-
-
-def chosen_model(settings: Settings) -> catalogue.Model:
-    """The agents' model. A retired one is refused, unless the user's own server may still serve it."""
-    name = settings.model or catalogue.DEFAULT_MODEL
-    if settings.claude:
-        name = settings.claude_model or catalogue.DEFAULT_CLAUDE_MODEL
-    model = usable_model(settings, name)
-    return prices(settings, model).get(model.name, model)
-
-
-def critic_model(settings: Settings) -> catalogue.Model | None:
-    """The model that reviews, where one does: it need not be of the agents' provider."""
-    gemini = (settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL).removeprefix("gemini/")
-    return usable_model(settings, settings.critic_model or f"gemini/{gemini}") if settings.critic else None
-
-
-def role_model(settings: Settings, role: str) -> catalogue.Model | None:
-    """The model of its own that a role has, at the price that counts for it."""
-    name = find(role, settings.roles).model
-    model = usable_model(settings, name) if name else None
-    return model and prices(settings, model).get(model.name, model)
-
-
-def usable_model(settings: Settings, name: str) -> catalogue.Model:
-    try:
-        model = catalogue.resolve(name)
-    except catalogue.UnknownProvider as error:
-        raise SettingsError(f"{error}.") from None
-    notice = catalogue.retirement(model, date.today())
-    if notice is not None and notice.severity == "retired" and not own_base(settings, model.provider):
-        raise SettingsError(f"{notice.sentence}.")
-    return model
-
-
-def own_base(settings: Settings, provider: catalogue.Provider) -> str:
-    return settings.base_url(provider.base_vars, settings.key(provider.key_vars)[1])
-
-
-def upstreams(
-    settings: Settings, model: catalogue.Model | None, roles: Iterable[catalogue.Model] = (), *, replayed: bool
-) -> dict[str, Upstream]:
-    """Where the agents' providers, the critic's, and Gemini for the PRD are really reached."""
-    routes = {}
-    needed = {one.provider.name: one for one in (critic_model(settings), *roles, model) if one}
-    providers = {"gemini": catalogue.PROVIDERS["gemini"]} | {name: one.provider for name, one in needed.items()}
-    for provider in providers.values():
-        key, _ = settings.key(provider.key_vars)
-        if provider.name == "gemini":
-            key = settings.api_key or key
-        base = own_base(settings, provider)
-        if provider.name in needed and provider.key_vars and not (key or base or replayed):
-            names, who = " or ".join(provider.key_vars), needed[provider.name].name
-            raise MissingKey(
-                f"{who} needs {names} in the environment or .env, or a base URL in {provider.base_vars[0]}."
-            )
-        routes[provider.name] = Upstream(provider.name, provider.dialect, catalogue.base_url(provider, base), key)
-    return routes
-
-
-def hear(journal: Journal) -> Any:
-    """Write down each exchange before its reply is handed on: what was paid for is never unknown."""
-
-    def heard(ticket: Pass, exchange: Exchange) -> None:
-        used = vars(exchange.usage)
-        journal.emit(
-            "request",
-            ticket.task,
-            ticket.attempt,
-            role=ticket.role,
-            provider=exchange.provider,
-            model=exchange.model,
-            status=exchange.status,
-            failure=exchange.failure,
-            message=exchange.message,
-            usage=used,
-            seconds=round(exchange.seconds, 3),
-            identity=exchange.identity,
-            replayed=exchange.replayed,
-            recalled=exchange.recalled,
-            number=exchange.number,
-            drifted=exchange.drifted,
-            type=exchange.kind,
-            body=exchange.raw,
-            # Of the reply as it came: when a secret is taken out of it, it is known that it is not whole.
-            digest=digest(exchange.raw),
-        )
-        if ticket.role == AGENT and not exchange.failure and not exchange.recalled:
-            journal.emit(
-                "assistant_response", ticket.task, ticket.attempt, content=exchange.reply, finish=exchange.finish
-            )
-
-    return heard
-
-
-def tell_aside(journal: Journal) -> Any:
-    """So that a run that dies knows what was on its way, and may be billed."""
-
-    def aside(ticket: Pass, number: int, most: Amount) -> None:
-        how = {"role": ticket.role, "number": number, "dollars": most.dollars, "tokens": most.tokens}
-        journal.emit("set_aside", ticket.task, ticket.attempt, **how)
-
-    return aside
-
-
-def tell_waits(journal: Journal) -> Any:
-    """So that whoever looks sees why an agent does nothing."""
-
-    def told(ticket: Pass, whom: str, why: str) -> None:
-        journal.emit("waiting", ticket.task, ticket.attempt, role=ticket.role, on=whom, why=why)
-
-    return told
-
-
-def count_machine() -> tuple[int, int]:
-    """Cores and free memory, as far as this platform tells."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return cores, int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return cores, 8 << 30

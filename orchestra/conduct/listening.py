@@ -1,0 +1,72 @@
+"""What passes the gateway, as events."""
+
+from typing import Any
+
+from orchestra.gateway.budget import Amount
+from orchestra.gateway.door import Gateway
+from orchestra.gateway.ledger import Exchange, Pass
+from orchestra.gateway.tape import digest
+from orchestra.journal.jsonl import Journal
+
+AGENT = "agent"  # the role of which replies are iterations
+
+
+def write_down(gateway: Gateway, journal: Journal) -> None:
+    """All that passes the gateway, from here on."""
+    gateway.heard = hear(journal)
+    gateway.told = tell_waits(journal)
+    gateway.limits.aside = tell_aside(journal)
+
+
+def hear(journal: Journal) -> Any:
+    """Write down each exchange before its reply is handed on: what was paid for is never unknown."""
+
+    def heard(ticket: Pass, exchange: Exchange) -> None:
+        used = vars(exchange.usage)
+        journal.emit(
+            "request",
+            ticket.task,
+            ticket.attempt,
+            role=ticket.role,
+            provider=exchange.provider,
+            model=exchange.model,
+            status=exchange.status,
+            failure=exchange.failure,
+            message=exchange.message,
+            usage=used,
+            seconds=round(exchange.seconds, 3),
+            identity=exchange.identity,
+            replayed=exchange.replayed,
+            recalled=exchange.recalled,
+            number=exchange.number,
+            drifted=exchange.drifted,
+            type=exchange.kind,
+            body=exchange.raw,
+            # Of the reply as it came: when a secret is taken out of it, it is known that it is not whole.
+            digest=digest(exchange.raw),
+        )
+        if ticket.role == AGENT and not exchange.failure and not exchange.recalled:
+            journal.emit(
+                "assistant_response", ticket.task, ticket.attempt, content=exchange.reply, finish=exchange.finish
+            )
+
+    return heard
+
+
+def tell_aside(journal: Journal) -> Any:
+    """So that a run that dies knows what was on its way, and may be billed."""
+
+    def aside(ticket: Pass, number: int, most: Amount) -> None:
+        how = {"role": ticket.role, "number": number, "dollars": most.dollars, "tokens": most.tokens}
+        journal.emit("set_aside", ticket.task, ticket.attempt, **how)
+
+    return aside
+
+
+def tell_waits(journal: Journal) -> Any:
+    """So that whoever looks sees why an agent does nothing."""
+
+    def told(ticket: Pass, whom: str, why: str) -> None:
+        journal.emit("waiting", ticket.task, ticket.attempt, role=ticket.role, on=whom, why=why)
+
+    return told

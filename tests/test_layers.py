@@ -87,6 +87,23 @@ def test_layers_make_the_same_commits_as_git_does(user: User, tmp_path: Path) ->
     assert user.git("rev-list", "--reverse", laid[-1]).splitlines() == [base, *laid]
 
 
+def test_a_submodule_that_is_not_to_be_looked_at_is_a_change_all_the_same(user: User) -> None:
+    modules = '[submodule "m"]\n\tpath = m\n\turl = ./m\n\tignore = all\n'
+    first = user.commit(BASE | {".gitmodules": modules})
+    user.git("update-index", "--add", "--cacheinfo", f"160000,{first},m")
+    user.git("commit", "-q", "-m", "module")
+    base = user.git("rev-parse", "HEAD")
+    user.git("update-index", "--cacheinfo", f"160000,{base},m")
+    user.git("commit", "-q", "-m", "moved")
+
+    async def known() -> Layer:
+        head = user.git("rev-parse", "HEAD")
+        return (await layers((await open_repository(user.root)).git, [(head, base)]))[head]
+
+    found = asyncio.run(known())
+    assert found.files == {"m": (b"160000", base.encode())} and not found.plain
+
+
 def test_files_and_folders_of_one_name_are_left_to_a_merge() -> None:
     def layer(*names: str) -> Layer:
         return Layer(dict.fromkeys(names, (b"100644", b"")))

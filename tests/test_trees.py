@@ -32,22 +32,20 @@ def seen(root: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_a_worktree_taken_over_is_like_a_fresh_one(user: User, tmp_path: Path, elsewhere: bool) -> None:
+def test_a_worktree_taken_over_is_like_a_fresh_one(user: User, tmp_path: Path) -> None:
     base = user.commit(BASE)
     user.git("branch", "users", user.side(base, {"theirs": "1\n"}))
-    wanted = user.side(base, {"d/b.py": "B\n", "n": "a file\n", "a.py": None}) if elsewhere else base
 
     async def used() -> tuple[Tree, Tree]:
         trees = Trees(await open_repository(user.root), tmp_path / "trees")
-        old, fresh = await trees.add("one", base), await trees.add("fresh", wanted)
+        old, fresh = await trees.add("one", base), await trees.add("fresh", base)
         await asyncio.to_thread(subprocess.run, HARM, shell=True, cwd=old.path, check=True)
         trees.leave(old)
-        again = await trees.add("two", wanted)
+        again = await trees.add("two", base)
         assert not old.path.exists() and not trees.idle and len(user.git("worktree", "list").splitlines()) == 3
         assert seen(again.path) == seen(fresh.path)
         assert await status(again) == await status(fresh) == {}
-        assert await again.git.text("rev-parse", "HEAD") == wanted
+        assert await again.git.text("rev-parse", "HEAD") == base
         await trees.close()
         return again, fresh
 
@@ -55,6 +53,42 @@ def test_a_worktree_taken_over_is_like_a_fresh_one(user: User, tmp_path: Path, e
     for tree in asyncio.run(used()):
         assert not tree.path.exists()
     assert user.git("rev-parse", "users") == users
+    assert len(user.git("worktree", "list").splitlines()) == 1
+
+
+def test_files_are_as_their_own_commit_wants_them(user: User, tmp_path: Path) -> None:
+    """What git would not write anew, because it is the same in both commits."""
+    base = user.commit(BASE | {"run.bat": "1\n2\n"})
+    other = user.commit({".gitattributes": "*.bat text eol=crlf\n"})
+
+    async def used() -> None:
+        trees = Trees(await open_repository(user.root), tmp_path / "trees")
+        trees.leave(await trees.add("one", base))
+        tree = await trees.add("two", other)
+        assert (tree.path / "run.bat").read_bytes() == b"1\r\n2\r\n"
+        await trees.close()
+
+    asyncio.run(used())
+
+
+def test_one_that_cannot_be_removed_keeps_no_other(user: User, tmp_path: Path) -> None:
+    user.commit(BASE)
+
+    async def used() -> None:
+        trees = Trees(await open_repository(user.root), tmp_path / "trees")
+        tree, *others = [await trees.add(name, "HEAD") for name in ("one", "two", "three")]
+        # As when a full machine starts no git.
+        trees.removals.add(asyncio.ensure_future(failing()))
+        trees.discard(tree)
+        for other in others:
+            trees.leave(other)
+        await trees.close()
+        assert not trees.open
+
+    async def failing() -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    asyncio.run(used())
     assert len(user.git("worktree", "list").splitlines()) == 1
 
 

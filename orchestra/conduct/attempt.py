@@ -84,13 +84,14 @@ async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Star
         reached(run)
         result = Result(task, Judgement(Verdict.BUDGET, f"{time_is_up(run)} while {task.agent} was set up.", REMEDY))
     except (asyncio.CancelledError, AiderMissing) as stop:
-        tell(run, task, number, Result(task, cancellation(run, task, ONLY_THIS in stop.args)), started, facts)
+        result = Result(task, cancellation(run, task, ONLY_THIS in stop.args))
+        tell(run, task, number, result, max(started, run.ready_at), facts)
         raise
     except (OrchestraError, OSError) as error:
         cause = f"The attempt on {named(task.paths)} could not be carried out: {error}"
         remedy = SET_UP_REMEDY if isinstance(error, SetUpFailed) else REMEDIES[Verdict.CRASHED]
         result = Result(task, Judgement(Verdict.CRASHED, cause, remedy))
-    return tell(run, task, number, result, started, facts)
+    return tell(run, task, number, result, max(started, run.ready_at), facts)
 
 
 def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
@@ -116,7 +117,7 @@ def tell(run: Run, task: Task, number: int, result: Result, started: float, fact
         remedy=judged.remedy,
         commit=result.commit,
         parent=result.parent,
-        seconds=round(time.monotonic() - max(started, run.ready_at), 3),
+        seconds=round(time.monotonic() - started, 3),
         tried={"diff": learned.diff, "failing": sorted(learned.failing), "output": learned.output},
         **facts,
     )

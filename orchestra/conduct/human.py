@@ -155,7 +155,8 @@ async def hand_back(agents: Agents, task: Task) -> None:
     run.move(task.id, TaskState.ACTIVE, number)
     run.emit("attempt_started", task.id, number, model=PERSON, base=lent["start"], by_hand=True)
     commit = await by_hand.committed(git, left.made, lent["parent"], commit_message(run, task, by_aider=False))
-    facts["changed"] = await git.paths("diff-tree", "-r", "--name-only", "--no-renames", "-z", lent["parent"], commit)
+    options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
+    facts["changed"] = await git.paths("diff-tree", *options, lent["parent"], commit)
     facts["tried"] = {"diff": cut_diff(await diff(git, lent["parent"], commit))}
     await keep_branch(run, task.id, number, commit)
     done = Result(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent["parent"])

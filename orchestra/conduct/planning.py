@@ -195,7 +195,7 @@ async def ask_gemini(run: Run) -> str:
         run.gateway.dismiss(ticket)
 
 
-async def unless_failed(warming: asyncio.Future[None] | None, asking: Coroutine[Any, Any, str]) -> str:
+async def unless_failed(warming: asyncio.Future[float] | None, asking: Coroutine[Any, Any, str]) -> str:
     """A PRD is of no use when there is no Aider to work by it: then nobody waits for it to its end."""
     asked = asyncio.create_task(asking)
     try:

@@ -67,7 +67,7 @@ class Run:
     deadline: float  # on the clock of time.monotonic
     report: Report = field(default_factory=Report)
     plan: Plan = field(default_factory=lambda: Plan((), 0))
-    warming: asyncio.Future[None] | None = None
+    warming: asyncio.Future[float] | None = None
     ready_at: float = 0.0  # since when Aider can work, on the same clock
     recorder: Recorder | None = None
     # Who can be asked about a task that waits; nobody, where there is no terminal.
@@ -89,10 +89,11 @@ class Run:
 
     async def aider(self) -> None:
         """Wait until it can work. What passes until then is nobody's time."""
-        await self.seats.ready()
+        assert self.warming is not None
+        since = await asyncio.shield(self.warming)
         if not self.ready_at:
-            self.ready_at = time.monotonic()
-            self.emit("aider_ready")
+            self.ready_at = since
+            self.emit("aider_ready", ago=round(time.monotonic() - since, 3))
 
     def move(self, task: int, state: TaskState, attempt: int | None = None) -> None:
         """The one way in which a task changes state; what the table does not allow is a bug."""

@@ -37,18 +37,16 @@ async def put_together(run: Run, base: str, results: Sequence[Result]) -> Stack:
         if parent(run, result) == base and ground.bears(layer):
             free.append(result)
         else:
-            await lay_over(run, made, free, changes)
+            await lay_over(run, made, free, changes, touched)
             free.clear()
             before = made.head
-            if conflicts := await merge_in(run, made, result):
-                others = ", ".join(sorted({touched[path] for path in conflicts if path in touched})) or "the others"
-                made.misfits[task.id] = f"its change of {', '.join(conflicts)} does not fit on that of {others}"
+            if not await merge_in(run, made, result, touched):
                 continue
             # A merge follows files that were moved: what it has changed may lie elsewhere.
             layer = (await layers(run.repository.git, [(made.head, before)]))[made.head]
         ground.add(layer)
         touched |= dict.fromkeys(record.changed, record.agent)
-    await lay_over(run, made, free, changes)
+    await lay_over(run, made, free, changes, touched)
     return made
 
 
@@ -56,7 +54,9 @@ def parent(run: Run, result: Result) -> str:
     return result.parent or run.repository.base
 
 
-async def lay_over(run: Run, made: Stack, results: Sequence[Result], changes: Mapping[str, Layer]) -> None:
+async def lay_over(
+    run: Run, made: Stack, results: Sequence[Result], changes: Mapping[str, Layer], touched: Mapping[str, str]
+) -> None:
     if results and parent(run, results[0]) == made.head:  # its own commit stands where it should
         made.head = made.commits[results[0].task.id] = results[0].commit
         results = results[1:]
@@ -67,16 +67,19 @@ async def lay_over(run: Run, made: Stack, results: Sequence[Result], changes: Ma
         commits = await lay(run.repository.git, made.head, wanted)
     except GitFailed:  # some distributions leave out what it needs of git
         for one in results:
-            await merge_in(run, made, one)
+            await merge_in(run, made, one, touched)
         return
     made.commits |= zip((one.task.id for one in results), commits, strict=True)
     made.head = commits[-1]
 
 
-async def merge_in(run: Run, made: Stack, result: Result) -> tuple[str, ...]:
-    """The files in conflict, if it does not fit."""
-    message = commit_message(run, result.task)
+async def merge_in(run: Run, made: Stack, result: Result, touched: Mapping[str, str]) -> bool:
+    """Whether it fits. `touched` tells who has changed a file before."""
+    task, message = result.task, commit_message(run, result.task)
     head, merged = await stack(run.trees, made.head, parent(run, result), result.commit, message)
     if merged.tree:
-        made.head = made.commits[result.task.id] = head
-    return merged.conflicts
+        made.head = made.commits[task.id] = head
+    else:
+        others = ", ".join(sorted({touched[path] for path in merged.conflicts if path in touched})) or "the others"
+        made.misfits[task.id] = f"its change of {', '.join(merged.conflicts)} does not fit on that of {others}"
+    return bool(merged.tree)

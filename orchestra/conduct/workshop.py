@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,12 @@ from orchestra.workspace.scratch import make_scratch
 
 @dataclass(frozen=True)
 class Workshop:
-    """`warming` is nothing where no Aider is to work."""
+    """`warming` is nothing where no Aider is to work; it ends with the moment from which on one can."""
 
     folder: Path
     python: str
     seats: Seats
-    warming: asyncio.Task[None] | None = None
+    warming: asyncio.Task[float] | None = None
 
 
 @contextlib.asynccontextmanager
@@ -31,7 +32,7 @@ async def workshop(settings: Settings, *, works: bool = True) -> AsyncIterator[W
         python = find_python(os.environ) if works else sys.executable
         folder, lock = make_scratch()
         agents = seats(python, folder / "server", fork=settings.fork_server)
-        warming = asyncio.create_task(agents.ready()) if works else None
+        warming = asyncio.create_task(warm(agents)) if works else None
         try:
             # Its process starts here. While it loads Aider, we load what is ours, look at the repository, ask for the
             # PRD.
@@ -44,3 +45,9 @@ async def workshop(settings: Settings, *, works: bool = True) -> AsyncIterator[W
             await agents.close()
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
+
+
+async def warm(agents: Seats) -> float:
+    """Since when Aider can work, on the clock of time.monotonic."""
+    await agents.ready()
+    return time.monotonic()

@@ -133,9 +133,11 @@ def attempt_started(found: Detail, event: Event, data: Mapping[str, Any]) -> Non
 
 
 def aider_ready(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
+    ready = event.time - round(1000 * data.get("ago", 0))
     for (task, attempt), since in found.quiet.items():
-        found.span("waiting", since, event.time, task)
-        found.quiet[task, attempt] = event.time
+        if since < ready:
+            found.span("waiting", since, ready, task)
+            found.quiet[task, attempt] = ready
 
 
 def who(event: Event) -> Who:

@@ -342,8 +342,8 @@ def attempt_started(report: Report, event: Event) -> None:
 
 @on("aider_ready")
 def aider_ready(report: Report, event: Event) -> None:
-    """Who was at work until now had only a worktree made."""
-    report.since = event.time
+    """Who was at work until then had only a worktree made."""
+    report.since = max(report.since, event.time - round(1000 * event.data.get("ago", 0)))
 
 
 @on("request")

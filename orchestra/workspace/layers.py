@@ -46,18 +46,20 @@ def folders_of(paths: Iterable[str]) -> set[str]:
 async def layers(git: Git, commits: Sequence[tuple[str, str]]) -> dict[str, Layer]:
     """By commit, given with its parent: all in one process."""
     asked = "".join(f"{commit} {parent}\n" for commit, parent in commits).encode()
-    words = iter((await git.raw("diff-tree", "--stdin", "-r", "-z", "--raw", "--no-renames", input=asked)).split(b"\0"))
-    found = {commit: Layer() for commit, _ in commits}
-    current = ""
+    # A repository may say that its submodules are not to be looked at; a person may have moved one all the same.
+    options = ("-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none")
+    words = iter((await git.raw("diff-tree", "--stdin", *options, input=asked)).split(b"\0"))
+    files: dict[str, dict[str, tuple[bytes, bytes]]] = {commit: {} for commit, _ in commits}
+    odd, current = set(), ""
     for word in filter(None, words):
         if not word.startswith(b":"):
             current = word.decode()
             continue
         before, mode, _, blob, _ = word[1:].split()
-        layer = found[current]
-        plain = layer.plain and mode in REGULAR and before in (*REGULAR, ABSENT)
-        found[current] = Layer(layer.files | {os.fsdecode(next(words)): (mode, blob)}, plain)
-    return found
+        files[current][os.fsdecode(next(words))] = (mode, blob)
+        if mode not in REGULAR or before not in (*REGULAR, ABSENT):
+            odd.add(current)
+    return {commit: Layer(changed, commit not in odd) for commit, changed in files.items()}
 
 
 async def lay(git: Git, head: str, wanted: Sequence[tuple[Layer, str]]) -> list[str]:

@@ -1,7 +1,7 @@
 """One worktree per attempt, outside the user's checkout, made and removed one at a time because git races on them.
 
 A checkout costs as much as the repository is large, so one that somebody has left in peace is moved to whoever comes
-next and brought back to what git tracks.
+next for the same commit, and brought back to what git tracks.
 """
 
 import asyncio
@@ -76,8 +76,14 @@ class Trees:
         tree = Tree(path, git, commit)
         # Known before it is made: when we are stopped in between, close() must find it.
         self.open[path] = tree
-        if not (self.idle and await self.taken_over(self.idle.pop(), tree)):
-            await self.made(tree)
+        try:
+            # Of another commit, files that are the same might be due with other line ends, or through another filter.
+            old = next((old for old in self.idle if old.base == commit), None)
+            if not (old and await self.taken_over(old, tree)):
+                await self.made(tree)
+        except BaseException:
+            self.discard(tree)
+            raise
         return tree
 
     def places(self, name: str) -> Iterator[Path]:
@@ -95,16 +101,20 @@ class Trees:
 
     async def taken_over(self, old: Tree, tree: Tree) -> bool:
         """Whether the old one stands in the new one's place, with nothing in it but what its commit holds."""
+        self.idle.remove(old)
         try:
             async with self.lock:
                 await self.repository.git.raw("worktree", "move", str(old.path), str(tree.path))
-            del self.open[old.path]
+        except (GitFailed, OSError):
+            self.movable = False
+            self.discard(old)
+            return False
+        del self.open[old.path]
+        try:
             await tree.git.raw("checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", tree.base)
             await tree.git.raw("clean", "--quiet", "-ffdx")
         except (GitFailed, OSError):
-            self.movable = False
-            for each in (old, tree):
-                await self.remove(each)
+            await self.remove(tree)
             self.open[tree.path] = tree
             return False
         return True
@@ -119,7 +129,7 @@ class Trees:
     def leave(self, tree: Tree) -> None:
         """In peace: nothing is at work in it any more, nor has been but Aider, which only writes files."""
         if self.movable and tree.is_whole():
-            self.idle.append(tree)
+            self.idle.append(Tree(tree.path, tree.git, tree.base))
         else:
             self.discard(tree)
 
@@ -139,9 +149,11 @@ class Trees:
         removal.add_done_callback(self.removals.discard)
 
     async def close(self) -> None:
-        await asyncio.gather(*self.removals)
+        # One that cannot be removed keeps no other.
+        await asyncio.gather(*self.removals, return_exceptions=True)
         for tree in list(self.open.values()):
-            await self.remove(tree)
+            with contextlib.suppress(OSError):
+                await self.remove(tree)
 
 
 async def furnish(tree: Tree, repository: Repository, copies: Sequence[str], links: Sequence[str]) -> None:

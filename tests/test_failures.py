@@ -146,6 +146,8 @@ REAL = [
 
 def run(folder: Path, command: str) -> tuple[str, int]:
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"} | QUICK
+    # Else it would tidy up after all that ran on this machine before.
+    env["PYTEST_DEBUG_TEMPROOT"] = str(folder)
     done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, timeout=100)
     return (done.stdout + done.stderr).decode("utf-8", "replace"), done.returncode
 

@@ -13,7 +13,7 @@ from tests.test_merge import Files, User, user
 
 __all__ = ["user"]
 
-ROUNDS = 200 if SOAK else 12
+ROUNDS = 200 if SOAK else 6
 NAMES = ["A", "a", "b", "d/a", "d/b", "d/e/a", 'o"d\\d', "new\nline", "ü", " blank ", "-dash", "e"]
 BASE: Files = {name: f"{name!r}\n" * 20 for name in NAMES[1:10]}
 

@@ -404,6 +404,15 @@ def test_an_older_store_is_brought_up_to_date_and_keeps_its_runs(db: Database) -
     open_store(db.where, migrate=True).close()
 
 
+def test_one_that_was_killed_between_two_steps_is_finished(db: Database) -> None:
+    written_by_step_one(db)
+    change(db, "DELETE FROM events")
+    store = open_store(db.where)
+    store.append(HERE, notes(1, 1))
+    assert seqs(store) == [1] and own(store, "me", run="new") is None
+    store.close()
+
+
 def test_a_newer_store_is_left_alone(db: Database) -> None:
     open_store(db.where).close()
     change(db, "UPDATE schema_version SET version = 77")

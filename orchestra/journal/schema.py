@@ -107,7 +107,7 @@ def permit(connection: sa.Connection, migrate: bool) -> None:
     version = version_of(connection) if ours else 0
     strangers = sorted(tables & {table.name for table in BY_RUN})
     # Nothing but the beginning of a store: whoever was setting it up was killed, for MySQL cannot take back half of it.
-    begun = version == 0 and tables <= {table.name for table in (schema_version, *BY_RUN)}
+    begun = tables <= {table.name for table in (schema_version, *BY_RUN)} and is_empty(connection, version)
     asked = migrate or begun or connection.dialect.name == "sqlite"
     if version > len(STEPS):
         raise StoreError(f"The store has schema {version}, and this program knows only {len(STEPS)}: use a newer one.")
@@ -117,6 +117,10 @@ def permit(connection: sa.Connection, migrate: bool) -> None:
         raise StoreError("The database holds other tables and no store yet: run `store migrate` to add one to them.")
     if version < len(STEPS) and not asked:
         raise StoreError(f"The store has schema {version}, and this program needs {len(STEPS)}: run `store migrate`.")
+
+
+def is_empty(connection: sa.Connection, version: int) -> bool:
+    return version == 0 or not connection.scalar(sa.select(sa.exists().select_from(events)))
 
 
 def tables_of(connection: sa.Connection) -> set[str]:

@@ -40,6 +40,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A container's image: a Python of its own, and pip, which find what this one has and ask no network."""
     folder = tmp_path_factory.mktemp("image")
     venv.create(folder, symlinks=True)
+    # The packages of this Python stand for those that a network would give.
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    (place,) = folder.glob("lib/python3*/site-packages")
+    (place / "packages.pth").write_text(f"{packages}\n")
     pip = folder / "bin/pip"
     pip.write_text('#!/bin/sh\nexec "$(dirname "$0")/python" -P -m pip "$@"\n')
     pip.chmod(0o755)
@@ -74,10 +78,9 @@ def checkout(folder: Path) -> tuple[Place, Place]:
 
 
 def environment(place: Place, server: ModelServer, image: Path, **more: str) -> dict[str, str]:
-    """What a job has of its own system. The packages of this Python stand for those that a network would give."""
-    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    """What a job has of its own system."""
     path = f"{image}/bin{os.pathsep}{os.environ['PATH']}"
-    ours = {"PATH": path, "PYTHON": sys.executable, "PYTHONPATH": packages, "PIP_NO_INDEX": "1", "CI": "true"}
+    ours = {"PATH": path, "PYTHON": sys.executable, "PIP_NO_INDEX": "1", "CI": "true"}
     return place.environment(server, **(ours | more))
 
 

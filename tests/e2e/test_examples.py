@@ -40,10 +40,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A container's image: a Python of its own, and pip, which find what this one has and ask no network."""
     folder = tmp_path_factory.mktemp("image")
     venv.create(folder, symlinks=True)
-    # The packages of this Python stand for those that a network would give.
-    packages = next(path for path in sys.path if path.endswith("site-packages"))
-    (place,) = folder.glob("lib/python3*/site-packages")
-    (place / "packages.pth").write_text(f"{packages}\n")
     pip = folder / "bin/pip"
     pip.write_text('#!/bin/sh\nexec "$(dirname "$0")/python" -P -m pip "$@"\n')
     pip.chmod(0o755)
@@ -78,10 +74,12 @@ def checkout(folder: Path) -> tuple[Place, Place]:
 
 
 def environment(place: Place, server: ModelServer, image: Path, **more: str) -> dict[str, str]:
-    """What a job has of its own system."""
+    """What a job has of its own system. The packages of this Python stand for those that a network would give; but an
+    Aider is told of no PYTHONPATH."""
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
     path = f"{image}/bin{os.pathsep}{os.environ['PATH']}"
-    ours = {"PATH": path, "PYTHON": sys.executable, "PIP_NO_INDEX": "1", "CI": "true"}
-    return place.environment(server, **(ours | more))
+    ours = {"PATH": path, "PYTHON": sys.executable, "PYTHONPATH": packages, "PIP_NO_INDEX": "1", "CI": "true"}
+    return {"AIDER_BIN": str(Path(sys.executable).parent / "aider")} | place.environment(server, **(ours | more))
 
 
 def half_done(place: Place) -> Over:

@@ -9,6 +9,7 @@ from bench.sightings import NOBODY, Sighting, Watched
 from orchestra.model import Event
 
 WAITING, MODELS = "waiting for the fork server", "models answer"
+PREPARED = "worktree, waiting"
 
 
 class Phase(NamedTuple):
@@ -119,7 +120,7 @@ def agent_phases(story: Story, aider: Sighting) -> list[Phase]:
     times = {event.kind: story.at(event) for event in mine}
     asked = min(story.asked(event) for event in mine if event.kind == "request")
     moments = (times["attempt_started"], aider.first, asked, times["request"], aider.last, times["attempt_ended"])
-    names = ("worktree, waiting", "until it asks", "the model", "edits", "commit and gates")
+    names = (PREPARED, "until it asks", "the model", "edits", "commit and gates")
     return [Phase(name, start, end) for name, (start, end) in zip(names, pairwise(moments), strict=True)]
 
 

@@ -26,7 +26,7 @@ from bench.modes import CHANGE, LIMIT, MODULES, PRD, Bench, Failed, Model, check
 from bench.picture import Bar, Row, picture
 from bench.program import MODEL, command
 from bench.sightings import watch
-from bench.story import MODELS, WAITING, Imports, Phase, Story, agent_phases, phases, processor_seconds
+from bench.story import MODELS, PREPARED, WAITING, Imports, Phase, Story, agent_phases, phases, processor_seconds
 from orchestra.journal import jsonl
 from tests.support.modelserver import ModelServer
 
@@ -39,7 +39,14 @@ LINE = "{:<38} {:>6} {:>6}"
 # What is not this program's own work.
 KIND_OF = defaultdict(
     lambda: "ours",
-    {WAITING: "waits", MODELS: "model", "until it asks": "aider", "the model": "model", "edits": "aider"},
+    {
+        WAITING: "waits",
+        PREPARED: "waits",
+        MODELS: "model",
+        "until it asks": "aider",
+        "the model": "model",
+        "edits": "aider",
+    },
 )
 
 

@@ -17,7 +17,7 @@ from orchestra.conduct.job import make_job
 from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
 from orchestra.conduct.listening import AGENT
 from orchestra.conduct.run import Run
-from orchestra.conduct.setting_up import set_up
+from orchestra.conduct.setting_up import set_up, sets_up
 from orchestra.conversation import pack, prose, turns
 from orchestra.dialects import CUT_OFF
 from orchestra.errors import AiderMissing, GitFailed, OrchestraError, SetUpFailed
@@ -36,7 +36,7 @@ from orchestra.workspace.trees import Tree
 SET_UP_REMEDY = "Set --setup-cmd right: it is run in each new worktree, and the named file holds all that it printed."
 DIFF_LIMIT = 6_000  # bytes
 SAID = 6_000  # characters
-CUT_SHORT = ("stopped", "crashed")
+CUT_SHORT = ("stopped", "crashed")  # ends of an Aider that did not come of itself
 ONLY_THIS = "this task and no other"  # said with a cancellation
 
 
@@ -139,7 +139,7 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
     try:
         async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
             await set_up(run, tree, name)
-        furnished = any((run.settings.setup_cmd, run.settings.worktree_copy, run.settings.worktree_link))
+        furnished = sets_up(run.settings)
         tree = await run.trees.remembered(tree, task.paths, furnished=furnished)
         # The worktrees are made while Aider warms up, and its clock has not begun yet.
         await run.aider()

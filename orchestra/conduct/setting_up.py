@@ -6,7 +6,13 @@ from orchestra.conduct.run import Run
 from orchestra.errors import SetUpFailed
 from orchestra.process import run as run_command
 from orchestra.process import tail
+from orchestra.settings import Settings
 from orchestra.workspace.trees import Tree, furnish
+
+
+def sets_up(settings: Settings) -> bool:
+    """Whether anything is done at all, so that a worktree is more than what git tracks."""
+    return bool(settings.setup_cmd or settings.worktree_copy or settings.worktree_link)
 
 
 async def set_up(run: Run, tree: Tree, name: str) -> None:

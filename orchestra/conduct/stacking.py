@@ -26,8 +26,7 @@ async def put_together(run: Run, base: str, results: Sequence[Result]) -> Stack:
     over that, many in one go; only the rest is merged, one by one."""
     made, ground, touched = Stack(base), Ground(), dict[str, str]()
     free: list[Result] = []
-    commits = [(one.commit, parent(run, one)) for one in results]
-    changes = await layers(run.repository.git, commits) if len(results) > 1 else dict.fromkeys(dict(commits), Layer())
+    changes = await layers(run.repository.git, [(one.commit, parent(run, one)) for one in results])
     for result in results:
         task, record = result.task, run.report.tasks[result.task.id]
         if missing := [need for need in task.needs if need in made.misfits | made.left_out]:

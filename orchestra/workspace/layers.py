@@ -45,6 +45,8 @@ def folders_of(paths: Iterable[str]) -> set[str]:
 
 async def layers(git: Git, commits: Sequence[tuple[str, str]]) -> dict[str, Layer]:
     """By commit, given with its parent: all in one process."""
+    if not commits:
+        return {}
     asked = "".join(f"{commit} {parent}\n" for commit, parent in commits).encode()
     # A repository may say that its submodules are not to be looked at; a person may have moved one all the same.
     options = ("-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none")

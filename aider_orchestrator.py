@@ -91,9 +91,9 @@ async def carried_out(settings: Settings, shop: "Workshop", past: "Past | None")
 
 
 def run(argv: list[str]) -> int:
-    from orchestra.cli.load import settings_of
+    from orchestra.cli.trust import settings_to_run
 
-    settings = settings_of(argv)
+    settings = settings_to_run(argv)
     if not (settings.change or settings.plan):
         from orchestra.conduct.drafts import with_submitted
 
@@ -256,6 +256,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "store": elsewhere("store.store"),
     "demo": demo,
     "config": elsewhere("config.config"),
+    "trust": elsewhere("trust.trust"),
     "models": elsewhere("models.models"),
     "doctor": elsewhere("doctor.doctor"),
 }

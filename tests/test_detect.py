@@ -12,7 +12,7 @@ from orchestra.gates.chosen import chosen
 from orchestra.gates.detect import TOOLS, Seen, detect
 from orchestra.gates.look import look, syntax_gate
 from orchestra.model import Gate
-from orchestra.settings import Settings, load
+from orchestra.settings import Settings, SettingsFile, load
 
 ALL = {name: name for name in TOOLS}
 
@@ -151,11 +151,11 @@ def test_what_the_user_says_comes_first(said: dict[str, str | tuple[str, ...]], 
 
 
 def test_the_gates_table_of_a_settings_file() -> None:
-    settings = load({}, [], ("a.toml", {"gates": {"docs": "make docs", "mypy": False}, "gate": ["x=y"]}))
+    settings = load({}, [], [SettingsFile("a.toml", {"gates": {"docs": "make docs", "mypy": False}, "gate": ["x=y"]})])
     assert settings.gate == ("x=y", "docs=make docs", "mypy=")
     for bad in ({"gates": 1}, {"gates": {"a": 1}}, {"gates": {"a": True}}, {"gate": ["x"]}, {"gate": ["=x"]}):
         with pytest.raises(SettingsError):
-            load({}, [], ("a.toml", bad))
+            load({}, [], [SettingsFile("a.toml", bad)])
 
 
 # --- syntax ---------------------------------------------------------------------------------------------------------

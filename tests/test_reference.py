@@ -22,6 +22,7 @@ GENERAL = {
     "GIT_AUTHOR_EMAIL",
     "GIT_AUTHOR_NAME",
     "HOME",
+    "XDG_CONFIG_HOME",
     "PATH",
     "TERM",
 }

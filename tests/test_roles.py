@@ -10,7 +10,7 @@ from orchestra.cli.load import with_prompts
 from orchestra.conduct.roles import check_roles
 from orchestra.errors import OrchestraError, SettingsError
 from orchestra.plan.roles import EDIT_FORMATS, Role, known, parse_roles, role_for
-from orchestra.settings import load
+from orchestra.settings import SettingsFile, load
 
 PLACE = "aider-orchestrator.toml"
 ROLES = {"coder", "tester", "researcher", "writer", "merger", "backend", "frontend", "data"}
@@ -77,7 +77,7 @@ def test_roles_stand_in_a_settings_file() -> None:
             "poet": {"prompt": " Rhyme. \n"},
         }
     }
-    settings = load({}, [], (PLACE, table))
+    settings = load({}, [], [SettingsFile(PLACE, table)])
     assert settings.roles == {
         "tester": Role("tester", model="openai/small", edit_format="whole", gates=("tests", "lint")),
         "poet": Role("poet", "Rhyme."),
@@ -121,8 +121,8 @@ def test_what_is_wrong_gets_one_sentence(roles: Any, complaint: str) -> None:
 
 def test_a_prompt_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "poet.md").write_text("Rhyme.\n", "utf-8")
-    read = with_prompts(tmp_path, PLACE, {"roles": {"poet": {"prompt-file": "poet.md", "model": "x/y"}}})
-    assert parse_roles(*read) == {"poet": Role("poet", "Rhyme.", model="x/y")}
+    read = with_prompts(tmp_path, SettingsFile(PLACE, {"roles": {"poet": {"prompt-file": "poet.md", "model": "x/y"}}}))
+    assert parse_roles(read.place, read.table) == {"poet": Role("poet", "Rhyme.", model="x/y")}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_prompt_may_stand_in_a_file(tmp_path: Path) -> None:
 def test_a_prompt_file_that_cannot_be_used(tmp_path: Path, role: Any, complaint: str) -> None:
     (tmp_path / "bad.md").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(SettingsError) as caught:
-        with_prompts(tmp_path, "P", {"roles": {"poet": role}})
+        with_prompts(tmp_path, SettingsFile("P", {"roles": {"poet": role}}))
     assert str(caught.value) == complaint
 
 
@@ -170,7 +170,7 @@ BOTH = OPENAI | {"ANTHROPIC_API_KEY": "k-anthropic"}
 def test_only_the_roles_that_work_demand_anything(
     model: str, roles: list[str], env: dict[str, str], flags: dict[str, Any], complaint: str
 ) -> None:
-    settings = load(flags, [("environment", env)], (PLACE, {"roles": {"tester": {"model": model}}}))
+    settings = load(flags, [("environment", env)], [SettingsFile(PLACE, {"roles": {"tester": {"model": model}}})])
     if not complaint:
         return check_roles(settings, roles, replayed=False)
     with pytest.raises(OrchestraError) as caught:
@@ -179,7 +179,7 @@ def test_only_the_roles_that_work_demand_anything(
 
 
 def test_a_replayed_run_needs_no_key_for_a_role() -> None:
-    settings = load({}, [], (PLACE, {"roles": {"tester": {"model": "openai/gpt-6-luna"}}}))
+    settings = load({}, [], [SettingsFile(PLACE, {"roles": {"tester": {"model": "openai/gpt-6-luna"}}})])
     check_roles(settings, ["tester"], replayed=True)
     with pytest.raises(OrchestraError):
         check_roles(settings, ["tester"], replayed=False)

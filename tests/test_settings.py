@@ -7,7 +7,17 @@ import pytest
 
 from orchestra import catalogue
 from orchestra.errors import SettingsError
-from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Settings, key_of, load, masked, options, variables_of
+from orchestra.settings import (
+    REPOSITORY_ENV,
+    SCRIPT_ENV,
+    Settings,
+    SettingsFile,
+    key_of,
+    load,
+    masked,
+    options,
+    variables_of,
+)
 
 Env = Mapping[str, str]
 TOML = "aider-orchestrator.toml"
@@ -22,7 +32,7 @@ def loaded(
     toml: Mapping[str, Any] | None = None,
 ) -> Settings:
     places = [("environment", env or {}), (REPOSITORY_ENV, repository or {}), (SCRIPT_ENV, script or {})]
-    return load(flags or {}, places, (TOML, toml or {}))
+    return load(flags or {}, places, [SettingsFile(TOML, toml or {})])
 
 
 # --- precedence -----------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestra import catalogue
-from orchestra.cli.load import FILE, TABLE
+from orchestra.cli.load import FILE, TABLE, USER_FILE
 from orchestra.cli.parser import GROUPS, names
-from orchestra.settings import RIVALS, flag, key_of, options, variables_of
+from orchestra.settings import RIVALS, Power, flag, key_of, options, variables_of
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference-settings.md"
 HEAD = f"""\
@@ -25,8 +25,10 @@ Every setting is a flag, a variable and a line of a settings file. The strongest
 1. flags,
 2. the environment,
 3. `.env` in the root of the repository (only if it is not committed), then `.env` beside `aider_orchestrator.py`,
-4. `{FILE}` in the root of the repository, or else the table `[tool.{TABLE}]` of its `pyproject.toml`,
-5. defaults.
+4. `{FILE}` in the root of the repository, or else the table `[tool.{TABLE}]` of its `pyproject.toml`
+   (if git tracks that file and you have not trusted it, it comes after 5, and [not all of it counts](#a-settings-file-that-is-committed)),
+5. `{USER_FILE}` in your own config folder, `$XDG_CONFIG_HOME/aider-orchestrator` or `~/.config/aider-orchestrator`,
+6. defaults.
 
 Within one place, `ORCHESTRA_…` counts before the other variables of a setting. `aider-orchestrator config show` prints
 every value with the place it came from; keys are masked. An unknown setting is an error.
@@ -68,6 +70,24 @@ gates = ["tests"]
 prompt-file = "docs/security-engineer.md"
 ```
 """
+COMMITTED = """\
+## A settings file that is committed
+
+Whoever can commit may have written it. So of a settings file that git tracks, only this is taken without your consent:
+
+- what is harmless, and commands that check or set up (they can do no more than the repository's own tests);
+- a file to read, if it is a regular file that git tracks in this repository;
+- what decides how much is spent, if it is less than the default, and where you have said nothing;
+- a price that is higher than the known one;
+- a model of the same provider that costs no more than the one that would be asked anyway.
+
+What is taken is said, a line each; what is not taken is said once, and the run goes on without it. Where that was the
+choice of a model, the run ends with exit code 2 before anything is paid: a run with another model than the team's is
+worse than none. `aider-orchestrator trust` shows the file and obeys all of it from then on, until it or a file that it
+names changes; `--trust-repo` does so for one run. Give `--trust-repo` in CI only where every commit that is run was
+reviewed: on the default branch, never on the head of a pull request.
+
+"""
 PROVIDERS = """\
 ## Providers
 
@@ -89,7 +109,7 @@ def text() -> str:
     for group, title in GROUPS.items():
         rows = [row(f) for f in options() if f.metadata["group"] == group]
         parts.append(f"## {title.capitalize()}\n\n" + table(("Flag", "Variable", "In a file", "Default", ""), rows))
-    parts += [rivals(), FILES, PROVIDERS + "\n" + providers(), OTHERS]
+    parts += [rivals(), FILES, COMMITTED + powers(), PROVIDERS + "\n" + providers(), OTHERS]
     return "\n".join(parts)
 
 
@@ -98,6 +118,15 @@ def row(f: Field[Any]) -> tuple[str, ...]:
     flags = ", ".join(f"`{name}{metavar}`" for name in sorted(names(f), key=len, reverse=True))
     meaning = f"`false`: {f.metadata['help']}" if f.metadata["off"] else f.metadata["help"]
     return flags, coded(variables_of(f)), f"`{key_of(f)}`", default(f), meaning
+
+
+def powers() -> str:
+    """Each option under what it is able to do."""
+    rows = []
+    for power in Power:
+        keys = [key_of(f) for f in options() if f.metadata["power"] == power]
+        rows.append((str(power), coded(keys)))
+    return table(("A setting that …", ""), rows)
 
 
 def default(f: Field[Any]) -> str:

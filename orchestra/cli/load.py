@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestra.cli import trusted
 from orchestra.cli.parser import parse_flags
+from orchestra.cli.trusted import config_folder, may_be_anyones, tracked_file
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import TABLE as ROLES
-from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Settings, load
+from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Committed, Settings, SettingsFile, load
+from orchestra.settings.trust import overridden, screen
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent
-FILE = "aider-orchestrator.toml"
+FILE, SHARED = "aider-orchestrator.toml", "pyproject.toml"
+USER_FILE = "settings.toml"  # in the user's config folder
 TABLE = "aider-orchestrator"
 
 
@@ -24,8 +28,26 @@ def settings_of(argv: list[str]) -> Settings:
 
     where = Path(flags["repo"] or os.environ.get("ORCHESTRA_REPO", ""))
     root = top_level(where) or top_level(current()) or current()
-    settings = load(flags, environments(root), with_prompts(root, *settings_file(root)))
+    settings = with_files(flags, environments(root), root)
     return settings.with_values(change=change_text(settings.change))
+
+
+def with_files(flags: Mapping[str, Any], sources: list[tuple[str, Mapping[str, str]]], root: Path) -> Settings:
+    """The repository's settings file counts before the user's own, unless git tracks it and it is not trusted."""
+    theirs, path = settings_file(root)
+    own = [file for file in (user_file(),) if file.table]
+    if not theirs.table:
+        return load(flags, sources, own)
+    if not may_be_anyones(root, path):
+        return load(flags, sources, [with_prompts(root, at_root(root, theirs)), *own])
+    base = load(flags, sources, own)
+    if base.trust_repo or trusted.holds(root, theirs):
+        settings = load(flags, sources, [with_prompts(root, at_root(root, theirs)), *own])
+        used = {name: value for name, value in theirs.table.items() if name not in overridden(base)}
+        return settings.with_values(committed=Committed(theirs.place, used, trusted=True))
+    screened, committed = screen(theirs, base, lambda name: tracked_file(root, name))
+    settings = load(flags, sources, [*own, with_prompts(root, at_root(root, screened))])
+    return settings.with_values(committed=committed)
 
 
 def current() -> Path:
@@ -40,11 +62,9 @@ def environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:
 
     A .env that is committed came with the repository and is not the user's: it is left alone.
     """
-    from orchestra.workspace.git import is_tracked
-
     found: list[tuple[str, Mapping[str, str]]] = [("environment", os.environ)]
     if (root / ".env").is_file():
-        if is_tracked(root, ".env"):
+        if may_be_anyones(root, ".env"):
             print("note: .env is committed, so it may be anybody's: it is not read.", file=sys.stderr)
         else:
             found.append((REPOSITORY_ENV, dotenv(root / ".env")))
@@ -63,29 +83,48 @@ def dotenv(path: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def settings_file(root: Path) -> tuple[str, Mapping[str, Any]]:
-    own, shared = root / FILE, root / "pyproject.toml"
+def settings_file(root: Path) -> tuple[SettingsFile, str]:
+    """The repository's own, and the path of the file that it stands in."""
+    own, shared = root / FILE, root / SHARED
     if own.is_file():
-        return FILE, toml(own)
+        return SettingsFile(FILE, toml(own)), FILE
     if shared.is_file():
-        place = f"[tool.{TABLE}] in pyproject.toml"
+        place = f"[tool.{TABLE}] in {SHARED}"
         tools = toml(shared).get("tool", {})
         table = tools.get(TABLE, {}) if isinstance(tools, dict) else None
         if not isinstance(table, dict):
             raise SettingsError(f"{place} is not a table.")
-        return place, table
-    return "", {}
+        return SettingsFile(place, table), SHARED
+    return SettingsFile(), ""
 
 
-def with_prompts(root: Path, place: str, table: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def user_file() -> SettingsFile:
+    """The user's own, for all their repositories. A role's prompt-file stands beside it."""
+    path = config_folder() / USER_FILE
+    if not path.is_file():
+        return SettingsFile()
+    return with_prompts(path.parent, SettingsFile(str(path), toml(path)))
+
+
+def at_root(root: Path, file: SettingsFile) -> SettingsFile:
+    """Paths in a settings file are meant from where it lies, not from where the program was started."""
+    table = dict(file.table)
+    for name in ("prd", "assign"):
+        if isinstance(table.get(name), str):
+            table[name] = str(root / table[name])
+    change = table.get("change")
+    if isinstance(change, str) and change.startswith("@"):
+        table["change"] = f"@{root / change[1:]}"
+    return SettingsFile(file.place, table)
+
+
+def with_prompts(root: Path, file: SettingsFile) -> SettingsFile:
     """Each role's prompt-file, from the repository's root, read in its place."""
-    roles = table.get(ROLES)
+    roles = file.table.get(ROLES)
     if not isinstance(roles, dict):
-        return place, table
-    return place, {
-        **table,
-        ROLES: {name: with_prompt(root, f"[{ROLES}.{name}] in {place}", roles[name]) for name in roles},
-    }
+        return file
+    read = {name: with_prompt(root, f"[{ROLES}.{name}] in {file.place}", roles[name]) for name in roles}
+    return SettingsFile(file.place, {**file.table, ROLES: read})
 
 
 def with_prompt(root: Path, place: str, role: Any) -> Any:

@@ -15,7 +15,7 @@ EXAMPLES = """examples:
   %(prog)s --change "Rename User to Account" --files "src/**/*.py" --no-prd --dry-run
 
 other commands: plan, execute, submit, resume, retry, restart, resolve, interrupt, cancel, runs, status, logs, show,
-  diff, report, clean, export, import, store, demo, doctor, config show, models      (COMMAND --help tells more)
+  diff, report, clean, export, import, store, demo, doctor, config show, trust, models      (COMMAND --help tells more)
 exit codes: 0 complete, 1 some task or gate failed, 2 usage, 3 a bug, 4 a provider failed, 5 a person must decide,
   6 a limit was reached, 130 and 143 signals
 """

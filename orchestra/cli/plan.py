@@ -14,6 +14,7 @@ from orchestra.cli.drafting import Stoppable, planning
 from orchestra.cli.load import settings_of
 from orchestra.cli.session import converse
 from orchestra.cli.steer import leading
+from orchestra.cli.trust import settings_to_run
 from orchestra.cli.words import say, say_json
 from orchestra.conduct import drafts
 from orchestra.conduct.start import find_repository
@@ -53,7 +54,7 @@ def new(argv: list[str], stoppable: Stoppable) -> int:
     if goal.startswith("-") and goal != "-":
         raise UsageError("say first what you want.", hint='It goes: plan "WHAT YOU WANT" [options].')
     name, flags = taken_out(flags, "--name")
-    settings = settings_of(["--change", goal, *flags])
+    settings = settings_to_run(["--change", goal, *flags])
     repository = asyncio.run(find_repository(settings, begin=not settings.files))
     path = drafts.new_place(repository.root, settings.change, name)
 

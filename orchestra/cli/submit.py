@@ -6,8 +6,8 @@ from pathlib import Path
 
 from orchestra.cli.desk import Desk
 from orchestra.cli.drafting import Stoppable, planning
-from orchestra.cli.load import settings_of
 from orchestra.cli.plan import taken_out
+from orchestra.cli.trust import settings_to_run
 from orchestra.cli.words import say
 from orchestra.conduct import drafts
 from orchestra.conduct.planning import chosen_targets
@@ -39,7 +39,7 @@ def submit(argv: list[str], stoppable: Stoppable) -> int:
     role, flags = taken_out(flags, "--agent")
     priority, flags = taken_out(flags, "--priority")
     many = "--decompose" in flags
-    settings = settings_of(["--change", goal, *(word for word in flags if word != "--decompose")])
+    settings = settings_to_run(["--change", goal, *(word for word in flags if word != "--decompose")])
     check_words(settings, role, priority, many)
     repository = asyncio.run(find_repository(settings))
     desk = Desk(settings, repository, place(repository.root))

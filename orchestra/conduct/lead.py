@@ -151,8 +151,7 @@ def tell_repairs(run: Run, repairs: Sequence[str]) -> None:
 
 
 def lead_model(settings: Settings) -> catalogue.Model:
-    name = settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
-    return usable_model(settings, f"gemini/{name.removeprefix('gemini/').removeprefix('models/')}")
+    return usable_model(settings, settings.gemini_name)
 
 
 async def decompose(run: Run, prd: Prd, *, single: bool = False) -> Checked:

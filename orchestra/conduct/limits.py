@@ -75,8 +75,7 @@ def check_prices(
     agents = (model, *roles)
     asked = [*agents, *map(catalogue.weak_model, agents), *([critic] if critic else [])]
     if asks_gemini:
-        name = settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
-        asked.append(catalogue.resolve(f"gemini/{name.removeprefix('gemini/').removeprefix('models/')}"))
+        asked.append(catalogue.resolve(settings.gemini_name))
     for one in asked:
         if known.get(one.name, one).price_in is None:
             raise SettingsError(

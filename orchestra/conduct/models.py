@@ -13,17 +13,13 @@ from orchestra.settings import Settings
 
 def chosen_model(settings: Settings) -> catalogue.Model:
     """The agents' model. A retired one is refused, unless the user's own server may still serve it."""
-    name = settings.model or catalogue.DEFAULT_MODEL
-    if settings.claude:
-        name = settings.claude_model or catalogue.DEFAULT_CLAUDE_MODEL
-    model = usable_model(settings, name)
+    model = usable_model(settings, settings.model_name)
     return prices(settings, model).get(model.name, model)
 
 
 def critic_model(settings: Settings) -> catalogue.Model | None:
     """The model that reviews, where one does: it need not be of the agents' provider."""
-    gemini = (settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL).removeprefix("gemini/")
-    return usable_model(settings, settings.critic_model or f"gemini/{gemini}") if settings.critic else None
+    return usable_model(settings, settings.critic_model or settings.gemini_name) if settings.critic else None
 
 
 def role_model(settings: Settings, role: str) -> catalogue.Model | None:

@@ -101,8 +101,7 @@ def check_gemini_model(settings: Settings, provider: catalogue.Provider) -> None
 
 
 def gemini_notice(settings: Settings) -> catalogue.Notice | None:
-    name = settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
-    return catalogue.retirement(catalogue.resolve(f"gemini/{name.removeprefix('gemini/')}"), date.today())
+    return catalogue.retirement(catalogue.resolve(settings.gemini_name), date.today())
 
 
 def read_prd(path: Path) -> str:

@@ -79,8 +79,7 @@ def model_of(settings: Settings, provider: Provider) -> Model | None:
         if (chosen := chosen_model(settings)).provider is provider:
             return chosen
     if provider.name == "gemini":
-        name = settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
-        return catalogue.resolve(f"gemini/{name.removeprefix('gemini/')}")
+        return catalogue.resolve(settings.gemini_name)
     known = catalogue.WEAK_MODELS.get(provider.name)
     return catalogue.resolve(known) if known else None
 

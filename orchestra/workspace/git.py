@@ -129,8 +129,19 @@ async def identity(git: Git) -> dict[str, str]:
 
 def ask(folder: Path, *arguments: str, input: str = "") -> str | None:
     """One short question before there is an event loop. None where git says no, or is not there."""
+    done = run_once(folder, arguments, input)
+    return os.fsdecode(done.stdout).removesuffix("\n") if done and done.returncode == 0 else None
+
+
+def exit_code(folder: Path, *arguments: str) -> int | None:
+    """How git ends; None where it cannot be started."""
+    done = run_once(folder, arguments)
+    return None if done is None else done.returncode
+
+
+def run_once(folder: Path, arguments: Sequence[str], input: str = "") -> "subprocess.CompletedProcess[bytes] | None":
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command(arguments),
             cwd=folder,
             env=base_environment(os.environ) | ENVIRONMENT,
@@ -140,7 +151,6 @@ def ask(folder: Path, *arguments: str, input: str = "") -> str | None:
         )
     except OSError:
         return None
-    return os.fsdecode(done.stdout).removesuffix("\n") if done.returncode == 0 else None
 
 
 def top_level(folder: Path) -> Path | None:

@@ -1,0 +1,55 @@
+"""What is said of each option in the table of settings, and how it is called in each place."""
+
+import dataclasses
+from dataclasses import field
+from enum import StrEnum
+from typing import Any
+
+PREFIX = "ORCHESTRA_"
+
+
+class Power(StrEnum):
+    """What an option is able to do. It decides whether a settings file that is committed may set it: see trust.py."""
+
+    HARMLESS = "changes how the work is divided or shown"
+    TESTS = "runs a command, as the repository's tests do"
+    READS = "reads a file"
+    SPENDS = "decides how much is spent"
+    CHOOSES_MODEL = "chooses a model"
+    WRITES = "writes outside the worktrees"
+    RUNS = "changes how Aider or the client is called"
+    SENDS = "sends to an address or an account"
+    HANDS_OVER = "hands the result over"
+    STEERS = "makes another run of it"
+    CONSENTS = "allows all of this"
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    power: Power,
+    group: str,
+    env: tuple[str, ...] = (),
+    metavar: str = "",
+    off: bool = False,
+    zero: bool = False,
+) -> Any:
+    facts = {"help": help, "group": group, "env": env, "metavar": metavar, "off": off, "zero": zero, "power": power}
+    return field(default=default, metadata=facts)
+
+
+def flag(f: dataclasses.Field[Any]) -> str:
+    """--no-prd for use_prd, --no-apply for apply, --max-agents for max_agents."""
+    if f.metadata["off"]:
+        return "--no-" + f.name.removeprefix("use_").replace("_", "-")
+    return "--" + f.name.replace("_", "-")
+
+
+def variables_of(f: dataclasses.Field[Any]) -> tuple[str, ...]:
+    return (PREFIX + f.name.upper(), *f.metadata["env"])
+
+
+def key_of(f: dataclasses.Field[Any]) -> str:
+    """The setting's name in a settings file."""
+    return f.name.replace("_", "-")

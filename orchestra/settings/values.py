@@ -1,0 +1,104 @@
+"""Turn what stands in a flag, a variable or a settings file into a value of the option's own type."""
+
+import dataclasses
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from orchestra.errors import SettingsError
+
+PRICES = "prices"
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+def split(words: str, place: str) -> list[str]:
+    """Several paths in one variable, as a shell would split them."""
+    try:
+        return shlex.split(words)
+    except ValueError as error:
+        raise SettingsError(f"{place}: {str(error).lower()} in {words!r}.") from None
+
+
+def parse(f: dataclasses.Field[Any], value: Any, place: str) -> Any:
+    """The value in the option's own type."""
+    kind: type = type(f.default)
+    if kind is bool:
+        return parse_bool(value, place)
+    if kind is tuple:
+        return tuple(parse_text(item, place) for item in (value if isinstance(value, list | tuple) else [value]))
+    if kind is str:
+        return parse_text(value, place)
+    if f.metadata["metavar"] == "TIME":
+        value = parse_time(value)
+    return parse_number(kind, value, place, zero=f.metadata["zero"])
+
+
+def parse_time(value: Any) -> Any:
+    """30m, 1h30m, 90s: in seconds. A plain number is that already."""
+    text = str(value).replace(" ", "").lower()
+    if not re.fullmatch(r"(\d+(\.\d+)?[hms])+", text):
+        return value
+    return sum(float(count) * UNITS[unit] for count, unit in re.findall(r"([\d.]+)([hms])", text))
+
+
+def parse_price(text: str, place: str) -> tuple[str, tuple[float, float]]:
+    """1.25,10 or openai/my-model=1.25,10."""
+    name, _, numbers = text.rpartition("=")
+    return name.strip(), price_pair(numbers.split(","), f"{place} {text}")
+
+
+def parse_prices(place: str, table: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    found = table.get(PRICES, {})
+    if not isinstance(found, Mapping):
+        raise SettingsError(f"{PRICES} in {place} is not a table.")
+    return {
+        name: price_pair(pair.split(",") if isinstance(pair, str) else pair, f"{PRICES} in {place}: {name}")
+        for name, pair in found.items()
+    }
+
+
+def price_pair(pair: Any, place: str) -> tuple[float, float]:
+    try:
+        price_in, price_out = (float(number) for number in pair)
+    except (TypeError, ValueError):
+        price_in = price_out = -1.0
+    if not (0 <= price_in < math.inf and 0 <= price_out < math.inf):
+        raise SettingsError(f"{place}: say the dollars per million tokens in and out, like 1.25,10.")
+    return price_in, price_out
+
+
+def parse_bool(value: Any, place: str) -> bool:
+    text = str(value).strip().lower()
+    if text not in TRUE + FALSE:
+        raise SettingsError(f"{place}: {value!r} is neither true nor false.")
+    return text in TRUE
+
+
+def parse_text(value: Any, place: str) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{place}: {value!r} is not text.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SettingsError(f"{place}: {value!r} is not UTF-8.") from None
+    return value
+
+
+def parse_number(kind: type, value: Any, place: str, zero: bool = False) -> Any:
+    """All our numbers are counts, seconds and dollars: not without end, and more than none where none means nothing."""
+    if zero and str(value).strip() == "0":
+        return kind(0)
+    try:
+        if not isinstance(value, str | kind | int) or isinstance(value, bool):
+            raise ValueError
+        number = kind(value)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"{place}: {value!r} is not {wanted}.") from None
+    if not 0 < number < math.inf:
+        least = "at least 1" if kind is int else "more than 0 and not without end"
+        raise SettingsError(f"{place} must be {least}, not {number}.")
+    return number

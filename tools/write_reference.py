@@ -26,7 +26,8 @@ Every setting is a flag, a variable and a line of a settings file. The strongest
 2. the environment,
 3. `.env` in the root of the repository (only if it is not committed), then `.env` beside `aider_orchestrator.py`,
 4. `{FILE}` in the root of the repository, or else the table `[tool.{TABLE}]` of its `pyproject.toml`
-   (if git tracks that file and you have not trusted it, it comes after 5, and [not all of it counts](#a-settings-file-that-is-committed)),
+   (if git tracks that file and you have not trusted it, it comes after 5, and
+   [not all of it counts](#a-settings-file-that-is-committed)),
 5. `{USER_FILE}` in your own config folder, `$XDG_CONFIG_HOME/aider-orchestrator` or `~/.config/aider-orchestrator`,
 6. defaults.
 

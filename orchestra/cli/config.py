@@ -28,6 +28,11 @@ def config(argv: list[str]) -> int:
     rows = [(key_of(f), shown(f.name, getattr(settings, f.name), secrets), settings.sources[f.name]) for f in options()]
     rows += role_rows(settings, secrets)
     rows += [row for provider in catalogue.PROVIDERS.values() for row in provider_rows(settings, provider)]
+    if settings.committed is not None:
+        marked = {
+            key: f"{settings.committed.place} (not used: {why})" for key, why in settings.committed.refused.items()
+        }
+        rows = [(name, value, marked.get(name, source)) for name, value, source in rows]
     widths = [max(len(row[n]) for row in rows) for n in (0, 1)]
     for name, value, source in rows:
         print(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")

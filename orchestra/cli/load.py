@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestra.cli import trusted
 from orchestra.cli.parser import parse_flags
-from orchestra.cli.trusted import config_folder, may_be_anyones, tracked_file
+from orchestra.cli.trusted import config_folder
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Committed, Settings, SettingsFile, load
@@ -34,6 +34,8 @@ def settings_of(argv: list[str]) -> Settings:
 
 def with_files(flags: Mapping[str, Any], sources: list[tuple[str, Mapping[str, str]]], root: Path) -> Settings:
     """The repository's settings file counts before the user's own, unless git tracks it and it is not trusted."""
+    from orchestra.workspace.tracked import may_be_anyones, tracked_file
+
     theirs, path = settings_file(root)
     own = [file for file in (user_file(),) if file.table]
     if not theirs.table:
@@ -62,6 +64,8 @@ def environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:
 
     A .env that is committed came with the repository and is not the user's: it is left alone.
     """
+    from orchestra.workspace.tracked import may_be_anyones
+
     found: list[tuple[str, Mapping[str, str]]] = [("environment", os.environ)]
     if (root / ".env").is_file():
         if may_be_anyones(root, ".env"):

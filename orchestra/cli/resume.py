@@ -9,9 +9,11 @@ from orchestra.cli.load import settings_of
 from orchestra.cli.steer import ask
 from orchestra.conduct.resume import Past, find_past
 from orchestra.conduct.run import LOGS
+from orchestra.errors import UsageError
 from orchestra.journal import jsonl
 from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
+from orchestra.workspace.tracked import may_be_anyones
 
 RESUME_USAGE = """usage: aider-orchestrator resume [RUN] [options]
 
@@ -32,9 +34,16 @@ Do a run anew from the start, with its own settings but for the flags given now.
 def find(stamp: str, flags: list[str]) -> tuple[Settings, Past]:
     """The run is one of this place: whatever runs of other machines a shared store tells of, their work is not here."""
     settings = settings_of(flags)
-    logs = (top_level(Path(settings.repo or ".")) or Path.cwd()) / LOGS
-    stamps = jsonl.stamps(logs)
-    return settings, find_past(logs, chosen(stamp, stamps) if stamps and stamp not in LATEST else "")
+    root = top_level(Path(settings.repo or ".")) or Path.cwd()
+    stamps = jsonl.stamps(root / LOGS)
+    past = find_past(root / LOGS, chosen(stamp, stamps) if stamps and stamp not in LATEST else "")
+    log = f"{LOGS}/run_{past.stamp}.jsonl"
+    if may_be_anyones(root, log):
+        hint = f"If it is yours, `git rm --cached {log}` says so."
+        raise UsageError(
+            f"{log} is committed, so anyone may have written the settings in it; it is not taken up.", hint=hint
+        )
+    return settings, past
 
 
 def told_there(settings: Settings, stamp: str, kind: str, task: int, **said: Any) -> str:

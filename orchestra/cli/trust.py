@@ -18,6 +18,7 @@ from orchestra.settings import Committed, Settings, SettingsFile
 from orchestra.settings.trust import named_files
 from orchestra.settings.values import PRICES
 from orchestra.workspace.git import top_level
+from orchestra.workspace.tracked import may_be_anyones
 
 USAGE = """usage: aider-orchestrator trust [--show | --revoke] [--repo PATH]
 
@@ -45,7 +46,7 @@ def trust(argv: list[str]) -> int:
         return 0
     if not file.table:
         raise UsageError(f"{root} has no settings file, so there is nothing to trust.")
-    if not trusted.may_be_anyones(root, path):
+    if not may_be_anyones(root, path):
         say(f"{file.place} is not committed: it is yours, and obeyed as it is.")
         return 0
     settings = settings_of(["--repo", str(root)])

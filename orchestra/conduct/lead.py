@@ -31,6 +31,7 @@ from orchestra.plan.targets import Targets, Tracked
 from orchestra.settings import Settings
 from orchestra.workspace.evidence import evidence
 from orchestra.workspace.repository import Entry, Repository, present
+from orchestra.workspace.tracked import may_be_anyones, tracked_file
 
 ANSWER_TOKENS = 32_000
 MOST_SAID = 10
@@ -45,11 +46,27 @@ def with_plan(settings: Settings, root: Path) -> tuple[Settings, Draft | None]:
     """With --plan: the settings that the plan's file stands for, and what is in it."""
     if not settings.plan:
         return settings, None
-    draft = drafts.load(drafts.place(root, settings.plan))
+    path = drafts.place(root, settings.plan)
+    draft = drafts.load(path)
     if not draft.goal.strip():
         raise PlanError(f'the plan {settings.plan} has no goal: write one, as in goal = "what is wanted".')
-    prd = settings.prd or (str(root / draft.prd) if draft.prd and present(root / draft.prd) else "")
+    committed = path.is_relative_to(root) and may_be_anyones(root, str(path.relative_to(root)))
+    if committed:
+        draft = dataclasses.replace(draft, approved=False)  # whoever can commit may have written the yes
+    prd = settings.prd or prd_of_plan(settings.plan, draft.prd, root, committed)
     return settings.with_values(change=draft.goal, prd=prd, use_prd=bool(prd)), draft
+
+
+def prd_of_plan(plan: str, prd: str, root: Path, committed: bool) -> str:
+    """The PRD that a plan's file names: a file of the repository, and one that git tracks if it tracks the plan."""
+    path = root / prd
+    if not prd or not present(path):
+        return ""
+    inside = path.is_file() and path.resolve().is_relative_to(root.resolve())
+    if not inside or (committed and not tracked_file(root, prd)):
+        why = "which git does not track here" if inside else "which is no file of this repository"
+        raise PlanError(f"the plan {plan} names the PRD {prd!r}, {why}.", hint="Give one with --prd FILE.")
+    return str(path)
 
 
 async def check_plan(settings: Settings, repository: Repository, entries: Entries, draft: Draft) -> Checked:

@@ -376,8 +376,9 @@ class Settings:
         return f"gemini/{name.removeprefix('gemini/').removeprefix('models/')}"
 
     def is_users_own(self, name: str) -> bool:
-        """Whether the user has said it, and not a committed file."""
-        return self.source(name) != "default" and (self.committed is None or self.source(name) != self.committed.place)
+        """Whether the user has said it, or has consented to the committed file that says it."""
+        place = self.committed.place if self.committed and not self.committed.trusted else ""
+        return self.source(name) not in ("default", place)
 
     @property
     def own_branch(self) -> str:

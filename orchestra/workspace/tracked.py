@@ -1,0 +1,53 @@
+"""Which files came with the repository: whoever can commit may have written them."""
+
+import os
+import stat
+from pathlib import Path, PurePosixPath
+
+from orchestra.workspace.git import ask, exit_code
+
+REGULAR = ("100644", "100755")
+NOT_TRACKED = 1  # the exit code by which git says so; any other is no answer
+
+
+def may_be_anyones(root: Path, name: str) -> bool:
+    """Whether git tracks the file, so that anyone who can commit may have written it. Without an answer it may be."""
+    code = exit_code(root, "ls-files", "--error-unmatch", "--", name_on_disk(root, name))
+    in_a_repository = any((folder / ".git").exists() for folder in (root, *root.parents))
+    return code != NOT_TRACKED and in_a_repository
+
+
+def name_on_disk(root: Path, name: str) -> str:
+    """Where file systems take A for a, git tracks the file under the name that it really has."""
+    folder, base = (root / name).parent, PurePosixPath(name).name
+    names = os.listdir(folder)
+    real = base if base in names else next((other for other in names if other.casefold() == base.casefold()), base)
+    return str(PurePosixPath(name).with_name(real))
+
+
+def tracked_file(root: Path, name: str) -> bool:
+    """Whether a path means a regular file of the repository that git tracks, by no link and no way around."""
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\0" in name:
+        return False
+    entry = ask(root, "ls-files", "-s", "-z", "--", str(path))
+    rows = [row.partition("\t") for row in (entry or "").split("\0") if row]
+    if not any(head.split()[0] in REGULAR and found == str(path) for head, _, found in rows):
+        return False
+    above = [root.joinpath(*path.parts[:n]) for n in range(1, len(path.parts))]
+    return all(map(is_folder, above)) and is_regular(root / path)
+
+
+def is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(mode_of(path))
+
+
+def is_regular(path: Path) -> bool:
+    return stat.S_ISREG(mode_of(path))
+
+
+def mode_of(path: Path) -> int:
+    try:
+        return path.lstat().st_mode
+    except OSError:
+        return 0

@@ -40,12 +40,16 @@ def config(argv: list[str]) -> int:
 
 
 def shown(name: str, value: object, secrets: Secrets) -> str:
+    text = without_secrets(name, value, secrets)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def without_secrets(name: str, value: object, secrets: Secrets) -> str:
     """In one line. A key may also stand inside a value, say in a command."""
     if isinstance(value, bool):
         return str(value).lower()
     text = shlex.join(value) if isinstance(value, tuple) else str(value or "-")
-    safe = " ".join(secrets.scrub(masked(name, text)).split()) or "-"
-    return safe if len(safe) <= LONGEST else f"{safe[: LONGEST - 1]}…"
+    return " ".join(secrets.scrub(masked(name, text)).split()) or "-"
 
 
 def role_rows(settings: Settings, secrets: Secrets) -> list[tuple[str, str, str]]:

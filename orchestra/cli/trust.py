@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.cli import trusted
-from orchestra.cli.config import shown
+from orchestra.cli.config import without_secrets
 from orchestra.cli.load import current, settings_file, settings_of
 from orchestra.cli.words import Words, say
 from orchestra.conduct.secrets import Secrets
@@ -139,9 +139,9 @@ def lines_of(table: Mapping[str, Any], settings: Settings) -> Iterator[str]:
     secrets = Secrets.of(settings)
     for name, value in table.items():
         if name in (ROLES, PRICES) and isinstance(value, Mapping):
-            yield from (f"{name}.{key} = {shown(name, words_of(one), secrets)}" for key, one in value.items())
+            yield from (f"{name}.{key} = {without_secrets(name, words_of(one), secrets)}" for key, one in value.items())
         else:
-            yield f"{name} = {shown(name, words_of(value), secrets)}"
+            yield f"{name} = {without_secrets(name, words_of(value), secrets)}"
 
 
 def words_of(value: Any) -> Any:

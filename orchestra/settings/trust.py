@@ -130,7 +130,7 @@ def screen_roles(table: dict[str, Any], base: Settings, is_tracked: IsTracked, r
         if "model" in rest and not is_no_dearer(str(rest["model"]), base.model_name, base):
             models.append(f"{ROLES}.{name}.model")
             del rest["model"]
-        if name in packaged() or "prompt-file" not in role or "prompt-file" in rest:
+        if rest and (name in packaged() or "prompt-file" not in role or "prompt-file" in rest):
             kept[name] = rest
     table[ROLES] = kept
     return models

@@ -61,7 +61,8 @@ def respond(request: Request) -> Reply:
 
 
 def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: Path) -> None:
-    place = make_place(tmp_path, {"app.py": APP, "aider-orchestrator.toml": SETTINGS})
+    place = make_place(tmp_path, {"app.py": APP})
+    place.write({"aider-orchestrator.toml": SETTINGS})  # not committed, so that all of it counts
     (place.repo / ".aider_logs" / "plans").mkdir(parents=True)
     (place.repo / ".aider_logs" / "plans" / "greet.toml").write_text(PLAN)
     (place.repo / ".aider_logs" / ".gitignore").write_text("*\n")

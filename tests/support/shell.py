@@ -76,6 +76,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     for name in ours | theirs:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(place.home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("TMPDIR", str(place.tmp))
     monkeypatch.setattr(load, "SCRIPT", script)
     monkeypatch.chdir(place.repo)

@@ -110,8 +110,14 @@ def test_committed_setting_is_taken_or_named(key: str, value: Any, taken: bool) 
 
 @pytest.mark.parametrize("key", ["model", "gemini-model", "critic-model", "price", "budget", "retries", "notify"])
 def test_what_the_user_said_is_neither_changed_nor_refused(key: str) -> None:
-    own = {"model": "openai/gpt-6-luna", "gemini-model": "gemini-pro-latest", "critic-model": "gpt-6-luna"}
-    own |= {"price": ["1,2"], "budget": "5", "retries": "9", "notify": "https://mine.example/"}
+    own: dict[str, Any] = {"model": "openai/gpt-6-luna", "gemini-model": "gemini-pro-latest"}
+    own |= {
+        "critic-model": "gpt-6-luna",
+        "price": ["1,2"],
+        "budget": "5",
+        "retries": "9",
+        "notify": "https://mine.example/",
+    }
     hostile: dict[str, Any] = {
         "model": "xai/grok-4.7",
         "gemini-model": "evil",

@@ -2,13 +2,14 @@
 
 import asyncio
 import codecs
+import json
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,42 @@ class Ended:
     code: int
     seconds: float
     timed_out: bool = False
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What keeps the repository's commands from the user's things, the same for all of a run. `mode` is namespaces,
+    landlock, or none. Paths are real ones."""
+
+    mode: str
+    checkout: Path
+    common: Path  # the repository's git directory
+    home: Path
+    secrets: tuple[str, ...] = ()  # in the home
+    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # folders, and what must not be seen of them
+    covered: tuple[str, ...] = ()  # folders of which nothing must be seen
+    shared: tuple[str, ...] = ()  # what of the checkout is used as it is: installed packages
+    git_config: str = ""
+    net: bool = True
+
+    def order(self, tree: Path) -> str:
+        """For guard.py, about a command in this worktree."""
+        if self.mode == "none":
+            return NO_SANDBOX
+        scratch = os.path.realpath(tree.parent)
+        hidden = [str(self.home / name) for name in self.secrets] + [*self.covered, str(self.common / "config")]
+        hidden += [f"{folder}/{name}" for folder, names in self.without.items() for name in names]
+        return json.dumps(
+            {
+                **{"mode": self.mode, "net": self.net, "checkout": str(self.checkout), "common": str(self.common)},
+                **{"home": str(self.home), "secrets": self.secrets, "without": self.without, "covered": self.covered},
+                **{"shared": self.shared, "git_config": self.git_config, "hidden": hidden},
+                **{"tree": os.path.realpath(tree), "scratch": scratch, "writable": [scratch]},
+            }
+        )
+
+
+NO_SANDBOX = "-"
 
 
 @contextmanager
@@ -59,8 +96,8 @@ def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not (DROPPED.match(name) or SECRET.search(name))}
 
 
-def guarded(command: Sequence[str]) -> list[str]:
-    return [sys.executable, "-I", "-S", str(CHILD / "guard.py"), str(GRACE), *command]
+def guarded(command: Sequence[str], sandbox: str = NO_SANDBOX) -> list[str]:
+    return [sys.executable, "-I", "-S", str(CHILD / "guard.py"), str(GRACE), sandbox, *command]
 
 
 async def run(
@@ -71,6 +108,7 @@ async def run(
     output: Path,
     timeout: float | None = None,
     scrub: Callable[[str], str] | None = None,
+    sandbox: str = NO_SANDBOX,
 ) -> Ended:
     """Run a command to its end or its deadline. What it prints is in `output`, whole up to a few megabytes.
 
@@ -79,7 +117,7 @@ async def run(
     started = time.monotonic()
     with output.open("ab", buffering=0) as sink:
         child = await asyncio.create_subprocess_exec(
-            *guarded(command),
+            *guarded(command, sandbox),
             cwd=cwd,
             env=dict(env),
             stdin=asyncio.subprocess.PIPE,

@@ -1,8 +1,10 @@
 """Run one command in a session of its own; when stdin closes, on purpose or by the parent's death, end its whole group.
 
-usage: guard.py GRACE COMMAND...    The exit code is the command's; 128+N for signal N; 127 when it cannot be started.
+usage: guard.py GRACE SANDBOX COMMAND...    SANDBOX: what sandbox.py or confine.py needs, as JSON, or - for none.
+The exit code is the command's; 128+N for signal N; 127 when it cannot be started; 125 when its sandbox cannot be made.
 """
 
+import json
 import os
 import select
 import subprocess
@@ -13,6 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import group
 
 KEPT = 4 << 20
+KEPT_ALIVE = []
 
 
 class Output:
@@ -62,21 +65,48 @@ def say(words: bytes) -> None:
             words = words[os.write(1, words) :]
 
 
-def main(grace: float, command: list[str]) -> int:
+def main(grace: float, sandbox: str, command: list[str]) -> int:
     wake = group.wakeup_fd()
     group.adopt()
+    read, write = os.pipe()
     try:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        leader = start(json.loads(sandbox) if sandbox != "-" else None, command, write)
     except OSError as error:
-        say(f"{command[0]}: {error.strerror}\n".encode())
-        return 127
-    output = Output(child.stdout.fileno())
-    code = watch(child.pid, output, grace, wake)
+        what = "the sandbox cannot be made" if sandbox != "-" else command[0]
+        say(f"{what}: {error.filename or ''} {error.strerror}\n".encode())
+        return 127 if sandbox == "-" else 125
+    os.close(write)
+    output = Output(read)
+    code = watch(leader, output, grace, wake)
     group.end_orphans(set())
+    clean(sandbox)
     output.finish()
     return code if code >= 0 else 128 - code
+
+
+def start(spec, command: list[str], output: int) -> int:
+    """The process to wait for: the leader of a group, or the first process of a sandbox."""
+    if spec is None:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        KEPT_ALIVE.append(child)  # one that is forgotten reaps its process
+        return child.pid
+    if spec["mode"] == "landlock":
+        import confine
+
+        return confine.start(spec, command, output)
+    import sandbox  # ctypes takes longer to load than all of the above
+
+    return sandbox.start(spec, command, output)
+
+
+def clean(sandbox: str) -> None:
+    """What a sandbox needed beside the worktree."""
+    if sandbox != "-":
+        import shutil
+
+        shutil.rmtree(os.path.join(json.loads(sandbox)["scratch"], f"box{os.getpid()}"), ignore_errors=True)
 
 
 def watch(leader: int, output: Output, grace: float, wake: int) -> int:
@@ -94,4 +124,4 @@ def watch(leader: int, output: Output, grace: float, wake: int) -> int:
 
 if __name__ == "__main__":
     # os._exit: Popen's own bookkeeping would find its child gone and complain at interpreter exit.
-    os._exit(main(float(sys.argv[1]), sys.argv[2:]))
+    os._exit(main(float(sys.argv[1]), sys.argv[2], sys.argv[3:]))

@@ -266,6 +266,20 @@ class Settings:
         power=Power.SPENDS,
         group="result",
     )
+    sandbox: str = option(
+        "auto",
+        "keep tests and set-up commands from your keys and files: auto (as far as the system allows), off, require",
+        power=Power.RUNS,
+        group="result",
+        metavar="HOW",
+    )
+    sandbox_net: str = option(
+        "on",
+        "the network of tests and set-up commands: on, or off for none but a loopback of their own",
+        power=Power.RUNS,
+        group="result",
+        metavar="on|off",
+    )
     gate_timeout: float = option(1800.0, "seconds for one gate", power=Power.TESTS, group="result", metavar="S")
     apply: bool = option(True, "leave the result on its side branch", power=Power.HARMLESS, group="result", off=True)
     all_or_nothing: bool = option(

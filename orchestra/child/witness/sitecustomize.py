@@ -17,6 +17,8 @@ from contextlib import suppress
 
 WORDS = ("TREE", "CHECKOUT", "WITNESS", "PACKAGES")
 TREE, CHECKOUT, BOOK, PACKAGES = (os.environ.get("GATE_" + word, "") for word in WORDS)
+# In a sandbox the checkout's path leads to the tree's files.
+SAME = os.environ.get("GATE_SAME", "")
 OUTSIDE = {".venv", "venv", "node_modules", "site-packages", "dist-packages"}
 
 
@@ -71,7 +73,7 @@ def compiled(folder, name):
 
 
 def inside(path):
-    return os.path.realpath(path).startswith(os.path.realpath(TREE) + os.sep)
+    return os.path.realpath(path).startswith(os.path.realpath(TREE) + os.sep) or bool(SAME and ours(path))
 
 
 def turned_value(place):
@@ -88,7 +90,7 @@ def bear_witness():
             real = os.path.realpath(path)
             own += inside(real)
             copied = name in packages() and not inside(real)
-            if ours(real) or copied:
+            if (ours(real) and not SAME) or copied:
                 outside.append(name)
     if own or outside:
         with open(BOOK, "a", encoding="utf-8") as book:

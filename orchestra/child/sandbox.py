@@ -1,0 +1,387 @@
+"""Namespaces of their own for a command (Linux): it sees no other process, no secret file, and cannot write elsewhere.
+
+Standard library only, and as little of it as possible: guard.py starts this for every gate.
+
+What the command finds, as root and as an ordinary user:
+- in place of the checkout the tree that is checked, beside what is installed (.venv, node_modules);
+- instead of the checkout the tree that is checked, beside what is installed (.venv, node_modules);
+- a git directory of its own, which borrows the user's objects and can be written;
+- the home folder as an overlay: what is written is thrown away, and the secret files are not there, whoever writes
+  them anew meanwhile;
+- /run without the sockets of sessions and daemons that act for the user, databases excepted;
+- no capability, no new privileges, no way to the kernel's settings.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+
+NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
+READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, BIND, REC, PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
+CLONE = {"x86_64": 56, "aarch64": 220}
+OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
+AT_CWD, AT_EMPTY, AT_RECURSIVE, TREE_CLONE, FROM_EMPTY = -100, 0x1000, 0x8000, 1, 4
+DEATH_SIGNAL, DUMPABLE, CAPBSET_DROP, SECUREBITS, NO_NEW_PRIVS, AMBIENT = 1, 4, 24, 28, 38, 47
+LANDLOCK_CREATE, LANDLOCK_RESTRICT, SCOPES = 444, 446, 3  # abstract sockets, signals
+KEYCTL, JOIN_SESSION = {"x86_64": 250, "aarch64": 219}, 1
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+# Of /run what only answers: databases, names, locks.
+SERVED = ("postgresql", "mysqld", "mysql", "mariadb", "redis", "memcached", "rabbitmq", "resolvconf", "lock", "nscd")
+SERVED += ("systemd/resolve", "NetworkManager/resolv.conf", "shm", "nvidia-persistenced")
+KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+CANNOT = 125  # the exit code of a command whose sandbox could not be made
+LIBC = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the interpreter's lock, which a clone must
+
+
+class Failed(OSError):
+    """A step of the sandbox was refused by the kernel."""
+
+
+def start(spec, command, output):
+    """Start the command in its sandbox, its output going to a descriptor. Returns the process to wait for."""
+    spec = dict(spec, box=os.path.join(spec["scratch"], f"box{os.getpid()}"))
+    os.mkdir(spec["box"], 0o700)
+    spec |= own_git(spec)
+    ready, go = os.pipe()
+    flags = NEW_USER | NEW_MOUNTS | NEW_PID | NEW_IPC | (0 if spec["net"] else NEW_NET) | signal.SIGCHLD
+    pid = LIBC.syscall(CLONE[os.uname().machine], flags, None, None, None, None)
+    if pid < 0:
+        raise Failed(ctypes.get_errno(), "namespaces are refused")
+    if pid == 0:
+        os.close(go)
+        inside(spec, command, output, ready)
+    os.close(ready)
+    try:
+        write_maps(pid)
+        os.write(go, b"!")
+    finally:
+        os.close(go)
+    return pid
+
+
+def own_git(spec):
+    """A git directory for the tree, with the index and the commit of the user's record of it."""
+    with open(os.path.join(spec["tree"], ".git"), "rb") as file:
+        record = os.fsdecode(file.read().removeprefix(b"gitdir: ").rstrip(b"\n"))
+    gitdir = os.path.join(spec["box"], "gitdir")
+    os.makedirs(os.path.join(gitdir, "objects", "info"))
+    os.makedirs(os.path.join(gitdir, "refs", "heads"))
+    shared_index = [name for name in os.listdir(record) if name.startswith("sharedindex.")]
+    for name in ("HEAD", "index", *shared_index):
+        copy(os.path.join(record, name), os.path.join(gitdir, name))
+    for name in ("shallow", "packed-refs", "info/exclude", *loose_refs(spec["common"])):
+        copy(os.path.join(spec["common"], name), os.path.join(gitdir, name))
+    write(os.path.join(gitdir, "objects", "info", "alternates"), os.path.join(spec["common"], "objects") + "\n")
+    write(os.path.join(gitdir, "config"), spec["git_config"])
+    return {"gitdir": gitdir, "worktree": os.path.basename(record)}
+
+
+def loose_refs(common):
+    """What versioning tools ask for: tags, branches, those of remotes."""
+    for kind in ("tags", "heads", "remotes"):
+        for folder, _, names in os.walk(os.path.join(common, "refs", kind)):
+            yield from (os.path.relpath(os.path.join(folder, name), common) for name in names)
+
+
+def copy(source, target):
+    if os.path.isfile(source):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(source, "rb") as read, open(target, "wb") as written:
+            written.write(read.read())
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+
+
+def write_maps(pid):
+    """From outside: only so can root map everybody, and keep the owners of files as they are."""
+    user, group = os.getuid(), os.getgid()
+    if user == 0:
+        maps = {"uid_map": "0 0 4294967295", "gid_map": "0 0 4294967295"}
+    else:
+        maps = {"setgroups": "deny", "uid_map": f"{user} {user} 1", "gid_map": f"{group} {group} 1"}
+    for name, text in maps.items():
+        with open(f"/proc/{pid}/{name}", "w") as file:
+            file.write(text)
+
+
+# --- process 1 of the sandbox ---------------------------------------------------------------------------------------
+
+
+def inside(spec, command, output, ready):
+    """Never returns. The command's code, or 128 and its signal, is ours."""
+    code = CANNOT
+    try:
+        LIBC.prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        if os.read(ready, 1):  # else who started us is dead
+            take_streams(output)
+            build(spec)
+            drop()
+            code = run(command)
+    except OSError as error:
+        os.write(2, f"the sandbox cannot be made: {error.filename or ''} {error.strerror}\n".encode())
+    finally:
+        os._exit(code)
+
+
+def run(command):
+    child = os.fork()
+    if child == 0:
+        try:
+            os.execvp(command[0], command)
+        except OSError as error:
+            os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+        os._exit(127)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, lambda signum, frame: os.kill(-1, signum))
+    while True:
+        pid, status = os.wait()  # orphans come to us; they end with us
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def take_streams(output):
+    """Nothing to read, one place to write, and no other descriptor."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+
+
+def drop():
+    """All privileges, for good."""
+    drop_capabilities()
+    LIBC.prctl(DUMPABLE, 0, 0, 0, 0)
+    rules = (ctypes.c_uint64 * 3)(0, 0, SCOPES)
+    ruleset = LIBC.syscall(LANDLOCK_CREATE, rules, ctypes.sizeof(rules), 0)
+    if ruleset >= 0:  # an older kernel knows no scopes: then abstract sockets stay reachable
+        LIBC.syscall(LANDLOCK_RESTRICT, ruleset, 0)
+        os.close(ruleset)
+
+
+def drop_capabilities():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    LIBC.syscall(KEYCTL[os.uname().machine], JOIN_SESSION, None)
+    libc_prctl(NO_NEW_PRIVS, 1)
+    for capability in range(64):
+        LIBC.prctl(CAPBSET_DROP, capability, 0, 0, 0)
+    LIBC.prctl(AMBIENT, 4, 0, 0, 0)
+    if os.getuid() == 0 or is_privileged():
+        libc_prctl(SECUREBITS, 0x2F)
+    header, empty = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    checked(LIBC.capset(header, empty), "capset")
+
+
+def is_privileged():
+    """Whether we hold capabilities: in a namespace of our own we do, whoever we are."""
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    return LIBC.capget(header, sets) == 0 and sets[0] != 0
+
+
+def libc_prctl(option, value):
+    checked(LIBC.prctl(option, value, 0, 0, 0), f"prctl {option}")
+
+
+# --- what it sees ---------------------------------------------------------------------------------------------------
+
+
+def build(spec):
+    """Everything that is shown again is opened before anything is covered; what lies deeper is mounted later."""
+    if not spec["net"]:
+        raise_loopback()
+    mount(None, "/", None, REC | PRIVATE)
+    cwd, checkout, home = os.getcwd(), spec["checkout"], spec["home"]
+    shown = {path: open_tree(path) for path in (*spec["writable"], *spec["shared"]) if os.path.exists(path)}
+    entries = {name: open_tree(os.path.join(spec["tree"], name)) for name in os.listdir(spec["tree"]) if name != ".git"}
+    objects, own = open_tree(os.path.join(spec["common"], "objects")), open_tree(spec["gitdir"])
+    if os.getuid() == 0:
+        set_attributes("/", READ_ONLY)
+        for path in ("/tmp", "/var/tmp", "/dev/shm"):
+            rebind(path)
+    cover_home(home, spec["box"], spec["secrets"])
+    for folder, names in sorted(spec["without"].items()):
+        show_without(folder, names)
+    for folder in filter(os.path.isdir, spec["covered"]):
+        show_only(folder, {})
+    show_only(checkout, entries)
+    show_git(spec["common"], spec["worktree"], objects, own)
+    for path in sorted(shown, key=len):
+        put(shown[path], path, writable=path in spec["writable"])
+    cover_run()
+    make_dev()
+    make_proc()
+    os.chdir(cwd)  # the old one is a handle on what lies beneath
+
+
+def cover_home(home, box, secrets):
+    """Home as an overlay. A secret is hidden by its name: also one that is replaced, or comes later."""
+    if not home or not os.path.isdir(home):
+        return
+    layers = os.path.join(box, "home")
+    os.mkdir(layers)
+    mount("tmpfs", layers, "tmpfs", NO_SUID | NO_DEV)
+    upper, work = os.path.join(layers, "upper"), os.path.join(layers, "work")
+    for folder in (upper, work):
+        os.mkdir(folder)
+    os.chmod(upper, os.stat(home).st_mode & 0o7777)
+    for name in secrets:
+        plant(home, upper, name)
+    try:
+        mount("overlay", home, "overlay", NO_SUID | NO_DEV, f"lowerdir={quoted(home)},upperdir={upper},workdir={work}")
+    except Failed:  # before Linux 5.11 only real root could
+        show_without(home, secrets)
+
+
+def show_without(folder, secrets):
+    """The second best: a view of what is there now, but for these."""
+    above = {name.partition("/")[0] for name in secrets if "/" in name}
+    entries = {name: open_tree(os.path.join(folder, name)) for name in os.listdir(folder) if name not in secrets}
+    show_only(folder, entries)
+    for name in above:
+        if os.path.isdir(os.path.join(folder, name)):
+            inner = [path.partition("/")[2] for path in secrets if path.startswith(f"{name}/")]
+            show_without(os.path.join(folder, name), inner)
+
+
+def plant(home, upper, name):
+    """A whiteout: to an overlay, a file that was deleted."""
+    folder = os.path.dirname(os.path.join(upper, name))
+    os.makedirs(folder, exist_ok=True)
+    for part in parents(name):
+        source = os.path.join(home, part)
+        if os.path.isdir(source):
+            os.chmod(os.path.join(upper, part), os.stat(source).st_mode & 0o7777)
+    os.mknod(os.path.join(upper, name), 0o020000, 0)
+
+
+def parents(name):
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def quoted(path):
+    """In the options of an overlay, : and , divide."""
+    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+
+
+def show_only(folder, entries):
+    """In the place of a folder a view of it that holds these entries; what comes into the folder later is not in it."""
+    mount("tmpfs", folder, "tmpfs", NO_SUID | NO_DEV, "mode=755")
+    for name, tree in entries.items():
+        put(tree, os.path.join(folder, name), writable=False)
+
+
+def show_git(common, worktree, objects, own):
+    """Of the user's git directory the objects, which cannot be written, and the gate's own directory."""
+    if not os.path.isdir(common):
+        os.makedirs(common)
+    else:
+        mount("tmpfs", common, "tmpfs", NO_SUID | NO_DEV, "mode=755")
+    put(objects, os.path.join(common, "objects"), writable=False)
+    put(own, os.path.join(common, "worktrees", worktree), writable=True)
+
+
+def cover_run():
+    """Of /run only what is served to everybody."""
+    run = os.path.realpath("/run")
+    served = {name: open_tree(os.path.join(run, name)) for name in SERVED if os.path.exists(os.path.join(run, name))}
+    mount("tmpfs", run, "tmpfs", NO_SUID | NO_DEV | NO_EXEC, "mode=755")
+    for name, tree in served.items():
+        put(tree, os.path.join(run, name), writable=os.getuid() != 0)
+
+
+def make_dev():
+    trees = {name: open_tree(f"/dev/{name}") for name in (*DEVICES, "shm") if os.path.exists(f"/dev/{name}")}
+    mount("tmpfs", "/dev", "tmpfs", NO_SUID | NO_EXEC, "mode=755")
+    for name, tree in trees.items():
+        put(tree, f"/dev/{name}", writable=True)
+    os.mkdir("/dev/pts")
+    mount("devpts", "/dev/pts", "devpts", NO_SUID | NO_EXEC, "newinstance,ptmxmode=0666,mode=620")
+    os.symlink("pts/ptmx", "/dev/ptmx")
+    for name, target in LINKS.items():
+        os.symlink(target, f"/dev/{name}")
+
+
+def make_proc():
+    mount("proc", "/proc", "proc", NO_SUID | NO_DEV | NO_EXEC)
+    for name in KERNEL:
+        if os.path.exists(f"/proc/{name}"):
+            rebind(f"/proc/{name}", READ_ONLY)
+    if os.getuid() == 0:
+        rebind("/sys", READ_ONLY)
+
+
+def raise_loopback():
+    import fcntl
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+
+
+# --- mounts ---------------------------------------------------------------------------------------------------------
+
+
+def mount(source, target, kind, flags, options=None):
+    words = [None if word is None else os.fsencode(word) for word in (source, target, kind, options)]
+    checked(LIBC.mount(*words[:3], ctypes.c_ulong(flags), words[3]), target)
+
+
+def open_tree(path):
+    """A handle on what is mounted and lies at a path, to be put somewhere else."""
+    tree = LIBC.syscall(OPEN_TREE, AT_CWD, os.fsencode(path), TREE_CLONE | AT_RECURSIVE)
+    return checked(tree, path)
+
+
+def put(tree, target, writable):
+    """Mount what a handle holds, and forget the handle. The place for it is made where it is missing."""
+    if not os.path.lexists(target):
+        make_place(tree, target)
+    checked(LIBC.syscall(MOVE_MOUNT, tree, b"", AT_CWD, os.fsencode(target), FROM_EMPTY), target)
+    os.close(tree)
+    set_attributes(target, 0 if writable else READ_ONLY, clear=READ_ONLY if writable else 0)
+
+
+def make_place(tree, target):
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if os.path.isdir(f"/proc/self/fd/{tree}"):
+        os.mkdir(target)
+    else:
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+
+
+def rebind(path, flags=0):
+    if os.path.exists(path):
+        mount(path, path, None, BIND | REC)
+        set_attributes(path, flags, clear=READ_ONLY if not flags else 0)
+
+
+def set_attributes(path, flags, clear=0):
+    attributes = (ctypes.c_uint64 * 4)(flags, clear, 0, 0)
+    checked(
+        LIBC.syscall(MOUNT_SETATTR, AT_CWD, os.fsencode(path), AT_RECURSIVE, attributes, ctypes.sizeof(attributes)),
+        path,
+    )
+
+
+def checked(result, what):
+    if result < 0:
+        number = ctypes.get_errno()
+        raise Failed(number, os.strerror(number), what)
+    return result
+
+
+if __name__ == "__main__":  # to try whether it holds here
+    pid = start(json.loads(sys.argv[1]), sys.argv[2:], 1)
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

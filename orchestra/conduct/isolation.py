@@ -1,0 +1,169 @@
+"""How the repository's commands (gates, set-up) are kept apart from the user's keys, files and processes."""
+
+import asyncio
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from orchestra.errors import UsageError
+from orchestra.process import CHILD, Sandbox, guarded
+from orchestra.settings import Settings
+from orchestra.workspace.repository import Repository
+
+# In the home folder: what holds keys and tokens, or answers in the user's name.
+SECRETS = (
+    *(".netrc", "_netrc", ".env", ".git-credentials", ".config/git/credentials", ".config/gh", ".config/hub"),
+    *(
+        ".config/glab-cli",
+        ".aws",
+        ".azure",
+        ".config/gcloud",
+        ".kube",
+        ".docker",
+        ".oci",
+        ".config/doctl",
+        ".vault-token",
+    ),
+    *(".claude", ".claude.json", ".codex", ".gemini", ".config/github-copilot", ".config/openai", ".config/anthropic"),
+    *(".config/aider-orchestrator", ".aider.conf.yml", ".aider", ".ssh", ".gnupg", ".password-store", ".pypirc"),
+    *(".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials", ".terraform.d/credentials.tfrc.json"),
+    *(".local/share/keyrings", ".config/op", ".mozilla", ".config/google-chrome", ".config/chromium", ".bash_history"),
+    *(".zsh_history", ".python_history", ".config/fish", ".local/share/fish", ".psql_history", ".mysql_history"),
+)
+# Variables that lead to a socket at which somebody acts for the user.
+SOCKETS = (
+    *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "TMUX", "TMUX_PANE"),
+    *("DOCKER_HOST", "CONTAINER_HOST", "GPG_AGENT_INFO", "WAYLAND_DISPLAY"),
+)
+PROJECTS = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "package.json")
+INSTALLED = ("node_modules", ".venv", "venv")
+# Of the repository's configuration, what tools need to read its files and history rightly, and who commits.
+GIT_KEYS = (
+    *("core.repositoryformatversion", "core.filemode", "core.ignorecase", "core.symlinks", "core.autocrlf"),
+    *("core.eol", "core.precomposeunicode", "extensions.objectformat", "user.name", "user.email"),
+)
+MODES = ("namespaces", "landlock")
+WEAKER = "this system allows no namespaces, so that the sandbox of tests and set-up commands is weaker here"
+NONE = "no sandbox holds here: tests and set-up commands can read what you can read, your keys among it"
+
+
+class Isolation:
+    """The sandbox of a run; which one holds here is found out when the first command needs it."""
+
+    def __init__(self, settings: Settings, repository: Repository, files: Collection[str], folder: Path) -> None:
+        self.settings = settings
+        self.repository = repository
+        self.files = files
+        self.folder = folder
+        self.lock = asyncio.Lock()
+        self.found: Sandbox | None = None
+        self.note = ""
+
+    async def sandbox(self) -> Sandbox:
+        async with self.lock:
+            if self.found is None:
+                self.found = await self.made()
+        return self.found
+
+    async def made(self) -> Sandbox:
+        mode = "none" if self.settings.sandbox == "off" else await holding_mode(self.folder)
+        if self.settings.sandbox == "require" and mode != MODES[0]:
+            raise UsageError("--sandbox require: this system allows no namespaces.", hint="`doctor` tells more.")
+        if self.settings.sandbox == "auto":
+            self.note = {"landlock": WEAKER, "none": NONE}.get(mode, "")
+        root = self.repository.root.resolve()
+        git = self.repository.git
+        return Sandbox(
+            mode,
+            root,
+            Path(await git.text("rev-parse", "--path-format=absolute", "--git-common-dir")).resolve(),
+            home_folder(os.environ),
+            SECRETS,
+            without=script_secrets(root),
+            covered=tuple(covered_folders(self.folder, os.environ)),
+            shared=tuple(installed_packages(root, self.files, self.settings.worktree_link)),
+            git_config=config_text(await git.raw("config", "--list", "-z")),
+            net=self.settings.sandbox_net != "off",
+        )
+
+
+# --- what holds here ------------------------------------------------------------------------------------------------
+
+
+async def holding_mode(folder: Path) -> str:
+    """Try each on a made-up worktree: that the kernel offers something does not mean that it lets us have it."""
+    for mode in MODES:
+        if await holds(mode, folder / f"probe-{mode}"):
+            return mode
+    return "none"
+
+
+async def holds(mode: str, folder: Path) -> bool:
+    tree, common, home = folder / "slot/tree", folder / "checkout/.git", folder / "home"
+    for path in (tree, common / "objects", common / "worktrees/tree", home):
+        path.mkdir(parents=True)
+    (tree / ".git").write_text(f"gitdir: {common}/worktrees/tree\n")
+    (home / ".netrc").write_text("secret")
+    order = Sandbox(mode, common.parent.resolve(), common.resolve(), home.resolve(), (".netrc",)).order(tree)
+    child = await asyncio.create_subprocess_exec(
+        *guarded(["/bin/sh", "-c", "! cat ../../home/.netrc"], order),
+        cwd=tree,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    await child.wait()
+    return child.returncode == 0
+
+
+# --- what is kept from them -----------------------------------------------------------------------------------------
+
+
+def home_folder(env: Mapping[str, str]) -> Path:
+    return Path(env.get("HOME") or "~").expanduser().resolve()
+
+
+def script_secrets(checkout: Path) -> dict[str, tuple[str, ...]]:
+    """The .env beside the script, unless the script lies in the checkout itself."""
+    script = CHILD.parent.parent.resolve()
+    return {str(script): (".env",)} if (script / ".env").exists() and script != checkout else {}
+
+
+def covered_folders(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
+    """The run's own (other attempts are there), and those in which sockets of the user lie."""
+    yield str(folder.resolve())
+    if runtime := env.get("XDG_RUNTIME_DIR"):
+        yield os.path.realpath(runtime)
+    if agent := env.get("SSH_AUTH_SOCK"):
+        parent = Path(agent).resolve().parent
+        if parent.name.startswith(("ssh-", "agent", "keyring")):
+            yield str(parent)
+    config = env.get("XDG_CONFIG_HOME")
+    if config and (Path(config) / "aider-orchestrator").is_dir():
+        yield str((Path(config) / "aider-orchestrator").resolve())
+    for pattern in ("tmux-*", "ssh-*"):
+        yield from (str(path) for path in Path("/tmp").glob(pattern) if path.is_dir() and not path.is_symlink())
+
+
+def installed_packages(root: Path, files: Collection[str], links: Collection[str]) -> Iterator[str]:
+    """What of the checkout is used where it lies."""
+    folders = {PurePosixPath(path).parent for path in files if PurePosixPath(path).name in PROJECTS}
+    paths = [root / folder / name for folder in (*sorted(folders), PurePosixPath(".")) for name in INSTALLED]
+    paths += [path.parent for path in root.glob("*/pyvenv.cfg")] + [root / name for name in links]
+    yield from dict.fromkeys(str(path.parent.resolve() / path.name) for path in paths if path.is_dir())
+
+
+def without_sockets(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in SOCKETS}
+
+
+def config_text(listing: bytes) -> str:
+    """A git configuration with no address and no token in it."""
+    pairs = [entry.partition("\n") for entry in os.fsdecode(listing).split("\0") if entry]
+    known = {name.lower(): value for name, _, value in pairs if name.lower() in GIT_KEYS}
+    lines = []
+    for name, value in known.items():
+        section, _, key = name.partition(".")
+        safe = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        lines.append(f'[{section}]\n\t{key} = "{safe}"\n')
+    return "".join(lines)

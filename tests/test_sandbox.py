@@ -1,0 +1,265 @@
+"""What keeps the repository's commands from the user's things: a burglar in it, as root and as an ordinary user."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from orchestra.conduct.isolation import SECRETS, config_text
+from orchestra.process import CHILD, Sandbox
+
+SECRET = "sk-the-secret-of-the-user-0123456789"
+BURGLAR = Path(__file__).parent / "support/burglar.py"
+SYSTEM_PYTHON = "/usr/bin/python3"  # one that an ordinary user can reach
+ORDINARY = 65533
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
+
+
+@dataclass
+class House:
+    """A user's home with a checkout in it, a worktree of that, and a process that holds the secret."""
+
+    root: Path
+    user: int
+    victim: "subprocess.Popen[bytes]"
+    sandbox: Sandbox = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sandbox = Sandbox("namespaces", self.checkout, self.checkout / ".git", self.home, SECRETS)
+        self.sandbox = replace(self.sandbox, shared=(str(self.checkout / ".venv"),), covered=(str(self.root / "run"),))
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def checkout(self) -> Path:
+        return self.home / "projects/shop"
+
+    @property
+    def tree(self) -> Path:
+        return self.root / "run/slot/tree"
+
+    def order(self) -> str:
+        return self.sandbox.order(self.tree)
+
+    def command(self, *words: str, grace: str = "1") -> list[str]:
+        child = self.root / "child" if self.user else CHILD
+        python = SYSTEM_PYTHON if self.user else sys.executable
+        return [python, "-I", "-S", str(child / "guard.py"), grace, self.order(), *words]
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "TMPDIR": str(self.tree.parent)}
+        who = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
+        child: subprocess.Popen[str] = subprocess.Popen(
+            self.command(*words),
+            cwd=self.tree,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **who,  # type: ignore[call-overload]
+        )
+        return child
+
+    def run(self, *words: str) -> tuple[int, str]:
+        child = self.start(*words)
+        printed = child.stdout.read() if child.stdout else ""
+        return child.wait(), printed
+
+    def shell(self, script: str) -> tuple[int, str]:
+        return self.run("sh", "-c", script)
+
+    def burgle(self, abstract: str = "nothing") -> dict[str, object]:
+        burglar = shutil.copy(BURGLAR, self.tree / "burglar.py")
+        words = (str(self.checkout), str(self.home), str(self.victim.pid), SECRET[::-1], abstract)
+        code, printed = self.run(SYSTEM_PYTHON if self.user else sys.executable, str(burglar), *words)
+        assert code == 0, printed
+        found: dict[str, object] = json.loads(printed)
+        return found
+
+
+def users() -> list[int]:
+    """0: whoever runs the tests. Root tries an ordinary user too."""
+    return [0, ORDINARY] if os.getuid() == 0 and Path(SYSTEM_PYTHON).exists() else [0]
+
+
+@pytest.fixture(params=users(), ids=lambda user: "ordinary" if user else "self")
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    user: int = request.param
+    root = Path("/tmp") / f"house-{os.getpid()}-{tmp_path.name[-20:]}"
+    root.mkdir()
+    make_house(root)
+    who = {}
+    if user:
+        shutil.copytree(CHILD, root / "child", ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (root, *root.rglob("*")):
+            os.chown(path, user, user, follow_symlinks=False)
+        who = {"user": user, "group": user, "extra_groups": []}
+    victim = subprocess.Popen(["sleep", "1000"], env={"KEY": SECRET, "PATH": os.environ["PATH"]}, cwd=root, **who)  # type: ignore[call-overload]
+    yield House(root, user, victim)
+    victim.kill()
+    victim.wait()
+    shutil.rmtree(root)
+
+
+def make_house(root: Path) -> None:
+    home, checkout, tree = root / "home", root / "home/projects/shop", root / "run/slot/tree"
+    for folder in (checkout / ".venv/bin", home / ".config/gh", home / ".aws", home / ".cache", tree.parent):
+        folder.mkdir(parents=True)
+    for name in (".netrc", ".config/gh/hosts.yml", ".aws/credentials", ".claude.json", "projects/shop/.env"):
+        (home / name).write_text(f"key = {SECRET}\n")
+    (home / ".cache/plain").write_text("plain\n")
+    (root / "run/other").mkdir()
+    (root / "run/other/token").write_text(SECRET)
+    (checkout / ".venv/bin/tool").write_text("tool\n")
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", *words], cwd=checkout, check=True, capture_output=True)
+
+    git("init", "-q", "-b", "main")
+    for name, value in (("user.name", "Ada"), ("user.email", "ada@example.com")):
+        git("config", name, value)
+    (checkout / "a.py").write_text("a = 1\n")
+    git("add", "a.py")
+    git("commit", "-q", "-m", "Start")
+    git("tag", "v1.0")
+    git("config", "http.https://github.com/.extraheader", f"AUTHORIZATION: basic {SECRET}")
+    git("worktree", "add", "-q", "--detach", str(tree))
+
+
+def test_burglar_finds_nothing(house: House) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"\0burglar-{house.root.name}")
+        server.listen()
+        assert house.burgle(f"burglar-{house.root.name}") == {}
+
+
+def test_burglar_finds_all_without_a_sandbox(house: House) -> None:
+    """Ways that could lead nowhere would prove nothing."""
+    house.sandbox = replace(house.sandbox, mode="none")
+    found = house.burgle()
+    expected = {"environ_of_any_process", "environ_of_the_parent", "root_and_cwd_of_the_parent", "checkout", "home"}
+    assert expected | {"write_the_checkout", "memory_of_the_parent", "signal_the_parent"} <= found.keys()
+
+
+@pytest.mark.parametrize("path", ["home/.netrc", "home/projects/shop/.env", "home/.aws/credentials", "home/.pypirc"])
+def test_secret_that_is_replaced_or_comes_later_stays_hidden(house: House, path: str) -> None:
+    """An editor saves by renaming a new file over the old one."""
+    secret = house.root / path
+    child = house.start(
+        "sh", "-c", f"echo ready; while [ ! -e {house.tree}/go ]; do :; done; cat {secret}; ls {secret}"
+    )
+    assert child.stdout is not None and child.stdout.readline() == "ready\n"
+    secret.parent.mkdir(exist_ok=True)
+    new = secret.with_name("new")
+    new.write_text(SECRET)
+    new.chmod(0o644)
+    new.replace(secret)
+    (house.tree / "go").touch()
+    assert SECRET not in child.stdout.read()
+    assert child.wait() != 0
+
+
+def test_tree_is_seen_in_place_of_the_checkout(house: House) -> None:
+    (house.tree / "a.py").write_text("a = 2\n")
+    code, printed = house.shell(f"cat {house.checkout}/a.py {house.checkout}/.venv/bin/tool; ls -A {house.checkout}")
+    assert (code, printed.split()) == (0, ["a", "=", "2", "tool", ".git", ".venv", "a.py"])
+
+
+def test_git_works_and_what_it_does_stays_inside(house: House) -> None:
+    (house.tree / "b.py").write_text("b = 1\n")
+    log = ["git", "-c", "safe.directory=*", "log", "--all", "--oneline"]
+    before = subprocess.run(log, cwd=house.checkout, capture_output=True, check=True)
+    house.sandbox = replace(house.sandbox, git_config='[user]\n\tname = "Ada"\n\temail = "ada@example.com"\n')
+    commands = ("git describe --tags", "git status --short", "git add b.py", "git commit -qm More", "git log --oneline")
+    script = " && ".join((*commands, "git gc -q"))
+    code, printed = house.shell(script)
+    assert code == 0, printed
+    assert printed.startswith("v1.0\n?? b.py\n") and len(printed.splitlines()) == 4
+    assert SECRET not in house.shell("git config --list; git remote -v")[1]
+    after = subprocess.run(log, cwd=house.checkout, capture_output=True, check=True)
+    assert after.stdout == before.stdout
+
+
+def test_home_can_be_written_and_nothing_of_it_stays(house: House) -> None:
+    code, printed = house.shell(
+        "echo x > ~/new && echo y >> ~/.cache/plain && mkdir ~/.config/tool && cat ~/.cache/plain"
+    )
+    assert (code, printed) == (0, "plain\ny\n")
+    assert not (house.home / "new").exists() and (house.home / ".cache/plain").read_text() == "plain\n"
+    assert sorted(path.name for path in (house.home / ".config").iterdir()) == ["gh"]
+
+
+def test_other_attempts_are_out_of_sight(house: House) -> None:
+    assert house.shell(f"ls -A {house.root}/run; ls {house.root}/run/slot")[1].split()[:1] == ["slot"]
+
+
+def test_exit_codes_and_signals_come_through(house: House) -> None:
+    assert house.shell("exit 7")[0] == 7
+    assert house.shell("kill -SEGV $$")[0] == 128 + 11
+    assert house.run("no-such-command")[0] == 127
+    assert house.shell("cat")[0] == 0  # there is nothing to read
+
+
+def test_nothing_of_a_command_outlives_it(house: House) -> None:
+    mark, seconds = house.tree / "mark", f"9{os.getpid()}"
+    house.shell(f"setsid sh -c 'exec sleep {seconds}' & setsid -f sleep {seconds}; sleep 0.2")
+    assert not lives(f"sleep {seconds}")
+    child = house.start("sh", "-c", f"setsid -f sleep {seconds}; trap '' TERM; touch {mark}; sleep {seconds}")
+    while not mark.exists():
+        pass
+    child.kill()
+    child.wait()
+    # The death of the guard reaches process 1, and that takes all with it.
+    assert any(not lives(f"sleep {seconds}") for _ in range(1000))
+
+
+def lives(command: str) -> bool:
+    return subprocess.run(["pgrep", "-x", "-f", command], capture_output=True, check=False).returncode == 0
+
+
+def test_network_of_its_own(house: House) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        script = f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"
+        own = "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname(), 2)"
+        python = SYSTEM_PYTHON if house.user else sys.executable
+        assert house.run(python, "-c", script)[0] == 0
+        house.sandbox = replace(house.sandbox, net=False)
+        assert house.run(python, "-c", script)[0] == 1
+        assert house.run(python, "-c", own)[0] == 0
+
+
+def test_worktree_that_is_not_there_is_one_sentence(house: House) -> None:
+    (house.tree / ".git").unlink()
+    code, printed = house.shell("true")
+    assert code == 125 and printed.startswith("the sandbox cannot be made: ")
+
+
+def test_landlock_hides_secrets_and_processes(house: House) -> None:
+    house.sandbox = replace(house.sandbox, mode="landlock")
+    found = house.burgle()
+    assert found.keys() <= {
+        "signal_the_parent",
+        "buses_and_daemons",
+        "devices",
+        "change_the_kernel",
+        "write_the_system",
+    }
+    assert house.shell("exit 3")[0] == 3
+
+
+def test_configuration_of_git_without_addresses_and_tokens() -> None:
+    listing = (
+        b'core.filemode\ntrue\0core.hookspath\n/evil\0user.name\nA "B"\0http.x.extraheader\nsecret\0remote.o.url\nu\0'
+    )
+    assert config_text(listing) == '[core]\n\tfilemode = "true"\n[user]\n\tname = "A \\"B\\""\n'

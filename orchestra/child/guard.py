@@ -72,9 +72,11 @@ def main(grace: float, sandbox: str, command: list[str]) -> int:
     try:
         leader = start(json.loads(sandbox) if sandbox != "-" else None, command, write)
     except OSError as error:
-        what = "the sandbox cannot be made" if sandbox != "-" else command[0]
-        say(f"{what}: {error.filename or ''} {error.strerror}\n".encode())
-        return 127 if sandbox == "-" else 125
+        if sandbox == "-":
+            say(f"{command[0]}: {error.strerror}\n".encode())
+            return 127
+        say(f"the sandbox cannot be made: {error.filename or 'namespaces'}: {error.strerror}\n".encode())
+        return 125
     os.close(write)
     output = Output(read)
     code = watch(leader, output, grace, wake)

@@ -128,7 +128,7 @@ def inside(spec, command, output, ready):
             drop()
             code = run(command)
     except OSError as error:
-        os.write(2, f"the sandbox cannot be made: {error.filename or ''} {error.strerror}\n".encode())
+        os.write(2, f"the sandbox cannot be made: {error.filename}: {error.strerror}\n".encode())
     finally:
         os._exit(code)
 

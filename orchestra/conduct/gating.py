@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.conduct.critic import Critic
+from orchestra.conduct.isolation import without_sockets
 from orchestra.conduct.models import critic_model
 from orchestra.conduct.run import Run
 from orchestra.conduct.setting_up import set_up
@@ -174,7 +175,7 @@ class Gating:
         return await run_gate(
             gate,
             place,
-            env=run.secrets.free(os.environ),
+            env=without_sockets(run.secrets.free(os.environ)),
             output=run.logs / output_name(gate, label, run.stamp),
             timeout=run.settings.gate_timeout,
             scrub=run.secrets.scrub,
@@ -190,7 +191,7 @@ class Gating:
             ignored = await git.paths("ls-files", "--others", "--ignored", "--exclude-standard", "-z")
             root = run.repository.root
             await asyncio.to_thread(furnish_gate, tree.path, root, files, ignored, self.holds_key)
-            yield Place(tree.path, root, files)
+            yield Place(tree.path, root, files, sandbox=await run.isolation.sandbox())
 
     def holds_key(self, content: bytes) -> bool:
         return any(key.encode() in content for key in self.run.secrets.values)

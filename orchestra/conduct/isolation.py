@@ -1,13 +1,16 @@
 """How the repository's commands (gates, set-up) are kept apart from the user's keys, files and processes."""
 
 import asyncio
+import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from orchestra.errors import UsageError
+from orchestra.judge.foreign import foreign_head
 from orchestra.process import CHILD, Sandbox, guarded
-from orchestra.settings import Settings
+from orchestra.settings import Settings, masked
 from orchestra.workspace.repository import Repository
 
 # In the home folder: what holds keys and tokens, or answers in the user's name.
@@ -44,6 +47,8 @@ GIT_KEYS = (
 )
 MODES = ("namespaces", "landlock")
 WEAKER = "this system allows no namespaces, so that the sandbox of tests and set-up commands is weaker here"
+IN_IT = "tests and set-up commands run in a sandbox without network, because {}"
+NOT_TRUSTED = "no tests and no set-up commands are run, because {}, and no sandbox holds here"
 NONE = "no sandbox holds here: tests and set-up commands can read what you can read, your keys among it"
 
 
@@ -58,6 +63,7 @@ class Isolation:
         self.lock = asyncio.Lock()
         self.found: Sandbox | None = None
         self.note = ""
+        self.foreign = foreign_context(settings)
 
     async def sandbox(self) -> Sandbox:
         async with self.lock:
@@ -65,11 +71,17 @@ class Isolation:
                 self.found = await self.made()
         return self.found
 
+    async def is_trusted(self) -> bool:
+        """Whether the repository's commands may run at all: a stranger's only where the whole sandbox holds."""
+        return not self.foreign or (await self.sandbox()).mode == MODES[0]
+
     async def made(self) -> Sandbox:
         mode = "none" if self.settings.sandbox == "off" else await holding_mode(self.folder)
         if self.settings.sandbox == "require" and mode != MODES[0]:
             raise UsageError("--sandbox require: this system allows no namespaces.", hint="`doctor` tells more.")
-        if self.settings.sandbox == "auto":
+        if self.foreign:
+            self.note = (IN_IT if mode == MODES[0] else NOT_TRUSTED).format(self.foreign)
+        elif self.settings.sandbox == "auto":
             self.note = {"landlock": WEAKER, "none": NONE}.get(mode, "")
         root = self.repository.root.resolve()
         git = self.repository.git
@@ -83,8 +95,23 @@ class Isolation:
             covered=tuple(covered_folders(self.folder, os.environ)),
             shared=tuple(installed_packages(root, self.files, self.settings.worktree_link)),
             git_config=config_text(await git.raw("config", "--list", "-z")),
-            net=self.settings.sandbox_net != "off",
+            net=self.settings.sandbox_net == "on" or not (self.settings.sandbox_net or self.foreign),
         )
+
+
+def foreign_context(settings: Settings) -> str:
+    """Why what is checked out may be a stranger's, or nothing."""
+    if ":" in settings.repo and not Path(settings.repo).exists() and not settings.trust_repo:
+        return f"{masked('repo', settings.repo)} was cloned for this run and is not trusted (--trust-repo)"
+    return foreign_head(os.environ, event_file(os.environ))
+
+
+def event_file(env: Mapping[str, str]) -> Mapping[str, Any]:
+    try:
+        found = json.loads(Path(env.get("GITHUB_EVENT_PATH", "")).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 # --- what holds here ------------------------------------------------------------------------------------------------

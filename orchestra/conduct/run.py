@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestra import catalogue
+from orchestra.conduct.isolation import Isolation
 from orchestra.conduct.limits import deadline, limits_of
 from orchestra.conduct.listening import write_down
 from orchestra.conduct.models import chosen_model, role_model, upstreams
@@ -65,6 +66,7 @@ class Run:
     hold: Hold
     namespace: str
     deadline: float  # on the clock of time.monotonic
+    isolation: Isolation
     report: Report = field(default_factory=Report)
     plan: Plan = field(default_factory=lambda: Plan((), 0))
     warming: asyncio.Future[float] | None = None
@@ -168,6 +170,7 @@ async def opened(
             hold=hold,
             namespace=namespace,
             deadline=deadline(settings),
+            isolation=Isolation(settings, repository, before.entries.keys(), shop.folder),
             # A copy of its own: what happens now does not change the past.
             report=fold(past.events if past else ()),
         )

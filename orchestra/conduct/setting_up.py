@@ -2,6 +2,7 @@
 
 import os
 
+from orchestra.conduct.isolation import without_sockets
 from orchestra.conduct.run import Run
 from orchestra.errors import SetUpFailed
 from orchestra.process import run as run_command
@@ -16,17 +17,19 @@ def sets_up(settings: Settings) -> bool:
 
 
 async def set_up(run: Run, tree: Tree, name: str) -> None:
+    """A stranger's command is not run where no sandbox holds."""
     settings = run.settings
     await furnish(tree, run.repository, settings.worktree_copy, settings.worktree_link)
-    if settings.setup_cmd:
+    if settings.setup_cmd and await run.isolation.is_trusted():
         output = run.logs / f"setup_{name}_{run.stamp}.txt"
         ended = await run_command(
             ["/bin/sh", "-c", settings.setup_cmd],
             cwd=tree.path,
-            env=run.secrets.free(os.environ),
+            env=without_sockets(run.secrets.free(os.environ)),
             output=output,
             timeout=settings.gate_timeout,
             scrub=run.secrets.scrub,
+            sandbox=(await run.isolation.sandbox()).order(tree.path),
         )
         if ended.code:
             how = "did not end in time" if ended.timed_out else f"failed with exit code {ended.code}"

@@ -1,17 +1,16 @@
-"""Run one gate on one tree: with a deadline, without keys, fenced off from the user's checkout, and with a witness."""
+"""Run one gate on one tree: with a deadline, without keys, in a sandbox, and with a witness."""
 
 import asyncio
 import os
 import re
 import shlex
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra.gates.failures import Names, failures, how_many_ran
 from orchestra.model import Gate
-from orchestra.process import CHILD, Ended
+from orchestra.process import CHILD, NO_SANDBOX, Ended, Sandbox
 from orchestra.process import run as run_command
 
 SKIPPED = {".git", ".aider_logs", "node_modules", ".venv", "venv"}
@@ -30,6 +29,12 @@ class Place:
     tree: Path
     checkout: Path
     files: Collection[str] = ()
+    sandbox: Sandbox | None = None
+
+    @property
+    def isolated(self) -> bool:
+        """Whether the tree is what is seen in the place of the checkout."""
+        return self.sandbox is not None and self.sandbox.mode == "namespaces"
 
     @property
     def packages(self) -> list[str]:
@@ -71,7 +76,7 @@ async def run_gate(
     paths: Sequence[str] = (),
 ) -> Outcome:
     """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones."""
-    before = await asyncio.to_thread(watched, place.checkout), await asyncio.to_thread(watched, place.tree)
+    before = await asyncio.to_thread(look_at_checkout, place), await asyncio.to_thread(watched, place.tree)
     book = place.tree.parent / "witness"
     book.unlink(missing_ok=True)
     output.unlink(missing_ok=True)
@@ -80,12 +85,13 @@ async def run_gate(
     if gate.endings and paths and not asked:
         command = ["true"]  # it is asked about none of these
     ended = await run_command(
-        fenced(place, command),
+        command,
         cwd=place.tree,
         env=dict(env) | surroundings(place, book, env),
         output=output,
         timeout=timeout,
         scrub=scrub,
+        sandbox=place.sandbox.order(place.tree) if place.sandbox else NO_SANDBOX,
     )
     printed = await asyncio.to_thread(read, output)
     spoiled, remarks = await asyncio.to_thread(look_around, gate, place, before)
@@ -102,13 +108,6 @@ async def run_gate(
     )
 
 
-def fenced(place: Place, command: Sequence[str]) -> list[str]:
-    """Git's own records of the worktree lie in the checkout's .git, and must stay writable."""
-    git = place.checkout / ".git"
-    writable = [str(place.tree.parent), str(git / "worktrees"), str(git / "objects")]
-    return [sys.executable, "-I", "-S", str(CHILD / "fence.py"), str(place.checkout), *writable, "--", *command]
-
-
 def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, str]:
     temporary = place.tree.parent / "tmp"
     temporary.mkdir(exist_ok=True)
@@ -122,6 +121,7 @@ def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, 
         "GATE_TREE": str(place.tree),
         "GATE_CHECKOUT": str(place.checkout.resolve()),
         "GATE_WITNESS": str(book),
+        "GATE_SAME": "1" if place.isolated else "",
         "GATE_PACKAGES": " ".join(place.packages),
     }
 
@@ -138,7 +138,7 @@ def testimony(book: Path) -> tuple[str, ...]:
 def look_around(gate: Gate, place: Place, before: tuple[Seen, Seen]) -> tuple[bool, tuple[str, ...]]:
     """Whether the tree is spoiled, and the sentences."""
     remarks, tree = [], watched(place.tree)
-    changed = differing(before[0], watched(place.checkout))
+    changed = differing(before[0], look_at_checkout(place))
     if changed:
         remarks.append(f"While {gate.name} ran, your checkout changed: {some(changed)}. If it was not you, look there.")
     if not (place.tree / ".git").exists():
@@ -148,6 +148,11 @@ def look_around(gate: Gate, place: Place, before: tuple[Seen, Seen]) -> tuple[bo
     if spoilt:
         remarks.append(f"{gate.name} changed {some(spoilt)} in the worktree; this is not part of the result.")
     return bool(spoilt), tuple(remarks)
+
+
+def look_at_checkout(place: Place) -> Seen:
+    """In a whole sandbox it cannot be reached."""
+    return {} if place.isolated else watched(place.checkout)
 
 
 def watched(root: Path) -> Seen:

@@ -65,7 +65,7 @@ def check_values(values: Mapping[str, Any]) -> None:
         raise SettingsError(f"--ask must be terminal, always or never, not {values['ask']!r}.")
     if values["sandbox"] not in ("auto", "off", "require"):
         raise SettingsError(f"--sandbox must be auto, off or require, not {values['sandbox']!r}.")
-    if values["sandbox_net"] not in ("on", "off"):
+    if values["sandbox_net"] not in ("", "on", "off"):
         raise SettingsError(f"--sandbox-net must be on or off, not {values['sandbox_net']!r}.")
     if values["notify"] and not ADDRESS.match(values["notify"]):
         raise SettingsError("--notify must be an address that begins with http:// or https://.")

@@ -274,8 +274,8 @@ class Settings:
         metavar="HOW",
     )
     sandbox_net: str = option(
-        "on",
-        "the network of tests and set-up commands: on, or off for none but a loopback of their own",
+        "",
+        "the network of tests and set-up commands: on, or off for a loopback of their own (default: off for a fork's)",
         power=Power.RUNS,
         group="result",
         metavar="on|off",

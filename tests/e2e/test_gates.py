@@ -16,7 +16,7 @@ OLD = "".join(f"def test_old_{n}():\n    assert {n} < 0\n" for n in range(7))
 FLAKY = """
 import os, pathlib
 def test_flaky():
-    seen = pathlib.Path(os.environ["HOME"], "seen")
+    seen = pathlib.Path(os.environ["SEEN"])
     assert seen.exists() or not pathlib.Path("a.py").read_text().endswith("hi\\n") or seen.write_text("")
 """
 FILES = {
@@ -32,7 +32,7 @@ def test_only_new_failures_count_and_the_flaky_are_named(tmp_path: Path) -> None
     place = make_place(tmp_path, FILES)
     with ModelServer(appends(HI)) as server:
         words = ("--change", "Say hi", "--no-prd", "--test-cmd", PYTEST)
-        good = place.run(*words, "--files", "a.py", server=server)
+        good = place.run(*words, "--files", "a.py", server=server, SEEN=str(tmp_path / "seen"))
         gates = {gate["name"]: gate for gate in good.summary["gates"]}
     assert good.code == 0, good.err
     old = sorted(f"test_old.py::test_old_{n}" for n in range(7))
@@ -49,7 +49,7 @@ def test_a_task_whose_own_files_do_not_parse_is_not_combined(tmp_path: Path) -> 
     place = make_place(tmp_path, FILES)
     with ModelServer(appends(HI)) as server:
         words = ("--change", "Say hi", "--no-prd", "--test-cmd", PYTEST, "--agents", "2")
-        ran = place.run(*words, "--files", "a.py", "b.js", server=server)
+        ran = place.run(*words, "--files", "a.py", "b.js", server=server, SEEN=str(tmp_path / "seen"))
     assert ran.code == 1, ran.out
     assert sorted(ran.verdicts) == ["applied", "gates_failed"]
     bad = next(agent for agent in ran.agents.values() if agent["verdict"] == "gates_failed")
@@ -71,7 +71,7 @@ import part2, part4, part9
 def test_not_both():
     assert not (part2.ready and part4.ready)
 def test_flaky():
-    seen = pathlib.Path(os.environ["HOME"], "seen")
+    seen = pathlib.Path(os.environ["SEEN"])
     assert not part9.ready or seen.exists() or seen.write_text("")
 """
 
@@ -82,7 +82,8 @@ def test_two_tasks_that_break_it_only_together_are_held_back_and_the_rest_is_int
     items = [Item(f"t{n}", f"Part {n}", "Be ready", (path,), needs=("t4",) * (n == 5)) for n, path in enumerate(TEN)]
     (tmp_path / "ten.toml").write_text(write(Draft("Be ready", task=tuple(items)), "ten"))
     with ModelServer(knows(TEN_BETTER, set())) as server:
-        ran = place.run("execute", str(tmp_path / "ten.toml"), "--test-cmd", PYTEST, "--agents", "10", server=server)
+        words = ("execute", str(tmp_path / "ten.toml"), "--test-cmd", PYTEST, "--agents", "10")
+        ran = place.run(*words, server=server, SEEN=str(tmp_path / "seen"))
     assert ran.code == 1, ran.out + ran.err
     held = {path for agent in ran.agents.values() if agent["held"] for path in agent["files"]}
     assert held == {"part2.py", "part4.py", "part5.py"}

@@ -248,13 +248,15 @@ def side_branch(ran: Ran) -> str:
 
 def test_tests_that_pass_on_the_combined_tree(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
-    check = "test $(grep -l '# hi' *.py | wc -l) = 4 && test ! -e .aider_logs && env > $HOME/env"
+    check = "test $(grep -l '# hi' *.py | wc -l) = 4 && test ! -e .aider_logs && env > $SEEN"
     with ModelServer(appends(HI)) as server:
-        ran = place.run(*CHANGE, "--files", "*.py", "--agents", "2", "--test-cmd", check, server=server)
+        ran = place.run(
+            *CHANGE, "--files", "*.py", "--agents", "2", "--test-cmd", check, server=server, SEEN=str(tmp_path / "env")
+        )
     assert ran.code == 0, ran.err
     assert ran.summary["verified"] == "tests"
     assert "verified by the tests" in ran.out
-    assert "planted" not in (place.home / "env").read_text()
+    assert "planted" not in (tmp_path / "env").read_text()
     assert_clean(ran)
 
 

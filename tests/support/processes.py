@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -27,3 +28,13 @@ def written_pids(path: Path) -> list[int]:
 def all_gone(pids: list[int], limit: float = 1.0) -> bool:
     """A signal that kills takes a moment to arrive."""
     return soon(lambda: all(map(gone, pids)), limit)
+
+
+def gate_processes(tree: Path) -> list[int]:
+    """Those of a gate on this tree. Inside its sandbox they have other numbers."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and f"GATE_TREE={tree}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestra import catalogue
+from orchestra.conduct.hygiene import hide_keys
 from orchestra.conduct.isolation import Isolation
 from orchestra.conduct.limits import deadline, limits_of
 from orchestra.conduct.listening import write_down
@@ -127,6 +128,7 @@ async def opened(
     settings, repository, tape = before.settings, before.repository, before.tape
     model, works = chosen_model(settings), shop.warming is not None
     secrets = Secrets.of(settings)
+    hide_keys(secrets)
     routes = upstreams(settings, model if works else None, replayed=tape is not None)
     if works:
         await check_version(shop.python)

@@ -16,7 +16,7 @@ import pytest
 from orchestra.conduct.secrets import Secrets
 from orchestra.settings import load
 from tests.support import seating
-from tests.support.edits import appends, gemini_prd, knows
+from tests.support.edits import appends, gemini_prd, knows, search_replace
 from tests.support.leaks import SHAPED, agents_leaks, leaks
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import KEYS, PROGRAM, Place, Ran, assert_clean, make_place, read_proc, wait_until
@@ -53,7 +53,7 @@ def test_keys_are_nowhere(words: tuple[str, ...], tmp_path: Path) -> None:
     place.write({".env": "".join(f"{name}={value}\n" for name, value in IN_FILE.items())})
     # A command of the repository's may be curious, and talkative.
     peek = f"env; cat /proc/self/environ; cat /proc/$PPID/environ; cat {place.repo}/.env; printf 'x %s' {SHAPED}"
-    words = (*words, "--record", str(place.tmp / "run.tape"))
+    words = (*words, "--record", str(place.tmp / "run.tape"), "--sandbox", "off")
     with ModelServer(gemini_prd(PRD, GOOD), latency=1.0) as server:
         (tmp_path / "peek.sh").write_text(peek)
         command = f"sh {tmp_path}/peek.sh"
@@ -227,3 +227,18 @@ def test_what_is_hidden() -> None:
     assert secrets.scrub("<sk-1234567>") == "<[redacted: OPENAI_API_KEY]>"
     assert secrets.scrub("postgres at /home/ada/key-file-1") == "postgres at /home/ada/key-file-1"
     assert secrets.free({"A": "Bearer sk-1234567", "B": "b", "C_KEY": "x"}) == {"B": "b"}
+
+
+def test_environment_of_the_program_shows_no_key_once_it_works(tmp_path: Path) -> None:
+    place = make_place(tmp_path, {"a.py": "a = 1\n"})
+    seen: list[bytes] = []
+
+    def respond(request: Request) -> Reply:
+        seen.append(Path(f"/proc/{running.child.pid}/environ").read_bytes())
+        return Reply(search_replace("a.py", "a = 1", "a = 2"))
+
+    with ModelServer(respond) as server:
+        running = place.start("--change", "x", "--no-prd", "--files", "a.py", server=server)
+        assert running.end().code == 0
+    assert seen and b"OPENAI_API_KEY=xxxx" in seen[0]
+    assert not any(key.encode() in seen[0] for key in KEYS.values())

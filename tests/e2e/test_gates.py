@@ -35,6 +35,8 @@ def test_only_new_failures_count_and_the_flaky_are_named(tmp_path: Path) -> None
         good = place.run(*words, "--files", "a.py", server=server)
         gates = {gate["name"]: gate for gate in good.summary["gates"]}
     assert good.code == 0, good.err
+    assert good.out.splitlines()[0].endswith("verified by the tests, but for 7 that failed before."), good.out
+    assert (good.summary["failed_before"], good.summary["unchecked"]) == (7, [])
     old = sorted(f"test_old.py::test_old_{n}" for n in range(7))
     assert gates["tests"]["old"] == old and gates["tests"]["new"] == []
     assert gates["tests"]["flaky"] == ["test_new.py::test_flaky"] and gates["syntax"]["ok"]

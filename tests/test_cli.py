@@ -284,6 +284,11 @@ def test_a_settings_file_that_is_wrong(shell: Shell, name: str, text: str | byte
     assert shell.refused(*WORK).startswith(sentence)
 
 
+def test_a_broken_pyproject_that_says_nothing_of_us(shell: Shell) -> None:
+    shell.place.write({"pyproject.toml": "[tool.black\nline-length = 100\n"})
+    assert shell.run("config", "show").code == 0
+
+
 def test_a_pyproject_that_says_nothing_of_us(shell: Shell) -> None:
     shell.place.write({"pyproject.toml": "[tool.black]\nline-length = 100\n"})
     assert "OPENAI_API_KEY" in shell.refused(*WORK)

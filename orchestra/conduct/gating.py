@@ -102,7 +102,8 @@ class Gating:
         self.said: dict[tuple[str, Gate, tuple[str, ...]], Outcome] = {}
         # By base and gate: why the run of the base says nothing. A gate that was only found is dropped for it.
         self.unable: dict[tuple[str, Gate], str] = {}
-        self.hanging = set[tuple[str, Gate]]()  # of the dropped those that are not waited for once more
+        self.hanging = set[tuple[str, Gate]]()  # those that did not end in time there
+        self.second_base: dict[tuple[str, Gate], Outcome] = {}
         self.passed = {passing_key(event.data): event.data for event in before if has_passed(event)}
         # One tree after the other: tests that run beside others fail for want of a port or of time.
         self.turn = asyncio.Lock()
@@ -130,8 +131,9 @@ class Gating:
 
     @property
     def binding(self) -> list[Gate]:
-        """All but those that were only found, and that the base has shown to be none."""
-        return [gate for gate in self.gates if gate.named or (self.base, gate) not in self.unable]
+        """All but those that the base has shown to be none, and those that hang there."""
+        unable, hanging = self.unable, self.hanging
+        return [gate for gate in self.gates if (self.base, gate) not in (hanging if gate.named else unable)]
 
     async def check(
         self,
@@ -152,7 +154,9 @@ class Gating:
         return checked
 
     async def ask_all(self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str) -> Checked:
-        first = await self.ask(commit, [gate for gate in gates if (self.base, gate) not in self.hanging], paths, label)
+        # One that hangs on the base is not waited for again, unless the user wants it.
+        gates = [gate for gate in gates if gate.named or (self.base, gate) not in self.hanging]
+        first = await self.ask(commit, gates, paths, label)
         failing = [outcome.gate for outcome in first if not outcome.passed]
         base = {each.gate: each for each in await self.ask(self.base, failing, paths, "base")}
         self.note_unable(base.values())
@@ -161,12 +165,16 @@ class Gating:
         suspect = [each.gate for each in first if compared[each.gate.name].new and not each.ended.timed_out]
         again = {each.gate: each for each in await self.run_all(commit, suspect, paths, f"{label}-again")}
         # Lines may differ between two runs of the same tree; names do not.
-        wordy = [gate for gate in suspect if base[gate].failing and not base[gate].reading.by_name]
-        base_again = {each.gate: each for each in await self.run_all(self.base, wordy, paths, "base-again")}
+        await self.run_base_again([gate for gate in suspect if base[gate].failing and not base[gate].reading.by_name])
         for each in [one for one in first if one.gate in again]:
-            others = base.get(each.gate), again[each.gate], base_again.get(each.gate)
+            others = base.get(each.gate), again[each.gate], self.second_base.get((self.base, each.gate))
             compared[each.gate.name] = held_against(each, *others)
         return Checked(tuple(first), compared)
+
+    async def run_base_again(self, gates: Iterable[Gate]) -> None:
+        left = [gate for gate in gates if (self.base, gate) not in self.second_base and not gate.endings]
+        for outcome in await self.run_all(self.base, left, (), "base-again"):
+            self.second_base[self.base, outcome.gate] = outcome
 
     def note_unable(self, base: Iterable[Outcome]) -> None:
         """On the base alone, so that no change turns off a gate that it breaks."""
@@ -176,7 +184,7 @@ class Gating:
             if not why or (self.base, gate) in self.unable:
                 continue
             self.unable[self.base, gate] = why
-            if outcome.ended.timed_out and not gate.named:
+            if outcome.ended.timed_out:
                 self.hanging.add((self.base, gate))
             end = CHECKS_NOTHING if gate.named else "It is not used as a check."
             output = str(outcome.output.relative_to(self.run.repository.root))

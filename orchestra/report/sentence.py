@@ -93,7 +93,7 @@ def exceptions(report: Report) -> str:
     """What the tests that verify a result do not say of it."""
     count, why = report.failed_before, reasons(report)
     old = f", but for {count:,} that failed before" if count else ""
-    return f"{old}{f', but not by all of them: {why}' if why else ''}"
+    return old + (f"{' and' if old else ', but'} not by all of them: {why}" if why else "")
 
 
 def reasons(report: Report) -> str:

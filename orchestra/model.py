@@ -209,13 +209,15 @@ def needs_of(tasks: Sequence[Task]) -> dict[int, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class Gate:
-    """A command that says whether a tree is good. `endings`: it can also be asked about single files of these."""
+    """A command that says whether a tree is good. `endings`: it can also be asked about single files of these.
+    `named`: somebody asked for it; all others were found in the repository."""
 
     name: str
     kind: str  # syntax, lint, types, tests, command
     command: str
     why: str = ""
     endings: tuple[str, ...] = ()
+    named: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ WORK = ("--change", "x", "--files", "a.py", "--no-prd")
 def test_help_is_grouped_complete_and_short(shell: Shell) -> None:
     said = shell.run("--help")
     assert (said.code, said.err) == (0, "")
-    assert len(said.out.splitlines()) < 130
+    assert len(said.out.splitlines()) < 140
     for part in (*(f"{title}:" for title in GROUPS.values()), "examples:", "exit codes:", "--version"):
         assert part in said.out
     for option in options():
@@ -282,6 +282,11 @@ def test_the_settings_file_or_else_the_table_in_pyproject(shell: Shell) -> None:
 def test_a_settings_file_that_is_wrong(shell: Shell, name: str, text: str | bytes, sentence: str) -> None:
     shell.place.write({name: text})
     assert shell.refused(*WORK).startswith(sentence)
+
+
+def test_a_broken_pyproject_that_says_nothing_of_us(shell: Shell) -> None:
+    shell.place.write({"pyproject.toml": "[tool.black\nline-length = 100\n"})
+    assert shell.run("config", "show").code == 0
 
 
 def test_a_pyproject_that_says_nothing_of_us(shell: Shell) -> None:

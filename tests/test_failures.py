@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.gates.failures import failures, how_many_ran, new_failures
+from orchestra.gates.counts import Counts, count_tests
+from orchestra.gates.failures import failures, how_many_ran, new_failures, plain
 
 OUTPUTS = Path(__file__).parent / "outputs"
 SHOP = "/home/ada/shop"
@@ -211,20 +212,39 @@ def test_the_same_complaint_twice_in_a_file_is_two() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "count"),
+    ("said", "ran", "passed"),
     [
-        ("===== 2 failed, 3 passed, 1 warning in 0.02s =====", 2),
-        ("3 passed in 1.20s", 3),
-        ("no tests ran in 0.01s", 0),
-        ("1 error in 0.10s", 0),
-        ("Ran 0 tests in 0.000s\n\nOK", 0),
-        ("Ran 12 tests in 0.000s", 12),
-        ("?   \texample.com/a\t[no test files]", 0),
-        ("all is well", None),
+        ("===== 2 failed, 3 passed, 1 warning in 0.02s =====", 5, 3),
+        ("3 passed in 1.20s", 3, 3),
+        ("1 failed, 1 xfailed, 1 xpassed, 2 subtests passed, 4 skipped in 75.32s (0:01:15)", 3, 1),
+        ("2 skipped in 0.01s", 0, 0),
+        ("no tests ran in 0.01s", 0, 0),
+        ("1 error in 0.10s", 0, 0),
+        ("..F.sE                                   [100%]\n=== FAILURES ===\nFAILED a.py::b", 4, 3),
+        ("Results (0.05s):\n       2 passed\n       1 failed\n         - a.py:3 test_x", 3, 2),
+        ("Ran 0 tests in 0.000s\n\nOK", 0, 0),
+        ("Ran 12 tests in 0.000s", 12, 12),
+        (
+            "FAIL: test_a (A.test_a) (n=1)\nFAIL: test_a (A.test_a) (n=2)\nRan 2 tests in 1s\n\nFAILED (failures=2)",
+            2,
+            1,
+        ),
+        ("ERROR: test_m (unittest.loader._FailedTest.test_m)\nRan 1 test in 0.0s\n\nFAILED (errors=1)", 0, 0),
+        ("Ran 3 tests in 0.0s\n\nOK (skipped=2, expected failures=1)", 1, 0),
+        ("Tests:       2 failed, 1 passed, 3 total", 3, 1),
+        ("      Tests  2 failed | 1 passed (3)", 3, 1),
+        ("Tests:       0 total", 0, 0),
+        ("  1 passing (15ms)\n  2 failing", 3, 1),
+        ("# tests 3\n# pass 1\n# fail 2", 3, 1),
+        ("ℹ tests 0\nℹ pass 0\nℹ fail 0", 0, 0),
+        ("test result: FAILED. 1 passed; 2 failed; 0 ignored", 3, 1),
+        ("ok  \texample.com/a\t0.1s\nFAIL\texample.com/b\t0.1s\nFAIL\texample.com/c [build failed]", 2, 1),
+        ("?   \texample.com/a\t[no test files]", 0, 0),
+        ("all is well", None, None),
     ],
 )
-def test_how_many_tests_were_run(said: str, count: int | None) -> None:
-    assert how_many_ran(said) == count
+def test_how_many_tests_ran_and_passed(said: str, ran: int | None, passed: int | None) -> None:
+    assert count_tests(plain(said, ())) == Counts(ran, passed)
 
 
 def test_megabytes_are_read_in_no_time_to_speak_of() -> None:

@@ -24,8 +24,9 @@ from orchestra.report.junit import junit
 from orchestra.report.markdown import markdown
 from orchestra.report.page import page
 from orchestra.report.safe import plain
+from orchestra.report.sentence import sentence
 from orchestra.report.text import closing
-from tests.support.reported import PR, diffs, handed, printed, story
+from tests.support.reported import PR, checked_by, diffs, handed, printed, story
 from tests.test_report import SCHEMA, read_outputs
 
 HOSTILE = {
@@ -126,6 +127,22 @@ def test_only_what_looks_like_an_address_is_a_link(url: str) -> None:
         found = [tag for tag, about in Elements(page(fold(events), detail(events), {}, {})).found if about.get("rel")]
         shown = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(markdown(fold(events)))
         assert len(found) == [tag for tag, _ in Elements(shown).found].count("a") == links
+
+
+def unchecked(words: str) -> list[Event]:
+    """A result that tests did not check, with these words in what the runner printed."""
+    why = {"about": "tests", "verifies": False, "unproven": f"pytest could not start: {words}"}
+    return checked_by(why | {"name": "pytest"}, why | {"name": "tests"}, unusable={"npm test": words})
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_why_nothing_was_checked_stays_words(name: str) -> None:
+    events, usual = unchecked(HOSTILE[name]), unchecked("x")
+    shown = page(fold(events), detail(events), {}, {})
+    assert skeleton(shown) == skeleton(page(fold(usual), detail(usual), {}, {}))
+    assert_harmless_markdown(events)
+    SCHEMA.validate(junit(fold(events), detail(events).gates, {}))
+    assert "\x1b" not in closing(fold(events), "") and len(sentence(fold(events)).splitlines()) == 1
 
 
 # --- Markdown -------------------------------------------------------------------------------------------------------

@@ -5,10 +5,11 @@ import re
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xmlschema
-from junitparser import Error, Failure, JUnitXml
+from junitparser import Error, Failure, JUnitXml, Skipped
 from markdown_it import MarkdownIt
 
 from orchestra.model import Event
@@ -20,7 +21,9 @@ from orchestra.report.markdown import PULL_REQUEST, STEP_SUMMARY, markdown
 from orchestra.report.page import LARGEST, fair, page
 from orchestra.report.page.timeline import rows
 from orchestra.report.sentence import sentence
-from tests.support.reported import PR, START, Story, cancelled, diffs, handed, printed, story
+from orchestra.report.summary import coverage
+from orchestra.report.text import closing
+from tests.support.reported import PR, START, Story, cancelled, checked_by, diffs, handed, printed, story
 
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "support" / "junit.xsd"))
 RUNS = {
@@ -66,6 +69,84 @@ class Tags(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not {"script", "style"} & set(self.stack):
             self.words.append(data)
+
+
+# --- how far it was checked -----------------------------------------------------------------------------------------
+
+SYNTAX = {"name": "syntax", "about": "syntax", "verifies": True}
+GOOD = {"name": "pytest", "about": "tests", "verifies": True}
+OLD = GOOD | {"old": ["a.py::b"] * 3, "old_count": 3}
+UNABLE = {
+    "name": "npm test",
+    "about": "tests",
+    "verifies": False,
+    "unproven": "npm test could not start: jest: not found",
+}
+GONE = {"pytest": "pytest is not installed here"}
+CHECKS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
+    "tests": ([GOOD, SYNTAX], {}, "verified by the tests"),
+    "old failures": ([OLD, SYNTAX], {}, "verified by the tests, but for 3 that failed before"),
+    "very many": ([OLD | {"old_count": 1234}], {}, "verified by the tests, but for 1,234 that failed before"),
+    "of an older version": (
+        [{"name": "tests", "old": ["a.py::b"], "verifies": True}],
+        {},
+        ", but for 1 that failed before",
+    ),
+    "two gates": ([OLD, GOOD | {"name": "unittest", "old_count": 1}], {}, ", but for 4 that failed before"),
+    "lint's are no tests": (
+        [GOOD, {"name": "ruff", "about": "lint", "verifies": True, "old_count": 2}],
+        {},
+        "the tests",
+    ),
+    "one of two": (
+        [OLD, UNABLE],
+        {},
+        "verified by the tests, but for 3 that failed before and not by all of them: npm test could not start: "
+        "jest: not found",
+    ),
+    "none": (
+        [SYNTAX, UNABLE],
+        {},
+        "checked only for syntax, not checked by tests: npm test could not start: jest: not found",
+    ),
+    "not even syntax": ([UNABLE], {}, "main, not checked by tests: npm test could not start: jest: not found"),
+    "not there": ([SYNTAX], GONE, "checked only for syntax, not checked by tests: pytest is not installed here"),
+    "not there, and not missed": ([GOOD, SYNTAX], {"pytest": "pytest could not start"}, "verified by the tests"),
+    "no tests at all": ([SYNTAX], {}, "checked only for syntax (no tests were run)"),
+    "nothing": ([], {}, "checked by nothing but git (no tests were given)"),
+    "failed": ([GOOD | {"ok": False, "verifies": False}, UNABLE], {}, "and pytest failed"),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_sentence_says_how_far_the_result_was_checked_and_why_no_further(name: str) -> None:
+    gates, unusable, words = CHECKS[name]
+    events = checked_by(*gates, unusable=unusable, code=int(name == "failed"))
+    said = sentence(fold(events))
+    assert said.endswith(f"{words}.")
+    found = "".join(Tags(html(events)).words)
+    assert said in found and said in html_text(markdown(fold(events)))
+    if "failed before" in words:
+        assert "The tests passed on the combined result, but for" in found
+    if "not checked by tests" in words:
+        why = words.partition("tests: ")[2]
+        assert f"Not checked by tests: {why}." in found and "passed on the combined" not in found
+
+
+def html_text(text: str) -> str:
+    return "".join(Tags(MarkdownIt("commonmark", {"html": True}).enable("table").render(text)).words)
+
+
+def test_a_gate_that_checked_nothing_is_skipped_and_not_passed() -> None:
+    events = checked_by(OLD, UNABLE, SYNTAX)
+    text = xml(events)
+    SCHEMA.validate(text)
+    (suite,) = [suite for suite in JUnitXml.fromstring(text.encode()) if suite.name.endswith("gates")]
+    skipped = [case for case in suite if any(isinstance(result, Skipped) for result in case.result)]
+    assert [case.name.split()[0] for case in skipped] == ["npm"] and suite.skipped == 1
+    shown = closing(fold(events), "")
+    assert "pytest passed but for 3 that failed before" in shown and "npm test checked nothing in" in shown
+    assert [row["checks"] for row in coverage(fold(events))] == [["pytest", "syntax"]]
 
 
 # --- HTML -----------------------------------------------------------------------------------------------------------

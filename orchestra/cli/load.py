@@ -94,12 +94,22 @@ def settings_file(root: Path) -> tuple[SettingsFile, str]:
         return SettingsFile(FILE, toml(own)), FILE
     if shared.is_file():
         place = f"[tool.{TABLE}] in {SHARED}"
-        tools = toml(shared).get("tool", {})
+        tools = project_toml(shared).get("tool", {})
         table = tools.get(TABLE, {}) if isinstance(tools, dict) else None
         if not isinstance(table, dict):
             raise SettingsError(f"{place} is not a table.")
         return SettingsFile(place, table), SHARED
     return SettingsFile(), ""
+
+
+def project_toml(path: Path) -> dict[str, Any]:
+    """A broken one that does not name us says nothing: it is the project's own, and the change may repair it."""
+    try:
+        return toml(path)
+    except SettingsError:
+        if os.access(path, os.R_OK) and TABLE.encode() not in path.read_bytes():
+            return {}
+        raise
 
 
 def user_file() -> SettingsFile:

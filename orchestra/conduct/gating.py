@@ -14,13 +14,17 @@ from orchestra.conduct.critic import Critic
 from orchestra.conduct.isolation import without_sockets
 from orchestra.conduct.models import critic_model
 from orchestra.conduct.run import Run
-from orchestra.conduct.setting_up import set_up
+from orchestra.conduct.setting_up import set_up, sets_up
 from orchestra.errors import SettingsError
-from orchestra.gates.chosen import chosen
-from orchestra.gates.detect import Detected, detect
-from orchestra.gates.failures import Names, new_failures
+from orchestra.gates.chosen import chosen, left_out
+from orchestra.gates.compare import Comparison, compare, noise_between
+from orchestra.gates.counts import Counts
+from orchestra.gates.detect import Detected, Unusable, detect
+from orchestra.gates.failures import Names
 from orchestra.gates.furnish import furnish_gate
-from orchestra.gates.look import look, syntax_gate
+from orchestra.gates.look import look, program_missing, syntax_gate
+from orchestra.gates.proof import unproven
+from orchestra.gates.reading import Reading, why_not_started
 from orchestra.gates.run import Outcome, Place, run_gate, some
 from orchestra.judge.critic import NAME
 from orchestra.judge.gates import own_gates
@@ -30,18 +34,16 @@ from orchestra.seat import find_python
 from orchestra.workspace.trees import passing
 
 TOLD = 20
+CHECKS_NOTHING = "Nothing is checked by it: give another command, or install what it needs."
 LESSON = 20_000  # bytes of a gate's output
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the gates said of a tree. By gate: `new` is what the base did not have, `old` what it had, `flaky` what
-    failed once and not the other time."""
+    """What the gates said of a tree, and by gate how that compares with the base."""
 
     outcomes: tuple[Outcome, ...] = ()
-    new: Mapping[str, Names] = field(default_factory=dict)
-    old: Mapping[str, Names] = field(default_factory=dict)
-    flaky: Mapping[str, Names] = field(default_factory=dict)
+    compared: Mapping[str, Comparison] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -49,30 +51,31 @@ class Checked:
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
-        return tuple(outcome for outcome in self.outcomes if self.new[outcome.gate.name])
+        return tuple(outcome for outcome in self.outcomes if self.new_of(outcome))
+
+    def new_of(self, outcome: Outcome) -> Names:
+        return self.compared[outcome.gate.name].new
 
     @property
     def sentence(self) -> str:
         """Which gates failed, and the first of what is new."""
-        return (
-            "; ".join(f"{one.gate.name} failed: {some(sorted(self.new[one.gate.name]))}" for one in self.failed) + "."
-        )
+        return "; ".join(f"{one.gate.name} failed: {some(sorted(self.new_of(one)))}" for one in self.failed) + "."
 
     @property
     def lesson(self) -> dict[str, Any]:
         """What the next attempt should know of this one, as `Tried` has it."""
-        names = frozenset(name for one in self.failed for name in self.new[one.gate.name])
+        names = frozenset(name for one in self.failed for name in self.new_of(one))
         printed = "\n".join(f"$ {one.gate.command}\n{tail(one.output, LESSON)}" for one in self.failed)
         return {"failing": names, "output": printed}
 
 
-def find_gates(run: Run) -> tuple[list[Gate], tuple[str, ...]]:
-    """The gates of this run, and why others that the repository has are not used."""
+def find_gates(run: Run) -> tuple[list[Gate], tuple[Unusable, ...]]:
+    """The gates of this run, and those that the repository has but that cannot be used here."""
     detected = Detected()
     if run.settings.detect:
         detected = detect(look(run.repository.root, run.entries, os.environ))
     syntax = syntax_gate(find_python(os.environ), run.entries) if run.settings.detect else []
-    return chosen(run.settings, [*syntax, *detected.gates]), detected.notes
+    return chosen(run.settings, [*syntax, *detected.gates]), left_out(run.settings, detected.unusable)
 
 
 def check_bound(run: Run, gates: Sequence[Gate]) -> None:
@@ -93,29 +96,58 @@ class Gating:
         """`before` are the events of a run that is taken up again: what passed then needs not be run again."""
         self.run = run
         self.base = run.repository.base
-        self.gates, self.notes = find_gates(run)
+        self.gates, self.unusable = find_gates(run)
         check_bound(run, self.gates)
         reviewer = critic_model(run.settings)
         self.critic = Critic(run, reviewer) if reviewer else None
         self.said: dict[tuple[str, Gate, tuple[str, ...]], Outcome] = {}
+        # By base and gate: why the run of the base says nothing. A gate that was only found is dropped for it.
+        self.unable: dict[tuple[str, Gate], str] = {}
+        self.hanging = set[tuple[str, Gate]]()  # those that did not end in time there
+        self.second_base: dict[tuple[str, Gate], Outcome] = {}
         self.passed = {passing_key(event.data): event.data for event in before if has_passed(event)}
         # One tree after the other: tests that run beside others fail for want of a port or of time.
         self.turn = asyncio.Lock()
 
-    def announce(self) -> None:
+    async def announce(self) -> None:
+        await self.leave_out_untrusted()
         found = [{"name": gate.name, "command": gate.command, "why": gate.why} for gate in self.gates]
         if self.critic:
             found.append({"name": NAME, "command": self.critic.words, "why": "--critic"})
-        self.run.emit("gates_found", gates=found, notes=list(self.notes))
+        unusable = [{"name": one.gate.name, "about": one.gate.kind, "why": one.why} for one in self.unusable]
+        self.run.emit("gates_found", gates=found, notes=[one.note for one in self.unusable], unusable=unusable)
+        for gate in [] if sets_up(self.run.settings) else self.gates:
+            if gate.named and (program := program_missing(gate.command, os.environ)):
+                self.run.emit(
+                    "note", text=f"{gate.name} could not start: {program} is not found here. {CHECKS_NOTHING}"
+                )
+
+    async def leave_out_untrusted(self) -> None:
+        """A stranger's commands are run in a whole sandbox or not at all; the syntax is looked at by ourselves."""
+        commands = [gate for gate in self.gates if gate.kind != "syntax"]
+        if not (commands or self.run.settings.setup_cmd):
+            return
+        if not await self.run.isolation.is_trusted():
+            self.gates = [gate for gate in self.gates if gate not in commands]
+            why = f"no tests: not trusted, because {self.run.isolation.foreign}"
+            self.unusable = (*self.unusable, *(Unusable(gate, why) for gate in commands))
+        if note := self.run.isolation.note:
+            self.run.emit("note", text=f"{note[0].upper()}{note[1:]}.")
 
     async def check_own(self, task: Task, commit: str, parent: str, number: int, *, parses: bool) -> Checked:
         """What the task's own worktree can decide. What the seat saw to parse is not looked at again for this."""
         plan, bound = self.run.plan, self.run.role(task).gates
-        gates = own_gates(task, plan.tasks, self.gates, plan.needs, bound)
+        gates = own_gates(task, plan.tasks, self.binding, plan.needs, bound)
         gates = [gate for gate in gates if gate.kind != "syntax" or not parses]
         if not gates:
             return Checked()
         return await self.check(commit, f"task{task.id}-{number}", parent, gates, (task.id, number))
+
+    @property
+    def binding(self) -> list[Gate]:
+        """All but those that the base has shown to be none, and those that hang there."""
+        unable, hanging = self.unable, self.hanging
+        return [gate for gate in self.gates if (self.base, gate) not in (hanging if gate.named else unable)]
 
     async def check(
         self,
@@ -132,18 +164,46 @@ class Gating:
         async with self.turn:
             checked = await self.ask_all(commit, self.gates if gates is None else gates, paths, label)
         for outcome in checked.outcomes:
-            self.tell(outcome, checked, label, about)
+            self.tell(outcome, checked.compared[outcome.gate.name], label, about)
         return checked
 
     async def ask_all(self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str) -> Checked:
+        # One that hangs on the base is not waited for again, unless the user wants it.
+        gates = [gate for gate in gates if gate.named or (self.base, gate) not in self.hanging]
         first = await self.ask(commit, gates, paths, label)
         failing = [outcome.gate for outcome in first if not outcome.passed]
-        base = {each.gate.name: each.failing for each in await self.ask(self.base, failing, paths, "base")}
+        base = {each.gate: each for each in await self.ask(self.base, failing, paths, "base")}
+        self.note_unable(base.values())
+        compared = {each.gate.name: held_against(each, base.get(each.gate)) for each in first}
         # One that hangs is not waited for a second time.
-        doubtful = [outcome for outcome in first if not (outcome.passed or outcome.ended.timed_out)]
-        suspect = [o.gate for o in doubtful if new_failures(base[o.gate.name], o.failing)]
-        again = {each.gate.name: each for each in await self.run_all(commit, suspect, paths, f"{label}-again")}
-        return held_against(first, again, base)
+        suspect = [each.gate for each in first if compared[each.gate.name].new and not each.ended.timed_out]
+        again = {each.gate: each for each in await self.run_all(commit, suspect, paths, f"{label}-again")}
+        # Lines may differ between two runs of the same tree; names do not.
+        await self.run_base_again([gate for gate in suspect if base[gate].failing and not base[gate].reading.by_name])
+        for each in [one for one in first if one.gate in again]:
+            others = base.get(each.gate), again[each.gate], self.second_base.get((self.base, each.gate))
+            compared[each.gate.name] = held_against(each, *others)
+        return Checked(tuple(first), compared)
+
+    async def run_base_again(self, gates: Iterable[Gate]) -> None:
+        left = [gate for gate in gates if (self.base, gate) not in self.second_base and not gate.endings]
+        for outcome in await self.run_all(self.base, left, (), "base-again"):
+            self.second_base[self.base, outcome.gate] = outcome
+
+    def note_unable(self, base: Iterable[Outcome]) -> None:
+        """On the base alone, so that no change turns off a gate that it breaks."""
+        for outcome in base:
+            gate = outcome.gate
+            why = why_not_started(gate, outcome.reading)
+            if not why or (self.base, gate) in self.unable:
+                continue
+            self.unable[self.base, gate] = why
+            if outcome.ended.timed_out:
+                self.hanging.add((self.base, gate))
+            end = CHECKS_NOTHING if gate.named else "It is not used as a check."
+            output = str(outcome.output.relative_to(self.run.repository.root))
+            self.run.emit("gate_unable", name=gate.name, about=gate.kind, why=why, named=gate.named, output=output)
+            self.run.emit("note", text=f"Before any change, {why} ({output}). {end}")
 
     async def ask(self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str) -> list[Outcome]:
         tree = await self.run.repository.git.text("rev-parse", f"{commit}^{{tree}}")
@@ -191,46 +251,53 @@ class Gating:
             ignored = await git.paths("ls-files", "--others", "--ignored", "--exclude-standard", "-z")
             root = run.repository.root
             await asyncio.to_thread(furnish_gate, tree.path, root, files, ignored, self.holds_key)
-            yield Place(tree.path, root, files, sandbox=await run.isolation.sandbox())
+            sandbox = await run.isolation.sandbox()
+            yield Place(tree.path, root, files, list(run.plan.owners), sandbox)
 
     def holds_key(self, content: bytes) -> bool:
         return any(key.encode() in content for key in self.run.secrets.values)
 
-    def tell(self, outcome: Outcome, checked: Checked, label: str, about: tuple[int, int] | None) -> None:
-        gate, ended, name = outcome.gate, outcome.ended, outcome.gate.name
-        ok = not checked.new[name]
+    def tell(self, outcome: Outcome, compared: Comparison, label: str, about: tuple[int, int] | None) -> None:
+        gate, ended, counts, ok = outcome.gate, outcome.ended, outcome.reading.counts, not compared.new
+        why_not = unproven(outcome, compared) if ok else ""
         self.run.emit(
             "gate_ended",
             *(about or ()),
-            name=name,
+            name=gate.name,
             about=gate.kind,
             command=gate.command,
             tree=label,
             ok=ok,
-            verifies=ok and verifies(outcome),
+            verifies=ok and not why_not,
+            unproven=why_not,
             code=ended.code,
             timed_out=ended.timed_out,
             seconds=round(ended.seconds, 3),
             output=str(outcome.output.relative_to(self.run.repository.root)),
-            new=sorted(checked.new[name])[:TOLD],
-            old=sorted(checked.old[name])[:TOLD],
-            flaky=sorted(checked.flaky[name])[:TOLD],
-            remarks=[*outcome.remarks, *unproven(outcome)],
+            ran=counts.ran,
+            passed=counts.passed,
+            new=sorted(compared.new)[:TOLD],
+            old=sorted(compared.old)[:TOLD],
+            old_count=len(compared.old),
+            unknown=sorted(compared.unknown)[:TOLD],
+            flaky=sorted(compared.flaky)[:TOLD],
+            remarks=[*outcome.remarks, *([f"Nothing was checked: {why_not}."] if why_not else [])],
             about_tree=list(outcome.about) if outcome.passed else [],
         )
 
 
-def held_against(first: Sequence[Outcome], again: Mapping[str, Outcome], base: Mapping[str, Names]) -> Checked:
-    """What failed twice and not on the base is new; what failed only once is flaky."""
-    new, old, flaky = {}, {}, {}
-    for outcome in first:
-        name, before = outcome.gate.name, base.get(outcome.gate.name, frozenset())
-        second = again[name].failing if name in again else outcome.failing
-        # Where it failed twice, each time in another way, that is no good sign either.
-        new[name] = new_failures(before, outcome.failing & second) or new_failures(before, second)
-        old[name] = outcome.failing & before
-        flaky[name] = new_failures(before, outcome.failing ^ second)
-    return Checked(tuple(first), new, old, flaky)
+def held_against(
+    first: Outcome, base: Outcome | None, again: Outcome | None = None, base_again: Outcome | None = None
+) -> Comparison:
+    noise = noise_between(base.reading, base_again.reading) if base and base_again else frozenset()
+    return compare(
+        first.gate,
+        first.reading,
+        base.reading if base else Reading(),
+        second=again.reading if again else None,
+        base_files=base.files if base else (),
+        noise=noise,
+    )
 
 
 def has_passed(event: Event) -> bool:
@@ -245,21 +312,8 @@ def passing_key(data: Mapping[str, Any]) -> tuple[str, ...]:
 def remembered(gate: Gate, data: Mapping[str, Any], root: Path) -> Outcome:
     """A gate that passed on this very tree before the run was taken up again."""
     ended = Ended(data["code"], data["seconds"], data["timed_out"])
-    return Outcome(gate, ended, root / data["output"], about=tuple(data["about_tree"]))
-
-
-def verifies(outcome: Outcome) -> bool:
-    """Whether passing proves anything of this tree: its code was run, by at least one test where that can be told."""
-    return not outcome.stale and outcome.ran != 0 and not (outcome.failing and outcome.ran is None)
-
-
-def unproven(outcome: Outcome) -> list[str]:
-    name = outcome.gate.name
-    if outcome.stale:
-        return [
-            f"{name} ran {', '.join(outcome.stale[:3])} from elsewhere than the worktree: it proves nothing of them."
-        ]
-    return [f"{name} ran no test."] if outcome.ran == 0 and outcome.gate.kind == "tests" else []
+    reading = Reading(counts=Counts(data.get("ran"), data.get("passed")))
+    return Outcome(gate, ended, root / data["output"], reading, about=tuple(data["about_tree"]))
 
 
 def output_name(gate: Gate, label: str, stamp: str) -> str:

@@ -73,7 +73,7 @@ class Isolation:
 
     async def is_trusted(self) -> bool:
         """Whether the repository's commands may run at all: a stranger's only where the whole sandbox holds."""
-        return not self.foreign or (await self.sandbox()).mode == MODES[0]
+        return (await self.sandbox()).mode == MODES[0] or not self.foreign
 
     async def made(self) -> Sandbox:
         mode = "none" if self.settings.sandbox == "off" else await holding_mode(self.folder)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from orchestra.gates.detect import Unusable
 from orchestra.model import Gate
 from orchestra.settings import Settings
 
@@ -15,18 +16,16 @@ KINDS = {
 
 def chosen(settings: Settings, detected: Iterable[Gate]) -> list[Gate]:
     """A command of the user's takes the place of all that was found of its kind; `--gate NAME=` leaves one out."""
-    said = [
-        ("tests", settings.test_cmd, "test_cmd"),
-        ("lint", settings.lint_cmd, "lint_cmd"),
-        ("types", settings.type_cmd, "type_cmd"),
-    ]
-    given = {kind: Gate(kind, kind, command, giver(settings, option)) for kind, command, option in said if command}
+    given = {
+        kind: Gate(kind, kind, command, giver(settings, option), named=True)
+        for kind, (option, command) in given_commands(settings).items()
+    }
     gates = {gate.name: gate for gate in detected if gate.kind not in given} | given
     for entry in settings.gate:
         name, _, command = (part.strip() for part in entry.partition("="))
         gates.pop(name, None)
         if command:
-            gates[name] = Gate(name, KINDS.get(name, "command"), command, giver(settings, "gate"))
+            gates[name] = Gate(name, KINDS.get(name, "command"), command, giver(settings, "gate"), named=True)
     order = ("tests", "types", "lint", "syntax", "command")
     return sorted(gates.values(), key=lambda gate: order.index(gate.kind))
 
@@ -36,3 +35,16 @@ def giver(settings: Settings, option: str) -> str:
     committed = settings.committed
     named = committed is not None and settings.source(option) == committed.place
     return f"{settings.source(option)} names it" if named else "you gave it"
+
+
+def left_out(settings: Settings, unusable: Iterable[Unusable]) -> tuple[Unusable, ...]:
+    """Those of them that the user has not replaced or turned off."""
+    named = {entry.partition("=")[0].strip() for entry in settings.gate}
+    given = given_commands(settings).keys() | {KINDS.get(name, "command") for name in named}
+    return tuple(one for one in unusable if one.gate.kind not in given and one.gate.name not in named)
+
+
+def given_commands(settings: Settings) -> dict[str, tuple[str, str]]:
+    """The user's options and commands by the kind of gate that they replace."""
+    options = {"tests": "test_cmd", "lint": "lint_cmd", "types": "type_cmd"}
+    return {kind: (name, command) for kind, name in options.items() if (command := getattr(settings, name))}

@@ -51,29 +51,38 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Detected:
-    """The gates, and a sentence for each that the repository has but that cannot be used here."""
+class Unusable:
+    """A gate that the repository has but that cannot be used here, and why: a clause."""
 
+    gate: Gate
+    why: str
+
+    @property
+    def note(self) -> str:
+        return f"{self.gate.name} is not used: {self.gate.why}, but {self.why}."
+
+
+@dataclass(frozen=True)
+class Detected:
     gates: tuple[Gate, ...] = ()
-    notes: tuple[str, ...] = ()
+    unusable: tuple[Unusable, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(each.note for each in self.unusable)
 
 
 def detect(seen: Seen) -> Detected:
-    gates, notes = [], []
-    for found in (python_tests, node_tests, go_tests, cargo_tests, python_checks, node_checks):
-        for gate, why_not in found(seen):
-            if why_not:
-                notes.append(why_not)
-            else:
-                gates.append(gate)
+    finders = (python_tests, node_tests, go_tests, cargo_tests, python_checks, node_checks)
+    offers = [each for find in finders for each in find(seen)]
     # `make test` mostly runs what was found already.
-    if not any(gate.kind == "tests" for gate in gates):
-        for gate, why_not in make_tests(seen):
-            (notes if why_not else gates).append(why_not or gate)  # type: ignore[arg-type]
-    return Detected(tuple(gates), tuple(notes))
+    if not any(gate.kind == "tests" for gate, why_not in offers if not why_not):
+        offers += make_tests(seen)
+    gates = tuple(gate for gate, why_not in offers if not why_not)
+    return Detected(gates, tuple(Unusable(gate, why_not) for gate, why_not in offers if why_not))
 
 
-Offer = tuple[Gate, str]
+Offer = tuple[Gate, str]  # the second is empty for a gate that can be used
 
 
 def offer(
@@ -82,7 +91,7 @@ def offer(
     """The gate, or why it cannot be used."""
     command = seen.tools.get(tool, "")
     gate = Gate(name, kind, f"{command} {words}".strip(), why, endings)
-    return gate, "" if command else f"{name} is not used: {why}, but {tool} is not installed here."
+    return gate, "" if command else f"{tool} is not installed here"
 
 
 # --- tests ----------------------------------------------------------------------------------------------------------
@@ -148,14 +157,14 @@ def node_tests(seen: Seen) -> Iterator[Offer]:
         return
     tool = package_manager(seen)
     gate, why_not = offer(seen, f"{tool} test", "tests", "package.json has a test script", tool, "test")
-    yield gate, why_not or needs_packages(seen, gate.name)
+    yield gate, why_not or needs_packages(seen)
 
 
-def needs_packages(seen: Seen, name: str) -> str:
+def needs_packages(seen: Seen) -> str:
     asked = [key for key in ("dependencies", "devDependencies") if manifest(seen).get(key)]
     if seen.packages or not asked:
         return ""
-    return f"{name} is not used: the packages of package.json are not installed here (there is no node_modules)."
+    return "the packages of package.json are not installed here (there is no node_modules)"
 
 
 def package_manager(seen: Seen) -> str:
@@ -223,12 +232,12 @@ def mypy_words(seen: Seen) -> str:
 def node_checks(seen: Seen) -> Iterator[Offer]:
     if "tsconfig.json" in seen.files:
         gate, why_not = offer(seen, "tsc", "types", "tsconfig.json is there", "tsc", "--noEmit --pretty false")
-        yield gate, why_not or needs_packages(seen, "tsc")
+        yield gate, why_not or needs_packages(seen)
     configs = [path for path in sorted(seen.files) if re.fullmatch(r"eslint\.config\.\w+|\.eslintrc(\.\w+)?", path)]
     if configs or "eslintConfig" in manifest(seen):
         why = f"{configs[0]} is there" if configs else "package.json configures eslint"
         gate, why_not = offer(seen, "eslint", "lint", why, "eslint", "--no-color", JS)
-        yield gate, why_not or needs_packages(seen, "eslint")
+        yield gate, why_not or needs_packages(seen)
 
 
 # --- manifests, which may be broken ---------------------------------------------------------------------------------

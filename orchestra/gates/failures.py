@@ -4,17 +4,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from orchestra.gates.readers import CHECKS, TESTS, Lines, count_tests
+from orchestra.gates.counts import count_tests
+from orchestra.gates.readers import CHECKS, TESTS, Lines
 
 Names = frozenset[str]
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r(?=\n)")
 BAD_WORDS = re.compile(
-    r"\b(error|errors|fail|failed|failure|fatal|exception|panic|cannot|not found|traceback)\b", re.IGNORECASE
+    r"(?:error|exception)s?\b|\*\*\*|\b(?:fail|failed|failure|fatal|panic|cannot|not found|traceback|no such file|"
+    r"no module named|no rule|missing|denied|refused|unrecognized|not installed)\b",
+    re.IGNORECASE,
 )
 # What differs between two runs of the same thing.
 FLEETING = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x…"),
-    (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.,]*(?:Z|[+-]\d\d:?\d\d)?"), "<time>"),
+    (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
+    (re.compile(r"\bseed\b(\W{1,3}(?:is )?)[0-9a-fx]+\b", re.IGNORECASE), r"seed\1<seed>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d[T _]\d\d[:_]\d\d[:_]\d\d[\d.,_]*(?:Z|[+-]\d\d:?\d\d)?"), "<time>"),
     (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"), "<time>"),
     (re.compile(r"\b\d+(?:\.\d+)?\s?(?:ms|µs|us|ns|s|sec|seconds?|minutes?)\b"), "<duration>"),
     (re.compile(r"(?<=\w):\d+(?::\d+)?\b"), ""),
@@ -46,7 +51,7 @@ def new_failures(base: Names, now: Names) -> Names:
 
 def how_many_ran(output: str) -> int | None:
     """How many tests were run, where the output tells; None where it does not."""
-    return count_tests(plain(output, ()))
+    return count_tests(plain(output, ())).ran
 
 
 def how_it_ended(code: int, timed_out: bool) -> str:
@@ -80,3 +85,17 @@ def failing_lines(lines: Lines) -> set[str]:
     """Where no reader knows the tool: the lines that speak of a failure."""
     bad = [line for line in lines if BAD_WORDS.search(line)]
     return {GOOD_COUNT.sub("…", steady(line)) for line in bad[-MOST_LINES:]}
+
+
+def complaints(lines: Lines, ending: str) -> Names:
+    """What a run without names says is wrong, the same in each run of the same tree. Of pytest only the errors, because
+    the other lines name files and tests. `ending` is said if nothing speaks of a failure."""
+    errors = {steady(line[1:]) for line in lines if re.match(r"^E\s+\S", line) and BAD_WORDS.search(line)}
+    if found := errors or failing_lines(lines):
+        return frozenset(found)
+    return frozenset({ending} | {shape(steady(line)) for line in lines[-MOST_LINES:] if line.strip()})
+
+
+def shape(text: str) -> str:
+    """A line without its numbers and absolute paths, to know it again when these differ."""
+    return re.sub(r"(?<!\S)/\S+|\S*\d\S*|\b[a-f]{6,}\b", "#", text)

@@ -14,6 +14,11 @@ from orchestra.process import CHILD
 MOST_TESTS = 40
 MOST_BYTES = 200_000
 NODE = ("tsc", "eslint")
+# What a shell does itself, so that no program of this name need be there.
+SHELL_WORDS = re.compile(
+    r"alias|bg|case|cd|command|eval|exec|exit|export|fg|for|if|read|return|set|shift|source|test|time|times|trap|type|"
+    r"ulimit|umask|unset|until|wait|while|true|false|echo|printf|kill|pwd|[.:]"
+)
 # The languages whose grammar Aider's tree-sitter knows and that are no templates for something else.
 LANGUAGES = {
     ".py .pyi .js .jsx .mjs .cjs .ts .tsx .mts .cts .go .rs .java .kt .scala .rb .php .cs .swift .lua .ex .exs .hs .ml",
@@ -65,6 +70,18 @@ def python_of(root: Path, environ: Mapping[str, str]) -> str:
 
 def which(name: str, environ: Mapping[str, str]) -> str:
     return shutil.which(name, path=environ.get("PATH", os.defpath)) or ""
+
+
+def program_missing(command: str, environ: Mapping[str, str]) -> str:
+    """The program that a simple command begins with, if it is not there; empty if only a shell could tell."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    first = next((word for word in words if "=" not in word), "")
+    if not re.fullmatch(r"[\w.+-]+", first) or SHELL_WORDS.fullmatch(first) or which(first, environ):
+        return ""
+    return first
 
 
 def shebang(script: str) -> str:

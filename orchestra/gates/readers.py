@@ -192,24 +192,3 @@ def diagnostics(lines: Lines) -> Iterator[str]:
 TESTS: tuple[Reader, ...] = (pytest, unittest, go, cargo, jest, mocha, tap, node_spec)
 # The same thing may be wrong twice in one file.
 CHECKS: tuple[Reader, ...] = (eslint, ruff, diagnostics)
-
-COUNTS = (
-    r"^=* ?(?:.*?\b)?(\d+) (?:passed|failed)\b.* in [\d.]+s",  # pytest
-    r"^Ran (\d+) tests? in ",  # unittest
-    r"^test result: \w+\. (\d+) passed",  # cargo
-    r"^\s*Tests:?\s+.*?(\d+) (?:passed|failed)",  # jest, vitest
-    r"^\s+(\d+) passing\b",  # mocha
-    r"^(?:#|ℹ) tests (\d+)$",  # node --test
-)
-
-
-GO_PACKAGE = re.compile(r"^(ok|FAIL)\s+\S+\s+(\(cached\)|[\d.]+s)(?!.*\[no tests to run\])")
-NO_TESTS = re.compile(r"^(=+ )?(no tests ran|\d+ errors?) in |^\?\s+\S+\s+\[no test files\]|^No tests found")
-
-
-def count_tests(lines: Lines) -> int | None:
-    found = [int(hit[1]) for pattern in COUNTS for line in lines if (hit := re.match(pattern, line))]
-    found += [1 for line in lines if GO_PACKAGE.match(line)]  # go tells its packages, not its tests
-    if not found and not any(NO_TESTS.match(line) for line in lines):
-        return None
-    return sum(found)

@@ -5,10 +5,12 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from orchestra.gates.failures import Names, failures, how_many_ran
+from orchestra.gates.failures import Names
+from orchestra.gates.reading import Reading, read_output
 from orchestra.model import Gate
 from orchestra.process import CHILD, NO_SANDBOX, Ended, Sandbox
 from orchestra.process import run as run_command
@@ -24,11 +26,13 @@ Seen = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a gate runs. `checkout` is the user's own, whose code it must not see; `files` are the tree's."""
+    """Where a gate runs. `checkout` is the user's own, whose code it must not see; `files` are the tree's, `planned`
+    those that the run is to change or make."""
 
     tree: Path
     checkout: Path
     files: Collection[str] = ()
+    planned: Collection[str] = ()
     sandbox: Sandbox | None = None
 
     @property
@@ -45,20 +49,29 @@ class Place:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a gate said. `failing` is empty only when all is well. `remarks` are sentences about what it did beside its
-    task; `spoiled`: the tree is not what it was, and no other gate should run in it. `stale` names modules that did
-    not come from the tree: with these, passing proves nothing."""
+    """What a gate said. `remarks` are sentences about what it did beside its task; `spoiled`: the tree is not what it
+    was, and no other gate should run in it. `stale` names modules that did not come from the tree: with these, passing
+    proves nothing."""
 
     gate: Gate
     ended: Ended
     output: Path
-    failing: Names = frozenset()
-    ran: int | None = None
+    reading: Reading = field(default_factory=Reading)
     remarks: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     spoiled: bool = False
     # The tree that was gated, and the files that the gate was asked about one by one.
     about: tuple[str, ...] = ()
+    files: Collection[str] = field(default=(), repr=False)
+
+    @property
+    def failing(self) -> Names:
+        """Empty only when all is well."""
+        return self.reading.failing
+
+    @property
+    def ran(self) -> int | None:
+        return self.reading.counts.ran
 
     @property
     def passed(self) -> bool:
@@ -95,17 +108,12 @@ async def run_gate(
     )
     printed = await asyncio.to_thread(read, output)
     spoiled, remarks = await asyncio.to_thread(look_around, gate, place, before)
+    # Its temporary folder is another one in each run.
+    printed = printed.replace(str(place.tree.parent / "tmp"), "/tmp")
     roots = {str(place.tree), str(place.tree.resolve())}
-    return Outcome(
-        gate,
-        ended,
-        output,
-        await asyncio.to_thread(failures, printed, ended.code, roots=roots, timed_out=ended.timed_out),
-        await asyncio.to_thread(how_many_ran, printed),
-        remarks,
-        testimony(book),
-        spoiled,
-    )
+    reads = partial(read_output, roots=roots, files=[*place.files, *place.planned], timed_out=ended.timed_out)
+    reading = await asyncio.to_thread(reads, printed, ended.code)
+    return Outcome(gate, ended, output, reading, remarks, testimony(book), spoiled, files=place.files)
 
 
 def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, str]:

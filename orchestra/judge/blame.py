@@ -2,11 +2,12 @@
 
 It is a generator: it yields a set of tasks whose tree is to be gated, is sent whether that passed, and returns the
 verdict. A task always comes with what it needs; tasks that need each other (a change that only works as a whole) are
-one unit, and are never torn apart.
+one unit, and are never torn apart. Of tasks that break the tree only together, one is left out: the one with which the
+least is lost.
 """
 
-from collections.abc import Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 Tasks = frozenset[int]
 Asking = Generator[Tasks, bool, bool]
@@ -14,32 +15,84 @@ Asking = Generator[Tasks, bool, bool]
 
 @dataclass(frozen=True)
 class Blame:
-    """`guilty`: each set breaks the tree together and, when a culprit is one of several, not without it. `held` need
-    a guilty task. `green` is what is left, and it was seen to pass."""
+    """`guilty`: each set breaks the tree together and, when a culprit is one of several, not without it. `dropped` are
+    the tasks that are left out so that no guilty set is whole, `held` those that need one of them. `green` is what is
+    left, and it was seen to pass."""
 
     green: Tasks
     guilty: tuple[Tasks, ...]
+    dropped: Tasks
     held: Tasks
     asked: int
 
 
 def search(
-    order: Sequence[int], needs: Mapping[int, Collection[int]], known: Mapping[Tasks, bool] | None = None
+    order: Sequence[int],
+    needs: Mapping[int, Collection[int]],
+    known: Mapping[Tasks, bool] | None = None,
+    sizes: Mapping[int, int] | None = None,
 ) -> Generator[Tasks, bool, Blame]:
-    """`known` is what was gated before: without it, that all of them together failed and the base alone passes."""
+    """`known` is what was gated before: without it, that all of them together failed and the base alone passes.
+    `sizes` are those of the tasks' changes."""
     book = Book(dict(known or {}) | {frozenset(order): False, frozenset(): True})
-    before = len(book.answers)
+    before, most = len(book.answers), most_questions(len(order))
     units = in_order(order, needs)
     above = {unit: closure(unit, needs) & frozenset(order) for unit in units}
-    left, guilty = list(units), []
+    losses = [Loss(unit, union(other for other in units if unit <= above[other]), sizes or {}) for unit in units]
+    left, conflicts, dropped = list(units), list[Tasks](), frozenset[int]()
     while left and not (yield from book.passes(union(above[unit] for unit in left))):
         culprits = yield from culprits_among(left, above, book)
-        guilty.append(union(culprits))
-        out = union(guilty)
-        left = [unit for unit in left if not above[unit] & out]
+        if len(book.answers) - before < most:
+            conflicts.append(union(culprits))
+        else:
+            # It takes too long to find the least: all of these are left out.
+            conflicts += culprits
+        picked = fewest(losses, conflicts)
+        dropped = union(loss.unit for loss in picked)
+        left = [unit for unit in units if not above[unit] & dropped]
     green = union(above[unit] for unit in left)
-    held = frozenset(order) - green - union(guilty)
-    return Blame(green, tuple(guilty), held, len(book.answers) - before)
+    held = frozenset(order) - green - dropped
+    return Blame(green, tuple(conflicts), dropped, held, len(book.answers) - before)
+
+
+def most_questions(tasks: int) -> int:
+    """How many trees are gated before the search takes the short way."""
+    return 3 * tasks + 20
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is lost with a unit: itself, and all that needs it."""
+
+    unit: Tasks
+    tasks: Tasks
+    sizes: Mapping[int, int] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        return sum(self.sizes.get(task, 0) for task in self.tasks)
+
+
+def fewest(losses: Sequence[Loss], conflicts: Iterable[Tasks]) -> list[Loss]:
+    """Units without which none of the conflicts is whole: few tasks, then small ones, then the last. Greedy, because
+    the best choice could take for ever."""
+    conflicts = list(conflicts)
+    unsolved, picked = conflicts, list[Loss]()
+    latest = {loss.unit: -at for at, loss in enumerate(losses)}
+
+    def price(loss: Loss) -> tuple[float, float, int]:
+        solved = sum(bool(loss.tasks & conflict) for conflict in unsolved)
+        return len(loss.tasks) / solved, loss.size / solved, latest[loss.unit]
+
+    while unsolved:
+        useful = [loss for loss in losses if any(loss.unit & conflict for conflict in unsolved)]
+        picked.append(min(useful, key=price))
+        unsolved = [conflict for conflict in unsolved if not picked[-1].tasks & conflict]
+    for loss in list(picked):
+        others = union(other.tasks for other in picked if other is not loss)
+        if all(others & conflict for conflict in conflicts):
+            picked.remove(loss)
+    return picked
 
 
 def culprits_among(
@@ -99,5 +152,5 @@ def closure(tasks: Collection[int], needs: Mapping[int, Collection[int]]) -> Tas
     return found
 
 
-def union(sets: "Collection[Tasks] | Generator[Tasks, None, None]") -> Tasks:
+def union(sets: Iterable[Tasks]) -> Tasks:
     return frozenset().union(*sets)

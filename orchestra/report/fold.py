@@ -96,6 +96,8 @@ class Report:
     tasks: dict[int, TaskReport] = field(default_factory=dict)
     roles: dict[str, Usage] = field(default_factory=dict)
     gates: list[dict[str, Any]] = field(default_factory=list)
+    # By name, gates of the repository that are not used: about, why.
+    unusable: dict[str, dict[str, str]] = field(default_factory=dict)
     delivery: dict[str, Any] = field(default_factory=dict)
     # What was handed over, by the event that says so; and what could not be.
     handed: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -134,6 +136,19 @@ class Report:
         return next((level for level in (Verified.TESTS, Verified.SYNTAX) if level in proven), Verified.NONE)
 
     @property
+    def failed_before(self) -> int:
+        """Failures of the tests that verify the result, which the base has too."""
+        proving = [gate for gate in self.gates if is_about_tests(gate) and gate.get("verifies")]
+        return sum(int(gate.get("old_count") or len(gate.get("old") or ())) for gate in proving)
+
+    @property
+    def unchecked(self) -> list[str]:
+        """Why tests that the repository has say nothing of the result, a clause each."""
+        ran = {gate["name"] for gate in self.gates}
+        found = [gate["unproven"] for gate in self.gates if is_about_tests(gate) and gate.get("unproven")]
+        return found + [one["why"] for name, one in self.unusable.items() if one["about"] == TESTS and name not in ran]
+
+    @property
     def succeeded(self) -> list[TaskReport]:
         return [task for task in self.tasks.values() if task.success]
 
@@ -168,6 +183,7 @@ CANDIDATE = (
     *("round", "verdict", "cause", "remedy", "commit", "branch", "patch", "size", "review", "seconds"),
     *("changed", "foreign", "refused", "left_out", "said", "answered", "proposed"),
 )
+TESTS = "tests"  # what a gate of tests is about
 LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
 REVIEW = "review"  # what a critic's gate is about
 COMBINED = "combined"  # the tree of which a gate speaks, where it is not a task's or one of a search
@@ -407,6 +423,17 @@ def run_resumed(report: Report, event: Event) -> None:
     count_lost(report)
 
 
+@on("gates_found")
+def gates_found(report: Report, event: Event) -> None:
+    report.unusable = {one["name"]: one for one in event.data.get("unusable", [])}
+
+
+@on("gate_unable")
+def gate_unable(report: Report, event: Event) -> None:
+    if not event.data["named"]:
+        report.unusable[event.data["name"]] = event.data
+
+
 @on("task_held")
 def task_held(report: Report, event: Event) -> None:
     own(report, event).held, own(report, event).integrated = event.data["reason"], False
@@ -481,6 +508,10 @@ def replayed(report: Report, event: Event) -> None:
 def run_ended(report: Report, event: Event) -> None:
     report.exit_code = event.data["exit_code"]
     report.error = event.data["error"]
+
+
+def is_about_tests(gate: Mapping[str, Any]) -> bool:
+    return bool(gate.get("about", gate["name"]) == TESTS)
 
 
 def own(report: Report, event: Event) -> TaskReport:

@@ -12,6 +12,7 @@ from orchestra.report.sentence import failure_line, sentence
 from orchestra.report.words import gate_outcome, standing, tone
 
 LONGEST = 20_000  # characters of a gate's output
+SKIPPED = "skipped"
 LARGEST = 8_000_000  # of all outputs together
 # Not the work was bad, but it could not be done.
 TROUBLE = {
@@ -21,7 +22,7 @@ TROUBLE = {
 
 
 class Case(NamedTuple):
-    """`problem` is failure or error, or empty where there is none."""
+    """`problem` is failure, error or skipped, or empty if there is none."""
 
     name: str
     seconds: float
@@ -37,7 +38,7 @@ def junit(report: Report, gates: list[dict[str, Any]], outputs: Mapping[str, str
         "tasks": [of_task(task) for task in report.tasks.values()],
         "gates": list(of_gates([gate for gate in gates if counts_for(report, gate)], outputs)),
     }
-    if not any(case.problem for cases in suites.values() for case in cases):
+    if not any(case.problem not in ("", SKIPPED) for cases in suites.values() for case in cases):
         # A run that failed by itself must not look as if all were well.
         suites["run"] = [of_run(report)]
     started = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(report.started / 1000))
@@ -76,7 +77,8 @@ def of_gates(gates: list[dict[str, Any]], outputs: Mapping[str, str]) -> Iterato
         title = line(str(name), 100) + (f" of agent{task}" if task is not None else "")
         seconds = float(gate.get("seconds") or 0)
         if gate.get("ok"):
-            yield Case(title, seconds)
+            why = line(str(gate.get("unproven") or ""), 1_000)
+            yield Case(title, seconds, SKIPPED if why else "", message=why)
             continue
         how = gate_outcome(gate)
         how += f" with exit code {gate.get('code')}" if how == "failed" else ""
@@ -87,7 +89,7 @@ def of_gates(gates: list[dict[str, Any]], outputs: Mapping[str, str]) -> Iterato
 
 def suite(name: str, cases: list[Case], started: str) -> str:
     seconds = sum(case.seconds for case in cases)
-    head = f'<testsuite name={attribute(name)} {counts(cases)} skipped="0" {lasted(seconds)} timestamp="{started}">'
+    head = f'<testsuite name={attribute(name)} {counts(cases)} {skips(cases)} {lasted(seconds)} timestamp="{started}">'
     return "\n".join([head, *(written(case, name) for case in cases), "</testsuite>"])
 
 
@@ -95,6 +97,8 @@ def written(case: Case, suite: str) -> str:
     head = f"<testcase classname={attribute(suite)} name={attribute(case.name)} {lasted(case.seconds)}"
     if not case.problem:
         return f"{head}/>"
+    if case.problem == SKIPPED:
+        return f"{head}><skipped message={attribute(case.message)}/></testcase>"
     said = f"<{case.problem} type={attribute(case.kind)} message={attribute(case.message)}>"
     body = escape(plain(case.output or case.message))
     return f"{head}>{said}{body}</{case.problem}></testcase>"
@@ -103,6 +107,10 @@ def written(case: Case, suite: str) -> str:
 def counts(cases: list[Case]) -> str:
     sums = {f"{problem}s": sum(case.problem == problem for case in cases) for problem in ("failure", "error")}
     return " ".join(f'{name}="{number}"' for name, number in {"tests": len(cases), **sums}.items())
+
+
+def skips(cases: list[Case]) -> str:
+    return f'skipped="{sum(case.problem == SKIPPED for case in cases)}"'
 
 
 def lasted(seconds: float) -> str:

@@ -66,7 +66,7 @@ def parts(report: Report, rows: int) -> list[str]:
 
 def assurance(report: Report) -> str:
     used = f"{plural(report.usage.requests, 'request')}, {report.usage.tokens:,} tokens; {duration(report.seconds)}"
-    lines = [f"**Checked: {report.verified}.** {checked(report)}", f"Cost: {text(paid(report))}; {used}."]
+    lines = [f"**Checked: {report.verified}.** {text(checked(report), 1_000)}", f"Cost: {text(paid(report))}; {used}."]
     return "  \n".join(filter(None, [*lines, comparison(report)]))
 
 

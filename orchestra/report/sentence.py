@@ -4,8 +4,11 @@ from pathlib import PurePath
 
 from orchestra.model import Usage, Verdict, Verified
 from orchestra.report.fold import Report, TaskReport
+from orchestra.report.safe import line
 
 LIMIT_CODE = 6
+LONGEST_REASON = 300
+MOST_REASONS = 2
 NOT_DONE = {
     "patch": "not written as a patch",
     "branch": "not on the branch that was asked for",
@@ -77,10 +80,26 @@ def verification(report: Report) -> str:
     if failed:
         return f"and {', '.join(failed)} failed"
     if report.verified is Verified.TESTS:
-        return "verified by the tests"
-    if report.verified is Verified.SYNTAX:
+        return f"verified by the tests{exceptions(report)}"
+    syntax = report.verified is Verified.SYNTAX
+    if why := reasons(report):
+        return f"{'checked only for syntax, ' if syntax else ''}not checked by tests: {why}"
+    if syntax:
         return "checked only for syntax (no tests were run)"
     return "checked by nothing but git (no tests were given)"
+
+
+def exceptions(report: Report) -> str:
+    """What the tests that verify a result do not say of it."""
+    count, why = report.failed_before, reasons(report)
+    old = f", but for {count:,} that failed before" if count else ""
+    return old + (f"{' and' if old else ', but'} not by all of them: {why}" if why else "")
+
+
+def reasons(report: Report) -> str:
+    """Why tests that the repository has did not check the result."""
+    said = [line(why, LONGEST_REASON).rstrip(".") for why in dict.fromkeys(report.unchecked)]
+    return "; ".join(said[:MOST_REASONS]) + (f"; and {len(said) - MOST_REASONS} more" * (len(said) > MOST_REASONS))
 
 
 def next_steps(report: Report) -> list[str]:

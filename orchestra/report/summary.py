@@ -29,6 +29,8 @@ def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "exit_code": report.exit_code,
         "error": report.error or None,
         "verified": str(report.verified),
+        "failed_before": report.failed_before,
+        "unchecked": report.unchecked,
         "seconds": round(report.seconds, 3),
         "replayed": report.replayed,
         "replay": replay.record(report),
@@ -99,7 +101,7 @@ def limits(report: Report) -> dict[str, Any]:
 
 def coverage(report: Report) -> list[dict[str, Any]]:
     """Requirement by requirement: which tasks worked on it, in which commits, and what checked it."""
-    checked = [gate["name"] for gate in report.gates if gate["ok"]]
+    checked = [gate["name"] for gate in report.gates if gate["ok"] and not gate.get("unproven")]
     rows = []
     for requirement in report.prd.get("requirements", []):
         tasks = [task for task in report.tasks.values() if requirement["id"] in task.requirements]

@@ -11,7 +11,7 @@ from orchestra.report.sentence import failure_line, next_steps, paid, plural, se
 from orchestra.report.words import gate_outcome
 
 MOST_FILES = 20
-NAMED = {"new": "new failures", "old": "failed before too", "flaky": "flaky"}
+NAMED = {"new": "new failures", "old": "failed before too", "unknown": "failing now", "flaky": "flaky"}
 
 
 def closing(report: Report, summary_path: str, page: str = "") -> str:

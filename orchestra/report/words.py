@@ -6,6 +6,7 @@ from typing import Any
 from orchestra.model import TaskState, Usage, Verdict, Verified
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.safe import line
+from orchestra.report.sentence import exceptions, reasons
 
 CHECKED = {
     Verified.NONE: "Nothing but git has checked it.",
@@ -24,8 +25,11 @@ PHASES = {"prd": "requirements", "agent": "agents", "critic": "reviews"}
 
 def gate_outcome(gate: Mapping[str, Any]) -> str:
     """How a gate ended, in a word or two."""
+    if gate.get("ok") and gate.get("unproven"):
+        return "checked nothing"
     if gate.get("ok"):
-        return "passed"
+        count = gate.get("old_count")
+        return f"passed but for {count} that failed before" if count else "passed"
     if gate.get("missing"):
         return "not reviewed"
     return "did not end in time" if gate.get("timed_out") else "failed"
@@ -83,8 +87,12 @@ def checked(report: Report) -> str:
     """How far the result was checked, in a sentence."""
     if not report.delivery.get("result"):
         return "There is no result that could be checked."
-    failed = any(not gate.get("ok") for gate in report.gates)
-    return f"{CHECKED[report.verified]}{' Not every check passed.' if failed else ''}"
+    if any(not gate.get("ok") for gate in report.gates):
+        return f"{CHECKED[report.verified]} Not every check passed."
+    if report.verified is Verified.TESTS:
+        return f"{CHECKED[report.verified].rstrip('.')}{exceptions(report)}."
+    why = reasons(report)
+    return f"{CHECKED[report.verified]}{f' Not checked by tests: {why}.' if why else ''}"
 
 
 def duration(seconds: float) -> str:

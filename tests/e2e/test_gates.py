@@ -35,6 +35,8 @@ def test_only_new_failures_count_and_the_flaky_are_named(tmp_path: Path) -> None
         good = place.run(*words, "--files", "a.py", server=server, SEEN=str(tmp_path / "seen"))
         gates = {gate["name"]: gate for gate in good.summary["gates"]}
     assert good.code == 0, good.err
+    assert good.out.splitlines()[0].endswith("verified by the tests, but for 7 that failed before."), good.out
+    assert (good.summary["failed_before"], good.summary["unchecked"]) == (7, [])
     old = sorted(f"test_old.py::test_old_{n}" for n in range(7))
     assert gates["tests"]["old"] == old and gates["tests"]["new"] == []
     assert gates["tests"]["flaky"] == ["test_new.py::test_flaky"] and gates["syntax"]["ok"]
@@ -64,20 +66,24 @@ def test_a_task_whose_own_files_do_not_parse_is_not_combined(tmp_path: Path) -> 
 PARTS = {f"part{n}.py": f"value = {n}\nready = False\n" for n in range(6)}
 BETTER = {path: text.replace("False", "True") for path, text in PARTS.items()}
 TEN = {f"part{n}.py": f"value = {n}\nready = False\n" for n in range(10)}
-TEN_BETTER = {path: text.replace("False", "True") for path, text in TEN.items()}
+LARGER = ("part6.py", "part8.py")
+TEN_BETTER = {path: text.replace("False", "True") + "# Larger.\n" * (path in LARGER) for path, text in TEN.items()}
 TOGETHER = """
 import os, pathlib
-import part2, part4, part9
+import part2, part4, part6, part7, part8, part9
 def test_not_both():
     assert not (part2.ready and part4.ready)
+def test_not_all_three():
+    assert not (part6.ready and part7.ready and part8.ready)
 def test_flaky():
     seen = pathlib.Path(os.environ["SEEN"])
     assert not part9.ready or seen.exists() or seen.write_text("")
 """
 
 
-def test_two_tasks_that_break_it_only_together_are_held_back_and_the_rest_is_integrated(tmp_path: Path) -> None:
-    """Ten tasks, of which one needs a guilty one and is held back with it, and one makes a test flaky."""
+def test_of_tasks_that_break_it_only_together_one_is_held_back_and_the_rest_is_integrated(tmp_path: Path) -> None:
+    """Ten tasks: a pair, of which one is needed by another task; three, of which one is smaller; one that makes a test
+    flaky."""
     place = make_place(tmp_path, TEN | {"test_parts.py": TOGETHER})
     items = [Item(f"t{n}", f"Part {n}", "Be ready", (path,), needs=("t4",) * (n == 5)) for n, path in enumerate(TEN)]
     (tmp_path / "ten.toml").write_text(write(Draft("Be ready", task=tuple(items)), "ten"))
@@ -86,9 +92,16 @@ def test_two_tasks_that_break_it_only_together_are_held_back_and_the_rest_is_int
         ran = place.run(*words, server=server, SEEN=str(tmp_path / "seen"))
     assert ran.code == 1, ran.out + ran.err
     held = {path for agent in ran.agents.values() if agent["held"] for path in agent["files"]}
-    assert held == {"part2.py", "part4.py", "part5.py"}
+    assert held == {"part2.py", "part7.py"}
     assert {path: (place.repo / path).read_text() for path in TEN} == TEN_BETTER | {path: TEN[path] for path in held}
-    assert ran.summary["verified"] == "tests" and "test_not_both" in ran.out and "test_flaky" not in ran.out
+    assert ran.summary["verified"] == "tests" and "test_flaky" not in ran.out
+    reasons = {agent["files"][0]: agent["held"] for agent in ran.agents.values() if agent["held"]}
+    assert "together with agent5 it breaks: tests failed: test_parts.py::test_not_both." in reasons["part2.py"]
+    assert (
+        "together with agent7, agent9 it breaks: tests failed: test_parts.py::test_not_all_three."
+        in reasons["part7.py"]
+    )
+    assert all(reason in ran.out for reason in reasons.values())
     asked = [gate["tree"] for gate in gates_asked(ran)]
     assert len(asked) == len(set(asked)), "a tree was gated twice"
     kept = [agent["branch"] for agent in ran.agents.values() if agent["held"]]

@@ -123,12 +123,12 @@ class Story:
         self.emit("human_needed", task, attempt, why=self.say("The horn is silent."))
         self.emit("resolved", task, attempt, action="retry", text=self.say("Look at horn.py."))
 
-    def gate(self, task: int | None, attempt: int | None, ok: bool, name: str = "lint") -> None:
+    def gate(self, task: int | None, attempt: int | None, ok: bool, name: str = "lint", **more: Any) -> None:
         words: dict[str, Any] = {"name": self.say(name), "command": self.say("ruff check .")}
         self.emit("gate_started", task, attempt, **words)
         output = self.say(f".aider_logs/{name}_{task or 'all'}.txt")
         data: dict[str, Any] = {"ok": ok, "code": int(not ok), "timed_out": False, "seconds": 0.3, "output": output}
-        self.emit("gate_ended", task, attempt, 300, **words, **data)
+        self.emit("gate_ended", task, attempt, 300, **words, **(data | more))
 
     def end(self, done: list[int], ok: bool = True, code: int = 0) -> None:
         for task in done:
@@ -187,6 +187,28 @@ def one(told: Story, task: int, rng: random.Random, failed: float) -> bool:
         told.emit("task_held", task, 1, reason=told.say("its change does not fit on that of agent1"))
         return False
     return verdict == "applied"
+
+
+def checked_by(
+    *gates: dict[str, Any], say: Say = itself, unusable: dict[str, str] | None = None, code: int = 0
+) -> list[Event]:
+    """A run of one good task whose result these gates checked. `unusable` are gates of the repository and why."""
+    told = Story(say)
+    told.begin(1)
+    found = [{"name": name, "about": "tests", "why": say(why)} for name, why in (unusable or {}).items()]
+    told.emit("gates_found", gates=[], notes=[], unusable=found)
+    told.attempt(1, 1, "applied")
+    told.emit("task_integrated", 1, 1, commit="1" * 40)
+    told.emit("combined", commit=RESULT)
+    for gate in gates:
+        told.gate(
+            None, None, gate.get("ok", True), gate["name"], **{k: v for k, v in gate.items() if k not in ("name", "ok")}
+        )
+    told.emit("task_moved", 1, state="complete")
+    data: dict[str, Any] = {"applied": True, "reason": "", "take": "", "branch": "main", "side_branch": ""}
+    told.emit("delivered", **data, result=RESULT, files={"lighthouse/part_1.py": [12, 3]})
+    told.emit("run_ended", exit_code=code, error="")
+    return told.events
 
 
 PR = "https://github.com/ada/lighthouse/pull/7"

@@ -145,11 +145,13 @@ def checks(report: Report, outputs: Mapping[str, str]) -> Html:
 def gate(each: Mapping[str, Any], outputs: Mapping[str, str], title: str = "") -> Html:
     ok = bool(each.get("ok"))
     name = f"{title}{line(str(each.get('name', 'gate')))}"
-    pill = tag("span", gate_outcome(each), class_=f"pill {'good' if ok else 'bad'}")
+    mood = "bad" if not ok else "warn" if each.get("unproven") else "good"
+    pill = tag("span", gate_outcome(each), class_=f"pill {mood}")
     head = join((tag("span", name, class_="grow"), pill, tag("span", duration(float(each.get("seconds") or 0)))))
     path = str(each.get("output", ""))
     said = outputs.get(path, "")
     body = [tag("p", tag("code", line(str(each.get("command", "")), 2_000)))]
+    body += [tag("p", line(str(each["unproven"]), 1_000))] if each.get("unproven") else []
     silent = line(str(each.get("missing") or "It printed nothing."), 1_000)
     body += [tag("pre", tag("code", said), tabindex=0)] if said else [tag("p", silent, class_="quiet")]
     body += [tag("p", "Whole output: ", tag("code", line(path)), class_="quiet")] if path else []

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orchestra.conduct.job import extra_arguments
+from orchestra.aider_args import parse_aider_args
 from orchestra.conduct.secrets import Secrets
 from orchestra.settings import Settings
 from orchestra.workspace.repository import (
@@ -30,6 +30,6 @@ async def find_repository(settings: Settings, *, begin: bool = False) -> Reposit
 
 
 def check_furnishing(settings: Settings, repository: Repository) -> None:
-    extra_arguments(settings.aider_args)
+    parse_aider_args(settings.aider_args)
     keys = Secrets.of(settings).values
     check_furniture(repository.root, settings.worktree_copy, settings.worktree_link, keys)

@@ -248,6 +248,10 @@ class Settings:
     def source(self, name: str) -> str:
         return self.sources.get(name, "default")
 
+    def is_users(self, name: str) -> bool:
+        """Whether the value is the user's own, and not from a settings file, which comes with the repository."""
+        return self.source(name) == "default" or rank(self.source(name)) < len(PLACES)
+
     def with_values(self, **values: Any) -> "Settings":
         return dataclasses.replace(self, **values)
 

@@ -16,6 +16,7 @@ from orchestra.conduct.hand_on import in_full, may_propose
 from orchestra.conduct.job import make_job
 from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
 from orchestra.conduct.listening import AGENT
+from orchestra.conduct.permits import permit_of
 from orchestra.conduct.run import Run
 from orchestra.conduct.setting_up import set_up, sets_up
 from orchestra.conversation import pack, prose, turns
@@ -157,7 +158,7 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
             raise OrchestraError("its worktree was deleted while it was at work.")
         if outcome.end not in CUT_SHORT and not (furnished or run.settings.aider_args):
             done_with = run.trees.leave
-        changes = await collect.changes(tree, task.paths, run.plan.owners)
+        changes = await collect.changes(tree, task.paths, run.plan.owners, permit_of(run))
         judgement = judge(seen(run, task, start, outcome, ticket, changes, timed_out))
         if timed_out and time.monotonic() >= run.deadline:
             reached(run)
@@ -251,6 +252,7 @@ def seen(
         changed=changes.own,
         foreign=changes.foreign,
         refused=outcome.refused,
+        protected=changes.protected,
         heard=Heard(last.status, last.failure, last.message) if last else None,
         empty=bool(answered) and not answered[-1].reply.strip(),
         cut_off=bool(answered) and answered[-1].finish in CUT_OFF,
@@ -268,6 +270,8 @@ def told(changes: Changes, outcome: Outcome) -> dict[str, object]:
         "changed": list(changes.own),
         "foreign": list(changes.foreign),
         "refused": list(outcome.refused),
+        "protected": dict(changes.protected),
+        "notable": dict(changes.notable),
         "left_out": list(changes.left_out),
         "aider": dataclasses.asdict(outcome),
     }
@@ -309,7 +313,7 @@ async def keep(
     # Where an asked for file is missing, the others that an accepted reply changed are good all the same.
     accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
     taken = accepted and not run.role(task).only_answers
-    loose = changes.foreign if taken else (*changes.own, *changes.foreign)
+    loose = changes.loose if taken else (*changes.own, *changes.loose)
     facts["patch"] = await keep_patch(run, task, number, tree, loose)
     if not (taken and changes.own):
         facts["tried"] = {"diff": read_text(run.repository.root / facts["patch"])} if facts["patch"] else {}
@@ -364,8 +368,8 @@ def cut_diff(diff: bytes) -> str:
 async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree, facts: dict[str, Any]) -> None:
     """What a stopped agent had already written."""
     with contextlib.suppress(GitFailed, OSError):
-        changes = await collect.changes(tree, task.paths, run.plan.owners)
-        facts["patch"] = await keep_patch(run, task, number, tree, (*changes.own, *changes.foreign))
+        changes = await collect.changes(tree, task.paths, run.plan.owners, permit_of(run))
+        facts["patch"] = await keep_patch(run, task, number, tree, (*changes.own, *changes.loose))
 
 
 def keep_output(run: Run, task: Task, number: int, tree: Tree) -> None:

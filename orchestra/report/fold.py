@@ -27,6 +27,9 @@ class TaskReport:
     foreign: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    # With the reason of each: what acts by itself and was not taken, and what was taken and should be looked at.
+    protected: dict[str, str] = field(default_factory=dict)
+    notable: dict[str, str] = field(default_factory=dict)
     commit: str = ""
     branch: str = ""
     patch: str = ""
@@ -86,6 +89,9 @@ class Report:
     agents: int = 0
     prd: dict[str, Any] = field(default_factory=dict)
     plan_file: str = ""
+    # Which files a person has named one by one, and whether the change's words are the user's own.
+    named: list[str] = field(default_factory=list)
+    words_count: bool = True
     # What its agents were expected to take; how long they were at work (ms), which are now, and since when.
     estimate: dict[str, Any] = field(default_factory=dict)
     worked: int = 0
@@ -166,7 +172,7 @@ class Report:
 # What is told of each of several attempts at one task.
 CANDIDATE = (
     *("round", "verdict", "cause", "remedy", "commit", "branch", "patch", "size", "review", "seconds"),
-    *("changed", "foreign", "refused", "left_out", "said", "answered", "proposed"),
+    *("changed", "foreign", "refused", "left_out", "protected", "notable", "said", "answered", "proposed"),
 )
 LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
 REVIEW = "review"  # what a critic's gate is about
@@ -262,6 +268,7 @@ def plan_made(report: Report, event: Event) -> None:
     report.agents = event.data["agents"]
     report.skipped = event.data["skipped"]
     report.plan_file = event.data.get("file", "")
+    report.named, report.words_count = event.data.get("named", []), event.data.get("words", True)
     for task in event.data["tasks"]:
         paths = [file["path"] for file in task["files"]]
         report.tasks[task["id"]] = planned_task(task, paths)

@@ -80,11 +80,10 @@ def side_notes(task: TaskReport) -> list[str]:
         found.append(f"also edited {', '.join(task.foreign)}, which belongs to another agent; kept in {task.patch}")
     if task.protected:
         kept = f"kept in {task.patch}" if task.patch else "not kept"
-        found.append(
-            f"also edited {reasons(task.protected)}, which nobody had named: not taken, {kept}. {NAME_IT.rstrip('.')}"
-        )
+        edited = reasons(task.protected, MOST_FILES)
+        found.append(f"also edited {edited}, which nobody had named: not taken, {kept}. {NAME_IT.rstrip('.')}")
     if task.notable:
-        found.append(f"changed {reasons(task.notable)}: look at it before you trust the result")
+        found.append(f"changed {reasons(task.notable, MOST_FILES)}: look at it before you trust the result")
     if task.refused:
         found.append(f"was refused {', '.join(task.refused)}, where it may not write")
     if task.left_out:

@@ -61,7 +61,7 @@ REMEDIES = {
     Verdict.REJECTED_EDIT: "Try again, or use a model that keeps to the edit format.",
     Verdict.NO_CHANGE: "Say more precisely what must change in these files, or leave them out.",
     Verdict.OUT_OF_SCOPE: "Give these files to the same agent, or say what belongs where.",
-    Verdict.CRASHED: "See the agent's output; if it happens again, it is a bug worth reporting.",
+    Verdict.CRASHED: "See the agent's output in .aider_logs; if it happens again, it is a bug worth reporting.",
 }
 
 NOT_ASKED = "acts by itself, and was not asked for by name"

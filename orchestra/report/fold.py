@@ -110,6 +110,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     exit_code: int | None = None
     error: str = ""
+    signal: int = 0  # that stopped it
     seconds: float = 0.0
     heard: int = 0  # the last event's time
     paused: int = 0  # ms between being stopped and being taken up again
@@ -400,7 +401,7 @@ def chosen(report: Report, event: Event) -> None:
 
 @on("command")
 def command(report: Report, event: Event) -> None:
-    report.cancelled |= event.data["name"] == "cancel" and event.task is None
+    report.cancelled |= event.data["name"] == "cancel" and event.task is None and not event.data.get("refused")
 
 
 @on("run_resumed")
@@ -488,6 +489,7 @@ def replayed(report: Report, event: Event) -> None:
 def run_ended(report: Report, event: Event) -> None:
     report.exit_code = event.data["exit_code"]
     report.error = event.data["error"]
+    report.signal = event.data.get("signal", 0)
 
 
 def own(report: Report, event: Event) -> TaskReport:

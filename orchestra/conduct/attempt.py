@@ -25,7 +25,7 @@ from orchestra.dialects import CUT_OFF
 from orchestra.errors import AiderMissing, GitFailed, OrchestraError, SetUpFailed
 from orchestra.gateway.ledger import Pass
 from orchestra.judge.candidates import Candidate
-from orchestra.judge.machine import ROOM, remedy_for
+from orchestra.judge.machine import OBJECTS, ROOM, remedy_for
 from orchestra.judge.retry import Tried
 from orchestra.judge.verdict import Heard, Seen, judge, named
 from orchestra.model import Judgement, Task, TaskState, Verdict
@@ -397,7 +397,8 @@ def explained(run: Run, crashed: Judgement, log: Path) -> Judgement:
         return dataclasses.replace(
             crashed, remedy=f"See {path}; if it happens again, report it as a bug with that file."
         )
-    place = fullest if remedy == ROOM else next((each for each in places if str(each) in crashed.cause), places[-1])
+    guessed = next((each for each in places if str(each) in crashed.cause), places[-1])
+    place = {ROOM: fullest, OBJECTS: run.repository.root}.get(remedy, guessed)
     return dataclasses.replace(crashed, remedy=remedy.format(place=place), final=True)
 
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from orchestra.errors import OrchestraError, Stopped, UsageError
+from orchestra.errors import OrchestraError, Stopped, UsageError, machine_trouble
 from orchestra.settings import Settings
 
 if TYPE_CHECKING:
@@ -181,20 +181,23 @@ async def stoppable(tale: Coroutine[Any, Any, int]) -> int:
     """A signal only cancels the story; closing what is open, and the report, follow from that."""
     import asyncio
 
+    from orchestra.conduct.terminal import let_go
+
     loop = asyncio.get_running_loop()
     received: list[int] = []
     telling = asyncio.ensure_future(tale)
 
     def stop(signum: int) -> None:
+        if signum == signal.SIGHUP:
+            let_go()
         if not received:
             received.append(signum)
             telling.cancel(signum)
 
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    # A terminal that is closed stops the run too, unless it was started with nohup.
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    for signum in (signal.SIGINT, signal.SIGTERM, *hangup):
         loop.add_signal_handler(signum, stop, signum)
-    # A terminal that is closed stops the run as SIGTERM does, unless it was started with nohup.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, stop, signal.SIGTERM)
     try:
         return await telling
     except asyncio.CancelledError:
@@ -305,7 +308,11 @@ def dispatch(argv: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
-    except Exception:
+    except Exception as error:
+        if trouble := machine_trouble(error):
+            with suppress(OSError):  # a terminal that was closed takes no words any more
+                print(f"aider-orchestrator: {without_keys(str(trouble), argv)}", file=sys.stderr)
+            return trouble.exit_code
         return bug(argv)
 
 
@@ -324,10 +331,15 @@ def bug(argv: list[str]) -> int:
     """What should never happen: kept in a file that one can paste, told in one sentence."""
     import tempfile
 
-    handle, path = tempfile.mkstemp(prefix="aider-orchestrator-bug-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        # Of the arguments only the command: the others may hold a key.
-        file.write(without_keys(f"{argv[:1]}\n{traceback.format_exc()}", argv))
+    # Of the arguments only the command: the others may hold a key.
+    details = without_keys(f"{argv[:1]}\n{traceback.format_exc()}", argv)
+    try:
+        handle, path = tempfile.mkstemp(prefix="aider-orchestrator-bug-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(details)
+    except OSError:  # no file can be written: then all of it is printed
+        print(f"{details}\naider-orchestrator: this is a bug, sorry; please report what is above.", file=sys.stderr)
+        return 3
     print(
         f"aider-orchestrator: this is a bug, sorry. The details are in {path}; please report it with them.",
         file=sys.stderr,

@@ -1,5 +1,7 @@
 """Everything that may stop a run. Each class carries its exit code; its docstring is its message without details."""
 
+import errno
+
 
 class OrchestraError(Exception):
     """Something went wrong."""
@@ -80,6 +82,34 @@ class SetUpFailed(OrchestraError):
         self.output = output
 
 
+class Refused(OrchestraError):
+    """What another terminal asked for was not done."""
+
+    exit_code = 1
+
+
+class MachineTrouble(UsageError):
+    """The machine does not let the program work."""
+
+
+# What is no bug of ours, and what a person may do about it.
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space there, or set TMPDIR to a larger disk."),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Change its permissions, or work elsewhere."),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Raise the limit of open files: `ulimit -n 4096`."),
+    **dict.fromkeys((errno.EAGAIN, errno.ENOMEM), "Close other programs, or use a smaller --max-agents."),
+    errno.EIO: "Look at the disk, or at the terminal.",
+}
+
+
+def machine_trouble(error: BaseException | None) -> MachineTrouble | None:
+    """The sentence for an error of the system's that is no bug; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in REMEDIES:
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    return MachineTrouble(f"{place}{error.strerror}.", hint=REMEDIES[error.errno])
+
+
 class NeedsApproval(OrchestraError):
     """A plan waits for a person's yes."""
 
@@ -90,9 +120,18 @@ class NeedsApproval(OrchestraError):
         super().__init__(f"The plan {name} waits for your yes: {how}.")
 
 
+HANGUP, INTERRUPT, TERMINATE = 1, 2, 15
+SIGNALS = {HANGUP: "SIGHUP (the terminal was closed)", INTERRUPT: "Ctrl-C", TERMINATE: "SIGTERM"}
+
+
 class Stopped(OrchestraError):
     """The run was stopped by a signal."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by signal {signum}")
-        self.exit_code = 128 + signum
+        super().__init__(f"stopped by {SIGNALS.get(signum, f'signal {signum}')}")
+        self.exit_code = stopped_code(signum)
+
+
+def stopped_code(signum: int) -> int:
+    """128 + signal, but a closed terminal ends a run as SIGTERM does."""
+    return 128 + (TERMINATE if signum == HANGUP else signum)

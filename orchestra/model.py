@@ -62,11 +62,13 @@ class Verified(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict with the one sentence that says why, and the one that says what to do."""
+    """A verdict with the one sentence that says why, and the one that says what to do. `final`: another attempt would
+    end the same way."""
 
     verdict: Verdict
     cause: str
     remedy: str = ""
+    final: bool = False
 
 
 @dataclass(frozen=True)

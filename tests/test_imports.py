@@ -19,8 +19,8 @@ LAYERS: dict[str, set[str]] = {
         *("orchestra.seat", "orchestra.workspace"),
     },
     "rules": {
-        *("orchestra.catalogue", "orchestra.conversation", "orchestra.dialects", "orchestra.digest"),
-        *("orchestra.redact", "orchestra.shape"),
+        *("orchestra.aider_args", "orchestra.catalogue", "orchestra.conversation", "orchestra.dialects"),
+        *("orchestra.digest", "orchestra.redact", "orchestra.shape"),
         *("orchestra.judge", "orchestra.plan", "orchestra.prd"),
         *("orchestra.report", "orchestra.settings"),
     },

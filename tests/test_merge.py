@@ -281,6 +281,8 @@ def locked(user: User) -> None:
 
 
 IN_THE_WAY = "commit, stash or move those files, then git merge"
+NOT_TRACKED = f"commit or move those files, then git merge {SIDE}"
+BRING_BACK = f"commit that, or bring it back with `git restore`, then git merge {SIDE}"
 REFUSED: dict[Callable[[User], None], tuple[str, str]] = {
     moved: ("main has moved during the run", f"git merge {SIDE}"),
     rewritten: ("main was rewritten during the run", f"git merge {SIDE}"),
@@ -288,11 +290,11 @@ REFUSED: dict[Callable[[User], None], tuple[str, str]] = {
     detached: ("main is not checked out any more", f"git switch main && git merge {SIDE}"),
     dirty: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
     staged: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
-    removed: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
+    removed: ("you have deleted a.txt, which the result changes", BRING_BACK),
     removed_and_staged: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
-    untracked: ("your uncommitted changes in new.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
-    ignored: ("your uncommitted changes in new.log are in the way", f"{IN_THE_WAY} {SIDE}"),
-    a_folder: ("your uncommitted changes in new.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
+    untracked: ("your files that git does not track (new.txt) are in the way", NOT_TRACKED),
+    ignored: ("your files that git does not track (new.log) are in the way", NOT_TRACKED),
+    a_folder: ("your files that git does not track (new.txt) are in the way", NOT_TRACKED),
     merging: ("You have not concluded your merge (MERGE_HEAD exists).", f"git merge {SIDE}"),
     locked: ("Unable to create '{root}/.git/index.lock': File exists.", f"git merge {SIDE}"),
 }
@@ -375,8 +377,8 @@ def test_on_a_branch_without_commits_nothing_of_the_users_is_overwritten(user: U
     asyncio.run(keep(repository.git, SIDE, result))
     before = state(user)
     delivery = asyncio.run(deliver(repository, result, SIDE))
-    reason = "your uncommitted changes in new.txt are in the way"
-    assert delivery == Delivery(False, reason, f"{IN_THE_WAY} {SIDE}", moved=True)
+    reason, take = REFUSED[staged if kind == "staged" else untracked]
+    assert delivery == Delivery(False, reason.replace("a.txt", "new.txt"), take, moved=True)
     assert state(user) == before and not user.git("for-each-ref", "refs/heads/main")
 
 

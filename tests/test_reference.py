@@ -23,6 +23,7 @@ GENERAL = {
     "GIT_AUTHOR_NAME",
     "HOME",
     "XDG_CONFIG_HOME",
+    "GATE_SAME",
     "PATH",
     "TERM",
 }

@@ -404,7 +404,7 @@ def test_settings_know_whose_they_are(shell: Shell) -> None:
 
     commit_team_file(shell, 'change = "x"\nfiles = ["a.py"]\n')
     settings: Settings = settings_of(["--files", "b.py"])
-    assert settings.is_users_own("files") and not settings.is_users_own("change")
+    assert settings.is_users("files") and not settings.is_users("change")
     remember(shell.place.repo, SettingsFile(FILE, {"change": "x", "files": ["a.py"]}), True)
-    assert settings_of([]).is_users_own("change")
+    assert settings_of([]).is_users("change")
     assert os.environ["HOME"] == str(shell.place.home)

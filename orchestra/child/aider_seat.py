@@ -30,6 +30,8 @@ import syntax
 sys.path[:] = [path for path in sys.path if path != HERE]
 
 AIDER = "0.86.2"
+# What no agent may write, at any depth: git's folder, and the orchestrator's logs. And its settings file.
+RESERVED, SETTINGS = {".git", ".aider_logs"}, "aider-orchestrator.toml"
 DISK_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 Job = dict[str, Any]
 
@@ -220,10 +222,11 @@ class Seat:
         coder.send, coder.get_edits = counted_send, edits_inside
 
     def inside(self, path: str) -> bool:
-        """Refuse a path before Aider touches it: outside the worktree, inside .git, or through a link."""
+        """Refuse a path before Aider touches it: outside the worktree, through a link, git's, or the orchestrator's."""
         full = os.path.normpath(os.path.join(self.root, path))
         inside = full.startswith(self.root + os.sep) and os.path.realpath(full) == full
-        if inside and ".git" not in os.path.relpath(full, self.root).lower().split(os.sep):
+        name = os.path.relpath(full, self.root).lower()
+        if inside and name != SETTINGS and not RESERVED.intersection(name.split(os.sep)):
             return True
         self.refused.add(path)
         return False

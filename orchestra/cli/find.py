@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from orchestra.cli.load import settings_of
 from orchestra.conduct.run import DATABASE, LOGS, store_key
 from orchestra.errors import UsageError
 from orchestra.journal import jsonl
+from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import is_dead
 from orchestra.journal.memory import MemoryStore
 from orchestra.journal.store import MARKS, Owner, Run, Store, open_store, run_of
@@ -135,11 +137,21 @@ def looking(given: Namespace, *, new: bool = False) -> Iterator[Here]:
             raise UsageError(f"{root} is not in a git repository.")
         jsonl.prepare(root / LOGS)
     nothing = isinstance(where, Path) and not new and not where.exists()
-    store = MemoryStore() if nothing else open_store(where)
+    store = MemoryStore() if nothing else opened(where)
     try:
         yield Here(root, store, store_key(settings, root), bool(settings.store))
     finally:
         store.close()
+
+
+def opened(where: Path | str) -> Store:
+    """The store. The repository's own one is made anew where its file is damaged."""
+    if isinstance(where, str):
+        return open_store(where)
+    store, healed = open_own_store(where)
+    if healed:
+        print(f"note: {healed}", file=sys.stderr)
+    return store
 
 
 def place_of(given: Namespace) -> tuple[Settings, Path]:

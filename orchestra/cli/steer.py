@@ -10,7 +10,7 @@ from typing import Any
 from orchestra.cli.find import Here, Known, looking
 from orchestra.cli.logs import task_number
 from orchestra.cli.words import Words, say
-from orchestra.errors import OrchestraError, UsageError
+from orchestra.errors import OrchestraError, Refused, UsageError
 from orchestra.journal.hold import machine, who
 from orchestra.journal.store import Owner, Store
 
@@ -74,13 +74,15 @@ def number_of(task: str) -> int:
 
 
 def ask(store: Store, key: str, run: str, kind: str, task: int | None, **said: Any) -> str:
-    """The owner's answer, or nothing when it does not give one."""
+    """The owner's answer, or nothing when it does not give one. Raises Refused where it says no."""
     token = secrets.token_hex(8)
     store.post(key, run, kind, task, {"token": token} | said)
     deadline = time.monotonic() + ANSWERED
     while time.monotonic() < deadline:
         for event in store.read(key, run, kinds=("command",)):
             if event.data.get("token") == token:
+                if event.data.get("refused"):
+                    raise Refused(str(event.data["answer"]))
                 return str(event.data["answer"])
         time.sleep(0.05)
     return ""

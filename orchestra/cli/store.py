@@ -3,10 +3,11 @@
 from argparse import Namespace
 from pathlib import Path
 
-from orchestra.cli.find import place_of
+from orchestra.cli.find import opened, place_of
 from orchestra.cli.words import Words, say
 from orchestra.conduct.run import DATABASE, LOGS
 from orchestra.errors import UsageError
+from orchestra.journal.heal import damage_of
 from orchestra.journal.jsonl import prepare
 from orchestra.journal.store import open_store
 
@@ -33,9 +34,14 @@ def check(given: Namespace) -> int:
     where = place(given)
     if isinstance(where, Path) and not where.exists():
         raise UsageError(f"there is no store in {where.parent}.")
-    opened = open_store(where)
-    problems = opened.check()
-    opened.close()
+    damage = damage_of(where) if isinstance(where, Path) else ""
+    if damage:
+        remedy = "`store migrate`, or the next run, makes it anew from the logs"
+        say(f"The store {where} cannot be used ({damage}); {remedy}.")
+        return 1
+    checked = open_store(where)
+    problems = checked.check()
+    checked.close()
     say("\n".join(problems) or "The store is sound.")
     return 1 if problems else 0
 
@@ -44,7 +50,9 @@ def migrate(given: Namespace) -> int:
     where = place(given)
     if isinstance(where, Path):
         prepare(where.parent)
-    open_store(where, migrate=True).close()
+        opened(where).close()
+    else:
+        open_store(where, migrate=True).close()
     say("The store is up to date.")
     return 0
 

@@ -89,7 +89,8 @@ def by_hand(settings: Settings, repository: Repository) -> Draft:
         raise PlanError("no files were named.")
     first = settings.change.strip().splitlines()[0][:80]
     paths = tuple(file.path for file in targets.files)
-    return Draft(settings.change, "", False, (Item(own_name(first, ()), first, settings.change, paths),))
+    item = Item(own_name(first, ()), first, settings.change, paths, named=targets.named)
+    return Draft(settings.change, "", False, (item,))
 
 
 def put(desk: Desk, checked: Checked, wanted: dict[str, str]) -> Path:

@@ -123,7 +123,7 @@ def consents(settings: Settings, committed: Committed) -> bool:
 def tell_committed(settings: Settings, committed: Committed) -> None:
     """A line for each setting that is used, and one for all that are not. Only the user can have silence."""
     how = "committed, and trusted" if committed.trusted else "committed"
-    if not (settings.quiet and settings.is_users_own("quiet")):
+    if not (settings.quiet and settings.is_users("quiet")):
         for line in lines_of(committed.used, settings):
             note(f"{committed.place} ({how}) sets {line}")
     if committed.refused:

@@ -13,6 +13,7 @@ from orchestra.conduct.resume import Past
 from orchestra.conduct.run import Run
 from orchestra.conduct.settle import Settled, hold
 from orchestra.conduct.stacking import Stack, put_together
+from orchestra.errors import Refused
 from orchestra.journal.store import Command
 from orchestra.judge.blame import closure
 from orchestra.model import Plan, Task, TaskState, Verdict
@@ -204,7 +205,7 @@ class Agents:
     def cancel(self, command: Command) -> str:
         task = command.task or 0
         if task not in self.working:
-            return f"Task {task} is not at work."
+            raise Refused(f"Task {task} is not at work.")
         self.stopped[task] = command.kind
         self.working[task].cancel(ONLY_THIS)
         return f"Task {task} is being stopped; the others go on."
@@ -212,9 +213,9 @@ class Agents:
     def retry(self, command: Command) -> str:
         task = next((task for task in self.run.plan.tasks if task.id == command.task), None)
         if task is None:
-            return f"There is no task {command.task}."
+            raise Refused(f"There is no task {command.task}.")
         state = self.run.report.tasks[task.id].state
         if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN) or task.id in self.working:
-            return f"Task {task.id} is {state}: only a failed one can be tried again."
+            raise Refused(f"Task {task.id} is {state}: only a failed one can be tried again.")
         self.begin_again(task)
         return f"Task {task.id} is tried again."

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import hashlib
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from orchestra.conduct.hand_on import in_full, may_propose
 from orchestra.conduct.job import make_job
 from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
 from orchestra.conduct.listening import AGENT
+from orchestra.conduct.permits import permit_of
 from orchestra.conduct.run import Run
 from orchestra.conduct.setting_up import set_up, sets_up
 from orchestra.conversation import pack, prose, turns
@@ -23,8 +25,9 @@ from orchestra.dialects import CUT_OFF
 from orchestra.errors import AiderMissing, GitFailed, OrchestraError, SetUpFailed
 from orchestra.gateway.ledger import Pass
 from orchestra.judge.candidates import Candidate
+from orchestra.judge.machine import OBJECTS, ROOM, remedy_for
 from orchestra.judge.retry import Tried
-from orchestra.judge.verdict import REMEDIES, Heard, Seen, judge, named
+from orchestra.judge.verdict import Heard, Seen, judge, named
 from orchestra.model import Judgement, Task, TaskState, Verdict
 from orchestra.plan.proposals import Proposed, proposals, without_proposals
 from orchestra.seat import Job, Outcome
@@ -36,6 +39,7 @@ from orchestra.workspace.trees import Tree
 SET_UP_REMEDY = "Set --setup-cmd right: it is run in each new worktree, and the named file holds all that it printed."
 DIFF_LIMIT = 6_000  # bytes
 SAID = 6_000  # characters
+FULL = 64 << 10  # bytes; with so little left, what failed is the disk
 CUT_SHORT = ("stopped", "crashed")  # ends of an Aider that did not come of itself
 ONLY_THIS = "this task and no other"  # said with a cancellation
 
@@ -89,8 +93,10 @@ async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Star
         raise
     except (OrchestraError, OSError) as error:
         cause = f"The attempt on {named(task.paths)} could not be carried out: {error}"
-        remedy = SET_UP_REMEDY if isinstance(error, SetUpFailed) else REMEDIES[Verdict.CRASHED]
-        result = Result(task, Judgement(Verdict.CRASHED, cause, remedy))
+        crashed = Judgement(Verdict.CRASHED, cause, SET_UP_REMEDY)
+        result = Result(
+            task, crashed if isinstance(error, SetUpFailed) else explained(run, crashed, run.journal.agent_log(task.id))
+        )
     return tell(run, task, number, result, max(started, run.ready_at), facts)
 
 
@@ -107,7 +113,7 @@ def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
 def tell(run: Run, task: Task, number: int, result: Result, started: float, facts: dict[str, Any]) -> Result:
     """Write the attempt's end down, and give the result back with all that the next attempt may learn from it."""
     judged = result.judgement
-    learned = Tried(judged.verdict, judged.cause, **facts.pop("tried", {}))
+    learned = Tried(judged.verdict, judged.cause, **facts.pop("tried", {}), final=judged.final)
     run.emit(
         "attempt_ended",
         task.id,
@@ -157,12 +163,12 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
             raise OrchestraError("its worktree was deleted while it was at work.")
         if outcome.end not in CUT_SHORT and not (furnished or run.settings.aider_args):
             done_with = run.trees.leave
-        changes = await collect.changes(tree, task.paths, run.plan.owners)
+        changes = await collect.changes(tree, task.paths, run.plan.owners, permit_of(run))
         judgement = judge(seen(run, task, start, outcome, ticket, changes, timed_out))
         if timed_out and time.monotonic() >= run.deadline:
             reached(run)
         if judgement.verdict is Verdict.CRASHED:
-            keep_output(run, task, number, tree)
+            judgement = explained(run, judgement, keep_output(run, task, number, tree))
         facts |= told(changes, outcome) | {"changed": sorted({*start.carried, *changes.own})}
         facts |= said_by(run, task, ticket, judgement)
         kept = await keep(run, task, number, tree, start, changes, judgement, facts)
@@ -251,6 +257,7 @@ def seen(
         changed=changes.own,
         foreign=changes.foreign,
         refused=outcome.refused,
+        protected=changes.protected,
         heard=Heard(last.status, last.failure, last.message) if last else None,
         empty=bool(answered) and not answered[-1].reply.strip(),
         cut_off=bool(answered) and answered[-1].finish in CUT_OFF,
@@ -268,6 +275,8 @@ def told(changes: Changes, outcome: Outcome) -> dict[str, object]:
         "changed": list(changes.own),
         "foreign": list(changes.foreign),
         "refused": list(outcome.refused),
+        "protected": dict(changes.protected),
+        "notable": dict(changes.notable),
         "left_out": list(changes.left_out),
         "aider": dataclasses.asdict(outcome),
     }
@@ -309,7 +318,7 @@ async def keep(
     # Where an asked for file is missing, the others that an accepted reply changed are good all the same.
     accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
     taken = accepted and not run.role(task).only_answers
-    loose = changes.foreign if taken else (*changes.own, *changes.foreign)
+    loose = changes.loose if taken else (*changes.own, *changes.loose)
     facts["patch"] = await keep_patch(run, task, number, tree, loose)
     if not (taken and changes.own):
         facts["tried"] = {"diff": read_text(run.repository.root / facts["patch"])} if facts["patch"] else {}
@@ -364,15 +373,40 @@ def cut_diff(diff: bytes) -> str:
 async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree, facts: dict[str, Any]) -> None:
     """What a stopped agent had already written."""
     with contextlib.suppress(GitFailed, OSError):
-        changes = await collect.changes(tree, task.paths, run.plan.owners)
-        facts["patch"] = await keep_patch(run, task, number, tree, (*changes.own, *changes.foreign))
+        changes = await collect.changes(tree, task.paths, run.plan.owners, permit_of(run))
+        facts["patch"] = await keep_patch(run, task, number, tree, (*changes.own, *changes.loose))
 
 
-def keep_output(run: Run, task: Task, number: int, tree: Tree) -> None:
-    output = tree.path.parent / "aider.out"
-    if output.exists():
-        said = run.secrets.scrub(output.read_text("utf-8", "replace"))
-        (run.logs / f"{task.agent}_{run.stamp}_attempt{number}.out").write_text(said, "utf-8")
+def keep_output(run: Run, task: Task, number: int, tree: Tree) -> Path:
+    """Where one finds what the agent printed; its log, where it has printed nothing or the disk is full."""
+    output, kept = tree.path.parent / "aider.out", run.logs / f"{task.agent}_{run.stamp}_attempt{number}.out"
+    with contextlib.suppress(OSError):
+        if output.exists() and output.stat().st_size:
+            kept.write_text(run.secrets.scrub(output.read_text("utf-8", "replace")), "utf-8")
+            return kept
+    return run.journal.agent_log(task.id)
+
+
+def explained(run: Run, crashed: Judgement, log: Path) -> Judgement:
+    """The remedy: what to do about the machine, where that is what failed, else which file tells more."""
+    places = (run.folder, run.repository.root)
+    fullest = min(places, key=free_space)
+    remedy = remedy_for(crashed.cause) or (ROOM if free_space(fullest) < FULL else "")
+    if not remedy:
+        path = log.relative_to(run.repository.root)
+        return dataclasses.replace(
+            crashed, remedy=f"See {path}; if it happens again, report it as a bug with that file."
+        )
+    guessed = next((each for each in places if str(each) in crashed.cause), places[-1])
+    place = {ROOM: fullest, OBJECTS: run.repository.root}.get(remedy, guessed)
+    return dataclasses.replace(crashed, remedy=remedy.format(place=place), final=True)
+
+
+def free_space(folder: Path) -> float:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return math.inf
 
 
 def commit_message(run: Run, task: Task, *, by_aider: bool = True) -> str:

@@ -12,7 +12,7 @@ from orchestra.conduct.planning import check_prd_source, chosen_targets
 from orchestra.conduct.replay import with_tape
 from orchestra.conduct.resume import Past
 from orchestra.conduct.roles import check_roles
-from orchestra.conduct.start import check_furnishing, find_repository
+from orchestra.conduct.start import check_furnishing, check_room, find_repository
 from orchestra.errors import UsageError
 from orchestra.gateway.tape import Tape
 from orchestra.plan.check import Checked
@@ -75,6 +75,9 @@ async def with_work(
 async def check(before: Before, past: Past | None) -> None:
     settings, replayed = before.settings, before.tape is not None
     check_furnishing(settings, before.repository)
+    if not settings.dry_run:
+        await before.repository.check_writable()
+        await check_room(before.repository, before.entries)
     await check_hand_over(settings, before.repository, past.report if past else None)
     has_prd = past is not None and past.prd is not None
     if not replayed:

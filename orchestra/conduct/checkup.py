@@ -172,10 +172,15 @@ async def logs(settings: Settings, folder: Path) -> list[Finding]:
 
 async def store(settings: Settings, folder: Path) -> list[Finding]:
     from orchestra.journal.connect import engine_for, place, url_of
+    from orchestra.journal.heal import damage_of
 
     url = url_of(settings.store or folder / LOGS / DATABASE)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
         return [well("store", f"{place(url)} will be made by the first run")]
+    own = folder / LOGS / DATABASE
+    if not settings.store and (damage := damage_of(own)):
+        remedy = "The next command sets it aside, and makes a new one from the logs."
+        return [Finding("store", "warning", f"{own} cannot be used: {damage}", remedy)]
     engine_for(url).dispose()
     return [well("store", f"{place(url)} answers")]
 

@@ -6,14 +6,16 @@ from pathlib import Path
 
 from orchestra.conduct.before import Before
 from orchestra.conduct.dividing import divide
-from orchestra.conduct.lead import plan_of
+from orchestra.conduct.drafts import place
+from orchestra.conduct.lead import allow, plan_of
 from orchestra.conduct.models import chosen_model
+from orchestra.conduct.permits import early_permit, is_persons_plan
 from orchestra.conduct.planning import prd_targets, read_prd, relative_patterns
 from orchestra.conduct.roles import expected
 from orchestra.conduct.survey import by_mode
 from orchestra.errors import PlanError
 from orchestra.model import Plan, Prd
-from orchestra.plan.targets import Targets
+from orchestra.plan.targets import PROTECTED, Targets
 from orchestra.prd import parse
 from orchestra.report import planned
 from orchestra.settings import Settings
@@ -29,6 +31,7 @@ async def dry_run(before: Before) -> int:
     left_out = {
         "Aider cannot edit them": targets.skipped,
         "tools made them (say them one by one to take them)": targets.aside,
+        f"they {PROTECTED} (name them one by one to take them)": targets.protected,
         "git ignores them": await ignored(settings, before.repository),
     }
     if settings.json:
@@ -42,7 +45,10 @@ async def planned_work(before: Before, context: int | None) -> tuple[Targets, Pl
     settings, repository, entries = before.settings, before.repository, before.entries
     prd = parse(read_prd(Path(settings.prd))) if settings.prd else Prd("")
     if before.draft is not None:
-        return Targets(()), await plan_of(settings, repository, entries, prd, before.draft.draft, context)
+        mine = is_persons_plan(repository.root, place(repository.root, settings.plan))
+        allowed = allow(before.draft.draft, settings, entries, by_person=mine)
+        plan = await plan_of(settings, repository, entries, prd, allowed.draft, context)
+        return Targets((), protected=allowed.left_out), plan
     targets = before.targets or prd_only(settings, prd, entries)
     return targets, await divide(settings, repository, entries, prd, targets, context)
 
@@ -50,7 +56,7 @@ async def planned_work(before: Before, context: int | None) -> tuple[Targets, Pl
 def prd_only(settings: Settings, prd: Prd, entries: Mapping[str, Entry]) -> Targets:
     if not settings.prd:
         raise PlanError("A dry run asks nobody: say which files to change with --files, or give a --prd.")
-    return prd_targets(prd, by_mode(entries))
+    return prd_targets(prd, by_mode(entries), early_permit(settings, entries))
 
 
 async def ignored(settings: Settings, repository: Repository) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from orchestra.conduct import artefacts
 from orchestra.conduct.run import Run
-from orchestra.errors import LimitReached, OrchestraError
+from orchestra.conduct.terminal import let_go
+from orchestra.errors import LimitReached, OrchestraError, machine_trouble, stopped_code
 from orchestra.journal import jsonl
 from orchestra.journal.hold import RunHeld
 from orchestra.journal.jsonl import LogFailed
@@ -43,6 +44,9 @@ class Ending:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        if isinstance(error, OSError) and let_go():  # something was printed just before the signal came
+            error = asyncio.CancelledError(int(signal.SIGHUP))
+        error = machine_trouble(error) or error
         told = isinstance(error, OrchestraError | asyncio.CancelledError)
         code = code_of(self.run.report, error)
         text = (
@@ -61,7 +65,8 @@ class Ending:
             self.compare()
             if self.run.settings.replay_strict and differs(self.run.report):
                 code = worst(code, DRIFT_CODE)
-            self.run.emit("run_ended", exit_code=code, error=text, **totals(self.run.report))
+            signum = stopped_by(error) if isinstance(error, asyncio.CancelledError) else 0
+            self.run.emit("run_ended", exit_code=code, error=text, signal=signum, **totals(self.run.report))
             self.write()
         except (LogFailed, OSError) as failed:
             # What is in memory is told all the same.
@@ -117,7 +122,7 @@ def code_of(report: Report, error: BaseException | None) -> int:
     if isinstance(error, OrchestraError):
         return error.exit_code
     if isinstance(error, asyncio.CancelledError):
-        return 128 + stopped_by(error)
+        return stopped_code(stopped_by(error))
     if error is not None:
         return 3
     if not report.tasks and report.drafted:

@@ -10,6 +10,7 @@ from orchestra.conduct.attempt import Result, checked, commit_message, cut_diff,
 from orchestra.conduct.life import History, wait_for_human
 from orchestra.conduct.resume import Past
 from orchestra.conduct.run import Run
+from orchestra.errors import Refused
 from orchestra.journal.store import Command
 from orchestra.model import Decision, Judgement, Task, TaskState, Verdict
 from orchestra.workspace import by_hand
@@ -40,19 +41,25 @@ async def consult(run: Run, agents: Agents) -> bool:
         if decision is None:
             agents.put_off.add(record.id)
         elif record.asks:  # and nobody at another terminal was faster
-            run.emit("note", text=decide(agents, decision))
+            try:
+                text = decide(agents, decision)
+            except Refused as why:
+                text = str(why)
+            run.emit("note", text=text)
     return agents.can_go_on()
 
 
 def decide(agents: Agents, decision: Decision) -> str:
-    """Begin what was decided, and say so in one sentence; or say why it cannot be."""
+    """Begin what was decided, and say so in one sentence. Where it cannot be, raise Refused, and journal nothing."""
     run, number = agents.run, decision.task
     task = next((task for task in run.plan.tasks if task.id == number), None)
     if task is None:
-        return f"There is no task {number}."
+        raise Refused(f"There is no task {number}.")
+    if decision.action not in ACTIONS:
+        raise Refused(f"There is no decision {decision.action!r}: {', '.join(ACTIONS)}.")
     state = run.report.tasks[number].state
     if state not in WAITING or number in agents.working:
-        return f"Task {number} is {state}: only one that failed, or waits for a person, can be resolved."
+        raise Refused(f"Task {number} is {state}: only one that failed, or waits for a person, can be resolved.")
     run.emit("resolved", number, action=decision.action, text=decision.text)
     return ACTIONS[decision.action](agents, task, decision.text)
 

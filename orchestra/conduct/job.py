@@ -1,12 +1,11 @@
 """What the seat is told: how Aider is called for a task, and what it finds in its environment."""
 
 import json
-import shlex
 from pathlib import Path
 
 from orchestra import catalogue
+from orchestra.aider_args import parse_aider_args
 from orchestra.conduct.run import Run
-from orchestra.errors import SettingsError
 from orchestra.gateway.ledger import Pass
 from orchestra.model import Task
 from orchestra.seat import Job, seat_environment
@@ -20,15 +19,6 @@ AIDER_FLAGS = (
     *("--no-fancy-input", "--no-auto-lint", "--no-auto-commits", "--no-dirty-commits", "--skip-sanity-check-repo"),
     # The attempt's clock ends a request, and the gateway alone repeats one. Aider must never lose its patience before.
     *("--map-tokens", "0", "--timeout", "86400"),
-)
-# A user's --aider-args may not take these away from us: which model it is and how it is reached, what is asked, whose
-# the result is, and that it is the one coder which the seat holds.
-RESERVED = (
-    *("model", "weak-model", "opus", "sonnet", "haiku", "4", "35turbo", "mini", "deepseek", "o1-"),
-    *("api-key", "openai-api", "anthropic-api", "set-env", "env-file", "config", "timeout"),
-    *("message", "file", "read", "load", "aiderignore"),
-    *("auto-commits", "dirty-commits", "commit", "gitignore", "no-git", "apply"),
-    *("architect", "chat-mode", "watch-files", "gui", "browser"),
 )
 
 
@@ -81,15 +71,4 @@ def arguments(run: Run, task: Task, tree: Tree, folder: Path) -> tuple[str, ...]
     # After the user's own options, since it is said of this role alone.
     ways = {"--edit-format": role.edit_format, "--chat-mode": role.chat_mode}
     way = [word for option, value in ways.items() if value for word in (option, value)]
-    return (*AIDER_FLAGS, *models, *places, *extra_arguments(run.settings.aider_args), *way, *own, *along)
-
-
-def extra_arguments(text: str) -> list[str]:
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise SettingsError(f"--aider-args {text!r}: {error}.") from None
-    for word in words:
-        if (word.startswith("--") and word[2:].startswith(RESERVED)) or "architect" in word:
-            raise SettingsError(f"--aider-args may not hold {word}: the orchestrator sets it itself.")
-    return words
+    return (*AIDER_FLAGS, *models, *places, *parse_aider_args(run.settings.aider_args), *way, *own, *along)

@@ -13,12 +13,22 @@ from orchestra.conduct.asking import ask_as
 from orchestra.conduct.dividing import Division, divide, surroundings
 from orchestra.conduct.machine import count_machine
 from orchestra.conduct.models import chosen_model, usable_model
-from orchestra.conduct.planning import announce, make_plan, prd_files, prd_targets, read_prd, repository_digest
+from orchestra.conduct.permits import early_permit, is_persons_plan
+from orchestra.conduct.planning import (
+    announce,
+    make_plan,
+    prd_files,
+    prd_targets,
+    read_prd,
+    repository_digest,
+    tell_protected,
+)
 from orchestra.conduct.run import Run
 from orchestra.conduct.survey import by_mode, survey
 from orchestra.errors import NeedsApproval, PlanError, ProviderError
 from orchestra.model import Basis, Plan, Prd, Task
 from orchestra.plan import planner
+from orchestra.plan.allowed import Allowed, allowed_part
 from orchestra.plan.brief import brief
 from orchestra.plan.check import Checked, World, check, targets
 from orchestra.plan.coupling import Coupling
@@ -31,7 +41,7 @@ from orchestra.plan.targets import Targets, Tracked
 from orchestra.settings import Settings
 from orchestra.workspace.evidence import evidence
 from orchestra.workspace.repository import Entry, Repository, present
-from orchestra.workspace.tracked import may_be_anyones, tracked_file
+from orchestra.workspace.tracked import tracked_file
 
 ANSWER_TOKENS = 32_000
 MOST_SAID = 10
@@ -50,7 +60,7 @@ def with_plan(settings: Settings, root: Path) -> tuple[Settings, Draft | None]:
     draft = drafts.load(path)
     if not draft.goal.strip():
         raise PlanError(f'the plan {settings.plan} has no goal: write one, as in goal = "what is wanted".')
-    committed = path.is_relative_to(root) and may_be_anyones(root, str(path.relative_to(root)))
+    committed = not is_persons_plan(root, path)
     if committed:
         draft = dataclasses.replace(draft, approved=False)  # whoever can commit may have written the yes
     prd = settings.prd or prd_of_plan(settings.plan, draft.prd, root, committed)
@@ -111,19 +121,35 @@ async def plan_for(run: Run, prd: Prd, given: Targets | None, checked: Checked |
         checked = await divided(run, prd, given)
         drafts.save(path, checked.draft)
     if run.settings.approve and not checked.draft.approved:
-        await ask_for_yes(run, checked, path)
+        checked = await ask_for_yes(run, checked, path)
     tell_repairs(run, checked.repairs)
-    plan = await plan_of(run.settings, run.repository, run.entries, prd, checked.draft, run.model.context)
-    announce(run, plan, file=relative(path, root), repairs=list(checked.repairs))
+    mine = is_persons_plan(root, path)
+    allowed = allow(checked.draft, run.settings, run.entries, by_person=mine)
+    if allowed.left_out and not allowed.draft.left:
+        written_down(run, checked, path)
+        raise NeedsApproval(path.stem)
+    tell_protected(run, allowed.left_out, f"To have them changed: `plan approve {path.stem}` before `execute`.")
+    plan = await plan_of(run.settings, run.repository, run.entries, prd, allowed.draft, run.model.context)
+    words = mine and run.settings.is_users("change")
+    named = list(allowed.named)
+    announce(run, plan, file=relative(path, root), repairs=list(checked.repairs), named=named, words=words)
     return plan
 
 
-async def ask_for_yes(run: Run, checked: Checked, path: Path) -> None:
+def allow(draft: Draft, settings: Settings, entries: Entries, *, by_person: bool) -> Allowed:
+    """What of the draft agents may be given. `by_person`: what it says of a person's yes is true."""
+    words = settings if by_person else settings.with_values(change="")
+    return allowed_part(draft, early_permit(words, entries), by_person)
+
+
+async def ask_for_yes(run: Run, checked: Checked, path: Path) -> Checked:
     """At a terminal the question is asked there; elsewhere the plan waits in its file."""
     if run.confirm is None or not await run.confirm(checked.draft):
         written_down(run, checked, path)
         raise NeedsApproval(path.stem)
-    drafts.save(path, dataclasses.replace(checked.draft, approved=True))
+    draft = dataclasses.replace(checked.draft, approved=True)
+    drafts.save(path, draft)
+    return dataclasses.replace(checked, draft=draft)
 
 
 def written_down(run: Run, checked: Checked, path: Path) -> None:
@@ -136,9 +162,11 @@ def written_down(run: Run, checked: Checked, path: Path) -> None:
 async def divided(run: Run, prd: Prd, given: Targets | None) -> Checked:
     """Without a model: by what belongs together."""
     tracked = await survey(run.repository, run.entries, prd_files(prd, run.entries))
-    targets = given or prd_targets(prd, tracked)
+    targets = given or prd_targets(prd, tracked, early_permit(run.settings, run.entries))
+    tell_protected(run, targets.protected)
     plan = await divide(run.settings, run.repository, run.entries, prd, targets, run.model.context)
-    return await checked_here(run, prd, drafted(plan, run.settings.change, run.report.prd.get("path", "")))
+    draft = drafted(plan, run.settings.change, run.report.prd.get("path", ""), targets.named)
+    return await checked_here(run, prd, draft)
 
 
 async def checked_here(run: Run, prd: Prd, draft: Draft) -> Checked:

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from orchestra import catalogue, gemini
 from orchestra import prd as prd_format
 from orchestra.conduct.asking import why_not
 from orchestra.conduct.dividing import divide, read_assignment
+from orchestra.conduct.permits import NAME_IT, early_permit, protected_note
 from orchestra.conduct.roles import expected
 from orchestra.conduct.run import Run
 from orchestra.conduct.survey import absence, contents, is_utf8, speakable, survey
 from orchestra.digest import digest
 from orchestra.errors import MissingKey, PlanError, ProviderError, SettingsError, UsageError
 from orchestra.gateway.ledger import Pass
+from orchestra.judge.permit import Permit
 from orchestra.model import Plan, Prd
 from orchestra.plan.constraints import check_complete
 from orchestra.plan.targets import Targets, Tracked, asked_for, from_prd, matches, named
@@ -69,7 +71,10 @@ async def chosen_targets(
     meant = {pattern: matches(pattern, entries) for pattern in patterns}
     tracked = await survey(repository, entries, {path for paths in meant.values() for path in paths})
     why_not = {pattern: await absence(repository, pattern, tracked) for pattern in patterns if not meant[pattern]}
-    targets = named(patterns, tracked, why_not, said)
+    one_by_one = [pattern for pattern in patterns if meant[pattern] == [pattern]]
+    by_user = settings.is_users("files" if given else "assign")
+    permit = early_permit(settings, entries, one_by_one if by_user else ())
+    targets = replace(named(patterns, tracked, why_not, said, permit), named=tuple(sorted(permit.paths)))
     if settings.assign:
         check_complete(settings.assign, shares, [file.path for file in targets.files])
     return targets
@@ -230,9 +235,9 @@ def prd_files(prd: Prd, tracked: Iterable[str]) -> tuple[str, ...]:
     return tuple(work.file for work in prd.work if work.file in tracked)
 
 
-def prd_targets(prd: Prd, tracked: Mapping[str, Tracked]) -> Targets:
+def prd_targets(prd: Prd, tracked: Mapping[str, Tracked], permit: Permit) -> Targets:
     found = [] if prd.structured else [path for path in prd_files(prd, tracked) if tracked[path].kind == "text"]
-    return named(found, tracked, {}) if found else from_prd(prd, tracked)
+    return named(found, tracked, {}, "The PRD:", permit) if found else from_prd(prd, tracked, permit)
 
 
 async def warn_of_new_files(run: Run, targets: Targets) -> None:
@@ -247,18 +252,25 @@ async def warn_of_new_files(run: Run, targets: Targets) -> None:
 async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
     if targets is None:
         tracked = await survey(run.repository, run.entries, prd_files(prd, run.entries))
-        targets = prd_targets(prd, tracked)
+        targets = prd_targets(prd, tracked, early_permit(run.settings, run.entries))
         await warn_of_new_files(run, targets)
     targets = asked_for(targets, prd)
     plan = await divide(run.settings, run.repository, run.entries, prd, targets, run.model.context)
-    announce(run, plan, skipped=list(targets.skipped), aside=list(targets.aside))
+    tell_protected(run, targets.protected)
+    announce(run, plan, skipped=list(targets.skipped), aside=list(targets.aside), named=list(targets.named))
     return plan
+
+
+def tell_protected(run: Run, paths: Sequence[str], remedy: str = NAME_IT) -> None:
+    """Before anything is paid: what no agent gets."""
+    if paths:
+        run.emit("note", text=protected_note(paths, remedy))
 
 
 def announce(run: Run, plan: Plan, **more: Any) -> None:
     for text in plan.basis.notes:
         run.emit("note", text=text)
-    told = {"skipped": [], "aside": []} | more
+    told: dict[str, Any] = {"skipped": [], "aside": [], "named": [], "words": run.settings.is_users("change")} | more
     run.emit(
         "plan_made",
         agents=plan.agents,

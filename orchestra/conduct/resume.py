@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestra import prd as prd_format
 from orchestra.conduct.attempt import Result, candidate
-from orchestra.errors import UsageError
+from orchestra.errors import Refused, UsageError
 from orchestra.gateway.tape import Tape, is_whole, reply_of
 from orchestra.journal import jsonl
 from orchestra.judge.critic import NAME as CRITIC
@@ -117,6 +117,11 @@ class Past:
         """The same past, of whose tasks none is tried again but for what a person has decided."""
         if self.plan is None or decision.task not in self.report.tasks:
             self.again(decision.task)
+        state = self.report.tasks[decision.task].state
+        if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN):
+            why = f"Task {decision.task} is {state}: only one that failed, or waits for a person, can be resolved."
+            done = state in (TaskState.COMPLETE, TaskState.ABANDONED)
+            raise Refused(why, hint="" if done else f"To take the run up: `resume {self.stamp}`.")
         return replace(self, only=NOBODY, decision=decision)
 
     def result(self, task: Task) -> Result:

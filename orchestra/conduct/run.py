@@ -26,6 +26,7 @@ from orchestra.errors import UsageError
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.tape import Recorder
 from orchestra.journal import jsonl
+from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal, Listener, prepare
 from orchestra.journal.store import Command, Store, open_store
@@ -203,7 +204,12 @@ def recording(stack: contextlib.AsyncExitStack, settings: Settings, past: "Past 
 
 async def opened_store(stack: contextlib.AsyncExitStack, settings: Settings, root: Path) -> tuple[Store, str]:
     """The store, and what it calls this repository. In a thread, because a database's driver takes its time."""
-    store = await asyncio.to_thread(open_store, settings.store or prepare(root / LOGS) / DATABASE)
+    if settings.store:
+        store, healed = await asyncio.to_thread(open_store, settings.store), ""
+    else:
+        store, healed = await asyncio.to_thread(open_own_store, prepare(root / LOGS) / DATABASE)
+    if healed:
+        print(f"note: {healed}", file=sys.stderr)
     stack.callback(store.close)
     return store, store_key(settings, root)
 

@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 from orchestra.conduct.run import Run
+from orchestra.errors import Refused
 from orchestra.journal.store import Command, StoreError
 from orchestra.plan.targets import Targets
 
@@ -31,9 +32,14 @@ def listen(run: Run) -> None:
 def obey(run: Run, command: Command) -> None:
     """Carry it out, and leave the answer where the one who asked looks for it."""
     name = command.kind if command.task is None else f"{command.kind} task"
-    carry_out = run.commands.get(name)
-    answer = carry_out(command) if carry_out else f"The run cannot {name} now."
-    run.emit("command", command.task, name=command.kind, token=command.data.get("token", ""), answer=answer)
+    try:
+        if name not in run.commands:
+            raise Refused(f"The run cannot {name} now.")
+        answer, refused = run.commands[name](command), False
+    except Refused as why:
+        answer, refused = str(why), True
+    told = {"token": command.data.get("token", ""), "answer": answer, "refused": refused}
+    run.emit("command", command.task, name=command.kind, **told)
 
 
 async def lease(run: Run, targets: Targets | None = None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from orchestra.digest import NOISE
 from orchestra.plan.targets import Tracked, has_glob
 from orchestra.workspace.evidence import batches
+from orchestra.workspace.objects import contents_of
 from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository
 
 BINARY_LOOK = 8_000
@@ -66,13 +67,8 @@ async def contents(repository: Repository, entries: Collection[Entry]) -> dict[s
         return {}
     asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
     raw = await repository.git.raw("cat-file", "--batch", "--buffer", input=asked)
-    found, at = {}, 0
-    for entry in entries:
-        start = raw.index(b"\n", at) + 1
-        size = int(raw[at : start - 1].split()[-1])
-        found[entry.path] = raw[start : start + size]
-        at = start + size + 1
-    return found
+    paths = [entry.path for entry in entries]
+    return dict(zip(paths, contents_of(raw, paths), strict=True))
 
 
 async def absence(repository: Repository, path: str, tracked: Mapping[str, Tracked]) -> str:

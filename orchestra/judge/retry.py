@@ -46,6 +46,7 @@ class Tried:
     dollars: float | None = 0.0
     # Those that were made side by side with it and were no better.
     beside: tuple["Tried", ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def next_step(tried: Sequence[Tried], retries: int, *, dollars_left: float | Non
         return Step(Next.DONE, last.cause)
     if last.verdict is Verdict.CANCELLED:
         return Step(Next.GIVE_UP, last.cause)
-    if last.verdict not in WORTH_ANOTHER:
+    if last.final or last.verdict not in WORTH_ANOTHER:
         return Step(Next.GIVE_UP, f"Another attempt would end the same way ({last.verdict}): {last.cause}")
     if len(tried) > retries:
         return Step(end, f"It failed {times(len(tried))}; the last time: {last.cause}")

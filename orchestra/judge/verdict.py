@@ -1,6 +1,7 @@
 """The verdict on one attempt: from what the gateway heard, how the seat ended and what git shows, never from prose."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from orchestra.model import Judgement, Verdict
 
@@ -26,6 +27,7 @@ class Seen:
     changed: tuple[str, ...]
     foreign: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    protected: Mapping[str, str] = field(default_factory=dict)  # with the reason
     heard: Heard | None = None
     empty: bool = False
     cut_off: bool = False
@@ -59,9 +61,11 @@ REMEDIES = {
     Verdict.REJECTED_EDIT: "Try again, or use a model that keeps to the edit format.",
     Verdict.NO_CHANGE: "Say more precisely what must change in these files, or leave them out.",
     Verdict.OUT_OF_SCOPE: "Give these files to the same agent, or say what belongs where.",
-    Verdict.CRASHED: "See the agent's output; if it happens again, it is a bug worth reporting.",
+    Verdict.CRASHED: "See the agent's output in .aider_logs; if it happens again, it is a bug worth reporting.",
 }
 
+NOT_ASKED = "acts by itself, and was not asked for by name"
+NAME_IT = "Where such an edit is wanted, name the file in --change or --files."
 ANSWERED = "Answered, and changed no file."
 RECORD_ANEW = "The files, the change, the PRD or this program are not what they were: record anew with --record."
 
@@ -69,6 +73,8 @@ RECORD_ANEW = "The files, the change, the PRD or this program are not what they 
 def judge(seen: Seen) -> Judgement:
     """The first that holds, from the outside in: stopped, no answer, no accepted answer, nothing done, done."""
     verdict, cause = decide(seen)
+    if verdict is Verdict.OUT_OF_SCOPE and seen.protected and not seen.foreign:
+        return Judgement(verdict, cause, NAME_IT)
     drifted = seen.heard is not None and seen.heard.failure == "drift" and verdict is Verdict.PROVIDER_ERROR
     return Judgement(verdict, cause, RECORD_ANEW if drifted else REMEDIES.get(verdict, ""))
 
@@ -103,15 +109,24 @@ def accepted(seen: Seen, answer: str) -> tuple[Verdict, str]:
     if seen.only_answers:
         return (Verdict.NO_CHANGE, f"{answer}, but with an empty reply.") if seen.empty else (Verdict.APPLIED, ANSWERED)
     if not seen.changed and (seen.foreign or seen.refused):
-        strayed = named((*seen.foreign, *seen.refused))
+        strayed = named((*seen.foreign, *seen.refused, *seen.protected))
         return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what is not this agent's own: {strayed}."
+    if not seen.changed and seen.protected:
+        return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what {NOT_ASKED}: {reasons(seen.protected)}."
     if not seen.changed:
         how = "but with an empty reply" if seen.empty else "but changed nothing in it"
         return Verdict.NO_CHANGE, f"{answer}, {how}."
-    missed = tuple(path for path in seen.required if path not in seen.changed)
+    missed = tuple(path for path in seen.required if path not in seen.changed and path not in seen.protected)
     if missed:
         return Verdict.NO_CHANGE, f"{answer}, but changed nothing in {named(missed)}, which was asked for."
-    return Verdict.APPLIED, f"Changed {named(seen.changed)}."
+    kept_out = f" Not taken: {reasons(seen.protected)}." if seen.protected else ""
+    return Verdict.APPLIED, f"Changed {named(seen.changed)}.{kept_out}"
+
+
+def reasons(files: Mapping[str, str], most: int = 4) -> str:
+    """Makefile (is a build script), and 3 more."""
+    shown = ", ".join(f"{path} ({why})" for path, why in list(files.items())[:most])
+    return shown + (f" and {len(files) - most} more" if len(files) > most else "")
 
 
 def answered(seen: Seen) -> str:

@@ -1,7 +1,7 @@
 """A plan that people read and edit before it is carried out: tasks by name, and what each of them needs."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestra.model import Plan
@@ -33,10 +33,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Item(Wanted):
-    """One task of a draft. What an agent has proposed waits for a yes of its own; `done` names the run that did it, and
-    `said` is the answer of one that was only to answer."""
+    """One task of a draft. What an agent has proposed waits for a yes of its own; `named` are the files that a person
+    has named one by one, `done` names the run that did it, and `said` is the answer of one that was only to answer."""
 
     proposed: bool = False
+    named: tuple[str, ...] = ()
     done: str = ""
     said: str = ""
 
@@ -109,7 +110,7 @@ def critical_path(items: Sequence[Item], weights: Mapping[str, float]) -> list[s
     return max(best.values(), default=(0.0, []))[1]
 
 
-def drafted(plan: Plan, goal: str, prd: str) -> Draft:
+def drafted(plan: Plan, goal: str, prd: str, named: Collection[str] = ()) -> Draft:
     """A plan by coupling, as a draft that people can go on from."""
     items = [
         Item(
@@ -120,6 +121,7 @@ def drafted(plan: Plan, goal: str, prd: str) -> Draft:
             new=tuple(file.path for file in task.files if file.new),
             requirements=task.requirements,
             reads=task.reads,
+            named=tuple(path for path in task.paths if path in named),
         )
         for task in plan.tasks
     ]

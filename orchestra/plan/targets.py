@@ -2,11 +2,13 @@
 
 import fnmatch
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
 from orchestra.digest import NOISE
 from orchestra.errors import PlanError
+from orchestra.judge.permit import Permit
+from orchestra.judge.protected import belongs_to_us
 from orchestra.model import Prd, TargetFile
 from orchestra.plan.sizing import tokens_of
 
@@ -24,6 +26,9 @@ SPECIAL = {
 ASIDE = {"vendored": "vendored or made by tools", "generated": "generated"}
 
 
+PROTECTED = "act by themselves (CI, hooks, build scripts, tool settings)"
+
+
 @dataclass(frozen=True)
 class Tracked:
     """What planning needs to know of a file at the base."""
@@ -38,31 +43,47 @@ class Targets:
     files: tuple[TargetFile, ...]
     skipped: tuple[str, ...] = ()  # what Aider cannot edit
     aside: tuple[str, ...] = ()  # what people do not edit
+    protected: tuple[str, ...] = ()  # what acts by itself, and was not asked for by its name
+    named: tuple[str, ...] = ()  # what a person has named one by one
 
 
 def named(
-    patterns: Sequence[str], tracked: Mapping[str, Tracked], why_not: Mapping[str, str], said: str = "--files"
+    patterns: Sequence[str],
+    tracked: Mapping[str, Tracked],
+    why_not: Mapping[str, str],
+    said: str = "--files",
+    permit: Permit = Permit(),  # noqa: B008  it is frozen
 ) -> Targets:
     """The files that --files means. `why_not` says of a path that is not tracked what it is instead."""
     chosen: dict[str, Tracked] = {}
     skipped: dict[str, None] = {}
     aside: dict[str, None] = {}
+    protected: dict[str, None] = {}
     for pattern in patterns:
         found = matches(pattern, tracked)
         if not found:
             raise PlanError(f"{said} {pattern}: {why_not.get(pattern) or 'no tracked file matches'}.")
         if found == [pattern]:
             refuse_special(tracked[pattern], f"{said} {pattern}: it")
-        wanted = found == [pattern] or NOISE.search(f"{pattern}/")
+            refuse_ours(pattern, f"{said} {pattern}: it")
+        protected.update((path, None) for path in found if permit.why_not(path))
+        found = [path for path in found if path not in protected]
+        wanted = pattern in found or NOISE.search(f"{pattern}/")
         usual = {"text", *ASIDE} if wanted else {"text"}
         chosen.update((path, tracked[path]) for path in found if tracked[path].kind in usual)
         skipped.update((shown(tracked[path]), None) for path in found if tracked[path].kind in SPECIAL)
         aside.update((path, None) for path in found if tracked[path].kind in ASIDE)
     if not chosen:
-        why = "that Aider cannot edit" if skipped or not aside else "that tools made; name them one by one"
-        raise PlanError(f"{said} {' '.join(patterns)}: only files match {why}.")
+        raise PlanError(f"{said} {' '.join(patterns)}: only files match {nothing_left(skipped, aside, protected)}.")
     files = tuple(target(chosen[path], path in patterns) for path in sorted(chosen))
-    return Targets(files, tuple(skipped), tuple(path for path in aside if path not in chosen))
+    return Targets(files, tuple(skipped), tuple(path for path in aside if path not in chosen), tuple(protected))
+
+
+def nothing_left(skipped: Sized, aside: Sized, protected: Sized) -> str:
+    """Why no file is left of those that match."""
+    if protected and not skipped and not aside:
+        return f"that {PROTECTED}; name them one by one"
+    return "that Aider cannot edit" if skipped or not aside else "that tools made; name them one by one"
 
 
 def shown(file: Tracked) -> str:
@@ -102,20 +123,30 @@ def refuse_special(file: Tracked, who: str) -> None:
         raise PlanError(f"{who} {SPECIAL[file.kind]}.")
 
 
-def from_prd(prd: Prd, tracked: Mapping[str, Tracked]) -> Targets:
+def refuse_ours(path: str, who: str) -> None:
+    if belongs_to_us(path):
+        raise PlanError(f"{who} belongs to this program, which obeys it; change it yourself.")
+
+
+def from_prd(prd: Prd, tracked: Mapping[str, Tracked], permit: Permit = Permit()) -> Targets:  # noqa: B008
     """The files that the PRD's work names: existing ones as they are, the others as new ones."""
     if not prd.work:
         raise PlanError("The PRD names no files to change.", hint="Say them with --files.")
-    chosen = []
+    chosen, protected = [], []
     for work in prd.work:
         file = tracked.get(work.file)
         if file is not None:
             refuse_special(file, f"The PRD names {work.file!r}, but it")
-            chosen.append(target(file, True))
         else:
             refuse_outside(work.file, tracked)
-            chosen.append(TargetFile(work.file, 0, new=True, required=True))
-    return Targets(tuple(sorted(chosen, key=lambda file: file.path)))
+        if permit.why_not(work.file):
+            protected.append(work.file)
+        else:
+            chosen.append(target(file, True) if file else TargetFile(work.file, 0, new=True, required=True))
+    if not chosen:
+        hint = "Name them in --change or --files."
+        raise PlanError(f"The PRD names only files that {PROTECTED}: {', '.join(protected[:5])}.", hint=hint)
+    return Targets(tuple(sorted(chosen, key=lambda file: file.path)), protected=tuple(sorted(protected)))
 
 
 def refuse_outside(path: str, tracked: Mapping[str, Tracked]) -> None:
@@ -138,4 +169,4 @@ def asked_for(targets: Targets, prd: Prd) -> Targets:
     """With --files and a PRD: what the PRD asks of a file must be done."""
     wanted = {work.file for work in prd.work}
     files = tuple(replace(file, required=file.required or file.path in wanted) for file in targets.files)
-    return Targets(files, targets.skipped, targets.aside)
+    return replace(targets, files=files)

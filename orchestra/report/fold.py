@@ -27,6 +27,9 @@ class TaskReport:
     foreign: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    # With the reason of each: what acts by itself and was not taken, and what was taken and should be looked at.
+    protected: dict[str, str] = field(default_factory=dict)
+    notable: dict[str, str] = field(default_factory=dict)
     commit: str = ""
     branch: str = ""
     patch: str = ""
@@ -86,6 +89,9 @@ class Report:
     agents: int = 0
     prd: dict[str, Any] = field(default_factory=dict)
     plan_file: str = ""
+    # Which files a person has named one by one, and whether the change's words are the user's own.
+    named: list[str] = field(default_factory=list)
+    words_count: bool = True
     # What its agents were expected to take; how long they were at work (ms), which are now, and since when.
     estimate: dict[str, Any] = field(default_factory=dict)
     worked: int = 0
@@ -106,6 +112,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     exit_code: int | None = None
     error: str = ""
+    signal: int = 0  # that stopped it
     seconds: float = 0.0
     heard: int = 0  # the last event's time
     paused: int = 0  # ms between being stopped and being taken up again
@@ -181,7 +188,7 @@ class Report:
 # What is told of each of several attempts at one task.
 CANDIDATE = (
     *("round", "verdict", "cause", "remedy", "commit", "branch", "patch", "size", "review", "seconds"),
-    *("changed", "foreign", "refused", "left_out", "said", "answered", "proposed"),
+    *("changed", "foreign", "refused", "left_out", "protected", "notable", "said", "answered", "proposed"),
 )
 TESTS = "tests"  # what a gate of tests is about
 LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
@@ -278,6 +285,7 @@ def plan_made(report: Report, event: Event) -> None:
     report.agents = event.data["agents"]
     report.skipped = event.data["skipped"]
     report.plan_file = event.data.get("file", "")
+    report.named, report.words_count = event.data.get("named", []), event.data.get("words", True)
     for task in event.data["tasks"]:
         paths = [file["path"] for file in task["files"]]
         report.tasks[task["id"]] = planned_task(task, paths)
@@ -409,7 +417,7 @@ def chosen(report: Report, event: Event) -> None:
 
 @on("command")
 def command(report: Report, event: Event) -> None:
-    report.cancelled |= event.data["name"] == "cancel" and event.task is None
+    report.cancelled |= event.data["name"] == "cancel" and event.task is None and not event.data.get("refused")
 
 
 @on("run_resumed")
@@ -508,6 +516,7 @@ def replayed(report: Report, event: Event) -> None:
 def run_ended(report: Report, event: Event) -> None:
     report.exit_code = event.data["exit_code"]
     report.error = event.data["error"]
+    report.signal = event.data.get("signal", 0)
 
 
 def is_about_tests(gate: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from orchestra.report.fold import Report
 from orchestra.report.safe import ADDRESS, line, plain
 from orchestra.report.sentence import next_steps, paid, plural, sentence
 from orchestra.report.summary import coverage
+from orchestra.report.text import side_notes
 from orchestra.report.words import checked, commands, decided, dollars, duration, gate_outcome, reviewed, standing
 
 STEP_SUMMARY = 1_000_000  # GitHub takes 1 MiB for a step, GitLab as much for a merge request
@@ -168,7 +169,8 @@ def handed_over(report: Report) -> str:
 
 
 def notes(report: Report, rows: int) -> str:
-    shown = "\n".join(f"- {text(note, 600)}" for note in report.notes[: min(rows, 50)])
+    aside = [f"{task.agent} {words}" for task in report.tasks.values() for words in side_notes(task)]
+    shown = "\n".join(f"- {text(note, 600)}" for note in [*report.notes, *aside][: min(rows, 50)])
     return folded("Remarks", shown) if shown else ""
 
 

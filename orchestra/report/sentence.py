@@ -2,6 +2,7 @@
 
 from pathlib import PurePath
 
+from orchestra.errors import INTERRUPT, SIGNALS, TERMINATE
 from orchestra.model import Usage, Verdict, Verified
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.safe import line
@@ -21,7 +22,8 @@ def sentence(report: Report) -> str:
     if report.error:
         return report.error
     if report.exit_code in (130, 143):
-        by = "`cancel`" if report.cancelled else "Ctrl-C" if report.exit_code == 130 else "SIGTERM"
+        usual = INTERRUPT if report.exit_code == 130 else TERMINATE
+        by = "`cancel`" if report.cancelled else SIGNALS.get(report.signal or usual, "a signal")
         return f"Stopped by {by}; {where(report)}."
     if stopped := stopper(report):
         return f"Stopped by {stopped}: {outcome(report)}"

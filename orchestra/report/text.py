@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from orchestra.judge.verdict import NAME_IT, reasons
 from orchestra.report.estimate import comparison
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.replay import replay_lines
@@ -77,8 +78,14 @@ def side_notes(task: TaskReport) -> list[str]:
     found = []
     if task.foreign:
         found.append(f"also edited {', '.join(task.foreign)}, which belongs to another agent; kept in {task.patch}")
+    if task.protected:
+        kept = f"kept in {task.patch}" if task.patch else "not kept"
+        edited = reasons(task.protected, MOST_FILES)
+        found.append(f"also edited {edited}, which nobody had named: not taken, {kept}. {NAME_IT.rstrip('.')}")
+    if task.notable:
+        found.append(f"changed {reasons(task.notable, MOST_FILES)}: look at it before you trust the result")
     if task.refused:
-        found.append(f"was refused {', '.join(task.refused)}, which is not in its worktree")
+        found.append(f"was refused {', '.join(task.refused)}, where it may not write")
     if task.left_out:
         found.append(f"left {', '.join(task.left_out)}, which cannot be committed")
     return found + list(candidates(task))

@@ -389,10 +389,9 @@ class Settings:
         name = self.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
         return f"gemini/{name.removeprefix('gemini/').removeprefix('models/')}"
 
-    def is_users_own(self, name: str) -> bool:
-        """Whether the user has said it, or has consented to the committed file that says it."""
-        place = self.committed.place if self.committed and not self.committed.trusted else ""
-        return self.source(name) not in ("default", place)
+    def is_users(self, name: str) -> bool:
+        """Whether it is as the user has it, and not as a committed file says to which they have not consented."""
+        return self.committed is None or self.committed.trusted or self.source(name) != self.committed.place
 
     @property
     def own_branch(self) -> str:

@@ -1,10 +1,12 @@
 """What an agent really changed, made whole again (line endings, modes) and committed on top of its base."""
 
+import contextlib
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestra.judge.permit import Edit, Permit
 from orchestra.workspace.git import Git, joined
 from orchestra.workspace.trees import IGNORED, Tree, status
 
@@ -15,28 +17,73 @@ AIDERS_OWN = ".aider."  # its caches, where a user's --aider-args ask for some
 
 @dataclass(frozen=True)
 class Changes:
-    """The paths an agent changed since the tree was furnished, by what may be done with them."""
+    """The paths an agent changed since the tree was furnished, by what may be done with them.
+
+    `protected` act by themselves and are not taken, `notable` are taken and named: both with the reason.
+    """
 
     own: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    protected: Mapping[str, str] = field(default_factory=dict)
+    notable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def loose(self) -> tuple[str, ...]:
+        """What is kept as a patch."""
+        return (*self.foreign, *self.protected)
 
     def __bool__(self) -> bool:
-        return bool(self.own or self.foreign)
+        return bool(self.own or self.loose)
 
 
-async def changes(tree: Tree, owned: Iterable[str], owners: Mapping[str, int]) -> Changes:
-    """Own are the task's files and nobody's, foreign are another task's, left out is what no commit can take."""
+async def changes(tree: Tree, owned: Iterable[str], owners: Mapping[str, int], permit: Permit | None = None) -> Changes:
+    """Own are the task's files and nobody's, foreign are another task's, left out is what no commit can take. Without a
+    permit, as for a person's own work, nothing is protected."""
     mine = set(owned)
     changed = await differing(tree)
     textual = [path for path, code in changed.items() if code != IGNORED and is_text(tree.path / path)]
-    for path in textual:
-        await make_whole(tree, path)
-    # Git has the last word: it refuses some names, and what Aider takes from every file it writes is no change.
-    staged = await stage(tree, textual)
-    left_out = [path for path, code in changed.items() if path not in textual or (code == NEW and path not in staged)]
-    foreign = tuple(path for path in staged if path in owners and path not in mine)
-    return Changes(tuple(path for path in staged if path not in foreign), foreign, tuple(left_out))
+    attributes = [path for path in textual if permit and is_attributes(path) and permit.why_not(path)]
+    async with as_in_the_base(tree, attributes):
+        for path in textual:
+            await make_whole(tree, path)
+        # Git has the last word: it refuses some names, and what Aider takes from every file it writes is no change.
+        staged = await stage(tree, [path for path in textual if path not in attributes])
+    known = (*staged, *attributes)
+    left_out = [path for path, code in changed.items() if path not in textual or (code == NEW and path not in known)]
+    foreign = tuple(path for path in known if path in owners and path not in mine)
+    others = [path for path in known if path not in foreign]
+    edits = {path: await judged(tree, path, permit) for path in others} if permit else {}
+    protected = {path: edit.held for path, edit in edits.items() if edit.held}
+    notable = {path: edit.named for path, edit in edits.items() if edit.named and not edit.held}
+    own = tuple(path for path in others if path not in protected)
+    return Changes(own, foreign, tuple(left_out), protected, notable)
+
+
+async def judged(tree: Tree, path: str, permit: Permit) -> Edit:
+    before, now = await original(tree, path), (tree.path / path).read_bytes()
+    return permit.judge(path, before[0] if before else b"", now)
+
+
+def is_attributes(path: str) -> bool:
+    return path.rpartition("/")[2].casefold() == ".gitattributes"
+
+
+@contextlib.asynccontextmanager
+async def as_in_the_base(tree: Tree, paths: Collection[str]) -> AsyncIterator[None]:
+    """For a while, these files are what the base has: an agent's .gitattributes, which is not taken, must not decide
+    how its other files are stored (as the pointer to a large file, in another encoding)."""
+    written = {path: (tree.path / path).read_bytes() for path in paths}
+    try:
+        for path in written:
+            if before := await original(tree, path):
+                (tree.path / path).write_bytes(before[0])
+            else:
+                (tree.path / path).unlink()
+        yield
+    finally:
+        for path, content in written.items():
+            (tree.path / path).write_bytes(content)
 
 
 async def stage(tree: Tree, paths: Iterable[str]) -> list[str]:
@@ -69,8 +116,9 @@ def is_text(path: Path) -> bool:
 async def commit(tree: Tree, changes: Changes, message: str, parent: str) -> str:
     """One commit with its own paths changed in the tree. By plumbing: no hook and no index of the user's. Its parent is
     where the task began, which may be before the tree's base: all attempts at a task are one commit."""
-    if changes.foreign:  # else the index holds just these since they were found
-        await stage(tree, changes.own)
+    if changes.loose:  # else the index holds just these since they were found
+        async with as_in_the_base(tree, list(filter(is_attributes, changes.protected))):
+            await stage(tree, changes.own)
     written = await tree.git.text("write-tree")
     return await tree.git.text("commit-tree", written, "-p", parent, "-F", "-", input=message.encode())
 

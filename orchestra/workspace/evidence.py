@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from orchestra.plan.coupling import Evidence
 from orchestra.plan.source import SCANNED, Source, read
 from orchestra.workspace.git import Git
+from orchestra.workspace.objects import contents_of
 from orchestra.workspace.repository import Entry
 
 COMMITS = 6_000
@@ -87,11 +88,8 @@ async def sources(git: Git, entries: Sequence[Entry]) -> dict[str, Source]:
         raw = await git.raw(
             "cat-file", "--batch", "--buffer", input="".join(f"{entry.blob}\n" for entry in batch).encode()
         )
-        at = 0
-        for entry in batch:
-            start = raw.index(b"\n", at) + 1
-            at = start + int(raw[at : start - 1].split()[-1]) + 1
-            found[entry.path] = read(raw[start : at - 1], limit)
+        contents = contents_of(raw, [entry.path for entry in batch])
+        found |= {entry.path: read(content, limit) for entry, content in zip(batch, contents, strict=True)}
     return found
 
 

@@ -129,7 +129,7 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
     if stands != ("" if repository.unborn else repository.base):
         return await moved(repository, stands, take)
     if missing := await deleted(git, repository.base, result):
-        return in_the_way(missing, take)
+        return in_the_way(missing, take, DELETED)
     if repository.unborn:
         # Into a branch without commits, git merges over ignored files; from the empty first commit on it spares them.
         await git.raw("update-ref", branch, repository.base, "")
@@ -138,9 +138,11 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
         return Delivery(True)
     if repository.unborn:
         await git.attempt("update-ref", "-d", branch, repository.base)
-    files = [line.strip() for line in os.fsdecode(err or out).splitlines() if line.startswith("\t")]
+    said = os.fsdecode(err or out).splitlines()
+    files = [line.strip() for line in said if line.startswith("\t")]
     if files:
-        return in_the_way(files, take)
+        untracked = any("untracked" in line for line in said if not line.startswith("\t"))
+        return in_the_way(files, take, UNTRACKED if untracked else UNCOMMITTED)
     reason = sentence((err or out).partition(b"\n")[0])
     return Delivery(False, reason or "git refused the fast-forward", take, moved=True)
 
@@ -159,11 +161,17 @@ async def deleted(git: Git, base: str, result: str) -> list[str]:
     return [path for path in await git.paths("ls-files", "--deleted", "-z") if path in changed]
 
 
-def in_the_way(files: Sequence[str], take: str) -> Delivery:
+# What of the user's is in the way, and what is to be done about it first.
+UNCOMMITTED = ("your uncommitted changes in {} are in the way", "commit, stash or move those files, then")
+UNTRACKED = ("your files that git does not track ({}) are in the way", "commit or move those files, then")
+DELETED = ("you have deleted {}, which the result changes", "commit that, or bring it back with `git restore`, then")
+
+
+def in_the_way(files: Sequence[str], take: str, what: tuple[str, str]) -> Delivery:
     """These files keep the branch from being moved; and what to do then."""
     named = ", ".join(files[:5]) + (" …" if len(files) > 5 else "")
-    reason, first = f"your uncommitted changes in {named} are in the way", "commit, stash or move those files, then"
-    return Delivery(False, reason, f"{first} {take}", moved=True)
+    reason, first = what
+    return Delivery(False, reason.format(named), f"{first} {take}", moved=True)
 
 
 async def numstat(git: Git, old: str, new: str) -> dict[str, tuple[int, int]]:

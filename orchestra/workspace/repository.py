@@ -1,6 +1,7 @@
 """What is known of the user's repository before anything is paid: where it stands and what it holds."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Literal
 
 from orchestra.errors import RepositoryError
 from orchestra.settings import masked
-from orchestra.workspace.git import Git, identity, split, top_level
+from orchestra.workspace.git import Git, identity, sentence, split, top_level
+from orchestra.workspace.objects import LOST, lost
 
 LINK, SUBMODULE = "120000", "160000"
 
@@ -36,13 +38,23 @@ class Repository:
     shallow: bool = False
 
     async def entries(self) -> dict[str, Entry]:
-        """The files of the base commit."""
-        found = {}
-        for line in split(await self.git.raw("ls-tree", "-r", "-z", "--long", self.base)):
+        """The files of the base commit. One whose content git does not have could be given to nobody."""
+        found, bad = {}, []
+        code, out, err = await self.git.attempt("ls-tree", "-r", "-z", "--long", self.base)
+        if code:
+            raise RepositoryError(f"git cannot read {self.base[:12]}: {sentence(err)}.", hint=LOST)
+        for line in split(out):
             about, _, path = line.partition("\t")
             mode, _, blob, size = about.split()
             found[path] = Entry(path, mode, blob, int(size) if size.isdigit() else 0)
+            bad += [path] if size == "BAD" else []
+        if bad:
+            raise lost(bad)
         return found
+
+    async def check_writable(self) -> None:
+        """Agents' work is kept in git: what cannot be written to is said before anything is paid."""
+        await check_writable(self.git)
 
     async def ignored(self, path: str) -> bool:
         # This command knows no literal pathspecs; with ./ before it no name is taken for a pattern.
@@ -112,6 +124,7 @@ async def look(git: Git, root: Path) -> Repository:
     base = await git.maybe("rev-parse", "-q", "--verify", "HEAD^{commit}")
     unborn = not base
     if unborn:
+        await check_writable(git)
         empty = await git.text("mktree", input=b"")
         base = await git.text("commit-tree", empty, "-m", "Start of the repository")
     changed = await git.paths(
@@ -121,6 +134,18 @@ async def look(git: Git, root: Path) -> Repository:
     dirty = tuple(os.fsencode(line[3:]).decode("utf-8", "replace") for line in changed)
     shallow = await git.maybe("rev-parse", "--is-shallow-repository") == "true"
     return Repository(root, git, branch, base, unborn, dirty, shallow)
+
+
+async def check_writable(git: Git) -> None:
+    folders = await git.text("rev-parse", "--git-common-dir", "--git-path", "objects", "--git-path", "refs/heads")
+    for name in dict.fromkeys(folders.splitlines()):
+        folder = git.folder / name
+        try:
+            if folder.is_dir():  # refs may be kept otherwise
+                tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            hint = "Make it writable, or work in a clone of your own."
+            raise RepositoryError(f"{folder} cannot be written to: {error.strerror}.", hint=hint) from None
 
 
 async def clone(url: str, into: Path) -> Path:

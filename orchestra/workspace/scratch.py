@@ -7,12 +7,23 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from orchestra.errors import UsageError
+
 PREFIX = "aider-orchestrator-"
 LOCK = "lock"
 
 
 def make_scratch() -> tuple[Path, int]:
     """The folder, and the lock that lasts as long as it is open. It gets its name only when it is locked."""
+    try:
+        return locked_folder()
+    except OSError as error:
+        place = os.environ.get("TMPDIR") or error.filename or "the temporary folder"
+        hint = "Free some space, or set TMPDIR to another disk."
+        raise UsageError(f"No folder can be made in {place}: {error.strerror or error}.", hint=hint) from None
+
+
+def locked_folder() -> tuple[Path, int]:
     for old in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         if is_left_behind(old):
             shutil.rmtree(old, ignore_errors=True)

@@ -1,12 +1,15 @@
 """A task that failed for good waits for a person: each decision works while the run goes on, and after it has ended."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestra.journal import jsonl
+from orchestra.journal.store import Store, open_store
 from orchestra.report.words import DECIDED
 from tests.support.edits import knows
 from tests.support.hostserver import HostServer
@@ -153,3 +156,38 @@ def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> Non
     ran = make_place(tmp_path, {"a": "b\n"}).run("resolve", *words)
     assert ran.code == 2 and sentence in ran.err and "Traceback" not in ran.err
     assert json.dumps(ran.out) == '""'
+
+
+def test_a_refused_decision_is_no_success_and_is_not_journaled(tmp_path: Path) -> None:
+    """To stderr with exit code 1, while the run goes on and after it has ended."""
+    place = make_place(tmp_path, FILES)
+    with ModelServer(slow) as server:
+        running = place.start(*JOB, server=server)
+        wait_until(lambda: "waits for a person" in running.said(1))
+        stamp, number = stamp_of(place), number_of(place, "part2.py")
+        other = number_of(place, "part1.py")
+        for task, why in ((other, "is active: only one that failed"), ("77", "There is no task 77")):
+            said = place.run("resolve", stamp, task, "--abandon")
+            assert (said.code, said.out) == (1, "") and why in said.err, said.out + said.err
+        with store_of(place) as store:
+            store.post(".", stamp, "resolve", int(number), {"token": "t", "action": "explode", "text": ""})
+            (answer,) = wait_until(
+                lambda: [e.data for e in store.read(".", stamp, kinds=("command",)) if e.data["token"] == "t"]
+            )
+        assert answer["refused"] and "'explode'" in answer["answer"]
+        assert place.run("resolve", stamp, number, "--abandon").code == 0
+        ran = running.end()
+    assert_decided(place, ran, "abandon")
+    before = jsonl.read(ran.logs, stamp)
+    assert [event.data["action"] for event in before if event.kind == "resolved"] == ["abandon"]
+    for task in (other, number):
+        late = place.run("resolve", stamp, task, "--retry", "x")
+        assert (late.code, late.out) == (1, "") and "can be resolved" in late.err
+    assert jsonl.read(ran.logs, stamp) == before
+
+
+@contextmanager
+def store_of(place: Place) -> Iterator[Store]:
+    store = open_store(place.repo / ".aider_logs/orchestra.db")
+    yield store
+    store.close()

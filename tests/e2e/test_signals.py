@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,17 @@ import pytest
 
 from tests.support.edits import Respond, appends, gemini_prd, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, Running, assert_clean, descendants, make_place, read_proc, wait_until
+from tests.support.runs import (
+    PROGRAM,
+    Place,
+    Ran,
+    Running,
+    assert_clean,
+    descendants,
+    make_place,
+    read_proc,
+    wait_until,
+)
 from tests.support.sample import SOAK
 
 SLOW, QUICK = "slow.py", ("left.py", "right.py")
@@ -85,6 +97,34 @@ def test_stopped_in_the_middle(signum: int, code: int, words: tuple[str, ...], s
     assert place.head() == ran.head_before
     assert "Stopped by" in ran.out
     assert_clean(ran, branches=(*kept_branches(ran), "main"))
+
+
+@pytest.mark.parametrize("words", (("--quiet",), ("--verbose",)))
+def test_a_closed_terminal_is_called_by_its_name(words: tuple[str, ...], tmp_path: Path) -> None:
+    """A real one: when its other end is closed, the kernel sends SIGHUP, and takes no word any more."""
+    place = make_place(tmp_path, FILES)
+    ours, terminal = os.openpty()
+    command = ["setsid", "--ctty", sys.executable, str(PROGRAM), *JOB, *words]
+    with ModelServer(two_are_quick) as server:
+        env = place.environment(server)
+        child = subprocess.Popen(command, cwd=place.repo, env=env, stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        wait_until(lambda: ended(place) == 2 and server.count() == 4)
+        os.close(ours)
+        assert child.wait(30) == 143
+    (path,) = (place.repo / ".aider_logs").glob("summary_*.json")
+    summary = json.loads(path.read_text("utf-8"))
+    assert (summary["exit_code"], place.processes()) == (143, {})
+    assert "Stopped by SIGHUP (the terminal was closed)" in summary["verdict"]
+    assert not list(place.tmp.glob("aider-orchestrator-*"))
+
+
+def test_sighup_is_not_called_sigterm(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(two_are_quick) as server:
+        ran = stop(half_way(place, server), signal.SIGHUP)
+    assert ran.code == ran.summary["exit_code"] == 143
+    assert "Stopped by SIGHUP" in ran.out and "SIGTERM" not in ran.out
 
 
 def test_stopped_while_gemini_writes(tmp_path: Path) -> None:

@@ -96,7 +96,10 @@ def test_a_task_is_retried_while_the_run_is_under_way(tmp_path: Path) -> None:
     place, script = make_place(tmp_path, FILES), Script()
     with ModelServer(script) as server:
         running, stamp = at_work(place, server)
-        assert "only a failed one" in place.run("retry", stamp, "1").out
+        early = place.run("retry", stamp, "1")
+        assert (early.code, early.out) == (1, "") and "only a failed one" in early.err
+        idle = place.run("cancel", stamp, "9")
+        assert (idle.code, idle.out) == (1, "") and "Task 9 is not at work" in idle.err
         assert place.run("cancel", stamp, "1").code == 0
         script.slow = {"part2.py", "part3.py"}
         wait_until(lambda: '"state": "failed"' in (place.repo / f".aider_logs/agent1_{stamp}.jsonl").read_text())

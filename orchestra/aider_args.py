@@ -1,0 +1,102 @@
+"""What `--aider-args` may hold: a table of allowed options. Pure; a contract test holds it against Aider's own parser.
+
+A list of what is forbidden cannot be kept: Aider has 150 options, takes every abbreviation of them, short ones and bare
+file names, and most of them read, write, run or send something.
+"""
+
+import difflib
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from orchestra.errors import SettingsError
+from orchestra.plan.roles import EDIT_FORMATS
+
+SEE = "docs/how-to.md lists the allowed ones."
+LONGEST_TEXT = 100
+
+
+@dataclass(frozen=True)
+class Option:
+    """An allowed option. Without `wanted` it takes no value; `accepts` says whether a value is one."""
+
+    wanted: str = ""
+    accepts: Callable[[str], bool] = lambda value: True
+    choices: tuple[str, ...] = ()
+
+
+def is_number(kind: type[int] | type[float]) -> Callable[[str], bool]:
+    def accepts(value: str) -> bool:
+        try:
+            return 0 <= kind(value) < math.inf
+        except ValueError:
+            return False
+
+    return accepts
+
+
+def is_text(value: str) -> bool:
+    return bool(value.strip()) and value.isprintable() and len(value) <= LONGEST_TEXT
+
+
+def one_of(*choices: str) -> Option:
+    return Option(f"one of {', '.join(choices)}", lambda value: value in choices, choices)
+
+
+SWITCH, TEXT = Option(), Option("a word", is_text)
+COUNT, FACTOR = Option("a whole number", is_number(int)), Option("a number", is_number(float))
+# What belongs here changes how a model is asked, or how a file's text is read from its reply, and nothing else.
+ALLOWED: Mapping[str, Option] = {
+    "--cache-prompts": SWITCH,
+    "--no-cache-prompts": SWITCH,
+    "--chat-language": TEXT,
+    "--check-model-accepts-settings": SWITCH,
+    "--no-check-model-accepts-settings": SWITCH,
+    "--edit-format": one_of(*EDIT_FORMATS),
+    "--line-endings": one_of("platform", "lf", "crlf"),
+    "--map-multiplier-no-files": FACTOR,
+    "--map-refresh": one_of("auto", "always", "files", "manual"),
+    "--map-tokens": COUNT,
+    "--max-chat-history-tokens": COUNT,
+    "--reasoning-effort": TEXT,
+    "--stream": SWITCH,
+    "--no-stream": SWITCH,
+    "--thinking-tokens": TEXT,  # 8192, 8k, 0.5M
+    "--verbose": SWITCH,
+}
+
+
+def parse_aider_args(text: str) -> tuple[str, ...]:
+    """The options as Aider is given them, a value always behind `=`, so that none is taken for an option."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise SettingsError(f"--aider-args {text!r}: {str(error).lower()}.") from None
+    found = []
+    while words:
+        name, equals, value = words.pop(0).partition("=")
+        option = find_option(name or equals)
+        if not option.wanted:
+            if equals:
+                raise SettingsError(f"--aider-args: {name} takes no value, and was given {value!r}.")
+            found.append(name)
+            continue
+        if not equals:
+            value = words.pop(0) if words and not words[0].startswith("-") else ""
+        if not option.accepts(value):
+            raise SettingsError(f"--aider-args: {name} must be {option.wanted}, not {value!r}.")
+        found.append(f"{name}={value}")
+    return tuple(found)
+
+
+def find_option(word: str) -> Option:
+    """An option by its whole name: Aider would also take `--edit-f`, and nobody could say what that will mean."""
+    if option := ALLOWED.get(word):
+        return option
+    if not word.startswith("-") or word in ("-", "--"):
+        raise SettingsError(f"--aider-args may hold options only, and {word!r} is none.", hint=SEE)
+    near = [name for name in ALLOWED if word.startswith("--") and len(word) > 3 and name.startswith(word)]
+    near = near or difflib.get_close_matches(word, ALLOWED, 1, 0.85)
+    hint = f"Did you mean {near[0]}?" if near else SEE
+    raise SettingsError(f"--aider-args may not hold {word!r}.", hint=hint)

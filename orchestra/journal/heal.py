@@ -1,0 +1,195 @@
+"""A repository's own store when its file is damaged: set aside under a new name, and made anew from the JSONL logs.
+
+Only for the SQLite file in the log folder, of which the logs are the truth. A store that was named by --store may hold
+runs of other machines: that one is never touched.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestra.journal import jsonl
+from orchestra.journal.hold import is_alive
+from orchestra.journal.store import Store, StoreError, open_store
+
+HERE = "."  # what the own store calls its repository
+# What the first and the second step of the schema make; a test holds it against that.
+TABLES = {
+    "schema_version": {"version"},
+    "events": {"repository", "run", "seq", "time", "kind", "task", "attempt", "data"},
+    "commands": {"id", "repository", "run", "time", "kind", "task", "data", "taken"},
+    "owners": {"repository", "run", "owner", "host", "pid", "expires"},
+    "leases": {"repository", "path", "run", "expires"},
+}
+FRESH = 10.0  # seconds
+SIDECARS = ("-wal", "-shm", "-journal")
+WHOLE_CHECK = 32 << 20  # bytes; of a larger file only the length is checked, and what a command meets
+FOREIGN = "tables of another program"
+DAMAGE = ("file is not a database", "malformed", "file is damaged", FOREIGN)
+
+
+def open_own_store(path: Path) -> tuple[Store, str]:
+    """The store, and a sentence where it had to be made anew."""
+    damage = damage_of(path)
+    if not damage:
+        try:
+            return open_store(path), ""
+        except StoreError as error:
+            damage = known_damage(str(error))
+            if not damage:
+                raise
+    with one_at_a_time(path):
+        # Another process may have been first.
+        return heal(path, damage) if damage_of(path) or not opens(path) else (open_store(path), "")
+
+
+def known_damage(said: str) -> str:
+    return next((words for words in DAMAGE if words in said), "")
+
+
+def damage_of(path: Path) -> str:
+    """What is wrong with the file; nothing where it is sound, not there yet, or only cannot be read now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    if not stat.S_ISREG(found.st_mode):
+        return "it is not a file"
+    if not found.st_size:
+        # Another process may be making it at this moment.
+        return "it is empty" if abs(time.time() - found.st_mtime) > FRESH and jsonl.stamps(path.parent) else ""
+    if found.st_size > WHOLE_CHECK:
+        return "it is cut short" if is_cut_short(path) else ""
+    return unsound(path)
+
+
+def unsound(path: Path) -> str:
+    """What SQLite says of the whole file, and whether its tables are ours."""
+    where = f"{path.absolute().as_uri()}?mode=rw"
+    try:
+        with contextlib.closing(sqlite3.connect(where, uri=True, timeout=10)) as database:
+            said = database.execute("PRAGMA quick_check(1)").fetchone()
+            if not said or said[0] != "ok":
+                return "the file is damaged"
+            return "" if are_ours(database) else f"it has {FOREIGN}"
+    except sqlite3.OperationalError:
+        return ""  # locked, or not to be opened: the store says it better
+    except sqlite3.DatabaseError as error:
+        return known_damage(str(error)) or "the file is damaged"
+
+
+def are_ours(database: sqlite3.Connection) -> bool:
+    """Whether the tables are those of a store. Of a newer one they have more columns, not fewer."""
+    names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    names = {name for name in names if not name.startswith("sqlite_")}
+    columns = {
+        name: {row[1] for row in database.execute(f'PRAGMA table_info("{name}")')} for name in TABLES if name in names
+    }
+    if any(not TABLES[name] <= columns[name] for name in columns):
+        return False
+    if not names:
+        return True
+    if "schema_version" not in names:
+        return False
+    (version,) = database.execute("SELECT max(version) FROM schema_version").fetchone()
+    needed = {"events"} if version == 1 else set(TABLES) if version else set[str]()
+    return needed <= names
+
+
+def is_cut_short(path: Path) -> bool:
+    """By the length that its header tells, where no log beside it may hold the rest."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+        log = path.with_name(f"{path.name}-wal")
+        if head[:16] != b"SQLite format 3\0" or (log.exists() and log.stat().st_size):
+            return False
+        page = int.from_bytes(head[16:18], "big")
+        told = int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page)
+        return path.stat().st_size < told
+    except OSError:
+        return False
+
+
+def opens(path: Path) -> bool:
+    try:
+        open_store(path).close()
+    except StoreError as error:
+        if known_damage(str(error)):
+            return False
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def heal(path: Path, damage: str) -> tuple[Store, str]:
+    refuse_while_at_work(path)
+    aside = set_aside(path)
+    store = open_store(path)
+    runs = rebuild(store, path.parent)
+    count = f"{runs} run" if runs == 1 else f"{runs} runs"
+    said = f"The store {path} could not be used ({damage}): it is kept as {aside.name}, and a new one has the {count}"
+    return store, f"{said} of the logs."
+
+
+def refuse_while_at_work(path: Path) -> None:
+    """A run that goes on holds the old file open, and who owns it is only written there."""
+    for stamp in jsonl.stamps(path.parent):
+        events = list(jsonl.read_file(path.parent / f"run_{stamp}.jsonl"))
+        begun = [event.data.get("pid") for event in events if event.kind in ("run_started", "run_resumed")]
+        if not begun or events[-1].kind == "run_ended" or not isinstance(begun[-1], int):
+            continue
+        if begun[-1] != os.getpid() and is_alive(begun[-1]) and is_ours(begun[-1]):
+            hint = f"It is made anew when the run {stamp} (pid {begun[-1]}) has ended; `kill {begun[-1]}` stops it."
+            raise StoreError(f"The store {path} is damaged.", hint=hint)
+
+
+def is_ours(pid: int) -> bool:
+    """The number may be another program's by now."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return not Path("/proc/self").exists()
+    return b"aider_orchestrator" in words or b"aider-orchestrator" in words
+
+
+def set_aside(path: Path) -> Path:
+    """The file with what belongs to it, under a name that nothing has."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    names = (f"{path.name}.damaged-{stamp}" + (f"-{n}" if n > 1 else "") for n in range(1, 10_000))
+    aside = next(place for name in names if not os.path.lexists(place := path.with_name(name)))
+    try:
+        path.rename(aside)
+        for ending in SIDECARS:
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+    except OSError as error:
+        hint = f"Move {path} away; it is made anew from the logs."
+        raise StoreError(
+            f"The store {path} is damaged, and cannot be set aside: {error.strerror}.", hint=hint
+        ) from None
+    return aside
+
+
+def rebuild(store: Store, folder: Path) -> int:
+    """All that the logs tell. One run that cannot be read keeps no other."""
+    runs = 0
+    for stamp in jsonl.stamps(folder):
+        with contextlib.suppress(OSError, StoreError):
+            store.append(HERE, jsonl.read(folder, stamp))
+            runs += 1
+    return runs

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from orchestra.gates.failures import Names, new_failures, shape
-from orchestra.gates.reading import Reading, why_not_started
+from orchestra.gates.reading import Reading, must_pass, why_not_started
 from orchestra.model import Gate
 
 NONE: Names = frozenset()
@@ -39,11 +39,11 @@ def compare(
     if why := why_not_started(gate, base):
         # A gate that was only found in the repository is none if it cannot start there; a named one that can start
         # now has nothing to be compared with. Neither is put down to the change.
-        if not gate.named or not why_not_started(gate, first):
+        if not gate.named or not (why_not_started(gate, first) or must_pass(gate, first)):
             return Comparison(unknown=first.failing, why=why)
         said = compare_lines(first, base, second, noise)
         return said if said.new else Comparison(old=said.old, flaky=said.flaky, why=why)
-    if base.failing and not base.by_name:
+    if base.failing and not (base.by_name or must_pass(gate, base)):
         return compare_lines(first, base, second, noise)
     return compare_names(first, base, second, base_files)
 

@@ -32,6 +32,7 @@ class Reading:
     complaints: Names = frozenset()
     cause: str = ""
     begins: bool = True  # unless the cause is one for not beginning at all
+    silent: bool = False  # it failed without a word
     ending: str = ""  # if it was ended from outside
     # Modules that were not found: of others, in all and by the file that needs them, and whether the project's own are.
     missing: frozenset[str] = frozenset()
@@ -61,6 +62,7 @@ def read_output(
         complaints=complaints(lines, ending or f"{OPAQUE}{code}"),
         cause=cause or f"{OPAQUE}{code}, and it printed nothing",
         begins=not cannot_start,
+        silent=not (ending or any(line.strip() for line in lines)),
         ending=ending,
         missing=foreign,
         lacking={file: lacks & foreign for file, lacks in missing_by_file(lines).items() if lacks <= foreign},
@@ -77,7 +79,7 @@ def why_not_started(gate: Gate, reading: Reading) -> str:
     if not reading.failing:
         told_none = ran == 0 or (ran is None and gate.name in TELLING and not gate.named)
         return f"{name} ran no test" if gate.kind == "tests" and told_none else ""
-    if can_be_compared(gate, reading):
+    if can_be_compared(gate, reading) or must_pass(gate, reading):
         return ""
     if ran == 0:
         return f"{name} ran no test" if NO_TEST.search(reading.cause) else f"{name} could run no test: {reading.cause}"
@@ -98,4 +100,14 @@ def can_be_compared(gate: Gate, reading: Reading) -> bool:
     return bool(reading.counts.ran) or (reading.by_name and reading.counts.ran is None)
 
 
+def must_pass(gate: Gate, reading: Reading) -> bool:
+    """Whether a command that was asked for says nothing but its exit code, as `test -f` and `grep -q` do. There is
+    nothing to compare, so it must pass, unless it is a test runner, which has more to say if it can start."""
+    return gate.named and reading.silent and not RUNNER.search(gate.command)
+
+
+RUNNER = re.compile(
+    r"\b(?:pytest|py\.test|unittest|nose2?|tox|nox|npm|npx|pnpm|yarn|jest|vitest|mocha|ava|go|cargo|make|ctest|gradlew?|"
+    r"mvnw?|sbt|rspec|rake|phpunit|dotnet|bazel|manage\.py)\b"
+)
 NO_TEST = re.compile(r"^no tests? |^Ran 0 tests|no test files|^NO TESTS RAN|^\d+ (?:deselected|skipped)", re.IGNORECASE)

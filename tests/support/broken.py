@@ -218,8 +218,10 @@ SET_UPS: dict[str, Broken] = {
         "the command could not start: No module named 'pytest_httpbin'",
         f"{PY} -m pytest -q -p no:cacheprovider",
     ),
-    "an exit code and no word": Broken(
-        APP, "the command failed and named no test: exit code 3, and it printed nothing", "exit 3"
+    "pytest, named, with a conftest that exits": Broken(
+        PYTEST | {"conftest.py": "import sys\nsys.exit(3)\n"},
+        "the command failed and named no test: exit code 3, and it printed nothing",
+        f"{PY} -m pytest -q -p no:cacheprovider",
     ),
     "words that say nothing": Broken(APP, "the command failed and named no test: hello", "echo hello; exit 3"),
     "other paths, times and seeds in each run": Broken(

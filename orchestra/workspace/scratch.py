@@ -18,7 +18,7 @@ def make_scratch() -> tuple[Path, int]:
     try:
         return locked_folder()
     except OSError as error:
-        place = os.environ.get("TMPDIR") or error.filename or "the temporary folder"
+        place = Path(error.filename).parent if error.filename else "the temporary folder"
         hint = "Free some space, or set TMPDIR to another disk."
         raise UsageError(f"No folder can be made in {place}: {error.strerror or error}.", hint=hint) from None
 

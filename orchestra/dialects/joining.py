@@ -1,14 +1,21 @@
 """Streams of the three dialects, read event by event as they come, and the one body that each amounts to."""
 
+import math
 from typing import Any
 
 from orchestra.dialects.values import Body, parse, record, records, string
 
 LARGEST_EVENT = 1 << 20  # bytes
+LEAST = 32  # bytes that each line counts for: a stream of empty lines takes as much time as a large one
 
 
 class TooLarge(ValueError):
     """More has come than a reply may have."""
+
+
+def later(usage: Any, told: Any) -> Any:
+    """The usage that counts: the last one that is told. One that is no object counts too, so that it is seen."""
+    return usage if told is None or told == {} else told
 
 
 class OpenAiJoiner:
@@ -27,15 +34,14 @@ class OpenAiJoiner:
             part = record(choice.get("delta")) or record(choice.get("message"))
             self.said.append(string(part.get("content")))
             self.finish = string(choice.get("finish_reason")) or self.finish
-        # What is not empty counts, were it no usage at all: then it is seen that it cannot be read.
-        self.usage = chunk.get("usage") or self.usage
+        self.usage = later(self.usage, chunk.get("usage"))
         self.response = record(chunk.get("response")) or self.response
 
     def body(self) -> Body:
         if not self.begun:
             return self.response
         choice = {"message": {"content": "".join(self.said)}, "finish_reason": self.finish}
-        return {"choices": [choice], "usage": self.usage or {}}
+        return {"choices": [choice], "usage": {} if self.usage is None else self.usage}
 
 
 class AnthropicJoiner:
@@ -55,7 +61,7 @@ class AnthropicJoiner:
             if isinstance(used, dict):
                 self.usage |= {name: value for name, value in used.items() if value is not None}
             else:
-                self.odd = used or self.odd
+                self.odd = later(self.odd, used)
         self.stop = string(delta.get("stop_reason")) or self.stop
         if chunk.get("type") == "content_block_delta":
             self.said.append(string(delta.get("text")))
@@ -80,7 +86,7 @@ class GeminiJoiner:
 
     def add(self, chunk: Body) -> None:
         self.first = self.first or chunk
-        self.usage = chunk.get("usageMetadata") or self.usage
+        self.usage = later(self.usage, chunk.get("usageMetadata"))
         for candidate in records(chunk.get("candidates"))[:1]:
             self.begun = True
             self.parts += records(record(candidate.get("content")).get("parts"))
@@ -90,7 +96,7 @@ class GeminiJoiner:
         if not self.begun:
             return self.first
         candidate = {"content": {"role": "model", "parts": self.parts}, "finishReason": self.finish}
-        return {"candidates": [candidate], "usageMetadata": self.usage or {}}
+        return {"candidates": [candidate], "usageMetadata": {} if self.usage is None else self.usage}
 
 
 Joiner = OpenAiJoiner | AnthropicJoiner | GeminiJoiner
@@ -98,9 +104,11 @@ JOINERS: dict[str, type[Joiner]] = {"openai": OpenAiJoiner, "anthropic": Anthrop
 
 
 class StreamReader:
-    """Takes the bytes of a stream in any pieces. What is no stream of events is kept as it is, for its end."""
+    """Takes the bytes of a stream in any pieces, up to `most`. What is no stream of events is kept for its end."""
 
-    def __init__(self, dialect: str) -> None:
+    def __init__(self, dialect: str, most: float = math.inf) -> None:
+        self.most = most
+        self.size = 0
         self.joiner = JOINERS[dialect]()
         self.error: Body = {}
         self.events = 0
@@ -120,6 +128,9 @@ class StreamReader:
             raise TooLarge("an event of the stream is larger than 1 MB")
 
     def take(self, line: bytes) -> None:
+        self.size += max(len(line), LEAST)
+        if self.size > self.most:
+            raise TooLarge("the stream is larger than it may be")
         if not line.startswith(b"data:"):
             if not self.events:
                 self.plain.append(line)
@@ -128,7 +139,8 @@ class StreamReader:
             raise TooLarge("an event of the stream is larger than 1 MB")
         self.events += 1
         self.plain = []
-        chunk = parse(line[5:])
+        said = line[5:].lstrip()
+        chunk = parse(said) if said.startswith(b"{") else None
         if isinstance(chunk, dict):
             self.add(chunk)
 

@@ -202,4 +202,6 @@ class Ask:
         if self.claim is not None and not self.claim.decided.is_set():
             return "the budget", "until the requests on their way have settled"
         last = self.lane.last if self.lane.breaker.open or self.trouble.last else None
+        if last is None and self.lane.is_held:
+            return self.upstream.provider, "it says that nothing is left for now"
         return self.upstream.provider, f"{last.failure}: {last.message}" if last else "it is the others' turn"

@@ -29,6 +29,7 @@ MOST_MESSAGES = 10_000
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from orchestra.gateway.decode import serve; serve()"
 NO_TOKENS = Tokens()
+SHORTEST_QUOTED = 10  # signs in percents, before it is looked what they stand for
 UNREADABLE = "it is too large or too deeply nested to be read"
 
 
@@ -98,12 +99,15 @@ def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def keys_in(text: str, forms: Forms) -> tuple[str, ...]:
     """The names of the keys that stand in a text: in one of their forms, broken over lines, or written in percents."""
-    texts = [text]
-    if "\\n" in text:
-        texts.append(text.replace("\\r", "").replace("\\n", ""))
-    if text.count("%") >= 10:
-        texts.append(unquote(text, errors="replace"))
-    return tuple(dict.fromkeys(name for form, name in forms if any(form in each for each in texts)))
+    joined = text.replace("\\r", "").replace("\\n", "") if "\\n" in text else text
+    unquoted = unquote(joined, errors="replace") if joined.count("%") >= SHORTEST_QUOTED else ""
+    found = (name for form, name in forms if form in joined or form in unquoted or (is_torn(form) and form in text))
+    return tuple(dict.fromkeys(found))
+
+
+def is_torn(form: str) -> bool:
+    """Whether it may lose something when the ends of lines, a backslash and a letter each, are taken out."""
+    return form[0] in "rn" or "\\r" in form or "\\n" in form
 
 
 def lower_cap(provider: str, dialect: str, cap: int, raw: bytes) -> bytes:

@@ -314,7 +314,8 @@ class Gateway:
             message = f"it redirects to {dialects.pointed_to(headers.get('location', ''))}"
         if failure == "garbage":
             message = f"this is no reply as {ask.upstream.dialect} gives it: {message}"
-        return Refusal(failure, status, message, waits.retry_after(headers, raw))
+        # Only a refusal says in its body how long to wait; a good answer's may be large.
+        return Refusal(failure, status, message, waits.retry_after(headers, b"" if status == 200 else raw))
 
     def hand_on(self, ask: Ask, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> "Response":
         from starlette.responses import Response
@@ -369,8 +370,9 @@ class Gateway:
         self, ask: Ask, answer: "httpx.Response", encoding: str, kind: str, handed: asyncio.Queue[bytes | None]
     ) -> tuple[ReplyFacts, bytes]:
         """Hand the events on as they come. What they amount to, and all of them when that is not too much to keep."""
-        reader, kept, size = StreamReader(ask.upstream.dialect), bytearray(), 0
-        async for piece in wire.pieces(answer, encoding, wire.stream_cap(ask.most_output)):
+        cap = wire.stream_cap(ask.most_output)
+        reader, kept, size = StreamReader(ask.upstream.dialect, cap), bytearray(), 0
+        async for piece in wire.pieces(answer, encoding, cap):
             reader.feed(piece)
             handed.put_nowait(piece)
             size += len(piece)

@@ -124,6 +124,10 @@ class Lane:
             self.probed = min(self.probed, now + LIMITED)
             self.pace.hold_for_probe(self.probed)
 
+    @property
+    def is_held(self) -> bool:
+        return self.pace.held > self.clock()
+
     def reply(self, sent: Sent) -> None:
         now = self.clock()
         self.pace.taken(sent, now)

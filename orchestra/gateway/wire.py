@@ -21,8 +21,8 @@ KEPT = 8 << 20  # of a longer stream nothing is kept: it is handed on and counte
 ERROR = 256 << 10  # of an answer that is no reply
 REQUEST = 32 << 20
 PIECE = 1 << 16
-LEAST = 64  # bytes that each piece counts for: a reply in pieces of one byte takes as much time as a large one
-PIECES_AT_ONCE = 32  # read before others have their turn
+LEAST = 256  # bytes that each piece counts for: a reply in pieces of one byte takes as much time as a large one
+AT_ONCE = 1 << 16  # bytes, counted so, that are read before others have their turn
 KEY_PARTS = ("key", "api_key", "apikey", "access_token")  # of a query
 LONGEST_VALUE = 200  # characters of a header
 NAMED = ("content-type", "content-encoding", "location", "retry-after", "retry-after-ms")
@@ -60,15 +60,16 @@ def headers_of(answer: "httpx.Response") -> dict[str, str]:
 async def pieces(answer: "httpx.Response", encoding: str, cap: int) -> AsyncIterator[bytes]:
     """The body as it comes, inflated. TooLarge when it is more than `cap` bytes."""
     inflate = inflater(encoding)
-    size = turns = 0
+    size = since = 0
     async for packed in answer.aiter_raw():
         for piece in inflate(packed):
-            size += max(len(piece), LEAST)
+            counted = max(len(piece), LEAST)
+            size, since = size + counted, since + counted
             if size > cap:
                 raise TooLarge(f"the reply is larger than the {cap >> 20:,} MB that it may have")
             yield piece
-            turns += 1
-            if turns % PIECES_AT_ONCE == 0:
+            if since >= AT_ONCE:
+                since = 0
                 await asyncio.sleep(0)
 
 

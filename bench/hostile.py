@@ -123,7 +123,8 @@ async def measure_all(names: list[str], at_once: int) -> list[Result]:
         route = {"openai": Upstream("openai", "openai", base, "sk-bench")}
         found = []
         for name in names:
-            limits = Limits(outage=PATIENCE if name in ENDLESS else ENDS)
+            seconds = PATIENCE if name in ENDLESS else ENDS
+            limits = Limits(longest=seconds, outage=seconds)
             gateway = Gateway(route, lambda ticket, exchange: None, limits=limits)
             await gateway.start()
             await ask(gateway, "good", 0)  # warm

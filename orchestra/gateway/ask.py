@@ -50,7 +50,7 @@ class Ask:
         self.lost = Usage()
         self.task: asyncio.Task[object] | None = None
         self.deadline: asyncio.Timeout | None = None  # of the answer that is on its way
-        self.started = time.monotonic()
+        self.started = self.began = time.monotonic()
         self.sent = 0
         self.flying = False  # sent, and perhaps billed, whatever becomes of the answer
 
@@ -163,13 +163,19 @@ class Ask:
     # --- its time
 
     @contextlib.asynccontextmanager
-    async def in_time(self, seconds: float) -> AsyncIterator[None]:
-        """Whatever comes meanwhile: the whole answer must be there in time, or TimeoutError ends it."""
-        async with asyncio.timeout(seconds) as self.deadline:
+    async def in_time(self) -> AsyncIterator[None]:
+        """However it comes: the whole answer must be there in time, or TimeoutError ends it."""
+        left = self.limits.longest - self.flown
+        async with asyncio.timeout(max(0.0, left)) as self.deadline:
             try:
                 yield
             finally:
                 self.deadline = None
+
+    @property
+    def flown(self) -> float:
+        """Seconds since it was sent the last time."""
+        return time.monotonic() - self.began
 
     def hurry(self, seconds: float) -> None:
         """Its answer is of no use any more; only what it costs may still be told within so many seconds."""

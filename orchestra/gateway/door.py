@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -32,7 +33,7 @@ IDLE_TIMEOUT = 3600
 # Whatever proxy the user's environment names, it is not the way to a server on this machine.
 LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 CUT_SHORT = "the run ended before the answer had come"
-HEARD_OUT = 120.0  # seconds for an answer whose agent has gone: what it costs is told at its end
+HEARD_OUT = 60.0  # seconds for an answer whose agent has gone: what it costs is told at its end
 MOST_NOTES = 3  # about one agent's requests
 Heard = Callable[[Pass, Exchange], None]
 # What the user should know, though it is no exchange, in a sentence.
@@ -258,10 +259,10 @@ class Gateway:
 
         ask.sent += 1
         ask.flying = True
-        answer, whole = None, self.limits.outage
+        ask.began, answer = time.monotonic(), None
         try:
             request = self.client.build_request("POST", ask.url, headers=ask.headers, content=ask.raw)
-            async with ask.in_time(whole):
+            async with ask.in_time():
                 answer = await self.client.send(request, stream=True)
                 headers = wire.headers_of(answer)
                 kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
@@ -287,10 +288,12 @@ class Gateway:
         except httpx.TimeoutException as error:
             return Refusal("timeout", 0, f"no answer in {READ_TIMEOUT:.0f} s ({words(error)})")
         except TimeoutError:
-            return Refusal("timeout", 0, f"no whole answer in {ask.seconds:.0f} s")
+            return Refusal("timeout", 0, f"no whole answer in {ask.flown:.0f} s")
         except TooLarge as error:
             return Refusal("garbage", 200, str(error))
         except httpx.HTTPError as error:
+            if wire.TOO_LONG in str(error):
+                return Refusal("garbage", 0, "the headers of its answer are larger than 100 kB")
             return Refusal("server", 0, f"the connection was lost: {words(error)}", lost=answer is not None)
 
     async def settle(
@@ -346,7 +349,7 @@ class Gateway:
 
         end = None
         try:
-            async with ask.in_time(max(1.0, self.limits.outage - ask.seconds)):
+            async with ask.in_time():
                 facts, raw = await self.read_events(ask, answer, encoding, kind, handed)
             ask.lane.reply(turn)
             self.keep_stream(ask, facts, raw, kind)
@@ -354,7 +357,7 @@ class Gateway:
         except httpx.HTTPError as error:
             self.note(ask, ask.failed("server", 200, f"the stream broke off: {words(error)}"))
         except TimeoutError:
-            self.note(ask, ask.failed("timeout", 200, f"the stream had not ended in {ask.seconds:.0f} s"))
+            self.note(ask, ask.failed("timeout", 200, f"the stream had not ended in {ask.flown:.0f} s"))
         except TooLarge as error:
             self.note(ask, ask.failed("garbage", 200, str(error)))
         except asyncio.CancelledError:

@@ -10,12 +10,13 @@ from orchestra.gateway.ledger import Pass
 from orchestra.gateway.pace import Pace
 
 OUTAGE = 1800.0
+LONGEST = 1800.0
 # Whose money is set aside, for which request, and how much: written down first, so that it is known after a crash too.
 Aside = Callable[[Pass, int, Amount], None]
 
 
 class Limits:
-    """`outage` is how long a provider that worked may be down, and the longest that one request may take."""
+    """`outage` is how long a provider that worked may be down, `longest` how long one whole answer may take."""
 
     def __init__(
         self,
@@ -24,11 +25,13 @@ class Limits:
         prices: Mapping[str, catalogue.Model] | None = None,
         per_minute: int = 0,
         outage: float = OUTAGE,
+        longest: float = LONGEST,
     ) -> None:
         self.budget = budget or Budget()
         self.models = dict(prices or {})
         self.per_minute = per_minute
         self.outage = outage
+        self.longest = longest
         self.lanes: dict[tuple[str, str], Lane] = {}
         self.numbers = itertools.count(1)
         self.aside: Aside = lambda ticket, number, amount: None

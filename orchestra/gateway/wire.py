@@ -24,6 +24,7 @@ PIECE = 1 << 16
 LEAST = 256  # bytes that each piece counts for: a reply in pieces of one byte takes as much time as a large one
 AT_ONCE = 1 << 16  # bytes, counted so, that are read before others have their turn
 KEY_PARTS = ("key", "api_key", "apikey", "access_token")  # of a query
+TOO_LONG = "Receive buffer too long"  # what h11 says of headers without end
 LONGEST_VALUE = 200  # characters of a header
 NAMED = ("content-type", "content-encoding", "location", "retry-after", "retry-after-ms")
 

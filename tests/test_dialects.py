@@ -40,6 +40,7 @@ def test_addresses(dialect: str, base: str, path: str, url: str) -> None:
 def test_the_real_key_takes_the_place_of_every_other(dialect: str, name: str, value: str) -> None:
     given = {"Authorization": "Bearer token", "X-Api-Key": "token", "x-goog-api-key": "token", "api-key": "token"}
     more = {"Host": "h", "Content-Length": "1", "Accept-Encoding": "br", "anthropic-version": "2023-06-01"}
+    more |= {"Cookie": "a=b", "Content-Encoding": "gzip", "Proxy-Authorization": "Basic x", "X-Forwarded-For": "me"}
     assert dialects.upstream_headers(dialect, "real", given | more) == {"anthropic-version": "2023-06-01", name: value}
     assert dialects.upstream_headers(dialect, "", given) == {}
 
@@ -66,11 +67,15 @@ REPLIES: list[tuple[str, Any, bool]] = [
     ("openai", "hi", False),
     ("anthropic", {"content": [], "usage": {}}, True),
     ("anthropic", {"content": [{"type": "text", "text": "hi"}]}, False),
+    ("anthropic", {"type": "message", "content": [{"type": "text", "text": "hi"}]}, True),
+    ("anthropic", {"content": [], "usage": "lots"}, True),
     ("anthropic", {"content": "hi", "usage": {}}, False),
     ("anthropic", {"type": "error", "error": {}}, False),
     ("gemini", {"candidates": [{}], "usageMetadata": {}}, True),
     ("gemini", {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {}}, True),
     ("gemini", {"candidates": [{}]}, False),
+    ("gemini", {"candidates": [{"content": {"parts": []}}]}, True),
+    ("gemini", {"candidates": 5, "usageMetadata": {}}, False),
     ("gemini", {"error": {"code": 400}}, False),
 ]
 

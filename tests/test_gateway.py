@@ -243,6 +243,22 @@ def test_every_final_failure_is_one_answer_that_says_nothing_and_one_record_that
     assert [(exchange.status, exchange.failure) for exchange in heard] == [(r.status, failure) for r, failure in FINAL]
     assert {(exchange.usage.requests, exchange.usage.replies) for exchange in heard} == {(1, 0)}
     assert heard[3].message == "bad key" and heard[12].message.endswith("<html>hello</html>")
+    assert heard[9].message.endswith("it redirects to http://127.0.0.1:9/")
+
+
+LOCATIONS = [
+    ("https://user:pass@x.test:8443/login?key=sk-1#top", "https://x.test:8443/login"),
+    ("/v2/chat/completions?token=1", "/v2/chat/completions"),
+    ("//evil.test/x", "evil.test/x"),
+    ("", "nowhere that can be read"),
+    ("http://[::1", "nowhere that can be read"),
+    ("https://x.test/" + "a" * 9000, "https://x.test/" + "a" * 185),
+]
+
+
+@pytest.mark.parametrize(("location", "place"), LOCATIONS)
+def test_a_redirect_says_where_it_points_and_no_more(location: str, place: str) -> None:
+    assert dialects.pointed_to(location) == place
 
 
 def test_one_that_cannot_be_reached_is_final_within_fifteen_seconds_and_was_never_sent() -> None:
@@ -306,7 +322,7 @@ def test_nothing_that_a_client_sends_is_answered_with_a_500() -> None:
             return {answer.status_code for answer in await asyncio.gather(*work)}
 
     with ModelServer(hello) as server:
-        assert asyncio.run(talk(server)) <= {200, 400}
+        assert asyncio.run(talk(server)) <= {200, 400, 403}
 
 
 def test_a_journal_that_cannot_write_is_told_finally_and_nothing_unheard_is_handed_on() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from orchestra import catalogue, dialects
 from orchestra.gateway.budget import Amount, Budget
-from orchestra.gateway.door import Gateway, Limits
+from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass
+from orchestra.gateway.limits import Limits
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.processes import soon
 from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, client, door, is_final
@@ -322,9 +323,11 @@ def test_a_provider_that_goes_down_is_asked_by_probes_only_and_then_all_go_on() 
     assert len(lost) <= 12 + 4
 
 
-def test_what_a_body_without_json_may_cost_is_held_too() -> None:
+def test_a_body_without_json_costs_nothing_and_one_without_messages_is_held() -> None:
+    budget = Budget(0.5)
+
     async def talk(server: ModelServer) -> list[Exchange]:
-        async with door(server, limits=Limits(Budget(0.5))) as (gateway, heard), client() as http:
+        async with door(server, limits=Limits(budget)) as (gateway, heard), client() as http:
             for raw in (b"", b"[]", json.dumps({"model": KNOWN["openai"].upstream_name}).encode()):
                 await http.post(f"{gateway.url(agent(gateway), 'openai')}/chat/completions", content=raw)
             return heard
@@ -332,4 +335,5 @@ def test_what_a_body_without_json_may_cost_is_held_too() -> None:
     with ModelServer(hello) as server:
         heard = asyncio.run(talk(server))
         assert server.count() == 1
-    assert [exchange.failure for exchange in heard] == ["budget", "budget", ""]
+    assert [exchange.failure for exchange in heard] == [""]
+    assert budget.run.spent.dollars == heard[0].usage.dollars

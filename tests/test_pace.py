@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from orchestra.gateway.breaker import Breaker
+from orchestra.gateway.lane import Lane
 from orchestra.gateway.pace import FREE, Pace
+from orchestra.gateway.patience import LIMITED
 from tests.support.sample import SOAK
 
 Takes = Callable[[float, int], bool]
@@ -181,6 +183,47 @@ def test_what_a_provider_asks_for_is_waited_for() -> None:
     assert pace.wait(100.1) == pytest.approx(7.0)
     pace.hold(120.0)
     assert pace.wait(110.0) == pytest.approx(10.0) and pace.wait(121.0) == 0.0
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("absurd", [601.0, 1e12, math.inf])
+def test_lane_holds_no_longer_than_the_cap_whatever_a_good_answer_says_and_then_one_goes(absurd: float) -> None:
+    clock = Clock()
+    lane = Lane("openai", 1800.0, set(), Pace(), clock=clock)
+    first, slow = lane.pace.send(clock.now), lane.pace.send(clock.now)
+    lane.heed(first, absurd)
+    lane.reply(first)
+    assert lane.pace.wait(clock.now) == LIMITED
+    clock.now += 1.0
+    lane.reply(slow)
+    clock.now += LIMITED - 1.0
+    assert lane.pace.wait(clock.now) == 0.0
+    probe = lane.pace.send(clock.now)
+    clock.now += 5.0
+    assert lane.pace.wait(clock.now) == math.inf, "the others wait for the probe"
+    lane.heed(probe, absurd)
+    lane.reply(probe)
+    assert lane.pace.wait(clock.now) < 1.0, "it was served, so the header was wrong"
+    lane.pace.send(clock.now)
+    clock.now += 1.0
+    assert lane.pace.wait(clock.now) < 1.0
+
+
+def test_lane_believes_headers_below_the_cap_each_time() -> None:
+    clock = Clock()
+    lane = Lane("openai", 1800.0, set(), Pace(), clock=clock)
+    for _ in range(3):
+        sent = lane.pace.send(clock.now)
+        lane.heed(sent, 20.0)
+        lane.reply(sent)
+        assert lane.pace.wait(clock.now) == 20.0
+        clock.now += 20.0
 
 
 # --- the breaker ----------------------------------------------------------------------------------------------------

@@ -95,6 +95,37 @@ def test_headers_that_say_that_nothing_is_left(headers: dict[str, str], seconds:
     assert waits.used_up(headers) == pytest.approx(seconds)
 
 
+NOTHING_LEFT = {"x-ratelimit-remaining-tokens": "0"}
+# What no clock says, beside what only looks like it.
+STRANGE_RESETS = [
+    *(("6ms", 0.006), ("0.5ms", 0.0005), ("1h2m3s", 3723.0), ("-5", 0.0), ("-1e9", 0.0), ("nan", 0.0), ("inf", 0.0)),
+    *(("1e400", 0.0), ("NaNs", 0.0), ("", 0.0), ("9" * 100_000 + "x", 0.0), ("1" * 63 + "x", 0.0), ("s" * 64, 0.0)),
+    *(("0001-01-01T00:00:00", 0.0), ("0001-01-01T00:00:00+23:59", 0.0), ("٣s", 3.0), ("1_0s", 0.0)),
+]
+
+
+@pytest.mark.parametrize(("reset", "seconds"), STRANGE_RESETS)
+def test_resets_that_are_absurd(reset: str, seconds: float) -> None:
+    assert waits.used_up(NOTHING_LEFT | {"x-ratelimit-reset-tokens": reset}) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_a_reset_is_a_moment_in_seconds_or_in_thousandths(unit: int) -> None:
+    told = NOTHING_LEFT | {"x-ratelimit-reset-tokens": str(int((time.time() + 30) * unit))}
+    assert 25 < waits.used_up(told) <= 30
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_a_refusal_may_name_a_moment_too(unit: int) -> None:
+    seconds = waits.retry_after({"retry-after": str(int((time.time() + 30) * unit))}, b"")
+    assert seconds is not None and 25 < seconds <= 30
+
+
+@pytest.mark.parametrize("told", ["nan", "0001-01-01", "Mon, 01 Jan 0001 00:00:00 -0000", "x" * 100_000])
+def test_a_wait_that_cannot_be_read_is_none(told: str) -> None:
+    assert waits.retry_after({"retry-after": told}, b'{"error": {"details": 5}}') in (None, 0.0)
+
+
 @pytest.mark.parametrize("kind", ["requests", "tokens", "input-tokens", "output-tokens"])
 def test_anthropic_tells_a_moment(kind: str) -> None:
     moment = datetime.fromtimestamp(time.time() + 20, UTC).isoformat().replace("+00:00", "Z")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestra.judge.exit import exit_code
-from orchestra.judge.verdict import ANSWERED, PROVIDER_VERDICTS, RECORD_ANEW, REMEDIES, Heard, Seen, judge
+from orchestra.judge.verdict import ANSWERED, FAILURE_REMEDIES, PROVIDER_VERDICTS, REMEDIES, Heard, Seen, judge
 from orchestra.model import Verdict as V
 
 MODEL = "openai/gpt-x"
@@ -104,7 +104,7 @@ def test_each_case(seen: Seen, verdict: V, cause: str) -> None:
 def test_each_failure_of_a_provider(failure: str) -> None:
     judged = judge(replace(GOOD, end="no_reply", heard=Heard(503, failure, "why")))
     assert judged.verdict is PROVIDER_VERDICTS.get(failure, V.PROVIDER_ERROR)
-    assert judged.remedy == (RECORD_ANEW if failure == "drift" else REMEDIES[judged.verdict])
+    assert judged.remedy == FAILURE_REMEDIES.get(failure, REMEDIES[judged.verdict])
 
 
 def test_only_an_accepted_reply_that_changed_what_was_asked_for_is_applied() -> None:

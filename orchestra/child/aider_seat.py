@@ -119,6 +119,9 @@ def close_the_doors() -> None:
     # Prompts must not differ by machine, day or locale: they are compared when a run is resumed or replayed.
     Coder.get_platform_info = lambda self: ""
     Coder.get_user_language = lambda self: None
+    # Costs are counted by the gateway. Aider's own count fails on a reply whose optional usage fields are missing (a
+    # Gemini model that litellm has no price for), and makes a paid reply a crash.
+    Coder.calculate_and_show_tokens_and_cost = lambda self, messages, completion=None: None
     # Only a second message would read the summary of the first, and the model would be asked and paid for it.
     Coder.summarize_start = lambda self: None
 

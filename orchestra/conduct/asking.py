@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from orchestra import catalogue
 from orchestra.ask import Unusable, ask
 from orchestra.conduct.limits import REMEDY
+from orchestra.conduct.models import names
 from orchestra.conduct.run import Run
 from orchestra.errors import LimitReached, OrchestraError, ProviderError
 from orchestra.gateway.ledger import Pass
@@ -31,7 +32,7 @@ async def ask_as(
     **how: Any,
 ) -> T:
     """The checked answer, asked, paid and remembered under `role`; `about` is a task and its attempt."""
-    ticket = run.gateway.admit(Pass(role, *about))
+    ticket = run.gateway.admit(Pass(role, *about, models=names(model)))
     base = run.gateway.url(ticket, model.provider.name)
     try:
         return await ask(model, question, kind, base=base, key=ticket.token, **how)

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestra import catalogue
 from orchestra.conduct.gating import Checked, Gating
 from orchestra.conduct.hand_on import in_full, may_propose
 from orchestra.conduct.job import make_job
 from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
 from orchestra.conduct.listening import AGENT
+from orchestra.conduct.models import names
 from orchestra.conduct.permits import permit_of
 from orchestra.conduct.run import Run
 from orchestra.conduct.setting_up import set_up, sets_up
@@ -150,7 +152,10 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
         # The worktrees are made while Aider warms up, and its clock has not begun yet.
         await run.aider()
         full = in_full(run, task, tree.path)
-        ticket = run.gateway.admit(Pass(AGENT, task.id, number, run.settings.max_iterations, str(tree.path)))
+        model = run.model_of(task)
+        models = names(model, catalogue.weak_model(model))
+        limit = run.settings.max_iterations
+        ticket = run.gateway.admit(Pass(AGENT, task.id, number, limit, str(tree.path), models=models))
         try:
             outcome, timed_out = await seated(run, ticket, make_job(run, full, tree, ticket, start.lesson))
         except asyncio.CancelledError:

@@ -11,7 +11,8 @@ from orchestra import catalogue
 from orchestra.errors import LimitReached, SettingsError
 from orchestra.gateway import ledger
 from orchestra.gateway.budget import Amount, Budget
-from orchestra.gateway.door import Limits
+from orchestra.gateway.door import READ_TIMEOUT
+from orchestra.gateway.limits import Limits
 from orchestra.model import Judgement, Task, Usage, Verdict
 from orchestra.report.fold import count_lost
 from orchestra.report.sentence import time_words
@@ -37,7 +38,14 @@ def limits_of(settings: Settings, model: catalogue.Model, past: "Past | None") -
         spent=amount(report.usage, model) if report else Amount(),
         by_task={task.id: amount(task.usage, model) for task in report.tasks.values()} if report else None,
     )
-    return Limits(budget, prices=prices(settings, model), per_minute=settings.rpm, outage=settings.agent_timeout)
+    return Limits(
+        budget,
+        prices=prices(settings, model),
+        per_minute=settings.rpm,
+        outage=settings.agent_timeout,
+        # An agent's own clock ends it sooner; what the run itself asks, like the PRD, has time all the same.
+        longest=max(settings.agent_timeout, READ_TIMEOUT),
+    )
 
 
 def amount(used: Usage, model: catalogue.Model) -> Amount:

@@ -15,6 +15,7 @@ def write_down(gateway: Gateway, journal: Journal) -> None:
     """All that passes the gateway, from here on."""
     gateway.heard = hear(journal)
     gateway.told = tell_waits(journal)
+    gateway.noted = tell_notes(journal)
     gateway.limits.aside = tell_aside(journal)
 
 
@@ -40,6 +41,7 @@ def hear(journal: Journal) -> Any:
             recalled=exchange.recalled,
             number=exchange.number,
             drifted=exchange.drifted,
+            remark=exchange.remark,
             type=exchange.kind,
             body=exchange.raw,
             # Of the reply as it came: when a secret is taken out of it, it is known that it is not whole.
@@ -70,3 +72,12 @@ def tell_waits(journal: Journal) -> Any:
         journal.emit("waiting", ticket.task, ticket.attempt, role=ticket.role, on=whom, why=why)
 
     return told
+
+
+def tell_notes(journal: Journal) -> Any:
+    """What was refused at the door, and what is odd about a usage: one of the run's notes."""
+
+    def noted(ticket: Pass, text: str) -> None:
+        journal.emit("note", text=text)
+
+    return noted

@@ -40,6 +40,12 @@ def usable_model(settings: Settings, name: str) -> catalogue.Model:
     return model
 
 
+def names(*models: catalogue.Model | None) -> frozenset[str]:
+    """What an agent's token may ask for: these models. litellm leaves its own words for a model's way out of a name."""
+    found = {model.name for model in models if model}
+    return frozenset(found | {name.replace(f"/{way}/", "/", 1) for name in found for way in ("responses", "chat")})
+
+
 def own_base(settings: Settings, provider: catalogue.Provider) -> str:
     return settings.base_url(provider.base_vars, settings.key(provider.key_vars)[1])
 

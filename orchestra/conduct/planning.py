@@ -177,7 +177,8 @@ def write_prd_file(run: Run, name: str, text: str) -> str:
 
 async def ask_gemini(run: Run) -> str:
     settings = run.settings
-    ticket = run.gateway.admit(Pass("prd"))
+    model = gemini.bare_model(settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL)
+    ticket = run.gateway.admit(Pass("prd", models=frozenset({f"gemini/{model}"})))
     notice = gemini_notice(settings)
     if notice is not None:
         run.emit("note", text=f"{notice.sentence}.")

@@ -19,6 +19,7 @@ from orchestra.conduct.isolation import Isolation
 from orchestra.conduct.limits import deadline, limits_of
 from orchestra.conduct.listening import write_down
 from orchestra.conduct.models import chosen_model, role_model, upstreams
+from orchestra.conduct.outgoing import guard
 from orchestra.conduct.replay import differences
 from orchestra.conduct.secrets import Secrets
 from orchestra.conduct.workshop import Workshop
@@ -141,6 +142,7 @@ async def opened(
         replay=tape,
         limits=limits_of(settings, model, past),
     )
+    guard(gateway, secrets, repository)
     # What writes events is closed first, then what they are written to.
     async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
         recorder = recording(last, settings, past)

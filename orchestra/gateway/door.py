@@ -2,21 +2,23 @@
 
 import asyncio
 import contextlib
-import itertools
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
-from orchestra import catalogue, dialects
-from orchestra.conversation import messages
-from orchestra.gateway import ledger, waits
-from orchestra.gateway.budget import Amount, Budget, Claim
-from orchestra.gateway.lane import Lane, Refusal, Trouble
+from orchestra import dialects
+from orchestra.dialects import StreamReader, TooLarge, routes
+from orchestra.gateway import waits, wire
+from orchestra.gateway.ask import Ask, Told
+from orchestra.gateway.decode import Decoder, ReplyFacts, RequestFacts, keys_in, reply_facts
+from orchestra.gateway.lane import Refusal
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
-from orchestra.gateway.pace import Pace, Sent
-from orchestra.gateway.tape import Reply, Tape, identity
+from orchestra.gateway.limits import Limits
+from orchestra.gateway.pace import Sent
+from orchestra.gateway.tape import Reply, Tape
 from orchestra.model import Usage
 
 if TYPE_CHECKING:
@@ -31,222 +33,11 @@ IDLE_TIMEOUT = 3600
 # Whatever proxy the user's environment names, it is not the way to a server on this machine.
 LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 CUT_SHORT = "the run ended before the answer had come"
-WORTH_SAYING = 1.5  # seconds of waiting
-OUTAGE = 1800.0
+HEARD_OUT = 60.0  # seconds for an answer whose agent has gone: what it costs is told at its end
+MOST_NOTES = 3  # about one agent's requests
 Heard = Callable[[Pass, Exchange], None]
-# Whose money is set aside, for which request, and how much: written down first, so that it is known after a crash too.
-Aside = Callable[[Pass, int, Amount], None]
-# Who waits, for whom and why, or for nobody any more.
-Told = Callable[[Pass, str, str], None]
-
-
-class Ask:
-    """One request on its way through the door."""
-
-    def __init__(
-        self,
-        ticket: Pass,
-        upstream: Upstream,
-        path: str,
-        query: str,
-        headers: Mapping[str, str],
-        raw: bytes,
-        limits: "Limits",
-    ) -> None:
-        self.ticket = ticket
-        self.upstream = upstream
-        self.path = path
-        self.raw = raw
-        body = dialects.parse(raw)
-        self.body: dict[str, Any] = body if isinstance(body, dict) else {}
-        self.model = dialects.model_of(upstream.dialect, path, self.body)
-        self.url = dialects.upstream_url(upstream.dialect, upstream.base, path) + (f"?{query}" if query else "")
-        self.headers = dialects.upstream_headers(upstream.dialect, upstream.key, headers)
-        self.identity = identity(upstream.dialect, dialects.rest_path(upstream.dialect, path), self.body, ticket.root)
-        self.limits = limits
-        self.known = limits.model(upstream.provider, self.model)
-        self.lane = limits.lane(upstream.provider, self.model)
-        self.trouble = Trouble(ticket.token if ticket.task is None else ticket.task)
-        self.claim: Claim | None = None
-        self.number = next(limits.numbers)
-        self.lost = Usage()
-        self.task: asyncio.Task[Any] | None = None
-        self.started = time.monotonic()
-        self.sent = 0
-        self.flying = False  # sent, and perhaps billed, whatever becomes of the answer
-
-    @property
-    def streams(self) -> bool:
-        return dialects.streams(self.path, self.body)
-
-    def failed(self, failure: str, status: int, message: str, told: Usage | None = None) -> Exchange:
-        usage = self.settled(told or Usage(requests=self.sent))
-        return Exchange(
-            *(self.upstream.provider, self.model, status, failure, message, usage, self.seconds),
-            identity=self.identity,
-            asked=self.asked,
-            number=self.number,
-        )
-
-    def answered(self, body: dict[str, Any], raw: bytes, kind: str, **how: bool) -> Exchange:
-        dialect = self.upstream.dialect
-        # What is given again was paid, and counted, when it came the first time.
-        usage = Usage() if how.get("recalled") else self.settled(self.used(body))
-        return Exchange(
-            provider=self.upstream.provider,
-            model=self.model,
-            status=200,
-            failure="",
-            message="",
-            usage=usage,
-            seconds=self.seconds,
-            reply=dialects.text(dialect, body),
-            finish=dialects.finish(dialect, body),
-            identity=self.identity,
-            raw=raw.decode("utf-8", "replace"),
-            kind=kind,
-            asked=self.asked,
-            number=self.number,
-            **how,
-        )
-
-    @property
-    def asked(self) -> tuple[tuple[str, str], ...]:
-        return tuple(messages(self.upstream.dialect, self.body))
-
-    def read(self, raw: bytes, kind: str) -> dict[str, Any]:
-        """A kept reply as the body it was or amounts to."""
-        dialect = self.upstream.dialect
-        body = dialects.join_stream(dialect, raw) if "event-stream" in kind else dialects.parse(raw)
-        return body if isinstance(body, dict) else {}
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
-
-    # --- its money
-
-    async def reserve(self) -> str:
-        """Set aside what it may cost at most, once others have left enough; or say which limit does not allow it."""
-        if self.claim is not None:
-            return ""
-        if self.limits.budget.in_dollars and self.known.price_in is None:
-            return f"no price is known for {self.known.name}, so that no budget can be held"
-        most = ledger.most(self.known, len(self.raw), dialects.output_cap(self.upstream.dialect, self.body))
-        self.claim = claim = self.limits.budget.claim(self.ticket.task, most)
-        await claim.decided.wait()
-        if claim.refused:
-            self.claim = None
-        elif claim.lowered:
-            body = dialects.with_cap(self.upstream.provider, self.upstream.dialect, self.body, claim.most.output)
-            self.raw = json.dumps(body).encode()
-        if self.claim is not None and self.limits.budget.limited:
-            self.limits.aside(self.ticket, self.number, claim.most.amount)
-        return claim.refused
-
-    def used(self, body: dict[str, Any]) -> Usage:
-        """What the provider tells; where it tells nothing, nobody knows."""
-        tokens = dialects.tokens(self.upstream.dialect, body)
-        self.flying = self.flying and tokens == dialects.Tokens()
-        return ledger.price(self.known, tokens, self.sent)
-
-    def lose(self) -> None:
-        """What was sent and will not be answered counts as paid, at the most that it may cost."""
-        if self.claim is not None and self.flying:
-            amount = self.claim.most.amount
-            self.lost += Usage(assumed=amount.dollars, assumed_tokens=amount.tokens)
-            self.limits.budget.settle(self.claim)
-            self.claim = None
-        self.flying = False
-
-    def settled(self, told: Usage) -> Usage:
-        """Close its reservation, with what the provider told."""
-        self.lose()
-        over = Amount()
-        if self.claim is not None:
-            over = self.limits.budget.settle(self.claim, Amount(told.dollars or 0.0, told.tokens))
-            self.claim = None
-        return told + self.lost + Usage(overshoot=over.dollars)
-
-    def unsent(self) -> None:
-        self.sent -= 1
-        self.flying = False
-
-    def useless(self, body: dict[str, Any]) -> tuple[str, str] | None:
-        """Why a reply that came must not be taken for the whole of what the model had to say."""
-        finish = dialects.finish(self.upstream.dialect, body)
-        if finish in dialects.FILTERED:
-            return "filtered", f"the provider's content filter has withheld the reply ({finish})"
-        # It had less room than was asked for, and used it up.
-        if self.claim is not None and self.claim.lowered and finish in dialects.CUT_OFF:
-            return "budget", self.too_short
-        return None
-
-    @property
-    def too_short(self) -> str:
-        cap = self.claim.most.output if self.claim else 0
-        return f"its reply was cut off after the {cap:,} tokens that the budget had left for it"
-
-    # --- its time
-
-    @contextlib.contextmanager
-    def resting(self, told: Told) -> Iterator[None]:
-        """Waiting that is not the agent's fault: its clock stands still, and whoever looks is told of it."""
-        loop, said = asyncio.get_running_loop(), False
-
-        def say() -> None:
-            nonlocal said
-            said = True
-            told(self.ticket, *self.waits_for)
-
-        timer = loop.call_later(WORTH_SAYING, say)
-        self.ticket.rest(id(self))
-        try:
-            yield
-        finally:
-            self.ticket.go_on(id(self))
-            timer.cancel()
-            if said:
-                told(self.ticket, "", "")
-
-    @property
-    def waits_for(self) -> tuple[str, str]:
-        if self.claim is not None and not self.claim.decided.is_set():
-            return "the budget", "until the requests on their way have settled"
-        last = self.lane.last if self.lane.breaker.open or self.trouble.last else None
-        return self.upstream.provider, f"{last.failure}: {last.message}" if last else "it is the others' turn"
-
-
-class Limits:
-    """What all requests of a run share: the money, and a lane to each model."""
-
-    def __init__(
-        self,
-        budget: Budget | None = None,
-        *,
-        prices: Mapping[str, catalogue.Model] | None = None,
-        per_minute: int = 0,
-        outage: float = OUTAGE,
-    ) -> None:
-        self.budget = budget or Budget()
-        self.models = dict(prices or {})
-        self.per_minute = per_minute
-        self.outage = outage
-        self.lanes: dict[tuple[str, str], Lane] = {}
-        self.numbers = itertools.count(1)
-        self.aside: Aside = lambda ticket, number, amount: None
-        self.known: set[str] = set()
-
-    def model(self, provider: str, name: str) -> catalogue.Model:
-        full = f"{provider}/{name or 'unnamed'}"
-        if full not in self.models:
-            self.models[full] = catalogue.resolve(full)
-        return self.models[full]
-
-    def lane(self, provider: str, model: str) -> Lane:
-        if (provider, model) not in self.lanes:
-            self.lanes[provider, model] = Lane(provider, self.outage, self.known, Pace(self.per_minute))
-        return self.lanes[provider, model]
+# What the user should know, though it is no exchange, in a sentence.
+Noted = Callable[[Pass, str], None]
 
 
 class Gateway:
@@ -264,6 +55,13 @@ class Gateway:
         self.upstreams = dict(upstreams)
         self.heard = heard
         self.told: Told = lambda ticket, whom, why: None
+        self.noted: Noted = lambda ticket, text: None
+        # The ways in which the run's own keys may be written, with the names of their variables; and whether the
+        # base's tracked files hold such a key, so that it is no secret.
+        self.keys: tuple[tuple[str, str], ...] = ()
+        self.is_tracked: Callable[[str], Awaitable[bool]] = wire.never
+        self.decoder = Decoder()
+        self.notes: dict[str, list[str]] = {}
         self.limits = limits or Limits()
         self.memory = memory
         self.replay = replay
@@ -281,6 +79,9 @@ class Gateway:
     def dismiss(self, ticket: Pass) -> None:
         """What it still waits for is not sent any more. What is on its way will be paid, and so it is heard out."""
         self.passes.pop(ticket.token, None)
+        for ask in self.asks:
+            if ask.ticket is ticket:
+                ask.hurry(HEARD_OUT)
         for ask in [ask for ask in self.asks if ask.ticket is ticket and id(ask) in ticket.resting]:
             last = ask.trouble.last or (ask.lane.last if ask.lane.breaker.open else None)
             why = last or Refusal("cancelled", 0, CUT_SHORT)
@@ -311,6 +112,7 @@ class Gateway:
         # Many servers close an idle connection after 5 s; one that is just then used again would look lost.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3.0)
         self.client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK))
+        self.client.cookies.jar = wire.NoCookies()
         config = uvicorn.Config(
             self.app,
             interface="asgi3",
@@ -358,22 +160,68 @@ class Gateway:
     async def answer(self, request: "Request") -> "Response":
         from starlette.responses import Response
 
-        _, _, token, provider, *rest = [*request.url.path.split("/", 4), "", "", ""]
+        scope = request.scope
+        path: str = scope["raw_path"].decode("latin-1")
+        _, _, token, provider, rest, *_ = [*path.split("/", 4), "", "", "", ""]
         ticket, upstream = self.passes.get(token), self.upstreams.get(provider)
         if ticket is None or upstream is None:
             return Response(b"no such door\n", 403)
-        query = "&".join(part for part in request.url.query.split("&") if part and not part.startswith("key="))
-        raw = await request.body()
-        ask = Ask(ticket, upstream, rest[0], query, request.headers, raw, self.limits)
+        route = dialects.route(upstream.dialect, request.method, rest)
+        if route is None:
+            return self.forbid(ticket, upstream, f"{request.method} {rest[:100]!r}", "that is no request for a reply")
+        if route.kind in ("probe", "side"):
+            # Clients ask this by themselves, and do without an answer.
+            return Response(b"", 200 if route.kind == "probe" else 404)
+        try:
+            raw = await wire.read_request(request.receive)
+        except ConnectionResetError:
+            return Response(b"", 400)
+        except TooLarge as error:
+            return self.forbid(ticket, upstream, f"a reply ({route.path})", str(error))
+        if route.kind == "count":
+            return Response(json.dumps(routes.count_reply(upstream.dialect, len(raw))), media_type="application/json")
+        plain = dialects.rest_path(upstream.dialect, route.path)
+        facts = await self.decoder.request(upstream.dialect, plain, route.model, ticket.root, self.keys, raw)
+        if facts.problem:
+            return self.forbid(ticket, upstream, f"a reply ({route.path})", facts.problem)
+        if not ticket.may_ask(upstream.provider, facts.model):
+            return self.forbid(ticket, upstream, f"the model {facts.model[:100]!r}", "this run does not use it here")
+        query = wire.forwarded_query(scope["query_string"].decode("latin-1"))
+        ask = Ask(ticket, upstream, route, query, request.headers, raw, facts, self.limits)
         ask.task = asyncio.current_task()
         self.asks.add(ask)
         try:
+            if secret := await self.secret_in(facts, query, request.headers):
+                return self.refuse(ask, "key", 0, f"the request held the value of {secret}, so it was not sent")
             return await self.forward(ask)
         except asyncio.CancelledError:
             return self.refuse(ask, "cancelled", 0, CUT_SHORT)
         except Exception as error:
             # A 500 of ours would make an agent ask up to 27 times again for what is our bug.
             return self.refuse(ask, "gateway", 0, f"a bug in the gateway: {error!r}")
+
+    def forbid(self, ticket: Pass, upstream: Upstream, what: str, why: str) -> "Response":
+        """What is not let through is no request to a model: it is not counted, costs nothing, and is only noted."""
+        from starlette.responses import Response
+
+        self.remark(ticket, f"{ticket.holder} asked {upstream.provider} for {what}: refused and not sent, {why}.")
+        headers = {"x-should-retry": "false"}
+        return Response(dialects.final_error(upstream.dialect), 403, headers, media_type="application/json")
+
+    def remark(self, ticket: Pass, text: str) -> None:
+        """A note for the user, once, and not too many about one agent."""
+        notes = self.notes.setdefault(ticket.holder, [])
+        if text not in notes and len(notes) < MOST_NOTES:
+            notes.append(text)
+            self.noted(ticket, text)
+
+    async def secret_in(self, facts: RequestFacts, query: str, headers: Mapping[str, str]) -> str:
+        """The variable of one of our keys that a request would carry out, if any."""
+        beside = " ".join((unquote(query), *(value for name, value in headers.items() if wire.is_forwarded(name))))
+        for name in (*facts.keys, *(keys_in(beside, self.keys) if self.keys else ())):
+            if not await self.is_tracked(name):
+                return name
+        return ""
 
     # --- one request
 
@@ -384,12 +232,12 @@ class Gateway:
             # An agent says something new each time. The same again means that litellm could not read the reply.
             return self.refuse(ask, "garbage", 200, "the agent could make nothing of this provider's reply")
         if self.memory is not None and (kept := self.memory.take(ask.identity)):
-            return self.give_again(ask, kept, recalled=True)
+            return await self.give_again(ask, kept, recalled=True)
         if self.replay is not None:
-            return self.play(ask, self.replay)
+            return await self.play(ask, self.replay)
         while True:
             with ask.resting(self.told):
-                if short := await ask.reserve():
+                if short := await ask.reserve(self.decoder):
                     return self.refuse(ask, "budget", 0, short)
                 turn = await ask.lane.turn(ask.trouble)
             if isinstance(turn, Refusal):
@@ -403,7 +251,7 @@ class Gateway:
                 return outcome
             again = ask.lane.failure(turn, ask.trouble, outcome)
             ask.lose()
-            if not again:
+            if not (again and ask.ticket.token in self.passes):
                 return self.refuse(ask, outcome.failure, outcome.status, outcome.message)
 
     async def send(self, ask: Ask, turn: Sent) -> "Response | Refusal":
@@ -411,13 +259,23 @@ class Gateway:
 
         ask.sent += 1
         ask.flying = True
-        answer = None
+        ask.began, answer = time.monotonic(), None
         try:
             request = self.client.build_request("POST", ask.url, headers=ask.headers, content=ask.raw)
-            answer = await self.client.send(request, stream=True)
-            if ask.streams and answer.status_code == 200 and "html" not in answer.headers.get("content-type", ""):
-                return self.stream(ask, turn, answer)
-            raw = await answer.aread()
+            async with ask.in_time():
+                answer = await self.client.send(request, stream=True)
+                headers = wire.headers_of(answer)
+                kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+                if ask.streams and answer.status_code == 200 and "html" not in kind:
+                    return self.stream(ask, turn, answer, kind, encoding)
+                try:
+                    if answer.status_code == 200:
+                        raw = await wire.read_whole(answer, encoding, wire.whole_cap(ask.most_output))
+                    else:
+                        raw = await wire.read_error(answer, encoding)
+                finally:
+                    await answer.aclose()
+                return await self.settle(ask, turn, answer.status_code, headers, raw)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             ask.unsent()
             return Refusal("bad_request", 0, f"{ask.upstream.base!r} is no address of a server: {words(error)}")
@@ -429,64 +287,107 @@ class Gateway:
             return Refusal("unreachable", 0, f"{request.url.netloc.decode()}: {words(error)}")
         except httpx.TimeoutException as error:
             return Refusal("timeout", 0, f"no answer in {READ_TIMEOUT:.0f} s ({words(error)})")
+        except TimeoutError:
+            return Refusal("timeout", 0, f"no whole answer in {ask.flown:.0f} s")
+        except TooLarge as error:
+            return Refusal("garbage", 200, str(error))
         except httpx.HTTPError as error:
+            if wire.TOO_LONG in str(error):
+                return Refusal("garbage", 0, "the headers of its answer are larger than 100 kB")
             return Refusal("server", 0, f"the connection was lost: {words(error)}", lost=answer is not None)
-        return self.settle(ask, turn, answer.status_code, answer.headers, raw)
 
-    def settle(self, ask: Ask, turn: Sent, status: int, headers: Mapping[str, str], raw: bytes) -> "Response | Refusal":
-        body, hold = dialects.parse(raw), waits.used_up(headers)
-        if hold:
-            ask.lane.hold(hold)
-        if status == 200 and dialects.is_reply(ask.upstream.dialect, body):
+    async def settle(
+        self, ask: Ask, turn: Sent, status: int, headers: Mapping[str, str], raw: bytes
+    ) -> "Response | Refusal":
+        facts = ReplyFacts()
+        if status == 200:
+            facts = await self.decoder.reply(ask.upstream.dialect, "", raw)
+        if hold := waits.used_up(headers):
+            ask.lane.heed(turn, hold)
+        if facts.is_reply:
             ask.lane.reply(turn)
-            if useless := ask.useless(body):
+            if useless := ask.useless(facts):
                 # It is paid for, and of no use to the agent.
-                return self.refuse(ask, useless[0], 200, useless[1], ask.used(body))
-            return self.hand_on(ask, body, raw, "application/json")
-        failure, message = dialects.failure(status, raw), dialects.message(raw)
+                return self.refuse(ask, useless[0], 200, useless[1], ask.used(facts))
+            return self.hand_on(ask, facts, raw, "application/json")
+        failure, message = dialects.failure(status, raw), facts.message or dialects.message(raw)
         # An error is not billed; what should have been a reply may be.
         ask.flying = failure == "garbage" and status == 200 and not dialects.is_page(raw)
+        if 300 <= status < 400:
+            message = f"it redirects to {dialects.pointed_to(headers.get('location', ''))}"
         if failure == "garbage":
             message = f"this is no reply as {ask.upstream.dialect} gives it: {message}"
-        return Refusal(failure, status, message, waits.retry_after(headers, raw))
+        # Only a refusal says in its body how long to wait; a good answer's may be large.
+        return Refusal(failure, status, message, waits.retry_after(headers, b"" if status == 200 else raw))
 
-    def hand_on(self, ask: Ask, body: dict[str, Any], raw: bytes, kind: str, **how: bool) -> "Response":
+    def hand_on(self, ask: Ask, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> "Response":
         from starlette.responses import Response
 
-        self.keep(ask, body, raw, kind, **how)
-        return Response(raw, 200, media_type=kind)
+        self.keep(ask, facts, raw, kind, **how)
+        return Response(raw if facts.mended is None else facts.mended, 200, media_type=kind)
 
-    def stream(self, ask: Ask, turn: Sent, answer: "httpx.Response") -> "Response":
+    def stream(self, ask: Ask, turn: Sent, answer: "httpx.Response", kind: str, encoding: str) -> "Response":
         from starlette.responses import StreamingResponse
 
-        pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
-        reader = asyncio.create_task(self.read(ask, turn, answer, pieces))
+        handed: asyncio.Queue[bytes | None] = asyncio.Queue()
+        reader = asyncio.create_task(self.read(ask, turn, answer, encoding, kind, handed))
         self.readers.add(reader)
         reader.add_done_callback(self.readers.discard)
-        return StreamingResponse(relay(pieces), 200, media_type=answer.headers.get("content-type"))
+        return StreamingResponse(wire.relay(handed), 200, media_type=kind or None)
 
-    async def read(self, ask: Ask, turn: Sent, answer: "httpx.Response", pieces: asyncio.Queue[bytes | None]) -> None:
+    async def read(
+        self,
+        ask: Ask,
+        turn: Sent,
+        answer: "httpx.Response",
+        encoding: str,
+        kind: str,
+        handed: asyncio.Queue[bytes | None],
+    ) -> None:
         """Read a stream to its end and note it, whether its client is still there or not: it is paid for."""
         import httpx
 
-        raw, end = bytearray(), None
+        end = None
         try:
-            async for piece in answer.aiter_bytes():
-                raw += piece
-                pieces.put_nowait(piece)
+            async with ask.in_time():
+                facts, raw = await self.read_events(ask, answer, encoding, kind, handed)
             ask.lane.reply(turn)
-            self.keep_stream(ask, bytes(raw), answer.headers.get("content-type", ""))
+            self.keep_stream(ask, facts, raw, kind)
             end = b""
         except httpx.HTTPError as error:
             self.note(ask, ask.failed("server", 200, f"the stream broke off: {words(error)}"))
+        except TimeoutError:
+            self.note(ask, ask.failed("timeout", 200, f"the stream had not ended in {ask.flown:.0f} s"))
+        except TooLarge as error:
+            self.note(ask, ask.failed("garbage", 200, str(error)))
         except asyncio.CancelledError:
             self.note(ask, ask.failed("cancelled", 200, CUT_SHORT))
+        except Exception as error:
+            self.note(ask, ask.failed("gateway", 200, f"a bug in the gateway: {error!r}"))
         finally:
             ask.lane.gone(turn, ask.trouble)
-            pieces.put_nowait(end)
+            handed.put_nowait(end)
             await answer.aclose()
 
-    def play(self, ask: Ask, tape: Tape) -> "Response":
+    async def read_events(
+        self, ask: Ask, answer: "httpx.Response", encoding: str, kind: str, handed: asyncio.Queue[bytes | None]
+    ) -> tuple[ReplyFacts, bytes]:
+        """Hand the events on as they come. What they amount to, and all of them when that is not too much to keep."""
+        cap = wire.stream_cap(ask.most_output)
+        reader, kept, size = StreamReader(ask.upstream.dialect, cap), bytearray(), 0
+        async for piece in wire.pieces(answer, encoding, cap):
+            reader.feed(piece)
+            handed.put_nowait(piece)
+            size += len(piece)
+            if size <= wire.KEPT:
+                kept += piece
+            else:
+                kept.clear()
+        if plain := reader.end():
+            return await self.decoder.reply(ask.upstream.dialect, kind, plain), bytes(kept)
+        return reply_facts(ask.upstream.dialect, reader.body, bytes(kept)), bytes(kept)
+
+    async def play(self, ask: Ask, tape: Tape) -> "Response":
         found, drifted = tape.find(ask.identity), False
         if found is None and ask.ticket.task is None:
             found, drifted = tape.stand_in(ask.ticket.role), True
@@ -497,33 +398,35 @@ class Gateway:
         ask.sent = found.requests
         if found.failure:
             return self.refuse(ask, found.failure, found.status, found.message)
-        return self.give_again(ask, found, replayed=True, drifted=drifted)
+        return await self.give_again(ask, found, replayed=True, drifted=drifted)
 
-    def give_again(self, ask: Ask, kept: Reply, **how: bool) -> "Response":
+    async def give_again(self, ask: Ask, kept: Reply, **how: bool) -> "Response":
         raw = kept.body.encode()
-        return self.hand_on(ask, ask.read(raw, kept.kind), raw, kept.kind, **how)
+        facts = await self.decoder.reply(ask.upstream.dialect, kept.kind, raw)
+        return self.hand_on(ask, facts, raw, kept.kind, **how)
 
-    def refuse(self, ask: Ask, failure: str, status: int, message: str, told: Usage | None = None) -> "Response":
-        """`told` is the usage of a reply that was paid for all the same."""
+    def refuse(
+        self, ask: Ask, failure: str, status: int, message: str, told: tuple[Usage, str] | None = None
+    ) -> "Response":
+        """`told` is the usage of a reply that was paid for all the same, and what is odd about that."""
         from starlette.responses import Response
 
-        self.note(ask, ask.failed(failure, status, message, told))
+        self.note(ask, ask.failed(failure, status, message, *(told or ())))
         headers = {"x-should-retry": "false"}
         return Response(dialects.final_error(ask.upstream.dialect), 400, headers, media_type="application/json")
 
     # --- what became of it
 
-    def keep_stream(self, ask: Ask, raw: bytes, kind: str) -> None:
-        body = dialects.join_stream(ask.upstream.dialect, raw)
-        if useless := ask.useless(body):
-            self.note(ask, ask.failed(useless[0], 200, useless[1], ask.used(body)))
-        elif dialects.is_reply(ask.upstream.dialect, body):
-            self.keep(ask, body, raw, kind)
+    def keep_stream(self, ask: Ask, facts: ReplyFacts, raw: bytes, kind: str) -> None:
+        if not facts.is_reply:
+            self.note(ask, ask.failed("garbage", 200, facts.message))
+        elif useless := ask.useless(facts):
+            self.note(ask, ask.failed(useless[0], 200, useless[1], *ask.used(facts)))
         else:
-            self.note(ask, ask.failed("garbage", 200, dialects.message(raw)))
+            self.keep(ask, facts, raw, kind)
 
-    def keep(self, ask: Ask, body: dict[str, Any], raw: bytes, kind: str, **how: bool) -> None:
-        self.note(ask, ask.answered(body, raw, kind, **how))
+    def keep(self, ask: Ask, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> None:
+        self.note(ask, ask.answered(facts, raw.decode("utf-8", "replace"), kind, **how))
 
     def note(self, ask: Ask, exchange: Exchange) -> None:
         """Every ask is noted once; what comes after its books were closed is not counted again."""
@@ -531,14 +434,8 @@ class Gateway:
             self.asks.remove(ask)
             ask.ticket.exchanges.append(exchange)
             self.heard(ask.ticket, exchange)
-
-
-async def relay(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
-    """Hand a stream on as it comes. The empty piece ends it; None means that it broke off, and so must this one."""
-    while piece := await pieces.get():
-        yield piece
-    if piece is None:
-        raise ConnectionResetError("the stream broke off")
+            if exchange.remark:
+                self.remark(ask.ticket, f"{exchange.provider}/{exchange.model} told {exchange.remark}.")
 
 
 def words(error: Exception) -> str:

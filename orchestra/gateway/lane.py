@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from orchestra.gateway.breaker import Breaker
 from orchestra.gateway.pace import Pace, Sent
-from orchestra.gateway.patience import Evidence, goes_on, pause
+from orchestra.gateway.patience import LIMITED, Evidence, goes_on, pause
 
 # Failures that everybody would meet.
 SHARED = ("auth", "quota")
@@ -58,6 +58,7 @@ class Lane:
     limited: float = math.inf  # since when there were only refusals for too many
     refused: dict[tuple[str, int, str], set[object]] = field(default_factory=dict)
     last: Refusal | None = None
+    probed: float = math.inf  # from this moment on a good reply shows that an absurd header was wrong
     line: asyncio.Lock = field(default_factory=asyncio.Lock)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -113,9 +114,19 @@ class Lane:
 
     # --- what came back
 
-    def hold(self, seconds: float) -> None:
-        """The headers of an answer say that nothing is left for so long."""
-        self.pace.hold(self.clock() + seconds)
+    def heed(self, sent: Sent, seconds: float) -> None:
+        """The headers of an answer say that nothing is left for so long. They are believed up to the longest wait that
+        a refusal may ask for. Then one request goes alone, and once it was answered such headers count no more."""
+        now = self.clock()
+        if seconds <= LIMITED:
+            self.pace.hold(now + seconds)
+        elif sent.at < self.probed:
+            self.probed = min(self.probed, now + LIMITED)
+            self.pace.hold_for_probe(self.probed)
+
+    @property
+    def is_held(self) -> bool:
+        return self.pace.held > self.clock()
 
     def reply(self, sent: Sent) -> None:
         now = self.clock()

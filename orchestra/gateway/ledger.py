@@ -10,6 +10,8 @@ from orchestra.gateway.budget import Most
 from orchestra.model import Usage
 
 BYTES = 3  # of a request, that a token has at least
+PLAUSIBLE = 1.1  # times the cap: what a reply may have is not counted the same way everywhere
+UNSEEN = 10_000  # tokens that a provider may add to a request by itself
 UNKNOWN_OUTPUT = 32_000  # tokens of a reply, where neither the request nor the catalogue says
 
 
@@ -48,11 +50,17 @@ class Exchange:
     asked: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     # Under which number its money was set aside.
     number: int = 0
+    # What is odd about the usage that the provider told.
+    remark: str = ""
 
 
 @dataclass
 class Pass:
-    """What a token opens, for whom, and how much of it is used up."""
+    """What a token opens, for whom, and how much of it is used up.
+
+    `models` are the catalogue's names of the models that it may ask. None is any model: only tests and benchmarks use
+    that, a run always names them.
+    """
 
     role: str
     task: int | None = None
@@ -60,9 +68,17 @@ class Pass:
     iterations: int = 0
     root: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    models: frozenset[str] | None = None
     exchanges: list[Exchange] = field(default_factory=list)
     rested: float = 0.0
     resting: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def holder(self) -> str:
+        return self.role if self.task is None else f"agent{self.task}"
+
+    def may_ask(self, provider: str, model: str) -> bool:
+        return self.models is None or f"{provider}/{model}" in self.models
 
     @property
     def waited(self) -> float:
@@ -93,9 +109,39 @@ class Pass:
         return bool(self.iterations) and replies >= self.iterations
 
 
-def price(model: catalogue.Model, used: Tokens, requests: int) -> Usage:
-    dollars = catalogue.cost(model, used.input, used.cached, used.cache_write, used.output)
-    return Usage(requests, 1, used.input, used.cached, used.cache_write, used.output, dollars)
+def bill(model: catalogue.Model, told: Tokens, requests: int, *, said: bool, most: Most | None) -> Usage:
+    """What a reply costs by the usage that came with it; `said` is whether the reply holds any text.
+
+    What the usage leaves unknown counts at the most that was set aside for it, and as assumed. Without `most` nothing
+    was sent, so that nothing is assumed.
+    """
+    dollars = catalogue.cost(model, told.input, told.cached, told.cache_write, told.output)
+    known = Usage(requests, 1, told.input, told.cached, told.cache_write, told.output, dollars)
+    if most is None:
+        return known
+    assumed, tokens = 0.0, 0
+    if told.unknown_input or not told.input:
+        paid = catalogue.cost(model, told.input, told.cached, told.cache_write, 0) or 0.0
+        assumed += max(0.0, most.input_dollars - paid)
+        tokens += max(0, most.input - told.input)
+    if told.unknown_output or (not told.output and (said or not told.input)):
+        more = max(0, most.output - told.output)
+        assumed += more * most.dollars_each
+        tokens += more
+    return known + Usage(assumed=assumed, assumed_tokens=tokens)
+
+
+def remark(told: Tokens, size: int, most: Most, assumed: int) -> str:
+    """What is odd about a usage, for a request of `size` bytes. It counts as it was told all the same."""
+    found = []
+    if told.unreadable:
+        how = ", so it counts at the most that it may cost" if assumed else ""
+        found.append(f"a usage that cannot be read ({', '.join(told.unreadable[:3])}){how}")
+    if told.output > most.output * PLAUSIBLE:
+        found.append(f"{told.output:,} tokens of output, where {most.output:,} were allowed")
+    if told.input > size + UNSEEN:
+        found.append(f"{told.input:,} tokens of input for {size:,} bytes")
+    return " and ".join(found)
 
 
 def most(model: catalogue.Model, size: int, cap: int | None) -> Most:

@@ -43,12 +43,13 @@ class Pace:
         self.most = math.inf  # requests on their way at once
         self.next = -math.inf
         self.held = -math.inf  # not before this moment
+        self.probe_from = math.inf  # after this moment one request goes alone, until one is served
         self.away: set[Sent] = set()
         self.recent: deque[Sent] = deque(maxlen=1000)
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may go; without end where first another one must come back."""
-        if len(self.away) + 1 > self.most:
+        if len(self.away) + 1 > self.most or (self.away and now >= self.probe_from):
             return math.inf
         return max(0.0, self.next - now, self.held - now)
 
@@ -75,8 +76,14 @@ class Pace:
         self.held = max(self.held, until)
         self.next = max(self.next, self.held)
 
+    def hold_for_probe(self, until: float) -> None:
+        self.hold(until)
+        self.probe_from = until
+
     def taken(self, sent: Sent, now: float) -> None:
         self.back(sent)
+        if sent.at >= self.probe_from:
+            self.probe_from = math.inf
         self.replies += 1
         self.in_vain = 0
         self.most += CAREFUL / self.most

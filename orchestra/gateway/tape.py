@@ -25,7 +25,7 @@ KEPT = ("role", "provider", "model", "status", "failure", "message", "usage", "i
 # Options that speak of the machine, not of the run.
 PLACES = ("repo", "store", "record", "replay")
 # These the program decides by itself, and will again.
-OURS = ("cancelled", "gateway", "iterations", "budget", "tokens", "deadline", "drift")
+OURS = ("cancelled", "gateway", "iterations", "budget", "tokens", "deadline", "drift", "key")
 TOO_LATE = "the attempt had ended before the answer came"
 # What an agent's program says of its machine and of the day, line by line, in its orders.
 OF_THE_DAY = re.compile(r"^- (Platform|Shell|Language|Current date): .*$", re.MULTILINE)

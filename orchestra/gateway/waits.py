@@ -1,6 +1,7 @@
 """What providers tell of how long to wait: Retry-After, Gemini's RetryInfo, and the headers of their rate limits."""
 
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -14,17 +15,21 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 OPENAI, ANTHROPIC = "x-ratelimit-{what}-{kind}", "anthropic-ratelimit-{kind}-{what}"
 KINDS = ("requests", "tokens", "input-tokens", "output-tokens")
 SHORT = 2.0
+LONGEST = 64  # characters of such a header; a longer one says nothing
+SECONDS, MILLISECONDS = 1e9, 1e11  # a number from here on is a moment since 1970
+# What the standard library says of a text that is no date, or none that this machine can count.
+NO_DATE = (ValueError, OverflowError, TypeError, OSError)
 
 
 def retry_after(headers: Mapping[str, str], raw: bytes) -> float | None:
     """How long a refusal asks to wait, in seconds."""
-    with suppress(ValueError):
-        return max(0.0, float(headers.get("retry-after-ms", "")) / 1000)
+    if (milliseconds := signed(headers.get("retry-after-ms", ""))) is not None:
+        return max(0.0, milliseconds / 1000)
     told = headers.get("retry-after", "") or retry_info(raw)
-    with suppress(ValueError):
-        return max(0.0, float(told.removesuffix("s")))
-    with suppress(ValueError):
-        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
+    if (plain := signed(told.removesuffix("s"))) is not None:
+        return from_now(plain)
+    with suppress(*NO_DATE):
+        return max(0.0, parsedate_to_datetime(told[:LONGEST]).timestamp() - time.time())
     return None
 
 
@@ -35,7 +40,8 @@ def retry_info(raw: bytes) -> str:
     body = body[0] if isinstance(body, list) and body else body
     error = body.get("error") if isinstance(body, dict) else None
     details = error.get("details") if isinstance(error, dict) else None
-    told = [str(one.get("retryDelay") or "") for one in details or [] if isinstance(one, dict)]
+    listed = details if isinstance(details, list) else []
+    told = [str(one.get("retryDelay") or "") for one in listed if isinstance(one, dict)]
     return next(filter(None, told), "")
 
 
@@ -58,19 +64,32 @@ def until_more(headers: Mapping[str, str], name: str, kind: str) -> float:
 def seconds(text: str) -> float | None:
     """From now: a number, 6m0s, 120ms, or a moment."""
     text = text.strip()
+    if len(text) > LONGEST:
+        return None
     if (plain := number(text)) is not None:
-        # A large one is a moment too, in seconds since 1970.
-        return max(0.0, plain - time.time() if plain > 1e9 else plain)
+        return from_now(plain)
     if text and not DURATION.sub("", text):
         return sum(float(count) * UNITS[unit] for count, unit in DURATION.findall(text))
-    with suppress(ValueError):
+    with suppress(*NO_DATE):
         return max(0.0, datetime.fromisoformat(text).timestamp() - time.time())
     return None
 
 
+def from_now(plain: float) -> float:
+    """A large number is a moment, in seconds since 1970 or in thousandths."""
+    moment = plain / 1000 if plain > MILLISECONDS else plain
+    return max(0.0, moment - time.time() if plain > SECONDS else plain)
+
+
 def number(text: str) -> float | None:
+    found = signed(text)
+    return found if found is not None and 0 <= found < 1e15 else None
+
+
+def signed(text: str) -> float | None:
+    """A number, also a negative or an endless one. NaN is none."""
     try:
-        found = float(text)
+        found = float(text) if len(text) <= LONGEST else math.nan
     except ValueError:
         return None
-    return found if 0 <= found < 1e15 else None
+    return None if math.isnan(found) else found

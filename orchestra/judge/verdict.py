@@ -67,7 +67,11 @@ REMEDIES = {
 NOT_ASKED = "acts by itself, and was not asked for by name"
 NAME_IT = "Where such an edit is wanted, name the file in --change or --files."
 ANSWERED = "Answered, and changed no file."
-RECORD_ANEW = "The files, the change, the PRD or this program are not what they were: record anew with --record."
+# Of failures that the gateway itself decides, and that have no verdict of their own.
+FAILURE_REMEDIES = {
+    "drift": "The files, the change, the PRD or this program are not what they were: record anew with --record.",
+    "key": "Take the key out of the change, the PRD or the files that the agent reads, and replace it by a new one.",
+}
 
 
 def judge(seen: Seen) -> Judgement:
@@ -75,8 +79,8 @@ def judge(seen: Seen) -> Judgement:
     verdict, cause = decide(seen)
     if verdict is Verdict.OUT_OF_SCOPE and seen.protected and not seen.foreign:
         return Judgement(verdict, cause, NAME_IT)
-    drifted = seen.heard is not None and seen.heard.failure == "drift" and verdict is Verdict.PROVIDER_ERROR
-    return Judgement(verdict, cause, RECORD_ANEW if drifted else REMEDIES.get(verdict, ""))
+    failure = seen.heard.failure if seen.heard is not None and verdict is Verdict.PROVIDER_ERROR else ""
+    return Judgement(verdict, cause, FAILURE_REMEDIES.get(failure, REMEDIES.get(verdict, "")))
 
 
 def decide(seen: Seen) -> tuple[Verdict, str]:

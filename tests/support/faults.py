@@ -250,7 +250,9 @@ MACHINE = {
     ),
     "fork server that leaves children": harmless(place=m.python_that(f"{SLEEPS} setsid {SLEEPS}")),
     "fork server killed": blow(m.ends_the_fork_server, "crashed", "SIGKILL"),
-    "disk full for an agent": blow(m.fills_the_agents_disk, "crashed", "File too large", money=COUNTED),
+    "disk full for an agent": blow(
+        m.fills_the_agents_disk, "crashed", "File too large", money=COUNTED, patch="-line_99 = 99"
+    ),
     "disk full for the run": blow(
         m.fills_the_disk, "", "cannot be written: File too large", "resume", money=UNTOLD, alone=6, beside=6
     ),

@@ -97,7 +97,8 @@ def ends_the_fork_server(running: Running, server: ModelServer) -> None:
 
 
 def fills_the_agents_disk(running: Running, server: ModelServer) -> None:
-    resource.prlimit(seat(running), resource.RLIMIT_FSIZE, (600, 600))
+    # Below the size of its file, and above that of all that it prints.
+    resource.prlimit(seat(running), resource.RLIMIT_FSIZE, (1000, 1000))
 
 
 def fills_the_disk(running: Running, server: ModelServer) -> None:

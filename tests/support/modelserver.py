@@ -51,6 +51,9 @@ class Reply:
     drop: Literal["", "before", "mid"] = ""  # close the connection without an answer, or in the middle of it
     stall: float = 0.0  # seconds of silence after the first piece of the body
     drip: float = 0.0  # seconds before each piece of the body
+    # Fields that are left out of the body, wherever they stand. None: all that are optional, as the leanest server does
+    # it; then only a count that is not 0 is told.
+    without: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -175,9 +178,7 @@ def _texts(content: Any) -> list[str]:
 
 
 def estimate(request: Request, reply: Reply) -> Usage:
-    said = len(reply.text.encode()) // 4 + 1
-    thoughts = said // 4 + 1 if request.dialect == "gemini" else 0
-    return Usage(len(request.text.encode()) // 4 + 1, said + thoughts, 0, thoughts)
+    return Usage(len(request.text.encode()) // 4 + 1, len(reply.text.encode()) // 4 + 1)
 
 
 def cut(whole: AnyStr, parts: int = 16) -> list[AnyStr]:
@@ -199,6 +200,7 @@ def openai(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes:
     }
     finish = {"filter": "content_filter"}.get(reply.finish, reply.finish)
     head = {"id": f"chatcmpl-{mark}", "created": CREATED, "model": request.model, "system_fingerprint": "fp_scripted"}
+    head["service_tier"] = "default"
     if not request.streamed:
         message = {"role": "assistant", "content": reply.text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
@@ -220,6 +222,7 @@ def anthropic(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": usage.cached,
         "output_tokens": usage.output,
+        "service_tier": "standard",
     }
     head = {"id": f"msg_{mark}", "type": "message", "role": "assistant", "model": request.model}
     if not request.streamed:
@@ -244,13 +247,48 @@ def gemini(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes:
         "candidatesTokenCount": usage.output - usage.thoughts,
         "thoughtsTokenCount": usage.thoughts,
         "totalTokenCount": usage.input + usage.output,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": usage.input}],
     }
     pieces = cut(reply.text) if request.streamed else [reply.text]
     for number, piece in enumerate(pieces, 1):
         candidate: dict[str, Any] = {"index": 0, "content": {"role": "model", "parts": [{"text": piece}]}}
         if number == len(pieces):
-            candidate["finishReason"] = finish
+            candidate |= {"finishReason": finish, "avgLogprobs": -0.1}
         yield {"candidates": [candidate], "usageMetadata": told, "modelVersion": request.model, "responseId": mark}
+
+
+# What a provider may leave out of a reply: by its own documentation, or as servers that speak its dialect do it.
+OPTIONAL = {
+    "openai": (
+        *("id", "object", "created", "model", "system_fingerprint", "service_tier", "index", "refusal", "logprobs"),
+        *("total_tokens", "prompt_tokens_details", "completion_tokens_details"),
+    ),
+    "anthropic": ("id", "stop_sequence", "cache_creation_input_tokens", "cache_read_input_tokens", "service_tier"),
+    "gemini": (
+        *("index", "modelVersion", "responseId", "cachedContentTokenCount", "thoughtsTokenCount", "totalTokenCount"),
+        *("promptTokensDetails", "avgLogprobs"),
+    ),
+}
+
+
+def lean(shape: Any, left_out: tuple[str, ...], *, zeros_only: bool) -> Any:
+    """The shape without these fields. `zeros_only`: one that holds a count stays."""
+    if isinstance(shape, list):
+        return [lean(each, left_out, zeros_only=zeros_only) for each in shape]
+    if not isinstance(shape, dict):
+        return shape
+    return {
+        name: lean(value, left_out, zeros_only=zeros_only)
+        for name, value in shape.items()
+        if name not in left_out or (zeros_only and counts(name, value))
+    }
+
+
+def counts(name: str, value: Any) -> bool:
+    """Whether a field tells a number of tokens that is not 0."""
+    if isinstance(value, dict):
+        return any(counts(inner, each) for inner, each in value.items())
+    return ("token" in name or "Token" in name) and isinstance(value, int) and value > 0
 
 
 SAY = {"openai": openai, "anthropic": anthropic, "gemini": gemini}
@@ -258,7 +296,9 @@ SAY = {"openai": openai, "anthropic": anthropic, "gemini": gemini}
 
 def body_pieces(request: Request, reply: Reply, usage: Usage) -> list[bytes]:
     mark = hashlib.sha256((json.dumps(request.body, sort_keys=True) + reply.text).encode()).hexdigest()[:24]
-    shapes = list(SAY[request.dialect](request, reply, usage, mark))
+    left_out = OPTIONAL[request.dialect] if reply.without is None else reply.without
+    said = SAY[request.dialect](request, reply, usage, mark)
+    shapes = [lean(shape, left_out, zeros_only=reply.without is None) for shape in said]
     if not request.streamed:
         return [json.dumps(shapes[0]).encode()]
     if not is_sse(request):

@@ -2,14 +2,37 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-Body = dict[str, Any]
+from orchestra.dialects.joining import StreamReader, TooLarge, join_stream, join_whole
+from orchestra.dialects.routes import Route, route
+from orchestra.dialects.usage import Tokens, readable, tokens
+from orchestra.dialects.values import Body, are_records, parse, record, records, string
+
+# Beside what stands here: what callers need of the rooms below.
+__all__ = [
+    "Body",
+    "Route",
+    "StreamReader",
+    "Tokens",
+    "TooLarge",
+    "are_records",
+    "join_stream",
+    "join_whole",
+    "parse",
+    "readable",
+    "route",
+    "tokens",
+]
 
 NEUTRAL = "The request was not answered; the orchestrator's report says why."
 KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
-HOP_HEADERS = ("host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect")
+HOP_HEADERS = (
+    *("host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect"),
+    *("content-encoding", "cookie", "te", "trailer", "upgrade", "keep-alive", "forwarded", "via"),
+)
+HOP_PREFIXES = ("proxy-", "x-forwarded-")
 CONTEXT_WORDS = (
     "context_length_exceeded",
     "context length",
@@ -39,16 +62,6 @@ PERHAPS_QUOTA = "exceeded your current quota"
 KEY_WORDS = ("api key not valid", "api_key_invalid")
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """What a reply says it used. `input` includes the cached tokens, `output` the reasoning, in every dialect."""
-
-    input: int = 0
-    cached: int = 0
-    cache_write: int = 0
-    output: int = 0
-
-
 def rest_path(dialect: str, path: str) -> str:
     """The path without the version prefix that clients may or may not have put before it."""
     path = path.strip("/")
@@ -68,7 +81,12 @@ def upstream_url(dialect: str, base: str, path: str) -> str:
 
 def upstream_headers(dialect: str, key: str, headers: Mapping[str, str]) -> dict[str, str]:
     """The client's headers with the real key in the dialect's own place, and no other key."""
-    kept = {name: value for name, value in headers.items() if name.lower() not in KEY_HEADERS + HOP_HEADERS}
+    dropped = KEY_HEADERS + HOP_HEADERS
+    kept = {
+        name: value
+        for name, value in headers.items()
+        if name.lower() not in dropped and not name.lower().startswith(HOP_PREFIXES)
+    }
     if not key:
         return kept
     name, value = {
@@ -133,13 +151,19 @@ def with_cap(provider: str, dialect: str, body: Body, cap: int) -> Body:
 
 
 def is_reply(dialect: str, body: Any) -> bool:
-    """Whether a 2xx body has the dialect's shape. Anything else must not reach an agent: litellm would ask again."""
+    """Whether a 2xx body has the dialect's shape. Anything else must not reach an agent: litellm would ask again.
+
+    The usage says nothing about that: a reply without one, or with a strange one, was paid like any other.
+    """
     if not isinstance(body, dict):
         return False
     if dialect == "anthropic":
-        return are_records(body.get("content")) and isinstance(body.get("usage"), dict)
+        return are_records(body.get("content")) and ("usage" in body or body.get("type") == "message")
     if dialect == "gemini":
-        return (are_records(body.get("candidates")) or "promptFeedback" in body) and "usageMetadata" in body
+        candidates = body.get("candidates")
+        if not are_records(candidates):
+            return "promptFeedback" in body and candidates is None
+        return "usageMetadata" in body or any("content" in each for each in candidates)
     return is_said(body.get("choices")) or are_records(body.get("output"))
 
 
@@ -150,40 +174,17 @@ def is_said(choices: Any) -> bool:
     return isinstance(choices[0].get("message"), dict) and "error" not in choices[0]
 
 
-def are_records(found: Any) -> bool:
-    return isinstance(found, list) and all(isinstance(one, dict) for one in found)
-
-
-def tokens(dialect: str, body: Body) -> Tokens:
-    if dialect == "gemini":
-        used = body.get("usageMetadata") or {}
-        thought_and_said = number(used, "candidatesTokenCount") + number(used, "thoughtsTokenCount")
-        return Tokens(number(used, "promptTokenCount"), number(used, "cachedContentTokenCount"), 0, thought_and_said)
-    used = body.get("usage") or {}
-    if dialect == "anthropic":
-        cached, written = number(used, "cache_read_input_tokens"), number(used, "cache_creation_input_tokens")
-        return Tokens(number(used, "input_tokens") + cached + written, cached, written, number(used, "output_tokens"))
-    details = used.get("prompt_tokens_details") or used.get("input_tokens_details") or {}
-    cached = number(details, "cached_tokens") or number(used, "prompt_cache_hit_tokens")
-    asked = number(used, "prompt_tokens") or number(used, "input_tokens")
-    said = number(used, "completion_tokens") or number(used, "output_tokens")
-    # Some servers count the reasoning in the total only.
-    return Tokens(asked, cached, 0, max(said, number(used, "total_tokens") - asked))
-
-
-def number(record: Mapping[str, Any], name: str) -> int:
-    value = record.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
-
-
 def text(dialect: str, body: Body) -> str:
     """What the model said, without its thoughts."""
-    if dialect == "openai":
-        return "".join(str((choice.get("message") or {}).get("content") or "") for choice in body.get("choices", []))
     if dialect == "anthropic":
-        return "".join(str(part.get("text") or "") for part in body["content"] if part.get("type") == "text")
-    parts = [part for one in body.get("candidates", [])[:1] for part in (one.get("content") or {}).get("parts") or []]
-    return "".join(str(part.get("text") or "") for part in parts if not part.get("thought"))
+        return "".join(string(part.get("text")) for part in records(body.get("content")) if part.get("type") == "text")
+    if dialect == "gemini":
+        contents = [record(one.get("content")) for one in records(body.get("candidates"))[:1]]
+        parts = [part for content in contents for part in records(content.get("parts"))]
+        return "".join(string(part.get("text")) for part in parts if not part.get("thought"))
+    choices, items = records(body.get("choices")), records(body.get("output"))
+    said = [string(record(choice.get("message")).get("content")) for choice in choices]
+    return "".join([*said, *(string(item.get("content")) for item in items if item.get("type") == "message")])
 
 
 CUT_OFF = ("length", "max_tokens", "MAX_TOKENS")
@@ -193,86 +194,12 @@ FILTERED = ("content_filter", "refusal", "SAFETY", "RECITATION", "BLOCKLIST", "P
 
 def finish(dialect: str, body: Body) -> str:
     if dialect == "anthropic":
-        return str(body.get("stop_reason") or "")
+        return string(body.get("stop_reason"))
     if dialect == "gemini" and not body.get("candidates"):
         # The prompt itself was blocked, for whatever reason it names.
-        return "PROHIBITED_CONTENT" if (body.get("promptFeedback") or {}).get("blockReason") else ""
-    parts = body.get("choices") or body.get("candidates") or [{}]
-    return str(parts[0].get("finish_reason") or parts[0].get("finishReason") or "")
-
-
-def join_stream(dialect: str, raw: bytes) -> Body:
-    """The one body that a finished stream amounts to."""
-    chunks = [chunk for chunk in map(parse_line, raw.splitlines()) if isinstance(chunk, dict)]
-    if not chunks:
-        whole = parse(raw)
-        return join_chunks(dialect, whole if isinstance(whole, list) else [whole])
-    return join_chunks(dialect, chunks)
-
-
-def parse_line(line: bytes) -> Any:
-    return parse(line[5:]) if line.startswith(b"data:") else None
-
-
-def parse(raw: bytes) -> Any:
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-
-
-def join_chunks(dialect: str, chunks: list[Any]) -> Body:
-    chunks = [chunk for chunk in chunks if isinstance(chunk, dict)]
-    if dialect == "gemini":
-        return join_gemini(chunks)
-    if dialect == "anthropic":
-        return join_anthropic(chunks)
-    said = "".join(
-        str((choice.get("delta") or {}).get("content") or "") for chunk in chunks for choice in chunk.get("choices", [])
-    )
-    ends = [
-        choice["finish_reason"]
-        for chunk in chunks
-        for choice in chunk.get("choices", [])
-        if choice.get("finish_reason")
-    ]
-    usage: Body = next((chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), {})
-    return {"choices": [{"message": {"content": said}, "finish_reason": ends[-1] if ends else ""}], "usage": usage}
-
-
-def join_gemini(chunks: list[Body]) -> Body:
-    parts = [
-        part
-        for chunk in chunks
-        for candidate in chunk.get("candidates", [])[:1]
-        for part in (candidate.get("content") or {}).get("parts") or []
-    ]
-    ends = [
-        candidate.get("finishReason")
-        for chunk in chunks
-        for candidate in chunk.get("candidates", [])
-        if candidate.get("finishReason")
-    ]
-    usage: Body = next((chunk["usageMetadata"] for chunk in reversed(chunks) if chunk.get("usageMetadata")), {})
-    if not any("candidates" in chunk for chunk in chunks):
-        return chunks[0] if chunks else {}
-    return {
-        "candidates": [{"content": {"parts": parts}, "finishReason": ends[-1] if ends else ""}],
-        "usageMetadata": usage,
-    }
-
-
-def join_anthropic(chunks: list[Body]) -> Body:
-    usage: Body = {}
-    stop = ""
-    for chunk in chunks:
-        told = ((chunk.get("message") or {}).get("usage") or {}) | (chunk.get("usage") or {})
-        usage |= {name: value for name, value in told.items() if value is not None}
-        stop = (chunk.get("delta") or {}).get("stop_reason") or stop
-    said = "".join(
-        (chunk.get("delta") or {}).get("text") or "" for chunk in chunks if chunk.get("type") == "content_block_delta"
-    )
-    return {"content": [{"type": "text", "text": said}], "usage": usage, "stop_reason": stop}
+        return "PROHIBITED_CONTENT" if record(body.get("promptFeedback")).get("blockReason") else ""
+    first = next(iter(records(body.get("choices")) or records(body.get("candidates"))), {})
+    return string(first.get("finish_reason")) or string(first.get("finishReason"))
 
 
 # --- failures -------------------------------------------------------------------------------------------------------
@@ -303,9 +230,24 @@ def holds(words: str, any_of: tuple[str, ...]) -> bool:
     return any(each in words for each in any_of)
 
 
+def pointed_to(location: str) -> str:
+    """Where a redirect points, without what a secret may stand in: user, password, query."""
+    try:
+        parts = urlsplit(location[:2000].strip())
+        host = parts.hostname or ""
+        place = f"{parts.scheme}://{host}" if parts.scheme else host
+        shown = f"{place}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    except ValueError:
+        shown = ""
+    return "".join(sign for sign in shown if sign.isprintable())[:200] or "nowhere that can be read"
+
+
+LONGEST_ERROR = 1 << 16  # bytes of an error body that are looked at
+
+
 def message(raw: bytes) -> str:
     """The provider's own sentence in an error body, in one line that is not too long."""
-    return sentence(raw)[:300]
+    return sentence(raw[:LONGEST_ERROR])[:300]
 
 
 def sentence(raw: bytes) -> str:

@@ -1,0 +1,49 @@
+"""What all requests of a run share: the money, and a lane to each model."""
+
+import itertools
+from collections.abc import Callable, Mapping
+
+from orchestra import catalogue
+from orchestra.gateway.budget import Amount, Budget
+from orchestra.gateway.lane import Lane
+from orchestra.gateway.ledger import Pass
+from orchestra.gateway.pace import Pace
+
+OUTAGE = 1800.0
+LONGEST = 1800.0
+# Whose money is set aside, for which request, and how much: written down first, so that it is known after a crash too.
+Aside = Callable[[Pass, int, Amount], None]
+
+
+class Limits:
+    """`outage` is how long a provider that worked may be down, `longest` how long one whole answer may take."""
+
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        *,
+        prices: Mapping[str, catalogue.Model] | None = None,
+        per_minute: int = 0,
+        outage: float = OUTAGE,
+        longest: float = LONGEST,
+    ) -> None:
+        self.budget = budget or Budget()
+        self.models = dict(prices or {})
+        self.per_minute = per_minute
+        self.outage = outage
+        self.longest = longest
+        self.lanes: dict[tuple[str, str], Lane] = {}
+        self.numbers = itertools.count(1)
+        self.aside: Aside = lambda ticket, number, amount: None
+        self.known: set[str] = set()
+
+    def model(self, provider: str, name: str) -> catalogue.Model:
+        full = f"{provider}/{name or 'unnamed'}"
+        if full not in self.models:
+            self.models[full] = catalogue.resolve(full)
+        return self.models[full]
+
+    def lane(self, provider: str, model: str) -> Lane:
+        if (provider, model) not in self.lanes:
+            self.lanes[provider, model] = Lane(provider, self.outage, self.known, Pace(self.per_minute))
+        return self.lanes[provider, model]

@@ -1,0 +1,148 @@
+"""Reads answers off the wire up to a cap: what comes is inflated piece by piece, and cut when it is too much."""
+
+import asyncio
+import contextlib
+import http.cookiejar
+import zlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from orchestra import dialects
+from orchestra.dialects import TooLarge
+
+if TYPE_CHECKING:
+    import httpx
+
+WHOLE = 4 << 20  # bytes of a reply
+BYTES_PER_TOKEN = 12  # that a reply may have, when that is more
+STREAM_BYTES_PER_TOKEN = 512  # with an event around each token
+KEPT = 8 << 20  # of a longer stream nothing is kept: it is handed on and counted, and cannot be given again
+ERROR = 256 << 10  # of an answer that is no reply
+REQUEST = 32 << 20
+PIECE = 1 << 16
+LEAST = 256  # bytes that each piece counts for: a reply in pieces of one byte takes as much time as a large one
+AT_ONCE = 1 << 16  # bytes, counted so, that are read before others have their turn
+KEY_PARTS = ("key", "api_key", "apikey", "access_token")  # of a query
+TOO_LONG = "Receive buffer too long"  # what h11 says of headers without end
+LONGEST_VALUE = 200  # characters of a header
+NAMED = ("content-type", "content-encoding", "location", "retry-after", "retry-after-ms")
+
+
+class NoCookies(http.cookiejar.CookieJar):
+    """Keeps none: a provider's cookies would be shared by all agents, and a million of them kept."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        pass
+
+    def add_cookie_header(self, request: Any) -> None:
+        pass
+
+
+def whole_cap(tokens: int) -> int:
+    """Bytes that a reply of so many tokens may have."""
+    return max(WHOLE, BYTES_PER_TOKEN * tokens)
+
+
+def stream_cap(tokens: int) -> int:
+    return max(WHOLE, STREAM_BYTES_PER_TOKEN * tokens)
+
+
+def headers_of(answer: "httpx.Response") -> dict[str, str]:
+    """Those headers that we read, once each, and no longer than any of them needs to be."""
+    found: dict[str, str] = {}
+    for name, value in answer.headers.raw:
+        key = name[:LONGEST_VALUE].decode("latin-1").lower()
+        if key not in found and (key in NAMED or "ratelimit" in key):
+            found[key] = value[: LONGEST_VALUE * 10].decode("latin-1")
+    return found
+
+
+async def pieces(answer: "httpx.Response", encoding: str, cap: int) -> AsyncIterator[bytes]:
+    """The body as it comes, inflated. TooLarge when it is more than `cap` bytes."""
+    inflate = inflater(encoding)
+    size = since = 0
+    async for packed in answer.aiter_raw():
+        for piece in inflate(packed):
+            counted = max(len(piece), LEAST)
+            size, since = size + counted, since + counted
+            if size > cap:
+                raise TooLarge(f"the reply is larger than the {cap >> 20:,} MB that it may have")
+            yield piece
+            if since >= AT_ONCE:
+                since = 0
+                await asyncio.sleep(0)
+
+
+def inflater(encoding: str) -> Any:
+    """A function from what came to the pieces that it amounts to. We ask for gzip, and take nothing else."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return lambda packed: [packed]
+    if encoding not in ("gzip", "x-gzip"):
+        raise TooLarge(f"the reply is packed in a way that was not asked for ({encoding[:40]!r})")
+    unpack = zlib.decompressobj(wbits=31)
+
+    def inflate(packed: bytes) -> Any:
+        while packed and not unpack.eof:
+            try:
+                piece = unpack.decompress(packed, PIECE)
+            except zlib.error as error:
+                raise TooLarge(f"the reply cannot be unpacked: {error}") from None
+            packed = unpack.unconsumed_tail
+            if piece:
+                yield piece
+
+    return inflate
+
+
+async def read_whole(answer: "httpx.Response", encoding: str, cap: int) -> bytes:
+    raw = bytearray()
+    async for piece in pieces(answer, encoding, cap):
+        raw += piece
+    return bytes(raw)
+
+
+async def read_error(answer: "httpx.Response", encoding: str) -> bytes:
+    """The beginning of a body that is no reply: enough for what is said in it."""
+    raw = bytearray()
+    with contextlib.suppress(TooLarge):
+        async for piece in pieces(answer, encoding, ERROR):
+            raw += piece
+    return bytes(raw)
+
+
+async def read_request(receive: Any, cap: int = REQUEST) -> bytes:
+    """The body of a client's request. TooLarge when it is more than `cap` bytes."""
+    raw = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client has gone")
+        raw += message.get("body", b"")
+        if len(raw) > cap:
+            raise TooLarge(f"the request is larger than {cap >> 20} MB")
+        if not message.get("more_body"):
+            return bytes(raw)
+
+
+async def relay(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
+    """Hand a stream on as it comes. The empty piece ends it; None means that it broke off, and so must this one."""
+    while piece := await pieces.get():
+        yield piece
+    if piece is None:
+        raise ConnectionResetError("the stream broke off")
+
+
+async def never(name: str) -> bool:
+    return False
+
+
+def is_forwarded(header: str) -> bool:
+    return header.lower() not in dialects.KEY_HEADERS + dialects.HOP_HEADERS
+
+
+def forwarded_query(query: str) -> str:
+    """The query without what names a key."""
+    parts = (part for part in query.split("&") if part)
+    return "&".join(part for part in parts if unquote(part.partition("=")[0]).lower() not in KEY_PARTS)

@@ -13,7 +13,20 @@ from tests.support.runs import KEYS, PROGRAM, Place, make_place
 from tests.support.shell import Shell, shell
 
 __all__ = ["shell"]
-NAMES = {"git", "aider", "python", "disk", "memory", "repository", "logs", "store", "models", "keys", "proxies"}
+NAMES = {
+    "git",
+    "aider",
+    "python",
+    "disk",
+    "memory",
+    "repository",
+    "logs",
+    "store",
+    "models",
+    "keys",
+    "proxies",
+    "sandbox",
+}
 
 
 def examined(shell: Shell, *words: str, **env: str) -> tuple[int, dict[str, list[dict[str, str]]]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from orchestra import catalogue
+from orchestra.conduct.isolation import NONE, RISK, WEAKER, holding_mode
 from orchestra.conduct.machine import count_machine
 from orchestra.conduct.models import chosen_model, own_base
 from orchestra.conduct.planning import gemini_notice
@@ -33,6 +34,7 @@ REMEDIES = {
     "aider": "Install it beside this program, or set AIDER_BIN.",
     "disk": "Check --repo and TMPDIR.",
 }
+ALLOW_NAMESPACES = "Allow user namespaces (sysctl, AppArmor, or the container's seccomp profile)."
 MB, GB = 1 << 20, 1 << 30
 
 
@@ -202,6 +204,18 @@ async def repository(settings: Settings, folder: Path) -> list[Finding]:
     return found or [well("repository", f"{folder}, on {ask(folder, 'symbolic-ref', '--short', 'HEAD')}")]
 
 
+async def sandbox(settings: Settings, folder: Path) -> list[Finding]:
+    if settings.sandbox == "off":
+        return [Finding("sandbox", "warning", f"It is off: {RISK}.", "Leave --sandbox off out.")]
+    with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as place:
+        mode = await holding_mode(Path(place))
+    if mode == "namespaces":
+        return [well("sandbox", "tests and set-up commands run in namespaces of their own")]
+    level: Literal["warning", "error"] = "error" if settings.sandbox == "require" else "warning"
+    text = WEAKER if mode == "landlock" else NONE
+    return [Finding("sandbox", level, f"{text[0].upper()}{text[1:]}", ALLOW_NAMESPACES)]
+
+
 async def proxies(settings: Settings, folder: Path) -> list[Finding]:
     used = {name: masked("proxy", url) for name, url in urllib.request.getproxies().items() if name != "no"}
     text = ", ".join(f"{name} through {url}" for name, url in sorted(used.items()))
@@ -221,4 +235,5 @@ CHECKS: dict[str, Callable[[Settings, Path], Awaitable[list[Finding]]]] = {
     "keys": keys,
     "addresses": addresses,
     "proxies": proxies,
+    "sandbox": sandbox,
 }

@@ -49,7 +49,8 @@ MODES = ("namespaces", "landlock")
 WEAKER = "this system allows no namespaces, so that the sandbox of tests and set-up commands is weaker here"
 IN_IT = "tests and set-up commands run in a sandbox without network, because {}"
 NOT_TRUSTED = "no tests and no set-up commands are run, because {}, and no sandbox holds here"
-NONE = "no sandbox holds here: tests and set-up commands can read what you can read, your keys among it"
+RISK = "tests and set-up commands can read what you can read"
+NONE = f"no sandbox holds here: {RISK}"
 
 
 class Isolation:

@@ -99,3 +99,11 @@ def test_every_kind_of_event_is_documented() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit":
                 kinds |= {str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)}
     assert len(kinds) > 20 and {kind for kind in kinds if f"`{kind}`" not in text} == set()
+
+
+def test_security_page_names_tests_that_are_there() -> None:
+    page = (ROOT / "docs/security.md").read_text("utf-8")
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 25 and {name for name in named if f"def {name}(" not in tests} == set()
+    assert all((ROOT / path).is_file() for path in re.findall(r"`(tests/[\w/.]+)`", page))

@@ -108,7 +108,13 @@ def clean(sandbox: str) -> None:
     if sandbox != "-":
         import shutil
 
-        shutil.rmtree(os.path.join(json.loads(sandbox)["scratch"], f"box{os.getpid()}"), ignore_errors=True)
+        box = os.path.join(json.loads(sandbox)["scratch"], f"box{os.getpid()}")
+        for folder, folders, _ in os.walk(box):  # an overlay closes its own
+            for name in folders:
+                with suppress(OSError):
+                    if not os.path.islink(path := os.path.join(folder, name)):
+                        os.chmod(path, 0o700)
+        shutil.rmtree(box, ignore_errors=True)
 
 
 def watch(leader: int, output: Output, grace: float, wake: int) -> int:

@@ -227,19 +227,32 @@ def cover_home(home, box, secrets):
     """Home as an overlay. A secret is hidden by its name: also one that is replaced, or comes later."""
     if not home or not os.path.isdir(home):
         return
-    layers = os.path.join(box, "home")
-    os.mkdir(layers)
-    mount("tmpfs", layers, "tmpfs", NO_SUID | NO_DEV)
-    upper, work = os.path.join(layers, "upper"), os.path.join(layers, "work")
-    for folder in (upper, work):
-        os.mkdir(folder)
+    upper, work = layers_for(os.path.join(box, "home"))
     os.chmod(upper, os.stat(home).st_mode & 0o7777)
     for name in secrets:
         plant(home, upper, name)
+    options = f"lowerdir={quoted(home)},upperdir={quoted(upper)},workdir={quoted(work)}"
+    for extra in (",userxattr", ""):
+        try:
+            mount("overlay", home, "overlay", NO_SUID | NO_DEV, options + extra)
+            return
+        except Failed:
+            continue  # before Linux 5.11 only real root could
+    show_without(home, secrets)
+
+
+def layers_for(folder):
+    """Where an overlay keeps what is written: in memory, where that can hold the marks by which folders are renamed."""
+    os.mkdir(folder)
+    mount("tmpfs", folder, "tmpfs", NO_SUID | NO_DEV)
     try:
-        mount("overlay", home, "overlay", NO_SUID | NO_DEV, f"lowerdir={quoted(home)},upperdir={upper},workdir={work}")
-    except Failed:  # before Linux 5.11 only real root could
-        show_without(home, secrets)
+        os.setxattr(folder, "user.overlay.try", b"y")
+    except OSError:  # before Linux 6.6
+        checked(LIBC.umount2(os.fsencode(folder), 0), folder)
+    layers = os.path.join(folder, "upper"), os.path.join(folder, "work")
+    for layer in layers:
+        os.mkdir(layer)
+    return layers
 
 
 def show_without(folder, secrets):

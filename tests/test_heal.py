@@ -166,6 +166,14 @@ def test_a_large_store_is_checked_by_its_length(tmp_path: Path, monkeypatch: pyt
     path = logged(tmp_path)
     monkeypatch.setattr(heal, "WHOLE_CHECK", 1000)
     assert damage_of(path) == ""
+    noise_inside(path)
+    assert damage_of(path) == "" and damage_of(path, whole=True)
+    store, said = open_own_store(path, whole=True)
+    assert "3 runs" in said and len(store.runs(HERE)) == 3
+    store.close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
     cut(path)
     assert damage_of(path) == "it is cut short"
 

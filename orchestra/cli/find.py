@@ -144,11 +144,11 @@ def looking(given: Namespace, *, new: bool = False) -> Iterator[Here]:
         store.close()
 
 
-def opened(where: Path | str) -> Store:
+def opened(where: Path | str, *, whole: bool = False) -> Store:
     """The store. The repository's own one is made anew where its file is damaged."""
     if isinstance(where, str):
         return open_store(where)
-    store, healed = open_own_store(where)
+    store, healed = open_own_store(where, whole=whole)
     if healed:
         print(f"note: {healed}", file=sys.stderr)
     return store

@@ -34,7 +34,7 @@ def check(given: Namespace) -> int:
     where = place(given)
     if isinstance(where, Path) and not where.exists():
         raise UsageError(f"there is no store in {where.parent}.")
-    damage = damage_of(where) if isinstance(where, Path) else ""
+    damage = damage_of(where, whole=True) if isinstance(where, Path) else ""
     if damage:
         remedy = "`store migrate`, or the next run, makes it anew from the logs"
         say(f"The store {where} cannot be used ({damage}); {remedy}.")
@@ -50,7 +50,7 @@ def migrate(given: Namespace) -> int:
     where = place(given)
     if isinstance(where, Path):
         prepare(where.parent)
-        opened(where).close()
+        opened(where, whole=True).close()
     else:
         open_store(where, migrate=True).close()
     say("The store is up to date.")

@@ -35,6 +35,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "connect_args": {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60},
     },
 }
+REBUILD = "`store migrate` makes a repository's own store anew from its logs."
 PATIENCE = 10.0  # seconds
 ON_CONNECT = {
     "sqlite": ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL"),
@@ -159,7 +160,8 @@ def deadlocked(error: sa.exc.DBAPIError) -> bool:
 def explained(url: sa.URL, error: sa.exc.DBAPIError) -> StoreError:
     words = [str(word) for word in (error.orig or error).args] or [str(error.orig)]
     reason = hidden(url, words[-1].strip().splitlines()[0] if words[-1].strip() else type(error.orig).__name__)
-    return StoreError(f"The store {place(url)} cannot be used: {reason.rstrip('.')}.")
+    hint = REBUILD if "malformed" in reason and url.get_backend_name() == "sqlite" else ""
+    return StoreError(f"The store {place(url)} cannot be used: {reason.rstrip('.')}.", hint=hint)
 
 
 def hidden(url: sa.URL, text: str) -> str:

@@ -206,7 +206,7 @@ def test_work_of_others_is_never_overwritten_and_nothing_is_lost(tmp_path: Path)
 def test_what_failed_its_checks_is_given_to_nobody(tmp_path: Path) -> None:
     place, bare = with_remote(tmp_path)
     with ModelServer(GOOD) as server, HostServer() as host:
-        check = "! grep -q hi f0.py || ! grep -q hi f1.py"
+        check = "! grep -q hi f0.py && ! grep -q hi f1.py"  # each breaks it by itself
         words = ("--pr", "--patch", str(place.home / "all.patch"), "--test-cmd", check)
         ran = place.run(*JOB, *words, server=server, **host.environment)
     assert ran.code == 1 and host.asked == [] and list(heads(bare)) == ["main"]

@@ -46,13 +46,15 @@ class Sandbox:
     shared: tuple[str, ...] = ()  # what of the checkout is used as it is: installed packages
     git_config: str = ""
     net: bool = True
+    hidden: tuple[str, ...] = ()  # files of the checkout; in namespaces nothing of it is seen anyway
 
     def order(self, tree: Path) -> str:
         """For guard.py, about a command in this worktree."""
         if self.mode == "none":
             return NO_SANDBOX
         scratch = os.path.realpath(tree.parent)
-        hidden = [str(self.home / name) for name in self.secrets] + [*self.covered, str(self.common / "config")]
+        # Landlock hides no folder of sockets, and a hidden one in /tmp would close /tmp to new files.
+        hidden = [*self.hidden, *(str(self.home / name) for name in self.secrets), str(self.common / "config")]
         hidden += [f"{folder}/{name}" for folder, names in self.without.items() for name in names]
         return json.dumps(
             {

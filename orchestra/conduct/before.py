@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra.conduct.handing import check_hand_over
+from orchestra.conduct.isolation import check_sandbox
 from orchestra.conduct.lead import check_plan, lead_model, with_plan
 from orchestra.conduct.limits import check_prices
 from orchestra.conduct.models import chosen_model, critic_model
@@ -75,6 +76,7 @@ async def with_work(
 async def check(before: Before, past: Past | None) -> None:
     settings, replayed = before.settings, before.tape is not None
     check_furnishing(settings, before.repository)
+    await check_sandbox(settings)
     if not settings.dry_run:
         await before.repository.check_writable()
         await check_room(before.repository, before.entries)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -78,8 +79,6 @@ class Isolation:
 
     async def made(self) -> Sandbox:
         mode = "none" if self.settings.sandbox == "off" else await holding_mode(self.folder)
-        if self.settings.sandbox == "require" and mode != MODES[0]:
-            raise UsageError("--sandbox require: this system allows no namespaces.", hint="`doctor` tells more.")
         if self.foreign:
             self.note = (IN_IT if mode == MODES[0] else NOT_TRUSTED).format(self.foreign)
         elif self.settings.sandbox == "auto":
@@ -96,8 +95,16 @@ class Isolation:
             covered=tuple(covered_folders(self.folder, os.environ)),
             shared=tuple(installed_packages(root, self.files, self.settings.worktree_link)),
             git_config=config_text(await git.raw("config", "--list", "-z")),
+            hidden=await self.environment_files() if mode == "landlock" else (),
             net=self.settings.sandbox_net == "on" or not (self.settings.sandbox_net or self.foreign),
         )
+
+    async def environment_files(self) -> tuple[str, ...]:
+        """Untracked .env files, but those that the user wants to have in each worktree."""
+        git = self.repository.git.with_env(GIT_LITERAL_PATHSPECS="0")
+        paths = await git.paths("ls-files", "--others", "-z", "--", ":(glob)**/.env*")
+        kept = set(self.settings.worktree_copy)
+        return tuple(str(self.repository.root.resolve() / path) for path in paths if path not in kept)
 
 
 def foreign_context(settings: Settings) -> str:
@@ -113,6 +120,15 @@ def event_file(env: Mapping[str, str]) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+async def check_sandbox(settings: Settings) -> None:
+    """Before anything is paid: --sandbox require wants the whole one."""
+    if settings.sandbox != "require":
+        return
+    with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
+        if await holding_mode(Path(folder)) != MODES[0]:
+            raise UsageError("--sandbox require: this system allows no namespaces.", hint="`doctor` tells more.")
 
 
 # --- what holds here ------------------------------------------------------------------------------------------------

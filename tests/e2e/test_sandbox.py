@@ -1,6 +1,7 @@
 """Gates and set-up commands of a whole run in their sandbox: what they look for, and whose commands run at all."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,23 @@ def test_forks_tests_do_not_run_without_a_sandbox(tmp_path: Path) -> None:
     assert not mark.exists()
     assert ran.summary["verified"] != "tests"
     assert "no tests: not trusted" in ran.out
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the filter is x86-64's")
+def test_where_namespaces_are_refused_the_weaker_sandbox_holds_and_says_so(tmp_path: Path) -> None:
+    place = make_place(tmp_path, TARGETS | {".gitignore": ".env\n"})
+    place.write({".env": "DEEPSEEK_API_KEY=sk-planted-in-the-file-0123456789\n"})
+    (place.home / ".netrc").write_text("password sk-planted-in-home-0123456789\n")
+    found = tmp_path / "out" / "found"
+    found.parent.mkdir()
+    look = f"(cat {place.repo}/.env ~/.netrc /proc/*/environ; env; touch {place.repo}/x) > {found} 2>&1; true"
+    refused = f'exec {sys.executable} {Path(__file__).parents[1]}/support/no_namespaces.py "$@"'
+    with ModelServer(GOOD) as server:
+        ran = place.start(*JOB, "--test-cmd", look, server=server, shell=refused).end()
+        required = place.start(*JOB, "--test-cmd", look, "--sandbox", "require", server=server, shell=refused).end()
+    assert ran.code == 0, ran.err
+    assert "the sandbox of tests and set-up commands is weaker here" in ran.err
+    looked = found.read_text(errors="replace")
+    assert "HOME=" in looked and "sk-planted" not in looked and not any(key in looked for key in KEYS.values())
+    assert not (place.repo / "x").exists()
+    assert required.code == 2 and "--sandbox require: this system allows no namespaces." in required.err

@@ -30,6 +30,7 @@ FLEETING = (
 # More that passes is no new failure; the count of what failed stays.
 GOOD_COUNT = re.compile(r"\b\d+(?= (?:tests?|passed|passing|ok|skipped|total|successful|succeeded)\b)")
 MOST_LINES = 200
+MOST_ERRORS = 1_000
 OPAQUE = "exit code "
 
 
@@ -90,8 +91,8 @@ def failing_lines(lines: Lines) -> set[str]:
 def complaints(lines: Lines, ending: str) -> Names:
     """What a run without names says is wrong, the same in each run of the same tree. Of pytest only the errors, because
     the other lines name files and tests. `ending` is said if nothing speaks of a failure."""
-    errors = {steady(line[1:]) for line in lines if re.match(r"^E\s+\S", line) and BAD_WORDS.search(line)}
-    if found := errors or failing_lines(lines):
+    errors = dict.fromkeys(line[1:] for line in lines if re.match(r"^E\s+\S", line) and BAD_WORDS.search(line))
+    if found := {steady(line) for line in list(errors)[:MOST_ERRORS]} or failing_lines(lines):
         return frozenset(found)
     return frozenset({ending} | {shape(steady(line)) for line in lines[-MOST_LINES:] if line.strip()})
 

@@ -22,6 +22,7 @@ EVERYDAY = (
     "a service that all tests need",
     "pytest is not installed",
     "npm's script names a tool that is not installed",
+    "a command that is not installed",
     "other paths, times and seeds in each run",
     "pytest, named, with a conftest that imports what is not installed",
 )
@@ -72,6 +73,8 @@ def test_good_work_is_delivered_and_what_could_not_be_checked_is_said(name: str,
     page = (ran.logs / f"report_{ran.summary['timestamp']}.html").read_text()
     assert first == ran.summary["verdict"] and first in html.unescape(page)
     assert_clean(ran)
+    if name == "a command that is not installed":
+        assert ran.err.index("nope-tox is not found here") < ran.err.index("agent1: started"), "before anything is paid"
 
 
 def test_a_change_that_breaks_the_set_up_is_not_delivered(tmp_path: Path) -> None:

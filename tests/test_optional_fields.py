@@ -15,7 +15,8 @@ import pytest
 from orchestra import catalogue
 from orchestra.seat import ForkSeats
 from tests.support.edits import appends
-from tests.support.modelserver import OPTIONAL, ModelServer, Reply, Request, Usage, body_pieces
+from tests.support.lean import OPTIONAL
+from tests.support.modelserver import ModelServer, Reply, Request, Usage, body_pieces
 from tests.support.seating import DIALECTS, MODELS, door, plant, sit
 
 # litellm has no price for most of these, and has never heard of the last ones.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestra.dialects.values import Body, are_records
+from orchestra.dialects.values import Body, are_records, record
 
 LARGEST = 10**9
 USAGE = {"openai": "usage", "anthropic": "usage", "gemini": "usageMetadata"}
@@ -228,13 +228,13 @@ def plain_usage(dialect: str, body: Body) -> Body:
 
 def mend_openai(body: Body) -> None:
     choices = body.get("choices")
-    if choices and are_records(choices) and any("role" not in (each.get("message") or {}) for each in choices):
-        body["choices"] = [
-            each | {"message": {"role": "assistant"} | each["message"]}
-            if isinstance(each.get("message"), dict)
-            else each
-            for each in choices
-        ]
+    if choices and are_records(choices) and any("role" not in record(each.get("message")) for each in choices):
+        body["choices"] = [with_role(each) for each in choices]
+
+
+def with_role(choice: Body) -> Body:
+    message = choice.get("message")
+    return choice | {"message": {"role": "assistant"} | message} if isinstance(message, dict) else choice
 
 
 def mend_anthropic(body: Body) -> None:

@@ -91,7 +91,7 @@ async def carried_out(settings: Settings, shop: "Workshop", past: "Past | None")
 
 
 def run(argv: list[str]) -> int:
-    from orchestra.cli.trust import settings_to_run
+    from orchestra.cli.load import settings_to_run
 
     settings = settings_to_run(argv)
     if not (settings.change or settings.plan):

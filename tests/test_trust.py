@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from orchestra import catalogue
-from orchestra.cli.trusted import config_folder, remember
+from orchestra.cli.folder import config_folder
+from orchestra.cli.trusted import remember
 from orchestra.settings import Committed, Settings, SettingsFile, key_of, load, options
 from orchestra.settings.trust import screen
 from orchestra.workspace.tracked import may_be_anyones, tracked_file
@@ -66,6 +67,8 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "gate": [(["docs=make docs"], True)],
     "detect": [(False, True)],
     "critic": [(True, False)],
+    "sandbox": [("off", False), ("require", False)],
+    "sandbox-net": [("on", False)],
     "gate-timeout": [(10_800, True)],
     "apply": [(False, True)],
     "all-or-nothing": [(True, True)],

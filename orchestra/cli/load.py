@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestra.cli import trusted
+from orchestra.cli.folder import config_folder
 from orchestra.cli.parser import parse_flags
-from orchestra.cli.trusted import config_folder
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Committed, Settings, SettingsFile, load
-from orchestra.settings.trust import overridden, screen
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent
 FILE, SHARED = "aider-orchestrator.toml", "pyproject.toml"
@@ -32,14 +30,26 @@ def settings_of(argv: list[str]) -> Settings:
     return settings.with_values(change=change_text(settings.change))
 
 
+def settings_to_run(argv: list[str]) -> Settings:
+    """The settings of a command that starts work: what a committed file has set is said, or asked about."""
+    settings = settings_of(argv)
+    if settings.committed is None:
+        return settings
+    from orchestra.cli.trust import settle_committed
+
+    return settle_committed(settings, settings.committed, argv)
+
+
 def with_files(flags: Mapping[str, Any], sources: list[tuple[str, Mapping[str, str]]], root: Path) -> Settings:
     """The repository's settings file counts before the user's own, unless git tracks it and it is not trusted."""
-    from orchestra.workspace.tracked import may_be_anyones, tracked_file
-
     theirs, path = settings_file(root)
     own = [file for file in (user_file(),) if file.table]
     if not theirs.table:
         return load(flags, sources, own)
+    from orchestra.cli import trusted
+    from orchestra.settings.trust import overridden, screen
+    from orchestra.workspace.tracked import may_be_anyones, tracked_file
+
     if not may_be_anyones(root, path):
         return load(flags, sources, [with_prompts(root, at_root(root, theirs)), *own])
     base = load(flags, sources, own)

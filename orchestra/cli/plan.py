@@ -11,10 +11,9 @@ from pathlib import Path
 
 from orchestra.cli.desk import Desk, desk_for
 from orchestra.cli.drafting import Stoppable, planning
-from orchestra.cli.load import settings_of
+from orchestra.cli.load import settings_of, settings_to_run
 from orchestra.cli.session import converse
 from orchestra.cli.steer import leading
-from orchestra.cli.trust import settings_to_run
 from orchestra.cli.words import say, say_json
 from orchestra.conduct import drafts
 from orchestra.conduct.start import find_repository

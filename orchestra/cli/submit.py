@@ -6,8 +6,8 @@ from pathlib import Path
 
 from orchestra.cli.desk import Desk
 from orchestra.cli.drafting import Stoppable, planning
+from orchestra.cli.load import settings_to_run
 from orchestra.cli.plan import taken_out
-from orchestra.cli.trust import settings_to_run
 from orchestra.cli.words import say
 from orchestra.conduct import drafts
 from orchestra.conduct.planning import chosen_targets

@@ -81,12 +81,8 @@ def allowed(root: Path, file: SettingsFile, settings: Settings) -> Iterator[str]
 # --- a run ----------------------------------------------------------------------------------------------------------
 
 
-def settings_to_run(argv: list[str]) -> Settings:
-    """The settings of a run. Say what a committed file has set, and ask for consent on a terminal."""
-    settings = settings_of(argv)
-    committed = settings.committed
-    if committed is None:
-        return settings
+def settle_committed(settings: Settings, committed: Committed, argv: list[str]) -> Settings:
+    """Say what a committed file has set, and ask for consent on a terminal."""
     if committed.refused and can_be_asked(settings) and consents(settings, committed):
         settings = settings_of(argv)
         committed = settings.committed or committed

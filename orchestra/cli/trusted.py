@@ -5,16 +5,12 @@ import json
 import os
 from pathlib import Path
 
+from orchestra.cli.folder import config_folder
 from orchestra.errors import SettingsError
 from orchestra.settings import SettingsFile
 from orchestra.settings.trust import digest, named_files
 
 ANSWERS = "trusted.json"
-
-
-def config_folder() -> Path:
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(home) if home.startswith("/") else Path("~/.config").expanduser()) / "aider-orchestrator"
 
 
 def holds(root: Path, file: SettingsFile) -> bool:

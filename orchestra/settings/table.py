@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from orchestra import catalogue
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import Role
 from orchestra.redact import is_marked
@@ -379,6 +378,8 @@ class Settings:
     @property
     def model_name(self) -> str:
         """The agents' model, as the user calls it."""
+        from orchestra import catalogue  # which `--help` does without
+
         if self.claude:
             return self.claude_model or catalogue.DEFAULT_CLAUDE_MODEL
         return self.model or catalogue.DEFAULT_MODEL
@@ -386,6 +387,8 @@ class Settings:
     @property
     def gemini_name(self) -> str:
         """The model that writes the PRD, with its provider."""
+        from orchestra import catalogue
+
         name = self.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
         return f"gemini/{name.removeprefix('gemini/').removeprefix('models/')}"
 

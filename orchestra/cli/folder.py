@@ -1,0 +1,9 @@
+"""Where the user's own settings, and their answers to questions of consent, are kept."""
+
+import os
+from pathlib import Path
+
+
+def config_folder() -> Path:
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(home) if home.startswith("/") else Path("~/.config").expanduser()) / "aider-orchestrator"

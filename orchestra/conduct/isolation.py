@@ -190,11 +190,17 @@ def covered_folders(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
 
 
 def installed_packages(root: Path, files: Collection[str], links: Collection[str]) -> Iterator[str]:
-    """What of the checkout is used where it lies."""
+    """What of the checkout is used where it lies. A link that git tracks may lead to anything, and a folder that holds
+    tracked files is none that a tool has made."""
+    tracked = frozenset(files)
     folders = {PurePosixPath(path).parent for path in files if PurePosixPath(path).name in PROJECTS}
     paths = [root / folder / name for folder in (*sorted(folders), PurePosixPath(".")) for name in INSTALLED]
-    paths += [path.parent for path in root.glob("*/pyvenv.cfg")] + [root / name for name in links]
-    yield from dict.fromkeys(str(path.parent.resolve() / path.name) for path in paths if path.is_dir())
+    paths += [path.parent for path in root.glob("*/pyvenv.cfg") if f"{path.parent.name}/pyvenv.cfg" not in tracked]
+    own = [path for path in paths if path.relative_to(root).as_posix() not in tracked]
+    found = [path.parent.resolve() / path.name for path in (*own, *(root / name for name in links)) if path.is_dir()]
+    ends = [path.resolve() for path in found if path.is_symlink()]
+    inside = [end for end in ends if end.is_relative_to(root) and ".git" not in end.relative_to(root).parts]
+    yield from dict.fromkeys(map(str, (*found, *(end for end in inside if end != root))))
 
 
 def without_sockets(env: Mapping[str, str]) -> dict[str, str]:

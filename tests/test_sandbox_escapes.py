@@ -1,4 +1,4 @@
-"""Ways out of the sandbox that lead through what it shows, and through what is done outside when a command has ended."""
+"""Ways out of the sandbox: through what it shows, and through what is done outside when a command has ended."""
 
 import os
 from dataclasses import replace
@@ -126,6 +126,7 @@ def test_command_cannot_reach_what_is_cleared_away_after_it(house: House) -> Non
     assert not list((house.root / "run").glob("box*"))
 
 
+JOB = ("--change", "x", "--files", "a.py", "--no-prd")
 SET_UP = """\
 rm -rf {evil} && git init -q {evil}
 git -C {evil} config filter.x.clean "sh -c 'touch {mark}; cat'"
@@ -143,7 +144,7 @@ def test_set_up_command_reaches_nothing_through_its_worktree(tmp_path: Path, scr
     place.write({"set-up.sh": script.format(evil=f"{evil}/$$", mark=mark, repo=place.repo)})
     place.commit()
     with ModelServer(appends("# hi")) as server:
-        ran = place.run(*"--change x --files a.py --no-prd --setup-cmd".split(), "sh set-up.sh", server=server)
+        ran = place.run(*JOB, "--setup-cmd", "sh set-up.sh", server=server)
     assert (ran.code, server.count(), mark.exists()) == (1, 0, False), ran.err
     assert "the set-up command deleted or replaced .git of its worktree" in ran.err
     assert (place.repo / "a.py").read_text() == "a = 1\n"

@@ -66,6 +66,8 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "gate": [(["docs=make docs"], True)],
     "detect": [(False, True)],
     "critic": [(True, False)],
+    "sandbox": [("off", False), ("auto", False)],
+    "sandbox-net": [("on", False), ("off", False)],
     "gate-timeout": [(10_800, True)],
     "apply": [(False, True)],
     "all-or-nothing": [(True, True)],

@@ -20,7 +20,7 @@ def may_be_anyones(root: Path, name: str) -> bool:
 def name_on_disk(root: Path, name: str) -> str:
     """Where file systems take A for a, git tracks the file under the name that it really has."""
     folder, base = (root / name).parent, PurePosixPath(name).name
-    names = os.listdir(folder)
+    names = os.listdir(folder) if folder.is_dir() else []
     real = base if base in names else next((other for other in names if other.casefold() == base.casefold()), base)
     return str(PurePosixPath(name).with_name(real))
 

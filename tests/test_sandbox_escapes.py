@@ -1,12 +1,14 @@
 """Ways out of the sandbox: through what it shows, and through what is done outside when a command has ended."""
 
 import os
+import resource
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.isolation import installed_packages
+from orchestra.conduct.isolation import installed_packages, outer_git, worktree_secrets
 from orchestra.gates import run as gate_run
 from orchestra.gates.furnish import furnish_gate
 from tests.support.edits import appends
@@ -183,3 +185,72 @@ def test_what_git_tracks_is_not_taken_for_installed_packages(tmp_path: Path) -> 
     (root / "venv").symlink_to("store/venv")
     shared = list(installed_packages(root, ["config/pyvenv.cfg", ".venv", "pyproject.toml"], []))
     assert shared == [str(root / name) for name in ("venv", "env", "store/venv")]
+
+
+def test_secrets_of_other_worktrees_and_of_an_outer_checkout(tmp_path: Path) -> None:
+    """A submodule, a linked worktree of it, and where the run's own worktrees are."""
+    outer, run = tmp_path / "outer", tmp_path / "run"
+    inner, linked = outer / "inner", tmp_path / "linked"
+    common = outer / ".git/modules/inner"
+    for folder in (inner, linked, run / "tree", common, tmp_path / "bare"):
+        folder.mkdir(parents=True)
+    for folder in (outer, inner, linked, run / "tree"):
+        (folder / ".env").touch()
+    (linked / ".env.local").touch()
+    for name in ("objects", "refs"):
+        (outer / ".git" / name).mkdir()
+    (outer / ".git/HEAD").touch()
+    listing = "".join(f"worktree {place}\nHEAD 1\n\n" for place in (inner, linked, run / "tree", tmp_path / "gone"))
+    found = worktree_secrets(inner, run, tmp_path / "home", listing)
+    assert found == {str(outer): (".env",), str(linked): (".env", ".env.local")}
+    assert worktree_secrets(inner, run, outer / "home", "") == {}
+    assert outer_git(common) == [str(outer / ".git")]
+    assert outer_git(outer / ".git") == outer_git(tmp_path / "bare") == []
+
+
+def test_submodule_sees_its_objects_and_nothing_of_the_outer_checkout(house: House) -> None:
+    outer = house.home / "projects"
+    common = outer / ".git/modules/shop"
+    subprocess.run(["git", "init", "-q", str(outer)], check=True)
+    common.parent.mkdir(parents=True)
+    (house.checkout / ".git").rename(common)
+    record = common / "worktrees/tree"
+    (house.tree / ".git").write_text(f"gitdir: {record}\n")
+    for path in (outer / ".git/config", outer / ".env"):
+        path.write_text(SECRET)
+    house.own(outer)
+    without = worktree_secrets(house.checkout, house.root / "run", house.home, "")
+    covered = (*house.sandbox.covered, *outer_git(common))
+    house.sandbox = replace(house.sandbox, common=common, without=without, covered=covered)
+    assert house.shell("git log --oneline | wc -l") == (0, "1\n")
+    assert SECRET not in house.shell(f"cat {outer}/.env {outer}/.git/config; cat a.py")[1]
+
+
+def test_objects_behind_a_link_and_a_path_with_a_line_break(house: House) -> None:
+    (house.checkout / ".git/objects").rename(house.root / "objects")
+    link(house, house.checkout / ".git/objects", house.root / "objects")
+    assert house.shell("git log --oneline | wc -l") == (0, "1\n")
+    new = house.home / 'a\n"b'
+    house.checkout.rename(new)
+    (house.tree / ".git").write_text(f"gitdir: {new}/.git/worktrees/tree\n")
+    house.sandbox = replace(house.sandbox, checkout=new, common=new / ".git", shared=())
+    assert house.shell("git log --oneline | wc -l") == (0, "1\n")
+
+
+def test_control_groups_cannot_be_written(house: House) -> None:
+    """By them a user's other processes could be stopped. Our own are as the house's user has them."""
+    options = "import os; print(*(os.statvfs(path).f_flag & os.ST_RDONLY for path in ('/sys', '/sys/fs')))"
+    assert house.run(house.python, "-c", options) == (0, "1 1\n")
+
+
+def test_tree_with_more_entries_than_files_may_be_open(house: House) -> None:
+    for n in range(300):
+        (house.tree / f"file{n}").touch()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        child = house.start("sh", "-c", f"ls {house.checkout} | grep -c file; ulimit -Sn")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert child.stdout is not None and child.stdout.read() == "300\n256\n"
+    assert child.wait() == 0

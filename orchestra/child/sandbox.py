@@ -84,9 +84,15 @@ def own_git(spec):
         copy(os.path.join(record, name), os.path.join(gitdir, name))
     for name in ("shallow", "packed-refs", "info/exclude", *loose_refs(spec["common"])):
         copy(os.path.join(spec["common"], name), os.path.join(gitdir, name))
-    write(os.path.join(gitdir, "objects", "info", "alternates"), os.path.join(spec["common"], "objects") + "\n")
+    write(os.path.join(gitdir, "objects", "info", "alternates"), one_line(os.path.join(spec["common"], "objects")))
     write(os.path.join(gitdir, "config"), spec["git_config"])
     return {"gitdir": gitdir, "worktree": os.path.basename(record)}
+
+
+def one_line(path):
+    """As git writes it: in quotes where it has a line break itself."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"\n' if "\n" in path else f"{path}\n"
 
 
 def loose_refs(common):
@@ -133,7 +139,10 @@ def inside(spec, command, output, ready):
         os.setsid()
         if os.read(ready, 1):  # else who started us is dead
             take_streams(output)
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))  # a handle for each entry of the tree
             build(spec)
+            resource.setrlimit(resource.RLIMIT_NOFILE, files)
             drop()
             code = run(command)
     except OSError as error:
@@ -214,7 +223,7 @@ def build(spec):
     entries = {
         name: open_entry(os.path.join(spec["tree"], name)) for name in os.listdir(spec["tree"]) if name != ".git"
     }
-    objects, own = open_tree(os.path.join(spec["common"], "objects")), open_tree(spec["gitdir"])
+    objects, own = open_tree(os.path.realpath(os.path.join(spec["common"], "objects"))), open_tree(spec["gitdir"])
     if os.getuid() == 0:
         set_attributes("/", READ_ONLY)
         for path in ("/tmp", "/var/tmp", "/dev/shm"):
@@ -373,8 +382,7 @@ def make_proc():
     for name in KERNEL:
         if os.path.exists(f"/proc/{name}"):
             rebind(f"/proc/{name}", READ_ONLY)
-    if os.getuid() == 0:
-        rebind("/sys", READ_ONLY)
+    rebind("/sys", READ_ONLY)  # a user may own control groups, by which processes can be stopped
 
 
 def raise_loopback():

@@ -118,6 +118,8 @@ def load(block: str, lines_above: int) -> dict[str, Any]:
         raise wrong(f"is not valid JSON: {error.msg} in line {lines_above + error.lineno} of the document") from None
     except RecursionError:
         raise wrong("is nested too deeply") from None
+    except ValueError as error:
+        raise wrong(f"is not valid JSON: {error}") from None
     if not isinstance(record, dict):
         raise wrong(f"must be an object, not {kind(record)}")
     return record

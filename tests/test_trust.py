@@ -68,7 +68,7 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "detect": [(False, True)],
     "critic": [(True, False)],
     "sandbox": [("off", False), ("require", False)],
-    "sandbox-net": [("on", False)],
+    "sandbox-net": [("on", False), ("off", False)],
     "gate-timeout": [(10_800, True)],
     "apply": [(False, True)],
     "all-or-nothing": [(True, True)],

@@ -69,10 +69,12 @@ def main(grace: float, sandbox: str, command: list[str]) -> int:
     wake = group.wakeup_fd()
     group.adopt()
     read, write = os.pipe()
+    spec = json.loads(sandbox) if sandbox != "-" else None
+    record = record_of(spec["tree"]) if spec else None
     try:
-        leader = start(json.loads(sandbox) if sandbox != "-" else None, command, write)
+        leader = start(spec, command, write)
     except OSError as error:
-        if sandbox == "-":
+        if spec is None:
             say(f"{command[0]}: {error.strerror}\n".encode())
             return 127
         say(f"the sandbox cannot be made: {error.filename or 'namespaces'}: {error.strerror}\n".encode())
@@ -81,7 +83,9 @@ def main(grace: float, sandbox: str, command: list[str]) -> int:
     output = Output(read)
     code = watch(leader, output, grace, wake)
     group.end_orphans(set())
-    clean(sandbox)
+    if spec is not None:
+        clean(spec)
+        remove_forged(spec["tree"], record)
     output.finish()
     return code if code >= 0 else 128 - code
 
@@ -103,18 +107,48 @@ def start(spec, command: list[str], output: int) -> int:
     return sandbox.start(spec, command, output)
 
 
-def clean(sandbox: str) -> None:
+def clean(spec) -> None:
     """What a sandbox needed beside the worktree."""
-    if sandbox != "-":
-        import shutil
+    if spec["mode"] == "landlock":
+        return
+    import shutil
 
-        box = os.path.join(json.loads(sandbox)["scratch"], f"box{os.getpid()}")
-        for folder, folders, _ in os.walk(box):  # an overlay closes its own
-            for name in folders:
-                with suppress(OSError):
-                    if not os.path.islink(path := os.path.join(folder, name)):
-                        os.chmod(path, 0o700)
-        shutil.rmtree(box, ignore_errors=True)
+    import sandbox
+
+    box = sandbox.box_of(spec)
+    for folder, folders, _ in os.walk(box):  # an overlay closes its own
+        for name in folders:
+            with suppress(OSError):
+                if not os.path.islink(path := os.path.join(folder, name)):
+                    os.chmod(path, 0o700)
+    shutil.rmtree(box, ignore_errors=True)
+
+
+def record_of(tree: str) -> "bytes | None":
+    """What makes the tree a worktree: the text of its .git. None where there is no such file."""
+    try:
+        descriptor = os.open(os.path.join(tree, ".git"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            return file.read(1 << 16)
+    except OSError:
+        return None
+
+
+def remove_forged(tree: str, record: "bytes | None") -> None:
+    """Delete a .git, or a link in the tree's place, that the command has put there: git works outside of the sandbox
+    next, and would take its configuration from where that leads."""
+    with suppress(OSError):
+        if os.path.islink(tree):
+            os.unlink(tree)
+        git = os.path.join(tree, ".git")
+        if record is not None and record_of(tree) == record:
+            return
+        if os.path.isdir(git) and not os.path.islink(git):
+            import shutil
+
+            shutil.rmtree(git, ignore_errors=True)
+        else:
+            os.unlink(git)
 
 
 def watch(leader: int, output: Output, grace: float, wake: int) -> int:

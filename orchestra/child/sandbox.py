@@ -3,7 +3,6 @@
 Standard library only, and as little of it as possible: guard.py starts this for every gate.
 
 What the command finds, as root and as an ordinary user:
-- in place of the checkout the tree that is checked, beside what is installed (.venv, node_modules);
 - instead of the checkout the tree that is checked, beside what is installed (.venv, node_modules);
 - a git directory of its own, which borrows the user's objects and can be written;
 - the home folder as an overlay: what is written is thrown away, and the secret files are not there, whoever writes
@@ -13,6 +12,7 @@ What the command finds, as root and as an ordinary user:
 """
 
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -23,7 +23,7 @@ NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = 0x20000, 0x8000000, 0x10000000
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, BIND, REC, PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
 CLONE = {"x86_64": 56, "aarch64": 220}
 OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
-AT_CWD, AT_EMPTY, AT_RECURSIVE, TREE_CLONE, FROM_EMPTY = -100, 0x1000, 0x8000, 1, 4
+AT_CWD, NO_FOLLOW, AT_RECURSIVE, TREE_CLONE, FROM_EMPTY = -100, 0x100, 0x8000, 1, 4
 DEATH_SIGNAL, DUMPABLE, CAPBSET_DROP, SECUREBITS, NO_NEW_PRIVS, AMBIENT = 1, 4, 24, 28, 38, 47
 LANDLOCK_CREATE, LANDLOCK_RESTRICT, SCOPES = 444, 446, 3  # abstract sockets, signals
 KEYCTL, JOIN_SESSION = {"x86_64": 250, "aarch64": 219}, 1
@@ -43,7 +43,7 @@ class Failed(OSError):
 
 def start(spec, command, output):
     """Start the command in its sandbox, its output going to a descriptor. Returns the process to wait for."""
-    spec = dict(spec, box=os.path.join(spec["scratch"], f"box{os.getpid()}"))
+    spec = dict(spec, box=box_of(spec))
     os.mkdir(spec["box"], 0o700)
     spec |= own_git(spec)
     ready, go = os.pipe()
@@ -63,10 +63,19 @@ def start(spec, command, output):
     return pid
 
 
+def box_of(spec):
+    """The folder for what a sandbox needs. It lies beside the scratch folder, so that the command cannot reach it."""
+    return os.path.join(os.path.dirname(spec["scratch"]), f"box{os.getpid()}")
+
+
 def own_git(spec):
     """A git directory for the tree, with the index and the commit of the user's record of it."""
     with open(os.path.join(spec["tree"], ".git"), "rb") as file:
-        record = os.fsdecode(file.read().removeprefix(b"gitdir: ").rstrip(b"\n"))
+        named = os.fsdecode(file.read().removeprefix(b"gitdir: ").rstrip(b"\n"))
+    record = os.path.realpath(os.path.join(spec["tree"], named))
+    if os.path.dirname(record) != os.path.join(spec["common"], "worktrees"):
+        # Another command may have written it: what it names must not be copied into the sandbox.
+        raise Failed(errno.EINVAL, "it is not the record of a worktree", record)
     gitdir = os.path.join(spec["box"], "gitdir")
     os.makedirs(os.path.join(gitdir, "objects", "info"))
     os.makedirs(os.path.join(gitdir, "refs", "heads"))
@@ -75,9 +84,15 @@ def own_git(spec):
         copy(os.path.join(record, name), os.path.join(gitdir, name))
     for name in ("shallow", "packed-refs", "info/exclude", *loose_refs(spec["common"])):
         copy(os.path.join(spec["common"], name), os.path.join(gitdir, name))
-    write(os.path.join(gitdir, "objects", "info", "alternates"), os.path.join(spec["common"], "objects") + "\n")
+    write(os.path.join(gitdir, "objects", "info", "alternates"), one_line(os.path.join(spec["common"], "objects")))
     write(os.path.join(gitdir, "config"), spec["git_config"])
     return {"gitdir": gitdir, "worktree": os.path.basename(record)}
+
+
+def one_line(path):
+    """As git writes it: in quotes where it has a line break itself."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"\n' if "\n" in path else f"{path}\n"
 
 
 def loose_refs(common):
@@ -124,7 +139,10 @@ def inside(spec, command, output, ready):
         os.setsid()
         if os.read(ready, 1):  # else who started us is dead
             take_streams(output)
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))  # a handle for each entry of the tree
             build(spec)
+            resource.setrlimit(resource.RLIMIT_NOFILE, files)
             drop()
             code = run(command)
     except OSError as error:
@@ -201,21 +219,26 @@ def build(spec):
         raise_loopback()
     mount(None, "/", None, REC | PRIVATE)
     cwd, checkout, home = os.getcwd(), spec["checkout"], spec["home"]
-    shown = {path: open_tree(path) for path in (*spec["writable"], *spec["shared"]) if os.path.exists(path)}
-    entries = {name: open_tree(os.path.join(spec["tree"], name)) for name in os.listdir(spec["tree"]) if name != ".git"}
-    objects, own = open_tree(os.path.join(spec["common"], "objects")), open_tree(spec["gitdir"])
+    shown = {path: open_entry(path) for path in (*spec["writable"], *spec["shared"]) if os.path.lexists(path)}
+    entries = {
+        name: open_entry(os.path.join(spec["tree"], name)) for name in os.listdir(spec["tree"]) if name != ".git"
+    }
+    objects, own = open_tree(os.path.realpath(os.path.join(spec["common"], "objects"))), open_tree(spec["gitdir"])
     if os.getuid() == 0:
         set_attributes("/", READ_ONLY)
         for path in ("/tmp", "/var/tmp", "/dev/shm"):
             rebind(path)
-    cover_home(home, spec["box"], spec["secrets"])
-    for folder, names in sorted(spec["without"].items()):
+    at_home, elsewhere = real_places(home, spec["secrets"])
+    cover_home(home, spec["box"], at_home)
+    for folder, names in sorted({**elsewhere, **spec["without"]}.items()):
         show_without(folder, names)
     for folder in filter(os.path.isdir, spec["covered"]):
         show_only(folder, {})
     show_only(checkout, entries)
     show_git(spec["common"], spec["worktree"], objects, own)
     for path in sorted(shown, key=len):
+        if os.path.islink(path):  # the tree's own link to what is installed: nothing can be mounted on a link
+            show_without(os.path.dirname(path), [os.path.basename(path)])
         put(shown[path], path, writable=path in spec["writable"])
     cover_run()
     make_dev()
@@ -223,9 +246,30 @@ def build(spec):
     os.chdir(cwd)  # the old one is a handle on what lies beneath
 
 
+def real_places(home, secrets):
+    """Where the secrets lie: names in the home folder, and other folders with names. A home may consist of links."""
+    at_home, elsewhere = [], {}
+    for name in secrets:
+        path = os.path.join(home, name)
+        real = os.path.realpath(path)
+        if os.path.realpath(os.path.dirname(path)) == os.path.dirname(path):
+            at_home.append(name)
+        if real == path:
+            continue
+        if real.startswith(home.rstrip("/") + "/"):
+            at_home.append(os.path.relpath(real, home))
+        elif os.path.exists(real):
+            elsewhere.setdefault(os.path.dirname(real), []).append(os.path.basename(real))
+    return list(dict.fromkeys(at_home)), elsewhere
+
+
 def cover_home(home, box, secrets):
     """Home as an overlay. A secret is hidden by its name: also one that is replaced, or comes later."""
     if not home or not os.path.isdir(home):
+        return
+    if home == "/":  # as in containers whose user has no entry: nothing can be mounted in its place
+        for name in secrets:
+            cover(os.path.join(home, name))
         return
     upper, work = layers_for(os.path.join(box, "home"))
     os.chmod(upper, os.stat(home).st_mode & 0o7777)
@@ -258,7 +302,7 @@ def layers_for(folder):
 def show_without(folder, secrets):
     """The second best: a view of what is there now, but for these."""
     above = {name.partition("/")[0] for name in secrets if "/" in name}
-    entries = {name: open_tree(os.path.join(folder, name)) for name in os.listdir(folder) if name not in secrets}
+    entries = {name: open_entry(os.path.join(folder, name)) for name in os.listdir(folder) if name not in secrets}
     show_only(folder, entries)
     for name in above:
         if os.path.isdir(os.path.join(folder, name)):
@@ -280,6 +324,14 @@ def plant(home, upper, name):
 def parents(name):
     parts = name.split("/")[:-1]
     return ["/".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def cover(path):
+    """Something empty in the place of what is there now."""
+    if os.path.isdir(path):
+        mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEV, "mode=755")
+    elif os.path.exists(path):
+        mount(os.devnull, path, None, BIND)
 
 
 def quoted(path):
@@ -330,8 +382,7 @@ def make_proc():
     for name in KERNEL:
         if os.path.exists(f"/proc/{name}"):
             rebind(f"/proc/{name}", READ_ONLY)
-    if os.getuid() == 0:
-        rebind("/sys", READ_ONLY)
+    rebind("/sys", READ_ONLY)  # a user may own control groups, by which processes can be stopped
 
 
 def raise_loopback():
@@ -351,14 +402,25 @@ def mount(source, target, kind, flags, options=None):
     checked(LIBC.mount(*words[:3], ctypes.c_ulong(flags), words[3]), target)
 
 
+def open_entry(path):
+    """What is to be shown again: a handle, or of a link the path that it names. To follow a link of the repository now,
+    while nothing is covered yet, would show whatever it leads to."""
+    return os.readlink(path) if os.path.islink(path) else open_tree(path)
+
+
 def open_tree(path):
     """A handle on what is mounted and lies at a path, to be put somewhere else."""
-    tree = LIBC.syscall(OPEN_TREE, AT_CWD, os.fsencode(path), TREE_CLONE | AT_RECURSIVE)
+    tree = LIBC.syscall(OPEN_TREE, AT_CWD, os.fsencode(path), TREE_CLONE | AT_RECURSIVE | NO_FOLLOW)
     return checked(tree, path)
 
 
 def put(tree, target, writable):
-    """Mount what a handle holds, and forget the handle. The place for it is made where it is missing."""
+    """Mount what a handle holds, and forget the handle; of a link make the same. The place is made where missing."""
+    if isinstance(tree, str):
+        if not os.path.lexists(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.symlink(tree, target)
+        return
     if not os.path.lexists(target):
         make_place(tree, target)
     checked(LIBC.syscall(MOVE_MOUNT, tree, b"", AT_CWD, os.fsencode(target), FROM_EMPTY), target)

@@ -9,8 +9,9 @@ from pathlib import Path
 from orchestra import prd as prd_format
 from orchestra.cli.words import say
 from orchestra.conduct import drafts
-from orchestra.conduct.lead import plan_of, world_of
+from orchestra.conduct.lead import plan_of, prd_of_plan, world_of
 from orchestra.conduct.models import chosen_model
+from orchestra.conduct.permits import is_persons_plan
 from orchestra.conduct.planning import read_prd
 from orchestra.conduct.roles import expected
 from orchestra.conduct.start import find_repository
@@ -21,7 +22,7 @@ from orchestra.report.estimate import in_words
 from orchestra.report.sentence import plural
 from orchestra.report.tree import tree
 from orchestra.settings import Settings
-from orchestra.workspace.repository import Entry, Repository, present
+from orchestra.workspace.repository import Entry, Repository
 
 MOST = 12  # repairs that are said
 
@@ -53,8 +54,9 @@ class Desk:
         return check(draft, seen)
 
     def prd(self, draft: Draft) -> Prd:
-        path = self.repository.root / draft.prd
-        return prd_format.parse(read_prd(path)) if draft.prd and present(path) else Prd("")
+        root = self.repository.root
+        path = prd_of_plan(self.name, draft.prd, root, committed=not is_persons_plan(root, self.path))
+        return prd_format.parse(read_prd(Path(path))) if path else Prd("")
 
     def page(self, draft: Draft) -> str:
         """The plan as it would be carried out, what was put right for that, and what stands in its way."""

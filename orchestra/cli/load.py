@@ -43,7 +43,7 @@ def settings_to_run(argv: list[str]) -> Settings:
 def with_files(flags: Mapping[str, Any], sources: list[tuple[str, Mapping[str, str]]], root: Path) -> Settings:
     """The repository's settings file counts before the user's own, unless git tracks it and it is not trusted."""
     theirs, path = settings_file(root)
-    own = [file for file in (user_file(),) if file.table]
+    own = [file for file in (user_file(root),) if file.table]
     if not theirs.table:
         return load(flags, sources, own)
     from orchestra.cli import trusted
@@ -122,10 +122,14 @@ def project_toml(path: Path) -> dict[str, Any]:
         raise
 
 
-def user_file() -> SettingsFile:
+def user_file(root: Path) -> SettingsFile:
     """The user's own, for all their repositories. A role's prompt-file stands beside it."""
     path = config_folder() / USER_FILE
     if not path.is_file():
+        return SettingsFile()
+    from orchestra.workspace.tracked import came_with
+
+    if came_with(root, path):
         return SettingsFile()
     return with_prompts(path.parent, SettingsFile(str(path), toml(path)))
 
@@ -133,9 +137,12 @@ def user_file() -> SettingsFile:
 def at_root(root: Path, file: SettingsFile) -> SettingsFile:
     """Paths in a settings file are meant from where it lies, not from where the program was started."""
     table = dict(file.table)
-    for name in ("prd", "assign"):
-        if isinstance(table.get(name), str):
+    for name in ("prd", "assign", "replay"):
+        if isinstance(table.get(name), str) and table[name]:
             table[name] = str(root / table[name])
+    plan = table.get("plan")
+    if isinstance(plan, str) and plan and (root / plan).is_file():  # else it is the name of one
+        table["plan"] = str(root / plan)
     change = table.get("change")
     if isinstance(change, str) and change.startswith("@"):
         table["change"] = f"@{root / change[1:]}"
@@ -165,8 +172,8 @@ def with_prompt(root: Path, place: str, role: Any) -> Any:
 
 def toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of more than 4300 digits
         raise SettingsError(f"{path.name} cannot be read: {why(error)}.") from None
 
 
@@ -184,4 +191,6 @@ def change_text(given: str) -> str:
 def why(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     return getattr(error, "strerror", None) or str(error)

@@ -16,13 +16,17 @@ from orchestra.cli.session import converse
 from orchestra.cli.steer import leading
 from orchestra.cli.words import say, say_json
 from orchestra.conduct import drafts
+from orchestra.conduct.permits import is_persons_plan
+from orchestra.conduct.run import LOGS
 from orchestra.conduct.start import find_repository
 from orchestra.errors import PlanError, UsageError
+from orchestra.journal.jsonl import prepare
 from orchestra.plan.check import Checked
 from orchestra.plan.draft import Draft
 from orchestra.plan.edit import HELP, changed
 from orchestra.report.sentence import plural
 from orchestra.settings import Settings
+from orchestra.workspace.repository import present
 
 PLAN_USAGE = f"""usage: aider-orchestrator plan "WHAT YOU WANT" [--name NAME] [options of a run]
        aider-orchestrator plan list | show NAME | check NAME | approve NAME | continue NAME
@@ -147,19 +151,35 @@ def checking(argv: list[str]) -> int:
 
 def approve(argv: list[str]) -> int:
     """Also what agents have proposed is approved then."""
-    desk = named(argv)
-    approved(desk)
+    desk = approved(named(argv))
     say(f"The plan {desk.name} is approved. Carry it out: aider-orchestrator execute {desk.name}")
     return 0
 
 
-def approved(desk: Desk) -> None:
+def approved(desk: Desk) -> Desk:
     draft = desk.load()
     items = [dataclasses.replace(item, proposed=False) for item in draft.task]
     yes = dataclasses.replace(draft.with_items(items), approved=True)
     if problem := desk.checked(yes).complaint:
         raise PlanError(f"the plan {desk.name} cannot be carried out: {problem}.")
-    desk.save(yes)
+    own = own_copy(desk)
+    own.save(yes)
+    return own
+
+
+def own_copy(desk: Desk) -> Desk:
+    """Where a yes can be written. In a file that git tracks anyone may have written it, so it does not count there."""
+    root = desk.repository.root
+    if is_persons_plan(root, desk.path):
+        return desk
+    path = drafts.plans(root) / desk.path.name
+    if present(path):
+        raise PlanError(
+            f"{drafts.shown(desk.path)} is committed, so a yes in it does not count, and {drafts.shown(path)} exists.",
+            hint="Copy it to a file of another name that is not committed, and approve that.",
+        )
+    prepare(root / LOGS)
+    return dataclasses.replace(desk, path=path)
 
 
 def edit(argv: list[str]) -> int:

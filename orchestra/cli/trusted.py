@@ -20,7 +20,7 @@ def holds(root: Path, file: SettingsFile) -> bool:
 
 def answer(root: Path, file: SettingsFile) -> bool | None:
     """What the user has said to it, if anything."""
-    known = read_answers().get(str(root.resolve()))
+    known = read_answers(root).get(str(root.resolve()))
     if not isinstance(known, dict) or known.get("digest") != digest_of(root, file):
         return None
     return known.get("trusted") is True
@@ -39,7 +39,7 @@ def content_digest(path: Path) -> str:
 
 def remember(root: Path, file: SettingsFile, trusted: bool | None) -> None:
     """None forgets what was said."""
-    answers = read_answers()
+    answers = read_answers(root)
     answers.pop(str(root.resolve()), None)
     if trusted is not None:
         answers[str(root.resolve())] = {"digest": digest_of(root, file), "trusted": trusted}
@@ -53,10 +53,15 @@ def remember(root: Path, file: SettingsFile, trusted: bool | None) -> None:
         raise SettingsError(f"{path} cannot be written: {error.strerror}.", hint="Give --trust-repo instead.") from None
 
 
-def read_answers() -> dict[str, object]:
+def read_answers(root: Path) -> dict[str, object]:
     """A file that cannot be read is as good as none: then nothing is trusted."""
+    path = config_folder() / ANSWERS
     try:
-        found = json.loads((config_folder() / ANSWERS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    from orchestra.workspace.tracked import came_with
+
+    if came_with(root, path):
         return {}
     return found if isinstance(found, dict) else {}

@@ -42,6 +42,11 @@ def place(root: Path, name: str) -> Path:
     raise PlanError(f"there is no plan {name!r}.", hint=hint)
 
 
+def name_of(root: Path, path: Path) -> str:
+    """How commands call it."""
+    return path.stem if path.parent == plans(root) else shown(path)
+
+
 def with_submitted(settings: Settings) -> Settings:
     """Where nothing was said, what was submitted is meant, if there is something left of it."""
     root = top_level(Path(settings.repo or "."))

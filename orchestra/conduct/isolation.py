@@ -39,6 +39,7 @@ SOCKETS = (
     *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "TMUX", "TMUX_PANE"),
     *("DOCKER_HOST", "CONTAINER_HOST", "GPG_AGENT_INFO", "WAYLAND_DISPLAY"),
 )
+WORKTREES = ("worktree", "list", "--porcelain")
 PROJECTS = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "package.json")
 INSTALLED = ("node_modules", ".venv", "venv")
 # Of the repository's configuration, what tools need to read its files and history rightly, and who commits.
@@ -84,15 +85,16 @@ class Isolation:
         elif self.settings.sandbox == "auto":
             self.note = {"landlock": WEAKER, "none": NONE}.get(mode, "")
         root = self.repository.root.resolve()
-        git = self.repository.git
+        git, home = self.repository.git, home_folder(os.environ)
+        common = Path(await git.text("rev-parse", "--path-format=absolute", "--git-common-dir")).resolve()
         return Sandbox(
             mode,
             root,
-            Path(await git.text("rev-parse", "--path-format=absolute", "--git-common-dir")).resolve(),
-            home_folder(os.environ),
+            common,
+            home,
             SECRETS,
-            without=script_secrets(root),
-            covered=tuple(covered_folders(self.folder, os.environ)),
+            without=script_secrets(root) | worktree_secrets(root, self.folder, home, await git.maybe(*WORKTREES)),
+            covered=(*covered_folders(self.folder, os.environ), *outer_git(common)),
             shared=tuple(installed_packages(root, self.files, self.settings.worktree_link)),
             git_config=config_text(await git.raw("config", "--list", "-z")),
             hidden=await self.environment_files() if mode == "landlock" else (),
@@ -173,6 +175,29 @@ def script_secrets(checkout: Path) -> dict[str, tuple[str, ...]]:
     return {str(script): (".env",)} if (script / ".env").exists() and script != checkout else {}
 
 
+def worktree_secrets(checkout: Path, folder: Path, home: Path, listing: str) -> dict[str, tuple[str, ...]]:
+    """The .env files of the repository's other worktrees, and of the checkout of which this one is a submodule. Those
+    of the home folder are hidden in any case, and what it lies in cannot be taken apart."""
+    places = [Path(line.removeprefix("worktree ")) for line in listing.splitlines() if line.startswith("worktree ")]
+    places += [above for above in checkout.parents if (above / ".git").exists()]
+    found = {}
+    for place in {place.resolve() for place in places if place.is_dir()} - {checkout}:
+        names = tuple(sorted(path.name for path in place.glob(".env*")))
+        if names and not (place.is_relative_to(folder.resolve()) or home.is_relative_to(place)):
+            found[str(place)] = names
+    return found
+
+
+def outer_git(common: Path) -> list[str]:
+    """The git directory in which a submodule's own one lies: it holds tokens in its configurations."""
+    above = [path.parent for path in common.parents if path.name == "modules" and is_git_directory(path.parent)]
+    return [str(above[-1])] if above else []
+
+
+def is_git_directory(path: Path) -> bool:
+    return (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
+
+
 def covered_folders(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
     """The run's own (other attempts are there), and those in which sockets of the user lie."""
     yield str(folder.resolve())
@@ -190,11 +215,17 @@ def covered_folders(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
 
 
 def installed_packages(root: Path, files: Collection[str], links: Collection[str]) -> Iterator[str]:
-    """What of the checkout is used where it lies."""
+    """What of the checkout is used where it lies. A link that git tracks may lead to anything, and a folder that holds
+    tracked files is none that a tool has made."""
+    tracked = frozenset(files)
     folders = {PurePosixPath(path).parent for path in files if PurePosixPath(path).name in PROJECTS}
     paths = [root / folder / name for folder in (*sorted(folders), PurePosixPath(".")) for name in INSTALLED]
-    paths += [path.parent for path in root.glob("*/pyvenv.cfg")] + [root / name for name in links]
-    yield from dict.fromkeys(str(path.parent.resolve() / path.name) for path in paths if path.is_dir())
+    paths += [path.parent for path in root.glob("*/pyvenv.cfg") if f"{path.parent.name}/pyvenv.cfg" not in tracked]
+    own = [path for path in paths if path.relative_to(root).as_posix() not in tracked]
+    found = [path.parent.resolve() / path.name for path in (*own, *(root / name for name in links)) if path.is_dir()]
+    ends = [path.resolve() for path in found if path.is_symlink()]
+    inside = [end for end in ends if end.is_relative_to(root) and ".git" not in end.relative_to(root).parts]
+    yield from dict.fromkeys(map(str, (*found, *(end for end in inside if end != root))))
 
 
 def without_sockets(env: Mapping[str, str]) -> dict[str, str]:

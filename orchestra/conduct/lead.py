@@ -63,11 +63,11 @@ def with_plan(settings: Settings, root: Path) -> tuple[Settings, Draft | None]:
     committed = not is_persons_plan(root, path)
     if committed:
         draft = dataclasses.replace(draft, approved=False)  # whoever can commit may have written the yes
-    prd = settings.prd or prd_of_plan(settings.plan, draft.prd, root, committed)
+    prd = settings.prd or prd_of_plan(settings.plan, draft.prd, root, committed=committed)
     return settings.with_values(change=draft.goal, prd=prd, use_prd=bool(prd)), draft
 
 
-def prd_of_plan(plan: str, prd: str, root: Path, committed: bool) -> str:
+def prd_of_plan(plan: str, prd: str, root: Path, *, committed: bool) -> str:
     """The PRD that a plan's file names: a file of the repository, and one that git tracks if it tracks the plan."""
     path = root / prd
     if not prd or not present(path):
@@ -127,8 +127,10 @@ async def plan_for(run: Run, prd: Prd, given: Targets | None, checked: Checked |
     allowed = allow(checked.draft, run.settings, run.entries, by_person=mine)
     if allowed.left_out and not allowed.draft.left:
         written_down(run, checked, path)
-        raise NeedsApproval(path.stem)
-    tell_protected(run, allowed.left_out, f"To have them changed: `plan approve {path.stem}` before `execute`.")
+        raise NeedsApproval(drafts.name_of(run.repository.root, path))
+    tell_protected(
+        run, allowed.left_out, f"To have them changed: `plan approve {drafts.name_of(root, path)}` before `execute`."
+    )
     plan = await plan_of(run.settings, run.repository, run.entries, prd, allowed.draft, run.model.context)
     words = mine and run.settings.is_users("change")
     named = list(allowed.named)
@@ -146,7 +148,7 @@ async def ask_for_yes(run: Run, checked: Checked, path: Path) -> Checked:
     """At a terminal the question is asked there; elsewhere the plan waits in its file."""
     if run.confirm is None or not await run.confirm(checked.draft):
         written_down(run, checked, path)
-        raise NeedsApproval(path.stem)
+        raise NeedsApproval(drafts.name_of(run.repository.root, path))
     draft = dataclasses.replace(checked.draft, approved=True)
     drafts.save(path, draft)
     return dataclasses.replace(checked, draft=draft)

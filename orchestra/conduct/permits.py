@@ -27,7 +27,8 @@ def permit_of(run: Run) -> Permit:
 
 def is_persons_plan(root: Path, path: Path) -> bool:
     """A plan's file that git tracks came with the repository: what it says, nobody here has approved."""
-    return not (path.is_relative_to(root) and may_be_anyones(root, str(path.relative_to(root))))
+    place, root = path.parent.resolve() / path.name, root.resolve()
+    return not (place.is_relative_to(root) and may_be_anyones(root, str(place.relative_to(root))))
 
 
 def protected_note(paths: Sequence[str], remedy: str) -> str:

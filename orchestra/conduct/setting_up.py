@@ -35,3 +35,7 @@ async def set_up(run: Run, tree: Tree, name: str) -> None:
             how = "did not end in time" if ended.timed_out else f"failed with exit code {ended.code}"
             last = tail(output).strip().splitlines()[-1:] or [""]
             raise SetUpFailed(f"the set-up command {how}: {last[0]} (see {output})", str(output))
+        if not (tree.path / ".git").exists():
+            raise SetUpFailed(
+                f"the set-up command deleted or replaced .git of its worktree (see {output})", str(output)
+            )

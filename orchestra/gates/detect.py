@@ -247,7 +247,7 @@ def table(seen: Seen, name: str, *keys: str) -> dict[str, Any]:
     found: Any = {}
     try:
         found = tomllib.loads(seen.texts.get(name, ""))
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return {}
     for key in keys:
         found = found.get(key, {}) if isinstance(found, dict) else {}
@@ -266,7 +266,7 @@ def sections(text: str) -> list[str]:
 def manifest(seen: Seen) -> dict[str, Any]:
     try:
         found = json.loads(seen.texts.get("package.json", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -14,13 +14,23 @@ def furnish_gate(
 ) -> None:
     """`ignored` are the paths in the checkout that git ignores."""
     for path in files:
-        if PurePosixPath(path).name == "package.json":
+        if PurePosixPath(path).name == "package.json" and is_inside(tree, tree / path):
             share_packages(tree, checkout, PurePosixPath(path).parent)
     for path in made(files, ignored):
         source, target = checkout / path, tree / path
-        if source.is_file() and not target.exists() and not holds_key(source.read_bytes()):
+        if (
+            source.is_file()
+            and not os.path.lexists(target)
+            and is_inside(tree, target)
+            and not holds_key(source.read_bytes())
+        ):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
+
+
+def is_inside(tree: Path, target: Path) -> bool:
+    """Whether no link on the way, of the repository or of a set-up command, leads out of the tree."""
+    return target.parent.resolve().is_relative_to(tree.resolve())
 
 
 def made(files: Collection[str], ignored: Iterable[str]) -> list[str]:

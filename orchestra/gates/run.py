@@ -135,8 +135,9 @@ def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, 
 
 
 def testimony(book: Path) -> tuple[str, ...]:
-    """The modules that some Python of the gate loaded from elsewhere than the tree."""
-    lines = read(book).splitlines() if book.exists() else []
+    """The modules that some Python of the gate loaded from elsewhere than the tree. The gate can write in this folder:
+    a link would have us tell what it leads to."""
+    lines = read(book).splitlines() if book.is_file() and not book.is_symlink() else []
     return tuple(sorted({name for line in lines for name in line.split()[1:]}))
 
 

@@ -92,8 +92,11 @@ def prepare(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="utf-8") as ignore:
             ignore.write("*\n")
+        linked = next((entry.path for entry in os.scandir(folder) if entry.is_symlink()), "")
     except OSError as error:
         raise UsageError(f"The logs cannot be written to {folder}: {error.strerror}.") from None
+    if linked:
+        raise UsageError(f"{linked} leads elsewhere, to {Path(linked).readlink()}.", hint="Take the link away.")
     return folder
 
 

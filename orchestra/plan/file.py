@@ -71,8 +71,9 @@ def read(content: str, place: str) -> Draft:
     """The plan in a file, or one sentence that says what is wrong with it and where."""
     try:
         record = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        raise PlanError(f"{place}: this is not TOML ({error}).") from None
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of more than 4300 digits
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise PlanError(f"{place}: this is not TOML ({why}).") from None
     complaints: list[str] = []
     for table, kind, where in tables(record):
         complaints += unknown(table, kind, where)

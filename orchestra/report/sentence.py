@@ -117,7 +117,8 @@ def by_hand(report: Report) -> list[tuple[str, str]]:
 def other_steps(report: Report) -> list[str]:
     steps = []
     if report.drafted and not report.tasks:
-        name = PurePath(report.plan_file).stem
+        path = PurePath(report.plan_file)
+        name = path.stem if path.parent.name == "plans" and path.parent.parent.name == ".aider_logs" else path
         steps += [f"Look at the plan: aider-orchestrator plan show {name}", f"Do it: aider-orchestrator execute {name}"]
     delivery = report.delivery
     if report.pr_url:

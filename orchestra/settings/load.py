@@ -129,7 +129,9 @@ def with_gates(file: SettingsFile) -> SettingsFile:
             raise SettingsError(f"{name} under gates in {file.place} must be a command, or false.")
     entries = [f"{name}={command or ''}" for name, command in gates.items()]
     rest = {name: value for name, value in file.table.items() if name != "gates"}
-    return SettingsFile(file.place, rest | ({"gate": [*rest.get("gate", []), *entries]} if entries else {}))
+    given = rest.get("gate", [])
+    given = given if isinstance(given, list) else [given]
+    return SettingsFile(file.place, rest | ({"gate": [*given, *entries]} if entries else {}))
 
 
 def check_keys(file: SettingsFile) -> None:

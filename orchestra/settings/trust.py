@@ -23,6 +23,7 @@ IsTracked = Callable[[str], bool]
 Field = dataclasses.Field[Any]
 CHOICES = ("model", "claude", "claude_model")
 FREE = (Power.HARMLESS, Power.TESTS)
+PLANS = ".aider_logs/plans"  # where a plan lies that is called by its name
 NOT_TRACKED = "it is no file that git tracks here"
 NEVER = "only you can say so"
 ANOTHER_MODEL = "it chooses another provider, or a model that costs more or has no known price"
@@ -83,6 +84,7 @@ def named_files(table: Mapping[str, Any]) -> list[str]:
     """All files that a settings file names, by option or by role: consent to the one is consent to the others."""
     reading = [f for f in options() if f.metadata["power"] == Power.READS or f.name == "replay"]
     found = [path for f in reading if key_of(f) in table for path in paths_in(f, table[key_of(f)])]
+    found += [f"{PLANS}/{table['plan']}.toml"] if isinstance(table.get("plan"), str) else []
     roles = table.get(ROLES)
     records = roles.values() if isinstance(roles, Mapping) else ()
     return found + [str(role["prompt-file"]) for role in records if isinstance(role, Mapping) and "prompt-file" in role]

@@ -17,10 +17,16 @@ def may_be_anyones(root: Path, name: str) -> bool:
     return code != NOT_TRACKED and in_a_repository
 
 
+def came_with(root: Path, path: Path) -> bool:
+    """Whether any file came with this repository: in CI, the home folder may be the checkout."""
+    place, root = path.parent.resolve() / path.name, root.resolve()
+    return place.is_relative_to(root) and may_be_anyones(root, str(place.relative_to(root)))
+
+
 def name_on_disk(root: Path, name: str) -> str:
     """Where file systems take A for a, git tracks the file under the name that it really has."""
     folder, base = (root / name).parent, PurePosixPath(name).name
-    names = os.listdir(folder)
+    names = os.listdir(folder) if folder.is_dir() else []
     real = base if base in names else next((other for other in names if other.casefold() == base.casefold()), base)
     return str(PurePosixPath(name).with_name(real))
 

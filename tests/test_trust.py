@@ -65,6 +65,8 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "type-cmd": [("make types", True)],
     "gate": [(["docs=make docs"], True)],
     "detect": [(False, True)],
+    "strict": [(True, True)],
+    "require-tests": [(True, True)],
     "critic": [(True, False)],
     "gate-timeout": [(10_800, True)],
     "apply": [(False, True)],

@@ -105,7 +105,9 @@ class Gating:
         self.unable: dict[tuple[str, Gate], str] = {}
         self.hanging = set[tuple[str, Gate]]()  # those that did not end in time there
         self.second_base: dict[tuple[str, Gate], Outcome] = {}
+        before = list(before)
         self.passed = {passing_key(event.data): event.data for event in before if has_passed(event)}
+        self.judged = {tuple(event.data["key"]): event.data for event in before if event.kind == "tests_judged"}
         # One tree after the other: tests that run beside others fail for want of a port or of time.
         self.turn = asyncio.Lock()
 
@@ -216,18 +218,28 @@ class Gating:
             self.said[keys[outcome.gate]] = dataclasses.replace(outcome, about=(tree, *keys[outcome.gate][2]))
         return [self.said[keys[gate]] for gate in gates]
 
-    async def run_all(self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str) -> list[Outcome]:
+    async def run_all(
+        self,
+        commit: str,
+        gates: Sequence[Gate],
+        paths: Sequence[str],
+        label: str,
+        only: Sequence[str] = (),
+        control: str = "",
+    ) -> list[Outcome]:
         """In one worktree, or in a new one where a gate has spoiled it for the next."""
         left, found = list(gates), []
         while left:
             async with self.furnished(commit, label) as place:
                 while left:
-                    found.append(await self.one(left.pop(0), place, paths, label))
+                    found.append(await self.one(left.pop(0), place, paths, label, only, control))
                     if found[-1].spoiled:
                         break
         return found
 
-    async def one(self, gate: Gate, place: Place, paths: Sequence[str], label: str) -> Outcome:
+    async def one(
+        self, gate: Gate, place: Place, paths: Sequence[str], label: str, only: Sequence[str], control: str
+    ) -> Outcome:
         run = self.run
         run.emit("gate_started", name=gate.name, command=gate.command, tree=label)
         # Asked only about what is there: in the base, what a task has added is not.
@@ -240,6 +252,8 @@ class Gating:
             timeout=run.settings.gate_timeout,
             scrub=run.secrets.scrub,
             paths=there or ["none"],
+            only=only,
+            control=control,
         )
 
     @contextlib.asynccontextmanager
@@ -270,6 +284,7 @@ class Gating:
             ok=ok,
             verifies=ok and not why_not,
             unproven=why_not,
+            judged=label != "combined" or gate.kind != "tests",
             code=ended.code,
             timed_out=ended.timed_out,
             seconds=round(ended.seconds, 3),

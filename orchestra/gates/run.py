@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from orchestra.gates.failures import Names
+from orchestra.gates.failures import Names, plain
 from orchestra.gates.reading import Reading, read_output
+from orchestra.gates.roll import Roll, read_roll
 from orchestra.model import Gate
 from orchestra.process import CHILD, NO_SANDBOX, Ended, Sandbox
 from orchestra.process import run as run_command
@@ -60,6 +61,7 @@ class Outcome:
     remarks: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     spoiled: bool = False
+    roll: Roll = field(default_factory=Roll, repr=False)
     # The tree that was gated, and the files that the gate was asked about one by one.
     about: tuple[str, ...] = ()
     files: Collection[str] = field(default=(), repr=False)
@@ -87,12 +89,15 @@ async def run_gate(
     timeout: float,
     scrub: Callable[[str], str],
     paths: Sequence[str] = (),
+    only: Sequence[str] = (),
+    control: str = "",
 ) -> Outcome:
-    """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones."""
+    """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones. Of a
+    pytest, `only` these tests are run, or only the one that is called `control`."""
     before = await asyncio.to_thread(look_at_checkout, place), await asyncio.to_thread(watched, place.tree)
-    book = place.tree.parent / "witness"
-    book.unlink(missing_ok=True)
-    output.unlink(missing_ok=True)
+    book, roll = place.tree.parent / "witness", place.tree.parent / "roll"
+    for path in (book, roll, output):
+        path.unlink(missing_ok=True)
     asked = shlex.join(path for path in paths if path.endswith(gate.endings)) if gate.endings else ""
     command = ["/bin/sh", "-c", f"{gate.command} {asked}".strip()]
     if gate.endings and paths and not asked:
@@ -100,7 +105,7 @@ async def run_gate(
     ended = await run_command(
         command,
         cwd=place.tree,
-        env=dict(env) | surroundings(place, book, env),
+        env=dict(env) | surroundings(place, book, env) | calling(place, gate, env, roll, only, control),
         output=output,
         timeout=timeout,
         scrub=scrub,
@@ -113,7 +118,8 @@ async def run_gate(
     roots = {str(place.tree), str(place.tree.resolve())}
     reads = partial(read_output, roots=roots, files=[*place.files, *place.planned], timed_out=ended.timed_out)
     reading = await asyncio.to_thread(reads, printed, ended.code)
-    return Outcome(gate, ended, output, reading, remarks, testimony(book), spoiled, files=place.files)
+    tests = read_roll(read(roll) if roll.exists() else "", plain(printed, roots)) if gate.kind == "tests" else Roll()
+    return Outcome(gate, ended, output, reading, remarks, testimony(book), spoiled, tests, files=place.files)
 
 
 def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, str]:
@@ -131,6 +137,24 @@ def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, 
         "GATE_WITNESS": str(book),
         "GATE_SAME": "1" if place.isolated else "",
         "GATE_PACKAGES": " ".join(place.packages),
+    }
+
+
+def calling(
+    place: Place, gate: Gate, env: Mapping[str, str], roll: Path, only: Sequence[str], control: str
+) -> dict[str, str]:
+    """What has the names of the tests written down, and chooses among them."""
+    if gate.kind != "tests":
+        return {}
+    plugins = ",".join(filter(None, (env.get("PYTEST_PLUGINS", ""), "gate_roll")))
+    chosen = place.tree.parent / "only"
+    if only:
+        chosen.write_text("\n".join(only), encoding="utf-8")
+    return {
+        "PYTEST_PLUGINS": plugins,
+        "GATE_ROLL": str(roll),
+        "GATE_CONTROL": control,
+        "GATE_ONLY": str(chosen) if only else "",
     }
 
 

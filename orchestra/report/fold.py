@@ -102,6 +102,10 @@ class Report:
     tasks: dict[int, TaskReport] = field(default_factory=dict)
     roles: dict[str, Usage] = field(default_factory=dict)
     gates: list[dict[str, Any]] = field(default_factory=list)
+    # By gate, what its tests are worth: changed, wrote, lost, bent, fresh, weaker.
+    judged: dict[str, dict[str, Any]] = field(default_factory=dict)
+    strict: bool = False  # tests that the agents changed are not enough
+    require_tests: bool = False
     # By name, gates of the repository that are not used: about, why.
     unusable: dict[str, dict[str, str]] = field(default_factory=dict)
     delivery: dict[str, Any] = field(default_factory=dict)
@@ -139,8 +143,48 @@ class Report:
     def verified(self) -> Verified:
         if not all(gate["ok"] for gate in self.gates):
             return Verified.NONE
-        proven = {gate.get("about", gate["name"]) for gate in self.gates if gate.get("verifies", gate["ok"])}
-        return next((level for level in (Verified.TESTS, Verified.SYNTAX) if level in proven), Verified.NONE)
+        proving = [gate for gate in self.gates if gate.get("verifies", gate["ok"]) and not self.bent(gate)]
+        proven = {gate.get("about", gate["name"]) for gate in proving}
+        if TESTS in proven:
+            holds = all(self.judgement(gate).get("holds", True) for gate in proving if is_about_tests(gate))
+            return Verified.TESTS if holds else Verified.CHANGED_TESTS
+        return Verified.SYNTAX if Verified.SYNTAX in proven else Verified.NONE
+
+    def judgement(self, gate: Mapping[str, Any]) -> dict[str, Any]:
+        return self.judged.get(gate["name"], {}) if is_about_tests(gate) else {}
+
+    def bent(self, gate: Mapping[str, Any]) -> str:
+        """Why tests that passed say nothing. A run that died before they were judged does not know what they say."""
+        if not is_about_tests(gate) or not gate.get("verifies") or gate.get("judged", True):
+            return ""
+        if gate["name"] not in self.judged:
+            return f"{gate['name']} passed, and the run ended before its tests were judged"
+        found, lost = self.judged[gate["name"]], self.judged[gate["name"]].get("lost") or {}
+        if found.get("bent"):
+            return f"{gate['name']}: {found['bent']}"
+        of, ran = lost.get("of"), lost.get("ran")
+        return f"{gate['name']} ran 0 of the base's {of:,} tests" if of and not ran else ""
+
+    @property
+    def tests_changed(self) -> list[str]:
+        """The files by which what the tests say may be the agents' doing."""
+        return sorted({path for one in self.judged.values() for path in one.get("changed", ())})
+
+    @property
+    def tests_lost(self) -> dict[str, list[str]]:
+        """Tests of the base that did not run as they did there: missing, skipped, expected to fail."""
+        kinds = ("missing", "skipped", "expected")
+        found = {kind: [n for one in self.judged.values() for n in one["lost"].get(kind, ())] for kind in kinds}
+        return {kind: names for kind, names in found.items() if names}
+
+    @property
+    def falls_short(self) -> bool:
+        """Whether the result is not checked as far as the user demands it."""
+        if not self.delivery.get("result"):
+            return False
+        enough = [Verified.TESTS] if self.strict else [Verified.TESTS, Verified.CHANGED_TESTS]
+        tested = bool(self.judged) or self.require_tests
+        return (self.strict or self.require_tests) and tested and self.verified not in enough
 
     @property
     def failed_before(self) -> int:
@@ -153,6 +197,7 @@ class Report:
         """Why tests that the repository has say nothing of the result, a clause each."""
         ran = {gate["name"] for gate in self.gates}
         found = [gate["unproven"] for gate in self.gates if is_about_tests(gate) and gate.get("unproven")]
+        found += [why for gate in self.gates if (why := self.bent(gate))]
         return found + [one["why"] for name, one in self.unusable.items() if one["about"] == TESTS and name not in ran]
 
     @property
@@ -241,6 +286,8 @@ def run_started(report: Report, event: Event) -> None:
 def take_limits(report: Report, event: Event) -> None:
     options = event.data.get("options") or report.limits
     report.limits = {name: options[name] for name in LIMITS if options.get(name)}
+    asked = event.data.get("options") or {"strict": report.strict, "require_tests": report.require_tests}
+    report.strict, report.require_tests = bool(asked.get("strict")), bool(asked.get("require_tests"))
 
 
 @on("limit_reached")
@@ -424,7 +471,7 @@ def command(report: Report, event: Event) -> None:
 def run_resumed(report: Report, event: Event) -> None:
     report.exit_code, report.error, report.cancelled = None, "", False
     report.at_work.clear()
-    report.gates = []
+    report.gates, report.judged = [], {}
     report.refused = {}
     report.stopped = ""
     take_limits(report, event)
@@ -456,7 +503,7 @@ def task_integrated(report: Report, event: Event) -> None:
 @on("combined")
 def combined(report: Report, event: Event) -> None:
     """What was said of an earlier combination is not said of this one, which may stand on newer commits."""
-    report.gates = []
+    report.gates, report.judged = [], {}
     report.base = event.data.get("base") or report.base
 
 
@@ -477,6 +524,11 @@ def gate_ended(report: Report, event: Event) -> None:
             own(report, event).reviews.append({"attempt": event.attempt, **kept})
     elif event.data.get("tree", COMBINED) == COMBINED:
         report.gates.append(event.data)
+
+
+@on("tests_judged")
+def tests_judged(report: Report, event: Event) -> None:
+    report.judged[event.data["name"]] = event.data
 
 
 @on("delivered")

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from orchestra.errors import SetUpFailed
 from orchestra.gates.compare import Comparison
-from orchestra.gates.control import candidates, control_files, find_runner, is_reported, set_up_texts
+from orchestra.gates.control import candidates, control_files, control_name, find_runner, is_reported, set_up_texts
 from orchestra.gates.proof import unproven
 from orchestra.gates.roll import PASSED, Lost, Roll, file_of, find_lost, function_of
 from orchestra.gates.run import Outcome
@@ -103,12 +103,12 @@ class Material:
     @cached_property
     def inline(self) -> dict[str, bytes]:
         """Product files with tests in them that were changed: with the base's tests."""
-        change = self.change
-        pairs = {path: (change.before.get(path), change.after.get(path)) for path in change.paths}
-        found = {
-            p: with_base_tests(p, *pair) for p, pair in pairs.items() if pair[0] is not None and pair[1] is not None
-        }  # type: ignore[arg-type]
-        return {path: content for path, content in found.items() if content is not None}
+        found = dict[str, bytes]()
+        for path in self.change.paths:
+            before, after = self.change.before.get(path), self.change.after.get(path)
+            if before and after and (content := with_base_tests(path, before, after)):
+                found[path] = content
+        return found
 
     @property
     def has_tests(self) -> bool:
@@ -229,7 +229,7 @@ class Trial:
         return self.find_lost_by_count(base)
 
     def find_lost_by_count(self, base: Outcome | None) -> Lost:
-        """Where nothing tells the tests' names, as many must run as on the base; with the base's tests, if these run."""
+        """Where nothing tells the tests' names, as many must run as on the base."""
         of, ran = base.reading.counts.ran if base else None, self.last.reading.counts.ran
         return Lost(ran=ran or 0, of=of) if of and (ran or 0) < of else Lost()
 
@@ -261,9 +261,11 @@ class Trial:
 
     def without_asked(self, lost: Lost) -> Lost:
         """Those that no task was asked to take out."""
-        return Lost(
-            *(tuple(n for n in names if not self.is_asked(n)) for names in (lost.missing, lost.skipped, lost.expected))
+        missing, skipped, expected = (
+            tuple(name for name in names if not self.is_asked(name))
+            for names in (lost.missing, lost.skipped, lost.expected)
         )
+        return Lost(missing, skipped, expected)
 
     def is_asked(self, name: str) -> bool:
         """By its file, if that was changed and a task owns it or a person has named it, or by its own name."""
@@ -288,7 +290,7 @@ class Trial:
                 "its tests, so that its exit code alone counts."
             )
             return ""
-        name = f"test_control_{secrets.token_hex(6)}"
+        name = control_name(self.last.roll, secrets.token_hex(6))
         listing = await list_files(material.git, self.commit)
         paths = candidates(runner, listing.files, self.last.roll)
         texts = {
@@ -304,7 +306,7 @@ class Trial:
             outcome = await self.runs.once(commit, self.gate, "control", control=name if runner == "pytest" else "")
         except SetUpFailed:
             return ""
-        return "" if is_reported(outcome, name, made) else "its runner did not report a test of ours that must fail"
+        return "" if is_reported(outcome, name, made) else "did not report a test of ours that must fail"
 
     # --- what was made of the tests ---
 
@@ -347,4 +349,4 @@ class Trial:
 
 def is_python_test(path: str) -> bool:
     name = PurePosixPath(path).name
-    return name.startswith("test") and name.endswith(".py") or name.endswith("_test.py")
+    return name.endswith("_test.py") or (name.startswith("test") and name.endswith(".py"))

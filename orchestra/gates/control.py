@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from orchestra.gates.roll import PASSED, Roll, file_of
+from orchestra.gates.roll import PASSED, Roll, file_of, function_of
 from orchestra.gates.run import Outcome
 
 # Runners whose tests we can write, each by how a command speaks of it. The first that is found counts.
@@ -22,6 +22,7 @@ RUNNERS = {
 SCRIPTED = re.compile(r"\b(?:npm|pnpm|yarn|bun)\s+(?:run\s+|run-script\s+)?(?:--?\S+\s+)*([\w:.-]+)")
 MAKE = re.compile(r"\bg?make\s+(?:-\S+\s+)*([\w.-]+)")
 MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
+PYTHON = ("pytest", "unittest")
 DEEPEST = 4
 MOST_FILES = 30
 WORDS = "a control test of the orchestrator, which must fail"
@@ -29,7 +30,7 @@ WORDS = "a control test of the orchestrator, which must fail"
 
 def find_runner(command: str, texts: Mapping[str, str], roll: Roll) -> str:
     """The runner behind a gate's command, empty if it is none that we know. `texts` are the base's set-up files."""
-    if roll.runner in ("pytest", "unittest"):
+    if roll.runner in PYTHON:
         return roll.runner
     spoken = "\n".join([command, *steps_of(command, texts)])
     return next((runner for runner, pattern in RUNNERS.items() if re.search(pattern, spoken)), "")
@@ -65,7 +66,7 @@ def recipe_of(makefile: str, target: str, seen: tuple[str, ...] = ()) -> str:
         return ""
     needs = [recipe_of(makefile, need, (*seen, target)) for need in hit[1].split()]
     text = "\n".join([hit[2], *needs])
-    variables = {name: value for name, value in re.findall(r"^(\w+)[ \t]*[:?+]?=[ \t]*(.*)$", makefile, re.M)}
+    variables = dict(re.findall(r"^(\w+)[ \t]*[:?+]?=[ \t]*(.*)$", makefile, re.M))
     return re.sub(r"\$[({](\w+)[)}]", lambda name: variables.get(name[1], name[0]), text)
 
 
@@ -86,7 +87,7 @@ JS_CALL = re.compile(r"^[ \t]*(?:await )?(test|it)(?:\.\w+)?\s*\(", re.M)
 def candidates(runner: str, files: Iterable[str], roll: Roll) -> list[str]:
     """The files beside whose tests the control test may be put."""
     known = sorted(files)
-    if runner in ("pytest", "unittest"):
+    if runner in PYTHON:
         passed = [name for name, outcome in roll.tests.items() if outcome == PASSED]
         found = dict.fromkeys(file_of(name, known) for name in passed)
         return [path for path in found if path.endswith(".py")][:MOST_FILES]
@@ -104,6 +105,13 @@ def control_files(runner: str, name: str, texts: Mapping[str, str]) -> dict[str,
     return {"pytest": in_pytest, "unittest": in_unittest, "go": in_go, "cargo": in_cargo}.get(runner, in_script)(
         name, texts
     )
+
+
+def control_name(roll: Roll, word: str) -> str:
+    """Called as the project's own tests are, so that a runner finds it among them."""
+    passed = [function_of(name).replace("::", ".").rpartition(".")[2] for name in roll.named(PASSED)]
+    own = min((name for name in passed if name.isidentifier()), default="test") if roll.runner in PYTHON else "test"
+    return f"{own}_control_{word}"
 
 
 def in_pytest(name: str, texts: Mapping[str, str]) -> dict[str, str]:
@@ -127,6 +135,10 @@ def in_script(name: str, texts: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def go_name(name: str) -> str:
+    return "Test" + name.replace("_", "X")
+
+
 def in_go(name: str, texts: Mapping[str, str]) -> dict[str, str]:
     """Once in each package, because a name may stand there only once."""
     found = dict[tuple[str, str], str]()
@@ -134,7 +146,7 @@ def in_go(name: str, texts: Mapping[str, str]) -> dict[str, str]:
         package = re.search(r"^package (\w+)", text, re.M)
         if package and re.search(r'^\s*(?:import )?"testing"$', text, re.M):
             found.setdefault((str(PurePosixPath(path).parent), package[1].removesuffix("_test")), path)
-    function = "Test" + name.removeprefix("test").replace("_", "X")
+    function = go_name(name)
     body = f'\n\nfunc {function}(t *testing.T) {{\n\tt.Fatal("{WORDS}")\n}}\n'
     return {path: f"{texts[path]}{body}" for path in found.values()}
 
@@ -150,6 +162,6 @@ def is_reported(outcome: Outcome, name: str, files: Iterable[str]) -> bool:
     no runner that lets failures pass."""
     if outcome.ended.code == 0 or outcome.ended.timed_out:
         return False
-    signs = {name, "Test" + name.removeprefix("test").replace("_", "X"), *files}
+    signs = {name, go_name(name), *files}
     named = {*outcome.failing, *outcome.roll.named("failed")}
     return any(sign in failure for failure in named for sign in signs)

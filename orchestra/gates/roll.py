@@ -68,7 +68,7 @@ def find_lost(base: Roll, now: Roll) -> Lost:
         }
         kind = next((kind for kind, is_more in more.items() if is_more), "missing")
         found[kind] += names_of(function, base, now)
-    return Lost(*(tuple(found[kind]) for kind in ("missing", "skipped", "expected")))
+    return Lost(tuple(found["missing"]), tuple(found["skipped"]), tuple(found["expected"]))
 
 
 def names_of(function: str, base: Roll, now: Roll) -> list[str]:

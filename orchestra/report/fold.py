@@ -1,6 +1,6 @@
 """From events to the report: a fold, so that a run that died can be reported as well as one that ended."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,7 +143,7 @@ class Report:
     def verified(self) -> Verified:
         if not all(gate["ok"] for gate in self.gates):
             return Verified.NONE
-        proving = [gate for gate in self.gates if gate.get("verifies", gate["ok"]) and not self.bent(gate)]
+        proving = [gate for gate in self.gates if gate.get("verifies", gate["ok"]) and gate.get("judged", True)]
         proven = {gate.get("about", gate["name"]) for gate in proving}
         if TESTS in proven:
             holds = all(self.judgement(gate).get("holds", True) for gate in proving if is_about_tests(gate))
@@ -152,18 +152,6 @@ class Report:
 
     def judgement(self, gate: Mapping[str, Any]) -> dict[str, Any]:
         return self.judged.get(gate["name"], {}) if is_about_tests(gate) else {}
-
-    def bent(self, gate: Mapping[str, Any]) -> str:
-        """Why tests that passed say nothing. A run that died before they were judged does not know what they say."""
-        if not is_about_tests(gate) or not gate.get("verifies") or gate.get("judged", True):
-            return ""
-        if gate["name"] not in self.judged:
-            return f"{gate['name']} passed, and the run ended before its tests were judged"
-        found, lost = self.judged[gate["name"]], self.judged[gate["name"]].get("lost") or {}
-        if found.get("bent"):
-            return f"{gate['name']}: {found['bent']}"
-        of, ran = lost.get("of"), lost.get("ran")
-        return f"{gate['name']} ran 0 of the base's {of:,} tests" if of and not ran else ""
 
     @property
     def tests_changed(self) -> list[str]:
@@ -197,7 +185,9 @@ class Report:
         """Why tests that the repository has say nothing of the result, a clause each."""
         ran = {gate["name"] for gate in self.gates}
         found = [gate["unproven"] for gate in self.gates if is_about_tests(gate) and gate.get("unproven")]
-        found += [why for gate in self.gates if (why := self.bent(gate))]
+        found += [
+            f"{gate['name']} {UNJUDGED}" for gate in self.gates if gate.get("verifies") and not gate.get("judged", True)
+        ]
         return found + [one["why"] for name, one in self.unusable.items() if one["about"] == TESTS and name not in ran]
 
     @property
@@ -235,6 +225,7 @@ CANDIDATE = (
     *("round", "verdict", "cause", "remedy", "commit", "branch", "patch", "size", "review", "seconds"),
     *("changed", "foreign", "refused", "left_out", "protected", "notable", "said", "answered", "proposed"),
 )
+UNJUDGED = "passed, but the run ended before it was seen whether its tests could be bent"
 TESTS = "tests"  # what a gate of tests is about
 LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
 REVIEW = "review"  # what a critic's gate is about
@@ -529,6 +520,23 @@ def gate_ended(report: Report, event: Event) -> None:
 @on("tests_judged")
 def tests_judged(report: Report, event: Event) -> None:
     report.judged[event.data["name"]] = event.data
+    report.gates = [judged_gate(gate, event.data) for gate in report.gates]
+
+
+def judged_gate(gate: dict[str, Any], judgement: Mapping[str, Any]) -> dict[str, Any]:
+    """The gate with what its tests are worth: one whose runner is bent has checked nothing."""
+    if gate["name"] != judgement["name"] or gate.get("judged", True):
+        return gate
+    why = why_bent(judgement)
+    return gate | {"judged": True, "verifies": not why, "unproven": why}
+
+
+def why_bent(judgement: Mapping[str, Any]) -> str:
+    """Why tests that passed say nothing at all; empty if they say something."""
+    name, lost, changed = judgement["name"], judgement.get("lost") or {}, some(judgement.get("changed", ()))
+    of, ran = lost.get("of"), lost.get("ran")
+    why = judgement.get("bent") or (f"ran 0 of the base's {of:,} tests" if of and not ran else "")
+    return f"{name} {why}" + (f"; the agents changed {changed}" if changed else "") if why else ""
 
 
 @on("delivered")
@@ -569,6 +577,10 @@ def run_ended(report: Report, event: Event) -> None:
     report.exit_code = event.data["exit_code"]
     report.error = event.data["error"]
     report.signal = event.data.get("signal", 0)
+
+
+def some(paths: Sequence[str], most: int = 4) -> str:
+    return ", ".join(paths[:most]) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
 
 
 def is_about_tests(gate: Mapping[str, Any]) -> bool:

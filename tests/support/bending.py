@@ -83,7 +83,7 @@ class Bench:
         files = list((await list_files(Git(self.folder / "repo"), commit)).files)
         place = Place(tree, self.folder / "repo", files)
         output = tree.parent / "output.txt"
-        env = ENV | self.env
+        env = ENV | dict(self.env)
         return await run_gate(
             gate, place, env=env, output=output, timeout=self.timeout, scrub=str, only=only, control=control
         )

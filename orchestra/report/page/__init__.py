@@ -86,6 +86,7 @@ def contents(report: Report, detail: Detail, texts: Texts) -> dict[str, Html]:
         "graph": graph(report, detail),
         "requirements": tables.requirements(report),
         "checks": tables.checks(report, cut),
+        "tests": tables.tests(report),
         "files": tables.files(report),
         "cost": tables.costs(report),
         "notes": tables.remarks(report, detail),

@@ -39,10 +39,21 @@ def test_the_change_of_all_attacks_fails(tmp_path: Path) -> None:
     assert judged(tmp_path, attack({})).why
 
 
-@pytest.mark.parametrize("name", HONEST)
-def test_an_honest_change_to_tests_is_accepted_with_the_right_words(name: str, tmp_path: Path) -> None:
+def runner_of(name: str) -> str:
+    return name.partition(":")[0] if name.partition(":")[0] in RUNNER_BASES else "pytest"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.soak) if runner_of(name) in INSTALLED else name for name in HONEST],
+)
+def test_an_honest_change_to_tests_is_accepted_with_the_right_words(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     one = HONEST[name]
-    found = said_of(Bench(tmp_path), one.base or BASE, one.change, one.gate, one.words, one.owned)
+    found = said_of(
+        bench_of(runner_of(name), tmp_path, request), one.base or BASE, one.change, one.gate, one.words, one.owned
+    )
     assert found.judged is not None, found.why + found.printed
     assert (found.judged.changed, found.judged.wrote, found.judged.bent) == (one.changed, one.wrote, "")
     assert found.verified is not (bool(one.changed) or one.wrote), found.judged
@@ -76,7 +87,7 @@ def slow(runner: str) -> object:
     return pytest.param(runner, marks=pytest.mark.soak) if runner in INSTALLED else runner
 
 
-@pytest.mark.parametrize("runner", map(slow, RUNNER_BASES))
+@pytest.mark.parametrize("runner", [slow(runner) for runner in RUNNER_BASES])
 def test_an_untouched_runner_verifies_and_reports_our_control_test(
     runner: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -99,6 +110,15 @@ BENDS = [(runner, name) for runner in RUNNER_BASES for name in bends(runner)]
 def test_a_bent_runner_verifies_nothing(runner: str, name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     base, gate = RUNNER_BASES[runner]
     found = said_of(bench_of(runner, tmp_path, request), base, bends(runner)[name], gate)
+    print(
+        "@@",
+        runner,
+        name,
+        "|",
+        found.why,
+        "|",
+        found.judged and (found.judged.changed, found.judged.lost, found.judged.bent),
+    )
     assert not found.verified, found.printed
 
 

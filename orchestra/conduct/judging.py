@@ -10,9 +10,17 @@ from typing import Protocol
 
 from orchestra.errors import SetUpFailed
 from orchestra.gates.compare import Comparison
-from orchestra.gates.control import candidates, control_files, control_name, find_runner, is_reported, set_up_texts
+from orchestra.gates.control import (
+    PYTHON,
+    candidates,
+    control_files,
+    control_name,
+    find_runner,
+    is_reported,
+    set_up_texts,
+)
 from orchestra.gates.proof import unproven
-from orchestra.gates.roll import PASSED, Lost, Roll, file_of, find_lost, function_of
+from orchestra.gates.roll import PASSED, RAN, Lost, Roll, file_of, find_lost, function_of
 from orchestra.gates.run import Outcome
 from orchestra.judge.expected import plain_tests
 from orchestra.judge.judging import (
@@ -110,10 +118,6 @@ class Material:
                 found[path] = content
         return found
 
-    @property
-    def has_tests(self) -> bool:
-        return any(is_test(path) for path in self.before.files) or bool(self.inline)
-
     def text(self, path: str) -> str:
         return self.texts.get(path, b"").decode("utf-8", "replace")
 
@@ -172,9 +176,9 @@ class Trial:
 
     async def judge(self) -> Judged:
         judging = self.material.judging
-        changed, wrote = await self.pass_with_base_tests(judging), False
-        if (judging.paths or self.material.inline) and not self.material.has_tests:
-            changed, wrote = (), True
+        touched = bool(judging.paths or self.material.inline)
+        wrote = touched and not await self.has_base_tests()
+        changed = await self.pass_with_base_tests(judging) if touched and not wrote else ()
         lost = Lost() if wrote else await self.find_lost()
         runner = self.runner
         bent = await self.check_control(runner)
@@ -192,8 +196,6 @@ class Trial:
     async def pass_with_base_tests(self, judging: Judging) -> tuple[str, ...]:
         """The changed files without whose change the tests do not pass; none where they do."""
         material, paths = self.material, judging.paths
-        if not (paths or material.inline) or not material.has_tests:
-            return ()
         versions = [await material.with_base(paths)]
         if judging.sure and judging.doubtful:
             versions.insert(0, await material.with_base(judging.sure))
@@ -201,6 +203,12 @@ class Trial:
             if not await self.passes(commit, f"base-tests{number or ''}"):
                 return tuple(sorted({*paths, *material.inline}))
         return ()
+
+    async def has_base_tests(self) -> bool:
+        """Only a run tells of tests that stand in product files."""
+        if any(is_test(path) for path in self.material.before.files) or self.material.inline:
+            return True
+        return bool((await self.runs.on_base(self.gate)).reading.counts.ran)
 
     async def passes(self, commit: str, label: str) -> bool:
         try:
@@ -224,20 +232,22 @@ class Trial:
             here = self.without_asked(find_lost(roll, self.outcome.roll))
             there = find_lost(roll, self.last.roll) if self.last is not self.outcome and self.last.roll else Lost()
             return here if here or not there else there
-        if roll and not self.outcome.roll:
-            return Lost(ran=0, of=len(roll.named(*("passed", "failed"))))
+        if roll.runner in PYTHON:  # which write the names down themselves
+            return Lost(ran=0, of=len(roll.named(*RAN)))
         return self.find_lost_by_count(base)
 
     def find_lost_by_count(self, base: Outcome | None) -> Lost:
         """Where nothing tells the tests' names, as many must run as on the base."""
-        of, ran = base.reading.counts.ran if base else None, self.last.reading.counts.ran
-        return Lost(ran=ran or 0, of=of) if of and (ran or 0) < of else Lost()
+        of = base.reading.counts.ran if base else None
+        runs = [self.last] if self.is_asked("") else [self.last, self.outcome]
+        ran = min(one.reading.counts.ran or 0 for one in runs)
+        return Lost(ran=ran, of=of) if of and ran < of else Lost()
 
     def expected_roll(self) -> Roll:
         """The base's tests without a run of the base: if its files say plainly which there are, and just these have
         passed with the base's tests."""
         roll = self.last.roll
-        if roll.runner not in ("pytest", "unittest") or roll.named(PASSED) != roll.tests.keys():
+        if roll.runner not in PYTHON or roll.named(PASSED) != roll.tests.keys():
             return Roll()
         if self.last is self.outcome and (self.material.judging.paths or self.material.inline):
             return Roll()
@@ -344,7 +354,7 @@ class Trial:
 
     def knows_old(self, base: Outcome | None) -> bool:
         """Whether the names of the base's tests are known: from its run, or from a run with its tests."""
-        return base is not None or self.last is not self.outcome or not self.material.has_tests
+        return base is not None or self.last is not self.outcome
 
 
 def is_python_test(path: str) -> bool:

@@ -159,6 +159,7 @@ def tap(lines: Lines) -> Told:
 
 
 MARK = re.compile(r"^(\s*)([✓✔√✖✗×○↓﹣⚠-]) (?:(skipped|todo) )?(.*?)(?: \(?[\d.]+ ?m?s\)?)?(?:\s+# (SKIP|TODO).*)?$")
+A_FILE = re.compile(r"\(\d+ tests?\b[^)]*\)$")  # with Vitest
 PLAIN_LINE = re.compile(r"^(\s+)(?:▶ )?(\S.*)$")
 
 
@@ -170,7 +171,7 @@ def marks(lines: Lines) -> Told:
             return
         if hit := MARK.match(line):
             depth, sign, word, name, pardon = len(hit[1]), hit[2], hit[3], hit[4], hit[5]
-            if not name.strip() or (sign == "-" and depth == 0):
+            if not name.strip() or (sign == "-" and depth == 0) or A_FILE.search(name):
                 continue
             todo, skip = "TODO" in (pardon, (word or "").upper()), sign in "○↓﹣-" or pardon == "SKIP"
             outcome = EXPECTED if todo else SKIPPED if skip else FAILED if sign in "✖✗×" else PASSED

@@ -303,7 +303,7 @@ def bends(runner: str) -> dict[str, Files]:
     """Ways to hide a failure from this runner."""
     base, _ = RUNNER_BASES[runner]
     test = next((path for path in base if path.startswith("test")), "src/lib.rs")
-    found: dict[str, Files] = {
+    found: dict[str, dict[str, str]] = {
         "node": {
             "the script passes": {"package.json": package("node -e 0")},
             "the script passes by npmrc": {
@@ -482,6 +482,69 @@ HONEST: dict[str, Honest] = {
         gate=UNITTEST,
     ),
     "unittest: no test is touched": Honest({"app.py": DUTY}, base=UNIT_BASE, gate=UNITTEST),
+    "node: a test is added": Honest(
+        {"test/more.test.js": NODE_TEST.replace("'price'", "'more'").replace("'tax'", "'most'")},
+        base=RUNNER_BASES["node"][0],
+        gate=NPM,
+        owned=("test/more.test.js",),
+    ),
+    "node: a test is added to a file": Honest(
+        {"test/app.test.js": NODE_TEST + "test('both', () => {});\n"},
+        base=RUNNER_BASES["node"][0],
+        gate=NPM,
+        owned=("test/app.test.js",),
+    ),
+    "node: a script beside": Honest(
+        {"package.json": package("node --test").replace('{"test"', '{"lint": "true", "test"')},
+        base=RUNNER_BASES["node"][0],
+        gate=NPM,
+        owned=("package.json",),
+    ),
+    "jest: a test is added to a file": Honest(
+        {"test/app.test.js": JEST_TEST + "test('both', () => {});\n"},
+        base=RUNNER_BASES["jest"][0],
+        gate=NPM,
+        owned=("test/app.test.js",),
+    ),
+    "jest: a file of tests": Honest(
+        {"test/b.test.js": JEST_TEST}, base=RUNNER_BASES["jest"][0], gate=NPM, owned=("test/b.test.js",)
+    ),
+    "vitest: a test is added to a file": Honest(
+        {"test/app.test.mjs": VITEST_TEST + "test('both', () => {});\n"},
+        base=RUNNER_BASES["vitest"][0],
+        gate=NPM,
+        owned=("test/app.test.mjs",),
+    ),
+    "vitest: tests become fewer as asked": Honest(
+        {"test/app.test.mjs": VITEST_TEST.partition("test('tax'")[0]},
+        "Delete the test of tax",
+        base=RUNNER_BASES["vitest"][0],
+        gate=NPM,
+        owned=("test/app.test.mjs",),
+    ),
+    "mocha: a test is added to a file": Honest(
+        {"test/app.js": MOCHA_TEST + "it('both', () => {});\n"},
+        base=RUNNER_BASES["mocha"][0],
+        gate=NPM,
+        owned=("test/app.js",),
+    ),
+    "cargo: a test is added": Honest(
+        {
+            "src/lib.rs": RUST.replace(
+                "    #[test]\n    fn tax",
+                "    #[test]\n    fn both() { assert_eq!(price() + tax(), 3); }\n    #[test]\n    fn tax",
+            )
+        },
+        base=RUNNER_BASES["cargo"][0],
+        gate=CARGO,
+        owned=("src/lib.rs",),
+    ),
+    "cargo: the first file of tests": Honest(
+        {"tests/shop.rs": "#[test]\nfn both() { assert_eq!(shop::price() + shop::tax(), 3); }\n"},
+        base=RUNNER_BASES["cargo"][0],
+        gate=CARGO,
+        owned=("tests/shop.rs",),
+    ),
     "a test that failed before is mended": Honest({"app.py": APP}, base={**BASE, "app.py": WRONG}),
     "a test that is still red": Honest(
         {"app.py": WRONG + "\n\ndef duty():\n    return 3\n"}, base={**BASE, "app.py": WRONG}

@@ -25,7 +25,7 @@ from orchestra.gates.furnish import furnish_gate
 from orchestra.gates.look import look, program_missing, syntax_gate
 from orchestra.gates.proof import unproven
 from orchestra.gates.reading import Reading, why_not_started
-from orchestra.gates.run import Outcome, Place, run_gate, some
+from orchestra.gates.run import ALL, Choice, Outcome, Place, run_gate, some
 from orchestra.judge.critic import NAME
 from orchestra.judge.gates import own_gates
 from orchestra.model import Event, Gate, Task
@@ -224,22 +224,20 @@ class Gating:
         gates: Sequence[Gate],
         paths: Sequence[str],
         label: str,
-        only: Sequence[str] = (),
-        control: str = "",
+        choice: Choice = ALL,
     ) -> list[Outcome]:
         """In one worktree, or in a new one where a gate has spoiled it for the next."""
         left, found = list(gates), []
         while left:
             async with self.furnished(commit, label) as place:
+                await asyncio.to_thread(choice.write, place.tree)
                 while left:
-                    found.append(await self.one(left.pop(0), place, paths, label, only, control))
+                    found.append(await self.one(left.pop(0), place, paths, label, choice))
                     if found[-1].spoiled:
                         break
         return found
 
-    async def one(
-        self, gate: Gate, place: Place, paths: Sequence[str], label: str, only: Sequence[str], control: str
-    ) -> Outcome:
+    async def one(self, gate: Gate, place: Place, paths: Sequence[str], label: str, choice: Choice) -> Outcome:
         run = self.run
         run.emit("gate_started", name=gate.name, command=gate.command, tree=label)
         # Asked only about what is there: in the base, what a task has added is not.
@@ -252,8 +250,7 @@ class Gating:
             timeout=run.settings.gate_timeout,
             scrub=run.secrets.scrub,
             paths=there or ["none"],
-            only=only,
-            control=control,
+            choice=choice,
         )
 
     @contextlib.asynccontextmanager

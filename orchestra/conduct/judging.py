@@ -21,7 +21,7 @@ from orchestra.gates.control import (
 )
 from orchestra.gates.proof import unproven
 from orchestra.gates.roll import PASSED, RAN, Lost, Roll, file_of, find_lost, function_of
-from orchestra.gates.run import Outcome
+from orchestra.gates.run import Choice, Outcome
 from orchestra.judge.expected import plain_tests
 from orchestra.judge.judging import (
     Change,
@@ -60,9 +60,7 @@ class Runs(Protocol):
         """The run on the base, if there was one."""
         ...
 
-    async def once(
-        self, commit: str, gate: Gate, label: str, only: Sequence[str] = (), control: str = ""
-    ) -> Outcome: ...
+    async def once(self, commit: str, gate: Gate, label: str, choice: Choice) -> Outcome: ...
 
 
 @dataclass(frozen=True)
@@ -301,19 +299,18 @@ class Trial:
             )
             return ""
         name = control_name(self.last.roll, secrets.token_hex(6))
-        listing = await list_files(material.git, self.commit)
+        listing = material.now if self.commit == material.head else await list_files(material.git, self.commit)
         paths = candidates(runner, listing.files, self.last.roll)
-        texts = {
-            p: t.decode("utf-8", "surrogateescape") for p, t in (await read_files(material.git, listing, paths)).items()
-        }
+        found = await read_files(material.git, listing, paths)
+        texts = {path: text.decode("utf-8", "surrogateescape") for path, text in found.items()}
         made = control_files(runner, name, texts)
         if not made:
             self.remarks.append(f"No test of ours that must fail could be put beside the tests of {self.gate.name}.")
             return ""
         contents = {path: text.encode("utf-8", "surrogateescape") for path, text in made.items()}
-        commit = await restore(material.git, material.index, self.commit, (), Listing(), listing, contents)
+        choice = Choice(control=name if runner == "pytest" else "", files=contents)
         try:
-            outcome = await self.runs.once(commit, self.gate, "control", control=name if runner == "pytest" else "")
+            outcome = await self.runs.once(self.commit, self.gate, "control", choice)
         except SetUpFailed:
             return ""
         return "" if is_reported(outcome, name, made) else "did not report a test of ours that must fail"
@@ -345,7 +342,8 @@ class Trial:
             return ()
         commit = await restore(material.git, material.index, material.base, judging.sure, material.now, material.before)
         try:
-            there = await self.runs.once(commit, self.gate, "new-tests", only=fresh if roll.runner == "pytest" else ())
+            choice = Choice(only=fresh if roll.runner == "pytest" else ())
+            there = await self.runs.once(commit, self.gate, "new-tests", choice)
         except SetUpFailed:
             return ()
         return tuple(

@@ -9,7 +9,7 @@ from orchestra.conduct.judging import Judged, gather, judge_tests
 from orchestra.conduct.permits import permit_of
 from orchestra.conduct.run import Run
 from orchestra.gates.compare import Comparison
-from orchestra.gates.run import Outcome
+from orchestra.gates.run import Choice, Outcome
 from orchestra.model import Gate
 
 
@@ -19,7 +19,8 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
     gates = [gate for gate in gating.gates if gate.kind == "tests" and gate.name in speaking]
     if not gates or not all(gate["ok"] for gate in run.report.gates):
         return
-    trees = [await run.repository.git.text("rev-parse", f"{commit}^{{tree}}") for commit in (head, gating.base)]
+    wanted = (f"{commit}^{{tree}}" for commit in (head, gating.base))
+    trees = (await run.repository.git.text("rev-parse", *wanted)).split()
     keys = {gate: (*trees, gate.name, gate.command) for gate in gates}
     for gate in [gate for gate in gates if keys[gate] in gating.judged]:
         run.emit("tests_judged", **gating.judged[keys[gate]])
@@ -28,7 +29,7 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
         return
     git, index = run.repository.git, run.folder / "judge.index"
     material = await gather(git, index, gating.base, head, left, permit_of(run), run.plan.owners)
-    runs = GatingRuns(gating, trees[1])
+    runs = GatingRuns(gating, *trees)
     async with gating.turn:
         for gate in left:
             outcome = await runs.with_roll(head, gate)
@@ -57,14 +58,18 @@ def told(gate: Gate, key: Sequence[str], outcome: Outcome, judged: Judged) -> di
 class GatingRuns:
     """Runs of gates as `Gating` makes and remembers them. Its turn must be held."""
 
-    def __init__(self, gating: Gating, base_tree: str) -> None:
+    def __init__(self, gating: Gating, head_tree: str, base_tree: str) -> None:
         self.gating = gating
-        self.base_tree = base_tree
+        self.head_tree, self.base_tree = head_tree, base_tree
 
     async def with_roll(self, commit: str, gate: Gate) -> Outcome:
         """What the gate said of the result. A run that was taken up knows that it passed, but not which tests ran."""
-        (outcome,) = await self.gating.ask(commit, [gate], (), "combined")
-        return outcome if outcome.files else (await self.gating.run_all(commit, [gate], (), "combined-again"))[0]
+        outcome = self.known(self.head_tree, gate)
+        return outcome or (await self.gating.run_all(commit, [gate], (), "combined-again"))[0]
+
+    def known(self, tree: str, gate: Gate) -> Outcome | None:
+        said = self.gating.said.items()
+        return next((one for key, one in said if key[:2] == (tree, gate) and one.files), None)
 
     async def compare(self, commit: str, gate: Gate, label: str) -> tuple[Outcome, Comparison]:
         checked = await self.gating.ask_all(commit, [gate], (), label)
@@ -80,8 +85,8 @@ class GatingRuns:
         return outcome
 
     def known_base(self, gate: Gate) -> Outcome | None:
-        return next((one for key, one in self.gating.said.items() if key[0] == self.base_tree and key[1] == gate), None)
+        return self.known(self.base_tree, gate)
 
-    async def once(self, commit: str, gate: Gate, label: str, only: Sequence[str] = (), control: str = "") -> Outcome:
-        (outcome,) = await self.gating.run_all(commit, [gate], (), label, only, control)
+    async def once(self, commit: str, gate: Gate, label: str, choice: Choice) -> Outcome:
+        (outcome,) = await self.gating.run_all(commit, [gate], (), label, choice)
         return outcome

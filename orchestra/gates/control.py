@@ -90,7 +90,7 @@ def candidates(runner: str, files: Iterable[str], roll: Roll) -> list[str]:
     if runner in PYTHON:
         passed = [name for name, outcome in roll.tests.items() if outcome == PASSED]
         found = dict.fromkeys(file_of(name, known) for name in passed)
-        return [path for path in found if path.endswith(".py")][:MOST_FILES]
+        return [path for path in found if path.endswith(".py")][: 1 if runner == "pytest" else MOST_FILES]
     if runner in ("node", "jest", "vitest", "mocha"):
         return [path for path in known if JS_TEST.search(path)][:MOST_FILES]
     if runner == "go":

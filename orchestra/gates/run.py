@@ -49,6 +49,28 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What of the tests is run: of a pytest `only` these, or only the one that is called `control`. `files` are laid
+    over those of the tree before."""
+
+    only: Sequence[str] = ()
+    control: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def write(self, tree: Path) -> None:
+        for path, content in self.files.items():
+            target = tree / path
+            if not target.parent.resolve().is_relative_to(tree.resolve()):
+                continue  # a link leads out of the tree
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            target.write_bytes(content)
+
+
+ALL = Choice()
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a gate said. `remarks` are sentences about what it did beside its task; `spoiled`: the tree is not what it
     was, and no other gate should run in it. `stale` names modules that did not come from the tree: with these, passing
@@ -89,11 +111,9 @@ async def run_gate(
     timeout: float,
     scrub: Callable[[str], str],
     paths: Sequence[str] = (),
-    only: Sequence[str] = (),
-    control: str = "",
+    choice: Choice = ALL,
 ) -> Outcome:
-    """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones. Of a
-    pytest, `only` these tests are run, or only the one that is called `control`."""
+    """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones."""
     before = await asyncio.to_thread(look_at_checkout, place), await asyncio.to_thread(watched, place.tree)
     book, roll = place.tree.parent / "witness", place.tree.parent / "roll"
     for path in (book, roll, output):
@@ -105,7 +125,7 @@ async def run_gate(
     ended = await run_command(
         command,
         cwd=place.tree,
-        env=dict(env) | surroundings(place, book, env) | calling(place, gate, env, roll, only, control),
+        env=dict(env) | surroundings(place, book, env) | calling(place, gate, env, roll, choice),
         output=output,
         timeout=timeout,
         scrub=scrub,
@@ -140,21 +160,19 @@ def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, 
     }
 
 
-def calling(
-    place: Place, gate: Gate, env: Mapping[str, str], roll: Path, only: Sequence[str], control: str
-) -> dict[str, str]:
+def calling(place: Place, gate: Gate, env: Mapping[str, str], roll: Path, choice: Choice) -> dict[str, str]:
     """What has the names of the tests written down, and chooses among them."""
     if gate.kind != "tests":
         return {}
     plugins = ",".join(filter(None, (env.get("PYTEST_PLUGINS", ""), "gate_roll")))
     chosen = place.tree.parent / "only"
-    if only:
-        chosen.write_text("\n".join(only), encoding="utf-8")
+    if choice.only:
+        chosen.write_text("\n".join(choice.only), encoding="utf-8")
     return {
         "PYTEST_PLUGINS": plugins,
         "GATE_ROLL": str(roll),
-        "GATE_CONTROL": control,
-        "GATE_ONLY": str(chosen) if only else "",
+        "GATE_CONTROL": choice.control,
+        "GATE_ONLY": str(chosen) if choice.only else "",
     }
 
 

@@ -13,7 +13,7 @@ from orchestra.conduct.gating import held_against
 from orchestra.conduct.judging import Judged, gather, judge_tests
 from orchestra.gates.compare import Comparison
 from orchestra.gates.proof import unproven
-from orchestra.gates.run import Outcome, Place, run_gate
+from orchestra.gates.run import ALL, Choice, Outcome, Place, run_gate
 from orchestra.judge.permit import Permit
 from orchestra.model import Gate
 from orchestra.workspace.base_files import list_files
@@ -73,7 +73,7 @@ class Bench:
         self.git("commit", "-q", "--allow-empty", "-m", "x")
         return self.git("rev-parse", "HEAD")
 
-    async def run(self, commit: str, gate: Gate, label: str, only: Sequence[str] = (), control: str = "") -> Outcome:
+    async def run(self, commit: str, gate: Gate, label: str, choice: Choice = ALL) -> Outcome:
         self.ran.append(label)
         tree = self.folder / "runs" / str(len(self.ran)) / "tree"
         tree.parent.mkdir(parents=True)
@@ -81,12 +81,11 @@ class Bench:
         if self.installed and not (tree / "node_modules").exists():
             (tree / "node_modules").symlink_to(self.installed)
         files = list((await list_files(Git(self.folder / "repo"), commit)).files)
+        choice.write(tree)
         place = Place(tree, self.folder / "repo", files)
         output = tree.parent / "output.txt"
         env = ENV | dict(self.env)
-        return await run_gate(
-            gate, place, env=env, output=output, timeout=self.timeout, scrub=str, only=only, control=control
-        )
+        return await run_gate(gate, place, env=env, output=output, timeout=self.timeout, scrub=str, choice=choice)
 
     async def asked(self, commit: str, gate: Gate, label: str) -> Outcome:
         tree = self.git("rev-parse", f"{commit}^{{tree}}")
@@ -106,8 +105,8 @@ class Bench:
     def known_base(self, gate: Gate) -> Outcome | None:
         return self.outcomes.get((self.git("rev-parse", f"{self.base}^{{tree}}"), gate))
 
-    async def once(self, commit: str, gate: Gate, label: str, only: Sequence[str] = (), control: str = "") -> Outcome:
-        return await self.run(commit, gate, label, only, control)
+    async def once(self, commit: str, gate: Gate, label: str, choice: Choice = ALL) -> Outcome:
+        return await self.run(commit, gate, label, choice)
 
 
 @dataclass(frozen=True)

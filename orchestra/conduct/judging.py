@@ -3,7 +3,7 @@ reports a test that must fail."""
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -17,7 +17,9 @@ from orchestra.gates.control import (
     control_name,
     find_runner,
     is_reported,
+    needs_no_plugins,
     set_up_texts,
+    steps_of,
 )
 from orchestra.gates.proof import unproven
 from orchestra.gates.roll import PASSED, RAN, Lost, Roll, file_of, find_lost, function_of
@@ -103,8 +105,9 @@ class Material:
     @cached_property
     def judging(self) -> Judging:
         named = [self.text(path) for path in self.texts if PurePosixPath(path).name in NAMING and is_naming(path)]
-        steps = [self.text(path) for path in set_up_texts(self.texts)]
-        return find_judging(self.change, [*self.commands, *named, *steps])
+        texts = {path: self.text(path) for path in set_up_texts(self.texts)}
+        steps = [step for command in self.commands for step in steps_of(command, texts)]
+        return find_judging(self.change, [*self.commands, *steps], named)
 
     @cached_property
     def inline(self) -> dict[str, bytes]:
@@ -308,12 +311,22 @@ class Trial:
             self.remarks.append(f"No test of ours that must fail could be put beside the tests of {self.gate.name}.")
             return ""
         contents = {path: text.encode("utf-8", "surrogateescape") for path, text in made.items()}
-        choice = Choice(control=name if runner == "pytest" else "", files=contents)
-        try:
-            outcome = await self.runs.once(self.commit, self.gate, "control", choice)
-        except SetUpFailed:
-            return ""
-        return "" if is_reported(outcome, name, made) else "did not report a test of ours that must fail"
+        reported = await self.is_reported(Choice(control=name if runner == "pytest" else "", files=contents), name)
+        return "" if reported else "did not report a test of ours that must fail"
+
+    async def is_reported(self, choice: Choice, name: str) -> bool:
+        """First without the plug-ins that are installed, where the project names none and the base's set-up stands."""
+        material = self.material
+        settled = self.commit != material.head or not material.judging.paths
+        plain = settled and needs_no_plugins(self.gate.command, map(material.text, material.texts))
+        for bare in [True, False] if choice.control and plain else [False]:
+            try:
+                outcome = await self.runs.once(self.commit, self.gate, "control", replace(choice, bare=bare))
+            except SetUpFailed:
+                return True
+            if is_reported(outcome, name, choice.files):
+                return True
+        return False
 
     # --- what was made of the tests ---
 

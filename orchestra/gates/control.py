@@ -76,6 +76,17 @@ def set_up_texts(files: Iterable[str]) -> list[str]:
     return [path for path in files if path in names]
 
 
+# A pytest's command and configuration with no word that could be a plug-in's.
+PLAIN_PYTEST = re.compile(
+    r"(?:\S*python\S* -m )?\S*pytest(?: (?:-[qvxs]+|-p no:\w+|--continue-on-collection-errors|[\w./]+))*"
+)
+PLUGINS = re.compile(r"addopts|required_plugins|asyncio_mode|strict|pytest_plugins|filterwarnings")
+
+
+def needs_no_plugins(command: str, configuration: Iterable[str]) -> bool:
+    return bool(PLAIN_PYTEST.fullmatch(command)) and not any(PLUGINS.search(text) for text in configuration)
+
+
 # --- the test -------------------------------------------------------------------------------------------------------
 
 JS_TEST = re.compile(

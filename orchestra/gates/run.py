@@ -51,11 +51,12 @@ class Place:
 @dataclass(frozen=True)
 class Choice:
     """What of the tests is run: of a pytest `only` these, or only the one that is called `control`. `files` are laid
-    over those of the tree before."""
+    over those of the tree before. `bare`: without the plug-ins that are installed, whose loading takes its time."""
 
     only: Sequence[str] = ()
     control: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
+    bare: bool = False
 
     def write(self, tree: Path) -> None:
         for path, content in self.files.items():
@@ -168,7 +169,8 @@ def calling(place: Place, gate: Gate, env: Mapping[str, str], roll: Path, choice
     chosen = place.tree.parent / "only"
     if choice.only:
         chosen.write_text("\n".join(choice.only), encoding="utf-8")
-    return {
+    bare = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} if choice.bare else {}
+    return bare | {
         "PYTEST_PLUGINS": plugins,
         "GATE_ROLL": str(roll),
         "GATE_CONTROL": choice.control,

@@ -45,7 +45,6 @@ RUNNERS = re.compile(
     r"|tox|nox|anyio|trio|twisted|testtools|django|setuptools|pkg_resources|attrs?|six"
 )
 KINDS = frozenset({Kind.OWN, Kind.CI, Kind.HOOK, Kind.BUILD, Kind.TOOL, Kind.DOTFILE})
-MENTION = r"(?<![\w./-])(?:\./)?{}(?![\w/-]|\.\w)"
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,11 @@ class Judging:
         return sorted({*self.sure, *self.doubtful})
 
 
-def find_judging(change: Change, texts: Sequence[str] = ()) -> Judging:
-    """`texts` are the gates' commands and what of the base's set-up names files."""
+def find_judging(change: Change, commands: Sequence[str] = (), set_up: Sequence[str] = ()) -> Judging:
+    """`commands` are what the gates run, through make and npm too; `set_up` the base's files that may name plug-ins."""
     sure = tuple(path for path in change.paths if is_sure(path, change))
     others = [path for path in change.paths if path not in sure]
-    named = mentioned(others, texts)
+    named = [path for path in others if is_named(path, commands, set_up)]
     return Judging(sure, tuple(path for path in others if path in named or is_doubtful(path, change)))
 
 
@@ -157,21 +156,29 @@ def foreign_imports(texts: Iterable[str], base_files: Collection[str]) -> frozen
     return frozenset(tops - own)
 
 
-def mentioned(paths: Iterable[str], texts: Sequence[str]) -> list[str]:
-    """Those of the paths that a command or a set-up file names: scripts that run the tests, modules with plugins."""
-    return [path for path in paths if any(names_file(text, path) for text in texts)]
+def is_named(path: str, commands: Iterable[str], set_up: Iterable[str]) -> bool:
+    """Whether a command names this script, or a command or a set-up file this module as a plug-in."""
+    script = PurePosixPath(path).suffix in SCRIPTS and any(re.search(name_of(path), text) for text in commands)
+    return script or any(names_plugin(text, path) for text in (*commands, *set_up))
 
 
-def names_file(text: str, path: str) -> bool:
-    pure = PurePosixPath(path)
-    if re.search(MENTION.format(re.escape(path)), text):
-        return True
-    if pure.suffix != ".py":
+# What a command names beside scripts (app.c, data.json) is what is tested.
+SCRIPTS = ("", ".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".pl", ".php", ".mk")
+
+
+def name_of(path: str) -> str:
+    return rf"(?<![\w./-])(?:\./)?{re.escape(path)}(?![\w/-]|\.\w)"
+
+
+def names_plugin(text: str, path: str) -> bool:
+    if not path.endswith(".py"):
         return False
-    dotted = ".".join(pure.with_suffix("").parts).removesuffix(".__init__").removeprefix("src.")
-    plugin = re.search(rf"(?:^|[\s\"'=])-(?:p|m)[\s\"',]*{re.escape(dotted)}(?![\w.])", text)
-    listed = re.search(rf"pytest_plugins\b[^\n]*(?:\n[^\n=]*)?[\"']{re.escape(dotted)}[\"']", text)
-    return bool(plugin or listed)
+    dotted = re.escape(
+        ".".join(PurePosixPath(path).with_suffix("").parts).removesuffix(".__init__").removeprefix("src.")
+    )
+    option = rf"(?:^|[\s\"'=])-(?:p|m)[\s\"',]*{dotted}(?![\w.])"
+    listed = rf"pytest_plugins\b[^\n]*(?:\n[^\n=]*)?[\"']{dotted}[\"']"
+    return re.search(option, text) is not None or re.search(listed, text) is not None
 
 
 TAKEN_OUT = (

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-NAME = "gate_roll"
+NAME, LOADED_BY = "gate_roll", "PYTEST_PLUGINS"
 BOOK, CONTROL, ONLY = (os.environ.get("GATE_" + word, "") for word in ("ROLL", "CONTROL", "ONLY"))
 
 
@@ -69,8 +69,8 @@ def pytest_configure(config):
             config.pluginmanager.register(Choice(), "gate_choice")
         else:
             # Neither the workers of xdist nor a pytest that a test starts are to record anything.
-            others = [name for name in os.environ.get("PYTEST_PLUGINS", "").split(",") if name not in ("", NAME)]
-            os.environ["PYTEST_PLUGINS"] = ",".join(others)
+            others = [name for name in os.environ.get(LOADED_BY, "").split(",") if name not in ("", NAME)]
+            os.environ[LOADED_BY] = ",".join(others)
             os.environ.pop("GATE_ROLL", None)
         if BOOK and not hasattr(config, "workerinput"):
             config.pluginmanager.register(Roll(), "gate_roll_of_this_run")

@@ -15,9 +15,8 @@ import os
 import sys
 from contextlib import suppress
 
-WORDS = ("TREE", "CHECKOUT", "WITNESS", "PACKAGES")
-TREE, CHECKOUT, BOOK, PACKAGES = (os.environ.get("GATE_" + word, "") for word in WORDS)
-ROLL = os.environ.get("GATE_ROLL", "")
+WORDS = ("TREE", "CHECKOUT", "WITNESS", "PACKAGES", "ROLL")
+TREE, CHECKOUT, BOOK, PACKAGES, ROLL = (os.environ.get("GATE_" + word, "") for word in WORDS)
 # In a sandbox the checkout's path leads to the tree's files.
 SAME = os.environ.get("GATE_SAME", "")
 OUTSIDE = {".venv", "venv", "node_modules", "site-packages", "dist-packages"}

@@ -89,6 +89,10 @@ def test_a_module_that_the_bases_tests_import_is_a_shadow_unless_it_was_asked_fo
         ("plug.py", ["pytest -p plug"], [], True),
         ("tools/plug.py", [], ["pytest_plugins = [\n    'tools.plug',\n]"], True),
         ("plug.py", [], ["addopts = -q -p plug"], True),
+        ("dev/check.sh", ["cd x && FOO=1 bash -e dev/check.sh"], [], True),
+        ("check", ["./check --all"], [], True),
+        ("check.py", ["if true; then /x/python -u check.py; fi"], [], True),
+        ("app.py", ["grep -q hi app.py && test -f app.py"], [], False),
         ("app.py", [], ["import app\nfiles = 'app.py'"], False),
         ("app.c", ["cc app.c && ./a.out"], [], False),
     ],
@@ -281,6 +285,9 @@ def test_the_tests_of_a_file_are_plain_or_only_a_run_tells_them(text: str, tests
         ("cargo test --no-fail-fast", {}, "cargo"),
         ("cargo nextest run", {}, "cargo"),
         ("tox", {}, ""),
+        ("sh /tmp/pytest-of-ada/check.sh", {}, ""),
+        ("/x/bin/pytest -q", {}, "pytest"),
+        ("python pytest/run.py", {}, ""),
     ],
 )
 def test_the_runner_behind_a_command(command: str, texts: dict[str, str], runner: str) -> None:

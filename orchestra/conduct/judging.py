@@ -226,6 +226,8 @@ class Trial:
     async def find_lost(self) -> Lost:
         base = self.runs.known_base(self.gate)
         roll = base.roll if base else self.expected_roll()
+        if not (roll or base or self.runner or self.last.roll or self.last.reading.counts.ran):
+            return Lost()  # nor would the base's output tell
         if not roll:
             base = base or await self.runs.on_base(self.gate)
             roll = base.roll

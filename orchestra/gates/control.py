@@ -9,15 +9,16 @@ from orchestra.gates.roll import PASSED, Roll, file_of, function_of
 from orchestra.gates.run import Outcome
 
 # Runners whose tests we can write, each by how a command speaks of it. The first that is found counts.
+END = r"(?![\w/-]|\.\w)"
 RUNNERS = {
-    "pytest": r"\bpytest\b|\bpy\.test\b",
-    "unittest": r"-m\s+unittest\b|\bmanage\.py\s+test\b",
-    "vitest": r"\bvitest\b",
-    "jest": r"\bjest\b|\breact-scripts\s+test\b",
-    "mocha": r"\bmocha\b",
-    "node": r"\bnode\b[^|;&\n]*\s--test\b",
-    "go": r"\bgo\s+test\b|\bgotestsum\b",
-    "cargo": r"\bcargo\s+(?:\S+\s+)?(?:test|nextest)\b",
+    "pytest": rf"(?<![\w.-])(?:pytest|py\.test){END}",
+    "unittest": rf"-m\s+unittest{END}|\bmanage\.py\s+test{END}",
+    "vitest": rf"(?<![\w.-])vitest{END}",
+    "jest": rf"(?<![\w.-])jest{END}|(?<![\w.-])react-scripts\s+test{END}",
+    "mocha": rf"(?<![\w.-])mocha{END}",
+    "node": r"(?<![\w.-])node\b[^|;&\n]*\s--test(?![\w-])",
+    "go": rf"(?<![\w.-])(?:go\s+test|gotestsum){END}",
+    "cargo": rf"(?<![\w.-])cargo\s+(?:\S+\s+)?(?:test|nextest){END}",
 }
 SCRIPTED = re.compile(r"\b(?:npm|pnpm|yarn|bun)\s+(?:run\s+|run-script\s+)?(?:--?\S+\s+)*([\w:.-]+)")
 MAKE = re.compile(r"\bg?make\s+(?:-\S+\s+)*([\w.-]+)")

@@ -162,12 +162,15 @@ def is_named(path: str, commands: Iterable[str], set_up: Iterable[str]) -> bool:
     return script or any(names_plugin(text, path) for text in (*commands, *set_up))
 
 
-# What a command names beside scripts (app.c, data.json) is what is tested.
+# Other files that a command runs or reads (app.c, data.json) are what is tested.
 SCRIPTS = ("", ".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".pl", ".php", ".mk")
+BEGINS = r"(?:^|[;&|(\n]|\b(?:do|then|else|if|while|time|exec|env|xargs)\b)[\s@-]*(?:\w+=\S*\s+)*"
+INTERPRETER = r"(?:(?:\S*/)?(?:(?:ba|da|z)?sh|source|\.|python[\d.]*|node|ruby|perl|php|tsx|ts-node|deno run|bun)\s+(?:-\S+\s+)*)?"
 
 
 def name_of(path: str) -> str:
-    return rf"(?<![\w./-])(?:\./)?{re.escape(path)}(?![\w/-]|\.\w)"
+    """Where a command runs this file: a name among the words of another program is only read."""
+    return rf"{BEGINS}{INTERPRETER}[\"']?(?:\./|\$PWD/)?{re.escape(path)}(?![\w/-]|\.\w)"
 
 
 def names_plugin(text: str, path: str) -> bool:

@@ -53,10 +53,11 @@ class Verdict(StrEnum):
 
 
 class Verified(StrEnum):
-    """How far a result was checked. Only tests make it 'verified'."""
+    """How far a result was checked, the least first. Only tests that the agents could not bend make it 'verified'."""
 
     NONE = "none"
     SYNTAX = "syntax"
+    CHANGED_TESTS = "changed-tests"
     TESTS = "tests"
 
 

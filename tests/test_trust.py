@@ -66,6 +66,8 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "type-cmd": [("make types", True)],
     "gate": [(["docs=make docs"], True)],
     "detect": [(False, True)],
+    "strict": [(True, True)],
+    "require-tests": [(True, True)],
     "critic": [(True, False)],
     "sandbox": [("off", False), ("require", False)],
     "sandbox-net": [("on", False), ("off", False)],

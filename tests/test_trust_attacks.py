@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.cli.trusted import config_folder
+from orchestra.cli.folder import config_folder
 from orchestra.conduct.permits import is_persons_plan
 from tests.support.shell import Shell, shell
 

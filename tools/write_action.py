@@ -20,7 +20,7 @@ description: Let many Aider agents change one repository at once, and say truly 
 OUTPUTS = {
     "run": "the run's name",
     "verdict": "what came of it, in one sentence",
-    "verified": "how far it was checked: none, syntax or tests",
+    "verified": "how far it was checked: none, syntax, changed-tests or tests",
     "exit-code": "the verdict as a number; a failed step has it too",
     "branch": "the branch that has the result",
     "applied": "true when that is the branch of the checkout",

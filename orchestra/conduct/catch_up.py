@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from orchestra.conduct.gating import Gating
 from orchestra.conduct.run import Run
+from orchestra.conduct.verifying import verify_tests
 from orchestra.errors import SetUpFailed
 from orchestra.workspace.merge import Delivery, deliver, keep, replay
 
@@ -54,4 +55,5 @@ async def catch_up(run: Run, gating: Gating, head: str, onto: str) -> Caught:
     run.emit("combined", commit=top, base=onto)
     # What was said of it is now said of the result.
     await gating.check(top, "combined")
+    await verify_tests(run, gating, top)
     return Caught(top)

@@ -133,6 +133,7 @@ def code_of(report: Report, error: BaseException | None) -> int:
         gates_failed=any(not gate["ok"] for gate in report.gates),
         changed=bool(report.delivery.get("result")) or report.changed_nothing,
         moved=bool(report.delivery.get("moved") or report.refused),
+        short=report.falls_short,
         waiting=any(task.asks for task in report.tasks.values()),
         stopped=LimitReached.exit_code if report.stopped else 0,
     )

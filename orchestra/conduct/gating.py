@@ -25,7 +25,7 @@ from orchestra.gates.furnish import furnish_gate
 from orchestra.gates.look import look, program_missing, syntax_gate
 from orchestra.gates.proof import unproven
 from orchestra.gates.reading import Reading, why_not_started
-from orchestra.gates.run import Outcome, Place, run_gate, some
+from orchestra.gates.run import ALL, Choice, Outcome, Place, run_gate, some
 from orchestra.judge.critic import NAME
 from orchestra.judge.gates import own_gates
 from orchestra.model import Event, Gate, Task
@@ -105,7 +105,9 @@ class Gating:
         self.unable: dict[tuple[str, Gate], str] = {}
         self.hanging = set[tuple[str, Gate]]()  # those that did not end in time there
         self.second_base: dict[tuple[str, Gate], Outcome] = {}
+        before = list(before)
         self.passed = {passing_key(event.data): event.data for event in before if has_passed(event)}
+        self.judged = {tuple(event.data["key"]): event.data for event in before if event.kind == "tests_judged"}
         # One tree after the other: tests that run beside others fail for want of a port or of time.
         self.turn = asyncio.Lock()
 
@@ -216,18 +218,26 @@ class Gating:
             self.said[keys[outcome.gate]] = dataclasses.replace(outcome, about=(tree, *keys[outcome.gate][2]))
         return [self.said[keys[gate]] for gate in gates]
 
-    async def run_all(self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str) -> list[Outcome]:
+    async def run_all(
+        self,
+        commit: str,
+        gates: Sequence[Gate],
+        paths: Sequence[str],
+        label: str,
+        choice: Choice = ALL,
+    ) -> list[Outcome]:
         """In one worktree, or in a new one where a gate has spoiled it for the next."""
         left, found = list(gates), []
         while left:
             async with self.furnished(commit, label) as place:
+                await asyncio.to_thread(choice.write, place.tree)
                 while left:
-                    found.append(await self.one(left.pop(0), place, paths, label))
+                    found.append(await self.one(left.pop(0), place, paths, label, choice))
                     if found[-1].spoiled:
                         break
         return found
 
-    async def one(self, gate: Gate, place: Place, paths: Sequence[str], label: str) -> Outcome:
+    async def one(self, gate: Gate, place: Place, paths: Sequence[str], label: str, choice: Choice) -> Outcome:
         run = self.run
         run.emit("gate_started", name=gate.name, command=gate.command, tree=label)
         # Asked only about what is there: in the base, what a task has added is not.
@@ -240,6 +250,7 @@ class Gating:
             timeout=run.settings.gate_timeout,
             scrub=run.secrets.scrub,
             paths=there or ["none"],
+            choice=choice,
         )
 
     @contextlib.asynccontextmanager
@@ -270,6 +281,7 @@ class Gating:
             ok=ok,
             verifies=ok and not why_not,
             unproven=why_not,
+            judged=label != "combined" or gate.kind != "tests",
             code=ended.code,
             timed_out=ended.timed_out,
             seconds=round(ended.seconds, 3),

@@ -11,6 +11,7 @@ from orchestra.conduct.human import consult
 from orchestra.conduct.life import wait_for_human
 from orchestra.conduct.run import Run
 from orchestra.conduct.settle import Guilty, Settled, settle
+from orchestra.conduct.verifying import verify_tests
 from orchestra.judge.retry import Next
 from orchestra.model import TaskState, Verdict
 from orchestra.workspace.git import Git
@@ -61,6 +62,8 @@ async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled:
     for task in run.report.tasks.values():
         if task.state == TaskState.AWAITING_QA:
             run.move(task.id, TaskState.COMPLETE if task.id in settled.tasks and not settled.bad else TaskState.FAILED)
+    if not settled.bad:
+        await verify_tests(run, gating, settled.head)
     kept_back = withheld(run, results, side, settled.bad)
     head, delivery = (head, kept_back) if kept_back else await bring(run, gating, head, side)
     counts = await numstat(run.repository.git, run.report.base, head)

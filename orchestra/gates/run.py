@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from orchestra.gates.failures import Names
+from orchestra.gates.failures import Names, plain
 from orchestra.gates.reading import Reading, read_output
+from orchestra.gates.roll import Roll, read_roll
 from orchestra.model import Gate
 from orchestra.process import CHILD, NO_SANDBOX, Ended, Sandbox
 from orchestra.process import run as run_command
@@ -48,6 +49,29 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What of the tests is run: of a pytest `only` these, or only the one that is called `control`. `files` are laid
+    over those of the tree before. `bare`: without the plug-ins that are installed, whose loading takes its time."""
+
+    only: Sequence[str] = ()
+    control: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    bare: bool = False
+
+    def write(self, tree: Path) -> None:
+        for path, content in self.files.items():
+            target = tree / path
+            if not target.parent.resolve().is_relative_to(tree.resolve()):
+                continue  # a link leads out of the tree
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            target.write_bytes(content)
+
+
+ALL = Choice()
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a gate said. `remarks` are sentences about what it did beside its task; `spoiled`: the tree is not what it
     was, and no other gate should run in it. `stale` names modules that did not come from the tree: with these, passing
@@ -60,6 +84,7 @@ class Outcome:
     remarks: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     spoiled: bool = False
+    roll: Roll = field(default_factory=Roll, repr=False)
     # The tree that was gated, and the files that the gate was asked about one by one.
     about: tuple[str, ...] = ()
     files: Collection[str] = field(default=(), repr=False)
@@ -87,12 +112,13 @@ async def run_gate(
     timeout: float,
     scrub: Callable[[str], str],
     paths: Sequence[str] = (),
+    choice: Choice = ALL,
 ) -> Outcome:
     """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones."""
     before = await asyncio.to_thread(look_at_checkout, place), await asyncio.to_thread(watched, place.tree)
-    book = place.tree.parent / "witness"
-    book.unlink(missing_ok=True)
-    output.unlink(missing_ok=True)
+    book, roll = place.tree.parent / "witness", place.tree.parent / "roll"
+    for path in (book, roll, output):
+        path.unlink(missing_ok=True)
     asked = shlex.join(path for path in paths if path.endswith(gate.endings)) if gate.endings else ""
     command = ["/bin/sh", "-c", f"{gate.command} {asked}".strip()]
     if gate.endings and paths and not asked:
@@ -100,7 +126,7 @@ async def run_gate(
     ended = await run_command(
         command,
         cwd=place.tree,
-        env=dict(env) | surroundings(place, book, env),
+        env=dict(env) | surroundings(place, book, env) | calling(place, gate, env, roll, choice),
         output=output,
         timeout=timeout,
         scrub=scrub,
@@ -113,7 +139,8 @@ async def run_gate(
     roots = {str(place.tree), str(place.tree.resolve())}
     reads = partial(read_output, roots=roots, files=[*place.files, *place.planned], timed_out=ended.timed_out)
     reading = await asyncio.to_thread(reads, printed, ended.code)
-    return Outcome(gate, ended, output, reading, remarks, testimony(book), spoiled, files=place.files)
+    tests = read_roll(read(roll) if roll.exists() else "", plain(printed, roots)) if gate.kind == "tests" else Roll()
+    return Outcome(gate, ended, output, reading, remarks, testimony(book), spoiled, tests, files=place.files)
 
 
 def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, str]:
@@ -131,6 +158,23 @@ def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, 
         "GATE_WITNESS": str(book),
         "GATE_SAME": "1" if place.isolated else "",
         "GATE_PACKAGES": " ".join(place.packages),
+    }
+
+
+def calling(place: Place, gate: Gate, env: Mapping[str, str], roll: Path, choice: Choice) -> dict[str, str]:
+    """What has the names of the tests written down, and chooses among them."""
+    if gate.kind != "tests":
+        return {}
+    plugins = ",".join(filter(None, (env.get("PYTEST_PLUGINS", ""), "gate_roll")))
+    chosen = place.tree.parent / "only"
+    if choice.only:
+        chosen.write_text("\n".join(choice.only), encoding="utf-8")
+    bare = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} if choice.bare else {}
+    return bare | {
+        "PYTEST_PLUGINS": plugins,
+        "GATE_ROLL": str(roll),
+        "GATE_CONTROL": choice.control,
+        "GATE_ONLY": str(chosen) if choice.only else "",
     }
 
 

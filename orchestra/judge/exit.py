@@ -20,12 +20,14 @@ def exit_code(
     moved: bool = False,
     stopped: int = 0,
     waiting: bool = False,
+    short: bool = False,
 ) -> int:
     """`moved`: the result could not be handed over: the user's branch is not where it was, or a push was refused.
-    `waiting`: a task waits for a person."""
+    `waiting`: a task waits for a person. `short`: the result is not checked as far as it was demanded."""
     codes = {0, stopped, WAITING_CODE if waiting else 0}
     verdicts = list(verdicts)
-    if any(verdict is not Verdict.APPLIED for verdict in verdicts) or held or gates_failed or moved or not changed:
+    failed = held or gates_failed or moved or short or not changed
+    if failed or any(verdict is not Verdict.APPLIED for verdict in verdicts):
         codes.add(1)
     # A provider that served nobody could not be used; one that failed some is a failed task.
     if verdicts and all(verdict in PROVIDER for verdict in verdicts):

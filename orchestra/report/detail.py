@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from orchestra.conversation import Turn, unpack
 from orchestra.model import Event, TaskState, Usage
+from orchestra.report.fold import COMBINED, judged_gate
 
 # What an event raises whose data is not what its kind says.
 STRANGE = (LookupError, TypeError, ValueError, AttributeError)
@@ -195,6 +196,12 @@ def gate_ended(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
         found.quiet[who(event)] = event.time
 
 
+def tests_judged(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
+    whole = [each for each in found.gates if each["task"] is None and each.get("tree") == COMBINED]
+    for gate in whole:
+        found.gates[found.gates.index(gate)] = judged_gate(gate, data)
+
+
 def merging(found: Detail, event: Event, data: Mapping[str, Any]) -> None:
     found.span("merge", found.busy or event.time, event.time)
     found.busy = event.time
@@ -212,5 +219,6 @@ HANDLERS: dict[str, Handler] = {
     "attempt_ended": attempt_ended,
     "gate_started": gate_started,
     "gate_ended": gate_ended,
+    "tests_judged": tests_judged,
     **dict.fromkeys(MERGING, merging),
 }

@@ -1,6 +1,6 @@
 """From events to the report: a fold, so that a run that died can be reported as well as one that ended."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,6 +102,10 @@ class Report:
     tasks: dict[int, TaskReport] = field(default_factory=dict)
     roles: dict[str, Usage] = field(default_factory=dict)
     gates: list[dict[str, Any]] = field(default_factory=list)
+    # By gate, what its tests are worth: changed, wrote, lost, bent, fresh, weaker.
+    judged: dict[str, dict[str, Any]] = field(default_factory=dict)
+    strict: bool = False  # tests that the agents changed are not enough
+    require_tests: bool = False
     # By name, gates of the repository that are not used: about, why.
     unusable: dict[str, dict[str, str]] = field(default_factory=dict)
     delivery: dict[str, Any] = field(default_factory=dict)
@@ -139,8 +143,36 @@ class Report:
     def verified(self) -> Verified:
         if not all(gate["ok"] for gate in self.gates):
             return Verified.NONE
-        proven = {gate.get("about", gate["name"]) for gate in self.gates if gate.get("verifies", gate["ok"])}
-        return next((level for level in (Verified.TESTS, Verified.SYNTAX) if level in proven), Verified.NONE)
+        proving = [gate for gate in self.gates if gate.get("verifies", gate["ok"]) and gate.get("judged", True)]
+        proven = {gate.get("about", gate["name"]) for gate in proving}
+        if TESTS in proven:
+            holds = all(self.judgement(gate).get("holds", True) for gate in proving if is_about_tests(gate))
+            return Verified.TESTS if holds else Verified.CHANGED_TESTS
+        return Verified.SYNTAX if Verified.SYNTAX in proven else Verified.NONE
+
+    def judgement(self, gate: Mapping[str, Any]) -> dict[str, Any]:
+        return self.judged.get(gate["name"], {}) if is_about_tests(gate) else {}
+
+    @property
+    def tests_changed(self) -> list[str]:
+        """The files by which what the tests say may be the agents' doing."""
+        return sorted({path for one in self.judged.values() for path in one.get("changed", ())})
+
+    @property
+    def tests_lost(self) -> dict[str, list[str]]:
+        """Tests of the base that did not run as they did there: missing, skipped, expected to fail."""
+        kinds = ("missing", "skipped", "expected")
+        found = {kind: [n for one in self.judged.values() for n in one["lost"].get(kind, ())] for kind in kinds}
+        return {kind: names for kind, names in found.items() if names}
+
+    @property
+    def falls_short(self) -> bool:
+        """Whether the result is not checked as far as the user demands it."""
+        if not self.delivery.get("result"):
+            return False
+        enough = [Verified.TESTS] if self.strict else [Verified.TESTS, Verified.CHANGED_TESTS]
+        tested = bool(self.judged) or self.require_tests
+        return (self.strict or self.require_tests) and tested and self.verified not in enough
 
     @property
     def failed_before(self) -> int:
@@ -153,6 +185,9 @@ class Report:
         """Why tests that the repository has say nothing of the result, a clause each."""
         ran = {gate["name"] for gate in self.gates}
         found = [gate["unproven"] for gate in self.gates if is_about_tests(gate) and gate.get("unproven")]
+        found += [
+            f"{gate['name']} {UNJUDGED}" for gate in self.gates if gate.get("verifies") and not gate.get("judged", True)
+        ]
         return found + [one["why"] for name, one in self.unusable.items() if one["about"] == TESTS and name not in ran]
 
     @property
@@ -190,6 +225,7 @@ CANDIDATE = (
     *("round", "verdict", "cause", "remedy", "commit", "branch", "patch", "size", "review", "seconds"),
     *("changed", "foreign", "refused", "left_out", "protected", "notable", "said", "answered", "proposed"),
 )
+UNJUDGED = "passed, but the run ended before it was seen whether its tests could be bent"
 TESTS = "tests"  # what a gate of tests is about
 LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
 REVIEW = "review"  # what a critic's gate is about
@@ -241,6 +277,8 @@ def run_started(report: Report, event: Event) -> None:
 def take_limits(report: Report, event: Event) -> None:
     options = event.data.get("options") or report.limits
     report.limits = {name: options[name] for name in LIMITS if options.get(name)}
+    asked = event.data.get("options") or {"strict": report.strict, "require_tests": report.require_tests}
+    report.strict, report.require_tests = bool(asked.get("strict")), bool(asked.get("require_tests"))
 
 
 @on("limit_reached")
@@ -424,7 +462,7 @@ def command(report: Report, event: Event) -> None:
 def run_resumed(report: Report, event: Event) -> None:
     report.exit_code, report.error, report.cancelled = None, "", False
     report.at_work.clear()
-    report.gates = []
+    report.gates, report.judged = [], {}
     report.refused = {}
     report.stopped = ""
     take_limits(report, event)
@@ -456,7 +494,7 @@ def task_integrated(report: Report, event: Event) -> None:
 @on("combined")
 def combined(report: Report, event: Event) -> None:
     """What was said of an earlier combination is not said of this one, which may stand on newer commits."""
-    report.gates = []
+    report.gates, report.judged = [], {}
     report.base = event.data.get("base") or report.base
 
 
@@ -477,6 +515,28 @@ def gate_ended(report: Report, event: Event) -> None:
             own(report, event).reviews.append({"attempt": event.attempt, **kept})
     elif event.data.get("tree", COMBINED) == COMBINED:
         report.gates.append(event.data)
+
+
+@on("tests_judged")
+def tests_judged(report: Report, event: Event) -> None:
+    report.judged[event.data["name"]] = event.data
+    report.gates = [judged_gate(gate, event.data) for gate in report.gates]
+
+
+def judged_gate(gate: dict[str, Any], judgement: Mapping[str, Any]) -> dict[str, Any]:
+    """The gate with what its tests are worth: one whose runner is bent has checked nothing."""
+    if gate["name"] != judgement["name"] or gate.get("judged", True):
+        return gate
+    why = why_bent(judgement)
+    return gate | {"judged": True, "verifies": not why, "unproven": why}
+
+
+def why_bent(judgement: Mapping[str, Any]) -> str:
+    """Why tests that passed say nothing at all; empty if they say something."""
+    name, lost, changed = judgement["name"], judgement.get("lost") or {}, some(judgement.get("changed", ()))
+    of, ran = lost.get("of"), lost.get("ran")
+    why = judgement.get("bent") or (f"ran 0 of the base's {of:,} tests" if of and not ran else "")
+    return f"{name} {why}" + (f"; the agents changed {changed}" if changed else "") if why else ""
 
 
 @on("delivered")
@@ -517,6 +577,10 @@ def run_ended(report: Report, event: Event) -> None:
     report.exit_code = event.data["exit_code"]
     report.error = event.data["error"]
     report.signal = event.data.get("signal", 0)
+
+
+def some(paths: Sequence[str], most: int = 4) -> str:
+    return ", ".join(paths[:most]) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
 
 
 def is_about_tests(gate: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from orchestra.report.fold import Report
 from orchestra.report.safe import ADDRESS, line, plain
 from orchestra.report.sentence import next_steps, paid, plural, sentence
 from orchestra.report.summary import coverage
-from orchestra.report.text import side_notes
+from orchestra.report.text import judged_lines, side_notes
 from orchestra.report.words import checked, commands, decided, dollars, duration, gate_outcome, reviewed, standing
 
 STEP_SUMMARY = 1_000_000  # GitHub takes 1 MiB for a step, GitLab as much for a merge request
@@ -57,6 +57,7 @@ def parts(report: Report, rows: int) -> list[str]:
         reviews(report, rows),
         requirements(report, rows),
         gates(report, rows),
+        judged(report, rows),
         files(report, rows),
         following(report, rows),
         handed_over(report),
@@ -144,6 +145,12 @@ def gates(report: Report, rows: int) -> str:
         for gate in report.gates[:rows]
     ]
     return table(("check", "outcome", "command", "output"), made, len(report.gates), "check")
+
+
+def judged(report: Report, rows: int) -> str:
+    """What agents made of the tests."""
+    said = [f"- {text(words)}" for words in judged_lines(report)]
+    return folded("Tests", "\n".join(said[: min(rows, 100)])) if said else ""
 
 
 def files(report: Report, rows: int) -> str:

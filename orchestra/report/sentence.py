@@ -1,5 +1,6 @@
 """The report in words: the verdict in one sentence, how far it was verified, and what to do next."""
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from orchestra.errors import INTERRUPT, SIGNALS, TERMINATE
@@ -83,12 +84,40 @@ def verification(report: Report) -> str:
         return f"and {', '.join(failed)} failed"
     if report.verified is Verified.TESTS:
         return f"verified by the tests{exceptions(report)}"
+    if report.verified is Verified.CHANGED_TESTS:
+        return f"verified by {whose_tests(report)}{exceptions(report)}"
     syntax = report.verified is Verified.SYNTAX
     if why := reasons(report):
         return f"{'checked only for syntax, ' if syntax else ''}not checked by tests: {why}"
     if syntax:
         return "checked only for syntax (no tests were run)"
     return "checked by nothing but git (no tests were given)"
+
+
+MOST_NAMED = 6
+LOST = {"missing": "missing", "skipped": "skipped now", "expected": "expected to fail now"}
+
+
+def whose_tests(report: Report) -> str:
+    """What a result is verified by that is less than the base's tests, and why it is less."""
+    parts = [f"{some(names)} {is_are(names)} {LOST[kind]}" for kind, names in report.tests_lost.items()]
+    counts = [one["lost"] for one in report.judged.values() if one["lost"].get("of")]
+    parts += [f"{one['ran']:,} of {one['of']:,} ran" for one in counts]
+    less = f" (of the base's tests, {'; '.join(parts)})" if parts else ""
+    if changed := report.tests_changed:
+        return f"tests that the agents changed: {some(changed)}{less}"
+    if any(one.get("wrote") for one in report.judged.values()):
+        return f"tests that the agents wrote{less}"
+    return f"fewer tests than the base has{less}"
+
+
+def some(names: Sequence[str]) -> str:
+    shown = ", ".join(line(name, 200) for name in names[:MOST_NAMED])
+    return shown + (f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else "")
+
+
+def is_are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def exceptions(report: Report) -> str:

@@ -1,6 +1,6 @@
 """The last lines of a run: what changed, what did not and why, how far it was checked, cost, time, what to do next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestra.judge.verdict import NAME_IT, reasons
@@ -8,7 +8,7 @@ from orchestra.report.estimate import comparison
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.replay import replay_lines
 from orchestra.report.safe import line, plain
-from orchestra.report.sentence import failure_line, next_steps, paid, plural, sentence, usd
+from orchestra.report.sentence import LOST, failure_line, next_steps, paid, plural, sentence, some, usd
 from orchestra.report.words import gate_outcome
 
 MOST_FILES = 20
@@ -55,7 +55,8 @@ def remarks(report: Report) -> list[str]:
     lines = [f"  {task.agent} {line(words, 2_000)}" for task in report.tasks.values() for words in side_notes(task)]
     replayed = [f"  {line(words, 2_000)}" for words in replay_lines(report)]
     wishes = [f"  {line(words, 500)}" for words in proposed(report)]
-    found = {"Checks:": gates, "Also:": lines, "Proposed, and not begun:": wishes, "Replay:": replayed}
+    tests = [f"  {line(words, 2_000)}" for words in judged_lines(report)]
+    found = {"Checks:": gates, "Tests:": tests, "Also:": lines, "Proposed, and not begun:": wishes, "Replay:": replayed}
     return [each for head, lines in found.items() if lines for each in (head, *lines, "")]
 
 
@@ -65,6 +66,32 @@ def proposed(report: Report) -> list[str]:
         for task, tasks in report.proposals.items()
         for one in tasks
     ]
+
+
+def judged_lines(report: Report) -> list[str]:
+    """What is to be known of the tests beside how far they verify: what agents wrote, took out or weakened."""
+    lines = []
+    for name, one in sorted(report.judged.items()):
+        lines += [f"{name}: the agents changed {', '.join(one['changed'])}"] if one.get("changed") else []
+        for kind, words in LOST.items():
+            lines += [f"{name}: {words}: {', '.join(one['lost'][kind])}"] if one["lost"].get(kind) else []
+        lines += list(fresh_lines(one.get("fresh", ())))
+        for each in one.get("weaker", ()):
+            lines += [f"assertions taken out of {each['file']}, or changed:"]
+            lines += [f"  {changed}" for changed in each["lines"]]
+        lines += one.get("remarks", [])
+    return lines
+
+
+def fresh_lines(fresh: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """New tests should fail on the base: one that passes there says nothing of the change."""
+    groups = dict[str, list[str]]()
+    for one in fresh:
+        before = "pass on the base already" if one["base"] == "passed" else "fail on the base and pass now"
+        groups.setdefault(before if one["result"] == "passed" else "do not pass", []).append(one["name"])
+    for words, names in groups.items():
+        if names:
+            yield f"new tests that {words}: {some(names)}"
 
 
 def gate_line(gate: dict[str, Any]) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 from orchestra.model import TaskState, Usage, Verdict, Verified
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.safe import line
-from orchestra.report.sentence import exceptions, reasons
+from orchestra.report.sentence import exceptions, reasons, whose_tests
 
 CHECKED = {
     Verified.NONE: "Nothing but git has checked it.",
     Verified.SYNTAX: "Its syntax was checked, but not what it does.",
+    Verified.CHANGED_TESTS: "Tests passed on the combined result, but not as the base has them.",
     Verified.TESTS: "The tests passed on the combined result.",
 }
 DECIDED = {
@@ -91,6 +92,8 @@ def checked(report: Report) -> str:
         return f"{CHECKED[report.verified]} Not every check passed."
     if report.verified is Verified.TESTS:
         return f"{CHECKED[report.verified].rstrip('.')}{exceptions(report)}."
+    if report.verified is Verified.CHANGED_TESTS:
+        return f"{CHECKED[report.verified]} It is verified by {whose_tests(report)}{exceptions(report)}."
     why = reasons(report)
     return f"{CHECKED[report.verified]}{f' Not checked by tests: {why}.' if why else ''}"
 

@@ -259,6 +259,13 @@ class Settings:
         group="result",
         off=True,
     )
+    strict: bool = option(
+        False,
+        "exit 1 when the tests that verify the result are not the base's: changed, skipped or taken out by the agents",
+        power=Power.HARMLESS,
+        group="result",
+    )
+    require_tests: bool = option(False, "exit 1 when no tests verify the result", power=Power.HARMLESS, group="result")
     critic: bool = option(
         False,
         "have a model review each task's change against its acceptance checks",

@@ -83,10 +83,11 @@ def test_a_change_that_breaks_the_set_up_is_not_delivered(tmp_path: Path) -> Non
     assert (ran.place.repo / "conftest.py").read_text() == ""
 
 
-def test_a_change_that_repairs_the_set_up_is_verified_by_it(tmp_path: Path) -> None:
+def test_a_change_that_repairs_the_set_up_is_verified_by_what_it_changed(tmp_path: Path) -> None:
     files = PYTEST | {"conftest.py": "import nope_dep\n"}
     ran, asked = run(tmp_path, files, {"conftest.py": "# Nothing is shared.\n"})
-    assert (ran.code, asked) == (0, 1) and ran.out.splitlines()[0].endswith("verified by the tests."), ran.out
+    words = "verified by tests that the agents changed: conftest.py."
+    assert (ran.code, asked) == (0, 1) and ran.out.splitlines()[0].endswith(words), ran.out
 
 
 def test_two_tasks_on_a_base_that_cannot_be_checked(tmp_path: Path) -> None:

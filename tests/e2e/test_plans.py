@@ -196,7 +196,10 @@ def test_from_an_empty_folder_to_a_program_with_passing_tests(tmp_path: Path) ->
             [sys.executable, str(PROGRAM), *words], cwd=place.repo, env=env, capture_output=True, text=True
         )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "All 3 tasks are complete; 5 files changed" in ran.stdout and "verified by the tests" in ran.stdout
+    assert (
+        "All 3 tasks are complete; 5 files changed" in ran.stdout
+        and "verified by tests that the agents wrote" in ran.stdout
+    )
     assert subprocess.run(command.split(), cwd=place.repo, capture_output=True).returncode == 0
 
 

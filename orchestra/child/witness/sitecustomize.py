@@ -15,8 +15,8 @@ import os
 import sys
 from contextlib import suppress
 
-WORDS = ("TREE", "CHECKOUT", "WITNESS", "PACKAGES")
-TREE, CHECKOUT, BOOK, PACKAGES = (os.environ.get("GATE_" + word, "") for word in WORDS)
+WORDS = ("TREE", "CHECKOUT", "WITNESS", "PACKAGES", "ROLL")
+TREE, CHECKOUT, BOOK, PACKAGES, ROLL = (os.environ.get("GATE_" + word, "") for word in WORDS)
 # In a sandbox the checkout's path leads to the tree's files.
 SAME = os.environ.get("GATE_SAME", "")
 OUTSIDE = {".venv", "venv", "node_modules", "site-packages", "dist-packages"}
@@ -112,7 +112,44 @@ def the_other_one():
         spec.loader.exec_module(module)
 
 
-for step in (the_other_one, turn_to_the_tree, prefer_to_copies):
+def call_the_roll():
+    """With `python -m unittest`: write down what becomes of each test, as gate_roll.py does for pytest."""
+    words = sys.orig_argv
+    if not (ROLL and "-m" in words and words[words.index("-m") + 1] == "unittest"):
+        return
+    import json
+    from unittest.result import TestResult
+
+    os.environ.pop("GATE_ROLL")  # what the tests start themselves is not recorded
+    tests = {}
+
+    def record(name, outcome):
+        if tests.get(name) != "failed":
+            tests[name] = outcome
+
+    def recording(method, outcome):
+        inner = getattr(TestResult, method)
+
+        def outer(self, test, *rest):
+            with suppress(Exception):
+                if method != "addSubTest" or rest[-1] is not None:
+                    record(test.id(), outcome)
+            return inner(self, test, *rest)
+
+        setattr(TestResult, method, outer)
+
+    outcomes = {"addSuccess": "passed", "addFailure": "failed", "addError": "failed", "addSkip": "skipped"}
+    outcomes |= {"addExpectedFailure": "expected", "addUnexpectedSuccess": "expected", "addSubTest": "failed"}
+    for method, outcome in outcomes.items():
+        recording(method, outcome)
+
+    @atexit.register
+    def write_roll():
+        with suppress(Exception), open(ROLL, "a", encoding="utf-8") as book:
+            book.write(json.dumps({"runner": "unittest", "tests": tests}) + "\n")
+
+
+for step in (the_other_one, turn_to_the_tree, prefer_to_copies, call_the_roll):
     with suppress(Exception):
         step()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files as resources
 
+from orchestra.model import Verified
 from orchestra.report.detail import Detail
 from orchestra.report.estimate import comparison
 from orchestra.report.fold import Report
@@ -85,6 +86,7 @@ def contents(report: Report, detail: Detail, texts: Texts) -> dict[str, Html]:
         "graph": graph(report, detail),
         "requirements": tables.requirements(report),
         "checks": tables.checks(report, cut),
+        "tests": tables.tests(report),
         "files": tables.files(report),
         "cost": tables.costs(report),
         "notes": tables.remarks(report, detail),
@@ -110,9 +112,9 @@ def banner(report: Report) -> Html:
 
 def assurance(report: Report) -> Html:
     """How far the result was checked, as a word and as steps that were taken or not."""
-    levels = ["none", "syntax", "tests"]
+    levels = list(Verified)
     reached = levels.index(report.verified)
-    steps = join(tag("i", class_="taken" if n < reached else None) for n in range(2))
+    steps = join(tag("i", class_="taken" if n < reached else None) for n in range(len(levels) - 1))
     label = tag("strong", f"Checked: {report.verified}. ")
     return tag("p", tag("span", steps, class_="steps", aria_hidden="true"), label, checked(report), class_="checked")
 

@@ -12,6 +12,7 @@ from orchestra.report.safe import ADDRESS, cut, line
 from orchestra.report.sentence import NOT_DONE, by_hand, other_steps, paid, plural
 from orchestra.report.summary import coverage
 from orchestra.report.text import handed_over as told
+from orchestra.report.text import judged_lines
 from orchestra.report.words import PHASES, capital, commands, dollars, duration, gate_outcome
 
 MOST_ROWS = 500
@@ -156,6 +157,12 @@ def gate(each: Mapping[str, Any], outputs: Mapping[str, str], title: str = "") -
     body += [tag("pre", tag("code", said), tabindex=0)] if said else [tag("p", silent, class_="quiet")]
     body += [tag("p", "Whole output: ", tag("code", line(path)), class_="quiet")] if path else []
     return tag("div", fold(head, *body, open_=not ok and not title), class_="entry")
+
+
+def tests(report: Report) -> Html:
+    """What agents made of the tests, and what these are worth."""
+    items = [tag("li", line(words, 1_000)) for words in judged_lines(report)][:100]
+    return section("tests", "Tests", tag("ul", *items)) if items else Html()
 
 
 def remarks(report: Report, detail: Detail) -> Html:

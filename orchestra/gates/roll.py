@@ -1,0 +1,184 @@
+"""The tests of one run of a gate by name, and what of the base's tests another run lacks. Pure."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestra.gates.failures import steady
+
+Lines = Sequence[str]
+PASSED, FAILED, SKIPPED, EXPECTED, DESELECTED = "passed", "failed", "skipped", "expected", "deselected"
+RAN = (PASSED, FAILED)
+
+
+@dataclass(frozen=True)
+class Roll:
+    """What became of each test. Empty where nothing tells the names."""
+
+    tests: Mapping[str, str] = field(default_factory=dict)
+    runner: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.tests)
+
+    def named(self, *outcomes: str) -> set[str]:
+        return {name for name, outcome in self.tests.items() if outcome in outcomes}
+
+    @property
+    def by_function(self) -> dict[str, list[str]]:
+        """The tests that ran, without the parameters, whose words may differ from run to run."""
+        found = defaultdict[str, list[str]](list)
+        for name, outcome in self.tests.items():
+            found[function_of(name)].append(outcome)
+        return found
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Tests of the base that did not run as they did there: not there any more, skipped now, or expected to fail now.
+    `count` tells of how many of how many, where names are not known."""
+
+    missing: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+    ran: int | None = None
+    of: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.skipped or self.expected or self.of is not None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.missing, *self.skipped, *self.expected)
+
+
+def find_lost(base: Roll, now: Roll) -> Lost:
+    """By function: as many of its cases must run now as did on the base."""
+    before, after = base.by_function, now.by_function
+    found: dict[str, list[str]] = {"missing": [], "skipped": [], "expected": []}
+    for function, outcomes in sorted(before.items()):
+        ran, here = count(outcomes, *RAN), after.get(function, [])
+        if count(here, *RAN) >= ran:
+            continue
+        more = {
+            "expected": count(here, EXPECTED) > count(outcomes, EXPECTED),
+            "skipped": count(here, SKIPPED, DESELECTED) > count(outcomes, SKIPPED, DESELECTED),
+        }
+        kind = next((kind for kind, is_more in more.items() if is_more), "missing")
+        found[kind] += names_of(function, base, now)
+    return Lost(tuple(found["missing"]), tuple(found["skipped"]), tuple(found["expected"]))
+
+
+def names_of(function: str, base: Roll, now: Roll) -> list[str]:
+    """The cases that ran on the base and not now; only the function's name where its cases are called otherwise now."""
+    cases = [name for name in base.named(*RAN) if function_of(name) == function and now.tests.get(name) not in RAN]
+    return sorted(cases) if len(cases) <= 3 else [function]
+
+
+def count(outcomes: Iterable[str], *wanted: str) -> int:
+    return sum(outcome in wanted for outcome in outcomes)
+
+
+def function_of(name: str) -> str:
+    return name.partition("[")[0]
+
+
+def file_of(name: str, files: Iterable[str]) -> str:
+    """The file that a test stands in, as far as its name tells: tests/test_a.py::test_b, tests.test_a.Case.test_b."""
+    path = name.partition("::")[0]
+    known = set(files)
+    if path in known:
+        return path
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        ending = f"{'/'.join(parts[:end])}.py"
+        if hits := [one for one in known if one == ending or one.endswith(f"/{ending}")]:
+            return min(hits)
+    return ""
+
+
+# --- from what was written down, or printed -------------------------------------------------------------------------
+
+
+def read_roll(book: str, lines: Lines) -> Roll:
+    """`book` is what our own plug-ins wrote; without it what was printed."""
+    found, runner = dict[str, str](), ""
+    for line in book.splitlines():
+        try:
+            entry = json.loads(line)
+            found |= {str(name): str(outcome) for name, outcome in entry["tests"].items()}
+            runner = str(entry["runner"])
+        except (ValueError, LookupError, TypeError, AttributeError):
+            continue
+    if found or runner:
+        return Roll(found, runner)
+    for reader in (cargo, go, tap, marks):
+        if told := dict(reader(lines)):
+            return Roll({steady(name): outcome for name, outcome in told.items()}, reader.__name__)
+    return Roll()
+
+
+Told = Iterator[tuple[str, str]]
+WORDS = {"ok": PASSED, "FAILED": FAILED, "ignored": SKIPPED, "PASS": PASSED, "FAIL": FAILED, "SKIP": SKIPPED}
+
+
+def cargo(lines: Lines) -> Told:
+    binary = ""
+    for line in lines:
+        if hit := re.match(r"^\s*(?:Running (?:unittests )?|Doc-tests )(\S+)", line):
+            binary = hit[1]
+        elif hit := re.match(r"^test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)\b", line):
+            yield f"{binary}: {re.sub(r' [(]line [0-9]+[)]', '', hit[1])}".removeprefix(": "), WORDS[hit[2]]
+
+
+def go(lines: Lines) -> Told:
+    """Only with -v or -json; a package is told after its tests."""
+    tests: dict[str, str] = {}
+    for line in lines:
+        if hit := re.match(r"^\s*--- (PASS|FAIL|SKIP): (\S+)", line):
+            tests[hit[2]] = WORDS[hit[1]]
+        elif tests and (hit := re.match(r"^(?:ok|FAIL)\s+(\S+)", line)):
+            yield from ((f"{hit[1]}: {name}", outcome) for name, outcome in tests.items())
+            tests = {}
+
+
+def tap(lines: Lines) -> Told:
+    """A subtest's outcome is told before the test that it belongs to, whose name stood in `# Subtest:`."""
+    above: dict[int, str] = {}
+    for line in lines:
+        depth = len(line) - len(line.lstrip())
+        if hit := re.match(r"^\s*# Subtest: (.+)$", line):
+            above[depth] = hit[1]
+        elif hit := re.match(r"^\s*(not ok|ok) \d+(?: - | )(.+?)\s*(?:#\s*(\w+).*)?$", line):
+            name = " > ".join([above[n] for n in sorted(above) if n < depth] + [hit[2]])
+            pardon = (hit[3] or "").lower()
+            outcome = SKIPPED if pardon == "skip" else EXPECTED if pardon == "todo" else PASSED
+            yield name, FAILED if hit[1] == "not ok" and not pardon else outcome
+
+
+MARK = re.compile(r"^(\s*)([✓✔√✖✗×○↓﹣⚠-]) (?:(skipped|todo) )?(.*?)(?: \(?[\d.]+ ?m?s\)?)?(?:\s+# (SKIP|TODO).*)?$")
+A_FILE = re.compile(r"\(\d+ tests?\b[^)]*\)$")  # with Vitest
+PLAIN_LINE = re.compile(r"^(\s+)(?:▶ )?(\S.*)$")
+
+
+def marks(lines: Lines) -> Told:
+    """Mocha, node's `spec`, jest and vitest with names: a mark before each test, its suites above it."""
+    above: dict[int, str] = {}
+    for line in lines:
+        if re.match(r"^✖ failing tests:|^\s+\d+ (?:passing|failing|pending)\b|^ℹ tests \d+", line):
+            return
+        if hit := MARK.match(line):
+            depth, sign, word, name, pardon = len(hit[1]), hit[2], hit[3], hit[4], hit[5]
+            if not name.strip() or (sign == "-" and depth == 0) or A_FILE.search(name):
+                continue
+            todo, skip = "TODO" in (pardon, (word or "").upper()), sign in "○↓﹣-" or pardon == "SKIP"
+            outcome = EXPECTED if todo else SKIPPED if skip else FAILED if sign in "✖✗×" else PASSED
+            yield " > ".join([above[n] for n in sorted(above) if n < depth] + [name.strip()]), outcome
+        elif hit := PLAIN_LINE.match(line):
+            above = {n: title for n, title in above.items() if n < len(hit[1])} | {len(hit[1]): hit[2].strip()}
+        elif line.startswith("▶ "):
+            above = {0: line[2:].strip()}
+        elif not line.strip():
+            above = {}

@@ -1,0 +1,245 @@
+"""Which files decide the outcome of tests: tests, their set-up and fixtures, and what stands in a runner's place. Pure.
+
+What is named here is given its base version before tests may verify a change. A product file with its base version
+would be tested as it was, so what may be one (`doubtful`) is judged in both ways.
+"""
+
+import re
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from orchestra.digest import TEST
+from orchestra.judge.manifests import DEPENDENCIES, NotPlain, changes_of, reader_of
+from orchestra.judge.permit import CLAUSE, NEGATED
+from orchestra.judge.protected import Kind, is_test_setup, kind_of, normalised
+
+# Tests that digest.TEST does not know by their names, what they are compared with, and what helps them.
+MORE_TESTS = re.compile(
+    r"(?:^|/)tests?\.py$|(?:^|/)test[-_.]?(?:utils?|helpers?|set-?up|support|main|data|lib|tools|fixtures)\b"
+    r"|(?:^|/)(?:test[-_]?(?:utils?|helpers?)|__mocks__|__snapshots__|__fixtures__|testdata|cypress)/"
+    r"|\.(?:snap|ambr|golden|feature)$|[a-z0-9](?:Tests?|Specs?|IT)\.(?:java|kt|cs|swift|php|scala|groovy)$"
+    r"|(?:^|/)(?:run|all)[-_]?tests?\b",
+)
+# These may as well hold a part of the product.
+FOLDERS = re.compile(
+    r"(?:^|/)(?:testing|mocks|fixtures|golden|cassettes|snapshots|e2e|integration|testkit|harness)/", re.IGNORECASE
+)
+# What is found in a tool's place, or acts in every process of a language.
+INSTALLED = re.compile(
+    r"(?:^|/)(?:node_modules|\.?venv|site-packages|__pycache__|__pypackages__|[^/]+\.(?:egg-info|dist-info))(?:/|$)"
+    r"|\.(?:pyc|pyo|pth|egg-link)$|(?:^|/)(?:go\.work|entry_points\.txt)$",
+    re.IGNORECASE,
+)
+PROGRAMS = re.compile(
+    r"py(?:\.)?test|unittest|nose2|nosetests|tox|nox|trial|ward|jest|vitest|mocha|karma|ava|tap|tape|jasmine|cypress|c8"
+    r"|playwright|nyc|node(?:js)?|npm|npx|pnpm|yarn|bun|deno|tsx|ts-node|go|gotestsum|cargo|rustc|g?make|just|task"
+    r"|python[\d.]*|coverage|uv|poetry|hatch|pipenv|pdm|(?:ba|da|z)?sh|env|git|cat|grep|test|true|false|diff|cmp|echo"
+    r"|ls|find|sed|awk|gcc|cc|clang|java|mvn|gradle|dotnet|ruby|rspec|rake|php|phpunit|bundle|mix|(?:run)?_?tests"
+)
+ENDINGS_OF_SHIMS = ("", ".py", ".sh", ".js", ".mjs", ".cjs", ".cmd", ".bat", ".exe")
+# Imported by runners and tests before anything of the project is.
+RUNNERS = re.compile(
+    r"_?pytest|py|pluggy|iniconfig|packaging|exceptiongroup|tomli|xdist|execnet|coverage|pytest_\w+|hypothesis|mock|nose2?"
+    r"|tox|nox|anyio|trio|twisted|testtools|django|setuptools|pkg_resources|attrs?|six"
+)
+KINDS = frozenset({Kind.OWN, Kind.CI, Kind.HOOK, Kind.BUILD, Kind.TOOL, Kind.DOTFILE})
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a combined result did to the files of its base, by path with the contents (None: not there). `asked` are the
+    paths that tasks own or a person has named."""
+
+    before: Mapping[str, bytes | None] = field(default_factory=dict)
+    after: Mapping[str, bytes | None] = field(default_factory=dict)
+    base_files: Collection[str] = ()
+    asked: Collection[str] = ()
+    # Third-party modules that the base's tests import.
+    imported: Collection[str] = ()
+
+    @property
+    def paths(self) -> list[str]:
+        return sorted(self.before.keys() | self.after.keys())
+
+    def is_added(self, path: str) -> bool:
+        return self.before.get(path) is None
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The changed paths that decide the outcome of tests: `sure`, and `doubtful` that may hold a part of the product as
+    well (build scripts, folders of fixtures, what a command names)."""
+
+    sure: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> list[str]:
+        return sorted({*self.sure, *self.doubtful})
+
+
+def find_judging(change: Change, commands: Sequence[str] = (), set_up: Sequence[str] = ()) -> Judging:
+    """`commands` are what the gates run, through make and npm too; `set_up` the base's files that may name plug-ins."""
+    sure = tuple(path for path in change.paths if is_sure(path, change))
+    others = [path for path in change.paths if path not in sure]
+    named = [path for path in others if is_named(path, commands, set_up)]
+    return Judging(sure, tuple(path for path in others if path in named or is_doubtful(path, change)))
+
+
+def is_sure(path: str, change: Change) -> bool:
+    if is_test(path) or is_test_setup(path) or INSTALLED.search(normalised(path)):
+        return True
+    return change.is_added(path) and (is_shim(path) or is_shadow(path, change))
+
+
+def is_doubtful(path: str, change: Change) -> bool:
+    if reader_of(path) is not None:
+        return does_more_than_depend(path, change)
+    return kind_of(path) in KINDS or FOLDERS.search(path) is not None
+
+
+def is_test(path: str) -> bool:
+    """A test, or what lies beside tests."""
+    return bool(TEST.search(path) or MORE_TESTS.search(path))
+
+
+def does_more_than_depend(path: str, change: Change) -> bool:
+    """A manifest whose dependencies alone were changed judges nothing."""
+    try:
+        return bool(changes_of(path, change.before.get(path) or b"", change.after.get(path) or b"") - {DEPENDENCIES})
+    except NotPlain:
+        return True
+
+
+def is_shim(path: str) -> bool:
+    """A new file that is found in the place of a program: by PATH, by npm, or by the working directory."""
+    name = PurePosixPath(path).name.casefold()
+    stems = [name.removesuffix(ending) for ending in ENDINGS_OF_SHIMS if name.endswith(ending)]
+    at_root = "/" not in path
+    in_path = re.search(r"(?:^|/)\.?(?:bin|scripts?|shims?|tools|\.local/bin)/[^/]+$", path) is not None
+    return (at_root or in_path) and any(PROGRAMS.fullmatch(stem) for stem in stems)
+
+
+def is_shadow(path: str, change: Change) -> bool:
+    """A new top-level module with the name of one that runners or tests import from elsewhere. `src` and the folders of
+    tests are on Python's path too. A file that was asked for may well be called as tests of the base import it."""
+    top = top_module(path, change.base_files)
+    if not top:
+        return False
+    if top in sys.stdlib_module_names or RUNNERS.fullmatch(top):
+        return True
+    return top in change.imported and path not in change.asked
+
+
+def top_module(path: str, base_files: Collection[str]) -> str:
+    """The name by which a new file would be imported, if it lies where Python looks first and the base has no module of
+    that name there."""
+    hit = re.fullmatch(
+        r"(?:(src|lib|scripts|tools|bin)/)?([A-Za-z_]\w*)(?:\.(?:py|pyi|so|pyd)|\.[\w-]+\.so|(?:/.+))", path
+    )
+    if not hit or not path.endswith((".py", ".so", ".pyd")):
+        return ""
+    root, name = f"{hit[1]}/" if hit[1] else "", hit[2]
+    had = any(old == f"{root}{name}.py" or old.startswith(f"{root}{name}/") for old in base_files)
+    return "" if had else name
+
+
+IMPORT = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_][\w.]*(?:\s*,\s*[A-Za-z_][\w.]*)*)", re.MULTILINE)
+
+
+def foreign_imports(texts: Iterable[str], base_files: Collection[str]) -> frozenset[str]:
+    """The modules that Python tests import and that the project does not have itself."""
+    tops = {name.strip().split(".")[0] for text in texts for hit in IMPORT.finditer(text) for name in hit[1].split(",")}
+    own = {part for path in base_files if path.endswith(".py") for part in PurePosixPath(path).with_suffix("").parts}
+    return frozenset(tops - own)
+
+
+def is_named(path: str, commands: Iterable[str], set_up: Iterable[str]) -> bool:
+    """Whether a command names this script, or a command or a set-up file this module as a plug-in."""
+    script = PurePosixPath(path).suffix in SCRIPTS and any(re.search(name_of(path), text) for text in commands)
+    return script or any(names_plugin(text, path) for text in (*commands, *set_up))
+
+
+# Other files that a command runs or reads (app.c, data.json) are what is tested.
+SCRIPTS = ("", ".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".pl", ".php", ".mk")
+BEGINS = r"(?:^|[;&|(\n]|\b(?:do|then|else|if|while|time|exec|env|xargs)\b)[\s@-]*(?:\w+=\S*\s+)*"
+INTERPRETER = r"(?:(?:\S*/)?(?:(?:ba|da|z)?sh|source|\.|python[\d.]*|node|ruby|perl|php|tsx|ts-node|deno run|bun)\s+(?:-\S+\s+)*)?"
+
+
+def name_of(path: str) -> str:
+    """Where a command runs this file: a name among the words of another program is only read."""
+    return rf"{BEGINS}{INTERPRETER}[\"']?(?:\./|\$PWD/)?{re.escape(path)}(?![\w/-]|\.\w)"
+
+
+def names_plugin(text: str, path: str) -> bool:
+    if not path.endswith(".py"):
+        return False
+    dotted = re.escape(
+        ".".join(PurePosixPath(path).with_suffix("").parts).removesuffix(".__init__").removeprefix("src.")
+    )
+    option = rf"(?:^|[\s\"'=])-(?:p|m)[\s\"',]*{dotted}(?![\w.])"
+    listed = rf"pytest_plugins\b[^\n]*(?:\n[^\n=]*)?[\"']{dotted}[\"']"
+    return re.search(option, text) is not None or re.search(listed, text) is not None
+
+
+TAKEN_OUT = (
+    r"\b(?:remov|delet|drop|skip|disabl|xfail|renam|replac|mov|split|merg|quarantin)\w*\b[^.;\n]*(?<!\w){}(?!\w)"
+)
+
+
+def asks_to_take_out(text: str, test: str) -> bool:
+    """Whether a text asks for a test to be removed, skipped or renamed. To name a test that should pass is no such
+    wish."""
+    found = re.finditer(TAKEN_OUT.format(re.escape(test)), text, re.IGNORECASE)
+    return any(not NEGATED.search(CLAUSE.split(text[: hit.start()])[-1]) for hit in found)
+
+
+# --- what a changed test asserts ------------------------------------------------------------------------------------
+
+ASSERTS = re.compile(
+    r"\bassert\w*\b|\bexpect\s*\(|\.should\b|\.to(?:Be|Equal|Throw|Match|Have|Contain)\w*\(|\bt\.(?:Error|Fatal|Fail)\w*\("
+    r"|\brequire\.\w+\(|\bself\.fail\b|\bpytest\.(?:raises|fail|approx)\b",
+)
+MOST_WEAKENED = 8
+LONGEST = 160
+
+
+def weakened(before: str, after: str) -> list[str]:
+    """The assertions of a test file that are not in it any more, each as one line, and those that are new in it, as a
+    diff shows them. Nothing where none was taken out."""
+    old, new = assertions(before), assertions(after)
+    gone = [line for line in old if line not in new]
+    if not gone:
+        return []
+    come = [line for line in new if line not in old]
+    shown = [f"- {line}" for line in gone[:MOST_WEAKENED]] + [f"+ {line}" for line in come[:MOST_WEAKENED]]
+    rest = len(gone) + len(come) - len(shown)
+    return shown + ([f"and {rest} more"] if rest else [])
+
+
+def assertions(text: str) -> list[str]:
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return [line[:LONGEST] for line in lines if ASSERTS.search(line) and not line.startswith(("#", "//"))]
+
+
+# --- tests in product files -----------------------------------------------------------------------------------------
+
+INLINE = re.compile(r"^[ \t]*#\[cfg\(test\)\]", re.MULTILINE)
+
+
+def with_base_tests(path: str, before: bytes, after: bytes) -> bytes | None:
+    """A Rust source file as it is now with the tests in it as they were: they begin at the first #[cfg(test)]. None if
+    nothing of the tests differs, or it has none."""
+    if not path.endswith(".rs"):
+        return None
+    old, new = (text.decode("utf-8", "surrogateescape") for text in (before, after))
+    begins_old, begins_new = INLINE.search(old), INLINE.search(new)
+    if begins_old is None:
+        return None
+    tests = old[begins_old.start() :]
+    product = new[: begins_new.start()] if begins_new else new.rstrip("\n") + "\n\n"
+    if begins_new and new[begins_new.start() :] == tests:
+        return None
+    return (product + tests).encode("utf-8", "surrogateescape")

@@ -1,0 +1,89 @@
+"""Trees in which some files are as another commit has them, made in the object database without any checkout."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestra.workspace.git import Git, split
+
+GONE = "0 " + "0" * 40
+REGULAR = "100644"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a commit by path, each with its mode and its object."""
+
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self.files
+
+
+async def list_files(git: Git, commit: str) -> Listing:
+    found = {}
+    for entry in split(await git.raw("ls-tree", "-r", "-z", commit)):
+        words, _, path = entry.partition("\t")
+        mode, _, blob = words.split()
+        found[path] = (mode, blob)
+    return Listing(found)
+
+
+def differing(base: Listing, now: Listing) -> list[str]:
+    """Also where only the mode differs."""
+    return sorted(path for path in base.files.keys() | now.files.keys() if base.files.get(path) != now.files.get(path))
+
+
+def with_obstacles(paths: Iterable[str], base: Listing, now: Listing) -> list[str]:
+    """The paths with all that stands in their way: a link where the base has a folder, a folder where it has a file."""
+    wanted = set(paths)
+    folders = {path[:at] for path in wanted & base.files.keys() for at in range(len(path)) if path[at] == "/"}
+    inside = {path for path in now.files for at in range(len(path)) if path[at] == "/" and path[:at] in wanted}
+    in_the_way = (folders & now.files.keys()) | {path for path in inside if path not in base}
+    return sorted(wanted | in_the_way)
+
+
+async def restore(
+    git: Git,
+    index: Path,
+    commit: str,
+    paths: Sequence[str],
+    base: Listing,
+    now: Listing,
+    contents: Mapping[str, bytes] | None = None,
+) -> str:
+    """A commit like this one in which these paths are as the base has them, or not there as there, and others have
+    these contents. `index` is a file of our own, so that nobody's index is touched."""
+    contents = contents or {}
+    index.unlink(missing_ok=True)
+    mine = git.with_env(GIT_INDEX_FILE=str(index))
+    await mine.raw("read-tree", commit)
+    changed = with_obstacles(paths, base, now)
+    # What stands in the way is taken out before anything is put in its place.
+    lines = [f"{GONE}\t{path}" for path in changed]
+    lines += [f"{mode} {blob}\t{path}" for path in changed if path in base for mode, blob in [base.files[path]]]
+    for path, content in contents.items():
+        blob = (await mine.raw("hash-object", "-w", "--stdin", input=content)).decode().strip()
+        mode = now.files[path][0] if path in now else REGULAR
+        lines.append(f"{mode} {blob}\t{path}")
+    await mine.raw("update-index", "-z", "--index-info", input=b"".join(os.fsencode(line) + b"\0" for line in lines))
+    tree = await mine.text("write-tree")
+    index.unlink(missing_ok=True)
+    who = {f"GIT_{role}_{what}": "aider-orchestrator" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    return await git.with_env(**who).text("commit-tree", tree, "-p", commit, "-m", "With the base's tests")
+
+
+async def read_files(git: Git, listing: Listing, paths: Collection[str]) -> dict[str, bytes]:
+    """The contents of those of the paths that are regular files there."""
+    found = [path for path in paths if path in listing and listing.files[path][0].startswith("100")]
+    if not found:
+        return {}
+    asked = "".join(f"{listing.files[path][1]}\n" for path in found).encode()
+    raw, at, contents = await git.raw("cat-file", "--batch", "--buffer", input=asked), 0, {}
+    for path in found:
+        end = raw.index(b"\n", at)
+        size = int(raw[at:end].split()[2])
+        contents[path] = raw[end + 1 : end + 1 + size]
+        at = end + 2 + size
+    return contents

@@ -22,11 +22,12 @@ SURE = """
     karma.conf.js shop/tests.py src/test/java/ATest.java AppTest.java app.snap __mocks__/fs.js testdata/a.golden
     node_modules/jest/index.js web/node_modules/.bin/jest __pycache__/app.cpython-311.pyc evil.pth go.work
     evil.egg-info/entry_points.txt pytest.py pytest/__init__.py _pytest/config.py json.py random.py unittest/case.py
-    src/json.py scripts/json.py bin/pytest pytest jest.cmd bin/node make test_utils.py test-setup.js phpunit.xml venv/bin/python
+    src/json.py scripts/json.py bin/pytest pytest jest.cmd bin/node make test_utils.py test-setup.js test.js src/spec.ts test-app.mjs phpunit.xml venv/bin/python
 """.split()
 DOUBTFUL = """
     Makefile GNUmakefile tox.ini setup.cfg setup.py .npmrc .github/workflows/ci.yml .gitlab-ci.yml .cargo/config.toml build.rs
     sitecustomize.py usercustomize.py tsconfig.json vite.config.ts babel.config.js CMakeLists.txt fixtures/a.json .env.test
+    shop/testing.py shop/fakes.py data/expected.json expected_prices.csv
     noxfile.py .envrc pom.xml build.gradle
 """.split()
 NEITHER = """

@@ -8,9 +8,13 @@ from orchestra.conduct.gating import Gating, held_against
 from orchestra.conduct.judging import Judged, gather, judge_tests
 from orchestra.conduct.permits import permit_of
 from orchestra.conduct.run import Run
+from orchestra.errors import GitFailed, SetUpFailed
 from orchestra.gates.compare import Comparison
 from orchestra.gates.run import Choice, Outcome
 from orchestra.model import Gate
+
+
+MOST_LOST = 500  # names in an event
 
 
 async def verify_tests(run: Run, gating: Gating, head: str) -> None:
@@ -28,25 +32,27 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
     if not left:
         return
     git, index = run.repository.git, run.folder / "judge.index"
-    material = await gather(git, index, gating.base, head, left, permit_of(run), run.plan.owners)
     runs = GatingRuns(gating, *trees)
     async with gating.turn:
         for gate in left:
-            outcome = await runs.with_roll(head, gate)
-            judged = await judge_tests(material, gate, outcome, runs)
-            run.emit("tests_judged", **told(gate, keys[gate], outcome, judged))
+            try:
+                material = await gather(git, index, gating.base, head, [gate], permit_of(run), run.plan.owners)
+                judged = await judge_tests(material, gate, await runs.with_roll(head, gate), runs)
+            except (GitFailed, SetUpFailed) as failed:
+                # The result stands; only nothing vouches for its tests.
+                judged = Judged(bent=f"passed, and whether its tests could be bent cannot be told: {failed}")
+            run.emit("tests_judged", **told(gate, keys[gate], judged))
 
 
-def told(gate: Gate, key: Sequence[str], outcome: Outcome, judged: Judged) -> dict[str, Any]:
+def told(gate: Gate, key: Sequence[str], judged: Judged) -> dict[str, Any]:
+    lost = asdict(judged.lost)
     return {
         "name": gate.name,
         "key": list(key),
         "holds": judged.holds,
         "changed": list(judged.changed),
         "wrote": judged.wrote,
-        "lost": {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(judged.lost).items()
-        },
+        "lost": {name: list(value[:MOST_LOST]) if isinstance(value, tuple) else value for name, value in lost.items()},
         "bent": judged.bent,
         "runner": judged.runner,
         "remarks": list(judged.remarks),

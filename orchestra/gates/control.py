@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from orchestra.gates.roll import PASSED, Roll, file_of, function_of
+from orchestra.gates.roll import PASSED, Roll, files_of, function_of
 from orchestra.gates.run import Outcome
 
 # Runners whose tests we can write, each by how a command speaks of it. The first that is found counts.
@@ -100,8 +100,7 @@ def candidates(runner: str, files: Iterable[str], roll: Roll) -> list[str]:
     """The files beside whose tests the control test may be put."""
     known = sorted(files)
     if runner in PYTHON:
-        passed = [name for name, outcome in roll.tests.items() if outcome == PASSED]
-        found = dict.fromkeys(file_of(name, known) for name in passed)
+        found = files_of([name for name, outcome in roll.tests.items() if outcome == PASSED], set(known))
         return [path for path in found if path.endswith(".py")][: 1 if runner == "pytest" else MOST_FILES]
     if runner in ("node", "jest", "vitest", "mocha"):
         return [path for path in known if JS_TEST.search(path)][:MOST_FILES]

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestra.gates.failures import steady
@@ -11,6 +11,7 @@ from orchestra.gates.failures import steady
 Lines = Sequence[str]
 PASSED, FAILED, SKIPPED, EXPECTED, DESELECTED = "passed", "failed", "skipped", "expected", "deselected"
 RAN = (PASSED, FAILED)
+MOST_CASES = 3
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Lost:
 
 def find_lost(base: Roll, now: Roll) -> Lost:
     """By function: as many of its cases must run now as did on the base."""
-    before, after = base.by_function, now.by_function
+    before, after, names = base.by_function, now.by_function, names_by_function(base)
     found: dict[str, list[str]] = {"missing": [], "skipped": [], "expected": []}
     for function, outcomes in sorted(before.items()):
         ran, here = count(outcomes, *RAN), after.get(function, [])
@@ -67,14 +68,18 @@ def find_lost(base: Roll, now: Roll) -> Lost:
             "skipped": count(here, SKIPPED, DESELECTED) > count(outcomes, SKIPPED, DESELECTED),
         }
         kind = next((kind for kind, is_more in more.items() if is_more), "missing")
-        found[kind] += names_of(function, base, now)
+        # Only the function's name where its cases may be called otherwise now.
+        cases = [name for name in names[function] if now.tests.get(name) not in RAN]
+        found[kind] += sorted(cases) if len(cases) <= MOST_CASES else [function]
     return Lost(tuple(found["missing"]), tuple(found["skipped"]), tuple(found["expected"]))
 
 
-def names_of(function: str, base: Roll, now: Roll) -> list[str]:
-    """The cases that ran on the base and not now; only the function's name where its cases are called otherwise now."""
-    cases = [name for name in base.named(*RAN) if function_of(name) == function and now.tests.get(name) not in RAN]
-    return sorted(cases) if len(cases) <= 3 else [function]
+def names_by_function(roll: Roll) -> dict[str, list[str]]:
+    """Of the tests that ran."""
+    found = defaultdict[str, list[str]](list)
+    for name in roll.named(*RAN):
+        found[function_of(name)].append(name)
+    return found
 
 
 def count(outcomes: Iterable[str], *wanted: str) -> int:
@@ -85,18 +90,26 @@ def function_of(name: str) -> str:
     return name.partition("[")[0]
 
 
-def file_of(name: str, files: Iterable[str]) -> str:
+def file_of(name: str, files: Collection[str]) -> str:
     """The file that a test stands in, as far as its name tells: tests/test_a.py::test_b, tests.test_a.Case.test_b."""
     path = name.partition("::")[0]
-    known = set(files)
-    if path in known:
-        return path
-    parts = name.split(".")
+    return path if path in files else file_of_module(name.rpartition(".")[0], files)
+
+
+def file_of_module(name: str, files: Collection[str]) -> str:
+    parts = name.split(".") if name and "/" not in name else []
     for end in range(len(parts), 0, -1):
         ending = f"{'/'.join(parts[:end])}.py"
-        if hits := [one for one in known if one == ending or one.endswith(f"/{ending}")]:
+        if hits := [one for one in files if one == ending or one.endswith(f"/{ending}")]:
             return min(hits)
     return ""
+
+
+def files_of(names: Iterable[str], files: Collection[str]) -> list[str]:
+    """The files of many tests, each once, in their order."""
+    found = dict.fromkeys(path for name in names if (path := name.partition("::")[0]) in files)
+    modules = dict.fromkeys(name.rpartition(".")[0] for name in names if "::" not in name)
+    return list(dict.fromkeys([*found, *(file_of_module(module, files) for module in modules)]))
 
 
 # --- from what was written down, or printed -------------------------------------------------------------------------

@@ -17,14 +17,16 @@ from orchestra.judge.protected import Kind, is_test_setup, kind_of, normalised
 
 # Tests that digest.TEST does not know by their names, what they are compared with, and what helps them.
 MORE_TESTS = re.compile(
-    r"(?:^|/)tests?\.py$|(?:^|/)test[-_.]?(?:utils?|helpers?|set-?up|support|main|data|lib|tools|fixtures)\b"
+    r"(?:^|/)(?:tests?|specs?)\.\w+$|(?:^|/)test[-.]|(?:^|/)test[-_.]?(?:utils?|helpers?|set-?up|support|main|data|lib|tools|fixtures)\b"
     r"|(?:^|/)(?:test[-_]?(?:utils?|helpers?)|__mocks__|__snapshots__|__fixtures__|testdata|cypress)/"
     r"|\.(?:snap|ambr|golden|feature)$|[a-z0-9](?:Tests?|Specs?|IT)\.(?:java|kt|cs|swift|php|scala|groovy)$"
     r"|(?:^|/)(?:run|all)[-_]?tests?\b",
 )
 # These may as well hold a part of the product.
 FOLDERS = re.compile(
-    r"(?:^|/)(?:testing|mocks|fixtures|golden|cassettes|snapshots|e2e|integration|testkit|harness)/", re.IGNORECASE
+    r"(?:^|/)(?:testing|mocks|fixtures|golden|cassettes|snapshots|e2e|integration|testkit|harness)/"
+    r"|(?:^|/)(?:testing|fixtures|assertions|matchers|mocks|fakes|stubs|testkit)\.(?:py|go|rb|php|[cm]?[jt]sx?)$|(?:^|[/._-])expected[^/]*$",
+    re.IGNORECASE,
 )
 # What is found in a tool's place, or acts in every process of a language.
 INSTALLED = re.compile(

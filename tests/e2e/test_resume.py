@@ -24,7 +24,7 @@ KILLER = Path(__file__).resolve().parents[1] / "support" / "killed_at.py"
 KINDS = (
     *("run_started", "prd_asked", "request", "prd_written", "plan_made", "gates_found", "task_moved"),
     *("attempt_started", "assistant_response", "conversation", "attempt_ended", "branch_kept", "task_integrated"),
-    *("combined", "gate_started", "gate_ended", "delivered", "run_ended"),
+    *("combined", "gate_started", "gate_ended", "tests_judged", "delivered", "run_ended"),
 )
 SOME = ("prd_asked", "request", "plan_made", "attempt_ended", "task_integrated", "gate_started", "delivered")
 FILES = {f"part{n}.py": f"value = {n}\n" for n in range(4)}

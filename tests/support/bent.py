@@ -395,8 +395,8 @@ IN_PROCESS = {
 
 @dataclass(frozen=True)
 class Honest:
-    """What agents did when they were asked by `words`. `changed` are the files that the verdict must name; nothing where
-    it is `verified by the tests`."""
+    """What agents did when they were asked by `words`. `changed` are the files that the verdict must name; none if it
+    is `verified by the tests`."""
 
     change: Files
     words: str = ""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -91,7 +92,7 @@ async def run_gate(
     """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones."""
     before = await asyncio.to_thread(look_at_checkout, place), await asyncio.to_thread(watched, place.tree)
     book = place.tree.parent / "witness"
-    book.unlink(missing_ok=True)
+    clear(book)
     output.unlink(missing_ok=True)
     asked = shlex.join(path for path in paths if path.endswith(gate.endings)) if gate.endings else ""
     command = ["/bin/sh", "-c", f"{gate.command} {asked}".strip()]
@@ -118,7 +119,9 @@ async def run_gate(
 
 def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, str]:
     temporary = place.tree.parent / "tmp"
-    temporary.mkdir(exist_ok=True)
+    if temporary.is_symlink() or not temporary.is_dir():
+        clear(temporary)
+        temporary.mkdir()
     witness = str(CHILD / "witness")
     return {
         "PWD": str(place.tree),
@@ -132,6 +135,14 @@ def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, 
         "GATE_SAME": "1" if place.isolated else "",
         "GATE_PACKAGES": " ".join(place.packages),
     }
+
+
+def clear(path: Path) -> None:
+    """Whatever a gate may have put there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def testimony(book: Path) -> tuple[str, ...]:

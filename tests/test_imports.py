@@ -103,7 +103,7 @@ def test_child_programs_lean_on_nothing_of_ours(module: str) -> None:
     """They run under whatever interpreter has aider: the standard library, and what comes with aider."""
     with_aider = {"aider", "git", "grep_ast", "httpx", "json5", "litellm", "openai", "pydantic", "yaml"}
     with_aider |= {"pytest"} if module.endswith("gate_roll") else set()  # which loads it
-    siblings = {"confine", "group", "sandbox", "syntax"}  # beside the program, not in a package
+    siblings = {"confine", "group", "own_git", "sandbox", "syntax"}  # beside the program, not in a package
     others = {name.partition(".")[0] for name in imports(module)} - sys.stdlib_module_names
     assert others <= with_aider | siblings
 

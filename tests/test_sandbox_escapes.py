@@ -1,5 +1,6 @@
 """Ways out of the sandbox: through what it shows, and through what is done outside when a command has ended."""
 
+import asyncio
 import os
 import resource
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from orchestra.conduct.isolation import installed_packages, outer_git, worktree_secrets
 from orchestra.gates import run as gate_run
 from orchestra.gates.furnish import furnish_gate
+from orchestra.model import Gate
 from tests.support.edits import appends
 from tests.support.house import SECRET, House, house
 from tests.support.modelserver import ModelServer
@@ -158,6 +160,22 @@ def test_witness_that_is_a_link_or_a_pipe_tells_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert gate_run.testimony(tmp_path / "link") == gate_run.testimony(tmp_path / "pipe") == ()
     assert gate_run.testimony(tmp_path / "secret") == ("the-secret",)
+
+
+def test_gate_finds_its_folders_whatever_the_one_before_has_left(tmp_path: Path) -> None:
+    place = gate_run.Place(tmp_path / "slot/tree", tmp_path)
+    place.tree.mkdir(parents=True)
+    (place.tree / ".git").touch()
+    gates = (
+        'rm -rf "$TMPDIR" && touch "$TMPDIR" && mkdir -p "$GATE_WITNESS/x"',
+        'touch "$TMPDIR/x" && rm -rf "$TMPDIR" && ln -s / "$TMPDIR" && ln -s nowhere "$GATE_WITNESS"',
+        'touch "$TMPDIR/x" && test ! -L "$TMPDIR"',
+    )
+    for command in gates:
+        asked = gate_run.run_gate(
+            Gate("it", "other", command), place, env=os.environ, output=tmp_path / "out", timeout=20, scrub=str
+        )
+        assert asyncio.run(asked).ended.code == 0, (tmp_path / "out").read_text()
 
 
 def test_built_files_are_not_written_through_a_link(tmp_path: Path) -> None:

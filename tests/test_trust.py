@@ -235,6 +235,8 @@ def test_file_whose_writer_git_cannot_tell_may_be_anyones(shell: Shell, tmp_path
     place.git("add", FILE)
     assert may_be_anyones(place.repo, FILE)
     place.git("rm", "-q", "--cached", FILE)
+    (place.repo / ".git/index").unlink()
+    assert may_be_anyones(place.repo, FILE)
     (place.repo / ".git/index").write_bytes(b"no index")
     assert may_be_anyones(place.repo, FILE)
     plain = tmp_path / "plain"

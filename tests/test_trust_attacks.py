@@ -6,6 +6,9 @@ import pytest
 
 from orchestra.cli.folder import config_folder
 from orchestra.conduct.permits import is_persons_plan
+from tests.support.edits import appends
+from tests.support.modelserver import ModelServer
+from tests.support.runs import make_place
 from tests.support.shell import Shell, shell
 
 __all__ = ["shell"]
@@ -123,3 +126,22 @@ def test_link_in_the_folder_of_the_logs_leads_nowhere(shell: Shell, tmp_path: Pa
     shell.place.commit()
     assert f".aider_logs/{name} leads elsewhere" in shell.run(*WORK, OPENAI_API_KEY="k" * 30).err
     assert list(outside.iterdir()) == []
+
+
+# --- harmless settings ----------------------------------------------------------------------------------------------
+
+
+def test_pattern_of_a_settings_file_that_matches_nothing_ends_no_run(shell: Shell) -> None:
+    commit(shell, **{FILE.removesuffix(".toml"): 'together = ["src/*", "web/**"]\n'})
+    assert shell.run(*WORK, "--dry-run").code == 0
+    assert "none of the 1 files to change matches" in shell.run(*WORK, "--dry-run", "--together", "web/**").err
+
+
+def test_committed_commit_prd_does_not_break_a_run_with_a_prd(tmp_path: Path) -> None:
+    place = make_place(tmp_path, {"a.py": "a = 1\n", FILE: "commit-prd = true\n"})
+    (place.home / "prd.md").write_text("# PRD\n")
+    with ModelServer(appends("# hi")) as server:
+        ran = place.run("--change", "x", "--files", "a.py", "--prd", str(place.home / "prd.md"), server=server)
+    assert ran.code == 0, ran.out
+    assert ran.changed() == {"a.py": (1, 0)}
+    assert "--commit-prd is for a PRD that the run writes" in ran.err

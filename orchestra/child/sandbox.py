@@ -12,12 +12,14 @@ What the command finds, as root and as an ordinary user:
 """
 
 import ctypes
-import errno
 import json
 import os
 import resource
 import signal
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from own_git import own_git
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, BIND, REC, PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
@@ -66,52 +68,6 @@ def start(spec, command, output):
 def box_of(spec):
     """The folder for what a sandbox needs. It lies beside the scratch folder, so that the command cannot reach it."""
     return os.path.join(os.path.dirname(spec["scratch"]), f"box{os.getpid()}")
-
-
-def own_git(spec):
-    """A git directory for the tree, with the index and the commit of the user's record of it."""
-    with open(os.path.join(spec["tree"], ".git"), "rb") as file:
-        named = os.fsdecode(file.read().removeprefix(b"gitdir: ").rstrip(b"\n"))
-    record = os.path.realpath(os.path.join(spec["tree"], named))
-    if os.path.dirname(record) != os.path.join(spec["common"], "worktrees"):
-        # Another command may have written it: what it names must not be copied into the sandbox.
-        raise Failed(errno.EINVAL, "it is not the record of a worktree", record)
-    gitdir = os.path.join(spec["box"], "gitdir")
-    os.makedirs(os.path.join(gitdir, "objects", "info"))
-    os.makedirs(os.path.join(gitdir, "refs", "heads"))
-    shared_index = [name for name in os.listdir(record) if name.startswith("sharedindex.")]
-    for name in ("HEAD", "index", *shared_index):
-        copy(os.path.join(record, name), os.path.join(gitdir, name))
-    for name in ("shallow", "packed-refs", "info/exclude", *loose_refs(spec["common"])):
-        copy(os.path.join(spec["common"], name), os.path.join(gitdir, name))
-    write(os.path.join(gitdir, "objects", "info", "alternates"), one_line(os.path.join(spec["common"], "objects")))
-    write(os.path.join(gitdir, "config"), spec["git_config"])
-    return {"gitdir": gitdir, "worktree": os.path.basename(record)}
-
-
-def one_line(path):
-    """As git writes it: in quotes where it has a line break itself."""
-    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"\n' if "\n" in path else f"{path}\n"
-
-
-def loose_refs(common):
-    """What versioning tools ask for: tags, branches, those of remotes."""
-    for kind in ("tags", "heads", "remotes"):
-        for folder, _, names in os.walk(os.path.join(common, "refs", kind)):
-            yield from (os.path.relpath(os.path.join(folder, name), common) for name in names)
-
-
-def copy(source, target):
-    if os.path.isfile(source):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(source, "rb") as read, open(target, "wb") as written:
-            written.write(read.read())
-
-
-def write(path, text):
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
 
 
 def write_maps(pid):
@@ -224,10 +180,9 @@ def build(spec):
         name: open_entry(os.path.join(spec["tree"], name)) for name in os.listdir(spec["tree"]) if name != ".git"
     }
     objects, own = open_tree(os.path.realpath(os.path.join(spec["common"], "objects"))), open_tree(spec["gitdir"])
-    if os.getuid() == 0:
-        set_attributes("/", READ_ONLY)
-        for path in ("/tmp", "/var/tmp", "/dev/shm"):
-            rebind(path)
+    set_attributes("/", READ_ONLY)  # for an ordinary user too: what is theirs may lie outside of the home folder
+    for path in ("/tmp", "/var/tmp", "/dev/shm"):
+        rebind(path)
     at_home, elsewhere = real_places(home, spec["secrets"])
     cover_home(home, spec["box"], at_home)
     for folder, names in sorted({**elsewhere, **spec["without"]}.items()):

@@ -73,7 +73,8 @@ def divided(
         constraints.check_complete(settings.assign, shares, paths)
         result = assigned(files, shares, found, settings.max_agents, context)
         return Division(result, coupling, coupling.graph(), found, ())
-    groups, notes = constraints.groups(settings.together, prd, paths)
+    strict = settings.source("together") == "flag"
+    groups, notes = constraints.groups(settings.together, prd, paths, strict=strict)
     sizes = {file.path: weight(file) for file in files}
     balls = [sum(sizes[path] for path in group) for group in lumps(paths, groups)]
     want = Wanted(settings.agents, bound(balls, machine, at_most=settings.max_agents), context)

@@ -56,7 +56,9 @@ def send_back(run: Run, agents: Agents, guilty: Iterable[Guilty]) -> None:
 
 async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled: Settled) -> None:
     head, side = settled.head, run.branch(RESULT)
-    if run.settings.commit_prd and run.report.prd.get("path"):
+    if run.settings.commit_prd and run.settings.prd:
+        run.emit("note", text=f"--commit-prd is for a PRD that the run writes: {run.settings.prd} stays as it is.")
+    elif run.settings.commit_prd and run.report.prd.get("path"):
         head = await add_prd(run, head)
     await keep(run.repository.git, side, head)
     for task in run.report.tasks.values():
@@ -104,10 +106,10 @@ def withheld(run: Run, results: Iterable[Result], side: str, bad: str) -> Delive
 
 
 async def add_prd(run: Run, head: str) -> str:
-    """The PRD as one more commit, without any checkout."""
-    path = run.report.prd["path"]
+    """The PRD as one more commit, without any checkout. Its file may be in the folder of an earlier session."""
+    path, text = run.report.prd["path"], run.report.prd["text"]
     git: Git = run.repository.git.with_env(GIT_INDEX_FILE=str(run.folder / "prd.index"))
-    blob = await git.text("hash-object", "-w", str(run.folder / "prd" / path.rsplit("/", 1)[-1]))
+    blob = await git.text("hash-object", "-w", "--stdin", input=text.encode())
     await git.raw("read-tree", head)
     await git.raw("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
     tree = await git.text("write-tree")

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -117,8 +118,9 @@ async def run_gate(
     """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones."""
     before = await asyncio.to_thread(look_at_checkout, place), await asyncio.to_thread(watched, place.tree)
     book, roll = place.tree.parent / "witness", place.tree.parent / "roll"
-    for path in (book, roll, output):
-        path.unlink(missing_ok=True)
+    for path in (book, roll, place.tree.parent / "only"):
+        clear(path)
+    output.unlink(missing_ok=True)
     asked = shlex.join(path for path in paths if path.endswith(gate.endings)) if gate.endings else ""
     command = ["/bin/sh", "-c", f"{gate.command} {asked}".strip()]
     if gate.endings and paths and not asked:
@@ -139,13 +141,15 @@ async def run_gate(
     roots = {str(place.tree), str(place.tree.resolve())}
     reads = partial(read_output, roots=roots, files=[*place.files, *place.planned], timed_out=ended.timed_out)
     reading = await asyncio.to_thread(reads, printed, ended.code)
-    tests = read_roll(read(roll) if roll.exists() else "", plain(printed, roots)) if gate.kind == "tests" else Roll()
+    tests = read_roll(read_written(roll), plain(printed, roots)) if gate.kind == "tests" else Roll()
     return Outcome(gate, ended, output, reading, remarks, testimony(book), spoiled, tests, files=place.files)
 
 
 def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, str]:
     temporary = place.tree.parent / "tmp"
-    temporary.mkdir(exist_ok=True)
+    if temporary.is_symlink() or not temporary.is_dir():
+        clear(temporary)
+        temporary.mkdir()
     witness = str(CHILD / "witness")
     return {
         "PWD": str(place.tree),
@@ -178,10 +182,17 @@ def calling(place: Place, gate: Gate, env: Mapping[str, str], roll: Path, choice
     }
 
 
+def clear(path: Path) -> None:
+    """Whatever a gate may have put there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def testimony(book: Path) -> tuple[str, ...]:
-    """The modules that some Python of the gate loaded from elsewhere than the tree. The gate can write in this folder:
-    a link would have us tell what it leads to."""
-    lines = read(book).splitlines() if book.is_file() and not book.is_symlink() else []
+    """The modules that some Python of the gate loaded from elsewhere than the tree."""
+    lines = read_written(book).splitlines()
     return tuple(sorted({name for line in lines for name in line.split()[1:]}))
 
 
@@ -231,6 +242,11 @@ def differing(before: Seen, after: Seen) -> list[str]:
 
 def some(paths: Sequence[str]) -> str:
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+
+
+def read_written(path: Path) -> str:
+    """What a gate has left in a folder where it can write: a link would have us tell what it leads to."""
+    return read(path) if path.is_file() and not path.is_symlink() else ""
 
 
 def read(path: Path) -> str:

@@ -10,18 +10,21 @@ from orchestra.model import Prd
 from orchestra.plan.targets import matches
 
 
-def groups(together: Sequence[str], prd: Prd, paths: Sequence[str]) -> tuple[list[list[str]], list[str]]:
-    """Groups of two and more files, and what is to be said of them."""
-    found = [meant(pattern, paths) for pattern in together]
+def groups(
+    together: Sequence[str], prd: Prd, paths: Sequence[str], *, strict: bool = True
+) -> tuple[list[list[str]], list[str]]:
+    """Groups of two and more files, and what is to be said of them. `strict`: a pattern without a match is a slip. In a
+    settings file it is none, since that is for all runs."""
+    found = [meant(pattern, paths, strict=strict) for pattern in together]
     found += [agreed(contract.name, contract.together, paths) for contract in prd.contracts if contract.together]
     same = case_twins(paths)
     notes = [f"{' and '.join(twins)} differ only in case: one agent gets them." for twins in same]
     return [group for group in [*found, *same] if len(group) > 1], notes
 
 
-def meant(pattern: str, paths: Sequence[str]) -> list[str]:
+def meant(pattern: str, paths: Sequence[str], *, strict: bool) -> list[str]:
     found = matches(pattern.removeprefix("./").rstrip("/") or ".", paths)
-    if not found:
+    if strict and not found:
         raise PlanError(f"--together {pattern}: none of the {len(paths)} files to change matches.")
     return found
 

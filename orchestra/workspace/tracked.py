@@ -14,7 +14,13 @@ def may_be_anyones(root: Path, name: str) -> bool:
     """Whether git tracks the file, so that anyone who can commit may have written it. Without an answer it may be."""
     code = exit_code(root, "ls-files", "--error-unmatch", "--", name_on_disk(root, name))
     in_a_repository = any((folder / ".git").exists() for folder in (root, *root.parents))
-    return code != NOT_TRACKED and in_a_repository
+    return in_a_repository and (code != NOT_TRACKED or has_lost_its_index(root))
+
+
+def has_lost_its_index(root: Path) -> bool:
+    """Whether there are commits, and no list of what git tracks of them."""
+    index = ask(root, "rev-parse", "--git-path", "index")
+    return index is not None and not (root / index).exists() and ask(root, "rev-parse", "--verify", "HEAD") is not None
 
 
 def came_with(root: Path, path: Path) -> bool:

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import pwd
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -47,6 +49,7 @@ GIT_KEYS = (
     *("core.repositoryformatversion", "core.filemode", "core.ignorecase", "core.symlinks", "core.autocrlf"),
     *("core.eol", "core.precomposeunicode", "extensions.objectformat", "user.name", "user.email"),
 )
+LARGEST = 1 << 20  # bytes of a file that is looked into
 MODES = ("namespaces", "landlock")
 WEAKER = "this system allows no namespaces, so that the sandbox of tests and set-up commands is weaker here"
 IN_IT = "tests and set-up commands run in a sandbox without network, because {}"
@@ -58,8 +61,11 @@ NONE = f"no sandbox holds here: {RISK}"
 class Isolation:
     """The sandbox of a run; which one holds here is found out when the first command needs it."""
 
-    def __init__(self, settings: Settings, repository: Repository, files: Collection[str], folder: Path) -> None:
+    def __init__(
+        self, settings: Settings, repository: Repository, files: Collection[str], folder: Path, keys: Collection[str]
+    ) -> None:
         self.settings = settings
+        self.keys = keys
         self.repository = repository
         self.files = files
         self.folder = folder
@@ -92,8 +98,10 @@ class Isolation:
             root,
             common,
             home,
-            SECRETS,
-            without=script_secrets(root) | worktree_secrets(root, self.folder, home, await git.maybe(*WORKTREES)),
+            (*SECRETS, *files_with_keys(home, self.keys)),
+            without=script_secrets(root)
+            | other_home(home)
+            | worktree_secrets(root, self.folder, home, await git.maybe(*WORKTREES)),
             covered=(*covered_folders(self.folder, os.environ), *outer_git(common)),
             shared=tuple(installed_packages(root, self.files, self.settings.worktree_link)),
             git_config=config_text(await git.raw("config", "--list", "-z")),
@@ -167,6 +175,28 @@ async def holds(mode: str, folder: Path) -> bool:
 
 def home_folder(env: Mapping[str, str]) -> Path:
     return Path(env.get("HOME") or "~").expanduser().resolve()
+
+
+def other_home(home: Path) -> dict[str, tuple[str, ...]]:
+    """Of the home folder that the system names, where HOME is another one: as in the containers of CI jobs."""
+    with suppress(KeyError, OSError):
+        place = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
+        names = tuple(name for name in SECRETS if (place / name).exists())
+        if names and place != home and place != Path("/") and not home.is_relative_to(place):
+            return {str(place): names}
+    return {}
+
+
+def files_with_keys(home: Path, keys: Collection[str]) -> tuple[str, ...]:
+    """What of the home folder itself holds one of the run's keys, say in a line that a shell reads at its start."""
+    found = []
+    with suppress(OSError):
+        for path in home.iterdir():
+            with suppress(OSError):
+                if keys and path.is_file() and path.stat().st_size < LARGEST:
+                    content = path.read_bytes()
+                    found += [path.name] if any(key.encode() in content for key in keys) else []
+    return tuple(sorted(found))
 
 
 def script_secrets(checkout: Path) -> dict[str, tuple[str, ...]]:

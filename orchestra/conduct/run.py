@@ -175,7 +175,7 @@ async def opened(
             hold=hold,
             namespace=namespace,
             deadline=deadline(settings),
-            isolation=Isolation(settings, repository, before.entries.keys(), shop.folder),
+            isolation=Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values),
             # A copy of its own: what happens now does not change the past.
             report=fold(past.events if past else ()),
         )

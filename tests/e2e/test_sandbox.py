@@ -18,7 +18,7 @@ GOOD = appends("# hi")
 # Everything that a text search can reach: the output of all these is looked at for keys.
 LOOK = """
 cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n'
-cat {repo}/.env {repo}/.git/config ~/.netrc ~/.config/gh/hosts.yml {repo}/.aider_logs/*.jsonl
+cat {repo}/.env {repo}/.git/config ~/.netrc ~/.config/gh/hosts.yml ~/.bashrc {repo}/.aider_logs/*.jsonl
 env
 find / -xdev -newer {repo}/a.py -type f -size -100k -not -path '/proc/*' -exec cat {{}} + 2>/dev/null
 """
@@ -33,6 +33,7 @@ def test_curious_command_finds_no_key(which: str, tmp_path: Path) -> None:
     (place.home / ".config/gh").mkdir(parents=True)
     for name in (".netrc", ".config/gh/hosts.yml"):
         (place.home / name).write_text("password sk-planted-in-home-0123456789\n")
+    (place.home / ".bashrc").write_text(f"export OPENAI_API_KEY={KEYS['OPENAI_API_KEY']}\n")
     script = tmp_path / "look.sh"
     found = tmp_path / "found"
     script.write_text(f"({LOOK.format(repo=place.repo)}) > {found} 2>&1; true\n")

@@ -13,7 +13,6 @@ from orchestra.gates.compare import Comparison
 from orchestra.gates.run import Choice, Outcome
 from orchestra.model import Gate
 
-
 MOST_LOST = 500  # names in an event
 
 

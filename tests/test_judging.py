@@ -15,105 +15,33 @@ from orchestra.judge.judging import (
     with_base_tests,
 )
 
+
+def listed(paths: str) -> list[str]:
+    return paths.split()
+
+
 BASE_FILES = ("app.py", "shop/__init__.py", "tests/test_app.py", "pyproject.toml", "package.json", "requirements.txt")
-SURE = [
-    "tests/test_app.py",
-    "tests/data.json",
-    "test_app.py",
-    "shop/app_test.py",
-    "pkg/app_test.go",
-    "src/app.test.ts",
-    "src/__tests__/a.tsx",
-    "spec/a_spec.rb",
-    "conftest.py",
-    "shop/conftest.py",
-    "pytest.ini",
-    ".coveragerc",
-    "jest.config.js",
-    "vitest.config.mts",
-    ".mocharc.json",
-    "karma.conf.js",
-    "shop/tests.py",
-    "src/test/java/ATest.java",
-    "AppTest.java",
-    "app.snap",
-    "__mocks__/fs.js",
-    "testdata/a.golden",
-    "node_modules/jest/index.js",
-    "web/node_modules/.bin/jest",
-    "__pycache__/app.cpython-311.pyc",
-    "evil.pth",
-    "go.work",
-    "evil.egg-info/entry_points.txt",
-    "pytest.py",
-    "pytest/__init__.py",
-    "_pytest/config.py",
-    "json.py",
-    "random.py",
-    "unittest/case.py",
-    "src/json.py",
-    "scripts/json.py",
-    "bin/pytest",
-    "pytest",
-    "jest.cmd",
-    "bin/node",
-    "make",
-    "test_utils.py",
-    "test-setup.js",
-    "test.js",
-    "src/spec.ts",
-    "test-app.mjs",
-    "phpunit.xml",
-    "venv/bin/python",
-]
-DOUBTFUL = [
-    "Makefile",
-    "GNUmakefile",
-    "tox.ini",
-    "setup.cfg",
-    "setup.py",
-    ".npmrc",
-    ".github/workflows/ci.yml",
-    ".gitlab-ci.yml",
-    ".cargo/config.toml",
-    "build.rs",
-    "sitecustomize.py",
-    "usercustomize.py",
-    "tsconfig.json",
-    "vite.config.ts",
-    "babel.config.js",
-    "CMakeLists.txt",
-    "fixtures/a.json",
-    ".env.test",
-    "shop/testing.py",
-    "shop/fakes.py",
-    "data/expected.json",
-    "expected_prices.csv",
-    "noxfile.py",
-    ".envrc",
-    "pom.xml",
-    "build.gradle",
-]
-NEITHER = [
-    "app.py",
-    "shop/json.py",
-    "shop/random.py",
-    "src/app.ts",
-    "README.md",
-    "docs/testing.md",
-    "shop/latest.py",
-    "shop/contest.py",
-    "attest.py",
-    "shop/protest/a.py",
-    "requirements.txt",
-    "bin/shop",
-    "scripts/deploy.sh",
-    "main.go",
-    "src/lib.rs",
-    "index.js",
-    "data/prices.json",
-    "shop/pytest_like.py",
-]
+SURE = listed("""
+    tests/test_app.py tests/data.json test_app.py shop/app_test.py pkg/app_test.go src/app.test.ts src/__tests__/a.tsx
+    spec/a_spec.rb conftest.py shop/conftest.py pytest.ini .coveragerc jest.config.js vitest.config.mts .mocharc.json
+    karma.conf.js shop/tests.py src/test/java/ATest.java AppTest.java app.snap __mocks__/fs.js testdata/a.golden
+    node_modules/jest/index.js web/node_modules/.bin/jest __pycache__/app.cpython-311.pyc evil.pth go.work
+    evil.egg-info/entry_points.txt pytest.py pytest/__init__.py _pytest/config.py json.py random.py unittest/case.py
+    src/json.py scripts/json.py bin/pytest pytest jest.cmd bin/node make
+    test_utils.py test-setup.js test.js src/spec.ts test-app.mjs phpunit.xml venv/bin/python
+""")
+DOUBTFUL = listed("""
+    Makefile GNUmakefile tox.ini setup.cfg setup.py .npmrc .github/workflows/ci.yml .gitlab-ci.yml .cargo/config.toml
+    build.rs
+    sitecustomize.py usercustomize.py tsconfig.json vite.config.ts babel.config.js CMakeLists.txt fixtures/a.json
+    .env.test     shop/testing.py shop/fakes.py data/expected.json expected_prices.csv
+    noxfile.py .envrc pom.xml build.gradle
+""")
+NEITHER = listed("""
+    app.py shop/json.py shop/random.py src/app.ts README.md docs/testing.md shop/latest.py shop/contest.py attest.py
+    shop/protest/a.py requirements.txt bin/shop scripts/deploy.sh main.go src/lib.rs index.js data/prices.json
+    shop/pytest_like.py
+""")
 
 
 def change_of(*paths: str, **more: object) -> Change:
@@ -269,8 +197,12 @@ test tests::inner ... ok
 test tests::two ... ignored
 test tests::four ... FAILED
 """
-GO = "=== RUN   TestInner\n--- PASS: TestInner (0.00s)\n--- SKIP: TestTwo (0.00s)\n--- FAIL: TestFour (0.00s)\n"
-GO += "FAIL\texample.com/shop\t0.1s\n"
+GO = """=== RUN   TestInner
+--- PASS: TestInner (0.00s)
+--- SKIP: TestTwo (0.00s)
+--- FAIL: TestFour (0.00s)
+FAIL\texample.com/shop\t0.1s
+"""
 PRINTED = {
     "tap": (
         TAP,

@@ -425,3 +425,85 @@ def test_json_is_json() -> None:
     odd = {"text": "##[error]\udcff\x1b[31m\u2028", "more": ["##[", "#", "["]}
     assert json.loads(json_text(odd)) == odd
     assert "##[" not in json_text(odd) and json_text(odd).isascii()
+
+
+# --- what the tests are worth ---------------------------------------------------------------------------------------
+
+LATER = GOOD | {"judged": False}
+FINE: dict[str, Any] = {
+    "holds": True,
+    "changed": [],
+    "wrote": False,
+    "lost": {},
+    "bent": "",
+    "remarks": [],
+    "fresh": [],
+}
+LOST: dict[str, Any] = {
+    "missing": ["t.py::a", "t.py::b"],
+    "skipped": ["t.py::c"],
+    "expected": [],
+    "ran": None,
+    "of": None,
+}
+JUDGED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "held": (FINE, "verified by the tests", "tests"),
+    "changed": (
+        FINE | {"holds": False, "changed": ["conftest.py", "tests/test_x.py"]},
+        "verified by tests that the agents changed: conftest.py, tests/test_x.py",
+        "changed-tests",
+    ),
+    "changed and lost": (
+        FINE | {"holds": False, "changed": ["t.py"], "lost": LOST},
+        "agents changed: t.py (of the base's tests, t.py::a, t.py::b are missing; t.py::c is skipped now)",
+        "changed-tests",
+    ),
+    "lost": (
+        FINE | {"holds": False, "lost": LOST},
+        "verified by fewer tests than the base has (of the base's tests, t.py::a, t.py::b are missing; t.py::c is "
+        "skipped now)",
+        "changed-tests",
+    ),
+    "fewer": (
+        FINE | {"holds": False, "lost": {"ran": 3, "of": 14}},
+        "verified by fewer tests than the base has (of the base's tests, 3 of 14 ran)",
+        "changed-tests",
+    ),
+    "wrote": (FINE | {"holds": False, "wrote": True}, "verified by tests that the agents wrote", "changed-tests"),
+    "ran none": (
+        FINE | {"holds": False, "lost": {"ran": 0, "of": 14}},
+        "checked only for syntax, not checked by tests: pytest ran 0 of the base's 14 tests",
+        "syntax",
+    ),
+    "bent": (
+        FINE | {"holds": False, "bent": "did not report a test of ours that must fail", "changed": ["conftest.py"]},
+        "not checked by tests: pytest did not report a test of ours that must fail; the agents changed conftest.py",
+        "syntax",
+    ),
+}
+
+
+def with_judgement(judgement: dict[str, Any] | None, **options: bool) -> Report:
+    """The report of a run whose tests passed and were judged so; None: it died before."""
+    events = checked_by(LATER, SYNTAX)
+    at = next(n for n, event in enumerate(events) if event.kind == "delivered")
+    said = (
+        [] if judgement is None else [Event("x", 0, START, "tests_judged", None, None, {"name": "pytest"} | judgement)]
+    )
+    report = fold([*events[:at], *said, *events[at:]])
+    report.strict, report.require_tests = bool(options.get("strict")), bool(options.get("require_tests"))
+    return report
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_the_sentence_says_what_the_tests_are_worth(name: str) -> None:
+    judgement, words, level = JUDGED[name]
+    report = with_judgement(judgement)
+    assert sentence(report).endswith(f"{words}.") and report.verified == level
+    assert not report.falls_short
+    assert with_judgement(judgement, strict=True).falls_short is (level != "tests")
+    assert with_judgement(judgement, require_tests=True).falls_short is (level == "syntax")
+
+
+def test_a_run_that_died_before_its_tests_were_judged_is_not_verified_by_them() -> None:
+    assert "not checked by tests: pytest passed, but the run ended before" in sentence(with_judgement(None))

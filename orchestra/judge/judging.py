@@ -167,8 +167,8 @@ def is_named(path: str, commands: Iterable[str], set_up: Iterable[str]) -> bool:
 # Other files that a command runs or reads (app.c, data.json) are what is tested.
 SCRIPTS = ("", ".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".pl", ".php", ".mk")
 BEGINS = r"(?:^|[;&|(\n]|\b(?:do|then|else|if|while|time|exec|env|xargs)\b)[\s@-]*(?:\w+=\S*\s+)*"
-SHELLS = r"(?:ba|da|z)?sh|source|\.|python[\d.]*|node|ruby|perl|php|tsx|ts-node|deno run|bun"
-INTERPRETER = rf"(?:(?:\S*/)?(?:{SHELLS})\s+(?:-\S+\s+)*)?"
+LANGUAGES = r"(?:ba|da|z)?sh|source|\.|python[\d.]*|node|ruby|perl|php|tsx|ts-node|deno run|bun"
+INTERPRETER = rf"(?:(?:\S*/)?(?:{LANGUAGES})\s+(?:-\S+\s+)*)?"
 
 
 def name_of(path: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from orchestra.cli.find import LATEST, chosen, looking
 from orchestra.cli.load import settings_of
 from orchestra.cli.steer import ask
+from orchestra.cli.trust import tell_refused
 from orchestra.conduct.resume import Past, find_past
 from orchestra.conduct.run import LOGS
 from orchestra.errors import UsageError
@@ -34,6 +35,8 @@ Do a run anew from the start, with its own settings but for the flags given now.
 def find(stamp: str, flags: list[str]) -> tuple[Settings, Past]:
     """The run is one of this place: whatever runs of other machines a shared store tells of, their work is not here."""
     settings = settings_of(flags)
+    if settings.committed is not None:
+        tell_refused(settings.committed)  # what is used stands in the run's own log
     root = top_level(Path(settings.repo or ".")) or Path.cwd()
     stamps = jsonl.stamps(root / LOGS)
     past = find_past(root / LOGS, chosen(stamp, stamps) if stamps and stamp not in LATEST else "")

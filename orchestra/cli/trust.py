@@ -98,7 +98,7 @@ def settle_committed(settings: Settings, committed: Committed, argv: list[str]) 
 
 
 def can_be_asked(settings: Settings) -> bool:
-    alone = settings.quiet or settings.json or settings.events or os.environ.get("CI")
+    alone = (settings.quiet and settings.is_users("quiet")) or settings.json or settings.events or os.environ.get("CI")
     return not alone and sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -122,6 +122,10 @@ def tell_committed(settings: Settings, committed: Committed) -> None:
     if not (settings.quiet and settings.is_users("quiet")):
         for line in lines_of(committed.used, settings):
             note(f"{committed.place} ({how}) sets {line}")
+    tell_refused(committed)
+
+
+def tell_refused(committed: Committed) -> None:
     if committed.refused:
         names = ", ".join(f"{name} ({why})" for name, why in committed.refused.items())
         note(f"not used of {committed.place}, since it is committed: {names}; {ALLOW}.")

@@ -122,3 +122,12 @@ def test_run_whose_log_is_committed_is_not_taken_up(place: Place, command: tuple
         ran = place.run(*command, server=server)
         assert (ran.code, server.count()) == (2, asked), ran.err
     assert "is committed, so anyone may have written the settings in it" in ran.err
+
+
+def test_resumed_run_names_what_is_not_used(place: Place) -> None:
+    place.write({FILE: 'notify = "https://evil.example/hook"\nmodel = "xai/grok-4.7"\n'})
+    place.commit()
+    with ModelServer(lambda request: Reply(status=401)) as server:
+        assert place.run(*JOB, "--no-prd", "--model", "openai/gpt-6.1-sol", server=server).code == 4
+        again = place.run("resume", server=server)
+    assert again.code == 4 and "since it is committed: notify (it sends" in again.err, again.err

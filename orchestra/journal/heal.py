@@ -37,6 +37,7 @@ def open_own_store(path: Path, *, whole: bool = False) -> tuple[Store, str]:
     """The store, and a sentence where it had to be made anew. `whole`: read all of the file, however large."""
     damage = damage_of(path, whole=whole)
     if not damage:
+        wait_for_healer(path)
         try:
             return open_store(path), ""
         except StoreError as error:
@@ -126,9 +127,19 @@ def opens(path: Path) -> bool:
     return True
 
 
+def wait_for_healer(path: Path) -> None:
+    """A store that another process is just filling anew is sound before it is whole."""
+    with contextlib.suppress(OSError), lock_of(path).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+
+
+def lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
 @contextlib.contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    lock = os.open(lock_of(path), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

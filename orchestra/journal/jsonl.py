@@ -82,6 +82,11 @@ class Journal:
             os.close(file)
 
 
+def is_written(name: str) -> bool:
+    """Whether a later run writes to what it finds under this name. The files of a run have names that are new."""
+    return name == ".gitignore" or name.startswith(("plans", "orchestra.db"))
+
+
 def prepare(folder: Path) -> Path:
     """The folder of the logs, which git does not see. A repository may not lead them to another place by a link."""
     if folder.is_symlink():
@@ -92,7 +97,7 @@ def prepare(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="utf-8") as ignore:
             ignore.write("*\n")
-        linked = next((entry.path for entry in os.scandir(folder) if entry.is_symlink()), "")
+        linked = next((entry.path for entry in os.scandir(folder) if entry.is_symlink() and is_written(entry.name)), "")
     except OSError as error:
         raise UsageError(f"The logs cannot be written to {folder}: {error.strerror}.") from None
     if linked:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestra.judge.manifests import reader_of
 from orchestra.judge.permit import Edit, Permit
 from orchestra.workspace.git import Git, joined
 from orchestra.workspace.trees import IGNORED, Tree, status
@@ -61,6 +62,9 @@ async def changes(tree: Tree, owned: Iterable[str], owners: Mapping[str, int], p
 
 
 async def judged(tree: Tree, path: str, permit: Permit) -> Edit:
+    """Only of a manifest does the content decide; git is not asked for that of all others."""
+    if reader_of(path) is None:
+        return permit.judge(path, b"", b"")
     before, now = await original(tree, path), (tree.path / path).read_bytes()
     return permit.judge(path, before[0] if before else b"", now)
 

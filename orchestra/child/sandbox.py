@@ -33,7 +33,7 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 # Of /run what only answers: databases, names, locks.
 SERVED = ("postgresql", "mysqld", "mysql", "mariadb", "redis", "memcached", "rabbitmq", "resolvconf", "lock", "nscd")
-SERVED += ("systemd/resolve", "NetworkManager/resolv.conf", "shm", "nvidia-persistenced")
+SERVED += ("systemd/resolve", "NetworkManager/resolv.conf", "shm")
 KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 CANNOT = 125  # the exit code of a command whose sandbox could not be made
 LIBC = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the interpreter's lock, which a clone must

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 HEARTBEAT = 30.0
 REFRESH = 0.2
 MOST_ROWS = 20
+# By its tree, what a run of tests is for that only says what the tests are worth.
+PURPOSES = {
+    "control": "once more with a test of ours that must fail",
+    "base-tests": "once more with the base's tests",
+    "base-tests1": "once more with the base's tests and build files",
+    "new-tests": "the new tests on the base",
+}
 
 
 class View(Protocol):
@@ -81,7 +88,7 @@ LINES: dict[str, Callable[[Event], str]] = {
     "tasks_proposed": lambda e: f"{who(e)}: proposes {plural(len(e.data['tasks']), 'further task')}",
     "human_needed": lambda e: f"{who(e)}: waits for a person. {e.data['why']}",
     "task_held": lambda e: f"{who(e)}: held back, {e.data['reason']}",
-    "gate_started": lambda e: f"{e.data['name']}: {e.data['command']}",
+    "gate_started": lambda e: f"{e.data['name']}: {PURPOSES.get(e.data.get('tree', ''), e.data['command'])}",
     "gate_ended": lambda e: f"{e.data['name']}: {gate_outcome(e.data)} in {e.data['seconds']:.1f} s",
     "delivered": lambda e: (
         f"{e.data['branch']} now has the result"

@@ -53,7 +53,8 @@ TRACES = ("environ", "cmdline")
 def files(place: Place, user: tuple[str, ...]) -> Iterator[Path]:
     own = {place.repo / name for name in user}
     for root in (place.repo, place.home, place.tmp):
-        yield from (path for path in root.rglob("*") if path.is_file() and path not in own)
+        for folder, _, names in os.walk(root):  # passes over a folder that ends meanwhile, where rglob raises
+            yield from (path for path in (Path(folder, name) for name in names) if path.is_file() and path not in own)
 
 
 def holds(wanted: re.Pattern[bytes], content: bytes) -> bool:

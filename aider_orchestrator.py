@@ -46,6 +46,7 @@ async def carried_out(settings: Settings, shop: "Workshop", past: "Past | None")
     from orchestra.cli.question import asker, confirmer
     from orchestra.conduct.agents import Agents
     from orchestra.conduct.before import look
+    from orchestra.conduct.deadline import in_time
     from orchestra.conduct.drafts import keep_up
     from orchestra.conduct.finish import Ending
     from orchestra.conduct.gating import Gating
@@ -53,11 +54,10 @@ async def carried_out(settings: Settings, shop: "Workshop", past: "Past | None")
     from orchestra.conduct.human import take_up
     from orchestra.conduct.integrate import integrate
     from orchestra.conduct.lead import plan_for
-    from orchestra.conduct.limits import in_time
     from orchestra.conduct.notify import call_for_people, notify
     from orchestra.conduct.planning import obtain_prd
     from orchestra.conduct.roles import engage
-    from orchestra.conduct.run import opened
+    from orchestra.conduct.session import opened
     from orchestra.conduct.steer import lease, listen
     from orchestra.console import watching
 

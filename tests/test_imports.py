@@ -114,5 +114,5 @@ def test_nothing_goes_in_a_circle() -> None:
 
 
 def test_every_room_that_is_there_is_looked_at() -> None:
-    assert {"orchestra.conduct.run", "orchestra.gateway.door", "aider_orchestrator"} <= MODULES.keys()
+    assert {"orchestra.conduct.context", "orchestra.gateway.door", "aider_orchestrator"} <= MODULES.keys()
     assert len(MODULES) > 40

@@ -6,11 +6,12 @@ from typing import Any
 
 from orchestra.conduct import drafts
 from orchestra.conduct.before import look_to_plan
+from orchestra.conduct.context import Run
+from orchestra.conduct.deadline import in_time
 from orchestra.conduct.drafting import discuss, make
 from orchestra.conduct.finish import Ending
 from orchestra.conduct.lead import written_down
-from orchestra.conduct.limits import in_time
-from orchestra.conduct.run import Run, opened
+from orchestra.conduct.session import opened
 from orchestra.conduct.steer import listen
 from orchestra.conduct.workshop import workshop
 from orchestra.console import watching

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from orchestra.cli.load import settings_of
-from orchestra.conduct.run import DATABASE, LOGS, store_key
+from orchestra.conduct.context import DATABASE, LOGS
+from orchestra.conduct.session import store_key
 from orchestra.errors import UsageError
 from orchestra.journal import jsonl
 from orchestra.journal.heal import open_own_store

@@ -16,8 +16,8 @@ from orchestra.cli.session import converse
 from orchestra.cli.steer import leading
 from orchestra.cli.words import say, say_json
 from orchestra.conduct import drafts
+from orchestra.conduct.context import LOGS
 from orchestra.conduct.permits import is_persons_plan
-from orchestra.conduct.run import LOGS
 from orchestra.conduct.start import find_repository
 from orchestra.errors import PlanError, UsageError
 from orchestra.journal.jsonl import prepare

@@ -8,8 +8,8 @@ from orchestra.cli.find import LATEST, chosen, looking
 from orchestra.cli.load import settings_of
 from orchestra.cli.steer import ask
 from orchestra.cli.trust import tell_refused
+from orchestra.conduct.context import LOGS
 from orchestra.conduct.resume import Past, find_past
-from orchestra.conduct.run import LOGS
 from orchestra.errors import UsageError
 from orchestra.journal import jsonl
 from orchestra.settings import Settings

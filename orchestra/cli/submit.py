@@ -10,8 +10,8 @@ from orchestra.cli.load import settings_to_run
 from orchestra.cli.plan import taken_out
 from orchestra.cli.words import say
 from orchestra.conduct import drafts
+from orchestra.conduct.context import LOGS
 from orchestra.conduct.planning import chosen_targets
-from orchestra.conduct.run import LOGS
 from orchestra.conduct.start import find_repository
 from orchestra.errors import PlanError, UsageError
 from orchestra.journal.jsonl import prepare

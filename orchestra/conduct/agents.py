@@ -5,12 +5,13 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from orchestra.conduct.attempt import ONLY_THIS, Result
+from orchestra.conduct.attempt import ONLY_THIS
+from orchestra.conduct.context import Run
 from orchestra.conduct.gating import Gating
 from orchestra.conduct.life import History, cancelled, live, wait_for_human
 from orchestra.conduct.places import Place, Places, places
+from orchestra.conduct.results import Result
 from orchestra.conduct.resume import Past
-from orchestra.conduct.run import Run
 from orchestra.conduct.settle import Settled, hold
 from orchestra.conduct.stacking import Stack, put_together
 from orchestra.errors import Refused

@@ -4,9 +4,9 @@ from typing import Any, TypeVar
 
 from orchestra import catalogue
 from orchestra.ask import Unusable, ask
-from orchestra.conduct.limits import REMEDY
+from orchestra.conduct.context import Run
 from orchestra.conduct.models import names
-from orchestra.conduct.run import Run
+from orchestra.conduct.money import REMEDY
 from orchestra.errors import LimitReached, OrchestraError, ProviderError
 from orchestra.gateway.ledger import Pass
 

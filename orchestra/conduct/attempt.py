@@ -7,26 +7,26 @@ import hashlib
 import math
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestra import catalogue
+from orchestra.conduct.context import Run
+from orchestra.conduct.deadline import nothing_left, reached, time_is_up
 from orchestra.conduct.gating import Checked, Gating
 from orchestra.conduct.hand_on import in_full, may_propose
 from orchestra.conduct.job import make_job
-from orchestra.conduct.limits import REMEDY, nothing_left, reached, time_is_up
 from orchestra.conduct.listening import AGENT
 from orchestra.conduct.models import names
+from orchestra.conduct.money import REMEDY
+from orchestra.conduct.names import candidate_branch, commit_message
 from orchestra.conduct.permits import permit_of
-from orchestra.conduct.run import Run
+from orchestra.conduct.results import Result, Start, candidate
 from orchestra.conduct.setting_up import set_up, sets_up
 from orchestra.conversation import pack, prose, turns
 from orchestra.dialects import CUT_OFF
 from orchestra.errors import AiderMissing, GitFailed, OrchestraError, SetUpFailed
 from orchestra.gateway.ledger import Pass
-from orchestra.judge.candidates import Candidate
 from orchestra.judge.machine import OBJECTS, ROOM, remedy_for
 from orchestra.judge.retry import Tried
 from orchestra.judge.verdict import Heard, Seen, judge, named
@@ -44,33 +44,6 @@ SAID = 6_000  # characters
 FULL = 64 << 10  # bytes; with so little left, what failed is the disk
 CUT_SHORT = ("stopped", "crashed")  # ends of an Aider that did not come of itself
 ONLY_THIS = "this task and no other"  # said with a cancellation
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an attempt leaves: a commit when the work was accepted, a patch when there is something that was not."""
-
-    task: Task
-    judgement: Judgement
-    commit: str = ""
-    parent: str = ""
-    tried: Tried = field(default_factory=lambda: Tried(Verdict.CANCELLED, ""))
-    # Of one of several side by side: in which round, and what the choice looks at.
-    round: int = 0
-    candidate: Candidate | None = None
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where an attempt begins: the commit, what earlier attempts had changed up to there, and what they teach.
-    `parent` is what the task's commit stands on, which is before `base` when that holds earlier work of the task."""
-
-    base: str
-    parent: str
-    carried: tuple[str, ...] = ()
-    lesson: str = ""
-    # Of attempts that are made side by side: the number of the first. 0 where it is made alone.
-    round: int = 0
 
 
 async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Start) -> Result:
@@ -132,11 +105,6 @@ def tell(run: Run, task: Task, number: int, result: Result, started: float, fact
     return dataclasses.replace(
         result, tried=learned, round=facts.get("round", 0), candidate=candidate(number, learned, facts)
     )
-
-
-def candidate(number: int, learned: Tried, ended: Mapping[str, Any]) -> Candidate:
-    review, size = ended.get("review", ""), ended.get("size", 0)
-    return Candidate(number, learned.verdict, review, len(learned.failing), size)
 
 
 async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str, Any]) -> Result:
@@ -346,10 +314,6 @@ async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
     run.emit("branch_kept", task, number, branch=branch)
 
 
-def candidate_branch(run: Run, task: int, number: int) -> str:
-    return run.branch(f"task{task}-{number}")
-
-
 async def keep_patch(run: Run, task: Task, number: int, tree: Tree, paths: tuple[str, ...]) -> str:
     try:
         content = await collect.loose_diff(tree, paths)
@@ -412,17 +376,3 @@ def free_space(folder: Path) -> float:
         return shutil.disk_usage(folder).free
     except OSError:
         return math.inf
-
-
-def commit_message(run: Run, task: Task, *, by_aider: bool = True) -> str:
-    about = task.title if task.name else run.settings.change
-    first = next((line.strip() for line in about.splitlines() if line.strip()), "Change")
-    first = run.secrets.scrub(first)
-    subject = first if len(first) <= 72 else first[:71] + "…"
-    files = "\n".join(f"- {path}" for path in task.paths[:50])
-    trailers = [
-        f"Task: {task.id}",
-        f"Run: {run.stamp}",
-        *([f"Co-authored-by: aider ({run.model_of(task).name}) <aider@aider.chat>"] if by_aider else []),
-    ]
-    return f"{subject}\n\n{files}\n\n" + "\n".join(trailers) + "\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 from orchestra.conduct.handing import check_hand_over
 from orchestra.conduct.isolation import check_sandbox
 from orchestra.conduct.lead import check_plan, lead_model, with_plan
-from orchestra.conduct.limits import check_prices
 from orchestra.conduct.models import chosen_model, critic_model
+from orchestra.conduct.money import check_prices
 from orchestra.conduct.planning import check_prd_source, chosen_targets
 from orchestra.conduct.replay import with_tape
 from orchestra.conduct.resume import Past

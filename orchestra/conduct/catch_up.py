@@ -4,8 +4,8 @@ again there: only what is green moves a branch."""
 import dataclasses
 from dataclasses import dataclass
 
+from orchestra.conduct.context import Run
 from orchestra.conduct.gating import Gating
-from orchestra.conduct.run import Run
 from orchestra.conduct.verifying import verify_tests
 from orchestra.errors import SetUpFailed
 from orchestra.workspace.merge import Delivery, deliver, keep, replay

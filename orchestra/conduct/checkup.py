@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from orchestra import catalogue
+from orchestra.conduct.context import DATABASE, LOGS
 from orchestra.conduct.isolation import NONE, RISK, WEAKER, holding_mode
 from orchestra.conduct.machine import count_machine
 from orchestra.conduct.models import chosen_model, own_base
 from orchestra.conduct.planning import gemini_notice
 from orchestra.conduct.reach import answers, reached
-from orchestra.conduct.run import DATABASE, LOGS
 from orchestra.conduct.secrets import Secrets
 from orchestra.errors import OrchestraError, SettingsError
 from orchestra.plan.sizing import MEMORY_PER_AGENT

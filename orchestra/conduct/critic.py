@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestra import catalogue
 from orchestra.conduct.asking import NotAnswered, ask_as
-from orchestra.conduct.limits import reached, time_is_up
-from orchestra.conduct.run import Run
+from orchestra.conduct.context import Run
+from orchestra.conduct.deadline import reached, time_is_up
 from orchestra.errors import LimitReached, ProviderError
 from orchestra.judge.critic import DIFF_LIMIT, NAME, ROLE, Review, complaint, is_cut, question, verdict_without
 from orchestra.model import Judgement, Task, Verdict

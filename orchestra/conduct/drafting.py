@@ -1,8 +1,8 @@
 """What a run does that only plans: it makes a draft, or talks about one, and changes nothing but a plan's file."""
 
+from orchestra.conduct.context import Run
 from orchestra.conduct.lead import ask_lead, checked_here, decompose, divided, world_of
 from orchestra.conduct.planning import obtain_prd, repository_digest
-from orchestra.conduct.run import Run
 from orchestra.model import Prd
 from orchestra.plan import planner
 from orchestra.plan.check import Checked, check

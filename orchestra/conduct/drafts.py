@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestra.conduct.run import LOGS, Run
+from orchestra.conduct.context import LOGS, Run
 from orchestra.errors import PlanError
 from orchestra.journal.jsonl import prepare
 from orchestra.model import TaskState

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from orchestra.conduct import artefacts
-from orchestra.conduct.run import Run
+from orchestra.conduct.context import Run
 from orchestra.conduct.terminal import let_go
 from orchestra.errors import LimitReached, OrchestraError, machine_trouble, stopped_code
 from orchestra.journal import jsonl

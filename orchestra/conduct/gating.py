@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestra.conduct.context import Run
 from orchestra.conduct.critic import Critic
 from orchestra.conduct.isolation import without_sockets
 from orchestra.conduct.models import critic_model
-from orchestra.conduct.run import Run
 from orchestra.conduct.setting_up import set_up, sets_up
 from orchestra.errors import SettingsError
 from orchestra.gates.chosen import chosen, left_out

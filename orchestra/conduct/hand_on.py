@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestra.conduct.run import Run
+from orchestra.conduct.context import Run
 from orchestra.digest import SCANNED, signature_block
 from orchestra.model import Task
 from orchestra.plan.proposals import ASK

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from orchestra.conduct.context import BRANCHES, Run
 from orchestra.conduct.finish import code_of
-from orchestra.conduct.run import BRANCHES, Run
 from orchestra.errors import GitFailed, HandOverFailed, UsageError
 from orchestra.handover.hosts import Host, check_token, host_of
 from orchestra.handover.requests import Opened, Wanted, open_request, update

@@ -6,10 +6,12 @@ from functools import partial
 from typing import Any
 
 from orchestra.conduct.agents import Agents, bring
-from orchestra.conduct.attempt import Result, checked, commit_message, cut_diff, keep_branch, tell
+from orchestra.conduct.attempt import checked, cut_diff, keep_branch, tell
+from orchestra.conduct.context import Run
 from orchestra.conduct.life import History, wait_for_human
+from orchestra.conduct.names import commit_message
+from orchestra.conduct.results import Result
 from orchestra.conduct.resume import Past
-from orchestra.conduct.run import Run
 from orchestra.errors import Refused
 from orchestra.journal.store import Command
 from orchestra.model import Decision, Judgement, Task, TaskState, Verdict

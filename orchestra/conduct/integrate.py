@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Iterable
 
 from orchestra.conduct.agents import Agents
-from orchestra.conduct.attempt import Result
 from orchestra.conduct.catch_up import bring
+from orchestra.conduct.context import Run
 from orchestra.conduct.gating import Gating
 from orchestra.conduct.human import consult
 from orchestra.conduct.life import wait_for_human
-from orchestra.conduct.run import Run
+from orchestra.conduct.results import Result
 from orchestra.conduct.settle import Guilty, Settled, settle
 from orchestra.conduct.verifying import verify_tests
 from orchestra.judge.retry import Next

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestra import catalogue
 from orchestra.aider_args import parse_aider_args
-from orchestra.conduct.run import Run
+from orchestra.conduct.context import Run
 from orchestra.gateway.ledger import Pass
 from orchestra.model import Task
 from orchestra.seat import Job, seat_environment

@@ -10,6 +10,7 @@ from orchestra import catalogue
 from orchestra import prd as prd_format
 from orchestra.conduct import drafts
 from orchestra.conduct.asking import ask_as
+from orchestra.conduct.context import Run
 from orchestra.conduct.dividing import Division, divide, surroundings
 from orchestra.conduct.machine import count_machine
 from orchestra.conduct.models import chosen_model, usable_model
@@ -23,7 +24,6 @@ from orchestra.conduct.planning import (
     repository_digest,
     tell_protected,
 )
-from orchestra.conduct.run import Run
 from orchestra.conduct.survey import by_mode, survey
 from orchestra.errors import NeedsApproval, PlanError, ProviderError
 from orchestra.model import Basis, Plan, Prd, Task

@@ -4,11 +4,12 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from orchestra.conduct.attempt import Result, Start, cancellation, tell
+from orchestra.conduct.attempt import cancellation, tell
+from orchestra.conduct.context import Run
 from orchestra.conduct.gating import Gating
 from orchestra.conduct.places import Place
+from orchestra.conduct.results import Result, Start
 from orchestra.conduct.rounds import one_round
-from orchestra.conduct.run import Run
 from orchestra.judge.retry import Next, Step, Tried, feedback, next_step
 from orchestra.model import Task, TaskState, Verdict
 

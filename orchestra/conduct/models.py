@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import date
 
 from orchestra import catalogue
-from orchestra.conduct.limits import prices
+from orchestra.conduct.money import prices
 from orchestra.errors import MissingKey, SettingsError
 from orchestra.gateway.ledger import Upstream
 from orchestra.plan.roles import find

@@ -6,8 +6,8 @@ import sys
 import time
 from typing import Any
 
+from orchestra.conduct.context import Run
 from orchestra.conduct.finish import Ending
-from orchestra.conduct.run import Run
 from orchestra.handover.notify import deliver
 from orchestra.model import Event
 from orchestra.report.fold import Report, TaskReport

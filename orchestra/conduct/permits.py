@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from orchestra.conduct.run import Run
+from orchestra.conduct.context import Run
 from orchestra.judge.permit import Permit
 from orchestra.plan.targets import PROTECTED as ACT
 from orchestra.settings import Settings

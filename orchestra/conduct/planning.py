@@ -11,10 +11,10 @@ from typing import Any
 from orchestra import catalogue, gemini
 from orchestra import prd as prd_format
 from orchestra.conduct.asking import why_not
+from orchestra.conduct.context import Run
 from orchestra.conduct.dividing import divide, read_assignment
 from orchestra.conduct.permits import NAME_IT, early_permit, protected_note
 from orchestra.conduct.roles import expected
-from orchestra.conduct.run import Run
 from orchestra.conduct.survey import absence, contents, is_utf8, speakable, survey
 from orchestra.digest import digest
 from orchestra.errors import MissingKey, PlanError, ProviderError, SettingsError, UsageError

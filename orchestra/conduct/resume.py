@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra import prd as prd_format
-from orchestra.conduct.attempt import Result, candidate
+from orchestra.conduct.results import Result, candidate
 from orchestra.errors import Refused, UsageError
 from orchestra.gateway.tape import Tape, is_whole, reply_of
 from orchestra.journal import jsonl

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 
 from orchestra import catalogue
-from orchestra.conduct.limits import check_prices
+from orchestra.conduct.context import Run
 from orchestra.conduct.models import chosen_model, role_model, upstreams
+from orchestra.conduct.money import check_prices
 from orchestra.conduct.places import places
-from orchestra.conduct.run import Run
 from orchestra.model import Plan
 from orchestra.report.estimate import Estimate, estimate
 from orchestra.settings import Settings

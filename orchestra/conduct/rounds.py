@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestra.conduct.attempt import Result, Start, attempt, candidate_branch, keep_branch
+from orchestra.conduct.attempt import attempt, keep_branch
+from orchestra.conduct.context import Run
 from orchestra.conduct.gating import Gating
+from orchestra.conduct.names import candidate_branch
 from orchestra.conduct.places import Place
-from orchestra.conduct.run import Run
+from orchestra.conduct.results import Result, Start
 from orchestra.judge.candidates import best, why
 from orchestra.model import Task, TaskState, Verdict
 from orchestra.workspace import merge

@@ -2,8 +2,8 @@
 
 import os
 
+from orchestra.conduct.context import Run
 from orchestra.conduct.isolation import without_sockets
-from orchestra.conduct.run import Run
 from orchestra.errors import SetUpFailed
 from orchestra.process import run as run_command
 from orchestra.process import tail

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestra.conduct.attempt import Result
+from orchestra.conduct.context import Run
 from orchestra.conduct.gating import Checked, Gating
-from orchestra.conduct.run import Run
+from orchestra.conduct.results import Result
 from orchestra.conduct.stacking import Stack, parent, put_together
 from orchestra.errors import SetUpFailed
 from orchestra.judge.blame import Blame, Tasks, search

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestra.conduct.attempt import Result, commit_message
-from orchestra.conduct.run import Run
+from orchestra.conduct.context import Run
+from orchestra.conduct.names import commit_message
+from orchestra.conduct.results import Result
 from orchestra.errors import GitFailed
 from orchestra.workspace.layers import Ground, Layer, lay, layers
 from orchestra.workspace.merge import stack

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 
-from orchestra.conduct.run import Run
+from orchestra.conduct.context import Run
 from orchestra.errors import Refused
 from orchestra.journal.store import Command, StoreError
 from orchestra.plan.targets import Targets

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from orchestra.conduct.context import Run
 from orchestra.conduct.gating import Gating, held_against
 from orchestra.conduct.judging import Judged, gather, judge_tests
 from orchestra.conduct.permits import permit_of
-from orchestra.conduct.run import Run
 from orchestra.errors import GitFailed, SetUpFailed
 from orchestra.gates.compare import Comparison
 from orchestra.gates.run import Choice, Outcome

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.run import store_key
+from orchestra.conduct.session import store_key
 from orchestra.journal import jsonl
 from orchestra.journal.store import open_store
 from orchestra.report.fold import fold

@@ -1,34 +1,21 @@
-"""The run's limits of money and time: what they are, and what happens where one is reached."""
+"""What a run may spend: its budget, less what earlier sessions spent, and the prices that count."""
 
-import asyncio
-import contextlib
-import math
-import time
-from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from orchestra import catalogue
-from orchestra.errors import LimitReached, SettingsError
-from orchestra.gateway import ledger
+from orchestra.errors import SettingsError
 from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.door import READ_TIMEOUT
 from orchestra.gateway.limits import Limits
-from orchestra.model import Judgement, Task, Usage, Verdict
-from orchestra.report.fold import count_lost
-from orchestra.report.sentence import time_words
+from orchestra.model import Usage
+from orchestra.report.fold import Report, count_lost
 from orchestra.settings import Settings
 
-if TYPE_CHECKING:
-    from orchestra.conduct.resume import Past
-    from orchestra.conduct.run import Run
-
-SMALLEST_REQUEST = 3_000  # bytes
 REMEDY = "Go on with more: `resume --budget USD` (or --max-tokens, --task-budget, --deadline)."
 
 
-def limits_of(settings: Settings, model: catalogue.Model, past: "Past | None") -> Limits:
-    """What earlier orchestrators of this run have spent is spent."""
-    report = past.report if past else None
+def limits_of(settings: Settings, model: catalogue.Model, report: Report | None) -> Limits:
+    """The limits of a run. `report` is that of its earlier sessions, whose spending counts."""
     if report:
         count_lost(report)
     budget = Budget(
@@ -90,43 +77,3 @@ def check_prices(
                 f"No price is known for {one.name}, so a budget in dollars cannot be held.",
                 hint=f"Give it per million tokens: --price {'' if one is model else one.name + '='}IN,OUT",
             )
-
-
-# --- time -----------------------------------------------------------------------------------------------------------
-
-
-def deadline(settings: Settings) -> float:
-    """A resumed run has the whole time again."""
-    return time.monotonic() + settings.deadline if settings.deadline else math.inf
-
-
-@contextlib.asynccontextmanager
-async def in_time(run: "Run", what: str) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
-            yield
-    except TimeoutError:
-        if time.monotonic() < run.deadline:
-            raise
-        reached(run)
-        raise LimitReached(f"{time_is_up(run)} {what}.", hint=REMEDY) from None
-
-
-def time_is_up(run: "Run") -> str:
-    return f"The deadline of {time_words(run.settings.deadline)} was reached"
-
-
-def reached(run: "Run") -> None:
-    if not run.report.stopped:
-        run.emit("limit_reached", limit=f"the deadline of {time_words(run.settings.deadline)}")
-
-
-def nothing_left(run: "Run", task: Task) -> Judgement | None:
-    """Whether there is no time or no money for a task that is still to begin."""
-    if time.monotonic() >= run.deadline:
-        reached(run)
-        return Judgement(Verdict.BUDGET, f"{time_is_up(run)} before {task.agent} began.", REMEDY)
-    short = run.gateway.limits.budget.shortage(ledger.most(run.model_of(task), SMALLEST_REQUEST, None))
-    if short and run.gateway.replay is None:
-        return Judgement(Verdict.BUDGET, f"{task.agent} did not begin: {short}.", REMEDY)
-    return None

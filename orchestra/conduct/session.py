@@ -1,4 +1,4 @@
-"""A run and everything it holds open: journal, gateway, seats, worktrees. What is opened here is closed here."""
+"""Open a run: journal, gateway, agent processes, worktrees, store. What is opened here is closed here."""
 
 import asyncio
 import contextlib
@@ -6,21 +6,22 @@ import os
 import shutil
 import socket
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from orchestra import catalogue
+from orchestra.conduct.before import Before
+from orchestra.conduct.context import BRANCHES, DATABASE, LOGS, Run
+from orchestra.conduct.deadline import deadline
 from orchestra.conduct.hygiene import hide_keys
 from orchestra.conduct.isolation import Isolation
-from orchestra.conduct.limits import deadline, limits_of
 from orchestra.conduct.listening import write_down
-from orchestra.conduct.models import chosen_model, role_model, upstreams
+from orchestra.conduct.models import chosen_model, upstreams
+from orchestra.conduct.money import limits_of
 from orchestra.conduct.outgoing import guard
 from orchestra.conduct.replay import differences
+from orchestra.conduct.resume import Past
 from orchestra.conduct.secrets import Secrets
 from orchestra.conduct.workshop import Workshop
 from orchestra.errors import UsageError
@@ -30,101 +31,19 @@ from orchestra.journal import jsonl
 from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal, Listener, prepare
-from orchestra.journal.store import Command, Store, open_store
+from orchestra.journal.store import Store, open_store
 from orchestra.journal.writer import Writer
-from orchestra.model import MOVES, Decision, Plan, Task, TaskState
-from orchestra.plan.draft import Draft
-from orchestra.plan.roles import Role, find
 from orchestra.report.ci import recognise
-from orchestra.report.fold import Report, TaskReport, fold, step
-from orchestra.seat import Seats, check_version
+from orchestra.report.fold import fold, step
+from orchestra.seat import check_version
 from orchestra.settings import Settings
 from orchestra.workspace.merge import free_namespace
-from orchestra.workspace.repository import Entry, Repository
 from orchestra.workspace.trees import Tree, Trees
-
-if TYPE_CHECKING:
-    from orchestra.conduct.before import Before
-    from orchestra.conduct.resume import Past
-
-BRANCHES = "aider-orchestrator"
-LOGS = ".aider_logs"
-DATABASE = "orchestra.db"
-
-
-@dataclass
-class Run:
-    """What every step of the story needs."""
-
-    settings: Settings
-    repository: Repository
-    entries: Mapping[str, Entry]
-    model: catalogue.Model
-    secrets: Secrets
-    folder: Path
-    journal: Journal
-    gateway: Gateway
-    seats: Seats
-    trees: Trees
-    hold: Hold
-    namespace: str
-    deadline: float  # on the clock of time.monotonic
-    isolation: Isolation
-    report: Report = field(default_factory=Report)
-    plan: Plan = field(default_factory=lambda: Plan((), 0))
-    warming: asyncio.Future[float] | None = None
-    ready_at: float = 0.0  # since when Aider can work, on the same clock
-    recorder: Recorder | None = None
-    # Who can be asked about a task that waits; nobody, where there is no terminal.
-    ask: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
-    confirm: Callable[[Draft], Awaitable[bool]] | None = None  # and about a plan
-    # What other terminals may ask now, and who carries it out and answers.
-    commands: dict[str, Callable[[Command], str]] = field(default_factory=dict)
-
-    @property
-    def logs(self) -> Path:
-        return self.journal.folder
-
-    @property
-    def stamp(self) -> str:
-        return self.journal.stamp
-
-    def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> None:
-        self.journal.emit(kind, task, attempt, **data)
-
-    async def aider(self) -> None:
-        """Wait until it can work. What passes until then is nobody's time."""
-        assert self.warming is not None
-        since = await asyncio.shield(self.warming)
-        if not self.ready_at:
-            self.ready_at = since
-            self.emit("aider_ready", ago=round(time.monotonic() - since, 3))
-
-    def move(self, task: int, state: TaskState, attempt: int | None = None) -> None:
-        """The one way in which a task changes state; what the table does not allow is a bug."""
-        now = TaskState(self.report.tasks[task].state)
-        if state not in MOVES[now]:
-            raise AssertionError(f"task {task} cannot go from {now} to {state}")
-        self.emit("task_moved", task, attempt, state=state)
-
-    @property
-    def waits_for_human(self) -> bool:
-        """Whether a task that failed for good waits for a person."""
-        return self.settings.ask == "always" or (self.settings.ask == "terminal" and self.ask is not None)
-
-    def role(self, task: Task) -> Role:
-        return find(task.role, self.settings.roles)
-
-    def model_of(self, task: Task) -> catalogue.Model:
-        return role_model(self.settings, task.role) or self.model
-
-    def branch(self, name: str) -> str:
-        return f"{self.namespace}/{self.stamp}/{name}"
 
 
 @contextlib.asynccontextmanager
 async def opened(
-    before: "Before", shop: Workshop, *, listeners: tuple[Listener, ...] = (), past: "Past | None" = None
+    before: Before, shop: Workshop, *, listeners: tuple[Listener, ...] = (), past: Past | None = None
 ) -> AsyncIterator[Run]:
     """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
     settings, repository, tape = before.settings, before.repository, before.tape
@@ -140,7 +59,7 @@ async def opened(
         lambda ticket, exchange: None,
         memory=past.replies() if past else None,
         replay=tape,
-        limits=limits_of(settings, model, past),
+        limits=limits_of(settings, model, past.report if past else None),
     )
     guard(gateway, secrets, repository)
     # What writes events is closed first, then what they are written to.
@@ -195,7 +114,7 @@ def store_key(settings: Settings, root: Path) -> str:
     return f"{socket.gethostname()}:{root}" if settings.store else "."
 
 
-def recording(stack: contextlib.AsyncExitStack, settings: Settings, past: "Past | None") -> Recorder | None:
+def recording(stack: contextlib.AsyncExitStack, settings: Settings, past: Past | None) -> Recorder | None:
     """Who listens for --record. A tape that cannot be written is known before anything is asked."""
     if not settings.record:
         return None
@@ -223,7 +142,7 @@ def close_writer(writer: Writer, journal: Journal) -> None:
         print(f"warning: {writer.problem} `resume` of this run brings them into the store.", file=sys.stderr)
 
 
-async def take_over(hold: Hold, trees: Trees, past: "Past") -> None:
+async def take_over(hold: Hold, trees: Trees, past: Past) -> None:
     """Become the run's owner, give the store what only the files have, and take away what the last owner could not."""
     hold.run = past.stamp
     await asyncio.to_thread(hold.claim)

@@ -1,0 +1,41 @@
+"""What attempts start from and what they leave behind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestra.judge.candidates import Candidate
+from orchestra.judge.retry import Tried
+from orchestra.model import Judgement, Task, Verdict
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an attempt leaves: a commit when the work was accepted, a patch when there is something that was not."""
+
+    task: Task
+    judgement: Judgement
+    commit: str = ""
+    parent: str = ""
+    tried: Tried = field(default_factory=lambda: Tried(Verdict.CANCELLED, ""))
+    # Of one of several side by side: in which round, and what the choice looks at.
+    round: int = 0
+    candidate: Candidate | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an attempt begins: the commit, what earlier attempts had changed up to there, and what they teach.
+    `parent` is what the task's commit stands on, which is before `base` when that holds earlier work of the task."""
+
+    base: str
+    parent: str
+    carried: tuple[str, ...] = ()
+    lesson: str = ""
+    # Of attempts that are made side by side: the number of the first. 0 where it is made alone.
+    round: int = 0
+
+
+def candidate(number: int, learned: Tried, ended: Mapping[str, Any]) -> Candidate:
+    review, size = ended.get("review", ""), ended.get("size", 0)
+    return Candidate(number, learned.verdict, review, len(learned.failing), size)

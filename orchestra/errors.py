@@ -135,3 +135,7 @@ class Stopped(OrchestraError):
 def stopped_code(signum: int) -> int:
     """128 + signal, but a closed terminal ends a run as SIGTERM does."""
     return 128 + (TERMINATE if signum == HANGUP else signum)
+
+
+class StoreError(UsageError):
+    """The store cannot be used."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from orchestra import catalogue
-from orchestra.catalogue import Notice, UnknownProvider, resolve
+from orchestra.providers import catalogue
+from orchestra.providers.catalogue import Notice, UnknownProvider, resolve
 from tests.support.modelserver import ModelServer, Reply
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -580,7 +580,7 @@ def test_a_table_in_another_format_leaves_the_old_one_alone(refresh: ModuleType,
 
 
 def test_the_shipped_table_is_what_the_refresh_writes(refresh: ModuleType) -> None:
-    text = (ROOT / "orchestra" / "models.json").read_text()
+    text = (ROOT / "orchestra" / "providers" / "models.json").read_text()
     shipped = json.loads(text)
     assert refresh.render(shipped["litellm"], shipped["models"]) == text
     fields = {"input", "output", "cache_read", "cache_write", "context", "max_output", "long", "retires"}

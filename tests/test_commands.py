@@ -13,7 +13,7 @@ from orchestra.cli.find import chosen
 from orchestra.errors import UsageError
 from orchestra.journal.follow import Tail
 from orchestra.journal.jsonl import to_record
-from orchestra.journal.store import open_store
+from orchestra.journal.open_store import open_store
 from orchestra.model import Event
 from orchestra.report.plain import one_line, plain
 from tests.support.databases import database

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.isolation import installed_packages
+from orchestra.conduct.core.isolation import installed_packages
 from orchestra.gates.furnish import furnish_gate
 from orchestra.gates.run import Outcome, Place, run_gate
 from orchestra.model import Gate

@@ -1,4 +1,4 @@
-"""Imports point one way: faces, loop, edges, rules, words. Edges do not know one another; rules only think."""
+"""Imports point one way: faces, loop, hosts, edges, rules, words. Edges do not know one another; rules only think."""
 
 import ast
 import sys
@@ -13,19 +13,19 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: dict[str, set[str]] = {
     "faces": {"aider_orchestrator", "gemini_prd_generator", "orchestra.cli", "orchestra.console", "orchestra.web"},
     "loop": {"orchestra.conduct"},
+    "hosts": {"orchestra.hosts"},
     "edges": {
-        *("orchestra.agents", "orchestra.ask", "orchestra.child", "orchestra.gates", "orchestra.gateway"),
-        *("orchestra.gemini", "orchestra.handover", "orchestra.hosts", "orchestra.journal", "orchestra.process"),
-        *("orchestra.seat", "orchestra.workspace"),
+        *("orchestra.agents", "orchestra.child", "orchestra.gates", "orchestra.gateway", "orchestra.handover"),
+        *("orchestra.journal", "orchestra.models", "orchestra.process", "orchestra.workspace"),
     },
     "rules": {
-        *("orchestra.aider_args", "orchestra.catalogue", "orchestra.conversation", "orchestra.dialects"),
-        *("orchestra.digest", "orchestra.redact", "orchestra.shape"),
-        *("orchestra.judge", "orchestra.plan", "orchestra.prd"),
-        *("orchestra.report", "orchestra.settings"),
+        *("orchestra.answers", "orchestra.dialects", "orchestra.division", "orchestra.judge", "orchestra.plan"),
+        *("orchestra.providers", "orchestra.report", "orchestra.settings"),
     },
-    "words": {"orchestra", "orchestra.errors", "orchestra.model"},
+    "words": {"orchestra", "orchestra.errors", "orchestra.events", "orchestra.model"},
 }
+# The packages of the loop, from the bottom up: each imports only itself and those before it.
+CONDUCT = ("core", "planning", "checks", "deliver", "previous", "combine", "attempt", "loop", "session")
 ORDER = list(LAYERS)
 OPEN_EDGES = {"orchestra.process"}
 DOING = {
@@ -54,11 +54,6 @@ MODULES = modules()
 def imports(module: str) -> Iterator[str]:
     """Everything that a module imports, inside of functions and for type checks too."""
     yield from imported(module, ast.walk(ast.parse(MODULES[module].read_bytes())))
-
-
-def imports_at_once(module: str) -> Iterator[str]:
-    """What is imported when the module is."""
-    yield from imported(module, ast.parse(MODULES[module].read_bytes()).body)
 
 
 def imported(module: str, nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -109,10 +104,23 @@ def test_child_programs_lean_on_nothing_of_ours(module: str) -> None:
 
 
 def test_nothing_goes_in_a_circle() -> None:
-    graph = {module: MODULES.keys() & set(imports_at_once(module)) - {module} for module in MODULES}
+    """Imports inside functions and for type checks count too."""
+    graph = {module: MODULES.keys() & set(imports(module)) - {module} for module in MODULES}
     assert list(TopologicalSorter(graph).static_order())
 
 
+@pytest.mark.parametrize("module", [module for module in MODULES if module.count(".") > 2 and "conduct" in module])
+def test_packages_of_conduct_import_only_those_below(module: str) -> None:
+    below = CONDUCT[: CONDUCT.index(module.split(".")[2]) + 1]
+    used = {other.split(".")[2] for other in imports(module) if other.startswith("orchestra.conduct.")}
+    assert used <= set(below), f"{module} imports upwards: {used - set(below)}"
+
+
+def test_conduct_has_no_other_packages() -> None:
+    there = {module.split(".")[2] for module in MODULES if module.startswith("orchestra.conduct.")}
+    assert there == set(CONDUCT)
+
+
 def test_every_room_that_is_there_is_looked_at() -> None:
-    assert {"orchestra.conduct.context", "orchestra.gateway.door", "aider_orchestrator"} <= MODULES.keys()
+    assert {"orchestra.conduct.core.context", "orchestra.gateway.door", "aider_orchestrator"} <= MODULES.keys()
     assert len(MODULES) > 40

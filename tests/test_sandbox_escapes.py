@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.isolation import installed_packages, outer_git, worktree_secrets
+from orchestra.conduct.core.isolation import installed_packages, outer_git, worktree_secrets
 from orchestra.gates import run as gate_run
 from orchestra.gates.furnish import furnish_gate
 from orchestra.model import Gate

@@ -1,4 +1,4 @@
-"""Rewrites orchestra/models.json from the price table that ships inside litellm's newest wheel.
+"""Rewrites orchestra/providers/models.json from the price table that ships inside litellm's newest wheel.
 
 Run it with `make models`, or with `--from FILE` for a wheel or a table that is already here, and read the diff.
 """
@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).resolve().parents[1] / "orchestra" / "models.json"
+SHOWN = "orchestra/providers/models.json"
+TARGET = Path(__file__).resolve().parents[1] / SHOWN
 TABLE_IN_WHEEL = "litellm/model_prices_and_context_window_backup.json"
 PROVIDERS = ("anthropic", "deepseek", "gemini", "groq", "openai", "openrouter", "xai")
 INDISPENSABLE = {"anthropic", "gemini", "openai"}
@@ -47,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="a litellm wheel, or its JSON table")
-    parser.add_argument("--to", type=Path, default=TARGET, metavar="FILE", help="what to write (orchestra/models.json)")
+    parser.add_argument(
+        "--to", type=Path, default=TARGET, metavar="FILE", help="what to write (orchestra/providers/models.json)"
+    )
     return parser.parse_args(argv)
 
 

@@ -30,16 +30,6 @@ def settings_of(argv: list[str]) -> Settings:
     return settings.with_values(change=change_text(settings.change))
 
 
-def settings_to_run(argv: list[str]) -> Settings:
-    """The settings of a command that starts work: what a committed file has set is said, or asked about."""
-    settings = settings_of(argv)
-    if settings.committed is None:
-        return settings
-    from orchestra.cli.trust import settle_committed
-
-    return settle_committed(settings, settings.committed, argv)
-
-
 def with_files(flags: Mapping[str, Any], sources: list[tuple[str, Mapping[str, str]]], root: Path) -> Settings:
     """The repository's settings file counts before the user's own, unless git tracks it and it is not trusted."""
     theirs, path = settings_file(root)

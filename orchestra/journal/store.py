@@ -5,18 +5,12 @@ The JSONL files are written first and stay the truth; what a store has lost, `ap
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from orchestra.errors import UsageError
 from orchestra.model import Event
 
 # What tells when a run began and ended. An index stands on these words: other ones are a step of the schema.
 MARKS = ("run_started", "run_resumed", "run_ended")
-
-
-class StoreError(UsageError):
-    """The store cannot be used."""
 
 
 class Run(NamedTuple):
@@ -102,21 +96,6 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of all connections."""
-
-
-def open_store(where: str | Path, *, migrate: bool = False) -> Store:
-    """A store by its URL, or by the path of its SQLite file.
-
-    An empty database is set up, and an older SQLite file brought up to date. An older database on a server may be in
-    use by others: it is changed only when asked to by `migrate`.
-    """
-    if where == "memory://":
-        from orchestra.journal.memory import MemoryStore
-
-        return MemoryStore()
-    from orchestra.journal.sql import SqlStore
-
-    return SqlStore(where, migrate=migrate)
 
 
 def run_of(marks: Sequence[Event]) -> Run:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.journal import jsonl
-from orchestra.journal.store import open_store
+from orchestra.journal.open_store import open_store
 from orchestra.report.fold import fold
 from tests.support import warm
 from tests.support.modelserver import ModelServer

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.journal.jsonl import prepare, to_record
-from orchestra.journal.store import Store, open_store
+from orchestra.journal.open_store import open_store
+from orchestra.journal.store import Store
 from orchestra.model import Event
 from tests.support.shell import Said, Shell
 

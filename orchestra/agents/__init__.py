@@ -1,0 +1,1 @@
+"""The coding agents, and how their processes are run."""

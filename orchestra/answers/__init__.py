@@ -1,0 +1,1 @@
+"""How models' answers are read and checked. Pure."""

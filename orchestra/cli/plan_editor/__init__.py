@@ -1,0 +1,1 @@
+"""The editor for plans at a terminal."""

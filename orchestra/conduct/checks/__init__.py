@@ -1,0 +1,1 @@
+"""Gates, the critic, and what tests are worth."""

@@ -1,0 +1,54 @@
+"""The run's limits as it goes on: what happens when its time or money is used up."""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator
+
+from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.money import REMEDY
+from orchestra.errors import LimitReached
+from orchestra.gateway import ledger
+from orchestra.model import Judgement, Task, Verdict
+from orchestra.report.sentence import time_words
+from orchestra.settings import Settings
+
+SMALLEST_REQUEST = 3_000  # bytes
+
+
+def deadline(settings: Settings) -> float:
+    """A resumed run has the whole time again."""
+    return time.monotonic() + settings.deadline if settings.deadline else math.inf
+
+
+@contextlib.asynccontextmanager
+async def in_time(run: Run, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
+            yield
+    except TimeoutError:
+        if time.monotonic() < run.deadline:
+            raise
+        reached(run)
+        raise LimitReached(f"{time_is_up(run)} {what}.", hint=REMEDY) from None
+
+
+def time_is_up(run: Run) -> str:
+    return f"The deadline of {time_words(run.settings.deadline)} was reached"
+
+
+def reached(run: Run) -> None:
+    if not run.report.stopped:
+        run.emit("limit_reached", limit=f"the deadline of {time_words(run.settings.deadline)}")
+
+
+def nothing_left(run: Run, task: Task) -> Judgement | None:
+    """Whether there is no time or no money for a task that is still to begin."""
+    if time.monotonic() >= run.deadline:
+        reached(run)
+        return Judgement(Verdict.BUDGET, f"{time_is_up(run)} before {task.agent} began.", REMEDY)
+    short = run.gateway.limits.budget.shortage(ledger.most(run.model_of(task), SMALLEST_REQUEST, None))
+    if short and run.gateway.replay is None:
+        return Judgement(Verdict.BUDGET, f"{task.agent} did not begin: {short}.", REMEDY)
+    return None

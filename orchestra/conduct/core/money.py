@@ -1,0 +1,79 @@
+"""What a run may spend: its budget, less what earlier sessions spent, and the prices that count."""
+
+from collections.abc import Iterable
+
+from orchestra.errors import SettingsError
+from orchestra.gateway.budget import Amount, Budget
+from orchestra.gateway.door import READ_TIMEOUT
+from orchestra.gateway.limits import Limits
+from orchestra.model import Usage
+from orchestra.providers import catalogue
+from orchestra.report.fold import Report, count_lost
+from orchestra.settings import Settings
+
+REMEDY = "Go on with more: `resume --budget USD` (or --max-tokens, --task-budget, --deadline)."
+
+
+def limits_of(settings: Settings, model: catalogue.Model, report: Report | None) -> Limits:
+    """The limits of a run. `report` is that of its earlier sessions, whose spending counts."""
+    if report:
+        count_lost(report)
+    budget = Budget(
+        settings.budget,
+        settings.max_tokens,
+        settings.task_budget,
+        spent=amount(report.usage, model) if report else Amount(),
+        by_task={task.id: amount(task.usage, model) for task in report.tasks.values()} if report else None,
+    )
+    return Limits(
+        budget,
+        prices=prices(settings, model),
+        per_minute=settings.rpm,
+        outage=settings.agent_timeout,
+        # An agent's own clock ends it sooner; what the run itself asks, like the PRD, has time all the same.
+        longest=max(settings.agent_timeout, READ_TIMEOUT),
+    )
+
+
+def amount(used: Usage, model: catalogue.Model) -> Amount:
+    """Where there was no price then, the one of today counts."""
+    paid = used.paid
+    if paid is None:
+        paid = catalogue.cost(model, used.input, used.cached, used.cache_write, used.output) or 0.0
+    return Amount(paid, used.tokens + used.assumed_tokens)
+
+
+def prices(settings: Settings, model: catalogue.Model) -> dict[str, catalogue.Model]:
+    """The models that the user has named prices for."""
+    found = {}
+    for name, pair in settings.known_prices.items():
+        try:
+            one = catalogue.resolve(name) if name else model
+        except catalogue.UnknownProvider as error:
+            raise SettingsError(f"{error}.") from None
+        found[one.name] = catalogue.with_prices(one, *pair)
+    return found
+
+
+def check_prices(
+    settings: Settings,
+    model: catalogue.Model,
+    critic: catalogue.Model | None = None,
+    roles: Iterable[catalogue.Model] = (),
+    *,
+    asks_gemini: bool,
+) -> None:
+    """Before anything is paid: a budget in dollars can be held only where the price is known."""
+    if not (settings.budget or settings.task_budget):
+        return
+    known = prices(settings, model)
+    agents = (model, *roles)
+    asked = [*agents, *map(catalogue.weak_model, agents), *([critic] if critic else [])]
+    if asks_gemini:
+        asked.append(catalogue.resolve(settings.gemini_name))
+    for one in asked:
+        if known.get(one.name, one).price_in is None:
+            raise SettingsError(
+                f"No price is known for {one.name}, so a budget in dollars cannot be held.",
+                hint=f"Give it per million tokens: --price {'' if one is model else one.name + '='}IN,OUT",
+            )

@@ -1,0 +1,22 @@
+"""Names that a run gives: branches, commit messages, and where its logs and store are."""
+
+from orchestra.conduct.core.context import Run
+from orchestra.model import Task
+
+
+def commit_message(run: Run, task: Task, *, by_aider: bool = True) -> str:
+    about = task.title if task.name else run.settings.change
+    first = next((line.strip() for line in about.splitlines() if line.strip()), "Change")
+    first = run.secrets.scrub(first)
+    subject = first if len(first) <= 72 else first[:71] + "…"
+    files = "\n".join(f"- {path}" for path in task.paths[:50])
+    trailers = [
+        f"Task: {task.id}",
+        f"Run: {run.stamp}",
+        *([f"Co-authored-by: aider ({run.model_of(task).name}) <aider@aider.chat>"] if by_aider else []),
+    ]
+    return f"{subject}\n\n{files}\n\n" + "\n".join(trailers) + "\n"
+
+
+def candidate_branch(run: Run, task: int, number: int) -> str:
+    return run.branch(f"task{task}-{number}")

@@ -1,0 +1,1 @@
+"""What a run hands over at its end, and to whom."""

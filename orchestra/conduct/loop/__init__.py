@@ -1,0 +1,1 @@
+"""All tasks of a run: attempts, retries, decisions of people, integration."""

@@ -1,0 +1,1 @@
+"""From the change request to the plan of a run."""

@@ -547,7 +547,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
 def test_a_missing_driver_is_told_with_its_remedy(driver: str, url: str) -> None:
     program = (
         f"import sys; sys.modules[{driver!r}] = None\n"
-        "from orchestra.journal.store import StoreError, open_store\n"
+        "from orchestra.errors import StoreError\nfrom orchestra.journal.open_store import open_store\n"
         f"try: open_store({url!r})\nexcept StoreError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -557,7 +557,7 @@ def test_a_missing_driver_is_told_with_its_remedy(driver: str, url: str) -> None
 
 def test_sqlalchemy_is_loaded_only_when_a_database_is_opened() -> None:
     program = (
-        "import sys, orchestra.journal.store as store, orchestra.journal.writer\n"
+        "import sys, orchestra.journal.open_store as store, orchestra.journal.writer\n"
         "store.open_store('memory://')\nprint('sqlalchemy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

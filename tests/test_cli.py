@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aider_orchestrator import COMMANDS
 from orchestra.cli.load import settings_of
+from orchestra.cli.main import COMMANDS
 from orchestra.cli.parser import GROUPS
 from orchestra.plan.roles import known
 from orchestra.settings import flag, options

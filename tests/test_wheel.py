@@ -20,6 +20,12 @@ def test_every_file_is_packed() -> None:
     data = {path for pattern in TOOLS["package-data"]["orchestra"] for path in PACKAGE.glob(pattern)}
     files = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     assert {path for path in files if not is_module(path)} - data == set()
-    wanted = ("providers/models.json", "demo_tape.jsonl", "report/page/page.css", "report/page/page.js", "demo_project/prd.md")
+    wanted = (
+        "providers/models.json",
+        "demo_tape.jsonl",
+        "report/page/page.css",
+        "report/page/page.js",
+        "demo_project/prd.md",
+    )
     assert {PACKAGE / name for name in wanted} <= data
     assert {path.stem for path in ROOT.glob("*.py")} == set(TOOLS["py-modules"])

@@ -5,7 +5,6 @@ It is written unpacked, so that its changes can be read, and without what differ
 usage: python -m tools.make_tape [TAPE]
 """
 
-import asyncio
 import gzip
 import json
 import os
@@ -13,8 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from aider_orchestrator import stoppable, story
+from aider_orchestrator import story
 from orchestra.cli.commands.demo import PROJECT, TAPE, make_sample, sample_settings
+from orchestra.cli.start import run_until_done
 from tests.support.edits import gemini_prd, knows
 from tests.support.modelserver import ModelServer, Reply, Request
 
@@ -42,7 +42,7 @@ def make_tape(tape: Path) -> int:
             "GOOGLE_API_KEY": ("only-for-this-tape", "tape"),
         }
         settings = sample_settings().with_values(variables=variables, record=str(folder.parent / "packed.tape"))
-        code = asyncio.run(stoppable(story(settings)))
+        code = run_until_done(story(settings))
     tape.write_text(unpacked(folder.parent / "packed.tape"), encoding="utf-8")
     return code
 

@@ -14,7 +14,7 @@ from orchestra.report.ci import Ci, annotation, annotations, outputs, recognise
 from orchestra.report.safe import plain
 
 if TYPE_CHECKING:
-    from orchestra.conduct.deliver.finish import Ending
+    from orchestra.conduct.deliver.finish import Finished
 
 
 class Guard(io.TextIOBase):
@@ -78,20 +78,20 @@ def order(text: str) -> None:
             sys.stderr.order(text)
 
 
-def publish(ending: "Ending", env: Mapping[str, str]) -> None:
+def publish(finished: "Finished", env: Mapping[str, str]) -> None:
     """The run's result where the CI system looks for it, and where its files are."""
     from orchestra.report.markdown import STEP_SUMMARY, markdown
 
-    ci, report = recognise(env), ending.report
+    ci, report = recognise(env), finished.report
     if not ci.kind:
         return
-    files = {"summary": ending.path, **ending.files}
+    files = {"summary": finished.path, **finished.files}
     if ci.kind == "github":
         target = env.get("GITHUB_STEP_SUMMARY", "")
         append(target, markdown(report, STEP_SUMMARY - size(target)))
         paths = {name: str(path) for name, path in files.items()}
         append(env.get("GITHUB_OUTPUT", ""), outputs(report, paths, f"end_{secrets.token_hex(16)}"))
-        said = ending.material.outputs if ending.material else {}
+        said = finished.material.outputs if finished.material else {}
         order("".join(f"{each}\n" for each in annotations(report, said)))
     print("Files of this run:", *(f"  {path}" for path in files.values()), sep="\n", file=sys.stderr)
 

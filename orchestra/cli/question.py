@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
+from orchestra.conduct.core.context import People
 from orchestra.console import View
 from orchestra.model import Decision
 from orchestra.plan.draft import Draft
@@ -19,14 +20,15 @@ CHOICES = """\
   Enter      decide later (the run ends with exit code 5)
 """
 LETTERS = {"r": "retry", "s": "spawn", "a": "abandon", "t": "take"}
-Asker = Callable[[TaskReport], Awaitable[Decision | None]]
-Confirmer = Callable[[Draft], Awaitable[bool]]
 
 
-def asker(screen: View, settings: Settings) -> Asker | None:
-    """Who asks, where there is somebody at a terminal."""
-    if not somebody(settings):
-        return None
+def people_at(screen: View, settings: Settings) -> People:
+    """Who can be asked: the person at the terminal, if there is one."""
+    return People(asker(screen), confirmer(screen)) if is_attended(settings) else People()
+
+
+def asker(screen: View) -> Callable[[TaskReport], Awaitable[Decision | None]]:
+    """What asks about a task that waits."""
 
     async def ask(task: TaskReport) -> Decision | None:
         with screen.aside():
@@ -40,10 +42,8 @@ def asker(screen: View, settings: Settings) -> Asker | None:
     return ask
 
 
-def confirmer(screen: View, settings: Settings) -> Confirmer | None:
-    """Who asks whether a plan is to be carried out."""
-    if not somebody(settings):
-        return None
+def confirmer(screen: View) -> Callable[[Draft], Awaitable[bool]]:
+    """What asks whether a plan is to be carried out."""
 
     async def confirm(draft: Draft) -> bool:
         with screen.aside():
@@ -53,7 +53,7 @@ def confirmer(screen: View, settings: Settings) -> Confirmer | None:
     return confirm
 
 
-def somebody(settings: Settings) -> bool:
+def is_attended(settings: Settings) -> bool:
     alone = settings.quiet or settings.json or settings.events or os.environ.get("CI")
     return not alone and sys.stdin.isatty() and sys.stderr.isatty()
 

@@ -15,6 +15,7 @@ import pytest
 
 import aider_orchestrator
 from orchestra.agents.aider_args import ALLOWED
+from orchestra.cli.main import COMMANDS
 from orchestra.handover.notify import SIGNATURE, signature
 from orchestra.settings import flag, options
 from tests.e2e.test_main_job import prd_text
@@ -106,7 +107,7 @@ def test_the_readmes_commands(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def known() -> Iterator[set[str]]:
     """Every flag that any command's help names."""
-    told = "".join(help_of(name) for name in aider_orchestrator.COMMANDS)
+    told = "".join(help_of(name) for name in COMMANDS)
     yield set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", told))
 
 

@@ -1,15 +1,14 @@
 """`demo`: the main job on a small sample repository: real Aider, git and pytest, and replies played from a tape."""
 
-import asyncio
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from orchestra.cli.start import Story, run_until_done
 from orchestra.errors import UsageError
 from orchestra.settings import Settings
 
@@ -22,7 +21,6 @@ USAGE = """usage: aider-orchestrator demo [FOLDER]
 Make a small sample repository (in FOLDER, or a temporary one) whose tests fail, and let four Aider agents finish it.
 Aider, git and pytest are real; the models' replies are scripted: they are played from a tape, so no key is needed.
 """
-Story = Callable[..., Awaitable[int]]
 
 
 def demo(argv: list[str], story: Story) -> int:
@@ -36,7 +34,7 @@ def demo(argv: list[str], story: Story) -> int:
     print(f"A sample repository is in {folder}; its replies are scripted (played from a tape), all else is real.")
     print(f"Before: {tests(folder)}", flush=True)
     os.chdir(folder)
-    code: int = asyncio.run(story(sample_settings().with_values(replay=str(TAPE))))  # type: ignore[arg-type]
+    code = run_until_done(story(sample_settings().with_values(replay=str(TAPE))))
     print(f"\nAfter: {tests(folder)}\nLook at it: cd {folder} && git log --stat && {sys.executable} -m lighthouse")
     return code
 

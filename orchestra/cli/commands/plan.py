@@ -12,9 +12,9 @@ from pathlib import Path
 from orchestra.cli.commands.steer import leading
 from orchestra.cli.load import settings_of
 from orchestra.cli.plan_editor.desk import Desk, desk_for
-from orchestra.cli.plan_editor.drafting import Stoppable, planning
+from orchestra.cli.plan_editor.drafting import planning
 from orchestra.cli.plan_editor.session import converse
-from orchestra.cli.start import settings_to_run
+from orchestra.cli.start import run_until_done, settings_to_run
 from orchestra.cli.words import say, say_json
 from orchestra.conduct.core.context import LOGS
 from orchestra.conduct.core.permits import is_persons_plan
@@ -41,19 +41,19 @@ Google key say --no-prd --files ...: the files are divided by what belongs toget
 {HELP}"""
 
 
-def plan(argv: list[str], stoppable: Stoppable) -> int:
+def plan(argv: list[str]) -> int:
     if not argv or argv[0] in ("--help", "-h"):
         print(PLAN_USAGE, end="")
         return 0
     if argv[0] == "continue":
         desk = named(argv[1:])
-        return converse(desk, stoppable)
+        return converse(desk)
     if argv[0] in COMMANDS:
         return COMMANDS[argv[0]](argv[1:])
-    return new(argv, stoppable)
+    return new(argv)
 
 
-def new(argv: list[str], stoppable: Stoppable) -> int:
+def new(argv: list[str]) -> int:
     goal, flags = argv[0], argv[1:]
     if goal.startswith("-") and goal != "-":
         raise UsageError("say first what you want.", hint='It goes: plan "WHAT YOU WANT" [options].')
@@ -66,10 +66,10 @@ def new(argv: list[str], stoppable: Stoppable) -> int:
         drafts.save(path, checked.draft)
         return path
 
-    code: int = asyncio.run(stoppable(planning(settings, put)))  # type: ignore[arg-type]
+    code = run_until_done(planning(settings, put))
     desk = Desk(settings, repository, path)
     if code == 0 and at_terminal(settings):
-        return converse(desk, stoppable)
+        return converse(desk)
     if code == 0 and not (settings.json or settings.quiet or settings.events):
         say(f"\n{desk.page(desk.load())}")
     return code

@@ -1,8 +1,10 @@
-"""The words of `resolve`: what a person decides about a task that failed or waits."""
+"""`resolve`: what a person decides about a task that failed or waits."""
 
 from pathlib import Path
 
+from orchestra.cli.commands.resume import find, told_there
 from orchestra.cli.commands.steer import leading, number_of
+from orchestra.cli.start import Story, run_until_done
 from orchestra.errors import UsageError
 from orchestra.model import Decision
 
@@ -19,6 +21,20 @@ is taken up for it. DECISION is one of
 """
 ACTIONS = {"--retry": "retry", "--edit-brief": "brief", "--abandon": "abandon", "--spawn": "spawn", "--take": "take"}
 WANTED = {"brief": "a file", "spawn": "a text"}
+
+
+def resolve(argv: list[str], story: Story) -> int:
+    """Have the run's owner carry the decision out, or take the run up for it."""
+    if "--help" in argv or "-h" in argv:
+        print(RESOLVE_USAGE, end="")
+        return 0
+    stamp, decision, flags = read(argv)
+    settings, past = find(stamp, flags)
+    settings = settings.resumed(past.options)
+    if answer := told_there(settings, past.stamp, "resolve", decision.task, action=decision.action, text=decision.text):
+        print(answer)
+        return 0
+    return run_until_done(story(settings, past=past.decided(decision)))
 
 
 def read(argv: list[str]) -> tuple[str, Decision, list[str]]:

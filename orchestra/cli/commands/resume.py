@@ -1,13 +1,14 @@
-"""The words of `resume`, `retry` and `restart`, and the past run that they name."""
+"""`resume`, `retry` and `restart`, and the past run that they name."""
 
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from orchestra.cli.commands.steer import ask
+from orchestra.cli.commands.steer import ask, leading, number_of
 from orchestra.cli.consent import tell_refused
 from orchestra.cli.find import LATEST, chosen, looking
 from orchestra.cli.load import settings_of
+from orchestra.cli.start import Story, run_until_done
 from orchestra.conduct.core.context import LOGS
 from orchestra.conduct.previous.previous import Past, find_past
 from orchestra.errors import UsageError
@@ -30,6 +31,39 @@ RESTART_USAGE = """usage: aider-orchestrator restart RUN [options]
 
 Do a run anew from the start, with its own settings but for the flags given now. Nothing of it is used again.
 """
+
+
+def resume(argv: list[str], story: Story) -> int:
+    """Take up the named run, or the latest one, with its own settings but for the flags given now."""
+    if "--help" in argv or "-h" in argv:
+        print(RESUME_USAGE, end="")
+        return 0
+    stamp, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
+    settings, past = find(stamp, flags)
+    return run_until_done(story(settings.resumed(past.options), past=past))
+
+
+def retry(argv: list[str], story: Story) -> int:
+    """One failed task again: by the run itself when it is under way, else by taking it up for this task alone."""
+    if "--help" in argv or "-h" in argv:
+        print(RETRY_USAGE, end="")
+        return 0
+    (stamp, task), flags = leading(argv, RETRY_USAGE, 2)
+    settings, past = find(stamp, flags)
+    if answer := told_there(settings.resumed(past.options), past.stamp, "retry", number_of(task)):
+        print(answer)
+        return 0
+    return run_until_done(story(settings.resumed(past.options), past=past.again(number_of(task))))
+
+
+def restart(argv: list[str], story: Story) -> int:
+    """A new run with the settings of an old one."""
+    if "--help" in argv or "-h" in argv:
+        print(RESTART_USAGE, end="")
+        return 0
+    (stamp,), flags = leading(argv, RESTART_USAGE, 1)
+    settings, past = find(stamp, flags)
+    return run_until_done(story(settings.resumed(past.options)))
 
 
 def find(stamp: str, flags: list[str]) -> tuple[Settings, Past]:

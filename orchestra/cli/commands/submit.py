@@ -6,8 +6,8 @@ from pathlib import Path
 
 from orchestra.cli.commands.plan import taken_out
 from orchestra.cli.plan_editor.desk import Desk
-from orchestra.cli.plan_editor.drafting import Stoppable, planning
-from orchestra.cli.start import settings_to_run
+from orchestra.cli.plan_editor.drafting import planning
+from orchestra.cli.start import run_until_done, settings_to_run
 from orchestra.cli.words import say
 from orchestra.conduct.core.context import LOGS
 from orchestra.conduct.planning import plan_files as drafts
@@ -31,7 +31,7 @@ about, and with --decompose (or -d) makes a graph of tasks of it.
 """
 
 
-def submit(argv: list[str], stoppable: Stoppable) -> int:
+def submit(argv: list[str]) -> int:
     if not argv or argv[0] in ("--help", "-h"):
         print(SUBMIT_USAGE, end="")
         return 0
@@ -50,8 +50,7 @@ def submit(argv: list[str], stoppable: Stoppable) -> int:
         before = len(listed(desk).task)
         single = settings.with_values(use_prd=bool(settings.prd)) if not many else settings
         work = planning(single, lambda checked: put(desk, checked, wanted), single=not many)
-        code: int = asyncio.run(stoppable(work))  # type: ignore[arg-type]
-        if code:
+        if code := run_until_done(work):
             return code
         added = len(listed(desk).task) - before
     say(f"{plural(added, 'task')} submitted. Carry out what was submitted: aider-orchestrator run")

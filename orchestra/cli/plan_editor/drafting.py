@@ -1,17 +1,15 @@
 """Runs that only plan, as the commands begin them: the same gateway, journal and limits as of every run."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.deadline import in_time
-from orchestra.conduct.deliver.finish import Ending
+from orchestra.conduct.deliver.finish import finish, print_result
 from orchestra.conduct.planning import plan_files as drafts
 from orchestra.conduct.planning.lead import written_down
 from orchestra.conduct.planning.plan_only import discuss, make
 from orchestra.conduct.session.preflight import look_to_plan
-from orchestra.conduct.session.remote_control import listen
 from orchestra.conduct.session.session import opened
 from orchestra.conduct.session.warmup import workshop
 from orchestra.console import watching
@@ -24,7 +22,6 @@ NOBODY = (
     "There is no Google key for planning: set GOOGLE_API_KEY (or --api-key), or say which files to change "
     "(--files, with --no-prd or --prd FILE), and they are divided by what belongs together."
 )
-Stoppable = Callable[[Coroutine[Any, Any, int]], Awaitable[int]]
 
 
 async def planning(settings: Settings, put: Callable[[Checked], Path], *, single: bool = False) -> int:
@@ -55,14 +52,16 @@ async def only_planning(
     before = await look_to_plan(settings)
     screen, listeners = watching(settings.with_values(quiet=settings.quiet or quietly))
     async with workshop(settings, works=False) as shop, opened(before, shop, listeners=listeners) as run:
-        listen(run)
-        ending = Ending(run)
-        with ending:
+        failure = None
+        try:
             async with screen.showing(), in_time(run, "before the plan was made"):
                 await work(run, before.targets)
-    if quietly and not ending.report.exit_code:
-        return 0
-    return ending.tell(as_json=settings.json, aside=bool(settings.events))
+        except BaseException as error:
+            failure = error
+        finished = finish(run, failure)
+    if not quietly or finished.code:
+        print_result(finished)
+    return finished.code
 
 
 def with_lead(settings: Settings) -> Settings:

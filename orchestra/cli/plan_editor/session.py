@@ -1,13 +1,13 @@
 """Talk about a plan at a terminal: every change is checked and saved at once, and can be undone."""
 
-import asyncio
 import dataclasses
 import difflib
 import shlex
 import sys
 
 from orchestra.cli.plan_editor.desk import Desk, some
-from orchestra.cli.plan_editor.drafting import Stoppable, discussion
+from orchestra.cli.plan_editor.drafting import discussion
+from orchestra.cli.start import run_until_done
 from orchestra.cli.words import say
 from orchestra.errors import OrchestraError, PlanError, UsageError
 from orchestra.plan.check import Checked
@@ -28,9 +28,8 @@ MORE = """\
 class Session:
     """The plan as it is, and as it was before each change."""
 
-    def __init__(self, desk: Desk, stoppable: Stoppable) -> None:
+    def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.stoppable = stoppable
         self.draft = desk.load()
         self.before: list[Draft] = []
 
@@ -86,7 +85,7 @@ class Session:
             raise UsageError("say what you want to know or have changed: ask TEXT")
         heard: list[tuple[str, Checked | None]] = []
         asking = discussion(self.desk.settings, self.desk.path, text, lambda say, plan: heard.append((say, plan)))
-        asyncio.run(self.stoppable(asking))  # type: ignore[arg-type]
+        run_until_done(asking)
         for words, proposed in heard:
             say(f"\n{words.strip()}")
             if proposed and proposed.draft != self.draft:
@@ -95,8 +94,8 @@ class Session:
                     self.put(proposed.draft)
 
 
-def converse(desk: Desk, stoppable: Stoppable) -> int:
-    session = Session(desk, stoppable)
+def converse(desk: Desk) -> int:
+    session = Session(desk)
     session.show()
     say("\n`help` tells what you can say. Every change is saved at once.")
     while True:

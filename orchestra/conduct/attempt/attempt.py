@@ -64,7 +64,7 @@ async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Star
         result = Result(task, Judgement(Verdict.BUDGET, f"{time_is_up(run)} while {task.agent} was set up.", REMEDY))
     except (asyncio.CancelledError, AiderMissing) as stop:
         result = Result(task, cancellation(run, task, ONLY_THIS in stop.args))
-        tell(run, task, number, result, max(started, run.ready_at), facts)
+        tell(run, task, number, result, max(started, run.warm.since), facts)
         raise
     except (OrchestraError, OSError) as error:
         cause = f"The attempt on {named(task.paths)} could not be carried out: {error}"
@@ -72,7 +72,7 @@ async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Star
         result = Result(
             task, crashed if isinstance(error, SetUpFailed) else explained(run, crashed, run.journal.agent_log(task.id))
         )
-    return tell(run, task, number, result, max(started, run.ready_at), facts)
+    return tell(run, task, number, result, max(started, run.warm.since), facts)
 
 
 def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
@@ -118,7 +118,7 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
         furnished = sets_up(run.settings)
         tree = await run.trees.remembered(tree, task.paths, furnished=furnished)
         # The worktrees are made while Aider warms up, and its clock has not begun yet.
-        await run.aider()
+        await run.wait_for_agents()
         full = in_full(run, task, tree.path)
         model = run.model_of(task)
         models = names(model, catalogue.weak_model(model))

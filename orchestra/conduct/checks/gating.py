@@ -332,3 +332,10 @@ def output_name(gate: Gate, label: str, stamp: str) -> str:
     """tests_<stamp>.txt for the result, tests_base_<stamp>.txt for the base."""
     plain = re.sub(r"[^\w.-]+", "-", gate.name)
     return f"{plain}_{stamp}.txt" if label == "combined" else f"{plain}_{label}_{stamp}.txt"
+
+
+async def open_gates(run: Run, before: Iterable[Event]) -> Gating:
+    """Find the gates of a run, and tell which they are. `before` are the events of its earlier sessions."""
+    gating = Gating(run, before)
+    await gating.announce()
+    return gating

@@ -1,21 +1,20 @@
 """What every step of a run needs."""
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestra.agents.seat import Seats
+from orchestra.conduct.core.commands import Commands
 from orchestra.conduct.core.isolation import Isolation
 from orchestra.conduct.core.models import role_model
 from orchestra.conduct.core.secrets import Secrets
+from orchestra.conduct.core.warm import Warm
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.tape import Recorder
 from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal
-from orchestra.journal.store import Command
 from orchestra.model import MOVES, Decision, Plan, Task, TaskState
 from orchestra.plan.draft import Draft
 from orchestra.plan.roles import Role, find
@@ -28,6 +27,14 @@ from orchestra.workspace.trees import Trees
 BRANCHES = "aider-orchestrator"
 LOGS = ".aider_logs"
 DATABASE = "orchestra.db"
+
+
+@dataclass(frozen=True)
+class People:
+    """Who can be asked at the terminal about a task that waits, and about a plan. None: no one is there."""
+
+    ask: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
+    confirm: Callable[[Draft], Awaitable[bool]] | None = None
 
 
 @dataclass
@@ -50,14 +57,10 @@ class Run:
     isolation: Isolation
     report: Report = field(default_factory=Report)
     plan: Plan = field(default_factory=lambda: Plan((), 0))
-    warming: asyncio.Future[float] | None = None
-    ready_at: float = 0.0  # since when Aider can work, on the same clock
+    warm: Warm = field(default_factory=Warm)
     recorder: Recorder | None = None
-    # Who can be asked about a task that waits; nobody, where there is no terminal.
-    ask: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
-    confirm: Callable[[Draft], Awaitable[bool]] | None = None  # and about a plan
-    # What other terminals may ask now, and who carries it out and answers.
-    commands: dict[str, Callable[[Command], str]] = field(default_factory=dict)
+    people: People = field(default_factory=People)
+    commands: Commands = field(default_factory=Commands)
 
     @property
     def logs(self) -> Path:
@@ -70,13 +73,11 @@ class Run:
     def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> None:
         self.journal.emit(kind, task, attempt, **data)
 
-    async def aider(self) -> None:
-        """Wait until it can work. What passes until then is nobody's time."""
-        assert self.warming is not None
-        since = await asyncio.shield(self.warming)
-        if not self.ready_at:
-            self.ready_at = since
-            self.emit("aider_ready", ago=round(time.monotonic() - since, 3))
+    async def wait_for_agents(self) -> None:
+        """Wait until agents can begin. The time until then is not charged to any attempt."""
+        ago = await self.warm.wait()
+        if ago is not None:
+            self.emit("aider_ready", ago=round(ago, 3))
 
     def move(self, task: int, state: TaskState, attempt: int | None = None) -> None:
         """The one way in which a task changes state; what the table does not allow is a bug."""
@@ -88,7 +89,7 @@ class Run:
     @property
     def waits_for_human(self) -> bool:
         """Whether a task that failed for good waits for a person."""
-        return self.settings.ask == "always" or (self.settings.ask == "terminal" and self.ask is not None)
+        return self.settings.ask == "always" or (self.settings.ask == "terminal" and self.people.ask is not None)
 
     def role(self, task: Task) -> Role:
         return find(task.role, self.settings.roles)

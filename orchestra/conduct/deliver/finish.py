@@ -4,8 +4,9 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from orchestra.conduct.core.context import Run
@@ -24,98 +25,109 @@ from orchestra.report.summary import summary, totals
 from orchestra.report.text import closing
 
 
-class Ending:
-    """Around the story: however it ends, the run gets its last event and a summary.
+@dataclass(frozen=True)
+class Finished:
+    """What a run leaves when it has ended: its report, its summary, and the files in which they stand."""
 
-    Only what is told there is swallowed: our own errors and the stop by a signal.
-    """
+    run: Run
+    report: Report
+    summary: dict[str, Any]
+    path: Path = Path()  # of the summary
+    material: artefacts.Material | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.report = Report()
-        self.summary: dict[str, Any] = {}
-        self.path = Path()
-        self.material: artefacts.Material | None = None
-        self.files: dict[str, Path] = {}
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if isinstance(error, OSError) and let_go():  # something was printed just before the signal came
-            error = asyncio.CancelledError(int(signal.SIGHUP))
-        error = machine_trouble(error) or error
-        told = isinstance(error, OrchestraError | asyncio.CancelledError)
-        code = code_of(self.run.report, error)
-        text = (
-            str(error)
-            if isinstance(error, OrchestraError)
-            else "a bug in the orchestrator"
-            if error and not told
-            else ""
-        )
-        if self.run.journal.muted:
-            raise RunHeld(
-                f"another orchestrator has taken run {self.run.stamp} over.", hint="Look at it with `status`."
-            )
-        try:
-            self.run.gateway.cut_short()
-            self.compare()
-            if self.run.settings.replay_strict and differs(self.run.report):
-                code = worst(code, DRIFT_CODE)
-            signum = stopped_by(error) if isinstance(error, asyncio.CancelledError) else 0
-            self.run.emit("run_ended", exit_code=code, error=text, signal=signum, **totals(self.run.report))
-            self.write()
-        except (LogFailed, OSError) as failed:
-            # What is in memory is told all the same.
-            self.report = self.run.report
-            self.report.exit_code, self.report.error = LogFailed.exit_code, text or str(failed)
-            self.summary = summary(self.report, {})
-        return told
-
-    def compare(self) -> None:
-        """With a replayed run: which replies of the planned agents nobody has asked for. And how a recording ended."""
-        tape = self.run.gateway.replay
-        if tape is not None:
-            planned = {task.agent for task in self.run.report.tasks.values()}
-            left = {owner: count for owner, count in tape.unused().items() if owner in planned}
-            self.run.emit("replayed", unused=left)
-        recorder = self.run.recorder
-        if recorder is not None and recorder.problem:
-            self.run.emit("note", text=f"The tape ends before the run did: {recorder.problem}.")
-
-    def write(self) -> None:
-        """The summary is built by parsing the logs, so that it can be built again from them at any time."""
-        run = self.run
-        events = jsonl.read(run.logs, run.stamp)
-        self.report = fold(events)
-        root = run.repository.root
-        logs = {task: str(run.journal.agent_log(task).relative_to(root)) for task in self.report.tasks}
-        self.summary = summary(self.report, logs)
-        path = run.logs / f"summary_{run.stamp}.json"
-        part = path.with_suffix(".part")
-        text = run.secrets.scrub(json.dumps(self.summary, indent=2, ensure_ascii=False))
-        part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-        part.replace(path)
-        self.path = path
-        try:
-            self.material = artefacts.gather(root, events, run.secrets.scrub)
-            self.files = artefacts.write(root, self.material)
-        except OSError as error:
-            # The verdict stands in the summary; a full disk shall not hide it.
-            print(f"note: the HTML report could not be written: {error}.", file=sys.stderr)
-
-    def tell(self, *, as_json: bool, aside: bool = False) -> int:
-        """`aside`: stdout belongs to the events, so the words go to stderr."""
-        if as_json:
-            print(json_text(self.summary, indent=2))
-        else:
-            page, path = str(self.files.get("html", "")), str(self.path) if self.path.name else ""
-            print(closing(self.report, path, page), file=sys.stderr if aside else sys.stdout)
-        sys.stdout.flush()
+    @property
+    def code(self) -> int:
         return self.report.exit_code or 0
+
+
+def finish(run: Run, failure: BaseException | None) -> Finished:
+    """Write the run's last event and its summary. A failure that these do not tell is raised again afterwards.
+
+    They tell our own errors and the stop by a signal.
+    """
+    error = hung_up(failure)
+    error = machine_trouble(error) or error
+    if run.journal.muted:
+        raise RunHeld(f"another orchestrator has taken run {run.stamp} over.", hint="Look at it with `status`.")
+    try:
+        run.gateway.cut_short()
+        emit_replayed(run)
+        emit_run_ended(run, error)
+        finished = write_summary(run)
+    except (LogFailed, OSError) as failed:
+        # What is in memory is told all the same.
+        run.report.exit_code, run.report.error = LogFailed.exit_code, words_of(error) or str(failed)
+        finished = Finished(run, run.report, summary(run.report, {}))
+    if failure is not None and not is_told(error):
+        raise failure
+    return finished
+
+
+def hung_up(failure: BaseException | None) -> BaseException | None:
+    """The failure, or the hangup of the terminal that made printing fail just before its signal came."""
+    return asyncio.CancelledError(int(signal.SIGHUP)) if isinstance(failure, OSError) and let_go() else failure
+
+
+def is_told(error: BaseException | None) -> bool:
+    return isinstance(error, OrchestraError | asyncio.CancelledError)
+
+
+def words_of(error: BaseException | None) -> str:
+    if isinstance(error, OrchestraError):
+        return str(error)
+    return "a bug in the orchestrator" if error and not is_told(error) else ""
+
+
+def emit_replayed(run: Run) -> None:
+    """Tell which recorded replies of the planned agents were not asked for, and how a recording ended."""
+    tape = run.gateway.replay
+    if tape is not None:
+        planned = {task.agent for task in run.report.tasks.values()}
+        unused = {owner: count for owner, count in tape.unused().items() if owner in planned}
+        run.emit("replayed", unused=unused)
+    if run.recorder is not None and run.recorder.problem:
+        run.emit("note", text=f"The tape ends before the run did: {run.recorder.problem}.")
+
+
+def emit_run_ended(run: Run, error: BaseException | None) -> None:
+    code = code_of(run.report, error)
+    if run.settings.replay_strict and differs(run.report):
+        code = worst(code, DRIFT_CODE)
+    signum = stopped_by(error) if isinstance(error, asyncio.CancelledError) else 0
+    run.emit("run_ended", exit_code=code, error=words_of(error), signal=signum, **totals(run.report))
+
+
+def write_summary(run: Run) -> Finished:
+    """Build the summary by parsing the logs, so that it can be built again from them at any time."""
+    events, root = jsonl.read(run.logs, run.stamp), run.repository.root
+    report = fold(events)
+    logs = {task: str(run.journal.agent_log(task).relative_to(root)) for task in report.tasks}
+    told = summary(report, logs)
+    path = run.logs / f"summary_{run.stamp}.json"
+    part = path.with_suffix(".part")
+    text = run.secrets.scrub(json.dumps(told, indent=2, ensure_ascii=False))
+    part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    part.replace(path)
+    try:
+        material = artefacts.gather(root, events, run.secrets.scrub)
+        return Finished(run, report, told, path, material, artefacts.write(root, material))
+    except OSError as error:
+        # The verdict stands in the summary; a full disk does not hide it.
+        print(f"note: the HTML report could not be written: {error}.", file=sys.stderr)
+        return Finished(run, report, told, path)
+
+
+def print_result(finished: Finished) -> None:
+    """Print the summary as JSON, or its closing words; on stderr if stdout belongs to the events."""
+    settings = finished.run.settings
+    if settings.json:
+        print(json_text(finished.summary, indent=2))
+    else:
+        page = str(finished.files.get("html", ""))
+        path = str(finished.path) if finished.path.name else ""
+        print(closing(finished.report, path, page), file=sys.stderr if settings.events else sys.stdout)
+    sys.stdout.flush()
 
 
 def code_of(report: Report, error: BaseException | None) -> int:

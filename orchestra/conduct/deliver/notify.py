@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.deliver.finish import Ending
+from orchestra.conduct.deliver.finish import Finished
 from orchestra.handover.notify import deliver
 from orchestra.model import Event
 from orchestra.report.fold import Report, TaskReport
@@ -18,9 +18,9 @@ HUMAN_NEEDED = "human_needed"
 A_MOMENT = 2.0  # seconds
 
 
-async def notify(ending: Ending) -> None:
-    if ending.run.settings.notify:
-        await post(ending.run, message(ending))
+async def notify(finished: Finished) -> None:
+    if finished.run.settings.notify:
+        await post(finished.run, message(finished))
 
 
 def call_for_people(run: Run) -> None:
@@ -57,9 +57,9 @@ def needed(run: Run, task: TaskReport) -> dict[str, Any]:
     return usual | {"change": report.change, "repository": report.repository} | about
 
 
-def message(ending: Ending) -> dict[str, Any]:
-    report, summary = ending.report, ending.summary
-    paths = {name: str(path) for name, path in {"summary": ending.path, **ending.files}.items()}
+def message(finished: Finished) -> dict[str, Any]:
+    report, summary = finished.report, finished.summary
+    paths = {name: str(path) for name, path in {"summary": finished.path, **finished.files}.items()}
     return {
         "event": HUMAN_NEEDED if report.exit_code == WAITING else "run_ended",
         "sent": int(time.time()),

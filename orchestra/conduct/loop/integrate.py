@@ -10,7 +10,8 @@ from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.results import Result
 from orchestra.conduct.loop.catch_up import bring
 from orchestra.conduct.loop.human import consult
-from orchestra.conduct.loop.scheduler import Agents
+from orchestra.conduct.loop.results import Results
+from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.loop.task_life import wait_for_human
 from orchestra.judge.retry import Next
 from orchestra.model import TaskState, Verdict
@@ -20,35 +21,39 @@ from orchestra.workspace.merge import Delivery, forget, keep, numstat
 RESULT = "result"
 
 
-async def integrate(run: Run, gating: Gating, agents: Agents, combined: str = "") -> None:
-    """`combined` is the combination of just these results, when a resumed run had come so far."""
-    ground = Settled(run.repository.base)
-    settled = await settle(run, gating, ground, agents.accepted(ground), combined)
+async def integrate(run: Run, gating: Gating, scheduler: Scheduler, results: Results, combined: str = "") -> None:
+    """Combine the results, have more done where that is worth it, and deliver what passes.
+
+    `combined` is the combination of just these results if an earlier session of the run had made it.
+    """
+    postponed = set[int]()
+    base = Settled(run.repository.base)
+    settled = await settle(run, gating, base, results.accepted(base), combined)
     while True:
-        send_back(run, agents, settled.guilty)
-        if not (agents.can_go_on() or await consult(run, agents)):
+        send_back(run, scheduler, settled.guilty)
+        if not (scheduler.can_go_on() or await consult(run, scheduler, postponed)):
             break
-        ground = ground if settled.bad else settled
-        await agents.work(ground)
-        settled = await settle(run, gating, ground, agents.accepted(ground))
-    agents.hold_back()
+        base = base if settled.bad else settled
+        await scheduler.work_on(base)
+        settled = await settle(run, gating, base, results.accepted(base))
+    results.exclude(scheduler.pending.values())
     if settled.head != run.repository.base:
-        await conclude(run, gating, agents.results.values(), settled)
+        await conclude(run, gating, results.by_task.values(), settled)
     await tidy(run)
 
 
-def send_back(run: Run, agents: Agents, guilty: Iterable[Guilty]) -> None:
+def send_back(run: Run, scheduler: Scheduler, guilty: Iterable[Guilty]) -> None:
     """Have those tried again for whom an attempt, which knows how the combination failed, may be worth its money."""
     for one in guilty:
         task = one.result.task
         last = dataclasses.replace(one.result.tried, verdict=Verdict.GATES_FAILED, cause=one.why, **one.lesson)
-        step = agents.histories[task.id].next(run, last)
+        step = scheduler.results.histories[task.id].next(run, last)
         if step.next in (Next.FRESH, Next.ON_TOP):
             run.move(task.id, TaskState.FAILED)
             run.emit("retry", task.id, run.report.tasks[task.id].attempts, why=one.why, on_top=False)
-            agents.begin_again(task)
+            scheduler.begin_again(task)
             continue
-        agents.given_up.add(task.id)
+        scheduler.results.given_up.add(task.id)
         if step.next is Next.ASK:
             run.move(task.id, TaskState.FAILED)
             wait_for_human(run, task.id, step.why)

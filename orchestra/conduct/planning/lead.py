@@ -146,7 +146,7 @@ def allow(draft: Draft, settings: Settings, entries: Entries, *, by_person: bool
 
 async def ask_for_yes(run: Run, checked: Checked, path: Path) -> Checked:
     """At a terminal the question is asked there; elsewhere the plan waits in its file."""
-    if run.confirm is None or not await run.confirm(checked.draft):
+    if run.people.confirm is None or not await run.people.confirm(checked.draft):
         written_down(run, checked, path)
         raise NeedsApproval(drafts.name_of(run.repository.root, path))
     draft = dataclasses.replace(checked.draft, approved=True)

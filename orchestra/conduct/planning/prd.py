@@ -193,7 +193,7 @@ async def ask_gemini(run: Run) -> str:
             base=run.gateway.url(ticket, "gemini"),
             client=settings.gemini_client,
         )
-        return await unless_failed(run.warming, asking)
+        return await unless_failed(run.warm.warming, asking)
     except ProviderError as error:
         hint = "A PRD can also be given with --prd FILE, or left out with --no-prd."
         raise why_not(ticket, "Gemini", "write the PRD", error, hint) from None

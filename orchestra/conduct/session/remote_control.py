@@ -9,8 +9,8 @@ from orchestra.journal.store import Command
 from orchestra.plan.targets import Targets
 
 
-def listen(run: Run) -> None:
-    """Take commands up from here on. To be called in the story's own task, which `cancel` stops."""
+def accept_commands(run: Run) -> None:
+    """Accept commands from now on. To be called in the story's own task, which `cancel` stops."""
     loop, story = asyncio.get_running_loop(), asyncio.current_task()
     assert story is not None
 
@@ -22,7 +22,7 @@ def listen(run: Run) -> None:
         run.journal.mute()
         story.cancel(signal.SIGTERM)
 
-    run.commands["cancel"] = stop
+    run.commands.offer("cancel", stop)
     run.hold.run = run.stamp
     run.hold.begin(
         lambda command: loop.call_soon_threadsafe(obey, run, command), lambda: loop.call_soon_threadsafe(lost)
@@ -31,11 +31,8 @@ def listen(run: Run) -> None:
 
 def obey(run: Run, command: Command) -> None:
     """Carry it out, and leave the answer where the one who asked looks for it."""
-    name = command.kind if command.task is None else f"{command.kind} task"
     try:
-        if name not in run.commands:
-            raise Refused(f"The run cannot {name} now.")
-        answer, refused = run.commands[name](command), False
+        answer, refused = run.commands.carry_out(command), False
     except Refused as why:
         answer, refused = str(why), True
     told = {"token": command.data.get("token", ""), "answer": answer, "refused": refused}

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from orchestra.agents.seat import check_version
-from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, Run
+from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, People, Run
 from orchestra.conduct.core.deadline import deadline
 from orchestra.conduct.core.gateway_events import write_down
 from orchestra.conduct.core.hide_keys import hide_keys
@@ -20,8 +20,11 @@ from orchestra.conduct.core.models import chosen_model, upstreams
 from orchestra.conduct.core.money import limits_of
 from orchestra.conduct.core.outgoing_keys import guard
 from orchestra.conduct.core.secrets import Secrets
+from orchestra.conduct.core.warm import Warm
+from orchestra.conduct.deliver.notify import call_for_people
 from orchestra.conduct.previous.previous import Past
 from orchestra.conduct.session.preflight import Before
+from orchestra.conduct.session.remote_control import accept_commands
 from orchestra.conduct.session.replay import differences
 from orchestra.conduct.session.warmup import Workshop
 from orchestra.errors import UsageError
@@ -41,10 +44,17 @@ from orchestra.settings import Settings
 from orchestra.workspace.merge import free_namespace
 from orchestra.workspace.trees import Tree, Trees
 
+ALONE = People()
+
 
 @contextlib.asynccontextmanager
 async def opened(
-    before: Before, shop: Workshop, *, listeners: tuple[Listener, ...] = (), past: Past | None = None
+    before: Before,
+    shop: Workshop,
+    *,
+    people: People = ALONE,
+    listeners: tuple[Listener, ...] = (),
+    past: Past | None = None,
 ) -> AsyncIterator[Run]:
     """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
     settings, repository, tape = before.settings, before.repository, before.tape
@@ -98,15 +108,18 @@ async def opened(
             isolation=Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values),
             # A copy of its own: what happens now does not change the past.
             report=fold(past.events if past else ()),
+            warm=Warm(shop.warming),
+            recorder=recorder,
+            people=people,
         )
-        run.warming = shop.warming
         journal.listeners += [lambda event: step(run.report, event), writer.put, *listeners]
-        run.recorder = recorder
         journal.listeners += [recorder.hear] if recorder else []
         if past:
             run.emit("run_resumed", folder=str(shop.folder), pid=os.getpid(), options=settings.options())
         else:
             announce(run)
+        call_for_people(run)
+        accept_commands(run)
         yield run
 
 

@@ -1,0 +1,83 @@
+"""What came of each task, and what of it can be combined."""
+
+from collections.abc import Iterable
+
+from orchestra.conduct.combine.settle import Settled, hold
+from orchestra.conduct.combine.stack import Stack, put_together
+from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.moves import complete_accepted_task, move_task_to
+from orchestra.conduct.core.results import Result
+from orchestra.conduct.loop.task_life import History
+from orchestra.conduct.previous.previous import Past
+from orchestra.judge.blame import closure
+from orchestra.model import Task, TaskState, Verdict
+from orchestra.plan.order import in_order
+
+
+class Results:
+    """The last result of each task that is done, and the failed attempts that its next attempt learns from.
+
+    `base` is what new work begins on: a commit, and the tasks that it holds.
+    """
+
+    def __init__(self, run: Run, past: Past | None) -> None:
+        self.run = run
+        self.base = Settled(run.repository.base)
+        self.by_task: dict[int, Result] = past.done() if past else {}
+        self.histories = {task.id: history_of(past, task.id) for task in run.plan.tasks}
+        self.given_up: set[int] = set()  # tasks that broke the combination and are not tried again
+        for task, result in self.by_task.items():
+            if result.judgement.verdict is Verdict.APPLIED:
+                move_task_to(run, task, TaskState.AWAITING_QA)
+                complete_accepted_task(run, task)
+
+    def record(self, result: Result) -> None:
+        self.by_task[result.task.id] = result
+        self.given_up.discard(result.task.id)
+
+    def forget(self, task: int) -> None:
+        """Forget the result of a task that is tried again."""
+        self.by_task.pop(task, None)
+        self.given_up.discard(task)
+
+    def is_done(self, task: int) -> bool:
+        """Return whether others can build on the task."""
+        result = self.by_task.get(task)
+        return task in self.base.tasks or (result is not None and result.judgement.verdict is Verdict.APPLIED)
+
+    async def combine_dependencies(self, task: Task) -> Stack:
+        """Put all that the task needs on top of the base."""
+        needs = self.run.plan.needs
+        needed = closure(needs[task.id], needs) - self.base.tasks
+        results = [self.by_task[each.id] for each in in_order([t for t in self.run.plan.tasks if t.id in needed])]
+        # A result that the user's branch holds since an earlier delivery has no commit.
+        return await put_together(self.run, self.base.head, [result for result in results if result.commit])
+
+    def accepted(self, base: Settled) -> list[Result]:
+        """Return the results that can be combined with the base, in the order in which they are put on it."""
+        needs = self.run.plan.needs
+        results = [self.by_task[task.id] for task in in_order(self.run.plan.tasks) if task.id in self.by_task]
+        return [
+            result
+            for result in results
+            if is_accepted(result)
+            and result.task.id not in base.tasks
+            and self.given_up.isdisjoint(closure({result.task.id}, needs))
+        ]
+
+    def exclude(self, tasks: Iterable[Task]) -> None:
+        """Exclude tasks that never began, and name what they waited for."""
+        for task in tasks:
+            missing = [need for need in self.run.plan.needs[task.id] if not self.is_done(need)]
+            names = " and ".join(self.run.report.tasks[need].agent for need in missing)
+            hold(self.run, task.id, f"it needs {names}, which is not done")
+
+
+def is_accepted(result: Result) -> bool:
+    return bool(result.commit) and result.judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
+
+
+def history_of(past: Past | None, task: int) -> History:
+    if past is None:
+        return History()
+    return History(past.tried(task), past.lessons(task) if past.decision else [], past.finished(task))

@@ -1,5 +1,6 @@
 """What is handed on from task to task, and what agents propose: bounded, nearest first, and never a failure."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import pytest
 
 from orchestra.answers.shape import Misshapen
-from orchestra.conduct.attempt.prompt import HEAD, LIMIT, Left, handed_on, left_by, nearest
+from orchestra.conduct.attempt.prompt import HEAD, LIMIT, Left, handed_on, left_by, nearest, texts_at
 from orchestra.model import Event
 from orchestra.plan.proposals import ASK, MOST, Proposed, proposals, without_proposals
 from orchestra.report.fold import TaskReport, fold
 from orchestra.report.summary import summary
 from orchestra.report.text import closing
+from orchestra.workspace.git import Git
+from tests.support.seating import plant
 
 
 @pytest.mark.parametrize(
@@ -59,13 +62,15 @@ def test_a_long_answer_leaves_room_for_the_files() -> None:
     assert "def f()" in text and len(text) <= LIMIT
 
 
-def test_files_are_told_as_they_are_in_the_worktree(tmp_path: Path) -> None:
+def test_files_are_told_as_they_are_at_the_commit(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_bytes(b"def greet(name: str) -> str:\n    return '\xff'\n")
     (tmp_path / "data.bin").write_bytes(bytes(9))
-    (tmp_path / "link.py").symlink_to(tmp_path / "app.py")
+    (tmp_path / "link.py").symlink_to("app.py")
+    plant(tmp_path, {})
     changed = ["app.py", "data.bin", "gone.py", "link.py"]
+    texts = asyncio.run(texts_at(Git(tmp_path), "HEAD", changed))
     decisions = [{"asked": "why", "action": "retry", "text": "Be polite."}]
-    left = left_by(TaskReport(2, "Greet", [], changed=changed, said="Done.", decisions=decisions), tmp_path)
+    left = left_by(TaskReport(2, "Greet", [], changed=changed, said="Done.", decisions=decisions), texts)
     files = (
         "app.py\n  def greet(name: str) -> str",
         "data.bin",

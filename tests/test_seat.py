@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from orchestra.agents.seat import PROGRAM, ForkSeats, Job, Outcome, Seats, SingleSeats, find_python, read_outcome, seats
+from orchestra.agents.base import Outcome
+from orchestra.agents.seat import PROGRAM, ForkSeats, Job, Seats, SingleSeats, find_python, read_outcome, seats
 from orchestra.errors import AiderMissing
 from orchestra.gateway.ledger import Pass
 from orchestra.providers import catalogue
@@ -721,5 +722,5 @@ def test_which_seats_there_are(tmp_path: Path) -> None:
 
 def test_no_exit_code_is_too_odd_to_be_told(tmp_path: Path) -> None:
     job = Job("1", tmp_path, tmp_path, (), "", {})
-    said = [read_outcome(job, code).failure.rsplit("(")[1] for code in (3, -15, -34, -127)]
+    said = [read_outcome(job.outcome_file, code).failure.rsplit("(")[1] for code in (3, -15, -34, -127)]
     assert said == ["exit code 3)", "killed by SIGTERM)", "killed by SIGRTMIN)", "killed by signal 127)"]

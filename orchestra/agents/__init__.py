@@ -1,1 +1,6 @@
 """The coding agents, and how their processes are run."""
+
+from orchestra.agents.aider import Aider
+from orchestra.agents.base import Agent
+
+AGENTS: dict[str, Agent] = {"aider": Aider()}

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestra.agents.base import Outcome
 from orchestra.errors import AiderMissing
 from orchestra.process import CHILD, GRACE, base_environment, close_stdin
 from orchestra.process import run as run_command
@@ -75,23 +76,9 @@ class Job:
         return self.folder / "outcome.json"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How Aider ended, in its own structured words. `end` is accepted, rejected, no_reply, exhausted or crashed."""
-
-    end: str
-    code: int = 0
-    replies: int = 0
-    edited: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
-    complaint: str = ""
-    failure: str = ""
-    unparsed: tuple[str, ...] = ()
-
-
-def read_outcome(job: Job, code: int) -> Outcome:
+def read_outcome(path: Path, code: int) -> Outcome:
     try:
-        record = json.loads(job.outcome_file.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return Outcome("crashed", code, failure=f"Aider ended without an outcome ({how(code)})")
     return Outcome(
@@ -225,7 +212,7 @@ class SingleSeats:
         job_file.write_text(job.to_json(), encoding="utf-8")
         command = [self.python, str(PROGRAM), "--once", str(job_file)]
         ended = await run_command(command, cwd=job.cwd, env=job.env, output=job.output_file)
-        return read_outcome(job, 128 - ended.code if ended.code > 128 else ended.code)
+        return read_outcome(job.outcome_file, 128 - ended.code if ended.code > 128 else ended.code)
 
     async def close(self) -> None:
         if self.child is not None and self.child.returncode is None:
@@ -338,7 +325,7 @@ class ForkSeats:
         self.codes[job.id] = code
         self.server.stdin.write(job.to_json().encode() + b"\n")
         try:
-            return read_outcome(job, await asyncio.shield(code))
+            return read_outcome(job.outcome_file, await asyncio.shield(code))
         except asyncio.CancelledError:
             await self.end(job.id)
             raise

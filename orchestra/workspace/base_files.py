@@ -21,9 +21,10 @@ class Listing:
         return path in self.files
 
 
-async def list_files(git: Git, commit: str) -> Listing:
+async def list_files(git: Git, commit: str, paths: Sequence[str] = ()) -> Listing:
+    """All files of a commit, or those of the paths that it has."""
     found = {}
-    for entry in split(await git.raw("ls-tree", "-r", "-z", commit)):
+    for entry in split(await git.raw("ls-tree", "-r", "-z", commit, "--", *paths)):
         words, _, path = entry.partition("\t")
         mode, _, blob = words.split()
         found[path] = (mode, blob)

@@ -131,13 +131,12 @@ async def diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -> bytes
     return await git.raw("diff", "--no-ext-diff", "--no-textconv", "--binary", "--no-renames", old, new, "--", *paths)
 
 
-async def loose_diff(tree: Tree, paths: Collection[str]) -> bytes:
-    """The diff of paths that are not to be committed, kept as a patch."""
-    if not (paths and await stage(tree, paths)):
-        return b""
-    return await tree.git.raw(
-        "diff", "--cached", "--no-ext-diff", "--no-textconv", "--binary", "--no-renames", tree.base
-    )
+async def commit_all(tree: Tree, changes: Changes) -> str:
+    """A commit on the tree's base with all that was changed, also what is not to be taken: for a patch of it."""
+    if not await stage(tree, (*changes.own, *changes.loose)):
+        return ""
+    written = await tree.git.text("write-tree")
+    return await tree.git.text("commit-tree", written, "-p", tree.base, "-m", "All that was changed")
 
 
 async def make_whole(tree: Tree, path: str) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 
 from orchestra import dialects
-from orchestra.agents.seat import Job, Outcome, Seats, seat_environment
-from orchestra.conduct.attempt.job import AIDER_FLAGS
+from orchestra.agents.aider import FLAGS as AIDER_FLAGS
+from orchestra.agents.base import Outcome
+from orchestra.agents.seat import Job, Seats, seat_environment
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.providers import catalogue

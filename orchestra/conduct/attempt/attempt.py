@@ -1,78 +1,300 @@
-"""One attempt at one task: a worktree, an Aider in it, what it changed, and the verdict."""
+"""One attempt at one task: the order for a host, what comes back, and the verdict."""
 
 import asyncio
 import contextlib
-import dataclasses
-import hashlib
 import math
-import shutil
 import time
-from pathlib import Path
+from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
-from orchestra.agents.seat import Job, Outcome
 from orchestra.answers.conversation import pack, prose, turns
 from orchestra.answers.shape import Misshapen
-from orchestra.conduct.attempt.job import make_job
-from orchestra.conduct.attempt.prompt import in_full, may_propose
+from orchestra.conduct.attempt.kept import cut_diff, explained, keep_branch, keep_patch, keep_printed, read_patch
+from orchestra.conduct.attempt.order import make_order
+from orchestra.conduct.attempt.prompt import may_propose
+from orchestra.conduct.attempt.record import AttemptRecord
 from orchestra.conduct.checks.gating import Checked, Gating
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.deadline import nothing_left, reached, time_is_up
 from orchestra.conduct.core.gateway_events import AGENT
 from orchestra.conduct.core.models import names
 from orchestra.conduct.core.money import REMEDY
-from orchestra.conduct.core.names import candidate_branch, commit_message
-from orchestra.conduct.core.permits import permit_of
-from orchestra.conduct.core.provision import set_up, sets_up
-from orchestra.conduct.core.results import Result, Start, candidate
+from orchestra.conduct.core.names import candidate_branch
+from orchestra.conduct.core.results import Result, Start
 from orchestra.dialects import CUT_OFF
-from orchestra.errors import AiderMissing, GitFailed, OrchestraError, SetUpFailed
+from orchestra.errors import AiderMissing, OrchestraError, SetUpFailed
 from orchestra.gateway.ledger import Pass
-from orchestra.judge.machine import OBJECTS, ROOM, remedy_for
-from orchestra.judge.retry import Tried
+from orchestra.hosts.base import AttemptResult, Door
 from orchestra.judge.verdict import Heard, Seen, judge, named
 from orchestra.model import Judgement, Task, TaskState, Verdict
 from orchestra.plan.proposals import Proposed, proposals, without_proposals
 from orchestra.providers import catalogue
 from orchestra.workspace import collect, merge
-from orchestra.workspace.collect import Changes
-from orchestra.workspace.trees import Tree
 
 SET_UP_REMEDY = "Set --setup-cmd right: it is run in each new worktree, and the named file holds all that it printed."
-DIFF_LIMIT = 6_000  # bytes
 SAID = 6_000  # characters
-FULL = 64 << 10  # bytes; with so little left, what failed is the disk
-CUT_SHORT = ("stopped", "crashed")  # ends of an Aider that did not come of itself
 ONLY_THIS = "this task and no other"  # said with a cancellation
 
 
-async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Start) -> Result:
-    """Never raises but to be cancelled, or for all where no Aider can work: what goes wrong in one attempt is that
-    attempt's verdict."""
-    started = time.monotonic()
-    # What is known of the attempt as it goes on, so that it is told however it ends.
-    facts: dict[str, Any] = {"round": start.round} if start.round else {}
-    run.emit("attempt_started", task.id, number, model=run.model_of(task).name, base=start.base, **facts)
-    try:
-        left = nothing_left(run, task)
-        result = Result(task, left) if left else await work(run, task, number, start, facts)
-        if result.commit and result.judgement.verdict is Verdict.APPLIED:
-            parses = not facts["aider"]["unparsed"]
-            result = await checked(run, gating, number, result, facts, parses=parses)
-    except TimeoutError:
-        reached(run)
-        result = Result(task, Judgement(Verdict.BUDGET, f"{time_is_up(run)} while {task.agent} was set up.", REMEDY))
-    except (asyncio.CancelledError, AiderMissing) as stop:
-        result = Result(task, cancellation(run, task, ONLY_THIS in stop.args))
-        tell(run, task, number, result, max(started, run.warm.since), facts)
-        raise
-    except (OrchestraError, OSError) as error:
-        cause = f"The attempt on {named(task.paths)} could not be carried out: {error}"
+class Attempt:
+    """One attempt. It is the head's side of what a host does: it admits the agent to the gateway, and stops it."""
+
+    def __init__(self, run: Run, gating: Gating, task: Task, number: int, start: Start) -> None:
+        self.run = run
+        self.gating = gating
+        self.task = task
+        self.number = number
+        self.start = start
+        self.record = AttemptRecord(start.round)
+        self.started = time.monotonic()
+        self.preparing: asyncio.Timeout | None = None  # until the agent is admitted
+        self.ticket: Pass | None = None
+        self.stopping = asyncio.Event()
+        self.timed_out = 0.0  # after how many seconds
+
+    async def carry_out(self) -> Result:
+        """Make the attempt. Raises only CancelledError and AiderMissing: all else is the attempt's verdict."""
+        run, task = self.run, self.task
+        round = {"round": self.start.round} if self.start.round else {}
+        model = run.model_of(task).name
+        run.emit("attempt_started", task.id, self.number, model=model, base=self.start.base, **round)
+        try:
+            left = nothing_left(run, task)
+            result = Result(task, left) if left else await self.work()
+            if result.commit and result.judgement.verdict is Verdict.APPLIED:
+                result = await self.check(result)
+        except TimeoutError:
+            reached(run)
+            cause = f"{time_is_up(run)} while {task.agent} was set up."
+            result = Result(task, Judgement(Verdict.BUDGET, cause, REMEDY))
+        except (asyncio.CancelledError, AiderMissing) as stop:
+            self.end(Result(task, cancellation(run, task, ONLY_THIS in stop.args)))
+            raise
+        except (OrchestraError, OSError) as error:
+            result = Result(task, self.crashed(error))
+        return self.end(result)
+
+    def crashed(self, error: Exception) -> Judgement:
+        cause = f"The attempt on {named(self.task.paths)} could not be carried out: {error}"
         crashed = Judgement(Verdict.CRASHED, cause, SET_UP_REMEDY)
-        result = Result(
-            task, crashed if isinstance(error, SetUpFailed) else explained(run, crashed, run.journal.agent_log(task.id))
+        if isinstance(error, SetUpFailed):
+            return crashed
+        return explained(self.run, crashed, self.run.journal.agent_log(self.task.id))
+
+    def end(self, result: Result) -> Result:
+        """Emit the attempt's end, and return the result with all that the next attempt may learn from it."""
+        judged, record = result.judgement, self.record
+        tried = record.tried(judged)
+        seconds = round(time.monotonic() - max(self.started, self.run.warm.since), 3)
+        self.run.emit(
+            "attempt_ended",
+            self.task.id,
+            self.number,
+            verdict=judged.verdict,
+            cause=judged.cause,
+            remedy=judged.remedy,
+            commit=result.commit,
+            parent=result.parent,
+            seconds=seconds,
+            tried={"diff": tried.diff, "failing": sorted(tried.failing), "output": tried.output},
+            **record.data(),
         )
-    return tell(run, task, number, result, max(started, run.warm.since), facts)
+        return replace(result, tried=tried, round=record.round, candidate=record.candidate(self.number, judged))
+
+    # --- the work
+
+    async def work(self) -> Result:
+        order = await make_order(self.run, self.task, self.number, self.start)
+        try:
+            brought = await self.have_carried_out(self.run.host.attempt(order, self))
+        finally:
+            self.dismiss()
+        await self.run.host.receive_commit(brought.commit, brought.pack)
+        judgement = judge(self.seen(brought))
+        if self.timed_out and time.monotonic() >= self.run.deadline:
+            reached(self.run)
+        if judgement.verdict is Verdict.CRASHED:
+            log = keep_printed(self.run, self.task, self.number, brought.printed)
+            judgement = explained(self.run, judgement, log)
+        self.record.changes, self.record.outcome = brought.changes, brought.outcome
+        self.record.changed = tuple(sorted({*self.start.carried, *brought.changes.own}))
+        self.read_reply(judgement)
+        result = await self.keep(brought, judgement)
+        if self.start.carried and not result.commit:  # what it began with is still there
+            return replace(result, commit=self.start.base, parent=self.start.parent)
+        return result
+
+    async def have_carried_out(self, work: Coroutine[Any, Any, AttemptResult]) -> AttemptResult:
+        """Wait for the host. When the attempt is cancelled or its time is up, keep what the agent had changed."""
+        deadline = self.run.deadline
+        working = asyncio.ensure_future(work)
+        try:
+            async with asyncio.timeout_at(None if deadline == math.inf else deadline) as self.preparing:
+                return await asyncio.shield(working)
+        except (asyncio.CancelledError, TimeoutError):
+            await self.stop(working)
+            raise
+        finally:
+            working.cancel()
+
+    async def stop(self, working: "asyncio.Future[AttemptResult]") -> None:
+        if self.ticket is None:
+            working.cancel()
+            await asyncio.wait({working})
+            return
+        self.stopping.set()
+        with contextlib.suppress(OrchestraError, OSError):
+            brought = await asyncio.shield(working)
+            self.record.patch = await self.keep_everything(brought)
+
+    async def admit(self, root: str) -> Door:
+        """Let the agent in. Worktrees are made while agents warm up, and the agent's clock begins here."""
+        if self.preparing is not None and not self.preparing.expired():
+            self.preparing.reschedule(None)
+        await self.run.wait_for_agents()
+        model, limit = self.run.model_of(self.task), self.run.settings.max_iterations
+        models = names(model, catalogue.weak_model(model))
+        self.ticket = Pass(AGENT, self.task.id, self.number, limit, root, models=models)
+        self.run.gateway.admit(self.ticket)
+        return Door(self.run.gateway.url(self.ticket, model.provider.name), self.ticket.token)
+
+    async def wait_for_stop(self) -> None:
+        """Return when the agent's time or the run's is up, or it is stopped. The agent's clock stands still while the
+        gateway makes it wait; the run's never does."""
+        assert self.ticket is not None
+        began, allowed = time.monotonic(), self.run.settings.agent_timeout
+        while not self.stopping.is_set():
+            now = time.monotonic()
+            left = min(allowed + self.ticket.waited - (now - began), self.run.deadline - now)
+            if left <= 0:
+                self.timed_out = now - began
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), left)
+
+    def dismiss(self) -> None:
+        """Close the gateway to the agent, and keep what was said for `show` and for the next attempt."""
+        if self.ticket is None:
+            return
+        self.run.gateway.dismiss(self.ticket)
+        limit = self.run.settings.conversation_kb << 10
+        said = turns((list(exchange.asked), exchange.reply) for exchange in self.ticket.exchanges)
+        if said and limit:
+            self.run.emit("conversation", self.task.id, self.number, **pack(said, self.run.secrets.scrub, limit))
+
+    # --- what came of it
+
+    def seen(self, brought: AttemptResult) -> Seen:
+        """All that the verdict is made of."""
+        run, task, outcome = self.run, self.task, brought.outcome
+        exchanges = self.ticket.exchanges if self.ticket else []
+        last = exchanges[-1] if exchanges else None
+        answered = [exchange for exchange in exchanges if not exchange.failure]
+        return Seen(
+            model=run.model_of(task).name,
+            end=outcome.end,
+            replies=len(answered),
+            owned=task.paths,
+            required=tuple(file.path for file in task.files if file.required and file.path not in self.start.carried),
+            changed=brought.changes.own,
+            foreign=brought.changes.foreign,
+            refused=outcome.refused,
+            protected=brought.changes.protected,
+            heard=Heard(last.status, last.failure, last.message) if last else None,
+            empty=bool(answered) and not answered[-1].reply.strip(),
+            cut_off=bool(answered) and answered[-1].finish in CUT_OFF,
+            complaint=outcome.complaint,
+            failure=outcome.failure,
+            timed_out=self.timed_out,
+            time_is_up=time_is_up(run) if self.timed_out and time.monotonic() >= run.deadline else "",
+            only_answers=run.role(task).only_answers,
+        )
+
+    def read_reply(self, judgement: Judgement) -> None:
+        """Record what of an accepted reply is more than its edits."""
+        exchanges = self.ticket.exchanges if self.ticket else []
+        replies = [exchange.reply for exchange in exchanges if not exchange.failure]
+        if judgement.verdict is not Verdict.APPLIED or not replies:
+            return
+        said = without_proposals(replies[-1])
+        self.record.proposed = self.proposed_in(replies[-1])
+        if self.run.role(self.task).only_answers:
+            # A file that it changed all the same is not taken.
+            self.record.answered, self.record.changed, self.record.said = True, (), said[:SAID]
+        else:
+            self.record.said = prose(said)[:SAID]
+
+    def proposed_in(self, reply: str) -> tuple[Proposed, ...]:
+        """The further tasks that the agent proposes. A block that cannot be read is noted, and nothing else is lost."""
+        try:
+            return proposals(reply) if may_propose(self.run, self.task) else ()
+        except Misshapen as error:
+            text = f"{self.task.agent} proposed tasks in a block that cannot be read: {error}."
+            self.run.emit("note", text=text)
+            return ()
+
+    async def keep(self, brought: AttemptResult, judgement: Judgement) -> Result:
+        """Keep accepted work as a commit on the task's branch, and all else that was changed as a patch."""
+        git, record, commit = self.run.repository.git, self.record, brought.commit
+        # If a file that was asked for is missing, the others that an accepted reply changed are good all the same.
+        accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
+        if not (accepted and commit and not self.run.role(self.task).only_answers):
+            record.patch = await self.keep_everything(brought)
+            if record.patch:
+                record.learn(diff=read_patch(self.run.repository.root / record.patch))
+            return Result(self.task, judgement)
+        record.patch = await keep_patch(self.run, self.task, self.number, commit, brought.everything)
+        parent = self.start.parent
+        record.learn(diff=cut_diff(await collect.diff(git, parent, commit)))
+        if self.start.round:
+            record.size = sum(map(sum, (await merge.numstat(git, parent, commit)).values()))
+            record.branch = candidate_branch(self.run, self.task.id, self.number)
+            await merge.keep(git, record.branch, commit)
+        else:
+            await keep_branch(self.run, self.task.id, self.number, commit)
+        return Result(self.task, judgement, commit, parent)
+
+    async def keep_everything(self, brought: AttemptResult) -> str:
+        """Keep all that the agent changed as a patch."""
+        if not brought.everything:
+            return ""
+        return await keep_patch(self.run, self.task, self.number, self.start.base, brought.everything)
+
+    # --- checks
+
+    async def check(self, result: Result) -> Result:
+        """Return the same result, or one that fails by the gates which this task's own worktree can decide."""
+        task, record = result.task, self.record
+        if self.run.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another candidate may have come first
+            self.run.move(task.id, TaskState.AWAITING_QA, self.number)
+        parses = record.outcome is not None and not record.outcome.unparsed
+        try:
+            checked = await self.gating.check_own(task, result.commit, result.parent, self.number, parses=parses)
+        except SetUpFailed:
+            # That says nothing of this task; the combination is set up too, and there it is told.
+            checked = Checked()
+        if checked.ok:
+            return await self.review(result)
+        record.learn(**checked.lesson)
+        outputs = (str(one.output.relative_to(self.run.repository.root)) for one in checked.failed)
+        judgement = Judgement(Verdict.GATES_FAILED, checked.sentence, f"See {', '.join(outputs)}.")
+        return replace(result, judgement=judgement)
+
+    async def review(self, result: Result) -> Result:
+        """Return the same result, or one whose verdict is the critic's: that it fails, or could not be reviewed."""
+        if self.gating.critic is None:
+            return result
+        diff = await collect.diff(self.run.repository.git, result.parent, result.commit)
+        opinion = await self.gating.critic.opinion(result.task, self.number, diff)
+        self.record.review = opinion.outcome
+        self.record.learn(**opinion.lesson)
+        return replace(result, judgement=opinion.judgement or result.judgement)
+
+
+async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Start) -> Result:
+    """Make one attempt, and return what came of it."""
+    return await Attempt(run, gating, task, number, start).carry_out()
 
 
 def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
@@ -83,296 +305,3 @@ def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
     )
     remedy = f"Have it done with `retry {run.stamp} {task.id}`." if only_this else "Take it up again with `resume`."
     return Judgement(Verdict.CANCELLED, what, remedy)
-
-
-def tell(run: Run, task: Task, number: int, result: Result, started: float, facts: dict[str, Any]) -> Result:
-    """Write the attempt's end down, and give the result back with all that the next attempt may learn from it."""
-    judged = result.judgement
-    learned = Tried(judged.verdict, judged.cause, **facts.pop("tried", {}), final=judged.final)
-    run.emit(
-        "attempt_ended",
-        task.id,
-        number,
-        verdict=judged.verdict,
-        cause=judged.cause,
-        remedy=judged.remedy,
-        commit=result.commit,
-        parent=result.parent,
-        seconds=round(time.monotonic() - started, 3),
-        tried={"diff": learned.diff, "failing": sorted(learned.failing), "output": learned.output},
-        **facts,
-    )
-    return dataclasses.replace(
-        result, tried=learned, round=facts.get("round", 0), candidate=candidate(number, learned, facts)
-    )
-
-
-async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str, Any]) -> Result:
-    """The result; on the way the facts are filled in, so that they are there even when it comes to none."""
-    name = f"task{task.id}-{number}"
-    tree = await run.trees.add(name, start.base)
-    done_with = run.trees.discard
-    try:
-        async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
-            await set_up(run, tree, name)
-        furnished = sets_up(run.settings)
-        tree = await run.trees.remembered(tree, task.paths, furnished=furnished)
-        # The worktrees are made while Aider warms up, and its clock has not begun yet.
-        await run.wait_for_agents()
-        full = in_full(run, task, tree.path)
-        model = run.model_of(task)
-        models = names(model, catalogue.weak_model(model))
-        limit = run.settings.max_iterations
-        ticket = run.gateway.admit(Pass(AGENT, task.id, number, limit, str(tree.path), models=models))
-        try:
-            outcome, timed_out = await seated(run, ticket, make_job(run, full, tree, ticket, start.lesson))
-        except asyncio.CancelledError:
-            await asyncio.shield(keep_unfinished(run, task, number, tree, facts))
-            raise
-        finally:
-            run.gateway.dismiss(ticket)
-            remember(run, ticket)
-        if not (tree.path / ".git").exists():
-            raise OrchestraError("its worktree was deleted while it was at work.")
-        if outcome.end not in CUT_SHORT and not (furnished or run.settings.aider_args):
-            done_with = run.trees.leave
-        changes = await collect.changes(tree, task.paths, run.plan.owners, permit_of(run))
-        judgement = judge(seen(run, task, start, outcome, ticket, changes, timed_out))
-        if timed_out and time.monotonic() >= run.deadline:
-            reached(run)
-        if judgement.verdict is Verdict.CRASHED:
-            judgement = explained(run, judgement, keep_output(run, task, number, tree))
-        facts |= told(changes, outcome) | {"changed": sorted({*start.carried, *changes.own})}
-        facts |= said_by(run, task, ticket, judgement)
-        kept = await keep(run, task, number, tree, start, changes, judgement, facts)
-        # What it had begun with and left as it was is still there.
-        return (
-            kept
-            if kept.commit or not start.carried
-            else dataclasses.replace(kept, commit=start.base, parent=start.parent)
-        )
-    finally:
-        done_with(tree)
-
-
-async def checked(
-    run: Run, gating: Gating, number: int, result: Result, facts: dict[str, Any], *, parses: bool
-) -> Result:
-    """The same result, or one whose verdict is that of the gates which this task's own worktree can decide."""
-    task = result.task
-    if run.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another one made beside it may have come first
-        run.move(task.id, TaskState.AWAITING_QA, number)
-    try:
-        said = await gating.check_own(task, result.commit, result.parent, number, parses=parses)
-    except SetUpFailed:
-        # That says nothing of this task; the combination is set up too, and there it is told.
-        said = Checked()
-    if said.ok:
-        return await reviewed(run, gating, number, result, facts)
-    facts["tried"] |= said.lesson
-    remedy = f"See {', '.join(str(one.output.relative_to(run.repository.root)) for one in said.failed)}."
-    return dataclasses.replace(result, judgement=Judgement(Verdict.GATES_FAILED, said.sentence, remedy))
-
-
-async def reviewed(run: Run, gating: Gating, number: int, result: Result, facts: dict[str, Any]) -> Result:
-    """The same result, or one whose verdict is the critic's: that it fails, or that nobody could review it."""
-    if gating.critic is None:
-        return result
-    diff = await collect.diff(run.repository.git, result.parent, result.commit)
-    opinion = await gating.critic.opinion(result.task, number, diff)
-    facts["review"] = opinion.outcome
-    facts["tried"] |= opinion.lesson
-    return dataclasses.replace(result, judgement=opinion.judgement or result.judgement)
-
-
-async def seated(run: Run, ticket: Pass, job: Job) -> tuple[Outcome, float]:
-    """Let Aider work until it ends, or its clock or the run's runs out. Its clock stands still while the gateway makes
-    it wait; the run's never does."""
-    started, allowed = time.monotonic(), run.settings.agent_timeout
-    seat = asyncio.create_task(run.seats.run(job))
-    try:
-        while True:
-            now = time.monotonic()
-            left = min(allowed + ticket.waited - (now - started), run.deadline - now)
-            if left <= 0:
-                return Outcome("stopped"), time.monotonic() - started
-            done, _ = await asyncio.wait({seat}, timeout=left)
-            if done:
-                return seat.result(), 0.0
-    finally:
-        seat.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OrchestraError):
-            await seat
-
-
-def remember(run: Run, ticket: Pass) -> None:
-    """What was said, for `show` and for the next attempt."""
-    limit = run.settings.conversation_kb << 10
-    said = turns((list(exchange.asked), exchange.reply) for exchange in ticket.exchanges)
-    if said and limit:
-        run.emit("conversation", ticket.task, ticket.attempt, **pack(said, run.secrets.scrub, limit))
-
-
-# --- the work -------------------------------------------------------------------------------------------------------
-
-
-def seen(
-    run: Run, task: Task, start: Start, outcome: Outcome, ticket: Pass, changes: Changes, timed_out: float
-) -> Seen:
-    last = ticket.exchanges[-1] if ticket.exchanges else None
-    answered = [exchange for exchange in ticket.exchanges if not exchange.failure]
-    return Seen(
-        model=run.model_of(task).name,
-        end=outcome.end,
-        replies=len(answered),
-        owned=task.paths,
-        required=tuple(file.path for file in task.files if file.required and file.path not in start.carried),
-        changed=changes.own,
-        foreign=changes.foreign,
-        refused=outcome.refused,
-        protected=changes.protected,
-        heard=Heard(last.status, last.failure, last.message) if last else None,
-        empty=bool(answered) and not answered[-1].reply.strip(),
-        cut_off=bool(answered) and answered[-1].finish in CUT_OFF,
-        complaint=outcome.complaint,
-        failure=outcome.failure,
-        timed_out=timed_out,
-        time_is_up=time_is_up(run) if timed_out and time.monotonic() >= run.deadline else "",
-        only_answers=run.role(task).only_answers,
-    )
-
-
-def told(changes: Changes, outcome: Outcome) -> dict[str, object]:
-    """What the log says of an attempt beside its verdict."""
-    return {
-        "changed": list(changes.own),
-        "foreign": list(changes.foreign),
-        "refused": list(outcome.refused),
-        "protected": dict(changes.protected),
-        "notable": dict(changes.notable),
-        "left_out": list(changes.left_out),
-        "aider": dataclasses.asdict(outcome),
-    }
-
-
-def said_by(run: Run, task: Task, ticket: Pass, judgement: Judgement) -> dict[str, Any]:
-    """What of an accepted reply is more than its edits."""
-    replies = [exchange.reply for exchange in ticket.exchanges if not exchange.failure]
-    if judgement.verdict is not Verdict.APPLIED or not replies:
-        return {}
-    said = without_proposals(replies[-1])
-    facts = {"proposed": [dataclasses.asdict(one) for one in proposed_by(run, task, replies[-1])]}
-    if run.role(task).only_answers:
-        # A file that it changed all the same is not taken.
-        return facts | {"answered": True, "changed": [], "said": said[:SAID]}
-    return facts | {"said": prose(said)[:SAID]}
-
-
-def proposed_by(run: Run, task: Task, reply: str) -> tuple[Proposed, ...]:
-    """Nothing is lost but a wish where it cannot be read."""
-    try:
-        return proposals(reply) if may_propose(run, task) else ()
-    except Misshapen as error:
-        run.emit("note", text=f"{task.agent} proposed tasks in a block that cannot be read: {error}.")
-        return ()
-
-
-async def keep(
-    run: Run,
-    task: Task,
-    number: int,
-    tree: Tree,
-    start: Start,
-    changes: Changes,
-    judgement: Judgement,
-    facts: dict[str, Any],
-) -> Result:
-    """Accepted work becomes a commit on the task's branch, all else that was changed a patch. Nothing is dropped."""
-    # Where an asked for file is missing, the others that an accepted reply changed are good all the same.
-    accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
-    taken = accepted and not run.role(task).only_answers
-    loose = changes.loose if taken else (*changes.own, *changes.loose)
-    facts["patch"] = await keep_patch(run, task, number, tree, loose)
-    if not (taken and changes.own):
-        facts["tried"] = {"diff": read_text(run.repository.root / facts["patch"])} if facts["patch"] else {}
-        return Result(task, judgement)
-    commit = await collect.commit(tree, changes, commit_message(run, task), start.parent)
-    facts["tried"] = {"diff": cut_diff(await collect.diff(run.repository.git, start.parent, commit))}
-    if start.round:
-        facts["size"] = sum(map(sum, (await merge.numstat(run.repository.git, start.parent, commit)).values()))
-        facts["branch"] = candidate_branch(run, task.id, number)
-        await merge.keep(run.repository.git, facts["branch"], commit)
-    else:
-        await keep_branch(run, task.id, number, commit)
-    return Result(task, judgement, commit, start.parent)
-
-
-async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
-    """The task's own."""
-    branch = run.branch(f"task{task}")
-    await merge.keep(run.repository.git, branch, commit)
-    run.emit("branch_kept", task, number, branch=branch)
-
-
-async def keep_patch(run: Run, task: Task, number: int, tree: Tree, paths: tuple[str, ...]) -> str:
-    try:
-        content = await collect.loose_diff(tree, paths)
-    except (GitFailed, OSError):
-        return ""
-    if not content:
-        return ""
-    path = run.logs / f"{task.agent}_{run.stamp}_attempt{number}.patch"
-    path.write_bytes(content)
-    return str(path.relative_to(run.repository.root))
-
-
-def read_text(patch: Path) -> str:
-    try:
-        return cut_diff(patch.read_bytes())
-    except OSError:
-        return ""
-
-
-def cut_diff(diff: bytes) -> str:
-    """The next attempt sees no more than the beginning; the digest tells whether two were the same."""
-    text = diff[:DIFF_LIMIT].decode("utf-8", "replace")
-    return text if len(diff) <= DIFF_LIMIT else f"{text}\n(and more: {hashlib.sha256(diff).hexdigest()[:16]})"
-
-
-async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree, facts: dict[str, Any]) -> None:
-    """What a stopped agent had already written."""
-    with contextlib.suppress(GitFailed, OSError):
-        changes = await collect.changes(tree, task.paths, run.plan.owners, permit_of(run))
-        facts["patch"] = await keep_patch(run, task, number, tree, (*changes.own, *changes.loose))
-
-
-def keep_output(run: Run, task: Task, number: int, tree: Tree) -> Path:
-    """Where one finds what the agent printed; its log, where it has printed nothing or the disk is full."""
-    output, kept = tree.path.parent / "aider.out", run.logs / f"{task.agent}_{run.stamp}_attempt{number}.out"
-    with contextlib.suppress(OSError):
-        if output.exists() and output.stat().st_size:
-            kept.write_text(run.secrets.scrub(output.read_text("utf-8", "replace")), "utf-8")
-            return kept
-    return run.journal.agent_log(task.id)
-
-
-def explained(run: Run, crashed: Judgement, log: Path) -> Judgement:
-    """The remedy: what to do about the machine, where that is what failed, else which file tells more."""
-    places = (run.folder, run.repository.root)
-    fullest = min(places, key=free_space)
-    remedy = remedy_for(crashed.cause) or (ROOM if free_space(fullest) < FULL else "")
-    if not remedy:
-        path = log.relative_to(run.repository.root)
-        return dataclasses.replace(
-            crashed, remedy=f"See {path}; if it happens again, report it as a bug with that file."
-        )
-    guessed = next((each for each in places if str(each) in crashed.cause), places[-1])
-    place = {ROOM: fullest, OBJECTS: run.repository.root}.get(remedy, guessed)
-    return dataclasses.replace(crashed, remedy=remedy.format(place=place), final=True)
-
-
-def free_space(folder: Path) -> float:
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return math.inf

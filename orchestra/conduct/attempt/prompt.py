@@ -4,14 +4,15 @@ All of it is made from what the run's events tell, so that a resumed run tells t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 from orchestra.conduct.core.context import Run
 from orchestra.model import Task
 from orchestra.plan.digest import SCANNED, signature_block
 from orchestra.plan.proposals import ASK
 from orchestra.report.fold import TaskReport
+from orchestra.workspace.base_files import list_files, read_files
+from orchestra.workspace.git import Git
 
 LIMIT = 6_000  # characters of all that is handed on
 LEAST = 800  # of one task's share in it
@@ -32,18 +33,27 @@ class Left:
     files: tuple[str, ...] = ()
 
 
-def in_full(run: Run, task: Task, tree: Path) -> Task:
-    """The task with all that its agent is told. `tree` is the worktree in which it begins."""
+async def full_brief(run: Run, task: Task, base: str) -> str:
+    """All that the task's agent is told. `base` is the commit at which it begins."""
     role, needed = run.role(task), nearest(task.id, run.plan.needs)
-    left = [left_by(run.report.tasks[need], tree) for need in needed[:MOST]]
+    records = [run.report.tasks[need] for need in needed[:MOST]]
+    texts = await texts_at(run.repository.git, base, [path for record in records for path in record.changed[:FILES]])
     parts = [
         role.prompt,
         task.brief,
         ANSWER if role.only_answers else "",
-        handed_on(left, len(needed)),
+        handed_on([left_by(record, texts) for record in records], len(needed)),
         ASK if may_propose(run, task) else "",
     ]
-    return replace(task, brief="\n\n".join(filter(None, parts)))
+    return "\n\n".join(filter(None, parts))
+
+
+async def texts_at(git: Git, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
+    """The beginnings of those of the paths that are regular files at the commit."""
+    if not paths:
+        return {}
+    found = await read_files(git, await list_files(git, commit, paths), paths)
+    return {path: content[:SCANNED] for path, content in found.items()}
 
 
 def may_propose(run: Run, task: Task) -> bool:
@@ -62,15 +72,15 @@ def nearest(task: int, needs: Mapping[int, Sequence[int]]) -> list[int]:
     return found
 
 
-def left_by(record: TaskReport, tree: Path) -> Left:
-    files = tuple(signatures_in(path, tree / path) for path in record.changed[:FILES])
+def left_by(record: TaskReport, texts: Mapping[str, bytes]) -> Left:
+    files = tuple(signatures_in(path, texts.get(path)) for path in record.changed[:FILES])
     return Left(f"{record.agent}: {record.title}", record.said, tuple(record.hints), files)
 
 
-def signatures_in(path: str, place: Path) -> str:
-    if place.is_symlink() or not place.is_file():
+def signatures_in(path: str, text: bytes | None) -> str:
+    if text is None:
         return f"{path} (no file any more)"
-    return signature_block(path, place.read_bytes()[:SCANNED].decode("utf-8", "replace")) or path
+    return signature_block(path, text.decode("utf-8", "replace")) or path
 
 
 def handed_on(tasks: Sequence[Left], count: int = 0) -> str:

@@ -1,37 +1,34 @@
 """The gates of a run: found once, run on one tree at a time, never twice on the same, and held against the base."""
 
 import asyncio
-import contextlib
 import dataclasses
 import os
-import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from orchestra.agents.seat import find_python
 from orchestra.conduct.checks.critic import Critic
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.isolation import without_sockets
 from orchestra.conduct.core.models import critic_model
-from orchestra.conduct.core.provision import set_up, sets_up
+from orchestra.conduct.core.set_up import set_up_of
 from orchestra.errors import SettingsError
 from orchestra.gates.chosen import chosen, left_out
 from orchestra.gates.compare import Comparison, compare, noise_between
 from orchestra.gates.counts import Counts
 from orchestra.gates.detect import Detected, Unusable, detect
 from orchestra.gates.failures import Names
-from orchestra.gates.furnish import furnish_gate
 from orchestra.gates.look import look, program_missing, syntax_gate
 from orchestra.gates.proof import unproven
 from orchestra.gates.reading import Reading, why_not_started
-from orchestra.gates.run import ALL, Choice, Outcome, Place, run_gate, some
+from orchestra.gates.run import ALL, Choice, Outcome, some
+from orchestra.hosts.base import Check
 from orchestra.judge.critic import NAME
 from orchestra.judge.gates import own_gates
 from orchestra.model import Event, Gate, Task
 from orchestra.process import Ended, tail
-from orchestra.workspace.trees import passing
 
 TOLD = 20
 CHECKS_NOTHING = "Nothing is checked by it: give another command, or install what it needs."
@@ -118,7 +115,7 @@ class Gating:
             found.append({"name": NAME, "command": self.critic.words, "why": "--critic"})
         unusable = [{"name": one.gate.name, "about": one.gate.kind, "why": one.why} for one in self.unusable]
         self.run.emit("gates_found", gates=found, notes=[one.note for one in self.unusable], unusable=unusable)
-        for gate in [] if sets_up(self.run.settings) else self.gates:
+        for gate in [] if set_up_of(self.run.settings) else self.gates:
             if gate.named and (program := program_missing(gate.command, os.environ)):
                 self.run.emit(
                     "note", text=f"{gate.name} could not start: {program} is not found here. {CHECKS_NOTHING}"
@@ -129,11 +126,12 @@ class Gating:
         commands = [gate for gate in self.gates if gate.kind != "syntax"]
         if not (commands or self.run.settings.setup_cmd):
             return
-        if not await self.run.isolation.is_trusted():
+        facts = await self.run.host.open()
+        if facts.untrusted:
             self.gates = [gate for gate in self.gates if gate not in commands]
-            why = f"no tests: not trusted, because {self.run.isolation.foreign}"
+            why = f"no tests: not trusted, because {facts.untrusted}"
             self.unusable = (*self.unusable, *(Unusable(gate, why) for gate in commands))
-        if note := self.run.isolation.note:
+        if note := facts.note:
             self.run.emit("note", text=f"{note[0].upper()}{note[1:]}.")
 
     async def check_own(self, task: Task, commit: str, parent: str, number: int, *, parses: bool) -> Checked:
@@ -225,48 +223,25 @@ class Gating:
         paths: Sequence[str],
         label: str,
         choice: Choice = ALL,
-    ) -> list[Outcome]:
-        """In one worktree, or in a new one where a gate has spoiled it for the next."""
-        left, found = list(gates), []
-        while left:
-            async with self.furnished(commit, label) as place:
-                await asyncio.to_thread(choice.write, place.tree)
-                while left:
-                    found.append(await self.one(left.pop(0), place, paths, label, choice))
-                    if found[-1].spoiled:
-                        break
-        return found
-
-    async def one(self, gate: Gate, place: Place, paths: Sequence[str], label: str, choice: Choice) -> Outcome:
+    ) -> Sequence[Outcome]:
         run = self.run
-        run.emit("gate_started", name=gate.name, command=gate.command, tree=label)
-        # Asked only about what is there: in the base, what a task has added is not.
-        there = [path for path in paths if (place.tree / path).is_file()]
-        return await run_gate(
-            gate,
-            place,
-            env=without_sockets(run.secrets.free(os.environ)),
-            output=run.logs / output_name(gate, label, run.stamp),
-            timeout=run.settings.gate_timeout,
-            scrub=run.secrets.scrub,
-            paths=there or ["none"],
+        if not gates:
+            return []
+        check = Check(
+            run=run.stamp,
+            commit=commit,
+            label=label,
+            gates=tuple(gates),
+            paths=tuple(paths),
+            planned=tuple(run.plan.owners),
             choice=choice,
+            timeout=run.settings.gate_timeout,
+            set_up=set_up_of(run.settings),
         )
+        return await run.host.check(check, partial(self.emit_started, label))
 
-    @contextlib.asynccontextmanager
-    async def furnished(self, commit: str, label: str) -> AsyncIterator[Place]:
-        run, git = self.run, self.run.repository.git
-        async with passing(run.trees, f"gate-{label}", commit) as tree:
-            await set_up(run, tree, f"gate-{label}")
-            files = await git.paths("ls-tree", "-r", "-z", "--name-only", commit)
-            ignored = await git.paths("ls-files", "--others", "--ignored", "--exclude-standard", "-z")
-            root = run.repository.root
-            await asyncio.to_thread(furnish_gate, tree.path, root, files, ignored, self.holds_key)
-            sandbox = await run.isolation.sandbox()
-            yield Place(tree.path, root, files, list(run.plan.owners), sandbox)
-
-    def holds_key(self, content: bytes) -> bool:
-        return any(key.encode() in content for key in self.run.secrets.values)
+    def emit_started(self, label: str, gate: Gate) -> None:
+        self.run.emit("gate_started", name=gate.name, command=gate.command, tree=label)
 
     def tell(self, outcome: Outcome, compared: Comparison, label: str, about: tuple[int, int] | None) -> None:
         gate, ended, counts, ok = outcome.gate, outcome.ended, outcome.reading.counts, not compared.new
@@ -326,12 +301,6 @@ def remembered(gate: Gate, data: Mapping[str, Any], root: Path) -> Outcome:
     ended = Ended(data["code"], data["seconds"], data["timed_out"])
     reading = Reading(counts=Counts(data.get("ran"), data.get("passed")))
     return Outcome(gate, ended, root / data["output"], reading, about=tuple(data["about_tree"]))
-
-
-def output_name(gate: Gate, label: str, stamp: str) -> str:
-    """tests_<stamp>.txt for the result, tests_base_<stamp>.txt for the base."""
-    plain = re.sub(r"[^\w.-]+", "-", gate.name)
-    return f"{plain}_{stamp}.txt" if label == "combined" else f"{plain}_{label}_{stamp}.txt"
 
 
 async def open_gates(run: Run, before: Iterable[Event]) -> Gating:

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestra.agents.seat import Seats
 from orchestra.conduct.core.commands import Commands
-from orchestra.conduct.core.isolation import Isolation
 from orchestra.conduct.core.models import role_model
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.core.warm import Warm
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.tape import Recorder
+from orchestra.hosts.base import Host
 from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal
 from orchestra.model import MOVES, Decision, Plan, Task, TaskState
@@ -49,12 +48,11 @@ class Run:
     folder: Path
     journal: Journal
     gateway: Gateway
-    seats: Seats
+    host: Host
     trees: Trees
     hold: Hold
     namespace: str
     deadline: float  # on the clock of time.monotonic
-    isolation: Isolation
     report: Report = field(default_factory=Report)
     plan: Plan = field(default_factory=lambda: Plan((), 0))
     warm: Warm = field(default_factory=Warm)

@@ -1,10 +1,11 @@
 """Names that a run gives: branches, commit messages, and where its logs and store are."""
 
+from orchestra.agents import AGENTS
 from orchestra.conduct.core.context import Run
 from orchestra.model import Task
 
 
-def commit_message(run: Run, task: Task, *, by_aider: bool = True) -> str:
+def commit_message(run: Run, task: Task, *, by_agent: bool = True) -> str:
     about = task.title if task.name else run.settings.change
     first = next((line.strip() for line in about.splitlines() if line.strip()), "Change")
     first = run.secrets.scrub(first)
@@ -13,7 +14,7 @@ def commit_message(run: Run, task: Task, *, by_aider: bool = True) -> str:
     trailers = [
         f"Task: {task.id}",
         f"Run: {run.stamp}",
-        *([f"Co-authored-by: aider ({run.model_of(task).name}) <aider@aider.chat>"] if by_aider else []),
+        *([AGENTS["aider"].trailer(run.model_of(task).name)] if by_agent else []),
     ]
     return f"{subject}\n\n{files}\n\n" + "\n".join(trailers) + "\n"
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestra.conduct.attempt.attempt import attempt, keep_branch
+from orchestra.conduct.attempt.attempt import attempt
+from orchestra.conduct.attempt.kept import keep_branch
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.names import candidate_branch

@@ -1,15 +1,15 @@
 """A person decides about a task that waits: at this terminal, from another one, or after the run has ended."""
 
 import dataclasses
-import time
 from functools import partial
 from typing import Any
 
-from orchestra.conduct.attempt.attempt import checked, cut_diff, keep_branch, tell
+from orchestra.conduct.attempt.attempt import Attempt
+from orchestra.conduct.attempt.kept import cut_diff, keep_branch
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.moves import move_task_to
 from orchestra.conduct.core.names import commit_message
-from orchestra.conduct.core.results import Result
+from orchestra.conduct.core.results import Result, Start
 from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.loop.task_life import History, wait_for_human
 from orchestra.conduct.previous.previous import Past
@@ -157,24 +157,24 @@ async def lend(scheduler: Scheduler, task: Task) -> None:
 
 
 async def hand_back(scheduler: Scheduler, task: Task) -> None:
-    run, git, started = scheduler.run, scheduler.run.repository.git, time.monotonic()
-    path, facts = by_hand.place_of(run.logs, run.stamp, task.agent), dict[str, Any]()
-    lent = run.report.tasks[task.id].lent
+    """Take what a person has made of a task as an attempt at it."""
+    run, git = scheduler.run, scheduler.run.repository.git
+    path, lent = by_hand.place_of(run.logs, run.stamp, task.agent), run.report.tasks[task.id].lent
+    number = run.report.tasks[task.id].attempts + 1
+    attempt = Attempt(run, scheduler.gating, task, number, Start(lent["start"], lent["parent"]))
     left = await by_hand.look(git, path, lent["start"])
     if not left.made:
         return wait_for_human(run, task.id, f"Nothing was changed in {path} yet.")
-    number = run.report.tasks[task.id].attempts + 1
     move_task_to(run, task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
     run.emit("attempt_started", task.id, number, model=PERSON, base=lent["start"], by_hand=True)
-    commit = await by_hand.committed(git, left.made, lent["parent"], commit_message(run, task, by_aider=False))
+    commit = await by_hand.committed(git, left.made, lent["parent"], commit_message(run, task, by_agent=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
-    facts["changed"] = await git.paths("diff-tree", *options, lent["parent"], commit)
-    facts["tried"] = {"diff": cut_diff(await diff(git, lent["parent"], commit))}
+    attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent["parent"], commit))
+    attempt.record.learn(diff=cut_diff(await diff(git, lent["parent"], commit)))
     await keep_branch(run, task.id, number, commit)
     done = Result(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent["parent"])
-    done = await checked(run, scheduler.gating, number, done, facts, parses=False)
-    done = tell(run, task, number, done, started, facts)
+    done = attempt.end(await attempt.check(done))
     scheduler.results.record(done)
     await by_hand.take_down(git, path)
     if done.judgement.verdict is not Verdict.APPLIED:

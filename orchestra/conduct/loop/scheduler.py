@@ -125,7 +125,7 @@ class Scheduler:
         except asyncio.CancelledError:
             if task.id not in self.stopped:
                 raise
-            self.results.record(cancelled(self.run, task))
+            self.results.record(cancelled(self.run, self.gating, task))
             if self.stopped.pop(task.id) == "interrupt":
                 wait_for_human(self.run, task.id, "It was interrupted from another terminal.")
 

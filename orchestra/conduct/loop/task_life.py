@@ -1,10 +1,9 @@
 """A task's life: attempts, each knowing what went wrong before, until one is right or none is worth its money."""
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 
-from orchestra.conduct.attempt.attempt import cancellation, tell
+from orchestra.conduct.attempt.attempt import Attempt, cancellation
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.results import Result, Start
@@ -72,7 +71,7 @@ async def start_of(run: Run, last: Result, how: Next, parent: str, lesson: str) 
     return Start(last.commit, parent, tuple(carried), lesson)
 
 
-def cancelled(run: Run, task: Task) -> Result:
+def cancelled(run: Run, gating: Gating, task: Task) -> Result:
     """The result of a task that another terminal has cancelled; told here when no attempt was at work."""
     result = Result(task, cancellation(run, task, only_this=True))
     record = run.report.tasks[task.id]
@@ -80,7 +79,7 @@ def cancelled(run: Run, task: Task) -> Result:
         run.move(task.id, TaskState.ACTIVE)
         run.move(task.id, TaskState.FAILED)
     if record.verdict != Verdict.CANCELLED:
-        tell(run, task, record.attempts + 1, result, time.monotonic(), {})
+        Attempt(run, gating, task, record.attempts + 1, Start("", "")).end(result)
     return result
 
 

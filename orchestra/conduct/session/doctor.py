@@ -14,13 +14,13 @@ from typing import Literal
 
 from orchestra.agents.seat import AIDER, check_version, find_python
 from orchestra.conduct.core.context import DATABASE, LOGS
-from orchestra.conduct.core.isolation import NONE, RISK, WEAKER, holding_mode
 from orchestra.conduct.core.machine import count_machine
 from orchestra.conduct.core.models import chosen_model, own_base
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.planning.prd import gemini_notice
 from orchestra.conduct.session.reach import answers, reached
 from orchestra.errors import OrchestraError, SettingsError
+from orchestra.hosts.isolation import NONE, RISK, WEAKER, holding_mode
 from orchestra.plan.sizing import MEMORY_PER_AGENT
 from orchestra.providers import catalogue
 from orchestra.settings import Settings, masked

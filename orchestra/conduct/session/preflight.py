@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestra.conduct.core.isolation import check_sandbox
 from orchestra.conduct.core.models import chosen_model, critic_model
 from orchestra.conduct.core.money import check_prices
 from orchestra.conduct.deliver.handover import check_hand_over
@@ -16,6 +15,7 @@ from orchestra.conduct.session.clone import check_furnishing, check_room, find_r
 from orchestra.conduct.session.replay import with_tape
 from orchestra.errors import UsageError
 from orchestra.gateway.tape import Tape
+from orchestra.hosts.isolation import check_sandbox
 from orchestra.plan.check import Checked
 from orchestra.plan.targets import Targets
 from orchestra.settings import Settings

@@ -15,7 +15,6 @@ from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, People, Run
 from orchestra.conduct.core.deadline import deadline
 from orchestra.conduct.core.gateway_events import write_down
 from orchestra.conduct.core.hide_keys import hide_keys
-from orchestra.conduct.core.isolation import Isolation
 from orchestra.conduct.core.models import chosen_model, upstreams
 from orchestra.conduct.core.money import limits_of
 from orchestra.conduct.core.outgoing_keys import guard
@@ -30,6 +29,9 @@ from orchestra.conduct.session.warmup import Workshop
 from orchestra.errors import UsageError
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.tape import Recorder
+from orchestra.hosts.isolation import Isolation
+from orchestra.hosts.local import LocalHost
+from orchestra.hosts.set_up import Surroundings
 from orchestra.journal import jsonl
 from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import Hold
@@ -91,6 +93,9 @@ async def opened(
         last.callback(close_writer, writer, journal)
         last.callback(journal.close)
         write_down(gateway, journal)
+        isolation = Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values)
+        place = Surroundings(repository, isolation, journal.folder, secrets.free, secrets.scrub, secrets.values)
+        host = LocalHost(place, trees, shop.seats, before.entries)
         run = Run(
             settings=settings,
             repository=repository,
@@ -100,12 +105,11 @@ async def opened(
             folder=shop.folder,
             journal=journal,
             gateway=gateway,
-            seats=shop.seats,
+            host=host,
             trees=trees,
             hold=hold,
             namespace=namespace,
             deadline=deadline(settings),
-            isolation=Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values),
             # A copy of its own: what happens now does not change the past.
             report=fold(past.events if past else ()),
             warm=Warm(shop.warming),

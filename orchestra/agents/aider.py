@@ -1,0 +1,61 @@
+"""Aider as an agent: its flags, its environment, what it cannot edit, and how it says that it has ended."""
+
+import json
+from pathlib import Path
+
+from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, Call, Order, Outcome
+from orchestra.agents.seat import AIDER, read_outcome
+from orchestra.plan.targets import SPECIAL
+
+FLAGS = (
+    *("--yes-always", "--no-check-update", "--no-show-release-notes", "--no-show-model-warnings", "--no-analytics"),
+    *("--no-gitignore", "--no-detect-urls", "--no-suggest-shell-commands", "--no-pretty", "--no-stream"),
+    *("--no-fancy-input", "--no-auto-lint", "--no-auto-commits", "--no-dirty-commits", "--skip-sanity-check-repo"),
+    # The attempt's clock ends a request, and the gateway alone repeats one. Aider must not give up before.
+    *("--map-tokens", "0", "--timeout", "86400"),
+)
+METADATA = "model-metadata.json"
+# Without a name for each of these Aider would write into the worktree.
+FILES = {
+    "--chat-history-file": "chat.md",
+    "--input-history-file": "input",
+    "--llm-history-file": "llm",
+    "--model-metadata-file": METADATA,
+}
+
+
+class Aider:
+    """Aider 0.86, through litellm: it asks models in any dialect that litellm speaks."""
+
+    name = "aider"
+    version = AIDER
+    dialects = frozenset({"openai", "anthropic", "gemini"})
+    edits_only = True
+    # litellm sends a request again if it could not read the reply, so a repeated request means a bad reply.
+    repeats_requests = False
+
+    def why_not_editable(self, kind: str) -> str:
+        return SPECIAL.get(kind, "")
+
+    def trailer(self, model: str) -> str:
+        return f"Co-authored-by: aider ({model}) <aider@aider.chat>"
+
+    def call(self, order: Order, absent: frozenset[str]) -> Call:
+        model = order.model
+        environment = {model.key_variable: TOKEN, model.base_variable: DOOR}
+        files = {METADATA: json.dumps(dict(model.metadata))}
+        return Call(self.arguments(order, absent), order.brief, environment, files, model.settings)
+
+    def arguments(self, order: Order, absent: frozenset[str]) -> tuple[str, ...]:
+        """Files are absolute, so that a name that begins with a dash is no option."""
+        own = [word for path in order.files if path not in absent for word in ("--file", f"{TREE}/{path}")]
+        along = [word for path in order.reads for word in ("--read", f"{TREE}/{path}")]
+        places = [word for option, name in FILES.items() for word in (option, f"{FOLDER}/{name}")]
+        models = ("--model", order.model.agent_name, "--weak-model", order.model.weak_name)
+        # After the user's own options, since it is said of this role alone.
+        ways = {"--edit-format": order.edit_format, "--chat-mode": order.chat_mode}
+        way = [word for option, value in ways.items() if value for word in (option, value)]
+        return (*FLAGS, *models, *places, *order.arguments, *way, *own, *along)
+
+    def read_outcome(self, record: Path, code: int) -> Outcome:
+        return read_outcome(record, code)

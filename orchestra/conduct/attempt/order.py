@@ -1,0 +1,51 @@
+"""The order for an attempt: all that a host must know, as plain data."""
+
+from orchestra.agents.aider_args import parse_aider_args
+from orchestra.agents.base import AgentModel, Order, Rules
+from orchestra.conduct.attempt.prompt import full_brief
+from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.names import commit_message
+from orchestra.conduct.core.permits import permit_of
+from orchestra.conduct.core.results import Start
+from orchestra.conduct.core.set_up import set_up_of
+from orchestra.model import Task
+from orchestra.providers import catalogue
+
+EARLIER = "# Earlier attempts at this task did not succeed"
+
+
+async def make_order(run: Run, task: Task, number: int, start: Start) -> Order:
+    role, permit = run.role(task), permit_of(run)
+    brief = await full_brief(run, task, start.base)
+    return Order(
+        run=run.stamp,
+        task=task.id,
+        attempt=number,
+        base=start.base,
+        parent=start.parent,
+        message=commit_message(run, task),
+        brief=f"{brief}\n\n{EARLIER}\n\n{start.lesson}" if start.lesson else brief,
+        model=agent_model(run, task),
+        files=task.paths,
+        new=tuple(file.path for file in task.files if file.new),
+        reads=task.reads,
+        edit_format=role.edit_format,
+        chat_mode=role.chat_mode,
+        arguments=tuple(parse_aider_args(run.settings.aider_args)),
+        set_up=set_up_of(run.settings),
+        rules=Rules(run.plan.owners, tuple(sorted(permit.paths)), permit.words),
+    )
+
+
+def agent_model(run: Run, task: Task) -> AgentModel:
+    model = run.model_of(task)
+    weak = catalogue.weak_model(model)
+    return AgentModel(
+        name=model.name,
+        agent_name=model.aider_name,
+        weak_name=weak.aider_name,
+        key_variable=model.provider.agent_key_var,
+        base_variable=model.provider.agent_base_var,
+        metadata={each.aider_name: catalogue.metadata_entry(each) for each in (model, weak)},
+        settings=catalogue.settings_entry(model, weak.aider_name, task.tokens),
+    )

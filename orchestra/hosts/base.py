@@ -1,0 +1,86 @@
+"""What every host can do. A host works; the head alone judges, pays, keeps refs and writes the journal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from orchestra.agents.base import Order, Outcome, SetUp
+from orchestra.gates.run import ALL, Choice
+from orchestra.gates.run import Outcome as GateOutcome
+from orchestra.model import Gate
+from orchestra.workspace.collect import Changes
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a host is. `untrusted` says why the repository's own commands are not run there; `note` is for the user."""
+
+    name: str
+    untrusted: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where an attempt's agent asks its models, and the token that opens it."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class AttemptResult:
+    """What an attempt leaves. `commit` holds the task's own changes on the order's parent; `everything` holds the other
+    changes too. `pack` has those of git's objects that the head lacks."""
+
+    outcome: Outcome
+    changes: Changes = field(default_factory=Changes)
+    commit: str = ""
+    everything: str = ""
+    pack: bytes = b""
+    printed: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Gates to run on a commit, as plain data. `label` names the tree in logs. `paths` are the files that gates are
+    asked about one by one; `planned` are those that the run is to change or make."""
+
+    run: str
+    commit: str
+    label: str
+    gates: tuple[Gate, ...]
+    paths: tuple[str, ...] = ()
+    planned: tuple[str, ...] = ()
+    choice: Choice = ALL
+    timeout: float = 0.0
+    set_up: SetUp = field(default_factory=SetUp)
+
+
+class Supervisor(Protocol):
+    """The head's side of one attempt."""
+
+    async def admit(self, root: str) -> Door:
+        """Called when the worktree is ready, at this path of the host. The agent may begin when it returns."""
+
+    async def wait_for_stop(self) -> None:
+        """Returns when the agent is to be stopped. What it has changed by then is brought back."""
+
+
+class Host(Protocol):
+    """One place where attempts and gates run."""
+
+    async def open(self) -> Facts:
+        """Make it ready. Raises what makes it unusable, with the remedy."""
+
+    async def receive_commit(self, commit: str, pack: bytes) -> None:
+        """Take a commit that attempts or gates will need. One that is there already is no mistake."""
+
+    async def attempt(self, order: Order, supervisor: Supervisor) -> AttemptResult:
+        """Carry an order out. It can be cancelled until the agent is admitted."""
+
+    async def check(self, check: Check, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
+        """Run gates one after the other, and call `started` before each."""
+
+    async def close(self) -> None:
+        """End all work, and take away what it used."""

@@ -133,8 +133,9 @@ async def diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -> bytes
 
 async def commit_all(tree: Tree, changes: Changes) -> str:
     """A commit on the tree's base with all that was changed, also what is not to be taken: for a patch of it."""
-    if not await stage(tree, (*changes.own, *changes.loose)):
-        return ""
+    async with as_in_the_base(tree, list(filter(is_attributes, changes.protected))):
+        await stage(tree, changes.own)
+    await tree.git.raw("update-index", "--add", "-z", "--stdin", input=joined(list(changes.loose)))
     written = await tree.git.text("write-tree")
     return await tree.git.text("commit-tree", written, "-p", tree.base, "-m", "All that was changed")
 

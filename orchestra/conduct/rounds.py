@@ -9,7 +9,8 @@ from orchestra.conduct.gating import Gating
 from orchestra.conduct.places import Place
 from orchestra.conduct.run import Run
 from orchestra.judge.candidates import best, why
-from orchestra.model import Task, TaskState, Verdict
+from orchestra.judge.policy import is_lesson
+from orchestra.model import Task, TaskState
 from orchestra.workspace import merge
 
 
@@ -62,5 +63,5 @@ async def choose(run: Run, task: Task, made: Sequence[Result]) -> Result:
     if result.commit:
         await keep_branch(run, task.id, chosen.number, result.commit)
         await merge.forget(run.repository.git, [candidate_branch(run, task.id, chosen.number)])
-    others = tuple(one.tried for one in known.values() if one.tried.verdict not in (Verdict.APPLIED, Verdict.CANCELLED))
+    others = tuple(one.tried for one in known.values() if is_lesson(one.tried.verdict))
     return replace(result, tried=replace(result.tried, beside=others))

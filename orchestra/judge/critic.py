@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestra.judge.verdict import PROVIDER_VERDICTS, one_line
+from orchestra.judge.policy import PROVIDER_VERDICTS
+from orchestra.judge.verdict import one_line
 from orchestra.model import Task, Verdict
 from orchestra.shape import says
 

@@ -19,6 +19,7 @@ from orchestra.judge.exit import DRIFT_CODE, exit_code, worst
 from orchestra.model import Verdict
 from orchestra.report.ci import json_text
 from orchestra.report.fold import Report, fold
+from orchestra.report.formats import DEFAULT, Material
 from orchestra.report.replay import differs
 from orchestra.report.summary import summary, totals
 from orchestra.report.text import closing
@@ -35,7 +36,7 @@ class Ending:
         self.report = Report()
         self.summary: dict[str, Any] = {}
         self.path = Path()
-        self.material: artefacts.Material | None = None
+        self.material: Material | None = None
         self.files: dict[str, Path] = {}
 
     def __enter__(self) -> None:
@@ -112,7 +113,7 @@ class Ending:
         if as_json:
             print(json_text(self.summary, indent=2))
         else:
-            page, path = str(self.files.get("html", "")), str(self.path) if self.path.name else ""
+            page, path = str(self.files.get(DEFAULT, "")), str(self.path) if self.path.name else ""
             print(closing(self.report, path, page), file=sys.stderr if aside else sys.stdout)
         sys.stdout.flush()
         return self.report.exit_code or 0

@@ -17,6 +17,7 @@ import pytest
 from orchestra import dialects
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
+from orchestra.gateway.server import LoopbackServer
 from orchestra.seat import ForkSeats
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
@@ -28,6 +29,7 @@ from tests.support.seating import (
     PARTS,
     SAY,
     STREAMS,
+    Listener,
     client,
     door,
     is_final,
@@ -326,11 +328,12 @@ def test_nothing_that_a_client_sends_is_answered_with_a_500() -> None:
 
 
 def test_a_journal_that_cannot_write_is_told_finally_and_nothing_unheard_is_handed_on() -> None:
-    def full(ticket: Pass, exchange: Exchange) -> None:
-        raise OSError(28, "No space left on device")
+    class Full(Listener):
+        def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
+            raise OSError(28, "No space left on device")
 
     async def talk(server: ModelServer) -> None:
-        gateway = Gateway(upstreams(server), full)
+        gateway = Gateway(upstreams(server), Full())
         await gateway.start()
         for dialect in DIALECTS:
             assert is_final(await ask(gateway, agent(gateway), dialect), dialect)
@@ -521,8 +524,8 @@ def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capf
     async def talk(server: ModelServer) -> tuple[float, list[Exchange], httpx.Response]:
         before = asyncio.all_tasks()
         async with client() as idle, client() as http:
-            heard: list[Exchange] = []
-            gateway = Gateway(upstreams(server), lambda ticket, exchange: heard.append(exchange))
+            listener = Listener()
+            gateway = Gateway(upstreams(server), listener)
             await gateway.start()
             kept, ticket = agent(gateway), agent(gateway)
             assert (await idle.post(f"{gateway.url(kept, 'openai')}/chat/completions", json=SAY)).status_code == 200
@@ -541,7 +544,7 @@ def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capf
             with pytest.raises(httpx.ConnectError):
                 await ask(gateway, ticket, "openai")
         assert asyncio.all_tasks() == before
-        return seconds, heard, await waiting
+        return seconds, listener.exchanges, await waiting
 
     def respond(request: Request) -> Reply:
         slow: dict[int, Reply] = {
@@ -560,6 +563,21 @@ def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capf
         ("openai", "cancelled", 1),
     ]
     assert capfd.readouterr() == ("", "")
+
+
+def test_server_answers_500_until_it_serves_and_stops_twice() -> None:
+    async def talk() -> list[int]:
+        server = LoopbackServer()
+        await server.start()
+        async with client() as http:
+            early = await http.get(f"http://127.0.0.1:{server.port}/")
+            gateway = Gateway({}, Listener(), server=server)
+            late = await http.get(f"{gateway.url(agent(gateway), 'openai')}/models")
+        await gateway.stop()
+        await server.stop()
+        return [early.status_code, late.status_code]
+
+    assert asyncio.run(talk()) == [500, 403]
 
 
 def test_when_the_books_are_closed_an_open_request_is_noted_once_and_for_all() -> None:

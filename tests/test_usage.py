@@ -18,7 +18,7 @@ from orchestra.gateway.tape import digest
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, body_pieces
 from tests.support.processes import soon
 from tests.support.sample import SOAK
-from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, client, door, is_final
+from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, Listener, client, door, is_final
 
 KNOWN = {dialect: catalogue.resolve(name) for dialect, name in MODELS.items()}
 NAMES = {
@@ -223,15 +223,14 @@ def with_usage(chunk: dict[str, Any], name: str, usage: Any) -> dict[str, Any]:
 async def ask_once(
     server: ModelServer, dialect: str, budget: Budget, *, stream: bool
 ) -> tuple[Exchange, list[str], int]:
-    notes: list[str] = []
-    async with door(server, limits=Limits(budget)) as (gateway, heard), client() as http:
-        gateway.noted = lambda ticket, text: notes.append(text)
+    listener = Listener()
+    async with door(server, listener, limits=Limits(budget)) as (gateway, heard), client() as http:
         path, body = question(dialect, stream=stream)
         url = f"{gateway.url(gateway.admit(Pass('agent', 1, 1)), dialect)}/{path}"
         answer = await http.post(url, json=body)
         assert await asyncio.to_thread(soon, lambda: heard, 20.0)
         assert not is_final(answer, dialect)
-        return heard[0], notes, answer.status_code
+        return heard[0], listener.notes, answer.status_code
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -11,8 +11,8 @@ from orchestra import catalogue
 from orchestra.errors import LimitReached, SettingsError
 from orchestra.gateway import ledger
 from orchestra.gateway.budget import Amount, Budget
-from orchestra.gateway.door import READ_TIMEOUT
 from orchestra.gateway.limits import Limits
+from orchestra.gateway.wire import READ_TIMEOUT
 from orchestra.model import Judgement, Task, Usage, Verdict
 from orchestra.report.fold import count_lost
 from orchestra.report.sentence import time_words

@@ -9,7 +9,7 @@ from orchestra import catalogue, dialects
 from orchestra.catalogue import Model, Provider
 from orchestra.conduct.models import chosen_model, own_base
 from orchestra.errors import SettingsError
-from orchestra.gateway.door import LOOPBACK
+from orchestra.gateway.wire import LOOPBACK
 from orchestra.settings import Settings
 
 CONNECT_TIMEOUT = 5.0

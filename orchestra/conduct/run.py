@@ -17,14 +17,15 @@ from orchestra import catalogue
 from orchestra.conduct.hygiene import hide_keys
 from orchestra.conduct.isolation import Isolation
 from orchestra.conduct.limits import deadline, limits_of
-from orchestra.conduct.listening import write_down
+from orchestra.conduct.listening import JournalListener
 from orchestra.conduct.models import chosen_model, role_model, upstreams
-from orchestra.conduct.outgoing import guard
+from orchestra.conduct.outgoing import key_guard
 from orchestra.conduct.replay import differences
 from orchestra.conduct.secrets import Secrets
 from orchestra.conduct.workshop import Workshop
 from orchestra.errors import UsageError
 from orchestra.gateway.door import Gateway
+from orchestra.gateway.server import LoopbackServer
 from orchestra.gateway.tape import Recorder
 from orchestra.journal import jsonl
 from orchestra.journal.heal import open_own_store
@@ -135,19 +136,13 @@ async def opened(
     if works:
         await check_version(shop.python)
     namespace = past.namespace if past else await free_namespace(repository.git, BRANCHES)
-    gateway = Gateway(
-        routes,
-        lambda ticket, exchange: None,
-        memory=past.replies() if past else None,
-        replay=tape,
-        limits=limits_of(settings, model, past),
-    )
-    guard(gateway, secrets, repository)
+    limits, memory = limits_of(settings, model, past), past.replies() if past else None
     # What writes events is closed first, then what they are written to.
     async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
         recorder = recording(last, settings, past)
-        await gateway.start()
-        first.push_async_callback(gateway.stop)
+        server = LoopbackServer()
+        first.push_async_callback(server.stop)
+        await server.start()
         trees = Trees(repository, shop.folder)
         last.push_async_callback(trees.close)
         store, key = await opened_store(last, settings, repository.root)
@@ -160,7 +155,16 @@ async def opened(
         writer = Writer(store, key)
         last.callback(close_writer, writer, journal)
         last.callback(journal.close)
-        write_down(gateway, journal)
+        gateway = Gateway(
+            routes,
+            JournalListener(journal),
+            server=server,
+            guard=key_guard(secrets, repository),
+            memory=memory,
+            replay=tape,
+            limits=limits,
+        )
+        first.push_async_callback(gateway.stop)
         run = Run(
             settings=settings,
             repository=repository,

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from orchestra import dialects
+from orchestra.dialects import DIALECTS as FORMATS
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.server import LoopbackServer
@@ -90,7 +91,7 @@ def test_a_request_goes_on_with_the_real_key_and_its_reply_is_counted(dialect: s
     assert request.body == CALLS[dialect][1] and request.dialect == dialect and request.model == "m-1"
     assert request.headers[HEADERS[dialect]].removeprefix("Bearer ") == real_key(dialect)
     assert ticket.token not in str(request.headers) + request.path
-    assert answer.status_code == 200 and dialects.text(dialect, answer.json()) == "Hello there"
+    assert answer.status_code == 200 and FORMATS[dialect].text(answer.json()) == "Hello there"
     assert real_key(dialect) not in answer.text + str(answer.headers)
     used = exchange.usage
     assert (used.requests, used.replies, used.input, used.cached, used.output) == (1, 1, 100, 40, 20)
@@ -459,7 +460,7 @@ def test_a_stream_passes_piece_by_piece_and_is_counted_at_its_end(dialect: str) 
     with ModelServer(lambda request: dripping) as server:
         said, [exchange] = asyncio.run(talk(server))
     assert len(pieces) > 5 and pieces[-1] - pieces[0] > 0.2
-    assert dialects.text(dialect, dialects.join_stream(dialect, said)) == exchange.reply == "Hello there"
+    assert FORMATS[dialect].text(dialects.join_stream(FORMATS[dialect], said)) == exchange.reply == "Hello there"
     used = exchange.usage
     assert (used.requests, used.replies, used.input, used.cached, used.output) == (1, 1, 100, 40, 20)
 

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestra import catalogue, dialects
+from orchestra import catalogue
+from orchestra.dialects import DIALECTS as FORMATS
 from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass
@@ -48,7 +49,7 @@ async def until(true: Any, limit: float = 20.0) -> None:
 
 
 def told_cap(dialect: str, body: dict[str, Any]) -> int | None:
-    return dialects.output_cap(dialect, body)
+    return FORMATS[dialect].output_cap(body)
 
 
 # --- money ----------------------------------------------------------------------------------------------------------

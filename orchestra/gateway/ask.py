@@ -34,13 +34,14 @@ class Ask:
     ) -> None:
         self.ticket = ticket
         self.upstream = upstream
+        self.dialect = route.dialect
         self.raw = raw
         self.facts = facts
         self.model = facts.model
         self.streams = facts.streams
         self.identity = facts.identity
-        self.url = dialects.upstream_url(upstream.dialect, upstream.base, route.path) + (f"?{query}" if query else "")
-        self.headers = dialects.upstream_headers(upstream.dialect, upstream.key, headers) | {"accept-encoding": "gzip"}
+        self.url = dialects.upstream_url(route.dialect, upstream.base, route.path) + (f"?{query}" if query else "")
+        self.headers = dialects.upstream_headers(route.dialect, upstream.key, headers) | {"accept-encoding": "gzip"}
         self.limits = limits
         self.listener = listener
         self.known = limits.model(upstream.provider, self.model)
@@ -105,8 +106,7 @@ class Ask:
         if claim.refused:
             self.claim = None
         elif claim.lowered:
-            provider, dialect = self.upstream.provider, self.upstream.dialect
-            self.raw = await decoder.lower_cap(provider, dialect, claim.most.output, self.raw)
+            self.raw = await decoder.lower_cap(self.upstream.provider, self.dialect, claim.most.output, self.raw)
         if self.claim is not None and self.limits.budget.limited:
             self.listener.on_reservation(self.ticket, self.number, claim.most.amount)
         return claim.refused

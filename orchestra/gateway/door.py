@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestra import dialects
-from orchestra.dialects import StreamReader, TooLarge, routes
+from orchestra.dialects import DIALECTS, StreamReader, TooLarge
 from orchestra.gateway import waits, wire
 from orchestra.gateway.ask import Ask
 from orchestra.gateway.decode import Decoder, ReplyFacts, reply_facts
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CUT_SHORT = "the run ended before the answer had come"
 HEARD_OUT = 60.0  # seconds for an answer whose agent has gone: what it costs is told at its end
+BYTES_PER_TOKEN = 4  # of a request, in the estimate that answers a request for a count
 MOST_NOTES = 3  # about one agent's requests
 
 
@@ -137,9 +138,11 @@ class Gateway:
         except TooLarge as error:
             return self.forbid(ticket, upstream, f"a reply ({route.path})", str(error))
         if route.kind == "count":
-            return Response(json.dumps(routes.count_reply(upstream.dialect, len(raw))), media_type="application/json")
-        plain = dialects.rest_path(upstream.dialect, route.path)
-        facts = await self.decoder.request(upstream.dialect, plain, route.model, ticket.root, self.guard.forms, raw)
+            return Response(
+                json.dumps(route.dialect.count_reply(len(raw) // BYTES_PER_TOKEN + 1)), media_type="application/json"
+            )
+        plain = dialects.rest_path(route.dialect, route.path)
+        facts = await self.decoder.request(route.dialect, plain, ticket.root, self.guard.forms, raw)
         if facts.problem:
             return self.forbid(ticket, upstream, f"a reply ({route.path})", facts.problem)
         if not ticket.may_ask(upstream.provider, facts.model):
@@ -164,7 +167,7 @@ class Gateway:
 
         self.remark(ticket, f"{ticket.holder} asked {upstream.provider} for {what}: refused and not sent, {why}.")
         headers = {"x-should-retry": "false"}
-        return Response(dialects.final_error(upstream.dialect), 403, headers, media_type="application/json")
+        return Response(dialects.final_error(DIALECTS[upstream.dialect]), 403, headers, media_type="application/json")
 
     def remark(self, ticket: Pass, text: str) -> None:
         """A note for the user, once, and not too many about one agent."""
@@ -251,7 +254,7 @@ class Gateway:
     ) -> "Response | Refusal":
         facts = ReplyFacts()
         if status == 200:
-            facts = await self.decoder.reply(ask.upstream.dialect, "", raw)
+            facts = await self.decoder.reply(ask.dialect, "", raw)
         if hold := waits.used_up(headers):
             ask.lane.heed(turn, hold)
         if facts.is_reply:
@@ -324,7 +327,7 @@ class Gateway:
     ) -> tuple[ReplyFacts, bytes]:
         """Hand the events on as they come. What they amount to, and all of them when that is not too much to keep."""
         cap = wire.stream_cap(ask.most_output)
-        reader, kept, size = StreamReader(ask.upstream.dialect, cap), bytearray(), 0
+        reader, kept, size = StreamReader(ask.dialect.joiner(), cap), bytearray(), 0
         async for piece in wire.pieces(answer, encoding, cap):
             reader.feed(piece)
             handed.put_nowait(piece)
@@ -334,8 +337,8 @@ class Gateway:
             else:
                 kept.clear()
         if plain := reader.end():
-            return await self.decoder.reply(ask.upstream.dialect, kind, plain), bytes(kept)
-        return reply_facts(ask.upstream.dialect, reader.body, bytes(kept)), bytes(kept)
+            return await self.decoder.reply(ask.dialect, kind, plain), bytes(kept)
+        return reply_facts(ask.dialect, reader.body, bytes(kept)), bytes(kept)
 
     async def play(self, ask: Ask, tape: Tape) -> "Response":
         found, drifted = tape.find(ask.identity), False
@@ -352,7 +355,7 @@ class Gateway:
 
     async def give_again(self, ask: Ask, kept: Reply, **how: bool) -> "Response":
         raw = kept.body.encode()
-        facts = await self.decoder.reply(ask.upstream.dialect, kept.kind, raw)
+        facts = await self.decoder.reply(ask.dialect, kept.kind, raw)
         return self.hand_on(ask, facts, raw, kept.kind, **how)
 
     def refuse(
@@ -363,7 +366,7 @@ class Gateway:
 
         self.note(ask, ask.failed(failure, status, message, *(told or ())))
         headers = {"x-should-retry": "false"}
-        return Response(dialects.final_error(ask.upstream.dialect), 400, headers, media_type="application/json")
+        return Response(dialects.final_error(ask.dialect), 400, headers, media_type="application/json")
 
     # --- what became of it
 

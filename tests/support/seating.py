@@ -12,6 +12,7 @@ import httpx
 
 from orchestra import catalogue, dialects
 from orchestra.conduct.job import AIDER_FLAGS
+from orchestra.dialects import DIALECTS as FORMATS
 from orchestra.gateway.budget import Amount
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
@@ -92,7 +93,7 @@ def client() -> httpx.AsyncClient:
 
 def is_final(answer: httpx.Response, dialect: str) -> bool:
     told = (answer.status_code, answer.headers.get("x-should-retry"), answer.headers["content-type"])
-    return told == (400, "false", "application/json") and answer.content == dialects.final_error(dialect)
+    return told == (400, "false", "application/json") and answer.content == dialects.final_error(FORMATS[dialect])
 
 
 def plant(tree: Path, files: Mapping[str, str] = FILES) -> Path:

@@ -115,6 +115,11 @@ def used_name(place: Body, names: Sequence[str], usual: str = "") -> str:
     return next((name for name in names if name in place), usual or names[0])
 
 
+def end_of(first: Body) -> str:
+    """Why a choice or a candidate ends. Brokers mix the two spellings."""
+    return string(first.get("finish_reason")) or string(first.get("finishReason"))
+
+
 def plain_text(value: Any) -> str:
     """The text in a message's content, whatever parts it was sent in."""
     if isinstance(value, str):

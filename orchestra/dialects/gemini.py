@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from orchestra.dialects.base import NAME, Dialect, Joiner, Messages, cap_in, later, read_messages, used_name
+from orchestra.dialects.base import NAME, Dialect, Joiner, Messages, cap_in, end_of, later, read_messages, used_name
 from orchestra.dialects.usage import Fields, Tokens, UsageFields
 from orchestra.dialects.values import Body, are_records, record, records, string
 
@@ -83,8 +83,7 @@ class Gemini(Dialect):
         if not body.get("candidates"):
             # The prompt itself was blocked, for whatever reason it names.
             return "PROHIBITED_CONTENT" if record(body.get("promptFeedback")).get("blockReason") else ""
-        first = next(iter(records(body.get("candidates"))), {})
-        return string(first.get("finishReason"))
+        return end_of(next(iter(records(body.get("candidates"))), {}))
 
     def tokens(self, body: Body) -> Tokens:
         fields = Fields(body.get(self.usage.name), self.usage.name)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from orchestra.dialects.base import Dialect, Joiner, Messages, later, read_messages, used_name
+from orchestra.dialects.base import Dialect, Joiner, Messages, end_of, later, read_messages, used_name
 from orchestra.dialects.usage import Fields, Tokens, UsageFields
 from orchestra.dialects.values import Body, are_records, record, records, string
 
@@ -60,8 +60,7 @@ class OpenAi(Dialect):
         return "".join(string(record(choice.get("message")).get("content")) for choice in records(body.get("choices")))
 
     def finish(self, body: Body) -> str:
-        first = next(iter(records(body.get("choices"))), {})
-        return string(first.get("finish_reason"))
+        return end_of(next(iter(records(body.get("choices"))), {}))
 
     def tokens(self, body: Body) -> Tokens:
         fields = Fields(body.get(self.usage.name), self.usage.name)

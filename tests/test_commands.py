@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from orchestra.journal.open_store import open_store
 
 from orchestra.cli.find import chosen
 from orchestra.errors import UsageError
 from orchestra.journal.follow import Tail
 from orchestra.journal.jsonl import to_record
-from orchestra.journal.store import open_store
 from orchestra.model import Event
 from orchestra.report.plain import one_line, plain
 from tests.support.databases import database

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from orchestra.conversation import LIMIT, Turn, pack, prose, turns, unpack
+from orchestra.answers.conversation import LIMIT, Turn, pack, prose, turns, unpack
 
 
 def same(text: str) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from orchestra import catalogue, dialects
+from orchestra import dialects
 from orchestra.dialects import CUT_OFF, DIALECTS, FAMILIES, FILTERED, KEY_HEADERS, Dialect, StreamReader, Tokens
 from orchestra.gateway import ledger
+from orchestra.providers import catalogue
 
 Record = dict[str, Any]
 

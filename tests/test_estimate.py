@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestra import catalogue
 from orchestra.model import Event, Plan, TargetFile, Task, Usage
+from orchestra.providers import catalogue
 from orchestra.report.estimate import Estimate, compared, comparison, estimate
 from orchestra.report.fold import Report, fold
 from orchestra.report.markdown import markdown

@@ -4,8 +4,8 @@ import ast
 import re
 from pathlib import Path
 
-from orchestra import catalogue
 from orchestra.cli.load import dotenv
+from orchestra.providers import catalogue
 from orchestra.settings import load, options, variables_of
 from tests.support.faults import FAULTS
 from tools import write_faults, write_reference

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from orchestra import catalogue
-from orchestra.conduct.replay import as_recorded
+from orchestra.conduct.session.replay import as_recorded
 from orchestra.errors import SettingsError
 from orchestra.gateway.tape import Tape
+from orchestra.providers import catalogue
 from orchestra.settings import (
     REPOSITORY_ENV,
     RIVALS,

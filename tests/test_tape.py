@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.conduct.listening import JournalListener
+from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.errors import TapeError
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.tape import Recorder, Reply, Tape, digest, identity, load

@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from orchestra import catalogue  # noqa: E402
+from orchestra.providers import catalogue
 
 TARGET = ROOT / "orchestra" / "models.json"
 TABLE_IN_WHEEL = "litellm/model_prices_and_context_window_backup.json"

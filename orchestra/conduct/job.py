@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from orchestra import catalogue
-from orchestra.aider_args import parse_aider_args
-from orchestra.conduct.run import Run
+from orchestra.agents.aider_args import parse_aider_args
+from orchestra.agents.seat import Job, seat_environment
+from orchestra.conduct.context import Run
 from orchestra.gateway.ledger import Pass
 from orchestra.model import Task
-from orchestra.seat import Job, seat_environment
+from orchestra.providers import catalogue
 from orchestra.workspace.git import CONFIG
 from orchestra.workspace.trees import Tree
 

@@ -3,10 +3,10 @@
 import itertools
 from collections.abc import Mapping
 
-from orchestra import catalogue
 from orchestra.gateway.budget import Budget
 from orchestra.gateway.lane import Lane
 from orchestra.gateway.pace import Pace
+from orchestra.providers import catalogue
 
 OUTAGE = 1800.0
 LONGEST = 1800.0

@@ -5,7 +5,8 @@ import time
 from collections import deque
 from itertools import chain, islice, repeat
 
-from orchestra.journal.store import Store, StoreError
+from orchestra.errors import StoreError
+from orchestra.journal.store import Store
 from orchestra.model import Event
 
 BATCH = 500

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestra.answers.shape import says
 from orchestra.judge.policy import PROVIDER_VERDICTS
 from orchestra.judge.verdict import one_line
 from orchestra.model import Task, Verdict
-from orchestra.shape import says
 
 DIFF_LIMIT = 60_000  # characters
 MOST_REASONS = 10

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestra.conversation import Turn, unpack
+from orchestra.answers.conversation import Turn, unpack
 from orchestra.model import Event, Usage
 from orchestra.report.fold import STRANGE
 

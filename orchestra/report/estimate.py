@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from orchestra import catalogue
 from orchestra.model import Plan, Task, Verdict
 from orchestra.plan.order import depths
+from orchestra.providers import catalogue
 from orchestra.report.fold import Report
 
 FIXED_TOKENS = 2_000  # Aider's own instructions in each prompt

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.conversation import Turn, pack
+from orchestra.answers.conversation import Turn, pack
 from orchestra.journal import jsonl
 from orchestra.model import Event
 from tests.support.edits import appends, search_replace

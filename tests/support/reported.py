@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from orchestra.conversation import Turn, pack
+from orchestra.answers.conversation import Turn, pack
 from orchestra.model import Event, Usage
 
 STAMP = "20261120_174258"

@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from orchestra.journal.open_store import open_store
+
 from orchestra.journal import jsonl
-from orchestra.journal.store import open_store
 from orchestra.report.fold import fold
 from tests.support import warm
 from tests.support.modelserver import ModelServer

@@ -10,14 +10,15 @@ from typing import Any
 
 import httpx
 
-from orchestra import catalogue, dialects
+from orchestra import dialects
+from orchestra.agents.seat import Job, Outcome, Seats, seat_environment
 from orchestra.conduct.job import AIDER_FLAGS
 from orchestra.dialects import DIALECTS as FORMATS
 from orchestra.gateway.budget import Amount
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.listener import GatewayListener
-from orchestra.seat import Job, Outcome, Seats, seat_environment
+from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer
 
 MODELS = {

@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from orchestra.journal.open_store import open_store
+
 from orchestra.journal.jsonl import prepare, to_record
-from orchestra.journal.store import Store, open_store
+from orchestra.journal.store import Store
 from orchestra.model import Event
 from tests.support.shell import Said, Shell
 

@@ -1,0 +1,430 @@
+"""One attempt at one task: a worktree, an Aider in it, what it changed, and the verdict."""
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestra.conduct.context import Run
+from orchestra.conduct.deadline import nothing_left, reached, time_is_up
+from orchestra.conduct.money import REMEDY
+
+from orchestra.agents.seat import Job, Outcome
+from orchestra.answers.conversation import pack, prose, turns
+from orchestra.answers.shape import Misshapen
+from orchestra.conduct.attempt.prompt import in_full, may_propose
+from orchestra.conduct.checks.gating import Checked, Gating
+from orchestra.conduct.core.gateway_events import AGENT
+from orchestra.conduct.core.models import names
+from orchestra.conduct.core.permits import permit_of
+from orchestra.conduct.job import make_job
+from orchestra.dialects import CUT_OFF
+from orchestra.errors import AiderMissing, GitFailed, OrchestraError, SetUpFailed
+from orchestra.gateway.ledger import Pass
+from orchestra.hosts.set_up import set_up, sets_up
+from orchestra.judge.candidates import Candidate
+from orchestra.judge.machine import OBJECTS, ROOM, remedy_for
+from orchestra.judge.retry import Tried
+from orchestra.judge.verdict import Heard, Seen, judge, named
+from orchestra.model import Judgement, Task, TaskState, Verdict
+from orchestra.plan.proposals import Proposed, proposals, without_proposals
+from orchestra.providers import catalogue
+from orchestra.workspace import collect, merge
+from orchestra.workspace.collect import Changes
+from orchestra.workspace.trees import Tree
+
+SET_UP_REMEDY = "Set --setup-cmd right: it is run in each new worktree, and the named file holds all that it printed."
+DIFF_LIMIT = 6_000  # bytes
+SAID = 6_000  # characters
+FULL = 64 << 10  # bytes; with so little left, what failed is the disk
+CUT_SHORT = ("stopped", "crashed")  # ends of an Aider that did not come of itself
+ONLY_THIS = "this task and no other"  # said with a cancellation
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an attempt leaves: a commit when the work was accepted, a patch when there is something that was not."""
+
+    task: Task
+    judgement: Judgement
+    commit: str = ""
+    parent: str = ""
+    tried: Tried = field(default_factory=lambda: Tried(Verdict.CANCELLED, ""))
+    # Of one of several side by side: in which round, and what the choice looks at.
+    round: int = 0
+    candidate: Candidate | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an attempt begins: the commit, what earlier attempts had changed up to there, and what they teach.
+    `parent` is what the task's commit stands on, which is before `base` when that holds earlier work of the task."""
+
+    base: str
+    parent: str
+    carried: tuple[str, ...] = ()
+    lesson: str = ""
+    # Of attempts that are made side by side: the number of the first. 0 where it is made alone.
+    round: int = 0
+
+
+async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Start) -> Result:
+    """Never raises but to be cancelled, or for all where no Aider can work: what goes wrong in one attempt is that
+    attempt's verdict."""
+    started = time.monotonic()
+    # What is known of the attempt as it goes on, so that it is told however it ends.
+    facts: dict[str, Any] = {"round": start.round} if start.round else {}
+    run.emit("attempt_started", task.id, number, model=run.model_of(task).name, base=start.base, **facts)
+    try:
+        left = nothing_left(run, task)
+        result = Result(task, left) if left else await work(run, task, number, start, facts)
+        if result.commit and result.judgement.verdict is Verdict.APPLIED:
+            parses = not facts["aider"]["unparsed"]
+            result = await checked(run, gating, number, result, facts, parses=parses)
+    except TimeoutError:
+        reached(run)
+        result = Result(task, Judgement(Verdict.BUDGET, f"{time_is_up(run)} while {task.agent} was set up.", REMEDY))
+    except (asyncio.CancelledError, AiderMissing) as stop:
+        result = Result(task, cancellation(run, task, ONLY_THIS in stop.args))
+        tell(run, task, number, result, max(started, run.ready_at), facts)
+        raise
+    except (OrchestraError, OSError) as error:
+        cause = f"The attempt on {named(task.paths)} could not be carried out: {error}"
+        crashed = Judgement(Verdict.CRASHED, cause, SET_UP_REMEDY)
+        result = Result(
+            task, crashed if isinstance(error, SetUpFailed) else explained(run, crashed, run.journal.agent_log(task.id))
+        )
+    return tell(run, task, number, result, max(started, run.ready_at), facts)
+
+
+def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
+    what = (
+        f"{task.agent} was cancelled from another terminal."
+        if only_this
+        else (f"The run was stopped while {task.agent} was at work.")
+    )
+    remedy = f"Have it done with `retry {run.stamp} {task.id}`." if only_this else "Take it up again with `resume`."
+    return Judgement(Verdict.CANCELLED, what, remedy)
+
+
+def tell(run: Run, task: Task, number: int, result: Result, started: float, facts: dict[str, Any]) -> Result:
+    """Write the attempt's end down, and give the result back with all that the next attempt may learn from it."""
+    judged = result.judgement
+    learned = Tried(judged.verdict, judged.cause, **facts.pop("tried", {}), final=judged.final)
+    run.emit(
+        "attempt_ended",
+        task.id,
+        number,
+        verdict=judged.verdict,
+        cause=judged.cause,
+        remedy=judged.remedy,
+        commit=result.commit,
+        parent=result.parent,
+        seconds=round(time.monotonic() - started, 3),
+        tried={"diff": learned.diff, "failing": sorted(learned.failing), "output": learned.output},
+        **facts,
+    )
+    return dataclasses.replace(
+        result, tried=learned, round=facts.get("round", 0), candidate=candidate(number, learned, facts)
+    )
+
+
+def candidate(number: int, learned: Tried, ended: Mapping[str, Any]) -> Candidate:
+    review, size = ended.get("review", ""), ended.get("size", 0)
+    return Candidate(number, learned.verdict, review, len(learned.failing), size)
+
+
+async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str, Any]) -> Result:
+    """The result; on the way the facts are filled in, so that they are there even when it comes to none."""
+    name = f"task{task.id}-{number}"
+    tree = await run.trees.add(name, start.base)
+    done_with = run.trees.discard
+    try:
+        async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
+            await set_up(run, tree, name)
+        furnished = sets_up(run.settings)
+        tree = await run.trees.remembered(tree, task.paths, furnished=furnished)
+        # The worktrees are made while Aider warms up, and its clock has not begun yet.
+        await run.aider()
+        full = in_full(run, task, tree.path)
+        model = run.model_of(task)
+        models = names(model, catalogue.weak_model(model))
+        limit = run.settings.max_iterations
+        ticket = run.gateway.admit(Pass(AGENT, task.id, number, limit, str(tree.path), models=models))
+        try:
+            outcome, timed_out = await seated(run, ticket, make_job(run, full, tree, ticket, start.lesson))
+        except asyncio.CancelledError:
+            await asyncio.shield(keep_unfinished(run, task, number, tree, facts))
+            raise
+        finally:
+            run.gateway.dismiss(ticket)
+            remember(run, ticket)
+        if not (tree.path / ".git").exists():
+            raise OrchestraError("its worktree was deleted while it was at work.")
+        if outcome.end not in CUT_SHORT and not (furnished or run.settings.aider_args):
+            done_with = run.trees.leave
+        changes = await collect.changes(tree, task.paths, run.plan.owners, permit_of(run))
+        judgement = judge(seen(run, task, start, outcome, ticket, changes, timed_out))
+        if timed_out and time.monotonic() >= run.deadline:
+            reached(run)
+        if judgement.verdict is Verdict.CRASHED:
+            judgement = explained(run, judgement, keep_output(run, task, number, tree))
+        facts |= told(changes, outcome) | {"changed": sorted({*start.carried, *changes.own})}
+        facts |= said_by(run, task, ticket, judgement)
+        kept = await keep(run, task, number, tree, start, changes, judgement, facts)
+        # What it had begun with and left as it was is still there.
+        return (
+            kept
+            if kept.commit or not start.carried
+            else dataclasses.replace(kept, commit=start.base, parent=start.parent)
+        )
+    finally:
+        done_with(tree)
+
+
+async def checked(
+    run: Run, gating: Gating, number: int, result: Result, facts: dict[str, Any], *, parses: bool
+) -> Result:
+    """The same result, or one whose verdict is that of the gates which this task's own worktree can decide."""
+    task = result.task
+    if run.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another one made beside it may have come first
+        run.move(task.id, TaskState.AWAITING_QA, number)
+    try:
+        said = await gating.check_own(task, result.commit, result.parent, number, parses=parses)
+    except SetUpFailed:
+        # That says nothing of this task; the combination is set up too, and there it is told.
+        said = Checked()
+    if said.ok:
+        return await reviewed(run, gating, number, result, facts)
+    facts["tried"] |= said.lesson
+    remedy = f"See {', '.join(str(one.output.relative_to(run.repository.root)) for one in said.failed)}."
+    return dataclasses.replace(result, judgement=Judgement(Verdict.GATES_FAILED, said.sentence, remedy))
+
+
+async def reviewed(run: Run, gating: Gating, number: int, result: Result, facts: dict[str, Any]) -> Result:
+    """The same result, or one whose verdict is the critic's: that it fails, or that nobody could review it."""
+    if gating.critic is None:
+        return result
+    diff = await collect.diff(run.repository.git, result.parent, result.commit)
+    opinion = await gating.critic.opinion(result.task, number, diff)
+    facts["review"] = opinion.outcome
+    facts["tried"] |= opinion.lesson
+    return dataclasses.replace(result, judgement=opinion.judgement or result.judgement)
+
+
+async def seated(run: Run, ticket: Pass, job: Job) -> tuple[Outcome, float]:
+    """Let Aider work until it ends, or its clock or the run's runs out. Its clock stands still while the gateway makes
+    it wait; the run's never does."""
+    started, allowed = time.monotonic(), run.settings.agent_timeout
+    seat = asyncio.create_task(run.seats.run(job))
+    try:
+        while True:
+            now = time.monotonic()
+            left = min(allowed + ticket.waited - (now - started), run.deadline - now)
+            if left <= 0:
+                return Outcome("stopped"), time.monotonic() - started
+            done, _ = await asyncio.wait({seat}, timeout=left)
+            if done:
+                return seat.result(), 0.0
+    finally:
+        seat.cancel()
+        with contextlib.suppress(asyncio.CancelledError, OrchestraError):
+            await seat
+
+
+def remember(run: Run, ticket: Pass) -> None:
+    """What was said, for `show` and for the next attempt."""
+    limit = run.settings.conversation_kb << 10
+    said = turns((list(exchange.asked), exchange.reply) for exchange in ticket.exchanges)
+    if said and limit:
+        run.emit("conversation", ticket.task, ticket.attempt, **pack(said, run.secrets.scrub, limit))
+
+
+# --- the work -------------------------------------------------------------------------------------------------------
+
+
+def seen(
+    run: Run, task: Task, start: Start, outcome: Outcome, ticket: Pass, changes: Changes, timed_out: float
+) -> Seen:
+    last = ticket.exchanges[-1] if ticket.exchanges else None
+    answered = [exchange for exchange in ticket.exchanges if not exchange.failure]
+    return Seen(
+        model=run.model_of(task).name,
+        end=outcome.end,
+        replies=len(answered),
+        owned=task.paths,
+        required=tuple(file.path for file in task.files if file.required and file.path not in start.carried),
+        changed=changes.own,
+        foreign=changes.foreign,
+        refused=outcome.refused,
+        protected=changes.protected,
+        heard=Heard(last.status, last.failure, last.message) if last else None,
+        empty=bool(answered) and not answered[-1].reply.strip(),
+        cut_off=bool(answered) and answered[-1].finish in CUT_OFF,
+        complaint=outcome.complaint,
+        failure=outcome.failure,
+        timed_out=timed_out,
+        time_is_up=time_is_up(run) if timed_out and time.monotonic() >= run.deadline else "",
+        only_answers=run.role(task).only_answers,
+    )
+
+
+def told(changes: Changes, outcome: Outcome) -> dict[str, object]:
+    """What the log says of an attempt beside its verdict."""
+    return {
+        "changed": list(changes.own),
+        "foreign": list(changes.foreign),
+        "refused": list(outcome.refused),
+        "protected": dict(changes.protected),
+        "notable": dict(changes.notable),
+        "left_out": list(changes.left_out),
+        "aider": dataclasses.asdict(outcome),
+    }
+
+
+def said_by(run: Run, task: Task, ticket: Pass, judgement: Judgement) -> dict[str, Any]:
+    """What of an accepted reply is more than its edits."""
+    replies = [exchange.reply for exchange in ticket.exchanges if not exchange.failure]
+    if judgement.verdict is not Verdict.APPLIED or not replies:
+        return {}
+    said = without_proposals(replies[-1])
+    facts = {"proposed": [dataclasses.asdict(one) for one in proposed_by(run, task, replies[-1])]}
+    if run.role(task).only_answers:
+        # A file that it changed all the same is not taken.
+        return facts | {"answered": True, "changed": [], "said": said[:SAID]}
+    return facts | {"said": prose(said)[:SAID]}
+
+
+def proposed_by(run: Run, task: Task, reply: str) -> tuple[Proposed, ...]:
+    """Nothing is lost but a wish where it cannot be read."""
+    try:
+        return proposals(reply) if may_propose(run, task) else ()
+    except Misshapen as error:
+        run.emit("note", text=f"{task.agent} proposed tasks in a block that cannot be read: {error}.")
+        return ()
+
+
+async def keep(
+    run: Run,
+    task: Task,
+    number: int,
+    tree: Tree,
+    start: Start,
+    changes: Changes,
+    judgement: Judgement,
+    facts: dict[str, Any],
+) -> Result:
+    """Accepted work becomes a commit on the task's branch, all else that was changed a patch. Nothing is dropped."""
+    # Where an asked for file is missing, the others that an accepted reply changed are good all the same.
+    accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
+    taken = accepted and not run.role(task).only_answers
+    loose = changes.loose if taken else (*changes.own, *changes.loose)
+    facts["patch"] = await keep_patch(run, task, number, tree, loose)
+    if not (taken and changes.own):
+        facts["tried"] = {"diff": read_text(run.repository.root / facts["patch"])} if facts["patch"] else {}
+        return Result(task, judgement)
+    commit = await collect.commit(tree, changes, commit_message(run, task), start.parent)
+    facts["tried"] = {"diff": cut_diff(await collect.diff(run.repository.git, start.parent, commit))}
+    if start.round:
+        facts["size"] = sum(map(sum, (await merge.numstat(run.repository.git, start.parent, commit)).values()))
+        facts["branch"] = candidate_branch(run, task.id, number)
+        await merge.keep(run.repository.git, facts["branch"], commit)
+    else:
+        await keep_branch(run, task.id, number, commit)
+    return Result(task, judgement, commit, start.parent)
+
+
+async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
+    """The task's own."""
+    branch = run.branch(f"task{task}")
+    await merge.keep(run.repository.git, branch, commit)
+    run.emit("branch_kept", task, number, branch=branch)
+
+
+def candidate_branch(run: Run, task: int, number: int) -> str:
+    return run.branch(f"task{task}-{number}")
+
+
+async def keep_patch(run: Run, task: Task, number: int, tree: Tree, paths: tuple[str, ...]) -> str:
+    try:
+        content = await collect.loose_diff(tree, paths)
+    except (GitFailed, OSError):
+        return ""
+    if not content:
+        return ""
+    path = run.logs / f"{task.agent}_{run.stamp}_attempt{number}.patch"
+    path.write_bytes(content)
+    return str(path.relative_to(run.repository.root))
+
+
+def read_text(patch: Path) -> str:
+    try:
+        return cut_diff(patch.read_bytes())
+    except OSError:
+        return ""
+
+
+def cut_diff(diff: bytes) -> str:
+    """The next attempt sees no more than the beginning; the digest tells whether two were the same."""
+    text = diff[:DIFF_LIMIT].decode("utf-8", "replace")
+    return text if len(diff) <= DIFF_LIMIT else f"{text}\n(and more: {hashlib.sha256(diff).hexdigest()[:16]})"
+
+
+async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree, facts: dict[str, Any]) -> None:
+    """What a stopped agent had already written."""
+    with contextlib.suppress(GitFailed, OSError):
+        changes = await collect.changes(tree, task.paths, run.plan.owners, permit_of(run))
+        facts["patch"] = await keep_patch(run, task, number, tree, (*changes.own, *changes.loose))
+
+
+def keep_output(run: Run, task: Task, number: int, tree: Tree) -> Path:
+    """Where one finds what the agent printed; its log, where it has printed nothing or the disk is full."""
+    output, kept = tree.path.parent / "aider.out", run.logs / f"{task.agent}_{run.stamp}_attempt{number}.out"
+    with contextlib.suppress(OSError):
+        if output.exists() and output.stat().st_size:
+            kept.write_text(run.secrets.scrub(output.read_text("utf-8", "replace")), "utf-8")
+            return kept
+    return run.journal.agent_log(task.id)
+
+
+def explained(run: Run, crashed: Judgement, log: Path) -> Judgement:
+    """The remedy: what to do about the machine, where that is what failed, else which file tells more."""
+    places = (run.folder, run.repository.root)
+    fullest = min(places, key=free_space)
+    remedy = remedy_for(crashed.cause) or (ROOM if free_space(fullest) < FULL else "")
+    if not remedy:
+        path = log.relative_to(run.repository.root)
+        return dataclasses.replace(
+            crashed, remedy=f"See {path}; if it happens again, report it as a bug with that file."
+        )
+    guessed = next((each for each in places if str(each) in crashed.cause), places[-1])
+    place = {ROOM: fullest, OBJECTS: run.repository.root}.get(remedy, guessed)
+    return dataclasses.replace(crashed, remedy=remedy.format(place=place), final=True)
+
+
+def free_space(folder: Path) -> float:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return math.inf
+
+
+def commit_message(run: Run, task: Task, *, by_aider: bool = True) -> str:
+    about = task.title if task.name else run.settings.change
+    first = next((line.strip() for line in about.splitlines() if line.strip()), "Change")
+    first = run.secrets.scrub(first)
+    subject = first if len(first) <= 72 else first[:71] + "…"
+    files = "\n".join(f"- {path}" for path in task.paths[:50])
+    trailers = [
+        f"Task: {task.id}",
+        f"Run: {run.stamp}",
+        *([f"Co-authored-by: aider ({run.model_of(task).name}) <aider@aider.chat>"] if by_aider else []),
+    ]
+    return f"{subject}\n\n{files}\n\n" + "\n".join(trailers) + "\n"

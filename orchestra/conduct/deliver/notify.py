@@ -1,0 +1,88 @@
+"""Tell whoever wants to know that a run has ended, or waits for a human. The run's own ending never depends on it."""
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+from orchestra.conduct.context import Run
+
+from orchestra.conduct.deliver.finish import Ending
+from orchestra.handover.notify import deliver
+from orchestra.model import Event
+from orchestra.report.fold import Report, TaskReport
+from orchestra.report.sentence import resolving
+
+WAITING = 5
+HUMAN_NEEDED = "human_needed"
+A_MOMENT = 2.0  # seconds
+
+
+async def notify(ending: Ending) -> None:
+    if ending.run.settings.notify:
+        await post(ending.run, message(ending))
+
+
+def call_for_people(run: Run) -> None:
+    """While the run goes on: a task that has waited for a moment. A run that ends by then tells it at its end."""
+    loop, calls = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    async def call(task: int) -> None:
+        await asyncio.sleep(A_MOMENT)
+        record = run.report.tasks[task]
+        if record.asks and run.report.exit_code is None:
+            await post(run, needed(run, record))
+
+    def hear(event: Event) -> None:
+        if event.kind == "human_needed" and event.task is not None:
+            calls.add(asked := loop.create_task(call(event.task)))
+            asked.add_done_callback(calls.discard)
+
+    if run.settings.notify:
+        run.journal.listeners.append(hear)
+
+
+async def post(run: Run, said: dict[str, Any]) -> None:
+    content = run.secrets.scrub(json.dumps(said, ensure_ascii=False)).encode("utf-8", "replace")
+    why = await deliver(run.settings.notify, content, run.settings.key(("ORCHESTRA_NOTIFY_SECRET",))[0])
+    if why:
+        print(f"note: --notify was not delivered: {run.secrets.scrub(why)}.", file=sys.stderr)
+
+
+def needed(run: Run, task: TaskReport) -> dict[str, Any]:
+    """`exit_code` tells it from the message at the end of a run."""
+    report = run.report
+    about = {"task": task.id, "title": task.title, "why": task.asks, "resolve": resolving(report, task)}
+    usual = {"event": HUMAN_NEEDED, "sent": int(time.time()), "run": report.run, "exit_code": None}
+    return usual | {"change": report.change, "repository": report.repository} | about
+
+
+def message(ending: Ending) -> dict[str, Any]:
+    report, summary = ending.report, ending.summary
+    paths = {name: str(path) for name, path in {"summary": ending.path, **ending.files}.items()}
+    return {
+        "event": HUMAN_NEEDED if report.exit_code == WAITING else "run_ended",
+        "sent": int(time.time()),
+        "run": report.run,
+        "verdict": summary["verdict"],
+        "exit_code": report.exit_code,
+        "verified": str(report.verified),
+        "change": report.change,
+        "repository": report.repository,
+        "branch": where(report),
+        "applied": report.applied,
+        "commit": report.delivery.get("result", ""),
+        "pr_url": report.pr_url,
+        "tasks": len(report.tasks),
+        "complete": len(report.succeeded),
+        "cost": summary["usage"]["cost"],
+        "tokens": summary["usage"]["total_tokens"],
+        "seconds": round(report.seconds, 3),
+        "paths": paths,
+    }
+
+
+def where(report: Report) -> str:
+    """The branch that has the result."""
+    return str(report.delivery.get("branch" if report.applied else "side_branch") or "")

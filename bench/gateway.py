@@ -19,6 +19,7 @@ from pathlib import Path
 from bench.measure import memory
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Pass, Upstream
+from tests.support.seating import Listener
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPT = 12_000  # bytes, about what an agent with a small task sends
@@ -131,7 +132,7 @@ async def opened() -> AsyncIterator[Bench]:
     assert server.stdout is not None
     port = int(await server.stdout.readline())
     route = Upstream("openai", "openai", f"http://127.0.0.1:{port}/v1", "sk-bench")
-    gateway = Gateway({"openai": route}, lambda ticket, exchange: None)
+    gateway = Gateway({"openai": route}, Listener())
     await gateway.start()
     try:
         yield Bench(port, gateway)

@@ -11,8 +11,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.limits import Limits
 from tests.support.hostile import ATTACKS, ENDLESS, STREAMED, hostile_server
+from tests.support.seating import Listener
 
 ROW = "{:<14} {:>8} {:>12} {:>10} {:>9}  {}"
 HEAD = ROW.format("reply", "seconds", "stretch ms", "more MiB", "siblings", "what became of it")
@@ -68,14 +68,6 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-@contextmanager
-def counted(gateway: Gateway) -> Iterator[list[Exchange]]:
-    heard: list[Exchange] = []
-    gateway.heard = lambda ticket, exchange: heard.append(exchange)
-    yield heard
-    gateway.heard = lambda ticket, exchange: None
-
-
 async def ask(gateway: Gateway, model: str, number: int) -> int:
     import httpx
 
@@ -94,7 +86,7 @@ async def ask(gateway: Gateway, model: str, number: int) -> int:
         gateway.dismiss(ticket)
 
 
-async def measure(gateway: Gateway, name: str, at_once: int) -> Result:
+async def measure(gateway: Gateway, heard: list[Exchange], name: str, at_once: int) -> Result:
     over, served = asyncio.Event(), 0
 
     async def sibling(number: int) -> None:
@@ -104,17 +96,16 @@ async def measure(gateway: Gateway, name: str, at_once: int) -> Result:
             if over.is_set() and turn:
                 return
 
-    with counted(gateway) as heard:
-        forget_peak()
-        before, began, turns = status("VmRSS"), time.monotonic(), Turns()
-        siblings = [asyncio.create_task(sibling(1000 + number)) for number in range(SIBLINGS)]
-        await asyncio.gather(*(ask(gateway, name, number) for number in range(1, at_once + 1)))
-        seconds = time.monotonic() - began
-        over.set()
-        await asyncio.gather(*siblings)
-        turns.going = False
-        peak = status("VmHWM")
-        failures = sorted({f"{one.failure or 'taken'}: {one.message}" for one in heard if one.model == name})
+    forget_peak()
+    before, began, turns = status("VmRSS"), time.monotonic(), Turns()
+    siblings = [asyncio.create_task(sibling(1000 + number)) for number in range(SIBLINGS)]
+    await asyncio.gather(*(ask(gateway, name, number) for number in range(1, at_once + 1)))
+    seconds = time.monotonic() - began
+    over.set()
+    await asyncio.gather(*siblings)
+    turns.going = False
+    peak = status("VmHWM")
+    failures = sorted({f"{one.failure or 'taken'}: {one.message}" for one in heard if one.model == name})
     return Result(name, seconds, turns.longest, max(0.0, peak - before), served, failures)
 
 
@@ -125,10 +116,11 @@ async def measure_all(names: list[str], at_once: int) -> list[Result]:
         for name in names:
             seconds = PATIENCE if name in ENDLESS else ENDS
             limits = Limits(longest=seconds, outage=seconds)
-            gateway = Gateway(route, lambda ticket, exchange: None, limits=limits)
+            listener = Listener()
+            gateway = Gateway(route, listener, limits=limits)
             await gateway.start()
             await ask(gateway, "good", 0)  # warm
-            found.append(await measure(gateway, name, at_once))
+            found.append(await measure(gateway, listener.exchanges, name, at_once))
             await gateway.stop()
         return found
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from orchestra.cli.parser import parse_flags
 from orchestra.report.ci import outputs
 from orchestra.report.fold import Report
+from orchestra.report.formats import FORMS
 from orchestra.settings import flag, options
 from tests.test_report import read_outputs
 from tools import write_action
@@ -46,7 +47,7 @@ def test_the_action_is_fresh() -> None:
 
 def test_the_inputs_are_the_flags_and_the_outputs_are_the_runs() -> None:
     assert [f"--{name}" for name in ACTION["inputs"]] == [flag(f) for f in options()]
-    names = read_outputs(outputs(Report(), dict.fromkeys(("summary", "html", "markdown", "junit"), ""), "end"))
+    names = read_outputs(outputs(Report(), dict.fromkeys(("summary", *FORMS), ""), "end"))
     assert ACTION["outputs"].keys() == names.keys()
     assert all(each["value"] == f"${{{{ steps.run.outputs.{name} }}}}" for name, each in ACTION["outputs"].items())
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from orchestra.answers.conversation import LIMIT, Turn, messages, pack, prose, turns, unpack
+from orchestra.answers.conversation import LIMIT, Turn, pack, prose, turns, unpack
 
 
 def same(text: str) -> str:
@@ -36,18 +36,6 @@ def test_a_huge_conversation_keeps_both_ends_of_its_texts() -> None:
 @pytest.mark.parametrize("data", [{}, {"packed": 3}, {"packed": "no base64!"}, {"packed": "AAAA"}])
 def test_what_cannot_be_read_is_no_conversation(data: dict[str, object]) -> None:
     assert unpack(data) == []
-
-
-@pytest.mark.parametrize(
-    ("dialect", "body"),
-    [
-        ("openai", {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": [{"text": "U"}]}]}),
-        ("anthropic", {"system": [{"text": "S"}], "messages": [{"role": "user", "content": "U"}]}),
-        ("gemini", {"systemInstruction": {"parts": [{"text": "S"}]}, "contents": [{"parts": [{"text": "U"}]}]}),
-    ],
-)
-def test_every_dialect_is_read(dialect: str, body: dict[str, object]) -> None:
-    assert messages(dialect, body) == [("system", "S"), ("user", "U")]
 
 
 SEARCH = "<<<<<<< SEARCH\na = 1\n=======\na = 2\n>>>>>>> REPLACE"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestra import dialects
-from orchestra.dialects import Tokens
+from orchestra.dialects import DIALECTS, Tokens
 from orchestra.gateway import waits
 
 ADDRESSES = [
@@ -26,7 +26,7 @@ ADDRESSES = [
 
 @pytest.mark.parametrize(("dialect", "base", "path", "url"), ADDRESSES)
 def test_addresses(dialect: str, base: str, path: str, url: str) -> None:
-    assert dialects.upstream_url(dialect, base, path) == url
+    assert dialects.upstream_url(DIALECTS[dialect], base, path) == url
 
 
 @pytest.mark.parametrize(
@@ -41,22 +41,26 @@ def test_the_real_key_takes_the_place_of_every_other(dialect: str, name: str, va
     given = {"Authorization": "Bearer token", "X-Api-Key": "token", "x-goog-api-key": "token", "api-key": "token"}
     more = {"Host": "h", "Content-Length": "1", "Accept-Encoding": "br", "anthropic-version": "2023-06-01"}
     more |= {"Cookie": "a=b", "Content-Encoding": "gzip", "Proxy-Authorization": "Basic x", "X-Forwarded-For": "me"}
-    assert dialects.upstream_headers(dialect, "real", given | more) == {"anthropic-version": "2023-06-01", name: value}
-    assert dialects.upstream_headers(dialect, "", given) == {}
+    assert dialects.upstream_headers(DIALECTS[dialect], "real", given | more) == {
+        "anthropic-version": "2023-06-01",
+        name: value,
+    }
+    assert dialects.upstream_headers(DIALECTS[dialect], "", given) == {}
 
 
 def test_the_model_and_whether_it_streams() -> None:
-    assert dialects.model_of("gemini", "v1beta/models/gemini-x:streamGenerateContent", {}) == "gemini-x"
-    assert dialects.model_of("openai", "chat/completions", {"model": "m"}) == "m"
-    assert dialects.streams("models/m:streamGenerateContent", {}) and dialects.streams("messages", {"stream": True})
-    assert not dialects.streams("models/m:generateContent", {"stream": False})
+    assert DIALECTS["gemini"].model_of("models/gemini-x:streamGenerateContent", {}) == "gemini-x"
+    assert DIALECTS["openai"].model_of("chat/completions", {"model": "m"}) == "m"
+    gemini, anthropic = DIALECTS["gemini"], DIALECTS["anthropic"]
+    assert gemini.streams("models/m:streamGenerateContent", {}) and anthropic.streams("messages", {"stream": True})
+    assert not gemini.streams("models/m:generateContent", {"stream": False})
 
 
 CHOICE = {"message": {"role": "assistant", "content": "hi"}}
 REPLIES: list[tuple[str, Any, bool]] = [
     ("openai", {"choices": [CHOICE]}, True),
     ("openai", {"choices": [{"message": {"content": None}}], "usage": None}, True),
-    ("openai", {"output": [{"type": "message"}]}, True),
+    ("responses", {"output": [{"type": "message"}]}, True),
     ("openai", {"choices": []}, False),
     ("openai", {"choices": None}, False),
     ("openai", {"choices": [None]}, False),
@@ -82,7 +86,7 @@ REPLIES: list[tuple[str, Any, bool]] = [
 
 @pytest.mark.parametrize(("dialect", "body", "good"), REPLIES)
 def test_what_is_a_reply(dialect: str, body: Any, good: bool) -> None:
-    assert dialects.is_reply(dialect, body) is good
+    assert DIALECTS[dialect].is_reply(body) is good
 
 
 USAGE: list[tuple[str, dict[str, Any], Tokens]] = [
@@ -148,7 +152,7 @@ USAGE: list[tuple[str, dict[str, Any], Tokens]] = [
 
 @pytest.mark.parametrize(("dialect", "body", "used"), USAGE)
 def test_usage(dialect: str, body: dict[str, Any], used: Tokens) -> None:
-    assert dialects.tokens(dialect, body) == used
+    assert DIALECTS[dialect].tokens(body) == used
 
 
 def events(*chunks: dict[str, Any], end: bytes = b"") -> bytes:
@@ -161,9 +165,11 @@ def test_an_openai_stream_amounts_to_one_body() -> None:
 
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     last = {"choices": [], "usage": usage}
-    body = dialects.join_stream("openai", events(delta(), delta(finish_reason="stop"), last, end=b"data: [DONE]\n\n"))
-    assert (dialects.text("openai", body), dialects.finish("openai", body)) == ("hehe", "stop")
-    assert dialects.tokens("openai", body) == Tokens(3, 0, 0, 2)
+    body = dialects.join_stream(
+        DIALECTS["openai"], events(delta(), delta(finish_reason="stop"), last, end=b"data: [DONE]\n\n")
+    )
+    assert (DIALECTS["openai"].text(body), DIALECTS["openai"].finish(body)) == ("hehe", "stop")
+    assert DIALECTS["openai"].tokens(body) == Tokens(3, 0, 0, 2)
 
 
 def test_an_anthropic_stream_amounts_to_one_body() -> None:
@@ -172,10 +178,10 @@ def test_an_anthropic_stream_amounts_to_one_body() -> None:
     piece = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "he"}}
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
     end |= {"usage": {"output_tokens": 9, "input_tokens": None, "cache_read_input_tokens": 4}}
-    body = dialects.join_stream("anthropic", events(start, thought, piece, piece, end))
-    assert (dialects.text("anthropic", body), dialects.finish("anthropic", body)) == ("hehe", "end_turn")
-    assert dialects.tokens("anthropic", body) == Tokens(9, 4, 0, 9)
-    assert dialects.is_reply("anthropic", body)
+    body = dialects.join_stream(DIALECTS["anthropic"], events(start, thought, piece, piece, end))
+    assert (DIALECTS["anthropic"].text(body), DIALECTS["anthropic"].finish(body)) == ("hehe", "end_turn")
+    assert DIALECTS["anthropic"].tokens(body) == Tokens(9, 4, 0, 9)
+    assert DIALECTS["anthropic"].is_reply(body)
 
 
 @pytest.mark.parametrize("sse", [True, False])
@@ -185,16 +191,16 @@ def test_a_gemini_stream_amounts_to_one_body_as_events_or_as_an_array(sse: bool)
 
     chunks = [chunk({"text": "hm", "thought": True}), chunk({"text": "he"}), chunk({"text": "he"}, finishReason="STOP")]
     chunks[-1]["usageMetadata"] = {"promptTokenCount": 4, "candidatesTokenCount": 2, "thoughtsTokenCount": 7}
-    body = dialects.join_stream("gemini", events(*chunks) if sse else json.dumps(chunks).encode())
-    assert (dialects.text("gemini", body), dialects.finish("gemini", body)) == ("hehe", "STOP")
-    assert dialects.tokens("gemini", body) == Tokens(4, 0, 0, 9)
+    body = dialects.join_stream(DIALECTS["gemini"], events(*chunks) if sse else json.dumps(chunks).encode())
+    assert (DIALECTS["gemini"].text(body), DIALECTS["gemini"].finish(body)) == ("hehe", "STOP")
+    assert DIALECTS["gemini"].tokens(body) == Tokens(4, 0, 0, 9)
 
 
 @pytest.mark.parametrize("raw", [b"", b"<html>", b"data: \n\n", b"data: [1]\n\n", b"[]", b"null"])
 @pytest.mark.parametrize("dialect", ["openai", "gemini"])
 def test_noise_is_no_stream_and_no_crash(dialect: str, raw: bytes) -> None:
-    body = dialects.join_stream(dialect, raw)
-    assert dialects.text(dialect, body) == "" and dialects.tokens(dialect, body) == Tokens()
+    body = dialects.join_stream(DIALECTS[dialect], raw)
+    assert DIALECTS[dialect].text(body) == "" and DIALECTS[dialect].tokens(body) == Tokens()
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000])
@@ -290,7 +296,9 @@ def test_how_long_to_wait_until_a_date() -> None:
 
 
 def test_the_final_answer_has_the_dialects_shape_and_says_nothing() -> None:
-    openai, anthropic, gemini = (json.loads(dialects.final_error(each)) for each in ("openai", "anthropic", "gemini"))
+    openai, anthropic, gemini = (
+        json.loads(dialects.final_error(DIALECTS[each])) for each in ("openai", "anthropic", "gemini")
+    )
     assert openai["error"] == {
         "message": dialects.NEUTRAL,
         "type": "invalid_request_error",

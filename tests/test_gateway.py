@@ -16,8 +16,10 @@ import pytest
 
 from orchestra import dialects
 from orchestra.agents.seat import ForkSeats
+from orchestra.dialects import DIALECTS as FORMATS
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
+from orchestra.gateway.server import LoopbackServer
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.processes import soon
@@ -28,6 +30,7 @@ from tests.support.seating import (
     PARTS,
     SAY,
     STREAMS,
+    Listener,
     client,
     door,
     is_final,
@@ -88,7 +91,7 @@ def test_a_request_goes_on_with_the_real_key_and_its_reply_is_counted(dialect: s
     assert request.body == CALLS[dialect][1] and request.dialect == dialect and request.model == "m-1"
     assert request.headers[HEADERS[dialect]].removeprefix("Bearer ") == real_key(dialect)
     assert ticket.token not in str(request.headers) + request.path
-    assert answer.status_code == 200 and dialects.text(dialect, answer.json()) == "Hello there"
+    assert answer.status_code == 200 and FORMATS[dialect].text(answer.json()) == "Hello there"
     assert real_key(dialect) not in answer.text + str(answer.headers)
     used = exchange.usage
     assert (used.requests, used.replies, used.input, used.cached, used.output) == (1, 1, 100, 40, 20)
@@ -326,11 +329,12 @@ def test_nothing_that_a_client_sends_is_answered_with_a_500() -> None:
 
 
 def test_a_journal_that_cannot_write_is_told_finally_and_nothing_unheard_is_handed_on() -> None:
-    def full(ticket: Pass, exchange: Exchange) -> None:
-        raise OSError(28, "No space left on device")
+    class Full(Listener):
+        def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
+            raise OSError(28, "No space left on device")
 
     async def talk(server: ModelServer) -> None:
-        gateway = Gateway(upstreams(server), full)
+        gateway = Gateway(upstreams(server), Full())
         await gateway.start()
         for dialect in DIALECTS:
             assert is_final(await ask(gateway, agent(gateway), dialect), dialect)
@@ -456,7 +460,7 @@ def test_a_stream_passes_piece_by_piece_and_is_counted_at_its_end(dialect: str) 
     with ModelServer(lambda request: dripping) as server:
         said, [exchange] = asyncio.run(talk(server))
     assert len(pieces) > 5 and pieces[-1] - pieces[0] > 0.2
-    assert dialects.text(dialect, dialects.join_stream(dialect, said)) == exchange.reply == "Hello there"
+    assert FORMATS[dialect].text(dialects.join_stream(FORMATS[dialect], said)) == exchange.reply == "Hello there"
     used = exchange.usage
     assert (used.requests, used.replies, used.input, used.cached, used.output) == (1, 1, 100, 40, 20)
 
@@ -521,8 +525,8 @@ def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capf
     async def talk(server: ModelServer) -> tuple[float, list[Exchange], httpx.Response]:
         before = asyncio.all_tasks()
         async with client() as idle, client() as http:
-            heard: list[Exchange] = []
-            gateway = Gateway(upstreams(server), lambda ticket, exchange: heard.append(exchange))
+            listener = Listener()
+            gateway = Gateway(upstreams(server), listener)
             await gateway.start()
             kept, ticket = agent(gateway), agent(gateway)
             assert (await idle.post(f"{gateway.url(kept, 'openai')}/chat/completions", json=SAY)).status_code == 200
@@ -541,7 +545,7 @@ def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capf
             with pytest.raises(httpx.ConnectError):
                 await ask(gateway, ticket, "openai")
         assert asyncio.all_tasks() == before
-        return seconds, heard, await waiting
+        return seconds, listener.exchanges, await waiting
 
     def respond(request: Request) -> Reply:
         slow: dict[int, Reply] = {
@@ -560,6 +564,21 @@ def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capf
         ("openai", "cancelled", 1),
     ]
     assert capfd.readouterr() == ("", "")
+
+
+def test_server_answers_500_until_it_serves_and_stops_twice() -> None:
+    async def talk() -> list[int]:
+        server = LoopbackServer()
+        await server.start()
+        async with client() as http:
+            early = await http.get(f"http://127.0.0.1:{server.port}/")
+            gateway = Gateway({}, Listener(), server=server)
+            late = await http.get(f"{gateway.url(agent(gateway), 'openai')}/models")
+        await gateway.stop()
+        await server.stop()
+        return [early.status_code, late.status_code]
+
+    assert asyncio.run(talk()) == [500, 403]
 
 
 def test_when_the_books_are_closed_an_open_request_is_noted_once_and_for_all() -> None:

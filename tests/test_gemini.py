@@ -24,6 +24,7 @@ from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Pass, Upstream
 from orchestra.models.gemini import GeminiError, write_prd
 from tests.support.modelserver import ModelServer, Reply, Request
+from tests.support.seating import Listener
 
 ROOT = Path(__file__).parents[1]
 KEY = "AIza-a-key/with+signs_in-it"
@@ -129,7 +130,7 @@ def test_a_proxy_of_the_user_s_is_not_the_way_to_this_machine(client: str, monke
 @both
 def test_through_the_gateway_that_a_run_uses(client: str) -> None:
     async def through(server: ModelServer) -> tuple[str, Pass]:
-        gateway = Gateway({"gemini": Upstream("gemini", "gemini", server.url, KEY)}, lambda ticket, exchange: None)
+        gateway = Gateway({"gemini": Upstream("gemini", "gemini", server.url, KEY)}, Listener())
         await gateway.start()
         ticket = gateway.admit(Pass("prd"))
         try:

@@ -16,7 +16,7 @@ from orchestra.gateway.limits import Limits
 from tests.support.hostile import ATTACKS, ENDLESS, STREAMED, hostile_server
 from tests.support.processes import soon
 from tests.support.sample import SOAK
-from tests.support.seating import client, door, is_final
+from tests.support.seating import Listener, client, door, is_final
 
 ROOT = Path(__file__).resolve().parents[1]
 MEMORY = 200  # MiB
@@ -125,7 +125,7 @@ def test_a_drip_whose_agent_has_gone_is_not_heard_out_for_ever(name: str, monkey
 def test_stopping_does_not_wait_for_a_reply_that_is_on_its_way(name: str) -> None:
     async def talk() -> float:
         async with hostile_server() as base:
-            gateway = Gateway({"openai": Upstream("openai", "openai", base, "k")}, lambda ticket, exchange: None)
+            gateway = Gateway({"openai": Upstream("openai", "openai", base, "k")}, Listener())
             await gateway.start()
             asking = [asyncio.create_task(ask(gateway, name)) for _ in range(3)]
             assert await asyncio.to_thread(soon, lambda: any(one.sent for one in gateway.asks), 20.0)

@@ -14,10 +14,11 @@ import pytest
 from orchestra.conduct.core.outgoing_keys import all_forms, outgoing_forms
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.gateway.door import Gateway
+from orchestra.gateway.guard import KeyGuard
 from orchestra.gateway.ledger import Exchange, Pass
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.sample import SOAK
-from tests.support.seating import CALLS, DIALECTS, STREAMS, client, door, is_final
+from tests.support.seating import CALLS, DIALECTS, STREAMS, Listener, client, door, is_final
 
 REPLY_PATHS = re.compile(
     r"/v1/chat/completions|/v1/responses|/v1/v1/(chat/completions|responses)|/v1/messages"
@@ -63,14 +64,13 @@ FORBIDDEN = {
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_paths_beside_the_reply_api_go_nowhere_and_cost_nothing(dialect: str) -> None:
     async def talk(server: ModelServer) -> tuple[list[int], list[Exchange], list[str]]:
-        notes: list[str] = []
-        async with door(server) as (gateway, heard):
-            gateway.noted = lambda ticket, text: notes.append(text)
+        listener = Listener()
+        async with door(server, listener) as (gateway, heard):
             ticket = gateway.admit(Pass("agent", 1, 1))
             base, body = f"/t/{ticket.token}/{dialect}", json.dumps(CALLS[dialect][1]).encode()
             found = [await speak(gateway, "POST", f"{base}/{path}", body) for path in FORBIDDEN[dialect]]
             assert ticket.exchanges == []
-            return found, heard, notes
+            return found, heard, listener.notes
 
     with ModelServer(hello) as server:
         statuses, heard, notes = asyncio.run(talk(server))
@@ -128,15 +128,14 @@ SIDE = [
 
 def test_side_requests_of_clients_are_answered_here_and_not_counted() -> None:
     async def talk(server: ModelServer) -> list[int]:
-        notes: list[str] = []
-        async with door(server) as (gateway, heard):
-            gateway.noted = lambda ticket, text: notes.append(text)
+        listener = Listener()
+        async with door(server, listener) as (gateway, heard):
             ticket = gateway.admit(Pass("agent", 1, 1))
             found = [
                 await speak(gateway, method, f"/t/{ticket.token}/{dialect}{path}?beta=true")
                 for dialect, method, path, _ in SIDE
             ]
-            assert (heard, ticket.exchanges, notes) == ([], [], [])
+            assert (heard, ticket.exchanges, listener.notes) == ([], [], [])
             return found
 
     with ModelServer(hello) as server:
@@ -235,20 +234,18 @@ def carrying(dialect: str, text: str) -> dict[str, Any]:
     return CALLS[dialect][1] | {name: [said]}
 
 
-def guarded(gateway: Gateway, tracked: Callable[[str], bool] = lambda name: False) -> None:
+def guard(tracked: Callable[[str], bool] = lambda name: False) -> KeyGuard:
     async def is_tracked(name: str) -> bool:
         return tracked(name)
 
-    gateway.keys = outgoing_forms(SECRETS)
-    gateway.is_tracked = is_tracked
+    return KeyGuard(outgoing_forms(SECRETS), is_tracked)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
 def test_a_request_that_holds_a_key_is_not_sent(dialect: str, text: str) -> None:
     async def talk(server: ModelServer) -> Exchange:
-        async with door(server) as (gateway, heard), client() as http:
-            guarded(gateway)
+        async with door(server, guard=guard()) as (gateway, heard), client() as http:
             url = f"{gateway.url(gateway.admit(Pass('agent', 1, 1)), dialect)}/{CALLS[dialect][0]}"
             assert is_final(await http.post(url, json=carrying(dialect, text)), dialect)
             assert (await http.post(url, json=carrying(dialect, "harmless"))).status_code == 200
@@ -266,8 +263,7 @@ def test_a_key_escaped_sign_by_sign_or_beside_the_body_is_found() -> None:
     raw = json.dumps(carrying("openai", "KEY")).replace("KEY", escaped).encode()
 
     async def talk(server: ModelServer) -> list[int]:
-        async with door(server) as (gateway, _), client() as http:
-            guarded(gateway)
+        async with door(server, guard=guard()) as (gateway, _), client() as http:
             url = f"{gateway.url(gateway.admit(Pass('prd')), 'openai')}/chat/completions"
             body = carrying("openai", "x")
             answers = [
@@ -286,8 +282,7 @@ def test_a_key_escaped_sign_by_sign_or_beside_the_body_is_found() -> None:
 
 def test_a_key_that_the_base_holds_or_that_is_short_may_pass() -> None:
     async def talk(server: ModelServer) -> list[int]:
-        async with door(server) as (gateway, _), client() as http:
-            guarded(gateway, tracked=lambda name: name == "OPENAI_API_KEY")
+        async with door(server, guard=guard(lambda name: name == "OPENAI_API_KEY")) as (gateway, _), client() as http:
             url = f"{gateway.url(gateway.admit(Pass('prd')), 'openai')}/chat/completions"
             return [(await http.post(url, json=carrying("openai", key))).status_code for key in (KEY, SHORT)]
 
@@ -297,8 +292,7 @@ def test_a_key_that_the_base_holds_or_that_is_short_may_pass() -> None:
 
 def test_keys_are_found_in_large_requests_too() -> None:
     async def talk(server: ModelServer) -> list[int]:
-        async with door(server) as (gateway, heard), client() as http:
-            guarded(gateway)
+        async with door(server, guard=guard()) as (gateway, heard), client() as http:
             url = f"{gateway.url(gateway.admit(Pass('prd')), 'openai')}/chat/completions"
             words = "word " * 300_000
             found = [(await http.post(url, json=carrying("openai", words + end))).status_code for end in ("", KEY)]

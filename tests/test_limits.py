@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestra import dialects
+from orchestra.dialects import DIALECTS as FORMATS
 from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass
@@ -16,7 +16,7 @@ from orchestra.gateway.limits import Limits
 from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.processes import soon
-from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, client, door, is_final
+from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, Listener, client, door, is_final
 
 KNOWN = {dialect: catalogue.resolve(name) for dialect, name in MODELS.items()}
 CAPS = {"openai": "max_completion_tokens", "anthropic": "max_tokens", "gemini": "maxOutputTokens"}
@@ -49,7 +49,7 @@ async def until(true: Any, limit: float = 20.0) -> None:
 
 
 def told_cap(dialect: str, body: dict[str, Any]) -> int | None:
-    return dialects.output_cap(dialect, body)
+    return FORMATS[dialect].output_cap(body)
 
 
 # --- money ----------------------------------------------------------------------------------------------------------
@@ -70,6 +70,24 @@ def test_a_request_is_settled_with_what_the_provider_tells(dialect: str, stream:
         used = asyncio.run(talk(server)).usage
     assert used.dollars == catalogue.cost(KNOWN[dialect], 100, 0, 0, 20) == budget.run.spent.dollars
     assert (used.assumed, used.overshoot, budget.run.claims, budget.tasks[1].claims) == (0, 0, set(), set())
+
+
+def test_listener_hears_of_a_reservation_before_the_exchange_with_its_number() -> None:
+    class InOrder(Listener):
+        def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
+            assert [number for number, _ in self.reservations] == [exchange.number]
+            super().on_exchange(ticket, exchange)
+
+    async def talk(server: ModelServer) -> Listener:
+        listener = InOrder()
+        async with door(server, listener, limits=Limits(Budget(1.0))) as (gateway, _):
+            assert (await ask(gateway, agent(gateway), "openai", 5000)).status_code == 200
+        return listener
+
+    with ModelServer(hello) as server:
+        listener = asyncio.run(talk(server))
+    [(_, most)] = listener.reservations
+    assert most.tokens > 5_000 and most.dollars > 0 and len(listener.exchanges) == 1
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -252,17 +270,16 @@ def test_who_waits_is_sent_no_more_when_its_agent_is_gone() -> None:
 
 
 def test_whoever_looks_is_told_who_waits_and_when_it_is_over() -> None:
-    told: list[tuple[int | None, str, str]] = []
+    listener = Listener()
     limited = iter([Reply("slow down", status=429, headers={"retry-after": "3"})])
 
     async def talk(server: ModelServer) -> None:
-        async with door(server) as (gateway, _):
-            gateway.told = lambda ticket, whom, why: told.append((ticket.task, whom, why))
+        async with door(server, listener) as (gateway, _):
             assert (await ask(gateway, agent(gateway), "openai")).status_code == 200
 
     with ModelServer(lambda request: next(limited, None) or hello(request)) as server:
         asyncio.run(talk(server))
-    assert told == [(1, "openai", "rate_limit: slow down"), (1, "", "")]
+    assert listener.waits == [(1, "openai", "rate_limit: slow down"), (1, "", "")]
 
 
 def test_headers_that_say_that_nothing_is_left_hold_everybody() -> None:

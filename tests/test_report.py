@@ -12,10 +12,12 @@ import xmlschema
 from junitparser import Error, Failure, JUnitXml, Skipped
 from markdown_it import MarkdownIt
 
+from orchestra.journal.files import stamp_of
 from orchestra.model import Event
 from orchestra.report.ci import annotations, outputs
 from orchestra.report.detail import Detail, detail
 from orchestra.report.fold import Report, fold
+from orchestra.report.formats import FORMS, Material
 from orchestra.report.junit import junit
 from orchestra.report.markdown import PULL_REQUEST, STEP_SUMMARY, markdown
 from orchestra.report.page import LARGEST, fair, page
@@ -69,6 +71,26 @@ class Tags(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not {"script", "style"} & set(self.stack):
             self.words.append(data)
+
+
+# --- every format ---------------------------------------------------------------------------------------------------
+
+
+def test_forms_have_names_of_their_own() -> None:
+    stamp = "20261129_120000"
+    files = [form.file_name(stamp) for form in FORMS.values()]
+    assert [form.name for form in FORMS.values()] == list(FORMS)
+    assert len(set(files)) == len(files)
+    assert {stamp_of(name) for name in files} == {stamp}, "`clean` and `export` must know whose file it is"
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("form", FORMS)
+def test_form_renders_every_run(form: str, name: str) -> None:
+    events = RUNS[name]
+    report = fold(events)
+    text = FORMS[form].render(Material(report, detail(events), diffs(len(report.tasks)), printed(events)))
+    assert text.endswith("\n") and report.run in text
 
 
 # --- how far it was checked -----------------------------------------------------------------------------------------

@@ -584,9 +584,10 @@ from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Pass, Upstream
 from orchestra.agents.seat import ForkSeats, SingleSeats
 from tests.support.seating import make_job, plant
+from tests.support.seating import Listener, make_job, plant
 
 async def main(kind, folder, base):
-    gateway = Gateway({"openai": Upstream("openai", "openai", base, "k")}, lambda ticket, exchange: None)
+    gateway = Gateway({"openai": Upstream("openai", "openai", base, "k")}, Listener())
     await gateway.start()
     seats = {"fork": ForkSeats, "single": SingleSeats}[kind](sys.executable, folder / "server")
     await seats.run(make_job(gateway, gateway.admit(Pass("agent", 1, 1)), plant(folder / "attempt/tree")))

@@ -1,15 +1,21 @@
 """Flags, the environment, .env files, the settings file, defaults, in this order; one sentence for what is wrong."""
 
+import inspect
 from collections.abc import Mapping
+from dataclasses import Field
 from typing import Any
 
 import pytest
 
+from orchestra.conduct.session.replay import as_recorded
 from orchestra.errors import SettingsError
+from orchestra.gateway.tape import Tape
 from orchestra.providers import catalogue
 from orchestra.settings import (
     REPOSITORY_ENV,
+    RIVALS,
     SCRIPT_ENV,
+    Power,
     Settings,
     SettingsFile,
     key_of,
@@ -18,6 +24,7 @@ from orchestra.settings import (
     options,
     variables_of,
 )
+from orchestra.settings.option import option
 
 Env = Mapping[str, str]
 TOML = "aider-orchestrator.toml"
@@ -302,3 +309,60 @@ def test_spaces_around_a_key_are_no_part_of_it() -> None:
 )
 def test_masked(name: str, value: str, safe: str) -> None:
     assert masked(name, value) == safe
+
+
+# --- what an option must say ----------------------------------------------------------------------------------------
+
+
+def test_option_states_whether_it_is_recorded() -> None:
+    """There is no default that would decide it silently."""
+    parameters = inspect.signature(option).parameters
+    for name in ("power", "group", "recorded"):
+        assert parameters[name].default is inspect.Parameter.empty
+
+
+def test_recorded_option_runs_writes_and_sends_nothing() -> None:
+    """A tape may come from anybody."""
+    powers = {f.metadata["power"] for f in options() if f.metadata["recorded"]}
+    assert powers <= {Power.HARMLESS, Power.READS, Power.SPENDS, Power.CHOOSES_MODEL}
+
+
+def test_conflicts_name_other_options() -> None:
+    names = [f.name for f in options()]
+    assert all(one in names and other in names and one != other for one, other in RIVALS)
+    assert len({frozenset(pair) for pair in RIVALS}) == len(RIVALS)
+
+
+@pytest.mark.parametrize("name", [f.name for f in options() if f.metadata["choices"]])
+def test_choice_is_taken_and_anything_else_refused(name: str) -> None:
+    choices = next(f.metadata["choices"] for f in options() if f.name == name)
+    for choice in choices:
+        assert getattr(loaded(flags={name: choice}), name) == choice
+    with pytest.raises(SettingsError, match=f"must be .*{choices[-1]}, not 'something'"):
+        loaded(flags={name: "something"})
+
+
+# --- what a tape restores -------------------------------------------------------------------------------------------
+
+UNUSUAL = {"gate": ("name=cmd",), "price": ("1,2",), "notify": "https://host/hook", "events": "-"}
+
+
+def unusual(f: Field[Any]) -> Any:
+    """A value that is allowed and not the default."""
+    if f.metadata["choices"]:
+        return next(choice for choice in f.metadata["choices"] if choice != f.default)
+    by_type = {bool: not f.default, int: 3, float: 3.5, str: "x", tuple: ("x",)}
+    return UNUSUAL.get(f.name, by_type[type(f.default)])
+
+
+def test_replay_restores_recorded_options_and_no_others() -> None:
+    told = {f.name: unusual(f) for f in options()}
+    restored = as_recorded(Settings(), Tape("a.tape", {"options": told}))
+    changed = {f.name for f in options() if getattr(restored, f.name) == told[f.name]}
+    assert changed == {f.name for f in options() if f.metadata["recorded"]}
+    assert {"together", "decompose", "agents_per_task", "retries"} <= changed
+
+
+def test_replay_refuses_a_value_that_the_option_does_not_allow() -> None:
+    with pytest.raises(SettingsError, match="--agents-per-task must be at most 16, not 1000"):
+        as_recorded(Settings(), Tape("a.tape", {"options": {"agents_per_task": 1000}}))

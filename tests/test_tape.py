@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.conduct.core.gateway_events import hear
+from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.errors import TapeError
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.tape import Recorder, Reply, Tape, digest, identity, load
@@ -18,7 +18,7 @@ from orchestra.journal.jsonl import Journal
 from orchestra.model import Event
 from tests.support import modelserver
 from tests.support.modelserver import ModelServer, Request, Usage
-from tests.support.seating import CALLS, DIALECTS, STREAMS, client, door, is_final
+from tests.support.seating import CALLS, DIALECTS, STREAMS, Listener, client, door, is_final
 
 
 def numbered(request: Request) -> modelserver.Reply:
@@ -28,9 +28,8 @@ def numbered(request: Request) -> modelserver.Reply:
 async def play(
     routes: Any, calls: list[tuple[str, str, Any]], root: str, record: Path | None = None, **how: Any
 ) -> tuple[list[Any], list[Exchange]]:
-    async with door(routes, **how) as (gateway, heard), client() as http:
-        if record:
-            gateway.heard = recorded(record, gateway.heard)
+    listener = Recording(record) if record else Listener()
+    async with door(routes, listener, **how) as (gateway, heard), client() as http:
         answers = []
         for dialect, path, body in calls:
             ticket = gateway.admit(Pass("agent", 1, 1, root=root))
@@ -38,18 +37,19 @@ async def play(
     return answers, heard
 
 
-def recorded(path: Path, heard: Any) -> Any:
+class Recording(Listener):
     """What is heard goes into a journal, and from there to the tape, as in a run."""
-    journal = Journal(path.parent / f"logs of {path.name}", str)
-    journal.listeners.append(Recorder(path).hear)
-    journal.emit("run_started", change="c", options={}, model="m", base="b", branch="main")
-    note = hear(journal)
 
-    def both(ticket: Pass, exchange: Exchange) -> None:
-        heard(ticket, exchange)
-        note(ticket, exchange)
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        journal = Journal(path.parent / f"logs of {path.name}", str)
+        journal.listeners.append(Recorder(path).hear)
+        journal.emit("run_started", change="c", options={}, model="m", base="b", branch="main")
+        self.journal = JournalListener(journal)
 
-    return both
+    def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
+        super().on_exchange(ticket, exchange)
+        self.journal.on_exchange(ticket, exchange)
 
 
 def calls_in(root: str) -> list[tuple[str, str, Any]]:

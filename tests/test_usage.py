@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from orchestra import dialects
-from orchestra.dialects.usage import LARGEST, Tokens
+from orchestra.dialects import DIALECTS as FORMATS
+from orchestra.dialects import Tokens
+from orchestra.dialects.usage import LARGEST
 from orchestra.gateway import ledger
 from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.ledger import Exchange, Pass
@@ -19,7 +21,7 @@ from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, body_pieces
 from tests.support.processes import soon
 from tests.support.sample import SOAK
-from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, client, door, is_final
+from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, Listener, client, door, is_final
 
 KNOWN = {dialect: catalogue.resolve(name) for dialect, name in MODELS.items()}
 NAMES = {
@@ -53,33 +55,33 @@ def body_with(dialect: str, usage: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
 def test_tokens_of_a_field_that_is_no_count_are_unknown(dialect: str, value: Any) -> None:
     _, asked, said = NAMES[dialect]
-    both = dialects.tokens(dialect, body_with(dialect, {asked: value, said: value}))
+    both = FORMATS[dialect].tokens(body_with(dialect, {asked: value, said: value}))
     assert (both.input, both.output, both.unknown_input, both.unknown_output) == (0, 0, True, True)
     assert [one.partition(":")[0] for one in both.unreadable] == [asked, said]
-    one = dialects.tokens(dialect, body_with(dialect, {asked: 7, said: value}))
+    one = FORMATS[dialect].tokens(body_with(dialect, {asked: 7, said: value}))
     assert (one.input, one.output, one.unknown_input, one.unknown_output) == (7, 0, False, True)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("value", ["lots", [1], 5, True, math.nan])
 def test_tokens_of_a_usage_that_is_no_object_are_unknown(dialect: str, value: Any) -> None:
-    told = dialects.tokens(dialect, body_with(dialect, value))
+    told = FORMATS[dialect].tokens(body_with(dialect, value))
     assert (told.input, told.output, told.unknown_input, told.unknown_output) == (0, 0, True, True)
     assert told.unreadable[0].startswith(NAMES[dialect][0])
 
 
 def test_tokens_of_the_cache_are_never_more_than_the_input() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 10**6}}
-    assert dialects.tokens("openai", {"usage": usage}) == Tokens(10, 10, 0, 1)
+    assert FORMATS["openai"].tokens({"usage": usage}) == Tokens(10, 10, 0, 1)
     meta = {"promptTokenCount": 10, "cachedContentTokenCount": 10**6, "candidatesTokenCount": 1}
-    assert dialects.tokens("gemini", {"usageMetadata": meta}) == Tokens(10, 10, 0, 1)
+    assert FORMATS["gemini"].tokens({"usageMetadata": meta}) == Tokens(10, 10, 0, 1)
 
 
 def test_tokens_in_the_total_count_and_a_whole_float_is_a_count() -> None:
     meta = {"promptTokenCount": 10.0, "totalTokenCount": 30, "toolUsePromptTokenCount": 5}
-    assert dialects.tokens("gemini", {"usageMetadata": meta}) == Tokens(15, 0, 0, 15)
+    assert FORMATS["gemini"].tokens({"usageMetadata": meta}) == Tokens(15, 0, 0, 15)
     # A total beside an input that cannot be read says nothing of the output.
-    odd = dialects.tokens("openai", {"usage": {"prompt_tokens": "x", "completion_tokens": 3, "total_tokens": 900}})
+    odd = FORMATS["openai"].tokens({"usage": {"prompt_tokens": "x", "completion_tokens": 3, "total_tokens": 900}})
     assert (odd.output, odd.unknown_output) == (3, False)
 
 
@@ -128,7 +130,8 @@ class Luck:
 
     def __init__(self, seed: int, dialect: str) -> None:
         self.random = random.Random(seed)
-        fields = [*dialects.usage.COUNTS[dialect], *dialects.usage.DETAILS[dialect], "cached_tokens", "tokenCount"]
+        usage = FORMATS[dialect].usage
+        fields = [*usage.counts, *usage.details, "cached_tokens", "tokenCount"]
         shapes = [
             *("choices", "message", "delta", "content", "text", "type", "candidates", "parts", "finishReason"),
             *("usage", "usageMetadata", "stop_reason", "finish_reason", "role", "error", "output", "modality"),
@@ -162,20 +165,21 @@ class Luck:
         return {self.random.choice(self.names): self.value(depth) for _ in range(self.random.randrange(1, 8))}
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FORMATS)
 def test_nothing_that_json_can_say_is_more_than_a_strange_reply(dialect: str) -> None:
     """No shape raises an error, and no usage becomes a sum that is negative, endless or no number."""
-    model, budget = KNOWN[dialect], Budget(10.0, tokens=10**12)
+    speaks = FORMATS[dialect]
+    model, budget = KNOWN[speaks.family], Budget(10.0, tokens=10**12)
     for seed in range(20_000 if SOAK else 2_000):
         luck = Luck(seed, dialect)
         body = luck.record()
         chunks = [luck.record() for _ in range(3)]
         raw = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
-        for each in (body, dialects.join_stream(dialect, raw), dialects.join_whole(dialect, chunks)):
-            dialects.is_reply(dialect, each), dialects.text(dialect, each), dialects.finish(dialect, each)
-            clean = dialects.readable(dialect, each)
+        for each in (body, dialects.join_stream(speaks, raw), dialects.join_whole(speaks, chunks)):
+            speaks.is_reply(each), speaks.text(each), speaks.finish(each), speaks.messages(each)
+            clean = dialects.readable(speaks, each)
             json.dumps(clean)
-            told = dialects.tokens(dialect, each)
+            told = speaks.tokens(each)
             assert told.cached + told.cache_write <= told.input
             claim = budget.claim(1, ledger.most(model, 3_000, 1_000))
             used = ledger.bill(model, told, 1, said=True, most=claim.most)
@@ -224,15 +228,14 @@ def with_usage(chunk: dict[str, Any], name: str, usage: Any) -> dict[str, Any]:
 async def ask_once(
     server: ModelServer, dialect: str, budget: Budget, *, stream: bool
 ) -> tuple[Exchange, list[str], int]:
-    notes: list[str] = []
-    async with door(server, limits=Limits(budget)) as (gateway, heard), client() as http:
-        gateway.noted = lambda ticket, text: notes.append(text)
+    listener = Listener()
+    async with door(server, listener, limits=Limits(budget)) as (gateway, heard), client() as http:
         path, body = question(dialect, stream=stream)
         url = f"{gateway.url(gateway.admit(Pass('agent', 1, 1)), dialect)}/{path}"
         answer = await http.post(url, json=body)
         assert await asyncio.to_thread(soon, lambda: heard, 20.0)
         assert not is_final(answer, dialect)
-        return heard[0], notes, answer.status_code
+        return heard[0], listener.notes, answer.status_code
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from orchestra.judge.exit import exit_code
-from orchestra.judge.verdict import ANSWERED, FAILURE_REMEDIES, PROVIDER_VERDICTS, REMEDIES, Heard, Seen, judge
+from orchestra.judge.policy import POLICY, PROVIDER_VERDICTS, UNKNOWN, Retry, policy_of
+from orchestra.judge.verdict import ANSWERED, FAILURE_REMEDIES, Heard, Seen, judge
 from orchestra.model import Verdict as V
 
 MODEL = "openai/gpt-x"
@@ -104,7 +105,7 @@ def test_each_case(seen: Seen, verdict: V, cause: str) -> None:
 def test_each_failure_of_a_provider(failure: str) -> None:
     judged = judge(replace(GOOD, end="no_reply", heard=Heard(503, failure, "why")))
     assert judged.verdict is PROVIDER_VERDICTS.get(failure, V.PROVIDER_ERROR)
-    assert judged.remedy == FAILURE_REMEDIES.get(failure, REMEDIES[judged.verdict])
+    assert judged.remedy == FAILURE_REMEDIES.get(failure, POLICY[judged.verdict].remedy)
 
 
 def test_only_an_accepted_reply_that_changed_what_was_asked_for_is_applied() -> None:
@@ -121,6 +122,37 @@ def test_only_an_accepted_reply_that_changed_what_was_asked_for_is_applied() -> 
 def test_many_files_are_named_briefly() -> None:
     many = replace(NOTHING, owned=tuple(f"f{n}.py" for n in range(9)))
     assert "f3.py and 5 more" in judge(many).cause
+
+
+# --- the table of verdicts ------------------------------------------------------------------------------------------
+
+
+def test_policy_has_one_row_for_each_verdict() -> None:
+    assert set(POLICY) == set(V)
+
+
+def test_policy_names_each_failure_once() -> None:
+    failures = [failure for policy in POLICY.values() for failure in policy.failures]
+    assert len(failures) == len(set(failures)) == len(PROVIDER_VERDICTS)
+
+
+def test_policy_has_a_remedy_unless_the_caller_writes_it() -> None:
+    assert {verdict for verdict, policy in POLICY.items() if not policy.remedy} == {
+        *(V.APPLIED, V.GATES_FAILED, V.CANCELLED)
+    }
+
+
+def test_policy_never_retries_what_asks_for_an_exit_code_of_its_own() -> None:
+    """A provider or a limit: another attempt would meet the same one. What was paid stands."""
+    for policy in POLICY.values():
+        if policy.exit_code in (4, 6):
+            assert (policy.retry, policy.answers_stand, policy.junit) == (Retry.NEVER, True, "error")
+
+
+def test_policy_of_no_verdict_is_that_of_an_interrupted_attempt() -> None:
+    assert policy_of("") is POLICY[V.CANCELLED]
+    assert policy_of("timeout") is POLICY[V.TIMEOUT]
+    assert policy_of("of a newer version") is UNKNOWN
 
 
 # --- exit codes -----------------------------------------------------------------------------------------------------

@@ -14,10 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from orchestra.providers import catalogue  # noqa: E402
+
 SHOWN = "orchestra/providers/models.json"
-TARGET = Path(__file__).resolve().parents[1] / SHOWN
+TARGET = ROOT / SHOWN
 TABLE_IN_WHEEL = "litellm/model_prices_and_context_window_backup.json"
-PROVIDERS = ("anthropic", "deepseek", "gemini", "groq", "openai", "openrouter", "xai")
+# A server that needs no key is the user's own, and has no prices.
+PROVIDERS = tuple(sorted(name for name, provider in catalogue.PROVIDERS.items() if provider.key_vars))
 INDISPENSABLE = {"anthropic", "gemini", "openai"}
 PRICES = {
     "input": "input_cost_per_token",

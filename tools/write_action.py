@@ -9,6 +9,7 @@ from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
+from orchestra.report.formats import FORMS
 from orchestra.settings import flag, options
 
 TARGET = Path(__file__).resolve().parents[1] / "action.yml"
@@ -29,9 +30,7 @@ OUTPUTS = {
     "cost": "dollars; empty where no price is known",
     "tokens": "tokens in and out",
     "summary": "path of the summary (JSON)",
-    "html": "path of the HTML report",
-    "markdown": "path of the Markdown report",
-    "junit": "path of the JUnit XML",
+    **{name: f"path of the {form.title} report" for name, form in FORMS.items()},
 }
 # Nothing of the checkout is imported or run on the way: it may be somebody else's pull request.
 STEPS = """\

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,30 +75,3 @@ def prose(reply: str) -> str:
     """What a reply says beside its code and its edits."""
     words = FENCED.sub("\n", UNFENCED.sub("\n", reply))
     return re.sub(r"\n\s*\n+", "\n\n", words).strip()
-
-
-def messages(dialect: str, body: dict[str, Any]) -> list[tuple[str, str]]:
-    """The messages of a request in any of the three dialects, as (role, text)."""
-    system = body.get("system") or body.get("systemInstruction") or body.get("system_instruction")
-    listed = body.get("contents") if dialect == "gemini" else body.get("messages")
-    found = [("system", plain(system))] if system else []
-    for one in listed if isinstance(listed, list) else []:
-        if isinstance(one, dict):
-            role = str(one.get("role") or "user")
-            found.append(("assistant" if role == "model" else role, plain(one)))
-    return found
-
-
-def plain(value: Any) -> str:
-    """The text in a message's content, whatever parts it was sent in."""
-    return "".join(pieces(value))
-
-
-def pieces(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for each in value:
-            yield from pieces(each)
-    elif isinstance(value, dict):
-        yield from pieces(next((value[name] for name in ("content", "parts", "text") if name in value), ""))

@@ -4,59 +4,83 @@ The address that goes upstream is made of what was recognised here. Nothing else
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestra.dialects.values import Body
+from orchestra.dialects.base import NAME, Dialect
 
 Kind = Literal["reply", "count", "probe", "side"]
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]*"
-REPLIES = {
-    "openai": r"(?P<path>(?:v1/)?(?:chat/completions|responses))",
-    "anthropic": r"(?:v1/)?(?P<path>messages)",
-    "gemini": rf"(?:v1beta/|v1/)?(?P<path>models/(?P<model>{NAME}(?:/{NAME})*):(?:g|streamG)enerateContent)",
-}
-COUNTS = {
-    "anthropic": r"(?:v1/)?messages/count_tokens",
-    "gemini": rf"(?:v1beta/|v1/)?models/{NAME}(?:/{NAME})*:countTokens",
-}
 MODELS = rf"(?:v1beta/|v1/)?models(?:/{NAME}(?:/{NAME})*)?"
 # A path with one of these may be another path for the server that reads it.
 UNSAFE = ("..", "//", "%", "\\")
+# What clients and proxies send for themselves.
+HOP_HEADERS = (
+    *("host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect"),
+    *("content-encoding", "cookie", "te", "trailer", "upgrade", "keep-alive", "forwarded", "via"),
+)
+HOP_PREFIXES = ("proxy-", "x-forwarded-")
 
 
 @dataclass(frozen=True)
 class Route:
-    """A request that is known. `path` goes upstream, and `model` is set when the path names it.
+    """A request that is known. `path` goes upstream, and the reply comes in `dialect`.
 
     reply: asks a model, and is paid. count: how many tokens a request has. probe: whether somebody is there.
     side: other questions that clients ask by themselves, about models.
     """
 
     kind: Kind
+    dialect: Dialect
     path: str = ""
-    model: str = ""
 
 
-def route(dialect: str, method: str, path: str) -> Route | None:
+def find_route(spoken: Iterable[Dialect], method: str, path: str) -> Route | None:
     """What a client wants, from the path as it was sent, without the query. None: nothing that is let through."""
+    first, *_ = spoken = list(spoken)
     if any(sign in path for sign in UNSAFE):
         return None
     if method in ("GET", "HEAD", "OPTIONS"):
-        return Route("probe") if not path else Route("side") if matches(MODELS, path) else None
+        return Route("probe", first) if not path else Route("side", first) if matches(MODELS, path) else None
     if method != "POST":
         return None
-    if found := re.fullmatch(REPLIES[dialect], path, re.ASCII):
-        return Route("reply", found["path"], found.groupdict().get("model") or "")
-    return Route("count") if matches(COUNTS.get(dialect, "(?!)"), path) else None
+    for dialect in spoken:
+        if found := re.fullmatch(dialect.reply_path, path, re.ASCII):
+            return Route("reply", dialect, found["path"])
+        if dialect.count_path and matches(dialect.count_path, path):
+            return Route("count", dialect)
+    return None
 
 
 def matches(pattern: str, path: str) -> bool:
     return re.fullmatch(pattern, path, re.ASCII) is not None
 
 
-def count_reply(dialect: str, size: int) -> Body:
-    """The answer to a question for the number of tokens: an estimate, so that nothing is asked or paid for it."""
-    tokens = size // 4 + 1
-    return {"input_tokens": tokens} if dialect == "anthropic" else {"totalTokens": tokens}
+# --- what goes upstream ---------------------------------------------------------------------------------------------
+
+
+def rest_path(dialect: Dialect, path: str) -> str:
+    """The path without the version prefix that clients may or may not have put before it."""
+    path = path.strip("/")
+    for prefix in ("v1beta/", "v1/"):
+        if dialect.version and path.startswith(prefix):
+            return path.removeprefix(prefix)
+    return path
+
+
+def upstream_url(dialect: Dialect, base: str, path: str) -> str:
+    base = base.rstrip("/")
+    version = "" if base.endswith(("/v1", "/v1beta")) else dialect.version
+    return f"{base}{version}/{rest_path(dialect, path)}"
+
+
+def upstream_headers(dialect: Dialect, key: str, headers: Mapping[str, str], dropped: Iterable[str]) -> dict[str, str]:
+    """The client's headers with the real key in the dialect's own place. Those that are `dropped` hold other keys."""
+    dropped = (*dropped, *HOP_HEADERS)
+    kept = {
+        name: value
+        for name, value in headers.items()
+        if name.lower() not in dropped and not name.lower().startswith(HOP_PREFIXES)
+    }
+    return kept | dict([dialect.auth_header(key)] if key else [])

@@ -4,38 +4,11 @@ A count is a whole number from 0 to a billion. Anything else (a text, a list, Na
 field is unknown, and never a number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestra.dialects.values import Body, are_records, record
-
 LARGEST = 10**9
-USAGE = {"openai": "usage", "anthropic": "usage", "gemini": "usageMetadata"}
-# The names of the counts in each dialect. OpenAI has two sets: of chat completions and of responses.
-COUNTS = {
-    "openai": (
-        *("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens"),
-        "prompt_cache_hit_tokens",
-    ),
-    "anthropic": ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens"),
-    "gemini": (
-        *("promptTokenCount", "cachedContentTokenCount", "toolUsePromptTokenCount"),
-        *("candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount"),
-    ),
-}
-# Fields that hold counts of parts: objects, or for Gemini lists of {"modality", "tokenCount"}.
-DETAILS = {
-    "openai": (
-        *("prompt_tokens_details", "completion_tokens_details"),
-        *("input_tokens_details", "output_tokens_details"),
-    ),
-    "anthropic": ("cache_creation", "server_tool_use"),
-    "gemini": (
-        *("promptTokensDetails", "candidatesTokensDetails", "cacheTokensDetails"),
-        *("toolUsePromptTokensDetails", "responseTokensDetails"),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -115,139 +88,40 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} digits)"
 
 
-def tokens(dialect: str, body: Body) -> Tokens:
-    """What a reply in any shape says it used."""
-    name = USAGE[dialect]
-    return READERS[dialect](Fields(body.get(name), name))
-
-
-def openai_tokens(fields: Fields) -> Tokens:
-    cached = fields.part("prompt_tokens_details", "cached_tokens") or fields.part(
-        "input_tokens_details", "cached_tokens"
-    )
-    cached = cached or fields.count("prompt_cache_hit_tokens")
-    asked = fields.count("prompt_tokens") or fields.count("input_tokens")
-    said = fields.count("completion_tokens") or fields.count("output_tokens")
-    # Some servers count the reasoning in the total only.
-    said = (
-        max(said, fields.count("total_tokens") - asked) if not fields.unknown("prompt_tokens", "input_tokens") else said
-    )
-    return fields.tokens(
-        *(asked, cached, 0, said),
-        asked=("prompt_tokens", "input_tokens"),
-        said=("completion_tokens", "output_tokens"),
-    )
-
-
-def anthropic_tokens(fields: Fields) -> Tokens:
-    cached, written = fields.count("cache_read_input_tokens"), fields.count("cache_creation_input_tokens")
-    asked, said = fields.count("input_tokens") + cached + written, fields.count("output_tokens")
-    return fields.tokens(
-        *(asked, cached, written, said),
-        asked=("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
-        said=("output_tokens",),
-    )
-
-
-def gemini_tokens(fields: Fields) -> Tokens:
-    asked = fields.count("promptTokenCount") + fields.count("toolUsePromptTokenCount")
-    said = fields.count("candidatesTokenCount") + fields.count("thoughtsTokenCount")
-    total = fields.count("totalTokenCount")
-    # A count of 0 is left out, and so may be one that stands in the total.
-    if not fields.unknown("promptTokenCount", "toolUsePromptTokenCount"):
-        said = max(said, total - asked if asked else 0)
-    return fields.tokens(
-        *(asked, fields.count("cachedContentTokenCount"), 0, said),
-        asked=("promptTokenCount", "toolUsePromptTokenCount"),
-        said=("candidatesTokenCount", "thoughtsTokenCount"),
-    )
-
-
-READERS = {"openai": openai_tokens, "anthropic": anthropic_tokens, "gemini": gemini_tokens}
-
-
 # --- replies that a client can read ---------------------------------------------------------------------------------
-
-
-def readable(dialect: str, body: Body) -> Body:
-    """The reply with what clients stumble over put right; the same object when there is nothing to mend.
-
-    litellm fails on a usage that holds anything but whole numbers, and on some fields that are missing. It then takes
-    the reply for a failure, and the agent asks and pays again.
-    """
-    name, mended = USAGE[dialect], dict(body)
-    if not is_clean(dialect, body.get(name)):
-        mended[name] = plain_usage(dialect, body)
-    MENDERS[dialect](mended)
-    return mended if any(mended[key] is not body.get(key) for key in mended) else body
-
-
-def is_clean(dialect: str, used: Any) -> bool:
-    """Whether a usage holds nothing that litellm 1.81 fails on."""
-    if not isinstance(used, dict):
-        return used is None and dialect == "openai"
-    empty = () if dialect == "gemini" else (None,)
-    counts = all(type(used[name]) is int or used[name] in empty for name in COUNTS[dialect] if name in used)
-    readable_counts = all(as_count(used[name]) is not None for name in COUNTS[dialect] if used.get(name) is not None)
-    return (
-        counts and readable_counts and all(is_detail(dialect, used[name]) for name in DETAILS[dialect] if name in used)
-    )
-
-
-def is_detail(dialect: str, value: Any) -> bool:
-    if dialect == "gemini":
-        return are_records(value) and all(
-            isinstance(each.get("modality"), str) and type(each.get("tokenCount", 0)) is int for each in value
-        )
-    return value is None or (isinstance(value, dict) and all(is_part(each) for each in value.values()))
 
 
 def is_part(value: Any) -> bool:
     return value is None or (type(value) is int and as_count(value) is not None)
 
 
-def plain_usage(dialect: str, body: Body) -> Body:
-    """The counts that could be read, under the names that every client knows."""
-    used = tokens(dialect, body)
-    total = used.input + used.output
-    if dialect == "gemini":
-        counts = ("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "totalTokenCount")
-        return dict(zip(counts, (used.input, used.cached, used.output, total), strict=True))
-    if dialect == "anthropic":
-        fresh = used.input - used.cached - used.cache_write
-        return dict(zip(COUNTS[dialect], (fresh, used.cache_write, used.cached, used.output), strict=True))
-    asked, said = ("input", "output") if "output" in body else ("prompt", "completion")
-    return {
-        f"{asked}_tokens": used.input,
-        f"{said}_tokens": used.output,
-        "total_tokens": total,
-        f"{asked}_tokens_details": {"cached_tokens": used.cached},
-        f"{said}_tokens_details": {"reasoning_tokens": 0},
-    }
+def is_object_of_counts(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and all(is_part(each) for each in value.values()))
 
 
-def mend_openai(body: Body) -> None:
-    choices = body.get("choices")
-    if choices and are_records(choices) and any("role" not in record(each.get("message")) for each in choices):
-        body["choices"] = [with_role(each) for each in choices]
+@dataclass(frozen=True)
+class UsageFields:
+    """How a dialect tells the usage: in which field, by which counts, and in which fields counts of parts stand.
 
+    `optional`: a client does without the field. `nullable`: a count may be null. `is_detail`: whether a client can
+    read the value of a field with counts of parts.
+    """
 
-def with_role(choice: Body) -> Body:
-    message = choice.get("message")
-    return choice | {"message": {"role": "assistant"} | message} if isinstance(message, dict) else choice
+    name: str
+    counts: tuple[str, ...]
+    details: tuple[str, ...]
+    optional: bool = False
+    nullable: bool = True
+    is_detail: Callable[[Any], bool] = is_object_of_counts
 
+    def is_clean(self, used: Any) -> bool:
+        """Whether a usage holds nothing that litellm 1.81 fails on."""
+        if not isinstance(used, dict):
+            return used is None and self.optional
+        counts = [used[name] for name in self.counts if name in used]
+        return all(map(self.is_clean_count, counts)) and all(
+            self.is_detail(used[name]) for name in self.details if name in used
+        )
 
-def mend_anthropic(body: Body) -> None:
-    for name, usual in {"model": "", "role": "assistant", "type": "message", "stop_reason": None}.items():
-        body.setdefault(name, usual)
-    body["stop_reason"] = body["stop_reason"] or "end_turn"
-
-
-def mend_gemini(body: Body) -> None:
-    """A candidate without content is an empty reply: all its tokens were thoughts, or a filter took it."""
-    candidates = body.get("candidates")
-    if candidates and are_records(candidates) and not isinstance(candidates[0].get("content"), dict):
-        body["candidates"] = [candidates[0] | {"content": {"role": "model", "parts": [{"text": ""}]}}, *candidates[1:]]
-
-
-MENDERS = {"openai": mend_openai, "anthropic": mend_anthropic, "gemini": mend_gemini}
+    def is_clean_count(self, value: Any) -> bool:
+        return is_part(value) and (value is not None or self.nullable)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from orchestra import dialects
 from orchestra.dialects import Route
@@ -13,11 +13,10 @@ from orchestra.gateway.decode import Decoder, ReplyFacts, RequestFacts
 from orchestra.gateway.lane import Trouble
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.limits import Limits
+from orchestra.gateway.listener import GatewayListener
 from orchestra.model import Usage
 
 WORTH_SAYING = 1.5  # seconds of waiting
-# Who waits, for whom and why, or for nobody any more.
-Told = Callable[[Pass, str, str], None]
 
 
 class Ask:
@@ -31,17 +30,20 @@ class Ask:
         raw: bytes,
         facts: RequestFacts,
         limits: Limits,
+        listener: GatewayListener,
     ) -> None:
         self.ticket = ticket
         self.upstream = upstream
+        self.dialect = route.dialect
         self.raw = raw
         self.facts = facts
         self.model = facts.model
         self.streams = facts.streams
         self.identity = facts.identity
-        self.url = dialects.upstream_url(upstream.dialect, upstream.base, route.path) + (f"?{query}" if query else "")
-        self.headers = dialects.upstream_headers(upstream.dialect, upstream.key, headers) | {"accept-encoding": "gzip"}
+        self.url = dialects.upstream_url(route.dialect, upstream.base, route.path) + (f"?{query}" if query else "")
+        self.headers = dialects.upstream_headers(route.dialect, upstream.key, headers) | {"accept-encoding": "gzip"}
         self.limits = limits
+        self.listener = listener
         self.known = limits.model(upstream.provider, self.model)
         self.lane = limits.lane(upstream.provider, self.model)
         self.trouble = Trouble(ticket.token if ticket.task is None else ticket.task)
@@ -104,10 +106,9 @@ class Ask:
         if claim.refused:
             self.claim = None
         elif claim.lowered:
-            provider, dialect = self.upstream.provider, self.upstream.dialect
-            self.raw = await decoder.lower_cap(provider, dialect, claim.most.output, self.raw)
+            self.raw = await decoder.lower_cap(self.upstream.provider, self.dialect, claim.most.output, self.raw)
         if self.claim is not None and self.limits.budget.limited:
-            self.limits.aside(self.ticket, self.number, claim.most.amount)
+            self.listener.on_reservation(self.ticket, self.number, claim.most.amount)
         return claim.refused
 
     def used(self, facts: ReplyFacts) -> tuple[Usage, str]:
@@ -184,14 +185,14 @@ class Ask:
             self.deadline.reschedule(min(self.deadline.when() or soon, soon))
 
     @contextlib.contextmanager
-    def resting(self, told: Told) -> Iterator[None]:
+    def resting(self) -> Iterator[None]:
         """Waiting that is not the agent's fault: its clock stands still, and whoever looks is told of it."""
         loop, said = asyncio.get_running_loop(), False
 
         def say() -> None:
             nonlocal said
             said = True
-            told(self.ticket, *self.waits_for)
+            self.listener.on_wait(self.ticket, *self.waits_for)
 
         timer = loop.call_later(WORTH_SAYING, say)
         self.ticket.rest(id(self))
@@ -201,7 +202,7 @@ class Ask:
             self.ticket.go_on(id(self))
             timer.cancel()
             if said:
-                told(self.ticket, "", "")
+                self.listener.on_wait(self.ticket, "", "")
 
     @property
     def waits_for(self) -> tuple[str, str]:

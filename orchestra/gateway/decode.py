@@ -16,9 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from orchestra import dialects
-from orchestra.answers.conversation import messages
-from orchestra.dialects.usage import Tokens
-from orchestra.dialects.values import string
+from orchestra.dialects import DIALECTS, Dialect, Tokens
 from orchestra.gateway.tape import identity
 
 LARGE = 1 << 20  # bytes; what has more is decoded elsewhere
@@ -68,19 +66,19 @@ class Ambiguous(ValueError):
     """The same name stands twice in an object: the provider may read the other one."""
 
 
-def read_request(dialect: str, path: str, model: str, root: str, forms: Forms, raw: bytes) -> RequestFacts:
-    """The facts of a request. `model` is the one in the path, `forms` are the ways in which our keys may be written."""
+def read_request(dialect: Dialect, path: str, root: str, forms: Forms, raw: bytes) -> RequestFacts:
+    """The facts of a request. `forms` are the ways in which our keys may be written."""
     try:
         body = json.loads(raw.decode("utf-8"), object_pairs_hook=unambiguous)
         if not isinstance(body, dict):
             return RequestFacts(problem="its body is no JSON object")
         text = json.dumps(body, ensure_ascii=False)
         return RequestFacts(
-            model=model or string(body.get("model")),
-            streams=dialects.streams(path, body),
-            cap=dialects.output_cap(dialect, body),
-            identity=identity(dialect, path, body, root),
-            asked=tuple(messages(dialect, body)[:MOST_MESSAGES]),
+            model=dialect.model_of(path, body),
+            streams=dialect.streams(path, body),
+            cap=dialect.output_cap(body),
+            identity=identity(dialect.family, path, body, root),
+            asked=tuple(dialect.messages(body)[:MOST_MESSAGES]),
             keys=keys_in(text, forms),
         )
     except Ambiguous as error:
@@ -110,16 +108,16 @@ def is_torn(form: str) -> bool:
     return form[0] in "rn" or "\\r" in form or "\\n" in form
 
 
-def lower_cap(provider: str, dialect: str, cap: int, raw: bytes) -> bytes:
+def lower_cap(provider: str, dialect: Dialect, cap: int, raw: bytes) -> bytes:
     """The request with a lower cap for its reply."""
     body = dialects.parse(raw)
-    return json.dumps(dialects.with_cap(provider, dialect, body if isinstance(body, dict) else {}, cap)).encode()
+    return json.dumps(dialect.with_cap(provider, body if isinstance(body, dict) else {}, cap)).encode()
 
 
 # --- replies --------------------------------------------------------------------------------------------------------
 
 
-def read_reply(dialect: str, kind: str, raw: bytes) -> ReplyFacts:
+def read_reply(dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
     """The facts of an answer that has come whole; `kind` is its content type."""
     try:
         if "event-stream" in kind:
@@ -131,16 +129,16 @@ def read_reply(dialect: str, kind: str, raw: bytes) -> ReplyFacts:
         return ReplyFacts(message=UNREADABLE)
 
 
-def reply_facts(dialect: str, body: dialects.Body, raw: bytes, *, mend: bool = False) -> ReplyFacts:
-    if not dialects.is_reply(dialect, body):
+def reply_facts(dialect: Dialect, body: dialects.Body, raw: bytes, *, mend: bool = False) -> ReplyFacts:
+    if not dialect.is_reply(body):
         told = json.dumps(body)[: dialects.LONGEST_ERROR].encode() if body and not mend else raw
         return ReplyFacts(message=dialects.message(told))
     clean = dialects.readable(dialect, body) if mend else body
     return ReplyFacts(
         is_reply=True,
-        text=dialects.text(dialect, body),
-        finish=dialects.finish(dialect, body),
-        tokens=dialects.tokens(dialect, body),
+        text=dialect.text(body),
+        finish=dialect.finish(body),
+        tokens=dialect.tokens(body),
         mended=None if clean is body else json.dumps(clean).encode(),
     )
 
@@ -154,29 +152,29 @@ class Decoder:
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(CHILDREN)
 
-    async def request(self, dialect: str, path: str, model: str, root: str, forms: Forms, raw: bytes) -> RequestFacts:
+    async def request(self, dialect: Dialect, path: str, root: str, forms: Forms, raw: bytes) -> RequestFacts:
         if len(raw) <= LARGE:
-            return read_request(dialect, path, model, root, forms, raw)
-        found = await self.elsewhere("request", [dialect, path, model, root, list(forms)], raw)
+            return read_request(dialect, path, root, forms, raw)
+        found = await self.elsewhere("request", [dialect.name, path, root, list(forms)], raw)
         if found is None:
             return RequestFacts(problem=UNREADABLE)
         asked = tuple((role, text) for role, text in found.pop("asked"))
         return RequestFacts(asked=asked, keys=tuple(found.pop("keys")), **found)
 
-    async def reply(self, dialect: str, kind: str, raw: bytes) -> ReplyFacts:
+    async def reply(self, dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
         if len(raw) <= LARGE:
             return read_reply(dialect, kind, raw)
-        found = await self.elsewhere("reply", [dialect, kind], raw)
+        found = await self.elsewhere("reply", [dialect.name, kind], raw)
         if found is None:
             return ReplyFacts(message=UNREADABLE)
         told, mended = found.pop("tokens"), found.pop("mended")
         told["unreadable"] = tuple(told["unreadable"])
         return ReplyFacts(tokens=Tokens(**told), mended=None if mended is None else mended.encode(), **found)
 
-    async def lower_cap(self, provider: str, dialect: str, cap: int, raw: bytes) -> bytes:
+    async def lower_cap(self, provider: str, dialect: Dialect, cap: int, raw: bytes) -> bytes:
         if len(raw) <= LARGE:
             return lower_cap(provider, dialect, cap, raw)
-        found = await self.elsewhere("cap", [provider, dialect, cap], raw)
+        found = await self.elsewhere("cap", [provider, dialect.name, cap], raw)
         return raw if found is None else str(found["raw"]).encode()
 
     async def elsewhere(self, what: str, arguments: list[Any], raw: bytes) -> dict[str, Any] | None:
@@ -223,10 +221,10 @@ def serve() -> None:
 def answer(what: str, arguments: list[Any], raw: bytes) -> dict[str, Any]:
     if what == "cap":
         provider, dialect, cap = arguments
-        return {"raw": lower_cap(provider, dialect, cap, raw).decode()}
+        return {"raw": lower_cap(provider, DIALECTS[dialect], cap, raw).decode()}
     if what == "request":
-        dialect, path, model, root, forms = arguments
-        return asdict(read_request(dialect, path, model, root, forms, raw))
+        dialect, path, root, forms = arguments
+        return asdict(read_request(DIALECTS[dialect], path, root, forms, raw))
     dialect, kind = arguments
-    facts = asdict(read_reply(dialect, kind, raw))
+    facts = asdict(read_reply(DIALECTS[dialect], kind, raw))
     return facts | {"mended": facts["mended"] and facts["mended"].decode()}

@@ -1,23 +1,23 @@
 """The door: a loopback server in our own event loop that forwards model requests, counts them, and answers finally."""
 
 import asyncio
-import contextlib
 import json
-import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from orchestra import dialects
-from orchestra.dialects import StreamReader, TooLarge, routes
+from orchestra.dialects import DIALECTS, StreamReader, TooLarge
 from orchestra.gateway import waits, wire
-from orchestra.gateway.ask import Ask, Told
-from orchestra.gateway.decode import Decoder, ReplyFacts, RequestFacts, keys_in, reply_facts
+from orchestra.gateway.ask import Ask
+from orchestra.gateway.decode import Decoder, ReplyFacts, reply_facts
+from orchestra.gateway.guard import KeyGuard
 from orchestra.gateway.lane import Refusal
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.limits import Limits
+from orchestra.gateway.listener import GatewayListener
 from orchestra.gateway.pace import Sent
+from orchestra.gateway.server import HOST, LoopbackServer
 from orchestra.gateway.tape import Reply, Tape
 from orchestra.model import Usage
 
@@ -26,40 +26,32 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-READ_TIMEOUT = 900.0
-# Shorter than the patience with a provider that has never answered.
-CONNECT_TIMEOUT = 8.0
-IDLE_TIMEOUT = 3600
-# Whatever proxy the user's environment names, it is not the way to a server on this machine.
-LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 CUT_SHORT = "the run ended before the answer had come"
 HEARD_OUT = 60.0  # seconds for an answer whose agent has gone: what it costs is told at its end
+BYTES_PER_TOKEN = 4  # of a request, in the estimate that answers a request for a count
 MOST_NOTES = 3  # about one agent's requests
-Heard = Callable[[Pass, Exchange], None]
-# What the user should know, though it is no exchange, in a sentence.
-Noted = Callable[[Pass, str], None]
 
 
 class Gateway:
-    """All model traffic of a run. `heard` is told of every exchange before its reply is handed on."""
+    """All model traffic of a run. The listener hears of every exchange before its reply is handed on."""
 
     def __init__(
         self,
         upstreams: Mapping[str, Upstream],
-        heard: Heard,
+        listener: GatewayListener,
         *,
+        server: LoopbackServer | None = None,
+        guard: KeyGuard | None = None,
         memory: Tape | None = None,
         replay: Tape | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.upstreams = dict(upstreams)
-        self.heard = heard
-        self.told: Told = lambda ticket, whom, why: None
-        self.noted: Noted = lambda ticket, text: None
-        # The ways in which the run's own keys may be written, with the names of their variables; and whether the
-        # base's tracked files hold such a key, so that it is no secret.
-        self.keys: tuple[tuple[str, str], ...] = ()
-        self.is_tracked: Callable[[str], Awaitable[bool]] = wire.never
+        self.listener = listener
+        self.guard = guard or KeyGuard()
+        self.client = wire.open_client()
+        self.server = server or LoopbackServer()
+        self.server.serve(self.app)
         self.decoder = Decoder()
         self.notes: dict[str, list[str]] = {}
         self.limits = limits or Limits()
@@ -68,7 +60,10 @@ class Gateway:
         self.passes: dict[str, Pass] = {}
         self.asks: set[Ask] = set()
         self.readers: set[asyncio.Task[None]] = set()
-        self.port = 0
+
+    @property
+    def port(self) -> int:
+        return self.server.port
 
     # --- tokens
 
@@ -90,59 +85,23 @@ class Gateway:
                 ask.task.cancel()
 
     def url(self, ticket: Pass, provider: str) -> str:
-        return f"http://127.0.0.1:{self.port}/t/{ticket.token}/{provider}"
+        return f"http://{HOST}:{self.port}/t/{ticket.token}/{provider}"
 
     # --- the server
 
     async def start(self) -> None:
-        import httpx
-        import uvicorn
-
-        class Server(uvicorn.Server):
-            @contextlib.contextmanager
-            def capture_signals(self) -> Iterator[None]:
-                """Signals are the run's own business."""
-                yield
-
-        # asyncio spares its connections Nagle's 40 ms only where the socket says that it is TCP.
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.bind(("127.0.0.1", 0))
-        self.port = listener.getsockname()[1]
-        timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
-        # Many servers close an idle connection after 5 s; one that is just then used again would look lost.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3.0)
-        self.client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK))
-        self.client.cookies.jar = wire.NoCookies()
-        config = uvicorn.Config(
-            self.app,
-            interface="asgi3",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            # For the same reason we do not close those that our clients keep.
-            timeout_keep_alive=IDLE_TIMEOUT,
-            timeout_graceful_shutdown=1,
-        )
-        self.server = Server(config)
-        self.serving = asyncio.create_task(self.server.serve(sockets=[listener]))
-        while not self.server.started:
-            await asyncio.sleep(0.005)
-            if self.serving.done():
-                self.serving.result()
+        """Start the server, unless it was given as one that is started already."""
+        await self.server.start()
 
     async def stop(self) -> None:
         """At once: what is still on its way is noted as cut short, and whoever waits for it is answered."""
         self.passes.clear()
         self.cut_short()
-        working = {*self.server.server_state.tasks, *self.readers}
-        for task in working:
-            task.cancel()
-        self.server.should_exit = True
-        await asyncio.gather(self.serving, *working, return_exceptions=True)
+        readers = list(self.readers)
+        for reader in readers:
+            reader.cancel()
+        await self.server.stop()
+        await asyncio.gather(*readers, return_exceptions=True)
         await self.client.aclose()
 
     def cut_short(self) -> None:
@@ -179,19 +138,21 @@ class Gateway:
         except TooLarge as error:
             return self.forbid(ticket, upstream, f"a reply ({route.path})", str(error))
         if route.kind == "count":
-            return Response(json.dumps(routes.count_reply(upstream.dialect, len(raw))), media_type="application/json")
-        plain = dialects.rest_path(upstream.dialect, route.path)
-        facts = await self.decoder.request(upstream.dialect, plain, route.model, ticket.root, self.keys, raw)
+            return Response(
+                json.dumps(route.dialect.count_reply(len(raw) // BYTES_PER_TOKEN + 1)), media_type="application/json"
+            )
+        plain = dialects.rest_path(route.dialect, route.path)
+        facts = await self.decoder.request(route.dialect, plain, ticket.root, self.guard.forms, raw)
         if facts.problem:
             return self.forbid(ticket, upstream, f"a reply ({route.path})", facts.problem)
         if not ticket.may_ask(upstream.provider, facts.model):
             return self.forbid(ticket, upstream, f"the model {facts.model[:100]!r}", "this run does not use it here")
         query = wire.forwarded_query(scope["query_string"].decode("latin-1"))
-        ask = Ask(ticket, upstream, route, query, request.headers, raw, facts, self.limits)
+        ask = Ask(ticket, upstream, route, query, request.headers, raw, facts, self.limits, self.listener)
         ask.task = asyncio.current_task()
         self.asks.add(ask)
         try:
-            if secret := await self.secret_in(facts, query, request.headers):
+            if secret := await self.guard.secret_in(facts, query, request.headers):
                 return self.refuse(ask, "key", 0, f"the request held the value of {secret}, so it was not sent")
             return await self.forward(ask)
         except asyncio.CancelledError:
@@ -206,22 +167,14 @@ class Gateway:
 
         self.remark(ticket, f"{ticket.holder} asked {upstream.provider} for {what}: refused and not sent, {why}.")
         headers = {"x-should-retry": "false"}
-        return Response(dialects.final_error(upstream.dialect), 403, headers, media_type="application/json")
+        return Response(dialects.final_error(DIALECTS[upstream.dialect]), 403, headers, media_type="application/json")
 
     def remark(self, ticket: Pass, text: str) -> None:
         """A note for the user, once, and not too many about one agent."""
         notes = self.notes.setdefault(ticket.holder, [])
         if text not in notes and len(notes) < MOST_NOTES:
             notes.append(text)
-            self.noted(ticket, text)
-
-    async def secret_in(self, facts: RequestFacts, query: str, headers: Mapping[str, str]) -> str:
-        """The variable of one of our keys that a request would carry out, if any."""
-        beside = " ".join((unquote(query), *(value for name, value in headers.items() if wire.is_forwarded(name))))
-        for name in (*facts.keys, *(keys_in(beside, self.keys) if self.keys else ())):
-            if not await self.is_tracked(name):
-                return name
-        return ""
+            self.listener.on_note(ticket, text)
 
     # --- one request
 
@@ -236,7 +189,7 @@ class Gateway:
         if self.replay is not None:
             return await self.play(ask, self.replay)
         while True:
-            with ask.resting(self.told):
+            with ask.resting():
                 if short := await ask.reserve(self.decoder):
                     return self.refuse(ask, "budget", 0, short)
                 turn = await ask.lane.turn(ask.trouble)
@@ -286,7 +239,7 @@ class Gateway:
             ask.unsent()
             return Refusal("unreachable", 0, f"{request.url.netloc.decode()}: {words(error)}")
         except httpx.TimeoutException as error:
-            return Refusal("timeout", 0, f"no answer in {READ_TIMEOUT:.0f} s ({words(error)})")
+            return Refusal("timeout", 0, f"no answer in {wire.READ_TIMEOUT:.0f} s ({words(error)})")
         except TimeoutError:
             return Refusal("timeout", 0, f"no whole answer in {ask.flown:.0f} s")
         except TooLarge as error:
@@ -301,7 +254,7 @@ class Gateway:
     ) -> "Response | Refusal":
         facts = ReplyFacts()
         if status == 200:
-            facts = await self.decoder.reply(ask.upstream.dialect, "", raw)
+            facts = await self.decoder.reply(ask.dialect, "", raw)
         if hold := waits.used_up(headers):
             ask.lane.heed(turn, hold)
         if facts.is_reply:
@@ -374,7 +327,7 @@ class Gateway:
     ) -> tuple[ReplyFacts, bytes]:
         """Hand the events on as they come. What they amount to, and all of them when that is not too much to keep."""
         cap = wire.stream_cap(ask.most_output)
-        reader, kept, size = StreamReader(ask.upstream.dialect, cap), bytearray(), 0
+        reader, kept, size = StreamReader(ask.dialect.joiner(), cap), bytearray(), 0
         async for piece in wire.pieces(answer, encoding, cap):
             reader.feed(piece)
             handed.put_nowait(piece)
@@ -384,8 +337,8 @@ class Gateway:
             else:
                 kept.clear()
         if plain := reader.end():
-            return await self.decoder.reply(ask.upstream.dialect, kind, plain), bytes(kept)
-        return reply_facts(ask.upstream.dialect, reader.body, bytes(kept)), bytes(kept)
+            return await self.decoder.reply(ask.dialect, kind, plain), bytes(kept)
+        return reply_facts(ask.dialect, reader.body, bytes(kept)), bytes(kept)
 
     async def play(self, ask: Ask, tape: Tape) -> "Response":
         found, drifted = tape.find(ask.identity), False
@@ -402,7 +355,7 @@ class Gateway:
 
     async def give_again(self, ask: Ask, kept: Reply, **how: bool) -> "Response":
         raw = kept.body.encode()
-        facts = await self.decoder.reply(ask.upstream.dialect, kept.kind, raw)
+        facts = await self.decoder.reply(ask.dialect, kept.kind, raw)
         return self.hand_on(ask, facts, raw, kept.kind, **how)
 
     def refuse(
@@ -413,7 +366,7 @@ class Gateway:
 
         self.note(ask, ask.failed(failure, status, message, *(told or ())))
         headers = {"x-should-retry": "false"}
-        return Response(dialects.final_error(ask.upstream.dialect), 400, headers, media_type="application/json")
+        return Response(dialects.final_error(ask.dialect), 400, headers, media_type="application/json")
 
     # --- what became of it
 
@@ -433,7 +386,7 @@ class Gateway:
         if ask in self.asks:
             self.asks.remove(ask)
             ask.ticket.exchanges.append(exchange)
-            self.heard(ask.ticket, exchange)
+            self.listener.on_exchange(ask.ticket, exchange)
             if exchange.remark:
                 self.remark(ask.ticket, f"{exchange.provider}/{exchange.model} told {exchange.remark}.")
 

@@ -20,7 +20,7 @@ class Upstream:
     """Where a provider's requests really go, with the key that no agent sees."""
 
     provider: str
-    dialect: str
+    dialect: str  # the family of dialects that it speaks
     base: str
     key: str = field(repr=False)
 

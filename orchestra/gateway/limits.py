@@ -1,18 +1,15 @@
 """What all requests of a run share: the money, and a lane to each model."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from orchestra.gateway.budget import Amount, Budget
+from orchestra.gateway.budget import Budget
 from orchestra.gateway.lane import Lane
-from orchestra.gateway.ledger import Pass
 from orchestra.gateway.pace import Pace
 from orchestra.providers import catalogue
 
 OUTAGE = 1800.0
 LONGEST = 1800.0
-# Whose money is set aside, for which request, and how much: written down first, so that it is known after a crash too.
-Aside = Callable[[Pass, int, Amount], None]
 
 
 class Limits:
@@ -34,7 +31,6 @@ class Limits:
         self.longest = longest
         self.lanes: dict[tuple[str, str], Lane] = {}
         self.numbers = itertools.count(1)
-        self.aside: Aside = lambda ticket, number, amount: None
         self.known: set[str] = set()
 
     def model(self, provider: str, name: str) -> catalogue.Model:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.errors import TapeError
-from orchestra.model import Event, Verdict
+from orchestra.judge.policy import policy_of
+from orchestra.model import Event
 
 VERSION = 2
 MAGIC = b"\x1f\x8b"
@@ -249,7 +250,7 @@ class Recorder:
             self.write({"resumed": event.run})
         elif event.kind == "plan_made":
             self.write({"agents": data["agents"], "tasks": [task["id"] for task in data["tasks"]]})
-        elif event.kind == "attempt_ended" and data["verdict"] == Verdict.TIMEOUT:
+        elif event.kind == "attempt_ended" and policy_of(data["verdict"]).late_replies:
             self.late.add((event.task, event.attempt))
         elif event.kind == "request":
             record = place | {name: data[name] for name in KEPT if name in data}

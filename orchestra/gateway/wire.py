@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from orchestra import dialects
 from orchestra.dialects import TooLarge
 
 if TYPE_CHECKING:
@@ -23,6 +22,11 @@ REQUEST = 32 << 20
 PIECE = 1 << 16
 LEAST = 256  # bytes that each piece counts for: a reply in pieces of one byte takes as much time as a large one
 AT_ONCE = 1 << 16  # bytes, counted so, that are read before others have their turn
+READ_TIMEOUT = 900.0
+# Shorter than the patience with a provider that has never answered.
+CONNECT_TIMEOUT = 8.0
+# Whatever proxy the user's environment names, it is not the way to a server on this machine.
+LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 KEY_PARTS = ("key", "api_key", "apikey", "access_token")  # of a query
 TOO_LONG = "Receive buffer too long"  # what h11 says of headers without end
 LONGEST_VALUE = 200  # characters of a header
@@ -37,6 +41,18 @@ class NoCookies(http.cookiejar.CookieJar):
 
     def add_cookie_header(self, request: Any) -> None:
         pass
+
+
+def open_client() -> "httpx.AsyncClient":
+    """Return the one client through which all requests of a run go out."""
+    import httpx
+
+    timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
+    # Many servers close an idle connection after 5 s; one that is just then used again would look lost.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3.0)
+    client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK))
+    client.cookies.jar = NoCookies()
+    return client
 
 
 def whole_cap(tokens: int) -> int:
@@ -132,14 +148,6 @@ async def relay(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
         yield piece
     if piece is None:
         raise ConnectionResetError("the stream broke off")
-
-
-async def never(name: str) -> bool:
-    return False
-
-
-def is_forwarded(header: str) -> bool:
-    return header.lower() not in dialects.KEY_HEADERS + dialects.HOP_HEADERS
 
 
 def forwarded_query(query: str) -> str:

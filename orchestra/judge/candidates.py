@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestra.judge.retry import WORTH_ANOTHER
+from orchestra.judge.policy import POLICY, is_worth_another
 from orchestra.model import Verdict
 
 
@@ -36,9 +36,9 @@ class Candidate:
             return 1
         if self.verdict is Verdict.GATES_FAILED:
             return 2
-        if self.verdict in WORTH_ANOTHER:
+        if is_worth_another(self.verdict):
             return 3
-        return 5 if self.verdict is Verdict.CANCELLED else 4
+        return 5 if POLICY[self.verdict].interrupted else 4
 
 
 def best(candidates: Iterable[Candidate]) -> Candidate:

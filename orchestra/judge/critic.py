@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestra.answers.shape import says
-from orchestra.judge.verdict import PROVIDER_VERDICTS, one_line
+from orchestra.judge.policy import PROVIDER_VERDICTS
+from orchestra.judge.verdict import one_line
 from orchestra.model import Task, Verdict
 
 DIFF_LIMIT = 60_000  # characters

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 
+from orchestra.judge.policy import POLICY
 from orchestra.model import Verdict
 
-PROVIDER = {Verdict.AUTH, Verdict.QUOTA, Verdict.RATE_LIMIT, Verdict.UNREACHABLE, Verdict.PROVIDER_ERROR}
 # When several apply, the first in this order.
 ORDER = (130, 143, 3, 2, 6, 4, 5, 1, 0)
 WAITING_CODE = 5
+PROVIDER_CODE = 4
+LIMIT_CODE = 6
 DRIFT_CODE = 2  # with --replay-strict: the tape does not fit the command, as if it had been given wrongly
 
 
@@ -25,15 +27,15 @@ def exit_code(
     """`moved`: the result could not be handed over: the user's branch is not where it was, or a push was refused.
     `waiting`: a task waits for a person. `short`: the result is not checked as far as it was demanded."""
     codes = {0, stopped, WAITING_CODE if waiting else 0}
-    verdicts = list(verdicts)
+    asked = [POLICY[verdict].exit_code for verdict in verdicts]
     failed = held or gates_failed or moved or short or not changed
-    if failed or any(verdict is not Verdict.APPLIED for verdict in verdicts):
+    if failed or any(asked):
         codes.add(1)
     # A provider that served nobody could not be used; one that failed some is a failed task.
-    if verdicts and all(verdict in PROVIDER for verdict in verdicts):
-        codes.add(4)
-    if Verdict.BUDGET in verdicts:
-        codes.add(6)
+    if asked and all(code == PROVIDER_CODE for code in asked):
+        codes.add(PROVIDER_CODE)
+    if LIMIT_CODE in asked:
+        codes.add(LIMIT_CODE)
     return worst(*codes)
 
 

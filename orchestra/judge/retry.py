@@ -4,21 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestra.judge.policy import POLICY, Retry, is_worth_another
 from orchestra.model import Verdict
 
-# Another attempt may end better. All other verdicts say something that no agent can change: a key, an account, a limit,
-# or a provider with which the gateway has been patient already.
-WORTH_ANOTHER = frozenset(
-    {
-        Verdict.GATES_FAILED,
-        Verdict.REJECTED_EDIT,
-        Verdict.NO_CHANGE,
-        Verdict.OUT_OF_SCOPE,
-        Verdict.TIMEOUT,
-        Verdict.ITERATIONS,
-        Verdict.CRASHED,
-    }
-)
 LIMIT = 8_000  # characters of feedback, about 2,000 tokens
 MOST_NAMES = 20
 AROUND = 12
@@ -66,7 +54,7 @@ def next_step(tried: Sequence[Tried], retries: int, *, dollars_left: float | Non
         return Step(Next.DONE, last.cause)
     if last.verdict is Verdict.CANCELLED:
         return Step(Next.GIVE_UP, last.cause)
-    if last.final or last.verdict not in WORTH_ANOTHER:
+    if last.final or not is_worth_another(last.verdict):
         return Step(Next.GIVE_UP, f"Another attempt would end the same way ({last.verdict}): {last.cause}")
     if len(tried) > retries:
         return Step(end, f"It failed {times(len(tried))}; the last time: {last.cause}")
@@ -98,7 +86,7 @@ def is_stuck(tried: Sequence[Tried]) -> bool:
     same = (one.verdict, one.diff, one.failing) == (two.verdict, two.diff, two.failing)
     # What fails has names; of any other failure only its sentence tells whether it is the same.
     same = same and (one.verdict is Verdict.GATES_FAILED or one.cause == two.cause)
-    return same and two.verdict not in (Verdict.TIMEOUT, Verdict.CRASHED)
+    return same and POLICY[two.verdict].retry is Retry.UNLESS_STUCK
 
 
 def times(count: int) -> str:

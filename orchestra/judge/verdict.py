@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from orchestra.judge.policy import POLICY, PROVIDER_VERDICTS
 from orchestra.model import Judgement, Verdict
 
 
@@ -38,32 +39,6 @@ class Seen:
     only_answers: bool = False  # its reply is what was asked for, and no change
 
 
-PROVIDER_VERDICTS = {
-    "auth": Verdict.AUTH,
-    "quota": Verdict.QUOTA,
-    "rate_limit": Verdict.RATE_LIMIT,
-    "context": Verdict.CONTEXT,
-    "unreachable": Verdict.UNREACHABLE,
-    "timeout": Verdict.TIMEOUT,
-    "budget": Verdict.BUDGET,
-    "iterations": Verdict.ITERATIONS,
-}
-REMEDIES = {
-    Verdict.AUTH: "Check the key for this provider and that it may use this model.",
-    Verdict.QUOTA: "Add credit or raise the quota with the provider, then run again.",
-    Verdict.RATE_LIMIT: "Run again later or with fewer agents.",
-    Verdict.CONTEXT: "Give each agent fewer or smaller files (more agents), or a model with a larger context.",
-    Verdict.UNREACHABLE: "Check the base URL and the network; `resume` goes on.",
-    Verdict.TIMEOUT: "Raise --agent-timeout, or use a faster model.",
-    Verdict.BUDGET: "Go on with more: `resume --budget USD` (or --max-tokens, --task-budget, --deadline).",
-    Verdict.ITERATIONS: "Raise --max-iterations, or make the change smaller.",
-    Verdict.PROVIDER_ERROR: "See the provider's message; try again or another model.",
-    Verdict.REJECTED_EDIT: "Try again, or use a model that keeps to the edit format.",
-    Verdict.NO_CHANGE: "Say more precisely what must change in these files, or leave them out.",
-    Verdict.OUT_OF_SCOPE: "Give these files to the same agent, or say what belongs where.",
-    Verdict.CRASHED: "See the agent's output in .aider_logs; if it happens again, it is a bug worth reporting.",
-}
-
 NOT_ASKED = "acts by itself, and was not asked for by name"
 NAME_IT = "Where such an edit is wanted, name the file in --change or --files."
 ANSWERED = "Answered, and changed no file."
@@ -80,7 +55,7 @@ def judge(seen: Seen) -> Judgement:
     if verdict is Verdict.OUT_OF_SCOPE and seen.protected and not seen.foreign:
         return Judgement(verdict, cause, NAME_IT)
     failure = seen.heard.failure if seen.heard is not None and verdict is Verdict.PROVIDER_ERROR else ""
-    return Judgement(verdict, cause, FAILURE_REMEDIES.get(failure, REMEDIES.get(verdict, "")))
+    return Judgement(verdict, cause, FAILURE_REMEDIES.get(failure, POLICY[verdict].remedy))
 
 
 def decide(seen: Seen) -> tuple[Verdict, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from orchestra import dialects
 from orchestra.answers import shape
 from orchestra.answers.shape import Misshapen
+from orchestra.dialects import DIALECTS
 from orchestra.errors import ProviderError
 from orchestra.providers import catalogue
 
@@ -66,17 +67,19 @@ async def reply(
     """What the model says, and whether it was cut off."""
     import httpx
 
-    provider, dialect = model.provider.name, model.provider.dialect
-    path, body = dialects.question(provider, dialect, model.upstream_name, system, turns, cap)
-    headers = dialects.upstream_headers(dialect, key, {})
+    dialect = DIALECTS[model.provider.dialect]
+    path, body = dialect.question(model.upstream_name, system, turns)
+    if cap is not None:
+        body = dialect.with_cap(model.provider.name, body, cap)
+    headers = dialects.upstream_headers(dialect, key, dict(dialect.fixed_headers))
     try:
         answer = await client.post(f"{base}/{path}", headers=headers, json=body)
     except httpx.HTTPError as error:
         raise ProviderError(f"{model.name} cannot be asked: {error or type(error).__name__}.") from None
     found = dialects.parse(answer.content)
-    if answer.status_code != 200 or not dialects.is_reply(dialect, found):
+    if answer.status_code != 200 or not dialect.is_reply(found):
         raise ProviderError(f"{model.name} answered {answer.status_code}: {dialects.message(answer.content)}")
-    return dialects.text(dialect, found), dialects.finish(dialect, found) in dialects.CUT_OFF
+    return dialect.text(found), dialect.finish(found) in dialects.CUT_OFF
 
 
 def checked(kind: type[T], said: str, cut_off: bool, check: Callable[[T], str]) -> T:

@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from orchestra.dialects import DIALECTS
+
 DEFAULT_MODEL = "openai/gpt-6.1-sol"
 DEFAULT_CLAUDE_MODEL = "anthropic/claude-opus-5-5"
 DEFAULT_GEMINI_MODEL = "gemini-flash-latest"
-
-Dialect = Literal["openai", "anthropic", "gemini"]
 
 
 class UnknownProvider(ValueError):
@@ -35,7 +35,7 @@ class Provider:
     """
 
     name: str
-    dialect: Dialect
+    dialect: str
     default_base: str
     key_vars: tuple[str, ...]
     base_vars: tuple[str, ...]
@@ -157,13 +157,6 @@ SUCCESSORS = {
 }
 WARNING_DAYS = 60
 
-# What a base may end in that the dialect's path brings along.
-PATH_TAILS: dict[Dialect, tuple[str, ...]] = {
-    "openai": ("/chat/completions",),
-    "anthropic": ("/messages", "/v1"),
-    "gemini": ("/v1beta",),
-}
-
 # Every Claude model that is served today writes this much; one that the catalogue does not know yet will too.
 UNKNOWN_CLAUDE_OUTPUT = 64_000
 
@@ -266,7 +259,7 @@ def base_url(provider: Provider, given: str = "") -> str:
     base = (given or provider.default_base).strip().rstrip("/")
     if provider.name == "ollama" and not base.endswith("/v1"):
         return f"{base}/v1"  # Ollama's own variable names the server's root
-    for tail in PATH_TAILS[provider.dialect]:
+    for tail in DIALECTS[provider.dialect].base_tails:
         base = base.removesuffix(tail)
     return base
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
-from orchestra.model import Verdict
+from orchestra.judge.policy import policy_of
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.safe import cut, line, plain
 from orchestra.report.sentence import failure_line, sentence
@@ -14,11 +14,6 @@ from orchestra.report.words import gate_outcome, standing, tone
 LONGEST = 20_000  # characters of a gate's output
 SKIPPED = "skipped"
 LARGEST = 8_000_000  # of all outputs together
-# Not the work was bad, but it could not be done.
-TROUBLE = {
-    *("", Verdict.AUTH, Verdict.QUOTA, Verdict.RATE_LIMIT, Verdict.PROVIDER_ERROR, Verdict.UNREACHABLE),
-    *(Verdict.TIMEOUT, Verdict.BUDGET, Verdict.CRASHED, Verdict.CANCELLED, Verdict.CONTEXT),
-}
 
 
 class Case(NamedTuple):
@@ -58,7 +53,7 @@ def of_task(task: TaskReport) -> Case:
     name = f"{task.agent}: {line(task.title or ', '.join(task.files), 200)}"
     if tone(task) == "good":
         return Case(name, task.seconds)
-    problem = "error" if task.verdict in TROUBLE else "failure"
+    problem = policy_of(task.verdict).junit
     words = f"{failure_line(task)} {task.remedy}"
     return Case(name, task.seconds, problem, standing(task), line(words, 2_000))
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from orchestra.errors import INTERRUPT, SIGNALS, TERMINATE
+from orchestra.judge.exit import LIMIT_CODE
+from orchestra.judge.policy import policy_of
 from orchestra.model import Usage, Verdict, Verified
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.safe import line
 
-LIMIT_CODE = 6
 LONGEST_REASON = 300
 MOST_REASONS = 2
 NOT_DONE = {
@@ -35,7 +36,7 @@ def stopper(report: Report) -> str:
     """The limit that ended the run before its work was done."""
     if report.stopped:
         return report.stopped
-    short = any(task.verdict == Verdict.BUDGET for task in report.tasks.values())
+    short = any(policy_of(task.verdict).exit_code == LIMIT_CODE for task in report.tasks.values())
     return "the budget" if short and report.exit_code == LIMIT_CODE else ""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from orchestra.judge.policy import policy_of
 from orchestra.model import TaskState, Usage, Verdict, Verified
 from orchestra.report.fold import Report, TaskReport
 from orchestra.report.safe import line
@@ -72,7 +73,7 @@ def tone(task: TaskReport) -> str:
         return "warn"
     if task.verdict == Verdict.APPLIED:
         return "warn" if task.state == TaskState.FAILED else "good"
-    return "idle" if task.verdict in ("", Verdict.CANCELLED) else "bad"
+    return "idle" if policy_of(task.verdict).interrupted else "bad"
 
 
 def mood(report: Report) -> str:

@@ -3,9 +3,10 @@
 Pure: the face reads the files, this parses what stands in them.
 """
 
+from orchestra.settings.checks import check_option
 from orchestra.settings.load import SettingsFile, load
 from orchestra.settings.option import PREFIX, Power, flag, key_of, variables_of
-from orchestra.settings.table import (
+from orchestra.settings.settings import (
     REPOSITORY_ENV,
     RIVALS,
     SCRIPT_ENV,
@@ -27,6 +28,7 @@ __all__ = [
     "Power",
     "Settings",
     "SettingsFile",
+    "check_option",
     "flag",
     "key_of",
     "load",

@@ -9,11 +9,11 @@ from typing import Any
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.plan.roles import Role, parse_roles
+from orchestra.settings.checks import check_option
 from orchestra.settings.option import PREFIX, flag, key_of, variables_of
-from orchestra.settings.table import ADDRESS, PLACES, RIVALS, Settings, options
-from orchestra.settings.values import PRICES, parse, parse_price, parse_prices, split
+from orchestra.settings.settings import PLACES, RIVALS, Settings, options
+from orchestra.settings.values import PRICES, parse, parse_prices, split
 
-MOST_PER_TASK = 16
 Environment = tuple[str, Mapping[str, str]]
 
 
@@ -50,27 +50,11 @@ def load(flags: Mapping[str, Any], environments: Sequence[Environment], files: S
 
 
 def check_values(values: Mapping[str, Any]) -> None:
+    for f in options():
+        check_option(f, values[f.name])
     for entry in values["gate"]:
-        if not entry.partition("=")[0].strip() or "=" not in entry:
-            raise SettingsError(f"--gate {entry!r}: write it as NAME=CMD.")
         if values["critic"] and entry.partition("=")[0].strip() == "critic":
             raise SettingsError(f"--gate {entry!r}: with --critic, that name is taken.")
-    if values["agents_per_task"] > MOST_PER_TASK:
-        raise SettingsError(f"--agents-per-task must be at most {MOST_PER_TASK}, not {values['agents_per_task']}.")
-    if values["gemini_client"] not in ("rest", "sdk"):
-        raise SettingsError(f"GEMINI_CLIENT must be rest or sdk, not {values['gemini_client']!r}.")
-    for text in values["price"]:
-        parse_price(text, "--price")
-    if values["ask"] not in ("terminal", "always", "never"):
-        raise SettingsError(f"--ask must be terminal, always or never, not {values['ask']!r}.")
-    if values["sandbox"] not in ("auto", "off", "require"):
-        raise SettingsError(f"--sandbox must be auto, off or require, not {values['sandbox']!r}.")
-    if values["sandbox_net"] not in ("", "on", "off"):
-        raise SettingsError(f"--sandbox-net must be on or off, not {values['sandbox_net']!r}.")
-    if values["notify"] and not ADDRESS.match(values["notify"]):
-        raise SettingsError("--notify must be an address that begins with http:// or https://.")
-    if values["events"] not in ("", "-"):
-        raise SettingsError(f"--events knows only -, which is stdout, and not {values['events']!r}.")
 
 
 def merged(environments: Sequence[Environment]) -> dict[str, tuple[str, str]]:

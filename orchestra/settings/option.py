@@ -1,6 +1,7 @@
 """What is said of each option in the table of settings, and how it is called in each place."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import field
 from enum import StrEnum
 from typing import Any
@@ -30,12 +31,25 @@ def option(
     *,
     power: Power,
     group: str,
+    recorded: bool,
     env: tuple[str, ...] = (),
     metavar: str = "",
     off: bool = False,
     zero: bool = False,
+    choices: tuple[str, ...] = (),
+    most: int = 0,
+    check: Callable[[Any], None] | None = None,
+    conflicts: tuple[str, ...] = (),
 ) -> Any:
+    """Return a field with the facts about an option.
+
+    `recorded`: whether `--replay` takes the value from the tape.
+    `off`: the flag switches off what is on by default. `zero`: a number that may be 0.
+    `choices`, `most` and `check`: which values are allowed, beside the default.
+    `conflicts`: the options that cannot be given together with it.
+    """
     facts = {"help": help, "group": group, "env": env, "metavar": metavar, "off": off, "zero": zero, "power": power}
+    facts |= {"recorded": recorded, "choices": choices, "most": most, "check": check, "conflicts": conflicts}
     return field(default=default, metadata=facts)
 
 

@@ -1,462 +1,374 @@
-"""The table of options, and the settings made from it: one frozen object that remembers where each value came from."""
+"""The table of options: each with its help, what it is able to do, what it excludes, and whether a tape restores it.
 
-import dataclasses
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+A new option is an entry here, and the place that uses it. `recorded` is for what decides the requests of a run. Never
+for a command, an address or a place to write, because a tape may come from anybody; nor for checks, limits of money and
+time, or what only shows the run otherwise: those are of the machine and the person that replays.
+"""
 
-from orchestra.errors import SettingsError
-from orchestra.plan.roles import Role
-from orchestra.providers.redact import is_marked
-from orchestra.settings.option import Power, flag, option
-from orchestra.settings.values import parse_price
+from dataclasses import dataclass
+from functools import partial
 
-# Where values come from, the strongest first. The settings file follows, then the defaults.
-REPOSITORY_ENV, SCRIPT_ENV = "repository .env", "script .env"
-PLACES = ("flag", "environment", REPOSITORY_ENV, SCRIPT_ENV)
+from orchestra.settings.checks import check_address, check_gate, check_price, check_stdout
+from orchestra.settings.option import Power, option
 
-
-@dataclass(frozen=True)
-class Committed:
-    """What became of a settings file that git tracks, so that anyone who can commit may have written it."""
-
-    place: str
-    used: Mapping[str, Any] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)  # the setting, and why
-    models: tuple[str, ...] = ()  # of the refused ones those that chose a model which this run would ask
-    trusted: bool = False
+for_work = partial(option, group="work")
+for_agents = partial(option, group="agents")
+for_limits = partial(option, group="limits")
+for_models = partial(option, group="models")
+for_result = partial(option, group="result")
+for_handover = partial(option, group="handover")
 
 
 @dataclass(frozen=True)
-class Settings:
-    change: str = option(
-        "", "what to change; @FILE reads it from a file, - from stdin", power=Power.READS, group="work", metavar="TEXT"
+class Options:
+    """The value of each option, in the order in which the help lists them."""
+
+    change: str = for_work(
+        "", "what to change; @FILE reads it from a file, - from stdin", power=Power.READS, recorded=True, metavar="TEXT"
     )
-    repo: str = option(
+    repo: str = for_work(
         "",
         "the repository: a path, or a URL to clone first (default: the current directory)",
         power=Power.STEERS,
-        group="work",
+        recorded=False,
         metavar="PATH",
     )
-    files: tuple[str, ...] = option(
+    files: tuple[str, ...] = for_work(
         (),
         "the files to change: paths, directories, globs (default: the PRD decides)",
         power=Power.HARMLESS,
-        group="work",
+        recorded=True,
         metavar="FILE",
     )
-    together: tuple[str, ...] = option(
-        (), "files that one agent must get: each GLOB is a group", power=Power.HARMLESS, group="work", metavar="GLOB"
+    together: tuple[str, ...] = for_work(
+        (), "files that one agent must get: each GLOB is a group", power=Power.HARMLESS, recorded=True, metavar="GLOB"
     )
-    assign: str = option(
+    assign: str = for_work(
         "",
         "who gets which files: a JSON file with a list of files for each agent",
         power=Power.READS,
-        group="work",
+        recorded=True,
         metavar="FILE",
+        conflicts=("agents", "together"),
     )
-    prd: str = option(
-        "", "use this PRD instead of asking Gemini for one", power=Power.READS, group="work", metavar="FILE"
+    prd: str = for_work(
+        "",
+        "use this PRD instead of asking Gemini for one",
+        power=Power.READS,
+        recorded=True,
+        metavar="FILE",
+        conflicts=("use_prd",),
     )
-    use_prd: bool = option(True, "work without a PRD", power=Power.SPENDS, group="work", off=True)
-    plan: str = option(
+    use_prd: bool = for_work(True, "work without a PRD", power=Power.SPENDS, recorded=True, off=True)
+    plan: str = for_work(
         "",
         "carry out this plan: a name from `plan list`, or a plan's file",
         power=Power.READS,
-        group="work",
+        recorded=True,
         metavar="NAME",
+        conflicts=("change", "files", "assign", "decompose"),
     )
-    decompose: bool = option(
+    decompose: bool = for_work(
         False,
         "have Gemini make a graph of tasks, with what each needs, instead of dividing files",
         power=Power.SPENDS,
-        group="work",
+        recorded=True,
+        conflicts=("files",),
     )
-    approve: bool = option(
+    approve: bool = for_work(
         False,
         "wait for your yes to the plan before agents start (without a terminal: exit code 5)",
         power=Power.HARMLESS,
-        group="work",
+        recorded=False,
     )
-    commit_prd: bool = option(False, "commit the PRD with the change", power=Power.HARMLESS, group="work")
-    trust_repo: bool = option(
-        False, "obey all of a committed settings file (see `trust`)", power=Power.CONSENTS, group="work"
+    commit_prd: bool = for_work(False, "commit the PRD with the change", power=Power.HARMLESS, recorded=True)
+    trust_repo: bool = for_work(
+        False, "obey all of a committed settings file (see `trust`)", power=Power.CONSENTS, recorded=False
     )
-    dry_run: bool = option(False, "show the plan and its cost, run nothing", power=Power.STEERS, group="work")
+    dry_run: bool = for_work(False, "show the plan and its cost, run nothing", power=Power.STEERS, recorded=False)
 
-    agents: int = option(
-        0, "exactly N agents, as far as there are files", power=Power.HARMLESS, group="agents", metavar="N"
+    agents: int = for_agents(
+        0,
+        "exactly N agents, as far as there are files",
+        power=Power.HARMLESS,
+        recorded=True,
+        metavar="N",
+        conflicts=("max_agents",),
     )
-    max_agents: int = option(
+    max_agents: int = for_agents(
         0,
         "at most N agents (default: what cores, memory and files allow)",
         power=Power.HARMLESS,
-        group="agents",
+        recorded=True,
         metavar="N",
     )
-    agents_per_task: int = option(
+    agents_per_task: int = for_agents(
         1,
         "attempts at each task side by side, of which the best is kept",
         power=Power.SPENDS,
-        group="agents",
+        recorded=True,
         metavar="K",
+        most=16,
     )
-    max_iterations: int = option(
+    max_iterations: int = for_agents(
         10,
         "model replies per attempt, at most",
         power=Power.SPENDS,
-        group="agents",
+        recorded=True,
         env=("AIDER_MAX_ITERATIONS",),
         metavar="N",
     )
-    retries: int = option(
-        4, "further attempts at a task that failed, at most", power=Power.SPENDS, group="agents", metavar="N", zero=True
+    retries: int = for_agents(
+        4, "further attempts at a task that failed, at most", power=Power.SPENDS, recorded=True, metavar="N", zero=True
     )
-    ask: str = option(
+    ask: str = for_agents(
         "terminal",
         "whether a task that failed for good waits for a person: terminal (where one can be asked), always, never",
         power=Power.HARMLESS,
-        group="agents",
+        recorded=False,
         metavar="WHEN",
+        choices=("terminal", "always", "never"),
     )
-    agent_timeout: float = option(
+    agent_timeout: float = for_agents(
         1800.0,
         "the time for one attempt; waiting in the gateway does not count",
         power=Power.SPENDS,
-        group="agents",
+        recorded=False,
         metavar="TIME",
     )
-    conversation_kb: int = option(
+    conversation_kb: int = for_agents(
         1024,
         "kilobytes kept of each attempt's conversation, at most; 0 keeps none",
         power=Power.SPENDS,
-        group="agents",
+        recorded=False,
         metavar="KB",
         zero=True,
     )
-    worktree_copy: tuple[str, ...] = option(
-        (), "untracked files to copy into each worktree (.env.test)", power=Power.READS, group="agents", metavar="PATH"
+    worktree_copy: tuple[str, ...] = for_agents(
+        (), "untracked files to copy into each worktree (.env.test)", power=Power.READS, recorded=False, metavar="PATH"
     )
-    worktree_link: tuple[str, ...] = option(
+    worktree_link: tuple[str, ...] = for_agents(
         (),
         "untracked paths to link into each worktree (node_modules, .venv)",
         power=Power.WRITES,
-        group="agents",
+        recorded=False,
         metavar="PATH",
     )
-    setup_cmd: str = option(
-        "", "a command to run in each fresh worktree", power=Power.TESTS, group="agents", metavar="CMD"
+    setup_cmd: str = for_agents(
+        "", "a command to run in each fresh worktree", power=Power.TESTS, recorded=False, metavar="CMD"
     )
-    aider_args: str = option(
-        "", "more options for Aider, as one string", power=Power.RUNS, group="agents", metavar="ARGS"
+    aider_args: str = for_agents(
+        "", "more options for Aider, as one string", power=Power.RUNS, recorded=False, metavar="ARGS"
     )
-    fork_server: bool = option(
+    fork_server: bool = for_agents(
         True,
         "start every Aider by itself instead of forking a warm one",
         power=Power.HARMLESS,
-        group="agents",
+        recorded=False,
         off=True,
     )
 
-    budget: float = option(
-        0.0, "dollars that the run may cost, the PRD included", power=Power.SPENDS, group="limits", metavar="USD"
+    budget: float = for_limits(
+        0.0, "dollars that the run may cost, the PRD included", power=Power.SPENDS, recorded=False, metavar="USD"
     )
-    task_budget: float = option(
-        0.0, "dollars that each task may cost", power=Power.SPENDS, group="limits", metavar="USD"
+    task_budget: float = for_limits(
+        0.0, "dollars that each task may cost", power=Power.SPENDS, recorded=False, metavar="USD"
     )
-    max_tokens: int = option(
-        0, "tokens that the run may use, in and out", power=Power.SPENDS, group="limits", metavar="N"
+    max_tokens: int = for_limits(
+        0, "tokens that the run may use, in and out", power=Power.SPENDS, recorded=False, metavar="N"
     )
-    deadline: float = option(
+    deadline: float = for_limits(
         0.0,
         "the time for the run (90s, 30m, 2h); then what is finished is integrated",
         power=Power.SPENDS,
-        group="limits",
+        recorded=False,
         metavar="TIME",
     )
-    rpm: int = option(
+    rpm: int = for_limits(
         0,
         "requests per minute to a model, if you know how many it takes",
         power=Power.HARMLESS,
-        group="limits",
+        recorded=False,
         metavar="N",
     )
-    price: tuple[str, ...] = option(
+    price: tuple[str, ...] = for_limits(
         (),
         "dollars per million tokens in and out of the agents' model, or of another one as NAME=IN,OUT",
         power=Power.SPENDS,
-        group="limits",
+        recorded=False,
         metavar="IN,OUT",
+        check=check_price,
     )
 
-    model: str = option(
+    model: str = for_models(
         "",
         "the agents' model",
         power=Power.CHOOSES_MODEL,
-        group="models",
+        recorded=True,
         env=("DEFAULT_AIDER_MODEL", "LITELLM_MODEL"),
         metavar="NAME",
+        conflicts=("claude",),
     )
-    claude: bool = option(False, "use the default Claude model", power=Power.CHOOSES_MODEL, group="models")
-    claude_model: str = option(
+    claude: bool = for_models(False, "use the default Claude model", power=Power.CHOOSES_MODEL, recorded=True)
+    claude_model: str = for_models(
         "",
         "what --claude stands for",
         power=Power.CHOOSES_MODEL,
-        group="models",
+        recorded=True,
         env=("DEFAULT_CLAUDE_MODEL",),
         metavar="NAME",
     )
-    gemini_model: str = option(
+    gemini_model: str = for_models(
         "",
         "the model that writes the PRD",
         power=Power.CHOOSES_MODEL,
-        group="models",
+        recorded=True,
         env=("DEFAULT_GEMINI_MODEL",),
         metavar="NAME",
     )
-    critic_model: str = option(
+    critic_model: str = for_models(
         "",
         "the model that reviews with --critic (default: the one that writes the PRD)",
         power=Power.CHOOSES_MODEL,
-        group="models",
+        recorded=True,
         metavar="NAME",
     )
-    gemini_client: str = option(
+    gemini_client: str = for_models(
         "rest",
         "rest, or sdk for google-generativeai",
         power=Power.RUNS,
-        group="models",
+        recorded=False,
         env=("GEMINI_CLIENT",),
         metavar="NAME",
+        choices=("rest", "sdk"),
     )
-    api_key: str = option(
+    api_key: str = for_models(
         "",
         "Google API key (better: GOOGLE_API_KEY in the environment)",
         power=Power.SENDS,
-        group="models",
+        recorded=False,
         env=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
         metavar="KEY",
     )
 
-    test_cmd: str = option(
-        "", "tests that the combined result must pass", power=Power.TESTS, group="result", metavar="CMD"
+    test_cmd: str = for_result(
+        "", "tests that the combined result must pass", power=Power.TESTS, recorded=False, metavar="CMD"
     )
-    lint_cmd: str = option("", "a linter that it must pass", power=Power.TESTS, group="result", metavar="CMD")
-    type_cmd: str = option("", "a type checker that it must pass", power=Power.TESTS, group="result", metavar="CMD")
-    gate: tuple[str, ...] = option(
+    lint_cmd: str = for_result("", "a linter that it must pass", power=Power.TESTS, recorded=False, metavar="CMD")
+    type_cmd: str = for_result("", "a type checker that it must pass", power=Power.TESTS, recorded=False, metavar="CMD")
+    gate: tuple[str, ...] = for_result(
         (),
         "any other check, by a name of yours; without CMD, leave one out",
         power=Power.TESTS,
-        group="result",
+        recorded=False,
         metavar="NAME=CMD",
+        check=check_gate,
     )
-    detect: bool = option(
+    detect: bool = for_result(
         True,
         "use only the checks given, look for none in the repository",
         power=Power.HARMLESS,
-        group="result",
+        recorded=False,
         off=True,
     )
-    strict: bool = option(
+    strict: bool = for_result(
         False,
         "exit 1 when the tests that verify the result are not the base's: changed, skipped or taken out by the agents",
         power=Power.HARMLESS,
-        group="result",
+        recorded=False,
     )
-    require_tests: bool = option(False, "exit 1 when no tests verify the result", power=Power.HARMLESS, group="result")
-    critic: bool = option(
-        False,
-        "have a model review each task's change against its acceptance checks",
-        power=Power.SPENDS,
-        group="result",
+    require_tests: bool = for_result(
+        False, "exit 1 when no tests verify the result", power=Power.HARMLESS, recorded=False
     )
-    sandbox: str = option(
+    critic: bool = for_result(
+        False, "have a model review each task's change against its acceptance checks", power=Power.SPENDS, recorded=True
+    )
+    sandbox: str = for_result(
         "auto",
         "keep tests and set-up commands from your keys and files: auto (as far as the system allows), off, require",
         power=Power.RUNS,
-        group="result",
+        recorded=False,
         metavar="HOW",
+        choices=("auto", "off", "require"),
     )
-    sandbox_net: str = option(
+    sandbox_net: str = for_result(
         "",
         "the network of tests and set-up commands: on, or off for a loopback of their own (default: off for a fork's)",
         power=Power.RUNS,
-        group="result",
+        recorded=False,
         metavar="on|off",
+        choices=("on", "off"),
     )
-    gate_timeout: float = option(1800.0, "seconds for one gate", power=Power.TESTS, group="result", metavar="S")
-    apply: bool = option(True, "leave the result on its side branch", power=Power.HARMLESS, group="result", off=True)
-    all_or_nothing: bool = option(
-        False, "apply nothing unless every task is complete", power=Power.HARMLESS, group="result"
+    gate_timeout: float = for_result(1800.0, "seconds for one gate", power=Power.TESTS, recorded=False, metavar="S")
+    apply: bool = for_result(True, "leave the result on its side branch", power=Power.HARMLESS, recorded=True, off=True)
+    all_or_nothing: bool = for_result(
+        False, "apply nothing unless every task is complete", power=Power.HARMLESS, recorded=True
     )
-    store: str = option(
+    store: str = for_result(
         "",
         "where all events are kept as well: a database URL (default: SQLite in .aider_logs)",
         power=Power.WRITES,
-        group="result",
+        recorded=False,
         metavar="URL",
     )
-    events: str = option(
+    events: str = for_result(
         "",
         "print every event as a line of JSON on stdout: -; the words then go to stderr",
         power=Power.HARMLESS,
-        group="result",
+        recorded=False,
         metavar="-",
+        conflicts=("json",),
+        check=check_stdout,
     )
-    record: str = option(
+    record: str = for_result(
         "",
         "record the run's model traffic on a new tape, without keys",
         power=Power.WRITES,
-        group="result",
+        recorded=False,
         metavar="FILE",
+        conflicts=("replay",),
     )
-    replay: str = option(
+    replay: str = for_result(
         "",
         "run again what is on a tape: no provider is asked, no key is needed",
         power=Power.STEERS,
-        group="result",
+        recorded=False,
         metavar="FILE",
     )
-    replay_strict: bool = option(
+    replay_strict: bool = for_result(
         False,
         "exit 2 when a replayed run asks for anything else than is on the tape",
         power=Power.HARMLESS,
-        group="result",
+        recorded=False,
     )
-    json: bool = option(
-        False, "print the summary, or of a dry run the plan, as JSON on stdout", power=Power.HARMLESS, group="result"
+    json: bool = for_result(
+        False, "print the summary, or of a dry run the plan, as JSON on stdout", power=Power.HARMLESS, recorded=False
     )
-    quiet: bool = option(False, "print only the result", power=Power.HARMLESS, group="result")
-    verbose: bool = option(False, "print every event", power=Power.HARMLESS, group="result")
+    quiet: bool = for_result(False, "print only the result", power=Power.HARMLESS, recorded=False)
+    verbose: bool = for_result(False, "print every event", power=Power.HARMLESS, recorded=False)
 
-    branch: str = option(
+    branch: str = for_handover(
         "",
         "put the result on this branch, and leave yours where it is",
         power=Power.HANDS_OVER,
-        group="handover",
+        recorded=False,
         metavar="NAME",
     )
-    push: bool = option(False, "push the branch that has the result", power=Power.HANDS_OVER, group="handover")
-    pr: bool = option(
+    push: bool = for_handover(False, "push the branch that has the result", power=Power.HANDS_OVER, recorded=False)
+    pr: bool = for_handover(
         False,
         "push the result as a branch of its own, and open a pull or merge request (GitHub, GitLab)",
         power=Power.HANDS_OVER,
-        group="handover",
+        recorded=False,
     )
-    patch: str = option(
-        "", "write the whole result as one patch for `git apply`", power=Power.WRITES, group="handover", metavar="FILE"
+    patch: str = for_handover(
+        "", "write the whole result as one patch for `git apply`", power=Power.WRITES, recorded=False, metavar="FILE"
     )
-    notify: str = option(
+    notify: str = for_handover(
         "",
         "POST the verdict as JSON to this address when the run ends",
         power=Power.SENDS,
-        group="handover",
+        recorded=False,
         metavar="URL",
+        check=check_address,
     )
-
-    # The settings file's table of prices: a model's name, and dollars per million tokens in and out.
-    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    # Its tables of roles, as far as they say something else than the package's.
-    roles: Mapping[str, Role] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
-    # What became of a committed settings file.
-    committed: "Committed | None" = None
-    variables: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
-
-    def key(self, names: Iterable[str]) -> tuple[str, str]:
-        """The value of these variables from the strongest place, and that place; in one place the first name counts."""
-        found = [self.variables[name] for name in names if name in self.variables]
-        return min(found, key=lambda value: rank(value[1]), default=("", ""))
-
-    def base_url(self, names: Iterable[str], key_source: str) -> str:
-        """A base URL. One from a repository's .env counts only beside a key from that same file, or without any key: a
-        file that came with a repository must not be able to send a key from elsewhere to a server of its choice."""
-        value, source = self.key(names)
-        strange = source == REPOSITORY_ENV and key_source and not key_source.startswith(REPOSITORY_ENV)
-        return "" if strange else value.rstrip("/")
-
-    @property
-    def known_prices(self) -> dict[str, tuple[float, float]]:
-        """Those of the file, and those of --price, where "" is the agents' model."""
-        return dict(self.prices) | dict(parse_price(text, "--price") for text in self.price)
-
-    @property
-    def model_name(self) -> str:
-        """The agents' model, as the user calls it."""
-        from orchestra.providers import catalogue
-
-        if self.claude:
-            return self.claude_model or catalogue.DEFAULT_CLAUDE_MODEL
-        return self.model or catalogue.DEFAULT_MODEL
-
-    @property
-    def gemini_name(self) -> str:
-        """The model that writes the PRD, with its provider."""
-        from orchestra.providers import catalogue
-
-        name = self.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
-        return f"gemini/{name.removeprefix('gemini/').removeprefix('models/')}"
-
-    def is_users(self, name: str) -> bool:
-        """Whether it is as the user has it, and not as a committed file says to which they have not consented."""
-        return self.committed is None or self.committed.trusted or self.source(name) != self.committed.place
-
-    @property
-    def own_branch(self) -> str:
-        """The flag by which the result is to be on a branch of its own, and the user's is left where it is."""
-        return "--branch" if self.branch else "--pr" if self.pr else ""
-
-    def options(self) -> dict[str, Any]:
-        """The values that a resumed run goes on with: all but the keys, which are never written down."""
-        # Who knows the address of a chat's hook may write to that chat.
-        secret = {"api_key", "notify"} | ({"store"} if PASSWORD.search(self.store) else set())
-        return {f.name: getattr(self, f.name) for f in options() if f.name not in secret}
-
-    def resumed(self, before: Mapping[str, Any]) -> "Settings":
-        """The settings of a run as it was, but for what is said anew by a flag."""
-        given = {name for name, source in self.sources.items() if source == "flag"}
-        given |= {rival for pair in RIVALS if given & set(pair) for rival in pair}
-        kept = {f.name: before[f.name] for f in options() if f.name in before and f.name not in given}
-        for name, value in list(kept.items()):
-            if is_marked(value):
-                del kept[name]
-                if self.source(name) == "default":
-                    option = next(flag(f) for f in options() if f.name == name)
-                    raise SettingsError(f"{option} held a secret, which was not written down: give it again.")
-        return self.with_values(**{name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()})
-
-    def source(self, name: str) -> str:
-        return self.sources.get(name, "default")
-
-    def with_values(self, **values: Any) -> "Settings":
-        return dataclasses.replace(self, **values)
-
-
-RIVALS = (
-    *(("agents", "max_agents"), ("assign", "agents"), ("assign", "together")),
-    *(("plan", "change"), ("plan", "files"), ("plan", "assign"), ("plan", "decompose"), ("decompose", "files")),
-    *(("prd", "use_prd"), ("model", "claude"), ("record", "replay"), ("events", "json")),
-)
-PASSWORD = re.compile("//[^/@]*:[^/@]*@")
-ADDRESS = re.compile(r"https?://[^/\s]+")
-SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-
-
-def options() -> list[dataclasses.Field[Any]]:
-    return [f for f in fields(Settings) if "help" in f.metadata]
-
-
-def rank(source: str) -> int:
-    return next((n for n, place in enumerate(PLACES) if source.startswith(place)), len(PLACES))
-
-
-def masked(name: str, value: str) -> str:
-    """A value that may be shown: keys lose everything but their last two characters, addresses who logs in there."""
-    secret = any(word in name.upper() for word in SECRET_WORDS)
-    if secret and value:
-        return f"…{value[-2:]}" if len(value) > 8 else "…"
-    if name == "notify" and (found := ADDRESS.match(value)):
-        value = f"{found[0]}/…"
-    return re.sub(r"://[^/@\s]+@", "://…@", value)

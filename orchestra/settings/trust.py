@@ -15,7 +15,7 @@ from orchestra.plan.roles import packaged
 from orchestra.providers import catalogue
 from orchestra.settings.load import SettingsFile, with_gates
 from orchestra.settings.option import Power, key_of
-from orchestra.settings.table import RIVALS, Committed, Settings, options
+from orchestra.settings.settings import RIVALS, Committed, Settings, options
 from orchestra.settings.values import PRICES, parse, parse_price, parse_prices
 
 # Whether a path, as it stands in the file, is that of a regular file that git tracks.

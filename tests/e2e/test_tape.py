@@ -119,6 +119,21 @@ def test_flags_given_now_count_before_the_tapes(tmp_path: Path) -> None:
     assert again.summary["gates"] == []
 
 
+def test_replay_divides_and_tries_again_as_recorded(tmp_path: Path) -> None:
+    """The flags that decide what is asked need not be given again: --together, --agents-per-task, --retries."""
+    files = ("--no-prd", "--files", "part0.py", "part1.py", "part2.py", "--together", "part[01].py")
+    how = (*files, "--agents-per-task", "2", "--retries", "0")
+    place, first, tape = recorded(tmp_path, failing_part2, *how, code=1)
+    assert sorted(len(agent["files"]) for agent in first.agents.values()) == [1, 2]
+    again = replayed(place, tape, "--replay-strict")
+    same(first, again)
+    assert sum(event["event"] == "attempt_started" for event in again.events()) == 4
+
+
+def failing_part2(request: Request) -> Reply:
+    return malformed()(request) if "part2.py" in request.files else GOOD(request)
+
+
 @pytest.mark.parametrize("torn", [pytest.param(0, marks=pytest.mark.soak), 3])
 def test_a_killed_recording_is_continued_and_the_whole_is_played(torn: int, tmp_path: Path) -> None:
     place, tape = make_place(tmp_path / "first", FILES), tmp_path / "run.tape"

@@ -14,8 +14,11 @@ from orchestra import dialects
 from orchestra.agents.aider import FLAGS as AIDER_FLAGS
 from orchestra.agents.base import Outcome
 from orchestra.agents.seat import Job, Seats, seat_environment
+from orchestra.dialects import DIALECTS as FORMATS
+from orchestra.gateway.budget import Amount
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
+from orchestra.gateway.listener import GatewayListener
 from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer
 
@@ -49,15 +52,39 @@ def upstreams(server: ModelServer) -> dict[str, Upstream]:
     return {name: Upstream(name, name, base, real_key(name)) for name, base in bases.items()}
 
 
+class Listener(GatewayListener):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.notes: list[str] = []
+        self.waits: list[tuple[int | None, str, str]] = []
+        self.reservations: list[tuple[int, Amount]] = []
+
+    def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+
+    def on_note(self, ticket: Pass, text: str) -> None:
+        self.notes.append(text)
+
+    def on_wait(self, ticket: Pass, whom: str, why: str) -> None:
+        self.waits.append((ticket.task, whom, why))
+
+    def on_reservation(self, ticket: Pass, number: int, most: Amount) -> None:
+        self.reservations.append((number, most))
+
+
 @asynccontextmanager
-async def door(routes: ModelServer | dict[str, Upstream], **how: Any) -> AsyncIterator[tuple[Gateway, list[Exchange]]]:
+async def door(
+    routes: ModelServer | dict[str, Upstream], listener: Listener | None = None, **how: Any
+) -> AsyncIterator[tuple[Gateway, list[Exchange]]]:
     """An open gateway, and what it has heard."""
-    heard: list[Exchange] = []
+    listener = listener or Listener()
     routes = upstreams(routes) if isinstance(routes, ModelServer) else routes
-    gateway = Gateway(routes, lambda ticket, exchange: heard.append(exchange), **how)
+    gateway = Gateway(routes, listener, **how)
     await gateway.start()
     try:
-        yield gateway, heard
+        yield gateway, listener.exchanges
     finally:
         await gateway.stop()
 
@@ -68,7 +95,7 @@ def client() -> httpx.AsyncClient:
 
 def is_final(answer: httpx.Response, dialect: str) -> bool:
     told = (answer.status_code, answer.headers.get("x-should-retry"), answer.headers["content-type"])
-    return told == (400, "false", "application/json") and answer.content == dialects.final_error(dialect)
+    return told == (400, "false", "application/json") and answer.content == dialects.final_error(FORMATS[dialect])
 
 
 def plant(tree: Path, files: Mapping[str, str] = FILES) -> Path:

@@ -7,13 +7,15 @@ from orchestra.cli.words import Words, put
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.deliver.artefacts import gather, replace
 from orchestra.errors import UsageError
+from orchestra.report.formats import DEFAULT, FORMS, Form
 
-USAGE = """usage: aider-orchestrator report [RUN] [--html|--markdown|--junit] [-o FILE] [--repo PATH] [--store URL]
+FLAGS = "|".join(f"--{name}" for name in FORMS)
+FIRST, *OTHERS = (form.title for form in FORMS.values())
+USAGE = f"""usage: aider-orchestrator report [RUN] [{FLAGS}] [-o FILE] [--repo PATH] [--store URL]
 
-Write the report of a run (the latest, or RUN) as one HTML file, or as Markdown or JUnit XML.
--o names the file, - is stdout. Without it the HTML goes into .aider_logs, the others to stdout.
+Write the report of a run (the latest, or RUN) as one {FIRST} file, or as {" or ".join(OTHERS)}.
+-o names the file, - is stdout. Without it the {FIRST} goes into .aider_logs, the others to stdout.
 """
-FORMS = ("html", "markdown", "junit")
 
 
 def report(argv: list[str]) -> int:
@@ -21,14 +23,15 @@ def report(argv: list[str]) -> int:
     words.add_argument("run", nargs="?", default="")
     words.add_argument("-o", "--output", default="")
     forms = words.add_mutually_exclusive_group()
-    for form in FORMS:
-        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="html")
+    for name in FORMS:
+        forms.add_argument(f"--{name}", dest="form", action="store_const", const=name, default=DEFAULT)
     given = words.read(argv)
     with looking(given) as here:
         known = here.find(given.run)
         material = gather(here.root, here.events(known), Secrets.of(place_of(given)[0]).scrub)
-        target = given.output or ("-" if given.form != "html" else str(here.logs / f"report_{known.name}.html"))
-    text: str = getattr(material, given.form)
+        form: Form = FORMS[given.form]
+    target = given.output or (str(here.logs / form.file_name(known.name)) if form.content == "page" else "-")
+    text = form.render(material)
     if target == "-":
         put(text)
         return 0

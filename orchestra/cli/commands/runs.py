@@ -106,7 +106,9 @@ def tell(here: Here, known: Known, report: Report, given: Namespace) -> None:
 def text(here: Here, known: Known, report: Report) -> str:
     lines, owner = words_for.agents(report), here.owner(known)
     if report.exit_code is not None:
-        made = [here.logs / f"summary_{known.name}.json", here.logs / f"report_{known.name}.html"]
+        from orchestra.report.formats import DEFAULT, FORMS
+
+        made = [here.logs / f"summary_{known.name}.json", here.logs / FORMS[DEFAULT].file_name(known.name)]
         lines += ["", closing(report, *(str(path) if path.exists() else "" for path in made))]
     else:
         lines = [f"{known.name}: {one_line(report.change, 80)}", words_for.progress(report), "", *lines]

@@ -1,30 +1,23 @@
-"""What passes the gateway, as events."""
-
-from typing import Any
+"""Journal events for what passes the gateway."""
 
 from orchestra.gateway.budget import Amount
-from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass
+from orchestra.gateway.listener import GatewayListener
 from orchestra.gateway.tape import digest
 from orchestra.journal.jsonl import Journal
 
 AGENT = "agent"  # the role of which replies are iterations
 
 
-def write_down(gateway: Gateway, journal: Journal) -> None:
-    """All that passes the gateway, from here on."""
-    gateway.heard = hear(journal)
-    gateway.told = tell_waits(journal)
-    gateway.noted = tell_notes(journal)
-    gateway.limits.aside = tell_aside(journal)
+class JournalListener(GatewayListener):
+    """Writes the run's model traffic to its journal."""
 
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
 
-def hear(journal: Journal) -> Any:
-    """Write down each exchange before its reply is handed on: what was paid for is never unknown."""
-
-    def heard(ticket: Pass, exchange: Exchange) -> None:
+    def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
         used = vars(exchange.usage)
-        journal.emit(
+        self.journal.emit(
             "request",
             ticket.task,
             ticket.attempt,
@@ -48,36 +41,18 @@ def hear(journal: Journal) -> Any:
             digest=digest(exchange.raw),
         )
         if ticket.role == AGENT and not exchange.failure and not exchange.recalled:
-            journal.emit(
+            self.journal.emit(
                 "assistant_response", ticket.task, ticket.attempt, content=exchange.reply, finish=exchange.finish
             )
 
-    return heard
-
-
-def tell_aside(journal: Journal) -> Any:
-    """So that a run that dies knows what was on its way, and may be billed."""
-
-    def aside(ticket: Pass, number: int, most: Amount) -> None:
+    def on_reservation(self, ticket: Pass, number: int, most: Amount) -> None:
+        """A run that dies then knows what was on its way, and may be billed."""
         how = {"role": ticket.role, "number": number, "dollars": most.dollars, "tokens": most.tokens}
-        journal.emit("set_aside", ticket.task, ticket.attempt, **how)
+        self.journal.emit("set_aside", ticket.task, ticket.attempt, **how)
 
-    return aside
+    def on_wait(self, ticket: Pass, whom: str, why: str) -> None:
+        """It is shown why an agent does nothing."""
+        self.journal.emit("waiting", ticket.task, ticket.attempt, role=ticket.role, on=whom, why=why)
 
-
-def tell_waits(journal: Journal) -> Any:
-    """So that whoever looks sees why an agent does nothing."""
-
-    def told(ticket: Pass, whom: str, why: str) -> None:
-        journal.emit("waiting", ticket.task, ticket.attempt, role=ticket.role, on=whom, why=why)
-
-    return told
-
-
-def tell_notes(journal: Journal) -> Any:
-    """What was refused at the door, and what is odd about a usage: one of the run's notes."""
-
-    def noted(ticket: Pass, text: str) -> None:
-        journal.emit("note", text=text)
-
-    return noted
+    def on_note(self, ticket: Pass, text: str) -> None:
+        self.journal.emit("note", text=text)

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from orchestra.errors import SettingsError
 from orchestra.gateway.budget import Amount, Budget
-from orchestra.gateway.door import READ_TIMEOUT
 from orchestra.gateway.limits import Limits
+from orchestra.gateway.wire import READ_TIMEOUT
 from orchestra.model import Usage
 from orchestra.providers import catalogue
 from orchestra.report.fold import Report, count_lost

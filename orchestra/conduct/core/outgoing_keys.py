@@ -3,16 +3,15 @@
 from collections.abc import Awaitable, Callable
 
 from orchestra.conduct.core.secrets import Secrets, forms_of
-from orchestra.gateway.door import Gateway
+from orchestra.gateway.guard import KeyGuard
 from orchestra.workspace.repository import Repository
 
 SHORTEST = 20  # characters; what is shorter may stand in any text by chance
 
 
-def guard(gateway: Gateway, secrets: Secrets, repository: Repository) -> None:
-    """Have the gateway refuse requests that hold a key of this run."""
-    gateway.keys = outgoing_forms(secrets)
-    gateway.is_tracked = tracked_keys(secrets, repository)
+def key_guard(secrets: Secrets, repository: Repository) -> KeyGuard:
+    """Return what has the gateway refuse requests that hold a key of this run."""
+    return KeyGuard(outgoing_forms(secrets), tracked_keys(secrets, repository))
 
 
 def outgoing_forms(secrets: Secrets) -> tuple[tuple[str, str], ...]:

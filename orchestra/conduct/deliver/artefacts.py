@@ -1,41 +1,16 @@
-"""The files that a run leaves beside its summary: the HTML page, Markdown, JUnit. Made from the logs, at any time."""
+"""The reports that a run leaves beside its summary, one file in each format. Made from the logs, at any time."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra.model import Event
 from orchestra.process import tail
-from orchestra.report.detail import Detail, detail
-from orchestra.report.fold import Report, fold
-from orchestra.report.junit import junit
-from orchestra.report.markdown import markdown
-from orchestra.report.page import page
+from orchestra.report.detail import detail
+from orchestra.report.fold import fold
+from orchestra.report.formats import FORMS, Material
 from orchestra.workspace.show import diffs
 
 LOGS = ".aider_logs"
-
-
-@dataclass(frozen=True)
-class Material:
-    """A run with the long texts that its reports quote."""
-
-    report: Report
-    detail: Detail
-    diffs: dict[int, str]
-    outputs: dict[str, str]
-
-    @property
-    def html(self) -> str:
-        return page(self.report, self.detail, self.diffs, self.outputs)
-
-    @property
-    def markdown(self) -> str:
-        return markdown(self.report)
-
-    @property
-    def junit(self) -> str:
-        return junit(self.report, self.detail.gates, self.outputs)
 
 
 def gather(root: Path, events: Sequence[Event], scrub: Callable[[str], str]) -> Material:
@@ -66,14 +41,9 @@ def quoted(root: Path, name: str) -> str:
 
 def write(root: Path, material: Material) -> dict[str, Path]:
     """The quickest first: a CI system that ends a job does not wait long."""
-    logs, stamp = root / LOGS, material.report.run
-    files = {
-        "junit": logs / f"junit_{stamp}.xml",
-        "markdown": logs / f"report_{stamp}.md",
-        "html": logs / f"report_{stamp}.html",
-    }
-    for form, path in files.items():
-        replace(path, getattr(material, form))
+    files = {name: root / LOGS / FORMS[name].file_name(material.report.run) for name in reversed(FORMS)}
+    for name, path in files.items():
+        replace(path, FORMS[name].render(material))
     return files
 
 

@@ -20,6 +20,7 @@ from orchestra.judge.exit import DRIFT_CODE, exit_code, worst
 from orchestra.model import Verdict
 from orchestra.report.ci import json_text
 from orchestra.report.fold import Report, fold
+from orchestra.report.formats import DEFAULT, Material
 from orchestra.report.replay import differs
 from orchestra.report.summary import summary, totals
 from orchestra.report.text import closing
@@ -33,7 +34,7 @@ class Finished:
     report: Report
     summary: dict[str, Any]
     path: Path = Path()  # of the summary
-    material: artefacts.Material | None = None
+    material: Material | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -124,7 +125,7 @@ def print_result(finished: Finished) -> None:
     if settings.json:
         print(json_text(finished.summary, indent=2))
     else:
-        page = str(finished.files.get("html", ""))
+        page = str(finished.files.get(DEFAULT, ""))
         path = str(finished.path) if finished.path.name else ""
         print(closing(finished.report, path, page), file=sys.stderr if settings.events else sys.stdout)
     sys.stdout.flush()

@@ -16,6 +16,7 @@ from orchestra.handover.hosts import Host, check_token, host_of
 from orchestra.handover.requests import Opened, Wanted, open_request, update
 from orchestra.handover.why import FORK, from_fork, push_refused
 from orchestra.report.fold import Report
+from orchestra.report.formats import FORMS
 from orchestra.report.markdown import PULL_REQUEST, markdown
 from orchestra.report.safe import line
 from orchestra.settings import Settings
@@ -215,7 +216,7 @@ def body(run: Run) -> str:
 
 
 def by_hand(run: Run, wanted: Wanted, host: Host | None) -> str:
-    report = f".aider_logs/report_{run.stamp}.md"
+    report = f".aider_logs/{FORMS['markdown'].file_name(run.stamp)}"
     head, base, words = (shlex.quote(each) for each in (wanted.head, wanted.base, wanted.title))
     if host and host.kind == "gitlab":
         said = f'--title {words} --description "$(cat {report})"'

@@ -12,7 +12,8 @@ from orchestra.conduct.core.names import candidate_branch
 from orchestra.conduct.core.results import Result, Start
 from orchestra.conduct.core.slots import Place
 from orchestra.judge.candidates import best, why
-from orchestra.model import Task, TaskState, Verdict
+from orchestra.judge.policy import is_lesson
+from orchestra.model import Task, TaskState
 from orchestra.workspace import merge
 
 
@@ -65,5 +66,5 @@ async def choose(run: Run, task: Task, made: Sequence[Result]) -> Result:
     if result.commit:
         await keep_branch(run, task.id, chosen.number, result.commit)
         await merge.forget(run.repository.git, [candidate_branch(run, task.id, chosen.number)])
-    others = tuple(one.tried for one in known.values() if one.tried.verdict not in (Verdict.APPLIED, Verdict.CANCELLED))
+    others = tuple(one.tried for one in known.values() if is_lesson(one.tried.verdict))
     return replace(result, tried=replace(result.tried, beside=others))

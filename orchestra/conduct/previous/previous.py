@@ -11,21 +11,13 @@ from orchestra.errors import Refused, UsageError
 from orchestra.gateway.tape import Tape, is_whole, reply_of
 from orchestra.journal import jsonl
 from orchestra.judge.critic import NAME as CRITIC
-from orchestra.judge.retry import WORTH_ANOTHER, Tried
+from orchestra.judge.policy import is_lesson, is_worth_another, policy_of
+from orchestra.judge.retry import Tried
 from orchestra.model import Decision, Event, Judgement, Plan, Prd, TargetFile, Task, TaskState, Verdict
 from orchestra.providers.redact import is_marked
 from orchestra.report.fold import Report, fold
 from orchestra.workspace.repository import Repository
 
-# After these the model's answers were not what failed, so that they need not be asked for again.
-UNTOLD = {"", Verdict.CANCELLED}
-ANSWERS_STAND = {
-    *(*UNTOLD, Verdict.AUTH, Verdict.QUOTA, Verdict.RATE_LIMIT, Verdict.PROVIDER_ERROR),
-    *(Verdict.UNREACHABLE, Verdict.TIMEOUT, Verdict.BUDGET, Verdict.CRASHED),
-}
-
-
-UNLEARNED = {Verdict.CANCELLED, Verdict.APPLIED}
 NOBODY = 0  # no task has this number
 
 
@@ -146,7 +138,7 @@ class Past:
         """One for each round that failed; those that were side by side with the best of it teach too."""
         found, open_one = [], self.open_round(task)
         for number, ends in self.rounds(task).items():
-            learned = [end for end in ends if end.data["verdict"] not in UNLEARNED]
+            learned = [end for end in ends if is_lesson(end.data["verdict"])]
             chosen = next((each.attempt for each in self.choices(task) if each.data["round"] == number), number)
             best = [tried_of(end.data) for end in learned if end.attempt == chosen]
             if number != open_one and best:
@@ -160,7 +152,7 @@ class Past:
             return []
         ends = self.rounds(task).get(self.open_round(task), [])
         mine = next(each for each in self.plan.tasks if each.id == task)
-        return [candidate_of(mine, end) for end in ends if end.data["verdict"] in {Verdict.APPLIED, *WORTH_ANOTHER}]
+        return [candidate_of(mine, end) for end in ends if is_candidate(end)]
 
     def rounds(self, task: int) -> dict[int, list[Event]]:
         """The attempts that have ended, by the number of the first that was made side by side with them."""
@@ -211,15 +203,21 @@ class Past:
             for event in self.all("attempt_ended")
             if (event.task, event.attempt) == (request.task, request.attempt)
         ]
-        verdict = verdicts[-1] if verdicts else ""
+        policy = policy_of(verdicts[-1] if verdicts else "")
         # Where an attempt's end is to be another one, the critic must be asked anew.
-        return verdict in (UNTOLD if request.data["role"] == CRITIC else ANSWERS_STAND)
+        return policy.interrupted if request.data["role"] == CRITIC else policy.answers_stand
 
 
 def task_of(record: Mapping[str, Any]) -> Task:
     """As it was written down; one of an older run tells less."""
     told: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in record.items()}
     return Task(**told | {"files": tuple(TargetFile(**file) for file in record["files"])})
+
+
+def is_candidate(end: Event) -> bool:
+    """Whether an ended attempt can still be chosen, so that it need not be made again."""
+    verdict = end.data["verdict"]
+    return verdict == Verdict.APPLIED or is_worth_another(verdict)
 
 
 def candidate_of(task: Task, end: Event) -> Result:

@@ -2,13 +2,14 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from orchestra import dialects
 from orchestra.conduct.core.models import chosen_model, own_base
+from orchestra.dialects import DIALECTS
 from orchestra.errors import SettingsError
-from orchestra.gateway.door import LOOPBACK
+from orchestra.gateway.wire import LOOPBACK
 from orchestra.providers import catalogue
 from orchestra.providers.catalogue import Model, Provider
 from orchestra.settings import Settings
@@ -56,23 +57,22 @@ async def answers(settings: Settings, provider: Provider) -> Answer:
     if model is None:
         return "warning", "not asked: no model of this provider is chosen", "Give --model to have it asked."
     base = catalogue.base_url(provider, own_base(settings, provider))
-    path, body = question(model)
-    headers = dialects.upstream_headers(provider.dialect, settings.key(provider.key_vars)[0], VERSIONS)
+    dialect = DIALECTS[provider.dialect]
+    path, body = dialect.question(model.upstream_name, "", [("user", "Say ok.")])
+    body = dialect.with_cap(provider.name, body, LONGEST_ANSWER)
+    headers = dialects.upstream_headers(dialect, settings.key(provider.key_vars)[0], dict(dialect.fixed_headers))
     try:
         async with httpx.AsyncClient(timeout=ANSWER_TIMEOUT, mounts=dict.fromkeys(LOOPBACK)) as client:
-            url = dialects.upstream_url(provider.dialect, base, path)
+            url = dialects.upstream_url(dialect, base, path)
             answer = await client.post(url, headers=headers, json=body)
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
         words = str(error) or type(error).__name__
         return "error", f"{model.name} cannot be asked: {words}", REMEDIES["unreachable"]
-    if answer.status_code == 200 and dialects.is_reply(provider.dialect, dialects.parse(answer.content)):
+    if answer.status_code == 200 and dialect.is_reply(dialects.parse(answer.content)):
         return "ok", f"{model.name} answers", ""
     failure = dialects.failure(answer.status_code, answer.content)
     told = f"{model.name}: {failure} ({answer.status_code}): {dialects.message(answer.content)}"
     return ("warning" if failure == "rate_limit" else "error"), told, REMEDIES.get(failure, "Try again later.")
-
-
-VERSIONS = {"anthropic-version": "2023-06-01"}
 
 
 def model_of(settings: Settings, provider: Provider) -> Model | None:
@@ -83,16 +83,3 @@ def model_of(settings: Settings, provider: Provider) -> Model | None:
         return catalogue.resolve(settings.gemini_name)
     known = catalogue.WEAK_MODELS.get(provider.name)
     return catalogue.resolve(known) if known else None
-
-
-def question(model: Model) -> tuple[str, dict[str, Any]]:
-    name, words = model.upstream_name, "Say ok."
-    if model.provider.dialect == "gemini":
-        config = {"maxOutputTokens": LONGEST_ANSWER}
-        said = [{"role": "user", "parts": [{"text": words}]}]
-        return f"models/{name}:generateContent", {"contents": said, "generationConfig": config}
-    body = {"model": name, "messages": [{"role": "user", "content": words}]}
-    if model.provider.dialect == "anthropic":
-        return "messages", body | {"max_tokens": LONGEST_ANSWER}
-    limit = "max_completion_tokens" if model.provider.name == "openai" else "max_tokens"
-    return "chat/completions", body | {limit: LONGEST_ANSWER}

@@ -3,15 +3,11 @@
 from pathlib import Path
 
 from orchestra.gateway.tape import Tape, load
-from orchestra.settings import RIVALS, Settings, options, parse
+from orchestra.settings import RIVALS, Settings, check_option, options, parse
 from orchestra.workspace.git import ask
 from orchestra.workspace.repository import Repository
 
-# What a run is about. Commands are not among these: a tape may come from anybody, and shall not run any.
-RECORDED = (
-    *("change", "files", "prd", "use_prd", "commit_prd", "agents", "max_agents", "max_iterations"),
-    *("model", "claude", "claude_model", "gemini_model", "critic", "critic_model", "apply", "all_or_nothing"),
-)
+# Named where they differ, because a tape runs none: it may come from anybody.
 COMMANDS = {"test_cmd": "--test-cmd", "setup_cmd": "--setup-cmd", "aider_args": "--aider-args"}
 MOST_NAMED = 5
 
@@ -30,15 +26,17 @@ def with_tape(settings: Settings) -> tuple[Settings, Tape | None]:
 def as_recorded(settings: Settings, tape: Tape) -> Settings:
     """The settings of the recorded run, but for what is said anew by a flag."""
     before = told(tape) | ({"agents": tape.agents, "max_agents": 0} if tape.agents else {})
-    table, place = {f.name: f for f in options()}, f"the tape {tape.name}"
+    table, place = {f.name: f for f in options() if f.metadata["recorded"]}, f"the tape {tape.name}"
     for rivals in RIVALS:
         if any(settings.source(name) == "flag" for name in rivals):
             before = {name: value for name, value in before.items() if name not in rivals}
     found = {
         name: value if value == table[name].default else parse(table[name], value, f"{name} on {place}")
         for name, value in before.items()
-        if name in RECORDED
+        if name in table
     }
+    for name, value in found.items():
+        check_option(table[name], value)
     return settings.resumed(found)
 
 

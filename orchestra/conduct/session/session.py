@@ -13,11 +13,11 @@ from pathlib import Path
 from orchestra.agents.seat import check_version
 from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, People, Run
 from orchestra.conduct.core.deadline import deadline
-from orchestra.conduct.core.gateway_events import write_down
+from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.conduct.core.hide_keys import hide_keys
 from orchestra.conduct.core.models import chosen_model, upstreams
 from orchestra.conduct.core.money import limits_of
-from orchestra.conduct.core.outgoing_keys import guard
+from orchestra.conduct.core.outgoing_keys import key_guard
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.core.warm import Warm
 from orchestra.conduct.deliver.notify import call_for_people
@@ -28,6 +28,7 @@ from orchestra.conduct.session.replay import differences
 from orchestra.conduct.session.warmup import Workshop
 from orchestra.errors import UsageError
 from orchestra.gateway.door import Gateway
+from orchestra.gateway.server import LoopbackServer
 from orchestra.gateway.tape import Recorder
 from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import LocalHost
@@ -67,19 +68,14 @@ async def opened(
     if works:
         await check_version(shop.python)
     namespace = past.namespace if past else await free_namespace(repository.git, BRANCHES)
-    gateway = Gateway(
-        routes,
-        lambda ticket, exchange: None,
-        memory=past.replies() if past else None,
-        replay=tape,
-        limits=limits_of(settings, model, past.report if past else None),
-    )
-    guard(gateway, secrets, repository)
+    limits = limits_of(settings, model, past.report if past else None)
+    memory = past.replies() if past else None
     # What writes events is closed first, then what they are written to.
     async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
         recorder = recording(last, settings, past)
-        await gateway.start()
-        first.push_async_callback(gateway.stop)
+        server = LoopbackServer()
+        first.push_async_callback(server.stop)
+        await server.start()
         trees = Trees(repository, shop.folder)
         last.push_async_callback(trees.close)
         store, key = await opened_store(last, settings, repository.root)
@@ -92,7 +88,16 @@ async def opened(
         writer = Writer(store, key)
         last.callback(close_writer, writer, journal)
         last.callback(journal.close)
-        write_down(gateway, journal)
+        gateway = Gateway(
+            routes,
+            JournalListener(journal),
+            server=server,
+            guard=key_guard(secrets, repository),
+            memory=memory,
+            replay=tape,
+            limits=limits,
+        )
+        first.push_async_callback(gateway.stop)
         isolation = Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values)
         place = Surroundings(repository, isolation, journal.folder, secrets.free, secrets.scrub, secrets.values)
         host = LocalHost(place, trees, shop.seats, before.entries)

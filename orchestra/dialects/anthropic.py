@@ -1,0 +1,106 @@
+"""Anthropic's messages."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestra.dialects.base import Dialect, Joiner, Messages, later, read_messages
+from orchestra.dialects.usage import Fields, Tokens, UsageFields
+from orchestra.dialects.values import Body, are_records, record, records, string
+
+
+class Anthropic(Dialect):
+    name = "anthropic"
+    family = "anthropic"
+    reply_path = r"(?:v1/)?(?P<path>messages)"
+    count_path = r"(?:v1/)?messages/count_tokens"
+    version = "/v1"
+    base_tails = ("/messages", "/v1")
+    fixed_headers = (("anthropic-version", "2023-06-01"),)
+    cap_names = ("max_tokens",)
+    cut_off = frozenset({"max_tokens"})
+    filtered = frozenset({"refusal"})
+    usage = UsageFields(
+        "usage",
+        ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens"),
+        ("cache_creation", "server_tool_use"),
+    )
+
+    def auth_header(self, key: str) -> tuple[str, str]:
+        return "x-api-key", key
+
+    def question(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
+        listed = [{"role": role, "content": text} for role, text in turns]
+        return "v1/messages", {"model": model} | ({"system": system} if system else {}) | {"messages": listed}
+
+    def messages(self, body: Body) -> Messages:
+        return read_messages(body.get("system"), body.get("messages"))
+
+    def is_reply(self, body: Any) -> bool:
+        if not isinstance(body, dict):
+            return False
+        return are_records(body.get("content")) and ("usage" in body or body.get("type") == "message")
+
+    def text(self, body: Body) -> str:
+        return "".join(string(part.get("text")) for part in records(body.get("content")) if part.get("type") == "text")
+
+    def finish(self, body: Body) -> str:
+        return string(body.get("stop_reason"))
+
+    def tokens(self, body: Body) -> Tokens:
+        fields = Fields(body.get(self.usage.name), self.usage.name)
+        cached, written = fields.count("cache_read_input_tokens"), fields.count("cache_creation_input_tokens")
+        asked, said = fields.count("input_tokens") + cached + written, fields.count("output_tokens")
+        return fields.tokens(
+            *(asked, cached, written, said),
+            asked=("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
+            said=("output_tokens",),
+        )
+
+    def plain_usage(self, body: Body) -> Body:
+        used = self.tokens(body)
+        fresh = used.input - used.cached - used.cache_write
+        return dict(zip(self.usage.counts, (fresh, used.cache_write, used.cached, used.output), strict=True))
+
+    def mend(self, body: Body) -> None:
+        for name, usual in {"model": "", "role": "assistant", "type": "message", "stop_reason": None}.items():
+            body.setdefault(name, usual)
+        body["stop_reason"] = body["stop_reason"] or "end_turn"
+
+    def joiner(self) -> Joiner:
+        return AnthropicJoiner()
+
+    def final_error(self, message: str) -> Body:
+        return {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+
+    def count_reply(self, tokens: int) -> Body:
+        return {"input_tokens": tokens}
+
+
+class AnthropicJoiner:
+    """The events of a message. Usage comes in two of them, the later one counts."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.stop = ""
+        self.usage: Body = {}
+        self.odd: Any = None  # a usage that is no object
+        self.begun = False
+
+    def add(self, chunk: Body) -> None:
+        message, delta = record(chunk.get("message")), record(chunk.get("delta"))
+        self.begun = self.begun or bool(message) or chunk.get("type") == "content_block_delta"
+        for used in (message.get("usage"), chunk.get("usage")):
+            if isinstance(used, dict):
+                self.usage |= {name: value for name, value in used.items() if value is not None}
+            else:
+                self.odd = later(self.odd, used)
+        self.stop = string(delta.get("stop_reason")) or self.stop
+        if chunk.get("type") == "content_block_delta":
+            self.said.append(string(delta.get("text")))
+
+    def body(self) -> Body:
+        if not self.begun:
+            return {}
+        content = [{"type": "text", "text": "".join(self.said)}]
+        usage = self.usage if self.odd is None else self.odd
+        return {"type": "message", "content": content, "usage": usage, "stop_reason": self.stop}

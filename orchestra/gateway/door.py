@@ -181,8 +181,8 @@ class Gateway:
     async def forward(self, ask: Ask) -> "Response":
         if ask.ticket.exhausted:
             return self.refuse(ask, "iterations", 0, f"the limit of {ask.ticket.iterations} replies is reached")
-        if ask.ticket.task is not None and ask.identity in ask.ticket.answered:
-            # An agent says something new each time. The same again means that litellm could not read the reply.
+        if ask.ticket.asks_once and ask.identity in ask.ticket.answered:
+            # The same request again means that the agent could not read the reply.
             return self.refuse(ask, "garbage", 200, "the agent could make nothing of this provider's reply")
         if self.memory is not None and (kept := self.memory.take(ask.identity)):
             return await self.give_again(ask, kept, recalled=True)

@@ -59,7 +59,7 @@ class Pass:
     """What a token opens, for whom, and how much of it is used up.
 
     `models` are the catalogue's names of the models that it may ask. None is any model: only tests and benchmarks use
-    that, a run always names them.
+    that, a run always names them. `repeats`: its holder may send a request again although it could read the reply.
     """
 
     role: str
@@ -69,9 +69,14 @@ class Pass:
     root: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     models: frozenset[str] | None = None
+    repeats: bool = False
     exchanges: list[Exchange] = field(default_factory=list)
     rested: float = 0.0
     resting: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def asks_once(self) -> bool:
+        return self.task is not None and not self.repeats
 
     @property
     def holder(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
+from orchestra.agents import AGENTS
 from orchestra.answers.conversation import pack, prose, turns
 from orchestra.answers.shape import Misshapen
 from orchestra.conduct.attempt.kept import cut_diff, explained, keep_branch, keep_patch, keep_printed, read_patch
@@ -154,8 +155,8 @@ class Attempt:
             self.preparing.reschedule(None)
         await self.run.wait_for_agents()
         model, limit = self.run.model_of(self.task), self.run.settings.max_iterations
-        models = names(model, catalogue.weak_model(model))
-        self.ticket = Pass(AGENT, self.task.id, self.number, limit, root, models=models)
+        models, repeats = names(model, catalogue.weak_model(model)), AGENTS["aider"].repeats_requests
+        self.ticket = Pass(AGENT, self.task.id, self.number, limit, root, models=models, repeats=repeats)
         self.run.gateway.admit(self.ticket)
         return Door(self.run.gateway.url(self.ticket, model.provider.name), self.ticket.token)
 

@@ -44,7 +44,7 @@ def killed(place: Place, server: ModelServer, kind: str, *words: str) -> None:
     shell = f'python=$1; shift 2; exec "$python" "{KILLER}" {kind} 1 "$@"'
     child = place.start(*WORDS, *words, server=server, shell=shell).child
     assert child.wait(60) == -9, f"never came to {kind}"
-    wait_until(lambda: place.processes() == {}, 10.0, "no orphan")
+    wait_until(lambda: place.processes() == {}, what="no orphan")
 
 
 def prompts(server: ModelServer) -> collections.Counter[str]:
@@ -161,7 +161,7 @@ def kill_again_and_again(place: Place, rng: random.Random, url: str) -> None:
             except Exception:
                 running.child.kill()
                 running.child.wait()
-                wait_until(lambda: place.processes() == {}, 10.0, "no orphan")
+                wait_until(lambda: place.processes() == {}, what="no orphan")
             first = first and not begun(place)
         kept, asked = journaled(place), server.count()
         resumed = place.run(*(WORDS if first else ("resume",)), *where, server=server)

@@ -139,7 +139,7 @@ def test_only_one_orchestrator_conducts_a_run_and_only_one_run_a_file(tmp_path: 
 
         running.child.kill()
         running.child.wait()
-        wait_until(lambda: place.processes() == {}, 10.0, "no orphan")
+        wait_until(lambda: place.processes() == {}, what="no orphan")
         script.slow = set()
         # The dead one's claim and leases do not outlive it here, where one can see that it is dead.
         freed = place.run("--change", "Add more", "--no-prd", "--files", "part2.py", server=server)
@@ -197,7 +197,7 @@ def test_an_orchestrator_that_hangs_is_killed_by_cancel(tmp_path: Path) -> None:
         asked = place.run("cancel", stamp)
         assert asked.code == 0 and "did not answer and was killed" in asked.out, asked.err
         assert running.child.wait(5) == -signal.SIGKILL
-        wait_until(lambda: place.processes() == {}, 10.0, "no orphan")
+        wait_until(lambda: place.processes() == {}, what="no orphan")
         script.slow = set()
         assert place.run("resume", stamp, server=server).code == 0
     assert in_place(place) == WANTED

@@ -205,7 +205,7 @@ def assert_store_tells_the_same(logs: Path) -> None:
         return kept == (told if ended else told[: len(kept)]) and fold(kept) == fold(told[: len(kept)])
 
     for stamp in jsonl.stamps(logs):
-        wait_until(lambda stamp=stamp: same(stamp), 5.0, f"the store and the files of {stamp} tell the same")
+        wait_until(lambda stamp=stamp: same(stamp), 60.0, f"the store and the files of {stamp} tell the same")
     store.close()
 
 
@@ -214,7 +214,7 @@ def has_head(place: Place) -> bool:
     return not subprocess.run(command, cwd=place.repo, env=place.environment(), capture_output=True).returncode
 
 
-def wait_until(true: Any, limit: float = 30.0, what: str = "") -> Any:
+def wait_until(true: Any, limit: float = 120.0, what: str = "") -> Any:
     """Poll until something holds, and give it back."""
     deadline = time.monotonic() + limit
     while not (found := true()):

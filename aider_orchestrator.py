@@ -55,7 +55,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
                     async with in_time(run, "before the agents began"):
                         prd = (past and past.prd) or await obtain_prd(run)
                         plan = (past and past.plan) or await plan_for(run, prd, before.targets, before.draft)
-                    run.plan = plan
+                    run.state.adopt(plan)
                     engage(run)
                     await lease(run)
                     gating = await open_gates(run, past.events if past else ())

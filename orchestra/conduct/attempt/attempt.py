@@ -58,7 +58,7 @@ class Attempt:
         """Make the attempt. Raises only CancelledError and AiderMissing: all else is the attempt's verdict."""
         run, task = self.run, self.task
         round = {"round": self.start.round} if self.start.round else {}
-        model = run.model_of(task).name
+        model = run.context.model_of(task).name
         run.emit("attempt_started", task.id, self.number, model=model, base=self.start.base, **round)
         try:
             left = nothing_left(run, task)
@@ -81,13 +81,13 @@ class Attempt:
         crashed = Judgement(Verdict.CRASHED, cause, SET_UP_REMEDY)
         if isinstance(error, SetUpFailed):
             return crashed
-        return explained(self.run, crashed, self.run.journal.agent_log(self.task.id))
+        return explained(self.run, crashed, self.run.services.journal.agent_log(self.task.id))
 
     def end(self, result: Result) -> Result:
         """Emit the attempt's end, and return the result with all that the next attempt may learn from it."""
         judged, record = result.judgement, self.record
         tried = record.tried(judged)
-        seconds = round(time.monotonic() - max(self.started, self.run.warm.since), 3)
+        seconds = round(time.monotonic() - max(self.started, self.run.services.warm.since), 3)
         self.run.emit(
             "attempt_ended",
             self.task.id,
@@ -108,12 +108,12 @@ class Attempt:
     async def work(self) -> Result:
         order = await make_order(self.run, self.task, self.number, self.start)
         try:
-            brought = await self.have_carried_out(self.run.host.attempt(order, self))
+            brought = await self.have_carried_out(self.run.services.host.attempt(order, self))
         finally:
             self.dismiss()
-        await self.run.host.receive_commit(brought.commit, brought.pack)
+        await self.run.services.host.receive_commit(brought.commit, brought.pack)
         judgement = judge(self.seen(brought))
-        if self.timed_out and time.monotonic() >= self.run.deadline:
+        if self.timed_out and time.monotonic() >= self.run.context.deadline:
             reached(self.run)
         if judgement.verdict is Verdict.CRASHED:
             log = keep_printed(self.run, self.task, self.number, brought.printed)
@@ -128,7 +128,7 @@ class Attempt:
 
     async def have_carried_out(self, work: Coroutine[Any, Any, AttemptResult]) -> AttemptResult:
         """Wait for the host. When the attempt is cancelled or its time is up, keep what the agent had changed."""
-        deadline = self.run.deadline
+        deadline = self.run.context.deadline
         working = asyncio.ensure_future(work)
         try:
             async with asyncio.timeout_at(None if deadline == math.inf else deadline) as self.preparing:
@@ -154,20 +154,20 @@ class Attempt:
         if self.preparing is not None and not self.preparing.expired():
             self.preparing.reschedule(None)
         await self.run.wait_for_agents()
-        model, limit = self.run.model_of(self.task), self.run.settings.max_iterations
+        model, limit = self.run.context.model_of(self.task), self.run.context.settings.max_iterations
         models, repeats = names(model, catalogue.weak_model(model)), AGENTS["aider"].repeats_requests
         self.ticket = Pass(AGENT, self.task.id, self.number, limit, root, models=models, repeats=repeats)
-        self.run.gateway.admit(self.ticket)
-        return Door(self.run.gateway.url(self.ticket, model.provider.name), self.ticket.token)
+        self.run.services.gateway.admit(self.ticket)
+        return Door(self.run.services.gateway.url(self.ticket, model.provider.name), self.ticket.token)
 
     async def wait_for_stop(self) -> None:
         """Return when the agent's time or the run's is up, or it is stopped. The agent's clock stands still while the
         gateway makes it wait; the run's never does."""
         assert self.ticket is not None
-        began, allowed = time.monotonic(), self.run.settings.agent_timeout
+        began, allowed = time.monotonic(), self.run.context.settings.agent_timeout
         while not self.stopping.is_set():
             now = time.monotonic()
-            left = min(allowed + self.ticket.waited - (now - began), self.run.deadline - now)
+            left = min(allowed + self.ticket.waited - (now - began), self.run.context.deadline - now)
             if left <= 0:
                 self.timed_out = now - began
                 return
@@ -178,11 +178,13 @@ class Attempt:
         """Close the gateway to the agent, and keep what was said for `show` and for the next attempt."""
         if self.ticket is None:
             return
-        self.run.gateway.dismiss(self.ticket)
-        limit = self.run.settings.conversation_kb << 10
+        self.run.services.gateway.dismiss(self.ticket)
+        limit = self.run.context.settings.conversation_kb << 10
         said = turns((list(exchange.asked), exchange.reply) for exchange in self.ticket.exchanges)
         if said and limit:
-            self.run.emit("conversation", self.task.id, self.number, **pack(said, self.run.secrets.scrub, limit))
+            self.run.emit(
+                "conversation", self.task.id, self.number, **pack(said, self.run.context.secrets.scrub, limit)
+            )
 
     # --- what came of it
 
@@ -193,7 +195,7 @@ class Attempt:
         last = exchanges[-1] if exchanges else None
         answered = [exchange for exchange in exchanges if not exchange.failure]
         return Seen(
-            model=run.model_of(task).name,
+            model=run.context.model_of(task).name,
             end=outcome.end,
             replies=len(answered),
             owned=task.paths,
@@ -208,8 +210,8 @@ class Attempt:
             complaint=outcome.complaint,
             failure=outcome.failure,
             timed_out=self.timed_out,
-            time_is_up=time_is_up(run) if self.timed_out and time.monotonic() >= run.deadline else "",
-            only_answers=run.role(task).only_answers,
+            time_is_up=time_is_up(run) if self.timed_out and time.monotonic() >= run.context.deadline else "",
+            only_answers=run.context.role(task).only_answers,
         )
 
     def read_reply(self, judgement: Judgement) -> None:
@@ -220,7 +222,7 @@ class Attempt:
             return
         said = without_proposals(replies[-1])
         self.record.proposed = self.proposed_in(replies[-1])
-        if self.run.role(self.task).only_answers:
+        if self.run.context.role(self.task).only_answers:
             # A file that it changed all the same is not taken.
             self.record.answered, self.record.changed, self.record.said = True, (), said[:SAID]
         else:
@@ -237,13 +239,13 @@ class Attempt:
 
     async def keep(self, brought: AttemptResult, judgement: Judgement) -> Result:
         """Keep accepted work as a commit on the task's branch, and all else that was changed as a patch."""
-        git, record, commit = self.run.repository.git, self.record, brought.commit
+        git, record, commit = self.run.context.repository.git, self.record, brought.commit
         # If a file that was asked for is missing, the others that an accepted reply changed are good all the same.
         accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
-        if not (accepted and commit and not self.run.role(self.task).only_answers):
+        if not (accepted and commit and not self.run.context.role(self.task).only_answers):
             record.patch = await self.keep_everything(brought)
             if record.patch:
-                record.learn(diff=read_patch(self.run.repository.root / record.patch))
+                record.learn(diff=read_patch(self.run.context.repository.root / record.patch))
             return Result(self.task, judgement)
         record.patch = await keep_patch(self.run, self.task, self.number, commit, brought.everything)
         parent = self.start.parent
@@ -267,7 +269,7 @@ class Attempt:
     async def check(self, result: Result) -> Result:
         """Return the same result, or one that fails by the gates which this task's own worktree can decide."""
         task, record = result.task, self.record
-        if self.run.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another candidate may have come first
+        if self.run.state.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another candidate may have come first
             self.run.move(task.id, TaskState.AWAITING_QA, self.number)
         parses = record.outcome is not None and not record.outcome.unparsed
         try:
@@ -278,7 +280,7 @@ class Attempt:
         if checked.ok:
             return await self.review(result)
         record.learn(**checked.lesson)
-        outputs = (str(one.output.relative_to(self.run.repository.root)) for one in checked.failed)
+        outputs = (str(one.output.relative_to(self.run.context.repository.root)) for one in checked.failed)
         judgement = Judgement(Verdict.GATES_FAILED, checked.sentence, f"See {', '.join(outputs)}.")
         return replace(result, judgement=judgement)
 
@@ -286,7 +288,7 @@ class Attempt:
         """Return the same result, or one whose verdict is the critic's: that it fails, or could not be reviewed."""
         if self.gating.critic is None:
             return result
-        diff = await collect.diff(self.run.repository.git, result.parent, result.commit)
+        diff = await collect.diff(self.run.context.repository.git, result.parent, result.commit)
         opinion = await self.gating.critic.opinion(result.task, self.number, diff)
         self.record.review = opinion.outcome
         self.record.learn(**opinion.lesson)
@@ -304,5 +306,7 @@ def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
         if only_this
         else (f"The run was stopped while {task.agent} was at work.")
     )
-    remedy = f"Have it done with `retry {run.stamp} {task.id}`." if only_this else "Take it up again with `resume`."
+    remedy = (
+        f"Have it done with `retry {run.context.stamp} {task.id}`." if only_this else "Take it up again with `resume`."
+    )
     return Judgement(Verdict.CANCELLED, what, remedy)

@@ -41,7 +41,7 @@ class Critic:
     async def opinion(self, task: Task, number: int, diff: bytes) -> Opinion:
         run, started = self.run, time.monotonic()
         # What was a secret for the author's provider is one for the critic's.
-        text = run.secrets.scrub(diff.decode("utf-8", "replace"))
+        text = run.context.secrets.scrub(diff.decode("utf-8", "replace"))
         run.emit("gate_started", task.id, number, name=NAME, command=self.words, tree=label(task, number))
         try:
             review = await self.review(task, number, text)
@@ -61,11 +61,11 @@ class Critic:
 
     async def review(self, task: Task, number: int, diff: str) -> Review:
         run = self.run
-        asked = question(task, run.report.prd.get("requirements", []), diff)
+        asked = question(task, run.state.report.prd.get("requirements", []), diff)
         if asked in self.said:
             return self.said[asked]
         try:
-            async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
+            async with asyncio.timeout_at(None if run.context.deadline == math.inf else run.context.deadline):
                 about = task.id, number
                 review = await ask_as(NAME, run, self.model, asked, Review, about=about, system=ROLE, check=complaint)
         except TimeoutError:
@@ -76,10 +76,10 @@ class Critic:
 
     def keep(self, task: Task, number: int, review: Review) -> str:
         """The whole review, where the gates' outputs lie too."""
-        path = self.run.logs / f"{NAME}_{label(task, number)}_{self.run.stamp}.txt"
+        path = self.run.context.logs / f"{NAME}_{label(task, number)}_{self.run.context.stamp}.txt"
         lines = [f"{self.model.name}: {review.verdict}", *(f"- {reason}" for reason in review.told)]
-        path.write_text(self.run.secrets.scrub("\n".join(lines)) + "\n", encoding="utf-8")
-        return str(path.relative_to(self.run.repository.root))
+        path.write_text(self.run.context.secrets.scrub("\n".join(lines)) + "\n", encoding="utf-8")
+        return str(path.relative_to(self.run.context.repository.root))
 
     def tell(self, task: Task, number: int, started: float, **how: Any) -> None:
         usual = {"name": NAME, "about": "review", "command": self.words, "tree": label(task, number), "ok": False}

@@ -69,16 +69,16 @@ class Checked:
 def find_gates(run: Run) -> tuple[list[Gate], tuple[Unusable, ...]]:
     """The gates of this run, and those that the repository has but that cannot be used here."""
     detected = Detected()
-    if run.settings.detect:
-        detected = detect(look(run.repository.root, run.entries, os.environ))
-    syntax = syntax_gate(find_python(os.environ), run.entries) if run.settings.detect else []
-    return chosen(run.settings, [*syntax, *detected.gates]), left_out(run.settings, detected.unusable)
+    if run.context.settings.detect:
+        detected = detect(look(run.context.repository.root, run.context.entries, os.environ))
+    syntax = syntax_gate(find_python(os.environ), run.context.entries) if run.context.settings.detect else []
+    return chosen(run.context.settings, [*syntax, *detected.gates]), left_out(run.context.settings, detected.unusable)
 
 
 def check_bound(run: Run, gates: Sequence[Gate]) -> None:
     """A gate that a role is bound by and that is not there would be passed by everybody."""
     names = [gate.name for gate in gates]
-    for role in {task.role: run.role(task) for task in run.plan.tasks}.values():
+    for role in {task.role: run.context.role(task) for task in run.state.plan.tasks}.values():
         if missing := [name for name in role.gates if name not in names]:
             raise SettingsError(
                 f"the role {role.name} is bound by the check {missing[0]!r}, which this run does not have.",
@@ -92,10 +92,10 @@ class Gating:
     def __init__(self, run: Run, before: Iterable[Event] = ()) -> None:
         """`before` are the events of a run that is taken up again: what passed then needs not be run again."""
         self.run = run
-        self.base = run.repository.base
+        self.base = run.context.repository.base
         self.gates, self.unusable = find_gates(run)
         check_bound(run, self.gates)
-        reviewer = critic_model(run.settings)
+        reviewer = critic_model(run.context.settings)
         self.critic = Critic(run, reviewer) if reviewer else None
         self.said: dict[tuple[str, Gate, tuple[str, ...]], Outcome] = {}
         # By base and gate: why the run of the base says nothing. A gate that was only found is dropped for it.
@@ -115,7 +115,7 @@ class Gating:
             found.append({"name": NAME, "command": self.critic.words, "why": "--critic"})
         unusable = [{"name": one.gate.name, "about": one.gate.kind, "why": one.why} for one in self.unusable]
         self.run.emit("gates_found", gates=found, notes=[one.note for one in self.unusable], unusable=unusable)
-        for gate in [] if set_up_of(self.run.settings) else self.gates:
+        for gate in [] if set_up_of(self.run.context.settings) else self.gates:
             if gate.named and (program := program_missing(gate.command, os.environ)):
                 self.run.emit(
                     "note", text=f"{gate.name} could not start: {program} is not found here. {CHECKS_NOTHING}"
@@ -124,9 +124,9 @@ class Gating:
     async def leave_out_untrusted(self) -> None:
         """A stranger's commands are run in a whole sandbox or not at all; the syntax is looked at by ourselves."""
         commands = [gate for gate in self.gates if gate.kind != "syntax"]
-        if not (commands or self.run.settings.setup_cmd):
+        if not (commands or self.run.context.settings.setup_cmd):
             return
-        facts = await self.run.host.open()
+        facts = await self.run.services.host.open()
         if facts.untrusted:
             self.gates = [gate for gate in self.gates if gate not in commands]
             why = f"no tests: not trusted, because {facts.untrusted}"
@@ -136,7 +136,7 @@ class Gating:
 
     async def check_own(self, task: Task, commit: str, parent: str, number: int, *, parses: bool) -> Checked:
         """What the task's own worktree can decide. What the seat saw to parse is not looked at again for this."""
-        plan, bound = self.run.plan, self.run.role(task).gates
+        plan, bound = self.run.state.plan, self.run.context.role(task).gates
         gates = own_gates(task, plan.tasks, self.binding, plan.needs, bound)
         gates = [gate for gate in gates if gate.kind != "syntax" or not parses]
         if not gates:
@@ -159,7 +159,7 @@ class Gating:
     ) -> Checked:
         """`label` names the tree in the logs: `combined`, `task3-1`. Files that a gate is asked about one by one are
         those changed since `parent`."""
-        git = self.run.repository.git
+        git = self.run.context.repository.git
         paths = await git.paths("diff", "--name-only", "--no-renames", "-z", parent or self.base, commit)
         async with self.turn:
             checked = await self.ask_all(commit, self.gates if gates is None else gates, paths, label)
@@ -201,16 +201,16 @@ class Gating:
             if outcome.ended.timed_out:
                 self.hanging.add((self.base, gate))
             end = CHECKS_NOTHING if gate.named else "It is not used as a check."
-            output = str(outcome.output.relative_to(self.run.repository.root))
+            output = str(outcome.output.relative_to(self.run.context.repository.root))
             self.run.emit("gate_unable", name=gate.name, about=gate.kind, why=why, named=gate.named, output=output)
             self.run.emit("note", text=f"Before any change, {why} ({output}). {end}")
 
     async def ask(self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str) -> list[Outcome]:
-        tree = await self.run.repository.git.text("rev-parse", f"{commit}^{{tree}}")
+        tree = await self.run.context.repository.git.text("rev-parse", f"{commit}^{{tree}}")
         keys = {gate: (tree, gate, tuple(paths) if gate.endings else ()) for gate in gates}
         for gate in gates:
             if before := self.passed.get((tree, gate.name, gate.command, *keys[gate][2])):
-                self.said.setdefault(keys[gate], remembered(gate, before, self.run.repository.root))
+                self.said.setdefault(keys[gate], remembered(gate, before, self.run.context.repository.root))
         left = [gate for gate in gates if keys[gate] not in self.said]
         for outcome in await self.run_all(commit, left, paths, label):
             self.said[keys[outcome.gate]] = dataclasses.replace(outcome, about=(tree, *keys[outcome.gate][2]))
@@ -228,17 +228,17 @@ class Gating:
         if not gates:
             return []
         check = Check(
-            run=run.stamp,
+            run=run.context.stamp,
             commit=commit,
             label=label,
             gates=tuple(gates),
             paths=tuple(paths),
-            planned=tuple(run.plan.owners),
+            planned=tuple(run.state.plan.owners),
             choice=choice,
-            timeout=run.settings.gate_timeout,
-            set_up=set_up_of(run.settings),
+            timeout=run.context.settings.gate_timeout,
+            set_up=set_up_of(run.context.settings),
         )
-        return await run.host.check(check, partial(self.emit_started, label))
+        return await run.services.host.check(check, partial(self.emit_started, label))
 
     def emit_started(self, label: str, gate: Gate) -> None:
         self.run.emit("gate_started", name=gate.name, command=gate.command, tree=label)
@@ -260,7 +260,7 @@ class Gating:
             code=ended.code,
             timed_out=ended.timed_out,
             seconds=round(ended.seconds, 3),
-            output=str(outcome.output.relative_to(self.run.repository.root)),
+            output=str(outcome.output.relative_to(self.run.context.repository.root)),
             ran=counts.ran,
             passed=counts.passed,
             new=sorted(compared.new)[:TOLD],

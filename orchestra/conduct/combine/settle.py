@@ -103,18 +103,18 @@ async def find_guilty(
 
 
 async def size_of(run: Run, result: Result) -> int:
-    counts = await numstat(run.repository.git, parent(run, result), result.commit)
+    counts = await numstat(run.context.repository.git, parent(run, result), result.commit)
     return sum(map(sum, counts.values()))
 
 
 def tell(run: Run, stacked: Stack) -> None:
     for task, commit in stacked.commits.items():
-        run.emit("task_integrated", task, run.report.tasks[task].attempts, commit=commit)
+        run.emit("task_integrated", task, run.state.report.tasks[task].attempts, commit=commit)
     run.emit("combined", commit=stacked.head)
 
 
 def hold(run: Run, task: int, reason: str) -> None:
-    run.emit("task_held", task, run.report.tasks[task].attempts, reason=reason)
+    run.emit("task_held", task, run.state.report.tasks[task].attempts, reason=reason)
 
 
 def emit_blamed(run: Run, blame: Blame) -> None:
@@ -129,7 +129,7 @@ def dropped_for(run: Run, result: Result, blame: Blame, said: Mapping[Tasks, Che
     failed = [tasks for tasks, checked in said.items() if together <= tasks and not checked.ok]
     checked = said[min(failed, key=len)] if failed else whole
     why = f"it breaks: {checked.sentence}"
-    if others := ", ".join(run.report.tasks[other].agent for other in sorted(together - {task})):
+    if others := ", ".join(run.state.report.tasks[other].agent for other in sorted(together - {task})):
         why = f"together with {others} {why} Of these, the least is lost without it."
     return Guilty(result, why, checked.lesson)
 
@@ -137,15 +137,15 @@ def dropped_for(run: Run, result: Result, blame: Blame, said: Mapping[Tasks, Che
 def needing(run: Run, result: Result, blame: Blame) -> str:
     lost = blame.dropped | blame.held
     needed = next((need for need in result.task.needs if need in lost), None)
-    return f"it needs {run.report.tasks[needed].agent if needed else 'a task'}, which is held back"
+    return f"it needs {run.state.report.tasks[needed].agent if needed else 'a task'}, which is held back"
 
 
 def not_set_up(run: Run, failed: SetUpFailed) -> dict[str, Any]:
     """Told as a gate that has failed: no other could even begin."""
     return {
-        "name": "set-up", "about": "setup", "command": run.settings.setup_cmd, "tree": "combined", "ok": False,
+        "name": "set-up", "about": "setup", "command": run.context.settings.setup_cmd, "tree": "combined", "ok": False,
         "verifies": False, "code": 1, "timed_out": False, "seconds": 0.0,
-        "output": os.path.relpath(failed.output, run.repository.root), "remarks": [str(failed)],
+        "output": os.path.relpath(failed.output, run.context.repository.root), "remarks": [str(failed)],
     }  # fmt: skip
 
 

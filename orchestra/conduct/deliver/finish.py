@@ -49,17 +49,17 @@ def finish(run: Run, failure: BaseException | None) -> Finished:
     """
     error = hung_up(failure)
     error = machine_trouble(error) or error
-    if run.journal.muted:
-        raise RunHeld(f"another orchestrator has taken run {run.stamp} over.", hint="Look at it with `status`.")
+    if run.services.journal.muted:
+        raise RunHeld(f"another orchestrator has taken run {run.context.stamp} over.", hint="Look at it with `status`.")
     try:
-        run.gateway.cut_short()
+        run.services.gateway.cut_short()
         emit_replayed(run)
         emit_run_ended(run, error)
         finished = write_summary(run)
     except (LogFailed, OSError) as failed:
         # What is in memory is told all the same.
-        run.report.exit_code, run.report.error = LogFailed.exit_code, words_of(error) or str(failed)
-        finished = Finished(run, run.report, summary(run.report, {}))
+        run.state.report.exit_code, run.state.report.error = LogFailed.exit_code, words_of(error) or str(failed)
+        finished = Finished(run, run.state.report, summary(run.state.report, {}))
     if failure is not None and not is_told(error):
         raise failure
     return finished
@@ -82,36 +82,36 @@ def words_of(error: BaseException | None) -> str:
 
 def emit_replayed(run: Run) -> None:
     """Tell which recorded replies of the planned agents were not asked for, and how a recording ended."""
-    tape = run.gateway.replay
+    tape = run.services.gateway.replay
     if tape is not None:
-        planned = {task.agent for task in run.report.tasks.values()}
+        planned = {task.agent for task in run.state.report.tasks.values()}
         unused = {owner: count for owner, count in tape.unused().items() if owner in planned}
         run.emit("replayed", unused=unused)
-    if run.recorder is not None and run.recorder.problem:
-        run.emit("note", text=f"The tape ends before the run did: {run.recorder.problem}.")
+    if run.services.recorder is not None and run.services.recorder.problem:
+        run.emit("note", text=f"The tape ends before the run did: {run.services.recorder.problem}.")
 
 
 def emit_run_ended(run: Run, error: BaseException | None) -> None:
-    code = code_of(run.report, error)
-    if run.settings.replay_strict and differs(run.report):
+    code = code_of(run.state.report, error)
+    if run.context.settings.replay_strict and differs(run.state.report):
         code = worst(code, DRIFT_CODE)
     signum = stopped_by(error) if isinstance(error, asyncio.CancelledError) else 0
-    run.emit("run_ended", exit_code=code, error=words_of(error), signal=signum, **totals(run.report))
+    run.emit("run_ended", exit_code=code, error=words_of(error), signal=signum, **totals(run.state.report))
 
 
 def write_summary(run: Run) -> Finished:
     """Build the summary by parsing the logs, so that it can be built again from them at any time."""
-    events, root = jsonl.read(run.logs, run.stamp), run.repository.root
+    events, root = jsonl.read(run.context.logs, run.context.stamp), run.context.repository.root
     report = fold(events)
-    logs = {task: str(run.journal.agent_log(task).relative_to(root)) for task in report.tasks}
+    logs = {task: str(run.services.journal.agent_log(task).relative_to(root)) for task in report.tasks}
     told = summary(report, logs)
-    path = run.logs / f"summary_{run.stamp}.json"
+    path = run.context.logs / f"summary_{run.context.stamp}.json"
     part = path.with_suffix(".part")
-    text = run.secrets.scrub(json.dumps(told, indent=2, ensure_ascii=False))
+    text = run.context.secrets.scrub(json.dumps(told, indent=2, ensure_ascii=False))
     part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     part.replace(path)
     try:
-        material = artefacts.gather(root, events, run.secrets.scrub)
+        material = artefacts.gather(root, events, run.context.secrets.scrub)
         return Finished(run, report, told, path, material, artefacts.write(root, material))
     except OSError as error:
         # The verdict stands in the summary; a full disk does not hide it.
@@ -121,7 +121,7 @@ def write_summary(run: Run) -> Finished:
 
 def print_result(finished: Finished) -> None:
     """Print the summary as JSON, or its closing words; on stderr if stdout belongs to the events."""
-    settings = finished.run.settings
+    settings = finished.run.context.settings
     if settings.json:
         print(json_text(finished.summary, indent=2))
     else:

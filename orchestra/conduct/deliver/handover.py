@@ -75,11 +75,11 @@ def target(repository: Repository, environ: Mapping[str, str]) -> str:
 
 
 async def hand_over(run: Run) -> None:
-    delivery, settings = run.report.delivery, run.settings
+    delivery, settings = run.state.report.delivery, run.context.settings
     if not delivery.get("result"):
         return
     if settings.patch:
-        with told(run, "patch", f"git diff --binary {run.report.base[:12]} {delivery['result'][:12]}"):
+        with told(run, "patch", f"git diff --binary {run.state.report.base[:12]} {delivery['result'][:12]}"):
             await write_patch(run, delivery["result"])
     if delivery.get("withheld"):
         if settings.branch or settings.push or settings.pr:
@@ -87,9 +87,9 @@ async def hand_over(run: Run) -> None:
         return
     if settings.branch:
         await take_branch(run, delivery["result"])
-    if (settings.push or settings.pr) and "branch" not in run.report.refused:
+    if (settings.push or settings.pr) and "branch" not in run.state.report.refused:
         await push_it(run, delivery["result"])
-    if settings.pr and not run.report.refused.keys() & {"branch", "push"}:
+    if settings.pr and not run.state.report.refused.keys() & {"branch", "push"}:
         await open_it(run, delivery["result"])
 
 
@@ -102,45 +102,45 @@ def told(run: Run, what: str, by_hand: str) -> Iterator[None]:
 
 
 async def write_patch(run: Run, result: str) -> None:
-    path = Path(run.settings.patch).absolute()
-    content = await diff(run.repository.git, run.report.base, result)
+    path = Path(run.context.settings.patch).absolute()
+    content = await diff(run.context.repository.git, run.state.report.base, result)
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(content)
     part.replace(path)
-    run.emit("patch_written", path=run.settings.patch, size=len(content))
+    run.emit("patch_written", path=run.context.settings.patch, size=len(content))
 
 
 async def take_branch(run: Run, result: str) -> None:
     """From its side branch onto the one that the user has named."""
-    name, side = run.settings.branch, run.branch("result")
-    ours = run.report.handed.get("branched", {}).get("commit", "")
+    name, side = run.context.settings.branch, run.context.branch("result")
+    ours = run.state.report.handed.get("branched", {}).get("commit", "")
     with told(run, "branch", f"git branch NAME {result[:12]}"):
-        why = await put_on_branch(run.repository.git, name, result, run.repository.base, ours)
+        why = await put_on_branch(run.context.repository.git, name, result, run.context.repository.base, ours)
         if why:
             raise HandOverFailed(f"{name}: {why}")
         run.emit("branched", branch=name, commit=result)
-        await forget(run.repository.git, [side])
+        await forget(run.context.repository.git, [side])
 
 
 # --- push -----------------------------------------------------------------------------------------------------------
 
 
 async def push_it(run: Run, result: str) -> None:
-    delivery, done = run.report.delivery, run.report.handed.get("pushed", {})
+    delivery, done = run.state.report.delivery, run.state.report.handed.get("pushed", {})
     branch = delivery["branch"] if delivery["applied"] else delivery["side_branch"]
     before = done.get("commit", "") if done.get("branch") == branch else ""
     if before == result:
         return
-    remote = await find_remote(run.repository.git, run.repository.branch)
+    remote = await find_remote(run.context.repository.git, run.context.repository.branch)
     name = remote.name if remote else "origin"
     with told(run, "push", f"git push {name} {shlex.quote(f'{branch}:{branch}')}"):
-        remote = await needed_remote(run.settings, run.repository)
+        remote = await needed_remote(run.context.settings, run.context.repository)
         await tell_of_hooks(run)
-        host = host_or_none(remote, run.settings)
+        host = host_or_none(remote, run.context.settings)
         # Only a branch of ours may be moved to where it was not: the user's goes forward, or stays.
         replaces = "" if delivery["applied"] else before
-        git, scrub = run.repository.git, run.secrets.scrub
-        said = await push(git, remote, result, branch, replaces, login(host, remote), run.folder, scrub)
+        git, scrub = run.context.repository.git, run.context.secrets.scrub
+        said = await push(git, remote, result, branch, replaces, login(host, remote), run.context.folder, scrub)
         if said:
             raise HandOverFailed(push_refused(said, remote.name, branch, host) + from_a_fork())
         run.emit("pushed", remote=remote.name, branch=branch, commit=result)
@@ -148,10 +148,10 @@ async def push_it(run: Run, result: str) -> None:
 
 async def tell_of_hooks(run: Run) -> None:
     """Of the one that a push would run. Our own git always has the last word on where hooks are."""
-    git: Git = run.repository.git
+    git: Git = run.context.repository.git
     *others, _ = (await git.text("config", "--get-all", "--type=path", "core.hooksPath")).splitlines()
     folder = others[-1] if others else f"{await git.text('rev-parse', '--git-common-dir')}/hooks"
-    if os.access(run.repository.root / folder / "pre-push", os.X_OK):
+    if os.access(run.context.repository.root / folder / "pre-push", os.X_OK):
         run.emit("note", text="Your pre-push hook was not run: it may be an agent's work, and judges another tree.")
 
 
@@ -178,13 +178,13 @@ def from_a_fork() -> str:
 
 
 async def open_it(run: Run, result: str) -> None:
-    done = run.report.handed.get("pr_opened", {})
+    done = run.state.report.handed.get("pr_opened", {})
     if done.get("commit") == result:
         return
-    base = target(run.repository, os.environ)
-    wanted = Wanted(run.report.delivery["side_branch"], base, title(run), body(run))
-    remote = await find_remote(run.repository.git, run.repository.branch)
-    host = host_or_none(remote, run.settings) if remote else None
+    base = target(run.context.repository, os.environ)
+    wanted = Wanted(run.state.report.delivery["side_branch"], base, title(run), body(run))
+    remote = await find_remote(run.context.repository.git, run.context.repository.branch)
+    host = host_or_none(remote, run.context.settings) if remote else None
     with told(run, "pr", by_hand(run, wanted, host)):
         if host is None:
             raise HandOverFailed("the remote's host is not known any more")
@@ -205,18 +205,18 @@ async def brought_up_to_date(host: Host, wanted: Wanted, done: Mapping[str, Any]
 
 
 def title(run: Run) -> str:
-    first = next((words for words in run.settings.change.splitlines() if words.strip()), "Change")
-    return line(run.secrets.scrub(first), TITLE)
+    first = next((words for words in run.context.settings.change.splitlines() if words.strip()), "Change")
+    return line(run.context.secrets.scrub(first), TITLE)
 
 
 def body(run: Run) -> str:
     """The report as it will be when nothing more happens."""
-    report = replace(run.report, exit_code=code_of(run.report, None))
-    return run.secrets.scrub(markdown(report, PULL_REQUEST))
+    report = replace(run.state.report, exit_code=code_of(run.state.report, None))
+    return run.context.secrets.scrub(markdown(report, PULL_REQUEST))
 
 
 def by_hand(run: Run, wanted: Wanted, host: Host | None) -> str:
-    report = f".aider_logs/{FORMS['markdown'].file_name(run.stamp)}"
+    report = f".aider_logs/{FORMS['markdown'].file_name(run.context.stamp)}"
     head, base, words = (shlex.quote(each) for each in (wanted.head, wanted.base, wanted.title))
     if host and host.kind == "gitlab":
         said = f'--title {words} --description "$(cat {report})"'

@@ -19,7 +19,7 @@ A_MOMENT = 2.0  # seconds
 
 
 async def notify(finished: Finished) -> None:
-    if finished.run.settings.notify:
+    if finished.run.context.settings.notify:
         await post(finished.run, message(finished))
 
 
@@ -29,8 +29,8 @@ def call_for_people(run: Run) -> None:
 
     async def call(task: int) -> None:
         await asyncio.sleep(A_MOMENT)
-        record = run.report.tasks[task]
-        if record.asks and run.report.exit_code is None:
+        record = run.state.report.tasks[task]
+        if record.asks and run.state.report.exit_code is None:
             await post(run, needed(run, record))
 
     def hear(event: Event) -> None:
@@ -38,20 +38,20 @@ def call_for_people(run: Run) -> None:
             calls.add(asked := loop.create_task(call(event.task)))
             asked.add_done_callback(calls.discard)
 
-    if run.settings.notify:
-        run.journal.listeners.append(hear)
+    if run.context.settings.notify:
+        run.services.journal.listeners.append(hear)
 
 
 async def post(run: Run, said: dict[str, Any]) -> None:
-    content = run.secrets.scrub(json.dumps(said, ensure_ascii=False)).encode("utf-8", "replace")
-    why = await deliver(run.settings.notify, content, run.settings.key(("ORCHESTRA_NOTIFY_SECRET",))[0])
+    content = run.context.secrets.scrub(json.dumps(said, ensure_ascii=False)).encode("utf-8", "replace")
+    why = await deliver(run.context.settings.notify, content, run.context.settings.key(("ORCHESTRA_NOTIFY_SECRET",))[0])
     if why:
-        print(f"note: --notify was not delivered: {run.secrets.scrub(why)}.", file=sys.stderr)
+        print(f"note: --notify was not delivered: {run.context.secrets.scrub(why)}.", file=sys.stderr)
 
 
 def needed(run: Run, task: TaskReport) -> dict[str, Any]:
     """`exit_code` tells it from the message at the end of a run."""
-    report = run.report
+    report = run.state.report
     about = {"task": task.id, "title": task.title, "why": task.asks, "resolve": resolving(report, task)}
     usual = {"event": HUMAN_NEEDED, "sent": int(time.time()), "run": report.run, "exit_code": None}
     return usual | {"change": report.change, "repository": report.repository} | about

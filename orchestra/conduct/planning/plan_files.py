@@ -91,21 +91,21 @@ def new_place(root: Path, goal: str, name: str = "") -> Path:
 
 def keep_up(run: Run) -> None:
     """Write into the plan's file what of it the user's branch now holds, and what the agents propose further."""
-    path = run.repository.root / run.report.plan_file
-    if not (run.report.plan_file and present(path)):
+    path = run.context.repository.root / run.state.report.plan_file
+    if not (run.state.report.plan_file and present(path)):
         return
-    tasks = {task.name: run.report.tasks[task.id] for task in run.plan.tasks}
+    tasks = {task.name: run.state.report.tasks[task.id] for task in run.state.plan.tasks}
     done = {
         name: task.said if task.answered else ""
         for name, task in tasks.items()
-        if task.state == TaskState.COMPLETE and (run.report.applied or task.answered)
+        if task.state == TaskState.COMPLETE and (run.state.report.applied or task.answered)
     }
     draft = load(path)
     items = [
-        dataclasses.replace(item, done=run.stamp, said=done[item.id]) if item.id in done else item
+        dataclasses.replace(item, done=run.context.stamp, said=done[item.id]) if item.id in done else item
         for item in draft.task
     ]
-    save(path, draft.with_items(with_proposals(items, run.report.proposals.values())))
+    save(path, draft.with_items(with_proposals(items, run.state.report.proposals.values())))
 
 
 def with_proposals(items: list[Item], proposals: Iterable[Iterable[Mapping[str, Any]]]) -> list[Item]:

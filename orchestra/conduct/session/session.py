@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from orchestra.agents.seat import check_version
-from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, People, Run
+from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, Context, People, Run, Services
 from orchestra.conduct.core.deadline import deadline
 from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.conduct.core.hide_keys import hide_keys
@@ -19,6 +19,7 @@ from orchestra.conduct.core.models import chosen_model, upstreams
 from orchestra.conduct.core.money import limits_of
 from orchestra.conduct.core.outgoing_keys import key_guard
 from orchestra.conduct.core.secrets import Secrets
+from orchestra.conduct.core.state import State
 from orchestra.conduct.core.warm import Warm
 from orchestra.conduct.deliver.notify import call_for_people
 from orchestra.conduct.previous.previous import Past
@@ -101,27 +102,23 @@ async def opened(
         isolation = Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values)
         place = Surroundings(repository, isolation, journal.folder, secrets.free, secrets.scrub, secrets.values)
         host = LocalHost(place, trees, shop.seats, before.entries)
-        run = Run(
+        context = Context(
             settings=settings,
             repository=repository,
             entries=before.entries,
             model=model,
             secrets=secrets,
             folder=shop.folder,
-            journal=journal,
-            gateway=gateway,
-            host=host,
-            trees=trees,
-            hold=hold,
+            logs=journal.folder,
+            stamp=journal.stamp,
             namespace=namespace,
             deadline=deadline(settings),
-            # A copy of its own: what happens now does not change the past.
-            report=fold(past.events if past else ()),
-            warm=Warm(shop.warming),
-            recorder=recorder,
-            people=people,
         )
-        journal.listeners += [lambda event: step(run.report, event), writer.put, *listeners]
+        # A copy of its own: what happens now does not change the past.
+        state = State(journal, fold(past.events if past else ()))
+        warm = Warm(shop.warming)
+        run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, people))
+        journal.listeners += [lambda event: step(state.report, event), writer.put, *listeners]
         journal.listeners += [recorder.hear] if recorder else []
         if past:
             run.emit("run_resumed", folder=str(shop.folder), pid=os.getpid(), options=settings.options())
@@ -179,20 +176,20 @@ async def take_over(hold: Hold, trees: Trees, past: Past) -> None:
 
 
 def announce(run: Run) -> None:
-    repository = run.repository
+    repository = run.context.repository
     run.emit(
         "run_started",
-        change=run.settings.change,
-        options=run.settings.options(),
-        folder=str(run.folder),
+        change=run.context.settings.change,
+        options=run.context.settings.options(),
+        folder=str(run.context.folder),
         pid=os.getpid(),
-        namespace=run.namespace,
+        namespace=run.context.namespace,
         unborn=repository.unborn,
         repository=str(repository.root),
         branch=repository.branch,
         base=repository.base,
-        model=run.model.name,
-        provider=run.model.provider.name,
+        model=run.context.model.name,
+        provider=run.context.model.provider.name,
     )
     for text in warnings(run):
         run.emit("note", text=text)
@@ -200,7 +197,7 @@ def announce(run: Run) -> None:
 
 def warnings(run: Run) -> list[str]:
     """What the user should know before anything is paid."""
-    repository, found = run.repository, []
+    repository, found = run.context.repository, []
     if repository.dirty:
         shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")
         found.append(f"Uncommitted changes ({shown}) stay as they are; agents work on HEAD and do not see them.")
@@ -208,15 +205,17 @@ def warnings(run: Run) -> list[str]:
         found.append("HEAD is detached: no branch can be moved, so that the result will stay on a branch of its own.")
     if repository.shallow:
         found.append("This clone is shallow: what its history tells is missing (in GitHub Actions: fetch-depth: 0).")
-    if recognise(os.environ).kind and not handed_over(run.settings):
+    if recognise(os.environ).kind and not handed_over(run.context.settings):
         found.append("A CI job's checkout does not last: --pr, --push or --patch FILE hands the result over.")
-    notice = catalogue.retirement(run.model, date.today())
+    notice = catalogue.retirement(run.context.model, date.today())
     if notice is not None:
         found.append(f"{notice.sentence}.")
-    if run.model.price_in is None:
-        found.append(f"No price is known for {run.model.name}: its cost cannot be said (--price IN,OUT gives one).")
-    if run.gateway.replay is not None:
-        found += differences(run.gateway.replay, run.settings, repository)
+    if run.context.model.price_in is None:
+        found.append(
+            f"No price is known for {run.context.model.name}: its cost cannot be said (--price IN,OUT gives one)."
+        )
+    if run.services.gateway.replay is not None:
+        found += differences(run.services.gateway.replay, run.context.settings, repository)
     return found
 
 

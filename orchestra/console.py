@@ -9,12 +9,30 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from orchestra.cli.ci import order
-from orchestra.journal.jsonl import Listener, to_record
-from orchestra.model import Event, TaskState
+from orchestra.events import (
+    AssistantResponse,
+    AttemptEnded,
+    AttemptStarted,
+    Combined,
+    Conversation,
+    Event,
+    GateStarted,
+    Note,
+    Payload,
+    PrdWritten,
+    Request,
+    RunEnded,
+    TaskMoved,
+    to_record,
+)
+from orchestra.journal.jsonl import Listener
+from orchestra.model import TaskState
+from orchestra.report import detail
 from orchestra.report.ci import Ci, json_text, recognise
-from orchestra.report.fold import Report, TaskReport, step
+from orchestra.report.fold import step
+from orchestra.report.lines import clean, line, who
 from orchestra.report.sentence import money, plural
-from orchestra.report.words import gate_outcome
+from orchestra.report.state import Report, TaskReport
 from orchestra.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,13 +42,6 @@ if TYPE_CHECKING:
 HEARTBEAT = 30.0
 REFRESH = 0.2
 MOST_ROWS = 20
-# By its tree, what a run of tests is for that only says what the tests are worth.
-PURPOSES = {
-    "control": "once more with a test of ours that must fail",
-    "base-tests": "once more with the base's tests",
-    "base-tests1": "once more with the base's tests and build files",
-    "new-tests": "the new tests on the base",
-}
 
 
 class View(Protocol):
@@ -39,68 +50,7 @@ class View(Protocol):
     def aside(self) -> contextlib.AbstractContextManager[None]: ...  # while a person is asked
 
 
-def clean(text: str, limit: int = 300) -> str:
-    """Text of models and repositories may hold control characters; none of them reaches the terminal."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)[:limit]
-
-
 # --- plain lines ----------------------------------------------------------------------------------------------------
-
-
-def line(event: Event) -> str:
-    """One event for a person, or nothing where it is not worth a line."""
-    words = LINES.get(event.kind)
-    return clean(words(event)) if words else ""
-
-
-def who(event: Event) -> str:
-    return f"agent{event.task}" if event.task is not None else "run"
-
-
-def request_line(event: Event) -> str:
-    data, used = event.data, event.data["usage"]
-    head = f"{who(event) if event.task else data['role']}:"
-    if data["failure"]:
-        status = data["status"] or "no answer"
-        return f"{head} {data['provider']} {data['failure']} ({status}): {data['message']}"
-    cost = "" if used["dollars"] is None else f", ${used['dollars']:.4f}"
-    tokens = f"{used['input']:,}+{used['output']:,} tokens"
-    return f"{head} reply of {data['model']} in {data['seconds']:.1f} s, {tokens}{cost}"
-
-
-LINES: dict[str, Callable[[Event], str]] = {
-    "run_started": lambda e: (
-        f"run {e.run} on {e.data['branch'] or 'a detached HEAD'} at {e.data['base'][:10]} with {e.data['model']}"
-    ),
-    "note": lambda e: f"note: {e.data['text']}",
-    "prd_asked": lambda e: f"asking {e.data['model']} for the PRD",
-    "prd_written": lambda e: f"PRD: {e.data['path']} ({plural(len(e.data['requirements']), 'requirement')})",
-    "plan_made": lambda e: (
-        f"plan: {plural(len(e.data['tasks']), 'task')} for {plural(e.data['agents'], 'agent')} at once"
-    ),
-    "drafted": lambda e: f"plan: {plural(e.data['tasks'], 'task')} in {e.data['file']}",
-    "attempt_started": lambda e: f"{who(e)}: started",
-    "waiting": lambda e: f"{who(e)}: waiting for {e.data['on']} ({e.data['why']})" if e.data["on"] else "",
-    "limit_reached": lambda e: f"{e.data['limit']} was reached: what is finished is integrated",
-    "request": request_line,
-    "attempt_ended": lambda e: f"{who(e)}: {e.data['verdict']} after {e.data['seconds']:.1f} s. {e.data['cause']}",
-    "chosen": lambda e: f"{who(e)}: {e.data['why']}",
-    "tasks_proposed": lambda e: f"{who(e)}: proposes {plural(len(e.data['tasks']), 'further task')}",
-    "human_needed": lambda e: f"{who(e)}: waits for a person. {e.data['why']}",
-    "task_held": lambda e: f"{who(e)}: held back, {e.data['reason']}",
-    "gate_started": lambda e: f"{e.data['name']}: {PURPOSES.get(e.data.get('tree', ''), e.data['command'])}",
-    "gate_ended": lambda e: f"{e.data['name']}: {gate_outcome(e.data)} in {e.data['seconds']:.1f} s",
-    "delivered": lambda e: (
-        f"{e.data['branch']} now has the result"
-        if e.data["applied"]
-        else f"the result is on {e.data['side_branch']}: {e.data['reason']}"
-    ),
-    "branched": lambda e: f"the result is on {e.data['branch']}",
-    "patch_written": lambda e: f"the result is written to {e.data['path']}",
-    "pushed": lambda e: f"{e.data['branch']} is pushed to {e.data['remote']}",
-    "pr_opened": lambda e: f"{'found' if e.data['existed'] else 'opened'} {e.data['url']}",
-    "not_handed_over": lambda e: f"not handed over: {e.data['why']}",
-}
 
 
 class Lines:
@@ -150,7 +100,7 @@ class Grouped(Lines):
     def hear(self, event: Event) -> None:
         self.enter(phase(event, self.phase))
         super().hear(event)
-        if event.kind == "run_ended":
+        if isinstance(event.payload, RunEnded):
             self.enter("")
 
     def enter(self, phase: str) -> None:
@@ -161,10 +111,12 @@ class Grouped(Lines):
 
 
 def phase(event: Event, now: str) -> str:
-    if event.task is None and event.kind in ("combined", "gate_started"):
+    if event.task is None and isinstance(event.payload, Combined | GateStarted):
         return "Checks and result"
-    if event.kind in ("attempt_started", "task_moved"):
-        return "Agents" if now != "Checks and result" or event.kind == "attempt_started" else now
+    if isinstance(event.payload, AttemptStarted):
+        return "Agents"
+    if isinstance(event.payload, TaskMoved):
+        return "Agents" if now != "Checks and result" else now
     return now or "Requirements and plan"
 
 
@@ -173,17 +125,18 @@ class Stream:
 
     def hear(self, event: Event) -> None:
         record = to_record(event)
-        record["data"] = {name: value for name, value in event.data.items() if name != LONG.get(event.kind)}
+        long = LONG.get(type(event.payload))
+        record["data"] = {name: value for name, value in event.data.items() if name != long}
         with contextlib.suppress(OSError):
             print(json_text(record), flush=True)
 
 
-LONG = {
-    "request": "body",
-    "assistant_response": "content",
-    "conversation": "packed",
-    "prd_written": "text",
-    "attempt_ended": "aider",
+LONG: dict[type[Payload], str] = {
+    Request: "body",
+    AssistantResponse: "content",
+    Conversation: "packed",
+    PrdWritten: "text",
+    AttemptEnded: "aider",
 }
 
 
@@ -232,9 +185,8 @@ class Board:
 
     def __init__(self) -> None:
         self.report = Report()
-        self.waits: dict[int, float] = {}
-        self.begun: dict[int, float] = {}
-        self.ended: dict[int, float] = {}
+        self.detail = detail.Detail(words=False)
+        self.since_event = time.monotonic()
         self.doing = "starting"
         self.live: Live | None = None
         self.hidden = False
@@ -242,19 +194,12 @@ class Board:
 
     def hear(self, event: Event) -> None:
         step(self.report, event)
-        if event.kind == "note":
+        if isinstance(event.payload, Note):
             # Said once and for good: the board itself is gone when the run ends.
             self.above(line(event))
             return
-        if event.task is not None and event.kind == "attempt_started":
-            self.begun[event.task] = time.monotonic()
-            self.ended.pop(event.task, None)
-        if event.kind == "aider_ready":
-            self.begun = dict.fromkeys(self.begun, time.monotonic())
-        if event.task is not None and event.kind == "waiting":
-            self.waits[event.task] = time.monotonic()
-        if event.task is not None and event.kind == "attempt_ended":
-            self.ended[event.task] = time.monotonic()
+        detail.step(self.detail, event)
+        self.since_event = time.monotonic()
         if event.task is None and line(event):
             self.doing = line(event)
 
@@ -323,14 +268,14 @@ class Board:
         tasks = list(self.report.tasks.values())
         if len(tasks) <= MOST_ROWS:
             return tasks
-        return sorted(tasks, key=lambda task: (task.state != TaskState.ACTIVE, -self.ended.get(task.id, 0.0)))[
-            :MOST_ROWS
-        ]
+        ended = {task.id: max((each.ended for each in self.detail.attempts(task.id)), default=0) for task in tasks}
+        return sorted(tasks, key=lambda task: (task.state != TaskState.ACTIVE, -ended[task.id]))[:MOST_ROWS]
 
     def state(self, task: TaskReport) -> str:
         """Also for whom it waits, and how long already."""
         if task.waits and not task.verdict:
-            return f"waiting for {task.waits.split(' (')[0]}, {time.monotonic() - self.waits[task.id]:.0f} s"
+            waited = self.seconds_since(self.detail.held_up.get(task.id, self.detail.ended))
+            return f"waiting for {task.waits.split(' (')[0]}, {waited:.0f} s"
         return task.verdict or task.state
 
     def caption(self) -> str:
@@ -341,9 +286,16 @@ class Board:
         return f"{done} of {total} tasks ended, {money(self.report.usage)}, {self.report.usage.tokens:,} tokens"
 
     def clock(self, task: int) -> str:
-        if task not in self.begun:
+        """How long the last attempts at a task take, or took."""
+        span = self.detail.working_time(task)
+        if span is None:
             return ""
-        return f"{self.ended.get(task, time.monotonic()) - self.begun[task]:.1f} s"
+        begun, ended = span
+        return f"{(ended - begun) / 1000 if ended else self.seconds_since(begun):.1f} s"
+
+    def seconds_since(self, time_of_event: int) -> float:
+        """By the clock of the events, which stands still between two of them: the age of the last one is added."""
+        return (self.detail.ended - time_of_event) / 1000 + time.monotonic() - self.since_event
 
 
 def watching(settings: Settings) -> tuple[View, tuple[Listener, ...]]:

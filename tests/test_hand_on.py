@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from orchestra.conduct.hand_on import HEAD, LIMIT, Left, handed_on, left_by, nearest
-from orchestra.model import Event
 from orchestra.plan.proposals import ASK, MOST, Proposed, proposals, without_proposals
-from orchestra.report.fold import TaskReport, fold
+from orchestra.report.fold import fold
+from orchestra.report.state import DecisionMade, TaskReport
 from orchestra.report.summary import summary
 from orchestra.report.text import closing
 from orchestra.shape import Misshapen
+from tests.support.written import event
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_files_are_told_as_they_are_in_the_worktree(tmp_path: Path) -> None:
     (tmp_path / "data.bin").write_bytes(bytes(9))
     (tmp_path / "link.py").symlink_to(tmp_path / "app.py")
     changed = ["app.py", "data.bin", "gone.py", "link.py"]
-    decisions = [{"asked": "why", "action": "retry", "text": "Be polite."}]
+    decisions = [DecisionMade("why", "retry", "Be polite.")]
     left = left_by(TaskReport(2, "Greet", [], changed=changed, said="Done.", decisions=decisions), tmp_path)
     files = (
         "app.py\n  def greet(name: str) -> str",
@@ -128,9 +129,7 @@ def test_the_example_that_agents_are_shown_can_be_read() -> None:
 
 
 def test_what_was_proposed_is_reported() -> None:
-    made = Event(
-        "r", 1, 1, "tasks_proposed", 3, 1, {"tasks": [ONE, {"title": "\x1b[31mRed", "brief": "", "files": []}]}
-    )
+    made = event("tasks_proposed", 3, 1, tasks=[ONE, {"title": "\x1b[31mRed", "brief": "", "files": []}])
     report = fold([made])
     assert summary(report, {})["proposed"][0] == {"task": 3, **ONE}
     assert "Proposed, and not begun:\n  agent3: Say goodbye (bye.py)\n  agent3: " in closing(report, "")

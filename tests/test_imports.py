@@ -24,7 +24,7 @@ LAYERS: dict[str, set[str]] = {
         *("orchestra.judge", "orchestra.plan", "orchestra.prd"),
         *("orchestra.report", "orchestra.settings"),
     },
-    "words": {"orchestra", "orchestra.errors", "orchestra.model"},
+    "words": {"orchestra", "orchestra.errors", "orchestra.events", "orchestra.model"},
 }
 ORDER = list(LAYERS)
 OPEN_EDGES = {"orchestra.process"}

@@ -12,13 +12,14 @@ import pytest
 
 from orchestra.conduct.listening import hear
 from orchestra.errors import TapeError
+from orchestra.events import Event
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.tape import Recorder, Reply, Tape, digest, identity, load
 from orchestra.journal.jsonl import Journal
-from orchestra.model import Event
-from tests.support import modelserver
+from tests.support import modelserver, written
 from tests.support.modelserver import ModelServer, Request, Usage
 from tests.support.seating import CALLS, DIALECTS, STREAMS, client, door, is_final
+from tests.support.written import started
 
 
 def numbered(request: Request) -> modelserver.Reply:
@@ -42,7 +43,7 @@ def recorded(path: Path, heard: Any) -> Any:
     """What is heard goes into a journal, and from there to the tape, as in a run."""
     journal = Journal(path.parent / f"logs of {path.name}", str)
     journal.listeners.append(Recorder(path).hear)
-    journal.emit("run_started", change="c", options={}, model="m", base="b", branch="main")
+    journal.emit(started())
     note = hear(journal)
 
     def both(ticket: Pass, exchange: Exchange) -> None:
@@ -158,7 +159,7 @@ DATA = RECORD | {"digest": digest("ü \u2028"), "recalled": False}
 
 
 def event(name: str, seq: int = 1, **data: Any) -> Event:
-    return Event("r", seq, 0, name, 1, 1, data)
+    return written.event(name, 1, 1, seq=seq, time=0, **data)
 
 
 STARTED = event("run_started", change="c", options={}, model="m", base="b", branch="main")

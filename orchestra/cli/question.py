@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from orchestra.console import View
 from orchestra.model import Decision
 from orchestra.plan.draft import Draft
-from orchestra.report.fold import TaskReport
 from orchestra.report.plain import plain
+from orchestra.report.state import TaskReport
 from orchestra.report.tree import tree
 from orchestra.settings import Settings
 

@@ -26,7 +26,7 @@ def report(argv: list[str]) -> int:
     given = words.read(argv)
     with looking(given) as here:
         known = here.find(given.run)
-        material = gather(here.root, here.events(known), Secrets.of(place_of(given)[0]).scrub)
+        material = gather(here.root, here.log(known), Secrets.of(place_of(given)[0]).scrub)
         target = given.output or ("-" if given.form != "html" else str(here.logs / f"report_{known.name}.html"))
     text: str = getattr(material, given.form)
     if target == "-":

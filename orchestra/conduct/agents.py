@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from orchestra import events
 from orchestra.conduct.attempt import ONLY_THIS, Result
 from orchestra.conduct.gating import Gating
 from orchestra.conduct.life import History, cancelled, live, wait_for_human
@@ -34,7 +35,7 @@ def bring(run: Run, task: int, wanted: TaskState) -> None:
     """Move a task, from wherever it was left, to where it is wanted, step by step along the table."""
     steps = STEPS | ({TaskState.ACTIVE: TaskState.AWAITING_QA} if wanted is TaskState.AWAITING_QA else {})
     steps |= {TaskState.FAILED: wanted} if wanted is TaskState.WAITING_HUMAN else {}
-    while (now := TaskState(run.report.tasks[task].state)) not in (wanted, TaskState.COMPLETE):
+    while (now := run.report.tasks[task].state) not in (wanted, TaskState.COMPLETE):
         run.move(task, steps[now])
 
 
@@ -50,7 +51,7 @@ def wrap_up(run: Run, task: int) -> None:
     if record.answered and record.state != TaskState.COMPLETE:
         run.move(task, TaskState.COMPLETE)
     if record.proposed and record.proposed != run.report.proposals.get(task):
-        run.emit("tasks_proposed", task, record.attempts, tasks=record.proposed)
+        run.emit(events.TasksProposed(record.proposed), task, record.attempts)
 
 
 def history(past: Past | None, task: int) -> History:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestra import catalogue
+from orchestra import catalogue, events
 from orchestra.conduct.gating import Checked, Gating
 from orchestra.conduct.hand_on import in_full, may_propose
 from orchestra.conduct.job import make_job
@@ -28,10 +28,10 @@ from orchestra.errors import AiderMissing, GitFailed, OrchestraError, SetUpFaile
 from orchestra.gateway.ledger import Pass
 from orchestra.judge.candidates import Candidate
 from orchestra.judge.machine import OBJECTS, ROOM, remedy_for
-from orchestra.judge.retry import Tried
+from orchestra.judge.retry import Failure, Tried
 from orchestra.judge.verdict import Heard, Seen, judge, named
 from orchestra.model import Judgement, Task, TaskState, Verdict
-from orchestra.plan.proposals import Proposed, proposals, without_proposals
+from orchestra.plan.proposals import proposals, without_proposals
 from orchestra.seat import Job, Outcome
 from orchestra.shape import Misshapen
 from orchestra.workspace import collect, merge
@@ -73,18 +73,46 @@ class Start:
     round: int = 0
 
 
+@dataclass
+class Facts:
+    """What is known of an attempt as it goes on, so that it is told however it ends. None: it did not come to that."""
+
+    round: int | None = None
+    changed: tuple[str, ...] | None = None
+    foreign: tuple[str, ...] | None = None
+    refused: tuple[str, ...] | None = None
+    protected: Mapping[str, str] | None = None
+    notable: Mapping[str, str] | None = None
+    left_out: tuple[str, ...] | None = None
+    aider: events.AiderOutcome | None = None
+    proposed: tuple[events.ProposedTask, ...] | None = None
+    answered: bool | None = None
+    said: str | None = None
+    patch: str | None = None
+    size: int | None = None
+    branch: str | None = None
+    review: str | None = None
+    # For the next attempt.
+    diff: str = field(default="", metadata={"aside": True})
+    failure: Failure = field(default=Failure(), metadata={"aside": True})
+
+    def told(self) -> dict[str, Any]:
+        """What the event says of them."""
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if not each.metadata}
+
+
 async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Start) -> Result:
     """Never raises but to be cancelled, or for all where no Aider can work: what goes wrong in one attempt is that
     attempt's verdict."""
     started = time.monotonic()
-    # What is known of the attempt as it goes on, so that it is told however it ends.
-    facts: dict[str, Any] = {"round": start.round} if start.round else {}
-    run.emit("attempt_started", task.id, number, model=run.model_of(task).name, base=start.base, **facts)
+    facts = Facts(round=start.round or None)
+    begun = events.AttemptStarted(model=run.model_of(task).name, base=start.base, round=start.round)
+    run.emit(begun, task.id, number)
     try:
         left = nothing_left(run, task)
         result = Result(task, left) if left else await work(run, task, number, start, facts)
         if result.commit and result.judgement.verdict is Verdict.APPLIED:
-            parses = not facts["aider"]["unparsed"]
+            parses = not (facts.aider and facts.aider.unparsed)
             result = await checked(run, gating, number, result, facts, parses=parses)
     except TimeoutError:
         reached(run)
@@ -112,34 +140,32 @@ def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
     return Judgement(Verdict.CANCELLED, what, remedy)
 
 
-def tell(run: Run, task: Task, number: int, result: Result, started: float, facts: dict[str, Any]) -> Result:
+def tell(run: Run, task: Task, number: int, result: Result, started: float, facts: Facts) -> Result:
     """Write the attempt's end down, and give the result back with all that the next attempt may learn from it."""
     judged = result.judgement
-    learned = Tried(judged.verdict, judged.cause, **facts.pop("tried", {}), final=judged.final)
-    run.emit(
-        "attempt_ended",
-        task.id,
-        number,
+    failing, output = facts.failure.failing, facts.failure.output
+    learned = Tried(judged.verdict, judged.cause, facts.diff, failing, output, final=judged.final)
+    ended = events.AttemptEnded(
         verdict=judged.verdict,
         cause=judged.cause,
         remedy=judged.remedy,
         commit=result.commit,
         parent=result.parent,
         seconds=round(time.monotonic() - started, 3),
-        tried={"diff": learned.diff, "failing": sorted(learned.failing), "output": learned.output},
-        **facts,
+        tried=events.Lesson(learned.diff, tuple(sorted(learned.failing)), learned.output),
+        **facts.told(),
     )
+    run.emit(ended, task.id, number)
     return dataclasses.replace(
-        result, tried=learned, round=facts.get("round", 0), candidate=candidate(number, learned, facts)
+        result, tried=learned, round=ended.round or 0, candidate=candidate(number, learned, ended)
     )
 
 
-def candidate(number: int, learned: Tried, ended: Mapping[str, Any]) -> Candidate:
-    review, size = ended.get("review", ""), ended.get("size", 0)
-    return Candidate(number, learned.verdict, review, len(learned.failing), size)
+def candidate(number: int, learned: Tried, ended: events.AttemptEnded) -> Candidate:
+    return Candidate(number, learned.verdict, ended.review or "", len(learned.failing), ended.size or 0)
 
 
-async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str, Any]) -> Result:
+async def work(run: Run, task: Task, number: int, start: Start, facts: Facts) -> Result:
     """The result; on the way the facts are filled in, so that they are there even when it comes to none."""
     name = f"task{task.id}-{number}"
     tree = await run.trees.add(name, start.base)
@@ -174,8 +200,8 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
             reached(run)
         if judgement.verdict is Verdict.CRASHED:
             judgement = explained(run, judgement, keep_output(run, task, number, tree))
-        facts |= told(changes, outcome) | {"changed": sorted({*start.carried, *changes.own})}
-        facts |= said_by(run, task, ticket, judgement)
+        take_changes(facts, start, changes, outcome)
+        take_words(run, task, ticket, judgement, facts)
         kept = await keep(run, task, number, tree, start, changes, judgement, facts)
         # What it had begun with and left as it was is still there.
         return (
@@ -187,9 +213,7 @@ async def work(run: Run, task: Task, number: int, start: Start, facts: dict[str,
         done_with(tree)
 
 
-async def checked(
-    run: Run, gating: Gating, number: int, result: Result, facts: dict[str, Any], *, parses: bool
-) -> Result:
+async def checked(run: Run, gating: Gating, number: int, result: Result, facts: Facts, *, parses: bool) -> Result:
     """The same result, or one whose verdict is that of the gates which this task's own worktree can decide."""
     task = result.task
     if run.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another one made beside it may have come first
@@ -201,19 +225,18 @@ async def checked(
         said = Checked()
     if said.ok:
         return await reviewed(run, gating, number, result, facts)
-    facts["tried"] |= said.lesson
+    facts.failure = said.lesson
     remedy = f"See {', '.join(str(one.output.relative_to(run.repository.root)) for one in said.failed)}."
     return dataclasses.replace(result, judgement=Judgement(Verdict.GATES_FAILED, said.sentence, remedy))
 
 
-async def reviewed(run: Run, gating: Gating, number: int, result: Result, facts: dict[str, Any]) -> Result:
+async def reviewed(run: Run, gating: Gating, number: int, result: Result, facts: Facts) -> Result:
     """The same result, or one whose verdict is the critic's: that it fails, or that nobody could review it."""
     if gating.critic is None:
         return result
     diff = await collect.diff(run.repository.git, result.parent, result.commit)
     opinion = await gating.critic.opinion(result.task, number, diff)
-    facts["review"] = opinion.outcome
-    facts["tried"] |= opinion.lesson
+    facts.review, facts.failure = opinion.outcome, opinion.lesson or facts.failure
     return dataclasses.replace(result, judgement=opinion.judgement or result.judgement)
 
 
@@ -242,7 +265,7 @@ def remember(run: Run, ticket: Pass) -> None:
     limit = run.settings.conversation_kb << 10
     said = turns((list(exchange.asked), exchange.reply) for exchange in ticket.exchanges)
     if said and limit:
-        run.emit("conversation", ticket.task, ticket.attempt, **pack(said, run.secrets.scrub, limit))
+        run.emit(pack(said, run.secrets.scrub, limit), ticket.task, ticket.attempt)
 
 
 # --- the work -------------------------------------------------------------------------------------------------------
@@ -274,38 +297,35 @@ def seen(
     )
 
 
-def told(changes: Changes, outcome: Outcome) -> dict[str, object]:
+def take_changes(facts: Facts, start: Start, changes: Changes, outcome: Outcome) -> None:
     """What the log says of an attempt beside its verdict."""
-    return {
-        "changed": list(changes.own),
-        "foreign": list(changes.foreign),
-        "refused": list(outcome.refused),
-        "protected": dict(changes.protected),
-        "notable": dict(changes.notable),
-        "left_out": list(changes.left_out),
-        "aider": dataclasses.asdict(outcome),
-    }
+    facts.changed = tuple(sorted({*start.carried, *changes.own}))
+    facts.foreign, facts.refused, facts.left_out = changes.foreign, outcome.refused, changes.left_out
+    facts.protected, facts.notable = changes.protected, changes.notable
+    facts.aider = events.AiderOutcome(**vars(outcome))
 
 
-def said_by(run: Run, task: Task, ticket: Pass, judgement: Judgement) -> dict[str, Any]:
+def take_words(run: Run, task: Task, ticket: Pass, judgement: Judgement, facts: Facts) -> None:
     """What of an accepted reply is more than its edits."""
     replies = [exchange.reply for exchange in ticket.exchanges if not exchange.failure]
     if judgement.verdict is not Verdict.APPLIED or not replies:
-        return {}
+        return
     said = without_proposals(replies[-1])
-    facts = {"proposed": [dataclasses.asdict(one) for one in proposed_by(run, task, replies[-1])]}
+    facts.proposed = proposed_by(run, task, replies[-1])
     if run.role(task).only_answers:
         # A file that it changed all the same is not taken.
-        return facts | {"answered": True, "changed": [], "said": said[:SAID]}
-    return facts | {"said": prose(said)[:SAID]}
+        facts.answered, facts.changed, facts.said = True, (), said[:SAID]
+    else:
+        facts.said = prose(said)[:SAID]
 
 
-def proposed_by(run: Run, task: Task, reply: str) -> tuple[Proposed, ...]:
+def proposed_by(run: Run, task: Task, reply: str) -> tuple[events.ProposedTask, ...]:
     """Nothing is lost but a wish where it cannot be read."""
     try:
-        return proposals(reply) if may_propose(run, task) else ()
+        found = proposals(reply) if may_propose(run, task) else ()
+        return tuple(events.ProposedTask(one.title, one.brief, one.files) for one in found)
     except Misshapen as error:
-        run.emit("note", text=f"{task.agent} proposed tasks in a block that cannot be read: {error}.")
+        run.emit(events.Note(f"{task.agent} proposed tasks in a block that cannot be read: {error}."))
         return ()
 
 
@@ -317,23 +337,23 @@ async def keep(
     start: Start,
     changes: Changes,
     judgement: Judgement,
-    facts: dict[str, Any],
+    facts: Facts,
 ) -> Result:
     """Accepted work becomes a commit on the task's branch, all else that was changed a patch. Nothing is dropped."""
     # Where an asked for file is missing, the others that an accepted reply changed are good all the same.
     accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
     taken = accepted and not run.role(task).only_answers
     loose = changes.loose if taken else (*changes.own, *changes.loose)
-    facts["patch"] = await keep_patch(run, task, number, tree, loose)
+    facts.patch = await keep_patch(run, task, number, tree, loose)
     if not (taken and changes.own):
-        facts["tried"] = {"diff": read_text(run.repository.root / facts["patch"])} if facts["patch"] else {}
+        facts.diff = read_text(run.repository.root / facts.patch) if facts.patch else ""
         return Result(task, judgement)
     commit = await collect.commit(tree, changes, commit_message(run, task), start.parent)
-    facts["tried"] = {"diff": cut_diff(await collect.diff(run.repository.git, start.parent, commit))}
+    facts.diff = cut_diff(await collect.diff(run.repository.git, start.parent, commit))
     if start.round:
-        facts["size"] = sum(map(sum, (await merge.numstat(run.repository.git, start.parent, commit)).values()))
-        facts["branch"] = candidate_branch(run, task.id, number)
-        await merge.keep(run.repository.git, facts["branch"], commit)
+        facts.size = sum(map(sum, (await merge.numstat(run.repository.git, start.parent, commit)).values()))
+        facts.branch = candidate_branch(run, task.id, number)
+        await merge.keep(run.repository.git, facts.branch, commit)
     else:
         await keep_branch(run, task.id, number, commit)
     return Result(task, judgement, commit, start.parent)
@@ -343,7 +363,7 @@ async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
     """The task's own."""
     branch = run.branch(f"task{task}")
     await merge.keep(run.repository.git, branch, commit)
-    run.emit("branch_kept", task, number, branch=branch)
+    run.emit(events.BranchKept(branch), task, number)
 
 
 def candidate_branch(run: Run, task: int, number: int) -> str:
@@ -375,11 +395,11 @@ def cut_diff(diff: bytes) -> str:
     return text if len(diff) <= DIFF_LIMIT else f"{text}\n(and more: {hashlib.sha256(diff).hexdigest()[:16]})"
 
 
-async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree, facts: dict[str, Any]) -> None:
+async def keep_unfinished(run: Run, task: Task, number: int, tree: Tree, facts: Facts) -> None:
     """What a stopped agent had already written."""
     with contextlib.suppress(GitFailed, OSError):
         changes = await collect.changes(tree, task.paths, run.plan.owners, permit_of(run))
-        facts["patch"] = await keep_patch(run, task, number, tree, (*changes.own, *changes.loose))
+        facts.patch = await keep_patch(run, task, number, tree, (*changes.own, *changes.loose))
 
 
 def keep_output(run: Run, task: Task, number: int, tree: Tree) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from orchestra import events
 from orchestra.conduct import artefacts
 from orchestra.conduct.run import Run
 from orchestra.conduct.terminal import let_go
@@ -18,9 +19,10 @@ from orchestra.journal.jsonl import LogFailed
 from orchestra.judge.exit import DRIFT_CODE, exit_code, worst
 from orchestra.model import Verdict
 from orchestra.report.ci import json_text
-from orchestra.report.fold import Report, fold
+from orchestra.report.fold import report_of
 from orchestra.report.replay import differs
-from orchestra.report.summary import summary, totals
+from orchestra.report.state import Report
+from orchestra.report.summary import ended, summary
 from orchestra.report.text import closing
 
 
@@ -66,7 +68,7 @@ class Ending:
             if self.run.settings.replay_strict and differs(self.run.report):
                 code = worst(code, DRIFT_CODE)
             signum = stopped_by(error) if isinstance(error, asyncio.CancelledError) else 0
-            self.run.emit("run_ended", exit_code=code, error=text, signal=signum, **totals(self.run.report))
+            self.run.emit(ended(self.run.report, code, text, signum))
             self.write()
         except (LogFailed, OSError) as failed:
             # What is in memory is told all the same.
@@ -81,16 +83,16 @@ class Ending:
         if tape is not None:
             planned = {task.agent for task in self.run.report.tasks.values()}
             left = {owner: count for owner, count in tape.unused().items() if owner in planned}
-            self.run.emit("replayed", unused=left)
+            self.run.emit(events.Replayed(left))
         recorder = self.run.recorder
         if recorder is not None and recorder.problem:
-            self.run.emit("note", text=f"The tape ends before the run did: {recorder.problem}.")
+            self.run.emit(events.Note(f"The tape ends before the run did: {recorder.problem}."))
 
     def write(self) -> None:
         """The summary is built by parsing the logs, so that it can be built again from them at any time."""
         run = self.run
-        events = jsonl.read(run.logs, run.stamp)
-        self.report = fold(events)
+        log = jsonl.read(run.logs, run.stamp)
+        self.report = report_of(log)
         root = run.repository.root
         logs = {task: str(run.journal.agent_log(task).relative_to(root)) for task in self.report.tasks}
         self.summary = summary(self.report, logs)
@@ -101,7 +103,7 @@ class Ending:
         part.replace(path)
         self.path = path
         try:
-            self.material = artefacts.gather(root, events, run.secrets.scrub)
+            self.material = artefacts.gather(root, log, run.secrets.scrub)
             self.files = artefacts.write(root, self.material)
         except OSError as error:
             # The verdict stands in the summary; a full disk shall not hide it.
@@ -130,9 +132,9 @@ def code_of(report: Report, error: BaseException | None) -> int:
     return exit_code(
         [Verdict(task.verdict or Verdict.CANCELLED) for task in report.tasks.values() if not task.replaced],
         held=any(task.held for task in report.tasks.values() if not task.replaced),
-        gates_failed=any(not gate["ok"] for gate in report.gates),
-        changed=bool(report.delivery.get("result")) or report.changed_nothing,
-        moved=bool(report.delivery.get("moved") or report.refused),
+        gates_failed=any(not gate.ok for gate in report.gates),
+        changed=bool(report.result) or report.changed_nothing,
+        moved=bool((report.delivery and report.delivery.moved) or report.refused),
         short=report.falls_short,
         waiting=any(task.asks for task in report.tasks.values()),
         stopped=LimitReached.exit_code if report.stopped else 0,

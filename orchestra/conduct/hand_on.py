@@ -11,7 +11,7 @@ from orchestra.conduct.run import Run
 from orchestra.digest import SCANNED, signature_block
 from orchestra.model import Task
 from orchestra.plan.proposals import ASK
-from orchestra.report.fold import TaskReport
+from orchestra.report.state import TaskReport
 
 LIMIT = 6_000  # characters of all that is handed on
 LEAST = 800  # of one task's share in it

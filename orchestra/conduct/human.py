@@ -3,10 +3,10 @@
 import dataclasses
 import time
 from functools import partial
-from typing import Any
 
+from orchestra import events
 from orchestra.conduct.agents import Agents, bring
-from orchestra.conduct.attempt import Result, checked, commit_message, cut_diff, keep_branch, tell
+from orchestra.conduct.attempt import Facts, Result, checked, commit_message, cut_diff, keep_branch, tell
 from orchestra.conduct.life import History, wait_for_human
 from orchestra.conduct.resume import Past
 from orchestra.conduct.run import Run
@@ -31,7 +31,7 @@ def take_up(agents: Agents, past: Past | None) -> None:
 
     agents.run.commands["resolve task"] = resolve
     if past is not None and past.decision is not None:
-        agents.run.emit("note", text=decide(agents, past.decision))
+        agents.run.emit(events.Note(decide(agents, past.decision)))
 
 
 async def consult(run: Run, agents: Agents) -> bool:
@@ -45,7 +45,7 @@ async def consult(run: Run, agents: Agents) -> bool:
                 text = decide(agents, decision)
             except Refused as why:
                 text = str(why)
-            run.emit("note", text=text)
+            run.emit(events.Note(text))
     return agents.can_go_on()
 
 
@@ -60,7 +60,7 @@ def decide(agents: Agents, decision: Decision) -> str:
     state = run.report.tasks[number].state
     if state not in WAITING or number in agents.working:
         raise Refused(f"Task {number} is {state}: only one that failed, or waits for a person, can be resolved.")
-    run.emit("resolved", number, action=decision.action, text=decision.text)
+    run.emit(events.Resolved(decision.action, decision.text), number)
     return ACTIONS[decision.action](agents, task, decision.text)
 
 
@@ -107,11 +107,11 @@ def spawn(agents: Agents, task: Task, text: str) -> str:
     return f"Task {number} takes the place of task {task.id}."
 
 
-def change_plan(run: Run, *tasks: Task, **what: Any) -> None:
+def change_plan(run: Run, *tasks: Task, replaces: int = 0, by: int = 0) -> None:
     changed = {task.id: task for task in tasks}
     kept = tuple(changed.pop(task.id, task) for task in run.plan.tasks)
     run.plan = dataclasses.replace(run.plan, tasks=(*kept, *changed.values()))
-    run.emit("plan_changed", tasks=[dataclasses.asdict(task) for task in tasks], **what)
+    run.emit(events.PlanChanged(tasks=tasks, replaces=replaces, by=by))
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------
@@ -146,27 +146,28 @@ async def lend(agents: Agents, task: Task) -> None:
     start, last = start_of(agents, task), agents.results.get(task.id)
     parent = last.parent if last is not None and last.commit and last.parent else agents.ground.head
     await by_hand.lend(run.repository.git, by_hand.place_of(run.logs, run.stamp, task.agent), start)
-    run.emit("lent", task.id, start=start, parent=parent)
+    run.emit(events.Lent(start, parent), task.id)
     wait_for_human(run, task.id, "A person has taken it.")
 
 
 async def hand_back(agents: Agents, task: Task) -> None:
     run, git, started = agents.run, agents.run.repository.git, time.monotonic()
-    path, facts = by_hand.place_of(run.logs, run.stamp, task.agent), dict[str, Any]()
+    path, facts = by_hand.place_of(run.logs, run.stamp, task.agent), Facts()
     lent = run.report.tasks[task.id].lent
-    left = await by_hand.look(git, path, lent["start"])
+    assert lent is not None
+    left = await by_hand.look(git, path, lent.start)
     if not left.made:
         return wait_for_human(run, task.id, f"Nothing was changed in {path} yet.")
     number = run.report.tasks[task.id].attempts + 1
     bring(run, task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
-    run.emit("attempt_started", task.id, number, model=PERSON, base=lent["start"], by_hand=True)
-    commit = await by_hand.committed(git, left.made, lent["parent"], commit_message(run, task, by_aider=False))
+    run.emit(events.AttemptStarted(model=PERSON, base=lent.start, by_hand=True), task.id, number)
+    commit = await by_hand.committed(git, left.made, lent.parent, commit_message(run, task, by_aider=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
-    facts["changed"] = await git.paths("diff-tree", *options, lent["parent"], commit)
-    facts["tried"] = {"diff": cut_diff(await diff(git, lent["parent"], commit))}
+    facts.changed = tuple(await git.paths("diff-tree", *options, lent.parent, commit))
+    facts.diff = cut_diff(await diff(git, lent.parent, commit))
     await keep_branch(run, task.id, number, commit)
-    done = Result(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent["parent"])
+    done = Result(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent.parent)
     done = await checked(run, agents.gating, number, done, facts, parses=False)
     done = tell(run, task, number, done, started, facts)
     agents.results[task.id] = done

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
+from orchestra import events
 from orchestra.conduct.agents import Agents
 from orchestra.conduct.attempt import Result
 from orchestra.conduct.catch_up import bring
@@ -41,11 +42,13 @@ def send_back(run: Run, agents: Agents, guilty: Iterable[Guilty]) -> None:
     """Have those tried again for whom an attempt, which knows how the combination failed, may be worth its money."""
     for one in guilty:
         task = one.result.task
-        last = dataclasses.replace(one.result.tried, verdict=Verdict.GATES_FAILED, cause=one.why, **one.lesson)
+        last = dataclasses.replace(one.result.tried, verdict=Verdict.GATES_FAILED, cause=one.why)
+        if one.lesson:
+            last = dataclasses.replace(last, failing=one.lesson.failing, output=one.lesson.output)
         step = agents.histories[task.id].next(run, last)
         if step.next in (Next.FRESH, Next.ON_TOP):
             run.move(task.id, TaskState.FAILED)
-            run.emit("retry", task.id, run.report.tasks[task.id].attempts, why=one.why, on_top=False)
+            run.emit(events.Retry(one.why, on_top=False), task.id, run.report.tasks[task.id].attempts)
             agents.begin_again(task)
             continue
         agents.given_up.add(task.id)
@@ -57,8 +60,8 @@ def send_back(run: Run, agents: Agents, guilty: Iterable[Guilty]) -> None:
 async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled: Settled) -> None:
     head, side = settled.head, run.branch(RESULT)
     if run.settings.commit_prd and run.settings.prd:
-        run.emit("note", text=f"--commit-prd is for a PRD that the run writes: {run.settings.prd} stays as it is.")
-    elif run.settings.commit_prd and run.report.prd.get("path"):
+        run.emit(events.Note(f"--commit-prd is for a PRD that the run writes: {run.settings.prd} stays as it is."))
+    elif run.settings.commit_prd and run.report.prd_path:
         head = await add_prd(run, head)
     await keep(run.repository.git, side, head)
     for task in run.report.tasks.values():
@@ -69,8 +72,7 @@ async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled:
     kept_back = withheld(run, results, side, settled.bad)
     head, delivery = (head, kept_back) if kept_back else await bring(run, gating, head, side)
     counts = await numstat(run.repository.git, run.report.base, head)
-    run.emit(
-        "delivered",
+    delivered = events.Delivered(
         applied=delivery.applied,
         reason=delivery.reason,
         take=delivery.take,
@@ -79,8 +81,9 @@ async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled:
         branch=run.repository.branch,
         side_branch="" if delivery.applied else side,
         result=head,
-        files={path: list(each) for path, each in counts.items()},
+        files=counts,
     )
+    run.emit(delivered)
 
 
 async def tidy(run: Run) -> None:
@@ -107,7 +110,8 @@ def withheld(run: Run, results: Iterable[Result], side: str, bad: str) -> Delive
 
 async def add_prd(run: Run, head: str) -> str:
     """The PRD as one more commit, without any checkout. Its file may be in the folder of an earlier session."""
-    path, text = run.report.prd["path"], run.report.prd["text"]
+    assert run.report.prd
+    path, text = run.report.prd.path, run.report.prd.text
     git: Git = run.repository.git.with_env(GIT_INDEX_FILE=str(run.folder / "prd.index"))
     blob = await git.text("hash-object", "-w", "--stdin", input=text.encode())
     await git.raw("read-tree", head)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from orchestra import catalogue
+from orchestra import catalogue, events
 from orchestra import prd as prd_format
 from orchestra.conduct import drafts
 from orchestra.conduct.asking import ask_as
@@ -133,8 +133,8 @@ async def plan_for(run: Run, prd: Prd, given: Targets | None, checked: Checked |
     )
     plan = await plan_of(run.settings, run.repository, run.entries, prd, allowed.draft, run.model.context)
     words = mine and run.settings.is_users("change")
-    named = list(allowed.named)
-    announce(run, plan, file=relative(path, root), repairs=list(checked.repairs), named=named, words=words)
+    about = {"file": relative(path, root), "repairs": tuple(checked.repairs)}
+    announce(run, plan, named=tuple(allowed.named), words=words, **about)
     return plan
 
 
@@ -158,7 +158,7 @@ def written_down(run: Run, checked: Checked, path: Path) -> None:
     """The run's log tells where the plan is that it has made."""
     tell_repairs(run, checked.repairs)
     where = relative(path, run.repository.root)
-    run.emit("drafted", file=where, tasks=len(checked.draft.left), repairs=list(checked.repairs))
+    run.emit(events.Drafted(where, len(checked.draft.left), tuple(checked.repairs)))
 
 
 async def divided(run: Run, prd: Prd, given: Targets | None) -> Checked:
@@ -167,7 +167,7 @@ async def divided(run: Run, prd: Prd, given: Targets | None) -> Checked:
     targets = given or prd_targets(prd, tracked, early_permit(run.settings, run.entries))
     tell_protected(run, targets.protected)
     plan = await divide(run.settings, run.repository, run.entries, prd, targets, run.model.context)
-    draft = drafted(plan, run.settings.change, run.report.prd.get("path", ""), targets.named)
+    draft = drafted(plan, run.settings.change, run.report.prd_path, targets.named)
     return await checked_here(run, prd, draft)
 
 
@@ -189,9 +189,9 @@ def relative(path: Path, root: Path) -> str:
 
 def tell_repairs(run: Run, repairs: Sequence[str]) -> None:
     for repair in repairs[:MOST_SAID]:
-        run.emit("note", text=f"The plan was put right: {repair}.")
+        run.emit(events.Note(f"The plan was put right: {repair}."))
     if len(repairs) > MOST_SAID:
-        run.emit("note", text=f"The plan was put right in {len(repairs) - MOST_SAID} more places.")
+        run.emit(events.Note(f"The plan was put right in {len(repairs) - MOST_SAID} more places."))
 
 
 # --- asking a model -------------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def lead_model(settings: Settings) -> catalogue.Model:
 async def decompose(run: Run, prd: Prd, *, single: bool = False) -> Checked:
     """A model's graph of tasks. What cannot be put right in it is told to the model once, and then ends the run."""
     seen = about(run.settings, by_mode(run.entries), prd, run.model.context)
-    goal, path = run.settings.change, run.report.prd.get("path", "")
+    goal, path = run.settings.change, run.report.prd_path
     question = planner.question(goal, prd, await repository_digest(run), trades(run.settings), single=single)
 
     def complaint(answer: planner.Answer) -> str:

@@ -4,7 +4,8 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from orchestra.conduct.attempt import Result, Start, cancellation, tell
+from orchestra import events
+from orchestra.conduct.attempt import Facts, Result, Start, cancellation, tell
 from orchestra.conduct.gating import Gating
 from orchestra.conduct.places import Place
 from orchestra.conduct.rounds import one_round
@@ -58,7 +59,7 @@ async def live(run: Run, gating: Gating, task: Task, place: Place, history: Hist
             wait_for_human(run, task.id, step.why)
         if step.next not in (Next.FRESH, Next.ON_TOP):
             return result
-        run.emit("retry", task.id, number, why=step.why, on_top=step.next is Next.ON_TOP)
+        run.emit(events.Retry(step.why, step.next is Next.ON_TOP), task.id, number)
         run.move(task.id, TaskState.READY)
         start = await start_of(run, result, step.next, parent, history.lesson)
 
@@ -79,11 +80,11 @@ def cancelled(run: Run, task: Task) -> Result:
         run.move(task.id, TaskState.ACTIVE)
         run.move(task.id, TaskState.FAILED)
     if record.verdict != Verdict.CANCELLED:
-        tell(run, task, record.attempts + 1, result, time.monotonic(), {})
+        tell(run, task, record.attempts + 1, result, time.monotonic(), Facts())
     return result
 
 
 def wait_for_human(run: Run, task: int, why: str) -> None:
-    run.emit("human_needed", task, run.report.tasks[task].attempts, why=why)
+    run.emit(events.HumanNeeded(why), task, run.report.tasks[task].attempts)
     if run.report.tasks[task].state != TaskState.WAITING_HUMAN:
         run.move(task, TaskState.WAITING_HUMAN)

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
-from orchestra import catalogue
+from orchestra import catalogue, events
 from orchestra.errors import LimitReached, SettingsError
 from orchestra.gateway import ledger
 from orchestra.gateway.budget import Amount, Budget
@@ -118,7 +118,7 @@ def time_is_up(run: "Run") -> str:
 
 def reached(run: "Run") -> None:
     if not run.report.stopped:
-        run.emit("limit_reached", limit=f"the deadline of {time_words(run.settings.deadline)}")
+        run.emit(events.LimitReached(f"the deadline of {time_words(run.settings.deadline)}"))
 
 
 def nothing_left(run: "Run", task: Task) -> Judgement | None:

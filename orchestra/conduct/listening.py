@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from orchestra import events
 from orchestra.gateway.budget import Amount
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass
@@ -23,18 +24,14 @@ def hear(journal: Journal) -> Any:
     """Write down each exchange before its reply is handed on: what was paid for is never unknown."""
 
     def heard(ticket: Pass, exchange: Exchange) -> None:
-        used = vars(exchange.usage)
-        journal.emit(
-            "request",
-            ticket.task,
-            ticket.attempt,
+        ended = events.Request(
             role=ticket.role,
             provider=exchange.provider,
             model=exchange.model,
             status=exchange.status,
             failure=exchange.failure,
             message=exchange.message,
-            usage=used,
+            usage=exchange.usage,
             seconds=round(exchange.seconds, 3),
             identity=exchange.identity,
             replayed=exchange.replayed,
@@ -47,10 +44,10 @@ def hear(journal: Journal) -> Any:
             # Of the reply as it came: when a secret is taken out of it, it is known that it is not whole.
             digest=digest(exchange.raw),
         )
+        journal.emit(ended, ticket.task, ticket.attempt)
         if ticket.role == AGENT and not exchange.failure and not exchange.recalled:
-            journal.emit(
-                "assistant_response", ticket.task, ticket.attempt, content=exchange.reply, finish=exchange.finish
-            )
+            reply = events.AssistantResponse(exchange.reply, exchange.finish)
+            journal.emit(reply, ticket.task, ticket.attempt)
 
     return heard
 
@@ -59,8 +56,8 @@ def tell_aside(journal: Journal) -> Any:
     """So that a run that dies knows what was on its way, and may be billed."""
 
     def aside(ticket: Pass, number: int, most: Amount) -> None:
-        how = {"role": ticket.role, "number": number, "dollars": most.dollars, "tokens": most.tokens}
-        journal.emit("set_aside", ticket.task, ticket.attempt, **how)
+        claim = events.SetAside(role=ticket.role, number=number, dollars=most.dollars, tokens=most.tokens)
+        journal.emit(claim, ticket.task, ticket.attempt)
 
     return aside
 
@@ -69,7 +66,7 @@ def tell_waits(journal: Journal) -> Any:
     """So that whoever looks sees why an agent does nothing."""
 
     def told(ticket: Pass, whom: str, why: str) -> None:
-        journal.emit("waiting", ticket.task, ticket.attempt, role=ticket.role, on=whom, why=why)
+        journal.emit(events.Waiting(ticket.role, whom, why), ticket.task, ticket.attempt)
 
     return told
 
@@ -78,6 +75,6 @@ def tell_notes(journal: Journal) -> Any:
     """What was refused at the door, and what is odd about a usage: one of the run's notes."""
 
     def noted(ticket: Pass, text: str) -> None:
-        journal.emit("note", text=text)
+        journal.emit(events.Note(text))
 
     return noted

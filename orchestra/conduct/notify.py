@@ -8,10 +8,10 @@ from typing import Any
 
 from orchestra.conduct.finish import Ending
 from orchestra.conduct.run import Run
+from orchestra.events import Event, HumanNeeded
 from orchestra.handover.notify import deliver
-from orchestra.model import Event
-from orchestra.report.fold import Report, TaskReport
 from orchestra.report.sentence import resolving
+from orchestra.report.state import TaskReport
 
 WAITING = 5
 HUMAN_NEEDED = "human_needed"
@@ -34,7 +34,7 @@ def call_for_people(run: Run) -> None:
             await post(run, needed(run, record))
 
     def hear(event: Event) -> None:
-        if event.kind == "human_needed" and event.task is not None:
+        if isinstance(event.payload, HumanNeeded) and event.task is not None:
             calls.add(asked := loop.create_task(call(event.task)))
             asked.add_done_callback(calls.discard)
 
@@ -69,9 +69,9 @@ def message(ending: Ending) -> dict[str, Any]:
         "verified": str(report.verified),
         "change": report.change,
         "repository": report.repository,
-        "branch": where(report),
+        "branch": report.result_branch,
         "applied": report.applied,
-        "commit": report.delivery.get("result", ""),
+        "commit": report.result,
         "pr_url": report.pr_url,
         "tasks": len(report.tasks),
         "complete": len(report.succeeded),
@@ -80,8 +80,3 @@ def message(ending: Ending) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "paths": paths,
     }
-
-
-def where(report: Report) -> str:
-    """The branch that has the result."""
-    return str(report.delivery.get("branch" if report.applied else "side_branch") or "")

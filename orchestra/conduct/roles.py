@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import date
 
-from orchestra import catalogue
+from orchestra import catalogue, events
 from orchestra.conduct.limits import check_prices
 from orchestra.conduct.models import chosen_model, role_model, upstreams
 from orchestra.conduct.places import places
@@ -36,7 +36,7 @@ def engage(run: Run) -> None:
     run.gateway.upstreams |= upstreams(run.settings, run.model, models, replayed=replayed)
     for text in dict.fromkeys(remark for model in models for remark in remarks(model)):
         if text not in run.report.notes:
-            run.emit("note", text=text)
+            run.emit(events.Note(text))
 
 
 def expected(settings: Settings, plan: Plan, model: catalogue.Model, entries: Mapping[str, Entry]) -> Estimate:

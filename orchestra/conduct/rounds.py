@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from orchestra import events
 from orchestra.conduct.attempt import Result, Start, attempt, candidate_branch, keep_branch
 from orchestra.conduct.gating import Gating
 from orchestra.conduct.places import Place
@@ -58,7 +59,7 @@ async def choose(run: Run, task: Task, made: Sequence[Result]) -> Result:
     begin(run, task.id, chosen.number)
     if chosen.accepted and run.report.tasks[task.id].state == TaskState.ACTIVE:
         run.move(task.id, TaskState.AWAITING_QA, chosen.number)
-    run.emit("chosen", task.id, chosen.number, round=result.round, why=why(candidates))
+    run.emit(events.Chosen(result.round, why(candidates)), task.id, chosen.number)
     if result.commit:
         await keep_branch(run, task.id, chosen.number, result.commit)
         await merge.forget(run.repository.git, [candidate_branch(run, task.id, chosen.number)])

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from orchestra import catalogue
+from orchestra import catalogue, events
 from orchestra.conduct.hygiene import hide_keys
 from orchestra.conduct.isolation import Isolation
 from orchestra.conduct.limits import deadline, limits_of
@@ -24,6 +24,7 @@ from orchestra.conduct.replay import differences
 from orchestra.conduct.secrets import Secrets
 from orchestra.conduct.workshop import Workshop
 from orchestra.errors import UsageError
+from orchestra.events import Payload
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.tape import Recorder
 from orchestra.journal import jsonl
@@ -36,7 +37,8 @@ from orchestra.model import MOVES, Decision, Plan, Task, TaskState
 from orchestra.plan.draft import Draft
 from orchestra.plan.roles import Role, find
 from orchestra.report.ci import recognise
-from orchestra.report.fold import Report, TaskReport, fold, step
+from orchestra.report.fold import report_of, step
+from orchestra.report.state import Report, TaskReport
 from orchestra.seat import Seats, check_version
 from orchestra.settings import Settings
 from orchestra.workspace.merge import free_namespace
@@ -89,8 +91,8 @@ class Run:
     def stamp(self) -> str:
         return self.journal.stamp
 
-    def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> None:
-        self.journal.emit(kind, task, attempt, **data)
+    def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> None:
+        self.journal.emit(payload, task, attempt)
 
     async def aider(self) -> None:
         """Wait until it can work. What passes until then is nobody's time."""
@@ -98,14 +100,14 @@ class Run:
         since = await asyncio.shield(self.warming)
         if not self.ready_at:
             self.ready_at = since
-            self.emit("aider_ready", ago=round(time.monotonic() - since, 3))
+            self.emit(events.AiderReady(round(time.monotonic() - since, 3)))
 
     def move(self, task: int, state: TaskState, attempt: int | None = None) -> None:
         """The one way in which a task changes state; what the table does not allow is a bug."""
-        now = TaskState(self.report.tasks[task].state)
+        now = self.report.tasks[task].state
         if state not in MOVES[now]:
             raise AssertionError(f"task {task} cannot go from {now} to {state}")
-        self.emit("task_moved", task, attempt, state=state)
+        self.emit(events.TaskMoved(state), task, attempt)
 
     @property
     def waits_for_human(self) -> bool:
@@ -177,14 +179,14 @@ async def opened(
             deadline=deadline(settings),
             isolation=Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values),
             # A copy of its own: what happens now does not change the past.
-            report=fold(past.events if past else ()),
+            report=report_of(past.log) if past else Report(),
         )
         run.warming = shop.warming
         journal.listeners += [lambda event: step(run.report, event), writer.put, *listeners]
         run.recorder = recorder
         journal.listeners += [recorder.hear] if recorder else []
         if past:
-            run.emit("run_resumed", folder=str(shop.folder), pid=os.getpid(), options=settings.options())
+            run.emit(events.RunResumed(str(shop.folder), os.getpid(), settings.options()))
         else:
             announce(run)
         yield run
@@ -227,7 +229,7 @@ async def take_over(hold: Hold, trees: Trees, past: "Past") -> None:
     """Become the run's owner, give the store what only the files have, and take away what the last owner could not."""
     hold.run = past.stamp
     await asyncio.to_thread(hold.claim)
-    if jsonl.read(trees.repository.root / LOGS, past.stamp)[-1].seq != past.events[-1].seq:
+    if jsonl.read(trees.repository.root / LOGS, past.stamp).events[-1].seq != past.events[-1].seq:
         raise UsageError(f"run {past.stamp} has just gone on elsewhere.", hint="Look at it with `status`.")
     await asyncio.to_thread(hold.store.append, hold.repository, past.events)
     for folder in past.folders:
@@ -238,8 +240,7 @@ async def take_over(hold: Hold, trees: Trees, past: "Past") -> None:
 
 def announce(run: Run) -> None:
     repository = run.repository
-    run.emit(
-        "run_started",
+    started = events.RunStarted(
         change=run.settings.change,
         options=run.settings.options(),
         folder=str(run.folder),
@@ -252,8 +253,9 @@ def announce(run: Run) -> None:
         model=run.model.name,
         provider=run.model.provider.name,
     )
+    run.emit(started)
     for text in warnings(run):
-        run.emit("note", text=text)
+        run.emit(events.Note(text))
 
 
 def warnings(run: Run) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+from orchestra import events
 from orchestra.conduct.run import Run
 from orchestra.errors import Refused
 from orchestra.journal.store import Command, StoreError
@@ -38,8 +39,9 @@ def obey(run: Run, command: Command) -> None:
         answer, refused = run.commands[name](command), False
     except Refused as why:
         answer, refused = str(why), True
-    told = {"token": command.data.get("token", ""), "answer": answer, "refused": refused}
-    run.emit("command", command.task, name=command.kind, **told)
+    token = str(command.data.get("token", ""))
+    told = events.CommandAnswered(name=command.kind, token=token, answer=answer, refused=refused)
+    run.emit(told, command.task)
 
 
 async def lease(run: Run, targets: Targets | None = None) -> None:
@@ -48,4 +50,4 @@ async def lease(run: Run, targets: Targets | None = None) -> None:
     try:
         await asyncio.to_thread(run.hold.lease, paths)
     except StoreError as error:
-        run.emit("note", text=f"The files could not be reserved: {error}")
+        run.emit(events.Note(f"The files could not be reserved: {error}"))

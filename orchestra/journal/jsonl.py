@@ -4,17 +4,17 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from orchestra.errors import OrchestraError, UsageError
-from orchestra.model import Event
+from orchestra.events import Event, Log, Payload, make_event, parse, plain, read_line, to_record
 
 Listener = Callable[[Event], None]
 # Not every reader takes only \n for the end of a line.
 APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND
 MOST_OPEN = 32
+HALF = b"\\ud"
 LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
@@ -39,15 +39,17 @@ class Journal:
         self.failed = False
         self.stamp, self.files[None] = (stamp, append_to(folder / f"run_{stamp}.jsonl")) if stamp else claim(folder)
 
-    def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> Event:
-        now = time.time_ns() // 1_000_000
-        event = Event(self.stamp, self.seq + 1, now, kind, task, attempt, scrubbed(data, self.scrub))
+    def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> Event:
+        """Write an event, and tell it as a reader of the file will read it."""
+        now, data = time.time_ns() // 1_000_000, plain(payload, self.scrub)
+        event = make_event(self.stamp, self.seq + 1, now, payload.kind, task, attempt, data)
         if self.muted:
             return event
         line = json.dumps(to_record(event), ensure_ascii=False).translate(LINE_ENDS)
+        # Half a character, or a byte of a file name that is no UTF-8, is written as JSON writes it: \\udcff.
+        raw = line.encode("utf-8", "backslashreplace")
         try:
-            # Half a character, or a byte of a file name that is no UTF-8, is written as JSON writes it: \\udcff.
-            write_whole(self.file(task), (line + "\n").encode("utf-8", "backslashreplace"))
+            write_whole(self.file(task), raw + b"\n")
         except OSError as error:
             self.failed = True
             raise LogFailed(
@@ -55,8 +57,8 @@ class Journal:
                 hint=f"Nothing that was logged is lost: then `resume {self.stamp}`.",
             ) from None
         self.seq += 1
-        # Who listens hears what a reader of the file will read.
-        event = from_record(json.loads(line))
+        if HALF in raw:  # two halves may have become one character
+            event = parse(json.loads(raw))
         for listener in self.listeners:
             listener(event)
         return event
@@ -138,38 +140,11 @@ def write_whole(file: int, line: bytes) -> None:
         raise
 
 
-def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
-    """Every text in the data without its secrets. The numbers around it are ours, whatever a secret looks like."""
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, Mapping):
-        return {scrub(str(name)): scrubbed(each, scrub) for name, each in value.items()}
-    return [scrubbed(each, scrub) for each in value] if isinstance(value, list | tuple) else value
-
-
-def to_record(event: Event) -> dict[str, Any]:
-    """The event as it stands in the file. `event` repeats the kind under the name that the seed's readers look for."""
-    head = {"event": event.kind, "run": event.run, "seq": event.seq, "time": event.time}
-    owner = {"task": event.task, "attempt": event.attempt}
-    return head | {name: value for name, value in owner.items() if value is not None} | {"data": event.data}
-
-
-def from_record(record: dict[str, Any]) -> Event:
-    return Event(
-        record["run"],
-        record["seq"],
-        record["time"],
-        record["event"],
-        record.get("task"),
-        record.get("attempt"),
-        record.get("data", {}),
-    )
-
-
-def read(folder: Path, stamp: str) -> list[Event]:
-    """All events of a run, in their order. Tolerant: a torn last line is what a crash leaves."""
-    files = [folder / f"run_{stamp}.jsonl", *agent_logs(folder, stamp)]
-    return sorted((event for file in files for event in read_file(file)), key=lambda event: event.seq)
+def read(folder: Path, stamp: str) -> Log:
+    """All events of a run, in their order, and how many lines are none: a torn last line is what a crash leaves."""
+    logs = [read_file(file) for file in (folder / f"run_{stamp}.jsonl", *agent_logs(folder, stamp))]
+    events = sorted((event for log in logs for event in log.events), key=lambda event: event.seq)
+    return Log(tuple(events), sum(log.torn for log in logs))
 
 
 def stamps(folder: Path) -> list[str]:
@@ -182,10 +157,8 @@ def agent_logs(folder: Path, stamp: str) -> Iterable[Path]:
     return (path for path in folder.glob(f"agent*_{stamp}.jsonl") if path.stem.split("_", 1)[1] == stamp)
 
 
-def read_file(path: Path) -> Iterator[Event]:
+def read_file(path: Path) -> Log:
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                yield from_record(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                continue
+        found = [read_line(line) for line in file if line.strip()]
+    events = tuple(event for event in found if event is not None)
+    return Log(events, len(found) - len(events))

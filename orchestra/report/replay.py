@@ -1,6 +1,6 @@
 """What a replayed run has to say: whether it asked for just what is on its tape."""
 
-from orchestra.report.fold import Report
+from orchestra.report.state import Report
 
 
 def differs(report: Report) -> bool:

@@ -1,0 +1,64 @@
+"""Events of the requests that pass the gateway."""
+
+from dataclasses import field
+
+from orchestra.events.base import Payload, absent
+from orchestra.model import Usage
+
+
+class SetAside(Payload, kind="set_aside", kw_only=True):
+    """Money and tokens were reserved for a request that is about to be sent, by its number."""
+
+    role: str
+    number: int
+    dollars: float
+    tokens: int
+
+
+class Waiting(Payload, kind="waiting"):
+    """An agent waits for a provider or for another agent, and why. An empty `on`: it waits no more."""
+
+    role: str
+    on: str
+    why: str
+
+
+class Request(Payload, kind="request", kw_only=True):
+    """A request to a model ended, with a reply or a failure. Written before the client gets the answer.
+
+    `identity` is a digest of the question, `digest` one of the reply as it came: a reply that a secret was taken out of
+    has another one. `recalled`: answered from an earlier session of the run; `replayed`: from a recording.
+    """
+
+    role: str
+    provider: str = field(metadata=absent(""))
+    model: str = field(metadata=absent(""))
+    status: int = field(metadata=absent(0))
+    failure: str
+    message: str = field(metadata=absent(""))
+    usage: Usage
+    seconds: float = field(metadata=absent(0.0))
+    identity: str = field(metadata=absent(""))
+    replayed: bool = field(metadata=absent(False))
+    recalled: bool = field(metadata=absent(False))
+    number: int = field(metadata=absent(0))
+    drifted: bool = field(metadata=absent(False))
+    remark: str = field(metadata=absent(""))
+    type: str = field(metadata=absent(""))
+    body: str = field(metadata=absent(""))
+    digest: str = field(metadata=absent(""))
+
+
+class AssistantResponse(Payload, kind="assistant_response", of_task=True):
+    """An agent got a reply from its model: one iteration."""
+
+    content: str
+    finish: str
+
+
+class Conversation(Payload, kind="conversation", of_task=True):
+    """All that was said in an attempt, packed, when its agent has ended. `cut`: long texts lost their middle."""
+
+    turns: int = field(metadata=absent(0))
+    cut: bool = field(metadata=absent(False))
+    packed: str

@@ -17,7 +17,8 @@ from tools.corpus.scenarios import SCENARIOS
 from tools.corpus.stage import ROOT, keep, perform
 
 AT_ONCE = 2
-PYTHON = '#!/bin/sh\nexec {} "$@"\n'
+# What the scenarios' checks call by its name.
+TOOLS = {"python": '#!/bin/sh\nexec {} "$@"\n', "pytest": '#!/bin/sh\nexec {} -m pytest "$@"\n'}
 
 
 def main(argv: list[str]) -> int:
@@ -53,12 +54,13 @@ def make(out: Path, program: Path, names: list[str]) -> int:
 
 
 def set_up(program: Path) -> None:
-    """A neutral `python` on the PATH, and one warm Aider where the program is that of this checkout."""
+    """Tools at a neutral place of the PATH, and one warm Aider where the program is that of this checkout."""
     warm.shared = warm.shared and program == runs.PROGRAM
     runs.PROGRAM = program
     (ROOT / "bin").mkdir()
-    (ROOT / "bin/python").write_text(PYTHON.format(sys.executable))
-    (ROOT / "bin/python").chmod(0o755)
+    for name, text in TOOLS.items():
+        (ROOT / "bin" / name).write_text(text.format(sys.executable))
+        (ROOT / "bin" / name).chmod(0o755)
     if warm.shared:
         warm.warmed()
 

@@ -17,16 +17,19 @@ STAMP = re.compile(r"\d{8}_\d{6}(_\d+)?(?!\d)")
 VOLATILE = (
     (STAMP, "STAMP"),
     (re.compile(r"(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d:\d\d"), "DATE"),
-    (re.compile(r"127\.0\.0\.1:\d+"), "SERVER"),
+    (re.compile(r"\d+ [A-Z][a-z]+ \d{4}, \d\d:\d\d UTC"), "DATE"),
+    (re.compile(r"127\.0\.0\.1(:|&#58;)\d+"), "SERVER"),
     (re.compile(r"aider-orchestrator-[\w.-]+/|aider-orchestrator-(?=\w*[\d_])\w+"), "FOLDER/"),
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,64}\b"), "HASH"),
     (re.compile(r"\bpid \d+"), "PID"),
     (re.compile(r"\b\d[\d,.]* ?(s|ms|min|minutes|seconds)\b"), "TIME"),
     (re.compile(r"\b\d[\d.]* (to|and) \d[\d.]* minutes"), "TIME"),
-    (re.compile(r'(time|timestamp|data-[a-z]+|style|x|width|title)="[^"]*\d[^"]*"'), r'\1="N"'),
+    (re.compile(r'\b(time|timestamp)="[^"]*\d[^"]*"'), r'\1="N"'),
 )
 # Of an event's data: what is another time or another process.
 MEASURED = {"seconds", "ago", "time", "pid", "digest", "identity", "folder", "token", "number", "minutes", "started"}
+# Of a page: the picture of who worked when, and its legend.
+TIMELINE = re.compile(r'<li class="key">.*?</li>|<svg\b.*?</svg>', re.DOTALL)
 REPORTS = ("summary_*.json", "report_*.md", "junit_*.xml", "report_*.html")
 MOST = 8  # differences that are told of one scenario
 
@@ -98,7 +101,7 @@ def steady_event(line: str) -> str:
 
 def steady_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: "N" if name in MEASURED else steady_value(each) for name, each in value.items()}
+        return {steady(name): "N" if name in MEASURED else steady_value(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [steady_value(each) for each in value]
     return steady(value) if isinstance(value, str) else value
@@ -114,4 +117,4 @@ def report_lines(path: Path) -> list[str]:
     text = path.read_text("utf-8", "replace")
     if path.suffix == ".json":
         return json.dumps(steady_value(json.loads(text)), indent=1, ensure_ascii=False).splitlines()
-    return steady(text.replace("><", ">\n<")).splitlines()
+    return steady(TIMELINE.sub("", text).replace("><", ">\n<")).splitlines()

@@ -97,12 +97,12 @@ def rate_limited(stage: Stage) -> None:
 
 @scenario
 def waited_for_the_provider(stage: Stage) -> None:
-    """A short wait that both agents share, a server's error, and a lost reply."""
+    """A short wait, a server's error, and a lost reply, all of one agent."""
     stage.begin(FILES)
     replies = iter(
         (Reply("Slow down.", status=429, headers={"retry-after": "1"}), Reply("Oops", status=500), Reply(drop="mid"))
     )
-    stage.play(lambda request: next(replies, None) or GOOD(request), *TWO)
+    stage.play(lambda request: ("a.py" in request.files and next(replies, None)) or GOOD(request), *TWO)
 
 
 @scenario

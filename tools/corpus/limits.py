@@ -2,6 +2,8 @@
 
 import signal
 
+from orchestra.plan.draft import Draft, Item
+from orchestra.plan.file import write
 from tests.support import misfortunes as m
 from tests.support.edits import appends, gemini_prd, knows
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
@@ -36,17 +38,22 @@ def expensive(request: Request) -> Reply:
 
 @scenario
 def budget_used_up_and_raised(stage: Stage) -> None:
+    """One task after the other, until too little is left."""
     stage.begin(FILES)
+    items = tuple(Item(f"t{n}", f"Part {n}", "Add more", (path,)) for n, path in enumerate(FILES))
+    (stage.home / "four.toml").write_text(write(Draft("Add more", task=items), "four"))
     with ModelServer(expensive) as server:
-        stage.run(*CHANGE, "--files", *FILES, "--max-agents", "1", "--budget", "0.06", server=server)
+        words = ("execute", str(stage.home / "four.toml"), "--max-agents", "1", "--budget", "0.13")
+        stage.run(*words, server=server)
         stage.run("resume", "--budget", "5", server=server)
 
 
 @scenario
 def budget_of_many_tasks(stage: Stage) -> None:
+    """All at once: whose reservation is refused is a matter of who came first."""
     stage.begin(FILES)
     with ModelServer(expensive) as server:
-        stage.run(*JOB[:-2], "--max-agents", "1", "--budget", "0.2", server=server)
+        stage.run(*JOB, "--budget", "0.13", server=server)
         stage.run("resume", "--budget", "5", server=server)
 
 

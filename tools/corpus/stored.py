@@ -53,5 +53,5 @@ def refuse_traces(name: str, content: bytes) -> None:
 
 
 def traces() -> list[str]:
-    own = (sys.prefix, str(CHECKOUT), str(CHECKOUT.parent), str(Path.home()), f"/{platform.node()}/")
+    own = (sys.prefix, str(CHECKOUT), f"{CHECKOUT.parent}/", f"{Path.home()}/", f"/{platform.node()}/")
     return [trace for trace in own if trace not in ("/", str(ROOT))] + [f"/home/{getpass.getuser()}"]

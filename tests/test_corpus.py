@@ -1,0 +1,121 @@
+"""Finished runs of an earlier version, read again: every output, exit code and state is what it was, byte by byte.
+
+`python -m tools.make_corpus` made them (see there). What today's program makes of them is compared with what the
+version made of them that wrote them down; tests/support/corpus.py is the only place that knows the program's inside.
+"""
+
+import ast
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestra.journal.store import open_store
+from orchestra.model import Verdict
+from tests.support import corpus
+from tests.support.databases import database
+
+NAMES = corpus.names()
+ROOT = Path(__file__).resolve().parents[1]
+LONGEST = 60  # lines of a difference that are shown
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path) -> Iterator[None]:
+    with corpus.fixed_surroundings(tmp_path):
+        yield
+
+
+def without_unreadable_count(text: str) -> str:
+    """The place where what a report says of unreadable events is taken out, once it says it: damaged logs only."""
+    return text
+
+
+def difference(name: str, before: str, now: str) -> str:
+    """Readable: the first lines of a unified diff."""
+    lines = difflib.unified_diff(before.split("\n"), now.split("\n"), f"{name} before", f"{name} now", "", "", 2, "")
+    shown = list(lines)
+    return "\n".join(shown[:LONGEST] + [f"… and {len(shown) - LONGEST} lines more"] * (len(shown) > LONGEST))
+
+
+def assert_same_outputs(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    assert list(now) == list(before)
+    for name, text in before.items():
+        if without_unreadable_count(now[name]) != text:
+            pytest.fail(difference(name, text, now[name]), pytrace=False)
+
+
+# --- what is made of the logs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_corpus_outputs_are_unchanged(name: str, tmp_path: Path) -> None:
+    before, now = corpus.expected(name), corpus.expectation(corpus.unpack(name, tmp_path / "repo"))
+    assert_same_outputs(before["listings"], now["listings"])
+    assert list(now["runs"]) == list(before["runs"])
+    for stamp, run in before["runs"].items():
+        assert_same_outputs(run["outputs"], now["runs"][stamp]["outputs"])
+        assert now["runs"][stamp]["exit_code"] == run["exit_code"]
+        assert now["runs"][stamp]["tasks"] == run["tasks"]
+        differ = [
+            n
+            for n, pair in enumerate(zip(run["states"], now["runs"][stamp]["states"], strict=True))
+            if pair[0] != pair[1]
+        ]
+        assert not differ, f"{stamp}: the state differs after event {differ[0] + 1} of {len(run['states'])}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_corpus_state_is_the_same_live_and_from_files(name: str, tmp_path: Path) -> None:
+    root = corpus.unpack(name, tmp_path / "repo")
+    for stamp in corpus.stamps(root):
+        events = corpus.events_of(root / corpus.LOGS, stamp)
+        for count, live in enumerate(corpus.states(events), 1):
+            assert corpus.state_after(events[:count]) == live, f"{stamp}: after {events[count - 1]}"
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mariadb"])
+def test_corpus_events_come_back_from_a_store(engine: str, tmp_path: Path) -> None:
+    """Event by event, and so the state after each of them."""
+    with database(engine, tmp_path) as base:
+        store = open_store(base.where)
+        for name in NAMES:
+            root = corpus.unpack(name, tmp_path / name)
+            for stamp in corpus.stamps(root):
+                events = corpus.events_of(root / corpus.LOGS, stamp)
+                stored = corpus.store_events(store, name, events)
+                assert stored == events
+                for from_store, from_files in zip(corpus.states(stored), corpus.states(events), strict=True):
+                    assert from_store == from_files
+        store.close()
+
+
+# --- whether the corpus is whole ------------------------------------------------------------------------------------
+
+
+def all_events() -> Iterator[dict[str, Any]]:
+    for name in NAMES:
+        for path, content in corpus.files_of(name).items():
+            if path.endswith(".jsonl"):
+                yield from (json.loads(line) for line in content.splitlines() if line.endswith(b"}"))
+
+
+def emitted_kinds() -> set[str]:
+    """Of all calls of `emit` in the program: the kinds that it can write."""
+    found = set[str]()
+    for path in (ROOT / "orchestra").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "emit" and node.args:
+                found |= {str(node.args[0].value)} if isinstance(node.args[0], ast.Constant) else set()
+    return found
+
+
+def test_corpus_has_every_kind_of_event_and_every_verdict() -> None:
+    events = list(all_events())
+    assert {event["event"] for event in events} >= emitted_kinds() != set()
+    verdicts = {event["data"]["verdict"] for event in events if event["event"] == "attempt_ended"}
+    assert verdicts == set(Verdict)
+    assert sum(len(corpus.expected(name)["runs"]) for name in NAMES) >= 40

@@ -57,7 +57,11 @@ class AssistantResponse(Payload, kind="assistant_response", of_task=True):
 
 
 class Conversation(Payload, kind="conversation", of_task=True):
-    """All that was said in an attempt, packed, when its agent has ended. `cut`: long texts lost their middle."""
+    """All that was said in an attempt, when its agent has ended. `cut`: long texts lost their middle.
+
+    `packed`: of each request its messages as [role, text], without those that an earlier one had, and the reply; as
+    JSON, by zlib and base64.
+    """
 
     turns: int = field(metadata=absent(0))
     cut: bool = field(metadata=absent(False))

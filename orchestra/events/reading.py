@@ -185,5 +185,5 @@ def read_word(kind: type[StrEnum], value: Any) -> StrEnum:
 
 def read_scalar(kinds: tuple[type, ...], value: Any) -> Any:
     if type(value) not in kinds or (type(value) in (int, float) and not -MOST < value < MOST):
-        raise Wrong(f"{str(value)[:60]!r} is not {kinds[0].__name__}")
+        raise Wrong(f"{str(value)[:60]!r} is not {kinds[-1].__name__}")
     return value

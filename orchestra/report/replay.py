@@ -26,4 +26,4 @@ def replies(count: int) -> str:
 
 def record(report: Report) -> dict[str, object] | None:
     """For the summary; nothing where nothing was replayed."""
-    return {"drift": report.drift, "unused": report.unused} if report.replayed else None
+    return {"drift": report.drift, "unused": dict(report.unused)} if report.replayed else None

@@ -21,12 +21,13 @@ from typing import Any
 
 import aider_orchestrator
 from orchestra.conduct.artefacts import gather
+from orchestra.events import Event
 from orchestra.journal import jsonl
 from orchestra.journal.store import Store
-from orchestra.model import Event
 from orchestra.report.ci import annotations, outputs
-from orchestra.report.fold import STRANGE, Report, fold, step
+from orchestra.report.fold import fold, step
 from orchestra.report.markdown import STEP_SUMMARY, markdown
+from orchestra.report.state import Report
 from orchestra.report.summary import summary
 from orchestra.report.text import closing
 
@@ -42,22 +43,15 @@ BUG_REPORT = re.compile(r"\S*/aider-orchestrator-bug-\S+\.txt")
 
 def events_of(folder: Path, stamp: str) -> list[Event]:
     """All events of a run from its files."""
-    return jsonl.read(folder, stamp)
+    return list(jsonl.read(folder, stamp).events)
 
 
 def states(events: Iterable[Event]) -> Iterator[Report]:
     """The state after each event, as a run under way has it: one and the same object, stepped on."""
     report = Report()
     for event in events:
-        take_one(report, event)
-        yield report
-
-
-def take_one(report: Report, event: Event) -> None:
-    try:
         step(report, event)
-    except STRANGE:
-        return
+        yield report
 
 
 def state_after(events: Iterable[Event]) -> Report:
@@ -82,7 +76,7 @@ def store_events(store: Store, repository: str, events: list[Event]) -> list[Eve
 
 def render_texts(root: Path, stamp: str) -> dict[str, str]:
     """The other forms of the report, what a CI system gets, and the last words."""
-    material = gather(root, events_of(root / LOGS, stamp), lambda text: text)
+    material = gather(root, jsonl.read(root / LOGS, stamp), lambda text: text)
     report = material.report
     return {
         "markdown": material.markdown,

@@ -1,14 +1,14 @@
 """Events as JSON, and back: the one place that is tolerant of old, newer, torn and damaged logs."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import cache, partial
 from types import MappingProxyType, NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
-from orchestra.events.base import EMPTY, KINDS, Event, Json, Payload, Record, Unreadable
+from orchestra.events.base import KINDS, Event, Json, Payload, Record, Unreadable
 
 MOST = 1 << 63  # a number beyond it is damage
 Reader = Callable[[Any], Any]
@@ -66,10 +66,10 @@ def parse(record: object) -> Event:
     """The event of a record. Raises Wrong if it is none; data that cannot be read is an event that is Unreadable."""
     if not isinstance(record, dict):
         raise Wrong("no event")
-    data, kind = record.get("data", EMPTY), record.get("event")
+    data, kind = record.get("data", {}), record.get("event")
     task, attempt = record.get("task"), record.get("attempt")
     run, seq, time = record.get("run"), record.get("seq"), record.get("time")
-    if not (isinstance(kind, str) and isinstance(run, str) and isinstance(data, Mapping)):
+    if not (isinstance(kind, str) and isinstance(run, str) and isinstance(data, dict)):
         raise Wrong("no event")
     for number in (seq, time, task or 0, attempt or 0):
         read_scalar((int,), number)
@@ -125,8 +125,16 @@ def reader(kind: Any) -> Reader:
     return partial(read_scalar, (int, float) if kind is float else (kind,))
 
 
+class FieldReader(NamedTuple):
+    """How a field is read: a value that is `exactly` of this type as it is, any other by `read`."""
+
+    name: str
+    exactly: type | None
+    read: Reader
+
+
 @cache
-def field_readers(kind: Any) -> tuple[Mapping[str, Reader], Json]:
+def field_readers(kind: Any) -> tuple[tuple[FieldReader, ...], Json]:
     """How each field is read, and what those are that a record need not have."""
     absent = {}
     for each in fields(kind):
@@ -135,26 +143,33 @@ def field_readers(kind: Any) -> tuple[Mapping[str, Reader], Json]:
         elif each.default is not MISSING:
             absent[each.name] = each.default
     types: dict[str, Any] = {each.name: each.type for each in fields(kind)}
-    return {name: reader(each) for name, each in types.items()}, absent
+    simple = {str: str, bool: bool}
+    return tuple(FieldReader(name, simple.get(each), reader(each)) for name, each in types.items()), absent
 
 
 def read_fields(
-    kind: Any, readers: Mapping[str, Reader], absent: Json, data: Any, flaws: list[str] | None = None
+    kind: Any, readers: Sequence[FieldReader], absent: Json, data: Any, flaws: list[str] | None = None
 ) -> Any:
     """A record. With `flaws`, a field that is wrong is taken as absent where it may be, and named there."""
-    if not isinstance(data, Mapping):
+    if not isinstance(data, dict):
         raise Wrong(f"{kind.__name__} is no object")
     found = {}
-    for name, read in readers.items():
-        if name not in data and name not in absent:
-            raise Wrong(f"{name} is missing")
-        try:
-            found[name] = read(data[name]) if name in data else absent[name]
-        except Wrong as wrong:
-            if flaws is None or name not in absent:
-                raise Wrong(f"{name}: {wrong}") from None
-            flaws.append(f"{name}: {wrong}")
+    for name, exactly, read in readers:
+        value = data.get(name, MISSING)
+        if type(value) is exactly:
+            found[name] = value
+        elif value is not MISSING:
+            try:
+                found[name] = read(value)
+            except Wrong as wrong:
+                if flaws is None or name not in absent:
+                    raise Wrong(f"{name}: {wrong}") from None
+                flaws.append(f"{name}: {wrong}")
+                found[name] = absent[name]
+        elif name in absent:
             found[name] = absent[name]
+        else:
+            raise Wrong(f"{name} is missing")
     return kind.make(found) if issubclass(kind, Record) else kind(**found)
 
 
@@ -171,7 +186,7 @@ def read_row(readers: tuple[Reader, ...], value: Any) -> tuple[Any, ...]:
 
 
 def read_mapping(read: Reader, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise Wrong("no object")
     return MappingProxyType({name: read(each) for name, each in value.items()})
 

@@ -16,6 +16,7 @@ import pytest
 from orchestra.journal.store import open_store
 from orchestra.model import Verdict
 from tests.support import corpus
+from tests.support.damage import DAMAGES
 from tests.support.databases import database
 
 NAMES = corpus.names()
@@ -119,3 +120,37 @@ def test_corpus_has_every_kind_of_event_and_every_verdict() -> None:
     verdicts = {event["data"]["verdict"] for event in events if event["event"] == "attempt_ended"}
     assert verdicts == set(Verdict)
     assert sum(len(corpus.expected(name)["runs"]) for name in NAMES) >= 40
+
+
+# --- damaged logs ---------------------------------------------------------------------------------------------------
+
+
+def is_raised(text: str) -> bool:
+    """That an output could not be made: exit code 3 is a bug's. What comes in its place is no change for the worse."""
+    return text.startswith(("raised ", "exit 3\n"))
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_logs_are_read_as_before(name: str, tmp_path: Path) -> None:
+    before = corpus.expected("damaged")["damages"][name]
+    now = corpus.outputs_of_damaged(name, tmp_path / "repo")
+    for output in [output for output, text in before.items() if not is_raised(text)]:
+        if without_unreadable_count(now[output]) != before[output]:
+            pytest.fail(difference(output, before[output], now[output]), pytrace=False)
+
+
+@pytest.mark.parametrize("kind", corpus.samples())
+def test_damaged_fields_are_read_as_before(kind: str, tmp_path: Path) -> None:
+    """Each field of an event of each kind: missing, and of another type. Digests tell whether the outputs are equal."""
+    before = corpus.expected("damaged")["sweep"][kind]
+    now = corpus.sweep_of(kind, tmp_path / "repo", without_unreadable_count)
+    assert list(now) == list(before)
+    for damage, outputs in before.items():
+        kept = {output: text for output, text in outputs.items() if not is_raised(text)}
+        differ = [output for output, text in kept.items() if now[damage].get(output) != text]
+        assert not differ, f"{kind} {damage}: other {', '.join(differ)} than before; now {now[damage]}"
+
+
+def test_damages_of_every_kind_are_expected() -> None:
+    assert list(corpus.expected("damaged")["damages"]) == list(DAMAGES)
+    assert corpus.expected("damaged")["sweep"].keys() == corpus.samples().keys()

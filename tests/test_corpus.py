@@ -17,12 +17,16 @@ from orchestra.events import KINDS
 from orchestra.journal.store import open_store
 from orchestra.model import Verdict
 from tests.support import corpus
+from tests.support.damage import DAMAGES
 from tests.support.databases import database
 
 NAMES = corpus.names()
 SENTENCE = r"[\d,]+ events? in the log could not be read\. The report is made from the others\."
 COUNT = re.compile(rf'<p class="quiet">{SENTENCE}</p>|(  )?\n{SENTENCE}')
 COUNT_IN_JSON = re.compile(r',\n *"unreadable_events": \d+')
+OF_LINES = list(DAMAGES)[: list(DAMAGES).index("no kind")]  # no event of these is half an event
+# What was lost before is read now: a newer version's count in a usage, and in `show` an end without its attempt.
+READ_NOW = ("a usage with an unknown count", "no attempt")
 DAMAGED = ("torn_last_line",)
 LONGEST = 60  # lines of a difference that are shown
 
@@ -115,3 +119,43 @@ def test_corpus_has_every_kind_of_event_and_every_verdict() -> None:
     verdicts = {event["data"]["verdict"] for event in events if event["event"] == "attempt_ended"}
     assert verdicts == set(Verdict)
     assert sum(len(corpus.expected(name)["runs"]) for name in NAMES) >= 40
+
+
+# --- damaged logs ---------------------------------------------------------------------------------------------------
+
+
+def is_raised(text: str) -> bool:
+    """That an output could not be made: exit code 3 is a bug's. What comes in its place is no change for the worse."""
+    return text.startswith(("raised ", "exit 3\n"))
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_logs_are_read_as_before(name: str, tmp_path: Path) -> None:
+    """Where a value is of another type than its field has, they may be read otherwise: then the event is counted."""
+    before = corpus.expected("damaged")["damages"][name]
+    now = corpus.outputs_of_damaged(name, tmp_path / "repo")
+    assert not [output for output, text in now.items() if is_raised(text)]
+    may_differ = name in READ_NOW or (name not in OF_LINES and corpus.unreadable_in(now["summary"]) > 0)
+    for output in [output for output, text in before.items() if not is_raised(text)]:
+        if without_unreadable_count(now[output]) != before[output] and not may_differ:
+            pytest.fail(difference(output, before[output], now[output]), pytrace=False)
+
+
+@pytest.mark.parametrize("kind", corpus.samples())
+def test_damaged_fields_are_read_as_before(kind: str, tmp_path: Path) -> None:
+    """Each field of an event of each kind: missing, and of another type. All outputs can be made, and are the same as
+    before unless the event is counted as unreadable. A missing field is read as nothing. Digests tell what is equal."""
+    before = corpus.expected("damaged")["sweep"][kind]
+    now = corpus.sweep_of(kind, tmp_path / "repo", without_unreadable_count)
+    assert list(now) == list(before)
+    for damage, outputs in before.items():
+        assert not [text for text in now[damage].values() if is_raised(text)]
+        kept = {output: text for output, text in outputs.items() if not is_raised(text)}
+        differ = [output for output, text in kept.items() if now[damage].get(output) != text]
+        may_differ = now[damage]["unreadable"] != "0" or damage.startswith(("without ", "options."))
+        assert may_differ or not differ, f"{kind} {damage}: other {', '.join(differ)} than before; now {now[damage]}"
+
+
+def test_damages_of_every_kind_are_expected() -> None:
+    assert list(corpus.expected("damaged")["damages"]) == list(DAMAGES)
+    assert corpus.expected("damaged")["sweep"].keys() == corpus.samples().keys()

@@ -16,19 +16,25 @@ def optional(default: Any = None) -> Any:
 
 
 def absent(value: Any) -> dict[str, object]:
-    """Metadata of a field that is always written, and what it is in logs that do not have it."""
+    """Metadata of a field: what it is in logs that do not have it, if that is not nothing."""
     return {"absent": value}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Record:
-    """A frozen dataclass whose methods stand here once: generated for each of 60 classes, they cost 30 ms per start."""
+    """A frozen dataclass whose methods stand here once: generated for each of 60 classes, they cost 30 ms per start.
+
+    Logs of older versions have fewer fields, and damaged ones wrong ones: only `needs` must be there and be right. All
+    others are then the nothing of their type: "", 0, False, (), {}, None, or a record of such.
+    """
 
     names: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[Json] = EMPTY
     optional: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, *, kw_only: bool = False) -> None:
+    def __init_subclass__(cls, *, needs: tuple[str, ...] = (), kw_only: bool = False) -> None:
+        cls.needs = needs
         dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(cls)
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]
         cls.names = tuple(each.name for each in fields)
@@ -79,8 +85,10 @@ class Payload(Record):
     kind: ClassVar[str]
     of_task: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, kind: str = "", of_task: bool = False, kw_only: bool = False) -> None:
-        super().__init_subclass__(kw_only=kw_only)
+    def __init_subclass__(
+        cls, *, kind: str = "", of_task: bool = False, needs: tuple[str, ...] = (), kw_only: bool = False
+    ) -> None:
+        super().__init_subclass__(needs=needs, kw_only=kw_only)
         if kind:
             cls.kind, cls.of_task = kind, of_task
             KINDS[kind] = cls

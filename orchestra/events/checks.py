@@ -9,7 +9,7 @@ COMBINED = "combined"  # the tree of which a gate speaks, if it is not a task's 
 REVIEW, SET_UP = "review", "setup"  # what a critic's gate is about, and what a failed set-up is told as
 
 
-class GateFound(Record):
+class GateFound(Record, needs=("name",)):
     """A gate of the run, and why it is one."""
 
     name: str
@@ -17,7 +17,7 @@ class GateFound(Record):
     why: str
 
 
-class GateUnusable(Record):
+class GateUnusable(Record, needs=("name",)):
     """A gate of the repository that cannot be used here, and why."""
 
     name: str
@@ -29,26 +29,26 @@ class GatesFound(Payload, kind="gates_found"):
     """The gates of this session are known."""
 
     gates: tuple[GateFound, ...]
-    notes: tuple[str, ...] = field(metadata=absent(()))
-    unusable: tuple[GateUnusable, ...] = field(metadata=absent(()))
+    notes: tuple[str, ...]
+    unusable: tuple[GateUnusable, ...]
 
 
-class GateUnable(Payload, kind="gate_unable", kw_only=True):
+class GateUnable(Payload, kind="gate_unable", kw_only=True, needs=("name",)):
     """A gate cannot start on the base, before any change. `named`: the user asked for it, so it stays one."""
 
     name: str
     about: str
     why: str
     named: bool
-    output: str = field(metadata=absent(""))
+    output: str
 
 
-class GateStarted(Payload, kind="gate_started", kw_only=True):
+class GateStarted(Payload, kind="gate_started", kw_only=True, needs=("name",)):
     """A gate began to run on a tree: `combined`, `task3-1`, `base`."""
 
     name: str
-    command: str = field(metadata=absent(""))
-    tree: str = field(metadata=absent(""))
+    command: str
+    tree: str
 
 
 # What a line has beside the name, by what the gate is about.
@@ -61,7 +61,7 @@ SET_UP_KEYS = (*HEAD, "code", "timed_out", "seconds", "output", "remarks")
 REVIEW_KEYS = (*HEAD, "timed_out", "seconds", "output", "new", "old", "flaky", "remarks", "about_tree")
 
 
-class GateEnded(Payload, kind="gate_ended", kw_only=True):
+class GateEnded(Payload, kind="gate_ended", kw_only=True, needs=("name", "ok")):
     """A gate ended: a command, a critic's review, or the set-up of a tree that failed. `about` says which.
 
     `ok`: nothing fails that does not fail on the base. `verifies`: it has really checked something; `unproven` says why
@@ -71,11 +71,11 @@ class GateEnded(Payload, kind="gate_ended", kw_only=True):
     """
 
     name: str
-    about: str = field(metadata=absent(""))
-    command: str = field(metadata=absent(""))
+    about: str
+    command: str
     tree: str = field(metadata=absent(COMBINED))
     ok: bool
-    verifies: bool | None = field(metadata=absent(None))
+    verifies: bool | None
     unproven: str = ""
     judged: bool = True
     code: int = 0
@@ -108,14 +108,14 @@ class GateEnded(Payload, kind="gate_ended", kw_only=True):
 class LostTests(Record):
     """Tests of the base that did not run as they did there. `ran` of `of`, if only their number is known."""
 
-    missing: tuple[str, ...] = field(metadata=absent(()))
-    skipped: tuple[str, ...] = field(metadata=absent(()))
-    expected: tuple[str, ...] = field(metadata=absent(()))
-    ran: int | None = field(metadata=absent(None))
-    of: int | None = field(metadata=absent(None))
+    missing: tuple[str, ...]
+    skipped: tuple[str, ...]
+    expected: tuple[str, ...]
+    ran: int | None
+    of: int | None
 
 
-class FreshTest(Record):
+class FreshTest(Record, needs=("name",)):
     """A new test, and how it ended on the base and on the result."""
 
     name: str
@@ -123,14 +123,14 @@ class FreshTest(Record):
     result: str
 
 
-class WeakerTest(Record):
+class WeakerTest(Record, needs=("file",)):
     """Assertions that were taken out of a file of tests, or changed."""
 
     file: str
     lines: tuple[str, ...]
 
 
-class TestsJudged(Payload, kind="tests_judged", kw_only=True):
+class TestsJudged(Payload, kind="tests_judged", kw_only=True, needs=("name",)):
     """It is known what the passing tests of a gate are worth for the result.
 
     `changed` are files by which the agents may have decided the outcome, `wrote`: all tests are theirs. `bent` says why
@@ -140,13 +140,13 @@ class TestsJudged(Payload, kind="tests_judged", kw_only=True):
     __test__ = False  # pytest takes the name for a class of tests
 
     name: str
-    key: tuple[str, ...] = field(metadata=absent(()))
+    key: tuple[str, ...]
     holds: bool = field(metadata=absent(True))
-    changed: tuple[str, ...] = field(metadata=absent(()))
-    wrote: bool = field(metadata=absent(False))
-    lost: LostTests = field(metadata=absent(LostTests((), (), (), None, None)))
-    bent: str = field(metadata=absent(""))
-    runner: str = field(metadata=absent(""))
-    remarks: tuple[str, ...] = field(metadata=absent(()))
-    fresh: tuple[FreshTest, ...] = field(metadata=absent(()))
-    weaker: tuple[WeakerTest, ...] = field(metadata=absent(()))
+    changed: tuple[str, ...]
+    wrote: bool
+    lost: LostTests
+    bent: str
+    runner: str
+    remarks: tuple[str, ...]
+    fresh: tuple[FreshTest, ...]
+    weaker: tuple[WeakerTest, ...]

@@ -1,12 +1,10 @@
 """Events of the requests that pass the gateway."""
 
-from dataclasses import field
-
-from orchestra.events.base import Payload, absent
+from orchestra.events.base import Payload
 from orchestra.model import Usage
 
 
-class SetAside(Payload, kind="set_aside", kw_only=True):
+class SetAside(Payload, kind="set_aside", kw_only=True, needs=("role", "number", "dollars", "tokens")):
     """Money and tokens were reserved for a request that is about to be sent, by its number."""
 
     role: str
@@ -15,7 +13,7 @@ class SetAside(Payload, kind="set_aside", kw_only=True):
     tokens: int
 
 
-class Waiting(Payload, kind="waiting"):
+class Waiting(Payload, kind="waiting", needs=("on",)):
     """An agent waits for a provider or for another agent, and why. An empty `on`: it waits no more."""
 
     role: str
@@ -23,7 +21,7 @@ class Waiting(Payload, kind="waiting"):
     why: str
 
 
-class Request(Payload, kind="request", kw_only=True):
+class Request(Payload, kind="request", kw_only=True, needs=("role", "failure", "usage")):
     """A request to a model ended, with a reply or a failure. Written before the client gets the answer.
 
     `identity` is a digest of the question, `digest` one of the reply as it came: a reply that a secret was taken out of
@@ -31,22 +29,22 @@ class Request(Payload, kind="request", kw_only=True):
     """
 
     role: str
-    provider: str = field(metadata=absent(""))
-    model: str = field(metadata=absent(""))
-    status: int = field(metadata=absent(0))
+    provider: str
+    model: str
+    status: int
     failure: str
-    message: str = field(metadata=absent(""))
+    message: str
     usage: Usage
-    seconds: float = field(metadata=absent(0.0))
-    identity: str = field(metadata=absent(""))
-    replayed: bool = field(metadata=absent(False))
-    recalled: bool = field(metadata=absent(False))
-    number: int = field(metadata=absent(0))
-    drifted: bool = field(metadata=absent(False))
-    remark: str = field(metadata=absent(""))
-    type: str = field(metadata=absent(""))
-    body: str = field(metadata=absent(""))
-    digest: str = field(metadata=absent(""))
+    seconds: float
+    identity: str
+    replayed: bool
+    recalled: bool
+    number: int
+    drifted: bool
+    remark: str
+    type: str
+    body: str
+    digest: str
 
 
 class AssistantResponse(Payload, kind="assistant_response", of_task=True):
@@ -56,13 +54,13 @@ class AssistantResponse(Payload, kind="assistant_response", of_task=True):
     finish: str
 
 
-class Conversation(Payload, kind="conversation", of_task=True):
+class Conversation(Payload, kind="conversation", of_task=True, needs=("packed",)):
     """All that was said in an attempt, when its agent has ended. `cut`: long texts lost their middle.
 
     `packed`: of each request its messages as [role, text], without those that an earlier one had, and the reply; as
     JSON, by zlib and base64.
     """
 
-    turns: int = field(metadata=absent(0))
-    cut: bool = field(metadata=absent(False))
+    turns: int
+    cut: bool
     packed: str

@@ -1,24 +1,23 @@
 """Events of what came of the work: the combination, its delivery, and handing it over."""
 
 from collections.abc import Mapping
-from dataclasses import field
 
-from orchestra.events.base import Payload, absent, optional
+from orchestra.events.base import Payload, optional
 
 
-class TaskIntegrated(Payload, kind="task_integrated", of_task=True):
+class TaskIntegrated(Payload, kind="task_integrated", of_task=True, needs=("commit",)):
     """A task's work became part of the combination, as this commit."""
 
     commit: str
 
 
-class TaskHeld(Payload, kind="task_held", of_task=True):
+class TaskHeld(Payload, kind="task_held", of_task=True, needs=("reason",)):
     """A task's work stays out of the combination."""
 
     reason: str
 
 
-class Combined(Payload, kind="combined"):
+class Combined(Payload, kind="combined", needs=("commit",)):
     """The accepted work was combined. Gates that ran before say nothing of it. `base`: it stands on newer commits."""
 
     commit: str
@@ -34,7 +33,7 @@ class Blamed(Payload, kind="blamed"):
     asked: int
 
 
-class Delivered(Payload, kind="delivered", kw_only=True):
+class Delivered(Payload, kind="delivered", kw_only=True, needs=("applied", "result")):
     """The result is on the user's branch (`applied`), or on a side branch and why; `take` is the command to get it.
 
     `moved`: the user's branch has new commits. `withheld`: the result is not to get there at all. `files` has the lines
@@ -43,30 +42,30 @@ class Delivered(Payload, kind="delivered", kw_only=True):
 
     applied: bool
     reason: str
-    take: str = field(metadata=absent(""))
-    moved: bool = field(metadata=absent(False))
-    withheld: bool = field(metadata=absent(False))
-    branch: str = field(metadata=absent(""))
-    side_branch: str = field(metadata=absent(""))
+    take: str
+    moved: bool
+    withheld: bool
+    branch: str
+    side_branch: str
     result: str
-    files: Mapping[str, tuple[int, int]] = field(metadata=absent({}))
+    files: Mapping[str, tuple[int, int]]
 
 
-class PatchWritten(Payload, kind="patch_written"):
+class PatchWritten(Payload, kind="patch_written", needs=("path",)):
     """The result was written to a patch file, of so many bytes."""
 
     path: str
     size: int
 
 
-class Branched(Payload, kind="branched"):
+class Branched(Payload, kind="branched", needs=("branch",)):
     """The result is on the branch that the user named."""
 
     branch: str
     commit: str
 
 
-class Pushed(Payload, kind="pushed"):
+class Pushed(Payload, kind="pushed", needs=("branch",)):
     """The branch with the result was pushed."""
 
     remote: str
@@ -74,19 +73,19 @@ class Pushed(Payload, kind="pushed"):
     commit: str
 
 
-class PrOpened(Payload, kind="pr_opened", kw_only=True):
+class PrOpened(Payload, kind="pr_opened", kw_only=True, needs=("url",)):
     """A pull request for the result is open. `existed`: it was there already."""
 
     url: str
-    number: int | None = field(metadata=absent(None))
-    existed: bool = field(metadata=absent(False))
-    host: str = field(metadata=absent(""))
-    head: str = field(metadata=absent(""))
-    base: str = field(metadata=absent(""))
-    commit: str = field(metadata=absent(""))
+    number: int | None
+    existed: bool
+    host: str
+    head: str
+    base: str
+    commit: str
 
 
-class NotHandedOver(Payload, kind="not_handed_over"):
+class NotHandedOver(Payload, kind="not_handed_over", needs=("what",)):
     """A patch, branch, push or pull request (`what`) failed. `by_hand` is the command that does it."""
 
     what: str

@@ -1,14 +1,14 @@
 """Events as JSON, and back: the one place that is tolerant of old, newer, torn and damaged logs."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache, partial
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
-from orchestra.events.base import KINDS, Event, Json, Payload, Record, Unreadable
+from orchestra.events.base import EMPTY, KINDS, Event, Json, Payload, Record, Unreadable
 
 MOST = 1 << 63  # a number beyond it is damage
 Reader = Callable[[Any], Any]
@@ -136,15 +136,34 @@ class FieldReader(NamedTuple):
 @cache
 def field_readers(kind: Any) -> tuple[tuple[FieldReader, ...], Json]:
     """How each field is read, and what those are that a record need not have."""
-    absent = {}
-    for each in fields(kind):
-        if "absent" in each.metadata:
-            absent[each.name] = each.metadata["absent"]
-        elif each.default is not MISSING:
-            absent[each.name] = each.default
     types: dict[str, Any] = {each.name: each.type for each in fields(kind)}
+    absent = {each.name: found for each in fields(kind) for found in absence(kind, each, types[each.name])}
     simple = {str: str, bool: bool}
     return tuple(FieldReader(name, simple.get(each), reader(each)) for name, each in types.items()), absent
+
+
+def absence(kind: Any, each: Field[Any], its_type: Any) -> Iterator[Any]:
+    """What a field is when a record does not have it; nothing if a record must have it."""
+    if each.name in getattr(kind, "needs", ()):
+        return
+    if "absent" in each.metadata:
+        yield each.metadata["absent"]
+    elif each.default is not MISSING:
+        yield each.default
+    elif issubclass(kind, Record):
+        yield nothing(its_type)
+
+
+def nothing(kind: Any) -> Any:
+    """The empty value of a type."""
+    origin = get_origin(kind)
+    if origin is UnionType:
+        return None
+    if origin is tuple:
+        return ()
+    if origin is not None:
+        return EMPTY
+    return reader(kind)({}) if hasattr(kind, "__dataclass_fields__") else kind()
 
 
 def read_fields(

@@ -1,13 +1,12 @@
 """Events of tasks: their attempts, and what people decide about them."""
 
 from collections.abc import Mapping
-from dataclasses import field
 
-from orchestra.events.base import Payload, Record, absent, optional
+from orchestra.events.base import Payload, Record, optional
 from orchestra.model import TaskState, Verdict
 
 
-class TaskMoved(Payload, kind="task_moved", of_task=True):
+class TaskMoved(Payload, kind="task_moved", of_task=True, needs=("state",)):
     """A task went into another state."""
 
     state: TaskState
@@ -16,7 +15,7 @@ class TaskMoved(Payload, kind="task_moved", of_task=True):
 class AiderReady(Payload, kind="aider_ready"):
     """Aider can work since `ago` seconds. Until then an attempt had only its worktree made."""
 
-    ago: float = field(metadata=absent(0.0))
+    ago: float
 
 
 class AttemptStarted(Payload, kind="attempt_started", of_task=True, kw_only=True):
@@ -25,8 +24,8 @@ class AttemptStarted(Payload, kind="attempt_started", of_task=True, kw_only=True
     `round` is the first number of the attempts that are made side by side; `by_hand`: a person did the work.
     """
 
-    model: str = field(metadata=absent(""))
-    base: str = field(metadata=absent(""))
+    model: str
+    base: str
     round: int = optional(0)
     by_hand: bool = optional(False)
 
@@ -34,12 +33,12 @@ class AttemptStarted(Payload, kind="attempt_started", of_task=True, kw_only=True
 class Lesson(Record):
     """What the next attempt should know: the change, what fails because of it, and what the checks printed."""
 
-    diff: str = field(metadata=absent(""))
-    failing: tuple[str, ...] = field(metadata=absent(()))
-    output: str = field(metadata=absent(""))
+    diff: str
+    failing: tuple[str, ...]
+    output: str
 
 
-class AiderOutcome(Record):
+class AiderOutcome(Record, needs=("end",)):
     """How Aider ended, in its own structured words."""
 
     end: str
@@ -49,18 +48,18 @@ class AiderOutcome(Record):
     refused: tuple[str, ...]
     complaint: str
     failure: str
-    unparsed: tuple[str, ...] = field(metadata=absent(()))
+    unparsed: tuple[str, ...]
 
 
-class ProposedTask(Record):
+class ProposedTask(Record, needs=("title",)):
     """A further task that an agent proposes."""
 
     title: str
-    brief: str = field(metadata=absent(""))
-    files: tuple[str, ...] = field(metadata=absent(()))
+    brief: str
+    files: tuple[str, ...]
 
 
-class AttemptEnded(Payload, kind="attempt_ended", of_task=True, kw_only=True):
+class AttemptEnded(Payload, kind="attempt_ended", of_task=True, kw_only=True, needs=("verdict",)):
     """An attempt ended with a verdict. What the attempt did not come to is left out.
 
     `commit` stands on `parent`. `changed` are its own files, `foreign` those of other agents, `protected` what acts by
@@ -68,12 +67,12 @@ class AttemptEnded(Payload, kind="attempt_ended", of_task=True, kw_only=True):
     """
 
     verdict: Verdict
-    cause: str = field(metadata=absent(""))
-    remedy: str = field(metadata=absent(""))
-    commit: str = field(metadata=absent(""))
-    parent: str = field(metadata=absent(""))
-    seconds: float = field(metadata=absent(0.0))
-    tried: Lesson = field(metadata=absent(Lesson("", (), "")))
+    cause: str
+    remedy: str
+    commit: str
+    parent: str
+    seconds: float
+    tried: Lesson
     round: int | None = optional()
     changed: tuple[str, ...] | None = optional()
     foreign: tuple[str, ...] | None = optional()
@@ -91,7 +90,7 @@ class AttemptEnded(Payload, kind="attempt_ended", of_task=True, kw_only=True):
     review: str | None = optional()
 
 
-class BranchKept(Payload, kind="branch_kept", of_task=True):
+class BranchKept(Payload, kind="branch_kept", of_task=True, needs=("branch",)):
     """The work of a task is on a branch of its own."""
 
     branch: str
@@ -111,26 +110,26 @@ class Retry(Payload, kind="retry", of_task=True):
     on_top: bool
 
 
-class TasksProposed(Payload, kind="tasks_proposed", of_task=True):
+class TasksProposed(Payload, kind="tasks_proposed", of_task=True, needs=("tasks",)):
     """The agent of an accepted task proposed further tasks. They begin only when a person says so."""
 
     tasks: tuple[ProposedTask, ...]
 
 
-class HumanNeeded(Payload, kind="human_needed", of_task=True):
+class HumanNeeded(Payload, kind="human_needed", of_task=True, needs=("why",)):
     """A task waits for a person to decide."""
 
     why: str
 
 
-class Resolved(Payload, kind="resolved", of_task=True):
+class Resolved(Payload, kind="resolved", of_task=True, needs=("action",)):
     """A person decided about a task: retry, brief, abandon, spawn or take."""
 
     action: str
     text: str
 
 
-class Lent(Payload, kind="lent", of_task=True):
+class Lent(Payload, kind="lent", of_task=True, needs=("start", "parent")):
     """A person got a worktree to do the task by hand. It begins at `start`; the commit will stand on `parent`."""
 
     start: str

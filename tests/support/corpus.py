@@ -1,35 +1,42 @@
 """The stored corpus, and the only place where its tests reach into the program.
 
-`events_of`, `states`, `render_all` and `store_events` are the adapter: they follow the program when it changes. What
-the expected data were made from, and their form, stays.
+The functions under "adapter" follow the program when it changes. What the expected data were made from, and their form,
+stays.
 """
 
+import copy
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import re
 import sys
 import tarfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import aider_orchestrator
+from orchestra.cli.logs import log_line
 from orchestra.conduct.artefacts import gather
 from orchestra.events import Event
 from orchestra.journal import jsonl
 from orchestra.journal.store import Store
+from orchestra.report import show as words
+from orchestra.report import status
 from orchestra.report.ci import annotations, outputs
-from orchestra.report.fold import fold, step
-from orchestra.report.markdown import STEP_SUMMARY, markdown
+from orchestra.report.detail import detail
+from orchestra.report.fold import fold, report_of, step
+from orchestra.report.markdown import markdown
 from orchestra.report.state import Report
 from orchestra.report.summary import summary
 from orchestra.report.text import closing
+from tests.support.damage import DAMAGES, in_event, sweep
 
 FOLDER = Path(__file__).resolve().parents[1] / "corpus"
 REPOSITORY = "/tmp/corpus/repo"  # what stands in the outputs in place of the folder that was rendered
@@ -64,6 +71,11 @@ def summary_of(state: Report) -> dict[str, Any]:
     return summary(state, {task: f"agent{task}.jsonl" for task in state.tasks})
 
 
+def unreadable_in(summary: str) -> int:
+    """How many events of a log could not be read, as its summary says it."""
+    return int(json.loads(summary).get("unreadable_events", 0))
+
+
 def task_states(state: Report) -> dict[str, str]:
     return {str(task.id): str(task.state) for task in state.tasks.values()}
 
@@ -74,30 +86,71 @@ def store_events(store: Store, repository: str, events: list[Event]) -> list[Eve
     return store.read(repository, events[0].run)
 
 
-def render_texts(root: Path, stamp: str) -> dict[str, str]:
-    """The other forms of the report, what a CI system gets, and the last words."""
+def renderers(root: Path, stamp: str) -> dict[str, Callable[[], str]]:
+    """The other forms of the report, what a CI system gets, the last words, and what is told of single tasks."""
     material = gather(root, jsonl.read(root / LOGS, stamp), lambda text: text)
     report = material.report
     return {
-        "markdown": material.markdown,
-        "junit": material.junit,
-        "summary": json.dumps(summary_of(report), indent=2, ensure_ascii=False),
-        "closing": closing(report, "summary.json", "report.html"),
-        "step summary": markdown(report, STEP_SUMMARY),
-        "short step summary": markdown(report, 2_000),
-        "annotations": "\n".join(annotations(report, material.outputs)),
-        "outputs": outputs(report, {"html": "report.html"}, "end"),
+        "markdown": lambda: material.markdown,
+        "junit": lambda: material.junit,
+        "summary": lambda: json.dumps(summary_of(report), indent=2, ensure_ascii=False),
+        "closing": lambda: closing(report, "summary.json", "report.html"),
+        "short step summary": lambda: markdown(report, 2_000),
+        "annotations": lambda: "\n".join(annotations(report, material.outputs)),
+        "outputs": lambda: outputs(report, {"html": "report.html"}, "end"),
     }
+
+
+def sweep_renderers(root: Path, stamp: str) -> dict[str, Callable[[], str]]:
+    """What is made of logs with one damaged field, for many of them."""
+    log = jsonl.read(root / LOGS, stamp)
+    report, found = report_of(log), detail(log.events)
+    tasks = [(report.tasks[n], found.planned.get(n, ""), found.named_attempts(n)) for n in report.tasks]
+    return renderers(root, stamp) | {
+        "html": lambda: gather(root, log, lambda text: text).html,
+        "logs": lambda: "\n".join(log_line(event) for event in log.events),
+        "show": lambda: "\n".join(words.text(report, *task, {}) for task in tasks),
+        "status": lambda: "\n".join(status.agents(report)),
+    }
+
+
+def rendered(make: Callable[[], str]) -> str:
+    """The text, or that it cannot be made: of a damaged log that is a part of the expectation."""
+    try:
+        return make()
+    except Exception as error:
+        return f"raised {type(error).__name__}"
 
 
 def render_all(root: Path, stamp: str) -> dict[str, str]:
     """Every output that the program makes of a run's logs, by the words of its command or its name."""
-    found = {" ".join(words): printed(root, *words) for words in commands(stamp, tasks_of(root, stamp))}
-    try:
-        found |= render_texts(root, stamp)
-    except Exception as error:  # a damaged log: what is raised is part of the expectation
-        found["texts"] = f"raised {type(error).__name__}"
+    found = {" ".join(each): printed(root, *each) for each in commands(stamp, tasks_of(root, stamp))}
+    found |= {name: rendered(make) for name, make in renderers(root, stamp).items()}
     return {name: neutral(text, root) for name, text in found.items()}
+
+
+def render_damaged(root: Path, stamp: str) -> dict[str, str]:
+    """Some commands, and all other outputs, of a run whose logs are damaged."""
+    some = (("report", stamp, "--html", "-o", "-"), ("status", stamp, "--json"), ("logs", stamp), ("show", stamp, "1"))
+    found = {" ".join(each): printed(root, *each) for each in some}
+    try:
+        found |= {name: rendered(make) for name, make in renderers(root, stamp).items()}
+    except Exception as error:
+        found["reading"] = f"raised {type(error).__name__}"
+    return {name: neutral(text, root) for name, text in found.items()}
+
+
+def sweep_outcomes(root: Path, stamp: str, allow: Callable[[str], str]) -> dict[str, str]:
+    """Of each output its digest, or what is raised."""
+    try:
+        makers = sweep_renderers(root, stamp)
+    except Exception as error:
+        return {"reading": f"raised {type(error).__name__}"}
+    texts = {name: rendered(make) for name, make in makers.items()}
+    found = {
+        name: text if text.startswith("raised ") else digest(neutral(allow(text), root)) for name, text in texts.items()
+    }
+    return found | {"unreadable": str(unreadable_in(texts["summary"]))}
 
 
 # --- the same through the command line ------------------------------------------------------------------------------
@@ -121,13 +174,13 @@ def tasks_of(root: Path, stamp: str) -> list[int]:
     return sorted(int(path.name.split("_")[0][5:]) for path in (root / LOGS).glob(f"agent*_{stamp}.jsonl"))
 
 
-def printed(root: Path, *words: str) -> str:
+def printed(root: Path, *command: str) -> str:
     """Exit code, stdout and stderr of a command of this process."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", newline="\n") for _ in range(2))
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = out, err
     try:
-        code = aider_orchestrator.main([*words, "--repo", str(root)])
+        code = aider_orchestrator.main([*command, "--repo", str(root)])
     finally:
         sys.stdout, sys.stderr = before
     texts = []
@@ -166,14 +219,7 @@ def names() -> list[str]:
 
 def unpack(name: str, root: Path) -> Path:
     """A repository with the objects and logs of a scenario."""
-    (root / ".git/refs").mkdir(parents=True)
-    (root / ".git/HEAD").write_text("ref: refs/heads/main\n")
-    (root / ".git/config").write_text("[core]\n\trepositoryformatversion = 0\n")
-    for path, content in files_of(name).items():
-        target = root / (LOGS if path.startswith("logs/") else ".git/objects/pack") / Path(path).name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    return root
+    return lay(files_of(name), root)
 
 
 @cache
@@ -185,7 +231,7 @@ def files_of(name: str) -> dict[str, bytes]:
 
 @cache
 def expected(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
+    found: dict[str, Any] = json.loads(lzma.decompress((FOLDER / f"{name}.json.xz").read_bytes()))
     return found
 
 
@@ -212,6 +258,58 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:12]
 
 
+# --- damaged logs ---------------------------------------------------------------------------------------------------
+
+DAMAGED = "all_applied"  # the scenario whose logs are damaged as a whole
+
+
+def lay(files: Mapping[str, bytes], root: Path) -> Path:
+    """Like `unpack`, of any files."""
+    (root / ".git/refs").mkdir(parents=True)
+    (root / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    (root / ".git/config").write_text("[core]\n\trepositoryformatversion = 0\n")
+    for path, content in files.items():
+        target = root / (LOGS if path.startswith("logs/") else ".git/objects/pack") / Path(path).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return root
+
+
+def outputs_of_damaged(name: str, root: Path) -> dict[str, str]:
+    """What is made of the logs with one of the damages."""
+    files = DAMAGES[name](dict(files_of(DAMAGED)))
+    stamp = next(path for path in files_of(DAMAGED) if path.startswith("logs/run_"))[9:-6]
+    return render_damaged(lay(files, root), stamp)
+
+
+@cache
+def samples() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Of each kind one event, and the scenario that it is of."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name in names():
+        for path, content in sorted(files_of(name).items()):
+            for line in content.splitlines() if path.endswith(".jsonl") else ():
+                if line.endswith(b"}"):
+                    event = json.loads(line)
+                    found.setdefault(event["event"], (name, event))
+    return found
+
+
+def sweep_of(kind: str, root: Path, allow: Callable[[str], str]) -> dict[str, dict[str, str]]:
+    """By damage, what is made of a log in which one field of an event of this kind is damaged."""
+    name, event = samples()[kind]
+    lay({path: content for path, content in files_of(name).items() if path.startswith("logs/")}, root)
+    found = {}
+    for what, change in sweep(copy.deepcopy(event)):
+        files = in_event(kind, change)(dict(files_of(name)))
+        for path in [path for path in files if files[path] is not files_of(name)[path]]:
+            (root / LOGS / Path(path).name).write_bytes(files[path])
+        found[what] = sweep_outcomes(root, event["run"], allow)
+        for path in [path for path in files if files[path] is not files_of(name)[path]]:
+            (root / LOGS / Path(path).name).write_bytes(files_of(name)[path])
+    return found
+
+
 def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
     """The same bytes for the same files."""
     packed = io.BytesIO()
@@ -224,4 +322,4 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    path.write_bytes(gzip.compress((json.dumps(value, indent=1) + "\n").encode(), 9, mtime=0))
+    path.write_bytes(lzma.compress((json.dumps(value, indent=1) + "\n").encode(), preset=9))

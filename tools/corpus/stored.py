@@ -6,9 +6,11 @@ import platform
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from orchestra.conversation import unpack as said_in
 from tests.support import corpus
+from tests.support.damage import DAMAGES
 from tools.corpus.stage import ROOT
 
 OUTPUTS = ("summary_", "report_", "junit_")  # made anew from the logs
@@ -25,7 +27,19 @@ def store(finished: Path) -> int:
         corpus.write_archive(corpus.FOLDER / f"{folder.name}.tar.gz", files)
         write_expected(folder.name, json.loads((folder / "commands.json").read_text("utf-8")))
         print(folder.name)
+    write_damaged()
     return 0
+
+
+def write_damaged() -> None:
+    """What today's program makes of damaged logs."""
+    found: dict[str, dict[str, Any]] = {"damages": {}, "sweep": {}}
+    with tempfile.TemporaryDirectory() as scratch, corpus.fixed_surroundings(Path(scratch)):
+        for number, name in enumerate(DAMAGES):
+            found["damages"][name] = corpus.outputs_of_damaged(name, Path(scratch) / str(number))
+        for kind in sorted(corpus.samples()):
+            found["sweep"][kind] = corpus.sweep_of(kind, Path(scratch) / kind, lambda text: text)
+    corpus.write_json(corpus.FOLDER / "damaged.json.xz", found)
 
 
 def stored_files(folder: Path) -> dict[str, bytes]:
@@ -37,7 +51,7 @@ def write_expected(name: str, commands: list[dict[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as scratch, corpus.fixed_surroundings(Path(scratch)):
         found = corpus.expectation(corpus.unpack(name, Path(scratch) / "repo"))
     ran = [[command["words"], command["code"]] for command in commands]
-    corpus.write_json(corpus.FOLDER / f"{name}.json.gz", {"commands": ran} | found)
+    corpus.write_json(corpus.FOLDER / f"{name}.json.xz", {"commands": ran} | found)
 
 
 def refuse_traces(name: str, content: bytes) -> None:

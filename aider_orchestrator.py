@@ -62,8 +62,8 @@ async def carried_out(settings: Settings, shop: "Workshop", past: "Past | None")
     from orchestra.console import watching
 
     before = await look(settings, past)
-    screen, listeners = watching(settings)
-    async with opened(before, shop, listeners=listeners, past=past) as run:
+    screen, screens = watching(settings, past.events[-1].seq if past else 0)
+    async with opened(before, shop, screens=screens, past=past) as run:
         listen(run)
         call_for_people(run)
         run.ask, run.confirm = asker(screen, settings), confirmer(screen, settings)

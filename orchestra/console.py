@@ -25,7 +25,7 @@ from orchestra.events import (
     TaskMoved,
     to_record,
 )
-from orchestra.journal.jsonl import Listener
+from orchestra.journal.bus import Handler
 from orchestra.model import TaskState
 from orchestra.report import detail
 from orchestra.report.ci import Ci, json_text, recognise
@@ -54,14 +54,19 @@ class View(Protocol):
 
 
 class Lines:
-    """For pipes, files and CI."""
+    """For pipes, files and CI. Events up to the number `past` are of earlier sessions: they count, but are not said."""
 
-    def __init__(self) -> None:
+    def __init__(self, past: int = 0) -> None:
+        self.past = past
         self.report = Report()
         self.last = time.monotonic()
 
     def hear(self, event: Event) -> None:
         step(self.report, event)
+        if event.seq > self.past:
+            self.tell(event)
+
+    def tell(self, event: Event) -> None:
         self.say(line(event))
 
     def aside(self) -> contextlib.AbstractContextManager[None]:
@@ -93,13 +98,13 @@ class Lines:
 class Grouped(Lines):
     """For CI systems that fold lines away under a heading."""
 
-    def __init__(self, ci: Ci) -> None:
-        super().__init__()
+    def __init__(self, ci: Ci, past: int = 0) -> None:
+        super().__init__(past)
         self.ci, self.phase = ci, ""
 
-    def hear(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
         self.enter(phase(event, self.phase))
-        super().hear(event)
+        super().tell(event)
         if isinstance(event.payload, RunEnded):
             self.enter("")
 
@@ -123,7 +128,14 @@ def phase(event: Event, now: str) -> str:
 class Stream:
     """--events -: every event as a line of JSON, without the long texts that the logs have."""
 
+    def __init__(self, past: int = 0) -> None:
+        self.past = past
+
     def hear(self, event: Event) -> None:
+        if event.seq > self.past:
+            self.put(event)
+
+    def put(self, event: Event) -> None:
         record = to_record(event)
         long = LONG.get(type(event.payload))
         record["data"] = {name: value for name, value in event.data.items() if name != long}
@@ -155,8 +167,7 @@ class Silence:
 class Everything(Lines):
     """--verbose: every event as it is written."""
 
-    def hear(self, event: Event) -> None:
-        step(self.report, event)
+    def tell(self, event: Event) -> None:
         self.say(line(event) or clean(f"{who(event)}: {event.kind} {event.data}"))
 
 
@@ -183,7 +194,8 @@ STATE_STYLES = {
 class Board:
     """For a terminal: each agent's state, file, turns, tokens, dollars, time."""
 
-    def __init__(self) -> None:
+    def __init__(self, past: int = 0) -> None:
+        self.past = past
         self.report = Report()
         self.detail = detail.Detail(words=False)
         self.since_event = time.monotonic()
@@ -194,12 +206,14 @@ class Board:
 
     def hear(self, event: Event) -> None:
         step(self.report, event)
+        detail.step(self.detail, event)
+        self.since_event = time.monotonic()
+        if event.seq <= self.past:
+            return
         if isinstance(event.payload, Note):
             # Said once and for good: the board itself is gone when the run ends.
             self.above(line(event))
             return
-        detail.step(self.detail, event)
-        self.since_event = time.monotonic()
         if event.task is None and line(event):
             self.doing = line(event)
 
@@ -298,19 +312,20 @@ class Board:
         return (self.detail.ended - time_of_event) / 1000 + time.monotonic() - self.since_event
 
 
-def watching(settings: Settings) -> tuple[View, tuple[Listener, ...]]:
-    """What a person sees of the run, and all that hear of it."""
-    screen = view(settings)
-    return screen, (screen.hear, *((Stream().hear,) if settings.events else ()))
+def watching(settings: Settings, past: int = 0) -> tuple[View, dict[str, Handler]]:
+    """What a person sees of the run, and what hears of its events, by name. `past`: how many earlier sessions had."""
+    screen = view(settings, past)
+    screens: dict[str, Handler] = {"The display of progress": screen.hear}
+    return screen, screens | ({"The stream of events": Stream(past).hear} if settings.events else {})
 
 
-def view(settings: Settings) -> View:
+def view(settings: Settings, past: int) -> View:
     if settings.quiet:
         return Silence()
     if settings.verbose:
-        return Everything()
+        return Everything(past)
     ci = recognise(os.environ)
     if ci.kind in ("github", "gitlab"):
-        return Grouped(ci)
+        return Grouped(ci, past)
     plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or ci.kind
-    return Lines() if plain else Board()
+    return Lines(past) if plain else Board(past)

@@ -25,7 +25,7 @@ def plain(text: str) -> str:
 
 def journal(folder: Path, scrub: Any = plain) -> tuple[Journal, list[Event]]:
     made, heard = Journal(folder, scrub), list[Event]()
-    made.listeners.append(heard.append)
+    made.bus.subscribe("a list", heard.append)
     return made, heard
 
 
@@ -135,7 +135,7 @@ def test_each_task_has_its_file_and_the_run_its_own_as_the_seeds_readers_expect(
 def test_an_event_is_in_its_file_before_anybody_hears_of_it(tmp_path: Path) -> None:
     made = Journal(tmp_path, plain)
     found: list[int] = []
-    made.listeners.append(lambda event: found.append(len(read(tmp_path, made.stamp).events)))
+    made.bus.subscribe("a reader", lambda event: found.append(len(read(tmp_path, made.stamp).events)))
     made.emit(events.Note("one"))
     made.emit(events.Note("two"), 7)
     assert found == [1, 2]

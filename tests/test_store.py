@@ -569,7 +569,7 @@ def test_sqlalchemy_is_loaded_only_when_a_database_is_opened() -> None:
 def test_the_store_gets_what_the_files_get(store: Store, tmp_path: Path) -> None:
     journal = jsonl.Journal(tmp_path / "logs", lambda text: text.replace("sk-secret", "***"))
     writer = Writer(store, HERE)
-    journal.listeners.append(writer.put)
+    journal.bus.subscribe("The store", writer.put)
     journal.emit(started("ä sk-secret"))
     for number in range(60):
         journal.emit(Note(f"{number}"), number % 4 or None, 1)
@@ -679,7 +679,7 @@ def test_a_server_that_stays_away_leaves_a_problem_and_the_files_heal_it(server:
     with Relay(server.port) as relay:
         store = open_store(server.by(relay.port))
         writer = Writer(store, HERE, patience=0.3)
-        journal.listeners.append(writer.put)
+        journal.bus.subscribe("The store", writer.put)
         journal.emit(started())
         assert writer.flush(10)
         relay.cut()

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ async def play(
 def recorded(path: Path, heard: Any) -> Any:
     """What is heard goes into a journal, and from there to the tape, as in a run."""
     journal = Journal(path.parent / f"logs of {path.name}", str)
-    journal.listeners.append(Recorder(path).hear)
+    journal.bus.subscribe("The recording", Recorder(path).hear)
     journal.emit(started())
     note = hear(journal)
 
@@ -172,9 +173,9 @@ def write_tape(path: Path, *records: dict[str, Any]) -> Path:
 
 
 def record(path: Path, *events: Event, past: tuple[Event, ...] = ()) -> bytes:
-    recorder = Recorder(path, past)
-    for each in events:
-        recorder.hear(each)
+    recorder = Recorder(path, len(past))
+    for seq, each in enumerate([*past, *events], 1):
+        recorder.hear(replace(each, seq=seq))
     recorder.close()
     return path.read_bytes()
 

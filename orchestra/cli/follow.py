@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from orchestra.cli.find import Here, Known
-from orchestra.events import Log, RunEnded
+from orchestra.events import Log, has_ended
 from orchestra.journal.follow import Tail
 
 PAUSE = 0.3
@@ -17,7 +17,7 @@ def follow(here: Here, known: Known) -> Iterator[Log]:
     while not ended and quiet < PATIENCE:
         log = tail.more() if tail else Log(tuple(here.store.read(known.key, known.name, after=seq)))
         if log.events:
-            seq, ended, quiet = log.events[-1].seq, isinstance(log.events[-1].payload, RunEnded), 0
+            seq, ended, quiet = log.events[-1].seq, has_ended(log.events), 0
         elif here.owner(known):
             quiet = 0
         else:

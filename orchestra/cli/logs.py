@@ -6,7 +6,7 @@ from orchestra.cli.find import looking
 from orchestra.cli.follow import follow
 from orchestra.cli.words import Words, say
 from orchestra.errors import UsageError
-from orchestra.events import Event, RunEnded
+from orchestra.events import Event, has_ended
 from orchestra.report.lines import line, who
 from orchestra.report.plain import one_line
 from orchestra.report.status import moment
@@ -31,8 +31,8 @@ def logs(argv: list[str]) -> int:
         known = here.find(given.run)
         found, ended = 0, False
         for log in follow(here, known) if given.follow else [here.log(known)]:
+            ended = has_ended(log.events) if log.events else ended
             for event in log.events:
-                ended = isinstance(event.payload, RunEnded)
                 if given.agent in (None, event.task):
                     found += 1
                     say(log_line(event))

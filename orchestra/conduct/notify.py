@@ -39,7 +39,7 @@ def call_for_people(run: Run) -> None:
             asked.add_done_callback(calls.discard)
 
     if run.settings.notify:
-        run.journal.listeners.append(hear)
+        run.journal.bus.subscribe("The call for people", hear, since=run.journal.seq)
 
 
 async def post(run: Run, said: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,16 +29,17 @@ from orchestra.events import Payload
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.tape import Recorder
 from orchestra.journal import jsonl
+from orchestra.journal.bus import Handler
 from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import Hold
-from orchestra.journal.jsonl import Journal, Listener, prepare
+from orchestra.journal.jsonl import Journal, prepare
 from orchestra.journal.store import Command, Store, open_store
 from orchestra.journal.writer import Writer
 from orchestra.model import MOVES, Decision, Plan, Task, TaskState
 from orchestra.plan.draft import Draft
 from orchestra.plan.roles import Role, find
 from orchestra.report.ci import recognise
-from orchestra.report.fold import report_of, step
+from orchestra.report.fold import step
 from orchestra.report.state import Report, TaskReport
 from orchestra.seat import Seats, check_version
 from orchestra.settings import Settings
@@ -126,7 +128,7 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def opened(
-    before: "Before", shop: Workshop, *, listeners: tuple[Listener, ...] = (), past: "Past | None" = None
+    before: "Before", shop: Workshop, *, screens: Mapping[str, Handler], past: "Past | None" = None
 ) -> AsyncIterator[Run]:
     """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
     settings, repository, tape = before.settings, before.repository, before.tape
@@ -158,7 +160,7 @@ async def opened(
         if past:
             await take_over(hold, trees, past)
         # From here to the story nothing is waited for: a run that has a log cannot be stopped before it has a summary.
-        journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events[-1].seq) if past else ()))
+        journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events) if past else ()))
         writer = Writer(store, key)
         last.callback(close_writer, writer, journal)
         last.callback(journal.close)
@@ -178,18 +180,27 @@ async def opened(
             namespace=namespace,
             deadline=deadline(settings),
             isolation=Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values),
-            # A copy of its own: what happens now does not change the past.
-            report=report_of(past.log) if past else Report(),
+            report=Report(unreadable=past.log.torn if past else 0),
         )
         run.warming = shop.warming
-        journal.listeners += [lambda event: step(run.report, event), writer.put, *listeners]
         run.recorder = recorder
-        journal.listeners += [recorder.hear] if recorder else []
+        subscribe(run, writer, screens)
         if past:
             run.emit(events.RunResumed(str(shop.folder), os.getpid(), settings.options()))
         else:
             announce(run)
         yield run
+
+
+def subscribe(run: Run, writer: Writer, screens: Mapping[str, Handler]) -> None:
+    """All that hear of the run's events, in the order in which they do. The log is the first."""
+    bus, begun = run.journal.bus, run.journal.seq
+    bus.subscribe("The state", partial(step, run.report), vital=True)
+    bus.subscribe("The store", writer.put, since=begun)
+    for name, screen in screens.items():
+        bus.subscribe(name, screen)
+    if run.recorder:
+        bus.subscribe("The recording", run.recorder.hear)
 
 
 def store_key(settings: Settings, root: Path) -> str:
@@ -201,7 +212,7 @@ def recording(stack: contextlib.AsyncExitStack, settings: Settings, past: "Past 
     """Who listens for --record. A tape that cannot be written is known before anything is asked."""
     if not settings.record:
         return None
-    recorder = Recorder(Path(settings.record), past.events if past else ())
+    recorder = Recorder(Path(settings.record), past.events[-1].seq if past else 0)
     stack.callback(recorder.close)
     return recorder
 

@@ -31,6 +31,7 @@ from orchestra.events.course import (
     RunResumed,
     RunStarted,
     TaskRange,
+    has_ended,
 )
 from orchestra.events.exchange import AssistantResponse, Conversation, Request, SetAside, Waiting
 from orchestra.events.outcome import (
@@ -129,6 +130,7 @@ __all__ = (
     "Waiting",
     "WeakerTest",
     "Wrong",
+    "has_ended",
     "make_event",
     "parse",
     "plain",

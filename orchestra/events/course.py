@@ -1,9 +1,9 @@
 """Events of the run as a whole: its sessions, its requirements, its plan, and what it has to say."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 
-from orchestra.events.base import Json, Payload, Record, absent, optional
+from orchestra.events.base import Event, Json, Payload, Record, absent, optional
 from orchestra.model import Basis, Requirement, Task, Work
 
 
@@ -138,3 +138,9 @@ class Replayed(Payload, kind="replayed"):
     """A run with --replay ended. `unused` counts, per agent, the replies of the recording that were not asked for."""
 
     unused: Mapping[str, int]
+
+
+def has_ended(events: Iterable[Event]) -> bool:
+    """Whether the last session of a run has ended. A note may come after its last event."""
+    marks = [each.payload for each in events if isinstance(each.payload, RunStarted | RunResumed | RunEnded)]
+    return bool(marks) and isinstance(marks[-1], RunEnded)

@@ -10,7 +10,7 @@ import os
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -213,8 +213,9 @@ def members(raw: bytes) -> Iterator[tuple[bytes, int]]:
 class Recorder:
     """Writes down a run as it goes on: it listens to the journal, where secrets are taken out already."""
 
-    def __init__(self, path: Path, past: Sequence[Event] = ()) -> None:
-        """A new tape; or for a run that is taken up again, with its past events, its tape continued."""
+    def __init__(self, path: Path, past: int = 0) -> None:
+        """A new tape; or for a run that is taken up again after its event number `past`, its tape continued."""
+        self.past = past
         self.known: set[tuple[str, ...]] = set()
         self.late: set[tuple[int | None, int | None]] = set()
         self.problem = ""
@@ -228,8 +229,6 @@ class Recorder:
             self.close()
             raise TapeError(f"{path} is there already: a recording begins with a new file, or an empty one.")
         self.go_on(path, begun)
-        for event in past:
-            self.hear(event, again=True)
 
     def go_on(self, path: Path, begun: bytes) -> None:
         """Behind the last whole line; what a crash tore off is known from the journal."""
@@ -240,8 +239,8 @@ class Recorder:
         self.file.truncate(end)
         self.file.seek(end)
 
-    def hear(self, event: Event, again: bool = False) -> None:
-        """A listener for the journal. What is told again is written only if the tape has lost it."""
+    def hear(self, event: Event) -> None:
+        """Of an earlier session only what the tape has lost is written."""
         match event.payload:
             case RunStarted() as started if ("head",) not in self.known:
                 options = {name: value for name, value in started.options.items() if name not in PLACES}
@@ -254,9 +253,9 @@ class Recorder:
             case AttemptEnded(verdict=Verdict.TIMEOUT):
                 self.late.add((event.task, event.attempt))
             case Request() as request:
-                self.keep(event, request, again)
+                self.keep(event, request, again=event.seq <= self.past)
 
-    def keep(self, event: Event, request: Request, again: bool) -> None:
+    def keep(self, event: Event, request: Request, *, again: bool) -> None:
         if (event.task, event.attempt) in self.late:
             request = replace(request, failure="timeout", status=0, message=TOO_LATE, type="", body="")
         name = known(request.identity, reply_of(request, event.task))

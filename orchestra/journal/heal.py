@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestra.events import RunEnded, RunResumed, RunStarted
+from orchestra.events import RunResumed, RunStarted, has_ended
 from orchestra.journal import jsonl
 from orchestra.journal.hold import is_alive
 from orchestra.journal.store import Store, StoreError, open_store
@@ -163,7 +163,7 @@ def refuse_while_at_work(path: Path) -> None:
     for stamp in jsonl.stamps(path.parent):
         events = jsonl.read_file(path.parent / f"run_{stamp}.jsonl").events
         begun = [each.payload.pid for each in events if isinstance(each.payload, RunStarted | RunResumed)]
-        if not begun or isinstance(events[-1].payload, RunEnded):
+        if not begun or has_ended(events):
             continue
         pid = begun[-1]
         if pid > 0 and pid != os.getpid() and is_alive(pid) and is_ours(pid):

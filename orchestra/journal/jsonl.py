@@ -4,17 +4,16 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from orchestra.errors import OrchestraError, UsageError
-from orchestra.events import Event, Log, Payload, make_event, parse, plain, read_line, to_record
+from orchestra.events import Event, Log, Note, Payload, make_event, plain, read_line, to_record
+from orchestra.journal.bus import Bus
 
-Listener = Callable[[Event], None]
 # Not every reader takes only \n for the end of a line.
 APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND
 MOST_OPEN = 32
-HALF = b"\\ud"
 LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
@@ -26,42 +25,60 @@ class LogFailed(OrchestraError):
 
 
 class Journal:
-    """Writes events, strictly: one that could not be written is an error, never a loss. Then tells whoever listens."""
+    """Numbers events and publishes them. Its log is the first subscriber, and strict: an event that could not be
+    written is an error, never a loss."""
 
-    def __init__(self, folder: Path, scrub: Callable[[str], str], stamp: str = "", seq: int = 0) -> None:
-        """A new run, or with `stamp` one that is taken up again after its event number `seq`."""
+    def __init__(self, folder: Path, scrub: Callable[[str], str], stamp: str = "", past: Sequence[Event] = ()) -> None:
+        """A new run, or with `stamp` one that is taken up again after these events."""
         self.folder = folder
         self.scrub = scrub
-        self.listeners: list[Listener] = []
+        self.past = past
+        self.begun = self.seq = self.written = past[-1].seq if past else 0
         self.files: dict[int | None, int] = {}
-        self.seq = seq
         self.muted = False
         self.failed = False
         self.stamp, self.files[None] = (stamp, append_to(folder / f"run_{stamp}.jsonl")) if stamp else claim(folder)
+        self.bus = Bus(self.history, lambda why: self.emit(Note(why)))
+        self.bus.subscribe("The log", self.write, since=self.seq, vital=True)
 
-    def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> Event:
-        """Write an event, and tell it as a reader of the file will read it."""
-        now, data = time.time_ns() // 1_000_000, plain(payload, self.scrub)
-        event = make_event(self.stamp, self.seq + 1, now, payload.kind, task, attempt, data)
+    def history(self) -> Sequence[Event]:
+        """All events so far. Those of this session are in the files only."""
+        return self.past if self.written == self.begun else read(self.folder, self.stamp).events
+
+    def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> None:
+        """Publish an event as a reader of the files will read it."""
         if self.muted:
-            return event
-        line = json.dumps(to_record(event), ensure_ascii=False).translate(LINE_ENDS)
-        # Half a character, or a byte of a file name that is no UTF-8, is written as JSON writes it: \\udcff.
-        raw = line.encode("utf-8", "backslashreplace")
+            return
+        now, data = time.time_ns() // 1_000_000, plain(payload, self.as_read)
+        self.seq += 1
         try:
-            write_whole(self.file(task), raw + b"\n")
+            self.bus.publish(make_event(self.stamp, self.seq, now, payload.kind, task, attempt, data))
+        except BaseException:
+            self.seq = self.written  # what was to come after it is dropped too
+            raise
+
+    def as_read(self, text: str) -> str:
+        """Without secrets. Two halves of a character side by side are read back as one."""
+        text = self.scrub(text)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return text
+
+    def write(self, event: Event) -> None:
+        line = json.dumps(to_record(event), ensure_ascii=False).translate(LINE_ENDS)
+        try:
+            # Half a character, or a byte of a file name that is no UTF-8, is written as JSON writes it: \\udcff.
+            write_whole(self.file(event.task), f"{line}\n".encode("utf-8", "backslashreplace"))
         except OSError as error:
             self.failed = True
             raise LogFailed(
-                f"The log {self.agent_log(task) if task else self.folder} cannot be written: {error.strerror}.",
+                f"The log {self.agent_log(event.task) if event.task else self.folder} cannot be written: "
+                f"{error.strerror}.",
                 hint=f"Nothing that was logged is lost: then `resume {self.stamp}`.",
             ) from None
-        self.seq += 1
-        if HALF in raw:  # two halves may have become one character
-            event = parse(json.loads(raw))
-        for listener in self.listeners:
-            listener(event)
-        return event
+        self.written = event.seq
 
     def mute(self) -> None:
         """From here on the log belongs to somebody else."""

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from orchestra.events import has_ended
 from orchestra.journal import jsonl
 from orchestra.journal.store import open_store
 from orchestra.report.fold import fold
@@ -201,7 +202,7 @@ def assert_store_tells_the_same(logs: Path) -> None:
 
     def same(stamp: str) -> bool:
         kept, told = store.read(".", stamp), list(jsonl.read(logs, stamp).events)
-        ended = bool(told) and told[-1].kind == "run_ended"
+        ended = has_ended(told)
         return kept == (told if ended else told[: len(kept)]) and fold(kept) == fold(told[: len(kept)])
 
     for stamp in jsonl.stamps(logs):

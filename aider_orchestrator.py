@@ -19,8 +19,8 @@ from orchestra.errors import OrchestraError, Stopped, UsageError, machine_troubl
 from orchestra.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestra.conduct.resume import Past
-    from orchestra.conduct.workshop import Workshop
+    from orchestra.conduct.previous.previous import Past
+    from orchestra.conduct.session.warmup import Workshop
 
 EXECUTE_USAGE = """usage: aider-orchestrator execute NAME [options of a run]
 
@@ -31,34 +31,35 @@ Carry out what is still to be done of a plan. The same as `run --plan NAME`.
 async def story(settings: Settings, *, past: "Past | None" = None) -> int:
     """One run, or what is left of a past one."""
     if settings.dry_run:
-        from orchestra.conduct.before import look
-        from orchestra.conduct.dry_run import dry_run
+        from orchestra.conduct.session.dry_run import dry_run
+        from orchestra.conduct.session.preflight import look
 
         return await dry_run(await look(settings, past))
-    from orchestra.conduct.workshop import workshop
+    from orchestra.conduct.session.warmup import workshop
 
     async with workshop(settings) as shop:
         return await carried_out(settings, shop, past)
 
 
 async def carried_out(settings: Settings, shop: "Workshop", past: "Past | None") -> int:
+    from orchestra.conduct.core.deadline import in_time
+
     from orchestra.cli.ci import publish
     from orchestra.cli.question import asker, confirmer
-    from orchestra.conduct.agents import Agents
-    from orchestra.conduct.before import look
-    from orchestra.conduct.drafts import keep_up
-    from orchestra.conduct.finish import Ending
-    from orchestra.conduct.gating import Gating
-    from orchestra.conduct.handing import hand_over
-    from orchestra.conduct.human import take_up
-    from orchestra.conduct.integrate import integrate
-    from orchestra.conduct.lead import plan_for
-    from orchestra.conduct.limits import in_time
-    from orchestra.conduct.notify import call_for_people, notify
-    from orchestra.conduct.planning import obtain_prd
-    from orchestra.conduct.roles import engage
-    from orchestra.conduct.run import opened
-    from orchestra.conduct.steer import lease, listen
+    from orchestra.conduct.checks.gating import Gating
+    from orchestra.conduct.deliver.finish import Ending
+    from orchestra.conduct.deliver.handover import hand_over
+    from orchestra.conduct.deliver.notify import call_for_people, notify
+    from orchestra.conduct.loop.human import take_up
+    from orchestra.conduct.loop.integrate import integrate
+    from orchestra.conduct.loop.scheduler import Agents
+    from orchestra.conduct.planning.lead import plan_for
+    from orchestra.conduct.planning.plan_files import keep_up
+    from orchestra.conduct.planning.prd import obtain_prd
+    from orchestra.conduct.planning.roles import engage
+    from orchestra.conduct.session.preflight import look
+    from orchestra.conduct.session.remote_control import lease, listen
+    from orchestra.conduct.session.session import opened
     from orchestra.console import watching
 
     before = await look(settings, past)
@@ -73,7 +74,7 @@ async def carried_out(settings: Settings, shop: "Workshop", past: "Past | None")
                 await lease(run, before.targets)
                 async with in_time(run, "before the agents began"):
                     prd = (past and past.prd) or await obtain_prd(run)
-                    run.plan = (past and past.plan) or await plan_for(run, prd, before.targets, before.draft)
+                    run.state.plan = (past and past.plan) or await plan_for(run, prd, before.targets, before.draft)
                 engage(run)
                 await lease(run)
                 gating = Gating(run, past.events if past else ())
@@ -91,11 +92,11 @@ async def carried_out(settings: Settings, shop: "Workshop", past: "Past | None")
 
 
 def run(argv: list[str]) -> int:
-    from orchestra.cli.load import settings_to_run
+    from orchestra.cli.start import settings_to_run
 
     settings = settings_to_run(argv)
     if not (settings.change or settings.plan):
-        from orchestra.conduct.drafts import with_submitted
+        from orchestra.conduct.planning.plan_files import with_submitted
 
         settings = with_submitted(settings)
     return begin(story(settings))
@@ -103,7 +104,7 @@ def run(argv: list[str]) -> int:
 
 def execute(argv: list[str]) -> int:
     """Carry out a plan."""
-    from orchestra.cli.steer import leading
+    from orchestra.cli.commands.steer import leading
 
     if "--help" in argv or "-h" in argv:
         print(EXECUTE_USAGE, end="")
@@ -114,7 +115,7 @@ def execute(argv: list[str]) -> int:
 
 def resume(argv: list[str]) -> int:
     """Take up the named run, or the latest one, with its own settings but for the flags given now."""
-    from orchestra.cli.resume import RESUME_USAGE, find
+    from orchestra.cli.commands.resume import RESUME_USAGE, find
 
     if "--help" in argv or "-h" in argv:
         print(RESUME_USAGE, end="")
@@ -126,8 +127,8 @@ def resume(argv: list[str]) -> int:
 
 def retry(argv: list[str]) -> int:
     """One failed task again: by the run itself when it is under way, else by taking it up for this task alone."""
-    from orchestra.cli.resume import RETRY_USAGE, find, told_there
-    from orchestra.cli.steer import leading, number_of
+    from orchestra.cli.commands.resume import RETRY_USAGE, find, told_there
+    from orchestra.cli.commands.steer import leading, number_of
 
     if "--help" in argv or "-h" in argv:
         print(RETRY_USAGE, end="")
@@ -142,8 +143,8 @@ def retry(argv: list[str]) -> int:
 
 def restart(argv: list[str]) -> int:
     """A new run with the settings of an old one."""
-    from orchestra.cli.resume import RESTART_USAGE, find
-    from orchestra.cli.steer import leading
+    from orchestra.cli.commands.resume import RESTART_USAGE, find
+    from orchestra.cli.commands.steer import leading
 
     if "--help" in argv or "-h" in argv:
         print(RESTART_USAGE, end="")
@@ -155,8 +156,8 @@ def restart(argv: list[str]) -> int:
 
 def resolve(argv: list[str]) -> int:
     """What a person decides about a task: carried out by the run itself when it is under way, else by taking it up."""
-    from orchestra.cli.resolve import RESOLVE_USAGE, read
-    from orchestra.cli.resume import find, told_there
+    from orchestra.cli.commands.resolve import RESOLVE_USAGE, read
+    from orchestra.cli.commands.resume import find, told_there
 
     if "--help" in argv or "-h" in argv:
         print(RESOLVE_USAGE, end="")
@@ -181,7 +182,7 @@ async def stoppable(tale: Coroutine[Any, Any, int]) -> int:
     """A signal only cancels the story; closing what is open, and the report, follow from that."""
     import asyncio
 
-    from orchestra.conduct.terminal import let_go
+    from orchestra.conduct.core.terminal import let_go
 
     loop = asyncio.get_running_loop()
     received: list[int] = []
@@ -208,19 +209,19 @@ async def stoppable(tale: Coroutine[Any, Any, int]) -> int:
 
 
 def demo(argv: list[str]) -> int:
-    from orchestra.cli.demo import demo as show
+    from orchestra.cli.commands.demo import demo as show
 
     return show(argv, lambda settings: stoppable(story(settings)))
 
 
 def plan(argv: list[str]) -> int:
-    from orchestra.cli.plan import plan as make
+    from orchestra.cli.commands.plan import plan as make
 
     return make(argv, stoppable)
 
 
 def submit(argv: list[str]) -> int:
-    from orchestra.cli.submit import submit as collect
+    from orchestra.cli.commands.submit import submit as collect
 
     return collect(argv, stoppable)
 

@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
 def write(options: argparse.Namespace) -> Path:
     """The story: what to change, with which key, where to; ask; write."""
-    from orchestra import prd
+    from orchestra.answers import prd
 
     change = read_change(options.prompt)
     target = wanted_path(options.filename)
@@ -141,8 +141,9 @@ def wanted_path(filename: str | None) -> Path | None:
 
 def asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
     """How to ask Gemini, by the flags, the environment and the .env files."""
-    from orchestra import catalogue, settings
+    from orchestra import settings
     from orchestra.cli.load import environments
+    from orchestra.providers import catalogue
 
     google = catalogue.PROVIDERS["gemini"]
     chosen = settings.load({"gemini_model": model, "api_key": key}, environments(Path.cwd()))
@@ -160,7 +161,7 @@ def asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
 
 
 def repository_digest(folder: Path) -> str:
-    from orchestra.digest import digest
+    from orchestra.plan.digest import digest
 
     root = git(folder, "rev-parse", "--show-toplevel").rstrip("\n")
     return digest(tracked_files(Path(root))) if root else "There is no repository yet: every file is a new one."
@@ -178,7 +179,7 @@ def git(folder: Path, *words: str) -> str:
 
 def tracked_files(root: Path) -> Iterator[tuple[str, int, str | None]]:
     """Tracked files that are still there, the most telling first, with the text of those that have signatures."""
-    from orchestra.digest import has_signatures, rank
+    from orchestra.plan.digest import has_signatures, rank
 
     paths = {path for path in git(root, "ls-files", "-z").split("\0") if path}
     room = LARGEST_SUM
@@ -204,7 +205,7 @@ def read_text(file: Path) -> str | None:
 
 async def ask_patiently(change: str, digest: str, model: str, key: str, base: str, client: str) -> str:
     """Ask again where that may help. In a run of the orchestrator the gateway does this, for everybody at once."""
-    from orchestra.gemini import GeminiError, write_prd
+    from orchestra.models.gemini import GeminiError, write_prd
 
     tries = 0
     while True:

@@ -41,7 +41,7 @@ from bench.modes import (
 )
 from bench.program import MODEL
 from bench.rival import Bernstein
-from orchestra import catalogue
+from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer
 
 BEGIN, END = "<!-- made by bench.agents -->", "<!-- until here -->"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.measure import Command, Cost, Process, cost
 from bench.program import MODEL, command, environment
-from orchestra.conduct.job import AIDER_FLAGS
+from orchestra.conduct.attempt.job import AIDER_FLAGS
 from tests.support.edits import reply_with, say
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, estimate
 

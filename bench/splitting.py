@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestra.digest import LANGUAGES, NOISE, extension
-from orchestra.plan.coupling import Coupling, Evidence
-from orchestra.plan.partition import loads, partition
+from orchestra.division.coupling import Coupling, Evidence
+from orchestra.division.partition import loads, partition
+from orchestra.plan.digest import LANGUAGES, NOISE, extension
 from orchestra.plan.sizing import tokens_of
 from orchestra.workspace.evidence import evidence
 from orchestra.workspace.git import Git

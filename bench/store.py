@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestra.conversation import Turn, pack
+from orchestra.journal.open_store import open_store
+
+from orchestra.answers.conversation import Turn, pack
 from orchestra.events import Event, make_event, plain, to_record
 from orchestra.journal.jsonl import prepare
-from orchestra.journal.store import open_store
 from orchestra.model import TaskState
 
 PROGRAM = Path(__file__).resolve().parent.parent / "aider_orchestrator.py"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from orchestra.redact import ripe
+from orchestra.providers.redact import ripe
 
 CHILD = Path(__file__).parent / "child"
 GRACE = 3.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aider.args import get_parser
 
-from orchestra.aider_args import ALLOWED, COUNT, FACTOR, SWITCH, parse_aider_args
+from orchestra.agents.aider_args import ALLOWED, COUNT, FACTOR, SWITCH, parse_aider_args
 from orchestra.errors import SettingsError
 from tests.support.shell import Shell, shell
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import pytest
 
-from orchestra import catalogue
-from orchestra.ask import Unusable, ask
+from orchestra.answers.shape import Misshapen, instructions, read, says, schema
 from orchestra.errors import ProviderError
 from orchestra.gateway.ledger import Exchange, Pass
-from orchestra.shape import Misshapen, instructions, read, says, schema
+from orchestra.models.ask import Unusable, ask
+from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.seating import MODELS, door, real_key
 

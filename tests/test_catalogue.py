@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from orchestra import catalogue
-from orchestra.catalogue import Notice, UnknownProvider, resolve
+from orchestra.providers import catalogue
+from orchestra.providers.catalogue import Notice, UnknownProvider, resolve
 from tests.support.modelserver import ModelServer, Reply
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -311,7 +311,7 @@ def test_config_show_gives_every_setting_with_its_source(shell: Shell) -> None:
 
 
 def test_config_show_shows_no_key(shell: Shell) -> None:
-    from orchestra import catalogue
+    from orchestra.providers import catalogue
 
     names = [name for provider in catalogue.PROVIDERS.values() for name in provider.key_vars]
     keys = {name: f"secret-{number:02}-of-{name.lower()}" for number, name in enumerate(names)}

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from orchestra.journal.open_store import open_store
 
 from orchestra.cli.find import chosen
 from orchestra.errors import UsageError
 from orchestra.events import Log, make_event, to_record
 from orchestra.journal.follow import Tail
-from orchestra.journal.store import open_store
 from orchestra.report.plain import one_line, plain
 from tests.support.databases import database
 from tests.support.runs import PROGRAM

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from orchestra.conversation import LIMIT, Turn, messages, pack, prose, turns, unpack
+from orchestra.answers.conversation import LIMIT, Turn, messages, pack, prose, turns, unpack
 from orchestra.events import Conversation
 
 

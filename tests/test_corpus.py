@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from orchestra.journal.open_store import open_store
 
 from orchestra.events import KINDS
-from orchestra.journal.store import open_store
 from orchestra.model import Verdict
 from tests.support import corpus
 from tests.support.damage import DAMAGES

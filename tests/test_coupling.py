@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.plan.coupling import KINDS, STRONGEST, Coupling, Evidence, faded, stem
-from orchestra.plan.imports import Modules
-from orchestra.plan.source import Source, read
-from orchestra.plan.split import cut_share
+from orchestra.division.coupling import KINDS, STRONGEST, Coupling, Evidence, faded, stem
+from orchestra.division.imports import Modules
+from orchestra.division.source import Source, read
+from orchestra.division.split import cut_share
 
 
 def row(coupling: Coupling, kind: str, path: str) -> dict[str, float]:
@@ -152,7 +152,7 @@ def test_the_graph_is_the_same_in_both_directions_and_bounded() -> None:
 
 def test_the_same_numbers_whatever_the_hash_seed_and_the_order() -> None:
     program = (
-        "import random; from tests.test_coupling import many; from orchestra.plan.partition import partition\n"
+        "import random; from tests.test_coupling import many; from orchestra.division.partition import partition\n"
         "graph = many().graph(); print(graph, partition([7 + n % 31 for n in range(120)], graph, 6))"
     )
     root = Path(__file__).resolve().parents[1]

@@ -5,10 +5,10 @@ from dataclasses import astuple, replace
 
 import pytest
 
+from orchestra.answers.shape import Misshapen, read
 from orchestra.judge.critic import DIFF_LIMIT, Review, complaint, question, verdict_without
 from orchestra.judge.retry import Next, Tried, feedback, next_step
 from orchestra.model import Requirement, Task, Verdict
-from orchestra.shape import Misshapen, read
 
 TASK = Task(2, "greet", (), "Make it greet.", ("R2",), acceptance=("It says who it greets",))
 REQUIREMENTS = [

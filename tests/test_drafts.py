@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestra.answers.shape import read as read_answer
 from orchestra.errors import PlanError
 from orchestra.plan.check import World, check
 from orchestra.plan.draft import Draft, Item, above, critical_path, drafted, needs, phases
@@ -19,7 +20,6 @@ from orchestra.plan.file import read, write
 from orchestra.plan.planner import Answer, draft_of
 from orchestra.plan.targets import Tracked
 from orchestra.report.tree import tree
-from orchestra.shape import read as read_answer
 
 TRACKED = {path: Tracked(path, 300) for path in ("src/app.py", "src/user.py", "tests/test_app.py", "README.md")}
 TRACKED |= {"link.py": Tracked("link.py", 9, "link"), "logo.png": Tracked("logo.png", 9, "binary")}

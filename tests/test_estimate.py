@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from orchestra import catalogue
 from orchestra.events import make_event, plain
 from orchestra.model import Plan, TargetFile, Task, Usage
+from orchestra.providers import catalogue
 from orchestra.report.estimate import Estimate, compared, comparison, estimate
 from orchestra.report.fold import fold
 from orchestra.report.markdown import markdown

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orchestra.journal.open_store import open_store
 
 from orchestra import events
 from orchestra.events import KINDS, Event, plain, read_line, to_record
-from orchestra.journal.store import open_store
 from orchestra.report import show, status
 from orchestra.report.ci import annotations, outputs
 from orchestra.report.detail import detail

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.plan.coupling import Evidence
-from orchestra.plan.source import read
+from orchestra.division.coupling import Evidence
+from orchestra.division.source import read
 from orchestra.workspace.evidence import PARTIAL, SHALLOW, evidence
 from orchestra.workspace.git import Git
 from orchestra.workspace.repository import open_repository

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.isolation import installed_packages
 from orchestra.gates.furnish import furnish_gate
 from orchestra.gates.run import Outcome, Place, run_gate
+from orchestra.hosts.isolation import installed_packages
 from orchestra.model import Gate
 from orchestra.process import Sandbox
 from orchestra.workspace.repository import open_repository

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from orchestra import dialects
+from orchestra.agents.seat import ForkSeats
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
-from orchestra.seat import ForkSeats
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.processes import soon
@@ -99,7 +99,7 @@ def test_a_request_goes_on_with_the_real_key_and_its_reply_is_counted(dialect: s
 
 @pytest.mark.parametrize(("dialect", "model"), MODELS.items())
 def test_a_known_model_has_its_price(dialect: str, model: str) -> None:
-    from orchestra import catalogue
+    from orchestra.providers import catalogue
 
     known, (path, body) = catalogue.resolve(model), CALLS[dialect]
     path, body = path.replace("m-1", known.upstream_name), body | {"model": known.upstream_name}

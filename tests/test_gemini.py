@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from orchestra import prd
+from orchestra.answers import prd
 from orchestra.errors import ProviderError, SettingsError
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Pass, Upstream
-from orchestra.gemini import GeminiError, write_prd
+from orchestra.models.gemini import GeminiError, write_prd
 from tests.support.modelserver import ModelServer, Reply, Request
 
 ROOT = Path(__file__).parents[1]

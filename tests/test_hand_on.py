@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from orchestra.conduct.hand_on import HEAD, LIMIT, Left, handed_on, left_by, nearest
+from orchestra.answers.shape import Misshapen
+from orchestra.conduct.attempt.prompt import HEAD, LIMIT, Left, handed_on, left_by, nearest
 from orchestra.plan.proposals import ASK, MOST, Proposed, proposals, without_proposals
 from orchestra.report.fold import fold
 from orchestra.report.state import DecisionMade, TaskReport
 from orchestra.report.summary import summary
 from orchestra.report.text import closing
-from orchestra.shape import Misshapen
 from tests.support.written import event
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.handing import from_a_fork
+from orchestra.conduct.deliver.handover import from_a_fork
 from orchestra.errors import UsageError
 from orchestra.handover.hosts import host_of, place
 from orchestra.handover.notify import deliver

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from orchestra.journal.open_store import open_store
 
+from orchestra.errors import StoreError
 from orchestra.events import Note
 from orchestra.journal import heal, jsonl, schema
 from orchestra.journal.heal import HERE, damage_of, open_own_store
 from orchestra.journal.jsonl import Journal
-from orchestra.journal.store import StoreError, open_store
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer
 from tests.support.runs import Place, assert_clean, make_place

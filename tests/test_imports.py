@@ -14,14 +14,19 @@ LAYERS: dict[str, set[str]] = {
     "faces": {"aider_orchestrator", "gemini_prd_generator", "orchestra.cli", "orchestra.console", "orchestra.web"},
     "loop": {"orchestra.conduct"},
     "edges": {
-        *("orchestra.agents", "orchestra.ask", "orchestra.child", "orchestra.gates", "orchestra.gateway"),
-        *("orchestra.gemini", "orchestra.handover", "orchestra.hosts", "orchestra.journal", "orchestra.process"),
-        *("orchestra.seat", "orchestra.workspace"),
+        *("orchestra.agents", "orchestra.models.ask", "orchestra.child", "orchestra.gates", "orchestra.gateway"),
+        *("orchestra.models.gemini", "orchestra.handover", "orchestra.hosts", "orchestra.journal", "orchestra.process"),
+        *("orchestra.agents.seat", "orchestra.workspace"),
     },
     "rules": {
-        *("orchestra.aider_args", "orchestra.catalogue", "orchestra.conversation", "orchestra.dialects"),
-        *("orchestra.digest", "orchestra.redact", "orchestra.shape"),
-        *("orchestra.judge", "orchestra.plan", "orchestra.prd"),
+        *(
+            "orchestra.agents.aider_args",
+            "orchestra.providers.catalogue",
+            "orchestra.answers.conversation",
+            "orchestra.dialects",
+        ),
+        *("orchestra.plan.digest", "orchestra.providers.redact", "orchestra.answers.shape"),
+        *("orchestra.judge", "orchestra.plan", "orchestra.answers.prd"),
         *("orchestra.report", "orchestra.settings"),
     },
     "words": {"orchestra", "orchestra.errors", "orchestra.events", "orchestra.model"},
@@ -114,5 +119,5 @@ def test_nothing_goes_in_a_circle() -> None:
 
 
 def test_every_room_that_is_there_is_looked_at() -> None:
-    assert {"orchestra.conduct.run", "orchestra.gateway.door", "aider_orchestrator"} <= MODULES.keys()
+    assert {"orchestra.conduct.session.session", "orchestra.gateway.door", "aider_orchestrator"} <= MODULES.keys()
     assert len(MODULES) > 40

@@ -8,11 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestra import catalogue, dialects
+from orchestra import dialects
 from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass
 from orchestra.gateway.limits import Limits
+from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.processes import soon
 from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, client, door, is_final

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from orchestra import catalogue
-from orchestra.seat import ForkSeats
+from orchestra.agents.seat import ForkSeats
+from orchestra.providers import catalogue
 from tests.support.edits import appends
 from tests.support.lean import OPTIONAL
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, body_pieces

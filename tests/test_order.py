@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from orchestra.conduct.places import Places
+from orchestra.conduct.core.slots import Places
 from orchestra.model import TargetFile, Task
 from orchestra.plan.order import depths, in_order, ranks
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from orchestra.division import constraints
+from orchestra.division.coupling import Coupling, Evidence
+from orchestra.division.partition import Level, allowed, cut, loads, packed, partition, shaken
+from orchestra.division.split import Split, Wanted, assigned, fitting, lumps, split
 from orchestra.errors import PlanError
 from orchestra.model import Contract, Prd, TargetFile
-from orchestra.plan import constraints
-from orchestra.plan.coupling import Coupling, Evidence
-from orchestra.plan.partition import Level, allowed, cut, loads, packed, partition, shaken
 from orchestra.plan.sizing import FIXED_TOKENS, Bound, Machine, bound, room, tasks_needed, tokens_of
-from orchestra.plan.split import Split, Wanted, assigned, fitting, lumps, split
 from tests.support.sample import SOAK
 
 Sizes = Callable[[random.Random], int]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from orchestra import prd
-from orchestra.digest import digest, has_signatures, signatures
+from orchestra.answers import prd
 from orchestra.errors import UsageError
 from orchestra.model import Contract, Requirement, Work
+from orchestra.plan.digest import digest, has_signatures, signatures
 
 DEMO = Path(__file__).parents[1] / "orchestra" / "demo_project" / "prd.md"
 

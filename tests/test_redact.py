@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from orchestra.conduct.secrets import Secrets
-from orchestra.redact import SHAPES, is_marked, redact, ripe
+from orchestra.conduct.core.secrets import Secrets
+from orchestra.providers.redact import SHAPES, is_marked, redact, ripe
 from orchestra.settings import load
 
 MIX = "aB3dE5fG7hJ9kL1mN0pQ"

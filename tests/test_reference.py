@@ -4,9 +4,9 @@ import ast
 import re
 from pathlib import Path
 
-from orchestra import catalogue
 from orchestra.cli.load import dotenv
 from orchestra.events import KINDS
+from orchestra.providers import catalogue
 from orchestra.settings import load, options, variables_of
 from tests.support.faults import FAULTS
 from tools import write_events, write_faults, write_reference

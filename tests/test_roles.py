@@ -7,7 +7,7 @@ import aider.coders
 import pytest
 
 from orchestra.cli.load import with_prompts
-from orchestra.conduct.roles import check_roles
+from orchestra.conduct.planning.roles import check_roles
 from orchestra.errors import OrchestraError, SettingsError
 from orchestra.plan.roles import EDIT_FORMATS, Role, known, parse_roles, role_for
 from orchestra.settings import SettingsFile, load

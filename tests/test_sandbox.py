@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestra.conduct.isolation import config_text
+from orchestra.hosts.isolation import config_text
 from tests.support.house import SECRET, House, house
 
 __all__ = ["house"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.isolation import installed_packages, outer_git, worktree_secrets
 from orchestra.gates import run as gate_run
 from orchestra.gates.furnish import furnish_gate
+from orchestra.hosts.isolation import installed_packages, outer_git, worktree_secrets
 from orchestra.model import Gate
 from tests.support.edits import appends
 from tests.support.house import SECRET, House, house

@@ -14,11 +14,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from orchestra.agents.base import Outcome
 
-from orchestra import catalogue
+from orchestra.agents.seat import PROGRAM, ForkSeats, Job, Seats, SingleSeats, find_python, read_outcome, seats
 from orchestra.errors import AiderMissing
 from orchestra.gateway.ledger import Pass
-from orchestra.seat import PROGRAM, ForkSeats, Job, Outcome, Seats, SingleSeats, find_python, read_outcome, seats
+from orchestra.providers import catalogue
 from tests.support.edits import appends, malformed, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.processes import all_gone, gone, soon
@@ -314,7 +315,7 @@ def test_nothing_in_the_repository_the_home_or_the_environment_takes_effect(
 
 
 def test_an_agent_sees_no_key_and_no_home_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from orchestra.seat import seat_environment
+    from orchestra.agents.seat import seat_environment
 
     for name in ("OPENAI_API_KEY", "GOOGLE_API_KEY", "DB_PASSWORD", "HARMLESS_LOOKING", "PYTHONPATH", "GIT_DIR"):
         monkeypatch.setenv(name, "secret-value")
@@ -581,7 +582,7 @@ import asyncio, sys
 from pathlib import Path
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Pass, Upstream
-from orchestra.seat import ForkSeats, SingleSeats
+from orchestra.agents.seat import ForkSeats, SingleSeats
 from tests.support.seating import make_job, plant
 
 async def main(kind, folder, base):

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestra import catalogue
 from orchestra.errors import SettingsError
+from orchestra.providers import catalogue
 from orchestra.settings import (
     REPOSITORY_ENV,
     SCRIPT_ENV,

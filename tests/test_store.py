@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from orchestra.journal.open_store import open_store
 
+from orchestra.errors import StoreError
 from orchestra.events import Event, Note, make_event
 from orchestra.journal import connect, jsonl, schema
 from orchestra.journal.sql import SqlStore
-from orchestra.journal.store import Command, Store, StoreError, open_store
+from orchestra.journal.store import Command, Store
 from orchestra.journal.writer import Writer
 from tests.support import written
 from tests.support.databases import Database, Relay, database

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.conduct.listening import hear
+from orchestra.conduct.core.gateway_events import hear
 from orchestra.errors import TapeError
 from orchestra.events import Event
 from orchestra.gateway.ledger import Exchange, Pass, Upstream

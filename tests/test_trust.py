@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from orchestra import catalogue
 from orchestra.cli.folder import config_folder
 from orchestra.cli.trusted import remember
+from orchestra.providers import catalogue
 from orchestra.settings import Committed, Settings, SettingsFile, key_of, load, options
 from orchestra.settings.trust import screen
 from orchestra.workspace.tracked import may_be_anyones, tracked_file

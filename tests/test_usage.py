@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from orchestra import catalogue, dialects
+from orchestra import dialects
 from orchestra.dialects.usage import LARGEST, Tokens
 from orchestra.gateway import ledger
 from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.ledger import Exchange, Pass
 from orchestra.gateway.limits import Limits
 from orchestra.gateway.tape import digest
+from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, body_pieces
 from tests.support.processes import soon
 from tests.support.sample import SOAK

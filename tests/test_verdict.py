@@ -4,9 +4,10 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from orchestra.judge.policy import PROVIDER_VERDICTS
 
 from orchestra.judge.exit import exit_code
-from orchestra.judge.verdict import ANSWERED, FAILURE_REMEDIES, PROVIDER_VERDICTS, REMEDIES, Heard, Seen, judge
+from orchestra.judge.verdict import ANSWERED, FAILURE_REMEDIES, REMEDIES, Heard, Seen, judge
 from orchestra.model import Verdict as V
 
 MODEL = "openai/gpt-x"

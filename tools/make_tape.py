@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from aider_orchestrator import stoppable, story
-from orchestra.cli.demo import PROJECT, TAPE, make_sample, sample_settings
+from orchestra.cli.commands.demo import PROJECT, TAPE, make_sample, sample_settings
 from tests.support.edits import gemini_prd, knows
 from tests.support.modelserver import ModelServer, Reply, Request
 

@@ -9,9 +9,9 @@ from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
-from orchestra import catalogue
 from orchestra.cli.load import FILE, TABLE, USER_FILE
 from orchestra.cli.parser import GROUPS, names
+from orchestra.providers import catalogue
 from orchestra.settings import RIVALS, Power, flag, key_of, options, variables_of
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference-settings.md"

@@ -14,7 +14,7 @@ from orchestra.report.ci import Ci, annotation, annotations, outputs, recognise
 from orchestra.report.safe import plain
 
 if TYPE_CHECKING:
-    from orchestra.conduct.finish import Ending
+    from orchestra.conduct.deliver.finish import Ending
 
 
 class Guard(io.TextIOBase):

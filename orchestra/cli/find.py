@@ -10,14 +10,16 @@ from functools import cached_property
 from pathlib import Path
 
 from orchestra.cli.load import settings_of
-from orchestra.conduct.run import DATABASE, LOGS, store_key
+from orchestra.conduct.core.context import DATABASE, LOGS
+from orchestra.conduct.session.session import store_key
 from orchestra.errors import UsageError
 from orchestra.events import Log
 from orchestra.journal import jsonl
 from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import is_dead
 from orchestra.journal.memory import MemoryStore
-from orchestra.journal.store import MARKS, Owner, Run, Store, open_store, run_of
+from orchestra.journal.open_store import open_store
+from orchestra.journal.store import MARKS, Owner, Run, Store, run_of
 from orchestra.report.fold import report_of
 from orchestra.report.state import Report
 from orchestra.settings import Settings

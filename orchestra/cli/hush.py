@@ -9,7 +9,7 @@ from orchestra.errors import OrchestraError
 
 
 def hushed(text: str, argv: list[str]) -> str:
-    from orchestra.conduct.secrets import Secrets
+    from orchestra.conduct.core.secrets import Secrets
 
     places = [("environment", os.environ), *written_down()]
     variables = {f"{name} {place}": (value.strip(), place) for place, env in places for name, value in env.items()}

@@ -6,9 +6,9 @@ import re
 import sys
 from pathlib import Path
 
-from orchestra import catalogue
 from orchestra.cli.load import SCRIPT, dotenv
 from orchestra.errors import UsageError
+from orchestra.providers import catalogue
 from orchestra.settings import Settings
 from orchestra.workspace.git import ask, is_tracked
 

@@ -35,7 +35,7 @@ def settings_to_run(argv: list[str]) -> Settings:
     settings = settings_of(argv)
     if settings.committed is None:
         return settings
-    from orchestra.cli.trust import settle_committed
+    from orchestra.cli.consent import settle_committed
 
     return settle_committed(settings, settings.committed, argv)
 

@@ -4,9 +4,9 @@ import shutil
 import sys
 from collections.abc import Callable
 
+from orchestra.cli.commands.logs import log_line
 from orchestra.cli.find import Here, Known
 from orchestra.cli.follow import follow
-from orchestra.cli.logs import log_line
 from orchestra.cli.words import put, say
 from orchestra.report.fold import fold
 from orchestra.report.plain import plain

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from orchestra import dialects
-from orchestra.conversation import messages
+from orchestra.answers.conversation import messages
 from orchestra.dialects.usage import Tokens
 from orchestra.dialects.values import string
 from orchestra.gateway.tape import identity

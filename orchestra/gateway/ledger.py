@@ -4,10 +4,10 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
-from orchestra import catalogue
 from orchestra.dialects import Tokens
 from orchestra.gateway.budget import Most
 from orchestra.model import Usage
+from orchestra.providers import catalogue
 
 BYTES = 3  # of a request, that a token has at least
 PLAUSIBLE = 1.1  # times the cap: what a reply may have is not counted the same way everywhere

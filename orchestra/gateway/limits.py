@@ -3,11 +3,11 @@
 import itertools
 from collections.abc import Callable, Mapping
 
-from orchestra import catalogue
 from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.lane import Lane
 from orchestra.gateway.ledger import Pass
 from orchestra.gateway.pace import Pace
+from orchestra.providers import catalogue
 
 OUTAGE = 1800.0
 LONGEST = 1800.0

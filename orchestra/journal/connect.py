@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestra.journal.store import StoreError
+from orchestra.errors import StoreError
 
 DRIVERS = {
     "sqlite": "sqlite",

@@ -13,10 +13,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestra.errors import StoreError
 from orchestra.events import RunResumed, RunStarted, has_ended
 from orchestra.journal import jsonl
 from orchestra.journal.hold import is_alive
-from orchestra.journal.store import Store, StoreError, open_store
+from orchestra.journal.open_store import open_store
+from orchestra.journal.store import Store
 
 HERE = "."  # what the own store calls its repository
 # What the first and the second step of the schema make; a test holds it against that.

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from orchestra.errors import UsageError
-from orchestra.journal.store import Command, Owner, Store, StoreError
+from orchestra.errors import StoreError, UsageError
+from orchestra.journal.store import Command, Owner, Store
 
 TTL = 15.0  # seconds; who has not renewed for so long is taken for dead
 BEAT = 3.0

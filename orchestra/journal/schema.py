@@ -2,7 +2,8 @@
 
 import sqlalchemy as sa
 
-from orchestra.journal.store import MARKS, StoreError
+from orchestra.errors import StoreError
+from orchestra.journal.store import MARKS
 
 # The same words stand in the index and in the query: only so is the index found.
 ENDS = f"kind IN ({', '.join(repr(kind) for kind in MARKS)})"

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from orchestra.errors import StoreError
 from orchestra.events import EMPTY, Event, Json, Unreadable, make_event
 from orchestra.journal import schema
 from orchestra.journal.connect import deadlocked, engine_for, explained, url_of
 from orchestra.journal.schema import commands, events, leases, owners
-from orchestra.journal.store import Command, Owner, Run, StoreError, gap, run_of
+from orchestra.journal.store import Command, Owner, Run, gap, run_of
 
 T = TypeVar("T")
 # The store's own clock, in ms: the clocks of those who share it may differ.

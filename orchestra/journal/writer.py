@@ -5,8 +5,9 @@ import time
 from collections import deque
 from itertools import chain, islice, repeat
 
+from orchestra.errors import StoreError
 from orchestra.events import Event
-from orchestra.journal.store import Store, StoreError
+from orchestra.journal.store import Store
 
 BATCH = 500
 PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between tries, the last one again and again

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestra.answers.shape import says
+from orchestra.judge.policy import PROVIDER_VERDICTS
 from orchestra.judge.retry import Failure
-from orchestra.judge.verdict import PROVIDER_VERDICTS, one_line
+from orchestra.judge.verdict import one_line
 from orchestra.model import Requirement, Task, Verdict
-from orchestra.shape import says
 
 DIFF_LIMIT = 60_000  # characters
 MOST_REASONS = 10

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from orchestra.digest import TEST
 from orchestra.judge.manifests import DEPENDENCIES, NotPlain, changes_of, reader_of
 from orchestra.judge.permit import CLAUSE, NEGATED
 from orchestra.judge.protected import Kind, is_test_setup, kind_of, normalised
+from orchestra.plan.digest import TEST
 
 # Tests that digest.TEST does not know by their names, what they are compared with, and what helps them.
 MORE_TESTS = re.compile(

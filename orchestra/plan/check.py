@@ -12,12 +12,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from orchestra.division.split import weight
 from orchestra.model import TargetFile
 from orchestra.plan.draft import PRIORITIES, RISKS, Draft, Item, above, needs, own_name
 from orchestra.plan.order import depths
 from orchestra.plan.roles import CODER, role_for
 from orchestra.plan.sizing import room, tokens_of
-from orchestra.plan.split import weight
 from orchestra.plan.targets import SPECIAL, Tracked
 
 MOST = 8  # paths or names in one sentence

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestra.answers.prd import slug
+from orchestra.answers.shape import says
 from orchestra.model import Plan
 from orchestra.plan.order import depths
-from orchestra.prd import slug
-from orchestra.shape import says
 
 PRIORITIES = {"high": 1, "normal": 0, "low": -1}
 RISKS = ("low", "normal", "high")

@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from orchestra.answers.shape import taken
 from orchestra.errors import PlanError
 from orchestra.plan.draft import Draft, Item
-from orchestra.shape import taken
 
 HEAD = """\
 # A plan of aider-orchestrator, to be read and edited. Then:

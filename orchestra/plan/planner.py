@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestra.answers.shape import says
 from orchestra.model import Prd
 from orchestra.plan.brief import contracts, section
 from orchestra.plan.draft import Draft, Wanted, items_of
-from orchestra.shape import says
 
 NAME = "planner"
 ROLE = (

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from orchestra.shape import Misshapen, read, says
+from orchestra.answers.shape import Misshapen, read, says
 
 MOST, TITLE, BRIEF, FILES = 20, 200, 4_000, 50
 BLOCK = re.compile(

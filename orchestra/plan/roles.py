@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from orchestra.digest import TEST, extension
 from orchestra.errors import SettingsError
+from orchestra.plan.digest import TEST, extension
 
 TABLE = "roles"  # in a settings file
 CODER = "coder"

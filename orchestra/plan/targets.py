@@ -5,11 +5,11 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
-from orchestra.digest import NOISE
 from orchestra.errors import PlanError
 from orchestra.judge.permit import Permit
 from orchestra.judge.protected import belongs_to_us
 from orchestra.model import Prd, TargetFile
+from orchestra.plan.digest import NOISE
 from orchestra.plan.sizing import tokens_of
 
 GLOB = "*?["

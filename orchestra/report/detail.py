@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import NamedTuple
 
-from orchestra.conversation import Turn, unpack
+from orchestra.answers.conversation import Turn, unpack
 from orchestra.events import (
     COMBINED,
     AiderReady,

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from orchestra import catalogue
 from orchestra.events import PlanRange, TaskRange
 from orchestra.model import Plan, Task, Verdict
 from orchestra.plan.order import depths
+from orchestra.providers import catalogue
 from orchestra.report.state import Report
 
 FIXED_TOKENS = 2_000  # Aider's own instructions in each prompt

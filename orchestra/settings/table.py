@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import Role
-from orchestra.redact import is_marked
+from orchestra.providers.redact import is_marked
 from orchestra.settings.option import Power, flag, option
 from orchestra.settings.values import parse_price
 
@@ -385,7 +385,7 @@ class Settings:
     @property
     def model_name(self) -> str:
         """The agents' model, as the user calls it."""
-        from orchestra import catalogue  # which `--help` does without
+        from orchestra.providers import catalogue
 
         if self.claude:
             return self.claude_model or catalogue.DEFAULT_CLAUDE_MODEL
@@ -394,7 +394,7 @@ class Settings:
     @property
     def gemini_name(self) -> str:
         """The model that writes the PRD, with its provider."""
-        from orchestra import catalogue
+        from orchestra.providers import catalogue
 
         name = self.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
         return f"gemini/{name.removeprefix('gemini/').removeprefix('models/')}"

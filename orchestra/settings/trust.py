@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestra import catalogue
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.plan.roles import packaged
+from orchestra.providers import catalogue
 from orchestra.settings.load import SettingsFile, with_gates
 from orchestra.settings.option import Power, key_of
 from orchestra.settings.table import RIVALS, Committed, Settings, options

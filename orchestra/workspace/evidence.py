@@ -3,8 +3,8 @@
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from orchestra.plan.coupling import Evidence
-from orchestra.plan.source import SCANNED, Source, read
+from orchestra.division.coupling import Evidence
+from orchestra.division.source import SCANNED, Source, read
 from orchestra.workspace.git import Git
 from orchestra.workspace.objects import contents_of
 from orchestra.workspace.repository import Entry

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra import catalogue
+from orchestra.providers import catalogue
 from tests.support.edits import gemini_prd, knows
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.conversation import Turn, pack
+from orchestra.answers.conversation import Turn, pack
 from orchestra.events import make_event, plain, to_record
 from orchestra.journal import jsonl
 from tests.support.edits import appends, search_replace

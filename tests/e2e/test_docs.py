@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import aider_orchestrator
-from orchestra.aider_args import ALLOWED
+from orchestra.agents.aider_args import ALLOWED
 from orchestra.handover.notify import SIGNATURE, signature
 from orchestra.settings import flag, options
 from tests.e2e.test_main_job import prd_text

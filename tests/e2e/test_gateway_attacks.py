@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestra import catalogue
-from orchestra.conduct.models import names
+from orchestra.conduct.core.models import names
+from orchestra.providers import catalogue
 from tests.support.edits import appends, gemini_prd
 from tests.support.hostile import hostile_server
 from tests.support.leaks import leaks

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from orchestra.journal.open_store import open_store
 
 from orchestra.journal import jsonl
-from orchestra.journal.store import Store, open_store
+from orchestra.journal.store import Store
 from orchestra.report.words import DECIDED
 from tests.support.edits import knows
 from tests.support.hostserver import HostServer

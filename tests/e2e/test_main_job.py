@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra import catalogue
+from orchestra.providers import catalogue
 from tests.support.edits import Respond, appends, gemini_prd, knows, no_edits
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, estimate
 from tests.support.runs import Place, Ran, assert_clean, make_place

@@ -8,10 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from orchestra.journal.open_store import open_store
 
-from orchestra.conduct.run import store_key
+from orchestra.conduct.session.session import store_key
 from orchestra.journal import jsonl
-from orchestra.journal.store import open_store
 from orchestra.report.fold import fold
 from orchestra.settings import Settings
 from tests.support.databases import database

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from orchestra.conduct.secrets import Secrets
+from orchestra.conduct.core.secrets import Secrets
 from orchestra.settings import load
 from tests.support import seating
 from tests.support.edits import appends, gemini_prd, knows, search_replace

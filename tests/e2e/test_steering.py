@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from orchestra.journal.open_store import open_store
 
 from orchestra.journal.hold import Hold
-from orchestra.journal.store import open_store
 from tests.support.edits import knows
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Running, assert_clean, descendants, make_place, wait_until
@@ -233,7 +233,7 @@ def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> Non
 
 
 def test_the_conversation_of_every_attempt_is_kept(tmp_path: Path) -> None:
-    from orchestra.conversation import unpack
+    from orchestra.answers.conversation import unpack
     from orchestra.events import Conversation
     from orchestra.journal import jsonl
 

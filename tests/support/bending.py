@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestra.conduct.gating import held_against
-from orchestra.conduct.judging import Judged, gather, judge_tests
+from orchestra.conduct.checks.gating import held_against
+from orchestra.conduct.checks.judging import Judged, gather, judge_tests
 from orchestra.gates.compare import Comparison
 from orchestra.gates.proof import unproven
 from orchestra.gates.run import ALL, Choice, Outcome, Place, run_gate

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import aider_orchestrator
-from orchestra.cli.logs import log_line
-from orchestra.conduct.artefacts import gather
+from orchestra.cli.commands.logs import log_line
+from orchestra.conduct.deliver.artefacts import gather
 from orchestra.events import Event
 from orchestra.journal import jsonl
 from orchestra.journal.store import Store

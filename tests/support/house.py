@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.isolation import SECRETS
+from orchestra.hosts.isolation import SECRETS
 from orchestra.process import CHILD, Sandbox
 
 SECRET = "sk-the-secret-of-the-user-0123456789"

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestra.conduct.secrets import forms_of
+from orchestra.conduct.core.secrets import forms_of
 from tests.support.runs import KEYS, Place, read_proc
 
 SHAPED = "sk-proj-" + "Zq7" * 15  # nobody's key, and in no environment: only its shape tells

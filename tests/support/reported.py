@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from orchestra.conversation import Turn, pack
+from orchestra.answers.conversation import Turn, pack
 from orchestra.events import Event, plain
 from orchestra.model import Usage
 from tests.support.written import event

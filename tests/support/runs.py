@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from orchestra.journal.open_store import open_store
+
 from orchestra.events import has_ended
 from orchestra.journal import jsonl
-from orchestra.journal.store import open_store
 from orchestra.report.fold import fold
 from tests.support import warm
 from tests.support.modelserver import ModelServer

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from orchestra.agents.base import Outcome
 
-from orchestra import catalogue, dialects
-from orchestra.conduct.job import AIDER_FLAGS
+from orchestra import dialects
+from orchestra.agents.seat import Job, Seats, seat_environment
+from orchestra.conduct.attempt.job import AIDER_FLAGS
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
-from orchestra.seat import Job, Outcome, Seats, seat_environment
+from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer
 
 MODELS = {

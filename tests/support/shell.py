@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import aider_orchestrator
-from orchestra import catalogue
 from orchestra.cli import load
+from orchestra.providers import catalogue
 from orchestra.settings import options, variables_of
 from tests.support.runs import Place, make_place
 

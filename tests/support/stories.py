@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from orchestra.journal.open_store import open_store
+
 from orchestra.events import Event, make_event, to_record
 from orchestra.journal.jsonl import prepare
-from orchestra.journal.store import Store, open_store
+from orchestra.journal.store import Store
 from tests.support.shell import Said, Shell
 
 STAMP = "20261121_101010"

@@ -45,7 +45,7 @@ os._exit(0)
 @functools.cache
 def warmed() -> tuple[str, subprocess.Popen[bytes]]:
     """The command, and the process behind it. That one ends with this worker, who holds the other end of its stdin."""
-    from orchestra.seat import QUIET
+    from orchestra.agents.seat import QUIET
 
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

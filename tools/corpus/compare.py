@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestra.conversation import unpack
+from orchestra.answers.conversation import unpack
 
 STAMP = re.compile(r"\d{8}_\d{6}(_\d+)?(?!\d)")
 VOLATILE = (

@@ -4,7 +4,8 @@ import os
 import signal
 from pathlib import Path
 
-from orchestra.journal.store import open_store
+from orchestra.journal.open_store import open_store
+
 from tests.support.edits import knows
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import wait_until

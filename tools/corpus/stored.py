@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from orchestra.conversation import unpack as said_in
+from orchestra.answers.conversation import unpack as said_in
 from tests.support import corpus
 from tests.support.damage import DAMAGES
 from tools.corpus.stage import ROOT

@@ -1,0 +1,108 @@
+"""What an agent is told beside its brief: its role, and what the tasks before its own have left for it.
+
+All of it is made from what the run's events tell, so that a resumed run tells the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestra.conduct.core.context import Run
+
+from orchestra.model import Task
+from orchestra.plan.digest import SCANNED, signature_block
+from orchestra.plan.proposals import ASK
+from orchestra.report.state import TaskReport
+
+LIMIT = 6_000  # characters of all that is handed on
+LEAST = 800  # of one task's share in it
+MOST = LIMIT // LEAST  # tasks
+HINT = 500
+FILES = 20  # of one task, that are looked into
+ANSWER = "Change no file, whatever is said above: your reply is the result."
+HEAD = "## What the tasks before yours have left for you"
+
+
+@dataclass(frozen=True)
+class Left:
+    """What one task has left: what it said, what a person said of it, and its files with their signatures now."""
+
+    title: str
+    said: str = ""
+    hints: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def in_full(run: Run, task: Task, tree: Path) -> Task:
+    """The task with all that its agent is told. `tree` is the worktree in which it begins."""
+    role, needed = run.context.role(task), nearest(task.id, run.state.plan.needs)
+    left = [left_by(run.state.report.tasks[need], tree) for need in needed[:MOST]]
+    parts = [
+        role.prompt,
+        task.brief,
+        ANSWER if role.only_answers else "",
+        handed_on(left, len(needed)),
+        ASK if may_propose(run, task) else "",
+    ]
+    return replace(task, brief="\n\n".join(filter(None, parts)))
+
+
+def may_propose(run: Run, task: Task) -> bool:
+    # In a reply of whole files the block would be taken for one.
+    return bool(task.role and run.state.report.plan_file and run.context.role(task).edit_format != "whole")
+
+
+def nearest(task: int, needs: Mapping[int, Sequence[int]]) -> list[int]:
+    """All that a task needs: first what it names itself, then what these name."""
+    found: list[int] = []
+    level = list(needs[task])
+    while level:
+        new = [need for need in dict.fromkeys(level) if need not in found and need != task]
+        found += new
+        level = [need for one in new for need in needs[one]]
+    return found
+
+
+def left_by(record: TaskReport, tree: Path) -> Left:
+    files = tuple(signatures_in(path, tree / path) for path in record.changed[:FILES])
+    return Left(f"{record.agent}: {record.title}", record.said, tuple(record.hints), files)
+
+
+def signatures_in(path: str, place: Path) -> str:
+    if place.is_symlink() or not place.is_file():
+        return f"{path} (no file any more)"
+    return signature_block(path, place.read_bytes()[:SCANNED].decode("utf-8", "replace")) or path
+
+
+def handed_on(tasks: Sequence[Left], count: int = 0) -> str:
+    """The nearest task first, each with its share, and all of them within the limit. `count` are all that there are."""
+    if not tasks:
+        return ""
+    count = count or len(tasks)
+    share, parts, room = max(LIMIT // count, LEAST), [HEAD], LIMIT - len(HEAD)
+    for left in tasks:
+        if not (text := cut(told(left), min(share, room - 2))):
+            break
+        parts.append(text)
+        room -= len(text) + 2
+    missing = count - len(parts) + 1
+    return "\n\n".join([*parts, *([f"(and {missing} more)"] if missing else [])])
+
+
+def told(left: Left) -> str:
+    """What a person decided can be lost least, so it comes first."""
+    parts = [f"### {left.title}"]
+    parts += [f"A person has said of it: {cut(hint, HINT)}" for hint in left.hints]
+    # Where it said much, there is still room for what others may call.
+    files = "\n".join(("Its files, with their signatures as they are now:", *left.files)) if left.files else ""
+    parts += [cut(left.said, LIMIT // 3 if files else LIMIT), files]
+    return "\n".join(filter(None, parts))
+
+
+def cut(text: str, room: int) -> str:
+    """As many whole lines as there is room for; of a first line that is too long, its beginning."""
+    if len(text) <= room:
+        return text
+    kept = text[: max(room - 2, 0)]
+    whole = kept.rpartition("\n")[0] or kept
+    return f"{whole.rstrip()}\n…" if room > 40 else ""

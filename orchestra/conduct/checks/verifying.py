@@ -1,0 +1,99 @@
+"""Judge the tests of a result once, before it is delivered: what they say is worth as much as they are."""
+
+from collections.abc import Mapping, Sequence
+
+from orchestra.conduct.core.context import Run
+
+from orchestra import events
+from orchestra.conduct.checks.gating import Gating, held_against
+from orchestra.conduct.checks.judging import Judged, gather, judge_tests
+from orchestra.conduct.core.permits import permit_of
+from orchestra.errors import GitFailed, SetUpFailed
+from orchestra.gates.compare import Comparison
+from orchestra.gates.run import Choice, Outcome
+from orchestra.model import Gate
+
+MOST_LOST = 500  # names in an event
+
+
+async def verify_tests(run: Run, gating: Gating, head: str) -> None:
+    """For each gate of tests that speaks for the result: whether the agents could have bent what it says."""
+    speaking = [one.name for one in run.state.report.gates if one.about == "tests" and one.verifies]
+    gates = [gate for gate in gating.gates if gate.kind == "tests" and gate.name in speaking]
+    if not gates or not all(gate.ok for gate in run.state.report.gates):
+        return
+    wanted = (f"{commit}^{{tree}}" for commit in (head, gating.base))
+    trees = (await run.context.repository.git.text("rev-parse", *wanted)).split()
+    keys = {gate: (*trees, gate.name, gate.command) for gate in gates}
+    for gate in [gate for gate in gates if keys[gate] in gating.judged]:
+        run.emit(gating.judged[keys[gate]])
+    left = [gate for gate in gates if keys[gate] not in gating.judged]
+    if not left:
+        return
+    git, index = run.context.repository.git, run.context.folder / "judge.index"
+    runs = GatingRuns(gating, *trees)
+    async with gating.turn:
+        for gate in left:
+            try:
+                material = await gather(git, index, gating.base, head, [gate], permit_of(run), run.state.plan.owners)
+                judged = await judge_tests(material, gate, await runs.with_roll(head, gate), runs)
+            except (GitFailed, SetUpFailed) as failed:
+                # The result stands; only nothing vouches for its tests.
+                judged = Judged(bent=f"passed, and whether its tests could be bent cannot be told: {failed}")
+            run.emit(told(gate, keys[gate], judged))
+
+
+def told(gate: Gate, key: Sequence[str], judged: Judged) -> events.TestsJudged:
+    missing, skipped, expected = (
+        names[:MOST_LOST] for names in (judged.lost.missing, judged.lost.skipped, judged.lost.expected)
+    )
+    return events.TestsJudged(
+        name=gate.name,
+        key=tuple(key),
+        holds=judged.holds,
+        changed=judged.changed,
+        wrote=judged.wrote,
+        lost=events.LostTests(missing, skipped, expected, judged.lost.ran, judged.lost.of),
+        bent=judged.bent,
+        runner=judged.runner,
+        remarks=judged.remarks,
+        fresh=tuple(events.FreshTest(*one) for one in judged.fresh),
+        weaker=tuple(events.WeakerTest(*one) for one in judged.weaker),
+    )
+
+
+class GatingRuns:
+    """Runs of gates as `Gating` makes and remembers them. Its turn must be held."""
+
+    def __init__(self, gating: Gating, head_tree: str, base_tree: str) -> None:
+        self.gating = gating
+        self.head_tree, self.base_tree = head_tree, base_tree
+
+    async def with_roll(self, commit: str, gate: Gate) -> Outcome:
+        """What the gate said of the result. A run that was taken up knows that it passed, but not which tests ran."""
+        outcome = self.known(self.head_tree, gate)
+        return outcome or (await self.gating.run_all(commit, [gate], (), "combined-again"))[0]
+
+    def known(self, tree: str, gate: Gate) -> Outcome | None:
+        said = self.gating.said.items()
+        return next((one for key, one in said if key[:2] == (tree, gate) and one.files), None)
+
+    async def compare(self, commit: str, gate: Gate, label: str) -> tuple[Outcome, Comparison]:
+        checked = await self.gating.ask_all(commit, [gate], (), label)
+        for outcome in checked.outcomes:
+            compared: Mapping[str, Comparison] = checked.compared
+            self.gating.tell(outcome, compared[gate.name], label, None)
+            return outcome, compared[gate.name]
+        (outcome,) = await self.gating.run_all(commit, [gate], (), label)  # one that hangs on the base
+        return outcome, held_against(outcome, None)
+
+    async def on_base(self, gate: Gate) -> Outcome:
+        (outcome,) = await self.gating.ask(self.gating.base, [gate], (), "base")
+        return outcome
+
+    def known_base(self, gate: Gate) -> Outcome | None:
+        return self.known(self.base_tree, gate)
+
+    async def once(self, commit: str, gate: Gate, label: str, choice: Choice) -> Outcome:
+        (outcome,) = await self.gating.run_all(commit, [gate], (), label, choice)
+        return outcome

@@ -1,0 +1,49 @@
+"""The run's own keys in what goes out to a model: each way to write one, and whether it is a secret at all."""
+
+from collections.abc import Awaitable, Callable
+
+from orchestra.conduct.core.secrets import Secrets, forms_of
+from orchestra.gateway.door import Gateway
+from orchestra.workspace.repository import Repository
+
+SHORTEST = 20  # characters; what is shorter may stand in any text by chance
+
+
+def guard(gateway: Gateway, secrets: Secrets, repository: Repository) -> None:
+    """Have the gateway refuse requests that hold a key of this run."""
+    gateway.keys = outgoing_forms(secrets)
+    gateway.is_tracked = tracked_keys(secrets, repository)
+
+
+def outgoing_forms(secrets: Secrets) -> tuple[tuple[str, str], ...]:
+    long = [(value, name) for value, name in secrets.known if len(value) >= SHORTEST]
+    return tuple((form, name) for value, name in long for form in all_forms(value))
+
+
+def all_forms(value: str) -> list[str]:
+    hexadecimal = value.encode("utf-8", "surrogateescape").hex().upper()
+    return list(dict.fromkeys((*forms_of(value), hexadecimal)))
+
+
+def tracked_keys(secrets: Secrets, repository: Repository) -> Callable[[str], Awaitable[bool]]:
+    """Whether the files of the base hold the key of a variable, so that it is known to whoever has the repository.
+
+    Git is asked only when a request holds that key, and once. The key goes to its stdin: an argument could be seen.
+    """
+    known: dict[str, bool] = {}
+
+    async def is_tracked(name: str) -> bool:
+        if name not in known:
+            values = [value for value, other in secrets.known if other == name and len(value) >= SHORTEST]
+            found = [await in_base(repository, value) for value in values]
+            known[name] = bool(found) and all(found)
+        return known[name]
+
+    return is_tracked
+
+
+async def in_base(repository: Repository, value: str) -> bool:
+    forms = [form for form in all_forms(value) if "\n" not in form]
+    patterns = "\n".join(forms).encode("utf-8", "surrogateescape") + b"\n"
+    code, _, _ = await repository.git.attempt("grep", "-q", "-a", "-F", "-f", "-", repository.base, input=patterns)
+    return code == 0

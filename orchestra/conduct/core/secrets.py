@@ -1,0 +1,104 @@
+"""The keys of this run: kept out of everything that is written and out of every child's environment."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote, quote_plus, unquote
+
+from orchestra.handover.hosts import SECRET
+from orchestra.process import base_environment
+from orchestra.providers import catalogue
+from orchestra.providers.redact import MARK, redact
+from orchestra.settings import SECRET_WORDS, Settings
+
+SHORTEST = 8
+SHORTEST_GUESS = 12
+PASSWORD = re.compile(r"://[^/@:\s]*:([^/@\s]+)@")
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Each key with its name, the longest first, so that none is half replaced."""
+
+    known: tuple[tuple[str, str], ...] = field(repr=False, default=())
+    forms: tuple[tuple[str, str], ...] = field(repr=False, default=())
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Secrets":
+        """The providers' keys, the passwords in addresses, and what else looks like a secret."""
+        hook = {"ORCHESTRA_NOTIFY": (settings.notify, "")} if settings.notify else {}
+        return cls.from_variables({**settings.variables, **hook}, settings.api_key, settings.store, settings.repo)
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[str, tuple[str, str]], google: str = "", *urls: str) -> "Secrets":
+        names = {name for provider in catalogue.PROVIDERS.values() for name in provider.key_vars} | {*SECRET}
+        found = {google: "GOOGLE_API_KEY"} | {word: "password" for url in urls for word in PASSWORD.findall(url)}
+        found |= {unquote(word): name for word, name in found.items()}
+        found = {value: name for value, name in found.items() if len(value) >= SHORTEST}
+        for name, (value, _) in variables.items():
+            # A weaker place's value is kept under a longer name: "OPENAI_API_KEY of the script .env".
+            plain = name.split()[0]
+            if (plain in names and len(value) >= SHORTEST) or is_secret(plain, value):
+                found[value] = plain
+        known = tuple(sorted(found.items(), key=lambda each: len(each[0]), reverse=True))
+        forms = [(form, name) for value, name in known for form in dict.fromkeys(forms_of(value))]
+        return cls(known, tuple(sorted(forms, key=lambda each: len(each[0]), reverse=True)))
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        return tuple(value for value, _ in self.known)
+
+    def scrub(self, text: str) -> str:
+        """The text without our keys in any form, and without what looks like anybody's."""
+        for form, name in self.forms:
+            if form in text:
+                text = text.replace(form, f"{MARK}{name}]")
+        return redact(self.without_stump(text))
+
+    def without_stump(self, text: str) -> str:
+        """Messages are cut to a length: the beginning of a key at the end of a text is one all the same."""
+        for value, name in self.known:
+            if value[:SHORTEST] not in text:
+                continue
+            for length in range(len(value) - 1, SHORTEST - 1, -1):
+                if text.endswith(value[:length]):
+                    return f"{text[:-length]}{MARK}{name}]"
+        return text
+
+    def free(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """An environment for a child that runs the repository's code: no variable that holds a key under any name."""
+        return {
+            name: v for name, v in base_environment(environ).items() if not any(secret in v for secret in self.values)
+        }
+
+
+def forms_of(value: str) -> Iterator[str]:
+    """The key as it is, and as it stands in JSON (once and twice), in an address, in base64 and in hexadecimal."""
+    yield value
+    for as_ascii in (True, False):
+        once = json.dumps(value, ensure_ascii=as_ascii)[1:-1]
+        yield from (once, json.dumps(once, ensure_ascii=as_ascii)[1:-1])
+    yield from (quote(value, safe=""), quote(value), quote_plus(value))
+    raw = value.encode("utf-8", "surrogateescape")
+    yield raw.hex()
+    for before in range(3):
+        for alphabet in (b"+/", b"-_"):
+            yield inside_base64(raw, before, alphabet)
+
+
+def inside_base64(raw: bytes, before: int, alphabet: bytes) -> str:
+    """The part of a longer text's base64 that these bytes alone decide, when so many stand before them."""
+    coded = base64.b64encode(bytes(before) + raw, alphabet).decode("ascii")
+    first = -(-before * 8 // 6)
+    return coded[first : (before + len(raw)) * 8 // 6]
+
+
+def is_secret(name: str, value: str) -> bool:
+    """A guess. Hiding POSTGRES_PASSWORD=postgres would hide the word wherever a file or a sentence has it."""
+    named = any(word in name.upper() for word in SECRET_WORDS)
+    mixed = any(sign.isdigit() for sign in value) and any(sign.isalpha() for sign in value)
+    # AWS's secrets have slashes, and nothing else that a path has.
+    no_path = "/" not in value or re.fullmatch(r"[A-Za-z0-9+][A-Za-z0-9+/=]{31,}", value) is not None
+    return named and len(value) >= SHORTEST_GUESS and mixed and no_path and not any(map(str.isspace, value))

@@ -1,0 +1,83 @@
+"""Tell whoever wants to know that a run has ended, or waits for a human. The run's own ending never depends on it."""
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+from orchestra.conduct.core.context import Run
+
+from orchestra.conduct.deliver.finish import Ending
+from orchestra.events import Event, HumanNeeded
+from orchestra.handover.notify import deliver
+from orchestra.report.sentence import resolving
+from orchestra.report.state import TaskReport
+
+WAITING = 5
+HUMAN_NEEDED = "human_needed"
+A_MOMENT = 2.0  # seconds
+
+
+async def notify(ending: Ending) -> None:
+    if ending.run.context.settings.notify:
+        await post(ending.run, message(ending))
+
+
+def call_for_people(run: Run) -> None:
+    """While the run goes on: a task that has waited for a moment. A run that ends by then tells it at its end."""
+    loop, calls = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    async def call(task: int) -> None:
+        await asyncio.sleep(A_MOMENT)
+        record = run.state.report.tasks[task]
+        if record.asks and run.state.report.exit_code is None:
+            await post(run, needed(run, record))
+
+    def hear(event: Event) -> None:
+        if isinstance(event.payload, HumanNeeded) and event.task is not None:
+            calls.add(asked := loop.create_task(call(event.task)))
+            asked.add_done_callback(calls.discard)
+
+    if run.context.settings.notify:
+        run.services.journal.bus.subscribe("The call for people", hear, since=run.services.journal.seq)
+
+
+async def post(run: Run, said: dict[str, Any]) -> None:
+    content = run.context.secrets.scrub(json.dumps(said, ensure_ascii=False)).encode("utf-8", "replace")
+    why = await deliver(run.context.settings.notify, content, run.context.settings.key(("ORCHESTRA_NOTIFY_SECRET",))[0])
+    if why:
+        print(f"note: --notify was not delivered: {run.context.secrets.scrub(why)}.", file=sys.stderr)
+
+
+def needed(run: Run, task: TaskReport) -> dict[str, Any]:
+    """`exit_code` tells it from the message at the end of a run."""
+    report = run.state.report
+    about = {"task": task.id, "title": task.title, "why": task.asks, "resolve": resolving(report, task)}
+    usual = {"event": HUMAN_NEEDED, "sent": int(time.time()), "run": report.run, "exit_code": None}
+    return usual | {"change": report.change, "repository": report.repository} | about
+
+
+def message(ending: Ending) -> dict[str, Any]:
+    report, summary = ending.report, ending.summary
+    paths = {name: str(path) for name, path in {"summary": ending.path, **ending.files}.items()}
+    return {
+        "event": HUMAN_NEEDED if report.exit_code == WAITING else "run_ended",
+        "sent": int(time.time()),
+        "run": report.run,
+        "verdict": summary["verdict"],
+        "exit_code": report.exit_code,
+        "verified": str(report.verified),
+        "change": report.change,
+        "repository": report.repository,
+        "branch": report.result_branch,
+        "applied": report.applied,
+        "commit": report.result,
+        "pr_url": report.pr_url,
+        "tasks": len(report.tasks),
+        "complete": len(report.succeeded),
+        "cost": summary["usage"]["cost"],
+        "tokens": summary["usage"]["total_tokens"],
+        "seconds": round(report.seconds, 3),
+        "paths": paths,
+    }

@@ -1,0 +1,71 @@
+"""One round at a task: an attempt, or several side by side of which the best is kept."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from orchestra.conduct.attempt.kept import keep_branch
+from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.names import candidate_branch
+from orchestra.conduct.core.results import Result, Start
+
+from orchestra import events
+from orchestra.conduct.attempt.attempt import attempt
+from orchestra.conduct.checks.gating import Gating
+from orchestra.conduct.core.slots import Place
+from orchestra.judge.candidates import best, why
+from orchestra.model import Task, TaskState, Verdict
+from orchestra.workspace import merge
+
+
+async def one_round(
+    run: Run, gating: Gating, task: Task, place: Place, start: Start, finished: Sequence[Result]
+) -> Result:
+    """`finished` are those of a round that was cut off before its choice was made."""
+    first, count = run.state.report.tasks[task.id].attempts + 1, run.context.settings.agents_per_task
+    if count == 1 and not finished:
+        return await at_place(run, gating, task, place, first, start)
+    start = replace(start, round=finished[0].round if finished else first)
+    numbers = range(first, first + count - len(finished))
+    made = await side_by_side(run, gating, task, place, numbers, start)
+    return await choose(run, task, [*finished, *made])
+
+
+async def side_by_side(
+    run: Run, gating: Gating, task: Task, place: Place, numbers: Sequence[int], start: Start
+) -> list[Result]:
+    """All of them; stopped together, and not left before the last one is done."""
+    work = (at_place(run, gating, task, place, number, start) for number in numbers)
+    made = await asyncio.gather(*work, return_exceptions=True)
+    for failure in made:
+        if isinstance(failure, BaseException):
+            raise failure
+    return [result for result in made if isinstance(result, Result)]
+
+
+async def at_place(run: Run, gating: Gating, task: Task, place: Place, number: int, start: Start) -> Result:
+    async with place():
+        begin(run, task.id, number)
+        return await attempt(run, gating, task, number, start)
+
+
+def begin(run: Run, task: int, number: int) -> None:
+    if run.state.report.tasks[task].state == TaskState.READY:
+        run.move(task, TaskState.ACTIVE, number)
+
+
+async def choose(run: Run, task: Task, made: Sequence[Result]) -> Result:
+    """The best one takes the task's branch; what the others did stays on theirs, and the next round hears of it."""
+    known = {one.candidate.number: one for one in made if one.candidate}
+    candidates = [one.candidate for one in known.values() if one.candidate]
+    chosen = best(candidates)
+    result = known.pop(chosen.number)
+    begin(run, task.id, chosen.number)
+    if chosen.accepted and run.state.report.tasks[task.id].state == TaskState.ACTIVE:
+        run.move(task.id, TaskState.AWAITING_QA, chosen.number)
+    run.emit(events.Chosen(result.round, why(candidates)), task.id, chosen.number)
+    if result.commit:
+        await keep_branch(run, task.id, chosen.number, result.commit)
+        await merge.forget(run.context.repository.git, [candidate_branch(run, task.id, chosen.number)])
+    others = tuple(one.tried for one in known.values() if one.tried.verdict not in (Verdict.APPLIED, Verdict.CANCELLED))
+    return replace(result, tried=replace(result.tried, beside=others))

@@ -1,0 +1,285 @@
+"""From a change to a plan: the repository surveyed, the PRD obtained, the files divided."""
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from orchestra.conduct.core.context import Run
+
+from orchestra import events
+from orchestra.answers import prd as prd_format
+from orchestra.conduct.core.asking import why_not
+from orchestra.conduct.core.permits import NAME_IT, early_permit, protected_note
+from orchestra.conduct.planning.divide import divide, read_assignment
+from orchestra.conduct.planning.roles import expected
+from orchestra.conduct.planning.survey import absence, contents, is_utf8, speakable, survey
+from orchestra.division.constraints import check_complete
+from orchestra.errors import MissingKey, PlanError, ProviderError, SettingsError, UsageError
+from orchestra.gateway.ledger import Pass
+from orchestra.judge.permit import Permit
+from orchestra.model import Plan, Prd
+from orchestra.models import gemini
+from orchestra.plan.digest import digest
+from orchestra.plan.targets import Targets, Tracked, asked_for, from_prd, matches, named
+from orchestra.providers import catalogue
+from orchestra.settings import Settings
+from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository, present
+
+DIGEST_FILE = 200_000
+NO_KEY = (
+    "There is no Google key for writing the PRD: set GOOGLE_API_KEY (or --api-key), give a PRD with --prd FILE, "
+    "or go without one with --no-prd."
+)
+NO_KEY_TO_PLAN = "There is no Google key for --decompose: set GOOGLE_API_KEY (or --api-key), or say --files instead."
+
+
+# --- what the user named --------------------------------------------------------------------------------------------
+
+
+def relative_patterns(settings: Settings, root: Path, cwd: Path) -> list[str]:
+    """--files as the repository sees them: from its root, with slashes. With --repo they are meant from there."""
+    start = cwd
+    if settings.repo:
+        start = (cwd / settings.repo).resolve() if present(cwd / settings.repo) else root
+    return [from_root(given, root, start) for given in settings.files]
+
+
+def from_root(given: str, root: Path, start: Path) -> str:
+    if not given.strip():
+        raise PlanError("--files: one of the names is empty.")
+    path = Path(os.path.normpath(start / given))
+    if not path.is_relative_to(root):
+        path = path.parent.resolve() / path.name
+    if not path.is_relative_to(root):
+        raise PlanError(f"--files {given}: it lies outside the repository {root}.")
+    return path.relative_to(root).as_posix()
+
+
+async def chosen_targets(
+    settings: Settings, repository: Repository, entries: Mapping[str, Entry], cwd: Path
+) -> Targets | None:
+    """What --files means, or None where the PRD is to decide. Raises before anything is paid."""
+    if not settings.files and not settings.assign:
+        return None
+    given = relative_patterns(settings, repository.root, cwd)
+    shares = read_assignment(settings.assign) if settings.assign else []
+    # Whoever says which agent gets which files has said which files.
+    patterns, said = (
+        (given, "--files") if given else ([p for share in shares for p in share], f"--assign {settings.assign}:")
+    )
+    meant = {pattern: matches(pattern, entries) for pattern in patterns}
+    tracked = await survey(repository, entries, {path for paths in meant.values() for path in paths})
+    why_not = {pattern: await absence(repository, pattern, tracked) for pattern in patterns if not meant[pattern]}
+    one_by_one = [pattern for pattern in patterns if meant[pattern] == [pattern]]
+    by_user = settings.is_users("files" if given else "assign")
+    permit = early_permit(settings, entries, one_by_one if by_user else ())
+    targets = replace(named(patterns, tracked, why_not, said, permit), named=tuple(sorted(permit.paths)))
+    if settings.assign:
+        check_complete(settings.assign, shares, [file.path for file in targets.files])
+    return targets
+
+
+# --- the PRD --------------------------------------------------------------------------------------------------------
+
+
+def check_prd_source(settings: Settings, *, replayed: bool) -> None:
+    """Whether a PRD can be had, before anything is started."""
+    gemini_provider = catalogue.PROVIDERS["gemini"]
+    key, _ = settings.key(gemini_provider.key_vars)
+    if settings.prd and not (present(Path(settings.prd)) and Path(settings.prd).is_file()):
+        raise SettingsError(f"--prd {settings.prd}: there is no such file.")
+    if ((settings.use_prd and not settings.prd) or settings.decompose) and not replayed:
+        if not key:
+            raise MissingKey(NO_KEY_TO_PLAN if settings.decompose else NO_KEY)
+        check_gemini_model(settings, gemini_provider)
+    if not (settings.use_prd or settings.files or settings.assign or settings.plan or settings.decompose):
+        raise PlanError("With --no-prd somebody must say which files to change: give --files.")
+
+
+def check_gemini_model(settings: Settings, provider: catalogue.Provider) -> None:
+    """A retired model is refused, unless the user's own server may still serve it."""
+    notice = gemini_notice(settings)
+    own_base = settings.base_url(provider.base_vars, settings.key(provider.key_vars)[1])
+    if notice is not None and notice.severity == "retired" and not own_base:
+        raise SettingsError(f"{notice.sentence} (--gemini-model).")
+
+
+def gemini_notice(settings: Settings) -> catalogue.Notice | None:
+    return catalogue.retirement(catalogue.resolve(settings.gemini_name), date.today())
+
+
+def read_prd(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--prd {path}: {error}.") from None
+
+
+def parse_paid(text: str, path: str) -> Prd:
+    """Gemini's PRD is paid and written already: when its block is broken, it can be mended by hand."""
+    try:
+        return prd_format.parse(text)
+    except UsageError as error:
+        raise ProviderError(
+            f"Gemini's PRD cannot be used: {error}", hint=f"Mend {path} and give it with --prd."
+        ) from None
+
+
+async def obtain_prd(run: Run) -> Prd:
+    settings = run.context.settings
+    if not settings.use_prd:
+        return Prd("")
+    if settings.prd:
+        text, path = read_prd(Path(settings.prd)), shown(settings.prd, run.context.repository.root)
+        prd = prd_format.parse(text)
+    else:
+        check_prd_folder(run)
+        text = await ask_gemini(run)
+        path = write_prd_file(run, prd_format.file_name(settings.change, run.context.stamp), text)
+        prd = parse_paid(text, path)
+    written = events.PrdWritten(
+        path=path, text=text, structured=prd.structured, requirements=prd.requirements, work=prd.work
+    )
+    run.emit(written)
+    if not prd.structured:
+        run.emit(
+            events.Note("The PRD has no block for the program: it is used as prose, and requirements cannot be traced.")
+        )
+    return prd
+
+
+def shown(path: str, root: Path) -> str:
+    """As the repository names it, where it lies there."""
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
+
+
+def check_prd_folder(run: Run) -> None:
+    """Before Gemini is paid: whether docs/prd can hold a file, and is not a link to somewhere else."""
+    for place in ("docs", "docs/prd"):
+        if place in run.context.entries or run.context.repository.look_at(place) not in ("folder", ""):
+            raise PlanError(
+                f"The PRD belongs into docs/prd/, but {place} is not a folder.", hint="Give one with --prd."
+            )
+
+
+def write_prd_file(run: Run, name: str, text: str) -> str:
+    """Into docs/prd/ of the user's checkout; with --commit-prd it comes there by the result's own commit."""
+    folder = (
+        run.context.folder / "prd" if run.context.settings.commit_prd else run.context.repository.root / "docs" / "prd"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(run.context.secrets.scrub(text), encoding="utf-8")
+    return f"docs/prd/{name}"
+
+
+async def ask_gemini(run: Run) -> str:
+    settings = run.context.settings
+    model = gemini.bare_model(settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL)
+    ticket = run.services.gateway.admit(Pass("prd", models=frozenset({f"gemini/{model}"})))
+    notice = gemini_notice(settings)
+    if notice is not None:
+        run.emit(events.Note(f"{notice.sentence}."))
+    run.emit(events.PrdAsked(settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL))
+    try:
+        asking = gemini.write_prd(
+            settings.change,
+            await repository_digest(run),
+            model=settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL,
+            key=ticket.token,
+            base=run.services.gateway.url(ticket, "gemini"),
+            client=settings.gemini_client,
+        )
+        return await unless_failed(run.warming, asking)
+    except ProviderError as error:
+        hint = "A PRD can also be given with --prd FILE, or left out with --no-prd."
+        raise why_not(ticket, "Gemini", "write the PRD", error, hint) from None
+    finally:
+        run.services.gateway.dismiss(ticket)
+
+
+async def unless_failed(warming: asyncio.Future[float] | None, asking: Coroutine[Any, Any, str]) -> str:
+    """A PRD is of no use when there is no Aider to work by it: then nobody waits for it to its end."""
+    asked = asyncio.create_task(asking)
+    try:
+        if warming is not None:
+            both: set[asyncio.Future[Any]] = {asked, warming}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if warming.done():
+                warming.result()
+        return await asked
+    finally:
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+
+
+async def repository_digest(run: Run) -> str:
+    """Names and sizes of all files, and the text of those small enough to read signatures from."""
+    regular = [e for e in run.context.entries.values() if e.mode not in (LINK, SUBMODULE) and speakable(e.path)]
+    texts = await contents(run.context.repository, [e for e in regular if e.size <= DIGEST_FILE][:3000])
+    listed = [
+        (e.path, e.size, texts[e.path].decode() if e.path in texts and is_utf8(texts[e.path]) else None)
+        for e in regular
+    ]
+    return await asyncio.to_thread(digest, listed)
+
+
+# --- the plan -------------------------------------------------------------------------------------------------------
+
+
+def prd_files(prd: Prd, tracked: Iterable[str]) -> tuple[str, ...]:
+    """The tracked files that a PRD is about: those of its work or, without a block, those that its prose names."""
+    if not prd.structured:
+        return prd_format.named_files(prd.prose, tracked)
+    return tuple(work.file for work in prd.work if work.file in tracked)
+
+
+def prd_targets(prd: Prd, tracked: Mapping[str, Tracked], permit: Permit) -> Targets:
+    found = [] if prd.structured else [path for path in prd_files(prd, tracked) if tracked[path].kind == "text"]
+    return named(found, tracked, {}, "The PRD:", permit) if found else from_prd(prd, tracked, permit)
+
+
+async def warn_of_new_files(run: Run, targets: Targets) -> None:
+    for file in targets.files:
+        if file.new and await run.context.repository.ignored(file.path):
+            run.emit(events.Note(f"The PRD wants {file.path}, but git ignores it: it may not be committed."))
+        elif file.new and run.context.repository.look_at(file.path):
+            text = f"{file.path} is there already, but not committed: agents do not see it, and make a new one."
+            run.emit(events.Note(text))
+
+
+async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
+    if targets is None:
+        tracked = await survey(run.context.repository, run.context.entries, prd_files(prd, run.context.entries))
+        targets = prd_targets(prd, tracked, early_permit(run.context.settings, run.context.entries))
+        await warn_of_new_files(run, targets)
+    targets = asked_for(targets, prd)
+    plan = await divide(
+        run.context.settings, run.context.repository, run.context.entries, prd, targets, run.context.model.context
+    )
+    tell_protected(run, targets.protected)
+    announce(run, plan, skipped=tuple(targets.skipped), aside=tuple(targets.aside), named=tuple(targets.named))
+    return plan
+
+
+def tell_protected(run: Run, paths: Sequence[str], remedy: str = NAME_IT) -> None:
+    """Before anything is paid: what no agent gets."""
+    if paths:
+        run.emit(events.Note(protected_note(paths, remedy)))
+
+
+def announce(run: Run, plan: Plan, **more: Any) -> None:
+    for text in plan.basis.notes:
+        run.emit(events.Note(text))
+    usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": run.context.settings.is_users("change")}
+    made = events.PlanMade(
+        agents=plan.agents,
+        basis=plan.basis,
+        tasks=plan.tasks,
+        estimate=expected(run.context.settings, plan, run.context.model, run.context.entries).record(),
+        **(usual | more),
+    )
+    run.emit(made)

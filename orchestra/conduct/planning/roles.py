@@ -1,0 +1,56 @@
+"""The roles that the tasks of a plan have: what they demand, known before anything begins."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+from orchestra.conduct.core.context import Run
+
+from orchestra import events
+from orchestra.conduct.core.models import chosen_model, role_model, upstreams
+from orchestra.conduct.core.money import check_prices
+from orchestra.conduct.core.slots import places
+from orchestra.model import Plan
+from orchestra.providers import catalogue
+from orchestra.report.estimate import Estimate, estimate
+from orchestra.settings import Settings
+from orchestra.workspace.repository import Entry
+
+
+def role_models(settings: Settings, roles: Iterable[str]) -> list[catalogue.Model]:
+    """The models of these roles, beside the agents' own."""
+    return [model for role in dict.fromkeys(roles) if (model := role_model(settings, role))]
+
+
+def check_roles(settings: Settings, roles: Iterable[str], *, replayed: bool) -> None:
+    """That there are such roles, and what their models need: a name that somebody serves, a key, a price."""
+    model, others = chosen_model(settings), role_models(settings, roles)
+    if others:
+        upstreams(settings, model, others, replayed=replayed)
+    if others and not replayed:
+        check_prices(settings, model, roles=others, asks_gemini=False)
+
+
+def engage(run: Run) -> None:
+    """Open the ways to the models of the plan's roles; where one cannot be used, no agent begins."""
+    roles, replayed = [task.role for task in run.state.plan.tasks], run.services.gateway.replay is not None
+    check_roles(run.context.settings, roles, replayed=replayed)
+    models = [model for model in role_models(run.context.settings, roles) if model.name != run.context.model.name]
+    run.services.gateway.upstreams |= upstreams(run.context.settings, run.context.model, models, replayed=replayed)
+    for text in dict.fromkeys(remark for model in models for remark in remarks(model)):
+        if text not in run.state.report.notes:
+            run.emit(events.Note(text))
+
+
+def expected(settings: Settings, plan: Plan, model: catalogue.Model, entries: Mapping[str, Entry]) -> Estimate:
+    """What the plan will take, with each role's own model."""
+    roles = {task.role: role_model(settings, task.role) or model for task in plan.tasks}
+    sizes = {path: entry.size for path, entry in entries.items()}
+    return estimate(plan, model, sizes, roles, each=settings.agents_per_task, places=places(plan.agents, settings))
+
+
+def remarks(model: catalogue.Model) -> list[str]:
+    notice = catalogue.retirement(model, date.today())
+    found = [f"{notice.sentence}."] if notice is not None else []
+    if model.price_in is None:
+        found.append(f"No price is known for {model.name}: its cost cannot be said ([prices] gives one).")
+    return found

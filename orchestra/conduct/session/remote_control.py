@@ -1,0 +1,54 @@
+"""What other terminals ask of a run while it is under way."""
+
+import asyncio
+import signal
+
+from orchestra.conduct.core.context import Run
+
+from orchestra import events
+from orchestra.errors import Refused, StoreError
+from orchestra.journal.store import Command
+from orchestra.plan.targets import Targets
+
+
+def listen(run: Run) -> None:
+    """Take commands up from here on. To be called in the story's own task, which `cancel` stops."""
+    loop, story = asyncio.get_running_loop(), asyncio.current_task()
+    assert story is not None
+
+    def stop(command: Command) -> str:
+        story.cancel(signal.SIGTERM)
+        return "The run is being stopped."
+
+    def lost() -> None:
+        run.services.journal.mute()
+        story.cancel(signal.SIGTERM)
+
+    run.services.commands["cancel"] = stop
+    run.services.hold.run = run.context.stamp
+    run.services.hold.begin(
+        lambda command: loop.call_soon_threadsafe(obey, run, command), lambda: loop.call_soon_threadsafe(lost)
+    )
+
+
+def obey(run: Run, command: Command) -> None:
+    """Carry it out, and leave the answer where the one who asked looks for it."""
+    name = command.kind if command.task is None else f"{command.kind} task"
+    try:
+        if name not in run.services.commands:
+            raise Refused(f"The run cannot {name} now.")
+        answer, refused = run.services.commands[name](command), False
+    except Refused as why:
+        answer, refused = str(why), True
+    token = str(command.data.get("token", ""))
+    told = events.CommandAnswered(name=command.kind, token=token, answer=answer, refused=refused)
+    run.emit(told, command.task)
+
+
+async def lease(run: Run, targets: Targets | None = None) -> None:
+    """Reserve the files that are to be changed, as soon as they are known: no two runs work on one file at once."""
+    paths = [file.path for file in targets.files] if targets else list(run.state.plan.owners)
+    try:
+        await asyncio.to_thread(run.services.hold.lease, paths)
+    except StoreError as error:
+        run.emit(events.Note(f"The files could not be reserved: {error}"))

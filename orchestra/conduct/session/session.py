@@ -1,0 +1,301 @@
+"""A run and everything it holds open: journal, gateway, seats, worktrees. What is opened here is closed here."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestra.conduct.core.deadline import deadline
+from orchestra.journal.open_store import open_store
+
+from orchestra import events
+from orchestra.agents.seat import Seats, check_version
+from orchestra.conduct.core.gateway_events import write_down
+from orchestra.conduct.core.hide_keys import hide_keys
+from orchestra.conduct.core.models import chosen_model, role_model, upstreams
+from orchestra.conduct.core.money import limits_of
+from orchestra.conduct.core.outgoing_keys import guard
+from orchestra.conduct.core.secrets import Secrets
+from orchestra.conduct.session.replay import differences
+from orchestra.conduct.session.warmup import Workshop
+from orchestra.errors import UsageError
+from orchestra.events import Payload
+from orchestra.gateway.door import Gateway
+from orchestra.gateway.tape import Recorder
+from orchestra.hosts.isolation import Isolation
+from orchestra.journal import jsonl
+from orchestra.journal.bus import Handler
+from orchestra.journal.heal import open_own_store
+from orchestra.journal.hold import Hold
+from orchestra.journal.jsonl import Journal, prepare
+from orchestra.journal.store import Command, Store
+from orchestra.journal.writer import Writer
+from orchestra.model import MOVES, Decision, Plan, Task, TaskState
+from orchestra.plan.draft import Draft
+from orchestra.plan.roles import Role, find
+from orchestra.providers import catalogue
+from orchestra.report.ci import recognise
+from orchestra.report.fold import step
+from orchestra.report.state import Report, TaskReport
+from orchestra.settings import Settings
+from orchestra.workspace.merge import free_namespace
+from orchestra.workspace.repository import Entry, Repository
+from orchestra.workspace.trees import Tree, Trees
+
+if TYPE_CHECKING:
+    from orchestra.conduct.previous.previous import Past
+    from orchestra.conduct.session.preflight import Before
+
+BRANCHES = "aider-orchestrator"
+LOGS = ".aider_logs"
+DATABASE = "orchestra.db"
+
+
+@dataclass
+class Run:
+    """What every step of the story needs."""
+
+    settings: Settings
+    repository: Repository
+    entries: Mapping[str, Entry]
+    model: catalogue.Model
+    secrets: Secrets
+    folder: Path
+    journal: Journal
+    gateway: Gateway
+    seats: Seats
+    trees: Trees
+    hold: Hold
+    namespace: str
+    deadline: float  # on the clock of time.monotonic
+    isolation: Isolation
+    report: Report = field(default_factory=Report)
+    plan: Plan = field(default_factory=lambda: Plan((), 0))
+    warming: asyncio.Future[float] | None = None
+    ready_at: float = 0.0  # since when Aider can work, on the same clock
+    recorder: Recorder | None = None
+    # Who can be asked about a task that waits; nobody, where there is no terminal.
+    ask: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
+    confirm: Callable[[Draft], Awaitable[bool]] | None = None  # and about a plan
+    # What other terminals may ask now, and who carries it out and answers.
+    commands: dict[str, Callable[[Command], str]] = field(default_factory=dict)
+
+    @property
+    def logs(self) -> Path:
+        return self.journal.folder
+
+    @property
+    def stamp(self) -> str:
+        return self.journal.stamp
+
+    def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> None:
+        self.journal.emit(payload, task, attempt)
+
+    async def aider(self) -> None:
+        """Wait until it can work. What passes until then is nobody's time."""
+        assert self.warming is not None
+        since = await asyncio.shield(self.warming)
+        if not self.ready_at:
+            self.ready_at = since
+            self.emit(events.AiderReady(round(time.monotonic() - since, 3)))
+
+    def move(self, task: int, state: TaskState, attempt: int | None = None) -> None:
+        """The one way in which a task changes state; what the table does not allow is a bug."""
+        now = self.report.tasks[task].state
+        if state not in MOVES[now]:
+            raise AssertionError(f"task {task} cannot go from {now} to {state}")
+        self.emit(events.TaskMoved(state), task, attempt)
+
+    @property
+    def waits_for_human(self) -> bool:
+        """Whether a task that failed for good waits for a person."""
+        return self.settings.ask == "always" or (self.settings.ask == "terminal" and self.ask is not None)
+
+    def role(self, task: Task) -> Role:
+        return find(task.role, self.settings.roles)
+
+    def model_of(self, task: Task) -> catalogue.Model:
+        return role_model(self.settings, task.role) or self.model
+
+    def branch(self, name: str) -> str:
+        return f"{self.namespace}/{self.stamp}/{name}"
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    before: "Before", shop: Workshop, *, screens: Mapping[str, Handler], past: "Past | None" = None
+) -> AsyncIterator[Run]:
+    """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
+    settings, repository, tape = before.settings, before.repository, before.tape
+    model, works = chosen_model(settings), shop.warming is not None
+    secrets = Secrets.of(settings)
+    hide_keys(secrets)
+    routes = upstreams(settings, model if works else None, replayed=tape is not None)
+    if works:
+        await check_version(shop.python)
+    namespace = past.namespace if past else await free_namespace(repository.git, BRANCHES)
+    gateway = Gateway(
+        routes,
+        lambda ticket, exchange: None,
+        memory=past.replies() if past else None,
+        replay=tape,
+        limits=limits_of(settings, model, past),
+    )
+    guard(gateway, secrets, repository)
+    # What writes events is closed first, then what they are written to.
+    async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
+        recorder = recording(last, settings, past)
+        await gateway.start()
+        first.push_async_callback(gateway.stop)
+        trees = Trees(repository, shop.folder)
+        last.push_async_callback(trees.close)
+        store, key = await opened_store(last, settings, repository.root)
+        hold = Hold(store, key)
+        last.callback(hold.close)
+        if past:
+            await take_over(hold, trees, past)
+        # From here to the story nothing is waited for: a run that has a log cannot be stopped before it has a summary.
+        journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events) if past else ()))
+        writer = Writer(store, key)
+        last.callback(close_writer, writer, journal)
+        last.callback(journal.close)
+        write_down(gateway, journal)
+        run = Run(
+            settings=settings,
+            repository=repository,
+            entries=before.entries,
+            model=model,
+            secrets=secrets,
+            folder=shop.folder,
+            journal=journal,
+            gateway=gateway,
+            seats=shop.seats,
+            trees=trees,
+            hold=hold,
+            namespace=namespace,
+            deadline=deadline(settings),
+            isolation=Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values),
+            report=Report(unreadable=past.log.torn if past else 0),
+        )
+        run.warming = shop.warming
+        run.services.recorder = recorder
+        subscribe(run, writer, screens)
+        if past:
+            run.emit(events.RunResumed(str(shop.folder), os.getpid(), settings.options()))
+        else:
+            announce(run)
+        yield run
+
+
+def subscribe(run: Run, writer: Writer, screens: Mapping[str, Handler]) -> None:
+    """All that hear of the run's events, in the order in which they do. The log is the first."""
+    bus, begun = run.services.journal.bus, run.services.journal.seq
+    bus.subscribe("The state", partial(step, run.state.report), vital=True)
+    bus.subscribe("The store", writer.put, since=begun)
+    for name, screen in screens.items():
+        bus.subscribe(name, screen)
+    if run.services.recorder:
+        bus.subscribe("The recording", run.services.recorder.hear)
+
+
+def store_key(settings: Settings, root: Path) -> str:
+    """How the store names the repository: its own database holds one only, a shared one those of many machines."""
+    return f"{socket.gethostname()}:{root}" if settings.store else "."
+
+
+def recording(stack: contextlib.AsyncExitStack, settings: Settings, past: "Past | None") -> Recorder | None:
+    """Who listens for --record. A tape that cannot be written is known before anything is asked."""
+    if not settings.record:
+        return None
+    recorder = Recorder(Path(settings.record), past.events[-1].seq if past else 0)
+    stack.callback(recorder.close)
+    return recorder
+
+
+async def opened_store(stack: contextlib.AsyncExitStack, settings: Settings, root: Path) -> tuple[Store, str]:
+    """The store, and what it calls this repository. In a thread, because a database's driver takes its time."""
+    if settings.store:
+        store, healed = await asyncio.to_thread(open_store, settings.store), ""
+    else:
+        store, healed = await asyncio.to_thread(open_own_store, prepare(root / LOGS) / DATABASE)
+    if healed:
+        print(f"note: {healed}", file=sys.stderr)
+    stack.callback(store.close)
+    return store, store_key(settings, root)
+
+
+def close_writer(writer: Writer, journal: Journal) -> None:
+    # Where the log could not be written, it is the disk: nobody frees it while we wait.
+    writer.patience = 1.0 if journal.failed else writer.patience
+    if not writer.close():
+        print(f"warning: {writer.problem} `resume` of this run brings them into the store.", file=sys.stderr)
+
+
+async def take_over(hold: Hold, trees: Trees, past: "Past") -> None:
+    """Become the run's owner, give the store what only the files have, and take away what the last owner could not."""
+    hold.run = past.stamp
+    await asyncio.to_thread(hold.claim)
+    if jsonl.read(trees.repository.root / LOGS, past.stamp).events[-1].seq != past.events[-1].seq:
+        raise UsageError(f"run {past.stamp} has just gone on elsewhere.", hint="Look at it with `status`.")
+    await asyncio.to_thread(hold.store.append, hold.repository, past.events)
+    for folder in past.folders:
+        for tree in folder.glob("*/tree"):
+            await trees.remove(Tree(tree, trees.repository.git.at(tree), ""))
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def announce(run: Run) -> None:
+    repository = run.context.repository
+    started = events.RunStarted(
+        change=run.context.settings.change,
+        options=run.context.settings.options(),
+        folder=str(run.context.folder),
+        pid=os.getpid(),
+        namespace=run.context.namespace,
+        unborn=repository.unborn,
+        repository=str(repository.root),
+        branch=repository.branch,
+        base=repository.base,
+        model=run.context.model.name,
+        provider=run.context.model.provider.name,
+    )
+    run.emit(started)
+    for text in warnings(run):
+        run.emit(events.Note(text))
+
+
+def warnings(run: Run) -> list[str]:
+    """What the user should know before anything is paid."""
+    repository, found = run.context.repository, []
+    if repository.dirty:
+        shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")
+        found.append(f"Uncommitted changes ({shown}) stay as they are; agents work on HEAD and do not see them.")
+    if not repository.branch:
+        found.append("HEAD is detached: no branch can be moved, so that the result will stay on a branch of its own.")
+    if repository.shallow:
+        found.append("This clone is shallow: what its history tells is missing (in GitHub Actions: fetch-depth: 0).")
+    if recognise(os.environ).kind and not handed_over(run.context.settings):
+        found.append("A CI job's checkout does not last: --pr, --push or --patch FILE hands the result over.")
+    notice = catalogue.retirement(run.context.model, date.today())
+    if notice is not None:
+        found.append(f"{notice.sentence}.")
+    if run.context.model.price_in is None:
+        found.append(
+            f"No price is known for {run.context.model.name}: its cost cannot be said (--price IN,OUT gives one)."
+        )
+    if run.services.gateway.replay is not None:
+        found += differences(run.services.gateway.replay, run.context.settings, repository)
+    return found
+
+
+def handed_over(settings: Settings) -> bool:
+    return bool(settings.pr or settings.push or settings.patch)

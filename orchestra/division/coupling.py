@@ -1,0 +1,194 @@
+"""What belongs together: how strongly each pair of files is coupled, from how they changed and what stands in them.
+
+Five kinds of evidence are added up for each pair: changed in the same commits, one imports the other, one name (a file
+and its test), rare identifiers in both, neighbours in the tree. Measured on many repositories, none alone is as good.
+Where no history tells which files change often, large ones stand for them: what binds two of those counts for more.
+All arithmetic is such that every platform gives the very same numbers: + - * / and square roots, never powers.
+"""
+
+import math
+import re
+from array import array
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestra.division.imports import Modules, shared
+from orchestra.division.source import Source
+
+COCHANGE, IMPORTS, NAME, SYMBOLS, PATH = "cochange", "imports", "name", "symbols", "path"
+KINDS = {COCHANGE: 12.0, IMPORTS: 1.0, NAME: 4.0, SYMBOLS: 1.5, PATH: 0.2}
+STRONGEST = 24
+HALF_LIFE = 1_000  # commits
+MOST_TOGETHER = 30  # a commit of more files says nothing of any two of them
+MOST_ALIKE = 8
+RARE = 12
+RARITY = [0.0, 0.0, *(1 / math.sqrt(files - 1) for files in range(2, RARE + 1))]  # by how many files have the word
+NEAR = 6
+UNIT = 1_000_000  # weights are kept as whole numbers
+TEST_WORDS = re.compile(r"^tests?[_.-]|[_.-](?:tests?|specs?)$|(?<=[a-z0-9])(?:Tests?|Specs?|IT)$")
+
+EMPTY = array("I")
+
+Row = dict[int, float]
+Graph = list[dict[int, int]]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the repository tells: its commits, the newest first, as paths of today, and its sources."""
+
+    commits: Sequence[tuple[str, ...]] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    lost: str = ""  # what could not be read, and how to get it
+
+
+class Coupling:
+    """Each file's row of weights is worked out when it is asked for: all of them at once would fill the memory."""
+
+    def __init__(self, paths: Iterable[str], evidence: Evidence) -> None:
+        self.paths = sorted(paths)
+        self.number = {path: n for n, path in enumerate(self.paths)}
+        self.folders = [path.split("/")[:-1] for path in self.paths]
+        self.commits: list[tuple[float, tuple[int, ...]]] = []
+        self.commits_of: dict[int, list[int]] = defaultdict(list)
+        self.remember_commits(evidence.commits)
+        self.importing: dict[int, Row] = defaultdict(dict)
+        self.remember_imports(evidence.sources)
+        self.alike: dict[str, list[int]] = defaultdict(list)
+        for path, n in self.number.items():
+            self.alike[stem(path)].append(n)
+        self.holders: dict[int, list[int]] = {}
+        self.words: dict[int, list[int]] = defaultdict(list)
+        self.remember_words(evidence.sources)
+        self.busy = [] if self.commits else busy([evidence.sources.get(path) for path in self.paths])
+
+    # --- the evidence, turned so that it can be looked up by file -------------------------------------------------
+
+    def remember_commits(self, commits: Iterable[tuple[str, ...]]) -> None:
+        for back, paths in enumerate(commits):
+            together = tuple(sorted({self.number[path] for path in paths if path in self.number}))
+            if 2 <= len(together) <= MOST_TOGETHER:
+                for n in together:
+                    self.commits_of[n].append(len(self.commits))
+                self.commits.append((faded(back) / (len(together) - 1), together))
+
+    def remember_imports(self, sources: Mapping[str, Source]) -> None:
+        modules = Modules(self.paths)
+        importers: dict[int, set[int]] = defaultdict(set)
+        for path in self.paths:
+            for name in sources[path].imports if path in sources else ():
+                for meant in modules.meant(name, path):
+                    importers[self.number[meant]].add(self.number[path])
+        for meant_n, those in sorted(importers.items()):
+            # What everybody imports binds nobody in particular.
+            weight = 1 / math.sqrt(len(those))
+            for n in sorted(those):
+                self.importing[n][meant_n] = self.importing[n].get(meant_n, 0.0) + weight
+                self.importing[meant_n][n] = self.importing[meant_n].get(n, 0.0) + weight
+
+    def remember_words(self, sources: Mapping[str, Source]) -> None:
+        """Most words stand in one file only. To count them takes memory, so it is done an eighth at a time."""
+        spoken = [sources[path].words if path in sources else EMPTY for path in self.paths]
+        for first in range(0, 1 << 32, 1 << 29):
+            parts = [words[bisect_left(words, first) : bisect_left(words, first + (1 << 29))] for words in spoken]
+            counts: Counter[int] = Counter()
+            for part in parts:
+                counts.update(part)
+            rare: dict[int, list[int]] = {word: [] for word, count in counts.items() if 2 <= count <= RARE}
+            for n, part in enumerate(parts):
+                for word in filter(rare.__contains__, part):
+                    rare[word].append(n)
+                    self.words[n].append(word)
+            self.holders |= rare
+
+    # --- one file's row -------------------------------------------------------------------------------------------
+
+    def kinds(self, n: int) -> dict[str, Row]:
+        return {
+            COCHANGE: self.cochange(n),
+            IMPORTS: self.importing.get(n, {}),
+            NAME: self.name(n),
+            SYMBOLS: self.symbols(n),
+            PATH: self.near(n),
+        }
+
+    def row(self, n: int) -> Row:
+        total: Row = defaultdict(float)
+        for kind, row in self.kinds(n).items():
+            for other, weight in row.items():
+                total[other] += KINDS[kind] * weight
+        total.pop(n, None)
+        if self.busy:
+            return {other: weight * self.busy[n] * self.busy[other] for other, weight in total.items()}
+        return total
+
+    def cochange(self, n: int) -> Row:
+        row: Row = defaultdict(float)
+        for commit in self.commits_of.get(n, ()):
+            weight, together = self.commits[commit]
+            for other in together:
+                row[other] += weight
+        return row
+
+    def name(self, n: int) -> Row:
+        group = self.alike[stem(self.paths[n])]
+        return dict.fromkeys(group, 1.0) if 2 <= len(group) <= MOST_ALIKE else {}
+
+    def symbols(self, n: int) -> Row:
+        row: Row = defaultdict(float)
+        for word in self.words.get(n, ()):
+            those = self.holders[word]
+            weight = RARITY[len(those)]
+            for other in those:
+                row[other] += weight
+        mine = len(self.words.get(n, ()))
+        # Files of many words share more of them by chance, but they do have more to do with each other too.
+        return {other: weight / math.sqrt(math.sqrt(mine * len(self.words[other]))) for other, weight in row.items()}
+
+    def near(self, n: int) -> Row:
+        row: Row = {}
+        here = self.folders[n]
+        for other in range(max(0, n - NEAR), min(len(self.paths), n + NEAR + 1)):
+            if other != n:
+                there = self.folders[other]
+                # The root counts as a folder that all share.
+                share = 1.0 if here == there else (1 + shared(here, there)) / (1 + max(len(here), len(there)))
+                row[other] = share * share / abs(other - n)
+        return row
+
+    # --- the graph ------------------------------------------------------------------------------------------------
+
+    def graph(self) -> Graph:
+        """Each file's strongest couplings, in whole numbers, the same in both directions."""
+        graph: Graph = [{} for _ in self.paths]
+        for n in range(len(self.paths)):
+            for other, weight in strongest(self.row(n), STRONGEST):
+                whole = max(round(weight * UNIT), 1)
+                graph[n][other] = graph[other][n] = max(whole, graph[n].get(other, 0))
+        return graph
+
+
+def strongest(row: Mapping[int, float], many: int) -> list[tuple[int, float]]:
+    return sorted(row.items(), key=lambda item: (-item[1], item[0]))[:many]
+
+
+def busy(sources: Sequence[Source | None]) -> list[float]:
+    """How often a file may change, for its size: two of the average size are bound as they are, larger ones more."""
+    sizes = [source.size for source in sources if source]
+    mean = max(sum(sizes), 1) / max(len(sizes), 1)
+    return [math.sqrt(math.sqrt(max(source.size, 1) / mean)) if source else 1.0 for source in sources]
+
+
+def faded(back: int) -> float:
+    """1 for the newest commit, half for the thousandth, a quarter for the two thousandth, straight in between."""
+    halvings, rest = divmod(back, HALF_LIFE)
+    return (1 - rest / (2 * HALF_LIFE)) / (1 << halvings)
+
+
+def stem(path: str) -> str:
+    """A file's name without its extension and without what marks a test: a test belongs to what it tests."""
+    name = path.rsplit("/", 1)[-1]
+    whole = name.split(".", 1)[0] or name
+    return (TEST_WORDS.sub("", whole) or whole).lower()

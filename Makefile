@@ -45,6 +45,7 @@ tape: $(VENV)/ready
 reference: $(VENV)/ready
 	$(RUN) -m tools.write_reference
 	$(RUN) -m tools.write_faults
+	$(RUN) -m tools.write_events
 	$(RUN) -m tools.write_action
 
 lock: $(VENV)/ready

@@ -45,9 +45,9 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
         from orchestra.console import watching
 
         before = await look(settings, past)
-        screen, listeners = watching(settings)
+        screen, screens = watching(settings, past.events[-1].seq if past else 0)
         people = people_at(screen, settings)
-        async with opened(before, shop, people=people, listeners=listeners, past=past) as run:
+        async with opened(before, shop, people=people, screens=screens, past=past) as run:
             failure = None
             try:
                 async with screen.showing():

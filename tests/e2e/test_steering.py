@@ -234,14 +234,16 @@ def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> Non
 
 def test_the_conversation_of_every_attempt_is_kept(tmp_path: Path) -> None:
     from orchestra.answers.conversation import unpack
+    from orchestra.events import Conversation
     from orchestra.journal import jsonl
 
     place, script = make_place(tmp_path, FILES), Script()
     script.slow = set()
     with ModelServer(script) as server:
         ran = place.run(*JOB, server=server)
-    kept = [event for event in jsonl.read(ran.logs, ran.summary["timestamp"]) if event.kind == "conversation"]
+    kept = [event for event in jsonl.read(ran.logs, ran.summary["timestamp"]).events if event.kind == "conversation"]
     assert sorted(event.task or 0 for event in kept) == [1, 2, 3]
     for event in kept:
-        (turn,) = unpack(event.data)
+        assert isinstance(event.payload, Conversation)
+        (turn,) = unpack(event.payload)
         assert "Add more" in "".join(text for _, text in turn.asked) and "more = True" in turn.said

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
+from orchestra import events
 from orchestra.agents import AGENTS
 from orchestra.answers.conversation import pack, prose, turns
 from orchestra.answers.shape import Misshapen
@@ -29,7 +30,7 @@ from orchestra.gateway.ledger import Pass
 from orchestra.hosts.base import AttemptResult, Door
 from orchestra.judge.verdict import Heard, Seen, judge, named
 from orchestra.model import Judgement, Task, TaskState, Verdict
-from orchestra.plan.proposals import Proposed, proposals, without_proposals
+from orchestra.plan.proposals import proposals, without_proposals
 from orchestra.providers import catalogue
 from orchestra.workspace import collect, merge
 
@@ -57,9 +58,9 @@ class Attempt:
     async def carry_out(self) -> Result:
         """Make the attempt. Raises only CancelledError and AiderMissing: all else is the attempt's verdict."""
         run, task = self.run, self.task
-        round = {"round": self.start.round} if self.start.round else {}
         model = run.context.model_of(task).name
-        run.emit("attempt_started", task.id, self.number, model=model, base=self.start.base, **round)
+        started = events.AttemptStarted(model=model, base=self.start.base, round=self.start.round)
+        run.emit(started, task.id, self.number)
         try:
             left = nothing_left(run, task)
             result = Result(task, left) if left else await self.work()
@@ -88,19 +89,17 @@ class Attempt:
         judged, record = result.judgement, self.record
         tried = record.tried(judged)
         seconds = round(time.monotonic() - max(self.started, self.run.services.warm.since), 3)
-        self.run.emit(
-            "attempt_ended",
-            self.task.id,
-            self.number,
+        ended = events.AttemptEnded(
             verdict=judged.verdict,
             cause=judged.cause,
             remedy=judged.remedy,
             commit=result.commit,
             parent=result.parent,
             seconds=seconds,
-            tried={"diff": tried.diff, "failing": sorted(tried.failing), "output": tried.output},
+            tried=events.Lesson(tried.diff, tuple(sorted(tried.failing)), tried.output),
             **record.data(),
         )
+        self.run.emit(ended, self.task.id, self.number)
         return replace(result, tried=tried, round=record.round, candidate=record.candidate(self.number, judged))
 
     # --- the work
@@ -182,9 +181,7 @@ class Attempt:
         limit = self.run.context.settings.conversation_kb << 10
         said = turns((list(exchange.asked), exchange.reply) for exchange in self.ticket.exchanges)
         if said and limit:
-            self.run.emit(
-                "conversation", self.task.id, self.number, **pack(said, self.run.context.secrets.scrub, limit)
-            )
+            self.run.emit(pack(said, self.run.context.secrets.scrub, limit), self.task.id, self.number)
 
     # --- what came of it
 
@@ -228,13 +225,14 @@ class Attempt:
         else:
             self.record.said = prose(said)[:SAID]
 
-    def proposed_in(self, reply: str) -> tuple[Proposed, ...]:
+    def proposed_in(self, reply: str) -> tuple[events.ProposedTask, ...]:
         """The further tasks that the agent proposes. A block that cannot be read is noted, and nothing else is lost."""
         try:
-            return proposals(reply) if may_propose(self.run, self.task) else ()
+            proposed = proposals(reply) if may_propose(self.run, self.task) else ()
+            return tuple(events.ProposedTask(one.title, one.brief, one.files) for one in proposed)
         except Misshapen as error:
             text = f"{self.task.agent} proposed tasks in a block that cannot be read: {error}."
-            self.run.emit("note", text=text)
+            self.run.emit(events.Note(text))
             return ()
 
     async def keep(self, brought: AttemptResult, judgement: Judgement) -> Result:
@@ -245,11 +243,11 @@ class Attempt:
         if not (accepted and commit and not self.run.context.role(self.task).only_answers):
             record.patch = await self.keep_everything(brought)
             if record.patch:
-                record.learn(diff=read_patch(self.run.context.repository.root / record.patch))
+                record.diff = read_patch(self.run.context.repository.root / record.patch)
             return Result(self.task, judgement)
         record.patch = await keep_patch(self.run, self.task, self.number, commit, brought.everything)
         parent = self.start.parent
-        record.learn(diff=cut_diff(await collect.diff(git, parent, commit)))
+        record.diff = cut_diff(await collect.diff(git, parent, commit))
         if self.start.round:
             record.size = sum(map(sum, (await merge.numstat(git, parent, commit)).values()))
             record.branch = candidate_branch(self.run, self.task.id, self.number)
@@ -279,7 +277,7 @@ class Attempt:
             checked = Checked()
         if checked.ok:
             return await self.review(result)
-        record.learn(**checked.lesson)
+        record.learn(checked.lesson)
         outputs = (str(one.output.relative_to(self.run.context.repository.root)) for one in checked.failed)
         judgement = Judgement(Verdict.GATES_FAILED, checked.sentence, f"See {', '.join(outputs)}.")
         return replace(result, judgement=judgement)
@@ -291,7 +289,8 @@ class Attempt:
         diff = await collect.diff(self.run.context.repository.git, result.parent, result.commit)
         opinion = await self.gating.critic.opinion(result.task, self.number, diff)
         self.record.review = opinion.outcome
-        self.record.learn(**opinion.lesson)
+        if opinion.lesson:
+            self.record.learn(opinion.lesson)
         return replace(result, judgement=opinion.judgement or result.judgement)
 
 

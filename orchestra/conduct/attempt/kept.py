@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.errors import GitFailed
 from orchestra.judge.machine import OBJECTS, ROOM, remedy_for
@@ -21,7 +22,7 @@ async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
     """The task's own branch."""
     branch = run.context.branch(f"task{task}")
     await merge.keep(run.context.repository.git, branch, commit)
-    run.emit("branch_kept", task, number, branch=branch)
+    run.emit(events.BranchKept(branch), task, number)
 
 
 async def keep_patch(run: Run, task: Task, number: int, old: str, new: str) -> str:

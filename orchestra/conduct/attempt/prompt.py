@@ -10,7 +10,7 @@ from orchestra.conduct.core.context import Run
 from orchestra.model import Task
 from orchestra.plan.digest import SCANNED, signature_block
 from orchestra.plan.proposals import ASK
-from orchestra.report.fold import TaskReport
+from orchestra.report.state import TaskReport
 from orchestra.workspace.base_files import list_files, read_files
 from orchestra.workspace.git import Git
 

@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from orchestra import events
 from orchestra.conduct.core.commands import Commands
 from orchestra.conduct.core.models import role_model
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.core.state import State
 from orchestra.conduct.core.warm import Warm
+from orchestra.events import Payload
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.tape import Recorder
 from orchestra.hosts.base import Host
@@ -19,7 +20,7 @@ from orchestra.model import Decision, Task, TaskState
 from orchestra.plan.draft import Draft
 from orchestra.plan.roles import Role, find
 from orchestra.providers import catalogue
-from orchestra.report.fold import TaskReport
+from orchestra.report.state import TaskReport
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry, Repository
 from orchestra.workspace.trees import Trees
@@ -85,8 +86,8 @@ class Run:
     state: State
     services: Services
 
-    def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> None:
-        self.state.emit(kind, task, attempt, **data)
+    def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> None:
+        self.state.emit(payload, task, attempt)
 
     def move(self, task: int, state: TaskState, attempt: int | None = None) -> None:
         self.state.move(task, state, attempt)
@@ -95,7 +96,7 @@ class Run:
         """Wait until agents can begin. The time until then is not charged to any attempt."""
         ago = await self.services.warm.wait()
         if ago is not None:
-            self.emit("aider_ready", ago=round(ago, 3))
+            self.emit(events.AiderReady(round(ago, 3)))
 
     @property
     def waits_for_human(self) -> bool:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import AsyncIterator
 
+from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.money import REMEDY
 from orchestra.errors import LimitReached
@@ -40,7 +41,7 @@ def time_is_up(run: Run) -> str:
 
 def reached(run: Run) -> None:
     if not run.state.report.stopped:
-        run.emit("limit_reached", limit=f"the deadline of {time_words(run.context.settings.deadline)}")
+        run.emit(events.LimitReached(f"the deadline of {time_words(run.context.settings.deadline)}"))
 
 
 def nothing_left(run: Run, task: Task) -> Judgement | None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.deliver.finish import Finished
+from orchestra.events import Event, HumanNeeded
 from orchestra.handover.notify import deliver
-from orchestra.model import Event
-from orchestra.report.fold import Report, TaskReport
 from orchestra.report.sentence import resolving
+from orchestra.report.state import TaskReport
 
 WAITING = 5
 HUMAN_NEEDED = "human_needed"
@@ -34,12 +34,12 @@ def call_for_people(run: Run) -> None:
             await post(run, needed(run, record))
 
     def hear(event: Event) -> None:
-        if event.kind == "human_needed" and event.task is not None:
+        if isinstance(event.payload, HumanNeeded) and event.task is not None:
             calls.add(asked := loop.create_task(call(event.task)))
             asked.add_done_callback(calls.discard)
 
     if run.context.settings.notify:
-        run.services.journal.listeners.append(hear)
+        run.services.journal.bus.subscribe("The call for people", hear, since=run.services.journal.seq)
 
 
 async def post(run: Run, said: dict[str, Any]) -> None:
@@ -69,9 +69,9 @@ def message(finished: Finished) -> dict[str, Any]:
         "verified": str(report.verified),
         "change": report.change,
         "repository": report.repository,
-        "branch": where(report),
+        "branch": report.result_branch,
         "applied": report.applied,
-        "commit": report.delivery.get("result", ""),
+        "commit": report.result,
         "pr_url": report.pr_url,
         "tasks": len(report.tasks),
         "complete": len(report.succeeded),
@@ -80,8 +80,3 @@ def message(finished: Finished) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "paths": paths,
     }
-
-
-def where(report: Report) -> str:
-    """The branch that has the result."""
-    return str(report.delivery.get("branch" if report.applied else "side_branch") or "")

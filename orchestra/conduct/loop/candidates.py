@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from orchestra import events
 from orchestra.conduct.attempt.attempt import attempt
 from orchestra.conduct.attempt.kept import keep_branch
 from orchestra.conduct.checks.gating import Gating
@@ -62,7 +63,7 @@ async def choose(run: Run, task: Task, made: Sequence[Result]) -> Result:
     begin(run, task.id, chosen.number)
     if chosen.accepted and run.state.report.tasks[task.id].state == TaskState.ACTIVE:
         run.move(task.id, TaskState.AWAITING_QA, chosen.number)
-    run.emit("chosen", task.id, chosen.number, round=result.round, why=why(candidates))
+    run.emit(events.Chosen(result.round, why(candidates)), task.id, chosen.number)
     if result.commit:
         await keep_branch(run, task.id, chosen.number, result.commit)
         await merge.forget(run.context.repository.git, [candidate_branch(run, task.id, chosen.number)])

@@ -4,6 +4,7 @@ again there: only what is green moves a branch."""
 import dataclasses
 from dataclasses import dataclass
 
+from orchestra import events
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.checks.verifying import verify_tests
 from orchestra.conduct.core.context import Run
@@ -51,8 +52,8 @@ async def catch_up(run: Run, gating: Gating, head: str, onto: str) -> Caught:
         return Caught(head, f"on its new commits {checked.sentence.rstrip('.')}")
     for task in run.state.report.tasks.values():
         if task.integrated and task.commit in made:
-            run.emit("task_integrated", task.id, task.attempts, commit=made[task.commit])
-    run.emit("combined", commit=top, base=onto)
+            run.emit(events.TaskIntegrated(made[task.commit]), task.id, task.attempts)
+    run.emit(events.Combined(top, onto))
     # What was said of it is now said of the result.
     await gating.check(top, "combined")
     await verify_tests(run, gating, top)

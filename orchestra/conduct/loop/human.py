@@ -2,8 +2,8 @@
 
 import dataclasses
 from functools import partial
-from typing import Any
 
+from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt
 from orchestra.conduct.attempt.kept import cut_diff, keep_branch
 from orchestra.conduct.core.context import Run
@@ -34,7 +34,7 @@ def take_decisions(scheduler: Scheduler, past: Past | None) -> None:
 
     scheduler.run.services.commands.offer("resolve task", resolve)
     if past is not None and past.decision is not None:
-        scheduler.run.emit("note", text=decide(scheduler, past.decision))
+        scheduler.run.emit(events.Note(decide(scheduler, past.decision)))
 
 
 async def consult(run: Run, scheduler: Scheduler, postponed: set[int]) -> bool:
@@ -53,7 +53,7 @@ async def consult(run: Run, scheduler: Scheduler, postponed: set[int]) -> bool:
                 text = decide(scheduler, decision)
             except Refused as why:
                 text = str(why)
-            run.emit("note", text=text)
+            run.emit(events.Note(text))
     return scheduler.can_go_on()
 
 
@@ -68,7 +68,7 @@ def decide(scheduler: Scheduler, decision: Decision) -> str:
     state = run.state.report.tasks[number].state
     if state not in WAITING or number in scheduler.working:
         raise Refused(f"Task {number} is {state}: only one that failed, or waits for a person, can be resolved.")
-    run.emit("resolved", number, action=decision.action, text=decision.text)
+    run.emit(events.Resolved(decision.action, decision.text), number)
     return ACTIONS[decision.action](scheduler, task, decision.text)
 
 
@@ -115,11 +115,11 @@ def spawn(scheduler: Scheduler, task: Task, text: str) -> str:
     return f"Task {number} takes the place of task {task.id}."
 
 
-def change_plan(run: Run, *tasks: Task, **what: Any) -> None:
+def change_plan(run: Run, *tasks: Task, replaces: int = 0, by: int = 0) -> None:
     changed = {task.id: task for task in tasks}
     kept = tuple(changed.pop(task.id, task) for task in run.state.plan.tasks)
     run.state.adopt(dataclasses.replace(run.state.plan, tasks=(*kept, *changed.values())))
-    run.emit("plan_changed", tasks=[dataclasses.asdict(task) for task in tasks], **what)
+    run.emit(events.PlanChanged(tasks=tasks, replaces=replaces, by=by))
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ async def lend(scheduler: Scheduler, task: Task) -> None:
     await by_hand.lend(
         run.context.repository.git, by_hand.place_of(run.context.logs, run.context.stamp, task.agent), start
     )
-    run.emit("lent", task.id, start=start, parent=parent)
+    run.emit(events.Lent(start, parent), task.id)
     wait_for_human(run, task.id, "A person has taken it.")
 
 
@@ -164,20 +164,21 @@ async def hand_back(scheduler: Scheduler, task: Task) -> None:
     """Take what a person has made of a task as an attempt at it."""
     run, git = scheduler.run, scheduler.run.context.repository.git
     path, lent = by_hand.place_of(run.context.logs, run.context.stamp, task.agent), run.state.report.tasks[task.id].lent
+    assert lent is not None
     number = run.state.report.tasks[task.id].attempts + 1
-    attempt = Attempt(run, scheduler.gating, task, number, Start(lent["start"], lent["parent"]))
-    left = await by_hand.look(git, path, lent["start"])
+    attempt = Attempt(run, scheduler.gating, task, number, Start(lent.start, lent.parent))
+    left = await by_hand.look(git, path, lent.start)
     if not left.made:
         return wait_for_human(run, task.id, f"Nothing was changed in {path} yet.")
     move_task_to(run, task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
-    run.emit("attempt_started", task.id, number, model=PERSON, base=lent["start"], by_hand=True)
-    commit = await by_hand.committed(git, left.made, lent["parent"], commit_message(run, task, by_agent=False))
+    run.emit(events.AttemptStarted(model=PERSON, base=lent.start, by_hand=True), task.id, number)
+    commit = await by_hand.committed(git, left.made, lent.parent, commit_message(run, task, by_agent=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
-    attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent["parent"], commit))
-    attempt.record.learn(diff=cut_diff(await diff(git, lent["parent"], commit)))
+    attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent.parent, commit))
+    attempt.record.diff = cut_diff(await diff(git, lent.parent, commit))
     await keep_branch(run, task.id, number, commit)
-    done = Result(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent["parent"])
+    done = Result(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent.parent)
     done = attempt.end(await attempt.check(done))
     scheduler.results.record(done)
     await by_hand.take_down(git, path)

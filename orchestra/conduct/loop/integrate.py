@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
+from orchestra import events
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.checks.verifying import verify_tests
 from orchestra.conduct.combine.settle import Guilty, Settled, settle
@@ -46,11 +47,13 @@ def send_back(run: Run, scheduler: Scheduler, guilty: Iterable[Guilty]) -> None:
     """Have those tried again for whom an attempt, which knows how the combination failed, may be worth its money."""
     for one in guilty:
         task = one.result.task
-        last = dataclasses.replace(one.result.tried, verdict=Verdict.GATES_FAILED, cause=one.why, **one.lesson)
+        last = dataclasses.replace(one.result.tried, verdict=Verdict.GATES_FAILED, cause=one.why)
+        if one.lesson:
+            last = dataclasses.replace(last, failing=one.lesson.failing, output=one.lesson.output)
         step = scheduler.results.histories[task.id].next(run, last)
         if step.next in (Next.FRESH, Next.ON_TOP):
             run.move(task.id, TaskState.FAILED)
-            run.emit("retry", task.id, run.state.report.tasks[task.id].attempts, why=one.why, on_top=False)
+            run.emit(events.Retry(one.why, on_top=False), task.id, run.state.report.tasks[task.id].attempts)
             scheduler.begin_again(task)
             continue
         scheduler.results.given_up.add(task.id)
@@ -63,9 +66,9 @@ async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled:
     head, side = settled.head, run.context.branch(RESULT)
     if run.context.settings.commit_prd and run.context.settings.prd:
         run.emit(
-            "note", text=f"--commit-prd is for a PRD that the run writes: {run.context.settings.prd} stays as it is."
+            events.Note(f"--commit-prd is for a PRD that the run writes: {run.context.settings.prd} stays as it is.")
         )
-    elif run.context.settings.commit_prd and run.state.report.prd.get("path"):
+    elif run.context.settings.commit_prd and run.state.report.prd_path:
         head = await add_prd(run, head)
     await keep(run.context.repository.git, side, head)
     for task in run.state.report.tasks.values():
@@ -76,8 +79,7 @@ async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled:
     kept_back = withheld(run, results, side, settled.bad)
     head, delivery = (head, kept_back) if kept_back else await bring(run, gating, head, side)
     counts = await numstat(run.context.repository.git, run.state.report.base, head)
-    run.emit(
-        "delivered",
+    delivered = events.Delivered(
         applied=delivery.applied,
         reason=delivery.reason,
         take=delivery.take,
@@ -86,8 +88,9 @@ async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled:
         branch=run.context.repository.branch,
         side_branch="" if delivery.applied else side,
         result=head,
-        files={path: list(each) for path, each in counts.items()},
+        files=counts,
     )
+    run.emit(delivered)
 
 
 async def tidy(run: Run) -> None:
@@ -116,7 +119,8 @@ def withheld(run: Run, results: Iterable[Result], side: str, bad: str) -> Delive
 
 async def add_prd(run: Run, head: str) -> str:
     """The PRD as one more commit, without any checkout. Its file may be in the folder of an earlier session."""
-    path, text = run.state.report.prd["path"], run.state.report.prd["text"]
+    assert run.state.report.prd
+    path, text = run.state.report.prd.path, run.state.report.prd.text
     git: Git = run.context.repository.git.with_env(GIT_INDEX_FILE=str(run.context.folder / "prd.index"))
     blob = await git.text("hash-object", "-w", "--stdin", input=text.encode())
     await git.raw("read-tree", head)

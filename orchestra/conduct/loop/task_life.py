@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt, cancellation
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.core.context import Run
@@ -58,7 +59,7 @@ async def live(run: Run, gating: Gating, task: Task, place: Place, history: Hist
             wait_for_human(run, task.id, step.why)
         if step.next not in (Next.FRESH, Next.ON_TOP):
             return result
-        run.emit("retry", task.id, number, why=step.why, on_top=step.next is Next.ON_TOP)
+        run.emit(events.Retry(step.why, step.next is Next.ON_TOP), task.id, number)
         run.move(task.id, TaskState.READY)
         start = await start_of(run, result, step.next, parent, history.lesson)
 
@@ -84,6 +85,6 @@ def cancelled(run: Run, gating: Gating, task: Task) -> Result:
 
 
 def wait_for_human(run: Run, task: int, why: str) -> None:
-    run.emit("human_needed", task, run.state.report.tasks[task].attempts, why=why)
+    run.emit(events.HumanNeeded(why), task, run.state.report.tasks[task].attempts)
     if run.state.report.tasks[task].state != TaskState.WAITING_HUMAN:
         run.move(task, TaskState.WAITING_HUMAN)

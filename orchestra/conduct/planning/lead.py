@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from orchestra import events
 from orchestra.answers import prd as prd_format
 from orchestra.conduct.core.asking import ask_as
 from orchestra.conduct.core.context import Run
@@ -135,8 +136,8 @@ async def plan_for(run: Run, prd: Prd, given: Targets | None, checked: Checked |
         run.context.settings, run.context.repository, run.context.entries, prd, allowed.draft, run.context.model.context
     )
     words = mine and run.context.settings.is_users("change")
-    named = list(allowed.named)
-    announce(run, plan, file=relative(path, root), repairs=list(checked.repairs), named=named, words=words)
+    about = {"file": relative(path, root), "repairs": tuple(checked.repairs)}
+    announce(run, plan, named=tuple(allowed.named), words=words, **about)
     return plan
 
 
@@ -160,7 +161,7 @@ def written_down(run: Run, checked: Checked, path: Path) -> None:
     """The run's log tells where the plan is that it has made."""
     tell_repairs(run, checked.repairs)
     where = relative(path, run.context.repository.root)
-    run.emit("drafted", file=where, tasks=len(checked.draft.left), repairs=list(checked.repairs))
+    run.emit(events.Drafted(where, len(checked.draft.left), tuple(checked.repairs)))
 
 
 async def divided(run: Run, prd: Prd, given: Targets | None) -> Checked:
@@ -171,7 +172,7 @@ async def divided(run: Run, prd: Prd, given: Targets | None) -> Checked:
     plan = await divide(
         run.context.settings, run.context.repository, run.context.entries, prd, targets, run.context.model.context
     )
-    draft = drafted(plan, run.context.settings.change, run.state.report.prd.get("path", ""), targets.named)
+    draft = drafted(plan, run.context.settings.change, run.state.report.prd_path, targets.named)
     return await checked_here(run, prd, draft)
 
 
@@ -195,9 +196,9 @@ def relative(path: Path, root: Path) -> str:
 
 def tell_repairs(run: Run, repairs: Sequence[str]) -> None:
     for repair in repairs[:MOST_SAID]:
-        run.emit("note", text=f"The plan was put right: {repair}.")
+        run.emit(events.Note(f"The plan was put right: {repair}."))
     if len(repairs) > MOST_SAID:
-        run.emit("note", text=f"The plan was put right in {len(repairs) - MOST_SAID} more places.")
+        run.emit(events.Note(f"The plan was put right in {len(repairs) - MOST_SAID} more places."))
 
 
 # --- asking a model -------------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ def lead_model(settings: Settings) -> catalogue.Model:
 async def decompose(run: Run, prd: Prd, *, single: bool = False) -> Checked:
     """A model's graph of tasks. What cannot be put right in it is told to the model once, and then ends the run."""
     seen = about(run.context.settings, by_mode(run.context.entries), prd, run.context.model.context)
-    goal, path = run.context.settings.change, run.state.report.prd.get("path", "")
+    goal, path = run.context.settings.change, run.state.report.prd_path
     question = planner.question(goal, prd, await repository_digest(run), trades(run.context.settings), single=single)
 
     def complaint(answer: planner.Answer) -> str:

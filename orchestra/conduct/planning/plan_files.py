@@ -1,13 +1,13 @@
 """Plans as files in .aider_logs/plans: found, read, written, and marked with what a run has done of them."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from orchestra.answers.prd import slug
 from orchestra.conduct.core.context import LOGS, Run
 from orchestra.errors import PlanError
+from orchestra.events import ProposedTask
 from orchestra.journal.jsonl import prepare
 from orchestra.model import TaskState
 from orchestra.plan import file
@@ -108,11 +108,11 @@ def keep_up(run: Run) -> None:
     save(path, draft.with_items(with_proposals(items, run.state.report.proposals.values())))
 
 
-def with_proposals(items: list[Item], proposals: Iterable[Iterable[Mapping[str, Any]]]) -> list[Item]:
+def with_proposals(items: list[Item], proposals: Iterable[Iterable[ProposedTask]]) -> list[Item]:
     """What agents propose stands in the plan, and waits there for a yes of its own."""
     found = list(items)
     for one in (one for several in proposals for one in several):
-        if all(one["title"] != item.title for item in found):
-            id = own_name(one["title"], (item.id for item in found))
-            found.append(Item(id, one["title"], one["brief"], tuple(one["files"]), proposed=True))
+        if all(one.title != item.title for item in found):
+            id = own_name(one.title, (item.id for item in found))
+            found.append(Item(id, one.title, one.brief, one.files, proposed=True))
     return found

@@ -3,11 +3,12 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from orchestra import events
 from orchestra.answers import prd as prd_format
 from orchestra.conduct.core.asking import why_not
 from orchestra.conduct.core.context import Run
@@ -139,17 +140,13 @@ async def obtain_prd(run: Run) -> Prd:
         text = await ask_gemini(run)
         path = write_prd_file(run, prd_format.file_name(settings.change, run.context.stamp), text)
         prd = parse_paid(text, path)
-    run.emit(
-        "prd_written",
-        path=path,
-        text=text,
-        structured=prd.structured,
-        requirements=[asdict(requirement) for requirement in prd.requirements],
-        work=[asdict(work) for work in prd.work],
+    written = events.PrdWritten(
+        path=path, text=text, structured=prd.structured, requirements=prd.requirements, work=prd.work
     )
+    run.emit(written)
     if not prd.structured:
         run.emit(
-            "note", text="The PRD has no block for the program: it is used as prose, and requirements cannot be traced."
+            events.Note("The PRD has no block for the program: it is used as prose, and requirements cannot be traced.")
         )
     return prd
 
@@ -184,8 +181,8 @@ async def ask_gemini(run: Run) -> str:
     ticket = run.services.gateway.admit(Pass("prd", models=frozenset({f"gemini/{model}"})))
     notice = gemini_notice(settings)
     if notice is not None:
-        run.emit("note", text=f"{notice.sentence}.")
-    run.emit("prd_asked", model=settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL)
+        run.emit(events.Note(f"{notice.sentence}."))
+    run.emit(events.PrdAsked(settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL))
     try:
         asking = gemini.write_prd(
             settings.change,
@@ -247,10 +244,10 @@ def prd_targets(prd: Prd, tracked: Mapping[str, Tracked], permit: Permit) -> Tar
 async def warn_of_new_files(run: Run, targets: Targets) -> None:
     for file in targets.files:
         if file.new and await run.context.repository.ignored(file.path):
-            run.emit("note", text=f"The PRD wants {file.path}, but git ignores it: it may not be committed.")
+            run.emit(events.Note(f"The PRD wants {file.path}, but git ignores it: it may not be committed."))
         elif file.new and run.context.repository.look_at(file.path):
             text = f"{file.path} is there already, but not committed: agents do not see it, and make a new one."
-            run.emit("note", text=text)
+            run.emit(events.Note(text))
 
 
 async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
@@ -263,30 +260,25 @@ async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
         run.context.settings, run.context.repository, run.context.entries, prd, targets, run.context.model.context
     )
     tell_protected(run, targets.protected)
-    announce(run, plan, skipped=list(targets.skipped), aside=list(targets.aside), named=list(targets.named))
+    announce(run, plan, skipped=tuple(targets.skipped), aside=tuple(targets.aside), named=tuple(targets.named))
     return plan
 
 
 def tell_protected(run: Run, paths: Sequence[str], remedy: str = NAME_IT) -> None:
     """Before anything is paid: what no agent gets."""
     if paths:
-        run.emit("note", text=protected_note(paths, remedy))
+        run.emit(events.Note(protected_note(paths, remedy)))
 
 
 def announce(run: Run, plan: Plan, **more: Any) -> None:
     for text in plan.basis.notes:
-        run.emit("note", text=text)
-    told: dict[str, Any] = {
-        "skipped": [],
-        "aside": [],
-        "named": [],
-        "words": run.context.settings.is_users("change"),
-    } | more
-    run.emit(
-        "plan_made",
+        run.emit(events.Note(text))
+    usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": run.context.settings.is_users("change")}
+    made = events.PlanMade(
         agents=plan.agents,
-        basis=asdict(plan.basis),
-        tasks=[asdict(task) for task in plan.tasks],
+        basis=plan.basis,
+        tasks=plan.tasks,
         estimate=expected(run.context.settings, plan, run.context.model, run.context.entries).record(),
-        **told,
+        **(usual | more),
     )
+    run.emit(made)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import date
 
+from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.models import chosen_model, role_model, upstreams
 from orchestra.conduct.core.money import check_prices
@@ -36,7 +37,7 @@ def engage(run: Run) -> None:
     run.services.gateway.upstreams |= upstreams(run.context.settings, run.context.model, models, replayed=replayed)
     for text in dict.fromkeys(remark for model in models for remark in remarks(model)):
         if text not in run.state.report.notes:
-            run.emit("note", text=text)
+            run.emit(events.Note(text))
 
 
 def expected(settings: Settings, plan: Plan, model: catalogue.Model, entries: Mapping[str, Entry]) -> Estimate:

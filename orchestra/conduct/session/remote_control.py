@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.errors import Refused, StoreError
 from orchestra.journal.store import Command
@@ -35,8 +36,9 @@ def obey(run: Run, command: Command) -> None:
         answer, refused = run.services.commands.carry_out(command), False
     except Refused as why:
         answer, refused = str(why), True
-    told = {"token": command.data.get("token", ""), "answer": answer, "refused": refused}
-    run.emit("command", command.task, name=command.kind, **told)
+    token = str(command.data.get("token", ""))
+    told = events.CommandAnswered(name=command.kind, token=token, answer=answer, refused=refused)
+    run.emit(told, command.task)
 
 
 async def lease(run: Run, targets: Targets | None = None) -> None:
@@ -45,4 +47,4 @@ async def lease(run: Run, targets: Targets | None = None) -> None:
     try:
         await asyncio.to_thread(run.services.hold.lease, paths)
     except StoreError as error:
-        run.emit("note", text=f"The files could not be reserved: {error}")
+        run.emit(events.Note(f"The files could not be reserved: {error}"))

@@ -6,10 +6,12 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
 
+from orchestra import events
 from orchestra.agents.seat import check_version
 from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, Context, People, Run, Services
 from orchestra.conduct.core.deadline import deadline
@@ -35,15 +37,17 @@ from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import LocalHost
 from orchestra.hosts.set_up import Surroundings
 from orchestra.journal import jsonl
+from orchestra.journal.bus import Handler
 from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import Hold
-from orchestra.journal.jsonl import Journal, Listener, prepare
+from orchestra.journal.jsonl import Journal, prepare
 from orchestra.journal.open_store import open_store
 from orchestra.journal.store import Store
 from orchestra.journal.writer import Writer
 from orchestra.providers import catalogue
 from orchestra.report.ci import recognise
-from orchestra.report.fold import fold, step
+from orchestra.report.fold import step
+from orchestra.report.state import Report
 from orchestra.settings import Settings
 from orchestra.workspace.merge import free_namespace
 from orchestra.workspace.trees import Tree, Trees
@@ -56,8 +60,8 @@ async def opened(
     before: Before,
     shop: Workshop,
     *,
+    screens: Mapping[str, Handler],
     people: People = ALONE,
-    listeners: tuple[Listener, ...] = (),
     past: Past | None = None,
 ) -> AsyncIterator[Run]:
     """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
@@ -85,7 +89,7 @@ async def opened(
         if past:
             await take_over(hold, trees, past)
         # From here to the story nothing is waited for: a run that has a log cannot be stopped before it has a summary.
-        journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events[-1].seq) if past else ()))
+        journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events) if past else ()))
         writer = Writer(store, key)
         last.callback(close_writer, writer, journal)
         last.callback(journal.close)
@@ -114,19 +118,28 @@ async def opened(
             namespace=namespace,
             deadline=deadline(settings),
         )
-        # A copy of its own: what happens now does not change the past.
-        state = State(journal, fold(past.events if past else ()))
+        state = State(journal, Report(unreadable=past.log.torn if past else 0))
         warm = Warm(shop.warming)
         run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, people))
-        journal.listeners += [lambda event: step(state.report, event), writer.put, *listeners]
-        journal.listeners += [recorder.hear] if recorder else []
+        subscribe(run, writer, screens)
         if past:
-            run.emit("run_resumed", folder=str(shop.folder), pid=os.getpid(), options=settings.options())
+            run.emit(events.RunResumed(str(shop.folder), os.getpid(), settings.options()))
         else:
             announce(run)
         call_for_people(run)
         accept_commands(run)
         yield run
+
+
+def subscribe(run: Run, writer: Writer, screens: Mapping[str, Handler]) -> None:
+    """All that hear of the run's events, in the order in which they do. The log is the first."""
+    bus, begun = run.services.journal.bus, run.services.journal.seq
+    bus.subscribe("The state", partial(step, run.state.report), vital=True)
+    bus.subscribe("The store", writer.put, since=begun)
+    for name, screen in screens.items():
+        bus.subscribe(name, screen)
+    if run.services.recorder:
+        bus.subscribe("The recording", run.services.recorder.hear)
 
 
 def store_key(settings: Settings, root: Path) -> str:
@@ -138,7 +151,7 @@ def recording(stack: contextlib.AsyncExitStack, settings: Settings, past: Past |
     """Who listens for --record. A tape that cannot be written is known before anything is asked."""
     if not settings.record:
         return None
-    recorder = Recorder(Path(settings.record), past.events if past else ())
+    recorder = Recorder(Path(settings.record), past.events[-1].seq if past else 0)
     stack.callback(recorder.close)
     return recorder
 
@@ -166,7 +179,7 @@ async def take_over(hold: Hold, trees: Trees, past: Past) -> None:
     """Become the run's owner, give the store what only the files have, and take away what the last owner could not."""
     hold.run = past.stamp
     await asyncio.to_thread(hold.claim)
-    if jsonl.read(trees.repository.root / LOGS, past.stamp)[-1].seq != past.events[-1].seq:
+    if jsonl.read(trees.repository.root / LOGS, past.stamp).events[-1].seq != past.events[-1].seq:
         raise UsageError(f"run {past.stamp} has just gone on elsewhere.", hint="Look at it with `status`.")
     await asyncio.to_thread(hold.store.append, hold.repository, past.events)
     for folder in past.folders:
@@ -177,8 +190,7 @@ async def take_over(hold: Hold, trees: Trees, past: Past) -> None:
 
 def announce(run: Run) -> None:
     repository = run.context.repository
-    run.emit(
-        "run_started",
+    started = events.RunStarted(
         change=run.context.settings.change,
         options=run.context.settings.options(),
         folder=str(run.context.folder),
@@ -191,8 +203,9 @@ def announce(run: Run) -> None:
         model=run.context.model.name,
         provider=run.context.model.provider.name,
     )
+    run.emit(started)
     for text in warnings(run):
-        run.emit("note", text=text)
+        run.emit(events.Note(text))
 
 
 def warnings(run: Run) -> list[str]:

@@ -48,7 +48,7 @@ class Attempt:
         self.task = task
         self.number = number
         self.start = start
-        self.record = AttemptRecord(start.round)
+        self.record = AttemptRecord(start.round or None)
         self.started = time.monotonic()
         self.preparing: asyncio.Timeout | None = None  # until the agent is admitted
         self.ticket: Pass | None = None
@@ -100,7 +100,7 @@ class Attempt:
             **record.data(),
         )
         self.run.emit(ended, self.task.id, self.number)
-        return replace(result, tried=tried, round=record.round, candidate=record.candidate(self.number, judged))
+        return replace(result, tried=tried, round=record.round or 0, candidate=record.candidate(self.number, judged))
 
     # --- the work
 

@@ -25,7 +25,7 @@ from orchestra.events import (
     TaskMoved,
     to_record,
 )
-from orchestra.journal.bus import Handler
+from orchestra.journal.bus import Subscription
 from orchestra.model import TaskState
 from orchestra.report import detail
 from orchestra.report.ci import Ci, json_text, recognise
@@ -128,14 +128,7 @@ def phase(event: Event, now: str) -> str:
 class Stream:
     """--events -: every event as a line of JSON, without the long texts that the logs have."""
 
-    def __init__(self, past: int = 0) -> None:
-        self.past = past
-
     def hear(self, event: Event) -> None:
-        if event.seq > self.past:
-            self.put(event)
-
-    def put(self, event: Event) -> None:
         record = to_record(event)
         long = LONG.get(type(event.payload))
         record["data"] = {name: value for name, value in event.data.items() if name != long}
@@ -312,11 +305,11 @@ class Board:
         return (self.detail.ended - time_of_event) / 1000 + time.monotonic() - self.since_event
 
 
-def watching(settings: Settings, past: int = 0) -> tuple[View, dict[str, Handler]]:
-    """What a person sees of the run, and what hears of its events, by name. `past`: how many earlier sessions had."""
+def watching(settings: Settings, past: int = 0) -> tuple[View, tuple[Subscription, ...]]:
+    """What a person sees of the run, and what hears of its events. `past`: how many of them earlier sessions had."""
     screen = view(settings, past)
-    screens: dict[str, Handler] = {"The display of progress": screen.hear}
-    return screen, screens | ({"The stream of events": Stream(past).hear} if settings.events else {})
+    stream = [Subscription("The stream of events", Stream().hear, past)] if settings.events else []
+    return screen, (Subscription("The display of progress", screen.hear), *stream)
 
 
 def view(settings: Settings, past: int) -> View:

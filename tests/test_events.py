@@ -18,11 +18,12 @@ from orchestra.journal.open_store import open_store
 from orchestra.report import show, status
 from orchestra.report.ci import annotations, outputs
 from orchestra.report.detail import detail
-from orchestra.report.fold import fold
+from orchestra.report.fold import TAKEN, fold
 from orchestra.report.junit import junit
 from orchestra.report.lines import line
 from orchestra.report.markdown import markdown
 from orchestra.report.page import page
+from orchestra.report.state import CandidateReport, TaskReport
 from orchestra.report.summary import summary
 from orchestra.report.text import closing
 from tests.support import corpus
@@ -86,6 +87,11 @@ def test_every_kind_is_emitted_and_is_a_frozen_dataclass() -> None:
         events.Note()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="other"):
         events.Note("x", other=1)  # type: ignore[call-arg]
+
+
+def test_what_an_attempt_tells_of_its_task_has_the_same_names() -> None:
+    names = {each.name for each in dataclasses.fields(TaskReport)}
+    assert set(TAKEN) <= names & set(events.AttemptEnded.names) & set(CandidateReport.names)
 
 
 def constructed() -> Iterator[str]:

@@ -23,6 +23,7 @@ from orchestra.journal.open_store import open_store
 from orchestra.journal.sql import SqlStore
 from orchestra.journal.store import Command, Store
 from orchestra.journal.writer import Writer
+from orchestra.report.fold import fold
 from tests.support import written
 from tests.support.databases import Database, Relay, database
 from tests.support.written import ENDED, started
@@ -66,6 +67,13 @@ def notes(first: int, last: int, run: str = "r1") -> list[Event]:
 
 def seqs(store: Store, run: str = "r1") -> list[int]:
     return [event.seq for event in store.read(HERE, run)]
+
+
+def unreadable(store: Store) -> list[int]:
+    """As a report counts them."""
+    found = store.read(HERE, "r1")
+    assert fold(found).unreadable == sum(bool(event.unread) for event in found)
+    return [event.seq for event in found if event.unread]
 
 
 def own(store: Store, owner: str, ttl_ms: int = LONG, run: str = "r1") -> str | None:
@@ -454,7 +462,7 @@ def test_damaged_data_is_named_and_the_rest_is_read(db: Database) -> None:
     store.append(HERE, notes(1, 4))
     change(db, "UPDATE events SET data = '{\"torn\":' WHERE seq = 2")
     change(db, "UPDATE events SET data = '[1]' WHERE seq = 3")
-    assert seqs(store) == [1, 4]
+    assert unreadable(store) == [2, 3] and seqs(store) == [1, 2, 3, 4]
     assert sorted(store.check()) == [f"Event {seq} of run r1 of {HERE} cannot be decoded." for seq in (2, 3)]
     store.close()
 
@@ -478,7 +486,7 @@ def test_bytes_that_are_no_text_hide_no_other_event(tmp_path: Path) -> None:
     store.append(HERE, notes(1, 3))
     with sqlite3.connect(tmp_path / "orchestra.db") as raw:
         raw.execute("UPDATE events SET data = CAST(x'7bff' AS TEXT) WHERE seq = 2")
-    assert seqs(store) == [1, 3]
+    assert unreadable(store) == [2] and seqs(store) == [1, 2, 3]
     assert store.check() == [f"Event 2 of run r1 of {HERE} cannot be decoded."]
     store.close()
 

@@ -142,5 +142,5 @@ class Replayed(Payload, kind="replayed"):
 
 def has_ended(events: Iterable[Event]) -> bool:
     """Whether the last session of a run has ended. A note may come after its last event."""
-    marks = [each.payload for each in events if isinstance(each.payload, RunStarted | RunResumed | RunEnded)]
-    return bool(marks) and isinstance(marks[-1], RunEnded)
+    marks = [each.kind for each in events if each.kind in (RunStarted.kind, RunResumed.kind, RunEnded.kind)]
+    return marks[-1:] == [RunEnded.kind]

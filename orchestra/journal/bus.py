@@ -6,10 +6,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestra.events import Event
 
 Handler = Callable[[Event], object]
+
+
+class Subscription(NamedTuple):
+    """What hears of a run's events: see `Bus.subscribe`."""
+
+    name: str
+    handler: Handler
+    since: int = 0
 
 
 @dataclass(frozen=True, eq=False)

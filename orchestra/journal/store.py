@@ -107,7 +107,7 @@ class Store(Protocol):
 
 def run_of(marks: Sequence[Event]) -> Run:
     """A run by its marks, in their order."""
-    return Run(marks[0].run, marks[0], marks[-1] if isinstance(marks[-1].payload, RunEnded) else None)
+    return Run(marks[0].run, marks[0], marks[-1] if marks[-1].kind == RunEnded.kind else None)
 
 
 def gap(repository: str, run: str, seqs: Iterable[int]) -> list[str]:

@@ -32,7 +32,7 @@ class Writer:
         self.thread.start()
 
     def put(self, event: Event) -> None:
-        """A listener for the journal."""
+        """Keep an event until the store has it: a subscriber of the bus."""
         with self.changed:
             self.waiting.append(event)
             self.changed.notify_all()

@@ -30,7 +30,7 @@ from orchestra.events import (
     Waiting,
 )
 from orchestra.model import Task, TaskState, Usage
-from orchestra.report.fold import judged_gate
+from orchestra.report.state import judged_gate
 
 Who = tuple[int | None, int | None]  # a task and its attempt: several may be made side by side
 
@@ -100,6 +100,7 @@ class Detail:
     # work goes on.
     waiting: dict[int, tuple[str, int]] = field(default_factory=dict)
     held_up: dict[int, int] = field(default_factory=dict)
+    working: set[Who] = field(default_factory=set)  # attempts that are under way
     quiet: dict[Who, int] = field(default_factory=dict)
     gating: dict[tuple[Who, str], int] = field(default_factory=dict)
     busy: int = 0
@@ -117,9 +118,11 @@ class Detail:
         attempts = [attempt for attempt in self.attempts(task) if attempt.started]
         if not attempts:
             return None
-        begun = max(max(attempt.started for attempt in attempts), self.ready)
-        working = any(attempt.ended < attempt.started for attempt in attempts)
-        return begun, 0 if working else max(attempt.ended for attempt in attempts)
+        begun = max(attempt.started for attempt in attempts)
+        ended = max(begun, *(attempt.ended for attempt in attempts))
+        at_work = any(working == task for working, _ in self.working)
+        # Until Aider is loaded, an attempt has only its worktree made.
+        return min(max(begun, self.ready), self.ended if at_work else ended), 0 if at_work else ended
 
     def clock(self, time: int) -> int:
         """Milliseconds at work since the start: the time between two sessions of a run does not count."""
@@ -165,6 +168,7 @@ def step(found: Detail, event: Event) -> None:
     found.started = found.started or event.time
     if isinstance(event.payload, RunResumed) and found.ended:
         found.close(found.ended)
+        found.working.clear()
         found.breaks.append(Break(found.ended, max(0, event.time - found.ended)))
     found.ended = max(found.ended, event.time)
     if event.task is not None and event.attempt is not None:
@@ -210,6 +214,7 @@ def move_task(moved: TaskMoved, found: Detail, event: Event) -> None:
 def start_attempt(started: AttemptStarted, found: Detail, event: Event) -> None:
     attempt = found.attempt(event)
     attempt.started, attempt.model = event.time, started.model
+    found.working.add(who(event))
     found.quiet[who(event)] = event.time
 
 
@@ -267,6 +272,7 @@ def take_conversation(conversation: Conversation, found: Detail, event: Event) -
 @apply.register
 def end_attempt(ended: AttemptEnded, found: Detail, event: Event) -> None:
     attempt = found.attempt(event)
+    found.working.discard(who(event))
     if who(event) in found.quiet:
         found.add_span("edit", found.quiet.pop(who(event)), event.time, event.task)
     attempt.ended = found.busy = event.time

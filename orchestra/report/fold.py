@@ -1,6 +1,6 @@
 """From events to the report: a fold, so that a run that died can be reported as well as one that ended."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import singledispatch
 
@@ -60,6 +60,7 @@ from orchestra.report.state import (
     TaskGate,
     TaskReport,
     is_review,
+    judged_gate,
 )
 
 LIMITS = ("budget", "task_budget", "max_tokens", "deadline")
@@ -377,25 +378,6 @@ def end_gate(gate: GateEnded, report: Report, event: Event) -> None:
 def judge_tests(judged: TestsJudged, report: Report, event: Event) -> None:
     report.judged[judged.name] = judged
     report.gates = [judged_gate(gate, judged) for gate in report.gates]
-
-
-def judged_gate(gate: GateEnded, judged: TestsJudged) -> GateEnded:
-    """The gate with what its tests are worth: one whose runner is bent has checked nothing."""
-    if gate.name != judged.name or gate.judged:
-        return gate
-    why = why_bent(judged)
-    return replace(gate, judged=True, verifies=not why, unproven=why)
-
-
-def why_bent(judged: TestsJudged) -> str:
-    """Why tests that passed say nothing at all; empty if they say something."""
-    name, changed, of = judged.name, some(judged.changed), judged.lost.of
-    why = judged.bent or (f"ran 0 of the base's {of:,} tests" if of and not judged.lost.ran else "")
-    return f"{name} {why}" + (f"; the agents changed {changed}" if changed else "") if why else ""
-
-
-def some(paths: Sequence[str], most: int = 4) -> str:
-    return ", ".join(paths[:most]) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
 
 
 # --- the result -----------------------------------------------------------------------------------------------------

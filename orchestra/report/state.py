@@ -1,7 +1,7 @@
 """The report: everything that is said about a run and its tasks, and what follows from it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from orchestra.events import (
@@ -327,3 +327,22 @@ class Report:
 
 def is_review(gate: GateEnded) -> bool:
     return gate.about == REVIEW
+
+
+def judged_gate(gate: GateEnded, judged: TestsJudged) -> GateEnded:
+    """The gate with what its tests are worth: one whose runner is bent has checked nothing."""
+    if gate.name != judged.name or gate.judged:
+        return gate
+    why = why_bent(judged)
+    return replace(gate, judged=True, verifies=not why, unproven=why)
+
+
+def why_bent(judged: TestsJudged) -> str:
+    """Why tests that passed say nothing at all; empty if they say something."""
+    name, changed, of = judged.name, some(judged.changed), judged.lost.of
+    why = judged.bent or (f"ran 0 of the base's {of:,} tests" if of and not judged.lost.ran else "")
+    return f"{name} {why}" + (f"; the agents changed {changed}" if changed else "") if why else ""
+
+
+def some(paths: Sequence[str], most: int = 4) -> str:
+    return ", ".join(paths[:most]) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")

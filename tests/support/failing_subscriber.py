@@ -12,7 +12,7 @@ import aider_orchestrator
 from orchestra import console
 from orchestra.console import View
 from orchestra.events import Event
-from orchestra.journal.bus import Handler
+from orchestra.journal.bus import Subscription
 from orchestra.settings import Settings
 
 
@@ -24,9 +24,9 @@ def main(kind: str, nth: int, arguments: list[str]) -> int:
         if left[0] <= 0:
             raise RuntimeError("no page to draw on")
 
-    def with_one_more(settings: Settings, past: int = 0) -> tuple[View, dict[str, Handler]]:
+    def with_one_more(settings: Settings, past: int = 0) -> tuple[View, tuple[Subscription, ...]]:
         screen, screens = watching(settings, past)
-        return screen, {"The page": fail, **screens}
+        return screen, (Subscription("The page", fail), *screens)
 
     console.watching = with_one_more
     return aider_orchestrator.main(arguments)

@@ -6,7 +6,8 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
+ (report: one model of attempts; clocks from event times)
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import LocalHost
 from orchestra.hosts.set_up import Surroundings
 from orchestra.journal import jsonl
-from orchestra.journal.bus import Handler
+from orchestra.journal.bus import Subscription
 from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal, prepare
@@ -60,9 +61,10 @@ async def opened(
     before: Before,
     shop: Workshop,
     *,
-    screens: Mapping[str, Handler],
+    screens: Sequence[Subscription],
     people: People = ALONE,
     past: Past | None = None,
+ (report: one model of attempts; clocks from event times)
 ) -> AsyncIterator[Run]:
     """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
     settings, repository, tape = before.settings, before.repository, before.tape
@@ -131,13 +133,13 @@ async def opened(
         yield run
 
 
-def subscribe(run: Run, writer: Writer, screens: Mapping[str, Handler]) -> None:
+def subscribe(run: Run, writer: Writer, screens: Sequence[Subscription]) -> None:
     """All that hear of the run's events, in the order in which they do. The log is the first."""
     bus, begun = run.services.journal.bus, run.services.journal.seq
     bus.subscribe("The state", partial(step, run.state.report), vital=True)
     bus.subscribe("The store", writer.put, since=begun)
-    for name, screen in screens.items():
-        bus.subscribe(name, screen)
+    for screen in screens:
+        bus.subscribe(screen.name, screen.handler, since=screen.since)
     if run.services.recorder:
         bus.subscribe("The recording", run.services.recorder.hear)
 

@@ -4,7 +4,7 @@ RUN := $(VENV)/bin/python
 # More than there are cores, because the tests mostly wait for processes.
 WORKERS ?= 4
 
-.PHONY: demo test soak browser check change models tape reference lock clean help
+.PHONY: demo test soak browser check house change models tape reference lock clean help
 
 help:
 	@echo "make demo    a small repository, four real Aider agents, no key needed"
@@ -12,6 +12,7 @@ help:
 	@echo "make browser   what the tests of the HTML report need beside a Chromium"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
+	@echo "make house   the sizes of the product's code, and what passes a limit"
 	@echo "make reference   what is made from the program's own tables"
 
 demo: $(VENV)/ready
@@ -30,6 +31,9 @@ soak: $(VENV)/ready
 check: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+
+house: $(VENV)/ready
+	$(RUN) -m tools.house
 
 # The words go through the environment, so that no shell reads them; exec, so that a signal reaches the program.
 change: export override CHANGE := $(value CHANGE)

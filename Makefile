@@ -13,7 +13,7 @@ help:
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
 	@echo "make house   the sizes of the product's code, and what passes a limit"
-	@echo "make reference   what is made from the program's own tables"
+	@echo "make reference   what is made from the program's own tables and imports"
 
 demo: $(VENV)/ready
 	@$(RUN) aider_orchestrator.py demo
@@ -49,6 +49,7 @@ tape: $(VENV)/ready
 reference: $(VENV)/ready
 	$(RUN) -m tools.write_reference
 	$(RUN) -m tools.write_faults
+	$(RUN) -m tools.write_layers
 	$(RUN) -m tools.write_action
 
 lock: $(VENV)/ready

@@ -30,6 +30,7 @@ from orchestra.errors import UsageError
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.server import LoopbackServer
 from orchestra.gateway.tape import Recorder
+from orchestra.hosts.base import Host
 from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import LocalHost
 from orchestra.hosts.set_up import Surroundings
@@ -58,14 +59,16 @@ async def opened(
     people: People = ALONE,
     listeners: tuple[Listener, ...] = (),
     past: Past | None = None,
+    host: Host | None = None,
 ) -> AsyncIterator[Run]:
-    """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
+    """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model. Without a `host`,
+    attempts and gates run on this machine."""
     settings, repository, tape = before.settings, before.repository, before.tape
     model, works = chosen_model(settings), shop.warming is not None
     secrets = Secrets.of(settings)
     hide_keys(secrets)
     routes = upstreams(settings, model if works else None, replayed=tape is not None)
-    if works:
+    if works and host is None:
         await check_version(shop.python)
     namespace = past.namespace if past else await free_namespace(repository.git, BRANCHES)
     limits = limits_of(settings, model, past.report if past else None)
@@ -98,9 +101,6 @@ async def opened(
             limits=limits,
         )
         first.push_async_callback(gateway.stop)
-        isolation = Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values)
-        place = Surroundings(repository, isolation, journal.folder, secrets.free, secrets.scrub, secrets.values)
-        host = LocalHost(place, trees, shop.seats, before.entries)
         run = Run(
             settings=settings,
             repository=repository,
@@ -110,7 +110,7 @@ async def opened(
             folder=shop.folder,
             journal=journal,
             gateway=gateway,
-            host=host,
+            host=host or local_host(before, shop, trees, journal, secrets),
             trees=trees,
             hold=hold,
             namespace=namespace,
@@ -130,6 +130,13 @@ async def opened(
         call_for_people(run)
         accept_commands(run)
         yield run
+
+
+def local_host(before: Before, shop: Workshop, trees: Trees, journal: Journal, secrets: Secrets) -> LocalHost:
+    repository = before.repository
+    isolation = Isolation(before.settings, repository, before.entries.keys(), shop.folder, secrets.values)
+    place = Surroundings(repository, isolation, journal.folder, secrets.free, secrets.scrub, secrets.values)
+    return LocalHost(place, trees, shop.seats, before.entries)
 
 
 def store_key(settings: Settings, root: Path) -> str:

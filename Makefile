@@ -50,6 +50,7 @@ reference: $(VENV)/ready
 	$(RUN) -m tools.write_reference
 	$(RUN) -m tools.write_faults
 	$(RUN) -m tools.write_layers
+	$(RUN) -m tools.write_events
 	$(RUN) -m tools.write_action
 
 lock: $(VENV)/ready

@@ -45,9 +45,9 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
         from orchestra.console import watching
 
         before = await look(settings, past)
-        screen, listeners = watching(settings)
+        screen, screens = watching(settings, past.events[-1].seq if past else 0)
         people = people_at(screen, settings)
-        async with opened(before, shop, people=people, listeners=listeners, past=past) as run:
+        async with opened(before, shop, people=people, screens=screens, past=past) as run:
             failure = None
             try:
                 async with screen.showing():
@@ -55,7 +55,7 @@ async def story(settings: Settings, *, past: "Past | None" = None) -> int:
                     async with in_time(run, "before the agents began"):
                         prd = (past and past.prd) or await obtain_prd(run)
                         plan = (past and past.plan) or await plan_for(run, prd, before.targets, before.draft)
-                    run.plan = plan
+                    run.state.adopt(plan)
                     engage(run)
                     await lease(run)
                     gating = await open_gates(run, past.events if past else ())

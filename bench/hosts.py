@@ -23,7 +23,8 @@ from pathlib import Path
 
 from bench.measure import memory
 from bench.sleeping import SleepingHost, opened_head, plan_of, settings_of
-from orchestra.model import Event, Verdict
+from orchestra.events import Event
+from orchestra.model import Verdict
 
 HEAD = ("orders", "CPU ms/order", "events/order", "events per CPU s", "kB/order", "peak MiB", "wall s")
 ROW = "{:>10}{:>14}{:>14}{:>18}{:>10}{:>10}{:>8}"

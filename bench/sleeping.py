@@ -21,10 +21,11 @@ from orchestra.conduct.session.preflight import Before
 from orchestra.conduct.session.remote_control import lease
 from orchestra.conduct.session.session import opened
 from orchestra.conduct.session.warmup import Workshop
+from orchestra.events import Event
 from orchestra.gates.run import Outcome as GateOutcome
 from orchestra.gateway.door import Gateway
 from orchestra.hosts.base import AttemptResult, Check, Door, Facts, Supervisor
-from orchestra.model import Event, Gate, Plan, TargetFile, Task
+from orchestra.model import Gate, Plan, TargetFile, Task
 from orchestra.process import Ended
 from orchestra.settings import Settings, load
 from orchestra.workspace.collect import Changes
@@ -172,9 +173,12 @@ async def opened_head(
     warm = asyncio.ensure_future(asyncio.sleep(0, time.monotonic()))
     shop = Workshop(scratch, "", NoSeats(), warm)
     before = Before(settings, None, repository, entries)
-    async with opened(before, shop, listeners=(hear,), host=host) as run, desk_of(run.gateway) as host.desk:
+    async with (
+        opened(before, shop, screens={"The bench": hear}, host=host) as run,
+        desk_of(run.services.gateway) as host.desk,
+    ):
         announce(run, plan)
-        run.plan = plan
+        run.state.adopt(plan)
         await lease(run)
         gating = await open_gates(run, ())
         yield run, schedule(run, gating, None)

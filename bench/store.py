@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.answers.conversation import Turn, pack
-from orchestra.journal.jsonl import prepare, to_record
+from orchestra.events import Event, make_event, plain, to_record
+from orchestra.journal.jsonl import prepare
 from orchestra.journal.open_store import open_store
-from orchestra.model import Event, TaskState
+from orchestra.model import TaskState
 
 PROGRAM = Path(__file__).resolve().parent.parent / "aider_orchestrator.py"
 REPEATS = 5
@@ -96,7 +97,7 @@ def run_events(chance: random.Random, run: str, agents: int, events: int) -> Ite
             told.append((what, agent, about))
     told.append(("run_ended", None, {"exit_code": 0, "error": "", "tasks": agents, "complete": agents, "cost": 0.1}))
     for seq, (kind, number, data) in enumerate(told, 1):
-        yield Event(run, seq, START + seq * 100, kind, number, 1 if number else None, data)
+        yield make_event(run, seq, START + seq * 100, kind, number, 1 if number else None, data)
 
 
 def agent_event(chance: random.Random, done: int, left: int) -> tuple[str, dict[str, Any]]:
@@ -115,7 +116,7 @@ def agent_event(chance: random.Random, done: int, left: int) -> tuple[str, dict[
             "seconds": 9.5,
         }
     if left == 3:
-        return "conversation", pack([Turn((("user", words(chance, 6000)),), words(chance, 3000))], str)
+        return "conversation", plain(pack([Turn((("user", words(chance, 6000)),), words(chance, 3000))], str))
     if chance.random() < 0.5:
         return "assistant_response", {"content": words(chance, chance.randint(50, 2000)), "finish": "stop"}
     asked = {"role": "agent", "provider": "openai", "model": "gpt-6.1-sol", "status": 200, "failure": "", "message": ""}

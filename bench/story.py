@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from bench.sightings import NOBODY, Sighting, Watched
-from orchestra.model import Event
+from orchestra.events import Event
 
 WAITING, MODELS = "waiting for the fork server", "models answer"
 PREPARED = "worktree, waiting"

@@ -116,7 +116,7 @@ def run(bench: Bench, asked: argparse.Namespace, imported: Imports) -> Story:
     reported = max(path.stat().st_mtime for path in logs.glob(f"*_{stamp}.*") if path.suffix in REPORTS)
     told = one.output.stat().st_mtime
     git = sorted(git_commands(traces, watched.began), key=lambda phase: phase.start)
-    return Story(watched, imported, jsonl.read(logs, stamp), git, reported - watched.began, told - watched.began)
+    return Story(watched, imported, jsonl.read(logs, stamp).events, git, reported - watched.began, told - watched.began)
 
 
 def git_commands(traces: Path, began: float) -> Iterator[Phase]:

@@ -9,12 +9,30 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from orchestra.cli.ci import order
-from orchestra.journal.jsonl import Listener, to_record
-from orchestra.model import Event, TaskState
+from orchestra.events import (
+    AssistantResponse,
+    AttemptEnded,
+    AttemptStarted,
+    Combined,
+    Conversation,
+    Event,
+    GateStarted,
+    Note,
+    Payload,
+    PrdWritten,
+    Request,
+    RunEnded,
+    TaskMoved,
+    to_record,
+)
+from orchestra.journal.bus import Handler
+from orchestra.model import TaskState
+from orchestra.report import detail
 from orchestra.report.ci import Ci, json_text, recognise
-from orchestra.report.fold import Report, TaskReport, step
+from orchestra.report.fold import step
+from orchestra.report.lines import clean, line, who
 from orchestra.report.sentence import money, plural
-from orchestra.report.words import gate_outcome
+from orchestra.report.state import Report, TaskReport
 from orchestra.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,13 +42,6 @@ if TYPE_CHECKING:
 HEARTBEAT = 30.0
 REFRESH = 0.2
 MOST_ROWS = 20
-# By its tree, what a run of tests is for that only says what the tests are worth.
-PURPOSES = {
-    "control": "once more with a test of ours that must fail",
-    "base-tests": "once more with the base's tests",
-    "base-tests1": "once more with the base's tests and build files",
-    "new-tests": "the new tests on the base",
-}
 
 
 class View(Protocol):
@@ -39,79 +50,23 @@ class View(Protocol):
     def aside(self) -> contextlib.AbstractContextManager[None]: ...  # while a person is asked
 
 
-def clean(text: str, limit: int = 300) -> str:
-    """Text of models and repositories may hold control characters; none of them reaches the terminal."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)[:limit]
-
-
 # --- plain lines ----------------------------------------------------------------------------------------------------
 
 
-def line(event: Event) -> str:
-    """One event for a person, or nothing where it is not worth a line."""
-    words = LINES.get(event.kind)
-    return clean(words(event)) if words else ""
-
-
-def who(event: Event) -> str:
-    return f"agent{event.task}" if event.task is not None else "run"
-
-
-def request_line(event: Event) -> str:
-    data, used = event.data, event.data["usage"]
-    head = f"{who(event) if event.task else data['role']}:"
-    if data["failure"]:
-        status = data["status"] or "no answer"
-        return f"{head} {data['provider']} {data['failure']} ({status}): {data['message']}"
-    cost = "" if used["dollars"] is None else f", ${used['dollars']:.4f}"
-    tokens = f"{used['input']:,}+{used['output']:,} tokens"
-    return f"{head} reply of {data['model']} in {data['seconds']:.1f} s, {tokens}{cost}"
-
-
-LINES: dict[str, Callable[[Event], str]] = {
-    "run_started": lambda e: (
-        f"run {e.run} on {e.data['branch'] or 'a detached HEAD'} at {e.data['base'][:10]} with {e.data['model']}"
-    ),
-    "note": lambda e: f"note: {e.data['text']}",
-    "prd_asked": lambda e: f"asking {e.data['model']} for the PRD",
-    "prd_written": lambda e: f"PRD: {e.data['path']} ({plural(len(e.data['requirements']), 'requirement')})",
-    "plan_made": lambda e: (
-        f"plan: {plural(len(e.data['tasks']), 'task')} for {plural(e.data['agents'], 'agent')} at once"
-    ),
-    "drafted": lambda e: f"plan: {plural(e.data['tasks'], 'task')} in {e.data['file']}",
-    "attempt_started": lambda e: f"{who(e)}: started",
-    "waiting": lambda e: f"{who(e)}: waiting for {e.data['on']} ({e.data['why']})" if e.data["on"] else "",
-    "limit_reached": lambda e: f"{e.data['limit']} was reached: what is finished is integrated",
-    "request": request_line,
-    "attempt_ended": lambda e: f"{who(e)}: {e.data['verdict']} after {e.data['seconds']:.1f} s. {e.data['cause']}",
-    "chosen": lambda e: f"{who(e)}: {e.data['why']}",
-    "tasks_proposed": lambda e: f"{who(e)}: proposes {plural(len(e.data['tasks']), 'further task')}",
-    "human_needed": lambda e: f"{who(e)}: waits for a person. {e.data['why']}",
-    "task_held": lambda e: f"{who(e)}: held back, {e.data['reason']}",
-    "gate_started": lambda e: f"{e.data['name']}: {PURPOSES.get(e.data.get('tree', ''), e.data['command'])}",
-    "gate_ended": lambda e: f"{e.data['name']}: {gate_outcome(e.data)} in {e.data['seconds']:.1f} s",
-    "delivered": lambda e: (
-        f"{e.data['branch']} now has the result"
-        if e.data["applied"]
-        else f"the result is on {e.data['side_branch']}: {e.data['reason']}"
-    ),
-    "branched": lambda e: f"the result is on {e.data['branch']}",
-    "patch_written": lambda e: f"the result is written to {e.data['path']}",
-    "pushed": lambda e: f"{e.data['branch']} is pushed to {e.data['remote']}",
-    "pr_opened": lambda e: f"{'found' if e.data['existed'] else 'opened'} {e.data['url']}",
-    "not_handed_over": lambda e: f"not handed over: {e.data['why']}",
-}
-
-
 class Lines:
-    """For pipes, files and CI."""
+    """For pipes, files and CI. Events up to the number `past` are of earlier sessions: they count, but are not said."""
 
-    def __init__(self) -> None:
+    def __init__(self, past: int = 0) -> None:
+        self.past = past
         self.report = Report()
         self.last = time.monotonic()
 
     def hear(self, event: Event) -> None:
         step(self.report, event)
+        if event.seq > self.past:
+            self.tell(event)
+
+    def tell(self, event: Event) -> None:
         self.say(line(event))
 
     def aside(self) -> contextlib.AbstractContextManager[None]:
@@ -143,14 +98,14 @@ class Lines:
 class Grouped(Lines):
     """For CI systems that fold lines away under a heading."""
 
-    def __init__(self, ci: Ci) -> None:
-        super().__init__()
+    def __init__(self, ci: Ci, past: int = 0) -> None:
+        super().__init__(past)
         self.ci, self.phase = ci, ""
 
-    def hear(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
         self.enter(phase(event, self.phase))
-        super().hear(event)
-        if event.kind == "run_ended":
+        super().tell(event)
+        if isinstance(event.payload, RunEnded):
             self.enter("")
 
     def enter(self, phase: str) -> None:
@@ -161,29 +116,39 @@ class Grouped(Lines):
 
 
 def phase(event: Event, now: str) -> str:
-    if event.task is None and event.kind in ("combined", "gate_started"):
+    if event.task is None and isinstance(event.payload, Combined | GateStarted):
         return "Checks and result"
-    if event.kind in ("attempt_started", "task_moved"):
-        return "Agents" if now != "Checks and result" or event.kind == "attempt_started" else now
+    if isinstance(event.payload, AttemptStarted):
+        return "Agents"
+    if isinstance(event.payload, TaskMoved):
+        return "Agents" if now != "Checks and result" else now
     return now or "Requirements and plan"
 
 
 class Stream:
     """--events -: every event as a line of JSON, without the long texts that the logs have."""
 
+    def __init__(self, past: int = 0) -> None:
+        self.past = past
+
     def hear(self, event: Event) -> None:
+        if event.seq > self.past:
+            self.put(event)
+
+    def put(self, event: Event) -> None:
         record = to_record(event)
-        record["data"] = {name: value for name, value in event.data.items() if name != LONG.get(event.kind)}
+        long = LONG.get(type(event.payload))
+        record["data"] = {name: value for name, value in event.data.items() if name != long}
         with contextlib.suppress(OSError):
             print(json_text(record), flush=True)
 
 
-LONG = {
-    "request": "body",
-    "assistant_response": "content",
-    "conversation": "packed",
-    "prd_written": "text",
-    "attempt_ended": "aider",
+LONG: dict[type[Payload], str] = {
+    Request: "body",
+    AssistantResponse: "content",
+    Conversation: "packed",
+    PrdWritten: "text",
+    AttemptEnded: "aider",
 }
 
 
@@ -202,8 +167,7 @@ class Silence:
 class Everything(Lines):
     """--verbose: every event as it is written."""
 
-    def hear(self, event: Event) -> None:
-        step(self.report, event)
+    def tell(self, event: Event) -> None:
         self.say(line(event) or clean(f"{who(event)}: {event.kind} {event.data}"))
 
 
@@ -230,11 +194,11 @@ STATE_STYLES = {
 class Board:
     """For a terminal: each agent's state, file, turns, tokens, dollars, time."""
 
-    def __init__(self) -> None:
+    def __init__(self, past: int = 0) -> None:
+        self.past = past
         self.report = Report()
-        self.waits: dict[int, float] = {}
-        self.begun: dict[int, float] = {}
-        self.ended: dict[int, float] = {}
+        self.detail = detail.Detail(words=False)
+        self.since_event = time.monotonic()
         self.doing = "starting"
         self.live: Live | None = None
         self.hidden = False
@@ -242,19 +206,14 @@ class Board:
 
     def hear(self, event: Event) -> None:
         step(self.report, event)
-        if event.kind == "note":
+        detail.step(self.detail, event)
+        self.since_event = time.monotonic()
+        if event.seq <= self.past:
+            return
+        if isinstance(event.payload, Note):
             # Said once and for good: the board itself is gone when the run ends.
             self.above(line(event))
             return
-        if event.task is not None and event.kind == "attempt_started":
-            self.begun[event.task] = time.monotonic()
-            self.ended.pop(event.task, None)
-        if event.kind == "aider_ready":
-            self.begun = dict.fromkeys(self.begun, time.monotonic())
-        if event.task is not None and event.kind == "waiting":
-            self.waits[event.task] = time.monotonic()
-        if event.task is not None and event.kind == "attempt_ended":
-            self.ended[event.task] = time.monotonic()
         if event.task is None and line(event):
             self.doing = line(event)
 
@@ -323,14 +282,14 @@ class Board:
         tasks = list(self.report.tasks.values())
         if len(tasks) <= MOST_ROWS:
             return tasks
-        return sorted(tasks, key=lambda task: (task.state != TaskState.ACTIVE, -self.ended.get(task.id, 0.0)))[
-            :MOST_ROWS
-        ]
+        ended = {task.id: max((each.ended for each in self.detail.attempts(task.id)), default=0) for task in tasks}
+        return sorted(tasks, key=lambda task: (task.state != TaskState.ACTIVE, -ended[task.id]))[:MOST_ROWS]
 
     def state(self, task: TaskReport) -> str:
         """Also for whom it waits, and how long already."""
         if task.waits and not task.verdict:
-            return f"waiting for {task.waits.split(' (')[0]}, {time.monotonic() - self.waits[task.id]:.0f} s"
+            waited = self.seconds_since(self.detail.held_up.get(task.id, self.detail.ended))
+            return f"waiting for {task.waits.split(' (')[0]}, {waited:.0f} s"
         return task.verdict or task.state
 
     def caption(self) -> str:
@@ -341,24 +300,32 @@ class Board:
         return f"{done} of {total} tasks ended, {money(self.report.usage)}, {self.report.usage.tokens:,} tokens"
 
     def clock(self, task: int) -> str:
-        if task not in self.begun:
+        """How long the last attempts at a task take, or took."""
+        span = self.detail.working_time(task)
+        if span is None:
             return ""
-        return f"{self.ended.get(task, time.monotonic()) - self.begun[task]:.1f} s"
+        begun, ended = span
+        return f"{(ended - begun) / 1000 if ended else self.seconds_since(begun):.1f} s"
+
+    def seconds_since(self, time_of_event: int) -> float:
+        """By the clock of the events, which stands still between two of them: the age of the last one is added."""
+        return (self.detail.ended - time_of_event) / 1000 + time.monotonic() - self.since_event
 
 
-def watching(settings: Settings) -> tuple[View, tuple[Listener, ...]]:
-    """What a person sees of the run, and all that hear of it."""
-    screen = view(settings)
-    return screen, (screen.hear, *((Stream().hear,) if settings.events else ()))
+def watching(settings: Settings, past: int = 0) -> tuple[View, dict[str, Handler]]:
+    """What a person sees of the run, and what hears of its events, by name. `past`: how many earlier sessions had."""
+    screen = view(settings, past)
+    screens: dict[str, Handler] = {"The display of progress": screen.hear}
+    return screen, screens | ({"The stream of events": Stream(past).hear} if settings.events else {})
 
 
-def view(settings: Settings) -> View:
+def view(settings: Settings, past: int) -> View:
     if settings.quiet:
         return Silence()
     if settings.verbose:
-        return Everything()
+        return Everything(past)
     ci = recognise(os.environ)
     if ci.kind in ("github", "gitlab"):
-        return Grouped(ci)
+        return Grouped(ci, past)
     plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or ci.kind
-    return Lines() if plain else Board()
+    return Lines(past) if plain else Board(past)

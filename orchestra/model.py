@@ -1,11 +1,10 @@
-"""The words of the house: tasks, plans, events, verdicts. Frozen records that every other room speaks in."""
+"""The words of the house: tasks, plans, verdicts. Frozen records that every other room speaks in."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
 
 
 class TaskState(StrEnum):
@@ -265,16 +264,3 @@ class Usage:
     @property
     def tokens(self) -> int:
         return self.input + self.output
-
-
-@dataclass(frozen=True)
-class Event:
-    """One thing that happened. State, summary and board are folds over a list of these."""
-
-    run: str
-    seq: int
-    time: int
-    kind: str
-    task: int | None = None
-    attempt: int | None = None
-    data: dict[str, Any] = field(default_factory=dict)

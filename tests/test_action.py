@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from orchestra.cli.parser import parse_flags
 from orchestra.report.ci import outputs
-from orchestra.report.fold import Report
 from orchestra.report.formats import FORMS
+from orchestra.report.state import Report
 from orchestra.settings import flag, options
 from tests.test_report import read_outputs
 from tools import write_action

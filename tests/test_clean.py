@@ -10,9 +10,9 @@ import pytest
 
 from orchestra.journal.files import stamp_of
 from orchestra.journal.hold import machine
-from orchestra.model import Event
 from tests.support.shell import Shell, shell
 from tests.support.stories import STAMP, files, logs_of, sentence, stored, story, told
+from tests.support.written import event
 
 __all__ = ["shell"]
 
@@ -193,7 +193,7 @@ def test_age_and_failure_choose(shell: Shell) -> None:
 
 
 def test_cleaning_gives_the_space_back(shell: Shell) -> None:
-    big = [Event(STAMP, 100 + n, 1, "note", data={"text": os.urandom(5000).hex()}) for n in range(200)]
+    big = [event("note", run=STAMP, seq=100 + n, text=os.urandom(5000).hex()) for n in range(200)]
     stored(shell, [*story(shell.place.repo), *big], story(shell.place.repo, f"{STAMP}_2")).close()
     before = size(shell)
     told(shell, "clean", STAMP, "--yes")

@@ -5,16 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestra.cli.find import chosen
 from orchestra.errors import UsageError
+from orchestra.events import Log, make_event, to_record
 from orchestra.journal.follow import Tail
-from orchestra.journal.jsonl import to_record
 from orchestra.journal.open_store import open_store
-from orchestra.model import Event
 from orchestra.report.plain import one_line, plain
 from tests.support.databases import database
 from tests.support.runs import PROGRAM
@@ -177,27 +177,28 @@ def test_looking_on_when_nobody_is_at_work(shell: Shell) -> None:
 
 def test_what_is_missing_is_waited_for_once(tmp_path: Path) -> None:
     """Events 2 and 4 are seen late, event 6 never."""
-    lines = {seq: json.dumps(to_record(Event("s", seq, 1, "k"))) + "\n" for seq in range(1, 9)}
+    lines = {seq: json.dumps(to_record(make_event("s", seq, 1, "k", None, None, {}))) + "\n" for seq in range(1, 9)}
     run, agent = tmp_path / "run_s.jsonl", tmp_path / "agent1_s.jsonl"
     tail = Tail(tmp_path, "s")
     run.write_text(lines[1] + lines[3] + lines[5] + lines[7])
-    assert [event.seq for event in tail.more()] == [1]
+    assert [event.seq for event in tail.more().events] == [1]
     agent.write_text(lines[2] + "\x00torn\n" + lines[4])
-    assert [event.seq for event in tail.more()] == [2, 3, 4, 5]
-    assert [event.seq for event in tail.more()] == [7]
+    more = tail.more()
+    assert [event.seq for event in more.events] == [2, 3, 4, 5] and more.torn == 1
+    assert [event.seq for event in tail.more().events] == [7]
     with run.open("a") as file:
         file.write(lines[8])
-    assert [event.seq for event in tail.more()] == [8]
-    assert tail.more() == []
+    assert [event.seq for event in tail.more().events] == [8]
+    assert tail.more() == Log()
 
 
 def test_events_of_another_version_are_read_as_far_as_they_go(shell: Shell) -> None:
     events = story(shell.place.repo)
     odd = [
-        Event(STAMP, seq, 10**17, kind, 1, 1, {"new": "\x1b[31m"})
+        make_event(STAMP, seq, 10**17, kind, 1, 1, {"new": "\x1b[31m"})
         for seq, kind in enumerate(("request", "gate_ended", "of_tomorrow", "note"), 20)
     ]
-    stored(shell, [*events[:-1], *odd, Event(STAMP, 30, events[-1].time, "run_ended", data=events[-1].data)]).close()
+    stored(shell, [*events[:-1], *odd, replace(events[-1], seq=30)]).close()
     files(shell, [])
     for words in (("runs",), ("status",), ("logs",), ("show", "1"), ("status", "--json"), ("show", "1", "--json")):
         assert "\x1b" not in told(shell, *words)
@@ -213,7 +214,7 @@ def test_a_run_of_another_machine_is_shown_from_the_shared_store(shell: Shell, t
         url = str(found.where) if kind != "sqlite" else f"sqlite:///{found.where}"
         store = open_store(found.where)
         store.append("ci-7:/builds/app", story(shell.place.repo, base=base))
-        store.append("ci-7:/builds/app", [Event(STAMP, 9, 1, "combined", data={"commit": "2" * 40})])
+        store.append("ci-7:/builds/app", [make_event(STAMP, 9, 1, "combined", None, None, {"commit": "2" * 40})])
         store.append("ci-8:/builds/other", story(shell.place.repo, "20261122_000000", base="1" * 40))
         store.close()
         [line] = told(shell, "runs", "--store", url).splitlines()

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from orchestra.answers.conversation import LIMIT, Turn, pack, prose, turns, unpack
+from orchestra.events import Conversation
 
 
 def same(text: str) -> str:
@@ -29,13 +30,13 @@ def test_a_huge_conversation_keeps_both_ends_of_its_texts() -> None:
     data = pack([Turn((("user", f"START{noise}END"),), "a short reply")], same)
     (turn,) = unpack(data)
     text = turn.asked[0][1]
-    assert data["cut"] and len(data["packed"]) <= LIMIT
+    assert data.cut and len(data.packed) <= LIMIT
     assert text.startswith("START") and text.endswith("END") and "left out" in text and turn.said == "a short reply"
 
 
-@pytest.mark.parametrize("data", [{}, {"packed": 3}, {"packed": "no base64!"}, {"packed": "AAAA"}])
-def test_what_cannot_be_read_is_no_conversation(data: dict[str, object]) -> None:
-    assert unpack(data) == []
+@pytest.mark.parametrize("packed", ["", "no base64!", "AAAA"])
+def test_what_cannot_be_read_is_no_conversation(packed: str) -> None:
+    assert unpack(Conversation(1, False, packed)) == []
 
 
 SEARCH = "<<<<<<< SEARCH\na = 1\n=======\na = 2\n>>>>>>> REPLACE"

@@ -1,18 +1,19 @@
 """What the critic is asked and what its answer amounts to, on paper."""
 
 import json
+from dataclasses import astuple, replace
 
 import pytest
 
 from orchestra.answers.shape import Misshapen, read
 from orchestra.judge.critic import DIFF_LIMIT, Review, complaint, question, verdict_without
 from orchestra.judge.retry import Next, Tried, feedback, next_step
-from orchestra.model import Task, Verdict
+from orchestra.model import Requirement, Task, Verdict
 
 TASK = Task(2, "greet", (), "Make it greet.", ("R2",), acceptance=("It says who it greets",))
 REQUIREMENTS = [
-    {"id": "R1", "text": "It is kind.", "acceptance": ["It says please"]},
-    {"id": "R2", "text": "It greets.", "acceptance": ["It says hello", "It says it once"]},
+    Requirement("R1", "It is kind.", ("It says please",)),
+    Requirement("R2", "It greets.", ("It says hello", "It says it once")),
 ]
 
 
@@ -21,7 +22,7 @@ def test_it_is_asked_about_the_task_s_own_checks() -> None:
     for words in ("Make it greet.", "- R2: It says hello\n- R2: It says it once\n- It says who it greets", "+hello\n"):
         assert words in asked
     assert "please" not in asked and "longer than" not in asked
-    assert "R2: It greets." in question(TASK, [REQUIREMENTS[1] | {"acceptance": []}], "")
+    assert "R2: It greets." in question(TASK, [replace(REQUIREMENTS[1], acceptance=())], "")
     assert "There are none but" in question(Task(1, "", ()), REQUIREMENTS, "")
 
 
@@ -60,7 +61,7 @@ def test_what_is_not_clearly_a_verdict_is_none(text: str) -> None:
 
 def test_its_reasons_are_the_next_attempt_s_lesson() -> None:
     review = Review("fail", ("Says hello twice in greet.py", "x" * 50_000))
-    tried = Tried(Verdict.GATES_FAILED, review.sentence, "+hello\n+hello\n", **review.lesson)
+    tried = Tried(Verdict.GATES_FAILED, review.sentence, "+hello\n+hello\n", *astuple(review.lesson))
     assert len(review.sentence) < 500
     told = feedback([tried])
     assert told.count("Says hello twice in greet.py") >= 2 and len(told) <= 8_000

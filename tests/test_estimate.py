@@ -1,15 +1,17 @@
 """Estimates: ranges by task and for the run, with each role's model, and what they are compared with afterwards."""
 
-import dataclasses
+import json
 from typing import Any
 
 import pytest
 
-from orchestra.model import Event, Plan, TargetFile, Task, Usage
+from orchestra.events import make_event, plain
+from orchestra.model import Plan, TargetFile, Task, Usage
 from orchestra.providers import catalogue
 from orchestra.report.estimate import Estimate, compared, comparison, estimate
-from orchestra.report.fold import Report, fold
+from orchestra.report.fold import fold
 from orchestra.report.markdown import markdown
+from orchestra.report.state import Report
 from orchestra.report.text import closing
 
 # A dollar for a million tokens in, ten for a million out.
@@ -103,7 +105,9 @@ def after(expected: Any, *more: Told) -> Report:
         (240_000, "attempt_ended", 1, 3, {"verdict": "applied"}),
         *more,
     ]
-    return fold(Event("r", seq, time, kind, task, n, data) for seq, (time, kind, task, n, data) in enumerate(told, 1))
+    return fold(
+        make_event("r", seq, time, kind, task, n, data) for seq, (time, kind, task, n, data) in enumerate(told, 1)
+    )
 
 
 RECORD = {"tokens": [500, 5_000], "dollars": [0.02, 0.3], "minutes": [1.0, 6.0], "basis": "b", "tasks": []}
@@ -111,7 +115,8 @@ RECORD = {"tokens": [500, 5_000], "dollars": [0.02, 0.3], "minutes": [1.0, 6.0],
 
 def test_the_report_says_how_right_it_was() -> None:
     report = after(RECORD)
-    assert compared(report) == {
+    found = compared(report)
+    assert found and json.loads(json.dumps(found.record())) == {
         **{name: value for name, value in RECORD.items() if name != "tasks"},
         "actual": {"tokens": 1_000, "dollars": 0.05, "minutes": 2.0},
     }
@@ -139,7 +144,7 @@ def test_what_was_lost_counts_as_paid_here_too() -> None:
     report = after(RECORD)
     report.roles["agent"] += Usage(assumed=0.25, assumed_tokens=7)
     found = compared(report)
-    assert found is not None and (found["actual"]["dollars"], found["actual"]["tokens"]) == (0.3, 1_007)
+    assert found is not None and (found.actual.dollars, found.actual.tokens) == (0.3, 1_007)
 
 
 def test_a_run_that_died_is_not_at_work_until_it_is_taken_up() -> None:
@@ -147,7 +152,7 @@ def test_a_run_that_died_is_not_at_work_until_it_is_taken_up() -> None:
         (300_000, "attempt_started", 1, 4, {"model": "m"}),
         (9_000_000, "run_resumed", None, None, {}),
         (9_000_000, "attempt_started", 1, 5, {"model": "m"}),
-        (9_060_000, "attempt_ended", 1, 5, {}),
+        (9_060_000, "attempt_ended", 1, 5, {"verdict": "applied"}),
     ]
     assert after(RECORD, *more).worked == 180_000
 
@@ -163,6 +168,5 @@ def test_what_an_older_or_a_newer_run_expected_is_passed_over(expected: Any) -> 
 
 def test_the_record_of_an_estimate_is_what_the_report_reads() -> None:
     found = made(task(1))
-    report = after(found.record())
-    assert report.tasks[1].estimate == dataclasses.asdict(found.tasks[1])
-    assert report.estimate["tokens"] == found.tokens and report.estimate["basis"] == found.basis
+    report = after(plain(found.record()))
+    assert report.estimate == found.record() and report.tasks[1].estimate == found.record().tasks[0]

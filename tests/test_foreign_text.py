@@ -15,12 +15,13 @@ from junitparser import JUnitXml
 from markdown_it import MarkdownIt
 
 from orchestra.cli.ci import Guard, guarded, order
-from orchestra.console import Stream, line
-from orchestra.model import Event
+from orchestra.console import Stream
+from orchestra.events import Event
 from orchestra.report.ci import Ci, annotations, data, outputs, property_
 from orchestra.report.detail import detail
 from orchestra.report.fold import fold
 from orchestra.report.junit import junit
+from orchestra.report.lines import line
 from orchestra.report.markdown import markdown
 from orchestra.report.page import page
 from orchestra.report.safe import plain

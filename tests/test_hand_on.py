@@ -9,13 +9,14 @@ import pytest
 
 from orchestra.answers.shape import Misshapen
 from orchestra.conduct.attempt.prompt import HEAD, LIMIT, Left, handed_on, left_by, nearest, texts_at
-from orchestra.model import Event
 from orchestra.plan.proposals import ASK, MOST, Proposed, proposals, without_proposals
-from orchestra.report.fold import TaskReport, fold
+from orchestra.report.fold import fold
+from orchestra.report.state import DecisionMade, TaskReport
 from orchestra.report.summary import summary
 from orchestra.report.text import closing
 from orchestra.workspace.git import Git
 from tests.support.seating import plant
+from tests.support.written import event
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_files_are_told_as_they_are_at_the_commit(tmp_path: Path) -> None:
     plant(tmp_path, {})
     changed = ["app.py", "data.bin", "gone.py", "link.py"]
     texts = asyncio.run(texts_at(Git(tmp_path), "HEAD", changed))
-    decisions = [{"asked": "why", "action": "retry", "text": "Be polite."}]
+    decisions = [DecisionMade("why", "retry", "Be polite.")]
     left = left_by(TaskReport(2, "Greet", [], changed=changed, said="Done.", decisions=decisions), texts)
     files = (
         "app.py\n  def greet(name: str) -> str",
@@ -133,9 +134,7 @@ def test_the_example_that_agents_are_shown_can_be_read() -> None:
 
 
 def test_what_was_proposed_is_reported() -> None:
-    made = Event(
-        "r", 1, 1, "tasks_proposed", 3, 1, {"tasks": [ONE, {"title": "\x1b[31mRed", "brief": "", "files": []}]}
-    )
+    made = event("tasks_proposed", 3, 1, tasks=[ONE, {"title": "\x1b[31mRed", "brief": "", "files": []}])
     report = fold([made])
     assert summary(report, {})["proposed"][0] == {"task": 3, **ONE}
     assert "Proposed, and not begun:\n  agent3: Say goodbye (bye.py)\n  agent3: " in closing(report, "")

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from orchestra.errors import StoreError
+from orchestra.events import Note
 from orchestra.journal import heal, jsonl, schema
 from orchestra.journal.heal import HERE, damage_of, open_own_store
 from orchestra.journal.jsonl import Journal
@@ -20,6 +21,7 @@ from orchestra.journal.open_store import open_store
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer
 from tests.support.runs import Place, assert_clean, make_place
+from tests.support.written import ENDED, started
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -99,12 +101,12 @@ def logged(folder: Path, runs: int = 3, events: int = 60) -> Path:
     store = open_store(path)
     for _ in range(runs):
         journal = Journal(folder, lambda text: text)
-        journal.emit("run_started", change="x", pid=1)
+        journal.emit(started("x"))
         for n in range(events):
-            journal.emit("note", text=f"{n} " + "x" * 500)
-        journal.emit("run_ended", exit_code=0, error="")
+            journal.emit(Note(f"{n} " + "x" * 500))
+        journal.emit(ENDED)
         journal.close()
-        store.append(HERE, jsonl.read(folder, journal.stamp))
+        store.append(HERE, jsonl.read(folder, journal.stamp).events)
     store.close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -123,7 +125,7 @@ def test_a_damaged_store_is_set_aside_and_made_anew(how: str, tmp_path: Path) ->
     assert aside.name in said and "3 runs" in said and said.endswith(".") and "\n" not in said
     assert (aside / "inside.txt").read_text() == "mine\n" if aside.is_dir() else aside.read_bytes() == before
     for stamp in jsonl.stamps(tmp_path):
-        assert store.read(HERE, stamp) == jsonl.read(tmp_path, stamp)
+        assert store.read(HERE, stamp) == list(jsonl.read(tmp_path, stamp).events)
     assert [run.name for run in store.runs(HERE)] == jsonl.stamps(tmp_path) and store.check() == []
     store.close()
     again, nothing = open_own_store(path)
@@ -200,7 +202,7 @@ def test_a_run_that_goes_on_keeps_its_store(tmp_path: Path) -> None:
     path = logged(tmp_path)
     waiting = subprocess.Popen([sys.executable, "-c", "input()", "aider_orchestrator.py"], stdin=subprocess.PIPE)
     journal = Journal(tmp_path, lambda text: text)
-    journal.emit("run_started", change="x", pid=waiting.pid)
+    journal.emit(started("x", waiting.pid))
     journal.close()
     noise(path)
     try:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from orchestra import events
+from orchestra.events import Event
 from orchestra.journal.jsonl import Journal, claim, read
-from orchestra.model import Event
-from orchestra.report.fold import fold
+from orchestra.model import Basis, TargetFile, Task, TaskState, Usage, Verdict
+from orchestra.report.fold import fold, report_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,7 +25,7 @@ def plain(text: str) -> str:
 
 def journal(folder: Path, scrub: Any = plain) -> tuple[Journal, list[Event]]:
     made, heard = Journal(folder, scrub), list[Event]()
-    made.listeners.append(heard.append)
+    made.bus.subscribe("a list", heard.append)
     return made, heard
 
 
@@ -33,35 +35,89 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def a_run(made: Journal) -> None:
     """A small run with one of everything that the report is made of."""
-    made.emit("run_started", change="c", repository="/r", branch="main", base="0", model="m", provider="openai")
-    made.emit("note", text="by the way: ü ☂ \u2028 \x85 \x00")
-    file, task = (
-        {"path": "a.py", "tokens": 3, "new": False},
-        {"id": 1, "title": "t", "requirements": ["R1"], "reads": []},
+    started = events.RunStarted(
+        change="c",
+        options={},
+        folder="",
+        pid=1,
+        namespace="a",
+        unborn=False,
+        repository="/r",
+        branch="main",
+        base="0",
+        model="m",
+        provider="openai",
     )
-    made.emit("plan_made", agents=1, skipped=[], tasks=[task | {"files": [file]}])
-    for state in ("ready", "active"):
-        made.emit("task_moved", 1, state=state)
-    made.emit("attempt_started", 1, 1, model="m")
-    used = {"requests": 2, "replies": 1, "input": 10, "cached": 4, "cache_write": 0, "output": 5, "dollars": 0.1}
-    asked = {"role": "agent", "provider": "openai", "model": "m", "status": 200, "failure": "", "message": ""}
-    made.emit("request", 1, 1, usage=used, seconds=0.5, identity="x", **asked)
-    made.emit("assistant_response", 1, 1, content="done", finish="stop")
-    made.emit("attempt_ended", 1, 1, verdict="applied", cause="Changed a.py.", changed=("a.py",), seconds=1.5)
-    made.emit("task_moved", 1, 1, state="awaiting_qa")
-    made.emit("delivered", applied=True, reason="", take="", branch="main", files={"a.py": (1, 0)}, result="1")
-    made.emit("of_a_newer_version", 1, what={"deep": [1, None, True]})
-    made.emit("run_ended", exit_code=0, error="")
+    made.emit(started)
+    made.emit(events.Note("by the way: ü ☂ \u2028 \x85 \x00"))
+    task = Task(1, "t", (TargetFile("a.py", 3),), requirements=("R1",))
+    plan = events.PlanMade(
+        agents=1, basis=Basis(), tasks=(task,), estimate=None, skipped=(), aside=(), named=(), words=True
+    )
+    made.emit(plan)
+    for state in (TaskState.READY, TaskState.ACTIVE):
+        made.emit(events.TaskMoved(state), 1)
+    made.emit(events.AttemptStarted(model="m", base="0"), 1, 1)
+    made.emit(request(Usage(2, 1, 10, 4, 0, 5, 0.1)), 1, 1)
+    made.emit(events.AssistantResponse("done", "stop"), 1, 1)
+    ended = events.AttemptEnded(
+        verdict=Verdict.APPLIED,
+        cause="Changed a.py.",
+        remedy="",
+        commit="1",
+        parent="0",
+        seconds=1.5,
+        tried=events.Lesson("", (), ""),
+        changed=("a.py",),
+        protected={"Makefile": "is a build script"},
+    )
+    made.emit(ended, 1, 1)
+    made.emit(events.TaskMoved(TaskState.AWAITING_QA), 1, 1)
+    delivered = events.Delivered(
+        applied=True,
+        reason="",
+        take="",
+        moved=False,
+        withheld=False,
+        branch="main",
+        side_branch="",
+        result="1",
+        files={"a.py": (1, 0)},
+    )
+    made.emit(delivered)
+    made.emit(events.RunEnded(exit_code=0, error="", signal=0, tasks=1, complete=1, cost=0.1))
 
 
-def test_what_was_heard_live_is_what_the_files_tell(tmp_path: Path) -> None:
+def request(used: Usage) -> events.Request:
+    return events.Request(
+        role="agent",
+        provider="openai",
+        model="m",
+        status=200,
+        failure="",
+        message="",
+        usage=used,
+        seconds=0.5,
+        identity="x",
+        replayed=False,
+        recalled=False,
+        number=1,
+        drifted=False,
+        remark="",
+        type="application/json",
+        body="{}",
+        digest="d",
+    )
+
+
+def test_live_report_equals_report_from_files(tmp_path: Path) -> None:
     made, heard = journal(tmp_path)
     a_run(made)
     made.close()
-    told = read(tmp_path, made.stamp)
-    assert told == heard and [event.seq for event in told] == list(range(1, 14))
-    assert fold(told) == fold(heard)
-    assert (fold(told).tasks[1].usage.requests, fold(told).exit_code) == (2, 0)
+    log = read(tmp_path, made.stamp)
+    assert list(log.events) == heard and [event.seq for event in heard] == list(range(1, 13)) and not log.torn
+    assert fold(log.events) == fold(heard)
+    assert (fold(heard).tasks[1].usage.requests, fold(heard).exit_code, fold(heard).unreadable) == (2, 0, 0)
 
 
 def test_each_task_has_its_file_and_the_run_its_own_as_the_seeds_readers_expect(tmp_path: Path) -> None:
@@ -79,9 +135,9 @@ def test_each_task_has_its_file_and_the_run_its_own_as_the_seeds_readers_expect(
 def test_an_event_is_in_its_file_before_anybody_hears_of_it(tmp_path: Path) -> None:
     made = Journal(tmp_path, plain)
     found: list[int] = []
-    made.listeners.append(lambda event: found.append(len(read(tmp_path, made.stamp))))
-    made.emit("one")
-    made.emit("two", 7)
+    made.bus.subscribe("a reader", lambda event: found.append(len(read(tmp_path, made.stamp).events)))
+    made.emit(events.Note("one"))
+    made.emit(events.Note("two"), 7)
     assert found == [1, 2]
 
 
@@ -89,11 +145,11 @@ def test_runs_of_the_same_second_never_share_a_name_or_read_each_others_events(t
     journals = [Journal(tmp_path, plain) for _ in range(5)]
     for number, made in enumerate(journals):
         for task in (None, 1, 11):
-            made.emit("mark", task, number=number)
+            made.emit(events.Note(f"{number}"), task)
     assert len({made.stamp for made in journals}) == 5
     for number, made in enumerate(journals):
-        assert [event.data["number"] for event in read(tmp_path, made.stamp)] == [number] * 3
-        assert {event.run for event in read(tmp_path, made.stamp)} == {made.stamp}
+        assert [event.data["text"] for event in read(tmp_path, made.stamp).events] == [f"{number}"] * 3
+        assert {event.run for event in read(tmp_path, made.stamp).events} == {made.stamp}
 
 
 def test_claiming_a_second_at_the_same_moment_from_many_sides(tmp_path: Path) -> None:
@@ -107,9 +163,13 @@ def test_claiming_a_second_at_the_same_moment_from_many_sides(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "torn", ["", "{", '{"event": "half', '{"event": "x", "run": "r"}\n', "null\n", "[]\n", "\x00\n"]
+    ("torn", "count"),
+    [
+        *(("", 0), ("\n", 0), ("{", 2), ('{"event": "half', 2), ('{"event": "x", "run": "r"}\n', 2), ("null\n", 2)),
+        *(("[]\n", 2), ("\x00\n", 2), ("[" * 100_000 + "\n", 2), ('{"event": "note", "run": "r", "seq": "1"}\n', 2)),
+    ],
 )
-def test_what_a_crash_or_a_stranger_left_is_passed_over(tmp_path: Path, torn: str) -> None:
+def test_read_passes_over_torn_and_foreign_lines_and_counts_them(tmp_path: Path, torn: str, count: int) -> None:
     made, heard = journal(tmp_path)
     a_run(made)
     made.close()
@@ -117,23 +177,26 @@ def test_what_a_crash_or_a_stranger_left_is_passed_over(tmp_path: Path, torn: st
         with (tmp_path / name).open("a") as file:
             file.write(torn)
     (tmp_path / f"agent2_{made.stamp}.jsonl").write_bytes(b"\xff\xfe\n" + b'{"event": "launched", "time": 1}\n')
-    assert read(tmp_path, made.stamp) == heard
+    log = read(tmp_path, made.stamp)
+    assert list(log.events) == heard and log.torn == count + 2
+    assert report_of(log).unreadable == count + 2
 
 
 def test_what_was_written_before_a_kill_is_there(tmp_path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
+from orchestra.events import Note
 from orchestra.journal.jsonl import Journal
 journal = Journal(Path({str(tmp_path)!r}), str)
 for n in range(100):
-    journal.emit("mark", n % 3 or None, n=n)
+    journal.emit(Note(str(n)), n % 3 or None)
 print(journal.stamp, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == -9
-    assert [event.data["n"] for event in read(tmp_path, done.stdout.strip())] == list(range(100))
+    assert [event.data["text"] for event in read(tmp_path, done.stdout.strip()).events] == list(map(str, range(100)))
 
 
 SECRETS = ('sk-"quoted\\back', "17901", "assistant", "é-key-☂", "line\nbreak")
@@ -147,17 +210,16 @@ def test_no_secret_reaches_a_file_or_a_listener_and_no_secret_spoils_a_line(tmp_
 
     made, heard = journal(tmp_path, scrub)
     for secret in SECRETS:
-        made.emit(
-            "assistant_response", 1, 1, content=f"a {secret} b", deep=[{"k": (secret, f"{secret}x")}], count=1790112
-        )
-        made.emit("note", of={secret: 1.5})
+        made.emit(events.AssistantResponse(f"a {secret} b", "stop"), 1, 1)
+        deep = {"deep": [{"k": (secret, f"{secret}x")}], "count": 1790112, secret: 1.5}
+        made.emit(events.RunResumed("", 1790112, deep))
     made.close()
-    told = read(tmp_path, made.stamp)
-    assert told == heard and len(told) == 2 * len(SECRETS)
-    assert {event.kind for event in told} == {"assistant_response", "note"}
+    told = read(tmp_path, made.stamp).events
+    assert list(told) == heard and len(told) == 2 * len(SECRETS)
+    assert {event.kind for event in told} == {"assistant_response", "run_resumed"}
     for event in told:
         assert not any(secret in text for secret in SECRETS for text in texts(event.data))
-    assert told[0].data["content"] == "a [redacted] b" and told[0].data["count"] == 1790112
+    assert told[0].data["content"] == "a [redacted] b" and told[1].data["options"]["count"] == 1790112
 
 
 def texts(value: Any) -> list[str]:
@@ -171,14 +233,17 @@ def texts(value: Any) -> list[str]:
 def test_names_that_are_no_utf8_are_written_and_read_back_as_they_were(tmp_path: Path) -> None:
     made, heard = journal(tmp_path)
     name = b"latin-\xe9.txt".decode("utf-8", "surrogateescape")
-    made.emit("note", text=name, other="half a pair \ud83d")
-    assert read(tmp_path, made.stamp) == heard and heard[0].data["text"] == name
+    made.emit(events.Note(name))
+    made.emit(events.Note("half a pair \ud83d"))
+    made.emit(events.Note("both \ud83d\ude00"))
+    assert list(read(tmp_path, made.stamp).events) == heard and heard[0].payload == events.Note(name)
+    assert heard[2].payload == events.Note("both 😀")
 
 
 def test_an_event_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     made, heard = journal(tmp_path)
     with pytest.raises(TypeError):
-        made.emit("odd", what=object())
+        made.emit(events.Note(object()))  # type: ignore[arg-type]
     assert heard == []
 
 
@@ -187,28 +252,29 @@ def test_a_full_disk_takes_back_the_half_written_line_and_loses_nothing(tmp_path
     script = f"""
 import resource, signal
 from pathlib import Path
+from orchestra.events import Note
 from orchestra.journal.jsonl import Journal, LogFailed, read
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
 made = Journal(Path({str(tmp_path)!r}), lambda text: text)
 try:
     while True:
-        made.emit("note", text="x" * 700)
+        made.emit(Note("x" * 700))
 except LogFailed as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-made.emit("note", text="there is room again")
-print([(event.seq, event.data["text"][:5]) for event in read(Path({str(tmp_path)!r}), made.stamp)])
+made.emit(Note("there is room again"))
+print([(event.seq, event.data["text"][:5]) for event in read(Path({str(tmp_path)!r}), made.stamp).events])
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    sentence, events = done.stdout.splitlines()
+    sentence, told = done.stdout.splitlines()
     assert sentence.startswith("The log ") and "File too large" in sentence and "resume" in sentence
-    assert events == str([(n, "xxxxx") for n in range(1, 6)] + [(6, "there")])
+    assert told == str([(n, "xxxxx") for n in range(1, 6)] + [(6, "there")])
 
 
 def test_a_journal_that_is_muted_writes_and_tells_nothing(tmp_path: Path) -> None:
     made, heard = journal(tmp_path)
-    made.emit("first")
+    made.emit(events.Note("first"))
     made.mute()
-    made.emit("second")
-    assert [event.kind for event in read(tmp_path, made.stamp)] == [event.kind for event in heard] == ["first"]
+    made.emit(events.Note("second"))
+    assert list(read(tmp_path, made.stamp).events) == heard and [event.data for event in heard] == [{"text": "first"}]

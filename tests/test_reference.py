@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 from orchestra.cli.load import dotenv
+from orchestra.events import KINDS
 from orchestra.providers import catalogue
 from orchestra.settings import load, options, variables_of
 from tests.support.faults import FAULTS
-from tools import write_faults, write_layers, write_reference
+from tools import write_events, write_faults, write_layers, write_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / ".env.example"
@@ -95,14 +96,10 @@ def test_the_reference_names_every_variable() -> None:
     assert all(f"`{name}`" in text for name in read_by_settings() | (read_from_environ() - GENERAL))
 
 
-def test_every_kind_of_event_is_documented() -> None:
-    text = (ROOT / "docs/reference-files.md").read_text("utf-8")
-    kinds = set()
-    for path in (ROOT / "orchestra").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit":
-                kinds |= {str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)}
-    assert len(kinds) > 20 and {kind for kind in kinds if f"`{kind}`" not in text} == set()
+def test_the_reference_of_events_is_fresh_and_has_every_kind() -> None:
+    text = write_events.TARGET.read_text("utf-8")
+    assert text == write_events.text(), "`make reference` was not run"
+    assert {kind for kind in KINDS if f"### `{kind}`\n" not in text} == set()
 
 
 def test_security_page_names_tests_that_are_there() -> None:

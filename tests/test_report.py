@@ -12,20 +12,22 @@ import xmlschema
 from junitparser import Error, Failure, JUnitXml, Skipped
 from markdown_it import MarkdownIt
 
+from orchestra.events import Event
 from orchestra.journal.files import stamp_of
-from orchestra.model import Event
 from orchestra.report.ci import annotations, outputs
 from orchestra.report.detail import Detail, detail
-from orchestra.report.fold import Report, fold
+from orchestra.report.fold import fold
 from orchestra.report.formats import FORMS, Material
 from orchestra.report.junit import junit
 from orchestra.report.markdown import PULL_REQUEST, STEP_SUMMARY, markdown
 from orchestra.report.page import LARGEST, fair, page
 from orchestra.report.page.timeline import rows
 from orchestra.report.sentence import sentence
-from orchestra.report.summary import coverage
+from orchestra.report.state import Report
+from orchestra.report.summary import coverage, summary
 from orchestra.report.text import closing
 from tests.support.reported import PR, START, Story, cancelled, checked_by, diffs, handed, printed, story
+from tests.support.written import event
 
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "support" / "junit.xsd"))
 RUNS = {
@@ -307,15 +309,21 @@ def test_very_many_tasks_share_the_rows_of_their_seats() -> None:
 
 def test_strange_and_unknown_events_are_passed_over() -> None:
     strange = [
-        Event("r", 1, START, "attempt_started", 1, 1, {}),
-        Event("r", 1, START, "never_heard_of", 1, 1, {"x": 1}),
-        Event("r", 2, START, "conversation", 1, 1, {"packed": "?"}),
-        Event("r", 3, START, "gate_ended", 1, 1, {}),
-        Event("r", 4, START, "request", 1, 1, {"seconds": "soon"}),
-        Event("r", 5, START, "plan_made", None, None, {"tasks": [{"title": "no number"}]}),
+        event("attempt_started", 1, 1),
+        event("never_heard_of", 1, 1, x=1),
+        event("conversation", 1, 1, packed="?"),
+        event("gate_ended", 1, 1),
+        event("request", 1, 1, seconds="soon"),
+        event("plan_made", tasks=[{"title": "no number"}]),
+        event("task_moved", state="ready"),
+        event("attempt_ended", 1, 1, verdict="applied", seconds="soon"),
     ]
-    assert not detail(strange).tries[1][0].turns
-    assert page(Report(), detail(strange), {}, {}).startswith("<!doctype html>")
+    report, found = fold(strange), detail(strange)
+    assert not found.attempts(1)[0].turns and found.attempts(1)[0].verdict == "applied"
+    assert report.unreadable == 6 and list(report.tasks) == [1]
+    words = "6 events in the log could not be read. The report is made from the others."
+    assert words in page(report, found, {}, {}) and words in markdown(report) and words in closing(report, "")
+    assert summary(report, {})["unreadable_events"] == 6 and "unreadable_events" not in summary(Report(), {})
 
 
 # --- JUnit ----------------------------------------------------------------------------------------------------------
@@ -417,7 +425,7 @@ def test_no_more_annotations_than_are_shown() -> None:
 def test_an_annotation_stands_where_the_gate_points() -> None:
     report = fold(story(2, ok=False))
     said = dict.fromkeys(
-        (gate["output"] for gate in report.gates), "x.py:1: no\nlighthouse/part_2.py:37: AssertionError\n"
+        (gate.output for gate in report.gates), "x.py:1: no\nlighthouse/part_2.py:37: AssertionError\n"
     )
     assert annotations(report, said)[0].startswith("::error file=lighthouse/part_2.py,line=37,title=tests failed::")
 
@@ -508,10 +516,8 @@ JUDGED: dict[str, tuple[dict[str, Any], str, str]] = {
 def with_judgement(judgement: dict[str, Any] | None, **options: bool) -> Report:
     """The report of a run whose tests passed and were judged so; None: it died before."""
     events = checked_by(LATER, SYNTAX)
-    at = next(n for n, event in enumerate(events) if event.kind == "delivered")
-    said = (
-        [] if judgement is None else [Event("x", 0, START, "tests_judged", None, None, {"name": "pytest"} | judgement)]
-    )
+    at = next(n for n, each in enumerate(events) if each.kind == "delivered")
+    said = [] if judgement is None else [event("tests_judged", name="pytest", **judgement)]
     report = fold([*events[:at], *said, *events[at:]])
     report.strict, report.require_tests = bool(options.get("strict")), bool(options.get("require_tests"))
     return report

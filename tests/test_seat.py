@@ -573,7 +573,7 @@ def test_when_the_server_is_killed_its_aiders_end_as_crashed_and_the_next_is_sea
         lambda request: stalled(request) if "stall" in request.brief else appends("# hi")(request)
     ) as server:
         first, pid, second = runner.run(lose(server))
-    assert (first.end, first.code) == ("crashed", -9) and soon(lambda: gone(pid), 2)
+    assert (first.end, first.code) == ("crashed", -9) and soon(lambda: gone(pid))
     assert (second.end, (tmp_path / "2/tree/a.py").read_text()) == ("accepted", "x = 1\n# hi\n")
 
 
@@ -601,11 +601,11 @@ def test_nobody_outlives_an_orchestrator_that_is_killed(tmp_path: Path, kind: st
     with ModelServer(stalled) as server:
         words = [sys.executable, "-c", ORCHESTRATOR, kind, str(tmp_path), server.openai_base]
         parent = subprocess.Popen(words, cwd=ROOT)
-        assert soon(server.count if when == "asked" else lambda: living_in(tmp_path / "server"), 30)
+        assert soon(server.count if when == "asked" else lambda: living_in(tmp_path / "server"))
         assert living_in(tmp_path)
         parent.kill()
         parent.wait()
-        assert soon(lambda: not living_in(tmp_path), 2.0)
+        assert soon(lambda: not living_in(tmp_path))
 
 
 # --- which Python ---------------------------------------------------------------------------------------------------

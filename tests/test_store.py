@@ -17,13 +17,15 @@ import pytest
 import sqlalchemy as sa
 
 from orchestra.errors import StoreError
+from orchestra.events import Event, Note, make_event
 from orchestra.journal import connect, jsonl, schema
 from orchestra.journal.open_store import open_store
 from orchestra.journal.sql import SqlStore
 from orchestra.journal.store import Command, Store
 from orchestra.journal.writer import Writer
-from orchestra.model import Event
+from tests.support import written
 from tests.support.databases import Database, Relay, database
+from tests.support.written import ENDED, started
 
 HERE = "/home/you/project"
 DATABASES = ("sqlite", "postgresql", "mariadb")
@@ -55,7 +57,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]
 
 
 def event(seq: int, kind: str = "note", run: str = "r1", **data: Any) -> Event:
-    return Event(run, seq, 1_795_197_922_000 + seq, kind, data=data)
+    return written.event(kind, run=run, seq=seq, time=1_795_197_922_000 + seq, **data)
 
 
 def notes(first: int, last: int, run: str = "r1") -> list[Event]:
@@ -83,13 +85,12 @@ def until(true: Callable[[], object], seconds: float = 10.0) -> bool:
 
 
 def test_events_come_back_as_they_were(store: Store) -> None:
+    run = "20260101_101010"
     kept = [
-        Event("20260101_101010", 1, 1_795_197_922_520, "run_started", data={"change": "ä 🦊 \0 \ud800 'quoted' %s :x"}),
-        Event(
-            "20260101_101010", 2, 1_795_197_922_521, "kind_of_a_newer_version", 3, 2, {"deep": {"list": [1, None, 0.1]}}
-        ),
-        Event("20260101_101010", 3, 9_007_199_254_740_993, "request", 12, 1, {}),
-        Event("20260101_101010", 4, 1_795_197_922_520, "reply", 12, 1, {"body": "x" * 3_000_000}),
+        make_event(run, 1, 1_795_197_922_520, "run_started", None, None, {"change": "ä 🦊 \0 \ud800 'quoted' %s :x"}),
+        make_event(run, 2, 1_795_197_922_521, "of_a_newer_version", 3, 2, {"deep": {"list": [1, None, 0.1]}}),
+        make_event(run, 3, 9_007_199_254_740_993, "request", 12, 1, {}),
+        make_event(run, 4, 1_795_197_922_520, "note", 12, 1, {"text": "x" * 3_000_000, "newer": [1]}),
     ]
     store.append(HERE, kept)
     assert store.read(HERE, "20260101_101010") == kept
@@ -570,14 +571,14 @@ def test_sqlalchemy_is_loaded_only_when_a_database_is_opened() -> None:
 def test_the_store_gets_what_the_files_get(store: Store, tmp_path: Path) -> None:
     journal = jsonl.Journal(tmp_path / "logs", lambda text: text.replace("sk-secret", "***"))
     writer = Writer(store, HERE)
-    journal.listeners.append(writer.put)
-    journal.emit("run_started", change="ä sk-secret")
+    journal.bus.subscribe("The store", writer.put)
+    journal.emit(started("ä sk-secret"))
     for number in range(60):
-        journal.emit("note", number % 4 or None, 1, number=number)
-    journal.emit("run_ended", exit_code=0)
+        journal.emit(Note(f"{number}"), number % 4 or None, 1)
+    journal.emit(ENDED)
     journal.close()
     assert writer.close() and writer.problem is None
-    assert store.read(HERE, journal.stamp) == jsonl.read(tmp_path / "logs", journal.stamp)
+    assert store.read(HERE, journal.stamp) == list(jsonl.read(tmp_path / "logs", journal.stamp).events)
     assert len(seqs(store, journal.stamp)) == 62 and "***" in store.runs(HERE)[0].first.data["change"]
 
 
@@ -680,20 +681,20 @@ def test_a_server_that_stays_away_leaves_a_problem_and_the_files_heal_it(server:
     with Relay(server.port) as relay:
         store = open_store(server.by(relay.port))
         writer = Writer(store, HERE, patience=0.3)
-        journal.listeners.append(writer.put)
-        journal.emit("run_started")
+        journal.bus.subscribe("The store", writer.put)
+        journal.emit(started())
         assert writer.flush(10)
         relay.cut()
-        journal.emit("note", 1)
-        journal.emit("run_ended")
+        journal.emit(Note("one"), 1)
+        journal.emit(ENDED)
         assert not writer.close()
         assert "Only the JSONL files have 2 events." in str(writer.problem)
         store.close()
     journal.close()
     healed = open_store(server.where)
     assert seqs(healed, journal.stamp) == [1]
-    healed.append(HERE, jsonl.read(tmp_path, journal.stamp))
-    assert healed.read(HERE, journal.stamp) == jsonl.read(tmp_path, journal.stamp)
+    healed.append(HERE, jsonl.read(tmp_path, journal.stamp).events)
+    assert healed.read(HERE, journal.stamp) == list(jsonl.read(tmp_path, journal.stamp).events)
     healed.close()
 
 

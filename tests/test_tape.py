@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 
 from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.errors import TapeError
+from orchestra.events import Event
 from orchestra.gateway.ledger import Exchange, Pass, Upstream
 from orchestra.gateway.tape import Recorder, Reply, Tape, digest, identity, load
 from orchestra.journal.jsonl import Journal
-from orchestra.model import Event
-from tests.support import modelserver
+from tests.support import modelserver, written
 from tests.support.modelserver import ModelServer, Request, Usage
 from tests.support.seating import CALLS, DIALECTS, STREAMS, Listener, client, door, is_final
+from tests.support.written import started
 
 
 def numbered(request: Request) -> modelserver.Reply:
@@ -43,8 +45,8 @@ class Recording(Listener):
     def __init__(self, path: Path) -> None:
         super().__init__()
         journal = Journal(path.parent / f"logs of {path.name}", str)
-        journal.listeners.append(Recorder(path).hear)
-        journal.emit("run_started", change="c", options={}, model="m", base="b", branch="main")
+        journal.bus.subscribe("The recording", Recorder(path).hear)
+        journal.emit(started())
         self.journal = JournalListener(journal)
 
     def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
@@ -158,7 +160,7 @@ DATA = RECORD | {"digest": digest("ü \u2028"), "recalled": False}
 
 
 def event(name: str, seq: int = 1, **data: Any) -> Event:
-    return Event("r", seq, 0, name, 1, 1, data)
+    return written.event(name, 1, 1, seq=seq, time=0, **data)
 
 
 STARTED = event("run_started", change="c", options={}, model="m", base="b", branch="main")
@@ -171,9 +173,9 @@ def write_tape(path: Path, *records: dict[str, Any]) -> Path:
 
 
 def record(path: Path, *events: Event, past: tuple[Event, ...] = ()) -> bytes:
-    recorder = Recorder(path, past)
-    for each in events:
-        recorder.hear(each)
+    recorder = Recorder(path, len(past))
+    for seq, each in enumerate([*past, *events], 1):
+        recorder.hear(replace(each, seq=seq))
     recorder.close()
     return path.read_bytes()
 

@@ -6,7 +6,8 @@ import re
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+
+from orchestra.events import Conversation
 
 LIMIT = 1 << 20  # bytes, packed
 # With the line before it, where that is nothing but a file's name.
@@ -36,21 +37,21 @@ def turns(exchanges: Iterable[tuple[list[tuple[str, str]], str]]) -> list[Turn]:
     return found
 
 
-def pack(said: list[Turn], scrub: Callable[[str], str], limit: int = LIMIT) -> dict[str, Any]:
+def pack(said: list[Turn], scrub: Callable[[str], str], limit: int = LIMIT) -> Conversation:
     """Without secrets, compressed, and within the limit: the longest texts lose their middles first."""
     texts = [scrub(text) for turn in said for text in (*(text for _, text in turn.asked), turn.said)]
     longest = max(map(len, texts), default=0)
     while len(packed := squeezed(said, texts, longest)) > limit and longest > 64:
         longest //= 2
-    return {"turns": len(said), "cut": any(len(text) > longest for text in texts), "packed": packed}
+    return Conversation(len(said), any(len(text) > longest for text in texts), packed)
 
 
-def unpack(data: dict[str, Any]) -> list[Turn]:
+def unpack(conversation: Conversation) -> list[Turn]:
     """Empty when there is nothing that can be read."""
     try:
-        records = json.loads(zlib.decompress(base64.b64decode(data["packed"])))
-        return [Turn(tuple((role, text) for role, text in asked), reply) for asked, reply in records]
-    except (KeyError, TypeError, ValueError, zlib.error):
+        records = json.loads(zlib.decompress(base64.b64decode(conversation.packed)))
+        return [Turn(tuple((str(role), str(text)) for role, text in asked), str(reply)) for asked, reply in records]
+    except (KeyError, TypeError, ValueError, RecursionError, zlib.error):
         return []
 
 

@@ -5,16 +5,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestra.cli.find import Here
+from orchestra.events import Combined, Event
 from orchestra.journal.files import stamp_of
-from orchestra.model import Event
-from orchestra.report.attempts import Attempt
+from orchestra.report.detail import Attempt
 from orchestra.workspace.collect import diff
 from orchestra.workspace.git import Git, existing
 
 
 def result(events: Iterable[Event]) -> str:
     """The commit that has all accepted work."""
-    made = [str(event.data.get("commit", "")) for event in events if event.kind == "combined"]
+    made = [event.payload.commit for event in events if isinstance(event.payload, Combined)]
     return made[-1] if made else ""
 
 

@@ -13,14 +13,15 @@ from orchestra.cli.load import settings_of
 from orchestra.conduct.core.context import DATABASE, LOGS
 from orchestra.conduct.session.session import store_key
 from orchestra.errors import UsageError
+from orchestra.events import Log
 from orchestra.journal import jsonl
 from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import is_dead
 from orchestra.journal.memory import MemoryStore
 from orchestra.journal.open_store import open_store
 from orchestra.journal.store import MARKS, Owner, Run, Store, run_of
-from orchestra.model import Event
-from orchestra.report.fold import Report, fold
+from orchestra.report.fold import report_of
+from orchestra.report.state import Report
 from orchestra.settings import Settings
 from orchestra.workspace.git import existing, top_level
 
@@ -38,6 +39,11 @@ class Known:
     @property
     def name(self) -> str:
         return self.run.name
+
+    @property
+    def base(self) -> str:
+        """The commit that it began with."""
+        return self.run.started.base if self.run.started else ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Here:
         """Those that only the files tell of."""
         for stamp in jsonl.stamps(self.logs):
             if stamp not in stored:
-                events = jsonl.read_file(self.logs / f"run_{stamp}.jsonl")
+                events = jsonl.read_file(self.logs / f"run_{stamp}.jsonl").events
                 if marks := [event for event in events if event.kind in MARKS]:
                     yield run_of(marks)
 
@@ -73,8 +79,8 @@ class Here:
         """What other machines or clones ran in this repository: a shared store has it, and its base is here too."""
         others = [key for key in self.store.repositories() if key != self.key] if self.shared else []
         found = [Known(run, key, place(key)) for key in others for run in self.store.runs(key)]
-        bases = existing(self.root, [str(known.run.first.data.get("base")) for known in found])
-        return [known for known in found if known.run.first.data.get("base") in bases]
+        bases = existing(self.root, [known.base for known in found])
+        return [known for known in found if known.base in bases]
 
     def find(self, name: str) -> Known:
         """The run of this name, or the only one that begins or ends so; the latest where there is none."""
@@ -85,17 +91,17 @@ class Here:
         found = [known for known in self.runs if known.name == chosen(name, [known.name for known in self.runs])]
         return next((known for known in found if not known.elsewhere), found[-1])
 
-    def events(self, known: Known) -> list[Event]:
+    def log(self, known: Known) -> Log:
         """From the files where they are: they are written first."""
         if not self.has_files(known):
-            return self.store.read(known.key, known.name)
+            return Log(tuple(self.store.read(known.key, known.name)))
         return jsonl.read(self.logs, known.name)
 
     def has_files(self, known: Known) -> bool:
         return not known.elsewhere and (self.logs / f"run_{known.name}.jsonl").exists()
 
     def report(self, known: Known) -> Report:
-        return replace(fold(self.events(known)), run=known.name)
+        return replace(report_of(self.log(known)), run=known.name)
 
     def owner(self, known: Known) -> Owner | None:
         """Who is at work on the run. One that was killed on this machine is found dead before its lease is over."""

@@ -4,24 +4,24 @@ import time
 from collections.abc import Iterator
 
 from orchestra.cli.find import Here, Known
+from orchestra.events import Log, has_ended
 from orchestra.journal.follow import Tail
-from orchestra.model import Event
 
 PAUSE = 0.3
 PATIENCE = 10  # looks without an owner and without news: a run that has just begun, or changes hands, is not dead
 
 
-def follow(here: Here, known: Known) -> Iterator[list[Event]]:
+def follow(here: Here, known: Known) -> Iterator[Log]:
     """The run's events as they come, and now and then none. Ends when no more are to be expected."""
     tail, seq, ended, quiet = Tail(here.logs, known.name) if here.has_files(known) else None, 0, False, 0
     while not ended and quiet < PATIENCE:
-        events = tail.more() if tail else here.store.read(known.key, known.name, after=seq)
-        if events:
-            seq, ended, quiet = events[-1].seq, events[-1].kind == "run_ended", 0
+        log = tail.more() if tail else Log(tuple(here.store.read(known.key, known.name, after=seq)))
+        if log.events:
+            seq, ended, quiet = log.events[-1].seq, has_ended(log.events), 0
         elif here.owner(known):
             quiet = 0
         else:
             quiet += 1
-        yield events
+        yield log
         if not ended:
             time.sleep(PAUSE)

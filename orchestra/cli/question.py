@@ -9,8 +9,8 @@ from orchestra.conduct.core.context import People
 from orchestra.console import View
 from orchestra.model import Decision
 from orchestra.plan.draft import Draft
-from orchestra.report.fold import TaskReport
 from orchestra.report.plain import plain
+from orchestra.report.state import TaskReport
 from orchestra.report.tree import tree
 from orchestra.settings import Settings
 

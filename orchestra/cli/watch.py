@@ -8,20 +8,22 @@ from orchestra.cli.commands.logs import log_line
 from orchestra.cli.find import Here, Known
 from orchestra.cli.follow import follow
 from orchestra.cli.words import put, say
-from orchestra.report.fold import Report, fold
+from orchestra.report.fold import fold
 from orchestra.report.plain import plain
+from orchestra.report.state import Report
 
 
 def watch(here: Here, known: Known, text: Callable[[Report], str] | None) -> None:
     """Redraw on a terminal; elsewhere a line for each event. Without `text` only wait."""
     report, height = Report(), 0
     redraws = text is not None and sys.stdout.isatty()
-    for events in follow(here, known):
-        fold(events, report)
+    for log in follow(here, known):
+        fold(log.events, report)
+        report.unreadable += log.torn
         if redraws and text:
             height = redraw(text(report), height)
         elif text:
-            for event in events:
+            for event in log.events:
                 say(log_line(event))
     if redraws:
         put(up(height))

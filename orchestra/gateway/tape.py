@@ -10,14 +10,14 @@ import os
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from orchestra.errors import TapeError
+from orchestra.events import AttemptEnded, Event, PlanMade, Request, RunResumed, RunStarted, plain, read_as
 from orchestra.judge.policy import policy_of
-from orchestra.model import Event
 
 VERSION = 2
 MAGIC = b"\x1f\x8b"
@@ -67,9 +67,9 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def is_whole(record: dict[str, Any]) -> bool:
+def is_whole(request: Request) -> bool:
     """Whether a reply is still what came. One that a secret was taken out of must not be given as if it were."""
-    return bool(record["body"]) and record.get("digest") in (None, digest(record["body"]))
+    return bool(request.body) and request.digest in ("", digest(request.body))
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,16 @@ class Reply:
         return self.failure in OURS or (self.failure == "garbage" and not self.requests)
 
 
-def reply_of(record: dict[str, Any], sitting: int = 0) -> Reply:
+def reply_of(request: Request, task: int | None, sitting: int = 0) -> Reply:
     return Reply(
-        owner_of(record.get("task"), record["role"]),
-        record["type"],
-        record["body"],
-        record["failure"],
-        record["status"],
-        record["message"],
-        record["usage"]["requests"],
-        bool(record["failure"]) or is_whole(record),
+        owner_of(task, request.role),
+        request.type,
+        request.body,
+        request.failure,
+        request.status,
+        request.message,
+        request.usage.requests,
+        bool(request.failure) or is_whole(request),
         sitting,
     )
 
@@ -183,7 +183,8 @@ def threaded(path: Path, head: dict[str, Any], records: Iterable[dict[str, Any]]
         sitting += "resumed" in record
         tape.agents = record.get("agents", tape.agents)
         if "identity" in record:
-            tape.remember(record["identity"], reply_of(record, sitting))
+            request = read_as(Request, record)
+            tape.remember(request.identity, reply_of(request, record.get("task"), sitting))
     return tape
 
 
@@ -212,8 +213,9 @@ def members(raw: bytes) -> Iterator[tuple[bytes, int]]:
 class Recorder:
     """Writes down a run as it goes on: it listens to the journal, where secrets are taken out already."""
 
-    def __init__(self, path: Path, past: Sequence[Event] = ()) -> None:
-        """A new tape; or for a run that is taken up again, with its past events, its tape continued."""
+    def __init__(self, path: Path, past: int = 0) -> None:
+        """A new tape; or for a run that is taken up again after its event number `past`, its tape continued."""
+        self.past = past
         self.known: set[tuple[str, ...]] = set()
         self.late: set[tuple[int | None, int | None]] = set()
         self.problem = ""
@@ -227,8 +229,6 @@ class Recorder:
             self.close()
             raise TapeError(f"{path} is there already: a recording begins with a new file, or an empty one.")
         self.go_on(path, begun)
-        for event in past:
-            self.hear(event, again=True)
 
     def go_on(self, path: Path, begun: bytes) -> None:
         """Behind the last whole line; what a crash tore off is known from the journal."""
@@ -239,27 +239,31 @@ class Recorder:
         self.file.truncate(end)
         self.file.seek(end)
 
-    def hear(self, event: Event, again: bool = False) -> None:
-        """A listener for the journal. What is told again is written only if the tape has lost it."""
-        data, place = event.data, {"task": event.task, "attempt": event.attempt}
-        if event.kind == "run_started" and ("head",) not in self.known:
-            options = {name: value for name, value in data["options"].items() if name not in PLACES}
-            about = {name: data[name] for name in ("change", "model", "base", "branch")}
-            self.write({"tape": VERSION, "run": event.run, "options": options} | about)
-        elif event.kind == "run_resumed":
-            self.write({"resumed": event.run})
-        elif event.kind == "plan_made":
-            self.write({"agents": data["agents"], "tasks": [task["id"] for task in data["tasks"]]})
-        elif event.kind == "attempt_ended" and policy_of(data["verdict"]).late_replies:
-            self.late.add((event.task, event.attempt))
-        elif event.kind == "request":
-            record = place | {name: data[name] for name in KEPT if name in data}
-            if (event.task, event.attempt) in self.late:
-                record |= {"failure": "timeout", "status": 0, "message": TOO_LATE, "type": "", "body": ""}
-            name = known(record["identity"], reply_of(record))
-            if not ((again or data["recalled"]) and name in self.known):
-                self.write(record)
-                self.known |= {name} if again else set()
+    def hear(self, event: Event) -> None:
+        """Of an earlier session only what the tape has lost is written."""
+        match event.payload:
+            case RunStarted() as started if ("head",) not in self.known:
+                options = {name: value for name, value in started.options.items() if name not in PLACES}
+                about = {name: getattr(started, name) for name in ("change", "model", "base", "branch")}
+                self.write({"tape": VERSION, "run": event.run, "options": options} | about)
+            case RunResumed():
+                self.write({"resumed": event.run})
+            case PlanMade() as plan:
+                self.write({"agents": plan.agents, "tasks": [task.id for task in plan.tasks]})
+            case AttemptEnded(verdict=verdict) if policy_of(verdict).late_replies:
+                self.late.add((event.task, event.attempt))
+            case Request() as request:
+                self.keep(event, request, again=event.seq <= self.past)
+
+    def keep(self, event: Event, request: Request, *, again: bool) -> None:
+        if (event.task, event.attempt) in self.late:
+            request = replace(request, failure="timeout", status=0, message=TOO_LATE, type="", body="")
+        name = known(request.identity, reply_of(request, event.task))
+        if (again or request.recalled) and name in self.known:
+            return
+        told = plain(request)
+        self.write({"task": event.task, "attempt": event.attempt} | {name: told[name] for name in KEPT})
+        self.known |= {name} if again else set()
 
     def write(self, record: dict[str, Any]) -> None:
         """A full disk ends the recording, not the run."""

@@ -1,11 +1,10 @@
 """A run's events as they come: each once, in their order."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestra.journal.jsonl import agent_logs, from_record
-from orchestra.model import Event
+from orchestra.events import Event, Log, read_line
+from orchestra.journal.jsonl import agent_logs
 
 
 class Tail:
@@ -17,12 +16,14 @@ class Tail:
         self.read: dict[Path, int] = {}
         self.seq = 0
         self.early: dict[int, Event] = {}
+        self.torn = 0
 
-    def more(self) -> list[Event]:
+    def more(self) -> Log:
         files = [self.folder / f"run_{self.stamp}.jsonl", *agent_logs(self.folder, self.stamp)]
         fresh = {event.seq: event for file in files for event in self.new_in(file) if event.seq > self.seq}
         self.early |= fresh
-        return list(self.in_order(gaps=not fresh))
+        torn, self.torn = self.torn, 0
+        return Log(tuple(self.in_order(gaps=not fresh)), torn)
 
     def in_order(self, gaps: bool) -> Iterator[Event]:
         """What follows on what was given. Events that are missing are waited for once, then passed over."""
@@ -40,8 +41,9 @@ class Tail:
         except OSError:
             return
         self.read[path] = self.read.get(path, 0) + len(whole) + bool(whole)
-        for line in whole.split(b"\n"):
-            try:
-                yield from_record(json.loads(line.decode("utf-8", "replace")))
-            except (ValueError, KeyError, TypeError):
-                continue
+        for line in filter(bytes.strip, whole.split(b"\n")):
+            event = read_line(line.decode("utf-8", "replace"))
+            if event is None:
+                self.torn += 1
+            else:
+                yield event

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestra.errors import StoreError
+from orchestra.events import RunResumed, RunStarted, has_ended
 from orchestra.journal import jsonl
 from orchestra.journal.hold import is_alive
 from orchestra.journal.open_store import open_store
@@ -162,12 +163,13 @@ def heal(path: Path, damage: str) -> tuple[Store, str]:
 def refuse_while_at_work(path: Path) -> None:
     """A run that goes on holds the old file open, and who owns it is only written there."""
     for stamp in jsonl.stamps(path.parent):
-        events = list(jsonl.read_file(path.parent / f"run_{stamp}.jsonl"))
-        begun = [event.data.get("pid") for event in events if event.kind in ("run_started", "run_resumed")]
-        if not begun or events[-1].kind == "run_ended" or not isinstance(begun[-1], int):
+        events = jsonl.read_file(path.parent / f"run_{stamp}.jsonl").events
+        begun = [each.payload.pid for each in events if isinstance(each.payload, RunStarted | RunResumed)]
+        if not begun or has_ended(events):
             continue
-        if begun[-1] != os.getpid() and is_alive(begun[-1]) and is_ours(begun[-1]):
-            hint = f"It is made anew when the run {stamp} (pid {begun[-1]}) has ended; `kill {begun[-1]}` stops it."
+        pid = begun[-1]
+        if pid > 0 and pid != os.getpid() and is_alive(pid) and is_ours(pid):
+            hint = f"It is made anew when the run {stamp} (pid {pid}) has ended; `kill {pid}` stops it."
             raise StoreError(f"The store {path} is damaged.", hint=hint)
 
 
@@ -203,6 +205,6 @@ def rebuild(store: Store, folder: Path) -> int:
     runs = 0
     for stamp in jsonl.stamps(folder):
         with contextlib.suppress(OSError, StoreError):
-            store.append(HERE, jsonl.read(folder, stamp))
+            store.append(HERE, jsonl.read(folder, stamp).events)
             runs += 1
     return runs

@@ -4,14 +4,13 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from orchestra.errors import OrchestraError, UsageError
-from orchestra.model import Event
+from orchestra.events import Event, Log, Note, Payload, make_event, plain, read_line, to_record
+from orchestra.journal.bus import Bus
 
-Listener = Callable[[Event], None]
 # Not every reader takes only \n for the end of a line.
 APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND
 MOST_OPEN = 32
@@ -26,40 +25,60 @@ class LogFailed(OrchestraError):
 
 
 class Journal:
-    """Writes events, strictly: one that could not be written is an error, never a loss. Then tells whoever listens."""
+    """Numbers events and publishes them. Its log is the first subscriber, and strict: an event that could not be
+    written is an error, never a loss."""
 
-    def __init__(self, folder: Path, scrub: Callable[[str], str], stamp: str = "", seq: int = 0) -> None:
-        """A new run, or with `stamp` one that is taken up again after its event number `seq`."""
+    def __init__(self, folder: Path, scrub: Callable[[str], str], stamp: str = "", past: Sequence[Event] = ()) -> None:
+        """A new run, or with `stamp` one that is taken up again after these events."""
         self.folder = folder
         self.scrub = scrub
-        self.listeners: list[Listener] = []
+        self.past = past
+        self.begun = self.seq = self.written = past[-1].seq if past else 0
         self.files: dict[int | None, int] = {}
-        self.seq = seq
         self.muted = False
         self.failed = False
         self.stamp, self.files[None] = (stamp, append_to(folder / f"run_{stamp}.jsonl")) if stamp else claim(folder)
+        self.bus = Bus(self.history, lambda why: self.emit(Note(why)))
+        self.bus.subscribe("The log", self.write, since=self.seq, vital=True)
 
-    def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> Event:
-        now = time.time_ns() // 1_000_000
-        event = Event(self.stamp, self.seq + 1, now, kind, task, attempt, scrubbed(data, self.scrub))
+    def history(self) -> Sequence[Event]:
+        """All events so far. Those of this session are in the files only."""
+        return self.past if self.written == self.begun else read(self.folder, self.stamp).events
+
+    def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> None:
+        """Publish an event as a reader of the files will read it."""
         if self.muted:
-            return event
+            return
+        now, data = time.time_ns() // 1_000_000, plain(payload, self.as_read)
+        self.seq += 1
+        try:
+            self.bus.publish(make_event(self.stamp, self.seq, now, payload.kind, task, attempt, data))
+        except BaseException:
+            self.seq = self.written  # what was to come after it is dropped too
+            raise
+
+    def as_read(self, text: str) -> str:
+        """Without secrets. Two halves of a character side by side are read back as one."""
+        text = self.scrub(text)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return text
+
+    def write(self, event: Event) -> None:
         line = json.dumps(to_record(event), ensure_ascii=False).translate(LINE_ENDS)
         try:
             # Half a character, or a byte of a file name that is no UTF-8, is written as JSON writes it: \\udcff.
-            write_whole(self.file(task), (line + "\n").encode("utf-8", "backslashreplace"))
+            write_whole(self.file(event.task), f"{line}\n".encode("utf-8", "backslashreplace"))
         except OSError as error:
             self.failed = True
             raise LogFailed(
-                f"The log {self.agent_log(task) if task else self.folder} cannot be written: {error.strerror}.",
+                f"The log {self.agent_log(event.task) if event.task else self.folder} cannot be written: "
+                f"{error.strerror}.",
                 hint=f"Nothing that was logged is lost: then `resume {self.stamp}`.",
             ) from None
-        self.seq += 1
-        # Who listens hears what a reader of the file will read.
-        event = from_record(json.loads(line))
-        for listener in self.listeners:
-            listener(event)
-        return event
+        self.written = event.seq
 
     def mute(self) -> None:
         """From here on the log belongs to somebody else."""
@@ -138,38 +157,11 @@ def write_whole(file: int, line: bytes) -> None:
         raise
 
 
-def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
-    """Every text in the data without its secrets. The numbers around it are ours, whatever a secret looks like."""
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, Mapping):
-        return {scrub(str(name)): scrubbed(each, scrub) for name, each in value.items()}
-    return [scrubbed(each, scrub) for each in value] if isinstance(value, list | tuple) else value
-
-
-def to_record(event: Event) -> dict[str, Any]:
-    """The event as it stands in the file. `event` repeats the kind under the name that the seed's readers look for."""
-    head = {"event": event.kind, "run": event.run, "seq": event.seq, "time": event.time}
-    owner = {"task": event.task, "attempt": event.attempt}
-    return head | {name: value for name, value in owner.items() if value is not None} | {"data": event.data}
-
-
-def from_record(record: dict[str, Any]) -> Event:
-    return Event(
-        record["run"],
-        record["seq"],
-        record["time"],
-        record["event"],
-        record.get("task"),
-        record.get("attempt"),
-        record.get("data", {}),
-    )
-
-
-def read(folder: Path, stamp: str) -> list[Event]:
-    """All events of a run, in their order. Tolerant: a torn last line is what a crash leaves."""
-    files = [folder / f"run_{stamp}.jsonl", *agent_logs(folder, stamp)]
-    return sorted((event for file in files for event in read_file(file)), key=lambda event: event.seq)
+def read(folder: Path, stamp: str) -> Log:
+    """All events of a run, in their order, and how many lines are none: a torn last line is what a crash leaves."""
+    logs = [read_file(file) for file in (folder / f"run_{stamp}.jsonl", *agent_logs(folder, stamp))]
+    events = sorted((event for log in logs for event in log.events), key=lambda event: event.seq)
+    return Log(tuple(events), sum(log.torn for log in logs))
 
 
 def stamps(folder: Path) -> list[str]:
@@ -182,10 +174,8 @@ def agent_logs(folder: Path, stamp: str) -> Iterable[Path]:
     return (path for path in folder.glob(f"agent*_{stamp}.jsonl") if path.stem.split("_", 1)[1] == stamp)
 
 
-def read_file(path: Path) -> Iterator[Event]:
+def read_file(path: Path) -> Log:
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                yield from_record(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                continue
+        found = [read_line(line) for line in file if line.strip()]
+    events = tuple(event for event in found if event is not None)
+    return Log(events, len(found) - len(events))

@@ -5,10 +5,9 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from threading import RLock
-from typing import Any
 
+from orchestra.events import Event, Json
 from orchestra.journal.store import MARKS, Command, Owner, Run, gap, run_of
-from orchestra.model import Event
 
 
 class MemoryStore:
@@ -48,9 +47,7 @@ class MemoryStore:
             self.commands.pop((repository, run), None)
             self.owners.pop((repository, run), None)
 
-    def post(
-        self, repository: str, run: str, kind: str, task: int | None = None, data: dict[str, Any] | None = None
-    ) -> None:
+    def post(self, repository: str, run: str, kind: str, task: int | None = None, data: Json | None = None) -> None:
         with self.lock:
             self.posted += 1
             command = Command(self.posted, run, now(), kind, task, dict(data or {}))
@@ -116,7 +113,7 @@ class MemoryStore:
 
 def copied(event: Event) -> Event:
     """As it would come back from a database: nobody else's to change."""
-    return replace(event, data=json.loads(json.dumps(event.data)))
+    return replace(event, data=json.loads(json.dumps(dict(event.data))))
 
 
 def now() -> int:

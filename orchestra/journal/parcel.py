@@ -8,15 +8,14 @@ import os
 import tarfile
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from orchestra.errors import UsageError
+from orchestra.events import Event, RunStarted, parse, to_record
 from orchestra.journal.files import STAMP, stamp_of
-from orchestra.journal.jsonl import from_record, to_record
-from orchestra.model import Event
 
 FORMAT = 1
 MANIFEST, EVENTS, BUNDLE, FILES = "manifest.json", "events.jsonl", "commits.bundle", "files/"
@@ -166,7 +165,7 @@ def checked(manifest: dict[str, Any], unpacked: dict[str, Path]) -> Parcel:
         raise ParcelError("it is damaged: its content is not what its manifest says.")
     run, events = manifest["run"], list(parsed(unpacked[EVENTS]))
     seqs = [event.seq for event in events]
-    if not events or events[0].kind != "run_started" or {event.run for event in events} != {run}:
+    if not events or events[0].kind != RunStarted.kind or {event.run for event in events} != {run}:
         raise ParcelError(f"its events are not those of run {run}.")
     if seqs != sorted(set(seqs)):
         raise ParcelError("its events are not in order.")
@@ -175,18 +174,7 @@ def checked(manifest: dict[str, Any], unpacked: dict[str, Path]) -> Parcel:
     return Parcel(run, str(manifest["base"]), branches, events, files, unpacked.get(BUNDLE))
 
 
-def parsed(path: Path) -> Iterable[Event]:
+def parsed(path: Path) -> Iterator[Event]:
     """Strictly: what an export has written is whole."""
-    for event in records(path):
-        numbers = (event.seq, event.time, event.task or 0, event.attempt or 0)
-        words = (event.run, event.kind)
-        if not (all(type(n) is int for n in numbers) and all(type(w) is str for w in words)):
-            raise ValueError("an event is not as it should be")
-        if type(event.data) is not dict:
-            raise ValueError("an event has no data")
-        yield event
-
-
-def records(path: Path) -> Iterator[Event]:
     with path.open(encoding="utf-8") as file:
-        yield from (from_record(json.loads(line)) for line in file)
+        yield from (parse(json.loads(line)) for line in file)

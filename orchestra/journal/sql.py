@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from orchestra.errors import StoreError
+from orchestra.events import EMPTY, Event, Json, Unreadable, make_event
 from orchestra.journal import schema
 from orchestra.journal.connect import deadlocked, engine_for, explained, url_of
 from orchestra.journal.schema import commands, events, leases, owners
 from orchestra.journal.store import Command, Owner, Run, gap, run_of
-from orchestra.model import Event
 
 T = TypeVar("T")
 # The store's own clock, in ms: the clocks of those who share it may differ.
@@ -79,9 +79,7 @@ class SqlStore:
 
         self.write(work)
 
-    def post(
-        self, repository: str, run: str, kind: str, task: int | None = None, data: dict[str, Any] | None = None
-    ) -> None:
+    def post(self, repository: str, run: str, kind: str, task: int | None = None, data: Json | None = None) -> None:
         row = {"repository": key(repository), "run": run, "kind": kind, "task": task, "data": encode(data or {})}
         self.write(lambda connection: connection.execute(sa.insert(commands), row | {"time": self.now(connection)}))
 
@@ -242,22 +240,27 @@ def of_run(table: sa.TableClause, repository: str, run: str) -> sa.ColumnElement
 
 
 def to_row(repository: str, event: Event) -> dict[str, Any]:
-    return vars(event) | {"repository": key(repository), "data": encode(event.data)}
+    about = {"run": event.run, "seq": event.seq, "time": event.time, "kind": event.kind}
+    whose = {"repository": key(repository), "task": event.task, "attempt": event.attempt}
+    return about | whose | {"data": encode(event.data)}
 
 
-def encode(data: dict[str, Any]) -> str:
+def encode(data: Json) -> str:
     """ASCII only: so every database can hold it, whatever its character set."""
-    return json.dumps(data, separators=(",", ":"))
+    return json.dumps(dict(data), separators=(",", ":"))
 
 
 def decoded(rows: Iterable[sa.Row[Any]]) -> Iterator[Event]:
     for row in rows:
         data = decode(row.data)
-        if data is not None:
-            yield Event(row.run, row.seq, row.time, row.kind, row.task, row.attempt, data)
+        if data is None:
+            lost = Unreadable(row.kind, "the store holds no data of it")
+            yield Event(row.run, row.seq, row.time, row.task, row.attempt, lost, EMPTY)
+        else:
+            yield make_event(row.run, row.seq, row.time, row.kind, row.task, row.attempt, data)
 
 
-def decode(text: str) -> dict[str, Any] | None:
+def decode(text: str) -> Json | None:
     try:
         data = json.loads(text)
     except ValueError:

@@ -5,12 +5,12 @@ The JSONL files are written first and stay the truth; what a store has lost, `ap
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from orchestra.model import Event
+from orchestra.events import Event, Json, RunEnded, RunResumed, RunStarted
 
 # What tells when a run began and ended. An index stands on these words: other ones are a step of the schema.
-MARKS = ("run_started", "run_resumed", "run_ended")
+MARKS = (RunStarted.kind, RunResumed.kind, RunEnded.kind)
 
 
 class Run(NamedTuple):
@@ -19,6 +19,15 @@ class Run(NamedTuple):
     name: str
     first: Event
     last: Event | None
+
+    @property
+    def started(self) -> RunStarted | None:
+        """What its first event tells; None if that was lost."""
+        return self.first.payload if isinstance(self.first.payload, RunStarted) else None
+
+    @property
+    def ended(self) -> RunEnded | None:
+        return self.last.payload if self.last and isinstance(self.last.payload, RunEnded) else None
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Command:
     time: int
     kind: str
     task: int | None = None
-    data: dict[str, Any] = field(default_factory=dict)
+    data: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class Store(Protocol):
         """Keep these events: all of them, or none and a StoreError. One that is here already stays as it is."""
 
     def read(self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = ()) -> list[Event]:
-        """The run's events in their order. Tolerant: what cannot be decoded is left out, and named by `check`."""
+        """The run's events in their order. What cannot be decoded is unreadable, and named by `check`."""
 
     def runs(self, repository: str) -> list[Run]:
         """All runs, the oldest first."""
@@ -61,9 +70,7 @@ class Store(Protocol):
     def delete(self, repository: str, run: str) -> None:
         """Forget everything about a run."""
 
-    def post(
-        self, repository: str, run: str, kind: str, task: int | None = None, data: dict[str, Any] | None = None
-    ) -> None:
+    def post(self, repository: str, run: str, kind: str, task: int | None = None, data: Json | None = None) -> None:
         """Leave a command for the run's owner."""
 
     def take(self, repository: str, run: str) -> list[Command]:
@@ -100,7 +107,7 @@ class Store(Protocol):
 
 def run_of(marks: Sequence[Event]) -> Run:
     """A run by its marks, in their order."""
-    return Run(marks[0].run, marks[0], marks[-1] if marks[-1].kind == "run_ended" else None)
+    return Run(marks[0].run, marks[0], marks[-1] if isinstance(marks[-1].payload, RunEnded) else None)
 
 
 def gap(repository: str, run: str, seqs: Iterable[int]) -> list[str]:

@@ -6,8 +6,8 @@ from collections import deque
 from itertools import chain, islice, repeat
 
 from orchestra.errors import StoreError
+from orchestra.events import Event
 from orchestra.journal.store import Store
-from orchestra.model import Event
 
 BATCH = 500
 PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between tries, the last one again and again

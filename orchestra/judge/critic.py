@@ -1,14 +1,15 @@
 """The critic: what it is asked about a task's change, what it may answer, and what its answer amounts to."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from orchestra.answers.shape import says
 from orchestra.judge.policy import PROVIDER_VERDICTS
+from orchestra.judge.retry import Failure
 from orchestra.judge.verdict import one_line
-from orchestra.model import Task, Verdict
+from orchestra.model import Requirement, Task, Verdict
 
 DIFF_LIMIT = 60_000  # characters
 MOST_REASONS = 10
@@ -63,10 +64,10 @@ class Review:
         return f"The critic did not pass it: {one_line('; '.join(self.told))}"
 
     @property
-    def lesson(self) -> dict[str, Any]:
-        """What the next attempt should know, as `Tried` has it."""
+    def lesson(self) -> Failure:
+        """What the next attempt should know."""
         said = "\n".join(f"- {reason}" for reason in self.told)
-        return {"failing": frozenset(self.told), "output": f"A reviewer of the change says:\n{said}"}
+        return Failure(frozenset(self.told), f"A reviewer of the change says:\n{said}")
 
 
 def complaint(review: Review) -> str:
@@ -74,7 +75,7 @@ def complaint(review: Review) -> str:
     return "" if review.passed or review.told else "a fail needs at least one reason"
 
 
-def question(task: Task, requirements: Sequence[Mapping[str, Any]], diff: str) -> str:
+def question(task: Task, requirements: Sequence[Requirement], diff: str) -> str:
     """`requirements` are those of the PRD. The mark cannot stand in the diff, for it is made from it."""
     mark = f"=== {hashlib.sha256(diff.encode('utf-8', 'replace')).hexdigest()[:24]} ==="
     checks = [*checks_of(task, requirements), *task.acceptance]
@@ -83,9 +84,9 @@ def question(task: Task, requirements: Sequence[Mapping[str, Any]], diff: str) -
     return QUESTION.format(brief=task.brief, checks=listed, mark=mark, diff=diff[:DIFF_LIMIT], cut=cut)
 
 
-def checks_of(task: Task, requirements: Sequence[Mapping[str, Any]]) -> list[str]:
-    mine = [each for each in requirements if each["id"] in task.requirements]
-    return [f"{each['id']}: {check}" for each in mine for check in (each["acceptance"] or [each["text"]])]
+def checks_of(task: Task, requirements: Sequence[Requirement]) -> list[str]:
+    mine = [each for each in requirements if each.id in task.requirements]
+    return [f"{each.id}: {check}" for each in mine for check in (each.acceptance or [each.text])]
 
 
 def is_cut(diff: str) -> bool:

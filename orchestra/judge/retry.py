@@ -23,6 +23,14 @@ class Next(StrEnum):
 
 
 @dataclass(frozen=True)
+class Failure:
+    """What fails because of an attempt, and what the checks printed of it."""
+
+    failing: frozenset[str] = frozenset()
+    output: str = ""
+
+
+@dataclass(frozen=True)
 class Tried:
     """An attempt as the next one should know it. `diff` is what it changed, `output` what its failed gate printed."""
 

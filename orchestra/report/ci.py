@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal
 
-from orchestra.report.fold import Report, TaskReport
 from orchestra.report.safe import line, plain
 from orchestra.report.sentence import failure_line, sentence
+from orchestra.report.state import Report, TaskReport
 
 MOST = 10  # annotations of one type that GitHub shows of a step
 LONGEST = 3_000  # of the 4,096 bytes that it takes for one
@@ -76,7 +76,7 @@ def annotations(report: Report, outputs: Mapping[str, str]) -> list[str]:
     found = list(islice(chain(of_gates(report, outputs), of_tasks(report)), MOST))
     if not found and report.exit_code:
         return [annotation(sentence(report), "Aider Orchestrator")]
-    problems = sum(not gate.get("ok") for gate in report.gates) + len(report.failed)
+    problems = sum(not gate.ok for gate in report.gates) + len(report.failed)
     if problems > MOST:
         found[-1] = annotation(f"And {problems - MOST + 1} more problems: see the report.", "Aider Orchestrator")
     return found
@@ -84,16 +84,16 @@ def annotations(report: Report, outputs: Mapping[str, str]) -> list[str]:
 
 def of_gates(report: Report, outputs: Mapping[str, str]) -> Iterator[str]:
     for gate in report.gates:
-        if not gate.get("ok"):
-            said = outputs.get(str(gate.get("output", "")), "")
+        if not gate.ok:
+            said = outputs.get(gate.output, "")
             path, number = place(said, report)
-            words = f"{gate.get('name')} failed: {gate.get('command')}\n{plain(said)[-1_000:]}"
-            yield annotation(words, f"{gate.get('name')} failed", path, number)
+            words = f"{gate.name} failed: {gate.command}\n{plain(said)[-1_000:]}"
+            yield annotation(words, f"{gate.name} failed", path, number)
 
 
 def of_tasks(report: Report) -> Iterator[str]:
     for task in report.failed:
-        yield annotation(f"{failure_line(task)} {task.remedy}", title(task), (task.files or [""])[0])
+        yield annotation(f"{failure_line(task)} {task.remedy}", title(task), next(iter(task.files), ""))
 
 
 def title(task: TaskReport) -> str:
@@ -126,15 +126,14 @@ def property_(text: str) -> str:
 
 def outputs(report: Report, paths: Mapping[str, str], delimiter: str) -> str:
     """For $GITHUB_OUTPUT, which later steps read. The delimiter is random, so that no text can end its own value."""
-    delivery = report.delivery
     values = {
         "run": report.run,
         "verdict": sentence(report),
         "verified": str(report.verified),
         "exit-code": str(report.exit_code if report.exit_code is not None else ""),
-        "branch": str(delivery.get("branch" if delivery.get("applied") else "side_branch") or ""),
+        "branch": report.result_branch,
         "applied": str(report.applied).lower(),
-        "commit": str(delivery.get("result") or ""),
+        "commit": report.result,
         "pr-url": report.pr_url,
         "cost": "" if report.usage.dollars is None else f"{report.usage.dollars:.6f}",
         "tokens": str(report.usage.tokens),

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from orchestra.events import PlanRange, TaskRange
 from orchestra.model import Plan, Task, Verdict
 from orchestra.plan.order import depths
 from orchestra.providers import catalogue
-from orchestra.report.fold import Report
+from orchestra.report.state import Report
 
 FIXED_TOKENS = 2_000  # Aider's own instructions in each prompt
 HANDED_ON = 2_000  # tokens that other tasks may have left for one that needs them
@@ -50,14 +51,9 @@ class Estimate(Range):
             f"at {QUICK} to {SLOW} tokens a second; without the PRD's{self.times}"
         )
 
-    def record(self) -> dict[str, Any]:
-        """For a program."""
-        tasks = [{"task": task, **asdict(each)} for task, each in self.tasks.items()]
-        return asdict(Range(self.tokens, self.dollars, self.minutes)) | {
-            "each": self.each,
-            "basis": self.basis,
-            "tasks": tasks,
-        }
+    def record(self) -> PlanRange:
+        tasks = tuple(TaskRange(task, each.tokens, each.dollars, each.minutes) for task, each in self.tasks.items())
+        return PlanRange(self.tokens, self.dollars, self.minutes, self.each, self.basis, tasks)
 
 
 def estimate(
@@ -124,19 +120,41 @@ def whole_time(plan: Plan, minutes: Mapping[int, float], each: int, places: int)
 # --- afterwards -----------------------------------------------------------------------------------------------------
 
 
-def compared(report: Report) -> dict[str, Any] | None:
+class Actual(NamedTuple):
+    """What the agents' work took."""
+
+    tokens: int
+    dollars: float | None
+    minutes: float
+
+
+class Compared(NamedTuple):
+    """What was expected of the agents' work, and what it took."""
+
+    tokens: tuple[int, int]
+    dollars: tuple[float, float] | None
+    minutes: tuple[float, float]
+    basis: str
+    actual: Actual
+
+    def record(self) -> dict[str, object]:
+        """For a program."""
+        return self._asdict() | {"actual": self.actual._asdict()}
+
+
+def compared(report: Report) -> Compared | None:
     """What was expected of the agents' work, and what it took. Older runs have expected nothing."""
     expected = report.estimate
-    if not all(isinstance(expected.get(name), list) for name in ("tokens", "minutes")):
+    if expected is None:
         return None
     used = report.roles.get("agent")
-    actual = {
+    actual = Actual(
         # What was lost on its way counts as paid here too.
-        "tokens": used.tokens + used.assumed_tokens if used else 0,
-        "dollars": 0.0 if used is None else None if used.paid is None else round(used.paid, 8),
-        "minutes": round(report.worked / 60_000, 3),
-    }
-    return {name: expected.get(name) for name in ("tokens", "dollars", "minutes", "basis")} | {"actual": actual}
+        used.tokens + used.assumed_tokens if used else 0,
+        0.0 if used is None else None if used.paid is None else round(used.paid, 8),
+        round(report.worked / 60_000, 3),
+    )
+    return Compared(expected.tokens, expected.dollars, expected.minutes, expected.basis, actual)
 
 
 def comparison(report: Report) -> str:
@@ -145,13 +163,15 @@ def comparison(report: Report) -> str:
     found = compared(report)
     if found is None or any(task.verdict != Verdict.APPLIED for task in report.tasks.values() if not task.replaced):
         return ""
-    actual, priced = found["actual"], found["dollars"] is not None and found["actual"]["dollars"] is not None
-    name, shown = ("dollars", money) if priced else ("tokens", count)
-    (least, most), (soon, late) = found[name], found["minutes"]
-    unit = "" if priced else " tokens"
+    actual, (soon, late) = found.actual, found.minutes
+    if found.dollars is not None and actual.dollars is not None:
+        least, most, took = (money(each) for each in (*found.dollars, actual.dollars))
+    else:
+        least, most, took = (count(each) for each in (*found.tokens, actual.tokens))
+        most, took = f"{most} tokens", f"{took} tokens"
     return (
-        f"Estimated {shown(least)} to {shown(most)}{unit} and {time(soon)} to {time(late)} minutes for the agents; "
-        f"they took {shown(actual[name])}{unit} and {lasted(actual['minutes'])}."
+        f"Estimated {least} to {most} and {time(soon)} to {time(late)} minutes for the agents; "
+        f"they took {took} and {lasted(actual.minutes)}."
     )
 
 

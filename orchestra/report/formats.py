@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestra.report.detail import Detail
-from orchestra.report.fold import Report
 from orchestra.report.junit import junit
 from orchestra.report.markdown import markdown
 from orchestra.report.page import page
+from orchestra.report.state import Report
 
 
 @dataclass(frozen=True)

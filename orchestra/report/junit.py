@@ -1,14 +1,15 @@
 """JUnit XML: one case per task and gate, in what Jenkins and GitLab both read."""
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 from orchestra.judge.policy import policy_of
-from orchestra.report.fold import Report, TaskReport
+from orchestra.report.detail import GateRun
 from orchestra.report.safe import cut, line, plain
 from orchestra.report.sentence import failure_line, sentence
+from orchestra.report.state import Report, TaskReport
 from orchestra.report.words import gate_outcome, standing, tone
 
 LONGEST = 20_000  # characters of a gate's output
@@ -27,7 +28,7 @@ class Case(NamedTuple):
     output: str = ""
 
 
-def junit(report: Report, gates: list[dict[str, Any]], outputs: Mapping[str, str]) -> str:
+def junit(report: Report, gates: Sequence[GateRun], outputs: Mapping[str, str]) -> str:
     """`gates` are all that ran, of tasks too."""
     suites = {
         "tasks": [of_task(task) for task in report.tasks.values()],
@@ -58,28 +59,27 @@ def of_task(task: TaskReport) -> Case:
     return Case(name, task.seconds, problem, standing(task), line(words, 2_000))
 
 
-def counts_for(report: Report, gate: dict[str, Any]) -> bool:
+def counts_for(report: Report, gate: GateRun) -> bool:
     """Not of an attempt beside which a better one was made."""
-    task = report.tasks.get(gate.get("task") or 0)
-    return task is None or gate.get("attempt") not in task.passed_over
+    task = report.tasks.get(gate.task or 0)
+    return task is None or gate.attempt not in task.passed_over
 
 
-def of_gates(gates: list[dict[str, Any]], outputs: Mapping[str, str]) -> Iterator[Case]:
+def of_gates(gates: Sequence[GateRun], outputs: Mapping[str, str]) -> Iterator[Case]:
     """Of a gate that ran for several attempts of a task, the last time counts."""
-    last = {(gate.get("task"), gate.get("name")): gate for gate in gates}
+    last = {(gate.task, gate.result.name): gate.result for gate in gates}
     room = LARGEST // max(1, len(last))
     for (task, name), gate in last.items():
-        title = line(str(name), 100) + (f" of agent{task}" if task is not None else "")
-        seconds = float(gate.get("seconds") or 0)
-        if gate.get("ok"):
-            why = line(str(gate.get("unproven") or ""), 1_000)
-            yield Case(title, seconds, SKIPPED if why else "", message=why)
+        title = line(name, 100) + (f" of agent{task}" if task is not None else "")
+        if gate.ok:
+            why = line(gate.unproven, 1_000)
+            yield Case(title, gate.seconds, SKIPPED if why else "", message=why)
             continue
         how = gate_outcome(gate)
-        how += f" with exit code {gate.get('code')}" if how == "failed" else ""
-        output = cut(outputs.get(str(gate.get("output", "")), ""), min(room, LONGEST))
-        message = f"{how}: {line(str(gate.get('command', '')), 500)}"
-        yield Case(title, seconds, "failure", line(str(name), 100), message, output)
+        how += f" with exit code {gate.code}" if how == "failed" else ""
+        output = cut(outputs.get(gate.output, ""), min(room, LONGEST))
+        message = f"{how}: {line(gate.command, 500)}"
+        yield Case(title, gate.seconds, "failure", line(name, 100), message, output)
 
 
 def suite(name: str, cases: list[Case], started: str) -> str:

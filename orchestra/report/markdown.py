@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from orchestra.report.estimate import comparison
-from orchestra.report.fold import Report
 from orchestra.report.safe import ADDRESS, line, plain
-from orchestra.report.sentence import next_steps, paid, plural, sentence
+from orchestra.report.sentence import next_steps, paid, plural, sentence, unreadable
+from orchestra.report.state import Report
 from orchestra.report.summary import coverage
 from orchestra.report.text import judged_lines, side_notes
 from orchestra.report.words import checked, commands, decided, dollars, duration, gate_outcome, reviewed, standing
@@ -69,7 +69,7 @@ def parts(report: Report, rows: int) -> list[str]:
 def assurance(report: Report) -> str:
     used = f"{plural(report.usage.requests, 'request')}, {report.usage.tokens:,} tokens; {duration(report.seconds)}"
     lines = [f"**Checked: {report.verified}.** {text(checked(report), 1_000)}", f"Cost: {text(paid(report))}; {used}."]
-    return "  \n".join(filter(None, [*lines, comparison(report)]))
+    return "  \n".join(filter(None, [*lines, comparison(report), unreadable(report)]))
 
 
 def asked(report: Report, rows: int) -> str:
@@ -98,7 +98,7 @@ def tasks(report: Report, rows: int) -> str:
 def people(report: Report, rows: int) -> str:
     """What persons decided about tasks that had failed."""
     said = [
-        f"- {task.agent}: {text(decided(each))}{quoted(str(each.get('text', '')))}"
+        f"- {task.agent}: {text(decided(each))}{quoted(each.text)}"
         for task in report.tasks.values()
         for each in task.decisions
     ]
@@ -112,7 +112,7 @@ def quoted(words: str) -> str:
 def reviews(report: Report, rows: int) -> str:
     listed = [(task, each) for task in report.tasks.values() for each in task.reviews]
     made = [
-        (task.agent, text(reviewed(each)), text("; ".join(map(str, each["reasons"])) or str(each["missing"])))
+        (task.agent, text(reviewed(each)), text("; ".join(each.reasons) or each.missing))
         for task, each in listed[:rows]
     ]
     return folded("Reviews", table(("agent", "review", "reasons"), made, len(listed), "review")) if made else ""
@@ -137,10 +137,10 @@ def requirements(report: Report, rows: int) -> str:
 def gates(report: Report, rows: int) -> str:
     made = [
         (
-            text(str(gate.get("name", "")), 60),
+            text(gate.name, 60),
             gate_outcome(gate),
-            code(str(gate.get("command", ""))),
-            code(str(gate.get("output", ""))),
+            code(gate.command),
+            code(gate.output),
         )
         for gate in report.gates[:rows]
     ]
@@ -170,7 +170,7 @@ def following(report: Report, rows: int) -> str:
 def handed_over(report: Report) -> str:
     """Where others find it. An address comes from a host: what looks like none is no link."""
     pushed, url = report.pushed, report.pr_url
-    said = [f"Pushed: {code(str(pushed['branch']))} to {text(str(pushed['remote']))}"] if pushed else []
+    said = [f"Pushed: {code(pushed.branch)} to {text(pushed.remote)}"] if pushed else []
     said += [f"Pull request: {f'<{url}>' if ADDRESS.fullmatch(url) else text(url)}"] if url else []
     return "  \n".join(said)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from orchestra.events import plain
 from orchestra.model import Link, Plan, Task
 from orchestra.report.estimate import Estimate, in_words
 from orchestra.report.sentence import plural
@@ -19,7 +20,7 @@ FRAME = 13  # lines that are not about one agent
 
 def record(plan: Plan, model: str, found: Estimate, left_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     links = plan.basis.together or ((),) * len(plan.tasks)
-    whole = found.record()
+    whole = plain(found.record())
     ranges = {one.pop("task"): one for one in whole.pop("tasks")}
     return {
         "model": model,

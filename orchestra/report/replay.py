@@ -1,6 +1,6 @@
 """What a replayed run has to say: whether it asked for just what is on its tape."""
 
-from orchestra.report.fold import Report
+from orchestra.report.state import Report
 
 
 def differs(report: Report) -> bool:
@@ -26,4 +26,4 @@ def replies(count: int) -> str:
 
 def record(report: Report) -> dict[str, object] | None:
     """For the summary; nothing where nothing was replayed."""
-    return {"drift": report.drift, "unused": report.unused} if report.replayed else None
+    return {"drift": report.drift, "unused": dict(report.unused)} if report.replayed else None

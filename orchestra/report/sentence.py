@@ -7,8 +7,8 @@ from orchestra.errors import INTERRUPT, SIGNALS, TERMINATE
 from orchestra.judge.exit import LIMIT_CODE
 from orchestra.judge.policy import policy_of
 from orchestra.model import Usage, Verdict, Verified
-from orchestra.report.fold import Report, TaskReport
 from orchestra.report.safe import line
+from orchestra.report.state import Report, TaskReport
 
 LONGEST_REASON = 300
 MOST_REASONS = 2
@@ -63,12 +63,10 @@ def outcome(report: Report) -> str:
 
 def where(report: Report) -> str:
     """Where the work is now."""
-    delivery = report.delivery
-    if not delivery.get("result"):
+    if not report.result:
         return "no result was combined"
     files = plural(len(report.files), "file")
-    branch = delivery["branch"] if delivery["applied"] else delivery["side_branch"]
-    return f"{files} changed on {branch}{whether_handed_over(report)}"
+    return f"{files} changed on {report.result_branch}{whether_handed_over(report)}"
 
 
 def whether_handed_over(report: Report) -> str:
@@ -80,7 +78,7 @@ def whether_handed_over(report: Report) -> str:
 
 
 def verification(report: Report) -> str:
-    failed = [gate["name"] for gate in report.gates if not gate["ok"]]
+    failed = [gate.name for gate in report.gates if not gate.ok]
     if failed:
         return f"and {', '.join(failed)} failed"
     if report.verified is Verified.TESTS:
@@ -102,12 +100,12 @@ LOST = {"missing": "missing", "skipped": "skipped now", "expected": "expected to
 def whose_tests(report: Report) -> str:
     """What a result is verified by that is less than the base's tests, and why it is less."""
     parts = [f"{some(names)} {is_are(names)} {LOST[kind]}" for kind, names in report.tests_lost.items()]
-    counts = [one["lost"] for one in report.judged.values() if one["lost"].get("of")]
-    parts += [f"{one['ran']:,} of {one['of']:,} ran" for one in counts]
+    counts = [one.lost for one in report.judged.values() if one.lost.of]
+    parts += [f"{one.ran or 0:,} of {one.of:,} ran" for one in counts]
     less = f" (of the base's tests, {'; '.join(parts)})" if parts else ""
     if changed := report.tests_changed:
         return f"tests that the agents changed: {some(changed)}{less}"
-    if any(one.get("wrote") for one in report.judged.values()):
+    if any(one.wrote for one in report.judged.values()):
         return f"tests that the agents wrote{less}"
     return f"fewer tests than the base has{less}"
 
@@ -141,7 +139,7 @@ def next_steps(report: Report) -> list[str]:
 
 def by_hand(report: Report) -> list[tuple[str, str]]:
     """What could not be handed over and why, in the words of hosts and git; and the command that does it."""
-    return [(f"Not handed over: {told['why']}. By hand:", told["by_hand"]) for told in report.refused.values()]
+    return [(f"Not handed over: {told.why}. By hand:", told.by_hand) for told in report.refused.values()]
 
 
 def other_steps(report: Report) -> list[str]:
@@ -153,12 +151,10 @@ def other_steps(report: Report) -> list[str]:
     delivery = report.delivery
     if report.pr_url:
         steps.append(f"Review and merge {report.pr_url}")
-    elif delivery.get("result") and not delivery["applied"]:
-        steps.append(
-            f"The result is on {delivery['side_branch']} because {delivery['reason']}. To take it: {delivery['take']}"
-        )
+    elif delivery and delivery.result and not delivery.applied:
+        steps.append(f"The result is on {delivery.side_branch} because {delivery.reason}. To take it: {delivery.take}")
     for task in report.tasks.values():
-        if task.branch and (not task.success or not delivery.get("result")):
+        if task.branch and (not task.success or not report.result):
             steps.append(f"{task.agent}'s work is kept on {task.branch}: git show {task.branch}")
         elif task.patch and not task.success:
             steps.append(f"{task.agent}'s work is kept as a patch: {task.patch}")
@@ -174,6 +170,13 @@ def resolving(report: Report, task: TaskReport) -> str:
 
 def money(used: Usage) -> str:
     return "cost unknown (no price for this model)" if used.paid is None else usd(used.paid)
+
+
+def unreadable(report: Report) -> str:
+    """Empty if the whole log could be read."""
+    if not report.unreadable:
+        return ""
+    return f"{plural(report.unreadable, 'event')} in the log could not be read. The report is made from the others."
 
 
 def usd(dollars: float) -> str:

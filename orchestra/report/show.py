@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from orchestra.report.attempts import Attempt
-from orchestra.report.fold import Report, TaskReport
+from orchestra.events import plain
+from orchestra.report.detail import Attempt
 from orchestra.report.sentence import money, plural
+from orchestra.report.state import Report, TaskReport
 from orchestra.report.status import moment
 from orchestra.report.summary import agent, usage
 from orchestra.report.text import gate_line, side_notes
 
 LONGEST = 2000  # characters of each message that was sent
+KNOWN = ("number", "started", "model", "verdict", "cause", "remedy", "seconds", "commit", "patch")
 
 
 def record(
@@ -24,14 +26,15 @@ def record(
         "brief": brief,
         **{name: value for name, value in agent(task, "").items() if name not in ("log_file", "attempts")},
         "attempts": [attempt_record(attempt, diffs.get(attempt.number, "")) for attempt in tries],
-        "gates": report.gates,
+        "gates": plain(report.gates),
     }
 
 
 def attempt_record(attempt: Attempt, diff: str) -> dict[str, Any]:
-    turns = [asdict(turn) for turn in attempt.turns]
-    known = {name: value for name, value in asdict(attempt).items() if name != "turns"}
-    return known | {"usage": usage(attempt.usage), "diff": diff, "conversation": turns}
+    known = {name: getattr(attempt, name) for name in KNOWN}
+    said = [asdict(turn) for turn in attempt.turns if attempt.whole]
+    gates = plain(attempt.gates)
+    return known | {"usage": usage(attempt.usage), "gates": gates, "diff": diff, "conversation": said}
 
 
 def text(report: Report, task: TaskReport, brief: str, tries: Sequence[Attempt], diffs: Mapping[int, str]) -> str:
@@ -67,7 +70,7 @@ def attempt_lines(attempt: Attempt) -> list[str]:
 
 def conversation(attempt: Attempt) -> list[str]:
     lines = []
-    for turn in attempt.turns:
+    for turn in attempt.turns if attempt.whole else ():
         for role, said in turn.asked:
             more = f" … and {len(said) - LONGEST:,} characters more (--json has them)" if len(said) > LONGEST else ""
             lines += [f"[{role}]", f"{said[:LONGEST]}{more}", ""]

@@ -4,9 +4,9 @@ import time
 from typing import Any
 
 from orchestra.model import TaskState
-from orchestra.report.fold import Report, TaskReport
 from orchestra.report.plain import one_line
 from orchestra.report.sentence import money, plural
+from orchestra.report.state import Report, TaskReport
 from orchestra.report.summary import summary
 
 ENDED, RUNNING, INTERRUPTED = "ended", "running", "interrupted"

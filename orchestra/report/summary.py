@@ -1,13 +1,13 @@
 """summary_<timestamp>.json: the seed's keys where they were, ours beside them."""
 
-from dataclasses import asdict
 from typing import Any
 
+from orchestra.events import RunEnded, plain
 from orchestra.model import Usage
 from orchestra.report import replay
 from orchestra.report.estimate import compared
-from orchestra.report.fold import Report, TaskReport
 from orchestra.report.sentence import next_steps, sentence
+from orchestra.report.state import Report, TaskReport
 
 SCHEMA = 1
 
@@ -22,7 +22,7 @@ def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "total_iterations": sum(task.iterations for task in report.tasks.values()),
         "successful_agents": len(report.succeeded),
         "failed_agents": len(report.failed),
-        "prd_path": report.prd.get("path") or None,
+        "prd_path": report.prd_path or None,
         "model_used": report.model,
         "provider": report.provider,
         "verdict": sentence(report),
@@ -33,44 +33,59 @@ def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "unchecked": report.unchecked,
         "tests_changed": report.tests_changed,
         "tests_lost": report.tests_lost,
-        "judged": list(report.judged.values()),
+        "judged": plain(list(report.judged.values())),
         "seconds": round(report.seconds, 3),
         "replayed": report.replayed,
         "replay": replay.record(report),
         "usage": usage(report.usage) | {"roles": {role: usage(used) for role, used in sorted(report.roles.items())}},
         "limits": limits(report),
-        "estimate": compared(report),
+        "estimate": expected.record() if (expected := compared(report)) else None,
         "files": {
             path: {"added": added, "removed": removed} for path, (added, removed) in sorted(report.files.items())
         },
-        "result": {name: value for name, value in report.delivery.items() if name != "files"},
+        "result": delivery(report),
         "pr_url": report.pr_url or None,
-        "handed_over": {**report.handed, "refused": list(report.refused.values())},
+        "handed_over": plain(report.handed) | {"refused": plain(list(report.refused.values()))},
         "repository": {"path": report.repository, "branch": report.branch, "base": report.base},
-        "gates": report.gates,
+        "gates": plain(report.gates),
         "coverage": coverage(report),
-        "skipped_files": report.skipped,
-        "proposed": [{"task": task} | one for task, tasks in report.proposals.items() for one in tasks],
+        "skipped_files": list(report.skipped),
+        "proposed": [{"task": task} | plain(one) for task, tasks in report.proposals.items() for one in tasks],
         "notes": report.notes,
         "next": next_steps(report),
+        **({"unreadable_events": report.unreadable} if report.unreadable else {}),
     }
 
 
-def totals(report: Report) -> dict[str, Any]:
-    """What the last event says of the whole run, so that a list of many runs need not read all their events."""
+def delivery(report: Report) -> dict[str, Any]:
+    told = plain(report.delivery) if report.delivery else {}
+    return {name: value for name, value in told.items() if name != "files"}
+
+
+def ended(report: Report, code: int, error: str, signal: int) -> RunEnded:
+    """The last event says enough of the whole run that a list of many runs need not read all their events."""
     dollars = 0.0 if report.replayed else report.usage.dollars
-    return {
-        "tasks": len(report.tasks),
-        "complete": len(report.succeeded),
-        "cost": None if dollars is None else round(dollars, 8),
-    }
+    return RunEnded(
+        exit_code=code,
+        error=error,
+        signal=signal,
+        tasks=len(report.tasks),
+        complete=len(report.succeeded),
+        cost=None if dollars is None else round(dollars, 8),
+    )
+
+
+# What of a task the summary has elsewhere, or not at all.
+ASIDE = ("id", "iterations", "proposed", "needs", "priority", "brief")
 
 
 def agent(task: TaskReport, log: str) -> dict[str, Any]:
     """The seed's three keys first. Its 'at least one iteration' is part of success, not all of it."""
     seed = {"log_file": log, "iterations": task.iterations, "success": task.success}
-    record = asdict(task) | {"usage": usage(task.usage)}
-    return seed | {name: value for name, value in record.items() if name not in ("id", "iterations", "proposed")}
+    gates = [plain(gate.result) | {"attempt": gate.attempt} for gate in task.gates]
+    record = plain(task) | {"usage": usage(task.usage), "gates": gates, "lent": plain(task.lent) or {}}
+    record["estimate"] = {name: value for name, value in (record["estimate"] or {}).items() if name != "task"}
+    return seed | {name: value for name, value in record.items() if name not in ASIDE}
 
 
 def usage(used: Usage) -> dict[str, Any]:
@@ -104,14 +119,14 @@ def limits(report: Report) -> dict[str, Any]:
 
 def coverage(report: Report) -> list[dict[str, Any]]:
     """Requirement by requirement: which tasks worked on it, in which commits, and what checked it."""
-    checked = [gate["name"] for gate in report.gates if gate["ok"] and not gate.get("unproven")]
+    checked = [gate.name for gate in report.gates if gate.ok and not gate.unproven]
     rows = []
-    for requirement in report.prd.get("requirements", []):
-        tasks = [task for task in report.tasks.values() if requirement["id"] in task.requirements]
+    for requirement in report.requirements:
+        tasks = [task for task in report.tasks.values() if requirement.id in task.requirements]
         rows.append(
             {
-                "requirement": requirement["id"],
-                "text": requirement["text"],
+                "requirement": requirement.id,
+                "text": requirement.text,
                 "tasks": [task.id for task in tasks],
                 "commits": [task.commit for task in tasks if task.commit and not task.held],
                 "covered": bool(tasks) and all(task.success for task in tasks),

@@ -1,18 +1,18 @@
 """The last lines of a run: what changed, what did not and why, how far it was checked, cost, time, what to do next."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from orchestra.events import FreshTest, GateEnded, PatchWritten
 from orchestra.judge.verdict import NAME_IT, reasons
 from orchestra.report.estimate import comparison
-from orchestra.report.fold import Report, TaskReport
 from orchestra.report.replay import replay_lines
 from orchestra.report.safe import line, plain
-from orchestra.report.sentence import LOST, failure_line, next_steps, paid, plural, sentence, some, usd
+from orchestra.report.sentence import LOST, failure_line, next_steps, paid, plural, sentence, some, unreadable, usd
+from orchestra.report.state import Report, TaskReport
 from orchestra.report.words import gate_outcome
 
 MOST_FILES = 20
-NAMED = {"new": "new failures", "old": "failed before too", "unknown": "failing now", "flaky": "flaky"}
+NAMED = ("new failures", "failed before too", "failing now", "flaky")
 
 
 def closing(report: Report, summary_path: str, page: str = "") -> str:
@@ -26,7 +26,8 @@ def said(report: Report, summary_path: str, page: str) -> str:
     failures = [f"  {line(failure_line(task), 2_000)}" for task in report.failed]
     lines += ["Not done:", *failures, ""] if failures else []
     lines += [*remarks(report), costs(report), *filter(None, [comparison(report)]), *budget(report)]
-    lines += [f"Requirements: {line(path)}" for path in [report.prd.get("path")] if path]
+    lines += filter(None, [unreadable(report)])
+    lines += [f"Requirements: {line(path)}" for path in [report.prd_path] if path]
     lines += [f"{what}: {line(words, 2_000)}" for what, words in handed_over(report)]
     data = [f"Report: {page}", f"Data: {summary_path}"] if page else [f"Report: {summary_path}"]
     lines += data if summary_path else []
@@ -47,10 +48,10 @@ def remarks(report: Report) -> list[str]:
     """What else the user should know: the checks, edits taken out, paths refused."""
     gates = [f"  {line(gate_line(gate), 2_000)}" for gate in report.gates]
     gates += [
-        f"  {task.agent}: {line(gate_line(gate), 2_000)}"
+        f"  {task.agent}: {line(gate_line(gate.result), 2_000)}"
         for task in report.failed
         for gate in task.gates
-        if not gate["ok"]
+        if not gate.result.ok
     ]
     lines = [f"  {task.agent} {line(words, 2_000)}" for task in report.tasks.values() for words in side_notes(task)]
     replayed = [f"  {line(words, 2_000)}" for words in replay_lines(report)]
@@ -62,7 +63,7 @@ def remarks(report: Report) -> list[str]:
 
 def proposed(report: Report) -> list[str]:
     return [
-        f"agent{task}: {one['title']}" + (f" ({', '.join(one['files'])})" if one.get("files") else "")
+        f"agent{task}: {one.title}" + (f" ({', '.join(one.files)})" if one.files else "")
         for task, tasks in report.proposals.items()
         for one in tasks
     ]
@@ -72,33 +73,40 @@ def judged_lines(report: Report) -> list[str]:
     """What is to be known of the tests beside how far they verify: what agents wrote, took out or weakened."""
     lines = []
     for name, one in sorted(report.judged.items()):
-        lines += [f"{name}: the agents changed {', '.join(one['changed'])}"] if one.get("changed") else []
+        lines += [f"{name}: the agents changed {', '.join(one.changed)}"] if one.changed else []
         for kind, words in LOST.items():
-            lines += [f"{name}: {words}: {', '.join(one['lost'][kind])}"] if one["lost"].get(kind) else []
-        lines += list(fresh_lines(one.get("fresh", ())))
-        for each in one.get("weaker", ()):
-            lines += [f"assertions taken out of {each['file']}, or changed:"]
-            lines += [f"  {changed}" for changed in each["lines"]]
-        lines += one.get("remarks", [])
+            lost: tuple[str, ...] = getattr(one.lost, kind)
+            lines += [f"{name}: {words}: {', '.join(lost)}"] if lost else []
+        lines += list(fresh_lines(one.fresh))
+        for each in one.weaker:
+            lines += [f"assertions taken out of {each.file}, or changed:"]
+            lines += [f"  {changed}" for changed in each.lines]
+        lines += one.remarks
     return lines
 
 
-def fresh_lines(fresh: Sequence[Mapping[str, str]]) -> Iterator[str]:
+def fresh_lines(fresh: Sequence[FreshTest]) -> Iterator[str]:
     """New tests should fail on the base: one that passes there says nothing of the change."""
     groups = dict[str, list[str]]()
     for one in fresh:
-        before = "pass on the base already" if one["base"] == "passed" else "fail on the base and pass now"
-        groups.setdefault(before if one["result"] == "passed" else "do not pass", []).append(one["name"])
+        before = "pass on the base already" if one.base == "passed" else "fail on the base and pass now"
+        groups.setdefault(before if one.result == "passed" else "do not pass", []).append(one.name)
     for words, names in groups.items():
         if names:
             yield f"new tests that {words}: {some(names)}"
 
 
-def gate_line(gate: dict[str, Any]) -> str:
-    output = f" ({gate['output']})" if gate["output"] else ""
-    line = f"{gate['name']} {gate_outcome(gate)} in {gate['seconds']:.1f} s: {gate['command']}{output}"
-    told = [f"    {words}: {', '.join(gate[key])}" for key, words in NAMED.items() if gate.get(key)]
-    return "\n".join([line, *told, *(f"    {remark}" for remark in gate.get("remarks", []))])
+def gate_line(gate: GateEnded) -> str:
+    output = f" ({gate.output})" if gate.output else ""
+    line = f"{gate.name} {gate_outcome(gate)} in {gate.seconds:.1f} s: {gate.command}{output}"
+    failures = {
+        "new failures": gate.new,
+        "failed before too": gate.old,
+        "failing now": gate.unknown,
+        "flaky": gate.flaky,
+    }
+    told = [f"    {words}: {', '.join(names)}" for words, names in failures.items() if names]
+    return "\n".join([line, *told, *(f"    {remark}" for remark in gate.remarks)])
 
 
 def side_notes(task: TaskReport) -> list[str]:
@@ -121,20 +129,20 @@ def side_notes(task: TaskReport) -> list[str]:
 def candidates(task: TaskReport) -> Iterator[str]:
     """What became of the attempts that were made side by side."""
     for one in task.candidates:
-        if one["chosen"]:
-            yield f"was tried several times side by side: {one['why']}"
+        if one.chosen:
+            yield f"was tried several times side by side: {one.why}"
     for one in task.candidates:
-        if not one["chosen"]:
-            change = f", {plural(one['size'], 'line')} changed" if one["size"] else ""
-            kept = "; kept as " + (one["branch"] or one["patch"]) if one["branch"] or one["patch"] else ""
-            yield f"was not taken from attempt {one['attempt']} ({one['verdict']}{change}){kept}"
+        if not one.chosen:
+            change = f", {plural(one.size, 'line')} changed" if one.size else ""
+            kept = "; kept as " + (one.branch or one.patch) if one.branch or one.patch else ""
+            yield f"was not taken from attempt {one.attempt} ({one.verdict}{change}){kept}"
 
 
 def handed_over(report: Report) -> list[tuple[str, str]]:
     """Where others find the result."""
-    pushed, patch = report.pushed, report.handed.get("patch_written")
-    found = [("Pushed", f"{pushed['branch']} to {pushed['remote']}")] if pushed else []
-    found += [("Patch", patch["path"])] if patch else []
+    pushed, patch = report.pushed, report.last(PatchWritten)
+    found = [("Pushed", f"{pushed.branch} to {pushed.remote}")] if pushed else []
+    found += [("Patch", patch.path)] if patch else []
     return found + ([("Pull request", report.pr_url)] if report.pr_url else [])
 
 

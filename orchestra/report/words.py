@@ -1,13 +1,11 @@
 """Short words for pages: how a task stands, numbers, times, and the commands that one may give now."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from orchestra.events import GateEnded
 from orchestra.judge.policy import policy_of
 from orchestra.model import TaskState, Usage, Verdict, Verified
-from orchestra.report.fold import Report, TaskReport
 from orchestra.report.safe import line
 from orchestra.report.sentence import exceptions, reasons, whose_tests
+from orchestra.report.state import DecisionMade, Report, Review, TaskReport
 
 CHECKED = {
     Verified.NONE: "Nothing but git has checked it.",
@@ -25,31 +23,33 @@ DECIDED = {
 PHASES = {"prd": "requirements", "agent": "agents", "critic": "reviews"}
 
 
-def gate_outcome(gate: Mapping[str, Any]) -> str:
+def gate_outcome(gate: GateEnded) -> str:
     """How a gate ended, in a word or two."""
-    if gate.get("ok") and gate.get("unproven"):
+    if gate.ok and gate.unproven:
         return "checked nothing"
-    if gate.get("ok"):
-        count = gate.get("old_count")
-        return f"passed but for {count} that failed before" if count else "passed"
-    if gate.get("missing"):
+    if gate.ok:
+        return f"passed but for {gate.old_count} that failed before" if gate.old_count else "passed"
+    if gate.missing:
         return "not reviewed"
-    return "did not end in time" if gate.get("timed_out") else "failed"
+    return "did not end in time" if gate.timed_out else "failed"
 
 
 def capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def decided(decision: Mapping[str, Any]) -> str:
-    action = str(decision.get("action"))
-    return f"A person {DECIDED.get(action, line(action, 60))}"
+def decided(decision: DecisionMade) -> str:
+    return f"A person {DECIDED.get(decision.action, line(decision.action, 60))}"
 
 
-def reviewed(review: Mapping[str, Any]) -> str:
+def reviewed(review: Review) -> str:
     """Who said what of which attempt."""
-    who = line(str(review.get("command") or "review"), 100)
-    return f"{who}, of attempt {review.get('attempt') or 1}: {gate_outcome(review)}"
+    who = line(review.command or "review", 100)
+    return f"{who}, of attempt {review.attempt or 1}: {review_outcome(review)}"
+
+
+def review_outcome(review: Review) -> str:
+    return "passed" if review.ok else "not reviewed" if review.missing else "failed"
 
 
 def standing(task: TaskReport) -> str:
@@ -82,14 +82,14 @@ def mood(report: Report) -> str:
         return "good"
     if report.exit_code is None or report.exit_code in (130, 143):
         return "idle"
-    return "warn" if report.delivery.get("applied") else "bad"
+    return "warn" if report.applied else "bad"
 
 
 def checked(report: Report) -> str:
     """How far the result was checked, in a sentence."""
-    if not report.delivery.get("result"):
+    if not report.result:
         return "There is no result that could be checked."
-    if any(not gate.get("ok") for gate in report.gates):
+    if any(not gate.ok for gate in report.gates):
         return f"{CHECKED[report.verified]} Not every check passed."
     if report.verified is Verified.TESTS:
         return f"{CHECKED[report.verified].rstrip('.')}{exceptions(report)}."
@@ -117,7 +117,7 @@ def dollars(used: Usage) -> str:
 def commands(report: Report) -> list[tuple[str, str]]:
     """What may be done with the run as it is, and the command for it. Only names that we made or git allows."""
     found = []
-    result, base = report.delivery.get("result", ""), report.base
+    result, base = report.result, report.base
     if result and base:
         found.append(("Look at the change", f"git diff {base[:12]} {result[:12]}"))
     if report.exit_code != 0 and report.tasks:

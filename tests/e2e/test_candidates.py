@@ -129,7 +129,7 @@ def test_resume_keeps_what_had_ended_and_pays_for_it_no_more(tmp_path: Path, how
         wait_until(lambda: server.count() == 3 and "applied after" in running.said(1))
         running.child.send_signal(signal.SIGKILL if how == "kill" else signal.SIGINT)
         assert running.child.wait(60) in (-9, 130)
-        wait_until(lambda: place.processes() == {}, 5.0)
+        wait_until(lambda: place.processes() == {})
     with ModelServer(in_turn(LONG)) as server:
         ran = place.run("resume", server=server)
         assert (ran.code, server.count()) == (0, 2), ran.out + ran.err

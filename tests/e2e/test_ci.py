@@ -94,7 +94,7 @@ def test_stopped_by_the_time_out_all_files_are_there(tmp_path: Path) -> None:
         running = place.start(*JOB, server=server, **github(place))
         wait_until(lambda: any('"attempt_ended"' in path.read_text() for path in place.repo.glob(".aider_logs/agent*")))
         running.child.send_signal(signal.SIGTERM)
-        ran = running.end(limit=10)
+        ran = running.end(limit=50)
     assert ran.code == 143
     made = files(ran)
     SCHEMA.validate(made[".xml"])

@@ -42,7 +42,7 @@ def by_file(ran: Ran, path: str) -> dict[str, Any]:
 
 def number_of(place: Place, path: str) -> str:
     (log,) = (place.repo / ".aider_logs").glob("run_*.jsonl")
-    plan = next(event for event in jsonl.read(log.parent, log.stem[4:]) if event.kind == "plan_made")
+    plan = next(event for event in jsonl.read(log.parent, log.stem[4:]).events if event.kind == "plan_made")
     return str(next(task["id"] for task in plan.data["tasks"] if task["files"][0]["path"] == path))
 
 
@@ -179,12 +179,12 @@ def test_a_refused_decision_is_no_success_and_is_not_journaled(tmp_path: Path) -
         assert place.run("resolve", stamp, number, "--abandon").code == 0
         ran = running.end()
     assert_decided(place, ran, "abandon")
-    before = jsonl.read(ran.logs, stamp)
+    before = jsonl.read(ran.logs, stamp).events
     assert [event.data["action"] for event in before if event.kind == "resolved"] == ["abandon"]
     for task in (other, number):
         late = place.run("resolve", stamp, task, "--retry", "x")
         assert (late.code, late.out) == (1, "") and "can be resolved" in late.err
-    assert jsonl.read(ran.logs, stamp) == before
+    assert jsonl.read(ran.logs, stamp).events == before
 
 
 @contextmanager

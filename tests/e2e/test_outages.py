@@ -30,7 +30,7 @@ OUTAGE = 10.0 if SOAK else 3.0
 def assert_store_has_all(place: Place, url: str | Path, stamp: str) -> None:
     store = open_store(url)
     key = store_key(Settings(store="" if isinstance(url, Path) else url), place.repo)
-    kept, written = store.read(key, stamp), jsonl.read(place.repo / ".aider_logs", stamp)
+    kept, written = store.read(key, stamp), list(jsonl.read(place.repo / ".aider_logs", stamp).events)
     store.close()
     assert kept == written and fold(kept) == fold(written)
 

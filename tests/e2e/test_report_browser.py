@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.model import Event
+from orchestra.events import Event
 from orchestra.report.detail import detail
 from orchestra.report.fold import fold
 from orchestra.report.page import page

@@ -44,7 +44,7 @@ def killed(place: Place, server: ModelServer, kind: str, *words: str) -> None:
     shell = f'python=$1; shift 2; exec "$python" "{KILLER}" {kind} 1 "$@"'
     child = place.start(*WORDS, *words, server=server, shell=shell).child
     assert child.wait(60) == -9, f"never came to {kind}"
-    wait_until(lambda: place.processes() == {}, 10.0, "no orphan")
+    wait_until(lambda: place.processes() == {}, what="no orphan")
 
 
 def prompts(server: ModelServer) -> collections.Counter[str]:
@@ -80,8 +80,8 @@ def assert_same_in_store(place: Place, stamp: str, url: str) -> None:
     store = open_store(url or logs / "orchestra.db")
     kept = store.read(store_key(Settings(store=url), place.repo), stamp)
     store.close()
-    assert kept == jsonl.read(logs, stamp)
-    assert fold(kept) == fold(jsonl.read(logs, stamp))
+    assert kept == list(jsonl.read(logs, stamp).events)
+    assert fold(kept) == fold(jsonl.read(logs, stamp).events)
 
 
 @pytest.mark.parametrize("kind", KINDS if SOAK else SOME)
@@ -94,7 +94,7 @@ def test_killed_at_each_kind_of_event(tmp_path: Path, kind: str) -> None:
         assert_as_if_undisturbed(place, resumed, server, kept, asked)
         if kind in ("delivered", "run_ended"):
             # What had passed on this tree is not run again.
-            events = jsonl.read(resumed.logs, resumed.summary["timestamp"])
+            events = jsonl.read(resumed.logs, resumed.summary["timestamp"]).events
             started = [event for event in events if event.kind == "gate_started" and event.data["name"] == "tests"]
             assert len(started) == 1
 
@@ -161,7 +161,7 @@ def kill_again_and_again(place: Place, rng: random.Random, url: str) -> None:
             except Exception:
                 running.child.kill()
                 running.child.wait()
-                wait_until(lambda: place.processes() == {}, 10.0, "no orphan")
+                wait_until(lambda: place.processes() == {}, what="no orphan")
             first = first and not begun(place)
         kept, asked = journaled(place), server.count()
         resumed = place.run(*(WORDS if first else ("resume",)), *where, server=server)

@@ -139,7 +139,7 @@ def test_only_one_orchestrator_conducts_a_run_and_only_one_run_a_file(tmp_path: 
 
         running.child.kill()
         running.child.wait()
-        wait_until(lambda: place.processes() == {}, 10.0, "no orphan")
+        wait_until(lambda: place.processes() == {}, what="no orphan")
         script.slow = set()
         # The dead one's claim and leases do not outlive it here, where one can see that it is dead.
         freed = place.run("--change", "Add more", "--no-prd", "--files", "part2.py", server=server)
@@ -197,7 +197,7 @@ def test_an_orchestrator_that_hangs_is_killed_by_cancel(tmp_path: Path) -> None:
         asked = place.run("cancel", stamp)
         assert asked.code == 0 and "did not answer and was killed" in asked.out, asked.err
         assert running.child.wait(5) == -signal.SIGKILL
-        wait_until(lambda: place.processes() == {}, 10.0, "no orphan")
+        wait_until(lambda: place.processes() == {}, what="no orphan")
         script.slow = set()
         assert place.run("resume", stamp, server=server).code == 0
     assert in_place(place) == WANTED
@@ -234,14 +234,16 @@ def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> Non
 
 def test_the_conversation_of_every_attempt_is_kept(tmp_path: Path) -> None:
     from orchestra.answers.conversation import unpack
+    from orchestra.events import Conversation
     from orchestra.journal import jsonl
 
     place, script = make_place(tmp_path, FILES), Script()
     script.slow = set()
     with ModelServer(script) as server:
         ran = place.run(*JOB, server=server)
-    kept = [event for event in jsonl.read(ran.logs, ran.summary["timestamp"]) if event.kind == "conversation"]
+    kept = [event for event in jsonl.read(ran.logs, ran.summary["timestamp"]).events if event.kind == "conversation"]
     assert sorted(event.task or 0 for event in kept) == [1, 2, 3]
     for event in kept:
-        (turn,) = unpack(event.data)
+        assert isinstance(event.payload, Conversation)
+        (turn,) = unpack(event.payload)
         assert "Add more" in "".join(text for _, text in turn.asked) and "more = True" in turn.said

@@ -7,28 +7,24 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import aider_orchestrator
+from orchestra.events import Payload
 from orchestra.journal.jsonl import Journal
-from orchestra.model import Event
 
 
 def main(kind: str, nth: int, arguments: list[str]) -> int:
     emit, left = Journal.emit, [nth]
 
-    def emit_and_die(
-        self: Journal, name: str, /, task: int | None = None, attempt: int | None = None, **data: Any
-    ) -> Event:
-        event = emit(self, name, task, attempt, **data)
-        left[0] -= name == kind
+    def emit_and_die(self: Journal, payload: Payload, task: int | None = None, attempt: int | None = None) -> None:
+        emit(self, payload, task, attempt)
+        left[0] -= payload.kind == kind
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return event
 
-    Journal.emit = emit_and_die  # type: ignore[method-assign, assignment]
+    Journal.emit = emit_and_die  # type: ignore[method-assign]
     return aider_orchestrator.main(arguments)
 
 

@@ -14,7 +14,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def soon(true: Callable[[], object], limit: float = 5.0) -> bool:
+def soon(true: Callable[[], object], limit: float = 60.0) -> bool:
     deadline = time.monotonic() + limit
     while not true() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -25,7 +25,7 @@ def written_pids(path: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()] if path.exists() else []
 
 
-def all_gone(pids: list[int], limit: float = 1.0) -> bool:
+def all_gone(pids: list[int], limit: float = 30.0) -> bool:
     """A signal that kills takes a moment to arrive."""
     return soon(lambda: all(map(gone, pids)), limit)
 

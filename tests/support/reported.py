@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from orchestra.answers.conversation import Turn, pack
-from orchestra.model import Event, Usage
+from orchestra.events import Event, plain
+from orchestra.model import Usage
+from tests.support.written import event
 
 STAMP = "20261120_174258"
 START = 1_795_000_000_000
@@ -31,7 +33,7 @@ class Story:
         self, kind: str, task: int | None = None, attempt: int | None = None, after: int = 20, **data: Any
     ) -> None:
         self.now += after
-        self.events.append(Event(STAMP, len(self.events) + 1, self.now, kind, task, attempt, data))
+        self.events.append(event(kind, task, attempt, run=STAMP, seq=len(self.events) + 1, time=self.now, **data))
 
     def begin(self, tasks: int, needs: bool = False) -> None:
         say = self.say
@@ -66,7 +68,7 @@ class Story:
     def request(
         self, task: int | None, attempt: int | None, seconds: float, failure: str = "", role: str = "agent"
     ) -> None:
-        used = asdict(Usage(1, not failure, 2_500, 100, 0, 300, 0.0081)) if not failure else asdict(Usage(1))
+        used = asdict(Usage(1, int(not failure), 2_500, 100, 0, 300, 0.0081)) if not failure else asdict(Usage(1))
         message = self.say("The server is tired.") if failure else ""
         data: dict[str, Any] = {
             "role": role,
@@ -88,7 +90,7 @@ class Story:
         turn = Turn(
             (("system", self.say("You are an engineer.")), ("user", self.say("Do it."))), self.say("Here it is.\n" * 20)
         )
-        self.emit("conversation", task, number, **pack([turn], itself))
+        self.emit("conversation", task, number, **plain(pack([turn], itself)))
         self.gate(task, number, verdict != "gates_failed")
         self.emit(
             "attempt_ended",

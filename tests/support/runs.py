@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from orchestra.events import has_ended
 from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_store
 from orchestra.report.fold import fold
@@ -200,12 +201,12 @@ def assert_store_tells_the_same(logs: Path) -> None:
     store = open_store(logs / "orchestra.db")
 
     def same(stamp: str) -> bool:
-        kept, told = store.read(".", stamp), jsonl.read(logs, stamp)
-        ended = bool(told) and told[-1].kind == "run_ended"
+        kept, told = store.read(".", stamp), list(jsonl.read(logs, stamp).events)
+        ended = has_ended(told)
         return kept == (told if ended else told[: len(kept)]) and fold(kept) == fold(told[: len(kept)])
 
     for stamp in jsonl.stamps(logs):
-        wait_until(lambda stamp=stamp: same(stamp), 5.0, f"the store and the files of {stamp} tell the same")
+        wait_until(lambda stamp=stamp: same(stamp), 60.0, f"the store and the files of {stamp} tell the same")
     store.close()
 
 
@@ -214,7 +215,7 @@ def has_head(place: Place) -> bool:
     return not subprocess.run(command, cwd=place.repo, env=place.environment(), capture_output=True).returncode
 
 
-def wait_until(true: Any, limit: float = 30.0, what: str = "") -> Any:
+def wait_until(true: Any, limit: float = 120.0, what: str = "") -> Any:
     """Poll until something holds, and give it back."""
     deadline = time.monotonic() + limit
     while not (found := true()):

@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orchestra.journal.jsonl import prepare, to_record
+from orchestra.events import Event, make_event, to_record
+from orchestra.journal.jsonl import prepare
 from orchestra.journal.open_store import open_store
 from orchestra.journal.store import Store
-from orchestra.model import Event
 from tests.support.shell import Said, Shell
 
 STAMP = "20261121_101010"
@@ -43,7 +43,7 @@ def story(root: Path, stamp: str = STAMP, code: int | None = 0, begun: int = 0, 
             ("run_ended", None, {"exit_code": code, "error": "", "tasks": 1, "complete": 1, "cost": 0.25}),
         ]
     return [
-        Event(stamp, seq, begun + seq, kind, task, 1 if task else None, data)
+        make_event(stamp, seq, begun + seq, kind, task, 1 if task else None, data)
         for seq, (kind, task, data) in enumerate(told, 1)
     ]
 

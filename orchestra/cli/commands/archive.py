@@ -1,7 +1,6 @@
 """`export` and `import`: a run as one file, for another machine or another clone."""
 
 import asyncio
-import json
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -15,11 +14,8 @@ from orchestra.errors import StoreError, UsageError
 from orchestra.journal import parcel as parcels
 from orchestra.journal.files import files_by_run
 from orchestra.journal.parcel import Parcel
-from orchestra.report.attempts import attempts
-from orchestra.report.fold import STRANGE, fold
-from orchestra.report.status import agents, progress
-from orchestra.report.summary import summary
-from orchestra.report.text import closing
+from orchestra.report.detail import detail
+from orchestra.report.fold import fold
 from orchestra.workspace import leftovers
 from orchestra.workspace.git import Git, existing
 
@@ -51,13 +47,13 @@ def export(argv: list[str]) -> int:
 
 
 async def packed(here: Here, known: Known, bundle: Path) -> Parcel:
-    git, events = Git(here.root), here.events(known)
-    report = fold(events)
+    git, events = Git(here.root), list(here.log(known).events)
+    report, tries = fold(events), detail(events)
     own = [] if known.elsewhere else await leftovers.branches(git)
     branches = {branch.name: branch.commit for branch in own if branch.stamp == known.name}
-    unborn = bool(known.run.first.data.get("unborn"))
+    unborn = known.run.started is not None and known.run.started.unborn
     commits = [*branches.values(), diffs.result(events), *(task.commit for task in report.tasks.values())]
-    commits += [attempt.commit for task in report.tasks for attempt in attempts(events, task)]
+    commits += [attempt.commit for task in report.tasks for attempt in tries.named_attempts(task)]
     here_too = existing(here.root, commits)
     names = {commit: commit for commit in dict.fromkeys(commits) if commit in here_too}
     has = await leftovers.bundle(git, names, "" if unborn else report.base, bundle)
@@ -74,21 +70,11 @@ def bring_in(argv: list[str]) -> int:
         raise UsageError("say which file to import.", hint="See --help.")
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
         parcel = parcels.read(Path(given.file), Path(folder))
-        refuse_unreadable(parcel)
         with looking(given, new=True) as here:
             refuse_known(here, parcel.run)
             notes = asyncio.run(unpacked(here, parcel))
     say("\n".join([f"Run {parcel.run} is here now: {len(parcel.events):,} events.", *notes]))
     return 0
-
-
-def refuse_unreadable(parcel: Parcel) -> None:
-    """What every command will do with it is done once, before it is kept."""
-    try:
-        report = fold(parcel.events)
-        json.dumps(summary(report, {})), closing(report, ""), agents(report), progress(report)
-    except STRANGE:
-        raise parcels.ParcelError(f"run {parcel.run} was not brought in: its events make no sense.") from None
 
 
 def refuse_known(here: Here, run: str) -> None:

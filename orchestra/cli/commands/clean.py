@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestra.cli.find import LATEST, Here, Known, chosen, looking
 from orchestra.cli.words import Words, put, say
 from orchestra.errors import StoreError, UsageError
+from orchestra.events import Event, RunResumed, RunStarted
 from orchestra.journal import jsonl
 from orchestra.journal.files import files_by_run
 from orchestra.journal.hold import is_dead, machine, who
@@ -162,13 +163,13 @@ def last_seen(name: str, known: Known | None) -> float:
 
 
 def succeeded(known: Known | None) -> bool:
-    return bool(known and known.run.last and known.run.last.data.get("exit_code") == 0)
+    return bool(known and known.run.ended and known.run.ended.exit_code == 0)
 
 
 def ending(known: Known | None) -> str:
     if known is None:
         return "without events"
-    return f"exit {known.run.last.data.get('exit_code')}" if known.run.last else "not ended"
+    return f"exit {known.run.ended.exit_code}" if known.run.ended else "not ended"
 
 
 def free(branches: Iterable[Branch], force: bool, done: bool, kept: list[str]) -> Iterator[Branch]:
@@ -184,13 +185,13 @@ def free(branches: Iterable[Branch], force: bool, done: bool, kept: list[str]) -
 
 def folders_of(here: Here, known: Known) -> list[Path]:
     """Where the run had its worktrees, if it ran in this very repository: an event may name any folder."""
-    begun = ("run_started", "run_resumed")
-    events = here.store.read(known.key, known.name, kinds=begun)
+    events: Iterable[Event] = here.store.read(known.key, known.name, kinds=(RunStarted.kind, RunResumed.kind))
     if not events and here.has_files(known):
-        events = [event for event in jsonl.read(here.logs, known.name) if event.kind in begun]
-    if known.run.first.data.get("repository") != str(here.root):
+        events = jsonl.read(here.logs, known.name).events
+    if known.run.started is None or known.run.started.repository != str(here.root):
         return []
-    return [Path(str(event.data["folder"])) for event in events if event.data.get("folder")]
+    begun = [event.payload for event in events if isinstance(event.payload, RunStarted | RunResumed)]
+    return [Path(session.folder) for session in begun if session.folder]
 
 
 # --- going ----------------------------------------------------------------------------------------------------------

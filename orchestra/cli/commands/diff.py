@@ -7,8 +7,8 @@ from orchestra.cli.commands.logs import task_number
 from orchestra.cli.find import Here, Known, looking
 from orchestra.cli.words import Words, coloured, put
 from orchestra.errors import UsageError
-from orchestra.report.attempts import attempts
-from orchestra.report.fold import fold
+from orchestra.report.detail import detail
+from orchestra.report.fold import report_of
 from orchestra.report.plain import painted, plain
 
 USAGE = """usage: aider-orchestrator diff [RUN [TASK]] [--repo PATH] [--store URL]
@@ -41,8 +41,8 @@ def show(content: bytes) -> None:
 
 
 def of_run(here: Here, known: Known) -> bytes:
-    events = here.events(known)
-    base, commit = fold(events).base, diffs.result(events)
+    log = here.log(known)
+    base, commit = report_of(log).base, diffs.result(log.events)
     if not commit:
         raise UsageError(f"run {known.name} has no result: nothing was combined{'' if known.run.last else ' yet'}.")
     found = diffs.between(here, base, commit)
@@ -53,8 +53,8 @@ def of_run(here: Here, known: Known) -> bytes:
 
 def of_task(here: Here, known: Known, task: int) -> bytes:
     """What of it is in the result, else what its last attempt left."""
-    events = here.events(known)
-    report, tries = fold(events), attempts(events, task)
+    log = here.log(known)
+    report, tries = report_of(log), detail(log.events).named_attempts(task)
     if task not in report.tasks:
         raise UsageError(no_task(known, task, list(report.tasks)))
     commit = report.tasks[task].commit

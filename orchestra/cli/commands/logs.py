@@ -5,10 +5,9 @@ from argparse import ArgumentTypeError
 from orchestra.cli.find import looking
 from orchestra.cli.follow import follow
 from orchestra.cli.words import Words, say
-from orchestra.console import line, who
 from orchestra.errors import UsageError
-from orchestra.model import Event
-from orchestra.report.fold import STRANGE
+from orchestra.events import Event, has_ended
+from orchestra.report.lines import line, who
 from orchestra.report.plain import one_line
 from orchestra.report.status import moment
 
@@ -30,16 +29,16 @@ def logs(argv: list[str]) -> int:
     given = words.read(argv)
     with looking(given) as here:
         known = here.find(given.run)
-        found, last = 0, ""
-        for events in follow(here, known) if given.follow else [here.events(known)]:
-            for event in events:
-                last = event.kind
+        found, ended = 0, False
+        for log in follow(here, known) if given.follow else [here.log(known)]:
+            ended = has_ended(log.events) if log.events else ended
+            for event in log.events:
                 if given.agent in (None, event.task):
                     found += 1
                     say(log_line(event))
         if not found and given.agent is not None:
             raise UsageError(f"run {known.name} has nothing of agent{given.agent}.")
-        if given.follow and last != "run_ended":
+        if given.follow and not ended:
             say(f"Nobody is at work on run {known.name}.")
     return 0
 
@@ -57,10 +56,7 @@ def log_line(event: Event) -> str:
 
 
 def what(event: Event) -> str:
-    try:
-        words = line(event).removeprefix(f"{who(event)}: ")
-    except STRANGE:
-        words = ""
+    words = line(event).removeprefix(f"{who(event)}: ")
     return words or f"{event.kind}  {details(event)}".rstrip()
 
 

@@ -28,7 +28,7 @@ def report(argv: list[str]) -> int:
     given = words.read(argv)
     with looking(given) as here:
         known = here.find(given.run)
-        material = gather(here.root, here.events(known), Secrets.of(place_of(given)[0]).scrub)
+        material = gather(here.root, here.log(known), Secrets.of(place_of(given)[0]).scrub)
         form: Form = FORMS[given.form]
     target = given.output or (str(here.logs / form.file_name(known.name)) if form.content == "page" else "-")
     text = form.render(material)

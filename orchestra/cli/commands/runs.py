@@ -10,9 +10,9 @@ from orchestra.journal.hold import who
 from orchestra.journal.store import Owner
 from orchestra.model import Usage
 from orchestra.report import status as words_for
-from orchestra.report.fold import Report
 from orchestra.report.plain import one_line
 from orchestra.report.sentence import money
+from orchestra.report.state import Report
 from orchestra.report.text import closing
 
 RUNS_USAGE = """usage: aider-orchestrator runs [--json] [--repo PATH] [--store URL]
@@ -45,20 +45,19 @@ def runs(argv: list[str]) -> int:
 
 def listing(here: Here, known: Known) -> dict[str, Any]:
     """What the first and the last event of a run tell. An older run's last event tells less."""
-    first, last = known.run.first, known.run.last
+    first, last, started, ended = known.run.first, known.run.last, known.run.started, known.run.ended
     owner = None if last else here.owner(known)
-    end = last.data if last else {}
     return {
         "run": known.name,
         "state": words_for.ENDED if last else words_for.RUNNING if owner else words_for.INTERRUPTED,
-        "exit_code": end.get("exit_code"),
+        "exit_code": ended.exit_code if ended else None,
         "started": first.time,
         "seconds": (last.time - first.time) / 1000 if last else None,
-        "tasks": end.get("tasks"),
-        "complete": end.get("complete"),
-        "cost": end.get("cost"),
-        "change": first.data.get("change", ""),
-        "model": first.data.get("model", ""),
+        "tasks": ended.tasks if ended else None,
+        "complete": ended.complete if ended else None,
+        "cost": ended.cost if ended else None,
+        "change": started.change if started else "",
+        "model": started.model if started else "",
         "elsewhere": known.elsewhere or None,
         "owner": shown(owner),
     }

@@ -9,8 +9,8 @@ from orchestra.cli.find import Here, Known, looking
 from orchestra.cli.words import Words, coloured, put, say_json
 from orchestra.errors import UsageError
 from orchestra.report import show as words_for
-from orchestra.report.attempts import Attempt, attempts, brief
-from orchestra.report.fold import fold
+from orchestra.report.detail import Attempt, detail
+from orchestra.report.fold import report_of
 from orchestra.report.plain import paint, plain
 
 USAGE = """usage: aider-orchestrator show [RUN] TASK [--json] [--repo PATH] [--store URL]
@@ -29,16 +29,16 @@ def show(argv: list[str]) -> int:
     run, task = meant(given.names)
     with looking(given) as here:
         known = here.find(run)
-        events = here.events(known)
-        report = fold(events)
+        log = here.log(known)
+        report, found = report_of(log), detail(log.events)
         if task not in report.tasks:
             raise UsageError(no_task(known, task, list(report.tasks)))
-        told, tries = brief(events, task), attempts(events, task)
-        found = {attempt.number: changes(here, known, attempt) for attempt in tries}
+        told, tries = found.planned.get(task, ""), found.named_attempts(task)
+        changed = {attempt.number: changes(here, known, attempt) for attempt in tries}
     if given.json:
-        say_json(words_for.record(report, report.tasks[task], told, tries, found))
+        say_json(words_for.record(report, report.tasks[task], told, tries, changed))
     else:
-        put(in_colours(words_for.text(report, report.tasks[task], told, tries, found)) + "\n")
+        put(in_colours(words_for.text(report, report.tasks[task], told, tries, changed)) + "\n")
     return 0
 
 

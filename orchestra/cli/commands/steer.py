@@ -11,6 +11,7 @@ from orchestra.cli.commands.logs import task_number
 from orchestra.cli.find import Here, Known, looking
 from orchestra.cli.words import Words, say
 from orchestra.errors import OrchestraError, Refused, UsageError
+from orchestra.events import CommandAnswered
 from orchestra.journal.hold import machine, who
 from orchestra.journal.store import Owner, Store
 
@@ -79,11 +80,12 @@ def ask(store: Store, key: str, run: str, kind: str, task: int | None, **said: A
     store.post(key, run, kind, task, {"token": token} | said)
     deadline = time.monotonic() + ANSWERED
     while time.monotonic() < deadline:
-        for event in store.read(key, run, kinds=("command",)):
-            if event.data.get("token") == token:
-                if event.data.get("refused"):
-                    raise Refused(str(event.data["answer"]))
-                return str(event.data["answer"])
+        for event in store.read(key, run, kinds=(CommandAnswered.kind,)):
+            answered = event.payload
+            if isinstance(answered, CommandAnswered) and answered.token == token:
+                if answered.refused:
+                    raise Refused(answered.answer)
+                return answered.answer
         time.sleep(0.05)
     return ""
 

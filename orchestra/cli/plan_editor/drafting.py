@@ -50,8 +50,8 @@ async def only_planning(
     settings: Settings, work: Callable[[Run, Targets | None], Awaitable[None]], *, quietly: bool = False
 ) -> int:
     before = await look_to_plan(settings)
-    screen, listeners = watching(settings.with_values(quiet=settings.quiet or quietly))
-    async with workshop(settings, works=False) as shop, opened(before, shop, listeners=listeners) as run:
+    screen, screens = watching(settings.with_values(quiet=settings.quiet or quietly))
+    async with workshop(settings, works=False) as shop, opened(before, shop, screens=screens) as run:
         failure = None
         try:
             async with screen.showing(), in_time(run, "before the plan was made"):

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
+from orchestra import events
 from orchestra.agents import AGENTS
 from orchestra.answers.conversation import pack, prose, turns
 from orchestra.answers.shape import Misshapen
@@ -29,7 +30,7 @@ from orchestra.gateway.ledger import Pass
 from orchestra.hosts.base import AttemptResult, Door
 from orchestra.judge.verdict import Heard, Seen, judge, named
 from orchestra.model import Judgement, Task, TaskState, Verdict
-from orchestra.plan.proposals import Proposed, proposals, without_proposals
+from orchestra.plan.proposals import proposals, without_proposals
 from orchestra.providers import catalogue
 from orchestra.workspace import collect, merge
 
@@ -57,9 +58,9 @@ class Attempt:
     async def carry_out(self) -> Result:
         """Make the attempt. Raises only CancelledError and AiderMissing: all else is the attempt's verdict."""
         run, task = self.run, self.task
-        round = {"round": self.start.round} if self.start.round else {}
-        model = run.model_of(task).name
-        run.emit("attempt_started", task.id, self.number, model=model, base=self.start.base, **round)
+        model = run.context.model_of(task).name
+        started = events.AttemptStarted(model=model, base=self.start.base, round=self.start.round)
+        run.emit(started, task.id, self.number)
         try:
             left = nothing_left(run, task)
             result = Result(task, left) if left else await self.work()
@@ -81,26 +82,24 @@ class Attempt:
         crashed = Judgement(Verdict.CRASHED, cause, SET_UP_REMEDY)
         if isinstance(error, SetUpFailed):
             return crashed
-        return explained(self.run, crashed, self.run.journal.agent_log(self.task.id))
+        return explained(self.run, crashed, self.run.services.journal.agent_log(self.task.id))
 
     def end(self, result: Result) -> Result:
         """Emit the attempt's end, and return the result with all that the next attempt may learn from it."""
         judged, record = result.judgement, self.record
         tried = record.tried(judged)
-        seconds = round(time.monotonic() - max(self.started, self.run.warm.since), 3)
-        self.run.emit(
-            "attempt_ended",
-            self.task.id,
-            self.number,
+        seconds = round(time.monotonic() - max(self.started, self.run.services.warm.since), 3)
+        ended = events.AttemptEnded(
             verdict=judged.verdict,
             cause=judged.cause,
             remedy=judged.remedy,
             commit=result.commit,
             parent=result.parent,
             seconds=seconds,
-            tried={"diff": tried.diff, "failing": sorted(tried.failing), "output": tried.output},
+            tried=events.Lesson(tried.diff, tuple(sorted(tried.failing)), tried.output),
             **record.data(),
         )
+        self.run.emit(ended, self.task.id, self.number)
         return replace(result, tried=tried, round=record.round, candidate=record.candidate(self.number, judged))
 
     # --- the work
@@ -108,12 +107,12 @@ class Attempt:
     async def work(self) -> Result:
         order = await make_order(self.run, self.task, self.number, self.start)
         try:
-            brought = await self.have_carried_out(self.run.host.attempt(order, self))
+            brought = await self.have_carried_out(self.run.services.host.attempt(order, self))
         finally:
             self.dismiss()
-        await self.run.host.receive_commit(brought.commit, brought.pack)
+        await self.run.services.host.receive_commit(brought.commit, brought.pack)
         judgement = judge(self.seen(brought))
-        if self.timed_out and time.monotonic() >= self.run.deadline:
+        if self.timed_out and time.monotonic() >= self.run.context.deadline:
             reached(self.run)
         if judgement.verdict is Verdict.CRASHED:
             log = keep_printed(self.run, self.task, self.number, brought.printed)
@@ -128,7 +127,7 @@ class Attempt:
 
     async def have_carried_out(self, work: Coroutine[Any, Any, AttemptResult]) -> AttemptResult:
         """Wait for the host. When the attempt is cancelled or its time is up, keep what the agent had changed."""
-        deadline = self.run.deadline
+        deadline = self.run.context.deadline
         working = asyncio.ensure_future(work)
         try:
             async with asyncio.timeout_at(None if deadline == math.inf else deadline) as self.preparing:
@@ -154,20 +153,20 @@ class Attempt:
         if self.preparing is not None and not self.preparing.expired():
             self.preparing.reschedule(None)
         await self.run.wait_for_agents()
-        model, limit = self.run.model_of(self.task), self.run.settings.max_iterations
+        model, limit = self.run.context.model_of(self.task), self.run.context.settings.max_iterations
         models, repeats = names(model, catalogue.weak_model(model)), AGENTS["aider"].repeats_requests
         self.ticket = Pass(AGENT, self.task.id, self.number, limit, root, models=models, repeats=repeats)
-        self.run.gateway.admit(self.ticket)
-        return Door(self.run.gateway.url(self.ticket, model.provider.name), self.ticket.token)
+        self.run.services.gateway.admit(self.ticket)
+        return Door(self.run.services.gateway.url(self.ticket, model.provider.name), self.ticket.token)
 
     async def wait_for_stop(self) -> None:
         """Return when the agent's time or the run's is up, or it is stopped. The agent's clock stands still while the
         gateway makes it wait; the run's never does."""
         assert self.ticket is not None
-        began, allowed = time.monotonic(), self.run.settings.agent_timeout
+        began, allowed = time.monotonic(), self.run.context.settings.agent_timeout
         while not self.stopping.is_set():
             now = time.monotonic()
-            left = min(allowed + self.ticket.waited - (now - began), self.run.deadline - now)
+            left = min(allowed + self.ticket.waited - (now - began), self.run.context.deadline - now)
             if left <= 0:
                 self.timed_out = now - began
                 return
@@ -178,11 +177,11 @@ class Attempt:
         """Close the gateway to the agent, and keep what was said for `show` and for the next attempt."""
         if self.ticket is None:
             return
-        self.run.gateway.dismiss(self.ticket)
-        limit = self.run.settings.conversation_kb << 10
+        self.run.services.gateway.dismiss(self.ticket)
+        limit = self.run.context.settings.conversation_kb << 10
         said = turns((list(exchange.asked), exchange.reply) for exchange in self.ticket.exchanges)
         if said and limit:
-            self.run.emit("conversation", self.task.id, self.number, **pack(said, self.run.secrets.scrub, limit))
+            self.run.emit(pack(said, self.run.context.secrets.scrub, limit), self.task.id, self.number)
 
     # --- what came of it
 
@@ -193,7 +192,7 @@ class Attempt:
         last = exchanges[-1] if exchanges else None
         answered = [exchange for exchange in exchanges if not exchange.failure]
         return Seen(
-            model=run.model_of(task).name,
+            model=run.context.model_of(task).name,
             end=outcome.end,
             replies=len(answered),
             owned=task.paths,
@@ -208,8 +207,8 @@ class Attempt:
             complaint=outcome.complaint,
             failure=outcome.failure,
             timed_out=self.timed_out,
-            time_is_up=time_is_up(run) if self.timed_out and time.monotonic() >= run.deadline else "",
-            only_answers=run.role(task).only_answers,
+            time_is_up=time_is_up(run) if self.timed_out and time.monotonic() >= run.context.deadline else "",
+            only_answers=run.context.role(task).only_answers,
         )
 
     def read_reply(self, judgement: Judgement) -> None:
@@ -220,34 +219,35 @@ class Attempt:
             return
         said = without_proposals(replies[-1])
         self.record.proposed = self.proposed_in(replies[-1])
-        if self.run.role(self.task).only_answers:
+        if self.run.context.role(self.task).only_answers:
             # A file that it changed all the same is not taken.
             self.record.answered, self.record.changed, self.record.said = True, (), said[:SAID]
         else:
             self.record.said = prose(said)[:SAID]
 
-    def proposed_in(self, reply: str) -> tuple[Proposed, ...]:
+    def proposed_in(self, reply: str) -> tuple[events.ProposedTask, ...]:
         """The further tasks that the agent proposes. A block that cannot be read is noted, and nothing else is lost."""
         try:
-            return proposals(reply) if may_propose(self.run, self.task) else ()
+            proposed = proposals(reply) if may_propose(self.run, self.task) else ()
+            return tuple(events.ProposedTask(one.title, one.brief, one.files) for one in proposed)
         except Misshapen as error:
             text = f"{self.task.agent} proposed tasks in a block that cannot be read: {error}."
-            self.run.emit("note", text=text)
+            self.run.emit(events.Note(text))
             return ()
 
     async def keep(self, brought: AttemptResult, judgement: Judgement) -> Result:
         """Keep accepted work as a commit on the task's branch, and all else that was changed as a patch."""
-        git, record, commit = self.run.repository.git, self.record, brought.commit
+        git, record, commit = self.run.context.repository.git, self.record, brought.commit
         # If a file that was asked for is missing, the others that an accepted reply changed are good all the same.
         accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
-        if not (accepted and commit and not self.run.role(self.task).only_answers):
+        if not (accepted and commit and not self.run.context.role(self.task).only_answers):
             record.patch = await self.keep_everything(brought)
             if record.patch:
-                record.learn(diff=read_patch(self.run.repository.root / record.patch))
+                record.diff = read_patch(self.run.context.repository.root / record.patch)
             return Result(self.task, judgement)
         record.patch = await keep_patch(self.run, self.task, self.number, commit, brought.everything)
         parent = self.start.parent
-        record.learn(diff=cut_diff(await collect.diff(git, parent, commit)))
+        record.diff = cut_diff(await collect.diff(git, parent, commit))
         if self.start.round:
             record.size = sum(map(sum, (await merge.numstat(git, parent, commit)).values()))
             record.branch = candidate_branch(self.run, self.task.id, self.number)
@@ -267,7 +267,7 @@ class Attempt:
     async def check(self, result: Result) -> Result:
         """Return the same result, or one that fails by the gates which this task's own worktree can decide."""
         task, record = result.task, self.record
-        if self.run.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another candidate may have come first
+        if self.run.state.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another candidate may have come first
             self.run.move(task.id, TaskState.AWAITING_QA, self.number)
         parses = record.outcome is not None and not record.outcome.unparsed
         try:
@@ -277,8 +277,8 @@ class Attempt:
             checked = Checked()
         if checked.ok:
             return await self.review(result)
-        record.learn(**checked.lesson)
-        outputs = (str(one.output.relative_to(self.run.repository.root)) for one in checked.failed)
+        record.learn(checked.lesson)
+        outputs = (str(one.output.relative_to(self.run.context.repository.root)) for one in checked.failed)
         judgement = Judgement(Verdict.GATES_FAILED, checked.sentence, f"See {', '.join(outputs)}.")
         return replace(result, judgement=judgement)
 
@@ -286,10 +286,11 @@ class Attempt:
         """Return the same result, or one whose verdict is the critic's: that it fails, or could not be reviewed."""
         if self.gating.critic is None:
             return result
-        diff = await collect.diff(self.run.repository.git, result.parent, result.commit)
+        diff = await collect.diff(self.run.context.repository.git, result.parent, result.commit)
         opinion = await self.gating.critic.opinion(result.task, self.number, diff)
         self.record.review = opinion.outcome
-        self.record.learn(**opinion.lesson)
+        if opinion.lesson:
+            self.record.learn(opinion.lesson)
         return replace(result, judgement=opinion.judgement or result.judgement)
 
 
@@ -304,5 +305,7 @@ def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
         if only_this
         else (f"The run was stopped while {task.agent} was at work.")
     )
-    remedy = f"Have it done with `retry {run.stamp} {task.id}`." if only_this else "Take it up again with `resume`."
+    remedy = (
+        f"Have it done with `retry {run.context.stamp} {task.id}`." if only_this else "Take it up again with `resume`."
+    )
     return Judgement(Verdict.CANCELLED, what, remedy)

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.errors import GitFailed
 from orchestra.judge.machine import OBJECTS, ROOM, remedy_for
@@ -19,32 +20,32 @@ FULL = 64 << 10  # bytes; with so little left, what failed is the disk
 
 async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
     """The task's own branch."""
-    branch = run.branch(f"task{task}")
-    await merge.keep(run.repository.git, branch, commit)
-    run.emit("branch_kept", task, number, branch=branch)
+    branch = run.context.branch(f"task{task}")
+    await merge.keep(run.context.repository.git, branch, commit)
+    run.emit(events.BranchKept(branch), task, number)
 
 
 async def keep_patch(run: Run, task: Task, number: int, old: str, new: str) -> str:
     """Write the difference of two commits to a patch, and return its path from the repository's root."""
     try:
-        content = await collect.diff(run.repository.git, old, new) if old != new else b""
+        content = await collect.diff(run.context.repository.git, old, new) if old != new else b""
     except (GitFailed, OSError):
         return ""
     if not content:
         return ""
-    path = run.logs / f"{task.agent}_{run.stamp}_attempt{number}.patch"
+    path = run.context.logs / f"{task.agent}_{run.context.stamp}_attempt{number}.patch"
     path.write_bytes(content)
-    return str(path.relative_to(run.repository.root))
+    return str(path.relative_to(run.context.repository.root))
 
 
 def keep_printed(run: Run, task: Task, number: int, printed: str) -> Path:
     """Write what the agent printed to a file. The task's log, if it printed nothing or the disk is full."""
-    path = run.logs / f"{task.agent}_{run.stamp}_attempt{number}.out"
+    path = run.context.logs / f"{task.agent}_{run.context.stamp}_attempt{number}.out"
     with contextlib.suppress(OSError):
         if printed:
-            path.write_text(run.secrets.scrub(printed), "utf-8")
+            path.write_text(run.context.secrets.scrub(printed), "utf-8")
             return path
-    return run.journal.agent_log(task.id)
+    return run.services.journal.agent_log(task.id)
 
 
 def read_patch(patch: Path) -> str:
@@ -62,14 +63,14 @@ def cut_diff(diff: bytes) -> str:
 
 def explained(run: Run, crashed: Judgement, log: Path) -> Judgement:
     """The same judgement with its remedy: what to do about the machine if that failed, else which file tells more."""
-    places = (run.folder, run.repository.root)
+    places = (run.context.folder, run.context.repository.root)
     fullest = min(places, key=free_space)
     remedy = remedy_for(crashed.cause) or (ROOM if free_space(fullest) < FULL else "")
     if not remedy:
-        path = log.relative_to(run.repository.root)
+        path = log.relative_to(run.context.repository.root)
         return replace(crashed, remedy=f"See {path}; if it happens again, report it as a bug with that file.")
     guessed = next((each for each in places if str(each) in crashed.cause), places[-1])
-    place = {ROOM: fullest, OBJECTS: run.repository.root}.get(remedy, guessed)
+    place = {ROOM: fullest, OBJECTS: run.context.repository.root}.get(remedy, guessed)
     return replace(crashed, remedy=remedy.format(place=place), final=True)
 
 

@@ -15,10 +15,10 @@ EARLIER = "# Earlier attempts at this task did not succeed"
 
 
 async def make_order(run: Run, task: Task, number: int, start: Start) -> Order:
-    role, permit = run.role(task), permit_of(run)
+    role, permit = run.context.role(task), permit_of(run)
     brief = await full_brief(run, task, start.base)
     return Order(
-        run=run.stamp,
+        run=run.context.stamp,
         task=task.id,
         attempt=number,
         base=start.base,
@@ -31,14 +31,14 @@ async def make_order(run: Run, task: Task, number: int, start: Start) -> Order:
         reads=task.reads,
         edit_format=role.edit_format,
         chat_mode=role.chat_mode,
-        arguments=tuple(parse_aider_args(run.settings.aider_args)),
-        set_up=set_up_of(run.settings),
-        rules=Rules(run.plan.owners, tuple(sorted(permit.paths)), permit.words),
+        arguments=tuple(parse_aider_args(run.context.settings.aider_args)),
+        set_up=set_up_of(run.context.settings),
+        rules=Rules(run.state.plan.owners, tuple(sorted(permit.paths)), permit.words),
     )
 
 
 def agent_model(run: Run, task: Task) -> AgentModel:
-    model = run.model_of(task)
+    model = run.context.model_of(task)
     weak = catalogue.weak_model(model)
     return AgentModel(
         name=model.name,

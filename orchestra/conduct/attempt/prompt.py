@@ -10,7 +10,7 @@ from orchestra.conduct.core.context import Run
 from orchestra.model import Task
 from orchestra.plan.digest import SCANNED, signature_block
 from orchestra.plan.proposals import ASK
-from orchestra.report.fold import TaskReport
+from orchestra.report.state import TaskReport
 from orchestra.workspace.base_files import list_files, read_files
 from orchestra.workspace.git import Git
 
@@ -35,9 +35,11 @@ class Left:
 
 async def full_brief(run: Run, task: Task, base: str) -> str:
     """All that the task's agent is told. `base` is the commit at which it begins."""
-    role, needed = run.role(task), nearest(task.id, run.plan.needs)
-    records = [run.report.tasks[need] for need in needed[:MOST]]
-    texts = await texts_at(run.repository.git, base, [path for record in records for path in record.changed[:FILES]])
+    role, needed = run.context.role(task), nearest(task.id, run.state.plan.needs)
+    records = [run.state.report.tasks[need] for need in needed[:MOST]]
+    texts = await texts_at(
+        run.context.repository.git, base, [path for record in records for path in record.changed[:FILES]]
+    )
     parts = [
         role.prompt,
         task.brief,
@@ -58,7 +60,7 @@ async def texts_at(git: Git, commit: str, paths: Sequence[str]) -> dict[str, byt
 
 def may_propose(run: Run, task: Task) -> bool:
     # In a reply of whole files the block would be taken for one.
-    return bool(task.role and run.report.plan_file and run.role(task).edit_format != "whole")
+    return bool(task.role and run.state.report.plan_file and run.context.role(task).edit_format != "whole")
 
 
 def nearest(task: int, needs: Mapping[int, Sequence[int]]) -> list[int]:

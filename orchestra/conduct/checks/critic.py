@@ -3,14 +3,16 @@
 import asyncio
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from orchestra import events
 from orchestra.conduct.core.asking import NotAnswered, ask_as
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.deadline import reached, time_is_up
 from orchestra.errors import LimitReached, ProviderError
 from orchestra.judge.critic import DIFF_LIMIT, NAME, ROLE, Review, complaint, is_cut, question, verdict_without
+from orchestra.judge.retry import Failure
 from orchestra.model import Judgement, Task, Verdict
 from orchestra.providers import catalogue
 
@@ -23,7 +25,7 @@ class Opinion:
 
     outcome: str
     judgement: Judgement | None = None
-    lesson: dict[str, Any] = field(default_factory=dict)
+    lesson: Failure | None = None
 
 
 class Critic:
@@ -41,31 +43,31 @@ class Critic:
     async def opinion(self, task: Task, number: int, diff: bytes) -> Opinion:
         run, started = self.run, time.monotonic()
         # What was a secret for the author's provider is one for the critic's.
-        text = run.secrets.scrub(diff.decode("utf-8", "replace"))
-        run.emit("gate_started", task.id, number, name=NAME, command=self.words, tree=label(task, number))
+        text = run.context.secrets.scrub(diff.decode("utf-8", "replace"))
+        run.emit(events.GateStarted(name=NAME, command=self.words, tree=label(task, number)), task.id, number)
         try:
             review = await self.review(task, number, text)
         except (ProviderError, LimitReached) as error:
-            self.tell(task, number, started, missing=str(error), code=error.exit_code)
+            self.tell(task, number, started, ok=False, code=error.exit_code, missing=str(error))
             failure = error.failure if isinstance(error, NotAnswered) else ""
             verdict = Verdict.BUDGET if isinstance(error, LimitReached) else verdict_without(failure)
             cause = f"The change of {task.agent} was not reviewed: {error}"
             return Opinion("missing", Judgement(verdict, cause, AGAIN))
-        remarks = [f"The critic saw only the first {DIFF_LIMIT:,} characters of the change."] if is_cut(text) else []
-        output = self.keep(task, number, review)
-        said = {"ok": review.passed, "code": int(not review.passed), "reasons": list(review.told)}
-        self.tell(task, number, started, output=output, remarks=remarks, **said)
+        remarks = (f"The critic saw only the first {DIFF_LIMIT:,} characters of the change.",) if is_cut(text) else ()
+        output, code = self.keep(task, number, review), int(not review.passed)
+        how = {"output": output, "remarks": remarks, "reasons": review.told}
+        self.tell(task, number, started, ok=review.passed, code=code, **how)
         if review.passed:
             return Opinion("pass")
         return Opinion("fail", Judgement(Verdict.GATES_FAILED, review.sentence, f"See {output}."), review.lesson)
 
     async def review(self, task: Task, number: int, diff: str) -> Review:
         run = self.run
-        asked = question(task, run.report.prd.get("requirements", []), diff)
+        asked = question(task, run.state.report.requirements, diff)
         if asked in self.said:
             return self.said[asked]
         try:
-            async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
+            async with asyncio.timeout_at(None if run.context.deadline == math.inf else run.context.deadline):
                 about = task.id, number
                 review = await ask_as(NAME, run, self.model, asked, Review, about=about, system=ROLE, check=complaint)
         except TimeoutError:
@@ -76,16 +78,24 @@ class Critic:
 
     def keep(self, task: Task, number: int, review: Review) -> str:
         """The whole review, where the gates' outputs lie too."""
-        path = self.run.logs / f"{NAME}_{label(task, number)}_{self.run.stamp}.txt"
+        path = self.run.context.logs / f"{NAME}_{label(task, number)}_{self.run.context.stamp}.txt"
         lines = [f"{self.model.name}: {review.verdict}", *(f"- {reason}" for reason in review.told)]
-        path.write_text(self.run.secrets.scrub("\n".join(lines)) + "\n", encoding="utf-8")
-        return str(path.relative_to(self.run.repository.root))
+        path.write_text(self.run.context.secrets.scrub("\n".join(lines)) + "\n", encoding="utf-8")
+        return str(path.relative_to(self.run.context.repository.root))
 
-    def tell(self, task: Task, number: int, started: float, **how: Any) -> None:
-        usual = {"name": NAME, "about": "review", "command": self.words, "tree": label(task, number), "ok": False}
-        usual |= {"verifies": False, "timed_out": False, "seconds": round(time.monotonic() - started, 3), "output": ""}
-        usual |= {"new": [], "old": [], "flaky": [], "remarks": [], "about_tree": []}
-        self.run.emit("gate_ended", task.id, number, **(usual | how))
+    def tell(self, task: Task, number: int, started: float, *, ok: bool, code: int, **how: Any) -> None:
+        ended = events.GateEnded(
+            name=NAME,
+            about=events.REVIEW,
+            command=self.words,
+            tree=label(task, number),
+            ok=ok,
+            verifies=False,
+            code=code,
+            seconds=round(time.monotonic() - started, 3),
+            **how,
+        )
+        self.run.emit(ended, task.id, number)
 
 
 def label(task: Task, number: int) -> str:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from orchestra import events
 from orchestra.agents.seat import find_python
 from orchestra.conduct.checks.critic import Critic
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.models import critic_model
 from orchestra.conduct.core.set_up import set_up_of
 from orchestra.errors import SettingsError
+from orchestra.events import Event
 from orchestra.gates.chosen import chosen, left_out
 from orchestra.gates.compare import Comparison, compare, noise_between
 from orchestra.gates.counts import Counts
@@ -27,7 +28,8 @@ from orchestra.gates.run import ALL, Choice, Outcome, some
 from orchestra.hosts.base import Check
 from orchestra.judge.critic import NAME
 from orchestra.judge.gates import own_gates
-from orchestra.model import Event, Gate, Task
+from orchestra.judge.retry import Failure
+from orchestra.model import Gate, Task
 from orchestra.process import Ended, tail
 
 TOLD = 20
@@ -59,26 +61,26 @@ class Checked:
         return "; ".join(f"{one.gate.name} failed: {some(sorted(self.new_of(one)))}" for one in self.failed) + "."
 
     @property
-    def lesson(self) -> dict[str, Any]:
-        """What the next attempt should know of this one, as `Tried` has it."""
+    def lesson(self) -> Failure:
+        """What the next attempt should know of this one."""
         names = frozenset(name for one in self.failed for name in self.new_of(one))
         printed = "\n".join(f"$ {one.gate.command}\n{tail(one.output, LESSON)}" for one in self.failed)
-        return {"failing": names, "output": printed}
+        return Failure(names, printed)
 
 
 def find_gates(run: Run) -> tuple[list[Gate], tuple[Unusable, ...]]:
     """The gates of this run, and those that the repository has but that cannot be used here."""
     detected = Detected()
-    if run.settings.detect:
-        detected = detect(look(run.repository.root, run.entries, os.environ))
-    syntax = syntax_gate(find_python(os.environ), run.entries) if run.settings.detect else []
-    return chosen(run.settings, [*syntax, *detected.gates]), left_out(run.settings, detected.unusable)
+    if run.context.settings.detect:
+        detected = detect(look(run.context.repository.root, run.context.entries, os.environ))
+    syntax = syntax_gate(find_python(os.environ), run.context.entries) if run.context.settings.detect else []
+    return chosen(run.context.settings, [*syntax, *detected.gates]), left_out(run.context.settings, detected.unusable)
 
 
 def check_bound(run: Run, gates: Sequence[Gate]) -> None:
     """A gate that a role is bound by and that is not there would be passed by everybody."""
     names = [gate.name for gate in gates]
-    for role in {task.role: run.role(task) for task in run.plan.tasks}.values():
+    for role in {task.role: run.context.role(task) for task in run.state.plan.tasks}.values():
         if missing := [name for name in role.gates if name not in names]:
             raise SettingsError(
                 f"the role {role.name} is bound by the check {missing[0]!r}, which this run does not have.",
@@ -92,51 +94,52 @@ class Gating:
     def __init__(self, run: Run, before: Iterable[Event] = ()) -> None:
         """`before` are the events of a run that is taken up again: what passed then needs not be run again."""
         self.run = run
-        self.base = run.repository.base
+        self.base = run.context.repository.base
         self.gates, self.unusable = find_gates(run)
         check_bound(run, self.gates)
-        reviewer = critic_model(run.settings)
+        reviewer = critic_model(run.context.settings)
         self.critic = Critic(run, reviewer) if reviewer else None
         self.said: dict[tuple[str, Gate, tuple[str, ...]], Outcome] = {}
         # By base and gate: why the run of the base says nothing. A gate that was only found is dropped for it.
         self.unable: dict[tuple[str, Gate], str] = {}
         self.hanging = set[tuple[str, Gate]]()  # those that did not end in time there
         self.second_base: dict[tuple[str, Gate], Outcome] = {}
-        before = list(before)
-        self.passed = {passing_key(event.data): event.data for event in before if has_passed(event)}
-        self.judged = {tuple(event.data["key"]): event.data for event in before if event.kind == "tests_judged"}
+        told = [event.payload for event in before]
+        passed = [each for each in told if isinstance(each, events.GateEnded) and each.about_tree and each.verifies]
+        self.passed = {passing_key(each): each for each in passed}
+        self.judged = {each.key: each for each in told if isinstance(each, events.TestsJudged)}
         # One tree after the other: tests that run beside others fail for want of a port or of time.
         self.turn = asyncio.Lock()
 
     async def announce(self) -> None:
         await self.leave_out_untrusted()
-        found = [{"name": gate.name, "command": gate.command, "why": gate.why} for gate in self.gates]
+        found = [events.GateFound(gate.name, gate.command, gate.why) for gate in self.gates]
         if self.critic:
-            found.append({"name": NAME, "command": self.critic.words, "why": "--critic"})
-        unusable = [{"name": one.gate.name, "about": one.gate.kind, "why": one.why} for one in self.unusable]
-        self.run.emit("gates_found", gates=found, notes=[one.note for one in self.unusable], unusable=unusable)
-        for gate in [] if set_up_of(self.run.settings) else self.gates:
+            found.append(events.GateFound(NAME, self.critic.words, "--critic"))
+        notes = tuple(one.note for one in self.unusable)
+        unusable = tuple(events.GateUnusable(one.gate.name, one.gate.kind, one.why) for one in self.unusable)
+        self.run.emit(events.GatesFound(tuple(found), notes, unusable))
+        for gate in [] if set_up_of(self.run.context.settings) else self.gates:
             if gate.named and (program := program_missing(gate.command, os.environ)):
-                self.run.emit(
-                    "note", text=f"{gate.name} could not start: {program} is not found here. {CHECKS_NOTHING}"
-                )
+                text = f"{gate.name} could not start: {program} is not found here. {CHECKS_NOTHING}"
+                self.run.emit(events.Note(text))
 
     async def leave_out_untrusted(self) -> None:
         """A stranger's commands are run in a whole sandbox or not at all; the syntax is looked at by ourselves."""
         commands = [gate for gate in self.gates if gate.kind != "syntax"]
-        if not (commands or self.run.settings.setup_cmd):
+        if not (commands or self.run.context.settings.setup_cmd):
             return
-        facts = await self.run.host.open()
+        facts = await self.run.services.host.open()
         if facts.untrusted:
             self.gates = [gate for gate in self.gates if gate not in commands]
             why = f"no tests: not trusted, because {facts.untrusted}"
             self.unusable = (*self.unusable, *(Unusable(gate, why) for gate in commands))
         if note := facts.note:
-            self.run.emit("note", text=f"{note[0].upper()}{note[1:]}.")
+            self.run.emit(events.Note(f"{note[0].upper()}{note[1:]}."))
 
     async def check_own(self, task: Task, commit: str, parent: str, number: int, *, parses: bool) -> Checked:
         """What the task's own worktree can decide. What the seat saw to parse is not looked at again for this."""
-        plan, bound = self.run.plan, self.run.role(task).gates
+        plan, bound = self.run.state.plan, self.run.context.role(task).gates
         gates = own_gates(task, plan.tasks, self.binding, plan.needs, bound)
         gates = [gate for gate in gates if gate.kind != "syntax" or not parses]
         if not gates:
@@ -159,7 +162,7 @@ class Gating:
     ) -> Checked:
         """`label` names the tree in the logs: `combined`, `task3-1`. Files that a gate is asked about one by one are
         those changed since `parent`."""
-        git = self.run.repository.git
+        git = self.run.context.repository.git
         paths = await git.paths("diff", "--name-only", "--no-renames", "-z", parent or self.base, commit)
         async with self.turn:
             checked = await self.ask_all(commit, self.gates if gates is None else gates, paths, label)
@@ -201,16 +204,17 @@ class Gating:
             if outcome.ended.timed_out:
                 self.hanging.add((self.base, gate))
             end = CHECKS_NOTHING if gate.named else "It is not used as a check."
-            output = str(outcome.output.relative_to(self.run.repository.root))
-            self.run.emit("gate_unable", name=gate.name, about=gate.kind, why=why, named=gate.named, output=output)
-            self.run.emit("note", text=f"Before any change, {why} ({output}). {end}")
+            output = str(outcome.output.relative_to(self.run.context.repository.root))
+            told = events.GateUnable(name=gate.name, about=gate.kind, why=why, named=gate.named, output=output)
+            self.run.emit(told)
+            self.run.emit(events.Note(f"Before any change, {why} ({output}). {end}"))
 
     async def ask(self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str) -> list[Outcome]:
-        tree = await self.run.repository.git.text("rev-parse", f"{commit}^{{tree}}")
+        tree = await self.run.context.repository.git.text("rev-parse", f"{commit}^{{tree}}")
         keys = {gate: (tree, gate, tuple(paths) if gate.endings else ()) for gate in gates}
         for gate in gates:
             if before := self.passed.get((tree, gate.name, gate.command, *keys[gate][2])):
-                self.said.setdefault(keys[gate], remembered(gate, before, self.run.repository.root))
+                self.said.setdefault(keys[gate], remembered(gate, before, self.run.context.repository.root))
         left = [gate for gate in gates if keys[gate] not in self.said]
         for outcome in await self.run_all(commit, left, paths, label):
             self.said[keys[outcome.gate]] = dataclasses.replace(outcome, about=(tree, *keys[outcome.gate][2]))
@@ -228,27 +232,25 @@ class Gating:
         if not gates:
             return []
         check = Check(
-            run=run.stamp,
+            run=run.context.stamp,
             commit=commit,
             label=label,
             gates=tuple(gates),
             paths=tuple(paths),
-            planned=tuple(run.plan.owners),
+            planned=tuple(run.state.plan.owners),
             choice=choice,
-            timeout=run.settings.gate_timeout,
-            set_up=set_up_of(run.settings),
+            timeout=run.context.settings.gate_timeout,
+            set_up=set_up_of(run.context.settings),
         )
-        return await run.host.check(check, partial(self.emit_started, label))
+        return await run.services.host.check(check, partial(self.emit_started, label))
 
     def emit_started(self, label: str, gate: Gate) -> None:
-        self.run.emit("gate_started", name=gate.name, command=gate.command, tree=label)
+        self.run.emit(events.GateStarted(name=gate.name, command=gate.command, tree=label))
 
     def tell(self, outcome: Outcome, compared: Comparison, label: str, about: tuple[int, int] | None) -> None:
         gate, ended, counts, ok = outcome.gate, outcome.ended, outcome.reading.counts, not compared.new
         why_not = unproven(outcome, compared) if ok else ""
-        self.run.emit(
-            "gate_ended",
-            *(about or ()),
+        told = events.GateEnded(
             name=gate.name,
             about=gate.kind,
             command=gate.command,
@@ -260,17 +262,22 @@ class Gating:
             code=ended.code,
             timed_out=ended.timed_out,
             seconds=round(ended.seconds, 3),
-            output=str(outcome.output.relative_to(self.run.repository.root)),
+            output=str(outcome.output.relative_to(self.run.context.repository.root)),
             ran=counts.ran,
             passed=counts.passed,
-            new=sorted(compared.new)[:TOLD],
-            old=sorted(compared.old)[:TOLD],
+            new=named(compared.new),
+            old=named(compared.old),
             old_count=len(compared.old),
-            unknown=sorted(compared.unknown)[:TOLD],
-            flaky=sorted(compared.flaky)[:TOLD],
-            remarks=[*outcome.remarks, *([f"Nothing was checked: {why_not}."] if why_not else [])],
-            about_tree=list(outcome.about) if outcome.passed else [],
+            unknown=named(compared.unknown),
+            flaky=named(compared.flaky),
+            remarks=(*outcome.remarks, *([f"Nothing was checked: {why_not}."] if why_not else [])),
+            about_tree=outcome.about if outcome.passed else (),
         )
+        self.run.emit(told, *(about or ()))
+
+
+def named(failures: Names) -> tuple[str, ...]:
+    return tuple(sorted(failures)[:TOLD])
 
 
 def held_against(
@@ -287,20 +294,16 @@ def held_against(
     )
 
 
-def has_passed(event: Event) -> bool:
-    return event.kind == "gate_ended" and bool(event.data.get("about_tree")) and bool(event.data.get("verifies"))
+def passing_key(passed: events.GateEnded) -> tuple[str, ...]:
+    tree, *paths = passed.about_tree
+    return (tree, passed.name, passed.command, *paths)
 
 
-def passing_key(data: Mapping[str, Any]) -> tuple[str, ...]:
-    tree, *paths = data["about_tree"]
-    return (tree, data["name"], data["command"], *paths)
-
-
-def remembered(gate: Gate, data: Mapping[str, Any], root: Path) -> Outcome:
+def remembered(gate: Gate, passed: events.GateEnded, root: Path) -> Outcome:
     """A gate that passed on this very tree before the run was taken up again."""
-    ended = Ended(data["code"], data["seconds"], data["timed_out"])
-    reading = Reading(counts=Counts(data.get("ran"), data.get("passed")))
-    return Outcome(gate, ended, root / data["output"], reading, about=tuple(data["about_tree"]))
+    ended = Ended(passed.code, passed.seconds, passed.timed_out)
+    reading = Reading(counts=Counts(passed.ran, passed.passed))
+    return Outcome(gate, ended, root / passed.output, reading, about=passed.about_tree)
 
 
 async def open_gates(run: Run, before: Iterable[Event]) -> Gating:

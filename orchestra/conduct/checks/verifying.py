@@ -1,9 +1,8 @@
 """Judge the tests of a result once, before it is delivered: what they say is worth as much as they are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
+from orchestra import events
 from orchestra.conduct.checks.gating import Gating, held_against
 from orchestra.conduct.checks.judging import Judged, gather, judge_tests
 from orchestra.conduct.core.context import Run
@@ -18,46 +17,48 @@ MOST_LOST = 500  # names in an event
 
 async def verify_tests(run: Run, gating: Gating, head: str) -> None:
     """For each gate of tests that speaks for the result: whether the agents could have bent what it says."""
-    speaking = [one["name"] for one in run.report.gates if one.get("about") == "tests" and one.get("verifies")]
+    speaking = [one.name for one in run.state.report.gates if one.about == "tests" and one.verifies]
     gates = [gate for gate in gating.gates if gate.kind == "tests" and gate.name in speaking]
-    if not gates or not all(gate["ok"] for gate in run.report.gates):
+    if not gates or not all(gate.ok for gate in run.state.report.gates):
         return
     wanted = (f"{commit}^{{tree}}" for commit in (head, gating.base))
-    trees = (await run.repository.git.text("rev-parse", *wanted)).split()
+    trees = (await run.context.repository.git.text("rev-parse", *wanted)).split()
     keys = {gate: (*trees, gate.name, gate.command) for gate in gates}
     for gate in [gate for gate in gates if keys[gate] in gating.judged]:
-        run.emit("tests_judged", **gating.judged[keys[gate]])
+        run.emit(gating.judged[keys[gate]])
     left = [gate for gate in gates if keys[gate] not in gating.judged]
     if not left:
         return
-    git, index = run.repository.git, run.folder / "judge.index"
+    git, index = run.context.repository.git, run.context.folder / "judge.index"
     runs = GatingRuns(gating, *trees)
     async with gating.turn:
         for gate in left:
             try:
-                material = await gather(git, index, gating.base, head, [gate], permit_of(run), run.plan.owners)
+                material = await gather(git, index, gating.base, head, [gate], permit_of(run), run.state.plan.owners)
                 judged = await judge_tests(material, gate, await runs.with_roll(head, gate), runs)
             except (GitFailed, SetUpFailed) as failed:
                 # The result stands; only nothing vouches for its tests.
                 judged = Judged(bent=f"passed, and whether its tests could be bent cannot be told: {failed}")
-            run.emit("tests_judged", **told(gate, keys[gate], judged))
+            run.emit(told(gate, keys[gate], judged))
 
 
-def told(gate: Gate, key: Sequence[str], judged: Judged) -> dict[str, Any]:
-    lost = asdict(judged.lost)
-    return {
-        "name": gate.name,
-        "key": list(key),
-        "holds": judged.holds,
-        "changed": list(judged.changed),
-        "wrote": judged.wrote,
-        "lost": {name: list(value[:MOST_LOST]) if isinstance(value, tuple) else value for name, value in lost.items()},
-        "bent": judged.bent,
-        "runner": judged.runner,
-        "remarks": list(judged.remarks),
-        "fresh": [dict(zip(("name", "base", "result"), one, strict=True)) for one in judged.fresh],
-        "weaker": [{"file": path, "lines": list(lines)} for path, lines in judged.weaker],
-    }
+def told(gate: Gate, key: Sequence[str], judged: Judged) -> events.TestsJudged:
+    missing, skipped, expected = (
+        names[:MOST_LOST] for names in (judged.lost.missing, judged.lost.skipped, judged.lost.expected)
+    )
+    return events.TestsJudged(
+        name=gate.name,
+        key=tuple(key),
+        holds=judged.holds,
+        changed=judged.changed,
+        wrote=judged.wrote,
+        lost=events.LostTests(missing, skipped, expected, judged.lost.ran, judged.lost.of),
+        bent=judged.bent,
+        runner=judged.runner,
+        remarks=judged.remarks,
+        fresh=tuple(events.FreshTest(*one) for one in judged.fresh),
+        weaker=tuple(events.WeakerTest(*one) for one in judged.weaker),
+    )
 
 
 class GatingRuns:

@@ -3,15 +3,16 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from orchestra import events
 from orchestra.conduct.checks.gating import Checked, Gating
 from orchestra.conduct.combine.stack import Stack, parent, put_together
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.results import Result
 from orchestra.errors import SetUpFailed
 from orchestra.judge.blame import Blame, Tasks, search
+from orchestra.judge.retry import Failure
 from orchestra.model import Gate
 from orchestra.workspace.merge import numstat
 
@@ -22,7 +23,7 @@ class Guilty:
 
     result: Result
     why: str
-    lesson: Mapping[str, Any] = field(default_factory=dict)
+    lesson: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ async def settle(run: Run, gating: Gating, ground: Settled, results: Sequence[Re
     try:
         checked = await gating.check(stacked.head, "combined")
     except SetUpFailed as failed:
-        run.emit("gate_ended", **not_set_up(run, failed))
+        run.emit(not_set_up(run, failed))
         return Settled(stacked.head, everyone, f"{failed}, so that nothing could check it")
     if checked.ok:
         return Settled(stacked.head, everyone, guilty=misfits)
@@ -103,23 +104,23 @@ async def find_guilty(
 
 
 async def size_of(run: Run, result: Result) -> int:
-    counts = await numstat(run.repository.git, parent(run, result), result.commit)
+    counts = await numstat(run.context.repository.git, parent(run, result), result.commit)
     return sum(map(sum, counts.values()))
 
 
 def tell(run: Run, stacked: Stack) -> None:
     for task, commit in stacked.commits.items():
-        run.emit("task_integrated", task, run.report.tasks[task].attempts, commit=commit)
-    run.emit("combined", commit=stacked.head)
+        run.emit(events.TaskIntegrated(commit), task, run.state.report.tasks[task].attempts)
+    run.emit(events.Combined(stacked.head))
 
 
 def hold(run: Run, task: int, reason: str) -> None:
-    run.emit("task_held", task, run.report.tasks[task].attempts, reason=reason)
+    run.emit(events.TaskHeld(reason), task, run.state.report.tasks[task].attempts)
 
 
 def emit_blamed(run: Run, blame: Blame) -> None:
-    guilty = [sorted(each) for each in blame.guilty]
-    run.emit("blamed", green=sorted(blame.green), guilty=guilty, dropped=sorted(blame.dropped), asked=blame.asked)
+    guilty = tuple(tuple(sorted(each)) for each in blame.guilty)
+    run.emit(events.Blamed(tuple(sorted(blame.green)), guilty, tuple(sorted(blame.dropped)), blame.asked))
 
 
 def dropped_for(run: Run, result: Result, blame: Blame, said: Mapping[Tasks, Checked], whole: Checked) -> Guilty:
@@ -129,7 +130,7 @@ def dropped_for(run: Run, result: Result, blame: Blame, said: Mapping[Tasks, Che
     failed = [tasks for tasks, checked in said.items() if together <= tasks and not checked.ok]
     checked = said[min(failed, key=len)] if failed else whole
     why = f"it breaks: {checked.sentence}"
-    if others := ", ".join(run.report.tasks[other].agent for other in sorted(together - {task})):
+    if others := ", ".join(run.state.report.tasks[other].agent for other in sorted(together - {task})):
         why = f"together with {others} {why} Of these, the least is lost without it."
     return Guilty(result, why, checked.lesson)
 
@@ -137,16 +138,22 @@ def dropped_for(run: Run, result: Result, blame: Blame, said: Mapping[Tasks, Che
 def needing(run: Run, result: Result, blame: Blame) -> str:
     lost = blame.dropped | blame.held
     needed = next((need for need in result.task.needs if need in lost), None)
-    return f"it needs {run.report.tasks[needed].agent if needed else 'a task'}, which is held back"
+    return f"it needs {run.state.report.tasks[needed].agent if needed else 'a task'}, which is held back"
 
 
-def not_set_up(run: Run, failed: SetUpFailed) -> dict[str, Any]:
+def not_set_up(run: Run, failed: SetUpFailed) -> events.GateEnded:
     """Told as a gate that has failed: no other could even begin."""
-    return {
-        "name": "set-up", "about": "setup", "command": run.settings.setup_cmd, "tree": "combined", "ok": False,
-        "verifies": False, "code": 1, "timed_out": False, "seconds": 0.0,
-        "output": os.path.relpath(failed.output, run.repository.root), "remarks": [str(failed)],
-    }  # fmt: skip
+    return events.GateEnded(
+        name="set-up",
+        about=events.SET_UP,
+        command=run.context.settings.setup_cmd,
+        tree=events.COMBINED,
+        ok=False,
+        verifies=False,
+        code=1,
+        output=os.path.relpath(failed.output, run.context.repository.root),
+        remarks=(str(failed),),
+    )
 
 
 def named(gate: Gate) -> str:

@@ -27,11 +27,11 @@ async def put_together(run: Run, base: str, results: Sequence[Result]) -> Stack:
     over that, many in one go; only the rest is merged, one by one."""
     made, ground, touched = Stack(base), Ground(), dict[str, str]()
     free: list[Result] = []
-    changes = await layers(run.repository.git, [(one.commit, parent(run, one)) for one in results])
+    changes = await layers(run.context.repository.git, [(one.commit, parent(run, one)) for one in results])
     for result in results:
-        task, record = result.task, run.report.tasks[result.task.id]
+        task, record = result.task, run.state.report.tasks[result.task.id]
         if missing := [need for need in task.needs if need in made.misfits | made.left_out]:
-            made.left_out[task.id] = f"it needs {run.report.tasks[missing[0]].agent}, which is held back"
+            made.left_out[task.id] = f"it needs {run.state.report.tasks[missing[0]].agent}, which is held back"
             continue
         layer = changes[result.commit]
         if parent(run, result) == base and ground.bears(layer):
@@ -43,7 +43,7 @@ async def put_together(run: Run, base: str, results: Sequence[Result]) -> Stack:
             if not await merge_in(run, made, result, touched):
                 continue
             # A merge follows files that were moved: what it has changed may lie elsewhere.
-            layer = (await layers(run.repository.git, [(made.head, before)]))[made.head]
+            layer = (await layers(run.context.repository.git, [(made.head, before)]))[made.head]
         ground.add(layer)
         touched |= dict.fromkeys(record.changed, record.agent)
     await lay_over(run, made, free, changes, touched)
@@ -51,7 +51,7 @@ async def put_together(run: Run, base: str, results: Sequence[Result]) -> Stack:
 
 
 def parent(run: Run, result: Result) -> str:
-    return result.parent or run.repository.base
+    return result.parent or run.context.repository.base
 
 
 async def lay_over(
@@ -64,7 +64,7 @@ async def lay_over(
         return
     wanted = [(changes[one.commit], commit_message(run, one.task)) for one in results]
     try:
-        commits = await lay(run.repository.git, made.head, wanted)
+        commits = await lay(run.context.repository.git, made.head, wanted)
     except GitFailed:  # some distributions leave out what it needs of git
         for one in results:
             await merge_in(run, made, one, touched)
@@ -76,7 +76,7 @@ async def lay_over(
 async def merge_in(run: Run, made: Stack, result: Result, touched: Mapping[str, str]) -> bool:
     """Whether it fits. `touched` tells who has changed a file before."""
     task, message = result.task, commit_message(run, result.task)
-    head, merged = await stack(run.trees, made.head, parent(run, result), result.commit, message)
+    head, merged = await stack(run.services.trees, made.head, parent(run, result), result.commit, message)
     if merged.tree:
         made.head = made.commits[task.id] = head
     else:

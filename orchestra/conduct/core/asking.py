@@ -32,8 +32,8 @@ async def ask_as(
     **how: Any,
 ) -> T:
     """The checked answer, asked, paid and remembered under `role`; `about` is a task and its attempt."""
-    ticket = run.gateway.admit(Pass(role, *about, models=names(model)))
-    base = run.gateway.url(ticket, model.provider.name)
+    ticket = run.services.gateway.admit(Pass(role, *about, models=names(model)))
+    base = run.services.gateway.url(ticket, model.provider.name)
     try:
         return await ask(model, question, kind, base=base, key=ticket.token, **how)
     except Unusable:
@@ -41,7 +41,7 @@ async def ask_as(
     except ProviderError as error:
         raise why_not(ticket, f"The {role} ({model.name})", "answer", error) from None
     finally:
-        run.gateway.dismiss(ticket)
+        run.services.gateway.dismiss(ticket)
 
 
 def why_not(ticket: Pass, who: str, what: str, error: ProviderError, hint: str = "") -> OrchestraError:

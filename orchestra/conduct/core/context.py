@@ -3,22 +3,24 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from orchestra import events
 from orchestra.conduct.core.commands import Commands
 from orchestra.conduct.core.models import role_model
 from orchestra.conduct.core.secrets import Secrets
+from orchestra.conduct.core.state import State
 from orchestra.conduct.core.warm import Warm
+from orchestra.events import Payload
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.tape import Recorder
 from orchestra.hosts.base import Host
 from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal
-from orchestra.model import MOVES, Decision, Plan, Task, TaskState
+from orchestra.model import Decision, Task, TaskState
 from orchestra.plan.draft import Draft
 from orchestra.plan.roles import Role, find
 from orchestra.providers import catalogue
-from orchestra.report.fold import Report, TaskReport
+from orchestra.report.state import TaskReport
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry, Repository
 from orchestra.workspace.trees import Trees
@@ -36,58 +38,20 @@ class People:
     confirm: Callable[[Draft], Awaitable[bool]] | None = None
 
 
-@dataclass
-class Run:
-    """What every step of the story needs."""
+@dataclass(frozen=True)
+class Context:
+    """What never changes while a run goes on."""
 
     settings: Settings
     repository: Repository
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, Entry]  # the files of its base
     model: catalogue.Model
     secrets: Secrets
-    folder: Path
-    journal: Journal
-    gateway: Gateway
-    host: Host
-    trees: Trees
-    hold: Hold
+    folder: Path  # for what this session needs for a while
+    logs: Path
+    stamp: str
     namespace: str
     deadline: float  # on the clock of time.monotonic
-    report: Report = field(default_factory=Report)
-    plan: Plan = field(default_factory=lambda: Plan((), 0))
-    warm: Warm = field(default_factory=Warm)
-    recorder: Recorder | None = None
-    people: People = field(default_factory=People)
-    commands: Commands = field(default_factory=Commands)
-
-    @property
-    def logs(self) -> Path:
-        return self.journal.folder
-
-    @property
-    def stamp(self) -> str:
-        return self.journal.stamp
-
-    def emit(self, kind: str, task: int | None = None, attempt: int | None = None, **data: Any) -> None:
-        self.journal.emit(kind, task, attempt, **data)
-
-    async def wait_for_agents(self) -> None:
-        """Wait until agents can begin. The time until then is not charged to any attempt."""
-        ago = await self.warm.wait()
-        if ago is not None:
-            self.emit("aider_ready", ago=round(ago, 3))
-
-    def move(self, task: int, state: TaskState, attempt: int | None = None) -> None:
-        """The one way in which a task changes state; what the table does not allow is a bug."""
-        now = TaskState(self.report.tasks[task].state)
-        if state not in MOVES[now]:
-            raise AssertionError(f"task {task} cannot go from {now} to {state}")
-        self.emit("task_moved", task, attempt, state=state)
-
-    @property
-    def waits_for_human(self) -> bool:
-        """Whether a task that failed for good waits for a person."""
-        return self.settings.ask == "always" or (self.settings.ask == "terminal" and self.people.ask is not None)
 
     def role(self, task: Task) -> Role:
         return find(task.role, self.settings.roles)
@@ -97,3 +61,45 @@ class Run:
 
     def branch(self, name: str) -> str:
         return f"{self.namespace}/{self.stamp}/{name}"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What works for a run, and is closed with it."""
+
+    journal: Journal
+    gateway: Gateway
+    host: Host
+    trees: Trees
+    hold: Hold
+    warm: Warm = field(default_factory=Warm)
+    recorder: Recorder | None = None
+    people: People = field(default_factory=People)
+    commands: Commands = field(default_factory=Commands)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a step of the story may need."""
+
+    context: Context
+    state: State
+    services: Services
+
+    def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> None:
+        self.state.emit(payload, task, attempt)
+
+    def move(self, task: int, state: TaskState, attempt: int | None = None) -> None:
+        self.state.move(task, state, attempt)
+
+    async def wait_for_agents(self) -> None:
+        """Wait until agents can begin. The time until then is not charged to any attempt."""
+        ago = await self.services.warm.wait()
+        if ago is not None:
+            self.emit(events.AiderReady(round(ago, 3)))
+
+    @property
+    def waits_for_human(self) -> bool:
+        """Whether a task that failed for good waits for a person."""
+        ask = self.context.settings.ask
+        return ask == "always" or (ask == "terminal" and self.services.people.ask is not None)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import AsyncIterator
 
+from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.money import REMEDY
 from orchestra.errors import LimitReached
@@ -25,30 +26,30 @@ def deadline(settings: Settings) -> float:
 @contextlib.asynccontextmanager
 async def in_time(run: Run, what: str) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout_at(None if run.deadline == math.inf else run.deadline):
+        async with asyncio.timeout_at(None if run.context.deadline == math.inf else run.context.deadline):
             yield
     except TimeoutError:
-        if time.monotonic() < run.deadline:
+        if time.monotonic() < run.context.deadline:
             raise
         reached(run)
         raise LimitReached(f"{time_is_up(run)} {what}.", hint=REMEDY) from None
 
 
 def time_is_up(run: Run) -> str:
-    return f"The deadline of {time_words(run.settings.deadline)} was reached"
+    return f"The deadline of {time_words(run.context.settings.deadline)} was reached"
 
 
 def reached(run: Run) -> None:
-    if not run.report.stopped:
-        run.emit("limit_reached", limit=f"the deadline of {time_words(run.settings.deadline)}")
+    if not run.state.report.stopped:
+        run.emit(events.LimitReached(f"the deadline of {time_words(run.context.settings.deadline)}"))
 
 
 def nothing_left(run: Run, task: Task) -> Judgement | None:
     """Whether there is no time or no money for a task that is still to begin."""
-    if time.monotonic() >= run.deadline:
+    if time.monotonic() >= run.context.deadline:
         reached(run)
         return Judgement(Verdict.BUDGET, f"{time_is_up(run)} before {task.agent} began.", REMEDY)
-    short = run.gateway.limits.budget.shortage(ledger.most(run.model_of(task), SMALLEST_REQUEST, None))
-    if short and run.gateway.replay is None:
+    short = run.services.gateway.limits.budget.shortage(ledger.most(run.context.model_of(task), SMALLEST_REQUEST, None))
+    if short and run.services.gateway.replay is None:
         return Judgement(Verdict.BUDGET, f"{task.agent} did not begin: {short}.", REMEDY)
     return None

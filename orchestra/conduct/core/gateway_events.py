@@ -1,5 +1,6 @@
 """Journal events for what passes the gateway."""
 
+from orchestra import events
 from orchestra.gateway.budget import Amount
 from orchestra.gateway.ledger import Exchange, Pass
 from orchestra.gateway.listener import GatewayListener
@@ -16,18 +17,14 @@ class JournalListener(GatewayListener):
         self.journal = journal
 
     def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
-        used = vars(exchange.usage)
-        self.journal.emit(
-            "request",
-            ticket.task,
-            ticket.attempt,
+        ended = events.Request(
             role=ticket.role,
             provider=exchange.provider,
             model=exchange.model,
             status=exchange.status,
             failure=exchange.failure,
             message=exchange.message,
-            usage=used,
+            usage=exchange.usage,
             seconds=round(exchange.seconds, 3),
             identity=exchange.identity,
             replayed=exchange.replayed,
@@ -40,19 +37,19 @@ class JournalListener(GatewayListener):
             # Of the reply as it came: when a secret is taken out of it, it is known that it is not whole.
             digest=digest(exchange.raw),
         )
+        self.journal.emit(ended, ticket.task, ticket.attempt)
         if ticket.role == AGENT and not exchange.failure and not exchange.recalled:
-            self.journal.emit(
-                "assistant_response", ticket.task, ticket.attempt, content=exchange.reply, finish=exchange.finish
-            )
+            reply = events.AssistantResponse(exchange.reply, exchange.finish)
+            self.journal.emit(reply, ticket.task, ticket.attempt)
 
     def on_reservation(self, ticket: Pass, number: int, most: Amount) -> None:
         """A run that dies then knows what was on its way, and may be billed."""
-        how = {"role": ticket.role, "number": number, "dollars": most.dollars, "tokens": most.tokens}
-        self.journal.emit("set_aside", ticket.task, ticket.attempt, **how)
+        claim = events.SetAside(role=ticket.role, number=number, dollars=most.dollars, tokens=most.tokens)
+        self.journal.emit(claim, ticket.task, ticket.attempt)
 
     def on_wait(self, ticket: Pass, whom: str, why: str) -> None:
         """It is shown why an agent does nothing."""
-        self.journal.emit("waiting", ticket.task, ticket.attempt, role=ticket.role, on=whom, why=why)
+        self.journal.emit(events.Waiting(ticket.role, whom, why), ticket.task, ticket.attempt)
 
     def on_note(self, ticket: Pass, text: str) -> None:
-        self.journal.emit("note", text=text)
+        self.journal.emit(events.Note(text))

@@ -8,7 +8,8 @@ from orchestra.gateway.limits import Limits
 from orchestra.gateway.wire import READ_TIMEOUT
 from orchestra.model import Usage
 from orchestra.providers import catalogue
-from orchestra.report.fold import Report, count_lost
+from orchestra.report.fold import count_lost
+from orchestra.report.state import Report
 from orchestra.settings import Settings
 
 REMEDY = "Go on with more: `resume --budget USD` (or --max-tokens, --task-budget, --deadline)."

@@ -1,5 +1,6 @@
 """Move tasks along the table of states."""
 
+from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.model import TaskState
 
@@ -17,16 +18,16 @@ def move_task_to(run: Run, task: int, wanted: TaskState) -> None:
     """Move a task, step by step, from the state in which it was left to the wanted one. A complete task stays so."""
     steps = STEPS | ({TaskState.ACTIVE: TaskState.AWAITING_QA} if wanted is TaskState.AWAITING_QA else {})
     steps |= {TaskState.FAILED: wanted} if wanted is TaskState.WAITING_HUMAN else {}
-    while (now := TaskState(run.report.tasks[task].state)) not in (wanted, TaskState.COMPLETE):
+    while (now := run.state.report.tasks[task].state) not in (wanted, TaskState.COMPLETE):
         run.move(task, steps[now])
 
 
 def complete_accepted_task(run: Run, task: int) -> None:
     """Complete an accepted task whose result is an answer, and announce the further tasks that its agent proposes."""
-    record = run.report.tasks[task]
+    record = run.state.report.tasks[task]
     if record.answered:
         move_task_to(run, task, TaskState.AWAITING_QA)
     if record.answered and record.state != TaskState.COMPLETE:
         run.move(task, TaskState.COMPLETE)
-    if record.proposed and record.proposed != run.report.proposals.get(task):
-        run.emit("tasks_proposed", task, record.attempts, tasks=record.proposed)
+    if record.proposed and record.proposed != run.state.report.proposals.get(task):
+        run.emit(events.TasksProposed(record.proposed), task, record.attempts)

@@ -6,18 +6,18 @@ from orchestra.model import Task
 
 
 def commit_message(run: Run, task: Task, *, by_agent: bool = True) -> str:
-    about = task.title if task.name else run.settings.change
+    about = task.title if task.name else run.context.settings.change
     first = next((line.strip() for line in about.splitlines() if line.strip()), "Change")
-    first = run.secrets.scrub(first)
+    first = run.context.secrets.scrub(first)
     subject = first if len(first) <= 72 else first[:71] + "…"
     files = "\n".join(f"- {path}" for path in task.paths[:50])
     trailers = [
         f"Task: {task.id}",
-        f"Run: {run.stamp}",
-        *([AGENTS["aider"].trailer(run.model_of(task).name)] if by_agent else []),
+        f"Run: {run.context.stamp}",
+        *([AGENTS["aider"].trailer(run.context.model_of(task).name)] if by_agent else []),
     ]
     return f"{subject}\n\n{files}\n\n" + "\n".join(trailers) + "\n"
 
 
 def candidate_branch(run: Run, task: int, number: int) -> str:
-    return run.branch(f"task{task}-{number}")
+    return run.context.branch(f"task{task}-{number}")

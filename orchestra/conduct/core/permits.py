@@ -19,10 +19,10 @@ def early_permit(settings: Settings, entries: Mapping[str, object], paths: Itera
 
 def permit_of(run: Run) -> Permit:
     """That of a planned run: with what persons have said of its tasks since."""
-    report = run.report
-    said = [one["text"] for task in report.tasks.values() for one in task.decisions if one.get("text")]
-    words = [run.settings.change] if report.words_count else []
-    return Permit(frozenset(report.named), (*words, *said), run.entries)
+    report = run.state.report
+    said = [one.text for task in report.tasks.values() for one in task.decisions if one.text]
+    words = [run.context.settings.change] if report.words_count else []
+    return Permit(frozenset(report.named), (*words, *said), run.context.entries)
 
 
 def is_persons_plan(root: Path, path: Path) -> bool:

@@ -1,8 +1,6 @@
 """What attempts start from and what they leave behind."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from orchestra.judge.candidates import Candidate
 from orchestra.judge.retry import Tried
@@ -34,8 +32,3 @@ class Start:
     lesson: str = ""
     # Of attempts that are made side by side: the number of the first. 0 where it is made alone.
     round: int = 0
-
-
-def candidate(number: int, learned: Tried, ended: Mapping[str, Any]) -> Candidate:
-    review, size = ended.get("review", ""), ended.get("size", 0)
-    return Candidate(number, learned.verdict, review, len(learned.failing), size)

@@ -1,33 +1,29 @@
 """The reports that a run leaves beside its summary, one file in each format. Made from the logs, at any time."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from orchestra.model import Event
+from orchestra.events import Log
 from orchestra.process import tail
 from orchestra.report.detail import detail
-from orchestra.report.fold import fold
+from orchestra.report.fold import report_of
 from orchestra.report.formats import FORMS, Material
 from orchestra.workspace.show import diffs
 
 LOGS = ".aider_logs"
 
 
-def gather(root: Path, events: Sequence[Event], scrub: Callable[[str], str]) -> Material:
-    report, found = fold(events), detail(events)
+def gather(root: Path, log: Log, scrub: Callable[[str], str]) -> Material:
+    report, found = report_of(log), detail(log.events)
     tasks = report.tasks.values()
     commits = diffs(root, (task.commit for task in tasks if task.commit))
     changes = {task.id: commits.get(task.commit) or quoted(root, task.patch) for task in tasks}
-    outputs = {path: quoted(root, path) for path in paths(gate.get("output") for gate in found.gates)}
+    outputs = {path: quoted(root, path) for path in {gate.result.output for gate in found.gates if gate.result.output}}
     return Material(report, found, {n: scrub(text) for n, text in changes.items() if text}, scrubbed(outputs, scrub))
 
 
 def scrubbed(texts: dict[str, str], scrub: Callable[[str], str]) -> dict[str, str]:
     return {path: scrub(text) for path, text in texts.items()}
-
-
-def paths(values: Iterable[object]) -> set[str]:
-    return {value for value in values if isinstance(value, str) and value}
 
 
 def quoted(root: Path, name: str) -> str:

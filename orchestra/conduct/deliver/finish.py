@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.terminal import let_go
 from orchestra.conduct.deliver import artefacts
@@ -19,10 +20,11 @@ from orchestra.journal.jsonl import LogFailed
 from orchestra.judge.exit import DRIFT_CODE, exit_code, worst
 from orchestra.model import Verdict
 from orchestra.report.ci import json_text
-from orchestra.report.fold import Report, fold
+from orchestra.report.fold import report_of
 from orchestra.report.formats import DEFAULT, Material
 from orchestra.report.replay import differs
-from orchestra.report.summary import summary, totals
+from orchestra.report.state import Report
+from orchestra.report.summary import ended, summary
 from orchestra.report.text import closing
 
 
@@ -49,17 +51,17 @@ def finish(run: Run, failure: BaseException | None) -> Finished:
     """
     error = hung_up(failure)
     error = machine_trouble(error) or error
-    if run.journal.muted:
-        raise RunHeld(f"another orchestrator has taken run {run.stamp} over.", hint="Look at it with `status`.")
+    if run.services.journal.muted:
+        raise RunHeld(f"another orchestrator has taken run {run.context.stamp} over.", hint="Look at it with `status`.")
     try:
-        run.gateway.cut_short()
+        run.services.gateway.cut_short()
         emit_replayed(run)
         emit_run_ended(run, error)
         finished = write_summary(run)
     except (LogFailed, OSError) as failed:
         # What is in memory is told all the same.
-        run.report.exit_code, run.report.error = LogFailed.exit_code, words_of(error) or str(failed)
-        finished = Finished(run, run.report, summary(run.report, {}))
+        run.state.report.exit_code, run.state.report.error = LogFailed.exit_code, words_of(error) or str(failed)
+        finished = Finished(run, run.state.report, summary(run.state.report, {}))
     if failure is not None and not is_told(error):
         raise failure
     return finished
@@ -82,36 +84,36 @@ def words_of(error: BaseException | None) -> str:
 
 def emit_replayed(run: Run) -> None:
     """Tell which recorded replies of the planned agents were not asked for, and how a recording ended."""
-    tape = run.gateway.replay
+    tape = run.services.gateway.replay
     if tape is not None:
-        planned = {task.agent for task in run.report.tasks.values()}
+        planned = {task.agent for task in run.state.report.tasks.values()}
         unused = {owner: count for owner, count in tape.unused().items() if owner in planned}
-        run.emit("replayed", unused=unused)
-    if run.recorder is not None and run.recorder.problem:
-        run.emit("note", text=f"The tape ends before the run did: {run.recorder.problem}.")
+        run.emit(events.Replayed(unused))
+    if run.services.recorder is not None and run.services.recorder.problem:
+        run.emit(events.Note(f"The tape ends before the run did: {run.services.recorder.problem}."))
 
 
 def emit_run_ended(run: Run, error: BaseException | None) -> None:
-    code = code_of(run.report, error)
-    if run.settings.replay_strict and differs(run.report):
+    code = code_of(run.state.report, error)
+    if run.context.settings.replay_strict and differs(run.state.report):
         code = worst(code, DRIFT_CODE)
     signum = stopped_by(error) if isinstance(error, asyncio.CancelledError) else 0
-    run.emit("run_ended", exit_code=code, error=words_of(error), signal=signum, **totals(run.report))
+    run.emit(ended(run.state.report, code, words_of(error), signum))
 
 
 def write_summary(run: Run) -> Finished:
     """Build the summary by parsing the logs, so that it can be built again from them at any time."""
-    events, root = jsonl.read(run.logs, run.stamp), run.repository.root
-    report = fold(events)
-    logs = {task: str(run.journal.agent_log(task).relative_to(root)) for task in report.tasks}
+    log, root = jsonl.read(run.context.logs, run.context.stamp), run.context.repository.root
+    report = report_of(log)
+    logs = {task: str(run.services.journal.agent_log(task).relative_to(root)) for task in report.tasks}
     told = summary(report, logs)
-    path = run.logs / f"summary_{run.stamp}.json"
+    path = run.context.logs / f"summary_{run.context.stamp}.json"
     part = path.with_suffix(".part")
-    text = run.secrets.scrub(json.dumps(told, indent=2, ensure_ascii=False))
+    text = run.context.secrets.scrub(json.dumps(told, indent=2, ensure_ascii=False))
     part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     part.replace(path)
     try:
-        material = artefacts.gather(root, events, run.secrets.scrub)
+        material = artefacts.gather(root, log, run.context.secrets.scrub)
         return Finished(run, report, told, path, material, artefacts.write(root, material))
     except OSError as error:
         # The verdict stands in the summary; a full disk does not hide it.
@@ -121,7 +123,7 @@ def write_summary(run: Run) -> Finished:
 
 def print_result(finished: Finished) -> None:
     """Print the summary as JSON, or its closing words; on stderr if stdout belongs to the events."""
-    settings = finished.run.settings
+    settings = finished.run.context.settings
     if settings.json:
         print(json_text(finished.summary, indent=2))
     else:
@@ -143,9 +145,9 @@ def code_of(report: Report, error: BaseException | None) -> int:
     return exit_code(
         [Verdict(task.verdict or Verdict.CANCELLED) for task in report.tasks.values() if not task.replaced],
         held=any(task.held for task in report.tasks.values() if not task.replaced),
-        gates_failed=any(not gate["ok"] for gate in report.gates),
-        changed=bool(report.delivery.get("result")) or report.changed_nothing,
-        moved=bool(report.delivery.get("moved") or report.refused),
+        gates_failed=any(not gate.ok for gate in report.gates),
+        changed=bool(report.result) or report.changed_nothing,
+        moved=bool((report.delivery and report.delivery.moved) or report.refused),
         short=report.falls_short,
         waiting=any(task.asks for task in report.tasks.values()),
         stopped=LimitReached.exit_code if report.stopped else 0,

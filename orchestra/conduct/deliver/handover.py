@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from orchestra import events
 from orchestra.conduct.core.context import BRANCHES, Run
 from orchestra.conduct.deliver.finish import code_of
 from orchestra.errors import GitFailed, HandOverFailed, UsageError
 from orchestra.handover.hosts import Host, check_token, host_of
 from orchestra.handover.requests import Opened, Wanted, open_request, update
 from orchestra.handover.why import FORK, from_fork, push_refused
-from orchestra.report.fold import Report
 from orchestra.report.formats import FORMS
 from orchestra.report.markdown import PULL_REQUEST, markdown
 from orchestra.report.safe import line
+from orchestra.report.state import Report
 from orchestra.settings import Settings
 from orchestra.workspace.collect import diff
 from orchestra.workspace.git import Git
@@ -34,7 +34,7 @@ async def check_hand_over(settings: Settings, repository: Repository, before: Re
     if settings.patch:
         check_patch(Path(settings.patch))
     if settings.branch:
-        ours = before.handed.get("branched", {}).get("commit", "") if before else ""
+        ours = branched_commit(before) if before else ""
         why = await why_not_branch(repository.git, settings.branch, repository.base, ours)
         if settings.branch.partition("/")[0] == BRANCHES:
             why = "such names are the orchestrator's own"
@@ -75,22 +75,22 @@ def target(repository: Repository, environ: Mapping[str, str]) -> str:
 
 
 async def hand_over(run: Run) -> None:
-    delivery, settings = run.report.delivery, run.settings
-    if not delivery.get("result"):
+    delivery, settings = run.state.report.delivery, run.context.settings
+    if delivery is None or not delivery.result:
         return
     if settings.patch:
-        with told(run, "patch", f"git diff --binary {run.report.base[:12]} {delivery['result'][:12]}"):
-            await write_patch(run, delivery["result"])
-    if delivery.get("withheld"):
+        with told(run, "patch", f"git diff --binary {run.state.report.base[:12]} {delivery.result[:12]}"):
+            await write_patch(run, delivery.result)
+    if delivery.withheld:
         if settings.branch or settings.push or settings.pr:
-            run.emit("note", text=f"The result was not handed over: {delivery['reason']}.")
+            run.emit(events.Note(f"The result was not handed over: {delivery.reason}."))
         return
     if settings.branch:
-        await take_branch(run, delivery["result"])
-    if (settings.push or settings.pr) and "branch" not in run.report.refused:
-        await push_it(run, delivery["result"])
-    if settings.pr and not run.report.refused.keys() & {"branch", "push"}:
-        await open_it(run, delivery["result"])
+        await take_branch(run, delivery.result)
+    if (settings.push or settings.pr) and "branch" not in run.state.report.refused:
+        await push_it(run, delivery.result)
+    if settings.pr and not run.state.report.refused.keys() & {"branch", "push"}:
+        await open_it(run, delivery.result)
 
 
 @contextmanager
@@ -98,61 +98,66 @@ def told(run: Run, what: str, by_hand: str) -> Iterator[None]:
     try:
         yield
     except (HandOverFailed, GitFailed, UsageError, OSError) as error:
-        run.emit("not_handed_over", what=what, why=str(error).rstrip("."), by_hand=by_hand)
+        run.emit(events.NotHandedOver(what, str(error).rstrip("."), by_hand))
 
 
 async def write_patch(run: Run, result: str) -> None:
-    path = Path(run.settings.patch).absolute()
-    content = await diff(run.repository.git, run.report.base, result)
+    path = Path(run.context.settings.patch).absolute()
+    content = await diff(run.context.repository.git, run.state.report.base, result)
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(content)
     part.replace(path)
-    run.emit("patch_written", path=run.settings.patch, size=len(content))
+    run.emit(events.PatchWritten(run.context.settings.patch, len(content)))
 
 
 async def take_branch(run: Run, result: str) -> None:
     """From its side branch onto the one that the user has named."""
-    name, side = run.settings.branch, run.branch("result")
-    ours = run.report.handed.get("branched", {}).get("commit", "")
+    name, side = run.context.settings.branch, run.context.branch("result")
+    ours = branched_commit(run.state.report)
     with told(run, "branch", f"git branch NAME {result[:12]}"):
-        why = await put_on_branch(run.repository.git, name, result, run.repository.base, ours)
+        why = await put_on_branch(run.context.repository.git, name, result, run.context.repository.base, ours)
         if why:
             raise HandOverFailed(f"{name}: {why}")
-        run.emit("branched", branch=name, commit=result)
-        await forget(run.repository.git, [side])
+        run.emit(events.Branched(name, result))
+        await forget(run.context.repository.git, [side])
+
+
+def branched_commit(report: Report) -> str:
+    """What the user's named branch has of this run."""
+    branched = report.last(events.Branched)
+    return branched.commit if branched else ""
 
 
 # --- push -----------------------------------------------------------------------------------------------------------
 
 
 async def push_it(run: Run, result: str) -> None:
-    delivery, done = run.report.delivery, run.report.handed.get("pushed", {})
-    branch = delivery["branch"] if delivery["applied"] else delivery["side_branch"]
-    before = done.get("commit", "") if done.get("branch") == branch else ""
+    branch, done = run.state.report.result_branch, run.state.report.last(events.Pushed)
+    before = done.commit if done and done.branch == branch else ""
     if before == result:
         return
-    remote = await find_remote(run.repository.git, run.repository.branch)
+    remote = await find_remote(run.context.repository.git, run.context.repository.branch)
     name = remote.name if remote else "origin"
     with told(run, "push", f"git push {name} {shlex.quote(f'{branch}:{branch}')}"):
-        remote = await needed_remote(run.settings, run.repository)
+        remote = await needed_remote(run.context.settings, run.context.repository)
         await tell_of_hooks(run)
-        host = host_or_none(remote, run.settings)
+        host = host_or_none(remote, run.context.settings)
         # Only a branch of ours may be moved to where it was not: the user's goes forward, or stays.
-        replaces = "" if delivery["applied"] else before
-        git, scrub = run.repository.git, run.secrets.scrub
-        said = await push(git, remote, result, branch, replaces, login(host, remote), run.folder, scrub)
+        replaces = "" if run.state.report.applied else before
+        git, scrub = run.context.repository.git, run.context.secrets.scrub
+        said = await push(git, remote, result, branch, replaces, login(host, remote), run.context.folder, scrub)
         if said:
             raise HandOverFailed(push_refused(said, remote.name, branch, host) + from_a_fork())
-        run.emit("pushed", remote=remote.name, branch=branch, commit=result)
+        run.emit(events.Pushed(remote.name, branch, result))
 
 
 async def tell_of_hooks(run: Run) -> None:
     """Of the one that a push would run. Our own git always has the last word on where hooks are."""
-    git: Git = run.repository.git
+    git: Git = run.context.repository.git
     *others, _ = (await git.text("config", "--get-all", "--type=path", "core.hooksPath")).splitlines()
     folder = others[-1] if others else f"{await git.text('rev-parse', '--git-common-dir')}/hooks"
-    if os.access(run.repository.root / folder / "pre-push", os.X_OK):
-        run.emit("note", text="Your pre-push hook was not run: it may be an agent's work, and judges another tree.")
+    if os.access(run.context.repository.root / folder / "pre-push", os.X_OK):
+        run.emit(events.Note("Your pre-push hook was not run: it may be an agent's work, and judges another tree."))
 
 
 def host_or_none(remote: Remote, settings: Settings) -> Host | None:
@@ -178,13 +183,13 @@ def from_a_fork() -> str:
 
 
 async def open_it(run: Run, result: str) -> None:
-    done = run.report.handed.get("pr_opened", {})
-    if done.get("commit") == result:
+    done = run.state.report.last(events.PrOpened)
+    if done and done.commit == result:
         return
-    base = target(run.repository, os.environ)
-    wanted = Wanted(run.report.delivery["side_branch"], base, title(run), body(run))
-    remote = await find_remote(run.repository.git, run.repository.branch)
-    host = host_or_none(remote, run.settings) if remote else None
+    base = target(run.context.repository, os.environ)
+    wanted = Wanted(side_branch(run.state.report), base, title(run), body(run))
+    remote = await find_remote(run.context.repository.git, run.context.repository.branch)
+    host = host_or_none(remote, run.context.settings) if remote else None
     with told(run, "pr", by_hand(run, wanted, host)):
         if host is None:
             raise HandOverFailed("the remote's host is not known any more")
@@ -192,31 +197,35 @@ async def open_it(run: Run, result: str) -> None:
             opened = await brought_up_to_date(host, wanted, done)
         except HandOverFailed as failed:
             raise HandOverFailed(f"{failed}{from_a_fork()}") from None
-        about: dict[str, Any] = {"host": host.kind, "head": wanted.head, "base": base, "commit": result}
-        run.emit("pr_opened", url=opened.url, number=opened.number, existed=opened.existed, **about)
+        about = {"host": host.kind, "head": wanted.head, "base": base, "commit": result}
+        run.emit(events.PrOpened(url=opened.url, number=opened.number, existed=opened.existed, **about))
 
 
-async def brought_up_to_date(host: Host, wanted: Wanted, done: Mapping[str, Any]) -> Opened:
+async def brought_up_to_date(host: Host, wanted: Wanted, done: events.PrOpened | None) -> Opened:
     """One that we have opened before gets our new words; one of somebody else's keeps its own."""
-    if not done or done["existed"]:
+    if done is None or done.existed or done.number is None:
         return await open_request(host, wanted)
-    await update(host, done["number"], wanted)
-    return Opened(done["url"], done["number"])
+    await update(host, done.number, wanted)
+    return Opened(done.url, done.number)
+
+
+def side_branch(report: Report) -> str:
+    return report.delivery.side_branch if report.delivery else ""
 
 
 def title(run: Run) -> str:
-    first = next((words for words in run.settings.change.splitlines() if words.strip()), "Change")
-    return line(run.secrets.scrub(first), TITLE)
+    first = next((words for words in run.context.settings.change.splitlines() if words.strip()), "Change")
+    return line(run.context.secrets.scrub(first), TITLE)
 
 
 def body(run: Run) -> str:
     """The report as it will be when nothing more happens."""
-    report = replace(run.report, exit_code=code_of(run.report, None))
-    return run.secrets.scrub(markdown(report, PULL_REQUEST))
+    report = replace(run.state.report, exit_code=code_of(run.state.report, None))
+    return run.context.secrets.scrub(markdown(report, PULL_REQUEST))
 
 
 def by_hand(run: Run, wanted: Wanted, host: Host | None) -> str:
-    report = f".aider_logs/{FORMS['markdown'].file_name(run.stamp)}"
+    report = f".aider_logs/{FORMS['markdown'].file_name(run.context.stamp)}"
     head, base, words = (shlex.quote(each) for each in (wanted.head, wanted.base, wanted.title))
     if host and host.kind == "gitlab":
         said = f'--title {words} --description "$(cat {report})"'

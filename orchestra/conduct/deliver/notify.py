@@ -8,10 +8,10 @@ from typing import Any
 
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.deliver.finish import Finished
+from orchestra.events import Event, HumanNeeded
 from orchestra.handover.notify import deliver
-from orchestra.model import Event
-from orchestra.report.fold import Report, TaskReport
 from orchestra.report.sentence import resolving
+from orchestra.report.state import TaskReport
 
 WAITING = 5
 HUMAN_NEEDED = "human_needed"
@@ -19,7 +19,7 @@ A_MOMENT = 2.0  # seconds
 
 
 async def notify(finished: Finished) -> None:
-    if finished.run.settings.notify:
+    if finished.run.context.settings.notify:
         await post(finished.run, message(finished))
 
 
@@ -29,29 +29,29 @@ def call_for_people(run: Run) -> None:
 
     async def call(task: int) -> None:
         await asyncio.sleep(A_MOMENT)
-        record = run.report.tasks[task]
-        if record.asks and run.report.exit_code is None:
+        record = run.state.report.tasks[task]
+        if record.asks and run.state.report.exit_code is None:
             await post(run, needed(run, record))
 
     def hear(event: Event) -> None:
-        if event.kind == "human_needed" and event.task is not None:
+        if isinstance(event.payload, HumanNeeded) and event.task is not None:
             calls.add(asked := loop.create_task(call(event.task)))
             asked.add_done_callback(calls.discard)
 
-    if run.settings.notify:
-        run.journal.listeners.append(hear)
+    if run.context.settings.notify:
+        run.services.journal.bus.subscribe("The call for people", hear, since=run.services.journal.seq)
 
 
 async def post(run: Run, said: dict[str, Any]) -> None:
-    content = run.secrets.scrub(json.dumps(said, ensure_ascii=False)).encode("utf-8", "replace")
-    why = await deliver(run.settings.notify, content, run.settings.key(("ORCHESTRA_NOTIFY_SECRET",))[0])
+    content = run.context.secrets.scrub(json.dumps(said, ensure_ascii=False)).encode("utf-8", "replace")
+    why = await deliver(run.context.settings.notify, content, run.context.settings.key(("ORCHESTRA_NOTIFY_SECRET",))[0])
     if why:
-        print(f"note: --notify was not delivered: {run.secrets.scrub(why)}.", file=sys.stderr)
+        print(f"note: --notify was not delivered: {run.context.secrets.scrub(why)}.", file=sys.stderr)
 
 
 def needed(run: Run, task: TaskReport) -> dict[str, Any]:
     """`exit_code` tells it from the message at the end of a run."""
-    report = run.report
+    report = run.state.report
     about = {"task": task.id, "title": task.title, "why": task.asks, "resolve": resolving(report, task)}
     usual = {"event": HUMAN_NEEDED, "sent": int(time.time()), "run": report.run, "exit_code": None}
     return usual | {"change": report.change, "repository": report.repository} | about
@@ -69,9 +69,9 @@ def message(finished: Finished) -> dict[str, Any]:
         "verified": str(report.verified),
         "change": report.change,
         "repository": report.repository,
-        "branch": where(report),
+        "branch": report.result_branch,
         "applied": report.applied,
-        "commit": report.delivery.get("result", ""),
+        "commit": report.result,
         "pr_url": report.pr_url,
         "tasks": len(report.tasks),
         "complete": len(report.succeeded),
@@ -80,8 +80,3 @@ def message(finished: Finished) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "paths": paths,
     }
-
-
-def where(report: Report) -> str:
-    """The branch that has the result."""
-    return str(report.delivery.get("branch" if report.applied else "side_branch") or "")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from orchestra import events
 from orchestra.conduct.attempt.attempt import attempt
 from orchestra.conduct.attempt.kept import keep_branch
 from orchestra.conduct.checks.gating import Gating
@@ -21,7 +22,7 @@ async def one_round(
     run: Run, gating: Gating, task: Task, place: Place, start: Start, finished: Sequence[Result]
 ) -> Result:
     """`finished` are those of a round that was cut off before its choice was made."""
-    first, count = run.report.tasks[task.id].attempts + 1, run.settings.agents_per_task
+    first, count = run.state.report.tasks[task.id].attempts + 1, run.context.settings.agents_per_task
     if count == 1 and not finished:
         return await at_place(run, gating, task, place, first, start)
     start = replace(start, round=finished[0].round if finished else first)
@@ -49,7 +50,7 @@ async def at_place(run: Run, gating: Gating, task: Task, place: Place, number: i
 
 
 def begin(run: Run, task: int, number: int) -> None:
-    if run.report.tasks[task].state == TaskState.READY:
+    if run.state.report.tasks[task].state == TaskState.READY:
         run.move(task, TaskState.ACTIVE, number)
 
 
@@ -60,11 +61,11 @@ async def choose(run: Run, task: Task, made: Sequence[Result]) -> Result:
     chosen = best(candidates)
     result = known.pop(chosen.number)
     begin(run, task.id, chosen.number)
-    if chosen.accepted and run.report.tasks[task.id].state == TaskState.ACTIVE:
+    if chosen.accepted and run.state.report.tasks[task.id].state == TaskState.ACTIVE:
         run.move(task.id, TaskState.AWAITING_QA, chosen.number)
-    run.emit("chosen", task.id, chosen.number, round=result.round, why=why(candidates))
+    run.emit(events.Chosen(result.round, why(candidates)), task.id, chosen.number)
     if result.commit:
         await keep_branch(run, task.id, chosen.number, result.commit)
-        await merge.forget(run.repository.git, [candidate_branch(run, task.id, chosen.number)])
+        await merge.forget(run.context.repository.git, [candidate_branch(run, task.id, chosen.number)])
     others = tuple(one.tried for one in known.values() if is_lesson(one.tried.verdict))
     return replace(result, tried=replace(result.tried, beside=others))

@@ -4,6 +4,7 @@ again there: only what is green moves a branch."""
 import dataclasses
 from dataclasses import dataclass
 
+from orchestra import events
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.checks.verifying import verify_tests
 from orchestra.conduct.core.context import Run
@@ -23,7 +24,7 @@ class Caught:
 
 async def bring(run: Run, gating: Gating, head: str, side: str) -> tuple[str, Delivery]:
     """The result as it is in the end, and what became of it."""
-    repository = run.repository
+    repository = run.context.repository
     delivery = await deliver(repository, head, side)
     for _ in range(MOST):
         if not delivery.stands:
@@ -38,7 +39,7 @@ async def bring(run: Run, gating: Gating, head: str, side: str) -> tuple[str, De
 
 
 async def catch_up(run: Run, gating: Gating, head: str, onto: str) -> Caught:
-    made, conflicts = await replay(run.trees, onto, head)
+    made, conflicts = await replay(run.services.trees, onto, head)
     if conflicts:
         return Caught(head, f"its new commits do not go together with the result in {', '.join(conflicts)}")
     top = list(made.values())[-1] if made else onto
@@ -49,10 +50,10 @@ async def catch_up(run: Run, gating: Gating, head: str, onto: str) -> Caught:
         return Caught(head, f"on its new commits {failed}, so that nothing could check it")
     if not checked.ok:
         return Caught(head, f"on its new commits {checked.sentence.rstrip('.')}")
-    for task in run.report.tasks.values():
+    for task in run.state.report.tasks.values():
         if task.integrated and task.commit in made:
-            run.emit("task_integrated", task.id, task.attempts, commit=made[task.commit])
-    run.emit("combined", commit=top, base=onto)
+            run.emit(events.TaskIntegrated(made[task.commit]), task.id, task.attempts)
+    run.emit(events.Combined(top, onto))
     # What was said of it is now said of the result.
     await gating.check(top, "combined")
     await verify_tests(run, gating, top)

@@ -2,8 +2,8 @@
 
 import dataclasses
 from functools import partial
-from typing import Any
 
+from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt
 from orchestra.conduct.attempt.kept import cut_diff, keep_branch
 from orchestra.conduct.core.context import Run
@@ -32,9 +32,9 @@ def take_decisions(scheduler: Scheduler, past: Past | None) -> None:
         said = command.data
         return decide(scheduler, Decision(command.task or 0, str(said.get("action")), str(said.get("text", ""))))
 
-    scheduler.run.commands.offer("resolve task", resolve)
+    scheduler.run.services.commands.offer("resolve task", resolve)
     if past is not None and past.decision is not None:
-        scheduler.run.emit("note", text=decide(scheduler, past.decision))
+        scheduler.run.emit(events.Note(decide(scheduler, past.decision)))
 
 
 async def consult(run: Run, scheduler: Scheduler, postponed: set[int]) -> bool:
@@ -42,8 +42,10 @@ async def consult(run: Run, scheduler: Scheduler, postponed: set[int]) -> bool:
 
     `postponed` are the tasks about which the person wants to decide later.
     """
-    for record in [record for record in run.report.tasks.values() if record.asks]:
-        decision = await run.people.ask(record) if run.people.ask and record.id not in postponed else None
+    for record in [record for record in run.state.report.tasks.values() if record.asks]:
+        decision = (
+            await run.services.people.ask(record) if run.services.people.ask and record.id not in postponed else None
+        )
         if decision is None:
             postponed.add(record.id)
         elif record.asks:  # and nobody at another terminal was faster
@@ -51,22 +53,22 @@ async def consult(run: Run, scheduler: Scheduler, postponed: set[int]) -> bool:
                 text = decide(scheduler, decision)
             except Refused as why:
                 text = str(why)
-            run.emit("note", text=text)
+            run.emit(events.Note(text))
     return scheduler.can_go_on()
 
 
 def decide(scheduler: Scheduler, decision: Decision) -> str:
     """Begin what was decided, and say so in one sentence. Where it cannot be, raise Refused, and journal nothing."""
     run, number = scheduler.run, decision.task
-    task = next((task for task in run.plan.tasks if task.id == number), None)
+    task = next((task for task in run.state.plan.tasks if task.id == number), None)
     if task is None:
         raise Refused(f"There is no task {number}.")
     if decision.action not in ACTIONS:
         raise Refused(f"There is no decision {decision.action!r}: {', '.join(ACTIONS)}.")
-    state = run.report.tasks[number].state
+    state = run.state.report.tasks[number].state
     if state not in WAITING or number in scheduler.working:
         raise Refused(f"Task {number} is {state}: only one that failed, or waits for a person, can be resolved.")
-    run.emit("resolved", number, action=decision.action, text=decision.text)
+    run.emit(events.Resolved(decision.action, decision.text), number)
     return ACTIONS[decision.action](scheduler, task, decision.text)
 
 
@@ -84,7 +86,7 @@ def edit_brief(scheduler: Scheduler, task: Task, brief: str) -> str:
 
 def begin(scheduler: Scheduler, task: int, how: str) -> str:
     scheduler.results.histories[task].begin_anew()
-    scheduler.begin_again(next(each for each in scheduler.run.plan.tasks if each.id == task))
+    scheduler.begin_again(next(each for each in scheduler.run.state.plan.tasks if each.id == task))
     return f"Task {task} {how}."
 
 
@@ -97,13 +99,13 @@ def abandon(scheduler: Scheduler, task: Task, _: str) -> str:
 def spawn(scheduler: Scheduler, task: Task, text: str) -> str:
     """Another task with the same files in its place; who needed that one needs this one now."""
     run = scheduler.run
-    number = max(each.id for each in run.plan.tasks) + 1
+    number = max(each.id for each in run.state.plan.tasks) + 1
     title = next((line.strip() for line in text.splitlines() if line.strip()), task.title)
     new = dataclasses.replace(task, id=number, title=title[:100], brief=f"{text}\n\n{INSTEAD}\n{task.brief}")
     abandon(scheduler, task, "")
     others = [
         dataclasses.replace(each, needs=tuple(number if need == task.id else need for need in each.needs))
-        for each in run.plan.tasks
+        for each in run.state.plan.tasks
         if task.id in each.needs
     ]
     change_plan(run, new, *others, replaces=task.id, by=number)
@@ -113,11 +115,11 @@ def spawn(scheduler: Scheduler, task: Task, text: str) -> str:
     return f"Task {number} takes the place of task {task.id}."
 
 
-def change_plan(run: Run, *tasks: Task, **what: Any) -> None:
+def change_plan(run: Run, *tasks: Task, replaces: int = 0, by: int = 0) -> None:
     changed = {task.id: task for task in tasks}
-    kept = tuple(changed.pop(task.id, task) for task in run.plan.tasks)
-    run.plan = dataclasses.replace(run.plan, tasks=(*kept, *changed.values()))
-    run.emit("plan_changed", tasks=[dataclasses.asdict(task) for task in tasks], **what)
+    kept = tuple(changed.pop(task.id, task) for task in run.state.plan.tasks)
+    run.state.adopt(dataclasses.replace(run.state.plan, tasks=(*kept, *changed.values())))
+    run.emit(events.PlanChanged(tasks=tasks, replaces=replaces, by=by))
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------
@@ -127,14 +129,14 @@ def take(scheduler: Scheduler, task: Task, _: str) -> str:
     """The first time it lends a worktree; when something was changed there, it takes that for the task's work."""
     run = scheduler.run
     move_task_to(run, task.id, TaskState.WAITING_HUMAN)
-    path = by_hand.place_of(run.logs, run.stamp, task.agent)
+    path = by_hand.place_of(run.context.logs, run.context.stamp, task.agent)
     if path.exists():
         scheduler.run_follow_up(task.id, partial(hand_back, scheduler, task))
         return f"What was changed in {path} is taken for task {task.id}, and checked."
     scheduler.run_follow_up(task.id, partial(lend, scheduler, task))
-    patch = run.report.tasks[task.id].patch
+    patch = run.state.report.tasks[task.id].patch
     also = f" What its last attempt left is in {patch}." if patch else ""
-    return f"Task {task.id} is yours in {path}.{also} When it is done: {command(run.stamp, task.id)} --take"
+    return f"Task {task.id} is yours in {path}.{also} When it is done: {command(run.context.stamp, task.id)} --take"
 
 
 def command(stamp: str, task: int) -> str:
@@ -151,29 +153,32 @@ async def lend(scheduler: Scheduler, task: Task) -> None:
     run = scheduler.run
     start, last = start_of(scheduler, task), scheduler.results.by_task.get(task.id)
     parent = last.parent if last is not None and last.commit and last.parent else scheduler.results.base.head
-    await by_hand.lend(run.repository.git, by_hand.place_of(run.logs, run.stamp, task.agent), start)
-    run.emit("lent", task.id, start=start, parent=parent)
+    await by_hand.lend(
+        run.context.repository.git, by_hand.place_of(run.context.logs, run.context.stamp, task.agent), start
+    )
+    run.emit(events.Lent(start, parent), task.id)
     wait_for_human(run, task.id, "A person has taken it.")
 
 
 async def hand_back(scheduler: Scheduler, task: Task) -> None:
     """Take what a person has made of a task as an attempt at it."""
-    run, git = scheduler.run, scheduler.run.repository.git
-    path, lent = by_hand.place_of(run.logs, run.stamp, task.agent), run.report.tasks[task.id].lent
-    number = run.report.tasks[task.id].attempts + 1
-    attempt = Attempt(run, scheduler.gating, task, number, Start(lent["start"], lent["parent"]))
-    left = await by_hand.look(git, path, lent["start"])
+    run, git = scheduler.run, scheduler.run.context.repository.git
+    path, lent = by_hand.place_of(run.context.logs, run.context.stamp, task.agent), run.state.report.tasks[task.id].lent
+    assert lent is not None
+    number = run.state.report.tasks[task.id].attempts + 1
+    attempt = Attempt(run, scheduler.gating, task, number, Start(lent.start, lent.parent))
+    left = await by_hand.look(git, path, lent.start)
     if not left.made:
         return wait_for_human(run, task.id, f"Nothing was changed in {path} yet.")
     move_task_to(run, task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
-    run.emit("attempt_started", task.id, number, model=PERSON, base=lent["start"], by_hand=True)
-    commit = await by_hand.committed(git, left.made, lent["parent"], commit_message(run, task, by_agent=False))
+    run.emit(events.AttemptStarted(model=PERSON, base=lent.start, by_hand=True), task.id, number)
+    commit = await by_hand.committed(git, left.made, lent.parent, commit_message(run, task, by_agent=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
-    attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent["parent"], commit))
-    attempt.record.learn(diff=cut_diff(await diff(git, lent["parent"], commit)))
+    attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent.parent, commit))
+    attempt.record.diff = cut_diff(await diff(git, lent.parent, commit))
     await keep_branch(run, task.id, number, commit)
-    done = Result(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent["parent"])
+    done = Result(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent.parent)
     done = attempt.end(await attempt.check(done))
     scheduler.results.record(done)
     await by_hand.take_down(git, path)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
+from orchestra import events
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.checks.verifying import verify_tests
 from orchestra.conduct.combine.settle import Guilty, Settled, settle
@@ -27,7 +28,7 @@ async def integrate(run: Run, gating: Gating, scheduler: Scheduler, results: Res
     `combined` is the combination of just these results if an earlier session of the run had made it.
     """
     postponed = set[int]()
-    base = Settled(run.repository.base)
+    base = Settled(run.context.repository.base)
     settled = await settle(run, gating, base, results.accepted(base), combined)
     while True:
         send_back(run, scheduler, settled.guilty)
@@ -37,7 +38,7 @@ async def integrate(run: Run, gating: Gating, scheduler: Scheduler, results: Res
         await scheduler.work_on(base)
         settled = await settle(run, gating, base, results.accepted(base))
     results.exclude(scheduler.pending.values())
-    if settled.head != run.repository.base:
+    if settled.head != run.context.repository.base:
         await conclude(run, gating, results.by_task.values(), settled)
     await tidy(run)
 
@@ -46,11 +47,13 @@ def send_back(run: Run, scheduler: Scheduler, guilty: Iterable[Guilty]) -> None:
     """Have those tried again for whom an attempt, which knows how the combination failed, may be worth its money."""
     for one in guilty:
         task = one.result.task
-        last = dataclasses.replace(one.result.tried, verdict=Verdict.GATES_FAILED, cause=one.why, **one.lesson)
+        last = dataclasses.replace(one.result.tried, verdict=Verdict.GATES_FAILED, cause=one.why)
+        if one.lesson:
+            last = dataclasses.replace(last, failing=one.lesson.failing, output=one.lesson.output)
         step = scheduler.results.histories[task.id].next(run, last)
         if step.next in (Next.FRESH, Next.ON_TOP):
             run.move(task.id, TaskState.FAILED)
-            run.emit("retry", task.id, run.report.tasks[task.id].attempts, why=one.why, on_top=False)
+            run.emit(events.Retry(one.why, on_top=False), task.id, run.state.report.tasks[task.id].attempts)
             scheduler.begin_again(task)
             continue
         scheduler.results.given_up.add(task.id)
@@ -60,60 +63,65 @@ def send_back(run: Run, scheduler: Scheduler, guilty: Iterable[Guilty]) -> None:
 
 
 async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled: Settled) -> None:
-    head, side = settled.head, run.branch(RESULT)
-    if run.settings.commit_prd and run.settings.prd:
-        run.emit("note", text=f"--commit-prd is for a PRD that the run writes: {run.settings.prd} stays as it is.")
-    elif run.settings.commit_prd and run.report.prd.get("path"):
+    head, side = settled.head, run.context.branch(RESULT)
+    if run.context.settings.commit_prd and run.context.settings.prd:
+        run.emit(
+            events.Note(f"--commit-prd is for a PRD that the run writes: {run.context.settings.prd} stays as it is.")
+        )
+    elif run.context.settings.commit_prd and run.state.report.prd_path:
         head = await add_prd(run, head)
-    await keep(run.repository.git, side, head)
-    for task in run.report.tasks.values():
+    await keep(run.context.repository.git, side, head)
+    for task in run.state.report.tasks.values():
         if task.state == TaskState.AWAITING_QA:
             run.move(task.id, TaskState.COMPLETE if task.id in settled.tasks and not settled.bad else TaskState.FAILED)
     if not settled.bad:
         await verify_tests(run, gating, settled.head)
     kept_back = withheld(run, results, side, settled.bad)
     head, delivery = (head, kept_back) if kept_back else await bring(run, gating, head, side)
-    counts = await numstat(run.repository.git, run.report.base, head)
-    run.emit(
-        "delivered",
+    counts = await numstat(run.context.repository.git, run.state.report.base, head)
+    delivered = events.Delivered(
         applied=delivery.applied,
         reason=delivery.reason,
         take=delivery.take,
         moved=delivery.moved,
         withheld=delivery.withheld,
-        branch=run.repository.branch,
+        branch=run.context.repository.branch,
         side_branch="" if delivery.applied else side,
         result=head,
-        files={path: list(each) for path, each in counts.items()},
+        files=counts,
     )
+    run.emit(delivered)
 
 
 async def tidy(run: Run) -> None:
     """Branches whose work the result holds are not needed any more, nor the result's own once it is on the user's."""
-    if run.report.delivery:
-        merged = [run.branch(f"task{task.id}") for task in run.report.tasks.values() if task.integrated]
-        await forget(run.repository.git, [*merged, run.branch(RESULT)] if run.report.applied else merged)
+    if run.state.report.delivery:
+        merged = [run.context.branch(f"task{task.id}") for task in run.state.report.tasks.values() if task.integrated]
+        await forget(
+            run.context.repository.git, [*merged, run.context.branch(RESULT)] if run.state.report.applied else merged
+        )
 
 
 def withheld(run: Run, results: Iterable[Result], side: str, bad: str) -> Delivery | None:
     """Why the result is not to come to the user's branch at all, if there is a reason."""
     take = f"git merge {side}"
     complete = all(result.judgement.verdict is Verdict.APPLIED for result in results) and not any(
-        t.held for t in run.report.tasks.values()
+        t.held for t in run.state.report.tasks.values()
     )
     if bad:
         return Delivery(False, bad, take, withheld=True)
-    if run.settings.all_or_nothing and not complete:
+    if run.context.settings.all_or_nothing and not complete:
         return Delivery(False, "not every task is complete and --all-or-nothing was given", take, withheld=True)
-    if own := "--no-apply" if not run.settings.apply else run.settings.own_branch:
+    if own := "--no-apply" if not run.context.settings.apply else run.context.settings.own_branch:
         return Delivery(False, f"{own} was given", take)
     return None
 
 
 async def add_prd(run: Run, head: str) -> str:
     """The PRD as one more commit, without any checkout. Its file may be in the folder of an earlier session."""
-    path, text = run.report.prd["path"], run.report.prd["text"]
-    git: Git = run.repository.git.with_env(GIT_INDEX_FILE=str(run.folder / "prd.index"))
+    assert run.state.report.prd
+    path, text = run.state.report.prd.path, run.state.report.prd.text
+    git: Git = run.context.repository.git.with_env(GIT_INDEX_FILE=str(run.context.folder / "prd.index"))
     blob = await git.text("hash-object", "-w", "--stdin", input=text.encode())
     await git.raw("read-tree", head)
     await git.raw("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
@@ -125,5 +133,5 @@ async def add_prd(run: Run, head: str) -> str:
         head,
         "-F",
         "-",
-        input=f"Add the requirements of this change\n\nRun: {run.stamp}\n".encode(),
+        input=f"Add the requirements of this change\n\nRun: {run.context.stamp}\n".encode(),
     )

@@ -22,9 +22,9 @@ class Results:
 
     def __init__(self, run: Run, past: Past | None) -> None:
         self.run = run
-        self.base = Settled(run.repository.base)
+        self.base = Settled(run.context.repository.base)
         self.by_task: dict[int, Result] = past.done() if past else {}
-        self.histories = {task.id: history_of(past, task.id) for task in run.plan.tasks}
+        self.histories = {task.id: history_of(past, task.id) for task in run.state.plan.tasks}
         self.given_up: set[int] = set()  # tasks that broke the combination and are not tried again
         for task, result in self.by_task.items():
             if result.judgement.verdict is Verdict.APPLIED:
@@ -47,16 +47,16 @@ class Results:
 
     async def combine_dependencies(self, task: Task) -> Stack:
         """Put all that the task needs on top of the base."""
-        needs = self.run.plan.needs
+        needs = self.run.state.plan.needs
         needed = closure(needs[task.id], needs) - self.base.tasks
-        results = [self.by_task[each.id] for each in in_order([t for t in self.run.plan.tasks if t.id in needed])]
+        results = [self.by_task[each.id] for each in in_order([t for t in self.run.state.plan.tasks if t.id in needed])]
         # A result that the user's branch holds since an earlier delivery has no commit.
         return await put_together(self.run, self.base.head, [result for result in results if result.commit])
 
     def accepted(self, base: Settled) -> list[Result]:
         """Return the results that can be combined with the base, in the order in which they are put on it."""
-        needs = self.run.plan.needs
-        results = [self.by_task[task.id] for task in in_order(self.run.plan.tasks) if task.id in self.by_task]
+        needs = self.run.state.plan.needs
+        results = [self.by_task[task.id] for task in in_order(self.run.state.plan.tasks) if task.id in self.by_task]
         return [
             result
             for result in results
@@ -68,8 +68,8 @@ class Results:
     def exclude(self, tasks: Iterable[Task]) -> None:
         """Exclude tasks that never began, and name what they waited for."""
         for task in tasks:
-            missing = [need for need in self.run.plan.needs[task.id] if not self.is_done(need)]
-            names = " and ".join(self.run.report.tasks[need].agent for need in missing)
+            missing = [need for need in self.run.state.plan.needs[task.id] if not self.is_done(need)]
+            names = " and ".join(self.run.state.report.tasks[need].agent for need in missing)
             hold(self.run, task.id, f"it needs {names}, which is not done")
 
 

@@ -32,17 +32,17 @@ class Scheduler:
         self.run = run
         self.gating = gating
         self.results = results
-        self.slots = Places(places(run.plan.agents, run.settings))
-        self.pending = {task.id: task for task in run.plan.tasks if task.id not in results.by_task}
+        self.slots = Places(places(run.state.plan.agents, run.context.settings))
+        self.pending = {task.id: task for task in run.state.plan.tasks if task.id not in results.by_task}
         self.ranked: tuple[Plan | None, dict[int, Rank]] = (None, {})
         self.working: dict[int, asyncio.Task[None]] = {}
         self.stopped: dict[int, str] = {}  # by which command
         self.follow_ups: dict[int, FollowUp] = {}
         self.open = False
         self.woken = asyncio.Event()
-        run.commands.offer("cancel task", self.cancel)
-        run.commands.offer("interrupt task", self.cancel)
-        run.commands.offer("retry task", self.retry)
+        run.services.commands.offer("cancel task", self.cancel)
+        run.services.commands.offer("interrupt task", self.cancel)
+        run.services.commands.offer("retry task", self.retry)
 
     async def work(self) -> Results:
         """Run tasks until none can go on."""
@@ -85,7 +85,7 @@ class Scheduler:
         return bool(self.follow_ups) or any(self.is_ready(task) for task in self.pending.values())
 
     def is_ready(self, task: Task) -> bool:
-        return task.id not in self.working and all(map(self.results.is_done, self.run.plan.needs[task.id]))
+        return task.id not in self.working and all(map(self.results.is_done, self.run.state.plan.needs[task.id]))
 
     def start_ready(self) -> None:
         """Start what is ready, unless the combination is being checked: new work begins after that."""
@@ -103,8 +103,8 @@ class Scheduler:
 
     def ranks(self) -> dict[int, Rank]:
         """Return the ranks of the tasks, computed once for each plan: a person may change it."""
-        if self.ranked[0] is not self.run.plan:
-            self.ranked = (self.run.plan, ranks(self.run.plan.tasks))
+        if self.ranked[0] is not self.run.state.plan:
+            self.ranked = (self.run.state.plan, ranks(self.run.state.plan.tasks))
         return self.ranked[1]
 
     def begin(self, task: int, work: Coroutine[Any, Any, None]) -> None:
@@ -140,10 +140,10 @@ class Scheduler:
         return f"Task {task} is being stopped; the others go on."
 
     def retry(self, command: Command) -> str:
-        task = next((task for task in self.run.plan.tasks if task.id == command.task), None)
+        task = next((task for task in self.run.state.plan.tasks if task.id == command.task), None)
         if task is None:
             raise Refused(f"There is no task {command.task}.")
-        state = self.run.report.tasks[task.id].state
+        state = self.run.state.report.tasks[task.id].state
         if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN) or task.id in self.working:
             raise Refused(f"Task {task.id} is {state}: only a failed one can be tried again.")
         self.begin_again(task)

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt, cancellation
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.core.context import Run
@@ -32,7 +33,7 @@ class History:
         if last.verdict is Verdict.APPLIED:
             return Step(Next.DONE, last.cause)
         self.tried.append(last)
-        return next_step(self.tried, run.settings.retries, human=run.waits_for_human)
+        return next_step(self.tried, run.context.settings.retries, human=run.waits_for_human)
 
     def begin_anew(self) -> None:
         self.earlier += self.tried
@@ -46,10 +47,10 @@ async def live(run: Run, gating: Gating, task: Task, place: Place, history: Hist
         try:
             result = await one_round(run, gating, task, place, start, history.finished)
         except asyncio.CancelledError:
-            if run.report.tasks[task.id].state in (TaskState.ACTIVE, TaskState.AWAITING_QA):
+            if run.state.report.tasks[task.id].state in (TaskState.ACTIVE, TaskState.AWAITING_QA):
                 run.move(task.id, TaskState.FAILED)
             raise
-        history.finished, number = [], run.report.tasks[task.id].attempts
+        history.finished, number = [], run.state.report.tasks[task.id].attempts
         step = history.next(run, result.tried)
         if step.next is Next.DONE:
             return result
@@ -58,7 +59,7 @@ async def live(run: Run, gating: Gating, task: Task, place: Place, history: Hist
             wait_for_human(run, task.id, step.why)
         if step.next not in (Next.FRESH, Next.ON_TOP):
             return result
-        run.emit("retry", task.id, number, why=step.why, on_top=step.next is Next.ON_TOP)
+        run.emit(events.Retry(step.why, step.next is Next.ON_TOP), task.id, number)
         run.move(task.id, TaskState.READY)
         start = await start_of(run, result, step.next, parent, history.lesson)
 
@@ -66,7 +67,7 @@ async def live(run: Run, gating: Gating, task: Task, place: Place, history: Hist
 async def start_of(run: Run, last: Result, how: Next, parent: str, lesson: str) -> Start:
     if how is not Next.ON_TOP or not last.commit:
         return Start(parent, parent, lesson=lesson)
-    git = run.repository.git
+    git = run.context.repository.git
     carried = await git.paths("diff-tree", "-r", "--name-only", "--no-renames", "-z", parent, last.commit)
     return Start(last.commit, parent, tuple(carried), lesson)
 
@@ -74,7 +75,7 @@ async def start_of(run: Run, last: Result, how: Next, parent: str, lesson: str) 
 def cancelled(run: Run, gating: Gating, task: Task) -> Result:
     """The result of a task that another terminal has cancelled; told here when no attempt was at work."""
     result = Result(task, cancellation(run, task, only_this=True))
-    record = run.report.tasks[task.id]
+    record = run.state.report.tasks[task.id]
     if record.state == TaskState.READY:
         run.move(task.id, TaskState.ACTIVE)
         run.move(task.id, TaskState.FAILED)
@@ -84,6 +85,6 @@ def cancelled(run: Run, gating: Gating, task: Task) -> Result:
 
 
 def wait_for_human(run: Run, task: int, why: str) -> None:
-    run.emit("human_needed", task, run.report.tasks[task].attempts, why=why)
-    if run.report.tasks[task].state != TaskState.WAITING_HUMAN:
+    run.emit(events.HumanNeeded(why), task, run.state.report.tasks[task].attempts)
+    if run.state.report.tasks[task].state != TaskState.WAITING_HUMAN:
         run.move(task, TaskState.WAITING_HUMAN)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from orchestra import events
 from orchestra.answers import prd as prd_format
 from orchestra.conduct.core.asking import ask_as
 from orchestra.conduct.core.context import Run
@@ -108,33 +109,35 @@ def about(settings: Settings, tracked: Mapping[str, Tracked], prd: Prd, context:
 
 async def plan_for(run: Run, prd: Prd, given: Targets | None, checked: Checked | None) -> Plan:
     """The plan in the file that was named, the graph that a model makes, or else a division by coupling."""
-    root = run.repository.root
+    root = run.context.repository.root
     if checked is not None:
-        path = drafts.place(root, run.settings.plan)
-    elif run.settings.decompose:
+        path = drafts.place(root, run.context.settings.plan)
+    elif run.context.settings.decompose:
         checked, path = await decompose(run, prd), new_file(run)
         drafts.save(path, checked.draft)
     else:
-        if not run.settings.approve:
+        if not run.context.settings.approve:
             return await make_plan(run, prd, given)
         path = new_file(run)
         checked = await divided(run, prd, given)
         drafts.save(path, checked.draft)
-    if run.settings.approve and not checked.draft.approved:
+    if run.context.settings.approve and not checked.draft.approved:
         checked = await ask_for_yes(run, checked, path)
     tell_repairs(run, checked.repairs)
     mine = is_persons_plan(root, path)
-    allowed = allow(checked.draft, run.settings, run.entries, by_person=mine)
+    allowed = allow(checked.draft, run.context.settings, run.context.entries, by_person=mine)
     if allowed.left_out and not allowed.draft.left:
         written_down(run, checked, path)
-        raise NeedsApproval(drafts.name_of(run.repository.root, path))
+        raise NeedsApproval(drafts.name_of(run.context.repository.root, path))
     tell_protected(
         run, allowed.left_out, f"To have them changed: `plan approve {drafts.name_of(root, path)}` before `execute`."
     )
-    plan = await plan_of(run.settings, run.repository, run.entries, prd, allowed.draft, run.model.context)
-    words = mine and run.settings.is_users("change")
-    named = list(allowed.named)
-    announce(run, plan, file=relative(path, root), repairs=list(checked.repairs), named=named, words=words)
+    plan = await plan_of(
+        run.context.settings, run.context.repository, run.context.entries, prd, allowed.draft, run.context.model.context
+    )
+    words = mine and run.context.settings.is_users("change")
+    about = {"file": relative(path, root), "repairs": tuple(checked.repairs)}
+    announce(run, plan, named=tuple(allowed.named), words=words, **about)
     return plan
 
 
@@ -146,9 +149,9 @@ def allow(draft: Draft, settings: Settings, entries: Entries, *, by_person: bool
 
 async def ask_for_yes(run: Run, checked: Checked, path: Path) -> Checked:
     """At a terminal the question is asked there; elsewhere the plan waits in its file."""
-    if run.people.confirm is None or not await run.people.confirm(checked.draft):
+    if run.services.people.confirm is None or not await run.services.people.confirm(checked.draft):
         written_down(run, checked, path)
-        raise NeedsApproval(drafts.name_of(run.repository.root, path))
+        raise NeedsApproval(drafts.name_of(run.context.repository.root, path))
     draft = dataclasses.replace(checked.draft, approved=True)
     drafts.save(path, draft)
     return dataclasses.replace(checked, draft=draft)
@@ -157,22 +160,26 @@ async def ask_for_yes(run: Run, checked: Checked, path: Path) -> Checked:
 def written_down(run: Run, checked: Checked, path: Path) -> None:
     """The run's log tells where the plan is that it has made."""
     tell_repairs(run, checked.repairs)
-    where = relative(path, run.repository.root)
-    run.emit("drafted", file=where, tasks=len(checked.draft.left), repairs=list(checked.repairs))
+    where = relative(path, run.context.repository.root)
+    run.emit(events.Drafted(where, len(checked.draft.left), tuple(checked.repairs)))
 
 
 async def divided(run: Run, prd: Prd, given: Targets | None) -> Checked:
     """Without a model: by what belongs together."""
-    tracked = await survey(run.repository, run.entries, prd_files(prd, run.entries))
-    targets = given or prd_targets(prd, tracked, early_permit(run.settings, run.entries))
+    tracked = await survey(run.context.repository, run.context.entries, prd_files(prd, run.context.entries))
+    targets = given or prd_targets(prd, tracked, early_permit(run.context.settings, run.context.entries))
     tell_protected(run, targets.protected)
-    plan = await divide(run.settings, run.repository, run.entries, prd, targets, run.model.context)
-    draft = drafted(plan, run.settings.change, run.report.prd.get("path", ""), targets.named)
+    plan = await divide(
+        run.context.settings, run.context.repository, run.context.entries, prd, targets, run.context.model.context
+    )
+    draft = drafted(plan, run.context.settings.change, run.state.report.prd_path, targets.named)
     return await checked_here(run, prd, draft)
 
 
 async def checked_here(run: Run, prd: Prd, draft: Draft) -> Checked:
-    seen = await world_of(run.settings, run.repository, run.entries, draft, prd, run.model.context)
+    seen = await world_of(
+        run.context.settings, run.context.repository, run.context.entries, draft, prd, run.context.model.context
+    )
     checked = await asyncio.to_thread(check, draft, seen)
     if checked.problems:
         raise ProviderError(f"The plan cannot be carried out: {checked.complaint}.")
@@ -180,7 +187,7 @@ async def checked_here(run: Run, prd: Prd, draft: Draft) -> Checked:
 
 
 def new_file(run: Run) -> Path:
-    return drafts.new_place(run.repository.root, run.settings.change)
+    return drafts.new_place(run.context.repository.root, run.context.settings.change)
 
 
 def relative(path: Path, root: Path) -> str:
@@ -189,9 +196,9 @@ def relative(path: Path, root: Path) -> str:
 
 def tell_repairs(run: Run, repairs: Sequence[str]) -> None:
     for repair in repairs[:MOST_SAID]:
-        run.emit("note", text=f"The plan was put right: {repair}.")
+        run.emit(events.Note(f"The plan was put right: {repair}."))
     if len(repairs) > MOST_SAID:
-        run.emit("note", text=f"The plan was put right in {len(repairs) - MOST_SAID} more places.")
+        run.emit(events.Note(f"The plan was put right in {len(repairs) - MOST_SAID} more places."))
 
 
 # --- asking a model -------------------------------------------------------------------------------------------------
@@ -203,9 +210,9 @@ def lead_model(settings: Settings) -> catalogue.Model:
 
 async def decompose(run: Run, prd: Prd, *, single: bool = False) -> Checked:
     """A model's graph of tasks. What cannot be put right in it is told to the model once, and then ends the run."""
-    seen = about(run.settings, by_mode(run.entries), prd, run.model.context)
-    goal, path = run.settings.change, run.report.prd.get("path", "")
-    question = planner.question(goal, prd, await repository_digest(run), trades(run.settings), single=single)
+    seen = about(run.context.settings, by_mode(run.context.entries), prd, run.context.model.context)
+    goal, path = run.context.settings.change, run.state.report.prd_path
+    question = planner.question(goal, prd, await repository_digest(run), trades(run.context.settings), single=single)
 
     def complaint(answer: planner.Answer) -> str:
         if single and len(answer.tasks) > 1:
@@ -217,7 +224,7 @@ async def decompose(run: Run, prd: Prd, *, single: bool = False) -> Checked:
 
 
 async def ask_lead(run: Run, question: str, kind: type[T], complaint: Callable[[T], str]) -> T:
-    model = lead_model(run.settings)
+    model = lead_model(run.context.settings)
     return await ask_as(
         planner.NAME, run, model, question, kind, system=planner.ROLE, check=complaint, expected=ANSWER_TOKENS
     )

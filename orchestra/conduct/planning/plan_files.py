@@ -1,13 +1,13 @@
 """Plans as files in .aider_logs/plans: found, read, written, and marked with what a run has done of them."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from orchestra.answers.prd import slug
 from orchestra.conduct.core.context import LOGS, Run
 from orchestra.errors import PlanError
+from orchestra.events import ProposedTask
 from orchestra.journal.jsonl import prepare
 from orchestra.model import TaskState
 from orchestra.plan import file
@@ -91,28 +91,28 @@ def new_place(root: Path, goal: str, name: str = "") -> Path:
 
 def keep_up(run: Run) -> None:
     """Write into the plan's file what of it the user's branch now holds, and what the agents propose further."""
-    path = run.repository.root / run.report.plan_file
-    if not (run.report.plan_file and present(path)):
+    path = run.context.repository.root / run.state.report.plan_file
+    if not (run.state.report.plan_file and present(path)):
         return
-    tasks = {task.name: run.report.tasks[task.id] for task in run.plan.tasks}
+    tasks = {task.name: run.state.report.tasks[task.id] for task in run.state.plan.tasks}
     done = {
         name: task.said if task.answered else ""
         for name, task in tasks.items()
-        if task.state == TaskState.COMPLETE and (run.report.applied or task.answered)
+        if task.state == TaskState.COMPLETE and (run.state.report.applied or task.answered)
     }
     draft = load(path)
     items = [
-        dataclasses.replace(item, done=run.stamp, said=done[item.id]) if item.id in done else item
+        dataclasses.replace(item, done=run.context.stamp, said=done[item.id]) if item.id in done else item
         for item in draft.task
     ]
-    save(path, draft.with_items(with_proposals(items, run.report.proposals.values())))
+    save(path, draft.with_items(with_proposals(items, run.state.report.proposals.values())))
 
 
-def with_proposals(items: list[Item], proposals: Iterable[Iterable[Mapping[str, Any]]]) -> list[Item]:
+def with_proposals(items: list[Item], proposals: Iterable[Iterable[ProposedTask]]) -> list[Item]:
     """What agents propose stands in the plan, and waits there for a yes of its own."""
     found = list(items)
     for one in (one for several in proposals for one in several):
-        if all(one["title"] != item.title for item in found):
-            id = own_name(one["title"], (item.id for item in found))
-            found.append(Item(id, one["title"], one["brief"], tuple(one["files"]), proposed=True))
+        if all(one.title != item.title for item in found):
+            id = own_name(one.title, (item.id for item in found))
+            found.append(Item(id, one.title, one.brief, one.files, proposed=True))
     return found

@@ -14,14 +14,16 @@ from orchestra.plan.targets import Targets
 async def make(run: Run, given: Targets | None, *, single: bool = False) -> Checked:
     """A draft of the change: by a model, or, where the user has named the files or there is no key, by coupling."""
     prd = await obtain_prd(run)
-    return await (decompose(run, prd, single=single) if run.settings.decompose else divided(run, prd, given))
+    return await (decompose(run, prd, single=single) if run.context.settings.decompose else divided(run, prd, given))
 
 
 async def discuss(run: Run, draft: Draft, said: str) -> tuple[str, Checked | None]:
     """A model's answer to a person, and the plan as it proposes it, if that is another one."""
     digest = await repository_digest(run)
     question = planner.discussion(write(draft, "draft"), said, digest)
-    seen = await world_of(run.settings, run.repository, run.entries, draft, Prd(""), run.model.context)
+    seen = await world_of(
+        run.context.settings, run.context.repository, run.context.entries, draft, Prd(""), run.context.model.context
+    )
 
     def proposed(answer: planner.Changed) -> Draft:
         kept = [item for item in draft.task if item.done or item.proposed]

@@ -3,11 +3,12 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from orchestra import events
 from orchestra.answers import prd as prd_format
 from orchestra.conduct.core.asking import why_not
 from orchestra.conduct.core.context import Run
@@ -128,28 +129,24 @@ def parse_paid(text: str, path: str) -> Prd:
 
 
 async def obtain_prd(run: Run) -> Prd:
-    settings = run.settings
+    settings = run.context.settings
     if not settings.use_prd:
         return Prd("")
     if settings.prd:
-        text, path = read_prd(Path(settings.prd)), shown(settings.prd, run.repository.root)
+        text, path = read_prd(Path(settings.prd)), shown(settings.prd, run.context.repository.root)
         prd = prd_format.parse(text)
     else:
         check_prd_folder(run)
         text = await ask_gemini(run)
-        path = write_prd_file(run, prd_format.file_name(settings.change, run.stamp), text)
+        path = write_prd_file(run, prd_format.file_name(settings.change, run.context.stamp), text)
         prd = parse_paid(text, path)
-    run.emit(
-        "prd_written",
-        path=path,
-        text=text,
-        structured=prd.structured,
-        requirements=[asdict(requirement) for requirement in prd.requirements],
-        work=[asdict(work) for work in prd.work],
+    written = events.PrdWritten(
+        path=path, text=text, structured=prd.structured, requirements=prd.requirements, work=prd.work
     )
+    run.emit(written)
     if not prd.structured:
         run.emit(
-            "note", text="The PRD has no block for the program: it is used as prose, and requirements cannot be traced."
+            events.Note("The PRD has no block for the program: it is used as prose, and requirements cannot be traced.")
         )
     return prd
 
@@ -162,7 +159,7 @@ def shown(path: str, root: Path) -> str:
 def check_prd_folder(run: Run) -> None:
     """Before Gemini is paid: whether docs/prd can hold a file, and is not a link to somewhere else."""
     for place in ("docs", "docs/prd"):
-        if place in run.entries or run.repository.look_at(place) not in ("folder", ""):
+        if place in run.context.entries or run.context.repository.look_at(place) not in ("folder", ""):
             raise PlanError(
                 f"The PRD belongs into docs/prd/, but {place} is not a folder.", hint="Give one with --prd."
             )
@@ -170,35 +167,37 @@ def check_prd_folder(run: Run) -> None:
 
 def write_prd_file(run: Run, name: str, text: str) -> str:
     """Into docs/prd/ of the user's checkout; with --commit-prd it comes there by the result's own commit."""
-    folder = run.folder / "prd" if run.settings.commit_prd else run.repository.root / "docs" / "prd"
+    folder = (
+        run.context.folder / "prd" if run.context.settings.commit_prd else run.context.repository.root / "docs" / "prd"
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(run.secrets.scrub(text), encoding="utf-8")
+    (folder / name).write_text(run.context.secrets.scrub(text), encoding="utf-8")
     return f"docs/prd/{name}"
 
 
 async def ask_gemini(run: Run) -> str:
-    settings = run.settings
+    settings = run.context.settings
     model = gemini.bare_model(settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL)
-    ticket = run.gateway.admit(Pass("prd", models=frozenset({f"gemini/{model}"})))
+    ticket = run.services.gateway.admit(Pass("prd", models=frozenset({f"gemini/{model}"})))
     notice = gemini_notice(settings)
     if notice is not None:
-        run.emit("note", text=f"{notice.sentence}.")
-    run.emit("prd_asked", model=settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL)
+        run.emit(events.Note(f"{notice.sentence}."))
+    run.emit(events.PrdAsked(settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL))
     try:
         asking = gemini.write_prd(
             settings.change,
             await repository_digest(run),
             model=settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL,
             key=ticket.token,
-            base=run.gateway.url(ticket, "gemini"),
+            base=run.services.gateway.url(ticket, "gemini"),
             client=settings.gemini_client,
         )
-        return await unless_failed(run.warm.warming, asking)
+        return await unless_failed(run.services.warm.warming, asking)
     except ProviderError as error:
         hint = "A PRD can also be given with --prd FILE, or left out with --no-prd."
         raise why_not(ticket, "Gemini", "write the PRD", error, hint) from None
     finally:
-        run.gateway.dismiss(ticket)
+        run.services.gateway.dismiss(ticket)
 
 
 async def unless_failed(warming: asyncio.Future[float] | None, asking: Coroutine[Any, Any, str]) -> str:
@@ -218,8 +217,8 @@ async def unless_failed(warming: asyncio.Future[float] | None, asking: Coroutine
 
 async def repository_digest(run: Run) -> str:
     """Names and sizes of all files, and the text of those small enough to read signatures from."""
-    regular = [e for e in run.entries.values() if e.mode not in (LINK, SUBMODULE) and speakable(e.path)]
-    texts = await contents(run.repository, [e for e in regular if e.size <= DIGEST_FILE][:3000])
+    regular = [e for e in run.context.entries.values() if e.mode not in (LINK, SUBMODULE) and speakable(e.path)]
+    texts = await contents(run.context.repository, [e for e in regular if e.size <= DIGEST_FILE][:3000])
     listed = [
         (e.path, e.size, texts[e.path].decode() if e.path in texts and is_utf8(texts[e.path]) else None)
         for e in regular
@@ -244,40 +243,42 @@ def prd_targets(prd: Prd, tracked: Mapping[str, Tracked], permit: Permit) -> Tar
 
 async def warn_of_new_files(run: Run, targets: Targets) -> None:
     for file in targets.files:
-        if file.new and await run.repository.ignored(file.path):
-            run.emit("note", text=f"The PRD wants {file.path}, but git ignores it: it may not be committed.")
-        elif file.new and run.repository.look_at(file.path):
+        if file.new and await run.context.repository.ignored(file.path):
+            run.emit(events.Note(f"The PRD wants {file.path}, but git ignores it: it may not be committed."))
+        elif file.new and run.context.repository.look_at(file.path):
             text = f"{file.path} is there already, but not committed: agents do not see it, and make a new one."
-            run.emit("note", text=text)
+            run.emit(events.Note(text))
 
 
 async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
     if targets is None:
-        tracked = await survey(run.repository, run.entries, prd_files(prd, run.entries))
-        targets = prd_targets(prd, tracked, early_permit(run.settings, run.entries))
+        tracked = await survey(run.context.repository, run.context.entries, prd_files(prd, run.context.entries))
+        targets = prd_targets(prd, tracked, early_permit(run.context.settings, run.context.entries))
         await warn_of_new_files(run, targets)
     targets = asked_for(targets, prd)
-    plan = await divide(run.settings, run.repository, run.entries, prd, targets, run.model.context)
+    plan = await divide(
+        run.context.settings, run.context.repository, run.context.entries, prd, targets, run.context.model.context
+    )
     tell_protected(run, targets.protected)
-    announce(run, plan, skipped=list(targets.skipped), aside=list(targets.aside), named=list(targets.named))
+    announce(run, plan, skipped=tuple(targets.skipped), aside=tuple(targets.aside), named=tuple(targets.named))
     return plan
 
 
 def tell_protected(run: Run, paths: Sequence[str], remedy: str = NAME_IT) -> None:
     """Before anything is paid: what no agent gets."""
     if paths:
-        run.emit("note", text=protected_note(paths, remedy))
+        run.emit(events.Note(protected_note(paths, remedy)))
 
 
 def announce(run: Run, plan: Plan, **more: Any) -> None:
     for text in plan.basis.notes:
-        run.emit("note", text=text)
-    told: dict[str, Any] = {"skipped": [], "aside": [], "named": [], "words": run.settings.is_users("change")} | more
-    run.emit(
-        "plan_made",
+        run.emit(events.Note(text))
+    usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": run.context.settings.is_users("change")}
+    made = events.PlanMade(
         agents=plan.agents,
-        basis=asdict(plan.basis),
-        tasks=[asdict(task) for task in plan.tasks],
-        estimate=expected(run.settings, plan, run.model, run.entries).record(),
-        **told,
+        basis=plan.basis,
+        tasks=plan.tasks,
+        estimate=expected(run.context.settings, plan, run.context.model, run.context.entries).record(),
+        **(usual | more),
     )
+    run.emit(made)

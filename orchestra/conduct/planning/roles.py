@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import date
 
+from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.models import chosen_model, role_model, upstreams
 from orchestra.conduct.core.money import check_prices
@@ -30,13 +31,13 @@ def check_roles(settings: Settings, roles: Iterable[str], *, replayed: bool) -> 
 
 def engage(run: Run) -> None:
     """Open the ways to the models of the plan's roles; where one cannot be used, no agent begins."""
-    roles, replayed = [task.role for task in run.plan.tasks], run.gateway.replay is not None
-    check_roles(run.settings, roles, replayed=replayed)
-    models = [model for model in role_models(run.settings, roles) if model.name != run.model.name]
-    run.gateway.upstreams |= upstreams(run.settings, run.model, models, replayed=replayed)
+    roles, replayed = [task.role for task in run.state.plan.tasks], run.services.gateway.replay is not None
+    check_roles(run.context.settings, roles, replayed=replayed)
+    models = [model for model in role_models(run.context.settings, roles) if model.name != run.context.model.name]
+    run.services.gateway.upstreams |= upstreams(run.context.settings, run.context.model, models, replayed=replayed)
     for text in dict.fromkeys(remark for model in models for remark in remarks(model)):
-        if text not in run.report.notes:
-            run.emit("note", text=text)
+        if text not in run.state.report.notes:
+            run.emit(events.Note(text))
 
 
 def expected(settings: Settings, plan: Plan, model: catalogue.Model, entries: Mapping[str, Entry]) -> Estimate:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.errors import Refused, StoreError
 from orchestra.journal.store import Command
@@ -19,12 +20,12 @@ def accept_commands(run: Run) -> None:
         return "The run is being stopped."
 
     def lost() -> None:
-        run.journal.mute()
+        run.services.journal.mute()
         story.cancel(signal.SIGTERM)
 
-    run.commands.offer("cancel", stop)
-    run.hold.run = run.stamp
-    run.hold.begin(
+    run.services.commands.offer("cancel", stop)
+    run.services.hold.run = run.context.stamp
+    run.services.hold.begin(
         lambda command: loop.call_soon_threadsafe(obey, run, command), lambda: loop.call_soon_threadsafe(lost)
     )
 
@@ -32,17 +33,18 @@ def accept_commands(run: Run) -> None:
 def obey(run: Run, command: Command) -> None:
     """Carry it out, and leave the answer where the one who asked looks for it."""
     try:
-        answer, refused = run.commands.carry_out(command), False
+        answer, refused = run.services.commands.carry_out(command), False
     except Refused as why:
         answer, refused = str(why), True
-    told = {"token": command.data.get("token", ""), "answer": answer, "refused": refused}
-    run.emit("command", command.task, name=command.kind, **told)
+    token = str(command.data.get("token", ""))
+    told = events.CommandAnswered(name=command.kind, token=token, answer=answer, refused=refused)
+    run.emit(told, command.task)
 
 
 async def lease(run: Run, targets: Targets | None = None) -> None:
     """Reserve the files that are to be changed, as soon as they are known: no two runs work on one file at once."""
-    paths = [file.path for file in targets.files] if targets else list(run.plan.owners)
+    paths = [file.path for file in targets.files] if targets else list(run.state.plan.owners)
     try:
-        await asyncio.to_thread(run.hold.lease, paths)
+        await asyncio.to_thread(run.services.hold.lease, paths)
     except StoreError as error:
-        run.emit("note", text=f"The files could not be reserved: {error}")
+        run.emit(events.Note(f"The files could not be reserved: {error}"))

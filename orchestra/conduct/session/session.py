@@ -6,12 +6,14 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
 
+from orchestra import events
 from orchestra.agents.seat import check_version
-from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, People, Run
+from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, Context, People, Run, Services
 from orchestra.conduct.core.deadline import deadline
 from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.conduct.core.hide_keys import hide_keys
@@ -19,6 +21,7 @@ from orchestra.conduct.core.models import chosen_model, upstreams
 from orchestra.conduct.core.money import limits_of
 from orchestra.conduct.core.outgoing_keys import key_guard
 from orchestra.conduct.core.secrets import Secrets
+from orchestra.conduct.core.state import State
 from orchestra.conduct.core.warm import Warm
 from orchestra.conduct.deliver.notify import call_for_people
 from orchestra.conduct.previous.previous import Past
@@ -35,15 +38,17 @@ from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import LocalHost
 from orchestra.hosts.set_up import Surroundings
 from orchestra.journal import jsonl
+from orchestra.journal.bus import Handler
 from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import Hold
-from orchestra.journal.jsonl import Journal, Listener, prepare
+from orchestra.journal.jsonl import Journal, prepare
 from orchestra.journal.open_store import open_store
 from orchestra.journal.store import Store
 from orchestra.journal.writer import Writer
 from orchestra.providers import catalogue
 from orchestra.report.ci import recognise
-from orchestra.report.fold import fold, step
+from orchestra.report.fold import step
+from orchestra.report.state import Report
 from orchestra.settings import Settings
 from orchestra.workspace.merge import free_namespace
 from orchestra.workspace.trees import Tree, Trees
@@ -56,8 +61,8 @@ async def opened(
     before: Before,
     shop: Workshop,
     *,
+    screens: Mapping[str, Handler],
     people: People = ALONE,
-    listeners: tuple[Listener, ...] = (),
     past: Past | None = None,
     host: Host | None = None,
 ) -> AsyncIterator[Run]:
@@ -87,7 +92,7 @@ async def opened(
         if past:
             await take_over(hold, trees, past)
         # From here to the story nothing is waited for: a run that has a log cannot be stopped before it has a summary.
-        journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events[-1].seq) if past else ()))
+        journal = Journal(repository.root / LOGS, secrets.scrub, *((past.stamp, past.events) if past else ()))
         writer = Writer(store, key)
         last.callback(close_writer, writer, journal)
         last.callback(journal.close)
@@ -101,30 +106,25 @@ async def opened(
             limits=limits,
         )
         first.push_async_callback(gateway.stop)
-        run = Run(
+        host = host or local_host(before, shop, trees, journal, secrets)
+        context = Context(
             settings=settings,
             repository=repository,
             entries=before.entries,
             model=model,
             secrets=secrets,
             folder=shop.folder,
-            journal=journal,
-            gateway=gateway,
-            host=host or local_host(before, shop, trees, journal, secrets),
-            trees=trees,
-            hold=hold,
+            logs=journal.folder,
+            stamp=journal.stamp,
             namespace=namespace,
             deadline=deadline(settings),
-            # A copy of its own: what happens now does not change the past.
-            report=fold(past.events if past else ()),
-            warm=Warm(shop.warming),
-            recorder=recorder,
-            people=people,
         )
-        journal.listeners += [lambda event: step(run.report, event), writer.put, *listeners]
-        journal.listeners += [recorder.hear] if recorder else []
+        state = State(journal, Report(unreadable=past.log.torn if past else 0))
+        warm = Warm(shop.warming)
+        run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, people))
+        subscribe(run, writer, screens)
         if past:
-            run.emit("run_resumed", folder=str(shop.folder), pid=os.getpid(), options=settings.options())
+            run.emit(events.RunResumed(str(shop.folder), os.getpid(), settings.options()))
         else:
             announce(run)
         call_for_people(run)
@@ -139,6 +139,17 @@ def local_host(before: Before, shop: Workshop, trees: Trees, journal: Journal, s
     return LocalHost(place, trees, shop.seats, before.entries)
 
 
+def subscribe(run: Run, writer: Writer, screens: Mapping[str, Handler]) -> None:
+    """All that hear of the run's events, in the order in which they do. The log is the first."""
+    bus, begun = run.services.journal.bus, run.services.journal.seq
+    bus.subscribe("The state", partial(step, run.state.report), vital=True)
+    bus.subscribe("The store", writer.put, since=begun)
+    for name, screen in screens.items():
+        bus.subscribe(name, screen)
+    if run.services.recorder:
+        bus.subscribe("The recording", run.services.recorder.hear)
+
+
 def store_key(settings: Settings, root: Path) -> str:
     """How the store names the repository: its own database holds one only, a shared one those of many machines."""
     return f"{socket.gethostname()}:{root}" if settings.store else "."
@@ -148,7 +159,7 @@ def recording(stack: contextlib.AsyncExitStack, settings: Settings, past: Past |
     """Who listens for --record. A tape that cannot be written is known before anything is asked."""
     if not settings.record:
         return None
-    recorder = Recorder(Path(settings.record), past.events if past else ())
+    recorder = Recorder(Path(settings.record), past.events[-1].seq if past else 0)
     stack.callback(recorder.close)
     return recorder
 
@@ -176,7 +187,7 @@ async def take_over(hold: Hold, trees: Trees, past: Past) -> None:
     """Become the run's owner, give the store what only the files have, and take away what the last owner could not."""
     hold.run = past.stamp
     await asyncio.to_thread(hold.claim)
-    if jsonl.read(trees.repository.root / LOGS, past.stamp)[-1].seq != past.events[-1].seq:
+    if jsonl.read(trees.repository.root / LOGS, past.stamp).events[-1].seq != past.events[-1].seq:
         raise UsageError(f"run {past.stamp} has just gone on elsewhere.", hint="Look at it with `status`.")
     await asyncio.to_thread(hold.store.append, hold.repository, past.events)
     for folder in past.folders:
@@ -186,28 +197,28 @@ async def take_over(hold: Hold, trees: Trees, past: Past) -> None:
 
 
 def announce(run: Run) -> None:
-    repository = run.repository
-    run.emit(
-        "run_started",
-        change=run.settings.change,
-        options=run.settings.options(),
-        folder=str(run.folder),
+    repository = run.context.repository
+    started = events.RunStarted(
+        change=run.context.settings.change,
+        options=run.context.settings.options(),
+        folder=str(run.context.folder),
         pid=os.getpid(),
-        namespace=run.namespace,
+        namespace=run.context.namespace,
         unborn=repository.unborn,
         repository=str(repository.root),
         branch=repository.branch,
         base=repository.base,
-        model=run.model.name,
-        provider=run.model.provider.name,
+        model=run.context.model.name,
+        provider=run.context.model.provider.name,
     )
+    run.emit(started)
     for text in warnings(run):
-        run.emit("note", text=text)
+        run.emit(events.Note(text))
 
 
 def warnings(run: Run) -> list[str]:
     """What the user should know before anything is paid."""
-    repository, found = run.repository, []
+    repository, found = run.context.repository, []
     if repository.dirty:
         shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")
         found.append(f"Uncommitted changes ({shown}) stay as they are; agents work on HEAD and do not see them.")
@@ -215,15 +226,17 @@ def warnings(run: Run) -> list[str]:
         found.append("HEAD is detached: no branch can be moved, so that the result will stay on a branch of its own.")
     if repository.shallow:
         found.append("This clone is shallow: what its history tells is missing (in GitHub Actions: fetch-depth: 0).")
-    if recognise(os.environ).kind and not handed_over(run.settings):
+    if recognise(os.environ).kind and not handed_over(run.context.settings):
         found.append("A CI job's checkout does not last: --pr, --push or --patch FILE hands the result over.")
-    notice = catalogue.retirement(run.model, date.today())
+    notice = catalogue.retirement(run.context.model, date.today())
     if notice is not None:
         found.append(f"{notice.sentence}.")
-    if run.model.price_in is None:
-        found.append(f"No price is known for {run.model.name}: its cost cannot be said (--price IN,OUT gives one).")
-    if run.gateway.replay is not None:
-        found += differences(run.gateway.replay, run.settings, repository)
+    if run.context.model.price_in is None:
+        found.append(
+            f"No price is known for {run.context.model.name}: its cost cannot be said (--price IN,OUT gives one)."
+        )
+    if run.services.gateway.replay is not None:
+        found += differences(run.services.gateway.replay, run.context.settings, repository)
     return found
 
 

@@ -10,14 +10,14 @@ from importlib.resources import files as resources
 from orchestra.model import Verified
 from orchestra.report.detail import Detail
 from orchestra.report.estimate import comparison
-from orchestra.report.fold import Report
 from orchestra.report.page import tables
 from orchestra.report.page.graph import graph
 from orchestra.report.page.markup import Html, join, tag, void
 from orchestra.report.page.tasks import Texts, tasks
 from orchestra.report.page.timeline import timeline
 from orchestra.report.safe import line
-from orchestra.report.sentence import paid, sentence
+from orchestra.report.sentence import paid, sentence, unreadable
+from orchestra.report.state import Report
 from orchestra.report.words import checked, duration, mood
 
 LARGEST = 4_500_000  # bytes of a page
@@ -38,7 +38,7 @@ def page(report: Report, detail: Detail, diffs: Mapping[int, str], outputs: Mapp
 
 
 def lengths(detail: Detail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> list[int]:
-    turns = [turn for tries in detail.tries.values() for attempt in tries for turn in attempt.turns]
+    turns = [turn for task in detail.known for attempt in detail.attempts(task) for turn in attempt.turns]
     said = [text for turn in turns for text in (turn.said, *(text for _, text in turn.asked))]
     return [len(text) for text in (*detail.briefs.values(), *diffs.values(), *outputs.values(), *said)]
 
@@ -106,8 +106,8 @@ def banner(report: Report) -> Html:
     started = time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(report.started / 1000)).lstrip("0")
     top = tag("p", f"Aider Orchestrator, run {report.run}, {started}", class_="eyebrow")
     verdict = tag("h1", line(sentence(report), 600), class_=mood(report))
-    compared = tag("p", comparison(report), class_="quiet") if comparison(report) else Html()
-    return tag("header", top, verdict, assurance(report), facts(report), compared)
+    quiet = [tag("p", words, class_="quiet") for words in (comparison(report), unreadable(report)) if words]
+    return tag("header", top, verdict, assurance(report), facts(report), *quiet)
 
 
 def assurance(report: Report) -> Html:

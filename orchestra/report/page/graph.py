@@ -1,9 +1,9 @@
 """Which task needs which: drawn from left to right, each task in the first column after all that it needs."""
 
 from orchestra.report.detail import Detail
-from orchestra.report.fold import Report
 from orchestra.report.page.markup import Html, join, section, table, tag
 from orchestra.report.safe import line
+from orchestra.report.state import Report
 from orchestra.report.words import standing, tone
 
 MOST_NODES = 60
@@ -11,7 +11,7 @@ BOX, GAP = (190, 40), (60, 16)
 
 
 def graph(report: Report, detail: Detail) -> Html:
-    needs = {task: [need for need in detail.needs.get(task, []) if need in report.tasks] for task in report.tasks}
+    needs = {task: [need for need in detail.needs.get(task, ()) if need in report.tasks] for task in report.tasks}
     if len(report.tasks) < 2:
         return Html()
     if not any(needs.values()):

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestra.events import GateEnded
 from orchestra.model import Usage
 from orchestra.report.detail import Detail
-from orchestra.report.fold import Report
 from orchestra.report.page.markup import Html, fold, join, section, table, tag
 from orchestra.report.safe import ADDRESS, cut, line
 from orchestra.report.sentence import NOT_DONE, by_hand, other_steps, paid, plural
+from orchestra.report.state import Report
 from orchestra.report.summary import coverage
 from orchestra.report.text import handed_over as told
 from orchestra.report.text import judged_lines
@@ -45,7 +46,7 @@ def handed_over(report: Report) -> Html:
     """Where others find the result, and where they do not."""
     places = [tag("li", f"{what}: ", link(words)) for what, words in told(report)]
     places += [
-        tag("li", f"{capital(NOT_DONE.get(what, what))}: {line(str(each.get('why', '')), 1_000)}")
+        tag("li", f"{capital(NOT_DONE.get(what, what))}: {line(each.why, 1_000)}")
         for what, each in report.refused.items()
     ]
     return section("handed", "Hand-over", tag("ul", *places)) if places else Html()
@@ -114,12 +115,12 @@ def bar(share: float) -> Html:
 def requirements(report: Report) -> Html:
     if not report.prd:
         return section("requirements", "Requirements", tag("p", "The run had no PRD, so there is nothing to trace."))
-    if not report.prd.get("requirements"):
+    if not report.requirements:
         words = "The PRD lists no requirements in its block for the program, so they cannot be traced."
         return section("requirements", "Requirements", tag("p", words))
     rows = [covered(row) for row in coverage(report)[:MOST_ROWS]]
     heads = ("requirement", "tasks", "commits", "checked by", "covered")
-    where = tag("p", "From ", tag("code", line(str(report.prd.get("path", "")))), class_="quiet")
+    where = tag("p", "From ", tag("code", line(report.prd_path)), class_="quiet")
     return section("requirements", "Requirements", where, table(heads, rows))
 
 
@@ -143,20 +144,18 @@ def checks(report: Report, outputs: Mapping[str, str]) -> Html:
     return section("checks", "Checks", *([tag("p", words)] if words else []), *made)
 
 
-def gate(each: Mapping[str, Any], outputs: Mapping[str, str], title: str = "") -> Html:
-    ok = bool(each.get("ok"))
-    name = f"{title}{line(str(each.get('name', 'gate')))}"
-    mood = "bad" if not ok else "warn" if each.get("unproven") else "good"
+def gate(each: GateEnded, outputs: Mapping[str, str], title: str = "") -> Html:
+    name = f"{title}{line(each.name)}"
+    mood = "bad" if not each.ok else "warn" if each.unproven else "good"
     pill = tag("span", gate_outcome(each), class_=f"pill {mood}")
-    head = join((tag("span", name, class_="grow"), pill, tag("span", duration(float(each.get("seconds") or 0)))))
-    path = str(each.get("output", ""))
-    said = outputs.get(path, "")
-    body = [tag("p", tag("code", line(str(each.get("command", "")), 2_000)))]
-    body += [tag("p", line(str(each["unproven"]), 1_000))] if each.get("unproven") else []
-    silent = line(str(each.get("missing") or "It printed nothing."), 1_000)
+    head = join((tag("span", name, class_="grow"), pill, tag("span", duration(each.seconds))))
+    path, said = each.output, outputs.get(each.output, "")
+    body = [tag("p", tag("code", line(each.command, 2_000)))]
+    body += [tag("p", line(each.unproven, 1_000))] if each.unproven else []
+    silent = line(each.missing or "It printed nothing.", 1_000)
     body += [tag("pre", tag("code", said), tabindex=0)] if said else [tag("p", silent, class_="quiet")]
     body += [tag("p", "Whole output: ", tag("code", line(path)), class_="quiet")] if path else []
-    return tag("div", fold(head, *body, open_=not ok and not title), class_="entry")
+    return tag("div", fold(head, *body, open_=not each.ok and not title), class_="entry")
 
 
 def tests(report: Report) -> Html:

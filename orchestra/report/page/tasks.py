@@ -1,15 +1,15 @@
 """Each task: what it was to do, its attempts, what was said, what it changed, what its gates said."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from orchestra.report.detail import Detail, Try
-from orchestra.report.fold import REVIEW, Report, TaskReport
+from orchestra.report.detail import Attempt, Detail, GateRun
 from orchestra.report.page.code import diff
 from orchestra.report.page.markup import Html, fold, join, section, table, tag, void
 from orchestra.report.page.tables import gate
 from orchestra.report.safe import cut, line
 from orchestra.report.sentence import plural
+from orchestra.report.state import Report, Review, TaskReport, is_review
 from orchestra.report.text import side_notes
 from orchestra.report.words import capital, decided, dollars, duration, reviewed, standing, tone
 
@@ -32,9 +32,9 @@ class Texts(NamedTuple):
 def tasks(report: Report, detail: Detail, texts: Texts) -> Html:
     if not report.tasks:
         return section("tasks", "Tasks", tag("p", "Nothing was planned."))
-    gates: dict[int | None, list[dict[str, Any]]] = {}
+    gates: dict[int | None, list[GateRun]] = {}
     for each in detail.gates:
-        gates.setdefault(each["task"], []).append(each)
+        gates.setdefault(each.task, []).append(each)
     made = (entry(task, detail, texts, gates.get(task.id, [])) for task in report.tasks.values())
     # What is far from the screen is not laid out, where there is so much of it.
     kind = "entries many" if len(report.tasks) > MANY else "entries"
@@ -60,7 +60,7 @@ def tools(report: Report) -> Html:
 WORDS = {"good": "done", "warn": "held", "bad": "failed", "idle": "unfinished"}
 
 
-def entry(task: TaskReport, detail: Detail, texts: Texts, gates: list[dict[str, Any]]) -> Html:
+def entry(task: TaskReport, detail: Detail, texts: Texts, gates: list[GateRun]) -> Html:
     head = tag("summary", *headline(task))
     body = tag("div", *contents(task, detail, texts, gates), class_="body")
     return tag("details", head, body, class_="entry", id=f"task-{task.id}", data_tone=tone(task))
@@ -74,7 +74,7 @@ def headline(task: TaskReport) -> Iterator[Html]:
         yield tag("span", f"{task.usage.tokens:,} tokens, {dollars(task.usage)}", class_="figures")
 
 
-def contents(task: TaskReport, detail: Detail, texts: Texts, gates: list[dict[str, Any]]) -> Iterator[Html]:
+def contents(task: TaskReport, detail: Detail, texts: Texts, gates: list[GateRun]) -> Iterator[Html]:
     log = f".aider_logs/{task.agent}_*.jsonl"
     why = task.held or task.cause
     if why:
@@ -88,7 +88,7 @@ def contents(task: TaskReport, detail: Detail, texts: Texts, gates: list[dict[st
         yield fold("Answer", tag("pre", texts.cut(task.said, log), tabindex=0), open_=True)
     yield from map(review, task.reviews)
     yield from decisions(task, texts, log)
-    tries = detail.tries.get(task.id, [])
+    tries = detail.attempts(task.id)
     if len(tries) > 1 or any(attempt.failures for attempt in tries):
         yield attempts(tries)
     if brief := detail.briefs.get(task.id, ""):
@@ -105,35 +105,35 @@ def contents(task: TaskReport, detail: Detail, texts: Texts, gates: list[dict[st
             open_=True,
         )
     for each in gates:
-        if each.get("about") == REVIEW and "reasons" in each:
+        if is_review(each.result) and not each.result.missing:
             continue
-        path = str(each.get("output", ""))
-        yield gate(each, {path: texts.cut(texts.outputs.get(path, ""), path)}, numbered(each))
+        path = each.result.output
+        yield gate(each.result, {path: texts.cut(texts.outputs.get(path, ""), path)}, numbered(each))
 
 
 def decisions(task: TaskReport, texts: Texts, log: str) -> Iterator[Html]:
     """What persons decided when it had failed, each with what they were asked and what they said."""
     for each in task.decisions:
-        asked, said = str(each.get("asked", "")), str(each.get("text", ""))
+        asked, said = each.asked, each.text
         head = tag("p", tag("strong", f"{decided(each)}."), f" It had failed: {line(asked, 600)}" if asked else "")
         yield tag("div", head, *([tag("pre", texts.cut(said, log), tabindex=0)] if said.strip() else []), class_="word")
 
 
-def review(each: Mapping[str, Any]) -> Html:
+def review(each: Review) -> Html:
     """A critic's word, with its reasons."""
     who, _, outcome = reviewed(each).rpartition(": ")
-    pill = tag("span", outcome, class_=f"pill {'good' if each.get('ok') else 'bad'}")
-    reasons = [*map(str, each.get("reasons", [])), *filter(None, [str(each.get("missing") or "")])]
+    pill = tag("span", outcome, class_=f"pill {'good' if each.ok else 'bad'}")
+    reasons = [*each.reasons, *filter(None, [each.missing])]
     listed = [tag("ul", *(tag("li", line(reason, 1_000)) for reason in reasons))] if reasons else []
     return tag("div", tag("p", tag("strong", capital(who)), " ", pill), *listed, class_="word")
 
 
-def numbered(each: Mapping[str, Any]) -> str:
-    return f"Attempt {each['attempt']}: " if each.get("attempt") else "Gate: "
+def numbered(each: GateRun) -> str:
+    return f"Attempt {each.attempt}: " if each.attempt else "Gate: "
 
 
 def facts(task: TaskReport, detail: Detail) -> Html:
-    needs = join((tag("a", f"agent{need}", href=f"#task-{need}") for need in detail.needs.get(task.id, [])), ", ")
+    needs = join((tag("a", f"agent{need}", href=f"#task-{need}") for need in detail.needs.get(task.id, ())), ", ")
     rows = {
         "Role": line(task.role),
         "Files": join((tag("code", line(path)) for path in task.files[:50]), ", "),
@@ -149,7 +149,7 @@ def facts(task: TaskReport, detail: Detail) -> Html:
     return tag("dl", *pairs, class_="facts")
 
 
-def attempts(tries: list[Try]) -> Html:
+def attempts(tries: list[Attempt]) -> Html:
     rows = []
     for attempt in tries:
         said = [attempt.cause, *attempt.failures[:5]]
@@ -160,7 +160,7 @@ def attempts(tries: list[Try]) -> Html:
     return table(("attempt", "verdict", "why", "time", "tokens", "cost"), rows, 3)
 
 
-def talk(attempt: Try, texts: Texts, log: str) -> Iterator[Html]:
+def talk(attempt: Attempt, texts: Texts, log: str) -> Iterator[Html]:
     for turn in attempt.turns:
         yield from (said(role, text, texts, log) for role, text in turn.asked)
         yield said("assistant", turn.said, texts, log)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from orchestra.report.detail import Detail, Span
-from orchestra.report.fold import Report
 from orchestra.report.page.markup import Html, escape, join, section, tag
+from orchestra.report.state import Report
 from orchestra.report.words import duration
 
 MOST_ROWS = 60

@@ -1,0 +1,81 @@
+"""The bus: every event of a run reaches every subscriber, in order, whatever becomes of the others."""
+
+import contextlib
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestra.events import Event
+
+Handler = Callable[[Event], object]
+
+
+@dataclass(frozen=True, eq=False)
+class Subscriber:
+    name: str
+    handler: Handler
+    vital: bool
+
+
+class Bus:
+    """Subscribers are called in the order in which they subscribed. One that raises gets no more events, and `dropped`
+    is called with a sentence that says so; of a vital one the error is the publisher's."""
+
+    def __init__(self, history: Callable[[], Iterable[Event]], dropped: Callable[[str], object]) -> None:
+        self.history = history
+        self.dropped = dropped
+        self.subscribers: list[Subscriber] = []
+        self.waiting: deque[Event] = deque()
+        self.busy = False
+
+    def subscribe(self, name: str, handler: Handler, *, since: int = 0, vital: bool = False) -> None:
+        """All events: first those that were published, but for the first `since`, then each as it comes."""
+        subscriber = Subscriber(name, handler, vital)
+        with self.in_turn():
+            past = [event for event in self.history() if not since or event.seq > since]
+            self.subscribers.append(subscriber)
+            for event in past:
+                self.deliver(event, subscriber)
+
+    def publish(self, event: Event) -> None:
+        """To all. What a subscriber publishes meanwhile comes after it."""
+        self.waiting.append(event)
+        with self.in_turn():
+            pass
+
+    @contextlib.contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Whatever is published inside waits, and is delivered at the end of the outermost turn."""
+        if self.busy:
+            yield
+            return
+        self.busy = True
+        try:
+            yield
+            while self.waiting:
+                event = self.waiting.popleft()
+                for subscriber in list(self.subscribers):
+                    self.deliver(event, subscriber)
+        finally:
+            self.busy = False
+            self.waiting.clear()
+
+    def deliver(self, event: Event, subscriber: Subscriber) -> None:
+        if subscriber not in self.subscribers:
+            return
+        try:
+            subscriber.handler(event)
+        except Exception as error:
+            if subscriber.vital:
+                raise
+            self.subscribers.remove(subscriber)
+            self.dropped(f"{subscriber.name} failed at {event.kind} and gets no more events: {told(error)}.")
+
+
+def told(error: Exception) -> str:
+    """What was raised, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}".rstrip(": ") + where

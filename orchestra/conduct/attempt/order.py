@@ -5,7 +5,7 @@ from orchestra.agents.base import AgentModel, Order, Rules
 from orchestra.conduct.attempt.prompt import full_brief
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.names import commit_message
-from orchestra.conduct.core.permits import permit_of
+from orchestra.conduct.core.permits import words_of
 from orchestra.conduct.core.results import Start
 from orchestra.conduct.core.set_up import set_up_of
 from orchestra.model import Task
@@ -15,7 +15,7 @@ EARLIER = "# Earlier attempts at this task did not succeed"
 
 
 async def make_order(run: Run, task: Task, number: int, start: Start) -> Order:
-    role, permit = run.context.role(task), permit_of(run)
+    role = run.context.role(task)
     brief = await full_brief(run, task, start.base)
     return Order(
         run=run.context.stamp,
@@ -33,7 +33,7 @@ async def make_order(run: Run, task: Task, number: int, start: Start) -> Order:
         chat_mode=role.chat_mode,
         arguments=tuple(parse_aider_args(run.context.settings.aider_args)),
         set_up=set_up_of(run.context.settings),
-        rules=Rules(run.state.plan.owners, tuple(sorted(permit.paths)), permit.words),
+        rules=Rules(run.state.plan.owners, tuple(run.state.report.named), words_of(run)),
     )
 
 

@@ -4,7 +4,7 @@ RUN := $(VENV)/bin/python
 # More than there are cores, because the tests mostly wait for processes.
 WORKERS ?= 4
 
-.PHONY: demo test soak browser check change models tape reference lock clean help
+.PHONY: demo test soak browser check house change models tape reference lock clean help
 
 help:
 	@echo "make demo    a small repository, four real Aider agents, no key needed"
@@ -12,7 +12,8 @@ help:
 	@echo "make browser   what the tests of the HTML report need beside a Chromium"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
-	@echo "make reference   what is made from the program's own tables"
+	@echo "make house   the sizes of the product's code, and what passes a limit"
+	@echo "make reference   what is made from the program's own tables and imports"
 
 demo: $(VENV)/ready
 	@$(RUN) aider_orchestrator.py demo
@@ -31,6 +32,9 @@ check: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
+house: $(VENV)/ready
+	$(RUN) -m tools.house
+
 # The words go through the environment, so that no shell reads them; exec, so that a signal reaches the program.
 change: export override CHANGE := $(value CHANGE)
 change: $(VENV)/ready
@@ -45,6 +49,7 @@ tape: $(VENV)/ready
 reference: $(VENV)/ready
 	$(RUN) -m tools.write_reference
 	$(RUN) -m tools.write_faults
+	$(RUN) -m tools.write_layers
 	$(RUN) -m tools.write_events
 	$(RUN) -m tools.write_action
 

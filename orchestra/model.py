@@ -202,6 +202,19 @@ class Plan:
     def needs(self) -> dict[int, tuple[int, ...]]:
         return needs_of(self.tasks)
 
+    @cached_property
+    def by_id(self) -> dict[int, Task]:
+        return {task.id: task for task in self.tasks}
+
+    @cached_property
+    def needed_by(self) -> dict[int, list[int]]:
+        """By task, those that need it themselves."""
+        found: dict[int, list[int]] = {task.id: [] for task in self.tasks}
+        for task, needs in self.needs.items():
+            for need in needs:
+                found[need].append(task)
+        return found
+
 
 def needs_of(tasks: Sequence[Task]) -> dict[int, tuple[int, ...]]:
     """Only what is there: a task may have been planned without one that it named."""

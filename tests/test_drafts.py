@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestra.agents.aider import NOT_EDITABLE
 from orchestra.answers.shape import read as read_answer
 from orchestra.errors import PlanError
 from orchestra.plan.check import World, check
@@ -22,7 +23,8 @@ from orchestra.plan.targets import Tracked
 from orchestra.report.tree import tree
 
 TRACKED = {path: Tracked(path, 300) for path in ("src/app.py", "src/user.py", "tests/test_app.py", "README.md")}
-TRACKED |= {"link.py": Tracked("link.py", 9, "link"), "logo.png": Tracked("logo.png", 9, "binary")}
+ODD = {"link.py": "link", "logo.png": "binary"}
+TRACKED |= {path: Tracked(path, 9, kind, NOT_EDITABLE[kind]) for path, kind in ODD.items()}
 TRACKED |= {path: Tracked(path, 100_000) for path in ("big/one.py", "big/two.py")}
 WORLD = World(TRACKED, ("coder", "tester", "writer", "researcher"), ("researcher",), ("R1", "R2"), 100_000)
 

@@ -1,31 +1,12 @@
 """Imports point one way: faces, loop, hosts, edges, rules, words. Edges do not know one another; rules only think."""
 
-import ast
 import sys
-from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-# From the outside in. A new room must be put where it belongs, here and in the design.
-LAYERS: dict[str, set[str]] = {
-    "faces": {"aider_orchestrator", "gemini_prd_generator", "orchestra.cli", "orchestra.console", "orchestra.web"},
-    "loop": {"orchestra.conduct"},
-    "hosts": {"orchestra.hosts"},
-    "edges": {
-        *("orchestra.agents", "orchestra.child", "orchestra.gates", "orchestra.gateway", "orchestra.handover"),
-        *("orchestra.journal", "orchestra.models", "orchestra.process", "orchestra.workspace"),
-    },
-    "rules": {
-        *("orchestra.answers", "orchestra.dialects", "orchestra.division", "orchestra.judge", "orchestra.plan"),
-        *("orchestra.providers", "orchestra.report", "orchestra.settings"),
-    },
-    "words": {"orchestra", "orchestra.errors", "orchestra.events", "orchestra.model"},
-}
-# The packages of the loop, from the bottom up: each imports only itself and those before it.
-CONDUCT = ("core", "planning", "checks", "deliver", "previous", "combine", "attempt", "loop", "session")
+from tools.layers import CONDUCT, LAYERS, MODULES, imports, layer_of, package_of
+
 ORDER = list(LAYERS)
 OPEN_EDGES = {"orchestra.process"}
 DOING = {
@@ -42,58 +23,21 @@ DOING = {
 }
 
 
-def modules() -> dict[str, Path]:
-    paths = [ROOT / "aider_orchestrator.py", ROOT / "gemini_prd_generator.py", *(ROOT / "orchestra").rglob("*.py")]
-    own = (path for path in paths if "demo_project" not in path.parts)
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in own}
-
-
-MODULES = modules()
-
-
-def imports(module: str) -> Iterator[str]:
-    """Everything that a module imports, inside of functions and for type checks too."""
-    yield from imported(module, ast.walk(ast.parse(MODULES[module].read_bytes())))
-
-
-def imported(module: str, nodes: Iterable[ast.AST]) -> Iterator[str]:
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{module} imports relatively"
-            assert node.module
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield inner if inner in MODULES else node.module
-
-
-def room(module: str) -> str:
-    """orchestra.plan for orchestra.plan.targets."""
-    return ".".join(module.split(".")[:2])
-
-
-def layer(module: str) -> str:
-    found = [name for name, rooms in LAYERS.items() if room(module) in rooms]
-    assert found, f"{module} is in no room that this test knows: say in LAYERS where it belongs"
-    return found[0]
-
-
 @pytest.mark.parametrize("module", MODULES)
 def test_direction(module: str) -> None:
     for other in MODULES.keys() & set(imports(module)):
-        here, there = layer(module), layer(other)
+        here, there = layer_of(module), layer_of(other)
         assert ORDER.index(here) <= ORDER.index(there), f"{module} ({here}) imports {other} ({there})"
-        neighbours = here == there == "edges" and room(module) != room(other)
+        neighbours = here == there == "edges" and package_of(module) != package_of(other)
         assert not neighbours or other in OPEN_EDGES, f"{module} imports another edge, {other}"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if layer(module) in ("rules", "words")])
+@pytest.mark.parametrize("module", [module for module in MODULES if layer_of(module) in ("rules", "words")])
 def test_rules_do_nothing(module: str) -> None:
     assert {name.partition(".")[0] for name in imports(module)} & DOING == set()
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if room(module) == "orchestra.child"])
+@pytest.mark.parametrize("module", [module for module in MODULES if package_of(module) == "orchestra.child"])
 def test_child_programs_lean_on_nothing_of_ours(module: str) -> None:
     """They run under whatever interpreter has aider: the standard library, and what comes with aider."""
     with_aider = {"aider", "git", "grep_ast", "httpx", "json5", "litellm", "openai", "pydantic", "yaml"}

@@ -9,7 +9,7 @@ from orchestra.events import KINDS
 from orchestra.providers import catalogue
 from orchestra.settings import load, options, variables_of
 from tests.support.faults import FAULTS
-from tools import write_events, write_faults, write_reference
+from tools import write_events, write_faults, write_layers, write_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / ".env.example"
@@ -85,6 +85,10 @@ def test_the_reference_is_fresh() -> None:
 def test_the_table_of_faults_is_fresh_and_long_enough() -> None:
     assert write_faults.TARGET.read_text("utf-8") == write_faults.text(), "`make reference` was not run"
     assert len(FAULTS) >= 50
+
+
+def test_the_picture_of_the_layers_is_fresh() -> None:
+    assert write_layers.TARGET.read_text("utf-8") == write_layers.text(), "`make reference` was not run"
 
 
 def test_the_reference_names_every_variable() -> None:

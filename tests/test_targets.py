@@ -2,9 +2,10 @@
 
 import pytest
 
+from orchestra.agents.aider import NOT_EDITABLE
 from orchestra.errors import PlanError
 from orchestra.model import Prd, Work
-from orchestra.plan.targets import SPECIAL, Tracked, from_prd, matches, named
+from orchestra.plan.targets import Tracked, from_prd, matches, named
 
 PATHS = [
     "README.md",
@@ -72,19 +73,19 @@ def test_one_name_that_means_nothing_stops_all() -> None:
         named(["a.py", "gone"], TRACKED, {"gone": "it left"})
 
 
-@pytest.mark.parametrize("kind", SPECIAL)
+@pytest.mark.parametrize("kind", NOT_EDITABLE)
 def test_special_files_are_refused_by_name_and_left_out_of_folders(kind: str) -> None:
-    tracked = {"d/odd": Tracked("d/odd", 3, kind), "d/plain": Tracked("d/plain", 3)}
+    tracked = {"d/odd": Tracked("d/odd", 3, kind, NOT_EDITABLE[kind]), "d/plain": Tracked("d/plain", 3)}
     with pytest.raises(PlanError) as refused:
         named(["d/odd"], tracked, {})
-    assert str(refused.value) == f"--files d/odd: it {SPECIAL[kind]}."
+    assert str(refused.value) == f"--files d/odd: it {NOT_EDITABLE[kind]}."
     targets = named(["d"], tracked, {})
     assert ([file.path for file in targets.files], targets.skipped) == (["d/plain"], ("d/odd",))
     with pytest.raises(PlanError, match="only files match that Aider cannot edit"):
         named(["d/o*"], tracked, {})
     with pytest.raises(PlanError) as refused:
         from_prd(Prd("", work=(Work("d/odd", "x"),)), tracked)
-    assert str(refused.value) == f"The PRD names 'd/odd', but it {SPECIAL[kind]}."
+    assert str(refused.value) == f"The PRD names 'd/odd', but it {NOT_EDITABLE[kind]}."
 
 
 def test_the_prd_names_old_files_and_new_ones() -> None:

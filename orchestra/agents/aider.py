@@ -5,7 +5,6 @@ from pathlib import Path
 
 from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, Call, Order, Outcome
 from orchestra.agents.seat import AIDER, read_outcome
-from orchestra.plan.targets import SPECIAL
 
 FLAGS = (
     *("--yes-always", "--no-check-update", "--no-show-release-notes", "--no-show-model-warnings", "--no-analytics"),
@@ -14,6 +13,13 @@ FLAGS = (
     # The attempt's clock ends a request, and the gateway alone repeats one. Aider must not give up before.
     *("--map-tokens", "0", "--timeout", "86400"),
 )
+NOT_EDITABLE = {
+    "link": "is a symbolic link; name the file it points to",
+    "binary": "is not UTF-8 text; Aider edits text files only",
+    "submodule": "is a submodule; run inside it",
+    "lfs": "is kept by Git LFS; Aider edits text files only",
+    "name": "has a name that no model can say in one line of UTF-8; rename it first",
+}
 METADATA = "model-metadata.json"
 # Without a name for each of these Aider would write into the worktree.
 FILES = {
@@ -35,7 +41,7 @@ class Aider:
     repeats_requests = False
 
     def why_not_editable(self, kind: str) -> str:
-        return SPECIAL.get(kind, "")
+        return NOT_EDITABLE.get(kind, "")
 
     def trailer(self, model: str) -> str:
         return f"Co-authored-by: aider ({model}) <aider@aider.chat>"

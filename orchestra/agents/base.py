@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+Part = TypeVar("Part")
 
 # Places that only the host of an attempt knows. They stand in an agent's arguments and environment until it is started;
 # with NUL bytes around them they cannot be part of anything else.
@@ -99,10 +101,13 @@ class Call:
         return Call(tuple(map(fill, self.arguments)), self.message, environment, self.files, self.fallback)
 
 
+# How an agent may end. Only its host says that it was stopped.
+ENDS = ("accepted", "rejected", "no_reply", "exhausted", "crashed", "stopped")
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """How an agent ended, in its own structured words. `end` is accepted, rejected, no_reply, exhausted, crashed, or
-    stopped if its host ended it."""
+    """How an agent ended, in its own structured words. `end` is one of ENDS."""
 
     end: str
     code: int = 0
@@ -148,6 +153,18 @@ class Agent(Protocol):
 def to_json(order: Order) -> str:
     """The order as another machine gets it."""
     return json.dumps(plain(order), sort_keys=True)
+
+
+def order_from_json(text: str) -> Order:
+    """The order that `to_json` has written."""
+    record = json.loads(text)
+    parts = {"model": AgentModel, "set_up": SetUp, "rules": Rules}
+    return rebuilt(Order, record | {name: rebuilt(kind, record[name]) for name, kind in parts.items()})
+
+
+def rebuilt(kind: type[Part], record: Mapping[str, Any]) -> Part:
+    """A dataclass from its fields as JSON has them."""
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
 
 
 def plain(value: Any) -> Any:

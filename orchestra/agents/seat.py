@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestra.agents.base import Outcome
+from orchestra.agents.base import ENDS, Outcome
 from orchestra.errors import AiderMissing
 from orchestra.process import CHILD, GRACE, base_environment, close_stdin
 from orchestra.process import run as run_command
@@ -80,6 +80,8 @@ def read_outcome(path: Path, code: int) -> Outcome:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        record = None
+    if not isinstance(record, dict) or record.get("end") not in ENDS:
         return Outcome("crashed", code, failure=f"Aider ended without an outcome ({how(code)})")
     return Outcome(
         record["end"],

@@ -18,7 +18,7 @@ from orchestra.plan.draft import PRIORITIES, RISKS, Draft, Item, above, needs, o
 from orchestra.plan.order import depths
 from orchestra.plan.roles import CODER, role_for
 from orchestra.plan.sizing import room, tokens_of
-from orchestra.plan.targets import SPECIAL, Tracked
+from orchestra.plan.targets import Tracked
 
 MOST = 8  # paths or names in one sentence
 
@@ -137,8 +137,8 @@ def owned(id: str, given: str, world: World, said: Findings) -> str:
     if path not in world.tracked and (fits := fitting(path, world.tracked)):
         said.repairs.append(f"{id}: {fits} is meant by {path}")
         return fits
-    if path in world.tracked and world.tracked[path].kind in SPECIAL:
-        said.problems.append(f"{id} names {path}, which {SPECIAL[world.tracked[path].kind]}")
+    if path in world.tracked and (why_not := world.tracked[path].why_not_editable):
+        said.problems.append(f"{id} names {path}, which {why_not}")
         return ""
     if file := next((above for above in parents(path) if above in world.tracked), ""):
         said.problems.append(f"{id} names {path}, but {file} is a file, not a folder")
@@ -266,7 +266,7 @@ def built_upon(items: Sequence[Item], world: World, said: Findings) -> list[Item
 
 
 def readable(path: str, world: World) -> bool:
-    return path in world.tracked and world.tracked[path].kind not in SPECIAL
+    return path in world.tracked and not world.tracked[path].why_not_editable
 
 
 def too_large(items: Sequence[Item], world: World) -> Iterator[str]:

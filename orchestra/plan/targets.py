@@ -13,15 +13,6 @@ from orchestra.plan.digest import NOISE
 from orchestra.plan.sizing import tokens_of
 
 GLOB = "*?["
-SPECIAL = {
-    "link": "is a symbolic link; name the file it points to",
-    "binary": "is not UTF-8 text; Aider edits text files only",
-    "submodule": "is a submodule; run inside it",
-    "lfs": "is kept by Git LFS; Aider edits text files only",
-    "name": "has a name that no model can say in one line of UTF-8; rename it first",
-}
-
-
 # What people do not write themselves: left out of folders and globs, changed only when named one by one.
 ASIDE = {"vendored": "vendored or made by tools", "generated": "generated"}
 
@@ -35,7 +26,8 @@ class Tracked:
 
     path: str
     size: int
-    kind: str = "text"  # or a key of SPECIAL or ASIDE
+    kind: str = "text"  # or link, submodule, binary, lfs, name, or a key of ASIDE
+    why_not_editable: str = ""  # by the agents
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ def named(
         wanted = pattern in found or NOISE.search(f"{pattern}/")
         usual = {"text", *ASIDE} if wanted else {"text"}
         chosen.update((path, tracked[path]) for path in found if tracked[path].kind in usual)
-        skipped.update((shown(tracked[path]), None) for path in found if tracked[path].kind in SPECIAL)
+        skipped.update((shown(tracked[path]), None) for path in found if tracked[path].why_not_editable)
         aside.update((path, None) for path in found if tracked[path].kind in ASIDE)
     if not chosen:
         raise PlanError(f"{said} {' '.join(patterns)}: only files match {nothing_left(skipped, aside, protected)}.")
@@ -119,8 +111,8 @@ def glob_match(path: list[str], pattern: list[str]) -> bool:
 
 
 def refuse_special(file: Tracked, who: str) -> None:
-    if file.kind in SPECIAL:
-        raise PlanError(f"{who} {SPECIAL[file.kind]}.")
+    if file.why_not_editable:
+        raise PlanError(f"{who} {file.why_not_editable}.")
 
 
 def refuse_ours(path: str, who: str) -> None:

@@ -337,6 +337,7 @@ def resolve_task(resolved: Resolved, report: Report, event: Event) -> None:
     record = own(report, event)
     asked = record.asks or record.held or record.cause
     record.decisions.append(DecisionMade(asked, resolved.action, resolved.text))
+    report.said += [resolved.text] if resolved.text else []
 
 
 @apply.register

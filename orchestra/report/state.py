@@ -171,6 +171,7 @@ class Report:
     # Which files a person has named one by one, and whether the change's words are the user's own.
     named: Sequence[str] = ()
     words_count: bool = True
+    said: list[str] = field(default_factory=list)  # by persons, when they decided about tasks
     # What its agents were expected to take; how long they were at work (ms), which are now, and since when.
     estimate: PlanRange | None = None
     worked: int = 0

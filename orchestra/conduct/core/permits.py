@@ -19,10 +19,13 @@ def early_permit(settings: Settings, entries: Mapping[str, object], paths: Itera
 
 def permit_of(run: Run) -> Permit:
     """That of a planned run: with what persons have said of its tasks since."""
+    return Permit(frozenset(run.state.report.named), words_of(run), run.context.entries)
+
+
+def words_of(run: Run) -> tuple[str, ...]:
+    """Those of the change if the user has said it, and those that persons have said since."""
     report = run.state.report
-    said = [one.text for task in report.tasks.values() for one in task.decisions if one.text]
-    words = [run.context.settings.change] if report.words_count else []
-    return Permit(frozenset(report.named), (*words, *said), run.context.entries)
+    return (*((run.context.settings.change,) if report.words_count else ()), *report.said)
 
 
 def is_persons_plan(root: Path, path: Path) -> bool:

@@ -48,8 +48,8 @@ class Results:
     async def combine_dependencies(self, task: Task) -> Stack:
         """Put all that the task needs on top of the base."""
         needs = self.run.state.plan.needs
-        needed = closure(needs[task.id], needs) - self.base.tasks
-        results = [self.by_task[each.id] for each in in_order([t for t in self.run.state.plan.tasks if t.id in needed])]
+        needed, tasks = closure(needs[task.id], needs) - self.base.tasks, self.run.state.plan.by_id
+        results = [self.by_task[each.id] for each in in_order([tasks[each] for each in needed])]
         # A result that the user's branch holds since an earlier delivery has no commit.
         return await put_together(self.run, self.base.head, [result for result in results if result.commit])
 

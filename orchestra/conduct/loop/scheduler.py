@@ -1,7 +1,7 @@
 """Begin each task when what it needs is done, with a bounded number of attempts at once."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ class Scheduler:
         self.pending = {task.id: task for task in run.state.plan.tasks if task.id not in results.by_task}
         self.ranked: tuple[Plan | None, dict[int, Rank]] = (None, {})
         self.working: dict[int, asyncio.Task[None]] = {}
+        self.ended: list[int] = []  # of those that worked, since they were looked at last
         self.stopped: dict[int, str] = {}  # by which command
         self.follow_ups: dict[int, FollowUp] = {}
         self.open = False
@@ -52,15 +53,17 @@ class Scheduler:
             while self.working:
                 await self.woken.wait()
                 self.woken.clear()
-                for task in [task for task, work in self.working.items() if work.done()]:
+                ended, self.ended = self.ended, []
+                for task in ended:
                     self.working.pop(task).result()
-                self.start_ready()
+                self.start_ready(ended)
         finally:
             self.open = False
             for working in self.working.values():
                 working.cancel()
             await asyncio.gather(*self.working.values(), return_exceptions=True)
             self.working.clear()
+            self.ended.clear()
         return self.results
 
     async def work_on(self, base: Settled) -> Results:
@@ -87,19 +90,28 @@ class Scheduler:
     def is_ready(self, task: Task) -> bool:
         return task.id not in self.working and all(map(self.results.is_done, self.run.state.plan.needs[task.id]))
 
-    def start_ready(self) -> None:
-        """Start what is ready, unless the combination is being checked: new work begins after that."""
+    def start_ready(self, ended: Iterable[int] | None = None) -> None:
+        """Start what is ready, unless the combination is being checked: new work begins after that.
+
+        `ended` are tasks whose work has ended. Only they, and what needs them, are looked at then.
+        """
         if not self.open:
             return
         while self.follow_ups:
             number, follow_up = self.follow_ups.popitem()
             self.begin(number, follow_up())
-        ready = list(filter(self.is_ready, self.pending.values()))
+        near = self.pending if ended is None else self.pending_near(ended)
+        ready = [task for each in near if self.is_ready(task := self.pending[each])]
         rank = self.ranks() if ready else {}
         for task in sorted(ready, key=lambda task: rank[task.id]):
             del self.pending[task.id]
             move_task_to(self.run, task.id, TaskState.READY)
             self.begin(task.id, self.run_task(task, partial(self.slots.at, rank[task.id])))
+
+    def pending_near(self, ended: Iterable[int]) -> set[int]:
+        """The pending ones of these tasks, and of those that need them."""
+        needed_by = self.run.state.plan.needed_by
+        return {each for task in ended for each in (task, *needed_by[task]) if each in self.pending}
 
     def ranks(self) -> dict[int, Rank]:
         """Return the ranks of the tasks, computed once for each plan: a person may change it."""
@@ -109,7 +121,11 @@ class Scheduler:
 
     def begin(self, task: int, work: Coroutine[Any, Any, None]) -> None:
         self.working[task] = asyncio.create_task(work)
-        self.working[task].add_done_callback(lambda _: self.woken.set())
+        self.working[task].add_done_callback(lambda _: self.wake(task))
+
+    def wake(self, task: int) -> None:
+        self.ended.append(task)
+        self.woken.set()
 
     async def run_task(self, task: Task, slot: Place) -> None:
         try:

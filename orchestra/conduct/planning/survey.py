@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 
+from orchestra.agents import AGENTS
 from orchestra.plan.digest import NOISE
 from orchestra.plan.targets import Tracked, has_glob
 from orchestra.workspace.evidence import batches
@@ -18,7 +19,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 def by_mode(entries: Mapping[str, Entry]) -> dict[str, Tracked]:
     """The tracked files by what git's tree alone tells of them."""
     kinds = {LINK: "link", SUBMODULE: "submodule"}
-    return {e.path: Tracked(e.path, e.size, kinds.get(e.mode, "text")) for e in entries.values()}
+    return {e.path: as_tracked(e.path, e.size, kinds.get(e.mode, "text")) for e in entries.values()}
 
 
 async def survey(repository: Repository, entries: Mapping[str, Entry], wanted: Collection[str]) -> dict[str, Tracked]:
@@ -26,8 +27,12 @@ async def survey(repository: Repository, entries: Mapping[str, Entry], wanted: C
     tracked = by_mode(entries)
     for batch in batches(entries[path] for path in wanted if tracked[path].kind == "text"):
         for path, content in (await contents(repository, batch)).items():
-            tracked[path] = Tracked(path, tracked[path].size, kind(path, content))
+            tracked[path] = as_tracked(path, tracked[path].size, kind(path, content))
     return tracked
+
+
+def as_tracked(path: str, size: int, kind: str) -> Tracked:
+    return Tracked(path, size, kind, AGENTS["aider"].why_not_editable(kind))
 
 
 def kind(path: str, content: bytes) -> str:

@@ -7,7 +7,6 @@ import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
- (report: one model of attempts; clocks from event times)
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ from orchestra.errors import UsageError
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.server import LoopbackServer
 from orchestra.gateway.tape import Recorder
+from orchestra.hosts.base import Host
 from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import LocalHost
 from orchestra.hosts.set_up import Surroundings
@@ -64,15 +64,16 @@ async def opened(
     screens: Sequence[Subscription],
     people: People = ALONE,
     past: Past | None = None,
- (report: one model of attempts; clocks from event times)
+    host: Host | None = None,
 ) -> AsyncIterator[Run]:
-    """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model."""
+    """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model. Without a `host`,
+    attempts and gates run on this machine."""
     settings, repository, tape = before.settings, before.repository, before.tape
     model, works = chosen_model(settings), shop.warming is not None
     secrets = Secrets.of(settings)
     hide_keys(secrets)
     routes = upstreams(settings, model if works else None, replayed=tape is not None)
-    if works:
+    if works and host is None:
         await check_version(shop.python)
     namespace = past.namespace if past else await free_namespace(repository.git, BRANCHES)
     limits = limits_of(settings, model, past.report if past else None)
@@ -105,9 +106,7 @@ async def opened(
             limits=limits,
         )
         first.push_async_callback(gateway.stop)
-        isolation = Isolation(settings, repository, before.entries.keys(), shop.folder, secrets.values)
-        place = Surroundings(repository, isolation, journal.folder, secrets.free, secrets.scrub, secrets.values)
-        host = LocalHost(place, trees, shop.seats, before.entries)
+        host = host or local_host(before, shop, trees, journal, secrets)
         context = Context(
             settings=settings,
             repository=repository,
@@ -131,6 +130,13 @@ async def opened(
         call_for_people(run)
         accept_commands(run)
         yield run
+
+
+def local_host(before: Before, shop: Workshop, trees: Trees, journal: Journal, secrets: Secrets) -> LocalHost:
+    repository = before.repository
+    isolation = Isolation(before.settings, repository, before.entries.keys(), shop.folder, secrets.values)
+    place = Surroundings(repository, isolation, journal.folder, secrets.free, secrets.scrub, secrets.values)
+    return LocalHost(place, trees, shop.seats, before.entries)
 
 
 def subscribe(run: Run, writer: Writer, screens: Sequence[Subscription]) -> None:
@@ -191,20 +197,19 @@ async def take_over(hold: Hold, trees: Trees, past: Past) -> None:
 
 
 def announce(run: Run) -> None:
-    context = run.context
-    repository = context.repository
+    repository = run.context.repository
     started = events.RunStarted(
-        change=context.settings.change,
-        options=context.settings.options(),
-        folder=str(context.folder),
+        change=run.context.settings.change,
+        options=run.context.settings.options(),
+        folder=str(run.context.folder),
         pid=os.getpid(),
-        namespace=context.namespace,
+        namespace=run.context.namespace,
         unborn=repository.unborn,
         repository=str(repository.root),
         branch=repository.branch,
         base=repository.base,
-        model=context.model.name,
-        provider=context.model.provider.name,
+        model=run.context.model.name,
+        provider=run.context.model.provider.name,
     )
     run.emit(started)
     for text in warnings(run):
@@ -213,8 +218,7 @@ def announce(run: Run) -> None:
 
 def warnings(run: Run) -> list[str]:
     """What the user should know before anything is paid."""
-    context = run.context
-    repository, found = context.repository, []
+    repository, found = run.context.repository, []
     if repository.dirty:
         shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")
         found.append(f"Uncommitted changes ({shown}) stay as they are; agents work on HEAD and do not see them.")
@@ -222,15 +226,17 @@ def warnings(run: Run) -> list[str]:
         found.append("HEAD is detached: no branch can be moved, so that the result will stay on a branch of its own.")
     if repository.shallow:
         found.append("This clone is shallow: what its history tells is missing (in GitHub Actions: fetch-depth: 0).")
-    if recognise(os.environ).kind and not handed_over(context.settings):
+    if recognise(os.environ).kind and not handed_over(run.context.settings):
         found.append("A CI job's checkout does not last: --pr, --push or --patch FILE hands the result over.")
-    notice = catalogue.retirement(context.model, date.today())
+    notice = catalogue.retirement(run.context.model, date.today())
     if notice is not None:
         found.append(f"{notice.sentence}.")
-    if context.model.price_in is None:
-        found.append(f"No price is known for {context.model.name}: its cost cannot be said (--price IN,OUT gives one).")
+    if run.context.model.price_in is None:
+        found.append(
+            f"No price is known for {run.context.model.name}: its cost cannot be said (--price IN,OUT gives one)."
+        )
     if run.services.gateway.replay is not None:
-        found += differences(run.services.gateway.replay, context.settings, repository)
+        found += differences(run.services.gateway.replay, run.context.settings, repository)
     return found
 
 

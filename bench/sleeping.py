@@ -1,0 +1,184 @@
+"""A head without anything below it: its host only sleeps, its git only says yes, its models answer in this process."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from orchestra.agents.base import Order, Outcome
+from orchestra.agents.seat import Job
+from orchestra.conduct.checks.gating import open_gates
+from orchestra.conduct.core.context import Run
+from orchestra.conduct.loop.scheduler import Scheduler, schedule
+from orchestra.conduct.planning.prd import announce
+from orchestra.conduct.session.preflight import Before
+from orchestra.conduct.session.remote_control import lease
+from orchestra.conduct.session.session import opened
+from orchestra.conduct.session.warmup import Workshop
+from orchestra.events import Event
+from orchestra.gates.run import Outcome as GateOutcome
+from orchestra.gateway.door import Gateway
+from orchestra.hosts.base import AttemptResult, Check, Door, Facts, Supervisor
+from orchestra.model import Gate, Plan, TargetFile, Task
+from orchestra.process import Ended
+from orchestra.settings import Settings, load
+from orchestra.workspace.collect import Changes
+from orchestra.workspace.git import Git
+from orchestra.workspace.repository import Entry, Repository
+
+MODEL = "openai/gpt-4o"
+KEY = "sk-made-up-for-the-bench-0123456789"
+BASE = "b" * 40
+REPLY = {
+    "id": "1",
+    "object": "chat.completion",
+    "model": "gpt-4o",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Done."}}],
+    "usage": {"prompt_tokens": 900, "completion_tokens": 100, "total_tokens": 1000},
+}
+
+
+@dataclass(frozen=True)
+class YesGit(Git):
+    """Git for which every commit is there, no branch is taken, and nothing differs."""
+
+    async def attempt(self, *arguments: str, input: bytes | None = None) -> tuple[int, bytes, bytes]:
+        if "fast-import" in arguments:  # it is asked for the name of each commit
+            made = (input or b"").count(b"get-mark :1\n")
+            names = (hashlib.sha1(b"%d %b" % (n, input or b"")).hexdigest() for n in range(made))
+            return 0, "".join(f"{name}\n" for name in names).encode(), b""
+        return int(arguments[0] == "show-ref"), b"", b""
+
+
+@dataclass
+class Desk:
+    """Where attempts ask the model: the gateway's own application, without a socket."""
+
+    client: httpx.AsyncClient
+
+    async def ask(self, door: Door, order: Order) -> None:
+        said = {"model": "gpt-4o", "messages": [{"role": "user", "content": order.brief}]}
+        (await self.client.post(f"{door.url}/chat/completions", json=said)).raise_for_status()
+
+
+@dataclass
+class SleepingHost:
+    """A host on which an attempt is a nap and one question to the model, and every gate passes."""
+
+    seconds: float
+    orders: list[Order] | None = None  # those that came, if they are kept
+    desk: Desk | None = None
+    at_work: int = 0
+
+    async def open(self) -> Facts:
+        return Facts("sleeping")
+
+    async def receive_commit(self, commit: str, pack: bytes) -> None:
+        """There are no objects."""
+
+    async def attempt(self, order: Order, supervisor: Supervisor) -> AttemptResult:
+        if self.orders is not None:
+            self.orders.append(order)
+        self.at_work += 1
+        try:
+            door = await supervisor.admit(f"/nowhere/{order.name}/tree")
+            stopping = asyncio.create_task(supervisor.wait_for_stop())
+            done, _ = await asyncio.wait({stopping}, timeout=self.seconds)
+            stopping.cancel()
+            if not done and self.desk:
+                await self.desk.ask(door, order)
+            end = "stopped" if done else "accepted"
+            return result_of(order, end)
+        finally:
+            self.at_work -= 1
+
+    async def check(self, check: Check, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
+        outcomes = []
+        for gate in check.gates:
+            started(gate)
+            await asyncio.sleep(self.seconds)
+            outcomes.append(GateOutcome(gate, Ended(0, self.seconds, timed_out=False), Path(f"{gate.name}.txt")))
+        return outcomes
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+
+def result_of(order: Order, end: str) -> AttemptResult:
+    commit = hashlib.sha1(f"{order.run} {order.name} {order.parent}".encode()).hexdigest()
+    return AttemptResult(Outcome(end, replies=1, edited=order.files), Changes(own=order.files), commit, commit)
+
+
+class NoSeats:
+    """Agent processes of which none is ever started."""
+
+    async def ready(self) -> None: ...
+
+    async def run(self, job: Job) -> Outcome:
+        raise AssertionError("the sleeping host starts no agent")
+
+    async def close(self) -> None: ...
+
+
+def settings_of(agents: int, **more: object) -> Settings:
+    values = {"change": "Add a line to each file.", "model": MODEL, "agents": agents, "detect": False, "use_prd": False}
+    return load(values | more, [("environment", {"OPENAI_API_KEY": KEY})])
+
+
+def plan_of(count: int, agents: int) -> Plan:
+    """Each task changes a file of its own; every fourth needs the one before it."""
+    tasks = (
+        Task(
+            id=number,
+            title=f"Task {number}",
+            files=(TargetFile(f"part{number // 50:03}/file{number:05}.py", 300),),
+            brief="Add a line at the end of the file.",
+            needs=(number - 1,) if number % 4 == 0 else (),
+        )
+        for number in range(1, count + 1)
+    )
+    return Plan(tuple(tasks), agents)
+
+
+def answer(_: httpx.Request) -> httpx.Response:
+    content = json.dumps(REPLY).encode()
+    return httpx.Response(200, headers={"content-type": "application/json"}, stream=httpx.ByteStream(content))
+
+
+@contextlib.asynccontextmanager
+async def desk_of(gateway: Gateway) -> AsyncIterator[Desk]:
+    """The gateway between two clients without a network: the agents' and its own."""
+    await gateway.client.aclose()
+    gateway.client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway.app), timeout=None) as client:
+        yield Desk(client)
+
+
+@contextlib.asynccontextmanager
+async def opened_head(
+    folder: Path, plan: Plan, host: SleepingHost, settings: Settings, hear: Callable[[Event], None]
+) -> AsyncIterator[tuple[Run, Scheduler]]:
+    """A run that is about to begin its tasks, with all that the product opens for one."""
+    root, scratch = folder / "repository", folder / "scratch"
+    for made in (root, scratch):
+        made.mkdir()
+    entries = {path: Entry(path, "100644", "0" * 40, 300) for path in plan.owners}
+    repository = Repository(root, YesGit(root), "main", BASE, unborn=False, dirty=())
+    warm = asyncio.ensure_future(asyncio.sleep(0, time.monotonic()))
+    shop = Workshop(scratch, "", NoSeats(), warm)
+    before = Before(settings, None, repository, entries)
+    async with (
+        opened(before, shop, screens={"The bench": hear}, host=host) as run,
+        desk_of(run.services.gateway) as host.desk,
+    ):
+        announce(run, plan)
+        run.state.adopt(plan)
+        await lease(run)
+        gating = await open_gates(run, ())
+        yield run, schedule(run, gating, None)

@@ -25,6 +25,7 @@ from orchestra.events import Event
 from orchestra.gates.run import Outcome as GateOutcome
 from orchestra.gateway.door import Gateway
 from orchestra.hosts.base import AttemptResult, Check, Door, Facts, Supervisor
+from orchestra.journal.bus import Subscription
 from orchestra.model import Gate, Plan, TargetFile, Task
 from orchestra.process import Ended
 from orchestra.settings import Settings, load
@@ -174,7 +175,7 @@ async def opened_head(
     shop = Workshop(scratch, "", NoSeats(), warm)
     before = Before(settings, None, repository, entries)
     async with (
-        opened(before, shop, screens={"The bench": hear}, host=host) as run,
+        opened(before, shop, screens=[Subscription("The bench", hear)], host=host) as run,
         desk_of(run.services.gateway) as host.desk,
     ):
         announce(run, plan)

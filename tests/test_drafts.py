@@ -20,7 +20,7 @@ from orchestra.plan.edit import changed
 from orchestra.plan.file import read, write
 from orchestra.plan.planner import Answer, draft_of
 from orchestra.plan.targets import Tracked
-from orchestra.report.tree import tree
+from orchestra.report.plans.tree import tree
 
 TRACKED = {path: Tracked(path, 300) for path in ("src/app.py", "src/user.py", "tests/test_app.py", "README.md")}
 ODD = {"link.py": "link", "logo.png": "binary"}

@@ -8,9 +8,9 @@ import pytest
 from orchestra.events import make_event, plain
 from orchestra.model import Plan, TargetFile, Task, Usage
 from orchestra.providers import catalogue
-from orchestra.report.estimate import Estimate, compared, comparison, estimate
 from orchestra.report.fold import fold
 from orchestra.report.markdown import markdown
+from orchestra.report.plans.estimate import Estimate, compared, comparison, estimate
 from orchestra.report.state import Report
 from orchestra.report.text import closing
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from orchestra.conduct.core.outgoing_keys import all_forms, outgoing_forms
 from orchestra.conduct.core.secrets import Secrets
+from orchestra.conduct.session.outgoing_keys import all_forms, outgoing_forms
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.guard import KeyGuard
 from orchestra.gateway.ledger import Exchange, Pass

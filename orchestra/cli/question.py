@@ -10,8 +10,8 @@ from orchestra.console import View
 from orchestra.model import Decision
 from orchestra.plan.draft import Draft
 from orchestra.report.plain import plain
+from orchestra.report.plans.tree import tree
 from orchestra.report.state import TaskReport
-from orchestra.report.tree import tree
 from orchestra.settings import Settings
 
 CHOICES = """\

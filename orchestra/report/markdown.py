@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from orchestra.report.estimate import comparison
+from orchestra.report.plans.estimate import comparison
 from orchestra.report.safe import ADDRESS, line, plain
 from orchestra.report.sentence import next_steps, paid, plural, sentence, unreadable
 from orchestra.report.state import Report

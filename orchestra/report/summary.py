@@ -5,7 +5,7 @@ from typing import Any
 from orchestra.events import RunEnded, plain
 from orchestra.model import Usage
 from orchestra.report import replay
-from orchestra.report.estimate import compared
+from orchestra.report.plans.estimate import compared
 from orchestra.report.sentence import next_steps, sentence
 from orchestra.report.state import Report, TaskReport
 

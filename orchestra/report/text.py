@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestra.events import FreshTest, GateEnded, PatchWritten
 from orchestra.judge.verdict import NAME_IT, reasons
-from orchestra.report.estimate import comparison
+from orchestra.report.plans.estimate import comparison
 from orchestra.report.replay import replay_lines
 from orchestra.report.safe import line, plain
 from orchestra.report.sentence import LOST, failure_line, next_steps, paid, plural, sentence, some, unreadable, usd

@@ -18,9 +18,9 @@ from orchestra.conduct.session.clone import find_repository
 from orchestra.model import Prd
 from orchestra.plan.check import Checked, check
 from orchestra.plan.draft import Draft
-from orchestra.report.estimate import in_words
+from orchestra.report.plans.estimate import in_words
+from orchestra.report.plans.tree import tree
 from orchestra.report.sentence import plural
-from orchestra.report.tree import tree
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry, Repository
 

@@ -23,7 +23,7 @@ async def make_order(run: Run, task: Task, number: int, start: Start) -> Order:
         attempt=number,
         base=start.base,
         parent=start.parent,
-        message=commit_message(run, task),
+        message=commit_message(run.context, task),
         brief=f"{brief}\n\n{EARLIER}\n\n{start.lesson}" if start.lesson else brief,
         model=agent_model(run, task),
         files=task.paths,

@@ -10,7 +10,7 @@ from orchestra.conduct.core.money import check_prices
 from orchestra.conduct.core.slots import places
 from orchestra.model import Plan
 from orchestra.providers import catalogue
-from orchestra.report.estimate import Estimate, estimate
+from orchestra.report.plans.estimate import Estimate, estimate
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry
 

@@ -17,7 +17,7 @@ from orchestra.conduct.session.preflight import Before
 from orchestra.errors import PlanError
 from orchestra.model import Plan, Prd
 from orchestra.plan.targets import PROTECTED, Targets
-from orchestra.report import planned
+from orchestra.report.plans import planned
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry, Repository
 

@@ -16,15 +16,15 @@ from orchestra.agents.seat import check_version
 from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, Context, People, Run, Services
 from orchestra.conduct.core.deadline import deadline
 from orchestra.conduct.core.gateway_events import JournalListener
-from orchestra.conduct.core.hide_keys import hide_keys
 from orchestra.conduct.core.models import chosen_model, upstreams
 from orchestra.conduct.core.money import limits_of
-from orchestra.conduct.core.outgoing_keys import key_guard
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.core.state import State
 from orchestra.conduct.core.warm import Warm
 from orchestra.conduct.deliver.notify import call_for_people
 from orchestra.conduct.previous.previous import Past
+from orchestra.conduct.session.hide_keys import hide_keys
+from orchestra.conduct.session.outgoing_keys import key_guard
 from orchestra.conduct.session.preflight import Before
 from orchestra.conduct.session.remote_control import accept_commands
 from orchestra.conduct.session.replay import differences

@@ -9,12 +9,12 @@ from importlib.resources import files as resources
 
 from orchestra.model import Verified
 from orchestra.report.detail import Detail
-from orchestra.report.estimate import comparison
 from orchestra.report.page import tables
 from orchestra.report.page.graph import graph
 from orchestra.report.page.markup import Html, join, tag, void
 from orchestra.report.page.tasks import Texts, tasks
 from orchestra.report.page.timeline import timeline
+from orchestra.report.plans.estimate import comparison
 from orchestra.report.safe import line
 from orchestra.report.sentence import paid, sentence, unreadable
 from orchestra.report.state import Report

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestra.events import plain
 from orchestra.model import Link, Plan, Task
-from orchestra.report.estimate import Estimate, in_words
+from orchestra.report.plans.estimate import Estimate, in_words
 from orchestra.report.sentence import plural
 
 WIDTH, HEIGHT = 80, 40

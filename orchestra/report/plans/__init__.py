@@ -1,0 +1,1 @@
+"""How a plan looks, and what it will take. Pure."""

@@ -30,8 +30,8 @@ class Door:
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """What an attempt leaves, as plain data. `commit` holds the task's own changes on the order's parent; `everything` holds the other
-    changes too. `pack` has those of git's objects that the head lacks."""
+    """What an attempt leaves, as plain data. `commit` holds the task's own changes on the order's parent; `everything`
+    holds the other changes too. `pack` has those of git's objects that the head lacks."""
 
     outcome: Outcome
     changes: Changes = field(default_factory=Changes)

@@ -17,7 +17,7 @@ from orchestra.conduct.attempt.order import make_order
 from orchestra.conduct.attempt.prompt import may_propose
 from orchestra.conduct.attempt.record import AttemptRecord
 from orchestra.conduct.checks.gating import Checked, Gating
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.deadline import nothing_left, reached, time_is_up
 from orchestra.conduct.core.gateway_events import AGENT
 from orchestra.conduct.core.models import names
@@ -48,7 +48,7 @@ class Attempt:
         self.task = task
         self.number = number
         self.start = start
-        self.record = AttemptRecord(start.round)
+        self.record = AttemptRecord(start.round or None)
         self.started = time.monotonic()
         self.preparing: asyncio.Timeout | None = None  # until the agent is admitted
         self.ticket: Pass | None = None
@@ -68,10 +68,10 @@ class Attempt:
                 result = await self.check(result)
         except TimeoutError:
             reached(run)
-            cause = f"{time_is_up(run)} while {task.agent} was set up."
+            cause = f"{time_is_up(run.context)} while {task.agent} was set up."
             result = Result(task, Judgement(Verdict.BUDGET, cause, REMEDY))
         except (asyncio.CancelledError, AiderMissing) as stop:
-            self.end(Result(task, cancellation(run, task, ONLY_THIS in stop.args)))
+            self.end(Result(task, cancellation(run.context, task, ONLY_THIS in stop.args)))
             raise
         except (OrchestraError, OSError) as error:
             result = Result(task, self.crashed(error))
@@ -82,7 +82,7 @@ class Attempt:
         crashed = Judgement(Verdict.CRASHED, cause, SET_UP_REMEDY)
         if isinstance(error, SetUpFailed):
             return crashed
-        return explained(self.run, crashed, self.run.services.journal.agent_log(self.task.id))
+        return explained(self.run.context, crashed, self.run.services.journal.agent_log(self.task.id))
 
     def end(self, result: Result) -> Result:
         """Emit the attempt's end, and return the result with all that the next attempt may learn from it."""
@@ -100,7 +100,7 @@ class Attempt:
             **record.data(),
         )
         self.run.emit(ended, self.task.id, self.number)
-        return replace(result, tried=tried, round=record.round, candidate=record.candidate(self.number, judged))
+        return replace(result, tried=tried, round=record.round or 0, candidate=record.candidate(self.number, judged))
 
     # --- the work
 
@@ -116,7 +116,7 @@ class Attempt:
             reached(self.run)
         if judgement.verdict is Verdict.CRASHED:
             log = keep_printed(self.run, self.task, self.number, brought.printed)
-            judgement = explained(self.run, judgement, log)
+            judgement = explained(self.run.context, judgement, log)
         self.record.changes, self.record.outcome = brought.changes, brought.outcome
         self.record.changed = tuple(sorted({*self.start.carried, *brought.changes.own}))
         self.read_reply(judgement)
@@ -207,7 +207,7 @@ class Attempt:
             complaint=outcome.complaint,
             failure=outcome.failure,
             timed_out=self.timed_out,
-            time_is_up=time_is_up(run) if self.timed_out and time.monotonic() >= run.context.deadline else "",
+            time_is_up=time_is_up(run.context) if self.timed_out and time.monotonic() >= run.context.deadline else "",
             only_answers=run.context.role(task).only_answers,
         )
 
@@ -237,20 +237,21 @@ class Attempt:
 
     async def keep(self, brought: AttemptResult, judgement: Judgement) -> Result:
         """Keep accepted work as a commit on the task's branch, and all else that was changed as a patch."""
-        git, record, commit = self.run.context.repository.git, self.record, brought.commit
+        context = self.run.context
+        git, record, commit = context.repository.git, self.record, brought.commit
         # If a file that was asked for is missing, the others that an accepted reply changed are good all the same.
         accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
-        if not (accepted and commit and not self.run.context.role(self.task).only_answers):
+        if not (accepted and commit and not context.role(self.task).only_answers):
             record.patch = await self.keep_everything(brought)
             if record.patch:
-                record.diff = read_patch(self.run.context.repository.root / record.patch)
+                record.diff = read_patch(context.repository.root / record.patch)
             return Result(self.task, judgement)
-        record.patch = await keep_patch(self.run, self.task, self.number, commit, brought.everything)
+        record.patch = await keep_patch(self.run.context, self.task, self.number, commit, brought.everything)
         parent = self.start.parent
         record.diff = cut_diff(await collect.diff(git, parent, commit))
         if self.start.round:
             record.size = sum(map(sum, (await merge.numstat(git, parent, commit)).values()))
-            record.branch = candidate_branch(self.run, self.task.id, self.number)
+            record.branch = candidate_branch(self.run.context, self.task.id, self.number)
             await merge.keep(git, record.branch, commit)
         else:
             await keep_branch(self.run, self.task.id, self.number, commit)
@@ -260,7 +261,7 @@ class Attempt:
         """Keep all that the agent changed as a patch."""
         if not brought.everything:
             return ""
-        return await keep_patch(self.run, self.task, self.number, self.start.base, brought.everything)
+        return await keep_patch(self.run.context, self.task, self.number, self.start.base, brought.everything)
 
     # --- checks
 
@@ -299,13 +300,11 @@ async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Star
     return await Attempt(run, gating, task, number, start).carry_out()
 
 
-def cancellation(run: Run, task: Task, only_this: bool) -> Judgement:
+def cancellation(context: Context, task: Task, only_this: bool) -> Judgement:
     what = (
         f"{task.agent} was cancelled from another terminal."
         if only_this
         else (f"The run was stopped while {task.agent} was at work.")
     )
-    remedy = (
-        f"Have it done with `retry {run.context.stamp} {task.id}`." if only_this else "Take it up again with `resume`."
-    )
+    remedy = f"Have it done with `retry {context.stamp} {task.id}`." if only_this else "Take it up again with `resume`."
     return Judgement(Verdict.CANCELLED, what, remedy)

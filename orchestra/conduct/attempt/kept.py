@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestra import events
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.errors import GitFailed
 from orchestra.judge.machine import OBJECTS, ROOM, remedy_for
 from orchestra.model import Judgement, Task
@@ -25,25 +25,26 @@ async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
     run.emit(events.BranchKept(branch), task, number)
 
 
-async def keep_patch(run: Run, task: Task, number: int, old: str, new: str) -> str:
+async def keep_patch(context: Context, task: Task, number: int, old: str, new: str) -> str:
     """Write the difference of two commits to a patch, and return its path from the repository's root."""
     try:
-        content = await collect.diff(run.context.repository.git, old, new) if old != new else b""
+        content = await collect.diff(context.repository.git, old, new) if old != new else b""
     except (GitFailed, OSError):
         return ""
     if not content:
         return ""
-    path = run.context.logs / f"{task.agent}_{run.context.stamp}_attempt{number}.patch"
+    path = context.logs / f"{task.agent}_{context.stamp}_attempt{number}.patch"
     path.write_bytes(content)
-    return str(path.relative_to(run.context.repository.root))
+    return str(path.relative_to(context.repository.root))
 
 
 def keep_printed(run: Run, task: Task, number: int, printed: str) -> Path:
     """Write what the agent printed to a file. The task's log, if it printed nothing or the disk is full."""
-    path = run.context.logs / f"{task.agent}_{run.context.stamp}_attempt{number}.out"
+    context = run.context
+    path = context.logs / f"{task.agent}_{context.stamp}_attempt{number}.out"
     with contextlib.suppress(OSError):
         if printed:
-            path.write_text(run.context.secrets.scrub(printed), "utf-8")
+            path.write_text(context.secrets.scrub(printed), "utf-8")
             return path
     return run.services.journal.agent_log(task.id)
 
@@ -61,16 +62,16 @@ def cut_diff(diff: bytes) -> str:
     return text if len(diff) <= DIFF_LIMIT else f"{text}\n(and more: {hashlib.sha256(diff).hexdigest()[:16]})"
 
 
-def explained(run: Run, crashed: Judgement, log: Path) -> Judgement:
+def explained(context: Context, crashed: Judgement, log: Path) -> Judgement:
     """The same judgement with its remedy: what to do about the machine if that failed, else which file tells more."""
-    places = (run.context.folder, run.context.repository.root)
+    places = (context.folder, context.repository.root)
     fullest = min(places, key=free_space)
     remedy = remedy_for(crashed.cause) or (ROOM if free_space(fullest) < FULL else "")
     if not remedy:
-        path = log.relative_to(run.context.repository.root)
+        path = log.relative_to(context.repository.root)
         return replace(crashed, remedy=f"See {path}; if it happens again, report it as a bug with that file.")
     guessed = next((each for each in places if str(each) in crashed.cause), places[-1])
-    place = {ROOM: fullest, OBJECTS: run.context.repository.root}.get(remedy, guessed)
+    place = {ROOM: fullest, OBJECTS: context.repository.root}.get(remedy, guessed)
     return replace(crashed, remedy=remedy.format(place=place), final=True)
 
 

@@ -10,19 +10,19 @@ from orchestra.judge.retry import Failure, Tried
 from orchestra.model import Judgement
 from orchestra.workspace.collect import Changes
 
-TOLD = ("changed", "proposed", "said", "patch", "size", "branch", "review")
+TOLD = ("round", "answered", "changed", "proposed", "said", "patch", "size", "branch", "review")
 
 
 @dataclass
 class AttemptRecord:
     """None: the attempt did not come so far. `diff` and `failure` are for the next attempt."""
 
-    round: int = 0
+    round: int | None = None
     changes: Changes | None = None
     outcome: Outcome | None = None
     changed: tuple[str, ...] | None = None
     proposed: tuple[events.ProposedTask, ...] | None = None
-    answered: bool = False
+    answered: bool | None = None
     said: str | None = None
     patch: str | None = None
     size: int | None = None
@@ -44,9 +44,7 @@ class AttemptRecord:
 
     def data(self) -> dict[str, Any]:
         """What it came to, as its last event has it."""
-        known: dict[str, Any] = {"round": self.round, "answered": self.answered}
-        if self.changes is not None and self.outcome is not None:
-            known |= data_of(self.changes, self.outcome)
+        known = data_of(self.changes, self.outcome) if self.changes is not None and self.outcome is not None else {}
         return known | {name: value for name in TOLD if (value := getattr(self, name)) is not None}
 
 

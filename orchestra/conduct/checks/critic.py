@@ -72,16 +72,17 @@ class Critic:
                 review = await ask_as(NAME, run, self.model, asked, Review, about=about, system=ROLE, check=complaint)
         except TimeoutError:
             reached(run)
-            raise LimitReached(f"{time_is_up(run)} before the review had come.") from None
+            raise LimitReached(f"{time_is_up(run.context)} before the review had come.") from None
         self.said[asked] = review
         return review
 
     def keep(self, task: Task, number: int, review: Review) -> str:
         """The whole review, where the gates' outputs lie too."""
-        path = self.run.context.logs / f"{NAME}_{label(task, number)}_{self.run.context.stamp}.txt"
+        context = self.run.context
+        path = context.logs / f"{NAME}_{label(task, number)}_{context.stamp}.txt"
         lines = [f"{self.model.name}: {review.verdict}", *(f"- {reason}" for reason in review.told)]
-        path.write_text(self.run.context.secrets.scrub("\n".join(lines)) + "\n", encoding="utf-8")
-        return str(path.relative_to(self.run.context.repository.root))
+        path.write_text(context.secrets.scrub("\n".join(lines)) + "\n", encoding="utf-8")
+        return str(path.relative_to(context.repository.root))
 
     def tell(self, task: Task, number: int, started: float, *, ok: bool, code: int, **how: Any) -> None:
         ended = events.GateEnded(

@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestra import events
 from orchestra.agents.seat import find_python
 from orchestra.conduct.checks.critic import Critic
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.models import critic_model
 from orchestra.conduct.core.set_up import set_up_of
 from orchestra.errors import SettingsError
@@ -68,13 +68,13 @@ class Checked:
         return Failure(names, printed)
 
 
-def find_gates(run: Run) -> tuple[list[Gate], tuple[Unusable, ...]]:
+def find_gates(context: Context) -> tuple[list[Gate], tuple[Unusable, ...]]:
     """The gates of this run, and those that the repository has but that cannot be used here."""
     detected = Detected()
-    if run.context.settings.detect:
-        detected = detect(look(run.context.repository.root, run.context.entries, os.environ))
-    syntax = syntax_gate(find_python(os.environ), run.context.entries) if run.context.settings.detect else []
-    return chosen(run.context.settings, [*syntax, *detected.gates]), left_out(run.context.settings, detected.unusable)
+    if context.settings.detect:
+        detected = detect(look(context.repository.root, context.entries, os.environ))
+    syntax = syntax_gate(find_python(os.environ), context.entries) if context.settings.detect else []
+    return chosen(context.settings, [*syntax, *detected.gates]), left_out(context.settings, detected.unusable)
 
 
 def check_bound(run: Run, gates: Sequence[Gate]) -> None:
@@ -95,7 +95,7 @@ class Gating:
         """`before` are the events of a run that is taken up again: what passed then needs not be run again."""
         self.run = run
         self.base = run.context.repository.base
-        self.gates, self.unusable = find_gates(run)
+        self.gates, self.unusable = find_gates(run.context)
         check_bound(run, self.gates)
         reviewer = critic_model(run.context.settings)
         self.critic = Critic(run, reviewer) if reviewer else None

@@ -17,19 +17,20 @@ MOST_LOST = 500  # names in an event
 
 async def verify_tests(run: Run, gating: Gating, head: str) -> None:
     """For each gate of tests that speaks for the result: whether the agents could have bent what it says."""
+    context = run.context
     speaking = [one.name for one in run.state.report.gates if one.about == "tests" and one.verifies]
     gates = [gate for gate in gating.gates if gate.kind == "tests" and gate.name in speaking]
     if not gates or not all(gate.ok for gate in run.state.report.gates):
         return
     wanted = (f"{commit}^{{tree}}" for commit in (head, gating.base))
-    trees = (await run.context.repository.git.text("rev-parse", *wanted)).split()
+    trees = (await context.repository.git.text("rev-parse", *wanted)).split()
     keys = {gate: (*trees, gate.name, gate.command) for gate in gates}
     for gate in [gate for gate in gates if keys[gate] in gating.judged]:
         run.emit(gating.judged[keys[gate]])
     left = [gate for gate in gates if keys[gate] not in gating.judged]
     if not left:
         return
-    git, index = run.context.repository.git, run.context.folder / "judge.index"
+    git, index = context.repository.git, context.folder / "judge.index"
     runs = GatingRuns(gating, *trees)
     async with gating.turn:
         for gate in left:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orchestra import events
 from orchestra.conduct.checks.gating import Checked, Gating
 from orchestra.conduct.combine.stack import Stack, parent, put_together
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.results import Result
 from orchestra.errors import SetUpFailed
 from orchestra.judge.blame import Blame, Tasks, search
@@ -53,7 +53,7 @@ async def settle(run: Run, gating: Gating, ground: Settled, results: Sequence[Re
     try:
         checked = await gating.check(stacked.head, "combined")
     except SetUpFailed as failed:
-        run.emit(not_set_up(run, failed))
+        run.emit(not_set_up(run.context, failed))
         return Settled(stacked.head, everyone, f"{failed}, so that nothing could check it")
     if checked.ok:
         return Settled(stacked.head, everyone, guilty=misfits)
@@ -84,7 +84,7 @@ async def find_guilty(
 ) -> tuple[Blame, dict[Tasks, Checked]]:
     """Gate sets of tasks until it is known which of them break the combination; and what the gates said of each set."""
     said = dict[Tasks, Checked]()
-    sizes = {one.task.id: await size_of(run, one) for one in results}
+    sizes = {one.task.id: await size_of(run.context, one) for one in results}
     needs = {one.task.id: one.task.needs for one in results}
     asking = search([one.task.id for one in results], needs, sizes=sizes)
     answer = None
@@ -103,8 +103,8 @@ async def find_guilty(
             answer = said[wanted].ok
 
 
-async def size_of(run: Run, result: Result) -> int:
-    counts = await numstat(run.context.repository.git, parent(run, result), result.commit)
+async def size_of(context: Context, result: Result) -> int:
+    counts = await numstat(context.repository.git, parent(context, result), result.commit)
     return sum(map(sum, counts.values()))
 
 
@@ -141,17 +141,17 @@ def needing(run: Run, result: Result, blame: Blame) -> str:
     return f"it needs {run.state.report.tasks[needed].agent if needed else 'a task'}, which is held back"
 
 
-def not_set_up(run: Run, failed: SetUpFailed) -> events.GateEnded:
+def not_set_up(context: Context, failed: SetUpFailed) -> events.GateEnded:
     """Told as a gate that has failed: no other could even begin."""
     return events.GateEnded(
         name="set-up",
         about=events.SET_UP,
-        command=run.context.settings.setup_cmd,
+        command=context.settings.setup_cmd,
         tree=events.COMBINED,
         ok=False,
         verifies=False,
         code=1,
-        output=os.path.relpath(failed.output, run.context.repository.root),
+        output=os.path.relpath(failed.output, context.repository.root),
         remarks=(str(failed),),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.names import commit_message
 from orchestra.conduct.core.results import Result
 from orchestra.errors import GitFailed
@@ -27,14 +27,14 @@ async def put_together(run: Run, base: str, results: Sequence[Result]) -> Stack:
     over that, many in one go; only the rest is merged, one by one."""
     made, ground, touched = Stack(base), Ground(), dict[str, str]()
     free: list[Result] = []
-    changes = await layers(run.context.repository.git, [(one.commit, parent(run, one)) for one in results])
+    changes = await layers(run.context.repository.git, [(one.commit, parent(run.context, one)) for one in results])
     for result in results:
         task, record = result.task, run.state.report.tasks[result.task.id]
         if missing := [need for need in task.needs if need in made.misfits | made.left_out]:
             made.left_out[task.id] = f"it needs {run.state.report.tasks[missing[0]].agent}, which is held back"
             continue
         layer = changes[result.commit]
-        if parent(run, result) == base and ground.bears(layer):
+        if parent(run.context, result) == base and ground.bears(layer):
             free.append(result)
         else:
             await lay_over(run, made, free, changes, touched)
@@ -50,19 +50,19 @@ async def put_together(run: Run, base: str, results: Sequence[Result]) -> Stack:
     return made
 
 
-def parent(run: Run, result: Result) -> str:
-    return result.parent or run.context.repository.base
+def parent(context: Context, result: Result) -> str:
+    return result.parent or context.repository.base
 
 
 async def lay_over(
     run: Run, made: Stack, results: Sequence[Result], changes: Mapping[str, Layer], touched: Mapping[str, str]
 ) -> None:
-    if results and parent(run, results[0]) == made.head:  # its own commit stands where it should
+    if results and parent(run.context, results[0]) == made.head:  # its own commit stands where it should
         made.head = made.commits[results[0].task.id] = results[0].commit
         results = results[1:]
     if not results:
         return
-    wanted = [(changes[one.commit], commit_message(run, one.task)) for one in results]
+    wanted = [(changes[one.commit], commit_message(run.context, one.task)) for one in results]
     try:
         commits = await lay(run.context.repository.git, made.head, wanted)
     except GitFailed:  # some distributions leave out what it needs of git
@@ -75,8 +75,8 @@ async def lay_over(
 
 async def merge_in(run: Run, made: Stack, result: Result, touched: Mapping[str, str]) -> bool:
     """Whether it fits. `touched` tells who has changed a file before."""
-    task, message = result.task, commit_message(run, result.task)
-    head, merged = await stack(run.services.trees, made.head, parent(run, result), result.commit, message)
+    task, message = result.task, commit_message(run.context, result.task)
+    head, merged = await stack(run.services.trees, made.head, parent(run.context, result), result.commit, message)
     if merged.tree:
         made.head = made.commits[task.id] = head
     else:

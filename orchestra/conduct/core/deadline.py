@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 
 from orchestra import events
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.money import REMEDY
 from orchestra.errors import LimitReached
 from orchestra.gateway import ledger
@@ -25,18 +25,19 @@ def deadline(settings: Settings) -> float:
 
 @contextlib.asynccontextmanager
 async def in_time(run: Run, what: str) -> AsyncIterator[None]:
+    context = run.context
     try:
-        async with asyncio.timeout_at(None if run.context.deadline == math.inf else run.context.deadline):
+        async with asyncio.timeout_at(None if context.deadline == math.inf else context.deadline):
             yield
     except TimeoutError:
-        if time.monotonic() < run.context.deadline:
+        if time.monotonic() < context.deadline:
             raise
         reached(run)
-        raise LimitReached(f"{time_is_up(run)} {what}.", hint=REMEDY) from None
+        raise LimitReached(f"{time_is_up(run.context)} {what}.", hint=REMEDY) from None
 
 
-def time_is_up(run: Run) -> str:
-    return f"The deadline of {time_words(run.context.settings.deadline)} was reached"
+def time_is_up(context: Context) -> str:
+    return f"The deadline of {time_words(context.settings.deadline)} was reached"
 
 
 def reached(run: Run) -> None:
@@ -48,7 +49,7 @@ def nothing_left(run: Run, task: Task) -> Judgement | None:
     """Whether there is no time or no money for a task that is still to begin."""
     if time.monotonic() >= run.context.deadline:
         reached(run)
-        return Judgement(Verdict.BUDGET, f"{time_is_up(run)} before {task.agent} began.", REMEDY)
+        return Judgement(Verdict.BUDGET, f"{time_is_up(run.context)} before {task.agent} began.", REMEDY)
     short = run.services.gateway.limits.budget.shortage(ledger.most(run.context.model_of(task), SMALLEST_REQUEST, None))
     if short and run.services.gateway.replay is None:
         return Judgement(Verdict.BUDGET, f"{task.agent} did not begin: {short}.", REMEDY)

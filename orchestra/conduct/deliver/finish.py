@@ -103,17 +103,18 @@ def emit_run_ended(run: Run, error: BaseException | None) -> None:
 
 def write_summary(run: Run) -> Finished:
     """Build the summary by parsing the logs, so that it can be built again from them at any time."""
-    log, root = jsonl.read(run.context.logs, run.context.stamp), run.context.repository.root
+    context = run.context
+    log, root = jsonl.read(context.logs, context.stamp), context.repository.root
     report = report_of(log)
     logs = {task: str(run.services.journal.agent_log(task).relative_to(root)) for task in report.tasks}
     told = summary(report, logs)
-    path = run.context.logs / f"summary_{run.context.stamp}.json"
+    path = context.logs / f"summary_{context.stamp}.json"
     part = path.with_suffix(".part")
-    text = run.context.secrets.scrub(json.dumps(told, indent=2, ensure_ascii=False))
+    text = context.secrets.scrub(json.dumps(told, indent=2, ensure_ascii=False))
     part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     part.replace(path)
     try:
-        material = artefacts.gather(root, log, run.context.secrets.scrub)
+        material = artefacts.gather(root, log, context.secrets.scrub)
         return Finished(run, report, told, path, material, artefacts.write(root, material))
     except OSError as error:
         # The verdict stands in the summary; a full disk does not hide it.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestra import events
-from orchestra.conduct.core.context import BRANCHES, Run
+from orchestra.conduct.core.context import BRANCHES, Context, Run
 from orchestra.conduct.deliver.finish import code_of
 from orchestra.errors import GitFailed, HandOverFailed, UsageError
 from orchestra.handover.hosts import Host, check_token, host_of
@@ -102,24 +102,26 @@ def told(run: Run, what: str, by_hand: str) -> Iterator[None]:
 
 
 async def write_patch(run: Run, result: str) -> None:
-    path = Path(run.context.settings.patch).absolute()
-    content = await diff(run.context.repository.git, run.state.report.base, result)
+    context = run.context
+    path = Path(context.settings.patch).absolute()
+    content = await diff(context.repository.git, run.state.report.base, result)
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(content)
     part.replace(path)
-    run.emit(events.PatchWritten(run.context.settings.patch, len(content)))
+    run.emit(events.PatchWritten(context.settings.patch, len(content)))
 
 
 async def take_branch(run: Run, result: str) -> None:
     """From its side branch onto the one that the user has named."""
-    name, side = run.context.settings.branch, run.context.branch("result")
+    context = run.context
+    name, side = context.settings.branch, context.branch("result")
     ours = branched_commit(run.state.report)
     with told(run, "branch", f"git branch NAME {result[:12]}"):
-        why = await put_on_branch(run.context.repository.git, name, result, run.context.repository.base, ours)
+        why = await put_on_branch(context.repository.git, name, result, context.repository.base, ours)
         if why:
             raise HandOverFailed(f"{name}: {why}")
         run.emit(events.Branched(name, result))
-        await forget(run.context.repository.git, [side])
+        await forget(context.repository.git, [side])
 
 
 def branched_commit(report: Report) -> str:
@@ -132,20 +134,21 @@ def branched_commit(report: Report) -> str:
 
 
 async def push_it(run: Run, result: str) -> None:
+    context = run.context
     branch, done = run.state.report.result_branch, run.state.report.last(events.Pushed)
     before = done.commit if done and done.branch == branch else ""
     if before == result:
         return
-    remote = await find_remote(run.context.repository.git, run.context.repository.branch)
+    remote = await find_remote(context.repository.git, context.repository.branch)
     name = remote.name if remote else "origin"
     with told(run, "push", f"git push {name} {shlex.quote(f'{branch}:{branch}')}"):
-        remote = await needed_remote(run.context.settings, run.context.repository)
+        remote = await needed_remote(context.settings, context.repository)
         await tell_of_hooks(run)
-        host = host_or_none(remote, run.context.settings)
+        host = host_or_none(remote, context.settings)
         # Only a branch of ours may be moved to where it was not: the user's goes forward, or stays.
         replaces = "" if run.state.report.applied else before
-        git, scrub = run.context.repository.git, run.context.secrets.scrub
-        said = await push(git, remote, result, branch, replaces, login(host, remote), run.context.folder, scrub)
+        git, scrub = context.repository.git, context.secrets.scrub
+        said = await push(git, remote, result, branch, replaces, login(host, remote), context.folder, scrub)
         if said:
             raise HandOverFailed(push_refused(said, remote.name, branch, host) + from_a_fork())
         run.emit(events.Pushed(remote.name, branch, result))
@@ -183,13 +186,14 @@ def from_a_fork() -> str:
 
 
 async def open_it(run: Run, result: str) -> None:
+    context = run.context
     done = run.state.report.last(events.PrOpened)
     if done and done.commit == result:
         return
-    base = target(run.context.repository, os.environ)
-    wanted = Wanted(side_branch(run.state.report), base, title(run), body(run))
-    remote = await find_remote(run.context.repository.git, run.context.repository.branch)
-    host = host_or_none(remote, run.context.settings) if remote else None
+    base = target(context.repository, os.environ)
+    wanted = Wanted(side_branch(run.state.report), base, title(run.context), body(run))
+    remote = await find_remote(context.repository.git, context.repository.branch)
+    host = host_or_none(remote, context.settings) if remote else None
     with told(run, "pr", by_hand(run, wanted, host)):
         if host is None:
             raise HandOverFailed("the remote's host is not known any more")
@@ -213,9 +217,9 @@ def side_branch(report: Report) -> str:
     return report.delivery.side_branch if report.delivery else ""
 
 
-def title(run: Run) -> str:
-    first = next((words for words in run.context.settings.change.splitlines() if words.strip()), "Change")
-    return line(run.context.secrets.scrub(first), TITLE)
+def title(context: Context) -> str:
+    first = next((words for words in context.settings.change.splitlines() if words.strip()), "Change")
+    return line(context.secrets.scrub(first), TITLE)
 
 
 def body(run: Run) -> str:

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.deliver.finish import Finished
 from orchestra.events import Event, HumanNeeded
 from orchestra.handover.notify import deliver
@@ -20,7 +20,7 @@ A_MOMENT = 2.0  # seconds
 
 async def notify(finished: Finished) -> None:
     if finished.run.context.settings.notify:
-        await post(finished.run, message(finished))
+        await post(finished.run.context, message(finished))
 
 
 def call_for_people(run: Run) -> None:
@@ -31,7 +31,7 @@ def call_for_people(run: Run) -> None:
         await asyncio.sleep(A_MOMENT)
         record = run.state.report.tasks[task]
         if record.asks and run.state.report.exit_code is None:
-            await post(run, needed(run, record))
+            await post(run.context, needed(run, record))
 
     def hear(event: Event) -> None:
         if isinstance(event.payload, HumanNeeded) and event.task is not None:
@@ -42,11 +42,11 @@ def call_for_people(run: Run) -> None:
         run.services.journal.bus.subscribe("The call for people", hear, since=run.services.journal.seq)
 
 
-async def post(run: Run, said: dict[str, Any]) -> None:
-    content = run.context.secrets.scrub(json.dumps(said, ensure_ascii=False)).encode("utf-8", "replace")
-    why = await deliver(run.context.settings.notify, content, run.context.settings.key(("ORCHESTRA_NOTIFY_SECRET",))[0])
+async def post(context: Context, said: dict[str, Any]) -> None:
+    content = context.secrets.scrub(json.dumps(said, ensure_ascii=False)).encode("utf-8", "replace")
+    why = await deliver(context.settings.notify, content, context.settings.key(("ORCHESTRA_NOTIFY_SECRET",))[0])
     if why:
-        print(f"note: --notify was not delivered: {run.context.secrets.scrub(why)}.", file=sys.stderr)
+        print(f"note: --notify was not delivered: {context.secrets.scrub(why)}.", file=sys.stderr)
 
 
 def needed(run: Run, task: TaskReport) -> dict[str, Any]:

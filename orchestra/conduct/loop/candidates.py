@@ -66,6 +66,6 @@ async def choose(run: Run, task: Task, made: Sequence[Result]) -> Result:
     run.emit(events.Chosen(result.round, why(candidates)), task.id, chosen.number)
     if result.commit:
         await keep_branch(run, task.id, chosen.number, result.commit)
-        await merge.forget(run.context.repository.git, [candidate_branch(run, task.id, chosen.number)])
+        await merge.forget(run.context.repository.git, [candidate_branch(run.context, task.id, chosen.number)])
     others = tuple(one.tried for one in known.values() if is_lesson(one.tried.verdict))
     return replace(result, tried=replace(result.tried, beside=others))

@@ -173,7 +173,7 @@ async def hand_back(scheduler: Scheduler, task: Task) -> None:
     move_task_to(run, task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
     run.emit(events.AttemptStarted(model=PERSON, base=lent.start, by_hand=True), task.id, number)
-    commit = await by_hand.committed(git, left.made, lent.parent, commit_message(run, task, by_agent=False))
+    commit = await by_hand.committed(git, left.made, lent.parent, commit_message(run.context, task, by_agent=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
     attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent.parent, commit))
     attempt.record.diff = cut_diff(await diff(git, lent.parent, commit))

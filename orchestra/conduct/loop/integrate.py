@@ -63,14 +63,13 @@ def send_back(run: Run, scheduler: Scheduler, guilty: Iterable[Guilty]) -> None:
 
 
 async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled: Settled) -> None:
-    head, side = settled.head, run.context.branch(RESULT)
-    if run.context.settings.commit_prd and run.context.settings.prd:
-        run.emit(
-            events.Note(f"--commit-prd is for a PRD that the run writes: {run.context.settings.prd} stays as it is.")
-        )
-    elif run.context.settings.commit_prd and run.state.report.prd_path:
+    context = run.context
+    head, side = settled.head, context.branch(RESULT)
+    if context.settings.commit_prd and context.settings.prd:
+        run.emit(events.Note(f"--commit-prd is for a PRD that the run writes: {context.settings.prd} stays as it is."))
+    elif context.settings.commit_prd and run.state.report.prd_path:
         head = await add_prd(run, head)
-    await keep(run.context.repository.git, side, head)
+    await keep(context.repository.git, side, head)
     for task in run.state.report.tasks.values():
         if task.state == TaskState.AWAITING_QA:
             run.move(task.id, TaskState.COMPLETE if task.id in settled.tasks and not settled.bad else TaskState.FAILED)
@@ -78,14 +77,14 @@ async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled:
         await verify_tests(run, gating, settled.head)
     kept_back = withheld(run, results, side, settled.bad)
     head, delivery = (head, kept_back) if kept_back else await bring(run, gating, head, side)
-    counts = await numstat(run.context.repository.git, run.state.report.base, head)
+    counts = await numstat(context.repository.git, run.state.report.base, head)
     delivered = events.Delivered(
         applied=delivery.applied,
         reason=delivery.reason,
         take=delivery.take,
         moved=delivery.moved,
         withheld=delivery.withheld,
-        branch=run.context.repository.branch,
+        branch=context.repository.branch,
         side_branch="" if delivery.applied else side,
         result=head,
         files=counts,
@@ -95,33 +94,34 @@ async def conclude(run: Run, gating: Gating, results: Iterable[Result], settled:
 
 async def tidy(run: Run) -> None:
     """Branches whose work the result holds are not needed any more, nor the result's own once it is on the user's."""
+    context = run.context
     if run.state.report.delivery:
-        merged = [run.context.branch(f"task{task.id}") for task in run.state.report.tasks.values() if task.integrated]
-        await forget(
-            run.context.repository.git, [*merged, run.context.branch(RESULT)] if run.state.report.applied else merged
-        )
+        merged = [context.branch(f"task{task.id}") for task in run.state.report.tasks.values() if task.integrated]
+        await forget(context.repository.git, [*merged, context.branch(RESULT)] if run.state.report.applied else merged)
 
 
 def withheld(run: Run, results: Iterable[Result], side: str, bad: str) -> Delivery | None:
     """Why the result is not to come to the user's branch at all, if there is a reason."""
+    context = run.context
     take = f"git merge {side}"
     complete = all(result.judgement.verdict is Verdict.APPLIED for result in results) and not any(
         t.held for t in run.state.report.tasks.values()
     )
     if bad:
         return Delivery(False, bad, take, withheld=True)
-    if run.context.settings.all_or_nothing and not complete:
+    if context.settings.all_or_nothing and not complete:
         return Delivery(False, "not every task is complete and --all-or-nothing was given", take, withheld=True)
-    if own := "--no-apply" if not run.context.settings.apply else run.context.settings.own_branch:
+    if own := "--no-apply" if not context.settings.apply else context.settings.own_branch:
         return Delivery(False, f"{own} was given", take)
     return None
 
 
 async def add_prd(run: Run, head: str) -> str:
     """The PRD as one more commit, without any checkout. Its file may be in the folder of an earlier session."""
+    context = run.context
     assert run.state.report.prd
     path, text = run.state.report.prd.path, run.state.report.prd.text
-    git: Git = run.context.repository.git.with_env(GIT_INDEX_FILE=str(run.context.folder / "prd.index"))
+    git: Git = context.repository.git.with_env(GIT_INDEX_FILE=str(context.folder / "prd.index"))
     blob = await git.text("hash-object", "-w", "--stdin", input=text.encode())
     await git.raw("read-tree", head)
     await git.raw("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
@@ -133,5 +133,5 @@ async def add_prd(run: Run, head: str) -> str:
         head,
         "-F",
         "-",
-        input=f"Add the requirements of this change\n\nRun: {run.context.stamp}\n".encode(),
+        input=f"Add the requirements of this change\n\nRun: {context.stamp}\n".encode(),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt, cancellation
 from orchestra.conduct.checks.gating import Gating
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.results import Result, Start
 from orchestra.conduct.core.slots import Place
 from orchestra.conduct.loop.candidates import one_round
@@ -61,20 +61,20 @@ async def live(run: Run, gating: Gating, task: Task, place: Place, history: Hist
             return result
         run.emit(events.Retry(step.why, step.next is Next.ON_TOP), task.id, number)
         run.move(task.id, TaskState.READY)
-        start = await start_of(run, result, step.next, parent, history.lesson)
+        start = await start_of(run.context, result, step.next, parent, history.lesson)
 
 
-async def start_of(run: Run, last: Result, how: Next, parent: str, lesson: str) -> Start:
+async def start_of(context: Context, last: Result, how: Next, parent: str, lesson: str) -> Start:
     if how is not Next.ON_TOP or not last.commit:
         return Start(parent, parent, lesson=lesson)
-    git = run.context.repository.git
+    git = context.repository.git
     carried = await git.paths("diff-tree", "-r", "--name-only", "--no-renames", "-z", parent, last.commit)
     return Start(last.commit, parent, tuple(carried), lesson)
 
 
 def cancelled(run: Run, gating: Gating, task: Task) -> Result:
     """The result of a task that another terminal has cancelled; told here when no attempt was at work."""
-    result = Result(task, cancellation(run, task, only_this=True))
+    result = Result(task, cancellation(run.context, task, only_this=True))
     record = run.state.report.tasks[task.id]
     if record.state == TaskState.READY:
         run.move(task.id, TaskState.ACTIVE)

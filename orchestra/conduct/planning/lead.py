@@ -9,7 +9,7 @@ from typing import TypeVar
 from orchestra import events
 from orchestra.answers import prd as prd_format
 from orchestra.conduct.core.asking import ask_as
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.machine import count_machine
 from orchestra.conduct.core.models import chosen_model, usable_model
 from orchestra.conduct.core.permits import early_permit, is_persons_plan
@@ -109,33 +109,34 @@ def about(settings: Settings, tracked: Mapping[str, Tracked], prd: Prd, context:
 
 async def plan_for(run: Run, prd: Prd, given: Targets | None, checked: Checked | None) -> Plan:
     """The plan in the file that was named, the graph that a model makes, or else a division by coupling."""
-    root = run.context.repository.root
+    context = run.context
+    root = context.repository.root
     if checked is not None:
-        path = drafts.place(root, run.context.settings.plan)
-    elif run.context.settings.decompose:
-        checked, path = await decompose(run, prd), new_file(run)
+        path = drafts.place(root, context.settings.plan)
+    elif context.settings.decompose:
+        checked, path = await decompose(run, prd), new_file(run.context)
         drafts.save(path, checked.draft)
     else:
-        if not run.context.settings.approve:
+        if not context.settings.approve:
             return await make_plan(run, prd, given)
-        path = new_file(run)
+        path = new_file(run.context)
         checked = await divided(run, prd, given)
         drafts.save(path, checked.draft)
-    if run.context.settings.approve and not checked.draft.approved:
+    if context.settings.approve and not checked.draft.approved:
         checked = await ask_for_yes(run, checked, path)
     tell_repairs(run, checked.repairs)
     mine = is_persons_plan(root, path)
-    allowed = allow(checked.draft, run.context.settings, run.context.entries, by_person=mine)
+    allowed = allow(checked.draft, context.settings, context.entries, by_person=mine)
     if allowed.left_out and not allowed.draft.left:
         written_down(run, checked, path)
-        raise NeedsApproval(drafts.name_of(run.context.repository.root, path))
+        raise NeedsApproval(drafts.name_of(context.repository.root, path))
     tell_protected(
         run, allowed.left_out, f"To have them changed: `plan approve {drafts.name_of(root, path)}` before `execute`."
     )
     plan = await plan_of(
-        run.context.settings, run.context.repository, run.context.entries, prd, allowed.draft, run.context.model.context
+        context.settings, context.repository, context.entries, prd, allowed.draft, context.model.context
     )
-    words = mine and run.context.settings.is_users("change")
+    words = mine and context.settings.is_users("change")
     about = {"file": relative(path, root), "repairs": tuple(checked.repairs)}
     announce(run, plan, named=tuple(allowed.named), words=words, **about)
     return plan
@@ -166,28 +167,25 @@ def written_down(run: Run, checked: Checked, path: Path) -> None:
 
 async def divided(run: Run, prd: Prd, given: Targets | None) -> Checked:
     """Without a model: by what belongs together."""
-    tracked = await survey(run.context.repository, run.context.entries, prd_files(prd, run.context.entries))
-    targets = given or prd_targets(prd, tracked, early_permit(run.context.settings, run.context.entries))
+    context = run.context
+    tracked = await survey(context.repository, context.entries, prd_files(prd, context.entries))
+    targets = given or prd_targets(prd, tracked, early_permit(context.settings, context.entries))
     tell_protected(run, targets.protected)
-    plan = await divide(
-        run.context.settings, run.context.repository, run.context.entries, prd, targets, run.context.model.context
-    )
-    draft = drafted(plan, run.context.settings.change, run.state.report.prd_path, targets.named)
-    return await checked_here(run, prd, draft)
+    plan = await divide(context.settings, context.repository, context.entries, prd, targets, context.model.context)
+    draft = drafted(plan, context.settings.change, run.state.report.prd_path, targets.named)
+    return await checked_here(run.context, prd, draft)
 
 
-async def checked_here(run: Run, prd: Prd, draft: Draft) -> Checked:
-    seen = await world_of(
-        run.context.settings, run.context.repository, run.context.entries, draft, prd, run.context.model.context
-    )
+async def checked_here(context: Context, prd: Prd, draft: Draft) -> Checked:
+    seen = await world_of(context.settings, context.repository, context.entries, draft, prd, context.model.context)
     checked = await asyncio.to_thread(check, draft, seen)
     if checked.problems:
         raise ProviderError(f"The plan cannot be carried out: {checked.complaint}.")
     return checked
 
 
-def new_file(run: Run) -> Path:
-    return drafts.new_place(run.context.repository.root, run.context.settings.change)
+def new_file(context: Context) -> Path:
+    return drafts.new_place(context.repository.root, context.settings.change)
 
 
 def relative(path: Path, root: Path) -> str:
@@ -210,9 +208,12 @@ def lead_model(settings: Settings) -> catalogue.Model:
 
 async def decompose(run: Run, prd: Prd, *, single: bool = False) -> Checked:
     """A model's graph of tasks. What cannot be put right in it is told to the model once, and then ends the run."""
-    seen = about(run.context.settings, by_mode(run.context.entries), prd, run.context.model.context)
-    goal, path = run.context.settings.change, run.state.report.prd_path
-    question = planner.question(goal, prd, await repository_digest(run), trades(run.context.settings), single=single)
+    context = run.context
+    seen = about(context.settings, by_mode(context.entries), prd, context.model.context)
+    goal, path = context.settings.change, run.state.report.prd_path
+    question = planner.question(
+        goal, prd, await repository_digest(run.context), trades(context.settings), single=single
+    )
 
     def complaint(answer: planner.Answer) -> str:
         if single and len(answer.tasks) > 1:
@@ -220,7 +221,7 @@ async def decompose(run: Run, prd: Prd, *, single: bool = False) -> Checked:
         return check(planner.draft_of(answer, goal, path), seen).complaint
 
     answer = await ask_lead(run, question, planner.Answer, complaint)
-    return await checked_here(run, prd, planner.draft_of(answer, goal, path))
+    return await checked_here(run.context, prd, planner.draft_of(answer, goal, path))
 
 
 async def ask_lead(run: Run, question: str, kind: type[T], complaint: Callable[[T], str]) -> T:

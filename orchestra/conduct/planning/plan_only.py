@@ -19,11 +19,10 @@ async def make(run: Run, given: Targets | None, *, single: bool = False) -> Chec
 
 async def discuss(run: Run, draft: Draft, said: str) -> tuple[str, Checked | None]:
     """A model's answer to a person, and the plan as it proposes it, if that is another one."""
-    digest = await repository_digest(run)
+    context = run.context
+    digest = await repository_digest(run.context)
     question = planner.discussion(write(draft, "draft"), said, digest)
-    seen = await world_of(
-        run.context.settings, run.context.repository, run.context.entries, draft, Prd(""), run.context.model.context
-    )
+    seen = await world_of(context.settings, context.repository, context.entries, draft, Prd(""), context.model.context)
 
     def proposed(answer: planner.Changed) -> Draft:
         kept = [item for item in draft.task if item.done or item.proposed]
@@ -33,4 +32,4 @@ async def discuss(run: Run, draft: Draft, said: str) -> tuple[str, Checked | Non
         return check(proposed(answer), seen).complaint if answer.tasks else ""
 
     answer = await ask_lead(run, question, planner.Changed, complaint)
-    return answer.say, (await checked_here(run, Prd(""), proposed(answer)) if answer.tasks else None)
+    return answer.say, (await checked_here(run.context, Prd(""), proposed(answer)) if answer.tasks else None)

@@ -11,7 +11,7 @@ from typing import Any
 from orchestra import events
 from orchestra.answers import prd as prd_format
 from orchestra.conduct.core.asking import why_not
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.permits import NAME_IT, early_permit, protected_note
 from orchestra.conduct.planning.divide import divide, read_assignment
 from orchestra.conduct.planning.roles import expected
@@ -129,16 +129,17 @@ def parse_paid(text: str, path: str) -> Prd:
 
 
 async def obtain_prd(run: Run) -> Prd:
-    settings = run.context.settings
+    context = run.context
+    settings = context.settings
     if not settings.use_prd:
         return Prd("")
     if settings.prd:
-        text, path = read_prd(Path(settings.prd)), shown(settings.prd, run.context.repository.root)
+        text, path = read_prd(Path(settings.prd)), shown(settings.prd, context.repository.root)
         prd = prd_format.parse(text)
     else:
-        check_prd_folder(run)
+        check_prd_folder(run.context)
         text = await ask_gemini(run)
-        path = write_prd_file(run, prd_format.file_name(settings.change, run.context.stamp), text)
+        path = write_prd_file(run.context, prd_format.file_name(settings.change, context.stamp), text)
         prd = parse_paid(text, path)
     written = events.PrdWritten(
         path=path, text=text, structured=prd.structured, requirements=prd.requirements, work=prd.work
@@ -156,22 +157,20 @@ def shown(path: str, root: Path) -> str:
     return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
 
 
-def check_prd_folder(run: Run) -> None:
+def check_prd_folder(context: Context) -> None:
     """Before Gemini is paid: whether docs/prd can hold a file, and is not a link to somewhere else."""
     for place in ("docs", "docs/prd"):
-        if place in run.context.entries or run.context.repository.look_at(place) not in ("folder", ""):
+        if place in context.entries or context.repository.look_at(place) not in ("folder", ""):
             raise PlanError(
                 f"The PRD belongs into docs/prd/, but {place} is not a folder.", hint="Give one with --prd."
             )
 
 
-def write_prd_file(run: Run, name: str, text: str) -> str:
+def write_prd_file(context: Context, name: str, text: str) -> str:
     """Into docs/prd/ of the user's checkout; with --commit-prd it comes there by the result's own commit."""
-    folder = (
-        run.context.folder / "prd" if run.context.settings.commit_prd else run.context.repository.root / "docs" / "prd"
-    )
+    folder = context.folder / "prd" if context.settings.commit_prd else context.repository.root / "docs" / "prd"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(run.context.secrets.scrub(text), encoding="utf-8")
+    (folder / name).write_text(context.secrets.scrub(text), encoding="utf-8")
     return f"docs/prd/{name}"
 
 
@@ -186,7 +185,7 @@ async def ask_gemini(run: Run) -> str:
     try:
         asking = gemini.write_prd(
             settings.change,
-            await repository_digest(run),
+            await repository_digest(run.context),
             model=settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL,
             key=ticket.token,
             base=run.services.gateway.url(ticket, "gemini"),
@@ -215,10 +214,10 @@ async def unless_failed(warming: asyncio.Future[float] | None, asking: Coroutine
         await asyncio.gather(asked, return_exceptions=True)
 
 
-async def repository_digest(run: Run) -> str:
+async def repository_digest(context: Context) -> str:
     """Names and sizes of all files, and the text of those small enough to read signatures from."""
-    regular = [e for e in run.context.entries.values() if e.mode not in (LINK, SUBMODULE) and speakable(e.path)]
-    texts = await contents(run.context.repository, [e for e in regular if e.size <= DIGEST_FILE][:3000])
+    regular = [e for e in context.entries.values() if e.mode not in (LINK, SUBMODULE) and speakable(e.path)]
+    texts = await contents(context.repository, [e for e in regular if e.size <= DIGEST_FILE][:3000])
     listed = [
         (e.path, e.size, texts[e.path].decode() if e.path in texts and is_utf8(texts[e.path]) else None)
         for e in regular
@@ -251,14 +250,13 @@ async def warn_of_new_files(run: Run, targets: Targets) -> None:
 
 
 async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
+    context = run.context
     if targets is None:
-        tracked = await survey(run.context.repository, run.context.entries, prd_files(prd, run.context.entries))
-        targets = prd_targets(prd, tracked, early_permit(run.context.settings, run.context.entries))
+        tracked = await survey(context.repository, context.entries, prd_files(prd, context.entries))
+        targets = prd_targets(prd, tracked, early_permit(context.settings, context.entries))
         await warn_of_new_files(run, targets)
     targets = asked_for(targets, prd)
-    plan = await divide(
-        run.context.settings, run.context.repository, run.context.entries, prd, targets, run.context.model.context
-    )
+    plan = await divide(context.settings, context.repository, context.entries, prd, targets, context.model.context)
     tell_protected(run, targets.protected)
     announce(run, plan, skipped=tuple(targets.skipped), aside=tuple(targets.aside), named=tuple(targets.named))
     return plan
@@ -271,14 +269,15 @@ def tell_protected(run: Run, paths: Sequence[str], remedy: str = NAME_IT) -> Non
 
 
 def announce(run: Run, plan: Plan, **more: Any) -> None:
+    context = run.context
     for text in plan.basis.notes:
         run.emit(events.Note(text))
-    usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": run.context.settings.is_users("change")}
+    usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": context.settings.is_users("change")}
     made = events.PlanMade(
         agents=plan.agents,
         basis=plan.basis,
         tasks=plan.tasks,
-        estimate=expected(run.context.settings, plan, run.context.model, run.context.entries).record(),
+        estimate=expected(context.settings, plan, context.model, context.entries).record(),
         **(usual | more),
     )
     run.emit(made)

@@ -31,10 +31,11 @@ def check_roles(settings: Settings, roles: Iterable[str], *, replayed: bool) -> 
 
 def engage(run: Run) -> None:
     """Open the ways to the models of the plan's roles; where one cannot be used, no agent begins."""
+    context = run.context
     roles, replayed = [task.role for task in run.state.plan.tasks], run.services.gateway.replay is not None
-    check_roles(run.context.settings, roles, replayed=replayed)
-    models = [model for model in role_models(run.context.settings, roles) if model.name != run.context.model.name]
-    run.services.gateway.upstreams |= upstreams(run.context.settings, run.context.model, models, replayed=replayed)
+    check_roles(context.settings, roles, replayed=replayed)
+    models = [model for model in role_models(context.settings, roles) if model.name != context.model.name]
+    run.services.gateway.upstreams |= upstreams(context.settings, context.model, models, replayed=replayed)
     for text in dict.fromkeys(remark for model in models for remark in remarks(model)):
         if text not in run.state.report.notes:
             run.emit(events.Note(text))

@@ -197,19 +197,20 @@ async def take_over(hold: Hold, trees: Trees, past: Past) -> None:
 
 
 def announce(run: Run) -> None:
-    repository = run.context.repository
+    context = run.context
+    repository = context.repository
     started = events.RunStarted(
-        change=run.context.settings.change,
-        options=run.context.settings.options(),
-        folder=str(run.context.folder),
+        change=context.settings.change,
+        options=context.settings.options(),
+        folder=str(context.folder),
         pid=os.getpid(),
-        namespace=run.context.namespace,
+        namespace=context.namespace,
         unborn=repository.unborn,
         repository=str(repository.root),
         branch=repository.branch,
         base=repository.base,
-        model=run.context.model.name,
-        provider=run.context.model.provider.name,
+        model=context.model.name,
+        provider=context.model.provider.name,
     )
     run.emit(started)
     for text in warnings(run):
@@ -218,7 +219,8 @@ def announce(run: Run) -> None:
 
 def warnings(run: Run) -> list[str]:
     """What the user should know before anything is paid."""
-    repository, found = run.context.repository, []
+    context = run.context
+    repository, found = context.repository, []
     if repository.dirty:
         shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")
         found.append(f"Uncommitted changes ({shown}) stay as they are; agents work on HEAD and do not see them.")
@@ -226,17 +228,15 @@ def warnings(run: Run) -> list[str]:
         found.append("HEAD is detached: no branch can be moved, so that the result will stay on a branch of its own.")
     if repository.shallow:
         found.append("This clone is shallow: what its history tells is missing (in GitHub Actions: fetch-depth: 0).")
-    if recognise(os.environ).kind and not handed_over(run.context.settings):
+    if recognise(os.environ).kind and not handed_over(context.settings):
         found.append("A CI job's checkout does not last: --pr, --push or --patch FILE hands the result over.")
-    notice = catalogue.retirement(run.context.model, date.today())
+    notice = catalogue.retirement(context.model, date.today())
     if notice is not None:
         found.append(f"{notice.sentence}.")
-    if run.context.model.price_in is None:
-        found.append(
-            f"No price is known for {run.context.model.name}: its cost cannot be said (--price IN,OUT gives one)."
-        )
+    if context.model.price_in is None:
+        found.append(f"No price is known for {context.model.name}: its cost cannot be said (--price IN,OUT gives one).")
     if run.services.gateway.replay is not None:
-        found += differences(run.services.gateway.replay, run.context.settings, repository)
+        found += differences(run.services.gateway.replay, context.settings, repository)
     return found
 
 

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench.measure import memory
@@ -66,21 +66,22 @@ class Figures:
         )
 
 
-@dataclass
 class Counter:
-    """Counts the events, and knows what the processor had done and what was in memory before."""
+    """Counts the events, and what they take, from a moment on."""
 
-    events: int = 0
-    cpu: float = field(default_factory=time.process_time)
-    began: float = field(default_factory=time.monotonic)
-    memory: float = field(default_factory=lambda: memory("self")[1])
-    grown: float = 0.0
+    def __init__(self) -> None:
+        self.grown = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        self.events = 0
+        self.cpu, self.began, self.before = time.process_time(), time.monotonic(), memory("self")[1]
 
     def hear(self, _: Event) -> None:
         self.events += 1
 
     def weigh(self) -> None:
-        self.grown = memory("self")[1] - self.memory
+        self.grown = memory("self")[1] - self.before
 
     def figures(self, orders: int) -> Figures:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -91,12 +92,9 @@ class Counter:
 async def drive(folder: Path, orders: int, agents: int, seconds: float) -> Figures:
     """All orders through the head, and what that has cost."""
     counter, host = Counter(), SleepingHost(seconds)
-
-    def hear(event: Event) -> None:
-        counter.hear(event)
-
-    async with opened_head(folder, plan_of(orders, agents), host, settings_of(agents), hear) as (_, scheduler):
-        counter = Counter()
+    plan, settings = plan_of(orders, agents), settings_of(agents)
+    async with opened_head(folder, plan, host, settings, counter.hear) as (_, scheduler):
+        counter.begin()
         results = await scheduler.work()
         counter.weigh()
     applied = sum(result.judgement.verdict is Verdict.APPLIED for result in results.by_task.values())

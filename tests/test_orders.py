@@ -1,4 +1,4 @@
-"""What a run sends to a host is plain data: whatever is planned, it holds no place of this machine, key or token."""
+"""What a run sends to a host: each task once, after what it needs, as plain data without places, keys and tokens."""
 
 import asyncio
 import tempfile
@@ -58,10 +58,12 @@ def texts_in(value: Any) -> Iterator[str]:
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plans())
-def test_orders_of_a_run_are_plain_data(plan: Plan) -> None:
+def test_orders_come_in_turn_and_are_plain_data(plan: Plan) -> None:
     with tempfile.TemporaryDirectory() as name:
         seen = asyncio.run(orders_of(plan, Path(name)))
-    assert sorted(order.task for order, _ in seen) == [task.id for task in plan.tasks]
+    came = [order.task for order, _ in seen]
+    assert sorted(came) == [task.id for task in plan.tasks]
+    assert all(came.index(need) < came.index(task.id) for task in plan.tasks for need in task.needs)
     for order, door in seen:
         assert order_from_json(to_json(order)) == order
         texts = list(texts_in(plain(order)))

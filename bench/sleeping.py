@@ -47,14 +47,27 @@ REPLY = {
 
 @dataclass(frozen=True)
 class YesGit(Git):
-    """Git for which every commit is there, no branch is taken, and nothing differs."""
+    """Git for which every commit is there, no branch is taken, nothing differs, and everything can be merged."""
+
+    def at(self, folder: Path) -> Git:
+        return YesGit(folder, self.extra)
+
+    def with_env(self, **extra: str) -> Git:
+        return YesGit(self.folder, {**self.extra, **extra})
 
     async def attempt(self, *arguments: str, input: bytes | None = None) -> tuple[int, bytes, bytes]:
+        command, content = arguments[0], repr(arguments).encode() + (input or b"")
         if "fast-import" in arguments:  # it is asked for the name of each commit
-            made = (input or b"").count(b"get-mark :1\n")
-            names = (hashlib.sha1(b"%d %b" % (n, input or b"")).hexdigest() for n in range(made))
-            return 0, "".join(f"{name}\n" for name in names).encode(), b""
-        return int(arguments[0] == "show-ref"), b"", b""
+            made = content.count(b"get-mark :1\n")
+            return 0, "".join(f"{name_of(b'%d %b' % (n, content))}\n" for n in range(made)).encode(), b""
+        if command in ("commit-tree", "merge-tree", "rev-parse"):
+            return 0, name_of(content).encode(), b""
+        return int(command == "show-ref"), b"git version 2.50.0" if command == "version" else b"", b""
+
+
+def name_of(content: bytes) -> str:
+    """As git names an object."""
+    return hashlib.sha1(content).hexdigest()
 
 
 @dataclass
@@ -73,7 +86,7 @@ class SleepingHost:
     """A host on which an attempt is a nap and one question to the model, and every gate passes."""
 
     seconds: float
-    orders: list[Order] | None = None  # those that came, if they are kept
+    seen: list[tuple[Order, Door]] | None = None  # the orders that came, if they are kept
     desk: Desk | None = None
     at_work: int = 0
 
@@ -84,11 +97,11 @@ class SleepingHost:
         """There are no objects."""
 
     async def attempt(self, order: Order, supervisor: Supervisor) -> AttemptResult:
-        if self.orders is not None:
-            self.orders.append(order)
         self.at_work += 1
         try:
             door = await supervisor.admit(f"/nowhere/{order.name}/tree")
+            if self.seen is not None:
+                self.seen.append((order, door))
             stopping = asyncio.create_task(supervisor.wait_for_stop())
             done, _ = await asyncio.wait({stopping}, timeout=self.seconds)
             stopping.cancel()
@@ -112,7 +125,7 @@ class SleepingHost:
 
 
 def result_of(order: Order, end: str) -> AttemptResult:
-    commit = hashlib.sha1(f"{order.run} {order.name} {order.parent}".encode()).hexdigest()
+    commit = name_of(f"{order.run} {order.name} {order.parent}".encode())
     return AttemptResult(Outcome(end, replies=1, edited=order.files), Changes(own=order.files), commit, commit)
 
 

@@ -30,8 +30,8 @@ class Door:
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """What an attempt leaves. `commit` holds the task's own changes on the order's parent; `everything` holds the other
-    changes too. `pack` has those of git's objects that the head lacks."""
+    """What an attempt leaves, as plain data. `commit` holds the task's own changes on the order's parent; `everything`
+    holds the other changes too. `pack` has those of git's objects that the head lacks."""
 
     outcome: Outcome
     changes: Changes = field(default_factory=Changes)
@@ -80,7 +80,8 @@ class Host(Protocol):
         """Carry an order out. It can be cancelled until the agent is admitted."""
 
     async def check(self, check: Check, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
-        """Run gates one after the other, and call `started` before each."""
+        """Run gates one after the other, and call `started` before each. The outcomes are plain data, but for `output`:
+        a file of the head, to which a host on another machine has to write what the gate printed."""
 
     async def close(self) -> None:
         """End all work, and take away what it used."""

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import waterfall
+from bench import hosts, waterfall
 
 
 def test_a_waterfall_accounts_for_all_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,3 +21,10 @@ def test_a_waterfall_accounts_for_all_of_a_run(tmp_path: Path, capsys: pytest.Ca
         element.text or "" for element in ElementTree.parse(out).getroot().iter("{http://www.w3.org/2000/svg}text")
     ]
     assert {"imports", "fork server", "agent 1", "agent 2", "gate: tests"} <= set(texts)
+
+
+def test_orders_are_driven_through_the_head(capfd: pytest.CaptureFixture[str]) -> None:
+    code = hosts.main(["--orders", "4", "8", "--agents", "4", "--seconds", "0", "--least", "8"])
+    _, *rows, said = capfd.readouterr().out.strip().split("\n")[:4]
+    assert [row.split()[0] for row in rows] == ["4", "8"] and len(rows[0].split()) == 7
+    assert code == (0 if said.startswith("Flat") else 1)

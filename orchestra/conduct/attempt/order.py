@@ -3,7 +3,7 @@
 from orchestra.agents.aider_args import parse_aider_args
 from orchestra.agents.base import AgentModel, Order, Rules
 from orchestra.conduct.attempt.prompt import full_brief
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.names import commit_message
 from orchestra.conduct.core.permits import words_of
 from orchestra.conduct.core.results import Start
@@ -15,30 +15,31 @@ EARLIER = "# Earlier attempts at this task did not succeed"
 
 
 async def make_order(run: Run, task: Task, number: int, start: Start) -> Order:
-    role = run.context.role(task)
+    context = run.context
+    role = context.role(task)
     brief = await full_brief(run, task, start.base)
     return Order(
-        run=run.context.stamp,
+        run=context.stamp,
         task=task.id,
         attempt=number,
         base=start.base,
         parent=start.parent,
         message=commit_message(run.context, task),
         brief=f"{brief}\n\n{EARLIER}\n\n{start.lesson}" if start.lesson else brief,
-        model=agent_model(run, task),
+        model=agent_model(run.context, task),
         files=task.paths,
         new=tuple(file.path for file in task.files if file.new),
         reads=task.reads,
         edit_format=role.edit_format,
         chat_mode=role.chat_mode,
-        arguments=tuple(parse_aider_args(run.context.settings.aider_args)),
-        set_up=set_up_of(run.context.settings),
+        arguments=tuple(parse_aider_args(context.settings.aider_args)),
+        set_up=set_up_of(context.settings),
         rules=Rules(run.state.plan.owners, tuple(run.state.report.named), words_of(run)),
     )
 
 
-def agent_model(run: Run, task: Task) -> AgentModel:
-    model = run.context.model_of(task)
+def agent_model(context: Context, task: Task) -> AgentModel:
+    model = context.model_of(task)
     weak = catalogue.weak_model(model)
     return AgentModel(
         name=model.name,

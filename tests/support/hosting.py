@@ -1,0 +1,145 @@
+"""Hosts as the contract test sees them: one with a real repository, Aider and a model server, and one that sleeps."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench.sleeping import SleepingHost
+from orchestra.agents.base import AgentModel, Order, order_from_json, to_json
+from orchestra.agents.seat import find_python, seats
+from orchestra.gateway.door import Gateway
+from orchestra.gateway.ledger import Pass
+from orchestra.hosts.base import Door, Host
+from orchestra.hosts.isolation import Isolation
+from orchestra.hosts.local import LocalHost
+from orchestra.hosts.set_up import Surroundings
+from orchestra.journal.jsonl import prepare
+from orchestra.providers import catalogue
+from orchestra.settings import load
+from orchestra.workspace.repository import open_repository
+from orchestra.workspace.trees import Trees
+from tests.support import warm
+from tests.support.edits import appends
+from tests.support.modelserver import ModelServer, Reply, Request
+from tests.support.seating import MODELS, door, plant
+
+FILES = {"a.py": "x = 1\n", "b.py": "y = 2\n", "c.py": "z = 3\n", "Makefile": "all:\n\ttrue\n"}
+STALL = 3600.0  # seconds; an answer that never comes
+
+
+@dataclass
+class Head:
+    """The head's side of one attempt."""
+
+    gateway: Gateway | None = None
+    roots: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    admits: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def admit(self, root: str) -> Door:
+        self.roots.append(root)
+        self.asked.set()
+        await self.admits.wait()
+        if self.gateway is None:
+            return Door("http://127.0.0.1:1/t/none/openai", "none")
+        ticket = self.gateway.admit(Pass("agent", 1, 1, root=root))
+        self.tokens.append(ticket.token)
+        return Door(self.gateway.url(ticket, "openai"), ticket.token)
+
+    async def wait_for_stop(self) -> None:
+        await self.stopping.wait()
+
+
+@dataclass
+class Site:
+    """A host that is at work. `at_work` is set when an agent has begun, `left` names what is left of attempts."""
+
+    host: Host
+    base: str
+    head: Head
+    at_work: asyncio.Event
+    left: Callable[[], list[str]]
+    root: Path = Path()
+    stalls: Callable[[], None] = lambda: None
+
+    def order(self, **more: object) -> Order:
+        """An order as it comes to another machine."""
+        model = catalogue.resolve(MODELS["openai"])
+        about = AgentModel(
+            name=model.name,
+            agent_name=model.aider_name,
+            weak_name=model.aider_name,
+            key_variable=model.provider.agent_key_var,
+            base_variable=model.provider.agent_base_var,
+            metadata={model.aider_name: catalogue.metadata_entry(model)},
+            settings=catalogue.settings_entry(model, model.aider_name, 100),
+        )
+        message = "Add a line\n\nTask: 1\n"
+        order = Order("20260101_000000", 1, 1, self.base, self.base, message, "Add a line.", about, files=("a.py",))
+        return order_from_json(to_json(replace(order, **more)))  # type: ignore[arg-type]
+
+
+class Script:
+    """What the model says: a line for each file of the chat. It tells that it was asked, and may never answer."""
+
+    def __init__(self, at_work: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+        self.at_work = at_work
+        self.loop = loop
+        self.latency: float | None = None
+        self.first: Callable[[], None] = lambda: None
+
+    def __call__(self, request: Request) -> Reply:
+        self.first()
+        self.loop.call_soon_threadsafe(self.at_work.set)
+        return replace(appends("# done")(request), latency=self.latency)
+
+    def stall(self) -> None:
+        self.latency = STALL
+
+
+@dataclass
+class LocalSite(Site):
+    script: Script = field(kw_only=True)
+
+
+@asynccontextmanager
+async def local(folder: Path) -> AsyncIterator[LocalSite]:
+    root, at_work, scratch = folder / "repository", asyncio.Event(), folder / "scratch"
+    root.mkdir()
+    plant(root, FILES)
+    repository = await open_repository(root)
+    entries = await repository.entries()
+    trees = Trees(repository, scratch)
+    agents = seats(find_python({"AIDER_BIN": warm.aider()}), folder / "server", fork=True)
+    isolation = Isolation(load({"change": "x", "sandbox": "off"}, []), repository, entries.keys(), scratch, ())
+    place = Surroundings(repository, isolation, prepare(root / ".aider_logs"), dict, str)
+    host = LocalHost(place, trees, agents, entries)
+    script = Script(at_work, asyncio.get_running_loop())
+
+    def left() -> list[str]:
+        return [str(path) for path in scratch.glob("*/tree")]
+
+    with ModelServer(script) as server:
+        async with door(server) as (gateway, _):
+            try:
+                yield LocalSite(host, repository.base, Head(gateway), at_work, left, root, script.stall, script=script)
+            finally:
+                await host.close()
+                await agents.close()
+
+
+@asynccontextmanager
+async def sleeping(folder: Path) -> AsyncIterator[Site]:
+    host, head = SleepingHost(0.0), Head()
+
+    def stall() -> None:
+        host.seconds = STALL
+
+    yield Site(host, "b" * 40, head, head.asked, lambda: ["an attempt"] * host.at_work, folder, stall)
+
+
+HOSTS: dict[str, Callable[[Path], AbstractAsyncContextManager[Site]]] = {"local": local, "sleeping": sleeping}

@@ -8,7 +8,7 @@ WORKERS ?= 4
 
 help:
 	@echo "make demo    a small repository, four real Aider agents, no key needed"
-	@echo "make test    the tests        make check   ruff and mypy       make soak   the tests at full counts"
+	@echo "make test    the tests        make check   ruff, mypy and sizes       make soak   the tests at full counts"
 	@echo "make browser   what the tests of the HTML report need beside a Chromium"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
@@ -31,6 +31,7 @@ soak: $(VENV)/ready
 check: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(RUN) -m tools.house
 
 house: $(VENV)/ready
 	$(RUN) -m tools.house

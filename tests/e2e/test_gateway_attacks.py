@@ -68,7 +68,7 @@ def test_a_signal_ends_the_run_while_a_reply_goes_on_without_end(name: str, tmp_
             return ran.code, time.monotonic() - started
 
     code, seconds = asyncio.run(stopped())
-    assert code in (143, 1) and seconds < 10, "giant-error may be answered before the signal comes"
+    assert code in (143, 1) and seconds < 60, "giant-error may be answered before the signal comes"
     assert place.processes() == {}
 
 

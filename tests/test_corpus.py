@@ -5,15 +5,12 @@ version made of them that wrote them down; tests/support/corpus.py is the only p
 """
 
 import difflib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from orchestra.events import KINDS
 from orchestra.journal.open_store import open_store
 from orchestra.model import Verdict
 from tests.support import corpus
@@ -106,16 +103,9 @@ def test_corpus_events_come_back_from_a_store(engine: str, tmp_path: Path) -> No
 # --- whether the corpus is whole ------------------------------------------------------------------------------------
 
 
-def all_events() -> Iterator[dict[str, Any]]:
-    for name in NAMES:
-        for path, content in corpus.files_of(name).items():
-            if path.endswith(".jsonl"):
-                yield from (json.loads(line) for line in content.splitlines() if line.endswith(b"}"))
-
-
 def test_corpus_has_every_kind_of_event_and_every_verdict() -> None:
-    events = list(all_events())
-    assert {event["event"] for event in events} >= KINDS.keys()
+    events = [event for name in NAMES for event in corpus.stored_events(name)]
+    assert {event["event"] for event in events} >= corpus.kinds() != set()
     verdicts = {event["data"]["verdict"] for event in events if event["event"] == "attempt_ended"}
     assert verdicts == set(Verdict)
     assert sum(len(corpus.expected(name)["runs"]) for name in NAMES) >= 40

@@ -146,6 +146,7 @@ def test_envelope_of_the_wrong_kind_is_no_event(odd: Any) -> None:
     for name in (*right, "task", "attempt"):
         found = read_line(json.dumps(right | {name: odd}))
         assert found is None or getattr(found, name if name != "event" else "kind") == odd
+        assert found is None or {type(found.task), type(found.attempt)} <= {int, type(None)}
 
 
 def test_unknown_kind_and_missing_task_are_unreadable() -> None:

@@ -43,12 +43,15 @@ def main(argv: list[str]) -> int:
 
 
 def make(out: Path, program: Path, names: list[str]) -> int:
-    """Run the scenarios, two at a time. The exit code is the number of those that failed."""
-    ROOT.mkdir()  # two makers at once would be in each other's way
+    """Run the scenarios, two at a time. The exit code says whether one failed."""
+    if ROOT.exists():
+        print(f"{ROOT} is there: another maker is at work, or was killed. Then take it away.", file=sys.stderr)
+        return 2
+    ROOT.mkdir()
     try:
         set_up(program)
         with ThreadPoolExecutor(AT_ONCE) as threads:
-            return sum(threads.map(lambda name: not made(name, out / name), names))
+            return int(not all(list(threads.map(lambda name: made(name, out / name), names))))
     finally:
         shutil.rmtree(ROOT)
 

@@ -71,7 +71,7 @@ def parse(record: object) -> Event:
     run, seq, time = record.get("run"), record.get("seq"), record.get("time")
     if not (isinstance(kind, str) and isinstance(run, str) and isinstance(data, dict)):
         raise Wrong("no event")
-    for number in (seq, time, task or 0, attempt or 0):
+    for number in (seq, time, *(each for each in (task, attempt) if each is not None)):
         read_scalar((int,), number)
     return make_event(run, seq or 0, time or 0, kind, task, attempt, data)
 
@@ -109,8 +109,7 @@ def reader(kind: Any) -> Reader:
     if kind is Any:
         return lambda value: value
     if origin is UnionType:
-        (other,) = (each for each in args if each is not NoneType)
-        inner = reader(other)
+        inner = reader(unless_none(kind))
         return lambda value: None if value is None else inner(value)
     if origin is tuple and args[-1] is Ellipsis:
         return partial(read_list, reader(args[0]))
@@ -125,6 +124,14 @@ def reader(kind: Any) -> Reader:
     return partial(read_scalar, (int, float) if kind is float else (kind,))
 
 
+def unless_none(kind: Any) -> Any:
+    """The type without None."""
+    if get_origin(kind) is not UnionType:
+        return kind
+    (other,) = (each for each in get_args(kind) if each is not NoneType)
+    return other
+
+
 class FieldReader(NamedTuple):
     """How a field is read: a value that is `exactly` of this type as it is, any other by `read`."""
 
@@ -136,7 +143,10 @@ class FieldReader(NamedTuple):
 @cache
 def field_readers(kind: Any) -> tuple[tuple[FieldReader, ...], Json]:
     """How each field is read, and what those are that a record need not have."""
-    types: dict[str, Any] = {each.name: each.type for each in fields(kind)}
+    # A field that is left out while it is None is never written as null.
+    types: dict[str, Any] = {
+        each.name: unless_none(each.type) if each.metadata.get("optional") else each.type for each in fields(kind)
+    }
     absent = {each.name: found for each in fields(kind) for found in absence(kind, each, types[each.name])}
     simple = {str: str, bool: bool}
     return tuple(FieldReader(name, simple.get(each), reader(each)) for name, each in types.items()), absent

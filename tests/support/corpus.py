@@ -17,14 +17,14 @@ import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import aider_orchestrator
 from orchestra.cli.commands.logs import log_line
 from orchestra.conduct.deliver.artefacts import gather
-from orchestra.events import Event
+from orchestra.events import KINDS, Event
 from orchestra.journal import jsonl
 from orchestra.journal.store import Store
 from orchestra.report import show as words
@@ -39,7 +39,8 @@ from orchestra.report.summary import summary
 from orchestra.report.text import closing
 from tests.support.damage import DAMAGES, in_event, sweep
 
-FOLDER = Path(__file__).resolve().parents[1] / "corpus"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "tests" / "corpus"
 REPOSITORY = "/tmp/corpus/repo"  # what stands in the outputs in place of the folder that was rendered
 LOGS = ".aider_logs"
 # The page's own style and script, which are the same on each page, are kept as a digest.
@@ -47,6 +48,11 @@ STATIC = re.compile(r"(<(style|script)\b[^>]*>)(.*?)(</\2>)", re.DOTALL)
 BUG_REPORT = re.compile(r"\S*/aider-orchestrator-bug-\S+\.txt")
 
 # --- adapter: the program's own functions ---------------------------------------------------------------------------
+
+
+def kinds() -> set[str]:
+    """All kinds of events that the program can write."""
+    return set(KINDS)
 
 
 def events_of(folder: Path, stamp: str) -> list[Event]:
@@ -92,8 +98,7 @@ def renderers(root: Path, stamp: str) -> dict[str, Callable[[], str]]:
     material = gather(root, jsonl.read(root / LOGS, stamp), lambda text: text)
     report = material.report
     return {
-        "markdown": lambda: FORMS["markdown"].render(material),
-        "junit": lambda: FORMS["junit"].render(material),
+        **{name: partial(form.render, material) for name, form in FORMS.items()},
         "summary": lambda: json.dumps(summary_of(report), indent=2, ensure_ascii=False),
         "closing": lambda: closing(report, "summary.json", "report.html"),
         "short step summary": lambda: markdown(report, 2_000),
@@ -108,7 +113,6 @@ def sweep_renderers(root: Path, stamp: str) -> dict[str, Callable[[], str]]:
     report, found = report_of(log), detail(log.events)
     tasks = [(report.tasks[n], found.planned.get(n, ""), found.named_attempts(n)) for n in report.tasks]
     return renderers(root, stamp) | {
-        "html": lambda: FORMS["html"].render(gather(root, log, lambda text: text)),
         "logs": lambda: "\n".join(log_line(event) for event in log.events),
         "show": lambda: "\n".join(words.text(report, *task, {}) for task in tasks),
         "status": lambda: "\n".join(status.agents(report)),
@@ -126,13 +130,13 @@ def rendered(make: Callable[[], str]) -> str:
 def render_all(root: Path, stamp: str) -> dict[str, str]:
     """Every output that the program makes of a run's logs, by the words of its command or its name."""
     found = {" ".join(each): printed(root, *each) for each in commands(stamp, tasks_of(root, stamp))}
-    found |= {name: rendered(make) for name, make in renderers(root, stamp).items()}
+    found |= {name: rendered(make) for name, make in renderers(root, stamp).items() if name != "html"}
     return {name: neutral(text, root) for name, text in found.items()}
 
 
 def render_damaged(root: Path, stamp: str) -> dict[str, str]:
     """Some commands, and all other outputs, of a run whose logs are damaged."""
-    some = (("report", stamp, "--html", "-o", "-"), ("status", stamp, "--json"), ("logs", stamp), ("show", stamp, "1"))
+    some = (("status", stamp, "--json"), ("logs", stamp), ("show", stamp, "1"))
     found = {" ".join(each): printed(root, *each) for each in some}
     try:
         found |= {name: rendered(make) for name, make in renderers(root, stamp).items()}
@@ -285,15 +289,22 @@ def outputs_of_damaged(name: str, root: Path) -> dict[str, str]:
 
 @cache
 def samples() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Of each kind one event, and the scenario that it is of."""
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for name in names():
-        for path, content in sorted(files_of(name).items()):
-            for line in content.splitlines() if path.endswith(".jsonl") else ():
-                if line.endswith(b"}"):
-                    event = json.loads(line)
-                    found.setdefault(event["event"], (name, event))
-    return found
+    """Of each kind the event that tells the most, in the smallest scenario, and the name of that."""
+    best: dict[str, tuple[int, str, dict[str, Any]]] = {}
+    for name in sorted(names(), key=lambda name: (FOLDER / f"{name}.tar.gz").stat().st_size):
+        for event in stored_events(name):
+            told = sum(map(bool, event["data"].values()))
+            if told > best.get(event["event"], (-1,))[0]:
+                best[event["event"]] = (told, name, event)
+    return {kind: (name, event) for kind, (_, name, event) in sorted(best.items())}
+
+
+def stored_events(name: str) -> Iterator[dict[str, Any]]:
+    """What the files of a scenario hold, as JSON has it."""
+    for path, content in sorted(files_of(name).items()):
+        for line in content.splitlines() if path.endswith(".jsonl") else ():
+            if line.endswith(b"}"):
+                yield json.loads(line)
 
 
 def sweep_of(kind: str, root: Path, allow: Callable[[str], str]) -> dict[str, dict[str, str]]:
@@ -302,12 +313,12 @@ def sweep_of(kind: str, root: Path, allow: Callable[[str], str]) -> dict[str, di
     lay({path: content for path, content in files_of(name).items() if path.startswith("logs/")}, root)
     found = {}
     for what, change in sweep(copy.deepcopy(event)):
-        files = in_event(kind, change)(dict(files_of(name)))
-        for path in [path for path in files if files[path] is not files_of(name)[path]]:
-            (root / LOGS / Path(path).name).write_bytes(files[path])
+        files = in_event(kind, change, event["seq"], event["run"])(files_of(name))
+        (path,) = [path for path, content in files.items() if content is not files_of(name)[path]]
+        log = root / LOGS / Path(path).name
+        log.write_bytes(files[path])
         found[what] = sweep_outcomes(root, event["run"], allow)
-        for path in [path for path in files if files[path] is not files_of(name)[path]]:
-            (root / LOGS / Path(path).name).write_bytes(files_of(name)[path])
+        log.write_bytes(files_of(name)[path])
     return found
 
 

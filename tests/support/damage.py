@@ -32,14 +32,15 @@ def in_bytes(name: Callable[[Files], str], change: Callable[[bytes], bytes]) -> 
     return lambda files: files | {name(files): change(files[name(files)])}
 
 
-def in_event(kind: str, change: Callable[[Line], object]) -> Damage:
-    """Change the first event of a kind, wherever it stands. What the change gives back takes its place."""
+def in_event(kind: str, change: Callable[[Line], object], seq: int = 0, run: str = "") -> Damage:
+    """Change the first event of a kind, wherever it stands, or the one of this number. What `change` gives back takes
+    its place."""
 
     def damage(files: Files) -> Files:
         for name, content in files.items():
-            lines = content.splitlines(keepends=True) if name.endswith(".jsonl") else []
+            lines = content.splitlines(keepends=True) if name.endswith(f"{run}.jsonl") else []
             for at, line in enumerate(lines):
-                if f'"event": "{kind}"'.encode() in line:
+                if f'"event": "{kind}"'.encode() in line and (not seq or json.loads(line)["seq"] == seq):
                     lines[at] = json.dumps(change(json.loads(line))).encode() + b"\n"
                     return files | {name: b"".join(lines)}
         raise AssertionError(f"no event {kind}")

@@ -39,6 +39,7 @@ class Stage(Place):
     """A place that records the commands. `begin` has to be called before the first one."""
 
     commands: list[Command] = field(default_factory=list)
+    started: "list[Recording]" = field(default_factory=list)
 
     @property
     def logs(self) -> Path:
@@ -61,7 +62,15 @@ class Stage(Place):
     def start(
         self, *words: str, server: ModelServer | None = None, cwd: Path | None = None, shell: str = "", **env: str
     ) -> "Recording":
-        return Recording(self, words, self.environment(server, **env), cwd or self.repo, shell)
+        self.started.append(Recording(self, words, self.environment(server, **env), cwd or self.repo, shell))
+        return self.started[-1]
+
+    def leave(self) -> None:
+        """End what a scenario that failed has left running."""
+        for running in self.started:
+            if running.child.poll() is None:
+                running.child.kill()
+                running.child.wait()
 
     def play(self, respond: Respond, *words: str, **env: str) -> Ran:
         """One command against a model server of its own."""
@@ -158,7 +167,10 @@ def perform(name: str) -> Stage:
     """Run one scenario in its neutral folder."""
     folder = ROOT / name
     stage = Stage(folder / "repo", folder / "home", folder / "tmp")
-    SCENARIOS[name](stage)
+    try:
+        SCENARIOS[name](stage)
+    finally:
+        stage.leave()
     return stage
 
 

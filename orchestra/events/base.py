@@ -51,6 +51,8 @@ class Record:
     def written(self) -> Sequence[str]:
         """The fields that its line has, in their order."""
         optional = self.optional
+        if not optional:
+            return self.names
         return [name for name in self.names if name not in optional or getattr(self, name) != self.defaults[name]]
 
     @classmethod

@@ -1,9 +1,8 @@
 """The bus: every event of a run reaches every subscriber, in order, whatever becomes of the others."""
 
-import contextlib
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -41,28 +40,26 @@ class Bus:
 
     def subscribe(self, name: str, handler: Handler, *, since: int = 0, vital: bool = False) -> None:
         """All events: first those that were published, but for the first `since`, then each as it comes."""
-        subscriber = Subscriber(name, handler, vital)
-        with self.in_turn():
+        subscriber, was_busy, self.busy = Subscriber(name, handler, vital), self.busy, True
+        try:
             past = [event for event in self.history() if not since or event.seq > since]
             self.subscribers.append(subscriber)
             for event in past:
                 self.deliver(event, subscriber)
+        finally:
+            self.busy = was_busy
+        if not self.busy:
+            self.deliver_waiting()
 
     def publish(self, event: Event) -> None:
         """To all. What a subscriber publishes meanwhile comes after it."""
         self.waiting.append(event)
-        with self.in_turn():
-            pass
+        if not self.busy:
+            self.deliver_waiting()
 
-    @contextlib.contextmanager
-    def in_turn(self) -> Iterator[None]:
-        """Whatever is published inside waits, and is delivered at the end of the outermost turn."""
-        if self.busy:
-            yield
-            return
+    def deliver_waiting(self) -> None:
         self.busy = True
         try:
-            yield
             while self.waiting:
                 event = self.waiting.popleft()
                 for subscriber in list(self.subscribers):

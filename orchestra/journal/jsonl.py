@@ -60,6 +60,8 @@ class Journal:
     def as_read(self, text: str) -> str:
         """Without secrets. Two halves of a character side by side are read back as one."""
         text = self.scrub(text)
+        if text.isascii():
+            return text
         try:
             text.encode()
         except UnicodeEncodeError:

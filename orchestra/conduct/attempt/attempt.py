@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from orchestra import events
-from orchestra.agents import AGENTS
 from orchestra.answers.conversation import pack, prose, turns
 from orchestra.answers.shape import Misshapen
 from orchestra.conduct.attempt.kept import cut_diff, explained, keep_branch, keep_patch, keep_printed, read_patch
@@ -154,7 +153,10 @@ class Attempt:
             self.preparing.reschedule(None)
         await self.run.wait_for_agents()
         model, limit = self.run.context.model_of(self.task), self.run.context.settings.max_iterations
-        models, repeats = names(model, catalogue.weak_model(model)), AGENTS["aider"].repeats_requests
+        models, repeats = (
+            names(model, catalogue.weak_model(model)),
+            self.run.context.agent_of(self.task).repeats_requests,
+        )
         self.ticket = Pass(AGENT, self.task.id, self.number, limit, root, models=models, repeats=repeats)
         self.run.services.gateway.admit(self.ticket)
         return Door(self.run.services.gateway.url(self.ticket, model.provider.name), self.ticket.token)

@@ -26,6 +26,7 @@ async def make_order(run: Run, task: Task, number: int, start: Start) -> Order:
         parent=start.parent,
         message=commit_message(run.context, task),
         brief=f"{brief}\n\n{EARLIER}\n\n{start.lesson}" if start.lesson else brief,
+        agent=context.agent_of(task).name,
         model=agent_model(run.context, task),
         files=task.paths,
         new=tuple(file.path for file in task.files if file.new),

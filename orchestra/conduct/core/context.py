@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestra import events
+from orchestra.agents import AGENTS, USUAL
+from orchestra.agents.base import Agent
 from orchestra.conduct.core.commands import Commands
 from orchestra.conduct.core.models import role_model
 from orchestra.conduct.core.secrets import Secrets
@@ -58,6 +60,9 @@ class Context:
 
     def model_of(self, task: Task) -> catalogue.Model:
         return role_model(self.settings, task.role) or self.model
+
+    def agent_of(self, task: Task) -> Agent:
+        return AGENTS[USUAL]
 
     def branch(self, name: str) -> str:
         return f"{self.namespace}/{self.stamp}/{name}"

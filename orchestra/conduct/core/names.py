@@ -1,6 +1,5 @@
 """Names that a run gives: branches, commit messages, and where its logs and store are."""
 
-from orchestra.agents import AGENTS
 from orchestra.conduct.core.context import Context
 from orchestra.model import Task
 
@@ -14,7 +13,7 @@ def commit_message(context: Context, task: Task, *, by_agent: bool = True) -> st
     trailers = [
         f"Task: {task.id}",
         f"Run: {context.stamp}",
-        *([AGENTS["aider"].trailer(context.model_of(task).name)] if by_agent else []),
+        *([context.agent_of(task).trailer(context.model_of(task).name)] if by_agent else []),
     ]
     return f"{subject}\n\n{files}\n\n" + "\n".join(trailers) + "\n"
 

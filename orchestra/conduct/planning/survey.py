@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 
-from orchestra.agents import AGENTS
+from orchestra.agents import AGENTS, USUAL
 from orchestra.plan.digest import NOISE
 from orchestra.plan.targets import Tracked, has_glob
 from orchestra.workspace.evidence import batches
@@ -32,7 +32,7 @@ async def survey(repository: Repository, entries: Mapping[str, Entry], wanted: C
 
 
 def as_tracked(path: str, size: int, kind: str) -> Tracked:
-    return Tracked(path, size, kind, AGENTS["aider"].why_not_editable(kind))
+    return Tracked(path, size, kind, AGENTS[USUAL].why_not_editable(kind))
 
 
 def kind(path: str, content: bytes) -> str:

@@ -44,12 +44,13 @@ class Gateway:
         guard: KeyGuard | None = None,
         memory: Tape | None = None,
         replay: Tape | None = None,
+        client: "httpx.AsyncClient | None" = None,
         limits: Limits | None = None,
     ) -> None:
         self.upstreams = dict(upstreams)
         self.listener = listener
         self.guard = guard or KeyGuard()
-        self.client = wire.open_client()
+        self.client = client or wire.open_client()
         self.server = server or LoopbackServer()
         self.server.serve(self.app)
         self.decoder = Decoder()

@@ -71,10 +71,10 @@ class Host(Protocol):
     """One place where attempts and gates run."""
 
     async def open(self) -> Facts:
-        """Make it ready. Raises what makes it unusable, with the remedy."""
+        """What it is, before gates or set-up commands are run there. Raises what makes it unusable, with the remedy."""
 
     async def receive_commit(self, commit: str, pack: bytes) -> None:
-        """Take a commit that attempts or gates will need. One that is there already is no mistake."""
+        """Take a commit that attempts or gates have brought or will need. One that is there already is no mistake."""
 
     async def attempt(self, order: Order, supervisor: Supervisor) -> AttemptResult:
         """Carry an order out. It can be cancelled until the agent is admitted."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestra.agents import AGENTS
 from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, Order, Outcome
 from orchestra.agents.seat import Job, Seats, seat_environment
-from orchestra.errors import OrchestraError
+from orchestra.errors import GitFailed, OrchestraError
 from orchestra.gates.furnish import furnish_gate
 from orchestra.gates.run import Outcome as GateOutcome
 from orchestra.gates.run import Place, run_gate
@@ -99,8 +99,12 @@ class LocalHost:
         rules = order.rules
         permit = Permit(frozenset(rules.named), rules.words, self.entries)
         changes = await collect.changes(tree, order.files, rules.owners, permit)
-        everything = await collect.commit_all(tree, changes) if changes.loose else ""
         commit = await collect.commit(tree, changes, order.message, order.parent) if changes.own else ""
+        everything = ""
+        if changes.loose:
+            # An agent's .gitattributes may stop git from storing what is not taken. That costs only the patch of it.
+            with contextlib.suppress(GitFailed, OSError):
+                everything = await collect.commit_all(tree, changes)
         printed = await asyncio.to_thread(read_printed, tree.path.parent / "aider.out")
         return AttemptResult(outcome, changes, commit, everything or commit, printed=printed)
 

@@ -37,12 +37,14 @@ class Bus:
         self.subscribers: list[Subscriber] = []
         self.waiting: deque[Event] = deque()
         self.busy = False
+        self.latest = 0  # the number of the event that was published last
 
     def subscribe(self, name: str, handler: Handler, *, since: int = 0, vital: bool = False) -> None:
         """All events: first those that were published, but for the first `since`, then each as it comes."""
         subscriber, was_busy, self.busy = Subscriber(name, handler, vital), self.busy, True
         try:
-            past = [event for event in self.history() if not since or event.seq > since]
+            missed = not (since and since == self.latest)
+            past = [event for event in self.history() if event.seq > since] if missed else []
             self.subscribers.append(subscriber)
             for event in past:
                 self.deliver(event, subscriber)
@@ -53,6 +55,7 @@ class Bus:
 
     def publish(self, event: Event) -> None:
         """To all. What a subscriber publishes meanwhile comes after it."""
+        self.latest = event.seq
         self.waiting.append(event)
         if not self.busy:
             self.deliver_waiting()

@@ -289,6 +289,16 @@ def test_an_unasked_gitattributes_does_not_decide_how_other_files_are_stored(att
     assert_clean(ran)
 
 
+def test_an_unasked_gitattributes_that_git_cannot_store_costs_only_its_own_patch(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(also({".gitattributes": "* working-tree-encoding=UTF-16\n"})) as server:
+        ran = place.run(*JOB, "--files", *FILES, server=server)
+    assert ran.code == 0 and server.count() == len(ran.agents), ran.out
+    assert place.git("show", "HEAD:a.py") == "a = 1\n# hi\n"
+    assert ".gitattributes" in ran.agents["agent1"]["protected"]
+    assert_clean(ran)
+
+
 # --- a reason that is true ------------------------------------------------------------------------------------------
 
 

@@ -52,11 +52,11 @@ def ended(place: Place) -> int:
     return sum('"attempt_ended"' in path.read_text("utf-8") for path in logs)
 
 
-def stop(running: Running, signum: int, within: float = 30.0) -> Ran:
+def stop(running: Running, signum: int, within: float = 100.0) -> Ran:
     """As a terminal does it: the signal goes to the whole foreground group."""
     started = time.monotonic()
     os.killpg(running.child.pid, signum)
-    ran = running.end(limit=30)
+    ran = running.end(limit=110)
     assert time.monotonic() - started < within
     assert ran.place.processes() == {}
     return ran

@@ -138,14 +138,15 @@ class Attempt:
             working.cancel()
 
     async def stop(self, working: "asyncio.Future[AttemptResult]") -> None:
+        """Have the host end its work, and keep what the agent had changed. A second cancellation changes nothing."""
         if self.ticket is None:
             working.cancel()
-            await asyncio.wait({working})
-            return
         self.stopping.set()
-        with contextlib.suppress(OrchestraError, OSError):
-            brought = await asyncio.shield(working)
-            self.record.patch = await self.keep_everything(brought)
+        await wait_despite_cancellation(asyncio.ensure_future(self.keep_unfinished(working)))
+
+    async def keep_unfinished(self, working: "asyncio.Future[AttemptResult]") -> None:
+        with contextlib.suppress(OrchestraError, OSError, asyncio.CancelledError):
+            self.record.patch = await self.keep_everything(await working)
 
     async def admit(self, root: str) -> Door:
         """Let the agent in. Worktrees are made while agents warm up, and the agent's clock begins here."""
@@ -300,6 +301,13 @@ class Attempt:
 async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Start) -> Result:
     """Make one attempt, and return what came of it."""
     return await Attempt(run, gating, task, number, start).carry_out()
+
+
+async def wait_despite_cancellation(work: "asyncio.Future[None]") -> None:
+    """Wait until it is done, also if this is cancelled meanwhile: the caller ends in any case."""
+    while not work.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({work})
 
 
 def cancellation(context: Context, task: Task, only_this: bool) -> Judgement:

@@ -157,4 +157,4 @@ def code_of(report: Report, error: BaseException | None) -> int:
 
 def stopped_by(error: asyncio.CancelledError) -> int:
     """The signal travels as the cancellation's message."""
-    return int(error.args[0]) if error.args else int(signal.SIGTERM)
+    return int(error.args[0]) if error.args and str(error.args[0]).isdigit() else int(signal.SIGTERM)

@@ -99,7 +99,7 @@ class Scheduler:
             return
         while self.follow_ups:
             number, follow_up = self.follow_ups.popitem()
-            self.begin(number, follow_up())
+            self.begin(number, self.run_to_its_end(number, follow_up))
         near = self.pending if ended is None else self.pending_near(ended)
         ready = [task for each in near if self.is_ready(task := self.pending[each])]
         rank = self.ranks() if ready else {}
@@ -145,14 +145,25 @@ class Scheduler:
             if self.stopped.pop(task.id) == "interrupt":
                 wait_for_human(self.run, task.id, "It was interrupted from another terminal.")
 
+    async def run_to_its_end(self, task: int, follow_up: FollowUp) -> None:
+        try:
+            await follow_up()
+        except asyncio.CancelledError:
+            if self.stopped.pop(task, None) is None:
+                raise
+            if self.run.state.report.tasks[task].state in (TaskState.ACTIVE, TaskState.AWAITING_QA):
+                self.run.move(task, TaskState.FAILED)
+            wait_for_human(self.run, task, "What was begun for it was cancelled from another terminal.")
+
     # --- commands
 
     def cancel(self, command: Command) -> str:
         task = command.task or 0
         if task not in self.working:
             raise Refused(f"Task {task} is not at work.")
-        self.stopped[task] = command.kind
-        self.working[task].cancel(ONLY_THIS)
+        if task not in self.stopped:
+            self.stopped[task] = command.kind
+            self.working[task].cancel(ONLY_THIS)
         return f"Task {task} is being stopped; the others go on."
 
     def retry(self, command: Command) -> str:

@@ -33,6 +33,7 @@ from orchestra.errors import UsageError
 from orchestra.gateway.door import Gateway
 from orchestra.gateway.server import LoopbackServer
 from orchestra.gateway.tape import Recorder
+from orchestra.gateway.wire import open_client
 from orchestra.hosts.base import Host
 from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import LocalHost
@@ -84,6 +85,8 @@ async def opened(
         server = LoopbackServer()
         first.push_async_callback(server.stop)
         await server.start()
+        client = open_client()
+        first.push_async_callback(client.aclose)
         trees = Trees(repository, shop.folder)
         last.push_async_callback(trees.close)
         store, key = await opened_store(last, settings, repository.root)
@@ -100,6 +103,7 @@ async def opened(
             routes,
             JournalListener(journal),
             server=server,
+            client=client,
             guard=key_guard(secrets, repository),
             memory=memory,
             replay=tape,
@@ -107,6 +111,7 @@ async def opened(
         )
         first.push_async_callback(gateway.stop)
         host = host or local_host(before, shop, trees, journal, secrets)
+        last.push_async_callback(host.close)
         context = Context(
             settings=settings,
             repository=repository,

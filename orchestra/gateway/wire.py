@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from orchestra.dialects import TooLarge
+from orchestra.errors import UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -50,7 +51,11 @@ def open_client() -> "httpx.AsyncClient":
     timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
     # Many servers close an idle connection after 5 s; one that is just then used again would look lost.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3.0)
-    client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK))
+    try:
+        client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK))
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+        hint = "Look at SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables in the environment."
+        raise UsageError(f"Providers cannot be reached from here: {error}.", hint=hint) from None
     client.cookies.jar = NoCookies()
     return client
 

@@ -115,3 +115,11 @@ def test_a_crash_names_the_file_that_tells_more(prints: bool, tmp_path: Path) ->
     assert path.startswith(".aider_logs/agent1_") and (place.repo / path).stat().st_size, remedy
     assert path in ran.out
     assert_clean(ran)
+
+
+def test_certificates_that_are_not_there_are_said_and_leave_no_run(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(GOOD) as server:
+        ran = place.run(*JOB, server=server, SSL_CERT_FILE="/nowhere.pem")
+    assert ran.code == 2 and "SSL_CERT_FILE" in ran.err and not any(word in ran.err for word in BUG), ran.err
+    assert not list(place.repo.glob(".aider_logs/run_*"))

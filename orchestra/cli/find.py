@@ -10,8 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from orchestra.cli.load import settings_of
-from orchestra.conduct.core.context import DATABASE, LOGS
-from orchestra.conduct.session.session import store_key
+from orchestra.conduct.core.where import DATABASE, LOGS, store_key
 from orchestra.errors import UsageError
 from orchestra.events import Log
 from orchestra.journal import jsonl

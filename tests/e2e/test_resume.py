@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.session.session import store_key
+from orchestra.conduct.core.where import store_key
 from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_store
 from orchestra.report.fold import fold

@@ -16,8 +16,8 @@ from orchestra.cli.plan_editor.drafting import planning
 from orchestra.cli.plan_editor.session import converse
 from orchestra.cli.start import run_until_done, settings_to_run
 from orchestra.cli.words import say, say_json
-from orchestra.conduct.core.context import LOGS
 from orchestra.conduct.core.permits import is_persons_plan
+from orchestra.conduct.core.where import LOGS
 from orchestra.conduct.planning import plan_files as drafts
 from orchestra.conduct.session.clone import find_repository
 from orchestra.errors import PlanError, UsageError

@@ -9,7 +9,7 @@ from orchestra.cli.consent import tell_refused
 from orchestra.cli.find import LATEST, chosen, looking
 from orchestra.cli.load import settings_of
 from orchestra.cli.start import Story, run_until_done
-from orchestra.conduct.core.context import LOGS
+from orchestra.conduct.core.where import LOGS
 from orchestra.conduct.previous.previous import Past, find_past
 from orchestra.errors import UsageError
 from orchestra.journal import jsonl

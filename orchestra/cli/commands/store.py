@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestra.cli.find import opened, place_of
 from orchestra.cli.words import Words, say
-from orchestra.conduct.core.context import DATABASE, LOGS
+from orchestra.conduct.core.where import DATABASE, LOGS
 from orchestra.errors import UsageError
 from orchestra.journal.heal import damage_of
 from orchestra.journal.jsonl import prepare

@@ -9,7 +9,7 @@ from orchestra.cli.plan_editor.desk import Desk
 from orchestra.cli.plan_editor.drafting import planning
 from orchestra.cli.start import run_until_done, settings_to_run
 from orchestra.cli.words import say
-from orchestra.conduct.core.context import LOGS
+from orchestra.conduct.core.where import LOGS
 from orchestra.conduct.planning import plan_files as drafts
 from orchestra.conduct.planning.prd import chosen_targets
 from orchestra.conduct.session.clone import find_repository

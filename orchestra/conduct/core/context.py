@@ -27,10 +27,6 @@ from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry, Repository
 from orchestra.workspace.trees import Trees
 
-BRANCHES = "aider-orchestrator"
-LOGS = ".aider_logs"
-DATABASE = "orchestra.db"
-
 
 @dataclass(frozen=True)
 class People:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestra import events
-from orchestra.conduct.core.context import BRANCHES, Context, Run
+from orchestra.conduct.core.context import Context, Run
+from orchestra.conduct.core.where import BRANCHES
 from orchestra.conduct.deliver.finish import code_of
 from orchestra.errors import GitFailed, HandOverFailed, UsageError
 from orchestra.handover.hosts import Host, check_token, host_of

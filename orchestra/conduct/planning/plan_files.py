@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestra.answers.prd import slug
-from orchestra.conduct.core.context import LOGS, Run
+from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.where import LOGS
 from orchestra.errors import PlanError
 from orchestra.events import ProposedTask
 from orchestra.journal.jsonl import prepare

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from orchestra.agents.seat import AIDER, check_version, find_python
-from orchestra.conduct.core.context import DATABASE, LOGS
 from orchestra.conduct.core.machine import count_machine
 from orchestra.conduct.core.models import chosen_model, own_base
 from orchestra.conduct.core.secrets import Secrets
+from orchestra.conduct.core.where import DATABASE, LOGS
 from orchestra.conduct.planning.prd import gemini_notice
 from orchestra.conduct.session.reach import answers, reached
 from orchestra.errors import OrchestraError, SettingsError

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from orchestra import events
 from orchestra.agents.seat import check_version
-from orchestra.conduct.core.context import BRANCHES, DATABASE, LOGS, Context, People, Run, Services
+from orchestra.conduct.core.context import Context, People, Run, Services
 from orchestra.conduct.core.deadline import deadline
 from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.conduct.core.models import chosen_model, upstreams
@@ -21,6 +20,7 @@ from orchestra.conduct.core.money import limits_of
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.core.state import State
 from orchestra.conduct.core.warm import Warm
+from orchestra.conduct.core.where import BRANCHES, DATABASE, LOGS, store_key
 from orchestra.conduct.deliver.notify import call_for_people
 from orchestra.conduct.previous.previous import Past
 from orchestra.conduct.session.hide_keys import hide_keys
@@ -153,11 +153,6 @@ def subscribe(run: Run, writer: Writer, screens: Sequence[Subscription]) -> None
         bus.subscribe(screen.name, screen.handler, since=screen.since)
     if run.services.recorder:
         bus.subscribe("The recording", run.services.recorder.hear)
-
-
-def store_key(settings: Settings, root: Path) -> str:
-    """How the store names the repository: its own database holds one only, a shared one those of many machines."""
-    return f"{socket.gethostname()}:{root}" if settings.store else "."
 
 
 def recording(stack: contextlib.AsyncExitStack, settings: Settings, past: Past | None) -> Recorder | None:

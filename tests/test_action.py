@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestra.cli.parser import parse_flags
-from orchestra.report.ci import outputs
+from orchestra.report.annotations import outputs
 from orchestra.report.formats import FORMS
 from orchestra.report.state import Report
 from orchestra.settings import flag, options

@@ -16,7 +16,7 @@ from orchestra import events
 from orchestra.events import KINDS, Event, plain, read_line, to_record
 from orchestra.journal.open_store import open_store
 from orchestra.report import show, status
-from orchestra.report.ci import annotations, outputs
+from orchestra.report.annotations import annotations, outputs
 from orchestra.report.detail import detail
 from orchestra.report.fold import TAKEN, fold
 from orchestra.report.junit import junit

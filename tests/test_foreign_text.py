@@ -17,7 +17,8 @@ from markdown_it import MarkdownIt
 from orchestra.cli.ci import Guard, guarded, order
 from orchestra.console import Stream
 from orchestra.events import Event
-from orchestra.report.ci import Ci, annotations, data, outputs, property_
+from orchestra.report.annotations import annotations, outputs
+from orchestra.report.ci import Ci, data, property_
 from orchestra.report.detail import detail
 from orchestra.report.fold import fold
 from orchestra.report.junit import junit

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from orchestra.events import Event
 from orchestra.journal.files import stamp_of
-from orchestra.report.ci import annotations, outputs
+from orchestra.report.annotations import annotations, outputs
 from orchestra.report.detail import Detail, detail
 from orchestra.report.fold import fold
 from orchestra.report.formats import FORMS, Material

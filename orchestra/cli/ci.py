@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from orchestra.errors import MissingKey, OrchestraError
 from orchestra.handover.why import FORK, from_fork
-from orchestra.report.ci import Ci, annotation, annotations, outputs, recognise
+from orchestra.report.ci import Ci, annotation, recognise
 from orchestra.report.safe import plain
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def order(text: str) -> None:
 
 def publish(finished: "Finished", env: Mapping[str, str]) -> None:
     """The run's result where the CI system looks for it, and where its files are."""
+    from orchestra.report.annotations import annotations, outputs
     from orchestra.report.markdown import STEP_SUMMARY, markdown
 
     ci, report = recognise(env), finished.report

@@ -29,7 +29,7 @@ from orchestra.journal import jsonl
 from orchestra.journal.store import Store
 from orchestra.report import show as words
 from orchestra.report import status
-from orchestra.report.ci import annotations, outputs
+from orchestra.report.annotations import annotations, outputs
 from orchestra.report.detail import detail
 from orchestra.report.fold import fold, report_of, step
 from orchestra.report.formats import FORMS

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from orchestra.conduct.core.slots import Places
+from orchestra.conduct.core.slots import Slots
 from orchestra.model import TargetFile, Task
 from orchestra.plan.order import depths, in_order, ranks
 
@@ -36,7 +36,7 @@ def test_the_most_urgent_begins_then_who_has_the_longest_way_before_it() -> None
 
 def test_the_next_place_is_for_the_most_urgent_of_those_who_wait() -> None:
     async def play() -> list[int]:
-        places, came = Places(1), list[int]()
+        places, came = Slots(1), list[int]()
 
         async def sit(number: int, stay: asyncio.Event) -> None:
             async with places.at((-number, 0, number)):
@@ -60,7 +60,7 @@ def test_the_next_place_is_for_the_most_urgent_of_those_who_wait() -> None:
 
 def test_who_is_stopped_in_the_moment_of_being_called_gives_the_place_on() -> None:
     async def play() -> None:
-        places = Places(1)
+        places = Slots(1)
         await places.enter((0, 0, 1))
         called = asyncio.create_task(places.enter((0, 0, 2)))
         await asyncio.sleep(0)

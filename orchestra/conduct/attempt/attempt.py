@@ -281,7 +281,7 @@ class Attempt:
             checked = Checked()
         if checked.ok:
             return await self.review(result)
-        record.learn(checked.lesson)
+        record.failure = checked.lesson
         outputs = (str(one.output.relative_to(self.run.context.repository.root)) for one in checked.failed)
         judgement = Judgement(Verdict.GATES_FAILED, checked.sentence, f"See {', '.join(outputs)}.")
         return replace(result, judgement=judgement)
@@ -294,13 +294,8 @@ class Attempt:
         opinion = await self.gating.critic.opinion(result.task, self.number, diff)
         self.record.review = opinion.outcome
         if opinion.lesson:
-            self.record.learn(opinion.lesson)
+            self.record.failure = opinion.lesson
         return replace(result, judgement=opinion.judgement or result.judgement)
-
-
-async def attempt(run: Run, gating: Gating, task: Task, number: int, start: Start) -> Result:
-    """Make one attempt, and return what came of it."""
-    return await Attempt(run, gating, task, number, start).carry_out()
 
 
 async def wait_despite_cancellation(work: "asyncio.Future[None]") -> None:

@@ -31,9 +31,6 @@ class AttemptRecord:
     diff: str = ""
     failure: Failure = field(default_factory=Failure)
 
-    def learn(self, failure: Failure) -> None:
-        self.failure = failure
-
     def tried(self, judged: Judgement) -> Tried:
         """The attempt as the next one learns from it."""
         failing, output = self.failure.failing, self.failure.output

@@ -1,4 +1,4 @@
-"""The places at which attempts are made: so many at once, and of those who wait the most urgent comes next."""
+"""Slots for attempts: a bounded number at once; of the attempts that wait, the most urgent gets the next."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ from orchestra.plan.order import Rank
 from orchestra.plan.sizing import Machine, most_agents
 from orchestra.settings import Settings
 
-Place = Callable[[], contextlib.AbstractAsyncContextManager[None]]
+Slot = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 
 
-class Places:
+class Slots:
     def __init__(self, count: int) -> None:
         self.free = count
         self.came = 0
@@ -51,8 +51,8 @@ class Places:
                 first.set_result(None)
 
 
-def places(agents: int, settings: Settings) -> int:
-    """Attempts side by side at one task take a place each, as far as the user and the machine allow."""
+def count_slots(agents: int, settings: Settings) -> int:
+    """Attempts side by side at one task take a slot each, as far as the user and the machine allow."""
     wanted = agents * settings.agents_per_task
     most = settings.max_agents or most_agents(Machine(*count_machine()))
     return min(wanted, max(agents, most))

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestra import events
-from orchestra.conduct.attempt.attempt import attempt
+from orchestra.conduct.attempt.attempt import Attempt
 from orchestra.conduct.attempt.kept import keep_branch
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.names import candidate_branch
 from orchestra.conduct.core.results import Result, Start
-from orchestra.conduct.core.slots import Place
+from orchestra.conduct.core.slots import Slot
 from orchestra.judge.candidates import best, why
 from orchestra.judge.policy import is_lesson
 from orchestra.model import Task, TaskState
@@ -19,23 +19,23 @@ from orchestra.workspace import merge
 
 
 async def one_round(
-    run: Run, gating: Gating, task: Task, place: Place, start: Start, finished: Sequence[Result]
+    run: Run, gating: Gating, task: Task, slot: Slot, start: Start, finished: Sequence[Result]
 ) -> Result:
     """`finished` are those of a round that was cut off before its choice was made."""
     first, count = run.state.report.tasks[task.id].attempts + 1, run.context.settings.agents_per_task
     if count == 1 and not finished:
-        return await at_place(run, gating, task, place, first, start)
+        return await in_slot(run, gating, task, slot, first, start)
     start = replace(start, round=finished[0].round if finished else first)
     numbers = range(first, first + count - len(finished))
-    made = await side_by_side(run, gating, task, place, numbers, start)
+    made = await side_by_side(run, gating, task, slot, numbers, start)
     return await choose(run, task, [*finished, *made])
 
 
 async def side_by_side(
-    run: Run, gating: Gating, task: Task, place: Place, numbers: Sequence[int], start: Start
+    run: Run, gating: Gating, task: Task, slot: Slot, numbers: Sequence[int], start: Start
 ) -> list[Result]:
     """All of them; stopped together, and not left before the last one is done."""
-    work = (at_place(run, gating, task, place, number, start) for number in numbers)
+    work = (in_slot(run, gating, task, slot, number, start) for number in numbers)
     made = await asyncio.gather(*work, return_exceptions=True)
     for failure in made:
         if isinstance(failure, BaseException):
@@ -43,10 +43,10 @@ async def side_by_side(
     return [result for result in made if isinstance(result, Result)]
 
 
-async def at_place(run: Run, gating: Gating, task: Task, place: Place, number: int, start: Start) -> Result:
-    async with place():
+async def in_slot(run: Run, gating: Gating, task: Task, slot: Slot, number: int, start: Start) -> Result:
+    async with slot():
         begin(run, task.id, number)
-        return await attempt(run, gating, task, number, start)
+        return await Attempt(run, gating, task, number, start).carry_out()
 
 
 def begin(run: Run, task: int, number: int) -> None:

@@ -10,7 +10,7 @@ from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.combine.settle import Settled, hold
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.moves import complete_accepted_task, move_task_to
-from orchestra.conduct.core.slots import Place, Places, places
+from orchestra.conduct.core.slots import Slot, Slots, count_slots
 from orchestra.conduct.loop.results import Results
 from orchestra.conduct.loop.task_life import cancelled, live, wait_for_human
 from orchestra.conduct.previous.previous import Past
@@ -32,7 +32,7 @@ class Scheduler:
         self.run = run
         self.gating = gating
         self.results = results
-        self.slots = Places(places(run.state.plan.agents, run.context.settings))
+        self.slots = Slots(count_slots(run.state.plan.agents, run.context.settings))
         self.pending = {task.id: task for task in run.state.plan.tasks if task.id not in results.by_task}
         self.ranked: tuple[Plan | None, dict[int, Rank]] = (None, {})
         self.working: dict[int, asyncio.Task[None]] = {}
@@ -127,7 +127,7 @@ class Scheduler:
         self.ended.append(task)
         self.woken.set()
 
-    async def run_task(self, task: Task, slot: Place) -> None:
+    async def run_task(self, task: Task, slot: Slot) -> None:
         try:
             below = await self.results.combine_dependencies(task)
             for conflict in below.misfits.values():

@@ -8,7 +8,7 @@ from orchestra.conduct.attempt.attempt import Attempt, cancellation
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.results import Result, Start
-from orchestra.conduct.core.slots import Place
+from orchestra.conduct.core.slots import Slot
 from orchestra.conduct.loop.candidates import one_round
 from orchestra.judge.retry import Next, Step, Tried, feedback, next_step
 from orchestra.model import Task, TaskState, Verdict
@@ -40,12 +40,12 @@ class History:
         self.tried, self.finished = [], []
 
 
-async def live(run: Run, gating: Gating, task: Task, place: Place, history: History, parent: str) -> Result:
+async def live(run: Run, gating: Gating, task: Task, slot: Slot, history: History, parent: str) -> Result:
     """The last attempt's result. `parent` is the commit that the task's work stands on."""
     start = Start(parent, parent, lesson=history.lesson)
     while True:
         try:
-            result = await one_round(run, gating, task, place, start, history.finished)
+            result = await one_round(run, gating, task, slot, start, history.finished)
         except asyncio.CancelledError:
             if run.state.report.tasks[task.id].state in (TaskState.ACTIVE, TaskState.AWAITING_QA):
                 run.move(task.id, TaskState.FAILED)

@@ -7,7 +7,7 @@ from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.models import chosen_model, role_model, upstreams
 from orchestra.conduct.core.money import check_prices
-from orchestra.conduct.core.slots import places
+from orchestra.conduct.core.slots import count_slots
 from orchestra.model import Plan
 from orchestra.providers import catalogue
 from orchestra.report.plans.estimate import Estimate, estimate
@@ -45,7 +45,7 @@ def expected(settings: Settings, plan: Plan, model: catalogue.Model, entries: Ma
     """What the plan will take, with each role's own model."""
     roles = {task.role: role_model(settings, task.role) or model for task in plan.tasks}
     sizes = {path: entry.size for path, entry in entries.items()}
-    return estimate(plan, model, sizes, roles, each=settings.agents_per_task, places=places(plan.agents, settings))
+    return estimate(plan, model, sizes, roles, each=settings.agents_per_task, places=count_slots(plan.agents, settings))
 
 
 def remarks(model: catalogue.Model) -> list[str]:

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from orchestra.gates.counts import count_tests
 from orchestra.gates.readers import CHECKS, TESTS, Lines
 
 Names = frozenset[str]
@@ -48,11 +47,6 @@ def failures(output: str, code: int, *, roots: Iterable[str] = (), timed_out: bo
 def new_failures(base: Names, now: Names) -> Names:
     """What cannot be put down to the base. A mere exit code says nothing of what failed, so it always counts."""
     return frozenset(name for name in now if name not in base or name.startswith(OPAQUE))
-
-
-def how_many_ran(output: str) -> int | None:
-    """How many tests were run, where the output tells; None where it does not."""
-    return count_tests(plain(output, ())).ran
 
 
 def how_it_ended(code: int, timed_out: bool) -> str:

@@ -52,7 +52,7 @@ def ended(place: Place) -> int:
     return sum('"attempt_ended"' in path.read_text("utf-8") for path in logs)
 
 
-def stop(running: Running, signum: int, within: float = 100.0) -> Ran:
+def stop(running: Running, signum: int, within: float = 45.0) -> Ran:
     """As a terminal does it: the signal goes to the whole foreground group."""
     started = time.monotonic()
     os.killpg(running.child.pid, signum)
@@ -145,7 +145,7 @@ def test_stopped_while_a_command_runs(where: str, tmp_path: Path) -> None:
     with ModelServer(GOOD) as server:
         running = place.start(*JOB, where, stubborn, server=server)
         wait_until((tmp_path / "begun").exists)
-        ran = stop(running, signal.SIGINT, within=60.0)  # it is deaf, and may finish its grace
+        ran = stop(running, signal.SIGINT, within=45.0)  # it is deaf, and may finish its grace
     assert ran.code == ran.summary["exit_code"] == 130
     branches = place.git("for-each-ref", "--format=%(refname:short)", "refs/heads").split()
     assert len(branches) == (4 if where == "--test-cmd" else 1)  # each task's is kept, and the user's

@@ -14,7 +14,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def soon(true: Callable[[], object], limit: float = 60.0) -> bool:
+def soon(true: Callable[[], object], limit: float = 30.0) -> bool:
     deadline = time.monotonic() + limit
     while not true() and time.monotonic() < deadline:
         time.sleep(0.02)

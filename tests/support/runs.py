@@ -215,8 +215,11 @@ def has_head(place: Place) -> bool:
     return not subprocess.run(command, cwd=place.repo, env=place.environment(), capture_output=True).returncode
 
 
-def wait_until(true: Any, limit: float = 120.0, what: str = "") -> Any:
-    """Poll until something holds, and give it back."""
+def wait_until(true: Any, limit: float = 50.0, what: str = "") -> Any:
+    """Poll until something holds, and give it back.
+
+    The limit is below the 60 s that models sleep in tests: what comes to its end by itself was not stopped.
+    """
     deadline = time.monotonic() + limit
     while not (found := true()):
         assert time.monotonic() < deadline, f"not within {limit:.0f} s: {what or true}"

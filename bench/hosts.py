@@ -136,7 +136,7 @@ def growing(found: Sequence[Figures]) -> list[str]:
             "memory per order": (each.memory_each, first.memory_each),
         }
         for name, (now, before) in pairs.items():
-            if now > before * (1 + TOLERANCE):
+            if before > 0 and now > before * (1 + TOLERANCE):  # few orders may take no memory that can be seen
                 problems.append(f"{name} is {now / before:.2f} times that of {first.orders} orders at {each.orders}")
     return problems
 

@@ -16,7 +16,6 @@ from orchestra.events import Log
 from orchestra.journal import jsonl
 from orchestra.journal.heal import open_own_store
 from orchestra.journal.hold import is_dead
-from orchestra.journal.memory import MemoryStore
 from orchestra.journal.open_store import open_store
 from orchestra.journal.store import MARKS, Owner, Run, Store, run_of
 from orchestra.report.fold import report_of
@@ -144,7 +143,7 @@ def looking(given: Namespace, *, new: bool = False) -> Iterator[Here]:
             raise UsageError(f"{root} is not in a git repository.")
         jsonl.prepare(root / LOGS)
     nothing = isinstance(where, Path) and not new and not where.exists()
-    store = MemoryStore() if nothing else opened(where)
+    store = opened("memory://" if nothing else where)
     try:
         yield Here(root, store, store_key(settings, root), bool(settings.store))
     finally:

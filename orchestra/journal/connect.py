@@ -23,7 +23,7 @@ DRIVERS = {
 EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
 # No call waits for ever: neither for a server, nor for somebody who holds a lock.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "sqlite": {"connect_args": {"timeout": 10}},
+    "sqlite": {"connect_args": {"timeout": 10, "check_same_thread": False}},
     "postgresql": {
         "pool_pre_ping": True,
         "isolation_level": "READ COMMITTED",
@@ -35,6 +35,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "connect_args": {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60},
     },
 }
+IN_MEMORY = "memory://"
+# One connection for all threads, one after another: each further one would open an empty database.
+IN_MEMORY_OPTIONS = {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0}
 REBUILD = "`store migrate` makes a repository's own store anew from its logs."
 PATIENCE = 10.0  # seconds
 ON_CONNECT = {
@@ -53,6 +56,8 @@ def url_of(where: str | Path) -> sa.URL:
     """The URL with its driver. What it says goes into no message: a password may stand at any place of a wrong one."""
     if isinstance(where, Path):
         return sa.URL.create("sqlite", database=str(where.absolute()))
+    if where == IN_MEMORY:
+        return sa.URL.create("sqlite", database=":memory:")
     try:
         url = sa.make_url(where)
     except (sa.exc.ArgumentError, ValueError):
@@ -86,11 +91,14 @@ def place(url: sa.URL) -> str:
 def engine_for(url: sa.URL) -> sa.Engine:
     """An engine that has reached its database once."""
     dialect = url.get_backend_name()
-    if dialect == "sqlite":
+    options = OPTIONS[dialect]
+    if url.database == ":memory:":
+        options = options | IN_MEMORY_OPTIONS
+    elif dialect == "sqlite":
         make_private(Path(str(url.database)))
     try:
         # Events may hold what nobody should read in a traceback.
-        engine = sa.create_engine(url, hide_parameters=True, **OPTIONS[dialect])
+        engine = sa.create_engine(url, hide_parameters=True, **options)
         listen(engine)
         engine.connect().close()
     except ImportError:

@@ -11,10 +11,6 @@ def open_store(where: str | Path, *, migrate: bool = False) -> Store:
     An empty database is set up, and an older SQLite file brought up to date. An older database on a server may be in
     use by others: it is changed only when asked to by `migrate`.
     """
-    if where == "memory://":
-        from orchestra.journal.memory import MemoryStore
-
-        return MemoryStore()
     from orchestra.journal.sql import SqlStore
 
     return SqlStore(where, migrate=migrate)

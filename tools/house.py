@@ -34,6 +34,8 @@ class House:
     functions: dict[str, int] = field(default_factory=dict)
     broad_excepts: list[str] = field(default_factory=list)
     untyped: int = 0
+    test_lines: int = 0
+    doc_lines: int = 0
 
     def add(self, path: str, text: str) -> None:
         self.files[path] = text.count("\n")
@@ -67,7 +69,7 @@ class House:
     def figures(self) -> list[str]:
         longest = max(self.functions, key=self.functions.__getitem__)
         return [
-            f"files {len(self.files)}, lines {self.lines}",
+            f"files {len(self.files)}, lines {self.lines}; lines of tests {self.test_lines}, of docs {self.doc_lines}",
             f"fullest folders: {named(self.folders.most_common(SHOWN))}",
             f"largest files: {named(Counter(self.files).most_common(SHOWN))}",
             f"functions {len(self.functions)}: median {self.median:g} lines, p90 {self.p90},"
@@ -109,14 +111,29 @@ def named(counts: Sequence[tuple[str, int]]) -> str:
 
 
 def survey(root: Path) -> House:
-    """Count what git has, or would add, of a project's product."""
-    words = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", "*.py")
-    listed = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True).stdout
+    """Count a project's product, tests and docs."""
     house = House()
-    for path in sorted(filter(None, listed.split("\0"))):
-        if NOT_PRODUCT.isdisjoint(Path(path).parts) and (root / path).is_file():
-            house.add(path, (root / path).read_text(encoding="utf-8"))
+    for path in list_product(root):
+        house.add(path, (root / path).read_text(encoding="utf-8"))
+    house.test_lines = count_lines(root, "tests/*.py")
+    house.doc_lines = count_lines(root, "*.md")
     return house
+
+
+def list_product(root: Path) -> list[str]:
+    """The Python files of a project's product."""
+    return [path for path in list_files(root, "*.py") if NOT_PRODUCT.isdisjoint(Path(path).parts)]
+
+
+def list_files(root: Path, pattern: str) -> list[str]:
+    """The files that git has, or would add, by a pattern."""
+    words = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", pattern)
+    listed = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True).stdout
+    return [path for path in sorted(filter(None, listed.split("\0"))) if (root / path).is_file()]
+
+
+def count_lines(root: Path, pattern: str) -> int:
+    return sum((root / path).read_bytes().count(b"\n") for path in list_files(root, pattern))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     problems = [
         f"{place}: {name} is an old word: say {words['old'][split_words(name)]}"
         for place, name in names.old
-        if f"{place.split(':')[0]}:{name}" not in words["ordinary"]
+        if words["ordinary"].keys().isdisjoint({name, f"{place.partition(':')[0]} {name}"})
     ]
     problems += [
         f"{name} is defined in {count} files: names.toml gives no reason"

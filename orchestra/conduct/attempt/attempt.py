@@ -1,4 +1,4 @@
-"""One attempt at one task: the order for a host, what comes back, and the verdict."""
+"""One attempt at a task: send the order to a host, read the result, decide the verdict."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ CANCEL_ONE_TASK = "this task and no other"  # said with a cancellation
 
 
 class Attempt:
-    """One attempt. It is the head's side of what a host does: it admits the agent to the gateway, and stops it."""
+    """One attempt at a task, seen from the head: it admits the agent to the gateway and stops it."""
 
     def __init__(self, run: Run, gating: Gating, task: Task, number: int, start: AttemptStart) -> None:
         self.run = run
@@ -56,13 +56,13 @@ class Attempt:
         self.start = start
         self.record = AttemptRecord(start.round or None)
         self.started = time.monotonic()
-        self.preparing: asyncio.Timeout | None = None  # until the agent is admitted
+        self.preparing: asyncio.Timeout | None = None  # set until the agent is admitted
         self.ticket: ClientPass | None = None
         self.stopping = asyncio.Event()
-        self.timed_out = 0.0  # after how many seconds
+        self.timed_out = 0.0  # seconds after which the agent was stopped; 0 if it was not
 
     async def carry_out(self) -> TaskResult:
-        """Make the attempt. Raises only CancelledError and AiderMissing: all else is the attempt's verdict."""
+        """Make the attempt. Raise only CancelledError and AiderMissing; every other failure becomes the verdict."""
         run, task = self.run, self.task
         model = run.context.model_of(task).name
         started = events.AttemptStarted(model=model, base=self.start.base, round=self.start.round)
@@ -91,7 +91,7 @@ class Attempt:
         return with_crash_remedy(self.run.context, crashed, self.run.services.journal.agent_log(self.task.id))
 
     def end(self, result: TaskResult) -> TaskResult:
-        """Emit the attempt's end, and return the result with all that the next attempt may learn from it."""
+        """Emit the attempt's last event and return the result, with what the next attempt may learn from it."""
         judged, record = result.judgement, self.record
         tried = record.as_lesson(judged)
         seconds = round(time.monotonic() - max(self.started, self.run.services.readiness.since), 3)
@@ -127,12 +127,12 @@ class Attempt:
         self.record.changed = tuple(sorted({*self.start.carried, *brought.changes.own}))
         self.read_reply(judgement)
         result = await self.keep_work(brought, judgement)
-        if self.start.carried and not result.commit:  # what it began with is still there
+        if self.start.carried and not result.commit:  # the work that the attempt began with is still there
             return replace(result, commit=self.start.base, parent=self.start.parent)
         return result
 
     async def wait_for_host(self, work: Coroutine[Any, Any, AttemptResult]) -> AttemptResult:
-        """Wait for the host. When the attempt is cancelled or its time is up, keep what the agent had changed."""
+        """Wait for the host. On cancellation or timeout, keep what the agent has changed."""
         deadline = self.run.context.deadline
         working = asyncio.ensure_future(work)
         try:
@@ -145,7 +145,7 @@ class Attempt:
             working.cancel()
 
     async def stop(self, working: "asyncio.Future[AttemptResult]") -> None:
-        """Have the host end its work, and keep what the agent had changed. A second cancellation changes nothing."""
+        """Stop the host's work and keep what the agent has changed. A second cancellation has no effect."""
         if self.ticket is None:
             working.cancel()
         self.stopping.set()
@@ -156,7 +156,7 @@ class Attempt:
             self.record.patch = await self.keep_everything(await working)
 
     async def admit(self, root: str) -> GatewayAccess:
-        """Let the agent in. Worktrees are made while agents warm up, and the agent's clock begins here."""
+        """Admit the agent to the gateway and start its clock. Worktrees are made while agents warm up."""
         if self.preparing is not None and not self.preparing.expired():
             self.preparing.reschedule(None)
         await self.run.wait_for_agents()
@@ -170,8 +170,10 @@ class Attempt:
         return GatewayAccess(self.run.services.gateway.client_url(self.ticket, model.provider.name), self.ticket.token)
 
     async def wait_for_stop(self) -> None:
-        """Return when the agent's time or the run's is up, or it is stopped. The agent's clock stands still while the
-        gateway makes it wait; the run's never does."""
+        """Return when the agent's time or the run's time is up, or when the agent is stopped.
+
+        Time in which the gateway holds requests back counts for the run, not for the agent.
+        """
         assert self.ticket is not None
         began, allowed = time.monotonic(), self.run.context.settings.agent_timeout
         while not self.stopping.is_set():
@@ -184,7 +186,7 @@ class Attempt:
                 await asyncio.wait_for(self.stopping.wait(), left)
 
     def dismiss(self) -> None:
-        """Close the gateway to the agent, and keep what was said for `show` and for the next attempt."""
+        """Close the gateway to the agent, and keep the conversation for `show` and for the next attempt."""
         if self.ticket is None:
             return
         self.run.services.gateway.remove_client(self.ticket)
@@ -193,10 +195,10 @@ class Attempt:
         if said and limit:
             self.run.emit(pack_turns(said, self.run.context.secrets.scrub, limit), self.task.id, self.number)
 
-    # --- what came of it
+    # --- the result
 
     def collect_facts(self, host_result: AttemptResult) -> AttemptObservation:
-        """All that the verdict is made of."""
+        """Collect the facts that decide the verdict."""
         run, task, outcome = self.run, self.task, host_result.outcome
         exchanges = self.ticket.exchanges if self.ticket else []
         last = exchanges[-1] if exchanges else None
@@ -224,7 +226,7 @@ class Attempt:
         )
 
     def read_reply(self, judgement: Judgement) -> None:
-        """Record what of an accepted reply is more than its edits."""
+        """Record the parts of an accepted reply that are not edits."""
         exchanges = self.ticket.exchanges if self.ticket else []
         replies = [exchange.reply for exchange in exchanges if not exchange.failure]
         if judgement.verdict is not Verdict.APPLIED or not replies:
@@ -232,13 +234,16 @@ class Attempt:
         said = strip_proposals(replies[-1])
         self.record.proposed = self.parse_proposals(replies[-1])
         if self.run.context.role_of(self.task).only_answers:
-            # A file that it changed all the same is not taken.
+            # A file that the attempt changed against its rules is not taken.
             self.record.answered, self.record.changed, self.record.said = True, (), said[:SAID]
         else:
             self.record.said = reply_prose(said)[:SAID]
 
     def parse_proposals(self, reply: str) -> tuple[events.ProposedTask, ...]:
-        """The further tasks that the agent proposes. A block that cannot be read is noted, and nothing else is lost."""
+        """Read the further tasks that the agent proposes.
+
+        An unreadable block becomes a note; the rest of the reply counts.
+        """
         try:
             proposed = read_proposals(reply) if can_propose(self.run, self.task) else ()
             return tuple(events.ProposedTask(one.title, one.brief, one.files) for one in proposed)
@@ -248,10 +253,10 @@ class Attempt:
             return ()
 
     async def keep_work(self, host_result: AttemptResult, judgement: Judgement) -> TaskResult:
-        """Keep accepted work as a commit on the task's branch, and all else that was changed as a patch."""
+        """Keep accepted work as a commit on the task's branch, and every other change as a patch."""
         context = self.run.context
         git, record, commit = context.repository.git, self.record, host_result.commit
-        # If a file that was asked for is missing, the others that an accepted reply changed are good all the same.
+        # A missing requested file does not spoil the other files of an accepted reply.
         accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
         if not (accepted and commit and not context.role_of(self.task).only_answers):
             record.patch = await self.keep_everything(host_result)
@@ -270,7 +275,7 @@ class Attempt:
         return TaskResult(self.task, judgement, commit, parent)
 
     async def keep_everything(self, host_result: AttemptResult) -> str:
-        """Keep all that the agent changed as a patch."""
+        """Keep all changes of the agent as a patch."""
         if not host_result.everything:
             return ""
         return await keep_patch(self.run.context, self.task, self.number, self.start.base, host_result.everything)
@@ -278,15 +283,15 @@ class Attempt:
     # --- checks
 
     async def check(self, result: TaskResult) -> TaskResult:
-        """Return the same result, or one that fails by the gates which this task's own worktree can decide."""
+        """Return the result, or a failed one if the gates that this task's worktree can decide fail."""
         task, record = result.task, self.record
-        if self.run.state.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another candidate may have come first
+        if self.run.state.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another candidate was chosen first
             self.run.move(task.id, TaskState.AWAITING_QA, self.number)
         parses = record.outcome is not None and not record.outcome.unparsed
         try:
             checked = await self.gating.check_task(task, result.commit, result.parent, self.number, parses=parses)
         except SetUpFailed:
-            # That says nothing of this task; the combination is set up too, and there it is told.
+            # A failed set-up says nothing about this task. The combination is set up too and reports it.
             checked = GateResults()
         if checked.ok:
             return await self.review(result)
@@ -296,7 +301,7 @@ class Attempt:
         return replace(result, judgement=judgement)
 
     async def review(self, result: TaskResult) -> TaskResult:
-        """Return the same result, or one whose verdict is the critic's: that it fails, or could not be reviewed."""
+        """Return the result, or one with the critic's verdict: failed, or not reviewable."""
         if self.gating.critic is None:
             return result
         diff = await collect.binary_diff(self.run.context.repository.git, result.parent, result.commit)
@@ -308,7 +313,7 @@ class Attempt:
 
 
 async def wait_despite_cancellation(work: "asyncio.Future[None]") -> None:
-    """Wait until it is done, also if this is cancelled meanwhile: the caller ends in any case."""
+    """Wait until the future is done, even if the caller is cancelled meanwhile."""
     while not work.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({work})

@@ -1,4 +1,4 @@
-"""The order for an attempt: all that a host must know, as plain data."""
+"""Build the order for an attempt: everything that a host must know, as plain data."""
 
 from orchestra.agents.aider_args import parse_aider_args
 from orchestra.agents.base import AgentModel, AttemptOrder, FileRules

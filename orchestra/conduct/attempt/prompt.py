@@ -1,6 +1,5 @@
-"""What an agent is told beside its brief: its role, and what the tasks before its own have left for it.
-
-All of it is made from what the run's events tell, so that a resumed run tells the same.
+"""Build what an agent is given beside its brief: its role, and notes about the tasks that its own depends on.
+The notes come from the run's events, so a resumed run gives the same ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +13,18 @@ from orchestra.report.state import TaskReport
 from orchestra.workspace.base_files import list_files, read_files
 from orchestra.workspace.git import Git
 
-LIMIT = 6_000  # characters of all that is handed on
-LEAST = 800  # of one task's share in it
-MOST = LIMIT // LEAST  # tasks
+LIMIT = 6_000  # characters of all notes together
+LEAST = 800  # characters of one task's notes, at least
+MOST = LIMIT // LEAST  # tasks with notes
 HINT = 500
-FILES = 20  # of one task, that are looked into
+FILES = 20  # files of one task whose signatures are read
 ANSWER = "Change no file, whatever is said above: your reply is the result."
 HEAD = "## What the tasks before yours have left for you"
 
 
 @dataclass(frozen=True)
 class DependencyNotes:
-    """What one task has left: what it said, what a person said of it, and its files with their signatures now."""
+    """What a dependency left: its reply, a person's words about it, and its files with their current signatures."""
 
     title: str
     said: str = ""
@@ -34,7 +33,7 @@ class DependencyNotes:
 
 
 async def build_prompt(run: Run, task: Task, base: str) -> str:
-    """All that the task's agent is told. `base` is the commit at which it begins."""
+    """Build the agent's prompt. `base` is the commit at which the agent begins."""
     role, needed = run.context.role_of(task), list_dependencies(task.id, run.state.plan.needs)
     records = [run.state.report.tasks[need] for need in needed[:MOST]]
     texts = await read_texts_at(
@@ -51,7 +50,7 @@ async def build_prompt(run: Run, task: Task, base: str) -> str:
 
 
 async def read_texts_at(git: Git, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
-    """The beginnings of those of the paths that are regular files at the commit."""
+    """Read the beginning of each path that is a regular file at the commit."""
     if not paths:
         return {}
     found = await read_files(git, await list_files(git, commit, paths), paths)
@@ -59,12 +58,12 @@ async def read_texts_at(git: Git, commit: str, paths: Sequence[str]) -> dict[str
 
 
 def can_propose(run: Run, task: Task) -> bool:
-    # In a reply of whole files the block would be taken for one.
+    # In a reply of whole files, a proposal block would be read as a file.
     return bool(task.role and run.state.report.plan_file and run.context.role_of(task).edit_format != "whole")
 
 
 def list_dependencies(task: int, needs: Mapping[int, Sequence[int]]) -> list[int]:
-    """All that a task needs: first what it names itself, then what these name."""
+    """List all tasks that a task depends on: its own needs first, then theirs."""
     found: list[int] = []
     level = list(needs[task])
     while level:
@@ -86,7 +85,7 @@ def signatures_in(path: str, text: bytes | None) -> str:
 
 
 def format_all_notes(tasks: Sequence[DependencyNotes], count: int = 0) -> str:
-    """The nearest task first, each with its share, and all of them within the limit. `count` are all that there are."""
+    """Format the notes within the limit, the nearest dependency first. `count` is the number of all dependencies."""
     if not tasks:
         return ""
     count = count or len(tasks)
@@ -101,17 +100,17 @@ def format_all_notes(tasks: Sequence[DependencyNotes], count: int = 0) -> str:
 
 
 def format_notes(notes: DependencyNotes) -> str:
-    """What a person decided can be lost least, so it comes first."""
+    """Format the notes of one dependency. A person's decision comes first, because it must not be cut off."""
     parts = [f"### {notes.title}"]
     parts += [f"A person has said of it: {cut_at_line_end(hint, HINT)}" for hint in notes.hints]
-    # Where it said much, there is still room for what others may call.
+    # Keep room for signatures even if the reply is long.
     files = "\n".join(("Its files, with their signatures as they are now:", *notes.files)) if notes.files else ""
     parts += [cut_at_line_end(notes.said, LIMIT // 3 if files else LIMIT), files]
     return "\n".join(filter(None, parts))
 
 
 def cut_at_line_end(text: str, room: int) -> str:
-    """As many whole lines as there is room for; of a first line that is too long, its beginning."""
+    """Cut a text to whole lines that fit; cut the first line itself if it is too long."""
     if len(text) <= room:
         return text
     kept = text[: max(room - 2, 0)]

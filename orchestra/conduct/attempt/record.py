@@ -1,4 +1,4 @@
-"""What is known of an attempt as it goes on. However it ends, this is what its last event tells."""
+"""The facts about an attempt, collected while it runs and emitted with its last event."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,10 @@ EVENT_FIELDS = ("round", "answered", "changed", "proposed", "said", "patch", "si
 
 @dataclass
 class AttemptRecord:
-    """None: the attempt did not come so far. `diff` and `failure` are for the next attempt."""
+    """The facts about an attempt.
+
+    None: the attempt did not reach that point. `diff` and `failure` are for the next attempt.
+    """
 
     round: int | None = None
     changes: Changes | None = None
@@ -32,7 +35,7 @@ class AttemptRecord:
     failure: CheckFailure = field(default_factory=CheckFailure)
 
     def as_lesson(self, judged: Judgement) -> TriedAttempt:
-        """The attempt as the next one learns from it."""
+        """Return what the next attempt learns from this one."""
         failing, output = self.failure.failing, self.failure.output
         return TriedAttempt(judged.verdict, judged.cause, self.diff, failing, output, final=judged.final)
 
@@ -40,7 +43,7 @@ class AttemptRecord:
         return Candidate(number, judged.verdict, self.review or "", len(self.failure.failing), self.size or 0)
 
     def event_data(self) -> dict[str, Any]:
-        """What it came to, as its last event has it."""
+        """Return the fields of the attempt's last event."""
         known = (
             outcome_data(self.changes, self.outcome) if self.changes is not None and self.outcome is not None else {}
         )

@@ -1,4 +1,4 @@
-"""What is kept of an attempt: branches, patches, and what its agent printed."""
+"""Keep what an attempt leaves: branches, patches, and its agent's output."""
 
 import contextlib
 import hashlib
@@ -15,18 +15,18 @@ from orchestra.model import Judgement, Task
 from orchestra.workspace import collect, merge
 
 DIFF_LIMIT = 6_000  # bytes
-FULL = 64 << 10  # bytes; with so little left, what failed is the disk
+FULL = 64 << 10  # bytes of free space below which the disk counts as full
 
 
 async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
-    """The task's own branch."""
+    """Point the task's own branch at the commit."""
     branch = run.context.branch(f"task{task}")
     await merge.set_branch(run.context.repository.git, branch, commit)
     run.emit(events.BranchKept(branch), task, number)
 
 
 async def keep_patch(context: Context, task: Task, number: int, old: str, new: str) -> str:
-    """Write the difference of two commits to a patch, and return its path from the repository's root."""
+    """Write the difference of two commits to a patch, and return its path relative to the repository."""
     try:
         content = await collect.binary_diff(context.repository.git, old, new) if old != new else b""
     except (GitFailed, OSError):
@@ -39,7 +39,7 @@ async def keep_patch(context: Context, task: Task, number: int, old: str, new: s
 
 
 def keep_output(run: Run, task: Task, number: int, output: str) -> Path:
-    """Write what the agent printed to a file. The task's log, if it printed nothing or the disk is full."""
+    """Write the agent's output to a file. Return the task's log instead if there was no output or the disk is full."""
     context = run.context
     path = context.logs / f"{task.agent}_{context.stamp}_attempt{number}.out"
     with contextlib.suppress(OSError):
@@ -57,13 +57,13 @@ def read_patch(patch: Path) -> str:
 
 
 def shorten_diff(diff: bytes) -> str:
-    """The next attempt sees no more than the beginning; the digest tells whether two were the same."""
+    """Cut a diff for the next attempt. The digest of the whole diff tells whether two attempts made the same change."""
     text = diff[:DIFF_LIMIT].decode("utf-8", "replace")
     return text if len(diff) <= DIFF_LIMIT else f"{text}\n(and more: {hashlib.sha256(diff).hexdigest()[:16]})"
 
 
 def with_crash_remedy(context: Context, crashed: Judgement, log: Path) -> Judgement:
-    """The same judgement with its remedy: what to do about the machine if that failed, else which file tells more."""
+    """Add a remedy to a crash: what to do about the machine, or which file to read."""
     places = (context.folder, context.repository.root)
     fullest = min(places, key=free_disk_space)
     remedy = machine_remedy(crashed.cause) or (ROOM if free_disk_space(fullest) < FULL else "")

@@ -1,4 +1,7 @@
-"""Have a task's change reviewed by a model. Its word is a gate's; where it has none, the change is not taken as if."""
+"""Have a model review a task's change.
+
+Its verdict counts like a gate's; a missing review is reported as missing, not as passed.
+"""
 
 import asyncio
 import math
@@ -30,7 +33,7 @@ AGAIN = "`resume` has it reviewed; the agent's replies are not paid for a second
 
 @dataclass(frozen=True)
 class Opinion:
-    """What came of asking for a review: pass, fail or missing. Without a judgement the change may be taken."""
+    """The result of a review: pass, fail or missing. A change without a review may still be taken."""
 
     outcome: str
     judgement: Judgement | None = None
@@ -38,7 +41,7 @@ class Opinion:
 
 
 class Critic:
-    """Asks about each change once: the same one, made by another attempt, has the same review."""
+    """Ask for one review per change: the same change by another attempt gets the same review."""
 
     def __init__(self, run: Run, model: catalogue.Model) -> None:
         self.run = run
@@ -51,7 +54,7 @@ class Critic:
 
     async def give_opinion(self, task: Task, number: int, diff: bytes) -> Opinion:
         run, started = self.run, time.monotonic()
-        # What was a secret for the author's provider is one for the critic's.
+        # What was secret for the author's provider is secret for the critic's.
         text = run.context.secrets.scrub(diff.decode("utf-8", "replace"))
         run.emit(
             events.GateStarted(name=NAME, command=self.description, tree=tree_label(task, number)), task.id, number
@@ -92,7 +95,7 @@ class Critic:
         return review
 
     def write_review(self, task: Task, number: int, review: Review) -> str:
-        """The whole review, where the gates' outputs lie too."""
+        """Write the whole review beside the outputs of the gates."""
         context = self.run.context
         path = context.logs / f"{NAME}_{tree_label(task, number)}_{context.stamp}.txt"
         lines = [f"{self.model.name}: {review.verdict}", *(f"- {reason}" for reason in review.reason_lines)]

@@ -1,4 +1,5 @@
-"""The gates of a run: found once, run on one tree at a time, never twice on the same, and held against the base."""
+"""Run the gates: found once, run on one tree at a time and once per tree, and compared with their outcome on the
+base."""
 
 import asyncio
 import dataclasses
@@ -34,12 +35,12 @@ from orchestra.process import CommandResult, read_tail
 
 MOST_FAILURES = 20
 CHECKS_NOTHING = "Nothing is checked by it: give another command, or install what it needs."
-LESSON = 20_000  # bytes of a gate's output
+LESSON = 20_000  # bytes of a gate's output that the next attempt sees
 
 
 @dataclass(frozen=True)
 class GateResults:
-    """What the gates said of a tree, and by gate how that compares with the base."""
+    """The outcomes of the gates on a tree, each with its comparison with the base."""
 
     outcomes: tuple[GateOutcome, ...] = ()
     compared: Mapping[str, Comparison] = field(default_factory=dict)
@@ -57,7 +58,7 @@ class GateResults:
 
     @property
     def sentence(self) -> str:
-        """Which gates failed, and the first of what is new."""
+        """Name the gates that failed, and the first new failure."""
         return (
             "; ".join(
                 f"{one.gate.name} failed: {format_some_paths(sorted(self.new_failure_names(one)))}"
@@ -68,14 +69,14 @@ class GateResults:
 
     @property
     def lesson(self) -> CheckFailure:
-        """What the next attempt should know of this one."""
+        """Describe the failures for the next attempt."""
         names = frozenset(name for one in self.failed for name in self.new_failure_names(one))
         printed = "\n".join(f"$ {one.gate.command}\n{read_tail(one.output, LESSON)}" for one in self.failed)
         return CheckFailure(names, printed)
 
 
 def find_gates(context: Context) -> tuple[list[Gate], tuple[UnusableGate, ...]]:
-    """The gates of this run, and those that the repository has but that cannot be used here."""
+    """Find the gates of this run, and those of the repository that cannot run here."""
     detected = DetectedGates()
     if context.settings.detect:
         detected = detect_gates(inspect_repository(context.repository.root, context.entries, os.environ))
@@ -86,7 +87,7 @@ def find_gates(context: Context) -> tuple[list[Gate], tuple[UnusableGate, ...]]:
 
 
 def check_role_gates(run: Run, gates: Sequence[Gate]) -> None:
-    """A gate that a role is bound by and that is not there would be passed by everybody."""
+    """Refuse a role whose required gate does not exist: every change would pass it."""
     names = [gate.name for gate in gates]
     for role in {task.role: run.context.role_of(task) for task in run.state.plan.tasks}.values():
         if missing := [name for name in role.gates if name not in names]:
@@ -97,10 +98,10 @@ def check_role_gates(run: Run, gates: Sequence[Gate]) -> None:
 
 
 class Gating:
-    """Asks the gates, and remembers what they said: no tree is gated twice, and the base only where it is needed."""
+    """Run gates and remember the outcomes: no tree is gated twice, and the base is gated only when needed."""
 
     def __init__(self, run: Run, previous_events: Iterable[Event] = ()) -> None:
-        """`before` are the events of a run that is taken up again: what passed then needs not be run again."""
+        """`before`: events of the run's earlier sessions. A gate that passed in them is not run again."""
         self.run = run
         self.base = run.context.repository.base
         self.gates, self.unusable = find_gates(run.context)
@@ -108,15 +109,15 @@ class Gating:
         reviewer = critic_model(run.context.settings)
         self.critic = Critic(run, reviewer) if reviewer else None
         self.outcomes: dict[tuple[str, Gate, tuple[str, ...]], GateOutcome] = {}
-        # By base and gate: why the run of the base says nothing. A gate that was only found is dropped for it.
+        # Why the base's run of a gate says nothing, by base and gate. A detected gate is dropped for that.
         self.unable: dict[tuple[str, Gate], str] = {}
-        self.hanging = set[tuple[str, Gate]]()  # those that did not end in time there
+        self.hanging = set[tuple[str, Gate]]()  # gates that did not end in time on the base
         self.second_base: dict[tuple[str, Gate], GateOutcome] = {}
         told = [event.payload for event in previous_events]
         passed = [each for each in told if isinstance(each, events.GateEnded) and each.about_tree and each.verifies]
         self.passed = {passing_key(each): each for each in passed}
         self.judged = {each.key: each for each in told if isinstance(each, events.TestsJudged)}
-        # One tree after the other: tests that run beside others fail for want of a port or of time.
+        # One tree at a time: parallel test runs fail for lack of ports or time.
         self.gate_lock = asyncio.Lock()
 
     async def emit_gates_found(self) -> None:
@@ -133,7 +134,7 @@ class Gating:
                 self.run.emit(events.Note(text))
 
     async def drop_untrusted_gates(self) -> None:
-        """A stranger's commands are run in a whole sandbox or not at all; the syntax is looked at by ourselves."""
+        """Drop a stranger's commands unless the sandbox is complete. The syntax gate is ours and stays."""
         commands = [gate for gate in self.gates if gate.kind != "syntax"]
         if not (commands or self.run.context.settings.setup_cmd):
             return
@@ -146,7 +147,10 @@ class Gating:
             self.run.emit(events.Note(f"{note[0].upper()}{note[1:]}."))
 
     async def check_task(self, task: Task, commit: str, parent: str, number: int, *, parses: bool) -> GateResults:
-        """What the task's own worktree can decide. What the seat saw to parse is not looked at again for this."""
+        """Run the gates that the task's own worktree can decide.
+
+        Files whose syntax the agent process has checked are not checked again.
+        """
         plan, bound = self.run.state.plan, self.run.context.role_of(task).gates
         gates = gates_for_task(task, plan.tasks, self.binding_gates, plan.needs, bound)
         gates = [gate for gate in gates if gate.kind != "syntax" or not parses]
@@ -156,7 +160,7 @@ class Gating:
 
     @property
     def binding_gates(self) -> list[Gate]:
-        """All but those that the base has shown to be none, and those that hang there."""
+        """List the gates that count: not those that fail or hang on the base."""
         unable, hanging = self.unable, self.hanging
         return [gate for gate in self.gates if (self.base, gate) not in (hanging if gate.named else unable)]
 
@@ -168,8 +172,11 @@ class Gating:
         gates: Sequence[Gate] | None = None,
         about: tuple[int, int] | None = None,
     ) -> GateResults:
-        """`label` names the tree in the logs: `combined`, `task3-1`. Files that a gate is asked about one by one are
-        those changed since `parent`."""
+        """Gate a tree.
+
+        `label` names it in the logs (`combined`, `task3-1`). Gates that check single files get the files changed since
+        `parent`.
+        """
         git = self.run.context.repository.git
         paths = await git.paths("diff", "--name-only", "--no-renames", "-z", parent or self.base, commit)
         async with self.gate_lock:
@@ -181,17 +188,17 @@ class Gating:
     async def run_against_base(
         self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str
     ) -> GateResults:
-        # One that hangs on the base is not waited for again, unless the user wants it.
+        # A gate that hangs on the base is not run again, unless the user demands it.
         gates = [gate for gate in gates if gate.named or (self.base, gate) not in self.hanging]
         first = await self.get_outcomes(commit, gates, paths, label)
         failing = [outcome.gate for outcome in first if not outcome.passed]
         base = {each.gate: each for each in await self.get_outcomes(self.base, failing, paths, "base")}
         self.record_unable_gates(base.values())
         compared = {each.gate.name: compare_with_base(each, base.get(each.gate)) for each in first}
-        # One that hangs is not waited for a second time.
+        # A gate that hangs is not run a second time.
         suspect = [each.gate for each in first if compared[each.gate.name].new and not each.ended.timed_out]
         again = {each.gate: each for each in await self.run_all(commit, suspect, paths, f"{label}-again")}
-        # Lines may differ between two runs of the same tree; names do not.
+        # Lines of output may differ between two runs of the same tree; names of failures do not.
         await self.run_base_again([gate for gate in suspect if base[gate].failing and not base[gate].reading.by_name])
         for each in [one for one in first if one.gate in again]:
             others = base.get(each.gate), again[each.gate], self.second_base.get((self.base, each.gate))
@@ -204,7 +211,10 @@ class Gating:
             self.second_base[self.base, outcome.gate] = outcome
 
     def record_unable_gates(self, base: Iterable[GateOutcome]) -> None:
-        """On the base alone, so that no change turns off a gate that it breaks."""
+        """Record which gates cannot run on the base.
+
+        Only the base decides, so that no change can turn off a gate by breaking it.
+        """
         for outcome in base:
             gate = outcome.gate
             why = why_not_started(gate, outcome.reading)
@@ -317,14 +327,14 @@ def passing_key(passed: events.GateEnded) -> tuple[str, ...]:
 
 
 def recall_outcome(gate: Gate, passed: events.GateEnded, root: Path) -> GateOutcome:
-    """A gate that passed on this very tree before the run was taken up again."""
+    """Return the outcome of a gate that passed on this tree in an earlier session."""
     ended = CommandResult(passed.code, passed.seconds, passed.timed_out)
     reading = Reading(counts=Counts(passed.ran, passed.passed))
     return GateOutcome(gate, ended, root / passed.output, reading, about=passed.about_tree)
 
 
 async def open_gating(run: Run, previous_events: Iterable[Event]) -> Gating:
-    """Find the gates of a run, and tell which they are. `before` are the events of its earlier sessions."""
+    """Find the gates of a run and emit them. `before`: events of the run's earlier sessions."""
     gating = Gating(run, previous_events)
     await gating.emit_gates_found()
     return gating

@@ -1,5 +1,7 @@
-"""Whether tests verify a result: they pass with the base's tests and set-up, none of the base's is lost, and the runner
-reports a test that must fail."""
+"""Decide whether tests verify a result.
+They do if they pass with the base's tests and set-up, if no test of the base is lost, and if the runner reports a test
+that must fail.
+"""
 
 import secrets
 from collections.abc import Collection, Sequence
@@ -53,23 +55,23 @@ from orchestra.workspace.git import Git
 
 MOST_NAMED = 40
 MOST_WEAKENED = 10
-MOST_TESTS = 2_000  # files of tests that are read to know their tests without a run
-LARGEST = 400_000  # bytes of a test file that is looked into
+MOST_TESTS = 2_000  # test files that are read to list their tests without a run
+LARGEST = 400_000  # bytes of a test file that is read
 # Set-up files that may name others: scripts, plug-ins.
 NAMING = ("conftest.py", "pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml")
 
 
 class GateRuns(Protocol):
-    """Who runs gates. No tree is gated twice."""
+    """Runs gates; no tree is gated twice."""
 
     async def compare(self, commit: str, gate: Gate, label: str) -> tuple[GateOutcome, Comparison]:
-        """What the gate says of a tree, and how that compares with the base."""
+        """Run the gate on a tree, and compare the outcome with the base's."""
         ...
 
     async def run_on_base(self, gate: Gate) -> GateOutcome: ...
 
     def recall_base_run(self, gate: Gate) -> GateOutcome | None:
-        """The run on the base, if there was one."""
+        """Return the outcome on the base, if the gate ran there."""
         ...
 
     async def run_choice(self, commit: str, gate: Gate, label: str, choice: ChosenTests) -> GateOutcome: ...
@@ -77,10 +79,12 @@ class GateRuns(Protocol):
 
 @dataclass(frozen=True)
 class SuiteJudgement:
-    """What the tests of a gate are worth. `changed` are the files by which their outcome may be the agents' doing,
-    `wrote`: the base has no tests, so that all of them are the agents'. `lost` are tests of the base that did not run
-    as they did there, unasked. `bent` is why nothing at all is verified. `fresh` are new tests, each with what it says
-    on the base and on the result; `weaker` the assertions that were taken out, by file."""
+    """What a gate's tests are worth.
+    `changed`: files by which agents may have influenced the outcome. `wrote`: the base has no tests, so all tests are
+    the agents'. `lost`: tests of the base that did not run as before, without a request. `bent`: why nothing is
+    verified at all. `fresh`: new tests, each with its outcome on base and result. `weaker`: assertions that were
+    removed, by file.
+    """
 
     changed: tuple[str, ...] = ()
     wrote: bool = False
@@ -98,10 +102,10 @@ class SuiteJudgement:
 
 @dataclass
 class SuiteEvidence:
-    """What is known of base and result before any test runs."""
+    """What is known about base and result before any test runs."""
 
     git: Git
-    index: Path  # a file of our own for git's index
+    index: Path  # an index file for git, apart from the user's
     base: str
     head: str
     before: FileListing
@@ -121,7 +125,7 @@ class SuiteEvidence:
 
     @cached_property
     def inline(self) -> dict[str, bytes]:
-        """Product files with tests in them that were changed: with the base's tests."""
+        """Changed product files that contain tests, with the base's tests in them."""
         found = dict[str, bytes]()
         for path in self.change.paths:
             before, after = self.change.before.get(path), self.change.after.get(path)
@@ -175,19 +179,19 @@ async def gather_suite_evidence(
 
 
 async def judge_tests(evidence: SuiteEvidence, gate: Gate, outcome: GateOutcome, runs: GateRuns) -> SuiteJudgement:
-    """`outcome` is that of the gate on the result, which it has passed."""
+    """Judge the tests of a gate that passed on the result with `outcome`."""
     return await SuiteTrial(evidence, gate, outcome, runs).judge()
 
 
 class SuiteTrial:
-    """One gate's tests on one result."""
+    """The trial of one gate's tests on one result."""
 
     def __init__(self, material: SuiteEvidence, gate: Gate, outcome: GateOutcome, runs: GateRuns) -> None:
         self.evidence = material
         self.gate = gate
         self.outcome = outcome
         self.runs = runs
-        self.last, self.commit = outcome, material.head  # with the base's tests, where they pass there
+        self.last, self.commit = outcome, material.head  # with the base's tests, if they pass there
         self.remarks: list[str] = []
 
     async def judge(self) -> SuiteJudgement:
@@ -210,7 +214,7 @@ class SuiteTrial:
     # --- with the base's tests ---
 
     async def find_needed_changes(self, judging: DecisiveFiles) -> tuple[str, ...]:
-        """The changed files without whose change the tests do not pass; none where they do."""
+        """List the changed files without which the tests fail; empty if they pass without any."""
         material, paths = self.evidence, judging.paths
         versions = [await material.restore_base_files(paths)]
         if judging.sure and judging.doubtful:
@@ -221,7 +225,7 @@ class SuiteTrial:
         return ()
 
     async def has_base_tests(self) -> bool:
-        """Only a run tells of tests that stand in product files."""
+        """Whether the base has tests. Tests inside product files are known only from a run."""
         if any(is_test_path(path) for path in self.evidence.before.files) or self.evidence.inline:
             return True
         return bool((await self.runs.run_on_base(self.gate)).reading.counts.ran)
@@ -242,7 +246,7 @@ class SuiteTrial:
         base = self.runs.recall_base_run(self.gate)
         roll = base.roll if base else self.expected_roll()
         if not (roll or base or self.runner or self.last.roll or self.last.reading.counts.ran):
-            return LostTestNames()  # nor would the base's output tell
+            return LostTestNames()  # the base's output would not list them either
         if not roll:
             base = base or await self.runs.run_on_base(self.gate)
             roll = base.roll
@@ -254,20 +258,20 @@ class SuiteTrial:
                 else LostTestNames()
             )
             return here if here or not there else there
-        if roll.runner in PYTHON:  # which write the names down themselves
+        if roll.runner in PYTHON:  # Python's runners record the names themselves
             return LostTestNames(ran=0, of=len(roll.names_with(*RAN)))
         return self.find_lost_by_count(base)
 
     def find_lost_by_count(self, base: GateOutcome | None) -> LostTestNames:
-        """Where nothing tells the tests' names, as many must run as on the base."""
+        """Compare the number of tests if the runner names none: as many must run as on the base."""
         of = base.reading.counts.ran if base else None
         runs = [self.last] if self.is_requested("") else [self.last, self.outcome]
         ran = min(one.reading.counts.ran or 0 for one in runs)
         return LostTestNames(ran=ran, of=of) if of and ran < of else LostTestNames()
 
     def expected_roll(self) -> RecordedTests:
-        """The base's tests without a run of the base: if its files say plainly which there are, and just these have
-        passed with the base's tests."""
+        """Return the base's tests without running the base: if its files list them plainly, and exactly these passed
+        with the base's tests."""
         roll = self.last.roll
         if roll.runner not in PYTHON or roll.names_with(PASSED) != roll.tests.keys():
             return RecordedTests()
@@ -294,7 +298,7 @@ class SuiteTrial:
         return function_of(name) if runner == "pytest" else ".".join(name.split(".")[-3:])
 
     def without_requested(self, lost: LostTestNames) -> LostTestNames:
-        """Those that no task was asked to take out."""
+        """Leave out the tests whose removal a task was asked for."""
         missing, skipped, expected = (
             tuple(name for name in names if not self.is_requested(name))
             for names in (lost.missing, lost.skipped, lost.expected)
@@ -302,7 +306,8 @@ class SuiteTrial:
         return LostTestNames(missing, skipped, expected)
 
     def is_requested(self, name: str) -> bool:
-        """By its file, if that was changed and a task owns it or a person has named it, or by its own name."""
+        """Whether the removal of a test was requested: its file was changed and is owned by a task or named by a
+        person, or the test's own name was given."""
         material, files = self.evidence, self.evidence.change.paths
         path = file_of_test(name, set(files))
         if not path and not file_of_test(name, material.before.files):
@@ -316,7 +321,10 @@ class SuiteTrial:
     # --- a test that must fail ---
 
     async def check_control(self, runner: str) -> str:
-        """Why the runner cannot be believed; empty if it reports our test as failed, or nothing can be told."""
+        """Return why the runner cannot be trusted.
+
+        Empty if it reports our failing test as failed, or if this cannot be tested.
+        """
         material = self.evidence
         if runner == "pytest" and "::" in self.gate.command:
             self.remarks.append(f"{self.gate.name} names single tests, so that none of ours could be put beside them.")
@@ -341,7 +349,10 @@ class SuiteTrial:
         return "" if reported else "did not report a test of ours that must fail"
 
     async def is_reported(self, choice: ChosenTests, name: str) -> bool:
-        """First without the plug-ins that are installed, where the project names none and the base's set-up stands."""
+        """Whether the failing test is reported.
+
+        Try first without installed plug-ins, if the project names none and the base's set-up is in place.
+        """
         material = self.evidence
         settled = self.commit != material.head or not material.judging.paths
         plain = settled and needs_no_plugins(self.gate.command, map(material.text, material.texts))
@@ -367,7 +378,7 @@ class SuiteTrial:
         return tuple(found[:MOST_WEAKENED])
 
     async def try_new_tests(self, judging: DecisiveFiles) -> tuple[tuple[str, str, str], ...]:
-        """New tests, with what they say on the base: they should fail there."""
+        """Run new tests on the base too, where they should fail."""
         material, roll = self.evidence, self.outcome.roll
         touched = [path for path in judging.sure if path in material.now and is_test_path(path)]
         if not touched or not roll:
@@ -394,7 +405,7 @@ class SuiteTrial:
         )
 
     def knows_base_tests(self, base: GateOutcome | None) -> bool:
-        """Whether the names of the base's tests are known: from its run, or from a run with its tests."""
+        """Whether the names of the base's tests are known, from its own run or from a run with its tests."""
         return base is not None or self.last is not self.outcome
 
 

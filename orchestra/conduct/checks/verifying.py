@@ -1,4 +1,4 @@
-"""Judge the tests of a result once, before it is delivered: what they say is worth as much as they are."""
+"""Judge the tests of a result once, before it is delivered."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,11 +12,11 @@ from orchestra.gates.compare import Comparison
 from orchestra.gates.run import ChosenTests, GateOutcome
 from orchestra.model import Gate
 
-MOST_LOST = 500  # names in an event
+MOST_LOST = 500  # names in one event
 
 
 async def verify_tests(run: Run, gating: Gating, head: str) -> None:
-    """For each gate of tests that speaks for the result: whether the agents could have bent what it says."""
+    """For each test gate that vouches for the result, decide whether the agents could have influenced its outcome."""
     context = run.context
     speaking = [one.name for one in run.state.report.gates if one.about == "tests" and one.verifies]
     gates = [gate for gate in gating.gates if gate.kind == "tests" and gate.name in speaking]
@@ -40,7 +40,7 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
                 )
                 judged = await judge_tests(material, gate, await runs.get_outcome_with_roll(head, gate), runs)
             except (GitFailed, SetUpFailed) as failed:
-                # The result stands; only nothing vouches for its tests.
+                # The result stays; only its tests do not count as proof.
                 judged = SuiteJudgement(bent=f"passed, and whether its tests could be bent cannot be told: {failed}")
             run.emit(tests_judged_event(gate, keys[gate], judged))
 
@@ -65,14 +65,14 @@ def tests_judged_event(gate: Gate, key: Sequence[str], judged: SuiteJudgement) -
 
 
 class GatingRuns:
-    """Runs of gates as `Gating` makes and remembers them. Its turn must be held."""
+    """Gate runs as `Gating` makes and remembers them. The caller must hold its lock."""
 
     def __init__(self, gating: Gating, head_tree: str, base_tree: str) -> None:
         self.gating = gating
         self.head_tree, self.base_tree = head_tree, base_tree
 
     async def get_outcome_with_roll(self, commit: str, gate: Gate) -> GateOutcome:
-        """What the gate said of the result. A run that was taken up knows that it passed, but not which tests ran."""
+        """Return the outcome on the result. After a resume the pass is known, but not which tests ran."""
         outcome = self.recall_run(self.head_tree, gate)
         return outcome or (await self.gating.run_all(commit, [gate], (), "combined-again"))[0]
 
@@ -86,7 +86,7 @@ class GatingRuns:
             compared: Mapping[str, Comparison] = checked.compared
             self.gating.emit_gate_ended(outcome, compared[gate.name], label, None)
             return outcome, compared[gate.name]
-        (outcome,) = await self.gating.run_all(commit, [gate], (), label)  # one that hangs on the base
+        (outcome,) = await self.gating.run_all(commit, [gate], (), label)  # a gate that hangs on the base
         return outcome, compare_with_base(outcome, None)
 
     async def run_on_base(self, gate: Gate) -> GateOutcome:

@@ -1,4 +1,4 @@
-"""Find the combination that passes: all tasks together, or without the smallest set of them that breaks it."""
+"""Find the combination that passes the gates: all tasks, or all but the smallest set that breaks it."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ from orchestra.workspace.merge import diff_numstat
 
 @dataclass(frozen=True)
 class GuiltyResult:
-    """A result that broke the combination, the sentence that says how, and what its next attempt should know of it."""
+    """A result that broke the combination, the sentence that says how, and the lesson for its next attempt."""
 
     result: TaskResult
     why: str
@@ -28,7 +28,7 @@ class GuiltyResult:
 
 @dataclass(frozen=True)
 class Combination:
-    """The combined commit and the tasks that are in it. `bad` says why it is not good; nothing where it is."""
+    """The combined commit and its tasks. `bad` says why it does not pass; empty if it does."""
 
     head: str
     tasks: TaskSet = frozenset()
@@ -39,7 +39,10 @@ class Combination:
 async def combine_and_gate(
     run: Run, gating: Gating, base: Combination, results: Sequence[TaskResult], combined: str = ""
 ) -> Combination:
-    """Bring results onto what is settled already. `combined` is their combination, if it was made before."""
+    """Combine results on the current base and gate them.
+
+    `combined`: their combination, if an earlier session made it.
+    """
     stacked = await combine_commits(run, base.head, results)
     for task, reason in (stacked.conflicts | stacked.excluded).items():
         emit_task_held(run, task, reason)
@@ -67,7 +70,7 @@ async def combine_and_gate(
     broken = tuple(explain_dropped_task(run, one, blame, said, checked) for one in dropped)
     guilty = (*broken, *misfits)
     if not (blame.green or base.tasks):
-        # Nothing good can be taken out of it: all of it is left for the user to look at.
+        # No good part exists: leave everything for the user to look at.
         bad = f"{' and '.join(gate_title(one.gate) for one in checked.failed)} failed on it"
         return Combination(stacked.head, everyone, bad, guilty)
     for each in broken:
@@ -78,7 +81,7 @@ async def combine_and_gate(
     green = await combine_commits(run, base.head, [one for one in mine if one.task.id in blame.green])
     if green.commits:
         emit_combined(run, green)
-        # It was gated in the search, and what was said of it is now said of the result.
+        # The search gated this commit already; those outcomes are now the result's.
         await gating.check(green.head, "combined")
     return Combination(green.head, base.tasks | blame.green, guilty=guilty)
 
@@ -86,7 +89,7 @@ async def combine_and_gate(
 async def find_guilty(
     run: Run, gating: Gating, base: str, results: Sequence[TaskResult]
 ) -> tuple[Blame, dict[TaskSet, GateResults]]:
-    """Gate sets of tasks until it is known which of them break the combination; and what the gates said of each set."""
+    """Gate sets of tasks until the guilty ones are known. Return the outcomes of each set too."""
     said = dict[TaskSet, GateResults]()
     sizes = {one.task.id: await count_changed_lines(run.context, one) for one in results}
     needs = {one.task.id: one.task.needs for one in results}
@@ -100,7 +103,7 @@ async def find_guilty(
             return blame, said
         some = await combine_commits(run, base, [one for one in results if one.task.id in wanted])
         label = "without-" + "-".join(str(one.task.id) for one in results if one.task.id not in wanted)
-        # A task that does not even fit without another one says nothing good of the two apart.
+        # A task that does not merge without another one gives no verdict about the two apart.
         answer = not some.conflicts
         if answer:
             said[wanted] = await gating.check(some.head, label[:60], gates=gating.binding_gates)
@@ -130,7 +133,8 @@ def emit_blamed(run: Run, blame: Blame) -> None:
 def explain_dropped_task(
     run: Run, result: TaskResult, blame: Blame, checks: Mapping[TaskSet, GateResults], whole: GateResults
 ) -> GuiltyResult:
-    """Why a task is left out: with which others it breaks the combination, by what the gates said of the fewest."""
+    """Explain why a task is left out: together with which tasks it breaks the combination, by the outcomes of the
+    smallest such set."""
     task = result.task.id
     together = next(each for each in blame.guilty if task in each)
     failed = [tasks for tasks, checked in checks.items() if together <= tasks and not checked.ok]
@@ -148,7 +152,7 @@ def explain_missing_need(run: Run, result: TaskResult, blame: Blame) -> str:
 
 
 def setup_failed_event(context: Context, failed: SetUpFailed) -> events.GateEnded:
-    """Told as a gate that has failed: no other could even begin."""
+    """Report a failed set-up as a failed gate, because no gate could begin."""
     return events.GateEnded(
         name="set-up",
         about=events.ABOUT_SET_UP,

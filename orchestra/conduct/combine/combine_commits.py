@@ -1,4 +1,4 @@
-"""The tasks' commits put together, one on top of the other, in the object database."""
+"""Combine the tasks' commits, one on top of the other, in the object database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +13,10 @@ from orchestra.workspace.merge import combine_commit
 
 @dataclass
 class CombinedCommits:
-    """One linear commit per task on top of a base. What does not fit on the others is named with the files, and what
-    needs such a one is left out with it."""
+    """One linear commit per task on top of a base.
+
+    Tasks that conflict are listed with the files; tasks that need them are left out too.
+    """
 
     head: str
     commits: dict[int, str] = field(default_factory=dict)
@@ -23,8 +25,10 @@ class CombinedCommits:
 
 
 async def combine_commits(run: Run, base: str, results: Sequence[TaskResult]) -> CombinedCommits:
-    """In the given order, in which what is needed comes before what needs it. What treads on nothing before it is laid
-    over that, many in one go; only the rest is merged, one by one."""
+    """Combine results in the given order, dependencies first.
+
+    Changes of separate files are applied together in one step; only overlapping ones are merged one by one.
+    """
     made, ground, touched = CombinedCommits(base), CombinedPaths(), dict[str, str]()
     free: list[TaskResult] = []
     changes = await read_layers(
@@ -44,7 +48,7 @@ async def combine_commits(run: Run, base: str, results: Sequence[TaskResult]) ->
             before = made.head
             if not await merge_result(run, made, result, touched):
                 continue
-            # A merge follows files that were moved: what it has changed may lie elsewhere.
+            # A merge follows renamed files: its changes may be in other paths.
             layer = (await read_layers(run.context.repository.git, [(made.head, before)]))[made.head]
         ground.add(layer)
         touched |= dict.fromkeys(record.changed, record.agent)
@@ -63,7 +67,7 @@ async def apply_result_layers(
     changes: Mapping[str, Layer],
     touched: Mapping[str, str],
 ) -> None:
-    if results and parent_commit(run.context, results[0]) == combined.head:  # its own commit stands where it should
+    if results and parent_commit(run.context, results[0]) == combined.head:  # its own commit is already in place
         combined.head = combined.commits[results[0].task.id] = results[0].commit
         results = results[1:]
     if not results:
@@ -71,7 +75,7 @@ async def apply_result_layers(
     wanted = [(changes[one.commit], commit_message(run.context, one.task)) for one in results]
     try:
         commits = await apply_layers(run.context.repository.git, combined.head, wanted)
-    except GitFailed:  # some distributions leave out what it needs of git
+    except GitFailed:  # some distributions package git without what this needs
         for one in results:
             await merge_result(run, combined, one, touched)
         return
@@ -80,7 +84,7 @@ async def apply_result_layers(
 
 
 async def merge_result(run: Run, combined: CombinedCommits, result: TaskResult, touched: Mapping[str, str]) -> bool:
-    """Whether it fits. `touched` tells who has changed a file before."""
+    """Merge one result and return whether it fits. `touched`: who has changed each file before."""
     task, message = result.task, commit_message(run.context, result.task)
     head, merged = await combine_commit(
         run.services.trees, combined.head, parent_commit(run.context, result), result.commit, message

@@ -1,4 +1,4 @@
-"""What other terminals may ask of a run while it is under way."""
+"""Commands that other terminals may send to a running run."""
 
 from collections.abc import Callable
 
@@ -15,11 +15,11 @@ class Commands:
         self.offered: dict[str, CommandHandler] = {}
 
     def offer(self, name: str, carry_out: CommandHandler) -> None:
-        """Accept a command from now on. `name` is its kind, followed by " task" if it is about one."""
+        """Accept a command from now on. `name` is its kind, followed by " task" if it concerns one task."""
         self.offered[name] = carry_out
 
     def carry_out(self, command: Command) -> str:
-        """Return the answer, or raise Refused."""
+        """Carry out a command and return the answer. Raise RequestRefused if it is not possible now."""
         name = command.kind if command.task is None else f"{command.kind} task"
         if name not in self.offered:
             raise RequestRefused(f"The run cannot {name} now.")

@@ -1,4 +1,4 @@
-"""What every step of a run needs."""
+"""What the steps of a run share: constants, state, services."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from orchestra.workspace.trees import Trees
 
 @dataclass(frozen=True)
 class TerminalPrompts:
-    """Who can be asked at the terminal about a task that waits, and about a plan. None: no one is there."""
+    """Questions at the terminal about a waiting task and about a plan. None: there is no terminal to ask at."""
 
     ask_about_task: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
     confirm_plan: Callable[[Draft], Awaitable[bool]] | None = None
@@ -38,14 +38,14 @@ class TerminalPrompts:
 
 @dataclass(frozen=True)
 class Context:
-    """What never changes while a run goes on."""
+    """What never changes during a run."""
 
     settings: Settings
     repository: Repository
-    entries: Mapping[str, Entry]  # the files of its base
+    entries: Mapping[str, Entry]  # the files of the base
     model: catalogue.Model
     secrets: Secrets
-    folder: Path  # for what this session needs for a while
+    folder: Path  # for this session's temporary files
     logs: Path
     stamp: str
     namespace: str
@@ -81,7 +81,7 @@ class Services:
 
 @dataclass(frozen=True)
 class Run:
-    """All that a step of the story may need."""
+    """Everything that a step of a run may need."""
 
     context: Context
     state: RunState
@@ -94,7 +94,7 @@ class Run:
         self.state.move(task, state, attempt)
 
     async def wait_for_agents(self) -> None:
-        """Wait until agents can begin. The time until then is not charged to any attempt."""
+        """Wait until agents can begin. This time is not charged to any attempt."""
         ago = await self.services.readiness.wait()
         if ago is not None:
             self.emit(events.AiderReady(round(ago, 3)))

@@ -1,4 +1,4 @@
-"""The run's limits as it goes on: what happens when its time or money is used up."""
+"""The run's limits: what happens when its time or money is used up."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ SMALLEST_REQUEST = 3_000  # bytes
 
 
 def compute_deadline(settings: Settings) -> float:
-    """A resumed run has the whole time again."""
+    """Compute the run's deadline. A resumed run gets the whole time again."""
     return time.monotonic() + settings.deadline if settings.deadline else math.inf
 
 
@@ -46,7 +46,7 @@ def emit_deadline_reached(run: Run) -> None:
 
 
 def find_used_up_limit(run: Run, task: Task) -> Judgement | None:
-    """Whether there is no time or no money for a task that is still to begin."""
+    """Return why a new task cannot begin: no time or no money is left. Empty if it can."""
     if time.monotonic() >= run.context.deadline:
         emit_deadline_reached(run)
         return Judgement(Verdict.BUDGET, f"{deadline_sentence(run.context)} before {task.agent} began.", LIMIT_REMEDY)

@@ -1,4 +1,4 @@
-"""Journal events for what passes the gateway."""
+"""Journal events for gateway traffic."""
 
 from orchestra import events
 from orchestra.gateway.billing import ClientPass, Exchange
@@ -7,7 +7,7 @@ from orchestra.gateway.listener import GatewayListener
 from orchestra.gateway.recording import text_digest
 from orchestra.journal.jsonl import Journal
 
-AGENT = "agent"  # the role of which replies are iterations
+AGENT = "agent"  # only replies under this role count as iterations
 
 
 class JournalListener(GatewayListener):
@@ -34,7 +34,8 @@ class JournalListener(GatewayListener):
             remark=exchange.remark,
             type=exchange.kind,
             body=exchange.raw,
-            # Of the reply as it came: when a secret is taken out of it, it is known that it is not whole.
+            # The digest is that of the original reply, so that a reply with a redacted secret is known to be
+            # incomplete.
             digest=text_digest(exchange.raw),
         )
         self.journal.emit(ended, ticket.task, ticket.attempt)
@@ -43,12 +44,12 @@ class JournalListener(GatewayListener):
             self.journal.emit(reply, ticket.task, ticket.attempt)
 
     def on_reservation(self, ticket: ClientPass, number: int, most: Amount) -> None:
-        """A run that dies then knows what was on its way, and may be billed."""
+        """Record a reservation before the request is sent: if the run dies, the request may still be billed."""
         claim = events.MoneyReserved(role=ticket.role, number=number, dollars=most.dollars, tokens=most.tokens)
         self.journal.emit(claim, ticket.task, ticket.attempt)
 
     def on_wait(self, ticket: ClientPass, whom: str, why: str) -> None:
-        """It is shown why an agent does nothing."""
+        """Record why an agent waits, for the display."""
         self.journal.emit(events.AgentWaiting(ticket.role, whom, why), ticket.task, ticket.attempt)
 
     def on_note(self, ticket: ClientPass, text: str) -> None:

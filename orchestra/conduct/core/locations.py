@@ -1,4 +1,4 @@
-"""Where a run keeps its logs, its store and its branches. Light to import, for commands that only look."""
+"""Paths of a run's logs, store and branches. Cheap to import, for commands that only read."""
 
 import socket
 from pathlib import Path
@@ -11,5 +11,6 @@ DATABASE = "orchestra.db"
 
 
 def store_key(settings: Settings, root: Path) -> str:
-    """How the store names the repository: its own database holds one only, a shared one those of many machines."""
+    """The name of the repository in a store: fixed in the repository's own database, unique across machines in a shared
+    one."""
     return f"{socket.gethostname()}:{root}" if settings.store else "."

@@ -1,11 +1,11 @@
-"""What this machine has."""
+"""What this machine has: cores and free memory."""
 
 import os
 from pathlib import Path
 
 
 def measure_machine() -> tuple[int, int]:
-    """Cores and free memory, as far as this platform tells."""
+    """Return the number of cores and the free memory, as far as this platform reports them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():

@@ -1,4 +1,4 @@
-"""Questions of the run's own, to any model, beside those of the agents: through the gateway, under a role's name."""
+"""Ask a model on behalf of the run itself, through the gateway and under a role's name."""
 
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class QuestionFailed(ProviderError):
-    """A model could not be asked; `failure` is the gateway's word for it."""
+    """A model could not be asked; `failure` is the gateway's failure class."""
 
     def __init__(self, detail: str, *, hint: str = "", failure: str = "") -> None:
         super().__init__(detail, hint=hint)
@@ -31,7 +31,10 @@ async def ask_under_role(
     about: tuple[int | None, int | None] = (None, None),
     **how: Any,
 ) -> T:
-    """The checked answer, asked, paid and remembered under `role`; `about` is a task and its attempt."""
+    """Ask a model and return the checked answer.
+
+    It is paid and remembered under `role`; `about` is a task and its attempt.
+    """
     ticket = run.services.gateway.add_client(ClientPass(role, *about, models=requestable_names(model)))
     base = run.services.gateway.client_url(ticket, model.provider.name)
     try:
@@ -47,7 +50,7 @@ async def ask_under_role(
 def explain_provider_error(
     ticket: ClientPass, who: str, what: str, error: ProviderError, hint: str = ""
 ) -> OrchestraError:
-    """The gateway answers neutrally; what the provider really said is in its record."""
+    """Turn the gateway's neutral answer into what the provider said, which is in the gateway's record."""
     last = ticket.exchanges[-1] if ticket.exchanges else None
     if last is None or not last.failure:
         return error

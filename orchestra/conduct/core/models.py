@@ -1,4 +1,4 @@
-"""Which models a run asks, and where they are really reached."""
+"""The models that a run uses, and the addresses where they are reached."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -12,18 +12,18 @@ from orchestra.settings import Settings
 
 
 def chosen_model(settings: Settings) -> catalogue.Model:
-    """The agents' model. A retired one is refused, unless the user's own server may still serve it."""
+    """Return the agents' model. Refuse a retired one, unless the user's own server may still serve it."""
     model = usable_model(settings, settings.model_name)
     return user_prices(settings, model).get(model.name, model)
 
 
 def critic_model(settings: Settings) -> catalogue.Model | None:
-    """The model that reviews, where one does: it need not be of the agents' provider."""
+    """Return the critic's model, if there is one. Its provider may differ from the agents'."""
     return usable_model(settings, settings.critic_model or settings.gemini_name) if settings.critic else None
 
 
 def role_model(settings: Settings, role: str) -> catalogue.Model | None:
-    """The model of its own that a role has, at the price that counts for it."""
+    """Return a role's own model with the price that applies."""
     name = find_role(role, settings.roles).model
     model = usable_model(settings, name) if name else None
     return model and user_prices(settings, model).get(model.name, model)
@@ -41,7 +41,7 @@ def usable_model(settings: Settings, name: str) -> catalogue.Model:
 
 
 def requestable_names(*models: catalogue.Model | None) -> frozenset[str]:
-    """What an agent's token may ask for: these models. litellm leaves its own words for a model's way out of a name."""
+    """Return the model names that an agent's token may request. litellm strips its own prefixes from names."""
     found = {model.name for model in models if model}
     return frozenset(found | {name.replace(f"/{way}/", "/", 1) for name in found for way in ("responses", "chat")})
 
@@ -53,7 +53,7 @@ def user_base_url(settings: Settings, provider: catalogue.Provider) -> str:
 def build_upstreams(
     settings: Settings, model: catalogue.Model | None, roles: Iterable[catalogue.Model] = (), *, replayed: bool
 ) -> dict[str, Upstream]:
-    """Where the agents' providers, the critic's, and Gemini for the PRD are really reached."""
+    """Build the upstream addresses of the agents' providers, the critic's provider, and Gemini for the PRD."""
     routes = {}
     needed = {one.provider.name: one for one in (critic_model(settings), *roles, model) if one}
     providers = {"gemini": catalogue.PROVIDERS["gemini"]} | {name: one.provider for name, one in needed.items()}

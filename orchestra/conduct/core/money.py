@@ -1,4 +1,4 @@
-"""What a run may spend: its budget, less what earlier sessions spent, and the prices that count."""
+"""What a run may spend: its budget less the spending of earlier sessions, and the prices that apply."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ LIMIT_REMEDY = "Go on with more: `resume --budget USD` (or --max-tokens, --task-
 
 
 def make_limits(settings: Settings, model: catalogue.Model, report: Report | None) -> Limits:
-    """The limits of a run. `report` is that of its earlier sessions, whose spending counts."""
+    """Make the limits of a run. `report` holds the spending of its earlier sessions."""
     if report:
         count_lost_requests(report)
     budget = Budget(
@@ -31,13 +31,13 @@ def make_limits(settings: Settings, model: catalogue.Model, report: Report | Non
         prices=user_prices(settings, model),
         per_minute=settings.rpm,
         outage=settings.agent_timeout,
-        # An agent's own clock ends it sooner; what the run itself asks, like the PRD, has time all the same.
+        # An agent's own timeout ends it sooner; requests of the run itself, such as the PRD's, get at least this.
         longest=max(settings.agent_timeout, READ_TIMEOUT),
     )
 
 
 def spent_amount(used: Usage, model: catalogue.Model) -> Amount:
-    """Where there was no price then, the one of today counts."""
+    """Return what was spent. Requests without a known price are charged at today's."""
     paid = used.paid
     if paid is None:
         paid = catalogue.request_cost(model, used.input, used.cached, used.cache_write, used.output) or 0.0
@@ -45,7 +45,7 @@ def spent_amount(used: Usage, model: catalogue.Model) -> Amount:
 
 
 def user_prices(settings: Settings, model: catalogue.Model) -> dict[str, catalogue.Model]:
-    """The models that the user has named prices for."""
+    """Return the models for which the user gave prices."""
     found = {}
     for name, pair in settings.known_prices.items():
         try:
@@ -64,7 +64,7 @@ def check_prices(
     *,
     asks_gemini: bool,
 ) -> None:
-    """Before anything is paid: a budget in dollars can be held only where the price is known."""
+    """Refuse a budget in dollars if the price of a model is unknown, before anything is paid."""
     if not (settings.budget or settings.task_budget):
         return
     known = user_prices(settings, model)

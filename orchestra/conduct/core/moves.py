@@ -15,7 +15,7 @@ STEPS = {
 
 
 def move_task_to(run: Run, task: int, wanted: TaskState) -> None:
-    """Move a task, step by step, from the state in which it was left to the wanted one. A complete task stays so."""
+    """Move a task step by step to the wanted state. A complete task is not moved."""
     steps = STEPS | ({TaskState.ACTIVE: TaskState.AWAITING_QA} if wanted is TaskState.AWAITING_QA else {})
     steps |= {TaskState.FAILED: wanted} if wanted is TaskState.WAITING_HUMAN else {}
     while (now := run.state.report.tasks[task].state) not in (wanted, TaskState.COMPLETE):
@@ -23,7 +23,7 @@ def move_task_to(run: Run, task: int, wanted: TaskState) -> None:
 
 
 def complete_accepted_task(run: Run, task: int) -> None:
-    """Complete an accepted task whose result is an answer, and announce the further tasks that its agent proposes."""
+    """Complete an accepted task whose result is an answer, and emit the further tasks that its agent proposes."""
     record = run.state.report.tasks[task]
     if record.answered:
         move_task_to(run, task, TaskState.AWAITING_QA)

@@ -1,4 +1,4 @@
-"""Names that a run gives: branches, commit messages, and where its logs and store are."""
+"""Names of branches and commit messages of a run."""
 
 from orchestra.conduct.core.context import Context
 from orchestra.model import Task

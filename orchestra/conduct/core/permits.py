@@ -1,4 +1,5 @@
-"""What of protected files the user has asked for: from the settings before there is a plan, from the journal after."""
+"""Which protected files the user asked to change: from the settings before there is a plan, from the journal
+afterwards."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,23 +14,29 @@ MOST = 8  # paths in one note
 
 
 def permit_from_settings(settings: Settings, entries: Mapping[str, object], paths: Iterable[str] = ()) -> Permit:
-    """`paths` were named one by one. What a settings file of the repository says, no user has said."""
+    """Return the permit that the settings give.
+
+    `paths` were named one by one. A committed settings file permits nothing.
+    """
     return Permit(frozenset(paths), (settings.change,) if settings.is_set_by_user("change") else (), entries)
 
 
 def permit_of_run(run: Run) -> Permit:
-    """That of a planned run: with what persons have said of its tasks since."""
+    """Return the permit of a planned run, including what persons have said about its tasks since."""
     return Permit(frozenset(run.state.report.user_files), user_words(run), run.context.entries)
 
 
 def user_words(run: Run) -> tuple[str, ...]:
-    """Those of the change if the user has said it, and those that persons have said since."""
+    """Return the user's own words: the change, if the user gave it, and later decisions."""
     report = run.state.report
     return (*((run.context.settings.change,) if report.change_is_literal else ()), *report.decision_texts)
 
 
 def is_users_plan(root: Path, path: Path) -> bool:
-    """A plan's file that git tracks came with the repository: what it says, nobody here has approved."""
+    """Whether a plan's file is the user's own.
+
+    A tracked file came with the repository, so nobody here has approved it.
+    """
     place, root = path.parent.resolve() / path.name, root.resolve()
     return not (place.is_relative_to(root) and may_be_tracked(root, str(place.relative_to(root))))
 

@@ -1,4 +1,4 @@
-"""The keys of this run: kept out of everything that is written and out of every child's environment."""
+"""The keys of this run, kept out of everything that is written and of every child's environment."""
 
 import base64
 import json
@@ -20,14 +20,14 @@ PASSWORD = re.compile(r"://[^/@:\s]*:([^/@\s]+)@")
 
 @dataclass(frozen=True)
 class Secrets:
-    """Each key with its name, the longest first, so that none is half replaced."""
+    """Each key with its name, the longest first, so that no key is replaced in part."""
 
     known: tuple[tuple[str, str], ...] = field(repr=False, default=())
     forms: tuple[tuple[str, str], ...] = field(repr=False, default=())
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Secrets":
-        """The providers' keys, the passwords in addresses, and what else looks like a secret."""
+        """Collect the providers' keys, the passwords in addresses, and other values that look secret."""
         hook = {"ORCHESTRA_NOTIFY": (settings.notify, "")} if settings.notify else {}
         return cls.from_variables({**settings.variables, **hook}, settings.api_key, settings.store, settings.repo)
 
@@ -38,7 +38,7 @@ class Secrets:
         found |= {unquote(word): name for word, name in found.items()}
         found = {value: name for value, name in found.items() if len(value) >= SHORTEST}
         for name, (value, _) in variables.items():
-            # A weaker place's value is kept under a longer name: "OPENAI_API_KEY of the script .env".
+            # The value from a weaker source has a longer name: "OPENAI_API_KEY of the script .env".
             plain = name.split()[0]
             if (plain in names and len(value) >= SHORTEST) or is_secret(plain, value):
                 found[value] = plain
@@ -51,14 +51,14 @@ class Secrets:
         return tuple(value for value, _ in self.known)
 
     def scrub(self, text: str) -> str:
-        """The text without our keys in any form, and without what looks like anybody's."""
+        """Remove our keys in every form, and everything that looks like a key."""
         for form, name in self.forms:
             if form in text:
                 text = text.replace(form, f"{REDACTED_MARK}{name}]")
         return redact(self.redact_cut_key(text))
 
     def redact_cut_key(self, text: str) -> str:
-        """Messages are cut to a length: the beginning of a key at the end of a text is one all the same."""
+        """Redact the beginning of a key at the end of a text that was cut to a length."""
         for value, name in self.known:
             if value[:SHORTEST] not in text:
                 continue
@@ -68,14 +68,14 @@ class Secrets:
         return text
 
     def clean_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """An environment for a child that runs the repository's code: no variable that holds a key under any name."""
+        """Return an environment for a child that runs the repository's code: without any variable that holds a key."""
         return {
             name: v for name, v in base_environment(environ).items() if not any(secret in v for secret in self.values)
         }
 
 
 def encoded_forms(value: str) -> Iterator[str]:
-    """The key as it is, and as it stands in JSON (once and twice), in an address, in base64 and in hexadecimal."""
+    """Return the key as it is, and encoded for JSON (once and twice), an address, base64 and hexadecimal."""
     yield value
     for as_ascii in (True, False):
         once = json.dumps(value, ensure_ascii=as_ascii)[1:-1]
@@ -89,16 +89,16 @@ def encoded_forms(value: str) -> Iterator[str]:
 
 
 def base64_middle(raw: bytes, before: int, alphabet: bytes) -> str:
-    """The part of a longer text's base64 that these bytes alone decide, when so many stand before them."""
+    """Return the part of a longer text's base64 that these bytes alone determine, at this offset."""
     coded = base64.b64encode(bytes(before) + raw, alphabet).decode("ascii")
     first = -(-before * 8 // 6)
     return coded[first : (before + len(raw)) * 8 // 6]
 
 
 def is_secret(name: str, value: str) -> bool:
-    """A guess. Hiding POSTGRES_PASSWORD=postgres would hide the word wherever a file or a sentence has it."""
+    """Guess whether a value is secret. Hiding POSTGRES_PASSWORD=postgres would hide the word everywhere."""
     named = any(word in name.upper() for word in SECRET_WORDS)
     mixed = any(sign.isdigit() for sign in value) and any(sign.isalpha() for sign in value)
-    # AWS's secrets have slashes, and nothing else that a path has.
+    # AWS secrets have slashes, and are otherwise unlike a path.
     no_path = "/" not in value or re.fullmatch(r"[A-Za-z0-9+][A-Za-z0-9+/=]{31,}", value) is not None
     return named and len(value) >= SHORTEST_GUESS and mixed and no_path and not any(map(str.isspace, value))

@@ -1,4 +1,4 @@
-"""Slots for attempts: a bounded number at once; of the attempts that wait, the most urgent gets the next."""
+"""Slots for attempts: a bounded number at once; the most urgent waiting attempt gets the next one."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ class Slots:
         try:
             await mine
         except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():  # called and stopped in the same moment
+            if mine.done() and not mine.cancelled():  # woken and cancelled at the same moment
                 self.free_slot()
             raise
 
@@ -52,7 +52,7 @@ class Slots:
 
 
 def count_slots(agents: int, settings: Settings) -> int:
-    """Attempts side by side at one task take a slot each, as far as the user and the machine allow."""
+    """Count the slots. Parallel attempts at one task take a slot each, as far as the user and the machine allow."""
     wanted = agents * settings.agents_per_task
     most = settings.max_agents or machine_capacity(Machine(*measure_machine()))
     return min(wanted, max(agents, most))

@@ -1,4 +1,4 @@
-"""What has happened in a run so far."""
+"""The state of a run: its report and its plan."""
 
 from orchestra import events
 from orchestra.events import Payload
@@ -8,7 +8,7 @@ from orchestra.report.state import Report
 
 
 class RunState:
-    """The report of a run, which only events change, and its plan. All events of the run pass here."""
+    """The report of a run, which only events change, and its plan. All events of the run pass through here."""
 
     def __init__(self, journal: Journal, report: Report) -> None:
         self.journal = journal
@@ -19,11 +19,14 @@ class RunState:
         self.journal.emit(payload, task, attempt)
 
     def set_plan(self, plan: Plan) -> None:
-        """Take a plan that was made or changed. Its event may lack words in it: secrets are taken out of events."""
+        """Set the plan. Its event may lack some text, because secrets are removed from events."""
         self.plan = plan
 
     def move(self, task: int, state: TaskState, attempt: int | None = None) -> None:
-        """Move a task to another state: the one way to do so. A move that the table does not allow is a bug."""
+        """Move a task to another state.
+
+        This is the only way to do so; a move that the table does not allow is a bug.
+        """
         now = self.report.tasks[task].state
         if state not in TRANSITIONS[now]:
             raise AssertionError(f"task {task} cannot go from {now} to {state}")

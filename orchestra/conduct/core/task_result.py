@@ -9,26 +9,27 @@ from orchestra.model import Judgement, Task, Verdict
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What an attempt leaves: a commit when the work was accepted, a patch when there is something that was not."""
+    """What an attempt leaves: a commit if its work was accepted, a patch if some of it was not."""
 
     task: Task
     judgement: Judgement
     commit: str = ""
     parent: str = ""
     tried: TriedAttempt = field(default_factory=lambda: TriedAttempt(Verdict.CANCELLED, ""))
-    # Of one of several side by side: in which round, and what the choice looks at.
+    # For parallel attempts: the round, and what the choice between them looks at.
     round: int = 0
     candidate: Candidate | None = None
 
 
 @dataclass(frozen=True)
 class AttemptStart:
-    """Where an attempt begins: the commit, what earlier attempts had changed up to there, and what they teach.
-    `parent` is what the task's commit stands on, which is before `base` when that holds earlier work of the task."""
+    """Where an attempt begins: the commit, the earlier changes up to it, and the lessons of earlier attempts.
+    `parent` is the commit under the task's own commit; it precedes `base` if that holds earlier work of the task.
+    """
 
     base: str
     parent: str
     carried: tuple[str, ...] = ()
     lesson: str = ""
-    # Of attempts that are made side by side: the number of the first. 0 where it is made alone.
+    # The number of the first of several parallel attempts; 0 for a single one.
     round: int = 0

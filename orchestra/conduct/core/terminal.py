@@ -1,4 +1,4 @@
-"""A terminal that was closed: whatever is printed there fails, and must not change how a run ends."""
+"""A closed terminal: printing to it fails, which must not change how a run ends."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ import termios
 
 
 def is_terminal_closed(descriptor: int) -> bool:
-    """Whether this was a terminal, and its other end is closed."""
+    """Whether this was a terminal whose other end is closed."""
     try:
         termios.tcgetattr(descriptor)
     except termios.error as error:
@@ -17,7 +17,7 @@ def is_terminal_closed(descriptor: int) -> bool:
 
 
 def detach_closed_terminal() -> bool:
-    """From here on what is printed goes nowhere, where the terminal is gone. Whether it is."""
+    """Redirect output to nowhere if the terminal is closed. Return whether it is."""
     gone = [descriptor for descriptor in (0, 1, 2) if is_terminal_closed(descriptor)]
     for descriptor in gone:
         nowhere = os.open(os.devnull, os.O_RDWR)

@@ -1,4 +1,4 @@
-"""The reports that a run leaves beside its summary, one file in each format. Made from the logs, at any time."""
+"""Write the reports beside the summary, one file per format. They can be made again from the logs at any time."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ def scrubbed(texts: dict[str, str], scrub: Callable[[str], str]) -> dict[str, st
 
 
 def read_run_file(root: Path, name: str) -> str:
-    """The end of a file that the run wrote. Only from its own folder: a log may have come from elsewhere."""
+    """Read the end of a file that the run wrote. Only from its own folder, because a log may come from elsewhere."""
     try:
         path = (root / name).resolve()
         return read_tail(path) if name and path.is_relative_to((root / LOGS).resolve()) else ""
@@ -40,7 +40,7 @@ def read_run_file(root: Path, name: str) -> str:
 
 
 def write_reports(root: Path, material: ReportMaterial) -> dict[str, Path]:
-    """The quickest first: a CI system that ends a job does not wait long."""
+    """Write the reports, the quickest first: a CI system that stops a job does not wait long."""
     files = {
         name: root / LOGS / REPORT_FORMATS[name].file_name(material.report.run) for name in reversed(REPORT_FORMATS)
     }
@@ -50,7 +50,7 @@ def write_reports(root: Path, material: ReportMaterial) -> dict[str, Path]:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Replace a file as a whole or not at all."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8", errors="replace")
     part.replace(path)

@@ -1,4 +1,4 @@
-"""How a run ends: its last event, the summary read back from the logs, and the words for the user."""
+"""End a run: its last event, the summary built from the logs, and the closing words."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ from orchestra.report.summary import build_summary, run_ended_event
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run leaves when it has ended: its report, its summary, and the files in which they stand."""
+    """What a finished run leaves: its report, its summary, and their files."""
 
     run: Run
     report: Report
@@ -45,9 +45,8 @@ class FinishedRun:
 
 
 def finish_run(run: Run, failure: BaseException | None) -> FinishedRun:
-    """Write the run's last event and its summary. A failure that these do not tell is raised again afterwards.
-
-    They tell our own errors and the stop by a signal.
+    """Write the run's last event and its summary. Raise the failure again afterwards, unless the summary tells it.
+    The summary tells our own errors and a stop by a signal.
     """
     error = find_hangup(failure)
     error = as_machine_trouble(error) or error
@@ -61,7 +60,7 @@ def finish_run(run: Run, failure: BaseException | None) -> FinishedRun:
         emit_run_ended(run, error)
         finished = write_summary(run)
     except (LogFailed, OSError) as failed:
-        # What is in memory is told all the same.
+        # Fall back to the report in memory if the logs cannot be read.
         run.state.report.exit_code, run.state.report.error = LogFailed.exit_code, error_sentence(error) or str(failed)
         finished = FinishedRun(run, run.state.report, build_summary(run.state.report, {}))
     if failure is not None and not is_error_of_run(error):
@@ -70,7 +69,7 @@ def finish_run(run: Run, failure: BaseException | None) -> FinishedRun:
 
 
 def find_hangup(failure: BaseException | None) -> BaseException | None:
-    """The failure, or the hangup of the terminal that made printing fail just before its signal came."""
+    """Return the failure, or the closed terminal that made printing fail just before its signal arrived."""
     return (
         asyncio.CancelledError(int(signal.SIGHUP))
         if isinstance(failure, OSError) and detach_closed_terminal()
@@ -89,7 +88,7 @@ def error_sentence(error: BaseException | None) -> str:
 
 
 def emit_replayed(run: Run) -> None:
-    """Tell which recorded replies of the planned agents were not asked for, and how a recording ended."""
+    """Emit which recorded replies of planned agents were not requested, and how a recording ended."""
     tape = run.services.gateway.replay
     if tape is not None:
         planned = {task.agent for task in run.state.report.tasks.values()}
@@ -108,7 +107,7 @@ def emit_run_ended(run: Run, error: BaseException | None) -> None:
 
 
 def write_summary(run: Run) -> FinishedRun:
-    """Build the summary by parsing the logs, so that it can be built again from them at any time."""
+    """Build the summary from the logs, so that it can be built from them again at any time."""
     context = run.context
     log, root = jsonl.read_run_log(context.logs, context.stamp), context.repository.root
     report = report_from_log(log)
@@ -123,13 +122,13 @@ def write_summary(run: Run) -> FinishedRun:
         material = artefacts.gather_report_material(root, log, context.secrets.scrub)
         return FinishedRun(run, report, told, path, material, artefacts.write_reports(root, material))
     except OSError as error:
-        # The verdict stands in the summary; a full disk does not hide it.
+        # The verdict is in the summary; a full disk must not hide it.
         print(f"note: the HTML report could not be written: {error}.", file=sys.stderr)
         return FinishedRun(run, report, told, path)
 
 
 def print_result(finished: FinishedRun) -> None:
-    """Print the summary as JSON, or its closing words; on stderr if stdout belongs to the events."""
+    """Print the summary as JSON, or its closing words; on stderr if stdout carries events."""
     settings = finished.run.context.settings
     if settings.json:
         print(json_text(finished.summary, indent=2))
@@ -162,5 +161,5 @@ def run_exit_code(report: Report, error: BaseException | None) -> int:
 
 
 def signal_of_stop(error: asyncio.CancelledError) -> int:
-    """The signal travels as the cancellation's message."""
+    """Return the signal that stopped the run; it travels as the cancellation's message."""
     return int(error.args[0]) if error.args and str(error.args[0]).isdigit() else int(signal.SIGTERM)

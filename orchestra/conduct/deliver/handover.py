@@ -1,5 +1,7 @@
-"""Hand the result over: a patch, a branch of its own, a push, a pull request. What has been done is not done again, and
-what cannot be done is told with the commands that do it by hand; the result is kept in any case."""
+"""Hand the result over as a patch, a branch, a push or a pull request.
+A step that is done is not repeated. For a step that fails, the commands to do it by hand are given; the result is kept
+in any case.
+"""
 
 import os
 import shlex
@@ -31,7 +33,7 @@ TITLE = 100
 
 
 async def check_handover(settings: Settings, repository: Repository, previous_report: Report | None) -> None:
-    """Before anything is paid: what can be known to fail at the end."""
+    """Check, before anything is paid, what is known to fail at the end."""
     if settings.patch:
         check_patch_path(Path(settings.patch))
     if settings.branch:
@@ -49,7 +51,7 @@ async def check_handover(settings: Settings, repository: Repository, previous_re
 
 
 def check_patch_path(path: Path) -> None:
-    """A slip must not cost a file: only another patch is written over."""
+    """Refuse a path whose file is not a patch, so that a slip costs no file."""
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UsageError(f"--patch {path}: there is no such place for a file.")
     if path.exists() and path.stat().st_size and not path.read_bytes().startswith(b"diff --git "):
@@ -65,7 +67,7 @@ async def require_remote(settings: Settings, repository: Repository) -> Remote:
 
 
 def find_request_base(repository: Repository, environ: Mapping[str, str]) -> str:
-    """The branch that a pull request is to go into: where the run began. CI often checks out no branch."""
+    """Return the branch that a pull request goes into: where the run began. CI often checks out no branch."""
     names = ("GITHUB_HEAD_REF", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_BRANCH")
     found = repository.branch or next((environ[name] for name in names if environ.get(name)), "")
     if not found:
@@ -115,7 +117,7 @@ async def write_patch(run: Run, result: str) -> None:
 
 
 async def name_result_branch(run: Run, result: str) -> None:
-    """From its side branch onto the one that the user has named."""
+    """Rename the result's side branch to the name that the user gave."""
     context = run.context
     name, side = context.settings.branch, context.branch("result")
     ours = branched_commit(run.state.report)
@@ -128,7 +130,7 @@ async def name_result_branch(run: Run, result: str) -> None:
 
 
 def branched_commit(report: Report) -> str:
-    """What the user's named branch has of this run."""
+    """Return the commit of this run that the user's named branch holds."""
     branched = report.last_handover(events.ResultBranched)
     return branched.commit if branched else ""
 
@@ -148,7 +150,7 @@ async def push_result(run: Run, result: str) -> None:
         remote = await require_remote(context.settings, context.repository)
         await note_skipped_hook(run)
         host = find_remote_host(remote, context.settings)
-        # Only a branch of ours may be moved to where it was not: the user's goes forward, or stays.
+        # Only our own branch may be force-moved; the user's is fast-forwarded or left alone.
         replaces = "" if run.state.report.applied else before
         git, scrub = context.repository.git, context.secrets.scrub
         said = await push_commit(
@@ -160,7 +162,7 @@ async def push_result(run: Run, result: str) -> None:
 
 
 async def note_skipped_hook(run: Run) -> None:
-    """Of the one that a push would run. Our own git always has the last word on where hooks are."""
+    """Note a pre-push hook that is skipped: our git overrides core.hooksPath."""
     git: Git = run.context.repository.git
     *others, _ = (await git.text("config", "--get-all", "--type=path", "core.hooksPath")).splitlines()
     folder = others[-1] if others else f"{await git.text('rev-parse', '--git-common-dir')}/hooks"
@@ -169,7 +171,7 @@ async def note_skipped_hook(run: Run) -> None:
 
 
 def find_remote_host(remote: Remote, settings: Settings) -> CodeHost | None:
-    """For a push no host need be known."""
+    """Find the host of the remote. Pushing does not require a known host."""
     try:
         return detect_host(remote.urls, settings)
     except UsageError:
@@ -177,7 +179,10 @@ def find_remote_host(remote: Remote, settings: Settings) -> CodeHost | None:
 
 
 def login_for_push(host: CodeHost | None, remote: Remote) -> Login | None:
-    """A token goes to its own host only. A job's own one stands in the address that GitLab's runner has cloned from."""
+    """Return credentials for the push.
+
+    A token is sent only to its own host; a GitLab job's own token is part of the cloned address.
+    """
     if host is None or host.address != remote.urls[0] or not host.token or host.variable == "CI_JOB_TOKEN":
         return None
     return Login("x-access-token" if host.kind == "github" else "oauth2", host.token)
@@ -211,7 +216,7 @@ async def open_pull_request(run: Run, result: str) -> None:
 
 
 async def open_or_update_request(host: CodeHost, wanted: RequestDraft, done: events.PrOpened | None) -> OpenedRequest:
-    """One that we have opened before gets our new words; one of somebody else's keeps its own."""
+    """Open a pull request, or update the text of one that we opened. Other people's text is not changed."""
     if done is None or done.existed or done.number is None:
         return await open_request(host, wanted)
     await update_request(host, done.number, wanted)
@@ -228,7 +233,7 @@ def request_title(context: Context) -> str:
 
 
 def request_body(run: Run) -> str:
-    """The report as it will be when nothing more happens."""
+    """Build the request's text from the report as it will be at the end."""
     report = replace(run.state.report, exit_code=run_exit_code(run.state.report, None))
     return run.context.secrets.scrub(markdown_report(report, PULL_REQUEST_LIMIT))
 

@@ -1,4 +1,4 @@
-"""Tell whoever wants to know that a run has ended, or waits for a human. The run's own ending never depends on it."""
+"""Send webhooks when a run has ended or waits for a person. A failure to send never changes how the run ends."""
 
 import asyncio
 import json
@@ -24,7 +24,10 @@ async def notify_run_ended(finished: FinishedRun) -> None:
 
 
 def notify_waiting_tasks(run: Run) -> None:
-    """While the run goes on: a task that has waited for a moment. A run that ends by then tells it at its end."""
+    """Notify about tasks that have waited for a moment while the run goes on.
+
+    If the run ends first, its last message tells it.
+    """
     loop, calls = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
     async def notify_if_waiting(task: int) -> None:
@@ -52,7 +55,7 @@ async def send_notification(context: Context, message: dict[str, Any]) -> None:
 
 
 def human_needed_message(run: Run, task: TaskReport) -> dict[str, Any]:
-    """`exit_code` tells it from the message at the end of a run."""
+    """Build the message that a person is needed. `exit_code` None tells it from the message at the end of a run."""
     report = run.state.report
     about = {"task": task.id, "title": task.title, "why": task.asks, "resolve": resolve_command(report, task)}
     usual = {"event": HUMAN_NEEDED, "sent": int(time.time()), "run": report.run, "exit_code": None}

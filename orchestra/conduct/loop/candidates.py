@@ -1,4 +1,4 @@
-"""One round at a task: an attempt, or several side by side of which the best is kept."""
+"""One round of a task: a single attempt, or several in parallel of which the best is kept."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from orchestra.workspace import merge
 async def run_attempt_round(
     run: Run, gating: Gating, task: Task, slot: Slot, start: AttemptStart, finished: Sequence[TaskResult]
 ) -> TaskResult:
-    """`finished` are those of a round that was cut off before its choice was made."""
+    """Run a round. `finished`: results of a round that was interrupted before its choice."""
     first, count = run.state.report.tasks[task.id].attempts + 1, run.context.settings.agents_per_task
     if count == 1 and not finished:
         return await run_in_slot(run, gating, task, slot, first, start)
@@ -34,7 +34,7 @@ async def run_attempt_round(
 async def run_side_by_side(
     run: Run, gating: Gating, task: Task, slot: Slot, numbers: Sequence[int], start: AttemptStart
 ) -> list[TaskResult]:
-    """All of them; stopped together, and not left before the last one is done."""
+    """Run the attempts in parallel. They are stopped together; return only when the last one has ended."""
     work = (run_in_slot(run, gating, task, slot, number, start) for number in numbers)
     made = await asyncio.gather(*work, return_exceptions=True)
     for failure in made:
@@ -55,7 +55,7 @@ def mark_active(run: Run, task: int, number: int) -> None:
 
 
 async def choose_result(run: Run, task: Task, results: Sequence[TaskResult]) -> TaskResult:
-    """The best one takes the task's branch; what the others did stays on theirs, and the next round hears of it."""
+    """Choose the best result for the task's branch. The others stay on their branches and teach the next round."""
     known = {one.candidate.number: one for one in results if one.candidate}
     candidates = [one.candidate for one in known.values() if one.candidate]
     chosen = best_candidate(candidates)

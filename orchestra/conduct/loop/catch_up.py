@@ -1,5 +1,7 @@
-"""Bring the result to the user's branch. Where that has new commits, put the result on top of them first, and gate it
-again there: only what is green moves a branch."""
+"""Deliver the result to the user's branch.
+If the branch has new commits, put the result on top of them and gate it again: a branch moves only to a commit that
+passed.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from orchestra.conduct.core.context import Run
 from orchestra.errors import SetUpFailed
 from orchestra.workspace.merge import Delivery, deliver_result, rebase_commits, set_branch
 
-MOST = 4  # times; who commits faster than the gates run has to say themselves when the result may come
+MOST = 4  # tries; if commits come faster than the gates run, the user must choose the moment
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class CaughtUp:
 
 
 async def deliver_caught_up(run: Run, gating: Gating, head: str, side: str) -> tuple[str, Delivery]:
-    """The result as it is in the end, and what became of it."""
+    """Return the final result and what became of it."""
     repository = run.context.repository
     delivery = await deliver_result(repository, head, side)
     for _ in range(MOST):
@@ -54,7 +56,7 @@ async def catch_up_with_branch(run: Run, gating: Gating, head: str, onto: str) -
         if task.integrated and task.commit in made:
             run.emit(events.TaskIntegrated(made[task.commit]), task.id, task.attempts)
     run.emit(events.WorkCombined(top, onto))
-    # What was said of it is now said of the result.
+    # The outcomes of this commit are now the result's.
     await gating.check(top, "combined")
     await verify_tests(run, gating, top)
     return CaughtUp(top)

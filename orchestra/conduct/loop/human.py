@@ -1,4 +1,4 @@
-"""A person decides about a task that waits: at this terminal, from another one, or after the run has ended."""
+"""Decisions of a person about a waiting task: at this terminal, from another one, or after the run has ended."""
 
 import dataclasses
 from functools import partial
@@ -26,7 +26,7 @@ PERSON = "a person"
 
 
 def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> None:
-    """Take decisions from other terminals, and apply the one for which the run was resumed."""
+    """Accept decisions from other terminals, and apply the one for which the run was resumed."""
 
     def resolve(command: Command) -> str:
         said = command.data
@@ -40,9 +40,8 @@ def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> N
 
 
 async def ask_about_waiting_tasks(run: Run, scheduler: Scheduler, postponed: set[int]) -> bool:
-    """When nothing else is left to do, ask at the terminal about tasks that wait. Return whether something can go on.
-
-    `postponed` are the tasks about which the person wants to decide later.
+    """Ask at the terminal about waiting tasks when nothing else is left to do. Return whether something can go on.
+    `postponed` are the tasks that the person wants to decide about later.
     """
     for record in [record for record in run.state.report.tasks.values() if record.asks]:
         decision = (
@@ -52,7 +51,7 @@ async def ask_about_waiting_tasks(run: Run, scheduler: Scheduler, postponed: set
         )
         if decision is None:
             postponed.add(record.id)
-        elif record.asks:  # and nobody at another terminal was faster
+        elif record.asks:  # and no other terminal was faster
             try:
                 text = apply_decision(scheduler, decision)
             except RequestRefused as why:
@@ -62,7 +61,10 @@ async def ask_about_waiting_tasks(run: Run, scheduler: Scheduler, postponed: set
 
 
 def apply_decision(scheduler: Scheduler, decision: Decision) -> str:
-    """Begin what was decided, and say so in one sentence. Where it cannot be, raise Refused, and journal nothing."""
+    """Apply a decision and describe it in one sentence.
+
+    Raise RequestRefused, and journal nothing, if it is not possible.
+    """
     run, number = scheduler.run, decision.task
     task = next((task for task in run.state.plan.tasks if task.id == number), None)
     if task is None:
@@ -101,7 +103,7 @@ def abandon_task(scheduler: Scheduler, task: Task, _: str) -> str:
 
 
 def spawn_replacement(scheduler: Scheduler, task: Task, text: str) -> str:
-    """Another task with the same files in its place; who needed that one needs this one now."""
+    """Replace a task by a new one with the same files. Tasks that needed the old one now need the new one."""
     run = scheduler.run
     number = max(each.id for each in run.state.plan.tasks) + 1
     title = next((line.strip() for line in text.splitlines() if line.strip()), task.title)
@@ -130,7 +132,7 @@ def change_plan(run: Run, *tasks: Task, replaces: int = 0, by: int = 0) -> None:
 
 
 def take_by_hand(scheduler: Scheduler, task: Task, _: str) -> str:
-    """The first time it lends a worktree; when something was changed there, it takes that for the task's work."""
+    """Lend a worktree the first time; later take what was changed there as the task's work."""
     run = scheduler.run
     move_task_to(run, task.id, TaskState.WAITING_HUMAN)
     path = by_hand.lent_path(run.context.logs, run.context.stamp, task.agent)
@@ -149,7 +151,7 @@ def resolve_command_line(stamp: str, task: int) -> str:
 
 
 def manual_start_commit(scheduler: Scheduler, task: Task) -> str:
-    """Where the person begins: on what the task has so far, else on what the run has."""
+    """Return where the person begins: at the task's work so far, or else at the run's."""
     last = scheduler.results.by_task.get(task.id)
     return last.commit if last is not None and last.commit else scheduler.results.base.head
 
@@ -166,7 +168,7 @@ async def lend_worktree(scheduler: Scheduler, task: Task) -> None:
 
 
 async def take_back_worktree(scheduler: Scheduler, task: Task) -> None:
-    """Take what a person has made of a task as an attempt at it."""
+    """Take back the worktree, and record the person's work as an attempt."""
     run, git = scheduler.run, scheduler.run.context.repository.git
     path, lent = (
         by_hand.lent_path(run.context.logs, run.context.stamp, task.agent),

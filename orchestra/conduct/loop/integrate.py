@@ -1,4 +1,4 @@
-"""Combine what the agents did, have what does not pass done again, and hand the result to the user's branch."""
+"""Combine the results, retry what does not pass, and hand the result to the user's branch."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -25,9 +25,8 @@ RESULT = "result"
 async def integrate_results(
     run: Run, gating: Gating, scheduler: Scheduler, results: TaskResults, combined: str = ""
 ) -> None:
-    """Combine the results, have more done where that is worth it, and deliver what passes.
-
-    `combined` is the combination of just these results if an earlier session of the run had made it.
+    """Combine the results, retry tasks if that is worthwhile, and deliver what passes.
+    `combined`: their combination, if an earlier session of the run made it.
     """
     postponed = set[int]()
     base = Combination(run.context.repository.base)
@@ -46,7 +45,7 @@ async def integrate_results(
 
 
 def retry_guilty_tasks(run: Run, scheduler: Scheduler, guilty: Iterable[GuiltyResult]) -> None:
-    """Have those tried again for whom an attempt, which knows how the combination failed, may be worth its money."""
+    """Retry the tasks that broke the combination, with what is known about the failure."""
     for one in guilty:
         task = one.result.task
         last = dataclasses.replace(one.result.tried, verdict=Verdict.GATES_FAILED, cause=one.why)
@@ -100,7 +99,7 @@ async def deliver_combination(
 
 
 async def delete_merged_branches(run: Run) -> None:
-    """Branches whose work the result holds are not needed any more, nor the result's own once it is on the user's."""
+    """Delete branches whose work the result holds, and the result's own branch once the user's branch has it."""
     context = run.context
     if run.state.report.delivery:
         merged = [context.branch(f"task{task.id}") for task in run.state.report.tasks.values() if task.integrated]
@@ -110,7 +109,7 @@ async def delete_merged_branches(run: Run) -> None:
 
 
 def withheld_delivery(run: Run, results: Iterable[TaskResult], side: str, failure: str) -> Delivery | None:
-    """Why the result is not to come to the user's branch at all, if there is a reason."""
+    """Return why the result must not go to the user's branch; empty if it may."""
     context = run.context
     take = f"git merge {side}"
     complete = all(result.judgement.verdict is Verdict.APPLIED for result in results) and not any(
@@ -126,7 +125,7 @@ def withheld_delivery(run: Run, results: Iterable[TaskResult], side: str, failur
 
 
 async def add_prd_commit(run: Run, head: str) -> str:
-    """The PRD as one more commit, without any checkout. Its file may be in the folder of an earlier session."""
+    """Add the PRD as one more commit, without a checkout. Its file may be in the folder of an earlier session."""
     context = run.context
     assert run.state.report.prd
     path, text = run.state.report.prd.path, run.state.report.prd.text

@@ -1,4 +1,4 @@
-"""What came of each task, and what of it can be combined."""
+"""The results of the tasks, and which of them can be combined."""
 
 from collections.abc import Iterable
 
@@ -15,8 +15,7 @@ from orchestra.plan.task_order import order_tasks
 
 
 class TaskResults:
-    """The last result of each task that is done, and the failed attempts that its next attempt learns from.
-
+    """The last result of each task, and the failed attempts that its next attempt learns from.
     `base` is what new work begins on: a commit, and the tasks that it holds.
     """
 
@@ -25,7 +24,7 @@ class TaskResults:
         self.base = Combination(run.context.repository.base)
         self.by_task: dict[int, TaskResult] = previous.done_results() if previous else {}
         self.histories = {task.id: restore_history(previous, task.id) for task in run.state.plan.tasks}
-        self.given_up: set[int] = set()  # tasks that broke the combination and are not tried again
+        self.given_up: set[int] = set()  # tasks that broke the combination and are not retried
         for task, result in self.by_task.items():
             if result.judgement.verdict is Verdict.APPLIED:
                 move_task_to(run, task, TaskState.AWAITING_QA)
@@ -36,25 +35,25 @@ class TaskResults:
         self.given_up.discard(result.task.id)
 
     def forget(self, task: int) -> None:
-        """Forget the result of a task that is tried again."""
+        """Forget the result of a task that is retried."""
         self.by_task.pop(task, None)
         self.given_up.discard(task)
 
     def is_done(self, task: int) -> bool:
-        """Return whether others can build on the task."""
+        """Whether other tasks can build on this one."""
         result = self.by_task.get(task)
         return task in self.base.tasks or (result is not None and result.judgement.verdict is Verdict.APPLIED)
 
     async def combine_dependencies(self, task: Task) -> CombinedCommits:
-        """Put all that the task needs on top of the base."""
+        """Combine everything that the task needs on top of the base."""
         needs = self.run.state.plan.needs
         needed, tasks = needs_closure(needs[task.id], needs) - self.base.tasks, self.run.state.plan.by_id
         results = [self.by_task[each.id] for each in order_tasks([tasks[each] for each in needed])]
-        # A result that the user's branch holds since an earlier delivery has no commit.
+        # A result that an earlier delivery brought to the user's branch has no commit left.
         return await combine_commits(self.run, self.base.head, [result for result in results if result.commit])
 
     def list_accepted(self, base: Combination) -> list[TaskResult]:
-        """Return the results that can be combined with the base, in the order in which they are put on it."""
+        """Return the results that can be combined with the base, in their order."""
         needs = self.run.state.plan.needs
         results = [self.by_task[task.id] for task in order_tasks(self.run.state.plan.tasks) if task.id in self.by_task]
         return [
@@ -66,7 +65,7 @@ class TaskResults:
         ]
 
     def exclude(self, tasks: Iterable[Task]) -> None:
-        """Exclude tasks that never began, and name what they waited for."""
+        """Exclude tasks that never began, with what they waited for."""
         for task in tasks:
             missing = [need for need in self.run.state.plan.needs[task.id] if not self.is_done(need)]
             names = " and ".join(self.run.state.report.tasks[need].agent for need in missing)

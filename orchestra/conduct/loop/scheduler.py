@@ -1,4 +1,4 @@
-"""Begin each task when what it needs is done, with a bounded number of attempts at once."""
+"""Start each task when its dependencies are done, with a bounded number of attempts at once."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -23,9 +23,8 @@ FollowUp = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Scheduler:
-    """Runs the tasks. `pending` are those that wait for a slot or for what they need.
-
-    Other terminals may cancel or interrupt a task that is being worked on, or have a failed one tried again.
+    """Runs the tasks. `pending` are those that wait for a slot or for a dependency.
+    Other terminals may cancel or interrupt a running task, or retry a failed one.
     """
 
     def __init__(self, run: Run, gating: Gating, results: TaskResults) -> None:
@@ -36,7 +35,7 @@ class Scheduler:
         self.pending = {task.id: task for task in run.state.plan.tasks if task.id not in results.by_task}
         self.ranked: tuple[Plan | None, dict[int, Rank]] = (None, {})
         self.working: dict[int, asyncio.Task[None]] = {}
-        self.ended: list[int] = []  # of those that worked, since they were looked at last
+        self.ended: list[int] = []  # tasks that ended since the last look
         self.stopped: dict[int, str] = {}  # by which command
         self.follow_ups: dict[int, FollowUp] = {}
         self.open = False
@@ -67,7 +66,7 @@ class Scheduler:
         return self.results
 
     async def work_on(self, base: Combination) -> TaskResults:
-        """Run tasks on a new base, until none can go on."""
+        """Run tasks on a new base until none can go on."""
         self.results.base = base
         return await self.work()
 
@@ -80,7 +79,7 @@ class Scheduler:
         self.start_ready()
 
     def run_follow_up(self, task: int, follow_up: FollowUp) -> None:
-        """Do something for a task that is not an agent's work."""
+        """Run something for a task that is not an agent's work."""
         self.follow_ups[task] = follow_up
         self.start_ready()
 
@@ -91,9 +90,8 @@ class Scheduler:
         return task.id not in self.working and all(map(self.results.is_done, self.run.state.plan.needs[task.id]))
 
     def start_ready(self, ended: Iterable[int] | None = None) -> None:
-        """Start what is ready, unless the combination is being checked: new work begins after that.
-
-        `ended` are tasks whose work has ended. Only they, and what needs them, are looked at then.
+        """Start what is ready. While the combination is being checked, nothing new starts.
+        `ended`: only these tasks, and those that need them, are considered.
         """
         if not self.open:
             return
@@ -109,12 +107,12 @@ class Scheduler:
             self.start_work(task.id, self.run_task(task, partial(self.slots.take_slot, rank[task.id])))
 
     def pending_near(self, ended: Iterable[int]) -> set[int]:
-        """The pending ones of these tasks, and of those that need them."""
+        """Return the pending ones among these tasks and their dependents."""
         needed_by = self.run.state.plan.needed_by
         return {each for task in ended for each in (task, *needed_by[task]) if each in self.pending}
 
     def current_ranks(self) -> dict[int, Rank]:
-        """Return the ranks of the tasks, computed once for each plan: a person may change it."""
+        """Return the ranks of the tasks, computed once per plan: a person may change the plan."""
         if self.ranked[0] is not self.run.state.plan:
             self.ranked = (self.run.state.plan, rank_tasks(self.run.state.plan.tasks))
         return self.ranked[1]
@@ -178,5 +176,5 @@ class Scheduler:
 
 
 def make_scheduler(run: Run, gating: Gating, previous: PreviousSessions | None) -> Scheduler:
-    """The scheduler of a run. What earlier sessions have finished is not done again."""
+    """Make the scheduler. Work that earlier sessions finished is not repeated."""
     return Scheduler(run, gating, TaskResults(run, previous))

@@ -1,4 +1,5 @@
-"""A task's life: attempts, each knowing what went wrong before, until one is right or none is worth its money."""
+"""The life cycle of one task: attempts that learn from each other, until one succeeds or no further one is
+worthwhile."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ from orchestra.model import Task, TaskState, Verdict
 
 @dataclass
 class AttemptHistory:
-    """The attempts at a task that failed. `earlier` were made before a person decided what to do: they teach, but do
-    not count."""
+    """The failed attempts at a task.
+
+    `earlier` ones were made before a person decided: they teach, but do not count as tries.
+    """
 
     tried: list[TriedAttempt] = field(default_factory=list)
     earlier: list[TriedAttempt] = field(default_factory=list)
-    # What had ended of a round that was cut off: it is not paid for again.
+    # What had ended of an interrupted round: it is not paid for again.
     finished: list[TaskResult] = field(default_factory=list)
 
     @property
@@ -29,7 +32,7 @@ class AttemptHistory:
         return build_feedback([*self.earlier, *self.tried])
 
     def decide_next(self, run: Run, last: TriedAttempt) -> NextStep:
-        """What comes after this attempt."""
+        """Decide what follows this attempt."""
         if last.verdict is Verdict.APPLIED:
             return NextStep(NextAction.DONE, last.cause)
         self.tried.append(last)
@@ -43,7 +46,7 @@ class AttemptHistory:
 async def run_task_lifecycle(
     run: Run, gating: Gating, task: Task, slot: Slot, history: AttemptHistory, parent: str
 ) -> TaskResult:
-    """The last attempt's result. `parent` is the commit that the task's work stands on."""
+    """Run the task and return the last attempt's result. `parent` is the commit under the task's work."""
     start = AttemptStart(parent, parent, lesson=history.lesson)
     while True:
         try:
@@ -77,7 +80,7 @@ async def next_attempt_start(
 
 
 def cancelled_result(run: Run, gating: Gating, task: Task) -> TaskResult:
-    """The result of a task that another terminal has cancelled; told here when no attempt was at work."""
+    """Return the result of a task that another terminal cancelled. Emit its end if no attempt was running."""
     result = TaskResult(task, judge_cancellation(run.context, task, only_this=True))
     record = run.state.report.tasks[task.id]
     if record.state == TaskState.READY:

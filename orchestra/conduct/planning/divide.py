@@ -1,4 +1,4 @@
-"""Who gets which files: what the repository tells of them is read, and handed to the rules that divide."""
+"""Divide the files among tasks: read what the repository tells about them, and apply the rules of division."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -28,15 +28,15 @@ from orchestra.settings import Settings
 from orchestra.workspace.evidence import gather_evidence
 from orchestra.workspace.repository import Entry, Repository
 
-NEARBY_BYTES = 2_400  # of signatures in each brief: less than the map that Aider would send
+NEARBY_BYTES = 2_400  # bytes of signatures in each brief: less than the map that Aider would send
 HOT_BYTES = 4_000
 LARGEST = 400_000
-LOOKED_AT = 4_000  # characters of a file, more than there is room for
+LOOKED_AT = 4_000  # characters read of a file: more than there is room for
 
 
 @dataclass(frozen=True)
 class Division:
-    """The shares, and what was found out about the files on the way."""
+    """The shares, and what was learned about the files on the way."""
 
     split: DividedFiles
     coupling: Coupling
@@ -103,7 +103,7 @@ def read_assignment(file_name: str) -> list[list[str]]:
 async def find_context_of_shares(
     repository: Repository, entries: Mapping[str, Entry], division: Division
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    """For each share the files to read whole, and the signatures of those near to it."""
+    """For each share, find the files to show whole and the signatures of related files."""
     shares = division.split.shares
     owned = [{file.path for file in share} for share in shares]
     known = {path: file.size for path, file in classify_by_mode(entries).items() if file.kind == "text"}
@@ -129,7 +129,7 @@ async def find_context_of_shares(
 
 
 def hot_files(burning: Mapping[str, set[int]], share: int, sizes: Mapping[str, int]) -> list[str]:
-    """The files that most agents need, as far as they are short."""
+    """Return the files that most agents need, if they are short."""
     left, chosen = HOT_BYTES, []
     for path in sorted(burning, key=lambda path: (-len(burning[path]), path)):
         if share in burning[path] and sizes.get(path, left + 1) <= left:

@@ -1,4 +1,4 @@
-"""Plan like a lead: a graph of tasks, by a model or from a file, checked here before it becomes the run's plan."""
+"""Make a graph of tasks, by a model or from a file, and check it before it becomes the run's plan."""
 
 import asyncio
 import dataclasses
@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 
 def load_plan_settings(settings: Settings, root: Path) -> tuple[Settings, Draft | None]:
-    """With --plan: the settings that the plan's file stands for, and what is in it."""
+    """Load the settings that the file of --plan stands for, and its content."""
     if not settings.plan:
         return settings, None
     path = drafts.find_plan_file(root, settings.plan)
@@ -63,13 +63,13 @@ def load_plan_settings(settings: Settings, root: Path) -> tuple[Settings, Draft 
         raise PlanError(f'the plan {settings.plan} has no goal: write one, as in goal = "what is wanted".')
     committed = not is_users_plan(root, path)
     if committed:
-        draft = dataclasses.replace(draft, approved=False)  # whoever can commit may have written the yes
+        draft = dataclasses.replace(draft, approved=False)  # whoever can commit may have written the approval
     prd = settings.prd or prd_of_plan(settings.plan, draft.prd, root, committed=committed)
     return settings.with_values(change=draft.goal, prd=prd, use_prd=bool(prd)), draft
 
 
 def prd_of_plan(plan: str, prd: str, root: Path, *, committed: bool) -> str:
-    """The PRD that a plan's file names: a file of the repository, and one that git tracks if it tracks the plan."""
+    """Read the PRD that a plan's file names. It must be in the repository, and tracked if the plan is."""
     path = root / prd
     if not prd or not path_exists(path):
         return ""
@@ -81,7 +81,7 @@ def prd_of_plan(plan: str, prd: str, root: Path, *, committed: bool) -> str:
 
 
 async def check_plan(settings: Settings, repository: Repository, entries: Entries, draft: Draft) -> CheckedDraft:
-    """Before anything is started: the draft as it can be carried out. One that cannot be is refused."""
+    """Check a draft before anything starts. One that cannot be carried out is refused."""
     prd = prd_format.parse_prd(read_prd(Path(settings.prd))) if settings.prd else Prd("")
     seen = await survey_world(settings, repository, entries, draft, prd, chosen_model(settings).context)
     checked = await asyncio.to_thread(check_draft, draft, seen)
@@ -93,7 +93,7 @@ async def check_plan(settings: Settings, repository: Repository, entries: Entrie
 async def survey_world(
     settings: Settings, repository: Repository, entries: Entries, draft: Draft, prd: Prd, context: int | None
 ) -> PlanContext:
-    """What the draft is checked against; only the files that it names are opened."""
+    """Survey what the draft is checked against. Only the files that it names are opened."""
     wanted = {path for item in draft.task for path in (*item.files, *item.reads) if path in entries}
     return make_world(settings, await survey_files(repository, entries, wanted), prd, context)
 
@@ -108,7 +108,7 @@ def make_world(settings: Settings, tracked: Mapping[str, TrackedFile], prd: Prd,
 
 
 async def obtain_plan(run: Run, prd: Prd, given: Targets | None, checked: CheckedDraft | None) -> Plan:
-    """The plan in the file that was named, the graph that a model makes, or else a division by coupling."""
+    """Obtain the plan: from the named file, from a model, or else by coupling."""
     context = run.context
     root = context.repository.root
     if checked is not None:
@@ -145,13 +145,13 @@ async def obtain_plan(run: Run, prd: Prd, given: Targets | None, checked: Checke
 
 
 def allow_draft(draft: Draft, settings: Settings, entries: Entries, *, by_person: bool) -> AllowedDraft:
-    """What of the draft agents may be given. `by_person`: what it says of a person's yes is true."""
+    """Return the draft that agents may be given. `by_person`: its approvals were given by a person here."""
     words = settings if by_person else settings.with_values(change="")
     return restrict_draft(draft, permit_from_settings(words, entries), by_person)
 
 
 async def ask_for_approval(run: Run, checked: CheckedDraft, path: Path) -> CheckedDraft:
-    """At a terminal the question is asked there; elsewhere the plan waits in its file."""
+    """Ask for approval at the terminal. Without one, the plan waits in its file."""
     if run.services.prompts.confirm_plan is None or not await run.services.prompts.confirm_plan(checked.draft):
         emit_drafted(run, checked, path)
         raise NeedsApproval(drafts.command_name_of_plan(run.context.repository.root, path))
@@ -161,14 +161,14 @@ async def ask_for_approval(run: Run, checked: CheckedDraft, path: Path) -> Check
 
 
 def emit_drafted(run: Run, checked: CheckedDraft, path: Path) -> None:
-    """The run's log tells where the plan is that it has made."""
+    """Emit where the plan's file is."""
     note_repairs(run, checked.repairs)
     where = relative_to_root(path, run.context.repository.root)
     run.emit(events.PlanDrafted(where, len(checked.draft.unfinished), tuple(checked.repairs)))
 
 
 async def draft_by_division(run: Run, prd: Prd, given: Targets | None) -> CheckedDraft:
-    """Without a model: by what belongs together."""
+    """Make a draft without a model, by coupling."""
     context = run.context
     tracked = await survey_files(context.repository, context.entries, prd_files(prd, context.entries))
     targets = given or prd_targets(prd, tracked, permit_from_settings(context.settings, context.entries))
@@ -211,7 +211,10 @@ def lead_model(settings: Settings) -> catalogue.Model:
 
 
 async def decompose_change(run: Run, prd: Prd, *, single: bool = False) -> CheckedDraft:
-    """A model's graph of tasks. What cannot be put right in it is told to the model once, and then ends the run."""
+    """Ask a model for a graph of tasks.
+
+    An error that cannot be corrected here is told to the model once; a second one ends the run.
+    """
     context = run.context
     seen = make_world(context.settings, classify_by_mode(context.entries), prd, context.model.context)
     goal, path = context.settings.change, run.state.report.prd_path
@@ -236,7 +239,7 @@ async def ask_lead(run: Run, question: str, kind: type[T], complaint: Callable[[
 
 
 def role_summaries(settings: Settings) -> dict[str, str]:
-    """What each role is, in a line."""
+    """Describe each role in one line."""
     return {name: first_prompt_line(role.prompt) for name, role in known_roles(settings.roles).items()}
 
 
@@ -250,7 +253,7 @@ def first_prompt_line(text: str) -> str:
 async def plan_from_draft(
     settings: Settings, repository: Repository, entries: Entries, prd: Prd, draft: Draft, context: int | None
 ) -> Plan:
-    """The tasks that are still to be done, with their briefs, and how many agents they can keep busy."""
+    """Make the plan of the tasks that are left, with their briefs and the number of agents that can be busy."""
     items, tracked = draft.unfinished, classify_by_mode(entries)
     shares = tuple(item_targets(item, tracked) for item in items)
     paths = sorted({file.path for share in shares for file in share})
@@ -299,20 +302,20 @@ def task_from_item(item: PlanItem, numbers: Mapping[str, int]) -> Task:
 
 
 def brief_with_answers(item: PlanItem, draft: Draft) -> str:
-    """What a task is to do, with what those found out that it needs and that an earlier run has done."""
+    """Build a task's brief, with the answers of tasks that it needs and that an earlier run completed."""
     found = [other for need in item.needs if (other := draft.find_item(need)) and other.said]
     return "\n\n".join([item.brief, *(f"What was found out before ({one.title}):\n{one.said}" for one in found)])
 
 
 def count_agents(settings: Settings, items: Sequence[PlanItem], shares: Sequence[Sequence[object]]) -> int:
-    """As many as can be at work at once, and as the machine bears."""
+    """Count the agents that can work at once, as far as the machine allows."""
     widest = max((len(phase) for phase in group_phases(items)), default=1)
     most = bound_agents([1] * len(shares), Machine(*measure_machine()), at_most=settings.max_agents).agents
     return max(1, min(settings.agents or min(widest, most), len(items)))
 
 
 def can_overlap(items: Sequence[PlanItem], one: str, other: str) -> bool:
-    """Whether no task that changes the one file comes before one that changes the other."""
+    """Whether two tasks that change one file may run at the same time."""
     before = all_needs_by_id(items)
     first = [item.id for item in items if one in item.files]
     second = [item.id for item in items if other in item.files]

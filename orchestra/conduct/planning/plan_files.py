@@ -1,4 +1,4 @@
-"""Plans as files in .aider_logs/plans: found, read, written, and marked with what a run has done of them."""
+"""Plans as files in .aider_logs/plans: find, read, write, and mark what a run has completed."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from orchestra.workspace.git import top_level
 from orchestra.workspace.repository import path_exists
 
 PLANS = "plans"
-SUBMITTED = "submitted"  # what `submit` collects and `run` carries out
+SUBMITTED = "submitted"  # the plan that `submit` collects and `run` carries out
 
 
 def plans_folder(root: Path) -> Path:
@@ -26,13 +26,13 @@ def plans_folder(root: Path) -> Path:
 
 
 def plan_names(root: Path) -> list[str]:
-    """The latest first."""
+    """List the plans, the latest first."""
     found = sorted(plans_folder(root).glob("*.toml"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
     return [path.stem for path in found]
 
 
 def find_plan_file(root: Path, name: str) -> Path:
-    """Of a plan that is there: by its name, or as a file from anywhere."""
+    """Find an existing plan by its name, or as a file from anywhere."""
     path = plans_folder(root) / f"{name}.toml"
     if "/" not in name and path_exists(path):
         return path
@@ -44,12 +44,12 @@ def find_plan_file(root: Path, name: str) -> Path:
 
 
 def command_name_of_plan(root: Path, path: Path) -> str:
-    """How commands call it."""
+    """Return the plan's name as commands take it."""
     return path.stem if path.parent == plans_folder(root) else display_path(path)
 
 
 def with_submitted_plan(settings: Settings) -> Settings:
-    """Where nothing was said, what was submitted is meant, if there is something left of it."""
+    """Use the submitted tasks if no change was given and some of them are left."""
     root = top_level(Path(settings.repo or "."))
     path = plans_folder(root) / f"{SUBMITTED}.toml" if root else None
     return (
@@ -72,7 +72,7 @@ def display_path(path: Path) -> str:
 
 
 def save_draft(path: Path, draft: Draft) -> None:
-    """All of it or nothing: a plan that is half written would be lost work."""
+    """Write a draft as a whole or not at all: half a plan would be lost work."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(toml_file.format_draft(draft, path.stem), encoding="utf-8")
@@ -80,7 +80,7 @@ def save_draft(path: Path, draft: Draft) -> None:
 
 
 def new_plan_path(root: Path, goal: str, name: str = "") -> Path:
-    """Where a new plan goes. A name that somebody has chosen must be free; one that we choose is made so."""
+    """Return the path for a new plan. A name given by the user must be free; a name made here is made unique."""
     prepare_log_folder(root / LOGS)
     known = plan_names(root)
     if name and (change_slug(name) != name.lower() or name.lower() in known):
@@ -89,11 +89,11 @@ def new_plan_path(root: Path, goal: str, name: str = "") -> Path:
     return plans_folder(root) / f"{name.lower() or unused_name(goal, known)}.toml"
 
 
-# --- what became of it ----------------------------------------------------------------------------------------------
+# --- after a run
 
 
 def update_plan_file(run: Run) -> None:
-    """Write into the plan's file what of it the user's branch now holds, and what the agents propose further."""
+    """Write into the plan's file what the user's branch now holds, and what agents propose."""
     path = run.context.repository.root / run.state.report.plan_file
     if not (run.state.report.plan_file and path_exists(path)):
         return
@@ -112,7 +112,7 @@ def update_plan_file(run: Run) -> None:
 
 
 def add_proposals(items: list[PlanItem], proposals: Iterable[Iterable[ProposedTask]]) -> list[PlanItem]:
-    """What agents propose stands in the plan, and waits there for a yes of its own."""
+    """Add what agents propose to the plan. A proposed task waits for approval of its own."""
     found = list(items)
     for one in (one for several in proposals for one in several):
         if all(one.title != item.title for item in found):

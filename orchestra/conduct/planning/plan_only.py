@@ -1,4 +1,4 @@
-"""What a run does that only plans: it makes a draft, or talks about one, and changes nothing but a plan's file."""
+"""Make or discuss a plan without a run: nothing but the plan's file changes."""
 
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.planning.lead import ask_lead, check_new_draft, decompose_change, draft_by_division, survey_world
@@ -12,7 +12,7 @@ from orchestra.plan.toml_file import format_draft
 
 
 async def make_draft(run: Run, given: Targets | None, *, single: bool = False) -> CheckedDraft:
-    """A draft of the change: by a model, or, where the user has named the files or there is no key, by coupling."""
+    """Make a draft of the change: by a model, or by coupling if the user named the files or there is no key."""
     prd = await obtain_prd(run)
     return await (
         decompose_change(run, prd, single=single)
@@ -22,7 +22,7 @@ async def make_draft(run: Run, given: Targets | None, *, single: bool = False) -
 
 
 async def discuss_draft(run: Run, draft: Draft, question_text: str) -> tuple[str, CheckedDraft | None]:
-    """A model's answer to a person, and the plan as it proposes it, if that is another one."""
+    """Ask a model about the draft. Return its answer, and a new draft if it proposes one."""
     context = run.context
     digest = await digest_repository(run.context)
     question = planner.discussion_question(format_draft(draft, "draft"), question_text, digest)

@@ -1,4 +1,4 @@
-"""From a change to a plan: the repository surveyed, the PRD obtained, the files divided."""
+"""From a change to its target files: choose them, obtain the PRD, write it down."""
 
 import asyncio
 import os
@@ -47,7 +47,10 @@ NO_KEY_TO_PLAN = "There is no Google key for --decompose: set GOOGLE_API_KEY (or
 
 
 def relative_patterns(settings: Settings, root: Path, cwd: Path) -> list[str]:
-    """--files as the repository sees them: from its root, with slashes. With --repo they are meant from there."""
+    """Return the patterns of --files relative to the repository's root, with slashes.
+
+    With --repo they are relative to that.
+    """
     start = cwd
     if settings.repo:
         start = (cwd / settings.repo).resolve() if path_exists(cwd / settings.repo) else root
@@ -68,12 +71,12 @@ def path_from_root(given: str, root: Path, start: Path) -> str:
 async def chosen_targets(
     settings: Settings, repository: Repository, entries: Mapping[str, Entry], cwd: Path
 ) -> Targets | None:
-    """What --files means, or None where the PRD is to decide. Raises before anything is paid."""
+    """Return the targets of --files, or None if the PRD decides. Raise before anything is paid."""
     if not settings.files and not settings.assign:
         return None
     given = relative_patterns(settings, repository.root, cwd)
     shares = read_assignment(settings.assign) if settings.assign else []
-    # Whoever says which agent gets which files has said which files.
+    # Naming which agent gets which files names the files.
     patterns, said = (
         (given, "--files") if given else ([p for share in shares for p in share], f"--assign {settings.assign}:")
     )
@@ -95,7 +98,7 @@ async def chosen_targets(
 
 
 def check_prd_source(settings: Settings, *, replayed: bool) -> None:
-    """Whether a PRD can be had, before anything is started."""
+    """Check whether a PRD can be obtained, before anything starts."""
     gemini_provider = catalogue.PROVIDERS["gemini"]
     key, _ = settings.strongest_variable(gemini_provider.key_vars)
     if settings.prd and not (path_exists(Path(settings.prd)) and Path(settings.prd).is_file()):
@@ -109,7 +112,7 @@ def check_prd_source(settings: Settings, *, replayed: bool) -> None:
 
 
 def check_gemini_model(settings: Settings, provider: catalogue.Provider) -> None:
-    """A retired model is refused, unless the user's own server may still serve it."""
+    """Refuse a retired model, unless the user's own server may still serve it."""
     notice = gemini_notice(settings)
     own_base = settings.base_url(provider.base_vars, settings.strongest_variable(provider.key_vars)[1])
     if notice is not None and notice.severity == "retired" and not own_base:
@@ -128,7 +131,7 @@ def read_prd(path: Path) -> str:
 
 
 def parse_paid_prd(text: str, path: str) -> Prd:
-    """Gemini's PRD is paid and written already: when its block is broken, it can be mended by hand."""
+    """Parse a PRD that is already paid and written. If its block is broken, it can be corrected by hand."""
     try:
         return prd_format.parse_prd(text)
     except UsageError as error:
@@ -162,12 +165,12 @@ async def obtain_prd(run: Run) -> Prd:
 
 
 def path_in_repository(path: str, root: Path) -> str:
-    """As the repository names it, where it lies there."""
+    """Return the path relative to the repository, if it is inside."""
     return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
 
 
 def check_prd_folder(context: Context) -> None:
-    """Before Gemini is paid: whether docs/prd can hold a file, and is not a link to somewhere else."""
+    """Check, before Gemini is paid, that docs/prd can hold a file and is no link to somewhere else."""
     for place in ("docs", "docs/prd"):
         if place in context.entries or context.repository.entry_kind(place) not in ("folder", ""):
             raise PlanError(
@@ -176,7 +179,10 @@ def check_prd_folder(context: Context) -> None:
 
 
 def write_prd_file(context: Context, name: str, text: str) -> str:
-    """Into docs/prd/ of the user's checkout; with --commit-prd it comes there by the result's own commit."""
+    """Write the PRD into docs/prd of the user's checkout.
+
+    With --commit-prd it comes with the result's commit instead.
+    """
     folder = context.folder / "prd" if context.settings.commit_prd else context.repository.root / "docs" / "prd"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(context.secrets.scrub(text), encoding="utf-8")
@@ -209,7 +215,7 @@ async def ask_gemini_for_prd(run: Run) -> str:
 
 
 async def wait_unless_agents_fail(ready_task: asyncio.Future[float] | None, asking: Coroutine[Any, Any, str]) -> str:
-    """A PRD is of no use when there is no Aider to work by it: then nobody waits for it to its end."""
+    """Wait for the PRD, unless agents cannot start: without agents it is of no use."""
     asked = asyncio.create_task(asking)
     try:
         if ready_task is not None:
@@ -224,7 +230,8 @@ async def wait_unless_agents_fail(ready_task: asyncio.Future[float] | None, aski
 
 
 async def digest_repository(context: Context) -> str:
-    """Names and sizes of all files, and the text of those small enough to read signatures from."""
+    """Digest the repository for Gemini: names and sizes of all files, and the text of small ones for their
+    signatures."""
     regular = [e for e in context.entries.values() if e.mode not in (LINK, SUBMODULE) and is_one_line_name(e.path)]
     texts = await read_blobs(context.repository, [e for e in regular if e.size <= DIGEST_FILE][:3000])
     listed = [
@@ -238,7 +245,8 @@ async def digest_repository(context: Context) -> str:
 
 
 def prd_files(prd: Prd, tracked: Iterable[str]) -> tuple[str, ...]:
-    """The tracked files that a PRD is about: those of its work or, without a block, those that its prose names."""
+    """Return the tracked files that a PRD is about: those of its work or, without a block, those that its prose
+    names."""
     if not prd.structured:
         return prd_format.files_named_in_prose(prd.prose, tracked)
     return tuple(work.file for work in prd.work if work.file in tracked)
@@ -274,7 +282,7 @@ async def plan_without_model(run: Run, prd: Prd, targets: Targets | None) -> Pla
 
 
 def note_protected(run: Run, paths: Sequence[str], remedy: str = NAME_FILES_HINT) -> None:
-    """Before anything is paid: what no agent gets."""
+    """Note, before anything is paid, which targets are protected."""
     if paths:
         run.emit(events.Note(protected_note(paths, remedy)))
 

@@ -1,4 +1,4 @@
-"""The roles that the tasks of a plan have: what they demand, known before anything begins."""
+"""The roles of a plan's tasks and what they require, checked before anything begins."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -16,12 +16,12 @@ from orchestra.workspace.repository import Entry
 
 
 def role_models(settings: Settings, roles: Iterable[str]) -> list[catalogue.Model]:
-    """The models of these roles, beside the agents' own."""
+    """Return the models that these roles have of their own."""
     return [model for role in dict.fromkeys(roles) if (model := role_model(settings, role))]
 
 
 def check_roles(settings: Settings, roles: Iterable[str], *, replayed: bool) -> None:
-    """That there are such roles, and what their models need: a name that somebody serves, a key, a price."""
+    """Check that the roles exist and that their models can be used: known name, key, price."""
     model, others = chosen_model(settings), role_models(settings, roles)
     if others:
         build_upstreams(settings, model, others, replayed=replayed)
@@ -30,7 +30,7 @@ def check_roles(settings: Settings, roles: Iterable[str], *, replayed: bool) -> 
 
 
 def open_role_models(run: Run) -> None:
-    """Open the ways to the models of the plan's roles; where one cannot be used, no agent begins."""
+    """Connect the models of the plan's roles. If one cannot be used, no agent begins."""
     context = run.context
     roles, replayed = [task.role for task in run.state.plan.tasks], run.services.gateway.replay is not None
     check_roles(context.settings, roles, replayed=replayed)
@@ -44,7 +44,7 @@ def open_role_models(run: Run) -> None:
 def estimate_with_roles(
     settings: Settings, plan: Plan, model: catalogue.Model, entries: Mapping[str, Entry]
 ) -> Estimate:
-    """What the plan will take, with each role's own model."""
+    """Estimate the plan with each role's own model."""
     roles = {task.role: role_model(settings, task.role) or model for task in plan.tasks}
     sizes = {path: entry.size for path, entry in entries.items()}
     return estimate_plan(

@@ -1,4 +1,4 @@
-"""What the repository holds under the names that somebody gave: text that Aider can edit, or why not."""
+"""Find out what the repository holds under given names: text that Aider can edit, or why not."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def classify_by_mode(entries: Mapping[str, Entry]) -> dict[str, TrackedFile]:
-    """The tracked files by what git's tree alone tells of them."""
+    """Classify the tracked files by git's file modes alone."""
     kinds = {LINK: "link", SUBMODULE: "submodule"}
     return {e.path: make_tracked(e.path, e.size, kinds.get(e.mode, "text")) for e in entries.values()}
 
@@ -25,7 +25,7 @@ def classify_by_mode(entries: Mapping[str, Entry]) -> dict[str, TrackedFile]:
 async def survey_files(
     repository: Repository, entries: Mapping[str, Entry], wanted: Collection[str]
 ) -> dict[str, TrackedFile]:
-    """The tracked files by kind; only the wanted ones are opened to see whether they are text."""
+    """Classify the tracked files. Only the wanted ones are opened, to see whether they are text."""
     tracked = classify_by_mode(entries)
     for batch in batch_entries(entries[path] for path in wanted if tracked[path].kind == "text"):
         for path, content in (await read_blobs(repository, batch)).items():
@@ -50,7 +50,7 @@ def kind_of_content(path: str, content: bytes) -> str:
 
 
 def is_one_line_name(path: str) -> bool:
-    """Whether a model can say this name in a line of its own."""
+    """Whether a model can write this name on one line."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -69,7 +69,7 @@ def is_utf8(content: bytes) -> bool:
 
 
 async def read_blobs(repository: Repository, entries: Collection[Entry]) -> dict[str, bytes]:
-    """Many blobs by one git process."""
+    """Read many blobs with one git process."""
     if not entries:
         return {}
     asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
@@ -79,7 +79,7 @@ async def read_blobs(repository: Repository, entries: Collection[Entry]) -> dict
 
 
 async def explain_absence(repository: Repository, path: str, tracked: Mapping[str, TrackedFile]) -> str:
-    """What a name is that is no tracked file; nothing where there is no more to say than that nothing matches."""
+    """Explain a name that is no tracked file; empty if all there is to say is that nothing matches."""
     for above in ancestor_folders(path):
         place = tracked.get(above)
         if place is not None and place.kind == "submodule":

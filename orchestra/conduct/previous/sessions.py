@@ -1,4 +1,4 @@
-"""Take up a run where it was left: what its events say is done is not done, and not paid for, again."""
+"""Resume a run: work that its events record as done is not repeated or paid again."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,14 +40,14 @@ T = TypeVar("T", bound=Payload)
 
 @dataclass(frozen=True)
 class PreviousSessions:
-    """What the earlier orchestrators of this run wrote down."""
+    """What the earlier sessions of this run recorded."""
 
     stamp: str
     log: EventLog
     report: Report
-    # The one task that is to be tried again; all failed ones, when it is None.
+    # The one task to retry; None: all failed tasks.
     only_task: int | None = None
-    # What a person has decided about a task that waits.
+    # A person's decision about a waiting task.
     decision: Decision | None = None
 
     @property
@@ -58,13 +58,13 @@ class PreviousSessions:
         return [event.payload for event in self.events if isinstance(event.payload, kind)]
 
     def payloads_of_task(self, kind: type[T], task: int) -> list[tuple[int, T]]:
-        """With the number of the attempt."""
+        """Return the payloads of a task, each with the number of its attempt."""
         found = [(event.attempt or 1, event.payload) for event in self.events if event.task == task]
         return [(attempt, payload) for attempt, payload in found if isinstance(payload, kind)]
 
     @property
     def started(self) -> RunStarted:
-        """`find_past` sees to it that there is one."""
+        """The run's first event, which `find_previous_sessions` has checked to exist."""
         return self.payloads(RunStarted)[0]
 
     @property
@@ -73,7 +73,7 @@ class PreviousSessions:
 
     @property
     def options(self) -> dict[str, Any]:
-        """With what was said anew when it was taken up before."""
+        """The run's options, including those that a resume changed."""
         return dict([each.options for each in self.sessions if each.options][-1])
 
     @property
@@ -90,14 +90,14 @@ class PreviousSessions:
         return self.report.result if self.report.applied else ""
 
     def restore_repository(self, repository: Repository) -> Repository:
-        """The repository as the run sees it: from the base it began with, or from what it has delivered since."""
+        """Return the repository with the base where the run began, or the commit that it has delivered since."""
         started = self.started
         unborn = started.unborn and not self.applied_commit
         return replace(repository, branch=started.branch, base=self.applied_commit or started.base, unborn=unborn)
 
     @property
     def prd(self) -> Prd | None:
-        """The PRD as it was read, if the run came so far."""
+        """The PRD as it was read, if the run got that far."""
         if written := self.payloads(PrdWritten):
             return prd_format.parse_prd(written[0].text)
         return Prd("") if self.plan else None
@@ -112,7 +112,10 @@ class PreviousSessions:
         return Plan(tuple(tasks.values()), made[0].agents)
 
     def done_results(self) -> dict[int, TaskResult]:
-        """Tasks that get no further attempt. What the user's branch holds already has no commit left to combine."""
+        """Return the tasks that need no further attempt.
+
+        If the user's branch holds a result, it has no commit left to combine.
+        """
         return {task.id: self.result_of(task) for task in (self.plan or Plan((), 0)).tasks if self.is_done(task)}
 
     def is_done(self, task: Task) -> bool:
@@ -123,7 +126,7 @@ class PreviousSessions:
         return complete or (self.only_task not in (None, task.id) and bool(record.verdict))
 
     def retry_only(self, task: int) -> "PreviousSessions":
-        """The same past, but of its failed tasks only this one is tried again."""
+        """Return these sessions with only one failed task to retry."""
         if self.plan is None or task not in self.report.tasks:
             known = ", ".join(map(str, self.report.tasks)) or "none, it was not planned"
             raise UsageError(f"run {self.stamp} has no task {task}.", hint=f"Its tasks: {known}.")
@@ -133,7 +136,7 @@ class PreviousSessions:
         return one
 
     def with_decision(self, decision: Decision) -> "PreviousSessions":
-        """The same past, of whose tasks none is tried again but for what a person has decided."""
+        """Return these sessions with no task to retry except for the person's decision."""
         if self.plan is None or decision.task not in self.report.tasks:
             self.retry_only(decision.task)
         state = self.report.tasks[decision.task].state
@@ -148,22 +151,22 @@ class PreviousSessions:
         judgement = Judgement(Verdict(record.verdict), record.cause, record.remedy)
         if self.applied_commit:
             return TaskResult(task, judgement)
-        # Its own commit, not the one that it became in a combination with others.
+        # the task's own commit, not its copy in a combination
         ended = self.attempt_ends(task.id)[-1]
         return TaskResult(task, judgement, ended.commit, ended.parent)
 
     def attempt_ends(self, task: int) -> list[AttemptEnded]:
-        """The ends of attempts that are the task's: of several side by side, only that of the chosen one is."""
+        """Return the ends of the task's attempts; of parallel attempts only that of the chosen one."""
         chosen = {attempt for attempt, _ in self.choices(task)}
         ended = self.payloads_of_task(AttemptEnded, task)
         return [end for attempt, end in ended if attempt in chosen or not end.round]
 
     def lessons_after_crash(self, task: int) -> list[TriedAttempt]:
-        """The attempts that the next one goes on from, if the run died between them; a new round begins with none."""
+        """Return the lessons for the next attempt if the run died between two. A new round begins without any."""
         return [] if self.report.exit_code is not None else self.lessons(task)
 
     def lessons(self, task: int) -> list[TriedAttempt]:
-        """One for each round that failed; those that were side by side with the best of it teach too."""
+        """Return one lesson for each failed round, with those of its parallel attempts."""
         found, open_one = [], self.open_round(task)
         for number, ends in self.attempts_by_round(task).items():
             learned = [(attempt, end) for attempt, end in ends if is_instructive(end.verdict)]
@@ -175,7 +178,7 @@ class PreviousSessions:
         return found
 
     def finished_candidates(self, task: int) -> list[TaskResult]:
-        """Of several attempts side by side among which nothing was chosen yet: those that need not be made again."""
+        """Return finished parallel attempts of a round without a choice: they need not be repeated."""
         if self.only_task is not None or self.plan is None:
             return []
         ends = self.attempts_by_round(task).get(self.open_round(task), [])
@@ -183,7 +186,7 @@ class PreviousSessions:
         return [result_of_candidate(mine, attempt, end) for attempt, end in ends if is_candidate(end)]
 
     def attempts_by_round(self, task: int) -> dict[int, list[tuple[int, AttemptEnded]]]:
-        """The attempts that have ended, by the number of the first that was made side by side with them."""
+        """Group the ended attempts by the number of the first attempt of their round."""
         found: dict[int, list[tuple[int, AttemptEnded]]] = {}
         for attempt, end in self.payloads_of_task(AttemptEnded, task):
             found.setdefault(attempt if end.round is None else end.round, []).append((attempt, end))
@@ -193,13 +196,13 @@ class PreviousSessions:
         return self.payloads_of_task(AttemptChosen, task)
 
     def open_round(self, task: int) -> int:
-        """The last round, where it is one of several attempts and nothing was chosen from it."""
+        """Return the last round, if it has parallel attempts and no choice was made."""
         begun = [started.round for _, started in self.payloads_of_task(AttemptStarted, task)]
         last = begun[-1] if begun else 0
         return 0 if any(each.round == last for _, each in self.choices(task)) else last
 
     def find_redacted_part(self) -> str:
-        """What of the work that is left was not written down as it was, because it held a secret."""
+        """Return what a resume lacks because a secret in it was redacted."""
         done, plan = self.done_results(), self.plan
         if plan is None:
             return "PRD" if any(map(is_redacted, self.payloads(PrdWritten)[:1])) else ""
@@ -207,7 +210,7 @@ class PreviousSessions:
 
     @property
     def combined_commit(self) -> str:
-        """The combination that was made last, unless an attempt has ended since."""
+        """Return the last combination, unless an attempt has ended since."""
         steps = [each.payload for each in self.events if isinstance(each.payload, WorkCombined | AttemptEnded)]
         if not steps or not isinstance(steps[-1], WorkCombined) or self.applied_commit:
             return ""
@@ -215,8 +218,8 @@ class PreviousSessions:
         return steps[-1].commit if every else ""
 
     def reusable_replies(self) -> Recording:
-        """The replies that are paid and still to be used: of the PRD and the plan, and of attempts that did not fail by
-        them."""
+        """Return paid replies that can be used again: those of PRD and plan, and of attempts that did not fail because
+        of them."""
         tape = Recording()
         for event in self.events:
             request = event.payload
@@ -231,7 +234,7 @@ class PreviousSessions:
             return not (self.payloads(PrdWritten) if request.role == "prd" else self.payloads(PlanMade))
         ends = [end for attempt, end in self.payloads_of_task(AttemptEnded, event.task) if attempt == event.attempt]
         policy = policy_of(ends[-1].verdict if ends else "")
-        # Where an attempt's end is to be another one, the critic must be asked anew.
+        # If an attempt is to end differently, the critic must be asked again.
         return policy.interrupted if request.role == CRITIC else policy.answers_stand
 
 
@@ -243,7 +246,7 @@ def result_of_candidate(task: Task, attempt: int, end: AttemptEnded) -> TaskResu
 
 
 def is_candidate(end: AttemptEnded) -> bool:
-    """Whether an ended attempt can still be chosen, so that it need not be made again."""
+    """Whether an ended attempt can still be chosen, so that it need not be repeated."""
     return end.verdict == Verdict.APPLIED or is_worth_retrying(end.verdict)
 
 
@@ -253,7 +256,7 @@ def lesson_of_attempt(end: AttemptEnded) -> TriedAttempt:
 
 
 def find_previous_sessions(logs: Path, stamp: str) -> PreviousSessions:
-    """The named run, or the latest one."""
+    """Find the sessions of the named run, or of the latest one."""
     known = jsonl.list_run_stamps(logs)
     if not known:
         raise UsageError(f"there are no runs in {logs}.")

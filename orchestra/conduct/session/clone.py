@@ -1,4 +1,4 @@
-"""Before anything is paid: the repository, what is to be brought into worktrees, and the dry run."""
+"""Prepare the repository before anything is paid: find or clone it, and check disk and worktree set-up."""
 
 import shutil
 import tempfile
@@ -25,8 +25,9 @@ LEAST_ROOM = 1 << 20  # for homes, outputs, and git's own files
 
 
 async def find_repository(settings: Settings, *, begin: bool = False) -> Repository:
-    """The current directory's, or --repo: a path, or a URL that is cloned into the current directory first. An empty
-    folder is a fine start: with `begin` it becomes a repository."""
+    """Find the repository: of the current directory, or of --repo (a path, or a URL that is cloned here first).
+    With `begin` an empty folder becomes a repository.
+    """
     start = Path(settings.repo).absolute() if settings.repo else Path.cwd()
     if begin and is_empty_folder(start):
         await init_repository(start)
@@ -38,7 +39,7 @@ async def find_repository(settings: Settings, *, begin: bool = False) -> Reposit
 
 
 async def check_disk_space(repository: Repository, entries: Mapping[str, Entry]) -> None:
-    """Whether one worktree fits into the temporary folder, before anything is paid."""
+    """Check that a worktree fits into the temporary folder, before anything is paid."""
     place = tempfile.gettempdir()
     free, needed = shutil.disk_usage(place).free, sum(entry.size for entry in entries.values()) + LEAST_ROOM
     if free < needed and not (

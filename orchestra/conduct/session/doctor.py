@@ -1,4 +1,4 @@
-"""What a run needs, looked at one by one before there is a run: a finding each, with a remedy where one is needed."""
+"""Check what a run needs, one thing at a time: a finding each, with a remedy where one is needed."""
 
 import os
 import re
@@ -40,7 +40,7 @@ MB, GB = 1 << 20, 1 << 30
 
 @dataclass(frozen=True)
 class Finding:
-    """`level` is what it means for a run: it will do, it may not do, it cannot do."""
+    """One finding. `level` says whether a run will work, may fail, or cannot work."""
 
     name: str
     level: Literal["ok", "warning", "error"]
@@ -53,7 +53,7 @@ def ok_finding(name: str, text: str) -> Finding:
 
 
 async def run_checkup(settings: Settings, folder: Path, *, online: bool) -> AsyncIterator[Finding]:
-    """In the order in which a run would come to need these things. No finding holds a key."""
+    """Check in the order in which a run needs things. No finding contains a key."""
     secrets = Secrets.from_settings(settings)
     for name, check in CHECKS.items():
         try:
@@ -93,7 +93,7 @@ async def diagnose_python(settings: Settings, folder: Path) -> list[Finding]:
 
 
 async def diagnose_disk(settings: Settings, folder: Path) -> list[Finding]:
-    """A worktree for each agent lies in the temporary folder, the result in the repository."""
+    """Worktrees need space in the temporary folder, results in the repository."""
     found = []
     for place in dict.fromkeys((folder, Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(place).free
@@ -114,7 +114,7 @@ async def diagnose_memory(settings: Settings, folder: Path) -> list[Finding]:
 
 
 async def diagnose_keys(settings: Settings, folder: Path) -> list[Finding]:
-    """Which there are and where each comes from, never what it is."""
+    """Report which keys exist and where each comes from, never their values."""
     found = []
     for provider in catalogue.PROVIDERS.values():
         value, source = settings.strongest_variable(provider.key_vars)
@@ -123,7 +123,7 @@ async def diagnose_keys(settings: Settings, folder: Path) -> list[Finding]:
     try:
         model = chosen_model(settings)
     except SettingsError:
-        return found  # that is said of the models
+        return found  # reported with the models
     names = " or ".join(model.provider.key_vars)
     if (
         names
@@ -143,7 +143,7 @@ async def diagnose_keys(settings: Settings, folder: Path) -> list[Finding]:
 
 
 async def diagnose_models(settings: Settings, folder: Path) -> list[Finding]:
-    """A retired one may still be served at the user's own address."""
+    """Check the models. A retired one may still be served at the user's own address."""
     model, found = chosen_model(settings), []
     notices = {model.provider.name: catalogue.retirement_notice(model, date.today())}
     if settings.use_prd and not settings.prd:
@@ -159,7 +159,7 @@ async def diagnose_models(settings: Settings, folder: Path) -> list[Finding]:
 
 
 async def diagnose_addresses(settings: Settings, folder: Path) -> list[Finding]:
-    """Only those that the user gave; the providers' own are asked with --online."""
+    """Check the addresses that the user gave; the providers' own are checked with --online."""
     found = []
     for provider in catalogue.PROVIDERS.values():
         if base := user_base_url(settings, provider):

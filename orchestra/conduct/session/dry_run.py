@@ -1,4 +1,4 @@
-"""The dry run: the plan and what it would cost, and nobody is asked."""
+"""The dry run: print the plan and its cost without asking any model."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from orchestra.workspace.repository import Entry, Repository
 
 
 async def print_dry_run(preflight: Preflight) -> int:
-    """What only Gemini could say must be given."""
+    """Print the dry run. What only Gemini could decide must be given."""
     settings = preflight.settings
     model = chosen_model(settings)
     targets, plan = await plan_dry_run(preflight, model.context)
@@ -60,7 +60,7 @@ def dry_run_targets(settings: Settings, prd: Prd, entries: Mapping[str, Entry]) 
 
 
 async def find_ignored_files(settings: Settings, repository: Repository) -> list[str]:
-    """What lies in the folders that were named, and is none of git's."""
+    """List what the named folders contain that git ignores."""
     folders = [
         path
         for path in relative_patterns(settings, repository.root, Path.cwd())

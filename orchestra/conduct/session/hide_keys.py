@@ -1,4 +1,4 @@
-"""Keys are read once: afterwards nobody who looks at this process from outside finds them (Linux)."""
+"""Hide keys from other processes once they have been read (Linux)."""
 
 import os
 import sys
@@ -9,7 +9,8 @@ DUMPABLE = 4
 
 
 def hide_keys(secrets: Secrets) -> None:
-    """Take our keys out of the environment, and close environment, memory and descriptors to processes like us."""
+    """Remove our keys from the environment, and close environment, memory and descriptors to other processes of this
+    user."""
     names = [name for name, value in os.environ.items() if any(key in value for key in secrets.values)]
     if sys.platform == "linux":
         import ctypes
@@ -17,7 +18,7 @@ def hide_keys(secrets: Secrets) -> None:
         libc = ctypes.CDLL(None)
         libc.getenv.restype = ctypes.c_void_p
         for name in names:
-            # /proc shows the block that we were started with, whatever is deleted from it.
+            # /proc shows the environment that the process was started with, whatever is deleted from it later.
             address = libc.getenv(os.fsencode(name))
             if address:
                 ctypes.memset(address, ord("x"), len(os.fsencode(os.environ[name])))

@@ -67,8 +67,7 @@ async def open_run(
     previous: PreviousSessions | None = None,
     host: Host | None = None,
 ) -> AsyncIterator[Run]:
-    """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model. Without a `host`,
-    attempts and gates run on this machine."""
+    """Open a run. One that only plans needs no Aider and no key for the agents' model. Default `host`: this machine."""
     settings, repository, tape = preflight.settings, preflight.repository, preflight.recording
     model, works = chosen_model(settings), warmup.ready_task is not None
     secrets = Secrets.from_settings(settings)
@@ -79,7 +78,7 @@ async def open_run(
     namespace = previous.namespace if previous else await free_namespace(repository.git, BRANCHES)
     limits = make_limits(settings, model, previous.report if previous else None)
     memory = previous.reusable_replies() if previous else None
-    # What writes events is closed first, then what they are written to.
+    # Close what writes events first, then what they are written to.
     async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
         recorder = open_recorder(last, settings, previous)
         server = LoopbackServer()
@@ -94,7 +93,7 @@ async def open_run(
         last.callback(hold.close)
         if previous:
             await take_over_run(hold, trees, previous)
-        # From here to the story nothing is waited for: a run that has a log cannot be stopped before it has a summary.
+        # No waiting from here to the story: a run that has a log must not be stopped before it has a summary.
         journal = Journal(
             repository.root / LOGS, secrets.scrub, *((previous.stamp, previous.events) if previous else ())
         )
@@ -151,7 +150,7 @@ def make_local_host(
 
 
 def subscribe_listeners(run: Run, writer: StoreWriter, screens: Sequence[Subscription]) -> None:
-    """All that hear of the run's events, in the order in which they do. The log is the first."""
+    """Subscribe all listeners, in the order in which they receive events. The log is the first."""
     bus, begun = run.services.journal.bus, run.services.journal.seq
     bus.subscribe("The state", partial(fold_event, run.state.report), is_vital=True)
     bus.subscribe("The store", writer.add_event, since=begun)
@@ -164,7 +163,7 @@ def subscribe_listeners(run: Run, writer: StoreWriter, screens: Sequence[Subscri
 def open_recorder(
     stack: contextlib.AsyncExitStack, settings: Settings, previous: PreviousSessions | None
 ) -> Recorder | None:
-    """Who listens for --record. A tape that cannot be written is known before anything is asked."""
+    """Open the recorder of --record. A file that cannot be written is reported before any request."""
     if not settings.record:
         return None
     recorder = Recorder(Path(settings.record), previous.events[-1].seq if previous else 0)
@@ -173,7 +172,7 @@ def open_recorder(
 
 
 async def open_run_store(stack: contextlib.AsyncExitStack, settings: Settings, root: Path) -> tuple[Store, str]:
-    """The store, and what it calls this repository. In a thread, because a database's driver takes its time."""
+    """Open the store and the repository's name in it. In a thread, because database drivers block."""
     if settings.store:
         store, healed = await asyncio.to_thread(open_store, settings.store), ""
     else:
@@ -185,14 +184,14 @@ async def open_run_store(stack: contextlib.AsyncExitStack, settings: Settings, r
 
 
 def close_store_writer(writer: StoreWriter, journal: Journal) -> None:
-    # Where the log could not be written, it is the disk: nobody frees it while we wait.
+    # If the log could not be written, the disk is full: do not wait for the store.
     writer.patience = 1.0 if journal.failed else writer.patience
     if not writer.close():
         print(f"warning: {writer.problem} `resume` of this run brings them into the store.", file=sys.stderr)
 
 
 async def take_over_run(hold: RunOwnership, trees: Trees, previous: PreviousSessions) -> None:
-    """Become the run's owner, give the store what only the files have, and take away what the last owner could not."""
+    """Become the run's owner, bring the store up to date from the files, and remove what the last owner left behind."""
     hold.run = previous.stamp
     await asyncio.to_thread(hold.acquire)
     if jsonl.read_run_log(trees.repository.root / LOGS, previous.stamp).events[-1].seq != previous.events[-1].seq:
@@ -225,7 +224,7 @@ def emit_run_started(run: Run) -> None:
 
 
 def find_run_warnings(run: Run) -> list[str]:
-    """What the user should know before anything is paid."""
+    """Collect what the user should know before anything is paid."""
     repository, found = run.context.repository, []
     if repository.dirty:
         shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")

@@ -1,4 +1,4 @@
-"""The run's own keys in what goes out to a model: each way to write one, and whether it is a secret at all."""
+"""Detect the run's own keys in requests to a model, in every encoding."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,11 +6,11 @@ from orchestra.conduct.core.secrets import Secrets, encoded_forms
 from orchestra.gateway.guard import KeyGuard
 from orchestra.workspace.repository import Repository
 
-SHORTEST = 20  # characters; what is shorter may stand in any text by chance
+SHORTEST = 20  # characters; shorter values may occur in any text by chance
 
 
 def make_key_guard(secrets: Secrets, repository: Repository) -> KeyGuard:
-    """Return what has the gateway refuse requests that hold a key of this run."""
+    """Make the check by which the gateway refuses requests that contain a key of this run."""
     return KeyGuard(forms_of_known_keys(secrets), make_tracked_key_check(secrets, repository))
 
 
@@ -25,9 +25,9 @@ def forms_to_refuse(value: str) -> list[str]:
 
 
 def make_tracked_key_check(secrets: Secrets, repository: Repository) -> Callable[[str], Awaitable[bool]]:
-    """Whether the files of the base hold the key of a variable, so that it is known to whoever has the repository.
-
-    Git is asked only when a request holds that key, and once. The key goes to its stdin: an argument could be seen.
+    """Make a check whether the base's files contain the key of a variable: then everyone with the repository knows it.
+    Git is asked only when a request contains that key, and once. The key goes to its stdin, because arguments are
+    visible.
     """
     known: dict[str, bool] = {}
 

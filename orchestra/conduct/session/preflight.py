@@ -1,4 +1,4 @@
-"""Everything that is looked at before a run begins, and costs nothing: what is wrong is said here, in one sentence."""
+"""Preflight: check everything that can be checked for free before a run begins. Every problem is one sentence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from orchestra.workspace.repository import Entry, Repository
 
 @dataclass(frozen=True)
 class Preflight:
-    """What the run is to be about. `targets` are the files that the user has named, `draft` is a plan's file."""
+    """What the run is about. `targets` are the files that the user named, `draft` is the content of a plan's file."""
 
     settings: Settings
     recording: Recording | None
@@ -51,7 +51,7 @@ async def run_preflight(settings: Settings, previous: PreviousSessions | None) -
 
 
 async def run_plan_preflight(settings: Settings) -> Preflight:
-    """For a run that only plans: no agent is to work."""
+    """Run the preflight for a run that only plans: no agent works."""
     settings, tape = with_recording(settings)
     repository = await find_repository(settings, begin=not settings.files)
     entries = await repository.entries()

@@ -1,4 +1,4 @@
-"""Whether a model server is there, and whether it answers: the cheapest question that a provider can be asked."""
+"""Check whether a model server is reachable and answers, with the cheapest possible request."""
 
 import asyncio
 from contextlib import suppress
@@ -28,7 +28,7 @@ ProbeResult = tuple[Literal["ok", "warning", "error"], str, str]
 
 
 async def probe_address(base: str) -> str:
-    """Nothing when somebody listens at this address, else why not."""
+    """Return why nothing listens at this address; empty if something does."""
     try:
         parts = urlsplit(base)
         host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
@@ -50,7 +50,7 @@ async def probe_address(base: str) -> str:
 
 
 async def probe_provider(settings: Settings, provider: Provider) -> ProbeResult:
-    """Ask it for a word of the chosen model, or of its cheap one."""
+    """Ask the provider for one word from the chosen model, or from its cheap one."""
     import httpx
 
     model = model_to_probe(settings, provider)

@@ -1,4 +1,4 @@
-"""What other terminals ask of a run while it is under way."""
+"""Commands of other terminals for a running run."""
 
 import asyncio
 import signal
@@ -11,7 +11,7 @@ from orchestra.plan.targets import Targets
 
 
 def accept_commands(run: Run) -> None:
-    """Accept commands from now on. To be called in the story's own task, which `cancel` stops."""
+    """Accept commands from now on. Call it in the story's own task, which `cancel` stops."""
     loop, story = asyncio.get_running_loop(), asyncio.current_task()
     assert story is not None
 
@@ -32,7 +32,7 @@ def accept_commands(run: Run) -> None:
 
 
 def answer_command(run: Run, command: Command) -> None:
-    """Carry it out, and leave the answer where the one who asked looks for it."""
+    """Carry out a command, and emit the answer where its sender looks for it."""
     try:
         answer, refused = run.services.commands.carry_out(command), False
     except RequestRefused as why:
@@ -43,7 +43,7 @@ def answer_command(run: Run, command: Command) -> None:
 
 
 async def reserve_files(run: Run, targets: Targets | None = None) -> None:
-    """Reserve the files that are to be changed, as soon as they are known: no two runs work on one file at once."""
+    """Reserve the target files as soon as they are known: no two runs change one file at once."""
     paths = [file.path for file in targets.files] if targets else list(run.state.plan.owners)
     try:
         await asyncio.to_thread(run.services.hold.lease_files, paths)

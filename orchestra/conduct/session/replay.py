@@ -1,4 +1,4 @@
-"""Run again what is on a tape: with its own settings, and with a word on what differs from the recorded run."""
+"""Replay a recording with its own settings, and name what differs from the recorded run."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from orchestra.settings import CONFLICTING_OPTIONS, Settings, check_option, opti
 from orchestra.workspace.git import ask_git
 from orchestra.workspace.repository import Repository
 
-# Named where they differ, because a tape runs none: it may come from anybody.
+# Named if they differ, because a recording runs no commands: it may come from a stranger.
 COMMANDS = {"test_cmd": "--test-cmd", "setup_cmd": "--setup-cmd", "aider_args": "--aider-args"}
 MOST_NAMED = 5
 
 
 def with_recording(settings: Settings) -> tuple[Settings, Recording | None]:
-    """The settings to go on with, and the tape that is to be played. A resumed run may come from another folder."""
+    """Return the settings for the replay, and the recording. A resumed run may come from another folder."""
     if settings.record:
         return settings.with_values(record=str(Path(settings.record).absolute())), None
     if not settings.replay:
@@ -24,7 +24,7 @@ def with_recording(settings: Settings) -> tuple[Settings, Recording | None]:
 
 
 def restore_recorded_settings(settings: Settings, recording: Recording) -> Settings:
-    """The settings of the recorded run, but for what is said anew by a flag."""
+    """Restore the settings of the recorded run, except those given by a flag now."""
     before = recorded_options(recording) | ({"agents": recording.agents, "max_agents": 0} if recording.agents else {})
     table, place = {f.name: f for f in option_fields() if f.metadata["recorded"]}, f"the tape {recording.name}"
     for rivals in CONFLICTING_OPTIONS:
@@ -46,7 +46,7 @@ def recorded_options(recording: Recording) -> dict[str, object]:
 
 
 def find_replay_differences(recording: Recording, settings: Settings, repository: Repository) -> list[str]:
-    """Why a replay may come to something else, a sentence each."""
+    """List why a replay may end differently, a sentence each."""
     found = []
     base = str(recording.head.get("base", ""))
     if base != repository.base and base.isalnum():

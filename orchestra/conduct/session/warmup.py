@@ -1,4 +1,4 @@
-"""What is begun before all else, because it takes longest: an Aider that warms up, in a folder of the run's own."""
+"""Start the Aider server early, because it takes longest."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from orchestra.workspace.scratch import make_scratch
 
 @dataclass(frozen=True)
 class Warmup:
-    """`warming` is nothing where no Aider is to work; it ends with the moment from which on one can."""
+    """`ready_task` is None if no agents are to work; it resolves to the time when agents could begin."""
 
     folder: Path
     python: str
@@ -34,8 +34,8 @@ async def start_warmup(settings: Settings, *, works: bool = True) -> AsyncIterat
         agents = make_agent_processes(python, folder / "server", fork=settings.fork_server)
         warming = asyncio.create_task(wait_until_ready(agents)) if works else None
         try:
-            # Its process starts here. While it loads Aider, we load what is ours, look at the repository, ask for the
-            # PRD.
+            # The process starts here. While it loads Aider, the run loads its own modules, surveys the repository and
+            # asks for the PRD.
             await asyncio.sleep(0)
             yield Warmup(folder, python, agents, warming)
         finally:
@@ -48,6 +48,6 @@ async def start_warmup(settings: Settings, *, works: bool = True) -> AsyncIterat
 
 
 async def wait_until_ready(agents: AgentProcesses) -> float:
-    """Since when Aider can work, on the clock of time.monotonic."""
+    """Return since when Aider is ready, on the clock of time.monotonic."""
     await agents.ready()
     return time.monotonic()

@@ -1,4 +1,4 @@
-"""What was said in one attempt, packed small enough to stand in an event: for `show`, the report and the next try."""
+"""The conversation of one attempt, small enough for an event: for `show`, the report and the next attempt."""
 
 import base64
 import json
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from orchestra.events import Conversation
 
-PACKED_LIMIT = 1 << 20  # bytes, packed
-# With the line before it, where that is nothing but a file's name.
+PACKED_LIMIT = 1 << 20  # bytes, compressed
+# Includes the line before the block if that is only a file name.
 FENCED_BLOCK = re.compile(
     r"(?:^[^\s`]*[./][^\s`]*[ \t]*\n)?^(`{3,}|~{3,})[^\n]*\n.*?(?:^\1[`~]*[ \t]*$|\Z)", re.M | re.S
 )
@@ -29,7 +29,10 @@ class Turn:
 
 
 def turns_from_exchanges(exchanges: Iterable[tuple[list[tuple[str, str]], str]]) -> list[Turn]:
-    """From each request's whole list of messages and its reply. A client repeats the old messages every time."""
+    """Make turns from the full message list of each request and its reply.
+
+    A client repeats old messages in every request.
+    """
     found: list[Turn] = []
     before: set[tuple[str, str]] = set()
     for messages, reply in exchanges:
@@ -40,7 +43,7 @@ def turns_from_exchanges(exchanges: Iterable[tuple[list[tuple[str, str]], str]])
 
 
 def pack_turns(said: list[Turn], scrub: Callable[[str], str], limit: int = PACKED_LIMIT) -> Conversation:
-    """Without secrets, compressed, and within the limit: the longest texts lose their middles first."""
+    """Compress the turns without secrets and within the limit: the longest texts lose their middles first."""
     texts = [scrub(text) for turn in said for text in (*(text for _, text in turn.asked), turn.said)]
     longest = max(map(len, texts), default=0)
     while len(packed := compress_turns(said, texts, longest)) > limit and longest > 64:
@@ -49,7 +52,7 @@ def pack_turns(said: list[Turn], scrub: Callable[[str], str], limit: int = PACKE
 
 
 def unpack_turns(conversation: Conversation) -> list[Turn]:
-    """Empty when there is nothing that can be read."""
+    """Unpack the turns; empty if they are unreadable."""
     try:
         records = json.loads(zlib.decompress(base64.b64decode(conversation.packed)))
         return [Turn(tuple((str(role), str(text)) for role, text in asked), str(reply)) for asked, reply in records]
@@ -67,7 +70,7 @@ def compress_turns(said: list[Turn], texts: list[str], longest: int) -> str:
 
 
 def cut(text: str, longest: int) -> str:
-    """The text, or its two ends."""
+    """Return the text, or its two ends."""
     if len(text) <= longest:
         return text
     half = longest // 2
@@ -75,6 +78,6 @@ def cut(text: str, longest: int) -> str:
 
 
 def reply_prose(reply: str) -> str:
-    """What a reply says beside its code and its edits."""
+    """Return the prose of a reply without code and edits."""
     words = FENCED_BLOCK.sub("\n", UNFENCED_EDIT.sub("\n", reply))
     return re.sub(r"\n\s*\n+", "\n\n", words).strip()

@@ -1,4 +1,4 @@
-"""The PRD format: Markdown for people, and one fenced JSON block for the program."""
+"""The format of a PRD: Markdown for people, and one fenced JSON block for the program."""
 
 import json
 import posixpath
@@ -10,13 +10,13 @@ from typing import Any
 from orchestra.errors import UsageError
 from orchestra.model import Contract, Prd, Requirement, WorkItem
 
-# A block that is never closed runs to the end, as in Markdown: a reply that broke off is then found to be no JSON.
+# An unclosed block runs to the end, as in Markdown: a reply that broke off is then reported as invalid JSON.
 BLOCK_PATTERN = re.compile(
     r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*json\b[^\n]*\n(?P<json>.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t]*(?:\n|\Z)|\Z)",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 OUR_KEYS = re.compile(r'"(?:requirements|contracts|work)"\s*:')
-# What JSON can hold, but neither a file, nor a command line, nor a terminal well.
+# Characters that JSON can hold, but a file, a command line or a terminal cannot.
 UNWRITABLE_SIGNS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 JSON_KINDS = {
     dict: "an object",
@@ -59,12 +59,12 @@ opened by ```json and closed by ```, which a program reads. Nothing comes after 
 
 
 def instructions() -> str:
-    """What to tell a model of the format."""
+    """Return the instructions for the model."""
     return PRD_INSTRUCTIONS
 
 
 def parse_prd(text: str) -> Prd:
-    """The document as the program understands it. Without a block of ours it is prose, and says so."""
+    """Parse a PRD. Without our block it is prose, and is marked so."""
     text = re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff"))
     block = next((found for found in reversed([*BLOCK_PATTERN.finditer(text)]) if OUR_KEYS.search(found["json"])), None)
     if block is None:
@@ -82,7 +82,7 @@ def parse_prd(text: str) -> Prd:
 
 
 def files_named_in_prose(prose: str, tracked: Iterable[str]) -> tuple[str, ...]:
-    """The tracked paths that the prose names. The longest come first, so that `my a.py` does not also name `a.py`."""
+    """Return the tracked paths that the prose names, the longest first, so that `my a.py` does not also name `a.py`."""
     paths = list(tracked)
     prose = re.sub(r"(?<![\w./\\-])\./", "", prose)
     found = set()
@@ -98,7 +98,7 @@ def prd_file_name(change: str, stamp: str) -> str:
 
 
 def change_slug(change: str) -> str:
-    """A few words of the change that are safe in a file's name, cut between words where that leaves enough."""
+    """Make a file name from the change: its first words, cut between words if enough is left."""
     ascii_text = unicodedata.normalize("NFKD", change[:400]).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")
     if len(words) > SLUG_LENGTH:
@@ -108,8 +108,10 @@ def change_slug(change: str) -> str:
 
 
 def mention_pattern(path: str) -> re.Pattern[str]:
-    """The path as a whole: not the end of a longer one, and not its beginning. A file that is called like an ordinary
-    word, say `test`, is meant only in backticks."""
+    """Match the path as a whole, not as part of a longer one.
+
+    A file named like an ordinary word, such as `test`, counts only in backticks.
+    """
     if ORDINARY_WORD.fullmatch(path):
         return re.compile(f"`{path}`")
     return re.compile(rf"(?<![\w./\\-]){re.escape(path)}(?![\w/\\-]|\.\w)")
@@ -143,7 +145,7 @@ def json_kind(value: object) -> str:
 
 
 def read_objects(record: Mapping[str, Any], key: str) -> list[tuple[dict[str, Any], str]]:
-    """The objects in a list, each with its name for the complaint about it."""
+    """Read the objects of a list, each with a name for complaints about it."""
     found = record.get(key)
     if found is None:
         return []
@@ -181,7 +183,7 @@ def read_work(item: Mapping[str, Any], place: str) -> WorkItem:
 
 
 def merge_work(works: Iterable[WorkItem]) -> tuple[WorkItem, ...]:
-    """One piece of work per file, in the order of their first mention."""
+    """Merge the work per file, in the order of first mention."""
     by_file: dict[str, WorkItem] = {}
     for more in works:
         known = by_file.setdefault(more.file, more)
@@ -217,7 +219,7 @@ def read_bool_field(item: Mapping[str, Any], key: str, place: str) -> bool:
 
 
 def normalize_path(given: str, place: str) -> str:
-    """The path as git would write it, or a complaint: whoever wrote the PRD must not reach out of the repository."""
+    """Normalise a path as git writes it. Refuse one that leaves the repository."""
     path = given.replace("\\", "/")
     normal = posixpath.normpath(path)
     if not path or normal == ".":

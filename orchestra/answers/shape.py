@@ -1,7 +1,6 @@
-"""Shapes of answers: a dataclass says what a model must answer. Here it is told to the model, and the answer is read.
-
-The fields of a shape are text, true or false, numbers, Literals, tuples of these, and other shapes. A field with a
-default may be left out. `says` gives a field the words that tell the model what belongs there.
+"""Shapes of answers: a dataclass becomes a schema for the model, and a reader of its answer.
+A field is a text, true or false, a number, a Literal, a tuple of these, or another shape. A field with a default may be
+left out. `says` describes a field for the model.
 """
 
 import dataclasses
@@ -26,11 +25,11 @@ Answer with one JSON object and nothing else: no words before or after it, no co
 
 
 class MisshapenAnswer(ValueError):
-    """An answer is not of the shape that was asked for; the message says where."""
+    """The answer does not have the requested shape; the message says where."""
 
 
 def described_field(about: str, **more: Any) -> Any:
-    """A field of a shape, with what it means. `default` makes it one that may be left out."""
+    """Make a field with a description. With `default` it may be left out."""
     return dataclasses.field(metadata={"about": about}, **more)
 
 
@@ -39,7 +38,7 @@ def shape_instructions(kind: type) -> str:
 
 
 def json_schema(kind: Any) -> dict[str, Any]:
-    """The shape as JSON schema, which models know."""
+    """Return the shape as JSON schema, which models know."""
     if dataclasses.is_dataclass(kind):
         told = {
             field.name: json_schema(hint) | ({"description": field.metadata["about"]} if field.metadata else {})
@@ -67,7 +66,7 @@ def is_required(field: dataclasses.Field[Any]) -> bool:
 
 
 def parse_answer(kind: type[T], text: str) -> T:
-    """The answer in a model's text, or Misshapen with everything that is wrong with it."""
+    """Read the answer from a model's text. Raise MisshapenAnswer with every error in it."""
     complaints: list[str] = []
     answer = convert_value(kind, find_json_object(text), "", complaints)
     if complaints:
@@ -78,7 +77,7 @@ def parse_answer(kind: type[T], text: str) -> T:
 
 
 def find_json_object(text: str) -> Any:
-    """The JSON in the text: all of it, what stands in a fence, or what the outermost braces hold."""
+    """Find the JSON in a text: all of it, a fenced block, or what the outermost braces hold."""
     text = text.strip()
     inner = text[text.find("{") : text.rfind("}") + 1]
     problem = "it holds no JSON object"
@@ -96,7 +95,7 @@ def find_json_object(text: str) -> Any:
 
 
 def convert_value(kind: Any, value: Any, place: str, complaints: list[str]) -> Any:
-    """The value as the kind wants it. What is wrong is added to the complaints."""
+    """Convert a value to its type. Errors are added to the complaints."""
     if dataclasses.is_dataclass(kind):
         return convert_object(kind, value, place, complaints)
     if get_origin(kind) is tuple and isinstance(value, list):

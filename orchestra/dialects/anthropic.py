@@ -1,4 +1,4 @@
-"""Anthropic's messages."""
+"""The messages format of Anthropic."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -79,13 +79,13 @@ class Anthropic(Dialect):
 
 
 class AnthropicJoiner:
-    """The events of a message. Usage comes in two of them, the later one counts."""
+    """Joins the events of a message. Usage comes in two of them; the later one counts."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
         self.stop = ""
         self.usage: Body = {}
-        self.odd: Any = None  # a usage that is no object
+        self.odd: Any = None  # a usage that is not an object
         self.begun = False
 
     def add_chunk(self, chunk: Body) -> None:

@@ -1,4 +1,7 @@
-"""What an answer that is no reply says: the class of the failure, and the provider's own sentence. The same for all."""
+"""Read an answer that is not a reply: the class of the failure and the provider's own sentence.
+
+The same for all dialects.
+"""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,13 +32,13 @@ QUOTA_WORDS = (
     "payment required",
     "requestsperday",
 )
-# What Gemini also says of a limit per minute, but then with the time to wait.
+# Gemini says this of a limit per minute too, but then with the time to wait.
 QUOTA_OR_RATE_WORDS = "exceeded your current quota"
 KEY_WORDS = ("api key not valid", "api_key_invalid")
 
 
 def classify_failure(status: int, raw: bytes) -> str:
-    """The real class of an answer that is no reply."""
+    """Return the failure class of an answer that is not a reply."""
     words = raw[:20_000].decode("utf-8", "replace").lower()
     if status < 400:
         return "garbage"
@@ -55,7 +58,7 @@ def classify_failure(status: int, raw: bytes) -> str:
 
 
 def is_html(raw: bytes) -> bool:
-    """HTML: whoever sent that is no model."""
+    """Whether the answer is HTML: no model server sent it."""
     return raw.lstrip()[:1] == b"<"
 
 
@@ -64,7 +67,7 @@ def contains_any(words: str, any_of: tuple[str, ...]) -> bool:
 
 
 def redirect_target(location: str) -> str:
-    """Where a redirect points, without what a secret may stand in: user, password, query."""
+    """Return the target of a redirect without the parts that may hold a secret: user, password, query."""
     try:
         parts = urlsplit(location[:2000].strip())
         host = parts.hostname or ""
@@ -75,16 +78,16 @@ def redirect_target(location: str) -> str:
     return "".join(sign for sign in shown if sign.isprintable())[:200] or "nowhere that can be read"
 
 
-LONGEST_ERROR = 1 << 16  # bytes of an error body that are looked at
+LONGEST_ERROR = 1 << 16  # bytes of an error body that are read
 
 
 def error_message(raw: bytes) -> str:
-    """The provider's own sentence in an error body, in one line that is not too long."""
+    """Return the provider's own sentence in an error body, on one line of limited length."""
     return full_error_message(raw[:LONGEST_ERROR])[:300]
 
 
 def full_error_message(raw: bytes) -> str:
-    """All of it: whoever must take a key out of it does that before it is cut."""
+    """Return the whole message: a key in it must be removed before it is cut."""
     body = parse_json_or_none(raw)
     found: Any = body[0] if isinstance(body, list) and body else body
     if isinstance(found, dict) and is_object_list(found.get("choices")) and found["choices"]:

@@ -1,4 +1,4 @@
-"""Google's generateContent."""
+"""The generateContent format of Google."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -91,7 +91,7 @@ class Gemini(Dialect):
 
     def end_reason(self, body: Body) -> str:
         if not body.get("candidates"):
-            # The prompt itself was blocked, for whatever reason it names.
+            # The prompt itself was blocked, for the reason that it names.
             return "PROHIBITED_CONTENT" if as_object(body.get("promptFeedback")).get("blockReason") else ""
         return choice_finish(next(iter(object_items(body.get("candidates"))), {}))
 
@@ -100,7 +100,7 @@ class Gemini(Dialect):
         asked = fields.count("promptTokenCount") + fields.count("toolUsePromptTokenCount")
         said = fields.count("candidatesTokenCount") + fields.count("thoughtsTokenCount")
         total = fields.count("totalTokenCount")
-        # A count of 0 is left out, and so may be one that stands in the total.
+        # A count of 0 is left out, also one that is part of the total.
         if not fields.has_unreadable("promptTokenCount", "toolUsePromptTokenCount"):
             said = max(said, total - asked if asked else 0)
         return fields.to_tokens(
@@ -115,7 +115,7 @@ class Gemini(Dialect):
         return dict(zip(counts, (used.input, used.cached, used.output, used.input + used.output), strict=True))
 
     def repair_reply(self, body: Body) -> None:
-        """A candidate without content is an empty reply: all its tokens were thoughts, or a filter took it."""
+        """Add content to a candidate without any: its tokens were all reasoning, or a filter removed it."""
         found = body.get("candidates")
         if found and is_object_list(found) and not isinstance(found[0].get("content"), dict):
             body["candidates"] = [found[0] | {"content": {"role": "model", "parts": [{"text": ""}]}}, *found[1:]]
@@ -128,7 +128,7 @@ class Gemini(Dialect):
 
 
 class GeminiJoiner:
-    """Each chunk is a reply of its own, with a piece of the text and the usage so far."""
+    """Joins chunks: each is a reply of its own, with a piece of the text and the usage so far."""
 
     def __init__(self) -> None:
         self.parts: list[Body] = []

@@ -1,4 +1,4 @@
-"""Streams read event by event as they come, and the one body that each amounts to."""
+"""Read streams event by event, and join each into one body."""
 
 import math
 from typing import Any
@@ -7,15 +7,15 @@ from orchestra.dialects.base import Dialect, Joiner
 from orchestra.dialects.values import Body, as_object, object_items, parse_json_or_none
 
 LARGEST_EVENT = 1 << 20  # bytes
-MIN_LINE_COST = 32  # bytes that each line counts for: a stream of empty lines takes as much time as a large one
+MIN_LINE_COST = 32  # bytes that each line counts for: empty lines cost as much time as long ones
 
 
 class ReplyTooLarge(ValueError):
-    """More has come than a reply may have."""
+    """More was received than a reply may have."""
 
 
 class StreamReader:
-    """Takes the bytes of a stream in any pieces, up to `most`. What is no stream of events is kept for its end."""
+    """Takes the bytes of a stream in any pieces, up to `most`. What is not an event stream is kept until the end."""
 
     def __init__(self, joiner: Joiner, most: float = math.inf) -> None:
         self.most = most
@@ -23,7 +23,7 @@ class StreamReader:
         self.joiner = joiner
         self.error: Body = {}
         self.events = 0
-        self.line: list[bytes] = []  # the pieces of one that has not ended yet
+        self.line: list[bytes] = []  # the pieces of an unfinished line
         self.length = 0
         self.plain: list[bytes] = []
 
@@ -61,7 +61,7 @@ class StreamReader:
         self.joiner.add_chunk(chunk)
 
     def finish_stream(self) -> bytes:
-        """The last line may lack its end. Returns what has come when it was no stream of events."""
+        """End the stream; its last line may lack its end. Return what was received if it was not an event stream."""
         if self.line:
             self.handle_line(b"".join(self.line))
             self.line = []
@@ -69,12 +69,12 @@ class StreamReader:
 
     @property
     def joined_body(self) -> Body:
-        """What the stream amounts to; an error in it makes all of it one."""
+        """The body that the stream amounts to. An error in it makes all of it an error."""
         return self.error or self.joiner.joined_body()
 
 
 def join_stream(dialect: Dialect, raw: bytes) -> Body:
-    """The one body that a finished stream amounts to, also one that is a JSON array, or no stream at all."""
+    """Join a finished stream into one body. It may also be a JSON array, or no stream at all."""
     reader = StreamReader(dialect.new_joiner())
     for at in range(0, len(raw), 1 << 16):
         reader.feed(raw[at : at + (1 << 16)])
@@ -83,7 +83,7 @@ def join_stream(dialect: Dialect, raw: bytes) -> Body:
 
 
 def join_whole(dialect: Dialect, value: Any) -> Body:
-    """A body that came at once: the array of a stream's chunks, or the reply itself."""
+    """Join a body that came at once: an array of chunks, or the reply itself."""
     if not isinstance(value, list):
         return as_object(value)
     reader = StreamReader(dialect.new_joiner())

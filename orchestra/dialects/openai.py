@@ -27,7 +27,7 @@ class OpenAi(Dialect):
     cap_names: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
     cut_off = frozenset({"length"})
     filtered = frozenset({"content_filter"})
-    # Both sets of names are read in both formats of OpenAI's: other servers mix them up.
+    # Both sets of names are read in both OpenAI formats, because other servers mix them.
     usage = UsageFormat(
         "usage",
         (
@@ -46,7 +46,7 @@ class OpenAi(Dialect):
         return "authorization", f"Bearer {key}"
 
     def with_cap(self, provider: str, body: Body, cap: int) -> Body:
-        """Only OpenAI itself wants the newer name."""
+        """Use the newer name only for OpenAI itself."""
         usual = self.cap_names[0] if provider == "openai" else "max_tokens"
         return body | {present_name(body, self.cap_names, usual): cap}
 
@@ -58,7 +58,7 @@ class OpenAi(Dialect):
         return read_messages(None, body.get("messages"))
 
     def is_reply(self, body: Any) -> bool:
-        """Brokers put a provider's failure in the place of a choice, with status 200."""
+        """Whether it is a reply. Brokers put a provider's failure in the place of a choice, with status 200."""
         choices = body.get("choices") if isinstance(body, dict) else None
         if not (choices and is_object_list(choices)):
             return False
@@ -79,7 +79,7 @@ class OpenAi(Dialect):
         cached = cached or fields.count("prompt_cache_hit_tokens")
         asked = fields.count("prompt_tokens") or fields.count("input_tokens")
         said = fields.count("completion_tokens") or fields.count("output_tokens")
-        # Some servers count the reasoning in the total only.
+        # Some servers count reasoning only in the total.
         if not fields.has_unreadable("prompt_tokens", "input_tokens"):
             said = max(said, fields.count("total_tokens") - asked)
         return fields.to_tokens(
@@ -120,7 +120,7 @@ def with_role(choice: Body) -> Body:
 
 
 class OpenAiJoiner:
-    """The chunks of a chat completion."""
+    """Joins the chunks of a chat completion."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

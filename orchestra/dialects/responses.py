@@ -1,4 +1,5 @@
-"""OpenAI's responses: another path, request and reply than chat completions; key, usage and errors are the same."""
+"""The responses format of OpenAI: path, request and reply differ from chat completions; key, usage and errors do
+not."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +46,7 @@ class Responses(OpenAi):
 
 
 class ResponsesJoiner:
-    """The last event of a response holds all of it."""
+    """Joins a response: its last event holds all of it."""
 
     def __init__(self) -> None:
         self.response: Body = {}

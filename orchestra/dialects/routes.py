@@ -1,6 +1,5 @@
-"""The known shapes of requests: which of a client's requests ask for a reply, and which are beside that.
-
-The address that goes upstream is made of what was recognised here. Nothing else of a client's path gets into it.
+"""Recognise requests: which of a client's requests ask for a reply, and which have another purpose.
+The upstream address is built from what is recognised here. Nothing else of a client's path gets into it.
 """
 
 import re
@@ -13,9 +12,9 @@ from orchestra.dialects.base import MODEL_NAME, Dialect
 RouteKind = Literal["reply", "count", "probe", "side"]
 
 MODELS_PATH = rf"(?:v1beta/|v1/)?models(?:/{MODEL_NAME}(?:/{MODEL_NAME})*)?"
-# A path with one of these may be another path for the server that reads it.
+# A server may read a path with one of these as another path.
 UNSAFE_SIGNS = ("..", "//", "%", "\\")
-# What clients and proxies send for themselves.
+# Headers that clients and proxies add for themselves.
 HOP_HEADERS = (
     *("host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect"),
     *("content-encoding", "cookie", "te", "trailer", "upgrade", "keep-alive", "forwarded", "via"),
@@ -25,10 +24,9 @@ HOP_PREFIXES = ("proxy-", "x-forwarded-")
 
 @dataclass(frozen=True)
 class Route:
-    """A request that is known. `path` goes upstream, and the reply comes in `dialect`.
-
-    reply: asks a model, and is paid. count: how many tokens a request has. probe: whether somebody is there.
-    side: other questions that clients ask by themselves, about models.
+    """A recognised request. `path` goes upstream, and the reply comes in `dialect`.
+    reply: asks a model, and is paid. count: how many tokens a request has. probe: whether the server is there.
+    side: other questions of clients about models.
     """
 
     kind: RouteKind
@@ -37,7 +35,7 @@ class Route:
 
 
 def find_route(dialects_spoken: Iterable[Dialect], method: str, path: str) -> Route | None:
-    """What a client wants, from the path as it was sent, without the query. None: nothing that is let through."""
+    """Recognise a client's request from the path as it was sent, without the query. None: not allowed."""
     first, *_ = dialects_spoken = list(dialects_spoken)
     if any(sign in path for sign in UNSAFE_SIGNS):
         return None
@@ -61,7 +59,7 @@ def matches_path(pattern: str, path: str) -> bool:
 
 
 def path_without_version(dialect: Dialect, path: str) -> str:
-    """The path without the version prefix that clients may or may not have put before it."""
+    """Return the path without a version prefix, which clients may send or not."""
     path = path.strip("/")
     for prefix in ("v1beta/", "v1/"):
         if dialect.version and path.startswith(prefix):
@@ -78,7 +76,7 @@ def upstream_url(dialect: Dialect, base: str, path: str) -> str:
 def replace_key_header(
     dialect: Dialect, key: str, headers: Mapping[str, str], dropped: Iterable[str]
 ) -> dict[str, str]:
-    """The client's headers with the real key in the dialect's own place. Those that are `dropped` hold other keys."""
+    """Replace the client's key by the real one, in the dialect's own header. The `dropped` headers hold other keys."""
     dropped = (*dropped, *HOP_HEADERS)
     kept = {
         name: value

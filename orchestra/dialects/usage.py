@@ -1,5 +1,4 @@
-"""The usage that a provider tells, validated field by field: anything may stand there, by fault or by intent.
-
+"""Validate the usage that a provider reports, field by field: any value may be there, by fault or by intent.
 A count is a whole number from 0 to a billion. Anything else (a text, a list, NaN, true, -1, 10^40) is unreadable: its
 field is unknown, and never a number.
 """
@@ -13,10 +12,9 @@ LARGEST_COUNT = 10**9
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a reply says it used. `input` includes the cached tokens, `output` the reasoning, in every dialect.
-
-    `unreadable` lists the fields that hold no count, as NAME: VALUE. When such a field is part of the input or of the
-    output, that number is unknown.
+    """The usage of a reply. `input` includes cached tokens, `output` includes reasoning, in every dialect.
+    `unreadable` lists the fields that hold no count, as NAME: VALUE. If such a field is part of input or output, that
+    number is unknown.
     """
 
     input: int = 0
@@ -42,7 +40,7 @@ class UsageCounts:
         return self.read_count(name, self.values.get(name))
 
     def detail_count(self, name: str, inner: str) -> int:
-        """A count inside of a field that holds an object."""
+        """Return a count inside a field that holds an object."""
         value = self.values.get(name)
         if value is None or isinstance(value, dict):
             return self.read_count(f"{name}.{inner}", (value or {}).get(inner))
@@ -61,7 +59,7 @@ class UsageCounts:
     def to_tokens(
         self, input: int, cached: int, written: int, output: int, *, asked: tuple[str, ...], said: tuple[str, ...]
     ) -> Tokens:
-        """`asked` and `said` name the fields that make up the input and the output."""
+        """Sum up the usage; `asked` and `said` name the fields of input and output."""
         cached = min(cached, input)
         return Tokens(
             *(input, cached, min(written, input - cached), output),
@@ -72,14 +70,14 @@ class UsageCounts:
 
 
 def as_count(value: Any) -> int | None:
-    """The whole number that a value is; None when it is none, or larger than any use of a model."""
+    """Return a value as a count; None if it is none, or larger than any use of a model."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None
 
 
 def quote_odd_value(value: Any) -> str:
-    """A value in a message: numbers and short texts as they are, of all else only what it is."""
+    """Quote a value in a message: numbers and short texts as they are, others by their type."""
     if isinstance(value, str):
         return repr(value[:40])
     if isinstance(value, list | dict):
@@ -101,10 +99,9 @@ def is_object_of_counts(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class UsageFormat:
-    """How a dialect tells the usage: in which field, by which counts, and in which fields counts of parts stand.
-
-    `optional`: a client does without the field. `nullable`: a count may be null. `is_detail`: whether a client can
-    read the value of a field with counts of parts.
+    """How a dialect reports usage: in which field, by which counts, and which fields hold counts of parts.
+    `optional`: clients do without the field. `nullable`: a count may be null. `is_detail`: whether clients can read the
+    value of a field with counts of parts.
     """
 
     name: str

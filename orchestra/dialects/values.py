@@ -1,4 +1,4 @@
-"""Values out of JSON that anybody may have written: each is read as what it should be, or as nothing."""
+"""Read values from untrusted JSON: each as the expected type, or as nothing."""
 
 import json
 from typing import Any, TypeGuard
@@ -7,7 +7,7 @@ Body = dict[str, Any]
 
 
 def parse_json_or_none(raw: bytes | str) -> Any:
-    """The value that JSON stands for. None when it is no JSON, or nested too deeply."""
+    """Parse JSON. None if it is invalid or nested too deeply."""
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):
@@ -19,7 +19,7 @@ def as_object(value: Any) -> Body:
 
 
 def object_items(value: Any) -> list[Body]:
-    """The objects of a list, without what else stands in it."""
+    """Return the objects of a list, without its other items."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
@@ -28,7 +28,7 @@ def is_object_list(value: Any) -> TypeGuard[list[Body]]:
 
 
 def as_text(value: Any) -> str:
-    """A text, or the texts of a list of parts. Empty for everything else."""
+    """Return a text, or the texts of a list of parts; empty for everything else."""
     if isinstance(value, str):
         return value
     return "".join(as_text(part.get("text")) for part in object_items(value))

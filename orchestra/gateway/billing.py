@@ -1,4 +1,4 @@
-"""Who may ask, what was asked, and what it cost."""
+"""Clients, their exchanges, and what these cost."""
 
 import secrets
 import time
@@ -9,15 +9,15 @@ from orchestra.gateway.budget import MaxCost
 from orchestra.model import Usage
 from orchestra.providers import catalogue
 
-BYTES_PER_INPUT_TOKEN = 3  # of a request, that a token has at least
-PLAUSIBLE_FACTOR = 1.1  # times the cap: what a reply may have is not counted the same way everywhere
-HIDDEN_INPUT_TOKENS = 10_000  # tokens that a provider may add to a request by itself
-UNKNOWN_OUTPUT = 32_000  # tokens of a reply, where neither the request nor the catalogue says
+BYTES_PER_INPUT_TOKEN = 3  # bytes of a request that make a token, at least
+PLAUSIBLE_FACTOR = 1.1  # times the cap: not every provider counts a reply's tokens the same way
+HIDDEN_INPUT_TOKENS = 10_000  # tokens that a provider may add to a request
+UNKNOWN_OUTPUT = 32_000  # tokens of a reply if neither the request nor the catalogue limits it
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where a provider's requests really go, with the key that no agent sees."""
+    """Where a provider's requests are sent, with the key that no agent sees."""
 
     provider: str
     dialect: str  # the family of dialects that it speaks
@@ -27,7 +27,7 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request of a client and what became of it. Its usage counts what was really sent, retries included."""
+    """One request of a client and its result. Its usage counts everything that was sent, including retries."""
 
     provider: str
     model: str
@@ -40,26 +40,25 @@ class Exchange:
     finish: str = ""
     identity: str = ""
     replayed: bool = False
-    # The reply as it came, so that a resumed run can give it again; and whether this one was given again.
+    # The original reply, so that a resumed run can give it again; and whether this one was given again.
     raw: str = field(default="", repr=False)
     kind: str = ""
     recalled: bool = False
-    # A reply of the tape's that was given to another request than the recorded one.
+    # a recorded reply that was given to a request other than the recorded one
     drifted: bool = False
-    # The messages of the request, as (role, text).
+    # the messages of the request, as (role, text)
     asked: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    # Under which number its money was set aside.
+    # the number of its reservation
     number: int = 0
-    # What is odd about the usage that the provider told.
+    # what is odd about the reported usage
     remark: str = ""
 
 
 @dataclass
 class ClientPass:
-    """What a token opens, for whom, and how much of it is used up.
-
-    `models` are the catalogue's names of the models that it may ask. None is any model: only tests and benchmarks use
-    that, a run always names them. `repeats`: its holder may send a request again although it could read the reply.
+    """What a token allows, for which client, and how much of that is used.
+    `models`: the catalogue's names of the allowed models. None allows any model: only tests and benchmarks use that.
+    `repeats`: the client may repeat a request although its reply was readable.
     """
 
     role: str
@@ -87,14 +86,14 @@ class ClientPass:
 
     @property
     def waited_seconds(self) -> float:
-        """Seconds in which the gateway has made its holder wait, until now."""
+        """Seconds for which the gateway has made its holder wait, until now."""
         return self.waited_before + (time.monotonic() - min(self.waits_since.values()) if self.waits_since else 0.0)
 
     def begin_wait(self, ask: int) -> None:
         self.waits_since[ask] = time.monotonic()
 
     def end_wait(self, ask: int) -> None:
-        """Of several that waited at once only one counts."""
+        """End a wait. Of several waits at the same time only one counts."""
         began = self.waits_since.pop(ask)
         if not any(other <= began for other in self.waits_since.values()):
             until = min(self.waits_since.values(), default=time.monotonic())
@@ -117,10 +116,9 @@ class ClientPass:
 def usage_of_reply(
     model: catalogue.Model, reported: Tokens, requests: int, *, has_text: bool, most: MaxCost | None
 ) -> Usage:
-    """What a reply costs by the usage that came with it; `said` is whether the reply holds any text.
-
-    What the usage leaves unknown counts at the most that was set aside for it, and as assumed. Without `most` nothing
-    was sent, so that nothing is assumed.
+    """Compute what a reply costs from its usage; `said`: whether the reply holds any text.
+    What the usage leaves unknown is counted at the reserved maximum, as assumed. Without `most` nothing was sent, so
+    nothing is assumed.
     """
     dollars = catalogue.request_cost(model, reported.input, reported.cached, reported.cache_write, reported.output)
     known = Usage(requests, 1, reported.input, reported.cached, reported.cache_write, reported.output, dollars)
@@ -139,7 +137,7 @@ def usage_of_reply(
 
 
 def usage_remark(reported: Tokens, size: int, most: MaxCost, assumed: int) -> str:
-    """What is odd about a usage, for a request of `size` bytes. It counts as it was told all the same."""
+    """Describe what is odd about a usage, for a request of `size` bytes. It counts as reported nevertheless."""
     found = []
     if reported.unreadable:
         how = ", so it counts at the most that it may cost" if assumed else ""
@@ -152,7 +150,7 @@ def usage_remark(reported: Tokens, size: int, most: MaxCost, assumed: int) -> st
 
 
 def max_request_cost(model: catalogue.Model, size: int, cap: int | None) -> MaxCost:
-    """What a request of so many bytes may cost at most; `cap` is how long it lets the reply be."""
+    """Compute the most that a request of this size may cost; `cap` is its output limit."""
     asked, said = size // BYTES_PER_INPUT_TOKEN + 1, cap or model.max_output or UNKNOWN_OUTPUT
     plain, cached = (catalogue.request_cost(model, asked, 0, written, 0) or 0.0 for written in (0, asked))
     whole = catalogue.request_cost(model, asked, 0, 0, said) or 0.0

@@ -1,7 +1,6 @@
-"""A circuit breaker: while a provider is down nobody asks, but for one probe now and then.
-
-Pure: the time is given. One that cannot be reached is down. One that fails may have failed a single request, so it
-takes several failures of more than one request, and no answer in between.
+"""A circuit breaker: while a provider is down, only a probe is sent now and then.
+Pure: the time is passed in. An unreachable provider is down. A failing one is down after several failures of more than
+one request without an answer in between, because a single request may fail for its own reasons.
 """
 
 import math
@@ -13,7 +12,7 @@ FAILURES_TO_OPEN = 3
 
 @dataclass
 class CircuitBreaker:
-    failing_since: float = math.inf  # the first trouble after the last good answer
+    failing_since: float = math.inf  # the first failure after the last good answer
     open_until: float = -math.inf
     pause: float = 0.0
     failures: int = 0
@@ -26,11 +25,11 @@ class CircuitBreaker:
 
     @property
     def has_several_failures(self) -> bool:
-        """Whether more than one request is in trouble."""
+        """Whether more than one request fails."""
         return len(self.failed_requests) > 1
 
     def wait_seconds(self, now: float) -> float:
-        """Seconds until somebody may ask; without end while a probe is on its way."""
+        """Return the seconds until a request may be sent; inf while a probe is in flight."""
         if not self.is_open:
             return 0.0
         return math.inf if self.probe is not None else max(0.0, self.open_until - now)
@@ -44,7 +43,7 @@ class CircuitBreaker:
         self.failed_requests.clear()
 
     def record_failure(self, ask: int, now: float, *, down: bool) -> None:
-        """`down`: there is no doubt. What was sent before the breaker opened says nothing new."""
+        """Record a failure. `down`: open at once. Ignore results of requests sent before it opened."""
         self.failing_since = min(self.failing_since, now)
         self.failures += 1
         self.failed_requests.add(ask)
@@ -56,11 +55,11 @@ class CircuitBreaker:
             self.open_until = now + self.pause
 
     def postpone_probe(self, now: float) -> None:
-        """It was given up: who comes next need not find out the same at once."""
+        """Wait the longest time before the next probe, after a request was given up."""
         if self.is_open:
             self.open_until = now + LONGEST_OPEN
 
     def release_probe(self, ask: int) -> None:
-        """The probe was given up before it was answered: somebody else may ask."""
+        """Allow another probe, after this one was abandoned without an answer."""
         if self.probe == ask:
             self.probe = None

@@ -1,9 +1,8 @@
-"""Budgets, held by reservation. Pure bookkeeping: only `Claim.decided` is there to be awaited.
-
-Before a request is sent the most that it may cost is set aside, and its usage settles that. So what is spent and what
-is set aside never pass a limit together, save by what a provider bills beyond the reservation. A request that does not
-fit waits for those on their way to settle, in turn. Once nothing is on its way that could free enough, its output is
-capped to what is left, and it is refused only where that would be too little for a reply.
+"""Budgets by reservation. Pure bookkeeping: only `Reservation.decided` can be awaited.
+Before a request is sent, the most that it may cost is reserved; its usage then replaces the reservation. Spending and
+reservations together never pass a limit, except by what a provider bills beyond the reservation. A request that does
+not fit waits, in order, for requests in flight. If nothing in flight could free enough, its output is capped to what is
+left; it is refused only if that is too little for a reply.
 """
 
 import asyncio
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-LEAST_OUTPUT = 4_000  # tokens; a reply that is cut off is money for nothing
+LEAST_OUTPUT = 4_000  # tokens; a reply that is cut off is wasted money
 
 
 class Amount(NamedTuple):
@@ -30,7 +29,7 @@ class MaxCost:
     input: int
     output: int
     input_dollars: float = 0.0
-    dollars_per_token: float = 0.0  # of one token of the output
+    dollars_per_token: float = 0.0  # of one output token
 
     @property
     def amount(self) -> Amount:
@@ -46,13 +45,13 @@ class MaxCost:
 
 @dataclass(eq=False)
 class Account:
-    """What may be spent by the run, or by one task. None is no limit."""
+    """What the run, or one task, may spend. None: no limit."""
 
     name: str
     dollars: float | None = None
     tokens: int | None = None
     spent: Amount = NO_AMOUNT
-    reserved: Amount = NO_AMOUNT  # what is set aside for the claims
+    reserved: Amount = NO_AMOUNT  # the sum of the reservations
     reservations: set["Reservation"] = field(default_factory=set)
 
     def add_reservation(self, claim: "Reservation") -> None:
@@ -66,24 +65,24 @@ class Account:
 
     @property
     def available(self) -> Amount:
-        """Without what is set aside."""
+        """Spendable, without what is reserved."""
         return add_amounts(self.unspent, Amount(-self.reserved.dollars, -self.reserved.tokens))
 
     @property
     def unspent(self) -> Amount:
-        """What would be left if all that is on its way cost nothing."""
+        """What would be left if all requests in flight cost nothing."""
         dollars = math.inf if self.dollars is None else self.dollars - self.spent.dollars
         return Amount(dollars, 1 << 62 if self.tokens is None else self.tokens - self.spent.tokens)
 
     def affordable_output(self, most: MaxCost) -> int:
-        """How long a reply is left for."""
+        """Return how many output tokens the rest pays for."""
         left = self.available
         money = left.dollars - most.input_dollars
         paid = most.output if not most.dollars_per_token or money == math.inf else int(money / most.dollars_per_token)
         return min(paid, left.tokens - most.input) if money >= 0 else -1
 
     def shortage(self, most: MaxCost) -> str:
-        """Which limit it is, how much of it is spent, and what would be needed."""
+        """Describe which limit is reached, how much of it is spent, and what would be needed."""
         needed = most.with_least_output.amount
         if self.dollars is not None and needed.dollars > self.unspent.dollars:
             spent = f"{format_dollars(self.spent.dollars)} of {format_dollars(self.dollars)} are spent"
@@ -104,7 +103,7 @@ class Reservation:
 
 
 class Budget:
-    """All limits of a run. What earlier orchestrators of the same run have spent is spent."""
+    """All limits of a run. Counts spending from earlier sessions."""
 
     def __init__(
         self,
@@ -139,11 +138,14 @@ class Budget:
         return claim
 
     def shortage(self, most: MaxCost) -> str:
-        """Why there is nothing left for such a request of anybody, if so."""
+        """Return why no client can afford such a request; empty if one can."""
         return "" if fits_in(most.with_least_output.amount, self.run.unspent) else self.run.shortage(most)
 
     def settle(self, claim: Reservation, used: Amount | None = None) -> Amount:
-        """Count what was used, or all that was set aside where nobody knows. What goes beyond that is given back."""
+        """Replace a reservation by the usage, or by the whole reservation if the usage is unknown.
+
+        Return what exceeds it.
+        """
         held, used = claim.most.amount, used or claim.most.amount
         self.close(claim, used)
         return Amount(max(0.0, used.dollars - held.dollars), max(0, used.tokens - held.tokens))
@@ -158,7 +160,7 @@ class Budget:
         self.decide_waiting()
 
     def decide_waiting(self) -> None:
-        """Whoever waits, in turn: nobody passes one who waits for the same account."""
+        """Decide about waiting reservations in order: none overtakes another one that waits for the same account."""
         taken: set[Account] = set()
         for claim in list(self.waiting):
             waits_for = self.decide(claim) if taken.isdisjoint(claim.accounts) else claim.accounts
@@ -167,7 +169,7 @@ class Budget:
                 self.waiting.remove(claim)
 
     def decide(self, claim: Reservation) -> tuple[Account, ...]:
-        """Grant or refuse it; or tell the accounts that it has to wait for."""
+        """Grant or refuse a reservation, or return the accounts that it must wait for."""
         most, least = claim.most, claim.most.with_least_output
         for account in claim.accounts:
             if not fits_in(least.amount, account.unspent):

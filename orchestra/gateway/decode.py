@@ -1,7 +1,6 @@
-"""What requests and replies say, decoded where it holds up nobody: what is large is read by a child process.
-
-json.loads keeps the interpreter's lock, so that a thread would not help. The functions are pure and take and give plain
-values, so that each can run on either side.
+"""Decode requests and replies without blocking the event loop: large ones in a child process.
+json.loads keeps the interpreter's lock, so a thread would not help. The functions are pure and exchange plain values,
+so each can run on either side.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from orchestra import dialects
 from orchestra.dialects import DIALECTS, Dialect, Tokens
 from orchestra.gateway.recording import request_identity
 
-MAX_INLINE_BYTES = 1 << 20  # bytes; what has more is decoded elsewhere
+MAX_INLINE_BYTES = 1 << 20  # bytes; more is decoded in a child
 CHILD_MEMORY = 2 << 30
 CHILD_SECONDS = 120
 MAX_CHILDREN = 2  # at once
@@ -30,26 +29,26 @@ CHILD_PROGRAM = (
     "from orchestra.gateway.decode import serve_decode_child; serve_decode_child()"
 )
 NO_TOKENS = Tokens()
-SHORTEST_QUOTED = 10  # signs in percents, before it is looked what they stand for
+SHORTEST_QUOTED = 10  # percent-encoded characters before they are decoded and searched
 UNREADABLE_MESSAGE = "it is too large or too deeply nested to be read"
 
 
 @dataclass(frozen=True)
 class RequestFacts:
-    """What the gateway must know of a request. `problem` says why it cannot be let through."""
+    """What the gateway must know about a request. `problem` says why it is refused."""
 
     model: str = ""
     streams: bool = False
     cap: int | None = None
     identity: str = ""
     asked: tuple[tuple[str, str], ...] = ()
-    keys: tuple[str, ...] = ()  # the variables whose values stand in it
+    keys: tuple[str, ...] = ()  # the variables whose values it contains
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class ReplyFacts:
-    """What the gateway must know of an answer's body. `mended` is what a client can read in place of it."""
+    """What the gateway must know about an answer's body. `mended` is a repaired body for the client."""
 
     is_reply: bool = False
     text: str = ""
@@ -66,11 +65,11 @@ KeyForms = Iterable[tuple[str, str]]
 
 
 class DuplicateName(ValueError):
-    """The same name stands twice in an object: the provider may read the other one."""
+    """An object has the same name twice: the provider may read the other value."""
 
 
 def read_request_facts(dialect: Dialect, path: str, root: str, forms: KeyForms, raw: bytes) -> RequestFacts:
-    """The facts of a request. `forms` are the ways in which our keys may be written."""
+    """Read the facts of a request. `forms`: the encodings of our keys."""
     try:
         body = json.loads(raw.decode("utf-8"), object_pairs_hook=reject_duplicate_names)
         if not isinstance(body, dict):
@@ -99,7 +98,7 @@ def reject_duplicate_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def find_keys(text: str, forms: KeyForms) -> tuple[str, ...]:
-    """The names of the keys that stand in a text: in one of their forms, broken over lines, or written in percents."""
+    """Return the names of the keys in a text: in any encoding, broken over lines, or percent-encoded."""
     joined = text.replace("\\r", "").replace("\\n", "") if "\\n" in text else text
     unquoted = unquote(joined, errors="replace") if joined.count("%") >= SHORTEST_QUOTED else ""
     found = (
@@ -109,12 +108,12 @@ def find_keys(text: str, forms: KeyForms) -> tuple[str, ...]:
 
 
 def loses_escapes(form: str) -> bool:
-    """Whether it may lose something when the ends of lines, a backslash and a letter each, are taken out."""
+    """Whether removing escaped line ends (a backslash and a letter) may change the form."""
     return form[0] in "rn" or "\\r" in form or "\\n" in form
 
 
 def lower_cap(provider: str, dialect: Dialect, cap: int, raw: bytes) -> bytes:
-    """The request with a lower cap for its reply."""
+    """Return the request with a lower output limit."""
     body = dialects.parse_json_or_none(raw)
     return json.dumps(dialect.with_cap(provider, body if isinstance(body, dict) else {}, cap)).encode()
 
@@ -123,7 +122,7 @@ def lower_cap(provider: str, dialect: Dialect, cap: int, raw: bytes) -> bytes:
 
 
 def read_reply_facts(dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
-    """The facts of an answer that has come whole; `kind` is its content type."""
+    """Read the facts of a complete answer; `kind` is its content type."""
     try:
         if "event-stream" in kind:
             return reply_facts(dialect, dialects.join_stream(dialect, raw), raw, mend=False)
@@ -152,7 +151,7 @@ def reply_facts(dialect: Dialect, body: dialects.Body, raw: bytes, *, mend: bool
 
 
 class Decoder:
-    """Reads what is small here and now, and what is large in a child process, two at a time."""
+    """Decodes small bodies at once, and large ones in a child process, two at a time."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(MAX_CHILDREN)
@@ -189,7 +188,7 @@ class Decoder:
 
 
 async def run_decode_child(said: bytes) -> bytes:
-    """What the child answers; nothing when it could not read it, or not in time."""
+    """Return the child's answer; None if it failed or was too slow."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", CHILD_PROGRAM, str(ROOT)),
         stdin=subprocess.PIPE,
@@ -211,7 +210,7 @@ async def run_decode_child(said: bytes) -> bytes:
 
 
 def serve_decode_child() -> None:
-    """The child: one line that says what is asked, then the bytes; the answer on stdout."""
+    """Run as the child: read one line that names the function, then the bytes; write the answer to stdout."""
     import resource
 
     with contextlib.suppress(ValueError, OSError):

@@ -1,4 +1,5 @@
-"""The door: a loopback server in our own event loop that forwards model requests, counts them, and answers finally."""
+"""The gateway: a loopback server in our event loop that forwards model requests, counts them, and gives final
+answers."""
 
 import asyncio
 import json
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 CUT_SHORT_MESSAGE = "the run ended before the answer had come"
-ABANDONED_SECONDS = 60.0  # seconds for an answer whose agent has gone: what it costs is told at its end
-BYTES_PER_TOKEN = 4  # of a request, in the estimate that answers a request for a count
+ABANDONED_SECONDS = 60.0  # seconds to wait for an answer whose agent has gone: its end reports the cost
+BYTES_PER_TOKEN = 4  # of a request, for estimated token counts
 MAX_NOTES = 3  # about one agent's requests
 
 
 class Gateway:
-    """All model traffic of a run. The listener hears of every exchange before its reply is handed on."""
+    """All model traffic of a run. The listener gets every exchange before its reply is handed on."""
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class Gateway:
         return ticket
 
     def remove_client(self, ticket: ClientPass) -> None:
-        """What it still waits for is not sent any more. What is on its way will be paid, and so it is heard out."""
+        """Send none of its waiting requests. Those in flight will be billed, so read their answers to the end."""
         self.passes.pop(ticket.token, None)
         for ask in self.asks:
             if ask.ticket is ticket:
@@ -91,11 +92,11 @@ class Gateway:
     # --- the server
 
     async def start(self) -> None:
-        """Start the server, unless it was given as one that is started already."""
+        """Start the server, unless a started one was given."""
         await self.server.start()
 
     async def stop(self) -> None:
-        """At once: what is still on its way is noted as cut short, and whoever waits for it is answered."""
+        """Stop at once. Requests in flight are recorded as cut off, and their clients get an answer."""
         self.passes.clear()
         self.close_open_requests()
         readers = list(self.readers)
@@ -106,7 +107,7 @@ class Gateway:
         await self.client.aclose()
 
     def close_open_requests(self) -> None:
-        """Close the books: what is asked and not answered yet will not be waited for, but it may be billed."""
+        """Record all unanswered requests: they are not awaited any more, but may be billed."""
         for ask in list(self.asks):
             self.note_exchange(ask, ask.failed_exchange("cancelled", 0, CUT_SHORT_MESSAGE))
 
@@ -132,7 +133,7 @@ class Gateway:
                 ticket, upstream, f"{request.method} {rest[:100]!r}", "that is no request for a reply"
             )
         if route.kind in ("probe", "side"):
-            # Clients ask this by themselves, and do without an answer.
+            # Clients ask this by themselves and work without an answer.
             return Response(b"", 200 if route.kind == "probe" else 404)
         try:
             raw = await wire.read_request_body(request.receive)
@@ -163,11 +164,11 @@ class Gateway:
         except asyncio.CancelledError:
             return self.refuse(ask, "cancelled", 0, CUT_SHORT_MESSAGE)
         except Exception as error:
-            # A 500 of ours would make an agent ask up to 27 times again for what is our bug.
+            # A 500 from us would make an agent repeat a request up to 27 times because of our bug.
             return self.refuse(ask, "gateway", 0, f"a bug in the gateway: {error!r}")
 
     def reject_unknown(self, ticket: ClientPass, upstream: Upstream, what: str, why: str) -> "Response":
-        """What is not let through is no request to a model: it is not counted, costs nothing, and is only noted."""
+        """Refuse what is no known request: it is not counted and costs nothing; the user gets a note."""
         from starlette.responses import Response
 
         self.note_for_user(
@@ -179,7 +180,7 @@ class Gateway:
         )
 
     def note_for_user(self, ticket: ClientPass, text: str) -> None:
-        """A note for the user, once, and not too many about one agent."""
+        """Add a note for the user, once, and only a few per agent."""
         notes = self.notes.setdefault(ticket.holder, [])
         if text not in notes and len(notes) < MAX_NOTES:
             notes.append(text)
@@ -191,7 +192,7 @@ class Gateway:
         if ask.ticket.is_exhausted:
             return self.refuse(ask, "iterations", 0, f"the limit of {ask.ticket.iterations} replies is reached")
         if ask.ticket.forbids_repeats and ask.identity in ask.ticket.answered_identities:
-            # The same request again means that the agent could not read the reply.
+            # A repeated request means that the agent could not read the reply.
             return self.refuse(ask, "garbage", 200, "the agent could make nothing of this provider's reply")
         if self.memory is not None and (kept := self.memory.take_unused(ask.identity)):
             return await self.deliver_stored_reply(ask, kept, recalled=True)
@@ -269,7 +270,7 @@ class Gateway:
         if facts.is_reply:
             ask.lane.record_reply(turn)
             if useless := ask.unusable_reason(facts):
-                # It is paid for, and of no use to the agent.
+                # It is paid, and useless to the agent.
                 return self.refuse(ask, useless[0], 200, useless[1], ask.bill_reply(facts))
             return self.deliver_reply(ask, facts, raw, "application/json")
         failure, message = dialects.classify_failure(status, raw), facts.message or dialects.error_message(raw)
@@ -279,7 +280,7 @@ class Gateway:
             message = f"it redirects to {dialects.redirect_target(headers.get('location', ''))}"
         if failure == "garbage":
             message = f"this is no reply as {ask.upstream.dialect} gives it: {message}"
-        # Only a refusal says in its body how long to wait; a good answer's may be large.
+        # Only a refusal gives the time to wait in its body; the body of a good answer may be large.
         return Refusal(failure, status, message, rate_headers.read_retry_after(headers, b"" if status == 200 else raw))
 
     def deliver_reply(self, ask: PendingRequest, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> "Response":
@@ -308,7 +309,7 @@ class Gateway:
         kind: str,
         handed: asyncio.Queue[bytes | None],
     ) -> None:
-        """Read a stream to its end and note it, whether its client is still there or not: it is paid for."""
+        """Read a stream to its end and record it, even if its client is gone: it is paid for."""
         import httpx
 
         end = None
@@ -343,7 +344,7 @@ class Gateway:
         kind: str,
         handed: asyncio.Queue[bytes | None],
     ) -> tuple[ReplyFacts, bytes]:
-        """Hand the events on as they come. What they amount to, and all of them when that is not too much to keep."""
+        """Relay the events as they come. Return the joined body, and the whole stream unless it is too long."""
         cap = wire.max_stream_bytes(ask.max_reply_tokens)
         reader, kept, size = StreamReader(ask.dialect.new_joiner(), cap), bytearray(), 0
         async for piece in wire.inflated_pieces(answer, encoding, cap):
@@ -379,7 +380,10 @@ class Gateway:
     def refuse(
         self, ask: PendingRequest, failure: str, status: int, message: str, billed: tuple[Usage, str] | None = None
     ) -> "Response":
-        """`told` is the usage of a reply that was paid for all the same, and what is odd about that."""
+        """Answer with a final error.
+
+        `told`: the usage of a reply that is paid nevertheless, and what is odd about it.
+        """
         from starlette.responses import Response
 
         self.note_exchange(ask, ask.failed_exchange(failure, status, message, *(billed or ())))
@@ -400,7 +404,7 @@ class Gateway:
         self.note_exchange(ask, ask.answered_exchange(facts, raw.decode("utf-8", "replace"), kind, **how))
 
     def note_exchange(self, ask: PendingRequest, exchange: Exchange) -> None:
-        """Every ask is noted once; what comes after its books were closed is not counted again."""
+        """Record each request once. What comes after the records were closed is not counted again."""
         if ask in self.asks:
             self.asks.remove(ask)
             ask.ticket.exchanges.append(exchange)

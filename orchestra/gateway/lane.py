@@ -1,7 +1,6 @@
-"""The lane to one model of one provider: whose turn it is, and what everybody has learned from what came back.
-
-All agents of a run stand in the same line, so a Retry-After is obeyed once for all, a rate is learned once, a provider
-that is down is asked by one probe, and a key that two agents have been refused with is not tried by a third.
+"""One lane per model of a provider: the order of requests, and what was learned from the answers.
+All agents of a run share the lane. So a Retry-After is obeyed once for all, a rate is learned once, a provider that is
+down gets one probe, and a key that was refused for two agents is not tried by a third.
 """
 
 import asyncio
@@ -14,36 +13,36 @@ from orchestra.gateway.breaker import CircuitBreaker
 from orchestra.gateway.pace import Pace, SentRequest
 from orchestra.gateway.retry_policy import LIMITED_SECONDS, FailureEvidence, is_worth_retrying, retry_pause
 
-# Failures that everybody would meet.
+# failures that every request would meet
 SHARED_FAILURES = ("auth", "quota")
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer that is no reply, before it is decided whether to ask again."""
+    """An answer that is not a reply, before the decision whether to retry."""
 
     failure: str
     status: int
     message: str
     retry_after: float | None = None
-    lost: bool = False  # in the middle of the reply
+    lost: bool = False  # the connection broke within the reply
 
     @property
     def is_deliberate(self) -> bool:
-        """The provider is there, and said something on purpose."""
+        """Whether the provider is there and refused on purpose."""
         return 0 < self.status < 500 and self.failure not in ("server", "timeout")
 
 
 @dataclass
 class RequestTrouble:
-    """What one request has met so far."""
+    """The failures of one request so far."""
 
-    agent_key: object  # the agent that asks
+    agent_key: object  # identifies the agent
     tries: int = 0
     losses: int = 0
     began: float = math.inf
     last: Refusal | None = None
-    until: float = 0.0  # it rests by itself, while others may go
+    until: float = 0.0  # the request waits by itself until then, while others go on
 
 
 @dataclass
@@ -55,15 +54,15 @@ class Lane:
     clock: Callable[[], float] = time.monotonic
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     last_reply_at: float = -math.inf  # when the last reply came
-    limited_since: float = math.inf  # since when there were only refusals for too many
+    limited_since: float = math.inf  # since when there were only 429 refusals
     refused_agents: dict[tuple[str, int, str], set[object]] = field(default_factory=dict)
     last_refusal: Refusal | None = None
-    probe_headers_from: float = math.inf  # from this moment on a good reply shows that an absurd header was wrong
+    probe_headers_from: float = math.inf  # after this time a good reply shows that an absurd header was wrong
     line: asyncio.Lock = field(default_factory=asyncio.Lock)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait_for_turn(self, trouble: RequestTrouble) -> SentRequest | Refusal:
-        """Wait in line, and go; or hear that it is not worth waiting any longer."""
+        """Wait for a turn. Return a refusal instead if waiting is not worthwhile any more."""
         if (rest := trouble.until - self.clock()) > 0:
             await asyncio.sleep(rest)
         async with self.line:
@@ -77,7 +76,7 @@ class Lane:
                 await self.wait_for_news(wait)
 
     async def wait_for_news(self, seconds: float) -> None:
-        """Until something has come back, at most so long."""
+        """Wait until any answer has come, at most for this time."""
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self.news.wait()
@@ -85,7 +84,7 @@ class Lane:
             pass
 
     def shared_refusal(self, trouble: RequestTrouble) -> Refusal | None:
-        """What others have found out, so that this one need not ask."""
+        """Return a refusal that other requests have met, so that this one need not be sent."""
         for (failure, status, message), agents in self.refused_agents.items():
             if len(agents - {trouble.agent_key}) > 1:
                 return Refusal(failure, status, message)
@@ -120,8 +119,9 @@ class Lane:
     # --- what came back
 
     def obey_rate_headers(self, sent: SentRequest, seconds: float) -> None:
-        """The headers of an answer say that nothing is left for so long. They are believed up to the longest wait that
-        a refusal may ask for. Then one request goes alone, and once it was answered such headers count no more."""
+        """Obey rate-limit headers that report nothing left, up to the longest wait that a refusal may ask for.
+        Then one request goes alone; once it is answered, such headers are ignored.
+        """
         now = self.clock()
         if seconds <= LIMITED_SECONDS:
             self.pace.hold_until(now + seconds)
@@ -146,7 +146,7 @@ class Lane:
         self.wake_waiting()
 
     def record_failure(self, sent: SentRequest, trouble: RequestTrouble, refusal: Refusal) -> bool:
-        """Whether it is worth asking again; if so, `turn` knows when."""
+        """Record a failure. Return whether a retry is worthwhile; `wait_for_turn` knows when."""
         now = self.clock()
         self.pace.record_return(sent)
         trouble.tries += 1
@@ -160,7 +160,7 @@ class Lane:
         if refusal.failure == "rate_limit":
             self.limited_since = min(self.limited_since, now)
             worth = self.is_worth_waiting(trouble, refusal, 0.0)
-            # A wait that is too long for this one holds up nobody else: they may hear something better.
+            # A wait that is too long for this request must not delay the others: they may get a better answer.
             self.pace.record_refusal(sent, now, refusal.retry_after if worth else 0.0)
             self.wake_waiting()
             return worth
@@ -181,7 +181,7 @@ class Lane:
         return worth
 
     def forget_request(self, sent: SentRequest, trouble: RequestTrouble) -> None:
-        """It will not come back any more."""
+        """Mark the request as finished without a reply."""
         self.pace.record_return(sent)
         self.breaker.release_probe(id(trouble))
         self.wake_waiting()

@@ -1,4 +1,4 @@
-"""What all requests of a run share: the money, and a lane to each model."""
+"""What all requests of a run share: the budget, and a lane per model."""
 
 import itertools
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ LONGEST_ANSWER_SECONDS = 1800.0
 
 
 class Limits:
-    """`outage` is how long a provider that worked may be down, `longest` how long one whole answer may take."""
+    """`outage`: how long a provider that worked may be down. `longest`: how long one whole answer may take."""
 
     def __init__(
         self,

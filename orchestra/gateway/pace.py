@@ -1,25 +1,24 @@
-"""How fast a model may be asked: a rate that is learned from its refusals, and how many requests may be on their way.
-
-Pure: the time is given. Few providers say how much they take, so it is found out at the price of as few refusals as
-possible. The first requests go out a little apart, then ever faster. The first refusal (429) says how many were taken
-in the second before it; from then on requests go evenly spaced, a little below that rate, which falls with each further
-refusal and rises slowly with each reply. What a provider tells, and `--rpm`, counts before what is learned.
+"""The pace of requests to a model: a rate learned from refusals, and a limit of requests in flight.
+Pure: the time is passed in. Few providers publish their limits, so they are found out with as few refusals as possible.
+The first requests go a little apart, then ever faster. The first refusal (429) shows how many were accepted in the
+second before it. From then on requests are evenly spaced a little below that rate, which falls with each further
+refusal and rises slowly with each reply. A provider's own word and `--rpm` count before what is learned.
 """
 
 import math
 from collections import deque
 from dataclasses import dataclass
 
-FIRST_RATE = 12.0  # per second, as long as nothing is known: a refusal shall come back before all agents have asked
-DOUBLING_SECONDS = 1.0  # seconds in which that becomes twice as much
-UNLIMITED_RATE = 400.0  # from here on nothing is held back
-LIMIT_WINDOW = 1.0  # most limits that refuse without a word of how long are per second
-WINDOW_MARGIN = 0.15  # the way there takes its time, and the first request has a connection to open
+FIRST_RATE = 12.0  # per second, before anything is known: a refusal must arrive before all agents have asked
+DOUBLING_SECONDS = 1.0  # seconds in which that doubles
+UNLIMITED_RATE = 400.0  # from here on there is no limit
+LIMIT_WINDOW = 1.0  # most limits without a stated time are per second
+WINDOW_MARGIN = 0.15  # for the way there, and for opening the first connection
 LATE_SECONDS = 0.05
-SAFE_SHARE = 0.93  # how near to a limit we go
+SAFE_SHARE = 0.93  # of a known limit that is used
 REFUSED_FACTOR = 0.75
 SEARCH_GROWTH, NEAR_GROWTH, QUIET_GROWTH = 1.3, 1.005, 1.05  # how much faster after each reply
-CONCURRENCY_GROWTH = 0.125  # how fast more are let on their way at once
+CONCURRENCY_GROWTH = 0.125  # how fast the limit of requests in flight grows
 QUIET_SECONDS = 30.0  # seconds without a refusal, after which the limit may have changed
 LONGEST_HOLD = 30.0
 
@@ -35,26 +34,26 @@ class Pace:
         self.apart = 60.0 / per_minute if per_minute else 0.0
         self.began = math.inf
         self.rate = math.inf  # as learned from refusals
-        self.learned = 0  # from so many of them
+        self.learned = 0  # the number of these refusals
         self.replies = 0
         self.searching = False
         self.turned = -math.inf  # when the rate was lowered last
         self.in_vain = 0  # refusals since the last reply, of requests that went alone
-        self.most = math.inf  # requests on their way at once
+        self.most = math.inf  # requests in flight
         self.next = -math.inf
-        self.held = -math.inf  # not before this moment
-        self.probe_from = math.inf  # after this moment one request goes alone, until one is served
+        self.held = -math.inf  # no request before this time
+        self.probe_from = math.inf  # after this time one request goes alone, until one is answered
         self.away: set[SentRequest] = set()
         self.recent: deque[SentRequest] = deque(maxlen=1000)
 
     def wait_seconds(self, now: float) -> float:
-        """Seconds until the next request may go; without end where first another one must come back."""
+        """Return the seconds until the next request may go; inf while a probe is in flight."""
         if len(self.away) + 1 > self.most or (self.away and now >= self.probe_from):
             return math.inf
         return max(0.0, self.next - now, self.held - now)
 
     def record_send(self, now: float) -> SentRequest:
-        """Turns that nobody took are not saved up: evenly spaced requests are what every kind of limit takes."""
+        """Record a sent request. Unused turns are not saved up: every kind of limit accepts evenly spaced requests."""
         sent = SentRequest(now)
         self.away.add(sent)
         self.recent.append(sent)
@@ -69,7 +68,7 @@ class Pace:
         return FIRST_RATE * math.exp2(doubled)
 
     def record_return(self, sent: SentRequest) -> None:
-        """It came back, however."""
+        """Record that a request came back, with whatever result."""
         self.away.discard(sent)
 
     def hold_until(self, until: float) -> None:
@@ -93,7 +92,7 @@ class Pace:
             )
 
     def record_refusal(self, sent: SentRequest, now: float, retry_after: float | None = None) -> None:
-        """`told` is how long the provider asks to wait, which is better than any guess of ours."""
+        """Record a refusal. `told`: how long the provider asks to wait, which beats any guess."""
         self.record_return(sent)
         sent.refused = True
         before = [one for one in self.recent if sent.at - LIMIT_WINDOW < one.at < sent.at and not one.refused]
@@ -101,21 +100,21 @@ class Pace:
         if sent.at > self.turned:
             pause = self.slow_down(before, now)
         elif self.learned == 1 and before:
-            # Another one of the same burst: had it been sent before the first, it says more.
+            # Another request of the same burst: if it was sent before the first refused one, it says more.
             self.rate = min(self.rate, len(before) * SAFE_SHARE)
         self.hold_until(now + (pause if retry_after is None else retry_after))
 
     def slow_down(self, before: list[SentRequest], now: float) -> float:
-        """A lower rate, and the pause until it may be tried."""
+        """Lower the rate, and return the pause before it is tried."""
         self.turned = now
         if before:
             self.learned += 1
             self.rate = len(before) * SAFE_SHARE if self.learned == 1 else self.rate * REFUSED_FACTOR
-            # After only one: it may be that any number is taken as long as they are spaced. So look for it from below.
+            # Only one was accepted, so any number may be accepted if spaced: search from below.
             self.searching = self.learned == 1 and len(before) == 1
             return before[0].at + LIMIT_WINDOW + WINDOW_MARGIN - now
         if self.away:
-            # Not too many a second, so too many at once, as far as one can tell.
+            # Not too many per second, so probably too many at once.
             self.most = len(self.away)
             return LATE_SECONDS
         self.learned += 1

@@ -1,4 +1,4 @@
-"""One request on its way through the door: what it wants, what is set aside for it, how long it waits."""
+"""One request in the gateway: its content, its reservation, its waiting time."""
 
 import asyncio
 import contextlib
@@ -51,10 +51,10 @@ class PendingRequest:
         self.number = next(limits.numbers)
         self.lost = Usage()
         self.task: asyncio.Task[object] | None = None
-        self.deadline: asyncio.Timeout | None = None  # of the answer that is on its way
+        self.deadline: asyncio.Timeout | None = None  # for the answer in flight
         self.started = self.began = time.monotonic()
         self.sent = 0
-        self.flying = False  # sent, and perhaps billed, whatever becomes of the answer
+        self.flying = False  # sent, and perhaps billed, whatever the answer
 
     def failed_exchange(
         self, failure: str, status: int, message: str, reported: Usage | None = None, remark: str = ""
@@ -69,7 +69,7 @@ class PendingRequest:
         )
 
     def answered_exchange(self, facts: ReplyFacts, raw: str, kind: str, **how: bool) -> Exchange:
-        # What is given again was paid, and counted, when it came the first time.
+        # A reply that is given again was paid and counted the first time.
         told, remark = (Usage(), "") if how.get("recalled") else self.bill_reply(facts)
         return Exchange(
             provider=self.upstream.provider,
@@ -94,10 +94,10 @@ class PendingRequest:
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
-    # --- its money
+    # --- its cost
 
     async def reserve(self, decoder: Decoder) -> str:
-        """Set aside what it may cost at most, once others have left enough; or say which limit does not allow it."""
+        """Reserve the most that it may cost, once others have left enough. Return which limit does not allow it."""
         if self.claim is not None:
             return ""
         if self.limits.budget.has_dollar_limit and self.known.price_in is None:
@@ -114,7 +114,7 @@ class PendingRequest:
         return claim.refused_reason
 
     def bill_reply(self, facts: ReplyFacts) -> tuple[Usage, str]:
-        """What the reply costs by what the provider told, and what is odd about that."""
+        """Compute the reply's cost from the reported usage, and what is odd about that."""
         most = self.claim.most if self.claim is not None and self.flying else None
         self.flying = False
         usage = billing.usage_of_reply(self.known, facts.tokens, self.sent, has_text=bool(facts.text), most=most)
@@ -122,7 +122,7 @@ class PendingRequest:
         return usage, odd
 
     def count_as_lost(self) -> None:
-        """What was sent and will not be answered counts as paid, at the most that it may cost."""
+        """Count a request without an answer at the most that it may cost."""
         if self.claim is not None and self.flying:
             amount = self.claim.most.amount
             self.lost += Usage(assumed=amount.dollars, assumed_tokens=amount.tokens)
@@ -131,7 +131,7 @@ class PendingRequest:
         self.flying = False
 
     def settle_usage(self, reported: Usage) -> Usage:
-        """Close its reservation, with what the provider told."""
+        """Replace its reservation by the reported usage."""
         self.count_as_lost()
         over = Amount()
         if self.claim is not None:
@@ -145,10 +145,10 @@ class PendingRequest:
         self.flying = False
 
     def unusable_reason(self, facts: ReplyFacts) -> tuple[str, str] | None:
-        """Why a reply that came must not be taken for the whole of what the model had to say."""
+        """Return why a reply is not the whole reply of the model; empty if it is."""
         if facts.finish in dialects.FILTERED_FINISHES:
             return "filtered", f"the provider's content filter has withheld the reply ({facts.finish})"
-        # It had less room than was asked for, and used it up.
+        # It had less room than it asked for, and used all of it.
         if self.claim is not None and self.claim.is_lowered and facts.finish in dialects.CUT_OFF_FINISHES:
             return "budget", self.cut_off_message
         return None
@@ -160,14 +160,14 @@ class PendingRequest:
 
     @property
     def max_reply_tokens(self) -> int:
-        """Tokens that the reply may have."""
+        """The output limit in tokens."""
         return self.claim.most.output if self.claim else billing.UNKNOWN_OUTPUT
 
     # --- its time
 
     @contextlib.asynccontextmanager
     async def answer_deadline(self) -> AsyncIterator[None]:
-        """However it comes: the whole answer must be there in time, or TimeoutError ends it."""
+        """Limit the time of the whole answer, however it comes. Raise TimeoutError."""
         left = self.limits.longest - self.in_flight_seconds
         async with asyncio.timeout(max(0.0, left)) as self.deadline:
             try:
@@ -177,18 +177,18 @@ class PendingRequest:
 
     @property
     def in_flight_seconds(self) -> float:
-        """Seconds since it was sent the last time."""
+        """Seconds since it was last sent."""
         return time.monotonic() - self.began
 
     def shorten_deadline(self, seconds: float) -> None:
-        """Its answer is of no use any more; only what it costs may still be told within so many seconds."""
+        """Wait only this long for an answer that is of no use any more except for its cost."""
         if self.deadline is not None and not self.deadline.expired():
             soon = asyncio.get_running_loop().time() + seconds
             self.deadline.reschedule(min(self.deadline.when() or soon, soon))
 
     @contextlib.contextmanager
     def waiting_period(self) -> Iterator[None]:
-        """Waiting that is not the agent's fault: its clock stands still, and whoever looks is told of it."""
+        """Record a wait that is not the agent's fault: its clock stands still, and the display shows why."""
         loop, said = asyncio.get_running_loop(), False
 
         def report_wait() -> None:

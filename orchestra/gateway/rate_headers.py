@@ -1,4 +1,4 @@
-"""What providers tell of how long to wait: Retry-After, Gemini's RetryInfo, and the headers of their rate limits."""
+"""Read how long a provider asks to wait: Retry-After, Gemini's RetryInfo, and rate-limit headers."""
 
 import json
 import math
@@ -11,18 +11,18 @@ from email.utils import parsedate_to_datetime
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-# A dialect's names for what is left, what there is, and when it is full again.
+# A dialect's names of what is left, what there is, and when it is full again.
 OPENAI_HEADER, ANTHROPIC_HEADER = "x-ratelimit-{what}-{kind}", "anthropic-ratelimit-{kind}-{what}"
 LIMIT_KINDS = ("requests", "tokens", "input-tokens", "output-tokens")
 SHORT_RESET = 2.0
-LONGEST_WAIT_VALUE = 64  # characters of such a header; a longer one says nothing
-SECONDS, MILLISECONDS = 1e9, 1e11  # a number from here on is a moment since 1970
-# What the standard library says of a text that is no date, or none that this machine can count.
+LONGEST_WAIT_VALUE = 64  # characters of such a header; longer ones are ignored
+SECONDS, MILLISECONDS = 1e9, 1e11  # a number from here on is a time since 1970
+# Raised by the standard library for a text that is no date, or none that this machine can represent.
 DATE_ERRORS = (ValueError, OverflowError, TypeError, OSError)
 
 
 def read_retry_after(headers: Mapping[str, str], raw: bytes) -> float | None:
-    """How long a refusal asks to wait, in seconds."""
+    """Return how long a refusal asks to wait, in seconds."""
     if (milliseconds := parse_float(headers.get("retry-after-ms", ""))) is not None:
         return max(0.0, milliseconds / 1000)
     told = headers.get("retry-after", "") or read_retry_info(raw)
@@ -46,7 +46,7 @@ def read_retry_info(raw: bytes) -> str:
 
 
 def used_up_seconds(headers: Mapping[str, str]) -> float:
-    """How long to wait because the headers of any answer say that nothing is left; 0 while something is."""
+    """Return how long to wait because the headers of an answer report nothing left; 0 otherwise."""
     told = {name: value for name, value in headers.items() if "ratelimit" in name}
     return (
         max(refill_seconds(told, name, kind) for name in (OPENAI_HEADER, ANTHROPIC_HEADER) for kind in LIMIT_KINDS)
@@ -56,7 +56,10 @@ def used_up_seconds(headers: Mapping[str, str]) -> float:
 
 
 def refill_seconds(headers: Mapping[str, str], name: str, kind: str) -> float:
-    """They tell when all of it will be there again, and a longer time fills up little by little."""
+    """Return the wait until something is left.
+
+    The headers give the time until all is there; a long one fills up gradually.
+    """
     left = parse_count(headers.get(name.format(what="remaining", kind=kind), ""))
     reset = parse_wait(headers.get(name.format(what="reset", kind=kind), ""))
     if left is None or left > 0 or reset is None:
@@ -66,7 +69,7 @@ def refill_seconds(headers: Mapping[str, str], name: str, kind: str) -> float:
 
 
 def parse_wait(text: str) -> float | None:
-    """From now: a number, 6m0s, 120ms, or a moment."""
+    """Parse a wait from now: a number, 6m0s, 120ms, or a time."""
     text = text.strip()
     if len(text) > LONGEST_WAIT_VALUE:
         return None
@@ -80,7 +83,7 @@ def parse_wait(text: str) -> float | None:
 
 
 def seconds_from_now(number: float) -> float:
-    """A large number is a moment, in seconds since 1970 or in thousandths."""
+    """Convert a number to seconds from now. A large one is a time since 1970, in seconds or milliseconds."""
     moment = number / 1000 if number > MILLISECONDS else number
     return max(0.0, moment - time.time() if number > SECONDS else number)
 
@@ -91,7 +94,7 @@ def parse_count(text: str) -> float | None:
 
 
 def parse_float(text: str) -> float | None:
-    """A number, also a negative or an endless one. NaN is none."""
+    """Parse a number, also a negative or infinite one; NaN is none."""
     try:
         found = float(text) if len(text) <= LONGEST_WAIT_VALUE else math.nan
     except ValueError:

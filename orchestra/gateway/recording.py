@@ -1,7 +1,7 @@
-"""Tapes: the exchanges of a run, found again by what was asked. A replayed run needs no provider at all.
-
-A tape is JSON lines: a head that says whose tape it is, the plan, and a line per exchange. A recorder packs each line
-by itself, so that whatever ends a recording tears at most its last line; a tape may also lie there unpacked.
+"""Recordings: the exchanges of a run, found by their requests. A replayed run needs no provider.
+A recording is a file of JSON lines: a head that says which run it is, the plan, and a line per exchange. A recorder
+compresses each line separately, so an interrupted recording loses at most its last line. An uncompressed file is read
+too.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from orchestra.judge.policy import policy_of
 
 RECORDING_VERSION = 2
 GZIP_MAGIC = b"\x1f\x8b"
-# What a request's event tells that a replay needs, or a person wants to know.
+# The fields of a request's event that a replay needs or a person wants to know.
 RECORDED_FIELDS = (
     "role",
     "provider",
@@ -44,17 +44,17 @@ RECORDED_FIELDS = (
     "body",
     "digest",
 )
-# Options that speak of the machine, not of the run.
+# options about the machine, not about the run
 MACHINE_OPTIONS = ("repo", "store", "record", "replay")
-# These the program decides by itself, and will again.
+# the program decides these by itself, and will do so again
 OWN_FAILURES = ("cancelled", "gateway", "iterations", "budget", "tokens", "deadline", "drift", "key")
 TOO_LATE_MESSAGE = "the attempt had ended before the answer came"
-# What an agent's program says of its machine and of the day, line by line, in its orders.
+# what agents report about their machine and the date, line by line, in the system prompt
 MACHINE_FACTS = re.compile(r"^- (Platform|Shell|Language|Current date): .*$", re.MULTILINE)
 
 
 def request_identity(dialect: str, path: str, body: dict[str, Any], root: str) -> str:
-    """A digest of the request as any machine would send it on any day."""
+    """Digest a request as any machine would send it on any day."""
     text = json.dumps([dialect, path.strip("/"), neutral_request(body)], sort_keys=True, ensure_ascii=False)
     if root:
         text = text.replace(json.dumps(root, ensure_ascii=False)[1:-1], "ROOT")
@@ -62,7 +62,10 @@ def request_identity(dialect: str, path: str, body: dict[str, Any], root: str) -
 
 
 def neutral_request(body: dict[str, Any]) -> dict[str, Any]:
-    """The request with neutral orders. What files say stays: another date in one of them makes another question."""
+    """Return the request with a neutral system prompt.
+
+    Contents of files stay: another date in one of them makes another request.
+    """
     made = dict(body)
     for name in ("system", "systemInstruction", "system_instruction"):
         if name in made:
@@ -89,13 +92,13 @@ def text_digest(text: str) -> str:
 
 
 def is_unredacted(request: RequestEnded) -> bool:
-    """Whether a reply is still what came. One that a secret was taken out of must not be given as if it were."""
+    """Whether a reply is the original. One with a redacted secret must not be given as if it were."""
     return bool(request.body) and request.digest in ("", text_digest(request.body))
 
 
 @dataclass(frozen=True)
 class RecordedReply:
-    """One recorded exchange: a reply, or a final failure of the provider's."""
+    """One recorded exchange: a reply, or a final failure of the provider."""
 
     owner: str
     kind: str = ""
@@ -109,7 +112,7 @@ class RecordedReply:
 
     @property
     def is_own_failure(self) -> bool:
-        """A failure of our own making, not the provider's. So is garbage that was a reply, but none for an agent."""
+        """Whether the failure is ours, not the provider's. A reply that is unusable for an agent counts as ours."""
         return self.failure in OWN_FAILURES or (self.failure == "garbage" and not self.requests)
 
 
@@ -133,7 +136,7 @@ def asking_agent(task: int | None, role: str) -> str:
 
 @dataclass
 class Recording:
-    """Replies by identity. The same question asked twice gets its replies in the order in which they were given."""
+    """Replies by identity. Repeated requests get their replies in the recorded order."""
 
     name: str = ""
     head: dict[str, Any] = field(default_factory=dict)
@@ -142,7 +145,7 @@ class Recording:
     used: Counter[str] = field(default_factory=Counter)
 
     def next_reply(self, identity: str) -> RecordedReply | None:
-        """The next reply, and the last one again for what is asked more often than it was."""
+        """Return the next reply; the last one again if there are more requests than recorded."""
         replies = self.replies.get(identity)
         if not replies:
             return None
@@ -150,25 +153,25 @@ class Recording:
         return replies[min(self.used[identity], len(replies)) - 1]
 
     def substitute_reply(self, owner: str) -> RecordedReply | None:
-        """For a PRD that was asked for otherwise: what was answered then, so that the agents can be compared."""
+        """Return the recorded PRD for a changed request, so that the agents can be compared."""
         for identity, replies in self.replies.items():
             if self.used[identity] < len(replies) and replies[0].owner == owner and not replies[0].failure:
                 return self.next_reply(identity)
         return None
 
     def take_unused(self, identity: str) -> RecordedReply | None:
-        """Like `find`, but each reply is given once: what is asked more often than before is a new question."""
+        """Return the next reply, each only once: a request beyond the recorded ones is a new one."""
         replies = self.replies.get(identity, [])
         return self.next_reply(identity) if self.used[identity] < len(replies) else None
 
     def add_reply(self, identity: str, reply: RecordedReply) -> None:
-        """What a later sitting asked anew counts in place of what came before."""
+        """Add a reply. Replies from a resumed session replace earlier ones."""
         if not reply.is_own_failure:
             kept = [each for each in self.replies[identity] if each.session_number == reply.session_number]
             self.replies[identity] = [*kept, reply]
 
     def count_unused(self) -> Counter[str]:
-        """How many replies of each agent's nobody has asked for, of the last sitting in which it was asked."""
+        """Count the replies per agent that were not requested, of the last session that has any."""
         everything = [reply for replies in self.replies.values() for reply in replies]
         last = {
             reply.owner: reply.session_number for reply in sorted(everything, key=lambda reply: reply.session_number)
@@ -218,14 +221,14 @@ def build_recording(path: Path, head: dict[str, Any], records: Iterable[dict[str
 
 
 def split_whole_lines(raw: bytes) -> list[bytes]:
-    """The lines of a tape. The last one may be torn, and then it was never there."""
+    """Split a recording into lines. A torn last line is ignored."""
     text = b"".join(text for text, _ in gzip_members(raw)) if raw.startswith(GZIP_MAGIC) else raw
     *lines, _ = text.split(b"\n")
     return lines
 
 
 def gzip_members(raw: bytes) -> Iterator[tuple[bytes, int]]:
-    """What gzip packed, piece by piece, as far as it goes, and where each piece ends."""
+    """Decompress a file member by member, as far as possible, with the end of each member."""
     rest = raw
     while rest:
         unpack = zlib.decompressobj(wbits=31)
@@ -240,10 +243,10 @@ def gzip_members(raw: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 class Recorder:
-    """Writes down a run as it goes on: it listens to the journal, where secrets are taken out already."""
+    """Writes down a run while it goes on, from journal events, where secrets are already redacted."""
 
     def __init__(self, path: Path, past: int = 0) -> None:
-        """A new tape; or for a run that is taken up again after its event number `past`, its tape continued."""
+        """Start a recording; or continue it, for a run that is resumed after its event number `past`."""
         self.past = past
         self.known: set[tuple[str, ...]] = set()
         self.late: set[tuple[int | None, int | None]] = set()
@@ -260,7 +263,7 @@ class Recorder:
         self.continue_file(path, begun)
 
     def continue_file(self, path: Path, begun: bytes) -> None:
-        """Behind the last whole line; what a crash tore off is known from the journal."""
+        """Continue after the last whole line; what a crash tore off is restored from the journal."""
         end = max((end for _, end in gzip_members(begun)), default=0)
         if end:
             tape = load_recording(path)
@@ -269,7 +272,7 @@ class Recorder:
         self.file.seek(end)
 
     def record_event(self, event: Event) -> None:
-        """Of an earlier session only what the tape has lost is written."""
+        """Record an event. Of an earlier session only what the file has lost is written."""
         match event.payload:
             case RunStarted() as started if ("head",) not in self.known:
                 options = {name: value for name, value in started.options.items() if name not in MACHINE_OPTIONS}
@@ -295,7 +298,7 @@ class Recorder:
         self.known |= {name} if again else set()
 
     def write_line(self, record: dict[str, Any]) -> None:
-        """A full disk ends the recording, not the run."""
+        """Write a line. A full disk ends the recording, not the run."""
         line = json.dumps(record).encode("ascii") + b"\n"
         packer = zlib.compressobj(6, wbits=31)
         packed = packer.compress(line) + packer.flush()

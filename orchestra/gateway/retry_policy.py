@@ -1,13 +1,11 @@
-"""When the gateway goes on asking a provider that does not serve us, and when no more. Pure."""
+"""The rule when to retry a failed request and when to give up. Pure."""
 
 from dataclasses import dataclass
 
-NEW_SECONDS = 8.0  # seconds for one that has never answered: a wrong address, or nothing there
-NEW_LIMITED_SECONDS = 60.0  # and for one that says "too many requests" to the very first one
-LIMITED_SECONDS = (
-    600.0  # for one that has served us, without a reply in between; and the longest that it may ask to wait
-)
-ALONE_SECONDS = 60.0  # for one that fails while nobody else asks
+NEW_SECONDS = 8.0  # seconds for a provider that has never answered: a wrong address, or nothing there
+NEW_LIMITED_SECONDS = 60.0  # and for one that refuses the very first request as too many
+LIMITED_SECONDS = 600.0  # for one that has replied before; also the longest Retry-After that is obeyed
+ALONE_SECONDS = 60.0  # for one that fails while there are no other requests
 MAX_TRIES = 5
 MAX_LOSSES = 2
 SHORTEST_RETRY_PAUSE, LONGEST_RETRY_PAUSE = 0.5, 30.0
@@ -16,30 +14,29 @@ MAX_TIMEOUTS = 2
 
 @dataclass(frozen=True)
 class FailureEvidence:
-    """What is known when a request has failed. Times are seconds."""
+    """What is known when a request has failed. Times are in seconds."""
 
     failure: str
-    provider_answered: bool  # the provider has answered something in this run, were it a refusal
-    model_served: bool  # the model has replied to somebody in this run
-    others_served: bool  # and to somebody else since this request failed first
-    others_fail: bool  # others fail as well, and nobody is served
+    provider_answered: bool  # the provider has answered in this run, even by a refusal
+    model_served: bool  # the model has replied in this run
+    others_served: bool  # the model has replied to others since this request first failed
+    others_fail: bool  # other requests fail too, and none is answered
     tries: int  # failures of this request so far
-    losses: int  # of them in the middle of a reply
-    model_seconds: float  # since the trouble of the model began, until the next try
-    request_seconds: float  # since the trouble of this request began, until the next try
+    losses: int  # of these, replies that broke off
+    model_seconds: float  # since the model's failures began, until the next try
+    request_seconds: float  # since this request's failures began, until the next try
     retry_after: float | None = None  # how long the provider asks to wait
 
 
 def is_worth_retrying(evidence: FailureEvidence, outage: float) -> bool:
-    """The rule, on the evidence that there is. `outage` is how long a provider that worked may be down.
-
-    - What will not change by waiting (key, credit, a bad request, garbage) is final at once.
-    - Too many requests: it is waited for as long as it is the others' turn, that is as long as somebody is served.
-    - Nothing there, though it has answered before: the provider is down. The run survives that for as long as an
-      attempt may take. If it has never answered, that is eight seconds.
-    - It fails. Where others fail too and nobody is served, it is down as well. Where others are served, it is this
-      request: five tries. Where nobody else asks, nobody knows: a minute.
-    - A reply that was lost in its middle is paid for, probably: it is asked for once more.
+    """Decide whether to retry. `outage`: how long a provider that worked may be down.
+    - What waiting cannot change (key, credit, a bad request, garbage) is final at once.
+    - Too many requests: wait as long as other requests are answered.
+    - Unreachable after it has answered before: the provider is down. Wait as long as an attempt may take. If it has
+    never answered: eight seconds.
+    - It fails. If others fail too and none is answered, it is down as well. If others are answered, it is this request:
+    five tries. If there are no others, a minute.
+    - A reply that broke off is probably paid: ask once more.
     """
     if (evidence.retry_after or 0.0) > LIMITED_SECONDS:
         return False
@@ -61,5 +58,5 @@ def is_worth_retrying(evidence: FailureEvidence, outage: float) -> bool:
 
 
 def retry_pause(tries: int) -> float:
-    """Before the same request is sent again."""
+    """Return the pause before the same request is sent again."""
     return min(LONGEST_RETRY_PAUSE, SHORTEST_RETRY_PAUSE * 2.0 ** (tries - 1))

@@ -1,4 +1,4 @@
-"""An HTTP server on this machine's loopback address, in our own event loop."""
+"""An HTTP server on the loopback address, in our event loop."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class LoopbackServer:
-    """It can be started before there is anything to serve: until `serve` every request gets status 500."""
+    """A server that can start early: until `serve`, every request gets status 500."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -32,10 +32,10 @@ class LoopbackServer:
         class Server(uvicorn.Server):
             @contextlib.contextmanager
             def capture_signals(self) -> Iterator[None]:
-                """Signals are the run's own business."""
+                """Do nothing: the run handles signals itself."""
                 yield
 
-        # asyncio spares its connections Nagle's 40 ms only where the socket says that it is TCP.
+        # asyncio turns off Nagle's 40 ms delay only if the socket says that it is TCP.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind((HOST, 0))
         self.port = listener.getsockname()[1]
@@ -49,7 +49,7 @@ class LoopbackServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            # A client that uses a connection again just when it is closed for being idle would take it for lost.
+            # A client that reuses a connection just when it is closed as idle would take it for lost.
             timeout_keep_alive=IDLE_TIMEOUT,
             timeout_graceful_shutdown=1,
         )
@@ -61,7 +61,7 @@ class LoopbackServer:
                 self.serving.result()
 
     async def stop(self) -> None:
-        """At once: requests that are not answered yet are cancelled. To stop it twice does no harm."""
+        """Stop at once and cancel unanswered requests. A second call does no harm."""
         if self.server is None or self.serving is None:
             return
         working = list(self.server.server_state.tasks)

@@ -1,4 +1,4 @@
-"""Reads answers off the wire up to a cap: what comes is inflated piece by piece, and cut when it is too much."""
+"""Read answers from the network up to a cap: inflate piece by piece, and stop when it is too much."""
 
 import asyncio
 import contextlib
@@ -15,31 +15,29 @@ if TYPE_CHECKING:
     import httpx
 
 MIN_REPLY_LIMIT = 4 << 20  # bytes of a reply
-REPLY_BYTES_PER_TOKEN = 12  # that a reply may have, when that is more
+REPLY_BYTES_PER_TOKEN = 12  # that a reply may have, if that is more
 STREAM_BYTES_PER_TOKEN = 512  # with an event around each token
-MAX_STORED_STREAM = (
-    8 << 20
-)  # of a longer stream nothing is kept: it is handed on and counted, and cannot be given again
-MAX_ERROR_BYTES = 256 << 10  # of an answer that is no reply
+MAX_STORED_STREAM = 8 << 20  # longer streams are relayed and counted, but not kept for a later replay
+MAX_ERROR_BYTES = 256 << 10  # of an answer that is not a reply
 MAX_REQUEST_BYTES = 32 << 20
 INFLATED_PIECE = 1 << 16
 MIN_PIECE_COST = (
-    256  # bytes that each piece counts for: a reply in pieces of one byte takes as much time as a large one
+    256  # bytes that each piece counts for: a reply in pieces of one byte costs as much time as a large one
 )
-BYTES_PER_TURN = 1 << 16  # bytes, counted so, that are read before others have their turn
+BYTES_PER_TURN = 1 << 16  # bytes, counted so, that are read before other tasks run
 READ_TIMEOUT = 900.0
-# Shorter than the patience with a provider that has never answered.
+# Shorter than the time given to a provider that has never answered.
 CONNECT_TIMEOUT = 8.0
-# Whatever proxy the user's environment names, it is not the way to a server on this machine.
+# A proxy from the user's environment does not lead to a server on this machine.
 LOOPBACK_ADDRESSES = ("all://127.0.0.1", "all://localhost", "all://[::1]")
-KEY_PARTS = ("key", "api_key", "apikey", "access_token")  # of a query
-H11_TOO_LONG = "Receive buffer too long"  # what h11 says of headers without end
+KEY_PARTS = ("key", "api_key", "apikey", "access_token")  # names of keys in a query
+H11_TOO_LONG = "Receive buffer too long"  # h11's error for endless headers
 LONGEST_VALUE = 200  # characters of a header
 READ_HEADERS = ("content-type", "content-encoding", "location", "retry-after", "retry-after-ms")
 
 
 class NoCookies(http.cookiejar.CookieJar):
-    """Keeps none: a provider's cookies would be shared by all agents, and a million of them kept."""
+    """Keep no cookies: all agents would share them, and a provider could send a million."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         pass
@@ -49,11 +47,11 @@ class NoCookies(http.cookiejar.CookieJar):
 
 
 def open_client() -> "httpx.AsyncClient":
-    """Return the one client through which all requests of a run go out."""
+    """Return the one HTTP client of a run."""
     import httpx
 
     timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
-    # Many servers close an idle connection after 5 s; one that is just then used again would look lost.
+    # Many servers close an idle connection after 5 s; reusing it at that moment would look like a lost request.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3.0)
     try:
         client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK_ADDRESSES))
@@ -65,7 +63,7 @@ def open_client() -> "httpx.AsyncClient":
 
 
 def max_reply_bytes(tokens: int) -> int:
-    """Bytes that a reply of so many tokens may have."""
+    """Return the largest size of a reply with so many tokens."""
     return max(MIN_REPLY_LIMIT, REPLY_BYTES_PER_TOKEN * tokens)
 
 
@@ -74,7 +72,7 @@ def max_stream_bytes(tokens: int) -> int:
 
 
 def pick_headers(answer: "httpx.Response") -> dict[str, str]:
-    """Those headers that we read, once each, and no longer than any of them needs to be."""
+    """Return the headers that we read, once each, with limited length."""
     found: dict[str, str] = {}
     for name, value in answer.headers.raw:
         key = name[:LONGEST_VALUE].decode("latin-1").lower()
@@ -84,7 +82,7 @@ def pick_headers(answer: "httpx.Response") -> dict[str, str]:
 
 
 async def inflated_pieces(answer: "httpx.Response", encoding: str, cap: int) -> AsyncIterator[bytes]:
-    """The body as it comes, inflated. TooLarge when it is more than `cap` bytes."""
+    """Yield the inflated body. Raise ReplyTooLarge beyond `cap` bytes."""
     inflate = make_inflater(encoding)
     size = since = 0
     async for packed in answer.aiter_raw():
@@ -100,7 +98,7 @@ async def inflated_pieces(answer: "httpx.Response", encoding: str, cap: int) -> 
 
 
 def make_inflater(encoding: str) -> Any:
-    """A function from what came to the pieces that it amounts to. We ask for gzip, and take nothing else."""
+    """Make a function that inflates pieces. We ask for gzip and accept nothing else."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return lambda packed: [packed]
@@ -129,7 +127,7 @@ async def read_reply_body(answer: "httpx.Response", encoding: str, cap: int) -> 
 
 
 async def read_error_body(answer: "httpx.Response", encoding: str) -> bytes:
-    """The beginning of a body that is no reply: enough for what is said in it."""
+    """Read the beginning of an error body."""
     raw = bytearray()
     with contextlib.suppress(ReplyTooLarge):
         async for piece in inflated_pieces(answer, encoding, MAX_ERROR_BYTES):
@@ -138,7 +136,7 @@ async def read_error_body(answer: "httpx.Response", encoding: str) -> bytes:
 
 
 async def read_request_body(receive: Any, cap: int = MAX_REQUEST_BYTES) -> bytes:
-    """The body of a client's request. TooLarge when it is more than `cap` bytes."""
+    """Read a client's request body. Raise ReplyTooLarge beyond `cap` bytes."""
     raw = bytearray()
     while True:
         message = await receive()
@@ -152,7 +150,10 @@ async def read_request_body(receive: Any, cap: int = MAX_REQUEST_BYTES) -> bytes
 
 
 async def relay_pieces(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
-    """Hand a stream on as it comes. The empty piece ends it; None means that it broke off, and so must this one."""
+    """Relay a stream piece by piece.
+
+    The empty piece ends it; None means that it broke off, so our answer must break off too.
+    """
     while piece := await pieces.get():
         yield piece
     if piece is None:
@@ -160,6 +161,6 @@ async def relay_pieces(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[byt
 
 
 def query_without_keys(query: str) -> str:
-    """The query without what names a key."""
+    """Return the query without parameters that hold a key."""
     parts = (part for part in query.split("&") if part)
     return "&".join(part for part in parts if unquote(part.partition("=")[0]).lower() not in KEY_PARTS)

@@ -1,5 +1,6 @@
-"""Ask any model of the catalogue for an answer of a given shape, through the run's gateway: money, pace, journal and
-tape are its business. What comes is checked, and mended once by the model itself, which is told what was wrong."""
+"""Ask any model for an answer of a given shape, through the run's gateway.
+The gateway handles cost, pace, journal and recording. The answer is checked; an invalid one is corrected once by the model, which is told what was wrong.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TIMEOUT = 1800.0  # the gateway's patience ends before ours
+TIMEOUT = 1800.0  # the gateway gives up earlier
 CUT_OFF_MESSAGE = "it was cut off because it was too long: answer more briefly"
 RETRY_PROMPT = "That answer cannot be used: {wrong}.\n\nAnswer once more, completely and in the right form.\n\n{form}"
 
 
 class UnusableAnswer(ProviderError):
-    """A model has answered, but twice not as it was asked."""
+    """The model's answer was unusable twice."""
 
 
 async def ask_model(
@@ -36,8 +37,11 @@ async def ask_model(
     check: Callable[[T], str] = lambda answer: "",
     expected: int = 0,
 ) -> T:
-    """The answer as a `kind`. `base` and `key` are the gateway's; `check` says what is wrong with an answer of the
-    right shape; `expected` is how many tokens the answer may have, where that is more than a few thousand."""
+    """Return the answer as a `kind`.
+
+    `base` and `key` are the gateway's; `check` returns what is wrong with an answer of the right shape; `expected`:
+    tokens that the answer may have, if more than a few thousand.
+    """
     import httpx
 
     form = shape.shape_instructions(kind)
@@ -50,7 +54,7 @@ async def ask_model(
                 return read_checked_answer(kind, said, cut_off, check)
             except MisshapenAnswer as error:
                 wrong = str(error)
-            # An empty turn is refused by some.
+            # Some providers refuse an empty turn.
             turns += [("assistant", said.strip() or "(nothing)"), ("user", RETRY_PROMPT.format(wrong=wrong, form=form))]
     raise UnusableAnswer(f"{model.name} has answered twice, but not as it was asked: {wrong}.")
 
@@ -64,7 +68,7 @@ async def request_reply(
     turns: list[tuple[str, str]],
     cap: int | None,
 ) -> tuple[str, bool]:
-    """What the model says, and whether it was cut off."""
+    """Return the model's text, and whether it was cut off."""
     import httpx
 
     dialect = DIALECTS[model.provider.dialect]

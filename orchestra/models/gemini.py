@@ -74,7 +74,7 @@ class GeminiError(ProviderError):
 
 @dataclass(frozen=True)
 class GeminiCall:
-    """One request to Gemini, however it travels."""
+    """One request to Gemini, over either transport."""
 
     model: str
     key: str = field(repr=False)
@@ -93,7 +93,7 @@ class GeminiCall:
         return json.dumps({"systemInstruction": {"parts": [{"text": self.system}]}, "contents": [said]}).encode()
 
     def server_message(self, raw: bytes) -> str:
-        """What the server said about itself, for a sentence of ours; some servers repeat the key they were given."""
+        """Return the server's own message for our sentence, without the key that some servers repeat."""
         words = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", dialects.full_error_message(raw)).replace(self.key, "...")
         return words[:MESSAGE_LENGTH].rstrip(" .") or "no message"
 
@@ -109,7 +109,7 @@ async def write_prd(
     on_text: Callable[[int], None] | None = None,
     timeout: float = TIMEOUT,
 ) -> str:
-    """The PRD for a change, in Markdown. `on_text` hears how many characters have come. It asks once."""
+    """Write the PRD for a change, in Markdown. `on_text` gets the number of characters so far. One request only."""
     call = GeminiCall(
         bare_model(model), validate_key(key), validate_base(base), timeout, *build_prompts(change, digest)
     )
@@ -125,12 +125,12 @@ async def write_prd(
 
 
 def build_prompts(change: str, digest: str) -> tuple[str, str]:
-    """The system instruction and the one user part."""
+    """Build the system instruction and the user part."""
     prompt = PRD_PROMPT.format(change=change.strip(), digest=digest.strip(), instructions=prd_format.instructions())
     return SYSTEM_PROMPT, prompt.encode("utf-8", "replace").decode()
 
 
-# --- what the user gave ---------------------------------------------------------------------------------------------
+# --- settings from the user
 
 
 def bare_model(model: str) -> str:
@@ -141,7 +141,7 @@ def bare_model(model: str) -> str:
 
 
 def validate_key(key: str) -> str:
-    """A key that can travel in a header. An HTTP library's own complaint would quote it."""
+    """Refuse a key that cannot be sent in a header. An HTTP library's own error would quote it."""
     key = key.strip()
     if not re.fullmatch(r"[!-~]+", key):
         raise SettingsError("The Google API key is empty or holds characters that no key has.", hint=CHECK_KEY_HINT)
@@ -152,7 +152,7 @@ def validate_base(base: str) -> str:
     root = base.strip().rstrip("/").removesuffix("/v1beta").rstrip("/")
     with suppress(ValueError):
         parts = urlsplit(root)
-        # Reading the port is what makes a bad one known.
+        # Reading the port raises the error for a bad one.
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"[@?#\s]", root):
             return root
     raise SettingsError("GEMINI_API_BASE must be an address like https://host or http://host:port, and nothing more.")
@@ -170,7 +170,7 @@ def is_loopback(base: str) -> bool:
 
 
 class GeminiAnswer:
-    """The answer as it grows, and whether it is a whole one."""
+    """The answer as it grows, and whether it is complete."""
 
     def __init__(self, call: GeminiCall, on_text: Callable[[int], None]) -> None:
         self.call = call
@@ -209,13 +209,13 @@ class GeminiAnswer:
 
 
 def candidate_text(candidate: Body) -> str:
-    """The text of a candidate, without the model's thoughts."""
+    """Return the text of a candidate without the model's reasoning."""
     parts = [part for content in records([candidate.get("content")]) for part in records(content.get("parts"))]
     return "".join(part["text"] for part in parts if isinstance(part.get("text"), str) and not part.get("thought"))
 
 
 def records(value: Any) -> list[Body]:
-    """The objects among what should be a list of objects: a server may send anything."""
+    """Return the objects in what should be a list of objects: a server may send anything."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
@@ -224,7 +224,7 @@ def number(value: Any) -> int:
 
 
 def without_fence(text: str) -> str:
-    """Some models put the whole document into a fence of its own."""
+    """Remove a fence around the whole document, which some models add."""
     text = text.strip()
     wrapped = re.fullmatch(r"(```+)(?:markdown|md)[ \t]*\n(.*)\n\1", text, re.DOTALL | re.IGNORECASE)
     return (wrapped[2].strip() if wrapped else text) + "\n"
@@ -237,7 +237,7 @@ async def ask_over_rest(call: GeminiCall, on_body: Callable[[Body], None]) -> No
     import httpx
 
     headers = {"x-goog-api-key": call.key, "content-type": "application/json"}
-    # The whole call has its deadline; a proxy of the user's is not the way to a server on this machine.
+    # The whole call has a deadline. A proxy of the user's does not lead to a server on this machine.
     async with httpx.AsyncClient(
         timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT), trust_env=not is_loopback(call.base)
     ) as client:
@@ -256,7 +256,7 @@ async def ask_over_rest(call: GeminiCall, on_body: Callable[[Body], None]) -> No
 
 
 async def stream_bodies(call: GeminiCall, reply: "httpx.Response") -> AsyncIterator[Body]:
-    """The objects of an event stream as they come, or of a plain JSON body (an object or a list of them) at its end."""
+    """Yield the objects of an event stream as they come, or of a plain JSON body (object or list) at its end."""
     plain, streamed = b"", False
     async for line in stream_lines(reply):
         if line.startswith(b"data:"):
@@ -271,7 +271,7 @@ async def stream_bodies(call: GeminiCall, reply: "httpx.Response") -> AsyncItera
 
 
 async def stream_lines(reply: "httpx.Response") -> AsyncIterator[bytes]:
-    """httpx's own would also break lines at U+2028, which JSON may hold."""
+    """Split lines. httpx would also break at U+2028, which JSON may hold."""
     rest = b""
     async for piece in reply.aiter_bytes():
         *whole, rest = (rest + piece).split(b"\n")
@@ -297,7 +297,7 @@ def parse_bodies(call: GeminiCall, raw: bytes) -> list[Body]:
 
 
 async def ask_over_sdk(call: GeminiCall, on_body: Callable[[Body], None]) -> None:
-    """In a thread that dies with the program: asyncio's own would keep a stopped program waiting for the answer."""
+    """Ask in a daemon thread: asyncio's own threads would keep a stopped program waiting for the answer."""
     future: concurrent.futures.Future[Body] = concurrent.futures.Future()
     future.set_running_or_notify_cancel()
 
@@ -313,7 +313,7 @@ async def ask_over_sdk(call: GeminiCall, on_body: Callable[[Body], None]) -> Non
 
 def ask_sdk(call: GeminiCall) -> Body:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # that the SDK has ended is said in our documentation
+        warnings.simplefilter("ignore", FutureWarning)  # the SDK's end of life is in our documentation
         try:
             genai, clients, api, network, protobuf = map(importlib.import_module, SDK_MODULES)
         except ImportError as error:
@@ -323,18 +323,18 @@ def ask_sdk(call: GeminiCall) -> Body:
             ) from None
     genai.configure(api_key=call.key, transport="rest", client_options={"api_endpoint": call.base})
     session = clients.get_default_generative_client().transport._session
-    session._max_refresh_attempts = 0  # it would send a refused key twice more
+    session._max_refresh_attempts = 0  # otherwise it sends a refused key twice more
     session.trust_env = not is_loopback(call.base)
     model = genai.GenerativeModel(call.model, system_instruction=call.system)
     try:
-        # Without retry=None the SDK would ask again after a 503. Ours is the deadline; this one only ends the thread.
+        # Without retry=None the SDK repeats after a 503. We have a deadline of our own; this one only ends the thread.
         answer = model.generate_content(call.prompt, request_options={"timeout": call.timeout + 1, "retry": None})
     except api.GoogleAPICallError as error:
         reply = error.response  # the error's own text quotes the whole URL
         raw, headers = (b"", {}) if reply is None else (reply.content, reply.headers)
         raise refusal_error(call, int(error.code or 0), raw, headers) from None
     except (protobuf.ParseError, AttributeError, KeyError, TypeError, ValueError):
-        # It also stumbles over error bodies that it does not expect.
+        # It also fails on error bodies that it does not expect.
         raise GeminiError(
             f"google-generativeai cannot read Gemini's answer from {call.base}.", hint=CHECK_BASE_HINT
         ) from None
@@ -344,7 +344,7 @@ def ask_sdk(call: GeminiCall) -> Body:
 
 
 def sdk_body(answer: Any) -> Body:
-    """The SDK's answer in the shape that it had on the wire."""
+    """Return the SDK's answer in the shape that it had on the wire."""
     candidates = [
         {
             "content": {"parts": [{"text": part.text} for part in candidate.content.parts]},
@@ -362,14 +362,14 @@ CLIENTS = {"rest": ask_over_rest, "sdk": ask_over_sdk}
 
 
 def refusal_error(call: GeminiCall, status: int, raw: bytes, headers: Mapping[str, str] | None = None) -> GeminiError:
-    """An HTTP error, or the same thing said inside an answer that began well."""
+    """Return the error for an HTTP failure, or for one inside an answer that began well."""
     sentence, hint = diagnose_status(call, status, raw)
     again = status == 429 or status >= 500
     return GeminiError(sentence, hint=hint, again=again, retry_after=retry_delay(headers or {}, raw))
 
 
 def diagnose_status(call: GeminiCall, status: int, raw: bytes) -> tuple[str, str]:
-    """What is wrong, and what to do about it."""
+    """Return what is wrong and what to do about it."""
     words = "a web page" if dialects.is_html(raw) else call.server_message(raw)
     reason = f"(HTTP {status}: {words})" if status else f"({words})"
     if status >= 500:
@@ -400,13 +400,13 @@ def no_gemini_error(call: GeminiCall, raw: bytes) -> GeminiError:
 
 
 def error_reason(error: Exception) -> str:
-    """The system's own words where there are some: the SDK's library wraps them in several lines."""
+    """Return the system's own words for an error, if any: the SDK's library wraps them in several lines."""
     found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
     return (found[1] if found else str(error)).strip()[:MESSAGE_LENGTH] or type(error).__name__
 
 
 def retry_delay(headers: Mapping[str, str], raw: bytes) -> float | None:
-    """How long the server asks to wait: Retry-After in seconds, or Gemini's own RetryInfo in the body."""
+    """Return how long the server asks to wait: Retry-After in seconds, or Gemini's RetryInfo in the body."""
     body = dialects.parse_json_or_none(raw)
     errors = [
         error for one in records(body if isinstance(body, list) else [body]) for error in records([one.get("error")])

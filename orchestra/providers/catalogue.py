@@ -1,6 +1,5 @@
-"""The one catalogue of models: who serves a name, at what price, until when, and what Aider must be told about it.
-
-Prices and sizes come from models.json (refreshed by tools/refresh_models.py); what stands here was written by hand.
+"""The catalogue of models: who serves a name, at what price, until when, and what Aider must be told about it.
+Prices and sizes come from models.json (refreshed by tools/refresh_models.py); the rest was written by hand.
 """
 
 import json
@@ -29,8 +28,7 @@ class UnknownProvider(ValueError):
 
 @dataclass(frozen=True)
 class Provider:
-    """Who serves models: where, in which dialect, and which variables give us its keys and another address, first wins.
-
+    """A provider: its address, dialect, and variables for keys and another address; the first one set counts.
     A base is what the dialect's path is appended to: /chat/completions, /v1/messages, or /v1beta/models/NAME:METHOD.
     """
 
@@ -39,7 +37,7 @@ class Provider:
     default_base: str
     key_vars: tuple[str, ...]
     base_vars: tuple[str, ...]
-    agent_prefix: str  # the provider that litellm, inside the agent, takes it for
+    agent_prefix: str  # litellm's name of this provider, inside the agent
 
     @property
     def agent_key_var(self) -> str:
@@ -70,8 +68,8 @@ _ALL_PROVIDERS = (
         "deepseek", "openai", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",), ("DEEPSEEK_API_BASE",), "deepseek"
     ),
     Provider("xai", "openai", "https://api.x.ai/v1", ("XAI_API_KEY",), ("XAI_API_BASE",), "xai"),
-    # litellm 1.81.10 fails on a Groq reply without service_tier, and speaks to Ollama in its own wire format.
-    # Both take plain OpenAI requests, so the agent is told openai/NAME and its base leads to them.
+    # litellm 1.81.10 fails on a Groq reply without service_tier, and speaks to Ollama in Ollama's own format. Both
+    # accept OpenAI requests, so the agent gets openai/NAME and their base.
     Provider("groq", "openai", "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), ("GROQ_API_BASE",), "openai"),
     Provider("ollama", "openai", "http://127.0.0.1:11434/v1", (), ("OLLAMA_API_BASE",), "openai"),
 )
@@ -114,7 +112,7 @@ WEAK_MODELS = {
     "deepseek": "deepseek/deepseek-flash",
 }
 
-# Read in November 2026 from the providers' deprecation pages; litellm's table lacks them or is vaguer.
+# From the providers' deprecation pages, November 2026; litellm's table lacks them or is vaguer.
 RETIREMENTS = {
     "2025-07-21": ("anthropic/claude-3-sonnet-20240229",),
     "2025-09-29": ("gemini/gemini-1.5-pro", "gemini/gemini-1.5-pro-latest", "gemini/gemini-1.5-flash"),
@@ -146,7 +144,7 @@ RETIREMENTS = {
     "2027-01-14": ("openai/gpt-4o", "openai/gpt-4o-mini", "openai/gpt-4.1", "openai/gpt-4.1-mini"),
 }
 RETIREMENT_DAYS = {name: date.fromisoformat(day) for day, names in RETIREMENTS.items() for name in names}
-# Per provider: a word in the retired name, and the model to use then. The first that fits counts.
+# By provider: a word in the retired name, and its successor. The first match counts.
 SUCCESSORS = {
     "openai": {"mini": "openai/gpt-6-luna", "nano": "openai/gpt-6-luna", "3.5": "openai/gpt-6-luna", "": DEFAULT_MODEL},
     "anthropic": {"sonnet": ALIASES["sonnet"], "haiku": ALIASES["haiku"], "": DEFAULT_CLAUDE_MODEL},
@@ -157,13 +155,13 @@ SUCCESSORS = {
 }
 WARNING_DAYS = 60
 
-# Every Claude model that is served today writes this much; one that the catalogue does not know yet will too.
+# Every Claude model of today writes this much; assume the same for unknown ones.
 UNKNOWN_CLAUDE_OUTPUT = 64_000
 
 
 @dataclass(frozen=True)
 class LongPrices:
-    """What all tokens of a request cost when its prompt is longer than `above` tokens."""
+    """The prices of all tokens of a request whose prompt is longer than `above` tokens."""
 
     above: int
     price_in: float
@@ -174,7 +172,7 @@ class LongPrices:
 
 @dataclass(frozen=True)
 class Model:
-    """A model as each party names it. Prices are dollars per token, and None where nobody told us."""
+    """A model with its names for each party. Prices are dollars per token; None: unknown."""
 
     name: str
     provider: Provider
@@ -198,7 +196,7 @@ class RetirementNotice(NamedTuple):
 
 
 def resolve_model(name: str) -> Model:
-    """The model that a user means by a name, or UnknownProvider. A model that only its provider knows is no error."""
+    """Resolve a model's name. Raise UnknownProvider. A model that only its provider knows is no error."""
     provider, upstream = _split_model_name(ALIASES.get(name.strip(), name.strip()))
     canonical = f"{provider.name}/{upstream}"
     aider_name = f"{provider.agent_prefix}/{upstream}"
@@ -214,7 +212,7 @@ def resolve_model(name: str) -> Model:
         price_cache_write=row.get("cache_write"),
         context=row.get("context"),
         max_output=row.get("max_output"),
-        # A private server behind a provider's dialect may serve one model only, so an unknown one is its own helper.
+        # A private server may serve one model only, so an unknown model is its own weak model.
         weak=WEAK_MODELS.get(provider.name, aider_name) if row else aider_name,
         retires=RETIREMENT_DAYS.get(canonical) or _day(row.get("retires")),
         known=bool(row),
@@ -223,24 +221,24 @@ def resolve_model(name: str) -> Model:
 
 
 def with_prices(model: Model, price_in: float, price_out: float) -> Model:
-    """The model at the user's prices, given in dollars per million tokens."""
+    """Return the model at the user's prices, given in dollars per million tokens."""
     plain = replace(model, price_in=price_in / 1e6, price_out=price_out / 1e6, long=None)
     return replace(plain, price_cache_read=None, price_cache_write=None)
 
 
 def weak_model(model: Model) -> Model:
-    """The cheap model for side work, always of the same provider, since an agent has one door to go through."""
+    """Return the cheap model for side work. It has the same provider, because an agent has one address."""
     return model if model.weak == model.aider_name else resolve_model(model.weak)
 
 
 def list_models() -> list[Model]:
-    """Every model that we know the price of, the recommended ones first."""
+    """List all models with a known price, the recommended ones first."""
     others = sorted(_model_rows().keys() - set(RECOMMENDED))
     return [resolve_model(name) for name in (*RECOMMENDED, *others)]
 
 
 def retirement_notice(model: Model, today: date) -> RetirementNotice | None:
-    """What to tell the user of a retired or soon retired model; whether it stops the run is for the caller to say."""
+    """Describe a retired or soon retired model; the caller decides whether the run stops."""
     if model.retires is None or (model.retires - today).days > WARNING_DAYS:
         return None
     if model.retires <= today:
@@ -251,13 +249,13 @@ def retirement_notice(model: Model, today: date) -> RetirementNotice | None:
 
 
 def successor_name(model: Model) -> str:
-    """The current model to use in place of an old one."""
+    """Return the current model to use in place of an old one."""
     choices = SUCCESSORS.get(model.provider.name, {"": DEFAULT_MODEL})
     return next(name for word, name in choices.items() if word in model.upstream_name)
 
 
 def provider_base_url(provider: Provider, given: str = "") -> str:
-    """The provider's base, from whatever shape of it the user's variable holds."""
+    """Return the provider's base, from any form of it in the user's variable."""
     base = (given or provider.default_base).strip().rstrip("/")
     if provider.name == "ollama" and not base.endswith("/v1"):
         return f"{base}/v1"  # Ollama's own variable names the server's root
@@ -269,7 +267,10 @@ def provider_base_url(provider: Provider, given: str = "") -> str:
 def request_cost(
     model: Model, input_tokens: int, cached_tokens: int, cache_write_tokens: int, output_tokens: int
 ) -> float | None:
-    """Dollars of one request. The input counts all of the prompt: fresh, read from a cache and written to one."""
+    """Compute the dollars of one request.
+
+    The input counts the whole prompt: fresh, read from cache, written to cache.
+    """
     price = model.long if model.long and input_tokens > model.long.above else model
     if price.price_in is None or price.price_out is None:
         return None
@@ -285,17 +286,20 @@ def request_cost(
 
 
 def reply_token_cap(model: Model, owned_tokens: int) -> int | None:
-    """How many tokens one reply may have: room to write the owned files twice and to think; None is no cap of ours."""
+    """Return how many tokens a reply may have: enough to write the owned files twice, and to reason.
+
+    None: no cap of ours.
+    """
     room = 2 * owned_tokens + 16_000
     if model.max_output is not None:
         return min(model.max_output, room)
-    # A cap above a model's own limit is refused, so an unknown model gets none; but without one litellm would cut
-    # an unknown Claude off at 4096 tokens.
+    # A cap above a model's own limit is refused, so an unknown model gets none; but without one litellm would cut an
+    # unknown Claude off at 4096 tokens.
     return min(UNKNOWN_CLAUDE_OUTPUT, room) if model.provider.name == "anthropic" else None
 
 
 def settings_entry(model: Model, weak: str, owned_tokens: int) -> dict[str, Any]:
-    """The model's entry in Aider's model settings file; `weak` is the weak model's name as Aider is told it."""
+    """Return the model's entry in Aider's model settings file; `weak` is the weak model's name for Aider."""
     entry: dict[str, Any] = {
         "name": model.aider_name,
         "edit_format": "diff",
@@ -305,14 +309,14 @@ def settings_entry(model: Model, weak: str, owned_tokens: int) -> dict[str, Any]
     }
     cap = reply_token_cap(model, owned_tokens)
     if cap is not None:
-        # litellm passes both on unchanged. OpenAI's reasoning models refuse max_tokens, litellm's xAI the other one.
+        # litellm passes both on. OpenAI's reasoning models refuse max_tokens; litellm's xAI refuses the other one.
         parameter = "max_completion_tokens" if model.provider.name == "openai" else "max_tokens"
         entry["extra_params"] = {parameter: cap}
     return entry
 
 
 def metadata_entry(model: Model) -> dict[str, Any]:
-    """The model's entry in Aider's metadata file. It is never empty: without one Aider goes out to ask for prices."""
+    """Return the model's entry in Aider's metadata file. Never empty: otherwise Aider downloads prices."""
     known = {
         "max_input_tokens": model.context,
         "max_output_tokens": model.max_output,

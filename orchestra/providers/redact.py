@@ -1,7 +1,6 @@
-"""What looks like a secret, whoever's it is: a table of well-known shapes, each replaced by its name.
-
-Every shape is searched for only where one of its hints stands, and no part of a text is read more than a few times: a
-text made to be slow is read as fast as any other.
+"""Find what looks like a secret: a table of well-known shapes, each replaced by its name.
+A shape is searched for only if one of its hints is in the text, and no part of a text is read more than a few times, so
+a text that is made to be slow is read as fast as any other.
 """
 
 import functools
@@ -10,21 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 REDACTED_MARK = "[redacted: "
-# A key begins where no word goes on. What stands escaped before it (\n, \u003d, %3D) ends in a letter all the same.
+# A key begins at the end of a word. An escape before it (\n, \u003d, %3D) ends in a letter too.
 KEY_START = r"(?:(?<![A-Za-z0-9_])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})|(?<=%[0-9a-fA-F]{2}))"
 EQUALS_PATTERN = r"""(?:\\{0,3}["'])?\s{0,4}[:=]\s{0,4}(?:\\{0,3}["'])?"""
 PEM_HEADERS = r"(?:\s|\\[nr]){0,4}(?:[A-Z][A-Za-z-]{2,20}: [^\n\\]{0,80}(?:\s|\\[nr]){1,4}){0,4}"
-# Its lines may stand in a program, as strings side by side.
+# Its lines may be in a program, as a string each.
 PEM_GAP = r"""(?:\s|\\{1,4}[nrt]|["'][\s,+]{0,40}["']){0,8}"""
 
 
 def has_letters_and_digits(value: str) -> bool:
-    """No word of any language: letters and digits."""
+    """Whether it has letters and digits, unlike a word of any language."""
     return any(map(str.isdigit, value)) and any(map(str.isalpha, value))
 
 
 def looks_random(value: str) -> bool:
-    """As only a machine writes it: digits among letters of both cases, or nothing but hexadecimal digits."""
+    """Whether it looks machine-made: digits among letters of both cases, or only hexadecimal digits."""
     both = any(map(str.islower, value)) and any(map(str.isupper, value))
     digits = sum(map(str.isdigit, value))
     return digits >= 3 and (both or re.fullmatch("[0-9a-f]{32,}", value) is not None)
@@ -35,18 +34,18 @@ def is_any_text(value: str) -> bool:
 
 
 def has_long_line(value: str) -> bool:
-    """A key's own text; a program that only looks for the head of one has none."""
+    """Whether it has a long line, as a key's text does; a program that only searches for its head has none."""
     return re.search("[A-Za-z0-9+/=]{40}", value) is not None
 
 
 def is_no_template(value: str) -> bool:
-    """Documentation and programs say {password}, $PASSWORD or password where the real one would stand."""
+    """Whether it is a value. Documentation has {password}, $PASSWORD or password in its place."""
     return not re.search(r"[{}<>$*\[\]|\\]|%[s(]", value) and value.lower() not in ("password", "passwd", "pass", "pw")
 
 
 @dataclass(frozen=True)
 class SecretShape:
-    """The group `secret` of the pattern is what must not be seen; without such a group, all of it."""
+    """A shape of secrets. The group `secret` of the pattern is hidden; without such a group, all of it."""
 
     name: str
     hints: tuple[str, ...]
@@ -62,7 +61,7 @@ class SecretShape:
 
 
 def prefixed_shape(name: str, prefix: str, rest: str) -> SecretShape:
-    """A key that begins with letters of its own."""
+    """Make the shape of keys with a prefix of their own."""
     return SecretShape(name, (prefix.lower(),), re.compile(f"{prefix}(?<={KEY_START}{prefix}){rest}"))
 
 
@@ -73,7 +72,7 @@ def pattern_shape(
 
 
 def keyword_shape(name: str, words: tuple[str, ...], value: str, is_secret: Callable[[str], bool]) -> SecretShape:
-    """What stands behind one of these words, however they are written: api_key, API-KEY, apiKey."""
+    """Make the shape of a value after one of these words, in any spelling: api_key, API-KEY, apiKey."""
     hints = tuple(word.replace(" ", sign) for word in words for sign in ("_", "-", ""))
     names = "|".join(word.replace(" ", "[_-]?") for word in words)
     return pattern_shape(name, hints, f"(?:{names}){EQUALS_PATTERN}(?P<secret>{value})", is_secret)
@@ -134,7 +133,7 @@ SECRET_SHAPES = (
 
 
 def redact(text: str) -> str:
-    """The text without what looks like a secret. What is redacted once stays as it is."""
+    """Redact what looks like a secret. Redacting twice changes nothing more."""
     return cached_without_secrets(text) if len(text) <= CACHED_LENGTH else without_secrets(text)
 
 
@@ -146,19 +145,18 @@ def without_secrets(text: str) -> str:
     return text
 
 
-# Paths, states and names pass here again and again.
+# Paths, states and names pass here very often.
 cached_without_secrets = functools.lru_cache(4096)(without_secrets)
 
 
 def is_redacted(value: object) -> bool:
-    """Whether something was taken out of a text, or of any text in a record."""
+    """Whether something was redacted in a text, or in any text of a record."""
     return REDACTED_MARK in str(value)
 
 
 def redactable_length(text: str, longest: int = 1 << 16) -> int:
-    """How much of a text that still grows can be redacted now: up to its last whole line, and not into a private key.
-
-    One that stays open is not waited for longer than this many characters.
+    """Return how much of a growing text can be redacted now: up to its last whole line, and not into a private key.
+    A key that stays open is awaited for at most this many characters.
     """
     end = text.rfind("\n") + 1 or (len(text) if len(text) > longest else 0)
     begun = text.rfind("-----BEGIN ", 0, end)

@@ -1,4 +1,4 @@
-"""Why a gate could not start: the one line of its output that says most, and the modules that are missing. Pure."""
+"""Find why a gate could not start: the most telling line of its output, and the modules that are missing. Pure."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -9,7 +9,8 @@ LONGEST = 200
 MOST_LINES = 2_000
 MOST_MODULES = 3
 
-# What a runner says that cannot begin, each with the part that says why. The first pattern that matches a line decides.
+# What a runner prints when it cannot start, with the part that gives the reason. The first matching pattern decides
+# about a line.
 CANNOT_START = tuple(
     re.compile(pattern)
     for pattern in (
@@ -31,7 +32,7 @@ CANNOT_START = tuple(
         r"^INTERNALERROR> ([\w.]*(?:Error|Exception|Exit)\b.*)$",
     )
 )
-# What says that something is wrong, be it a test.
+# What an error looks like, also a failing test's.
 GOES_WRONG = tuple(
     re.compile(pattern)
     for pattern in (
@@ -51,7 +52,7 @@ HEADLINE = re.compile(r"^(?:=+ .* =+|_{3,} .* _{3,})$")
 
 
 def find_cause(lines: Lines) -> tuple[str, bool]:
-    """The cause, empty if nothing was printed; and whether it is one that a runner has for not beginning at all."""
+    """Return the cause, empty if nothing was printed, and whether it is one that kept the runner from starting."""
     lines = [*lines[:MOST_LINES], *lines[-MOST_LINES:]] if len(lines) > 2 * MOST_LINES else lines
     if absent := dict.fromkeys(hit[1] for line in lines for hit in NO_MODULE.finditer(line)):
         names = ", ".join(f"'{name}'" for name in list(absent)[:MOST_MODULES])
@@ -72,7 +73,7 @@ def shorten_cause(text: str) -> str:
 
 
 def missing_modules(lines: Lines) -> frozenset[str]:
-    """As the errors name them: `requests_mock`, `shop.reset`, `./reset`."""
+    """Return missing modules as the errors name them: `requests_mock`, `shop.reset`, `./reset`."""
     return frozenset(name for line in lines for name in missing_in_line(line))
 
 
@@ -83,7 +84,7 @@ def missing_in_line(line: str) -> Iterator[str]:
 
 
 def missing_by_file(lines: Lines) -> dict[str, frozenset[str]]:
-    """For each file that pytest could not collect, the modules that it did not find."""
+    """Return, for each file that pytest could not collect, the modules that it did not find."""
     found, file = dict[str, set[str]](), ""
     for line in lines:
         if hit := TITLE.match(line):
@@ -96,7 +97,7 @@ def missing_by_file(lines: Lines) -> dict[str, frozenset[str]]:
 
 
 def is_own_module(module: str, files: Collection[str]) -> bool:
-    """Whether a module is a part of the repository, so that its own code is wrong and not the machine's set-up."""
+    """Whether a module is part of the repository, so that its code is wrong and not the machine's set-up."""
     if module.startswith(".") or module in files:
         return True
     top = module.split("/" if "/" in module else ".")[0]

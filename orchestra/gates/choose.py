@@ -1,4 +1,4 @@
-"""Which gates a run has: those that were found, but for what the user says. Pure."""
+"""Choose the gates of a run: the detected ones, as changed by the user's options. Pure."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,10 @@ KINDS = {
 
 
 def choose_gates(settings: Settings, detected: Iterable[Gate]) -> list[Gate]:
-    """A command of the user's takes the place of all that was found of its kind; `--gate NAME=` leaves one out."""
+    """Choose the gates.
+
+    A command of the user's replaces all detected gates of its kind; `--gate NAME=` leaves one out.
+    """
     given = {
         kind: Gate(kind, kind, command, describe_source(settings, option), named=True)
         for kind, (option, command) in given_commands(settings).items()
@@ -31,20 +34,20 @@ def choose_gates(settings: Settings, detected: Iterable[Gate]) -> list[Gate]:
 
 
 def describe_source(settings: Settings, option: str) -> str:
-    """A resumed run does not know any more where its settings came from."""
+    """Describe where a command came from. A resumed run has lost the sources of its settings."""
     committed = settings.committed
     named = committed is not None and settings.source_of(option) == committed.origin
     return f"{settings.source_of(option)} names it" if named else "you gave it"
 
 
 def remaining_unusable(settings: Settings, unusable: Iterable[UnusableGate]) -> tuple[UnusableGate, ...]:
-    """Those of them that the user has not replaced or turned off."""
+    """Return the unusable gates that the user has not replaced or turned off."""
     named = {entry.partition("=")[0].strip() for entry in settings.gate}
     given = given_commands(settings).keys() | {KINDS.get(name, "command") for name in named}
     return tuple(one for one in unusable if one.gate.kind not in given and one.gate.name not in named)
 
 
 def given_commands(settings: Settings) -> dict[str, tuple[str, str]]:
-    """The user's options and commands by the kind of gate that they replace."""
+    """Return the user's options and commands by the kind of gate that they replace."""
     options = {"tests": "test_cmd", "lint": "lint_cmd", "types": "type_cmd"}
     return {kind: (name, command) for kind, name in options.items() if (command := getattr(settings, name))}

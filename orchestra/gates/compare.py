@@ -1,4 +1,4 @@
-"""Hold what a gate said of a tree against what it said of the base: what is new, and what cannot be told. Pure."""
+"""Compare a gate's outcome on a tree with its outcome on the base: what is new, and what cannot be decided. Pure."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,8 +12,11 @@ NONE: Names = frozenset()
 
 @dataclass(frozen=True)
 class Comparison:
-    """`new` is what the base did not have, `old` what it had, `flaky` what failed once and not the other time.
-    `unknown` fails, and nothing tells whether it did before; `why`: the base is nothing to compare with."""
+    """`new`: failures that the base did not have.
+
+    `old`: those that it had. `flaky`: failed in one of two runs. `unknown`: fails, and it is not known whether it did
+    before. `why`: the base cannot be compared with.
+    """
 
     new: Names = NONE
     old: Names = NONE
@@ -31,14 +34,16 @@ def compare_readings(
     base_files: Collection[str] = (),
     noise: Names = NONE,
 ) -> Comparison:
-    """`second` is another run on the same tree, if there was one. `noise` are the shapes of lines that differ from run
-    to run."""
+    """Compare two readings.
+
+    `second`: another run on the same tree, if there was one. `noise`: shapes of lines that differ from run to run.
+    """
     if not first.failing:
         return Comparison()
     second = second or first
     if why := why_not_started(gate, base):
-        # A gate that was only found in the repository is none if it cannot start there; a named one that can start
-        # now has nothing to be compared with. Neither is put down to the change.
+        # A detected gate that cannot start on the base is dropped; a demanded one that can start now has nothing to be
+        # compared with. Neither is blamed on the change.
         if not gate.named or not (why_not_started(gate, first) or must_pass(gate, first)):
             return Comparison(unknown=first.failing, why=why)
         said = compare_lines(first, base, second, noise)
@@ -56,14 +61,14 @@ def compare_names(first: Reading, base: Reading, second: Reading, base_files: Co
         return lacks_same_module(name, first, base, base_files)
 
     excused = {name for name in first.failing if is_excused(name)}
-    # If it failed twice, each time in another way, that is no good sign either.
+    # Two runs that fail in different ways are no good sign either.
     new = new_names(first.failing & second.failing) or new_names(second.failing)
     return Comparison(new, first.failing & (base.failing | excused) - new, new_names(first.failing ^ second.failing))
 
 
 def lacks_same_module(name: str, now: Reading, base: Reading, base_files: Collection[str]) -> bool:
-    """Whether a failure is put down to a module that this machine has not, as it had not on the base: of a test in a
-    file that could not be loaded there, or of a new file."""
+    """Whether a failure is due to a module that this machine lacks, as on the base: in a test file that could not be
+    loaded there, or in a new file."""
     file, _, _ = name.partition("::")
     if file in base.lacking and file in base.failing:
         return True
@@ -72,7 +77,7 @@ def lacks_same_module(name: str, now: Reading, base: Reading, base_files: Collec
 
 
 def compare_lines(first: Reading, base: Reading, second: Reading, noise: Names) -> Comparison:
-    """By what was printed, without what differs between two runs of the same tree."""
+    """Compare by printed lines, without those that differ between two runs of the same tree."""
 
     def new_lines(now: Names) -> Names:
         return frozenset(line for line in now - base.complaints if line_shape(line) not in noise)
@@ -84,5 +89,5 @@ def compare_lines(first: Reading, base: Reading, second: Reading, noise: Names) 
 
 
 def noise_between(one: Reading, two: Reading) -> Names:
-    """The shapes of the lines that differ between two runs of the same tree."""
+    """Return the shapes of the lines that differ between two runs of the same tree."""
     return frozenset(line_shape(line) for line in one.complaints ^ two.complaints)

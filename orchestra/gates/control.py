@@ -1,4 +1,4 @@
-"""A test that must fail, put beside a project's own: a runner that does not report it is bent. Pure."""
+"""Add a test that must fail to a project's own tests: a runner that does not report it cannot be trusted. Pure."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from orchestra.gates.recorded_tests import PASSED, RecordedTests, files_of_tests, function_of
 from orchestra.gates.run import GateOutcome
 
-# Runners whose tests we can write, each by how a command speaks of it. The first that is found counts.
+# The runners for which we can write a test, with the words by which a command calls them. The first match counts.
 END = r"(?![\w/-]|\.\w)"
 RUNNERS = {
     "pytest": rf"(?<![\w.-])(?:pytest|py\.test){END}",
@@ -30,7 +30,7 @@ CONTROL_MESSAGE = "a control test of the orchestrator, which must fail"
 
 
 def find_runner(command: str, texts: Mapping[str, str], roll: RecordedTests) -> str:
-    """The runner behind a gate's command, empty if it is none that we know. `texts` are the base's set-up files."""
+    """Return the runner behind a gate's command, empty if it is unknown. `texts`: the base's set-up files."""
     if roll.runner in PYTHON:
         return roll.runner
     spoken = "\n".join([command, *command_steps(command, texts)])
@@ -38,7 +38,7 @@ def find_runner(command: str, texts: Mapping[str, str], roll: RecordedTests) -> 
 
 
 def command_steps(command: str, texts: Mapping[str, str], depth: int = 0) -> list[str]:
-    """What npm's scripts and make's targets run, those that they call too."""
+    """Return what npm scripts and make targets run, including those that they call."""
     steps = []
     if hit := SCRIPTED.search(command):
         name = {"t": "test"}.get(hit[1], hit[1])
@@ -59,7 +59,7 @@ def npm_script(manifest: str, name: str) -> str:
 
 
 def make_recipe(makefile: str, target: str, seen: tuple[str, ...] = ()) -> str:
-    """A target's commands and those of what it needs, with the variables that they may stand for."""
+    """Return a target's commands and those of its dependencies, with variables expanded."""
     hit = re.search(
         rf"^{re.escape(target)}[ \t]*::?(?!=)([^\n#]*)\n((?:[\t ]+[^\n]*\n|[ \t]*\n)*)", f"{makefile}\n", re.M
     )
@@ -72,12 +72,12 @@ def make_recipe(makefile: str, target: str, seen: tuple[str, ...] = ()) -> str:
 
 
 def find_set_up_files(files: Iterable[str]) -> list[str]:
-    """The files that say what a gate's command does."""
+    """Find the files that define what a gate's command does."""
     names = {*MAKEFILES, "package.json"}
     return [path for path in files if path in names]
 
 
-# A pytest's command and configuration with no word that could be a plug-in's.
+# A pytest command and configuration without any word that could name a plug-in.
 PLAIN_PYTEST = re.compile(
     r"(?:\S*python\S* -m )?\S*pytest(?: (?:-[qvxs]+|-p no:\w+|--continue-on-collection-errors|[\w./]+))*"
 )
@@ -97,7 +97,7 @@ JS_CALL = re.compile(r"^[ \t]*(?:await )?(test|it)(?:\.\w+)?\s*\(", re.M)
 
 
 def control_candidates(runner: str, files: Iterable[str], roll: RecordedTests) -> list[str]:
-    """The files beside whose tests the control test may be put."""
+    """Return the files beside whose tests the control test may be put."""
     known = sorted(files)
     if runner in PYTHON:
         found = files_of_tests([name for name, outcome in roll.tests.items() if outcome == PASSED], set(known))
@@ -112,14 +112,14 @@ def control_candidates(runner: str, files: Iterable[str], roll: RecordedTests) -
 
 
 def control_files(runner: str, name: str, texts: Mapping[str, str]) -> dict[str, str]:
-    """The files with the control test in them, from those of the candidates that can hold it."""
+    """Return files with the control test added, from those candidates that can hold it."""
     return {"pytest": add_to_pytest, "unittest": add_to_unittest, "go": add_to_go, "cargo": add_to_cargo}.get(
         runner, add_to_script
     )(name, texts)
 
 
 def control_name(roll: RecordedTests, word: str) -> str:
-    """Called as the project's own tests are, so that a runner finds it among them."""
+    """Name the control test like the project's own tests, so that the runner finds it."""
     passed = [function_of(name).replace("::", ".").rpartition(".")[2] for name in roll.names_with(PASSED)]
     own = min((name for name in passed if name.isidentifier()), default="test") if roll.runner in PYTHON else "test"
     return f"{own}_control_{word}"
@@ -138,7 +138,7 @@ def add_to_unittest(name: str, texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def add_to_script(name: str, texts: Mapping[str, str]) -> dict[str, str]:
-    """By the function that the file itself calls its tests with."""
+    """Add it by the function with which the file itself defines its tests."""
     calls = {path: hit[1] for path, text in texts.items() if (hit := JS_CALL.search(text))}
     return {
         path: f"{texts[path]}\n;{call}({name!r}, () => {{ throw new Error({CONTROL_MESSAGE!r}) }});\n"
@@ -151,7 +151,7 @@ def go_test_name(name: str) -> str:
 
 
 def add_to_go(name: str, texts: Mapping[str, str]) -> dict[str, str]:
-    """Once in each package, because a name may stand there only once."""
+    """Add it once per package, because Go allows a name only once there."""
     found = dict[tuple[str, str], str]()
     for path, text in texts.items():
         package = re.search(r"^package (\w+)", text, re.M)
@@ -169,8 +169,10 @@ def add_to_cargo(name: str, texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_control_reported(outcome: GateOutcome, name: str, files: Iterable[str]) -> bool:
-    """Whether the run with the control test failed for it. A file that could not be loaded with it counts too: that is
-    no runner that lets failures pass."""
+    """Whether the run failed because of the control test.
+
+    A file that could not be loaded with it counts too: such a runner does not hide failures.
+    """
     if outcome.ended.code == 0 or outcome.ended.timed_out:
         return False
     signs = {name, go_test_name(name), *files}

@@ -1,4 +1,4 @@
-"""How many tests a runner says it ran, and how many of them passed: one reader for each format, all of them pure."""
+"""Read how many tests a runner ran and how many passed: one pure reader per format."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 Lines = Sequence[str]
 Pair = tuple[int, int]  # ran, passed
 
-# Detected gates whose runner always says how many tests it ran. If it says nothing, no test ran.
+# Detected gates whose runner always prints how many tests it ran. If it prints none, none ran.
 COUNTING_GATES = frozenset({"pytest", "unittest", "go test", "cargo test"})
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Skipped tests did not run. None if the output does not tell. Go counts packages."""
+    """Counts of tests; skipped ones did not run. None if the output has no counts. Go counts packages."""
 
     ran: int | None = None
     passed: int | None = None
@@ -36,7 +36,7 @@ NO_TESTS = re.compile(r"^\?\s+\S+\s+\[no test files\]|^No tests found|^(=+ )?no 
 
 
 def count_pytest(lines: Lines) -> Iterator[Pair]:
-    """`2 failed, 3 passed in 0.1s`; an error in a fixture or an import is no test that ran."""
+    """Read `2 failed, 3 passed in 0.1s`. An error in a fixture or an import is no test that ran."""
     for line in lines:
         if hit := PYTEST_TOTAL.match(line):
             by_word = {word: int(count) for count, _, word in (part.partition(" ") for part in hit[1].split(", "))}
@@ -53,7 +53,7 @@ def count_pytest_sugar(lines: Lines) -> Iterator[Pair]:
 
 
 def count_pytest_progress(lines: Lines) -> Iterator[Pair]:
-    """With -qq there is no total, only a character for each test."""
+    """Read the progress characters of -qq, which prints no total."""
     for line in lines:
         if hit := PYTEST_PROGRESS.match(line):
             yield sum(map(hit[1].count, ".FxX")), sum(map(hit[1].count, ".X"))
@@ -64,8 +64,11 @@ UNITTEST_BAD = re.compile(r"^(?:FAIL|ERROR): (\S+ \([\w.<>]+\)|\S+)")
 
 
 def count_unittest(lines: Lines) -> Iterator[Pair]:
-    """Failures are counted by test, because each failing subtest is told of. A module that cannot be loaded is told of
-    as a test, and an error while a class is set up beside the tests."""
+    """Read unittest.
+
+    Failures are counted per test, because each failing subtest is printed. A module that cannot be loaded appears as a
+    test; an error in a class's set-up appears beside the tests.
+    """
     bad = set[str]()
     for at, line in enumerate(lines):
         if hit := UNITTEST_BAD.match(line):
@@ -95,7 +98,7 @@ def count_go(lines: Lines) -> Iterator[Pair]:
 
 
 def count_jest(lines: Lines) -> Iterator[Pair]:
-    """`Tests:  1 failed, 2 passed, 3 total`; Vitest says `Tests  1 failed | 2 passed (3)`."""
+    """Read `Tests:  1 failed, 2 passed, 3 total`; Vitest prints `Tests  1 failed | 2 passed (3)`."""
     for line in lines:
         if re.match(r"^\s*Tests:?\s+(?=.*\b\d+ (?:passed|failed|total|skipped)\b)", line):
             by_word = {word: int(count) for count, word in re.findall(r"(\d+) (passed|failed)", line)}
@@ -109,7 +112,7 @@ def count_mocha(lines: Lines) -> Iterator[Pair]:
 
 
 def count_node(lines: Lines) -> Iterator[Pair]:
-    """A file that cannot be loaded counts as a test that fails."""
+    """Read node. A file that cannot be loaded counts as a failing test."""
     for line in lines:
         if hit := re.match(r"^(?:#|ℹ) (pass|fail) (\d+)$", line):
             yield int(hit[2]), int(hit[2]) * (hit[1] == "pass")

@@ -1,4 +1,7 @@
-"""Which gates a repository has, from its configuration and not from guesses. Pure: `look.py` reads what this judges."""
+"""Detect a repository's gates from its configuration, without guessing.
+
+Pure: `inspection.py` reads what is judged here.
+"""
 
 import json
 import re
@@ -41,8 +44,11 @@ PY = (".py", ".pyi")
 
 @dataclass(frozen=True)
 class RepositoryView:
-    """The repository as far as detection goes. `texts` are the manifests and some tests, `tools` the commands that can
-    be run here, by name. `packages` says whether node's packages are installed."""
+    """The repository as detection sees it.
+
+    `texts`: manifests and some tests. `tools`: commands that can be run here, by name. `packages`: whether node's
+    packages are installed.
+    """
 
     files: Collection[str]
     texts: Mapping[str, str]
@@ -52,7 +58,7 @@ class RepositoryView:
 
 @dataclass(frozen=True)
 class UnusableGate:
-    """A gate that the repository has but that cannot be used here, and why: a clause."""
+    """A gate of the repository that cannot run here, and why (a clause)."""
 
     gate: Gate
     why: str
@@ -75,20 +81,20 @@ class DetectedGates:
 def detect_gates(seen: RepositoryView) -> DetectedGates:
     finders = (python_tests, node_tests, go_tests, cargo_tests, python_checks, node_checks)
     offers = [each for find in finders for each in find(seen)]
-    # `make test` mostly runs what was found already.
+    # `make test` mostly runs what is detected already.
     if not any(gate.kind == "tests" for gate, why_not in offers if not why_not):
         offers += make_tests(seen)
     gates = tuple(gate for gate, why_not in offers if not why_not)
     return DetectedGates(gates, tuple(UnusableGate(gate, why_not) for gate, why_not in offers if why_not))
 
 
-Offer = tuple[Gate, str]  # the second is empty for a gate that can be used
+Offer = tuple[Gate, str]  # the second is empty for a usable gate
 
 
 def offer_gate(
     seen: RepositoryView, name: str, kind: str, why: str, tool: str, words: str = "", endings: tuple[str, ...] = ()
 ) -> Offer:
-    """The gate, or why it cannot be used."""
+    """Return the gate, with the reason if it cannot be used."""
     command = seen.tools.get(tool, "")
     gate = Gate(name, kind, f"{command} {words}".strip(), why, endings)
     return gate, "" if command else f"{tool} is not installed here"
@@ -127,7 +133,7 @@ def find_pytest_use(seen: RepositoryView) -> str:
 
 
 def requires_pytest(text: str) -> bool:
-    """Among requirements, not in a comment."""
+    """Whether pytest is among the requirements, not only in a comment."""
     return any(re.search(r"\bpytest\b", line.split("#")[0]) for line in text.splitlines())
 
 
@@ -137,8 +143,10 @@ def unittest_files(seen: RepositoryView) -> list[str]:
 
 
 def discovery_arguments(tests: list[str], files: Collection[str]) -> str:
-    """unittest finds by itself what lies in packages below the root and is called test*.py. It must be told of any
-    other folder, and of any other name."""
+    """Return unittest's discovery arguments.
+
+    By itself it finds test*.py in packages below the root; other folders and names must be given.
+    """
     (folder, _), *_ = Counter(folder_above_packages(path, files) for path in tests).most_common()
     usual = any(PurePosixPath(path).name.startswith("test") for path in tests)
     words = ([] if folder == "." else ["-s", folder]) + ([] if usual else ["-p", "'*_test.py'"])
@@ -146,7 +154,7 @@ def discovery_arguments(tests: list[str], files: Collection[str]) -> str:
 
 
 def folder_above_packages(test: str, files: Collection[str]) -> str:
-    """The folder above the packages that a test lies in."""
+    """Return the folder above the packages that contain a test."""
     folder = PurePosixPath(test).parent
     while f"{folder}/__init__.py" in files:
         folder = folder.parent
@@ -189,7 +197,7 @@ def cargo_tests(seen: RepositoryView) -> Iterator[Offer]:
 
 
 def make_tests(seen: RepositoryView) -> Iterator[Offer]:
-    for name in ("GNUmakefile", "makefile", "Makefile"):  # as make itself looks for them
+    for name in ("GNUmakefile", "makefile", "Makefile"):  # in make's own order
         if name in seen.texts:
             if re.search(r"^test[ \t]*::?(?![:=])", seen.texts[name], re.MULTILINE):
                 yield offer_gate(seen, "make test", "tests", f"{name} has a target `test`", "make", "test")
@@ -222,7 +230,7 @@ def find_tool_config(seen: RepositoryView, tool: str, own: tuple[str, ...], shar
 
 
 def mypy_arguments(seen: RepositoryView) -> str:
-    """What to check, where the configuration does not say it."""
+    """Return what mypy is to check if its configuration does not say so."""
     own = read_toml_table(seen, "pyproject.toml", "tool", "mypy")
     told = [seen.texts.get(name, "") for name in ("mypy.ini", ".mypy.ini", "setup.cfg")]
     if {"files", "packages", "modules"} & own.keys() or any(

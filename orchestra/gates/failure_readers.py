@@ -1,6 +1,5 @@
-"""What the usual tools print when something fails, read into names: one reader for each tool, all of them pure.
-
-A name holds what stays the same when the same thing fails again: no line number, no duration, no order.
+"""Read the names of failures from the output of common tools: one pure reader per tool.
+A name holds what stays the same if the same thing fails again: no line number, no duration, no order.
 """
 
 import json
@@ -20,7 +19,7 @@ TITLE = re.compile(r"^_{3,} (?:ERROR (?:collecting|at setup of|at teardown of) )
 
 
 def read_pytest(lines: Lines) -> Iterator[str]:
-    """The short summary; without one (-rN) what -v says, or the titles of the failures."""
+    """Read the short summary; without one (-rN) the lines of -v, or the titles of the failures."""
     found = list(read_pytest_summary(lines))
     if not found and any(re.match(r"^=+ (FAILURES|ERRORS) =+$", line) for line in lines):
         found = [one or two for line in lines if (hit := VERBOSE.match(line)) for one, two in [hit.groups()]]
@@ -40,7 +39,7 @@ def read_pytest_summary(lines: Lines) -> Iterator[str]:
 
 
 def parse_node_id(words: str) -> str:
-    """tests/test_a.py::test_b[x - y] of `tests/test_a.py::test_b[x - y] - assert 1 == 2`."""
+    """Return tests/test_a.py::test_b[x - y] from `tests/test_a.py::test_b[x - y] - assert 1 == 2`."""
     head, bracket, rest = words.partition("[")
     if bracket and " - " not in head:
         inner, closing, _ = rest.partition("] - ")
@@ -49,14 +48,14 @@ def parse_node_id(words: str) -> str:
 
 
 def read_unittest(lines: Lines) -> Iterator[str]:
-    """`FAIL: test_x (pkg.test_a.A.test_x) (n=3)` below a double line."""
+    """Read `FAIL: test_x (pkg.test_a.A.test_x) (n=3)` below a double line."""
     for above, line in pairwise(lines):
         if above.startswith("=" * 70) and (hit := re.match(r"^(?:FAIL|ERROR): (\S+ \([\w.<>]+\).*|\S.*)$", line)):
             yield hit[1]
 
 
 def read_go(lines: Lines) -> Iterator[str]:
-    """A test's package is told after the test."""
+    """Read go test, which prints a test's package after the test."""
     open_tests: list[str] = []
     for line in lines:
         if line.startswith("{") and '"Action":"fail"' in line:
@@ -98,7 +97,7 @@ def read_cargo(lines: Lines) -> Iterator[str]:
 
 
 def read_jest(lines: Lines) -> Iterator[str]:
-    """`FAIL file`, and below it `● suite, test`. Vitest says both in one line, `FAIL  file > suite > test`."""
+    """Read `FAIL file` with `● suite, test` below it. Vitest prints both on one line, `FAIL  file > suite > test`."""
     file, named = "", False
     for line in lines:
         if hit := re.match(r"^\s*(?:❯ )?FAIL +(\S.*?)(?: \([\d.]+ m?s\))?$", line):
@@ -115,7 +114,7 @@ def read_jest(lines: Lines) -> Iterator[str]:
 
 
 def read_mocha(lines: Lines) -> Iterator[str]:
-    """`1) suite`, the inner titles below it, and a colon behind the last."""
+    """Read `1) suite`, the inner titles below it, and a colon after the last."""
     inside, title = False, []
     for line in lines:
         if re.match(r"^\s+\d+ failing$", line):
@@ -133,7 +132,7 @@ PARDONED = re.compile(r"#\s*(todo|skip)\b", re.IGNORECASE)
 
 
 def read_tap(lines: Lines) -> Iterator[str]:
-    """node --test and every other that speaks TAP. `# Subtest: x` opens what the lines below it belong to."""
+    """Read TAP, of node --test and other tools. `# Subtest: x` opens what the lines below it belong to."""
     above: dict[int, str] = {}
     for line in lines:
         depth = len(line) - len(line.lstrip())
@@ -144,7 +143,7 @@ def read_tap(lines: Lines) -> Iterator[str]:
 
 
 def read_node_spec(lines: Lines) -> Iterator[str]:
-    """node --test for people: what failed stands once more at the end."""
+    """Read node --test's format for people, which repeats failures at the end."""
     inside = False
     for line in lines:
         if re.match(r"^✖ failing tests:", line):
@@ -154,7 +153,7 @@ def read_node_spec(lines: Lines) -> Iterator[str]:
 
 
 def read_eslint(lines: Lines) -> Iterator[str]:
-    """A file's name in a line of its own, what is wrong in it below."""
+    """Read eslint: a file's name on a line of its own, its errors below."""
     file = ""
     for line in lines:
         if hit := re.match(r"^\s+\d+:\d+\s+error\s+(.+?)\s*$", line):
@@ -170,7 +169,7 @@ RULE = re.compile(r"^([A-Z]+\d+|invalid-syntax:|[a-z-]+:) (?<!error: )")
 
 
 def read_ruff(lines: Lines) -> Iterator[str]:
-    """Its long form: the rule, and the place in the next line."""
+    """Read ruff's long form: the rule, and the location on the next line."""
     for rule, place in pairwise(lines):
         if RULE.match(rule) and (hit := re.match(r"^\s*--> (.+?):\d+:\d+$", place)):
             yield f"{hit[1]}: {rule.replace('[*] ', '')}"
@@ -182,7 +181,7 @@ COMPLAINT = re.compile(r"^(?:(?:fatal )?error\b|[A-Z]{1,6}\d{2,5}\b|undefined:|s
 
 
 def read_diagnostics(lines: Lines) -> Iterator[str]:
-    """`file:line:column: what is wrong`, as compilers, type checkers and linters say it."""
+    """Read `file:line:column: message`, as compilers, type checkers and linters print it."""
     for line in lines:
         hit = DIAGNOSTIC.match(line)
         if hit and COMPLAINT.match(hit["said"]):
@@ -199,5 +198,5 @@ TEST_READERS: tuple[Reader, ...] = (
     read_tap,
     read_node_spec,
 )
-# The same thing may be wrong twice in one file.
+# The same error may occur twice in one file.
 CHECK_READERS: tuple[Reader, ...] = (read_eslint, read_ruff, read_diagnostics)

@@ -1,4 +1,4 @@
-"""From what a gate printed to the names of what fails, to tell what failed before from what is new. Pure."""
+"""From a gate's output to the names of its failures, to tell old failures from new ones. Pure."""
 
 import re
 from collections import Counter
@@ -13,7 +13,7 @@ BAD_WORDS = re.compile(
     r"no module named|no rule|missing|denied|refused|unrecognized|not installed)\b",
     re.IGNORECASE,
 )
-# What differs between two runs of the same thing.
+# What differs between two runs of the same tree.
 FLEETING = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x…"),
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
@@ -26,7 +26,7 @@ FLEETING = (
     (re.compile(r"\bline \d+\b", re.IGNORECASE), "line"),
     (re.compile(r"\b(?:pid|process|thread)[ =:]+\d+", re.IGNORECASE), "<process>"),
 )
-# More that passes is no new failure; the count of what failed stays.
+# More passing tests are no new failure; the number of failing ones stays.
 GOOD_COUNT = re.compile(r"\b\d+(?= (?:tests?|passed|passing|ok|skipped|total|successful|succeeded)\b)")
 MOST_LINES = 200
 MOST_ERRORS = 1_000
@@ -34,8 +34,10 @@ OPAQUE = "exit code "
 
 
 def failures(output: str, code: int, *, roots: Iterable[str] = (), timed_out: bool = False) -> Names:
-    """What fails, by name. Empty only when the command said that all is well: its exit code decides. `roots` are the
-    paths under which the tree was known to the command."""
+    """Return the failures by name.
+
+    Empty only if the command succeeded: its exit code decides. `roots`: paths under which the command saw the tree.
+    """
     if code == 0 and not timed_out:
         return frozenset()
     lines = clean_lines(output, roots)
@@ -45,19 +47,22 @@ def failures(output: str, code: int, *, roots: Iterable[str] = (), timed_out: bo
 
 
 def new_failures(base: Names, now: Names) -> Names:
-    """What cannot be put down to the base. A mere exit code says nothing of what failed, so it always counts."""
+    """Return the failures that the base does not explain.
+
+    A bare exit code says nothing about what failed, so it always counts.
+    """
     return frozenset(name for name in now if name not in base or name.startswith(OPAQUE))
 
 
 def describe_end(code: int, timed_out: bool) -> str:
-    """The name of an end that is a failure by itself, whatever was printed before it."""
+    """Name an end that is a failure by itself, whatever was printed."""
     if timed_out:
         return "did not end in time"
     return f"killed by signal {code - 128}" if 128 < code <= 192 else ""
 
 
 def clean_lines(output: str, roots: Iterable[str]) -> list[str]:
-    """The lines without colours, and without the path of the tree."""
+    """Return the lines without colours and without the path of the tree."""
     text = ANSI.sub("", output)
     for root in sorted({root.rstrip("/") for root in roots} - {""}, key=len, reverse=True):
         text = text.replace(f"file://{root}/", "").replace(f"{root}/", "").replace(root, ".")
@@ -77,14 +82,17 @@ def normalise_line(text: str) -> str:
 
 
 def failing_lines(lines: Lines) -> set[str]:
-    """Where no reader knows the tool: the lines that speak of a failure."""
+    """Return lines that mention a failure, if no reader knows the tool."""
     bad = [line for line in lines if BAD_WORDS.search(line)]
     return {GOOD_COUNT.sub("…", normalise_line(line)) for line in bad[-MOST_LINES:]}
 
 
 def find_complaints(lines: Lines, ending: str) -> Names:
-    """What a run without names says is wrong, the same in each run of the same tree. Of pytest only the errors, because
-    the other lines name files and tests. `ending` is said if nothing speaks of a failure."""
+    """Return the errors of a run without names, the same in each run of the same tree.
+
+    Of pytest only the errors, because other lines name files and tests. `ending` is returned if no line mentions a
+    failure.
+    """
     errors = dict.fromkeys(line[1:] for line in lines if re.match(r"^E\s+\S", line) and BAD_WORDS.search(line))
     if found := {normalise_line(line) for line in list(errors)[:MOST_ERRORS]} or failing_lines(lines):
         return frozenset(found)
@@ -92,5 +100,5 @@ def find_complaints(lines: Lines, ending: str) -> Names:
 
 
 def line_shape(text: str) -> str:
-    """A line without its numbers and absolute paths, to know it again when these differ."""
+    """Return a line without numbers and absolute paths, to recognise it when these differ."""
     return re.sub(r"(?<!\S)/\S+|\S*\d\S*|\b[a-f]{6,}\b", "#", text)

@@ -1,4 +1,4 @@
-"""Reads what `detect` judges: a few manifests and tests, and which tools are really installed."""
+"""Read what `detect` judges: some manifests and tests, and which tools are installed."""
 
 import os
 import re
@@ -14,12 +14,12 @@ from orchestra.process import CHILD
 MOST_TESTS = 40
 MOST_BYTES = 200_000
 NODE = ("tsc", "eslint")
-# What a shell does itself, so that no program of this name need be there.
+# Shell built-ins, for which no program need exist.
 SHELL_WORDS = re.compile(
     r"alias|bg|case|cd|command|eval|exec|exit|export|fg|for|if|read|return|set|shift|source|test|time|times|trap|type|"
     r"ulimit|umask|unset|until|wait|while|true|false|echo|printf|kill|pwd|[.:]"
 )
-# The languages whose grammar Aider's tree-sitter knows and that are no templates for something else.
+# Languages that Aider's tree-sitter can parse and that are no templates of other languages.
 LANGUAGES = {
     ".py .pyi .js .jsx .mjs .cjs .ts .tsx .mts .cts .go .rs .java .kt .scala .rb .php .cs .swift .lua .ex .exs .hs .ml",
     ".c .h .cc .cpp .cxx .hpp .sh .bash .json .toml .css .dart .elm .r .zig .jl .clj .erl .sol .hcl .tf .gleam .f90",
@@ -28,7 +28,7 @@ SYNTAX = tuple(ending for line in sorted(LANGUAGES) for ending in line.split())
 
 
 def inspect_repository(root: Path, files: Collection[str], environ: Mapping[str, str]) -> RepositoryView:
-    """The repository in its work tree, where the tools' own folders (.venv, node_modules) lie beside the files."""
+    """Inspect the work tree, where the tools' own folders (.venv, node_modules) are beside the files."""
     tests = [path for path in sorted(files) if TEST_FILE.search(path)][:MOST_TESTS]
     wanted = [name for name in files if name in MANIFESTS or re.fullmatch(r"(requirements|dev)[\w.-]*\.(txt|in)", name)]
     texts = {name: text for name in (*wanted, *tests) if (text := read_beginning(root / name)) is not None}
@@ -45,10 +45,10 @@ def read_beginning(path: Path) -> str | None:
 
 
 def find_tool(root: Path, name: str, environ: Mapping[str, str]) -> str:
-    """The command for it: the project's own before what is on PATH. Empty where there is none."""
+    """Find a tool's command: the project's own before one on PATH. Empty if there is none."""
     if name in NODE:
         own = root / "node_modules" / ".bin" / name
-        # Relative, so that it is the one of the tree that is gated.
+        # Relative, so that the gated tree's own tool is used.
         return f"node_modules/.bin/{name}" if own.exists() else quote_path(find_program(name, environ))
     python = project_python(root, environ)
     if name == "unittest":
@@ -77,7 +77,7 @@ def find_program(name: str, environ: Mapping[str, str]) -> str:
 
 
 def missing_program(command: str, environ: Mapping[str, str]) -> str:
-    """The program that a simple command begins with, if it is not there; empty if only a shell could tell."""
+    """Return the program that a simple command begins with, if it is missing; empty if only a shell could tell."""
     try:
         words = shlex.split(command)
     except ValueError:
@@ -89,7 +89,7 @@ def missing_program(command: str, environ: Mapping[str, str]) -> str:
 
 
 def script_interpreter(script: str) -> str:
-    """The interpreter in a script's first line, where it is plainly that."""
+    """Return the interpreter in a script's first line, if it is plainly one."""
     first = (read_beginning(Path(script)) or "").partition("\n")[0].removeprefix("#!").strip()
     return first if first.startswith("/") and "python" in first and " " not in first else ""
 
@@ -99,7 +99,7 @@ def quote_path(path: str) -> str:
 
 
 def make_syntax_gate(python: str, files: Collection[str]) -> list[Gate]:
-    """Whether the files parse, by the grammars that come with aider; `python` is the interpreter that has them."""
+    """Make the gate that parses files with the grammars of aider; `python` is the interpreter that has them."""
     if not any(path.endswith(SYNTAX) for path in files):
         return []
     command = f"{shlex.quote(python)} {shlex.quote(str(CHILD / 'syntax.py'))}"

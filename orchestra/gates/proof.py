@@ -1,4 +1,4 @@
-"""Whether passing a gate proves anything of the tree, and why not. Pure."""
+"""Decide whether passing a gate proves anything about a tree. Pure."""
 
 from orchestra.gates.compare import Comparison
 from orchestra.gates.counts import COUNTING_GATES
@@ -7,7 +7,7 @@ from orchestra.gates.run import GateOutcome
 
 
 def why_unproven(outcome: GateOutcome, compared: Comparison) -> str:
-    """Why a gate without new failures proves nothing of this tree: a clause; empty if it does."""
+    """Return why a gate without new failures proves nothing about this tree (a clause); empty if it does."""
     gate, counts = outcome.gate, outcome.reading.counts
     if outcome.stale:
         return f"{gate_label(gate)} ran {', '.join(outcome.stale[:3])} from elsewhere than the worktree"

@@ -1,4 +1,5 @@
-"""What a gate needs beside the tracked files: node's packages, and what the user's build made among the sources."""
+"""Provide what a gate needs beside tracked files: node's packages, and products of the user's build among the
+sources."""
 
 import os
 import shutil
@@ -12,7 +13,7 @@ MOST_MADE = 200
 def provision_gate(
     tree: Path, checkout: Path, files: Collection[str], ignored: Iterable[str], holds_key: Callable[[bytes], bool]
 ) -> None:
-    """`ignored` are the paths in the checkout that git ignores."""
+    """Provision a tree. `ignored`: the paths in the checkout that git ignores."""
     for path in files:
         if PurePosixPath(path).name == "package.json" and is_inside(tree, tree / path):
             share_packages(tree, checkout, PurePosixPath(path).parent)
@@ -29,20 +30,22 @@ def provision_gate(
 
 
 def is_inside(tree: Path, target: Path) -> bool:
-    """Whether no link on the way, of the repository or of a set-up command, leads out of the tree."""
+    """Whether no link on the way, from the repository or a set-up command, leads out of the tree."""
     return target.parent.resolve().is_relative_to(tree.resolve())
 
 
 def find_build_products(files: Collection[str], ignored: Iterable[str]) -> list[str]:
-    """What a build wrote among the sources (_version.py, a compiled module): without it nothing can be imported."""
+    """Find what a build wrote among the sources (_version.py, a compiled module): imports need it."""
     packages = {str(PurePosixPath(path).parent) for path in files if path.endswith(".py")} - {"."}
     found = [path for path in ignored if path.endswith(MADE) and str(PurePosixPath(path).parent) in packages]
     return found[:MOST_MADE]
 
 
 def share_packages(tree: Path, checkout: Path, folder: PurePosixPath) -> None:
-    """A node_modules of the tree's own, filled with links to the user's packages one by one. So what a tool keeps in it
-    stays in the tree, and a package of this very repository is the tree's and not the checkout's."""
+    """Make a node_modules in the tree with a link per package.
+
+    What a tool stores in it stays in the tree, and a package of this repository is the tree's, not the checkout's.
+    """
     source, target = checkout / folder / "node_modules", tree / folder / "node_modules"
     if not source.is_dir() or (target.exists() and not target.is_symlink()):
         return
@@ -59,7 +62,7 @@ def share_packages(tree: Path, checkout: Path, folder: PurePosixPath) -> None:
 
 
 def link_package(source: Path, target: Path, tree: Path, checkout: Path) -> None:
-    """To where the package really lies; one that lies in the checkout itself is the tree's own."""
+    """Link to the real location of a package. A package inside the checkout is taken from the tree."""
     real, root = Path(os.path.realpath(source)), checkout.resolve()
     if real.is_relative_to(root) and "node_modules" not in real.relative_to(root).parts:
         real = tree / real.relative_to(root)

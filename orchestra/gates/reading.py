@@ -1,4 +1,4 @@
-"""What one run of a gate tells: what fails, how many tests ran, and what is missing if it could not start. Pure."""
+"""Read one run of a gate: what fails, how many tests ran, and what is missing if it could not start. Pure."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -23,18 +23,21 @@ NOT_LOADED = re.compile(r"^[^:>]*(?:\.py|\.[cm]?[jt]sx?)\]?$|unittest\.loader\._
 
 @dataclass(frozen=True)
 class Reading:
-    """`failing` is empty only if the gate passed. `by_name`: it holds names that stay the same in another run, because
-    a reader knows the format. `complaints` are the lines that say what is wrong, for outputs without names."""
+    """`failing` is empty only if the gate passed.
+
+    `by_name`: a known format, so the names stay the same in another run. `complaints`: error lines of outputs without
+    names.
+    """
 
     failing: Names = frozenset()
     by_name: bool = False
     counts: Counts = field(default_factory=Counts)
     complaints: Names = frozenset()
     cause: str = ""
-    begins: bool = True  # unless the cause is one for not beginning at all
-    silent: bool = False  # it failed without a word
-    ending: str = ""  # if it was ended from outside
-    # Modules that were not found: of others, in all and by the file that needs them, and whether the project's own are.
+    begins: bool = True  # unless the cause kept it from starting
+    silent: bool = False  # it failed without output
+    ending: str = ""  # set if it was ended from outside
+    # Missing modules of others, in all and by file, and whether the project's own are missing.
     missing: frozenset[str] = frozenset()
     lacking: Mapping[str, frozenset[str]] = field(default_factory=dict)
     lacks_own: bool = False
@@ -43,7 +46,7 @@ class Reading:
 def read_output(
     printed: str, code: int, *, roots: Iterable[str] = (), files: Collection[str] = (), timed_out: bool = False
 ) -> Reading:
-    """`roots` are the paths under which the gate knew its tree, `files` those of the project."""
+    """Read an output. `roots`: the paths under which the gate saw its tree. `files`: those of the project."""
     lines = clean_lines(printed, roots)
     counts, ending = count_tests(lines), describe_end(code, timed_out)
     if code == 0 and not timed_out:
@@ -71,8 +74,10 @@ def read_output(
 
 
 def why_not_started(gate: Gate, reading: Reading) -> str:
-    """Why a run says nothing of the code: the gate could not begin, or nothing tells what it checked. A sentence
-    without its end; empty if the run says something."""
+    """Return why a run says nothing about the code: the gate could not start, or it is unknown what it checked.
+
+    A sentence without its end; empty if it says something.
+    """
     ran, name = reading.counts.ran, gate_label(gate)
     if reading.ending:
         return f"{name} {reading.ending if reading.ending.startswith('did') else f'was {reading.ending}'}"
@@ -92,17 +97,19 @@ def gate_label(gate: Gate) -> str:
 
 
 def can_be_compared(gate: Gate, reading: Reading) -> bool:
-    """Whether the failures of a run are those of the code, so that others are new."""
+    """Whether a run's failures are the code's, so that further ones are new."""
     if gate.kind != "tests":
         return reading.by_name or gate.named
     if reading.lacks_own and not reading.missing:
-        return True  # a test of what is still to be written
+        return True  # a test of code that is still to be written
     return bool(reading.counts.ran) or (reading.by_name and reading.counts.ran is None)
 
 
 def must_pass(gate: Gate, reading: Reading) -> bool:
-    """Whether a command that was asked for says nothing but its exit code, as `test -f` and `grep -q` do. There is
-    nothing to compare, so it must pass, unless it is a test runner, which has more to say if it can start."""
+    """Whether a demanded command tells nothing but its exit code, as `test -f` and `grep -q` do.
+
+    It has nothing to be compared with, so it must pass, unless it is a test runner, which prints more if it can start.
+    """
     return gate.named and reading.silent and not RUNNER.search(gate.command)
 
 

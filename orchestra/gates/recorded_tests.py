@@ -1,4 +1,4 @@
-"""The tests of one run of a gate by name, and what of the base's tests another run lacks. Pure."""
+"""The tests of one run by name, and which tests of the base another run lacks. Pure."""
 
 import json
 import re
@@ -16,7 +16,7 @@ MOST_CASES = 3
 
 @dataclass(frozen=True)
 class RecordedTests:
-    """What became of each test. Empty where nothing tells the names."""
+    """The outcome of each test. Empty if the names are unknown."""
 
     tests: Mapping[str, str] = field(default_factory=dict)
     runner: str = ""
@@ -29,7 +29,7 @@ class RecordedTests:
 
     @property
     def by_function(self) -> dict[str, list[str]]:
-        """The tests that ran, without the parameters, whose words may differ from run to run."""
+        """Return the tests that ran, without parameters, which may differ from run to run."""
         found = defaultdict[str, list[str]](list)
         for name, outcome in self.tests.items():
             found[function_of(name)].append(outcome)
@@ -38,8 +38,10 @@ class RecordedTests:
 
 @dataclass(frozen=True)
 class LostTestNames:
-    """Tests of the base that did not run as they did there: not there any more, skipped now, or expected to fail now.
-    `count` tells of how many of how many, where names are not known."""
+    """Tests of the base that did not run as before: gone, skipped, or expected to fail.
+
+    `count`: how many of how many, if names are unknown.
+    """
 
     missing: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
@@ -56,7 +58,7 @@ class LostTestNames:
 
 
 def find_lost_tests(base: RecordedTests, now: RecordedTests) -> LostTestNames:
-    """By function: as many of its cases must run now as did on the base."""
+    """Find lost tests by function: as many of its cases must run as on the base."""
     before, after, names = base.by_function, now.by_function, ran_by_function(base)
     found: dict[str, list[str]] = {"missing": [], "skipped": [], "expected": []}
     for function, outcomes in sorted(before.items()):
@@ -68,14 +70,14 @@ def find_lost_tests(base: RecordedTests, now: RecordedTests) -> LostTestNames:
             "skipped": count_outcomes(here, SKIPPED, DESELECTED) > count_outcomes(outcomes, SKIPPED, DESELECTED),
         }
         kind = next((kind for kind, is_more in more.items() if is_more), "missing")
-        # Only the function's name where its cases may be called otherwise now.
+        # Only the function's name, if its cases may be named differently now.
         cases = [name for name in names[function] if now.tests.get(name) not in RAN]
         found[kind] += sorted(cases) if len(cases) <= MOST_CASES else [function]
     return LostTestNames(tuple(found["missing"]), tuple(found["skipped"]), tuple(found["expected"]))
 
 
 def ran_by_function(roll: RecordedTests) -> dict[str, list[str]]:
-    """Of the tests that ran."""
+    """Group the tests that ran by function."""
     found = defaultdict[str, list[str]](list)
     for name in roll.names_with(*RAN):
         found[function_of(name)].append(name)
@@ -91,7 +93,7 @@ def function_of(name: str) -> str:
 
 
 def file_of_test(name: str, files: Collection[str]) -> str:
-    """The file that a test stands in, as far as its name tells: tests/test_a.py::test_b, tests.test_a.Case.test_b."""
+    """Return the file of a test, if its name tells it: tests/test_a.py::test_b, tests.test_a.Case.test_b."""
     path = name.partition("::")[0]
     return path if path in files else file_of_module(name.rpartition(".")[0], files)
 
@@ -106,7 +108,7 @@ def file_of_module(name: str, files: Collection[str]) -> str:
 
 
 def files_of_tests(names: Iterable[str], files: Collection[str]) -> list[str]:
-    """The files of many tests, each once, in their order."""
+    """Return the files of tests, each once, in order."""
     found = dict.fromkeys(path for name in names if (path := name.partition("::")[0]) in files)
     modules = dict.fromkeys(name.rpartition(".")[0] for name in names if "::" not in name)
     return list(dict.fromkeys([*found, *(file_of_module(module, files) for module in modules)]))
@@ -116,7 +118,7 @@ def files_of_tests(names: Iterable[str], files: Collection[str]) -> list[str]:
 
 
 def read_recorded_tests(record: str, lines: Lines) -> RecordedTests:
-    """`book` is what our own plug-ins wrote; without it what was printed."""
+    """Read the tests from what our plug-ins recorded (`record`), or else from the output."""
     found, runner = dict[str, str](), ""
     for line in record.splitlines():
         try:
@@ -147,7 +149,7 @@ def cargo_outcomes(lines: Lines) -> NamedOutcomes:
 
 
 def go_outcomes(lines: Lines) -> NamedOutcomes:
-    """Only with -v or -json; a package is told after its tests."""
+    """Read go test -v or -json; a package comes after its tests."""
     tests: dict[str, str] = {}
     for line in lines:
         if hit := re.match(r"^\s*--- (PASS|FAIL|SKIP): (\S+)", line):
@@ -158,7 +160,7 @@ def go_outcomes(lines: Lines) -> NamedOutcomes:
 
 
 def tap_outcomes(lines: Lines) -> NamedOutcomes:
-    """A subtest's outcome is told before the test that it belongs to, whose name stood in `# Subtest:`."""
+    """Read TAP. A subtest's outcome comes before its test, whose name was in `# Subtest:`."""
     above: dict[int, str] = {}
     for line in lines:
         depth = len(line) - len(line.lstrip())
@@ -177,7 +179,7 @@ PLAIN_LINE = re.compile(r"^(\s+)(?:▶ )?(\S.*)$")
 
 
 def marked_outcomes(lines: Lines) -> NamedOutcomes:
-    """Mocha, node's `spec`, jest and vitest with names: a mark before each test, its suites above it."""
+    """Read mocha, node's `spec`, jest and vitest with names: a mark before each test, its suites above it."""
     above: dict[int, str] = {}
     for line in lines:
         if re.match(r"^✖ failing tests:|^\s+\d+ (?:passing|failing|pending)\b|^ℹ tests \d+", line):

@@ -1,4 +1,4 @@
-"""Run one gate on one tree: with a deadline, without keys, in a sandbox, and with a witness."""
+"""Run one gate on one tree: with a deadline, without keys, in a sandbox, and with a test counter."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from orchestra.process import CHILD, NO_SANDBOX, CommandResult, Sandbox, run_com
 
 SKIPPED = {".git", ".aider_logs", "node_modules", ".venv", "venv"}
 MOST_WATCHED = 100_000
-# What a run of the project's own tools leaves behind is no change of the tree.
+# Leftovers of a project's own tools, which are no change of the tree.
 BY_PRODUCT = re.compile(
     r"(^|/)(__pycache__|\.[a-z]+_cache|target|dist|build|coverage|\.nyc_output)(/|$)|\.pyc$|(^|/)\.coverage"
 )
@@ -27,8 +27,11 @@ FileStamps = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class GateContext:
-    """Where a gate runs. `checkout` is the user's own, whose code it must not see; `files` are the tree's, `planned`
-    those that the run is to change or make."""
+    """Where a gate runs.
+
+    `checkout`: the user's own, whose code it must not see. `files`: the tree's. `planned`: those that the run is to
+    change or create.
+    """
 
     tree: Path
     checkout: Path
@@ -38,20 +41,22 @@ class GateContext:
 
     @property
     def is_isolated(self) -> bool:
-        """Whether the tree is what is seen in the place of the checkout."""
+        """Whether the gate sees the tree in the place of the checkout."""
         return self.sandbox is not None and self.sandbox.mode == "namespaces"
 
     @property
     def packages(self) -> list[str]:
-        """The Python packages that can be imported from the tree."""
+        """Return the Python packages that can be imported from the tree."""
         roots = (re.fullmatch(r"(?:src/)?(\w+)(?:/__init__)?\.py", path) for path in self.files)
         return sorted({hit[1] for hit in roots if hit} - {"setup", "conftest", "noxfile", "tests", "test"})
 
 
 @dataclass(frozen=True)
 class ChosenTests:
-    """What of the tests is run: of a pytest `only` these, or only the one that is called `control`. `files` are laid
-    over those of the tree before. `bare`: without the plug-ins that are installed, whose loading takes its time."""
+    """Which tests run: of pytest only `only`, or only the one named `control`.
+
+    `files` replace those of the tree first. `bare`: without installed plug-ins, whose loading takes time.
+    """
 
     only: Sequence[str] = ()
     control: str = ""
@@ -73,9 +78,11 @@ ALL_TESTS = ChosenTests()
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """What a gate said. `remarks` are sentences about what it did beside its task; `spoiled`: the tree is not what it
-    was, and no other gate should run in it. `stale` names modules that did not come from the tree: with these, passing
-    proves nothing."""
+    """The outcome of a gate.
+
+    `remarks`: sentences about side effects. `spoiled`: the tree was changed, and no other gate should run in it.
+    `stale`: modules that did not come from the tree, so that passing proves nothing.
+    """
 
     gate: Gate
     ended: CommandResult
@@ -85,13 +92,13 @@ class GateOutcome:
     stale: tuple[str, ...] = ()
     spoiled: bool = False
     roll: RecordedTests = field(default_factory=RecordedTests, repr=False)
-    # The tree that was gated, and the files that the gate was asked about one by one.
+    # The gated tree, and the single files that the gate was given.
     about: tuple[str, ...] = ()
     files: Collection[str] = field(default=(), repr=False)
 
     @property
     def failing(self) -> Names:
-        """Empty only when all is well."""
+        """The failures; empty only if the gate passed."""
         return self.reading.failing
 
     @property
@@ -114,7 +121,7 @@ async def run_gate(
     paths: Sequence[str] = (),
     choice: ChosenTests = ALL_TESTS,
 ) -> GateOutcome:
-    """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones."""
+    """Run a gate. `env` must hold no key. `paths`: the files for a gate that checks single files."""
     before = await asyncio.to_thread(stamp_checkout, place), await asyncio.to_thread(stamp_files, place.tree)
     book, roll = place.tree.parent / "witness", place.tree.parent / "roll"
     for path in (book, roll, place.tree.parent / "only"):
@@ -123,7 +130,7 @@ async def run_gate(
     asked = shlex.join(path for path in paths if path.endswith(gate.endings)) if gate.endings else ""
     command = ["/bin/sh", "-c", f"{gate.command} {asked}".strip()]
     if gate.endings and paths and not asked:
-        command = ["true"]  # it is asked about none of these
+        command = ["true"]  # no file for it
     ended = await run_command(
         command,
         cwd=place.tree,
@@ -135,7 +142,7 @@ async def run_gate(
     )
     printed = await asyncio.to_thread(read_if_possible, output)
     spoiled, remarks = await asyncio.to_thread(find_side_effects, gate, place, before)
-    # Its temporary folder is another one in each run.
+    # Its temporary folder differs in each run.
     printed = printed.replace(str(place.tree.parent / "tmp"), "/tmp")
     roots = {str(place.tree), str(place.tree.resolve())}
     reads = partial(read_output, roots=roots, files=[*place.files, *place.planned], timed_out=ended.timed_out)
@@ -159,7 +166,7 @@ def gate_environment(place: GateContext, book: Path, env: Mapping[str, str]) -> 
     return {
         "PWD": str(place.tree),
         "TMPDIR": str(temporary),
-        "CI": "1",  # test runners that would wait for somebody to watch them do not
+        "CI": "1",  # makes interactive test runners end by themselves
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, (witness, env.get("PYTHONPATH", "")))),
         "GATE_TREE": str(place.tree),
@@ -173,7 +180,7 @@ def gate_environment(place: GateContext, book: Path, env: Mapping[str, str]) -> 
 def recording_environment(
     place: GateContext, gate: Gate, env: Mapping[str, str], roll: Path, choice: ChosenTests
 ) -> dict[str, str]:
-    """What has the names of the tests written down, and chooses among them."""
+    """Return variables that record test names and select tests."""
     if gate.kind != "tests":
         return {}
     plugins = ",".join(filter(None, (env.get("PYTEST_PLUGINS", ""), "gate_roll")))
@@ -190,7 +197,7 @@ def recording_environment(
 
 
 def remove_path(path: Path) -> None:
-    """Whatever a gate may have put there."""
+    """Remove a path, whatever a gate has put there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -198,7 +205,7 @@ def remove_path(path: Path) -> None:
 
 
 def read_foreign_modules(book: Path) -> tuple[str, ...]:
-    """The modules that some Python of the gate loaded from elsewhere than the tree."""
+    """Read which modules a Python of the gate loaded from outside the tree."""
     lines = read_gate_file(book).splitlines()
     return tuple(sorted({name for line in lines for name in line.split()[1:]}))
 
@@ -209,7 +216,7 @@ def read_foreign_modules(book: Path) -> tuple[str, ...]:
 def find_side_effects(
     gate: Gate, place: GateContext, before: tuple[FileStamps, FileStamps]
 ) -> tuple[bool, tuple[str, ...]]:
-    """Whether the tree is spoiled, and the sentences."""
+    """Return whether the tree is spoiled, and sentences about side effects."""
     remarks, tree = [], stamp_files(place.tree)
     changed = changed_stamps(before[0], stamp_checkout(place))
     if changed:
@@ -229,12 +236,12 @@ def find_side_effects(
 
 
 def stamp_checkout(place: GateContext) -> FileStamps:
-    """In a whole sandbox it cannot be reached."""
+    """Stamp the checkout. A complete sandbox makes it unreachable, so there is nothing to do."""
     return {} if place.is_isolated else stamp_files(place.checkout)
 
 
 def stamp_files(root: Path) -> FileStamps:
-    """Size and time of every file, but for what only tools write."""
+    """Return size and time of every file, except what only tools write."""
     found: FileStamps = {}
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name not in SKIPPED]
@@ -259,7 +266,7 @@ def format_some_paths(paths: Sequence[str]) -> str:
 
 
 def read_gate_file(path: Path) -> str:
-    """What a gate has left in a folder where it can write: a link would have us tell what it leads to."""
+    """Read a file from a folder where gates can write. Links are not followed: they could lead anywhere."""
     return read_if_possible(path) if path.is_file() and not path.is_symlink() else ""
 
 

@@ -1,9 +1,7 @@
-"""Who broke the combined tree: a search over sets of tasks that asks as little as it can, and nothing twice.
-
-It is a generator: it yields a set of tasks whose tree is to be gated, is sent whether that passed, and returns the
-verdict. A task always comes with what it needs; tasks that need each other (a change that only works as a whole) are
-one unit, and are never torn apart. Of tasks that break the tree only together, one is left out: the one with which the
-least is lost.
+"""Find the tasks that broke a combined tree: a search over sets of tasks with few questions, none asked twice.
+It is a generator: it yields a set of tasks whose tree is to be gated, receives whether that passed, and returns the
+verdict. A task always comes with its dependencies; tasks that need each other are one unit and never separated. Of
+tasks that break the tree only together, the one is left out with which the least is lost.
 """
 
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
@@ -15,9 +13,11 @@ GateQuery = Generator[TaskSet, bool, bool]
 
 @dataclass(frozen=True)
 class Blame:
-    """`guilty`: each set breaks the tree together and, when a culprit is one of several, not without it. `dropped` are
-    the tasks that are left out so that no guilty set is whole, `held` those that need one of them. `green` is what is
-    left, and it was seen to pass."""
+    """`guilty`: each set breaks the tree together and, if a culprit is one of several, not without it.
+
+    `dropped`: tasks left out so that no guilty set is whole. `held`: tasks that need one of these. `green`: the rest,
+    which has passed.
+    """
 
     green: TaskSet
     guilty: tuple[TaskSet, ...]
@@ -32,8 +32,11 @@ def find_culprits(
     known: Mapping[TaskSet, bool] | None = None,
     sizes: Mapping[int, int] | None = None,
 ) -> Generator[TaskSet, bool, Blame]:
-    """`known` is what was gated before: without it, that all of them together failed and the base alone passes.
-    `sizes` are those of the tasks' changes."""
+    """Find the guilty sets.
+
+    `known`: what was gated before; by default, that all tasks together fail and the base alone passes. `sizes`: those
+    of the tasks' changes.
+    """
     book = GateAnswers(dict(known or {}) | {frozenset(order): False, frozenset(): True})
     before, most = len(book.answers), question_limit(len(order))
     units = order_units(order, needs)
@@ -45,7 +48,7 @@ def find_culprits(
         if len(book.answers) - before < most:
             conflicts.append(union_of(culprits))
         else:
-            # It takes too long to find the least: all of these are left out.
+            # Finding a smaller set takes too long: leave out all of these.
             conflicts += culprits
         picked = choose_dropped_units(losses, conflicts)
         dropped = union_of(loss.unit for loss in picked)
@@ -56,13 +59,13 @@ def find_culprits(
 
 
 def question_limit(tasks: int) -> int:
-    """How many trees are gated before the search takes the short way."""
+    """Return how many trees are gated before the search stops being exact."""
     return 3 * tasks + 20
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What is lost with a unit: itself, and all that needs it."""
+    """What is lost with a unit: itself, and everything that needs it."""
 
     unit: TaskSet
     tasks: TaskSet
@@ -74,8 +77,10 @@ class Loss:
 
 
 def choose_dropped_units(losses: Sequence[Loss], conflicts: Iterable[TaskSet]) -> list[Loss]:
-    """Units without which none of the conflicts is whole: few tasks, then small ones, then the last. Greedy, because
-    the best choice could take for ever."""
+    """Choose units so that no guilty set stays whole: few tasks, then small ones, then late ones.
+
+    Greedy, because the best choice could take forever.
+    """
     conflicts = list(conflicts)
     unsolved, picked = conflicts, list[Loss]()
     latest = {loss.unit: -at for at, loss in enumerate(losses)}
@@ -98,14 +103,14 @@ def choose_dropped_units(losses: Sequence[Loss], conflicts: Iterable[TaskSet]) -
 def find_smallest_failure(
     units: Sequence[TaskSet], above: Mapping[TaskSet, TaskSet], book: "GateAnswers"
 ) -> Generator[TaskSet, bool, list[TaskSet]]:
-    """A smallest set of units that fails. Each is the last one that was missing for the failure of all before it."""
+    """Find a smallest set of units that fails: each is the last one without which the rest passes."""
     found: list[TaskSet] = []
     candidates = list(units)
     while True:
         sure = union_of(above[unit] for unit in found)
         if found and not (yield from book.passes(sure)):
             return found
-        # The shortest beginning that fails together with those that are found already.
+        # The shortest prefix that fails together with the units found so far.
         good, bad = 0, len(candidates)
         while bad - good > 1:
             middle = (good + bad) // 2
@@ -130,7 +135,7 @@ class GateAnswers:
 
 
 def order_units(order: Sequence[int], needs: Mapping[int, Collection[int]]) -> list[TaskSet]:
-    """The units, each after all that it needs, else as they came."""
+    """Order the units: dependencies first, otherwise as given."""
     above = {task: needs_closure({task}, needs) for task in order}
     units = dict.fromkeys(
         frozenset(other for other in above[task] & above.keys() if task in above[other]) for task in order

@@ -1,4 +1,4 @@
-"""Several attempts at one task, made side by side: which of them is kept, and why. Pure."""
+"""Choose among parallel attempts at one task, and explain why. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ from orchestra.model import Verdict
 
 @dataclass(frozen=True)
 class Candidate:
-    """An attempt as far as the choice looks at it. `review` is the critic's word, `failing` how much fails because of
-    it, `size` the lines that it adds and removes."""
+    """An attempt as the choice sees it.
+
+    `review`: the critic's verdict. `failing`: how much fails because of it. `size`: lines added and removed.
+    """
 
     number: int
     verdict: Verdict
@@ -28,8 +30,10 @@ class Candidate:
 
     @property
     def distance(self) -> int:
-        """How far it is from being accepted. Its gates decide, and then the critic, who is asked only where they pass.
-        What another attempt cannot mend says least of the task."""
+        """How far the attempt is from acceptance.
+
+        Gates decide first, then the critic, who is asked only if they pass. What no attempt can change counts least.
+        """
         if self.accepted:
             return 0
         if self.review == "fail" or (self.verdict is Verdict.NO_CHANGE and self.size):
@@ -46,7 +50,7 @@ def best_candidate(candidates: Iterable[Candidate]) -> Candidate:
 
 
 def explain_choice(candidates: Iterable[Candidate]) -> str:
-    """The choice in one sentence."""
+    """Explain the choice in one sentence."""
     candidates = list(candidates)
     number, accepted = best_candidate(candidates).number, sum(one.accepted for one in candidates)
     if not accepted:

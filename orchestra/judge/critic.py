@@ -1,4 +1,4 @@
-"""The critic: what it is asked about a task's change, what it may answer, and what its answer amounts to."""
+"""The critic: the question about a task's change, the shape of its answer, and what follows from it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Review:
 
     @property
     def reason_lines(self) -> tuple[str, ...]:
-        """The reasons, each in one line and not too long, whatever the model has made of them."""
+        """Return the reasons, each on one line of limited length."""
         lines = (one_line(reason, REASON_LIMIT) for reason in self.reasons[:MOST_REASONS])
         return tuple(line for line in lines if line)
 
@@ -67,18 +67,21 @@ class Review:
 
     @property
     def as_failure(self) -> CheckFailure:
-        """What the next attempt should know."""
+        """Return the review as a failure that the next attempt learns from."""
         said = "\n".join(f"- {reason}" for reason in self.reason_lines)
         return CheckFailure(frozenset(self.reason_lines), f"A reviewer of the change says:\n{said}")
 
 
 def review_complaint(review: Review) -> str:
-    """Why a review of the right shape is of no use all the same."""
+    """Return why a review of the right shape is useless; empty if it is not."""
     return "" if review.passed or review.reason_lines else "a fail needs at least one reason"
 
 
 def review_question(task: Task, requirements: Sequence[Requirement], diff: str) -> str:
-    """`requirements` are those of the PRD. The mark cannot stand in the diff, for it is made from it."""
+    """Ask about a change.
+
+    `requirements` are those of the PRD. The mark around the diff is derived from it, so it cannot occur in it.
+    """
     mark = f"=== {hashlib.sha256(diff.encode('utf-8', 'replace')).hexdigest()[:24]} ==="
     checks = [*list_checks(task, requirements), *task.acceptance]
     listed = "\n".join(f"- {check}" for check in checks) or "There are none but that it does what was asked."
@@ -96,6 +99,6 @@ def is_diff_cut(diff: str) -> bool:
 
 
 def unreviewed_verdict(failure: str) -> Verdict:
-    """Of an attempt whose change could not be reviewed. Another attempt at the task would not mend that."""
+    """Return the verdict of an attempt that could not be reviewed. Another attempt would not change that."""
     verdict = PROVIDER_VERDICTS.get(failure, Verdict.PROVIDER_ERROR)
     return Verdict.UNREACHABLE if verdict is Verdict.TIMEOUT else verdict

@@ -1,7 +1,8 @@
-"""Which files decide the outcome of tests: tests, their set-up and fixtures, and what stands in a runner's place. Pure.
+"""Find the files that decide the outcome of tests: tests, their set-up and fixtures, and what replaces a runner.
 
-What is named here is given its base version before tests may verify a change. A product file with its base version
-would be tested as it was, so what may be one (`doubtful`) is judged in both ways.
+Pure.
+These get their base version before tests may verify a change. A product file in its base version would be tested as it
+was, so what may be one (`doubtful`) is tried in both ways.
 """
 
 import re
@@ -15,20 +16,20 @@ from orchestra.judge.permit import CLAUSE, NEGATED
 from orchestra.judge.protected import ProtectedKind, is_test_setup, normalise_path, protection_of
 from orchestra.plan.digest import TEST
 
-# Tests that digest.TEST does not know by their names, what they are compared with, and what helps them.
+# Tests that digest.TEST does not recognise by name, their expected values, and their helpers.
 MORE_TESTS = re.compile(
     r"(?:^|/)(?:tests?|specs?)\.\w+$|(?:^|/)test[-.]|(?:^|/)test[-_.]?(?:utils?|helpers?|set-?up|support|main|data|lib|tools|fixtures)\b"
     r"|(?:^|/)(?:test[-_]?(?:utils?|helpers?)|__mocks__|__snapshots__|__fixtures__|testdata|cypress)/"
     r"|\.(?:snap|ambr|golden|feature)$|[a-z0-9](?:Tests?|Specs?|IT)\.(?:java|kt|cs|swift|php|scala|groovy)$"
     r"|(?:^|/)(?:run|all)[-_]?tests?\b",
 )
-# These may as well hold a part of the product.
+# These may hold a part of the product as well.
 FOLDERS = re.compile(
     r"(?:^|/)(?:testing|mocks|fixtures|golden|cassettes|snapshots|e2e|integration|testkit|harness)/"
     r"|(?:^|/)(?:testing|fixtures|assertions|matchers|mocks|fakes|stubs|testkit)\.(?:py|go|rb|php|[cm]?[jt]sx?)$|(?:^|[/._-])expected[^/]*$",
     re.IGNORECASE,
 )
-# What is found in a tool's place, or acts in every process of a language.
+# What is found in place of a tool, or acts in every process of a language.
 INSTALLED = re.compile(
     r"(?:^|/)(?:node_modules|\.?venv|site-packages|__pycache__|__pypackages__|[^/]+\.(?:egg-info|dist-info))(?:/|$)"
     r"|\.(?:pyc|pyo|pth|egg-link)$|(?:^|/)(?:go\.work|entry_points\.txt)$",
@@ -41,7 +42,7 @@ PROGRAMS = re.compile(
     r"|ls|find|sed|awk|gcc|cc|clang|java|mvn|gradle|dotnet|ruby|rspec|rake|php|phpunit|bundle|mix|(?:run)?_?tests"
 )
 ENDINGS_OF_SHIMS = ("", ".py", ".sh", ".js", ".mjs", ".cjs", ".cmd", ".bat", ".exe")
-# Imported by runners and tests before anything of the project is.
+# Imported by runners and tests before anything of the project.
 RUNNERS = re.compile(
     r"_?pytest|py|pluggy|iniconfig|packaging|exceptiongroup|tomli|xdist|execnet|coverage|pytest_\w+|hypothesis|mock|nose2?"
     r"|tox|nox|anyio|trio|twisted|testtools|django|setuptools|pkg_resources|attrs?|six"
@@ -60,14 +61,16 @@ KINDS = frozenset(
 
 @dataclass(frozen=True)
 class TreeChange:
-    """What a combined result did to the files of its base, by path with the contents (None: not there). `asked` are the
-    paths that tasks own or a person has named."""
+    """What a combined result did to the base's files, by path with the contents (None: not there).
+
+    `asked`: paths that tasks own or a person has named.
+    """
 
     before: Mapping[str, bytes | None] = field(default_factory=dict)
     after: Mapping[str, bytes | None] = field(default_factory=dict)
     base_files: Collection[str] = ()
     asked: Collection[str] = ()
-    # Third-party modules that the base's tests import.
+    # third-party modules that the base's tests import
     imported: Collection[str] = ()
 
     @property
@@ -80,8 +83,8 @@ class TreeChange:
 
 @dataclass(frozen=True)
 class DecisiveFiles:
-    """The changed paths that decide the outcome of tests: `sure`, and `doubtful` that may hold a part of the product as
-    well (build scripts, folders of fixtures, what a command names)."""
+    """Changed paths that decide the outcome of tests: `sure`, and `doubtful` ones that may hold a part of the product
+    as well (build scripts, folders of fixtures, what a command names)."""
 
     sure: tuple[str, ...] = ()
     doubtful: tuple[str, ...] = ()
@@ -92,7 +95,10 @@ class DecisiveFiles:
 
 
 def find_decisive_files(change: TreeChange, commands: Sequence[str] = (), set_up: Sequence[str] = ()) -> DecisiveFiles:
-    """`commands` are what the gates run, through make and npm too; `set_up` the base's files that may name plug-ins."""
+    """Find them.
+
+    `commands`: what the gates run, through make and npm too. `set_up`: the base's files that may name plug-ins.
+    """
     sure = tuple(path for path in change.paths if is_decisive(path, change))
     others = [path for path in change.paths if path not in sure]
     named = [path for path in others if is_used_by_commands(path, commands, set_up)]
@@ -112,12 +118,12 @@ def may_be_decisive(path: str, change: TreeChange) -> bool:
 
 
 def is_test_path(path: str) -> bool:
-    """A test, or what lies beside tests."""
+    """Whether it is a test, or beside tests."""
     return bool(TEST.search(path) or MORE_TESTS.search(path))
 
 
 def changes_more_than_deps(path: str, change: TreeChange) -> bool:
-    """A manifest whose dependencies alone were changed judges nothing."""
+    """Whether a manifest's change goes beyond dependencies; dependencies alone decide nothing."""
     try:
         return bool(
             manifest_changes(path, change.before.get(path) or b"", change.after.get(path) or b"") - {DEPENDENCIES}
@@ -127,7 +133,7 @@ def changes_more_than_deps(path: str, change: TreeChange) -> bool:
 
 
 def shadows_program(path: str) -> bool:
-    """A new file that is found in the place of a program: by PATH, by npm, or by the working directory."""
+    """Whether a new file would be found in place of a program: by PATH, npm, or the working directory."""
     name = PurePosixPath(path).name.casefold()
     stems = [name.removesuffix(ending) for ending in ENDINGS_OF_SHIMS if name.endswith(ending)]
     at_root = "/" not in path
@@ -136,8 +142,10 @@ def shadows_program(path: str) -> bool:
 
 
 def shadows_module(path: str, change: TreeChange) -> bool:
-    """A new top-level module with the name of one that runners or tests import from elsewhere. `src` and the folders of
-    tests are on Python's path too. A file that was asked for may well be called as tests of the base import it."""
+    """Whether a new top-level module has the name of one that runners or tests import from elsewhere.
+
+    `src` and test folders are on Python's path too. A requested file may have a name that tests of the base import.
+    """
     top = new_top_module(path, change.base_files)
     if not top:
         return False
@@ -147,8 +155,8 @@ def shadows_module(path: str, change: TreeChange) -> bool:
 
 
 def new_top_module(path: str, base_files: Collection[str]) -> str:
-    """The name by which a new file would be imported, if it lies where Python looks first and the base has no module of
-    that name there."""
+    """Return the import name of a new file, if it is where Python looks first and the base has no module of that name
+    there."""
     hit = re.fullmatch(
         r"(?:(src|lib|scripts|tools|bin)/)?([A-Za-z_]\w*)(?:\.(?:py|pyi|so|pyd)|\.[\w-]+\.so|(?:/.+))", path
     )
@@ -163,19 +171,19 @@ IMPORT = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_][\w.]*(?:\s*,\s*[A-Za-z_][
 
 
 def third_party_imports(texts: Iterable[str], base_files: Collection[str]) -> frozenset[str]:
-    """The modules that Python tests import and that the project does not have itself."""
+    """Return the modules that Python tests import and that are not the project's own."""
     tops = {name.strip().split(".")[0] for text in texts for hit in IMPORT.finditer(text) for name in hit[1].split(",")}
     own = {part for path in base_files if path.endswith(".py") for part in PurePosixPath(path).with_suffix("").parts}
     return frozenset(tops - own)
 
 
 def is_used_by_commands(path: str, commands: Iterable[str], set_up: Iterable[str]) -> bool:
-    """Whether a command names this script, or a command or a set-up file this module as a plug-in."""
+    """Whether a command names this script, or a command or a set-up file names this module as a plug-in."""
     script = PurePosixPath(path).suffix in SCRIPTS and any(re.search(script_pattern(path), text) for text in commands)
     return script or any(names_plugin(text, path) for text in (*commands, *set_up))
 
 
-# Other files that a command runs or reads (app.c, data.json) are what is tested.
+# Other files that a command runs or reads (app.c, data.json) are the code under test.
 SCRIPTS = ("", ".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".pl", ".php", ".mk")
 BEGINS = r"(?:^|[;&|(\n]|\b(?:do|then|else|if|while|time|exec|env|xargs)\b)[\s@-]*(?:\w+=\S*\s+)*"
 LANGUAGES = r"(?:ba|da|z)?sh|source|\.|python[\d.]*|node|ruby|perl|php|tsx|ts-node|deno run|bun"
@@ -183,7 +191,7 @@ INTERPRETER = rf"(?:(?:\S*/)?(?:{LANGUAGES})\s+(?:-\S+\s+)*)?"
 
 
 def script_pattern(path: str) -> str:
-    """Where a command runs this file: a name among the words of another program is only read."""
+    """Match a command that runs this file: as another program's argument it is only read."""
     return rf"{BEGINS}{INTERPRETER}[\"']?(?:\./|\$PWD/)?{re.escape(path)}(?![\w/-]|\.\w)"
 
 
@@ -204,8 +212,7 @@ TAKEN_OUT = (
 
 
 def asks_to_remove_test(text: str, test: str) -> bool:
-    """Whether a text asks for a test to be removed, skipped or renamed. To name a test that should pass is no such
-    wish."""
+    """Whether a text asks to remove, skip or rename a test. Naming a test that should pass is no such request."""
     found = re.finditer(TAKEN_OUT.format(re.escape(test)), text, re.IGNORECASE)
     return any(not NEGATED.search(CLAUSE.split(text[: hit.start()])[-1]) for hit in found)
 
@@ -221,8 +228,8 @@ LONGEST = 160
 
 
 def list_weakened_asserts(before: str, after: str) -> list[str]:
-    """The assertions of a test file that are not in it any more, each as one line, and those that are new in it, as a
-    diff shows them. Nothing where none was taken out."""
+    """List the assertions that are gone from a test file, each on one line, and the new ones, as a diff shows them.
+    Empty if none is gone."""
     old, new = assertion_lines(before), assertion_lines(after)
     gone = [line for line in old if line not in new]
     if not gone:
@@ -244,8 +251,10 @@ INLINE = re.compile(r"^[ \t]*#\[cfg\(test\)\]", re.MULTILINE)
 
 
 def restore_inline_tests(path: str, before: bytes, after: bytes) -> bytes | None:
-    """A Rust source file as it is now with the tests in it as they were: they begin at the first #[cfg(test)]. None if
-    nothing of the tests differs, or it has none."""
+    """Return a Rust source file of now with the tests of before: they begin at the first #[cfg(test)].
+
+    None if the tests are unchanged or there are none.
+    """
     if not path.endswith(".rs"):
         return None
     old, new = (text.decode("utf-8", "surrogateescape") for text in (before, after))

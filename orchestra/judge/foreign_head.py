@@ -1,10 +1,10 @@
-"""Whether what is checked out comes from somebody who may not commit here: a fork's head in a CI job. Pure."""
+"""Decide whether the checkout comes from someone without the right to commit: the head of a fork in a CI job. Pure."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Env = Mapping[str, str]
-Event = Mapping[str, Any]  # GitHub's event file; empty where there is none, or where it cannot be read
+Event = Mapping[str, Any]  # GitHub's event file; empty if there is none, or it is unreadable
 FORK = "the head of this pull request is a fork's"
 TARGET = "pull_request_target runs beside the secrets of the base, and may have checked out any head"
 COMMENT = "a comment on a pull request may have checked out its head"
@@ -12,7 +12,7 @@ UNREADABLE = "GitHub's event file cannot be read, so that the head of this pull 
 
 
 def explain_foreign_head(env: Env, event: Event) -> str:
-    """Why the checkout may be a stranger's; empty where it is the project's own, or no CI job."""
+    """Explain why the checkout may be a stranger's; empty if it is the project's own, or this is no CI job."""
     return next((reason for look in SYSTEMS if (reason := look(env, event))), "")
 
 
@@ -90,7 +90,7 @@ SYSTEMS: tuple[Callable[[Env, Event], str], ...] = (
 
 
 def is_other_head(env: Env, head: str, base: str) -> bool:
-    """Whether the job is about a head, and that is not the base's own."""
+    """Whether the job is about a head that is not the base's own."""
     return bool(env.get(head)) and env[head] != env.get(base)
 
 
@@ -104,7 +104,7 @@ def repository_name(side: Mapping[str, Any]) -> str:
 
 
 def full_name(record: Mapping[str, Any]) -> str:
-    """Empty where the fork is deleted."""
+    """Return the repository's full name; empty if the fork is deleted."""
     name = record.get("full_name")
     return name.lower() if isinstance(name, str) else ""
 

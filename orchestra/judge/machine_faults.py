@@ -1,4 +1,5 @@
-"""Trouble of the machine in what git, Aider or the system says: no bug, and nothing that another attempt would mend."""
+"""Recognise faults of the machine in messages of git, Aider or the system: no bug, and no reason for another
+attempt."""
 
 import re
 
@@ -19,5 +20,5 @@ TROUBLES = (
 
 
 def machine_remedy(message: str) -> str:
-    """The remedy, with {place} for where the trouble is; nothing where the machine is not what failed."""
+    """Return the remedy, with {place} for the location; empty if the machine is not at fault."""
     return next((remedy for pattern, remedy in TROUBLES if re.search(pattern, message)), "")

@@ -1,6 +1,5 @@
-"""What an edit of a manifest does: add plain dependencies, or more, which is then protected. In doubt, it is more.
-
-A dependency is plain when it is a name and a version of the ecosystem's usual index: no address, path, alias or script.
+"""Judge an edit of a manifest: does it add plain dependencies, or more, which is protected? In doubt, more.
+A dependency is plain if it is a name and a version from the ecosystem's usual index: no address, path, alias or script.
 """
 
 import json
@@ -17,7 +16,7 @@ KeyPath = tuple[str, ...]
 
 
 class NotPlainEdit(Exception):
-    """The edit does more than change plain dependencies; its text says what."""
+    """The edit does more than change plain dependencies; the text says what."""
 
 
 # --- one dependency -------------------------------------------------------------------------------------------------
@@ -31,14 +30,17 @@ PEP_508 = re.compile(
 NOT_A_NAME = re.compile(r"\s-|\.(?:whl|zip|tar|tgz|tbz2?|txz|gz|bz2|xz|egg)\b", re.IGNORECASE)
 NPM_NAME = re.compile(r"(?:@[a-z0-9~-][\w.~-]*/)?[a-z0-9~-][\w.~-]*", re.IGNORECASE)
 NPM_VERSION = re.compile(r"\*|latest|next|[\^~<>=v \d][\w.+*|<>=^~ -]*")
-VERSION = re.compile(r"[\^~<>=! \d*][\w.+*,<>=^~!| -]*")  # Cargo's and Poetry's
+VERSION = re.compile(r"[\^~<>=! \d*][\w.+*,<>=^~!| -]*")  # of Cargo and Poetry
 NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?")
 GO_MODULE = re.compile(r"(?:require )?[\w.~-]+\.[\w.~-]+(?:/[\w.~-]+)* v\d[\w.+-]*(?: *// *indirect)?")
 DETAILS = {"version", "features", "default-features", "optional", "extras", "markers", "python", "workspace"}
 
 
 def is_plain_python(line: Any) -> bool:
-    """pip takes options behind a dependency (--global-option), and the name of an archive for a file."""
+    """Whether a Python requirement is plain.
+
+    pip accepts options after it (--global-option), and takes an archive's name for a file.
+    """
     return isinstance(line, str) and bool(PEP_508.fullmatch(line.strip())) and not NOT_A_NAME.search(line)
 
 
@@ -51,7 +53,8 @@ def is_plain_npm(name: str, version: Any) -> bool:
 
 
 def is_plain_toml(name: str, wanted: Any) -> bool:
-    """Of Cargo and Poetry: a version, or a table that says no more than which version, and when."""
+    """Whether a requirement of Cargo or Poetry is plain: a version, or a table that only says which version and
+    when."""
     details = {"version": wanted} if isinstance(wanted, str) else wanted
     if not (NAME.fullmatch(name) and isinstance(details, dict) and details.keys() <= DETAILS):
         return False
@@ -63,14 +66,14 @@ def is_plain_toml(name: str, wanted: Any) -> bool:
 
 
 def diff_tables(before: Any, after: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Where two parsed files differ, as deep as both have tables, with what stands there now (None: nothing)."""
+    """Return where two parsed files differ, as deep as both have tables, with the new value (None: removed)."""
     if isinstance(after, dict) and after and not before:
-        before = {}  # a new table is looked at entry by entry
+        before = {}  # a new table is compared entry by entry
     if not (isinstance(before, dict) and isinstance(after, dict)):
         yield place, after
         return
     for key in dict.fromkeys((*before, *after)):
-        # By repr, because 1 == True == 1.0.
+        # by repr, because 1 == True == 1.0
         if key not in before or key not in after or repr(before[key]) != repr(after[key]):
             yield from diff_tables(before.get(key), after.get(key), (*place, key))
 
@@ -96,7 +99,10 @@ def check_requirements_txt(before: str, after: str) -> set[str]:
 
 
 def check_go_mod(before: str, after: str) -> set[str]:
-    """Blocks of `replace`, `exclude` and the like look as those of `require` do, so their openings may not change."""
+    """Check go.mod.
+
+    Blocks of `replace`, `exclude` and others look like those of `require`, so their openings may not change.
+    """
     lines = [[line.strip() for line in text.splitlines() if line.strip()] for text in (before, after)]
     others = [[line for line in text if not GO_MODULE.fullmatch(line)] for text in lines]
     if others[0] != others[1]:
@@ -108,7 +114,7 @@ def check_go_mod(before: str, after: str) -> set[str]:
 
 
 def lines_not_required(lines: list[str]) -> list[tuple[str, str]]:
-    """The lines inside of blocks that are not `require`, each with its block."""
+    """Return the lines in blocks other than `require`, each with its block."""
     found, inside = [], ""
     for line in lines:
         if line.endswith("("):
@@ -140,7 +146,7 @@ NPM_TEST_SETUP = ("jest", "nyc", "mocha", "ava", "c8", "vitest")
 
 
 def parse_json(text: str) -> Any:
-    """Of a key that stands twice, nobody knows which one counts for whom."""
+    """Parse JSON. Refuse a key that occurs twice: tools disagree about which one counts."""
 
     def reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) != len(pairs):
@@ -158,7 +164,7 @@ def check_pyproject_toml(before: str, after: str) -> set[str]:
     return check_toml(before, after, PYPROJECT)
 
 
-# Where dependencies stand in a file: the way to a table of them, or to a list. * is any one key.
+# Where a file keeps dependencies: the path to a table or list of them. * is any one key.
 CARGO = {
     ("dependencies", "*"): is_plain_toml,
     ("dev-dependencies", "*"): is_plain_toml,
@@ -189,7 +195,7 @@ def check_toml(before: str, after: str, places: DependencyPlaces) -> set[str]:
         if is_plain is None:
             found.add(TEST_SETUP)
             continue
-        # The way may end above what differs: one detail of a dependency. Then all of it is asked about.
+        # The path may end above the difference, in one detail of a dependency: then judge all of it.
         if len(place) > len(way):
             value = value_at(tomllib.loads(after), place[: len(way)])
         if value is not None and not is_plain(place[len(way) - 1], value):
@@ -225,7 +231,10 @@ def manifest_reader(path: str) -> Callable[[str, str], set[str]] | None:
 
 
 def manifest_changes(path: str, before: bytes, after: bytes) -> set[str]:
-    """What an edit of this manifest does, of DEPENDENCIES and TEST_SETUP. Raises NotPlain where it does more."""
+    """Return what an edit of this manifest does, out of DEPENDENCIES and TEST_SETUP.
+
+    Raise NotPlainEdit if it does more.
+    """
     reader = manifest_reader(path)
     if reader is None:
         return set()

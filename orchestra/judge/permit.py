@@ -1,4 +1,4 @@
-"""Whether a person has asked for an edit of a protected file by its name. No folder, glob or model asks for one."""
+"""Decide whether a person asked for an edit of a protected file by its name. A folder, a glob or a model cannot ask."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ from orchestra.judge.protected import (
     protection_of,
 )
 
-# "do not touch the Makefile": the name stands in the text, and yet nobody asks for it.
+# In "do not touch the Makefile" the name occurs, but the edit is not requested.
 NEGATED = re.compile(
     r"(?:\b(?:do|must|should|shall|may|need|can|will)(?: not|n['’]t)|\bcannot|\bnot to|\bnever|\bwithout"
     r"|\bexcept(?: for)?|\bbut not|\bavoid|\bleave|\binstead of|\brather than)\b(?:\W+[\w'’-]+){0,5}?\W*$",
@@ -27,7 +27,7 @@ CLAUSE = re.compile(r"[,;:!?\n]|\.\s")
 
 
 class EditDecision(NamedTuple):
-    """What is thought of an edit: why it is not taken, or what a report should name of one that is."""
+    """The decision about an edit: why it is refused, or what to report about an accepted one."""
 
     refused: str = ""
     notable: str = ""
@@ -35,8 +35,11 @@ class EditDecision(NamedTuple):
 
 @dataclass(frozen=True)
 class Permit:
-    """What a person has asked for. `paths` were named one by one, `words` are the person's own; `tracked` are the files
-    of the base, so that a bare name can be seen to mean one file only."""
+    """What a person has asked for.
+
+    `paths` were named one by one, `words` are the person's own. `tracked`: files of the base, to see whether a bare
+    name means one file only.
+    """
 
     paths: frozenset[str] = frozenset()
     words: tuple[str, ...] = ()
@@ -47,7 +50,7 @@ class Permit:
         return Counter(base_name(path) for path in self.tracked)
 
     def covers(self, path: str) -> bool:
-        """Whether this very file was asked for."""
+        """Whether this very file was requested."""
         return path in self.paths or any(
             mentions_file(text, name, exactly=path not in self.tracked)
             for text in self.words
@@ -55,12 +58,12 @@ class Permit:
         )
 
     def spellings(self, path: str) -> tuple[str, ...]:
-        """How a text may name the file: by its path, and by its name where no other file has that."""
+        """Return how a text may name the file: by its path, and by its bare name if no other file has it."""
         name = base_name(path)
         return (path, path.rpartition("/")[2]) if path in self.tracked and self.name_counts[name] == 1 else (path,)
 
     def refusal_for(self, path: str) -> str:
-        """Why a file may not be given to an agent as it stands; nothing where it may."""
+        """Return why a file may not be given to an agent; empty if it may."""
         kind = protection_of(path)
         if is_own_file(path):
             return ProtectedKind.OWN
@@ -68,7 +71,7 @@ class Permit:
         return "" if kind is None or started or self.covers(path) else str(kind)
 
     def judge_edit(self, path: str, before: bytes, after: bytes) -> EditDecision:
-        """The edit of one file, from what it was in the base to what it is now."""
+        """Judge the edit of one file, from its content in the base to its content now."""
         if changes_own_settings(path, before, after):
             return EditDecision(refused=f"changes [{TABLE}]")
         if why_not := self.refusal_for(path):
@@ -89,9 +92,11 @@ def base_name(path: str) -> str:
 
 
 def mentions_file(text: str, name: str, *, exactly: bool) -> bool:
-    """Whether the text speaks of this file, and not of a longer path, or of what must not be done. `exactly`: a new
-    `makefile` would be read in place of the `Makefile` that was asked for."""
-    # "build" and "configure" are also words: such a name counts only where it cannot be one.
+    """Whether the text names this file, not a longer path and not as forbidden.
+
+    `exactly`: a new `makefile` would be read in place of the requested `Makefile`.
+    """
+    # "build" and "configure" are also words: such a name counts only if it cannot be one.
     is_word = not (set(name) & set("./")) and not name.casefold().endswith("file")
     sign = re.escape(name)
     wanted = (

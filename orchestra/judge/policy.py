@@ -1,5 +1,4 @@
-"""The table of verdicts: all that follows from a verdict alone, one row each.
-
+"""The table of verdicts: everything that follows from a verdict alone, one row each.
 A new verdict is a member of `Verdict` and a row here.
 """
 
@@ -11,10 +10,10 @@ from orchestra.model import Verdict
 
 
 class Retry(StrEnum):
-    """When a failed task gets another attempt, as far as its last verdict decides."""
+    """When a failed task gets another attempt, if its last verdict decides."""
 
     NEVER = "never"  # no agent can change it: a key, an account, a limit, an outage that the gateway has waited for
-    UNLESS_STUCK = "unless_stuck"  # two attempts that end the same way rule out a third
+    UNLESS_STUCK = "unless_stuck"  # two attempts with the same end rule out a third
     ALWAYS = "always"  # the same end twice does not show that the agent is stuck
 
 
@@ -166,13 +165,13 @@ POLICY: dict[Verdict, Policy] = {
     ),
 }
 
-# What a newer version may have written: it is shown as it is, and nothing is concluded from it.
+# A verdict of a newer version is shown as it is; nothing is concluded from it.
 UNKNOWN = Policy("", Retry.NEVER, exit_code=1, answers_stand=False, junit="failure")
 PROVIDER_VERDICTS = {failure: verdict for verdict, policy in POLICY.items() for failure in policy.failures}
 
 
 def policy_of(verdict: str) -> Policy:
-    """Return the row of a verdict as a log tells it. An attempt without a verdict was interrupted."""
+    """Return the row of a verdict as a log names it. An attempt without a verdict was interrupted."""
     name = verdict or Verdict.CANCELLED
     return POLICY[Verdict(name)] if name in POLICY else UNKNOWN
 
@@ -183,5 +182,5 @@ def is_worth_retrying(verdict: str) -> bool:
 
 
 def is_instructive(verdict: str) -> bool:
-    """Whether the next attempt can learn from one that ended so."""
+    """Whether the next attempt can learn from one with this end."""
     return verdict != Verdict.APPLIED and not policy_of(verdict).interrupted

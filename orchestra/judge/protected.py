@@ -1,7 +1,6 @@
-"""Which files act by themselves: an edit of one is a command that somebody's tool will run, so nobody gets it unasked.
-
-One table of names. It is asked about every path that an agent has changed, and about every file that a folder, a glob
-or a model wants to have changed. `manifests.py` looks into the few files of which a part is harmless.
+"""Recognise files that act by themselves: a tool will run what is in them, so an edit must be requested.
+One table of names. It is applied to every path that an agent has changed, and to every file that a folder, a glob or a
+model selects. `manifests.py` examines the few files that are harmless in part.
 """
 
 import re
@@ -14,7 +13,7 @@ TABLE = "tool.aider-orchestrator"  # in pyproject.toml
 
 
 class ProtectedKind(StrEnum):
-    """Why a file is protected, as it is said to people."""
+    """Why a file is protected, in words for people."""
 
     OWN = "belongs to this program"
     CI = "runs in CI"
@@ -26,11 +25,11 @@ class ProtectedKind(StrEnum):
     AGENT = "instructs coding agents"
 
 
-# A repository without files may get these unasked: something has to build it.
+# An empty repository may get these without a request: something has to build it.
 ALLOWED_WHEN_EMPTY = frozenset({ProtectedKind.BUILD, ProtectedKind.TOOL})
 
-# Everything in a hidden folder, and every hidden file, is some tool's: CI, hooks, editors, package managers, agents.
-# These are not, or only say what to leave alone.
+# Every hidden file and folder belongs to some tool: CI, hooks, editors, package managers, agents. These do not, or only
+# say what to ignore.
 HARMLESS_HIDDEN = frozenset(
     {
         *(".gitignore", ".gitkeep", ".keep", ".editorconfig", ".dockerignore", ".npmignore", ".prettierignore"),
@@ -107,14 +106,15 @@ FOLDERS: dict[ProtectedKind, tuple[str, ...]] = {
     ProtectedKind.CI: ("fastlane",),
     ProtectedKind.BUILD: ("buildsrc", "gradle/wrapper"),
 }
-# What only acts when tests run, as the tests do that agents write anyway: taken, named, and judged with the tests.
+# Files that act only when tests run, like the tests that agents write anyway: accepted, named, and judged with the
+# tests.
 TEST_SETUP = r"""
     conftest\.py \.?pytest\.(?:ini|toml) \.coveragerc \.mocharc.* \.rspec \.nycrc.*
     (?:jest|vitest|karma|playwright|cypress|ava|nightwatch|wdio|mocha|jasmine|cucumber|nyc|c8)(?:[.-].+)?\.(?:conf|config)\..*
     (?:jest|vitest)[.-]?(?:setup|workspace|projects).* setup-?tests\..* jasmine\.json phpunit\.xml(?:\.dist)?
     (?:spec|rails|test)_helper\.(?:rb|exs) testng\.xml nextest\.toml codeception\.yml behat\.ya?ml
     """
-SHORT_NAME = re.compile(r"[^.~/]{1,6}~\d(?:\.[^./]{0,3})?")  # Windows' second name for .github is GITHUB~1
+SHORT_NAME = re.compile(r"[^.~/]{1,6}~\d(?:\.[^./]{0,3})?")  # Windows' short name of .github is GITHUB~1
 
 
 @cache
@@ -123,7 +123,7 @@ def compile_names(patterns: str) -> re.Pattern[str]:
 
 
 def normalise_path(path: str) -> str:
-    """The path as the most forgiving file system reads it: on macOS or Windows `.GitHub./` is .github."""
+    """Return the path as the most tolerant file system reads it: on macOS or Windows `.GitHub./` is .github."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
     text = "".join(sign for sign in text if unicodedata.category(sign) not in ("Cf", "Cc", "Cn"))
     parts = [part.partition(":")[0].rstrip(". ") or part for part in text.replace("\\", "/").split("/")]
@@ -131,13 +131,13 @@ def normalise_path(path: str) -> str:
 
 
 def is_own_file(path: str) -> bool:
-    """The logs, and the settings file that the next run obeys. Nobody gets these, asked or not."""
+    """Whether it is a log of ours, or the settings file of the next run. No agent may change these, even on request."""
     plain = normalise_path(path)
     return LOGS in plain.split("/") or plain == SETTINGS
 
 
 def protection_of(path: str) -> ProtectedKind | None:
-    """Why a path is protected; None where it is not, or only its content can tell."""
+    """Return why a path is protected; None if it is not, or if only its content can tell."""
     plain = normalise_path(path)
     *folders, name = plain.split("/")
     if is_own_file(path):
@@ -162,7 +162,7 @@ def name_protection(name: str, plain: str) -> ProtectedKind | None:
     if name.startswith("."):
         return None if name in HARMLESS_HIDDEN else hidden_protection(name)
     ends = ["/".join(plain.split("/")[-count:]) for count in (1, 2, 3)]
-    if any(compile_names(ANY_NAME).fullmatch(end) for end in ends):  # of most files this is all that is asked
+    if any(compile_names(ANY_NAME).fullmatch(end) for end in ends):  # for most files this is the only check
         return next(
             kind for kind, patterns in NAMES.items() if any(compile_names(patterns).fullmatch(end) for end in ends)
         )

@@ -1,4 +1,4 @@
-"""After an attempt: is it done, is another one worth its money, and what must the next one know."""
+"""Decide what follows an attempt: done, another attempt, or the end; and what the next attempt must know."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class NextAction(StrEnum):
 
 @dataclass(frozen=True)
 class CheckFailure:
-    """What fails because of an attempt, and what the checks printed of it."""
+    """What fails because of an attempt, and what the checks printed about it."""
 
     failing: frozenset[str] = frozenset()
     output: str = ""
@@ -32,7 +32,7 @@ class CheckFailure:
 
 @dataclass(frozen=True)
 class TriedAttempt:
-    """An attempt as the next one should know it. `diff` is what it changed, `output` what its failed gate printed."""
+    """An attempt as the next one should know it. `diff`: its change. `output`: of its failed gate."""
 
     verdict: Verdict
     cause: str
@@ -40,7 +40,7 @@ class TriedAttempt:
     failing: frozenset[str] = frozenset()
     output: str = ""
     dollars: float | None = 0.0
-    # Those that were made side by side with it and were no better.
+    # parallel attempts that were no better
     beside: tuple["TriedAttempt", ...] = ()
     final: bool = False
 
@@ -56,7 +56,7 @@ class NextStep:
 def next_step(
     tried: Sequence[TriedAttempt], retries: int, *, dollars_left: float | None = None, human: bool = False
 ) -> NextStep:
-    """`retries` is how many attempts may follow the first; `dollars_left` is None without a budget."""
+    """Decide the next step. `retries`: attempts allowed after the first. `dollars_left`: None without a budget."""
     if not tried:
         return NextStep(NextAction.FRESH, "Nothing was tried yet.")
     last, end = tried[-1], NextAction.ASK if human else NextAction.GIVE_UP
@@ -76,7 +76,7 @@ def next_step(
 
 
 def retry_step(tried: Sequence[TriedAttempt]) -> NextStep:
-    """On top of the last where its work is there and comes nearer; fresh where it led nowhere."""
+    """Continue on the last attempt if its work exists and comes nearer; start fresh if it led nowhere."""
     last = tried[-1]
     if last.verdict is Verdict.NO_CHANGE and last.diff:
         return NextStep(NextAction.ON_TOP, f"Once more, for what is still missing: {last.cause}")
@@ -89,12 +89,15 @@ def retry_step(tried: Sequence[TriedAttempt]) -> NextStep:
 
 
 def is_stuck(tried: Sequence[TriedAttempt]) -> bool:
-    """The same diff and the same failure twice running. A server that was down says nothing of the agent."""
+    """Whether the agent is stuck: the same diff and the same failure twice in a row.
+
+    A server that was down says nothing about the agent.
+    """
     if len(tried) < 2:
         return False
     one, two = tried[-2:]
     same = (one.verdict, one.diff, one.failing) == (two.verdict, two.diff, two.failing)
-    # What fails has names; of any other failure only its sentence tells whether it is the same.
+    # Failures with names are compared by name; others by their sentence.
     same = same and (one.verdict is Verdict.GATES_FAILED or one.cause == two.cause)
     return same and POLICY[two.verdict].retry is Retry.UNLESS_STUCK
 
@@ -107,8 +110,8 @@ def count_times(count: int) -> str:
 
 
 def build_feedback(tried: Sequence[TriedAttempt], limit: int = LIMIT) -> str:
-    """The story of the attempts so far: one line for each, then the last one's failures, output and diff, in at most
-    `limit` characters however many there were."""
+    """Describe the attempts so far: a line each, then the last one's failures, output and diff, in at most `limit`
+    characters."""
     if not tried:
         return ""
     last = tried[-1]
@@ -124,7 +127,7 @@ def build_feedback(tried: Sequence[TriedAttempt], limit: int = LIMIT) -> str:
 
 
 def summarise_attempts(tried: Sequence[TriedAttempt], limit: int) -> str:
-    """The newest attempts are told, the older ones counted when there is no room."""
+    """List the newest attempts; older ones are only counted if there is no room."""
     lines: list[str] = []
     for number, each in reversed(list(enumerate(tried, 1))):
         line = f"Attempt {number}: {shorten_text(' '.join(each.cause.split()), 300)}"
@@ -146,10 +149,10 @@ def list_failing_names(failing: frozenset[str], limit: int) -> str:
 
 
 def excerpt_failures(output: str, failing: frozenset[str], limit: int) -> str:
-    """The lines around the failures, for an output begins with what went well. The end is the best guess without."""
+    """Return the lines around the failures, because an output begins with what went well. Without any, its end."""
     lines = output.splitlines()
     keys = [key for name in failing if (key := short_failure_name(name))]
-    # Failures are told of where they happen, and a second time in a list at the end: the first telling says why.
+    # Failures are printed where they happen, and again in a list at the end: the first time has the reason.
     hits = [n for n, line in enumerate(lines) if any(key in line for key in keys)]
     errors = [n for n, line in enumerate(lines) if is_error(line)]
     wanted: set[int] = set()
@@ -166,7 +169,7 @@ def excerpt_failures(output: str, failing: frozenset[str], limit: int) -> str:
 
 
 def is_error(line: str) -> bool:
-    """Whether a line looks like the reason for a failure in one of the usual tools."""
+    """Whether a line looks like the reason of a failure in one of the usual tools."""
     text = line.strip()
     return text.startswith(
         ("E  ", "Error:", "AssertionError", "panicked at", "thread '", "error[", "error:", "✕", "not ok")
@@ -174,7 +177,7 @@ def is_error(line: str) -> bool:
 
 
 def short_failure_name(name: str) -> str:
-    """test_x of tests/test_a.py::TestA::test_x[1]: what an output names a failure by."""
+    """Return test_x for tests/test_a.py::TestA::test_x[1]: the name of a failure in outputs."""
     return name.split("::")[-1].split(" > ")[-1].split(": ")[-1].partition("[")[0].strip()
 
 
@@ -188,5 +191,5 @@ def lines_with_gaps(lines: Sequence[str], wanted: Sequence[int]) -> list[str]:
 
 
 def shorten_text(text: str, limit: int) -> str:
-    """At most `limit` characters; the beginning says most."""
+    """Shorten a text to `limit` characters; the beginning says most."""
     return text if len(text) <= limit else text[: max(0, limit - 2)].rstrip() + " …"

@@ -1,4 +1,4 @@
-"""Which tests a Python test file has, as far as that is plain from its text alone. Pure."""
+"""List the tests of a Python file, if its text alone shows them. Pure."""
 
 import ast
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ PLAIN_BASES = {"object", "TestCase", "unittest.TestCase", "IsolatedAsyncioTestCa
 
 
 class DynamicTests(Exception):
-    """Only a run tells the tests of this file."""
+    """Only a run can list the tests of this file."""
 
 
 def static_tests(text: str) -> set[tuple[str, str]] | None:
-    """Class (empty for none) and function of each test. None if something in the file decides it while it runs."""
+    """Return class (empty for none) and function of each test. None if something in the file decides at run time."""
     try:
         module = ast.parse(text)
         return set(collect_tests(module.body, ""))
@@ -47,7 +47,7 @@ def collect_class_tests(node: ast.ClassDef, owner: str) -> Iterable[tuple[str, s
 
 
 def may_define_tests(node: ast.AST) -> bool:
-    """Whether a statement that is no definition could make a test, or choose among tests."""
+    """Whether a statement other than a definition could create or select tests."""
     names = [
         *(each.name for each in ast.walk(node) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)),
         *(each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)),
@@ -62,7 +62,7 @@ def may_define_tests(node: ast.AST) -> bool:
 
 
 def check_decorators(decorators: Iterable[ast.expr]) -> None:
-    """With fixed parameters a test has as many cases in every run; nothing else may choose."""
+    """Refuse decorators that could select tests. With fixed parameters a test has as many cases in every run."""
     for decorator in decorators:
         name = ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
         if name.rpartition(".")[2] in CALLS_THAT_CHOOSE:

@@ -1,11 +1,11 @@
-"""Which gate binds where: on a task's own worktree, or only on the tree that holds what all of them did."""
+"""Decide which gates count on a task's own worktree, and which only on the combined tree."""
 
 from collections.abc import Collection, Mapping, Sequence
 
 from orchestra.judge.blame import needs_closure
 from orchestra.model import Gate, Task
 
-# What looks at one file at a time can be said of a single worktree at any time.
+# A gate that checks single files can be applied to any worktree.
 BY_FILE = ("syntax", "lint")
 
 
@@ -16,10 +16,10 @@ def gates_for_task(
     needs: Mapping[int, Collection[int]],
     bound: Collection[str] = (),
 ) -> list[Gate]:
-    """The gates that the task's own worktree can decide. All others bind on the combined tree only, but for those that
-    its role is `bound` by.
+    """Return the gates that the task's own worktree can decide.
 
-    Tests, types and commands look at the whole program: they can fail in one worktree only because a sibling's half of
+    All others count on the combined tree only, except those that its role is `bound` by.
+    Tests, types and commands check the whole program: in one worktree they can fail only because a sibling's half of
     the same change is in another one.
     """
     whole = is_self_contained(task, tasks, needs)
@@ -27,14 +27,16 @@ def gates_for_task(
 
 
 def is_self_contained(task: Task, tasks: Sequence[Task], needs: Mapping[int, Collection[int]]) -> bool:
-    """Whether no task beside this one works on the same requirement. What no requirement is named for may be
-    anybody's share of the change."""
+    """Whether no other task works on the same requirement.
+
+    Work without a named requirement may be part of any task's change.
+    """
     others = (other for other in tasks if other.id != task.id and may_share_requirement(task, other))
     return not any(can_run_beside(task.id, other.id, needs) for other in others)
 
 
 def can_run_beside(one: int, other: int, needs: Mapping[int, Collection[int]]) -> bool:
-    """Whether neither waits for the other."""
+    """Whether two tasks may run at the same time, as neither needs the other."""
     return other not in needs_closure({one}, needs) and one not in needs_closure({other}, needs)
 
 

@@ -1,8 +1,9 @@
-"""Merging two edits of one text where git gives up too early. Pure, and timid: a wrong merge is worse than a question.
+"""Merge two edits of one text where git gives up too early.
 
-Git sees a conflict where two edits only touch. Two cases are safe enough to go on: edits of neighbouring lines, line
-for line; and two insertions at one place whose order means nothing (imports, definitions, entries of a list), where
-that can be checked. In both every line of either side is kept.
+Pure, and cautious: a wrong merge is worse than a conflict.
+Git reports a conflict if two edits only touch. Two cases are safe: edits of neighbouring lines, line for line; and two
+insertions at one place whose order has no meaning (imports, definitions, list entries), if that can be checked. In
+both, every line of either side is kept.
 """
 
 import difflib
@@ -29,7 +30,7 @@ class Hunk:
 
 
 def merge_text(path: str, base: str, ours: str, theirs: str) -> str | None:
-    """The merged text, or None where a person (or an agent that knows both intentions) must say."""
+    """Merge the texts. None if a person, or an agent that knows both intentions, must decide."""
     lines = [text.splitlines(keepends=True) for text in (base, ours, theirs)]
     if max(map(len, lines)) > MOST_LINES or not all(map(ends_with_newline, (base, ours, theirs))):
         return None
@@ -46,12 +47,12 @@ def merge_text(path: str, base: str, ours: str, theirs: str) -> str | None:
 
 
 def ends_with_newline(text: str) -> bool:
-    """A last line without its newline would swallow what is put behind it."""
+    """Whether it ends with a newline: otherwise the last line would run into what is put after it."""
     return not text or text.endswith("\n")
 
 
 def find_hunks(base: Sequence[str], side: Sequence[str]) -> Iterator[Hunk]:
-    """What differs. Lines that were changed one for one are hunks of their own."""
+    """Return the differences. Lines changed one for one are hunks of their own."""
     matcher = difflib.SequenceMatcher(None, base, side, autojunk=len(base) > 2_000)
     for tag, start, stop, first, last in matcher.get_opcodes():
         if tag == "replace" and stop - start == last - first:
@@ -61,7 +62,7 @@ def find_hunks(base: Sequence[str], side: Sequence[str]) -> Iterator[Hunk]:
 
 
 def pair_insertions(left: Iterable[Hunk], right: Iterable[Hunk]) -> list[tuple[Hunk, Hunk]]:
-    """Two different insertions at one place."""
+    """Pair two different insertions at one place."""
     there = {hunk.start: hunk for hunk in right if hunk.is_insertion}
     return [
         (hunk, there[hunk.start])
@@ -71,7 +72,7 @@ def pair_insertions(left: Iterable[Hunk], right: Iterable[Hunk]) -> list[tuple[H
 
 
 def are_compatible(left: Sequence[Hunk], right: Sequence[Hunk], pairs: Sequence[tuple[Hunk, Hunk]]) -> bool:
-    """Whether no line was changed by both in different ways, and what only touches was changed line for line."""
+    """Whether no line was changed differently by both, and what only touches was changed line for line."""
     mine = [(hunk, 0) for hunk in left if hunk not in right]
     yours = [(hunk, 1) for hunk in right if hunk not in left]
     for (one, side), (two, other) in pairwise(sorted([*mine, *yours])):
@@ -85,14 +86,14 @@ def are_compatible(left: Sequence[Hunk], right: Sequence[Hunk], pairs: Sequence[
 
 
 def has_clear_borders(hunk: Hunk) -> bool:
-    """One line for one, or an insertion: its borders are no whim of the comparison."""
+    """Whether its borders are certain: one line for one, or an insertion."""
     return hunk.is_insertion or (hunk.stop - hunk.start == len(hunk.lines))
 
 
 def apply_hunks(
     base: Sequence[str], left: Sequence[Hunk], right: Sequence[Hunk], joined: dict[Hunk, Sequence[str]]
 ) -> Iterator[str]:
-    """The base with both sides' hunks; where both insert at one place, what `joined` has for it."""
+    """Apply both sides' hunks to the base; where both insert at one place, use `joined`."""
     both = {hunk.start for hunk in joined}
     rest = [hunk for hunk in {*left, *right} if not (hunk.is_insertion and hunk.start in both)]
     at = 0

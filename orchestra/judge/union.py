@@ -1,4 +1,4 @@
-"""When two insertions at the same place may simply stand one after the other. Pure."""
+"""Decide when two insertions at the same place may follow one another. Pure."""
 
 import ast
 import json
@@ -34,7 +34,7 @@ PYTHON = (".py", ".pyi")
 
 
 def propose_unions(path: str, pairs: Sequence[Pair]) -> Iterator[list[Lines]]:
-    """The ways to put each pair of insertions together that are worth a look."""
+    """Propose the ways to join each pair of insertions."""
     if not pairs:
         yield []
     elif path.endswith(PYTHON):
@@ -45,12 +45,12 @@ def propose_unions(path: str, pairs: Sequence[Pair]) -> Iterator[list[Lines]]:
 
 
 def is_safe_union(path: str, base: str, ours: str, theirs: str, merged: str) -> bool:
-    """Whether the merged text holds what either side did, once. Of entries in a list that is so by their form."""
+    """Whether the merged text has both sides' changes, once each. List entries have this by their form."""
     return keeps_meaning(base, ours, theirs, merged) if path.endswith(PYTHON) else True
 
 
 def still_parses(path: str, ours: str, theirs: str, merged: str) -> bool:
-    """Whether the merged text is no worse than its sides, where the standard library can tell."""
+    """Whether the merged text parses no worse than its sides, if the standard library can tell."""
     return is_parseable(path, merged) or not (is_parseable(path, ours) and is_parseable(path, theirs))
 
 
@@ -75,7 +75,7 @@ def is_parseable(path: str, text: str) -> bool:
 
 
 def entry_pattern(path: str) -> str:
-    """What a line looks like that may stand before or after any other of its kind, in this file."""
+    """Return the pattern of lines that may be in any order in this file."""
     name = PurePosixPath(path)
     if name.suffix == ".txt" and name.name.startswith("requirements"):
         return LISTS["requirements.txt"]
@@ -85,7 +85,7 @@ def entry_pattern(path: str) -> str:
 
 
 def are_entries(pair: Pair, entry: str) -> bool:
-    """Whether all of these lines are such entries, and no two of both sides speak of the same thing."""
+    """Whether all lines are such entries, and no two of both sides are about the same thing."""
     one, two = ([line.strip() for line in lines] for lines in pair)
     if not all(re.fullmatch(entry, line) for line in (*one, *two)):
         return False
@@ -95,7 +95,7 @@ def are_entries(pair: Pair, entry: str) -> bool:
 
 
 def entry_subjects(line: str) -> set[str]:
-    """What an entry is about: the names that an import brings in, or the package that is required."""
+    """Return what an entry is about: imported names, or the required package."""
     head = re.split(r"\bfrom\b|[=<>!~]", line)[0]
     words = set(re.findall(r"[\w$./-]+", head)) - {"import", "export", "const", "let", "var", "use", "pub", "mod"}
     return words - {"type", "using", "include", "require", "require_relative", "default", "as"}
@@ -109,8 +109,8 @@ def is_import_line(line: str) -> bool:
 
 
 def keeps_meaning(base: str, ours: str, theirs: str, merged: str) -> bool:
-    """Whether each import, definition and statement in the merged text is what the three say it must be, and neither
-    side brought in a name, or a statement whose order matters, beside the other's."""
+    """Whether each import, definition and statement of the merged text is what the three texts require, and no side
+    added a name, or a statement whose order matters, beside the other's."""
     try:
         parts = [Counter(list_atoms(ast.parse(text).body, ())) for text in (base, ours, theirs, merged)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -126,7 +126,7 @@ def expected_count(was: int, mine: int, yours: int) -> int:
 
 
 def are_rivals(mine: Counter[Key], yours: Counter[Key]) -> bool:
-    """Whether both added something different under one name, or both added what has a place in an order."""
+    """Whether both sides added something different under one name, or both added something whose order matters."""
     new_mine, new_yours = set(mine) - set(yours), set(yours) - set(mine)
     ordered = [{key[0] for key in new if key[1] == "statement"} for new in (new_mine, new_yours)]
     names = [{(key[0], key[2]) for key in new if key[1] in ("def", "import")} for new in (new_mine, new_yours)]
@@ -134,7 +134,7 @@ def are_rivals(mine: Counter[Key], yours: Counter[Key]) -> bool:
 
 
 def list_atoms(body: Sequence[ast.stmt], scope: Key) -> Iterator[Key]:
-    """What a module or a class holds: (where, kind, name, content). A definition counts as a whole."""
+    """List what a module or class holds: (where, kind, name, content). A definition counts as a whole."""
     where = ".".join(scope)
     for node in body:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -156,7 +156,7 @@ def list_atoms(body: Sequence[ast.stmt], scope: Key) -> Iterator[Key]:
 
 
 def exported_names(node: ast.stmt) -> list[str]:
-    """The names in an __all__."""
+    """Return the names in an __all__."""
     if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
         with suppress(ValueError):
             return [str(name) for name in ast.literal_eval(node.value)]
@@ -164,7 +164,7 @@ def exported_names(node: ast.stmt) -> list[str]:
 
 
 def constant_name(node: ast.stmt) -> str:
-    """The name that a statement gives to a plain value. Among a class's members the order may mean something."""
+    """Return the name that a statement gives to a plain value. The order of class members may matter."""
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         with suppress(ValueError):
             ast.literal_eval(node.value)

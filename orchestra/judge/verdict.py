@@ -1,4 +1,4 @@
-"""The verdict on one attempt: from what the gateway heard, how the seat ended and what git shows, never from prose."""
+"""The verdict on one attempt: from the gateway's record, the agent's structured outcome and git, never from prose."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from orchestra.model import Judgement, Verdict
 
 @dataclass(frozen=True)
 class LastExchange:
-    """The last answer of an attempt, as the gateway heard it. `failure` is empty for a reply."""
+    """The last answer of an attempt in the gateway's record. `failure` is empty for a reply."""
 
     status: int
     failure: str = ""
@@ -18,7 +18,7 @@ class LastExchange:
 
 @dataclass(frozen=True)
 class AttemptObservation:
-    """Everything that is known of an ended attempt. `model` is its full name, with the provider's."""
+    """Everything that is known about an ended attempt. `model`: its full name with the provider."""
 
     model: str
     end: str
@@ -35,14 +35,14 @@ class AttemptObservation:
     complaint: str = ""
     failure: str = ""
     timed_out: float = 0.0
-    time_is_up: str = ""  # it was the run's deadline that stopped it
-    only_answers: bool = False  # its reply is what was asked for, and no change
+    time_is_up: str = ""  # set if the run's deadline stopped it
+    only_answers: bool = False  # the requested result is its reply, not a change
 
 
 NOT_ASKED = "acts by itself, and was not asked for by name"
 NAME_IT = "Where such an edit is wanted, name the file in --change or --files."
 ANSWERED = "Answered, and changed no file."
-# Of failures that the gateway itself decides, and that have no verdict of their own.
+# The gateway's own failures, which have no verdict of their own.
 FAILURE_REMEDIES = {
     "drift": "The files, the change, the PRD or this program are not what they were: record anew with --record.",
     "key": "Take the key out of the change, the PRD or the files that the agent reads, and replace it by a new one.",
@@ -50,7 +50,8 @@ FAILURE_REMEDIES = {
 
 
 def judge_attempt(seen: AttemptObservation) -> Judgement:
-    """The first that holds, from the outside in: stopped, no answer, no accepted answer, nothing done, done."""
+    """Return the first verdict that applies, from the outside in: stopped, no answer, no accepted answer, nothing done,
+    done."""
     verdict, cause = decide_verdict(seen)
     if verdict is Verdict.OUT_OF_SCOPE and seen.protected and not seen.foreign:
         return Judgement(verdict, cause, NAME_IT)
@@ -61,7 +62,7 @@ def judge_attempt(seen: AttemptObservation) -> Judgement:
 def decide_verdict(seen: AttemptObservation) -> tuple[Verdict, str]:
     files, answer = describe_subject(seen), describe_answer(seen)
     if seen.time_is_up and seen.exchange is not None and seen.exchange.failure not in ("", "cancelled", "budget"):
-        # It had waited for the provider until then.
+        # it was waiting for the provider
         verdict = PROVIDER_VERDICTS.get(seen.exchange.failure, Verdict.PROVIDER_ERROR)
         return verdict, f"{answer} until {lower_first(seen.time_is_up)}: {one_line(seen.exchange.message)}"
     if seen.time_is_up:
@@ -106,13 +107,13 @@ def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict
 
 
 def format_reasons(files: Mapping[str, str], most: int = 4) -> str:
-    """Makefile (is a build script), and 3 more."""
+    """Format reasons: Makefile (is a build script), and 3 more."""
     shown = ", ".join(f"{path} ({why})" for path, why in list(files.items())[:most])
     return shown + (f" and {len(files) - most} more" if len(files) > most else "")
 
 
 def describe_answer(seen: AttemptObservation) -> str:
-    """Who said what about which files: the beginning of nearly every cause."""
+    """Describe the last answer: which model replied about which files. Nearly every cause begins so."""
     if seen.exchange is None:
         return f"{seen.model} was not asked about {describe_subject(seen)}"
     if seen.exchange.failure == "budget" and not seen.exchange.status:

@@ -1,5 +1,7 @@
 """Ask any model for an answer of a given shape, through the run's gateway.
-The gateway handles cost, pace, journal and recording. The answer is checked; an invalid one is corrected once by the model, which is told what was wrong.
+
+The gateway handles cost, pace, journal and recording. The answer is checked; an invalid one is corrected once by the
+model, which is told what was wrong.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Trees in which some files are as another commit has them, made in the object database without any checkout."""
+"""Make trees in which some files have another commit's version, in the object database without a checkout."""
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ REGULAR = "100644"
 
 @dataclass(frozen=True)
 class FileListing:
-    """The files of a commit by path, each with its mode and its object."""
+    """The files of a commit by path, each with its mode and object."""
 
     files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -22,7 +22,7 @@ class FileListing:
 
 
 async def list_files(git: Git, commit: str, paths: Sequence[str] = ()) -> FileListing:
-    """All files of a commit, or those of the paths that it has."""
+    """List all files of a commit, or those of the given paths that it has."""
     found = {}
     for entry in split_nul(await git.raw("ls-tree", "-r", "-z", commit, "--", *paths)):
         words, _, path = entry.partition("\t")
@@ -32,12 +32,12 @@ async def list_files(git: Git, commit: str, paths: Sequence[str] = ()) -> FileLi
 
 
 def differing_paths(base: FileListing, now: FileListing) -> list[str]:
-    """Also where only the mode differs."""
+    """Return the paths that differ, in content or mode."""
     return sorted(path for path in base.files.keys() | now.files.keys() if base.files.get(path) != now.files.get(path))
 
 
 def add_obstacles(paths: Iterable[str], base: FileListing, now: FileListing) -> list[str]:
-    """The paths with all that stands in their way: a link where the base has a folder, a folder where it has a file."""
+    """Add the paths that stand in the way: a link where the base has a folder, a folder where it has a file."""
     wanted = set(paths)
     folders = {path[:at] for path in wanted & base.files.keys() for at in range(len(path)) if path[at] == "/"}
     inside = {path for path in now.files for at in range(len(path)) if path[at] == "/" and path[:at] in wanted}
@@ -54,14 +54,16 @@ async def commit_base_versions(
     now: FileListing,
     contents: Mapping[str, bytes] | None = None,
 ) -> str:
-    """A commit like this one in which these paths are as the base has them, or not there, and others have
-    these contents. `index` is a file of our own, so that nobody's index is touched."""
+    """Commit a tree in which these paths are as in the base (or absent), and others have these contents.
+
+    `index`: a file of ours, so that no other index is touched.
+    """
     contents = contents or {}
     index.unlink(missing_ok=True)
     mine = git.with_env(GIT_INDEX_FILE=str(index))
     await mine.raw("read-tree", commit)
     changed = add_obstacles(paths, base, now)
-    # What stands in the way is taken out before anything is put in its place.
+    # Remove what stands in the way before anything takes its place.
     lines = [f"{GONE}\t{path}" for path in changed]
     lines += [f"{mode} {blob}\t{path}" for path in changed if path in base for mode, blob in [base.files[path]]]
     for path, content in contents.items():
@@ -76,7 +78,7 @@ async def commit_base_versions(
 
 
 async def read_files(git: Git, listing: FileListing, paths: Collection[str]) -> dict[str, bytes]:
-    """The contents of those of the paths that are regular files there."""
+    """Read those of the paths that are regular files there."""
     found = [path for path in paths if path in listing and listing.files[path][0].startswith("100")]
     if not found:
         return {}

@@ -1,4 +1,4 @@
-"""A worktree that a person works in, and what they leave there."""
+"""A worktree that is lent to a person, and what they leave in it."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ FOLDER = "by-hand"
 
 @dataclass(frozen=True)
 class LentTree:
-    """`made` is the tree as the person left it: nothing where it is still what they were given."""
+    """A lent worktree. `made`: the tree as the person left it; empty if it is unchanged."""
 
     path: Path
     made: str = ""
@@ -23,7 +23,7 @@ def lent_path(logs: Path, stamp: str, agent: str) -> Path:
 
 
 def list_lent(logs: Path, stamp: str) -> list[Path]:
-    """The worktrees of a run that a person has not handed back."""
+    """List a run's worktrees that a person has not handed back."""
     return sorted((logs / FOLDER).glob(f"{stamp}-*"))
 
 
@@ -33,7 +33,7 @@ async def lend_tree(git: Git, path: Path, commit: str) -> None:
 
 
 async def inspect_lent(git: Git, path: Path, commit: str) -> LentTree:
-    """Whatever they did, committed or not, deleted and renamed too; what git ignores is not work."""
+    """Inspect a lent worktree: committed or not, deletions and renames too. What git ignores is not work."""
     here = git.at(path)
     index = path.parent / f"{path.name}.index"
     with_index = here.with_env(GIT_INDEX_FILE=str(index))

@@ -1,4 +1,4 @@
-"""What `git cat-file --batch` answers, and the sentence for a repository that has lost some of its objects."""
+"""Parse answers of `git cat-file --batch`, and describe a repository that has lost objects."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ def lost_content_error(paths: Sequence[str]) -> RepositoryError:
 
 
 def split_contents(raw: bytes, paths: Sequence[str]) -> Iterator[bytes]:
-    """The contents in an answer, one for each path that was asked about, in order."""
+    """Split an answer into contents, one for each path, in order."""
     at = 0
     for path in paths:
         end = raw.find(b"\n", at)

@@ -1,4 +1,4 @@
-"""What an agent really changed, made whole again (line endings, modes) and committed on top of its base."""
+"""Collect what an agent changed, restore line endings and modes, and commit it on its base."""
 
 import contextlib
 import difflib
@@ -13,14 +13,13 @@ from orchestra.workspace.trees import IGNORED, Tree, tree_status
 
 MODE_EXECUTABLE = 0o111
 NEW = "??"
-AIDERS_OWN = ".aider."  # its caches, where a user's --aider-args ask for some
+AIDERS_OWN = ".aider."  # its caches, which some --aider-args make it write
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The paths an agent changed since the tree was furnished, by what may be done with them.
-
-    `protected` act by themselves and are not taken, `notable` are taken and named: both with the reason.
+    """The paths that an agent changed since set-up, by what may be done with them.
+    `protected` ones act by themselves and are refused; `notable` ones are accepted and named. Both have a reason.
     """
 
     own: tuple[str, ...] = ()
@@ -31,7 +30,7 @@ class Changes:
 
     @property
     def untaken(self) -> tuple[str, ...]:
-        """What is kept as a patch."""
+        """The paths that are kept only as a patch."""
         return (*self.foreign, *self.protected)
 
     def __bool__(self) -> bool:
@@ -41,8 +40,11 @@ class Changes:
 async def collect_changes(
     tree: Tree, owned: Iterable[str], owners: Mapping[str, int], permit: Permit | None = None
 ) -> Changes:
-    """Own are the task's files and nobody's, foreign are another task's, left out is what no commit can take. Without a
-    permit, as for a person's own work, nothing is protected."""
+    """Sort the changed paths.
+
+    `own`: the task's files and those without an owner. `foreign`: another task's. `left out`: what no commit can hold.
+    Without a permit, as for a person's own work, nothing is protected.
+    """
     mine = set(owned)
     changed = await touched_paths(tree)
     textual = [path for path, code in changed.items() if code != IGNORED and is_text_file(tree.path / path)]
@@ -50,7 +52,7 @@ async def collect_changes(
     async with base_versions(tree, attributes):
         for path in textual:
             await restore_form(tree, path)
-        # Git has the last word: it refuses some names, and what Aider takes from every file it writes is no change.
+        # Git decides last: it refuses some names, and what Aider takes from every file that it writes is no change.
         staged = await stage_paths(tree, [path for path in textual if path not in attributes])
     known = (*staged, *attributes)
     left_out = [path for path, code in changed.items() if path not in textual or (code == NEW and path not in known)]
@@ -64,7 +66,7 @@ async def collect_changes(
 
 
 async def judge_path(tree: Tree, path: str, permit: Permit) -> EditDecision:
-    """Only of a manifest does the content decide; git is not asked for that of all others."""
+    """Judge a path. Only a manifest's content matters, so git is not asked for any other."""
     if manifest_reader(path) is None:
         return permit.judge_edit(path, b"", b"")
     before, now = await read_original(tree, path), (tree.path / path).read_bytes()
@@ -77,8 +79,8 @@ def is_gitattributes(path: str) -> bool:
 
 @contextlib.asynccontextmanager
 async def base_versions(tree: Tree, paths: Collection[str]) -> AsyncIterator[None]:
-    """For a while, these files are what the base has: an agent's .gitattributes, which is not taken, must not decide
-    how its other files are stored (as the pointer to a large file, in another encoding)."""
+    """Give these files their base version for a while: an agent's .gitattributes is refused, so it must not decide how
+    other files are stored (as a pointer to a large file, in another encoding)."""
     written = {path: (tree.path / path).read_bytes() for path in paths}
     try:
         for path in written:
@@ -93,23 +95,23 @@ async def base_versions(tree: Tree, paths: Collection[str]) -> AsyncIterator[Non
 
 
 async def stage_paths(tree: Tree, paths: Iterable[str]) -> list[str]:
-    """Put these paths, and no others, on top of the base in the worktree's index. Returns those that differ from it."""
+    """Stage these paths, and no others, on top of the base. Return those that differ from it."""
     if tree.index is None or tree.index_stamp() != tree.index:
-        # With --reset the index goes on knowing which files are as they were, without looking into them.
+        # --reset keeps the index's knowledge of which files are unchanged, without reading them.
         await tree.git.raw("read-tree", "--reset", tree.base)
     await tree.git.raw("update-index", "--add", "-z", "--stdin", input=join_nul(list(paths)))
     return await tree.git.paths("diff-index", "--cached", "--name-only", "--no-renames", "-z", tree.base)
 
 
 async def touched_paths(tree: Tree) -> dict[str, str]:
-    """The paths that the agent touched, in order, with git's two letters for what they are now."""
+    """Return the touched paths in order, with git's two status letters."""
     after = await tree_status(tree)
     touched = [path for path in sorted(after) if tree.before.get(path) != after[path]]
     return {path: after[path][0] for path in touched if not (after[path][0] == NEW and path.startswith(AIDERS_OWN))}
 
 
 def is_text_file(path: Path) -> bool:
-    """A regular UTF-8 file. A deleted file is none: Aider cannot delete, so something else did."""
+    """Whether it is a regular UTF-8 file. A deleted file is not: Aider cannot delete, so something else did."""
     if path.is_symlink() or not path.is_file():
         return False
     try:
@@ -120,9 +122,12 @@ def is_text_file(path: Path) -> bool:
 
 
 async def commit_changes(tree: Tree, changes: Changes, message: str, parent: str) -> str:
-    """One commit with its own paths changed in the tree. By plumbing: no hook and no index of the user's. Its parent is
-    where the task began, which may be before the tree's base: all attempts at a task are one commit."""
-    if changes.untaken:  # else the index holds just these since they were found
+    """Make one commit of the accepted paths.
+
+    By plumbing: no hooks, and not the user's index. Its parent is where the task began, which may precede the tree's
+    base: all attempts at a task are one commit.
+    """
+    if changes.untaken:  # otherwise the index already holds just these
         async with base_versions(tree, list(filter(is_gitattributes, changes.protected))):
             await stage_paths(tree, changes.own)
     written = await tree.git.text("write-tree")
@@ -134,7 +139,7 @@ async def binary_diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -
 
 
 async def commit_everything(tree: Tree, changes: Changes) -> str:
-    """A commit on the tree's base with all that was changed, also what is not to be taken: for a patch of it."""
+    """Commit every change on the tree's base, also refused ones: for a patch."""
     async with base_versions(tree, list(filter(is_gitattributes, changes.protected))):
         await stage_paths(tree, changes.own)
     await tree.git.raw("update-index", "--add", "-z", "--stdin", input=join_nul(list(changes.untaken)))
@@ -143,7 +148,7 @@ async def commit_everything(tree: Tree, changes: Changes) -> str:
 
 
 async def restore_form(tree: Tree, path: str) -> None:
-    """Give back what Aider takes from a file: its line endings, its missing final newline, its mode."""
+    """Restore what Aider takes from a file: line endings, a missing final newline, mode."""
     found = tree.files.get(path) or await read_original(tree, path)
     if not found:
         return
@@ -159,21 +164,21 @@ async def restore_form(tree: Tree, path: str) -> None:
 
 
 async def read_original(tree: Tree, path: str) -> tuple[bytes, int] | None:
-    """The file in the base, as this checkout would show it, which is what Aider read."""
+    """Read the file of the base as this checkout shows it, which is what Aider read."""
     listed = await tree.git.maybe("ls-tree", tree.base, "--", path)
     code, base, _ = await tree.git.attempt("cat-file", "--filters", f"{tree.base}:{path}") if listed else (1, b"", b"")
     return None if code else (base, MODE_EXECUTABLE if listed.startswith("100755") else 0)
 
 
 def restore_endings(base: bytes, now: bytes) -> bytes:
-    """`now` with the line endings of `base`, and without a final newline where that has none."""
+    """Return `now` with the line endings of `base`, and without a final newline if that has none."""
     if base and not base.endswith((b"\n", b"\r")):
         now = now.removesuffix(b"\n").removesuffix(b"\r")
     return match_line_endings(base, now) if b"\r" in base else now
 
 
 def match_line_endings(base: bytes, now: bytes) -> bytes:
-    """A line that stayed, or came in another's place, has that line's ending; one that is new has the commonest."""
+    """Give each line its old ending: a kept or replaced line has its own, a new line the most frequent one."""
     old = base.splitlines(keepends=True)
     bare = [line.rstrip(b"\r\n") for line in old]
     endings = [line[len(text) :] for line, text in zip(old, bare, strict=True)]
@@ -185,22 +190,22 @@ def match_line_endings(base: bytes, now: bytes) -> bytes:
         ends[-1] = b""
     for n in range(1, len(lines)):
         if not lines[n] and ends[n - 1 : n + 1] == [b"\r", b"\n"]:
-            ends[n] = b"\r"  # else these two lines would be one that ends with CRLF
+            ends[n] = b"\r"  # otherwise these two lines would become one that ends with CRLF
     return b"".join(line + end for line, end in zip(lines, ends, strict=True))
 
 
 def pair_lines(old: list[bytes], new: list[bytes]) -> Iterator[tuple[int, int]]:
-    """Which old line each new one is, or stands in the place of."""
+    """Pair each new line with the old line that it keeps or replaces."""
     head = count_equal_lines(old, new)
     tail = count_equal_lines(old[head:][::-1], new[head:][::-1])
     yield from ((n, n) for n in range(head))
     yield from ((len(old) - n, len(new) - n) for n in range(1, tail + 1))
-    # What is left between them is short, unless the whole file was written anew.
+    # The rest between them is short, unless the whole file was rewritten.
     differ = difflib.SequenceMatcher(None, old[head : len(old) - tail], new[head : len(new) - tail])
     for _, a, a_end, b, b_end in differ.get_opcodes():
         yield from zip(range(head + a, head + a_end), range(head + b, head + b_end), strict=False)
 
 
 def count_equal_lines(left: list[bytes], right: list[bytes]) -> int:
-    """How many lines at the start are the same."""
+    """Count the equal lines at the start."""
     return next((n for n, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))

@@ -1,4 +1,4 @@
-"""What commits changed, as text for people: many at once, each cut where it is long."""
+"""Return diffs of commits as text for people: many at once, long ones cut."""
 
 import os
 import re
@@ -15,12 +15,12 @@ from orchestra.workspace.git import ENVIRONMENT, git_command
 
 OPTIONS = ("--stdin", "-p", "-r", "--root", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
 LONGEST = 200_000  # bytes of one commit's diff
-PATIENCE = 5.0  # seconds: the end of a run that was stopped is near
+PATIENCE = 5.0  # seconds: a run that was stopped is about to end
 ID = re.compile(rb"[0-9a-f]{40,64}")
 
 
 def read_commit_diffs(root: Path, commits: Iterable[str]) -> dict[str, str]:
-    """By commit. One that is not there any more has none."""
+    """Return diffs by commit; missing commits are omitted."""
     wanted = [commit for commit in commits if ID.fullmatch(commit.encode())]
     found: dict[str, list[bytes]] = {}
     sizes: dict[str, int] = {}
@@ -32,7 +32,7 @@ def read_commit_diffs(root: Path, commits: Iterable[str]) -> dict[str, str]:
 
 
 def stream_diff_lines(root: Path, commits: list[str]) -> Iterator[tuple[str, bytes]]:
-    """One git for all of them: it repeats each commit's name, alone in a line, before its diff."""
+    """Run one git for all commits: it prints each commit's name on a line of its own before its diff."""
     names = {commit.encode(): commit for commit in commits}
     deadline, at = time.monotonic() + PATIENCE, ""
     with tempfile.TemporaryFile() as asked:

@@ -1,4 +1,4 @@
-"""What history and sources tell of files that belong together: one `git log`, and the sources in a few batches."""
+"""Gather evidence of which files belong together: one `git log`, and the sources in a few batches."""
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,14 +11,14 @@ from orchestra.workspace.repository import Entry
 
 COMMITS = 6_000
 MARK = b"\x01\x02"
-MOST_PATHS = 90  # a commit that touches more is a sweep through the house: it couples nothing
+MOST_PATHS = 90  # a commit that touches more is a sweeping change: it couples nothing
 LARGEST = 1 << 20
 SCANNED_AT_ALL = 48 << 20
 BATCH = 4 << 20
 LEAST_SCANNED = 4 << 10
-# From the most telling to what needs nothing but the trees, for clones that lack old contents.
+# From the most telling query to one that needs only trees, for clones that lack old contents.
 WAYS = (("-M60%", "-l400"), ("-M100%",), ("--no-renames",))
-# A clone without old contents must not fetch them one by one from afar: that would take hours.
+# A partial clone must not fetch old contents one by one: that would take hours.
 NO_FETCHING = {"GIT_NO_LAZY_FETCH": "1"}
 SHALLOW = (
     "This is a shallow clone: what usually changes together is not known, and the files are divided by imports, names "
@@ -31,7 +31,7 @@ PARTIAL = (
 
 
 async def gather_evidence(git: Git, base: str, entries: Mapping[str, Entry], files: Collection[str]) -> Evidence:
-    """History of everything, sources of the files in question. `entries` are the tracked files of the base."""
+    """Gather the history of all files, and the sources of the target files. `entries`: tracked files of the base."""
     commits, lost = await read_history(git, base, entries)
     return Evidence(
         commits, await read_sources(git, [entries[path] for path in sorted(files) if path in entries]), lost
@@ -42,7 +42,7 @@ async def gather_evidence(git: Git, base: str, entries: Mapping[str, Entry], fil
 
 
 async def read_history(git: Git, base: str, known: Collection[str]) -> tuple[list[tuple[str, ...]], str]:
-    """The commits, newest first, by the paths that their files have at the base; and what is lost, in a sentence."""
+    """Read the commits, newest first, with paths as at the base; and describe in a sentence what is missing."""
     shallow = await git.maybe("rev-parse", "--is-shallow-repository") == "true"
     partial = bool(await git.maybe("config", "--get-regexp", r"^remote\..*\.partialclonefilter$"))
     for way in WAYS[1:] if partial else WAYS:
@@ -56,7 +56,7 @@ async def read_history(git: Git, base: str, known: Collection[str]) -> tuple[lis
 
 
 def parse_commits(out: bytes, known: Collection[str]) -> Iterable[tuple[str, ...]]:
-    """Renames are followed backwards: what a file was once called stands for what it is called now."""
+    """Parse the log. Renames are followed backwards: a file's old name stands for its present one."""
     now: dict[str, str] = {}
     for commit in out.split(MARK)[1:]:
         parents, _, changes = commit.partition(b"\0")
@@ -70,7 +70,7 @@ def parse_commits(out: bytes, known: Collection[str]) -> Iterable[tuple[str, ...
 
 
 def parse_renames(output: bytes) -> Iterable[tuple[str, str]]:
-    """Each file of a commit as (before, after); they differ where it was renamed."""
+    """Return each file of a commit as (before, after); they differ if it was renamed."""
     words = iter(os.fsdecode(output).split("\0"))
     for status in words:
         if status.strip("\n"):
@@ -82,7 +82,7 @@ def parse_renames(output: bytes) -> Iterable[tuple[str, str]]:
 
 
 async def read_sources(git: Git, entries: Sequence[Entry]) -> dict[str, Source]:
-    """Batch by batch, so that they are never all in memory; of very many only the beginnings are looked at."""
+    """Read sources in batches, so that they are never all in memory; of very many only the beginnings."""
     small = [entry for entry in entries if 0 < entry.size <= LARGEST]
     limit = min(SCANNED, max(LEAST_SCANNED, SCANNED_AT_ALL // max(len(small), 1)))
     found: dict[str, Source] = {}

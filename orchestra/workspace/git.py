@@ -1,4 +1,4 @@
-"""Git as a child that nothing outside can steer: no hooks, no signing, no prompts, no GIT_* from the environment."""
+"""Run git so that nothing outside can steer it: no hooks, no signing, no prompts, no GIT_* from the environment."""
 
 import asyncio
 import os
@@ -45,8 +45,8 @@ class Git:
         return Git(self.folder, {**self.extra, **extra})
 
     async def attempt(self, *arguments: str, input: bytes | None = None) -> tuple[int, bytes, bytes]:
-        """Exit code, stdout and stderr."""
-        # A git command is short and leaves locks when it is cut off, so it runs to its end even when we are cancelled.
+        """Return exit code, stdout and stderr."""
+        # A git command is short and leaves locks if it is cut off, so it runs to its end even if we are cancelled.
         talk = asyncio.ensure_future(self.communicate(arguments, input))
         try:
             return await asyncio.shield(talk)
@@ -91,12 +91,12 @@ class Git:
         return (await self.attempt(*arguments))[0] == 0
 
     async def maybe(self, *arguments: str) -> str:
-        """The output, or nothing where git says no."""
+        """Return the output; empty if git fails."""
         code, out, _ = await self.attempt(*arguments)
         return "" if code else os.fsdecode(out).strip()
 
     async def paths(self, *arguments: str, input: bytes | None = None) -> list[str]:
-        """The output of a command with -z."""
+        """Return the paths in the output of a command with -z."""
         return split_nul(await self.raw(*arguments, input=input))
 
 
@@ -105,7 +105,7 @@ def git_command(arguments: Sequence[str]) -> list[str]:
 
 
 def git_message(output: bytes) -> str:
-    """What git said, without its advice, in one line."""
+    """Return git's message without its advice, on one line."""
     lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if not line.startswith("hint:")]
     return " ".join(filter(None, lines)).removeprefix("fatal: ").removeprefix("error: ")
 
@@ -119,7 +119,7 @@ def join_nul(paths: Sequence[str]) -> bytes:
 
 
 async def commit_identity(git: Git) -> dict[str, str]:
-    """Who commits: the user where git knows them, else the orchestrator."""
+    """Return who commits: the user if git knows one, or else the orchestrator."""
     found: dict[str, str] = {}
     for what, nobody in zip(("NAME", "EMAIL"), DEFAULT_IDENTITY, strict=True):
         known = await git.maybe("config", f"user.{what.lower()}") or nobody
@@ -128,13 +128,13 @@ async def commit_identity(git: Git) -> dict[str, str]:
 
 
 def ask_git(folder: Path, *arguments: str, input: str = "") -> str | None:
-    """One short question before there is an event loop. None where git says no, or is not there."""
+    """Ask git a short question before there is an event loop. None if it fails or is missing."""
     done = run_git_once(folder, arguments, input)
     return os.fsdecode(done.stdout).removesuffix("\n") if done and done.returncode == 0 else None
 
 
 def git_exit_code(folder: Path, *arguments: str) -> int | None:
-    """How git ends; None where it cannot be started."""
+    """Return git's exit code; None if it cannot be started."""
     done = run_git_once(folder, arguments)
     return None if done is None else done.returncode
 
@@ -165,7 +165,7 @@ def is_tracked(folder: Path, name: str) -> bool:
 
 
 def existing_commits(folder: Path, commits: Sequence[str]) -> set[str]:
-    """Those of the commits that are in this repository, asked all at once."""
+    """Return which of the commits this repository has, by one command."""
     full = [commit for commit in dict.fromkeys(commits) if len(commit) in (40, 64) and commit.isalnum()]
     said = ask_git(folder, "cat-file", "--batch-check", input="\n".join(full)) if full else None
     return {line.split()[0] for line in (said or "").splitlines() if line.split()[1:2] == ["commit"]}

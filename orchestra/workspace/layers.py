@@ -1,4 +1,4 @@
-"""Changes of different files, laid over one another by one git process: a merge has nothing to decide between them."""
+"""Combine changes of separate files with one git process: a merge would have nothing to decide about them."""
 
 import asyncio
 import os
@@ -13,8 +13,10 @@ ABSENT = b"000000"
 
 @dataclass(frozen=True)
 class Layer:
-    """What a commit changes in its parent: by path the new mode and object. `plain`: it only adds and rewrites files,
-    so that no merge could find a file that was moved."""
+    """What a commit changes in its parent: by path the new mode and object.
+
+    `plain`: it only adds and rewrites files, so no merge could find a renamed file.
+    """
 
     files: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
     plain: bool = True
@@ -22,7 +24,7 @@ class Layer:
 
 @dataclass
 class CombinedPaths:
-    """What is changed so far, on which the next layer must not tread."""
+    """The paths changed so far, which the next commit must not touch."""
 
     files: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
@@ -39,16 +41,16 @@ class CombinedPaths:
 
 
 def folders_above(paths: Iterable[str]) -> set[str]:
-    """All that must be folders where these are files."""
+    """Return all paths that must be folders if these are files."""
     return {path[:at] for path in paths for at, sign in enumerate(path) if sign == "/"}
 
 
 async def read_layers(git: Git, commits: Sequence[tuple[str, str]]) -> dict[str, Layer]:
-    """By commit, given with its parent: all in one process."""
+    """Read the changes of commits, given with their parents, in one process."""
     if not commits:
         return {}
     asked = "".join(f"{commit} {parent}\n" for commit, parent in commits).encode()
-    # A repository may say that its submodules are not to be looked at; a person may have moved one all the same.
+    # A repository may set its submodules to be ignored; a person may have moved one nevertheless.
     options = ("-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none")
     words = iter((await git.raw("diff-tree", "--stdin", *options, input=asked)).split(b"\0"))
     files: dict[str, dict[str, tuple[bytes, bytes]]] = {commit: {} for commit, _ in commits}
@@ -65,9 +67,9 @@ async def read_layers(git: Git, commits: Sequence[tuple[str, str]]) -> dict[str,
 
 
 async def apply_layers(git: Git, head: str, wanted: Sequence[tuple[Layer, str]]) -> list[str]:
-    """A commit for each layer and its message, one on top of the other, the first on top of the head."""
+    """Make a commit for each layer with its message, one on top of the other, the first on top of the head."""
     author, committer = await asyncio.gather(*(git.raw("var", f"GIT_{who}_IDENT") for who in ("AUTHOR", "COMMITTER")))
-    # Fast-import wants a branch to work on; at the end it is told to make none of it.
+    # Fast-import needs a branch to work on; in the end it is told not to create it.
     branch = b"LAYERS"
     orders = [b"feature done\nreset %b\nfrom %b\n\n" % (branch, head.encode())]
     for layer, message in wanted:
@@ -77,7 +79,7 @@ async def apply_layers(git: Git, head: str, wanted: Sequence[tuple[Layer, str]])
         orders += [b"M %b %b %b\n" % (*what, quote_for_import(path)) for path, what in layer.files.items()]
         orders.append(b"\nget-mark :1\n")
     orders.append(b"reset %b\nfrom %b\n\ndone\n" % (branch, b"0" * len(head)))
-    # Where a file system takes two names for one, git's trees need not.
+    # A file system may take two names for one; git's trees need not.
     code, out, err = await git.attempt("-c", "core.ignoreCase=false", "fast-import", "--quiet", input=b"".join(orders))
     if code:
         raise git.as_error("fast-import", err)

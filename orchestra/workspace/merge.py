@@ -1,4 +1,4 @@
-"""Combine the agents' commits in the object database, and hand the result to the user's branch."""
+"""Combine the agents' commits in the object database, and deliver the result to the user's branch."""
 
 import os
 import re
@@ -12,13 +12,13 @@ from orchestra.workspace.repository import Repository
 from orchestra.workspace.trees import Trees, temporary_tree
 
 MERGE_TREE = (2, 38)
-# All that the user's settings for merges could change is said here.
+# Override everything that the user's settings could change about merges.
 FAST_FORWARD = ("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", "--no-squash", "--commit", "--no-autostash")
 
 
 @dataclass(frozen=True)
 class MergeResult:
-    """The combined tree, or the files that could not be combined. `how` tells what solved a conflict, if one was."""
+    """The combined tree, or the conflicting files. `how`: what solved a conflict, if one was solved."""
 
     tree: str = ""
     conflicts: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class MergeResult:
 
 
 async def ask_git_version(trees: Trees) -> tuple[int, ...]:
-    """Asked once."""
+    """Return git's version, asked once."""
     if not trees.git_version:
         found = re.search(r"(\d+)\.(\d+)", await trees.repository.git.text("version"))
         trees.git_version = tuple(map(int, found.groups())) if found else (0, 0)
@@ -34,7 +34,7 @@ async def ask_git_version(trees: Trees) -> tuple[int, ...]:
 
 
 async def merge_commits(trees: Trees, base: str, ours: str, theirs: str) -> MergeResult:
-    """A three-way merge of commits with a base of our choice, whatever git is here."""
+    """Merge commits three-way with a base of our choice, with any git."""
     git = trees.repository.git
     if base == ours:
         return MergeResult(await git.text("rev-parse", f"{theirs}^{{tree}}"))
@@ -47,8 +47,7 @@ async def merge_commits(trees: Trees, base: str, ours: str, theirs: str) -> Merg
 
 
 async def merge_objects(git: Git, base: str, ours: str, theirs: str) -> MergeResult:
-    """By merge-tree. Where it would not find that base itself, commits made for the purpose tell it: its --merge-base
-    came only with git 2.40."""
+    """Merge by merge-tree. If it would not find this base, temporary commits give it: --merge-base needs git 2.40."""
     sides = [ours, theirs]
     if await git.maybe("merge-base", "--all", *sides) != base:
         root = await git.text("commit-tree", f"{base}^{{tree}}", "-m", "base")
@@ -61,7 +60,7 @@ async def merge_objects(git: Git, base: str, ours: str, theirs: str) -> MergeRes
 
 
 async def merge_in_worktree(trees: Trees, base: str, ours: str, theirs: str) -> MergeResult:
-    """For git before 2.38: the same merge in a worktree of its own."""
+    """Merge in a worktree of its own, for git before 2.38."""
     async with temporary_tree(trees, f"merge-{theirs[:12]}", ours) as tree:
         code, _, err = await tree.git.attempt("merge-recursive", base, "--", ours, theirs)
         if code not in (0, 1):
@@ -72,7 +71,7 @@ async def merge_in_worktree(trees: Trees, base: str, ours: str, theirs: str) -> 
 
 
 async def combine_commit(trees: Trees, head: str, base: str, commit: str, message: str) -> tuple[str, MergeResult]:
-    """Put a task's commit on top of what is combined so far. Returns the new head; on a conflict the head stays."""
+    """Put a task's commit on top of the combination. Return the new head; on a conflict, the old one."""
     merged = await merge_commits(trees, base, head, commit)
     if not merged.tree:
         return head, merged
@@ -83,8 +82,10 @@ async def combine_commit(trees: Trees, head: str, base: str, commit: str, messag
 
 
 async def rebase_commits(trees: Trees, onto: str, head: str) -> tuple[dict[str, str], Sequence[str]]:
-    """Our commits, each put on top of another commit than before: the old ones with the new. Or the files in which the
-    first that does not fit is in conflict."""
+    """Put each of our commits on another base.
+
+    Return new commits by old ones, or the conflicting files of the first that does not fit.
+    """
     git, made, top = trees.repository.git, dict[str, str](), onto
     for line in (await git.text("rev-list", "--reverse", "--parents", head, f"^{onto}")).splitlines():
         commit, parent = line.split()
@@ -93,17 +94,16 @@ async def rebase_commits(trees: Trees, onto: str, head: str) -> tuple[dict[str, 
         if not merged.tree:
             return {}, merged.conflicts
         if merged.tree == await git.text("rev-parse", f"{before}^{{tree}}"):
-            top = before  # the user has done the same
+            top = before  # the user has made the same change
         made[commit] = top
     return made, ()
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Whether the user's branch got the result; if not, why, and the command that takes the result.
-
-    `moved`: what is in the user's place keeps it back, so that somebody must decide. `stands`: the commit at which the
-    branch is now, if it has new ones. `withheld`: nobody else shall get it either.
+    """Whether the user's branch got the result; if not, why, and the command that takes it.
+    `moved`: something of the user's prevents it, so a person must decide. `stands`: the branch's present commit, if it
+    has new ones. `withheld`: the result must not go anywhere else either.
     """
 
     applied: bool
@@ -115,7 +115,7 @@ class Delivery:
 
 
 async def deliver_result(repository: Repository, result: str, side_branch: str) -> Delivery:
-    """Fast-forward the user's branch, only if it stands where it stood and nothing of the user's is in the way."""
+    """Fast-forward the user's branch, only if it has not moved and nothing of the user's is in the way."""
     git, branch = repository.git, f"refs/heads/{repository.branch}"
     take = f"git merge {side_branch}"
     if not repository.branch:
@@ -131,7 +131,7 @@ async def deliver_result(repository: Repository, result: str, side_branch: str) 
     if missing := await deleted_files(git, repository.base, result):
         return blocked_by_files(missing, take, DELETED)
     if repository.unborn:
-        # Into a branch without commits, git merges over ignored files; from the empty first commit on it spares them.
+        # Into a branch without commits, git merges over ignored files; from an empty first commit on, it spares them.
         await git.raw("update-ref", branch, repository.base, "")
     code, out, err = await git.attempt(*FAST_FORWARD, result)
     if code == 0 and await git.text("rev-parse", "HEAD") == result:
@@ -148,7 +148,10 @@ async def deliver_result(repository: Repository, result: str, side_branch: str) 
 
 
 async def moved_branch(repository: Repository, stands: str, take: str) -> Delivery:
-    """New commits can have the result on top of them. Where the old ones are gone, nobody knows what was meant."""
+    """Describe a moved branch.
+
+    New commits can take the result on top; if the old ones are gone, the user must decide.
+    """
     git, base = repository.git, repository.base
     if stands and not repository.unborn and await git.ok("merge-base", "--is-ancestor", base, stands):
         return Delivery(False, f"{repository.branch} has moved during the run", take, moved=True, stands=stands)
@@ -156,26 +159,26 @@ async def moved_branch(repository: Repository, stands: str, take: str) -> Delive
 
 
 async def deleted_files(git: Git, base: str, result: str) -> list[str]:
-    """The files that the user has deleted and the result changes: a merge would bring them back."""
+    """Return the files that the user deleted and the result changes: a merge would bring them back."""
     changed = set(await git.paths("diff", "--name-only", "--no-renames", "-z", base, result))
     return [path for path in await git.paths("ls-files", "--deleted", "-z") if path in changed]
 
 
-# What of the user's is in the way, and what is to be done about it first.
+# What is in the way, and what to do about it first.
 UNCOMMITTED = ("your uncommitted changes in {} are in the way", "commit, stash or move those files, then")
 UNTRACKED = ("your files that git does not track ({}) are in the way", "commit or move those files, then")
 DELETED = ("you have deleted {}, which the result changes", "commit that, or bring it back with `git restore`, then")
 
 
 def blocked_by_files(files: Sequence[str], take: str, what: tuple[str, str]) -> Delivery:
-    """These files keep the branch from being moved; and what to do then."""
+    """Describe the files that keep the branch from moving, and what to do."""
     named = ", ".join(files[:5]) + (" …" if len(files) > 5 else "")
     reason, first = what
     return Delivery(False, reason.format(named), f"{first} {take}", moved=True)
 
 
 async def diff_numstat(git: Git, old: str, new: str) -> dict[str, tuple[int, int]]:
-    """Lines added and removed by file, as git counts them."""
+    """Return lines added and removed by file, as git counts them."""
     counts = {}
     for line in split_nul(
         await git.raw("diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", old, new)
@@ -186,7 +189,7 @@ async def diff_numstat(git: Git, old: str, new: str) -> dict[str, tuple[int, int
 
 
 async def free_namespace(git: Git, wanted: str) -> str:
-    """A prefix for our branches that no branch of the user's blocks."""
+    """Return a prefix for our branches that no branch of the user's blocks."""
     name = wanted
     while await git.ok("show-ref", "--verify", "--quiet", f"refs/heads/{name}"):
         name += "-agents"
@@ -200,5 +203,5 @@ async def set_branch(git: Git, branch: str, commit: str) -> None:
 async def delete_branches(git: Git, branches: Sequence[str]) -> None:
     orders = "".join(f"delete refs/heads/{branch}\n" for branch in branches).encode()
     if (await git.attempt("update-ref", "--stdin", input=orders))[0]:
-        for branch in branches:  # one that cannot be deleted keeps none of the others
+        for branch in branches:  # one that cannot be deleted must not keep the others
             await git.attempt("update-ref", "-d", f"refs/heads/{branch}")

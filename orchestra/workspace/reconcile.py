@@ -1,4 +1,4 @@
-"""A conflict looked at more closely: git's other strategies in a worktree for the purpose, then text by text."""
+"""Try to solve a conflict: first by git's other strategies in a worktree, then text by text."""
 
 import os
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from orchestra.judge.threeway import merge_text
 from orchestra.workspace.git import Git, split_nul
 from orchestra.workspace.trees import Tree, Trees, temporary_tree
 
-# Other ways to see what was changed. Of white space only what ends a line is passed over: elsewhere it has a meaning.
+# Other diff algorithms. Only white space at line ends is ignored: elsewhere it has a meaning.
 STRATEGIES = {
     "patience": ("--diff-algorithm=patience",),
     "minimal": ("--diff-algorithm=minimal",),
@@ -18,14 +18,14 @@ REGULAR = ("100644", "100755")
 
 @dataclass(frozen=True)
 class ResolvedMerge:
-    """A tree that holds both sides, and what brought it about."""
+    """A tree with both sides, and what solved the conflict."""
 
     tree: str
     how: str
 
 
 async def reconcile_sides(trees: Trees, base: str, ours: str, theirs: str) -> ResolvedMerge | None:
-    """Both sides in one tree, or nothing: then both stay as they are, and somebody must say."""
+    """Return a tree with both sides, or None: then both stay as they are, and a person must decide."""
     async with temporary_tree(trees, f"solve-{theirs[:12]}", ours) as tree:
         for how, options in STRATEGIES.items():
             if await try_merge(tree, options, base, ours, theirs):
@@ -46,7 +46,7 @@ async def try_merge(tree: Tree, options: tuple[str, ...], base: str, ours: str, 
 
 
 async def solve_texts(git: Git) -> bool:
-    """Merge what is in conflict by our own rules, in the index. False as soon as one file cannot be merged."""
+    """Merge conflicting texts in the index by our own rules. Return False as soon as one cannot be merged."""
     stages: dict[str, dict[str, tuple[str, str]]] = {}
     for line in split_nul(await git.raw("ls-files", "-u", "-z")):
         about, _, path = line.partition("\t")
@@ -67,7 +67,7 @@ async def solve_texts(git: Git) -> bool:
 
 
 def merged_mode(sides: dict[str, tuple[str, str]]) -> str:
-    """Of a regular file that all three have; where they differ, the side that changed it."""
+    """Return the mode of a regular file that all three have; if they differ, that of the side that changed it."""
     if sorted(sides) != ["1", "2", "3"] or any(mode not in REGULAR for mode, _ in sides.values()):
         return ""
     base, ours, theirs = (sides[stage][0] for stage in "123")

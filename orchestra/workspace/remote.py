@@ -1,5 +1,6 @@
-"""Branches beyond the one the user is on: a local one of another name, and those of a remote. No work of others is ever
-overwritten: a branch only goes forward, or from a commit that this run has put there itself."""
+"""Branches other than the user's current one: local ones, and those of a remote.
+Work of others is never overwritten: a branch is fast-forwarded, or moved from a commit that this run put there.
+"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,10 +12,10 @@ from orchestra.process import base_environment, read_tail, run_command
 from orchestra.workspace.git import ENVIRONMENT, Git, git_command
 
 PATIENCE = 180.0
-# A push is the user's own: it may use what logs it in elsewhere, but it asks nobody.
+# The user requested the push, so credentials from elsewhere are used, but nothing prompts.
 LOGIN = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GH_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN")
 SILENT = {"GIT_ASKPASS": "", "SSH_ASKPASS_REQUIRE": "never", "GCM_INTERACTIVE": "never"}
-# No hook of the user's: it would judge the work tree and not what is pushed, and may itself be an agent's work.
+# No hooks: they would judge the work tree and not what is pushed, and may be an agent's work.
 PUSH = ("push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no")
 TOKEN = "ORCHESTRA_PUSH_TOKEN"
 HELPER = f'!f() {{ test "$1" = get && echo "username=$ORCHESTRA_PUSH_USER" && echo "password=${TOKEN}"; }}; f'
@@ -22,7 +23,7 @@ HELPER = f'!f() {{ test "$1" = get && echo "username=$ORCHESTRA_PUSH_USER" && ec
 
 @dataclass(frozen=True)
 class Remote:
-    """`urls`: the address that is pushed to, the one that is fetched from, and what is configured."""
+    """`urls`: the address to push to, the one to fetch from, and the configured one."""
 
     name: str
     urls: tuple[str, ...]
@@ -30,8 +31,10 @@ class Remote:
 
 @dataclass(frozen=True)
 class Login:
-    """Who pushes over https. Git gets it from a helper that reads the environment, so that no list of processes, no
-    file and no store of passwords ever has it."""
+    """Credentials for a push over https.
+
+    Git gets them from a helper that reads the environment, so they appear in no process list, file or password store.
+    """
 
     user: str
     token: str
@@ -42,7 +45,7 @@ class Login:
 
 
 async def find_remote(git: Git, branch: str) -> Remote | None:
-    """The branch's own, or origin, or the only one."""
+    """Find the branch's remote, or origin, or the only one."""
     names = (await git.text("remote")).split()
     own = await git.maybe("config", f"branch.{branch}.remote") if branch else ""
     name = next((each for each in (own, "origin", *(names if len(names) == 1 else ())) if each in names), "")
@@ -53,7 +56,10 @@ async def find_remote(git: Git, branch: str) -> Remote | None:
 
 
 async def branch_refusal(git: Git, name: str, base: str, ours: str = "") -> str:
-    """Why the result cannot be put on a branch of this name, or nothing. `ours` is what the run has put there."""
+    """Return why the result cannot go onto a branch of this name; empty if it can.
+
+    `ours`: what this run has put there.
+    """
     if await git.maybe("check-ref-format", "--branch", name) != name:
         return "that is no name for a branch"
     stands = await git.maybe("rev-parse", "-q", "--verify", f"refs/heads/{name}^{{commit}}")
@@ -71,7 +77,10 @@ async def branch_refusal(git: Git, name: str, base: str, ours: str = "") -> str:
 
 
 async def put_on_branch(git: Git, name: str, commit: str, base: str, ours: str) -> str:
-    """Why it could not be put there, or nothing. From where the branch stands now: nobody's move is undone."""
+    """Put the result on a branch, from its present commit, so that no move of others is undone.
+
+    Return why it failed; empty on success.
+    """
     stands = await git.maybe("rev-parse", "-q", "--verify", f"refs/heads/{name}^{{commit}}")
     if stands == commit:
         return ""
@@ -85,11 +94,11 @@ async def push_commit(
     git: Git, remote: Remote, commit: str, branch: str, replaces: str, login: Login | None, folder: Path,
     scrub: Callable[[str], str],
 ) -> str:  # fmt: skip
-    """What git says when it refuses, or nothing. `replaces` is the commit that this run has pushed there before."""
+    """Push. Return git's refusal; empty on success. `replaces`: the commit that this run pushed there before."""
     ref = f"refs/heads/{branch}"
     where, config = remote.name, list[str]()
     if login is not None and (bare := strip_login(remote.urls[0])):
-        # The user's own helpers would store what they are given, and an address may name somebody else.
+        # The user's helpers would store these credentials, and an address may name another user.
         where, config = bare, ["-c", "credential.helper=", "-c", f"credential.helper={HELPER}"]
     lease = [f"--force-with-lease={ref}:{replaces}"] if replaces else []
     words = git_command([*config, *PUSH, *lease, "--", where, f"{commit}:{ref}"])
@@ -104,12 +113,12 @@ async def push_commit(
 
 def push_environment(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {name: environ[name] for name in LOGIN if name in environ}
-    # In CI nobody could be asked: there it is a program that answers.
+    # CI has no one to ask: there it is a program that answers
     asking = {"GIT_ASKPASS": environ["GIT_ASKPASS"]} if environ.get("CI") and "GIT_ASKPASS" in environ else {}
     return base_environment(environ) | ENVIRONMENT | kept | SILENT | asking
 
 
 def strip_login(url: str) -> str:
-    """An address for http without whoever logs in there; nothing of another kind of address."""
+    """Return an http address without credentials; other addresses become empty."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.scheme in ("http", "https") else ""

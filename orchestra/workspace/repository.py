@@ -1,4 +1,4 @@
-"""What is known of the user's repository before anything is paid: where it stands and what it holds."""
+"""What is known about the user's repository before anything is paid: its state and its files."""
 
 import os
 import tempfile
@@ -27,7 +27,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Repository:
-    """A work tree and the commit that the run starts from. `branch` is empty on a detached HEAD."""
+    """A work tree and the commit where the run starts. `branch` is empty on a detached HEAD."""
 
     root: Path
     git: Git
@@ -38,7 +38,7 @@ class Repository:
     shallow: bool = False
 
     async def entries(self) -> dict[str, Entry]:
-        """The files of the base commit. One whose content git does not have could be given to nobody."""
+        """Return the files of the base commit. Refuse a repository that lacks their contents."""
         found, bad = {}, []
         code, out, err = await self.git.attempt("ls-tree", "-r", "-z", "--long", self.base)
         if code:
@@ -53,22 +53,22 @@ class Repository:
         return found
 
     async def check_writable(self) -> None:
-        """Agents' work is kept in git: what cannot be written to is said before anything is paid."""
+        """Check that git's folder is writable, because agents' work is stored there."""
         await check_writable(self.git)
 
     async def is_ignored(self, path: str) -> bool:
-        # This command knows no literal pathspecs; with ./ before it no name is taken for a pattern.
+        # This command knows no literal pathspecs; "./" keeps a name from being read as a pattern.
         return await self.git.with_env(GIT_LITERAL_PATHSPECS="0").ok("check-ignore", "-q", "--", f"./{path}")
 
     async def ignored_paths(self, folders: Sequence[str]) -> list[str]:
-        """Whole folders by their name alone."""
+        """Return ignored paths; a wholly ignored folder by its name alone."""
         if not folders:
             return []
         words = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--", *folders)
         return [path for path in await self.git.paths(*words) if not path.startswith(".aider")]
 
     def entry_kind(self, path: str) -> Literal["link", "folder", "file", ""]:
-        """What lies under this name in the user's work tree."""
+        """Return what is under this name in the user's work tree."""
         place = self.root / path
         if not path_exists(place):
             return ""
@@ -76,7 +76,7 @@ class Repository:
 
 
 def is_empty_folder(folder: Path) -> bool:
-    """Nothing in it but what is hidden, such as .env, and no repository around it."""
+    """Whether the folder has only hidden files, such as .env, and is in no repository."""
     try:
         return all(path.name.startswith(".") for path in folder.iterdir()) and top_level(folder) is None
     except OSError:
@@ -130,7 +130,7 @@ async def read_repository(git: Git, root: Path) -> Repository:
     changed = await git.paths(
         "status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=all"
     )
-    # For showing only, where a name that is not UTF-8 must not hurt.
+    # Only for display, where a name that is not UTF-8 must not fail.
     dirty = tuple(os.fsencode(line[3:]).decode("utf-8", "replace") for line in changed)
     shallow = await git.maybe("rev-parse", "--is-shallow-repository") == "true"
     return Repository(root, git, branch, base, unborn, dirty, shallow)
@@ -141,7 +141,7 @@ async def check_writable(git: Git) -> None:
     for name in dict.fromkeys(folders.splitlines()):
         folder = git.folder / name
         try:
-            if folder.is_dir():  # refs may be kept otherwise
+            if folder.is_dir():  # refs may be stored differently
                 tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             hint = "Make it writable, or work in a clone of your own."
@@ -149,7 +149,7 @@ async def check_writable(git: Git) -> None:
 
 
 async def clone_repository(url: str, into: Path) -> Path:
-    """Clone a URL into a new folder, named as git would name it."""
+    """Clone a URL into a new folder with the name that git would give it."""
     name = url.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1].removesuffix(".git") or "repository"
     target = into / name
     if path_exists(target):
@@ -162,7 +162,7 @@ async def clone_repository(url: str, into: Path) -> Path:
 
 
 def path_exists(path: Path) -> bool:
-    """Whether something is there, be it a broken link; a name that is too long for anything is not."""
+    """Whether something is there, even a broken link. A name that is too long for the file system is not there."""
     try:
         path.lstat()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A run's own temporary folder, locked while its orchestrator lives; what was left by one that was killed is swept."""
+"""A run's temporary folder, locked while the run lives; folders of killed runs are removed."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ LOCK = "lock"
 
 
 def make_scratch() -> tuple[Path, int]:
-    """The folder, and the lock that lasts as long as it is open. It gets its name only when it is locked."""
+    """Make the folder, and a lock that lasts while it is open. It gets its final name only when it is locked."""
     try:
         return make_locked_folder()
     except OSError as error:
@@ -34,7 +34,7 @@ def make_locked_folder() -> tuple[Path, int]:
 
 
 def is_left_behind(folder: Path) -> bool:
-    """Ours, of nobody alive, and without a worktree: those with one belong to a run that can be resumed, or cleaned."""
+    """Whether it is a folder of a dead run without a worktree. One with a worktree may be resumed or cleaned."""
     with contextlib.suppress(OSError):
         if folder.lstat().st_uid != os.getuid() or any(folder.glob("*/tree")):
             return False

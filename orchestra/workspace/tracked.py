@@ -1,4 +1,4 @@
-"""Which files came with the repository: whoever can commit may have written them."""
+"""Which files came with the repository, so that everyone who can commit may have written them."""
 
 import os
 import stat
@@ -7,18 +7,18 @@ from pathlib import Path, PurePosixPath
 from orchestra.workspace.git import ask_git, git_exit_code
 
 REGULAR = ("100644", "100755")
-NOT_TRACKED = 1  # the exit code by which git says so; any other is no answer
+NOT_TRACKED = 1  # git's exit code for that; any other one is no answer
 
 
 def may_be_tracked(root: Path, name: str) -> bool:
-    """Whether git tracks the file, so that anyone who can commit may have written it. Without an answer it may be."""
+    """Whether git tracks the file. True without an answer."""
     code = git_exit_code(root, "ls-files", "--error-unmatch", "--", name_on_disk(root, name))
     in_a_repository = any((folder / ".git").exists() for folder in (root, *root.parents))
     return in_a_repository and (code != NOT_TRACKED or has_lost_index(root))
 
 
 def has_lost_index(root: Path) -> bool:
-    """Whether there are commits, and no list of what git tracks of them."""
+    """Whether there are commits but no index."""
     index = ask_git(root, "rev-parse", "--git-path", "index")
     return (
         index is not None and not (root / index).exists() and ask_git(root, "rev-parse", "--verify", "HEAD") is not None
@@ -32,7 +32,7 @@ def is_from_repository(root: Path, path: Path) -> bool:
 
 
 def name_on_disk(root: Path, name: str) -> str:
-    """Where file systems take A for a, git tracks the file under the name that it really has."""
+    """Return the real name of a file, for file systems that take A for a: git tracks it under that."""
     folder, base = (root / name).parent, PurePosixPath(name).name
     names = os.listdir(folder) if folder.is_dir() else []
     real = base if base in names else next((other for other in names if other.casefold() == base.casefold()), base)
@@ -40,7 +40,7 @@ def name_on_disk(root: Path, name: str) -> str:
 
 
 def is_tracked_regular(root: Path, name: str) -> bool:
-    """Whether a path means a regular file of the repository that git tracks, by no link and no way around."""
+    """Whether a path is a tracked regular file of the repository, reached by no link and no detour."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\0" in name:
         return False

@@ -1,7 +1,8 @@
-"""One worktree per attempt, outside the user's checkout, made and removed one at a time because git races on them.
+"""One worktree per attempt, outside the user's checkout.
 
-A checkout costs as much as the repository is large, so one that somebody has left in peace is moved to whoever comes
-next for the same commit, and brought back to what git tracks.
+They are made and removed one at a time, because git races on them.
+A checkout costs as much as the repository is large, so an unspoiled one is moved to the next attempt at the same commit
+and reset to what git tracks.
 """
 
 import asyncio
@@ -23,8 +24,10 @@ IGNORED = "!!"
 
 @dataclass(frozen=True)
 class Tree:
-    """A worktree at a commit, and what it was when the agent came: `before` is what differed from that commit (set-up
-    products), `files` are those it may change with their modes, `index` tells whether git's list of them is the same.
+    """A worktree at a commit, and its state when the agent began.
+
+    `before`: what differed from the commit (products of set-up). `files`: those that may be changed, with their modes.
+    `index`: whether git's index is the same.
     """
 
     path: Path
@@ -36,18 +39,18 @@ class Tree:
 
     @property
     def git_folder(self) -> Path:
-        """Where git keeps what it knows of this worktree."""
+        """git's own folder for this worktree"""
         return self.path / os.fsdecode((self.path / ".git").read_bytes().removeprefix(b"gitdir: ").rstrip(b"\r\n"))
 
     def is_full_checkout(self) -> bool:
-        """Of a sparse checkout, git may leave alone what lies outside of it."""
+        """A sparse checkout may leave files outside of it untouched."""
         try:
             return not path_exists(self.git_folder / "info" / "sparse-checkout")
         except OSError:
             return False
 
     def index_stamp(self) -> tuple[int, ...] | None:
-        """Nothing, where the worktree is not what it should be: then git has to say so."""
+        """Stamp the index. Empty if the worktree is not as it should be: then git must look at the files."""
         try:
             found = (self.git_folder / "index").stat()
         except OSError:
@@ -71,13 +74,13 @@ class Trees:
     async def add(self, name: str, commit: str) -> Tree:
         path = next(path for path in self.candidate_paths(name) if path not in self.open and not path_exists(path))
         path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        # If the worktree is destroyed, git must not take what lies above for its repository.
+        # If the worktree is destroyed, git must not take a folder above it for its repository.
         git = self.repository.git.at(path).with_env(GIT_CEILING_DIRECTORIES=str(path.parent))
         tree = Tree(path, git, commit)
-        # Known before it is made: when we are stopped in between, close() must find it.
+        # Registered before it is made: if we are stopped in between, close() must find it.
         self.open[path] = tree
         try:
-            # Of another commit, files that are the same might be due with other line ends, or through another filter.
+            # Equal files of another commit may need other line endings, or another filter.
             old = next((old for old in self.idle if old.base == commit), None)
             if not (old and await self.reuse(old, tree)):
                 await self.create(tree)
@@ -87,7 +90,7 @@ class Trees:
         return tree
 
     def candidate_paths(self, name: str) -> Iterator[Path]:
-        """The first that is free: somebody else may be at the same, or have left what cannot be deleted."""
+        """Yield free paths: another run may use one, or have left what cannot be deleted."""
         yield self.folder / name / "tree"
         yield from (self.folder / f"{name}.{n}" / "tree" for n in count(2))
 
@@ -96,11 +99,11 @@ class Trees:
             await self.repository.git.raw(
                 "worktree", "add", "--quiet", "--detach", "--no-checkout", str(tree.path), tree.base
             )
-        # Git does no more than this for a checkout, and several may do it at once.
+        # A checkout needs no more of git than this, and several can run at once.
         await tree.git.raw("reset", "--quiet", "--hard", "--no-recurse-submodules")
 
     async def reuse(self, old: Tree, tree: Tree) -> bool:
-        """Whether the old one stands in the new one's place, with nothing in it but what its commit holds."""
+        """Whether an old worktree is now in the new one's place, with only what its commit holds."""
         self.idle.remove(old)
         try:
             async with self.lock:
@@ -120,36 +123,37 @@ class Trees:
         return True
 
     async def snapshot(self, tree: Tree, paths: Iterable[str], *, provisioned: bool) -> Tree:
-        """The tree as the agent will find it."""
+        """Record the tree as the agent will find it."""
         before = await tree_status(tree)
         files = {path: found for path in paths if path not in before and (found := content_and_mode(tree.path / path))}
         # A set-up command may have staged something.
         return Tree(tree.path, tree.git, tree.base, before, files, None if provisioned else tree.index_stamp())
 
     def release(self, tree: Tree) -> None:
-        """In peace: nothing is at work in it any more, nor has been but Aider, which only writes files."""
+        """Give an unspoiled worktree back: nothing runs in it, and only Aider, which just writes files, has run in
+        it."""
         if self.movable and tree.is_full_checkout():
             self.idle.append(Tree(tree.path, tree.git, tree.base))
         else:
             self.discard(tree)
 
     async def remove(self, tree: Tree) -> None:
-        # This one and no other: `git worktree prune` would also forget the user's that lie on a disk not mounted now.
+        # Exactly this one: `git worktree prune` would also forget the user's on a disk that is not mounted now.
         async with self.lock:
             code, _, _ = await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
             await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
-            if code:  # a worktree that somebody emptied is none to git; one that is gone it takes off its list
+            if code:  # git does not accept an emptied worktree; it removes a missing one from its list
                 await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
         self.open.pop(tree.path, None)
 
     def discard(self, tree: Tree) -> None:
-        """Remove it at leisure: nobody will come back to this path."""
+        """Remove it later: its path is not used again."""
         removal = asyncio.create_task(self.remove(tree))
         self.removals.add(removal)
         removal.add_done_callback(self.removals.discard)
 
     async def close(self) -> None:
-        # One that cannot be removed keeps no other.
+        # One that cannot be removed must not keep the others.
         await asyncio.gather(*self.removals, return_exceptions=True)
         for tree in list(self.open.values()):
             with contextlib.suppress(OSError):
@@ -171,7 +175,7 @@ async def provision_tree(tree: Tree, repository: Repository, copies: Sequence[st
 
 
 def check_provisions(root: Path, copies: Sequence[str], links: Sequence[str], keys: Sequence[str]) -> None:
-    """Refuse what would leave the repository, stand in the way of what git tracks, or carry a key to the agents."""
+    """Refuse provisions that leave the repository, block tracked paths, or carry a key to agents."""
     places = [path_inside(root, name) for name in (*copies, *links)]
     for place in places:
         path = root / place
@@ -190,7 +194,8 @@ def check_provisions(root: Path, copies: Sequence[str], links: Sequence[str], ke
 
 
 def path_inside(root: Path, name: str) -> Path:
-    """The path as seen from the repository's root, which it must not leave; what it may be is a link to elsewhere."""
+    """Return the path relative to the repository's root, which it must not leave, although it may be a link to
+    elsewhere."""
     path = Path(os.path.normpath(root / name))
     place = path.parent.resolve() / path.name
     if not place.is_relative_to(root) or place == root or ".git" in place.relative_to(root).parts:
@@ -208,7 +213,7 @@ def files_under(path: Path) -> Iterator[Path]:
 
 
 async def tree_status(tree: Tree) -> dict[str, Signature]:
-    """Every path that differs from the worktree's commit, ignored ones too, with what tells its versions apart."""
+    """Return every path that differs from the worktree's commit, ignored ones too, with a stamp of its version."""
     lines = split_nul(
         await tree.git.raw(
             "status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames"
@@ -234,7 +239,7 @@ def content_and_mode(path: Path) -> tuple[bytes, int] | None:
 
 @contextlib.asynccontextmanager
 async def temporary_tree(trees: Trees, name: str, commit: str) -> AsyncIterator[Tree]:
-    """A worktree for a while."""
+    """Make a worktree for a while."""
     tree = await trees.add(name, commit)
     try:
         yield tree

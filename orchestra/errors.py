@@ -1,4 +1,4 @@
-"""Everything that may stop a run. Each class carries its exit code; its docstring is its message without details."""
+"""Everything that may stop a run. Each class has an exit code; its docstring is its message without details."""
 
 import errno
 
@@ -29,7 +29,7 @@ class SettingsError(UsageError):
 
 
 class MissingKey(SettingsError):
-    """A key is needed that nobody has given."""
+    """A key is missing."""
 
 
 class RepositoryError(UsageError):
@@ -41,7 +41,7 @@ class PlanError(UsageError):
 
 
 class RecordingError(UsageError):
-    """The tape cannot be used."""
+    """The recording cannot be used."""
 
 
 class AiderMissing(UsageError):
@@ -83,7 +83,7 @@ class SetUpFailed(OrchestraError):
 
 
 class RequestRefused(OrchestraError):
-    """What another terminal asked for was not done."""
+    """The request of another terminal was refused."""
 
     exit_code = 1
 
@@ -92,7 +92,7 @@ class MachineTrouble(UsageError):
     """The machine does not let the program work."""
 
 
-# What is no bug of ours, and what a person may do about it.
+# Errors that are no bug, and what a person may do about them.
 ERRNO_REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space there, or set TMPDIR to a larger disk."),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Change its permissions, or work elsewhere."),
@@ -103,7 +103,7 @@ ERRNO_REMEDIES = {
 
 
 def as_machine_trouble(error: BaseException | None) -> MachineTrouble | None:
-    """The sentence for an error of the system's that is no bug; None for any other error."""
+    """Return the sentence for a system error that is no bug; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in ERRNO_REMEDIES:
         return None
     place = f"{error.filename}: " if error.filename else ""
@@ -111,7 +111,7 @@ def as_machine_trouble(error: BaseException | None) -> MachineTrouble | None:
 
 
 class NeedsApproval(OrchestraError):
-    """A plan waits for a person's yes."""
+    """A plan waits for approval."""
 
     exit_code = 5
 
@@ -133,7 +133,7 @@ class StoppedBySignal(OrchestraError):
 
 
 def signal_exit_code(signum: int) -> int:
-    """128 + signal, but a closed terminal ends a run as SIGTERM does."""
+    """Return 128 + signal; a closed terminal ends a run as SIGTERM does."""
     return 128 + (TERMINATE if signum == HANGUP else signum)
 
 

@@ -1,4 +1,4 @@
-"""The words of the house: tasks, plans, verdicts. Frozen records that every other room speaks in."""
+"""The vocabulary: tasks, plans, verdicts. Frozen records that every other package uses."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
 
 
 class Verdict(StrEnum):
-    """What became of one attempt."""
+    """The result of one attempt."""
 
     APPLIED = "applied"
     NO_CHANGE = "no_change"
@@ -52,7 +52,7 @@ class Verdict(StrEnum):
 
 
 class Verified(StrEnum):
-    """How far a result was checked, the least first. Only tests that the agents could not bend make it 'verified'."""
+    """How far a result was checked, the least first. Only tests that agents could not influence make it 'verified'."""
 
     NONE = "none"
     SYNTAX = "syntax"
@@ -62,8 +62,7 @@ class Verified(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict with the one sentence that says why, and the one that says what to do. `final`: another attempt would
-    end the same way."""
+    """A verdict with its reason and its remedy, a sentence each. `final`: another attempt would end the same way."""
 
     verdict: Verdict
     cause: str
@@ -101,7 +100,7 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class Prd:
-    """A product requirements document: prose for people and, where it has one, the block for the program."""
+    """A product requirements document: prose for people and, usually, the block for the program."""
 
     prose: str
     requirements: tuple[Requirement, ...] = ()
@@ -112,7 +111,7 @@ class Prd:
 
 @dataclass(frozen=True)
 class TargetFile:
-    """A file to change. One that was asked for by name must change; a folder or a glob only says where to look."""
+    """A file to change. One that was named must change; a folder or glob only says where to look."""
 
     path: str
     tokens: int = 0
@@ -124,8 +123,8 @@ class TargetFile:
 class Task:
     """One agent's share of the change.
 
-    `needs`: the tasks whose integrated result it starts from. `priority`: 1 high, 0 normal, -1 low; the higher first.
-    `name`: what a plan's file calls it.
+    `needs`: the tasks whose integrated result it starts from. `priority`: 1 high, 0 normal, -1 low. `name`: its id in a
+    plan's file.
     """
 
     id: int
@@ -156,7 +155,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person wants done with a task that waits: retry, brief, abandon, spawn or take, and the words for it."""
+    """A person's decision about a waiting task: retry, brief, abandon, spawn or take, with a text."""
 
     task: int
     action: str
@@ -165,7 +164,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class FileLink:
-    """Two files that belong together, how strongly, and why."""
+    """Two coupled files, how strongly, and why."""
 
     one: str
     other: str
@@ -178,8 +177,8 @@ class FileLink:
 
 @dataclass(frozen=True)
 class DivisionBasis:
-    """Why the files were divided so: how much of what usually changes together is cut (None: too little is known), the
-    commits that say so, the strongest links inside of each task and between tasks, and what else is to be said."""
+    """The basis of a division: how much of what usually changes together is cut (None: too little is known), the number
+    of commits that show it, the strongest links within and between tasks, and notes."""
 
     cut: float | None = None
     commits: int = 0
@@ -208,7 +207,7 @@ class Plan:
 
     @cached_property
     def needed_by(self) -> dict[int, list[int]]:
-        """By task, those that need it themselves."""
+        """Return the direct dependents of each task."""
         found: dict[int, list[int]] = {task.id: [] for task in self.tasks}
         for task, needs in self.needs.items():
             for need in needs:
@@ -217,15 +216,17 @@ class Plan:
 
 
 def needs_by_task(tasks: Sequence[Task]) -> dict[int, tuple[int, ...]]:
-    """Only what is there: a task may have been planned without one that it named."""
+    """Return the existing dependencies of each task: a plan may lack a task that is needed."""
     known = {task.id for task in tasks}
     return {task.id: tuple(need for need in task.needs if need in known) for task in tasks}
 
 
 @dataclass(frozen=True)
 class Gate:
-    """A command that says whether a tree is good. `endings`: it can also be asked about single files of these.
-    `named`: somebody asked for it; all others were found in the repository."""
+    """A command that decides whether a tree is good.
+
+    `endings`: it can check single files of these. `named`: it was requested; all others were detected.
+    """
 
     name: str
     kind: str  # syntax, lint, types, tests, command
@@ -237,10 +238,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens and dollars of one or many model requests. `dollars` is None as soon as one part has no known price.
+    """Tokens and dollars of model requests. `dollars` is None as soon as one part has no known price.
 
-    What was lost on its way may be billed and is told by nobody, so the most that it may cost is `assumed` besides.
-    `overshoot` is what providers billed beyond the reservations, and part of `dollars`.
+    A request that was lost may be billed without notice, so the most that it may cost is counted as `assumed`.
+    `overshoot`: what providers billed beyond reservations; it is part of `dollars`.
     """
 
     requests: int = 0

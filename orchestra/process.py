@@ -1,4 +1,4 @@
-"""The one place that starts children: in a session of their own, without our stdin, ended as a group when we end."""
+"""Start children: each in a session of its own, without our stdin, ended as a group when we end."""
 
 import asyncio
 import codecs
@@ -24,7 +24,7 @@ SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECAS
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a command ended. `timed_out` means that we ended it."""
+    """How a command ended. `timed_out`: we ended it."""
 
     code: int
     seconds: float
@@ -33,27 +33,29 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What keeps the repository's commands from the user's things, the same for all of a run. `mode` is namespaces,
-    landlock, or none. Paths are real ones."""
+    """What isolates the repository's commands, the same for all of a run.
+
+    `mode`: namespaces, landlock, or none. Paths are real ones.
+    """
 
     mode: str
     checkout: Path
     common: Path  # the repository's git directory
     home: Path
-    secrets: tuple[str, ...] = ()  # in the home
-    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # folders, and what must not be seen of them
-    covered: tuple[str, ...] = ()  # folders of which nothing must be seen
-    shared: tuple[str, ...] = ()  # what of the checkout is used as it is: installed packages
+    secrets: tuple[str, ...] = ()  # in the home folder
+    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # folders, and what is hidden in them
+    covered: tuple[str, ...] = ()  # folders of which everything is hidden
+    shared: tuple[str, ...] = ()  # installed packages of the checkout, used in place
     git_config: str = ""
     net: bool = True
-    hidden: tuple[str, ...] = ()  # files of the checkout; in namespaces nothing of it is seen anyway
+    hidden: tuple[str, ...] = ()  # files of the checkout, for landlock; namespaces hide all of it
 
     def guard_argument(self, tree: Path) -> str:
-        """For guard.py, about a command in this worktree."""
+        """Return guard.py's argument for a command in this worktree."""
         if self.mode == "none":
             return NO_SANDBOX
         scratch = os.path.realpath(tree.parent)
-        # Landlock hides no folder of sockets, and a hidden one in /tmp would close /tmp to new files.
+        # Landlock cannot hide a folder of sockets, and a hidden one in /tmp would close /tmp to new files.
         hidden = [*self.hidden, *(str(self.home / name) for name in self.secrets), str(self.common / "config")]
         hidden += [f"{folder}/{name}" for folder, names in self.without.items() for name in names]
         return json.dumps(
@@ -71,8 +73,7 @@ NO_SANDBOX = "-"
 
 @contextmanager
 def wait_without_threads() -> Iterator[None]:
-    """Children are waited for as later Pythons do it by themselves where they can: else each has a thread for that, and
-    we start many."""
+    """Wait for children by pidfd, as later Pythons do: otherwise each gets a thread, and we start many."""
     if sys.version_info >= (3, 12) or not can_wait_by_descriptor():
         yield
         return
@@ -88,13 +89,13 @@ def wait_without_threads() -> Iterator[None]:
 def can_wait_by_descriptor() -> bool:
     try:
         os.close(os.pidfd_open(os.getpid()))
-    except (AttributeError, OSError):  # no Linux, an old one, or a sandbox that forbids it
+    except (AttributeError, OSError):  # not Linux, an old one, or a sandbox that forbids it
         return False
     return True
 
 
 def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for any child: nothing that steers git or Aider from outside, nothing that could hold a key."""
+    """Return the environment for any child: nothing that steers git or Aider, nothing that could hold a key."""
     return {name: value for name, value in environ.items() if not (DROPPED.match(name) or SECRET.search(name))}
 
 
@@ -112,9 +113,9 @@ async def run_command(
     scrub: Callable[[str], str] | None = None,
     sandbox: str = NO_SANDBOX,
 ) -> CommandResult:
-    """Run a command to its end or its deadline. What it prints is in `output`, whole up to a few megabytes.
+    """Run a command to its end or deadline. Its output goes to `output`, whole up to a few megabytes.
 
-    With `scrub` all of it goes through that on its way, so that no secret ever stands in the file.
+    With `scrub` all of it is filtered on its way, so that no secret ever reaches the file.
     """
     started = time.monotonic()
     with output.open("ab", buffering=0) as sink:
@@ -134,7 +135,7 @@ async def run_command(
         except TimeoutError:
             timed_out = True
         finally:
-            # Closing the pipe is the order to end; it is also what happens when we are killed.
+            # Closing the pipe orders it to end, as our death does.
             close_stdin(child)
             code = await asyncio.shield(child.wait())
             if copying:
@@ -143,7 +144,10 @@ async def run_command(
 
 
 async def copy_scrubbed(source: asyncio.StreamReader, sink: IO[bytes], scrub: Callable[[str], str]) -> None:
-    """As it comes, but never half a line: a key may stand in its other half. A full disk must not stop the command."""
+    """Copy as it comes, but whole lines only: a key may end in the other half.
+
+    A full disk must not stop the command.
+    """
     decode, rest = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode, ""
     while True:
         piece = await source.read(1 << 16)
@@ -163,7 +167,7 @@ def close_stdin(child: asyncio.subprocess.Process) -> None:
 
 
 def read_tail(path: Path, limit: int = TAIL) -> str:
-    """The end of an output file."""
+    """Read the end of an output file."""
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - limit))

@@ -1,4 +1,4 @@
-"""Aider as an agent: its flags, its environment, what it cannot edit, and how it says that it has ended."""
+"""Aider as an agent: its flags, its environment, what it cannot edit, and how it reports its end."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ FLAGS = (
     *("--yes-always", "--no-check-update", "--no-show-release-notes", "--no-show-model-warnings", "--no-analytics"),
     *("--no-gitignore", "--no-detect-urls", "--no-suggest-shell-commands", "--no-pretty", "--no-stream"),
     *("--no-fancy-input", "--no-auto-lint", "--no-auto-commits", "--no-dirty-commits", "--skip-sanity-check-repo"),
-    # The attempt's clock ends a request, and the gateway alone repeats one. Aider must not give up before.
+    # The attempt's clock ends a request, and only the gateway repeats one. Aider must not give up earlier.
     *("--map-tokens", "0", "--timeout", "86400"),
 )
 NOT_EDITABLE = {
@@ -21,7 +21,7 @@ NOT_EDITABLE = {
     "name": "has a name that no model can say in one line of UTF-8; rename it first",
 }
 METADATA = "model-metadata.json"
-# Without a name for each of these Aider would write into the worktree.
+# Without a path for each of these, Aider would write into the worktree.
 FILES = {
     "--chat-history-file": "chat.md",
     "--input-history-file": "input",
@@ -31,13 +31,13 @@ FILES = {
 
 
 class Aider:
-    """Aider 0.86, through litellm: it asks models in any dialect that litellm speaks."""
+    """Aider 0.86 with litellm: it asks models in any dialect that litellm speaks."""
 
     name = "aider"
     version = AIDER_VERSION
     dialects = frozenset({"openai", "anthropic", "gemini"})
     edits_only = True
-    # litellm sends a request again if it could not read the reply, so a repeated request means a bad reply.
+    # litellm repeats a request whose reply it could not read, so a repeated request means a bad reply.
     repeats_requests = False
 
     def why_not_editable(self, kind: str) -> str:
@@ -53,12 +53,12 @@ class Aider:
         return AgentCall(self.arguments(order, absent), order.brief, environment, files, model.settings)
 
     def arguments(self, order: AttemptOrder, absent: frozenset[str]) -> tuple[str, ...]:
-        """Files are absolute, so that a name that begins with a dash is no option."""
+        """Return the arguments. Files are absolute, so that a name with a leading dash is no option."""
         own = [word for path in order.files if path not in absent for word in ("--file", f"{TREE}/{path}")]
         along = [word for path in order.reads for word in ("--read", f"{TREE}/{path}")]
         places = [word for option, name in FILES.items() for word in (option, f"{FOLDER}/{name}")]
         models = ("--model", order.model.agent_name, "--weak-model", order.model.weak_name)
-        # After the user's own options, since it is said of this role alone.
+        # After the user's own options, because the role decides this.
         ways = {"--edit-format": order.edit_format, "--chat-mode": order.chat_mode}
         way = [word for option, value in ways.items() if value for word in (option, value)]
         return (*FLAGS, *models, *places, *order.arguments, *way, *own, *along)

@@ -1,7 +1,7 @@
-"""What `--aider-args` may hold: a table of allowed options. Pure; a contract test holds it against Aider's own parser.
+"""The options that `--aider-args` may contain. Pure; a contract test compares the table with Aider's own parser.
 
-A list of what is forbidden cannot be kept: Aider has 150 options, takes every abbreviation of them, short ones and bare
-file names, and most of them read, write, run or send something.
+A list of forbidden options cannot be complete: Aider has 150 options, accepts abbreviations, short ones and bare file
+names, and most of them read, write, run or send something.
 """
 
 import difflib
@@ -19,7 +19,7 @@ LONGEST_TEXT = 100
 
 @dataclass(frozen=True)
 class AllowedOption:
-    """An allowed option. Without `wanted` it takes no value; `accepts` says whether a value is one."""
+    """An allowed option. Without `wanted` it takes no value; `accepts` checks a value."""
 
     wanted: str = ""
     accepts: Callable[[str], bool] = lambda value: True
@@ -49,7 +49,7 @@ COUNT, FACTOR = (
     AllowedOption("a whole number", make_number_check(int)),
     AllowedOption("a number", make_number_check(float)),
 )
-# What belongs here changes how a model is asked, or how a file's text is read from its reply, and nothing else.
+# Allowed options change how a model is asked, or how a file's text is read from its reply, and nothing else.
 ALLOWED: Mapping[str, AllowedOption] = {
     "--cache-prompts": SWITCH,
     "--no-cache-prompts": SWITCH,
@@ -71,7 +71,7 @@ ALLOWED: Mapping[str, AllowedOption] = {
 
 
 def parse_aider_args(text: str) -> tuple[str, ...]:
-    """The options as Aider is given them, a value always behind `=`, so that none is taken for an option."""
+    """Return the options as Aider gets them, each value after `=`, so that none is read as an option."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -94,7 +94,7 @@ def parse_aider_args(text: str) -> tuple[str, ...]:
 
 
 def find_allowed_option(word: str) -> AllowedOption:
-    """An option by its whole name: Aider would also take `--edit-f`, and nobody could say what that will mean."""
+    """Find an option by its full name. Aider would accept `--edit-f` too, whose meaning may change."""
     if option := ALLOWED.get(word):
         return option
     if not word.startswith("-") or word in ("-", "--"):

@@ -1,4 +1,4 @@
-"""What every kind of coding agent is to the program: how it is called, and how its end is read."""
+"""The interface of a coding agent: how it is started, and how its end is read."""
 
 import json
 from collections.abc import Mapping
@@ -8,18 +8,18 @@ from typing import Any, Protocol, TypeVar
 
 Part = TypeVar("Part")
 
-# Places that only the host of an attempt knows. They stand in an agent's arguments and environment until it is started;
-# with NUL bytes around them they cannot be part of anything else.
+# Placeholders for paths and values that only the host of an attempt knows, in an agent's arguments and environment. The
+# NUL bytes keep them from being part of anything else.
 TREE, FOLDER, DOOR, TOKEN = "\0tree\0", "\0folder\0", "\0door\0", "\0token\0"
 
 
 @dataclass(frozen=True)
 class AgentModel:
-    """The model that an agent is to use, with all that the agent must be told about it."""
+    """The model for an agent, with everything that the agent must be told about it."""
 
     name: str
-    agent_name: str  # as the agent calls it
-    weak_name: str  # the model for small questions, as the agent calls it
+    agent_name: str  # as the agent names it
+    weak_name: str  # the model for small questions, as the agent names it
     key_variable: str
     base_variable: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class AgentModel:
 
 @dataclass(frozen=True)
 class WorktreeSetup:
-    """What makes a worktree ready beside the checkout: paths of the user's checkout, and a command."""
+    """What prepares a worktree: paths from the user's checkout, and a command."""
 
     copies: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class WorktreeSetup:
 
 @dataclass(frozen=True)
 class FileRules:
-    """Whose files are whose, and what of protected files was asked for: by path, and in the words of people."""
+    """The owners of files, and which protected files were requested: by path, and in the words of people."""
 
     owners: Mapping[str, int] = field(default_factory=dict)
     named: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class FileRules:
 class AttemptOrder:
     """One attempt as plain data: no absolute path, no key, no object.
 
-    The work begins at `base`; its commit stands on `parent`, which is earlier if the base holds work of the task.
+    The work begins at `base`; its commit is put on `parent`, which is earlier if the base holds work of the task.
     """
 
     run: str
@@ -64,12 +64,12 @@ class AttemptOrder:
     brief: str
     model: AgentModel
     files: tuple[str, ...]
-    new: tuple[str, ...] = ()  # files that need not be there
+    new: tuple[str, ...] = ()  # files that need not exist yet
     reads: tuple[str, ...] = ()
     agent: str = "aider"
     edit_format: str = ""
     chat_mode: str = ""
-    arguments: tuple[str, ...] = ()  # of the user
+    arguments: tuple[str, ...] = ()  # from the user
     set_up: WorktreeSetup = field(default_factory=WorktreeSetup)
     rules: FileRules = field(default_factory=FileRules)
 
@@ -80,7 +80,7 @@ class AttemptOrder:
 
 @dataclass(frozen=True)
 class AgentCall:
-    """How an agent is started for an order. `files` are written into its folder first."""
+    """How an agent is started for an order. `files` are first written into its folder."""
 
     arguments: tuple[str, ...]
     message: str
@@ -89,7 +89,7 @@ class AgentCall:
     fallback: Mapping[str, Any] = field(default_factory=dict)
 
     def fill_in(self, places: Mapping[str, str]) -> "AgentCall":
-        """The same call, with the places of one host in it."""
+        """Return the call with the placeholders replaced by a host's values."""
 
         def fill(text: str) -> str:
             if "\0" in text:
@@ -101,13 +101,13 @@ class AgentCall:
         return AgentCall(tuple(map(fill, self.arguments)), self.message, environment, self.files, self.fallback)
 
 
-# How an agent may end. Only its host says that it was stopped.
+# How an agent may end. Only its host knows that it was stopped.
 ENDS = ("accepted", "rejected", "no_reply", "exhausted", "crashed", "stopped")
 
 
 @dataclass(frozen=True)
 class AgentOutcome:
-    """How an agent ended, in its own structured words. `end` is one of ENDS."""
+    """How an agent ended, as structured data. `end` is one of ENDS."""
 
     end: str
     code: int = 0
@@ -120,7 +120,7 @@ class AgentOutcome:
 
 
 class Agent(Protocol):
-    """One kind of coding agent. Pure: it says how the agent is called, and reads how it ended."""
+    """One kind of coding agent. Pure: it says how the agent is started, and reads how it ended."""
 
     @property
     def name(self) -> str: ...
@@ -131,32 +131,32 @@ class Agent(Protocol):
 
     @property
     def edits_only(self) -> bool:
-        """Whether it writes files and does nothing else, so that its worktree can be used again."""
+        """Whether it only writes files, so that its worktree can be reused."""
 
     @property
     def repeats_requests(self) -> bool:
-        """Whether it may send the same request again although the reply was good."""
+        """Whether it may repeat a request although the reply was good."""
 
     def why_not_editable(self, kind: str) -> str:
-        """Why it cannot edit a file of this kind, or nothing."""
+        """Return why it cannot edit a file of this kind; empty if it can."""
 
     def trailer(self, model: str) -> str:
-        """The line under a commit that names it as co-author."""
+        """Return the co-author line for a commit."""
 
     def build_call(self, order: AttemptOrder, absent: frozenset[str]) -> AgentCall:
-        """How it is started. `absent` are files of the order that the worktree does not have yet."""
+        """Return how it is started. `absent`: files of the order that do not exist yet."""
 
     def read_outcome(self, record: Path, code: int) -> AgentOutcome:
-        """How it ended: from the record that it left, and its exit code."""
+        """Read how it ended, from its record and its exit code."""
 
 
 def order_to_json(order: AttemptOrder) -> str:
-    """The order as another machine gets it."""
+    """Write an order as JSON, for another machine."""
     return json.dumps(to_json_value(order), sort_keys=True)
 
 
 def order_from_json(text: str) -> AttemptOrder:
-    """The order that `to_json` has written."""
+    """Read an order from JSON."""
     record = json.loads(text)
     parts = {"model": AgentModel, "set_up": WorktreeSetup, "rules": FileRules}
     return rebuild_dataclass(
@@ -165,7 +165,7 @@ def order_from_json(text: str) -> AttemptOrder:
 
 
 def rebuild_dataclass(kind: type[Part], record: Mapping[str, Any]) -> Part:
-    """A dataclass from its fields as JSON has them."""
+    """Rebuild a dataclass from its fields in JSON."""
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
 
 

@@ -1,4 +1,4 @@
-"""Seats for Aider: a warm fork server, or one process per attempt where there is no forking. Same job, same outcome."""
+"""Run Aider: a warm fork server, or one process per attempt if forking is not safe. Same job, same outcome."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from orchestra.errors import AiderMissing
 from orchestra.process import CHILD, GRACE, base_environment, close_stdin, run_command
 
 PROGRAM = CHILD / "aider_seat.py"
-AIDER_VERSION = "0.86.2"  # the one whose behaviour is known here, and pinned by tests
+AIDER_VERSION = "0.86.2"  # the version whose behaviour is known and pinned by tests
 HINT = (
     f"Install it beside this program (pip install aider-chat=={AIDER_VERSION}), or set AIDER_BIN to an aider command."
 )
@@ -39,13 +39,13 @@ QUIET = {
     "TERM": "dumb",
     "NO_COLOR": "1",
 }
-# Aider asks git a few things. No program of the repository's runs for that, and whose it is was settled before.
+# Aider asks git a few things. Git must run no program of the repository; ownership was checked before.
 GIT = {"core.fsmonitor": "false", "core.hooksPath": os.devnull, "safe.directory": "*"}
 
 
 @dataclass(frozen=True)
 class AgentJob:
-    """Everything one Aider needs. `folder` is the attempt's own: its home, its output and its outcome lie there."""
+    """Everything that one Aider needs. `folder` is the attempt's own, for its home, output and outcome."""
 
     id: str
     cwd: Path
@@ -104,7 +104,7 @@ def describe_exit(code: int) -> str:
 
 
 def find_aider_python(environ: Mapping[str, str]) -> str:
-    """The interpreter that has aider: AIDER_BIN's, this one, or the one behind `aider` on PATH."""
+    """Find the interpreter that has aider: AIDER_BIN's, this one, or the one behind `aider` on PATH."""
     if named := environ.get("AIDER_BIN", ""):
         command = shutil.which(named, path=environ.get("PATH"))
         if command is None:
@@ -118,7 +118,7 @@ def find_aider_python(environ: Mapping[str, str]) -> str:
 
 
 async def aider_version(python: str) -> str:
-    """The version of the aider-chat that an interpreter has, told without importing it; empty where it has none."""
+    """Return the interpreter's version of aider-chat without importing it; empty if it has none."""
     if python == sys.executable:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version("aider-chat")
@@ -138,7 +138,7 @@ async def aider_version(python: str) -> str:
 
 
 async def check_version(python: str) -> None:
-    """Before anything is paid. Whether this Aider can be imported too is seen while the PRD is being written."""
+    """Check the version, before anything is paid. Whether it can be imported shows while the PRD is written."""
     version = await aider_version(python)
     if not version:
         raise AiderMissing(f"{python} has no aider-chat.", hint=HINT)
@@ -147,7 +147,7 @@ async def check_version(python: str) -> None:
 
 
 def interpreter_of(command: Path) -> str:
-    """The Python that a script names; AIDER_BIN may also name a Python itself."""
+    """Return the Python in a script's first line; AIDER_BIN may also be a Python itself."""
     with command.open("rb") as file:
         first, second = (os.fsdecode(file.readline(4096)) for _ in range(2))
     if not first.startswith("#!"):
@@ -155,7 +155,7 @@ def interpreter_of(command: Path) -> str:
     words = first[2:].split()
     path = words[-1] if words and words[0].endswith("env") else " ".join(words)
     if second.startswith("'''exec'"):
-        # How installers write a path that is too long for a first line, or has a space in it: as a shell's second one.
+        # Installers write a path that is too long, or has a space in it, as a shell's second line.
         path = shlex.split(second)[1]
     found = shutil.which(path)
     if found is None or "python" not in Path(found).name:
@@ -164,7 +164,7 @@ def interpreter_of(command: Path) -> str:
 
 
 def agent_environment(home: Path) -> dict[str, str]:
-    """What an agent may see of our environment: nothing that could hold a key or steer it."""
+    """Return the part of our environment that an agent may see: nothing that could hold a key or steer it."""
     kept = ("PATH", "TZ", "TMPDIR", "SYSTEMROOT", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
     environment = {name: value for name, value in base_environment(os.environ).items() if name in kept}
     homes = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(home))
@@ -182,7 +182,7 @@ class AgentProcesses(Protocol):
 
 
 class SingleProcesses:
-    """One Python start per attempt."""
+    """One Python process per attempt."""
 
     def __init__(self, python: str, folder: Path) -> None:
         self.python = python
@@ -225,9 +225,9 @@ class SingleProcesses:
 
 
 class ForkServer:
-    """One process that imports Aider once and forks a child per attempt. It warms up while Gemini writes.
+    """A process that imports Aider once and forks a child per attempt. It warms up while Gemini writes.
 
-    Where it cannot start, or dies, each Aider is started by itself: slower, and just as right.
+    If it cannot start, or dies, each Aider is started by itself: slower, with the same outcome.
     """
 
     def __init__(self, python: str, folder: Path) -> None:
@@ -271,7 +271,7 @@ class ForkServer:
     async def ready(self) -> None:
         if self.starting is None:
             self.starting = asyncio.create_task(self.start())
-        # Cancelled in the midst of it, asyncio might wait for ever for a process that it has half let go.
+        # If cancelled here, asyncio might wait forever for a process that it has half released.
         await asyncio.shield(self.starting)
         assert self.started is not None
         await asyncio.shield(self.started)
@@ -295,7 +295,7 @@ class ForkServer:
         self.end_lost_jobs()
 
     def end_lost_jobs(self) -> None:
-        """The server is gone. Its children are ours to end: nobody else can."""
+        """End the children of a server that is gone, because nothing else can."""
         for job, code in self.codes.items():
             self.signal_job(job, signal.SIGKILL)
             if not code.done():
@@ -305,16 +305,16 @@ class ForkServer:
             self.started.set_result(None)
 
     def close_death_pipe(self) -> None:
-        """Close the pipe that the server and all its children die with."""
+        """Close the pipe whose closing ends the server and all its children."""
         if self.death_pipe >= 0:
             os.close(self.death_pipe)
         self.death_pipe = -1
 
     def signal_job(self, job: str, signum: int) -> None:
-        """To the attempt's group, as long as it is there: afterwards its number may be another's."""
+        """Signal the attempt's group while it exists: afterwards its number may belong to another."""
         pid = self.pids[job]
         if pid.done() and not self.codes[job].done():
-            for send in (os.killpg, os.kill):  # one that was forked just now has no group yet
+            for send in (os.killpg, os.kill):  # a child that was just forked has no group yet
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     return send(pid.result(), signum)
 
@@ -334,14 +334,15 @@ class ForkServer:
             raise
 
     async def end_job(self, job: str) -> None:
-        """TERM to the attempt's group, KILL after the grace."""
+        """Send TERM to the attempt's group, and KILL after the grace time."""
         await asyncio.wait({self.pids[job]}, timeout=GRACE)
         for signum in (signal.SIGTERM, signal.SIGKILL):
             self.signal_job(job, signum)
             await asyncio.wait({self.codes[job]}, timeout=GRACE)
 
     async def close(self) -> None:
-        """The server leaves by itself, for only it finds what its children have left; the pipe ends whoever stays."""
+        """Let the server end by itself, because only it finds what its children left; closing the pipe ends the
+        rest."""
         if self.starting is not None:
             await self.starting
         if self.server is not None and self.started is not None and self.started.done():
@@ -351,14 +352,14 @@ class ForkServer:
         if self.server is not None and self.is_serving:
             self.server.kill()
         if self.reader is not None:
-            # Somebody else may hold the other end of its pipe; nothing that is said there matters any more.
+            # Another process may hold the other end of its pipe; what it writes is ignored.
             await asyncio.wait({self.reader}, timeout=GRACE)
             self.reader.cancel()
         await self.single.close()
 
 
 def parse_server_line(line: bytes) -> dict[str, Any]:
-    """Nothing where it is no server of ours: AIDER_BIN may name any program."""
+    """Parse a line of the server; None if it is not ours: AIDER_BIN may name any program."""
     try:
         answer = json.loads(line)
     except ValueError:
@@ -367,5 +368,5 @@ def parse_server_line(line: bytes) -> dict[str, Any]:
 
 
 def make_agent_processes(python: str, folder: Path, *, fork: bool) -> AgentProcesses:
-    """Forking only where it is proven safe: macOS aborts forked children that touch its frameworks."""
+    """Choose forking only where it is known to be safe: macOS aborts forked children that use its frameworks."""
     return ForkServer(python, folder) if fork and sys.platform == "linux" else SingleProcesses(python, folder)

@@ -1,10 +1,10 @@
-"""Seats Aider: builds one hermetic Aider in a worktree, lets it answer one message, and writes down how that ended.
+"""Run one hermetic Aider in a worktree: it answers one message, and its outcome is written down.
 
-    aider_seat.py --check                whether this interpreter has the Aider that is meant here
+    aider_seat.py --check                whether this interpreter has the supported Aider
     aider_seat.py --once JOB.json        one job in this process
     aider_seat.py --serve DEATH_FD       a fork server: jobs as JSON lines on stdin, {"pid"} and {"code"} back on stdout
 
-Runs under the interpreter that has aider-chat, so it is standard library only besides aider itself. A job is
+Runs under the interpreter that has aider-chat, so it uses only the standard library beside aider itself. A job is
     {"id", "cwd", "env", "argv", "message", "fallback", "output", "outcome"}.
 """
 
@@ -26,7 +26,7 @@ sys.path.insert(0, HERE)
 import group
 import syntax
 
-# Python looks for modules beside the script that it runs. Aider shall find none of ours.
+# Python looks for modules beside the script; Aider must find none of ours.
 sys.path[:] = [path for path in sys.path if path != HERE]
 
 AIDER = "0.86.2"
@@ -37,7 +37,7 @@ Job = dict[str, Any]
 
 
 def check_aider() -> None:
-    """What is changed inside Aider here is known of one version only."""
+    """Check the version: what is changed inside Aider is known for one version only."""
     import aider
 
     if aider.__version__ != AIDER:
@@ -51,20 +51,20 @@ def check_aider() -> None:
 
 @functools.cache
 def speed_up_import() -> None:
-    """A third of what Aider's import takes is done for nobody, or in the slowest way. To be called before that."""
+    """Skip a third of Aider's import time: work that is not needed, or done slowly. Call it before the import."""
     defer_model_builds()
     read_tables_quickly()
 
 
 def defer_model_builds() -> None:
-    """litellm has a thousand models of data, and to build them all is a quarter of its import; a reply needs ten."""
+    """Defer building litellm's ~1,000 pydantic models (25 % of import); a reply needs ten."""
     import pydantic
 
     pydantic.BaseModel.model_config["defer_build"] = True
 
 
 def read_tables_quickly() -> None:
-    """Aider's tables of models are YAML and JSON5, each parsed in pure Python, for most of a second in all."""
+    """Parse Aider's model tables (YAML and JSON5) faster: in pure Python they take most of a second."""
     import re
 
     import json5
@@ -73,7 +73,7 @@ def read_tables_quickly() -> None:
     parse, beyond_json = json5.loads, re.compile(r"^\s*//.*$|,(?=\s*[}\]])", re.MULTILINE)
 
     def loads(text: str, **kwargs: Any) -> Any:
-        """Plain JSON, or that with comments on lines of their own and commas before brackets, or the slow way."""
+        """Parse plain JSON, or JSON with comment lines and trailing commas, or fall back to the slow parser."""
         for candidate in (text, beyond_json.sub("", text)):
             with suppress(TypeError, ValueError):
                 return json.loads(candidate, **kwargs)
@@ -88,14 +88,14 @@ def read_tables_quickly() -> None:
 
 
 class SortedSet(set):
-    """A set with one order, so that two runs send the same prompt."""
+    """A set with a fixed order, so that two runs send the same prompt."""
 
     def __iter__(self) -> Any:
         return iter(sorted(super().__iter__()))
 
 
 def isolate_aider() -> None:
-    """Aider would read settings from the repository, the home and .env files, and write into .git/config."""
+    """Keep Aider from reading settings of the repository, the home and .env files, and from writing .git/config."""
     import aider.main as aider
     import git.repo.base as repository
     from aider.coders.base_coder import Coder
@@ -104,7 +104,7 @@ def isolate_aider() -> None:
 
     def get_parser(default_config_files: list[str], git_root: str) -> Any:
         parser = parser_of([], git_root)
-        # These three are files of the repository unless we say otherwise.
+        # These three would be files of the repository.
         parser.set_defaults(aiderignore=None, model_settings_file=None, model_metadata_file=None)
         return parser
 
@@ -116,18 +116,18 @@ def isolate_aider() -> None:
     # A dollar in the path of a worktree is no variable.
     expand_path = repository.expand_path
     repository.expand_path = lambda path, expand_vars=True: expand_path(path, False)
-    # Prompts must not differ by machine, day or locale: they are compared when a run is resumed or replayed.
+    # Prompts must not differ by machine, date or locale: they are compared when a run is resumed or replayed.
     Coder.get_platform_info = lambda self: ""
     Coder.get_user_language = lambda self: None
-    # Costs are counted by the gateway. Aider's own count fails on a reply whose optional usage fields are missing (a
-    # Gemini model that litellm has no price for), and makes a paid reply a crash.
+    # The gateway counts costs. Aider's own count fails on a reply without optional usage fields (a Gemini model that
+    # litellm has no price for), and would turn a paid reply into a crash.
     Coder.calculate_and_show_tokens_and_cost = lambda self, messages, completion=None: None
-    # Only a second message would read the summary of the first, and the model would be asked and paid for it.
+    # Only a second message would read the summary of the first, and the request for it would be paid.
     Coder.summarize_start = lambda self: None
 
 
 def register_model(fallback: dict[str, Any]) -> None:
-    """For a model that neither the catalogue nor Aider knows: the settings that suit today's models."""
+    """Register a model that neither the catalogue nor Aider knows, with settings that suit today's models."""
     from aider.models import MODEL_SETTINGS, ModelSettings
 
     if fallback and all(known.name != fallback["name"] for known in MODEL_SETTINGS):
@@ -135,33 +135,33 @@ def register_model(fallback: dict[str, Any]) -> None:
 
 
 def patch_edit_parsing(coder: Any) -> None:
-    """Where Aider's guesses at what a reply means would mistake a file's name, or end in an error that it swallows."""
+    """Correct Aider's parsing of replies where it would mistake a file's name, or swallow an error."""
     from aider.coders import editblock_coder
 
     strip_name, strip_quotes = editblock_coder.strip_filename, editblock_coder.strip_quoted_wrapping
     apply = coder.apply_edits
 
     def keep_chat_filename(line: str, fence: Any) -> Any:
-        """It takes `#`, `*` and spaces for ornament; but a file of the chat may be called so."""
+        """Keep `#`, `*` and spaces, which Aider strips as ornament, if a file of the chat is named so."""
         name = line.rstrip("\r\n")
         return name if name in coder.get_inchat_relative_files() else strip_name(line, fence)
 
     def strip_wrapping(text: str, *args: Any) -> str:
-        """It fails on a single line that ends with the file's name, which is no wrapping at all."""
+        """Handle a single line that ends with the file's name, on which Aider fails."""
         try:
             return str(strip_quotes(text, *args))
         except IndexError:
             return text
 
     def apply_edits(*args: Any, **kwargs: Any) -> Any:
-        """It takes most errors for ones of git's, drops all edits and calls the reply accepted."""
+        """Report errors: Aider takes most for errors of git, drops all edits, and calls the reply accepted."""
         try:
             return apply(*args, **kwargs)
         except ValueError:
             raise
         except OSError as error:
             if error.errno in DISK_FAILED:
-                # No model can help there, and what is in the file now may be half of it.
+                # No model can help there, and the file may be half written.
                 raise SystemExit(f"the edits could not be written: {error.strerror}") from error
             raise ValueError(f"The edits could not be applied: {error!r}") from error
         except Exception as error:
@@ -172,7 +172,8 @@ def patch_edit_parsing(coder: Any) -> None:
 
 
 def is_proposal(edit: Any) -> bool:
-    """In the whole-file format a block of JSON without a name would become the text of a file that was named before."""
+    """Whether it is a proposal: in the whole-file format a JSON block without a name would become the text of a file
+    named before."""
     return len(edit) == 3 and edit[1] in ("saw", "chat") and "".join(edit[2]).lstrip().startswith('{"propose"')
 
 
@@ -204,9 +205,9 @@ class AiderRun:
     def attach_to_coder(self, coder: Any) -> None:
         coder.abs_fnames = SortedSet(coder.abs_fnames)
         coder.abs_read_only_fnames = SortedSet(coder.abs_read_only_fnames)
-        # A reply that merely names a file must not add it to the chat: its edits would be thrown away.
+        # A reply that merely names a file must not add it to the chat: its edits would be lost.
         coder.check_for_file_mentions = lambda content: None
-        # Aider would `git add` what it creates; collecting the work is the orchestrator's.
+        # Aider would `git add` what it creates; the orchestrator collects the work.
         coder.repo.path_in_repo = lambda path: True
         patch_edit_parsing(coder)
         send, get_edits = coder.send, coder.get_edits
@@ -218,7 +219,7 @@ class AiderRun:
 
         def edits_inside(*args: Any, **kwargs: Any) -> Any:
             edits = get_edits(*args, **kwargs)
-            # In the whole-file format the same function also gives the text that is shown to a person.
+            # In the whole-file format the same function also returns the text shown to a person.
             mine = isinstance(edits, list) and [edit for edit in edits if not is_proposal(edit)]
             return [edit for edit in mine if self.may_edit(str(edit[0]))] if isinstance(mine, list) else edits
 
@@ -255,20 +256,20 @@ class AiderRun:
         }
 
     def find_unparsed(self) -> list[str]:
-        """The edited files that do not parse: here the grammars are warm, so that asking costs next to nothing."""
+        """Return the edited files that do not parse: the grammars are loaded here, so it is cheap."""
         parsers: dict[str, Any] = {}
         edited = sorted(map(str, self.coder.aider_edited_files))
         return [path for path in edited if syntax.find_syntax_error(os.path.join(self.root, path), parsers)]
 
 
 def run_job(job: Job) -> int:
-    """Run a job to its end; the outcome is written whatever happens. Returns the exit code."""
+    """Run a job to its end; the outcome is written in any case. Return the exit code."""
     seat, code = AiderRun(job), 0
     try:
         seat.run()
         outcome = seat.build_outcome()
     except BaseException as error:
-        # Where the disk is full not even this can be printed.
+        # With a full disk not even this can be printed.
         with suppress(OSError):
             traceback.print_exc()
         outcome = {"end": "crashed", "replies": seat.replies, "failure": f"{type(error).__name__}: {error}"[:2000]}
@@ -286,7 +287,7 @@ def write_outcome(path: str, record: dict[str, Any]) -> None:
 # --- the fork server ------------------------------------------------------------------------------------------------
 
 
-# What a first request imports, beside what `rehearse` comes through. A test holds that nothing large is missing.
+# What a first request imports, beside what `rehearse_request` loads. A test checks that nothing large is missing.
 LATE = (
     *("aider.coders.editblock_coder", "git", "httpcore", "importlib_resources.readers"),
     *("litellm.llms.anthropic.completion.transformation", "litellm.llms.gemini.chat.transformation"),
@@ -308,9 +309,9 @@ def warm_up() -> None:
 
 
 def rehearse_request() -> None:
-    """One request that goes nowhere. What it imports, builds and remembers, no child has to.
+    """Make one request that goes nowhere, so that no child has to import, build or cache what it needs.
 
-    litellm logs each reply in a thread; here that is done on the spot, because a thread must not be forked.
+    litellm logs each reply in a thread; here it is done in place, because a thread must not be forked.
     """
     from types import SimpleNamespace
 
@@ -340,7 +341,7 @@ def count_threads() -> int:
 
 
 def run_forked_job(job: Job, death: int) -> int:
-    """In the forked child: a session of its own, its own environment and files, then the job."""
+    """Run in the forked child: set up its own session, environment and files, then run the job."""
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -357,13 +358,13 @@ def run_forked_job(job: Job, death: int) -> int:
 
 
 def die_with_parent(death: int) -> None:
-    """The orchestrator holds the other end of this pipe. When it is gone, so is this group."""
+    """End this group when the orchestrator, which holds the other end of this pipe, is gone."""
     os.read(death, 1)
     os.killpg(0, signal.SIGKILL)
 
 
 def arm_death_signal(death: int) -> None:
-    """The same for the server, which may have no thread: the pipe sends it a deadly signal, also while it imports."""
+    """The same for the server, which may have no thread: the pipe sends it a deadly signal, even during import."""
     import fcntl
 
     fcntl.fcntl(death, fcntl.F_SETOWN, os.getpid())
@@ -406,7 +407,7 @@ def serve_jobs(death: int) -> None:
 
 
 def run_and_exit(work: Callable[..., int | None], *arguments: Any) -> None:
-    """End this process with what the work returns, past all that Python or a forked parent would still do."""
+    """End this process with the work's result, without anything that Python or a forked parent would still do."""
     code = 1
     try:
         code = work(*arguments) or 0

@@ -1,8 +1,10 @@
-"""Where the kernel refuses namespaces: Landlock and no capabilities (Linux 5.13). Weaker than a sandbox, and said so.
+"""Confine a command with Landlock (Linux 5.13) and without capabilities, if the kernel refuses namespaces.
 
-Landlock can only allow. So everything is allowed but /proc, the secret files, and writing below the checkout; what
-comes later beside a secret is not. Other processes' environment and memory are out of reach, since who is confined may
-not look into one who is not. Their arguments, ports, sockets and /dev/shm stay reachable.
+Weaker than a sandbox, and reported so.
+
+Landlock can only allow. So everything is allowed except /proc, the secret files, and writing below the checkout; files
+that appear later beside a secret are not allowed. Environment and memory of other processes are out of reach, because a
+confined process may not read an unconfined one. Their arguments, ports, sockets and /dev/shm stay reachable.
 """
 
 import ctypes
@@ -32,7 +34,7 @@ OF_PROC = ("cpuinfo", "meminfo", "stat", "loadavg", "uptime", "version", "filesy
 
 
 def start(spec, command, output):
-    """Start the command, its output going to a descriptor. Returns the leader of its group."""
+    """Start the command with its output going to a descriptor. Return the leader of its group."""
     leader = os.fork()
     if leader == 0:
         code = 125
@@ -71,7 +73,7 @@ def confine_process(spec):
 
 
 def allow_below(folder, ruleset, rights, hidden, frozen):
-    """Everything in the folder but what is hidden; what is frozen only to be read."""
+    """Allow everything in the folder except hidden entries; frozen ones are read-only."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -99,6 +101,6 @@ def allow_path(path, ruleset, rights):
     os.close(fd)
 
 
-if __name__ == "__main__":  # to try whether it holds here
+if __name__ == "__main__":  # to try whether it works here
     leader = start(json.loads(sys.argv[1]), sys.argv[2:], 1)
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1]))

@@ -1,4 +1,4 @@
-"""A process group that ends as one: TERM, then KILL, and nobody of it is left when its leader is reaped.
+"""A process group that ends as one: TERM, then KILL, and nothing of it is left when its leader is reaped.
 
 Standard library only: the programs in this folder also run under other interpreters than the orchestrator's.
 """
@@ -19,7 +19,7 @@ def signal_group(leader: int, signum: int) -> None:
 
 
 def wakeup_fd() -> int:
-    """A descriptor that becomes readable when a child ends."""
+    """Return a descriptor that becomes readable when a child ends."""
     read, write = os.pipe()
     os.set_blocking(read, False)
     os.set_blocking(write, False)
@@ -35,18 +35,18 @@ def drain_wakeup(fd: int) -> None:
 
 
 def has_leader_ended(leader: int) -> bool:
-    """Whether the leader has ended. As a zombie it keeps its id, and its group's, from being given to a stranger."""
+    """Whether the leader has ended. As a zombie it keeps its id, and its group's, from being reused."""
     return os.waitid(os.P_PID, leader, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
 def reap_group(leader: int) -> int:
-    """Kill what is left of an ended leader's group, then reap it. Returns the exit code, negative for a signal."""
+    """Kill what is left of an ended leader's group, then reap it. Return the exit code, negative for a signal."""
     signal_group(leader, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1])
 
 
 def terminate_group(leader: int, grace: float, wake: int) -> int:
-    """TERM to the group, KILL after the grace, reaped."""
+    """Send TERM to the group, and KILL after the grace time; reap the leader."""
     signal_group(leader, signal.SIGTERM)
     deadline = time.monotonic() + grace
     while not has_leader_ended(leader) and (left := deadline - time.monotonic()) > 0:
@@ -59,7 +59,7 @@ def terminate_group(leader: int, grace: float, wake: int) -> int:
 
 
 def adopt_orphans() -> None:
-    """Whoever loses its parent below us becomes our child, also in a session of its own (Linux): so it can be found."""
+    """Become the parent of orphans below us, even in a session of their own (Linux), so that they can be found."""
     if sys.platform == "linux":
         import ctypes
 
@@ -67,20 +67,20 @@ def adopt_orphans() -> None:
 
 
 def end_orphans(kept: set[int]) -> None:
-    """Kill the children that we have not started ourselves. Theirs become ours in turn, until there is none."""
+    """Kill children that we did not start. Their children become ours in turn, until there are none."""
     deadline = time.monotonic() + 5.0
     while (orphans := list_children() - kept) and time.monotonic() < deadline:
         for pid in orphans:
             with suppress(ProcessLookupError, PermissionError, ChildProcessError):
                 if os.getsid(pid) in kept:
-                    kept = kept | {pid}  # it goes with its session
+                    kept = kept | {pid}  # it ends with its session
                     continue
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
 
 
 def list_children() -> set[int]:
-    """Ours, and empty where the system does not tell."""
+    """Return our children; empty if the system cannot tell."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children") as file:
             return set(map(int, file.read().split()))

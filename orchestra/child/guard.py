@@ -19,9 +19,9 @@ KEPT_ALIVE = []
 
 
 class Output:
-    """What the command prints, copied to our stdout: its beginning live, and its last part when it has ended.
+    """Copies a command's output to our stdout: its beginning live, and its last part at the end.
 
-    What lies between is left out, so that a command which never stops talking fills no disk.
+    What lies between is left out, so that endless output fills no disk.
     """
 
     def __init__(self, source: int) -> None:
@@ -32,7 +32,7 @@ class Output:
         os.set_blocking(source, False)
 
     def copy_available(self) -> bool:
-        """Take what is there now: at most a pipe full. False when nothing more will come, or nothing is there."""
+        """Copy what is available, at most a pipe full. Return False if there is nothing, or no more to come."""
         try:
             piece = os.read(self.source, 1 << 20)
         except BlockingIOError:
@@ -59,7 +59,7 @@ class Output:
 
 
 def write_stdout(words: bytes) -> None:
-    """To stdout. A full disk must not keep us from watching over the command."""
+    """Write to stdout. A full disk must not stop the guard."""
     with suppress(OSError):
         while words:
             words = words[os.write(1, words) :]
@@ -91,12 +91,12 @@ def main(grace: float, sandbox: str, command: list[str]) -> int:
 
 
 def start_command(spec, command: list[str], output: int) -> int:
-    """The process to wait for: the leader of a group, or the first process of a sandbox."""
+    """Start the command. Return the process to wait for: the leader of a group, or the first process of a sandbox."""
     if spec is None:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-        KEPT_ALIVE.append(child)  # one that is forgotten reaps its process
+        KEPT_ALIVE.append(child)  # a collected object would reap its process
         return child.pid
     if spec["mode"] == "landlock":
         import confine
@@ -108,7 +108,7 @@ def start_command(spec, command: list[str], output: int) -> int:
 
 
 def remove_box(spec) -> None:
-    """What a sandbox needed beside the worktree."""
+    """Remove what a sandbox needed beside the worktree."""
     if spec["mode"] == "landlock":
         return
     import shutil
@@ -125,7 +125,7 @@ def remove_box(spec) -> None:
 
 
 def read_git_record(tree: str) -> "bytes | None":
-    """What makes the tree a worktree: the text of its .git. None where there is no such file."""
+    """Read the .git file that makes the tree a worktree. None if there is no such file."""
     try:
         descriptor = os.open(os.path.join(tree, ".git"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
@@ -135,8 +135,8 @@ def read_git_record(tree: str) -> "bytes | None":
 
 
 def remove_forged_git(tree: str, record: "bytes | None") -> None:
-    """Delete a .git, or a link in the tree's place, that the command has put there: git works outside of the sandbox
-    next, and would take its configuration from where that leads."""
+    """Delete a .git, or a link in the tree's place, that the command made: git runs outside of the sandbox next, and
+    would take its configuration from there."""
     with suppress(OSError):
         if os.path.islink(tree):
             os.unlink(tree)
@@ -152,7 +152,7 @@ def remove_forged_git(tree: str, record: "bytes | None") -> None:
 
 
 def wait_for_command(leader: int, output: Output, grace: float, wake: int) -> int:
-    """Wait for the command's end, or bring it about. Returns its code, negative for a signal."""
+    """Wait for the command's end, or cause it. Return its code, negative for a signal."""
     watched = [0, wake, output.source]
     while not group.has_leader_ended(leader):
         ready, _, _ = select.select(watched, [], [])

@@ -1,11 +1,11 @@
-"""A git directory for a command in its sandbox: it borrows the objects of the user, and keeps what is written to it."""
+"""Make a git directory for a sandboxed command: it borrows the user's objects, and keeps what is written to it."""
 
 import errno
 import os
 
 
 def make_own_git(spec):
-    """A git directory for the tree, with the index and the commit of the user's record of it."""
+    """Make the directory, with the index and the commit of the user's worktree."""
     with open(os.path.join(spec["tree"], ".git"), "rb") as file:
         named = os.fsdecode(file.read().removeprefix(b"gitdir: ").rstrip(b"\n"))
     record = os.path.realpath(os.path.join(spec["tree"], named))
@@ -28,13 +28,13 @@ def make_own_git(spec):
 
 
 def alternates_line(path):
-    """As git writes it: in quotes where it has a line break itself."""
+    """Return the path as git writes it: quoted if it has a line break."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"\n' if "\n" in path else f"{path}\n"
 
 
 def loose_refs(common):
-    """What versioning tools ask for: tags, branches, those of remotes."""
+    """Return the refs that versioning tools read: tags, branches, those of remotes."""
     for kind in ("tags", "heads", "remotes"):
         for folder, _, names in os.walk(os.path.join(common, "refs", kind)):
             yield from (os.path.relpath(os.path.join(folder, name), common) for name in names)

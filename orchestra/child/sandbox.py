@@ -1,14 +1,15 @@
-"""Namespaces of their own for a command (Linux): it sees no other process, no secret file, and cannot write elsewhere.
+"""Run a command in namespaces of its own (Linux).
 
-Standard library only, and as little of it as possible: guard.py starts this for every gate.
+It sees no other process and no secret file, and cannot write elsewhere. Standard library only, and as little of it as
+possible: guard.py starts this for every gate.
 
 What the command finds, as root and as an ordinary user:
-- instead of the checkout the tree that is checked, beside what is installed (.venv, node_modules);
-- a git directory of its own, which borrows the user's objects and can be written;
-- the home folder as an overlay: what is written is thrown away, and the secret files are not there, whoever writes
-  them anew meanwhile;
-- /run without the sockets of sessions and daemons that act for the user, databases excepted;
-- no capability, no new privileges, no way to the kernel's settings.
+- instead of the checkout the gated tree, beside what is installed (.venv, node_modules);
+- a writable git directory of its own, which borrows the user's objects;
+- the home folder as an overlay: writes are discarded, and the secret files are absent, even if they are written anew
+  meanwhile;
+- /run without sockets of sessions and daemons that act for the user, except databases;
+- no capability, no new privileges, no access to the kernel's settings.
 """
 
 import ctypes
@@ -31,20 +32,20 @@ LANDLOCK_CREATE, LANDLOCK_RESTRICT, SCOPES = 444, 446, 3  # abstract sockets, si
 KEYCTL, JOIN_SESSION = {"x86_64": 250, "aarch64": 219}, 1
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
-# Of /run what only answers: databases, names, locks.
+# Services in /run that only answer: databases, names, locks.
 SERVED = ("postgresql", "mysqld", "mysql", "mariadb", "redis", "memcached", "rabbitmq", "resolvconf", "lock", "nscd")
 SERVED += ("systemd/resolve", "NetworkManager/resolv.conf", "shm")
 KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs")
-CANNOT = 125  # the exit code of a command whose sandbox could not be made
+CANNOT = 125  # the exit code if the sandbox could not be made
 LIBC = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the interpreter's lock, which a clone must
 
 
 class StepFailed(OSError):
-    """A step of the sandbox was refused by the kernel."""
+    """The kernel refused a step of the sandbox."""
 
 
 def start(spec, command, output):
-    """Start the command in its sandbox, its output going to a descriptor. Returns the process to wait for."""
+    """Start the command in its sandbox, with its output going to a descriptor. Return the process to wait for."""
     spec = dict(spec, box=box_of(spec))
     os.mkdir(spec["box"], 0o700)
     spec |= make_own_git(spec)
@@ -66,12 +67,12 @@ def start(spec, command, output):
 
 
 def box_of(spec):
-    """The folder for what a sandbox needs. It lies beside the scratch folder, so that the command cannot reach it."""
+    """Return the folder for what a sandbox needs: beside the scratch folder, out of the command's reach."""
     return os.path.join(os.path.dirname(spec["scratch"]), f"box{os.getpid()}")
 
 
 def write_maps(pid):
-    """From outside: only so can root map everybody, and keep the owners of files as they are."""
+    """Write the id maps from outside: only so can root map everyone and keep the owners of files."""
     user, group = os.getuid(), os.getgid()
     if user == 0:
         maps = {"uid_map": "0 0 4294967295", "gid_map": "0 0 4294967295"}
@@ -86,14 +87,14 @@ def write_maps(pid):
 
 
 def run_inside(spec, command, output, ready):
-    """Never returns. The command's code, or 128 and its signal, is ours."""
+    """Run the command and exit with its code, or 128 plus its signal. Never returns."""
     code = CANNOT
     try:
         LIBC.prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        if os.read(ready, 1):  # else who started us is dead
+        if os.read(ready, 1):  # otherwise the parent is dead
             take_streams(output)
             files = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))  # a handle for each entry of the tree
@@ -118,14 +119,14 @@ def run_as_init(command):
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, lambda signum, frame: os.kill(-1, signum))
     while True:
-        pid, status = os.wait()  # orphans come to us; they end with us
+        pid, status = os.wait()  # orphans become our children and end with us
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
 
 
 def take_streams(output):
-    """Nothing to read, one place to write, and no other descriptor."""
+    """Set up the streams: no input, one output, no other descriptor."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -133,12 +134,12 @@ def take_streams(output):
 
 
 def drop_privileges():
-    """All privileges, for good."""
+    """Drop all privileges for good."""
     drop_capabilities()
     LIBC.prctl(DUMPABLE, 0, 0, 0, 0)
     rules = (ctypes.c_uint64 * 3)(0, 0, SCOPES)
     ruleset = LIBC.syscall(LANDLOCK_CREATE, rules, ctypes.sizeof(rules), 0)
-    if ruleset >= 0:  # an older kernel knows no scopes: then abstract sockets stay reachable
+    if ruleset >= 0:  # older kernels have no scopes: abstract sockets stay reachable
         LIBC.syscall(LANDLOCK_RESTRICT, ruleset, 0)
         os.close(ruleset)
 
@@ -157,7 +158,7 @@ def drop_capabilities():
 
 
 def is_privileged():
-    """Whether we hold capabilities: in a namespace of our own we do, whoever we are."""
+    """Whether we hold capabilities, as everyone does in a namespace of their own."""
     header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     return LIBC.capget(header, sets) == 0 and sets[0] != 0
 
@@ -170,7 +171,7 @@ def libc_prctl(option, value):
 
 
 def build_view(spec):
-    """Everything that is shown again is opened before anything is covered; what lies deeper is mounted later."""
+    """Build the view: open everything that is shown again before anything is covered; mount deeper paths later."""
     if not spec["net"]:
         raise_loopback()
     mount(None, "/", None, REC | PRIVATE)
@@ -180,7 +181,7 @@ def build_view(spec):
         name: open_entry(os.path.join(spec["tree"], name)) for name in os.listdir(spec["tree"]) if name != ".git"
     }
     objects, own = open_tree(os.path.realpath(os.path.join(spec["common"], "objects"))), open_tree(spec["gitdir"])
-    set_attributes("/", READ_ONLY)  # for an ordinary user too: what is theirs may lie outside of the home folder
+    set_attributes("/", READ_ONLY)  # for an ordinary user too: their files may be outside of the home folder
     for path in ("/tmp", "/var/tmp", "/dev/shm"):
         rebind_path(path)
     at_home, elsewhere = locate_secrets(home, spec["secrets"])
@@ -202,7 +203,7 @@ def build_view(spec):
 
 
 def locate_secrets(home, secrets):
-    """Where the secrets lie: names in the home folder, and other folders with names. A home may consist of links."""
+    """Locate the secrets: names in the home folder, and other folders with names. A home may consist of links."""
     at_home, elsewhere = [], {}
     for name in secrets:
         path = os.path.join(home, name)
@@ -219,7 +220,7 @@ def locate_secrets(home, secrets):
 
 
 def cover_home(home, box, secrets):
-    """Home as an overlay. A secret is hidden by its name: also one that is replaced, or comes later."""
+    """Show the home as an overlay. A secret is hidden by name, even if it is replaced or appears later."""
     if not home or not os.path.isdir(home):
         return
     if home == "/":  # as in containers whose user has no entry: nothing can be mounted in its place
@@ -242,7 +243,7 @@ def cover_home(home, box, secrets):
 
 
 def make_overlay_layers(folder):
-    """Where an overlay keeps what is written: in memory, where that can hold the marks by which folders are renamed."""
+    """Make the folders for an overlay's writes: in memory, if that supports the attributes for renamed folders."""
     os.mkdir(folder)
     mount("tmpfs", folder, "tmpfs", NO_SUID | NO_DEV)
     try:
@@ -256,7 +257,7 @@ def make_overlay_layers(folder):
 
 
 def show_without(folder, secrets):
-    """The second best: a view of what is there now, but for these."""
+    """Show what is there now without these entries, if there can be no overlay."""
     above = {name.partition("/")[0] for name in secrets if "/" in name}
     entries = {name: open_entry(os.path.join(folder, name)) for name in os.listdir(folder) if name not in secrets}
     show_only(folder, entries)
@@ -267,7 +268,7 @@ def show_without(folder, secrets):
 
 
 def add_whiteout(home, upper, name):
-    """A whiteout: to an overlay, a file that was deleted."""
+    """Add a whiteout: to an overlay, a deleted file."""
     folder = os.path.dirname(os.path.join(upper, name))
     os.makedirs(folder, exist_ok=True)
     for part in folders_of_name(name):
@@ -283,7 +284,7 @@ def folders_of_name(name):
 
 
 def cover_path(path):
-    """Something empty in the place of what is there now."""
+    """Cover a path with something empty."""
     if os.path.isdir(path):
         mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEV, "mode=755")
     elif os.path.exists(path):
@@ -291,19 +292,19 @@ def cover_path(path):
 
 
 def quote_overlay_option(path):
-    """In the options of an overlay, : and , divide."""
+    """Escape an overlay's option, in which : and , divide."""
     return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
 
 
 def show_only(folder, entries):
-    """In the place of a folder a view of it that holds these entries; what comes into the folder later is not in it."""
+    """Replace a folder by a view of these entries; later ones are not in it."""
     mount("tmpfs", folder, "tmpfs", NO_SUID | NO_DEV, "mode=755")
     for name, tree in entries.items():
         mount_tree(tree, os.path.join(folder, name), writable=False)
 
 
 def show_git(common, worktree, objects, own):
-    """Of the user's git directory the objects, which cannot be written, and the gate's own directory."""
+    """Show the user's git objects read-only, and the gate's own git directory."""
     if not os.path.isdir(common):
         os.makedirs(common)
     else:
@@ -313,7 +314,7 @@ def show_git(common, worktree, objects, own):
 
 
 def cover_run():
-    """Of /run only what is served to everybody."""
+    """Show only public services in /run."""
     run = os.path.realpath("/run")
     served = {name: open_tree(os.path.join(run, name)) for name in SERVED if os.path.exists(os.path.join(run, name))}
     mount("tmpfs", run, "tmpfs", NO_SUID | NO_DEV | NO_EXEC, "mode=755")
@@ -359,19 +360,21 @@ def mount(source, target, kind, flags, options=None):
 
 
 def open_entry(path):
-    """What is to be shown again: a handle, or of a link the path that it names. To follow a link of the repository now,
-    while nothing is covered yet, would show whatever it leads to."""
+    """Open an entry to show again: a handle, or for a link its target.
+
+    Following a link of the repository now, while nothing is covered, would show whatever it leads to.
+    """
     return os.readlink(path) if os.path.islink(path) else open_tree(path)
 
 
 def open_tree(path):
-    """A handle on what is mounted and lies at a path, to be put somewhere else."""
+    """Open a handle on what is mounted at a path, to mount it elsewhere."""
     tree = LIBC.syscall(OPEN_TREE, AT_CWD, os.fsencode(path), TREE_CLONE | AT_RECURSIVE | NO_FOLLOW)
     return check_result(tree, path)
 
 
 def mount_tree(tree, target, writable):
-    """Mount what a handle holds, and forget the handle; of a link make the same. The place is made where missing."""
+    """Mount what a handle holds, and close it; recreate a link. A missing mount point is made."""
     if isinstance(tree, str):
         if not os.path.lexists(target):
             os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -413,6 +416,6 @@ def check_result(result, what):
     return result
 
 
-if __name__ == "__main__":  # to try whether it holds here
+if __name__ == "__main__":  # to try whether it works here
     pid = start(json.loads(sys.argv[1]), sys.argv[2:], 1)
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

@@ -1,6 +1,7 @@
-"""Say which of the given files do not parse. Runs under the interpreter that has aider and its tree-sitter grammars.
+"""Print which of the given files do not parse.
 
-usage: syntax.py FILE...    Without any file nothing is said. Exit code 1 when one does not parse.
+Runs under the interpreter that has aider and its tree-sitter grammars.
+usage: syntax.py FILE...    Exit code 1 if one does not parse.
 """
 
 import ast
@@ -19,7 +20,7 @@ def main(paths):
 
 
 def find_syntax_error(path, parsers):
-    """`a.py:3:1: error: does not parse`, or nothing."""
+    """Return `a.py:3:1: error: does not parse`, or empty."""
     try:
         with open(path, "rb") as file:
             content = file.read(MOST + 1)
@@ -35,7 +36,10 @@ def find_syntax_error(path, parsers):
 
 
 def check_python(content):
-    """A wrong indentation is certain. Another error may be the syntax of a newer Python: the grammar is asked too."""
+    """Check Python's own parser.
+
+    Wrong indentation is certain; other errors may be newer syntax, so the grammar is asked too.
+    """
     try:
         ast.parse(content)
     except IndentationError as error:
@@ -48,7 +52,7 @@ def check_python(content):
 
 
 def grammar_error(path, content, parsers):
-    """The line of the first error, 0 where there is none, or no grammar."""
+    """Return the line of the first error; 0 if there is none, or no grammar."""
     from grep_ast import filename_to_lang
     from grep_ast.tsl import get_parser
 

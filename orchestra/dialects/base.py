@@ -23,6 +23,7 @@ class Joiner(Protocol):
 
 class Dialect(Protocol):
     """One wire format.
+
     `family`: the format that a provider is said to speak. A provider speaks all dialects of its family, each on its own
     path.
     `reply_path`, `count_path`: patterns of a client's path that asks for a reply, or for a token count (empty: none).
@@ -74,6 +75,7 @@ class Dialect(Protocol):
 
     def is_reply(self, body: Any) -> bool:
         """Whether a 2xx body has the format's shape. Nothing else may reach an agent: litellm would ask again.
+
         The usage does not matter here: a reply without usage, or with a strange one, is paid like any other.
         """
 

@@ -1,4 +1,5 @@
 """Recognise requests: which of a client's requests ask for a reply, and which have another purpose.
+
 The upstream address is built from what is recognised here. Nothing else of a client's path gets into it.
 """
 
@@ -25,6 +26,7 @@ HOP_PREFIXES = ("proxy-", "x-forwarded-")
 @dataclass(frozen=True)
 class Route:
     """A recognised request. `path` goes upstream, and the reply comes in `dialect`.
+
     reply: asks a model, and is paid. count: how many tokens a request has. probe: whether the server is there.
     side: other questions of clients about models.
     """

@@ -1,4 +1,5 @@
 """Validate the usage that a provider reports, field by field: any value may be there, by fault or by intent.
+
 A count is a whole number from 0 to a billion. Anything else (a text, a list, NaN, true, -1, 10^40) is unreadable: its
 field is unknown, and never a number.
 """
@@ -13,6 +14,7 @@ LARGEST_COUNT = 10**9
 @dataclass(frozen=True)
 class Tokens:
     """The usage of a reply. `input` includes cached tokens, `output` includes reasoning, in every dialect.
+
     `unreadable` lists the fields that hold no count, as NAME: VALUE. If such a field is part of input or output, that
     number is unknown.
     """
@@ -100,6 +102,7 @@ def is_object_of_counts(value: Any) -> bool:
 @dataclass(frozen=True)
 class UsageFormat:
     """How a dialect reports usage: in which field, by which counts, and which fields hold counts of parts.
+
     `optional`: clients do without the field. `nullable`: a count may be null. `is_detail`: whether clients can read the
     value of a field with counts of parts.
     """

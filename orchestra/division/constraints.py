@@ -1,4 +1,4 @@
-"""What the user and the PRD say of the division: files that stay together, or the whole of it."""
+"""Constraints on the division by the user and the PRD: files that stay together, or the whole division."""
 
 import json
 from collections import defaultdict
@@ -13,8 +13,10 @@ from orchestra.plan.targets import match_paths
 def together_groups(
     together: Sequence[str], prd: Prd, paths: Sequence[str], *, strict: bool = True
 ) -> tuple[list[list[str]], list[str]]:
-    """Groups of two and more files, and what is to be said of them. `strict`: a pattern without a match is a slip. In a
-    settings file it is none, since that is for all runs."""
+    """Return groups of files that stay together, and notes.
+
+    `strict`: a pattern without a match is an error; in a settings file, which is for all runs, it is not.
+    """
     found = [match_together(pattern, paths, strict=strict) for pattern in together]
     found += [agreed(contract.name, contract.together, paths) for contract in prd.contracts if contract.together]
     same = case_twins(paths)
@@ -30,12 +32,12 @@ def match_together(pattern: str, paths: Sequence[str], *, strict: bool) -> list[
 
 
 def agreed(name: str, wanted: Sequence[str], paths: Sequence[str]) -> list[str]:
-    """The PRD may name files that are not changed after all: only the others can be kept together."""
+    """Keep only files that are changed: the PRD may name others."""
     return [path for path in wanted if path in paths]
 
 
 def case_twins(paths: Sequence[str]) -> list[list[str]]:
-    """Where case does not count, as on macOS, such files are one: two agents would overwrite each other."""
+    """Find names that differ only in case. On macOS they are one file, and two agents would overwrite each other."""
     by_fold: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         by_fold[path.casefold()].append(path)
@@ -46,7 +48,7 @@ def case_twins(paths: Sequence[str]) -> list[list[str]]:
 
 
 def parse_assignment(place: str, text: str) -> list[list[str]]:
-    """The lists of a file such as {"agent1": ["a.py", "b.py"], "agent2": ["c.py"]} or [["a.py", "b.py"], ["c.py"]]."""
+    """Parse a file such as {"agent1": ["a.py", "b.py"], "agent2": ["c.py"]} or [["a.py", "b.py"], ["c.py"]]."""
     try:
         record: Any = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:

@@ -1,9 +1,9 @@
-"""What belongs together: how strongly each pair of files is coupled, from how they changed and what stands in them.
+"""How strongly each pair of files is coupled, from their history and their contents.
 
 Five kinds of evidence are added up for each pair: changed in the same commits, one imports the other, one name (a file
-and its test), rare identifiers in both, neighbours in the tree. Measured on many repositories, none alone is as good.
-Where no history tells which files change often, large ones stand for them: what binds two of those counts for more.
-All arithmetic is such that every platform gives the very same numbers: + - * / and square roots, never powers.
+and its test), rare identifiers in both, neighbours in the tree. Measured on many repositories, no single kind is as
+good. Without history, large files count as often changed: couplings between two of them get more weight. The arithmetic
+gives the same numbers on every platform: + - * / and square roots, never powers.
 """
 
 import math
@@ -21,12 +21,12 @@ COCHANGE, IMPORTS, NAME, SYMBOLS, PATH = "cochange", "imports", "name", "symbols
 KINDS = {COCHANGE: 12.0, IMPORTS: 1.0, NAME: 4.0, SYMBOLS: 1.5, PATH: 0.2}
 STRONGEST = 24
 HALF_LIFE = 1_000  # commits
-MOST_TOGETHER = 30  # a commit of more files says nothing of any two of them
+MOST_TOGETHER = 30  # a commit of more files says nothing about any two of them
 MOST_ALIKE = 8
 RARE = 12
-RARITY = [0.0, 0.0, *(1 / math.sqrt(files - 1) for files in range(2, RARE + 1))]  # by how many files have the word
+RARITY = [0.0, 0.0, *(1 / math.sqrt(files - 1) for files in range(2, RARE + 1))]  # by the number of files with the word
 NEAR = 6
-UNIT = 1_000_000  # weights are kept as whole numbers
+UNIT = 1_000_000  # weights are stored as whole numbers
 TEST_WORDS = re.compile(r"^tests?[_.-]|[_.-](?:tests?|specs?)$|(?<=[a-z0-9])(?:Tests?|Specs?|IT)$")
 
 EMPTY = array("I")
@@ -37,7 +37,7 @@ Graph = list[dict[int, int]]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the repository tells: its commits, the newest first, as paths of today, and its sources."""
+    """What the repository shows: its commits, newest first, with present paths, and its sources."""
 
     commits: Sequence[tuple[str, ...]] = ()
     sources: Mapping[str, Source] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Evidence:
 
 
 class Coupling:
-    """Each file's row of weights is worked out when it is asked for: all of them at once would fill the memory."""
+    """Computes a file's row of weights on demand: all rows at once would fill the memory."""
 
     def __init__(self, paths: Iterable[str], evidence: Evidence) -> None:
         self.paths = sorted(paths)
@@ -82,14 +82,14 @@ class Coupling:
                 for meant in modules.resolve(name, path):
                     importers[self.number[meant]].add(self.number[path])
         for meant_n, those in sorted(importers.items()):
-            # What everybody imports binds nobody in particular.
+            # What every file imports couples no two of them.
             weight = 1 / math.sqrt(len(those))
             for n in sorted(those):
                 self.importing[n][meant_n] = self.importing[n].get(meant_n, 0.0) + weight
                 self.importing[meant_n][n] = self.importing[meant_n].get(n, 0.0) + weight
 
     def remember_words(self, sources: Mapping[str, Source]) -> None:
-        """Most words stand in one file only. To count them takes memory, so it is done an eighth at a time."""
+        """Keep words that occur in several files. Counting all takes memory, so it is done an eighth at a time."""
         spoken = [sources[path].words if path in sources else EMPTY for path in self.paths]
         for first in range(0, 1 << 32, 1 << 29):
             parts = [words[bisect_left(words, first) : bisect_left(words, first + (1 << 29))] for words in spoken]
@@ -144,7 +144,7 @@ class Coupling:
             for other in those:
                 row[other] += weight
         mine = len(self.words.get(n, ()))
-        # Files of many words share more of them by chance, but they do have more to do with each other too.
+        # Files with many words share more of them by chance, but are also coupled more.
         return {other: weight / math.sqrt(math.sqrt(mine * len(self.words[other]))) for other, weight in row.items()}
 
     def path_row(self, n: int) -> Row:
@@ -161,7 +161,7 @@ class Coupling:
     # --- the graph ------------------------------------------------------------------------------------------------
 
     def build_graph(self) -> Graph:
-        """Each file's strongest couplings, in whole numbers, the same in both directions."""
+        """Build a graph of each file's strongest couplings, in whole numbers, the same in both directions."""
         graph: Graph = [{} for _ in self.paths]
         for n in range(len(self.paths)):
             for other, weight in strongest_entries(self.row(n), STRONGEST):
@@ -175,20 +175,22 @@ def strongest_entries(row: Mapping[int, float], many: int) -> list[tuple[int, fl
 
 
 def factors_by_size(sources: Sequence[Source | None]) -> list[float]:
-    """How often a file may change, for its size: two of the average size are bound as they are, larger ones more."""
+    """Return how often a file probably changes for its size: average files keep their couplings, larger ones get
+    more."""
     sizes = [source.size for source in sources if source]
     mean = max(sum(sizes), 1) / max(len(sizes), 1)
     return [math.sqrt(math.sqrt(max(source.size, 1) / mean)) if source else 1.0 for source in sources]
 
 
 def commit_weight(back: int) -> float:
-    """1 for the newest commit, half for the thousandth, a quarter for the two thousandth, straight in between."""
+    """Weigh a commit by age: 1 for the newest, half for the thousandth, a quarter for the two thousandth, linear
+    between."""
     halvings, rest = divmod(back, HALF_LIFE)
     return (1 - rest / (2 * HALF_LIFE)) / (1 << halvings)
 
 
 def subject_stem(path: str) -> str:
-    """A file's name without its extension and without what marks a test: a test belongs to what it tests."""
+    """Return a file's name without its extension and test marker: a test belongs to what it tests."""
     name = path.rsplit("/", 1)[-1]
     whole = name.split(".", 1)[0] or name
     return (TEST_WORDS.sub("", whole) or whole).lower()

@@ -1,4 +1,4 @@
-"""Which file of the repository an import means: the one whose path ends like the name that is imported."""
+"""Find the file that an import means: the one whose path ends like the imported name."""
 
 import posixpath
 import re
@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 MOST_MEANT = 30
-# A folder's own file speaks for the folder.
+# A folder's index file stands for the folder.
 INDEX = {"__init__", "index", "mod", "lib", "main"}
 NO_PART = {"", "crate", "self", "super", "@", "~"}
 
 
 class ModuleIndex:
-    """The files by the last part of the names under which they can be imported."""
+    """Files by the last part of their import names."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.by_end: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
@@ -26,9 +26,9 @@ class ModuleIndex:
                 self.by_folder[parts[-2]].append((parts[:-1], path))
 
     def resolve(self, name: str, importer: str) -> list[str]:
-        """Nothing where the name means a library, or could mean too much."""
+        """Resolve a name; empty if it means a library, or is ambiguous."""
         parts = import_parts(name, importer)
-        # The end of the name may be something inside of the file: a class, a function.
+        # The end of the name may be something in the file: a class, a function.
         for end in (len(parts), len(parts) - 1, len(parts) - 2):
             if end > 0 and (found := self.match_ending(parts[:end], importer)):
                 return found
@@ -38,7 +38,7 @@ class ModuleIndex:
         candidates = [*self.by_end.get(parts[-1], ()), *self.by_folder.get(parts[-1], ())]
         agreeing = [(agreement(known, parts), known, path) for known, path in candidates if path != importer]
         best = max((many for many, _, _ in agreeing), default=0)
-        # One common word at the end says little, unless it is all that there is to either name.
+        # One common word at the end says little, unless it is the whole of either name.
         found = [path for many, known, path in agreeing if many == best and (many > 1 or 1 in (len(known), len(parts)))]
         if len(found) > 1:
             near = max(shared_folders(path, importer) for path in found)
@@ -48,7 +48,7 @@ class ModuleIndex:
 
 
 def import_parts(name: str, importer: str) -> list[str]:
-    """app.users.models, crate::users::models, App\\Users, ./users/models and ../models as parts of a path."""
+    r"""Split app.users.models, crate::users::models, App\\Users, ./users/models and ../models into path parts."""
     folder = posixpath.dirname(importer)
     if name.startswith(("./", "../")):
         return drop_filler_parts(without_extension(posixpath.normpath(f"{folder}/{name}")).split("/"))
@@ -67,7 +67,7 @@ def drop_filler_parts(parts: Iterable[str]) -> list[str]:
 
 
 def agreement(known: Sequence[str], parts: Sequence[str]) -> int:
-    """How many parts at the end are the same."""
+    """Count equal parts at the end."""
     return shared_prefix(known[::-1], parts[::-1])
 
 
@@ -76,7 +76,7 @@ def shared_folders(a: str, b: str) -> int:
 
 
 def shared_prefix(a: Sequence[str], b: Sequence[str]) -> int:
-    """How many parts at the beginning are the same."""
+    """Count equal parts at the beginning."""
     many = 0
     for one, other in zip(a, b, strict=False):
         if one != other:

@@ -1,4 +1,4 @@
-"""What an agent should see beside its own files: what its files are coupled with most, and why they are together."""
+"""Find what an agent should see beside its own files: the files most coupled with them, and why they are together."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -25,13 +25,13 @@ WHY = {
     SYMBOLS: "share rare identifiers",
     PATH: "lie side by side",
 }
-WEAK = (WHY[PATH], "")  # reasons that say little where there are no others
+WEAK = (WHY[PATH], "")  # reasons that count little if there are others
 
 
 def find_links(
     coupling: Coupling, graph: Graph, shares: Sequence[Sequence[TargetFile]]
 ) -> tuple[list[list[FileLink]], list[FileLink]]:
-    """The strongest links inside of each share, and the strongest of those that are cut."""
+    """Find the strongest links within each share, and the strongest that are cut."""
     owner = {coupling.number[file.path]: n for n, share in enumerate(shares) for file in share}
     inside: list[list[tuple[int, int, int]]] = [[] for _ in shares]
     between: list[tuple[int, int, int]] = []
@@ -54,8 +54,10 @@ def make_link(coupling: Coupling, minus: int, a: int, b: int) -> FileLink:
 
 
 def find_neighbours(coupling: Coupling, graph: Graph | None, share: Collection[str]) -> list[str]:
-    """The files outside of the share that it is coupled with most. `coupling` knows the whole repository; where the
-    files to change are all of it, their graph is it, and need not be worked out again."""
+    """Find the files outside a share that are most coupled with it.
+
+    `coupling` knows the whole repository; if all its files are to be changed, their graph is reused.
+    """
     pull: dict[int, float] = defaultdict(float)
     for path in sorted(share):
         n = coupling.number[path]
@@ -67,7 +69,7 @@ def find_neighbours(coupling: Coupling, graph: Graph | None, share: Collection[s
 
 
 def find_hot_files(coupling: Coupling, graph: Graph, shares: Sequence[Sequence[TargetFile]]) -> dict[str, set[int]]:
-    """Files that most shares are bound to: each has one owner, and the shares named here should read it."""
+    """Find files that most shares depend on: each has one owner, and the shares named here should read it."""
     owner = {coupling.number[file.path]: n for n, share in enumerate(shares) for file in share}
     if len(shares) < HOT_SHARES:
         return {}

@@ -47,7 +47,7 @@ class Level(NamedTuple):
 
 
 def partition(weights: Sequence[int], graph: Graph, parts: int, *, roughly: bool = False) -> list[int]:
-    """For each ball the number of its heap. No heap is empty, and none heavier than `allowed` says."""
+    """Return the heap of each ball. No heap is empty, and none is heavier than `heap_capacity`."""
     weights = [max(weight, 1) for weight in weights]
     parts = max(min(parts, len(weights)), 1)
     if parts == 1 or parts == len(weights):
@@ -66,12 +66,12 @@ def partition(weights: Sequence[int], graph: Graph, parts: int, *, roughly: bool
 
 
 def attempt_count(balls: int) -> int:
-    """Up to a few hundred balls several attempts cost little."""
+    """Return the number of attempts: for up to a few hundred balls several are cheap."""
     return max(1, min(3, 1_500 // balls))
 
 
 def shake_count(balls: int) -> int:
-    """More balls take longer to look through, and there is as much time for many as for few."""
+    """Return the number of shakes: fewer for more balls, for about the same time."""
     return min(500, 400_000 // balls)
 
 
@@ -105,7 +105,7 @@ def heaps_of_lumps(levels: Sequence[Level], heaps: Sequence[int]) -> list[int]:
 
 
 def cut_weight(graph: Graph, heaps: Sequence[int]) -> int:
-    """The rubber between heaps."""
+    """Add up the rubber between heaps."""
     return sum(w for n, bands in enumerate(graph) for other, w in bands.items() if heaps[n] != heaps[other]) // 2
 
 
@@ -113,14 +113,15 @@ def cut_weight(graph: Graph, heaps: Sequence[int]) -> int:
 
 
 def heap_capacity(weights: Sequence[int], parts: int) -> int:
-    """A tenth above the mean, or the heaviest ball; and where balls are so few that nothing fits so well, what does."""
-    # Rounded down: the promise is "at most".
+    """Return the greatest weight of a heap: a tenth above the mean, or the heaviest ball; or what fits if there are few
+    balls."""
+    # rounded down: the promise is "at most"
     fair = max(sum(weights) * SLACK[0] // (parts * SLACK[1]), max(weights))
     return max(fair, max(heap_loads(weights, pack_greedily(weights, parts), parts)))
 
 
 def pack_greedily(weights: Sequence[int], parts: int) -> list[int]:
-    """The heaviest first, always to the lightest heap."""
+    """Put the heaviest ball first, always into the lightest heap."""
     heaps = [0] * len(weights)
     lightest = [(0, part) for part in range(parts)]
     for n in sorted(range(len(weights)), key=lambda n: (-weights[n], n)):
@@ -147,7 +148,7 @@ def is_balanced(weights: Sequence[int], heaps: Sequence[int], parts: int, cap: i
 def coarsen_graph(
     weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random, heaps: Sequence[int] = ()
 ) -> list[Level]:
-    """Where there are heaps already, only what lies in the same one is glued."""
+    """Glue balls into lumps. If there are heaps already, only within a heap."""
     levels = [Level(weights, graph, [])]
     enough = max(FEWEST_LUMPS, LUMPS_PER_PART * parts)
     heaviest = max(cap // 4, 1)
@@ -162,7 +163,7 @@ def coarsen_graph(
 
 
 def pair_lumps(level: Level, heaviest: int, dice: random.Random, heaps: Sequence[int]) -> list[int]:
-    """Each lump's partner: the one it is bound to most for its weight, among those still alone; or itself."""
+    """Return each lump's partner: the most strongly tied one for its weight among those still alone; or itself."""
     partner = [-1] * len(level.weights)
     order = list(range(len(level.weights)))
     dice.shuffle(order)
@@ -201,7 +202,7 @@ def glue_pairs(level: Level, partner: Sequence[int]) -> tuple[Level, list[int]]:
 
 
 def deal_lumps(level: Level, parts: int, cap: int, dice: random.Random) -> list[int]:
-    """The best of several beginnings, all of them mended. Too heavy a heap counts before any rubber."""
+    """Take the best of several mended beginnings. Overweight counts before rubber."""
     best: tuple[int, int] | None = None
     chosen: list[int] = []
     for _ in range(STARTS):
@@ -224,7 +225,7 @@ def grow_heaps(level: Level, parts: int, dice: random.Random) -> list[int]:
 
 
 def grow_heap(level: Level, heaps: list[int], part: int, goal: float, left: Iterable[int], keep: int) -> int:
-    """By what is bound to the heap most; where nothing is, by the next that is left. `keep` lumps stay for others."""
+    """Grow a heap by what is tied to it most, or by the next lump. `keep` lumps stay for others."""
     free = [n for n in left if heaps[n] < 0]
     pull: dict[int, int] = {}
     queue: list[tuple[int, int]] = []
@@ -235,7 +236,7 @@ def grow_heap(level: Level, heaps: list[int], part: int, goal: float, left: Iter
         if n < 0:
             n = next(n for n in following if heaps[n] < 0)
         weight = level.weights[n]
-        # The last lump may lie half over the edge.
+        # The last lump may exceed the limit by half.
         if taken and load + weight / 2 > goal:
             break
         heaps[n], load, taken = part, load + weight, taken + 1
@@ -274,7 +275,7 @@ def shake_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int, dice: 
 
 
 class HeapMender:
-    """The heaps while they are mended, with what each lump is bound to in every heap."""
+    """Heaps during mending, with what each lump is tied to in every heap."""
 
     def __init__(self, level: Level, heaps: list[int], parts: int, cap: int) -> None:
         self.weights, self.graph = level.weights, level.graph
@@ -291,7 +292,7 @@ class HeapMender:
             self.bound.append(mine)
 
     def best_move(self, n: int) -> tuple[int, int] | None:
-        """How much rubber the best move of this lump relaxes, and to which heap; None where there is no room for it."""
+        """Return how much rubber the lump's best move relaxes, and to which heap; None if there is no room."""
         here = self.heaps[n]
         if self.count[here] == 1:
             return None
@@ -315,7 +316,7 @@ class HeapMender:
             bound[there] = bound.get(there, 0) + band
 
     def run_round(self) -> bool:
-        """Each lump moves at most once, the most useful move first. Whether anything was gained."""
+        """Move each lump at most once, the most useful move first. Return whether anything was gained."""
         queue: list[tuple[int, int, int]] = []
         for n in range(len(self.heaps)):
             self.enqueue(queue, n)
@@ -360,7 +361,7 @@ class HeapMender:
             queue.append(item)
 
     def relieve(self) -> None:
-        """Take from heaps that are too heavy, and give to empty ones, what costs least rubber for its weight."""
+        """Take from overweight heaps, and give to empty ones, what costs the least rubber for its weight."""
         for part in range(len(self.loads)):
             if not self.count[part]:
                 self.fill_empty(part)
@@ -388,7 +389,7 @@ class HeapMender:
     # --- shake --------------------------------------------------------------------------------------------------------
 
     def shake(self, dice: random.Random) -> None:
-        """Never worse: what stretched more rubber than it relaxed is taken back."""
+        """Shake; never worse: what stretched more rubber than it relaxed is undone."""
         first = dice.randrange(len(self.heaps))
         ways = [heap for heap, band in self.bound[first].items() if band and heap != self.heaps[first]]
         if not ways:
@@ -407,19 +408,19 @@ class HeapMender:
                 self.move(n, heap)
 
     def shift(self, n: int, there: int) -> int:
-        """A move, and how much rubber it relaxes."""
+        """Move a lump, and return how much rubber it relaxes."""
         gain = self.bound[n].get(there, 0) - self.bound[n].get(self.heaps[n], 0)
         self.move(n, there)
         return gain
 
     def with_closest(self, n: int, many: int) -> list[int]:
-        """The ball and those in its heap that are bound to it most; somebody stays."""
+        """Return the ball and those in its heap that are tied to it most, but not all of the heap."""
         here = self.heaps[n]
         near = [(-band, other) for other, band in self.graph[n].items() if self.heaps[other] == here]
         return [n, *(other for _, other in sorted(near)[:many])][: self.count[here] - 1]
 
     def choose_spared(self, heap: int, pushed: Collection[int]) -> Iterator[tuple[int, int]]:
-        """What a heap that is too heavy hands on, and to which: what costs least rubber for its weight."""
+        """Choose what an overweight heap hands on, and to which: what costs the least rubber for its weight."""
         if self.loads[heap] <= self.cap:
             return
         inside = [n for n, where in enumerate(self.heaps) if where == heap and n not in pushed]
@@ -430,7 +431,7 @@ class HeapMender:
                     return
 
     def relax_around(self, before: list[tuple[int, int]]) -> int:
-        """Around what was moved, every move that relaxes rubber."""
+        """Make every move that relaxes rubber around what was moved."""
         queue: list[tuple[int, int, int]] = []
         self.enqueue_gains(queue, {near for n, _ in before for near in (n, *self.graph[n])})
         gained = 0

@@ -1,4 +1,4 @@
-"""The division itself: what cannot be divided, into how many shares, and how good that is."""
+"""Divide files into shares: what cannot be divided, how many shares, and how good they are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,25 +9,25 @@ from orchestra.errors import PlanError
 from orchestra.model import TargetFile
 from orchestra.plan.sizing import NEW_FILE_TOKENS, AgentBound, tasks_needed, usable_tokens
 
-WORTH = 0.05  # so much better must fewer agents be
+WORTH = 0.05  # fewer agents must be better by this much
 ENOUGH_COMMITS = 10
 QUICK = 150
 
 
 @dataclass(frozen=True)
 class DividedFiles:
-    """Shares of files, how many agents at once they are for, and what is to be said of it."""
+    """Shares of files, the number of agents at once, and notes."""
 
     shares: tuple[tuple[TargetFile, ...], ...]
     agents: int
-    cut: float | None  # of what usually changes together; None where too little is known of that
-    commits: int  # that this rests on
+    cut: float | None  # the share of what usually changes together; None if too little is known
+    commits: int  # on which that is based
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class AgentsWanted:
-    """How many agents: exactly so many, or what is best up to a bound."""
+    """How many agents: exactly this many, or the best number up to a bound."""
 
     exactly: int
     bound: AgentBound
@@ -45,7 +45,7 @@ def total_weight(ball: Sequence[TargetFile]) -> int:
 def divide_as_assigned(
     files: Sequence[TargetFile], given: Sequence[Sequence[str]], evidence: Evidence, at_most: int, context: int | None
 ) -> DividedFiles:
-    """The user's own division."""
+    """Return the user's own division."""
     by_path = {file.path: file for file in files}
     shares = tuple(tuple(by_path[path] for path in sorted(share)) for share in given)
     for share in shares:
@@ -65,7 +65,7 @@ def divide_files(
     evidence: Evidence,
     want: AgentsWanted,
 ) -> DividedFiles:
-    """`groups` are the files that stay together; each other file is one of its own."""
+    """Divide files. `groups` stay together; every other file is one of its own."""
     by_path = {file.path: file for file in files}
     balls = [[by_path[path] for path in group] for group in merge_groups(list(by_path), groups)]
     limit = usable_tokens(want.context)
@@ -81,7 +81,7 @@ def divide_files(
 
 
 def merge_groups(paths: Sequence[str], groups: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Groups that share a file are one."""
+    """Merge groups that share a file."""
     group_of = {path: [path] for path in paths}
     for group in groups:
         mine = group_of[group[0]]
@@ -94,7 +94,10 @@ def merge_groups(paths: Sequence[str], groups: Sequence[Sequence[str]]) -> list[
 
 
 def drop_oversized(files: Sequence[TargetFile], context: int | None) -> tuple[list[TargetFile], list[str]]:
-    """Without those that only a folder or a glob has named and no prompt can hold; and the sentences about them."""
+    """Drop files that only a folder or glob named and that no prompt can hold.
+
+    Return the rest and notes about these.
+    """
     large = [file for file in files if context is not None and not file.required and file_weight(file) > context]
     notes = [
         f"{file.path} is left out: it is about {file.tokens:,} tokens, more than the whole context of the model "
@@ -105,7 +108,7 @@ def drop_oversized(files: Sequence[TargetFile], context: int | None) -> tuple[li
 
 
 def check_context(ball: Sequence[TargetFile], context: int | None) -> None:
-    """What the model cannot even be told is refused; where its context is not known, nobody can say."""
+    """Refuse what exceeds the model's context, if that is known."""
     if context is not None and total_weight(ball) > context:
         raise PlanError(
             f"{format_files(ball)}: about {total_weight(ball):,} tokens,"
@@ -134,7 +137,7 @@ def format_files(ball: Sequence[TargetFile]) -> str:
 
 
 def contract_graph(coupling: Coupling, graph: Graph, balls: Sequence[Sequence[TargetFile]]) -> Graph:
-    """The graph between the balls: what binds their files."""
+    """Contract the graph to the couplings between groups of files."""
     if len(balls) == len(graph):
         return graph
     ball_of = {coupling.number[file.path]: n for n, ball in enumerate(balls) for file in ball}
@@ -148,7 +151,7 @@ def contract_graph(coupling: Coupling, graph: Graph, balls: Sequence[Sequence[Ta
 
 
 def cut_share(evidence: Evidence, owner: dict[str, int]) -> tuple[float | None, int]:
-    """The share of what changed together that falls to different agents, and how many commits say so."""
+    """Return which share of what changed together goes to different agents, and how many commits show it."""
     whole = apart = 0.0
     commits = 0
     for back, paths in enumerate(evidence.commits):
@@ -165,7 +168,7 @@ def cut_share(evidence: Evidence, owner: dict[str, int]) -> tuple[float | None, 
 
 @dataclass
 class DivisionSearch:
-    """Divisions into different numbers of shares, and how to choose among them."""
+    """Divisions into different numbers of shares, and the choice among them."""
 
     balls: Sequence[Sequence[TargetFile]]
     graph: Graph
@@ -174,7 +177,7 @@ class DivisionSearch:
     alone: Sequence[Sequence[TargetFile]]
 
     def divide_into(self, parts: int, agents: int, *, roughly: bool = False) -> DividedFiles:
-        """At least so many shares; more, where else one would not fit into the context."""
+        """Divide into at least this many shares; more, if one would exceed the context."""
         weights = [total_weight(ball) for ball in self.balls]
         shares: list[list[TargetFile]] = []
         while self.balls:
@@ -197,7 +200,7 @@ class DivisionSearch:
         return self.divide_into(max(want.exactly - len(self.alone), self.least_parts(want), 1), want.exactly)
 
     def choose_best(self, want: AgentsWanted) -> DividedFiles:
-        """As many as are of use, unless fewer lose little time and keep much more together."""
+        """Choose the most shares that are of use, unless fewer cost little time and keep much more together."""
         least = self.least_parts(want)
         most = max(want.bound.agents - len(self.alone), least, 1)
         first = self.divide_into(most, want.bound.agents)
@@ -214,7 +217,10 @@ class DivisionSearch:
         return replace(found, notes=(explain_fewer_agents(first, found),))
 
     def estimate_division(self, parts: int, first: DividedFiles) -> DividedFiles:
-        """Very many files take seconds to divide: then the shares that were found already are put together."""
+        """Estimate a division.
+
+        Very many files take seconds to divide: then shares that were found before are joined.
+        """
         if len(self.balls) <= QUICK:
             return self.divide_into(parts, parts, roughly=True)
         owner = {file.path: n for n, share in enumerate(first.shares) for file in share}
@@ -230,12 +236,12 @@ class DivisionSearch:
 
 
 def division_cost(agents: int, cut: float) -> float:
-    """More agents take less time, one n-th each, and cut more: what is separated must be agreed on and repaired."""
+    """Cost: more agents take less time, one n-th each, and cut more, which must be agreed on and repaired."""
     return 1 / agents + cut
 
 
 def smaller_counts(most: int, least: int) -> Iterator[int]:
-    """Fewer and fewer: a quarter less each time while they are many, then one by one."""
+    """Yield smaller numbers: a quarter less each time while large, then one by one."""
     while most > least:
         most = max(most - 1 if most <= 8 else most * 3 // 4, least)
         yield most

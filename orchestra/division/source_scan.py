@@ -1,4 +1,4 @@
-"""What one source file tells of its relations: what it imports, and the names it speaks of. Any language, no parser."""
+"""Scan a source file for what it imports and the names that it uses. Any language, no parser."""
 
 import re
 import zlib
@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 SCANNED = 64 << 10
 IMPORTS_PER_FILE = 200
-# A path in quotes or angle brackets behind a word that fetches it: JavaScript, C, Ruby, PHP, shell, Go on one line.
-# Asking for whole words here would take six times as long.
+# A quoted path after a word that includes it: JavaScript, C, Ruby, PHP, shell, Go on one line.
+# Matching whole words here would take six times as long.
 QUOTED = re.compile(
     rb"(?:from|import|require(?:_relative|_once)?|include(?:_once)?|load|source|part|use)"
     rb"""[ \t]*\(?[ \t]*["'<]([^"'<>\n]{1,200})["'>]"""
 )
-# A module's name behind such a word at the start of a line: Python, Rust, Java, C#, PHP, Haskell.
+# A module's name after such a word at the start of a line: Python, Rust, Java, C#, PHP, Haskell.
 NAMED = re.compile(
     rb"^[ \t]*(?:pub(?:\([^)\n]*\))? +)?(?:from|import|use|mod|using|alias|require)[ \t]+(?:static +|qualified +)?"
     rb"([\w.:\\]{1,200}+)(?![ \t]+from\b)(?:[ \t]+import[ \t]+\(?([\w, \t]+))?",

@@ -1,4 +1,5 @@
 """Read the names of failures from the output of common tools: one pure reader per tool.
+
 A name holds what stays the same if the same thing fails again: no line number, no duration, no order.
 """
 

@@ -57,6 +57,7 @@ class Exchange:
 @dataclass
 class ClientPass:
     """What a token allows, for which client, and how much of that is used.
+
     `models`: the catalogue's names of the allowed models. None allows any model: only tests and benchmarks use that.
     `repeats`: the client may repeat a request although its reply was readable.
     """
@@ -117,6 +118,7 @@ def usage_of_reply(
     model: catalogue.Model, reported: Tokens, requests: int, *, has_text: bool, most: MaxCost | None
 ) -> Usage:
     """Compute what a reply costs from its usage; `said`: whether the reply holds any text.
+
     What the usage leaves unknown is counted at the reserved maximum, as assumed. Without `most` nothing was sent, so
     nothing is assumed.
     """

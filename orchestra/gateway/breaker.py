@@ -1,4 +1,5 @@
 """A circuit breaker: while a provider is down, only a probe is sent now and then.
+
 Pure: the time is passed in. An unreachable provider is down. A failing one is down after several failures of more than
 one request without an answer in between, because a single request may fail for its own reasons.
 """

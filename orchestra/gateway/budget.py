@@ -1,4 +1,5 @@
 """Budgets by reservation. Pure bookkeeping: only `Reservation.decided` can be awaited.
+
 Before a request is sent, the most that it may cost is reserved; its usage then replaces the reservation. Spending and
 reservations together never pass a limit, except by what a provider bills beyond the reservation. A request that does
 not fit waits, in order, for requests in flight. If nothing in flight could free enough, its output is capped to what is

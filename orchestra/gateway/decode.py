@@ -1,4 +1,5 @@
 """Decode requests and replies without blocking the event loop: large ones in a child process.
+
 json.loads keeps the interpreter's lock, so a thread would not help. The functions are pure and exchange plain values,
 so each can run on either side.
 """

@@ -15,6 +15,7 @@ async def is_never_tracked(name: str) -> bool:
 @dataclass(frozen=True)
 class KeyGuard:
     """`forms`: the encodings of our keys, each with the name of its variable.
+
     `is_tracked`: whether the base's tracked files contain the key of a variable, so that it is no secret.
     """
 

@@ -1,4 +1,5 @@
 """One lane per model of a provider: the order of requests, and what was learned from the answers.
+
 All agents of a run share the lane. So a Retry-After is obeyed once for all, a rate is learned once, a provider that is
 down gets one probe, and a key that was refused for two agents is not tried by a third.
 """
@@ -120,6 +121,7 @@ class Lane:
 
     def obey_rate_headers(self, sent: SentRequest, seconds: float) -> None:
         """Obey rate-limit headers that report nothing left, up to the longest wait that a refusal may ask for.
+
         Then one request goes alone; once it is answered, such headers are ignored.
         """
         now = self.clock()

@@ -1,4 +1,5 @@
 """The pace of requests to a model: a rate learned from refusals, and a limit of requests in flight.
+
 Pure: the time is passed in. Few providers publish their limits, so they are found out with as few refusals as possible.
 The first requests go a little apart, then ever faster. The first refusal (429) shows how many were accepted in the
 second before it. From then on requests are evenly spaced a little below that rate, which falls with each further

@@ -1,4 +1,5 @@
 """Recordings: the exchanges of a run, found by their requests. A replayed run needs no provider.
+
 A recording is a file of JSON lines: a head that says which run it is, the plan, and a line per exchange. A recorder
 compresses each line separately, so an interrupted recording loses at most its last line. An uncompressed file is read
 too.

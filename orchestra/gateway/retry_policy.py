@@ -30,12 +30,13 @@ class FailureEvidence:
 
 def is_worth_retrying(evidence: FailureEvidence, outage: float) -> bool:
     """Decide whether to retry. `outage`: how long a provider that worked may be down.
+
     - What waiting cannot change (key, credit, a bad request, garbage) is final at once.
     - Too many requests: wait as long as other requests are answered.
     - Unreachable after it has answered before: the provider is down. Wait as long as an attempt may take. If it has
-    never answered: eight seconds.
+      never answered: eight seconds.
     - It fails. If others fail too and none is answered, it is down as well. If others are answered, it is this request:
-    five tries. If there are no others, a minute.
+      five tries. If there are no others, a minute.
     - A reply that broke off is probably paid: ask once more.
     """
     if (evidence.retry_after or 0.0) > LIMITED_SECONDS:

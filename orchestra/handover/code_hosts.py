@@ -1,4 +1,4 @@
-"""Which host a repository lives on, and how it is spoken to: told by the remote's address, or by what CI says."""
+"""Find the host of a repository and its API, by the remote's address or by CI's variables."""
 
 import re
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ SHORT_ADDRESS = re.compile(r"(?:[^/@:]+@)?(?P<host>[^/:@]{2,}):(?!/)(?P<project>
 
 @dataclass(frozen=True)
 class HostProfile:
-    """What is known of a kind of host. CI systems of its kind set the variables themselves."""
+    """A kind of host. CI systems of its kind set the variables themselves."""
 
     title: str
     request: str
@@ -40,7 +40,7 @@ HOST_PROFILES: dict[HostKind, HostProfile] = {
         ("GITLAB_TOKEN", "CI_JOB_TOKEN"),
     ),
 }
-# Whoever knows one of these may act for somebody.
+# Variables that hold credentials.
 SECRET = (
     "ORCHESTRA_NOTIFY",
     "ORCHESTRA_NOTIFY_SECRET",
@@ -50,8 +50,10 @@ SECRET = (
 
 @dataclass(frozen=True)
 class CodeHost:
-    """A repository on its host, and the token for it with the name of its variable. `address` is the remote's that
-    tells it; none where only CI tells it: then the remote may be anybody's."""
+    """A repository on its host, with a token and the name of its variable.
+
+    `address`: the remote's that identifies it; empty if only CI does: then the remote may be anyone's.
+    """
 
     kind: HostKind
     api: str
@@ -66,7 +68,7 @@ class CodeHost:
 
     @property
     def url(self) -> str:
-        """Where its pull requests are asked for and opened."""
+        """The address where its pull requests are listed and opened."""
         if self.kind == "github":
             return f"{self.api}/repos/{quote(self.project)}/pulls"
         return f"{self.api}/projects/{quote(self.project, safe='')}/merge_requests"
@@ -80,14 +82,17 @@ class CodeHost:
 
 
 def parse_address(url: str) -> tuple[str, str]:
-    """Host and project of a remote's address; nothing of a path on this machine."""
+    """Return host and project of a remote's address; empty for a path on this machine."""
     found = ADDRESS.fullmatch(url) or SHORT_ADDRESS.fullmatch(url)
     return (found["host"].lower(), found["project"]) if found else ("", "")
 
 
 def detect_host(urls: Iterable[str], settings: Settings) -> CodeHost:
-    """`urls` are the remote's, the best first. A token goes to nobody but its own kind of host, at an address that is
-    well known or that the user, or CI, has said."""
+    """Detect the host.
+
+    `urls`: the remote's, the best first. A token is sent only to its own kind of host, at an address that is well known
+    or given by the user or CI.
+    """
     places = [(url, *found) for url in urls if (found := parse_address(url))[0]]
     told = ((url, site, project, kind) for url, site, project in places if (kind := kind_of_site(site, settings)))
     first = places[0][1:] if places else ("", "")
@@ -119,7 +124,7 @@ def kind_of_site(site: str, settings: Settings) -> HostKind | None:
 
 
 def kind_by_variable(settings: Settings) -> HostKind | None:
-    """The address of one API, and not of the other, is known."""
+    """Return the kind of host if the address of exactly one API is set."""
     told = [kind for kind, known in HOST_PROFILES.items() if settings.strongest_variable((known.api_variable,))[0]]
     return told[0] if len(told) == 1 else None
 

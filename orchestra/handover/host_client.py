@@ -1,20 +1,23 @@
-"""Small requests to other people's servers: few tries, short patience, and no redirect that a token would follow."""
+"""Send small requests to other servers: few tries, short timeouts, and no redirect that a token would follow."""
 
 import asyncio
 from collections.abc import Mapping
 
 import httpx
 
-PATIENCE = 20.0  # for one request
+PATIENCE = 20.0  # seconds for one request
 TRIES = 3
-LONGEST_WAIT = 20.0  # that a server may ask for
-LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")  # which no proxy leads to
+LONGEST_WAIT = 20.0  # seconds that a server may ask for
+LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")  # no proxy leads to these
 
 
 async def send_request(
     method: str, url: str, headers: Mapping[str, str], content: bytes | None = None, patience: float = PATIENCE
 ) -> httpx.Response | str:
-    """The answer, or why there is none. What may pass is tried again: no answer, 429, 5xx, a wait that is asked for."""
+    """Send a request.
+
+    Return the answer, or why there is none. Temporary failures are retried: no answer, 429, 5xx, a requested wait.
+    """
     async with httpx.AsyncClient(timeout=patience, mounts=dict.fromkeys(LOOPBACK)) as client:
         answer: httpx.Response | str = ""
         for tried in range(TRIES):
@@ -30,7 +33,7 @@ async def send_request(
 
 
 def retry_delay(answer: httpx.Response | str, tried: int) -> float | None:
-    """How long to wait before the next try; None where another one is of no use."""
+    """Return the wait before the next try; None if another try is useless."""
     if isinstance(answer, str) or answer.status_code >= 500:
         return float(1 << tried)
     asked = answer.headers.get("retry-after", "")

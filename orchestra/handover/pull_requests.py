@@ -1,4 +1,4 @@
-"""Pull requests on GitHub, merge requests on GitLab: opened once, found again, brought up to date."""
+"""Open pull requests on GitHub and merge requests on GitLab; find and update existing ones."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ EXISTS = {"github": (422, "already exists"), "gitlab": (409, "")}
 
 @dataclass(frozen=True)
 class RequestDraft:
-    """A request as it is to be: to take the branch `head` into the branch `base`."""
+    """A request to merge the branch `head` into the branch `base`."""
 
     head: str
     base: str
@@ -28,7 +28,7 @@ class RequestDraft:
 
 @dataclass(frozen=True)
 class OpenedRequest:
-    """`existed`: somebody, or an earlier try of ours, had opened it."""
+    """`existed`: it had been opened before, by an earlier try or by someone else."""
 
     url: str
     number: int
@@ -46,7 +46,7 @@ async def open_request(host: CodeHost, wanted: RequestDraft) -> OpenedRequest:
 
 
 async def find_open_request(host: CodeHost, wanted: RequestDraft) -> OpenedRequest | None:
-    """The open one for these branches."""
+    """Find the open request for these branches."""
     if host.kind == "github":
         owner = host.project.partition("/")[0]
         query = {"state": "open", "head": f"{owner}:{wanted.head}", "base": wanted.base}
@@ -57,7 +57,7 @@ async def find_open_request(host: CodeHost, wanted: RequestDraft) -> OpenedReque
 
 
 async def update_request(host: CodeHost, number: int, wanted: RequestDraft) -> None:
-    """The words of a request of ours, after the branch has got other commits."""
+    """Update the text of our request after the branch got new commits."""
     method = "PATCH" if host.kind == "github" else "PUT"
     accept_answer(
         host,
@@ -81,7 +81,7 @@ def request_content(host: CodeHost, wanted: RequestDraft, *, new: bool) -> bytes
 
 
 def accept_answer(host: CodeHost, answer: httpx.Response | str) -> Any:
-    """What the host answers, when it is not a refusal."""
+    """Return the host's answer. Raise if it is a refusal."""
     if isinstance(answer, str):
         raise HandoverFailed(f"{host.profile.title} cannot be reached at {host.api}: {answer}")
     if not answer.is_success:

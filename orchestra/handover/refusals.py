@@ -1,4 +1,4 @@
-"""Why a push or a pull request was refused, in one sentence that says what to do."""
+"""Explain why a push or pull request was refused, and what to do, in one sentence."""
 
 import json
 import re
@@ -15,7 +15,7 @@ READ_ONLY = {
     "settings allow GitHub Actions to create pull requests",
     "gitlab": "put into GITLAB_TOKEN one of the project with the scopes api and write_repository, as a Developer",
 }
-# What git, ssh and servers print. The first that fits counts.
+# Messages of git, ssh and servers. The first match counts.
 PUSHES = (
     (
         r"stale info|non-fast-forward|fetch first",
@@ -45,7 +45,7 @@ def explain_push_refusal(output: str, remote: str, branch: str, host: CodeHost |
 
 
 def explain_host_refusal(host: CodeHost, status: int, headers: Mapping[str, str], body: str) -> str:
-    """The words of a host's answer that is none of 2xx."""
+    """Explain an answer of the host other than 2xx."""
     title, request, said = host.profile.title, host.profile.request, host_message(body)
     if status == 429 or (status == 403 and "rate limit" in body.lower()):
         again = headers.get("retry-after", "")
@@ -62,7 +62,7 @@ def explain_host_refusal(host: CodeHost, status: int, headers: Mapping[str, str]
 
 
 def host_message(body: str) -> str:
-    """What a host says is wrong: GitHub's list of errors, GitLab's message, or the beginning of anything else."""
+    """Return the host's error: GitHub's list, GitLab's message, or the beginning of any other text."""
     try:
         told = json.loads(body)
     except ValueError:
@@ -81,7 +81,7 @@ def shorten_line(text: str) -> str:
 
 
 def is_from_fork(env: Mapping[str, str]) -> bool:
-    """Whether a pull or merge request from somebody else's repository is being built."""
+    """Whether CI builds a pull or merge request from another repository."""
     if env.get("GITLAB_CI"):
         source, target = env.get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID"), env.get("CI_MERGE_REQUEST_PROJECT_ID")
         return bool(source and target and source != target)

@@ -1,4 +1,4 @@
-"""Tell a server how a run ended: JSON, signed so that it can be believed, within a few seconds."""
+"""Post to a webhook how a run ended: JSON with a signature, within a few seconds."""
 
 import asyncio
 import hashlib
@@ -6,13 +6,13 @@ import hmac
 
 from orchestra.handover.host_client import send_request
 
-BOUND = 12.0  # seconds for all tries together
-PATIENCE = 4.0  # for one
+BOUND = 12.0  # seconds for all tries
+PATIENCE = 4.0  # seconds for one try
 SIGNATURE = "x-orchestra-signature"
 
 
 async def post_notification(url: str, content: bytes, secret: str) -> str:
-    """Why it was not delivered, or nothing."""
+    """Post the message. Return why it was not delivered; empty on success."""
     headers = {"content-type": "application/json", "user-agent": "aider-orchestrator"}
     headers |= {SIGNATURE: sign_content(content, secret)} if secret else {}
     try:

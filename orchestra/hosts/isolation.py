@@ -1,4 +1,4 @@
-"""How the repository's commands (gates, set-up) are kept apart from the user's keys, files and processes."""
+"""Isolate the repository's commands (gates, set-up) from the user's keys, files and processes."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from orchestra.process import CHILD, Sandbox, guard_command
 from orchestra.settings import Settings, mask_value
 from orchestra.workspace.repository import Repository
 
-# In the home folder: what holds keys and tokens, or answers in the user's name.
+# What holds keys and tokens in the home folder, or answers in the user's name.
 SECRETS = (
     *(".netrc", "_netrc", ".env", ".git-credentials", ".config/git/credentials", ".config/gh", ".config/hub"),
     *(
@@ -36,7 +36,7 @@ SECRETS = (
     *(".local/share/keyrings", ".config/op", ".mozilla", ".config/google-chrome", ".config/chromium", ".bash_history"),
     *(".zsh_history", ".python_history", ".config/fish", ".local/share/fish", ".psql_history", ".mysql_history"),
 )
-# Variables that lead to a socket at which somebody acts for the user.
+# Variables that lead to a socket that acts for the user.
 SOCKETS = (
     *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "TMUX", "TMUX_PANE"),
     *("DOCKER_HOST", "CONTAINER_HOST", "GPG_AGENT_INFO", "WAYLAND_DISPLAY"),
@@ -44,12 +44,12 @@ SOCKETS = (
 WORKTREES = ("worktree", "list", "--porcelain")
 PROJECTS = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "package.json")
 INSTALLED = ("node_modules", ".venv", "venv")
-# Of the repository's configuration, what tools need to read its files and history rightly, and who commits.
+# The part of the repository's git configuration that tools need to read files and history correctly, and the committer.
 GIT_KEYS = (
     *("core.repositoryformatversion", "core.filemode", "core.ignorecase", "core.symlinks", "core.autocrlf"),
     *("core.eol", "core.precomposeunicode", "extensions.objectformat", "user.name", "user.email"),
 )
-LARGEST = 1 << 20  # bytes of a file that is looked into
+LARGEST = 1 << 20  # bytes of a file that is searched
 MODES = ("namespaces", "landlock")
 WEAKER_SANDBOX = "this system allows no namespaces, so that the sandbox of tests and set-up commands is weaker here"
 IN_IT = "tests and set-up commands run in a sandbox without network, because {}"
@@ -59,7 +59,7 @@ NO_SANDBOX_HOLDS = f"no sandbox holds here: {NO_SANDBOX_RISK}"
 
 
 class Isolation:
-    """The sandbox of a run; which one holds here is found out when the first command needs it."""
+    """The sandbox of a run; its mode is found out when the first command needs it."""
 
     def __init__(
         self, settings: Settings, repository: Repository, files: Collection[str], folder: Path, keys: Collection[str]
@@ -81,7 +81,7 @@ class Isolation:
         return self.found
 
     async def is_trusted(self) -> bool:
-        """Whether the repository's commands may run at all: a stranger's only where the whole sandbox holds."""
+        """Whether the repository's commands may run: a stranger's only in a complete sandbox."""
         return (await self.sandbox()).mode == MODES[0] or not self.foreign_reason
 
     async def make_sandbox(self) -> Sandbox:
@@ -110,7 +110,7 @@ class Isolation:
         )
 
     async def environment_files(self) -> tuple[str, ...]:
-        """Untracked .env files, but those that the user wants to have in each worktree."""
+        """Return untracked .env files, except those that the user wants in each worktree."""
         git = self.repository.git.with_env(GIT_LITERAL_PATHSPECS="0")
         paths = await git.paths("ls-files", "--others", "-z", "--", ":(glob)**/.env*")
         kept = set(self.settings.worktree_copy)
@@ -118,7 +118,7 @@ class Isolation:
 
 
 def find_foreign_reason(settings: Settings) -> str:
-    """Why what is checked out may be a stranger's, or nothing."""
+    """Return why the checkout may be a stranger's; empty if it is not."""
     if ":" in settings.repo and not Path(settings.repo).exists() and not settings.trust_repo:
         return f"{mask_value('repo', settings.repo)} was cloned for this run and is not trusted (--trust-repo)"
     return explain_foreign_head(os.environ, read_ci_event(os.environ))
@@ -133,7 +133,7 @@ def read_ci_event(env: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 async def check_sandbox(settings: Settings) -> None:
-    """Before anything is paid: --sandbox require wants the whole one."""
+    """Check, before anything is paid, that --sandbox require gets a complete sandbox."""
     if settings.sandbox != "require":
         return
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
@@ -145,7 +145,7 @@ async def check_sandbox(settings: Settings) -> None:
 
 
 async def find_sandbox_mode(folder: Path) -> str:
-    """Try each on a made-up worktree: that the kernel offers something does not mean that it lets us have it."""
+    """Try each mode on a sample worktree: a kernel may offer a feature and still refuse it."""
     for mode in MODES:
         if await is_mode_effective(mode, folder / f"probe-{mode}"):
             return mode
@@ -178,7 +178,7 @@ def home_folder(env: Mapping[str, str]) -> Path:
 
 
 def system_home_secrets(home: Path) -> dict[str, tuple[str, ...]]:
-    """Of the home folder that the system names, where HOME is another one: as in the containers of CI jobs."""
+    """Return secrets of the system's home folder if HOME is another one, as in CI containers."""
     with suppress(KeyError, OSError):
         place = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
         names = tuple(name for name in SECRETS if (place / name).exists())
@@ -188,7 +188,7 @@ def system_home_secrets(home: Path) -> dict[str, tuple[str, ...]]:
 
 
 def files_with_keys(home: Path, keys: Collection[str]) -> tuple[str, ...]:
-    """What of the home folder itself holds one of the run's keys, say in a line that a shell reads at its start."""
+    """Return files of the home folder that contain one of the run's keys, such as a shell's start file."""
     found = []
     with suppress(OSError):
         for path in home.iterdir():
@@ -200,14 +200,14 @@ def files_with_keys(home: Path, keys: Collection[str]) -> tuple[str, ...]:
 
 
 def script_secrets(checkout: Path) -> dict[str, tuple[str, ...]]:
-    """The .env beside the script, unless the script lies in the checkout itself."""
+    """Return the .env beside the script, unless the script is in the checkout."""
     script = CHILD.parent.parent.resolve()
     return {str(script): (".env",)} if (script / ".env").exists() and script != checkout else {}
 
 
 def worktree_secrets(checkout: Path, folder: Path, home: Path, listing: str) -> dict[str, tuple[str, ...]]:
-    """The .env files of the repository's other worktrees, and of the checkout of which this one is a submodule. Those
-    of the home folder are hidden in any case, and what it lies in cannot be taken apart."""
+    """Return the .env files of the repository's other worktrees, and of the checkout of which this is a submodule.
+    Those in the home folder are hidden anyway."""
     places = [Path(line.removeprefix("worktree ")) for line in listing.splitlines() if line.startswith("worktree ")]
     places += [above for above in checkout.parents if (above / ".git").exists()]
     found = {}
@@ -219,7 +219,7 @@ def worktree_secrets(checkout: Path, folder: Path, home: Path, listing: str) -> 
 
 
 def outer_git_folders(common: Path) -> list[str]:
-    """The git directory in which a submodule's own one lies: it holds tokens in its configurations."""
+    """Return the git directories above a submodule's own: their configurations may hold tokens."""
     above = [path.parent for path in common.parents if path.name == "modules" and is_git_directory(path.parent)]
     return [str(above[-1])] if above else []
 
@@ -229,7 +229,7 @@ def is_git_directory(path: Path) -> bool:
 
 
 def covered_folders(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
-    """The run's own (other attempts are there), and those in which sockets of the user lie."""
+    """Return the run's own folders (other attempts are there), and those with the user's sockets."""
     yield str(folder.resolve())
     if runtime := env.get("XDG_RUNTIME_DIR"):
         yield os.path.realpath(runtime)
@@ -245,8 +245,10 @@ def covered_folders(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
 
 
 def installed_packages(root: Path, files: Collection[str], links: Collection[str]) -> Iterator[str]:
-    """What of the checkout is used where it lies. A link that git tracks may lead to anything, and a folder that holds
-    tracked files is none that a tool has made."""
+    """Return what is installed in the checkout and used in place.
+
+    A tracked link may lead anywhere, and a folder with tracked files was not made by a tool.
+    """
     tracked = frozenset(files)
     folders = {PurePosixPath(path).parent for path in files if PurePosixPath(path).name in PROJECTS}
     paths = [root / folder / name for folder in (*sorted(folders), PurePosixPath(".")) for name in INSTALLED]
@@ -263,7 +265,7 @@ def without_sockets(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def safe_git_config(listing: bytes) -> str:
-    """A git configuration with no address and no token in it."""
+    """Return a git configuration without addresses and tokens."""
     pairs = [entry.partition("\n") for entry in os.fsdecode(listing).split("\0") if entry]
     known = {name.lower(): value for name, _, value in pairs if name.lower() in GIT_KEYS}
     lines = []

@@ -1,4 +1,4 @@
-"""This machine as a host: a worktree and an agent for each attempt, one worktree after the other for gates."""
+"""This machine as a host: a worktree and an agent per attempt, and one worktree at a time for gates."""
 
 import asyncio
 import contextlib
@@ -22,12 +22,12 @@ from orchestra.workspace.git import CONFIG
 from orchestra.workspace.repository import Entry
 from orchestra.workspace.trees import Tree, Trees, temporary_tree
 
-CUT_SHORT = ("stopped", "crashed")  # ends of an agent that did not end by itself
+CUT_SHORT = ("stopped", "crashed")  # ends of an agent that did not finish
 MOST_PRINTED = 8 << 20  # bytes
 
 
 class LocalHost:
-    """`entries` are the files of the repository's base, `seats` are the agents' processes."""
+    """`entries`: the files of the repository's base. `seats`: the agents' processes."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class LocalHost:
         return HostFacts("local", "" if trusted else isolation.foreign_reason, isolation.note)
 
     async def receive_commit(self, commit: str, pack: bytes) -> None:
-        """The head's objects are in the same database."""
+        """Do nothing: the head's objects are in the same database."""
 
     async def close(self) -> None:
         await self.trees.close()
@@ -102,14 +102,14 @@ class LocalHost:
         return AgentJob(number, tree.path, folder, call.arguments, call.message, environment, call.fallback)
 
     async def collect_result(self, order: AttemptOrder, tree: Tree, outcome: AgentOutcome) -> AttemptResult:
-        """What the agent changed, as commits: its own, and with it all that is not to be committed."""
+        """Return the agent's changes as commits: its own, and one with everything that must not be committed."""
         rules = order.rules
         permit = Permit(frozenset(rules.named), rules.words, self.entries)
         changes = await collect.collect_changes(tree, order.files, rules.owners, permit)
         commit = await collect.commit_changes(tree, changes, order.message, order.parent) if changes.own else ""
         everything = ""
         if changes.untaken:
-            # An agent's .gitattributes may stop git from storing what is not taken. That costs only the patch of it.
+            # An agent's .gitattributes may keep git from storing what is refused. That costs only its patch.
             with contextlib.suppress(GitFailed, OSError):
                 everything = await collect.commit_everything(tree, changes)
         printed = await asyncio.to_thread(read_printed, tree.path.parent / "aider.out")
@@ -118,7 +118,7 @@ class LocalHost:
     # --- gates
 
     async def run_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
-        """In one worktree, or in a new one if a gate has spoiled it for the next."""
+        """Run gates in one worktree, or in a new one if a gate has spoiled it."""
         pending, outcomes = list(check.gates), list[GateOutcome]()
         while pending:
             async with self.open_gate_worktree(check) as place:
@@ -142,7 +142,7 @@ class LocalHost:
             yield GateContext(tree.path, root, files, check.planned, await place.isolation.sandbox())
 
     async def run_gate_in(self, gate: Gate, place: GateContext, check: GateOrder) -> GateOutcome:
-        # Asked only about what is there: in the base, what a task has added is not.
+        # Only existing files: the base lacks what a task has added.
         there = [path for path in check.paths if (place.tree / path).is_file()]
         return await run_gate(
             gate,
@@ -160,13 +160,13 @@ class LocalHost:
 
 
 def gate_output_name(gate: Gate, label: str, stamp: str) -> str:
-    """tests_<stamp>.txt for the result, tests_base_<stamp>.txt for the base."""
+    """Return tests_<stamp>.txt for the result, tests_base_<stamp>.txt for the base."""
     plain = re.sub(r"[^\w.-]+", "-", gate.name)
     return f"{plain}_{stamp}.txt" if label == "combined" else f"{plain}_{label}_{stamp}.txt"
 
 
 def safe_git_variables() -> dict[str, str]:
-    """Agents ask git too, and must not set off what our own git leaves alone: hooks, monitors."""
+    """Return variables that keep an agent's git from running what ours does not: hooks, monitors."""
     numbered = list(enumerate(CONFIG.items()))
     names = {f"GIT_CONFIG_KEY_{n}": name for n, (name, _) in numbered}
     values = {f"GIT_CONFIG_VALUE_{n}": value for n, (_, value) in numbered}
@@ -174,7 +174,7 @@ def safe_git_variables() -> dict[str, str]:
 
 
 def read_printed(path: Path) -> str:
-    """What the agent printed."""
+    """Read what the agent printed."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

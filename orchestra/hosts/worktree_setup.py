@@ -1,4 +1,4 @@
-"""Make a worktree ready: what git does not track, and the user's set-up command."""
+"""Prepare a worktree: files that git does not track, and the user's set-up command."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -15,8 +15,10 @@ from orchestra.workspace.trees import Tree, provision_tree
 
 @dataclass(frozen=True)
 class CommandEnvironment:
-    """What the repository's commands get on this machine. `logs` is where their output goes; `keys` are the run's own,
-    which no command may see."""
+    """The environment of the repository's commands on this machine.
+
+    `logs`: for their output. `keys`: the run's own, hidden from every command.
+    """
 
     repository: Repository
     isolation: Isolation
@@ -26,14 +28,14 @@ class CommandEnvironment:
     keys: tuple[str, ...] = ()
 
     def for_commands(self) -> dict[str, str]:
-        """The environment of a command, without keys and without the user's sockets."""
+        """Return the environment for a command, without keys and without the user's sockets."""
         return without_sockets(self.environment(os.environ))
 
 
 async def set_up_worktree(
     command_environment: CommandEnvironment, tree: Tree, wanted: WorktreeSetup, output_name: str
 ) -> None:
-    """A stranger's command is not run if no sandbox holds."""
+    """Set up a worktree. A stranger's command runs only in a sandbox."""
     await provision_tree(tree, command_environment.repository, wanted.copies, wanted.links)
     if wanted.command and await command_environment.isolation.is_trusted():
         output = command_environment.logs / output_name

@@ -1,4 +1,5 @@
 """Find the tasks that broke a combined tree: a search over sets of tasks with few questions, none asked twice.
+
 It is a generator: it yields a set of tasks whose tree is to be gated, receives whether that passed, and returns the
 verdict. A task always comes with its dependencies; tasks that need each other are one unit and never separated. Of
 tasks that break the tree only together, the one is left out with which the least is lost.

@@ -1,4 +1,5 @@
 """Judge an edit of a manifest: does it add plain dependencies, or more, which is protected? In doubt, more.
+
 A dependency is plain if it is a name and a version from the ecosystem's usual index: no address, path, alias or script.
 """
 

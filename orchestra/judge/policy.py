@@ -1,4 +1,5 @@
 """The table of verdicts: everything that follows from a verdict alone, one row each.
+
 A new verdict is a member of `Verdict` and a row here.
 """
 

@@ -1,4 +1,5 @@
 """Recognise files that act by themselves: a tool will run what is in them, so an edit must be requested.
+
 One table of names. It is applied to every path that an agent has changed, and to every file that a folder, a glob or a
 model selects. `manifests.py` examines the few files that are harmless in part.
 """

@@ -1,4 +1,4 @@
-"""What of a plan agents may be given: only a person's yes is a reason to change a file that acts by itself."""
+"""Restrict a plan to what agents may be given: only a person can permit a change of a file that acts by itself."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from orchestra.plan.draft import Draft, PlanItem
 
 @dataclasses.dataclass(frozen=True)
 class AllowedDraft:
-    """The draft without what was left out, and those of its protected files that a person has named or approved."""
+    """The draft without what was left out, and its protected files that a person has named or approved."""
 
     draft: Draft
     left_out: tuple[str, ...] = ()
@@ -19,7 +19,7 @@ class AllowedDraft:
 
 
 def restrict_draft(draft: Draft, permit: Permit, by_person: bool) -> AllowedDraft:
-    """A task that changes nothing any more is left out too, and what needs it then needs what it needed."""
+    """Restrict a draft. A task without changes is left out too, and its dependents get its dependencies."""
     named = {path for item in draft.unfinished for path in approved_files(draft, item) if by_person}
     permit = dataclasses.replace(permit, paths=permit.paths | named)
     left_out = {path for item in draft.unfinished for path in item.files if permit.refusal_for(path)}
@@ -43,7 +43,7 @@ def without_files(item: PlanItem, left_out: set[str]) -> PlanItem:
 
 
 def bypass_needs(needs: Iterable[str], gone: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The needs, with those of each task that is gone in its place."""
+    """Replace each missing task in the needs by its own needs."""
     found: dict[str, None] = {}
     for need in needs:
         found |= dict.fromkeys(bypass_needs(gone[need], gone) if need in gone else (need,))

@@ -1,4 +1,4 @@
-"""What one agent is told: the change, its own part, the names all must agree on, and what the others do."""
+"""Write the brief of an agent: the change, its part, the names that all must agree on, and what others do."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,7 +10,7 @@ READ_LIMIT = 6_000
 def make_tasks(
     change: str, prd: Prd, shares: Sequence[Sequence[TargetFile]], nearby: Sequence[str] = ()
 ) -> tuple[Task, ...]:
-    """`nearby` are the signatures around each share, to stand in its brief."""
+    """Make the tasks. `nearby`: signatures of related files for each share's brief."""
     bare = tuple(
         Task(id=n, title=share_title(share), files=tuple(share), requirements=share_requirements(prd, share))
         for n, share in enumerate(shares, start=1)
@@ -33,8 +33,11 @@ def share_requirements(prd: Prd, share: Sequence[TargetFile]) -> tuple[str, ...]
 
 
 def make_brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task], nearby: str = "", part: str = "") -> str:
-    """Written to be the same for the same work, so that a resumed or replayed run asks the same question. `part` is
-    what a plan's file says that this task is to do; else it is what the PRD says of its files."""
+    """Write a brief.
+
+    The same work gives the same text, so that a resumed or replayed run asks the same question. `part`: the task's text
+    in a plan's file; by default what the PRD asks of its files.
+    """
     parts = [
         "You are one of several engineers who change this repository at the same time. Do your part only.",
         format_section("The change", change.strip()),
@@ -79,7 +82,7 @@ def format_contracts(prd: Prd) -> str:
 
 
 def format_other_tasks(prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
-    """Bounded: with 200 tasks the others' titles would drown one's own work."""
+    """Describe the other tasks in bounded space: 200 titles would bury the task's own work."""
     rest = [t for t in all_tasks if t.id != task.id]
     lines = [f"- {t.title}" for t in rest[:20]]
     return "\n".join(lines + ([f"- and {len(rest) - 20} more parts"] if len(rest) > 20 else []))
@@ -95,7 +98,7 @@ def tests_by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
 def find_tests_of(
     paths: Sequence[str], tests: Mapping[str, Sequence[str]], sizes: Mapping[str, int]
 ) -> tuple[str, ...]:
-    """Tests that belong to these files by name and that nobody edits in this run: worth reading, within bounds."""
+    """Find tests for these files by name that no agent edits in this run: worth reading, in bounds."""
     found, room = [], READ_LIMIT
     for name in sorted({name_stem(path) for path in paths}):
         for path in tests.get(name, ()):

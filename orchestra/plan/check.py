@@ -1,9 +1,9 @@
-"""Whether a plan can be carried out here. What is merely sloppy is put right and said; what is wrong stops it.
+"""Check whether a plan can be carried out. Small errors are corrected and noted; others stop it.
 
-The repairs, in this order; docs/how-to.md lists them for users:
-ids that are missing, taken or no names; paths as git writes them; a file's path that only one file fits;
-`new` as it really is; files named twice; what is read beside; role, priority and risk that nobody knows; requirements
-and needs that are not there; and two tasks that would change one file at the same time do it one after the other.
+The corrections, in this order; docs/how-to.md lists them for users: missing, repeated or invalid ids; paths as git
+writes them; a path that only one file fits; `new` as it really is; files named twice; files to read; unknown roles,
+priorities and risks; requirements and needs that do not exist; two tasks that would change one file at the same time
+run one after the other.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ MOST = 8  # paths or names in one sentence
 
 @dataclass(frozen=True)
 class PlanContext:
-    """What a plan is checked against. `reading` are the roles that change no files."""
+    """What a plan is checked against. `reading`: the roles that change no files."""
 
     tracked: Mapping[str, TrackedFile]
     roles: Collection[str] = ()
@@ -39,7 +39,7 @@ class PlanContext:
 
 @dataclass(frozen=True)
 class CheckedDraft:
-    """The plan as it can be carried out, what was put right for that, and what cannot be put right."""
+    """The plan as it can be carried out, what was corrected, and what cannot be."""
 
     draft: Draft
     repairs: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Findings:
 
 
 def check_draft(draft: Draft, world: PlanContext) -> CheckedDraft:
-    """What is done already is not looked at any more, and what is only proposed not yet."""
+    """Check a draft. Completed tasks are not checked any more, and proposed ones not yet."""
     said = Findings()
     aside = [item for item in draft.task if item.done or item.proposed]
     items = name_items(draft.unfinished, [item.id for item in aside], said)
@@ -79,7 +79,7 @@ def check_draft(draft: Draft, world: PlanContext) -> CheckedDraft:
 
 
 def name_items(given: Sequence[PlanItem], taken: Sequence[str], findings: Findings) -> list[PlanItem]:
-    """Every task with an id of its own, a title and a brief."""
+    """Give every task a unique id, a title and a brief."""
     found: list[PlanItem] = []
     for n, item in enumerate(given, start=1):
         words = item.title.strip() or first_line(item.brief) or item.id.strip()
@@ -94,7 +94,7 @@ def name_items(given: Sequence[PlanItem], taken: Sequence[str], findings: Findin
 
 
 def resolve_needs(given: Sequence[PlanItem], found: Sequence[PlanItem]) -> list[PlanItem]:
-    """What a task needs may be said by the id as it was written, or by a title."""
+    """Resolve needs, which may be given by the id as written, or by a title."""
     ids = {item.id for item in found}
     meant: dict[str, str] = {}
     for old, new in zip(given, found, strict=True):
@@ -120,7 +120,7 @@ def first_line(text: str) -> str:
 
 
 def resolve_files(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
-    """The files as git names them, each once."""
+    """Resolve the files to git's names, each once."""
     files = unique_paths(
         item.id, [found for path in item.files if (found := resolve_file(item.id, path, world, findings))], findings
     )
@@ -130,7 +130,7 @@ def resolve_files(item: PlanItem, world: PlanContext, findings: Findings) -> Pla
 
 
 def resolve_file(id: str, given: str, world: PlanContext, findings: Findings) -> str:
-    """The path that is meant, or nothing and a problem."""
+    """Return the path that is meant; or empty, with a problem."""
     path = clean_path(given)
     if not path:
         findings.problems.append(f"{id} names {given!r}, which does not lie in the repository")
@@ -153,7 +153,7 @@ def resolve_file(id: str, given: str, world: PlanContext, findings: Findings) ->
 
 
 def clean_path(given: str) -> str:
-    """As git writes it; nothing for what lies outside, belongs to git, or is no name of a file."""
+    """Return a path as git writes it; empty if it is outside, git's own, or no file name."""
     path = posixpath.normpath(given.strip().replace("\\", "/")) if given.strip() else ""
     parts = path.split("/")
     outside = path in ("", ".") or path.startswith("/") or ".." in parts or ".git" in parts
@@ -161,7 +161,7 @@ def clean_path(given: str) -> str:
 
 
 def find_similar_path(path: str, tracked: Mapping[str, TrackedFile]) -> str:
-    """The one file whose path ends so, or has the same letters: where there are two, nobody knows which."""
+    """Return the only file whose path ends so, or has the same letters; empty if there are several."""
     ends = [name for name in tracked if name.endswith(f"/{path}") or path.endswith(f"/{name}")]
     found = ends or [name for name in tracked if name.casefold() == path.casefold()]
     return found[0] if len(found) == 1 else ""
@@ -181,7 +181,7 @@ def unique_paths(id: str, paths: Sequence[str], findings: Findings) -> tuple[str
 
 
 def normalise_words(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
-    """Role, priority, risk and requirements that are known here."""
+    """Correct role, priority, risk and requirements to known ones."""
     role = item.role.strip().lower() or role_for_files(item.files)
     if role and world.roles and role not in world.roles:
         findings.repairs.append(f"{item.id}: nobody knows the role {item.role!r}, so it is {CODER}")
@@ -208,7 +208,7 @@ def choose_known_word(id: str, what: str, given: str, known: Collection[str], fi
 
 
 def drop_unknown_needs(items: Sequence[PlanItem], done: Collection[str], findings: Findings) -> list[PlanItem]:
-    """Only needs that are there, and no task that needs itself."""
+    """Drop needs that do not exist, and needs of a task for itself."""
     ids, found = {item.id for item in items}.union(done), []
     for item in items:
         findings.repairs += [f"{item.id} does not need itself"] if item.id in item.needs else []
@@ -221,7 +221,7 @@ def drop_unknown_needs(items: Sequence[PlanItem], done: Collection[str], finding
 
 
 def find_cycle(items: Sequence[PlanItem]) -> list[str]:
-    """a, b, a where a needs b and b needs a; nothing where no task needs itself by others."""
+    """Return a cycle such as a, b, a (a needs b, b needs a); empty if there is none."""
     direct = needs_by_id(items)
     rest = {id for id, depth in dependency_depths(direct).items() if depth == len(direct)} if direct else set()
     if not rest:
@@ -229,7 +229,7 @@ def find_cycle(items: Sequence[PlanItem]) -> list[str]:
     way = [min(rest)]
     while True:
         following = [need for need in direct[way[-1]] if need in rest]
-        if not following:  # it only needs a task of the circle: begin from there
+        if not following:  # it only needs a task of the cycle: begin from there
             rest.discard(way[-1])
             way = [min(rest)]
         elif following[0] in way:
@@ -239,7 +239,7 @@ def find_cycle(items: Sequence[PlanItem]) -> list[str]:
 
 
 def order_shared_files(items: Sequence[PlanItem], findings: Findings) -> list[PlanItem]:
-    """A file that two tasks change which might run together: the later one in the plan waits for the earlier."""
+    """Order two tasks that change one file and might run together: the later one in the plan waits."""
     found = {item.id: item for item in items}
     before = all_needs_by_id(items)
     owners: dict[str, list[str]] = {}
@@ -255,7 +255,7 @@ def order_shared_files(items: Sequence[PlanItem], findings: Findings) -> list[Pl
 
 
 def resolve_reads(items: Sequence[PlanItem], world: PlanContext, findings: Findings) -> list[PlanItem]:
-    """What a task on which another builds creates is not new for that one, and can be read by it."""
+    """Resolve files to read. What an earlier task creates is not new for its dependents, and they can read it."""
     before, by_id = all_needs_by_id(items), {item.id: item for item in items}
     found = []
     for item in items:
@@ -291,7 +291,7 @@ def find_too_large(items: Sequence[PlanItem], world: PlanContext) -> Iterator[st
 
 
 def item_targets(item: PlanItem, tracked: Mapping[str, TrackedFile]) -> tuple[TargetFile, ...]:
-    """The files of a task with their sizes; each of them must be changed."""
+    """Return the files of a task with their sizes; each must be changed."""
     return tuple(
         TargetFile(
             path, tokens_of_size(tracked[path].size) if path in tracked else 0, new=path in item.new, required=True

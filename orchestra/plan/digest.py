@@ -1,21 +1,21 @@
-"""A bounded picture of a repository for a prompt: its files with their sizes, and the signatures in them."""
+"""Digest a repository for a prompt: its files with sizes, and the signatures in them, in bounded space."""
 
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 LIMIT = 60_000
-HEADINGS = 300  # bytes kept back for what frames the two lists
+HEADINGS = 300  # bytes for the headings of the two lists
 SIGNATURES_PER_FILE = 40
 SIGNATURE_LENGTH = 160
 SIGNATURE_LINES = 12
-SCANNED = 400_000  # characters of a file that are looked at
+SCANNED = 400_000  # characters of a file that are scanned
 
 BRACE, COLON, LINE = "{;", ":", ""
 
 
 class Language(NamedTuple):
-    """How a signature begins at the start of a line, and the characters that end it outside of parentheses."""
+    """How a signature begins at the start of a line, and the characters that end it outside parentheses."""
 
     start: re.Pattern[str]
     stop: str
@@ -42,7 +42,7 @@ RUST_FN = r"(?:(?:async|unsafe|const|extern(?: +\"[^\"\n]*\")?) +)*fn\b"
 RUST = make_language(
     rf"(?:{PUB})?(?:{RUST_FN}|(?:struct|enum|trait|union|type|mod|(?:unsafe +)?impl)\b)|macro_rules!|    {PUB}{RUST_FN}"
 )
-# Where everything lives in classes, the members that others may call belong to the picture.
+# In languages where everything is in classes, members that others may call are included.
 CLASSES = make_language(
     rf"[ \t]{{0,8}}(?:(?:{MODIFIERS}) +)*(?:{KINDS}) +\w"
     rf"|[ \t]{{0,4}}(?:(?:{MODIFIERS}) +)*(?:fun|func|def|function) +[\w<&]"
@@ -83,12 +83,12 @@ NOISE = re.compile(
     r"|[.-]lock(?:\.\w+)?$|[.](?:min\.\w+|map|snap|sum|svg|png|jpe?g|gif|ico|webp|pdf|woff2?|ttf|eot|mp[34]|zip|gz|whl|jar|so|dll|exe|bin)$",
     re.IGNORECASE,
 )
-# A name with a line break or a broken encoding in it cannot be written down so that a model could give it back.
+# A name with a line break or broken encoding cannot be written so that a model could repeat it.
 UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def build_digest(files: Iterable[tuple[str, int, str | None]], limit_bytes: int = LIMIT) -> str:
-    """The picture, in at most that many bytes, but never less than its headings. A file may come without its text."""
+    """Build the digest, in at most this many bytes, but never less than its headings. A file may come without text."""
     names: dict[str, str] = {}
     blocks: dict[str, str] = {}
     total = 0
@@ -101,7 +101,7 @@ def build_digest(files: Iterable[tuple[str, int, str | None]], limit_bytes: int 
         return "The repository has no tracked files yet."
     room = limit_bytes - HEADINGS
     order = sorted(names, key=rank_path)
-    # Signatures may take what a list of all names leaves over, and half of the room in any case.
+    # Signatures get what the list of names leaves, and half of the space in any case.
     listed = take_fitting(order, names, room // 2)
     outlined = take_fitting([path for path in order if path in blocks], blocks, room - count_bytes(listed, names))
     listed = take_fitting(order, names, room - count_bytes(outlined, blocks))
@@ -109,7 +109,7 @@ def build_digest(files: Iterable[tuple[str, int, str | None]], limit_bytes: int 
 
 
 def find_signatures(path: str, text: str) -> list[str]:
-    """What a file offers, a line for each, in its order; nothing for a language that is not known here."""
+    """List a file's signatures, a line each, in order; empty for an unknown language."""
     spoken = LANGUAGES.get(file_extension(path))
     if spoken is None:
         return []
@@ -122,12 +122,12 @@ def find_signatures(path: str, text: str) -> list[str]:
 
 
 def has_signatures(path: str) -> bool:
-    """Whether it is worth reading the file for a digest."""
+    """Whether the file is worth reading for a digest."""
     return file_extension(path) in LANGUAGES and not NOISE.search(path)
 
 
 def rank_path(path: str) -> tuple[int, int, str]:
-    """The most telling files first: sources, tests, what else people write, what tools made; shallow before deep."""
+    """Rank files: sources, tests, other files that people write, files made by tools; shallow before deep."""
     kind = 3 if NOISE.search(path) else 1 if TEST.search(path) else 0 if file_extension(path) in LANGUAGES else 2
     return kind, path.count("/"), path
 
@@ -152,7 +152,7 @@ def format_outline(paths: Sequence[str], blocks: dict[str, str]) -> list[str]:
 
 
 def take_fitting(order: Iterable[str], parts: dict[str, str], room: int) -> list[str]:
-    """As many as fit, the first ones first; one that is too long does not keep out those behind it."""
+    """Take as many as fit, the first ones first; one that is too long does not keep out later ones."""
     taken = []
     for path in order:
         cost = len(parts[path].encode()) + 1
@@ -173,7 +173,7 @@ def signature_block(path: str, text: str) -> str:
 
 
 def extract_signature(text: str, stop: str) -> str:
-    """From its start to its body, in one line: over several lines as long as a parenthesis is open."""
+    """Return a signature from its start to its body on one line, across lines while a parenthesis is open."""
     depth = lines = 0
     end = len(text)
     for at, char in enumerate(text):

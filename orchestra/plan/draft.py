@@ -1,4 +1,4 @@
-"""A plan that people read and edit before it is carried out: tasks by name, and what each of them needs."""
+"""A plan that people read and edit before it runs: tasks by name, with their dependencies."""
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -39,8 +39,11 @@ class AnsweredTask:
 
 @dataclass(frozen=True)
 class PlanItem(AnsweredTask):
-    """One task of a draft. What an agent has proposed waits for a yes of its own; `named` are the files that a person
-    has named one by one, `done` names the run that did it, and `said` is the answer of one that was only to answer."""
+    """One task of a draft.
+
+    `proposed`: by an agent, and not approved yet. `named`: files that a person named one by one. `done`: the run that
+    completed it. `said`: the reply of a task that only answers.
+    """
 
     proposed: bool = False
     named: tuple[str, ...] = ()
@@ -50,7 +53,7 @@ class PlanItem(AnsweredTask):
 
 @dataclass(frozen=True)
 class Draft:
-    """The plan's file: the goal, the PRD behind it, and the tasks in the order in which people read them."""
+    """A plan's file: the goal, the PRD behind it, and the tasks in reading order."""
 
     goal: str
     prd: str = ""
@@ -63,7 +66,7 @@ class Draft:
 
     @property
     def unfinished(self) -> tuple[PlanItem, ...]:
-        """What is still to be done."""
+        """The tasks that are still to be done."""
         return tuple(item for item in self.task if not (item.done or item.proposed))
 
     def find_item(self, id: str) -> PlanItem | None:
@@ -73,7 +76,7 @@ class Draft:
         return dataclasses.replace(self, task=tuple(items))
 
     def with_item(self, item: PlanItem) -> "Draft":
-        """With this one in the place of the one of its name."""
+        """Return the draft with this task in place of the one with its id."""
         return self.with_items(item if old.id == item.id else old for old in self.task)
 
 
@@ -83,20 +86,20 @@ def items_from_answer(tasks: Iterable[AnsweredTask]) -> tuple[PlanItem, ...]:
 
 
 def needs_by_id(items: Iterable[PlanItem]) -> dict[str, tuple[str, ...]]:
-    """Only what is there: what is done already is part of the base."""
+    """Return the existing needs of each task: a completed one is part of the base."""
     items = list(items)
     known = {item.id for item in items}
     return {item.id: tuple(need for need in item.needs if need in known) for item in items}
 
 
 def group_phases(items: Sequence[PlanItem]) -> list[list[PlanItem]]:
-    """Those that may begin at once, those that need only them, and so on."""
+    """Group tasks by phase: those that may begin at once, those that need only them, and so on."""
     depth = dependency_depths(needs_by_id(items))
     return [[item for item in items if depth[item.id] == n] for n in sorted(set(depth.values()))]
 
 
 def all_needs_by_id(items: Iterable[PlanItem]) -> dict[str, set[str]]:
-    """For each task all that come before it. A plan that goes in a circle has none before the circle is broken."""
+    """Return all direct and indirect needs of each task; empty for tasks of a cycle."""
     direct = needs_by_id(items)
     found: dict[str, set[str]] = {}
     depth = dependency_depths(direct)
@@ -106,7 +109,7 @@ def all_needs_by_id(items: Iterable[PlanItem]) -> dict[str, set[str]]:
 
 
 def critical_path(items: Sequence[PlanItem], weights: Mapping[str, float]) -> list[str]:
-    """The chain of tasks that takes longest, one needing the other: more agents cannot make it shorter."""
+    """Return the longest chain of dependent tasks, which more agents cannot shorten."""
     direct = needs_by_id(items)
     depth = dependency_depths(direct)
     best: dict[str, tuple[float, list[str]]] = {}
@@ -117,7 +120,7 @@ def critical_path(items: Sequence[PlanItem], weights: Mapping[str, float]) -> li
 
 
 def draft_from_plan(plan: Plan, goal: str, prd: str, named: Collection[str] = ()) -> Draft:
-    """A plan by coupling, as a draft that people can go on from."""
+    """Make a draft from a plan by coupling, for people to edit."""
     items = [
         PlanItem(
             id=f"part-{task.id}",
@@ -135,6 +138,6 @@ def draft_from_plan(plan: Plan, goal: str, prd: str, named: Collection[str] = ()
 
 
 def unused_name(wanted: str, taken: Iterable[str]) -> str:
-    """A name that nobody has: user-model, user-model-2."""
+    """Return an unused name: user-model, user-model-2."""
     base, used = change_slug(wanted), set(taken)
     return next(name for n in range(1, len(used) + 2) if (name := base if n == 1 else f"{base}-{n}") not in used)

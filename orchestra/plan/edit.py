@@ -1,4 +1,4 @@
-"""Changes to a plan in a person's words: each takes a plan and words, and gives another plan or one clear sentence."""
+"""Edit a plan by commands: each takes a plan and words, and returns another plan or raises one clear sentence."""
 
 import dataclasses
 import difflib
@@ -15,7 +15,7 @@ LISTS = ("files", "new", "reads", "acceptance", "requirements")
 
 
 def edit_draft(draft: Draft, words: Words) -> Draft:
-    """The plan after one command, such as `connect use model`."""
+    """Apply one command, such as `connect use model`."""
     edit = EDITS.get(words[0]) if words else None
     if edit is None:
         near = difflib.get_close_matches(words[0] if words else "", EDITS, 1)
@@ -33,7 +33,7 @@ def add_item(draft: Draft, words: Words) -> Draft:
 
 
 def remove_item(draft: Draft, words: Words) -> Draft:
-    """What it needed, those that needed it need now."""
+    """Remove a task. Its dependents get its dependencies."""
     (id,) = require_exactly(words, 1, "remove ID")
     gone = require_item(draft, id)
     return draft.with_items(replace_need(item, id, gone.needs) for item in draft.task if item.id != id)
@@ -51,7 +51,7 @@ def set_field(draft: Draft, words: Words) -> Draft:
 
 
 def make_list_edit(name: str) -> DraftEdit:
-    """files ID PATH ... says all of them; with +PATH and -PATH one more or one less."""
+    """Make a command for a list: `files ID PATH ...` replaces it; +PATH and -PATH add and remove one."""
 
     def edit_list(draft: Draft, words: Words) -> Draft:
         id, *given = require_words(words, 2, f"{name} ID TEXT ... (or +TEXT, -TEXT)")
@@ -71,7 +71,7 @@ def make_list_edit(name: str) -> DraftEdit:
 
 
 def split_item(draft: Draft, words: Words) -> Draft:
-    """Files of a task become a task of their own, beside it: with the same needs, and needed by the same."""
+    """Split files of a task into a second task with the same dependencies and dependents."""
     id, new, *paths = require_words(words, 3, "split ID NEW-ID PATH ...")
     item = require_item(draft, id)
     if draft.find_item(new):
@@ -95,7 +95,7 @@ def split_item(draft: Draft, words: Words) -> Draft:
 
 
 def merge_items(draft: Draft, words: Words) -> Draft:
-    """The second becomes part of the first."""
+    """Merge the second task into the first."""
     id, other = require_exactly(words, 2, "merge ID OTHER-ID")
     one, two = require_item(draft, id), require_item(draft, other)
     if id == other:
@@ -109,7 +109,7 @@ def merge_items(draft: Draft, words: Words) -> Draft:
 
 
 def move_item(draft: Draft, words: Words) -> Draft:
-    """Where it stands in the plan; of two that change one file, the later waits for the earlier."""
+    """Move a task in the plan; of two that change one file, the later one waits for the earlier."""
     id, where, other = require_exactly(words, 3, "move ID before|after OTHER-ID")
     if where not in ("before", "after"):
         raise PlanError(f"move {id} before or after a task, not {where!r}.")
@@ -178,7 +178,7 @@ def require_item(draft: Draft, id: str) -> PlanItem:
 
 
 def replace_need(item: PlanItem, old: str, new: Sequence[str]) -> PlanItem:
-    """Needing others in the place of one."""
+    """Replace one need by others."""
     if old not in item.needs:
         return item
     needs = (one for need in item.needs for one in (new if need == old else (need,)))

@@ -1,4 +1,4 @@
-"""What a model is asked when it plans: the goal, the requirements, the repository, and the rules of a good plan."""
+"""The question for a model that plans: the goal, the requirements, the repository, and the rules of a good plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class PlanAnswer:
 
 @dataclass(frozen=True)
 class DiscussionAnswer:
-    """What a lead proposes in a discussion: an answer in words, and the whole plan if it is to be another one."""
+    """A lead's answer in a discussion: a text, and the whole plan if it should change."""
 
     say: str = described_field("your answer to the person, in a few sentences")
     tasks: tuple[AnsweredTask, ...] = described_field(

@@ -1,4 +1,4 @@
-"""What an agent proposes at the end of its reply: further tasks, which nobody begins without a person's yes."""
+"""Further tasks that an agent proposes at the end of its reply. They need a person's approval."""
 
 import re
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Proposals:
 
 
 def read_proposals(reply: str) -> tuple[TaskProposal, ...]:
-    """Those of the last block; Misshapen where that cannot be read."""
+    """Read the proposals of the last block. Raise MisshapenAnswer if it is unreadable."""
     blocks = BLOCK.findall(reply)
     if not blocks:
         return ()

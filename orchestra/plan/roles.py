@@ -1,4 +1,4 @@
-"""Roles: what an agent is a specialist of. The package's own, the user's from a settings file, and rules for paths."""
+"""Roles: the specialities of agents. The package's own, the user's from a settings file, and rules for paths."""
 
 import difflib
 import re
@@ -14,9 +14,9 @@ from orchestra.plan.digest import TEST, file_extension
 
 TABLE = "roles"  # in a settings file
 CODER = "coder"
-ASK = "ask"  # Aider's chat mode in which nothing is changed
+ASK = "ask"  # Aider's chat mode that changes nothing
 CHAT_MODES = {"researcher": ASK}
-# Of Aider's formats those in which an agent edits.
+# Aider's formats in which an agent edits.
 EDIT_FORMATS = ("diff", "diff-fenced", "patch", "udiff", "udiff-simple", "whole")
 KEYS = ("prompt", "prompt-file", "model", "edit-format", "gates")
 NAME = re.compile(r"[^\W_][\w-]*")
@@ -30,7 +30,7 @@ BY_ENDING = {
 
 @dataclass(frozen=True)
 class Role:
-    """What an agent is told of its trade, and where it differs from the other agents. `gates` bind it by itself."""
+    """A role: what an agent is told about its speciality, and how it differs from others. `gates` must pass for it."""
 
     name: str
     prompt: str = ""
@@ -52,7 +52,7 @@ def packaged_roles() -> Mapping[str, Role]:
 
 
 def known_roles(own: Mapping[str, Role]) -> dict[str, Role]:
-    """The package's roles and the user's own. Of one that both have, the user's words count where there are any."""
+    """Return the package's roles and the user's. If both define one, the user's values count where given."""
     return {
         **packaged_roles(),
         **{name: override_role(packaged_roles().get(name, Role(name)), role) for name, role in own.items()},
@@ -65,7 +65,7 @@ def override_role(base: Role, role: Role) -> Role:
 
 
 def find_role(name: str, own: Mapping[str, Role]) -> Role:
-    """What a task without a role has is like all others."""
+    """Find a role; a task without one gets the default."""
     roles = known_roles(own)
     if name and name not in roles:
         raise SettingsError(f"there is no role {name!r}.", hint=f"There are {', '.join(roles)}.")
@@ -73,7 +73,7 @@ def find_role(name: str, own: Mapping[str, Role]) -> Role:
 
 
 def role_for_files(paths: Iterable[str]) -> str:
-    """The role of most of these files; of two with as many the coder, or who comes first."""
+    """Return the role for most of these files; in a tie the coder's, or the first one."""
     votes = Counter(map(role_of_file, paths))
     return min(votes, key=lambda role: (-votes[role], role != CODER, role), default=CODER)
 
@@ -88,7 +88,7 @@ def role_of_file(path: str) -> str:
 
 
 def parse_roles(place: str, table: Mapping[str, Any]) -> dict[str, Role]:
-    """[roles.NAME] as the user wrote them; of a prompt-file, the prompt was read before."""
+    """Parse [roles.NAME] tables. The prompt of a prompt-file was read before."""
     found = table.get(TABLE, {})
     if not isinstance(found, Mapping):
         raise SettingsError(f"{TABLE} in {place} is not a table.")

@@ -1,4 +1,4 @@
-"""How many agents at once, and how many tasks the work must be cut into."""
+"""Decide how many agents work at once, and into how many tasks the work is divided."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 MEMORY_PER_AGENT = 100 << 20
 AGENTS_PER_CORE = 8
 BYTES_PER_TOKEN = 3
-# What a prompt holds beside its files, and the share of the context that a model still uses well.
+# What a prompt holds beside its files, and the share of a context that a model uses well.
 FIXED_TOKENS = 8_000
 USABLE = 0.5
 DEFAULT_CONTEXT = 128_000
-# So many agents may each be told the fixed part of a prompt without a thought; more must have files worth telling it.
+# Up to this many agents the fixed part of a prompt does not matter; more must have files worth it.
 SMALL_CHANGE = 8
-# What a file costs beside its tokens: an agent that has many small ones is busy too. A new file has no tokens yet.
+# What a file costs beside its tokens: many small files keep an agent busy too. A new file has no tokens yet.
 FILE_TOKENS = 300
 NEW_FILE_TOKENS = 500
 SLACK = 1.1
@@ -26,25 +26,28 @@ class Machine:
 
 @dataclass(frozen=True)
 class AgentBound:
-    """At most so many agents, and what it is that says so."""
+    """A bound on the number of agents, and its reason."""
 
     agents: int
     reason: str
 
 
 def tokens_of_size(size: int) -> int:
-    """An estimate from a file's size that is rather too high than too low."""
+    """Estimate tokens from a file's size, rather too high than too low."""
     return -(-size // BYTES_PER_TOKEN)
 
 
 def usable_tokens(context: int | None) -> int:
-    """The tokens of files that one agent can work on well."""
+    """Return the tokens of files that one agent can work on well."""
     return max(int((context or DEFAULT_CONTEXT) * USABLE) - FIXED_TOKENS, 1_000)
 
 
 def bound_agents(sizes: Sequence[int], machine: Machine, *, at_most: int = 0) -> AgentBound:
-    """The most agents that can be of use. `sizes` are the tokens of what cannot be divided: files, or groups of them.
-    Agents wait for the network, so cores bind them little; memory and files do."""
+    """Bound the number of useful agents.
+
+    `sizes`: tokens of what cannot be divided, files or groups of them. Agents wait for the network, so cores hardly
+    matter; memory and files do.
+    """
     work = sum(sizes) + FILE_TOKENS * len(sizes)
     largest = max(sizes, default=0) + FILE_TOKENS
     bounds = [
@@ -71,5 +74,5 @@ def machine_capacity(machine: Machine) -> int:
 
 
 def tasks_needed(tokens: int, context: int | None) -> int:
-    """So many, that each fits into the model's usable context, even the fullest that an even division makes."""
+    """Return the number of tasks so that each fits into the model's usable context, even in an uneven division."""
     return max(-(-int(tokens * SLACK) // usable_tokens(context)), 1)

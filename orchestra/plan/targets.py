@@ -1,4 +1,4 @@
-"""Which files the change is about: what the user named, checked against the repository before anything is paid."""
+"""Choose the target files: what the user named, checked against the repository before anything is paid."""
 
 import fnmatch
 import posixpath
@@ -13,7 +13,7 @@ from orchestra.plan.digest import NOISE
 from orchestra.plan.sizing import tokens_of_size
 
 GLOB = "*?["
-# What people do not write themselves: left out of folders and globs, changed only when named one by one.
+# Files that people do not write: left out of folders and globs, changed only if named one by one.
 SKIPPED_KINDS = {"vendored": "vendored or made by tools", "generated": "generated"}
 
 
@@ -22,7 +22,7 @@ PROTECTED = "act by themselves (CI, hooks, build scripts, tool settings)"
 
 @dataclass(frozen=True)
 class TrackedFile:
-    """What planning needs to know of a file at the base."""
+    """What planning knows about a file at the base."""
 
     path: str
     size: int
@@ -35,7 +35,7 @@ class Targets:
     files: tuple[TargetFile, ...]
     skipped: tuple[str, ...] = ()  # what Aider cannot edit
     aside: tuple[str, ...] = ()  # what people do not edit
-    protected: tuple[str, ...] = ()  # what acts by itself, and was not asked for by its name
+    protected: tuple[str, ...] = ()  # files that act by themselves and were not named
     named: tuple[str, ...] = ()  # what a person has named one by one
 
 
@@ -46,7 +46,7 @@ def select_targets(
     option: str = "--files",
     permit: Permit = Permit(),  # noqa: B008  it is frozen
 ) -> Targets:
-    """The files that --files means. `why_not` says of a path that is not tracked what it is instead."""
+    """Select the files that --files means. `why_not`: explains a path that is not tracked."""
     chosen: dict[str, TrackedFile] = {}
     skipped: dict[str, None] = {}
     aside: dict[str, None] = {}
@@ -74,7 +74,7 @@ def select_targets(
 
 
 def explain_nothing_left(skipped: Sized, aside: Sized, protected: Sized) -> str:
-    """Why no file is left of those that match."""
+    """Explain why none of the matching files is left."""
     if protected and not skipped and not aside:
         return f"that {PROTECTED}; name them one by one"
     return "that Aider cannot edit" if skipped or not aside else "that tools made; name them one by one"
@@ -85,8 +85,10 @@ def printable_path(file: TrackedFile) -> str:
 
 
 def match_paths(pattern: str, tracked: Iterable[str]) -> list[str]:
-    """A tracked file means itself, a folder everything under it; a glob may cross folders with **, and a bare * stays
-    in its folder. Brackets are first taken for themselves, because some frameworks name folders `[slug]`."""
+    """Match paths. A tracked file means itself, a folder everything under it; ** crosses folders, * does not.
+
+    Brackets are first taken literally, because some frameworks name folders `[slug]`.
+    """
     if pattern in tracked:
         return [pattern]
     under = [path for path in tracked if pattern == "." or path.startswith(pattern + "/")]
@@ -123,7 +125,7 @@ def refuse_own_file(path: str, subject: str) -> None:
 
 
 def targets_from_prd(prd: Prd, tracked: Mapping[str, TrackedFile], permit: Permit = Permit()) -> Targets:  # noqa: B008
-    """The files that the PRD's work names: existing ones as they are, the others as new ones."""
+    """Return the files that the PRD's work names: existing ones, and the others as new ones."""
     if not prd.work:
         raise PlanError("The PRD names no files to change.", hint="Say them with --files.")
     chosen, protected = [], []
@@ -160,7 +162,7 @@ def make_target(file: TrackedFile, required: bool) -> TargetFile:
 
 
 def require_prd_files(targets: Targets, prd: Prd) -> Targets:
-    """With --files and a PRD: what the PRD asks of a file must be done."""
+    """With --files and a PRD: require the changes that the PRD asks for."""
     wanted = {work.file for work in prd.work}
     files = tuple(replace(file, required=file.required or file.path in wanted) for file in targets.files)
     return replace(targets, files=files)

@@ -1,4 +1,4 @@
-"""In which order tasks are begun and put together."""
+"""The order in which tasks begin and are combined."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -11,7 +11,7 @@ Rank = tuple[int, int, int]
 
 
 def rank_tasks(tasks: Sequence[Task]) -> dict[int, Rank]:
-    """Who comes first of those that may begin, the smallest first: by priority, then by the longest way to the end."""
+    """Rank tasks that may begin, the smallest rank first: by priority, then by the longest chain behind them."""
     needs = needs_by_task(tasks)
     depth = dependency_depths(needs)
     own = {task.id: max(task.tokens, 1) for task in tasks}
@@ -23,17 +23,18 @@ def rank_tasks(tasks: Sequence[Task]) -> dict[int, Rank]:
 
 
 def order_tasks(tasks: Sequence[Task]) -> list[Task]:
-    """What is needed first, then what risks least: the later ones are those that may have to be left out."""
+    """Order tasks for combination: dependencies first, then the least risk, because later ones are left out more
+    often."""
     depth = dependency_depths(needs_by_task(tasks))
     return sorted(tasks, key=lambda task: (depth[task.id], RISK_ORDER.get(task.risk, 1), task.id))
 
 
 def dependency_depths(needs: Mapping[K, Sequence[K]]) -> dict[K, int]:
-    """How many tasks come before each, in a row."""
+    """Longest dependency chain before each task."""
     found: dict[K, int] = {}
     while len(found) < len(needs):
         ready = [task for task in needs if task not in found and all(need in found for need in needs[task])]
-        if not ready:  # a ring, which no checked plan has
+        if not ready:  # a cycle, which no checked plan has
             return found | dict.fromkeys(needs.keys() - found.keys(), len(needs))
         found |= {task: 1 + max((found[need] for need in needs[task]), default=-1) for task in ready}
     return found

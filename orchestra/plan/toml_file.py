@@ -1,4 +1,4 @@
-"""A plan's file: TOML that people read and edit, and that is read back as it was written."""
+"""The file of a plan: TOML that people read and edit, and that is read back as written."""
 
 import dataclasses
 import difflib
@@ -19,7 +19,7 @@ HEAD = """\
 # program writes this file: at `plan continue`, at `plan approve`, and when a run has done some of it.
 
 """
-ALWAYS_SHOWN = ("id", "title", "brief", "files", "needs")  # shown in every task, as the rest is not
+ALWAYS_SHOWN = ("id", "title", "brief", "files", "needs")  # in every task
 WIDTH = 100
 
 
@@ -50,7 +50,7 @@ def format_value(value: Any) -> str:
 
 
 def format_string(value: str) -> str:
-    """On lines of its own where it has several."""
+    """Format a string, on lines of its own if it has several."""
     safe = "".join(map(escape_character, value))
     if "\n" not in value:
         return '"' + safe.replace('"', '\\"').replace("\t", "\\t") + '"'
@@ -68,7 +68,7 @@ def escape_character(sign: str) -> str:
 
 
 def parse_draft(content: str, place: str) -> Draft:
-    """The plan in a file, or one sentence that says what is wrong with it and where."""
+    """Parse the plan in a file. Raise one sentence that says what is wrong and where."""
     try:
         record = tomllib.loads(content)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of more than 4300 digits
@@ -77,7 +77,7 @@ def parse_draft(content: str, place: str) -> Draft:
     complaints: list[str] = []
     for table, kind, where in walk_tables(record):
         complaints += find_unknown_keys(table, kind, where)
-        # Who writes by hand says each thing once; what is not said follows from the rest.
+        # A hand-written plan says each thing once; the rest follows.
         record_defaults(table, kind)
     draft = convert_value(Draft, record, "", complaints)
     if complaints:

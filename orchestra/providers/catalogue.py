@@ -1,4 +1,5 @@
 """The catalogue of models: who serves a name, at what price, until when, and what Aider must be told about it.
+
 Prices and sizes come from models.json (refreshed by tools/refresh_models.py); the rest was written by hand.
 """
 
@@ -29,6 +30,7 @@ class UnknownProvider(ValueError):
 @dataclass(frozen=True)
 class Provider:
     """A provider: its address, dialect, and variables for keys and another address; the first one set counts.
+
     A base is what the dialect's path is appended to: /chat/completions, /v1/messages, or /v1beta/models/NAME:METHOD.
     """
 

@@ -1,4 +1,5 @@
 """Find what looks like a secret: a table of well-known shapes, each replaced by its name.
+
 A shape is searched for only if one of its hints is in the text, and no part of a text is read more than a few times, so
 a text that is made to be slow is read as fast as any other.
 """
@@ -156,6 +157,7 @@ def is_redacted(value: object) -> bool:
 
 def redactable_length(text: str, longest: int = 1 << 16) -> int:
     """Return how much of a growing text can be redacted now: up to its last whole line, and not into a private key.
+
     A key that stays open is awaited for at most this many characters.
     """
     end = text.rfind("\n") + 1 or (len(text) if len(text) > longest else 0)

@@ -19,6 +19,7 @@ AIDERS_OWN = ".aider."  # its caches, which some --aider-args make it write
 @dataclass(frozen=True)
 class Changes:
     """The paths that an agent changed since set-up, by what may be done with them.
+
     `protected` ones act by themselves and are refused; `notable` ones are accepted and named. Both have a reason.
     """
 

@@ -102,6 +102,7 @@ async def rebase_commits(trees: Trees, onto: str, head: str) -> tuple[dict[str, 
 @dataclass(frozen=True)
 class Delivery:
     """Whether the user's branch got the result; if not, why, and the command that takes it.
+
     `moved`: something of the user's prevents it, so a person must decide. `stands`: the branch's present commit, if it
     has new ones. `withheld`: the result must not go anywhere else either.
     """

@@ -1,4 +1,5 @@
 """Branches other than the user's current one: local ones, and those of a remote.
+
 Work of others is never overwritten: a branch is fast-forwarded, or moved from a commit that this run put there.
 """
 

@@ -1,9 +1,7 @@
-"""A pytest plugin that writes down which tests there were and what became of each. PYTEST_DONT_REWRITE
-
-Loaded by PYTEST_PLUGINS in every gate. Only the outermost pytest is recorded: one that the tests start themselves must
-not add its tests to ours. With GATE_CONTROL only the test of that name is run, with GATE_ONLY those in that file.
-
-Nothing here may fail a test run: what goes wrong leaves no record, and then nothing is known.
+"""A pytest plugin that records the outcome of each test. PYTEST_DONT_REWRITE
+Loaded by PYTEST_PLUGINS in every gate. Only the outermost pytest is recorded: one that tests start must not add its
+tests to ours. With GATE_CONTROL only the test of that name runs, with GATE_ONLY those in that file.
+Nothing here may fail a test run: an error leaves no record, and then nothing is known.
 """
 
 import json
@@ -17,7 +15,7 @@ BOOK, CONTROL, ONLY = (os.environ.get("GATE_" + word, "") for word in ("ROLL", "
 
 
 class OutcomeRecorder:
-    """The outcome of each test by its name."""
+    """The outcome of each test by name."""
 
     def __init__(self):
         self.tests = {}
@@ -42,7 +40,7 @@ class OutcomeRecorder:
 
 
 class ItemFilter:
-    """Only some tests are run, whatever else would choose among them."""
+    """Run only some tests, whatever else would select tests."""
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_collection_modifyitems(self, items):
@@ -68,7 +66,7 @@ def pytest_configure(config):
         if CONTROL or ONLY:
             config.pluginmanager.register(ItemFilter(), "gate_choice")
         else:
-            # Neither the workers of xdist nor a pytest that a test starts are to record anything.
+            # Neither xdist's workers nor a pytest that a test starts may record.
             others = [name for name in os.environ.get(LOADED_BY, "").split(",") if name not in ("", NAME)]
             os.environ[LOADED_BY] = ",".join(others)
             os.environ.pop("GATE_ROLL", None)

@@ -1,11 +1,10 @@
-"""In every Python that a gate starts: see to it that it runs the tree's code and not the user's checkout's, and bear
-witness to what it did run.
+"""Make every Python that a gate starts use the tree's code instead of the checkout's, and record what was used.
 
-An editable install points from site-packages to the checkout it was made in: by lines in .pth files, which have become
-entries of sys.path by now, or by finders that hold a mapping from packages to folders. Both are turned to the tree.
-When the process ends, every module that was loaded from the checkout all the same is written down.
+An editable install points from site-packages to the checkout that it was made in: by lines in .pth files, which are
+entries of sys.path by now, or by finders that map packages to folders. Both are redirected to the tree. When the
+process ends, every module that was loaded from the checkout nevertheless is recorded.
 
-Nothing here may ever hurt: what goes wrong is passed over in silence, and then nothing is proven.
+Nothing here may ever fail: errors are ignored, and then nothing is proven.
 """
 
 import atexit
@@ -23,7 +22,7 @@ OUTSIDE = {".venv", "venv", "node_modules", "site-packages", "dist-packages"}
 
 
 def path_in_tree(path):
-    """The place in the tree for a path in the checkout; empty for all others."""
+    """Return the tree's path for a path in the checkout; empty for all others."""
     real = os.path.realpath(path)
     if real != CHECKOUT and not real.startswith(CHECKOUT + os.sep):
         return ""
@@ -45,8 +44,8 @@ def redirect_to_tree():
 
 
 def prefer_tree_packages():
-    """A package of the tree that is also installed (in another version, or for pytest's own use) is the tree's; unless
-    the installed one has compiled parts, which the tree has not. One that is not installed at all is found too."""
+    """Prefer a package of the tree to an installed one (another version, or pytest's own), unless the installed one has
+    compiled parts that the tree lacks. One that is not installed is found too."""
     for name in packages():
         root = next((root for root in source_roots() if has_module(root, name)), "")
         spec = importlib.machinery.PathFinder.find_spec(name, sys.path)
@@ -102,12 +101,12 @@ def record_foreign_modules():
 
 
 def packages():
-    """The packages that the tree itself has: one of them that came from anywhere else is a copy."""
+    """Return the tree's own packages: one of them that came from elsewhere is a copy."""
     return PACKAGES.split()
 
 
 def run_other_customize():
-    """Somebody else's sitecustomize, which we stand before."""
+    """Run the other sitecustomize that this one hides."""
     here = os.path.dirname(os.path.abspath(__file__))
     places = [entry for entry in sys.path if os.path.abspath(entry) != here]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", places)
@@ -117,14 +116,14 @@ def run_other_customize():
 
 
 def record_unittest():
-    """With `python -m unittest`: write down what becomes of each test, as gate_roll.py does for pytest."""
+    """Record the outcome of each test of `python -m unittest`, as gate_roll.py does for pytest."""
     words = sys.orig_argv
     if not (ROLL and "-m" in words and words[words.index("-m") + 1] == "unittest"):
         return
     import json
     from unittest.result import TestResult
 
-    os.environ.pop("GATE_ROLL")  # what the tests start themselves is not recorded
+    os.environ.pop("GATE_ROLL")  # nested runs are not recorded
     tests = {}
 
     def record_outcome(name, outcome):

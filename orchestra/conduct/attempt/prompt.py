@@ -1,4 +1,5 @@
 """Build what an agent is given beside its brief: its role, and notes about the tasks that its own depends on.
+
 The notes come from the run's events, so a resumed run gives the same ones.
 """
 

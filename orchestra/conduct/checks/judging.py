@@ -1,4 +1,5 @@
 """Decide whether tests verify a result.
+
 They do if they pass with the base's tests and set-up, if no test of the base is lost, and if the runner reports a test
 that must fail.
 """
@@ -80,6 +81,7 @@ class GateRuns(Protocol):
 @dataclass(frozen=True)
 class SuiteJudgement:
     """What a gate's tests are worth.
+
     `changed`: files by which agents may have influenced the outcome. `wrote`: the base has no tests, so all tests are
     the agents'. `lost`: tests of the base that did not run as before, without a request. `bent`: why nothing is
     verified at all. `fresh`: new tests, each with its outcome on base and result. `weaker`: assertions that were

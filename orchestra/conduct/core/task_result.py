@@ -24,6 +24,7 @@ class TaskResult:
 @dataclass(frozen=True)
 class AttemptStart:
     """Where an attempt begins: the commit, the earlier changes up to it, and the lessons of earlier attempts.
+
     `parent` is the commit under the task's own commit; it precedes `base` if that holds earlier work of the task.
     """
 

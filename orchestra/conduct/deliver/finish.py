@@ -46,6 +46,7 @@ class FinishedRun:
 
 def finish_run(run: Run, failure: BaseException | None) -> FinishedRun:
     """Write the run's last event and its summary. Raise the failure again afterwards, unless the summary tells it.
+
     The summary tells our own errors and a stop by a signal.
     """
     error = find_hangup(failure)

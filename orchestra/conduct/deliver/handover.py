@@ -1,4 +1,5 @@
 """Hand the result over as a patch, a branch, a push or a pull request.
+
 A step that is done is not repeated. For a step that fails, the commands to do it by hand are given; the result is kept
 in any case.
 """

@@ -1,4 +1,5 @@
 """Deliver the result to the user's branch.
+
 If the branch has new commits, put the result on top of them and gate it again: a branch moves only to a commit that
 passed.
 """

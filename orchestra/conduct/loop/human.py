@@ -41,6 +41,7 @@ def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> N
 
 async def ask_about_waiting_tasks(run: Run, scheduler: Scheduler, postponed: set[int]) -> bool:
     """Ask at the terminal about waiting tasks when nothing else is left to do. Return whether something can go on.
+
     `postponed` are the tasks that the person wants to decide about later.
     """
     for record in [record for record in run.state.report.tasks.values() if record.asks]:

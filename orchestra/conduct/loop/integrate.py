@@ -26,6 +26,7 @@ async def integrate_results(
     run: Run, gating: Gating, scheduler: Scheduler, results: TaskResults, combined: str = ""
 ) -> None:
     """Combine the results, retry tasks if that is worthwhile, and deliver what passes.
+
     `combined`: their combination, if an earlier session of the run made it.
     """
     postponed = set[int]()

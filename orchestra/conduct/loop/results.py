@@ -16,6 +16,7 @@ from orchestra.plan.task_order import order_tasks
 
 class TaskResults:
     """The last result of each task, and the failed attempts that its next attempt learns from.
+
     `base` is what new work begins on: a commit, and the tasks that it holds.
     """
 

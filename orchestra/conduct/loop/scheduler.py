@@ -24,6 +24,7 @@ FollowUp = Callable[[], Coroutine[Any, Any, None]]
 
 class Scheduler:
     """Runs the tasks. `pending` are those that wait for a slot or for a dependency.
+
     Other terminals may cancel or interrupt a running task, or retry a failed one.
     """
 
@@ -91,6 +92,7 @@ class Scheduler:
 
     def start_ready(self, ended: Iterable[int] | None = None) -> None:
         """Start what is ready. While the combination is being checked, nothing new starts.
+
         `ended`: only these tasks, and those that need them, are considered.
         """
         if not self.open:

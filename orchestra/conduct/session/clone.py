@@ -26,6 +26,7 @@ LEAST_ROOM = 1 << 20  # for homes, outputs, and git's own files
 
 async def find_repository(settings: Settings, *, begin: bool = False) -> Repository:
     """Find the repository: of the current directory, or of --repo (a path, or a URL that is cloned here first).
+
     With `begin` an empty folder becomes a repository.
     """
     start = Path(settings.repo).absolute() if settings.repo else Path.cwd()

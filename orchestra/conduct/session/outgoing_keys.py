@@ -26,6 +26,7 @@ def forms_to_refuse(value: str) -> list[str]:
 
 def make_tracked_key_check(secrets: Secrets, repository: Repository) -> Callable[[str], Awaitable[bool]]:
     """Make a check whether the base's files contain the key of a variable: then everyone with the repository knows it.
+
     Git is asked only when a request contains that key, and once. The key goes to its stdin, because arguments are
     visible.
     """

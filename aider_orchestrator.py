@@ -23,7 +23,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         return await show_plan(settings, past)
     from orchestra.conduct.session.warmup import start_warmup
 
-    async with start_warmup(settings) as shop:
+    async with start_warmup(settings) as warmup:
         # Aider warms up in a process of its own while the rest of the program is imported.
         from orchestra.cli.ci import publish_in_ci
         from orchestra.cli.question import prompts_at_terminal
@@ -44,17 +44,17 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         from orchestra.conduct.session.remote_control import reserve_files
         from orchestra.console import watch_progress
 
-        before = await run_preflight(settings, past)
+        preflight = await run_preflight(settings, past)
         screen, screens = watch_progress(settings, past.events[-1].seq if past else 0)
-        people = prompts_at_terminal(screen, settings)
-        async with open_run(before, shop, prompts=people, screens=screens, previous=past) as run:
+        prompts = prompts_at_terminal(screen, settings)
+        async with open_run(preflight, warmup, prompts=prompts, screens=screens, previous=past) as run:
             failure = None
             try:
                 async with screen.display():
-                    await reserve_files(run, before.targets)
+                    await reserve_files(run, preflight.targets)
                     async with enforce_deadline(run, "before the agents began"):
                         prd = (past and past.prd) or await obtain_prd(run)
-                        plan = (past and past.plan) or await obtain_plan(run, prd, before.targets, before.draft)
+                        plan = (past and past.plan) or await obtain_plan(run, prd, preflight.targets, preflight.draft)
                     run.state.set_plan(plan)
                     open_role_models(run)
                     await reserve_files(run)

@@ -106,8 +106,8 @@ def as_machine_trouble(error: BaseException | None) -> MachineTrouble | None:
     """Return the sentence for a system error that is no bug; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in ERRNO_REMEDIES:
         return None
-    place = f"{error.filename}: " if error.filename else ""
-    return MachineTrouble(f"{place}{error.strerror}.", hint=ERRNO_REMEDIES[error.errno])
+    prefix = f"{error.filename}: " if error.filename else ""
+    return MachineTrouble(f"{prefix}{error.strerror}.", hint=ERRNO_REMEDIES[error.errno])
 
 
 class NeedsApproval(OrchestraError):

@@ -77,13 +77,13 @@ def wait_without_threads() -> Iterator[None]:
     if sys.version_info >= (3, 12) or not can_wait_by_descriptor():
         yield
         return
-    before, watcher = asyncio.get_child_watcher(), asyncio.PidfdChildWatcher()
+    old_watcher, watcher = asyncio.get_child_watcher(), asyncio.PidfdChildWatcher()
     watcher.attach_loop(asyncio.get_running_loop())
     asyncio.set_child_watcher(watcher)
     try:
         yield
     finally:
-        asyncio.set_child_watcher(before)
+        asyncio.set_child_watcher(old_watcher)
 
 
 def can_wait_by_descriptor() -> bool:

@@ -32,7 +32,7 @@ def test_sixteen_with_large_caps_queue_and_all_are_served() -> None:
     assert states(claims) == ["granted"] * 5 + ["waits"] * 11
     for claim in claims:
         assert state(claim) == "granted"
-        assert budget.settle(claim, Amount(0.019, 2_700)) == NO_AMOUNT
+        assert budget.record_usage(claim, Amount(0.019, 2_700)) == NO_AMOUNT
     assert budget.run.spent.dollars == pytest.approx(16 * 0.019)
     assert not budget.waiting and not budget.run.reservations
 
@@ -45,9 +45,9 @@ def test_nobody_is_passed_by_a_smaller_one() -> None:
         budget.reserve(3, most(4_000)),
     )
     assert states([first, large, small]) == ["granted", "waits", "waits"]
-    budget.settle(first, Amount(0.01, 100))
+    budget.record_usage(first, Amount(0.01, 100))
     assert states([large, small]) == ["granted", "waits"]
-    budget.settle(large, Amount(0.01, 100))
+    budget.record_usage(large, Amount(0.01, 100))
     assert state(small) == "granted"
 
 
@@ -55,7 +55,7 @@ def test_one_that_waits_for_its_own_task_holds_up_nobody_else() -> None:
     budget = Budget(10.0, task_dollars=0.2)
     first, second, other = budget.reserve(1, most()), budget.reserve(1, most()), budget.reserve(2, most())
     assert states([first, second, other]) == ["granted", "waits", "granted"]
-    budget.settle(first, Amount(0.01, 0))
+    budget.record_usage(first, Amount(0.01, 0))
     assert state(second) == "granted"
 
 
@@ -66,7 +66,7 @@ def test_with_nothing_on_its_way_the_reply_is_made_shorter_before_it_is_refused(
     assert claim.most.amount.dollars <= 0.1
     other = budget.reserve(2, most())
     assert state(other) == "waits"
-    budget.settle(claim, Amount(0.07, 0))
+    budget.record_usage(claim, Amount(0.07, 0))
     assert state(other) == "refused"
     assert (
         other.refused_reason
@@ -87,7 +87,7 @@ def test_both_limits_hold_at_once() -> None:
     claim = budget.reserve(1, most())
     assert state(claim) == "lowered" and claim.most.output == 9_800
     assert states([budget.reserve(None, most())]) == ["waits"]
-    budget.settle(claim, Amount(0.05, 15_500))
+    budget.record_usage(claim, Amount(0.05, 15_500))
     assert state(budget.reserve(1, most())) == "refused"
     assert "20,000 tokens" in budget.reserve(2, most()).refused_reason
 
@@ -95,8 +95,8 @@ def test_both_limits_hold_at_once() -> None:
 def test_what_was_lost_counts_as_paid_and_what_was_not_sent_does_not() -> None:
     budget = Budget(1.0)
     lost, unsent = budget.reserve(1, most()), budget.reserve(1, most())
-    budget.settle(lost)
-    budget.settle(unsent, NO_AMOUNT)
+    budget.record_usage(lost)
+    budget.record_usage(unsent, NO_AMOUNT)
     assert budget.run.spent.dollars == pytest.approx(0.172)
     assert budget.tasks[1].spent == budget.run.spent
 
@@ -105,7 +105,7 @@ def test_one_that_leaves_the_queue_lets_the_next_one_go() -> None:
     budget = Budget(0.2)
     first, gone, small = budget.reserve(1, most(15_000)), budget.reserve(2, most()), budget.reserve(3, most(4_000))
     assert states([first, gone, small]) == ["granted", "waits", "waits"]
-    budget.settle(gone, NO_AMOUNT)
+    budget.record_usage(gone, NO_AMOUNT)
     assert state(small) == "granted" and budget.waiting == []
 
 
@@ -141,13 +141,13 @@ def test_in_any_order_no_limit_is_passed_but_by_what_is_told_and_all_are_decided
             claim = rng.choice(flying)
             held = claim.most.amount
             used = rng.choice([0.05, 0.5, 1.0, 1.0, 1.3])
-            more = budget.settle(claim, Amount(held.dollars * used, int(held.tokens * used)))
+            more = budget.record_usage(claim, Amount(held.dollars * used, int(held.tokens * used)))
             over = Amount(over.dollars + more.dollars, over.tokens + more.tokens)
             for task, account in budget.tasks.items():
                 if account in claim.accounts:
                     by_task[task] += more.dollars
         if rng.random() < 0.1 and budget.waiting:
-            budget.settle(rng.choice(budget.waiting), NO_AMOUNT)
+            budget.record_usage(rng.choice(budget.waiting), NO_AMOUNT)
         assert not dollars or budget.run.spent.dollars <= dollars + over.dollars + 1e-9
         assert not tokens or budget.run.spent.tokens <= tokens + over.tokens
         for task, account in budget.tasks.items():
@@ -155,6 +155,6 @@ def test_in_any_order_no_limit_is_passed_but_by_what_is_told_and_all_are_decided
         # Whoever waits, waits for somebody.
         assert not budget.waiting or any(account.reservations for account in (budget.run, *budget.tasks.values()))
     while flying := list(budget.run.reservations):
-        budget.settle(flying[0], NO_AMOUNT)
+        budget.record_usage(flying[0], NO_AMOUNT)
     assert budget.waiting == []
     assert all(claim.most.output >= min(LEAST_OUTPUT, claim.most.output) for claim in claims)

@@ -187,7 +187,7 @@ def test_nothing_that_json_can_say_is_more_than_a_strange_reply(dialect: str) ->
             assert 0 <= amount.dollars < math.inf and 0 <= amount.tokens < 10**11
             # With a usage told in full the least of both is what was told; without, what was reserved.
             assert amount.tokens >= min(claim.most.amount.tokens, told.input + told.output or 10**12)
-            over = budget.settle(claim, amount)
+            over = budget.record_usage(claim, amount)
             assert 0 <= over.dollars < math.inf
             budget.run.spent = Amount()
 

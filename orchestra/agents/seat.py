@@ -123,10 +123,10 @@ async def aider_version(python: str) -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version("aider-chat")
         return ""
-    told = "import importlib.metadata as m; print(m.version('aider-chat'))"
+    program = "import importlib.metadata as m; print(m.version('aider-chat'))"
     try:
         child = await asyncio.create_subprocess_exec(
-            *(python, "-c", told),
+            *(python, "-c", program),
             env=agent_environment(Path(os.devnull)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -206,9 +206,11 @@ class SingleProcesses:
             )
         except OSError as error:
             raise AiderMissing(f"{self.python} cannot be started: {error.strerror}.", hint=HINT) from None
-        said = (await check.communicate())[1].decode("utf-8", "replace").strip().splitlines()
+        lines = (await check.communicate())[1].decode("utf-8", "replace").strip().splitlines()
         if check.returncode:
-            raise AiderMissing(f"{self.python} cannot run aider: {said[-1] if said else 'no reason given'}.", hint=HINT)
+            raise AiderMissing(
+                f"{self.python} cannot run aider: {lines[-1] if lines else 'no reason given'}.", hint=HINT
+            )
 
     async def run(self, job: AgentJob) -> AgentOutcome:
         job_file = job.folder / "job.json"

@@ -25,7 +25,7 @@ class Turn:
     """One request and its reply. `asked` holds only the messages that no earlier request had: (role, text) each."""
 
     asked: tuple[tuple[str, str], ...]
-    said: str
+    reply: str
 
 
 def turns_from_exchanges(exchanges: Iterable[tuple[list[tuple[str, str]], str]]) -> list[Turn]:
@@ -34,21 +34,21 @@ def turns_from_exchanges(exchanges: Iterable[tuple[list[tuple[str, str]], str]])
     A client repeats old messages in every request.
     """
     found: list[Turn] = []
-    before: set[tuple[str, str]] = set()
+    known_messages: set[tuple[str, str]] = set()
     for messages, reply in exchanges:
-        found.append(Turn(tuple(message for message in messages if message not in before), reply))
-        before.update(messages)
-        before.add(("assistant", reply))
+        found.append(Turn(tuple(message for message in messages if message not in known_messages), reply))
+        known_messages.update(messages)
+        known_messages.add(("assistant", reply))
     return found
 
 
-def pack_turns(said: list[Turn], scrub: Callable[[str], str], limit: int = PACKED_LIMIT) -> Conversation:
+def pack_turns(turns: list[Turn], scrub: Callable[[str], str], limit: int = PACKED_LIMIT) -> Conversation:
     """Compress the turns without secrets and within the limit: the longest texts lose their middles first."""
-    texts = [scrub(text) for turn in said for text in (*(text for _, text in turn.asked), turn.said)]
+    texts = [scrub(text) for turn in turns for text in (*(text for _, text in turn.asked), turn.reply)]
     longest = max(map(len, texts), default=0)
-    while len(packed := compress_turns(said, texts, longest)) > limit and longest > 64:
+    while len(packed := compress_turns(turns, texts, longest)) > limit and longest > 64:
         longest //= 2
-    return Conversation(len(said), any(len(text) > longest for text in texts), packed)
+    return Conversation(len(turns), any(len(text) > longest for text in texts), packed)
 
 
 def unpack_turns(conversation: Conversation) -> list[Turn]:
@@ -60,10 +60,10 @@ def unpack_turns(conversation: Conversation) -> list[Turn]:
         return []
 
 
-def compress_turns(said: list[Turn], texts: list[str], longest: int) -> str:
+def compress_turns(turns: list[Turn], texts: list[str], longest: int) -> str:
     each = iter(texts)
     records = [
-        [[[role, cut(next(each), longest)] for role, _ in turn.asked], cut(next(each), longest)] for turn in said
+        [[[role, cut(next(each), longest)] for role, _ in turn.asked], cut(next(each), longest)] for turn in turns
     ]
     raw = json.dumps(records, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return base64.b64encode(zlib.compress(raw, 6)).decode("ascii")

@@ -73,7 +73,7 @@ def parse_prd(text: str) -> Prd:
     return Prd(
         prose=f"{text[: block.start()].rstrip()}\n\n{text[block.end() :].lstrip()}".strip(),
         requirements=tuple(
-            read_requirement(item, place, n) for n, (item, place) in enumerate(read_objects(record, "requirements"), 1)
+            read_requirement(item, where, n) for n, (item, where) in enumerate(read_objects(record, "requirements"), 1)
         ),
         contracts=tuple(read_contract(item, place) for item, place in read_objects(record, "contracts")),
         work=merge_work(read_work(item, place) for item, place in read_objects(record, "work")),
@@ -157,28 +157,28 @@ def read_objects(record: Mapping[str, Any], key: str) -> list[tuple[dict[str, An
     return [(item, f"{key}[{n}]") for n, item in enumerate(found)]
 
 
-def read_requirement(item: Mapping[str, Any], place: str, number: int) -> Requirement:
-    id = read_text_field(item, "id", place) or f"R{number}"
-    return Requirement(id, read_text_field(item, "text", place), read_text_list(item, "acceptance", place))
+def read_requirement(item: Mapping[str, Any], where: str, number: int) -> Requirement:
+    id = read_text_field(item, "id", where) or f"R{number}"
+    return Requirement(id, read_text_field(item, "text", where), read_text_list(item, "acceptance", where))
 
 
-def read_contract(item: Mapping[str, Any], place: str) -> Contract:
-    file = read_text_field(item, "file", place)
+def read_contract(item: Mapping[str, Any], where: str) -> Contract:
+    file = read_text_field(item, "file", where)
     return Contract(
-        name=read_text_field(item, "name", place),
-        signature=read_text_field(item, "signature", place),
-        file=normalize_path(file, f"{place}.file") if file else "",
-        purpose=read_text_field(item, "purpose", place),
-        together=tuple(normalize_path(one, f"{place}.together") for one in read_text_list(item, "together", place)),
+        name=read_text_field(item, "name", where),
+        signature=read_text_field(item, "signature", where),
+        file=normalize_path(file, f"{where}.file") if file else "",
+        purpose=read_text_field(item, "purpose", where),
+        together=tuple(normalize_path(one, f"{where}.together") for one in read_text_list(item, "together", where)),
     )
 
 
-def read_work(item: Mapping[str, Any], place: str) -> WorkItem:
+def read_work(item: Mapping[str, Any], where: str) -> WorkItem:
     return WorkItem(
-        file=normalize_path(read_text_field(item, "file", place), f"{place}.file"),
-        do=read_text_field(item, "do", place),
-        new=read_bool_field(item, "new", place),
-        requirements=read_text_list(item, "requirements", place),
+        file=normalize_path(read_text_field(item, "file", where), f"{where}.file"),
+        do=read_text_field(item, "do", where),
+        new=read_bool_field(item, "new", where),
+        requirements=read_text_list(item, "requirements", where),
     )
 
 
@@ -194,38 +194,38 @@ def merge_work(works: Iterable[WorkItem]) -> tuple[WorkItem, ...]:
     return tuple(by_file.values())
 
 
-def read_text_field(item: Mapping[str, Any], key: str, place: str) -> str:
+def read_text_field(item: Mapping[str, Any], key: str, where: str) -> str:
     value = item.get(key)
     if value is not None and not isinstance(value, str):
-        raise block_error(f"is wrong: {place}.{key} must be a string, not {json_kind(value)}")
+        raise block_error(f"is wrong: {where}.{key} must be a string, not {json_kind(value)}")
     if UNWRITABLE_SIGNS.search(value or ""):
-        raise block_error(f"is wrong: {place}.{key} holds control characters")
+        raise block_error(f"is wrong: {where}.{key} holds control characters")
     return (value or "").strip()
 
 
-def read_text_list(item: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
+def read_text_list(item: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     value = item.get(key)
     if value is not None and not isinstance(value, list):
-        raise block_error(f"is wrong: {place}.{key} must be a list of strings, not {json_kind(value)}")
+        raise block_error(f"is wrong: {where}.{key} must be a list of strings, not {json_kind(value)}")
     named = {f"{key}[{n}]": one for n, one in enumerate(value or [])}
-    return tuple(read_text_field(named, name, place) for name in named)
+    return tuple(read_text_field(named, name, where) for name in named)
 
 
-def read_bool_field(item: Mapping[str, Any], key: str, place: str) -> bool:
+def read_bool_field(item: Mapping[str, Any], key: str, where: str) -> bool:
     value = item.get(key)
     if value is not None and not isinstance(value, bool):
-        raise block_error(f"is wrong: {place}.{key} must be true or false, not {json_kind(value)}")
+        raise block_error(f"is wrong: {where}.{key} must be true or false, not {json_kind(value)}")
     return bool(value)
 
 
-def normalize_path(given: str, place: str) -> str:
+def normalize_path(given: str, where: str) -> str:
     """Normalise a path as git writes it. Refuse one that leaves the repository."""
     path = given.replace("\\", "/")
     normal = posixpath.normpath(path)
     if not path or normal == ".":
-        raise block_error(f"is wrong: {place} must name a file")
+        raise block_error(f"is wrong: {where} must name a file")
     if normal.startswith(("/", "../")) or normal == ".." or re.match("[A-Za-z]:", normal):
-        raise block_error(f"is wrong: {place} is {given!r}, which does not lie in the repository")
+        raise block_error(f"is wrong: {where} is {given!r}, which does not lie in the repository")
     if path.endswith("/") or re.search(r"[\r\n]", path):
-        raise block_error(f"is wrong: {place} is {given!r}, which is not the name of a file")
+        raise block_error(f"is wrong: {where} is {given!r}, which is not the name of a file")
     return normal

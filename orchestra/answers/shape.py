@@ -41,12 +41,12 @@ def shape_instructions(kind: type) -> str:
 def json_schema(kind: Any) -> dict[str, Any]:
     """Return the shape as JSON schema, which models know."""
     if dataclasses.is_dataclass(kind):
-        told = {
+        properties = {
             field.name: json_schema(hint) | ({"description": field.metadata["about"]} if field.metadata else {})
             for field, hint in typed_fields(kind)
         }
         needed = [field.name for field, _ in typed_fields(kind) if is_required(field)]
-        return {"type": "object", "properties": told, "required": needed, "additionalProperties": False}
+        return {"type": "object", "properties": properties, "required": needed, "additionalProperties": False}
     if get_origin(kind) is tuple:
         return {"type": "array", "items": json_schema(get_args(kind)[0])}
     if get_origin(kind) is Literal:
@@ -95,12 +95,12 @@ def find_json_object(text: str) -> Any:
     raise MisshapenAnswer(problem)
 
 
-def convert_value(kind: Any, value: Any, place: str, complaints: list[str]) -> Any:
+def convert_value(kind: Any, value: Any, where: str, complaints: list[str]) -> Any:
     """Convert a value to its type. Errors are added to the complaints."""
     if dataclasses.is_dataclass(kind):
-        return convert_object(kind, value, place, complaints)
+        return convert_object(kind, value, where, complaints)
     if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(convert_value(get_args(kind)[0], one, f"{place}[{n}]", complaints) for n, one in enumerate(value))
+        return tuple(convert_value(get_args(kind)[0], one, f"{where}[{n}]", complaints) for n, one in enumerate(value))
     if get_origin(kind) is Literal and isinstance(value, str) and value in get_args(kind):
         return value
     if kind is float and type(value) in (int, float) and math.isfinite(value):
@@ -109,17 +109,17 @@ def convert_value(kind: Any, value: Any, place: str, complaints: list[str]) -> A
         return value
     if kind is str and isinstance(value, str):
         return prd_format.UNWRITABLE_SIGNS.sub("\N{REPLACEMENT CHARACTER}", value)
-    complaints.append(f"{place} must be {expected_phrase(kind)}, not {received_phrase(value)}")
+    complaints.append(f"{where} must be {expected_phrase(kind)}, not {received_phrase(value)}")
     return value
 
 
-def convert_object(kind: Any, value: Any, place: str, complaints: list[str]) -> Any:
+def convert_object(kind: Any, value: Any, where: str, complaints: list[str]) -> Any:
     if not isinstance(value, dict):
-        complaints.append(f"{place} must be an object, not {received_phrase(value)}")
+        complaints.append(f"{where} must be an object, not {received_phrase(value)}")
         return value
     before, given = len(complaints), {}
     for field, hint in typed_fields(kind):
-        inside = f"{place}.{field.name}" if place else field.name
+        inside = f"{where}.{field.name}" if where else field.name
         if field.name in value:
             given[field.name] = convert_value(hint, value[field.name], inside, complaints)
         elif is_required(field):

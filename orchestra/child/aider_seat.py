@@ -319,10 +319,10 @@ def rehearse_request() -> None:
     import litellm
     import openai
 
-    said = {"role": "assistant", "content": "Warm."}
+    message = {"role": "assistant", "content": "Warm."}
     details = {"prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}}
     used = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2} | details
-    choice = {"index": 0, "message": said, "finish_reason": "stop"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
     reply = {"id": "0", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": used}
     wire = httpx.MockTransport(lambda request: httpx.Response(200, json=reply))
     asked = [{"role": "user", "content": "Warm?"}]

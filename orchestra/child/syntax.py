@@ -28,10 +28,10 @@ def find_syntax_error(path, parsers):
         return ""
     if len(content) > MOST:
         return ""
-    said, line = check_python(content) if path.endswith((".py", ".pyi")) else ("maybe", 0)
-    if said == "fine":
+    opinion, line = check_python(content) if path.endswith((".py", ".pyi")) else ("maybe", 0)
+    if opinion == "fine":
         return ""
-    found = line if said == "wrong" else grammar_error(path, content, parsers)
+    found = line if opinion == "wrong" else grammar_error(path, content, parsers)
     return f"{path}:{line or found}:1: error: does not parse" if found else ""
 
 

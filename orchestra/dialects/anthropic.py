@@ -51,11 +51,11 @@ class Anthropic(Dialect):
     def token_usage(self, body: Body) -> Tokens:
         fields = UsageCounts(body.get(self.usage.name), self.usage.name)
         cached, written = fields.count("cache_read_input_tokens"), fields.count("cache_creation_input_tokens")
-        asked, said = fields.count("input_tokens") + cached + written, fields.count("output_tokens")
+        asked, output = fields.count("input_tokens") + cached + written, fields.count("output_tokens")
         return fields.to_tokens(
-            *(asked, cached, written, said),
-            asked=("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
-            said=("output_tokens",),
+            *(asked, cached, written, output),
+            input_fields=("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
+            output_fields=("output_tokens",),
         )
 
     def normalized_usage(self, body: Body) -> Body:
@@ -82,7 +82,7 @@ class AnthropicJoiner:
     """Joins the events of a message. Usage comes in two of them; the later one counts."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self.stop = ""
         self.usage: Body = {}
         self.odd: Any = None  # a usage that is not an object
@@ -98,11 +98,11 @@ class AnthropicJoiner:
                 self.odd = latest_usage(self.odd, used)
         self.stop = as_text(delta.get("stop_reason")) or self.stop
         if chunk.get("type") == "content_block_delta":
-            self.said.append(as_text(delta.get("text")))
+            self.texts.append(as_text(delta.get("text")))
 
     def joined_body(self) -> Body:
         if not self.begun:
             return {}
-        content = [{"type": "text", "text": "".join(self.said)}]
+        content = [{"type": "text", "text": "".join(self.texts)}]
         usage = self.usage if self.odd is None else self.odd
         return {"type": "message", "content": content, "usage": usage, "stop_reason": self.stop}

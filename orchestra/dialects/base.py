@@ -106,13 +106,13 @@ class Dialect(Protocol):
         return {"totalTokens": tokens}
 
 
-def find_cap(place: Any, names: Sequence[str]) -> int | None:
-    found = [place[name] for name in names if isinstance(place, dict) and name in place]
+def find_cap(body: Any, names: Sequence[str]) -> int | None:
+    found = [body[name] for name in names if isinstance(body, dict) and name in body]
     return next((cap for cap in found if isinstance(cap, int) and cap > 0), None)
 
 
-def present_name(place: Body, names: Sequence[str], usual: str = "") -> str:
-    return next((name for name in names if name in place), usual or names[0])
+def present_name(body: Body, names: Sequence[str], usual: str = "") -> str:
+    return next((name for name in names if name in body), usual or names[0])
 
 
 def choice_finish(first: Body) -> str:
@@ -141,6 +141,6 @@ def read_messages(system: Any, listed: Any) -> MessageList:
     return found
 
 
-def latest_usage(usage: Any, told: Any) -> Any:
+def latest_usage(usage: Any, later: Any) -> Any:
     """Return the usage that counts: the last one. One that is not an object counts too, so that it is reported."""
-    return usage if told is None or told == {} else told
+    return usage if later is None or later == {} else later

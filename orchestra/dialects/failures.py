@@ -71,8 +71,8 @@ def redirect_target(location: str) -> str:
     try:
         parts = urlsplit(location[:2000].strip())
         host = parts.hostname or ""
-        place = f"{parts.scheme}://{host}" if parts.scheme else host
-        shown = f"{place}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        target = f"{parts.scheme}://{host}" if parts.scheme else host
+        shown = f"{target}{f':{parts.port}' if parts.port else ''}{parts.path}"
     except ValueError:
         shown = ""
     return "".join(sign for sign in shown if sign.isprintable())[:200] or "nowhere that can be read"

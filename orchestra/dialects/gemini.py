@@ -64,8 +64,8 @@ class Gemini(Dialect):
         return find_cap(body.get("generationConfig"), self.cap_names)
 
     def with_cap(self, provider: str, body: Body, cap: int) -> Body:
-        place = as_object(body.get("generationConfig"))
-        return body | {"generationConfig": place | {present_name(place, self.cap_names): cap}}
+        config = as_object(body.get("generationConfig"))
+        return body | {"generationConfig": config | {present_name(config, self.cap_names): cap}}
 
     def compose_request(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
         roles = {"assistant": "model"}
@@ -98,15 +98,15 @@ class Gemini(Dialect):
     def token_usage(self, body: Body) -> Tokens:
         fields = UsageCounts(body.get(self.usage.name), self.usage.name)
         asked = fields.count("promptTokenCount") + fields.count("toolUsePromptTokenCount")
-        said = fields.count("candidatesTokenCount") + fields.count("thoughtsTokenCount")
+        output = fields.count("candidatesTokenCount") + fields.count("thoughtsTokenCount")
         total = fields.count("totalTokenCount")
         # A count of 0 is left out, also one that is part of the total.
         if not fields.has_unreadable("promptTokenCount", "toolUsePromptTokenCount"):
-            said = max(said, total - asked if asked else 0)
+            output = max(output, total - asked if asked else 0)
         return fields.to_tokens(
-            *(asked, fields.count("cachedContentTokenCount"), 0, said),
-            asked=("promptTokenCount", "toolUsePromptTokenCount"),
-            said=("candidatesTokenCount", "thoughtsTokenCount"),
+            *(asked, fields.count("cachedContentTokenCount"), 0, output),
+            input_fields=("promptTokenCount", "toolUsePromptTokenCount"),
+            output_fields=("candidatesTokenCount", "thoughtsTokenCount"),
         )
 
     def normalized_usage(self, body: Body) -> Body:

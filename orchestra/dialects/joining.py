@@ -50,8 +50,8 @@ class StreamReader:
             raise ReplyTooLarge("an event of the stream is larger than 1 MB")
         self.events += 1
         self.plain = []
-        said = line[5:].lstrip()
-        chunk = parse_json_or_none(said) if said.startswith(b"{") else None
+        data = line[5:].lstrip()
+        chunk = parse_json_or_none(data) if data.startswith(b"{") else None
         if isinstance(chunk, dict):
             self.add_chunk(chunk)
 

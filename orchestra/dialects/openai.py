@@ -78,24 +78,24 @@ class OpenAi(Dialect):
         cached = cached or fields.detail_count("input_tokens_details", "cached_tokens")
         cached = cached or fields.count("prompt_cache_hit_tokens")
         asked = fields.count("prompt_tokens") or fields.count("input_tokens")
-        said = fields.count("completion_tokens") or fields.count("output_tokens")
+        output = fields.count("completion_tokens") or fields.count("output_tokens")
         # Some servers count reasoning only in the total.
         if not fields.has_unreadable("prompt_tokens", "input_tokens"):
-            said = max(said, fields.count("total_tokens") - asked)
+            output = max(output, fields.count("total_tokens") - asked)
         return fields.to_tokens(
-            *(asked, cached, 0, said),
-            asked=("prompt_tokens", "input_tokens"),
-            said=("completion_tokens", "output_tokens"),
+            *(asked, cached, 0, output),
+            input_fields=("prompt_tokens", "input_tokens"),
+            output_fields=("completion_tokens", "output_tokens"),
         )
 
     def normalized_usage(self, body: Body) -> Body:
-        used, (asked, said) = self.token_usage(body), self.usage_words
+        used, (asked, output_name) = self.token_usage(body), self.usage_words
         return {
             f"{asked}_tokens": used.input,
-            f"{said}_tokens": used.output,
+            f"{output_name}_tokens": used.output,
             "total_tokens": used.input + used.output,
             f"{asked}_tokens_details": {"cached_tokens": used.cached},
-            f"{said}_tokens_details": {"reasoning_tokens": 0},
+            f"{output_name}_tokens_details": {"reasoning_tokens": 0},
         }
 
     def repair_reply(self, body: Body) -> None:
@@ -123,7 +123,7 @@ class OpenAiJoiner:
     """Joins the chunks of a chat completion."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self.finish = ""
         self.usage: Any = None
         self.begun = False
@@ -132,12 +132,12 @@ class OpenAiJoiner:
         for choice in object_items(chunk.get("choices")):
             self.begun = True
             part = as_object(choice.get("delta")) or as_object(choice.get("message"))
-            self.said.append(as_text(part.get("content")))
+            self.texts.append(as_text(part.get("content")))
             self.finish = as_text(choice.get("finish_reason")) or self.finish
         self.usage = latest_usage(self.usage, chunk.get("usage"))
 
     def joined_body(self) -> Body:
         if not self.begun:
             return {}
-        choice = {"message": {"content": "".join(self.said)}, "finish_reason": self.finish}
+        choice = {"message": {"content": "".join(self.texts)}, "finish_reason": self.finish}
         return {"choices": [choice], "usage": {} if self.usage is None else self.usage}

@@ -59,15 +59,22 @@ class UsageCounts:
         return not self.whole or not self.unreadable.keys().isdisjoint(names)
 
     def to_tokens(
-        self, input: int, cached: int, written: int, output: int, *, asked: tuple[str, ...], said: tuple[str, ...]
+        self,
+        input: int,
+        cached: int,
+        written: int,
+        output: int,
+        *,
+        input_fields: tuple[str, ...],
+        output_fields: tuple[str, ...],
     ) -> Tokens:
         """Sum up the usage; `asked` and `said` name the fields of input and output."""
         cached = min(cached, input)
         return Tokens(
             *(input, cached, min(written, input - cached), output),
             unreadable=tuple(f"{name}: {value}" for name, value in self.unreadable.items()),
-            unknown_input=self.has_unreadable(*asked),
-            unknown_output=self.has_unreadable(*said),
+            unknown_input=self.has_unreadable(*input_fields),
+            unknown_output=self.has_unreadable(*output_fields),
         )
 
 

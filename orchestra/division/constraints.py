@@ -47,39 +47,39 @@ def case_twins(paths: Sequence[str]) -> list[list[str]]:
 # --- a division by the user -----------------------------------------------------------------------------------------
 
 
-def parse_assignment(place: str, text: str) -> list[list[str]]:
+def parse_assignment(source: str, text: str) -> list[list[str]]:
     """Parse a file such as {"agent1": ["a.py", "b.py"], "agent2": ["c.py"]} or [["a.py", "b.py"], ["c.py"]]."""
     try:
         record: Any = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise PlanError(f"--assign {place}: this is not JSON ({error}).") from None
+        raise PlanError(f"--assign {source}: this is not JSON ({error}).") from None
     lists = list(record.values()) if isinstance(record, dict) else record
     good = isinstance(lists, list) and all(
         isinstance(one, list) and one and all(isinstance(path, str) for path in one) for one in lists
     )
     if not (good and lists):
         raise PlanError(
-            f"--assign {place}: it must hold a list of files for each agent, none of them empty, "
+            f"--assign {source}: it must hold a list of files for each agent, none of them empty, "
             'such as {"agent1": ["a.py", "b.py"], "agent2": ["c.py"]}.'
         )
-    check_repeated(place, lists)
+    check_repeated(source, lists)
     return lists
 
 
-def check_repeated(place: str, lists: Sequence[Sequence[str]]) -> None:
+def check_repeated(source: str, lists: Sequence[Sequence[str]]) -> None:
     seen: set[str] = set()
     for path in (path for one in lists for path in one):
         if path in seen:
-            raise PlanError(f"--assign {place}: {path} stands there twice; a file has one owner.")
+            raise PlanError(f"--assign {source}: {path} stands there twice; a file has one owner.")
         seen.add(path)
 
 
-def check_complete(place: str, lists: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
+def check_complete(source: str, lists: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
     given = {path for one in lists for path in one}
     if missing := [path for path in paths if path not in given]:
-        raise PlanError(f"--assign {place}: nobody gets {format_first_paths(missing)}, which the change is about.")
+        raise PlanError(f"--assign {source}: nobody gets {format_first_paths(missing)}, which the change is about.")
     if unknown := sorted(given - set(paths)):
-        raise PlanError(f"--assign {place}: {format_first_paths(unknown)} is not among the files to change.")
+        raise PlanError(f"--assign {source}: {format_first_paths(unknown)} is not among the files to change.")
 
 
 def format_first_paths(paths: Sequence[str]) -> str:

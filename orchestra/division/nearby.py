@@ -38,10 +38,10 @@ def find_links(
     for a, bands in enumerate(graph):
         for b, band in bands.items():
             if a < b and a in owner and b in owner:
-                place = inside[owner[a]] if owner[a] == owner[b] else between
-                place.append((-band, a, b))
-    told = [[make_link(coupling, *one) for one in sorted(found)[:LINKS]] for found in inside]
-    return told, [make_link(coupling, *one) for one in sorted(between)[:LINKS]]
+                pairs = inside[owner[a]] if owner[a] == owner[b] else between
+                pairs.append((-band, a, b))
+    links = [[make_link(coupling, *one) for one in sorted(found)[:LINKS]] for found in inside]
+    return links, [make_link(coupling, *one) for one in sorted(between)[:LINKS]]
 
 
 def make_link(coupling: Coupling, minus: int, a: int, b: int) -> FileLink:

@@ -62,8 +62,8 @@ def find_cause(lines: Lines) -> tuple[str, bool]:
         for line in lines:
             if hit := pattern.match(line):
                 return shorten_cause(": ".join(hit.groups())), pattern in CANNOT_START
-    said = [line for line in lines if line.strip() and not HEADLINE.match(line)]
-    return (shorten_cause(said[-1]) if said else ""), False
+    output = [line for line in lines if line.strip() and not HEADLINE.match(line)]
+    return (shorten_cause(output[-1]) if output else ""), False
 
 
 def shorten_cause(text: str) -> str:

@@ -46,8 +46,8 @@ def compare_readings(
         # compared with. Neither is blamed on the change.
         if not gate.named or not (why_not_started(gate, first) or must_pass(gate, first)):
             return Comparison(unknown=first.failing, why=why)
-        said = compare_lines(first, base, second, noise)
-        return said if said.new else Comparison(old=said.old, flaky=said.flaky, why=why)
+        comparison = compare_lines(first, base, second, noise)
+        return comparison if comparison.new else Comparison(old=comparison.old, flaky=comparison.flaky, why=why)
     if base.failing and not (base.by_name or must_pass(gate, base)):
         return compare_lines(first, base, second, noise)
     return compare_names(first, base, second, base_files)

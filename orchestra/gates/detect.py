@@ -232,9 +232,9 @@ def find_tool_config(seen: RepositoryView, tool: str, own: tuple[str, ...], shar
 def mypy_arguments(seen: RepositoryView) -> str:
     """Return what mypy is to check if its configuration does not say so."""
     own = read_toml_table(seen, "pyproject.toml", "tool", "mypy")
-    told = [seen.texts.get(name, "") for name in ("mypy.ini", ".mypy.ini", "setup.cfg")]
+    configs = [seen.texts.get(name, "") for name in ("mypy.ini", ".mypy.ini", "setup.cfg")]
     if {"files", "packages", "modules"} & own.keys() or any(
-        re.search(r"^(files|packages|modules)\s*=", text, re.MULTILINE) for text in told
+        re.search(r"^(files|packages|modules)\s*=", text, re.MULTILINE) for text in configs
     ):
         return ""
     packages = sorted({path.split("/")[0] for path in seen.files if re.fullmatch(r"[^/]+/__init__\.py", path)})

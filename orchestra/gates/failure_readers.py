@@ -171,8 +171,8 @@ RULE = re.compile(r"^([A-Z]+\d+|invalid-syntax:|[a-z-]+:) (?<!error: )")
 
 def read_ruff(lines: Lines) -> Iterator[str]:
     """Read ruff's long form: the rule, and the location on the next line."""
-    for rule, place in pairwise(lines):
-        if RULE.match(rule) and (hit := re.match(r"^\s*--> (.+?):\d+:\d+$", place)):
+    for rule, location in pairwise(lines):
+        if RULE.match(rule) and (hit := re.match(r"^\s*--> (.+?):\d+:\d+$", location)):
             yield f"{hit[1]}: {rule.replace('[*] ', '')}"
 
 

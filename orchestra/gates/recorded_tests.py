@@ -130,8 +130,8 @@ def read_recorded_tests(record: str, lines: Lines) -> RecordedTests:
     if found or runner:
         return RecordedTests(found, runner)
     for runner, reader in OUTCOME_READERS.items():
-        if told := dict(reader(lines)):
-            return RecordedTests({normalise_line(name): outcome for name, outcome in told.items()}, runner)
+        if outcomes := dict(reader(lines)):
+            return RecordedTests({normalise_line(name): outcome for name, outcome in outcomes.items()}, runner)
     return RecordedTests()
 
 

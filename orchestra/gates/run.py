@@ -112,7 +112,7 @@ class GateOutcome:
 
 async def run_gate(
     gate: Gate,
-    place: GateContext,
+    context: GateContext,
     *,
     env: Mapping[str, str],
     output: Path,
@@ -122,9 +122,9 @@ async def run_gate(
     choice: ChosenTests = ALL_TESTS,
 ) -> GateOutcome:
     """Run a gate. `env` must hold no key. `paths`: the files for a gate that checks single files."""
-    before = await asyncio.to_thread(stamp_checkout, place), await asyncio.to_thread(stamp_files, place.tree)
-    book, roll = place.tree.parent / "witness", place.tree.parent / "roll"
-    for path in (book, roll, place.tree.parent / "only"):
+    stamps = await asyncio.to_thread(stamp_checkout, context), await asyncio.to_thread(stamp_files, context.tree)
+    book, roll = context.tree.parent / "witness", context.tree.parent / "roll"
+    for path in (book, roll, context.tree.parent / "only"):
         remove_path(path)
     output.unlink(missing_ok=True)
     asked = shlex.join(path for path in paths if path.endswith(gate.endings)) if gate.endings else ""
@@ -133,19 +133,19 @@ async def run_gate(
         command = ["true"]  # no file for it
     ended = await run_command(
         command,
-        cwd=place.tree,
-        env=dict(env) | gate_environment(place, book, env) | recording_environment(place, gate, env, roll, choice),
+        cwd=context.tree,
+        env=dict(env) | gate_environment(context, book, env) | recording_environment(context, gate, env, roll, choice),
         output=output,
         timeout=timeout,
         scrub=scrub,
-        sandbox=place.sandbox.guard_argument(place.tree) if place.sandbox else NO_SANDBOX,
+        sandbox=context.sandbox.guard_argument(context.tree) if context.sandbox else NO_SANDBOX,
     )
     printed = await asyncio.to_thread(read_if_possible, output)
-    spoiled, remarks = await asyncio.to_thread(find_side_effects, gate, place, before)
+    spoiled, remarks = await asyncio.to_thread(find_side_effects, gate, context, stamps)
     # Its temporary folder differs in each run.
-    printed = printed.replace(str(place.tree.parent / "tmp"), "/tmp")
-    roots = {str(place.tree), str(place.tree.resolve())}
-    reads = partial(read_output, roots=roots, files=[*place.files, *place.planned], timed_out=ended.timed_out)
+    printed = printed.replace(str(context.tree.parent / "tmp"), "/tmp")
+    roots = {str(context.tree), str(context.tree.resolve())}
+    reads = partial(read_output, roots=roots, files=[*context.files, *context.planned], timed_out=ended.timed_out)
     reading = await asyncio.to_thread(reads, printed, ended.code)
     tests = (
         read_recorded_tests(read_gate_file(roll), clean_lines(printed, roots))
@@ -153,38 +153,38 @@ async def run_gate(
         else RecordedTests()
     )
     return GateOutcome(
-        gate, ended, output, reading, remarks, read_foreign_modules(book), spoiled, tests, files=place.files
+        gate, ended, output, reading, remarks, read_foreign_modules(book), spoiled, tests, files=context.files
     )
 
 
-def gate_environment(place: GateContext, book: Path, env: Mapping[str, str]) -> dict[str, str]:
-    temporary = place.tree.parent / "tmp"
+def gate_environment(context: GateContext, book: Path, env: Mapping[str, str]) -> dict[str, str]:
+    temporary = context.tree.parent / "tmp"
     if temporary.is_symlink() or not temporary.is_dir():
         remove_path(temporary)
         temporary.mkdir()
     witness = str(CHILD / "witness")
     return {
-        "PWD": str(place.tree),
+        "PWD": str(context.tree),
         "TMPDIR": str(temporary),
         "CI": "1",  # makes interactive test runners end by themselves
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, (witness, env.get("PYTHONPATH", "")))),
-        "GATE_TREE": str(place.tree),
-        "GATE_CHECKOUT": str(place.checkout.resolve()),
+        "GATE_TREE": str(context.tree),
+        "GATE_CHECKOUT": str(context.checkout.resolve()),
         "GATE_WITNESS": str(book),
-        "GATE_SAME": "1" if place.is_isolated else "",
-        "GATE_PACKAGES": " ".join(place.packages),
+        "GATE_SAME": "1" if context.is_isolated else "",
+        "GATE_PACKAGES": " ".join(context.packages),
     }
 
 
 def recording_environment(
-    place: GateContext, gate: Gate, env: Mapping[str, str], roll: Path, choice: ChosenTests
+    context: GateContext, gate: Gate, env: Mapping[str, str], roll: Path, choice: ChosenTests
 ) -> dict[str, str]:
     """Return variables that record test names and select tests."""
     if gate.kind != "tests":
         return {}
     plugins = ",".join(filter(None, (env.get("PYTEST_PLUGINS", ""), "gate_roll")))
-    chosen = place.tree.parent / "only"
+    chosen = context.tree.parent / "only"
     if choice.only:
         chosen.write_text("\n".join(choice.only), encoding="utf-8")
     bare = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} if choice.bare else {}
@@ -214,20 +214,20 @@ def read_foreign_modules(book: Path) -> tuple[str, ...]:
 
 
 def find_side_effects(
-    gate: Gate, place: GateContext, before: tuple[FileStamps, FileStamps]
+    gate: Gate, context: GateContext, stamps: tuple[FileStamps, FileStamps]
 ) -> tuple[bool, tuple[str, ...]]:
     """Return whether the tree is spoiled, and sentences about side effects."""
-    remarks, tree = [], stamp_files(place.tree)
-    changed = changed_stamps(before[0], stamp_checkout(place))
+    remarks, tree = [], stamp_files(context.tree)
+    changed = changed_stamps(stamps[0], stamp_checkout(context))
     if changed:
         remarks.append(
             f"While {gate.name} ran, your checkout changed: {format_some_paths(changed)}."
             " If it was not you, look there."
         )
-    if not (place.tree / ".git").exists():
+    if not (context.tree / ".git").exists():
         remarks.append(f"{gate.name} deleted the worktree that it ran in; only that copy is lost.")
         return True, tuple(remarks)
-    spoilt = [path for path in changed_stamps(before[1], tree) if path in before[1] and not BY_PRODUCT.search(path)]
+    spoilt = [path for path in changed_stamps(stamps[1], tree) if path in stamps[1] and not BY_PRODUCT.search(path)]
     if spoilt:
         remarks.append(
             f"{gate.name} changed {format_some_paths(spoilt)} in the worktree; this is not part of the result."
@@ -235,9 +235,9 @@ def find_side_effects(
     return bool(spoilt), tuple(remarks)
 
 
-def stamp_checkout(place: GateContext) -> FileStamps:
+def stamp_checkout(context: GateContext) -> FileStamps:
     """Stamp the checkout. A complete sandbox makes it unreachable, so there is nothing to do."""
-    return {} if place.is_isolated else stamp_files(place.checkout)
+    return {} if context.is_isolated else stamp_files(context.checkout)
 
 
 def stamp_files(root: Path) -> FileStamps:

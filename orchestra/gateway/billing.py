@@ -153,7 +153,7 @@ def usage_remark(reported: Tokens, size: int, most: MaxCost, assumed: int) -> st
 
 def max_request_cost(model: catalogue.Model, size: int, cap: int | None) -> MaxCost:
     """Compute the most that a request of this size may cost; `cap` is its output limit."""
-    asked, said = size // BYTES_PER_INPUT_TOKEN + 1, cap or model.max_output or UNKNOWN_OUTPUT
+    asked, output = size // BYTES_PER_INPUT_TOKEN + 1, cap or model.max_output or UNKNOWN_OUTPUT
     plain, cached = (catalogue.request_cost(model, asked, 0, written, 0) or 0.0 for written in (0, asked))
-    whole = catalogue.request_cost(model, asked, 0, 0, said) or 0.0
-    return MaxCost(asked, said, max(plain, cached), (whole - plain) / said)
+    whole = catalogue.request_cost(model, asked, 0, 0, output) or 0.0
+    return MaxCost(asked, output, max(plain, cached), (whole - plain) / output)

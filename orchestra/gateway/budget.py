@@ -142,7 +142,7 @@ class Budget:
         """Return why no client can afford such a request; empty if one can."""
         return "" if fits_in(most.with_least_output.amount, self.run.unspent) else self.run.shortage(most)
 
-    def settle(self, claim: Reservation, used: Amount | None = None) -> Amount:
+    def record_usage(self, claim: Reservation, used: Amount | None = None) -> Amount:
         """Replace a reservation by the usage, or by the whole reservation if the usage is unknown.
 
         Return what exceeds it.

@@ -136,8 +136,8 @@ def read_reply_facts(dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
 
 def reply_facts(dialect: Dialect, body: dialects.Body, raw: bytes, *, mend: bool = False) -> ReplyFacts:
     if not dialect.is_reply(body):
-        told = json.dumps(body)[: dialects.LONGEST_ERROR].encode() if body and not mend else raw
-        return ReplyFacts(message=dialects.error_message(told))
+        error_body = json.dumps(body)[: dialects.LONGEST_ERROR].encode() if body and not mend else raw
+        return ReplyFacts(message=dialects.error_message(error_body))
     clean = dialects.readable_reply(dialect, body) if mend else body
     return ReplyFacts(
         is_reply=True,
@@ -172,9 +172,9 @@ class Decoder:
         found = await self.decode_in_child("reply", [dialect.name, kind], raw)
         if found is None:
             return ReplyFacts(message=UNREADABLE_MESSAGE)
-        told, mended = found.pop("tokens"), found.pop("mended")
-        told["unreadable"] = tuple(told["unreadable"])
-        return ReplyFacts(tokens=Tokens(**told), mended=None if mended is None else mended.encode(), **found)
+        tokens, mended = found.pop("tokens"), found.pop("mended")
+        tokens["unreadable"] = tuple(tokens["unreadable"])
+        return ReplyFacts(tokens=Tokens(**tokens), mended=None if mended is None else mended.encode(), **found)
 
     async def lower_cap(self, provider: str, dialect: Dialect, cap: int, raw: bytes) -> bytes:
         if len(raw) <= MAX_INLINE_BYTES:
@@ -188,7 +188,7 @@ class Decoder:
         return json.loads(out) if out else None
 
 
-async def run_decode_child(said: bytes) -> bytes:
+async def run_decode_child(order: bytes) -> bytes:
     """Return the child's answer; None if it failed or was too slow."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", CHILD_PROGRAM, str(ROOT)),
@@ -200,7 +200,7 @@ async def run_decode_child(said: bytes) -> bytes:
     )
     try:
         async with asyncio.timeout(CHILD_SECONDS):
-            out, _ = await child.communicate(said)
+            out, _ = await child.communicate(order)
         return b"" if child.returncode else out
     except TimeoutError:
         return b""

@@ -93,27 +93,27 @@ class Pace:
             )
 
     def record_refusal(self, sent: SentRequest, now: float, retry_after: float | None = None) -> None:
-        """Record a refusal. `told`: how long the provider asks to wait, which beats any guess."""
+        """Record a refusal. `retry_after`: how long the provider asks to wait, which beats any guess."""
         self.record_return(sent)
         sent.refused = True
-        before = [one for one in self.recent if sent.at - LIMIT_WINDOW < one.at < sent.at and not one.refused]
+        accepted = [one for one in self.recent if sent.at - LIMIT_WINDOW < one.at < sent.at and not one.refused]
         pause = 0.0
         if sent.at > self.turned:
-            pause = self.slow_down(before, now)
-        elif self.learned == 1 and before:
+            pause = self.slow_down(accepted, now)
+        elif self.learned == 1 and accepted:
             # Another request of the same burst: if it was sent before the first refused one, it says more.
-            self.rate = min(self.rate, len(before) * SAFE_SHARE)
+            self.rate = min(self.rate, len(accepted) * SAFE_SHARE)
         self.hold_until(now + (pause if retry_after is None else retry_after))
 
-    def slow_down(self, before: list[SentRequest], now: float) -> float:
+    def slow_down(self, accepted: list[SentRequest], now: float) -> float:
         """Lower the rate, and return the pause before it is tried."""
         self.turned = now
-        if before:
+        if accepted:
             self.learned += 1
-            self.rate = len(before) * SAFE_SHARE if self.learned == 1 else self.rate * REFUSED_FACTOR
+            self.rate = len(accepted) * SAFE_SHARE if self.learned == 1 else self.rate * REFUSED_FACTOR
             # Only one was accepted, so any number may be accepted if spaced: search from below.
-            self.searching = self.learned == 1 and len(before) == 1
-            return before[0].at + LIMIT_WINDOW + WINDOW_MARGIN - now
+            self.searching = self.learned == 1 and len(accepted) == 1
+            return accepted[0].at + LIMIT_WINDOW + WINDOW_MARGIN - now
         if self.away:
             # Not too many per second, so probably too many at once.
             self.most = len(self.away)

@@ -70,14 +70,14 @@ class PendingRequest:
 
     def answered_exchange(self, facts: ReplyFacts, raw: str, kind: str, **how: bool) -> Exchange:
         # A reply that is given again was paid and counted the first time.
-        told, remark = (Usage(), "") if how.get("recalled") else self.bill_reply(facts)
+        usage, remark = (Usage(), "") if how.get("recalled") else self.bill_reply(facts)
         return Exchange(
             provider=self.upstream.provider,
             model=self.model,
             status=200,
             failure="",
             message="",
-            usage=self.settle_usage(told) if not how.get("recalled") else told,
+            usage=self.settle_usage(usage) if not how.get("recalled") else usage,
             seconds=self.seconds,
             reply=facts.text,
             finish=facts.finish,
@@ -126,7 +126,7 @@ class PendingRequest:
         if self.claim is not None and self.flying:
             amount = self.claim.most.amount
             self.lost += Usage(assumed=amount.dollars, assumed_tokens=amount.tokens)
-            self.limits.budget.settle(self.claim)
+            self.limits.budget.record_usage(self.claim)
             self.claim = None
         self.flying = False
 
@@ -136,7 +136,7 @@ class PendingRequest:
         over = Amount()
         if self.claim is not None:
             used = Amount((reported.dollars or 0.0) + reported.assumed, reported.tokens + reported.assumed_tokens)
-            over = self.limits.budget.settle(self.claim, used)
+            over = self.limits.budget.record_usage(self.claim, used)
             self.claim = None
         return reported + self.lost + Usage(overshoot=over.dollars)
 
@@ -189,11 +189,11 @@ class PendingRequest:
     @contextlib.contextmanager
     def waiting_period(self) -> Iterator[None]:
         """Record a wait that is not the agent's fault: its clock stands still, and the display shows why."""
-        loop, said = asyncio.get_running_loop(), False
+        loop, is_reported = asyncio.get_running_loop(), False
 
         def report_wait() -> None:
-            nonlocal said
-            said = True
+            nonlocal is_reported
+            is_reported = True
             self.listener.on_wait(self.ticket, *self.wait_reason)
 
         timer = loop.call_later(QUIET_WAIT_SECONDS, report_wait)
@@ -203,7 +203,7 @@ class PendingRequest:
         finally:
             self.ticket.end_wait(id(self))
             timer.cancel()
-            if said:
+            if is_reported:
                 self.listener.on_wait(self.ticket, "", "")
 
     @property

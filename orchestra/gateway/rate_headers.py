@@ -25,11 +25,11 @@ def read_retry_after(headers: Mapping[str, str], raw: bytes) -> float | None:
     """Return how long a refusal asks to wait, in seconds."""
     if (milliseconds := parse_float(headers.get("retry-after-ms", ""))) is not None:
         return max(0.0, milliseconds / 1000)
-    told = headers.get("retry-after", "") or read_retry_info(raw)
-    if (plain := parse_float(told.removesuffix("s"))) is not None:
+    value = headers.get("retry-after", "") or read_retry_info(raw)
+    if (plain := parse_float(value.removesuffix("s"))) is not None:
         return seconds_from_now(plain)
     with suppress(*DATE_ERRORS):
-        return max(0.0, parsedate_to_datetime(told[:LONGEST_WAIT_VALUE]).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(value[:LONGEST_WAIT_VALUE]).timestamp() - time.time())
     return None
 
 
@@ -41,16 +41,16 @@ def read_retry_info(raw: bytes) -> str:
     error = body.get("error") if isinstance(body, dict) else None
     details = error.get("details") if isinstance(error, dict) else None
     listed = details if isinstance(details, list) else []
-    told = [str(one.get("retryDelay") or "") for one in listed if isinstance(one, dict)]
-    return next(filter(None, told), "")
+    delays = [str(one.get("retryDelay") or "") for one in listed if isinstance(one, dict)]
+    return next(filter(None, delays), "")
 
 
 def used_up_seconds(headers: Mapping[str, str]) -> float:
     """Return how long to wait because the headers of an answer report nothing left; 0 otherwise."""
-    told = {name: value for name, value in headers.items() if "ratelimit" in name}
+    limits = {name: value for name, value in headers.items() if "ratelimit" in name}
     return (
-        max(refill_seconds(told, name, kind) for name in (OPENAI_HEADER, ANTHROPIC_HEADER) for kind in LIMIT_KINDS)
-        if told
+        max(refill_seconds(limits, name, kind) for name in (OPENAI_HEADER, ANTHROPIC_HEADER) for kind in LIMIT_KINDS)
+        if limits
         else 0.0
     )
 

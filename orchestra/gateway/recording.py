@@ -246,9 +246,9 @@ def gzip_members(raw: bytes) -> Iterator[tuple[bytes, int]]:
 class Recorder:
     """Writes down a run while it goes on, from journal events, where secrets are already redacted."""
 
-    def __init__(self, path: Path, past: int = 0) -> None:
+    def __init__(self, path: Path, recorded_seq: int = 0) -> None:
         """Start a recording; or continue it, for a run that is resumed after its event number `past`."""
-        self.past = past
+        self.past = recorded_seq
         self.known: set[tuple[str, ...]] = set()
         self.late: set[tuple[int | None, int | None]] = set()
         self.problem = ""
@@ -258,7 +258,7 @@ class Recorder:
             begun = self.file.read() if path.is_file() else b"a device"
         except OSError as error:
             raise RecordingError(f"The tape {path} cannot be written: {error.strerror}.") from None
-        if begun and not (past and begun.startswith(GZIP_MAGIC)):
+        if begun and not (recorded_seq and begun.startswith(GZIP_MAGIC)):
             self.close()
             raise RecordingError(f"{path} is there already: a recording begins with a new file, or an empty one.")
         self.continue_file(path, begun)
@@ -294,8 +294,10 @@ class Recorder:
         name = reply_key(request.identity, reply_from_request(request, event.task))
         if (again or request.recalled) and name in self.known:
             return
-        told = to_json_value(request)
-        self.write_line({"task": event.task, "attempt": event.attempt} | {name: told[name] for name in RECORDED_FIELDS})
+        fields = to_json_value(request)
+        self.write_line(
+            {"task": event.task, "attempt": event.attempt} | {name: fields[name] for name in RECORDED_FIELDS}
+        )
         self.known |= {name} if again else set()
 
     def write_line(self, record: dict[str, Any]) -> None:

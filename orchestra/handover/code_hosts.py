@@ -94,9 +94,9 @@ def detect_host(urls: Iterable[str], settings: Settings) -> CodeHost:
     or given by the user or CI.
     """
     places = [(url, *found) for url in urls if (found := parse_address(url))[0]]
-    told = ((url, site, project, kind) for url, site, project in places if (kind := kind_of_site(site, settings)))
+    candidates = ((url, site, project, kind) for url, site, project in places if (kind := kind_of_site(site, settings)))
     first = places[0][1:] if places else ("", "")
-    address, site, project, kind = next(told, ("", *first, kind_by_variable(settings)))
+    address, site, project, kind = next(candidates, ("", *first, kind_by_variable(settings)))
     if kind is None:
         where = f"{site} is" if site else "the remote is a path, and"
         raise UsageError(
@@ -125,8 +125,8 @@ def kind_of_site(site: str, settings: Settings) -> HostKind | None:
 
 def kind_by_variable(settings: Settings) -> HostKind | None:
     """Return the kind of host if the address of exactly one API is set."""
-    told = [kind for kind, known in HOST_PROFILES.items() if settings.strongest_variable((known.api_variable,))[0]]
-    return told[0] if len(told) == 1 else None
+    kinds = [kind for kind, known in HOST_PROFILES.items() if settings.strongest_variable((known.api_variable,))[0]]
+    return kinds[0] if len(kinds) == 1 else None
 
 
 def check_token(host: CodeHost) -> None:

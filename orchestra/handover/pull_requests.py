@@ -73,11 +73,11 @@ JSON = {"content-type": "application/json"}
 def request_content(host: CodeHost, wanted: RequestDraft, *, new: bool) -> bytes:
     if host.kind == "github":
         branches = {"head": wanted.head, "base": wanted.base}
-        said = {"title": wanted.title, "body": wanted.body}
+        content = {"title": wanted.title, "body": wanted.body}
     else:
         branches = {"source_branch": wanted.head, "target_branch": wanted.base}
-        said = {"title": wanted.title, "description": wanted.body}
-    return json.dumps(said | (branches if new else {})).encode()
+        content = {"title": wanted.title, "description": wanted.body}
+    return json.dumps(content | (branches if new else {})).encode()
 
 
 def accept_answer(host: CodeHost, answer: httpx.Response | str) -> Any:

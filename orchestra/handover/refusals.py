@@ -38,41 +38,41 @@ LOGIN = "give it a key, a credential helper or a token in the environment"
 
 
 def explain_push_refusal(output: str, remote: str, branch: str, host: CodeHost | None) -> str:
-    told = shorten_line(re.sub(r"(?m)^(To |hint:|Done|Pushing ).*$", "", output))
+    message = shorten_line(re.sub(r"(?m)^(To |hint:|Done|Pushing ).*$", "", output))
     words = next((words for pattern, words in PUSHES if re.search(pattern, output, re.IGNORECASE)), "{said}")
     remedy = READ_ONLY[host.kind] if host else "give it one that may write"
-    return words.format(branch=branch, remote=remote, said=told, remedy=remedy, login=LOGIN)
+    return words.format(branch=branch, remote=remote, said=message, remedy=remedy, login=LOGIN)
 
 
 def explain_host_refusal(host: CodeHost, status: int, headers: Mapping[str, str], body: str) -> str:
     """Explain an answer of the host other than 2xx."""
-    title, request, said = host.profile.title, host.profile.request, host_message(body)
+    title, request, message = host.profile.title, host.profile.request, host_message(body)
     if status == 429 or (status == 403 and "rate limit" in body.lower()):
         again = headers.get("retry-after", "")
         return f"the rate limit of {title} is reached" + (f", for {again} s more" if again.isdecimal() else "")
     if status == 401:
-        return f"{title} does not accept the token in {host.variable} ({said})"
+        return f"{title} does not accept the token in {host.variable} ({message})"
     if status == 403:
-        return f"the token in {host.variable} may not open a {request} ({said}): {READ_ONLY[host.kind]}"
+        return f"the token in {host.variable} may not open a {request} ({message}): {READ_ONLY[host.kind]}"
     if status == 404:
         return f"{title} knows no {host.project}, or the token in {host.variable} may not see it"
     if 300 <= status < 400:
         return f"{host.project} has moved: set the remote's address anew"
-    return f"{title} refuses the {request} ({status}): {said}"
+    return f"{title} refuses the {request} ({status}): {message}"
 
 
 def host_message(body: str) -> str:
     """Return the host's error: GitHub's list, GitLab's message, or the beginning of any other text."""
     try:
-        told = json.loads(body)
+        answer = json.loads(body)
     except ValueError:
         return shorten_line(body)
-    if not isinstance(told, dict):
+    if not isinstance(answer, dict):
         return shorten_line(body)
-    errors = told.get("errors")
+    errors = answer.get("errors")
     first = errors[0] if isinstance(errors, list) and errors else ""
     detail = first.get("message", "") if isinstance(first, dict) else first
-    return shorten_line(str(detail or told.get("message") or told.get("error") or body))
+    return shorten_line(str(detail or answer.get("message") or answer.get("error") or body))
 
 
 def shorten_line(text: str) -> str:

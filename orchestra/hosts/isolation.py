@@ -180,10 +180,10 @@ def home_folder(env: Mapping[str, str]) -> Path:
 def system_home_secrets(home: Path) -> dict[str, tuple[str, ...]]:
     """Return secrets of the system's home folder if HOME is another one, as in CI containers."""
     with suppress(KeyError, OSError):
-        place = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
-        names = tuple(name for name in SECRETS if (place / name).exists())
-        if names and place != home and place != Path("/") and not home.is_relative_to(place):
-            return {str(place): names}
+        real = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
+        names = tuple(name for name in SECRETS if (real / name).exists())
+        if names and real != home and real != Path("/") and not home.is_relative_to(real):
+            return {str(real): names}
     return {}
 
 

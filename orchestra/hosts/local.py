@@ -121,32 +121,32 @@ class LocalHost:
         """Run gates in one worktree, or in a new one if a gate has spoiled it."""
         pending, outcomes = list(check.gates), list[GateOutcome]()
         while pending:
-            async with self.open_gate_worktree(check) as place:
-                await asyncio.to_thread(check.choice.write, place.tree)
+            async with self.open_gate_worktree(check) as context:
+                await asyncio.to_thread(check.choice.write, context.tree)
                 while pending:
                     started(pending[0])
-                    outcomes.append(await self.run_gate_in(pending.pop(0), place, check))
+                    outcomes.append(await self.run_gate_in(pending.pop(0), context, check))
                     if outcomes[-1].spoiled:
                         break
         return outcomes
 
     @contextlib.asynccontextmanager
     async def open_gate_worktree(self, check: GateOrder) -> AsyncIterator[GateContext]:
-        place, git = self.command_environment, self.command_environment.repository.git
+        environment, git = self.command_environment, self.command_environment.repository.git
         async with temporary_tree(self.trees, f"gate-{check.label}", check.commit) as tree:
-            await set_up_worktree(place, tree, check.set_up, f"setup_gate-{check.label}_{check.run}.txt")
+            await set_up_worktree(environment, tree, check.set_up, f"setup_gate-{check.label}_{check.run}.txt")
             files = await git.paths("ls-tree", "-r", "-z", "--name-only", check.commit)
             ignored = await git.paths("ls-files", "--others", "--ignored", "--exclude-standard", "-z")
-            root = place.repository.root
+            root = environment.repository.root
             await asyncio.to_thread(provision_gate, tree.path, root, files, ignored, self.holds_key)
-            yield GateContext(tree.path, root, files, check.planned, await place.isolation.sandbox())
+            yield GateContext(tree.path, root, files, check.planned, await environment.isolation.sandbox())
 
-    async def run_gate_in(self, gate: Gate, place: GateContext, check: GateOrder) -> GateOutcome:
+    async def run_gate_in(self, gate: Gate, context: GateContext, check: GateOrder) -> GateOutcome:
         # Only existing files: the base lacks what a task has added.
-        there = [path for path in check.paths if (place.tree / path).is_file()]
+        there = [path for path in check.paths if (context.tree / path).is_file()]
         return await run_gate(
             gate,
-            place,
+            context,
             env=self.command_environment.for_commands(),
             output=self.command_environment.logs / gate_output_name(gate, check.label, check.run),
             timeout=check.timeout,

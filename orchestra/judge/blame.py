@@ -39,14 +39,14 @@ def find_culprits(
     of the tasks' changes.
     """
     book = GateAnswers(dict(known or {}) | {frozenset(order): False, frozenset(): True})
-    before, most = len(book.answers), question_limit(len(order))
+    asked_before, most = len(book.answers), question_limit(len(order))
     units = order_units(order, needs)
     above = {unit: needs_closure(unit, needs) & frozenset(order) for unit in units}
     losses = [Loss(unit, union_of(other for other in units if unit <= above[other]), sizes or {}) for unit in units]
     left, conflicts, dropped = list(units), list[TaskSet](), frozenset[int]()
     while left and not (yield from book.passes(union_of(above[unit] for unit in left))):
         culprits = yield from find_smallest_failure(left, above, book)
-        if len(book.answers) - before < most:
+        if len(book.answers) - asked_before < most:
             conflicts.append(union_of(culprits))
         else:
             # Finding a smaller set takes too long: leave out all of these.
@@ -56,7 +56,7 @@ def find_culprits(
         left = [unit for unit in units if not above[unit] & dropped]
     green = union_of(above[unit] for unit in left)
     held = frozenset(order) - green - dropped
-    return Blame(green, tuple(conflicts), dropped, held, len(book.answers) - before)
+    return Blame(green, tuple(conflicts), dropped, held, len(book.answers) - asked_before)
 
 
 def question_limit(tasks: int) -> int:

@@ -68,8 +68,8 @@ class Review:
     @property
     def as_failure(self) -> CheckFailure:
         """Return the review as a failure that the next attempt learns from."""
-        said = "\n".join(f"- {reason}" for reason in self.reason_lines)
-        return CheckFailure(frozenset(self.reason_lines), f"A reviewer of the change says:\n{said}")
+        reasons = "\n".join(f"- {reason}" for reason in self.reason_lines)
+        return CheckFailure(frozenset(self.reason_lines), f"A reviewer of the change says:\n{reasons}")
 
 
 def review_complaint(review: Review) -> str:

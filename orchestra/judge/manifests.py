@@ -66,25 +66,25 @@ def is_plain_toml(name: str, wanted: Any) -> bool:
 # --- what differs ---------------------------------------------------------------------------------------------------
 
 
-def diff_tables(before: Any, after: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+def diff_tables(before: Any, after: Any, key_path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Return where two parsed files differ, as deep as both have tables, with the new value (None: removed)."""
     if isinstance(after, dict) and after and not before:
         before = {}  # a new table is compared entry by entry
     if not (isinstance(before, dict) and isinstance(after, dict)):
-        yield place, after
+        yield key_path, after
         return
     for key in dict.fromkeys((*before, *after)):
         # by repr, because 1 == True == 1.0
         if key not in before or key not in after or repr(before[key]) != repr(after[key]):
-            yield from diff_tables(before.get(key), after.get(key), (*place, key))
+            yield from diff_tables(before.get(key), after.get(key), (*key_path, key))
 
 
-def more_than_dependencies(place: KeyPath) -> NotPlainEdit:
-    return NotPlainEdit(f"changes more than dependencies: {'.'.join(place) or 'all of it'}")
+def more_than_dependencies(key_path: KeyPath) -> NotPlainEdit:
+    return NotPlainEdit(f"changes more than dependencies: {'.'.join(key_path) or 'all of it'}")
 
 
-def foreign_dependency(place: KeyPath) -> NotPlainEdit:
-    return NotPlainEdit(f"has a dependency that is not a plain name and version: {'.'.join(place)}")
+def foreign_dependency(key_path: KeyPath) -> NotPlainEdit:
+    return NotPlainEdit(f"has a dependency that is not a plain name and version: {'.'.join(key_path)}")
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -129,16 +129,16 @@ def lines_not_required(lines: list[str]) -> list[tuple[str, str]]:
 
 def check_package_json(before: str, after: str) -> set[str]:
     found = set()
-    for place, value in diff_tables(parse_json(before), parse_json(after)):
-        table, *names = place or ("",)
+    for key_path, value in diff_tables(parse_json(before), parse_json(after)):
+        table, *names = key_path or ("",)
         if table in NPM_TEST_SETUP:
             found.add(TEST_SETUP)
         elif table in NPM_TABLES and (value is None or (len(names) == 1 and is_plain_npm(names[0], value))):
             found.add(DEPENDENCIES)
         elif table in NPM_TABLES:
-            raise foreign_dependency(place)
+            raise foreign_dependency(key_path)
         else:
-            raise more_than_dependencies(place)
+            raise more_than_dependencies(key_path)
     return found
 
 
@@ -188,29 +188,31 @@ DependencyPlaces = Mapping[KeyPath, Callable[[str, Any], bool] | None]
 
 def check_toml(before: str, after: str, places: DependencyPlaces) -> set[str]:
     found = set()
-    for place, value in diff_tables(tomllib.loads(before), tomllib.loads(after)):
-        way = next((way for way in places if matches_key_path(way, place)), None)
+    for key_path, value in diff_tables(tomllib.loads(before), tomllib.loads(after)):
+        way = next((way for way in places if matches_key_path(way, key_path)), None)
         if way is None:
-            raise more_than_dependencies(place)
+            raise more_than_dependencies(key_path)
         is_plain = places[way]
         if is_plain is None:
             found.add(TEST_SETUP)
             continue
         # The path may end above the difference, in one detail of a dependency: then judge all of it.
-        if len(place) > len(way):
-            value = value_at(tomllib.loads(after), place[: len(way)])
-        if value is not None and not is_plain(place[len(way) - 1], value):
-            raise foreign_dependency(place)
+        if len(key_path) > len(way):
+            value = value_at(tomllib.loads(after), key_path[: len(way)])
+        if value is not None and not is_plain(key_path[len(way) - 1], value):
+            raise foreign_dependency(key_path)
         found.add(DEPENDENCIES)
     return found
 
 
-def matches_key_path(way: KeyPath, place: KeyPath) -> bool:
-    return len(place) >= len(way) and all(key in ("*", part) for key, part in zip(way, place, strict=False))
+def matches_key_path(pattern: KeyPath, key_path: KeyPath) -> bool:
+    return len(key_path) >= len(pattern) and all(
+        key in ("*", part) for key, part in zip(pattern, key_path, strict=False)
+    )
 
 
-def value_at(table: Any, place: KeyPath) -> Any:
-    for key in place:
+def value_at(table: Any, key_path: KeyPath) -> Any:
+    for key in key_path:
         table = table.get(key) if isinstance(table, dict) else None
     return table
 

@@ -82,8 +82,8 @@ def retry_step(tried: Sequence[TriedAttempt]) -> NextStep:
         return NextStep(NextAction.ON_TOP, f"Once more, for what is still missing: {last.cause}")
     if last.verdict is not Verdict.GATES_FAILED or not last.diff:
         return NextStep(NextAction.FRESH, f"Once more, from the start ({last.verdict}): {last.cause}")
-    before = [each for each in tried[:-1] if each.verdict is Verdict.GATES_FAILED]
-    if before and len(last.failing) >= len(before[-1].failing):
+    earlier = [each for each in tried[:-1] if each.verdict is Verdict.GATES_FAILED]
+    if earlier and len(last.failing) >= len(earlier[-1].failing):
         return NextStep(NextAction.FRESH, f"The last attempt came no nearer, so once more from the start: {last.cause}")
     return NextStep(NextAction.ON_TOP, f"Once more, on top of what is there: {last.cause}")
 

@@ -49,13 +49,15 @@ FAILURE_REMEDIES = {
 }
 
 
-def judge_attempt(seen: AttemptObservation) -> Judgement:
+def judge_attempt(observation: AttemptObservation) -> Judgement:
     """Return the first verdict that applies, from the outside in: stopped, no answer, no accepted answer, nothing done,
     done."""
-    verdict, cause = decide_verdict(seen)
-    if verdict is Verdict.OUT_OF_SCOPE and seen.protected and not seen.foreign:
+    verdict, cause = decide_verdict(observation)
+    if verdict is Verdict.OUT_OF_SCOPE and observation.protected and not observation.foreign:
         return Judgement(verdict, cause, NAME_IT)
-    failure = seen.exchange.failure if seen.exchange is not None and verdict is Verdict.PROVIDER_ERROR else ""
+    failure = (
+        observation.exchange.failure if observation.exchange is not None and verdict is Verdict.PROVIDER_ERROR else ""
+    )
     return Judgement(verdict, cause, FAILURE_REMEDIES.get(failure, POLICY[verdict].remedy))
 
 
@@ -118,8 +120,8 @@ def describe_answer(seen: AttemptObservation) -> str:
         return f"{seen.model} was not asked about {describe_subject(seen)}"
     if seen.exchange.failure == "budget" and not seen.exchange.status:
         return f"{seen.model} was not asked any more about {describe_subject(seen)}"
-    said = f"answered {seen.exchange.status}" if seen.exchange.status else "gave no answer"
-    return f"{seen.model} {said} for {describe_subject(seen)}"
+    answer = f"answered {seen.exchange.status}" if seen.exchange.status else "gave no answer"
+    return f"{seen.model} {answer} for {describe_subject(seen)}"
 
 
 def describe_subject(seen: AttemptObservation) -> str:

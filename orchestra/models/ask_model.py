@@ -51,13 +51,13 @@ async def ask_model(
     cap = catalogue.reply_token_cap(model, expected)
     async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
         for _ in range(2):
-            said, cut_off = await request_reply(client, base, key, model, system, turns, cap)
+            text, cut_off = await request_reply(client, base, key, model, system, turns, cap)
             try:
-                return read_checked_answer(kind, said, cut_off, check)
+                return read_checked_answer(kind, text, cut_off, check)
             except MisshapenAnswer as error:
                 wrong = str(error)
             # Some providers refuse an empty turn.
-            turns += [("assistant", said.strip() or "(nothing)"), ("user", RETRY_PROMPT.format(wrong=wrong, form=form))]
+            turns += [("assistant", text.strip() or "(nothing)"), ("user", RETRY_PROMPT.format(wrong=wrong, form=form))]
     raise UnusableAnswer(f"{model.name} has answered twice, but not as it was asked: {wrong}.")
 
 
@@ -88,9 +88,9 @@ async def request_reply(
     return dialect.reply_text(found), dialect.end_reason(found) in dialects.CUT_OFF_FINISHES
 
 
-def read_checked_answer(kind: type[T], said: str, cut_off: bool, check: Callable[[T], str]) -> T:
+def read_checked_answer(kind: type[T], text: str, cut_off: bool, check: Callable[[T], str]) -> T:
     try:
-        answer = shape.parse_answer(kind, said)
+        answer = shape.parse_answer(kind, text)
     except MisshapenAnswer:
         if cut_off:
             raise MisshapenAnswer(CUT_OFF_MESSAGE) from None

@@ -89,8 +89,8 @@ class GeminiCall:
 
     @property
     def body(self) -> bytes:
-        said = {"role": "user", "parts": [{"text": self.prompt}]}
-        return json.dumps({"systemInstruction": {"parts": [{"text": self.system}]}, "contents": [said]}).encode()
+        message = {"role": "user", "parts": [{"text": self.prompt}]}
+        return json.dumps({"systemInstruction": {"parts": [{"text": self.system}]}, "contents": [message]}).encode()
 
     def server_message(self, raw: bytes) -> str:
         """Return the server's own message for our sentence, without the key that some servers repeat."""

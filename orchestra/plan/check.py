@@ -58,21 +58,21 @@ class Findings:
 
 def check_draft(draft: Draft, world: PlanContext) -> CheckedDraft:
     """Check a draft. Completed tasks are not checked any more, and proposed ones not yet."""
-    said = Findings()
+    findings = Findings()
     aside = [item for item in draft.task if item.done or item.proposed]
-    items = name_items(draft.unfinished, [item.id for item in aside], said)
-    items = [resolve_files(item, world, said) for item in items]
-    items = [normalise_words(item, world, said) for item in items]
-    items = drop_unknown_needs(items, {item.id for item in aside}, said)
+    items = name_items(draft.unfinished, [item.id for item in aside], findings)
+    items = [resolve_files(item, world, findings) for item in items]
+    items = [normalise_words(item, world, findings) for item in items]
+    items = drop_unknown_needs(items, {item.id for item in aside}, findings)
     if not items:
-        said.problems.append("it has no tasks that are still to be done" if aside else "it has no tasks")
+        findings.problems.append("it has no tasks that are still to be done" if aside else "it has no tasks")
     if circle := find_cycle(items):
-        said.problems.append(f"it goes in a circle: {' needs '.join(circle)}")
+        findings.problems.append(f"it goes in a circle: {' needs '.join(circle)}")
     else:
-        items = order_shared_files(items, said)
-        items = resolve_reads(items, world, said)
-        said.problems += find_too_large(items, world)
-    return CheckedDraft(draft.with_items([*aside, *items]), tuple(said.repairs), tuple(said.problems))
+        items = order_shared_files(items, findings)
+        items = resolve_reads(items, world, findings)
+        findings.problems += find_too_large(items, world)
+    return CheckedDraft(draft.with_items([*aside, *items]), tuple(findings.repairs), tuple(findings.problems))
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
@@ -241,25 +241,25 @@ def find_cycle(items: Sequence[PlanItem]) -> list[str]:
 def order_shared_files(items: Sequence[PlanItem], findings: Findings) -> list[PlanItem]:
     """Order two tasks that change one file and might run together: the later one in the plan waits."""
     found = {item.id: item for item in items}
-    before = all_needs_by_id(items)
+    needs = all_needs_by_id(items)
     owners: dict[str, list[str]] = {}
     for item in items:
         for path in item.files:
             for other in owners.get(path, []):
-                if other not in before[item.id] and item.id not in before[other]:
+                if other not in needs[item.id] and item.id not in needs[other]:
                     findings.repairs.append(f"{item.id} waits for {other}: both change {path}")
                     found[item.id] = dataclasses.replace(found[item.id], needs=(*found[item.id].needs, other))
-                    before = all_needs_by_id(list(found.values()))
+                    needs = all_needs_by_id(list(found.values()))
             owners.setdefault(path, []).append(item.id)
     return list(found.values())
 
 
 def resolve_reads(items: Sequence[PlanItem], world: PlanContext, findings: Findings) -> list[PlanItem]:
     """Resolve files to read. What an earlier task creates is not new for its dependents, and they can read it."""
-    before, by_id = all_needs_by_id(items), {item.id: item for item in items}
+    needs, by_id = all_needs_by_id(items), {item.id: item for item in items}
     found = []
     for item in items:
-        earlier = {path for id in before[item.id] for path in by_id[id].files}
+        earlier = {path for id in needs[item.id] for path in by_id[id].files}
         reads = dict.fromkeys(path for given in item.reads if (path := clean_path(given)) and path not in item.files)
         missing = [path for path in reads if not (readable(path, world) or path in earlier)]
         findings.repairs += [f"{item.id} does not read {path}, which is no text file here" for path in missing]

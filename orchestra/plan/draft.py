@@ -114,8 +114,8 @@ def critical_path(items: Sequence[PlanItem], weights: Mapping[str, float]) -> li
     depth = dependency_depths(direct)
     best: dict[str, tuple[float, list[str]]] = {}
     for id in sorted(direct, key=lambda id: depth[id]):
-        before = max((best[need] for need in direct[id] if need in best), default=(0.0, []))
-        best[id] = (before[0] + weights.get(id, 1.0), [*before[1], id])
+        longest = max((best[need] for need in direct[id] if need in best), default=(0.0, []))
+        best[id] = (longest[0] + weights.get(id, 1.0), [*longest[1], id])
     return max(best.values(), default=(0.0, []))[1]
 
 

@@ -113,11 +113,11 @@ def move_item(draft: Draft, words: Words) -> Draft:
     id, where, other = require_exactly(words, 3, "move ID before|after OTHER-ID")
     if where not in ("before", "after"):
         raise PlanError(f"move {id} before or after a task, not {where!r}.")
-    item, place = require_item(draft, id), require_item(draft, other)
+    item, target = require_item(draft, id), require_item(draft, other)
     rest = [one for one in draft.task if one.id != id]
     if id == other:
         return draft
-    at = rest.index(place) + (where == "after")
+    at = rest.index(target) + (where == "after")
     return draft.with_items([*rest[:at], item, *rest[at:]])
 
 

@@ -57,11 +57,11 @@ def planner_question(goal: str, prd: Prd, digest: str, roles: Mapping[str, str],
     return "\n\n".join(part for part in parts if part)
 
 
-def discussion_question(draft_text: str, said: str, digest: str) -> str:
+def discussion_question(draft_text: str, words: str, digest: str) -> str:
     parts = [
         format_section("The plan as it is", draft_text),
         format_section("The repository", digest.strip() or "It is empty."),
-        format_section("A person asks you about the plan", said.strip()),
+        format_section("A person asks you about the plan", words.strip()),
         format_section("The rules of a good plan", RULES),
     ]
     return "\n\n".join(part for part in parts if part)

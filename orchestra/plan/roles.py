@@ -60,8 +60,8 @@ def known_roles(own: Mapping[str, Role]) -> dict[str, Role]:
 
 
 def override_role(base: Role, role: Role) -> Role:
-    said = {field.name: getattr(role, field.name) for field in fields(Role)}
-    return replace(base, **{name: value for name, value in said.items() if value})
+    values = {field.name: getattr(role, field.name) for field in fields(Role)}
+    return replace(base, **{name: value for name, value in values.items() if value})
 
 
 def find_role(name: str, own: Mapping[str, Role]) -> Role:
@@ -87,44 +87,44 @@ def role_of_file(path: str) -> str:
 # --- the settings file ----------------------------------------------------------------------------------------------
 
 
-def parse_roles(place: str, table: Mapping[str, Any]) -> dict[str, Role]:
+def parse_roles(source: str, table: Mapping[str, Any]) -> dict[str, Role]:
     """Parse [roles.NAME] tables. The prompt of a prompt-file was read before."""
     found = table.get(TABLE, {})
     if not isinstance(found, Mapping):
-        raise SettingsError(f"{TABLE} in {place} is not a table.")
-    return {name: parse_role(name, record, f"[{TABLE}.{name}] in {place}") for name, record in found.items()}
+        raise SettingsError(f"{TABLE} in {source} is not a table.")
+    return {name: parse_role(name, record, f"[{TABLE}.{name}] in {source}") for name, record in found.items()}
 
 
-def parse_role(name: str, record: Any, place: str) -> Role:
+def parse_role(name: str, record: Any, source: str) -> Role:
     if not isinstance(record, Mapping):
-        raise SettingsError(f"{place} is not a table.")
+        raise SettingsError(f"{source} is not a table.")
     if not NAME.fullmatch(name):
-        raise SettingsError(f"{place}: a role's name is letters, digits, - and _.")
+        raise SettingsError(f"{source}: a role's name is letters, digits, - and _.")
     for key in record:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"a role has {', '.join(KEYS)}."
-            raise SettingsError(f"unknown setting {key!r} in {place}: {hint}")
-    texts = {key: read_text_key(record, key, place) for key in ("prompt", "prompt-file", "model", "edit-format")}
+            raise SettingsError(f"unknown setting {key!r} in {source}: {hint}")
+    texts = {key: read_text_key(record, key, source) for key in ("prompt", "prompt-file", "model", "edit-format")}
     if not texts["prompt"] and name not in packaged_roles():
-        raise SettingsError(f"{place} needs a prompt or a prompt-file.")
+        raise SettingsError(f"{source} needs a prompt or a prompt-file.")
     if texts["edit-format"] and texts["edit-format"] not in EDIT_FORMATS:
         known_ones = ", ".join(EDIT_FORMATS)
-        raise SettingsError(f"edit-format in {place} must be one of {known_ones}, not {texts['edit-format']!r}.")
+        raise SettingsError(f"edit-format in {source} must be one of {known_ones}, not {texts['edit-format']!r}.")
     if texts["edit-format"] and name in CHAT_MODES:
-        raise SettingsError(f"{place} changes no file, so that it can have no edit-format.")
-    return Role(name, texts["prompt"], texts["model"], texts["edit-format"], gates=read_gate_names(record, place))
+        raise SettingsError(f"{source} changes no file, so that it can have no edit-format.")
+    return Role(name, texts["prompt"], texts["model"], texts["edit-format"], gates=read_gate_names(record, source))
 
 
-def read_text_key(record: Mapping[str, Any], key: str, place: str) -> str:
+def read_text_key(record: Mapping[str, Any], key: str, source: str) -> str:
     value = record.get(key, "")
     if not isinstance(value, str) or (key in record and not value.strip()):
-        raise SettingsError(f"{key} in {place} must be text, and not empty.")
+        raise SettingsError(f"{key} in {source} must be text, and not empty.")
     return value.strip()
 
 
-def read_gate_names(record: Mapping[str, Any], place: str) -> tuple[str, ...]:
+def read_gate_names(record: Mapping[str, Any], source: str) -> tuple[str, ...]:
     value = record.get("gates", [])
     if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
-        raise SettingsError(f"gates in {place} must be a list of names.")
+        raise SettingsError(f"gates in {source} must be a list of names.")
     return tuple(dict.fromkeys(name.strip() for name in value))

@@ -67,13 +67,13 @@ def escape_character(sign: str) -> str:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def parse_draft(content: str, place: str) -> Draft:
+def parse_draft(content: str, source: str) -> Draft:
     """Parse the plan in a file. Raise one sentence that says what is wrong and where."""
     try:
         record = tomllib.loads(content)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of more than 4300 digits
         why = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise PlanError(f"{place}: this is not TOML ({why}).") from None
+        raise PlanError(f"{source}: this is not TOML ({why}).") from None
     complaints: list[str] = []
     for table, kind, where in walk_tables(record):
         complaints += find_unknown_keys(table, kind, where)
@@ -81,7 +81,7 @@ def parse_draft(content: str, place: str) -> Draft:
         record_defaults(table, kind)
     draft = convert_value(Draft, record, "", complaints)
     if complaints:
-        raise PlanError(f"{place}: {'; '.join(complaints[:5])}.")
+        raise PlanError(f"{source}: {'; '.join(complaints[:5])}.")
     found: Draft = draft
     return found
 

@@ -325,8 +325,8 @@ def metadata_entry(model: Model) -> dict[str, Any]:
         "input_cost_per_token": model.price_in,
         "output_cost_per_token": model.price_out,
     }
-    told = {key: value for key, value in known.items() if value is not None}
-    return {"litellm_provider": model.provider.agent_prefix, "mode": "chat"} | told
+    entry = {key: value for key, value in known.items() if value is not None}
+    return {"litellm_provider": model.provider.agent_prefix, "mode": "chat"} | entry
 
 
 def _split_model_name(name: str) -> tuple[Provider, str]:

@@ -77,5 +77,5 @@ def conversation_lines(attempt: Attempt) -> list[str]:
         for role, said in turn.asked:
             more = f" … and {len(said) - LONGEST:,} characters more (--json has them)" if len(said) > LONGEST else ""
             lines += [f"[{role}]", f"{said[:LONGEST]}{more}", ""]
-        lines += ["[reply]", turn.said, ""]
+        lines += ["[reply]", turn.reply, ""]
     return lines

@@ -28,7 +28,7 @@ def read_commit_diffs(root: Path, commits: Iterable[str]) -> dict[str, str]:
         size = sizes[commit] = sizes.get(commit, 0) + len(line)
         if size <= LONGEST:
             found.setdefault(commit, []).append(line)
-    return {commit: b"".join(said).decode("utf-8", "replace") for commit, said in found.items()}
+    return {commit: b"".join(lines).decode("utf-8", "replace") for commit, lines in found.items()}
 
 
 def stream_diff_lines(root: Path, commits: list[str]) -> Iterator[tuple[str, bytes]]:

@@ -167,5 +167,5 @@ def is_tracked(folder: Path, name: str) -> bool:
 def existing_commits(folder: Path, commits: Sequence[str]) -> set[str]:
     """Return which of the commits this repository has, by one command."""
     full = [commit for commit in dict.fromkeys(commits) if len(commit) in (40, 64) and commit.isalnum()]
-    said = ask_git(folder, "cat-file", "--batch-check", input="\n".join(full)) if full else None
-    return {line.split()[0] for line in (said or "").splitlines() if line.split()[1:2] == ["commit"]}
+    output = ask_git(folder, "cat-file", "--batch-check", input="\n".join(full)) if full else None
+    return {line.split()[0] for line in (output or "").splitlines() if line.split()[1:2] == ["commit"]}

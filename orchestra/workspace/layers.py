@@ -73,9 +73,9 @@ async def apply_layers(git: Git, head: str, wanted: Sequence[tuple[Layer, str]])
     branch = b"LAYERS"
     orders = [b"feature done\nreset %b\nfrom %b\n\n" % (branch, head.encode())]
     for layer, message in wanted:
-        said = message.encode()
+        body = message.encode()
         orders.append(b"commit %b\nmark :1\nauthor %bcommitter %b" % (branch, author, committer))
-        orders.append(b"data %d\n%b\n" % (len(said), said))
+        orders.append(b"data %d\n%b\n" % (len(body), body))
         orders += [b"M %b %b %b\n" % (*what, quote_for_import(path)) for path, what in layer.files.items()]
         orders.append(b"\nget-mark :1\n")
     orders.append(b"reset %b\nfrom %b\n\ndone\n" % (branch, b"0" * len(head)))

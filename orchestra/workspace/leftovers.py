@@ -59,8 +59,10 @@ async def list_user_tips(git: Git, ours: Container[str]) -> list[str]:
 
 async def list_refs(git: Git, *where: str) -> list[tuple[str, str, str]]:
     """List refs: name, object and, if checked out, the worktree."""
-    said = await git.maybe("for-each-ref", "--format=%(refname)%00%(objectname)%00%(worktreepath)", *where)
-    return [(ref, commit, tree) for line in filter(None, said.split("\n")) for ref, commit, tree in [line.split("\0")]]
+    output = await git.maybe("for-each-ref", "--format=%(refname)%00%(objectname)%00%(worktreepath)", *where)
+    return [
+        (ref, commit, tree) for line in filter(None, output.split("\n")) for ref, commit, tree in [line.split("\0")]
+    ]
 
 
 async def is_reachable(git: Git, tips: Sequence[str], commit: str) -> bool:

@@ -90,11 +90,11 @@ async def rebase_commits(trees: Trees, onto: str, head: str) -> tuple[dict[str, 
     for line in (await git.text("rev-list", "--reverse", "--parents", head, f"^{onto}")).splitlines():
         commit, parent = line.split()
         message = await git.text("log", "-1", "--format=%B", commit)
-        before, (top, merged) = top, await combine_commit(trees, top, parent, commit, message)
+        old_top, (top, merged) = top, await combine_commit(trees, top, parent, commit, message)
         if not merged.tree:
             return {}, merged.conflicts
-        if merged.tree == await git.text("rev-parse", f"{before}^{{tree}}"):
-            top = before  # the user has made the same change
+        if merged.tree == await git.text("rev-parse", f"{old_top}^{{tree}}"):
+            top = old_top  # the user has made the same change
         made[commit] = top
     return made, ()
 
@@ -139,10 +139,10 @@ async def deliver_result(repository: Repository, result: str, side_branch: str) 
         return Delivery(True)
     if repository.unborn:
         await git.attempt("update-ref", "-d", branch, repository.base)
-    said = os.fsdecode(err or out).splitlines()
-    files = [line.strip() for line in said if line.startswith("\t")]
+    lines = os.fsdecode(err or out).splitlines()
+    files = [line.strip() for line in lines if line.startswith("\t")]
     if files:
-        untracked = any("untracked" in line for line in said if not line.startswith("\t"))
+        untracked = any("untracked" in line for line in lines if not line.startswith("\t"))
         return blocked_by_files(files, take, UNTRACKED if untracked else UNCOMMITTED)
     reason = git_message((err or out).partition(b"\n")[0])
     return Delivery(False, reason or "git refused the fast-forward", take, moved=True)

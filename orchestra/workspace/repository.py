@@ -69,10 +69,10 @@ class Repository:
 
     def entry_kind(self, path: str) -> Literal["link", "folder", "file", ""]:
         """Return what is under this name in the user's work tree."""
-        place = self.root / path
-        if not path_exists(place):
+        location = self.root / path
+        if not path_exists(location):
             return ""
-        return "link" if place.is_symlink() else "folder" if place.is_dir() else "file"
+        return "link" if location.is_symlink() else "folder" if location.is_dir() else "file"
 
 
 def is_empty_folder(folder: Path) -> bool:
@@ -105,16 +105,16 @@ async def open_repository(start: Path) -> Repository:
 
 
 def explain_no_work_tree(start: Path, out: bytes, err: bytes) -> str:
-    said = err.decode("utf-8", "replace").strip()
-    if "not a git repository" in said:
+    message = err.decode("utf-8", "replace").strip()
+    if "not a git repository" in message:
         return f"{start} is not in a git repository. Run `git init` there first."
     if out.startswith(b"true"):
         return f"{start} is a bare repository: agents need a work tree. Clone it and run there."
     if out.startswith(b"false"):
         return f"{start} belongs to git itself: run in the work tree."
-    if "dubious ownership" in said:
-        return f"{said.splitlines()[0]}. Run git status there for the remedy."
-    return f"git cannot work in {start}: {said}."
+    if "dubious ownership" in message:
+        return f"{message.splitlines()[0]}. Run git status there for the remedy."
+    return f"git cannot work in {start}: {message}."
 
 
 async def read_repository(git: Git, root: Path) -> Repository:
@@ -156,8 +156,8 @@ async def clone_repository(url: str, into: Path) -> Path:
         raise RepositoryError(f"{target} exists already: run there, or give its path as --repo.")
     code, _, err = await Git(into).attempt("clone", "--quiet", "--", url, str(target))
     if code:
-        said = err.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
-        raise RepositoryError(f"git could not clone {mask_value('repo', url)}: {mask_value('repo', said[-1])}.")
+        lines = err.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
+        raise RepositoryError(f"git could not clone {mask_value('repo', url)}: {mask_value('repo', lines[-1])}.")
     return target
 
 

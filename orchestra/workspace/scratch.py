@@ -18,9 +18,9 @@ def make_scratch() -> tuple[Path, int]:
     try:
         return make_locked_folder()
     except OSError as error:
-        place = Path(error.filename).parent if error.filename else "the temporary folder"
+        folder = Path(error.filename).parent if error.filename else "the temporary folder"
         hint = "Free some space, or set TMPDIR to another disk."
-        raise UsageError(f"No folder can be made in {place}: {error.strerror or error}.", hint=hint) from None
+        raise UsageError(f"No folder can be made in {folder}: {error.strerror or error}.", hint=hint) from None
 
 
 def make_locked_folder() -> tuple[Path, int]:

@@ -27,8 +27,8 @@ def has_lost_index(root: Path) -> bool:
 
 def is_from_repository(root: Path, path: Path) -> bool:
     """Whether any file came with this repository: in CI, the home folder may be the checkout."""
-    place, root = path.parent.resolve() / path.name, root.resolve()
-    return place.is_relative_to(root) and may_be_tracked(root, str(place.relative_to(root)))
+    real_path, root = path.parent.resolve() / path.name, root.resolve()
+    return real_path.is_relative_to(root) and may_be_tracked(root, str(real_path.relative_to(root)))
 
 
 def name_on_disk(root: Path, name: str) -> str:

@@ -163,8 +163,8 @@ class Trees:
 async def provision_tree(tree: Tree, repository: Repository, copies: Sequence[str], links: Sequence[str]) -> None:
     """Bring in what git does not track."""
     for name in (*copies, *links):
-        place = path_inside(repository.root, name)
-        source, target = repository.root / place, tree.path / place
+        relative = path_inside(repository.root, name)
+        source, target = repository.root / relative, tree.path / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         if name in links:
             target.symlink_to(source.resolve())
@@ -177,17 +177,17 @@ async def provision_tree(tree: Tree, repository: Repository, copies: Sequence[st
 def check_provisions(root: Path, copies: Sequence[str], links: Sequence[str], keys: Sequence[str]) -> None:
     """Refuse provisions that leave the repository, block tracked paths, or carry a key to agents."""
     places = [path_inside(root, name) for name in (*copies, *links)]
-    for place in places:
-        path = root / place
+    for relative in places:
+        path = root / relative
         if not (path_exists(path) and (path.is_file() or path.is_dir())):
-            raise RepositoryError(f"{place}: there is no such file or folder in {root} to bring into the worktrees.")
-        if is_tracked(root, str(place)):
-            raise RepositoryError(f"{place}: git tracks it (or files in it), so every worktree has it already.")
-        if any(place != other and place.is_relative_to(other) for other in places) or places.count(place) > 1:
-            raise RepositoryError(f"{place} is to be brought into the worktrees twice.")
-    for place in places:
-        whole = place in places[: len(copies)] or (root / place).is_file()
-        for file in files_under(root / place) if whole else []:
+            raise RepositoryError(f"{relative}: there is no such file or folder in {root} to bring into the worktrees.")
+        if is_tracked(root, str(relative)):
+            raise RepositoryError(f"{relative}: git tracks it (or files in it), so every worktree has it already.")
+        if any(relative != other and relative.is_relative_to(other) for other in places) or places.count(relative) > 1:
+            raise RepositoryError(f"{relative} is to be brought into the worktrees twice.")
+    for relative in places:
+        whole = relative in places[: len(copies)] or (root / relative).is_file()
+        for file in files_under(root / relative) if whole else []:
             content = file.read_bytes()
             if any(key.encode() in content for key in keys):
                 raise RepositoryError(f"{file.relative_to(root)} holds one of your API keys; agents must not see it.")
@@ -197,12 +197,12 @@ def path_inside(root: Path, name: str) -> Path:
     """Return the path relative to the repository's root, which it must not leave, although it may be a link to
     elsewhere."""
     path = Path(os.path.normpath(root / name))
-    place = path.parent.resolve() / path.name
-    if not place.is_relative_to(root) or place == root or ".git" in place.relative_to(root).parts:
+    real_path = path.parent.resolve() / path.name
+    if not real_path.is_relative_to(root) or real_path == root or ".git" in real_path.relative_to(root).parts:
         raise RepositoryError(
             f"{name or '(an empty name)'} is nothing in {root} that could be brought into the worktrees."
         )
-    return place.relative_to(root)
+    return real_path.relative_to(root)
 
 
 def files_under(path: Path) -> Iterator[Path]:

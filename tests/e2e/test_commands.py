@@ -147,7 +147,7 @@ def test_what_was_said_is_shown(copy: Copy) -> None:
     assert "3,000 characters more" in told
     [attempt] = copy.json("show", "1", "--json")["attempts"]
     assert attempt["conversation"] == json.loads(
-        json.dumps([{"asked": turn.asked, "said": turn.said} for turn in said])
+        json.dumps([{"asked": turn.asked, "said": turn.reply} for turn in said])
     )
 
 

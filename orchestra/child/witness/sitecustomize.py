@@ -26,8 +26,8 @@ def path_in_tree(path):
     real = os.path.realpath(path)
     if real != CHECKOUT and not real.startswith(CHECKOUT + os.sep):
         return ""
-    place = os.path.relpath(real, CHECKOUT)
-    return "" if OUTSIDE & set(place.split(os.sep)) else os.path.normpath(os.path.join(TREE, place))
+    relative = os.path.relpath(real, CHECKOUT)
+    return "" if OUTSIDE & set(relative.split(os.sep)) else os.path.normpath(os.path.join(TREE, relative))
 
 
 def redirect_to_tree():
@@ -39,8 +39,8 @@ def redirect_to_tree():
             for name in ("MAPPING", "NAMESPACES"):
                 mapping = getattr(holder, name, None)
                 if isinstance(mapping, dict):
-                    for package, place in mapping.items():
-                        mapping[package] = redirect_value(place)
+                    for package, location in mapping.items():
+                        mapping[package] = redirect_value(location)
 
 
 def prefer_tree_packages():
@@ -79,10 +79,10 @@ def is_in_tree(path):
     return os.path.realpath(path).startswith(os.path.realpath(TREE) + os.sep) or bool(SAME and path_in_tree(path))
 
 
-def redirect_value(place):
-    if isinstance(place, str):
-        return path_in_tree(place) or place
-    return [redirect_value(each) for each in place] if isinstance(place, list) else place
+def redirect_value(location):
+    if isinstance(location, str):
+        return path_in_tree(location) or location
+    return [redirect_value(each) for each in location] if isinstance(location, list) else location
 
 
 def record_foreign_modules():

@@ -191,9 +191,9 @@ class Attempt:
             return
         self.run.services.gateway.remove_client(self.ticket)
         limit = self.run.context.settings.conversation_kb << 10
-        said = turns_from_exchanges((list(exchange.asked), exchange.reply) for exchange in self.ticket.exchanges)
-        if said and limit:
-            self.run.emit(pack_turns(said, self.run.context.secrets.scrub, limit), self.task.id, self.number)
+        turns = turns_from_exchanges((list(exchange.asked), exchange.reply) for exchange in self.ticket.exchanges)
+        if turns and limit:
+            self.run.emit(pack_turns(turns, self.run.context.secrets.scrub, limit), self.task.id, self.number)
 
     # --- the result
 
@@ -231,13 +231,13 @@ class Attempt:
         replies = [exchange.reply for exchange in exchanges if not exchange.failure]
         if judgement.verdict is not Verdict.APPLIED or not replies:
             return
-        said = strip_proposals(replies[-1])
+        reply = strip_proposals(replies[-1])
         self.record.proposed = self.parse_proposals(replies[-1])
         if self.run.context.role_of(self.task).only_answers:
             # A file that the attempt changed against its rules is not taken.
-            self.record.answered, self.record.changed, self.record.said = True, (), said[:SAID]
+            self.record.answered, self.record.changed, self.record.said = True, (), reply[:SAID]
         else:
-            self.record.said = reply_prose(said)[:SAID]
+            self.record.said = reply_prose(reply)[:SAID]
 
     def parse_proposals(self, reply: str) -> tuple[events.ProposedTask, ...]:
         """Read the further tasks that the agent proposes.

@@ -71,8 +71,8 @@ def with_crash_remedy(context: Context, crashed: Judgement, log: Path) -> Judgem
         path = log.relative_to(context.repository.root)
         return replace(crashed, remedy=f"See {path}; if it happens again, report it as a bug with that file.")
     guessed = next((each for each in places if str(each) in crashed.cause), places[-1])
-    place = {ROOM: fullest, OBJECTS: context.repository.root}.get(remedy, guessed)
-    return replace(crashed, remedy=remedy.format(place=place), final=True)
+    location = {ROOM: fullest, OBJECTS: context.repository.root}.get(remedy, guessed)
+    return replace(crashed, remedy=remedy.format(place=location), final=True)
 
 
 def free_disk_space(folder: Path) -> float:

@@ -113,10 +113,10 @@ class Gating:
         self.unable: dict[tuple[str, Gate], str] = {}
         self.hanging = set[tuple[str, Gate]]()  # gates that did not end in time on the base
         self.second_base: dict[tuple[str, Gate], GateOutcome] = {}
-        told = [event.payload for event in previous_events]
-        passed = [each for each in told if isinstance(each, events.GateEnded) and each.about_tree and each.verifies]
+        payloads = [event.payload for event in previous_events]
+        passed = [each for each in payloads if isinstance(each, events.GateEnded) and each.about_tree and each.verifies]
         self.passed = {passing_key(each): each for each in passed}
-        self.judged = {each.key: each for each in told if isinstance(each, events.TestsJudged)}
+        self.judged = {each.key: each for each in payloads if isinstance(each, events.TestsJudged)}
         # One tree at a time: parallel test runs fail for lack of ports or time.
         self.gate_lock = asyncio.Lock()
 
@@ -225,8 +225,8 @@ class Gating:
                 self.hanging.add((self.base, gate))
             end = CHECKS_NOTHING if gate.named else "It is not used as a check."
             output = str(outcome.output.relative_to(self.run.context.repository.root))
-            told = events.GateUnable(name=gate.name, about=gate.kind, why=why, named=gate.named, output=output)
-            self.run.emit(told)
+            payload = events.GateUnable(name=gate.name, about=gate.kind, why=why, named=gate.named, output=output)
+            self.run.emit(payload)
             self.run.emit(events.Note(f"Before any change, {why} ({output}). {end}"))
 
     async def get_outcomes(
@@ -235,8 +235,8 @@ class Gating:
         tree = await self.run.context.repository.git.text("rev-parse", f"{commit}^{{tree}}")
         keys = {gate: (tree, gate, tuple(paths) if gate.endings else ()) for gate in gates}
         for gate in gates:
-            if before := self.passed.get((tree, gate.name, gate.command, *keys[gate][2])):
-                self.outcomes.setdefault(keys[gate], recall_outcome(gate, before, self.run.context.repository.root))
+            if recalled := self.passed.get((tree, gate.name, gate.command, *keys[gate][2])):
+                self.outcomes.setdefault(keys[gate], recall_outcome(gate, recalled, self.run.context.repository.root))
         left = [gate for gate in gates if keys[gate] not in self.outcomes]
         for outcome in await self.run_all(commit, left, paths, label):
             self.outcomes[keys[outcome.gate]] = dataclasses.replace(outcome, about=(tree, *keys[outcome.gate][2]))
@@ -274,7 +274,7 @@ class Gating:
     ) -> None:
         gate, ended, counts, ok = outcome.gate, outcome.ended, outcome.reading.counts, not compared.new
         why_not = why_unproven(outcome, compared) if ok else ""
-        told = events.GateEnded(
+        payload = events.GateEnded(
             name=gate.name,
             about=gate.kind,
             command=gate.command,
@@ -297,7 +297,7 @@ class Gating:
             remarks=(*outcome.remarks, *([f"Nothing was checked: {why_not}."] if why_not else [])),
             about_tree=outcome.about if outcome.passed else (),
         )
-        self.run.emit(told, *(about or ()))
+        self.run.emit(payload, *(about or ()))
 
 
 def first_failures(failures: Names) -> tuple[str, ...]:

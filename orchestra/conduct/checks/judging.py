@@ -160,13 +160,15 @@ async def gather_suite_evidence(
         if manifest_reader(path) or is_test_path(path) or is_test_setup(path) or path.endswith(".rs")
     ]
     old, new = await read_files(git, before, looked_at), await read_files(git, now, looked_at)
-    told = [
+    test_paths = [
         path
         for path in before.files
         if (is_test_path(path) and path.endswith(".py")) or PurePosixPath(path).name in NAMING
     ]
-    told = told if len(told) <= MOST_TESTS else [path for path in told if not is_test_path(path)]
-    texts = await read_files(git, before, [*told, *find_set_up_files(before.files)])
+    test_paths = (
+        test_paths if len(test_paths) <= MOST_TESTS else [path for path in test_paths if not is_test_path(path)]
+    )
+    texts = await read_files(git, before, [*test_paths, *find_set_up_files(before.files)])
     tests = [text.decode("utf-8", "replace") for path, text in texts.items() if path.endswith(".py")]
     asked = [path for path in changed if path in owners or permit.covers(path)]
     change = TreeChange(

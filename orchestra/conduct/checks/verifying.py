@@ -77,8 +77,8 @@ class GatingRuns:
         return outcome or (await self.gating.run_all(commit, [gate], (), "combined-again"))[0]
 
     def recall_run(self, tree: str, gate: Gate) -> GateOutcome | None:
-        said = self.gating.outcomes.items()
-        return next((one for key, one in said if key[:2] == (tree, gate) and one.files), None)
+        known_outcomes = self.gating.outcomes.items()
+        return next((one for key, one in known_outcomes if key[:2] == (tree, gate) and one.files), None)
 
     async def compare(self, commit: str, gate: Gate, label: str) -> tuple[GateOutcome, Comparison]:
         checked = await self.gating.run_against_base(commit, [gate], (), label)

@@ -64,10 +64,10 @@ async def combine_and_gate(
         return Combination(stacked.head, everyone, f"{failed}, so that nothing could check it")
     if checked.ok:
         return Combination(stacked.head, everyone, guilty=misfits)
-    blame, said = await find_guilty(run, gating, base.head, mine)
+    blame, results_by_set = await find_guilty(run, gating, base.head, mine)
     emit_blamed(run, blame)
     dropped = [one for one in mine if one.task.id in blame.dropped]
-    broken = tuple(explain_dropped_task(run, one, blame, said, checked) for one in dropped)
+    broken = tuple(explain_dropped_task(run, one, blame, results_by_set, checked) for one in dropped)
     guilty = (*broken, *misfits)
     if not (blame.green or base.tasks):
         # No good part exists: leave everything for the user to look at.
@@ -90,7 +90,7 @@ async def find_guilty(
     run: Run, gating: Gating, base: str, results: Sequence[TaskResult]
 ) -> tuple[Blame, dict[TaskSet, GateResults]]:
     """Gate sets of tasks until the guilty ones are known. Return the outcomes of each set too."""
-    said = dict[TaskSet, GateResults]()
+    results_by_set = dict[TaskSet, GateResults]()
     sizes = {one.task.id: await count_changed_lines(run.context, one) for one in results}
     needs = {one.task.id: one.task.needs for one in results}
     asking = find_culprits([one.task.id for one in results], needs, sizes=sizes)
@@ -100,14 +100,14 @@ async def find_guilty(
             wanted = asking.send(answer) if answer is not None else next(asking)
         except StopIteration as known:
             blame: Blame = known.value
-            return blame, said
+            return blame, results_by_set
         some = await combine_commits(run, base, [one for one in results if one.task.id in wanted])
         label = "without-" + "-".join(str(one.task.id) for one in results if one.task.id not in wanted)
         # A task that does not merge without another one gives no verdict about the two apart.
         answer = not some.conflicts
         if answer:
-            said[wanted] = await gating.check(some.head, label[:60], gates=gating.binding_gates)
-            answer = said[wanted].ok
+            results_by_set[wanted] = await gating.check(some.head, label[:60], gates=gating.binding_gates)
+            answer = results_by_set[wanted].ok
 
 
 async def count_changed_lines(context: Context, result: TaskResult) -> int:

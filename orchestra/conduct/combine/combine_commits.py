@@ -45,11 +45,11 @@ async def combine_commits(run: Run, base: str, results: Sequence[TaskResult]) ->
         else:
             await apply_result_layers(run, made, free, changes, touched)
             free.clear()
-            before = made.head
+            old_head = made.head
             if not await merge_result(run, made, result, touched):
                 continue
             # A merge follows renamed files: its changes may be in other paths.
-            layer = (await read_layers(run.context.repository.git, [(made.head, before)]))[made.head]
+            layer = (await read_layers(run.context.repository.git, [(made.head, old_head)]))[made.head]
         ground.add(layer)
         touched |= dict.fromkeys(record.changed, record.agent)
     await apply_result_layers(run, made, free, changes, touched)

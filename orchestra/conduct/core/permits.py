@@ -37,8 +37,8 @@ def is_users_plan(root: Path, path: Path) -> bool:
 
     A tracked file came with the repository, so nobody here has approved it.
     """
-    place, root = path.parent.resolve() / path.name, root.resolve()
-    return not (place.is_relative_to(root) and may_be_tracked(root, str(place.relative_to(root))))
+    real_path, root = path.parent.resolve() / path.name, root.resolve()
+    return not (real_path.is_relative_to(root) and may_be_tracked(root, str(real_path.relative_to(root))))
 
 
 def protected_note(paths: Sequence[str], remedy: str) -> str:

@@ -83,16 +83,16 @@ def encoded_forms(value: str) -> Iterator[str]:
     yield from (quote(value, safe=""), quote(value), quote_plus(value))
     raw = value.encode("utf-8", "surrogateescape")
     yield raw.hex()
-    for before in range(3):
+    for offset in range(3):
         for alphabet in (b"+/", b"-_"):
-            yield base64_middle(raw, before, alphabet)
+            yield base64_middle(raw, offset, alphabet)
 
 
-def base64_middle(raw: bytes, before: int, alphabet: bytes) -> str:
+def base64_middle(raw: bytes, offset: int, alphabet: bytes) -> str:
     """Return the part of a longer text's base64 that these bytes alone determine, at this offset."""
-    coded = base64.b64encode(bytes(before) + raw, alphabet).decode("ascii")
-    first = -(-before * 8 // 6)
-    return coded[first : (before + len(raw)) * 8 // 6]
+    coded = base64.b64encode(bytes(offset) + raw, alphabet).decode("ascii")
+    first = -(-offset * 8 // 6)
+    return coded[first : (offset + len(raw)) * 8 // 6]
 
 
 def is_secret(name: str, value: str) -> bool:

@@ -113,19 +113,19 @@ def write_summary(run: Run) -> FinishedRun:
     log, root = jsonl.read_run_log(context.logs, context.stamp), context.repository.root
     report = report_from_log(log)
     logs = {task: str(run.services.journal.agent_log(task).relative_to(root)) for task in report.tasks}
-    told = build_summary(report, logs)
+    summary = build_summary(report, logs)
     path = context.logs / f"summary_{context.stamp}.json"
     part = path.with_suffix(".part")
-    text = context.secrets.scrub(json.dumps(told, indent=2, ensure_ascii=False))
+    text = context.secrets.scrub(json.dumps(summary, indent=2, ensure_ascii=False))
     part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     part.replace(path)
     try:
         material = artefacts.gather_report_material(root, log, context.secrets.scrub)
-        return FinishedRun(run, report, told, path, material, artefacts.write_reports(root, material))
+        return FinishedRun(run, report, summary, path, material, artefacts.write_reports(root, material))
     except OSError as error:
         # The verdict is in the summary; a full disk must not hide it.
         print(f"note: the HTML report could not be written: {error}.", file=sys.stderr)
-        return FinishedRun(run, report, told, path)
+        return FinishedRun(run, report, summary, path)
 
 
 def print_result(finished: FinishedRun) -> None:

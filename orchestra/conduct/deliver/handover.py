@@ -142,8 +142,8 @@ def branched_commit(report: Report) -> str:
 async def push_result(run: Run, result: str) -> None:
     context = run.context
     branch, done = run.state.report.result_branch, run.state.report.last_handover(events.BranchPushed)
-    before = done.commit if done and done.branch == branch else ""
-    if before == result:
+    pushed_before = done.commit if done and done.branch == branch else ""
+    if pushed_before == result:
         return
     remote = await find_remote(context.repository.git, context.repository.branch)
     name = remote.name if remote else "origin"
@@ -152,13 +152,13 @@ async def push_result(run: Run, result: str) -> None:
         await note_skipped_hook(run)
         host = find_remote_host(remote, context.settings)
         # Only our own branch may be force-moved; the user's is fast-forwarded or left alone.
-        replaces = "" if run.state.report.applied else before
+        replaces = "" if run.state.report.applied else pushed_before
         git, scrub = context.repository.git, context.secrets.scrub
-        said = await push_commit(
+        refusal = await push_commit(
             git, remote, result, branch, replaces, login_for_push(host, remote), context.folder, scrub
         )
-        if said:
-            raise HandoverFailed(explain_push_refusal(said, remote.name, branch, host) + fork_hint())
+        if refusal:
+            raise HandoverFailed(explain_push_refusal(refusal, remote.name, branch, host) + fork_hint())
         run.emit(events.BranchPushed(remote.name, branch, result))
 
 
@@ -243,6 +243,6 @@ def manual_pr_command(run: Run, wanted: RequestDraft, host: CodeHost | None) -> 
     report = f".aider_logs/{REPORT_FORMATS['markdown'].file_name(run.context.stamp)}"
     head, base, words = (shlex.quote(each) for each in (wanted.head, wanted.base, wanted.title))
     if host and host.kind == "gitlab":
-        said = f'--title {words} --description "$(cat {report})"'
-        return f"glab mr create --source-branch {head} --target-branch {base} {said}"
+        options = f'--title {words} --description "$(cat {report})"'
+        return f"glab mr create --source-branch {head} --target-branch {base} {options}"
     return f"gh pr create --head {head} --base {base} --title {words} --body-file {report}"

@@ -29,9 +29,9 @@ def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> N
     """Accept decisions from other terminals, and apply the one for which the run was resumed."""
 
     def resolve(command: Command) -> str:
-        said = command.data
+        data = command.data
         return apply_decision(
-            scheduler, Decision(command.task or 0, str(said.get("action")), str(said.get("text", "")))
+            scheduler, Decision(command.task or 0, str(data.get("action")), str(data.get("text", "")))
         )
 
     scheduler.run.services.commands.offer("resolve task", resolve)

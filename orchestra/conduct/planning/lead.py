@@ -316,7 +316,7 @@ def count_agents(settings: Settings, items: Sequence[PlanItem], shares: Sequence
 
 def can_overlap(items: Sequence[PlanItem], one: str, other: str) -> bool:
     """Whether two tasks that change one file may run at the same time."""
-    before = all_needs_by_id(items)
+    needs = all_needs_by_id(items)
     first = [item.id for item in items if one in item.files]
     second = [item.id for item in items if other in item.files]
-    return not any(a == b or a in before[b] or b in before[a] for a in first for b in second)
+    return not any(a == b or a in needs[b] or b in needs[a] for a in first for b in second)

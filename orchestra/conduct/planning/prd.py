@@ -77,7 +77,7 @@ async def chosen_targets(
     given = relative_patterns(settings, repository.root, cwd)
     shares = read_assignment(settings.assign) if settings.assign else []
     # Naming which agent gets which files names the files.
-    patterns, said = (
+    patterns, option = (
         (given, "--files") if given else ([p for share in shares for p in share], f"--assign {settings.assign}:")
     )
     meant = {pattern: match_paths(pattern, entries) for pattern in patterns}
@@ -88,7 +88,7 @@ async def chosen_targets(
     one_by_one = [pattern for pattern in patterns if meant[pattern] == [pattern]]
     by_user = settings.is_set_by_user("files" if given else "assign")
     permit = permit_from_settings(settings, entries, one_by_one if by_user else ())
-    targets = replace(select_targets(patterns, tracked, why_not, said, permit), named=tuple(sorted(permit.paths)))
+    targets = replace(select_targets(patterns, tracked, why_not, option, permit), named=tuple(sorted(permit.paths)))
     if settings.assign:
         check_complete(settings.assign, shares, [file.path for file in targets.files])
     return targets
@@ -171,10 +171,10 @@ def path_in_repository(path: str, root: Path) -> str:
 
 def check_prd_folder(context: Context) -> None:
     """Check, before Gemini is paid, that docs/prd can hold a file and is no link to somewhere else."""
-    for place in ("docs", "docs/prd"):
-        if place in context.entries or context.repository.entry_kind(place) not in ("folder", ""):
+    for folder in ("docs", "docs/prd"):
+        if folder in context.entries or context.repository.entry_kind(folder) not in ("folder", ""):
             raise PlanError(
-                f"The PRD belongs into docs/prd/, but {place} is not a folder.", hint="Give one with --prd."
+                f"The PRD belongs into docs/prd/, but {folder} is not a folder.", hint="Give one with --prd."
             )
 
 

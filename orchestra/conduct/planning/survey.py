@@ -81,10 +81,10 @@ async def read_blobs(repository: Repository, entries: Collection[Entry]) -> dict
 async def explain_absence(repository: Repository, path: str, tracked: Mapping[str, TrackedFile]) -> str:
     """Explain a name that is no tracked file; empty if all there is to say is that nothing matches."""
     for above in ancestor_folders(path):
-        place = tracked.get(above)
-        if place is not None and place.kind == "submodule":
+        entry = tracked.get(above)
+        if entry is not None and entry.kind == "submodule":
             return f"it lies in the submodule {above}; run inside it"
-        if place is not None and place.kind == "link":
+        if entry is not None and entry.kind == "link":
             return f"it lies behind the symbolic link {above}; name the file itself"
     if ".git" in path.split("/"):
         return "it belongs to git, not to what git tracks"

@@ -241,8 +241,8 @@ class PreviousSessions:
 def result_of_candidate(task: Task, attempt: int, end: AttemptEnded) -> TaskResult:
     learned = lesson_of_attempt(end)
     judgement = Judgement(end.verdict, end.cause, end.remedy)
-    place = Candidate(attempt, learned.verdict, end.review or "", len(learned.failing), end.size or 0)
-    return TaskResult(task, judgement, end.commit, end.parent, learned, end.round or 0, place)
+    candidate = Candidate(attempt, learned.verdict, end.review or "", len(learned.failing), end.size or 0)
+    return TaskResult(task, judgement, end.commit, end.parent, learned, end.round or 0, candidate)
 
 
 def is_candidate(end: AttemptEnded) -> bool:
@@ -265,8 +265,8 @@ def find_previous_sessions(logs: Path, stamp: str) -> PreviousSessions:
     log = jsonl.read_run_log(logs, stamp or known[-1])
     if not log.events or not isinstance(log.events[0].payload, RunStarted):
         raise UsageError(f"run {stamp or known[-1]} ended before it had begun: there is nothing to resume.")
-    past = PreviousSessions(stamp or known[-1], log, report_from_log(log))
-    if lost := past.find_redacted_part():
+    previous = PreviousSessions(stamp or known[-1], log, report_from_log(log))
+    if lost := previous.find_redacted_part():
         hint = "What is done is kept on its branches; start a new run for the rest."
-        raise UsageError(f"run {past.stamp} cannot be taken up: a secret was taken out of its {lost}.", hint=hint)
-    return past
+        raise UsageError(f"run {previous.stamp} cannot be taken up: a secret was taken out of its {lost}.", hint=hint)
+    return previous

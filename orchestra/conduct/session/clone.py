@@ -41,13 +41,15 @@ async def find_repository(settings: Settings, *, begin: bool = False) -> Reposit
 
 async def check_disk_space(repository: Repository, entries: Mapping[str, Entry]) -> None:
     """Check that a worktree fits into the temporary folder, before anything is paid."""
-    place = tempfile.gettempdir()
-    free, needed = shutil.disk_usage(place).free, sum(entry.size for entry in entries.values()) + LEAST_ROOM
+    folder = tempfile.gettempdir()
+    free, needed = shutil.disk_usage(folder).free, sum(entry.size for entry in entries.values()) + LEAST_ROOM
     if free < needed and not (
         free > LEAST_ROOM and await repository.git.maybe("config", "core.sparseCheckout") == "true"
     ):
-        said = f"{place} has {free / MB:,.1f} MB free, and a worktree of this repository takes {needed / MB:,.1f} MB."
-        raise UsageError(said, hint="Free some space there, or set TMPDIR to a larger disk.")
+        problem = (
+            f"{folder} has {free / MB:,.1f} MB free, and a worktree of this repository takes {needed / MB:,.1f} MB."
+        )
+        raise UsageError(problem, hint="Free some space there, or set TMPDIR to a larger disk.")
 
 
 def check_worktree_setup(settings: Settings, repository: Repository) -> None:

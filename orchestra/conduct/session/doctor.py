@@ -71,13 +71,13 @@ async def run_checkup(settings: Settings, folder: Path, *, online: bool) -> Asyn
 
 
 async def diagnose_git(settings: Settings, folder: Path) -> list[Finding]:
-    said = ask_git(Path("/"), "--version")
-    number = re.search(r"(\d+)\.(\d+)", said or "")
-    if said is None or number is None:
+    version = ask_git(Path("/"), "--version")
+    number = re.search(r"(\d+)\.(\d+)", version or "")
+    if version is None or number is None:
         return [Finding("git", "error", "git was not found.", "Install it, 2.34 or newer.")]
     if tuple(map(int, number.groups())) < OLDEST_GIT:
-        return [Finding("git", "error", f"{said} is too old.", "Install 2.34 or newer.")]
-    return [ok_finding("git", said)]
+        return [Finding("git", "error", f"{version} is too old.", "Install 2.34 or newer.")]
+    return [ok_finding("git", version)]
 
 
 async def diagnose_aider(settings: Settings, folder: Path) -> list[Finding]:
@@ -95,11 +95,11 @@ async def diagnose_python(settings: Settings, folder: Path) -> list[Finding]:
 async def diagnose_disk(settings: Settings, folder: Path) -> list[Finding]:
     """Worktrees need space in the temporary folder, results in the repository."""
     found = []
-    for place in dict.fromkeys((folder, Path(tempfile.gettempdir()))):
-        free = shutil.disk_usage(place).free
+    for disk in dict.fromkeys((folder, Path(tempfile.gettempdir()))):
+        free = shutil.disk_usage(disk).free
         level: Literal["ok", "warning", "error"] = "error" if free < 100 * MB else "warning" if free < GB else "ok"
         remedy = "" if level == "ok" else "Make room, or set TMPDIR to a larger disk."
-        found.append(Finding("disk", level, f"{free / GB:.1f} GB free in {place}", remedy))
+        found.append(Finding("disk", level, f"{free / GB:.1f} GB free in {disk}", remedy))
     return found
 
 
@@ -172,11 +172,11 @@ async def diagnose_addresses(settings: Settings, folder: Path) -> list[Finding]:
 
 
 async def diagnose_logs(settings: Settings, folder: Path) -> list[Finding]:
-    place = folder / LOGS if (folder / LOGS).is_dir() else folder
+    logs = folder / LOGS if (folder / LOGS).is_dir() else folder
     try:
-        tempfile.TemporaryFile(dir=place).close()
+        tempfile.TemporaryFile(dir=logs).close()
     except OSError as error:
-        return [Finding("logs", "error", f"{place} cannot be written to: {error.strerror}.", "Change its permissions.")]
+        return [Finding("logs", "error", f"{logs} cannot be written to: {error.strerror}.", "Change its permissions.")]
     return [ok_finding("logs", f"{folder / LOGS} can be written to")]
 
 
@@ -215,8 +215,8 @@ async def diagnose_repository(settings: Settings, folder: Path) -> list[Finding]
 async def diagnose_sandbox(settings: Settings, folder: Path) -> list[Finding]:
     if settings.sandbox == "off":
         return [Finding("sandbox", "warning", f"It is off: {NO_SANDBOX_RISK}.", "Leave --sandbox off out.")]
-    with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as place:
-        mode = await find_sandbox_mode(Path(place))
+    with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as scratch:
+        mode = await find_sandbox_mode(Path(scratch))
     if mode == "namespaces":
         return [ok_finding("sandbox", "tests and set-up commands run in namespaces of their own")]
     level: Literal["warning", "error"] = "error" if settings.sandbox == "require" else "warning"

@@ -143,10 +143,10 @@ def make_local_host(
 ) -> LocalHost:
     repository = preflight.repository
     isolation = Isolation(preflight.settings, repository, preflight.entries.keys(), warmup.folder, secrets.values)
-    place = CommandEnvironment(
+    environment = CommandEnvironment(
         repository, isolation, journal.folder, secrets.clean_environment, secrets.scrub, secrets.values
     )
-    return LocalHost(place, trees, warmup.agent_processes, preflight.entries)
+    return LocalHost(environment, trees, warmup.agent_processes, preflight.entries)
 
 
 def subscribe_listeners(run: Run, writer: StoreWriter, screens: Sequence[Subscription]) -> None:

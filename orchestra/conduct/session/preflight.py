@@ -43,11 +43,11 @@ async def run_preflight(settings: Settings, previous: PreviousSessions | None) -
         repository = previous.restore_repository(repository)
     entries = await repository.entries()
     if previous is not None and previous.plan is not None:
-        before = Preflight(settings, tape, repository, entries)
+        preflight = Preflight(settings, tape, repository, entries)
     else:
-        before = await preflight_new_work(settings, tape, repository, entries)
-    await check_preflight(before, previous)
-    return before
+        preflight = await preflight_new_work(settings, tape, repository, entries)
+    await check_preflight(preflight, previous)
+    return preflight
 
 
 async def run_plan_preflight(settings: Settings) -> Preflight:

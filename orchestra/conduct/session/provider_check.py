@@ -73,8 +73,8 @@ async def probe_provider(settings: Settings, provider: Provider) -> ProbeResult:
     if answer.status_code == 200 and dialect.is_reply(dialects.parse_json_or_none(answer.content)):
         return "ok", f"{model.name} answers", ""
     failure = dialects.classify_failure(answer.status_code, answer.content)
-    told = f"{model.name}: {failure} ({answer.status_code}): {dialects.error_message(answer.content)}"
-    return ("warning" if failure == "rate_limit" else "error"), told, REMEDIES.get(failure, "Try again later.")
+    problem = f"{model.name}: {failure} ({answer.status_code}): {dialects.error_message(answer.content)}"
+    return ("warning" if failure == "rate_limit" else "error"), problem, REMEDIES.get(failure, "Try again later.")
 
 
 def model_to_probe(settings: Settings, provider: Provider) -> Model | None:

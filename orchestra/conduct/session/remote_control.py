@@ -38,8 +38,8 @@ def answer_command(run: Run, command: Command) -> None:
     except RequestRefused as why:
         answer, refused = str(why), True
     token = str(command.data.get("token", ""))
-    told = events.CommandAnswered(name=command.kind, token=token, answer=answer, refused=refused)
-    run.emit(told, command.task)
+    payload = events.CommandAnswered(name=command.kind, token=token, answer=answer, refused=refused)
+    run.emit(payload, command.task)
 
 
 async def reserve_files(run: Run, targets: Targets | None = None) -> None:

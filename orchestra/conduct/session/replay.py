@@ -25,14 +25,14 @@ def with_recording(settings: Settings) -> tuple[Settings, Recording | None]:
 
 def restore_recorded_settings(settings: Settings, recording: Recording) -> Settings:
     """Restore the settings of the recorded run, except those given by a flag now."""
-    before = recorded_options(recording) | ({"agents": recording.agents, "max_agents": 0} if recording.agents else {})
-    table, place = {f.name: f for f in option_fields() if f.metadata["recorded"]}, f"the tape {recording.name}"
+    recorded = recorded_options(recording) | ({"agents": recording.agents, "max_agents": 0} if recording.agents else {})
+    table, source = {f.name: f for f in option_fields() if f.metadata["recorded"]}, f"the tape {recording.name}"
     for rivals in CONFLICTING_OPTIONS:
         if any(settings.source_of(name) == "flag" for name in rivals):
-            before = {name: value for name, value in before.items() if name not in rivals}
+            recorded = {name: value for name, value in recorded.items() if name not in rivals}
     found = {
-        name: value if value == table[name].default else parse_option(table[name], value, f"{name} on {place}")
-        for name, value in before.items()
+        name: value if value == table[name].default else parse_option(table[name], value, f"{name} on {source}")
+        for name, value in recorded.items()
         if name in table
     }
     for name, value in found.items():

@@ -39,7 +39,7 @@ def html_page(report: Report, detail: RunDetail, diffs: Mapping[int, str], outpu
 
 def text_lengths(detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> list[int]:
     turns = [turn for task in detail.attempts_by_task for attempt in detail.attempts(task) for turn in attempt.turns]
-    said = [text for turn in turns for text in (turn.said, *(text for _, text in turn.asked))]
+    said = [text for turn in turns for text in (turn.reply, *(text for _, text in turn.asked))]
     return [len(text) for text in (*detail.briefs.values(), *diffs.values(), *outputs.values(), *said)]
 
 

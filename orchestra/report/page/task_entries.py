@@ -180,7 +180,7 @@ def attempts_table(tries: list[Attempt]) -> Html:
 def conversation_blocks(attempt: Attempt, texts: PageTexts, log: str) -> Iterator[Html]:
     for turn in attempt.turns:
         yield from (message_block(role, text, texts, log) for role, text in turn.asked)
-        yield message_block("assistant", turn.said, texts, log)
+        yield message_block("assistant", turn.reply, texts, log)
     if not any(turn.asked for turn in attempt.turns):
         yield tag("p", "Of the requests only the replies were kept.", class_="quiet")
 

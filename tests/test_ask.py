@@ -108,7 +108,7 @@ HOPELESS = [
 def test_twice_wrong_is_one_clear_error(reply: Reply, words: str) -> None:
     error, requests, _ = asked(MODELS["openai"], [reply, reply])
     assert isinstance(error, UnusableAnswer) and len(requests) == 2
-    assert str(error).startswith("openai/gpt-6.1-sol has answered twice, but not as it was asked: ")
+    assert str(error).startswith("openai/gpt-6.1-sol gave an unusable answer twice: ")
     assert words in str(error) and "\n" not in str(error)
 
 

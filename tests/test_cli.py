@@ -109,7 +109,7 @@ def test_a_command_that_is_near_to_none(shell: Shell) -> None:
 
 # --- the change -----------------------------------------------------------------------------------------------------
 
-NO_CHANGE = "Say what to change with --change TEXT (or @FILE, or - for stdin)."
+NO_CHANGE = "Give the change with --change TEXT (or @FILE, or - for stdin)."
 
 
 @pytest.mark.parametrize("words", [["--change", ""], ["--change", " \n"], ["--change", "@empty"], ["--files", "a.py"]])
@@ -168,7 +168,7 @@ def test_without_a_google_key_all_three_ways_out_are_named(shell: Shell) -> None
 
 
 def test_without_a_prd_somebody_must_name_the_files(shell: Shell) -> None:
-    sentence = "With --no-prd somebody must say which files to change: give --files."
+    sentence = "--no-prd needs the files to change: give --files."
     assert shell.refused("--change", "x", "--no-prd") == sentence
 
 

@@ -72,7 +72,7 @@ def test_missing_keys(shell: Shell) -> None:
     code, found = examined(shell, "--no-prd", "--model", "ollama/llama9")
     assert code == 0 and worst(found, "models") == (
         "warning",
-        "no price is known for ollama/llama9: its cost cannot be said",
+        "no price is known for ollama/llama9: its cost is unknown",
     )
 
 

@@ -110,11 +110,11 @@ SLOPPY = {
     ),
     "a role that nobody knows": (
         (item("a", "README.md", role="wizard"),),
-        ["a: nobody knows the role 'wizard', so it is coder"],
+        ["a: unknown role 'wizard', so it is coder"],
     ),
     "words that nobody knows": (
         (item("a", "README.md", priority="URGENT", risk="Low", requirements=("R1", "R7")),),
-        ["a: there is no requirement R7", "a: the priority 'URGENT' is none, so it is normal"],
+        ["a: there is no requirement R7", "a: the priority 'URGENT' is unknown, so it is normal"],
     ),
     "needs itself and nobody": (
         (item("a", "README.md", needs=("a", "zz")),),
@@ -144,11 +144,11 @@ def test_what_is_sloppy_is_put_right_and_said(name: str) -> None:
 
 BROKEN = {
     "no tasks": ((), "it has no tasks"),
-    "says nothing": ((item("", "README.md", title=" ", brief="\n"),), "task 1 says nothing of what is to be done"),
+    "says nothing": ((item("", "README.md", title=" ", brief="\n"),), "task 1 does not say what is to be done"),
     "no files": ((item("a"),), "a names no file to change"),
-    "outside": ((item("a", "../x.py"),), "a names '../x.py', which does not lie in the repository"),
+    "outside": ((item("a", "../x.py"),), "a names '../x.py', which is outside the repository"),
     "absolute": ((item("a", "/etc/passwd"),), "a names '/etc/passwd', which does not lie"),
-    "of git": ((item("a", "x/.git/hooks/post-merge"),), "which does not lie in the repository"),
+    "of git": ((item("a", "x/.git/hooks/post-merge"),), "which is outside the repository"),
     "a folder": ((item("a", "src"),), "a names src, which is a folder: name its files"),
     "in a file": ((item("a", "README.md/x"),), "a names README.md/x, but README.md is a file, not a folder"),
     "a link": ((item("a", "link.py"),), "a names link.py, which is a symbolic link"),
@@ -183,7 +183,7 @@ def test_what_is_done_is_looked_at_no_more() -> None:
     checked = check_draft(plan(done, item("b", "README.md", needs=("a",))), WORLD)
     assert (checked.repairs, checked.problems) == ((), ())
     assert checked.draft.task[0] == done
-    assert "it has no tasks that are still to be done" in check_draft(plan(done), WORLD).problem_text
+    assert "it has no unfinished tasks" in check_draft(plan(done), WORLD).problem_text
 
 
 @pytest.mark.parametrize("seed", range(30))

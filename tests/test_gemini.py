@@ -273,7 +273,7 @@ def test_how_long_to_wait(client: str, reply: Reply, seconds: float | None) -> N
 @pytest.mark.parametrize("reply", [Reply(PRD, latency=12), Reply(PRD, drip=0.3)], ids=["silent", "dripping"])
 def test_a_deadline_holds_for_the_whole_answer(client: str, reply: Reply) -> None:
     """Which would come whole if it were waited for."""
-    assert "has not finished its answer within 4 seconds" in str(failure(reply, client=client, timeout=4.0))
+    assert "did not finish its answer within 4 seconds" in str(failure(reply, client=client, timeout=4.0))
 
 
 def closed_port() -> int:

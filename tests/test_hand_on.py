@@ -51,7 +51,7 @@ def test_all_that_a_task_left_is_told() -> None:
         "agent2: Look", "It is free.", ("Keep the old name.",), ("app.py\n  def greeting()", "old.py (deleted)")
     )
     assert format_all_notes([left]) == (
-        f"{HEAD}\n\n### agent2: Look\nA person has said of it: Keep the old name.\nIt is free.\n"
+        f"{HEAD}\n\n### agent2: Look\nA person's words about it: Keep the old name.\nIt is free.\n"
         "Its files, with their signatures as they are now:\napp.py\n  def greeting()\nold.py (deleted)"
     )
 
@@ -86,8 +86,8 @@ def test_files_are_told_as_they_are_at_the_commit(tmp_path: Path) -> None:
     files = (
         "app.py\n  def greet(name: str) -> str",
         "data.bin",
-        "gone.py (no file any more)",
-        "link.py (no file any more)",
+        "gone.py (deleted)",
+        "link.py (deleted)",
     )
     assert left == DependencyNotes("agent2: Greet", "Done.", ("Be polite.",), files)
 

@@ -282,12 +282,12 @@ def locked(user: User) -> None:
 
 IN_THE_WAY = "commit, stash or move those files, then git merge"
 NOT_TRACKED = f"commit or move those files, then git merge {SIDE}"
-BRING_BACK = f"commit that, or bring it back with `git restore`, then git merge {SIDE}"
+BRING_BACK = f"commit that, or restore it with `git restore`, then git merge {SIDE}"
 REFUSED: dict[Callable[[User], None], tuple[str, str]] = {
     moved: ("main has moved during the run", f"git merge {SIDE}"),
     rewritten: ("main was rewritten during the run", f"git merge {SIDE}"),
-    elsewhere: ("main is not checked out any more", f"git switch main && git merge {SIDE}"),
-    detached: ("main is not checked out any more", f"git switch main && git merge {SIDE}"),
+    elsewhere: ("main is no longer checked out", f"git switch main && git merge {SIDE}"),
+    detached: ("main is no longer checked out", f"git switch main && git merge {SIDE}"),
     dirty: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
     staged: ("your uncommitted changes in a.txt are in the way", f"{IN_THE_WAY} {SIDE}"),
     removed: ("you have deleted a.txt, which the result changes", BRING_BACK),

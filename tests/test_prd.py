@@ -137,7 +137,7 @@ def test_every_key_may_be_missing_or_null() -> None:
         ({"work": [{"file": "a", "do": "\ud800"}]}, "work[0].do holds control characters"),
         ({"work": [{"file": "a\0b"}]}, "work[0].file holds control characters"),
         ({"work": [{"file": "a\nb"}]}, "'a\\nb', which is not the name of a file"),
-        ({"work": [{"file": "/etc/passwd"}]}, "'/etc/passwd', which does not lie in the repository"),
+        ({"work": [{"file": "/etc/passwd"}]}, "'/etc/passwd', which is outside the repository"),
         ({"work": [{"file": "//server/x"}]}, "does not lie in the repository"),
         ({"work": [{"file": "a/../../b"}]}, "does not lie in the repository"),
         ({"work": [{"file": ".."}]}, "does not lie in the repository"),

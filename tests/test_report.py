@@ -516,8 +516,8 @@ JUDGED: dict[str, tuple[dict[str, Any], str, str]] = {
         "syntax",
     ),
     "bent": (
-        FINE | {"holds": False, "bent": "did not report a test of ours that must fail", "changed": ["conftest.py"]},
-        "not checked by tests: pytest did not report a test of ours that must fail; the agents changed conftest.py",
+        FINE | {"holds": False, "bent": "did not report a control test that must fail", "changed": ["conftest.py"]},
+        "not checked by tests: pytest did not report a control test that must fail; the agents changed conftest.py",
         "syntax",
     ),
 }

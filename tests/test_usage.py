@@ -116,7 +116,7 @@ def test_bill_counts_what_can_be_read_when_that_is_more_than_was_reserved() -> N
 def test_remark_says_what_cannot_be_read_and_what_is_not_plausible() -> None:
     odd = Tokens(9 * 10**8, 0, 0, 10**6, unreadable=("prompt_tokens: nan",))
     assert billing.usage_remark(odd, 30_000, MOST, 7) == (
-        "a usage that cannot be read (prompt_tokens: nan), so it counts at the most that it may cost"
+        "a usage that cannot be read (prompt_tokens: nan), so it counts at its maximum cost"
         " and 1,000,000 tokens of output, where 5,000 were allowed and 900,000,000 tokens of input for 30,000 bytes"
     )
     assert billing.usage_remark(Tokens(9_000, 0, 0, 5_000), 30_000, MOST, 0) == ""

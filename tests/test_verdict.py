@@ -27,7 +27,7 @@ TABLE = [
     (
         replace(NOTHING, foreign=("c.py",), refused=("../x",)),
         V.OUT_OF_SCOPE,
-        f"{HEAD}, but edited only what is not this agent's own: c.py, ../x.",
+        f"{HEAD}, but edited only files of other agents: c.py, ../x.",
     ),
     (
         replace(GOOD, end="rejected", replies=4, complaint="No match\nfor  this"),
@@ -68,12 +68,12 @@ TABLE = [
     (
         replace(GOOD, end="no_reply"),
         V.CRASHED,
-        f"{HEAD}, and Aider made nothing of it.",
+        f"{HEAD}, but Aider produced no edits from the reply.",
     ),
     (
         replace(GOOD, end="no_reply", exchange=None),
         V.CRASHED,
-        f"{MODEL} was not asked about a.py, b.py, and Aider made nothing of it.",
+        f"{MODEL} was not asked about a.py, b.py, but Aider produced no edits from the reply.",
     ),
     (
         replace(GOOD, end="crashed", failure="killed by SIGSEGV"),

@@ -18,7 +18,7 @@ NOT_EDITABLE = {
     "binary": "is not UTF-8 text; Aider edits text files only",
     "submodule": "is a submodule; run inside it",
     "lfs": "is kept by Git LFS; Aider edits text files only",
-    "name": "has a name that no model can say in one line of UTF-8; rename it first",
+    "name": "has a name that does not fit on one line of UTF-8; rename it first",
 }
 METADATA = "model-metadata.json"
 # Without a path for each of these, Aider would write into the worktree.

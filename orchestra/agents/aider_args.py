@@ -82,7 +82,7 @@ def parse_aider_args(text: str) -> tuple[str, ...]:
         option = find_allowed_option(name or equals)
         if not option.wanted:
             if equals:
-                raise SettingsError(f"--aider-args: {name} takes no value, and was given {value!r}.")
+                raise SettingsError(f"--aider-args: {name} takes no value, but was given {value!r}.")
             found.append(name)
             continue
         if not equals:
@@ -98,7 +98,7 @@ def find_allowed_option(word: str) -> AllowedOption:
     if option := ALLOWED.get(word):
         return option
     if not word.startswith("-") or word in ("-", "--"):
-        raise SettingsError(f"--aider-args may hold options only, and {word!r} is none.", hint=SEE)
+        raise SettingsError(f"--aider-args may contain options only; {word!r} is not one.", hint=SEE)
     near = [name for name in ALLOWED if word.startswith("--") and len(word) > 3 and name.startswith(word)]
     near = near or difflib.get_close_matches(word, ALLOWED, 1, 0.85)
     hint = f"Did you mean {near[0]}?" if near else SEE

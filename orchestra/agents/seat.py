@@ -108,7 +108,7 @@ def find_aider_python(environ: Mapping[str, str]) -> str:
     if named := environ.get("AIDER_BIN", ""):
         command = shutil.which(named, path=environ.get("PATH"))
         if command is None:
-            raise AiderMissing(f"AIDER_BIN is {named!r}, and there is no such command.", hint=HINT)
+            raise AiderMissing(f"AIDER_BIN is {named!r}, but there is no such command.", hint=HINT)
         return interpreter_of(Path(command))
     if importlib.util.find_spec("aider") is not None:
         return sys.executable
@@ -143,7 +143,7 @@ async def check_version(python: str) -> None:
     if not version:
         raise AiderMissing(f"{python} has no aider-chat.", hint=HINT)
     if version != AIDER_VERSION:
-        raise AiderMissing(f"{python} has aider-chat {version}, and {AIDER_VERSION} is needed.", hint=HINT)
+        raise AiderMissing(f"{python} has aider-chat {version}, but {AIDER_VERSION} is needed.", hint=HINT)
 
 
 def interpreter_of(command: Path) -> str:

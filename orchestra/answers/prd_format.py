@@ -225,7 +225,7 @@ def normalize_path(given: str, where: str) -> str:
     if not path or normal == ".":
         raise block_error(f"is wrong: {where} must name a file")
     if normal.startswith(("/", "../")) or normal == ".." or re.match("[A-Za-z]:", normal):
-        raise block_error(f"is wrong: {where} is {given!r}, which does not lie in the repository")
+        raise block_error(f"is wrong: {where} is {given!r}, which is outside the repository")
     if path.endswith("/") or re.search(r"[\r\n]", path):
         raise block_error(f"is wrong: {where} is {given!r}, which is not the name of a file")
     return normal

@@ -59,7 +59,7 @@ KEY_HEADERS = ("api-key", *dict.fromkeys(each.auth_header("")[0] for each in DIA
 # Brokers hand on the words of the provider behind them, so these are looked for in every dialect.
 CUT_OFF_FINISHES = frozenset(word for each in DIALECTS.values() for word in each.cut_off)
 FILTERED_FINISHES = frozenset(word for each in DIALECTS.values() for word in each.filtered)
-NEUTRAL_MESSAGE = "The request was not answered; the orchestrator's report says why."
+NEUTRAL_MESSAGE = "The request was not answered; the run's report says why."
 
 
 def route_request(family: str, method: str, path: str) -> Route | None:

@@ -41,7 +41,7 @@ class StreamReader:
     def handle_line(self, line: bytes) -> None:
         self.size += max(len(line), MIN_LINE_COST)
         if self.size > self.most:
-            raise ReplyTooLarge("the stream is larger than it may be")
+            raise ReplyTooLarge("the stream is too large")
         if not line.startswith(b"data:"):
             if not self.events:
                 self.plain.append(line)

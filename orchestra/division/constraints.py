@@ -70,14 +70,14 @@ def check_repeated(source: str, lists: Sequence[Sequence[str]]) -> None:
     seen: set[str] = set()
     for path in (path for one in lists for path in one):
         if path in seen:
-            raise PlanError(f"--assign {source}: {path} stands there twice; a file has one owner.")
+            raise PlanError(f"--assign {source}: {path} is there twice; a file has one owner.")
         seen.add(path)
 
 
 def check_complete(source: str, lists: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
     given = {path for one in lists for path in one}
     if missing := [path for path in paths if path not in given]:
-        raise PlanError(f"--assign {source}: nobody gets {format_first_paths(missing)}, which the change is about.")
+        raise PlanError(f"--assign {source}: no agent gets {format_first_paths(missing)}, which the change is about.")
     if unknown := sorted(given - set(paths)):
         raise PlanError(f"--assign {source}: {format_first_paths(unknown)} is not among the files to change.")
 

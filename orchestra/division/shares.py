@@ -122,7 +122,7 @@ def check_together(ball: Sequence[TargetFile], limit: int) -> None:
         raise PlanError(
             f"{format_files(ball)} must stay together, but are about {total_weight(ball):,} tokens,"
             f" more than the {limit:,} that one agent works on well with this model.",
-            hint="Let fewer stay together, or choose a model with a larger context.",
+            hint="Keep fewer together, or choose a model with a larger context.",
         )
 
 

@@ -222,7 +222,7 @@ def find_side_effects(
     if changed:
         remarks.append(
             f"While {gate.name} ran, your checkout changed: {format_some_paths(changed)}."
-            " If it was not you, look there."
+            " If this was not you, look there."
         )
     if not (context.tree / ".git").exists():
         remarks.append(f"{gate.name} deleted the worktree that it ran in; only that copy is lost.")

@@ -142,7 +142,7 @@ def usage_remark(reported: Tokens, size: int, most: MaxCost, assumed: int) -> st
     """Describe what is odd about a usage, for a request of `size` bytes. It counts as reported nevertheless."""
     found = []
     if reported.unreadable:
-        how = ", so it counts at the most that it may cost" if assumed else ""
+        how = ", so it counts at its maximum cost" if assumed else ""
         found.append(f"a usage that cannot be read ({', '.join(reported.unreadable[:3])}){how}")
     if reported.output > most.output * PLAUSIBLE_FACTOR:
         found.append(f"{reported.output:,} tokens of output, where {most.output:,} were allowed")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-CUT_SHORT_MESSAGE = "the run ended before the answer had come"
+CUT_SHORT_MESSAGE = "the run ended before the answer came"
 ABANDONED_SECONDS = 60.0  # seconds to wait for an answer whose agent has gone: its end reports the cost
 BYTES_PER_TOKEN = 4  # of a request, for estimated token counts
 MAX_NOTES = 3  # about one agent's requests
@@ -130,7 +130,7 @@ class Gateway:
         route = dialects.route_request(upstream.dialect, request.method, rest)
         if route is None:
             return self.reject_unknown(
-                ticket, upstream, f"{request.method} {rest[:100]!r}", "that is no request for a reply"
+                ticket, upstream, f"{request.method} {rest[:100]!r}", "this is not a request for a reply"
             )
         if route.kind in ("probe", "side"):
             # Clients ask this by themselves and work without an answer.
@@ -150,9 +150,7 @@ class Gateway:
         if facts.problem:
             return self.reject_unknown(ticket, upstream, f"a reply ({route.path})", facts.problem)
         if not ticket.may_ask(upstream.provider, facts.model):
-            return self.reject_unknown(
-                ticket, upstream, f"the model {facts.model[:100]!r}", "this run does not use it here"
-            )
+            return self.reject_unknown(ticket, upstream, f"the model {facts.model[:100]!r}", "this run does not use it")
         query = wire.query_without_keys(scope["query_string"].decode("latin-1"))
         ask = PendingRequest(ticket, upstream, route, query, request.headers, raw, facts, self.limits, self.listener)
         ask.task = asyncio.current_task()
@@ -171,9 +169,7 @@ class Gateway:
         """Refuse what is no known request: it is not counted and costs nothing; the user gets a note."""
         from starlette.responses import Response
 
-        self.note_for_user(
-            ticket, f"{ticket.holder} asked {upstream.provider} for {what}: refused and not sent, {why}."
-        )
+        self.note_for_user(ticket, f"{ticket.holder} asked {upstream.provider} for {what}: refused, {why}.")
         headers = {"x-should-retry": "false"}
         return Response(
             dialects.final_error_body(DIALECTS[upstream.dialect]), 403, headers, media_type="application/json"
@@ -193,7 +189,7 @@ class Gateway:
             return self.refuse(ask, "iterations", 0, f"the limit of {ask.ticket.iterations} replies is reached")
         if ask.ticket.forbids_repeats and ask.identity in ask.ticket.answered_identities:
             # A repeated request means that the agent could not read the reply.
-            return self.refuse(ask, "garbage", 200, "the agent could make nothing of this provider's reply")
+            return self.refuse(ask, "garbage", 200, "the agent could not read this provider's reply")
         if self.memory is not None and (kept := self.memory.take_unused(ask.identity)):
             return await self.deliver_stored_reply(ask, kept, recalled=True)
         if self.replay is not None:
@@ -241,7 +237,7 @@ class Gateway:
                 return await self.handle_answer(ask, turn, answer.status_code, headers, raw)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             ask.mark_unsent()
-            return Refusal("bad_request", 0, f"{ask.upstream.base!r} is no address of a server: {error_text(error)}")
+            return Refusal("bad_request", 0, f"{ask.upstream.base!r} is not a server's address: {error_text(error)}")
         except (httpx.LocalProtocolError, UnicodeEncodeError):
             ask.mark_unsent()
             return Refusal("auth", 0, "the key cannot be sent: it holds a character that HTTP does not allow")
@@ -366,7 +362,7 @@ class Gateway:
         if found is None:
             return self.refuse(ask, "drift", 0, f"{recording.name} has no reply to this request")
         if not found.is_complete:
-            return self.refuse(ask, "drift", 0, f"a secret was taken out of this reply on {recording.name}")
+            return self.refuse(ask, "drift", 0, f"a secret was redacted from this reply in {recording.name}")
         ask.sent = found.requests
         if found.failure:
             return self.refuse(ask, found.failure, found.status, found.message)

@@ -101,7 +101,7 @@ class PendingRequest:
         if self.claim is not None:
             return ""
         if self.limits.budget.has_dollar_limit and self.known.price_in is None:
-            return f"no price is known for {self.known.name}, so that no budget can be held"
+            return f"no price is known for {self.known.name}, so a budget cannot be held"
         most = billing.max_request_cost(self.known, len(self.raw), self.facts.cap)
         self.claim = claim = self.limits.budget.reserve(self.ticket.task, most)
         await claim.decided.wait()
@@ -209,8 +209,8 @@ class PendingRequest:
     @property
     def wait_reason(self) -> tuple[str, str]:
         if self.claim is not None and not self.claim.decided.is_set():
-            return "the budget", "until the requests on their way have settled"
+            return "the budget", "until the requests in flight are counted"
         last = self.lane.last_refusal if self.lane.breaker.is_open or self.trouble.last else None
         if last is None and self.lane.is_held:
-            return self.upstream.provider, "it says that nothing is left for now"
+            return self.upstream.provider, "its rate limit is used up for now"
         return self.upstream.provider, f"{last.failure}: {last.message}" if last else "it is the others' turn"

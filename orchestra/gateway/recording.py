@@ -188,13 +188,13 @@ def load_recording(path: Path) -> Recording:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise RecordingError(f"The tape {path} cannot be read: {error.strerror}.") from None
+        raise RecordingError(f"The recording {path} cannot be read: {error.strerror}.") from None
     try:
         head, *records = (json.loads(line) for line in split_whole_lines(raw))
         check_recording_version(path, head)
         return build_recording(path, head, records)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error):
-        raise RecordingError(f"{path} is no tape, or a damaged one: record anew with --record.") from None
+        raise RecordingError(f"{path} is not a recording, or is damaged: record again with --record.") from None
 
 
 def check_recording_version(path: Path, head: dict[str, Any]) -> None:
@@ -203,10 +203,10 @@ def check_recording_version(path: Path, head: dict[str, Any]) -> None:
         remedy = (
             "use a newer one"
             if isinstance(version, int) and version > RECORDING_VERSION
-            else "record anew with --record"
+            else "record again with --record"
         )
         raise RecordingError(
-            f"The tape {path} has version {version!r}, and this program reads {RECORDING_VERSION}: {remedy}."
+            f"The recording {path} has version {version!r}, and this program reads {RECORDING_VERSION}: {remedy}."
         )
 
 
@@ -257,10 +257,10 @@ class Recorder:
             self.file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
             begun = self.file.read() if path.is_file() else b"a device"
         except OSError as error:
-            raise RecordingError(f"The tape {path} cannot be written: {error.strerror}.") from None
+            raise RecordingError(f"The recording {path} cannot be written: {error.strerror}.") from None
         if begun and not (recorded_seq and begun.startswith(GZIP_MAGIC)):
             self.close()
-            raise RecordingError(f"{path} is there already: a recording begins with a new file, or an empty one.")
+            raise RecordingError(f"{path} exists: a recording needs a new or empty file.")
         self.continue_file(path, begun)
 
     def continue_file(self, path: Path, begun: bytes) -> None:

@@ -56,7 +56,7 @@ def open_client() -> "httpx.AsyncClient":
     try:
         client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK_ADDRESSES))
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-        hint = "Look at SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables in the environment."
+        hint = "Check SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables in the environment."
         raise UsageError(f"Providers cannot be reached from here: {error}.", hint=hint) from None
     client.cookies.jar = NoCookies()
     return client
@@ -103,7 +103,7 @@ def make_inflater(encoding: str) -> Any:
     if encoding in ("", "identity"):
         return lambda packed: [packed]
     if encoding not in ("gzip", "x-gzip"):
-        raise ReplyTooLarge(f"the reply is packed in a way that was not asked for ({encoding[:40]!r})")
+        raise ReplyTooLarge(f"the reply has an encoding that was not requested ({encoding[:40]!r})")
     unpack = zlib.decompressobj(wbits=31)
 
     def inflate(packed: bytes) -> Any:
@@ -111,7 +111,7 @@ def make_inflater(encoding: str) -> Any:
             try:
                 piece = unpack.decompress(packed, INFLATED_PIECE)
             except zlib.error as error:
-                raise ReplyTooLarge(f"the reply cannot be unpacked: {error}") from None
+                raise ReplyTooLarge(f"the reply cannot be decompressed: {error}") from None
             packed = unpack.unconsumed_tail
             if piece:
                 yield piece

@@ -100,8 +100,8 @@ def detect_host(urls: Iterable[str], settings: Settings) -> CodeHost:
     if kind is None:
         where = f"{site} is" if site else "the remote is a path, and"
         raise UsageError(
-            f"--pr: {where} neither GitHub nor GitLab as far as can be told.",
-            hint="Say which by the address of its API in GITHUB_API_URL or CI_API_V4_URL, or use --push.",
+            f"--pr: {where} neither GitHub nor GitLab.",
+            hint="Give the address of its API in GITHUB_API_URL or CI_API_V4_URL, or use --push.",
         )
     known = HOST_PROFILES[kind]
     project = project or settings.strongest_variable((known.project_variable,))[0]
@@ -109,7 +109,7 @@ def detect_host(urls: Iterable[str], settings: Settings) -> CodeHost:
     token, source = settings.strongest_variable((variable,)) if variable else ("", "")
     api = settings.base_url((known.api_variable,), source) or (known.api if site in ("", known.site) else "")
     if not project:
-        raise UsageError(f"--pr: which {known.title} project this is cannot be told: set {known.project_variable}.")
+        raise UsageError(f"--pr: which {known.title} project this is is unknown: set {known.project_variable}.")
     if not api:
         raise UsageError(f"--pr: set {known.api_variable} to the address of the API of {site}.")
     return CodeHost(kind, api, project, token, variable, address)

@@ -13,13 +13,13 @@ LONGEST = 300
 READ_ONLY = {
     "github": "in a workflow give it `permissions: contents: write, pull-requests: write`, and let the repository's "
     "settings allow GitHub Actions to create pull requests",
-    "gitlab": "put into GITLAB_TOKEN one of the project with the scopes api and write_repository, as a Developer",
+    "gitlab": "put into GITLAB_TOKEN one of the project, with the scopes api and write_repository, as a Developer",
 }
 # Messages of git, ssh and servers. The first match counts.
 PUSHES = (
     (
         r"stale info|non-fast-forward|fetch first",
-        "{branch} is there already with other work, which is never overwritten",
+        "{branch} exists with other work, which is never overwritten",
     ),
     (
         r"shallow update not allowed",

@@ -51,11 +51,11 @@ GIT_KEYS = (
 )
 LARGEST = 1 << 20  # bytes of a file that is searched
 MODES = ("namespaces", "landlock")
-WEAKER_SANDBOX = "this system allows no namespaces, so that the sandbox of tests and set-up commands is weaker here"
+WEAKER_SANDBOX = "this system allows no namespaces, so the sandbox of tests and set-up commands is weaker"
 IN_IT = "tests and set-up commands run in a sandbox without network, because {}"
-NOT_TRUSTED = "no tests and no set-up commands are run, because {}, and no sandbox holds here"
+NOT_TRUSTED = "no tests and no set-up commands run, because {}, and there is no sandbox"
 NO_SANDBOX_RISK = "tests and set-up commands can read what you can read"
-NO_SANDBOX_HOLDS = f"no sandbox holds here: {NO_SANDBOX_RISK}"
+NO_SANDBOX_HOLDS = f"there is no sandbox: {NO_SANDBOX_RISK}"
 
 
 class Isolation:

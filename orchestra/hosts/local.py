@@ -64,7 +64,7 @@ class LocalHost:
             door = await supervisor.admit(str(tree.path))
             outcome = await self.run_agent(order, tree, door, supervisor)
             if not (tree.path / ".git").exists():
-                raise OrchestraError("its worktree was deleted while it was at work.")
+                raise OrchestraError("its worktree was deleted while it was running.")
             alone = AGENTS[order.agent].edits_only and not (order.set_up or order.arguments)
             if outcome.end not in CUT_SHORT and alone:
                 done_with = self.trees.release

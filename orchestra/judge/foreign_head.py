@@ -8,7 +8,7 @@ Event = Mapping[str, Any]  # GitHub's event file; empty if there is none, or it 
 FORK = "the head of this pull request is a fork's"
 TARGET = "pull_request_target runs beside the secrets of the base, and may have checked out any head"
 COMMENT = "a comment on a pull request may have checked out its head"
-UNREADABLE = "GitHub's event file cannot be read, so that the head of this pull request may be a fork's"
+UNREADABLE = "GitHub's event file is unreadable, so the head of this pull request may be a fork's"
 
 
 def explain_foreign_head(env: Env, event: Event) -> str:

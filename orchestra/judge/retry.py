@@ -69,7 +69,9 @@ def next_step(
     if len(tried) > retries:
         return NextStep(end, f"It failed {count_times(len(tried))}; the last time: {last.cause}")
     if is_stuck(tried):
-        return NextStep(end, f"Two attempts running ended the same way, so a third is not paid for: {last.cause}")
+        return NextStep(
+            end, f"Two attempts in a row failed the same way; stopped before paying for a third: {last.cause}"
+        )
     if dollars_left is not None and last.dollars is not None and last.dollars > dollars_left:
         return NextStep(end, f"The last attempt cost ${last.dollars:.2f}, and only ${dollars_left:.2f} are left.")
     return retry_step(tried)
@@ -79,13 +81,13 @@ def retry_step(tried: Sequence[TriedAttempt]) -> NextStep:
     """Continue on the last attempt if its work exists and comes nearer; start fresh if it led nowhere."""
     last = tried[-1]
     if last.verdict is Verdict.NO_CHANGE and last.diff:
-        return NextStep(NextAction.ON_TOP, f"Once more, for what is still missing: {last.cause}")
+        return NextStep(NextAction.ON_TOP, f"Retry for what is still missing: {last.cause}")
     if last.verdict is not Verdict.GATES_FAILED or not last.diff:
-        return NextStep(NextAction.FRESH, f"Once more, from the start ({last.verdict}): {last.cause}")
+        return NextStep(NextAction.FRESH, f"Retry from the start ({last.verdict}): {last.cause}")
     earlier = [each for each in tried[:-1] if each.verdict is Verdict.GATES_FAILED]
     if earlier and len(last.failing) >= len(earlier[-1].failing):
-        return NextStep(NextAction.FRESH, f"The last attempt came no nearer, so once more from the start: {last.cause}")
-    return NextStep(NextAction.ON_TOP, f"Once more, on top of what is there: {last.cause}")
+        return NextStep(NextAction.FRESH, f"The last attempt came no nearer; retry from the start: {last.cause}")
+    return NextStep(NextAction.ON_TOP, f"Retry on top of the present work: {last.cause}")
 
 
 def is_stuck(tried: Sequence[TriedAttempt]) -> bool:

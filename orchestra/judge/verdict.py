@@ -39,12 +39,12 @@ class AttemptObservation:
     only_answers: bool = False  # the requested result is its reply, not a change
 
 
-NOT_ASKED = "acts by itself, and was not asked for by name"
-NAME_IT = "Where such an edit is wanted, name the file in --change or --files."
-ANSWERED = "Answered, and changed no file."
+NOT_ASKED = "acts by itself and was not requested by name"
+NAME_IT = "To allow such an edit, name the file in --change or --files."
+ANSWERED = "Answered without changing a file."
 # The gateway's own failures, which have no verdict of their own.
 FAILURE_REMEDIES = {
-    "drift": "The files, the change, the PRD or this program are not what they were: record anew with --record.",
+    "drift": "The files, the change, the PRD or this program have changed: record again with --record.",
     "key": "Take the key out of the change, the PRD or the files that the agent reads, and replace it by a new one.",
 }
 
@@ -87,7 +87,7 @@ def decide_verdict(seen: AttemptObservation) -> tuple[Verdict, str]:
         return Verdict.REJECTED_EDIT, f"{answer}, {late}: {one_line(seen.complaint)}"
     if seen.end == "accepted" and seen.exchange is not None:
         return judge_accepted_reply(seen, answer)
-    return Verdict.CRASHED, f"{answer}, and Aider made nothing of it."
+    return Verdict.CRASHED, f"{answer}, but Aider produced no edits from the reply."
 
 
 def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict, str]:
@@ -95,7 +95,7 @@ def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict
         return (Verdict.NO_CHANGE, f"{answer}, but with an empty reply.") if seen.empty else (Verdict.APPLIED, ANSWERED)
     if not seen.changed and (seen.foreign or seen.refused):
         strayed = format_paths((*seen.foreign, *seen.refused, *seen.protected))
-        return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what is not this agent's own: {strayed}."
+        return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only files of other agents: {strayed}."
     if not seen.changed and seen.protected:
         return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what {NOT_ASKED}: {format_reasons(seen.protected)}."
     if not seen.changed:

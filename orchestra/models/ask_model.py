@@ -58,7 +58,7 @@ async def ask_model(
                 wrong = str(error)
             # Some providers refuse an empty turn.
             turns += [("assistant", text.strip() or "(nothing)"), ("user", RETRY_PROMPT.format(wrong=wrong, form=form))]
-    raise UnusableAnswer(f"{model.name} has answered twice, but not as it was asked: {wrong}.")
+    raise UnusableAnswer(f"{model.name} gave an unusable answer twice: {wrong}.")
 
 
 async def request_reply(

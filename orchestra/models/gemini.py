@@ -120,7 +120,7 @@ async def write_prd(
         async with asyncio.timeout(timeout):
             await CLIENTS[client](call, answer.add_body)
     except TimeoutError:
-        raise GeminiError(f"Gemini ({call.base}) has not finished its answer within {timeout:g} seconds.") from None
+        raise GeminiError(f"Gemini ({call.base}) did not finish its answer within {timeout:g} seconds.") from None
     return without_fence(answer.complete_text())
 
 
@@ -194,7 +194,7 @@ class GeminiAnswer:
         if self.blocked not in ("", "BLOCK_REASON_UNSPECIFIED"):
             raise GeminiError(
                 f"Gemini refused to answer: the request was blocked ({self.blocked}).",
-                hint="Say the change in other words.",
+                hint="Reword the change.",
             )
         if self.end == "MAX_TOKENS":
             raise GeminiError(
@@ -202,7 +202,7 @@ class GeminiAnswer:
                 hint="Ask for a smaller change, or use another --gemini-model.",
             )
         if self.end not in GOOD_ENDS:
-            raise GeminiError(f"Gemini broke off its answer ({self.end}).", hint="Say the change in other words.")
+            raise GeminiError(f"Gemini broke off its answer ({self.end}).", hint="Reword the change.")
         if not self.text.strip():
             raise GeminiError("Gemini's answer is empty.")
         return self.text
@@ -319,7 +319,7 @@ def ask_sdk(call: GeminiCall) -> Body:
         except ImportError as error:
             raise SettingsError(
                 f"GEMINI_CLIENT=sdk needs the package google-generativeai, which cannot be imported ({error}).",
-                hint="Install it, or leave GEMINI_CLIENT at rest.",
+                hint="Install it, or unset GEMINI_CLIENT.",
             ) from None
     genai.configure(api_key=call.key, transport="rest", client_options={"api_endpoint": call.base})
     session = clients.get_default_generative_client().transport._session

@@ -65,7 +65,7 @@ def check_draft(draft: Draft, world: PlanContext) -> CheckedDraft:
     items = [normalise_words(item, world, findings) for item in items]
     items = drop_unknown_needs(items, {item.id for item in aside}, findings)
     if not items:
-        findings.problems.append("it has no tasks that are still to be done" if aside else "it has no tasks")
+        findings.problems.append("it has no unfinished tasks" if aside else "it has no tasks")
     if circle := find_cycle(items):
         findings.problems.append(f"it goes in a circle: {' needs '.join(circle)}")
     else:
@@ -84,7 +84,7 @@ def name_items(given: Sequence[PlanItem], taken: Sequence[str], findings: Findin
     for n, item in enumerate(given, start=1):
         words = item.title.strip() or first_line(item.brief) or item.id.strip()
         if not words:
-            findings.problems.append(f"task {n} says nothing of what is to be done")
+            findings.problems.append(f"task {n} does not say what is to be done")
             words = f"task {n}"
         id = unused_name(item.id.strip() or words, [*taken, *(one.id for one in found)])
         if id != item.id:
@@ -133,7 +133,7 @@ def resolve_file(id: str, given: str, world: PlanContext, findings: Findings) ->
     """Return the path that is meant; or empty, with a problem."""
     path = clean_path(given)
     if not path:
-        findings.problems.append(f"{id} names {given!r}, which does not lie in the repository")
+        findings.problems.append(f"{id} names {given!r}, which is outside the repository")
         return ""
     if world.has_folder(path):
         findings.problems.append(f"{id} names {path}, which is a folder: name its files")
@@ -184,7 +184,7 @@ def normalise_words(item: PlanItem, world: PlanContext, findings: Findings) -> P
     """Correct role, priority, risk and requirements to known ones."""
     role = item.role.strip().lower() or role_for_files(item.files)
     if role and world.roles and role not in world.roles:
-        findings.repairs.append(f"{item.id}: nobody knows the role {item.role!r}, so it is {CODER}")
+        findings.repairs.append(f"{item.id}: unknown role {item.role!r}, so it is {CODER}")
         role = CODER
     unknown = [id for id in item.requirements if world.requirements and id not in world.requirements]
     findings.repairs += [f"{item.id}: there is no requirement {id}" for id in unknown]
@@ -200,7 +200,7 @@ def normalise_words(item: PlanItem, world: PlanContext, findings: Findings) -> P
 def choose_known_word(id: str, what: str, given: str, known: Collection[str], findings: Findings) -> str:
     if given.strip().lower() in known:
         return given.strip().lower()
-    findings.repairs.append(f"{id}: the {what} {given!r} is none, so it is normal")
+    findings.repairs.append(f"{id}: the {what} {given!r} is unknown, so it is normal")
     return "normal"
 
 

@@ -79,7 +79,7 @@ def split_item(draft: Draft, words: Words) -> Draft:
     if strange := [path for path in paths if path not in item.files]:
         raise PlanError(f"{id} has no file {strange[0]}.", hint=f"It has {', '.join(item.files)}.")
     if len(paths) == len(item.files):
-        raise PlanError(f"these are all files of {id}: nothing would be left of it.")
+        raise PlanError(f"these are all files of {id}: none would be left.")
     name = unused_name(new, draft.ids)
     rest = dataclasses.replace(
         item,
@@ -99,7 +99,7 @@ def merge_items(draft: Draft, words: Words) -> Draft:
     id, other = require_exactly(words, 2, "merge ID OTHER-ID")
     one, two = require_item(draft, id), require_item(draft, other)
     if id == other:
-        raise PlanError(f"{id} is the same task twice.")
+        raise PlanError(f"{id}is the same task.")
     both = {name: tuple(dict.fromkeys((*getattr(one, name), *getattr(two, name)))) for name in (*LISTS, "needs")}
     both["needs"] = tuple(need for need in both["needs"] if need not in (id, other))
     brief = one.brief if two.brief in one.brief else f"{one.brief}\n\n{two.brief}"
@@ -150,7 +150,7 @@ EDITS: dict[str, DraftEdit] = {
 }
 HELP = """\
   add ID TITLE                          one more task
-  remove ID                             one less; who needed it needs what it needed
+  remove ID                             one less; its dependents get its dependencies
   set ID title|brief|role|priority|risk TEXT
   files ID PATH ...                     all its files; +PATH one more, -PATH one less (so also: new, reads,
                                         acceptance, requirements)

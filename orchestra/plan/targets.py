@@ -121,7 +121,7 @@ def refuse_special(file: TrackedFile, subject: str) -> None:
 
 def refuse_own_file(path: str, subject: str) -> None:
     if is_own_file(path):
-        raise PlanError(f"{subject} belongs to this program, which obeys it; change it yourself.")
+        raise PlanError(f"{subject} configures this program; change it yourself.")
 
 
 def targets_from_prd(prd: Prd, tracked: Mapping[str, TrackedFile], permit: Permit = Permit()) -> Targets:  # noqa: B008
@@ -148,7 +148,7 @@ def targets_from_prd(prd: Prd, tracked: Mapping[str, TrackedFile], permit: Permi
 def refuse_outside(path: str, tracked: Mapping[str, TrackedFile]) -> None:
     parts = path.split("/")
     if posixpath.isabs(path) or ".." in parts or ".git" in parts:
-        raise PlanError(f"The PRD names {path!r}, which does not lie in the repository.")
+        raise PlanError(f"The PRD names {path!r}, which is outside the repository.")
     if any(name.startswith(path + "/") for name in tracked):
         raise PlanError(f"The PRD names {path!r} as a file, but it is a folder.")
     for n in range(1, len(parts)):

@@ -123,7 +123,7 @@ async def deliver_result(repository: Repository, result: str, side_branch: str) 
         return Delivery(False, "HEAD is detached", take)
     if await git.maybe("symbolic-ref", "-q", "HEAD") != branch:
         switch = f"git switch {shlex.quote(repository.branch)}"
-        return Delivery(False, f"{repository.branch} is not checked out any more", f"{switch} && {take}", moved=True)
+        return Delivery(False, f"{repository.branch} is no longer checked out", f"{switch} && {take}", moved=True)
     stands = await git.maybe("rev-parse", "-q", "--verify", "HEAD^{commit}")
     if stands == result:
         return Delivery(True)
@@ -168,7 +168,7 @@ async def deleted_files(git: Git, base: str, result: str) -> list[str]:
 # What is in the way, and what to do about it first.
 UNCOMMITTED = ("your uncommitted changes in {} are in the way", "commit, stash or move those files, then")
 UNTRACKED = ("your files that git does not track ({}) are in the way", "commit or move those files, then")
-DELETED = ("you have deleted {}, which the result changes", "commit that, or bring it back with `git restore`, then")
+DELETED = ("you have deleted {}, which the result changes", "commit that, or restore it with `git restore`, then")
 
 
 def blocked_by_files(files: Sequence[str], take: str, what: tuple[str, str]) -> Delivery:

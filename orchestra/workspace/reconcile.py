@@ -11,7 +11,7 @@ from orchestra.workspace.trees import Tree, Trees, temporary_tree
 STRATEGIES = {
     "patience": ("--diff-algorithm=patience",),
     "minimal": ("--diff-algorithm=minimal",),
-    "ends of lines passed over": ("--ignore-space-at-eol",),
+    "line endings ignored": ("--ignore-space-at-eol",),
 }
 REGULAR = ("100644", "100755")
 

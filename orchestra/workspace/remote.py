@@ -62,7 +62,7 @@ async def branch_refusal(git: Git, name: str, base: str, ours: str = "") -> str:
     `ours`: what this run has put there.
     """
     if await git.maybe("check-ref-format", "--branch", name) != name:
-        return "that is no name for a branch"
+        return "this is not a branch name"
     stands = await git.maybe("rev-parse", "-q", "--verify", f"refs/heads/{name}^{{commit}}")
     if stands and stands == ours:
         return ""
@@ -73,7 +73,7 @@ async def branch_refusal(git: Git, name: str, base: str, ours: str = "") -> str:
     if rival:
         return f"git cannot have it beside the branch {rival}"
     if stands and not await git.ok("merge-base", "--is-ancestor", stands, base):
-        return "it is there already and has commits of its own"
+        return "it exists and has other commits"
     return ""
 
 

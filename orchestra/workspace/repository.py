@@ -111,7 +111,7 @@ def explain_no_work_tree(start: Path, out: bytes, err: bytes) -> str:
     if out.startswith(b"true"):
         return f"{start} is a bare repository: agents need a work tree. Clone it and run there."
     if out.startswith(b"false"):
-        return f"{start} belongs to git itself: run in the work tree."
+        return f"{start} is inside git's own folder: run in the work tree."
     if "dubious ownership" in message:
         return f"{message.splitlines()[0]}. Run git status there for the remedy."
     return f"git cannot work in {start}: {message}."
@@ -153,7 +153,7 @@ async def clone_repository(url: str, into: Path) -> Path:
     name = url.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1].removesuffix(".git") or "repository"
     target = into / name
     if path_exists(target):
-        raise RepositoryError(f"{target} exists already: run there, or give its path as --repo.")
+        raise RepositoryError(f"{target} exists: run there, or give its path as --repo.")
     code, _, err = await Git(into).attempt("clone", "--quiet", "--", url, str(target))
     if code:
         lines = err.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]

@@ -184,7 +184,7 @@ def check_provisions(root: Path, copies: Sequence[str], links: Sequence[str], ke
         if is_tracked(root, str(relative)):
             raise RepositoryError(f"{relative}: git tracks it (or files in it), so every worktree has it already.")
         if any(relative != other and relative.is_relative_to(other) for other in places) or places.count(relative) > 1:
-            raise RepositoryError(f"{relative} is to be brought into the worktrees twice.")
+            raise RepositoryError(f"{relative} is listed twice to be brought into the worktrees.")
     for relative in places:
         whole = relative in places[: len(copies)] or (root / relative).is_file()
         for file in files_under(root / relative) if whole else []:
@@ -200,7 +200,7 @@ def path_inside(root: Path, name: str) -> Path:
     real_path = path.parent.resolve() / path.name
     if not real_path.is_relative_to(root) or real_path == root or ".git" in real_path.relative_to(root).parts:
         raise RepositoryError(
-            f"{name or '(an empty name)'} is nothing in {root} that could be brought into the worktrees."
+            f"{name or '(an empty name)'} is not in {root}, so it cannot be brought into the worktrees."
         )
     return real_path.relative_to(root)
 

@@ -19,7 +19,7 @@ BROKEN = f'case "$1" in -c) exec {sys.executable} "$@";; *) echo no module named
     ("script", "asked", "told"),
     [
         ("exit 1", 0, "has no aider-chat"),
-        (OTHER, 0, "has aider-chat 0.86.1, and 0.86.2 is needed"),
+        (OTHER, 0, "has aider-chat 0.86.1, but 0.86.2 is needed"),
         (BROKEN, 1, "cannot run aider: no module named litellm"),
     ],
 )

@@ -219,11 +219,11 @@ def test_what_failed_its_checks_is_given_to_nobody(tmp_path: Path) -> None:
 HOSTED: dict[str, Any] = {"GITHUB_API_URL": "http://127.0.0.1:9", "GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": TOKEN}
 REFUSALS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
     (("--branch", "main"), {}, "--branch main: it is checked out. Choose another name."),
-    (("--branch", "own"), {}, "--branch own: it is there already and has commits of its own."),
+    (("--branch", "own"), {}, "--branch own: it exists and has other commits."),
     (("--branch", "own/x"), {}, "git cannot have it beside the branch own"),
-    (("--branch", "a..b"), {}, "that is no name for a branch"),
+    (("--branch", "a..b"), {}, "this is not a branch name"),
     (("--branch", "aider-orchestrator/x"), {}, "such names are the orchestrator's own"),
-    (("--patch", "f0.py"), {}, "--patch f0.py is there already, and is no patch."),
+    (("--patch", "f0.py"), {}, "--patch f0.py exists and is not a patch."),
     (("--patch", "no/where"), {}, "there is no such place for a file"),
     (("--notify", "ftp://x"), {}, "--notify must be an address"),
     (("--pr",), {}, "neither GitHub nor GitLab as far as can be told"),

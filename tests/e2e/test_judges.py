@@ -60,7 +60,7 @@ def test_an_unasked_edit_of_the_failing_test_is_no_verification(strict: bool, tm
 def test_a_conftest_that_makes_every_test_pass_verifies_nothing(demand: tuple[str, ...], tmp_path: Path) -> None:
     ran = run(tmp_path, WRONG | {"conftest.py": ALWAYS}, *demand)
     first = ran.out.splitlines()[0]
-    words = "not checked by tests: tests did not report a test of ours that must fail; the agents changed conftest.py."
+    words = "not checked by tests: tests did not report a control test that must fail; the agents changed conftest.py."
     assert first.endswith(words), ran.out
     assert (ran.code, ran.summary["verified"]) == (int(bool(demand)), "syntax")
     assert_clean(ran)

@@ -94,12 +94,12 @@ def switched(place: Place) -> None:
 
 
 LEFT: dict[Callable[[Place], None], tuple[str, str]] = {
-    conflicting: ("its new commits do not go together with the result in f0.py", "git merge"),
+    conflicting: ("its new commits conflict with the result in f0.py", "git merge"),
     not_together: ("on its new commits tests failed: error: both", "git merge"),
     in_the_way: ("your uncommitted changes in f0.py are in the way", "commit, stash or move those files"),
     only_dirty: ("your uncommitted changes in f0.py are in the way", "commit, stash or move those files"),
     rewritten: ("main was rewritten during the run", "git merge"),
-    switched: ("main is not checked out any more", "git switch main && git merge"),
+    switched: ("main is no longer checked out", "git switch main && git merge"),
 }
 
 
@@ -151,7 +151,7 @@ def test_who_commits_all_the_time_is_left_in_peace(tmp_path: Path) -> None:
                 (tmp_path / "asked").unlink()
             threading.Event().wait(0.05)
         ran = running.end()
-    assert ran.code == 1 and "has moved during the run again and again" in ran.out, ran.out + ran.err
+    assert ran.code == 1 and "has moved during the run repeatedly" in ran.out, ran.out + ran.err
     assert commits == 5, "the result alone, and on top of each new head but the last"
     assert place.git("log", "-1", "--format=%s").strip() == "Again 4"
     assert_clean(ran, branches=(ran.summary["result"]["side_branch"], "main"))

@@ -292,7 +292,7 @@ def test_a_url_is_cloned_first(tmp_path: Path) -> None:
         assert far.git("log", "--format=%s").splitlines() == ["Start"]
         assert (place.repo / "unrelated.py").read_text() == "u = 1\n"
         again = place.run(*words, server=server)
-        assert again.code == 2 and "exists already: run there, or give its path as --repo." in again.err
+        assert again.code == 2 and "exists: run there, or give its path as --repo." in again.err
 
 
 @pytest.mark.parametrize("count", [300 if SOAK else 60])
@@ -326,9 +326,9 @@ REFUSED: dict[tuple[str, ...], str] = {
     ("*.rs",): "--files *.rs: no tracked file matches.",
     ("",): "--files: one of the names is empty.",
     ("a.py", " "): "--files: one of the names is empty.",
-    ("../outside.py",): "--files ../outside.py: it lies outside the repository ROOT.",
-    ("/etc/passwd",): "--files /etc/passwd: it lies outside the repository ROOT.",
-    ("src/../../x",): "--files src/../../x: it lies outside the repository ROOT.",
+    ("../outside.py",): "--files ../outside.py: it is outside the repository ROOT.",
+    ("/etc/passwd",): "--files /etc/passwd: it is outside the repository ROOT.",
+    ("src/../../x",): "--files src/../../x: it is outside the repository ROOT.",
     ("ignored.log",): "--files ignored.log: git ignores it, so its change could not be committed.",
     ("build",): "--files build: git ignores it, so its change could not be committed.",
     ("untracked.py",): "--files untracked.py: it is not committed yet, and agents work on HEAD. Commit it first.",
@@ -337,10 +337,10 @@ REFUSED: dict[tuple[str, ...], str] = {
     ("link.py",): "--files link.py: it is a symbolic link; name the file it points to.",
     ("outlink",): "--files outlink: it is a symbolic link; name the file it points to.",
     ("untracked link",): "--files untracked link: it is a symbolic link; name the file it points to.",
-    ("srclink/c.py",): "--files srclink/c.py: it lies behind the symbolic link srclink; name the file itself.",
-    ("outlink/passwd",): "--files outlink/passwd: it lies behind the symbolic link outlink; name the file itself.",
+    ("srclink/c.py",): "--files srclink/c.py: it is below the symbolic link srclink; name the file itself.",
+    ("outlink/passwd",): "--files outlink/passwd: it is below the symbolic link outlink; name the file itself.",
     ("sub",): "--files sub: it is a submodule; run inside it.",
-    ("sub/a.py",): "--files sub/a.py: it lies in the submodule sub; run inside it.",
+    ("sub/a.py",): "--files sub/a.py: it is in the submodule sub; run inside it.",
     ("image.png",): "--files image.png: it is not UTF-8 text; Aider edits text files only.",
     ("latin.txt",): "--files latin.txt: it is not UTF-8 text; Aider edits text files only.",
     ("*.png",): "--files *.png: only files match that Aider cannot edit.",
@@ -349,7 +349,7 @@ REFUSED: dict[tuple[str, ...], str] = {
     ("a.py/x",): "--files a.py/x: there is no such file in the repository.",
     (
         "line\nbreak.py",
-    ): "--files line\nbreak.py: it has a name that no model can say in one line of UTF-8; rename it first.",
+    ): "--files line\nbreak.py: it has a name that does not fit on one line of UTF-8; rename it first.",
     ("n" * 300,): f"--files {'n' * 300}: there is no such file in the repository.",
     ("caf\udce9.py",): "--files: 'caf\\udce9.py' is not UTF-8.",
 }
@@ -475,7 +475,7 @@ def strange_name(shell: Shell) -> None:
     ("arrange", "sentence"),
     [
         (bare, "CWD is a bare repository: agents need a work tree. Clone it and run there."),
-        (inside_git, "CWD belongs to git itself: run in the work tree."),
+        (inside_git, "CWD is inside git's own folder: run in the work tree."),
         (no_repository, "CWD is not in a git repository. Run `git init` there first."),
         (no_git, "git was not found. Install it, 2.34 or newer."),
         (gone, "The current directory is not there any more."),
@@ -518,19 +518,22 @@ KEY = "sk-known-key-0123456789"
         (["--worktree-copy", "n" * 300], f"{'n' * 300}: there is no such file or folder in ROOT to bring into the wo"),
         (["--worktree-link", "a.py"], "a.py: git tracks it (or files in it), so every worktree has it already."),
         (["--worktree-copy", "src"], "src: git tracks it (or files in it), so every worktree has it already."),
-        (["--worktree-copy", "."], ". is nothing in ROOT that could be brought into the worktrees."),
-        (["--worktree-copy", ""], "(an empty name) is nothing in ROOT that could be brought into the worktrees."),
-        (["--worktree-link", ".git/hooks"], ".git/hooks is nothing in ROOT that could be brought into the worktrees."),
-        (["--worktree-copy", "../home"], "../home is nothing in ROOT that could be brought into the worktrees."),
+        (["--worktree-copy", "."], ". is not in ROOT, so it cannot be brought into the worktrees."),
+        (["--worktree-copy", ""], "(an empty name) is not in ROOT, so it cannot be brought into the worktrees."),
+        (["--worktree-link", ".git/hooks"], ".git/hooks is not in ROOT, so it cannot be brought into the worktrees."),
+        (["--worktree-copy", "../home"], "../home is not in ROOT, so it cannot be brought into the worktrees."),
         (
             ["--worktree-copy", "/etc/passwd"],
-            "/etc/passwd is nothing in ROOT that could be brought into the worktrees.",
+            "/etc/passwd is not in ROOT, so it cannot be brought into the worktrees.",
         ),
-        (["--worktree-copy", "outlink/passwd"], "outlink/passwd is nothing in ROOT that could be brought into the wo"),
-        (["--worktree-copy", ".env.test", "./.env.test"], ".env.test is to be brought into the worktrees twice."),
+        (["--worktree-copy", "outlink/passwd"], "outlink/passwd is not in ROOT, so it cannot be brought into the wo"),
+        (
+            ["--worktree-copy", ".env.test", "./.env.test"],
+            ".env.test is listed twice to be brought into the worktrees.",
+        ),
         (
             ["--worktree-copy", "build/x.o", "--worktree-link", "build"],
-            "build/x.o is to be brought into the worktrees twice.",
+            "build/x.o is listed twice to be brought into the worktrees.",
         ),
         (["--worktree-copy", ".env.key"], ".env.key holds one of your API keys; agents must not see it."),
         (["--worktree-link", ".env.key"], ".env.key holds one of your API keys; agents must not see it."),
@@ -568,6 +571,6 @@ def test_a_place_that_the_prd_cannot_be_written_to(shell: Shell, place: str, kin
     told = shell.run(
         "--change", "x", GOOGLE_API_KEY="AIza-123456", OPENAI_API_KEY=KEY, GEMINI_API_BASE="http://[::1]:9"
     )
-    sentence = f"The PRD belongs into docs/prd/, but {place} is not a folder. Give one with --prd."
+    sentence = f"The PRD belongs in docs/prd/, but {place} is not a folder. Give one with --prd."
     assert told.code == 2 and sentence in told.out
     assert list(shell.script.iterdir()) == []

@@ -46,7 +46,7 @@ def test_history_decides_and_the_page_says_so(place: Place) -> None:
     assert "4 agents would cut 100% of what usually changes together; 2 is better here." in " ".join(lines)
     assert "Cut: 0% of what usually changes together (16 commits)." in lines
     assert "together: changed together 8 times: horn/one.py + lamp/two.py" in lines
-    assert "Left out, because tools made them (say them one by one to take them): made.py, vendor/x.py" in " ".join(
+    assert "Left out, because made by tools (name them one by one to include them): made.py, vendor/x.py" in " ".join(
         lines
     )
     found = plan(place, "--files", ".")
@@ -67,10 +67,10 @@ def test_the_user_has_the_last_word(place: Place, tmp_path: Path) -> None:
     ("text", "words", "sentence"),
     [
         ('[["gone.py"]]', (), "gone.py: there is no such file in the repository."),
-        ('[["lamp/one.py"]]', ("--files", "lamp"), "nobody gets lamp/two.py, which the change is about."),
-        ('[["lamp"]]', (), "nobody gets lamp/one.py, lamp/two.py, which the change is about."),
+        ('[["lamp/one.py"]]', ("--files", "lamp"), "no agent gets lamp/two.py, which the change is about."),
+        ('[["lamp"]]', (), "no agent gets lamp/one.py, lamp/two.py, which the change is about."),
         ("nonsense", (), "this is not JSON"),
-        ('[["lamp/one.py", "lamp/one.py"]]', (), "lamp/one.py stands there twice; a file has one owner."),
+        ('[["lamp/one.py", "lamp/one.py"]]', (), "lamp/one.py is there twice; a file has one owner."),
     ],
 )
 def test_assignments_that_cannot_be_kept(

@@ -34,7 +34,7 @@ SLOPPY = [
 ]
 REPAIRS = [
     "use: src/app.py is meant by app.py",
-    "mail: nobody knows the role 'wizard', so it is coder",
+    "mail: unknown role 'wizard', so it is coder",
     "use does not need nobody, which is no task",
     "mail: src/mail.py is new",
 ]

@@ -70,7 +70,7 @@ def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: P
         keyless = place.run("--plan", "greet", server=server, ANTHROPIC_API_KEY="", ANTHROPIC_API_BASE="")
         assert keyless.code == 2 and "anthropic/claude-haiku-4-5 needs ANTHROPIC_API_KEY" in keyless.err
         unchecked = place.run("--plan", "greet", "--gate", "runs=", server=server)
-        assert unchecked.code == 2 and "the role tester is bound by the check 'runs'" in unchecked.out
+        assert unchecked.code == 2 and "the role tester requires the check 'runs'" in unchecked.out
         assert server.count() == 0
 
         stopped = place.run("--plan", "greet", server=server, OPENAI_API_KEY="wrong")

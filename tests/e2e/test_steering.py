@@ -71,7 +71,7 @@ def test_one_task_is_cancelled_and_the_others_go_on(tmp_path: Path) -> None:
     with ModelServer(script) as server:
         running, stamp = at_work(place, server)
         told = place.run("cancel", stamp, "agent2")
-        assert (told.code, told.out) == (0, "Task 2 is being stopped; the others go on.\n")
+        assert (told.code, told.out) == (0, "Task 2 is being stopped; other tasks go on.\n")
         wait_until(lambda: '"verdict": "cancelled"' in (place.repo / f".aider_logs/agent2_{stamp}.jsonl").read_text())
         assert running.child.poll() is None
         script.slow = set()

@@ -186,7 +186,7 @@ def one(told: Story, task: int, rng: random.Random, failed: float) -> bool:
         told.attempt(task, 2, verdict, said=2)
     told.emit("task_moved", task, 1, state="awaiting_qa" if verdict == "applied" else "failed")
     if verdict == "applied" and rng.random() < failed / 5:
-        told.emit("task_held", task, 1, reason=told.say("its change does not fit on that of agent1"))
+        told.emit("task_held", task, 1, reason=told.say("its change conflicts with that of agent1"))
         return False
     return verdict == "applied"
 

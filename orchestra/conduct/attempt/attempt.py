@@ -40,7 +40,7 @@ from orchestra.plan.proposals import read_proposals, strip_proposals
 from orchestra.providers import catalogue
 from orchestra.workspace import collect, merge
 
-SET_UP_REMEDY = "Set --setup-cmd right: it is run in each new worktree, and the named file holds all that it printed."
+SET_UP_REMEDY = "Correct --setup-cmd: it runs in each new worktree, and its output is in the named file."
 SAID = 6_000  # characters
 CANCEL_ONE_TASK = "this task and no other"  # said with a cancellation
 
@@ -248,7 +248,7 @@ class Attempt:
             proposed = read_proposals(reply) if can_propose(self.run, self.task) else ()
             return tuple(events.ProposedTask(one.title, one.brief, one.files) for one in proposed)
         except MisshapenAnswer as error:
-            text = f"{self.task.agent} proposed tasks in a block that cannot be read: {error}."
+            text = f"{self.task.agent} proposed tasks in an unreadable block: {error}."
             self.run.emit(events.Note(text))
             return ()
 
@@ -325,5 +325,5 @@ def judge_cancellation(context: Context, task: Task, only_this: bool) -> Judgeme
         if only_this
         else (f"The run was stopped while {task.agent} was at work.")
     )
-    remedy = f"Have it done with `retry {context.stamp} {task.id}`." if only_this else "Take it up again with `resume`."
+    remedy = f"Retry it: `retry {context.stamp} {task.id}`." if only_this else "Go on: `resume`."
     return Judgement(Verdict.CANCELLED, what, remedy)

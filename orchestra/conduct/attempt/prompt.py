@@ -81,7 +81,7 @@ def notes_from_report(record: TaskReport, texts: Mapping[str, bytes]) -> Depende
 
 def signatures_in(path: str, text: bytes | None) -> str:
     if text is None:
-        return f"{path} (no file any more)"
+        return f"{path} (deleted)"
     return signature_block(path, text.decode("utf-8", "replace")) or path
 
 
@@ -103,7 +103,7 @@ def format_all_notes(tasks: Sequence[DependencyNotes], count: int = 0) -> str:
 def format_notes(notes: DependencyNotes) -> str:
     """Format the notes of one dependency. A person's decision comes first, because it must not be cut off."""
     parts = [f"### {notes.title}"]
-    parts += [f"A person has said of it: {cut_at_line_end(hint, HINT)}" for hint in notes.hints]
+    parts += [f"A person's words about it: {cut_at_line_end(hint, HINT)}" for hint in notes.hints]
     # Keep room for signatures even if the reply is long.
     files = "\n".join(("Its files, with their signatures as they are now:", *notes.files)) if notes.files else ""
     parts += [cut_at_line_end(notes.said, LIMIT // 3 if files else LIMIT), files]

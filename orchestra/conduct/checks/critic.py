@@ -28,7 +28,7 @@ from orchestra.judge.retry import CheckFailure
 from orchestra.model import Judgement, Task, Verdict
 from orchestra.providers import catalogue
 
-AGAIN = "`resume` has it reviewed; the agent's replies are not paid for a second time."
+AGAIN = "`resume` reviews it; the agent's replies are not paid again."
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Critic:
                 )
         except TimeoutError:
             emit_deadline_reached(run)
-            raise LimitReached(f"{deadline_sentence(run.context)} before the review had come.") from None
+            raise LimitReached(f"{deadline_sentence(run.context)} before the review was complete.") from None
         self.reviews[asked] = review
         return review
 

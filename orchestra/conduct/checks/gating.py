@@ -34,7 +34,7 @@ from orchestra.model import Gate, Task
 from orchestra.process import CommandResult, read_tail
 
 MOST_FAILURES = 20
-CHECKS_NOTHING = "Nothing is checked by it: give another command, or install what it needs."
+CHECKS_NOTHING = "It checks nothing: give another command, or install what it needs."
 LESSON = 20_000  # bytes of a gate's output that the next attempt sees
 
 
@@ -92,7 +92,7 @@ def check_role_gates(run: Run, gates: Sequence[Gate]) -> None:
     for role in {task.role: run.context.role_of(task) for task in run.state.plan.tasks}.values():
         if missing := [name for name in role.gates if name not in names]:
             raise SettingsError(
-                f"the role {role.name} is bound by the check {missing[0]!r}, which this run does not have.",
+                f"the role {role.name} requires the check {missing[0]!r}, which this run does not have.",
                 hint=f"It has: {', '.join(names) or 'none'}. Give it with --gate {missing[0]}=CMD, or --test-cmd.",
             )
 

@@ -331,12 +331,11 @@ class SuiteTrial:
         """
         material = self.evidence
         if runner == "pytest" and "::" in self.gate.command:
-            self.remarks.append(f"{self.gate.name} names single tests, so that none of ours could be put beside them.")
+            self.remarks.append(f"{self.gate.name} names single tests, so no control test could be added.")
             return ""
         if not runner:
             self.remarks.append(
-                f"The runner behind {self.gate.name} is not known here: no test of ours that must fail was put beside "
-                "its tests, so that its exit code alone counts."
+                f"The runner behind {self.gate.name} is unknown: no control test was added, so only its exit code counts."
             )
             return ""
         name = control_name(self.last.roll, secrets.token_hex(6))
@@ -346,11 +345,11 @@ class SuiteTrial:
         texts = {path: text.decode("utf-8", "surrogateescape") for path, text in found.items()}
         made = control_files(runner, name, texts)
         if not made:
-            self.remarks.append(f"No test of ours that must fail could be put beside the tests of {self.gate.name}.")
+            self.remarks.append(f"No control test could be added to the tests of {self.gate.name}.")
             return ""
         contents = {path: text.encode("utf-8", "surrogateescape") for path, text in made.items()}
         reported = await self.is_reported(ChosenTests(control=name if runner == "pytest" else "", files=contents), name)
-        return "" if reported else "did not report a test of ours that must fail"
+        return "" if reported else "did not report a control test that must fail"
 
     async def is_reported(self, choice: ChosenTests, name: str) -> bool:
         """Whether the failing test is reported.

@@ -41,7 +41,7 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
                 judged = await judge_tests(material, gate, await runs.get_outcome_with_roll(head, gate), runs)
             except (GitFailed, SetUpFailed) as failed:
                 # The result stays; only its tests do not count as proof.
-                judged = SuiteJudgement(bent=f"passed, and whether its tests could be bent cannot be told: {failed}")
+                judged = SuiteJudgement(bent=f"passed, but it is unknown whether its tests were manipulated: {failed}")
             run.emit(tests_judged_event(gate, keys[gate], judged))
 
 

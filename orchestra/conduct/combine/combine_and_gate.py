@@ -61,7 +61,7 @@ async def combine_and_gate(
         checked = await gating.check(stacked.head, "combined")
     except SetUpFailed as failed:
         run.emit(setup_failed_event(run.context, failed))
-        return Combination(stacked.head, everyone, f"{failed}, so that nothing could check it")
+        return Combination(stacked.head, everyone, f"{failed}, so nothing could check it")
     if checked.ok:
         return Combination(stacked.head, everyone, guilty=misfits)
     blame, results_by_set = await find_guilty(run, gating, base.head, mine)
@@ -141,14 +141,14 @@ def explain_dropped_task(
     checked = checks[min(failed, key=len)] if failed else whole
     why = f"it breaks: {checked.sentence}"
     if others := ", ".join(run.state.report.tasks[other].agent for other in sorted(together - {task})):
-        why = f"together with {others} {why} Of these, the least is lost without it."
+        why = f"together with {others} {why} Leaving it out loses the least."
     return GuiltyResult(result, why, checked.lesson)
 
 
 def explain_missing_need(run: Run, result: TaskResult, blame: Blame) -> str:
     lost = blame.dropped | blame.blocked
     needed = next((need for need in result.task.needs if need in lost), None)
-    return f"it needs {run.state.report.tasks[needed].agent if needed else 'a task'}, which is held back"
+    return f"it needs {run.state.report.tasks[needed].agent if needed else 'a task'}, which is left out"
 
 
 def setup_failed_event(context: Context, failed: SetUpFailed) -> events.GateEnded:

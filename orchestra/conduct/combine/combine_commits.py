@@ -37,7 +37,7 @@ async def combine_commits(run: Run, base: str, results: Sequence[TaskResult]) ->
     for result in results:
         task, record = result.task, run.state.report.tasks[result.task.id]
         if missing := [need for need in task.needs if need in made.conflicts | made.excluded]:
-            made.excluded[task.id] = f"it needs {run.state.report.tasks[missing[0]].agent}, which is held back"
+            made.excluded[task.id] = f"it needs {run.state.report.tasks[missing[0]].agent}, which is left out"
             continue
         layer = changes[result.commit]
         if parent_commit(run.context, result) == base and ground.can_apply(layer):
@@ -93,5 +93,5 @@ async def merge_result(run: Run, combined: CombinedCommits, result: TaskResult, 
         combined.head = combined.commits[task.id] = head
     else:
         others = ", ".join(sorted({touched[path] for path in merged.conflicts if path in touched})) or "the others"
-        combined.conflicts[task.id] = f"its change of {', '.join(merged.conflicts)} does not fit on that of {others}"
+        combined.conflicts[task.id] = f"its change of {', '.join(merged.conflicts)} conflicts with that of {others}"
     return bool(merged.tree)

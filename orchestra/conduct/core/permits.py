@@ -43,7 +43,7 @@ def is_users_plan(root: Path, path: Path) -> bool:
 
 def protected_note(paths: Sequence[str], remedy: str) -> str:
     more = f" and {len(paths) - MOST} more" if len(paths) > MOST else ""
-    return f"Left out, because nobody has named them and they {ACT}: {', '.join(paths[:MOST])}{more}. {remedy}"
+    return f"Left out, because they were not named and {ACT}: {', '.join(paths[:MOST])}{more}. {remedy}"
 
 
 NAME_FILES_HINT = "To have one changed, name it in --change or --files."

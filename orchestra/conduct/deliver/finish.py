@@ -52,9 +52,7 @@ def finish_run(run: Run, failure: BaseException | None) -> FinishedRun:
     error = find_hangup(failure)
     error = as_machine_trouble(error) or error
     if run.services.journal.muted:
-        raise RunOwned(
-            f"another orchestrator has taken run {run.context.stamp} over.", hint="Look at it with `status`."
-        )
+        raise RunOwned(f"another process has taken over run {run.context.stamp}.", hint="Look at it with `status`.")
     try:
         run.services.gateway.close_open_requests()
         emit_replayed(run)
@@ -96,7 +94,7 @@ def emit_replayed(run: Run) -> None:
         unused = {owner: count for owner, count in tape.count_unused().items() if owner in planned}
         run.emit(events.ReplayEnded(unused))
     if run.services.recorder is not None and run.services.recorder.problem:
-        run.emit(events.Note(f"The tape ends before the run did: {run.services.recorder.problem}."))
+        run.emit(events.Note(f"The recording ended before the run: {run.services.recorder.problem}."))
 
 
 def emit_run_ended(run: Run, error: BaseException | None) -> None:

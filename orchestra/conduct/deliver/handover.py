@@ -54,9 +54,9 @@ async def check_handover(settings: Settings, repository: Repository, previous_re
 def check_patch_path(path: Path) -> None:
     """Refuse a path whose file is not a patch, so that a slip costs no file."""
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(f"--patch {path}: there is no such place for a file.")
+        raise UsageError(f"--patch {path}: no file can be written there.")
     if path.exists() and path.stat().st_size and not path.read_bytes().startswith(b"diff --git "):
-        raise UsageError(f"--patch {path} is there already, and is no patch.", hint="Choose another name.")
+        raise UsageError(f"--patch {path} exists and is not a patch.", hint="Choose another name.")
 
 
 async def require_remote(settings: Settings, repository: Repository) -> Remote:
@@ -72,9 +72,7 @@ def find_request_base(repository: Repository, environ: Mapping[str, str]) -> str
     names = ("GITHUB_HEAD_REF", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_BRANCH")
     found = repository.branch or next((environ[name] for name in names if environ.get(name)), "")
     if not found:
-        raise UsageError(
-            "--pr: HEAD is detached, so that it is not known which branch to open it for.", hint="Switch to one."
-        )
+        raise UsageError("--pr: HEAD is detached, so its target branch is unknown.", hint="Switch to one.")
     return found
 
 
@@ -168,7 +166,9 @@ async def note_skipped_hook(run: Run) -> None:
     *others, _ = (await git.text("config", "--get-all", "--type=path", "core.hooksPath")).splitlines()
     folder = others[-1] if others else f"{await git.text('rev-parse', '--git-common-dir')}/hooks"
     if os.access(run.context.repository.root / folder / "pre-push", os.X_OK):
-        run.emit(events.Note("Your pre-push hook was not run: it may be an agent's work, and judges another tree."))
+        run.emit(
+            events.Note("Your pre-push hook did not run: it may be an agent's work, and would check another tree.")
+        )
 
 
 def find_remote_host(remote: Remote, settings: Settings) -> CodeHost | None:
@@ -207,7 +207,7 @@ async def open_pull_request(run: Run, result: str) -> None:
     host = find_remote_host(remote, context.settings) if remote else None
     with emit_if_not_handed_over(run, "pr", manual_pr_command(run, wanted, host)):
         if host is None:
-            raise HandoverFailed("the remote's host is not known any more")
+            raise HandoverFailed("the remote's host is unknown")
         try:
             opened = await open_or_update_request(host, wanted, done)
         except HandoverFailed as failed:

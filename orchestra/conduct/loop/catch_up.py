@@ -38,19 +38,19 @@ async def deliver_caught_up(run: Run, gating: Gating, head: str, side: str) -> t
         head, repository = caught.head, dataclasses.replace(repository, base=delivery.stands, unborn=False)
         await set_branch(repository.git, side, head)
         delivery = await deliver_result(repository, head, side)
-    return head, dataclasses.replace(delivery, reason=f"{delivery.reason} again and again")
+    return head, dataclasses.replace(delivery, reason=f"{delivery.reason} repeatedly")
 
 
 async def catch_up_with_branch(run: Run, gating: Gating, head: str, onto: str) -> CaughtUp:
     made, conflicts = await rebase_commits(run.services.trees, onto, head)
     if conflicts:
-        return CaughtUp(head, f"its new commits do not go together with the result in {', '.join(conflicts)}")
+        return CaughtUp(head, f"its new commits conflict with the result in {', '.join(conflicts)}")
     top = list(made.values())[-1] if made else onto
     gating.base = onto
     try:
         checked = await gating.check(top, f"on-{onto[:10]}")
     except SetUpFailed as failed:
-        return CaughtUp(head, f"on its new commits {failed}, so that nothing could check it")
+        return CaughtUp(head, f"on its new commits {failed}, so nothing could check it")
     if not checked.ok:
         return CaughtUp(head, f"on its new commits {checked.sentence.rstrip('.')}")
     for task in run.state.report.tasks.values():

@@ -20,7 +20,7 @@ from orchestra.workspace import by_hand
 from orchestra.workspace.collect import binary_diff
 
 WAITING = (TaskState.FAILED, TaskState.WAITING_HUMAN)
-HINT = "A person who has looked at the failed attempts says:"
+HINT = "A person who has seen the failed attempts says:"
 INSTEAD = "This takes the place of a task that could not be done. That task was:"
 PERSON = "a person"
 
@@ -74,7 +74,7 @@ def apply_decision(scheduler: Scheduler, decision: Decision) -> str:
         raise RequestRefused(f"There is no decision {decision.action!r}: {', '.join(ACTIONS)}.")
     state = run.state.report.tasks[number].state
     if state not in WAITING or number in scheduler.working:
-        raise RequestRefused(f"Task {number} is {state}: only one that failed, or waits for a person, can be resolved.")
+        raise RequestRefused(f"Task {number} is {state}: only a failed or waiting task can be resolved.")
     run.emit(events.TaskResolved(decision.action, decision.text), number)
     return ACTIONS[decision.action](scheduler, task, decision.text)
 
@@ -100,7 +100,7 @@ def start_task_over(scheduler: Scheduler, task: int, how: str) -> str:
 def abandon_task(scheduler: Scheduler, task: Task, _: str) -> str:
     move_task_to(scheduler.run, task.id, TaskState.WAITING_HUMAN)
     scheduler.run.move(task.id, TaskState.ABANDONED)
-    return f"Task {task.id} is given up; what was done of it stays on its branch."
+    return f"Task {task.id} is abandoned; its work stays on its branch."
 
 
 def spawn_replacement(scheduler: Scheduler, task: Task, text: str) -> str:
@@ -139,10 +139,10 @@ def take_by_hand(scheduler: Scheduler, task: Task, _: str) -> str:
     path = by_hand.lent_path(run.context.logs, run.context.stamp, task.agent)
     if path.exists():
         scheduler.run_follow_up(task.id, partial(take_back_worktree, scheduler, task))
-        return f"What was changed in {path} is taken for task {task.id}, and checked."
+        return f"The changes in {path} are taken as task {task.id}'s work, and checked."
     scheduler.run_follow_up(task.id, partial(lend_worktree, scheduler, task))
     patch = run.state.report.tasks[task.id].patch
-    also = f" What its last attempt left is in {patch}." if patch else ""
+    also = f" Its last attempt's changes are in {patch}." if patch else ""
     command = f"{resolve_command_line(run.context.stamp, task.id)} --take"
     return f"Task {task.id} is yours in {path}.{also} When it is done: {command}"
 

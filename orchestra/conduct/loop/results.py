@@ -70,7 +70,7 @@ class TaskResults:
         for task in tasks:
             missing = [need for need in self.run.state.plan.needs[task.id] if not self.is_done(need)]
             names = " and ".join(self.run.state.report.tasks[need].agent for need in missing)
-            emit_task_held(self.run, task.id, f"it needs {names}, which is not done")
+            emit_task_held(self.run, task.id, f"it needs {names}, which is not complete")
 
 
 def is_accepted(result: TaskResult) -> bool:

@@ -131,7 +131,7 @@ class Scheduler:
         try:
             below = await self.results.combine_dependencies(task)
             for conflict in below.conflicts.values():
-                emit_task_held(self.run, task.id, f"what it needs does not go together: {conflict}")
+                emit_task_held(self.run, task.id, f"its dependencies conflict: {conflict}")
                 return
             history = self.results.histories[task.id]
             result = await run_task_lifecycle(self.run, self.gating, task, slot, history, below.head)
@@ -153,18 +153,18 @@ class Scheduler:
                 raise
             if self.run.state.report.tasks[task].state in (TaskState.ACTIVE, TaskState.AWAITING_QA):
                 self.run.move(task, TaskState.FAILED)
-            wait_for_human(self.run, task, "What was begun for it was cancelled from another terminal.")
+            wait_for_human(self.run, task, "Its follow-up was cancelled from another terminal.")
 
     # --- commands
 
     def cancel(self, command: Command) -> str:
         task = command.task or 0
         if task not in self.working:
-            raise RequestRefused(f"Task {task} is not at work.")
+            raise RequestRefused(f"Task {task} is not running.")
         if task not in self.stopped:
             self.stopped[task] = command.kind
             self.working[task].cancel(CANCEL_ONE_TASK)
-        return f"Task {task} is being stopped; the others go on."
+        return f"Task {task} is being stopped; other tasks go on."
 
     def retry(self, command: Command) -> str:
         task = next((task for task in self.run.state.plan.tasks if task.id == command.task), None)
@@ -172,7 +172,7 @@ class Scheduler:
             raise RequestRefused(f"There is no task {command.task}.")
         state = self.run.state.report.tasks[task.id].state
         if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN) or task.id in self.working:
-            raise RequestRefused(f"Task {task.id} is {state}: only a failed one can be tried again.")
+            raise RequestRefused(f"Task {task.id} is {state}: only a failed task can be retried.")
         self.start_again(task)
         return f"Task {task.id} is tried again."
 

@@ -60,7 +60,7 @@ def load_plan_settings(settings: Settings, root: Path) -> tuple[Settings, Draft 
     path = drafts.find_plan_file(root, settings.plan)
     draft = drafts.load_draft(path)
     if not draft.goal.strip():
-        raise PlanError(f'the plan {settings.plan} has no goal: write one, as in goal = "what is wanted".')
+        raise PlanError(f'the plan {settings.plan} has no goal: write one: goal = "what is wanted".')
     committed = not is_users_plan(root, path)
     if committed:
         draft = dataclasses.replace(draft, approved=False)  # whoever can commit may have written the approval
@@ -198,9 +198,9 @@ def relative_to_root(path: Path, root: Path) -> str:
 
 def note_repairs(run: Run, repairs: Sequence[str]) -> None:
     for repair in repairs[:MOST_SAID]:
-        run.emit(events.Note(f"The plan was put right: {repair}."))
+        run.emit(events.Note(f"The plan was corrected: {repair}."))
     if len(repairs) > MOST_SAID:
-        run.emit(events.Note(f"The plan was put right in {len(repairs) - MOST_SAID} more places."))
+        run.emit(events.Note(f"The plan was corrected in {len(repairs) - MOST_SAID} more places."))
 
 
 # --- asking a model -------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def new_plan_path(root: Path, goal: str, name: str = "") -> Path:
     known = plan_names(root)
     if name and (change_slug(name) != name.lower() or name.lower() in known):
         why = "it is taken" if name.lower() in known else "use letters, digits and dashes"
-        raise PlanError(f"a plan cannot be called {name!r}: {why}.")
+        raise PlanError(f"a plan cannot be named {name!r}: {why}.")
     return plans_folder(root) / f"{name.lower() or unused_name(goal, known)}.toml"
 
 

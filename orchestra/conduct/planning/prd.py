@@ -40,7 +40,7 @@ NO_KEY = (
     "There is no Google key for writing the PRD: set GOOGLE_API_KEY (or --api-key), give a PRD with --prd FILE, "
     "or go without one with --no-prd."
 )
-NO_KEY_TO_PLAN = "There is no Google key for --decompose: set GOOGLE_API_KEY (or --api-key), or say --files instead."
+NO_KEY_TO_PLAN = "There is no Google key for --decompose: set GOOGLE_API_KEY (or --api-key), or give --files instead."
 
 
 # --- what the user named --------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def path_from_root(given: str, root: Path, start: Path) -> str:
     if not path.is_relative_to(root):
         path = path.parent.resolve() / path.name
     if not path.is_relative_to(root):
-        raise PlanError(f"--files {given}: it lies outside the repository {root}.")
+        raise PlanError(f"--files {given}: it is outside the repository {root}.")
     return path.relative_to(root).as_posix()
 
 
@@ -108,7 +108,7 @@ def check_prd_source(settings: Settings, *, replayed: bool) -> None:
             raise MissingKey(NO_KEY_TO_PLAN if settings.decompose else NO_KEY)
         check_gemini_model(settings, gemini_provider)
     if not (settings.use_prd or settings.files or settings.assign or settings.plan or settings.decompose):
-        raise PlanError("With --no-prd somebody must say which files to change: give --files.")
+        raise PlanError("--no-prd needs the files to change: give --files.")
 
 
 def check_gemini_model(settings: Settings, provider: catalogue.Provider) -> None:
@@ -136,7 +136,7 @@ def parse_paid_prd(text: str, path: str) -> Prd:
         return prd_format.parse_prd(text)
     except UsageError as error:
         raise ProviderError(
-            f"Gemini's PRD cannot be used: {error}", hint=f"Mend {path} and give it with --prd."
+            f"Gemini's PRD cannot be used: {error}", hint=f"Correct {path} and give it with --prd."
         ) from None
 
 
@@ -158,9 +158,7 @@ async def obtain_prd(run: Run) -> Prd:
     )
     run.emit(written)
     if not prd.structured:
-        run.emit(
-            events.Note("The PRD has no block for the program: it is used as prose, and requirements cannot be traced.")
-        )
+        run.emit(events.Note("The PRD has no JSON block: it is used as prose, and requirements cannot be traced."))
     return prd
 
 
@@ -173,9 +171,7 @@ def check_prd_folder(context: Context) -> None:
     """Check, before Gemini is paid, that docs/prd can hold a file and is no link to somewhere else."""
     for folder in ("docs", "docs/prd"):
         if folder in context.entries or context.repository.entry_kind(folder) not in ("folder", ""):
-            raise PlanError(
-                f"The PRD belongs into docs/prd/, but {folder} is not a folder.", hint="Give one with --prd."
-            )
+            raise PlanError(f"The PRD belongs in docs/prd/, but {folder} is not a folder.", hint="Give one with --prd.")
 
 
 def write_prd_file(context: Context, name: str, text: str) -> str:
@@ -260,9 +256,9 @@ def prd_targets(prd: Prd, tracked: Mapping[str, TrackedFile], permit: Permit) ->
 async def warn_of_new_files(run: Run, targets: Targets) -> None:
     for file in targets.files:
         if file.new and await run.context.repository.is_ignored(file.path):
-            run.emit(events.Note(f"The PRD wants {file.path}, but git ignores it: it may not be committed."))
+            run.emit(events.Note(f"The PRD wants {file.path}, but git ignores it: it cannot be committed."))
         elif file.new and run.context.repository.entry_kind(file.path):
-            text = f"{file.path} is there already, but not committed: agents do not see it, and make a new one."
+            text = f"{file.path} exists, but is not committed: agents do not see it, and will create it."
             run.emit(events.Note(text))
 
 

@@ -56,5 +56,5 @@ def model_remarks(model: catalogue.Model) -> list[str]:
     notice = catalogue.retirement_notice(model, date.today())
     found = [f"{notice.sentence}."] if notice is not None else []
     if model.price_in is None:
-        found.append(f"No price is known for {model.name}: its cost cannot be said ([prices] gives one).")
+        found.append(f"No price is known for {model.name}: its cost is unknown; set [prices].")
     return found

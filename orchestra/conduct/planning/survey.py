@@ -83,9 +83,9 @@ async def explain_absence(repository: Repository, path: str, tracked: Mapping[st
     for above in ancestor_folders(path):
         entry = tracked.get(above)
         if entry is not None and entry.kind == "submodule":
-            return f"it lies in the submodule {above}; run inside it"
+            return f"it is in the submodule {above}; run inside it"
         if entry is not None and entry.kind == "link":
-            return f"it lies behind the symbolic link {above}; name the file itself"
+            return f"it is below the symbolic link {above}; name the file itself"
     if ".git" in path.split("/"):
         return "it belongs to git, not to what git tracks"
     if await repository.is_ignored(path):

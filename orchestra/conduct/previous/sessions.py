@@ -132,7 +132,7 @@ class PreviousSessions:
             raise UsageError(f"run {self.stamp} has no task {task}.", hint=f"Its tasks: {known}.")
         one = replace(self, only_task=task)
         if task in one.done_results():
-            raise UsageError(f"task {task} is complete.", hint=f"To do all anew: restart {self.stamp}.")
+            raise UsageError(f"task {task} is complete.", hint=f"To start over: `restart {self.stamp}`.")
         return one
 
     def with_decision(self, decision: Decision) -> "PreviousSessions":
@@ -141,9 +141,9 @@ class PreviousSessions:
             self.retry_only(decision.task)
         state = self.report.tasks[decision.task].state
         if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN):
-            why = f"Task {decision.task} is {state}: only one that failed, or waits for a person, can be resolved."
+            why = f"Task {decision.task} is {state}: only a failed or waiting task can be resolved."
             done = state in (TaskState.COMPLETE, TaskState.ABANDONED)
-            raise RequestRefused(why, hint="" if done else f"To take the run up: `resume {self.stamp}`.")
+            raise RequestRefused(why, hint="" if done else f"Go on: `resume {self.stamp}`.")
         return replace(self, only_task=NO_TASK, decision=decision)
 
     def result_of(self, task: Task) -> TaskResult:
@@ -264,9 +264,9 @@ def find_previous_sessions(logs: Path, stamp: str) -> PreviousSessions:
         raise UsageError(f"there is no run {stamp} in {logs}.", hint=f"The latest are {', '.join(known[-3:])}.")
     log = jsonl.read_run_log(logs, stamp or known[-1])
     if not log.events or not isinstance(log.events[0].payload, RunStarted):
-        raise UsageError(f"run {stamp or known[-1]} ended before it had begun: there is nothing to resume.")
+        raise UsageError(f"run {stamp or known[-1]} ended before it began: there is nothing to resume.")
     previous = PreviousSessions(stamp or known[-1], log, report_from_log(log))
     if lost := previous.find_redacted_part():
         hint = "What is done is kept on its branches; start a new run for the rest."
-        raise UsageError(f"run {previous.stamp} cannot be taken up: a secret was taken out of its {lost}.", hint=hint)
+        raise UsageError(f"run {previous.stamp} cannot be resumed: a secret was redacted from its {lost}.", hint=hint)
     return previous

@@ -154,7 +154,7 @@ async def diagnose_models(settings: Settings, folder: Path) -> list[Finding]:
             remedy = REMEDIES["models"]
             found.append(Finding("models", "error" if gone else "warning", notice.sentence, remedy))
     if model.price_in is None:
-        found.append(Finding("models", "warning", f"no price is known for {model.name}: its cost cannot be said"))
+        found.append(Finding("models", "warning", f"no price is known for {model.name}: its cost is unknown"))
     return found or [ok_finding("models", f"{model.name} for the agents")]
 
 
@@ -189,7 +189,7 @@ async def diagnose_store(settings: Settings, folder: Path) -> list[Finding]:
         return [ok_finding("store", f"{store_label(url)} will be made by the first run")]
     own = folder / LOGS / DATABASE
     if not settings.store and (damage := find_damage(own)):
-        remedy = "The next command sets it aside, and makes a new one from the logs."
+        remedy = "The next command renames it, and makes a new one from the logs."
         return [Finding("store", "warning", f"{own} cannot be used: {damage}", remedy)]
     open_engine(url).dispose()
     return [ok_finding("store", f"{store_label(url)} answers")]
@@ -198,11 +198,11 @@ async def diagnose_store(settings: Settings, folder: Path) -> list[Finding]:
 async def diagnose_repository(settings: Settings, folder: Path) -> list[Finding]:
     if ask_git(folder, "rev-parse", "--is-inside-work-tree") != "true":
         return [
-            Finding("repository", "error", f"{folder} is in no work tree of git.", "Run it in one, or give --repo.")
+            Finding("repository", "error", f"{folder} is not in a git work tree.", "Run it in one, or give --repo.")
         ]
     found = []
     if ask_git(folder, "symbolic-ref", "-q", "HEAD") is None:
-        remedy = "Check out a branch to have it moved."
+        remedy = "Check out a branch, so that it can be moved."
         found.append(Finding("repository", "warning", "HEAD is detached: the result stays on a side branch.", remedy))
     if ask_git(folder, "rev-parse", "--is-shallow-repository") == "true":
         found.append(Finding("repository", "warning", "It is a shallow clone: fine for a run, not for its history."))
@@ -218,7 +218,7 @@ async def diagnose_sandbox(settings: Settings, folder: Path) -> list[Finding]:
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as scratch:
         mode = await find_sandbox_mode(Path(scratch))
     if mode == "namespaces":
-        return [ok_finding("sandbox", "tests and set-up commands run in namespaces of their own")]
+        return [ok_finding("sandbox", "tests and set-up commands run in their own namespaces")]
     level: Literal["warning", "error"] = "error" if settings.sandbox == "require" else "warning"
     text = WEAKER_SANDBOX if mode == "landlock" else NO_SANDBOX_HOLDS
     return [Finding("sandbox", level, f"{text[0].upper()}{text[1:]}", ALLOW_NAMESPACES)]

@@ -30,8 +30,8 @@ async def print_dry_run(preflight: Preflight) -> int:
     found = estimate_with_roles(settings, plan, model, preflight.entries)
     left_out = {
         "Aider cannot edit them": targets.skipped,
-        "tools made them (say them one by one to take them)": targets.aside,
-        f"they {PROTECTED} (name them one by one to take them)": targets.protected,
+        "made by tools (name them one by one to include them)": targets.aside,
+        f"they {PROTECTED} (name them one by one to include them)": targets.protected,
         "git ignores them": await find_ignored_files(settings, preflight.repository),
     }
     if settings.json:
@@ -55,7 +55,7 @@ async def plan_dry_run(preflight: Preflight, context: int | None) -> tuple[Targe
 
 def dry_run_targets(settings: Settings, prd: Prd, entries: Mapping[str, Entry]) -> Targets:
     if not settings.prd:
-        raise PlanError("A dry run asks nobody: say which files to change with --files, or give a --prd.")
+        raise PlanError("A dry run asks no model: give --files or --prd.")
     return prd_targets(prd, classify_by_mode(entries), permit_from_settings(settings, entries))
 
 

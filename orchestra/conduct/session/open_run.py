@@ -195,7 +195,7 @@ async def take_over_run(hold: RunOwnership, trees: Trees, previous: PreviousSess
     hold.run = previous.stamp
     await asyncio.to_thread(hold.acquire)
     if jsonl.read_run_log(trees.repository.root / LOGS, previous.stamp).events[-1].seq != previous.events[-1].seq:
-        raise UsageError(f"run {previous.stamp} has just gone on elsewhere.", hint="Look at it with `status`.")
+        raise UsageError(f"run {previous.stamp} was just resumed elsewhere.", hint="Look at it with `status`.")
     await asyncio.to_thread(hold.store.append_events, hold.repository, previous.events)
     for folder in previous.folders:
         for tree in folder.glob("*/tree"):
@@ -230,18 +230,16 @@ def find_run_warnings(run: Run) -> list[str]:
         shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")
         found.append(f"Uncommitted changes ({shown}) stay as they are; agents work on HEAD and do not see them.")
     if not repository.branch:
-        found.append("HEAD is detached: no branch can be moved, so that the result will stay on a branch of its own.")
+        found.append("HEAD is detached: the result will stay on a side branch.")
     if repository.shallow:
-        found.append("This clone is shallow: what its history tells is missing (in GitHub Actions: fetch-depth: 0).")
+        found.append("This clone is shallow, so its history is missing (in GitHub Actions: fetch-depth: 0).")
     if detect_ci_system(os.environ).kind and not handed_over(run.context.settings):
-        found.append("A CI job's checkout does not last: --pr, --push or --patch FILE hands the result over.")
+        found.append("A CI job's checkout does not last: --pr, --push or --patch FILE keeps the result.")
     notice = catalogue.retirement_notice(run.context.model, date.today())
     if notice is not None:
         found.append(f"{notice.sentence}.")
     if run.context.model.price_in is None:
-        found.append(
-            f"No price is known for {run.context.model.name}: its cost cannot be said (--price IN,OUT gives one)."
-        )
+        found.append(f"No price is known for {run.context.model.name}: its cost is unknown; set --price IN,OUT.")
     if run.services.gateway.replay is not None:
         found += find_replay_differences(run.services.gateway.replay, run.context.settings, repository)
     return found

@@ -37,7 +37,7 @@ class Preflight:
 async def run_preflight(settings: Settings, previous: PreviousSessions | None) -> Preflight:
     settings, tape = with_recording(settings)
     if not (settings.change or settings.plan):
-        raise UsageError("Say what to change with --change TEXT (or @FILE, or - for stdin).")
+        raise UsageError("Give the change with --change TEXT (or @FILE, or - for stdin).")
     repository = await find_repository(settings, begin=not (settings.dry_run or settings.files or settings.assign))
     if previous is not None:
         repository = previous.restore_repository(repository)

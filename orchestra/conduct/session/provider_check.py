@@ -35,12 +35,12 @@ async def probe_address(base: str) -> str:
     except ValueError:
         host = port = None
     if not host or not port:
-        return "is no address of a server"
+        return "is not a server's address"
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
-        return f"does not answer within {CONNECT_TIMEOUT:.0f} s"
+        return f"did not answer within {CONNECT_TIMEOUT:.0f} s"
     except OSError as error:
         return f"cannot be reached: {error.strerror or error}"
     writer.close()
@@ -55,7 +55,7 @@ async def probe_provider(settings: Settings, provider: Provider) -> ProbeResult:
 
     model = model_to_probe(settings, provider)
     if model is None:
-        return "warning", "not asked: no model of this provider is chosen", "Give --model to have it asked."
+        return "warning", "not asked: no model of this provider is chosen", "Give --model to ask it."
     base = catalogue.provider_base_url(provider, user_base_url(settings, provider))
     dialect = DIALECTS[provider.dialect]
     path, body = dialect.compose_request(model.upstream_name, "", [("user", "Say ok.")])

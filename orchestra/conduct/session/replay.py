@@ -54,11 +54,13 @@ def find_replay_differences(recording: Recording, settings: Settings, repository
         names = (changed or "").splitlines()
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         if names:
-            found.append(f"Since the tape was recorded, {', '.join(names[:MOST_NAMED])}{more} changed.")
+            found.append(f"Since the recording was made, {', '.join(names[:MOST_NAMED])}{more} changed.")
         elif changed is None:
-            found.append(f"The tape was recorded at another commit, {base[:10]}, which is not in this repository.")
+            found.append(f"The recording was made at another commit, {base[:10]}, which is not in this repository.")
     for name, flag in COMMANDS.items():
         command = recorded_options(recording).get(name)
         if command and command != getattr(settings, name):
-            found.append(f"The recorded run had {flag} {command!r}. A tape runs no commands: give it to have it again.")
+            found.append(
+                f"The recorded run had {flag} {command!r}. Recordings never run commands; give it again to run it."
+            )
     return found

@@ -335,7 +335,8 @@ class SuiteTrial:
             return ""
         if not runner:
             self.remarks.append(
-                f"The runner behind {self.gate.name} is unknown: no control test was added, so only its exit code counts."
+                f"The runner behind {self.gate.name} is unknown:"
+                " no control test was added, so only its exit code counts."
             )
             return ""
         name = control_name(self.last.roll, secrets.token_hex(6))

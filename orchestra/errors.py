@@ -117,7 +117,7 @@ class NeedsApproval(OrchestraError):
 
     def __init__(self, name: str) -> None:
         how = f"`plan show {name}`, `plan approve {name}`, and then `execute {name}`"
-        super().__init__(f"The plan {name}waits for your approval: {how}.")
+        super().__init__(f"The plan {name} waits for your approval: {how}.")
 
 
 HANGUP, INTERRUPT, TERMINATE = 1, 2, 15

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from orchestra import dialects
-from orchestra.dialects import DIALECTS, Tokens
-from orchestra.gateway import rate_headers
+from orchestra.dialects import DIALECTS, Tokens, rate_headers
 
 ADDRESSES = [
     ("openai", "https://x.test/v1", "chat/completions", "https://x.test/v1/chat/completions"),

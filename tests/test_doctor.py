@@ -103,7 +103,7 @@ def test_what_cannot_be_used(shell: Shell, tmp_path: Path) -> None:
     code, found = examined(shell, OPENAI_API_BASE="http://ada:hunter22@127.0.0.1:9/v1", **KEYS)
     assert code == 2 and "cannot be reached" in worst(found, "addresses")[1] and "hunter22" not in str(found)
     code, found = examined(shell, OPENAI_API_BASE="no address", **KEYS)
-    assert code == 2 and "is no address" in worst(found, "addresses")[1]
+    assert code == 2 and "is not a server's address" in worst(found, "addresses")[1]
 
 
 def test_another_aider(shell: Shell, tmp_path: Path) -> None:

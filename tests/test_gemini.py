@@ -93,7 +93,7 @@ def test_the_request_over_rest() -> None:
     assert role == "user"
     assert "Shout {loud}. ?" in text
     assert "12 app/main.py" in text
-    assert text.endswith(prd_format.instructions())
+    assert text.endswith(prd_format.PRD_INSTRUCTIONS)
     assert "product requirements" in request.system
 
 
@@ -262,7 +262,7 @@ RETRY_BODY = {"error": {"code": 429, "message": "Slow down.", "details": [{"@typ
     [
         (Reply("Slow down.", status=429, headers={"retry-after": "3"}), 3.0),
         (Reply(status=429, raw_body=json.dumps(RETRY_BODY).encode()), 17.5),
-        (Reply("No.", status=429, headers={"retry-after": "Fri, 06 Nov 2026 10:00:00 GMT"}), None),
+        (Reply("No.", status=429, headers={"retry-after": "Fri, 06 Nov 2026 10:00:00 GMT"}), 0.0),
     ],
 )
 def test_how_long_to_wait(client: str, reply: Reply, seconds: float | None) -> None:

@@ -67,8 +67,8 @@ def test_a_repositorys_file_cannot_send_a_token_to_a_server_of_its_choice() -> N
 
 
 PUSHES = {
-    "! [rejected] main -> main (fetch first)": "main is there already with other work",
-    "! [rejected] x -> x (stale info)": "main is there already with other work",
+    "! [rejected] main -> main (fetch first)": "main exists with other work",
+    "! [rejected] x -> x (stale info)": "main exists with other work",
     "remote: Permission to a/b.git denied to github-actions[bot].\nfatal: error: 403": "permissions: contents: write",
     "remote: You are not allowed to push code to this project.": "may only read",
     "fatal: could not read Username for 'https://x': terminal prompts disabled": "cannot log in without asking",

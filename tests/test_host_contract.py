@@ -236,7 +236,7 @@ def test_worktree_deleted_at_work_is_one_error(tmp_path: Path) -> None:
             subprocess.run(["rm", "-rf", site.head.roots[0]], check=True)
 
         site.script.first = delete
-        with pytest.raises(OrchestraError, match="its worktree was deleted while it was at work"):
+        with pytest.raises(OrchestraError, match="its worktree was deleted while it was running"):
             await attempted(site)
         site.script.first = lambda: None
         assert (await attempted(site, attempt=2)).outcome.end == "accepted"

@@ -146,7 +146,7 @@ def test_a_reply_that_is_packed_otherwise_than_asked_is_no_reply(packing: str) -
         routes = {"openai": Upstream("openai", "openai", server.openai_base, "k")}
         async with door(routes) as (gateway, heard):
             assert is_final(await ask(gateway, "m"), "openai")
-            assert heard[0].failure == "garbage" and "packed in a way that was not asked for" in heard[0].message
+            assert heard[0].failure == "garbage" and "has an encoding that was not requested" in heard[0].message
 
     with ModelServer(lambda request: Reply("Hi", headers={"content-encoding": packing})) as server:
         asyncio.run(talk(server))

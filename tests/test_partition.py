@@ -294,7 +294,7 @@ def test_a_pattern_that_keeps_nothing_together() -> None:
         ("[]", r"it must hold a list of files for each agent"),
         ('{"agent1": []}', r"it must hold a list of files for each agent"),
         ('{"agent1": "a.py"}', r"it must hold a list of files for each agent"),
-        ('[["a.py"], ["b.py", "a.py"]]', r"a\.py stands there twice; a file has one owner\."),
+        ('[["a.py"], ["b.py", "a.py"]]', r"a\.py is there twice; a file has one owner\."),
         ('[["a.py", "b.py", "src/c.py"]]', r"no agent gets src/d\.py, src/D\.py, which the change is about\."),
         ('[["a.py", "b.py", "src/c.py", "src/d.py", "src/D.py", "z"]]', r"z is not among the files to change\."),
     ],

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from orchestra.gateway import rate_headers
+from orchestra.dialects import rate_headers
 from orchestra.gateway.retry_policy import FailureEvidence, is_worth_retrying, retry_pause
 
 # A provider that works, and the first failure of a request to it; half an hour is how long it may be down.

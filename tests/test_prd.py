@@ -55,7 +55,7 @@ def test_the_demo_s_document_is_read_completely() -> None:
 
 
 def test_the_format_told_to_the_model_is_the_format_that_is_read() -> None:
-    found = prd_format.parse_prd(prd_format.instructions())
+    found = prd_format.parse_prd(prd_format.PRD_INSTRUCTIONS)
     assert [(work.file, work.new) for work in found.work] == [("app/voice.py", True), ("app/main.py", False)]
     assert found.requirements[0].acceptance == ("shout('hi') returns 'HI!'",)
     assert found.contracts[0].signature == "def shout(text: str) -> str"
@@ -138,10 +138,10 @@ def test_every_key_may_be_missing_or_null() -> None:
         ({"work": [{"file": "a\0b"}]}, "work[0].file holds control characters"),
         ({"work": [{"file": "a\nb"}]}, "'a\\nb', which is not the name of a file"),
         ({"work": [{"file": "/etc/passwd"}]}, "'/etc/passwd', which is outside the repository"),
-        ({"work": [{"file": "//server/x"}]}, "does not lie in the repository"),
-        ({"work": [{"file": "a/../../b"}]}, "does not lie in the repository"),
-        ({"work": [{"file": ".."}]}, "does not lie in the repository"),
-        ({"work": [{"file": "C:\\x.py"}]}, "does not lie in the repository"),
+        ({"work": [{"file": "//server/x"}]}, "is outside the repository"),
+        ({"work": [{"file": "a/../../b"}]}, "is outside the repository"),
+        ({"work": [{"file": ".."}]}, "is outside the repository"),
+        ({"work": [{"file": "C:\\x.py"}]}, "is outside the repository"),
         ({"contracts": [{"name": "f", "file": "../x"}]}, "contracts[0].file is '../x'"),
         ([{"work": []}], "must be an object, not a list"),
         ('{"work": [}', "is not valid JSON: Expecting value in line 6 of the document"),

@@ -105,11 +105,11 @@ def test_the_prd_names_old_files_and_new_ones() -> None:
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("../x", "does not lie in the repository"),
-        ("a/../../x", "does not lie in the repository"),
-        ("/etc/passwd", "does not lie in the repository"),
-        (".git/config", "does not lie in the repository"),
-        ("sub/.git/config", "does not lie in the repository"),
+        ("../x", "is outside the repository"),
+        ("a/../../x", "is outside the repository"),
+        ("/etc/passwd", "is outside the repository"),
+        (".git/config", "is outside the repository"),
+        ("sub/.git/config", "is outside the repository"),
         ("src", "it is a folder"),
         ("a.py/x", "'a.py' is a text file, not a folder"),
     ],

@@ -14,7 +14,7 @@ MODEL = "openai/gpt-x"
 REPLY = LastExchange(200)
 GOOD = AttemptObservation(MODEL, "accepted", 1, ("a.py", "b.py"), ("a.py",), ("a.py",), exchange=REPLY)
 NOTHING = replace(GOOD, changed=())
-HEAD = f"{MODEL} answered 200 for a.py, b.py"
+HEAD = f"{MODEL} replied for a.py, b.py"
 
 TABLE = [
     (GOOD, V.APPLIED, "Changed a.py."),
@@ -41,7 +41,7 @@ TABLE = [
     (
         replace(NOTHING, only_answers=True, empty=True, owned=()),
         V.NO_CHANGE,
-        f"{MODEL} answered 200 for a question, but with an empty reply.",
+        f"{MODEL} replied for a question, but with an empty reply.",
     ),
     (
         replace(NOTHING, only_answers=True, cut_off=True),

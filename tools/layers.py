@@ -18,7 +18,7 @@ LAYERS: dict[str, set[str]] = {
         *("orchestra.answers", "orchestra.dialects", "orchestra.division", "orchestra.judge", "orchestra.plan"),
         *("orchestra.providers", "orchestra.report", "orchestra.settings"),
     },
-    "words": {"orchestra", "orchestra.errors", "orchestra.events", "orchestra.model"},
+    "words": {"orchestra", "orchestra.errors", "orchestra.events", "orchestra.model", "orchestra.wording"},
 }
 # The packages of the loop, from the bottom up: each imports only itself and those before it.
 CONDUCT = ("core", "planning", "checks", "deliver", "previous", "combine", "attempt", "loop", "session")

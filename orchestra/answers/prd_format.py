@@ -58,11 +58,6 @@ opened by ```json and closed by ```, which a program reads. Nothing comes after 
 - The block is strict JSON: double quotes, no comments, no trailing commas."""
 
 
-def instructions() -> str:
-    """Return the instructions for the model."""
-    return PRD_INSTRUCTIONS
-
-
 def parse_prd(text: str) -> Prd:
     """Parse a PRD. Without our block it is prose, and is marked so."""
     text = re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff"))

@@ -8,6 +8,7 @@ from typing import Any
 from orchestra.errors import PlanError
 from orchestra.model import Prd
 from orchestra.plan.targets import match_paths
+from orchestra.wording import join_some
 
 
 def together_groups(
@@ -77,10 +78,6 @@ def check_repeated(source: str, lists: Sequence[Sequence[str]]) -> None:
 def check_complete(source: str, lists: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
     given = {path for one in lists for path in one}
     if missing := [path for path in paths if path not in given]:
-        raise PlanError(f"--assign {source}: no agent gets {format_first_paths(missing)}, which the change is about.")
+        raise PlanError(f"--assign {source}: no agent gets {join_some(missing)}, which the change is about.")
     if unknown := sorted(given - set(paths)):
-        raise PlanError(f"--assign {source}: {format_first_paths(unknown)} is not among the files to change.")
-
-
-def format_first_paths(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:3]) + (f" (and {len(paths) - 3} more)" if len(paths) > 3 else "")
+        raise PlanError(f"--assign {source}: {join_some(unknown)} is not among the files to change.")

@@ -8,6 +8,7 @@ from orchestra.division.partition import partition
 from orchestra.errors import PlanError
 from orchestra.model import TargetFile
 from orchestra.plan.sizing import NEW_FILE_TOKENS, AgentBound, tasks_needed, usable_tokens
+from orchestra.wording import join_some
 
 WORTH = 0.05  # fewer agents must be better by this much
 ENOUGH_COMMITS = 10
@@ -133,7 +134,7 @@ def oversize_note(ball: Sequence[TargetFile], limit: int) -> str:
 
 
 def format_files(ball: Sequence[TargetFile]) -> str:
-    return ", ".join(file.path for file in ball[:3]) + (f" and {len(ball) - 3} more" if len(ball) > 3 else "")
+    return join_some([file.path for file in ball])
 
 
 def contract_graph(coupling: Coupling, graph: Graph, balls: Sequence[Sequence[TargetFile]]) -> Graph:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 
+from orchestra.wording import join_some, one_line
+
 Lines = Sequence[str]
 LONGEST = 200
 MOST_LINES = 2_000
@@ -55,9 +57,7 @@ def find_cause(lines: Lines) -> tuple[str, bool]:
     """Return the cause, empty if nothing was printed, and whether it is one that kept the runner from starting."""
     lines = [*lines[:MOST_LINES], *lines[-MOST_LINES:]] if len(lines) > 2 * MOST_LINES else lines
     if absent := dict.fromkeys(hit[1] for line in lines for hit in NO_MODULE.finditer(line)):
-        names = ", ".join(f"'{name}'" for name in list(absent)[:MOST_MODULES])
-        more = f" and {len(absent) - MOST_MODULES} more" if len(absent) > MOST_MODULES else ""
-        return f"No module named {names}{more}", True
+        return f"No module named {join_some([repr(name) for name in absent], MOST_MODULES)}", True
     for pattern in (*CANNOT_START, *GOES_WRONG):
         for line in lines:
             if hit := pattern.match(line):
@@ -67,9 +67,7 @@ def find_cause(lines: Lines) -> tuple[str, bool]:
 
 
 def shorten_cause(text: str) -> str:
-    words = " ".join(text.split())
-    words = re.sub(r"^ImportError: (?=cannot import name)", "", words)
-    return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
+    return one_line(re.sub(r"^\s*ImportError: (?=cannot import name)", "", text), LONGEST)
 
 
 def missing_modules(lines: Lines) -> frozenset[str]:

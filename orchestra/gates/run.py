@@ -15,6 +15,7 @@ from orchestra.gates.reading import Reading, read_output
 from orchestra.gates.recorded_tests import RecordedTests, read_recorded_tests
 from orchestra.model import Gate
 from orchestra.process import CHILD, NO_SANDBOX, CommandResult, Sandbox, run_command
+from orchestra.wording import join_some
 
 SKIPPED = {".git", ".aider_logs", "node_modules", ".venv", "venv"}
 MOST_WATCHED = 100_000
@@ -221,17 +222,14 @@ def find_side_effects(
     changed = changed_stamps(stamps[0], stamp_checkout(context))
     if changed:
         remarks.append(
-            f"While {gate.name} ran, your checkout changed: {format_some_paths(changed)}."
-            " If this was not you, look there."
+            f"While {gate.name} ran, your checkout changed: {join_some(changed)}. If this was not you, look there."
         )
     if not (context.tree / ".git").exists():
         remarks.append(f"{gate.name} deleted the worktree that it ran in; only that copy is lost.")
         return True, tuple(remarks)
     spoilt = [path for path in changed_stamps(stamps[1], tree) if path in stamps[1] and not BY_PRODUCT.search(path)]
     if spoilt:
-        remarks.append(
-            f"{gate.name} changed {format_some_paths(spoilt)} in the worktree; this is not part of the result."
-        )
+        remarks.append(f"{gate.name} changed {join_some(spoilt)} in the worktree; this is not part of the result.")
     return bool(spoilt), tuple(remarks)
 
 
@@ -259,10 +257,6 @@ def stamp_files(root: Path) -> FileStamps:
 
 def changed_stamps(before: FileStamps, after: FileStamps) -> list[str]:
     return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-
-
-def format_some_paths(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
 def read_gate_file(path: Path) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestra import dialects
-from orchestra.dialects import DIALECTS, ReplyTooLarge, StreamReader
-from orchestra.gateway import rate_headers, wire
+from orchestra.dialects import DIALECTS, ReplyTooLarge, StreamReader, rate_headers
+from orchestra.gateway import wire
 from orchestra.gateway.billing import ClientPass, Exchange, Upstream
 from orchestra.gateway.decode import Decoder, ReplyFacts, reply_facts
 from orchestra.gateway.guard import KeyGuard

@@ -7,6 +7,8 @@ from urllib.parse import unquote
 from orchestra import dialects
 from orchestra.gateway.decode import RequestFacts, find_keys
 
+CLIENT_HEADERS = frozenset(dialects.KEY_HEADERS + dialects.HOP_HEADERS)  # not forwarded
+
 
 async def is_never_tracked(name: str) -> bool:
     return False
@@ -24,12 +26,10 @@ class KeyGuard:
 
     async def find_secret(self, facts: RequestFacts, query: str, headers: Mapping[str, str]) -> str:
         """Return the variable of a key that the request contains, if any."""
-        beside = " ".join((unquote(query), *(value for name, value in headers.items() if is_forwarded(name))))
+        beside = " ".join(
+            (unquote(query), *(value for name, value in headers.items() if name.lower() not in CLIENT_HEADERS))
+        )
         for name in (*facts.keys, *(find_keys(beside, self.forms) if self.forms else ())):
             if not await self.is_tracked(name):
                 return name
         return ""
-
-
-def is_forwarded(header: str) -> bool:
-    return header.lower() not in dialects.KEY_HEADERS + dialects.HOP_HEADERS

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestra.handover.code_hosts import CodeHost
+from orchestra.wording import one_line
 
 FORK = "This is a pull request from a fork, to which CI gives no secrets."
 MOST_EVENTS = 1 << 20
@@ -38,7 +39,7 @@ LOGIN = "give it a key, a credential helper or a token in the environment"
 
 
 def explain_push_refusal(output: str, remote: str, branch: str, host: CodeHost | None) -> str:
-    message = shorten_line(re.sub(r"(?m)^(To |hint:|Done|Pushing ).*$", "", output))
+    message = one_line(re.sub(r"(?m)^(To |hint:|Done|Pushing ).*$", "", output), LONGEST)
     words = next((words for pattern, words in PUSHES if re.search(pattern, output, re.IGNORECASE)), "{said}")
     remedy = READ_ONLY[host.kind] if host else "give it one that may write"
     return words.format(branch=branch, remote=remote, said=message, remedy=remedy, login=LOGIN)
@@ -66,18 +67,13 @@ def host_message(body: str) -> str:
     try:
         answer = json.loads(body)
     except ValueError:
-        return shorten_line(body)
+        return one_line(body, LONGEST)
     if not isinstance(answer, dict):
-        return shorten_line(body)
+        return one_line(body, LONGEST)
     errors = answer.get("errors")
     first = errors[0] if isinstance(errors, list) and errors else ""
     detail = first.get("message", "") if isinstance(first, dict) else first
-    return shorten_line(str(detail or answer.get("message") or answer.get("error") or body))
-
-
-def shorten_line(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
+    return one_line(str(detail or answer.get("message") or answer.get("error") or body), LONGEST)
 
 
 def is_from_fork(env: Mapping[str, str]) -> bool:

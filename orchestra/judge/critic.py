@@ -8,8 +8,8 @@ from typing import Literal
 from orchestra.answers.shape import described_field
 from orchestra.judge.policy import PROVIDER_VERDICTS
 from orchestra.judge.retry import CheckFailure
-from orchestra.judge.verdict import one_line
 from orchestra.model import Requirement, Task, Verdict
+from orchestra.wording import one_line
 
 DIFF_LIMIT = 60_000  # characters
 MOST_REASONS = 10

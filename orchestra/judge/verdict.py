@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from orchestra.judge.policy import POLICY, PROVIDER_VERDICTS
 from orchestra.model import Judgement, Verdict
+from orchestra.wording import join_some, one_line
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,7 @@ def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict
 
 def format_reasons(files: Mapping[str, str], most: int = 4) -> str:
     """Format reasons: Makefile (is a build script), and 3 more."""
-    shown = ", ".join(f"{path} ({why})" for path, why in list(files.items())[:most])
-    return shown + (f" and {len(files) - most} more" if len(files) > most else "")
+    return join_some([f"{path} ({why})" for path, why in files.items()], most)
 
 
 def describe_answer(seen: AttemptObservation) -> str:
@@ -120,6 +120,8 @@ def describe_answer(seen: AttemptObservation) -> str:
         return f"{seen.model} was not asked about {describe_subject(seen)}"
     if seen.exchange.failure == "budget" and not seen.exchange.status:
         return f"{seen.model} was not asked any more about {describe_subject(seen)}"
+    if not seen.exchange.failure:
+        return f"{seen.model} replied for {describe_subject(seen)}"
     answer = f"answered {seen.exchange.status}" if seen.exchange.status else "gave no answer"
     return f"{seen.model} {answer} for {describe_subject(seen)}"
 
@@ -133,12 +135,8 @@ def format_replies(count: int) -> str:
 
 
 def format_paths(paths: tuple[str, ...]) -> str:
-    return ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
+    return join_some(paths, 4)
 
 
 def lower_first(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
-
-
-def one_line(text: str, limit: int = 400) -> str:
-    return " ".join(text.split())[:limit]

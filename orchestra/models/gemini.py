@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from orchestra import dialects
 from orchestra.answers import prd_format
+from orchestra.dialects.rate_headers import read_retry_after
+from orchestra.dialects.values import as_object, object_items
 from orchestra.errors import ProviderError, SettingsError
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ async def write_prd(
 
 def build_prompts(change: str, digest: str) -> tuple[str, str]:
     """Build the system instruction and the user part."""
-    prompt = PRD_PROMPT.format(change=change.strip(), digest=digest.strip(), instructions=prd_format.instructions())
+    prompt = PRD_PROMPT.format(change=change.strip(), digest=digest.strip(), instructions=prd_format.PRD_INSTRUCTIONS)
     return SYSTEM_PROMPT, prompt.encode("utf-8", "replace").decode()
 
 
@@ -181,12 +183,12 @@ class GeminiAnswer:
 
     def add_body(self, body: Body) -> None:
         if "error" in body:
-            error = records([body["error"]])
-            raise refusal_error(self.call, number(error[0].get("code")) if error else 0, json.dumps(body).encode())
-        for feedback in records([body.get("promptFeedback")]):
+            code = as_object(body["error"]).get("code")
+            raise refusal_error(self.call, code if isinstance(code, int) else 0, json.dumps(body).encode())
+        if isinstance(feedback := body.get("promptFeedback"), dict):
             self.blocked = str(feedback.get("blockReason") or "")
-        for candidate in records(body.get("candidates"))[:1]:
-            self.text += candidate_text(candidate)
+        self.text += dialects.DIALECTS["gemini"].reply_text(body)
+        for candidate in object_items(body.get("candidates"))[:1]:
             self.end = str(candidate.get("finishReason") or self.end)
         self.on_text(len(self.text))
 
@@ -206,21 +208,6 @@ class GeminiAnswer:
         if not self.text.strip():
             raise GeminiError("Gemini's answer is empty.")
         return self.text
-
-
-def candidate_text(candidate: Body) -> str:
-    """Return the text of a candidate without the model's reasoning."""
-    parts = [part for content in records([candidate.get("content")]) for part in records(content.get("parts"))]
-    return "".join(part["text"] for part in parts if isinstance(part.get("text"), str) and not part.get("thought"))
-
-
-def records(value: Any) -> list[Body]:
-    """Return the objects in what should be a list of objects: a server may send anything."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def number(value: Any) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def without_fence(text: str) -> str:
@@ -287,7 +274,7 @@ def parse_bodies(call: GeminiCall, raw: bytes) -> list[Body]:
         value = json.loads(raw)
     except (ValueError, RecursionError):
         raise no_gemini_error(call, raw) from None
-    found = records(value if isinstance(value, list) else [value])
+    found = object_items(value if isinstance(value, list) else [value])
     if not found:
         raise no_gemini_error(call, raw)
     return found
@@ -365,7 +352,7 @@ def refusal_error(call: GeminiCall, status: int, raw: bytes, headers: Mapping[st
     """Return the error for an HTTP failure, or for one inside an answer that began well."""
     sentence, hint = diagnose_status(call, status, raw)
     again = status == 429 or status >= 500
-    return GeminiError(sentence, hint=hint, again=again, retry_after=retry_delay(headers or {}, raw))
+    return GeminiError(sentence, hint=hint, again=again, retry_after=read_retry_after(headers or {}, raw))
 
 
 def diagnose_status(call: GeminiCall, status: int, raw: bytes) -> tuple[str, str]:
@@ -403,17 +390,3 @@ def error_reason(error: Exception) -> str:
     """Return the system's own words for an error, if any: the SDK's library wraps them in several lines."""
     found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
     return (found[1] if found else str(error)).strip()[:MESSAGE_LENGTH] or type(error).__name__
-
-
-def retry_delay(headers: Mapping[str, str], raw: bytes) -> float | None:
-    """Return how long the server asks to wait: Retry-After in seconds, or Gemini's RetryInfo in the body."""
-    body = dialects.parse_json_or_none(raw)
-    errors = [
-        error for one in records(body if isinstance(body, list) else [body]) for error in records([one.get("error")])
-    ]
-    asked = [detail.get("retryDelay") for error in errors for detail in records(error.get("details"))]
-    for value in (headers.get("retry-after"), *asked):
-        seconds = re.fullmatch(r"(\d+(?:\.\d+)?)s?", str(value).strip())
-        if seconds:
-            return float(seconds[1])
-    return None

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestra.model import Prd, TargetFile, Task
+from orchestra.wording import join_some
 
 READ_LIMIT = 6_000
 
@@ -23,8 +24,7 @@ def make_tasks(
 
 
 def share_title(share: Sequence[TargetFile]) -> str:
-    names = [file.path for file in share]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return join_some([file.path for file in share])
 
 
 def share_requirements(prd: Prd, share: Sequence[TargetFile]) -> tuple[str, ...]:

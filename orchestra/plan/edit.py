@@ -99,7 +99,7 @@ def merge_items(draft: Draft, words: Words) -> Draft:
     id, other = require_exactly(words, 2, "merge ID OTHER-ID")
     one, two = require_item(draft, id), require_item(draft, other)
     if id == other:
-        raise PlanError(f"{id}is the same task.")
+        raise PlanError(f"{id} is the same task.")
     both = {name: tuple(dict.fromkeys((*getattr(one, name), *getattr(two, name)))) for name in (*LISTS, "needs")}
     both["needs"] = tuple(need for need in both["needs"] if need not in (id, other))
     brief = one.brief if two.brief in one.brief else f"{one.brief}\n\n{two.brief}"

@@ -112,7 +112,7 @@ def parse_role(name: str, record: Any, source: str) -> Role:
         known_ones = ", ".join(EDIT_FORMATS)
         raise SettingsError(f"edit-format in {source} must be one of {known_ones}, not {texts['edit-format']!r}.")
     if texts["edit-format"] and name in CHAT_MODES:
-        raise SettingsError(f"{source}changes no file, so it can have no edit-format.")
+        raise SettingsError(f"{source} changes no file, so it can have no edit-format.")
     return Role(name, texts["prompt"], texts["model"], texts["edit-format"], gates=read_gate_names(record, source))
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 from orchestra.errors import RepositoryError
+from orchestra.wording import join_some
 
 LOST = "`git fsck` lists what is missing; `git fetch --refetch`, or a fresh clone, brings it back."
-MOST = 3
 
 
 def lost_content_error(paths: Sequence[str]) -> RepositoryError:
-    more = f" and {len(paths) - MOST} more" if len(paths) > MOST else ""
-    return RepositoryError(f"git has lost the content of {', '.join(paths[:MOST])}{more}.", hint=LOST)
+    return RepositoryError(f"git has lost the content of {join_some(paths)}.", hint=LOST)
 
 
 def split_contents(raw: bytes, paths: Sequence[str]) -> Iterator[bytes]:

@@ -90,7 +90,7 @@ def test_without_a_review_nothing_is_taken_or_lost_and_resume_asks_only_the_crit
     assert place.head() == ran.head_before and "Traceback" not in ran.err
     one, two = ran.agents.values()
     assert (one["verdict"], two["verdict"]) == ("provider_error", "quota")
-    assert "was not reviewed: anthropic/claude-haiku-5-5 has answered twice, but not as it was asked" in one["cause"]
+    assert "was not reviewed: anthropic/claude-haiku-5-5 gave an unusable answer twice" in one["cause"]
     assert (
         "agent2 was not reviewed: The critic (anthropic/claude-haiku-5-5) could not answer: quota (402), No c"
         in (two["cause"])

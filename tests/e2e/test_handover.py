@@ -161,7 +161,7 @@ def test_push_and_patch_of_what_is_applied(tmp_path: Path) -> None:
         ran = place.run(*JOB, "--push", "--patch", str(patch), server=server)
         assert ran.code == 0, ran.out + ran.err
         assert heads(bare) == {"main": place.head()} and place.head() != ran.head_before
-        assert not marker.exists() and "Your pre-push hook was not run" in ran.err
+        assert not marker.exists() and "Your pre-push hook did not run" in ran.err
         assert "Pushed: main to origin" in ran.out and f"Patch: {patch}" in ran.out
     assert_clean(ran)
     other = Place(tmp_path / "other", place.home, place.tmp)
@@ -181,7 +181,7 @@ def test_work_of_others_is_never_overwritten_and_nothing_is_lost(tmp_path: Path)
     with ModelServer(GOOD) as server:
         ran = place.run(*JOB, "--push", "--branch", "fix/line", server=server)
         assert ran.code == 1 and heads(bare) == {"main": theirs, "fix/line": theirs}
-        assert "fix/line is there already with other work" in ran.out
+        assert "fix/line exists with other work" in ran.out
         assert "By hand: git push origin fix/line:fix/line" in ran.out
         # The result is on the branch that was asked for, and the user's stays.
         assert place.head() == ran.head_before and heads(place)["fix/line"] == ran.summary["result"]["result"]
@@ -224,9 +224,9 @@ REFUSALS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
     (("--branch", "a..b"), {}, "this is not a branch name"),
     (("--branch", "aider-orchestrator/x"), {}, "such names are the orchestrator's own"),
     (("--patch", "f0.py"), {}, "--patch f0.py exists and is not a patch."),
-    (("--patch", "no/where"), {}, "there is no such place for a file"),
+    (("--patch", "no/where"), {}, "no file can be written there"),
     (("--notify", "ftp://x"), {}, "--notify must be an address"),
-    (("--pr",), {}, "neither GitHub nor GitLab as far as can be told"),
+    (("--pr",), {}, "neither GitHub nor GitLab."),
     (("--pr",), HOSTED | {"GITHUB_TOKEN": ""}, "--pr needs a token of GitHub's in GITHUB_TOKEN or GH_TOKEN."),
     (("--pr",), HOSTED | {"GITHUB_REPOSITORY": ""}, "set GITHUB_REPOSITORY"),
 )

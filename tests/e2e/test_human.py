@@ -108,7 +108,7 @@ def test_from_another_terminal_while_the_run_goes_on(tmp_path: Path, action: str
             tree = wait_until(lambda: next(iter((place.repo / ".aider_logs/by-hand").glob("*/part2.py")), None))
             tree.write_text(WANTED["part2.py"])
             said = place.run("resolve", stamp, number, "--take")
-            assert said.code == 0 and "is taken for task" in said.out
+            assert said.code == 0 and "are taken as task" in said.out
         ran = running.end()
     assert_decided(place, ran, action)
 

@@ -107,13 +107,13 @@ def test_a_sloppy_plan_is_put_right_edited_approved_and_carried_out(tmp_path: Pa
     done = parse_draft((folder(place) / "mail.toml").read_text("utf-8"), "mail")
     assert {item.done for item in done.task} == {ran.summary["timestamp"]}
     again = place.run("execute", "mail")
-    assert (again.code, again.err.count("\n")) == (2, 1) and "no tasks that are still to be done" in again.err
+    assert (again.code, again.err.count("\n")) == (2, 1) and "no unfinished tasks" in again.err
 
 
 @pytest.mark.parametrize(
     ("plans", "words"),
     [
-        ((["no", "object"], "not even JSON"), "answered twice, but not as it was asked: it holds no JSON object"),
+        ((["no", "object"], "not even JSON"), "gave an unusable answer twice: it holds no JSON object"),
         (({"tasks": []}, {"tasks": []}), "it has no tasks"),
         (
             ({"tasks": [task("a", "README.md", needs=["b"]), task("b", "src/app.py", needs=["a"])]},) * 2,

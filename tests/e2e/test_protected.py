@@ -206,7 +206,7 @@ def test_a_plan_of_nothing_else_waits_for_a_yes(tmp_path: Path) -> None:
     with ModelServer(GOOD) as server:
         ran = place.run("execute", str(place.home / "p.toml"), server=server)
         assert server.count() == 0
-    assert ran.code == 5 and "waits for your yes" in ran.out + ran.err
+    assert ran.code == 5 and "waits for your approval" in ran.out + ran.err
 
 
 def test_what_a_settings_file_names_no_user_has_named(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_where_namespaces_are_refused_the_weaker_sandbox_holds_and_says_so(tmp_p
         ran = place.start(*JOB, "--test-cmd", look, server=server, shell=refused).end()
         required = place.start(*JOB, "--test-cmd", look, "--sandbox", "require", server=server, shell=refused).end()
     assert ran.code == 0, ran.err
-    assert "the sandbox of tests and set-up commands is weaker here" in ran.err
+    assert "the sandbox of tests and set-up commands is weaker" in ran.err
     looked = found.read_text(errors="replace")
     assert "HOME=" in looked and "sk-planted" not in looked and not any(key in looked for key in KEYS.values())
     assert not (place.repo / "x").exists()

@@ -200,8 +200,8 @@ def test_a_run_whose_change_held_a_key_is_not_resumed_with_a_mangled_one(tmp_pat
     with ModelServer(GOOD) as server:
         assert place.start(*words, server=server, shell=shell).child.wait(60) == -9
         for more, told in (
-            ((), "a secret was taken out of its plan"),
-            (words[:2], "a secret was taken out of its plan"),
+            ((), "a secret was redacted from its plan"),
+            (words[:2], "a secret was redacted from its plan"),
         ):
             ran = place.run("resume", *more, server=server)
             assert ran.code == 2 and told in ran.err, ran.err

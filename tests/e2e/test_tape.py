@@ -99,7 +99,7 @@ def test_a_file_that_was_changed_first_is_drift_and_nothing_is_claimed(tmp_path:
     assert again.code == 2
     assert [a["verdict"] for a in again.agents.values()] == ["applied", "provider_error", "provider_error"]
     assert "run.tape has no reply to this request" in again.agents["agent2"]["cause"]
-    assert "a secret was taken out of this reply" in again.agents["agent3"]["cause"]
+    assert "a secret was redacted from this reply" in again.agents["agent3"]["cause"]
     assert "--record" in again.agents["agent2"]["remedy"]
     assert again.summary["replay"] == {"drift": {"agent2": 1, "agent3": 1, "prd": 1}, "unused": {"agent2": 1}}
     for told in ("agent2: 1 request differs from the tape's", "agent2: 1 reply of the tape's was not asked for"):

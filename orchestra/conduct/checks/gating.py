@@ -25,13 +25,14 @@ from orchestra.gates.failures import Names
 from orchestra.gates.inspection import inspect_repository, make_syntax_gate, missing_program
 from orchestra.gates.proof import why_unproven
 from orchestra.gates.reading import Reading, why_not_started
-from orchestra.gates.run import ALL_TESTS, ChosenTests, GateOutcome, format_some_paths
+from orchestra.gates.run import ALL_TESTS, ChosenTests, GateOutcome
 from orchestra.hosts.base import GateOrder
 from orchestra.judge.critic import NAME
 from orchestra.judge.retry import CheckFailure
 from orchestra.judge.task_gates import gates_for_task
 from orchestra.model import Gate, Task
 from orchestra.process import CommandResult, read_tail
+from orchestra.wording import join_some
 
 MOST_FAILURES = 20
 CHECKS_NOTHING = "It checks nothing: give another command, or install what it needs."
@@ -61,8 +62,7 @@ class GateResults:
         """Name the gates that failed, and the first new failure."""
         return (
             "; ".join(
-                f"{one.gate.name} failed: {format_some_paths(sorted(self.new_failure_names(one)))}"
-                for one in self.failed
+                f"{one.gate.name} failed: {join_some(sorted(self.new_failure_names(one)))}" for one in self.failed
             )
             + "."
         )

@@ -8,6 +8,7 @@ from orchestra.conduct.core.context import Run
 from orchestra.judge.permit import Permit
 from orchestra.plan.targets import PROTECTED as ACT
 from orchestra.settings import Settings
+from orchestra.wording import join_some
 from orchestra.workspace.tracked import may_be_tracked
 
 MOST = 8  # paths in one note
@@ -42,8 +43,7 @@ def is_users_plan(root: Path, path: Path) -> bool:
 
 
 def protected_note(paths: Sequence[str], remedy: str) -> str:
-    more = f" and {len(paths) - MOST} more" if len(paths) > MOST else ""
-    return f"Left out, because they were not named and {ACT}: {', '.join(paths[:MOST])}{more}. {remedy}"
+    return f"Left out, because they were not named and {ACT}: {join_some(paths, MOST)}. {remedy}"
 
 
 NAME_FILES_HINT = "To have one changed, name it in --change or --files."

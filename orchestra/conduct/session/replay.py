@@ -4,6 +4,7 @@ from pathlib import Path
 
 from orchestra.gateway.recording import Recording, load_recording
 from orchestra.settings import CONFLICTING_OPTIONS, Settings, check_option, option_fields, parse_option
+from orchestra.wording import join_some
 from orchestra.workspace.git import ask_git
 from orchestra.workspace.repository import Repository
 
@@ -52,9 +53,8 @@ def find_replay_differences(recording: Recording, settings: Settings, repository
     if base != repository.base and base.isalnum():
         changed = ask_git(repository.root, "diff", "--name-only", "--no-renames", base, repository.base, "--")
         names = (changed or "").splitlines()
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         if names:
-            found.append(f"Since the recording was made, {', '.join(names[:MOST_NAMED])}{more} changed.")
+            found.append(f"Since the recording was made, {join_some(names, MOST_NAMED)} changed.")
         elif changed is None:
             found.append(f"The recording was made at another commit, {base[:10]}, which is not in this repository.")
     for name, flag in COMMANDS.items():

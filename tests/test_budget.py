@@ -37,7 +37,7 @@ def test_sixteen_with_large_caps_queue_and_all_are_served() -> None:
     assert not budget.waiting and not budget.run.reservations
 
 
-def test_nobody_is_passed_by_a_smaller_one() -> None:
+def test_budget_queue_is_first_in_first_out() -> None:
     budget = Budget(0.2)
     first, large, small = (
         budget.reserve(1, most(10_000)),

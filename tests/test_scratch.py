@@ -15,7 +15,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_one_whose_owner_is_dead_is_swept_and_one_in_use_is_not() -> None:
+def test_scratch_sweeps_only_folders_of_dead_runs() -> None:
     dead, its_lock = make_scratch()
     alive, _ = make_scratch()
     os.close(its_lock)  # as the kernel does when a process ends, however it ends

@@ -56,7 +56,7 @@ def current_folder() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError:
-        raise SettingsError("The current directory is not there any more.") from None
+        raise SettingsError("The current directory no longer exists.") from None
 
 
 def read_environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:

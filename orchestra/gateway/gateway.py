@@ -126,7 +126,7 @@ class Gateway:
         _, _, token, provider, rest, *_ = [*path.split("/", 4), "", "", "", ""]
         ticket, upstream = self.passes.get(token), self.upstreams.get(provider)
         if ticket is None or upstream is None:
-            return Response(b"no such door\n", 403)
+            return Response(b"unknown token or provider\n", 403)
         route = dialects.route_request(upstream.dialect, request.method, rest)
         if route is None:
             return self.reject_unknown(

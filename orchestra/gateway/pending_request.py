@@ -213,4 +213,4 @@ class PendingRequest:
         last = self.lane.last_refusal if self.lane.breaker.is_open or self.trouble.last else None
         if last is None and self.lane.is_held:
             return self.upstream.provider, "its rate limit is used up for now"
-        return self.upstream.provider, f"{last.failure}: {last.message}" if last else "it is the others' turn"
+        return self.upstream.provider, f"{last.failure}: {last.message}" if last else "other requests are in line"

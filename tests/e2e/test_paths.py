@@ -478,7 +478,7 @@ def strange_name(shell: Shell) -> None:
         (inside_git, "CWD is inside git's own folder: run in the work tree."),
         (no_repository, "CWD is not in a git repository. Run `git init` there first."),
         (no_git, "git was not found. Install it, 2.34 or newer."),
-        (gone, "The current directory is not there any more."),
+        (gone, "The current directory no longer exists."),
         (strange_name, "The path of the repository, 'CWD', is not UTF-8."),
     ],
 )

@@ -17,7 +17,8 @@ from orchestra.conduct.attempt.prompt import (
     notes_from_report,
     read_texts_at,
 )
-from orchestra.plan.proposals import ASK, MOST, TaskProposal, read_proposals, strip_proposals
+from orchestra.events import ProposedTask
+from orchestra.plan.proposals import ASK, MOST, read_proposals, strip_proposals
 from orchestra.report.closing import closing_text
 from orchestra.report.fold import fold_events
 from orchestra.report.state import DecisionMade, TaskReport
@@ -110,19 +111,19 @@ def block(record: Any, fence: str = "```json") -> str:
     [
         ("Done.", ()),
         ('```json\n{"a": 1}\n```', ()),
-        (f"Done.\n\n{block({'propose': [ONE]})}\n", (TaskProposal("Say goodbye", "Politely.", ("bye.py",)),)),
-        (f"{block({'propose': [ONE]}, '```')}\nSo be it.", (TaskProposal("Say goodbye", "Politely.", ("bye.py",)),)),
-        (block({"propose": [{"title": " Only \n a title "}]}), (TaskProposal("Only a title"),)),
+        (f"Done.\n\n{block({'propose': [ONE]})}\n", (ProposedTask("Say goodbye", "Politely.", ("bye.py",)),)),
+        (f"{block({'propose': [ONE]}, '```')}\nSo be it.", (ProposedTask("Say goodbye", "Politely.", ("bye.py",)),)),
+        (block({"propose": [{"title": " Only \n a title "}]}), (ProposedTask("Only a title", "", ()),)),
         (block({"propose": [{"title": "  "}], "why": "extra"}), ()),
         (block({"propose": []}), ()),
-        (f"{block({'propose': [ONE]})}\n{block({'propose': [{'title': 'Last'}]})}", (TaskProposal("Last"),)),
+        (f"{block({'propose': [ONE]})}\n{block({'propose': [{'title': 'Last'}]})}", (ProposedTask("Last", "", ()),)),
         (
             block({"propose": [{"title": f"T{n}"} for n in range(99)]}),
-            tuple(TaskProposal(f"T{n}") for n in range(MOST)),
+            tuple(ProposedTask(f"T{n}", "", ()) for n in range(MOST)),
         ),
     ],
 )
-def test_proposals_are_read(reply: str, found: tuple[TaskProposal, ...]) -> None:
+def test_proposals_are_read(reply: str, found: tuple[ProposedTask, ...]) -> None:
     assert read_proposals(reply) == found
     assert "propose" not in strip_proposals(reply)
 

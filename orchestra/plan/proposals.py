@@ -1,9 +1,12 @@
 """Further tasks that an agent proposes at the end of its reply. They need a person's approval."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestra.answers.shape import MisshapenAnswer, described_field, parse_answer
+from orchestra.events import ProposedTask
+from orchestra.plan.draft import PlanItem, unused_name
 
 MOST, TITLE, BRIEF, FILES = 20, 200, 4_000, 50
 BLOCK = re.compile(
@@ -30,7 +33,7 @@ class Proposals:
     propose: tuple[TaskProposal, ...]
 
 
-def read_proposals(reply: str) -> tuple[TaskProposal, ...]:
+def read_proposals(reply: str) -> tuple[ProposedTask, ...]:
     """Read the proposals of the last block. Raise MisshapenAnswer if it is unreadable."""
     blocks = BLOCK.findall(reply)
     if not blocks:
@@ -39,10 +42,20 @@ def read_proposals(reply: str) -> tuple[TaskProposal, ...]:
         raise MisshapenAnswer("it is cut off")
     found = [one for one in parse_answer(Proposals, blocks[-1]).propose if one.title.strip()]
     return tuple(
-        TaskProposal(" ".join(one.title.split())[:TITLE], one.brief.strip()[:BRIEF], one.files[:FILES])
+        ProposedTask(" ".join(one.title.split())[:TITLE], one.brief.strip()[:BRIEF], one.files[:FILES])
         for one in found[:MOST]
     )
 
 
 def strip_proposals(reply: str) -> str:
     return BLOCK.sub("", reply).strip()
+
+
+def add_proposals(items: list[PlanItem], proposals: Iterable[Iterable[ProposedTask]]) -> list[PlanItem]:
+    """Add what agents propose to the plan. A proposed task waits for its own approval."""
+    found = list(items)
+    for one in (one for several in proposals for one in several):
+        if all(one.title != item.title for item in found):
+            id = unused_name(one.title, (item.id for item in found))
+            found.append(PlanItem(id, one.title, one.brief, one.files, proposed=True))
+    return found

@@ -245,11 +245,9 @@ class Attempt:
         An unreadable block becomes a note; the rest of the reply counts.
         """
         try:
-            proposed = read_proposals(reply) if can_propose(self.run, self.task) else ()
-            return tuple(events.ProposedTask(one.title, one.brief, one.files) for one in proposed)
+            return read_proposals(reply) if can_propose(self.run, self.task) else ()
         except MisshapenAnswer as error:
-            text = f"{self.task.agent} proposed tasks in an unreadable block: {error}."
-            self.run.emit(events.Note(text))
+            self.run.emit(events.Note(f"{self.task.agent} proposed tasks in an unreadable block: {error}."))
             return ()
 
     async def keep_work(self, host_result: AttemptResult, judgement: Judgement) -> TaskResult:

@@ -1,18 +1,17 @@
 """Plans as files in .aider_logs/plans: find, read, write, and mark what a run has completed."""
 
 import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 
 from orchestra.answers.prd_format import change_slug
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.locations import LOGS
 from orchestra.errors import PlanError
-from orchestra.events import ProposedTask
 from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.model import TaskState
 from orchestra.plan import toml_file
-from orchestra.plan.draft import Draft, PlanItem, unused_name
+from orchestra.plan.draft import Draft, unused_name
+from orchestra.plan.proposals import add_proposals
 from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
 from orchestra.workspace.repository import path_exists
@@ -109,13 +108,3 @@ def update_plan_file(run: Run) -> None:
         for item in draft.task
     ]
     save_draft(path, draft.with_items(add_proposals(items, run.state.report.proposals.values())))
-
-
-def add_proposals(items: list[PlanItem], proposals: Iterable[Iterable[ProposedTask]]) -> list[PlanItem]:
-    """Add what agents propose to the plan. A proposed task waits for approval of its own."""
-    found = list(items)
-    for one in (one for several in proposals for one in several):
-        if all(one.title != item.title for item in found):
-            id = unused_name(one.title, (item.id for item in found))
-            found.append(PlanItem(id, one.title, one.brief, one.files, proposed=True))
-    return found

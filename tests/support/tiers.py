@@ -1,46 +1,43 @@
 """Which tests are run when: `--tier everyday` is `make test`, `rest` what CI runs beside it, `all` is both, `soak` more.
 
-A test, a case or a whole module that is marked `thorough` is not everyday. CONTRIBUTING.md says what deserves the mark.
+A module, a test or its cases that are marked `thorough` are not everyday. `@pytest.mark.thorough(but="retry")` leaves
+the cases everyday whose id holds one of these words. CONTRIBUTING.md says what deserves the mark.
 """
 
 import re
-from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 TIERS = ("everyday", "rest", "all", "soak")
-thorough = pytest.mark.thorough
-WHOLE_MODULE = re.compile(r"^pytestmark = .*\bthorough\b", re.MULTILINE)
-
-
-def everyday_first(values: Iterable[Any], count: int = 1) -> list[ParameterSet]:
-    """The first cases of a table are everyday, the others thorough."""
-    return [pytest.param(each, marks=() if at < count else thorough) for at, each in enumerate(values)]
-
-
-def everyday_if(values: Iterable[Any], chosen: Collection[Any]) -> list[ParameterSet]:
-    """The chosen cases of a table are everyday, the others thorough."""
-    return [pytest.param(each, marks=() if each in chosen else thorough) for each in values]
+WHOLE_MODULE = re.compile(r"^pytestmark = .*\bthorough\b(?!\()", re.MULTILINE)
 
 
 def is_selected(tier: str, item: pytest.Item) -> bool:
-    is_thorough, is_soak = (item.get_closest_marker(name) is not None for name in ("thorough", "soak"))
+    is_soak = item.get_closest_marker("soak") is not None
     match tier:
         case "everyday":
-            return not is_thorough and not is_soak
+            return not is_soak and not is_thorough(item)
         case "rest":
-            return is_thorough and not is_soak
+            return not is_soak and is_thorough(item)
         case "all":
             return not is_soak
     return True
 
 
+def is_thorough(item: pytest.Item) -> bool:
+    """Whether a mark says so. A case that is marked by itself is thorough whatever a mark of its test excepts."""
+    case = item.callspec.id if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ""
+    for mark in item.iter_markers("thorough"):
+        words = mark.kwargs.get("but", ())
+        if not any(word in case for word in ((words,) if isinstance(words, str) else words)):
+            return True
+    return False
+
+
 def has_no_test_of(tier: str, module: Path) -> bool:
-    """Whether a module need not be imported, as its text shows: that is most of what collecting costs."""
+    """Whether a module need not be imported, as its text shows: importing is most of what collecting costs."""
     text = module.read_text("utf-8")
     if tier == "everyday":
         return WHOLE_MODULE.search(text) is not None
-    return tier == "rest" and not any(word in text for word in ("thorough", "everyday_"))
+    return tier == "rest" and "thorough" not in text

@@ -1,4 +1,4 @@
-"""Which tests are run when: `--tier everyday` is `make test`, `rest` what CI runs beside it, `all` is both, `soak` more.
+"""Which tests run when: `--tier everyday` is `make test`, `rest` what CI runs beside it, `all` both, `soak` more.
 
 A module, a test or its cases that are marked `thorough` are not everyday. `@pytest.mark.thorough(but="retry")` leaves
 the cases everyday whose id holds one of these words. CONTRIBUTING.md says what deserves the mark.

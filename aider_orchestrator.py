@@ -14,72 +14,72 @@ from orchestra.cli.start import exit_with
 from orchestra.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestra.conduct.previous.previous import Past
+    from orchestra.conduct.previous.sessions import PreviousSessions
 
 
-async def story(settings: Settings, *, past: "Past | None" = None) -> int:
+async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -> int:
     """Carry out one run, or what is left of a past one, and return its exit code."""
     if settings.dry_run:
         return await show_plan(settings, past)
-    from orchestra.conduct.session.warmup import workshop
+    from orchestra.conduct.session.warmup import start_warmup
 
-    async with workshop(settings) as shop:
+    async with start_warmup(settings) as shop:
         # Aider warms up in a process of its own while the rest of the program is imported.
-        from orchestra.cli.ci import publish
-        from orchestra.cli.question import people_at
-        from orchestra.conduct.checks.gating import open_gates
-        from orchestra.conduct.core.deadline import in_time
-        from orchestra.conduct.deliver.finish import finish, print_result
-        from orchestra.conduct.deliver.handover import hand_over
-        from orchestra.conduct.deliver.notify import notify
+        from orchestra.cli.ci import publish_in_ci
+        from orchestra.cli.question import prompts_at_terminal
+        from orchestra.conduct.checks.gating import open_gating
+        from orchestra.conduct.core.deadline import enforce_deadline
+        from orchestra.conduct.deliver.finish import finish_run, print_result
+        from orchestra.conduct.deliver.handover import hand_over_result
+        from orchestra.conduct.deliver.notify import notify_run_ended
         from orchestra.conduct.loop.human import take_decisions
-        from orchestra.conduct.loop.integrate import integrate
-        from orchestra.conduct.loop.scheduler import schedule
-        from orchestra.conduct.planning.lead import plan_for
-        from orchestra.conduct.planning.plan_files import keep_up
+        from orchestra.conduct.loop.integrate import integrate_results
+        from orchestra.conduct.loop.scheduler import make_scheduler
+        from orchestra.conduct.planning.lead import obtain_plan
+        from orchestra.conduct.planning.plan_files import update_plan_file
         from orchestra.conduct.planning.prd import obtain_prd
-        from orchestra.conduct.planning.roles import engage
-        from orchestra.conduct.session.preflight import look
-        from orchestra.conduct.session.remote_control import lease
-        from orchestra.conduct.session.session import opened
-        from orchestra.console import watching
+        from orchestra.conduct.planning.roles import open_role_models
+        from orchestra.conduct.session.open_run import open_run
+        from orchestra.conduct.session.preflight import run_preflight
+        from orchestra.conduct.session.remote_control import reserve_files
+        from orchestra.console import watch_progress
 
-        before = await look(settings, past)
-        screen, screens = watching(settings, past.events[-1].seq if past else 0)
-        people = people_at(screen, settings)
-        async with opened(before, shop, people=people, screens=screens, past=past) as run:
+        before = await run_preflight(settings, past)
+        screen, screens = watch_progress(settings, past.events[-1].seq if past else 0)
+        people = prompts_at_terminal(screen, settings)
+        async with open_run(before, shop, prompts=people, screens=screens, previous=past) as run:
             failure = None
             try:
-                async with screen.showing():
-                    await lease(run, before.targets)
-                    async with in_time(run, "before the agents began"):
+                async with screen.display():
+                    await reserve_files(run, before.targets)
+                    async with enforce_deadline(run, "before the agents began"):
                         prd = (past and past.prd) or await obtain_prd(run)
-                        plan = (past and past.plan) or await plan_for(run, prd, before.targets, before.draft)
-                    run.state.adopt(plan)
-                    engage(run)
-                    await lease(run)
-                    gating = await open_gates(run, past.events if past else ())
-                    scheduler = schedule(run, gating, past)
+                        plan = (past and past.plan) or await obtain_plan(run, prd, before.targets, before.draft)
+                    run.state.set_plan(plan)
+                    open_role_models(run)
+                    await reserve_files(run)
+                    gating = await open_gating(run, past.events if past else ())
+                    scheduler = make_scheduler(run, gating, past)
                     take_decisions(scheduler, past)
                     results = await scheduler.work()
-                    await integrate(run, gating, scheduler, results, past.combined if past else "")
-                    await hand_over(run)
-                    keep_up(run)
+                    await integrate_results(run, gating, scheduler, results, past.combined_commit if past else "")
+                    await hand_over_result(run)
+                    update_plan_file(run)
             except BaseException as error:
                 failure = error
-            outcome = finish(run, failure)
+            outcome = finish_run(run, failure)
     print_result(outcome)
-    publish(outcome, os.environ)
-    await notify(outcome)
+    publish_in_ci(outcome, os.environ)
+    await notify_run_ended(outcome)
     return outcome.code
 
 
-async def show_plan(settings: Settings, past: "Past | None") -> int:
+async def show_plan(settings: Settings, past: "PreviousSessions | None") -> int:
     """Print the plan and what it would cost; ask no model."""
-    from orchestra.conduct.session.dry_run import dry_run
-    from orchestra.conduct.session.preflight import look
+    from orchestra.conduct.session.dry_run import print_dry_run
+    from orchestra.conduct.session.preflight import run_preflight
 
-    return await dry_run(await look(settings, past))
+    return await print_dry_run(await run_preflight(settings, past))
 
 
 def main(argv: list[str] | None = None) -> int:

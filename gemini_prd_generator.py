@@ -59,9 +59,9 @@ def fail(sentence: str, code: int) -> int:
 
 
 def without_keys(text: str) -> str:
-    from orchestra.cli.hush import hushed
+    from orchestra.cli.scrub_keys import scrub_keys
 
-    return hushed(text, sys.argv[1:])
+    return scrub_keys(text, sys.argv[1:])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,17 +87,17 @@ def parser() -> argparse.ArgumentParser:
 
 def write(options: argparse.Namespace) -> Path:
     """The story: what to change, with which key, where to; ask; write."""
-    from orchestra.answers import prd
+    from orchestra.answers import prd_format
 
     change = read_change(options.prompt)
     target = wanted_path(options.filename)
     ask = asker(options.model, options.api_key)
     document = ask(change, repository_digest(Path.cwd()))
     if target is None:
-        target = reserve(FOLDER / prd.file_name(change, time.strftime("%Y%m%d_%H%M%S")))
+        target = reserve(FOLDER / prd_format.prd_file_name(change, time.strftime("%Y%m%d_%H%M%S")))
     save(target, without_keys(document))
     try:
-        prd.parse(document)
+        prd_format.parse_prd(document)
     except UsageError as error:
         raise ProviderError(f"Gemini's PRD is written to {target}, but it needs mending: {error}") from None
     return target
@@ -142,18 +142,20 @@ def wanted_path(filename: str | None) -> Path | None:
 def asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
     """How to ask Gemini, by the flags, the environment and the .env files."""
     from orchestra import settings
-    from orchestra.cli.load import environments
+    from orchestra.cli.load import read_environments
     from orchestra.providers import catalogue
 
     google = catalogue.PROVIDERS["gemini"]
-    chosen = settings.load({"gemini_model": model, "api_key": key}, environments(Path.cwd()))
-    found, source = (chosen.api_key, chosen.sources["api_key"]) if chosen.api_key else chosen.key(google.key_vars)
+    chosen = settings.load_settings({"gemini_model": model, "api_key": key}, read_environments(Path.cwd()))
+    found, source = (
+        (chosen.api_key, chosen.sources["api_key"]) if chosen.api_key else chosen.strongest_variable(google.key_vars)
+    )
     if not found:
         raise SettingsError(
             "There is no Google API key: set GOOGLE_API_KEY in the environment or in .env, or give --api-key KEY."
         )
     name = chosen.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
-    base = catalogue.base_url(google, chosen.base_url(google.base_vars, source))
+    base = catalogue.provider_base_url(google, chosen.base_url(google.base_vars, source))
     return lambda change, digest: asyncio.run(ask_patiently(change, digest, name, found, base, chosen.gemini_client))
 
 
@@ -161,10 +163,10 @@ def asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
 
 
 def repository_digest(folder: Path) -> str:
-    from orchestra.plan.digest import digest
+    from orchestra.plan.digest import build_digest
 
     root = git(folder, "rev-parse", "--show-toplevel").rstrip("\n")
-    return digest(tracked_files(Path(root))) if root else "There is no repository yet: every file is a new one."
+    return build_digest(tracked_files(Path(root))) if root else "There is no repository yet: every file is a new one."
 
 
 def git(folder: Path, *words: str) -> str:
@@ -179,11 +181,11 @@ def git(folder: Path, *words: str) -> str:
 
 def tracked_files(root: Path) -> Iterator[tuple[str, int, str | None]]:
     """Tracked files that are still there, the most telling first, with the text of those that have signatures."""
-    from orchestra.plan.digest import has_signatures, rank
+    from orchestra.plan.digest import has_signatures, rank_path
 
     paths = {path for path in git(root, "ls-files", "-z").split("\0") if path}
     room = LARGEST_SUM
-    for path in sorted(paths, key=rank):
+    for path in sorted(paths, key=rank_path):
         file = root / path
         if not file.is_file() or file.is_symlink():
             continue

@@ -86,7 +86,7 @@ def measure(bench: Bench, model: Model, asked: argparse.Namespace, rounds: list[
 def measured(bench: Bench, model: Model, agents: int, mode: str, run: Run) -> Round:
     model.asked.clear()
     found: Cost = run(bench, agents)
-    prices = {name: catalogue.resolve(f"openai/{name}") for name in {name for name, _ in model.asked}}
+    prices = {name: catalogue.resolve_model(f"openai/{name}") for name in {name for name, _ in model.asked}}
     return Round(
         agents,
         mode,
@@ -98,7 +98,9 @@ def measured(bench: Bench, model: Model, agents: int, mode: str, run: Run) -> Ro
         len(model.asked),
         sum(usage.input for _, usage in model.asked),
         sum(usage.output for _, usage in model.asked),
-        sum(catalogue.cost(prices[name], usage.input, 0, 0, usage.output) or 0.0 for name, usage in model.asked),
+        sum(
+            catalogue.request_cost(prices[name], usage.input, 0, 0, usage.output) or 0.0 for name, usage in model.asked
+        ),
     )
 
 

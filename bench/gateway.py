@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import memory
-from orchestra.gateway.door import Gateway
-from orchestra.gateway.ledger import Pass, Upstream
+from orchestra.gateway.billing import ClientPass, Upstream
+from orchestra.gateway.gateway import Gateway
 from tests.support.seating import Listener
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,7 +98,7 @@ class Bench:
 
     async def ask(self, through: bool, requests: int, at_once: int, latency: float = 0.0) -> tuple[list[float], float]:
         """Seconds of each request, and of all of them."""
-        tickets = [self.gateway.admit(Pass("agent")) for _ in range(requests // 10 + 1)] if through else []
+        tickets = [self.gateway.add_client(ClientPass("agent")) for _ in range(requests // 10 + 1)] if through else []
         paths = [f"/t/{ticket.token}/openai/chat/completions" for ticket in tickets] or ["/v1/chat/completions"]
         port = self.gateway.port if through else self.server
         words = ("client", str(port), str(requests), str(at_once), str(latency))
@@ -106,7 +106,7 @@ class Bench:
         told, _ = await process.communicate(json.dumps(paths).encode())
         assert process.returncode == 0, "a request failed"
         for ticket in tickets:
-            self.gateway.dismiss(ticket)
+            self.gateway.remove_client(ticket)
         found = json.loads(told)
         return found["seconds"], found["wall"]
 

@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orchestra.gateway.door import Gateway
-from orchestra.gateway.ledger import Exchange, Pass, Upstream
+from orchestra.gateway.billing import ClientPass, Exchange, Upstream
+from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.limits import Limits
 from tests.support.hostile import ATTACKS, ENDLESS, STREAMED, hostile_server
 from tests.support.seating import Listener
@@ -71,19 +71,19 @@ def forget_peak() -> None:
 async def ask(gateway: Gateway, model: str, number: int) -> int:
     import httpx
 
-    ticket = gateway.admit(Pass("agent", number, 1))
+    ticket = gateway.add_client(ClientPass("agent", number, 1))
     stream = {"stream": True} if model in STREAMED else {}
     body = {"model": model, "max_tokens": 16_000, "n": number, "messages": [{"role": "user", "content": "Hi"}]} | stream
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=120, verify=False) as http:
-            url = f"{gateway.url(ticket, 'openai')}/chat/completions"
+            url = f"{gateway.client_url(ticket, 'openai')}/chat/completions"
             async with http.stream("POST", url, json=body) as answer:
                 with suppress(httpx.HTTPError):
                     async for _ in answer.aiter_raw():
                         pass
                 return answer.status_code
     finally:
-        gateway.dismiss(ticket)
+        gateway.remove_client(ticket)
 
 
 async def measure(gateway: Gateway, heard: list[Exchange], name: str, at_once: int) -> Result:

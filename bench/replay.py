@@ -1,4 +1,4 @@
-"""Replay real commits: parent checked out, message as change, files as files. Is the resulting tree the commit's?
+"""Replay real commits: parent checked out, message as change, files. Is the resulting tree the commit's?
 
     python -m bench.replay REPO_GIT_DIR... [--commits 30] [--seed 1] [--agents 1-8] [--files 2-20] [-- MORE FLAGS]
 

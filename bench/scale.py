@@ -17,8 +17,8 @@ from pathlib import Path
 
 from bench.measure import Command, Process, cost, memory, processes
 from bench.program import MODEL, command, environment
-from orchestra.plan.draft import Draft, Item
-from orchestra.plan.file import write
+from orchestra.plan.draft import Draft, PlanItem
+from orchestra.plan.toml_file import format_draft
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer
 from tests.support.runs import make_place
@@ -68,9 +68,9 @@ def measured(tasks: int, agents: int, latency: float) -> str:
     with tempfile.TemporaryDirectory(prefix="bench-scale-", ignore_cleanup_errors=True) as name:
         paths = [path_of(number) for number in range(tasks)]
         place = make_place(Path(name), {path: f"n = {number}\n" for number, path in enumerate(paths)})
-        items = tuple(Item(f"t{n}", f"Task {n}", "Add a line.", (path,)) for n, path in enumerate(paths))
+        items = tuple(PlanItem(f"t{n}", f"Task {n}", "Add a line.", (path,)) for n, path in enumerate(paths))
         plan = Path(name, "plan.toml")
-        plan.write_text(write(Draft("Add a line to each file.", task=items), "plan"), encoding="utf-8")
+        plan.write_text(format_draft(Draft("Add a line to each file.", task=items), "plan"), encoding="utf-8")
         with ModelServer(appends("# done"), latency=latency) as server:
             words = command("execute", str(plan), "--no-detect", "--model", MODEL, "--agents", str(agents), "--quiet")
             env = environment(Path(name, "home"), server)

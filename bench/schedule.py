@@ -17,8 +17,8 @@ import threading
 from pathlib import Path
 
 from bench.program import MODEL, command
-from orchestra.plan.draft import Draft, Item, critical_path, needs
-from orchestra.plan.file import write
+from orchestra.plan.draft import Draft, PlanItem, critical_path, needs_by_id
+from orchestra.plan.toml_file import format_draft
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import make_place
@@ -27,7 +27,7 @@ GOOD = appends("# done")
 NOTHING = Reply("Nothing needs to change.")
 
 
-def graph(tasks: int, levels: int, seed: int) -> tuple[Item, ...]:
+def graph(tasks: int, levels: int, seed: int) -> tuple[PlanItem, ...]:
     """Each task needs one or two of the level before."""
     chance = random.Random(seed)
     rows = [[n for n in range(tasks) if n % levels == level] for level in range(levels)]
@@ -36,15 +36,15 @@ def graph(tasks: int, levels: int, seed: int) -> tuple[Item, ...]:
         for n in row:
             above = chance.sample(rows[level - 1], chance.choice([1, 2])) if level else []
             wanted = tuple(f"t{one}" for one in sorted(above))
-            found.append(Item(f"t{n}", f"Task {n}", f"Do task {n}.", (f"part{n}.py",), needs=wanted))
+            found.append(PlanItem(f"t{n}", f"Task {n}", f"Do task {n}.", (f"part{n}.py",), needs=wanted))
     return tuple(found)
 
 
 class Model:
     """Takes its time, fails some first attempts, and remembers whose needs it has seen done."""
 
-    def __init__(self, items: tuple[Item, ...], latency: float, fail: float, seed: int) -> None:
-        self.needs = needs(items)
+    def __init__(self, items: tuple[PlanItem, ...], latency: float, fail: float, seed: int) -> None:
+        self.needs = needs_by_id(items)
         self.latency = latency
         chance = random.Random(seed)
         self.failing = {item.id for item in items if chance.random() < fail}
@@ -67,7 +67,7 @@ def measure(asked: argparse.Namespace, fail: float) -> tuple[float, float, int, 
         files = {f"part{n}.py": f"value = {n}\n" for n in range(asked.tasks)}
         place = make_place(Path(folder), files)
         plan = Path(folder) / "plan.toml"
-        plan.write_text(write(Draft("Do all tasks", task=items), "plan"), "utf-8")
+        plan.write_text(format_draft(Draft("Do all tasks", task=items), "plan"), "utf-8")
         with ModelServer(Model(items, asked.latency, fail, asked.seed)) as server:
             words = command("execute", str(plan), "--model", MODEL, "--agents", str(asked.agents), "--no-detect")
             env = place.environment(server, ORCHESTRA_RETRIES="4", AIDER_BIN="")
@@ -79,7 +79,9 @@ def measure(asked: argparse.Namespace, fail: float) -> tuple[float, float, int, 
     return schedule(items, events, asked.agents)
 
 
-def schedule(items: tuple[Item, ...], events: list[dict[str, object]], agents: int) -> tuple[float, float, int, int]:
+def schedule(
+    items: tuple[PlanItem, ...], events: list[dict[str, object]], agents: int
+) -> tuple[float, float, int, int]:
     """From the log alone."""
     spans: dict[int, list[list[float]]] = {}
     for event in sorted(events, key=lambda event: int(str(event["seq"]))):

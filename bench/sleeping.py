@@ -11,24 +11,24 @@ from pathlib import Path
 
 import httpx
 
-from orchestra.agents.base import Order, Outcome
-from orchestra.agents.seat import Job
-from orchestra.conduct.checks.gating import open_gates
+from orchestra.agents.base import AgentOutcome, AttemptOrder
+from orchestra.agents.seat import AgentJob
+from orchestra.conduct.checks.gating import open_gating
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.loop.scheduler import Scheduler, schedule
-from orchestra.conduct.planning.prd import announce
-from orchestra.conduct.session.preflight import Before
-from orchestra.conduct.session.remote_control import lease
-from orchestra.conduct.session.session import opened
-from orchestra.conduct.session.warmup import Workshop
+from orchestra.conduct.loop.scheduler import Scheduler, make_scheduler
+from orchestra.conduct.planning.prd import emit_plan_made
+from orchestra.conduct.session.open_run import open_run
+from orchestra.conduct.session.preflight import Preflight
+from orchestra.conduct.session.remote_control import reserve_files
+from orchestra.conduct.session.warmup import Warmup
 from orchestra.events import Event
-from orchestra.gates.run import Outcome as GateOutcome
-from orchestra.gateway.door import Gateway
-from orchestra.hosts.base import AttemptResult, Check, Door, Facts, Supervisor
+from orchestra.gates.run import GateOutcome
+from orchestra.gateway.gateway import Gateway
+from orchestra.hosts.base import AttemptResult, GateOrder, GatewayAccess, HostFacts, Supervisor
 from orchestra.journal.bus import Subscription
 from orchestra.model import Gate, Plan, TargetFile, Task
-from orchestra.process import Ended
-from orchestra.settings import Settings, load
+from orchestra.process import CommandResult
+from orchestra.settings import Settings, load_settings
 from orchestra.workspace.collect import Changes
 from orchestra.workspace.git import Git
 from orchestra.workspace.repository import Entry, Repository
@@ -76,7 +76,7 @@ class Desk:
 
     client: httpx.AsyncClient
 
-    async def ask(self, door: Door, order: Order) -> None:
+    async def ask(self, door: GatewayAccess, order: AttemptOrder) -> None:
         said = {"model": "gpt-4o", "messages": [{"role": "user", "content": order.brief}]}
         (await self.client.post(f"{door.url}/chat/completions", json=said)).raise_for_status()
 
@@ -86,17 +86,17 @@ class SleepingHost:
     """A host on which an attempt is a nap and one question to the model, and every gate passes."""
 
     seconds: float
-    seen: list[tuple[Order, Door]] | None = None  # the orders that came, if they are kept
+    seen: list[tuple[AttemptOrder, GatewayAccess]] | None = None  # the orders that came, if they are kept
     desk: Desk | None = None
     at_work: int = 0
 
-    async def open(self) -> Facts:
-        return Facts("sleeping")
+    async def open(self) -> HostFacts:
+        return HostFacts("sleeping")
 
     async def receive_commit(self, commit: str, pack: bytes) -> None:
         """There are no objects."""
 
-    async def attempt(self, order: Order, supervisor: Supervisor) -> AttemptResult:
+    async def run_attempt(self, order: AttemptOrder, supervisor: Supervisor) -> AttemptResult:
         self.at_work += 1
         try:
             door = await supervisor.admit(f"/nowhere/{order.name}/tree")
@@ -112,21 +112,23 @@ class SleepingHost:
         finally:
             self.at_work -= 1
 
-    async def check(self, check: Check, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
+    async def run_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
         outcomes = []
         for gate in check.gates:
             started(gate)
             await asyncio.sleep(self.seconds)
-            outcomes.append(GateOutcome(gate, Ended(0, self.seconds, timed_out=False), Path(f"{gate.name}.txt")))
+            outcomes.append(
+                GateOutcome(gate, CommandResult(0, self.seconds, timed_out=False), Path(f"{gate.name}.txt"))
+            )
         return outcomes
 
     async def close(self) -> None:
         """Nothing was opened."""
 
 
-def result_of(order: Order, end: str) -> AttemptResult:
+def result_of(order: AttemptOrder, end: str) -> AttemptResult:
     commit = name_of(f"{order.run} {order.name} {order.parent}".encode())
-    return AttemptResult(Outcome(end, replies=1, edited=order.files), Changes(own=order.files), commit, commit)
+    return AttemptResult(AgentOutcome(end, replies=1, edited=order.files), Changes(own=order.files), commit, commit)
 
 
 class NoSeats:
@@ -134,7 +136,7 @@ class NoSeats:
 
     async def ready(self) -> None: ...
 
-    async def run(self, job: Job) -> Outcome:
+    async def run(self, job: AgentJob) -> AgentOutcome:
         raise AssertionError("the sleeping host starts no agent")
 
     async def close(self) -> None: ...
@@ -142,7 +144,7 @@ class NoSeats:
 
 def settings_of(agents: int, **more: object) -> Settings:
     values = {"change": "Add a line to each file.", "model": MODEL, "agents": agents, "detect": False, "use_prd": False}
-    return load(values | more, [("environment", {"OPENAI_API_KEY": KEY})])
+    return load_settings(values | more, [("environment", {"OPENAI_API_KEY": KEY})])
 
 
 def plan_of(count: int, agents: int) -> Plan:
@@ -170,7 +172,7 @@ async def desk_of(gateway: Gateway) -> AsyncIterator[Desk]:
     """The gateway between two clients without a network: the agents' and its own."""
     await gateway.client.aclose()
     gateway.client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway.app), timeout=None) as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway.handle_asgi), timeout=None) as client:
         yield Desk(client)
 
 
@@ -185,14 +187,14 @@ async def opened_head(
     entries = {path: Entry(path, "100644", "0" * 40, 300) for path in plan.owners}
     repository = Repository(root, YesGit(root), "main", BASE, unborn=False, dirty=())
     warm = asyncio.ensure_future(asyncio.sleep(0, time.monotonic()))
-    shop = Workshop(scratch, "", NoSeats(), warm)
-    before = Before(settings, None, repository, entries)
+    shop = Warmup(scratch, "", NoSeats(), warm)
+    before = Preflight(settings, None, repository, entries)
     async with (
-        opened(before, shop, screens=[Subscription("The bench", hear)], host=host) as run,
+        open_run(before, shop, screens=[Subscription("The bench", hear)], host=host) as run,
         desk_of(run.services.gateway) as host.desk,
     ):
-        announce(run, plan)
-        run.state.adopt(plan)
-        await lease(run)
-        gating = await open_gates(run, ())
-        yield run, schedule(run, gating, None)
+        emit_plan_made(run, plan)
+        run.state.set_plan(plan)
+        await reserve_files(run)
+        gating = await open_gating(run, ())
+        yield run, make_scheduler(run, gating, None)

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra.division.coupling import Coupling, Evidence
-from orchestra.division.partition import loads, partition
-from orchestra.plan.digest import LANGUAGES, NOISE, extension
-from orchestra.plan.sizing import tokens_of
-from orchestra.workspace.evidence import evidence
+from orchestra.division.partition import heap_loads, partition
+from orchestra.plan.digest import LANGUAGES, NOISE, file_extension
+from orchestra.plan.sizing import tokens_of_size
+from orchestra.workspace.evidence import gather_evidence
 from orchestra.workspace.git import Git
 from orchestra.workspace.repository import LINK, SUBMODULE, Repository
 
@@ -67,11 +67,11 @@ def known(place: Path) -> Known:
     base = commits[int(len(commits) * (1 - OLDER))]
     entries = asyncio.run(Repository(place, Git(place), "", base, False, ()).entries())
     files = {
-        path: tokens_of(entry.size)
+        path: tokens_of_size(entry.size)
         for path, entry in entries.items()
-        if entry.mode not in (LINK, SUBMODULE) and extension(path) in LANGUAGES and not NOISE.search(path)
+        if entry.mode not in (LINK, SUBMODULE) and file_extension(path) in LANGUAGES and not NOISE.search(path)
     }
-    found = asyncio.run(evidence(Git(place), base, entries, files))
+    found = asyncio.run(gather_evidence(Git(place), base, entries, files))
     listed = git(place, "log", "--no-merges", "--format=%x01", "--name-only", "--no-renames", "-z", f"{base}..HEAD")
     later = [
         tuple(sorted({path.strip("\n") for path in commit.split("\0")} & files.keys()))
@@ -86,7 +86,7 @@ def known(place: Path) -> Known:
 
 def ours(repo: Known, parts: int, found: Evidence) -> dict[str, int]:
     coupling = Coupling(repo.tokens, found)
-    heaps = partition([repo.tokens[path] for path in coupling.paths], coupling.graph(), parts)
+    heaps = partition([repo.tokens[path] for path in coupling.paths], coupling.build_graph(), parts)
     return dict(zip(coupling.paths, heaps, strict=True))
 
 
@@ -121,7 +121,7 @@ def score(repo: Known, method: str, parts: int) -> Score | None:
     owner = METHODS[method](repo, parts)
     split = sum(len({owner[path] for path in paths}) > 1 for paths in repo.later)
     weights = [max(tokens, 1) for tokens in repo.tokens.values()]
-    heaviest = max(loads(weights, [owner[path] for path in repo.tokens], parts))
+    heaviest = max(heap_loads(weights, [owner[path] for path in repo.tokens], parts))
     return Score(method, parts, split / len(repo.later), heaviest * parts / sum(weights))
 
 

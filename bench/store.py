@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestra.answers.conversation import Turn, pack
-from orchestra.events import Event, make_event, plain, to_record
-from orchestra.journal.jsonl import prepare
+from orchestra.answers.conversation import Turn, pack_turns
+from orchestra.events import Event, event_record, make_event, to_json_value
+from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.journal.open_store import open_store
 from orchestra.model import TaskState
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def measure(repo: Path, runs: int, agents: int, events: int) -> None:
-    logs = prepare(repo / ".aider_logs")
+    logs = prepare_log_folder(repo / ".aider_logs")
     names = [f"20260101_{number:06}" for number in range(runs)]
     total = fill(logs, names, agents, events)
     print(f"{runs} runs of {agents} agents, {total:,} events")
@@ -71,10 +71,10 @@ def fill(logs: Path, names: list[str], agents: int, events: int) -> int:
     store, total = open_store(logs / "orchestra.db"), 0
     for number, name in enumerate(names):
         made = list(run_events(random.Random(number), name, agents, events))
-        store.append(".", made)
+        store.append_events(".", made)
         files = defaultdict(list)
         for event in made:
-            files[event.task].append(json.dumps(to_record(event)) + "\n")
+            files[event.task].append(json.dumps(event_record(event)) + "\n")
         for task, lines in files.items():
             (logs / (f"agent{task}_{name}.jsonl" if task else f"run_{name}.jsonl")).write_text("".join(lines))
         total += len(made)
@@ -116,7 +116,9 @@ def agent_event(chance: random.Random, done: int, left: int) -> tuple[str, dict[
             "seconds": 9.5,
         }
     if left == 3:
-        return "conversation", plain(pack([Turn((("user", words(chance, 6000)),), words(chance, 3000))], str))
+        return "conversation", to_json_value(
+            pack_turns([Turn((("user", words(chance, 6000)),), words(chance, 3000))], str)
+        )
     if chance.random() < 0.5:
         return "assistant_response", {"content": words(chance, chance.randint(50, 2000)), "finish": "stop"}
     asked = {"role": "agent", "provider": "openai", "model": "gpt-6.1-sol", "status": 200, "failure": "", "message": ""}

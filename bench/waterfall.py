@@ -112,11 +112,13 @@ def run(bench: Bench, asked: argparse.Namespace, imported: Imports) -> Story:
     watched = watch(one, LIMIT)
     check(one.cwd, files_of(asked.agents), Cost(watched.wall, watched.cpu, 0, (), 0, (watched.code,)), one.output)
     logs = one.cwd / ".aider_logs"
-    (stamp,) = jsonl.stamps(logs)
+    (stamp,) = jsonl.list_run_stamps(logs)
     reported = max(path.stat().st_mtime for path in logs.glob(f"*_{stamp}.*") if path.suffix in REPORTS)
     told = one.output.stat().st_mtime
     git = sorted(git_commands(traces, watched.began), key=lambda phase: phase.start)
-    return Story(watched, imported, jsonl.read(logs, stamp).events, git, reported - watched.began, told - watched.began)
+    return Story(
+        watched, imported, jsonl.read_run_log(logs, stamp).events, git, reported - watched.began, told - watched.began
+    )
 
 
 def git_commands(traces: Path, began: float) -> Iterator[Phase]:

@@ -8,30 +8,30 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from orchestra.cli.ci import order
+from orchestra.cli.ci import send_ci_command
 from orchestra.events import (
     AssistantResponse,
     AttemptEnded,
     AttemptStarted,
-    Combined,
     Conversation,
     Event,
     GateStarted,
     Note,
     Payload,
     PrdWritten,
-    Request,
+    RequestEnded,
     RunEnded,
     TaskMoved,
-    to_record,
+    WorkCombined,
+    event_record,
 )
 from orchestra.journal.bus import Subscription
 from orchestra.model import TaskState
 from orchestra.report import detail
-from orchestra.report.ci import Ci, json_text, recognise
-from orchestra.report.fold import step
-from orchestra.report.lines import clean, line, who
-from orchestra.report.sentence import money, plural
+from orchestra.report.ci import CiSystem, detect_ci_system, json_text
+from orchestra.report.event_lines import actor_name, blank_controls, describe_event
+from orchestra.report.fold import fold_event
+from orchestra.report.phrases import cost_phrase, plural
 from orchestra.report.state import Report, TaskReport
 from orchestra.settings import Settings
 
@@ -44,35 +44,35 @@ REFRESH = 0.2
 MOST_ROWS = 20
 
 
-class View(Protocol):
-    def hear(self, event: Event) -> None: ...
-    def showing(self) -> contextlib.AbstractAsyncContextManager[None]: ...
-    def aside(self) -> contextlib.AbstractContextManager[None]: ...  # while a person is asked
+class ProgressView(Protocol):
+    def show_event(self, event: Event) -> None: ...
+    def display(self) -> contextlib.AbstractAsyncContextManager[None]: ...
+    def pause_display(self) -> contextlib.AbstractContextManager[None]: ...  # while a person is asked
 
 
 # --- plain lines ----------------------------------------------------------------------------------------------------
 
 
-class Lines:
+class PlainLines:
     """For pipes, files and CI. Events up to the number `past` are of earlier sessions: they count, but are not said."""
 
-    def __init__(self, past: int = 0) -> None:
-        self.past = past
+    def __init__(self, previous_seq: int = 0) -> None:
+        self.previous_seq = previous_seq
         self.report = Report()
         self.last = time.monotonic()
 
-    def hear(self, event: Event) -> None:
-        step(self.report, event)
-        if event.seq > self.past:
-            self.tell(event)
+    def show_event(self, event: Event) -> None:
+        fold_event(self.report, event)
+        if event.seq > self.previous_seq:
+            self.print_event(event)
 
-    def tell(self, event: Event) -> None:
-        self.say(line(event))
+    def print_event(self, event: Event) -> None:
+        self.print_line(describe_event(event))
 
-    def aside(self) -> contextlib.AbstractContextManager[None]:
+    def pause_display(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         if text:
             self.last = time.monotonic()
             # Whoever read our progress may be gone; the run goes on without a reader.
@@ -80,64 +80,64 @@ class Lines:
                 print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     @contextlib.asynccontextmanager
-    async def showing(self) -> AsyncIterator[None]:
-        beat = asyncio.create_task(self.beat())
+    async def display(self) -> AsyncIterator[None]:
+        beat = asyncio.create_task(self.print_heartbeats())
         try:
             yield
         finally:
             beat.cancel()
 
-    async def beat(self) -> None:
+    async def print_heartbeats(self) -> None:
         """A sign of life, because CI systems end what is silent."""
         while True:
             await asyncio.sleep(1)
             if time.monotonic() - self.last >= HEARTBEAT:
-                self.say(pulse(self.report))
+                self.print_line(heartbeat_line(self.report))
 
 
-class Grouped(Lines):
+class GroupedLines(PlainLines):
     """For CI systems that fold lines away under a heading."""
 
-    def __init__(self, ci: Ci, past: int = 0) -> None:
-        super().__init__(past)
+    def __init__(self, ci: CiSystem, previous_seq: int = 0) -> None:
+        super().__init__(previous_seq)
         self.ci, self.phase = ci, ""
 
-    def tell(self, event: Event) -> None:
-        self.enter(phase(event, self.phase))
-        super().tell(event)
+    def print_event(self, event: Event) -> None:
+        self.enter_phase(phase_of_event(event, self.phase))
+        super().print_event(event)
         if isinstance(event.payload, RunEnded):
-            self.enter("")
+            self.enter_phase("")
 
-    def enter(self, phase: str) -> None:
+    def enter_phase(self, phase: str) -> None:
         if phase != self.phase:
-            order(self.ci.end_group(self.phase, time.time()) if self.phase else "")
-            order(self.ci.group(phase, time.time()) if phase else "")
+            send_ci_command(self.ci.end_group(self.phase, time.time()) if self.phase else "")
+            send_ci_command(self.ci.group(phase, time.time()) if phase else "")
             self.phase = phase
 
 
-def phase(event: Event, now: str) -> str:
-    if event.task is None and isinstance(event.payload, Combined | GateStarted):
+def phase_of_event(event: Event, current: str) -> str:
+    if event.task is None and isinstance(event.payload, WorkCombined | GateStarted):
         return "Checks and result"
     if isinstance(event.payload, AttemptStarted):
         return "Agents"
     if isinstance(event.payload, TaskMoved):
-        return "Agents" if now != "Checks and result" else now
-    return now or "Requirements and plan"
+        return "Agents" if current != "Checks and result" else current
+    return current or "Requirements and plan"
 
 
-class Stream:
+class JsonStream:
     """--events -: every event as a line of JSON, without the long texts that the logs have."""
 
-    def hear(self, event: Event) -> None:
-        record = to_record(event)
-        long = LONG.get(type(event.payload))
+    def show_event(self, event: Event) -> None:
+        record = event_record(event)
+        long = LONG_FIELDS.get(type(event.payload))
         record["data"] = {name: value for name, value in event.data.items() if name != long}
         with contextlib.suppress(OSError):
             print(json_text(record), flush=True)
 
 
-LONG: dict[type[Payload], str] = {
-    Request: "body",
+LONG_FIELDS: dict[type[Payload], str] = {
+    RequestEnded: "body",
     AssistantResponse: "content",
     Conversation: "packed",
     PrdWritten: "text",
@@ -145,31 +145,31 @@ LONG: dict[type[Payload], str] = {
 }
 
 
-class Silence:
-    def hear(self, event: Event) -> None:
+class NoProgress:
+    def show_event(self, event: Event) -> None:
         return None
 
-    def aside(self) -> contextlib.AbstractContextManager[None]:
+    def pause_display(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     @contextlib.asynccontextmanager
-    async def showing(self) -> AsyncIterator[None]:
+    async def display(self) -> AsyncIterator[None]:
         yield
 
 
-class Everything(Lines):
+class VerboseLines(PlainLines):
     """--verbose: every event as it is written."""
 
-    def tell(self, event: Event) -> None:
-        self.say(line(event) or clean(f"{who(event)}: {event.kind} {event.data}"))
+    def print_event(self, event: Event) -> None:
+        self.print_line(describe_event(event) or blank_controls(f"{actor_name(event)}: {event.kind} {event.data}"))
 
 
-def pulse(report: Report) -> str:
+def heartbeat_line(report: Report) -> str:
     states = [task.state for task in report.tasks.values()]
     at_work = states.count(TaskState.ACTIVE)
     ended = sum(bool(task.verdict) for task in report.tasks.values())
     counts = f"{plural(at_work, 'agent')} active, {ended} of {len(states)} tasks ended"
-    return f"still at work: {counts}, {money(report.usage)} so far"
+    return f"still at work: {counts}, {cost_phrase(report.usage)} so far"
 
 
 # --- the board ------------------------------------------------------------------------------------------------------
@@ -184,48 +184,48 @@ STATE_STYLES = {
 }
 
 
-class Board:
+class ProgressBoard:
     """For a terminal: each agent's state, file, turns, tokens, dollars, time."""
 
-    def __init__(self, past: int = 0) -> None:
-        self.past = past
+    def __init__(self, previous_seq: int = 0) -> None:
+        self.previous_seq = previous_seq
         self.report = Report()
-        self.detail = detail.Detail(words=False)
+        self.detail = detail.RunDetail(keeps_texts=False)
         self.since_event = time.monotonic()
-        self.doing = "starting"
+        self.headline = "starting"
         self.live: Live | None = None
         self.hidden = False
-        self.above: Callable[[str], object] = lambda text: print(text, file=sys.stderr)
+        self.print_above: Callable[[str], object] = lambda text: print(text, file=sys.stderr)
 
-    def hear(self, event: Event) -> None:
-        step(self.report, event)
-        detail.step(self.detail, event)
+    def show_event(self, event: Event) -> None:
+        fold_event(self.report, event)
+        detail.detail_event(self.detail, event)
         self.since_event = time.monotonic()
-        if event.seq <= self.past:
+        if event.seq <= self.previous_seq:
             return
         if isinstance(event.payload, Note):
             # Said once and for good: the board itself is gone when the run ends.
-            self.above(line(event))
+            self.print_above(describe_event(event))
             return
-        if event.task is None and line(event):
-            self.doing = line(event)
+        if event.task is None and describe_event(event):
+            self.headline = describe_event(event)
 
     @contextlib.asynccontextmanager
-    async def showing(self) -> AsyncIterator[None]:
+    async def display(self) -> AsyncIterator[None]:
         from rich.console import Console
         from rich.live import Live
 
-        with Live(self.table(), console=Console(stderr=True), transient=True, auto_refresh=False) as live:
-            self.above = lambda text: live.console.print(text, markup=False, highlight=False)
+        with Live(self.build_table(), console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+            self.print_above = lambda text: live.console.print(text, markup=False, highlight=False)
             self.live = live
-            drawing = asyncio.create_task(self.draw(live.update))
+            drawing = asyncio.create_task(self.keep_drawing(live.update))
             try:
                 yield
             finally:
                 drawing.cancel()
 
     @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
+    def pause_display(self) -> Iterator[None]:
         if self.live is None:
             yield
             return
@@ -237,40 +237,40 @@ class Board:
             self.live.start()
             self.hidden = False
 
-    async def draw(self, update: Callable[..., None]) -> None:
+    async def keep_drawing(self, update: Callable[..., None]) -> None:
         while True:
             if not self.hidden:
-                update(self.table(), refresh=True)
+                update(self.build_table(), refresh=True)
             await asyncio.sleep(REFRESH)
 
-    def table(self) -> "Table":
+    def build_table(self) -> "Table":
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=escape(self.doing), title_justify="left", box=None, padding=(0, 1), title_style="bold")
+        table = Table(title=escape(self.headline), title_justify="left", box=None, padding=(0, 1), title_style="bold")
         for name in ("agent", "state", "files"):
             table.add_column(name, no_wrap=True, overflow="ellipsis")
         for name in ("turns", "tokens", "cost", "time"):
             table.add_column(name, justify="right", no_wrap=True)
-        for task in self.rows():
+        for task in self.visible_tasks():
             style = STATE_STYLES.get(task.state, "")
-            said = escape(clean(self.state(task), 60))
+            said = escape(blank_controls(self.state_words(task), 60))
             state = f"[{style}]{said}[/]" if style else said
             cost = "?" if task.usage.paid is None else f"${task.usage.paid:.4f}"
             table.add_row(
                 task.agent,
                 state,
-                escape(clean(task.title)),
+                escape(blank_controls(task.title)),
                 str(task.iterations),
                 f"{task.usage.tokens:,}",
                 cost,
-                self.clock(task.id),
+                self.working_seconds(task.id),
             )
         table.caption = self.caption()
         table.caption_justify = "left"
         return table
 
-    def rows(self) -> list[TaskReport]:
+    def visible_tasks(self) -> list[TaskReport]:
         """With many tasks: those at work first, then the latest."""
         tasks = list(self.report.tasks.values())
         if len(tasks) <= MOST_ROWS:
@@ -278,10 +278,10 @@ class Board:
         ended = {task.id: max((each.ended for each in self.detail.attempts(task.id)), default=0) for task in tasks}
         return sorted(tasks, key=lambda task: (task.state != TaskState.ACTIVE, -ended[task.id]))[:MOST_ROWS]
 
-    def state(self, task: TaskReport) -> str:
+    def state_words(self, task: TaskReport) -> str:
         """Also for whom it waits, and how long already."""
         if task.waits and not task.verdict:
-            waited = self.seconds_since(self.detail.held_up.get(task.id, self.detail.ended))
+            waited = self.seconds_since(self.detail.held_up_since.get(task.id, self.detail.ended))
             return f"waiting for {task.waits.split(' (')[0]}, {waited:.0f} s"
         return task.verdict or task.state
 
@@ -290,9 +290,9 @@ class Board:
         if not total:
             return ""
         done = sum(bool(task.verdict) for task in self.report.tasks.values())
-        return f"{done} of {total} tasks ended, {money(self.report.usage)}, {self.report.usage.tokens:,} tokens"
+        return f"{done} of {total} tasks ended, {cost_phrase(self.report.usage)}, {self.report.usage.tokens:,} tokens"
 
-    def clock(self, task: int) -> str:
+    def working_seconds(self, task: int) -> str:
         """How long the last attempts at a task take, or took."""
         span = self.detail.working_time(task)
         if span is None:
@@ -305,20 +305,20 @@ class Board:
         return (self.detail.ended - time_of_event) / 1000 + time.monotonic() - self.since_event
 
 
-def watching(settings: Settings, past: int = 0) -> tuple[View, tuple[Subscription, ...]]:
+def watch_progress(settings: Settings, previous_seq: int = 0) -> tuple[ProgressView, tuple[Subscription, ...]]:
     """What a person sees of the run, and what hears of its events. `past`: how many of them earlier sessions had."""
-    screen = view(settings, past)
-    stream = [Subscription("The stream of events", Stream().hear, past)] if settings.events else []
-    return screen, (Subscription("The display of progress", screen.hear), *stream)
+    screen = choose_view(settings, previous_seq)
+    stream = [Subscription("The stream of events", JsonStream().show_event, previous_seq)] if settings.events else []
+    return screen, (Subscription("The display of progress", screen.show_event), *stream)
 
 
-def view(settings: Settings, past: int) -> View:
+def choose_view(settings: Settings, previous_seq: int) -> ProgressView:
     if settings.quiet:
-        return Silence()
+        return NoProgress()
     if settings.verbose:
-        return Everything(past)
-    ci = recognise(os.environ)
+        return VerboseLines(previous_seq)
+    ci = detect_ci_system(os.environ)
     if ci.kind in ("github", "gitlab"):
-        return Grouped(ci, past)
+        return GroupedLines(ci, previous_seq)
     plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or ci.kind
-    return Lines(past) if plain else Board(past)
+    return PlainLines(previous_seq) if plain else ProgressBoard(previous_seq)

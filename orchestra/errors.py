@@ -40,7 +40,7 @@ class PlanError(UsageError):
     """The work cannot be planned."""
 
 
-class TapeError(UsageError):
+class RecordingError(UsageError):
     """The tape cannot be used."""
 
 
@@ -66,7 +66,7 @@ class GitFailed(OrchestraError):
     exit_code = 1
 
 
-class HandOverFailed(OrchestraError):
+class HandoverFailed(OrchestraError):
     """The result could not be handed over."""
 
     exit_code = 1
@@ -82,7 +82,7 @@ class SetUpFailed(OrchestraError):
         self.output = output
 
 
-class Refused(OrchestraError):
+class RequestRefused(OrchestraError):
     """What another terminal asked for was not done."""
 
     exit_code = 1
@@ -93,7 +93,7 @@ class MachineTrouble(UsageError):
 
 
 # What is no bug of ours, and what a person may do about it.
-REMEDIES = {
+ERRNO_REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space there, or set TMPDIR to a larger disk."),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Change its permissions, or work elsewhere."),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Raise the limit of open files: `ulimit -n 4096`."),
@@ -102,12 +102,12 @@ REMEDIES = {
 }
 
 
-def machine_trouble(error: BaseException | None) -> MachineTrouble | None:
+def as_machine_trouble(error: BaseException | None) -> MachineTrouble | None:
     """The sentence for an error of the system's that is no bug; None for any other error."""
-    if not isinstance(error, OSError) or error.errno not in REMEDIES:
+    if not isinstance(error, OSError) or error.errno not in ERRNO_REMEDIES:
         return None
     place = f"{error.filename}: " if error.filename else ""
-    return MachineTrouble(f"{place}{error.strerror}.", hint=REMEDIES[error.errno])
+    return MachineTrouble(f"{place}{error.strerror}.", hint=ERRNO_REMEDIES[error.errno])
 
 
 class NeedsApproval(OrchestraError):
@@ -124,15 +124,15 @@ HANGUP, INTERRUPT, TERMINATE = 1, 2, 15
 SIGNALS = {HANGUP: "SIGHUP (the terminal was closed)", INTERRUPT: "Ctrl-C", TERMINATE: "SIGTERM"}
 
 
-class Stopped(OrchestraError):
+class StoppedBySignal(OrchestraError):
     """The run was stopped by a signal."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {SIGNALS.get(signum, f'signal {signum}')}")
-        self.exit_code = stopped_code(signum)
+        self.exit_code = signal_exit_code(signum)
 
 
-def stopped_code(signum: int) -> int:
+def signal_exit_code(signum: int) -> int:
     """128 + signal, but a closed terminal ends a run as SIGTERM does."""
     return 128 + (TERMINATE if signum == HANGUP else signum)
 

@@ -18,7 +18,7 @@ class TaskState(StrEnum):
     ABANDONED = "abandoned"
 
 
-MOVES: dict[TaskState, frozenset[TaskState]] = {
+TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.PLANNED: frozenset({TaskState.READY, TaskState.ABANDONED}),
     TaskState.READY: frozenset({TaskState.ACTIVE, TaskState.ABANDONED}),
     TaskState.ACTIVE: frozenset({TaskState.AWAITING_QA, TaskState.FAILED}),
@@ -90,7 +90,7 @@ class Contract:
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkItem:
     """What the PRD asks for in one file."""
 
     file: str
@@ -106,7 +106,7 @@ class Prd:
     prose: str
     requirements: tuple[Requirement, ...] = ()
     contracts: tuple[Contract, ...] = ()
-    work: tuple[Work, ...] = ()
+    work: tuple[WorkItem, ...] = ()
     structured: bool = False
 
 
@@ -164,7 +164,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Link:
+class FileLink:
     """Two files that belong together, how strongly, and why."""
 
     one: str
@@ -177,14 +177,14 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Basis:
+class DivisionBasis:
     """Why the files were divided so: how much of what usually changes together is cut (None: too little is known), the
     commits that say so, the strongest links inside of each task and between tasks, and what else is to be said."""
 
     cut: float | None = None
     commits: int = 0
-    together: tuple[tuple[Link, ...], ...] = ()
-    apart: tuple[Link, ...] = ()
+    together: tuple[tuple[FileLink, ...], ...] = ()
+    apart: tuple[FileLink, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -192,7 +192,7 @@ class Basis:
 class Plan:
     tasks: tuple[Task, ...]
     agents: int
-    basis: Basis = Basis()
+    basis: DivisionBasis = DivisionBasis()
 
     @cached_property
     def owners(self) -> dict[str, int]:
@@ -200,7 +200,7 @@ class Plan:
 
     @cached_property
     def needs(self) -> dict[int, tuple[int, ...]]:
-        return needs_of(self.tasks)
+        return needs_by_task(self.tasks)
 
     @cached_property
     def by_id(self) -> dict[int, Task]:
@@ -216,7 +216,7 @@ class Plan:
         return found
 
 
-def needs_of(tasks: Sequence[Task]) -> dict[int, tuple[int, ...]]:
+def needs_by_task(tasks: Sequence[Task]) -> dict[int, tuple[int, ...]]:
     """Only what is there: a task may have been planned without one that it named."""
     known = {task.id for task in tasks}
     return {task.id: tuple(need for need in task.needs if need in known) for task in tasks}

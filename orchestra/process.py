@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from orchestra.providers.redact import ripe
+from orchestra.providers.redact import redactable_length
 
 CHILD = Path(__file__).parent / "child"
 GRACE = 3.0
@@ -23,7 +23,7 @@ SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECAS
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a command ended. `timed_out` means that we ended it."""
 
     code: int
@@ -48,7 +48,7 @@ class Sandbox:
     net: bool = True
     hidden: tuple[str, ...] = ()  # files of the checkout; in namespaces nothing of it is seen anyway
 
-    def order(self, tree: Path) -> str:
+    def guard_argument(self, tree: Path) -> str:
         """For guard.py, about a command in this worktree."""
         if self.mode == "none":
             return NO_SANDBOX
@@ -70,7 +70,7 @@ NO_SANDBOX = "-"
 
 
 @contextmanager
-def without_threads() -> Iterator[None]:
+def wait_without_threads() -> Iterator[None]:
     """Children are waited for as later Pythons do it by themselves where they can: else each has a thread for that, and
     we start many."""
     if sys.version_info >= (3, 12) or not can_wait_by_descriptor():
@@ -98,11 +98,11 @@ def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not (DROPPED.match(name) or SECRET.search(name))}
 
 
-def guarded(command: Sequence[str], sandbox: str = NO_SANDBOX) -> list[str]:
+def guard_command(command: Sequence[str], sandbox: str = NO_SANDBOX) -> list[str]:
     return [sys.executable, "-I", "-S", str(CHILD / "guard.py"), str(GRACE), sandbox, *command]
 
 
-async def run(
+async def run_command(
     command: Sequence[str],
     *,
     cwd: Path,
@@ -111,7 +111,7 @@ async def run(
     timeout: float | None = None,
     scrub: Callable[[str], str] | None = None,
     sandbox: str = NO_SANDBOX,
-) -> Ended:
+) -> CommandResult:
     """Run a command to its end or its deadline. What it prints is in `output`, whole up to a few megabytes.
 
     With `scrub` all of it goes through that on its way, so that no secret ever stands in the file.
@@ -119,7 +119,7 @@ async def run(
     started = time.monotonic()
     with output.open("ab", buffering=0) as sink:
         child = await asyncio.create_subprocess_exec(
-            *guarded(command, sandbox),
+            *guard_command(command, sandbox),
             cwd=cwd,
             env=dict(env),
             stdin=asyncio.subprocess.PIPE,
@@ -127,7 +127,7 @@ async def run(
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-        copying = asyncio.ensure_future(copy(child.stdout, sink, scrub)) if scrub and child.stdout else None
+        copying = asyncio.ensure_future(copy_scrubbed(child.stdout, sink, scrub)) if scrub and child.stdout else None
         timed_out = False
         try:
             await asyncio.wait_for(asyncio.shield(child.wait()), timeout)
@@ -139,16 +139,16 @@ async def run(
             code = await asyncio.shield(child.wait())
             if copying:
                 await asyncio.shield(copying)
-    return Ended(code, time.monotonic() - started, timed_out)
+    return CommandResult(code, time.monotonic() - started, timed_out)
 
 
-async def copy(source: asyncio.StreamReader, sink: IO[bytes], scrub: Callable[[str], str]) -> None:
+async def copy_scrubbed(source: asyncio.StreamReader, sink: IO[bytes], scrub: Callable[[str], str]) -> None:
     """As it comes, but never half a line: a key may stand in its other half. A full disk must not stop the command."""
     decode, rest = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode, ""
     while True:
         piece = await source.read(1 << 16)
         rest += decode(piece, final=not piece)
-        end = ripe(rest) if piece else len(rest)
+        end = redactable_length(rest) if piece else len(rest)
         with suppress(OSError):
             sink.write(scrub(rest[:end]).encode("utf-8", "surrogateescape"))
         rest = rest[end:]
@@ -162,7 +162,7 @@ def close_stdin(child: asyncio.subprocess.Process) -> None:
             child.stdin.close()
 
 
-def tail(path: Path, limit: int = TAIL) -> str:
+def read_tail(path: Path, limit: int = TAIL) -> str:
     """The end of an output file."""
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)

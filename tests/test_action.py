@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestra.cli.parser import parse_flags
-from orchestra.report.annotations import outputs
-from orchestra.report.formats import FORMS
+from orchestra.report.annotations import step_outputs
+from orchestra.report.formats import REPORT_FORMATS
 from orchestra.report.state import Report
-from orchestra.settings import flag, options
+from orchestra.settings import flag_of, option_fields
 from tests.test_report import read_outputs
 from tools import write_action
 
@@ -46,8 +46,8 @@ def test_the_action_is_fresh() -> None:
 
 
 def test_the_inputs_are_the_flags_and_the_outputs_are_the_runs() -> None:
-    assert [f"--{name}" for name in ACTION["inputs"]] == [flag(f) for f in options()]
-    names = read_outputs(outputs(Report(), dict.fromkeys(("summary", *FORMS), ""), "end"))
+    assert [f"--{name}" for name in ACTION["inputs"]] == [flag_of(f) for f in option_fields()]
+    names = read_outputs(step_outputs(Report(), dict.fromkeys(("summary", *REPORT_FORMATS), ""), "end"))
     assert ACTION["outputs"].keys() == names.keys()
     assert all(each["value"] == f"${{{{ steps.run.outputs.{name} }}}}" for name, each in ACTION["outputs"].items())
 
@@ -62,7 +62,7 @@ def test_no_expression_stands_in_a_script() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.name))
 def test_the_examples_know_the_flags(path: Path) -> None:
     text = path.read_text("utf-8")
-    known = {flag(f) for f in options()}
+    known = {flag_of(f) for f in option_fields()}
     commands = "\n".join(line for line in text.splitlines() if "aider-orchestrator --" in line)
     assert set(re.findall(r"(?<![\w-])--[a-z-]+", commands)) <= known
     assert path.suffix == ".mk" or yaml.safe_load(text)
@@ -70,7 +70,7 @@ def test_the_examples_know_the_flags(path: Path) -> None:
 
 def test_every_input_reaches_its_setting() -> None:
     """As text, as `true`, as several words; what is left empty is not said."""
-    inputs = {flag(f).removeprefix("--"): value_of(f) for f in options()}
+    inputs = {flag_of(f).removeprefix("--"): value_of(f) for f in option_fields()}
     found = parse_flags(flags(inputs))
     assert {name for name, value in found.items() if value is None} == set()
     assert found["files"] == ["a b", "--c", "d"] and found["use_prd"] is False and found["push"] is True

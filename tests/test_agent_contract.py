@@ -18,17 +18,17 @@ from orchestra.agents.base import (
     TOKEN,
     TREE,
     Agent,
+    AgentCall,
     AgentModel,
-    Call,
-    Order,
-    Outcome,
-    Rules,
-    SetUp,
+    AgentOutcome,
+    AttemptOrder,
+    FileRules,
+    WorktreeSetup,
     order_from_json,
-    to_json,
+    order_to_json,
 )
 from orchestra.dialects import DIALECTS
-from orchestra.plan.targets import ASIDE
+from orchestra.plan.targets import SKIPPED_KINDS
 
 # What a file of the repository may be beside text that is to be edited.
 UNUSUAL = ("link", "submodule", "binary", "lfs", "name")
@@ -43,7 +43,7 @@ MODEL = AgentModel(
     metadata={"gpt-4o": {"max_tokens": 100}},
     settings={"name": "gpt-4o"},
 )
-ORDER = Order(
+ORDER = AttemptOrder(
     run="20260101_000000",
     task=3,
     attempt=2,
@@ -70,7 +70,7 @@ def agent(request: pytest.FixtureRequest) -> Agent:
     return AGENTS[request.param]
 
 
-def words_of(call: Call) -> list[str]:
+def words_of(call: AgentCall) -> list[str]:
     return [*call.arguments, call.message, *call.environment.values(), *call.files.values()]
 
 
@@ -83,7 +83,7 @@ def test_agent_speaks_known_dialects(agent: Agent) -> None:
 
 
 def test_call_names_no_place_of_this_machine(agent: Agent) -> None:
-    words = words_of(agent.call(ORDER, frozenset()))
+    words = words_of(agent.build_call(ORDER, frozenset()))
     for word in words:
         assert "\0" not in re.sub("|".join(map(re.escape, MARKS)), "", word)
         assert not word.startswith("/")
@@ -92,27 +92,27 @@ def test_call_names_no_place_of_this_machine(agent: Agent) -> None:
 
 def test_call_holds_no_key(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    call = agent.call(ORDER, frozenset())
+    call = agent.build_call(ORDER, frozenset())
     assert not any(KEY in word for word in words_of(call))
     assert call.environment["OPENAI_API_KEY"] == TOKEN and call.environment["OPENAI_API_BASE"] == DOOR
 
 
 def test_call_names_files_that_are_there(agent: Agent) -> None:
-    words = agent.call(ORDER, frozenset({"new.py"})).arguments
+    words = agent.build_call(ORDER, frozenset({"new.py"})).arguments
     named = [word.removeprefix(f"{TREE}/") for word in words if word.startswith(f"{TREE}/")]
     assert sorted(named) == sorted(["app.py", "-odd name.py", "docs/notes.md"])
-    assert any(word.endswith("/new.py") for word in agent.call(ORDER, frozenset()).arguments)
+    assert any(word.endswith("/new.py") for word in agent.build_call(ORDER, frozenset()).arguments)
 
 
 def test_call_gives_the_brief_and_the_arguments_of_the_user(agent: Agent) -> None:
-    call = agent.call(ORDER, frozenset())
+    call = agent.build_call(ORDER, frozenset())
     assert call.message == ORDER.brief
     assert " ".join(ORDER.arguments) in " ".join(call.arguments)
 
 
 def test_host_fills_in_its_places(agent: Agent) -> None:
-    call = agent.call(ORDER, frozenset())
-    filled = call.at(HERE)
+    call = agent.build_call(ORDER, frozenset())
+    filled = call.fill_in(HERE)
     assert not any("\0" in word for word in words_of(filled))
     assert f"{HERE[TREE]}/app.py" in filled.arguments
     assert {HERE[DOOR], HERE[TOKEN]} <= set(filled.environment.values())
@@ -121,7 +121,7 @@ def test_host_fills_in_its_places(agent: Agent) -> None:
 
 def test_files_of_a_call_are_plain_names(agent: Agent) -> None:
     """The host writes them into the attempt's folder, and beside its own files."""
-    names = agent.call(ORDER, frozenset()).files
+    names = agent.build_call(ORDER, frozenset()).files
     assert all(re.fullmatch(r"[\w.-]+", name) and name not in (".", "..", "tree", "home") for name in names)
 
 
@@ -130,7 +130,7 @@ def test_outcome_is_read_from_the_record(agent: Agent, tmp_path: Path, end: str)
     said = {"replies": 2, "edited": ["a.py"], "refused": ["b.py"], "complaint": "c", "failure": "f", "unparsed": ["d"]}
     record = tmp_path / "outcome.json"
     record.write_text(json.dumps({"end": end, **said}))
-    assert agent.read_outcome(record, 7) == Outcome(end, 7, 2, ("a.py",), ("b.py",), "c", "f", ("d",))
+    assert agent.read_outcome(record, 7) == AgentOutcome(end, 7, 2, ("a.py",), ("b.py",), "c", "f", ("d",))
 
 
 NO_RECORD = {
@@ -156,7 +156,7 @@ def test_agent_without_a_record_has_crashed(agent: Agent, tmp_path: Path, conten
 
 def test_agent_says_why_it_cannot_edit_a_kind(agent: Agent) -> None:
     assert all(agent.why_not_editable(kind) for kind in UNUSUAL)
-    assert not any(agent.why_not_editable(kind) for kind in ("text", *ASIDE))
+    assert not any(agent.why_not_editable(kind) for kind in ("text", *SKIPPED_KINDS))
 
 
 def test_trailer_is_a_co_author(agent: Agent) -> None:
@@ -179,8 +179,8 @@ MODELS = st.builds(
     metadata=st.dictionaries(TEXTS, JSON, max_size=3),
     settings=st.dictionaries(TEXTS, JSON, max_size=3),
 )
-RULES = st.builds(Rules, st.dictionaries(TEXTS, st.integers(), max_size=4), NAMES, NAMES)
-SET_UPS = st.builds(SetUp, NAMES, NAMES, TEXTS, st.floats(0, 1e6))
+RULES = st.builds(FileRules, st.dictionaries(TEXTS, st.integers(), max_size=4), NAMES, NAMES)
+SET_UPS = st.builds(WorktreeSetup, NAMES, NAMES, TEXTS, st.floats(0, 1e6))
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "run": TEXTS,
     "task": st.integers(1),
@@ -202,10 +202,10 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@given(st.builds(Order, **FIELDS))
-def test_order_crosses_as_json(order: Order) -> None:
-    assert order_from_json(to_json(order)) == order
+@given(st.builds(AttemptOrder, **FIELDS))
+def test_order_crosses_as_json(order: AttemptOrder) -> None:
+    assert order_from_json(order_to_json(order)) == order
 
 
 def test_every_field_of_an_order_is_tried() -> None:
-    assert {field.name for field in dataclasses.fields(Order)} == FIELDS.keys()
+    assert {field.name for field in dataclasses.fields(AttemptOrder)} == FIELDS.keys()

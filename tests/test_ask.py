@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import pytest
 
-from orchestra.answers.shape import Misshapen, instructions, read, says, schema
+from orchestra.answers.shape import MisshapenAnswer, described_field, json_schema, parse_answer, shape_instructions
 from orchestra.errors import ProviderError
-from orchestra.gateway.ledger import Exchange, Pass
-from orchestra.models.ask import Unusable, ask
+from orchestra.gateway.billing import ClientPass, Exchange
+from orchestra.models.ask_model import UnusableAnswer, ask_model
 from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.seating import MODELS, door, real_key
@@ -19,31 +19,31 @@ from tests.support.seating import MODELS, door, real_key
 
 @dataclass(frozen=True)
 class Part:
-    name: str = says("its name")
-    size: int = says("lines", default=0)
+    name: str = described_field("its name")
+    size: int = described_field("lines", default=0)
 
 
 @dataclass(frozen=True)
 class Answer:
-    ok: bool = says("whether it is good")
-    word: Literal["yes", "no"] = says("in a word")
-    parts: tuple[Part, ...] = says("what it is made of", default=())
+    ok: bool = described_field("whether it is good")
+    word: Literal["yes", "no"] = described_field("in a word")
+    parts: tuple[Part, ...] = described_field("what it is made of", default=())
 
 
 GOOD = {"ok": True, "word": "yes", "parts": [{"name": "roof", "size": 3}, {"name": "door"}]}
 ANSWER = Answer(True, "yes", (Part("roof", 3), Part("door")))
 
 
-def asked(model: str, replies: Iterable[Reply], **how: Any) -> tuple[Answer | ProviderError, list[Request], Pass]:
+def asked(model: str, replies: Iterable[Reply], **how: Any) -> tuple[Answer | ProviderError, list[Request], ClientPass]:
     turn = iter(replies)
 
-    async def talk(server: ModelServer) -> tuple[Answer | ProviderError, Pass]:
+    async def talk(server: ModelServer) -> tuple[Answer | ProviderError, ClientPass]:
         async with door(server) as (gateway, _):
-            ticket = gateway.admit(Pass("critic", 1, 1))
-            known = catalogue.resolve(model)
-            base = gateway.url(ticket, known.provider.name)
+            ticket = gateway.add_client(ClientPass("critic", 1, 1))
+            known = catalogue.resolve_model(model)
+            base = gateway.client_url(ticket, known.provider.name)
             try:
-                return await ask(known, "What is a house?", Answer, base=base, key=ticket.token, **how), ticket
+                return await ask_model(known, "What is a house?", Answer, base=base, key=ticket.token, **how), ticket
             except ProviderError as error:
                 return error, ticket
 
@@ -58,11 +58,11 @@ def test_every_dialect_gives_a_checked_answer(model: str) -> None:
     answer, [request], ticket = asked(model, [reply], system="You build houses.")
     assert answer == ANSWER
     assert request.system == "You build houses." and not request.streamed
-    assert request.text.count("What is a house?") == 1 and instructions(Answer) in request.text
+    assert request.text.count("What is a house?") == 1 and shape_instructions(Answer) in request.text
     assert real_key(request.dialect) in str(request.headers) and ticket.token not in str(request.headers)
     assert f"{request.dialect}/{request.model}" == model
     [exchange] = ticket.exchanges
-    assert exchange.usage.dollars == catalogue.cost(catalogue.resolve(model), 100, 0, 0, 20)
+    assert exchange.usage.dollars == catalogue.request_cost(catalogue.resolve_model(model), 100, 0, 0, 20)
     assert 8_000 < cap_of(request) < 64_000, "so that a budget need not set aside what no answer has"
 
 
@@ -107,14 +107,14 @@ HOPELESS = [
 @pytest.mark.parametrize(("reply", "words"), HOPELESS, ids=[str(n) for n in range(len(HOPELESS))])
 def test_twice_wrong_is_one_clear_error(reply: Reply, words: str) -> None:
     error, requests, _ = asked(MODELS["openai"], [reply, reply])
-    assert isinstance(error, Unusable) and len(requests) == 2
+    assert isinstance(error, UnusableAnswer) and len(requests) == 2
     assert str(error).startswith("openai/gpt-6.1-sol has answered twice, but not as it was asked: ")
     assert words in str(error) and "\n" not in str(error)
 
 
 def test_a_provider_that_fails_is_asked_no_second_time() -> None:
     error, requests, ticket = asked(MODELS["anthropic"], [Reply("Wrong key", status=401)])
-    assert isinstance(error, ProviderError) and not isinstance(error, Unusable) and len(requests) == 1
+    assert isinstance(error, ProviderError) and not isinstance(error, UnusableAnswer) and len(requests) == 1
     [exchange] = ticket.exchanges
     assert (exchange.failure, exchange.message) == ("auth", "Wrong key")
 
@@ -138,7 +138,7 @@ def test_a_shape_is_told_as_a_schema() -> None:
         "required": ["name"],
         "additionalProperties": False,
     }
-    assert schema(Answer) == {
+    assert json_schema(Answer) == {
         "type": "object",
         "properties": {
             "ok": {"type": "boolean", "description": "whether it is good"},
@@ -159,7 +159,7 @@ def test_a_shape_is_told_as_a_schema() -> None:
     ],
 )
 def test_the_object_is_found_among_words(text: str) -> None:
-    assert read(Answer, text) == Answer(True, "no")
+    assert parse_answer(Answer, text) == Answer(True, "no")
 
 
 @pytest.mark.parametrize(
@@ -173,13 +173,13 @@ def test_the_object_is_found_among_words(text: str) -> None:
     ],
 )
 def test_what_does_not_fit_is_named(text: str, complaint: str) -> None:
-    with pytest.raises(Misshapen) as error:
-        read(Part, text)
+    with pytest.raises(MisshapenAnswer) as error:
+        parse_answer(Part, text)
     assert str(error.value) == complaint
 
 
 def test_many_complaints_are_cut_and_letters_nobody_can_write_are_replaced() -> None:
-    with pytest.raises(Misshapen) as error:
-        read(Answer, json.dumps({"ok": True, "word": "no", "parts": [1] * 30}))
+    with pytest.raises(MisshapenAnswer) as error:
+        parse_answer(Answer, json.dumps({"ok": True, "word": "no", "parts": [1] * 30}))
     assert str(error.value).count("must be an object") == 10 and str(error.value).endswith("; and 20 more")
-    assert read(Part, '{"name": "\\u001b[2J \\ud800 \\n"}').name == "\ufffd[2J \ufffd \n"
+    assert parse_answer(Part, '{"name": "\\u001b[2J \\ud800 \\n"}').name == "\ufffd[2J \ufffd \n"

@@ -4,8 +4,8 @@ import asyncio
 import subprocess
 from pathlib import Path
 
-from orchestra.gates.run import Choice
-from orchestra.workspace.base_files import differing, list_files, read_files, restore
+from orchestra.gates.run import ChosenTests
+from orchestra.workspace.base_files import commit_base_versions, differing_paths, list_files, read_files
 from orchestra.workspace.git import Git
 
 
@@ -38,11 +38,11 @@ def test_files_are_put_back_though_a_link_or_a_folder_stands_in_their_place(tmp_
     async def put_back() -> None:
         repository = Git(tmp_path)
         before, now = await list_files(repository, base), await list_files(repository, head)
-        assert differing(before, now) == [
+        assert differing_paths(before, now) == [
             *("app.py", "conftest.py", "conftest.py/x", "other/test_a.py", "tests", "tests/test_a.py")
         ]
         paths, index = ["tests/test_a.py", "other/test_a.py", "conftest.py"], tmp_path / ".git/ours"
-        made = await restore(repository, index, head, paths, before, now, {"app.py": b"mine"})
+        made = await commit_base_versions(repository, index, head, paths, before, now, {"app.py": b"mine"})
         files = await list_files(repository, made)
         assert set(files.files) == {"app.py", "tests/test_a.py", "conftest.py"} and not index.exists()
         contents = await read_files(repository, files, list(files.files))
@@ -60,7 +60,7 @@ def test_a_difference_of_mode_is_a_difference(tmp_path: Path) -> None:
     head = commit(tmp_path)
 
     async def compare() -> list[str]:
-        return differing(await list_files(Git(tmp_path), base), await list_files(Git(tmp_path), head))
+        return differing_paths(await list_files(Git(tmp_path), base), await list_files(Git(tmp_path), head))
 
     assert asyncio.run(compare()) == ["run.sh"]
 
@@ -72,6 +72,6 @@ def test_nothing_is_written_through_a_link_out_of_the_tree(tmp_path: Path) -> No
     (tree / "tests").symlink_to(outside)
     (outside / "mine.py").write_text("mine")
     (tree / "link.py").symlink_to(outside / "mine.py")
-    Choice(files={"tests/a.py": b"a", "link.py": b"b", "new/b.py": b"c"}).write(tree)
+    ChosenTests(files={"tests/a.py": b"a", "link.py": b"b", "new/b.py": b"c"}).write(tree)
     assert [path.name for path in outside.iterdir()] == ["mine.py"] and (outside / "mine.py").read_text() == "mine"
     assert (tree / "link.py").read_text() == "b" and (tree / "new/b.py").read_text() == "c"

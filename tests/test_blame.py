@@ -7,17 +7,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import pytest
 
-from orchestra.judge.blame import Blame, Tasks, closure, most_questions, search
+from orchestra.judge.blame import Blame, TaskSet, find_culprits, needs_closure, question_limit
 
 Needs = Mapping[int, Collection[int]]
 
 
 def solve(
-    order: Sequence[int], needs: Needs, passes: Callable[[Tasks], bool], sizes: Mapping[int, int] | None = None
-) -> tuple[Blame, list[Tasks]]:
+    order: Sequence[int], needs: Needs, passes: Callable[[TaskSet], bool], sizes: Mapping[int, int] | None = None
+) -> tuple[Blame, list[TaskSet]]:
     """Answer the search from a world, and write down what it asked."""
-    asked: list[Tasks] = []
-    searching = search(order, needs, sizes=sizes)
+    asked: list[TaskSet] = []
+    searching = find_culprits(order, needs, sizes=sizes)
     try:
         tree = next(searching)
         while True:
@@ -28,28 +28,28 @@ def solve(
         return found, asked
 
 
-def breaks(guilty: Iterable[Tasks]) -> Callable[[Tasks], bool]:
+def breaks(guilty: Iterable[TaskSet]) -> Callable[[TaskSet], bool]:
     """A world in which a tree passes unless it holds one of these sets."""
     sets = list(guilty)
     return lambda tree: not any(each <= tree for each in sets)
 
 
-def check(order: Sequence[int], needs: Needs, world: list[Tasks]) -> list[Tasks]:
+def check(order: Sequence[int], needs: Needs, world: list[TaskSet]) -> list[TaskSet]:
     passes, everything = breaks(world), frozenset(order)
     blame, asked = solve(order, needs, passes)
-    assert len(asked) == len(set(asked)) == blame.asked
+    assert len(asked) == len(set(asked)) == blame.questions
     assert not {everything, frozenset()} & set(asked), "that was known"
-    assert all(closure(tree, needs) == tree for tree in asked), "a task without what it needs"
-    assert blame.green | blame.dropped | blame.held == everything
-    assert len(blame.green) + len(blame.dropped) + len(blame.held) == len(order)
-    assert passes(blame.green) and closure(blame.green, needs) == blame.green
-    assert all(closure({task}, needs) & blame.dropped for task in blame.held), "held for nothing"
+    assert all(needs_closure(tree, needs) == tree for tree in asked), "a task without what it needs"
+    assert blame.green | blame.dropped | blame.blocked == everything
+    assert len(blame.green) + len(blame.dropped) + len(blame.blocked) == len(order)
+    assert passes(blame.green) and needs_closure(blame.green, needs) == blame.green
+    assert all(needs_closure({task}, needs) & blame.dropped for task in blame.blocked), "held for nothing"
     assert all(any(task in each for each in blame.guilty) for task in blame.dropped), "left out for nothing"
     for each in blame.guilty:
-        assert not passes(closure(each, needs)), "not guilty"
+        assert not passes(needs_closure(each, needs)), "not guilty"
         assert not each <= blame.green, "not solved"
-        if not any(closure({one}, needs) & (each - {one}) for one in each):
-            assert all(passes(closure(each - {one}, needs)) for one in each), "not the smallest"
+        if not any(needs_closure({one}, needs) & (each - {one}) for one in each):
+            assert all(passes(needs_closure(each - {one}, needs)) for one in each), "not the smallest"
     # No more is lost than one task for each set that breaks the tree, with what needs it.
     fewest = sum(min(len(lost({task}, order, needs)) for task in each) for each in world)
     assert len(order) - len(blame.green) <= fewest, "more is lost than need be"
@@ -58,12 +58,12 @@ def check(order: Sequence[int], needs: Needs, world: list[Tasks]) -> list[Tasks]
 
 
 def lost(tasks: Collection[int], order: Sequence[int], needs: Needs) -> set[int]:
-    return {task for task in order if closure({task}, needs) & set(tasks)}
+    return {task for task in order if needs_closure({task}, needs) & set(tasks)}
 
 
 def bound(tasks: int) -> int:
     """Questions: until the short way is taken, and on it for each task that is left out still."""
-    return most_questions(tasks) + tasks * (math.ceil(math.log2(tasks + 1)) + 3)
+    return question_limit(tasks) + tasks * (math.ceil(math.log2(tasks + 1)) + 3)
 
 
 SIZES = range(1, 5)
@@ -111,7 +111,7 @@ def test_two_of_ten_that_only_break_together_cost_the_smaller_one() -> None:
         assert larger in blame.green and len(asked) <= 10
     # What needs a task counts with it: 9 is lost with 8.
     blame, _ = solve(order, {9: [8]}, breaks([pair]), sizes | {8: 1})
-    assert blame.dropped == {3} and not blame.held
+    assert blame.dropped == {3} and not blame.blocked
     # Nothing tells them apart: the later one.
     assert solve(order, {}, breaks([pair]))[0].dropped == {8}
 
@@ -149,7 +149,7 @@ def test_a_change_that_only_works_as_a_whole_is_never_torn_apart() -> None:
     whole = frozenset({1, 3, 5})
     needs = {task: whole - {task} for task in whole}
 
-    def passes(tree: Tasks) -> bool:
+    def passes(tree: TaskSet) -> bool:
         return 4 not in tree and (whole <= tree or not whole & tree)
 
     blame, asked = solve([1, 2, 3, 4, 5], needs, passes)
@@ -165,13 +165,13 @@ def test_a_world_without_any_order_still_ends_with_a_green_rest() -> None:
         roll = random.Random(seed).random
         blame, asked = solve(range(7), {3: [1], 6: [5]}, lambda tree, roll=roll: roll() < 0.5)  # type: ignore[misc]
         assert len(asked) == len(set(asked)) <= bound(7)
-        assert blame.green | blame.held | blame.dropped == set(range(7))
+        assert blame.green | blame.blocked | blame.dropped == set(range(7))
 
 
 def test_what_was_gated_before_is_not_asked_for() -> None:
     passes = breaks([frozenset({2})])
     _, asked = solve([1, 2, 3, 4], {}, passes)
-    searching = search([1, 2, 3, 4], {}, {tree: passes(tree) for tree in asked})
+    searching = find_culprits([1, 2, 3, 4], {}, {tree: passes(tree) for tree in asked})
     with pytest.raises(StopIteration) as end:
         next(searching)
     assert end.value.value.guilty == (frozenset({2}),) and end.value.value.asked == 0

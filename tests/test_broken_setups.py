@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.gates.chosen import chosen, left_out
-from orchestra.gates.compare import Comparison, compare, noise_between
-from orchestra.gates.detect import Detected, detect
-from orchestra.gates.look import look, program_missing
-from orchestra.gates.proof import unproven
+from orchestra.gates.choose import choose_gates, remaining_unusable
+from orchestra.gates.compare import Comparison, compare_readings, noise_between
+from orchestra.gates.detect import DetectedGates, detect_gates
+from orchestra.gates.inspection import inspect_repository, missing_program
+from orchestra.gates.proof import why_unproven
 from orchestra.gates.reading import read_output, why_not_started
-from orchestra.gates.run import Outcome, Place, run_gate
+from orchestra.gates.run import GateContext, GateOutcome, run_gate
 from orchestra.model import Gate
 from orchestra.settings import Settings
 from tests.support.broken import APP, CHANGE, NOISY, PY, PYTEST, SET_UPS, TESTS, Broken, lay
@@ -35,32 +35,36 @@ class Clone:
         lay(self.checkout, files)
         subprocess.run(["git", "init", "-q"], cwd=self.checkout, env=ENV, check=True)
 
-    def find(self, settings: Settings, hidden: tuple[str, ...] = ()) -> tuple[list[Gate], Detected]:
-        seen = look(self.checkout, list(self.files), ENV)
-        detected = detect(replace(seen, tools={k: v for k, v in seen.tools.items() if k not in hidden}))
-        unusable = left_out(settings, detected.unusable)
-        return chosen(settings, detected.gates), Detected(detected.gates, unusable)
+    def find(self, settings: Settings, hidden: tuple[str, ...] = ()) -> tuple[list[Gate], DetectedGates]:
+        seen = inspect_repository(self.checkout, list(self.files), ENV)
+        detected = detect_gates(replace(seen, tools={k: v for k, v in seen.tools.items() if k not in hidden}))
+        unusable = remaining_unusable(settings, detected.unusable)
+        return choose_gates(settings, detected.gates), DetectedGates(detected.gates, unusable)
 
-    def run(self, gate: Gate, change: Mapping[str, str], timeout: float = 60.0, planned: Iterable[str] = ()) -> Outcome:
+    def run(
+        self, gate: Gate, change: Mapping[str, str], timeout: float = 60.0, planned: Iterable[str] = ()
+    ) -> GateOutcome:
         """Each run has a folder of its own, as the program does it."""
         tree = self.runs / f"gate-{len(list(self.runs.glob('*')))}" / "tree"
         files = self.files | dict(change)
         lay(tree, files)
         (tree / ".git").write_text(f"gitdir: {self.checkout}/.git\n")
-        place, output = Place(tree, self.checkout, list(files), list(planned)), tree.parent / "output.txt"
+        place, output = GateContext(tree, self.checkout, list(files), list(planned)), tree.parent / "output.txt"
         return asyncio.run(run_gate(gate, place, env=ENV, output=output, timeout=timeout, scrub=str))
 
-    def check(self, gate: Gate, change: Mapping[str, str], timeout: float = 60.0) -> tuple[Outcome, Comparison]:
+    def check(self, gate: Gate, change: Mapping[str, str], timeout: float = 60.0) -> tuple[GateOutcome, Comparison]:
         """As `Gating` does it: the base is asked if the change fails, and both again if there is something new."""
         first = self.run(gate, change, timeout, change)
         if not first.failing:
             return first, Comparison()
         base = self.run(gate, {}, timeout, change)
-        said = compare(gate, first.reading, base.reading, base_files=base.files)
+        said = compare_readings(gate, first.reading, base.reading, base_files=base.files)
         if said.new:
             noise = noise_between(base.reading, self.run(gate, {}, timeout, change).reading)
             second = self.run(gate, change, timeout, change).reading
-            said = compare(gate, first.reading, base.reading, second=second, base_files=base.files, noise=noise)
+            said = compare_readings(
+                gate, first.reading, base.reading, second=second, base_files=base.files, noise=noise
+            )
         return first, said
 
 
@@ -79,7 +83,7 @@ def test_good_work_passes_a_broken_set_up_and_what_is_missing_is_said(name: str,
     for gate in gates:
         outcome, said = clone.check(gate, dict([CHANGE]), broken.timeout)
         assert not said.new, outcome.output.read_text()
-        why = unproven(outcome, said)
+        why = why_unproven(outcome, said)
         reasons, proven, old = [*reasons, *filter(None, [why])], proven or not why, old + len(said.old) * (not why)
     assert broken.why in "; ".join(reasons) and bool(reasons) == bool(broken.why)
     assert (proven, old) == (broken.verified, broken.old)
@@ -125,12 +129,12 @@ def test_a_change_that_repairs_the_set_up_is_accepted_and_its_result_told(
 ) -> None:
     files, change = REPAIRS[name]
     outcome, said = Clone(tmp_path / "good", files).check(gate, change)
-    assert (outcome.reading.counts.passed, said, unproven(outcome, said)) == (2, Comparison(), "")
+    assert (outcome.reading.counts.passed, said, why_unproven(outcome, said)) == (2, Comparison(), "")
     # Some tests fail now: nothing tells since when.
     bad = change | {"tests/test_c.py": "def test_c():\n    assert 0\n"}
     outcome, said = Clone(tmp_path / "bad", files).check(gate, bad)
     assert not said.new and said.unknown == {"tests/test_c.py::test_c"}
-    assert unproven(outcome, said).startswith(
+    assert why_unproven(outcome, said).startswith(
         "1 of its 3 tests fail, and nothing tells whether they did before, because"
     )
 
@@ -149,9 +153,9 @@ def test_tests_of_what_is_still_to_be_written_are_held_against_the_change(
     wrong, said = clone.check(gate, {place: "def reset():\n    return 2\n"})
     assert said.new == {"test_reset.py::test_reset"}, wrong.output.read_text()
     right, said = clone.check(gate, {place: "def reset():\n    return 3\n"})
-    assert not said.new and unproven(right, said) == ""
+    assert not said.new and why_unproven(right, said) == ""
     none, said = clone.check(gate, {place: "x = 1\n"})
-    assert not said.new and unproven(none, said), "it failed so before"
+    assert not said.new and why_unproven(none, said), "it failed so before"
 
 
 def test_a_new_test_file_that_needs_what_others_lack_is_put_down_to_the_machine(tmp_path: Path) -> None:
@@ -230,7 +234,7 @@ def test_a_checker_that_was_found_and_cannot_start_is_dropped_too() -> None:
     ],
 )
 def test_a_command_that_is_not_there_is_known_at_once(command: str, missing: str) -> None:
-    assert program_missing(command, os.environ) == missing
+    assert missing_program(command, os.environ) == missing
 
 
 def test_every_set_up_has_a_reason_or_is_verified() -> None:

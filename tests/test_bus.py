@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from orchestra.events import Event, Note
-from orchestra.journal.bus import Bus
-from orchestra.journal.jsonl import Journal, LogFailed, read
+from orchestra.journal.bus import EventBus
+from orchestra.journal.jsonl import Journal, LogFailed, read_run_log
 from tests.support.written import event
 
 COUNT = 4
 Heard = list[int]
 
 
-def bus_of(events: list[Event]) -> tuple[Bus, list[str]]:
+def bus_of(events: list[Event]) -> tuple[EventBus, list[str]]:
     dropped: list[str] = []
-    return Bus(lambda: events, dropped.append), dropped
+    return EventBus(lambda: events, dropped.append), dropped
 
 
 def numbers(heard: Heard) -> Callable[[Event], None]:
@@ -96,7 +96,7 @@ def test_subscriber_that_raises_is_dropped_and_named_once(place: int, seq: int, 
 def test_error_of_a_vital_subscriber_is_the_publishers() -> None:
     bus, dropped = bus_of([])
     heard = Heard()
-    bus.subscribe("vital", raising_at(1, heard), vital=True)
+    bus.subscribe("vital", raising_at(1, heard), is_vital=True)
     bus.subscribe("other", numbers(heard))
     with pytest.raises(ValueError, match="no room"):
         bus.publish(some(1)[0])
@@ -135,7 +135,7 @@ def test_journal_notes_who_failed_and_goes_on_after_the_event(tmp_path: Path) ->
     texts = [each.payload.text for each in heard if isinstance(each.payload, Note)]
     assert [texts[0], texts[-1]] == ["one", "two"]
     assert [text.partition(" failed at note")[0] for text in texts[1:3]] == ["The display", "The web page"]
-    assert [each.seq for each in heard] == [1, 2, 3, 4] and list(read(tmp_path, journal.stamp).events) == heard
+    assert [each.seq for each in heard] == [1, 2, 3, 4] and list(read_run_log(tmp_path, journal.stamp).events) == heard
 
 
 def test_late_subscriber_of_a_resumed_run_gets_all_sessions(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_late_subscriber_of_a_resumed_run_gets_all_sessions(tmp_path: Path) -> N
     first.emit(Note("one"))
     first.emit(Note("two"), 1)
     first.close()
-    second = Journal(tmp_path, str, first.stamp, read(tmp_path, first.stamp).events)
+    second = Journal(tmp_path, str, first.stamp, read_run_log(tmp_path, first.stamp).events)
     early: list[Event] = []
     second.bus.subscribe("early", early.append)
     assert [each.seq for each in early] == [1, 2]
@@ -152,7 +152,7 @@ def test_late_subscriber_of_a_resumed_run_gets_all_sessions(tmp_path: Path) -> N
     second.bus.subscribe("late", late.append)
     second.emit(Note("four"))
     second.close()
-    assert early == late == list(read(tmp_path, first.stamp).events) and len(late) == 4
+    assert early == late == list(read_run_log(tmp_path, first.stamp).events) and len(late) == 4
 
 
 def test_log_that_cannot_be_written_is_the_emitters_error(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from orchestra.judge.candidates import Candidate, best, why
+from orchestra.judge.candidates import Candidate, best_candidate, explain_choice
 from orchestra.model import Verdict as V
 
 
@@ -38,10 +38,10 @@ CASES = [
 @pytest.mark.parametrize(("ranked", "words"), CASES)
 def test_the_best_is_the_same_in_whatever_order_they_end(ranked: list[Candidate], words: str) -> None:
     for order in itertools.permutations(ranked):
-        assert best(order) == ranked[0]
-        assert why(order).startswith(words)
+        assert best_candidate(order) == ranked[0]
+        assert explain_choice(order).startswith(words)
 
 
 def test_every_verdict_has_a_place() -> None:
     for verdict in V:
-        assert best([made(1, verdict), made(2, V.APPLIED)]).verdict is V.APPLIED
+        assert best_candidate([made(1, verdict), made(2, V.APPLIED)]).verdict is V.APPLIED

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from orchestra.providers import catalogue
-from orchestra.providers.catalogue import Notice, UnknownProvider, resolve
+from orchestra.providers.catalogue import RetirementNotice, UnknownProvider, resolve_model
 from tests.support.modelserver import ModelServer, Reply
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +60,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("written", "name", "provider", "aider_name", "upstream"), NAMES)
 def test_a_name_finds_its_provider(written: str, name: str, provider: str, aider_name: str, upstream: str) -> None:
-    model = resolve(written)
+    model = resolve_model(written)
     assert (model.name, model.provider.name) == (name, provider)
     assert (model.aider_name, model.upstream_name) == (aider_name, upstream)
 
@@ -70,7 +70,7 @@ def test_a_name_finds_its_provider(written: str, name: str, provider: str, aider
 )
 def test_a_name_without_a_known_provider_says_what_to_write(name: str) -> None:
     with pytest.raises(UnknownProvider) as caught:
-        resolve(name)
+        resolve_model(name)
     sentence = str(caught.value)
     assert repr(name.strip()) in sentence
     for needed in ("PROVIDER/NAME", "openai/NAME", "OPENAI_API_BASE", *catalogue.PROVIDERS):
@@ -78,7 +78,7 @@ def test_a_name_without_a_known_provider_says_what_to_write(name: str) -> None:
 
 
 def test_a_model_that_only_its_provider_knows_is_no_error() -> None:
-    model = resolve("openai/gpt-99")
+    model = resolve_model("openai/gpt-99")
     assert not model.known
     assert (model.price_in, model.price_out, model.context, model.max_output, model.retires) == (None,) * 5
     assert model.weak == "openai/gpt-99"
@@ -86,8 +86,8 @@ def test_a_model_that_only_its_provider_knows_is_no_error() -> None:
 
 def test_the_defaults_are_known_and_current() -> None:
     for name in (catalogue.DEFAULT_MODEL, catalogue.DEFAULT_CLAUDE_MODEL, catalogue.DEFAULT_GEMINI_MODEL):
-        assert resolve(name).known
-        assert catalogue.retirement(resolve(name), TODAY) is None
+        assert resolve_model(name).known
+        assert catalogue.retirement_notice(resolve_model(name), TODAY) is None
 
 
 WEAK = [
@@ -101,7 +101,7 @@ WEAK = [
 
 @pytest.mark.parametrize(("name", "weak"), WEAK)
 def test_the_weak_model_stands_at_the_same_provider(name: str, weak: str) -> None:
-    model = resolve(name)
+    model = resolve_model(name)
     helper = catalogue.weak_model(model)
     assert (model.weak, helper.aider_name, helper.provider) == (weak, weak, model.provider)
 
@@ -172,7 +172,7 @@ BASES = [
 
 @pytest.mark.parametrize(("name", "given", "base"), BASES)
 def test_a_base_may_be_given_in_any_usual_shape(name: str, given: str, base: str) -> None:
-    assert catalogue.base_url(catalogue.PROVIDERS[name], given) == base
+    assert catalogue.provider_base_url(catalogue.PROVIDERS[name], given) == base
 
 
 # ---------------------------------------------------------------- prices
@@ -194,7 +194,7 @@ PRICES = [
 
 @pytest.mark.parametrize(("name", "dollars_in", "dollars_out"), PRICES)
 def test_the_current_models_are_known_at_their_price(name: str, dollars_in: float, dollars_out: float) -> None:
-    model = resolve(name)
+    model = resolve_model(name)
     assert model.known
     assert model.price_in == pytest.approx(dollars_in / MILLION)
     assert model.price_out == pytest.approx(dollars_out / MILLION)
@@ -219,21 +219,21 @@ COSTS = [
 
 @pytest.mark.parametrize(("name", "read", "cached", "written", "output", "dollars"), COSTS)
 def test_what_a_request_costs(name: str, read: int, cached: int, written: int, output: int, dollars: float) -> None:
-    assert catalogue.cost(resolve(name), read, cached, written, output) == pytest.approx(dollars)
+    assert catalogue.request_cost(resolve_model(name), read, cached, written, output) == pytest.approx(dollars)
 
 
 def test_an_unknown_price_is_not_zero() -> None:
-    assert catalogue.cost(resolve("openai/gpt-99"), 1_000, 0, 0, 1_000) is None
-    assert catalogue.cost(resolve("gemini/gemma-4-31b-it"), 1_000, 0, 0, 1_000) == 0
+    assert catalogue.request_cost(resolve_model("openai/gpt-99"), 1_000, 0, 0, 1_000) is None
+    assert catalogue.request_cost(resolve_model("gemini/gemma-4-31b-it"), 1_000, 0, 0, 1_000) == 0
 
 
 def test_the_table_lists_the_recommended_models_first_and_each_model_once() -> None:
-    names = [model.name for model in catalogue.table()]
+    names = [model.name for model in catalogue.list_models()]
     assert sorted(names[:10]) == sorted(name for name, _, _ in PRICES)
     assert names[0] == "openai/gpt-6.1-sol"
     assert len(names) == len(set(names)) > 100
     assert names[10:] == sorted(names[10:])
-    assert all(model.known for model in catalogue.table())
+    assert all(model.known for model in catalogue.list_models())
 
 
 # ---------------------------------------------------------------- retirement
@@ -311,30 +311,30 @@ RETIREMENTS = [
 
 @pytest.mark.parametrize(("name", "day", "severity", "sentence"), RETIREMENTS)
 def test_a_retired_or_retiring_model_gets_one_sentence(name: str, day: str, severity: str, sentence: str) -> None:
-    assert catalogue.retirement(resolve(name), date.fromisoformat(day)) == (severity, sentence)
+    assert catalogue.retirement_notice(resolve_model(name), date.fromisoformat(day)) == (severity, sentence)
 
 
 @pytest.mark.parametrize(
     "name", ["sonnet", "gpt-6.1-terra", "gemini-pro-latest", "claude-opus-4-6", "ollama/x", "gpt-99"]
 )
 def test_a_current_model_gets_none(name: str) -> None:
-    assert catalogue.retirement(resolve(name), TODAY) is None
+    assert catalogue.retirement_notice(resolve_model(name), TODAY) is None
 
 
 def test_the_warning_begins_sixty_days_before_and_ends_on_the_day() -> None:
-    model = replace(resolve("gpt-99"), retires=date(2027, 3, 2))
+    model = replace(resolve_model("gpt-99"), retires=date(2027, 3, 2))
     severities = {}
     for day in (date(2026, 12, 31), date(2027, 1, 1), date(2027, 3, 1), date(2027, 3, 2)):
-        notice: Notice | None = catalogue.retirement(model, day)
+        notice: RetirementNotice | None = catalogue.retirement_notice(model, day)
         severities[day.isoformat()] = notice.severity if notice else None
     assert severities == {"2026-12-31": None, "2027-01-01": "warning", "2027-03-01": "warning", "2027-03-02": "retired"}
 
 
 def test_whatever_retires_is_followed_by_a_known_and_current_model() -> None:
-    for model in [*catalogue.table(), *map(resolve, catalogue.RETIREMENT_DAYS), resolve("ollama/x")]:
-        heir = resolve(catalogue.successor(model))
+    for model in [*catalogue.list_models(), *map(resolve_model, catalogue.RETIREMENT_DAYS), resolve_model("ollama/x")]:
+        heir = resolve_model(catalogue.successor_name(model))
         assert heir.known
-        assert catalogue.retirement(heir, TODAY) is None
+        assert catalogue.retirement_notice(heir, TODAY) is None
 
 
 # ---------------------------------------------------------------- what Aider is told
@@ -357,7 +357,7 @@ CAPS = [
 def test_the_output_cap_leaves_room_for_the_owned_files_within_the_models_limit(
     name: str, owned_tokens: int, cap: int | None
 ) -> None:
-    assert catalogue.output_cap(resolve(name), owned_tokens) == cap
+    assert catalogue.reply_token_cap(resolve_model(name), owned_tokens) == cap
 
 
 SETTINGS = [
@@ -376,7 +376,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("name", "extra_params"), SETTINGS)
 def test_the_settings_entry(name: str, extra_params: dict[str, int] | None) -> None:
-    model = resolve(name)
+    model = resolve_model(name)
     expected: dict[str, Any] = {
         "name": model.aider_name,
         "edit_format": "diff",
@@ -408,7 +408,7 @@ METADATA = [
 
 @pytest.mark.parametrize(("name", "entry"), METADATA)
 def test_the_metadata_entry(name: str, entry: dict[str, Any]) -> None:
-    assert catalogue.metadata_entry(resolve(name)) == entry
+    assert catalogue.metadata_entry(resolve_model(name)) == entry
 
 
 # ---------------------------------------------------------------- what really goes over the wire
@@ -448,7 +448,7 @@ WIRE = [
 
 
 def test_aider_sends_what_the_catalogue_says(tmp_path: Path) -> None:
-    models = [resolve(row[0]) for row in WIRE]
+    models = [resolve_model(row[0]) for row in WIRE]
     settings, metadata = tmp_path / "settings.yml", tmp_path / "metadata.json"
     settings.write_text(json.dumps([catalogue.settings_entry(model, model.weak, 1_000) for model in models]))
     metadata.write_text(json.dumps({model.aider_name: catalogue.metadata_entry(model) for model in models}))
@@ -467,7 +467,7 @@ def test_aider_sends_what_the_catalogue_says(tmp_path: Path) -> None:
     for (name, path, asked_for, cap, key_header), request in zip(WIRE, server.requests, strict=True):
         assert (request.path, request.model) == (path, asked_for)
         key = request.headers[key_header].removeprefix("Bearer ")
-        assert key == f"key of {resolve(name).provider.agent_prefix}"
+        assert key == f"key of {resolve_model(name).provider.agent_prefix}"
         told = request.body | request.body.get("generationConfig", {})
         assert {field: told[field] for field in told if field.startswith("max_")} == ({cap: 18_000} if cap else {})
         assert "temperature" not in told

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.journal.files import stamp_of
-from orchestra.journal.hold import machine
+from orchestra.journal.ownership import machine_identity
+from orchestra.journal.run_files import stamp_of
 from tests.support.shell import Shell, shell
 from tests.support.stories import STAMP, files, logs_of, sentence, stored, story, told
 from tests.support.written import event
@@ -115,10 +115,10 @@ def test_what_somebody_is_at_work_on_stays_whole(shell: Shell) -> None:
     events = story(shell.place.repo, code=None)
     files(shell, events)
     store = stored(shell, events)
-    assert store.own(".", STAMP, "me", "lighthouse", 4711, 60_000) is None
+    assert store.acquire_run(".", STAMP, "me", "lighthouse", 4711, 60_000) is None
     shown = told(shell, "clean", STAMP, "--yes", "--force")
     assert shown == f"kept: {STAMP}, since pid 4711 on lighthouse is at work on it\n"
-    assert f"run_{STAMP}.jsonl" in names(shell) and len(store.read(".", STAMP)) == len(events)
+    assert f"run_{STAMP}.jsonl" in names(shell) and len(store.read_events(".", STAMP)) == len(events)
     store.close()
 
 
@@ -127,12 +127,12 @@ def test_what_a_killed_process_was_at_work_on_is_free_at_once(shell: Shell) -> N
     child = subprocess.Popen(["true"])
     child.wait()
     store = stored(shell, story(shell.place.repo, code=None))
-    assert store.own(".", STAMP, "me", machine(), child.pid, 60_000) is None
+    assert store.acquire_run(".", STAMP, "me", machine_identity(), child.pid, 60_000) is None
     assert "Nobody is at work on it" in told(shell, "status")
     told(shell, "clean", "--yes")
-    assert store.runs(".") == []
-    store.append(".", story(shell.place.repo, code=None))
-    assert store.own(".", STAMP, "me", machine(), os.getpid(), 60_000) is None
+    assert store.list_runs(".") == []
+    store.append_events(".", story(shell.place.repo, code=None))
+    assert store.acquire_run(".", STAMP, "me", machine_identity(), os.getpid(), 60_000) is None
     assert f"pid {os.getpid()} on {socket.gethostname()} is at work on it" in told(shell, "clean", "--yes")
     store.close()
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.cli.load import settings_of
+from orchestra.cli.load import read_settings
 from orchestra.cli.main import COMMANDS
 from orchestra.cli.parser import GROUPS
-from orchestra.plan.roles import known
-from orchestra.settings import flag, options
+from orchestra.plan.roles import known_roles
+from orchestra.settings import flag_of, option_fields
 from tests.support.runs import PROGRAM
 from tests.support.shell import Shell, shell
 
@@ -30,8 +30,8 @@ def test_help_is_grouped_complete_and_short(shell: Shell) -> None:
     assert len(said.out.splitlines()) < 140
     for part in (*(f"{title}:" for title in GROUPS.values()), "examples:", "exit codes:", "--version"):
         assert part in said.out
-    for option in options():
-        assert f"{flag(option)} " in said.out or f"{flag(option)}\n" in said.out
+    for option in option_fields():
+        assert f"{flag_of(option)} " in said.out or f"{flag_of(option)}\n" in said.out
     assert shell.run("-h") == said == shell.run("run", "--help")
 
 
@@ -121,8 +121,8 @@ def test_a_change_must_say_something(shell: Shell, words: list[str]) -> None:
 def test_a_change_from_a_file_and_from_stdin(shell: Shell) -> None:
     text = "Größer:\n\n- first\n- second"
     (shell.place.repo / "my change.md").write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\n\n")
-    assert settings_of(["--change", "@my change.md"]).change == text
-    assert settings_of(["--change", text]).change == text
+    assert read_settings(["--change", "@my change.md"]).change == text
+    assert read_settings(["--change", text]).change == text
     said = shell.fed(b"from stdin \xe2\x98\x82\n", "config", "show", "--change", "-")
     assert "change from stdin ☂" in " ".join(said.out.split())
     assert shell.fed(b"  ", "--change", "-").err == f"aider-orchestrator: {NO_CHANGE}\n"
@@ -144,10 +144,10 @@ OTP = "Add user-password reset flow with email OTP"
 
 
 def test_the_seeds_examples(shell: Shell) -> None:
-    settings = settings_of(["--change", OTP, "--max-agents", "4"])
+    settings = read_settings(["--change", OTP, "--max-agents", "4"])
     assert (settings.change, settings.max_agents) == (OTP, 4)
-    assert settings_of(["--change", OTP, "--claude"]).claude
-    settings = settings_of(
+    assert read_settings(["--change", OTP, "--claude"]).claude
+    settings = read_settings(
         [
             *("--change", OTP, "--max-agents", "4", "--model", "gpt-4o", "--gemini-model", "gemini-1.5-pro"),
             *("--files", "path/to/file1.py", "path/to/file2.py", "--max-iterations", "15"),
@@ -155,7 +155,7 @@ def test_the_seeds_examples(shell: Shell) -> None:
     )
     assert (settings.model, settings.gemini_model, settings.max_iterations) == ("gpt-4o", "gemini-1.5-pro", 15)
     assert settings.files == ("path/to/file1.py", "path/to/file2.py")
-    assert settings_of(["--change", OTP, "--api-key", "k"]).api_key == "k"
+    assert read_settings(["--change", OTP, "--api-key", "k"]).api_key == "k"
 
 
 # --- models and keys ------------------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ def test_config_show_gives_every_setting_with_its_source(shell: Shell) -> None:
     assert row(said.out, "model").split() == ["model", "m", "flag"]
     assert row(said.out, "max-iterations").split() == ["max-iterations", "3", "environment", "AIDER_MAX_ITERATIONS"]
     assert row(said.out, "gate-timeout").split() == ["gate-timeout", "1800.0", "default"]
-    assert len(said.out.splitlines()) == len(options()) + len(known({}))
+    assert len(said.out.splitlines()) == len(option_fields()) + len(known_roles({}))
 
 
 def test_config_show_shows_no_key(shell: Shell) -> None:

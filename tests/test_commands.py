@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.cli.find import chosen
+from orchestra.cli.find import match_run_name
 from orchestra.errors import UsageError
-from orchestra.events import Log, make_event, to_record
-from orchestra.journal.follow import Tail
+from orchestra.events import EventLog, event_record, make_event
+from orchestra.journal.log_tail import LogTail
 from orchestra.journal.open_store import open_store
-from orchestra.report.plain import one_line, plain
+from orchestra.report.terminal_text import escape_controls, escaped_line
 from tests.support.databases import database
 from tests.support.runs import PROGRAM
 from tests.support.shell import Shell, shell
@@ -41,7 +41,7 @@ KNOWN = ("20261120_235959", STAMP, f"{STAMP}_2", "20261122_000000")
     ],
 )
 def test_enough_of_a_name(name: str, meant: str) -> None:
-    assert chosen(name, KNOWN) == meant
+    assert match_run_name(name, KNOWN) == meant
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_enough_of_a_name(name: str, meant: str) -> None:
 )
 def test_a_name_that_means_no_run(name: str, words: str) -> None:
     with pytest.raises(UsageError) as raised:
-        chosen(name, KNOWN)
+        match_run_name(name, KNOWN)
     assert words in str(raised.value)
 
 
@@ -114,14 +114,14 @@ def test_a_run_at_work_is_told_from_one_that_died(shell: Shell, place: str) -> N
     events = story(shell.place.repo, code=None)
     files(shell, events if place == "files" else [])
     store = stored(shell, events)
-    assert store.own(".", STAMP, "me", "lighthouse", 4711, 60_000) is None
+    assert store.acquire_run(".", STAMP, "me", "lighthouse", 4711, 60_000) is None
     assert "pid 4711 on lighthouse is at work on it." in told(shell, "status")
     assert "0 of 1 task ended, $0.2500 so far." in told(shell, "status")
     found = json.loads(told(shell, "status", "--json"))
     assert (found["state"], found["owner"]) == ("running", {"host": "lighthouse", "pid": 4711})
     assert (found["exit_code"], found["failed_agents"], found["usage"]["cost"]) == (None, 0, 0.25)
     assert told(shell, "runs").split()[1] == "running"
-    store.release(".", STAMP, "me")
+    store.release_run(".", STAMP, "me")
     store.close()
     assert f"Nobody is at work on it. To take it up: aider-orchestrator resume {STAMP}" in told(shell, "status")
     found = json.loads(told(shell, "status", "--json"))
@@ -138,7 +138,7 @@ def test_looking_on_until_the_end(shell: Shell, words: tuple[str, ...]) -> None:
         assert child.stdout is not None
         lines = [child.stdout.readline() for _ in events[:3]]
         with (logs_of(shell) / f"agent1_{STAMP}.jsonl").open("a") as file:
-            line = json.dumps(to_record(events[3])) + "\n"
+            line = json.dumps(event_record(events[3])) + "\n"
             file.write(line[:40])
             file.flush()
             time.sleep(0.5)
@@ -160,7 +160,7 @@ def looking_on(shell: Shell, *words: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("words", [("logs", "--follow"), ("status", "--watch")])
 def test_ctrl_c_while_looking_on(shell: Shell, words: tuple[str, ...]) -> None:
     store = stored(shell, story(shell.place.repo, code=None))
-    assert store.own(".", STAMP, "me", "lighthouse", 4711, 60_000) is None
+    assert store.acquire_run(".", STAMP, "me", "lighthouse", 4711, 60_000) is None
     with looking_on(shell, *words) as child:
         assert child.stdout is not None and child.stderr is not None
         child.stdout.readline()
@@ -177,19 +177,19 @@ def test_looking_on_when_nobody_is_at_work(shell: Shell) -> None:
 
 def test_what_is_missing_is_waited_for_once(tmp_path: Path) -> None:
     """Events 2 and 4 are seen late, event 6 never."""
-    lines = {seq: json.dumps(to_record(make_event("s", seq, 1, "k", None, None, {}))) + "\n" for seq in range(1, 9)}
+    lines = {seq: json.dumps(event_record(make_event("s", seq, 1, "k", None, None, {}))) + "\n" for seq in range(1, 9)}
     run, agent = tmp_path / "run_s.jsonl", tmp_path / "agent1_s.jsonl"
-    tail = Tail(tmp_path, "s")
+    tail = LogTail(tmp_path, "s")
     run.write_text(lines[1] + lines[3] + lines[5] + lines[7])
-    assert [event.seq for event in tail.more().events] == [1]
+    assert [event.seq for event in tail.read_more().events] == [1]
     agent.write_text(lines[2] + "\x00torn\n" + lines[4])
-    more = tail.more()
-    assert [event.seq for event in more.events] == [2, 3, 4, 5] and more.torn == 1
-    assert [event.seq for event in tail.more().events] == [7]
+    more = tail.read_more()
+    assert [event.seq for event in more.events] == [2, 3, 4, 5] and more.torn_lines == 1
+    assert [event.seq for event in tail.read_more().events] == [7]
     with run.open("a") as file:
         file.write(lines[8])
-    assert [event.seq for event in tail.more().events] == [8]
-    assert tail.more() == Log()
+    assert [event.seq for event in tail.read_more().events] == [8]
+    assert tail.read_more() == EventLog()
 
 
 def test_events_of_another_version_are_read_as_far_as_they_go(shell: Shell) -> None:
@@ -213,9 +213,9 @@ def test_a_run_of_another_machine_is_shown_from_the_shared_store(shell: Shell, t
     with database(kind, tmp_path) as found:
         url = str(found.where) if kind != "sqlite" else f"sqlite:///{found.where}"
         store = open_store(found.where)
-        store.append("ci-7:/builds/app", story(shell.place.repo, base=base))
-        store.append("ci-7:/builds/app", [make_event(STAMP, 9, 1, "combined", None, None, {"commit": "2" * 40})])
-        store.append("ci-8:/builds/other", story(shell.place.repo, "20261122_000000", base="1" * 40))
+        store.append_events("ci-7:/builds/app", story(shell.place.repo, base=base))
+        store.append_events("ci-7:/builds/app", [make_event(STAMP, 9, 1, "combined", None, None, {"commit": "2" * 40})])
+        store.append_events("ci-8:/builds/other", story(shell.place.repo, "20261122_000000", base="1" * 40))
         store.close()
         [line] = told(shell, "runs", "--store", url).splitlines()
         assert line.startswith(f"{STAMP}  exit 0") and line.endswith("(on ci-7:/builds/app)")
@@ -256,11 +256,11 @@ def test_check_makes_no_store(shell: Shell) -> None:
     ],
 )
 def test_text_for_a_terminal(text: str, shown: str) -> None:
-    assert plain(text) == shown
+    assert escape_controls(text) == shown
 
 
 def test_text_in_one_line() -> None:
-    assert one_line(" a\n\n b\x1b ", 0) == r"a b\x1b" and one_line("x" * 10, 5) == "xxxx…"
+    assert escaped_line(" a\n\n b\x1b ", 0) == r"a b\x1b" and escaped_line("x" * 10, 5) == "xxxx…"
 
 
 def test_words_that_stdout_cannot_take(shell: Shell) -> None:

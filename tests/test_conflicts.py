@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.judge.threeway import merge_text
-from orchestra.workspace.merge import stack
+from orchestra.workspace.merge import combine_commit
 from orchestra.workspace.repository import open_repository
 from orchestra.workspace.trees import Trees
 from tests.support.conflicts import Pair, draw
@@ -63,7 +63,7 @@ def test_pairs_of_edits_lose_nothing_and_mostly_need_nobody(user: User, tmp_path
     async def all_of_them() -> None:
         trees = Trees(await open_repository(user.root), tmp_path / "trees")
         for seed, (pair, (base, ours, theirs)) in enumerate(zip(pairs, commits, strict=True)):
-            head, merged = await stack(trees, ours, base, theirs, "Task 2\n")
+            head, merged = await combine_commit(trees, ours, base, theirs, "Task 2\n")
             about = f"{seed}: {pair.kind}"
             if merged.tree:
                 text = user.git("show", f"{head}:{pair.path}") + "\n"

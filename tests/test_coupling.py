@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.division.coupling import KINDS, STRONGEST, Coupling, Evidence, faded, stem
-from orchestra.division.imports import Modules
-from orchestra.division.source import Source, read
-from orchestra.division.split import cut_share
+from orchestra.division.coupling import KINDS, STRONGEST, Coupling, Evidence, commit_weight, subject_stem
+from orchestra.division.imports import ModuleIndex
+from orchestra.division.shares import cut_share
+from orchestra.division.source_scan import Source, scan_source
 
 
 def row(coupling: Coupling, kind: str, path: str) -> dict[str, float]:
-    found = coupling.kinds(coupling.number[path])[kind]
+    found = coupling.rows_by_kind(coupling.number[path])[kind]
     return {coupling.paths[n]: weight for n, weight in found.items() if coupling.paths[n] != path}
 
 
 def coupled(**texts: str) -> Coupling:
     files = {name.replace("__", "/").replace("_dot_", "."): text for name, text in texts.items()}
-    return Coupling(files, Evidence(sources={path: read(text.encode()) for path, text in files.items()}))
+    return Coupling(files, Evidence(sources={path: scan_source(text.encode()) for path, text in files.items()}))
 
 
 # --- imports --------------------------------------------------------------------------------------------------------
@@ -63,14 +63,14 @@ TREE = [
     ],
 )
 def test_what_an_import_means(importer: str, line: str, meant: list[str]) -> None:
-    modules = Modules(TREE)
-    found = {path for name in read(line.encode()).imports for path in modules.meant(name, importer)}
+    modules = ModuleIndex(TREE)
+    found = {path for name in scan_source(line.encode()).imports for path in modules.resolve(name, importer)}
     assert sorted(found) == meant
 
 
 def test_what_everybody_imports_binds_nobody_in_particular() -> None:
     files = {f"m{n}.py": "import util\n" for n in range(9)} | {"util.py": "", "one.py": "import only\n", "only.py": ""}
-    coupling = Coupling(files, Evidence(sources={path: read(text.encode()) for path, text in files.items()}))
+    coupling = Coupling(files, Evidence(sources={path: scan_source(text.encode()) for path, text in files.items()}))
     assert row(coupling, "imports", "m0.py") == {"util.py": pytest.approx(1 / 3)}
     assert row(coupling, "imports", "only.py") == {"one.py": 1.0}
 
@@ -83,24 +83,24 @@ def test_what_everybody_imports_binds_nobody_in_particular() -> None:
     ["a/user.py", "t/test_user.py", "user_test.go", "x/UserTest.java", "user.spec.ts", "User.kt", "user-spec.rb"],
 )
 def test_a_test_has_the_name_of_what_it_tests(path: str) -> None:
-    assert stem(path) == "user"
+    assert subject_stem(path) == "user"
 
 
 @pytest.mark.parametrize(("path", "name"), [("latest.py", "latest"), ("contest.js", "contest"), ("test.py", "test")])
 def test_a_word_that_ends_like_a_test_is_none(path: str, name: str) -> None:
-    assert stem(path) == name
+    assert subject_stem(path) == name
 
 
 def test_rare_names_bind_and_common_ones_do_not() -> None:
     common = "".join(f"def everywhere(): pass{n}\n" for n in range(1))
     files = {f"f{n:02}.py": common + (f"reset_token_{n // 2}\n") for n in range(20)}
-    coupling = Coupling(files, Evidence(sources={path: read(text.encode()) for path, text in files.items()}))
+    coupling = Coupling(files, Evidence(sources={path: scan_source(text.encode()) for path, text in files.items()}))
     assert set(row(coupling, "symbols", "f00.py")) == {"f01.py"}
 
 
 def test_without_history_large_files_are_bound_more_and_with_it_they_are_not() -> None:
     files = {"a.py": "import b\n", "b.py": "#" * 1_000, "c.py": "import d\n" + "#" * 1_000, "d.py": "#" * 1_000}
-    sources = {path: read(text.encode()) for path, text in files.items()}
+    sources = {path: scan_source(text.encode()) for path, text in files.items()}
 
     def bound(one: str, other: str, *commits: tuple[str, ...]) -> float:
         coupling = Coupling(files, Evidence(commits, sources))
@@ -124,7 +124,7 @@ def test_a_commit_of_very_many_files_says_nothing() -> None:
 
 
 def test_age_fades_evenly() -> None:
-    assert [faded(back) for back in (0, 500, 1000, 1500, 2000, 3000)] == [1, 0.75, 0.5, 0.375, 0.25, 0.125]
+    assert [commit_weight(back) for back in (0, 500, 1000, 1500, 2000, 3000)] == [1, 0.75, 0.5, 0.375, 0.25, 0.125]
 
 
 def test_neighbours_in_the_tree() -> None:
@@ -138,13 +138,13 @@ def test_neighbours_in_the_tree() -> None:
 def many() -> Coupling:
     paths = [f"p{n // 7}/f{n:03}.py" for n in range(120)]
     commits = [tuple(paths[(n * 7 + k * n) % 120] for k in range(2 + n % 4)) for n in range(300)]
-    sources = {path: read(f"import f{(n * 13) % 120:03}\nname_{n % 40} = shared_{n % 17}\n".encode())
+    sources = {path: scan_source(f"import f{(n * 13) % 120:03}\nname_{n % 40} = shared_{n % 17}\n".encode())
                for n, path in enumerate(paths)}  # fmt: skip
     return Coupling(paths, Evidence(commits, sources))
 
 
 def test_the_graph_is_the_same_in_both_directions_and_bounded() -> None:
-    graph = many().graph()
+    graph = many().build_graph()
     assert all(graph[other][n] == band > 0 for n, bands in enumerate(graph) for other, band in bands.items())
     assert all(n not in bands for n, bands in enumerate(graph))
     assert sum(map(len, graph)) <= 2 * STRONGEST * len(graph)
@@ -170,12 +170,12 @@ def test_the_same_numbers_whatever_the_hash_seed_and_the_order() -> None:
 
 
 def test_every_kind_has_a_weight() -> None:
-    assert set(many().kinds(0)) == set(KINDS)
+    assert set(many().rows_by_kind(0)) == set(KINDS)
 
 
 def test_an_odd_source_is_read_all_the_same() -> None:
-    assert read(b"") == Source((), read(b"").words)
-    assert read(b"\xff\xfe import x\nfrom caf\xe9 import y\n\0" * 100).words
+    assert scan_source(b"") == Source((), scan_source(b"").words)
+    assert scan_source(b"\xff\xfe import x\nfrom caf\xe9 import y\n\0" * 100).words
 
 
 # --- how much is cut ------------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from orchestra.errors import SettingsError
-from orchestra.gates.chosen import chosen
-from orchestra.gates.detect import TOOLS, Seen, detect
-from orchestra.gates.look import look, syntax_gate
+from orchestra.gates.choose import choose_gates
+from orchestra.gates.detect import TOOLS, RepositoryView, detect_gates
+from orchestra.gates.inspection import inspect_repository, make_syntax_gate
 from orchestra.model import Gate
-from orchestra.settings import Settings, SettingsFile, load
+from orchestra.settings import Settings, SettingsFile, load_settings
 
 ALL = {name: name for name in TOOLS}
 
@@ -80,16 +80,16 @@ CASES: dict[str, tuple[dict[str, str], list[str]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_configured_is_found_and_nothing_else(name: str) -> None:
     texts, gates = CASES[name]
-    found = detect(Seen(texts, texts, ALL))
+    found = detect_gates(RepositoryView(texts, texts, ALL))
     assert [gate.name for gate in found.gates] == gates and not found.notes
-    nothing = detect(Seen(texts, texts, {}))
+    nothing = detect_gates(RepositoryView(texts, texts, {}))
     assert not nothing.gates and len(nothing.notes) >= len(gates)
     assert all("is not installed here" in note for note in nothing.notes)
 
 
 def test_the_commands() -> None:
     def command(texts: dict[str, str]) -> str:
-        return detect(Seen(texts, texts, ALL)).gates[0].command
+        return detect_gates(RepositoryView(texts, texts, ALL)).gates[0].command
 
     assert command(UNIT) == "unittest discover -s tests"
     assert command({**UNIT, "tests/__init__.py": ""}) == "unittest"
@@ -108,10 +108,10 @@ def test_the_commands() -> None:
 
 def test_node_packages_that_are_not_installed_are_said() -> None:
     texts = test_script("jest", devDependencies={"jest": "30"})
-    found = detect(Seen(texts, texts, ALL, packages=False))
+    found = detect_gates(RepositoryView(texts, texts, ALL, packages=False))
     assert not found.gates and "there is no node_modules" in found.notes[0]
     alone = test_script("node --test")
-    assert detect(Seen(alone, alone, ALL, packages=False)).gates
+    assert detect_gates(RepositoryView(alone, alone, ALL, packages=False)).gates
 
 
 def test_the_projects_own_tools_come_before_those_on_path(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_the_projects_own_tools_come_before_those_on_path(tmp_path: Path) -> Non
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     files = ["pytest.ini", "tsconfig.json", ".flake8"]
-    found = detect(look(tmp_path, files, {"PATH": "/nowhere"}))
+    found = detect_gates(inspect_repository(tmp_path, files, {"PATH": "/nowhere"}))
     own = f"{tmp_path}/.venv/bin/python -m pytest -q --continue-on-collection-errors"
     assert [gate.command for gate in found.gates] == [own, "node_modules/.bin/tsc --noEmit --pretty false"]
     assert found.notes == ("flake8 is not used: .flake8 is there, but flake8 is not installed here.",)
@@ -147,15 +147,17 @@ FOUND = [
 )
 def test_what_the_user_says_comes_first(said: dict[str, str | tuple[str, ...]], gates: list[str]) -> None:
     settings = Settings(**said)  # type: ignore[arg-type]
-    assert [f"{gate.name} {gate.command}" for gate in chosen(settings, FOUND)] == gates
+    assert [f"{gate.name} {gate.command}" for gate in choose_gates(settings, FOUND)] == gates
 
 
 def test_the_gates_table_of_a_settings_file() -> None:
-    settings = load({}, [], [SettingsFile("a.toml", {"gates": {"docs": "make docs", "mypy": False}, "gate": ["x=y"]})])
+    settings = load_settings(
+        {}, [], [SettingsFile("a.toml", {"gates": {"docs": "make docs", "mypy": False}, "gate": ["x=y"]})]
+    )
     assert settings.gate == ("x=y", "docs=make docs", "mypy=")
     for bad in ({"gates": 1}, {"gates": {"a": 1}}, {"gates": {"a": True}}, {"gate": ["x"]}, {"gate": ["=x"]}):
         with pytest.raises(SettingsError):
-            load({}, [], [SettingsFile("a.toml", bad)])
+            load_settings({}, [], [SettingsFile("a.toml", bad)])
 
 
 # --- syntax ---------------------------------------------------------------------------------------------------------
@@ -186,9 +188,9 @@ def test_what_does_not_parse_is_named(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         for name, text in files.items():
             (tmp_path / folder / name).write_text(text)
-    [gate] = syntax_gate(sys.executable, ["a.py"])
+    [gate] = make_syntax_gate(sys.executable, ["a.py"])
     words = [*gate.command.split(), *(f"good/{name}" for name in GOOD), *(f"bad/{name}" for name in BAD), "gone.py"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and not done.stderr
     assert sorted(line.split(":")[0] for line in done.stdout.splitlines()) == sorted(f"bad/{name}" for name in BAD)
-    assert syntax_gate(sys.executable, ["a.xyz"]) == []
+    assert make_syntax_gate(sys.executable, ["a.xyz"]) == []

@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 
 from orchestra import dialects
-from orchestra.dialects import CUT_OFF, DIALECTS, FAMILIES, FILTERED, KEY_HEADERS, Dialect, StreamReader, Tokens
-from orchestra.gateway import ledger
+from orchestra.dialects import (
+    CUT_OFF_FINISHES,
+    DIALECTS,
+    FAMILIES,
+    FILTERED_FINISHES,
+    KEY_HEADERS,
+    Dialect,
+    StreamReader,
+    Tokens,
+)
+from orchestra.gateway import billing
 from orchestra.providers import catalogue
 
 Record = dict[str, Any]
@@ -121,11 +130,11 @@ def raw_stream(case: Case) -> bytes:
 
 
 def answers(dialect: Dialect, body: Record) -> tuple[bool, str, str, Tokens]:
-    return dialect.is_reply(body), dialect.text(body), dialect.finish(body), dialect.tokens(body)
+    return dialect.is_reply(body), dialect.reply_text(body), dialect.end_reason(body), dialect.token_usage(body)
 
 
 def plain(name: str) -> str:
-    return dialects.rest_path(DIALECTS[name], CASES[name].path)
+    return dialects.path_without_version(DIALECTS[name], CASES[name].path)
 
 
 def test_dialect_is_listed_under_its_name_with_a_case_here(name: str) -> None:
@@ -139,20 +148,20 @@ def test_dialect_is_listed_under_its_name_with_a_case_here(name: str) -> None:
 
 def test_request_for_a_reply_is_recognised_in_its_family_only(name: str) -> None:
     for family in FAMILIES:
-        found = dialects.route(family, "POST", CASES[name].path)
+        found = dialects.route_request(family, "POST", CASES[name].path)
         if family != DIALECTS[name].family:
             assert found is None or found.kind != "reply"
         else:
             assert found is not None and (found.kind, found.dialect) == ("reply", DIALECTS[name])
-            assert found.path and dialects.rest_path(found.dialect, found.path) == plain(name)
-            assert dialects.route(family, "GET", CASES[name].path) is None
+            assert found.path and dialects.path_without_version(found.dialect, found.path) == plain(name)
+            assert dialects.route_request(family, "GET", CASES[name].path) is None
 
 
 def test_request_for_a_count_is_answered_here(name: str) -> None:
     dialect, path = DIALECTS[name], CASES[name].counted
     assert bool(path) == bool(dialect.count_path)
     if path:
-        found = dialects.route(dialect.family, "POST", path)
+        found = dialects.route_request(dialect.family, "POST", path)
         assert found is not None and (found.kind, found.dialect) == ("count", dialect)
         assert list(dialect.count_reply(12).values()) == [12]
 
@@ -160,9 +169,9 @@ def test_request_for_a_count_is_answered_here(name: str) -> None:
 def test_request_tells_its_model_messages_and_whether_it_streams(name: str) -> None:
     dialect, request = DIALECTS[name], CASES[name].request
     assert dialect.model_of(plain(name), request) == "m-1"
-    assert dialect.messages(request) == [("system", "S"), ("user", "U")]
-    assert not dialect.streams(plain(name), request)
-    assert dialect.streams(plain(name), request | {"stream": True})
+    assert dialect.read_request_messages(request) == [("system", "S"), ("user", "U")]
+    assert not dialect.is_streaming(plain(name), request)
+    assert dialect.is_streaming(plain(name), request | {"stream": True})
 
 
 @pytest.mark.parametrize("provider", ["openai", "another"])
@@ -174,19 +183,19 @@ def test_cap_is_set_lowered_under_its_name_and_read_again(name: str, provider: s
     assert (dialect.output_cap(capped), dialect.output_cap(lower)) == (900, 7)
     assert json.dumps(lower) == json.dumps(capped).replace("900", "7")
     assert request == CASES[name].request, "the request itself is not changed"
-    assert dialect.messages(lower) == dialect.messages(request)
+    assert dialect.read_request_messages(lower) == dialect.read_request_messages(request)
 
 
 def test_question_of_our_own_is_a_request_of_this_dialect(name: str) -> None:
     dialect = DIALECTS[name]
     turns = [("user", "U"), ("assistant", "A"), ("user", "V")]
-    path, body = dialect.question("m-1", "S", turns)
-    found = dialects.route(dialect.family, "POST", path)
+    path, body = dialect.compose_request("m-1", "S", turns)
+    found = dialects.route_request(dialect.family, "POST", path)
     assert found is not None and found.dialect is dialect
-    assert dialect.model_of(dialects.rest_path(dialect, path), body) == "m-1"
-    assert dialect.messages(body) == [("system", "S"), *turns]
-    assert dialect.output_cap(body) is None and not dialect.streams(path, body)
-    assert dialect.messages(dialect.question("m-1", "", turns)[1]) == turns
+    assert dialect.model_of(dialects.path_without_version(dialect, path), body) == "m-1"
+    assert dialect.read_request_messages(body) == [("system", "S"), *turns]
+    assert dialect.output_cap(body) is None and not dialect.is_streaming(path, body)
+    assert dialect.read_request_messages(dialect.compose_request("m-1", "", turns)[1]) == turns
 
 
 def test_key_takes_the_place_of_every_other(name: str) -> None:
@@ -205,7 +214,7 @@ def test_base_may_end_in_whatever_the_path_brings_along(name: str) -> None:
     for provider in catalogue.PROVIDERS.values():
         if provider.dialect == dialect.family and provider.name != "ollama":
             for tail in ("", "/", *dialect.base_tails):
-                base = catalogue.base_url(provider, f"https://x.test{tail}")
+                base = catalogue.provider_base_url(provider, f"https://x.test{tail}")
                 assert dialects.upstream_url(dialect, base, CASES[name].path) == wanted
 
 
@@ -220,11 +229,11 @@ def test_reply_tells_its_text_finish_and_usage(name: str) -> None:
 @pytest.mark.parametrize("size", [1, 7, 1 << 16])
 def test_stream_amounts_to_what_comes_unstreamed(name: str, size: int) -> None:
     dialect, case = DIALECTS[name], CASES[name]
-    reader, raw = StreamReader(dialect.joiner()), raw_stream(case)
+    reader, raw = StreamReader(dialect.new_joiner()), raw_stream(case)
     for at in range(0, len(raw), size):
         reader.feed(raw[at : at + size])
-    assert reader.end() == b""
-    assert answers(dialect, reader.body) == answers(dialect, case.reply)
+    assert reader.finish_stream() == b""
+    assert answers(dialect, reader.joined_body) == answers(dialect, case.reply)
     assert answers(dialect, dialects.join_stream(dialect, json.dumps(case.stream).encode())) == answers(
         dialect, case.reply
     )
@@ -242,7 +251,11 @@ def test_garbage_is_no_reply_and_no_error_of_ours(name: str, body: Any) -> None:
     dialect = DIALECTS[name]
     assert not dialect.is_reply(body)
     joined = dialects.join_whole(dialect, body)
-    assert not dialect.is_reply(joined) and dialect.text(joined) == "" and isinstance(dialect.tokens(joined), Tokens)
+    assert (
+        not dialect.is_reply(joined)
+        and dialect.reply_text(joined) == ""
+        and isinstance(dialect.token_usage(joined), Tokens)
+    )
 
 
 def test_reply_of_another_family_is_none(name: str) -> None:
@@ -253,29 +266,29 @@ def test_reply_of_another_family_is_none(name: str) -> None:
 def test_reply_without_usage_counts_as_the_most_that_it_may_cost(name: str) -> None:
     dialect = DIALECTS[name]
     body = {key: value for key, value in CASES[name].reply.items() if key != dialect.usage.name}
-    model = catalogue.resolve("openai/gpt-6.1-sol")
-    most = ledger.most(model, 3_000, 1_000)
+    model = catalogue.resolve_model("openai/gpt-6.1-sol")
+    most = billing.max_request_cost(model, 3_000, 1_000)
     for unknown in (body, body | {dialect.usage.name: "lots"}):
         assert dialect.is_reply(unknown)
-        told = dialect.tokens(unknown)
-        used = ledger.bill(model, told, 1, said=True, most=most)
+        told = dialect.token_usage(unknown)
+        used = billing.usage_of_reply(model, told, 1, has_text=True, most=most)
         assert (told.input, told.output, used.dollars) == (0, 0, 0)
         assert used.assumed == pytest.approx(most.amount.dollars) and used.assumed_tokens == most.amount.tokens
 
 
 def test_good_reply_is_handed_on_as_it_is(name: str) -> None:
     reply = CASES[name].reply
-    assert dialects.readable(DIALECTS[name], reply) is reply
+    assert dialects.readable_reply(DIALECTS[name], reply) is reply
 
 
 @pytest.mark.parametrize("usage", ["lots", [], 5, {"total_tokens": "x", "totalTokenCount": "x", "output_tokens": -1}])
 def test_reply_with_a_strange_usage_is_mended_once(name: str, usage: Any) -> None:
     dialect, before = DIALECTS[name], copy.deepcopy(CASES[name].reply)
     body = before | {dialect.usage.name: usage}
-    clean = dialects.readable(dialect, body)
+    clean = dialects.readable_reply(dialect, body)
     assert dialect.usage.is_clean(clean[dialect.usage.name])
-    assert dialects.readable(dialect, clean) is clean
-    assert (dialect.is_reply(clean), dialect.text(clean)) == (True, "Hello there")
+    assert dialects.readable_reply(dialect, clean) is clean
+    assert (dialect.is_reply(clean), dialect.reply_text(clean)) == (True, "Hello there")
     assert body == CASES[name].reply | {dialect.usage.name: usage}, "what came is not changed"
 
 
@@ -285,12 +298,12 @@ def test_reply_with_a_strange_usage_is_mended_once(name: str, usage: Any) -> Non
 def test_words_for_ends_are_looked_for_in_every_dialect(name: str) -> None:
     dialect = DIALECTS[name]
     assert dialect.cut_off and dialect.filtered
-    assert dialect.cut_off <= CUT_OFF and dialect.filtered <= FILTERED
-    assert CUT_OFF.isdisjoint(FILTERED)
+    assert dialect.cut_off <= CUT_OFF_FINISHES and dialect.filtered <= FILTERED_FINISHES
+    assert CUT_OFF_FINISHES.isdisjoint(FILTERED_FINISHES)
 
 
 def test_final_error_is_a_bad_request_that_says_nothing(name: str) -> None:
-    raw = dialects.final_error(DIALECTS[name])
-    assert dialects.failure(400, raw) == "bad_request"
-    assert dialects.message(raw) == dialects.NEUTRAL
+    raw = dialects.final_error_body(DIALECTS[name])
+    assert dialects.classify_failure(400, raw) == "bad_request"
+    assert dialects.error_message(raw) == dialects.NEUTRAL_MESSAGE
     assert not DIALECTS[name].is_reply(json.loads(raw))

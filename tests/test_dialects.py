@@ -9,7 +9,7 @@ import pytest
 
 from orchestra import dialects
 from orchestra.dialects import DIALECTS, Tokens
-from orchestra.gateway import waits
+from orchestra.gateway import rate_headers
 
 ADDRESSES = [
     ("openai", "https://x.test/v1", "chat/completions", "https://x.test/v1/chat/completions"),
@@ -52,8 +52,10 @@ def test_the_model_and_whether_it_streams() -> None:
     assert DIALECTS["gemini"].model_of("models/gemini-x:streamGenerateContent", {}) == "gemini-x"
     assert DIALECTS["openai"].model_of("chat/completions", {"model": "m"}) == "m"
     gemini, anthropic = DIALECTS["gemini"], DIALECTS["anthropic"]
-    assert gemini.streams("models/m:streamGenerateContent", {}) and anthropic.streams("messages", {"stream": True})
-    assert not gemini.streams("models/m:generateContent", {"stream": False})
+    assert gemini.is_streaming("models/m:streamGenerateContent", {}) and anthropic.is_streaming(
+        "messages", {"stream": True}
+    )
+    assert not gemini.is_streaming("models/m:generateContent", {"stream": False})
 
 
 CHOICE = {"message": {"role": "assistant", "content": "hi"}}
@@ -152,7 +154,7 @@ USAGE: list[tuple[str, dict[str, Any], Tokens]] = [
 
 @pytest.mark.parametrize(("dialect", "body", "used"), USAGE)
 def test_usage(dialect: str, body: dict[str, Any], used: Tokens) -> None:
-    assert DIALECTS[dialect].tokens(body) == used
+    assert DIALECTS[dialect].token_usage(body) == used
 
 
 def events(*chunks: dict[str, Any], end: bytes = b"") -> bytes:
@@ -168,8 +170,8 @@ def test_an_openai_stream_amounts_to_one_body() -> None:
     body = dialects.join_stream(
         DIALECTS["openai"], events(delta(), delta(finish_reason="stop"), last, end=b"data: [DONE]\n\n")
     )
-    assert (DIALECTS["openai"].text(body), DIALECTS["openai"].finish(body)) == ("hehe", "stop")
-    assert DIALECTS["openai"].tokens(body) == Tokens(3, 0, 0, 2)
+    assert (DIALECTS["openai"].reply_text(body), DIALECTS["openai"].end_reason(body)) == ("hehe", "stop")
+    assert DIALECTS["openai"].token_usage(body) == Tokens(3, 0, 0, 2)
 
 
 def test_an_anthropic_stream_amounts_to_one_body() -> None:
@@ -179,8 +181,8 @@ def test_an_anthropic_stream_amounts_to_one_body() -> None:
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
     end |= {"usage": {"output_tokens": 9, "input_tokens": None, "cache_read_input_tokens": 4}}
     body = dialects.join_stream(DIALECTS["anthropic"], events(start, thought, piece, piece, end))
-    assert (DIALECTS["anthropic"].text(body), DIALECTS["anthropic"].finish(body)) == ("hehe", "end_turn")
-    assert DIALECTS["anthropic"].tokens(body) == Tokens(9, 4, 0, 9)
+    assert (DIALECTS["anthropic"].reply_text(body), DIALECTS["anthropic"].end_reason(body)) == ("hehe", "end_turn")
+    assert DIALECTS["anthropic"].token_usage(body) == Tokens(9, 4, 0, 9)
     assert DIALECTS["anthropic"].is_reply(body)
 
 
@@ -192,20 +194,20 @@ def test_a_gemini_stream_amounts_to_one_body_as_events_or_as_an_array(sse: bool)
     chunks = [chunk({"text": "hm", "thought": True}), chunk({"text": "he"}), chunk({"text": "he"}, finishReason="STOP")]
     chunks[-1]["usageMetadata"] = {"promptTokenCount": 4, "candidatesTokenCount": 2, "thoughtsTokenCount": 7}
     body = dialects.join_stream(DIALECTS["gemini"], events(*chunks) if sse else json.dumps(chunks).encode())
-    assert (DIALECTS["gemini"].text(body), DIALECTS["gemini"].finish(body)) == ("hehe", "STOP")
-    assert DIALECTS["gemini"].tokens(body) == Tokens(4, 0, 0, 9)
+    assert (DIALECTS["gemini"].reply_text(body), DIALECTS["gemini"].end_reason(body)) == ("hehe", "STOP")
+    assert DIALECTS["gemini"].token_usage(body) == Tokens(4, 0, 0, 9)
 
 
 @pytest.mark.parametrize("raw", [b"", b"<html>", b"data: \n\n", b"data: [1]\n\n", b"[]", b"null"])
 @pytest.mark.parametrize("dialect", ["openai", "gemini"])
 def test_noise_is_no_stream_and_no_crash(dialect: str, raw: bytes) -> None:
     body = dialects.join_stream(DIALECTS[dialect], raw)
-    assert DIALECTS[dialect].text(body) == "" and DIALECTS[dialect].tokens(body) == Tokens()
+    assert DIALECTS[dialect].reply_text(body) == "" and DIALECTS[dialect].token_usage(body) == Tokens()
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000])
 def test_what_is_no_json_is_nothing(raw: bytes) -> None:
-    assert dialects.parse(raw) is None
+    assert dialects.parse_json_or_none(raw) is None
 
 
 TPM = "Rate limit reached on tokens per min (TPM). You can add a payment method at https://openai.test/account/billing."
@@ -245,7 +247,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("status", "text", "failure"), FAILURES)
 def test_failures(status: int, text: str, failure: str) -> None:
-    assert dialects.failure(status, text.encode()) == failure
+    assert dialects.classify_failure(status, text.encode()) == failure
 
 
 MESSAGES = [
@@ -262,12 +264,12 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("raw", "message"), MESSAGES)
 def test_the_providers_own_sentence(raw: str, message: str) -> None:
-    assert dialects.message(raw.encode()) == message
+    assert dialects.error_message(raw.encode()) == message
 
 
 def test_a_sentence_is_short_and_one_line() -> None:
-    assert len(dialects.message(b"x\n" * 9000)) <= 300
-    assert dialects.message(b'{"error": {"message": "' + b"y" * 9000 + b'"}}') == "y" * 300
+    assert len(dialects.error_message(b"x\n" * 9000)) <= 300
+    assert dialects.error_message(b'{"error": {"message": "' + b"y" * 9000 + b'"}}') == "y" * 300
 
 
 WAITS = [
@@ -287,25 +289,25 @@ WAITS = [
 
 @pytest.mark.parametrize(("headers", "raw", "seconds"), WAITS)
 def test_how_long_to_wait(headers: dict[str, str], raw: str, seconds: float | None) -> None:
-    assert waits.retry_after(headers, raw.encode()) == seconds
+    assert rate_headers.read_retry_after(headers, raw.encode()) == seconds
 
 
 def test_how_long_to_wait_until_a_date() -> None:
-    told = waits.retry_after({"retry-after": formatdate(time.time() + 20, usegmt=True)}, b"")
+    told = rate_headers.read_retry_after({"retry-after": formatdate(time.time() + 20, usegmt=True)}, b"")
     assert told is not None and 17 < told <= 20
 
 
 def test_the_final_answer_has_the_dialects_shape_and_says_nothing() -> None:
     openai, anthropic, gemini = (
-        json.loads(dialects.final_error(DIALECTS[each])) for each in ("openai", "anthropic", "gemini")
+        json.loads(dialects.final_error_body(DIALECTS[each])) for each in ("openai", "anthropic", "gemini")
     )
     assert openai["error"] == {
-        "message": dialects.NEUTRAL,
+        "message": dialects.NEUTRAL_MESSAGE,
         "type": "invalid_request_error",
         "param": None,
         "code": None,
     }
-    assert (anthropic["type"], anthropic["error"]["message"]) == ("error", dialects.NEUTRAL)
+    assert (anthropic["type"], anthropic["error"]["message"]) == ("error", dialects.NEUTRAL_MESSAGE)
     assert (gemini["error"]["code"], gemini["error"]["status"]) == (400, "INVALID_ARGUMENT")
     for word in ("rate limit", "context", "quota", "http", "content_policy", "overloaded", "timeout"):
-        assert word not in dialects.NEUTRAL.lower()
+        assert word not in dialects.NEUTRAL_MESSAGE.lower()

@@ -12,28 +12,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestra.agents.aider import NOT_EDITABLE
-from orchestra.answers.shape import read as read_answer
+from orchestra.answers.shape import parse_answer as read_answer
 from orchestra.errors import PlanError
-from orchestra.plan.check import World, check
-from orchestra.plan.draft import Draft, Item, above, critical_path, drafted, needs, phases
-from orchestra.plan.edit import changed
-from orchestra.plan.file import read, write
-from orchestra.plan.planner import Answer, draft_of
-from orchestra.plan.targets import Tracked
-from orchestra.report.plans.tree import tree
+from orchestra.plan.check import PlanContext, check_draft
+from orchestra.plan.draft import (
+    Draft,
+    PlanItem,
+    all_needs_by_id,
+    critical_path,
+    draft_from_plan,
+    group_phases,
+    needs_by_id,
+)
+from orchestra.plan.edit import edit_draft
+from orchestra.plan.planner import PlanAnswer, draft_from_answer
+from orchestra.plan.targets import TrackedFile
+from orchestra.plan.toml_file import format_draft, parse_draft
+from orchestra.report.plans.plan_tree import plan_tree
 
-TRACKED = {path: Tracked(path, 300) for path in ("src/app.py", "src/user.py", "tests/test_app.py", "README.md")}
+TRACKED = {path: TrackedFile(path, 300) for path in ("src/app.py", "src/user.py", "tests/test_app.py", "README.md")}
 ODD = {"link.py": "link", "logo.png": "binary"}
-TRACKED |= {path: Tracked(path, 9, kind, NOT_EDITABLE[kind]) for path, kind in ODD.items()}
-TRACKED |= {path: Tracked(path, 100_000) for path in ("big/one.py", "big/two.py")}
-WORLD = World(TRACKED, ("coder", "tester", "writer", "researcher"), ("researcher",), ("R1", "R2"), 100_000)
+TRACKED |= {path: TrackedFile(path, 9, kind, NOT_EDITABLE[kind]) for path, kind in ODD.items()}
+TRACKED |= {path: TrackedFile(path, 100_000) for path in ("big/one.py", "big/two.py")}
+WORLD = PlanContext(TRACKED, ("coder", "tester", "writer", "researcher"), ("researcher",), ("R1", "R2"), 100_000)
 
 
-def item(id: str, *files: str, **more: Any) -> Item:
-    return dataclasses.replace(Item(id, id.title(), f"Do {id}.", files), **more)
+def item(id: str, *files: str, **more: Any) -> PlanItem:
+    return dataclasses.replace(PlanItem(id, id.title(), f"Do {id}.", files), **more)
 
 
-def plan(*items: Item) -> Draft:
+def plan(*items: PlanItem) -> Draft:
     return Draft("The goal", task=items)
 
 
@@ -42,7 +50,7 @@ def plan(*items: Item) -> Draft:
 TEXT = st.text(st.sampled_from('a"\\\n\t\r é😀#]='), max_size=12)
 NAMES = st.lists(TEXT, max_size=3).map(tuple)
 ITEMS = st.builds(
-    Item, TEXT, TEXT, TEXT, files=NAMES, new=NAMES, needs=NAMES, acceptance=NAMES, role=TEXT, priority=TEXT,
+    PlanItem, TEXT, TEXT, TEXT, files=NAMES, new=NAMES, needs=NAMES, acceptance=NAMES, role=TEXT, priority=TEXT,
     proposed=st.booleans(), done=TEXT,
 )  # fmt: skip
 
@@ -50,12 +58,12 @@ ITEMS = st.builds(
 @given(st.builds(Draft, TEXT, prd=TEXT, approved=st.booleans(), task=st.lists(ITEMS, max_size=3).map(tuple)))
 @settings(max_examples=300, deadline=None)
 def test_what_is_written_is_read_back(draft: Draft) -> None:
-    assert read(write(draft, "x"), "x") == draft
+    assert parse_draft(format_draft(draft, "x"), "x") == draft
 
 
 def test_by_hand_each_thing_is_said_once() -> None:
     text = 'goal = "G"\n[[task]]\nbrief = "Do it."\nfiles = ["src/app.py"]\n'
-    checked = check(read(text, "x"), WORLD)
+    checked = check_draft(parse_draft(text, "x"), WORLD)
     assert checked.problems == ()
     (only,) = checked.draft.task
     assert (only.id, only.title, only.brief, only.role) == ("do-it", "Do it.", "Do it.", "coder")
@@ -76,7 +84,7 @@ def test_by_hand_each_thing_is_said_once() -> None:
 )
 def test_a_file_that_is_wrong(text: str, words: str) -> None:
     with pytest.raises(PlanError) as told:
-        read(text, "plans/x.toml")
+        parse_draft(text, "plans/x.toml")
     assert str(told.value).startswith("plans/x.toml: ") and words in str(told.value)
 
 
@@ -127,9 +135,9 @@ SLOPPY = {
 @pytest.mark.parametrize("name", SLOPPY)
 def test_what_is_sloppy_is_put_right_and_said(name: str) -> None:
     items, repairs = SLOPPY[name]
-    checked = check(plan(*items), WORLD)
+    checked = check_draft(plan(*items), WORLD)
     assert (checked.problems, list(checked.repairs)) == ((), repairs)
-    again = check(checked.draft, WORLD)
+    again = check_draft(checked.draft, WORLD)
     assert again.draft == checked.draft and again.problems == ()
     assert again.repairs == (), "a plan that was put right needs no more"
 
@@ -163,19 +171,19 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_wrong_is_said_in_one_sentence(name: str) -> None:
     items, words = BROKEN[name]
-    assert words in check(plan(*items), WORLD).complaint
+    assert words in check_draft(plan(*items), WORLD).problem_text
 
 
 def test_who_only_answers_needs_no_files() -> None:
-    assert check(plan(item("a", role="researcher")), WORLD).problems == ()
+    assert check_draft(plan(item("a", role="researcher")), WORLD).problems == ()
 
 
 def test_what_is_done_is_looked_at_no_more() -> None:
     done = item("a", "gone/for/good.py", done="20260101_000000", needs=("never",))
-    checked = check(plan(done, item("b", "README.md", needs=("a",))), WORLD)
+    checked = check_draft(plan(done, item("b", "README.md", needs=("a",))), WORLD)
     assert (checked.repairs, checked.problems) == ((), ())
     assert checked.draft.task[0] == done
-    assert "it has no tasks that are still to be done" in check(plan(done), WORLD).complaint
+    assert "it has no tasks that are still to be done" in check_draft(plan(done), WORLD).problem_text
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -193,10 +201,10 @@ def test_any_plan_is_refused_or_can_be_carried_out(seed: int) -> None:
         )
         for _ in names
     ]
-    checked = check(plan(*items), WORLD)
+    checked = check_draft(plan(*items), WORLD)
     if checked.problems:
         return
-    found, before = checked.draft.task, above(checked.draft.task)
+    found, before = checked.draft.task, all_needs_by_id(checked.draft.task)
     assert len({one.id for one in found}) == len(found) == len(names)
     for one in found:
         for other in found:
@@ -207,14 +215,14 @@ def test_any_plan_is_refused_or_can_be_carried_out(seed: int) -> None:
 
 def test_two_hundred_tasks_are_checked_at_once() -> None:
     items = [item(f"t{n}", f"new/{n % 50}.py", needs=(f"t{n - 1}",) if n % 3 else ()) for n in range(200)]
-    checked = check(plan(*items), WORLD)
+    checked = check_draft(plan(*items), WORLD)
     assert checked.problems == () and len(checked.draft.task) == 200
 
 
 def test_a_models_answer_becomes_a_draft() -> None:
     said = {"tasks": [{"id": "a", "title": "A", "brief": "b", "files": ["README.md"], "needs": [], "extra": 1}]}
-    draft = draft_of(read_answer(Answer, f"Sure!\n```json\n{json.dumps(said)}\n```"), "G", "p.md")
-    assert draft == Draft("G", "p.md", False, (Item("a", "A", "b", ("README.md",)),))
+    draft = draft_from_answer(read_answer(PlanAnswer, f"Sure!\n```json\n{json.dumps(said)}\n```"), "G", "p.md")
+    assert draft == Draft("G", "p.md", False, (PlanItem("a", "A", "b", ("README.md",)),))
 
 
 # --- the graph ------------------------------------------------------------------------------------------------------
@@ -229,11 +237,11 @@ def diamond() -> Draft:
 
 def test_phases_and_the_longest_chain() -> None:
     items = diamond().task
-    assert [[one.id for one in phase] for phase in phases(items)] == [["a"], ["b", "c"], ["d"]]
+    assert [[one.id for one in phase] for phase in group_phases(items)] == [["a"], ["b", "c"], ["d"]]
     assert critical_path(items, {"a": 1, "b": 1, "c": 5, "d": 1}) == ["a", "c", "d"]
-    assert above(items)["d"] == {"a", "b", "c"}
-    assert needs(items[1:]) == {"b": (), "c": (), "d": ("b", "c")}
-    shown = tree(diamond(), {})
+    assert all_needs_by_id(items)["d"] == {"a", "b", "c"}
+    assert needs_by_id(items[1:]) == {"b": (), "c": (), "d": ("b", "c")}
+    shown = plan_tree(diamond(), {})
     assert [line for line in shown.splitlines() if line.startswith("Phase")] == [
         "Phase 1", "Phase 2, at the same time", "Phase 3",
     ]  # fmt: skip
@@ -264,7 +272,7 @@ CHANGES: dict[str, Callable[[Any], bool]] = {
 @pytest.mark.parametrize("words", CHANGES)
 def test_a_change(words: str) -> None:
     before = diamond()
-    after = changed(before, words.split())
+    after = edit_draft(before, words.split())
     assert CHANGES[words](after)
     assert before == diamond()
 
@@ -273,11 +281,11 @@ def test_a_split_leaves_nothing_behind() -> None:
     draft = plan(
         item("a", "x.py", "y.py", "z.py", new=("z.py",), needs=("o",)), item("b", "b.py", needs=("a",)), item("o", "o")
     )
-    after = changed(draft, ["split", "a", "tail", "y.py", "z.py"])
+    after = edit_draft(draft, ["split", "a", "tail", "y.py", "z.py"])
     assert [one.id for one in after.task] == ["a", "tail", "b", "o"]
     first, tail = after.task[:2]
     assert (first.files, first.new, tail.files, tail.new) == (("x.py",), (), ("y.py", "z.py"), ("z.py",))
-    assert first.needs == tail.needs == ("o",) and after.item("b").needs == ("a", "tail")  # type: ignore[union-attr]
+    assert first.needs == tail.needs == ("o",) and after.find_item("b").needs == ("a", "tail")  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -301,7 +309,7 @@ def test_a_split_leaves_nothing_behind() -> None:
 )
 def test_a_change_that_cannot_be_made(words: str, told: str) -> None:
     with pytest.raises(PlanError) as error:
-        changed(diamond(), words.split())
+        edit_draft(diamond(), words.split())
     assert told in str(error.value)
 
 
@@ -309,5 +317,5 @@ def test_a_division_by_coupling_is_a_draft_too(tmp_path: Path) -> None:
     from orchestra.model import Plan, TargetFile, Task
 
     one = Task(1, "a.py", (TargetFile("README.md"),), requirements=("R1",))
-    draft = drafted(Plan((one,), 1), "G", "")
-    assert check(draft, WORLD).problems == () and draft.task[0].id == "part-1"
+    draft = draft_from_plan(Plan((one,), 1), "G", "")
+    assert check_draft(draft, WORLD).problems == () and draft.task[0].id == "part-1"

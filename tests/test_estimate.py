@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from orchestra.events import make_event, plain
+from orchestra.events import make_event, to_json_value
 from orchestra.model import Plan, TargetFile, Task, Usage
 from orchestra.providers import catalogue
-from orchestra.report.fold import fold
-from orchestra.report.markdown import markdown
-from orchestra.report.plans.estimate import Estimate, compared, comparison, estimate
+from orchestra.report.closing import closing_text
+from orchestra.report.fold import fold_events
+from orchestra.report.markdown import markdown_report
+from orchestra.report.plans.estimate import Estimate, compare_estimate, comparison_sentence, estimate_plan
 from orchestra.report.state import Report
-from orchestra.report.text import closing
 
 # A dollar for a million tokens in, ten for a million out.
-MODEL = catalogue.with_prices(catalogue.resolve("openai/some-model"), 1, 10)
-CHEAP = catalogue.with_prices(catalogue.resolve("openai/cheap-model"), 0.1, 1)
-UNPRICED = catalogue.resolve("openai/unknown-model")
+MODEL = catalogue.with_prices(catalogue.resolve_model("openai/some-model"), 1, 10)
+CHEAP = catalogue.with_prices(catalogue.resolve_model("openai/cheap-model"), 0.1, 1)
+UNPRICED = catalogue.resolve_model("openai/unknown-model")
 
 
 def task(id: int, *needs: int, tokens: int = 10_000, role: str = "") -> Task:
@@ -25,7 +25,7 @@ def task(id: int, *needs: int, tokens: int = 10_000, role: str = "") -> Task:
 
 
 def made(*tasks: Task, agents: int = 1, **more: Any) -> Estimate:
-    return estimate(Plan(tasks, agents), MODEL, {"big.py": 3_000}, **more)
+    return estimate_plan(Plan(tasks, agents), MODEL, {"big.py": 3_000}, **more)
 
 
 def test_one_task() -> None:
@@ -105,7 +105,7 @@ def after(expected: Any, *more: Told) -> Report:
         (240_000, "attempt_ended", 1, 3, {"verdict": "applied"}),
         *more,
     ]
-    return fold(
+    return fold_events(
         make_event("r", seq, time, kind, task, n, data) for seq, (time, kind, task, n, data) in enumerate(told, 1)
     )
 
@@ -115,21 +115,21 @@ RECORD = {"tokens": [500, 5_000], "dollars": [0.02, 0.3], "minutes": [1.0, 6.0],
 
 def test_the_report_says_how_right_it_was() -> None:
     report = after(RECORD)
-    found = compared(report)
-    assert found and json.loads(json.dumps(found.record())) == {
+    found = compare_estimate(report)
+    assert found and json.loads(json.dumps(found.as_record())) == {
         **{name: value for name, value in RECORD.items() if name != "tasks"},
         "actual": {"tokens": 1_000, "dollars": 0.05, "minutes": 2.0},
     }
     said = "Estimated $0.0200 to $0.30 and 1.0 to 6.0 minutes for the agents; they took $0.0500 and 2.0 minutes."
-    assert comparison(report) == said
-    assert said in closing(report, "") and said in markdown(report)
+    assert comparison_sentence(report) == said
+    assert said in closing_text(report, "") and said in markdown_report(report)
 
 
 def test_without_a_price_it_is_said_in_tokens() -> None:
     said = (
         "Estimated 500 to 5,000 tokens and 1.0 to 6.0 minutes for the agents; they took 1,000 tokens and 2.0 minutes."
     )
-    assert comparison(after(RECORD | {"dollars": None})) == said
+    assert comparison_sentence(after(RECORD | {"dollars": None})) == said
 
 
 def test_a_run_that_did_not_do_its_work_is_compared_with_nothing() -> None:
@@ -137,13 +137,13 @@ def test_a_run_that_did_not_do_its_work_is_compared_with_nothing() -> None:
         (300_000, "attempt_started", 1, 4, {"model": "m"}),
         (301_000, "attempt_ended", 1, 4, {"verdict": "cancelled"}),
     ]
-    assert comparison(after(RECORD, *stopped)) == ""
+    assert comparison_sentence(after(RECORD, *stopped)) == ""
 
 
 def test_what_was_lost_counts_as_paid_here_too() -> None:
     report = after(RECORD)
     report.roles["agent"] += Usage(assumed=0.25, assumed_tokens=7)
-    found = compared(report)
+    found = compare_estimate(report)
     assert found is not None and (found.actual.dollars, found.actual.tokens) == (0.3, 1_007)
 
 
@@ -154,7 +154,7 @@ def test_a_run_that_died_is_not_at_work_until_it_is_taken_up() -> None:
         (9_000_000, "attempt_started", 1, 5, {"model": "m"}),
         (9_060_000, "attempt_ended", 1, 5, {"verdict": "applied"}),
     ]
-    assert after(RECORD, *more).worked == 180_000
+    assert after(RECORD, *more).worked_ms == 180_000
 
 
 @pytest.mark.parametrize(
@@ -162,11 +162,11 @@ def test_a_run_that_died_is_not_at_work_until_it_is_taken_up() -> None:
 )
 def test_what_an_older_or_a_newer_run_expected_is_passed_over(expected: Any) -> None:
     report = after(expected)
-    assert compared(report) is None and comparison(report) == "" and list(report.tasks) == [1]
-    assert "Estimated" not in closing(report, "")
+    assert compare_estimate(report) is None and comparison_sentence(report) == "" and list(report.tasks) == [1]
+    assert "Estimated" not in closing_text(report, "")
 
 
 def test_the_record_of_an_estimate_is_what_the_report_reads() -> None:
     found = made(task(1))
-    report = after(plain(found.record()))
-    assert report.estimate == found.record() and report.tasks[1].estimate == found.record().tasks[0]
+    report = after(to_json_value(found.to_plan_range()))
+    assert report.estimate == found.to_plan_range() and report.tasks[1].estimate == found.to_plan_range().tasks[0]

@@ -13,19 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestra import events
-from orchestra.events import KINDS, Event, plain, read_line, to_record
+from orchestra.events import KINDS, Event, event_record, read_line, to_json_value
 from orchestra.journal.open_store import open_store
-from orchestra.report import show, status
-from orchestra.report.annotations import annotations, outputs
-from orchestra.report.detail import detail
-from orchestra.report.fold import TAKEN, fold
-from orchestra.report.junit import junit
-from orchestra.report.lines import line
-from orchestra.report.markdown import markdown
-from orchestra.report.page import page
+from orchestra.report import run_status, task_view
+from orchestra.report.annotations import build_annotations, step_outputs
+from orchestra.report.closing import closing_text
+from orchestra.report.detail import build_detail
+from orchestra.report.event_lines import describe_event
+from orchestra.report.fold import OUTCOME_FIELDS, fold_events
+from orchestra.report.junit import junit_xml
+from orchestra.report.markdown import markdown_report
+from orchestra.report.page import html_page
 from orchestra.report.state import CandidateReport, TaskReport
-from orchestra.report.summary import summary
-from orchestra.report.text import closing
+from orchestra.report.summary import build_summary
 from tests.support import corpus
 from tests.support.reported import story
 from tests.support.written import event
@@ -55,9 +55,9 @@ def dumped(value: object) -> str:
 @pytest.mark.parametrize("text", GOLDEN, ids=lambda text: json.loads(text)["event"])
 def test_golden_line_comes_back_byte_by_byte(text: str) -> None:
     found = read(text)
-    assert type(found.payload) is KINDS[found.kind] and not found.unread
-    assert dumped(to_record(found)) == text
-    assert dumped(plain(found.payload)) == dumped(found.data)
+    assert type(found.payload) is KINDS[found.kind] and not found.read_problem
+    assert dumped(event_record(found)) == text
+    assert dumped(to_json_value(found.payload)) == dumped(found.data)
 
 
 def test_golden_lines_have_every_kind() -> None:
@@ -70,7 +70,7 @@ def test_every_line_of_the_corpus_comes_back_byte_by_byte() -> None:
         for path, content in corpus.files_of(name).items():
             for raw in content.split(b"\n") if path.endswith(".jsonl") else ():
                 if found := read_line(raw):
-                    written = dumped(to_record(dataclasses.replace(found, data=plain(found.payload))))
+                    written = dumped(event_record(dataclasses.replace(found, data=to_json_value(found.payload))))
                     assert json.loads(written) == json.loads(raw) and written == dumped(json.loads(raw))
                     count += 1
     assert count > 1_000
@@ -91,7 +91,7 @@ def test_every_kind_is_emitted_and_is_a_frozen_dataclass() -> None:
 
 def test_what_an_attempt_tells_of_its_task_has_the_same_names() -> None:
     names = {each.name for each in dataclasses.fields(TaskReport)}
-    assert set(TAKEN) <= names & set(events.AttemptEnded.names) & set(CandidateReport.names)
+    assert set(OUTCOME_FIELDS) <= names & set(events.AttemptEnded.names) & set(CandidateReport.names)
 
 
 def constructed() -> Iterator[str]:
@@ -118,14 +118,24 @@ BEFORE = story(2, ok=False)
 
 
 def render_everything(log: list[Event]) -> None:
-    report, found = fold(log), detail(log)
-    closing(report, "summary.json"), markdown(report), page(report, found, {}, {}), junit(report, found.gates, {})
-    json.dumps(summary(report, {})), annotations(report, {}), outputs(report, {}, "end"), status.agents(report)
+    report, found = fold_events(log), build_detail(log)
+    (
+        closing_text(report, "summary.json"),
+        markdown_report(report),
+        html_page(report, found, {}, {}),
+        junit_xml(report, found.gates, {}),
+    )
+    (
+        json.dumps(build_summary(report, {})),
+        build_annotations(report, {}),
+        step_outputs(report, {}, "end"),
+        run_status.agent_lines(report),
+    )
     for task in report.tasks.values():
-        tries = found.named_attempts(task.id)
-        json.dumps(show.record(report, task, "", tries, {})), show.text(report, task, "", tries, {})
+        tries = found.all_attempts(task.id)
+        json.dumps(task_view.task_record(report, task, "", tries, {})), task_view.task_text(report, task, "", tries, {})
     for each in log:
-        line(each)
+        describe_event(each)
 
 
 @pytest.mark.parametrize("text", GOLDEN, ids=lambda text: json.loads(text)["event"])
@@ -134,9 +144,9 @@ def test_damaged_event_raises_nothing_and_is_counted(text: str) -> None:
         log = [read(json.dumps(record)) for record in records]
         for found in log:
             value = found.data.get(name)
-            if not found.unread and isinstance(value, str | int | float):
+            if not found.read_problem and isinstance(value, str | int | float):
                 assert getattr(found.payload, name) == value
-        assert fold([*BEFORE, *log]).unreadable == sum(bool(found.unread) for found in log) > 0
+        assert fold_events([*BEFORE, *log]).unreadable == sum(bool(found.read_problem) for found in log) > 0
         render_everything([*BEFORE, *log])
 
 
@@ -151,28 +161,28 @@ def test_envelope_of_the_wrong_kind_is_no_event(odd: Any) -> None:
 
 def test_unknown_kind_and_missing_task_are_unreadable() -> None:
     tomorrow, homeless = event("of_tomorrow", 1, wonder=[1]), event("task_moved", state="ready")
-    assert isinstance(tomorrow.payload, events.Unreadable) and tomorrow.kind == "of_tomorrow"
-    assert homeless.unread == "it has no task"
-    assert fold([tomorrow, homeless]).unreadable == 2 and fold([homeless]).tasks == {}
+    assert isinstance(tomorrow.payload, events.UnreadableEvent) and tomorrow.kind == "of_tomorrow"
+    assert homeless.read_problem == "it has no task"
+    assert fold_events([tomorrow, homeless]).unreadable == 2 and fold_events([homeless]).tasks == {}
 
 
 def test_field_that_may_be_absent_costs_no_more_than_itself() -> None:
     used = {"requests": 1, "dollars": 0.5}
     found = event("request", 1, 1, role="agent", failure="", usage=used, seconds="soon")
-    assert found.unread == "seconds: 'soon' is not float"
-    report = fold([found])
+    assert found.read_problem == "seconds: 'soon' is not float"
+    report = fold_events([found])
     assert (report.usage.dollars, report.unreadable) == (0.5, 1)
 
 
 def test_what_a_newer_version_wrote_is_carried_on(tmp_path: Path) -> None:
     newer = event("note", 1, text="x", mood={"deep": [1, None]})
-    assert newer.payload == events.Note("x") and not newer.unread
+    assert newer.payload == events.Note("x") and not newer.read_problem
     store = open_store(tmp_path / "orchestra.db")
-    store.append(".", [newer, event("of_tomorrow", seq=2, wonder=1)])
-    back = store.read(".", "r")
+    store.append_events(".", [newer, event("of_tomorrow", seq=2, wonder=1)])
+    back = store.read_events(".", "r")
     store.close()
     assert back[0] == newer and back[0].data["mood"] == {"deep": [1, None]} and back[1].data == {"wonder": 1}
-    assert to_record(back[0])["data"] == {"text": "x", "mood": {"deep": [1, None]}}
+    assert event_record(back[0])["data"] == {"text": "x", "mood": {"deep": [1, None]}}
 
 
 # --- shared with nothing --------------------------------------------------------------------------------------------
@@ -195,11 +205,11 @@ def containers(value: object) -> Iterator[int]:
 def test_report_shares_no_list_or_dictionary_with_its_events() -> None:
     log = [read(text) for text in GOLDEN]
     mine = {number for each in log for number in containers(each)}
-    report = fold(log)
-    assert mine.isdisjoint(containers(report)) and mine.isdisjoint(containers(detail(log)))
-    before = copy.deepcopy(summary(report, {}))
+    report = fold_events(log)
+    assert mine.isdisjoint(containers(report)) and mine.isdisjoint(containers(build_detail(log)))
+    before = copy.deepcopy(build_summary(report, {}))
     for each in log:
         for value in each.data.values():
             if isinstance(value, list):
                 value.append("changed")
-    assert summary(report, {}) == before
+    assert build_summary(report, {}) == before

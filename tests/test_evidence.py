@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestra.division.coupling import Evidence
-from orchestra.division.source import read
-from orchestra.workspace.evidence import PARTIAL, SHALLOW, evidence
+from orchestra.division.source_scan import scan_source
+from orchestra.workspace.evidence import PARTIAL, SHALLOW, gather_evidence
 from orchestra.workspace.git import Git
 from orchestra.workspace.repository import open_repository
 from tests.support.runs import Place, make_place
@@ -19,7 +19,7 @@ def told(folder: Path) -> Evidence:
     async def ask() -> Evidence:
         repository = await open_repository(folder)
         entries = await repository.entries()
-        return await evidence(repository.git, repository.base, entries, entries)
+        return await gather_evidence(repository.git, repository.base, entries, entries)
 
     return asyncio.run(ask())
 
@@ -87,7 +87,7 @@ def test_odd_names_and_contents(place: Place) -> None:
 def test_sources_are_read_as_they_are_at_the_base(place: Place) -> None:
     (place.repo / "b.py").write_text("import something_else\n", "utf-8")
     found = told(place.repo)
-    assert found.sources["b.py"] == read(b"import a, os\n")
+    assert found.sources["b.py"] == scan_source(b"import a, os\n")
     assert found.lost == ""
 
 
@@ -128,6 +128,6 @@ def test_a_repository_without_a_commit(tmp_path: Path) -> None:
 
 def test_a_broken_history_is_no_history(place: Place) -> None:
     async def ask() -> Evidence:
-        return await evidence(Git(place.repo), "0" * 40, {}, ())
+        return await gather_evidence(Git(place.repo), "0" * 40, {}, ())
 
     assert asyncio.run(ask()).commits == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.gates.counts import Counts, count_tests
-from orchestra.gates.failures import failures, new_failures, plain
+from orchestra.gates.failures import clean_lines, failures, new_failures
 
 OUTPUTS = Path(__file__).parent / "outputs"
 SHOP = "/home/ada/shop"
@@ -55,7 +55,7 @@ def test_what_a_tool_printed_is_read_into_names(tool: str) -> None:
     output = (OUTPUTS / f"{tool}.txt").read_text("utf-8")
     names, count = KEPT[tool]
     assert failures(output, 1, roots=[SHOP]) == names
-    found = count_tests(plain(output, ())).ran
+    found = count_tests(clean_lines(output, ())).ran
     assert (found is None) is (count is None) and (not count or (found or 0) >= count)
 
 
@@ -244,7 +244,7 @@ def test_the_same_complaint_twice_in_a_file_is_two() -> None:
     ],
 )
 def test_how_many_tests_ran_and_passed(said: str, ran: int | None, passed: int | None) -> None:
-    assert count_tests(plain(said, ())) == Counts(ran, passed)
+    assert count_tests(clean_lines(said, ())) == Counts(ran, passed)
 
 
 def test_megabytes_are_read_in_no_time_to_speak_of() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.judge.foreign import COMMENT, FORK, TARGET, UNREADABLE, foreign_head
+from orchestra.judge.foreign_head import COMMENT, FORK, TARGET, UNREADABLE, explain_foreign_head
 
 GITHUB = {"GITHUB_ACTIONS": "true"}
 GITLAB = {"GITLAB_CI": "true", "CI_MERGE_REQUEST_PROJECT_ID": "1"}
@@ -56,4 +56,4 @@ def pull(head: Any, base: str = "org/shop") -> dict[str, Any]:
     ],
 )
 def test_head_of_a_fork_is_foreign(env: dict[str, str], event: dict[str, Any], reason: str) -> None:
-    assert foreign_head(env, event) == reason
+    assert explain_foreign_head(env, event) == reason

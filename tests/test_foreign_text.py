@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 from junitparser import JUnitXml
 from markdown_it import MarkdownIt
 
-from orchestra.cli.ci import Guard, guarded, order
-from orchestra.console import Stream
+from orchestra.cli.ci import GuardedStream, guard_output, send_ci_command
+from orchestra.console import JsonStream
 from orchestra.events import Event
-from orchestra.report.annotations import annotations, outputs
-from orchestra.report.ci import Ci, data, property_
-from orchestra.report.detail import detail
-from orchestra.report.fold import fold
-from orchestra.report.junit import junit
-from orchestra.report.lines import line
-from orchestra.report.markdown import markdown
-from orchestra.report.page import page
-from orchestra.report.safe import plain
-from orchestra.report.sentence import sentence
-from orchestra.report.text import closing
+from orchestra.report.annotations import build_annotations, step_outputs
+from orchestra.report.ci import CiSystem, escape_data, escape_property
+from orchestra.report.closing import closing_text
+from orchestra.report.detail import build_detail
+from orchestra.report.event_lines import describe_event
+from orchestra.report.fold import fold_events
+from orchestra.report.junit import junit_xml
+from orchestra.report.markdown import markdown_report
+from orchestra.report.page import html_page
+from orchestra.report.phrases import verdict_sentence
+from orchestra.report.sanitize import strip_controls
 from tests.support.reported import PR, checked_by, diffs, handed, printed, story
 from tests.test_report import SCHEMA, read_outputs
 
@@ -98,8 +98,8 @@ def strange_text() -> st.SearchStrategy[str]:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_page_has_the_same_elements_whatever_is_said(name: str) -> None:
     events, words = run(HOSTILE[name]), HOSTILE[name]
-    text = page(fold(events), detail(events), {}, printed(events, lambda said: words + said))
-    assert skeleton(text) == skeleton(page(fold(HARMLESS), detail(HARMLESS), {}, printed(HARMLESS)))
+    text = html_page(fold_events(events), build_detail(events), {}, printed(events, lambda said: words + said))
+    assert skeleton(text) == skeleton(html_page(fold_events(HARMLESS), build_detail(HARMLESS), {}, printed(HARMLESS)))
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
     text.encode()
 
@@ -107,9 +107,9 @@ def test_a_page_has_the_same_elements_whatever_is_said(name: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_diff_is_only_ever_shown(name: str) -> None:
     changes = diffs(3, lambda said: HOSTILE[name] + said + HOSTILE[name])
-    elements = Elements(page(fold(HARMLESS), detail(HARMLESS), changes, {})).found
+    elements = Elements(html_page(fold_events(HARMLESS), build_detail(HARMLESS), changes, {})).found
     inside = {"pre", "code", "strong", "em", "ins", "del", "s", "b", "i", "u", "details", "summary"}
-    before = Elements(page(fold(HARMLESS), detail(HARMLESS), {}, {})).found
+    before = Elements(html_page(fold_events(HARMLESS), build_detail(HARMLESS), {}, {})).found
     assert {tag for tag, _ in elements} - {tag for tag, _ in before} <= inside
     assert all(not attributes for tag, attributes in elements if tag in ("b", "i", "u", "s", "ins", "del"))
 
@@ -126,8 +126,12 @@ ADDRESSES = (
 def test_only_what_looks_like_an_address_is_a_link(url: str) -> None:
     for address, links in ((PR, 1), (url, 0)):
         events = handed(story(1), url=address)
-        found = [tag for tag, about in Elements(page(fold(events), detail(events), {}, {})).found if about.get("rel")]
-        shown = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(markdown(fold(events)))
+        found = [
+            tag
+            for tag, about in Elements(html_page(fold_events(events), build_detail(events), {}, {})).found
+            if about.get("rel")
+        ]
+        shown = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(markdown_report(fold_events(events)))
         assert len(found) == [tag for tag, _ in Elements(shown).found].count("a") == links
 
 
@@ -140,18 +144,21 @@ def unchecked(words: str) -> list[Event]:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_why_nothing_was_checked_stays_words(name: str) -> None:
     events, usual = unchecked(HOSTILE[name]), unchecked("x")
-    shown = page(fold(events), detail(events), {}, {})
-    assert skeleton(shown) == skeleton(page(fold(usual), detail(usual), {}, {}))
+    shown = html_page(fold_events(events), build_detail(events), {}, {})
+    assert skeleton(shown) == skeleton(html_page(fold_events(usual), build_detail(usual), {}, {}))
     assert_harmless_markdown(events)
-    SCHEMA.validate(junit(fold(events), detail(events).gates, {}))
-    assert "\x1b" not in closing(fold(events), "") and len(sentence(fold(events)).splitlines()) == 1
+    SCHEMA.validate(junit_xml(fold_events(events), build_detail(events).gates, {}))
+    assert (
+        "\x1b" not in closing_text(fold_events(events), "")
+        and len(verdict_sentence(fold_events(events)).splitlines()) == 1
+    )
 
 
 # --- Markdown -------------------------------------------------------------------------------------------------------
 
 
 def assert_harmless_markdown(events: list[Event]) -> None:
-    text = markdown(fold(events))
+    text = markdown_report(fold_events(events))
     shown = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(text)
     tags = [tag for tag, about in Elements(shown).found if about.get("href") != PR]
     assert not set(tags) & ACTIVE
@@ -176,9 +183,11 @@ def test_markdown_stays_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_junit_has_the_same_cases(name: str) -> None:
     events = run(HOSTILE[name])
-    text = junit(fold(events), detail(events).gates, printed(events, lambda said: HOSTILE[name] + said))
+    text = junit_xml(
+        fold_events(events), build_detail(events).gates, printed(events, lambda said: HOSTILE[name] + said)
+    )
     SCHEMA.validate(text)
-    usual = junit(fold(HARMLESS), detail(HARMLESS).gates, printed(HARMLESS))
+    usual = junit_xml(fold_events(HARMLESS), build_detail(HARMLESS).gates, printed(HARMLESS))
     counts = [(read.tests, read.failures, read.errors) for read in map(parsed, (text, usual))]
     assert counts[0] == counts[1]
 
@@ -201,7 +210,7 @@ def commands(text: str) -> list[str]:
 def through(text: str, kind: str, rng: random.Random) -> str:
     """Printed in pieces of any length."""
     sink = io.StringIO()
-    guard = Guard(sink, Ci(kind))  # type: ignore[arg-type]
+    guard = GuardedStream(sink, CiSystem(kind))  # type: ignore[arg-type]
     while text:
         cut = rng.randint(1, len(text))
         guard.write(text[:cut])
@@ -222,9 +231,9 @@ def test_nothing_printed_is_a_command(text: str, seed: int) -> None:
 def test_the_guard_lets_only_orders_through(monkeypatch: pytest.MonkeyPatch) -> None:
     said = io.StringIO()
     monkeypatch.setattr(sys, "stderr", said)
-    with guarded({"GITHUB_ACTIONS": "true"}):
+    with guard_output({"GITHUB_ACTIONS": "true"}):
         print("one", end="", file=sys.stderr)
-        order("::error::ours\n")
+        send_ci_command("::error::ours\n")
         print("::error::theirs", file=sys.stderr)
     assert commands(said.getvalue()) == []  # what was begun before stands in the same line
     assert said.getvalue() == "one::error::ours\n: :error::theirs\n"
@@ -234,7 +243,7 @@ def test_the_guard_lets_only_orders_through(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_annotations_say_one_thing_each(name: str) -> None:
     events = run(HOSTILE[name])
-    for each in annotations(fold(events), printed(events, lambda said: HOSTILE[name] + said)):
+    for each in build_annotations(fold_events(events), printed(events, lambda said: HOSTILE[name] + said)):
         assert re.fullmatch(r"::error (?:\w+=[^,:\r\n]*,?)+::[^\r\n]*", each)
         assert "owned" not in re.findall(r"(\w+)=", each.split("::")[1])
         each.encode()
@@ -243,17 +252,18 @@ def test_annotations_say_one_thing_each(name: str) -> None:
 @given(st.text(st.characters()))
 def test_annotations_can_be_read_back(text: str) -> None:
     back = {"%0A": "\n", "%0D": "\r", "%3A": ":", "%2C": ",", "%25": "%"}
-    for escaped in (data(text), property_(text)):
+    for escaped in (escape_data(text), escape_property(text)):
         assert "\n" not in escaped and "\r" not in escaped
-    assert re.sub("%0A|%0D|%25", lambda found: back[found[0]], data(text)) == text
-    assert re.sub("%..", lambda found: back[found[0]], property_(text)) == plain(text)
+    assert re.sub("%0A|%0D|%25", lambda found: back[found[0]], escape_data(text)) == text
+    assert re.sub("%..", lambda found: back[found[0]], escape_property(text)) == strip_controls(text)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_outputs_have_the_same_names(name: str) -> None:
-    report = fold(run(HOSTILE[name]))
+    report = fold_events(run(HOSTILE[name]))
     assert (
-        read_outputs(outputs(report, {}, "end_x")).keys() == read_outputs(outputs(fold(HARMLESS), {}, "end_x")).keys()
+        read_outputs(step_outputs(report, {}, "end_x")).keys()
+        == read_outputs(step_outputs(fold_events(HARMLESS), {}, "end_x")).keys()
     )
 
 
@@ -263,8 +273,8 @@ def test_outputs_have_the_same_names(name: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_terminal_is_told_nothing(name: str) -> None:
     events = run(HOSTILE[name])
-    last = closing(fold(events), "summary.json", "report.html")
-    for text in (last, *map(line, events)):
+    last = closing_text(fold_events(events), "summary.json", "report.html")
+    for text in (last, *map(describe_event, events)):
         assert not set(text) - {"\n"} & {chr(n) for n in (*range(32), *range(127, 160))}
         text.encode()
     # No word from outside begins a line of its own.
@@ -290,7 +300,7 @@ def test_a_terminal_is_told_nothing(name: str) -> None:
 def test_events_are_lines_of_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     events = run(HOSTILE[name])
     for event in events:
-        Stream().hear(event)
+        JsonStream().show_event(event)
     said = capsys.readouterr().out
     assert said.isascii() and commands(said) == []
     records = [json.loads(each) for each in said.splitlines()]
@@ -300,7 +310,10 @@ def test_events_are_lines_of_json(name: str, capsys: pytest.CaptureFixture[str])
 
 @given(strange_text())
 def test_plain_text_stays(text: str) -> None:
-    shown = plain(text)
-    assert plain(shown) == shown
+    shown = strip_controls(text)
+    assert strip_controls(shown) == shown
     shown.encode()
-    assert plain(string.printable.replace("\r", "").replace("\x0b", "").replace("\x0c", "")) == string.printable[:-3]
+    assert (
+        strip_controls(string.printable.replace("\r", "").replace("\x0b", "").replace("\x0c", ""))
+        == string.printable[:-3]
+    )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.gates.furnish import furnish_gate
-from orchestra.gates.run import Outcome, Place, run_gate
+from orchestra.gates.provision import provision_gate
+from orchestra.gates.run import GateContext, GateOutcome, run_gate
 from orchestra.hosts.isolation import installed_packages
 from orchestra.model import Gate
 from orchestra.process import Sandbox
@@ -39,7 +39,7 @@ def git(folder: Path, *words: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> GateContext:
     """A checkout whose shop costs 1, and a worktree beside it in which it costs 2."""
     checkout, tree = tmp_path / "checkout", tmp_path / "run" / "gate" / "tree"
     for name, text in FILES.items():
@@ -54,10 +54,10 @@ def place(tmp_path: Path) -> Place:
     home = tmp_path / "home"
     home.mkdir()
     sandbox = Sandbox("namespaces", checkout.resolve(), checkout.resolve() / ".git", home.resolve())
-    return Place(tree, checkout, list(FILES), sandbox=sandbox)
+    return GateContext(tree, checkout, list(FILES), sandbox=sandbox)
 
 
-def gated(place: Place, command: str, timeout: float = 60, **env: str) -> Outcome:
+def gated(place: GateContext, command: str, timeout: float = 60, **env: str) -> GateOutcome:
     if place.sandbox:
         shared = tuple(installed_packages(place.checkout, [*FILES, "package.json"], ()))
         place = dataclasses.replace(place, sandbox=dataclasses.replace(place.sandbox, shared=shared))
@@ -90,7 +90,7 @@ BURST = "for n in 1 2 3 4 5 6 7 8 9; do sleep 60 & echo $! >>../pids; done; exit
     ids=["killed", "hangs", "deaf", "burst", "talks", "missing"],
 )
 def test_what_goes_wrong_is_a_failure_with_a_name(
-    place: Place, command: str, timeout: float, failing: set[str]
+    place: GateContext, command: str, timeout: float, failing: set[str]
 ) -> None:
     before = checksum(place.checkout)
     outcome = gated(place, command, timeout)
@@ -100,14 +100,14 @@ def test_what_goes_wrong_is_a_failure_with_a_name(
     assert checksum(place.checkout) == before
 
 
-def test_a_gate_that_deletes_its_worktree(place: Place) -> None:
+def test_a_gate_that_deletes_its_worktree(place: GateContext) -> None:
     before = checksum(place.checkout)
     outcome = gated(place, 'rm -rf "$PWD"; exit 0')
     assert outcome.spoiled and "deleted the worktree" in outcome.remarks[0]
     assert checksum(place.checkout) == before
 
 
-def test_a_gate_that_writes_into_the_checkout(place: Place) -> None:
+def test_a_gate_that_writes_into_the_checkout(place: GateContext) -> None:
     """Where the kernel lets us, it cannot; elsewhere it is said."""
     before = checksum(place.checkout)
     there = place.checkout / "README.md"
@@ -118,7 +118,7 @@ def test_a_gate_that_writes_into_the_checkout(place: Place) -> None:
         assert "your checkout changed: README.md, new" in outcome.remarks[0]
 
 
-def test_all_else_may_be_written_to_as_ever(place: Place) -> None:
+def test_all_else_may_be_written_to_as_ever(place: GateContext) -> None:
     outside = place.checkout.parent
     outcome = gated(
         place, f'echo x >../a && echo x >{outside}/b && echo x >"$TMPDIR/c" && git add -A && git commit -qm x'
@@ -127,13 +127,13 @@ def test_all_else_may_be_written_to_as_ever(place: Place) -> None:
     assert (outside / "b").exists()
 
 
-def test_a_gate_that_changes_its_tree_is_told_of(place: Place) -> None:
+def test_a_gate_that_changes_its_tree_is_told_of(place: GateContext) -> None:
     outcome = gated(place, "echo x >>README.md; mkdir -p build; echo x >build/out; echo x >new.txt")
     assert outcome.passed and outcome.spoiled and "changed README.md in the worktree" in outcome.remarks[0]
     assert not gated(place, "echo x >another.txt").spoiled
 
 
-def test_single_files_are_asked_about_by_their_ending(place: Place) -> None:
+def test_single_files_are_asked_about_by_their_ending(place: GateContext) -> None:
     gate = Gate("it", "lint", "echo", endings=(".py",))
     for paths, said in ((["a.py", "b c.py", "d.md"], "a.py b c.py\n"), (["d.md"], "")):
         output = place.tree.parent / "out"
@@ -144,7 +144,7 @@ def test_single_files_are_asked_about_by_their_ending(place: Place) -> None:
 # --- gates that must not be fooled ----------------------------------------------------------------------------------
 
 
-def venv(place: Place, pth: str = "", finder: bool = False, copied: bool = False) -> str:
+def venv(place: GateContext, pth: str = "", finder: bool = False, copied: bool = False) -> str:
     """A virtual environment of the checkout's, as an editable install leaves it; returns its pytest."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place.checkout / ".venv")], check=True)
     (site,) = (place.checkout / ".venv/lib").glob("python*/site-packages")
@@ -180,7 +180,9 @@ def install():
 @pytest.mark.parametrize(
     "kind", [{"pth": "src"}, {"finder": True}, {"copied": True}], ids=["a path", "a finder", "a copy"]
 )
-def test_an_install_that_points_to_the_checkout_does_not_fool_the_gate(place: Place, kind: dict[str, object]) -> None:
+def test_an_install_that_points_to_the_checkout_does_not_fool_the_gate(
+    place: GateContext, kind: dict[str, object]
+) -> None:
     command = venv(place, **kind)  # type: ignore[arg-type]
     outcome = gated(place, command)
     assert outcome.failing == {"tests/test_shop.py::test_price"}, outcome.output.read_text()
@@ -191,7 +193,7 @@ def test_an_install_that_points_to_the_checkout_does_not_fool_the_gate(place: Pl
 
 
 @pytest.mark.parametrize("layout", ["src", "."])
-def test_what_is_not_installed_at_all_is_found_all_the_same(place: Place, layout: str) -> None:
+def test_what_is_not_installed_at_all_is_found_all_the_same(place: GateContext, layout: str) -> None:
     """Plain `pytest` does not look at the root, and nobody has said where the package is."""
     if layout == ".":
         (place.tree / "src/shop").rename(place.tree / "shop")
@@ -203,7 +205,7 @@ def test_what_is_not_installed_at_all_is_found_all_the_same(place: Place, layout
     assert outcome.failing == {"tests/test_shop.py::test_price"}, outcome.output.read_text()
 
 
-def test_what_came_from_elsewhere_all_the_same_is_named(place: Place) -> None:
+def test_what_came_from_elsewhere_all_the_same_is_named(place: GateContext) -> None:
     """A loader that stands in front of everything: nothing is proven, and that is said."""
     command = venv(place, finder=True)
     (finder,) = (place.checkout / ".venv/lib").glob("python*/site-packages/__editable___shop_finder.py")
@@ -215,7 +217,7 @@ def test_what_came_from_elsewhere_all_the_same_is_named(place: Place) -> None:
     assert outcome.passed and outcome.stale == ("shop",)
 
 
-def test_packages_of_the_repository_are_the_trees_and_caches_stay_there(place: Place) -> None:
+def test_packages_of_the_repository_are_the_trees_and_caches_stay_there(place: GateContext) -> None:
     if shutil.which("node") is None:
         pytest.skip("there is no node here")
     checkout, tree = place.checkout, place.tree
@@ -238,7 +240,7 @@ def test_packages_of_the_repository_are_the_trees_and_caches_stay_there(place: P
         (checkout / name).write_text(text)
     before = checksum(checkout)
     files = [*FILES, "package.json", "packages/b/package.json"]
-    furnish_gate(tree, checkout, files, list(made), lambda content: b"sk-" in content)
+    provision_gate(tree, checkout, files, list(made), lambda content: b"sk-" in content)
     script = "console.log(require('@shop/b'), require('far'), require('fs').writeFileSync('node_modules/.cache-x', ''))"
     outcome = gated(place, f'node -e "{script}"')
     assert outcome.passed and outcome.output.read_text().startswith("2 far"), outcome.output.read_text()
@@ -248,7 +250,7 @@ def test_packages_of_the_repository_are_the_trees_and_caches_stay_there(place: P
 
 
 @pytest.mark.parametrize("harm", ["rm -rf tree", "rm -rf tree/* tree/.git", "rm tree/.git", "chmod 500 tree"])
-def test_a_worktree_that_was_harmed_leaves_nothing_behind(place: Place, harm: str) -> None:
+def test_a_worktree_that_was_harmed_leaves_nothing_behind(place: GateContext, harm: str) -> None:
     async def all_of_it() -> None:
         trees = Trees(await open_repository(place.checkout), place.checkout.parent / "trees")
         tree = await trees.add("one", "HEAD")

@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from orchestra import dialects
-from orchestra.agents.seat import ForkSeats
+from orchestra.agents.seat import ForkServer
 from orchestra.dialects import DIALECTS as FORMATS
-from orchestra.gateway.door import Gateway
-from orchestra.gateway.ledger import Exchange, Pass, Upstream
+from orchestra.gateway.billing import ClientPass, Exchange, Upstream
+from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.server import LoopbackServer
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
@@ -56,7 +56,7 @@ def in_turn(*replies: Reply) -> Respond:
 
 
 async def ask(
-    gateway: Gateway, ticket: Pass, dialect: str, body: dict[str, Any] | bytes | None = None, *, n: int = 0
+    gateway: Gateway, ticket: ClientPass, dialect: str, body: dict[str, Any] | bytes | None = None, *, n: int = 0
 ) -> httpx.Response:
     """`n` makes the question another one."""
     path, said = CALLS[dialect]
@@ -64,11 +64,11 @@ async def ask(
     raw = body if isinstance(body, bytes) else json.dumps(body or said).encode()
     headers = {HEADERS[dialect]: ticket.token, "content-type": "application/json"}
     async with client() as http:
-        return await http.post(f"{gateway.url(ticket, dialect)}/{path}", content=raw, headers=headers)
+        return await http.post(f"{gateway.client_url(ticket, dialect)}/{path}", content=raw, headers=headers)
 
 
-def agent(gateway: Gateway, **more: Any) -> Pass:
-    return gateway.admit(Pass("agent", 1, 1, **more))
+def agent(gateway: Gateway, **more: Any) -> ClientPass:
+    return gateway.add_client(ClientPass("agent", 1, 1, **more))
 
 
 async def until(true: Callable[[], object], limit: float = 20.0) -> None:
@@ -80,7 +80,7 @@ async def until(true: Callable[[], object], limit: float = 20.0) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_request_goes_on_with_the_real_key_and_its_reply_is_counted(dialect: str) -> None:
-    async def talk(server: ModelServer) -> tuple[Pass, httpx.Response, list[Exchange]]:
+    async def talk(server: ModelServer) -> tuple[ClientPass, httpx.Response, list[Exchange]]:
         async with door(server) as (gateway, heard):
             ticket = agent(gateway)
             return ticket, await ask(gateway, ticket, dialect), heard
@@ -91,7 +91,7 @@ def test_a_request_goes_on_with_the_real_key_and_its_reply_is_counted(dialect: s
     assert request.body == CALLS[dialect][1] and request.dialect == dialect and request.model == "m-1"
     assert request.headers[HEADERS[dialect]].removeprefix("Bearer ") == real_key(dialect)
     assert ticket.token not in str(request.headers) + request.path
-    assert answer.status_code == 200 and FORMATS[dialect].text(answer.json()) == "Hello there"
+    assert answer.status_code == 200 and FORMATS[dialect].reply_text(answer.json()) == "Hello there"
     assert real_key(dialect) not in answer.text + str(answer.headers)
     used = exchange.usage
     assert (used.requests, used.replies, used.input, used.cached, used.output) == (1, 1, 100, 40, 20)
@@ -104,25 +104,25 @@ def test_a_request_goes_on_with_the_real_key_and_its_reply_is_counted(dialect: s
 def test_a_known_model_has_its_price(dialect: str, model: str) -> None:
     from orchestra.providers import catalogue
 
-    known, (path, body) = catalogue.resolve(model), CALLS[dialect]
+    known, (path, body) = catalogue.resolve_model(model), CALLS[dialect]
     path, body = path.replace("m-1", known.upstream_name), body | {"model": known.upstream_name}
 
     async def talk(server: ModelServer) -> Exchange:
         async with door(server) as (gateway, heard), client() as http:
-            await http.post(f"{gateway.url(agent(gateway), dialect)}/{path}", json=body)
+            await http.post(f"{gateway.client_url(agent(gateway), dialect)}/{path}", json=body)
             return heard[0]
 
     with ModelServer(hello) as server:
         used = asyncio.run(talk(server)).usage
-    assert used.dollars == catalogue.cost(known, 100, 40, 0, 20) and used.dollars
+    assert used.dollars == catalogue.request_cost(known, 100, 40, 0, 20) and used.dollars
 
 
 def test_a_token_opens_nothing_before_it_is_admitted_or_after_it_is_dismissed() -> None:
     async def knock(server: ModelServer) -> list[int]:
         async with door(server) as (gateway, heard):
-            strange, known = Pass("agent", 1, 1), agent(gateway)
+            strange, known = ClientPass("agent", 1, 1), agent(gateway)
             found = [(await ask(gateway, each, "openai")).status_code for each in (strange, known)]
-            gateway.dismiss(known)
+            gateway.remove_client(known)
             found.append((await ask(gateway, known, "openai")).status_code)
             async with client() as http:
                 other = agent(gateway)
@@ -140,7 +140,7 @@ def test_a_key_in_the_query_is_taken_out_and_the_rest_is_kept() -> None:
     async def talk(server: ModelServer) -> None:
         async with door(server) as (gateway, _), client() as http:
             ticket = agent(gateway)
-            url = f"{gateway.url(ticket, 'gemini')}/models/m-1:streamGenerateContent"
+            url = f"{gateway.client_url(ticket, 'gemini')}/models/m-1:streamGenerateContent"
             await http.post(f"{url}?key={ticket.token}&alt=sse&%24x=1", json=PARTS)
 
     with ModelServer(hello) as server:
@@ -196,7 +196,7 @@ def test_a_hundred_at_once_are_all_in_flight_together_and_all_counted() -> None:
 def test_the_way_through_the_gateway_takes_no_time_of_its_own() -> None:
     async def talk(server: ModelServer) -> float:
         async with door(server) as (gateway, _), client() as http:
-            url, times = f"{gateway.url(gateway.admit(Pass('prd')), 'openai')}/chat/completions", []
+            url, times = f"{gateway.client_url(gateway.add_client(ClientPass('prd')), 'openai')}/chat/completions", []
             for _ in range(30):
                 started = time.perf_counter()
                 await http.post(url, json=SAY)
@@ -261,7 +261,7 @@ LOCATIONS = [
 
 @pytest.mark.parametrize(("location", "place"), LOCATIONS)
 def test_a_redirect_says_where_it_points_and_no_more(location: str, place: str) -> None:
-    assert dialects.pointed_to(location) == place
+    assert dialects.redirect_target(location) == place
 
 
 def test_one_that_cannot_be_reached_is_final_within_fifteen_seconds_and_was_never_sent() -> None:
@@ -330,7 +330,7 @@ def test_nothing_that_a_client_sends_is_answered_with_a_500() -> None:
 
 def test_a_journal_that_cannot_write_is_told_finally_and_nothing_unheard_is_handed_on() -> None:
     class Full(Listener):
-        def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
+        def on_exchange(self, ticket: ClientPass, exchange: Exchange) -> None:
             raise OSError(28, "No space left on device")
 
     async def talk(server: ModelServer) -> None:
@@ -363,7 +363,7 @@ def test_the_limit_of_replies_holds_and_only_replies_count() -> None:
 def test_an_agent_that_asks_the_same_again_could_not_read_the_reply_and_is_not_served_twice() -> None:
     async def talk(server: ModelServer) -> list[Exchange]:
         async with door(server) as (gateway, heard):
-            ticket, prd = agent(gateway), gateway.admit(Pass("prd"))
+            ticket, prd = agent(gateway), gateway.add_client(ClientPass("prd"))
             assert (await ask(gateway, ticket, "openai")).status_code == 200
             assert is_final(await ask(gateway, ticket, "openai"), "openai")
             assert [(await ask(gateway, prd, "gemini")).status_code for _ in range(2)] == [200, 200]
@@ -381,7 +381,7 @@ def test_an_agent_that_asks_the_same_again_could_not_read_the_reply_and_is_not_s
 
 @pytest.mark.parametrize("bad", [Reply("busy", status=503), Reply(drop="before")])
 def test_what_may_pass_is_asked_again_and_every_request_is_counted(bad: Reply) -> None:
-    async def talk(server: ModelServer) -> tuple[int, Pass]:
+    async def talk(server: ModelServer) -> tuple[int, ClientPass]:
         async with door(server) as (gateway, _):
             ticket = agent(gateway)
             return (await ask(gateway, ticket, "openai")).status_code, ticket
@@ -390,7 +390,7 @@ def test_what_may_pass_is_asked_again_and_every_request_is_counted(bad: Reply) -
         status, ticket = asyncio.run(talk(server))
         assert (status, server.count()) == (200, 3)
     assert (ticket.usage.requests, ticket.usage.replies) == (3, 1)
-    assert 1.4 < ticket.waited < 2, "the agent's clock stands still meanwhile"
+    assert 1.4 < ticket.waited_seconds < 2, "the agent's clock stands still meanwhile"
 
 
 def test_retry_after_is_obeyed_once_for_everybody_and_for_this_provider_only() -> None:
@@ -433,12 +433,12 @@ def test_the_trouble_of_one_request_does_not_slow_down_the_others() -> None:
 # --- streams --------------------------------------------------------------------------------------------------------
 
 
-async def stream(gateway: Gateway, ticket: Pass, dialect: str, pieces: list[float], enough: int = 10**9) -> bytes:
+async def stream(gateway: Gateway, ticket: ClientPass, dialect: str, pieces: list[float], enough: int = 10**9) -> bytes:
     """Read a stream, and when its pieces came; leave after `enough` of them."""
     path, body = STREAMS[dialect]
     said = b""
     async with client() as http:
-        async with http.stream("POST", f"{gateway.url(ticket, dialect)}/{path}", json=body) as answer:
+        async with http.stream("POST", f"{gateway.client_url(ticket, dialect)}/{path}", json=body) as answer:
             assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
             async for piece in answer.aiter_raw():
                 said += piece
@@ -460,7 +460,7 @@ def test_a_stream_passes_piece_by_piece_and_is_counted_at_its_end(dialect: str) 
     with ModelServer(lambda request: dripping) as server:
         said, [exchange] = asyncio.run(talk(server))
     assert len(pieces) > 5 and pieces[-1] - pieces[0] > 0.2
-    assert FORMATS[dialect].text(dialects.join_stream(FORMATS[dialect], said)) == exchange.reply == "Hello there"
+    assert FORMATS[dialect].reply_text(dialects.join_stream(FORMATS[dialect], said)) == exchange.reply == "Hello there"
     used = exchange.usage
     assert (used.requests, used.replies, used.input, used.cached, used.output) == (1, 1, 100, 40, 20)
 
@@ -484,7 +484,9 @@ def test_a_refused_stream_is_tried_again_and_answered_finally() -> None:
     async def talk(server: ModelServer) -> list[Exchange]:
         async with door(server) as (gateway, heard), client() as http:
             path, body = STREAMS["gemini"]
-            assert is_final(await http.post(f"{gateway.url(agent(gateway), 'gemini')}/{path}", json=body), "gemini")
+            assert is_final(
+                await http.post(f"{gateway.client_url(agent(gateway), 'gemini')}/{path}", json=body), "gemini"
+            )
         return heard
 
     with ModelServer(replies) as server:
@@ -501,7 +503,7 @@ def test_a_reply_that_is_paid_for_is_counted_though_its_client_is_gone(
 ) -> None:
     reply = Reply("Hello there", usage=Usage(100, 20, 40, 5), drip=0.05, latency=0.2)
 
-    async def talk(server: ModelServer) -> Pass:
+    async def talk(server: ModelServer) -> ClientPass:
         async with door(server) as (gateway, heard):
             ticket = agent(gateway)
             if streams:
@@ -510,7 +512,7 @@ def test_a_reply_that_is_paid_for_is_counted_though_its_client_is_gone(
                 asking = asyncio.create_task(ask(gateway, ticket, "anthropic"))
                 await until(server.count)
                 asking.cancel()
-            gateway.dismiss(ticket)
+            gateway.remove_client(ticket)
             assert not heard
             await until(lambda: heard)
             return ticket
@@ -529,11 +531,13 @@ def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capf
             gateway = Gateway(upstreams(server), listener)
             await gateway.start()
             kept, ticket = agent(gateway), agent(gateway)
-            assert (await idle.post(f"{gateway.url(kept, 'openai')}/chat/completions", json=SAY)).status_code == 200
+            assert (
+                await idle.post(f"{gateway.client_url(kept, 'openai')}/chat/completions", json=SAY)
+            ).status_code == 200
             waiting = asyncio.create_task(ask(gateway, ticket, "openai", n=1))
             pausing = asyncio.create_task(ask(gateway, agent(gateway), "gemini", n=2))
             path, body = STREAMS["anthropic"]
-            url = f"{gateway.url(agent(gateway), 'anthropic')}/{path}"
+            url = f"{gateway.client_url(agent(gateway), 'anthropic')}/{path}"
             async with http.stream("POST", url, json=body | {"n": 3}) as streaming:
                 await until(lambda: server.count() >= 4)
                 started = time.monotonic()
@@ -573,7 +577,7 @@ def test_server_answers_500_until_it_serves_and_stops_twice() -> None:
         async with client() as http:
             early = await http.get(f"http://127.0.0.1:{server.port}/")
             gateway = Gateway({}, Listener(), server=server)
-            late = await http.get(f"{gateway.url(agent(gateway), 'openai')}/models")
+            late = await http.get(f"{gateway.client_url(agent(gateway), 'openai')}/models")
         await gateway.stop()
         await server.stop()
         return [early.status_code, late.status_code]
@@ -586,7 +590,7 @@ def test_when_the_books_are_closed_an_open_request_is_noted_once_and_for_all() -
         async with door(server) as (gateway, heard):
             asking = asyncio.create_task(ask(gateway, agent(gateway), "openai"))
             await until(server.count)
-            gateway.cut_short()
+            gateway.close_open_requests()
             assert [e.failure for e in heard] == ["cancelled"]
             assert (await asking).status_code == 200
         return heard
@@ -605,8 +609,8 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="module")
-def warm(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkSeats]:
-    fork = ForkSeats(sys.executable, tmp_path_factory.mktemp("server"))
+def warm(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    fork = ForkServer(sys.executable, tmp_path_factory.mktemp("server"))
     runner.run(fork.ready())
     yield fork
     runner.run(fork.close())
@@ -618,7 +622,7 @@ def asked_for(status: int) -> str:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_after_a_final_answer_no_agent_asks_again(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, dialect: str
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
 ) -> None:
     statuses = (200, 400, 401, 402, 403, 404, 413, 429, 500)
 
@@ -643,7 +647,7 @@ def test_after_a_final_answer_no_agent_asks_again(
 
 
 def test_an_agent_asks_once_while_the_gateway_tries_again_for_it(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     numbers = count()
 
@@ -665,7 +669,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize(("dialect", "body"), UNREADABLE.items())
 def test_a_reply_that_litellm_cannot_read_is_paid_once(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, dialect: str, body: dict[str, Any]
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str, body: dict[str, Any]
 ) -> None:
     async def attempt(server: ModelServer) -> tuple[str, list[Exchange]]:
         async with door(server) as (gateway, _):
@@ -679,7 +683,7 @@ def test_a_reply_that_litellm_cannot_read_is_paid_once(
 
 
 def test_stopping_does_not_wait_for_the_connections_that_litellm_keeps(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     async def attempt(server: ModelServer) -> float:
         async with door(server) as (gateway, _):

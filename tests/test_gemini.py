@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from orchestra.answers import prd
+from orchestra.answers import prd_format
 from orchestra.errors import ProviderError, SettingsError
-from orchestra.gateway.door import Gateway
-from orchestra.gateway.ledger import Pass, Upstream
+from orchestra.gateway.billing import ClientPass, Upstream
+from orchestra.gateway.gateway import Gateway
 from orchestra.models.gemini import GeminiError, write_prd
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.seating import Listener
@@ -93,7 +93,7 @@ def test_the_request_over_rest() -> None:
     assert role == "user"
     assert "Shout {loud}. ?" in text
     assert "12 app/main.py" in text
-    assert text.endswith(prd.instructions())
+    assert text.endswith(prd_format.instructions())
     assert "product requirements" in request.system
 
 
@@ -129,12 +129,12 @@ def test_a_proxy_of_the_user_s_is_not_the_way_to_this_machine(client: str, monke
 
 @both
 def test_through_the_gateway_that_a_run_uses(client: str) -> None:
-    async def through(server: ModelServer) -> tuple[str, Pass]:
+    async def through(server: ModelServer) -> tuple[str, ClientPass]:
         gateway = Gateway({"gemini": Upstream("gemini", "gemini", server.url, KEY)}, Listener())
         await gateway.start()
-        ticket = gateway.admit(Pass("prd"))
+        ticket = gateway.add_client(ClientPass("prd"))
         try:
-            base = gateway.url(ticket, "gemini")
+            base = gateway.client_url(ticket, "gemini")
             text = await write_prd("Shout.", "", model="gemini-x", key=ticket.token, base=base, client=client)
         finally:
             await gateway.stop()

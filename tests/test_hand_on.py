@@ -7,13 +7,21 @@ from typing import Any
 
 import pytest
 
-from orchestra.answers.shape import Misshapen
-from orchestra.conduct.attempt.prompt import HEAD, LIMIT, Left, handed_on, left_by, nearest, texts_at
-from orchestra.plan.proposals import ASK, MOST, Proposed, proposals, without_proposals
-from orchestra.report.fold import fold
+from orchestra.answers.shape import MisshapenAnswer
+from orchestra.conduct.attempt.prompt import (
+    HEAD,
+    LIMIT,
+    DependencyNotes,
+    format_all_notes,
+    list_dependencies,
+    notes_from_report,
+    read_texts_at,
+)
+from orchestra.plan.proposals import ASK, MOST, TaskProposal, read_proposals, strip_proposals
+from orchestra.report.closing import closing_text
+from orchestra.report.fold import fold_events
 from orchestra.report.state import DecisionMade, TaskReport
-from orchestra.report.summary import summary
-from orchestra.report.text import closing
+from orchestra.report.summary import build_summary
 from orchestra.workspace.git import Git
 from tests.support.seating import plant
 from tests.support.written import event
@@ -31,18 +39,18 @@ from tests.support.written import event
     ],
 )
 def test_the_nearest_come_first(needs: dict[int, tuple[int, ...]], found: list[int]) -> None:
-    assert nearest(1, needs) == found
+    assert list_dependencies(1, needs) == found
 
 
 def test_nothing_is_said_where_nothing_was_needed() -> None:
-    assert handed_on([]) == ""
+    assert format_all_notes([]) == ""
 
 
 def test_all_that_a_task_left_is_told() -> None:
-    left = Left(
+    left = DependencyNotes(
         "agent2: Look", "It is free.", ("Keep the old name.",), ("app.py\n  def greeting()", "old.py (deleted)")
     )
-    assert handed_on([left]) == (
+    assert format_all_notes([left]) == (
         f"{HEAD}\n\n### agent2: Look\nA person has said of it: Keep the old name.\nIt is free.\n"
         "Its files, with their signatures as they are now:\napp.py\n  def greeting()\nold.py (deleted)"
     )
@@ -51,15 +59,18 @@ def test_all_that_a_task_left_is_told() -> None:
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 30, 200])
 @pytest.mark.parametrize("said", ["a word\n" * 2_000, "x" * 9_000])
 def test_it_is_bounded_and_says_what_is_left_out(count: int, said: str) -> None:
-    left = [Left(f"agent{n}: Task {n}", said, ("hint " * 400,), ("app.py\n  def f()" * 900,)) for n in range(count)]
-    text = handed_on(left)
+    left = [
+        DependencyNotes(f"agent{n}: Task {n}", said, ("hint " * 400,), ("app.py\n  def f()" * 900,))
+        for n in range(count)
+    ]
+    text = format_all_notes(left)
     assert len(text) <= LIMIT + 40 and "### agent0: Task 0" in text
     told = text.count("### agent")
     assert told >= min(count, 6) and (told == count or text.endswith(f"(and {count - told} more)"))
 
 
 def test_a_long_answer_leaves_room_for_the_files() -> None:
-    text = handed_on([Left("agent1: Much", "word\n" * 3_000, (), ("app.py\n  def f()",))])
+    text = format_all_notes([DependencyNotes("agent1: Much", "word\n" * 3_000, (), ("app.py\n  def f()",))])
     assert "def f()" in text and len(text) <= LIMIT
 
 
@@ -69,20 +80,20 @@ def test_files_are_told_as_they_are_at_the_commit(tmp_path: Path) -> None:
     (tmp_path / "link.py").symlink_to("app.py")
     plant(tmp_path, {})
     changed = ["app.py", "data.bin", "gone.py", "link.py"]
-    texts = asyncio.run(texts_at(Git(tmp_path), "HEAD", changed))
+    texts = asyncio.run(read_texts_at(Git(tmp_path), "HEAD", changed))
     decisions = [DecisionMade("why", "retry", "Be polite.")]
-    left = left_by(TaskReport(2, "Greet", [], changed=changed, said="Done.", decisions=decisions), texts)
+    left = notes_from_report(TaskReport(2, "Greet", [], changed=changed, said="Done.", decisions=decisions), texts)
     files = (
         "app.py\n  def greet(name: str) -> str",
         "data.bin",
         "gone.py (no file any more)",
         "link.py (no file any more)",
     )
-    assert left == Left("agent2: Greet", "Done.", ("Be polite.",), files)
+    assert left == DependencyNotes("agent2: Greet", "Done.", ("Be polite.",), files)
 
 
 def test_of_those_that_are_not_even_looked_at_it_is_said_how_many() -> None:
-    assert handed_on([Left("agent1: One")], 30).endswith("### agent1: One\n\n(and 29 more)")
+    assert format_all_notes([DependencyNotes("agent1: One")], 30).endswith("### agent1: One\n\n(and 29 more)")
 
 
 # --- proposals ------------------------------------------------------------------------------------------------------
@@ -99,18 +110,21 @@ def block(record: Any, fence: str = "```json") -> str:
     [
         ("Done.", ()),
         ('```json\n{"a": 1}\n```', ()),
-        (f"Done.\n\n{block({'propose': [ONE]})}\n", (Proposed("Say goodbye", "Politely.", ("bye.py",)),)),
-        (f"{block({'propose': [ONE]}, '```')}\nSo be it.", (Proposed("Say goodbye", "Politely.", ("bye.py",)),)),
-        (block({"propose": [{"title": " Only \n a title "}]}), (Proposed("Only a title"),)),
+        (f"Done.\n\n{block({'propose': [ONE]})}\n", (TaskProposal("Say goodbye", "Politely.", ("bye.py",)),)),
+        (f"{block({'propose': [ONE]}, '```')}\nSo be it.", (TaskProposal("Say goodbye", "Politely.", ("bye.py",)),)),
+        (block({"propose": [{"title": " Only \n a title "}]}), (TaskProposal("Only a title"),)),
         (block({"propose": [{"title": "  "}], "why": "extra"}), ()),
         (block({"propose": []}), ()),
-        (f"{block({'propose': [ONE]})}\n{block({'propose': [{'title': 'Last'}]})}", (Proposed("Last"),)),
-        (block({"propose": [{"title": f"T{n}"} for n in range(99)]}), tuple(Proposed(f"T{n}") for n in range(MOST))),
+        (f"{block({'propose': [ONE]})}\n{block({'propose': [{'title': 'Last'}]})}", (TaskProposal("Last"),)),
+        (
+            block({"propose": [{"title": f"T{n}"} for n in range(99)]}),
+            tuple(TaskProposal(f"T{n}") for n in range(MOST)),
+        ),
     ],
 )
-def test_proposals_are_read(reply: str, found: tuple[Proposed, ...]) -> None:
-    assert proposals(reply) == found
-    assert "propose" not in without_proposals(reply)
+def test_proposals_are_read(reply: str, found: tuple[TaskProposal, ...]) -> None:
+    assert read_proposals(reply) == found
+    assert "propose" not in strip_proposals(reply)
 
 
 @pytest.mark.parametrize(
@@ -125,17 +139,17 @@ def test_proposals_are_read(reply: str, found: tuple[Proposed, ...]) -> None:
     ],
 )
 def test_a_broken_block_is_told_and_no_more(reply: str) -> None:
-    with pytest.raises(Misshapen):
-        proposals(reply)
+    with pytest.raises(MisshapenAnswer):
+        read_proposals(reply)
 
 
 def test_the_example_that_agents_are_shown_can_be_read() -> None:
-    assert len(proposals(ASK)) == 1
+    assert len(read_proposals(ASK)) == 1
 
 
 def test_what_was_proposed_is_reported() -> None:
     made = event("tasks_proposed", 3, 1, tasks=[ONE, {"title": "\x1b[31mRed", "brief": "", "files": []}])
-    report = fold([made])
-    assert summary(report, {})["proposed"][0] == {"task": 3, **ONE}
-    assert "Proposed, and not begun:\n  agent3: Say goodbye (bye.py)\n  agent3: " in closing(report, "")
-    assert "\x1b" not in closing(report, "")
+    report = fold_events([made])
+    assert build_summary(report, {})["proposed"][0] == {"task": 3, **ONE}
+    assert "Proposed, and not begun:\n  agent3: Say goodbye (bye.py)\n  agent3: " in closing_text(report, "")
+    assert "\x1b" not in closing_text(report, "")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.deliver.handover import from_a_fork
+from orchestra.conduct.deliver.handover import fork_hint
 from orchestra.errors import UsageError
-from orchestra.handover.hosts import host_of, place
-from orchestra.handover.notify import deliver
-from orchestra.handover.why import FORK, from_fork, push_refused, refusal
-from orchestra.settings import load, masked
+from orchestra.handover.code_hosts import detect_host, parse_address
+from orchestra.handover.refusals import FORK, explain_host_refusal, explain_push_refusal, is_from_fork
+from orchestra.handover.webhook import post_notification
+from orchestra.settings import load_settings, mask_value
 from tests.support.hostserver import HostServer, Refusal
 
 PLACES = {
@@ -44,12 +44,12 @@ HOSTS: tuple[tuple[str, dict[str, str], str, str], ...] = (
 
 @pytest.mark.parametrize("url", PLACES)
 def test_where_a_remote_is(url: str) -> None:
-    assert place(url) == PLACES[url]
+    assert parse_address(url) == PLACES[url]
 
 
 @pytest.mark.parametrize(("url", "env", "asked", "token"), HOSTS)
 def test_which_host_and_where_it_is_asked(url: str, env: dict[str, str], asked: str, token: str) -> None:
-    host = host_of([url], load({}, [("environment", env)]))
+    host = detect_host([url], load_settings({}, [("environment", env)]))
     assert (host.url, host.token) == (asked, token)
     assert token not in repr(host) or not token
     assert host.address == ("" if url.startswith("/") else url)
@@ -58,12 +58,12 @@ def test_which_host_and_where_it_is_asked(url: str, env: dict[str, str], asked: 
 @pytest.mark.parametrize("env", [{}, ACTIONS | RUNNER])
 def test_a_host_that_cannot_be_told(env: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"git\.example is neither GitHub nor GitLab"):
-        host_of(["https://git.example/a/b"], load({}, [("environment", env)]))
+        detect_host(["https://git.example/a/b"], load_settings({}, [("environment", env)]))
 
 
 def test_a_repositorys_file_cannot_send_a_token_to_a_server_of_its_choice() -> None:
     places = [("environment", {"GITHUB_TOKEN": "t-1"}), ("repository .env", {"GITHUB_API_URL": "https://evil.example"})]
-    assert host_of(["https://github.com/a/b"], load({}, places)).api == "https://api.github.com"
+    assert detect_host(["https://github.com/a/b"], load_settings({}, places)).api == "https://api.github.com"
 
 
 PUSHES = {
@@ -82,17 +82,23 @@ PUSHES = {
 
 @pytest.mark.parametrize("said", PUSHES)
 def test_why_a_push_was_refused(said: str) -> None:
-    host = host_of(["https://github.com/a/b"], load({}, []))
-    words = push_refused(f"To https://github.com/a/b\n{said}\nhint: some advice\n", "origin", "main", host)
+    host = detect_host(["https://github.com/a/b"], load_settings({}, []))
+    words = explain_push_refusal(f"To https://github.com/a/b\n{said}\nhint: some advice\n", "origin", "main", host)
     assert PUSHES[said] in words and "\n" not in words and "hint" not in words
 
 
 def test_a_rate_limit_is_told_from_a_token_that_may_not() -> None:
-    host = host_of(["https://github.com/a/b"], load({}, [("environment", {"GH_TOKEN": "t"})]))
-    limited = refusal(host, 403, {"retry-after": "60"}, '{"message": "API rate limit exceeded for installation"}')
+    host = detect_host(["https://github.com/a/b"], load_settings({}, [("environment", {"GH_TOKEN": "t"})]))
+    limited = explain_host_refusal(
+        host, 403, {"retry-after": "60"}, '{"message": "API rate limit exceeded for installation"}'
+    )
     assert limited == "the rate limit of GitHub is reached, for 60 s more"
-    assert "GH_TOKEN may not open a pull request" in refusal(host, 403, {}, '{"message": "Resource not accessible"}')
-    assert refusal(host, 422, {}, '{"errors": [{"message": "No commits between a and b"}]}').endswith("between a and b")
+    assert "GH_TOKEN may not open a pull request" in explain_host_refusal(
+        host, 403, {}, '{"message": "Resource not accessible"}'
+    )
+    assert explain_host_refusal(host, 422, {}, '{"errors": [{"message": "No commits between a and b"}]}').endswith(
+        "between a and b"
+    )
 
 
 def test_what_is_built_of_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,11 +108,11 @@ def test_what_is_built_of_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for told, forked in (({"head": theirs, "base": ours}, True), ({"head": ours, "base": ours}, False), ({}, False)):
         event.write_text(json.dumps({"pull_request": told}))
         monkeypatch.setenv("GITHUB_EVENT_PATH", str(event))
-        assert from_fork(os.environ) == forked
-        assert from_a_fork() == (f". {FORK}" if forked else "")
+        assert is_from_fork(os.environ) == forked
+        assert fork_hint() == (f". {FORK}" if forked else "")
     project = {"GITLAB_CI": "true", "CI_MERGE_REQUEST_PROJECT_ID": "1"}
-    assert from_fork(project | {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2"})
-    assert not from_fork(project | {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "1"}) and not from_fork(project)
+    assert is_from_fork(project | {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2"})
+    assert not is_from_fork(project | {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "1"}) and not is_from_fork(project)
 
 
 # --- notifications --------------------------------------------------------------------------------------------------
@@ -115,7 +121,7 @@ def test_what_is_built_of_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_notification_is_signed_and_tried_again() -> None:
     with HostServer("listener") as listener:
         listener.refusals = [Refusal(503), Refusal(drop=True)]
-        assert asyncio.run(deliver(f"{listener.url}/hook", b'{"run": 1}', "of the house")) == ""
+        assert asyncio.run(post_notification(f"{listener.url}/hook", b'{"run": 1}', "of the house")) == ""
         assert len(listener.asked) == 3
         heard = listener.asked[-1]
         told = hmac.new(b"of the house", heard.raw, hashlib.sha256).hexdigest()
@@ -123,17 +129,17 @@ def test_a_notification_is_signed_and_tried_again() -> None:
         # One that is refused for good is not repeated, and a redirect is not followed.
         for status in (404, 302):
             listener.refusals = [Refusal(status, headers={"location": f"{listener.url}/other"})]
-            assert asyncio.run(deliver(listener.url, b"{}", "")) == f"it answered {status}"
+            assert asyncio.run(post_notification(listener.url, b"{}", "")) == f"it answered {status}"
         assert len(listener.asked) == 5 and "x-orchestra-signature" not in listener.asked[-1].headers
 
 
 def test_nobody_listens() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        assert asyncio.run(deliver(f"http://127.0.0.1:{free.getsockname()[1]}/", b"{}", "")) != ""
+        assert asyncio.run(post_notification(f"http://127.0.0.1:{free.getsockname()[1]}/", b"{}", "")) != ""
 
 
 def test_the_address_of_a_hook_is_a_secret() -> None:
-    settings = load({"notify": "https://chat.example/hooks/T0/B0/very-secret"}, [])
-    assert masked("notify", settings.notify) == "https://chat.example/…"
-    assert "notify" not in settings.options()
+    settings = load_settings({"notify": "https://chat.example/hooks/T0/B0/very-secret"}, [])
+    assert mask_value("notify", settings.notify) == "https://chat.example/…"
+    assert "notify" not in settings.recorded_values()

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from orchestra.errors import StoreError
 from orchestra.events import Note
-from orchestra.journal import heal, jsonl, schema
-from orchestra.journal.heal import HERE, damage_of, open_own_store
+from orchestra.journal import jsonl, schema, store_repair
 from orchestra.journal.jsonl import Journal
 from orchestra.journal.open_store import open_store
+from orchestra.journal.store_repair import OWN_REPOSITORY, find_damage, open_own_store
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer
 from tests.support.runs import Place, assert_clean, make_place
@@ -90,7 +90,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
         "CREATE TABLE schema_version (version INTEGER)", "INSERT INTO schema_version VALUES (40)"
     ),
     "another program's same version": foreign(
-        "CREATE TABLE schema_version (version INTEGER)", f"INSERT INTO schema_version VALUES ({len(schema.STEPS)})"
+        "CREATE TABLE schema_version (version INTEGER)",
+        f"INSERT INTO schema_version VALUES ({len(schema.SCHEMA_STEPS)})",
     ),
 }
 
@@ -106,7 +107,7 @@ def logged(folder: Path, runs: int = 3, events: int = 60) -> Path:
             journal.emit(Note(f"{n} " + "x" * 500))
         journal.emit(ENDED)
         journal.close()
-        store.append(HERE, jsonl.read(folder, journal.stamp).events)
+        store.append_events(OWN_REPOSITORY, jsonl.read_run_log(folder, journal.stamp).events)
     store.close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -119,25 +120,29 @@ def test_a_damaged_store_is_set_aside_and_made_anew(how: str, tmp_path: Path) ->
     path = logged(tmp_path)
     DAMAGES[how](path)
     before = path.read_bytes() if path.is_file() else b""
-    assert damage_of(path)
+    assert find_damage(path)
     store, said = open_own_store(path)
-    (aside,) = [each for each in tmp_path.glob("orchestra.db.damaged-*") if not each.name.endswith(heal.SIDECARS)]
+    (aside,) = [
+        each for each in tmp_path.glob("orchestra.db.damaged-*") if not each.name.endswith(store_repair.SIDECARS)
+    ]
     assert aside.name in said and "3 runs" in said and said.endswith(".") and "\n" not in said
     assert (aside / "inside.txt").read_text() == "mine\n" if aside.is_dir() else aside.read_bytes() == before
-    for stamp in jsonl.stamps(tmp_path):
-        assert store.read(HERE, stamp) == list(jsonl.read(tmp_path, stamp).events)
-    assert [run.name for run in store.runs(HERE)] == jsonl.stamps(tmp_path) and store.check() == []
+    for stamp in jsonl.list_run_stamps(tmp_path):
+        assert store.read_events(OWN_REPOSITORY, stamp) == list(jsonl.read_run_log(tmp_path, stamp).events)
+    assert [run.name for run in store.list_runs(OWN_REPOSITORY)] == jsonl.list_run_stamps(
+        tmp_path
+    ) and store.find_problems() == []
     store.close()
     again, nothing = open_own_store(path)
     again.close()
-    assert (nothing, damage_of(path)) == ("", "")
+    assert (nothing, find_damage(path)) == ("", "")
 
 
 def test_a_sound_store_is_left_alone(tmp_path: Path) -> None:
     for _ in range(2):
         path = logged(tmp_path)
         store, said = open_own_store(path)
-        assert said == "" and len(store.runs(HERE)) == len(jsonl.stamps(tmp_path))
+        assert said == "" and len(store.list_runs(OWN_REPOSITORY)) == len(jsonl.list_run_stamps(tmp_path))
         store.close()
     fresh, said = open_own_store(tmp_path / "other.db")
     fresh.close()
@@ -148,44 +153,46 @@ def test_an_older_and_a_newer_store_are_not_damaged(tmp_path: Path) -> None:
     path = tmp_path / "orchestra.db"
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        schema.upgrade(connection, target=1)
+        schema.upgrade_schema(connection, target=1)
     engine.dispose()
-    assert damage_of(path) == ""
+    assert find_damage(path) == ""
     open_own_store(path)[0].close()
     with sqlite3.connect(path) as database:
         database.execute("UPDATE schema_version SET version = 99")
     database.close()
-    assert damage_of(path) == ""
+    assert find_damage(path) == ""
     with pytest.raises(StoreError, match="use a newer one"):
         open_own_store(path)
 
 
 def test_the_known_tables_are_those_of_the_schema() -> None:
-    tables = {each.name: {column.name for column in each.columns} for each in (schema.schema_version, *schema.BY_RUN)}
-    assert tables == heal.TABLES and len(schema.STEPS) == 2
+    tables = {
+        each.name: {column.name for column in each.columns} for each in (schema.schema_version, *schema.RUN_TABLES)
+    }
+    assert tables == store_repair.STORE_TABLES and len(schema.SCHEMA_STEPS) == 2
 
 
 def test_a_large_store_is_checked_by_its_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = logged(tmp_path)
-    monkeypatch.setattr(heal, "WHOLE_CHECK", 1000)
-    assert damage_of(path) == ""
+    monkeypatch.setattr(store_repair, "WHOLE_CHECK_LIMIT", 1000)
+    assert find_damage(path) == ""
     noise_inside(path)
-    assert damage_of(path) == "" and damage_of(path, whole=True)
+    assert find_damage(path) == "" and find_damage(path, whole=True)
     store, said = open_own_store(path, whole=True)
-    assert "3 runs" in said and len(store.runs(HERE)) == 3
+    assert "3 runs" in said and len(store.list_runs(OWN_REPOSITORY)) == 3
     store.close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
     cut(path)
-    assert damage_of(path) == "it is cut short"
+    assert find_damage(path) == "it is cut short"
 
 
 def test_two_at_once_make_one_new_store(tmp_path: Path) -> None:
     path = logged(tmp_path)
     noise(path)
     program = (
-        "import sys; from pathlib import Path; from orchestra.journal.heal import open_own_store\n"
+        "import sys; from pathlib import Path; from orchestra.journal.store_repair import open_own_store\n"
         "store, said = open_own_store(Path(sys.argv[1])); print(len(store.runs('.')), bool(said)); store.close()"
     )
     many = [

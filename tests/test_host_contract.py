@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.agents.base import Rules, to_json
+from orchestra.agents.base import FileRules, order_to_json
 from orchestra.errors import OrchestraError
-from orchestra.hosts.base import AttemptResult, Check
+from orchestra.hosts.base import AttemptResult, GateOrder
 from orchestra.model import Gate
 from tests.support.hosting import HOSTS, LocalSite, Site, local
 from tests.support.processes import all_gone, soon
@@ -34,7 +34,7 @@ def on_host(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Play], 
 
 async def attempted(site: Site, **more: object) -> AttemptResult:
     site.head.admits.set()
-    return await site.host.attempt(site.order(**more), site.head)
+    return await site.host.run_attempt(site.order(**more), site.head)
 
 
 async def until_nothing_is_left(site: Site) -> None:
@@ -78,7 +78,7 @@ def test_stopped_attempt_comes_back(on_host: Callable[[Play], None]) -> None:
 
 def test_cancelled_before_admission_leaves_nothing(on_host: Callable[[Play], None]) -> None:
     async def scene(site: Site) -> None:
-        working = asyncio.create_task(site.host.attempt(site.order(), site.head))
+        working = asyncio.create_task(site.host.run_attempt(site.order(), site.head))
         await site.head.asked.wait()
         working.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -93,8 +93,8 @@ def test_check_calls_started_before_each_gate(on_host: Callable[[Play], None]) -
     async def scene(site: Site) -> None:
         gates = tuple(Gate(name, "command", "true") for name in ("first", "second"))
         said = list[str]()
-        check = Check("20260101_000000", site.base, "task1-1", gates, timeout=30.0)
-        outcomes = await site.host.check(check, lambda gate: said.append(gate.name))
+        check = GateOrder("20260101_000000", site.base, "task1-1", gates, timeout=30.0)
+        outcomes = await site.host.run_gates(check, lambda gate: said.append(gate.name))
         assert said == [outcome.gate.name for outcome in outcomes] == ["first", "second"]
         assert all(outcome.ended.code == 0 for outcome in outcomes)
         assert pickle.loads(pickle.dumps((check, outcomes))) == (check, outcomes)
@@ -182,7 +182,7 @@ def test_changes_come_back_as_whose_they_are(tmp_path: Path) -> None:
             (tree / "new.py").write_text("n = 1\n")
 
         site.script.first = write
-        result = await attempted(site, rules=Rules({"a.py": 1, "b.py": 2}))
+        result = await attempted(site, rules=FileRules({"a.py": 1, "b.py": 2}))
         changes = result.changes
         assert (changes.own, changes.foreign, changes.left_out) == (("a.py", "new.py"), ("b.py",), ("picture",))
         assert list(changes.protected) == ["Makefile"]
@@ -195,7 +195,7 @@ def test_changes_come_back_as_whose_they_are(tmp_path: Path) -> None:
 
 def test_named_protected_file_is_taken(tmp_path: Path) -> None:
     async def scene(site: LocalSite) -> None:
-        result = await attempted(site, files=("Makefile",), rules=Rules({"Makefile": 1}, named=("Makefile",)))
+        result = await attempted(site, files=("Makefile",), rules=FileRules({"Makefile": 1}, named=("Makefile",)))
         assert result.changes.own == ("Makefile",) and not result.changes.protected
 
     on_this_machine(tmp_path, scene)
@@ -248,8 +248,8 @@ def test_gates_say_what_they_find_and_spoil_nothing(tmp_path: Path) -> None:
     async def scene(site: LocalSite) -> None:
         commands = ("cat a.py", "rm a.py", "test -f a.py", "exit 3")
         gates = tuple(Gate(f"gate{n}", "command", command) for n, command in enumerate(commands))
-        check = Check("20260101_000000", site.base, "task1-1", gates, timeout=30.0)
-        outcomes = await site.host.check(check, void)
+        check = GateOrder("20260101_000000", site.base, "task1-1", gates, timeout=30.0)
+        outcomes = await site.host.run_gates(check, void)
         assert [outcome.ended.code for outcome in outcomes] == [0, 0, 0, 3]
         assert [outcome.spoiled for outcome in outcomes] == [False, True, False, False]
         assert outcomes[0].output.read_text() == "x = 1\n" and not outcomes[3].passed
@@ -277,7 +277,7 @@ def test_token_crosses_in_the_door_alone(tmp_path: Path) -> None:
     async def scene(site: LocalSite) -> None:
         result = await attempted(site)
         (token,) = site.head.tokens
-        assert token not in to_json(site.order())
+        assert token not in order_to_json(site.order())
         assert token not in json.dumps([repr(result), result.printed])
 
     on_this_machine(tmp_path, scene)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from orchestra.gateway.door import Gateway
-from orchestra.gateway.ledger import Pass, Upstream
+from orchestra.gateway.billing import ClientPass, Upstream
+from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.limits import Limits
 from tests.support.hostile import ATTACKS, ENDLESS, STREAMED, hostile_server
 from tests.support.processes import soon
@@ -72,10 +72,10 @@ def test_many_replies_of_one_kind_at_once(name: str) -> None:
 
 
 async def ask(gateway: Gateway, model: str) -> Any:
-    ticket = gateway.admit(Pass("agent", 1, 1))
+    ticket = gateway.add_client(ClientPass("agent", 1, 1))
     body: dict[str, Any] = {"model": model, "messages": []} | ({"stream": True} if model in STREAMED else {})
     async with client() as http:
-        return await http.post(f"{gateway.url(ticket, 'openai')}/chat/completions", json=body, timeout=60)
+        return await http.post(f"{gateway.client_url(ticket, 'openai')}/chat/completions", json=body, timeout=60)
 
 
 ENDLESS_NAMES = list(ENDLESS) if SOAK else ["body-drip", "header-drip"]
@@ -97,14 +97,14 @@ def test_a_drip_holds_neither_its_lane_nor_its_money_longer_than_an_attempt_may_
             [exchange] = heard
             assert exchange.failure == "timeout" and exchange.seconds < 10
             assert (await ask(gateway, "good")).status_code == 200
-            assert limits.lane("openai", name).pace.away == set() and limits.budget.run.claims == set()
+            assert limits.lane_for("openai", name).pace.away == set() and limits.budget.run.reservations == set()
 
     asyncio.run(talk())
 
 
 @pytest.mark.parametrize("name", ENDLESS_NAMES)
 def test_a_drip_whose_agent_has_gone_is_not_heard_out_for_ever(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestra.gateway.door.HEARD_OUT", 0.5)
+    monkeypatch.setattr("orchestra.gateway.gateway.ABANDONED_SECONDS", 0.5)
 
     async def talk() -> None:
         async with (
@@ -114,7 +114,7 @@ def test_a_drip_whose_agent_has_gone_is_not_heard_out_for_ever(name: str, monkey
             asking = asyncio.create_task(ask(gateway, name))
             assert await asyncio.to_thread(soon, lambda: any(one.deadline for one in gateway.asks), 20.0)
             for ticket in list(gateway.passes.values()):
-                gateway.dismiss(ticket)
+                gateway.remove_client(ticket)
             assert is_final(await asking, "openai")
             assert heard[0].failure == "timeout"
 

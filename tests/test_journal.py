@@ -12,9 +12,9 @@ import pytest
 
 from orchestra import events
 from orchestra.events import Event
-from orchestra.journal.jsonl import Journal, claim, read
-from orchestra.model import Basis, TargetFile, Task, TaskState, Usage, Verdict
-from orchestra.report.fold import fold, report_of
+from orchestra.journal.jsonl import Journal, create_run_log, read_run_log
+from orchestra.model import DivisionBasis, TargetFile, Task, TaskState, Usage, Verdict
+from orchestra.report.fold import fold_events, report_from_log
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +52,7 @@ def a_run(made: Journal) -> None:
     made.emit(events.Note("by the way: ü ☂ \u2028 \x85 \x00"))
     task = Task(1, "t", (TargetFile("a.py", 3),), requirements=("R1",))
     plan = events.PlanMade(
-        agents=1, basis=Basis(), tasks=(task,), estimate=None, skipped=(), aside=(), named=(), words=True
+        agents=1, basis=DivisionBasis(), tasks=(task,), estimate=None, skipped=(), aside=(), named=(), words=True
     )
     made.emit(plan)
     for state in (TaskState.READY, TaskState.ACTIVE):
@@ -73,7 +73,7 @@ def a_run(made: Journal) -> None:
     )
     made.emit(ended, 1, 1)
     made.emit(events.TaskMoved(TaskState.AWAITING_QA), 1, 1)
-    delivered = events.Delivered(
+    delivered = events.ResultDelivered(
         applied=True,
         reason="",
         take="",
@@ -88,8 +88,8 @@ def a_run(made: Journal) -> None:
     made.emit(events.RunEnded(exit_code=0, error="", signal=0, tasks=1, complete=1, cost=0.1))
 
 
-def request(used: Usage) -> events.Request:
-    return events.Request(
+def request(used: Usage) -> events.RequestEnded:
+    return events.RequestEnded(
         role="agent",
         provider="openai",
         model="m",
@@ -114,10 +114,14 @@ def test_live_report_equals_report_from_files(tmp_path: Path) -> None:
     made, heard = journal(tmp_path)
     a_run(made)
     made.close()
-    log = read(tmp_path, made.stamp)
-    assert list(log.events) == heard and [event.seq for event in heard] == list(range(1, 13)) and not log.torn
-    assert fold(log.events) == fold(heard)
-    assert (fold(heard).tasks[1].usage.requests, fold(heard).exit_code, fold(heard).unreadable) == (2, 0, 0)
+    log = read_run_log(tmp_path, made.stamp)
+    assert list(log.events) == heard and [event.seq for event in heard] == list(range(1, 13)) and not log.torn_lines
+    assert fold_events(log.events) == fold_events(heard)
+    assert (
+        fold_events(heard).tasks[1].usage.requests,
+        fold_events(heard).exit_code,
+        fold_events(heard).unreadable,
+    ) == (2, 0, 0)
 
 
 def test_each_task_has_its_file_and_the_run_its_own_as_the_seeds_readers_expect(tmp_path: Path) -> None:
@@ -135,7 +139,7 @@ def test_each_task_has_its_file_and_the_run_its_own_as_the_seeds_readers_expect(
 def test_an_event_is_in_its_file_before_anybody_hears_of_it(tmp_path: Path) -> None:
     made = Journal(tmp_path, plain)
     found: list[int] = []
-    made.bus.subscribe("a reader", lambda event: found.append(len(read(tmp_path, made.stamp).events)))
+    made.bus.subscribe("a reader", lambda event: found.append(len(read_run_log(tmp_path, made.stamp).events)))
     made.emit(events.Note("one"))
     made.emit(events.Note("two"), 7)
     assert found == [1, 2]
@@ -148,13 +152,13 @@ def test_runs_of_the_same_second_never_share_a_name_or_read_each_others_events(t
             made.emit(events.Note(f"{number}"), task)
     assert len({made.stamp for made in journals}) == 5
     for number, made in enumerate(journals):
-        assert [event.data["text"] for event in read(tmp_path, made.stamp).events] == [f"{number}"] * 3
-        assert {event.run for event in read(tmp_path, made.stamp).events} == {made.stamp}
+        assert [event.data["text"] for event in read_run_log(tmp_path, made.stamp).events] == [f"{number}"] * 3
+        assert {event.run for event in read_run_log(tmp_path, made.stamp).events} == {made.stamp}
 
 
 def test_claiming_a_second_at_the_same_moment_from_many_sides(tmp_path: Path) -> None:
     stamps: list[str] = []
-    threads = [threading.Thread(target=lambda: stamps.append(claim(tmp_path)[0])) for _ in range(20)]
+    threads = [threading.Thread(target=lambda: stamps.append(create_run_log(tmp_path)[0])) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -177,9 +181,9 @@ def test_read_passes_over_torn_and_foreign_lines_and_counts_them(tmp_path: Path,
         with (tmp_path / name).open("a") as file:
             file.write(torn)
     (tmp_path / f"agent2_{made.stamp}.jsonl").write_bytes(b"\xff\xfe\n" + b'{"event": "launched", "time": 1}\n')
-    log = read(tmp_path, made.stamp)
-    assert list(log.events) == heard and log.torn == count + 2
-    assert report_of(log).unreadable == count + 2
+    log = read_run_log(tmp_path, made.stamp)
+    assert list(log.events) == heard and log.torn_lines == count + 2
+    assert report_from_log(log).unreadable == count + 2
 
 
 def test_what_was_written_before_a_kill_is_there(tmp_path: Path) -> None:
@@ -196,7 +200,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == -9
-    assert [event.data["text"] for event in read(tmp_path, done.stdout.strip()).events] == list(map(str, range(100)))
+    assert [event.data["text"] for event in read_run_log(tmp_path, done.stdout.strip()).events] == list(
+        map(str, range(100))
+    )
 
 
 SECRETS = ('sk-"quoted\\back', "17901", "assistant", "é-key-☂", "line\nbreak")
@@ -214,7 +220,7 @@ def test_no_secret_reaches_a_file_or_a_listener_and_no_secret_spoils_a_line(tmp_
         deep = {"deep": [{"k": (secret, f"{secret}x")}], "count": 1790112, secret: 1.5}
         made.emit(events.RunResumed("", 1790112, deep))
     made.close()
-    told = read(tmp_path, made.stamp).events
+    told = read_run_log(tmp_path, made.stamp).events
     assert list(told) == heard and len(told) == 2 * len(SECRETS)
     assert {event.kind for event in told} == {"assistant_response", "run_resumed"}
     for event in told:
@@ -236,7 +242,7 @@ def test_names_that_are_no_utf8_are_written_and_read_back_as_they_were(tmp_path:
     made.emit(events.Note(name))
     made.emit(events.Note("half a pair \ud83d"))
     made.emit(events.Note("both \ud83d\ude00"))
-    assert list(read(tmp_path, made.stamp).events) == heard and heard[0].payload == events.Note(name)
+    assert list(read_run_log(tmp_path, made.stamp).events) == heard and heard[0].payload == events.Note(name)
     assert heard[2].payload == events.Note("both 😀")
 
 
@@ -277,4 +283,6 @@ def test_a_journal_that_is_muted_writes_and_tells_nothing(tmp_path: Path) -> Non
     made.emit(events.Note("first"))
     made.mute()
     made.emit(events.Note("second"))
-    assert list(read(tmp_path, made.stamp).events) == heard and [event.data for event in heard] == [{"text": "first"}]
+    assert list(read_run_log(tmp_path, made.stamp).events) == heard and [event.data for event in heard] == [
+        {"text": "first"}
+    ]

@@ -3,17 +3,23 @@
 import pytest
 
 from orchestra.gates.control import control_files, find_runner, needs_no_plugins
-from orchestra.gates.failures import plain
-from orchestra.gates.roll import Lost, Roll, file_of, find_lost, read_roll
-from orchestra.judge.expected import plain_tests
-from orchestra.judge.judging import (
-    Change,
-    asks_to_take_out,
-    find_judging,
-    foreign_imports,
-    weakened,
-    with_base_tests,
+from orchestra.gates.failures import clean_lines
+from orchestra.gates.recorded_tests import (
+    LostTestNames,
+    RecordedTests,
+    file_of_test,
+    find_lost_tests,
+    read_recorded_tests,
 )
+from orchestra.judge.decisive_files import (
+    TreeChange,
+    asks_to_remove_test,
+    find_decisive_files,
+    list_weakened_asserts,
+    restore_inline_tests,
+    third_party_imports,
+)
+from orchestra.judge.static_tests import static_tests
 
 
 def listed(paths: str) -> list[str]:
@@ -44,23 +50,23 @@ NEITHER = listed("""
 """)
 
 
-def change_of(*paths: str, **more: object) -> Change:
-    return Change({}, dict.fromkeys(paths, b"x"), BASE_FILES, **more)  # type: ignore[arg-type]
+def change_of(*paths: str, **more: object) -> TreeChange:
+    return TreeChange({}, dict.fromkeys(paths, b"x"), BASE_FILES, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("path", SURE)
 def test_tests_set_up_and_shims_judge(path: str) -> None:
-    assert find_judging(change_of(path)).sure == (path,)
+    assert find_decisive_files(change_of(path)).sure == (path,)
 
 
 @pytest.mark.parametrize("path", DOUBTFUL)
 def test_build_scripts_and_tool_settings_judge_and_may_be_product(path: str) -> None:
-    assert find_judging(change_of(path)).doubtful == (path,)
+    assert find_decisive_files(change_of(path)).doubtful == (path,)
 
 
 @pytest.mark.parametrize("path", NEITHER)
 def test_product_does_not_judge(path: str) -> None:
-    assert find_judging(change_of(path)).paths == []
+    assert find_decisive_files(change_of(path)).paths == []
 
 
 @pytest.mark.parametrize(
@@ -77,16 +83,16 @@ def test_product_does_not_judge(path: str) -> None:
 def test_a_manifest_judges_if_more_than_its_dependencies_is_changed(
     path: str, before: str, after: str, judges: bool
 ) -> None:
-    change = Change({path: before.encode()}, {path: after.encode()}, BASE_FILES)
-    assert find_judging(change).paths == [path] * judges
+    change = TreeChange({path: before.encode()}, {path: after.encode()}, BASE_FILES)
+    assert find_decisive_files(change).paths == [path] * judges
 
 
 def test_a_module_that_the_bases_tests_import_is_a_shadow_unless_it_was_asked_for() -> None:
-    imported = foreign_imports(["import app, freezer\nfrom shop.cart import x\nfrom helper import y\n"], BASE_FILES)
+    imported = third_party_imports(["import app, freezer\nfrom shop.cart import x\nfrom helper import y\n"], BASE_FILES)
     assert imported == {"freezer", "helper"}
-    assert find_judging(change_of("freezer.py", imported=imported)).sure == ("freezer.py",)
-    assert find_judging(change_of("freezer.py", imported=imported, asked=["freezer.py"])).paths == []
-    assert find_judging(change_of("json.py", imported=imported, asked=["json.py"])).sure == ("json.py",)
+    assert find_decisive_files(change_of("freezer.py", imported=imported)).sure == ("freezer.py",)
+    assert find_decisive_files(change_of("freezer.py", imported=imported, asked=["freezer.py"])).paths == []
+    assert find_decisive_files(change_of("json.py", imported=imported, asked=["json.py"])).sure == ("json.py",)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_a_module_that_the_bases_tests_import_is_a_shadow_unless_it_was_asked_fo
 def test_what_a_command_or_the_set_up_names_judges(
     path: str, commands: list[str], set_up: list[str], judges: bool
 ) -> None:
-    assert find_judging(change_of(path), commands, set_up).doubtful == (path,) * judges
+    assert find_decisive_files(change_of(path), commands, set_up).doubtful == (path,) * judges
 
 
 @pytest.mark.parametrize(
@@ -125,51 +131,53 @@ def test_what_a_command_or_the_set_up_names_judges(
     ],
 )
 def test_to_name_a_test_is_no_wish_to_take_it_out(words: str, asked: bool) -> None:
-    assert asks_to_take_out(words, "test_tax") is asked
+    assert asks_to_remove_test(words, "test_tax") is asked
 
 
 def test_assertions_that_are_gone_are_shown_with_what_came_instead() -> None:
     before = "def test_a():\n    assert f(1) == 2\n    assert g()\n"
-    assert weakened(before, before + "\n\ndef test_b():\n    assert h()\n") == []
-    assert weakened(before, before.replace("== 2", "")) == ["- assert f(1) == 2", "+ assert f(1)"]
+    assert list_weakened_asserts(before, before + "\n\ndef test_b():\n    assert h()\n") == []
+    assert list_weakened_asserts(before, before.replace("== 2", "")) == ["- assert f(1) == 2", "+ assert f(1)"]
     js = "test('a', () => { expect(f(1)).toBe(2); });\n"
-    assert weakened(js, js.replace("toBe(2)", "toBeDefined()"))[0].startswith(
+    assert list_weakened_asserts(js, js.replace("toBe(2)", "toBeDefined()"))[0].startswith(
         "- test('a', () => { expect(f(1)).toBe(2)"
     )
-    assert len(weakened("".join(f"assert {n}\n" for n in range(50)), "")) == 9
+    assert len(list_weakened_asserts("".join(f"assert {n}\n" for n in range(50)), "")) == 9
 
 
 def test_the_tests_in_a_rust_file_are_put_back_below_its_new_code() -> None:
     tests = "#[cfg(test)]\nmod tests {}\n"
-    assert with_base_tests("a.rs", b"fn a() {}\n" + tests.encode(), b"fn b() {}\n" + tests.encode()) is None
-    assert with_base_tests("a.rs", b"fn a() {}\n", b"fn b() {}\n") is None
+    assert restore_inline_tests("a.rs", b"fn a() {}\n" + tests.encode(), b"fn b() {}\n" + tests.encode()) is None
+    assert restore_inline_tests("a.rs", b"fn a() {}\n", b"fn b() {}\n") is None
     bent = b"fn b() {}\n#[cfg(test)]\nmod none {}\n"
-    assert with_base_tests("a.rs", b"fn a() {}\n" + tests.encode(), bent) == b"fn b() {}\n" + tests.encode()
+    assert restore_inline_tests("a.rs", b"fn a() {}\n" + tests.encode(), bent) == b"fn b() {}\n" + tests.encode()
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
-def roll(**tests: str) -> Roll:
+def roll(**tests: str) -> RecordedTests:
     words = {"p": "passed", "f": "failed", "s": "skipped", "x": "expected", "d": "deselected"}
-    return Roll({name.replace("__", "["): words[outcome] for name, outcome in tests.items()})
+    return RecordedTests({name.replace("__", "["): words[outcome] for name, outcome in tests.items()})
 
 
 @pytest.mark.parametrize(
     ("base", "now", "lost"),
     [
-        (roll(a="p", b="f"), roll(a="p", b="p", c="s"), Lost()),
-        (roll(a="p", b="p"), roll(a="p"), Lost(missing=("b",))),
-        (roll(a="p", b="p"), roll(a="s", b="d"), Lost(skipped=("a", "b"))),
-        (roll(a="p", b="f"), roll(a="x", b="x"), Lost(expected=("a", "b"))),
-        (roll(a="s", b="x"), roll(), Lost()),
-        (roll(a__1="p", a__2="p"), roll(a__3="p", a__4="p"), Lost()),
-        (roll(a__1="p", a__2="p"), roll(a__1="p"), Lost(missing=("a[2",))),
-        (roll(a__1="p", a__2="s"), roll(a__1="p"), Lost()),
+        (roll(a="p", b="f"), roll(a="p", b="p", c="s"), LostTestNames()),
+        (roll(a="p", b="p"), roll(a="p"), LostTestNames(missing=("b",))),
+        (roll(a="p", b="p"), roll(a="s", b="d"), LostTestNames(skipped=("a", "b"))),
+        (roll(a="p", b="f"), roll(a="x", b="x"), LostTestNames(expected=("a", "b"))),
+        (roll(a="s", b="x"), roll(), LostTestNames()),
+        (roll(a__1="p", a__2="p"), roll(a__3="p", a__4="p"), LostTestNames()),
+        (roll(a__1="p", a__2="p"), roll(a__1="p"), LostTestNames(missing=("a[2",))),
+        (roll(a__1="p", a__2="s"), roll(a__1="p"), LostTestNames()),
     ],
 )
-def test_tests_of_the_base_that_did_not_run_as_there_are_lost(base: Roll, now: Roll, lost: Lost) -> None:
-    assert find_lost(base, now) == lost
+def test_tests_of_the_base_that_did_not_run_as_there_are_lost(
+    base: RecordedTests, now: RecordedTests, lost: LostTestNames
+) -> None:
+    assert find_lost_tests(base, now) == lost
 
 
 TAP = """TAP version 13
@@ -235,12 +243,14 @@ PRINTED = {
 @pytest.mark.parametrize("name", PRINTED)
 def test_names_and_outcomes_are_read_from_what_is_printed(name: str) -> None:
     printed, tests = PRINTED[name]
-    assert read_roll("", plain(printed, ())).tests == tests
+    assert read_recorded_tests("", clean_lines(printed, ())).tests == tests
 
 
 def test_a_torn_record_of_names_is_read_as_far_as_it_goes() -> None:
     good = '{"runner": "pytest", "tests": {"a": "passed"}}'
-    assert read_roll(f'{good}\n[]\n{{"tests": 1}}\n{good[:20]}', ()) == Roll({"a": "passed"}, "pytest")
+    assert read_recorded_tests(f'{good}\n[]\n{{"tests": 1}}\n{good[:20]}', ()) == RecordedTests(
+        {"a": "passed"}, "pytest"
+    )
 
 
 @pytest.mark.parametrize(
@@ -253,7 +263,7 @@ def test_a_torn_record_of_names_is_read_as_far_as_it_goes() -> None:
     ],
 )
 def test_the_file_of_a_test(name: str, path: str) -> None:
-    assert file_of(name, BASE_FILES) == path
+    assert file_of_test(name, BASE_FILES) == path
 
 
 @pytest.mark.parametrize(
@@ -277,7 +287,7 @@ def test_the_file_of_a_test(name: str, path: str) -> None:
     ],
 )
 def test_the_tests_of_a_file_are_plain_or_only_a_run_tells_them(text: str, tests: set[tuple[str, str]] | None) -> None:
-    assert plain_tests(text) == tests
+    assert static_tests(text) == tests
 
 
 # --- the control test -----------------------------------------------------------------------------------------------
@@ -305,7 +315,7 @@ def test_the_tests_of_a_file_are_plain_or_only_a_run_tells_them(text: str, tests
     ],
 )
 def test_the_runner_behind_a_command(command: str, texts: dict[str, str], runner: str) -> None:
-    assert find_runner(command, texts, Roll()) == runner
+    assert find_runner(command, texts, RecordedTests()) == runner
 
 
 def test_a_control_test_for_go_stands_once_in_each_package() -> None:

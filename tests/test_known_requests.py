@@ -12,10 +12,10 @@ from urllib.parse import quote
 import pytest
 
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.conduct.session.outgoing_keys import all_forms, outgoing_forms
-from orchestra.gateway.door import Gateway
+from orchestra.conduct.session.outgoing_keys import forms_of_known_keys, forms_to_refuse
+from orchestra.gateway.billing import ClientPass, Exchange
+from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.guard import KeyGuard
-from orchestra.gateway.ledger import Exchange, Pass
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.sample import SOAK
 from tests.support.seating import CALLS, DIALECTS, STREAMS, Listener, client, door, is_final
@@ -66,7 +66,7 @@ def test_paths_beside_the_reply_api_go_nowhere_and_cost_nothing(dialect: str) ->
     async def talk(server: ModelServer) -> tuple[list[int], list[Exchange], list[str]]:
         listener = Listener()
         async with door(server, listener) as (gateway, heard):
-            ticket = gateway.admit(Pass("agent", 1, 1))
+            ticket = gateway.add_client(ClientPass("agent", 1, 1))
             base, body = f"/t/{ticket.token}/{dialect}", json.dumps(CALLS[dialect][1]).encode()
             found = [await speak(gateway, "POST", f"{base}/{path}", body) for path in FORBIDDEN[dialect]]
             assert ticket.exchanges == []
@@ -84,7 +84,7 @@ def test_paths_beside_the_reply_api_go_nowhere_and_cost_nothing(dialect: str) ->
 def test_the_reply_api_takes_posts_only(method: str) -> None:
     async def talk(server: ModelServer) -> list[int]:
         async with door(server) as (gateway, heard):
-            ticket = gateway.admit(Pass("agent", 1, 1))
+            ticket = gateway.add_client(ClientPass("agent", 1, 1))
             body = json.dumps(CALLS["openai"][1]).encode()
             found = [await speak(gateway, method, f"/t/{ticket.token}/openai/chat/completions", body)]
             assert heard == []
@@ -104,7 +104,7 @@ def test_no_path_made_of_anything_reaches_another_path_upstream() -> None:
 
     async def talk(server: ModelServer) -> None:
         async with door(server) as (gateway, _):
-            ticket = gateway.admit(Pass("prd"))
+            ticket = gateway.add_client(ClientPass("prd"))
             for n in range(2000 if SOAK else 300):
                 dialect = luck.choice(DIALECTS)
                 path = "".join(luck.choice(pieces) for _ in range(luck.randint(1, 5)))
@@ -130,7 +130,7 @@ def test_side_requests_of_clients_are_answered_here_and_not_counted() -> None:
     async def talk(server: ModelServer) -> list[int]:
         listener = Listener()
         async with door(server, listener) as (gateway, heard):
-            ticket = gateway.admit(Pass("agent", 1, 1))
+            ticket = gateway.add_client(ClientPass("agent", 1, 1))
             found = [
                 await speak(gateway, method, f"/t/{ticket.token}/{dialect}{path}?beta=true")
                 for dialect, method, path, _ in SIDE
@@ -146,7 +146,7 @@ def test_side_requests_of_clients_are_answered_here_and_not_counted() -> None:
 def test_a_count_of_tokens_is_an_estimate() -> None:
     async def talk(server: ModelServer) -> list[Any]:
         async with door(server) as (gateway, _), client() as http:
-            url = gateway.url(gateway.admit(Pass("agent", 1, 1)), "anthropic")
+            url = gateway.client_url(gateway.add_client(ClientPass("agent", 1, 1)), "anthropic")
             answer = await http.post(f"{url}/v1/messages/count_tokens", json=CALLS["anthropic"][1])
             return [answer.headers["content-type"], answer.json()]
 
@@ -177,7 +177,7 @@ BODIES = {
 def test_a_model_that_is_not_this_agents_is_not_asked(body: bytes) -> None:
     async def talk(server: ModelServer) -> None:
         async with door(server) as (gateway, heard):
-            ticket = gateway.admit(Pass("agent", 1, 1, models=frozenset({"openai/m-1", "openai/weak"})))
+            ticket = gateway.add_client(ClientPass("agent", 1, 1, models=frozenset({"openai/m-1", "openai/weak"})))
             base = f"/t/{ticket.token}/openai"
             assert await speak(gateway, "POST", f"{base}/chat/completions", body) == 403
             assert heard == []
@@ -193,11 +193,11 @@ def test_a_model_that_is_not_this_agents_is_not_asked(body: bytes) -> None:
 def test_a_token_opens_the_providers_of_its_models_only() -> None:
     async def talk(server: ModelServer) -> list[int]:
         async with door(server) as (gateway, _), client() as http:
-            ticket = gateway.admit(Pass("agent", 1, 1, models=frozenset({"gemini/m-1"})))
+            ticket = gateway.add_client(ClientPass("agent", 1, 1, models=frozenset({"gemini/m-1"})))
             found = []
             for dialect in DIALECTS:
                 for path, body in (CALLS[dialect], STREAMS[dialect]):
-                    url = f"{gateway.url(ticket, dialect)}/{path}"
+                    url = f"{gateway.client_url(ticket, dialect)}/{path}"
                     found.append((await http.post(url, json=body | {"n": path})).status_code)
                     found.append((await http.post(url.replace("m-1", "m-2"), json=body | {"n": 2})).status_code)
             return found
@@ -238,7 +238,7 @@ def guard(tracked: Callable[[str], bool] = lambda name: False) -> KeyGuard:
     async def is_tracked(name: str) -> bool:
         return tracked(name)
 
-    return KeyGuard(outgoing_forms(SECRETS), is_tracked)
+    return KeyGuard(forms_of_known_keys(SECRETS), is_tracked)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -246,7 +246,7 @@ def guard(tracked: Callable[[str], bool] = lambda name: False) -> KeyGuard:
 def test_a_request_that_holds_a_key_is_not_sent(dialect: str, text: str) -> None:
     async def talk(server: ModelServer) -> Exchange:
         async with door(server, guard=guard()) as (gateway, heard), client() as http:
-            url = f"{gateway.url(gateway.admit(Pass('agent', 1, 1)), dialect)}/{CALLS[dialect][0]}"
+            url = f"{gateway.client_url(gateway.add_client(ClientPass('agent', 1, 1)), dialect)}/{CALLS[dialect][0]}"
             assert is_final(await http.post(url, json=carrying(dialect, text)), dialect)
             assert (await http.post(url, json=carrying(dialect, "harmless"))).status_code == 200
             return heard[0]
@@ -264,7 +264,7 @@ def test_a_key_escaped_sign_by_sign_or_beside_the_body_is_found() -> None:
 
     async def talk(server: ModelServer) -> list[int]:
         async with door(server, guard=guard()) as (gateway, _), client() as http:
-            url = f"{gateway.url(gateway.admit(Pass('prd')), 'openai')}/chat/completions"
+            url = f"{gateway.client_url(gateway.add_client(ClientPass('prd')), 'openai')}/chat/completions"
             body = carrying("openai", "x")
             answers = [
                 await http.post(url, content=raw),
@@ -283,7 +283,7 @@ def test_a_key_escaped_sign_by_sign_or_beside_the_body_is_found() -> None:
 def test_a_key_that_the_base_holds_or_that_is_short_may_pass() -> None:
     async def talk(server: ModelServer) -> list[int]:
         async with door(server, guard=guard(lambda name: name == "OPENAI_API_KEY")) as (gateway, _), client() as http:
-            url = f"{gateway.url(gateway.admit(Pass('prd')), 'openai')}/chat/completions"
+            url = f"{gateway.client_url(gateway.add_client(ClientPass('prd')), 'openai')}/chat/completions"
             return [(await http.post(url, json=carrying("openai", key))).status_code for key in (KEY, SHORT)]
 
     with ModelServer(hello) as server:
@@ -293,7 +293,7 @@ def test_a_key_that_the_base_holds_or_that_is_short_may_pass() -> None:
 def test_keys_are_found_in_large_requests_too() -> None:
     async def talk(server: ModelServer) -> list[int]:
         async with door(server, guard=guard()) as (gateway, heard), client() as http:
-            url = f"{gateway.url(gateway.admit(Pass('prd')), 'openai')}/chat/completions"
+            url = f"{gateway.client_url(gateway.add_client(ClientPass('prd')), 'openai')}/chat/completions"
             words = "word " * 300_000
             found = [(await http.post(url, json=carrying("openai", words + end))).status_code for end in ("", KEY)]
             assert heard[0].asked[0][1] == words
@@ -306,7 +306,7 @@ def test_keys_are_found_in_large_requests_too() -> None:
 def test_a_request_that_is_too_large_is_refused() -> None:
     async def talk(server: ModelServer) -> int:
         async with door(server) as (gateway, heard), client() as http:
-            url = f"{gateway.url(gateway.admit(Pass('prd')), 'openai')}/chat/completions"
+            url = f"{gateway.client_url(gateway.add_client(ClientPass('prd')), 'openai')}/chat/completions"
             answer = await http.post(url, json=carrying("openai", "x" * (33 << 20)))
             assert heard == []
             return answer.status_code
@@ -317,4 +317,4 @@ def test_a_request_that_is_too_large_is_refused() -> None:
 
 
 def test_every_form_of_a_key_is_one_that_is_looked_for() -> None:
-    assert {form for form, _ in outgoing_forms(SECRETS)} == set(all_forms(KEY))
+    assert {form for form, _ in forms_of_known_keys(SECRETS)} == set(forms_to_refuse(KEY))

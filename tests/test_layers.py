@@ -4,8 +4,8 @@ import asyncio
 import random
 from pathlib import Path
 
-from orchestra.workspace.layers import Ground, Layer, lay, layers
-from orchestra.workspace.merge import merge, stack
+from orchestra.workspace.layers import CombinedPaths, Layer, apply_layers, read_layers
+from orchestra.workspace.merge import combine_commit, merge_commits
 from orchestra.workspace.repository import open_repository
 from orchestra.workspace.trees import Trees
 from tests.support.sample import SOAK
@@ -51,16 +51,16 @@ def test_a_layer_is_laid_only_where_a_merge_would_make_the_same(user: User, tmp_
 
 async def compare(user: User, tmp_path: Path, base: str, commits: list[str]) -> int:
     trees = Trees(await open_repository(user.root), tmp_path / "trees")
-    git, head, ground, laid = trees.repository.git, base, Ground(), 0
-    known = await layers(git, [(commit, base) for commit in commits])
+    git, head, ground, laid = trees.repository.git, base, CombinedPaths(), 0
+    known = await read_layers(git, [(commit, base) for commit in commits])
     for number, commit in enumerate(commits):
-        merged = await merge(trees, base, head, commit)
-        if ground.bears(known[commit]):
-            (top,) = await lay(git, head, [(known[commit], f"Task {number}\n")])
+        merged = await merge_commits(trees, base, head, commit)
+        if ground.can_apply(known[commit]):
+            (top,) = await apply_layers(git, head, [(known[commit], f"Task {number}\n")])
             assert await git.text("rev-parse", f"{top}^{{tree}}") == merged.tree, user.git("show", "--raw", commit)
             head, laid = top, laid + 1
         elif merged.tree:
-            head, _ = await stack(trees, head, base, commit, f"Task {number}\n")
+            head, _ = await combine_commit(trees, head, base, commit, f"Task {number}\n")
         else:
             continue
         ground.add(known[commit])
@@ -76,10 +76,10 @@ def test_layers_make_the_same_commits_as_git_does(user: User, tmp_path: Path) ->
         repository = await open_repository(user.root)
         trees, head = Trees(repository, tmp_path / "trees"), base
         for commit in commits:
-            head, _ = await stack(trees, head, base, commit, message if head != base else "change\n")
-        known = await layers(repository.git, [(commit, base) for commit in commits])
+            head, _ = await combine_commit(trees, head, base, commit, message if head != base else "change\n")
+        known = await read_layers(repository.git, [(commit, base) for commit in commits])
         wanted = [(known[commit], message) for commit in commits]
-        return head, [commits[0], *await lay(repository.git, commits[0], wanted[1:])]
+        return head, [commits[0], *await apply_layers(repository.git, commits[0], wanted[1:])]
 
     stacked, laid = asyncio.run(both())
     shape = ("log", "--format=%T %an %ae %cn %ce %B", "--raw", "--no-renames")
@@ -98,7 +98,7 @@ def test_a_submodule_that_is_not_to_be_looked_at_is_a_change_all_the_same(user: 
 
     async def known() -> Layer:
         head = user.git("rev-parse", "HEAD")
-        return (await layers((await open_repository(user.root)).git, [(head, base)]))[head]
+        return (await read_layers((await open_repository(user.root)).git, [(head, base)]))[head]
 
     found = asyncio.run(known())
     assert found.files == {"m": (b"160000", base.encode())} and not found.plain
@@ -108,10 +108,10 @@ def test_files_and_folders_of_one_name_are_left_to_a_merge() -> None:
     def layer(*names: str) -> Layer:
         return Layer(dict.fromkeys(names, (b"100644", b"")))
 
-    ground = Ground()
+    ground = CombinedPaths()
     ground.add(layer("n/x", "m"))
-    assert ground.bears(layer("n/y", "o", "mm"))
+    assert ground.can_apply(layer("n/y", "o", "mm"))
     for name in ("n/x", "n", "m/x", "m/x/y", "m"):
-        assert not ground.bears(layer("o", name)), name
+        assert not ground.can_apply(layer("o", name)), name
     ground.add(Layer({}, plain=False))
-    assert not ground.bears(layer("o"))
+    assert not ground.can_apply(layer("o"))

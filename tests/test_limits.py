@@ -9,16 +9,16 @@ import httpx
 import pytest
 
 from orchestra.dialects import DIALECTS as FORMATS
+from orchestra.gateway.billing import ClientPass, Exchange
 from orchestra.gateway.budget import Amount, Budget
-from orchestra.gateway.door import Gateway
-from orchestra.gateway.ledger import Exchange, Pass
+from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.limits import Limits
 from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.processes import soon
 from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, Listener, client, door, is_final
 
-KNOWN = {dialect: catalogue.resolve(name) for dialect, name in MODELS.items()}
+KNOWN = {dialect: catalogue.resolve_model(name) for dialect, name in MODELS.items()}
 CAPS = {"openai": "max_completion_tokens", "anthropic": "max_tokens", "gemini": "maxOutputTokens"}
 
 
@@ -34,14 +34,14 @@ def question(dialect: str, cap: int = 0, *, stream: bool = False, n: int = 0) ->
     return path.replace("m-1", name), body | {"model": name, "n": n} | (capped if cap else {})
 
 
-async def ask(gateway: Gateway, ticket: Pass, dialect: str, cap: int = 0, **how: Any) -> httpx.Response:
+async def ask(gateway: Gateway, ticket: ClientPass, dialect: str, cap: int = 0, **how: Any) -> httpx.Response:
     path, body = question(dialect, cap, **how)
     async with client() as http:
-        return await http.post(f"{gateway.url(ticket, dialect)}/{path}", json=body)
+        return await http.post(f"{gateway.client_url(ticket, dialect)}/{path}", json=body)
 
 
-def agent(gateway: Gateway, task: int = 1) -> Pass:
-    return gateway.admit(Pass("agent", task, 1))
+def agent(gateway: Gateway, task: int = 1) -> ClientPass:
+    return gateway.add_client(ClientPass("agent", task, 1))
 
 
 async def until(true: Any, limit: float = 20.0) -> None:
@@ -68,13 +68,13 @@ def test_a_request_is_settled_with_what_the_provider_tells(dialect: str, stream:
 
     with ModelServer(hello) as server:
         used = asyncio.run(talk(server)).usage
-    assert used.dollars == catalogue.cost(KNOWN[dialect], 100, 0, 0, 20) == budget.run.spent.dollars
-    assert (used.assumed, used.overshoot, budget.run.claims, budget.tasks[1].claims) == (0, 0, set(), set())
+    assert used.dollars == catalogue.request_cost(KNOWN[dialect], 100, 0, 0, 20) == budget.run.spent.dollars
+    assert (used.assumed, used.overshoot, budget.run.reservations, budget.tasks[1].reservations) == (0, 0, set(), set())
 
 
 def test_listener_hears_of_a_reservation_before_the_exchange_with_its_number() -> None:
     class InOrder(Listener):
-        def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
+        def on_exchange(self, ticket: ClientPass, exchange: Exchange) -> None:
             assert [number for number, _ in self.reservations] == [exchange.number]
             super().on_exchange(ticket, exchange)
 
@@ -150,12 +150,12 @@ def test_what_does_not_fit_is_refused_and_never_sent() -> None:
 
 
 def test_a_model_without_a_price_is_not_asked_under_a_budget() -> None:
-    prices = {"openai/m-1": catalogue.with_prices(catalogue.resolve("openai/m-1"), 2, 10)}
+    prices = {"openai/m-1": catalogue.with_prices(catalogue.resolve_model("openai/m-1"), 2, 10)}
 
     async def talk(server: ModelServer, limits: Limits) -> Exchange:
         async with door(server, limits=limits) as (gateway, heard), client() as http:
             path, body = CALLS["openai"]
-            await http.post(f"{gateway.url(agent(gateway), 'openai')}/{path}", json=body)
+            await http.post(f"{gateway.client_url(agent(gateway), 'openai')}/{path}", json=body)
             return heard[0]
 
     with ModelServer(hello) as server:
@@ -181,7 +181,7 @@ def test_a_reply_without_usage_counts_at_the_most_that_it_may_cost(
         async with door(server, limits=Limits(budget)) as (gateway, heard), client() as http:
             path, body = question(dialect, 5000, stream=stream)
             body.pop("stream_options", None)
-            await http.post(f"{gateway.url(agent(gateway), dialect)}/{path}", json=body)
+            await http.post(f"{gateway.client_url(agent(gateway), dialect)}/{path}", json=body)
             await until(lambda: heard)
             return heard[0]
 
@@ -229,7 +229,7 @@ def test_what_is_on_its_way_when_the_run_ends_counts_as_paid() -> None:
             await until(server.count)
             waiting = asyncio.create_task(ask(gateway, agent(gateway, 2), "openai", 60_000))
             await until(lambda: gateway.limits.budget.waiting)
-            gateway.cut_short()
+            gateway.close_open_requests()
             flying.cancel()
             waiting.cancel()
         return heard
@@ -245,7 +245,7 @@ def test_who_waits_is_sent_no_more_when_its_agent_is_gone() -> None:
     """Waiting for the budget and waiting in line: neither is sent, and the next one is not held up."""
     budget = Budget(1.0)
 
-    async def talk(server: ModelServer) -> Pass:
+    async def talk(server: ModelServer) -> ClientPass:
         async with door(server, limits=Limits(budget)) as (gateway, _):
             first, gone, third = (agent(gateway, task) for task in (1, 2, 3))
             flying = asyncio.create_task(ask(gateway, first, "openai", 60_000))
@@ -254,7 +254,7 @@ def test_who_waits_is_sent_no_more_when_its_agent_is_gone() -> None:
             await until(lambda: gateway.limits.budget.waiting)
             staying = asyncio.create_task(ask(gateway, third, "openai", 20_000, n=3))
             await asyncio.sleep(0.2)
-            gateway.dismiss(gone)
+            gateway.remove_client(gone)
             assert is_final(await leaving, "openai")
             assert [answer.status_code for answer in await asyncio.gather(flying, staying)] == [200, 200]
             return gone
@@ -263,7 +263,7 @@ def test_who_waits_is_sent_no_more_when_its_agent_is_gone() -> None:
         gone = asyncio.run(talk(server))
         assert sorted(request.body["n"] for request in server.requests) == [0, 3]
     assert [exchange.failure for exchange in gone.exchanges] == ["cancelled"]
-    assert gone.waited > 0.15
+    assert gone.waited_seconds > 0.15
 
 
 # --- time -----------------------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_two_agents_refused_in_the_same_words_spare_the_third_and_another_model_
             path, body = CALLS["openai"]
 
             async def one(task: int, model: str) -> int:
-                url = f"{gateway.url(agent(gateway, task), 'openai')}/{path}"
+                url = f"{gateway.client_url(agent(gateway, task), 'openai')}/{path}"
                 return (await http.post(url, json=body | {"model": model})).status_code
 
             found = [await one(task, "m-1") for task in (1, 1, 2, 3, 4)] + [await one(5, "m-2")]
@@ -347,7 +347,7 @@ def test_a_body_without_json_costs_nothing_and_one_without_messages_is_held() ->
     async def talk(server: ModelServer) -> list[Exchange]:
         async with door(server, limits=Limits(budget)) as (gateway, heard), client() as http:
             for raw in (b"", b"[]", json.dumps({"model": KNOWN["openai"].upstream_name}).encode()):
-                await http.post(f"{gateway.url(agent(gateway), 'openai')}/chat/completions", content=raw)
+                await http.post(f"{gateway.client_url(agent(gateway), 'openai')}/chat/completions", content=raw)
             return heard
 
     with ModelServer(hello) as server:

@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from orchestra.errors import GitFailed, RepositoryError
-from orchestra.workspace.git import Git, identity, joined, sentence, split
+from orchestra.workspace.git import Git, commit_identity, git_message, join_nul, split_nul
 from orchestra.workspace.merge import (
     MERGE_TREE,
     Delivery,
-    Merged,
-    deliver,
-    forget,
+    MergeResult,
+    ask_git_version,
+    combine_commit,
+    delete_branches,
+    deliver_result,
+    diff_numstat,
     free_namespace,
-    git_version,
-    keep,
     merge_in_worktree,
     merge_objects,
-    numstat,
-    stack,
+    set_branch,
 )
 from orchestra.workspace.repository import Repository, open_repository
 from orchestra.workspace.trees import Trees
@@ -138,7 +138,7 @@ def test_both_ways_of_merging_agree_on_every_case(user: User, tmp_path: Path) ->
     before = user.git("status", "--porcelain"), user.git("rev-parse", "HEAD")
     repository = user.repository()
 
-    async def both() -> dict[str, tuple[Merged, Merged]]:
+    async def both() -> dict[str, tuple[MergeResult, MergeResult]]:
         trees = Trees(repository, tmp_path / "trees")
         found = {}
         for name, (ours, theirs) in sides.items():
@@ -173,10 +173,10 @@ def test_tasks_stack_into_one_line_and_one_that_does_not_fit_leaves_the_head(use
     commits = [user.side(base, dict(side)) for side in sides]
     repository = user.repository()
 
-    async def stacked() -> tuple[list[str], list[Merged]]:
+    async def stacked() -> tuple[list[str], list[MergeResult]]:
         trees, heads, merges = Trees(repository, tmp_path), [base], []
         for number, commit in enumerate(commits):
-            head, merged = await stack(trees, heads[-1], base, commit, f"Task {number}\n\nRun: 1\n")
+            head, merged = await combine_commit(trees, heads[-1], base, commit, f"Task {number}\n\nRun: 1\n")
             heads.append(head)
             merges.append(merged)
         return heads, merges
@@ -186,7 +186,7 @@ def test_tasks_stack_into_one_line_and_one_that_does_not_fit_leaves_the_head(use
     assert [merged.conflicts for merged in merges] == [(), ("a.txt",), ()]
     assert user.git("rev-list", "--parents", heads[3]).splitlines()[0] == f"{heads[3]} {heads[1]}"
     assert user.git("log", "-1", "--format=%B", heads[3]) == "Task 2\n\nRun: 1\n"
-    assert asyncio.run(numstat(repository.git, base, heads[3])) == {"a.txt": (1, 1), "b.txt": (1, 1)}
+    assert asyncio.run(diff_numstat(repository.git, base, heads[3])) == {"a.txt": (1, 1), "b.txt": (1, 1)}
 
 
 def test_a_merge_that_git_cannot_even_try_is_no_conflict(user: User, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_merge_that_git_cannot_even_try_is_no_conflict(user: User, tmp_path: P
 
 
 def test_this_git_merges_in_the_object_database(user: User) -> None:
-    assert asyncio.run(git_version(Trees(user.repository(), user.root))) >= MERGE_TREE
+    assert asyncio.run(ask_git_version(Trees(user.repository(), user.root))) >= MERGE_TREE
 
 
 # --- delivery -------------------------------------------------------------------------------------------------------
@@ -208,8 +208,8 @@ SIDE = "aider-orchestrator/1/result"
 
 
 def delivered(repository: Repository, result: str) -> Delivery:
-    asyncio.run(keep(repository.git, SIDE, result))
-    return asyncio.run(deliver(repository, result, SIDE))
+    asyncio.run(set_branch(repository.git, SIDE, result))
+    return asyncio.run(deliver_result(repository, result, SIDE))
 
 
 def test_the_branch_moves_beside_everything_that_is_not_in_the_way(user: User) -> None:
@@ -318,10 +318,10 @@ def test_whatever_of_the_users_is_in_the_way_stays_as_it_is(user: User, what: Ca
     base = user.commit(BASE | {".gitignore": "*.log\n"})
     result = user.side(base, {"a.txt": "A\n", "new.txt": "n\n", ".gitignore": None, "new.log": "n\n"})
     repository = user.repository()
-    asyncio.run(keep(repository.git, SIDE, result))
+    asyncio.run(set_branch(repository.git, SIDE, result))
     what(user)
     before = state(user)
-    delivery = asyncio.run(deliver(repository, result, SIDE))
+    delivery = asyncio.run(deliver_result(repository, result, SIDE))
     reason, take = REFUSED[what]
     stands = user.git("rev-parse", "main") if what is moved else ""
     assert delivery == Delivery(False, reason.format(root=user.root), take, moved=True, stands=stands)
@@ -374,9 +374,9 @@ def test_on_a_branch_without_commits_nothing_of_the_users_is_overwritten(user: U
         user.git("add", "new.txt")
     repository = user.repository()
     result = unborn_result(user, repository, {"new.txt": "n\n", "other.txt": "o\n"})
-    asyncio.run(keep(repository.git, SIDE, result))
+    asyncio.run(set_branch(repository.git, SIDE, result))
     before = state(user)
-    delivery = asyncio.run(deliver(repository, result, SIDE))
+    delivery = asyncio.run(deliver_result(repository, result, SIDE))
     reason, take = REFUSED[staged if kind == "staged" else untracked]
     assert delivery == Delivery(False, reason.replace("a.txt", "new.txt"), take, moved=True)
     assert state(user) == before and not user.git("for-each-ref", "refs/heads/main")
@@ -436,8 +436,8 @@ def test_hooks_never_run(user: User, tmp_path: Path) -> None:
     async def everything() -> None:
         trees = Trees(repository, tmp_path / "trees")
         await merge_in_worktree(trees, base, base, result)
-        await stack(trees, base, base, result, "m")
-        assert (await deliver(repository, result, SIDE)).applied
+        await combine_commit(trees, base, base, result, "m")
+        assert (await deliver_result(repository, result, SIDE)).applied
 
     asyncio.run(everything())
     assert not list(tmp_path.glob("heard-*"))
@@ -464,12 +464,15 @@ def test_the_author_is_the_user_as_git_itself_would_say(user: User, monkeypatch:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(user.root))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(user.root))
-    assert set(asyncio.run(identity(Git(user.root))).values()) == {"Aider Orchestrator", "aider-orchestrator@localhost"}
+    assert set(asyncio.run(commit_identity(Git(user.root))).values()) == {
+        "Aider Orchestrator",
+        "aider-orchestrator@localhost",
+    }
     user.git("config", "user.name", "Ada")
     user.git("config", "user.email", "ada@example.com")
-    assert set(asyncio.run(identity(Git(user.root))).values()) == {"Ada", "ada@example.com"}
+    assert set(asyncio.run(commit_identity(Git(user.root))).values()) == {"Ada", "ada@example.com"}
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Grace")
-    found = asyncio.run(identity(Git(user.root)))
+    found = asyncio.run(commit_identity(Git(user.root)))
     assert (found["GIT_AUTHOR_NAME"], found["GIT_COMMITTER_NAME"]) == ("Grace", "Ada")
 
 
@@ -478,7 +481,7 @@ def test_what_git_says_becomes_one_sentence(user: User) -> None:
     with pytest.raises(GitFailed) as caught:
         asyncio.run(Git(user.root).raw("rev-parse", "--verify", "no-such-thing"))
     assert str(caught.value) == f"git rev-parse failed in {user.root}: Needed a single revision"
-    assert sentence(b"error: one\nhint: two\n\n  three\n") == "one three"
+    assert git_message(b"error: one\nhint: two\n\n  three\n") == "one three"
     code, _, _ = asyncio.run(Git(user.root).attempt("no-such-command"))
     assert code == 1
 
@@ -527,8 +530,8 @@ def test_lines_are_counted_by_file_whatever_its_name(user: User) -> None:
     result = user.commit(after | {"bin.dat": b"\0\2", "away.txt": None, "new.txt": "1\n"})
     expected = dict.fromkeys(ODD, (1, 0)) | {"bin.dat": (0, 0), "away.txt": (0, 1), "new.txt": (1, 0)}
     expected |= {os.fsdecode(b"latin-\xe9.txt"): (1, 0)}
-    assert asyncio.run(numstat(Git(user.root), base, result)) == expected
-    assert split(joined(ODD)) == ODD
+    assert asyncio.run(diff_numstat(Git(user.root), base, result)) == expected
+    assert split_nul(join_nul(ODD)) == ODD
 
 
 def test_our_branches_get_a_place_that_none_of_the_users_blocks(user: User) -> None:
@@ -540,8 +543,8 @@ def test_our_branches_get_a_place_that_none_of_the_users_blocks(user: User) -> N
     user.git("pack-refs", "--all")
     free = asyncio.run(free_namespace(git, "aider-orchestrator"))
     assert free == "aider-orchestrator-agents-agents"
-    asyncio.run(keep(git, f"{free}/1/task1", base))
-    asyncio.run(forget(git, [f"{free}/1/task1", f"{free}/1/never-was"]))
+    asyncio.run(set_branch(git, f"{free}/1/task1", base))
+    asyncio.run(delete_branches(git, [f"{free}/1/task1", f"{free}/1/never-was"]))
     assert user.git("for-each-ref", "--format=%(refname:short)", "refs/heads").split() == [
         "aider-orchestrator",
         "aider-orchestrator-agents",

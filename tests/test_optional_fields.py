@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.agents.seat import ForkSeats
+from orchestra.agents.seat import ForkServer
 from orchestra.providers import catalogue
 from tests.support.edits import appends
 from tests.support.lean import OPTIONAL
@@ -35,8 +35,8 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="module")
-def warm(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkSeats]:
-    fork = ForkSeats(sys.executable, tmp_path_factory.mktemp("server"))
+def warm(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    fork = ForkServer(sys.executable, tmp_path_factory.mktemp("server"))
     runner.run(fork.ready())
     yield fork
     runner.run(fork.close())
@@ -48,7 +48,7 @@ def fields(dialect: str) -> tuple[str, ...]:
 
 
 def dialect_of(model: str) -> str:
-    return catalogue.resolve(model).provider.dialect
+    return catalogue.resolve_model(model).provider.dialect
 
 
 def cases_of_a_model(model: str) -> list[Case]:
@@ -57,7 +57,7 @@ def cases_of_a_model(model: str) -> list[Case]:
 
 
 async def edits(
-    warm: ForkSeats, folder: Path, respond: Callable[[str, Request], Reply], cases: list[str]
+    warm: ForkServer, folder: Path, respond: Callable[[str, Request], Reply], cases: list[str]
 ) -> dict[str, tuple[str, str, int]]:
     """For each case, which its message names: how Aider ended, what the file holds, and how often it asked."""
     turn = asyncio.Semaphore(AT_ONCE)
@@ -78,7 +78,7 @@ async def edits(
     return dict(zip(cases, ended, strict=True))
 
 
-def check_fields(runner: asyncio.Runner, warm: ForkSeats, folder: Path, cases: list[Case]) -> None:
+def check_fields(runner: asyncio.Runner, warm: ForkServer, folder: Path, cases: list[Case]) -> None:
     left_out = {f"{model} without {' and '.join(names) or 'nothing'}": names for model, names in cases}
 
     def respond(case: str, request: Request) -> Reply:
@@ -91,7 +91,7 @@ def check_fields(runner: asyncio.Runner, warm: ForkSeats, folder: Path, cases: l
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_aider_edits_with_every_model_whether_optional_fields_are_told_or_not(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, dialect: str
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
 ) -> None:
     models = [model for model in (*KNOWN, *UNKNOWN) if dialect_of(model) == dialect]
     check_fields(runner, warm, tmp_path, [case for model in models for case in cases_of_a_model(model)])
@@ -99,7 +99,7 @@ def test_aider_edits_with_every_model_whether_optional_fields_are_told_or_not(
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_aider_edits_whichever_field_is_missing(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, dialect: str
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
 ) -> None:
     check_fields(runner, warm, tmp_path, [(MODELS[dialect], (name,)) for name in fields(dialect)])
 
@@ -107,7 +107,7 @@ def test_aider_edits_whichever_field_is_missing(
 @pytest.mark.soak
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_aider_edits_with_every_model_whichever_field_is_missing(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, dialect: str
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
 ) -> None:
     models = [model for model in (*KNOWN, *UNKNOWN) if dialect_of(model) == dialect]
     check_fields(runner, warm, tmp_path, [(model, (name,)) for model, name in product(models, fields(dialect))])
@@ -125,7 +125,7 @@ STRANGE: tuple[Any, ...] = ([], "lots", None, math.nan, True, -1, 10**40, 1.5, {
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_aider_edits_whatever_usage_is_told(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, dialect: str
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
 ) -> None:
     model, name = MODELS[dialect], USAGE[dialect]
     strange = {f"{model} all {value!r}": {name: value} for value in STRANGE}

@@ -6,7 +6,7 @@ import pytest
 
 from orchestra.conduct.core.slots import Slots
 from orchestra.model import TargetFile, Task
-from orchestra.plan.order import depths, in_order, ranks
+from orchestra.plan.task_order import dependency_depths, order_tasks, rank_tasks
 
 
 def task(id: int, needs: tuple[int, ...] = (), priority: int = 0, tokens: int = 10, risk: str = "") -> Task:
@@ -24,14 +24,14 @@ def task(id: int, needs: tuple[int, ...] = (), priority: int = 0, tokens: int = 
     ],
 )
 def test_what_is_needed_comes_first_then_what_risks_least(tasks: list[Task], wanted: list[int]) -> None:
-    assert [each.id for each in in_order(tasks)] == wanted
+    assert [each.id for each in order_tasks(tasks)] == wanted
 
 
 def test_the_most_urgent_begins_then_who_has_the_longest_way_before_it() -> None:
     tasks = [task(1), task(2, tokens=5), task(3, (2,), tokens=50), task(4, priority=1), task(5, tokens=40)]
-    rank = ranks(tasks)
+    rank = rank_tasks(tasks)
     assert sorted(rank, key=rank.__getitem__) == [4, 2, 3, 5, 1]
-    assert depths({1: (), 2: (1,), 3: (2, 1)}) == {1: 0, 2: 1, 3: 2}
+    assert dependency_depths({1: (), 2: (1,), 3: (2, 1)}) == {1: 0, 2: 1, 3: 2}
 
 
 def test_the_next_place_is_for_the_most_urgent_of_those_who_wait() -> None:
@@ -39,7 +39,7 @@ def test_the_next_place_is_for_the_most_urgent_of_those_who_wait() -> None:
         places, came = Slots(1), list[int]()
 
         async def sit(number: int, stay: asyncio.Event) -> None:
-            async with places.at((-number, 0, number)):
+            async with places.take_slot((-number, 0, number)):
                 came.append(number)
                 await stay.wait()
 
@@ -52,7 +52,7 @@ def test_the_next_place_is_for_the_most_urgent_of_those_who_wait() -> None:
         given_up.cancel()
         stay.set()
         await asyncio.gather(first, *others)
-        async with asyncio.timeout(1), places.at((0, 0, 0)):
+        async with asyncio.timeout(1), places.take_slot((0, 0, 0)):
             return came
 
     assert asyncio.run(play()) == [0, 3, 2, 1]
@@ -61,14 +61,14 @@ def test_the_next_place_is_for_the_most_urgent_of_those_who_wait() -> None:
 def test_who_is_stopped_in_the_moment_of_being_called_gives_the_place_on() -> None:
     async def play() -> None:
         places = Slots(1)
-        await places.enter((0, 0, 1))
-        called = asyncio.create_task(places.enter((0, 0, 2)))
+        await places.wait_for_slot((0, 0, 1))
+        called = asyncio.create_task(places.wait_for_slot((0, 0, 2)))
         await asyncio.sleep(0)
-        places.leave()
+        places.free_slot()
         called.cancel()
         with pytest.raises(asyncio.CancelledError):
             await called
         async with asyncio.timeout(1):
-            await places.enter((0, 0, 3))
+            await places.wait_for_slot((0, 0, 3))
 
     asyncio.run(play())

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.sleeping import KEY, SleepingHost, opened_head, settings_of
-from orchestra.agents.base import Order, order_from_json, plain, to_json
+from orchestra.agents.base import AttemptOrder, order_from_json, order_to_json, to_json_value
 from orchestra.gateway.server import HOST
-from orchestra.hosts.base import Door
+from orchestra.hosts.base import GatewayAccess
 from orchestra.model import Plan, TargetFile, Task
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -36,7 +36,7 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan(tuple(tasks), draw(st.integers(1, 4)))
 
 
-async def orders_of(plan: Plan, folder: Path) -> list[tuple[Order, Door]]:
+async def orders_of(plan: Plan, folder: Path) -> list[tuple[AttemptOrder, GatewayAccess]]:
     host = SleepingHost(0.0, seen=[])
     chosen = settings_of(plan.agents, **OPTIONS)
     async with opened_head(folder, plan, host, chosen, lambda event: None) as (_, scheduler):
@@ -65,8 +65,8 @@ def test_orders_come_in_turn_and_are_plain_data(plan: Plan) -> None:
     assert sorted(came) == [task.id for task in plan.tasks]
     assert all(came.index(need) < came.index(task.id) for task in plan.tasks for need in task.needs)
     for order, door in seen:
-        assert order_from_json(to_json(order)) == order
-        texts = list(texts_in(plain(order)))
+        assert order_from_json(order_to_json(order)) == order
+        texts = list(texts_in(to_json_value(order)))
         secret = (KEY, door.token, door.url, HOST)
         assert not any(word in text for word in (*secret, name, str(Path.home()), str(Path.cwd())) for text in texts)
         assert not any(Path(path).is_absolute() for path in (*order.files, *order.new, *order.reads, *order.arguments))

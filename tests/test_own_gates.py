@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestra.judge.gates import own_gates
+from orchestra.judge.task_gates import gates_for_task
 from orchestra.model import Gate, Task
 
 GATES = [Gate(kind, kind, "true") for kind in ("syntax", "lint", "types", "tests", "command")]
@@ -33,10 +33,10 @@ def tasks(*requirements: str) -> list[Task]:
 )
 def test_own_gates(requirements: list[str], needs: dict[int, list[int]], own: list[list[str]]) -> None:
     planned = tasks(*requirements)
-    assert [[gate.name for gate in own_gates(task, planned, GATES, needs)] for task in planned] == own
+    assert [[gate.name for gate in gates_for_task(task, planned, GATES, needs)] for task in planned] == own
 
 
 def test_a_role_binds_its_tasks_by_more_gates() -> None:
     planned = tasks("R1", "R1")
-    own = own_gates(planned[0], planned, GATES, {1: [], 2: []}, ("tests", "no such gate"))
+    own = gates_for_task(planned[0], planned, GATES, {1: [], 2: []}, ("tests", "no such gate"))
     assert [gate.name for gate in own] == [*FILE_BY_FILE, "tests"]

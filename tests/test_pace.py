@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from orchestra.gateway.breaker import Breaker
+from orchestra.gateway.breaker import CircuitBreaker
 from orchestra.gateway.lane import Lane
-from orchestra.gateway.pace import FREE, Pace
-from orchestra.gateway.patience import LIMITED
+from orchestra.gateway.pace import UNLIMITED_RATE, Pace
+from orchestra.gateway.retry_policy import LIMITED_SECONDS
 from tests.support.sample import SOAK
 
 Takes = Callable[[float, int], bool]
@@ -103,10 +103,10 @@ class Simulation:
         for _ in range(self.agents):
             later(rng.uniform(0, 1), "want", self.each)
         while replies < self.agents * self.each:
-            while line and self.pace.wait(now) <= 0:
-                later(abs(rng.gauss(0, 0.004)), "come", (line.pop(0), self.pace.send(now)))
+            while line and self.pace.wait_seconds(now) <= 0:
+                later(abs(rng.gauss(0, 0.004)), "come", (line.pop(0), self.pace.record_send(now)))
                 self.sent += 1
-            wait = self.pace.wait(now) if line else math.inf
+            wait = self.pace.wait_seconds(now) if line else math.inf
             if not events or events[0][0] > now + wait:
                 now += wait + 1e-6
                 continue
@@ -119,13 +119,13 @@ class Simulation:
                 later(self.latency * rng.uniform(0.7, 1.3) if taken else 0.003, "reply" if taken else "refusal", what)
             else:
                 left, sent = what
-                self.pace.back(sent)
+                self.pace.record_return(sent)
                 if kind == "refusal":
-                    self.pace.refused(sent, now, self.told)
+                    self.pace.record_refusal(sent, now, self.told)
                     line.append(left)
                     continue
                 flying, replies, self.ended = flying - 1, replies + 1, now
-                self.pace.taken(sent, now)
+                self.pace.record_served(sent, now)
                 if left > 1:
                     later(rng.uniform(0.02, 0.3), "want", left - 1)
         return self
@@ -164,25 +164,25 @@ def test_a_provider_without_a_limit_is_hardly_held_back() -> None:
     many = Simulation(lambda now, flying: True, agents=300, each=1, latency=10.0).run()
     assert many.ended < 13.0 + 6
     quick = Simulation(lambda now, flying: True, agents=300, each=5, latency=0.05).run()
-    assert quick.ended < 5 and quick.pace.ramp(quick.ended) > FREE
+    assert quick.ended < 5 and quick.pace.starting_rate(quick.ended) > UNLIMITED_RATE
 
 
 def test_requests_go_evenly_where_the_user_knows_the_rate() -> None:
     pace, now, times = Pace(per_minute=30), 0.0, []
     for _ in range(5):
-        now += pace.wait(now)
+        now += pace.wait_seconds(now)
         times.append(now)
-        pace.send(now)
+        pace.record_send(now)
     assert times == [0.0, 2.0, 4.0, 6.0, 8.0]
 
 
 def test_what_a_provider_asks_for_is_waited_for() -> None:
     pace = Pace()
-    sent = pace.send(100.0)
-    pace.refused(sent, 100.1, told=7.0)
-    assert pace.wait(100.1) == pytest.approx(7.0)
-    pace.hold(120.0)
-    assert pace.wait(110.0) == pytest.approx(10.0) and pace.wait(121.0) == 0.0
+    sent = pace.record_send(100.0)
+    pace.record_refusal(sent, 100.1, retry_after=7.0)
+    assert pace.wait_seconds(100.1) == pytest.approx(7.0)
+    pace.hold_until(120.0)
+    assert pace.wait_seconds(110.0) == pytest.approx(10.0) and pace.wait_seconds(121.0) == 0.0
 
 
 class Clock:
@@ -196,33 +196,33 @@ class Clock:
 def test_lane_holds_no_longer_than_the_cap_whatever_a_good_answer_says_and_then_one_goes(absurd: float) -> None:
     clock = Clock()
     lane = Lane("openai", 1800.0, set(), Pace(), clock=clock)
-    first, slow = lane.pace.send(clock.now), lane.pace.send(clock.now)
-    lane.heed(first, absurd)
-    lane.reply(first)
-    assert lane.pace.wait(clock.now) == LIMITED
+    first, slow = lane.pace.record_send(clock.now), lane.pace.record_send(clock.now)
+    lane.obey_rate_headers(first, absurd)
+    lane.record_reply(first)
+    assert lane.pace.wait_seconds(clock.now) == LIMITED_SECONDS
     clock.now += 1.0
-    lane.reply(slow)
-    clock.now += LIMITED - 1.0
-    assert lane.pace.wait(clock.now) == 0.0
-    probe = lane.pace.send(clock.now)
+    lane.record_reply(slow)
+    clock.now += LIMITED_SECONDS - 1.0
+    assert lane.pace.wait_seconds(clock.now) == 0.0
+    probe = lane.pace.record_send(clock.now)
     clock.now += 5.0
-    assert lane.pace.wait(clock.now) == math.inf, "the others wait for the probe"
-    lane.heed(probe, absurd)
-    lane.reply(probe)
-    assert lane.pace.wait(clock.now) < 1.0, "it was served, so the header was wrong"
-    lane.pace.send(clock.now)
+    assert lane.pace.wait_seconds(clock.now) == math.inf, "the others wait for the probe"
+    lane.obey_rate_headers(probe, absurd)
+    lane.record_reply(probe)
+    assert lane.pace.wait_seconds(clock.now) < 1.0, "it was served, so the header was wrong"
+    lane.pace.record_send(clock.now)
     clock.now += 1.0
-    assert lane.pace.wait(clock.now) < 1.0
+    assert lane.pace.wait_seconds(clock.now) < 1.0
 
 
 def test_lane_believes_headers_below_the_cap_each_time() -> None:
     clock = Clock()
     lane = Lane("openai", 1800.0, set(), Pace(), clock=clock)
     for _ in range(3):
-        sent = lane.pace.send(clock.now)
-        lane.heed(sent, 20.0)
-        lane.reply(sent)
-        assert lane.pace.wait(clock.now) == 20.0
+        sent = lane.pace.record_send(clock.now)
+        lane.obey_rate_headers(sent, 20.0)
+        lane.record_reply(sent)
+        assert lane.pace.wait_seconds(clock.now) == 20.0
         clock.now += 20.0
 
 
@@ -230,53 +230,53 @@ def test_lane_believes_headers_below_the_cap_each_time() -> None:
 
 
 def test_one_that_cannot_be_reached_is_asked_by_one_probe_at_a_time() -> None:
-    breaker, now, pauses = Breaker(), 0.0, []
-    assert breaker.wait(now) == 0.0
-    breaker.bad(1, now, down=True)
+    breaker, now, pauses = CircuitBreaker(), 0.0, []
+    assert breaker.wait_seconds(now) == 0.0
+    breaker.record_failure(1, now, down=True)
     for ask in range(2, 10):
-        pauses.append(breaker.wait(now))
+        pauses.append(breaker.wait_seconds(now))
         now += pauses[-1]
-        assert breaker.wait(now) == 0.0
-        breaker.send(ask)
-        assert breaker.wait(now) == math.inf, "the others wait for the probe"
-        breaker.bad(ask, now, down=True)
+        assert breaker.wait_seconds(now) == 0.0
+        breaker.record_send(ask)
+        assert breaker.wait_seconds(now) == math.inf, "the others wait for the probe"
+        breaker.record_failure(ask, now, down=True)
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    assert breaker.since == 0.0
-    breaker.good()
-    assert (breaker.open, breaker.wait(now), breaker.since) == (False, 0.0, math.inf)
+    assert breaker.failing_since == 0.0
+    breaker.record_success()
+    assert (breaker.is_open, breaker.wait_seconds(now), breaker.failing_since) == (False, 0.0, math.inf)
 
 
 def test_failures_of_one_request_do_not_stop_the_others() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for n in range(9):
-        breaker.bad(7, float(n), down=False)
-    assert not breaker.open and not breaker.several
+        breaker.record_failure(7, float(n), down=False)
+    assert not breaker.is_open and not breaker.has_several_failures
 
 
 def test_failures_of_several_requests_do_unless_somebody_is_served_in_between() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for n, ask in enumerate((1, 2)):
-        breaker.bad(ask, float(n), down=False)
-    breaker.good()
+        breaker.record_failure(ask, float(n), down=False)
+    breaker.record_success()
     for n, ask in enumerate((1, 2)):
-        breaker.bad(ask, float(n), down=False)
-    assert not breaker.open and breaker.several
-    breaker.bad(3, 5.0, down=False)
-    assert breaker.open and breaker.wait(5.0) == 0.5
+        breaker.record_failure(ask, float(n), down=False)
+    assert not breaker.is_open and breaker.has_several_failures
+    breaker.record_failure(3, 5.0, down=False)
+    assert breaker.is_open and breaker.wait_seconds(5.0) == 0.5
 
 
 def test_late_failures_of_what_was_sent_before_say_nothing_new() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for ask in range(16):
-        breaker.bad(ask, 0.0, down=True)
-    assert breaker.wait(0.0) == 0.5
+        breaker.record_failure(ask, 0.0, down=True)
+    assert breaker.wait_seconds(0.0) == 0.5
 
 
 def test_a_probe_that_is_given_up_lets_another_one_go() -> None:
-    breaker = Breaker()
-    breaker.bad(1, 0.0, down=True)
-    breaker.send(2)
-    breaker.gone(1)
-    assert breaker.wait(9.0) == math.inf
-    breaker.gone(2)
-    assert breaker.wait(9.0) == 0.0
+    breaker = CircuitBreaker()
+    breaker.record_failure(1, 0.0, down=True)
+    breaker.record_send(2)
+    breaker.release_probe(1)
+    assert breaker.wait_seconds(9.0) == math.inf
+    breaker.release_probe(2)
+    assert breaker.wait_seconds(9.0) == 0.0

@@ -7,11 +7,34 @@ import pytest
 
 from orchestra.division import constraints
 from orchestra.division.coupling import Coupling, Evidence
-from orchestra.division.partition import Level, allowed, cut, loads, packed, partition, shaken
-from orchestra.division.split import Split, Wanted, assigned, fitting, lumps, split
+from orchestra.division.partition import (
+    Level,
+    cut_weight,
+    heap_capacity,
+    heap_loads,
+    pack_greedily,
+    partition,
+    shake_heaps,
+)
+from orchestra.division.shares import (
+    AgentsWanted,
+    DividedFiles,
+    divide_as_assigned,
+    divide_files,
+    drop_oversized,
+    merge_groups,
+)
 from orchestra.errors import PlanError
 from orchestra.model import Contract, Prd, TargetFile
-from orchestra.plan.sizing import FIXED_TOKENS, Bound, Machine, bound, room, tasks_needed, tokens_of
+from orchestra.plan.sizing import (
+    FIXED_TOKENS,
+    AgentBound,
+    Machine,
+    bound_agents,
+    tasks_needed,
+    tokens_of_size,
+    usable_tokens,
+)
 from tests.support.sample import SOAK
 
 Sizes = Callable[[random.Random], int]
@@ -46,10 +69,12 @@ def test_every_file_once_nobody_empty_and_even(shape: str) -> None:
         for parts in PARTS if SOAK else (2, 5, 16) if count < 30 else (4,):
             heaps = partition(weights, graph, parts)
             heavy = [max(weight, 1) for weight in weights]
-            shares = loads(heavy, heaps, min(parts, count))
+            shares = heap_loads(heavy, heaps, min(parts, count))
             assert len(heaps) == count and sorted(set(heaps)) == list(range(min(parts, count)))
             # Where files are few and large nothing may fit into 1.1 of the mean: then as well as plain packing does.
-            fair = max(sum(heavy) * 1.1 / len(shares), max(heavy), max(loads(heavy, packed(heavy, parts), parts)))
+            fair = max(
+                sum(heavy) * 1.1 / len(shares), max(heavy), max(heap_loads(heavy, pack_greedily(heavy, parts), parts))
+            )
             assert max(shares) <= fair, (count, parts, shares)
 
 
@@ -57,7 +82,7 @@ def test_the_bound_is_what_was_promised_wherever_files_are_small() -> None:
     for count in (50, 120):
         weights, graph = drawn(count, "alike")
         for parts in (2, 5):
-            shares = loads(weights, partition(weights, graph, parts), parts)
+            shares = heap_loads(weights, partition(weights, graph, parts), parts)
             assert max(shares) <= 1.1 * sum(weights) / parts
 
 
@@ -75,7 +100,7 @@ def test_clusters_are_found() -> None:
     for parts in (2, 4, 8):
         heaps = partition([10] * len(members), graph, parts)
         weak = sum(1 for n, bands in enumerate(graph) for other in bands if n < other and group[n] != group[other])
-        assert cut(graph, heaps) <= weak
+        assert cut_weight(graph, heaps) <= weak
 
 
 def test_files_are_exchanged_where_no_single_one_may_move() -> None:
@@ -84,7 +109,7 @@ def test_files_are_exchanged_where_no_single_one_may_move() -> None:
     graph: list[dict[int, int]] = [{other: 9 for other in inside if other != n and inside[other] == inside[n]}
                                    for n in inside]  # fmt: skip
     level = Level([10] * 6, graph, [])
-    heaps = shaken(level, [0, 0, 1, 0, 1, 1], 2, 30, random.Random(1), 50)
+    heaps = shake_heaps(level, [0, 0, 1, 0, 1, 1], 2, 30, random.Random(1), 50)
     assert heaps[0] == heaps[1] == heaps[2] != heaps[3] == heaps[4] == heaps[5]
 
 
@@ -93,17 +118,17 @@ def test_shaking_never_makes_it_worse_nor_too_heavy() -> None:
         weights, graph = drawn(count, shape)
         weights = [max(weight, 1) for weight in weights]
         for parts in (2, 5, 16):
-            cap, before = allowed(weights, parts), packed(weights, parts)
-            after = shaken(Level(weights, graph, []), before, parts, cap, random.Random(1), 100)
-            assert cut(graph, after) <= cut(graph, before) and all(
-                0 < load <= cap for load in loads(weights, after, parts)
+            cap, before = heap_capacity(weights, parts), pack_greedily(weights, parts)
+            after = shake_heaps(Level(weights, graph, []), before, parts, cap, random.Random(1), 100)
+            assert cut_weight(graph, after) <= cut_weight(graph, before) and all(
+                0 < load <= cap for load in heap_loads(weights, after, parts)
             )
 
 
 def test_nothing_fits_better_than_it_can() -> None:
-    assert allowed([10, 10, 10], 2) == 20
-    assert allowed([100, 1, 1, 1], 3) == 100
-    assert allowed([10] * 100, 4) == 275
+    assert heap_capacity([10, 10, 10], 2) == 20
+    assert heap_capacity([100, 1, 1, 1], 3) == 100
+    assert heap_capacity([10] * 100, 4) == 275
 
 
 # --- the division of files ------------------------------------------------------------------------------------------
@@ -121,14 +146,14 @@ def divided(
     exactly: int = 0,
     most: int = 99,
     context: int | None = None,
-) -> Split:
+) -> DividedFiles:
     found = Evidence(commits)
     coupling = Coupling([file.path for file in files], found)
-    want = Wanted(exactly, Bound(min(most, len(files)), "the number of files"), context)
-    return split(files, groups, coupling, coupling.graph(), found, want)
+    want = AgentsWanted(exactly, AgentBound(min(most, len(files)), "the number of files"), context)
+    return divide_files(files, groups, coupling, coupling.build_graph(), found, want)
 
 
-def owners(found: Split) -> dict[str, int]:
+def owners(found: DividedFiles) -> dict[str, int]:
     return {file.path: n for n, share in enumerate(found.shares) for file in share}
 
 
@@ -148,17 +173,17 @@ def test_files_that_must_stay_together_do() -> None:
 
 
 def test_groups_that_share_a_file_are_one() -> None:
-    assert lumps("abcde", [["a", "c"], ["d", "c"]]) == [["a", "c", "d"], ["b"], ["e"]]
+    assert merge_groups("abcde", [["a", "c"], ["d", "c"]]) == [["a", "c", "d"], ["b"], ["e"]]
 
 
 def test_a_group_that_no_agent_can_take_is_refused() -> None:
-    limit = room(100_000)
+    limit = usable_tokens(100_000)
     with pytest.raises(PlanError, match=r"^f00\.py, f01\.py must stay together, but are about .* more than the"):
         divided(files_of(limit - 10, 11, 5), [["f00.py", "f01.py"]], context=100_000)
 
 
 def test_a_file_larger_than_an_agent_works_on_well_is_sent_alone() -> None:
-    limit = room(100_000)
+    limit = usable_tokens(100_000)
     found = divided(files_of(limit + 1, 10, 10, 10), most=2, context=100_000)
     assert [len(share) for share in found.shares] == [1, 3]
     assert found.notes == (
@@ -173,7 +198,7 @@ def test_a_file_larger_than_the_context_is_refused() -> None:
 
 @pytest.mark.parametrize("exactly", [0, 2])
 def test_each_share_fits_into_the_context(exactly: int) -> None:
-    limit = room(100_000)
+    limit = usable_tokens(100_000)
     files = files_of(*[limit * 6 // 10] * 7)
     found = divided(files, most=2, exactly=exactly, context=100_000)
     assert len(found.shares) == 7 and found.agents == 2
@@ -228,7 +253,7 @@ SMALL, LARGE = Machine(1, 1 << 30), Machine(64, 1 << 40)
     ],
 )
 def test_the_most_agents_that_are_of_use(sizes: list[int], machine: Machine, at_most: int, agents: int) -> None:
-    found = bound(sizes, machine, at_most=at_most).agents
+    found = bound_agents(sizes, machine, at_most=at_most).agents
     assert found == agents or (agents == 97 and 90 <= found <= 100)
 
 
@@ -241,7 +266,7 @@ def test_work_that_does_not_fit_into_a_context_is_cut_into_waves() -> None:
 
 
 def test_tokens_are_rather_too_many_than_too_few() -> None:
-    assert [tokens_of(size) for size in (0, 1, 3, 4, 300)] == [0, 1, 1, 2, 100]
+    assert [tokens_of_size(size) for size in (0, 1, 3, 4, 300)] == [0, 1, 1, 2, 100]
 
 
 # --- what the user says ---------------------------------------------------------------------------------------------
@@ -251,7 +276,7 @@ PATHS = ["a.py", "b.py", "src/c.py", "src/d.py", "src/D.py"]
 
 def test_groups_by_globs_contracts_and_case() -> None:
     prd = Prd("", contracts=(Contract("x", "", together=("a.py", "src/c.py", "gone.py")),))
-    found, notes = constraints.groups(["*.py", "src"], prd, PATHS)
+    found, notes = constraints.together_groups(["*.py", "src"], prd, PATHS)
     assert found[:2] == [["a.py", "b.py"], ["src/c.py", "src/d.py", "src/D.py"]]
     assert found[2:] == [["a.py", "src/c.py"], ["src/D.py", "src/d.py"]]
     assert notes == ["src/D.py and src/d.py differ only in case: one agent gets them."]
@@ -259,7 +284,7 @@ def test_groups_by_globs_contracts_and_case() -> None:
 
 def test_a_pattern_that_keeps_nothing_together() -> None:
     with pytest.raises(PlanError, match=r"^--together \*\.rs: none of the 5 files to change matches\.$"):
-        constraints.groups(["*.rs"], Prd(""), PATHS)
+        constraints.together_groups(["*.rs"], Prd(""), PATHS)
 
 
 @pytest.mark.parametrize(
@@ -276,12 +301,12 @@ def test_a_pattern_that_keeps_nothing_together() -> None:
 )
 def test_assignments_that_are_wrong(text: str, sentence: str) -> None:
     with pytest.raises(PlanError, match=rf"^--assign who\.json: .*{sentence}"):
-        constraints.check_complete("who.json", constraints.assignment("who.json", text), PATHS)
+        constraints.check_complete("who.json", constraints.parse_assignment("who.json", text), PATHS)
 
 
 def test_an_assignment_is_kept_as_it_is() -> None:
-    shares = constraints.assignment("w", '{"agent1": ["f01.py"], "agent2": ["f02.py", "f00.py"]}')
-    found = assigned(files_of(1, 2, 3), shares, Evidence(), 0, None)
+    shares = constraints.parse_assignment("w", '{"agent1": ["f01.py"], "agent2": ["f02.py", "f00.py"]}')
+    found = divide_as_assigned(files_of(1, 2, 3), shares, Evidence(), 0, None)
     assert [[file.path for file in share] for share in found.shares] == [["f01.py"], ["f00.py", "f02.py"]]
     assert found.agents == 2
 
@@ -289,11 +314,11 @@ def test_an_assignment_is_kept_as_it_is() -> None:
 def test_a_folder_may_hold_a_file_that_no_prompt_can() -> None:
     """Only named by a folder it is left out and told; named itself it is refused."""
     files = [TargetFile("log.md", 200_000), TargetFile("a.py", 10)]
-    kept, notes = fitting(files, 128_000)
+    kept, notes = drop_oversized(files, 128_000)
     assert kept == files[1:]
     assert notes == [
         "log.md is left out: it is about 200,000 tokens, more than the whole context of the model (128,000)."
     ]
-    assert fitting(files, None) == (files, [])
+    assert drop_oversized(files, None) == (files, [])
     named = [TargetFile("log.md", 200_000, required=True)]
-    assert fitting(named, 128_000) == (named, [])
+    assert drop_oversized(named, 128_000) == (named, [])

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from orchestra.answers import prd
+from orchestra.answers import prd_format
 from orchestra.errors import UsageError
-from orchestra.model import Contract, Requirement, Work
-from orchestra.plan.digest import digest, has_signatures, signatures
+from orchestra.model import Contract, Requirement, WorkItem
+from orchestra.plan.digest import build_digest, find_signatures, has_signatures
 
 DEMO = Path(__file__).parents[1] / "orchestra" / "demo_project" / "prd.md"
 
@@ -22,7 +22,7 @@ def document(block: Any, fence: str = "```", word: str = "json") -> str:
 
 def complaint(block: Any) -> str:
     with pytest.raises(UsageError) as caught:
-        prd.parse(document(block))
+        prd_format.parse_prd(document(block))
     sentence = str(caught.value)
     assert sentence.startswith("The PRD's JSON block ")
     assert sentence.endswith(".")
@@ -34,7 +34,7 @@ def complaint(block: Any) -> str:
 
 
 def test_the_demo_s_document_is_read_completely() -> None:
-    found = prd.parse(DEMO.read_text("utf-8"))
+    found = prd_format.parse_prd(DEMO.read_text("utf-8"))
     assert found.structured
     assert [one.id for one in found.requirements] == ["R1", "R2", "R3", "R4", "R5"]
     assert found.requirements[3] == Requirement(
@@ -55,7 +55,7 @@ def test_the_demo_s_document_is_read_completely() -> None:
 
 
 def test_the_format_told_to_the_model_is_the_format_that_is_read() -> None:
-    found = prd.parse(prd.instructions())
+    found = prd_format.parse_prd(prd_format.instructions())
     assert [(work.file, work.new) for work in found.work] == [("app/voice.py", True), ("app/main.py", False)]
     assert found.requirements[0].acceptance == ("shout('hi') returns 'HI!'",)
     assert found.contracts[0].signature == "def shout(text: str) -> str"
@@ -88,13 +88,13 @@ WORK = {"work": [{"file": "a.py", "do": "x"}]}
     ],
 )  # fmt: skip
 def test_the_block_is_found(text: str) -> None:
-    found = prd.parse(text)
+    found = prd_format.parse_prd(text)
     assert found.structured
-    assert found.work == (Work("a.py", "x"),)
+    assert found.work == (WorkItem("a.py", "x"),)
 
 
 def test_the_prose_is_all_but_the_block() -> None:
-    found = prd.parse("# Fög\r\n\r\nBefore.\r\n\r\n" + document(WORK).split("\n\n", 2)[2] + "\nAfter.\n")
+    found = prd_format.parse_prd("# Fög\r\n\r\nBefore.\r\n\r\n" + document(WORK).split("\n\n", 2)[2] + "\nAfter.\n")
     assert found.prose == "# Fög\n\nBefore.\n\nAfter."
 
 
@@ -102,15 +102,15 @@ def test_the_prose_is_all_but_the_block() -> None:
     "text", ["", "# Only prose\n", "```python\nwork = {}\n```\n", document({"status": 200}), "json"]
 )
 def test_a_document_without_a_block_of_ours_is_prose(text: str) -> None:
-    found = prd.parse(text)
+    found = prd_format.parse_prd(text)
     assert not found.structured
     assert found.prose == text.strip()
     assert (found.requirements, found.contracts, found.work) == ((), (), ())
 
 
 def test_every_key_may_be_missing_or_null() -> None:
-    assert prd.parse(document({"work": []})).structured
-    found = prd.parse(
+    assert prd_format.parse_prd(document({"work": []})).structured
+    found = prd_format.parse_prd(
         document({"requirements": [{}, {"id": "X", "acceptance": None}], "contracts": [{}], "work": None})
     )
     assert found.requirements == (Requirement("R1", ""), Requirement("X", ""))
@@ -168,7 +168,7 @@ def test_what_is_wrong_is_named(block: Any, words: str) -> None:
     ],
 )
 def test_paths_are_written_as_git_writes_them(given: str, path: str) -> None:
-    found = prd.parse(document({"work": [{"file": given}], "contracts": [{"file": given}]}))
+    found = prd_format.parse_prd(document({"work": [{"file": given}], "contracts": [{"file": given}]}))
     assert (found.work[0].file, found.contracts[0].file) == (path, path)
 
 
@@ -179,8 +179,8 @@ def test_a_file_named_twice_is_one_piece_of_work() -> None:
         {"file": "./a.py", "do": "Second.", "new": True, "requirements": ["R2", "R1"]},
         {"file": "a.py", "do": "First."},
     ]
-    found = prd.parse(document({"work": works}))
-    assert found.work == (Work("a.py", "First. Second.", True, ("R1", "R2")), Work("b.py", "Other."))
+    found = prd_format.parse_prd(document({"work": works}))
+    assert found.work == (WorkItem("a.py", "First. Second.", True, ("R1", "R2")), WorkItem("b.py", "Other."))
 
 
 # --- files that prose names -----------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ TRACKED = (
     ],
 )
 def test_named_files(prose: str, named: list[str]) -> None:
-    assert prd.named_files(prose, TRACKED) == tuple(named)
+    assert prd_format.files_named_in_prose(prose, TRACKED) == tuple(named)
 
 
 # --- file names -----------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_named_files(prose: str, named: list[str]) -> None:
     ],
 )
 def test_file_name(change: str, name: str) -> None:
-    found = prd.file_name(change, "20261105_101112")
+    found = prd_format.prd_file_name(change, "20261105_101112")
     assert found == f"{name}_20261105_101112.md"
     assert re.fullmatch(r"[a-z0-9-]{1,40}_20261105_101112\.md", found)
 
@@ -314,15 +314,15 @@ C = "#include <a.h>\nstatic int add(int a, int b) {\n  if (a) b();\n}\nint x = 3
     ],
 )  # fmt: skip
 def test_signatures(path: str, text: str, found: list[str]) -> None:
-    assert signatures(path, text) == found
-    assert signatures(path, text.replace("\n", "\r\n")) == found
+    assert find_signatures(path, text) == found
+    assert find_signatures(path, text.replace("\n", "\r\n")) == found
 
 
 def test_a_long_signature_is_cut_and_an_open_one_ends_somewhere() -> None:
-    [found] = signatures("a.py", f"def f({', '.join(f'argument_{n}' for n in range(100))}): ...")
+    [found] = find_signatures("a.py", f"def f({', '.join(f'argument_{n}' for n in range(100))}): ...")
     assert len(found) == 160
     assert found.endswith("...")
-    [found] = signatures("a.py", "def f(\n" + "    a,\n" * 50)
+    [found] = find_signatures("a.py", "def f(\n" + "    a,\n" * 50)
     assert found == "def f(" + "a, " * 10 + "a,"
 
 
@@ -338,7 +338,7 @@ def test_a_small_repository_is_shown_whole() -> None:
         ("my file.bin", 9, None),
         ("a.py", 8, "x = 1\n"),
     ]
-    assert digest(files) == (
+    assert build_digest(files) == (
         "## Tracked files: 4 of 4, each after its size in bytes; 0 left out\n"
         "5 README.md\n8 a.py\n9 my file.bin\n30 src/b.py\n\n"
         "## Signatures: those of 1 of 1 source files; 0 left out\nsrc/b.py\n  def b()"
@@ -347,14 +347,14 @@ def test_a_small_repository_is_shown_whole() -> None:
 
 def test_the_digest_does_not_depend_on_the_order_of_the_files() -> None:
     files = [(f"src/m{n}.py", n, f"def f{n}(): ...\n" * 3) for n in range(500)]
-    assert digest(files, 5_000) == digest(reversed(files), 5_000)
+    assert build_digest(files, 5_000) == build_digest(reversed(files), 5_000)
 
 
 @pytest.mark.parametrize("limit", [400, 1_000, 8_000, 60_000])
 @pytest.mark.parametrize("count", [1, 40, 3_000])
 def test_the_digest_keeps_its_limit_and_counts_what_it_leaves_out(limit: int, count: int) -> None:
     files = [(f"größe/{n % 7}/modul_{n}.py", n, f"def funktion_{n}(größe: int) -> None: ...\n") for n in range(count)]
-    found = digest(files, limit)
+    found = build_digest(files, limit)
     assert len(found.encode()) <= limit
     listed, total, left = map(int, re.findall(r"Tracked files: (\d+) of (\d+),.*; (\d+) left out", found)[0])
     assert (total, left) == (count, count - listed)
@@ -368,7 +368,7 @@ def test_the_most_telling_files_stay() -> None:
     noise = [(f"a/vendor/lib{n}.py", 10, "def v(): ...\n") for n in range(200)]
     docs = [(f"docs/page{n}.md", 10, None) for n in range(200)]
     tests = [(f"tests/test_{n}.py", 10, "def test(): ...\n") for n in range(200)]
-    found = digest([*noise, *docs, *tests, ("zone/in/the/core.py", 10, "def core(): ...\n")], 2_000)
+    found = build_digest([*noise, *docs, *tests, ("zone/in/the/core.py", 10, "def core(): ...\n")], 2_000)
     assert "10 zone/in/the/core.py\n" in found
     assert "  def core()" in found
     assert "tests/test_" in found
@@ -376,13 +376,13 @@ def test_the_most_telling_files_stay() -> None:
 
 
 def test_a_name_that_cannot_be_written_is_counted_as_left_out() -> None:
-    found = digest([("a.py", 1, None), ("b\nc.py", 1, "def x(): ...\n"), ("d\udcff.py", 1, None)])
+    found = build_digest([("a.py", 1, None), ("b\nc.py", 1, "def x(): ...\n"), ("d\udcff.py", 1, None)])
     assert "1 of 3, each after its size in bytes; 2 left out" in found
     assert found.encode().count(b"\n") == 1
 
 
 def test_an_empty_repository_and_a_very_talkative_file() -> None:
-    assert digest([]) == "The repository has no tracked files yet."
-    found = digest([("a.py", 1, "".join(f"def f{n}(): ...\n" for n in range(50)))])
+    assert build_digest([]) == "The repository has no tracked files yet."
+    found = build_digest([("a.py", 1, "".join(f"def f{n}(): ...\n" for n in range(50)))])
     assert "  def f39()\n  ... and 10 more" in found
     assert "f40" not in found

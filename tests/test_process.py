@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.process import GRACE, Ended, base_environment, run, tail
+from orchestra.process import GRACE, CommandResult, base_environment, read_tail, run_command
 from tests.support.processes import all_gone, soon, written_pids
 
 ROOT = Path(__file__).parents[1]
 
 
-def sh(folder: Path, script: str, timeout: float | None = 20, **env: str) -> tuple[Ended, str]:
+def sh(folder: Path, script: str, timeout: float | None = 20, **env: str) -> tuple[CommandResult, str]:
     output = folder / "output"
     words = ["/bin/sh", "-c", script]
     env = {"PATH": os.environ["PATH"]} | env
-    ended = asyncio.run(run(words, cwd=folder, env=env, output=output, timeout=timeout))
+    ended = asyncio.run(run_command(words, cwd=folder, env=env, output=output, timeout=timeout))
     return ended, output.read_text("utf-8", "replace")
 
 
@@ -35,7 +35,7 @@ def test_the_code_is_the_commands_and_a_signals_as_a_shell_says_it(tmp_path: Pat
 
 def test_a_command_that_is_not_there_is_127_and_one_sentence(tmp_path: Path) -> None:
     output = tmp_path / "output"
-    ended = asyncio.run(run(["no-such-command-at-all"], cwd=tmp_path, env={}, output=output, timeout=9))
+    ended = asyncio.run(run_command(["no-such-command-at-all"], cwd=tmp_path, env={}, output=output, timeout=9))
     assert (ended.code, output.read_text()) == (127, "no-such-command-at-all: No such file or directory\n")
 
 
@@ -109,7 +109,7 @@ def test_endless_output_keeps_its_beginning_and_its_end_and_fills_no_disk(tmp_pa
     assert said.startswith("first\nxxx") and said.endswith("x\nlast\n")
     assert "bytes are left out here" in said
     assert len(said) < 10_000_000
-    assert tail(tmp_path / "output", 5) == "last\n"
+    assert read_tail(tmp_path / "output", 5) == "last\n"
 
 
 def test_output_below_the_bound_is_whole(tmp_path: Path) -> None:
@@ -119,14 +119,16 @@ def test_output_below_the_bound_is_whole(tmp_path: Path) -> None:
 
 def test_a_full_disk_does_not_stop_the_command(tmp_path: Path) -> None:
     words = ["/bin/sh", "-c", "seq 1 200000; echo >reached"]
-    asyncio.run(run(words, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, output=Path("/dev/full"), timeout=20))
+    asyncio.run(
+        run_command(words, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, output=Path("/dev/full"), timeout=20)
+    )
     assert (tmp_path / "reached").exists()
 
 
 def test_cancelling_ends_the_group(tmp_path: Path) -> None:
     async def cancelled() -> None:
         words = ["/bin/sh", "-c", "sleep 60 & echo $! $$ >pids; wait"]
-        task = asyncio.create_task(run(words, cwd=tmp_path, env=dict(os.environ), output=tmp_path / "output"))
+        task = asyncio.create_task(run_command(words, cwd=tmp_path, env=dict(os.environ), output=tmp_path / "output"))
         assert await asyncio.to_thread(soon, lambda: written_pids(tmp_path / "pids"))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

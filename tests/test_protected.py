@@ -6,16 +6,16 @@ import re
 
 import pytest
 
-from orchestra.judge.manifests import DEPENDENCIES, NotPlain, changes_of, changes_our_table
+from orchestra.judge.manifests import DEPENDENCIES, NotPlainEdit, changes_own_settings, manifest_changes
 from orchestra.judge.manifests import TEST_SETUP as NAMED_SETUP
 from orchestra.judge.permit import Permit
-from orchestra.judge.protected import NAMES, TEST_SETUP, Kind, belongs_to_us, is_test_setup, kind_of
+from orchestra.judge.protected import NAMES, TEST_SETUP, ProtectedKind, is_own_file, is_test_setup, protection_of
 from orchestra.process import CHILD
 
 # --- the table ------------------------------------------------------------------------------------------------------
 
 PROTECTED = {
-    Kind.CI: """
+    ProtectedKind.CI: """
         .github/workflows/ci.yml .github/actions/x/action.yml .github/CODEOWNERS .gitlab-ci.yml
         .circleci/config.yml Jenkinsfile ci/Jenkinsfile.release azure-pipelines.yml
         azure-pipelines-release.yaml .azure-pipelines/x.yml .buildkite/pipeline.yml .travis.yml
@@ -23,11 +23,11 @@ PROTECTED = {
         .gitea/workflows/x.yml .tekton/x.yaml cloudbuild.yaml netlify.toml vercel.json
         sub/.github/workflows/ci.yml template/.gitlab/ci.yml
         """,
-    Kind.HOOK: """
+    ProtectedKind.HOOK: """
         .githooks/pre-commit .husky/pre-push .pre-commit-config.yaml lefthook.yml .lefthook.toml
         lint-staged.config.mjs .lintstagedrc.json git-hooks/x commitlint.config.js .commitlintrc
         """,
-    Kind.BUILD: """
+    ProtectedKind.BUILD: """
         Makefile makefile GNUmakefile sub/Makefile Makefile.am rules.mk setup.py setup.cfg build.rs
         CMakeLists.txt x.cmake CMakePresets.json Rakefile lib/tasks/x.rake Justfile justfile Taskfile.yml
         Dockerfile Dockerfile.dev docker/app.Dockerfile Containerfile docker-compose.yml compose.prod.yaml
@@ -38,30 +38,30 @@ PROTECTED = {
         shell.nix x.spec build.sh scripts/build.sh Gruntfile.js gulpfile.mjs hatch_build.py Pipfile
         environment.yml binding.gyp dune
         """,
-    Kind.TOOL: """
+    ProtectedKind.TOOL: """
         webpack.config.js webpack.prod.config.js vite.config.ts babel.config.cjs eslint.config.mjs
         next.config.ts tailwind.config.js tsconfig.json tsconfig.build.json nx.json turbo.json angular.json
         mypy.ini pylintrc ruff.toml sitecustomize.py lib/usercustomize.py evil.pth pip.conf uv.toml mise.toml
         docs/conf.py docs/source/conf.py mkdocs.yml deno.json rust-toolchain.toml pnpm-workspace.yaml
         nodemon.json ecosystem.config.js phpstan.neon knexfile.js
         """,
-    Kind.LOCK: """
+    ProtectedKind.LOCK: """
         package-lock.json yarn.lock pnpm-lock.yaml poetry.lock uv.lock Cargo.lock sub/Gemfile.lock
         composer.lock
         """,
-    Kind.AGENT: """
+    ProtectedKind.AGENT: """
         AGENTS.md CLAUDE.md sub/CLAUDE.local.md GEMINI.md .claude/settings.json .codex/config.toml
         .cursor/mcp.json .cursorrules .aider.conf.yml .mcp.json mcp.json .windsurfrules .clinerules
         CONVENTIONS.md
         """,
-    Kind.DOTFILE: """
+    ProtectedKind.DOTFILE: """
         .envrc .env .gitattributes sub/.gitattributes .gitmodules .vscode/tasks.json .vscode/settings.json
         .idea/workspace.xml .devcontainer/devcontainer.json .devcontainer.json .cargo/config.toml
         sub/.cargo/config .mise.toml .tool-versions .npmrc .yarnrc .yarnrc.yml .yarn/releases/yarn.cjs
         .eslintrc.js .prettierrc.cjs .babelrc .pylintrc .flake8 .bazelrc .storybook/main.ts
         .config/nextest.toml .mvn/extensions.xml .changeset/config.json .direnv/x .gitconfig .bashrc
         """,
-    Kind.OWN: """
+    ProtectedKind.OWN: """
         .aider_logs/.gitignore .aider_logs/plans/x.toml sub/.aider_logs/x aider-orchestrator.toml
         """,
 }
@@ -80,18 +80,18 @@ SETUP = """
 
 
 @pytest.mark.parametrize(("kind", "path"), [(kind, path) for kind in PROTECTED for path in PROTECTED[kind].split()])
-def test_a_file_that_acts_by_itself_is_protected(kind: Kind, path: str) -> None:
-    assert kind_of(path) == kind
+def test_a_file_that_acts_by_itself_is_protected(kind: ProtectedKind, path: str) -> None:
+    assert protection_of(path) == kind
 
 
 @pytest.mark.parametrize("path", FREE.split())
 def test_ordinary_files_are_free(path: str) -> None:
-    assert kind_of(path) is None
+    assert protection_of(path) is None
 
 
 @pytest.mark.parametrize("path", SETUP.split())
 def test_test_setup_is_not_protected_but_named(path: str) -> None:
-    assert kind_of(path) is None and is_test_setup(path)
+    assert protection_of(path) is None and is_test_setup(path)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_test_setup_is_not_protected_but_named(path: str) -> None:
 )
 def test_no_other_spelling_of_a_protected_name_gets_by(path: str) -> None:
     """A file system that ignores case, ligatures, invisible signs or dots at the end opens the same file."""
-    assert kind_of(path) is not None
+    assert protection_of(path) is not None
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_no_other_spelling_of_a_protected_name_gets_by(path: str) -> None:
     ),
 )
 def test_what_is_ours_is_known_in_any_spelling(path: str) -> None:
-    assert belongs_to_us(path)
+    assert is_own_file(path)
 
 
 def test_the_agents_process_refuses_what_the_rules_call_ours() -> None:
@@ -142,7 +142,7 @@ def test_the_agents_process_refuses_what_the_rules_call_ours() -> None:
     assert spec is not None and spec.loader is not None
     seat = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(seat)
-    assert all(belongs_to_us(f"{name}/x") for name in seat.RESERVED - {".git"}) and belongs_to_us(seat.SETTINGS)
+    assert all(is_own_file(f"{name}/x") for name in seat.RESERVED - {".git"}) and is_own_file(seat.SETTINGS)
 
 
 def test_every_pattern_of_the_tables_is_one() -> None:
@@ -302,19 +302,19 @@ MORE = [
 
 @pytest.mark.parametrize(("path", "before", "after"), PLAIN)
 def test_a_plain_dependency_is_taken_and_named(path: str, before: str, after: str) -> None:
-    assert changes_of(path, before.encode(), after.encode()) == {DEPENDENCIES}
-    edit = Permit(tracked={"a": 1}).judge(path, before.encode(), after.encode())
-    assert (edit.held, edit.named) == ("", DEPENDENCIES)
+    assert manifest_changes(path, before.encode(), after.encode()) == {DEPENDENCIES}
+    edit = Permit(tracked={"a": 1}).judge_edit(path, before.encode(), after.encode())
+    assert (edit.refused, edit.notable) == ("", DEPENDENCIES)
 
 
 @pytest.mark.parametrize(("path", "before", "after"), MORE)
 def test_anything_more_is_protected(path: str, before: str, after: str) -> None:
     texts = before.encode("utf-8", "surrogateescape"), after.encode("utf-8", "surrogateescape")
-    with pytest.raises(NotPlain):
-        changes_of(path, *texts)
-    assert Permit(tracked={"a": 1}).judge(path, *texts).held
-    asked = Permit(frozenset({path}), tracked={"a": 1}).judge(path, *texts)
-    assert not asked.held and asked.named
+    with pytest.raises(NotPlainEdit):
+        manifest_changes(path, *texts)
+    assert Permit(tracked={"a": 1}).judge_edit(path, *texts).refused
+    asked = Permit(frozenset({path}), tracked={"a": 1}).judge_edit(path, *texts)
+    assert not asked.refused and asked.notable
 
 
 @pytest.mark.parametrize("path", ("requirements.txt", "package.json", "pyproject.toml", "Cargo.toml", "go.mod"))
@@ -322,14 +322,14 @@ def test_only_the_layout_changed(path: str) -> None:
     texts = {"package.json": "{}", "requirements.txt": "a\nb\n", "go.mod": GO}
     before = texts.get(path, '[project]\nname = "x"\n')
     after = before.replace("a\nb\n", "b\n# sorted\na\n").replace("{}", "{ \n}").replace("name =", "name  =")
-    assert changes_of(path, before.encode(), after.encode()) == set()
+    assert manifest_changes(path, before.encode(), after.encode()) == set()
 
 
 def test_the_test_runners_settings_in_a_manifest_are_named() -> None:
     after = PYPROJECT.replace('"-q"', '"-q --no-cov"')
-    assert changes_of("pyproject.toml", PYPROJECT.encode(), after.encode()) == {NAMED_SETUP}
+    assert manifest_changes("pyproject.toml", PYPROJECT.encode(), after.encode()) == {NAMED_SETUP}
     package = json.dumps(PACKAGE | {"jest": {"bail": True}})
-    assert changes_of("package.json", json.dumps(PACKAGE).encode(), package.encode()) == {NAMED_SETUP}
+    assert manifest_changes("package.json", json.dumps(PACKAGE).encode(), package.encode()) == {NAMED_SETUP}
 
 
 @pytest.mark.parametrize(
@@ -349,10 +349,10 @@ def test_the_test_runners_settings_in_a_manifest_are_named() -> None:
     ],
 )
 def test_our_own_table_is_never_an_agents(before: str, after: str, ours: bool) -> None:
-    assert changes_our_table("pyproject.toml", before.encode(), after.encode()) == ours
+    assert changes_own_settings("pyproject.toml", before.encode(), after.encode()) == ours
     asked = Permit(frozenset({"pyproject.toml"}), ("Change pyproject.toml",), {"pyproject.toml": 1})
-    assert bool(asked.judge("pyproject.toml", before.encode(), after.encode()).held) == ours
-    assert not changes_our_table("sub/pyproject.toml", before.encode(), after.encode())
+    assert bool(asked.judge_edit("pyproject.toml", before.encode(), after.encode()).refused) == ours
+    assert not changes_own_settings("sub/pyproject.toml", before.encode(), after.encode())
 
 
 # --- when a person has asked ----------------------------------------------------------------------------------------
@@ -415,26 +415,31 @@ def test_what_a_text_asks_for(text: str, path: str, asked: bool) -> None:
 
 def test_a_named_path_is_that_path_and_no_other() -> None:
     permit = Permit(frozenset({"Makefile", ".github/workflows/ci.yml"}), tracked=TRACKED)
-    assert permit.why_not("Makefile") == "" == permit.why_not(".github/workflows/ci.yml") == permit.why_not("a.py")
     assert (
-        permit.why_not("sub/Makefile") == "is a build script"
-        and permit.why_not(".github/workflows/cd.yml") == "runs in CI"
+        permit.refusal_for("Makefile")
+        == ""
+        == permit.refusal_for(".github/workflows/ci.yml")
+        == permit.refusal_for("a.py")
+    )
+    assert (
+        permit.refusal_for("sub/Makefile") == "is a build script"
+        and permit.refusal_for(".github/workflows/cd.yml") == "runs in CI"
     )
 
 
 @pytest.mark.parametrize("path", (".aider_logs/.gitignore", "aider-orchestrator.toml"))
 def test_what_is_ours_is_nobodys_whoever_asks(path: str) -> None:
     permit = Permit(frozenset({path}), (f"Change {path}",), {path: 1})
-    assert permit.why_not(path) and permit.judge(path, b"", b"x").held
-    assert Permit().why_not(path)
+    assert permit.refusal_for(path) and permit.judge_edit(path, b"", b"x").refused
+    assert Permit().refusal_for(path)
 
 
 def test_an_empty_repository_gets_what_builds_it_and_no_more() -> None:
     empty = Permit()
     for path in ("Makefile", "setup.py", "Dockerfile", "tsconfig.json", "vite.config.ts"):
-        assert empty.why_not(path) == ""
+        assert empty.refusal_for(path) == ""
     for path in (".github/workflows/ci.yml", ".husky/pre-commit", ".envrc", ".vscode/tasks.json", "CLAUDE.md"):
-        assert empty.why_not(path)
-    assert empty.judge("package.json", b"", b'{"scripts": {"test": "jest"}}').held == ""
-    assert empty.judge("pyproject.toml", b"", PYPROJECT.encode()).held == ""
-    assert empty.judge("pyproject.toml", b"", b"[tool.aider-orchestrator]\ntest-cmd = 'evil'\n").held
+        assert empty.refusal_for(path)
+    assert empty.judge_edit("package.json", b"", b'{"scripts": {"test": "jest"}}').refused == ""
+    assert empty.judge_edit("pyproject.toml", b"", PYPROJECT.encode()).refused == ""
+    assert empty.judge_edit("pyproject.toml", b"", b"[tool.aider-orchestrator]\ntest-cmd = 'evil'\n").refused

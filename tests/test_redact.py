@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.providers.redact import SHAPES, is_marked, redact, ripe
-from orchestra.settings import load
+from orchestra.providers.redact import SECRET_SHAPES, is_redacted, redact, redactable_length
+from orchestra.settings import load_settings
 
 MIX = "aB3dE5fG7hJ9kL1mN0pQ"
 PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{MIX * 3}\n{MIX * 3}\n-----END RSA PRIVATE KEY-----"
@@ -83,7 +83,7 @@ def test_programs_and_prose_stay_as_they_are() -> None:
 
 def test_what_is_redacted_once_stays_as_it_is() -> None:
     text = redact("\n".join([*KEYS, *INSIDE, HARMLESS]))
-    assert redact(text) == text and is_marked(text) and not is_marked("[redacted]")
+    assert redact(text) == text and is_redacted(text) and not is_redacted("[redacted]")
 
 
 def test_real_programs_have_next_to_none() -> None:
@@ -114,7 +114,7 @@ UNITS += ["://", "://a:b", "Bearer ", "api_key='", "AKIA", "ghp_", "\\n", "%3D",
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_text_made_to_be_slow_takes_no_longer_than_twice_its_length_does(unit: str) -> None:
     """In CPU time of this process; a quadratic pattern would take four times as long, and at this length minutes."""
-    hints = " ".join(hint for shape in SHAPES for hint in shape.hints)
+    hints = " ".join(hint for shape in SECRET_SHAPES for hint in shape.hints)
     seconds = []
     for length in (500_000, 1_000_000):
         text = f"{hints} {unit * (length // len(unit))}"
@@ -131,7 +131,7 @@ OWN = {"OPENAI_API_KEY": "planted/key+0123&456789", "MY_TOKEN": 'abc"\\é-123456
 
 @pytest.mark.parametrize(("name", "key"), OWN.items())
 def test_our_own_keys_are_found_in_every_form(name: str, key: str) -> None:
-    secrets = Secrets.of(load({}, [("environment", OWN)]))
+    secrets = Secrets.from_settings(load_settings({}, [("environment", OWN)]))
     raw = key.encode()
     forms = [key, json.dumps(key), json.dumps(json.dumps(key)), quote(key), quote(key, safe=""), raw.hex()]
     forms += [base64.b64encode(before + raw + b"!").decode() for before in (b"", b"a", b"ab", b"user:")]
@@ -142,12 +142,12 @@ def test_our_own_keys_are_found_in_every_form(name: str, key: str) -> None:
 
 
 def test_a_password_in_the_stores_address_is_one_of_them() -> None:
-    secrets = Secrets.of(load({"store": "postgresql://ada:tr0ub4dor%26@db/x"}, []))
+    secrets = Secrets.from_settings(load_settings({"store": "postgresql://ada:tr0ub4dor%26@db/x"}, []))
     assert secrets.scrub("no: tr0ub4dor%26, tr0ub4dor&") == "no: [redacted: password], [redacted: password]"
 
 
 def test_a_text_that_grows_is_redacted_line_by_line_and_never_within_a_key() -> None:
-    assert [ripe(text) for text in ("", "no end", "line\n", "line\nhalf")] == [0, 0, 5, 5]
-    assert ripe("a\n" + PEM[:90] + "\n") == 2
-    assert ripe("a\n" + PEM + "\n") == len(PEM) + 3
-    assert ripe("x" * 70_000) == 70_000
+    assert [redactable_length(text) for text in ("", "no end", "line\n", "line\nhalf")] == [0, 0, 5, 5]
+    assert redactable_length("a\n" + PEM[:90] + "\n") == 2
+    assert redactable_length("a\n" + PEM + "\n") == len(PEM) + 3
+    assert redactable_length("x" * 70_000) == 70_000

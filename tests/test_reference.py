@@ -4,10 +4,10 @@ import ast
 import re
 from pathlib import Path
 
-from orchestra.cli.load import dotenv
+from orchestra.cli.load import read_dotenv
 from orchestra.events import KINDS
 from orchestra.providers import catalogue
-from orchestra.settings import load, options, variables_of
+from orchestra.settings import load_settings, option_fields, variables_of
 from tests.support.faults import FAULTS
 from tools import write_events, write_faults, write_layers, write_reference
 
@@ -36,7 +36,7 @@ def documented() -> list[str]:
 
 
 def read_by_settings() -> set[str]:
-    ours = {name for f in options() for name in variables_of(f)}
+    ours = {name for f in option_fields() for name in variables_of(f)}
     theirs = {name for p in catalogue.PROVIDERS.values() for name in (*p.key_vars, *p.base_vars)}
     return ours | theirs
 
@@ -64,7 +64,7 @@ def test_the_example_names_every_variable_once() -> None:
 
 
 def test_the_example_sets_nothing_by_itself() -> None:
-    assert dotenv(EXAMPLE) == {}
+    assert read_dotenv(EXAMPLE) == {}
 
 
 def test_what_the_example_proposes_is_valid(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_what_the_example_proposes_is_valid(tmp_path: Path) -> None:
     # Two of a pair exclude each other, and so cannot both be taken as they stand.
     kept = [line for line in assignments if not line.startswith(("ORCHESTRA_MAX_AGENTS=", "ORCHESTRA_PLAN="))]
     (tmp_path / ".env").write_text("\n".join(kept), "utf-8")
-    settings = load({}, [("script .env", dotenv(tmp_path / ".env"))])
+    settings = load_settings({}, [("script .env", read_dotenv(tmp_path / ".env"))])
     assert settings.files == ("src", "tests/test_*.py") and settings.worktree_link == ("node_modules", ".venv")
 
 

@@ -13,19 +13,19 @@ from junitparser import Error, Failure, JUnitXml, Skipped
 from markdown_it import MarkdownIt
 
 from orchestra.events import Event
-from orchestra.journal.files import stamp_of
-from orchestra.report.annotations import annotations, outputs
-from orchestra.report.detail import Detail, detail
-from orchestra.report.fold import fold
-from orchestra.report.formats import FORMS, Material
-from orchestra.report.junit import junit
-from orchestra.report.markdown import PULL_REQUEST, STEP_SUMMARY, markdown
-from orchestra.report.page import LARGEST, fair, page
-from orchestra.report.page.timeline import rows
-from orchestra.report.sentence import sentence
+from orchestra.journal.run_files import stamp_of
+from orchestra.report.annotations import build_annotations, step_outputs
+from orchestra.report.closing import closing_text
+from orchestra.report.detail import RunDetail, build_detail
+from orchestra.report.fold import fold_events
+from orchestra.report.formats import REPORT_FORMATS, ReportMaterial
+from orchestra.report.junit import junit_xml
+from orchestra.report.markdown import PULL_REQUEST_LIMIT, STEP_SUMMARY_LIMIT, markdown_report
+from orchestra.report.page import MAX_PAGE_BYTES, fair_text_limit, html_page
+from orchestra.report.page.timeline import timeline_rows
+from orchestra.report.phrases import verdict_sentence
 from orchestra.report.state import Report
-from orchestra.report.summary import coverage, summary
-from orchestra.report.text import closing
+from orchestra.report.summary import build_summary, requirement_coverage
 from tests.support.reported import PR, START, Story, cancelled, checked_by, diffs, handed, printed, story
 from tests.support.written import event
 
@@ -41,11 +41,11 @@ RUNS = {
 
 
 def html(events: list[Event], tasks: int = 0) -> str:
-    return page(fold(events), detail(events), diffs(tasks), printed(events))
+    return html_page(fold_events(events), build_detail(events), diffs(tasks), printed(events))
 
 
 def xml(events: list[Event]) -> str:
-    return junit(fold(events), detail(events).gates, printed(events))
+    return junit_xml(fold_events(events), build_detail(events).gates, printed(events))
 
 
 class Tags(HTMLParser):
@@ -80,18 +80,20 @@ class Tags(HTMLParser):
 
 def test_forms_have_names_of_their_own() -> None:
     stamp = "20261129_120000"
-    files = [form.file_name(stamp) for form in FORMS.values()]
-    assert [form.name for form in FORMS.values()] == list(FORMS)
+    files = [form.file_name(stamp) for form in REPORT_FORMATS.values()]
+    assert [form.name for form in REPORT_FORMATS.values()] == list(REPORT_FORMATS)
     assert len(set(files)) == len(files)
     assert {stamp_of(name) for name in files} == {stamp}, "`clean` and `export` must know whose file it is"
 
 
 @pytest.mark.parametrize("name", RUNS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", REPORT_FORMATS)
 def test_form_renders_every_run(form: str, name: str) -> None:
     events = RUNS[name]
-    report = fold(events)
-    text = FORMS[form].render(Material(report, detail(events), diffs(len(report.tasks)), printed(events)))
+    report = fold_events(events)
+    text = REPORT_FORMATS[form].render(
+        ReportMaterial(report, build_detail(events), diffs(len(report.tasks)), printed(events))
+    )
     assert text.endswith("\n") and report.run in text
 
 
@@ -146,10 +148,10 @@ CHECKS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
 def test_the_sentence_says_how_far_the_result_was_checked_and_why_no_further(name: str) -> None:
     gates, unusable, words = CHECKS[name]
     events = checked_by(*gates, unusable=unusable, code=int(name == "failed"))
-    said = sentence(fold(events))
+    said = verdict_sentence(fold_events(events))
     assert said.endswith(f"{words}.")
     found = "".join(Tags(html(events)).words)
-    assert said in found and said in html_text(markdown(fold(events)))
+    assert said in found and said in html_text(markdown_report(fold_events(events)))
     if "failed before" in words:
         assert "The tests passed on the combined result, but for" in found
     if "not checked by tests" in words:
@@ -168,9 +170,9 @@ def test_a_gate_that_checked_nothing_is_skipped_and_not_passed() -> None:
     (suite,) = [suite for suite in JUnitXml.fromstring(text.encode()) if suite.name.endswith("gates")]
     skipped = [case for case in suite if any(isinstance(result, Skipped) for result in case.result)]
     assert [case.name.split()[0] for case in skipped] == ["npm"] and suite.skipped == 1
-    shown = closing(fold(events), "")
+    shown = closing_text(fold_events(events), "")
     assert "pytest passed but for 3 that failed before" in shown and "npm test checked nothing in" in shown
-    assert [row["checks"] for row in coverage(fold(events))] == [["pytest", "syntax"]]
+    assert [row["checks"] for row in requirement_coverage(fold_events(events))] == [["pytest", "syntax"]]
 
 
 # --- HTML -----------------------------------------------------------------------------------------------------------
@@ -184,14 +186,14 @@ def test_a_page_for_every_run(name: str) -> None:
     assert len(found.ids) == len(set(found.ids))
     assert all(link.startswith("#") and link[1:] in found.ids for link in found.links)
     words = " ".join("".join(found.words).split())
-    assert sentence(fold(events)) in words
+    assert verdict_sentence(fold_events(events)) in words
     assert "http:" not in words and "https:" not in words
 
 
 @pytest.mark.parametrize("name", [name for name in RUNS if name != "good"])
 def test_verified_is_said_only_of_tests(name: str) -> None:
     events = [event for event in RUNS[name] if event.data.get("name") != "tests"]
-    texts = "".join(Tags(html(events)).words), markdown(fold(events)), xml(events)
+    texts = "".join(Tags(html(events)).words), markdown_report(fold_events(events)), xml(events)
     assert not [text for text in texts if re.search(r"\b(verified|green)\b", text, re.IGNORECASE)]
 
 
@@ -219,7 +221,7 @@ def test_every_part_of_a_task_is_on_the_page() -> None:
 
 
 def test_markdown_tells_of_persons_and_critics_in_short() -> None:
-    text = markdown(fold(handed(RUNS["bad"])))
+    text = markdown_report(fold_events(handed(RUNS["bad"])))
     assert re.search("- agent\\d+: A person had it tried again: “Look at horn.py.”", text)
     assert re.search(r"\| agent\d+ \| review by .*, of attempt 1: failed \| The horn is silent at noon\. \|", text)
     assert f"Pull request: <{PR}>" in text
@@ -236,7 +238,7 @@ def test_long_texts_are_cut_and_say_where_all_of_it_is() -> None:
     told = Story(lambda words: words * (20_000 if words.startswith("Do part") else 1))
     told.begin(300)
     text = html(told.events)
-    assert len(text.encode()) <= LARGEST
+    assert len(text.encode()) <= MAX_PAGE_BYTES
     assert "characters left out; all of it is in .aider_logs/agent300_" in text
 
 
@@ -244,20 +246,20 @@ def test_long_texts_are_cut_and_say_where_all_of_it_is() -> None:
     ("lengths", "limit"), [([], 60_000), ([10, 20], 60_000), ([9_000_000] * 3, 60_000), ([50] * 9, 60_000)]
 )
 def test_short_texts_leave_their_share(lengths: list[int], limit: int) -> None:
-    assert fair(lengths) == limit
-    many = fair([2_000] * 1_000 + [10] * 1_000)
+    assert fair_text_limit(lengths) == limit
+    many = fair_text_limit([2_000] * 1_000 + [10] * 1_000)
     assert 1_000 * many + 10_000 <= 1_500_000 < 1_000 * (many + 2) + 10_000
 
 
 # --- the timeline ---------------------------------------------------------------------------------------------------
 
 
-def spans(found: Detail, task: int | None) -> list[tuple[str, int, int]]:
+def spans(found: RunDetail, task: int | None) -> list[tuple[str, int, int]]:
     return [(span.kind, span.start - START, span.end - START) for span in found.spans if span.task == task]
 
 
 def test_who_did_what_when() -> None:
-    found = detail(cancelled(2))
+    found = build_detail(cancelled(2))
     assert spans(found, None)[0] == ("model", 40, 4040)
     kinds = [kind for kind, _, _ in spans(found, 1)]
     assert kinds == ["waiting", "retry", "model", "edit", "gate", "edit"]
@@ -274,11 +276,11 @@ def test_the_time_between_two_sessions_does_not_count() -> None:
     told.emit("task_moved", 1, state="ready")
     told.emit("run_resumed", after=3_600_000, folder="", pid=1)
     told.attempt(1, 1, "applied")
-    found = detail(told.events)
+    found = build_detail(told.events)
     assert [pause.length for pause in found.breaks] == [3_600_000]
-    assert found.clock(found.ended) < 60_000
+    assert found.working_ms(found.ended) < 60_000
     assert all(span.end - span.start < 60_000 for span in found.spans)
-    assert fold(told.events).seconds == found.clock(found.ended) / 1000
+    assert fold_events(told.events).seconds == found.working_ms(found.ended) / 1000
 
 
 def test_the_time_until_aider_is_loaded_is_nobodys() -> None:
@@ -290,18 +292,18 @@ def test_the_time_until_aider_is_loaded_is_nobodys() -> None:
     told.request(1, 1, 0.5)
     for task in (1, 2):
         told.emit("attempt_ended", task, 1, after=1_000, verdict="applied", cause="", remedy="", commit="", seconds=1.5)
-    found = detail(told.events)
+    found = build_detail(told.events)
     assert [(kind, end - start) for kind, start, end in spans(found, 1)] == [
         ("waiting", 5_020),
         ("model", 500),
         ("edit", 1_000),
     ]
-    assert fold(told.events).worked == 2_500
+    assert fold_events(told.events).worked_ms == 2_500
 
 
 def test_very_many_tasks_share_the_rows_of_their_seats() -> None:
     events = story(200)
-    shown = rows(fold(events), detail(events))
+    shown = timeline_rows(fold_events(events), build_detail(events))
     assert [row.name for row in shown] == ["run", *(f"seat {n}" for n in range(1, 9))]
     for row in shown[1:]:
         assert all(one.end <= other.start for one, other in zip(row.spans, row.spans[1:], strict=False))
@@ -318,12 +320,18 @@ def test_strange_and_unknown_events_are_passed_over() -> None:
         event("task_moved", state="ready"),
         event("attempt_ended", 1, 1, verdict="applied", seconds="soon"),
     ]
-    report, found = fold(strange), detail(strange)
+    report, found = fold_events(strange), build_detail(strange)
     assert not found.attempts(1)[0].turns and found.attempts(1)[0].verdict == "applied"
     assert report.unreadable == 6 and list(report.tasks) == [1]
     words = "6 events in the log could not be read. The report is made from the others."
-    assert words in page(report, found, {}, {}) and words in markdown(report) and words in closing(report, "")
-    assert summary(report, {})["unreadable_events"] == 6 and "unreadable_events" not in summary(Report(), {})
+    assert (
+        words in html_page(report, found, {}, {})
+        and words in markdown_report(report)
+        and words in closing_text(report, "")
+    )
+    assert build_summary(report, {})["unreadable_events"] == 6 and "unreadable_events" not in build_summary(
+        Report(), {}
+    )
 
 
 # --- JUnit ----------------------------------------------------------------------------------------------------------
@@ -332,7 +340,7 @@ def test_strange_and_unknown_events_are_passed_over() -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_junit_is_what_its_readers_take(name: str, tmp_path: Path) -> None:
     events = RUNS[name]
-    report, text = fold(events), xml(events)
+    report, text = fold_events(events), xml(events)
     SCHEMA.validate(text)
     read = JUnitXml.fromstring(text.encode())
     cases = [case for suite in read for case in suite]
@@ -365,15 +373,15 @@ def test_what_could_not_be_done_is_an_error_and_what_was_bad_a_failure() -> None
 
 @pytest.mark.parametrize("name", RUNS)
 def test_markdown_is_rendered_sensibly(name: str) -> None:
-    report = fold(RUNS[name])
-    shown = Tags(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown(report)))
+    report = fold_events(RUNS[name])
+    shown = Tags(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown_report(report)))
     assert shown.stack == []
     words = "".join(shown.words)
-    assert sentence(report) in words
+    assert verdict_sentence(report) in words
     assert "|" not in words and "**" not in words
 
 
-@pytest.mark.parametrize("limit", (STEP_SUMMARY, PULL_REQUEST, 8_000))
+@pytest.mark.parametrize("limit", (STEP_SUMMARY_LIMIT, PULL_REQUEST_LIMIT, 8_000))
 def test_markdown_keeps_its_limit_by_whole_rows(limit: int) -> None:
     told = Story()
     told.begin(3_000)
@@ -381,9 +389,9 @@ def test_markdown_keeps_its_limit_by_whole_rows(limit: int) -> None:
         told.emit("task_moved", n + 1, state="ready")
         told.gate(None, None, False, f"gate_{n}")
     told.end([], ok=False, code=1)
-    text = markdown(fold(told.events), limit)
+    text = markdown_report(fold_events(told.events), limit)
     assert len(text.encode()) <= limit
-    assert "more, in the HTML report." in text or limit == STEP_SUMMARY
+    assert "more, in the HTML report." in text or limit == STEP_SUMMARY_LIMIT
     assert text.rstrip().endswith("</sub>")
 
 
@@ -393,16 +401,16 @@ def test_a_thousand_failing_gates_have_room_in_every_form() -> None:
     for n in range(1_000):
         told.gate(None, None, False, f"gate_{n}")
     told.emit("run_ended", exit_code=1, error="")
-    report, found = fold(told.events), detail(told.events)
+    report, found = fold_events(told.events), build_detail(told.events)
     said = dict.fromkeys(printed(told.events), "It failed.\n" * 10_000)
-    text = junit(report, found.gates, said)
+    text = junit_xml(report, found.gates, said)
     SCHEMA.validate(text)
     assert JUnitXml.fromstring(text.encode()).failures >= 1_000 and len(text.encode()) < 10_000_000
-    made = page(report, found, {}, said)
-    assert len(made.encode()) < LARGEST and "gate_999" in made
-    shown = markdown(report, PULL_REQUEST)
-    assert len(shown.encode()) <= PULL_REQUEST and "gate_0" in shown and "gate_999" in markdown(report)
-    noted = annotations(report, said)
+    made = html_page(report, found, {}, said)
+    assert len(made.encode()) < MAX_PAGE_BYTES and "gate_999" in made
+    shown = markdown_report(report, PULL_REQUEST_LIMIT)
+    assert len(shown.encode()) <= PULL_REQUEST_LIMIT and "gate_0" in shown and "gate_999" in markdown_report(report)
+    noted = build_annotations(report, said)
     assert len(noted) == 10 and all(len(each.encode()) < 4_096 for each in noted)
 
 
@@ -415,25 +423,27 @@ def test_no_more_annotations_than_are_shown() -> None:
     for n in range(1_000):
         told.gate(None, None, False, f"gate_{n}")
     told.end([], ok=False, code=1)
-    report = fold(told.events)
-    made = annotations(report, printed(told.events))
+    report = fold_events(told.events)
+    made = build_annotations(report, printed(told.events))
     assert len(made) == 10
     assert made[-1].endswith(f"::And {len(report.gates) + 1_000 - 9} more problems: see the report.")
     assert all(re.fullmatch(r"::error [^\r\n]*", each) and len(each.encode()) < 4_096 for each in made)
 
 
 def test_an_annotation_stands_where_the_gate_points() -> None:
-    report = fold(story(2, ok=False))
+    report = fold_events(story(2, ok=False))
     said = dict.fromkeys(
         (gate.output for gate in report.gates), "x.py:1: no\nlighthouse/part_2.py:37: AssertionError\n"
     )
-    assert annotations(report, said)[0].startswith("::error file=lighthouse/part_2.py,line=37,title=tests failed::")
+    assert build_annotations(report, said)[0].startswith(
+        "::error file=lighthouse/part_2.py,line=37,title=tests failed::"
+    )
 
 
 def test_outputs_are_read_back_as_they_were() -> None:
-    report = fold(RUNS["bad"])
-    found = read_outputs(outputs(report, {"html": "/a b/r.html"}, "end_x"))
-    assert found["verdict"] == sentence(report) and found["html"] == "/a b/r.html"
+    report = fold_events(RUNS["bad"])
+    found = read_outputs(step_outputs(report, {"html": "/a b/r.html"}, "end_x"))
+    assert found["verdict"] == verdict_sentence(report) and found["html"] == "/a b/r.html"
     assert (found["exit-code"], found["applied"], found["verified"]) == ("1", "false", "none")
     assert found["branch"] == "aider-orchestrator/run/result"
     assert float(found["cost"]) == pytest.approx(report.usage.dollars)
@@ -518,7 +528,7 @@ def with_judgement(judgement: dict[str, Any] | None, **options: bool) -> Report:
     events = checked_by(LATER, SYNTAX)
     at = next(n for n, each in enumerate(events) if each.kind == "delivered")
     said = [] if judgement is None else [event("tests_judged", name="pytest", **judgement)]
-    report = fold([*events[:at], *said, *events[at:]])
+    report = fold_events([*events[:at], *said, *events[at:]])
     report.strict, report.require_tests = bool(options.get("strict")), bool(options.get("require_tests"))
     return report
 
@@ -527,11 +537,11 @@ def with_judgement(judgement: dict[str, Any] | None, **options: bool) -> Report:
 def test_the_sentence_says_what_the_tests_are_worth(name: str) -> None:
     judgement, words, level = JUDGED[name]
     report = with_judgement(judgement)
-    assert sentence(report).endswith(f"{words}.") and report.verified == level
-    assert not report.falls_short
-    assert with_judgement(judgement, strict=True).falls_short is (level != "tests")
-    assert with_judgement(judgement, require_tests=True).falls_short is (level == "syntax")
+    assert verdict_sentence(report).endswith(f"{words}.") and report.verified == level
+    assert not report.is_under_verified
+    assert with_judgement(judgement, strict=True).is_under_verified is (level != "tests")
+    assert with_judgement(judgement, require_tests=True).is_under_verified is (level == "syntax")
 
 
 def test_a_run_that_died_before_its_tests_were_judged_is_not_verified_by_them() -> None:
-    assert "not checked by tests: pytest passed, but the run ended before" in sentence(with_judgement(None))
+    assert "not checked by tests: pytest passed, but the run ended before" in verdict_sentence(with_judgement(None))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestra.workspace.collect import restored
+from orchestra.workspace.collect import restore_endings
 from tests.support.sample import SOAK
 
 many = settings(max_examples=5_000 if SOAK else 300, deadline=None)
@@ -47,7 +47,7 @@ def through_aider(content: bytes) -> bytes:
     ],
 )
 def test_by_hand(base: bytes, now: bytes, whole: bytes) -> None:
-    assert restored(base, now) == whole
+    assert restore_endings(base, now) == whole
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def edits(draw: st.DrawFn) -> Edit:
 @given(edits())
 def test_an_edit_of_whole_lines_changes_these_lines_only(edit: Edit) -> None:
     if b"\r" in edit.base:
-        assert restored(edit.base, edit.now) == edit.whole
+        assert restore_endings(edit.base, edit.now) == edit.whole
     else:
-        assert restored(edit.base, edit.now) in (edit.now, edit.now.removesuffix(b"\n"))
+        assert restore_endings(edit.base, edit.now) in (edit.now, edit.now.removesuffix(b"\n"))
 
 
 # Little to choose from, so that lines repeat and endings meet in all ways.
@@ -114,15 +114,15 @@ contents = st.lists(st.sampled_from([b"a", b"b", b"", b" ", b"\x0c", b"\xef\xbb\
 @many
 @given(contents)
 def test_what_was_not_edited_comes_back_byte_by_byte(base: bytes) -> None:
-    assert restored(base, through_aider(base)) == base
-    assert restored(base, base) == base or not base.endswith((b"\n", b"\r"))
+    assert restore_endings(base, through_aider(base)) == base
+    assert restore_endings(base, base) == base or not base.endswith((b"\n", b"\r"))
 
 
 @many
 @given(contents, contents)
 def test_no_text_is_lost_and_no_ending_is_invented(base: bytes, wanted: bytes) -> None:
     now = through_aider(wanted)
-    whole = restored(base, now)
+    whole = restore_endings(base, now)
     open_ended = bool(base) and not base.endswith((b"\n", b"\r"))
     assert plain(whole) + (b"\n" if open_ended and now else b"") == now
     endings = {line[len(line.rstrip(b"\r\n")) :] for line in base.splitlines(keepends=True)} - {b""}
@@ -135,4 +135,4 @@ def test_a_large_file_of_mixed_endings_is_restored_at_once() -> None:
     lines = [b"}" if n % 3 else b"line %d" % n for n in range(60_000)]
     base = b"".join(line + (b"\n" if n % 10 == 0 else b"\r\n") for n, line in enumerate(lines))
     now = b"".join(line + b"\n" for line in [*lines[:30_000], b"new", *lines[30_000:]])
-    assert restored(base, now) == base.replace(b"line 30000\n", b"new\r\nline 30000\n")
+    assert restore_endings(base, now) == base.replace(b"line 30000\n", b"new\r\nline 30000\n")

@@ -6,18 +6,18 @@ from typing import Any
 import aider.coders
 import pytest
 
-from orchestra.cli.load import with_prompts
+from orchestra.cli.load import read_role_prompts
 from orchestra.conduct.planning.roles import check_roles
 from orchestra.errors import OrchestraError, SettingsError
-from orchestra.plan.roles import EDIT_FORMATS, Role, known, parse_roles, role_for
-from orchestra.settings import SettingsFile, load
+from orchestra.plan.roles import EDIT_FORMATS, Role, known_roles, parse_roles, role_for_files
+from orchestra.settings import SettingsFile, load_settings
 
 PLACE = "aider-orchestrator.toml"
 ROLES = {"coder", "tester", "researcher", "writer", "merger", "backend", "frontend", "data"}
 
 
 def test_the_package_has_its_roles_each_with_a_short_prompt() -> None:
-    roles = known({})
+    roles = known_roles({})
     assert set(roles) == ROLES
     assert all(200 < len(role.prompt) < 1_000 for role in roles.values())
     assert [role.name for role in roles.values() if role.only_answers] == ["researcher"]
@@ -25,11 +25,11 @@ def test_the_package_has_its_roles_each_with_a_short_prompt() -> None:
 
 def test_what_the_user_says_of_a_role_counts_and_the_rest_stays() -> None:
     own = {"tester": Role("tester", model="openai/small", gates=("tests",)), "poet": Role("poet", "Rhyme.")}
-    roles = known(own)
+    roles = known_roles(own)
     assert set(roles) == ROLES | {"poet"}
-    assert roles["tester"].prompt == known({})["tester"].prompt
+    assert roles["tester"].prompt == known_roles({})["tester"].prompt
     assert (roles["tester"].model, roles["tester"].gates) == ("openai/small", ("tests",))
-    assert known({"researcher": Role("researcher", "Look it up.")})["researcher"] == Role(
+    assert known_roles({"researcher": Role("researcher", "Look it up.")})["researcher"] == Role(
         "researcher", "Look it up.", chat_mode="ask"
     )
 
@@ -56,8 +56,8 @@ def test_what_the_user_says_of_a_role_counts_and_the_rest_stays() -> None:
     ],
 )
 def test_paths_choose_a_role(paths: tuple[str, ...], role: str) -> None:
-    assert role_for(paths) == role
-    assert role_for(reversed(paths)) == role
+    assert role_for_files(paths) == role
+    assert role_for_files(reversed(paths)) == role
 
 
 def test_edit_formats_are_those_of_this_aider() -> None:
@@ -77,12 +77,12 @@ def test_roles_stand_in_a_settings_file() -> None:
             "poet": {"prompt": " Rhyme. \n"},
         }
     }
-    settings = load({}, [], [SettingsFile(PLACE, table)])
+    settings = load_settings({}, [], [SettingsFile(PLACE, table)])
     assert settings.roles == {
         "tester": Role("tester", model="openai/small", edit_format="whole", gates=("tests", "lint")),
         "poet": Role("poet", "Rhyme."),
     }
-    assert (settings.source("roles.poet"), settings.source("roles.coder")) == (PLACE, "default")
+    assert (settings.source_of("roles.poet"), settings.source_of("roles.coder")) == (PLACE, "default")
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,10 @@ def test_what_is_wrong_gets_one_sentence(roles: Any, complaint: str) -> None:
 
 def test_a_prompt_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "poet.md").write_text("Rhyme.\n", "utf-8")
-    read = with_prompts(tmp_path, SettingsFile(PLACE, {"roles": {"poet": {"prompt-file": "poet.md", "model": "x/y"}}}))
-    assert parse_roles(read.place, read.table) == {"poet": Role("poet", "Rhyme.", model="x/y")}
+    read = read_role_prompts(
+        tmp_path, SettingsFile(PLACE, {"roles": {"poet": {"prompt-file": "poet.md", "model": "x/y"}}})
+    )
+    assert parse_roles(read.origin, read.table) == {"poet": Role("poet", "Rhyme.", model="x/y")}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_prompt_may_stand_in_a_file(tmp_path: Path) -> None:
 def test_a_prompt_file_that_cannot_be_used(tmp_path: Path, role: Any, complaint: str) -> None:
     (tmp_path / "bad.md").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(SettingsError) as caught:
-        with_prompts(tmp_path, SettingsFile("P", {"roles": {"poet": role}}))
+        read_role_prompts(tmp_path, SettingsFile("P", {"roles": {"poet": role}}))
     assert str(caught.value) == complaint
 
 
@@ -170,7 +172,9 @@ BOTH = OPENAI | {"ANTHROPIC_API_KEY": "k-anthropic"}
 def test_only_the_roles_that_work_demand_anything(
     model: str, roles: list[str], env: dict[str, str], flags: dict[str, Any], complaint: str
 ) -> None:
-    settings = load(flags, [("environment", env)], [SettingsFile(PLACE, {"roles": {"tester": {"model": model}}})])
+    settings = load_settings(
+        flags, [("environment", env)], [SettingsFile(PLACE, {"roles": {"tester": {"model": model}}})]
+    )
     if not complaint:
         return check_roles(settings, roles, replayed=False)
     with pytest.raises(OrchestraError) as caught:
@@ -179,7 +183,7 @@ def test_only_the_roles_that_work_demand_anything(
 
 
 def test_a_replayed_run_needs_no_key_for_a_role() -> None:
-    settings = load({}, [], [SettingsFile(PLACE, {"roles": {"tester": {"model": "openai/gpt-6-luna"}}})])
+    settings = load_settings({}, [], [SettingsFile(PLACE, {"roles": {"tester": {"model": "openai/gpt-6-luna"}}})])
     check_roles(settings, ["tester"], replayed=True)
     with pytest.raises(OrchestraError):
         check_roles(settings, ["tester"], replayed=False)

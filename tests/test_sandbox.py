@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestra.hosts.isolation import config_text
+from orchestra.hosts.isolation import safe_git_config
 from tests.support.house import SECRET, House, house
 
 __all__ = ["house"]
@@ -141,4 +141,4 @@ def test_configuration_of_git_without_addresses_and_tokens() -> None:
     listing = (
         b'core.filemode\ntrue\0core.hookspath\n/evil\0user.name\nA "B"\0http.x.extraheader\nsecret\0remote.o.url\nu\0'
     )
-    assert config_text(listing) == '[core]\n\tfilemode = "true"\n[user]\n\tname = "A \\"B\\""\n'
+    assert safe_git_config(listing) == '[core]\n\tfilemode = "true"\n[user]\n\tname = "A \\"B\\""\n'

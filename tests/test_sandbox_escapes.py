@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from orchestra.gates import run as gate_run
-from orchestra.gates.furnish import furnish_gate
-from orchestra.hosts.isolation import installed_packages, outer_git, worktree_secrets
+from orchestra.gates.provision import provision_gate
+from orchestra.hosts.isolation import installed_packages, outer_git_folders, worktree_secrets
 from orchestra.model import Gate
 from tests.support.edits import appends
 from tests.support.house import SECRET, House, house
@@ -158,12 +158,12 @@ def test_witness_that_is_a_link_or_a_pipe_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("machine the-secret\n")
     (tmp_path / "link").symlink_to("secret")
     os.mkfifo(tmp_path / "pipe")
-    assert gate_run.testimony(tmp_path / "link") == gate_run.testimony(tmp_path / "pipe") == ()
-    assert gate_run.testimony(tmp_path / "secret") == ("the-secret",)
+    assert gate_run.read_foreign_modules(tmp_path / "link") == gate_run.read_foreign_modules(tmp_path / "pipe") == ()
+    assert gate_run.read_foreign_modules(tmp_path / "secret") == ("the-secret",)
 
 
 def test_gate_finds_its_folders_whatever_the_one_before_has_left(tmp_path: Path) -> None:
-    place = gate_run.Place(tmp_path / "slot/tree", tmp_path)
+    place = gate_run.GateContext(tmp_path / "slot/tree", tmp_path)
     place.tree.mkdir(parents=True)
     (place.tree / ".git").touch()
     gates = (
@@ -186,7 +186,7 @@ def test_built_files_are_not_written_through_a_link(tmp_path: Path) -> None:
     for name in ("pkg", "web"):
         (tree / name).symlink_to(outside)
     files = ("pkg/__init__.py", "web/package.json")
-    furnish_gate(tree, checkout, files, ["pkg/_version.py"], lambda content: False)
+    provision_gate(tree, checkout, files, ["pkg/_version.py"], lambda content: False)
     assert list(outside.iterdir()) == []
 
 
@@ -222,8 +222,8 @@ def test_secrets_of_other_worktrees_and_of_an_outer_checkout(tmp_path: Path) -> 
     found = worktree_secrets(inner, run, tmp_path / "home", listing)
     assert found == {str(outer): (".env",), str(linked): (".env", ".env.local")}
     assert worktree_secrets(inner, run, outer / "home", "") == {}
-    assert outer_git(common) == [str(outer / ".git")]
-    assert outer_git(outer / ".git") == outer_git(tmp_path / "bare") == []
+    assert outer_git_folders(common) == [str(outer / ".git")]
+    assert outer_git_folders(outer / ".git") == outer_git_folders(tmp_path / "bare") == []
 
 
 def test_submodule_sees_its_objects_and_nothing_of_the_outer_checkout(house: House) -> None:
@@ -238,7 +238,7 @@ def test_submodule_sees_its_objects_and_nothing_of_the_outer_checkout(house: Hou
         path.write_text(SECRET)
     house.own(outer)
     without = worktree_secrets(house.checkout, house.root / "run", house.home, "")
-    covered = (*house.sandbox.covered, *outer_git(common))
+    covered = (*house.sandbox.covered, *outer_git_folders(common))
     house.sandbox = replace(house.sandbox, common=common, without=without, covered=covered)
     assert house.shell("git log --oneline | wc -l") == (0, "1\n")
     assert SECRET not in house.shell(f"cat {outer}/.env {outer}/.git/config; cat a.py")[1]

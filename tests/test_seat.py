@@ -15,10 +15,19 @@ from typing import Any
 
 import pytest
 
-from orchestra.agents.base import Outcome
-from orchestra.agents.seat import PROGRAM, ForkSeats, Job, Seats, SingleSeats, find_python, read_outcome, seats
+from orchestra.agents.base import AgentOutcome
+from orchestra.agents.seat import (
+    PROGRAM,
+    AgentJob,
+    AgentProcesses,
+    ForkServer,
+    SingleProcesses,
+    find_aider_python,
+    make_agent_processes,
+    read_outcome_file,
+)
 from orchestra.errors import AiderMissing
-from orchestra.gateway.ledger import Pass
+from orchestra.gateway.billing import ClientPass
 from orchestra.providers import catalogue
 from tests.support.edits import appends, malformed, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
@@ -26,10 +35,10 @@ from tests.support.processes import all_gone, gone, soon
 from tests.support.seating import FILES, MODELS, door, make_job, plant, sit
 
 ROOT = Path(__file__).parents[1]
-Make = Callable[[Path], Seats]
+Make = Callable[[Path], AgentProcesses]
 BOTH = [
-    pytest.param(lambda folder: ForkSeats(sys.executable, folder), id="fork"),
-    pytest.param(lambda folder: SingleSeats(sys.executable, folder), id="single"),
+    pytest.param(lambda folder: ForkServer(sys.executable, folder), id="fork"),
+    pytest.param(lambda folder: SingleProcesses(sys.executable, folder), id="single"),
 ]
 
 
@@ -41,19 +50,24 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="module")
-def warm(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkSeats]:
-    fork = ForkSeats(sys.executable, tmp_path_factory.mktemp("server"))
+def warm(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    fork = ForkServer(sys.executable, tmp_path_factory.mktemp("server"))
     runner.run(fork.ready())
     yield fork
     runner.run(fork.close())
 
 
 def attend(
-    runner: asyncio.Runner, seats: Seats, tree: Path, respond: Callable[[Request], Reply], *more: str, **how: Any
-) -> tuple[Outcome, list[Request]]:
+    runner: asyncio.Runner,
+    seats: AgentProcesses,
+    tree: Path,
+    respond: Callable[[Request], Reply],
+    *more: str,
+    **how: Any,
+) -> tuple[AgentOutcome, list[Request]]:
     """One attempt, and what the model was asked."""
 
-    async def attempt(server: ModelServer) -> Outcome:
+    async def attempt(server: ModelServer) -> AgentOutcome:
         async with door(server) as (gateway, _):
             return (await sit(seats, gateway, tree, *more, **how))[0]
 
@@ -148,7 +162,7 @@ def test_only_known_options_of_aider_name_a_file_in_the_repository() -> None:
 def test_the_models_settings_take_every_field_that_the_catalogue_gives() -> None:
     from aider.models import MODEL_SETTINGS, ModelSettings
 
-    for model in catalogue.table():
+    for model in catalogue.list_models():
         entry = catalogue.settings_entry(model, model.aider_name, 100)
         assert ModelSettings(**entry).name == entry["name"]
     assert isinstance(MODEL_SETTINGS, list)
@@ -181,11 +195,11 @@ WAYS = {
 
 
 def test_a_forked_and_a_single_aider_send_the_same_bytes_and_end_the_same(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
-    single = SingleSeats(sys.executable, tmp_path / "check")
+    single = SingleProcesses(sys.executable, tmp_path / "check")
 
-    async def all_ways(seats: Seats, server: ModelServer, where: str) -> dict[str, Outcome]:
+    async def all_ways(seats: AgentProcesses, server: ModelServer, where: str) -> dict[str, AgentOutcome]:
         async with door(server) as (gateway, _):
             work = []
             for way, (message, more, _) in WAYS.items():
@@ -212,7 +226,7 @@ def test_a_forked_and_a_single_aider_send_the_same_bytes_and_end_the_same(
 
 
 def test_prompts_do_not_depend_on_the_place_or_the_order_of_the_files(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     files = {f"{name}.py": f"{name} = 1\n" for name in "qwertyuiop"}
     chat, along = tuple(files)[:5], tuple(files)[5:]
@@ -227,7 +241,7 @@ def test_prompts_do_not_depend_on_the_place_or_the_order_of_the_files(
 
 @pytest.mark.parametrize("dialect", MODELS)
 def test_each_dialect_is_spoken_and_the_reply_applied(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, dialect: str
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
 ) -> None:
     tree = plant(tmp_path / "tree")
     outcome, requests = attend(runner, warm, tree, appends("# hi"), model=MODELS[dialect])
@@ -293,7 +307,7 @@ def test_nothing_in_the_repository_the_home_or_the_environment_takes_effect(
         monkeypatch.chdir(tree)
         config, before = (tree / ".git/config").read_bytes(), listing(tree)
 
-        async def attempt() -> Outcome:
+        async def attempt() -> AgentOutcome:
             seats = make(tmp_path / "server")
             try:
                 await seats.ready()
@@ -315,11 +329,11 @@ def test_nothing_in_the_repository_the_home_or_the_environment_takes_effect(
 
 
 def test_an_agent_sees_no_key_and_no_home_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from orchestra.agents.seat import seat_environment
+    from orchestra.agents.seat import agent_environment
 
     for name in ("OPENAI_API_KEY", "GOOGLE_API_KEY", "DB_PASSWORD", "HARMLESS_LOOKING", "PYTHONPATH", "GIT_DIR"):
         monkeypatch.setenv(name, "secret-value")
-    env = seat_environment(tmp_path)
+    env = agent_environment(tmp_path)
     assert "secret-value" not in env.values()
     assert {env[name] for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")} == {str(tmp_path)}
     assert env["PYTHONHASHSEED"] == "0"
@@ -328,7 +342,7 @@ def test_an_agent_sees_no_key_and_no_home_of_the_users(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "message", ["/exit", "!touch made", "/run touch made", "/add b.py", "/web http://127.0.0.1:9/"]
 )
-def test_a_brief_is_never_a_command(runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, message: str) -> None:
+def test_a_brief_is_never_a_command(runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, message: str) -> None:
     tree = plant(tmp_path / "tree")
     outcome, requests = attend(runner, warm, tree, appends("# hi"), message=message)
     assert outcome.end == "accepted"
@@ -337,7 +351,7 @@ def test_a_brief_is_never_a_command(runner: asyncio.Runner, warm: ForkSeats, tmp
 
 
 def test_a_reply_that_names_another_file_or_a_shell_command_is_only_what_it_says(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     def chatty(request: Request) -> Reply:
         return Reply(
@@ -352,7 +366,7 @@ def test_a_reply_that_names_another_file_or_a_shell_command_is_only_what_it_says
 
 
 def test_paths_outside_the_worktree_are_refused_before_they_are_touched(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     tree, outside = tmp_path / "attempt/tree", tmp_path / "outside"
     outside.mkdir()
@@ -382,7 +396,7 @@ def test_paths_outside_the_worktree_are_refused_before_they_are_touched(
     assert not list(tmp_path.rglob("new.py")) and not (tree / ".GIT").exists()
 
 
-def test_new_files_are_made_and_not_staged(runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path) -> None:
+def test_new_files_are_made_and_not_staged(runner: asyncio.Runner, warm: ForkServer, tmp_path: Path) -> None:
     tree = plant(tmp_path / "tree")
     outcome, _ = attend(runner, warm, tree, lambda request: Reply(search_replace("sub/new.py", "", "n = 1\n")))
     status = subprocess.run(["git", "status", "--short"], cwd=tree, capture_output=True, text=True).stdout
@@ -390,7 +404,7 @@ def test_new_files_are_made_and_not_staged(runner: asyncio.Runner, warm: ForkSea
 
 
 def test_a_file_may_be_called_what_aider_takes_for_ornament(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     files = {name: f"{number}\n" for number, name in enumerate(("# y", "y", "b ", "b", "**z**", "...", "`t`.py", "c:"))}
     tree = plant(tmp_path / "tree", files)
@@ -400,7 +414,7 @@ def test_a_file_may_be_called_what_aider_takes_for_ornament(
 
 
 def test_a_new_file_is_not_taken_for_a_neighbour_with_a_similar_name(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     files = {"tests/test_a.py": "a = 1\n", "pkg/one/__init__.py": "one = 1\n", "a.py": "a = 1\n"}
     new = {"tests/test_b.py": "b = 2\n", "pkg/two/__init__.py": "two = 2\n", "other/a.py": "other = 1\n"}
@@ -414,7 +428,7 @@ def test_a_new_file_is_not_taken_for_a_neighbour_with_a_similar_name(
 @pytest.mark.parametrize(
     "edit", [search_replace("a.py", "x = 1\n", "x = 2\n"), "a.py\n```\nx = 2\n```\n", "Just words."]
 )
-def test_who_is_only_asked_changes_nothing(runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, edit: str) -> None:
+def test_who_is_only_asked_changes_nothing(runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, edit: str) -> None:
     tree = plant(tmp_path / "tree")
     # Whatever the user's own options say: the last one counts.
     modes = ("--edit-format", "whole", "--chat-mode", "ask")
@@ -426,7 +440,7 @@ def test_who_is_only_asked_changes_nothing(runner: asyncio.Runner, warm: ForkSea
 @pytest.mark.parametrize("files", [("a.py",), ("a.py", "b.py")])
 @pytest.mark.parametrize("way", ["whole", "diff", "udiff", "diff-fenced", "patch"])
 def test_a_block_of_proposals_is_no_edit(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, way: str, files: tuple[str, ...]
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, way: str, files: tuple[str, ...]
 ) -> None:
     tree = plant(tmp_path / "tree")
     said = 'It belongs with `a.py`.\n\n```json\n{"propose": [{"title": "More"}]}\n```\n'
@@ -436,7 +450,7 @@ def test_a_block_of_proposals_is_no_edit(
 
 
 def test_a_long_half_rejected_reply_is_not_summarised_for_money(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     def half(request: Request) -> Reply:
         wrong = search_replace("a.py", "not there\n", "new\n")
@@ -480,12 +494,12 @@ def group_of(pid: int) -> int:
         return 0
 
 
-def test_the_server_has_one_thread_when_it_forks(warm: ForkSeats) -> None:
-    assert warm.serving and warm.server is not None
+def test_the_server_has_one_thread_when_it_forks(warm: ForkServer) -> None:
+    assert warm.is_serving and warm.server is not None
     assert len(os.listdir(f"/proc/{warm.server.pid}/task")) == 1
 
 
-async def seated(seats: ForkSeats, server: ModelServer, job: Job) -> tuple["asyncio.Task[Outcome]", int]:
+async def seated(seats: ForkServer, server: ModelServer, job: AgentJob) -> tuple["asyncio.Task[AgentOutcome]", int]:
     """A job that is waiting for its model, and its Aider's pid."""
     asked = server.count()
     task = asyncio.create_task(seats.run(job))
@@ -494,7 +508,7 @@ async def seated(seats: ForkSeats, server: ModelServer, job: Job) -> tuple["asyn
 
 
 def test_stopping_an_attempt_ends_its_whole_group_even_one_that_ignores_term(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     tree = plant(tmp_path / "attempt/tree")
     deaf = tree.parent / "deaf.sh"
@@ -502,7 +516,7 @@ def test_stopping_an_attempt_ends_its_whole_group_even_one_that_ignores_term(
 
     async def stop(server: ModelServer) -> int:
         async with door(server) as (gateway, _):
-            ticket = gateway.admit(Pass("agent", 1, 1))
+            ticket = gateway.add_client(ClientPass("agent", 1, 1))
             job = make_job(gateway, ticket, tree, "--auto-test", "--test-cmd", f"sh {deaf}")
             task = asyncio.create_task(warm.run(job))
             assert await asyncio.to_thread(soon, lambda: (tmp_path / "deaf.pid").exists(), 20)
@@ -516,10 +530,10 @@ def test_stopping_an_attempt_ends_its_whole_group_even_one_that_ignores_term(
     assert all_gone([leader, *family(leader), int((tmp_path / "deaf.pid").read_text())])
 
 
-def test_an_aider_that_does_not_hear_term_is_killed(runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path) -> None:
+def test_an_aider_that_does_not_hear_term_is_killed(runner: asyncio.Runner, warm: ForkServer, tmp_path: Path) -> None:
     async def stop(server: ModelServer) -> int:
         async with door(server) as (gateway, _):
-            job = make_job(gateway, gateway.admit(Pass("agent", 1, 1)), plant(tmp_path / "attempt/tree"))
+            job = make_job(gateway, gateway.add_client(ClientPass("agent", 1, 1)), plant(tmp_path / "attempt/tree"))
             task, pid = await seated(warm, server, job)
             os.kill(pid, signal.SIGSTOP)
             task.cancel()
@@ -533,14 +547,16 @@ def test_an_aider_that_does_not_hear_term_is_killed(runner: asyncio.Runner, warm
 
 @pytest.mark.parametrize("kind", ["fork", "single"])
 def test_an_aider_that_is_killed_is_told_as_that(
-    runner: asyncio.Runner, warm: ForkSeats, tmp_path: Path, kind: str
+    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, kind: str
 ) -> None:
-    seats = warm if kind == "fork" else SingleSeats(sys.executable, tmp_path)
+    seats = warm if kind == "fork" else SingleProcesses(sys.executable, tmp_path)
 
-    async def kill(server: ModelServer) -> Outcome:
+    async def kill(server: ModelServer) -> AgentOutcome:
         async with door(server) as (gateway, _):
             tree = plant(tmp_path / "attempt/tree")
-            task = asyncio.create_task(seats.run(make_job(gateway, gateway.admit(Pass("agent", 1, 1)), tree)))
+            task = asyncio.create_task(
+                seats.run(make_job(gateway, gateway.add_client(ClientPass("agent", 1, 1)), tree))
+            )
             assert await asyncio.to_thread(soon, server.count, 30)
             for pid in living_in(tree):
                 if b"guard.py" not in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -556,11 +572,13 @@ def test_an_aider_that_is_killed_is_told_as_that(
 def test_when_the_server_is_killed_its_aiders_end_as_crashed_and_the_next_is_seated_alone(
     runner: asyncio.Runner, tmp_path: Path
 ) -> None:
-    async def lose(server: ModelServer) -> tuple[Outcome, int, Outcome]:
-        fork = ForkSeats(sys.executable, tmp_path / "server")
+    async def lose(server: ModelServer) -> tuple[AgentOutcome, int, AgentOutcome]:
+        fork = ForkServer(sys.executable, tmp_path / "server")
         async with door(server) as (gateway, _):
             await fork.ready()
-            job = make_job(gateway, gateway.admit(Pass("agent", 1, 1)), plant(tmp_path / "1/tree"), message="stall")
+            job = make_job(
+                gateway, gateway.add_client(ClientPass("agent", 1, 1)), plant(tmp_path / "1/tree"), message="stall"
+            )
             task, pid = await seated(fork, server, job)
             assert fork.server is not None
             os.kill(fork.server.pid, signal.SIGKILL)
@@ -580,8 +598,8 @@ def test_when_the_server_is_killed_its_aiders_end_as_crashed_and_the_next_is_sea
 ORCHESTRATOR = """
 import asyncio, sys
 from pathlib import Path
-from orchestra.gateway.door import Gateway
-from orchestra.gateway.ledger import Pass, Upstream
+from orchestra.gateway.gateway import Gateway
+from orchestra.gateway.billing import Pass, Upstream
 from orchestra.agents.seat import ForkSeats, SingleSeats
 from tests.support.seating import make_job, plant
 from tests.support.seating import Listener, make_job, plant
@@ -628,13 +646,13 @@ def test_the_interpreter_is_read_from_the_command_that_is_named(tmp_path: Path) 
         "env": ("#!/usr/bin/env python3\n", "python3"),
     }
     for name, (text, expected) in ways.items():
-        found = find_python({"AIDER_BIN": str(program(tmp_path / name, text)), "PATH": os.environ["PATH"]})
+        found = find_aider_python({"AIDER_BIN": str(program(tmp_path / name, text)), "PATH": os.environ["PATH"]})
         assert found == expected or Path(found).name == expected
-    assert find_python({"AIDER_BIN": sys.executable}) == sys.executable
-    assert find_python({}) == sys.executable
+    assert find_aider_python({"AIDER_BIN": sys.executable}) == sys.executable
+    assert find_aider_python({}) == sys.executable
     for bad in (str(tmp_path / "nothing"), str(program(tmp_path / "shell", "#!/bin/sh\necho\n"))):
         with pytest.raises(AiderMissing) as caught:
-            find_python({"AIDER_BIN": bad, "PATH": ""})
+            find_aider_python({"AIDER_BIN": bad, "PATH": ""})
         assert Path(bad).name in str(caught.value) and caught.value.exit_code == 2
 
 
@@ -644,10 +662,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("make", [ForkSeats, SingleSeats])
+@pytest.mark.parametrize("make", [ForkServer, SingleProcesses])
 @pytest.mark.parametrize("which", WRONG)
 def test_a_python_without_the_right_aider_is_one_sentence(
-    runner: asyncio.Runner, tmp_path: Path, make: type[ForkSeats] | type[SingleSeats], which: str
+    runner: asyncio.Runner, tmp_path: Path, make: type[ForkServer] | type[SingleProcesses], which: str
 ) -> None:
     script, sentence = WRONG[which]
     (tmp_path / "old/aider").mkdir(parents=True)
@@ -661,9 +679,9 @@ def test_a_python_without_the_right_aider_is_one_sentence(
     runner.run(seats.close())
 
 
-@pytest.mark.parametrize("make", [ForkSeats, SingleSeats])
+@pytest.mark.parametrize("make", [ForkServer, SingleProcesses])
 def test_a_python_that_cannot_be_started_is_said_every_time(
-    runner: asyncio.Runner, tmp_path: Path, make: type[ForkSeats] | type[SingleSeats]
+    runner: asyncio.Runner, tmp_path: Path, make: type[ForkServer] | type[SingleProcesses]
 ) -> None:
     broken = program(tmp_path / "python", "")
     broken.write_bytes(b"\0\1\2")
@@ -696,7 +714,7 @@ def test_a_child_has_next_to_nothing_to_import(runner: asyncio.Runner, tmp_path:
     """What is imported before the fork is paid once. A child says what it still has to import in its output."""
     text = f'#!/bin/sh\nPYTHONPROFILEIMPORTTIME=1 exec {sys.executable} "$@"\n'
     tree = plant(tmp_path / "tree")
-    fork = ForkSeats(str(program(tmp_path / "python", text)), tmp_path / "server")
+    fork = ForkServer(str(program(tmp_path / "python", text)), tmp_path / "server")
     outcome, _ = attend(runner, fork, tree, appends("# hi"), model=MODELS[dialect])
     runner.run(fork.close())
     assert outcome.end == "accepted"
@@ -709,19 +727,21 @@ def test_where_forking_is_not_safe_each_aider_is_seated_alone(runner: asyncio.Ru
     threaded = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     program(tmp_path / "lib/sitecustomize.py", threaded)
     text = f'#!/bin/sh\nPYTHONPATH={tmp_path}/lib exec {sys.executable} "$@"\n'
-    fork = ForkSeats(str(program(tmp_path / "python", text)), tmp_path / "server")
+    fork = ForkServer(str(program(tmp_path / "python", text)), tmp_path / "server")
     runner.run(asyncio.wait_for(fork.ready(), 30))
-    assert not fork.serving
+    assert not fork.is_serving
     assert "2 threads after warming up: forking is not safe" in (tmp_path / "server/server.out").read_text()
     runner.run(fork.close())
 
 
 def test_which_seats_there_are(tmp_path: Path) -> None:
-    assert isinstance(seats("python", tmp_path, fork=False), SingleSeats)
-    assert isinstance(seats("python", tmp_path, fork=True), ForkSeats if sys.platform == "linux" else SingleSeats)
+    assert isinstance(make_agent_processes("python", tmp_path, fork=False), SingleProcesses)
+    assert isinstance(
+        make_agent_processes("python", tmp_path, fork=True), ForkServer if sys.platform == "linux" else SingleProcesses
+    )
 
 
 def test_no_exit_code_is_too_odd_to_be_told(tmp_path: Path) -> None:
-    job = Job("1", tmp_path, tmp_path, (), "", {})
-    said = [read_outcome(job.outcome_file, code).failure.rsplit("(")[1] for code in (3, -15, -34, -127)]
+    job = AgentJob("1", tmp_path, tmp_path, (), "", {})
+    said = [read_outcome_file(job.outcome_file, code).failure.rsplit("(")[1] for code in (3, -15, -34, -127)]
     assert said == ["exit code 3)", "killed by SIGTERM)", "killed by SIGRTMIN)", "killed by signal 127)"]

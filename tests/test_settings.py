@@ -7,24 +7,24 @@ from typing import Any
 
 import pytest
 
-from orchestra.conduct.session.replay import as_recorded
+from orchestra.conduct.session.replay import restore_recorded_settings
 from orchestra.errors import SettingsError
-from orchestra.gateway.tape import Tape
+from orchestra.gateway.recording import Recording
 from orchestra.providers import catalogue
 from orchestra.settings import (
+    CONFLICTING_OPTIONS,
     REPOSITORY_ENV,
-    RIVALS,
     SCRIPT_ENV,
     Power,
     Settings,
     SettingsFile,
     key_of,
-    load,
-    masked,
-    options,
+    load_settings,
+    mask_value,
+    option_fields,
     variables_of,
 )
-from orchestra.settings.option import option
+from orchestra.settings.option import define_option
 
 Env = Mapping[str, str]
 TOML = "aider-orchestrator.toml"
@@ -39,7 +39,7 @@ def loaded(
     toml: Mapping[str, Any] | None = None,
 ) -> Settings:
     places = [("environment", env or {}), (REPOSITORY_ENV, repository or {}), (SCRIPT_ENV, script or {})]
-    return load(flags or {}, places, [SettingsFile(TOML, toml or {})])
+    return load_settings(flags or {}, places, [SettingsFile(TOML, toml or {})])
 
 
 # --- precedence -----------------------------------------------------------------------------------------------------
@@ -73,7 +73,10 @@ def test_a_weaker_name_in_a_stronger_place_counts() -> None:
     settings = loaded(env={"LITELLM_MODEL": "strong"}, repository={"ORCHESTRA_MODEL": "weak"})
     assert settings.model == "strong"
     settings = loaded(env={"GEMINI_API_KEY": "strong-key"}, repository={"GOOGLE_API_KEY": "weak-key"})
-    assert (settings.api_key, settings.key(catalogue.PROVIDERS["gemini"].key_vars)[0]) == ("strong-key", "strong-key")
+    assert (settings.api_key, settings.strongest_variable(catalogue.PROVIDERS["gemini"].key_vars)[0]) == (
+        "strong-key",
+        "strong-key",
+    )
 
 
 def test_in_one_place_our_own_name_counts_first() -> None:
@@ -86,13 +89,13 @@ def test_in_one_place_our_own_name_counts_first() -> None:
 @pytest.mark.parametrize("empty", ["", "  "])
 def test_an_empty_variable_is_none(empty: str) -> None:
     assert loaded(env={"ORCHESTRA_MODEL": empty}, script={"ORCHESTRA_MODEL": "x"}).model == "x"
-    assert loaded(env={"OPENAI_API_KEY": empty}).key(["OPENAI_API_KEY"]) == ("", "")
+    assert loaded(env={"OPENAI_API_KEY": empty}).strongest_variable(["OPENAI_API_KEY"]) == ("", "")
 
 
 def test_every_option_has_a_variable_and_a_key_of_its_own() -> None:
-    names = [name for f in options() for name in variables_of(f)]
+    names = [name for f in option_fields() for name in variables_of(f)]
     assert len(set(names)) == len(names)
-    assert len({key_of(f) for f in options()}) == len(options())
+    assert len({key_of(f) for f in option_fields()}) == len(option_fields())
 
 
 @pytest.mark.parametrize(
@@ -240,7 +243,7 @@ BASE = "http://elsewhere/v1"
 
 
 def openai_base(settings: Settings) -> str:
-    return settings.base_url(OPENAI.base_vars, settings.key(OPENAI.key_vars)[1])
+    return settings.base_url(OPENAI.base_vars, settings.strongest_variable(OPENAI.key_vars)[1])
 
 
 @pytest.mark.parametrize(
@@ -263,18 +266,18 @@ def test_a_base_url_of_the_repository_gets_no_key_from_elsewhere(given: dict[str
 @pytest.mark.parametrize("given", [{"flags": {"api_key": "real"}}, {"env": {"ORCHESTRA_API_KEY": "real"}}])
 def test_nor_the_google_key_from_the_flag(given: dict[str, Any]) -> None:
     settings = loaded(**given, repository={"GEMINI_API_BASE": "http://hostile", "GOOGLE_API_KEY": "bait"})
-    key, source = settings.key(GOOGLE.key_vars)
+    key, source = settings.strongest_variable(GOOGLE.key_vars)
     assert key == settings.api_key == "real"
     assert settings.base_url(GOOGLE.base_vars, source) == ""
 
 
 def test_the_google_key_and_its_base_from_one_file() -> None:
     settings = loaded(repository={"GEMINI_API_BASE": "http://mine/", "ORCHESTRA_API_KEY": "key"})
-    assert settings.base_url(GOOGLE.base_vars, settings.key(GOOGLE.key_vars)[1]) == "http://mine"
+    assert settings.base_url(GOOGLE.base_vars, settings.strongest_variable(GOOGLE.key_vars)[1]) == "http://mine"
 
 
 def test_the_google_variables_are_the_catalogues() -> None:
-    by_name = {f.name: f for f in options()}
+    by_name = {f.name: f for f in option_fields()}
     assert by_name["api_key"].metadata["env"] == GOOGLE.key_vars
 
 
@@ -286,11 +289,11 @@ def test_a_key_that_does_not_count_is_still_known() -> None:
         repository={"OPENAI_API_KEY": "key-two"},
     )
     assert {"key-flag", "key-one", "key-env", "key-two"} <= {value for value, _ in settings.variables.values()}
-    assert settings.key(["OPENAI_API_KEY"]) == ("key-one", "environment")
+    assert settings.strongest_variable(["OPENAI_API_KEY"]) == ("key-one", "environment")
 
 
 def test_spaces_around_a_key_are_no_part_of_it() -> None:
-    assert loaded(env={"OPENAI_API_KEY": " sk-1 \n"}).key(OPENAI.key_vars)[0] == "sk-1"
+    assert loaded(env={"OPENAI_API_KEY": " sk-1 \n"}).strongest_variable(OPENAI.key_vars)[0] == "sk-1"
 
 
 @pytest.mark.parametrize(
@@ -308,7 +311,7 @@ def test_spaces_around_a_key_are_no_part_of_it() -> None:
     ],
 )
 def test_masked(name: str, value: str, safe: str) -> None:
-    assert masked(name, value) == safe
+    assert mask_value(name, value) == safe
 
 
 # --- what an option must say ----------------------------------------------------------------------------------------
@@ -316,26 +319,26 @@ def test_masked(name: str, value: str, safe: str) -> None:
 
 def test_option_states_whether_it_is_recorded() -> None:
     """There is no default that would decide it silently."""
-    parameters = inspect.signature(option).parameters
+    parameters = inspect.signature(define_option).parameters
     for name in ("power", "group", "recorded"):
         assert parameters[name].default is inspect.Parameter.empty
 
 
 def test_recorded_option_runs_writes_and_sends_nothing() -> None:
     """A tape may come from anybody."""
-    powers = {f.metadata["power"] for f in options() if f.metadata["recorded"]}
+    powers = {f.metadata["power"] for f in option_fields() if f.metadata["recorded"]}
     assert powers <= {Power.HARMLESS, Power.READS, Power.SPENDS, Power.CHOOSES_MODEL}
 
 
 def test_conflicts_name_other_options() -> None:
-    names = [f.name for f in options()]
-    assert all(one in names and other in names and one != other for one, other in RIVALS)
-    assert len({frozenset(pair) for pair in RIVALS}) == len(RIVALS)
+    names = [f.name for f in option_fields()]
+    assert all(one in names and other in names and one != other for one, other in CONFLICTING_OPTIONS)
+    assert len({frozenset(pair) for pair in CONFLICTING_OPTIONS}) == len(CONFLICTING_OPTIONS)
 
 
-@pytest.mark.parametrize("name", [f.name for f in options() if f.metadata["choices"]])
+@pytest.mark.parametrize("name", [f.name for f in option_fields() if f.metadata["choices"]])
 def test_choice_is_taken_and_anything_else_refused(name: str) -> None:
-    choices = next(f.metadata["choices"] for f in options() if f.name == name)
+    choices = next(f.metadata["choices"] for f in option_fields() if f.name == name)
     for choice in choices:
         assert getattr(loaded(flags={name: choice}), name) == choice
     with pytest.raises(SettingsError, match=f"must be .*{choices[-1]}, not 'something'"):
@@ -356,13 +359,13 @@ def unusual(f: Field[Any]) -> Any:
 
 
 def test_replay_restores_recorded_options_and_no_others() -> None:
-    told = {f.name: unusual(f) for f in options()}
-    restored = as_recorded(Settings(), Tape("a.tape", {"options": told}))
-    changed = {f.name for f in options() if getattr(restored, f.name) == told[f.name]}
-    assert changed == {f.name for f in options() if f.metadata["recorded"]}
+    told = {f.name: unusual(f) for f in option_fields()}
+    restored = restore_recorded_settings(Settings(), Recording("a.tape", {"options": told}))
+    changed = {f.name for f in option_fields() if getattr(restored, f.name) == told[f.name]}
+    assert changed == {f.name for f in option_fields() if f.metadata["recorded"]}
     assert {"together", "decompose", "agents_per_task", "retries"} <= changed
 
 
 def test_replay_refuses_a_value_that_the_option_does_not_allow() -> None:
     with pytest.raises(SettingsError, match="--agents-per-task must be at most 16, not 1000"):
-        as_recorded(Settings(), Tape("a.tape", {"options": {"agents_per_task": 1000}}))
+        restore_recorded_settings(Settings(), Recording("a.tape", {"options": {"agents_per_task": 1000}}))

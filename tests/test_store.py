@@ -18,12 +18,13 @@ import sqlalchemy as sa
 
 from orchestra.errors import StoreError
 from orchestra.events import Event, Note, make_event
-from orchestra.journal import connect, jsonl, schema
+from orchestra.journal import database as connections
+from orchestra.journal import jsonl, schema
 from orchestra.journal.open_store import open_store
 from orchestra.journal.sql import SqlStore
 from orchestra.journal.store import Command, Store
-from orchestra.journal.writer import Writer
-from orchestra.report.fold import fold
+from orchestra.journal.writer import StoreWriter
+from orchestra.report.fold import fold_events
 from tests.support import written
 from tests.support.databases import Database, Relay, database
 from tests.support.written import ENDED, started
@@ -66,19 +67,19 @@ def notes(first: int, last: int, run: str = "r1") -> list[Event]:
 
 
 def seqs(store: Store, run: str = "r1") -> list[int]:
-    return [event.seq for event in store.read(HERE, run)]
+    return [event.seq for event in store.read_events(HERE, run)]
 
 
 def unreadable(store: Store) -> list[int]:
     """As a report counts them."""
-    found = store.read(HERE, "r1")
-    assert fold(found).unreadable == sum(bool(event.unread) for event in found)
-    return [event.seq for event in found if event.unread]
+    found = store.read_events(HERE, "r1")
+    assert fold_events(found).unreadable == sum(bool(event.read_problem) for event in found)
+    return [event.seq for event in found if event.read_problem]
 
 
 def own(store: Store, owner: str, ttl_ms: int = LONG, run: str = "r1") -> str | None:
     """Who has it, when it is somebody else."""
-    holder = store.own(HERE, run, owner, f"host of {owner}", 4711, ttl_ms)
+    holder = store.acquire_run(HERE, run, owner, f"host of {owner}", 4711, ttl_ms)
     return holder.owner if holder else None
 
 
@@ -100,57 +101,57 @@ def test_events_come_back_as_they_were(store: Store) -> None:
         make_event(run, 3, 9_007_199_254_740_993, "request", 12, 1, {}),
         make_event(run, 4, 1_795_197_922_520, "note", 12, 1, {"text": "x" * 3_000_000, "newer": [1]}),
     ]
-    store.append(HERE, kept)
-    assert store.read(HERE, "20260101_101010") == kept
+    store.append_events(HERE, kept)
+    assert store.read_events(HERE, "20260101_101010") == kept
 
 
 def test_an_event_that_is_there_stays_as_it_is(store: Store) -> None:
-    store.append(HERE, notes(1, 3))
-    store.append(HERE, [event(2, "other"), event(4)])
-    store.append(HERE, [])
-    assert [(event.seq, event.kind) for event in store.read(HERE, "r1")] == [
+    store.append_events(HERE, notes(1, 3))
+    store.append_events(HERE, [event(2, "other"), event(4)])
+    store.append_events(HERE, [])
+    assert [(event.seq, event.kind) for event in store.read_events(HERE, "r1")] == [
         (1, "note"),
         (2, "note"),
         (3, "note"),
         (4, "note"),
     ]
-    assert store.read(HERE, "r1")[1].data == {"text": "the 2th"}
+    assert store.read_events(HERE, "r1")[1].data == {"text": "the 2th"}
 
 
 def test_read_goes_in_order_from_where_one_is_and_by_kind(store: Store) -> None:
-    store.append(HERE, [event(3, "c"), event(1, "a")])
-    store.append(HERE, [event(2, "b"), event(4, "a"), event(1, "a", run="r2")])
+    store.append_events(HERE, [event(3, "c"), event(1, "a")])
+    store.append_events(HERE, [event(2, "b"), event(4, "a"), event(1, "a", run="r2")])
     assert seqs(store) == [1, 2, 3, 4]
-    assert [event.seq for event in store.read(HERE, "r1", after=2)] == [3, 4]
-    assert [event.seq for event in store.read(HERE, "r1", kinds=("a", "c"))] == [1, 3, 4]
-    assert [event.seq for event in store.read(HERE, "r1", after=1, kinds=["a"])] == [4]
-    assert store.read(HERE, "none") == []
+    assert [event.seq for event in store.read_events(HERE, "r1", after=2)] == [3, 4]
+    assert [event.seq for event in store.read_events(HERE, "r1", kinds=("a", "c"))] == [1, 3, 4]
+    assert [event.seq for event in store.read_events(HERE, "r1", after=1, kinds=["a"])] == [4]
+    assert store.read_events(HERE, "none") == []
 
 
 def test_what_is_read_is_nobody_elses(store: Store) -> None:
     mine = event(1, files=["a"])
-    store.append(HERE, [mine])
+    store.append_events(HERE, [mine])
     mine.data["files"].append("b")
-    store.read(HERE, "r1")[0].data["files"].append("c")
-    assert store.read(HERE, "r1")[0].data == {"files": ["a"]}
+    store.read_events(HERE, "r1")[0].data["files"].append("c")
+    assert store.read_events(HERE, "r1")[0].data == {"files": ["a"]}
 
 
 def test_runs_tells_how_each_began_and_ended(store: Store) -> None:
-    store.append(HERE, [event(20, "run_started", "late"), event(21, "note", "late")])
-    store.append(
+    store.append_events(HERE, [event(20, "run_started", "late"), event(21, "note", "late")])
+    store.append_events(
         HERE, [event(1, "run_started", "done"), event(2, "note", "done"), event(3, "run_ended", "done", code=0)]
     )
     resumed = ["run_started", "run_ended", "run_resumed", "note"]
-    store.append(HERE, [event(seq, kind, "again") for seq, kind in enumerate(resumed, 5)])
-    store.append("/elsewhere", [event(1, "run_started", "theirs")])
-    assert [(run.name, run.first.seq, run.last and run.last.data) for run in store.runs(HERE)] == [
+    store.append_events(HERE, [event(seq, kind, "again") for seq, kind in enumerate(resumed, 5)])
+    store.append_events("/elsewhere", [event(1, "run_started", "theirs")])
+    assert [(run.name, run.first.seq, run.last and run.last.data) for run in store.list_runs(HERE)] == [
         ("done", 1, {"code": 0}),
         ("again", 5, None),
         ("late", 20, None),
     ]
-    store.append(HERE, [event(9, "run_ended", "again", code=1)])
-    assert [run.last.data for run in store.runs(HERE) if run.last] == [{"code": 0}, {"code": 1}]
-    assert store.runs("/nowhere") == []
+    store.append_events(HERE, [event(9, "run_ended", "again", code=1)])
+    assert [run.last.data for run in store.list_runs(HERE) if run.last] == [{"code": 0}, {"code": 1}]
+    assert store.list_runs("/nowhere") == []
 
 
 def test_repositories_and_runs_of_similar_names_are_kept_apart(store: Store) -> None:
@@ -168,58 +169,58 @@ def test_repositories_and_runs_of_similar_names_are_kept_apart(store: Store) -> 
         "\0",
     ]
     for number, name in enumerate(names, 1):
-        store.append(name, [event(1, "run_started", number=number)])
-        store.post(name, "r1", "hello", number)
+        store.append_events(name, [event(1, "run_started", number=number)])
+        store.post_command(name, "r1", "hello", number)
         assert own_in(store, name, "me") is None
-        assert store.lease(name, "r1", [name], LONG) == {}
+        assert store.lease_files(name, "r1", [name], LONG) == {}
     for number, name in enumerate(names, 1):
-        assert [event.data["number"] for event in store.read(name, "r1")] == [number]
-        assert [run.first.data["number"] for run in store.runs(name)] == [number]
-        assert [command.task for command in store.take(name, "r1")] == [number]
-        assert store.lease(name, "r2", ["other", name], LONG) == {name: "r1"}
-    store.append("/a", [event(7, run="R1"), event(8, run="r1")])
+        assert [event.data["number"] for event in store.read_events(name, "r1")] == [number]
+        assert [run.first.data["number"] for run in store.list_runs(name)] == [number]
+        assert [command.task for command in store.take_commands(name, "r1")] == [number]
+        assert store.lease_files(name, "r2", ["other", name], LONG) == {name: "r1"}
+    store.append_events("/a", [event(7, run="R1"), event(8, run="r1")])
     assert seqs_of(store, "/a", "R1") == [7]
 
 
 def own_in(store: Store, repository: str, owner: str) -> object:
-    return store.own(repository, "r1", owner, "host", 1, LONG)
+    return store.acquire_run(repository, "r1", owner, "host", 1, LONG)
 
 
 def seqs_of(store: Store, repository: str, run: str) -> list[int]:
-    return [event.seq for event in store.read(repository, run)]
+    return [event.seq for event in store.read_events(repository, run)]
 
 
 def test_repositories_are_those_that_have_runs(store: Store) -> None:
     far = "/" + "long/" * 1000
     for name in ("b", "a", far):
-        store.append(name, [event(1, "run_started", name[:1])])
-    [same] = set(store.repositories()) - {"a", "b"}
-    assert [run.name for run in store.runs(same)] == ["/"]
-    store.delete("a", "a")
-    assert set(store.repositories()) == {"b", same}
+        store.append_events(name, [event(1, "run_started", name[:1])])
+    [same] = set(store.list_repositories()) - {"a", "b"}
+    assert [run.name for run in store.list_runs(same)] == ["/"]
+    store.delete_run("a", "a")
+    assert set(store.list_repositories()) == {"b", same}
 
 
 def test_delete_forgets_one_run_and_no_other(store: Store) -> None:
     for run in ("r1", "r2"):
-        store.append(HERE, [event(1, "run_started", run)])
-        store.post(HERE, run, "cancel")
+        store.append_events(HERE, [event(1, "run_started", run)])
+        store.post_command(HERE, run, "cancel")
         assert own(store, "me", run=run) is None
-        assert store.lease(HERE, run, [f"{run}.py"], LONG) == {}
-    store.delete(HERE, "r1")
+        assert store.lease_files(HERE, run, [f"{run}.py"], LONG) == {}
+    store.delete_run(HERE, "r1")
     store.compact()
-    assert [run.name for run in store.runs(HERE)] == ["r2"]
+    assert [run.name for run in store.list_runs(HERE)] == ["r2"]
     assert (seqs(store), seqs(store, "r2")) == ([], [1])
-    assert store.lease(HERE, "r3", ["r1.py", "new.py"], LONG) == {}
-    assert store.lease(HERE, "r3", ["r2.py"], LONG) == {"r2.py": "r2"}
+    assert store.lease_files(HERE, "r3", ["r1.py", "new.py"], LONG) == {}
+    assert store.lease_files(HERE, "r3", ["r2.py"], LONG) == {"r2.py": "r2"}
     assert (own(store, "you"), own(store, "you", run="r2")) == (None, "me")
-    assert [len(store.take(HERE, run)) for run in ("r1", "r2")] == [0, 1]
+    assert [len(store.take_commands(HERE, run)) for run in ("r1", "r2")] == [0, 1]
 
 
 def test_check_finds_what_is_missing(store: Store) -> None:
-    store.append(HERE, notes(1, 5))
-    assert store.check() == []
-    store.append(HERE, [event(9), *notes(3, 3, "late"), event(1, run="one")])
-    assert sorted(store.check()) == [
+    store.append_events(HERE, notes(1, 5))
+    assert store.find_problems() == []
+    store.append_events(HERE, [event(9), *notes(3, 3, "late"), event(1, run="one")])
+    assert sorted(store.find_problems()) == [
         f"Run late of {HERE}: 2 of its events are missing, the first is 1.",
         f"Run r1 of {HERE}: 3 of its events are missing, the first is 6.",
     ]
@@ -230,41 +231,41 @@ def test_check_finds_what_is_missing(store: Store) -> None:
 
 def test_commands_are_taken_once_and_in_order(store: Store) -> None:
     before = time.time_ns() // 1_000_000
-    store.post(HERE, "r1", "cancel", 3, {"why": "ä"})
-    store.post(HERE, "r1", "unheard_of")
-    store.post(HERE, "r2", "cancel")
-    first, second = store.take(HERE, "r1")
+    store.post_command(HERE, "r1", "cancel", 3, {"why": "ä"})
+    store.post_command(HERE, "r1", "unheard_of")
+    store.post_command(HERE, "r2", "cancel")
+    first, second = store.take_commands(HERE, "r1")
     assert first == Command(first.id, "r1", first.time, "cancel", 3, {"why": "ä"})
     assert abs(first.time - before) < 5000 and first.id < second.id
     assert (second.kind, second.task, second.data) == ("unheard_of", None, {})
-    assert store.take(HERE, "r1") == []
-    assert len(store.take(HERE, "r2")) == 1
+    assert store.take_commands(HERE, "r1") == []
+    assert len(store.take_commands(HERE, "r2")) == 1
 
 
 def test_many_takers_at_once_get_each_command_once(store: Store) -> None:
     def work(number: int) -> list[int | None]:
         taken = []
         for turn in range(5):
-            store.post(HERE, "r1", "note", number * 100 + turn)
-            taken += [command.task for command in store.take(HERE, "r1")]
+            store.post_command(HERE, "r1", "note", number * 100 + turn)
+            taken += [command.task for command in store.take_commands(HERE, "r1")]
         return taken
 
     with ThreadPoolExecutor(6) as threads:
         taken = [task for found in threads.map(work, range(6)) for task in found]
-    taken += [command.task for command in store.take(HERE, "r1")]
+    taken += [command.task for command in store.take_commands(HERE, "r1")]
     assert sorted(task for task in taken if task is not None) == [n * 100 + turn for n in range(6) for turn in range(5)]
 
 
 def test_a_run_has_one_owner(store: Store) -> None:
     assert own(store, "me") is None
-    holder = store.own(HERE, "r1", "you", "there", 1, LONG)
+    holder = store.acquire_run(HERE, "r1", "you", "there", 1, LONG)
     assert holder and (holder.owner, holder.host, holder.pid) == ("me", "host of me", 4711)
     assert abs(holder.expires - LONG - time.time() * 1000) < 5000
     assert own(store, "me") is None
     assert own(store, "you", run="r2") is None
-    store.release(HERE, "r1", "you")
+    store.release_run(HERE, "r1", "you")
     assert own(store, "you") == "me"
-    store.release(HERE, "r1", "me")
+    store.release_run(HERE, "r1", "me")
     assert not store.renew(HERE, "r1", "me", LONG)
     assert own(store, "you") is None
     assert (store.renew(HERE, "r1", "me", LONG), store.renew(HERE, "r1", "you", LONG)) == (False, True)
@@ -272,16 +273,16 @@ def test_a_run_has_one_owner(store: Store) -> None:
 
 
 def test_one_may_ask_who_owns_a_run(store: Store) -> None:
-    assert store.owner(HERE, "r1") is None
+    assert store.run_owner(HERE, "r1") is None
     assert own(store, "me") is None
-    found = store.owner(HERE, "r1")
+    found = store.run_owner(HERE, "r1")
     assert found and (found.owner, found.host, found.pid) == ("me", "host of me", 4711)
     assert abs(found.expires - LONG - time.time() * 1000) < 5000
-    assert (store.owner(HERE, "r2"), store.owner("/elsewhere", "r1")) == (None, None)
-    store.release(HERE, "r1", "me")
-    assert store.owner(HERE, "r1") is None
+    assert (store.run_owner(HERE, "r2"), store.run_owner("/elsewhere", "r1")) == (None, None)
+    store.release_run(HERE, "r1", "me")
+    assert store.run_owner(HERE, "r1") is None
     assert own(store, "me", ttl_ms=300) is None
-    assert until(lambda: store.owner(HERE, "r1") is None, 5)
+    assert until(lambda: store.run_owner(HERE, "r1") is None, 5)
     assert own(store, "you") is None
 
 
@@ -304,30 +305,30 @@ def test_of_many_who_want_a_run_at_once_one_gets_it(store: Store) -> None:
 
 
 def test_target_files_are_leased_all_or_none(store: Store) -> None:
-    assert store.lease(HERE, "r1", ["b.py", "a.py"], LONG) == {}
-    assert store.lease(HERE, "r2", ["c.py", "a.py", "d.py", "b.py"], LONG) == {"a.py": "r1", "b.py": "r1"}
-    assert store.lease(HERE, "r3", ["c.py", "d.py"], LONG) == {}
-    assert store.lease("/elsewhere", "r2", ["a.py"], LONG) == {}
-    assert store.lease(HERE, "r1", ["a.py", "e.py"], LONG) == {}
-    store.unlease(HERE, "r1")
-    assert store.lease(HERE, "r2", ["a.py", "b.py", "e.py"], LONG) == {}
-    assert store.lease(HERE, "r2", [], LONG) == {}
-    assert store.lease("/elsewhere", "r1", ["a.py"], LONG) == {"a.py": "r2"}
+    assert store.lease_files(HERE, "r1", ["b.py", "a.py"], LONG) == {}
+    assert store.lease_files(HERE, "r2", ["c.py", "a.py", "d.py", "b.py"], LONG) == {"a.py": "r1", "b.py": "r1"}
+    assert store.lease_files(HERE, "r3", ["c.py", "d.py"], LONG) == {}
+    assert store.lease_files("/elsewhere", "r2", ["a.py"], LONG) == {}
+    assert store.lease_files(HERE, "r1", ["a.py", "e.py"], LONG) == {}
+    store.release_files(HERE, "r1")
+    assert store.lease_files(HERE, "r2", ["a.py", "b.py", "e.py"], LONG) == {}
+    assert store.lease_files(HERE, "r2", [], LONG) == {}
+    assert store.lease_files("/elsewhere", "r1", ["a.py"], LONG) == {"a.py": "r2"}
 
 
 def test_leases_end_by_themselves_unless_renewed(store: Store) -> None:
-    assert store.lease(HERE, "r1", ["a.py", "b.py"], 400) == {}
-    assert store.lease(HERE, "r1", [], 1000) == {}
+    assert store.lease_files(HERE, "r1", ["a.py", "b.py"], 400) == {}
+    assert store.lease_files(HERE, "r1", [], 1000) == {}
     time.sleep(0.5)
-    assert store.lease(HERE, "r2", ["b.py"], LONG) == {"b.py": "r1"}
-    assert until(lambda: store.lease(HERE, "r2", ["b.py"], LONG) == {}, 5)
-    assert store.lease(HERE, "r1", ["a.py", "b.py"], LONG) == {"b.py": "r2"}
+    assert store.lease_files(HERE, "r2", ["b.py"], LONG) == {"b.py": "r1"}
+    assert until(lambda: store.lease_files(HERE, "r2", ["b.py"], LONG) == {}, 5)
+    assert store.lease_files(HERE, "r1", ["a.py", "b.py"], LONG) == {"b.py": "r2"}
 
 
 def test_many_files_and_long_names_are_leased(store: Store) -> None:
     paths = [f"src/{'deep/' * 60}{number}.py" for number in range(3000)]
-    assert store.lease(HERE, "r1", paths, LONG) == {}
-    assert store.lease(HERE, "r2", [*paths[-2:], "free.py"], LONG) == dict.fromkeys(paths[-2:], "r1")
+    assert store.lease_files(HERE, "r1", paths, LONG) == {}
+    assert store.lease_files(HERE, "r2", [*paths[-2:], "free.py"], LONG) == dict.fromkeys(paths[-2:], "r1")
 
 
 def test_runs_that_want_overlapping_files_at_once_do_not_share_any(store: Store) -> None:
@@ -336,7 +337,7 @@ def test_runs_that_want_overlapping_files_at_once_do_not_share_any(store: Store)
     def work(number: int) -> set[str]:
         wanted = paths[number * 2 : number * 2 + 4]
         wanted = wanted if number % 2 else wanted[::-1]
-        return set(wanted) if not store.lease(HERE, f"run{number}", wanted, LONG) else set()
+        return set(wanted) if not store.lease_files(HERE, f"run{number}", wanted, LONG) else set()
 
     with ThreadPoolExecutor(6) as threads:
         got = list(threads.map(work, range(5)))
@@ -351,11 +352,11 @@ def test_what_is_given_back_while_another_asks_for_it_is_not_lost(tmp_path: Path
         @sa.event.listens_for(asker.engine, "after_cursor_execute")
         def give_back(_1: object, _2: object, statement: str, *_: object) -> None:
             if statement.startswith(("INSERT INTO leases", "INSERT INTO owners")):
-                giver.delete(HERE, "r1")
+                giver.delete_run(HERE, "r1")
 
-        assert giver.lease(HERE, "r1", ["a.py", "b.py"], LONG) == {} and own(giver, "giver") is None
-        assert asker.lease(HERE, "r2", ["a.py", "b.py"], LONG) == {} and own(asker, "asker") is None
-        assert giver.lease(HERE, "r3", ["b.py"], LONG) == {"b.py": "r2"}
+        assert giver.lease_files(HERE, "r1", ["a.py", "b.py"], LONG) == {} and own(giver, "giver") is None
+        assert asker.lease_files(HERE, "r2", ["a.py", "b.py"], LONG) == {} and own(asker, "asker") is None
+        assert giver.lease_files(HERE, "r3", ["b.py"], LONG) == {"b.py": "r2"}
         assert asker.renew(HERE, "r1", "asker", LONG) and own(giver, "giver") == "asker"
         for one in (asker, giver):
             one.close()
@@ -366,11 +367,11 @@ def test_what_is_given_back_while_another_asks_for_it_is_not_lost(tmp_path: Path
 
 def test_it_is_still_there_when_opened_again(db: Database) -> None:
     first = open_store(db.where)
-    first.append(HERE, notes(1, 3))
-    first.post(HERE, "r1", "cancel")
+    first.append_events(HERE, notes(1, 3))
+    first.post_command(HERE, "r1", "cancel")
     first.close()
     second = open_store(db.where)
-    assert seqs(second) == [1, 2, 3] and len(second.take(HERE, "r1")) == 1
+    assert seqs(second) == [1, 2, 3] and len(second.take_commands(HERE, "r1")) == 1
     second.close()
 
 
@@ -379,16 +380,16 @@ def test_a_relative_file_stays_the_same_file(tmp_path: Path, monkeypatch: pytest
     store = open_store("sqlite:///my store.db")
     monkeypatch.chdir("/")
     store.close()
-    store.append(HERE, notes(1, 2))
+    store.append_events(HERE, notes(1, 2))
     assert seqs(store) == [1, 2] and (tmp_path / "my store.db").stat().st_size
     store.close()
 
 
 def written_by_step_one(db: Database) -> None:
     """As the first version of this program left it, and in plain SQL."""
-    engine = connect.engine_for(connect.url_of(db.where))
+    engine = connections.open_engine(connections.parse_store_url(db.where))
     with engine.connect().execution_options(begin="BEGIN IMMEDIATE") as connection, connection.begin():
-        schema.upgrade(connection, target=1)
+        schema.upgrade_schema(connection, target=1)
     with engine.begin() as connection:
         for seq, kind in enumerate(("run_started", "note", "run_ended"), 1):
             connection.exec_driver_sql(
@@ -406,9 +407,9 @@ def test_an_older_store_is_brought_up_to_date_and_keeps_its_runs(db: Database) -
         with pytest.raises(StoreError, match=r"has schema 1, and this program needs 2: run `store migrate`"):
             open_store(db.where)
     store = open_store(db.where, migrate=db.kind != "sqlite")
-    [run] = store.runs(HERE)
+    [run] = store.list_runs(HERE)
     assert (run.name, run.first.data, run.last and run.last.data) == ("old", {"n": 1}, {"n": 3})
-    assert len(store.read(HERE, "old")) == 3
+    assert len(store.read_events(HERE, "old")) == 3
     assert own(store, "me", run="old") is None
     store.close()
     open_store(db.where).close()
@@ -419,7 +420,7 @@ def test_one_that_was_killed_between_two_steps_is_finished(db: Database) -> None
     written_by_step_one(db)
     change(db, "DELETE FROM events")
     store = open_store(db.where)
-    store.append(HERE, notes(1, 1))
+    store.append_events(HERE, notes(1, 1))
     assert seqs(store) == [1] and own(store, "me", run="new") is None
     store.close()
 
@@ -445,13 +446,13 @@ def test_a_database_with_other_tables_on_a_server_is_set_up_only_when_asked(serv
     with pytest.raises(StoreError, match="run `store migrate` to add one"):
         open_store(server.where)
     store = open_store(server.where, migrate=True)
-    store.append(HERE, notes(1, 1))
+    store.append_events(HERE, notes(1, 1))
     assert seqs(store) == [1]
     store.close()
 
 
 def change(db: Database, statement: str) -> None:
-    engine = connect.engine_for(connect.url_of(db.where))
+    engine = connections.open_engine(connections.parse_store_url(db.where))
     with engine.begin() as connection:
         connection.exec_driver_sql(statement)
     engine.dispose()
@@ -459,35 +460,35 @@ def change(db: Database, statement: str) -> None:
 
 def test_damaged_data_is_named_and_the_rest_is_read(db: Database) -> None:
     store = open_store(db.where)
-    store.append(HERE, notes(1, 4))
+    store.append_events(HERE, notes(1, 4))
     change(db, "UPDATE events SET data = '{\"torn\":' WHERE seq = 2")
     change(db, "UPDATE events SET data = '[1]' WHERE seq = 3")
     assert unreadable(store) == [2, 3] and seqs(store) == [1, 2, 3, 4]
-    assert sorted(store.check()) == [f"Event {seq} of run r1 of {HERE} cannot be decoded." for seq in (2, 3)]
+    assert sorted(store.find_problems()) == [f"Event {seq} of run r1 of {HERE} cannot be decoded." for seq in (2, 3)]
     store.close()
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     file = tmp_path / "orchestra.db"
     store = open_store(file)
-    store.append(HERE, [event(seq, text="x" * 3000) for seq in range(1, 200)])
+    store.append_events(HERE, [event(seq, text="x" * 3000) for seq in range(1, 200)])
     store.close()
     with file.open("r+b") as raw:
         raw.seek(200 * 1024)
         raw.write(b"\xff" * 64 * 1024)
     damaged = open_store(file)
-    problems = damaged.check()
+    problems = damaged.find_problems()
     assert problems and any("damaged" in problem or "malformed" in problem for problem in problems)
     damaged.close()
 
 
 def test_bytes_that_are_no_text_hide_no_other_event(tmp_path: Path) -> None:
     store = open_store(tmp_path / "orchestra.db")
-    store.append(HERE, notes(1, 3))
+    store.append_events(HERE, notes(1, 3))
     with sqlite3.connect(tmp_path / "orchestra.db") as raw:
         raw.execute("UPDATE events SET data = CAST(x'7bff' AS TEXT) WHERE seq = 2")
     assert unreadable(store) == [2] and seqs(store) == [1, 2, 3]
-    assert store.check() == [f"Event 2 of run r1 of {HERE} cannot be decoded."]
+    assert store.find_problems() == [f"Event 2 of run r1 of {HERE} cannot be decoded."]
     store.close()
 
 
@@ -495,11 +496,11 @@ def test_the_file_is_private_and_gives_space_back(tmp_path: Path) -> None:
     file = tmp_path / "what? #1 100%.db"
     store = open_store(file)
     for run in ("r1", "r2"):
-        store.append(HERE, [event(seq, run=run, text="x" * 2000) for seq in range(1, 500)])
+        store.append_events(HERE, [event(seq, run=run, text="x" * 2000) for seq in range(1, 500)])
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
     reader = open_store(file)
     full = file.stat().st_size
-    store.delete(HERE, "r1")
+    store.delete_run(HERE, "r1")
     store.compact()
     assert file.stat().st_size < 0.6 * full
     assert len(seqs(reader, "r2")) == 499
@@ -578,23 +579,23 @@ def test_sqlalchemy_is_loaded_only_when_a_database_is_opened() -> None:
 
 def test_the_store_gets_what_the_files_get(store: Store, tmp_path: Path) -> None:
     journal = jsonl.Journal(tmp_path / "logs", lambda text: text.replace("sk-secret", "***"))
-    writer = Writer(store, HERE)
-    journal.bus.subscribe("The store", writer.put)
+    writer = StoreWriter(store, HERE)
+    journal.bus.subscribe("The store", writer.add_event)
     journal.emit(started("ä sk-secret"))
     for number in range(60):
         journal.emit(Note(f"{number}"), number % 4 or None, 1)
     journal.emit(ENDED)
     journal.close()
     assert writer.close() and writer.problem is None
-    assert store.read(HERE, journal.stamp) == list(jsonl.read(tmp_path / "logs", journal.stamp).events)
-    assert len(seqs(store, journal.stamp)) == 62 and "***" in store.runs(HERE)[0].first.data["change"]
+    assert store.read_events(HERE, journal.stamp) == list(jsonl.read_run_log(tmp_path / "logs", journal.stamp).events)
+    assert len(seqs(store, journal.stamp)) == 62 and "***" in store.list_runs(HERE)[0].first.data["change"]
 
 
 def test_flush_waits_until_all_is_there(store: Store) -> None:
-    writer = Writer(store, HERE)
+    writer = StoreWriter(store, HERE)
     assert writer.flush(0)
     for one in notes(1, 1200):
-        writer.put(one)
+        writer.add_event(one)
     assert writer.flush(20)
     assert seqs(store) == list(range(1, 1201))
     assert writer.close()
@@ -605,25 +606,25 @@ def test_flush_waits_until_all_is_there(store: Store) -> None:
 
 
 def test_a_locked_database_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connect.OPTIONS["sqlite"]["connect_args"], "timeout", 0.2)
+    monkeypatch.setitem(connections.ENGINE_OPTIONS["sqlite"]["connect_args"], "timeout", 0.2)
     store = open_store(tmp_path / "orchestra.db")
-    writer = Writer(store, HERE, patience=1.0)
+    writer = StoreWriter(store, HERE, patience=1.0)
     holder = sqlite3.connect(tmp_path / "orchestra.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     started = time.monotonic()
     for one in notes(1, 700):
-        writer.put(one)
+        writer.add_event(one)
     assert time.monotonic() - started < 0.5, "who emits an event must not wait"
     assert not writer.flush(0.5) and writer.problem is None
     with pytest.raises(StoreError, match="database is locked"):
-        store.append(HERE, [event(1, run="r2")])
+        store.append_events(HERE, [event(1, run="r2")])
     assert until(lambda: writer.problem)
     assert writer.problem == f"The store {tmp_path}/orchestra.db cannot be used: database is locked. " + (
         "Only the JSONL files have 700 events."
     )
     holder.execute("ROLLBACK")
     assert writer.flush(10) and writer.problem is None
-    writer.put(event(701))
+    writer.add_event(event(701))
     assert writer.close()
     assert seqs(store) == list(range(1, 702))
     store.close()
@@ -639,16 +640,16 @@ def killed_soon(server: Database) -> int:
 
 def test_connections_that_are_killed_lose_nothing(server: Database) -> None:
     store = open_store(server.where)
-    writer = Writer(store, HERE)
+    writer = StoreWriter(store, HERE)
     killed = 0
     for one in notes(1, 400):
-        writer.put(one)
+        writer.add_event(one)
         if one.seq % 40 == 0:
             killed += killed_soon(server)
         time.sleep(0.001)
     assert writer.close(), writer.problem
     assert killed > 3
-    assert seqs(store) == list(range(1, 401)) and store.check() == []
+    assert seqs(store) == list(range(1, 401)) and store.find_problems() == []
     store.close()
 
 
@@ -656,9 +657,9 @@ def test_an_idle_connection_that_was_killed_is_not_noticed(server: Database) -> 
     store = open_store(server.where)
     for seq in range(1, 4):
         assert server.kill() > 0
-        store.append(HERE, [event(seq)])
+        store.append_events(HERE, [event(seq)])
         assert server.kill() > 0
-        assert store.take(HERE, "r1") == [] and own(store, "me") is None
+        assert store.take_commands(HERE, "r1") == [] and own(store, "me") is None
     assert seqs(store) == [1, 2, 3]
     store.close()
 
@@ -666,17 +667,17 @@ def test_an_idle_connection_that_was_killed_is_not_noticed(server: Database) -> 
 def test_a_lost_server_is_waited_for_and_told(server: Database) -> None:
     with Relay(server.port) as relay:
         store = open_store(server.by(relay.port))
-        writer = Writer(store, HERE, patience=0.6)
-        writer.put(event(1))
+        writer = StoreWriter(store, HERE, patience=0.6)
+        writer.add_event(event(1))
         assert writer.flush(10)
         relay.cut()
         for one in notes(2, 50):
-            writer.put(one)
+            writer.add_event(one)
         assert writer.problem is None
         assert until(lambda: writer.problem)
         assert "cannot be used" in str(writer.problem) and "have 49 events" in str(writer.problem)
         with pytest.raises(StoreError):
-            store.read(HERE, "r1")
+            store.read_events(HERE, "r1")
         relay.mend()
         assert writer.flush(10) and writer.problem is None
         assert seqs(store) == list(range(1, 51))
@@ -688,8 +689,8 @@ def test_a_server_that_stays_away_leaves_a_problem_and_the_files_heal_it(server:
     journal = jsonl.Journal(tmp_path, str)
     with Relay(server.port) as relay:
         store = open_store(server.by(relay.port))
-        writer = Writer(store, HERE, patience=0.3)
-        journal.bus.subscribe("The store", writer.put)
+        writer = StoreWriter(store, HERE, patience=0.3)
+        journal.bus.subscribe("The store", writer.add_event)
         journal.emit(started())
         assert writer.flush(10)
         relay.cut()
@@ -701,8 +702,8 @@ def test_a_server_that_stays_away_leaves_a_problem_and_the_files_heal_it(server:
     journal.close()
     healed = open_store(server.where)
     assert seqs(healed, journal.stamp) == [1]
-    healed.append(HERE, jsonl.read(tmp_path, journal.stamp).events)
-    assert healed.read(HERE, journal.stamp) == list(jsonl.read(tmp_path, journal.stamp).events)
+    healed.append_events(HERE, jsonl.read_run_log(tmp_path, journal.stamp).events)
+    assert healed.read_events(HERE, journal.stamp) == list(jsonl.read_run_log(tmp_path, journal.stamp).events)
     healed.close()
 
 
@@ -719,7 +720,7 @@ def test_a_full_disk_is_told_and_overcome(tmp_path: Path) -> None:
         fill.join(60)
         assert fill.exitcode == 0
         store = open_store(folder / "orchestra.db")
-        assert seqs(store) == list(range(1, 41)) and store.check() == []
+        assert seqs(store) == list(range(1, 41)) and store.find_problems() == []
         store.close()
     finally:
         if mounted.returncode == 0:
@@ -728,7 +729,7 @@ def test_a_full_disk_is_told_and_overcome(tmp_path: Path) -> None:
 
 def write_until_full(folder: Path, small_disk: bool) -> None:
     store = open_store(folder / "orchestra.db")
-    writer = Writer(store, HERE, patience=0.3)
+    writer = StoreWriter(store, HERE, patience=0.3)
     ballast = folder / "ballast"
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     if small_disk:
@@ -736,7 +737,7 @@ def write_until_full(folder: Path, small_disk: bool) -> None:
     else:
         resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, hard))
     for seq in range(1, 41):
-        writer.put(event(seq, text="x" * 50_000))
+        writer.add_event(event(seq, text="x" * 50_000))
         writer.flush(0.05)
     assert until(lambda: writer.problem), "2 MB fitted"
     assert "cannot be used" in str(writer.problem)
@@ -784,14 +785,14 @@ def test_twenty_processes_on_one_store(db: Database) -> None:
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0] * 20
     store = open_store(db.where)
-    found = [store.read(HERE, f"run{number}") for number in range(20)]
+    found = [store.read_events(HERE, f"run{number}") for number in range(20)]
     assert [[event.seq for event in events] for events in found] == [list(range(1, 43))] * 20
     report = [events[-1].data for events in found]
     assert [one["owns"] for one in report].count(True) == 1
     assert [one["leases"] for one in report].count(True) == 1
-    left = [command.task for command in store.take(HERE, "shared")]
+    left = [command.task for command in store.take_commands(HERE, "shared")]
     assert sorted(left + [task for one in report for task in one["taken"]]) == list(range(60))
-    assert len(store.runs(HERE)) == 20 and store.check() == []
+    assert len(store.list_runs(HERE)) == 20 and store.find_problems() == []
     store.close()
 
 
@@ -799,16 +800,16 @@ def one_of_twenty(where: str | Path, number: int, gate: Any) -> None:
     gate.wait(60)
     store = open_store(where)
     run, taken = f"run{number}", []
-    writer = Writer(store, HERE)
-    writer.put(event(1, "run_started", run))
+    writer = StoreWriter(store, HERE)
+    writer.add_event(event(1, "run_started", run))
     for seq in range(2, 42):
-        writer.put(event(seq, run=run))
+        writer.add_event(event(seq, run=run))
         if seq % 15 == 0:
             writer.flush(30)
     for turn in range(3):
-        store.post(HERE, "shared", "note", number * 3 + turn)
-        taken += [command.task for command in store.take(HERE, "shared")]
+        store.post_command(HERE, "shared", "note", number * 3 + turn)
+        taken += [command.task for command in store.take_commands(HERE, "shared")]
     owns = own(store, f"process {number}", run="shared") is None
-    leases = not store.lease(HERE, run, [f"own{number}.py", "shared.py"], LONG)
-    writer.put(event(42, "report", run, owns=owns, leases=leases, taken=taken))
+    leases = not store.lease_files(HERE, run, [f"own{number}.py", "shared.py"], LONG)
+    writer.add_event(event(42, "report", run, owns=owns, leases=leases, taken=taken))
     os._exit(0 if writer.close() else 1)

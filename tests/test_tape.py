@@ -12,10 +12,17 @@ from typing import Any
 import pytest
 
 from orchestra.conduct.core.gateway_events import JournalListener
-from orchestra.errors import TapeError
+from orchestra.errors import RecordingError
 from orchestra.events import Event
-from orchestra.gateway.ledger import Exchange, Pass, Upstream
-from orchestra.gateway.tape import Recorder, Reply, Tape, digest, identity, load
+from orchestra.gateway.billing import ClientPass, Exchange, Upstream
+from orchestra.gateway.recording import (
+    RecordedReply,
+    Recorder,
+    Recording,
+    load_recording,
+    request_identity,
+    text_digest,
+)
 from orchestra.journal.jsonl import Journal
 from tests.support import modelserver, written
 from tests.support.modelserver import ModelServer, Request, Usage
@@ -30,26 +37,26 @@ def numbered(request: Request) -> modelserver.Reply:
 async def play(
     routes: Any, calls: list[tuple[str, str, Any]], root: str, record: Path | None = None, **how: Any
 ) -> tuple[list[Any], list[Exchange]]:
-    listener = Recording(record) if record else Listener()
+    listener = RecordingListener(record) if record else Listener()
     async with door(routes, listener, **how) as (gateway, heard), client() as http:
         answers = []
         for dialect, path, body in calls:
-            ticket = gateway.admit(Pass("agent", 1, 1, root=root))
-            answers.append(await http.post(f"{gateway.url(ticket, dialect)}/{path}", json=body))
+            ticket = gateway.add_client(ClientPass("agent", 1, 1, root=root))
+            answers.append(await http.post(f"{gateway.client_url(ticket, dialect)}/{path}", json=body))
     return answers, heard
 
 
-class Recording(Listener):
+class RecordingListener(Listener):
     """What is heard goes into a journal, and from there to the tape, as in a run."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         journal = Journal(path.parent / f"logs of {path.name}", str)
-        journal.bus.subscribe("The recording", Recorder(path).hear)
+        journal.bus.subscribe("The recording", Recorder(path).record_event)
         journal.emit(started())
         self.journal = JournalListener(journal)
 
-    def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
+    def on_exchange(self, ticket: ClientPass, exchange: Exchange) -> None:
         super().on_exchange(ticket, exchange)
         self.journal.on_exchange(ticket, exchange)
 
@@ -69,7 +76,7 @@ def test_a_recorded_run_is_played_elsewhere_with_the_same_bytes_and_the_same_usa
     with ModelServer(numbered) as server:
         said, paid = asyncio.run(play(server, calls_in(here), here, record=path))
         assert server.count() == 6
-    again, heard = asyncio.run(play(nowhere(), calls_in(there), there, replay=load(path)))
+    again, heard = asyncio.run(play(nowhere(), calls_in(there), there, replay=load_recording(path)))
     assert [answer.content for answer in again] == [answer.content for answer in said]
     assert [e.usage for e in heard] == [e.usage for e in paid]
     assert [(e.reply, e.finish, e.replayed) for e in heard] == [(e.reply, e.finish, True) for e in paid]
@@ -80,7 +87,7 @@ def test_a_failure_is_played_too(tmp_path: Path) -> None:
     path = tmp_path / "run.tape"
     with ModelServer(lambda request: modelserver.Reply("No such key", status=401)) as server:
         [said], [paid] = asyncio.run(play(server, calls_in("")[:1], "", record=path))
-    [answer], [heard] = asyncio.run(play(nowhere(), calls_in("")[:1], "", replay=load(path)))
+    [answer], [heard] = asyncio.run(play(nowhere(), calls_in("")[:1], "", replay=load_recording(path)))
     assert answer.content == said.content
     told = [(e.failure, e.status, e.message, e.usage) for e in (paid, heard)]
     assert told[0] == told[1] and told[0][0] == "auth"
@@ -89,7 +96,7 @@ def test_a_failure_is_played_too(tmp_path: Path) -> None:
 def test_a_request_that_is_not_on_the_tape_is_drift_and_final() -> None:
     for dialect in DIALECTS:
         calls = [(dialect, *CALLS[dialect])]
-        [answer], [exchange] = asyncio.run(play(nowhere(), calls, "", replay=Tape("empty.tape")))
+        [answer], [exchange] = asyncio.run(play(nowhere(), calls, "", replay=Recording("empty.tape")))
         assert is_final(answer, dialect)
         assert (exchange.failure, exchange.usage.requests) == ("drift", 0)
         assert "empty.tape has no reply to this request" in exchange.message
@@ -98,30 +105,30 @@ def test_a_request_that_is_not_on_the_tape_is_drift_and_final() -> None:
 # --- what a tape gives ----------------------------------------------------------------------------------------------
 
 
-def reply(body: str, owner: str = "agent1", **how: Any) -> Reply:
-    return Reply(owner, "application/json", body, **how)
+def reply(body: str, owner: str = "agent1", **how: Any) -> RecordedReply:
+    return RecordedReply(owner, "application/json", body, **how)
 
 
-def bodies(found: Iterable[Reply | None]) -> list[str]:
+def bodies(found: Iterable[RecordedReply | None]) -> list[str]:
     return [each.body if each else "none" for each in found]
 
 
 def test_the_same_question_gets_its_replies_in_their_order_and_then_the_last_one_again() -> None:
-    tape = Tape()
+    tape = Recording()
     for text in ("first", "second"):
-        tape.remember("id", reply(text))
-    assert bodies(tape.find("id") for _ in range(3)) == ["first", "second", "second"]
-    assert tape.find("other") is None
+        tape.add_reply("id", reply(text))
+    assert bodies(tape.next_reply("id") for _ in range(3)) == ["first", "second", "second"]
+    assert tape.next_reply("other") is None
 
 
 def test_a_reply_is_taken_once() -> None:
-    tape = Tape()
-    tape.remember("id", reply("only"))
-    assert bodies([tape.take("id"), tape.take("id")]) == ["only", "none"]
+    tape = Recording()
+    tape.add_reply("id", reply("only"))
+    assert bodies([tape.take_unused("id"), tape.take_unused("id")]) == ["only", "none"]
 
 
 def test_what_was_asked_anew_in_a_later_sitting_counts() -> None:
-    tape = Tape()
+    tape = Recording()
     for name, given in (
         ("a", reply("", failure="rate_limit")),
         ("b", reply("wrong")),
@@ -129,26 +136,26 @@ def test_what_was_asked_anew_in_a_later_sitting_counts() -> None:
         ("a", reply("right", sitting=1)),
         ("b", reply("better", sitting=1)),
     ):
-        tape.remember(name, given)
+        tape.add_reply(name, given)
     assert [bodies(tape.replies[name]) for name in "abc"] == [["right"], ["better"], ["kept"]]
 
 
 @pytest.mark.parametrize("failure", ["cancelled", "iterations", "budget", "drift"])
 def test_what_the_program_decides_by_itself_is_not_played(failure: str) -> None:
-    tape = Tape()
-    tape.remember("id", reply("", failure=failure))
-    assert tape.find("id") is None
+    tape = Recording()
+    tape.add_reply("id", reply("", failure=failure))
+    assert tape.next_reply("id") is None
 
 
 def test_what_nobody_asked_for_is_told_for_each_agent() -> None:
-    tape = Tape()
+    tape = Recording()
     for name, owner in (("a", "agent1"), ("b", "agent1"), ("c", "agent2"), ("d", "prd")):
-        tape.remember(name, reply(name, owner))
-    tape.find("a")
-    tape.find("d")
-    assert tape.unused() == {"agent1": 1, "agent2": 1}
-    assert bodies([tape.stand_in("agent2"), tape.stand_in("agent2")]) == ["c", "none"]
-    assert tape.unused() == {"agent1": 1}
+        tape.add_reply(name, reply(name, owner))
+    tape.next_reply("a")
+    tape.next_reply("d")
+    assert tape.count_unused() == {"agent1": 1, "agent2": 1}
+    assert bodies([tape.substitute_reply("agent2"), tape.substitute_reply("agent2")]) == ["c", "none"]
+    assert tape.count_unused() == {"agent1": 1}
 
 
 # --- the file -------------------------------------------------------------------------------------------------------
@@ -156,7 +163,7 @@ def test_what_nobody_asked_for_is_told_for_each_agent() -> None:
 HEAD = {"tape": 2, "run": "r", "options": {}}
 RECORD: dict[str, Any] = {"role": "agent", "status": 200, "failure": "", "message": "", "type": "t", "body": "ü \u2028"}
 RECORD |= {"provider": "openai", "model": "m", "usage": {"requests": 1}, "identity": "id"}
-DATA = RECORD | {"digest": digest("ü \u2028"), "recalled": False}
+DATA = RECORD | {"digest": text_digest("ü \u2028"), "recalled": False}
 
 
 def event(name: str, seq: int = 1, **data: Any) -> Event:
@@ -175,7 +182,7 @@ def write_tape(path: Path, *records: dict[str, Any]) -> Path:
 def record(path: Path, *events: Event, past: tuple[Event, ...] = ()) -> bytes:
     recorder = Recorder(path, len(past))
     for seq, each in enumerate([*past, *events], 1):
-        recorder.hear(replace(each, seq=seq))
+        recorder.record_event(replace(each, seq=seq))
     recorder.close()
     return path.read_bytes()
 
@@ -188,9 +195,9 @@ def test_a_tape_is_packed_private_and_a_file_that_zcat_reads(tmp_path: Path) -> 
 
 
 def test_a_tape_may_lie_there_unpacked(tmp_path: Path) -> None:
-    tape = load(write_tape(tmp_path / "a.jsonl", HEAD, {"agents": 3, "tasks": [1]}, RECORD))
-    found = tape.find("id")
-    assert tape.agents == 3 and found is not None and found.whole and found.body == "ü \u2028"
+    tape = load_recording(write_tape(tmp_path / "a.jsonl", HEAD, {"agents": 3, "tasks": [1]}, RECORD))
+    found = tape.next_reply("id")
+    assert tape.agents == 3 and found is not None and found.is_complete and found.body == "ü \u2028"
 
 
 def test_wherever_a_recording_is_cut_off_all_whole_lines_are_read(tmp_path: Path) -> None:
@@ -200,7 +207,7 @@ def test_wherever_a_recording_is_cut_off_all_whole_lines_are_read(tmp_path: Path
     whole = record(path, STARTED, *many)
     for length in range(ends[0], len(whole) + 1, 7):
         path.write_bytes(whole[:length])
-        assert len(load(path).replies) == sum(end <= length for end in ends[1:])
+        assert len(load_recording(path).replies) == sum(end <= length for end in ends[1:])
 
 
 def test_a_torn_tape_is_continued_behind_its_last_whole_line_and_gets_back_what_it_lost(tmp_path: Path) -> None:
@@ -210,13 +217,15 @@ def test_a_torn_tape_is_continued_behind_its_last_whole_line_and_gets_back_what_
     for length in range(0, len(whole), 5):
         path.write_bytes(whole[:length])
         record(path, event("run_resumed"), recalled, more, past=past)
-        assert {name: len(found) for name, found in load(path).replies.items()} == {"id": 1, "more": 1}
+        assert {name: len(found) for name, found in load_recording(path).replies.items()} == {"id": 1, "more": 1}
 
 
 def test_a_reply_that_a_secret_was_taken_out_of_is_not_given(tmp_path: Path) -> None:
-    tape = load(write_tape(tmp_path / "a", HEAD, RECORD | {"body": "[redacted: X]", "digest": digest("sk-key")}))
+    tape = load_recording(
+        write_tape(tmp_path / "a", HEAD, RECORD | {"body": "[redacted: X]", "digest": text_digest("sk-key")})
+    )
     path, body = CALLS["openai"]
-    tape.replies[identity("openai", path, body, "")] = tape.replies["id"]
+    tape.replies[request_identity("openai", path, body, "")] = tape.replies["id"]
     [answer], [exchange] = asyncio.run(play(nowhere(), [("openai", path, body)], "", replay=tape))
     assert answer.status_code == 400 and (exchange.failure, exchange.message[:8]) == ("drift", "a secret")
 
@@ -224,7 +233,7 @@ def test_a_reply_that_a_secret_was_taken_out_of_is_not_given(tmp_path: Path) -> 
 def test_a_reply_after_the_attempt_had_timed_out_is_played_as_what_it_was(tmp_path: Path) -> None:
     path = tmp_path / "a.tape"
     record(path, STARTED, event("attempt_ended", verdict="timeout"), ASKED)
-    found = load(path).find("id")
+    found = load_recording(path).next_reply("id")
     assert found is not None and (found.failure, found.body) == ("timeout", "")
 
 
@@ -247,8 +256,8 @@ PACKED = gzip.compress(json.dumps(HEAD).encode() + b"\n", mtime=0)
 )
 def test_what_is_no_tape_is_one_sentence(raw: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.tape").write_bytes(raw)
-    with pytest.raises(TapeError) as caught:
-        load(tmp_path / "a.tape")
+    with pytest.raises(RecordingError) as caught:
+        load_recording(tmp_path / "a.tape")
     assert "a.tape" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -256,13 +265,13 @@ def test_a_tape_that_is_not_there_and_one_that_cannot_be_written(tmp_path: Path)
     full = tmp_path / "full"
     full.write_text("mine")
     for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(TapeError, match="cannot be read"):
-            load(path)
+        with pytest.raises(RecordingError, match="cannot be read"):
+            load_recording(path)
     for path in (tmp_path, full / "x", Path("/dev/full/x")):
-        with pytest.raises(TapeError, match="cannot be written"):
+        with pytest.raises(RecordingError, match="cannot be written"):
             Recorder(path)
     for path in (full, Path("/dev/zero")):
-        with pytest.raises(TapeError, match="is there already"):
+        with pytest.raises(RecordingError, match="is there already"):
             Recorder(path)
     assert full.read_text() == "mine"
 
@@ -270,8 +279,8 @@ def test_a_tape_that_is_not_there_and_one_that_cannot_be_written(tmp_path: Path)
 def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "a.tape")
     os.dup2(os.open("/dev/full", os.O_WRONLY), recorder.file.fileno())
-    recorder.hear(STARTED)
-    recorder.hear(ASKED)
+    recorder.record_event(STARTED)
+    recorder.record_event(ASKED)
     assert recorder.problem == "No space left on device"
 
 
@@ -294,8 +303,8 @@ SAME = {"messages": [{"content": "in /here/tree: ü \ud800"}]}
 def test_a_request_is_known_by_what_it_asks_not_by_where(
     dialect: str, path: str, body: dict[str, Any], root: str, same: bool
 ) -> None:
-    known = identity("openai", "chat/completions", SAME, "/here/tree")
-    assert (identity(dialect, path, body, root) == known) is same
+    known = request_identity("openai", "chat/completions", SAME, "/here/tree")
+    assert (request_identity(dialect, path, body, root) == known) is same
 
 
 def orders(platform: str, day: str) -> str:
@@ -315,11 +324,13 @@ def orders(platform: str, day: str) -> str:
 )
 def test_the_machine_and_the_day_make_no_other_request(dialect: str, body: Any) -> None:
     here, there, other = orders("bash", "2026-11-20"), orders("zsh", "2027-01-01"), orders("bash", "2026") + "!"
-    names = [identity(dialect, "x", body(text), "") for text in (here, there, other)]
+    names = [request_identity(dialect, "x", body(text), "") for text in (here, there, other)]
     assert names[0] == names[1] != names[2]
 
 
 def test_a_date_in_a_file_of_the_users_makes_another_request() -> None:
     texts = (orders("bash", day) for day in ("2026-11-20", "2027-01-01"))
-    one, other = (identity("openai", "x", {"messages": [{"role": "user", "content": text}]}, "") for text in texts)
+    one, other = (
+        request_identity("openai", "x", {"messages": [{"role": "user", "content": text}]}, "") for text in texts
+    )
     assert one != other

@@ -4,8 +4,8 @@ import pytest
 
 from orchestra.agents.aider import NOT_EDITABLE
 from orchestra.errors import PlanError
-from orchestra.model import Prd, Work
-from orchestra.plan.targets import Tracked, from_prd, matches, named
+from orchestra.model import Prd, WorkItem
+from orchestra.plan.targets import TrackedFile, match_paths, select_targets, targets_from_prd
 
 PATHS = [
     "README.md",
@@ -23,7 +23,7 @@ PATHS = [
     "*.py",
     "[ab].py",
 ]
-TRACKED = {path: Tracked(path, 30) for path in PATHS}
+TRACKED = {path: TrackedFile(path, 30) for path in PATHS}
 
 
 @pytest.mark.parametrize(
@@ -57,40 +57,44 @@ TRACKED = {path: Tracked(path, 30) for path in PATHS}
     ],
 )
 def test_what_a_pattern_means(pattern: str, found: list[str]) -> None:
-    assert matches(pattern, TRACKED) == found
+    assert match_paths(pattern, TRACKED) == found
 
 
 def test_given_twice_is_chosen_once_and_in_order() -> None:
-    targets = named(["src", "src/a.py", "src/*.py", "a.py", "a.py"], TRACKED, {})
+    targets = select_targets(["src", "src/a.py", "src/*.py", "a.py", "a.py"], TRACKED, {})
     assert [file.path for file in targets.files] == ["a.py", "src/a.py", "src/deep/b.txt", "src/deep/er/a.py"]
     assert all(file.tokens == 10 and not file.new for file in targets.files)
 
 
 def test_one_name_that_means_nothing_stops_all() -> None:
     with pytest.raises(PlanError, match=r"^--files \*\.rs: no tracked file matches\.$"):
-        named(["a.py", "*.rs"], TRACKED, {})
+        select_targets(["a.py", "*.rs"], TRACKED, {})
     with pytest.raises(PlanError, match=r"^--files gone: it left\.$"):
-        named(["a.py", "gone"], TRACKED, {"gone": "it left"})
+        select_targets(["a.py", "gone"], TRACKED, {"gone": "it left"})
 
 
 @pytest.mark.parametrize("kind", NOT_EDITABLE)
 def test_special_files_are_refused_by_name_and_left_out_of_folders(kind: str) -> None:
-    tracked = {"d/odd": Tracked("d/odd", 3, kind, NOT_EDITABLE[kind]), "d/plain": Tracked("d/plain", 3)}
+    tracked = {"d/odd": TrackedFile("d/odd", 3, kind, NOT_EDITABLE[kind]), "d/plain": TrackedFile("d/plain", 3)}
     with pytest.raises(PlanError) as refused:
-        named(["d/odd"], tracked, {})
+        select_targets(["d/odd"], tracked, {})
     assert str(refused.value) == f"--files d/odd: it {NOT_EDITABLE[kind]}."
-    targets = named(["d"], tracked, {})
+    targets = select_targets(["d"], tracked, {})
     assert ([file.path for file in targets.files], targets.skipped) == (["d/plain"], ("d/odd",))
     with pytest.raises(PlanError, match="only files match that Aider cannot edit"):
-        named(["d/o*"], tracked, {})
+        select_targets(["d/o*"], tracked, {})
     with pytest.raises(PlanError) as refused:
-        from_prd(Prd("", work=(Work("d/odd", "x"),)), tracked)
+        targets_from_prd(Prd("", work=(WorkItem("d/odd", "x"),)), tracked)
     assert str(refused.value) == f"The PRD names 'd/odd', but it {NOT_EDITABLE[kind]}."
 
 
 def test_the_prd_names_old_files_and_new_ones() -> None:
-    work = (Work("src/new.py", "make it", new=True), Work("a.py", "change it"), Work("new/er/x.py", "make it"))
-    targets = from_prd(Prd("", work=work), TRACKED)
+    work = (
+        WorkItem("src/new.py", "make it", new=True),
+        WorkItem("a.py", "change it"),
+        WorkItem("new/er/x.py", "make it"),
+    )
+    targets = targets_from_prd(Prd("", work=work), TRACKED)
     assert [(file.path, file.new) for file in targets.files] == [
         ("a.py", False),
         ("new/er/x.py", True),
@@ -112,9 +116,9 @@ def test_the_prd_names_old_files_and_new_ones() -> None:
 )
 def test_the_prd_cannot_reach_elsewhere(path: str, sentence: str) -> None:
     with pytest.raises(PlanError, match=sentence):
-        from_prd(Prd("", work=(Work(path, "x"),)), TRACKED)
+        targets_from_prd(Prd("", work=(WorkItem(path, "x"),)), TRACKED)
 
 
 def test_a_prd_without_work() -> None:
     with pytest.raises(PlanError, match=r"names no files to change\. Say them with --files\."):
-        from_prd(Prd("prose"), TRACKED)
+        targets_from_prd(Prd("prose"), TRACKED)

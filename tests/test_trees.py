@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestra.errors import GitFailed
-from orchestra.workspace.collect import changes, commit
+from orchestra.workspace.collect import collect_changes, commit_changes
 from orchestra.workspace.repository import open_repository
-from orchestra.workspace.trees import Tree, Trees, status
+from orchestra.workspace.trees import Tree, Trees, tree_status
 from tests.test_merge import Files, User, user
 
 __all__ = ["user"]
@@ -40,11 +40,11 @@ def test_a_worktree_taken_over_is_like_a_fresh_one(user: User, tmp_path: Path) -
         trees = Trees(await open_repository(user.root), tmp_path / "trees")
         old, fresh = await trees.add("one", base), await trees.add("fresh", base)
         await asyncio.to_thread(subprocess.run, HARM, shell=True, cwd=old.path, check=True)
-        trees.leave(old)
+        trees.release(old)
         again = await trees.add("two", base)
         assert not old.path.exists() and not trees.idle and len(user.git("worktree", "list").splitlines()) == 3
         assert seen(again.path) == seen(fresh.path)
-        assert await status(again) == await status(fresh) == {}
+        assert await tree_status(again) == await tree_status(fresh) == {}
         assert await again.git.text("rev-parse", "HEAD") == base
         await trees.close()
         return again, fresh
@@ -63,7 +63,7 @@ def test_files_are_as_their_own_commit_wants_them(user: User, tmp_path: Path) ->
 
     async def used() -> None:
         trees = Trees(await open_repository(user.root), tmp_path / "trees")
-        trees.leave(await trees.add("one", base))
+        trees.release(await trees.add("one", base))
         tree = await trees.add("two", other)
         assert (tree.path / "run.bat").read_bytes() == b"1\r\n2\r\n"
         await trees.close()
@@ -81,7 +81,7 @@ def test_one_that_cannot_be_removed_keeps_no_other(user: User, tmp_path: Path) -
         trees.removals.add(asyncio.ensure_future(failing()))
         trees.discard(tree)
         for other in others:
-            trees.leave(other)
+            trees.release(other)
         await trees.close()
         assert not trees.open
 
@@ -101,11 +101,11 @@ def test_nobody_comes_where_something_lies_already(user: User, tmp_path: Path) -
 
     async def used() -> list[Tree]:
         trees = Trees(await open_repository(user.root), place)
-        trees.leave(await trees.add("one", "HEAD"))
-        trees.leave(await trees.add("two", "HEAD"))
+        trees.release(await trees.add("one", "HEAD"))
+        trees.release(await trees.add("two", "HEAD"))
         made = await asyncio.gather(*(trees.add("gate", "HEAD") for _ in range(4)))
         assert len({tree.path for tree in made}) == 4
-        assert [await status(tree) for tree in made] == [{}] * 4
+        assert [await tree_status(tree) for tree in made] == [{}] * 4
         (made[0].path / ".git").unlink()
         with pytest.raises(GitFailed):
             await made[0].git.raw("reset", "--quiet", "--hard")
@@ -123,7 +123,7 @@ def test_a_part_of_a_checkout_is_not_handed_on(user: User, tmp_path: Path) -> No
 
     async def used() -> None:
         trees = Trees(await open_repository(user.root), tmp_path / "trees")
-        trees.leave(await trees.add("one", "HEAD"))
+        trees.release(await trees.add("one", "HEAD"))
         assert not trees.idle
         await trees.close()
 
@@ -141,17 +141,17 @@ def test_only_its_own_files_are_committed(user: User, tmp_path: Path, link: str,
         trees = Trees(await open_repository(user.root), tmp_path / "trees")
         tree = await trees.add("one", base)
         if link == "relative":
-            (tree.path / ".git").write_text(f"gitdir: {os.path.relpath(tree.records, tree.path)}\n")
+            (tree.path / ".git").write_text(f"gitdir: {os.path.relpath(tree.git_folder, tree.path)}\n")
         staging = "echo 1 > other; git add other; git rm -q --cached crlf.txt"
         if who == "the set-up":
             await asyncio.to_thread(subprocess.run, staging, shell=True, cwd=tree.path, check=True)
-        tree = await trees.remembered(tree, ["a.py"], furnished=who == "the set-up")
+        tree = await trees.snapshot(tree, ["a.py"], provisioned=who == "the set-up")
         if who == "the agent":
             await asyncio.to_thread(subprocess.run, staging, shell=True, cwd=tree.path, check=True)
         for name in written:
             (tree.path / name).write_text("agent's")
-        found = await changes(tree, ["a.py"], {"a.py": 1, "d/b.py": 2})
-        made = await commit(tree, found, "m\n", base)
+        found = await collect_changes(tree, ["a.py"], {"a.py": 1, "d/b.py": 2})
+        made = await commit_changes(tree, found, "m\n", base)
         await trees.close()
         return made
 
@@ -173,9 +173,9 @@ def test_one_that_cannot_be_taken_over_is_replaced(user: User, tmp_path: Path, h
         old = await trees.add("one", "HEAD")
         if harm != "submodule":
             await asyncio.to_thread(subprocess.run, harm, shell=True, cwd=old.path, check=True)
-        trees.leave(old)
+        trees.release(old)
         again = await trees.add("two", "HEAD")
-        assert await status(again) == {} and not trees.idle
+        assert await tree_status(again) == {} and not trees.idle
         await trees.close()
 
     asyncio.run(used())

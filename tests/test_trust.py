@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from orchestra.cli.folder import config_folder
-from orchestra.cli.trusted import remember
+from orchestra.cli.trusted import write_answer
 from orchestra.providers import catalogue
-from orchestra.settings import Committed, Settings, SettingsFile, key_of, load, options
-from orchestra.settings.trust import screen
-from orchestra.workspace.tracked import may_be_anyones, tracked_file
+from orchestra.settings import CommittedFile, Settings, SettingsFile, key_of, load_settings, option_fields
+from orchestra.settings.trust import screen_file
+from orchestra.workspace.tracked import is_tracked_regular, may_be_tracked
 from tests.support.shell import Shell, shell
 
 __all__ = ["shell"]
@@ -90,13 +90,13 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
 }
 
 
-def screened(table: Mapping[str, Any], **flags: Any) -> tuple[Mapping[str, Any], Committed]:
-    file, committed = screen(SettingsFile(FILE, table), load(flags, []), TRACKED.__contains__)
+def screened(table: Mapping[str, Any], **flags: Any) -> tuple[Mapping[str, Any], CommittedFile]:
+    file, committed = screen_file(SettingsFile(FILE, table), load_settings(flags, []), TRACKED.__contains__)
     return file.table, committed
 
 
 def test_attacks_cover_every_setting() -> None:
-    assert list(ATTACKS) == [key_of(f) for f in options()]
+    assert list(ATTACKS) == [key_of(f) for f in option_fields()]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_committed_setting_is_taken_or_named(key: str, value: Any, taken: bool) 
     else:
         assert not table.get(key) and len(committed.refused) == 1
         assert next(iter(committed.refused)).startswith(key)
-    load({}, [], [SettingsFile(FILE, table)])
+    load_settings({}, [], [SettingsFile(FILE, table)])
 
 
 @pytest.mark.parametrize("key", ["model", "gemini-model", "critic-model", "price", "budget", "retries", "notify"])
@@ -166,7 +166,7 @@ def test_refused_model_that_the_run_would_have_asked(
 
 @pytest.mark.parametrize("name", ["openai/gpt-6.1-sol", "gemini/gemini-pro-latest", "anthropic/claude-opus-5-5"])
 def test_price_may_only_rise(name: str) -> None:
-    model = catalogue.resolve(name)
+    model = catalogue.resolve_model(name)
     assert model.price_in and model.price_out
     dearer = [model.price_in * 1e7, model.price_out * 1e7]
     for pair, taken in ((dearer, True), ([0, 0], False), ([dearer[0], 0], False), ([0, dearer[1]], False)):
@@ -182,7 +182,7 @@ def test_price_of_a_model_without_one_is_refused() -> None:
 
 def test_raised_price_counts_long_prompts_and_cache_writes_too() -> None:
     """One price for all tokens takes the place of several, so that it must not be below any of them."""
-    model = next(model for model in catalogue.table() if model.long and model.price_in and model.price_out)
+    model = next(model for model in catalogue.list_models() if model.long and model.price_in and model.price_out)
     assert model.long
     barely = [model.price_in * 1.01e6, model.price_out * 1.01e6]  # type: ignore[operator]
     assert screened({"prices": {model.name: barely}})[0]["prices"] == {}
@@ -220,28 +220,30 @@ def test_tracked_file_by_no_link_and_no_way_around(shell: Shell) -> None:
     place.commit()
     place.write({"docs/untracked.md": "u"})
     (place.repo / "docs/a-pipe").unlink(missing_ok=True)
-    assert all(tracked_file(place.repo, name) for name in ("docs/a.md", "docs/ü b.md", "a.py"))
+    assert all(is_tracked_regular(place.repo, name) for name in ("docs/a.md", "docs/ü b.md", "a.py"))
     names = ("", ".", "docs", "link.md", "folder/secret.md", "docs/untracked.md", "../home/secret.md", str(outside))
-    assert not any(tracked_file(place.repo, name) for name in (*names, "docs/../a.py", "*", "a.py\0", "~/secret.md"))
+    assert not any(
+        is_tracked_regular(place.repo, name) for name in (*names, "docs/../a.py", "*", "a.py\0", "~/secret.md")
+    )
     (place.repo / "docs/a.md").unlink()
     (place.repo / "docs/a.md").symlink_to(outside)
-    assert not tracked_file(place.repo, "docs/a.md")
+    assert not is_tracked_regular(place.repo, "docs/a.md")
 
 
 def test_file_whose_writer_git_cannot_tell_may_be_anyones(shell: Shell, tmp_path: Path) -> None:
     place = shell.place
     place.write({FILE: "quiet = true\n"})
-    assert not may_be_anyones(place.repo, FILE)
+    assert not may_be_tracked(place.repo, FILE)
     place.git("add", FILE)
-    assert may_be_anyones(place.repo, FILE)
+    assert may_be_tracked(place.repo, FILE)
     place.git("rm", "-q", "--cached", FILE)
     (place.repo / ".git/index").unlink()
-    assert may_be_anyones(place.repo, FILE)
+    assert may_be_tracked(place.repo, FILE)
     (place.repo / ".git/index").write_bytes(b"no index")
-    assert may_be_anyones(place.repo, FILE)
+    assert may_be_tracked(place.repo, FILE)
     plain = tmp_path / "plain"
     plain.mkdir()
-    assert not may_be_anyones(plain, FILE)
+    assert not may_be_tracked(plain, FILE)
 
 
 # --- what a user sees -----------------------------------------------------------------------------------------------
@@ -407,11 +409,11 @@ def test_config_folder_that_cannot_be_written_is_one_sentence(shell: Shell) -> N
 
 
 def test_settings_know_whose_they_are(shell: Shell) -> None:
-    from orchestra.cli.load import settings_of
+    from orchestra.cli.load import read_settings
 
     commit_team_file(shell, 'change = "x"\nfiles = ["a.py"]\n')
-    settings: Settings = settings_of(["--files", "b.py"])
-    assert settings.is_users("files") and not settings.is_users("change")
-    remember(shell.place.repo, SettingsFile(FILE, {"change": "x", "files": ["a.py"]}), True)
-    assert settings_of([]).is_users("change")
+    settings: Settings = read_settings(["--files", "b.py"])
+    assert settings.is_set_by_user("files") and not settings.is_set_by_user("change")
+    write_answer(shell.place.repo, SettingsFile(FILE, {"change": "x", "files": ["a.py"]}), True)
+    assert read_settings([]).is_set_by_user("change")
     assert os.environ["HOME"] == str(shell.place.home)

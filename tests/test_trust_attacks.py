@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.cli.folder import config_folder
-from orchestra.conduct.core.permits import is_persons_plan
+from orchestra.conduct.core.permits import is_users_plan
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer
 from tests.support.runs import make_place
@@ -89,10 +89,10 @@ def test_committed_plan_behind_a_link_to_the_checkout_is_no_persons(shell: Shell
     alias = tmp_path / "alias"
     alias.symlink_to(shell.place.repo)
     repo = shell.place.repo
-    assert not is_persons_plan(repo, repo / "plans/otp.toml")
-    assert not is_persons_plan(repo, alias / "plans/otp.toml")
-    assert not is_persons_plan(repo, repo / "plans/../plans/otp.toml")
-    assert is_persons_plan(repo, repo / ".aider_logs/plans/new.toml")
+    assert not is_users_plan(repo, repo / "plans/otp.toml")
+    assert not is_users_plan(repo, alias / "plans/otp.toml")
+    assert not is_users_plan(repo, repo / "plans/../plans/otp.toml")
+    assert is_users_plan(repo, repo / ".aider_logs/plans/new.toml")
 
 
 def test_yes_to_a_committed_plan_is_kept_where_it_counts(shell: Shell) -> None:
@@ -103,7 +103,7 @@ def test_yes_to_a_committed_plan_is_kept_where_it_counts(shell: Shell) -> None:
     assert said.out.startswith("The plan otp is approved.")
     assert shell.place.status() == []
     own = shell.place.repo / ".aider_logs/plans/otp.toml"
-    assert "approved = true" in own.read_text() and is_persons_plan(shell.place.repo, own)
+    assert "approved = true" in own.read_text() and is_users_plan(shell.place.repo, own)
     assert "is committed, so a yes in it does not count" in shell.run("plan", "approve", "plans/otp.toml").err
 
 

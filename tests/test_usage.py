@@ -11,19 +11,19 @@ import pytest
 from orchestra import dialects
 from orchestra.dialects import DIALECTS as FORMATS
 from orchestra.dialects import Tokens
-from orchestra.dialects.usage import LARGEST
-from orchestra.gateway import ledger
+from orchestra.dialects.usage import LARGEST_COUNT
+from orchestra.gateway import billing
+from orchestra.gateway.billing import ClientPass, Exchange
 from orchestra.gateway.budget import Amount, Budget
-from orchestra.gateway.ledger import Exchange, Pass
 from orchestra.gateway.limits import Limits
-from orchestra.gateway.tape import digest
+from orchestra.gateway.recording import text_digest
 from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, body_pieces
 from tests.support.processes import soon
 from tests.support.sample import SOAK
 from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, Listener, client, door, is_final
 
-KNOWN = {dialect: catalogue.resolve(name) for dialect, name in MODELS.items()}
+KNOWN = {dialect: catalogue.resolve_model(name) for dialect, name in MODELS.items()}
 NAMES = {
     "openai": ("usage", "prompt_tokens", "completion_tokens"),
     "anthropic": ("usage", "input_tokens", "output_tokens"),
@@ -39,7 +39,7 @@ UNREADABLE: dict[str, Any] = {
     "negative": -1,
     "half": 1.5,
     "10^40": 10**40,
-    "a billion and one": LARGEST + 1,
+    "a billion and one": LARGEST_COUNT + 1,
     "10^400": 10**400,
 }
 
@@ -55,49 +55,49 @@ def body_with(dialect: str, usage: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
 def test_tokens_of_a_field_that_is_no_count_are_unknown(dialect: str, value: Any) -> None:
     _, asked, said = NAMES[dialect]
-    both = FORMATS[dialect].tokens(body_with(dialect, {asked: value, said: value}))
+    both = FORMATS[dialect].token_usage(body_with(dialect, {asked: value, said: value}))
     assert (both.input, both.output, both.unknown_input, both.unknown_output) == (0, 0, True, True)
     assert [one.partition(":")[0] for one in both.unreadable] == [asked, said]
-    one = FORMATS[dialect].tokens(body_with(dialect, {asked: 7, said: value}))
+    one = FORMATS[dialect].token_usage(body_with(dialect, {asked: 7, said: value}))
     assert (one.input, one.output, one.unknown_input, one.unknown_output) == (7, 0, False, True)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("value", ["lots", [1], 5, True, math.nan])
 def test_tokens_of_a_usage_that_is_no_object_are_unknown(dialect: str, value: Any) -> None:
-    told = FORMATS[dialect].tokens(body_with(dialect, value))
+    told = FORMATS[dialect].token_usage(body_with(dialect, value))
     assert (told.input, told.output, told.unknown_input, told.unknown_output) == (0, 0, True, True)
     assert told.unreadable[0].startswith(NAMES[dialect][0])
 
 
 def test_tokens_of_the_cache_are_never_more_than_the_input() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 10**6}}
-    assert FORMATS["openai"].tokens({"usage": usage}) == Tokens(10, 10, 0, 1)
+    assert FORMATS["openai"].token_usage({"usage": usage}) == Tokens(10, 10, 0, 1)
     meta = {"promptTokenCount": 10, "cachedContentTokenCount": 10**6, "candidatesTokenCount": 1}
-    assert FORMATS["gemini"].tokens({"usageMetadata": meta}) == Tokens(10, 10, 0, 1)
+    assert FORMATS["gemini"].token_usage({"usageMetadata": meta}) == Tokens(10, 10, 0, 1)
 
 
 def test_tokens_in_the_total_count_and_a_whole_float_is_a_count() -> None:
     meta = {"promptTokenCount": 10.0, "totalTokenCount": 30, "toolUsePromptTokenCount": 5}
-    assert FORMATS["gemini"].tokens({"usageMetadata": meta}) == Tokens(15, 0, 0, 15)
+    assert FORMATS["gemini"].token_usage({"usageMetadata": meta}) == Tokens(15, 0, 0, 15)
     # A total beside an input that cannot be read says nothing of the output.
-    odd = FORMATS["openai"].tokens({"usage": {"prompt_tokens": "x", "completion_tokens": 3, "total_tokens": 900}})
+    odd = FORMATS["openai"].token_usage({"usage": {"prompt_tokens": "x", "completion_tokens": 3, "total_tokens": 900}})
     assert (odd.output, odd.unknown_output) == (3, False)
 
 
-MOST = ledger.most(KNOWN["openai"], 30_000, 5_000)
+MOST = billing.max_request_cost(KNOWN["openai"], 30_000, 5_000)
 WHOLE = MOST.amount
 
 
 def bill(told: Tokens, *, said: bool = True) -> Any:
-    return ledger.bill(KNOWN["openai"], told, 1, said=said, most=MOST)
+    return billing.usage_of_reply(KNOWN["openai"], told, 1, has_text=said, most=MOST)
 
 
 def test_bill_assumes_what_was_reserved_for_what_is_unknown() -> None:
     assert bill(Tokens()).assumed == pytest.approx(WHOLE.dollars)
     assert bill(Tokens(unknown_input=True, unknown_output=True)).assumed_tokens == WHOLE.tokens
     no_output = bill(Tokens(input=100, unknown_output=True))
-    assert no_output.assumed == pytest.approx(5_000 * MOST.dollars_each) and no_output.assumed_tokens == 5_000
+    assert no_output.assumed == pytest.approx(5_000 * MOST.dollars_per_token) and no_output.assumed_tokens == 5_000
     assert bill(Tokens(output=20, unknown_input=True)).assumed == pytest.approx(MOST.input_dollars)
     assert bill(Tokens(input=100, output=20)).assumed == 0
 
@@ -110,16 +110,16 @@ def test_bill_does_not_believe_that_a_text_took_no_tokens() -> None:
 
 def test_bill_counts_what_can_be_read_when_that_is_more_than_was_reserved() -> None:
     told = bill(Tokens(input=10**8, output=10, unknown_output=True))
-    assert told.dollars > 100 and told.assumed == pytest.approx(4_990 * MOST.dollars_each)
+    assert told.dollars > 100 and told.assumed == pytest.approx(4_990 * MOST.dollars_per_token)
 
 
 def test_remark_says_what_cannot_be_read_and_what_is_not_plausible() -> None:
     odd = Tokens(9 * 10**8, 0, 0, 10**6, unreadable=("prompt_tokens: nan",))
-    assert ledger.remark(odd, 30_000, MOST, 7) == (
+    assert billing.usage_remark(odd, 30_000, MOST, 7) == (
         "a usage that cannot be read (prompt_tokens: nan), so it counts at the most that it may cost"
         " and 1,000,000 tokens of output, where 5,000 were allowed and 900,000,000 tokens of input for 30,000 bytes"
     )
-    assert ledger.remark(Tokens(9_000, 0, 0, 5_000), 30_000, MOST, 0) == ""
+    assert billing.usage_remark(Tokens(9_000, 0, 0, 5_000), 30_000, MOST, 0) == ""
 
 
 # --- whatever is written --------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class Luck:
     def __init__(self, seed: int, dialect: str) -> None:
         self.random = random.Random(seed)
         usage = FORMATS[dialect].usage
-        fields = [*usage.counts, *usage.details, "cached_tokens", "tokenCount"]
+        fields = [*usage.count_names, *usage.detail_names, "cached_tokens", "tokenCount"]
         shapes = [
             *("choices", "message", "delta", "content", "text", "type", "candidates", "parts", "finishReason"),
             *("usage", "usageMetadata", "stop_reason", "finish_reason", "role", "error", "output", "modality"),
@@ -176,13 +176,13 @@ def test_nothing_that_json_can_say_is_more_than_a_strange_reply(dialect: str) ->
         chunks = [luck.record() for _ in range(3)]
         raw = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
         for each in (body, dialects.join_stream(speaks, raw), dialects.join_whole(speaks, chunks)):
-            speaks.is_reply(each), speaks.text(each), speaks.finish(each), speaks.messages(each)
-            clean = dialects.readable(speaks, each)
+            speaks.is_reply(each), speaks.reply_text(each), speaks.end_reason(each), speaks.read_request_messages(each)
+            clean = dialects.readable_reply(speaks, each)
             json.dumps(clean)
-            told = speaks.tokens(each)
+            told = speaks.token_usage(each)
             assert told.cached + told.cache_write <= told.input
-            claim = budget.claim(1, ledger.most(model, 3_000, 1_000))
-            used = ledger.bill(model, told, 1, said=True, most=claim.most)
+            claim = budget.reserve(1, billing.max_request_cost(model, 3_000, 1_000))
+            used = billing.usage_of_reply(model, told, 1, has_text=True, most=claim.most)
             amount = Amount((used.dollars or 0.0) + used.assumed, used.tokens + used.assumed_tokens)
             assert 0 <= amount.dollars < math.inf and 0 <= amount.tokens < 10**11
             # With a usage told in full the least of both is what was told; without, what was reserved.
@@ -231,7 +231,7 @@ async def ask_once(
     listener = Listener()
     async with door(server, listener, limits=Limits(budget)) as (gateway, heard), client() as http:
         path, body = question(dialect, stream=stream)
-        url = f"{gateway.url(gateway.admit(Pass('agent', 1, 1)), dialect)}/{path}"
+        url = f"{gateway.client_url(gateway.add_client(ClientPass('agent', 1, 1)), dialect)}/{path}"
         answer = await http.post(url, json=body)
         assert await asyncio.to_thread(soon, lambda: heard, 20.0)
         assert not is_final(answer, dialect)
@@ -251,7 +251,9 @@ def test_a_reply_with_a_usage_that_cannot_be_read_is_taken_and_settled_at_its_re
             exchange, notes, status = asyncio.run(ask_once(server, dialect, budget, stream=stream))
             assert server.count() == 1
         used = exchange.usage
-        most = ledger.most(KNOWN[dialect], len(json.dumps(question(dialect, stream=stream)[1])) - 4, 5_000).amount
+        most = billing.max_request_cost(
+            KNOWN[dialect], len(json.dumps(question(dialect, stream=stream)[1])) - 4, 5_000
+        ).amount
         assert (status, exchange.failure, exchange.reply) == (200, "", "Hello there")
         assert used.dollars == used.overshoot == 0 and used.assumed == pytest.approx(most.dollars, rel=0.01)
         assert budget.run.spent.dollars - before.dollars == pytest.approx(used.assumed)
@@ -266,7 +268,7 @@ def test_a_usage_that_is_not_plausible_is_believed_and_flagged(dialect: str) -> 
         exchange, notes, status = asyncio.run(ask_once(server, dialect, budget, stream=False))
     used = exchange.usage
     assert (status, used.input, used.output, used.assumed) == (200, 50_000, 10**6, 0)
-    assert used.dollars == budget.run.spent.dollars == catalogue.cost(KNOWN[dialect], 50_000, 0, 0, 10**6)
+    assert used.dollars == budget.run.spent.dollars == catalogue.request_cost(KNOWN[dialect], 50_000, 0, 0, 10**6)
     assert 0 < used.overshoot < used.dollars
     assert "1,000,000 tokens of output, where 5,000 were allowed" in notes[0] and "50,000 tokens of input" in notes[0]
 
@@ -278,11 +280,11 @@ def test_after_an_overshoot_nothing_more_is_sent() -> None:
         async with door(server, limits=Limits(budget)) as (gateway, heard), client() as http:
             path, body = question("openai")
             for n in range(3):
-                url = f"{gateway.url(gateway.admit(Pass('agent', 1, n)), 'openai')}/{path}"
+                url = f"{gateway.client_url(gateway.add_client(ClientPass('agent', 1, n)), 'openai')}/{path}"
                 await http.post(url, json=body | {"n": n})
             return [exchange.failure for exchange in heard]
 
-    with ModelServer(told_usage("openai", {"prompt_tokens": 10, "completion_tokens": LARGEST})) as server:
+    with ModelServer(told_usage("openai", {"prompt_tokens": 10, "completion_tokens": LARGEST_COUNT})) as server:
         assert asyncio.run(talk(server)) == ["", "budget", "budget"]
         assert server.count() == 1
 
@@ -305,7 +307,7 @@ def test_a_stream_without_a_reply_is_no_reply(raw: bytes) -> None:
     async def talk(server: ModelServer) -> Exchange:
         async with door(server) as (gateway, heard), client() as http:
             path, body = STREAMS["openai"]
-            await http.post(f"{gateway.url(gateway.admit(Pass('prd')), 'openai')}/{path}", json=body)
+            await http.post(f"{gateway.client_url(gateway.add_client(ClientPass('prd')), 'openai')}/{path}", json=body)
             assert await asyncio.to_thread(soon, lambda: heard, 20.0)
             return heard[0]
 
@@ -319,4 +321,4 @@ def test_a_reply_that_is_handed_on_mended_is_kept_as_it_came() -> None:
     """So that it is known to be whole, and mended again when it is given again."""
     with ModelServer(told_usage("openai", "lots")) as server:
         exchange, _, _ = asyncio.run(ask_once(server, "openai", Budget(1.0), stream=False))
-    assert json.loads(exchange.raw)["usage"] == "lots" and digest(exchange.raw)
+    assert json.loads(exchange.raw)["usage"] == "lots" and text_digest(exchange.raw)

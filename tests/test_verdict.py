@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from orchestra.judge.exit import exit_code
+from orchestra.judge.exit_code import compute_exit_code
 from orchestra.judge.policy import POLICY, PROVIDER_VERDICTS, UNKNOWN, Retry, policy_of
-from orchestra.judge.verdict import ANSWERED, FAILURE_REMEDIES, Heard, Seen, judge
+from orchestra.judge.verdict import ANSWERED, FAILURE_REMEDIES, AttemptObservation, LastExchange, judge_attempt
 from orchestra.model import Verdict as V
 
 MODEL = "openai/gpt-x"
-REPLY = Heard(200)
-GOOD = Seen(MODEL, "accepted", 1, ("a.py", "b.py"), ("a.py",), ("a.py",), heard=REPLY)
+REPLY = LastExchange(200)
+GOOD = AttemptObservation(MODEL, "accepted", 1, ("a.py", "b.py"), ("a.py",), ("a.py",), exchange=REPLY)
 NOTHING = replace(GOOD, changed=())
 HEAD = f"{MODEL} answered 200 for a.py, b.py"
 
@@ -51,17 +51,17 @@ TABLE = [
     (replace(GOOD, end="exhausted"), V.CONTEXT, f"{HEAD}, but the reply was cut off at the model's output limit."),
     (replace(GOOD, cut_off=True), V.CONTEXT, f"{HEAD}, but the reply was cut off at the model's output limit."),
     (
-        replace(GOOD, end="no_reply", heard=Heard(401, "auth", "Wrong\nkey")),
+        replace(GOOD, end="no_reply", exchange=LastExchange(401, "auth", "Wrong\nkey")),
         V.AUTH,
         f"{MODEL} answered 401 for a.py, b.py: Wrong key",
     ),
     (
-        replace(GOOD, end="no_reply", heard=Heard(0, "unreachable", "127.0.0.1:1: refused")),
+        replace(GOOD, end="no_reply", exchange=LastExchange(0, "unreachable", "127.0.0.1:1: refused")),
         V.UNREACHABLE,
         f"{MODEL} gave no answer for a.py, b.py: 127.0.0.1:1: refused",
     ),
     (
-        replace(GOOD, end="rejected", heard=Heard(0, "iterations", "the limit of 2 replies is reached")),
+        replace(GOOD, end="rejected", exchange=LastExchange(0, "iterations", "the limit of 2 replies is reached")),
         V.ITERATIONS,
         f"{MODEL} gave no answer for a.py, b.py: the limit of 2 replies is reached",
     ),
@@ -71,7 +71,7 @@ TABLE = [
         f"{HEAD}, and Aider made nothing of it.",
     ),
     (
-        replace(GOOD, end="no_reply", heard=None),
+        replace(GOOD, end="no_reply", exchange=None),
         V.CRASHED,
         f"{MODEL} was not asked about a.py, b.py, and Aider made nothing of it.",
     ),
@@ -86,7 +86,7 @@ TABLE = [
         f"The attempt on a.py, b.py was stopped after 3 s with 1 reply of {MODEL}.",
     ),
     (
-        replace(GOOD, end="stopped", timed_out=3.2, replies=0, heard=None),
+        replace(GOOD, end="stopped", timed_out=3.2, replies=0, exchange=None),
         V.TIMEOUT,
         f"The attempt on a.py, b.py was stopped after 3 s with no replies of {MODEL}.",
     ),
@@ -94,8 +94,8 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("seen", "verdict", "cause"), TABLE)
-def test_each_case(seen: Seen, verdict: V, cause: str) -> None:
-    judged = judge(seen)
+def test_each_case(seen: AttemptObservation, verdict: V, cause: str) -> None:
+    judged = judge_attempt(seen)
     assert (judged.verdict, judged.cause) == (verdict, cause)
     assert bool(judged.remedy) == (verdict is not V.APPLIED)
     assert "\n" not in judged.cause
@@ -103,7 +103,7 @@ def test_each_case(seen: Seen, verdict: V, cause: str) -> None:
 
 @pytest.mark.parametrize("failure", (*PROVIDER_VERDICTS, "server", "garbage", "bad_request", "gateway", "drift"))
 def test_each_failure_of_a_provider(failure: str) -> None:
-    judged = judge(replace(GOOD, end="no_reply", heard=Heard(503, failure, "why")))
+    judged = judge_attempt(replace(GOOD, end="no_reply", exchange=LastExchange(503, failure, "why")))
     assert judged.verdict is PROVIDER_VERDICTS.get(failure, V.PROVIDER_ERROR)
     assert judged.remedy == FAILURE_REMEDIES.get(failure, POLICY[judged.verdict].remedy)
 
@@ -111,17 +111,17 @@ def test_each_failure_of_a_provider(failure: str) -> None:
 def test_only_an_accepted_reply_that_changed_what_was_asked_for_is_applied() -> None:
     """All combinations: nothing else may look like success."""
     ends = ("accepted", "rejected", "no_reply", "exhausted", "crashed", "stopped", "anything new")
-    heard = (None, REPLY, Heard(401, "auth"), Heard(500, "server"))
+    heard = (None, REPLY, LastExchange(401, "auth"), LastExchange(500, "server"))
     changes = ((), ("a.py",), ("b.py",), ("new.py",))
     for end, last, changed, cut, late in itertools.product(ends, heard, changes, (False, True), (0.0, 5.0)):
-        seen = replace(GOOD, end=end, heard=last, changed=changed, cut_off=cut, timed_out=late)
-        applied = judge(seen).verdict is V.APPLIED
+        seen = replace(GOOD, end=end, exchange=last, changed=changed, cut_off=cut, timed_out=late)
+        applied = judge_attempt(seen).verdict is V.APPLIED
         assert applied == (end == "accepted" and changed == ("a.py",) and not cut and not late and last == REPLY)
 
 
 def test_many_files_are_named_briefly() -> None:
     many = replace(NOTHING, owned=tuple(f"f{n}.py" for n in range(9)))
-    assert "f3.py and 5 more" in judge(many).cause
+    assert "f3.py and 5 more" in judge_attempt(many).cause
 
 
 # --- the table of verdicts ------------------------------------------------------------------------------------------
@@ -176,14 +176,14 @@ def test_policy_of_no_verdict_is_that_of_an_interrupted_attempt() -> None:
 )
 def test_exit_codes(verdicts: tuple[V, ...], code: int) -> None:
     changed = V.APPLIED in verdicts
-    assert exit_code(verdicts, held=False, gates_failed=False, changed=changed) == code
+    assert compute_exit_code(verdicts, excluded=False, gates_failed=False, changed=changed) == code
 
 
 def test_exit_code_of_what_is_not_a_verdict() -> None:
     good = (V.APPLIED,)
-    assert exit_code(good, held=True, gates_failed=False, changed=True) == 1
-    assert exit_code(good, held=False, gates_failed=True, changed=True) == 1
-    assert exit_code(good, held=False, gates_failed=False, changed=False) == 1
-    assert exit_code(good, held=False, gates_failed=False, changed=True, moved=True) == 1
-    assert exit_code((V.BUDGET,), held=True, gates_failed=True, changed=False, stopped=130) == 130
-    assert exit_code((V.AUTH,), held=True, gates_failed=True, changed=False, stopped=143) == 143
+    assert compute_exit_code(good, excluded=True, gates_failed=False, changed=True) == 1
+    assert compute_exit_code(good, excluded=False, gates_failed=True, changed=True) == 1
+    assert compute_exit_code(good, excluded=False, gates_failed=False, changed=False) == 1
+    assert compute_exit_code(good, excluded=False, gates_failed=False, changed=True, moved=True) == 1
+    assert compute_exit_code((V.BUDGET,), excluded=True, gates_failed=True, changed=False, stopped=130) == 130
+    assert compute_exit_code((V.AUTH,), excluded=True, gates_failed=True, changed=False, stopped=143) == 143

@@ -13,21 +13,21 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from orchestra.errors import SettingsError  # noqa: E402
-from orchestra.settings import flag, options, parse_bool, split  # noqa: E402
+from orchestra.settings import flag_of, option_fields, parse_bool, split_words  # noqa: E402
 
 
 def flags(inputs: Mapping[str, str]) -> list[str]:
     """What is left empty is not said, so that the environment and the settings file keep their say."""
     found = []
-    for f in options():
-        name, value = flag(f), str(inputs.get(flag(f).removeprefix("--"), "")).strip()
+    for f in option_fields():
+        name, value = flag_of(f), str(inputs.get(flag_of(f).removeprefix("--"), "")).strip()
         if not value:
             continue
         if isinstance(f.default, bool):
             found += [name] if parse_bool(value, name) else []
         else:
             # With the sign between them, a value that begins with a dash is still a value.
-            found += [f"{name}={word}" for word in (split(value, name) if f.default == () else [value])]
+            found += [f"{name}={word}" for word in (split_words(value, name) if f.default == () else [value])]
     return found
 
 

@@ -9,8 +9,8 @@ from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
-from orchestra.report.formats import FORMS
-from orchestra.settings import flag, options
+from orchestra.report.formats import REPORT_FORMATS
+from orchestra.settings import flag_of, option_fields
 
 TARGET = Path(__file__).resolve().parents[1] / "action.yml"
 HEAD = """\
@@ -30,7 +30,7 @@ OUTPUTS = {
     "cost": "dollars; empty where no price is known",
     "tokens": "tokens in and out",
     "summary": "path of the summary (JSON)",
-    **{name: f"path of the {form.title} report" for name, form in FORMS.items()},
+    **{name: f"path of the {form.title} report" for name, form in REPORT_FORMATS.items()},
 }
 # Nothing of the checkout is imported or run on the way: it may be somebody else's pull request.
 STEPS = """\
@@ -57,7 +57,7 @@ runs:
 
 
 def text() -> str:
-    inputs = [described(flag(f).removeprefix("--"), meaning(f)) for f in options()]
+    inputs = [described(flag_of(f).removeprefix("--"), meaning(f)) for f in option_fields()]
     outputs = [
         described(name, words) + f"    value: ${{{{ steps.run.outputs.{name} }}}}\n" for name, words in OUTPUTS.items()
     ]
@@ -77,4 +77,4 @@ def meaning(f: Field[Any]) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(text(), encoding="utf-8")
-    sys.stdout.write(f"{TARGET.name}: {len(options())} inputs, {len(OUTPUTS)} outputs\n")
+    sys.stdout.write(f"{TARGET.name}: {len(option_fields())} inputs, {len(OUTPUTS)} outputs\n")

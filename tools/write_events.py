@@ -12,10 +12,10 @@ from pathlib import Path
 from types import ModuleType, NoneType, UnionType
 from typing import Any, get_args, get_origin
 
-from orchestra.events import KINDS, checks, course, exchange, outcome, work
+from orchestra.events import KINDS, gate_events, request_events, result_events, run_events, task_events
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference-events.md"
-MODULES: tuple[ModuleType, ...] = (course, exchange, work, checks, outcome)
+MODULES: tuple[ModuleType, ...] = (run_events, request_events, task_events, gate_events, result_events)
 WORDS = {str: "text", int: "number", float: "number", bool: "yes or no", Any: "anything"}
 HEAD = f"""\
 # Events

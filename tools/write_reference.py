@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.cli.load import FILE, TABLE, USER_FILE
-from orchestra.cli.parser import GROUPS, names
+from orchestra.cli.parser import GROUPS, flag_names
 from orchestra.providers import catalogue
-from orchestra.settings import RIVALS, Power, flag, key_of, options, variables_of
+from orchestra.settings import CONFLICTING_OPTIONS, Power, flag_of, key_of, option_fields, variables_of
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference-settings.md"
 HEAD = f"""\
@@ -108,7 +108,7 @@ this program's own; `NO_COLOR` and `TERM=dumb` do without colours and the live b
 def text() -> str:
     parts = [HEAD]
     for group, title in GROUPS.items():
-        rows = [row(f) for f in options() if f.metadata["group"] == group]
+        rows = [row(f) for f in option_fields() if f.metadata["group"] == group]
         parts.append(f"## {title.capitalize()}\n\n" + table(("Flag", "Variable", "In a file", "Default", ""), rows))
     parts += [rivals(), FILES, COMMITTED + powers(), PROVIDERS + "\n" + providers(), OTHERS]
     return "\n".join(parts)
@@ -116,7 +116,7 @@ def text() -> str:
 
 def row(f: Field[Any]) -> tuple[str, ...]:
     metavar = f" {f.metadata['metavar']}{'…' if isinstance(f.default, tuple) else ''}" if f.metadata["metavar"] else ""
-    flags = ", ".join(f"`{name}{metavar}`" for name in sorted(names(f), key=len, reverse=True))
+    flags = ", ".join(f"`{name}{metavar}`" for name in sorted(flag_names(f), key=len, reverse=True))
     meaning = f"`false`: {f.metadata['help']}" if f.metadata["off"] else f.metadata["help"]
     return flags, coded(variables_of(f)), f"`{key_of(f)}`", default(f), meaning
 
@@ -125,7 +125,7 @@ def powers() -> str:
     """Each option under what it is able to do."""
     rows = []
     for power in Power:
-        keys = [key_of(f) for f in options() if f.metadata["power"] == power]
+        keys = [key_of(f) for f in option_fields() if f.metadata["power"] == power]
         rows.append((str(power), coded(keys)))
     return table(("A setting that …", ""), rows)
 
@@ -137,9 +137,10 @@ def default(f: Field[Any]) -> str:
 
 
 def rivals() -> str:
-    by_name = {f.name: f for f in options()}
+    by_name = {f.name: f for f in option_fields()}
     pairs = " ".join(
-        f"`{flag(by_name[one])}` and `{flag(by_name[other])}` exclude each other." for one, other in RIVALS
+        f"`{flag_of(by_name[one])}` and `{flag_of(by_name[other])}` exclude each other."
+        for one, other in CONFLICTING_OPTIONS
     )
     return f"{pairs} Of such a pair the one from the stronger place counts.\n"
 
@@ -163,4 +164,4 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(text(), encoding="utf-8")
-    sys.stdout.write(f"{TARGET.name}: {len(options())} settings\n")
+    sys.stdout.write(f"{TARGET.name}: {len(option_fields())} settings\n")

@@ -4,4 +4,4 @@ from orchestra.agents.aider import Aider
 from orchestra.agents.base import Agent
 
 AGENTS: dict[str, Agent] = {"aider": Aider()}
-USUAL = "aider"  # the agent of a task that names none
+DEFAULT_AGENT = "aider"  # the agent of a task that names none

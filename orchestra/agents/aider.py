@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, Call, Order, Outcome
-from orchestra.agents.seat import AIDER, read_outcome
+from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, AgentCall, AgentOutcome, AttemptOrder
+from orchestra.agents.seat import AIDER_VERSION, read_outcome_file
 
 FLAGS = (
     *("--yes-always", "--no-check-update", "--no-show-release-notes", "--no-show-model-warnings", "--no-analytics"),
@@ -34,7 +34,7 @@ class Aider:
     """Aider 0.86, through litellm: it asks models in any dialect that litellm speaks."""
 
     name = "aider"
-    version = AIDER
+    version = AIDER_VERSION
     dialects = frozenset({"openai", "anthropic", "gemini"})
     edits_only = True
     # litellm sends a request again if it could not read the reply, so a repeated request means a bad reply.
@@ -46,13 +46,13 @@ class Aider:
     def trailer(self, model: str) -> str:
         return f"Co-authored-by: aider ({model}) <aider@aider.chat>"
 
-    def call(self, order: Order, absent: frozenset[str]) -> Call:
+    def build_call(self, order: AttemptOrder, absent: frozenset[str]) -> AgentCall:
         model = order.model
         environment = {model.key_variable: TOKEN, model.base_variable: DOOR}
         files = {METADATA: json.dumps(dict(model.metadata))}
-        return Call(self.arguments(order, absent), order.brief, environment, files, model.settings)
+        return AgentCall(self.arguments(order, absent), order.brief, environment, files, model.settings)
 
-    def arguments(self, order: Order, absent: frozenset[str]) -> tuple[str, ...]:
+    def arguments(self, order: AttemptOrder, absent: frozenset[str]) -> tuple[str, ...]:
         """Files are absolute, so that a name that begins with a dash is no option."""
         own = [word for path in order.files if path not in absent for word in ("--file", f"{TREE}/{path}")]
         along = [word for path in order.reads for word in ("--read", f"{TREE}/{path}")]
@@ -63,5 +63,5 @@ class Aider:
         way = [word for option, value in ways.items() if value for word in (option, value)]
         return (*FLAGS, *models, *places, *order.arguments, *way, *own, *along)
 
-    def read_outcome(self, record: Path, code: int) -> Outcome:
-        return read_outcome(record, code)
+    def read_outcome(self, record: Path, code: int) -> AgentOutcome:
+        return read_outcome_file(record, code)

@@ -18,7 +18,7 @@ LONGEST_TEXT = 100
 
 
 @dataclass(frozen=True)
-class Option:
+class AllowedOption:
     """An allowed option. Without `wanted` it takes no value; `accepts` says whether a value is one."""
 
     wanted: str = ""
@@ -26,7 +26,7 @@ class Option:
     choices: tuple[str, ...] = ()
 
 
-def is_number(kind: type[int] | type[float]) -> Callable[[str], bool]:
+def make_number_check(kind: type[int] | type[float]) -> Callable[[str], bool]:
     def accepts(value: str) -> bool:
         try:
             return 0 <= kind(value) < math.inf
@@ -40,23 +40,26 @@ def is_text(value: str) -> bool:
     return bool(value.strip()) and value.isprintable() and len(value) <= LONGEST_TEXT
 
 
-def one_of(*choices: str) -> Option:
-    return Option(f"one of {', '.join(choices)}", lambda value: value in choices, choices)
+def choice_option(*choices: str) -> AllowedOption:
+    return AllowedOption(f"one of {', '.join(choices)}", lambda value: value in choices, choices)
 
 
-SWITCH, TEXT = Option(), Option("a word", is_text)
-COUNT, FACTOR = Option("a whole number", is_number(int)), Option("a number", is_number(float))
+SWITCH, TEXT = AllowedOption(), AllowedOption("a word", is_text)
+COUNT, FACTOR = (
+    AllowedOption("a whole number", make_number_check(int)),
+    AllowedOption("a number", make_number_check(float)),
+)
 # What belongs here changes how a model is asked, or how a file's text is read from its reply, and nothing else.
-ALLOWED: Mapping[str, Option] = {
+ALLOWED: Mapping[str, AllowedOption] = {
     "--cache-prompts": SWITCH,
     "--no-cache-prompts": SWITCH,
     "--chat-language": TEXT,
     "--check-model-accepts-settings": SWITCH,
     "--no-check-model-accepts-settings": SWITCH,
-    "--edit-format": one_of(*EDIT_FORMATS),
-    "--line-endings": one_of("platform", "lf", "crlf"),
+    "--edit-format": choice_option(*EDIT_FORMATS),
+    "--line-endings": choice_option("platform", "lf", "crlf"),
     "--map-multiplier-no-files": FACTOR,
-    "--map-refresh": one_of("auto", "always", "files", "manual"),
+    "--map-refresh": choice_option("auto", "always", "files", "manual"),
     "--map-tokens": COUNT,
     "--max-chat-history-tokens": COUNT,
     "--reasoning-effort": TEXT,
@@ -76,7 +79,7 @@ def parse_aider_args(text: str) -> tuple[str, ...]:
     found = []
     while words:
         name, equals, value = words.pop(0).partition("=")
-        option = find_option(name or equals)
+        option = find_allowed_option(name or equals)
         if not option.wanted:
             if equals:
                 raise SettingsError(f"--aider-args: {name} takes no value, and was given {value!r}.")
@@ -90,7 +93,7 @@ def parse_aider_args(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def find_option(word: str) -> Option:
+def find_allowed_option(word: str) -> AllowedOption:
     """An option by its whole name: Aider would also take `--edit-f`, and nobody could say what that will mean."""
     if option := ALLOWED.get(word):
         return option

@@ -27,7 +27,7 @@ class AgentModel:
 
 
 @dataclass(frozen=True)
-class SetUp:
+class WorktreeSetup:
     """What makes a worktree ready beside the checkout: paths of the user's checkout, and a command."""
 
     copies: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class SetUp:
 
 
 @dataclass(frozen=True)
-class Rules:
+class FileRules:
     """Whose files are whose, and what of protected files was asked for: by path, and in the words of people."""
 
     owners: Mapping[str, int] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Order:
+class AttemptOrder:
     """One attempt as plain data: no absolute path, no key, no object.
 
     The work begins at `base`; its commit stands on `parent`, which is earlier if the base holds work of the task.
@@ -70,8 +70,8 @@ class Order:
     edit_format: str = ""
     chat_mode: str = ""
     arguments: tuple[str, ...] = ()  # of the user
-    set_up: SetUp = field(default_factory=SetUp)
-    rules: Rules = field(default_factory=Rules)
+    set_up: WorktreeSetup = field(default_factory=WorktreeSetup)
+    rules: FileRules = field(default_factory=FileRules)
 
     @property
     def name(self) -> str:
@@ -79,7 +79,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Call:
+class AgentCall:
     """How an agent is started for an order. `files` are written into its folder first."""
 
     arguments: tuple[str, ...]
@@ -88,7 +88,7 @@ class Call:
     files: Mapping[str, str] = field(default_factory=dict)
     fallback: Mapping[str, Any] = field(default_factory=dict)
 
-    def at(self, places: Mapping[str, str]) -> "Call":
+    def fill_in(self, places: Mapping[str, str]) -> "AgentCall":
         """The same call, with the places of one host in it."""
 
         def fill(text: str) -> str:
@@ -98,7 +98,7 @@ class Call:
             return text
 
         environment = {name: fill(value) for name, value in self.environment.items()}
-        return Call(tuple(map(fill, self.arguments)), self.message, environment, self.files, self.fallback)
+        return AgentCall(tuple(map(fill, self.arguments)), self.message, environment, self.files, self.fallback)
 
 
 # How an agent may end. Only its host says that it was stopped.
@@ -106,7 +106,7 @@ ENDS = ("accepted", "rejected", "no_reply", "exhausted", "crashed", "stopped")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AgentOutcome:
     """How an agent ended, in its own structured words. `end` is one of ENDS."""
 
     end: str
@@ -143,33 +143,35 @@ class Agent(Protocol):
     def trailer(self, model: str) -> str:
         """The line under a commit that names it as co-author."""
 
-    def call(self, order: Order, absent: frozenset[str]) -> Call:
+    def build_call(self, order: AttemptOrder, absent: frozenset[str]) -> AgentCall:
         """How it is started. `absent` are files of the order that the worktree does not have yet."""
 
-    def read_outcome(self, record: Path, code: int) -> Outcome:
+    def read_outcome(self, record: Path, code: int) -> AgentOutcome:
         """How it ended: from the record that it left, and its exit code."""
 
 
-def to_json(order: Order) -> str:
+def order_to_json(order: AttemptOrder) -> str:
     """The order as another machine gets it."""
-    return json.dumps(plain(order), sort_keys=True)
+    return json.dumps(to_json_value(order), sort_keys=True)
 
 
-def order_from_json(text: str) -> Order:
+def order_from_json(text: str) -> AttemptOrder:
     """The order that `to_json` has written."""
     record = json.loads(text)
-    parts = {"model": AgentModel, "set_up": SetUp, "rules": Rules}
-    return rebuilt(Order, record | {name: rebuilt(kind, record[name]) for name, kind in parts.items()})
+    parts = {"model": AgentModel, "set_up": WorktreeSetup, "rules": FileRules}
+    return rebuild_dataclass(
+        AttemptOrder, record | {name: rebuild_dataclass(kind, record[name]) for name, kind in parts.items()}
+    )
 
 
-def rebuilt(kind: type[Part], record: Mapping[str, Any]) -> Part:
+def rebuild_dataclass(kind: type[Part], record: Mapping[str, Any]) -> Part:
     """A dataclass from its fields as JSON has them."""
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
-        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        return {name: to_json_value(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, Mapping):
-        return {str(name): plain(each) for name, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {str(name): to_json_value(each) for name, each in value.items()}
+    return [to_json_value(each) for each in value] if isinstance(value, list | tuple) else value

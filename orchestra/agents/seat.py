@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestra.agents.base import ENDS, Outcome
+from orchestra.agents.base import ENDS, AgentOutcome
 from orchestra.errors import AiderMissing
-from orchestra.process import CHILD, GRACE, base_environment, close_stdin
-from orchestra.process import run as run_command
+from orchestra.process import CHILD, GRACE, base_environment, close_stdin, run_command
 
 PROGRAM = CHILD / "aider_seat.py"
-AIDER = "0.86.2"  # the one whose behaviour is known here, and pinned by tests
-HINT = f"Install it beside this program (pip install aider-chat=={AIDER}), or set AIDER_BIN to an aider command."
+AIDER_VERSION = "0.86.2"  # the one whose behaviour is known here, and pinned by tests
+HINT = (
+    f"Install it beside this program (pip install aider-chat=={AIDER_VERSION}), or set AIDER_BIN to an aider command."
+)
 QUIET = {
     "PYTHONHASHSEED": "0",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -43,7 +44,7 @@ GIT = {"core.fsmonitor": "false", "core.hooksPath": os.devnull, "safe.directory"
 
 
 @dataclass(frozen=True)
-class Job:
+class AgentJob:
     """Everything one Aider needs. `folder` is the attempt's own: its home, its output and its outcome lie there."""
 
     id: str
@@ -76,14 +77,14 @@ class Job:
         return self.folder / "outcome.json"
 
 
-def read_outcome(path: Path, code: int) -> Outcome:
+def read_outcome_file(path: Path, code: int) -> AgentOutcome:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         record = None
     if not isinstance(record, dict) or record.get("end") not in ENDS:
-        return Outcome("crashed", code, failure=f"Aider ended without an outcome ({how(code)})")
-    return Outcome(
+        return AgentOutcome("crashed", code, failure=f"Aider ended without an outcome ({describe_exit(code)})")
+    return AgentOutcome(
         record["end"],
         code,
         record.get("replies", 0),
@@ -95,14 +96,14 @@ def read_outcome(path: Path, code: int) -> Outcome:
     )
 
 
-def how(code: int) -> str:
+def describe_exit(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     known = -code in set(signal.Signals)
     return f"killed by {signal.Signals(-code).name if known else f'signal {-code}'}"
 
 
-def find_python(environ: Mapping[str, str]) -> str:
+def find_aider_python(environ: Mapping[str, str]) -> str:
     """The interpreter that has aider: AIDER_BIN's, this one, or the one behind `aider` on PATH."""
     if named := environ.get("AIDER_BIN", ""):
         command = shutil.which(named, path=environ.get("PATH"))
@@ -126,7 +127,7 @@ async def aider_version(python: str) -> str:
     try:
         child = await asyncio.create_subprocess_exec(
             *(python, "-c", told),
-            env=seat_environment(Path(os.devnull)),
+            env=agent_environment(Path(os.devnull)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -141,8 +142,8 @@ async def check_version(python: str) -> None:
     version = await aider_version(python)
     if not version:
         raise AiderMissing(f"{python} has no aider-chat.", hint=HINT)
-    if version != AIDER:
-        raise AiderMissing(f"{python} has aider-chat {version}, and {AIDER} is needed.", hint=HINT)
+    if version != AIDER_VERSION:
+        raise AiderMissing(f"{python} has aider-chat {version}, and {AIDER_VERSION} is needed.", hint=HINT)
 
 
 def interpreter_of(command: Path) -> str:
@@ -162,7 +163,7 @@ def interpreter_of(command: Path) -> str:
     return found
 
 
-def seat_environment(home: Path) -> dict[str, str]:
+def agent_environment(home: Path) -> dict[str, str]:
     """What an agent may see of our environment: nothing that could hold a key or steer it."""
     kept = ("PATH", "TZ", "TMPDIR", "SYSTEMROOT", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
     environment = {name: value for name, value in base_environment(os.environ).items() if name in kept}
@@ -174,13 +175,13 @@ def seat_environment(home: Path) -> dict[str, str]:
     return environment | QUIET | homes | git | {"PYTHONUSERBASE": site.getuserbase()}
 
 
-class Seats(Protocol):
+class AgentProcesses(Protocol):
     async def ready(self) -> None: ...
-    async def run(self, job: Job) -> Outcome: ...
+    async def run(self, job: AgentJob) -> AgentOutcome: ...
     async def close(self) -> None: ...
 
 
-class SingleSeats:
+class SingleProcesses:
     """One Python start per attempt."""
 
     def __init__(self, python: str, folder: Path) -> None:
@@ -191,14 +192,14 @@ class SingleSeats:
 
     async def ready(self) -> None:
         if self.checking is None:
-            self.checking = asyncio.create_task(self.check())
+            self.checking = asyncio.create_task(self.check_import())
         await asyncio.shield(self.checking)
 
-    async def check(self) -> None:
+    async def check_import(self) -> None:
         try:
             self.child = check = await asyncio.create_subprocess_exec(
                 *(self.python, str(PROGRAM), "--check"),
-                env=seat_environment(self.folder),
+                env=agent_environment(self.folder),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -209,12 +210,12 @@ class SingleSeats:
         if check.returncode:
             raise AiderMissing(f"{self.python} cannot run aider: {said[-1] if said else 'no reason given'}.", hint=HINT)
 
-    async def run(self, job: Job) -> Outcome:
+    async def run(self, job: AgentJob) -> AgentOutcome:
         job_file = job.folder / "job.json"
         job_file.write_text(job.to_json(), encoding="utf-8")
         command = [self.python, str(PROGRAM), "--once", str(job_file)]
         ended = await run_command(command, cwd=job.cwd, env=job.env, output=job.output_file)
-        return read_outcome(job.outcome_file, 128 - ended.code if ended.code > 128 else ended.code)
+        return read_outcome_file(job.outcome_file, 128 - ended.code if ended.code > 128 else ended.code)
 
     async def close(self) -> None:
         if self.child is not None and self.child.returncode is None:
@@ -223,7 +224,7 @@ class SingleSeats:
             await asyncio.gather(self.checking, return_exceptions=True)
 
 
-class ForkSeats:
+class ForkServer:
     """One process that imports Aider once and forks a child per attempt. It warms up while Gemini writes.
 
     Where it cannot start, or dies, each Aider is started by itself: slower, and just as right.
@@ -232,9 +233,9 @@ class ForkSeats:
     def __init__(self, python: str, folder: Path) -> None:
         self.python = python
         self.folder = folder
-        self.single = SingleSeats(python, folder)
+        self.single = SingleProcesses(python, folder)
         self.server: asyncio.subprocess.Process | None = None
-        self.death = -1
+        self.death_pipe = -1
         self.reader: asyncio.Task[None] | None = None
         self.starting: asyncio.Task[None] | None = None
         self.started: asyncio.Future[None] | None = None
@@ -242,19 +243,19 @@ class ForkSeats:
         self.codes: dict[str, asyncio.Future[int]] = {}
 
     @property
-    def serving(self) -> bool:
+    def is_serving(self) -> bool:
         return self.server is not None and self.server.returncode is None
 
     async def start(self) -> None:
         self.started = asyncio.get_running_loop().create_future()
         self.folder.mkdir(parents=True, exist_ok=True)
-        read, self.death = os.pipe()
+        read, self.death_pipe = os.pipe()
         try:
             with (self.folder / "server.out").open("ab") as sink:
                 self.server = await asyncio.create_subprocess_exec(
                     *(self.python, str(PROGRAM), "--serve", str(read)),
                     cwd=self.folder,
-                    env=seat_environment(self.folder),
+                    env=agent_environment(self.folder),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=sink,
@@ -274,13 +275,13 @@ class ForkSeats:
         await asyncio.shield(self.starting)
         assert self.started is not None
         await asyncio.shield(self.started)
-        if not self.serving:
+        if not self.is_serving:
             await self.single.ready()
 
     async def listen(self, server: asyncio.subprocess.Process) -> None:
         assert server.stdout is not None and self.started is not None
         async for line in server.stdout:
-            answer = said_by_server(line)
+            answer = parse_server_line(line)
             if not answer:
                 server.kill()
                 break
@@ -291,25 +292,25 @@ class ForkSeats:
             else:
                 self.codes[answer["id"]].set_result(answer["code"])
         await server.wait()
-        self.lost()
+        self.end_lost_jobs()
 
-    def lost(self) -> None:
+    def end_lost_jobs(self) -> None:
         """The server is gone. Its children are ours to end: nobody else can."""
         for job, code in self.codes.items():
-            self.signal(job, signal.SIGKILL)
+            self.signal_job(job, signal.SIGKILL)
             if not code.done():
                 code.set_result(-signal.SIGKILL)
-        self.let_go()
+        self.close_death_pipe()
         if self.started is not None and not self.started.done():
             self.started.set_result(None)
 
-    def let_go(self) -> None:
+    def close_death_pipe(self) -> None:
         """Close the pipe that the server and all its children die with."""
-        if self.death >= 0:
-            os.close(self.death)
-        self.death = -1
+        if self.death_pipe >= 0:
+            os.close(self.death_pipe)
+        self.death_pipe = -1
 
-    def signal(self, job: str, signum: int) -> None:
+    def signal_job(self, job: str, signum: int) -> None:
         """To the attempt's group, as long as it is there: afterwards its number may be another's."""
         pid = self.pids[job]
         if pid.done() and not self.codes[job].done():
@@ -317,9 +318,9 @@ class ForkSeats:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     return send(pid.result(), signum)
 
-    async def run(self, job: Job) -> Outcome:
+    async def run(self, job: AgentJob) -> AgentOutcome:
         await self.ready()
-        if not self.serving:
+        if not self.is_serving:
             return await self.single.run(job)
         assert self.server is not None and self.server.stdin is not None
         loop = asyncio.get_running_loop()
@@ -327,16 +328,16 @@ class ForkSeats:
         self.codes[job.id] = code
         self.server.stdin.write(job.to_json().encode() + b"\n")
         try:
-            return read_outcome(job.outcome_file, await asyncio.shield(code))
+            return read_outcome_file(job.outcome_file, await asyncio.shield(code))
         except asyncio.CancelledError:
-            await self.end(job.id)
+            await self.end_job(job.id)
             raise
 
-    async def end(self, job: str) -> None:
+    async def end_job(self, job: str) -> None:
         """TERM to the attempt's group, KILL after the grace."""
         await asyncio.wait({self.pids[job]}, timeout=GRACE)
         for signum in (signal.SIGTERM, signal.SIGKILL):
-            self.signal(job, signum)
+            self.signal_job(job, signum)
             await asyncio.wait({self.codes[job]}, timeout=GRACE)
 
     async def close(self) -> None:
@@ -346,8 +347,8 @@ class ForkSeats:
         if self.server is not None and self.started is not None and self.started.done():
             close_stdin(self.server)
             await asyncio.wait({asyncio.ensure_future(self.server.wait())}, timeout=GRACE)
-        self.let_go()
-        if self.server is not None and self.serving:
+        self.close_death_pipe()
+        if self.server is not None and self.is_serving:
             self.server.kill()
         if self.reader is not None:
             # Somebody else may hold the other end of its pipe; nothing that is said there matters any more.
@@ -356,7 +357,7 @@ class ForkSeats:
         await self.single.close()
 
 
-def said_by_server(line: bytes) -> dict[str, Any]:
+def parse_server_line(line: bytes) -> dict[str, Any]:
     """Nothing where it is no server of ours: AIDER_BIN may name any program."""
     try:
         answer = json.loads(line)
@@ -365,6 +366,6 @@ def said_by_server(line: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def seats(python: str, folder: Path, *, fork: bool) -> Seats:
+def make_agent_processes(python: str, folder: Path, *, fork: bool) -> AgentProcesses:
     """Forking only where it is proven safe: macOS aborts forked children that touch its frameworks."""
-    return ForkSeats(python, folder) if fork and sys.platform == "linux" else SingleSeats(python, folder)
+    return ForkServer(python, folder) if fork and sys.platform == "linux" else SingleProcesses(python, folder)

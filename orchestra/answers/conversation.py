@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 from orchestra.events import Conversation
 
-LIMIT = 1 << 20  # bytes, packed
+PACKED_LIMIT = 1 << 20  # bytes, packed
 # With the line before it, where that is nothing but a file's name.
-FENCED = re.compile(r"(?:^[^\s`]*[./][^\s`]*[ \t]*\n)?^(`{3,}|~{3,})[^\n]*\n.*?(?:^\1[`~]*[ \t]*$|\Z)", re.M | re.S)
-UNFENCED = re.compile(
+FENCED_BLOCK = re.compile(
+    r"(?:^[^\s`]*[./][^\s`]*[ \t]*\n)?^(`{3,}|~{3,})[^\n]*\n.*?(?:^\1[`~]*[ \t]*$|\Z)", re.M | re.S
+)
+UNFENCED_EDIT = re.compile(
     r"^<{5,9} SEARCH\b.*?^>{5,9} REPLACE\b[^\n]*$|^\*\*\* Begin Patch.*?^\*\*\* End Patch[^\n]*$", re.M | re.S
 )
-MARK = "[… {} characters left out …]"
+LEFT_OUT_MARK = "[… {} characters left out …]"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Turn:
     said: str
 
 
-def turns(exchanges: Iterable[tuple[list[tuple[str, str]], str]]) -> list[Turn]:
+def turns_from_exchanges(exchanges: Iterable[tuple[list[tuple[str, str]], str]]) -> list[Turn]:
     """From each request's whole list of messages and its reply. A client repeats the old messages every time."""
     found: list[Turn] = []
     before: set[tuple[str, str]] = set()
@@ -37,16 +39,16 @@ def turns(exchanges: Iterable[tuple[list[tuple[str, str]], str]]) -> list[Turn]:
     return found
 
 
-def pack(said: list[Turn], scrub: Callable[[str], str], limit: int = LIMIT) -> Conversation:
+def pack_turns(said: list[Turn], scrub: Callable[[str], str], limit: int = PACKED_LIMIT) -> Conversation:
     """Without secrets, compressed, and within the limit: the longest texts lose their middles first."""
     texts = [scrub(text) for turn in said for text in (*(text for _, text in turn.asked), turn.said)]
     longest = max(map(len, texts), default=0)
-    while len(packed := squeezed(said, texts, longest)) > limit and longest > 64:
+    while len(packed := compress_turns(said, texts, longest)) > limit and longest > 64:
         longest //= 2
     return Conversation(len(said), any(len(text) > longest for text in texts), packed)
 
 
-def unpack(conversation: Conversation) -> list[Turn]:
+def unpack_turns(conversation: Conversation) -> list[Turn]:
     """Empty when there is nothing that can be read."""
     try:
         records = json.loads(zlib.decompress(base64.b64decode(conversation.packed)))
@@ -55,7 +57,7 @@ def unpack(conversation: Conversation) -> list[Turn]:
         return []
 
 
-def squeezed(said: list[Turn], texts: list[str], longest: int) -> str:
+def compress_turns(said: list[Turn], texts: list[str], longest: int) -> str:
     each = iter(texts)
     records = [
         [[[role, cut(next(each), longest)] for role, _ in turn.asked], cut(next(each), longest)] for turn in said
@@ -69,10 +71,10 @@ def cut(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     half = longest // 2
-    return f"{text[:half]}{MARK.format(len(text) - 2 * half)}{text[-half:]}"
+    return f"{text[:half]}{LEFT_OUT_MARK.format(len(text) - 2 * half)}{text[-half:]}"
 
 
-def prose(reply: str) -> str:
+def reply_prose(reply: str) -> str:
     """What a reply says beside its code and its edits."""
-    words = FENCED.sub("\n", UNFENCED.sub("\n", reply))
+    words = FENCED_BLOCK.sub("\n", UNFENCED_EDIT.sub("\n", reply))
     return re.sub(r"\n\s*\n+", "\n\n", words).strip()

@@ -11,78 +11,78 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from orchestra.answers import prd
+from orchestra.answers import prd_format
 
 T = TypeVar("T")
 
 MOST_COMPLAINTS = 10
-FENCED = re.compile(r"^```+[ \t]*(?:json)?[ \t]*\n(.*?)^```+[ \t]*$", re.MULTILINE | re.DOTALL | re.IGNORECASE)
-NAMES = {str: "string", bool: "boolean", int: "integer", float: "number"}
-WANTED = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
-INSTRUCTIONS = """\
+FENCED_JSON = re.compile(r"^```+[ \t]*(?:json)?[ \t]*\n(.*?)^```+[ \t]*$", re.MULTILINE | re.DOTALL | re.IGNORECASE)
+SCHEMA_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
+EXPECTED_PHRASES = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
+SHAPE_INSTRUCTIONS = """\
 Answer with one JSON object and nothing else: no words before or after it, no comments. It must fit this JSON schema:
 
 {schema}"""
 
 
-class Misshapen(ValueError):
+class MisshapenAnswer(ValueError):
     """An answer is not of the shape that was asked for; the message says where."""
 
 
-def says(about: str, **more: Any) -> Any:
+def described_field(about: str, **more: Any) -> Any:
     """A field of a shape, with what it means. `default` makes it one that may be left out."""
     return dataclasses.field(metadata={"about": about}, **more)
 
 
-def instructions(kind: type) -> str:
-    return INSTRUCTIONS.format(schema=json.dumps(schema(kind), indent=1))
+def shape_instructions(kind: type) -> str:
+    return SHAPE_INSTRUCTIONS.format(schema=json.dumps(json_schema(kind), indent=1))
 
 
-def schema(kind: Any) -> dict[str, Any]:
+def json_schema(kind: Any) -> dict[str, Any]:
     """The shape as JSON schema, which models know."""
     if dataclasses.is_dataclass(kind):
         told = {
-            field.name: schema(hint) | ({"description": field.metadata["about"]} if field.metadata else {})
-            for field, hint in fields(kind)
+            field.name: json_schema(hint) | ({"description": field.metadata["about"]} if field.metadata else {})
+            for field, hint in typed_fields(kind)
         }
-        needed = [field.name for field, _ in fields(kind) if is_needed(field)]
+        needed = [field.name for field, _ in typed_fields(kind) if is_required(field)]
         return {"type": "object", "properties": told, "required": needed, "additionalProperties": False}
     if get_origin(kind) is tuple:
-        return {"type": "array", "items": schema(get_args(kind)[0])}
+        return {"type": "array", "items": json_schema(get_args(kind)[0])}
     if get_origin(kind) is Literal:
         return {"enum": list(get_args(kind))}
-    return {"type": NAMES[kind]}
+    return {"type": SCHEMA_TYPES[kind]}
 
 
-def fields(kind: Any) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+def typed_fields(kind: Any) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
     hints = get_type_hints(kind)
     return ((field, hints[field.name]) for field in dataclasses.fields(kind))
 
 
-def is_needed(field: dataclasses.Field[Any]) -> bool:
+def is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is field.default_factory is dataclasses.MISSING
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def read(kind: type[T], text: str) -> T:
+def parse_answer(kind: type[T], text: str) -> T:
     """The answer in a model's text, or Misshapen with everything that is wrong with it."""
     complaints: list[str] = []
-    answer = taken(kind, found(text), "", complaints)
+    answer = convert_value(kind, find_json_object(text), "", complaints)
     if complaints:
         more = [f"and {len(complaints) - MOST_COMPLAINTS} more"] if len(complaints) > MOST_COMPLAINTS else []
-        raise Misshapen("; ".join(complaints[:MOST_COMPLAINTS] + more))
+        raise MisshapenAnswer("; ".join(complaints[:MOST_COMPLAINTS] + more))
     result: T = answer
     return result
 
 
-def found(text: str) -> Any:
+def find_json_object(text: str) -> Any:
     """The JSON in the text: all of it, what stands in a fence, or what the outermost braces hold."""
     text = text.strip()
     inner = text[text.find("{") : text.rfind("}") + 1]
     problem = "it holds no JSON object"
-    for candidate in (text, *(fence[1] for fence in FENCED.finditer(text)), inner):
+    for candidate in (text, *(fence[1] for fence in FENCED_JSON.finditer(text)), inner):
         try:
             value = json.loads(candidate)
         except json.JSONDecodeError as error:
@@ -92,15 +92,15 @@ def found(text: str) -> Any:
         else:
             if isinstance(value, dict):
                 return value
-    raise Misshapen(problem)
+    raise MisshapenAnswer(problem)
 
 
-def taken(kind: Any, value: Any, place: str, complaints: list[str]) -> Any:
+def convert_value(kind: Any, value: Any, place: str, complaints: list[str]) -> Any:
     """The value as the kind wants it. What is wrong is added to the complaints."""
     if dataclasses.is_dataclass(kind):
-        return record(kind, value, place, complaints)
+        return convert_object(kind, value, place, complaints)
     if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(taken(get_args(kind)[0], one, f"{place}[{n}]", complaints) for n, one in enumerate(value))
+        return tuple(convert_value(get_args(kind)[0], one, f"{place}[{n}]", complaints) for n, one in enumerate(value))
     if get_origin(kind) is Literal and isinstance(value, str) and value in get_args(kind):
         return value
     if kind is float and type(value) in (int, float) and math.isfinite(value):
@@ -108,30 +108,30 @@ def taken(kind: Any, value: Any, place: str, complaints: list[str]) -> Any:
     if kind in (bool, int) and type(value) is kind:
         return value
     if kind is str and isinstance(value, str):
-        return prd.UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", value)
-    complaints.append(f"{place} must be {wanted(kind)}, not {shown(value)}")
+        return prd_format.UNWRITABLE_SIGNS.sub("\N{REPLACEMENT CHARACTER}", value)
+    complaints.append(f"{place} must be {expected_phrase(kind)}, not {received_phrase(value)}")
     return value
 
 
-def record(kind: Any, value: Any, place: str, complaints: list[str]) -> Any:
+def convert_object(kind: Any, value: Any, place: str, complaints: list[str]) -> Any:
     if not isinstance(value, dict):
-        complaints.append(f"{place} must be an object, not {shown(value)}")
+        complaints.append(f"{place} must be an object, not {received_phrase(value)}")
         return value
     before, given = len(complaints), {}
-    for field, hint in fields(kind):
+    for field, hint in typed_fields(kind):
         inside = f"{place}.{field.name}" if place else field.name
         if field.name in value:
-            given[field.name] = taken(hint, value[field.name], inside, complaints)
-        elif is_needed(field):
+            given[field.name] = convert_value(hint, value[field.name], inside, complaints)
+        elif is_required(field):
             complaints.append(f"{inside} is missing")
     return kind(**given) if len(complaints) == before else value
 
 
-def wanted(kind: Any) -> str:
+def expected_phrase(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(repr, get_args(kind)))}"
-    return "a list" if get_origin(kind) is tuple else WANTED[kind]
+    return "a list" if get_origin(kind) is tuple else EXPECTED_PHRASES[kind]
 
 
-def shown(value: Any) -> str:
-    return repr(value[:40]) if isinstance(value, str) else prd.kind(value)
+def received_phrase(value: Any) -> str:
+    return repr(value[:40]) if isinstance(value, str) else prd_format.json_kind(value)

@@ -36,13 +36,13 @@ DISK_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 Job = dict[str, Any]
 
 
-def check() -> None:
+def check_aider() -> None:
     """What is changed inside Aider here is known of one version only."""
     import aider
 
     if aider.__version__ != AIDER:
         raise RuntimeError(f"aider-chat {aider.__version__} is installed, and {AIDER} is needed")
-    hasten()
+    speed_up_import()
     import aider.main
 
 
@@ -50,13 +50,13 @@ def check() -> None:
 
 
 @functools.cache
-def hasten() -> None:
+def speed_up_import() -> None:
     """A third of what Aider's import takes is done for nobody, or in the slowest way. To be called before that."""
-    build_when_used()
+    defer_model_builds()
     read_tables_quickly()
 
 
-def build_when_used() -> None:
+def defer_model_builds() -> None:
     """litellm has a thousand models of data, and to build them all is a quarter of its import; a reply needs ten."""
     import pydantic
 
@@ -87,14 +87,14 @@ def read_tables_quickly() -> None:
 # --- one Aider, made hermetic ---------------------------------------------------------------------------------------
 
 
-class Sorted(set):
+class SortedSet(set):
     """A set with one order, so that two runs send the same prompt."""
 
     def __iter__(self) -> Any:
         return iter(sorted(super().__iter__()))
 
 
-def close_the_doors() -> None:
+def isolate_aider() -> None:
     """Aider would read settings from the repository, the home and .env files, and write into .git/config."""
     import aider.main as aider
     import git.repo.base as repository
@@ -126,7 +126,7 @@ def close_the_doors() -> None:
     Coder.summarize_start = lambda self: None
 
 
-def know_the_model(fallback: dict[str, Any]) -> None:
+def register_model(fallback: dict[str, Any]) -> None:
     """For a model that neither the catalogue nor Aider knows: the settings that suit today's models."""
     from aider.models import MODEL_SETTINGS, ModelSettings
 
@@ -134,19 +134,19 @@ def know_the_model(fallback: dict[str, Any]) -> None:
         MODEL_SETTINGS.append(ModelSettings(**fallback))
 
 
-def read_edits_exactly(coder: Any) -> None:
+def patch_edit_parsing(coder: Any) -> None:
     """Where Aider's guesses at what a reply means would mistake a file's name, or end in an error that it swallows."""
     from aider.coders import editblock_coder
 
     strip_name, strip_quotes = editblock_coder.strip_filename, editblock_coder.strip_quoted_wrapping
     apply = coder.apply_edits
 
-    def named(line: str, fence: Any) -> Any:
+    def keep_chat_filename(line: str, fence: Any) -> Any:
         """It takes `#`, `*` and spaces for ornament; but a file of the chat may be called so."""
         name = line.rstrip("\r\n")
         return name if name in coder.get_inchat_relative_files() else strip_name(line, fence)
 
-    def unwrapped(text: str, *args: Any) -> str:
+    def strip_wrapping(text: str, *args: Any) -> str:
         """It fails on a single line that ends with the file's name, which is no wrapping at all."""
         try:
             return str(strip_quotes(text, *args))
@@ -167,16 +167,16 @@ def read_edits_exactly(coder: Any) -> None:
         except Exception as error:
             raise ValueError(f"The edits could not be applied: {error!r}") from error
 
-    editblock_coder.strip_filename, editblock_coder.strip_quoted_wrapping = named, unwrapped
+    editblock_coder.strip_filename, editblock_coder.strip_quoted_wrapping = keep_chat_filename, strip_wrapping
     coder.apply_edits = apply_edits
 
 
-def proposes(edit: Any) -> bool:
+def is_proposal(edit: Any) -> bool:
     """In the whole-file format a block of JSON without a name would become the text of a file that was named before."""
     return len(edit) == 3 and edit[1] in ("saw", "chat") and "".join(edit[2]).lstrip().startswith('{"propose"')
 
 
-class Seat:
+class AiderRun:
     """One Aider and what it did."""
 
     def __init__(self, job: Job) -> None:
@@ -187,28 +187,28 @@ class Seat:
         self.coder: Any = None
 
     def run(self) -> None:
-        check()
+        check_aider()
         import aider.main as aider
         from aider.coders.base_coder import Coder
 
-        close_the_doors()
-        know_the_model(self.job.get("fallback"))
+        isolate_aider()
+        register_model(self.job.get("fallback"))
         coder = aider.main(self.job["argv"], force_git_root=self.job["cwd"], return_coder=True)
         if not isinstance(coder, Coder):
             raise RuntimeError(f"aider did not start: main returned {coder!r}")
         self.coder = coder
-        self.hold(coder)
+        self.attach_to_coder(coder)
         # preproc=False: the brief is text, never a command, a URL to fetch or a list of files to add.
         coder.run(with_message=self.job["message"], preproc=False)
 
-    def hold(self, coder: Any) -> None:
-        coder.abs_fnames = Sorted(coder.abs_fnames)
-        coder.abs_read_only_fnames = Sorted(coder.abs_read_only_fnames)
+    def attach_to_coder(self, coder: Any) -> None:
+        coder.abs_fnames = SortedSet(coder.abs_fnames)
+        coder.abs_read_only_fnames = SortedSet(coder.abs_read_only_fnames)
         # A reply that merely names a file must not add it to the chat: its edits would be thrown away.
         coder.check_for_file_mentions = lambda content: None
         # Aider would `git add` what it creates; collecting the work is the orchestrator's.
         coder.repo.path_in_repo = lambda path: True
-        read_edits_exactly(coder)
+        patch_edit_parsing(coder)
         send, get_edits = coder.send, coder.get_edits
 
         def counted_send(*args: Any, **kwargs: Any) -> Any:
@@ -219,12 +219,12 @@ class Seat:
         def edits_inside(*args: Any, **kwargs: Any) -> Any:
             edits = get_edits(*args, **kwargs)
             # In the whole-file format the same function also gives the text that is shown to a person.
-            mine = isinstance(edits, list) and [edit for edit in edits if not proposes(edit)]
-            return [edit for edit in mine if self.inside(str(edit[0]))] if isinstance(mine, list) else edits
+            mine = isinstance(edits, list) and [edit for edit in edits if not is_proposal(edit)]
+            return [edit for edit in mine if self.may_edit(str(edit[0]))] if isinstance(mine, list) else edits
 
         coder.send, coder.get_edits = counted_send, edits_inside
 
-    def inside(self, path: str) -> bool:
+    def may_edit(self, path: str) -> bool:
         """Refuse a path before Aider touches it: outside the worktree, through a link, git's, or the orchestrator's."""
         full = os.path.normpath(os.path.join(self.root, path))
         inside = full.startswith(self.root + os.sep) and os.path.realpath(full) == full
@@ -234,7 +234,7 @@ class Seat:
         self.refused.add(path)
         return False
 
-    def outcome(self) -> dict[str, Any]:
+    def build_outcome(self) -> dict[str, Any]:
         coder = self.coder
         left_over = coder.reflected_message or ""
         if coder.num_exhausted_context_windows:
@@ -251,33 +251,33 @@ class Seat:
             "edited": sorted(map(str, coder.aider_edited_files)),
             "refused": sorted(self.refused),
             "complaint": left_over[:4000],
-            "unparsed": self.unparsed(),
+            "unparsed": self.find_unparsed(),
         }
 
-    def unparsed(self) -> list[str]:
+    def find_unparsed(self) -> list[str]:
         """The edited files that do not parse: here the grammars are warm, so that asking costs next to nothing."""
         parsers: dict[str, Any] = {}
         edited = sorted(map(str, self.coder.aider_edited_files))
-        return [path for path in edited if syntax.complaint(os.path.join(self.root, path), parsers)]
+        return [path for path in edited if syntax.find_syntax_error(os.path.join(self.root, path), parsers)]
 
 
-def take_seat(job: Job) -> int:
+def run_job(job: Job) -> int:
     """Run a job to its end; the outcome is written whatever happens. Returns the exit code."""
-    seat, code = Seat(job), 0
+    seat, code = AiderRun(job), 0
     try:
         seat.run()
-        outcome = seat.outcome()
+        outcome = seat.build_outcome()
     except BaseException as error:
         # Where the disk is full not even this can be printed.
         with suppress(OSError):
             traceback.print_exc()
         outcome = {"end": "crashed", "replies": seat.replies, "failure": f"{type(error).__name__}: {error}"[:2000]}
         code = 1
-    write_whole(job["outcome"], outcome)
+    write_outcome(job["outcome"], outcome)
     return code
 
 
-def write_whole(path: str, record: dict[str, Any]) -> None:
+def write_outcome(path: str, record: dict[str, Any]) -> None:
     with open(path + ".part", "w", encoding="utf-8") as file:
         json.dump(record, file)
     os.replace(path + ".part", path)
@@ -299,15 +299,15 @@ def warm_up() -> None:
     import gc
     import importlib
 
-    check()
+    check_aider()
     for name in LATE:
         importlib.import_module(name)
-    rehearse()
+    rehearse_request()
     gc.collect()
     gc.freeze()
 
 
-def rehearse() -> None:
+def rehearse_request() -> None:
     """One request that goes nowhere. What it imports, builds and remembers, no child has to.
 
     litellm logs each reply in a thread; here that is done on the spot, because a thread must not be forked.
@@ -332,14 +332,14 @@ def rehearse() -> None:
     del vars(litellm.utils)["executor"]
 
 
-def threads() -> int:
+def count_threads() -> int:
     try:
         return len(os.listdir("/proc/self/task"))
     except FileNotFoundError:
         return threading.active_count()
 
 
-def seated_child(job: Job, death: int) -> int:
+def run_forked_job(job: Job, death: int) -> int:
     """In the forked child: a session of its own, its own environment and files, then the job."""
     os.setsid()
     signal.set_wakeup_fd(-1)
@@ -353,7 +353,7 @@ def seated_child(job: Job, death: int) -> int:
     os.environ.clear()
     os.environ.update(job["env"])
     os.chdir(job["cwd"])
-    return take_seat(job)
+    return run_job(job)
 
 
 def die_with_parent(death: int) -> None:
@@ -362,7 +362,7 @@ def die_with_parent(death: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def end_with(death: int) -> None:
+def arm_death_signal(death: int) -> None:
     """The same for the server, which may have no thread: the pipe sends it a deadly signal, also while it imports."""
     import fcntl
 
@@ -372,23 +372,23 @@ def end_with(death: int) -> None:
         raise SystemExit("the orchestrator is gone already")
 
 
-def serve(death: int) -> None:
-    group.adopt()
-    end_with(death)
+def serve_jobs(death: int) -> None:
+    group.adopt_orphans()
+    arm_death_signal(death)
     wake = group.wakeup_fd()
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     warm_up()
-    if threads() != 1:
-        raise RuntimeError(f"{threads()} threads after warming up: forking is not safe")
+    if count_threads() != 1:
+        raise RuntimeError(f"{count_threads()} threads after warming up: forking is not safe")
     print(json.dumps({"ready": os.getpid()}), file=answers)
     children: dict[int, str] = {}
     buffer = b""
     while True:
         ready, _, _ = select.select([0, wake], [], [])
-        group.drain(wake)
-        for pid in [pid for pid in children if group.ended(pid)]:
-            print(json.dumps({"id": children.pop(pid), "code": group.reap(pid)}), file=answers)
+        group.drain_wakeup(wake)
+        for pid in [pid for pid in children if group.has_leader_ended(pid)]:
+            print(json.dumps({"id": children.pop(pid), "code": group.reap_group(pid)}), file=answers)
         group.end_orphans(set(children))
         if 0 not in ready:
             continue
@@ -400,12 +400,12 @@ def serve(death: int) -> None:
             pid = os.fork()
             if pid == 0:
                 answers.close()
-                leave(seated_child, job, death)
+                run_and_exit(run_forked_job, job, death)
             children[pid] = job["id"]
             print(json.dumps({"id": job["id"], "pid": pid}), file=answers)
 
 
-def leave(work: Callable[..., int | None], *arguments: Any) -> None:
+def run_and_exit(work: Callable[..., int | None], *arguments: Any) -> None:
     """End this process with what the work returns, past all that Python or a forked parent would still do."""
     code = 1
     try:
@@ -421,14 +421,14 @@ def leave(work: Callable[..., int | None], *arguments: Any) -> None:
 
 def main(arguments: list[str]) -> int | None:
     if arguments == ["--check"]:
-        return check()
+        return check_aider()
     if arguments[0] == "--serve":
-        return serve(int(arguments[1]))
+        return serve_jobs(int(arguments[1]))
     with open(arguments[1], encoding="utf-8") as file:
         job = json.load(file)
     os.chdir(job["cwd"])
-    return take_seat(job)
+    return run_job(job)
 
 
 if __name__ == "__main__":
-    leave(main, sys.argv[1:])
+    run_and_exit(main, sys.argv[1:])

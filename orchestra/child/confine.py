@@ -18,7 +18,7 @@ from sandbox import (
     LANDLOCK_RESTRICT,
     LIBC,
     SCOPES,
-    checked,
+    check_result,
     drop_capabilities,
     take_streams,
 )
@@ -43,7 +43,7 @@ def start(spec, command, output):
             os.setsid()
             take_streams(output)
             drop_capabilities()
-            confine(spec)
+            confine_process(spec)
             code = 127
             os.execvp(command[0], command)
         except OSError as error:
@@ -53,20 +53,20 @@ def start(spec, command, output):
     return leader
 
 
-def confine(spec):
-    version = checked(LIBC.syscall(LANDLOCK_CREATE, None, 0, VERSION), "Landlock")
+def confine_process(spec):
+    version = check_result(LIBC.syscall(LANDLOCK_CREATE, None, 0, VERSION), "Landlock")
     every = KNOWN.get(version, KNOWN[5])
     rules = (ctypes.c_uint64 * 3)(every, 0, SCOPES if version >= 6 else 0)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
-    ruleset = checked(LIBC.syscall(LANDLOCK_CREATE, rules, size, 0), "Landlock")
+    ruleset = check_result(LIBC.syscall(LANDLOCK_CREATE, rules, size, 0), "Landlock")
     hidden = {os.path.realpath(path) for path in spec["hidden"]} | {"/proc"}
     frozen = {os.path.realpath(spec["checkout"])}
     allow_below("/", ruleset, every, hidden, frozen)
     for path in spec["writable"]:
-        allow(path, ruleset, every)
+        allow_path(path, ruleset, every)
     for name in OF_PROC:
-        allow(f"/proc/{name}", ruleset, READ & every)
-    checked(LIBC.syscall(LANDLOCK_RESTRICT, ruleset, 0), "Landlock")
+        allow_path(f"/proc/{name}", ruleset, READ & every)
+    check_result(LIBC.syscall(LANDLOCK_RESTRICT, ruleset, 0), "Landlock")
     os.close(ruleset)
 
 
@@ -84,10 +84,10 @@ def allow_below(folder, ruleset, rights, hidden, frozen):
         if any(one.startswith(path + os.sep) for one in (*hidden, *(frozen - {path}))):
             allow_below(path, ruleset, below, hidden, frozen)
         else:
-            allow(path, ruleset, below)
+            allow_path(path, ruleset, below)
 
 
-def allow(path, ruleset, rights):
+def allow_path(path, ruleset, rights):
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:

@@ -28,37 +28,37 @@ def wakeup_fd() -> int:
     return read
 
 
-def drain(fd: int) -> None:
+def drain_wakeup(fd: int) -> None:
     with suppress(BlockingIOError):
         while os.read(fd, 512):
             pass
 
 
-def ended(leader: int) -> bool:
+def has_leader_ended(leader: int) -> bool:
     """Whether the leader has ended. As a zombie it keeps its id, and its group's, from being given to a stranger."""
     return os.waitid(os.P_PID, leader, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
-def reap(leader: int) -> int:
+def reap_group(leader: int) -> int:
     """Kill what is left of an ended leader's group, then reap it. Returns the exit code, negative for a signal."""
     signal_group(leader, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1])
 
 
-def end(leader: int, grace: float, wake: int) -> int:
+def terminate_group(leader: int, grace: float, wake: int) -> int:
     """TERM to the group, KILL after the grace, reaped."""
     signal_group(leader, signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while not ended(leader) and (left := deadline - time.monotonic()) > 0:
+    while not has_leader_ended(leader) and (left := deadline - time.monotonic()) > 0:
         select.select([wake], [], [], min(left, 0.1))
-        drain(wake)
-    return reap(leader)
+        drain_wakeup(wake)
+    return reap_group(leader)
 
 
 # --- those who leave the group --------------------------------------------------------------------------------------
 
 
-def adopt() -> None:
+def adopt_orphans() -> None:
     """Whoever loses its parent below us becomes our child, also in a session of its own (Linux): so it can be found."""
     if sys.platform == "linux":
         import ctypes
@@ -66,20 +66,20 @@ def adopt() -> None:
         ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def end_orphans(but: set[int]) -> None:
+def end_orphans(kept: set[int]) -> None:
     """Kill the children that we have not started ourselves. Theirs become ours in turn, until there is none."""
     deadline = time.monotonic() + 5.0
-    while (orphans := children() - but) and time.monotonic() < deadline:
+    while (orphans := list_children() - kept) and time.monotonic() < deadline:
         for pid in orphans:
             with suppress(ProcessLookupError, PermissionError, ChildProcessError):
-                if os.getsid(pid) in but:
-                    but = but | {pid}  # it goes with its session
+                if os.getsid(pid) in kept:
+                    kept = kept | {pid}  # it goes with its session
                     continue
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
 
 
-def children() -> set[int]:
+def list_children() -> set[int]:
     """Ours, and empty where the system does not tell."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children") as file:

@@ -31,7 +31,7 @@ class Output:
         self.last = bytearray()
         os.set_blocking(source, False)
 
-    def copy(self) -> bool:
+    def copy_available(self) -> bool:
         """Take what is there now: at most a pipe full. False when nothing more will come, or nothing is there."""
         try:
             piece = os.read(self.source, 1 << 20)
@@ -41,24 +41,24 @@ class Output:
         self.room -= len(live)
         self.last += piece[len(live) :]
         if len(self.last) > 2 * KEPT:
-            self.cut()
-        say(live)
+            self.trim()
+        write_stdout(live)
         return bool(piece)
 
-    def cut(self) -> None:
+    def trim(self) -> None:
         surplus = max(0, len(self.last) - KEPT)
         self.left_out += surplus
         del self.last[:surplus]
 
     def finish(self) -> None:
-        self.copy()
-        self.cut()
+        self.copy_available()
+        self.trim()
         if self.left_out:
-            say(f"\n... {self.left_out:,} bytes are left out here ...\n".encode())
-        say(bytes(self.last))
+            write_stdout(f"\n... {self.left_out:,} bytes are left out here ...\n".encode())
+        write_stdout(bytes(self.last))
 
 
-def say(words: bytes) -> None:
+def write_stdout(words: bytes) -> None:
     """To stdout. A full disk must not keep us from watching over the command."""
     with suppress(OSError):
         while words:
@@ -67,30 +67,30 @@ def say(words: bytes) -> None:
 
 def main(grace: float, sandbox: str, command: list[str]) -> int:
     wake = group.wakeup_fd()
-    group.adopt()
+    group.adopt_orphans()
     read, write = os.pipe()
     spec = json.loads(sandbox) if sandbox != "-" else None
-    record = record_of(spec["tree"]) if spec else None
+    record = read_git_record(spec["tree"]) if spec else None
     try:
-        leader = start(spec, command, write)
+        leader = start_command(spec, command, write)
     except OSError as error:
         if spec is None:
-            say(f"{command[0]}: {error.strerror}\n".encode())
+            write_stdout(f"{command[0]}: {error.strerror}\n".encode())
             return 127
-        say(f"the sandbox cannot be made: {error.filename or 'namespaces'}: {error.strerror}\n".encode())
+        write_stdout(f"the sandbox cannot be made: {error.filename or 'namespaces'}: {error.strerror}\n".encode())
         return 125
     os.close(write)
     output = Output(read)
-    code = watch(leader, output, grace, wake)
+    code = wait_for_command(leader, output, grace, wake)
     group.end_orphans(set())
     if spec is not None:
-        clean(spec)
-        remove_forged(spec["tree"], record)
+        remove_box(spec)
+        remove_forged_git(spec["tree"], record)
     output.finish()
     return code if code >= 0 else 128 - code
 
 
-def start(spec, command: list[str], output: int) -> int:
+def start_command(spec, command: list[str], output: int) -> int:
     """The process to wait for: the leader of a group, or the first process of a sandbox."""
     if spec is None:
         child = subprocess.Popen(
@@ -107,7 +107,7 @@ def start(spec, command: list[str], output: int) -> int:
     return sandbox.start(spec, command, output)
 
 
-def clean(spec) -> None:
+def remove_box(spec) -> None:
     """What a sandbox needed beside the worktree."""
     if spec["mode"] == "landlock":
         return
@@ -124,7 +124,7 @@ def clean(spec) -> None:
     shutil.rmtree(box, ignore_errors=True)
 
 
-def record_of(tree: str) -> "bytes | None":
+def read_git_record(tree: str) -> "bytes | None":
     """What makes the tree a worktree: the text of its .git. None where there is no such file."""
     try:
         descriptor = os.open(os.path.join(tree, ".git"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -134,14 +134,14 @@ def record_of(tree: str) -> "bytes | None":
         return None
 
 
-def remove_forged(tree: str, record: "bytes | None") -> None:
+def remove_forged_git(tree: str, record: "bytes | None") -> None:
     """Delete a .git, or a link in the tree's place, that the command has put there: git works outside of the sandbox
     next, and would take its configuration from where that leads."""
     with suppress(OSError):
         if os.path.islink(tree):
             os.unlink(tree)
         git = os.path.join(tree, ".git")
-        if record is not None and record_of(tree) == record:
+        if record is not None and read_git_record(tree) == record:
             return
         if os.path.isdir(git) and not os.path.islink(git):
             import shutil
@@ -151,17 +151,17 @@ def remove_forged(tree: str, record: "bytes | None") -> None:
             os.unlink(git)
 
 
-def watch(leader: int, output: Output, grace: float, wake: int) -> int:
+def wait_for_command(leader: int, output: Output, grace: float, wake: int) -> int:
     """Wait for the command's end, or bring it about. Returns its code, negative for a signal."""
     watched = [0, wake, output.source]
-    while not group.ended(leader):
+    while not group.has_leader_ended(leader):
         ready, _, _ = select.select(watched, [], [])
-        group.drain(wake)
-        if output.source in ready and not output.copy():
+        group.drain_wakeup(wake)
+        if output.source in ready and not output.copy_available():
             watched.remove(output.source)
         if 0 in ready and not os.read(0, 1):
-            return group.end(leader, grace, wake)
-    return group.reap(leader)
+            return group.terminate_group(leader, grace, wake)
+    return group.reap_group(leader)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import errno
 import os
 
 
-def own_git(spec):
+def make_own_git(spec):
     """A git directory for the tree, with the index and the commit of the user's record of it."""
     with open(os.path.join(spec["tree"], ".git"), "rb") as file:
         named = os.fsdecode(file.read().removeprefix(b"gitdir: ").rstrip(b"\n"))
@@ -17,15 +17,17 @@ def own_git(spec):
     os.makedirs(os.path.join(gitdir, "refs", "heads"))
     shared_index = [name for name in os.listdir(record) if name.startswith("sharedindex.")]
     for name in ("HEAD", "index", *shared_index):
-        copy(os.path.join(record, name), os.path.join(gitdir, name))
+        copy_file(os.path.join(record, name), os.path.join(gitdir, name))
     for name in ("shallow", "packed-refs", "info/exclude", *loose_refs(spec["common"])):
-        copy(os.path.join(spec["common"], name), os.path.join(gitdir, name))
-    write(os.path.join(gitdir, "objects", "info", "alternates"), one_line(os.path.join(spec["common"], "objects")))
-    write(os.path.join(gitdir, "config"), spec["git_config"])
+        copy_file(os.path.join(spec["common"], name), os.path.join(gitdir, name))
+    write_file(
+        os.path.join(gitdir, "objects", "info", "alternates"), alternates_line(os.path.join(spec["common"], "objects"))
+    )
+    write_file(os.path.join(gitdir, "config"), spec["git_config"])
     return {"gitdir": gitdir, "worktree": os.path.basename(record)}
 
 
-def one_line(path):
+def alternates_line(path):
     """As git writes it: in quotes where it has a line break itself."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"\n' if "\n" in path else f"{path}\n"
@@ -38,13 +40,13 @@ def loose_refs(common):
             yield from (os.path.relpath(os.path.join(folder, name), common) for name in names)
 
 
-def copy(source, target):
+def copy_file(source, target):
     if os.path.isfile(source):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(source, "rb") as read, open(target, "wb") as written:
             written.write(read.read())
 
 
-def write(path, text):
+def write_file(path, text):
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)

@@ -19,7 +19,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from own_git import own_git
+from own_git import make_own_git
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, BIND, REC, PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
@@ -39,7 +39,7 @@ CANNOT = 125  # the exit code of a command whose sandbox could not be made
 LIBC = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the interpreter's lock, which a clone must
 
 
-class Failed(OSError):
+class StepFailed(OSError):
     """A step of the sandbox was refused by the kernel."""
 
 
@@ -47,15 +47,15 @@ def start(spec, command, output):
     """Start the command in its sandbox, its output going to a descriptor. Returns the process to wait for."""
     spec = dict(spec, box=box_of(spec))
     os.mkdir(spec["box"], 0o700)
-    spec |= own_git(spec)
+    spec |= make_own_git(spec)
     ready, go = os.pipe()
     flags = NEW_USER | NEW_MOUNTS | NEW_PID | NEW_IPC | (0 if spec["net"] else NEW_NET) | signal.SIGCHLD
     pid = LIBC.syscall(CLONE[os.uname().machine], flags, None, None, None, None)
     if pid < 0:
-        raise Failed(ctypes.get_errno(), "namespaces are refused")
+        raise StepFailed(ctypes.get_errno(), "namespaces are refused")
     if pid == 0:
         os.close(go)
-        inside(spec, command, output, ready)
+        run_inside(spec, command, output, ready)
     os.close(ready)
     try:
         write_maps(pid)
@@ -85,7 +85,7 @@ def write_maps(pid):
 # --- process 1 of the sandbox ---------------------------------------------------------------------------------------
 
 
-def inside(spec, command, output, ready):
+def run_inside(spec, command, output, ready):
     """Never returns. The command's code, or 128 and its signal, is ours."""
     code = CANNOT
     try:
@@ -97,17 +97,17 @@ def inside(spec, command, output, ready):
             take_streams(output)
             files = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))  # a handle for each entry of the tree
-            build(spec)
+            build_view(spec)
             resource.setrlimit(resource.RLIMIT_NOFILE, files)
-            drop()
-            code = run(command)
+            drop_privileges()
+            code = run_as_init(command)
     except OSError as error:
         os.write(2, f"the sandbox cannot be made: {error.filename}: {error.strerror}\n".encode())
     finally:
         os._exit(code)
 
 
-def run(command):
+def run_as_init(command):
     child = os.fork()
     if child == 0:
         try:
@@ -132,7 +132,7 @@ def take_streams(output):
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 
 
-def drop():
+def drop_privileges():
     """All privileges, for good."""
     drop_capabilities()
     LIBC.prctl(DUMPABLE, 0, 0, 0, 0)
@@ -153,7 +153,7 @@ def drop_capabilities():
     if os.getuid() == 0 or is_privileged():
         libc_prctl(SECUREBITS, 0x2F)
     header, empty = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-    checked(LIBC.capset(header, empty), "capset")
+    check_result(LIBC.capset(header, empty), "capset")
 
 
 def is_privileged():
@@ -163,13 +163,13 @@ def is_privileged():
 
 
 def libc_prctl(option, value):
-    checked(LIBC.prctl(option, value, 0, 0, 0), f"prctl {option}")
+    check_result(LIBC.prctl(option, value, 0, 0, 0), f"prctl {option}")
 
 
 # --- what it sees ---------------------------------------------------------------------------------------------------
 
 
-def build(spec):
+def build_view(spec):
     """Everything that is shown again is opened before anything is covered; what lies deeper is mounted later."""
     if not spec["net"]:
         raise_loopback()
@@ -182,8 +182,8 @@ def build(spec):
     objects, own = open_tree(os.path.realpath(os.path.join(spec["common"], "objects"))), open_tree(spec["gitdir"])
     set_attributes("/", READ_ONLY)  # for an ordinary user too: what is theirs may lie outside of the home folder
     for path in ("/tmp", "/var/tmp", "/dev/shm"):
-        rebind(path)
-    at_home, elsewhere = real_places(home, spec["secrets"])
+        rebind_path(path)
+    at_home, elsewhere = locate_secrets(home, spec["secrets"])
     cover_home(home, spec["box"], at_home)
     for folder, names in sorted({**elsewhere, **spec["without"]}.items()):
         show_without(folder, names)
@@ -194,14 +194,14 @@ def build(spec):
     for path in sorted(shown, key=len):
         if os.path.islink(path):  # the tree's own link to what is installed: nothing can be mounted on a link
             show_without(os.path.dirname(path), [os.path.basename(path)])
-        put(shown[path], path, writable=path in spec["writable"])
+        mount_tree(shown[path], path, writable=path in spec["writable"])
     cover_run()
     make_dev()
     make_proc()
     os.chdir(cwd)  # the old one is a handle on what lies beneath
 
 
-def real_places(home, secrets):
+def locate_secrets(home, secrets):
     """Where the secrets lie: names in the home folder, and other folders with names. A home may consist of links."""
     at_home, elsewhere = [], {}
     for name in secrets:
@@ -224,30 +224,31 @@ def cover_home(home, box, secrets):
         return
     if home == "/":  # as in containers whose user has no entry: nothing can be mounted in its place
         for name in secrets:
-            cover(os.path.join(home, name))
+            cover_path(os.path.join(home, name))
         return
-    upper, work = layers_for(os.path.join(box, "home"))
+    upper, work = make_overlay_layers(os.path.join(box, "home"))
     os.chmod(upper, os.stat(home).st_mode & 0o7777)
     for name in secrets:
-        plant(home, upper, name)
-    options = f"lowerdir={quoted(home)},upperdir={quoted(upper)},workdir={quoted(work)}"
+        add_whiteout(home, upper, name)
+    folders = {"lowerdir": home, "upperdir": upper, "workdir": work}
+    options = ",".join(f"{name}={quote_overlay_option(folder)}" for name, folder in folders.items())
     for extra in (",userxattr", ""):
         try:
             mount("overlay", home, "overlay", NO_SUID | NO_DEV, options + extra)
             return
-        except Failed:
+        except StepFailed:
             continue  # before Linux 5.11 only real root could
     show_without(home, secrets)
 
 
-def layers_for(folder):
+def make_overlay_layers(folder):
     """Where an overlay keeps what is written: in memory, where that can hold the marks by which folders are renamed."""
     os.mkdir(folder)
     mount("tmpfs", folder, "tmpfs", NO_SUID | NO_DEV)
     try:
         os.setxattr(folder, "user.overlay.try", b"y")
     except OSError:  # before Linux 6.6
-        checked(LIBC.umount2(os.fsencode(folder), 0), folder)
+        check_result(LIBC.umount2(os.fsencode(folder), 0), folder)
     layers = os.path.join(folder, "upper"), os.path.join(folder, "work")
     for layer in layers:
         os.mkdir(layer)
@@ -265,23 +266,23 @@ def show_without(folder, secrets):
             show_without(os.path.join(folder, name), inner)
 
 
-def plant(home, upper, name):
+def add_whiteout(home, upper, name):
     """A whiteout: to an overlay, a file that was deleted."""
     folder = os.path.dirname(os.path.join(upper, name))
     os.makedirs(folder, exist_ok=True)
-    for part in parents(name):
+    for part in folders_of_name(name):
         source = os.path.join(home, part)
         if os.path.isdir(source):
             os.chmod(os.path.join(upper, part), os.stat(source).st_mode & 0o7777)
     os.mknod(os.path.join(upper, name), 0o020000, 0)
 
 
-def parents(name):
+def folders_of_name(name):
     parts = name.split("/")[:-1]
     return ["/".join(parts[: n + 1]) for n in range(len(parts))]
 
 
-def cover(path):
+def cover_path(path):
     """Something empty in the place of what is there now."""
     if os.path.isdir(path):
         mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEV, "mode=755")
@@ -289,7 +290,7 @@ def cover(path):
         mount(os.devnull, path, None, BIND)
 
 
-def quoted(path):
+def quote_overlay_option(path):
     """In the options of an overlay, : and , divide."""
     return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
 
@@ -298,7 +299,7 @@ def show_only(folder, entries):
     """In the place of a folder a view of it that holds these entries; what comes into the folder later is not in it."""
     mount("tmpfs", folder, "tmpfs", NO_SUID | NO_DEV, "mode=755")
     for name, tree in entries.items():
-        put(tree, os.path.join(folder, name), writable=False)
+        mount_tree(tree, os.path.join(folder, name), writable=False)
 
 
 def show_git(common, worktree, objects, own):
@@ -307,8 +308,8 @@ def show_git(common, worktree, objects, own):
         os.makedirs(common)
     else:
         mount("tmpfs", common, "tmpfs", NO_SUID | NO_DEV, "mode=755")
-    put(objects, os.path.join(common, "objects"), writable=False)
-    put(own, os.path.join(common, "worktrees", worktree), writable=True)
+    mount_tree(objects, os.path.join(common, "objects"), writable=False)
+    mount_tree(own, os.path.join(common, "worktrees", worktree), writable=True)
 
 
 def cover_run():
@@ -317,14 +318,14 @@ def cover_run():
     served = {name: open_tree(os.path.join(run, name)) for name in SERVED if os.path.exists(os.path.join(run, name))}
     mount("tmpfs", run, "tmpfs", NO_SUID | NO_DEV | NO_EXEC, "mode=755")
     for name, tree in served.items():
-        put(tree, os.path.join(run, name), writable=os.getuid() != 0)
+        mount_tree(tree, os.path.join(run, name), writable=os.getuid() != 0)
 
 
 def make_dev():
     trees = {name: open_tree(f"/dev/{name}") for name in (*DEVICES, "shm") if os.path.exists(f"/dev/{name}")}
     mount("tmpfs", "/dev", "tmpfs", NO_SUID | NO_EXEC, "mode=755")
     for name, tree in trees.items():
-        put(tree, f"/dev/{name}", writable=True)
+        mount_tree(tree, f"/dev/{name}", writable=True)
     os.mkdir("/dev/pts")
     mount("devpts", "/dev/pts", "devpts", NO_SUID | NO_EXEC, "newinstance,ptmxmode=0666,mode=620")
     os.symlink("pts/ptmx", "/dev/ptmx")
@@ -336,8 +337,8 @@ def make_proc():
     mount("proc", "/proc", "proc", NO_SUID | NO_DEV | NO_EXEC)
     for name in KERNEL:
         if os.path.exists(f"/proc/{name}"):
-            rebind(f"/proc/{name}", READ_ONLY)
-    rebind("/sys", READ_ONLY)  # a user may own control groups, by which processes can be stopped
+            rebind_path(f"/proc/{name}", READ_ONLY)
+    rebind_path("/sys", READ_ONLY)  # a user may own control groups, by which processes can be stopped
 
 
 def raise_loopback():
@@ -354,7 +355,7 @@ def raise_loopback():
 
 def mount(source, target, kind, flags, options=None):
     words = [None if word is None else os.fsencode(word) for word in (source, target, kind, options)]
-    checked(LIBC.mount(*words[:3], ctypes.c_ulong(flags), words[3]), target)
+    check_result(LIBC.mount(*words[:3], ctypes.c_ulong(flags), words[3]), target)
 
 
 def open_entry(path):
@@ -366,10 +367,10 @@ def open_entry(path):
 def open_tree(path):
     """A handle on what is mounted and lies at a path, to be put somewhere else."""
     tree = LIBC.syscall(OPEN_TREE, AT_CWD, os.fsencode(path), TREE_CLONE | AT_RECURSIVE | NO_FOLLOW)
-    return checked(tree, path)
+    return check_result(tree, path)
 
 
-def put(tree, target, writable):
+def mount_tree(tree, target, writable):
     """Mount what a handle holds, and forget the handle; of a link make the same. The place is made where missing."""
     if isinstance(tree, str):
         if not os.path.lexists(target):
@@ -377,13 +378,13 @@ def put(tree, target, writable):
             os.symlink(tree, target)
         return
     if not os.path.lexists(target):
-        make_place(tree, target)
-    checked(LIBC.syscall(MOVE_MOUNT, tree, b"", AT_CWD, os.fsencode(target), FROM_EMPTY), target)
+        make_mount_point(tree, target)
+    check_result(LIBC.syscall(MOVE_MOUNT, tree, b"", AT_CWD, os.fsencode(target), FROM_EMPTY), target)
     os.close(tree)
     set_attributes(target, 0 if writable else READ_ONLY, clear=READ_ONLY if writable else 0)
 
 
-def make_place(tree, target):
+def make_mount_point(tree, target):
     os.makedirs(os.path.dirname(target), exist_ok=True)
     if os.path.isdir(f"/proc/self/fd/{tree}"):
         os.mkdir(target)
@@ -391,7 +392,7 @@ def make_place(tree, target):
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
 
 
-def rebind(path, flags=0):
+def rebind_path(path, flags=0):
     if os.path.exists(path):
         mount(path, path, None, BIND | REC)
         set_attributes(path, flags, clear=READ_ONLY if not flags else 0)
@@ -399,16 +400,16 @@ def rebind(path, flags=0):
 
 def set_attributes(path, flags, clear=0):
     attributes = (ctypes.c_uint64 * 4)(flags, clear, 0, 0)
-    checked(
+    check_result(
         LIBC.syscall(MOUNT_SETATTR, AT_CWD, os.fsencode(path), AT_RECURSIVE, attributes, ctypes.sizeof(attributes)),
         path,
     )
 
 
-def checked(result, what):
+def check_result(result, what):
     if result < 0:
         number = ctypes.get_errno()
-        raise Failed(number, os.strerror(number), what)
+        raise StepFailed(number, os.strerror(number), what)
     return result
 
 

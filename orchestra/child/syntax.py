@@ -13,12 +13,12 @@ MOST = 1_000_000
 def main(paths):
     warnings.simplefilter("ignore")
     parsers = {}
-    bad = [found for path in paths if (found := complaint(path, parsers))]
+    bad = [found for path in paths if (found := find_syntax_error(path, parsers))]
     print("\n".join(bad))
     return 1 if bad else 0
 
 
-def complaint(path, parsers):
+def find_syntax_error(path, parsers):
     """`a.py:3:1: error: does not parse`, or nothing."""
     try:
         with open(path, "rb") as file:
@@ -27,14 +27,14 @@ def complaint(path, parsers):
         return ""
     if len(content) > MOST:
         return ""
-    said, line = python_says(content) if path.endswith((".py", ".pyi")) else ("maybe", 0)
+    said, line = check_python(content) if path.endswith((".py", ".pyi")) else ("maybe", 0)
     if said == "fine":
         return ""
     found = line if said == "wrong" else grammar_error(path, content, parsers)
     return f"{path}:{line or found}:1: error: does not parse" if found else ""
 
 
-def python_says(content):
+def check_python(content):
     """A wrong indentation is certain. Another error may be the syntax of a newer Python: the grammar is asked too."""
     try:
         ast.parse(content)

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from orchestra.errors import MissingKey, OrchestraError
-from orchestra.handover.why import FORK, from_fork
-from orchestra.report.ci import Ci, annotation, recognise
-from orchestra.report.safe import plain
+from orchestra.handover.refusals import FORK, is_from_fork
+from orchestra.report.ci import CiSystem, detect_ci_system, error_annotation
+from orchestra.report.sanitize import strip_controls
 
 if TYPE_CHECKING:
-    from orchestra.conduct.deliver.finish import Finished
+    from orchestra.conduct.deliver.finish import FinishedRun
 
 
-class Guard(io.TextIOBase):
+class GuardedStream(io.TextIOBase):
     """A stream of whole lines, none of which the CI system takes for a command; only `order` gives commands."""
 
-    def __init__(self, stream: TextIO, ci: Ci) -> None:
+    def __init__(self, stream: TextIO, ci: CiSystem) -> None:
         self.stream, self.ci, self.rest = stream, ci, ""
 
     def write(self, text: str) -> int:
         whole, ended, self.rest = (self.rest + text).rpartition("\n")
-        self.stream.write(self.ci.harmless(whole + ended) if ended else "")
+        self.stream.write(self.ci.neutralize(whole + ended) if ended else "")
         return len(text)
 
     @property
@@ -40,10 +40,10 @@ class Guard(io.TextIOBase):
     def close(self) -> None:
         """The stream itself stays open."""
         if self.rest:
-            self.stream.write(self.ci.harmless(self.rest))
+            self.stream.write(self.ci.neutralize(self.rest))
             self.rest = ""
 
-    def order(self, text: str) -> None:
+    def send_command(self, text: str) -> None:
         self.close()
         self.stream.write(text)
         self.stream.flush()
@@ -53,13 +53,13 @@ class Guard(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def guarded(env: Mapping[str, str]) -> Iterator[None]:
+def guard_output(env: Mapping[str, str]) -> Iterator[None]:
     """In CI everything printed from here on passes the guard, whoever prints it."""
-    ci = recognise(env)
+    ci = detect_ci_system(env)
     if not ci.kind:
         yield
         return
-    before, guards = (sys.stdout, sys.stderr), (Guard(sys.stdout, ci), Guard(sys.stderr, ci))
+    before, guards = (sys.stdout, sys.stderr), (GuardedStream(sys.stdout, ci), GuardedStream(sys.stderr, ci))
     sys.stdout, sys.stderr = guards
     try:
         yield
@@ -71,37 +71,37 @@ def guarded(env: Mapping[str, str]) -> Iterator[None]:
                 guard.flush()
 
 
-def order(text: str) -> None:
+def send_ci_command(text: str) -> None:
     """A command for the CI system. Where nobody guards there is no such system."""
-    if text and isinstance(sys.stderr, Guard):
+    if text and isinstance(sys.stderr, GuardedStream):
         with contextlib.suppress(OSError):
-            sys.stderr.order(text)
+            sys.stderr.send_command(text)
 
 
-def publish(finished: "Finished", env: Mapping[str, str]) -> None:
+def publish_in_ci(finished: "FinishedRun", env: Mapping[str, str]) -> None:
     """The run's result where the CI system looks for it, and where its files are."""
-    from orchestra.report.annotations import annotations, outputs
-    from orchestra.report.markdown import STEP_SUMMARY, markdown
+    from orchestra.report.annotations import build_annotations, step_outputs
+    from orchestra.report.markdown import STEP_SUMMARY_LIMIT, markdown_report
 
-    ci, report = recognise(env), finished.report
+    ci, report = detect_ci_system(env), finished.report
     if not ci.kind:
         return
     files = {"summary": finished.path, **finished.files}
     if ci.kind == "github":
         target = env.get("GITHUB_STEP_SUMMARY", "")
-        append(target, markdown(report, STEP_SUMMARY - size(target)))
+        append_to_file(target, markdown_report(report, STEP_SUMMARY_LIMIT - size_of_file(target)))
         paths = {name: str(path) for name, path in files.items()}
-        append(env.get("GITHUB_OUTPUT", ""), outputs(report, paths, f"end_{secrets.token_hex(16)}"))
+        append_to_file(env.get("GITHUB_OUTPUT", ""), step_outputs(report, paths, f"end_{secrets.token_hex(16)}"))
         said = finished.material.outputs if finished.material else {}
-        order("".join(f"{each}\n" for each in annotations(report, said)))
+        send_ci_command("".join(f"{each}\n" for each in build_annotations(report, said)))
     print("Files of this run:", *(f"  {path}" for path in files.values()), sep="\n", file=sys.stderr)
 
 
-def size(path: str) -> int:
+def size_of_file(path: str) -> int:
     return Path(path).stat().st_size if path and Path(path).exists() else 0
 
 
-def append(path: str, text: str) -> None:
+def append_to_file(path: str, text: str) -> None:
     """A file of the CI system's that cannot be written is its problem, and not the run's."""
     try:
         if path and text:
@@ -111,10 +111,10 @@ def append(path: str, text: str) -> None:
         print(f"note: {path} cannot be written: {error}.", file=sys.stderr)
 
 
-def complaint(error: OrchestraError, env: Mapping[str, str]) -> str:
+def announce_error(error: OrchestraError, env: Mapping[str, str]) -> str:
     """The error in one sentence. Where a key is missing, CI may well be the reason."""
-    why = f" {FORK}" if isinstance(error, MissingKey) and from_fork(env) else ""
-    words = plain(f"{error}{why}")
-    if recognise(env).kind == "github":
-        order(annotation(words, "Aider Orchestrator") + "\n")
+    why = f" {FORK}" if isinstance(error, MissingKey) and is_from_fork(env) else ""
+    words = strip_controls(f"{error}{why}")
+    if detect_ci_system(env).kind == "github":
+        send_ci_command(error_annotation(words, "Aider Orchestrator") + "\n")
     return words

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.cli import trusted
-from orchestra.cli.load import current, settings_file, settings_of
-from orchestra.cli.masked import without_secrets
+from orchestra.cli.load import current_folder, read_settings, read_settings_file
+from orchestra.cli.masked import mask_setting
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.errors import SettingsError, UsageError
 from orchestra.plan.roles import TABLE as ROLES
-from orchestra.report.plain import plain
-from orchestra.settings import Committed, Settings, SettingsFile
-from orchestra.settings.trust import named_files
-from orchestra.settings.values import PRICES
+from orchestra.report.terminal_text import escape_controls
+from orchestra.settings import CommittedFile, Settings, SettingsFile
+from orchestra.settings.trust import files_named_in
+from orchestra.settings.values import PRICES_TABLE
 from orchestra.workspace.git import top_level
 
 QUESTION = "Obey these too, now and until the file changes? y or N"
@@ -24,36 +24,36 @@ QUESTION = "Obey these too, now and until the file changes? y or N"
 ALLOW = "`aider-orchestrator trust` allows it, --trust-repo does for one run"
 
 
-def repository_of(given: str) -> Path:
-    start = Path(given).absolute() if given else current()
+def repository_root(given: str) -> Path:
+    start = Path(given).absolute() if given else current_folder()
     root = top_level(start)
     if root is None:
         raise UsageError(f"{start} is not in a git repository.")
     return root
 
 
-def allowed(root: Path, file: SettingsFile, settings: Settings) -> Iterator[str]:
+def describe_consent(root: Path, file: SettingsFile, settings: Settings) -> Iterator[str]:
     """Each setting of the file, with what it needs consent for."""
-    committed = settings.committed or Committed(file.place)
-    yield f"{file.place} of {root} sets:"
-    for line in lines_of(file.table, settings):
+    committed = settings.committed or CommittedFile(file.origin)
+    yield f"{file.origin} of {root} sets:"
+    for line in setting_lines(file.table, settings):
         yield f"  {line}"
     for name, why in committed.refused.items():
         yield f"  needs your consent: {name} ({why})"
-    if names := named_files(file.table):
+    if names := files_named_in(file.table):
         yield f"  names the files: {', '.join(names)}"
 
 
-def settle_committed(settings: Settings, committed: Committed, argv: list[str]) -> Settings:
+def resolve_committed(settings: Settings, committed: CommittedFile, argv: list[str]) -> Settings:
     """Say what a committed file has set, and ask for consent on a terminal."""
-    if committed.refused and can_be_asked(settings) and consents(settings, committed):
-        settings = settings_of(argv)
+    if committed.refused and can_be_asked(settings) and ask_for_consent(settings, committed):
+        settings = read_settings(argv)
         committed = settings.committed or committed
-    tell_committed(settings, committed)
+    print_committed(settings, committed)
     if committed.models:
         names = ", ".join(committed.models)
         raise SettingsError(
-            f"{committed.place} is committed, so that its choice of a model is not taken ({names}): "
+            f"{committed.origin} is committed, so that its choice of a model is not taken ({names}): "
             f"{committed.refused[committed.models[0]]}.",
             hint=f"Choose with a flag such as --model NAME; {ALLOW}.",
         )
@@ -61,51 +61,58 @@ def settle_committed(settings: Settings, committed: Committed, argv: list[str]) 
 
 
 def can_be_asked(settings: Settings) -> bool:
-    alone = (settings.quiet and settings.is_users("quiet")) or settings.json or settings.events or os.environ.get("CI")
+    alone = (
+        (settings.quiet and settings.is_set_by_user("quiet"))
+        or settings.json
+        or settings.events
+        or os.environ.get("CI")
+    )
     return not alone and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def consents(settings: Settings, committed: Committed) -> bool:
+def ask_for_consent(settings: Settings, committed: CommittedFile) -> bool:
     """Ask once for each state of the file."""
-    root = repository_of(settings.repo)
-    file, _ = settings_file(root)
-    if trusted.answer(root, file) is not None:
+    root = repository_root(settings.repo)
+    file, _ = read_settings_file(root)
+    if trusted.recall_answer(root, file) is not None:
         return False
-    for line in allowed(root, file, settings):
-        print(plain(line), file=sys.stderr)
+    for line in describe_consent(root, file, settings):
+        print(escape_controls(line), file=sys.stderr)
     print(f"{QUESTION}\n> ", end="", file=sys.stderr, flush=True)
     yes = sys.stdin.readline().strip().lower() in ("y", "yes")
-    trusted.remember(root, file, yes)
+    trusted.write_answer(root, file, yes)
     return yes
 
 
-def tell_committed(settings: Settings, committed: Committed) -> None:
+def print_committed(settings: Settings, committed: CommittedFile) -> None:
     """A line for each setting that is used, and one for all that are not. Only the user can have silence."""
     how = "committed, and trusted" if committed.trusted else "committed"
-    if not (settings.quiet and settings.is_users("quiet")):
-        for line in lines_of(committed.used, settings):
-            note(f"{committed.place} ({how}) sets {line}")
-    tell_refused(committed)
+    if not (settings.quiet and settings.is_set_by_user("quiet")):
+        for line in setting_lines(committed.used, settings):
+            print_note(f"{committed.origin} ({how}) sets {line}")
+    print_refused(committed)
 
 
-def tell_refused(committed: Committed) -> None:
+def print_refused(committed: CommittedFile) -> None:
     if committed.refused:
         names = ", ".join(f"{name} ({why})" for name, why in committed.refused.items())
-        note(f"not used of {committed.place}, since it is committed: {names}; {ALLOW}.")
+        print_note(f"not used of {committed.origin}, since it is committed: {names}; {ALLOW}.")
 
 
-def note(text: str) -> None:
-    print(f"note: {plain(' '.join(text.split()))}", file=sys.stderr)
+def print_note(text: str) -> None:
+    print(f"note: {escape_controls(' '.join(text.split()))}", file=sys.stderr)
 
 
-def lines_of(table: Mapping[str, Any], settings: Settings) -> Iterator[str]:
-    secrets = Secrets.of(settings)
+def setting_lines(table: Mapping[str, Any], settings: Settings) -> Iterator[str]:
+    secrets = Secrets.from_settings(settings)
     for name, value in table.items():
-        if name in (ROLES, PRICES) and isinstance(value, Mapping):
-            yield from (f"{name}.{key} = {without_secrets(name, words_of(one), secrets)}" for key, one in value.items())
+        if name in (ROLES, PRICES_TABLE) and isinstance(value, Mapping):
+            yield from (
+                f"{name}.{key} = {mask_setting(name, as_text_tuple(one), secrets)}" for key, one in value.items()
+            )
         else:
-            yield f"{name} = {without_secrets(name, words_of(value), secrets)}"
+            yield f"{name} = {mask_setting(name, as_text_tuple(value), secrets)}"
 
 
-def words_of(value: Any) -> Any:
+def as_text_tuple(value: Any) -> Any:
     return tuple(map(str, value)) if isinstance(value, list | tuple) else value

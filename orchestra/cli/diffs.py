@@ -4,36 +4,36 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
-from orchestra.cli.find import Here
-from orchestra.events import Combined, Event
-from orchestra.journal.files import stamp_of
+from orchestra.cli.find import RunIndex
+from orchestra.events import Event, WorkCombined
+from orchestra.journal.run_files import stamp_of
 from orchestra.report.detail import Attempt
-from orchestra.workspace.collect import diff
-from orchestra.workspace.git import Git, existing
+from orchestra.workspace.collect import binary_diff
+from orchestra.workspace.git import Git, existing_commits
 
 
-def result(events: Iterable[Event]) -> str:
+def result_commit(events: Iterable[Event]) -> str:
     """The commit that has all accepted work."""
-    made = [event.payload.commit for event in events if isinstance(event.payload, Combined)]
+    made = [event.payload.commit for event in events if isinstance(event.payload, WorkCombined)]
     return made[-1] if made else ""
 
 
-def between(here: Here, old: str, new: str) -> bytes | None:
+def diff_between(here: RunIndex, old: str, new: str) -> bytes | None:
     """None where this repository does not have both."""
-    if len(existing(here.root, [old, new])) < len({old, new}):
+    if len(existing_commits(here.root, [old, new])) < len({old, new}):
         return None
-    return asyncio.run(diff(Git(here.root), old, new))
+    return asyncio.run(binary_diff(Git(here.root), old, new))
 
 
-def of_commit(here: Here, commit: str) -> bytes | None:
+def diff_of_commit(here: RunIndex, commit: str) -> bytes | None:
     """What a commit changed; None where it is not here."""
-    if not existing(here.root, [commit]):
+    if not existing_commits(here.root, [commit]):
         return None
     options = ("--no-ext-diff", "--no-textconv", "--binary", "--no-renames", "--no-commit-id", "--root", "-r", "-p")
     return asyncio.run(Git(here.root).raw("diff-tree", *options, commit))
 
 
-def of_patch(here: Here, run: str, patch: str) -> bytes | None:
+def read_patch_of_run(here: RunIndex, run: str, patch: str) -> bytes | None:
     """A patch that the run left in the log folder. The events may have come from anywhere: no other file is read."""
     file = here.logs / Path(patch).name
     if not patch or stamp_of(file.name) != run or file.is_symlink() or not file.is_file():
@@ -41,8 +41,8 @@ def of_patch(here: Here, run: str, patch: str) -> bytes | None:
     return file.read_bytes()
 
 
-def of_attempt(here: Here, run: str, attempt: Attempt) -> bytes | None:
+def diff_of_attempt(here: RunIndex, run: str, attempt: Attempt) -> bytes | None:
     """Its commit, and what of it was not to be committed."""
-    parts = [of_commit(here, attempt.commit), of_patch(here, run, attempt.patch)]
+    parts = [diff_of_commit(here, attempt.commit), read_patch_of_run(here, run, attempt.patch)]
     found = [part for part in parts if part is not None]
     return b"".join(found) if found else None

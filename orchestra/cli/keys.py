@@ -6,11 +6,11 @@ import re
 import sys
 from pathlib import Path
 
-from orchestra.cli.load import SCRIPT, dotenv
+from orchestra.cli.load import SCRIPT, read_dotenv
 from orchestra.errors import UsageError
 from orchestra.providers import catalogue
 from orchestra.settings import Settings
-from orchestra.workspace.git import ask, is_tracked
+from orchestra.workspace.git import ask_git, is_tracked
 
 ASKED = ("openai", "anthropic", "gemini")
 
@@ -29,32 +29,32 @@ def ask_for_keys(settings: Settings, folder: Path) -> None:
     given = {}
     for name in ASKED:
         variable = catalogue.PROVIDERS[name].key_vars[0]
-        if not settings.key(catalogue.PROVIDERS[name].key_vars)[0]:
-            given[variable] = checked(variable, getpass.getpass(f"{variable} (Enter for none): ").strip())
+        if not settings.strongest_variable(catalogue.PROVIDERS[name].key_vars)[0]:
+            given[variable] = check_key(variable, getpass.getpass(f"{variable} (Enter for none): ").strip())
     hide_from_git(folder)
-    text = place.read_text("utf-8") if place.exists() else example()
-    write(place, filled_in(text, {name: key for name, key in given.items() if key}, taken(place)))
+    text = place.read_text("utf-8") if place.exists() else read_dotenv_example()
+    write_private_file(place, fill_in_keys(text, {name: key for name, key in given.items() if key}, taken(place)))
     print(f"{place} is written; only you can read it, and git ignores it.", file=sys.stderr)
 
 
-def checked(variable: str, key: str) -> str:
+def check_key(variable: str, key: str) -> str:
     if not re.fullmatch(r"[!-~]*", key) or re.search("[\"'`\\\\#$]", key):
         raise UsageError(f"{variable}: this holds characters that no key has. Nothing was written.")
     return key
 
 
 def taken(place: Path) -> set[str]:
-    return set(dotenv(place)) if place.exists() else set()
+    return set(read_dotenv(place)) if place.exists() else set()
 
 
-def example() -> str:
+def read_dotenv_example() -> str:
     path = SCRIPT / ".env.example"
     if path.is_file():
         return path.read_text("utf-8")
     return "".join(f"# {catalogue.PROVIDERS[name].key_vars[0]}=\n" for name in ASKED)
 
 
-def filled_in(text: str, given: dict[str, str], taken: set[str]) -> str:
+def fill_in_keys(text: str, given: dict[str, str], taken: set[str]) -> str:
     """Each key in the place that the example keeps for it, or at the end."""
     for name, key in given.items():
         if name in taken:
@@ -66,15 +66,18 @@ def filled_in(text: str, given: dict[str, str], taken: set[str]) -> str:
 
 def hide_from_git(folder: Path) -> None:
     """In git's own list of this clone: what is in the repository is the user's to change."""
-    if ask(folder, "rev-parse", "--git-dir") is None or ask(folder, "check-ignore", "-q", "--", ".env") is not None:
+    if (
+        ask_git(folder, "rev-parse", "--git-dir") is None
+        or ask_git(folder, "check-ignore", "-q", "--", ".env") is not None
+    ):
         return
-    exclude = folder / str(ask(folder, "rev-parse", "--git-path", "info/exclude"))
+    exclude = folder / str(ask_git(folder, "rev-parse", "--git-path", "info/exclude"))
     exclude.parent.mkdir(parents=True, exist_ok=True)
     before = exclude.read_text("utf-8") if exclude.exists() else ""
     exclude.write_text(f"{before.rstrip()}\n/.env\n".lstrip(), "utf-8")
 
 
-def write(place: Path, text: str) -> None:
+def write_private_file(place: Path, text: str) -> None:
     """All of it or nothing, and never readable for others."""
     target = place.resolve()
     draft = target.with_name(f".env.{os.getpid()}.part")

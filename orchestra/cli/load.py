@@ -11,7 +11,7 @@ from orchestra.cli.folder import config_folder
 from orchestra.cli.parser import parse_flags
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import TABLE as ROLES
-from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Committed, Settings, SettingsFile, load
+from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, CommittedFile, Settings, SettingsFile, load_settings
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent
 FILE, SHARED = "aider-orchestrator.toml", "pyproject.toml"
@@ -19,82 +19,82 @@ USER_FILE = "settings.toml"  # in the user's config folder
 TABLE = "aider-orchestrator"
 
 
-def settings_of(argv: list[str]) -> Settings:
+def read_settings(argv: list[str]) -> Settings:
     flags = parse_flags(argv)
     # Only now: what runs git takes its time to be loaded, and `--help` ends with the flags.
     from orchestra.workspace.git import top_level
 
     where = Path(flags["repo"] or os.environ.get("ORCHESTRA_REPO", ""))
-    root = top_level(where) or top_level(current()) or current()
-    settings = with_files(flags, environments(root), root)
-    return settings.with_values(change=change_text(settings.change))
+    root = top_level(where) or top_level(current_folder()) or current_folder()
+    settings = load_with_files(flags, read_environments(root), root)
+    return settings.with_values(change=read_change_text(settings.change))
 
 
-def with_files(flags: Mapping[str, Any], sources: list[tuple[str, Mapping[str, str]]], root: Path) -> Settings:
+def load_with_files(flags: Mapping[str, Any], sources: list[tuple[str, Mapping[str, str]]], root: Path) -> Settings:
     """The repository's settings file counts before the user's own, unless git tracks it and it is not trusted."""
-    theirs, path = settings_file(root)
-    own = [file for file in (user_file(root),) if file.table]
+    theirs, path = read_settings_file(root)
+    own = [file for file in (read_user_file(root),) if file.table]
     if not theirs.table:
-        return load(flags, sources, own)
+        return load_settings(flags, sources, own)
     from orchestra.cli import trusted
-    from orchestra.settings.trust import overridden, screen
-    from orchestra.workspace.tracked import may_be_anyones, tracked_file
+    from orchestra.settings.trust import overridden_keys, screen_file
+    from orchestra.workspace.tracked import is_tracked_regular, may_be_tracked
 
-    if not may_be_anyones(root, path):
-        return load(flags, sources, [with_prompts(root, at_root(root, theirs)), *own])
-    base = load(flags, sources, own)
-    if base.trust_repo or trusted.holds(root, theirs):
-        settings = load(flags, sources, [with_prompts(root, at_root(root, theirs)), *own])
-        used = {name: value for name, value in theirs.table.items() if name not in overridden(base)}
-        return settings.with_values(committed=Committed(theirs.place, used, trusted=True))
-    screened, committed = screen(theirs, base, lambda name: tracked_file(root, name))
-    settings = load(flags, sources, [*own, with_prompts(root, at_root(root, screened))])
+    if not may_be_tracked(root, path):
+        return load_settings(flags, sources, [read_role_prompts(root, resolve_paths(root, theirs)), *own])
+    base = load_settings(flags, sources, own)
+    if base.trust_repo or trusted.is_file_trusted(root, theirs):
+        settings = load_settings(flags, sources, [read_role_prompts(root, resolve_paths(root, theirs)), *own])
+        used = {name: value for name, value in theirs.table.items() if name not in overridden_keys(base)}
+        return settings.with_values(committed=CommittedFile(theirs.origin, used, trusted=True))
+    screened, committed = screen_file(theirs, base, lambda name: is_tracked_regular(root, name))
+    settings = load_settings(flags, sources, [*own, read_role_prompts(root, resolve_paths(root, screened))])
     return settings.with_values(committed=committed)
 
 
-def current() -> Path:
+def current_folder() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError:
         raise SettingsError("The current directory is not there any more.") from None
 
 
-def environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:
+def read_environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:
     """The process's own environment first, then .env in the repository, then .env beside the script.
 
     A .env that is committed came with the repository and is not the user's: it is left alone.
     """
-    from orchestra.workspace.tracked import may_be_anyones
+    from orchestra.workspace.tracked import may_be_tracked
 
     found: list[tuple[str, Mapping[str, str]]] = [("environment", os.environ)]
     if (root / ".env").is_file():
-        if may_be_anyones(root, ".env"):
+        if may_be_tracked(root, ".env"):
             print("note: .env is committed, so it may be anybody's: it is not read.", file=sys.stderr)
         else:
-            found.append((REPOSITORY_ENV, dotenv(root / ".env")))
+            found.append((REPOSITORY_ENV, read_dotenv(root / ".env")))
     if root != SCRIPT and (SCRIPT / ".env").is_file():
-        found.append((SCRIPT_ENV, dotenv(SCRIPT / ".env")))
+        found.append((SCRIPT_ENV, read_dotenv(SCRIPT / ".env")))
     return found
 
 
-def dotenv(path: Path) -> dict[str, str]:
+def read_dotenv(path: Path) -> dict[str, str]:
     from dotenv import dotenv_values
 
     try:
         found = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {why(error)}.") from None
+        raise SettingsError(f"{path} cannot be read: {why_unreadable(error)}.") from None
     return {name: value for name, value in found.items() if value}
 
 
-def settings_file(root: Path) -> tuple[SettingsFile, str]:
+def read_settings_file(root: Path) -> tuple[SettingsFile, str]:
     """The repository's own, and the path of the file that it stands in."""
     own, shared = root / FILE, root / SHARED
     if own.is_file():
-        return SettingsFile(FILE, toml(own)), FILE
+        return SettingsFile(FILE, read_toml(own)), FILE
     if shared.is_file():
         place = f"[tool.{TABLE}] in {SHARED}"
-        tools = project_toml(shared).get("tool", {})
+        tools = read_project_toml(shared).get("tool", {})
         table = tools.get(TABLE, {}) if isinstance(tools, dict) else None
         if not isinstance(table, dict):
             raise SettingsError(f"{place} is not a table.")
@@ -102,29 +102,29 @@ def settings_file(root: Path) -> tuple[SettingsFile, str]:
     return SettingsFile(), ""
 
 
-def project_toml(path: Path) -> dict[str, Any]:
+def read_project_toml(path: Path) -> dict[str, Any]:
     """A broken one that does not name us says nothing: it is the project's own, and the change may repair it."""
     try:
-        return toml(path)
+        return read_toml(path)
     except SettingsError:
         if os.access(path, os.R_OK) and TABLE.encode() not in path.read_bytes():
             return {}
         raise
 
 
-def user_file(root: Path) -> SettingsFile:
+def read_user_file(root: Path) -> SettingsFile:
     """The user's own, for all their repositories. A role's prompt-file stands beside it."""
     path = config_folder() / USER_FILE
     if not path.is_file():
         return SettingsFile()
-    from orchestra.workspace.tracked import came_with
+    from orchestra.workspace.tracked import is_from_repository
 
-    if came_with(root, path):
+    if is_from_repository(root, path):
         return SettingsFile()
-    return with_prompts(path.parent, SettingsFile(str(path), toml(path)))
+    return read_role_prompts(path.parent, SettingsFile(str(path), read_toml(path)))
 
 
-def at_root(root: Path, file: SettingsFile) -> SettingsFile:
+def resolve_paths(root: Path, file: SettingsFile) -> SettingsFile:
     """Paths in a settings file are meant from where it lies, not from where the program was started."""
     table = dict(file.table)
     for name in ("prd", "assign", "replay"):
@@ -136,19 +136,19 @@ def at_root(root: Path, file: SettingsFile) -> SettingsFile:
     change = table.get("change")
     if isinstance(change, str) and change.startswith("@"):
         table["change"] = f"@{root / change[1:]}"
-    return SettingsFile(file.place, table)
+    return SettingsFile(file.origin, table)
 
 
-def with_prompts(root: Path, file: SettingsFile) -> SettingsFile:
+def read_role_prompts(root: Path, file: SettingsFile) -> SettingsFile:
     """Each role's prompt-file, from the repository's root, read in its place."""
     roles = file.table.get(ROLES)
     if not isinstance(roles, dict):
         return file
-    read = {name: with_prompt(root, f"[{ROLES}.{name}] in {file.place}", roles[name]) for name in roles}
-    return SettingsFile(file.place, {**file.table, ROLES: read})
+    read = {name: read_role_prompt(root, f"[{ROLES}.{name}] in {file.origin}", roles[name]) for name in roles}
+    return SettingsFile(file.origin, {**file.table, ROLES: read})
 
 
-def with_prompt(root: Path, place: str, role: Any) -> Any:
+def read_role_prompt(root: Path, place: str, role: Any) -> Any:
     if not isinstance(role, dict) or not isinstance(role.get("prompt-file", None), str):
         return role
     if "prompt" in role:
@@ -156,18 +156,20 @@ def with_prompt(root: Path, place: str, role: Any) -> Any:
     try:
         prompt = (root / role["prompt-file"]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise SettingsError(f"prompt-file {role['prompt-file']!r} of {place} cannot be read: {why(error)}.") from None
+        raise SettingsError(
+            f"prompt-file {role['prompt-file']!r} of {place} cannot be read: {why_unreadable(error)}."
+        ) from None
     return {name: value for name, value in role.items() if name != "prompt-file"} | {"prompt": prompt}
 
 
-def toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of more than 4300 digits
-        raise SettingsError(f"{path.name} cannot be read: {why(error)}.") from None
+        raise SettingsError(f"{path.name} cannot be read: {why_unreadable(error)}.") from None
 
 
-def change_text(given: str) -> str:
+def read_change_text(given: str) -> str:
     """The change request: as given, from @FILE, or - from stdin."""
     if given != "-" and not given.startswith("@"):
         return given.strip()
@@ -175,10 +177,10 @@ def change_text(given: str) -> str:
         raw = sys.stdin.buffer.read() if given == "-" else Path(given[1:]).read_bytes()
         return raw.decode("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--change {given}: {why(error)}.") from None
+        raise SettingsError(f"--change {given}: {why_unreadable(error)}.") from None
 
 
-def why(error: Exception) -> str:
+def why_unreadable(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8"
     if isinstance(error, RecursionError):

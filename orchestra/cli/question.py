@@ -5,13 +5,13 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-from orchestra.conduct.core.context import People
-from orchestra.console import View
+from orchestra.conduct.core.context import TerminalPrompts
+from orchestra.console import ProgressView
 from orchestra.model import Decision
 from orchestra.plan.draft import Draft
-from orchestra.report.plain import plain
-from orchestra.report.plans.tree import tree
+from orchestra.report.plans.plan_tree import plan_tree
 from orchestra.report.state import TaskReport
+from orchestra.report.terminal_text import escape_controls
 from orchestra.settings import Settings
 
 CHOICES = """\
@@ -22,33 +22,40 @@ CHOICES = """\
 LETTERS = {"r": "retry", "s": "spawn", "a": "abandon", "t": "take"}
 
 
-def people_at(screen: View, settings: Settings) -> People:
+def prompts_at_terminal(screen: ProgressView, settings: Settings) -> TerminalPrompts:
     """Who can be asked: the person at the terminal, if there is one."""
-    return People(asker(screen), confirmer(screen)) if is_attended(settings) else People()
+    return (
+        TerminalPrompts(make_task_prompt(screen), make_plan_prompt(screen))
+        if is_attended(settings)
+        else TerminalPrompts()
+    )
 
 
-def asker(screen: View) -> Callable[[TaskReport], Awaitable[Decision | None]]:
+def make_task_prompt(screen: ProgressView) -> Callable[[TaskReport], Awaitable[Decision | None]]:
     """What asks about a task that waits."""
 
     async def ask(task: TaskReport) -> Decision | None:
-        with screen.aside():
-            print(f"\n{plain(f'{task.agent} ({task.title}) waits for you: {task.asks}')}\n{CHOICES}", file=sys.stderr)
+        with screen.pause_display():
+            print(
+                f"\n{escape_controls(f'{task.agent} ({task.title}) waits for you: {task.asks}')}\n{CHOICES}",
+                file=sys.stderr,
+            )
             while True:
-                words = (await typed()).strip()
-                if not words or (decision := read(task.id, words)):
+                words = (await read_typed_line()).strip()
+                if not words or (decision := parse_decision(task.id, words)):
                     return decision if words else None
                 print("That is none of them.", file=sys.stderr)
 
     return ask
 
 
-def confirmer(screen: View) -> Callable[[Draft], Awaitable[bool]]:
+def make_plan_prompt(screen: ProgressView) -> Callable[[Draft], Awaitable[bool]]:
     """What asks whether a plan is to be carried out."""
 
     async def confirm(draft: Draft) -> bool:
-        with screen.aside():
-            print(f"\n{plain(tree(draft, {}))}\n\nCarry it out? y or N", file=sys.stderr)
-            return (await typed()).strip().lower() in ("y", "yes")
+        with screen.pause_display():
+            print(f"\n{escape_controls(plan_tree(draft, {}))}\n\nCarry it out? y or N", file=sys.stderr)
+            return (await read_typed_line()).strip().lower() in ("y", "yes")
 
     return confirm
 
@@ -58,14 +65,14 @@ def is_attended(settings: Settings) -> bool:
     return not alone and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def read(task: int, words: str) -> Decision | None:
+def parse_decision(task: int, words: str) -> Decision | None:
     letter, _, text = words.partition(" ")
     action = LETTERS.get(letter.lower(), "")
     understood = action and (text.strip() or action != "spawn")
     return Decision(task, action, text.strip()) if understood else None
 
 
-async def typed() -> str:
+async def read_typed_line() -> str:
     """A line; nothing when the terminal is closed. Waited for in the loop, so that Ctrl-C and other terminals count."""
     print("> ", end="", file=sys.stderr, flush=True)
     loop, readable = asyncio.get_running_loop(), asyncio.Event()

@@ -8,28 +8,28 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from orchestra.cli.load import settings_of
-from orchestra.errors import Stopped
+from orchestra.cli.load import read_settings
+from orchestra.errors import StoppedBySignal
 from orchestra.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestra.conduct.previous.previous import Past
+    from orchestra.conduct.previous.sessions import PreviousSessions
 
 
 class Story(Protocol):
     """Carries out one run, or what is left of a past one, and returns its exit code."""
 
-    def __call__(self, settings: Settings, *, past: "Past | None" = None) -> Coroutine[Any, Any, int]: ...
+    def __call__(self, settings: Settings, *, past: "PreviousSessions | None" = None) -> Coroutine[Any, Any, int]: ...
 
 
 def settings_to_run(argv: list[str]) -> Settings:
     """The settings of a command that starts work: what a committed file has set is said, or asked about."""
-    settings = settings_of(argv)
+    settings = read_settings(argv)
     if settings.committed is None:
         return settings
-    from orchestra.cli.consent import settle_committed
+    from orchestra.cli.consent import resolve_committed
 
-    return settle_committed(settings, settings.committed, argv)
+    return resolve_committed(settings, settings.committed, argv)
 
 
 def run_until_done(work: Coroutine[Any, Any, int]) -> int:
@@ -43,7 +43,7 @@ async def cancel_on_signal(work: Coroutine[Any, Any, int]) -> int:
     """Cancel the work on the first signal. It closes what is open, and writes its report, on its way out."""
     import asyncio
 
-    from orchestra.conduct.core.terminal import let_go
+    from orchestra.conduct.core.terminal import detach_closed_terminal
 
     loop = asyncio.get_running_loop()
     received: list[int] = []
@@ -51,7 +51,7 @@ async def cancel_on_signal(work: Coroutine[Any, Any, int]) -> int:
 
     def stop(signum: int) -> None:
         if signum == signal.SIGHUP:
-            let_go()
+            detach_closed_terminal()
         if not received:
             received.append(signum)
             working.cancel(signum)
@@ -63,7 +63,7 @@ async def cancel_on_signal(work: Coroutine[Any, Any, int]) -> int:
     try:
         return await working
     except asyncio.CancelledError:
-        raise Stopped(received[0] if received else signal.SIGTERM) from None
+        raise StoppedBySignal(received[0] if received else signal.SIGTERM) from None
 
 
 # --- the process ----------------------------------------------------------------------------------------------------

@@ -8,26 +8,26 @@ from pathlib import Path
 from orchestra.cli.folder import config_folder
 from orchestra.errors import SettingsError
 from orchestra.settings import SettingsFile
-from orchestra.settings.trust import digest, named_files
+from orchestra.settings.trust import files_named_in, trust_digest
 
 ANSWERS = "trusted.json"
 
 
-def holds(root: Path, file: SettingsFile) -> bool:
+def is_file_trusted(root: Path, file: SettingsFile) -> bool:
     """Whether the user has said yes to the file as it is now, and to what it names."""
-    return answer(root, file) is True
+    return recall_answer(root, file) is True
 
 
-def answer(root: Path, file: SettingsFile) -> bool | None:
+def recall_answer(root: Path, file: SettingsFile) -> bool | None:
     """What the user has said to it, if anything."""
     known = read_answers(root).get(str(root.resolve()))
-    if not isinstance(known, dict) or known.get("digest") != digest_of(root, file):
+    if not isinstance(known, dict) or known.get("digest") != file_digest(root, file):
         return None
     return known.get("trusted") is True
 
 
-def digest_of(root: Path, file: SettingsFile) -> str:
-    return digest(file, ((name, content_digest(root / name)) for name in named_files(file.table)))
+def file_digest(root: Path, file: SettingsFile) -> str:
+    return trust_digest(file, ((name, content_digest(root / name)) for name in files_named_in(file.table)))
 
 
 def content_digest(path: Path) -> str:
@@ -37,12 +37,12 @@ def content_digest(path: Path) -> str:
         return "unreadable"
 
 
-def remember(root: Path, file: SettingsFile, trusted: bool | None) -> None:
+def write_answer(root: Path, file: SettingsFile, trusted: bool | None) -> None:
     """None forgets what was said."""
     answers = read_answers(root)
     answers.pop(str(root.resolve()), None)
     if trusted is not None:
-        answers[str(root.resolve())] = {"digest": digest_of(root, file), "trusted": trusted}
+        answers[str(root.resolve())] = {"digest": file_digest(root, file), "trusted": trusted}
     path = config_folder() / ANSWERS
     part = path.with_name(f".{ANSWERS}.{os.getpid()}.part")
     try:
@@ -60,8 +60,8 @@ def read_answers(root: Path) -> dict[str, object]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    from orchestra.workspace.tracked import came_with
+    from orchestra.workspace.tracked import is_from_repository
 
-    if came_with(root, path):
+    if is_from_repository(root, path):
         return {}
     return found if isinstance(found, dict) else {}

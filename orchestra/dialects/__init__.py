@@ -6,14 +6,21 @@ from collections.abc import Mapping
 from orchestra.dialects import routes
 from orchestra.dialects.anthropic import Anthropic
 from orchestra.dialects.base import Dialect
-from orchestra.dialects.failures import LONGEST_ERROR, failure, is_page, message, pointed_to, sentence
+from orchestra.dialects.failures import (
+    LONGEST_ERROR,
+    classify_failure,
+    error_message,
+    full_error_message,
+    is_html,
+    redirect_target,
+)
 from orchestra.dialects.gemini import Gemini
-from orchestra.dialects.joining import StreamReader, TooLarge, join_stream, join_whole
+from orchestra.dialects.joining import ReplyTooLarge, StreamReader, join_stream, join_whole
 from orchestra.dialects.openai import OpenAi
 from orchestra.dialects.responses import Responses
-from orchestra.dialects.routes import HOP_HEADERS, Route, rest_path, upstream_url
+from orchestra.dialects.routes import HOP_HEADERS, Route, path_without_version, upstream_url
 from orchestra.dialects.usage import Tokens
-from orchestra.dialects.values import Body, parse
+from orchestra.dialects.values import Body, parse_json_or_none
 
 # Beside what stands here: what callers need of the modules below.
 __all__ = [
@@ -21,19 +28,19 @@ __all__ = [
     "LONGEST_ERROR",
     "Body",
     "Dialect",
+    "ReplyTooLarge",
     "Route",
     "StreamReader",
     "Tokens",
-    "TooLarge",
-    "failure",
-    "is_page",
+    "classify_failure",
+    "error_message",
+    "full_error_message",
+    "is_html",
     "join_stream",
     "join_whole",
-    "message",
-    "parse",
-    "pointed_to",
-    "rest_path",
-    "sentence",
+    "parse_json_or_none",
+    "path_without_version",
+    "redirect_target",
     "upstream_url",
 ]
 
@@ -50,22 +57,22 @@ FAMILIES: dict[str, tuple[Dialect, ...]] = {
 }
 KEY_HEADERS = ("api-key", *dict.fromkeys(each.auth_header("")[0] for each in DIALECTS.values()))
 # Brokers hand on the words of the provider behind them, so these are looked for in every dialect.
-CUT_OFF = frozenset(word for each in DIALECTS.values() for word in each.cut_off)
-FILTERED = frozenset(word for each in DIALECTS.values() for word in each.filtered)
-NEUTRAL = "The request was not answered; the orchestrator's report says why."
+CUT_OFF_FINISHES = frozenset(word for each in DIALECTS.values() for word in each.cut_off)
+FILTERED_FINISHES = frozenset(word for each in DIALECTS.values() for word in each.filtered)
+NEUTRAL_MESSAGE = "The request was not answered; the orchestrator's report says why."
 
 
-def route(family: str, method: str, path: str) -> Route | None:
+def route_request(family: str, method: str, path: str) -> Route | None:
     """What a client of a provider wants, or None for what is not let through."""
     return routes.find_route(FAMILIES[family], method, path)
 
 
 def upstream_headers(dialect: Dialect, key: str, headers: Mapping[str, str]) -> dict[str, str]:
     """The client's headers with the real key in the dialect's own place, and no other key."""
-    return routes.upstream_headers(dialect, key, headers, KEY_HEADERS)
+    return routes.replace_key_header(dialect, key, headers, KEY_HEADERS)
 
 
-def readable(dialect: Dialect, body: Body) -> Body:
+def readable_reply(dialect: Dialect, body: Body) -> Body:
     """The reply with what clients stumble over put right; the same object when there is nothing to mend.
 
     litellm fails on a usage that holds anything but whole numbers, and on some fields that are missing. It then takes
@@ -73,11 +80,11 @@ def readable(dialect: Dialect, body: Body) -> Body:
     """
     name, mended = dialect.usage.name, dict(body)
     if not dialect.usage.is_clean(body.get(name)):
-        mended[name] = dialect.plain_usage(body)
-    dialect.mend(mended)
+        mended[name] = dialect.normalized_usage(body)
+    dialect.repair_reply(mended)
     return mended if any(mended[key] is not body.get(key) for key in mended) else body
 
 
-def final_error(dialect: Dialect) -> bytes:
+def final_error_body(dialect: Dialect) -> bytes:
     """The one answer after which aider and litellm ask no more (together with status 400 and x-should-retry: false)."""
-    return json.dumps(dialect.final_error(NEUTRAL)).encode()
+    return json.dumps(dialect.final_error(NEUTRAL_MESSAGE)).encode()

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from orchestra.dialects.base import Dialect, Joiner, Messages, later, read_messages
-from orchestra.dialects.usage import Fields, Tokens, UsageFields
-from orchestra.dialects.values import Body, are_records, record, records, string
+from orchestra.dialects.base import Dialect, Joiner, MessageList, latest_usage, read_messages
+from orchestra.dialects.usage import Tokens, UsageCounts, UsageFormat
+from orchestra.dialects.values import Body, as_object, as_text, is_object_list, object_items
 
 
 class Anthropic(Dialect):
@@ -19,7 +19,7 @@ class Anthropic(Dialect):
     cap_names = ("max_tokens",)
     cut_off = frozenset({"max_tokens"})
     filtered = frozenset({"refusal"})
-    usage = UsageFields(
+    usage = UsageFormat(
         "usage",
         ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens"),
         ("cache_creation", "server_tool_use"),
@@ -28,45 +28,47 @@ class Anthropic(Dialect):
     def auth_header(self, key: str) -> tuple[str, str]:
         return "x-api-key", key
 
-    def question(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
+    def compose_request(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
         listed = [{"role": role, "content": text} for role, text in turns]
         return "v1/messages", {"model": model} | ({"system": system} if system else {}) | {"messages": listed}
 
-    def messages(self, body: Body) -> Messages:
+    def read_request_messages(self, body: Body) -> MessageList:
         return read_messages(body.get("system"), body.get("messages"))
 
     def is_reply(self, body: Any) -> bool:
         if not isinstance(body, dict):
             return False
-        return are_records(body.get("content")) and ("usage" in body or body.get("type") == "message")
+        return is_object_list(body.get("content")) and ("usage" in body or body.get("type") == "message")
 
-    def text(self, body: Body) -> str:
-        return "".join(string(part.get("text")) for part in records(body.get("content")) if part.get("type") == "text")
+    def reply_text(self, body: Body) -> str:
+        return "".join(
+            as_text(part.get("text")) for part in object_items(body.get("content")) if part.get("type") == "text"
+        )
 
-    def finish(self, body: Body) -> str:
-        return string(body.get("stop_reason"))
+    def end_reason(self, body: Body) -> str:
+        return as_text(body.get("stop_reason"))
 
-    def tokens(self, body: Body) -> Tokens:
-        fields = Fields(body.get(self.usage.name), self.usage.name)
+    def token_usage(self, body: Body) -> Tokens:
+        fields = UsageCounts(body.get(self.usage.name), self.usage.name)
         cached, written = fields.count("cache_read_input_tokens"), fields.count("cache_creation_input_tokens")
         asked, said = fields.count("input_tokens") + cached + written, fields.count("output_tokens")
-        return fields.tokens(
+        return fields.to_tokens(
             *(asked, cached, written, said),
             asked=("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
             said=("output_tokens",),
         )
 
-    def plain_usage(self, body: Body) -> Body:
-        used = self.tokens(body)
+    def normalized_usage(self, body: Body) -> Body:
+        used = self.token_usage(body)
         fresh = used.input - used.cached - used.cache_write
-        return dict(zip(self.usage.counts, (fresh, used.cache_write, used.cached, used.output), strict=True))
+        return dict(zip(self.usage.count_names, (fresh, used.cache_write, used.cached, used.output), strict=True))
 
-    def mend(self, body: Body) -> None:
+    def repair_reply(self, body: Body) -> None:
         for name, usual in {"model": "", "role": "assistant", "type": "message", "stop_reason": None}.items():
             body.setdefault(name, usual)
         body["stop_reason"] = body["stop_reason"] or "end_turn"
 
-    def joiner(self) -> Joiner:
+    def new_joiner(self) -> Joiner:
         return AnthropicJoiner()
 
     def final_error(self, message: str) -> Body:
@@ -86,19 +88,19 @@ class AnthropicJoiner:
         self.odd: Any = None  # a usage that is no object
         self.begun = False
 
-    def add(self, chunk: Body) -> None:
-        message, delta = record(chunk.get("message")), record(chunk.get("delta"))
+    def add_chunk(self, chunk: Body) -> None:
+        message, delta = as_object(chunk.get("message")), as_object(chunk.get("delta"))
         self.begun = self.begun or bool(message) or chunk.get("type") == "content_block_delta"
         for used in (message.get("usage"), chunk.get("usage")):
             if isinstance(used, dict):
                 self.usage |= {name: value for name, value in used.items() if value is not None}
             else:
-                self.odd = later(self.odd, used)
-        self.stop = string(delta.get("stop_reason")) or self.stop
+                self.odd = latest_usage(self.odd, used)
+        self.stop = as_text(delta.get("stop_reason")) or self.stop
         if chunk.get("type") == "content_block_delta":
-            self.said.append(string(delta.get("text")))
+            self.said.append(as_text(delta.get("text")))
 
-    def body(self) -> Body:
+    def joined_body(self) -> Body:
         if not self.begun:
             return {}
         content = [{"type": "text", "text": "".join(self.said)}]

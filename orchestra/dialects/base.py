@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from orchestra.dialects.usage import Tokens, UsageFields
-from orchestra.dialects.values import Body, string
+from orchestra.dialects.usage import Tokens, UsageFormat
+from orchestra.dialects.values import Body, as_text
 
 # Of a model, in a path.
-NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]*"
+MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]*"
 # The messages of a request, as (role, text); the roles are system, user and assistant.
-Messages = list[tuple[str, str]]
+MessageList = list[tuple[str, str]]
 
 
 class Joiner(Protocol):
     """Puts the events of one stream together."""
 
-    def add(self, chunk: Body) -> None: ...
+    def add_chunk(self, chunk: Body) -> None: ...
 
-    def body(self) -> Body:
+    def joined_body(self) -> Body:
         """The body that the events so far amount to; empty while there is nothing of a reply."""
 
 
@@ -43,7 +43,7 @@ class Dialect(Protocol):
     cap_names: tuple[str, ...]
     cut_off: frozenset[str]
     filtered: frozenset[str]
-    usage: UsageFields
+    usage: UsageFormat
 
     # --- requests
 
@@ -52,23 +52,23 @@ class Dialect(Protocol):
 
     def model_of(self, path: str, body: Body) -> str:
         """The name of the model that is asked."""
-        return string(body.get("model"))
+        return as_text(body.get("model"))
 
-    def streams(self, path: str, body: Body) -> bool:
+    def is_streaming(self, path: str, body: Body) -> bool:
         return bool(body.get("stream"))
 
     def output_cap(self, body: Body) -> int | None:
         """How many tokens the request lets the reply have."""
-        return cap_in(body, self.cap_names)
+        return find_cap(body, self.cap_names)
 
     def with_cap(self, provider: str, body: Body, cap: int) -> Body:
         """The request with another cap, under the name that it uses already."""
-        return body | {used_name(body, self.cap_names): cap}
+        return body | {present_name(body, self.cap_names): cap}
 
-    def question(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
+    def compose_request(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
         """The path and the body of a request of our own; `turns` are (role, text), by the user and the assistant."""
 
-    def messages(self, body: Body) -> Messages:
+    def read_request_messages(self, body: Body) -> MessageList:
         """The messages of a client's request."""
 
     # --- replies
@@ -79,22 +79,22 @@ class Dialect(Protocol):
         The usage says nothing about that: a reply without one, or with a strange one, was paid like any other.
         """
 
-    def text(self, body: Body) -> str:
+    def reply_text(self, body: Body) -> str:
         """What the model said, without its thoughts."""
 
-    def finish(self, body: Body) -> str:
+    def end_reason(self, body: Body) -> str:
         """Why the reply ends, in the provider's word."""
 
-    def tokens(self, body: Body) -> Tokens:
+    def token_usage(self, body: Body) -> Tokens:
         """What the reply says it used."""
 
-    def plain_usage(self, body: Body) -> Body:
+    def normalized_usage(self, body: Body) -> Body:
         """The counts that could be read, under the names that every client knows."""
 
-    def mend(self, body: Body) -> None:
+    def repair_reply(self, body: Body) -> None:
         """Put right what clients stumble over beside the usage. Parts are shared: replace, do not change them."""
 
-    def joiner(self) -> Joiner: ...
+    def new_joiner(self) -> Joiner: ...
 
     # --- answers of the gateway itself
 
@@ -106,41 +106,41 @@ class Dialect(Protocol):
         return {"totalTokens": tokens}
 
 
-def cap_in(place: Any, names: Sequence[str]) -> int | None:
+def find_cap(place: Any, names: Sequence[str]) -> int | None:
     found = [place[name] for name in names if isinstance(place, dict) and name in place]
     return next((cap for cap in found if isinstance(cap, int) and cap > 0), None)
 
 
-def used_name(place: Body, names: Sequence[str], usual: str = "") -> str:
+def present_name(place: Body, names: Sequence[str], usual: str = "") -> str:
     return next((name for name in names if name in place), usual or names[0])
 
 
-def end_of(first: Body) -> str:
+def choice_finish(first: Body) -> str:
     """Why a choice or a candidate ends. Brokers mix the two spellings."""
-    return string(first.get("finish_reason")) or string(first.get("finishReason"))
+    return as_text(first.get("finish_reason")) or as_text(first.get("finishReason"))
 
 
-def plain_text(value: Any) -> str:
+def content_text(value: Any) -> str:
     """The text in a message's content, whatever parts it was sent in."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "".join(map(plain_text, value))
+        return "".join(map(content_text, value))
     if isinstance(value, dict):
-        return plain_text(next((value[name] for name in ("content", "parts", "text") if name in value), ""))
+        return content_text(next((value[name] for name in ("content", "parts", "text") if name in value), ""))
     return ""
 
 
-def read_messages(system: Any, listed: Any) -> Messages:
+def read_messages(system: Any, listed: Any) -> MessageList:
     """The messages of a list, after the orders that stand beside it."""
-    found = [("system", plain_text(system))] if system else []
+    found = [("system", content_text(system))] if system else []
     for one in listed if isinstance(listed, list) else []:
         if isinstance(one, dict):
             role = str(one.get("role") or "user")
-            found.append(("assistant" if role == "model" else role, plain_text(one)))
+            found.append(("assistant" if role == "model" else role, content_text(one)))
     return found
 
 
-def later(usage: Any, told: Any) -> Any:
+def latest_usage(usage: Any, told: Any) -> Any:
     """The usage that counts: the last one that is told. One that is no object counts too, so that it is seen."""
     return usage if told is None or told == {} else told

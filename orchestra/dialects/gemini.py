@@ -3,15 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
-from orchestra.dialects.base import NAME, Dialect, Joiner, Messages, cap_in, end_of, later, read_messages, used_name
-from orchestra.dialects.usage import Fields, Tokens, UsageFields
-from orchestra.dialects.values import Body, are_records, record, records, string
+from orchestra.dialects.base import (
+    MODEL_NAME,
+    Dialect,
+    Joiner,
+    MessageList,
+    choice_finish,
+    find_cap,
+    latest_usage,
+    present_name,
+    read_messages,
+)
+from orchestra.dialects.usage import Tokens, UsageCounts, UsageFormat
+from orchestra.dialects.values import Body, as_object, as_text, is_object_list, object_items
 
-MODEL = rf"models/{NAME}(?:/{NAME})*"
+MODEL_PATH = rf"models/{MODEL_NAME}(?:/{MODEL_NAME})*"
 
 
 def is_counted_by_modality(value: Any) -> bool:
-    return are_records(value) and all(
+    return is_object_list(value) and all(
         isinstance(each.get("modality"), str) and type(each.get("tokenCount", 0)) is int for each in value
     )
 
@@ -19,15 +29,15 @@ def is_counted_by_modality(value: Any) -> bool:
 class Gemini(Dialect):
     name = "gemini"
     family = "gemini"
-    reply_path = rf"(?:v1beta/|v1/)?(?P<path>{MODEL}:(?:g|streamG)enerateContent)"
-    count_path = rf"(?:v1beta/|v1/)?{MODEL}:countTokens"
+    reply_path = rf"(?:v1beta/|v1/)?(?P<path>{MODEL_PATH}:(?:g|streamG)enerateContent)"
+    count_path = rf"(?:v1beta/|v1/)?{MODEL_PATH}:countTokens"
     version = "/v1beta"
     base_tails = ("/v1beta",)
     fixed_headers = ()
     cap_names = ("maxOutputTokens", "max_output_tokens")
     cut_off = frozenset({"MAX_TOKENS"})
     filtered = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE"})
-    usage = UsageFields(
+    usage = UsageFormat(
         "usageMetadata",
         (
             *("promptTokenCount", "cachedContentTokenCount", "toolUsePromptTokenCount"),
@@ -47,70 +57,70 @@ class Gemini(Dialect):
     def model_of(self, path: str, body: Body) -> str:
         return path.removeprefix("models/").partition(":")[0]
 
-    def streams(self, path: str, body: Body) -> bool:
+    def is_streaming(self, path: str, body: Body) -> bool:
         return ":streamGenerateContent" in path or bool(body.get("stream"))
 
     def output_cap(self, body: Body) -> int | None:
-        return cap_in(body.get("generationConfig"), self.cap_names)
+        return find_cap(body.get("generationConfig"), self.cap_names)
 
     def with_cap(self, provider: str, body: Body, cap: int) -> Body:
-        place = record(body.get("generationConfig"))
-        return body | {"generationConfig": place | {used_name(place, self.cap_names): cap}}
+        place = as_object(body.get("generationConfig"))
+        return body | {"generationConfig": place | {present_name(place, self.cap_names): cap}}
 
-    def question(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
+    def compose_request(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
         roles = {"assistant": "model"}
         contents = [{"role": roles.get(role, role), "parts": [{"text": text}]} for role, text in turns]
         orders = {"systemInstruction": {"parts": [{"text": system}]}} if system else {}
         return f"v1beta/models/{model}:generateContent", orders | {"contents": contents}
 
-    def messages(self, body: Body) -> Messages:
+    def read_request_messages(self, body: Body) -> MessageList:
         return read_messages(body.get("systemInstruction") or body.get("system_instruction"), body.get("contents"))
 
     def is_reply(self, body: Any) -> bool:
         if not isinstance(body, dict):
             return False
         candidates = body.get("candidates")
-        if not are_records(candidates):
+        if not is_object_list(candidates):
             return "promptFeedback" in body and candidates is None
         return "usageMetadata" in body or any("content" in each for each in candidates)
 
-    def text(self, body: Body) -> str:
-        contents = [record(one.get("content")) for one in records(body.get("candidates"))[:1]]
-        parts = [part for content in contents for part in records(content.get("parts"))]
-        return "".join(string(part.get("text")) for part in parts if not part.get("thought"))
+    def reply_text(self, body: Body) -> str:
+        contents = [as_object(one.get("content")) for one in object_items(body.get("candidates"))[:1]]
+        parts = [part for content in contents for part in object_items(content.get("parts"))]
+        return "".join(as_text(part.get("text")) for part in parts if not part.get("thought"))
 
-    def finish(self, body: Body) -> str:
+    def end_reason(self, body: Body) -> str:
         if not body.get("candidates"):
             # The prompt itself was blocked, for whatever reason it names.
-            return "PROHIBITED_CONTENT" if record(body.get("promptFeedback")).get("blockReason") else ""
-        return end_of(next(iter(records(body.get("candidates"))), {}))
+            return "PROHIBITED_CONTENT" if as_object(body.get("promptFeedback")).get("blockReason") else ""
+        return choice_finish(next(iter(object_items(body.get("candidates"))), {}))
 
-    def tokens(self, body: Body) -> Tokens:
-        fields = Fields(body.get(self.usage.name), self.usage.name)
+    def token_usage(self, body: Body) -> Tokens:
+        fields = UsageCounts(body.get(self.usage.name), self.usage.name)
         asked = fields.count("promptTokenCount") + fields.count("toolUsePromptTokenCount")
         said = fields.count("candidatesTokenCount") + fields.count("thoughtsTokenCount")
         total = fields.count("totalTokenCount")
         # A count of 0 is left out, and so may be one that stands in the total.
-        if not fields.unknown("promptTokenCount", "toolUsePromptTokenCount"):
+        if not fields.has_unreadable("promptTokenCount", "toolUsePromptTokenCount"):
             said = max(said, total - asked if asked else 0)
-        return fields.tokens(
+        return fields.to_tokens(
             *(asked, fields.count("cachedContentTokenCount"), 0, said),
             asked=("promptTokenCount", "toolUsePromptTokenCount"),
             said=("candidatesTokenCount", "thoughtsTokenCount"),
         )
 
-    def plain_usage(self, body: Body) -> Body:
-        used = self.tokens(body)
+    def normalized_usage(self, body: Body) -> Body:
+        used = self.token_usage(body)
         counts = ("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "totalTokenCount")
         return dict(zip(counts, (used.input, used.cached, used.output, used.input + used.output), strict=True))
 
-    def mend(self, body: Body) -> None:
+    def repair_reply(self, body: Body) -> None:
         """A candidate without content is an empty reply: all its tokens were thoughts, or a filter took it."""
         found = body.get("candidates")
-        if found and are_records(found) and not isinstance(found[0].get("content"), dict):
+        if found and is_object_list(found) and not isinstance(found[0].get("content"), dict):
             body["candidates"] = [found[0] | {"content": {"role": "model", "parts": [{"text": ""}]}}, *found[1:]]
 
-    def joiner(self) -> Joiner:
+    def new_joiner(self) -> Joiner:
         return GeminiJoiner()
 
     def final_error(self, message: str) -> Body:
@@ -127,15 +137,15 @@ class GeminiJoiner:
         self.begun = False
         self.first: Body = {}
 
-    def add(self, chunk: Body) -> None:
+    def add_chunk(self, chunk: Body) -> None:
         self.first = self.first or chunk
-        self.usage = later(self.usage, chunk.get("usageMetadata"))
-        for candidate in records(chunk.get("candidates"))[:1]:
+        self.usage = latest_usage(self.usage, chunk.get("usageMetadata"))
+        for candidate in object_items(chunk.get("candidates"))[:1]:
             self.begun = True
-            self.parts += records(record(candidate.get("content")).get("parts"))
-            self.finish = string(candidate.get("finishReason")) or self.finish
+            self.parts += object_items(as_object(candidate.get("content")).get("parts"))
+            self.finish = as_text(candidate.get("finishReason")) or self.finish
 
-    def body(self) -> Body:
+    def joined_body(self) -> Body:
         if not self.begun:
             return self.first
         candidate = {"content": {"role": "model", "parts": self.parts}, "finishReason": self.finish}

@@ -3,9 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from orchestra.dialects.base import Dialect, Joiner, Messages, end_of, later, read_messages, used_name
-from orchestra.dialects.usage import Fields, Tokens, UsageFields
-from orchestra.dialects.values import Body, are_records, record, records, string
+from orchestra.dialects.base import (
+    Dialect,
+    Joiner,
+    MessageList,
+    choice_finish,
+    latest_usage,
+    present_name,
+    read_messages,
+)
+from orchestra.dialects.usage import Tokens, UsageCounts, UsageFormat
+from orchestra.dialects.values import Body, as_object, as_text, is_object_list, object_items
 
 
 class OpenAi(Dialect):
@@ -20,7 +28,7 @@ class OpenAi(Dialect):
     cut_off = frozenset({"length"})
     filtered = frozenset({"content_filter"})
     # Both sets of names are read in both formats of OpenAI's: other servers mix them up.
-    usage = UsageFields(
+    usage = UsageFormat(
         "usage",
         (
             *("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens"),
@@ -40,46 +48,48 @@ class OpenAi(Dialect):
     def with_cap(self, provider: str, body: Body, cap: int) -> Body:
         """Only OpenAI itself wants the newer name."""
         usual = self.cap_names[0] if provider == "openai" else "max_tokens"
-        return body | {used_name(body, self.cap_names, usual): cap}
+        return body | {present_name(body, self.cap_names, usual): cap}
 
-    def question(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
+    def compose_request(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
         listed = [*([("system", system)] if system else []), *turns]
         return "chat/completions", {"model": model, "messages": [{"role": r, "content": text} for r, text in listed]}
 
-    def messages(self, body: Body) -> Messages:
+    def read_request_messages(self, body: Body) -> MessageList:
         return read_messages(None, body.get("messages"))
 
     def is_reply(self, body: Any) -> bool:
         """Brokers put a provider's failure in the place of a choice, with status 200."""
         choices = body.get("choices") if isinstance(body, dict) else None
-        if not (choices and are_records(choices)):
+        if not (choices and is_object_list(choices)):
             return False
         return isinstance(choices[0].get("message"), dict) and "error" not in choices[0]
 
-    def text(self, body: Body) -> str:
-        return "".join(string(record(choice.get("message")).get("content")) for choice in records(body.get("choices")))
+    def reply_text(self, body: Body) -> str:
+        return "".join(
+            as_text(as_object(choice.get("message")).get("content")) for choice in object_items(body.get("choices"))
+        )
 
-    def finish(self, body: Body) -> str:
-        return end_of(next(iter(records(body.get("choices"))), {}))
+    def end_reason(self, body: Body) -> str:
+        return choice_finish(next(iter(object_items(body.get("choices"))), {}))
 
-    def tokens(self, body: Body) -> Tokens:
-        fields = Fields(body.get(self.usage.name), self.usage.name)
-        cached = fields.part("prompt_tokens_details", "cached_tokens")
-        cached = cached or fields.part("input_tokens_details", "cached_tokens")
+    def token_usage(self, body: Body) -> Tokens:
+        fields = UsageCounts(body.get(self.usage.name), self.usage.name)
+        cached = fields.detail_count("prompt_tokens_details", "cached_tokens")
+        cached = cached or fields.detail_count("input_tokens_details", "cached_tokens")
         cached = cached or fields.count("prompt_cache_hit_tokens")
         asked = fields.count("prompt_tokens") or fields.count("input_tokens")
         said = fields.count("completion_tokens") or fields.count("output_tokens")
         # Some servers count the reasoning in the total only.
-        if not fields.unknown("prompt_tokens", "input_tokens"):
+        if not fields.has_unreadable("prompt_tokens", "input_tokens"):
             said = max(said, fields.count("total_tokens") - asked)
-        return fields.tokens(
+        return fields.to_tokens(
             *(asked, cached, 0, said),
             asked=("prompt_tokens", "input_tokens"),
             said=("completion_tokens", "output_tokens"),
         )
 
-    def plain_usage(self, body: Body) -> Body:
-        used, (asked, said) = self.tokens(body), self.usage_words
+    def normalized_usage(self, body: Body) -> Body:
+        used, (asked, said) = self.token_usage(body), self.usage_words
         return {
             f"{asked}_tokens": used.input,
             f"{said}_tokens": used.output,
@@ -88,12 +98,16 @@ class OpenAi(Dialect):
             f"{said}_tokens_details": {"reasoning_tokens": 0},
         }
 
-    def mend(self, body: Body) -> None:
+    def repair_reply(self, body: Body) -> None:
         choices = body.get("choices")
-        if choices and are_records(choices) and any("role" not in record(each.get("message")) for each in choices):
+        if (
+            choices
+            and is_object_list(choices)
+            and any("role" not in as_object(each.get("message")) for each in choices)
+        ):
             body["choices"] = [with_role(each) for each in choices]
 
-    def joiner(self) -> Joiner:
+    def new_joiner(self) -> Joiner:
         return OpenAiJoiner()
 
     def final_error(self, message: str) -> Body:
@@ -114,15 +128,15 @@ class OpenAiJoiner:
         self.usage: Any = None
         self.begun = False
 
-    def add(self, chunk: Body) -> None:
-        for choice in records(chunk.get("choices")):
+    def add_chunk(self, chunk: Body) -> None:
+        for choice in object_items(chunk.get("choices")):
             self.begun = True
-            part = record(choice.get("delta")) or record(choice.get("message"))
-            self.said.append(string(part.get("content")))
-            self.finish = string(choice.get("finish_reason")) or self.finish
-        self.usage = later(self.usage, chunk.get("usage"))
+            part = as_object(choice.get("delta")) or as_object(choice.get("message"))
+            self.said.append(as_text(part.get("content")))
+            self.finish = as_text(choice.get("finish_reason")) or self.finish
+        self.usage = latest_usage(self.usage, chunk.get("usage"))
 
-    def body(self) -> Body:
+    def joined_body(self) -> Body:
         if not self.begun:
             return {}
         choice = {"message": {"content": "".join(self.said)}, "finish_reason": self.finish}

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from orchestra.dialects.base import Joiner, Messages, read_messages, used_name
+from orchestra.dialects.base import Joiner, MessageList, present_name, read_messages
 from orchestra.dialects.openai import OpenAi
-from orchestra.dialects.values import Body, are_records, record, records, string
+from orchestra.dialects.values import Body, as_object, as_text, is_object_list, object_items
 
 
 class Responses(OpenAi):
@@ -16,31 +16,31 @@ class Responses(OpenAi):
     usage_words = ("input", "output")
 
     def with_cap(self, provider: str, body: Body, cap: int) -> Body:
-        return body | {used_name(body, self.cap_names): cap}
+        return body | {present_name(body, self.cap_names): cap}
 
-    def question(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
+    def compose_request(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
         listed = [{"role": role, "content": text} for role, text in turns]
         return "responses", {"model": model, "input": listed} | ({"instructions": system} if system else {})
 
-    def messages(self, body: Body) -> Messages:
+    def read_request_messages(self, body: Body) -> MessageList:
         asked = body.get("input")
         listed = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
         return read_messages(body.get("instructions"), listed)
 
     def is_reply(self, body: Any) -> bool:
-        return isinstance(body, dict) and are_records(body.get("output"))
+        return isinstance(body, dict) and is_object_list(body.get("output"))
 
-    def text(self, body: Body) -> str:
-        items = (item for item in records(body.get("output")) if item.get("type") == "message")
-        return "".join(string(item.get("content")) for item in items)
+    def reply_text(self, body: Body) -> str:
+        items = (item for item in object_items(body.get("output")) if item.get("type") == "message")
+        return "".join(as_text(item.get("content")) for item in items)
 
-    def finish(self, body: Body) -> str:
-        return string(record(body.get("incomplete_details")).get("reason"))
+    def end_reason(self, body: Body) -> str:
+        return as_text(as_object(body.get("incomplete_details")).get("reason"))
 
-    def mend(self, body: Body) -> None:
+    def repair_reply(self, body: Body) -> None:
         pass
 
-    def joiner(self) -> Joiner:
+    def new_joiner(self) -> Joiner:
         return ResponsesJoiner()
 
 
@@ -50,8 +50,8 @@ class ResponsesJoiner:
     def __init__(self) -> None:
         self.response: Body = {}
 
-    def add(self, chunk: Body) -> None:
-        self.response = record(chunk.get("response")) or self.response
+    def add_chunk(self, chunk: Body) -> None:
+        self.response = as_object(chunk.get("response")) or self.response
 
-    def body(self) -> Body:
+    def joined_body(self) -> Body:
         return self.response

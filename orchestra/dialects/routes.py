@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestra.dialects.base import NAME, Dialect
+from orchestra.dialects.base import MODEL_NAME, Dialect
 
-Kind = Literal["reply", "count", "probe", "side"]
+RouteKind = Literal["reply", "count", "probe", "side"]
 
-MODELS = rf"(?:v1beta/|v1/)?models(?:/{NAME}(?:/{NAME})*)?"
+MODELS_PATH = rf"(?:v1beta/|v1/)?models(?:/{MODEL_NAME}(?:/{MODEL_NAME})*)?"
 # A path with one of these may be another path for the server that reads it.
-UNSAFE = ("..", "//", "%", "\\")
+UNSAFE_SIGNS = ("..", "//", "%", "\\")
 # What clients and proxies send for themselves.
 HOP_HEADERS = (
     *("host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect"),
@@ -31,36 +31,36 @@ class Route:
     side: other questions that clients ask by themselves, about models.
     """
 
-    kind: Kind
+    kind: RouteKind
     dialect: Dialect
     path: str = ""
 
 
-def find_route(spoken: Iterable[Dialect], method: str, path: str) -> Route | None:
+def find_route(dialects_spoken: Iterable[Dialect], method: str, path: str) -> Route | None:
     """What a client wants, from the path as it was sent, without the query. None: nothing that is let through."""
-    first, *_ = spoken = list(spoken)
-    if any(sign in path for sign in UNSAFE):
+    first, *_ = dialects_spoken = list(dialects_spoken)
+    if any(sign in path for sign in UNSAFE_SIGNS):
         return None
     if method in ("GET", "HEAD", "OPTIONS"):
-        return Route("probe", first) if not path else Route("side", first) if matches(MODELS, path) else None
+        return Route("probe", first) if not path else Route("side", first) if matches_path(MODELS_PATH, path) else None
     if method != "POST":
         return None
-    for dialect in spoken:
+    for dialect in dialects_spoken:
         if found := re.fullmatch(dialect.reply_path, path, re.ASCII):
             return Route("reply", dialect, found["path"])
-        if dialect.count_path and matches(dialect.count_path, path):
+        if dialect.count_path and matches_path(dialect.count_path, path):
             return Route("count", dialect)
     return None
 
 
-def matches(pattern: str, path: str) -> bool:
+def matches_path(pattern: str, path: str) -> bool:
     return re.fullmatch(pattern, path, re.ASCII) is not None
 
 
 # --- what goes upstream ---------------------------------------------------------------------------------------------
 
 
-def rest_path(dialect: Dialect, path: str) -> str:
+def path_without_version(dialect: Dialect, path: str) -> str:
     """The path without the version prefix that clients may or may not have put before it."""
     path = path.strip("/")
     for prefix in ("v1beta/", "v1/"):
@@ -72,10 +72,12 @@ def rest_path(dialect: Dialect, path: str) -> str:
 def upstream_url(dialect: Dialect, base: str, path: str) -> str:
     base = base.rstrip("/")
     version = "" if base.endswith(("/v1", "/v1beta")) else dialect.version
-    return f"{base}{version}/{rest_path(dialect, path)}"
+    return f"{base}{version}/{path_without_version(dialect, path)}"
 
 
-def upstream_headers(dialect: Dialect, key: str, headers: Mapping[str, str], dropped: Iterable[str]) -> dict[str, str]:
+def replace_key_header(
+    dialect: Dialect, key: str, headers: Mapping[str, str], dropped: Iterable[str]
+) -> dict[str, str]:
     """The client's headers with the real key in the dialect's own place. Those that are `dropped` hold other keys."""
     dropped = (*dropped, *HOP_HEADERS)
     kept = {

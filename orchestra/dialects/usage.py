@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-LARGEST = 10**9
+LARGEST_COUNT = 10**9
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Tokens:
     unknown_output: bool = False
 
 
-class Fields:
+class UsageCounts:
     """The counts of one usage record, and which of them could not be read."""
 
     def __init__(self, value: Any, name: str) -> None:
@@ -36,29 +36,29 @@ class Fields:
         self.unreadable: dict[str, str] = {}
         self.whole = value is None or isinstance(value, dict)
         if not self.whole:
-            self.unreadable[name] = shown(value)
+            self.unreadable[name] = quote_odd_value(value)
 
     def count(self, name: str) -> int:
-        return self.read(name, self.values.get(name))
+        return self.read_count(name, self.values.get(name))
 
-    def part(self, name: str, inner: str) -> int:
+    def detail_count(self, name: str, inner: str) -> int:
         """A count inside of a field that holds an object."""
         value = self.values.get(name)
         if value is None or isinstance(value, dict):
-            return self.read(f"{name}.{inner}", (value or {}).get(inner))
-        self.unreadable[name] = shown(value)
+            return self.read_count(f"{name}.{inner}", (value or {}).get(inner))
+        self.unreadable[name] = quote_odd_value(value)
         return 0
 
-    def read(self, name: str, value: Any) -> int:
+    def read_count(self, name: str, value: Any) -> int:
         found = 0 if value is None else as_count(value)
         if found is None:
-            self.unreadable[name] = shown(value)
+            self.unreadable[name] = quote_odd_value(value)
         return found or 0
 
-    def unknown(self, *names: str) -> bool:
+    def has_unreadable(self, *names: str) -> bool:
         return not self.whole or not self.unreadable.keys().isdisjoint(names)
 
-    def tokens(
+    def to_tokens(
         self, input: int, cached: int, written: int, output: int, *, asked: tuple[str, ...], said: tuple[str, ...]
     ) -> Tokens:
         """`asked` and `said` name the fields that make up the input and the output."""
@@ -66,8 +66,8 @@ class Fields:
         return Tokens(
             *(input, cached, min(written, input - cached), output),
             unreadable=tuple(f"{name}: {value}" for name, value in self.unreadable.items()),
-            unknown_input=self.unknown(*asked),
-            unknown_output=self.unknown(*said),
+            unknown_input=self.has_unreadable(*asked),
+            unknown_output=self.has_unreadable(*said),
         )
 
 
@@ -75,10 +75,10 @@ def as_count(value: Any) -> int | None:
     """The whole number that a value is; None when it is none, or larger than any use of a model."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if type(value) is int and 0 <= value <= LARGEST else None
+    return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None
 
 
-def shown(value: Any) -> str:
+def quote_odd_value(value: Any) -> str:
     """A value in a message: numbers and short texts as they are, of all else only what it is."""
     if isinstance(value, str):
         return repr(value[:40])
@@ -91,16 +91,16 @@ def shown(value: Any) -> str:
 # --- replies that a client can read ---------------------------------------------------------------------------------
 
 
-def is_part(value: Any) -> bool:
+def is_count_or_none(value: Any) -> bool:
     return value is None or (type(value) is int and as_count(value) is not None)
 
 
 def is_object_of_counts(value: Any) -> bool:
-    return value is None or (isinstance(value, dict) and all(is_part(each) for each in value.values()))
+    return value is None or (isinstance(value, dict) and all(is_count_or_none(each) for each in value.values()))
 
 
 @dataclass(frozen=True)
-class UsageFields:
+class UsageFormat:
     """How a dialect tells the usage: in which field, by which counts, and in which fields counts of parts stand.
 
     `optional`: a client does without the field. `nullable`: a count may be null. `is_detail`: whether a client can
@@ -108,8 +108,8 @@ class UsageFields:
     """
 
     name: str
-    counts: tuple[str, ...]
-    details: tuple[str, ...]
+    count_names: tuple[str, ...]
+    detail_names: tuple[str, ...]
     optional: bool = False
     nullable: bool = True
     is_detail: Callable[[Any], bool] = is_object_of_counts
@@ -118,10 +118,10 @@ class UsageFields:
         """Whether a usage holds nothing that litellm 1.81 fails on."""
         if not isinstance(used, dict):
             return used is None and self.optional
-        counts = [used[name] for name in self.counts if name in used]
+        counts = [used[name] for name in self.count_names if name in used]
         return all(map(self.is_clean_count, counts)) and all(
-            self.is_detail(used[name]) for name in self.details if name in used
+            self.is_detail(used[name]) for name in self.detail_names if name in used
         )
 
     def is_clean_count(self, value: Any) -> bool:
-        return is_part(value) and (value is not None or self.nullable)
+        return is_count_or_none(value) and (value is not None or self.nullable)

@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 Body = dict[str, Any]
 
 
-def parse(raw: bytes | str) -> Any:
+def parse_json_or_none(raw: bytes | str) -> Any:
     """The value that JSON stands for. None when it is no JSON, or nested too deeply."""
     try:
         return json.loads(raw)
@@ -14,21 +14,21 @@ def parse(raw: bytes | str) -> Any:
         return None
 
 
-def record(value: Any) -> Body:
+def as_object(value: Any) -> Body:
     return value if isinstance(value, dict) else {}
 
 
-def records(value: Any) -> list[Body]:
+def object_items(value: Any) -> list[Body]:
     """The objects of a list, without what else stands in it."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def are_records(value: Any) -> TypeGuard[list[Body]]:
+def is_object_list(value: Any) -> TypeGuard[list[Body]]:
     return isinstance(value, list) and all(isinstance(each, dict) for each in value)
 
 
-def string(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A text, or the texts of a list of parts. Empty for everything else."""
     if isinstance(value, str):
         return value
-    return "".join(string(part.get("text")) for part in records(value))
+    return "".join(as_text(part.get("text")) for part in object_items(value))

@@ -7,23 +7,23 @@ from typing import Any
 
 from orchestra.errors import PlanError
 from orchestra.model import Prd
-from orchestra.plan.targets import matches
+from orchestra.plan.targets import match_paths
 
 
-def groups(
+def together_groups(
     together: Sequence[str], prd: Prd, paths: Sequence[str], *, strict: bool = True
 ) -> tuple[list[list[str]], list[str]]:
     """Groups of two and more files, and what is to be said of them. `strict`: a pattern without a match is a slip. In a
     settings file it is none, since that is for all runs."""
-    found = [meant(pattern, paths, strict=strict) for pattern in together]
+    found = [match_together(pattern, paths, strict=strict) for pattern in together]
     found += [agreed(contract.name, contract.together, paths) for contract in prd.contracts if contract.together]
     same = case_twins(paths)
     notes = [f"{' and '.join(twins)} differ only in case: one agent gets them." for twins in same]
     return [group for group in [*found, *same] if len(group) > 1], notes
 
 
-def meant(pattern: str, paths: Sequence[str], *, strict: bool) -> list[str]:
-    found = matches(pattern.removeprefix("./").rstrip("/") or ".", paths)
+def match_together(pattern: str, paths: Sequence[str], *, strict: bool) -> list[str]:
+    found = match_paths(pattern.removeprefix("./").rstrip("/") or ".", paths)
     if strict and not found:
         raise PlanError(f"--together {pattern}: none of the {len(paths)} files to change matches.")
     return found
@@ -45,7 +45,7 @@ def case_twins(paths: Sequence[str]) -> list[list[str]]:
 # --- a division by the user -----------------------------------------------------------------------------------------
 
 
-def assignment(place: str, text: str) -> list[list[str]]:
+def parse_assignment(place: str, text: str) -> list[list[str]]:
     """The lists of a file such as {"agent1": ["a.py", "b.py"], "agent2": ["c.py"]} or [["a.py", "b.py"], ["c.py"]]."""
     try:
         record: Any = json.loads(text)
@@ -75,10 +75,10 @@ def check_repeated(place: str, lists: Sequence[Sequence[str]]) -> None:
 def check_complete(place: str, lists: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
     given = {path for one in lists for path in one}
     if missing := [path for path in paths if path not in given]:
-        raise PlanError(f"--assign {place}: nobody gets {listed(missing)}, which the change is about.")
+        raise PlanError(f"--assign {place}: nobody gets {format_first_paths(missing)}, which the change is about.")
     if unknown := sorted(given - set(paths)):
-        raise PlanError(f"--assign {place}: {listed(unknown)} is not among the files to change.")
+        raise PlanError(f"--assign {place}: {format_first_paths(unknown)} is not among the files to change.")
 
 
-def listed(paths: Sequence[str]) -> str:
+def format_first_paths(paths: Sequence[str]) -> str:
     return ", ".join(paths[:3]) + (f" (and {len(paths) - 3} more)" if len(paths) > 3 else "")

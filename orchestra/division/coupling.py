@@ -14,8 +14,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestra.division.imports import Modules, shared
-from orchestra.division.source import Source
+from orchestra.division.imports import ModuleIndex, shared_prefix
+from orchestra.division.source_scan import Source
 
 COCHANGE, IMPORTS, NAME, SYMBOLS, PATH = "cochange", "imports", "name", "symbols", "path"
 KINDS = {COCHANGE: 12.0, IMPORTS: 1.0, NAME: 4.0, SYMBOLS: 1.5, PATH: 0.2}
@@ -58,11 +58,11 @@ class Coupling:
         self.remember_imports(evidence.sources)
         self.alike: dict[str, list[int]] = defaultdict(list)
         for path, n in self.number.items():
-            self.alike[stem(path)].append(n)
+            self.alike[subject_stem(path)].append(n)
         self.holders: dict[int, list[int]] = {}
         self.words: dict[int, list[int]] = defaultdict(list)
         self.remember_words(evidence.sources)
-        self.busy = [] if self.commits else busy([evidence.sources.get(path) for path in self.paths])
+        self.size_factors = [] if self.commits else factors_by_size([evidence.sources.get(path) for path in self.paths])
 
     # --- the evidence, turned so that it can be looked up by file -------------------------------------------------
 
@@ -72,14 +72,14 @@ class Coupling:
             if 2 <= len(together) <= MOST_TOGETHER:
                 for n in together:
                     self.commits_of[n].append(len(self.commits))
-                self.commits.append((faded(back) / (len(together) - 1), together))
+                self.commits.append((commit_weight(back) / (len(together) - 1), together))
 
     def remember_imports(self, sources: Mapping[str, Source]) -> None:
-        modules = Modules(self.paths)
+        modules = ModuleIndex(self.paths)
         importers: dict[int, set[int]] = defaultdict(set)
         for path in self.paths:
             for name in sources[path].imports if path in sources else ():
-                for meant in modules.meant(name, path):
+                for meant in modules.resolve(name, path):
                     importers[self.number[meant]].add(self.number[path])
         for meant_n, those in sorted(importers.items()):
             # What everybody imports binds nobody in particular.
@@ -105,26 +105,26 @@ class Coupling:
 
     # --- one file's row -------------------------------------------------------------------------------------------
 
-    def kinds(self, n: int) -> dict[str, Row]:
+    def rows_by_kind(self, n: int) -> dict[str, Row]:
         return {
-            COCHANGE: self.cochange(n),
+            COCHANGE: self.cochange_row(n),
             IMPORTS: self.importing.get(n, {}),
-            NAME: self.name(n),
-            SYMBOLS: self.symbols(n),
-            PATH: self.near(n),
+            NAME: self.name_row(n),
+            SYMBOLS: self.symbols_row(n),
+            PATH: self.path_row(n),
         }
 
     def row(self, n: int) -> Row:
         total: Row = defaultdict(float)
-        for kind, row in self.kinds(n).items():
+        for kind, row in self.rows_by_kind(n).items():
             for other, weight in row.items():
                 total[other] += KINDS[kind] * weight
         total.pop(n, None)
-        if self.busy:
-            return {other: weight * self.busy[n] * self.busy[other] for other, weight in total.items()}
+        if self.size_factors:
+            return {other: weight * self.size_factors[n] * self.size_factors[other] for other, weight in total.items()}
         return total
 
-    def cochange(self, n: int) -> Row:
+    def cochange_row(self, n: int) -> Row:
         row: Row = defaultdict(float)
         for commit in self.commits_of.get(n, ()):
             weight, together = self.commits[commit]
@@ -132,11 +132,11 @@ class Coupling:
                 row[other] += weight
         return row
 
-    def name(self, n: int) -> Row:
-        group = self.alike[stem(self.paths[n])]
+    def name_row(self, n: int) -> Row:
+        group = self.alike[subject_stem(self.paths[n])]
         return dict.fromkeys(group, 1.0) if 2 <= len(group) <= MOST_ALIKE else {}
 
-    def symbols(self, n: int) -> Row:
+    def symbols_row(self, n: int) -> Row:
         row: Row = defaultdict(float)
         for word in self.words.get(n, ()):
             those = self.holders[word]
@@ -147,47 +147,47 @@ class Coupling:
         # Files of many words share more of them by chance, but they do have more to do with each other too.
         return {other: weight / math.sqrt(math.sqrt(mine * len(self.words[other]))) for other, weight in row.items()}
 
-    def near(self, n: int) -> Row:
+    def path_row(self, n: int) -> Row:
         row: Row = {}
         here = self.folders[n]
         for other in range(max(0, n - NEAR), min(len(self.paths), n + NEAR + 1)):
             if other != n:
                 there = self.folders[other]
                 # The root counts as a folder that all share.
-                share = 1.0 if here == there else (1 + shared(here, there)) / (1 + max(len(here), len(there)))
+                share = 1.0 if here == there else (1 + shared_prefix(here, there)) / (1 + max(len(here), len(there)))
                 row[other] = share * share / abs(other - n)
         return row
 
     # --- the graph ------------------------------------------------------------------------------------------------
 
-    def graph(self) -> Graph:
+    def build_graph(self) -> Graph:
         """Each file's strongest couplings, in whole numbers, the same in both directions."""
         graph: Graph = [{} for _ in self.paths]
         for n in range(len(self.paths)):
-            for other, weight in strongest(self.row(n), STRONGEST):
+            for other, weight in strongest_entries(self.row(n), STRONGEST):
                 whole = max(round(weight * UNIT), 1)
                 graph[n][other] = graph[other][n] = max(whole, graph[n].get(other, 0))
         return graph
 
 
-def strongest(row: Mapping[int, float], many: int) -> list[tuple[int, float]]:
+def strongest_entries(row: Mapping[int, float], many: int) -> list[tuple[int, float]]:
     return sorted(row.items(), key=lambda item: (-item[1], item[0]))[:many]
 
 
-def busy(sources: Sequence[Source | None]) -> list[float]:
+def factors_by_size(sources: Sequence[Source | None]) -> list[float]:
     """How often a file may change, for its size: two of the average size are bound as they are, larger ones more."""
     sizes = [source.size for source in sources if source]
     mean = max(sum(sizes), 1) / max(len(sizes), 1)
     return [math.sqrt(math.sqrt(max(source.size, 1) / mean)) if source else 1.0 for source in sources]
 
 
-def faded(back: int) -> float:
+def commit_weight(back: int) -> float:
     """1 for the newest commit, half for the thousandth, a quarter for the two thousandth, straight in between."""
     halvings, rest = divmod(back, HALF_LIFE)
     return (1 - rest / (2 * HALF_LIFE)) / (1 << halvings)
 
 
-def stem(path: str) -> str:
+def subject_stem(path: str) -> str:
     """A file's name without its extension and without what marks a test: a test belongs to what it tests."""
     name = path.rsplit("/", 1)[-1]
     whole = name.split(".", 1)[0] or name

@@ -11,7 +11,7 @@ INDEX = {"__init__", "index", "mod", "lib", "main"}
 NO_PART = {"", "crate", "self", "super", "@", "~"}
 
 
-class Modules:
+class ModuleIndex:
     """The files by the last part of the names under which they can be imported."""
 
     def __init__(self, paths: Iterable[str]) -> None:
@@ -25,16 +25,16 @@ class Modules:
             if path.endswith(".go") and len(parts) > 1:
                 self.by_folder[parts[-2]].append((parts[:-1], path))
 
-    def meant(self, name: str, importer: str) -> list[str]:
+    def resolve(self, name: str, importer: str) -> list[str]:
         """Nothing where the name means a library, or could mean too much."""
-        parts = parts_of(name, importer)
+        parts = import_parts(name, importer)
         # The end of the name may be something inside of the file: a class, a function.
         for end in (len(parts), len(parts) - 1, len(parts) - 2):
-            if end > 0 and (found := self.ending_like(parts[:end], importer)):
+            if end > 0 and (found := self.match_ending(parts[:end], importer)):
                 return found
         return []
 
-    def ending_like(self, parts: Sequence[str], importer: str) -> list[str]:
+    def match_ending(self, parts: Sequence[str], importer: str) -> list[str]:
         candidates = [*self.by_end.get(parts[-1], ()), *self.by_folder.get(parts[-1], ())]
         agreeing = [(agreement(known, parts), known, path) for known, path in candidates if path != importer]
         best = max((many for many, _, _ in agreeing), default=0)
@@ -47,35 +47,35 @@ class Modules:
         return [] if unclear or len(found) > MOST_MEANT else found
 
 
-def parts_of(name: str, importer: str) -> list[str]:
+def import_parts(name: str, importer: str) -> list[str]:
     """app.users.models, crate::users::models, App\\Users, ./users/models and ../models as parts of a path."""
     folder = posixpath.dirname(importer)
     if name.startswith(("./", "../")):
-        return clean(without_extension(posixpath.normpath(f"{folder}/{name}")).split("/"))
+        return drop_filler_parts(without_extension(posixpath.normpath(f"{folder}/{name}")).split("/"))
     if name.startswith("."):
         dots = len(name) - len(name.lstrip("."))
         above = folder.split("/")[: len(folder.split("/")) - dots + 1]
-        return clean([*above, *name[dots:].split(".")])
+        return drop_filler_parts([*above, *name[dots:].split(".")])
     if "/" in name:
-        return clean(without_extension(name).split("/"))
-    return clean(re.split(r"::|\\|\.", name))
+        return drop_filler_parts(without_extension(name).split("/"))
+    return drop_filler_parts(re.split(r"::|\\|\.", name))
 
 
-def clean(parts: Iterable[str]) -> list[str]:
+def drop_filler_parts(parts: Iterable[str]) -> list[str]:
     kept = [part for part in parts if part not in NO_PART]
     return kept[:-1] if len(kept) > 1 and kept[-1] in INDEX else kept
 
 
 def agreement(known: Sequence[str], parts: Sequence[str]) -> int:
     """How many parts at the end are the same."""
-    return shared(known[::-1], parts[::-1])
+    return shared_prefix(known[::-1], parts[::-1])
 
 
 def shared_folders(a: str, b: str) -> int:
-    return shared(a.split("/")[:-1], b.split("/")[:-1])
+    return shared_prefix(a.split("/")[:-1], b.split("/")[:-1])
 
 
-def shared(a: Sequence[str], b: Sequence[str]) -> int:
+def shared_prefix(a: Sequence[str], b: Sequence[str]) -> int:
     """How many parts at the beginning are the same."""
     many = 0
     for one, other in zip(a, b, strict=False):

@@ -3,8 +3,18 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from orchestra.division.coupling import COCHANGE, IMPORTS, KINDS, NAME, PATH, SYMBOLS, Coupling, Graph, strongest
-from orchestra.model import Link, TargetFile
+from orchestra.division.coupling import (
+    COCHANGE,
+    IMPORTS,
+    KINDS,
+    NAME,
+    PATH,
+    SYMBOLS,
+    Coupling,
+    Graph,
+    strongest_entries,
+)
+from orchestra.model import FileLink, TargetFile
 
 NEIGHBOURS = 6
 LINKS = 3
@@ -18,9 +28,9 @@ WHY = {
 WEAK = (WHY[PATH], "")  # reasons that say little where there are no others
 
 
-def links(
+def find_links(
     coupling: Coupling, graph: Graph, shares: Sequence[Sequence[TargetFile]]
-) -> tuple[list[list[Link]], list[Link]]:
+) -> tuple[list[list[FileLink]], list[FileLink]]:
     """The strongest links inside of each share, and the strongest of those that are cut."""
     owner = {coupling.number[file.path]: n for n, share in enumerate(shares) for file in share}
     inside: list[list[tuple[int, int, int]]] = [[] for _ in shares]
@@ -30,33 +40,33 @@ def links(
             if a < b and a in owner and b in owner:
                 place = inside[owner[a]] if owner[a] == owner[b] else between
                 place.append((-band, a, b))
-    told = [[link(coupling, *one) for one in sorted(found)[:LINKS]] for found in inside]
-    return told, [link(coupling, *one) for one in sorted(between)[:LINKS]]
+    told = [[make_link(coupling, *one) for one in sorted(found)[:LINKS]] for found in inside]
+    return told, [make_link(coupling, *one) for one in sorted(between)[:LINKS]]
 
 
-def link(coupling: Coupling, minus: int, a: int, b: int) -> Link:
+def make_link(coupling: Coupling, minus: int, a: int, b: int) -> FileLink:
     together = len(set(coupling.commits_of.get(a, ())) & set(coupling.commits_of.get(b, ())))
-    rows = coupling.kinds(a)
+    rows = coupling.rows_by_kind(a)
     reasons = [f"changed together {'once' if together == 1 else f'{together} times'}"] if together else []
     kinds = [kind for kind in KINDS if kind != COCHANGE and kind in WHY and rows[kind].get(b)]
     reasons += [WHY[kind] for kind in kinds if kind != PATH or not (reasons or len(kinds) > 1)]
-    return Link(coupling.paths[a], coupling.paths[b], -minus, ", ".join(reasons))
+    return FileLink(coupling.paths[a], coupling.paths[b], -minus, ", ".join(reasons))
 
 
-def neighbours(coupling: Coupling, graph: Graph | None, share: Collection[str]) -> list[str]:
+def find_neighbours(coupling: Coupling, graph: Graph | None, share: Collection[str]) -> list[str]:
     """The files outside of the share that it is coupled with most. `coupling` knows the whole repository; where the
     files to change are all of it, their graph is it, and need not be worked out again."""
     pull: dict[int, float] = defaultdict(float)
     for path in sorted(share):
         n = coupling.number[path]
         row = coupling.row(n) if graph is None else graph[n]
-        for other, weight in strongest(row, NEIGHBOURS):
+        for other, weight in strongest_entries(row, NEIGHBOURS):
             if coupling.paths[other] not in share:
                 pull[other] += weight
-    return [coupling.paths[n] for n, _ in strongest(pull, NEIGHBOURS)]
+    return [coupling.paths[n] for n, _ in strongest_entries(pull, NEIGHBOURS)]
 
 
-def hot(coupling: Coupling, graph: Graph, shares: Sequence[Sequence[TargetFile]]) -> dict[str, set[int]]:
+def find_hot_files(coupling: Coupling, graph: Graph, shares: Sequence[Sequence[TargetFile]]) -> dict[str, set[int]]:
     """Files that most shares are bound to: each has one owner, and the shares named here should read it."""
     owner = {coupling.number[file.path]: n for n, share in enumerate(shares) for file in share}
     if len(shares) < HOT_SHARES:

@@ -52,57 +52,59 @@ def partition(weights: Sequence[int], graph: Graph, parts: int, *, roughly: bool
     parts = max(min(parts, len(weights)), 1)
     if parts == 1 or parts == len(weights):
         return list(range(len(weights))) if parts > 1 else [0] * len(weights)
-    cap = allowed(weights, parts)
+    cap = heap_capacity(weights, parts)
     dice = random.Random(SEED)
-    found = [attempt(weights, graph, parts, cap, dice) for _ in range(1 if roughly else tries(len(weights)))]
-    best = min(found, key=lambda heaps: cut(graph, heaps))
+    found = [
+        partition_once(weights, graph, parts, cap, dice) for _ in range(1 if roughly else attempt_count(len(weights)))
+    ]
+    best = min(found, key=lambda heaps: cut_weight(graph, heaps))
     if roughly:
         return best
     if FEWEST_LUMPS < len(weights) <= MOST_AGAIN:
-        best = again(weights, graph, parts, cap, dice, best)
-    return shaken(Level(weights, graph, []), best, parts, cap, dice, shakes(len(weights)))
+        best = refine_partition(weights, graph, parts, cap, dice, best)
+    return shake_heaps(Level(weights, graph, []), best, parts, cap, dice, shake_count(len(weights)))
 
 
-def tries(balls: int) -> int:
+def attempt_count(balls: int) -> int:
     """Up to a few hundred balls several attempts cost little."""
     return max(1, min(3, 1_500 // balls))
 
 
-def shakes(balls: int) -> int:
+def shake_count(balls: int) -> int:
     """More balls take longer to look through, and there is as much time for many as for few."""
     return min(500, 400_000 // balls)
 
 
-def attempt(weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random) -> list[int]:
-    levels = coarsen(weights, graph, parts, cap, dice)
-    heaps = unglued(levels, deal(levels[-1], parts, cap, dice), parts, cap)
-    if not fits(weights, heaps, parts, cap):
-        heaps = improve(levels[0], packed(weights, parts), parts, cap)
+def partition_once(weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random) -> list[int]:
+    levels = coarsen_graph(weights, graph, parts, cap, dice)
+    heaps = uncoarsen_heaps(levels, deal_lumps(levels[-1], parts, cap, dice), parts, cap)
+    if not is_balanced(weights, heaps, parts, cap):
+        heaps = improve_heaps(levels[0], pack_greedily(weights, parts), parts, cap)
     return heaps
 
 
-def again(
+def refine_partition(
     weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random, heaps: Sequence[int]
 ) -> list[int]:
     """Glue in another way, but only within the heaps, and mend these while whole lumps can be moved. Never worse."""
-    levels = coarsen(weights, graph, parts, cap, dice, heaps)
-    return unglued(levels, improve(levels[-1], lumped(levels, heaps), parts, cap), parts, cap)
+    levels = coarsen_graph(weights, graph, parts, cap, dice, heaps)
+    return uncoarsen_heaps(levels, improve_heaps(levels[-1], heaps_of_lumps(levels, heaps), parts, cap), parts, cap)
 
 
-def unglued(levels: Sequence[Level], heaps: list[int], parts: int, cap: int) -> list[int]:
+def uncoarsen_heaps(levels: Sequence[Level], heaps: list[int], parts: int, cap: int) -> list[int]:
     for level in reversed(levels[:-1]):
-        heaps = improve(level, [heaps[lump] for lump in level.inside], parts, cap)
+        heaps = improve_heaps(level, [heaps[lump] for lump in level.inside], parts, cap)
     return heaps
 
 
-def lumped(levels: Sequence[Level], heaps: Sequence[int]) -> list[int]:
+def heaps_of_lumps(levels: Sequence[Level], heaps: Sequence[int]) -> list[int]:
     for level in levels[:-1]:
         of_lump = dict(zip(level.inside, heaps, strict=True))
         heaps = [of_lump[lump] for lump in range(len(of_lump))]
     return list(heaps)
 
 
-def cut(graph: Graph, heaps: Sequence[int]) -> int:
+def cut_weight(graph: Graph, heaps: Sequence[int]) -> int:
     """The rubber between heaps."""
     return sum(w for n, bands in enumerate(graph) for other, w in bands.items() if heaps[n] != heaps[other]) // 2
 
@@ -110,14 +112,14 @@ def cut(graph: Graph, heaps: Sequence[int]) -> int:
 # --- how heavy a heap may be ----------------------------------------------------------------------------------------
 
 
-def allowed(weights: Sequence[int], parts: int) -> int:
+def heap_capacity(weights: Sequence[int], parts: int) -> int:
     """A tenth above the mean, or the heaviest ball; and where balls are so few that nothing fits so well, what does."""
     # Rounded down: the promise is "at most".
     fair = max(sum(weights) * SLACK[0] // (parts * SLACK[1]), max(weights))
-    return max(fair, max(loads(weights, packed(weights, parts), parts)))
+    return max(fair, max(heap_loads(weights, pack_greedily(weights, parts), parts)))
 
 
-def packed(weights: Sequence[int], parts: int) -> list[int]:
+def pack_greedily(weights: Sequence[int], parts: int) -> list[int]:
     """The heaviest first, always to the lightest heap."""
     heaps = [0] * len(weights)
     lightest = [(0, part) for part in range(parts)]
@@ -128,21 +130,21 @@ def packed(weights: Sequence[int], parts: int) -> list[int]:
     return heaps
 
 
-def loads(weights: Sequence[int], heaps: Sequence[int], parts: int) -> list[int]:
+def heap_loads(weights: Sequence[int], heaps: Sequence[int], parts: int) -> list[int]:
     found = [0] * parts
     for weight, heap in zip(weights, heaps, strict=True):
         found[heap] += weight
     return found
 
 
-def fits(weights: Sequence[int], heaps: Sequence[int], parts: int, cap: int) -> bool:
-    return all(0 < load <= cap for load in loads(weights, heaps, parts))
+def is_balanced(weights: Sequence[int], heaps: Sequence[int], parts: int, cap: int) -> bool:
+    return all(0 < load <= cap for load in heap_loads(weights, heaps, parts))
 
 
 # --- 1. glue --------------------------------------------------------------------------------------------------------
 
 
-def coarsen(
+def coarsen_graph(
     weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random, heaps: Sequence[int] = ()
 ) -> list[Level]:
     """Where there are heaps already, only what lies in the same one is glued."""
@@ -150,8 +152,8 @@ def coarsen(
     enough = max(FEWEST_LUMPS, LUMPS_PER_PART * parts)
     heaviest = max(cap // 4, 1)
     while len(levels[-1].weights) > enough:
-        partner = pair(levels[-1], heaviest, dice, lumped(levels, heaps) if heaps else [])
-        coarser, inside = glue(levels[-1], partner)
+        partner = pair_lumps(levels[-1], heaviest, dice, heaps_of_lumps(levels, heaps) if heaps else [])
+        coarser, inside = glue_pairs(levels[-1], partner)
         if len(coarser.weights) > 0.95 * len(levels[-1].weights):
             break
         levels[-1] = levels[-1]._replace(inside=inside)
@@ -159,7 +161,7 @@ def coarsen(
     return levels
 
 
-def pair(level: Level, heaviest: int, dice: random.Random, heaps: Sequence[int]) -> list[int]:
+def pair_lumps(level: Level, heaviest: int, dice: random.Random, heaps: Sequence[int]) -> list[int]:
     """Each lump's partner: the one it is bound to most for its weight, among those still alone; or itself."""
     partner = [-1] * len(level.weights)
     order = list(range(len(level.weights)))
@@ -178,7 +180,7 @@ def pair(level: Level, heaviest: int, dice: random.Random, heaps: Sequence[int])
     return partner
 
 
-def glue(level: Level, partner: Sequence[int]) -> tuple[Level, list[int]]:
+def glue_pairs(level: Level, partner: Sequence[int]) -> tuple[Level, list[int]]:
     inside, lumps = [-1] * len(partner), 0
     for n, other in enumerate(partner):
         if inside[n] < 0:
@@ -198,30 +200,30 @@ def glue(level: Level, partner: Sequence[int]) -> tuple[Level, list[int]]:
 # --- 2. deal --------------------------------------------------------------------------------------------------------
 
 
-def deal(level: Level, parts: int, cap: int, dice: random.Random) -> list[int]:
+def deal_lumps(level: Level, parts: int, cap: int, dice: random.Random) -> list[int]:
     """The best of several beginnings, all of them mended. Too heavy a heap counts before any rubber."""
     best: tuple[int, int] | None = None
     chosen: list[int] = []
     for _ in range(STARTS):
-        heaps = improve(level, grow(level, parts, dice), parts, cap)
-        over = sum(max(load - cap, 0) for load in loads(level.weights, heaps, parts))
-        if best is None or (over, cut(level.graph, heaps)) < best:
-            best, chosen = (over, cut(level.graph, heaps)), heaps
+        heaps = improve_heaps(level, grow_heaps(level, parts, dice), parts, cap)
+        over = sum(max(load - cap, 0) for load in heap_loads(level.weights, heaps, parts))
+        if best is None or (over, cut_weight(level.graph, heaps)) < best:
+            best, chosen = (over, cut_weight(level.graph, heaps)), heaps
     return chosen
 
 
-def grow(level: Level, parts: int, dice: random.Random) -> list[int]:
+def grow_heaps(level: Level, parts: int, dice: random.Random) -> list[int]:
     heaps = [-1] * len(level.weights)
     left, left_weight = list(range(len(heaps))), sum(level.weights)
     dice.shuffle(left)
     for part in range(parts - 1):
         goal = left_weight / (parts - part)
-        left_weight -= grow_one(level, heaps, part, goal, left, parts - part - 1)
+        left_weight -= grow_heap(level, heaps, part, goal, left, parts - part - 1)
         left = [n for n in left if heaps[n] < 0]
     return [part if part >= 0 else parts - 1 for part in heaps]
 
 
-def grow_one(level: Level, heaps: list[int], part: int, goal: float, left: Iterable[int], keep: int) -> int:
+def grow_heap(level: Level, heaps: list[int], part: int, goal: float, left: Iterable[int], keep: int) -> int:
     """By what is bound to the heap most; where nothing is, by the next that is left. `keep` lumps stay for others."""
     free = [n for n in left if heaps[n] < 0]
     pull: dict[int, int] = {}
@@ -229,7 +231,7 @@ def grow_one(level: Level, heaps: list[int], part: int, goal: float, left: Itera
     following = iter(free)
     load = taken = 0
     while len(free) - taken > keep:
-        n = next_bound(queue, pull, heaps)
+        n = pop_strongest(queue, pull, heaps)
         if n < 0:
             n = next(n for n in following if heaps[n] < 0)
         weight = level.weights[n]
@@ -244,7 +246,7 @@ def grow_one(level: Level, heaps: list[int], part: int, goal: float, left: Itera
     return load
 
 
-def next_bound(queue: list[tuple[int, int]], pull: Mapping[int, int], heaps: Sequence[int]) -> int:
+def pop_strongest(queue: list[tuple[int, int]], pull: Mapping[int, int], heaps: Sequence[int]) -> int:
     while queue:
         strength, n = heapq.heappop(queue)
         if heaps[n] < 0 and pull[n] == -strength:
@@ -255,29 +257,29 @@ def next_bound(queue: list[tuple[int, int]], pull: Mapping[int, int], heaps: Seq
 # --- 3. mend --------------------------------------------------------------------------------------------------------
 
 
-def improve(level: Level, heaps: Sequence[int], parts: int, cap: int) -> list[int]:
-    work = Work(level, list(heaps), parts, cap)
+def improve_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int) -> list[int]:
+    work = HeapMender(level, list(heaps), parts, cap)
     work.relieve()
     for _ in range(ROUNDS):
-        if not work.round():
+        if not work.run_round():
             break
     return work.heaps
 
 
-def shaken(level: Level, heaps: Sequence[int], parts: int, cap: int, dice: random.Random, times: int) -> list[int]:
-    work = Work(level, list(heaps), parts, cap)
+def shake_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int, dice: random.Random, times: int) -> list[int]:
+    work = HeapMender(level, list(heaps), parts, cap)
     for _ in range(times):
         work.shake(dice)
     return work.heaps
 
 
-class Work:
+class HeapMender:
     """The heaps while they are mended, with what each lump is bound to in every heap."""
 
     def __init__(self, level: Level, heaps: list[int], parts: int, cap: int) -> None:
         self.weights, self.graph = level.weights, level.graph
         self.heaps, self.cap = heaps, cap
-        self.loads = loads(level.weights, heaps, parts)
+        self.loads = heap_loads(level.weights, heaps, parts)
         self.count = [0] * parts
         for heap in heaps:
             self.count[heap] += 1
@@ -312,7 +314,7 @@ class Work:
             bound[here] -= band
             bound[there] = bound.get(there, 0) + band
 
-    def round(self) -> bool:
+    def run_round(self) -> bool:
         """Each lump moves at most once, the most useful move first. Whether anything was gained."""
         queue: list[tuple[int, int, int]] = []
         for n in range(len(self.heaps)):
@@ -361,15 +363,15 @@ class Work:
         """Take from heaps that are too heavy, and give to empty ones, what costs least rubber for its weight."""
         for part in range(len(self.loads)):
             if not self.count[part]:
-                self.fill(part)
+                self.fill_empty(part)
             while self.loads[part] > self.cap and self.count[part] > 1:
-                moves = [move for n, heap in enumerate(self.heaps) if heap == part and (move := self.way_out(n))]
+                moves = [move for n, heap in enumerate(self.heaps) if heap == part and (move := self.cheapest_exit(n))]
                 if not moves:
                     break
                 _, n, there = min(moves)
                 self.move(n, there)
 
-    def way_out(self, n: int) -> tuple[float, int, int] | None:
+    def cheapest_exit(self, n: int) -> tuple[float, int, int] | None:
         here, weight = self.heaps[n], self.weights[n]
         room = [there for there, load in enumerate(self.loads) if there != here and load + weight <= self.cap]
         if not room:
@@ -378,7 +380,7 @@ class Work:
         lost = self.bound[n].get(here, 0) - self.bound[n].get(there, 0)
         return lost / weight, n, there
 
-    def fill(self, part: int) -> None:
+    def fill_empty(self, part: int) -> None:
         rich = [n for n, heap in enumerate(self.heaps) if self.count[heap] > 1]
         n = min(rich, key=lambda n: (self.bound[n].get(self.heaps[n], 0), n))
         self.move(n, part)
@@ -392,14 +394,14 @@ class Work:
         if not ways:
             return
         there = ways[dice.randrange(len(ways))]
-        pushed = self.hanging_on(first, dice.randrange(MOST_PUSHED))
+        pushed = self.with_closest(first, dice.randrange(MOST_PUSHED))
         before = [(n, self.heaps[n]) for n in pushed]
         gained = sum(self.shift(n, there) for n in pushed)
-        for n, to in self.spared(there, set(pushed)):
+        for n, to in self.choose_spared(there, set(pushed)):
             before.append((n, there))
             gained += self.shift(n, to)
         if self.loads[there] <= self.cap:
-            gained += self.settle(before)
+            gained += self.relax_around(before)
         if gained < 0 or self.loads[there] > self.cap:
             for n, heap in reversed(before):
                 self.move(n, heap)
@@ -410,37 +412,37 @@ class Work:
         self.move(n, there)
         return gain
 
-    def hanging_on(self, n: int, many: int) -> list[int]:
+    def with_closest(self, n: int, many: int) -> list[int]:
         """The ball and those in its heap that are bound to it most; somebody stays."""
         here = self.heaps[n]
         near = [(-band, other) for other, band in self.graph[n].items() if self.heaps[other] == here]
         return [n, *(other for _, other in sorted(near)[:many])][: self.count[here] - 1]
 
-    def spared(self, heap: int, pushed: Collection[int]) -> Iterator[tuple[int, int]]:
+    def choose_spared(self, heap: int, pushed: Collection[int]) -> Iterator[tuple[int, int]]:
         """What a heap that is too heavy hands on, and to which: what costs least rubber for its weight."""
         if self.loads[heap] <= self.cap:
             return
         inside = [n for n, where in enumerate(self.heaps) if where == heap and n not in pushed]
-        for _, n, there in sorted(way for n in inside if (way := self.way_out(n))):
+        for _, n, there in sorted(way for n in inside if (way := self.cheapest_exit(n))):
             if self.loads[there] + self.weights[n] <= self.cap:
                 yield n, there
                 if self.loads[heap] <= self.cap:
                     return
 
-    def settle(self, before: list[tuple[int, int]]) -> int:
+    def relax_around(self, before: list[tuple[int, int]]) -> int:
         """Around what was moved, every move that relaxes rubber."""
         queue: list[tuple[int, int, int]] = []
-        self.drawn(queue, {near for n, _ in before for near in (n, *self.graph[n])})
+        self.enqueue_gains(queue, {near for n, _ in before for near in (n, *self.graph[n])})
         gained = 0
         while queue:
             gain, n, there = heapq.heappop(queue)
             if self.best_move(n) == (-gain, there):
                 before.append((n, self.heaps[n]))
                 gained += self.shift(n, there)
-                self.drawn(queue, self.graph[n])
+                self.enqueue_gains(queue, self.graph[n])
         return gained
 
-    def drawn(self, queue: list[tuple[int, int, int]], balls: Iterable[int]) -> None:
+    def enqueue_gains(self, queue: list[tuple[int, int, int]], balls: Iterable[int]) -> None:
         heaps, bounds = self.heaps, self.bound
         for n in balls:
             bound = bounds[n]

@@ -7,15 +7,15 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, dataclass_transform
 
 Json = Mapping[str, Any]  # an object as JSON has it
-EMPTY: Json = MappingProxyType({})
+EMPTY_OBJECT: Json = MappingProxyType({})
 
 
-def optional(default: Any = None) -> Any:
+def optional_field(default: Any = None) -> Any:
     """A field that is left out of the line while it has its default."""
     return field(default=default, metadata={"optional": True})
 
 
-def absent(value: Any) -> dict[str, object]:
+def value_if_absent(value: Any) -> dict[str, object]:
     """Metadata of a field: what it is in logs that do not have it, if that is not nothing."""
     return {"absent": value}
 
@@ -29,7 +29,7 @@ class Record:
     """
 
     names: ClassVar[tuple[str, ...]] = ()
-    defaults: ClassVar[Json] = EMPTY
+    defaults: ClassVar[Json] = EMPTY_OBJECT
     optional: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[tuple[str, ...]] = ()
 
@@ -48,7 +48,7 @@ class Record:
             raise TypeError(f"{type(self).__name__}: missing or unknown fields: {', '.join(sorted(wrong))}")
         self.__dict__.update(values)
 
-    def written(self) -> Sequence[str]:
+    def written_fields(self) -> Sequence[str]:
         """The fields that its line has, in their order."""
         optional = self.optional
         if not optional:
@@ -56,7 +56,7 @@ class Record:
         return [name for name in self.names if name not in optional or getattr(self, name) != self.defaults[name]]
 
     @classmethod
-    def make(cls, values: dict[str, Any]) -> Self:
+    def from_values(cls, values: dict[str, Any]) -> Self:
         """A record of values that are known to be complete."""
         made = cls.__new__(cls)
         made.__dict__.update(values)
@@ -99,7 +99,7 @@ class Payload(Record):
 KINDS: dict[str, type[Payload]] = {}
 
 
-class Unreadable(Payload):
+class UnreadableEvent(Payload):
     """An event whose kind is unknown here, or whose data is not what its kind says."""
 
     kind: str  # type: ignore[misc]
@@ -121,21 +121,21 @@ class Event:
     attempt: int | None
     payload: Payload
     data: Json = field(repr=False)
-    flaw: str = ""
+    partial_problem: str = ""
 
     @property
     def kind(self) -> str:
         return self.payload.kind
 
     @property
-    def unread(self) -> str:
+    def read_problem(self) -> str:
         """Why it could not be read, or not in full."""
-        return self.payload.why if isinstance(self.payload, Unreadable) else self.flaw
+        return self.payload.why if isinstance(self.payload, UnreadableEvent) else self.partial_problem
 
 
 @dataclass(frozen=True)
-class Log:
+class EventLog:
     """The events of a run in their order, and how many lines of its files are none."""
 
     events: tuple[Event, ...] = ()
-    torn: int = 0
+    torn_lines: int = 0

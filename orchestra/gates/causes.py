@@ -60,12 +60,12 @@ def find_cause(lines: Lines) -> tuple[str, bool]:
     for pattern in (*CANNOT_START, *GOES_WRONG):
         for line in lines:
             if hit := pattern.match(line):
-                return shorten(": ".join(hit.groups())), pattern in CANNOT_START
+                return shorten_cause(": ".join(hit.groups())), pattern in CANNOT_START
     said = [line for line in lines if line.strip() and not HEADLINE.match(line)]
-    return (shorten(said[-1]) if said else ""), False
+    return (shorten_cause(said[-1]) if said else ""), False
 
 
-def shorten(text: str) -> str:
+def shorten_cause(text: str) -> str:
     words = " ".join(text.split())
     words = re.sub(r"^ImportError: (?=cannot import name)", "", words)
     return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
@@ -73,10 +73,10 @@ def shorten(text: str) -> str:
 
 def missing_modules(lines: Lines) -> frozenset[str]:
     """As the errors name them: `requests_mock`, `shop.reset`, `./reset`."""
-    return frozenset(name for line in lines for name in modules_in(line))
+    return frozenset(name for line in lines for name in missing_in_line(line))
 
 
-def modules_in(line: str) -> Iterator[str]:
+def missing_in_line(line: str) -> Iterator[str]:
     for pattern in (NO_MODULE, PART_OF_MODULE, ATTRIBUTE, NODE_MODULE):
         for hit in pattern.finditer(line):
             yield hit[1]
@@ -91,11 +91,11 @@ def missing_by_file(lines: Lines) -> dict[str, frozenset[str]]:
         elif HEADLINE.match(line):
             file = ""
         elif file and line.startswith("E "):
-            found.setdefault(file, set()).update(modules_in(line))
+            found.setdefault(file, set()).update(missing_in_line(line))
     return {name: frozenset(modules) for name, modules in found.items() if modules}
 
 
-def is_own(module: str, files: Collection[str]) -> bool:
+def is_own_module(module: str, files: Collection[str]) -> bool:
     """Whether a module is a part of the repository, so that its own code is wrong and not the machine's set-up."""
     if module.startswith(".") or module in files:
         return True

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from orchestra.gates.failures import Names, new_failures, shape
+from orchestra.gates.failures import Names, line_shape, new_failures
 from orchestra.gates.reading import Reading, must_pass, why_not_started
 from orchestra.model import Gate
 
@@ -22,7 +22,7 @@ class Comparison:
     why: str = ""
 
 
-def compare(
+def compare_readings(
     gate: Gate,
     first: Reading,
     base: Reading,
@@ -49,19 +49,19 @@ def compare(
 
 
 def compare_names(first: Reading, base: Reading, second: Reading, base_files: Collection[str]) -> Comparison:
-    def fresh(now: Names) -> Names:
+    def new_names(now: Names) -> Names:
         return frozenset(name for name in new_failures(base.failing, now) if not is_excused(name))
 
     def is_excused(name: str) -> bool:
-        return lacks_the_same(name, first, base, base_files)
+        return lacks_same_module(name, first, base, base_files)
 
     excused = {name for name in first.failing if is_excused(name)}
     # If it failed twice, each time in another way, that is no good sign either.
-    new = fresh(first.failing & second.failing) or fresh(second.failing)
-    return Comparison(new, first.failing & (base.failing | excused) - new, fresh(first.failing ^ second.failing))
+    new = new_names(first.failing & second.failing) or new_names(second.failing)
+    return Comparison(new, first.failing & (base.failing | excused) - new, new_names(first.failing ^ second.failing))
 
 
-def lacks_the_same(name: str, now: Reading, base: Reading, base_files: Collection[str]) -> bool:
+def lacks_same_module(name: str, now: Reading, base: Reading, base_files: Collection[str]) -> bool:
     """Whether a failure is put down to a module that this machine has not, as it had not on the base: of a test in a
     file that could not be loaded there, or of a new file."""
     file, _, _ = name.partition("::")
@@ -74,15 +74,15 @@ def lacks_the_same(name: str, now: Reading, base: Reading, base_files: Collectio
 def compare_lines(first: Reading, base: Reading, second: Reading, noise: Names) -> Comparison:
     """By what was printed, without what differs between two runs of the same tree."""
 
-    def fresh(now: Names) -> Names:
-        return frozenset(line for line in now - base.complaints if shape(line) not in noise)
+    def new_lines(now: Names) -> Names:
+        return frozenset(line for line in now - base.complaints if line_shape(line) not in noise)
 
-    new = fresh(first.complaints & second.complaints) or fresh(second.complaints)
+    new = new_lines(first.complaints & second.complaints) or new_lines(second.complaints)
     if new and first.by_name and not base.by_name:
         new = first.failing & second.failing or second.failing
-    return Comparison(new, NONE if new else first.failing, fresh(first.complaints ^ second.complaints))
+    return Comparison(new, NONE if new else first.failing, new_lines(first.complaints ^ second.complaints))
 
 
 def noise_between(one: Reading, two: Reading) -> Names:
     """The shapes of the lines that differ between two runs of the same tree."""
-    return frozenset(shape(line) for line in one.complaints ^ two.complaints)
+    return frozenset(line_shape(line) for line in one.complaints ^ two.complaints)

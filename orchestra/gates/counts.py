@@ -8,7 +8,7 @@ Lines = Sequence[str]
 Pair = tuple[int, int]  # ran, passed
 
 # Detected gates whose runner always says how many tests it ran. If it says nothing, no test ran.
-TELLING = frozenset({"pytest", "unittest", "go test", "cargo test"})
+COUNTING_GATES = frozenset({"pytest", "unittest", "go test", "cargo test"})
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Counts:
 
 
 def count_tests(lines: Lines) -> Counts:
-    pairs = [pair for reader in READERS for pair in reader(lines)] or list(pytest_progress(lines))
+    pairs = [pair for reader in COUNTERS for pair in reader(lines)] or list(count_pytest_progress(lines))
     if not pairs:
         return Counts(0, 0) if any(NO_TESTS.match(line) for line in lines) else Counts()
     return Counts(sum(ran for ran, _ in pairs), sum(passed for _, passed in pairs))
@@ -35,7 +35,7 @@ GO_PACKAGE = re.compile(r"^(ok|FAIL)\s+\S+\s+(\(cached\)|[\d.]+s)(?!.*\[no tests
 NO_TESTS = re.compile(r"^\?\s+\S+\s+\[no test files\]|^No tests found|^(=+ )?no tests ran in |^NO TESTS RAN$")
 
 
-def pytest(lines: Lines) -> Iterator[Pair]:
+def count_pytest(lines: Lines) -> Iterator[Pair]:
     """`2 failed, 3 passed in 0.1s`; an error in a fixture or an import is no test that ran."""
     for line in lines:
         if hit := PYTEST_TOTAL.match(line):
@@ -44,7 +44,7 @@ def pytest(lines: Lines) -> Iterator[Pair]:
             yield passed + by_word.get("failed", 0) + by_word.get("xfailed", 0), passed
 
 
-def pytest_sugar(lines: Lines) -> Iterator[Pair]:
+def count_pytest_sugar(lines: Lines) -> Iterator[Pair]:
     inside = False
     for line in lines:
         inside = inside or bool(re.match(r"^Results \([\d.]+s\):", line))
@@ -52,7 +52,7 @@ def pytest_sugar(lines: Lines) -> Iterator[Pair]:
             yield int(hit[1]), int(hit[1]) * (hit[2] == "passed")
 
 
-def pytest_progress(lines: Lines) -> Iterator[Pair]:
+def count_pytest_progress(lines: Lines) -> Iterator[Pair]:
     """With -qq there is no total, only a character for each test."""
     for line in lines:
         if hit := PYTEST_PROGRESS.match(line):
@@ -63,7 +63,7 @@ UNITTEST_END = re.compile(r"^(?:OK|FAILED)\b")
 UNITTEST_BAD = re.compile(r"^(?:FAIL|ERROR): (\S+ \([\w.<>]+\)|\S+)")
 
 
-def unittest(lines: Lines) -> Iterator[Pair]:
+def count_unittest(lines: Lines) -> Iterator[Pair]:
     """Failures are counted by test, because each failing subtest is told of. A module that cannot be loaded is told of
     as a test, and an error while a class is set up beside the tests."""
     bad = set[str]()
@@ -72,29 +72,29 @@ def unittest(lines: Lines) -> Iterator[Pair]:
             bad |= {hit[1]} if not hit[1].startswith(("setUp", "tearDown")) else set()
         elif hit := re.match(r"^Ran (\d+) tests? in ", line):
             end = next((after for after in lines[at + 1 : at + 6] if UNITTEST_END.match(after)), "")
-            skipped, expected = (number_of(word, end) for word in ("skipped", "expected failures"))
+            skipped, expected = (sum_counts(word, end) for word in ("skipped", "expected failures"))
             loaded = sum("_FailedTest" in name for name in bad)
             yield max(0, int(hit[1]) - skipped - loaded), max(0, int(hit[1]) - skipped - expected - len(bad))
             bad = set()
 
 
-def number_of(word: str, line: str) -> int:
+def sum_counts(word: str, line: str) -> int:
     return sum(int(count) for count in re.findall(rf"\b{word}=(\d+)", line))
 
 
-def cargo(lines: Lines) -> Iterator[Pair]:
+def count_cargo(lines: Lines) -> Iterator[Pair]:
     for line in lines:
         if hit := re.match(r"^test result: \w+\. (\d+) passed; (\d+) failed", line):
             yield int(hit[1]) + int(hit[2]), int(hit[1])
 
 
-def go(lines: Lines) -> Iterator[Pair]:
+def count_go(lines: Lines) -> Iterator[Pair]:
     for line in lines:
         if hit := GO_PACKAGE.match(line):
             yield 1, int(hit[1] == "ok")
 
 
-def jest(lines: Lines) -> Iterator[Pair]:
+def count_jest(lines: Lines) -> Iterator[Pair]:
     """`Tests:  1 failed, 2 passed, 3 total`; Vitest says `Tests  1 failed | 2 passed (3)`."""
     for line in lines:
         if re.match(r"^\s*Tests:?\s+(?=.*\b\d+ (?:passed|failed|total|skipped)\b)", line):
@@ -102,19 +102,19 @@ def jest(lines: Lines) -> Iterator[Pair]:
             yield sum(by_word.values()), by_word.get("passed", 0)
 
 
-def mocha(lines: Lines) -> Iterator[Pair]:
+def count_mocha(lines: Lines) -> Iterator[Pair]:
     for line in lines:
         if hit := re.match(r"^\s+(\d+) (passing|failing)\b", line):
             yield int(hit[1]), int(hit[1]) * (hit[2] == "passing")
 
 
-def node(lines: Lines) -> Iterator[Pair]:
+def count_node(lines: Lines) -> Iterator[Pair]:
     """A file that cannot be loaded counts as a test that fails."""
     for line in lines:
         if hit := re.match(r"^(?:#|ℹ) (pass|fail) (\d+)$", line):
             yield int(hit[2]), int(hit[2]) * (hit[1] == "pass")
 
 
-READERS: tuple[Callable[[Lines], Iterator[Pair]], ...] = (
-    *(pytest, pytest_sugar, unittest, cargo, go, jest, mocha, node),
+COUNTERS: tuple[Callable[[Lines], Iterator[Pair]], ...] = (
+    *(count_pytest, count_pytest_sugar, count_unittest, count_cargo, count_go, count_jest, count_mocha, count_node),
 )

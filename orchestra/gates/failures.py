@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from orchestra.gates.readers import CHECKS, TESTS, Lines
+from orchestra.gates.failure_readers import CHECK_READERS, TEST_READERS, Lines
 
 Names = frozenset[str]
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r(?=\n)")
@@ -38,9 +38,9 @@ def failures(output: str, code: int, *, roots: Iterable[str] = (), timed_out: bo
     paths under which the tree was known to the command."""
     if code == 0 and not timed_out:
         return frozenset()
-    lines = plain(output, roots)
-    ending = how_it_ended(code, timed_out)
-    found = named(lines) | ({ending} if ending else set())
+    lines = clean_lines(output, roots)
+    ending = describe_end(code, timed_out)
+    found = read_failure_names(lines) | ({ending} if ending else set())
     return frozenset(found or failing_lines(lines) or {f"{OPAQUE}{code}"})
 
 
@@ -49,14 +49,14 @@ def new_failures(base: Names, now: Names) -> Names:
     return frozenset(name for name in now if name not in base or name.startswith(OPAQUE))
 
 
-def how_it_ended(code: int, timed_out: bool) -> str:
+def describe_end(code: int, timed_out: bool) -> str:
     """The name of an end that is a failure by itself, whatever was printed before it."""
     if timed_out:
         return "did not end in time"
     return f"killed by signal {code - 128}" if 128 < code <= 192 else ""
 
 
-def plain(output: str, roots: Iterable[str]) -> list[str]:
+def clean_lines(output: str, roots: Iterable[str]) -> list[str]:
     """The lines without colours, and without the path of the tree."""
     text = ANSI.sub("", output)
     for root in sorted({root.rstrip("/") for root in roots} - {""}, key=len, reverse=True):
@@ -64,13 +64,13 @@ def plain(output: str, roots: Iterable[str]) -> list[str]:
     return [line.rstrip() for line in text.split("\n")]
 
 
-def named(lines: Lines) -> set[str]:
-    tests = {steady(name) for reader in TESTS for name in reader(lines)}
-    checks = Counter(steady(name) for reader in CHECKS for name in reader(lines))
+def read_failure_names(lines: Lines) -> set[str]:
+    tests = {normalise_line(name) for reader in TEST_READERS for name in reader(lines)}
+    checks = Counter(normalise_line(name) for reader in CHECK_READERS for name in reader(lines))
     return tests | {f"{name} ({n + 1})" if n else name for name, count in checks.items() for n in range(count)}
 
 
-def steady(text: str) -> str:
+def normalise_line(text: str) -> str:
     for pattern, instead in FLEETING:
         text = pattern.sub(instead, text)
     return " ".join(text.split())[:300]
@@ -79,18 +79,18 @@ def steady(text: str) -> str:
 def failing_lines(lines: Lines) -> set[str]:
     """Where no reader knows the tool: the lines that speak of a failure."""
     bad = [line for line in lines if BAD_WORDS.search(line)]
-    return {GOOD_COUNT.sub("…", steady(line)) for line in bad[-MOST_LINES:]}
+    return {GOOD_COUNT.sub("…", normalise_line(line)) for line in bad[-MOST_LINES:]}
 
 
-def complaints(lines: Lines, ending: str) -> Names:
+def find_complaints(lines: Lines, ending: str) -> Names:
     """What a run without names says is wrong, the same in each run of the same tree. Of pytest only the errors, because
     the other lines name files and tests. `ending` is said if nothing speaks of a failure."""
     errors = dict.fromkeys(line[1:] for line in lines if re.match(r"^E\s+\S", line) and BAD_WORDS.search(line))
-    if found := {steady(line) for line in list(errors)[:MOST_ERRORS]} or failing_lines(lines):
+    if found := {normalise_line(line) for line in list(errors)[:MOST_ERRORS]} or failing_lines(lines):
         return frozenset(found)
-    return frozenset({ending} | {shape(steady(line)) for line in lines[-MOST_LINES:] if line.strip()})
+    return frozenset({ending} | {line_shape(normalise_line(line)) for line in lines[-MOST_LINES:] if line.strip()})
 
 
-def shape(text: str) -> str:
+def line_shape(text: str) -> str:
     """A line without its numbers and absolute paths, to know it again when these differ."""
     return re.sub(r"(?<!\S)/\S+|\S*\d\S*|\b[a-f]{6,}\b", "#", text)

@@ -4,16 +4,16 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from orchestra.gates.causes import find_cause, is_own, missing_by_file, missing_modules
-from orchestra.gates.counts import TELLING, Counts, count_tests
+from orchestra.gates.causes import find_cause, is_own_module, missing_by_file, missing_modules
+from orchestra.gates.counts import COUNTING_GATES, Counts, count_tests
 from orchestra.gates.failures import (
     OPAQUE,
     Names,
-    complaints,
+    clean_lines,
+    describe_end,
     failing_lines,
-    how_it_ended,
-    named,
-    plain,
+    find_complaints,
+    read_failure_names,
 )
 from orchestra.model import Gate
 
@@ -44,22 +44,22 @@ def read_output(
     printed: str, code: int, *, roots: Iterable[str] = (), files: Collection[str] = (), timed_out: bool = False
 ) -> Reading:
     """`roots` are the paths under which the gate knew its tree, `files` those of the project."""
-    lines = plain(printed, roots)
-    counts, ending = count_tests(lines), how_it_ended(code, timed_out)
+    lines = clean_lines(printed, roots)
+    counts, ending = count_tests(lines), describe_end(code, timed_out)
     if code == 0 and not timed_out:
         return Reading(counts=counts)
-    names = named(lines)
+    names = read_failure_names(lines)
     if names and not counts.passed and all(map(NOT_LOADED.search, names)):
         counts = Counts(0, 0)
     failing = names | ({ending} if ending else set())
     missing = missing_modules(lines)
     cause, cannot_start = find_cause(lines)
-    foreign = frozenset(name for name in missing if not is_own(name, files))
+    foreign = frozenset(name for name in missing if not is_own_module(name, files))
     return Reading(
         failing=frozenset(failing or failing_lines(lines) or {f"{OPAQUE}{code}"}),
         by_name=bool(names),
         counts=counts,
-        complaints=complaints(lines, ending or f"{OPAQUE}{code}"),
+        complaints=find_complaints(lines, ending or f"{OPAQUE}{code}"),
         cause=cause or f"{OPAQUE}{code}, and it printed nothing",
         begins=not cannot_start,
         silent=not (ending or any(line.strip() for line in lines)),
@@ -73,11 +73,11 @@ def read_output(
 def why_not_started(gate: Gate, reading: Reading) -> str:
     """Why a run says nothing of the code: the gate could not begin, or nothing tells what it checked. A sentence
     without its end; empty if the run says something."""
-    ran, name = reading.counts.ran, called(gate)
+    ran, name = reading.counts.ran, gate_label(gate)
     if reading.ending:
         return f"{name} {reading.ending if reading.ending.startswith('did') else f'was {reading.ending}'}"
     if not reading.failing:
-        told_none = ran == 0 or (ran is None and gate.name in TELLING and not gate.named)
+        told_none = ran == 0 or (ran is None and gate.name in COUNTING_GATES and not gate.named)
         return f"{name} ran no test" if gate.kind == "tests" and told_none else ""
     if can_be_compared(gate, reading) or must_pass(gate, reading):
         return ""
@@ -87,7 +87,7 @@ def why_not_started(gate: Gate, reading: Reading) -> str:
     return f"{name} {'failed and named no test' if began else 'could not start'}: {reading.cause}"
 
 
-def called(gate: Gate) -> str:
+def gate_label(gate: Gate) -> str:
     return "the command" if gate.name == gate.kind == "tests" else gate.name
 
 

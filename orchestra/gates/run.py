@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from orchestra.gates.failures import Names, plain
+from orchestra.gates.failures import Names, clean_lines
 from orchestra.gates.reading import Reading, read_output
-from orchestra.gates.roll import Roll, read_roll
+from orchestra.gates.recorded_tests import RecordedTests, read_recorded_tests
 from orchestra.model import Gate
-from orchestra.process import CHILD, NO_SANDBOX, Ended, Sandbox
-from orchestra.process import run as run_command
+from orchestra.process import CHILD, NO_SANDBOX, CommandResult, Sandbox, run_command
 
 SKIPPED = {".git", ".aider_logs", "node_modules", ".venv", "venv"}
 MOST_WATCHED = 100_000
@@ -23,11 +22,11 @@ MOST_WATCHED = 100_000
 BY_PRODUCT = re.compile(
     r"(^|/)(__pycache__|\.[a-z]+_cache|target|dist|build|coverage|\.nyc_output)(/|$)|\.pyc$|(^|/)\.coverage"
 )
-Seen = dict[str, tuple[int, int]]
+FileStamps = dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Place:
+class GateContext:
     """Where a gate runs. `checkout` is the user's own, whose code it must not see; `files` are the tree's, `planned`
     those that the run is to change or make."""
 
@@ -38,7 +37,7 @@ class Place:
     sandbox: Sandbox | None = None
 
     @property
-    def isolated(self) -> bool:
+    def is_isolated(self) -> bool:
         """Whether the tree is what is seen in the place of the checkout."""
         return self.sandbox is not None and self.sandbox.mode == "namespaces"
 
@@ -50,7 +49,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenTests:
     """What of the tests is run: of a pytest `only` these, or only the one that is called `control`. `files` are laid
     over those of the tree before. `bare`: without the plug-ins that are installed, whose loading takes its time."""
 
@@ -69,23 +68,23 @@ class Choice:
             target.write_bytes(content)
 
 
-ALL = Choice()
+ALL_TESTS = ChosenTests()
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GateOutcome:
     """What a gate said. `remarks` are sentences about what it did beside its task; `spoiled`: the tree is not what it
     was, and no other gate should run in it. `stale` names modules that did not come from the tree: with these, passing
     proves nothing."""
 
     gate: Gate
-    ended: Ended
+    ended: CommandResult
     output: Path
     reading: Reading = field(default_factory=Reading)
     remarks: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     spoiled: bool = False
-    roll: Roll = field(default_factory=Roll, repr=False)
+    roll: RecordedTests = field(default_factory=RecordedTests, repr=False)
     # The tree that was gated, and the files that the gate was asked about one by one.
     about: tuple[str, ...] = ()
     files: Collection[str] = field(default=(), repr=False)
@@ -106,20 +105,20 @@ class Outcome:
 
 async def run_gate(
     gate: Gate,
-    place: Place,
+    place: GateContext,
     *,
     env: Mapping[str, str],
     output: Path,
     timeout: float,
     scrub: Callable[[str], str],
     paths: Sequence[str] = (),
-    choice: Choice = ALL,
-) -> Outcome:
+    choice: ChosenTests = ALL_TESTS,
+) -> GateOutcome:
     """`env` must hold no key. `paths` are the files a gate is asked about that can be asked about single ones."""
-    before = await asyncio.to_thread(look_at_checkout, place), await asyncio.to_thread(watched, place.tree)
+    before = await asyncio.to_thread(stamp_checkout, place), await asyncio.to_thread(stamp_files, place.tree)
     book, roll = place.tree.parent / "witness", place.tree.parent / "roll"
     for path in (book, roll, place.tree.parent / "only"):
-        clear(path)
+        remove_path(path)
     output.unlink(missing_ok=True)
     asked = shlex.join(path for path in paths if path.endswith(gate.endings)) if gate.endings else ""
     command = ["/bin/sh", "-c", f"{gate.command} {asked}".strip()]
@@ -128,27 +127,33 @@ async def run_gate(
     ended = await run_command(
         command,
         cwd=place.tree,
-        env=dict(env) | surroundings(place, book, env) | calling(place, gate, env, roll, choice),
+        env=dict(env) | gate_environment(place, book, env) | recording_environment(place, gate, env, roll, choice),
         output=output,
         timeout=timeout,
         scrub=scrub,
-        sandbox=place.sandbox.order(place.tree) if place.sandbox else NO_SANDBOX,
+        sandbox=place.sandbox.guard_argument(place.tree) if place.sandbox else NO_SANDBOX,
     )
-    printed = await asyncio.to_thread(read, output)
-    spoiled, remarks = await asyncio.to_thread(look_around, gate, place, before)
+    printed = await asyncio.to_thread(read_if_possible, output)
+    spoiled, remarks = await asyncio.to_thread(find_side_effects, gate, place, before)
     # Its temporary folder is another one in each run.
     printed = printed.replace(str(place.tree.parent / "tmp"), "/tmp")
     roots = {str(place.tree), str(place.tree.resolve())}
     reads = partial(read_output, roots=roots, files=[*place.files, *place.planned], timed_out=ended.timed_out)
     reading = await asyncio.to_thread(reads, printed, ended.code)
-    tests = read_roll(read_written(roll), plain(printed, roots)) if gate.kind == "tests" else Roll()
-    return Outcome(gate, ended, output, reading, remarks, testimony(book), spoiled, tests, files=place.files)
+    tests = (
+        read_recorded_tests(read_gate_file(roll), clean_lines(printed, roots))
+        if gate.kind == "tests"
+        else RecordedTests()
+    )
+    return GateOutcome(
+        gate, ended, output, reading, remarks, read_foreign_modules(book), spoiled, tests, files=place.files
+    )
 
 
-def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, str]:
+def gate_environment(place: GateContext, book: Path, env: Mapping[str, str]) -> dict[str, str]:
     temporary = place.tree.parent / "tmp"
     if temporary.is_symlink() or not temporary.is_dir():
-        clear(temporary)
+        remove_path(temporary)
         temporary.mkdir()
     witness = str(CHILD / "witness")
     return {
@@ -160,12 +165,14 @@ def surroundings(place: Place, book: Path, env: Mapping[str, str]) -> dict[str, 
         "GATE_TREE": str(place.tree),
         "GATE_CHECKOUT": str(place.checkout.resolve()),
         "GATE_WITNESS": str(book),
-        "GATE_SAME": "1" if place.isolated else "",
+        "GATE_SAME": "1" if place.is_isolated else "",
         "GATE_PACKAGES": " ".join(place.packages),
     }
 
 
-def calling(place: Place, gate: Gate, env: Mapping[str, str], roll: Path, choice: Choice) -> dict[str, str]:
+def recording_environment(
+    place: GateContext, gate: Gate, env: Mapping[str, str], roll: Path, choice: ChosenTests
+) -> dict[str, str]:
     """What has the names of the tests written down, and chooses among them."""
     if gate.kind != "tests":
         return {}
@@ -182,7 +189,7 @@ def calling(place: Place, gate: Gate, env: Mapping[str, str], roll: Path, choice
     }
 
 
-def clear(path: Path) -> None:
+def remove_path(path: Path) -> None:
     """Whatever a gate may have put there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
@@ -190,38 +197,45 @@ def clear(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def testimony(book: Path) -> tuple[str, ...]:
+def read_foreign_modules(book: Path) -> tuple[str, ...]:
     """The modules that some Python of the gate loaded from elsewhere than the tree."""
-    lines = read_written(book).splitlines()
+    lines = read_gate_file(book).splitlines()
     return tuple(sorted({name for line in lines for name in line.split()[1:]}))
 
 
 # --- what it did beside its task ------------------------------------------------------------------------------------
 
 
-def look_around(gate: Gate, place: Place, before: tuple[Seen, Seen]) -> tuple[bool, tuple[str, ...]]:
+def find_side_effects(
+    gate: Gate, place: GateContext, before: tuple[FileStamps, FileStamps]
+) -> tuple[bool, tuple[str, ...]]:
     """Whether the tree is spoiled, and the sentences."""
-    remarks, tree = [], watched(place.tree)
-    changed = differing(before[0], look_at_checkout(place))
+    remarks, tree = [], stamp_files(place.tree)
+    changed = changed_stamps(before[0], stamp_checkout(place))
     if changed:
-        remarks.append(f"While {gate.name} ran, your checkout changed: {some(changed)}. If it was not you, look there.")
+        remarks.append(
+            f"While {gate.name} ran, your checkout changed: {format_some_paths(changed)}."
+            " If it was not you, look there."
+        )
     if not (place.tree / ".git").exists():
         remarks.append(f"{gate.name} deleted the worktree that it ran in; only that copy is lost.")
         return True, tuple(remarks)
-    spoilt = [path for path in differing(before[1], tree) if path in before[1] and not BY_PRODUCT.search(path)]
+    spoilt = [path for path in changed_stamps(before[1], tree) if path in before[1] and not BY_PRODUCT.search(path)]
     if spoilt:
-        remarks.append(f"{gate.name} changed {some(spoilt)} in the worktree; this is not part of the result.")
+        remarks.append(
+            f"{gate.name} changed {format_some_paths(spoilt)} in the worktree; this is not part of the result."
+        )
     return bool(spoilt), tuple(remarks)
 
 
-def look_at_checkout(place: Place) -> Seen:
+def stamp_checkout(place: GateContext) -> FileStamps:
     """In a whole sandbox it cannot be reached."""
-    return {} if place.isolated else watched(place.checkout)
+    return {} if place.is_isolated else stamp_files(place.checkout)
 
 
-def watched(root: Path) -> Seen:
+def stamp_files(root: Path) -> FileStamps:
     """Size and time of every file, but for what only tools write."""
-    found: Seen = {}
+    found: FileStamps = {}
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name not in SKIPPED]
         for name in names:
@@ -236,20 +250,20 @@ def watched(root: Path) -> Seen:
     return found
 
 
-def differing(before: Seen, after: Seen) -> list[str]:
+def changed_stamps(before: FileStamps, after: FileStamps) -> list[str]:
     return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
 
 
-def some(paths: Sequence[str]) -> str:
+def format_some_paths(paths: Sequence[str]) -> str:
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
-def read_written(path: Path) -> str:
+def read_gate_file(path: Path) -> str:
     """What a gate has left in a folder where it can write: a link would have us tell what it leads to."""
-    return read(path) if path.is_file() and not path.is_symlink() else ""
+    return read_if_possible(path) if path.is_file() and not path.is_symlink() else ""
 
 
-def read(path: Path) -> str:
+def read_if_possible(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

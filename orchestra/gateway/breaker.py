@@ -7,60 +7,60 @@ takes several failures of more than one request, and no answer in between.
 import math
 from dataclasses import dataclass, field
 
-SHORTEST, LONGEST = 0.5, 30.0
-ENOUGH = 3
+SHORTEST_OPEN, LONGEST_OPEN = 0.5, 30.0
+FAILURES_TO_OPEN = 3
 
 
 @dataclass
-class Breaker:
-    since: float = math.inf  # the first trouble after the last good answer
-    until: float = -math.inf
+class CircuitBreaker:
+    failing_since: float = math.inf  # the first trouble after the last good answer
+    open_until: float = -math.inf
     pause: float = 0.0
     failures: int = 0
-    asks: set[int] = field(default_factory=set)
+    failed_requests: set[int] = field(default_factory=set)
     probe: int | None = None
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         return self.pause > 0
 
     @property
-    def several(self) -> bool:
+    def has_several_failures(self) -> bool:
         """Whether more than one request is in trouble."""
-        return len(self.asks) > 1
+        return len(self.failed_requests) > 1
 
-    def wait(self, now: float) -> float:
+    def wait_seconds(self, now: float) -> float:
         """Seconds until somebody may ask; without end while a probe is on its way."""
-        if not self.open:
+        if not self.is_open:
             return 0.0
-        return math.inf if self.probe is not None else max(0.0, self.until - now)
+        return math.inf if self.probe is not None else max(0.0, self.open_until - now)
 
-    def send(self, ask: int) -> None:
-        if self.open:
+    def record_send(self, ask: int) -> None:
+        if self.is_open:
             self.probe = ask
 
-    def good(self) -> None:
-        self.since, self.until, self.pause, self.failures, self.probe = math.inf, -math.inf, 0.0, 0, None
-        self.asks.clear()
+    def record_success(self) -> None:
+        self.failing_since, self.open_until, self.pause, self.failures, self.probe = math.inf, -math.inf, 0.0, 0, None
+        self.failed_requests.clear()
 
-    def bad(self, ask: int, now: float, *, down: bool) -> None:
+    def record_failure(self, ask: int, now: float, *, down: bool) -> None:
         """`down`: there is no doubt. What was sent before the breaker opened says nothing new."""
-        self.since = min(self.since, now)
+        self.failing_since = min(self.failing_since, now)
         self.failures += 1
-        self.asks.add(ask)
-        if self.open and self.probe != ask:
+        self.failed_requests.add(ask)
+        if self.is_open and self.probe != ask:
             return
-        if down or self.open or (self.failures >= ENOUGH and self.several):
+        if down or self.is_open or (self.failures >= FAILURES_TO_OPEN and self.has_several_failures):
             self.probe = None
-            self.pause = min(LONGEST, self.pause * 2 or SHORTEST)
-            self.until = now + self.pause
+            self.pause = min(LONGEST_OPEN, self.pause * 2 or SHORTEST_OPEN)
+            self.open_until = now + self.pause
 
-    def rest(self, now: float) -> None:
+    def postpone_probe(self, now: float) -> None:
         """It was given up: who comes next need not find out the same at once."""
-        if self.open:
-            self.until = now + LONGEST
+        if self.is_open:
+            self.open_until = now + LONGEST_OPEN
 
-    def gone(self, ask: int) -> None:
+    def release_probe(self, ask: int) -> None:
         """The probe was given up before it was answered: somebody else may ask."""
         if self.probe == ask:
             self.probe = None

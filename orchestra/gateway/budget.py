@@ -20,28 +20,28 @@ class Amount(NamedTuple):
     tokens: int = 0
 
 
-NOTHING = Amount()
+NO_AMOUNT = Amount()
 
 
 @dataclass(frozen=True)
-class Most:
+class MaxCost:
     """The most that one request may use: its input, and its output up to a cap."""
 
     input: int
     output: int
     input_dollars: float = 0.0
-    dollars_each: float = 0.0  # of one token of the output
+    dollars_per_token: float = 0.0  # of one token of the output
 
     @property
     def amount(self) -> Amount:
-        return Amount(self.input_dollars + self.output * self.dollars_each, self.input + self.output)
+        return Amount(self.input_dollars + self.output * self.dollars_per_token, self.input + self.output)
 
-    def capped(self, output: int) -> "Most":
+    def with_output_cap(self, output: int) -> "MaxCost":
         return replace(self, output=min(self.output, output))
 
     @property
-    def least(self) -> "Most":
-        return self.capped(LEAST_OUTPUT)
+    def with_least_output(self) -> "MaxCost":
+        return self.with_output_cap(LEAST_OUTPUT)
 
 
 @dataclass(eq=False)
@@ -51,55 +51,55 @@ class Account:
     name: str
     dollars: float | None = None
     tokens: int | None = None
-    spent: Amount = NOTHING
-    held: Amount = NOTHING  # what is set aside for the claims
-    claims: set["Claim"] = field(default_factory=set)
+    spent: Amount = NO_AMOUNT
+    reserved: Amount = NO_AMOUNT  # what is set aside for the claims
+    reservations: set["Reservation"] = field(default_factory=set)
 
-    def take(self, claim: "Claim") -> None:
-        self.claims.add(claim)
-        self.held = plus(self.held, claim.most.amount)
+    def add_reservation(self, claim: "Reservation") -> None:
+        self.reservations.add(claim)
+        self.reserved = add_amounts(self.reserved, claim.most.amount)
 
-    def give_back(self, claim: "Claim") -> None:
-        self.claims.remove(claim)
+    def remove_reservation(self, claim: "Reservation") -> None:
+        self.reservations.remove(claim)
         dollars, tokens = claim.most.amount
-        self.held = plus(self.held, Amount(-dollars, -tokens)) if self.claims else NOTHING
+        self.reserved = add_amounts(self.reserved, Amount(-dollars, -tokens)) if self.reservations else NO_AMOUNT
 
     @property
-    def left(self) -> Amount:
+    def available(self) -> Amount:
         """Without what is set aside."""
-        return plus(self.free, Amount(-self.held.dollars, -self.held.tokens))
+        return add_amounts(self.unspent, Amount(-self.reserved.dollars, -self.reserved.tokens))
 
     @property
-    def free(self) -> Amount:
+    def unspent(self) -> Amount:
         """What would be left if all that is on its way cost nothing."""
         dollars = math.inf if self.dollars is None else self.dollars - self.spent.dollars
         return Amount(dollars, 1 << 62 if self.tokens is None else self.tokens - self.spent.tokens)
 
-    def output(self, most: Most) -> int:
+    def affordable_output(self, most: MaxCost) -> int:
         """How long a reply is left for."""
-        left = self.left
+        left = self.available
         money = left.dollars - most.input_dollars
-        paid = most.output if not most.dollars_each or money == math.inf else int(money / most.dollars_each)
+        paid = most.output if not most.dollars_per_token or money == math.inf else int(money / most.dollars_per_token)
         return min(paid, left.tokens - most.input) if money >= 0 else -1
 
-    def shortage(self, most: Most) -> str:
+    def shortage(self, most: MaxCost) -> str:
         """Which limit it is, how much of it is spent, and what would be needed."""
-        needed = most.least.amount
-        if self.dollars is not None and needed.dollars > self.free.dollars:
-            spent = f"{usd(self.spent.dollars)} of {usd(self.dollars)} are spent"
-            return f"{self.name} is used up: {spent}, and this request needs up to {usd(needed.dollars)}"
+        needed = most.with_least_output.amount
+        if self.dollars is not None and needed.dollars > self.unspent.dollars:
+            spent = f"{format_dollars(self.spent.dollars)} of {format_dollars(self.dollars)} are spent"
+            return f"{self.name} is used up: {spent}, and this request needs up to {format_dollars(needed.dollars)}"
         spent = f"{self.spent.tokens:,} of {self.tokens:,} tokens are spent"
         return f"{self.name} is used up: {spent}, and this request needs up to {needed.tokens:,}"
 
 
 @dataclass(eq=False)
-class Claim:
+class Reservation:
     """A request's share: waiting, then granted (perhaps with a lower cap) or refused."""
 
     accounts: tuple[Account, ...]
-    most: Most
-    lowered: bool = False
-    refused: str = ""
+    most: MaxCost
+    is_lowered: bool = False
+    refused_reason: str = ""
     decided: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -112,52 +112,52 @@ class Budget:
         tokens: int = 0,
         task_dollars: float = 0.0,
         *,
-        spent: Amount = NOTHING,
+        spent: Amount = NO_AMOUNT,
         by_task: Mapping[int, Amount] | None = None,
     ) -> None:
         self.run = Account("the run's budget", dollars or None, tokens or None, spent)
         self.task_dollars = task_dollars
-        self.tasks = {task: self.account(amount) for task, amount in (by_task or {}).items()}
-        self.waiting: list[Claim] = []
+        self.tasks = {task: self.new_task_account(amount) for task, amount in (by_task or {}).items()}
+        self.waiting: list[Reservation] = []
 
-    def account(self, spent: Amount = NOTHING) -> Account:
+    def new_task_account(self, spent: Amount = NO_AMOUNT) -> Account:
         return Account("the task's budget", self.task_dollars or None, None, spent)
 
     @property
-    def limited(self) -> bool:
-        return self.in_dollars or self.run.tokens is not None
+    def is_limited(self) -> bool:
+        return self.has_dollar_limit or self.run.tokens is not None
 
     @property
-    def in_dollars(self) -> bool:
+    def has_dollar_limit(self) -> bool:
         return self.run.dollars is not None or bool(self.task_dollars)
 
-    def claim(self, task: int | None, most: Most) -> Claim:
-        own = () if task is None else (self.tasks.setdefault(task, self.account()),)
-        claim = Claim((self.run, *own), most)
+    def reserve(self, task: int | None, most: MaxCost) -> Reservation:
+        own = () if task is None else (self.tasks.setdefault(task, self.new_task_account()),)
+        claim = Reservation((self.run, *own), most)
         self.waiting.append(claim)
-        self.serve()
+        self.decide_waiting()
         return claim
 
-    def shortage(self, most: Most) -> str:
+    def shortage(self, most: MaxCost) -> str:
         """Why there is nothing left for such a request of anybody, if so."""
-        return "" if fits(most.least.amount, self.run.free) else self.run.shortage(most)
+        return "" if fits_in(most.with_least_output.amount, self.run.unspent) else self.run.shortage(most)
 
-    def settle(self, claim: Claim, used: Amount | None = None) -> Amount:
+    def settle(self, claim: Reservation, used: Amount | None = None) -> Amount:
         """Count what was used, or all that was set aside where nobody knows. What goes beyond that is given back."""
         held, used = claim.most.amount, used or claim.most.amount
         self.close(claim, used)
         return Amount(max(0.0, used.dollars - held.dollars), max(0, used.tokens - held.tokens))
 
-    def close(self, claim: Claim, used: Amount) -> None:
+    def close(self, claim: Reservation, used: Amount) -> None:
         if claim in self.waiting:
             self.waiting.remove(claim)
         for account in claim.accounts:
-            if claim in account.claims:
-                account.give_back(claim)
-                account.spent = plus(account.spent, used)
-        self.serve()
+            if claim in account.reservations:
+                account.remove_reservation(claim)
+                account.spent = add_amounts(account.spent, used)
+        self.decide_waiting()
 
-    def serve(self) -> None:
+    def decide_waiting(self) -> None:
         """Whoever waits, in turn: nobody passes one who waits for the same account."""
         taken: set[Account] = set()
         for claim in list(self.waiting):
@@ -166,34 +166,34 @@ class Budget:
             if claim.decided.is_set():
                 self.waiting.remove(claim)
 
-    def decide(self, claim: Claim) -> tuple[Account, ...]:
+    def decide(self, claim: Reservation) -> tuple[Account, ...]:
         """Grant or refuse it; or tell the accounts that it has to wait for."""
-        most, least = claim.most, claim.most.least
+        most, least = claim.most, claim.most.with_least_output
         for account in claim.accounts:
-            if not fits(least.amount, account.free):
-                claim.refused = account.shortage(most)
+            if not fits_in(least.amount, account.unspent):
+                claim.refused_reason = account.shortage(most)
                 claim.decided.set()
                 return ()
-        short = tuple(account for account in claim.accounts if not fits(most.amount, account.left))
-        busy = tuple(account for account in short if account.claims)
+        short = tuple(account for account in claim.accounts if not fits_in(most.amount, account.available))
+        busy = tuple(account for account in short if account.reservations)
         if busy:
             return busy
         if short:
-            claim.most = most.capped(min(account.output(most) for account in short))
-            claim.lowered = True
+            claim.most = most.with_output_cap(min(account.affordable_output(most) for account in short))
+            claim.is_lowered = True
         for account in claim.accounts:
-            account.take(claim)
+            account.add_reservation(claim)
         claim.decided.set()
         return ()
 
 
-def plus(one: Amount, other: Amount) -> Amount:
+def add_amounts(one: Amount, other: Amount) -> Amount:
     return Amount(one.dollars + other.dollars, one.tokens + other.tokens)
 
 
-def fits(amount: Amount, room: Amount) -> bool:
+def fits_in(amount: Amount, room: Amount) -> bool:
     return amount.dollars <= room.dollars and amount.tokens <= room.tokens
 
 
-def usd(dollars: float) -> str:
+def format_dollars(dollars: float) -> str:
     return f"${dollars:.2f}" if dollars >= 1 or not dollars else f"${dollars:.4f}"

@@ -17,18 +17,21 @@ from urllib.parse import unquote
 
 from orchestra import dialects
 from orchestra.dialects import DIALECTS, Dialect, Tokens
-from orchestra.gateway.tape import identity
+from orchestra.gateway.recording import request_identity
 
-LARGE = 1 << 20  # bytes; what has more is decoded elsewhere
+MAX_INLINE_BYTES = 1 << 20  # bytes; what has more is decoded elsewhere
 CHILD_MEMORY = 2 << 30
 CHILD_SECONDS = 120
-CHILDREN = 2  # at once
+MAX_CHILDREN = 2  # at once
 MOST_MESSAGES = 10_000
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from orchestra.gateway.decode import serve; serve()"
+CHILD_PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from orchestra.gateway.decode import serve_decode_child; serve_decode_child()"
+)
 NO_TOKENS = Tokens()
 SHORTEST_QUOTED = 10  # signs in percents, before it is looked what they stand for
-UNREADABLE = "it is too large or too deeply nested to be read"
+UNREADABLE_MESSAGE = "it is too large or too deeply nested to be read"
 
 
 @dataclass(frozen=True)
@@ -56,89 +59,91 @@ class ReplyFacts:
     mended: bytes | None = None
 
 
-Forms = Iterable[tuple[str, str]]
+KeyForms = Iterable[tuple[str, str]]
 
 
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
-class Ambiguous(ValueError):
+class DuplicateName(ValueError):
     """The same name stands twice in an object: the provider may read the other one."""
 
 
-def read_request(dialect: Dialect, path: str, root: str, forms: Forms, raw: bytes) -> RequestFacts:
+def read_request_facts(dialect: Dialect, path: str, root: str, forms: KeyForms, raw: bytes) -> RequestFacts:
     """The facts of a request. `forms` are the ways in which our keys may be written."""
     try:
-        body = json.loads(raw.decode("utf-8"), object_pairs_hook=unambiguous)
+        body = json.loads(raw.decode("utf-8"), object_pairs_hook=reject_duplicate_names)
         if not isinstance(body, dict):
             return RequestFacts(problem="its body is no JSON object")
         text = json.dumps(body, ensure_ascii=False)
         return RequestFacts(
             model=dialect.model_of(path, body),
-            streams=dialect.streams(path, body),
+            streams=dialect.is_streaming(path, body),
             cap=dialect.output_cap(body),
-            identity=identity(dialect.family, path, body, root),
-            asked=tuple(dialect.messages(body)[:MOST_MESSAGES]),
-            keys=keys_in(text, forms),
+            identity=request_identity(dialect.family, path, body, root),
+            asked=tuple(dialect.read_request_messages(body)[:MOST_MESSAGES]),
+            keys=find_keys(text, forms),
         )
-    except Ambiguous as error:
+    except DuplicateName as error:
         return RequestFacts(problem=f"the name {str(error)[:40]!r} stands twice in its body")
     except (ValueError, RecursionError):
         return RequestFacts(problem="its body is no JSON object")
 
 
-def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def reject_duplicate_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
-        raise Ambiguous(next(name for name in names if names.count(name) > 1))
+        raise DuplicateName(next(name for name in names if names.count(name) > 1))
     return made
 
 
-def keys_in(text: str, forms: Forms) -> tuple[str, ...]:
+def find_keys(text: str, forms: KeyForms) -> tuple[str, ...]:
     """The names of the keys that stand in a text: in one of their forms, broken over lines, or written in percents."""
     joined = text.replace("\\r", "").replace("\\n", "") if "\\n" in text else text
     unquoted = unquote(joined, errors="replace") if joined.count("%") >= SHORTEST_QUOTED else ""
-    found = (name for form, name in forms if form in joined or form in unquoted or (is_torn(form) and form in text))
+    found = (
+        name for form, name in forms if form in joined or form in unquoted or (loses_escapes(form) and form in text)
+    )
     return tuple(dict.fromkeys(found))
 
 
-def is_torn(form: str) -> bool:
+def loses_escapes(form: str) -> bool:
     """Whether it may lose something when the ends of lines, a backslash and a letter each, are taken out."""
     return form[0] in "rn" or "\\r" in form or "\\n" in form
 
 
 def lower_cap(provider: str, dialect: Dialect, cap: int, raw: bytes) -> bytes:
     """The request with a lower cap for its reply."""
-    body = dialects.parse(raw)
+    body = dialects.parse_json_or_none(raw)
     return json.dumps(dialect.with_cap(provider, body if isinstance(body, dict) else {}, cap)).encode()
 
 
 # --- replies --------------------------------------------------------------------------------------------------------
 
 
-def read_reply(dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
+def read_reply_facts(dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
     """The facts of an answer that has come whole; `kind` is its content type."""
     try:
         if "event-stream" in kind:
             return reply_facts(dialect, dialects.join_stream(dialect, raw), raw, mend=False)
-        value = dialects.parse(raw)
+        value = dialects.parse_json_or_none(raw)
         body = dialects.join_whole(dialect, value)
         return reply_facts(dialect, body, raw, mend=body is value)
-    except (dialects.TooLarge, RecursionError):
-        return ReplyFacts(message=UNREADABLE)
+    except (dialects.ReplyTooLarge, RecursionError):
+        return ReplyFacts(message=UNREADABLE_MESSAGE)
 
 
 def reply_facts(dialect: Dialect, body: dialects.Body, raw: bytes, *, mend: bool = False) -> ReplyFacts:
     if not dialect.is_reply(body):
         told = json.dumps(body)[: dialects.LONGEST_ERROR].encode() if body and not mend else raw
-        return ReplyFacts(message=dialects.message(told))
-    clean = dialects.readable(dialect, body) if mend else body
+        return ReplyFacts(message=dialects.error_message(told))
+    clean = dialects.readable_reply(dialect, body) if mend else body
     return ReplyFacts(
         is_reply=True,
-        text=dialect.text(body),
-        finish=dialect.finish(body),
-        tokens=dialect.tokens(body),
+        text=dialect.reply_text(body),
+        finish=dialect.end_reason(body),
+        tokens=dialect.token_usage(body),
         mended=None if clean is body else json.dumps(clean).encode(),
     )
 
@@ -150,43 +155,43 @@ class Decoder:
     """Reads what is small here and now, and what is large in a child process, two at a time."""
 
     def __init__(self) -> None:
-        self.turn = asyncio.Semaphore(CHILDREN)
+        self.turn = asyncio.Semaphore(MAX_CHILDREN)
 
-    async def request(self, dialect: Dialect, path: str, root: str, forms: Forms, raw: bytes) -> RequestFacts:
-        if len(raw) <= LARGE:
-            return read_request(dialect, path, root, forms, raw)
-        found = await self.elsewhere("request", [dialect.name, path, root, list(forms)], raw)
+    async def decode_request(self, dialect: Dialect, path: str, root: str, forms: KeyForms, raw: bytes) -> RequestFacts:
+        if len(raw) <= MAX_INLINE_BYTES:
+            return read_request_facts(dialect, path, root, forms, raw)
+        found = await self.decode_in_child("request", [dialect.name, path, root, list(forms)], raw)
         if found is None:
-            return RequestFacts(problem=UNREADABLE)
+            return RequestFacts(problem=UNREADABLE_MESSAGE)
         asked = tuple((role, text) for role, text in found.pop("asked"))
         return RequestFacts(asked=asked, keys=tuple(found.pop("keys")), **found)
 
-    async def reply(self, dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
-        if len(raw) <= LARGE:
-            return read_reply(dialect, kind, raw)
-        found = await self.elsewhere("reply", [dialect.name, kind], raw)
+    async def decode_reply(self, dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
+        if len(raw) <= MAX_INLINE_BYTES:
+            return read_reply_facts(dialect, kind, raw)
+        found = await self.decode_in_child("reply", [dialect.name, kind], raw)
         if found is None:
-            return ReplyFacts(message=UNREADABLE)
+            return ReplyFacts(message=UNREADABLE_MESSAGE)
         told, mended = found.pop("tokens"), found.pop("mended")
         told["unreadable"] = tuple(told["unreadable"])
         return ReplyFacts(tokens=Tokens(**told), mended=None if mended is None else mended.encode(), **found)
 
     async def lower_cap(self, provider: str, dialect: Dialect, cap: int, raw: bytes) -> bytes:
-        if len(raw) <= LARGE:
+        if len(raw) <= MAX_INLINE_BYTES:
             return lower_cap(provider, dialect, cap, raw)
-        found = await self.elsewhere("cap", [provider, dialect.name, cap], raw)
+        found = await self.decode_in_child("cap", [provider, dialect.name, cap], raw)
         return raw if found is None else str(found["raw"]).encode()
 
-    async def elsewhere(self, what: str, arguments: list[Any], raw: bytes) -> dict[str, Any] | None:
+    async def decode_in_child(self, what: str, arguments: list[Any], raw: bytes) -> dict[str, Any] | None:
         async with self.turn:
-            out = await ask_child(json.dumps([what, arguments]).encode() + b"\n" + raw)
+            out = await run_decode_child(json.dumps([what, arguments]).encode() + b"\n" + raw)
         return json.loads(out) if out else None
 
 
-async def ask_child(said: bytes) -> bytes:
+async def run_decode_child(said: bytes) -> bytes:
     """What the child answers; nothing when it could not read it, or not in time."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-c", PROGRAM, str(ROOT)),
+        *(sys.executable, "-I", "-S", "-c", CHILD_PROGRAM, str(ROOT)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -205,7 +210,7 @@ async def ask_child(said: bytes) -> bytes:
                 child.kill()
 
 
-def serve() -> None:
+def serve_decode_child() -> None:
     """The child: one line that says what is asked, then the bytes; the answer on stdout."""
     import resource
 
@@ -215,16 +220,16 @@ def serve() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (CHILD_SECONDS, CHILD_SECONDS))
     what, arguments = json.loads(sys.stdin.buffer.readline())
     raw = sys.stdin.buffer.read()
-    sys.stdout.write(json.dumps(answer(what, arguments, raw)))
+    sys.stdout.write(json.dumps(decode_answer(what, arguments, raw)))
 
 
-def answer(what: str, arguments: list[Any], raw: bytes) -> dict[str, Any]:
+def decode_answer(what: str, arguments: list[Any], raw: bytes) -> dict[str, Any]:
     if what == "cap":
         provider, dialect, cap = arguments
         return {"raw": lower_cap(provider, DIALECTS[dialect], cap, raw).decode()}
     if what == "request":
         dialect, path, root, forms = arguments
-        return asdict(read_request(DIALECTS[dialect], path, root, forms, raw))
+        return asdict(read_request_facts(DIALECTS[dialect], path, root, forms, raw))
     dialect, kind = arguments
-    facts = asdict(read_reply(DIALECTS[dialect], kind, raw))
+    facts = asdict(read_reply_facts(DIALECTS[dialect], kind, raw))
     return facts | {"mended": facts["mended"] and facts["mended"].decode()}

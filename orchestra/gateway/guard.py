@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from orchestra import dialects
-from orchestra.gateway.decode import RequestFacts, keys_in
+from orchestra.gateway.decode import RequestFacts, find_keys
 
 
-async def never(name: str) -> bool:
+async def is_never_tracked(name: str) -> bool:
     return False
 
 
@@ -20,12 +20,12 @@ class KeyGuard:
     """
 
     forms: tuple[tuple[str, str], ...] = field(repr=False, default=())
-    is_tracked: Callable[[str], Awaitable[bool]] = never
+    is_tracked: Callable[[str], Awaitable[bool]] = is_never_tracked
 
-    async def secret_in(self, facts: RequestFacts, query: str, headers: Mapping[str, str]) -> str:
+    async def find_secret(self, facts: RequestFacts, query: str, headers: Mapping[str, str]) -> str:
         """The variable of one of our keys that a request would carry out, if any."""
         beside = " ".join((unquote(query), *(value for name, value in headers.items() if is_forwarded(name))))
-        for name in (*facts.keys, *(keys_in(beside, self.forms) if self.forms else ())):
+        for name in (*facts.keys, *(find_keys(beside, self.forms) if self.forms else ())):
             if not await self.is_tracked(name):
                 return name
         return ""

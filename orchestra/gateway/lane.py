@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from orchestra.gateway.breaker import Breaker
-from orchestra.gateway.pace import Pace, Sent
-from orchestra.gateway.patience import LIMITED, Evidence, goes_on, pause
+from orchestra.gateway.breaker import CircuitBreaker
+from orchestra.gateway.pace import Pace, SentRequest
+from orchestra.gateway.retry_policy import LIMITED_SECONDS, FailureEvidence, is_worth_retrying, retry_pause
 
 # Failures that everybody would meet.
-SHARED = ("auth", "quota")
+SHARED_FAILURES = ("auth", "quota")
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,16 @@ class Refusal:
     lost: bool = False  # in the middle of the reply
 
     @property
-    def answered(self) -> bool:
+    def is_deliberate(self) -> bool:
         """The provider is there, and said something on purpose."""
         return 0 < self.status < 500 and self.failure not in ("server", "timeout")
 
 
 @dataclass
-class Trouble:
+class RequestTrouble:
     """What one request has met so far."""
 
-    who: object  # the agent that asks
+    agent_key: object  # the agent that asks
     tries: int = 0
     losses: int = 0
     began: float = math.inf
@@ -50,33 +50,33 @@ class Trouble:
 class Lane:
     provider: str
     outage: float
-    known: set[str]  # the providers that have answered in this run
+    known_providers: set[str]  # the providers that have answered in this run
     pace: Pace
     clock: Callable[[], float] = time.monotonic
-    breaker: Breaker = field(default_factory=Breaker)
-    served: float = -math.inf  # when the last reply came
-    limited: float = math.inf  # since when there were only refusals for too many
-    refused: dict[tuple[str, int, str], set[object]] = field(default_factory=dict)
-    last: Refusal | None = None
-    probed: float = math.inf  # from this moment on a good reply shows that an absurd header was wrong
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    last_reply_at: float = -math.inf  # when the last reply came
+    limited_since: float = math.inf  # since when there were only refusals for too many
+    refused_agents: dict[tuple[str, int, str], set[object]] = field(default_factory=dict)
+    last_refusal: Refusal | None = None
+    probe_headers_from: float = math.inf  # from this moment on a good reply shows that an absurd header was wrong
     line: asyncio.Lock = field(default_factory=asyncio.Lock)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def turn(self, trouble: Trouble) -> Sent | Refusal:
+    async def wait_for_turn(self, trouble: RequestTrouble) -> SentRequest | Refusal:
         """Wait in line, and go; or hear that it is not worth waiting any longer."""
         if (rest := trouble.until - self.clock()) > 0:
             await asyncio.sleep(rest)
         async with self.line:
             while True:
-                if (given_up := self.given_up(trouble)) is not None:
+                if (given_up := self.shared_refusal(trouble)) is not None:
                     return given_up
-                wait = max(self.pace.wait(self.clock()), self.breaker.wait(self.clock()))
+                wait = max(self.pace.wait_seconds(self.clock()), self.breaker.wait_seconds(self.clock()))
                 if wait <= 0:
-                    self.breaker.send(id(trouble))
-                    return self.pace.send(self.clock())
-                await self.pass_time(wait)
+                    self.breaker.record_send(id(trouble))
+                    return self.pace.record_send(self.clock())
+                await self.wait_for_news(wait)
 
-    async def pass_time(self, seconds: float) -> None:
+    async def wait_for_news(self, seconds: float) -> None:
         """Until something has come back, at most so long."""
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
@@ -84,101 +84,108 @@ class Lane:
         except TimeoutError:
             pass
 
-    def given_up(self, trouble: Trouble) -> Refusal | None:
+    def shared_refusal(self, trouble: RequestTrouble) -> Refusal | None:
         """What others have found out, so that this one need not ask."""
-        for (failure, status, message), agents in self.refused.items():
-            if len(agents - {trouble.who}) > 1:
+        for (failure, status, message), agents in self.refused_agents.items():
+            if len(agents - {trouble.agent_key}) > 1:
                 return Refusal(failure, status, message)
-        now, last = self.clock(), self.last
-        wait = self.breaker.wait(now)
-        if self.breaker.open and last is not None and 0 < wait < math.inf and not self.worth(trouble, last, wait):
+        now, last = self.clock(), self.last_refusal
+        wait = self.breaker.wait_seconds(now)
+        if (
+            self.breaker.is_open
+            and last is not None
+            and 0 < wait < math.inf
+            and not self.is_worth_waiting(trouble, last, wait)
+        ):
             return last
         return None
 
-    def worth(self, trouble: Trouble, refusal: Refusal, wait: float) -> bool:
+    def is_worth_waiting(self, trouble: RequestTrouble, refusal: Refusal, wait: float) -> bool:
         then = self.clock() + wait
-        since = self.limited if refusal.failure == "rate_limit" else self.breaker.since
-        seen = Evidence(
+        since = self.limited_since if refusal.failure == "rate_limit" else self.breaker.failing_since
+        seen = FailureEvidence(
             refusal.failure,
-            known=self.provider in self.known,
-            served=self.served > -math.inf,
-            served_since=self.served > trouble.began,
-            several=self.breaker.several,
+            provider_answered=self.provider in self.known_providers,
+            model_served=self.last_reply_at > -math.inf,
+            others_served=self.last_reply_at > trouble.began,
+            others_fail=self.breaker.has_several_failures,
             tries=trouble.tries,
             losses=trouble.losses,
-            lasting=then - since if since < math.inf else 0.0,
-            own=then - trouble.began if trouble.began < math.inf else 0.0,
-            told=refusal.retry_after,
+            model_seconds=then - since if since < math.inf else 0.0,
+            request_seconds=then - trouble.began if trouble.began < math.inf else 0.0,
+            retry_after=refusal.retry_after,
         )
-        return goes_on(seen, self.outage)
+        return is_worth_retrying(seen, self.outage)
 
     # --- what came back
 
-    def heed(self, sent: Sent, seconds: float) -> None:
+    def obey_rate_headers(self, sent: SentRequest, seconds: float) -> None:
         """The headers of an answer say that nothing is left for so long. They are believed up to the longest wait that
         a refusal may ask for. Then one request goes alone, and once it was answered such headers count no more."""
         now = self.clock()
-        if seconds <= LIMITED:
-            self.pace.hold(now + seconds)
-        elif sent.at < self.probed:
-            self.probed = min(self.probed, now + LIMITED)
-            self.pace.hold_for_probe(self.probed)
+        if seconds <= LIMITED_SECONDS:
+            self.pace.hold_until(now + seconds)
+        elif sent.at < self.probe_headers_from:
+            self.probe_headers_from = min(self.probe_headers_from, now + LIMITED_SECONDS)
+            self.pace.hold_for_probe(self.probe_headers_from)
 
     @property
     def is_held(self) -> bool:
         return self.pace.held > self.clock()
 
-    def reply(self, sent: Sent) -> None:
+    def record_reply(self, sent: SentRequest) -> None:
         now = self.clock()
-        self.pace.taken(sent, now)
-        self.good()
-        self.served, self.limited = now, math.inf
-        self.refused.clear()
+        self.pace.record_served(sent, now)
+        self.record_contact()
+        self.last_reply_at, self.limited_since = now, math.inf
+        self.refused_agents.clear()
 
-    def good(self) -> None:
-        self.known.add(self.provider)
-        self.breaker.good()
-        self.tell()
+    def record_contact(self) -> None:
+        self.known_providers.add(self.provider)
+        self.breaker.record_success()
+        self.wake_waiting()
 
-    def failure(self, sent: Sent, trouble: Trouble, refusal: Refusal) -> bool:
+    def record_failure(self, sent: SentRequest, trouble: RequestTrouble, refusal: Refusal) -> bool:
         """Whether it is worth asking again; if so, `turn` knows when."""
         now = self.clock()
-        self.pace.back(sent)
+        self.pace.record_return(sent)
         trouble.tries += 1
         trouble.losses += refusal.lost
         trouble.began = min(trouble.began, now)
-        trouble.last = self.last = refusal
-        if refusal.answered:
-            self.good()
+        trouble.last = self.last_refusal = refusal
+        if refusal.is_deliberate:
+            self.record_contact()
         elif refusal.retry_after is not None:
-            self.known.add(self.provider)
+            self.known_providers.add(self.provider)
         if refusal.failure == "rate_limit":
-            self.limited = min(self.limited, now)
-            worth = self.worth(trouble, refusal, 0.0)
+            self.limited_since = min(self.limited_since, now)
+            worth = self.is_worth_waiting(trouble, refusal, 0.0)
             # A wait that is too long for this one holds up nobody else: they may hear something better.
-            self.pace.refused(sent, now, refusal.retry_after if worth else 0.0)
-            self.tell()
+            self.pace.record_refusal(sent, now, refusal.retry_after if worth else 0.0)
+            self.wake_waiting()
             return worth
-        if refusal.failure in SHARED:
-            self.refused.setdefault((refusal.failure, refusal.status, refusal.message), set()).add(trouble.who)
+        if refusal.failure in SHARED_FAILURES:
+            self.refused_agents.setdefault((refusal.failure, refusal.status, refusal.message), set()).add(
+                trouble.agent_key
+            )
         if refusal.failure in ("unreachable", "server"):
-            self.breaker.bad(id(trouble), now, down=refusal.failure == "unreachable")
-        trouble.until = now + pause(trouble.tries) if not self.breaker.open else 0.0
-        waits = (trouble.until - now, self.breaker.wait(now), (refusal.retry_after or 0.0))
-        worth = self.worth(trouble, refusal, max(wait for wait in waits if wait < math.inf))
+            self.breaker.record_failure(id(trouble), now, down=refusal.failure == "unreachable")
+        trouble.until = now + retry_pause(trouble.tries) if not self.breaker.is_open else 0.0
+        waits = (trouble.until - now, self.breaker.wait_seconds(now), (refusal.retry_after or 0.0))
+        worth = self.is_worth_waiting(trouble, refusal, max(wait for wait in waits if wait < math.inf))
         if worth:
-            self.pace.hold(now + (refusal.retry_after or 0.0))
+            self.pace.hold_until(now + (refusal.retry_after or 0.0))
         else:
-            self.breaker.rest(now)
-        self.tell()
+            self.breaker.postpone_probe(now)
+        self.wake_waiting()
         return worth
 
-    def gone(self, sent: Sent, trouble: Trouble) -> None:
+    def forget_request(self, sent: SentRequest, trouble: RequestTrouble) -> None:
         """It will not come back any more."""
-        self.pace.back(sent)
-        self.breaker.gone(id(trouble))
-        self.tell()
+        self.pace.record_return(sent)
+        self.breaker.release_probe(id(trouble))
+        self.wake_waiting()
 
-    def tell(self) -> None:
+    def wake_waiting(self) -> None:
         self.news.set()
         self.news = asyncio.Event()

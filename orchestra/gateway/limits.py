@@ -8,8 +8,8 @@ from orchestra.gateway.lane import Lane
 from orchestra.gateway.pace import Pace
 from orchestra.providers import catalogue
 
-OUTAGE = 1800.0
-LONGEST = 1800.0
+OUTAGE_SECONDS = 1800.0
+LONGEST_ANSWER_SECONDS = 1800.0
 
 
 class Limits:
@@ -21,8 +21,8 @@ class Limits:
         *,
         prices: Mapping[str, catalogue.Model] | None = None,
         per_minute: int = 0,
-        outage: float = OUTAGE,
-        longest: float = LONGEST,
+        outage: float = OUTAGE_SECONDS,
+        longest: float = LONGEST_ANSWER_SECONDS,
     ) -> None:
         self.budget = budget or Budget()
         self.models = dict(prices or {})
@@ -33,13 +33,13 @@ class Limits:
         self.numbers = itertools.count(1)
         self.known: set[str] = set()
 
-    def model(self, provider: str, name: str) -> catalogue.Model:
+    def model_for(self, provider: str, name: str) -> catalogue.Model:
         full = f"{provider}/{name or 'unnamed'}"
         if full not in self.models:
-            self.models[full] = catalogue.resolve(full)
+            self.models[full] = catalogue.resolve_model(full)
         return self.models[full]
 
-    def lane(self, provider: str, model: str) -> Lane:
+    def lane_for(self, provider: str, model: str) -> Lane:
         if (provider, model) not in self.lanes:
             self.lanes[provider, model] = Lane(provider, self.outage, self.known, Pace(self.per_minute))
         return self.lanes[provider, model]

@@ -10,22 +10,22 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-FIRST = 12.0  # per second, as long as nothing is known: a refusal shall come back before all agents have asked
-DOUBLES = 1.0  # seconds in which that becomes twice as much
-FREE = 400.0  # from here on nothing is held back
-SPAN = 1.0  # most limits that refuse without a word of how long are per second
-SPARE = 0.15  # the way there takes its time, and the first request has a connection to open
-LATE = 0.05
-BELOW = 0.93  # how near to a limit we go
-BACK = 0.75
-SEARCHING, NEAR, LATER = 1.3, 1.005, 1.05  # how much faster after each reply
-CAREFUL = 0.125  # how fast more are let on their way at once
-QUIET = 30.0  # seconds without a refusal, after which the limit may have changed
-LONGEST = 30.0
+FIRST_RATE = 12.0  # per second, as long as nothing is known: a refusal shall come back before all agents have asked
+DOUBLING_SECONDS = 1.0  # seconds in which that becomes twice as much
+UNLIMITED_RATE = 400.0  # from here on nothing is held back
+LIMIT_WINDOW = 1.0  # most limits that refuse without a word of how long are per second
+WINDOW_MARGIN = 0.15  # the way there takes its time, and the first request has a connection to open
+LATE_SECONDS = 0.05
+SAFE_SHARE = 0.93  # how near to a limit we go
+REFUSED_FACTOR = 0.75
+SEARCH_GROWTH, NEAR_GROWTH, QUIET_GROWTH = 1.3, 1.005, 1.05  # how much faster after each reply
+CONCURRENCY_GROWTH = 0.125  # how fast more are let on their way at once
+QUIET_SECONDS = 30.0  # seconds without a refusal, after which the limit may have changed
+LONGEST_HOLD = 30.0
 
 
 @dataclass(eq=False)
-class Sent:
+class SentRequest:
     at: float
     refused: bool = False
 
@@ -44,80 +44,82 @@ class Pace:
         self.next = -math.inf
         self.held = -math.inf  # not before this moment
         self.probe_from = math.inf  # after this moment one request goes alone, until one is served
-        self.away: set[Sent] = set()
-        self.recent: deque[Sent] = deque(maxlen=1000)
+        self.away: set[SentRequest] = set()
+        self.recent: deque[SentRequest] = deque(maxlen=1000)
 
-    def wait(self, now: float) -> float:
+    def wait_seconds(self, now: float) -> float:
         """Seconds until the next request may go; without end where first another one must come back."""
         if len(self.away) + 1 > self.most or (self.away and now >= self.probe_from):
             return math.inf
         return max(0.0, self.next - now, self.held - now)
 
-    def send(self, now: float) -> Sent:
+    def record_send(self, now: float) -> SentRequest:
         """Turns that nobody took are not saved up: evenly spaced requests are what every kind of limit takes."""
-        sent = Sent(now)
+        sent = SentRequest(now)
         self.away.add(sent)
         self.recent.append(sent)
         self.began = min(self.began, now)
-        rate = self.rate if self.learned else self.ramp(now)
-        due = self.next if self.next > now - LATE else now
-        self.next = due + max(self.apart, 0.0 if rate >= FREE else 1 / rate)
+        rate = self.rate if self.learned else self.starting_rate(now)
+        due = self.next if self.next > now - LATE_SECONDS else now
+        self.next = due + max(self.apart, 0.0 if rate >= UNLIMITED_RATE else 1 / rate)
         return sent
 
-    def ramp(self, now: float) -> float:
-        doubled = min(60.0, (now - self.began) / DOUBLES + self.replies)
-        return FIRST * math.exp2(doubled)
+    def starting_rate(self, now: float) -> float:
+        doubled = min(60.0, (now - self.began) / DOUBLING_SECONDS + self.replies)
+        return FIRST_RATE * math.exp2(doubled)
 
-    def back(self, sent: Sent) -> None:
+    def record_return(self, sent: SentRequest) -> None:
         """It came back, however."""
         self.away.discard(sent)
 
-    def hold(self, until: float) -> None:
+    def hold_until(self, until: float) -> None:
         self.held = max(self.held, until)
         self.next = max(self.next, self.held)
 
     def hold_for_probe(self, until: float) -> None:
-        self.hold(until)
+        self.hold_until(until)
         self.probe_from = until
 
-    def taken(self, sent: Sent, now: float) -> None:
-        self.back(sent)
+    def record_served(self, sent: SentRequest, now: float) -> None:
+        self.record_return(sent)
         if sent.at >= self.probe_from:
             self.probe_from = math.inf
         self.replies += 1
         self.in_vain = 0
-        self.most += CAREFUL / self.most
+        self.most += CONCURRENCY_GROWTH / self.most
         if sent.at > self.turned:
-            self.rate *= SEARCHING if self.searching else NEAR if now - self.turned < QUIET else LATER
+            self.rate *= (
+                SEARCH_GROWTH if self.searching else NEAR_GROWTH if now - self.turned < QUIET_SECONDS else QUIET_GROWTH
+            )
 
-    def refused(self, sent: Sent, now: float, told: float | None = None) -> None:
+    def record_refusal(self, sent: SentRequest, now: float, retry_after: float | None = None) -> None:
         """`told` is how long the provider asks to wait, which is better than any guess of ours."""
-        self.back(sent)
+        self.record_return(sent)
         sent.refused = True
-        before = [one for one in self.recent if sent.at - SPAN < one.at < sent.at and not one.refused]
+        before = [one for one in self.recent if sent.at - LIMIT_WINDOW < one.at < sent.at and not one.refused]
         pause = 0.0
         if sent.at > self.turned:
             pause = self.slow_down(before, now)
         elif self.learned == 1 and before:
             # Another one of the same burst: had it been sent before the first, it says more.
-            self.rate = min(self.rate, len(before) * BELOW)
-        self.hold(now + (pause if told is None else told))
+            self.rate = min(self.rate, len(before) * SAFE_SHARE)
+        self.hold_until(now + (pause if retry_after is None else retry_after))
 
-    def slow_down(self, before: list[Sent], now: float) -> float:
+    def slow_down(self, before: list[SentRequest], now: float) -> float:
         """A lower rate, and the pause until it may be tried."""
         self.turned = now
         if before:
             self.learned += 1
-            self.rate = len(before) * BELOW if self.learned == 1 else self.rate * BACK
+            self.rate = len(before) * SAFE_SHARE if self.learned == 1 else self.rate * REFUSED_FACTOR
             # After only one: it may be that any number is taken as long as they are spaced. So look for it from below.
             self.searching = self.learned == 1 and len(before) == 1
-            return before[0].at + SPAN + SPARE - now
+            return before[0].at + LIMIT_WINDOW + WINDOW_MARGIN - now
         if self.away:
             # Not too many a second, so too many at once, as far as one can tell.
             self.most = len(self.away)
-            return LATE
+            return LATE_SECONDS
         self.learned += 1
         self.in_vain += 1
         self.searching = False
-        self.rate = min(self.rate, FIRST) / 2
-        return min(LONGEST, SPAN * 2.0 ** (self.in_vain - 1))
+        self.rate = min(self.rate, FIRST_RATE) / 2
+        return min(LONGEST_HOLD, LIMIT_WINDOW * 2.0 ** (self.in_vain - 1))

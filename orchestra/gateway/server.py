@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 IDLE_TIMEOUT = 3600
-App = Callable[[Any, Any, Any], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class LoopbackServer:
@@ -19,11 +19,11 @@ class LoopbackServer:
 
     def __init__(self) -> None:
         self.port = 0
-        self.handler: App | None = None
+        self.handler: AsgiApp | None = None
         self.server: uvicorn.Server | None = None
         self.serving: asyncio.Task[None] | None = None
 
-    def serve(self, handler: App) -> None:
+    def set_handler(self, handler: AsgiApp) -> None:
         self.handler = handler
 
     async def start(self) -> None:
@@ -40,7 +40,7 @@ class LoopbackServer:
         listener.bind((HOST, 0))
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            self.app,
+            self.handle_asgi,
             interface="asgi3",
             ws="none",
             lifespan="off",
@@ -70,6 +70,6 @@ class LoopbackServer:
         self.server.should_exit = True
         await asyncio.gather(self.serving, *working, return_exceptions=True)
 
-    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+    async def handle_asgi(self, scope: Any, receive: Any, send: Any) -> None:
         if self.handler is not None:
             await self.handler(scope, receive, send)

@@ -8,30 +8,34 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from orchestra.dialects import TooLarge
+from orchestra.dialects import ReplyTooLarge
 from orchestra.errors import UsageError
 
 if TYPE_CHECKING:
     import httpx
 
-WHOLE = 4 << 20  # bytes of a reply
-BYTES_PER_TOKEN = 12  # that a reply may have, when that is more
+MIN_REPLY_LIMIT = 4 << 20  # bytes of a reply
+REPLY_BYTES_PER_TOKEN = 12  # that a reply may have, when that is more
 STREAM_BYTES_PER_TOKEN = 512  # with an event around each token
-KEPT = 8 << 20  # of a longer stream nothing is kept: it is handed on and counted, and cannot be given again
-ERROR = 256 << 10  # of an answer that is no reply
-REQUEST = 32 << 20
-PIECE = 1 << 16
-LEAST = 256  # bytes that each piece counts for: a reply in pieces of one byte takes as much time as a large one
-AT_ONCE = 1 << 16  # bytes, counted so, that are read before others have their turn
+MAX_STORED_STREAM = (
+    8 << 20
+)  # of a longer stream nothing is kept: it is handed on and counted, and cannot be given again
+MAX_ERROR_BYTES = 256 << 10  # of an answer that is no reply
+MAX_REQUEST_BYTES = 32 << 20
+INFLATED_PIECE = 1 << 16
+MIN_PIECE_COST = (
+    256  # bytes that each piece counts for: a reply in pieces of one byte takes as much time as a large one
+)
+BYTES_PER_TURN = 1 << 16  # bytes, counted so, that are read before others have their turn
 READ_TIMEOUT = 900.0
 # Shorter than the patience with a provider that has never answered.
 CONNECT_TIMEOUT = 8.0
 # Whatever proxy the user's environment names, it is not the way to a server on this machine.
-LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+LOOPBACK_ADDRESSES = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 KEY_PARTS = ("key", "api_key", "apikey", "access_token")  # of a query
-TOO_LONG = "Receive buffer too long"  # what h11 says of headers without end
+H11_TOO_LONG = "Receive buffer too long"  # what h11 says of headers without end
 LONGEST_VALUE = 200  # characters of a header
-NAMED = ("content-type", "content-encoding", "location", "retry-after", "retry-after-ms")
+READ_HEADERS = ("content-type", "content-encoding", "location", "retry-after", "retry-after-ms")
 
 
 class NoCookies(http.cookiejar.CookieJar):
@@ -52,7 +56,7 @@ def open_client() -> "httpx.AsyncClient":
     # Many servers close an idle connection after 5 s; one that is just then used again would look lost.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3.0)
     try:
-        client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK))
+        client = httpx.AsyncClient(timeout=timeout, limits=limits, mounts=dict.fromkeys(LOOPBACK_ADDRESSES))
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         hint = "Look at SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables in the environment."
         raise UsageError(f"Providers cannot be reached from here: {error}.", hint=hint) from None
@@ -60,56 +64,56 @@ def open_client() -> "httpx.AsyncClient":
     return client
 
 
-def whole_cap(tokens: int) -> int:
+def max_reply_bytes(tokens: int) -> int:
     """Bytes that a reply of so many tokens may have."""
-    return max(WHOLE, BYTES_PER_TOKEN * tokens)
+    return max(MIN_REPLY_LIMIT, REPLY_BYTES_PER_TOKEN * tokens)
 
 
-def stream_cap(tokens: int) -> int:
-    return max(WHOLE, STREAM_BYTES_PER_TOKEN * tokens)
+def max_stream_bytes(tokens: int) -> int:
+    return max(MIN_REPLY_LIMIT, STREAM_BYTES_PER_TOKEN * tokens)
 
 
-def headers_of(answer: "httpx.Response") -> dict[str, str]:
+def pick_headers(answer: "httpx.Response") -> dict[str, str]:
     """Those headers that we read, once each, and no longer than any of them needs to be."""
     found: dict[str, str] = {}
     for name, value in answer.headers.raw:
         key = name[:LONGEST_VALUE].decode("latin-1").lower()
-        if key not in found and (key in NAMED or "ratelimit" in key):
+        if key not in found and (key in READ_HEADERS or "ratelimit" in key):
             found[key] = value[: LONGEST_VALUE * 10].decode("latin-1")
     return found
 
 
-async def pieces(answer: "httpx.Response", encoding: str, cap: int) -> AsyncIterator[bytes]:
+async def inflated_pieces(answer: "httpx.Response", encoding: str, cap: int) -> AsyncIterator[bytes]:
     """The body as it comes, inflated. TooLarge when it is more than `cap` bytes."""
-    inflate = inflater(encoding)
+    inflate = make_inflater(encoding)
     size = since = 0
     async for packed in answer.aiter_raw():
         for piece in inflate(packed):
-            counted = max(len(piece), LEAST)
+            counted = max(len(piece), MIN_PIECE_COST)
             size, since = size + counted, since + counted
             if size > cap:
-                raise TooLarge(f"the reply is larger than the {cap >> 20:,} MB that it may have")
+                raise ReplyTooLarge(f"the reply is larger than the {cap >> 20:,} MB that it may have")
             yield piece
-            if since >= AT_ONCE:
+            if since >= BYTES_PER_TURN:
                 since = 0
                 await asyncio.sleep(0)
 
 
-def inflater(encoding: str) -> Any:
+def make_inflater(encoding: str) -> Any:
     """A function from what came to the pieces that it amounts to. We ask for gzip, and take nothing else."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return lambda packed: [packed]
     if encoding not in ("gzip", "x-gzip"):
-        raise TooLarge(f"the reply is packed in a way that was not asked for ({encoding[:40]!r})")
+        raise ReplyTooLarge(f"the reply is packed in a way that was not asked for ({encoding[:40]!r})")
     unpack = zlib.decompressobj(wbits=31)
 
     def inflate(packed: bytes) -> Any:
         while packed and not unpack.eof:
             try:
-                piece = unpack.decompress(packed, PIECE)
+                piece = unpack.decompress(packed, INFLATED_PIECE)
             except zlib.error as error:
-                raise TooLarge(f"the reply cannot be unpacked: {error}") from None
+                raise ReplyTooLarge(f"the reply cannot be unpacked: {error}") from None
             packed = unpack.unconsumed_tail
             if piece:
                 yield piece
@@ -117,23 +121,23 @@ def inflater(encoding: str) -> Any:
     return inflate
 
 
-async def read_whole(answer: "httpx.Response", encoding: str, cap: int) -> bytes:
+async def read_reply_body(answer: "httpx.Response", encoding: str, cap: int) -> bytes:
     raw = bytearray()
-    async for piece in pieces(answer, encoding, cap):
+    async for piece in inflated_pieces(answer, encoding, cap):
         raw += piece
     return bytes(raw)
 
 
-async def read_error(answer: "httpx.Response", encoding: str) -> bytes:
+async def read_error_body(answer: "httpx.Response", encoding: str) -> bytes:
     """The beginning of a body that is no reply: enough for what is said in it."""
     raw = bytearray()
-    with contextlib.suppress(TooLarge):
-        async for piece in pieces(answer, encoding, ERROR):
+    with contextlib.suppress(ReplyTooLarge):
+        async for piece in inflated_pieces(answer, encoding, MAX_ERROR_BYTES):
             raw += piece
     return bytes(raw)
 
 
-async def read_request(receive: Any, cap: int = REQUEST) -> bytes:
+async def read_request_body(receive: Any, cap: int = MAX_REQUEST_BYTES) -> bytes:
     """The body of a client's request. TooLarge when it is more than `cap` bytes."""
     raw = bytearray()
     while True:
@@ -142,12 +146,12 @@ async def read_request(receive: Any, cap: int = REQUEST) -> bytes:
             raise ConnectionResetError("the client has gone")
         raw += message.get("body", b"")
         if len(raw) > cap:
-            raise TooLarge(f"the request is larger than {cap >> 20} MB")
+            raise ReplyTooLarge(f"the request is larger than {cap >> 20} MB")
         if not message.get("more_body"):
             return bytes(raw)
 
 
-async def relay(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
+async def relay_pieces(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
     """Hand a stream on as it comes. The empty piece ends it; None means that it broke off, and so must this one."""
     while piece := await pieces.get():
         yield piece
@@ -155,7 +159,7 @@ async def relay(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
         raise ConnectionResetError("the stream broke off")
 
 
-def forwarded_query(query: str) -> str:
+def query_without_keys(query: str) -> str:
     """The query without what names a key."""
     parts = (part for part in query.split("&") if part)
     return "&".join(part for part in parts if unquote(part.partition("=")[0]).lower() not in KEY_PARTS)

@@ -4,15 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from orchestra.agents.base import Order, Outcome, SetUp
-from orchestra.gates.run import ALL, Choice
-from orchestra.gates.run import Outcome as GateOutcome
+from orchestra.agents.base import AgentOutcome, AttemptOrder, WorktreeSetup
+from orchestra.gates.run import ALL_TESTS, ChosenTests, GateOutcome
 from orchestra.model import Gate
 from orchestra.workspace.collect import Changes
 
 
 @dataclass(frozen=True)
-class Facts:
+class HostFacts:
     """What a host is. `untrusted` says why the repository's own commands are not run there; `note` is for the user."""
 
     name: str
@@ -21,7 +20,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Door:
+class GatewayAccess:
     """Where an attempt's agent asks its models, and the token that opens it."""
 
     url: str
@@ -33,7 +32,7 @@ class AttemptResult:
     """What an attempt leaves, as plain data. `commit` holds the task's own changes on the order's parent; `everything`
     holds the other changes too. `pack` has those of git's objects that the head lacks."""
 
-    outcome: Outcome
+    outcome: AgentOutcome
     changes: Changes = field(default_factory=Changes)
     commit: str = ""
     everything: str = ""
@@ -42,7 +41,7 @@ class AttemptResult:
 
 
 @dataclass(frozen=True)
-class Check:
+class GateOrder:
     """Gates to run on a commit, as plain data. `label` names the tree in logs. `paths` are the files that gates are
     asked about one by one; `planned` are those that the run is to change or make."""
 
@@ -52,15 +51,15 @@ class Check:
     gates: tuple[Gate, ...]
     paths: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
-    choice: Choice = ALL
+    choice: ChosenTests = ALL_TESTS
     timeout: float = 0.0
-    set_up: SetUp = field(default_factory=SetUp)
+    set_up: WorktreeSetup = field(default_factory=WorktreeSetup)
 
 
 class Supervisor(Protocol):
     """The head's side of one attempt."""
 
-    async def admit(self, root: str) -> Door:
+    async def admit(self, root: str) -> GatewayAccess:
         """Called when the worktree is ready, at this path of the host. The agent may begin when it returns."""
 
     async def wait_for_stop(self) -> None:
@@ -70,16 +69,16 @@ class Supervisor(Protocol):
 class Host(Protocol):
     """One place where attempts and gates run."""
 
-    async def open(self) -> Facts:
+    async def open(self) -> HostFacts:
         """What it is, before gates or set-up commands are run there. Raises what makes it unusable, with the remedy."""
 
     async def receive_commit(self, commit: str, pack: bytes) -> None:
         """Take a commit that attempts or gates have brought or will need. One that is there already is no mistake."""
 
-    async def attempt(self, order: Order, supervisor: Supervisor) -> AttemptResult:
+    async def run_attempt(self, order: AttemptOrder, supervisor: Supervisor) -> AttemptResult:
         """Carry an order out. It can be cancelled until the agent is admitted."""
 
-    async def check(self, check: Check, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
+    async def run_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
         """Run gates one after the other, and call `started` before each. The outcomes are plain data, but for `output`:
         a file of the head, to which a host on another machine has to write what the gate printed."""
 

@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from orchestra.errors import UsageError
-from orchestra.judge.foreign import foreign_head
-from orchestra.process import CHILD, Sandbox, guarded
-from orchestra.settings import Settings, masked
+from orchestra.judge.foreign_head import explain_foreign_head
+from orchestra.process import CHILD, Sandbox, guard_command
+from orchestra.settings import Settings, mask_value
 from orchestra.workspace.repository import Repository
 
 # In the home folder: what holds keys and tokens, or answers in the user's name.
@@ -51,11 +51,11 @@ GIT_KEYS = (
 )
 LARGEST = 1 << 20  # bytes of a file that is looked into
 MODES = ("namespaces", "landlock")
-WEAKER = "this system allows no namespaces, so that the sandbox of tests and set-up commands is weaker here"
+WEAKER_SANDBOX = "this system allows no namespaces, so that the sandbox of tests and set-up commands is weaker here"
 IN_IT = "tests and set-up commands run in a sandbox without network, because {}"
 NOT_TRUSTED = "no tests and no set-up commands are run, because {}, and no sandbox holds here"
-RISK = "tests and set-up commands can read what you can read"
-NONE = f"no sandbox holds here: {RISK}"
+NO_SANDBOX_RISK = "tests and set-up commands can read what you can read"
+NO_SANDBOX_HOLDS = f"no sandbox holds here: {NO_SANDBOX_RISK}"
 
 
 class Isolation:
@@ -72,24 +72,24 @@ class Isolation:
         self.lock = asyncio.Lock()
         self.found: Sandbox | None = None
         self.note = ""
-        self.foreign = foreign_context(settings)
+        self.foreign_reason = find_foreign_reason(settings)
 
     async def sandbox(self) -> Sandbox:
         async with self.lock:
             if self.found is None:
-                self.found = await self.made()
+                self.found = await self.make_sandbox()
         return self.found
 
     async def is_trusted(self) -> bool:
         """Whether the repository's commands may run at all: a stranger's only where the whole sandbox holds."""
-        return (await self.sandbox()).mode == MODES[0] or not self.foreign
+        return (await self.sandbox()).mode == MODES[0] or not self.foreign_reason
 
-    async def made(self) -> Sandbox:
-        mode = "none" if self.settings.sandbox == "off" else await holding_mode(self.folder)
-        if self.foreign:
-            self.note = (IN_IT if mode == MODES[0] else NOT_TRUSTED).format(self.foreign)
+    async def make_sandbox(self) -> Sandbox:
+        mode = "none" if self.settings.sandbox == "off" else await find_sandbox_mode(self.folder)
+        if self.foreign_reason:
+            self.note = (IN_IT if mode == MODES[0] else NOT_TRUSTED).format(self.foreign_reason)
         elif self.settings.sandbox == "auto":
-            self.note = {"landlock": WEAKER, "none": NONE}.get(mode, "")
+            self.note = {"landlock": WEAKER_SANDBOX, "none": NO_SANDBOX_HOLDS}.get(mode, "")
         root = self.repository.root.resolve()
         git, home = self.repository.git, home_folder(os.environ)
         common = Path(await git.text("rev-parse", "--path-format=absolute", "--git-common-dir")).resolve()
@@ -100,13 +100,13 @@ class Isolation:
             home,
             (*SECRETS, *files_with_keys(home, self.keys)),
             without=script_secrets(root)
-            | other_home(home)
+            | system_home_secrets(home)
             | worktree_secrets(root, self.folder, home, await git.maybe(*WORKTREES)),
-            covered=(*covered_folders(self.folder, os.environ), *outer_git(common)),
+            covered=(*covered_folders(self.folder, os.environ), *outer_git_folders(common)),
             shared=tuple(installed_packages(root, self.files, self.settings.worktree_link)),
-            git_config=config_text(await git.raw("config", "--list", "-z")),
+            git_config=safe_git_config(await git.raw("config", "--list", "-z")),
             hidden=await self.environment_files() if mode == "landlock" else (),
-            net=self.settings.sandbox_net == "on" or not (self.settings.sandbox_net or self.foreign),
+            net=self.settings.sandbox_net == "on" or not (self.settings.sandbox_net or self.foreign_reason),
         )
 
     async def environment_files(self) -> tuple[str, ...]:
@@ -117,14 +117,14 @@ class Isolation:
         return tuple(str(self.repository.root.resolve() / path) for path in paths if path not in kept)
 
 
-def foreign_context(settings: Settings) -> str:
+def find_foreign_reason(settings: Settings) -> str:
     """Why what is checked out may be a stranger's, or nothing."""
     if ":" in settings.repo and not Path(settings.repo).exists() and not settings.trust_repo:
-        return f"{masked('repo', settings.repo)} was cloned for this run and is not trusted (--trust-repo)"
-    return foreign_head(os.environ, event_file(os.environ))
+        return f"{mask_value('repo', settings.repo)} was cloned for this run and is not trusted (--trust-repo)"
+    return explain_foreign_head(os.environ, read_ci_event(os.environ))
 
 
-def event_file(env: Mapping[str, str]) -> Mapping[str, Any]:
+def read_ci_event(env: Mapping[str, str]) -> Mapping[str, Any]:
     try:
         found = json.loads(Path(env.get("GITHUB_EVENT_PATH", "")).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -137,30 +137,30 @@ async def check_sandbox(settings: Settings) -> None:
     if settings.sandbox != "require":
         return
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
-        if await holding_mode(Path(folder)) != MODES[0]:
+        if await find_sandbox_mode(Path(folder)) != MODES[0]:
             raise UsageError("--sandbox require: this system allows no namespaces.", hint="`doctor` tells more.")
 
 
 # --- what holds here ------------------------------------------------------------------------------------------------
 
 
-async def holding_mode(folder: Path) -> str:
+async def find_sandbox_mode(folder: Path) -> str:
     """Try each on a made-up worktree: that the kernel offers something does not mean that it lets us have it."""
     for mode in MODES:
-        if await holds(mode, folder / f"probe-{mode}"):
+        if await is_mode_effective(mode, folder / f"probe-{mode}"):
             return mode
     return "none"
 
 
-async def holds(mode: str, folder: Path) -> bool:
+async def is_mode_effective(mode: str, folder: Path) -> bool:
     tree, common, home = folder / "slot/tree", folder / "checkout/.git", folder / "home"
     for path in (tree, common / "objects", common / "worktrees/tree", home):
         path.mkdir(parents=True)
     (tree / ".git").write_text(f"gitdir: {common}/worktrees/tree\n")
     (home / ".netrc").write_text("secret")
-    order = Sandbox(mode, common.parent.resolve(), common.resolve(), home.resolve(), (".netrc",)).order(tree)
+    order = Sandbox(mode, common.parent.resolve(), common.resolve(), home.resolve(), (".netrc",)).guard_argument(tree)
     child = await asyncio.create_subprocess_exec(
-        *guarded(["/bin/sh", "-c", "! cat ../../home/.netrc"], order),
+        *guard_command(["/bin/sh", "-c", "! cat ../../home/.netrc"], order),
         cwd=tree,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
@@ -177,7 +177,7 @@ def home_folder(env: Mapping[str, str]) -> Path:
     return Path(env.get("HOME") or "~").expanduser().resolve()
 
 
-def other_home(home: Path) -> dict[str, tuple[str, ...]]:
+def system_home_secrets(home: Path) -> dict[str, tuple[str, ...]]:
     """Of the home folder that the system names, where HOME is another one: as in the containers of CI jobs."""
     with suppress(KeyError, OSError):
         place = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
@@ -218,7 +218,7 @@ def worktree_secrets(checkout: Path, folder: Path, home: Path, listing: str) -> 
     return found
 
 
-def outer_git(common: Path) -> list[str]:
+def outer_git_folders(common: Path) -> list[str]:
     """The git directory in which a submodule's own one lies: it holds tokens in its configurations."""
     above = [path.parent for path in common.parents if path.name == "modules" and is_git_directory(path.parent)]
     return [str(above[-1])] if above else []
@@ -262,7 +262,7 @@ def without_sockets(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name not in SOCKETS}
 
 
-def config_text(listing: bytes) -> str:
+def safe_git_config(listing: bytes) -> str:
     """A git configuration with no address and no token in it."""
     pairs = [entry.partition("\n") for entry in os.fsdecode(listing).split("\0") if entry]
     known = {name.lower(): value for name, _, value in pairs if name.lower() in GIT_KEYS}

@@ -24,10 +24,10 @@ class Subscription(NamedTuple):
 class Subscriber:
     name: str
     handler: Handler
-    vital: bool
+    is_vital: bool
 
 
-class Bus:
+class EventBus:
     """Subscribers are called in the order in which they subscribed. One that raises gets no more events, and `dropped`
     is called with a sentence that says so; of a vital one the error is the publisher's."""
 
@@ -39,9 +39,9 @@ class Bus:
         self.busy = False
         self.latest = 0  # the number of the event that was published last
 
-    def subscribe(self, name: str, handler: Handler, *, since: int = 0, vital: bool = False) -> None:
+    def subscribe(self, name: str, handler: Handler, *, since: int = 0, is_vital: bool = False) -> None:
         """All events: first those that were published, but for the first `since`, then each as it comes."""
-        subscriber, was_busy, self.busy = Subscriber(name, handler, vital), self.busy, True
+        subscriber, was_busy, self.busy = Subscriber(name, handler, is_vital), self.busy, True
         try:
             missed = not (since and since == self.latest)
             past = [event for event in self.history() if event.seq > since] if missed else []
@@ -77,13 +77,15 @@ class Bus:
         try:
             subscriber.handler(event)
         except Exception as error:
-            if subscriber.vital:
+            if subscriber.is_vital:
                 raise
             self.subscribers.remove(subscriber)
-            self.dropped(f"{subscriber.name} failed at {event.kind} and gets no more events: {told(error)}.")
+            self.dropped(
+                f"{subscriber.name} failed at {event.kind} and gets no more events: {error_with_location(error)}."
+            )
 
 
-def told(error: Exception) -> str:
+def error_with_location(error: Exception) -> str:
     """What was raised, and where."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from orchestra.errors import OrchestraError, UsageError
-from orchestra.events import Event, Log, Note, Payload, make_event, plain, read_line, to_record
-from orchestra.journal.bus import Bus
+from orchestra.events import Event, EventLog, Note, Payload, event_record, make_event, read_line, to_json_value
+from orchestra.journal.bus import EventBus
 
 # Not every reader takes only \n for the end of a line.
-APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND
-MOST_OPEN = 32
-LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+APPEND_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
+MAX_OPEN_FILES = 32
+ESCAPED_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 class LogFailed(OrchestraError):
@@ -37,19 +37,21 @@ class Journal:
         self.files: dict[int | None, int] = {}
         self.muted = False
         self.failed = False
-        self.stamp, self.files[None] = (stamp, append_to(folder / f"run_{stamp}.jsonl")) if stamp else claim(folder)
-        self.bus = Bus(self.history, lambda why: self.emit(Note(why)))
-        self.bus.subscribe("The log", self.write, since=self.seq, vital=True)
+        self.stamp, self.files[None] = (
+            (stamp, open_for_append(folder / f"run_{stamp}.jsonl")) if stamp else create_run_log(folder)
+        )
+        self.bus = EventBus(self.history, lambda why: self.emit(Note(why)))
+        self.bus.subscribe("The log", self.write_event, since=self.seq, is_vital=True)
 
     def history(self) -> Sequence[Event]:
         """All events so far. Those of this session are in the files only."""
-        return self.past if self.written == self.begun else read(self.folder, self.stamp).events
+        return self.past if self.written == self.begun else read_run_log(self.folder, self.stamp).events
 
     def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> None:
         """Publish an event as a reader of the files will read it."""
         if self.muted:
             return
-        now, data = time.time_ns() // 1_000_000, plain(payload, self.as_read)
+        now, data = time.time_ns() // 1_000_000, to_json_value(payload, self.scrub_text)
         self.seq += 1
         try:
             self.bus.publish(make_event(self.stamp, self.seq, now, payload.kind, task, attempt, data))
@@ -57,7 +59,7 @@ class Journal:
             self.seq = self.written  # what was to come after it is dropped too
             raise
 
-    def as_read(self, text: str) -> str:
+    def scrub_text(self, text: str) -> str:
         """Without secrets. Two halves of a character side by side are read back as one."""
         text = self.scrub(text)
         if text.isascii():
@@ -68,11 +70,11 @@ class Journal:
             return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
         return text
 
-    def write(self, event: Event) -> None:
-        line = json.dumps(to_record(event), ensure_ascii=False).translate(LINE_ENDS)
+    def write_event(self, event: Event) -> None:
+        line = json.dumps(event_record(event), ensure_ascii=False).translate(ESCAPED_LINE_ENDS)
         try:
             # Half a character, or a byte of a file name that is no UTF-8, is written as JSON writes it: \\udcff.
-            write_whole(self.file(event.task), f"{line}\n".encode("utf-8", "backslashreplace"))
+            write_whole(self.task_file(event.task), f"{line}\n".encode("utf-8", "backslashreplace"))
         except OSError as error:
             self.failed = True
             raise LogFailed(
@@ -86,11 +88,11 @@ class Journal:
         """From here on the log belongs to somebody else."""
         self.muted = True
 
-    def file(self, task: int | None) -> int:
+    def task_file(self, task: int | None) -> int:
         """The files are kept open, but of a thousand tasks only those that were written to last."""
-        file = self.files.pop(task) if task in self.files else append_to(self.agent_log(task))
+        file = self.files.pop(task) if task in self.files else open_for_append(self.agent_log(task))
         self.files[task] = file
-        if len(self.files) > MOST_OPEN:
+        if len(self.files) > MAX_OPEN_FILES:
             oldest = next(each for each in self.files if each is not None)
             os.close(self.files.pop(oldest))
         return file
@@ -103,12 +105,12 @@ class Journal:
             os.close(file)
 
 
-def is_written(name: str) -> bool:
+def is_reused_name(name: str) -> bool:
     """Whether a later run writes to what it finds under this name. The files of a run have names that are new."""
     return name == ".gitignore" or name.startswith(("plans", "orchestra.db"))
 
 
-def prepare(folder: Path) -> Path:
+def prepare_log_folder(folder: Path) -> Path:
     """The folder of the logs, which git does not see. A repository may not lead them to another place by a link."""
     if folder.is_symlink():
         raise UsageError(f"{folder} leads elsewhere, to {folder.readlink()}.", hint="Take the link away.")
@@ -118,7 +120,9 @@ def prepare(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="utf-8") as ignore:
             ignore.write("*\n")
-        linked = next((entry.path for entry in os.scandir(folder) if entry.is_symlink() and is_written(entry.name)), "")
+        linked = next(
+            (entry.path for entry in os.scandir(folder) if entry.is_symlink() and is_reused_name(entry.name)), ""
+        )
     except OSError as error:
         raise UsageError(f"The logs cannot be written to {folder}: {error.strerror}.") from None
     if linked:
@@ -126,22 +130,22 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
-def claim(folder: Path) -> tuple[str, int]:
+def create_run_log(folder: Path) -> tuple[str, int]:
     """A timestamp that no other run has: the file that is created for it decides."""
-    prepare(folder)
+    prepare_log_folder(folder)
     now = time.strftime("%Y%m%d_%H%M%S")
     for n in range(1, 10_000):
         stamp = now if n == 1 else f"{now}_{n}"
         try:
-            return stamp, os.open(folder / f"run_{stamp}.jsonl", APPENDING | os.O_EXCL, 0o600)
+            return stamp, os.open(folder / f"run_{stamp}.jsonl", APPEND_FLAGS | os.O_EXCL, 0o600)
         except FileExistsError:
             continue
     raise FileExistsError(f"{folder} has 10,000 runs of this second")
 
 
-def append_to(path: Path) -> int:
+def open_for_append(path: Path) -> int:
     """Open for more events. A line that a crash has torn is ended first, so that it spoils none after it."""
-    file = os.open(path, APPENDING, 0o600)
+    file = os.open(path, APPEND_FLAGS, 0o600)
     size = os.fstat(file).st_size
     if size and os.pread(file, 1, size - 1) != b"\n":
         write_whole(file, b"\n")
@@ -159,14 +163,14 @@ def write_whole(file: int, line: bytes) -> None:
         raise
 
 
-def read(folder: Path, stamp: str) -> Log:
+def read_run_log(folder: Path, stamp: str) -> EventLog:
     """All events of a run, in their order, and how many lines are none: a torn last line is what a crash leaves."""
-    logs = [read_file(file) for file in (folder / f"run_{stamp}.jsonl", *agent_logs(folder, stamp))]
+    logs = [read_log_file(file) for file in (folder / f"run_{stamp}.jsonl", *agent_logs(folder, stamp))]
     events = sorted((event for log in logs for event in log.events), key=lambda event: event.seq)
-    return Log(tuple(events), sum(log.torn for log in logs))
+    return EventLog(tuple(events), sum(log.torn_lines for log in logs))
 
 
-def stamps(folder: Path) -> list[str]:
+def list_run_stamps(folder: Path) -> list[str]:
     """The runs of a folder, the oldest first."""
     names = (path.stem.removeprefix("run_") for path in folder.glob("run_*.jsonl"))
     return sorted(names, key=lambda stamp: [int(part) for part in stamp.split("_") if part.isdigit()])
@@ -176,8 +180,8 @@ def agent_logs(folder: Path, stamp: str) -> Iterable[Path]:
     return (path for path in folder.glob(f"agent*_{stamp}.jsonl") if path.stem.split("_", 1)[1] == stamp)
 
 
-def read_file(path: Path) -> Log:
+def read_log_file(path: Path) -> EventLog:
     with path.open(encoding="utf-8", errors="replace") as file:
         found = [read_line(line) for line in file if line.strip()]
     events = tuple(event for event in found if event is not None)
-    return Log(events, len(found) - len(events))
+    return EventLog(events, len(found) - len(events))

@@ -3,14 +3,14 @@
 import sqlalchemy as sa
 
 from orchestra.errors import StoreError
-from orchestra.journal.store import MARKS
+from orchestra.journal.store import RUN_MARKS
 
 # The same words stand in the index and in the query: only so is the index found.
-ENDS = f"kind IN ({', '.join(repr(kind) for kind in MARKS)})"
+MARKS_CONDITION = f"kind IN ({', '.join(repr(kind) for kind in RUN_MARKS)})"
 
 # A step is never changed once it is released: what is to change is a new step. Every statement may run twice, for
 # MySQL cannot take back half a step.
-STEPS: tuple[tuple[str, ...], ...] = (
+SCHEMA_STEPS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE IF NOT EXISTS events (
             repository VARCHAR(190) NOT NULL, run VARCHAR(190) NOT NULL, seq INTEGER NOT NULL, time BIGINT NOT NULL,
@@ -32,10 +32,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-PARTIAL_INDEX = f"CREATE INDEX IF NOT EXISTS events_ends ON events (repository, run, seq) WHERE {ENDS}"
+PARTIAL_INDEX = f"CREATE INDEX IF NOT EXISTS events_ends ON events (repository, run, seq) WHERE {MARKS_CONDITION}"
 # MySQL's own way of comparing text takes a for A.
 BINARY_TEXT = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
-WORDS = {
+DIALECT_WORDS = {
     "sqlite": {
         "text": "TEXT",
         "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
@@ -60,73 +60,77 @@ WORDS = {
 }
 
 # One at a time: on SQLite the transaction itself sees to it.
-LOCK = {
+LOCK_STATEMENT = {
     "sqlite": "SELECT 1",
     "postgresql": "SELECT pg_advisory_xact_lock(7308332046)",
     "mysql": "SELECT GET_LOCK('aider-orchestrator schema', 30)",
 }
 # Else a lock ends with the transaction, or with the connection.
-UNLOCK = {"mysql": ("COMMIT", "SELECT RELEASE_LOCK('aider-orchestrator schema')")}
+UNLOCK_STATEMENTS = {"mysql": ("COMMIT", "SELECT RELEASE_LOCK('aider-orchestrator schema')")}
 
 
-def table(name: str, columns: str) -> sa.TableClause:
+def declare_table(name: str, columns: str) -> sa.TableClause:
     return sa.table(name, *(sa.column(column) for column in columns.split()))
 
 
-schema_version = table("schema_version", "version")
-events = table("events", "repository run seq time kind task attempt data")
-commands = table("commands", "id repository run time kind task data taken")
-owners = table("owners", "repository run owner host pid expires")
-leases = table("leases", "repository path run expires")
-BY_RUN = (events, commands, owners, leases)
+schema_version = declare_table("schema_version", "version")
+events = declare_table("events", "repository run seq time kind task attempt data")
+commands = declare_table("commands", "id repository run time kind task data taken")
+owners = declare_table("owners", "repository run owner host pid expires")
+leases = declare_table("leases", "repository path run expires")
+RUN_TABLES = (events, commands, owners, leases)
 
 
-def current(connection: sa.Connection) -> bool:
-    return "schema_version" in tables_of(connection) and version_of(connection) == len(STEPS)
+def is_current(connection: sa.Connection) -> bool:
+    return "schema_version" in table_names(connection) and read_schema_version(connection) == len(SCHEMA_STEPS)
 
 
-def upgrade(connection: sa.Connection, migrate: bool = False, target: int = len(STEPS)) -> None:
+def upgrade_schema(connection: sa.Connection, migrate: bool = False, target: int = len(SCHEMA_STEPS)) -> None:
     """Take the steps that are missing. Somebody else may have taken them while we waited for the lock."""
     dialect = connection.dialect.name
-    connection.exec_driver_sql(LOCK[dialect])
-    permit(connection, migrate)
+    connection.exec_driver_sql(LOCK_STATEMENT[dialect])
+    check_may_upgrade(connection, migrate)
     connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
-    for number in range(version_of(connection) + 1, target + 1):
-        for statement in STEPS[number - 1]:
-            if said := statement.format(**WORDS[dialect]):
+    for number in range(read_schema_version(connection) + 1, target + 1):
+        for statement in SCHEMA_STEPS[number - 1]:
+            if said := statement.format(**DIALECT_WORDS[dialect]):
                 connection.exec_driver_sql(said)
         connection.execute(sa.delete(schema_version))
         connection.execute(sa.insert(schema_version).values(version=number))
-    for statement in UNLOCK.get(dialect, ()):
+    for statement in UNLOCK_STATEMENTS.get(dialect, ()):
         connection.exec_driver_sql(statement)
 
 
-def permit(connection: sa.Connection, migrate: bool) -> None:
+def check_may_upgrade(connection: sa.Connection, migrate: bool) -> None:
     """Raises when the database must not be changed: it is another's, newer, or on a server and nobody asked."""
-    tables = tables_of(connection)
+    tables = table_names(connection)
     ours = "schema_version" in tables
-    version = version_of(connection) if ours else 0
-    strangers = sorted(tables & {table.name for table in BY_RUN})
+    version = read_schema_version(connection) if ours else 0
+    strangers = sorted(tables & {table.name for table in RUN_TABLES})
     # Nothing but the beginning of a store: whoever was setting it up was killed, for MySQL cannot take back half of it.
-    begun = tables <= {table.name for table in (schema_version, *BY_RUN)} and is_empty(connection, version)
+    begun = tables <= {table.name for table in (schema_version, *RUN_TABLES)} and is_empty(connection, version)
     asked = migrate or begun or connection.dialect.name == "sqlite"
-    if version > len(STEPS):
-        raise StoreError(f"The store has schema {version}, and this program knows only {len(STEPS)}: use a newer one.")
+    if version > len(SCHEMA_STEPS):
+        raise StoreError(
+            f"The store has schema {version}, and this program knows only {len(SCHEMA_STEPS)}: use a newer one."
+        )
     if strangers and not ours:
         raise StoreError(f"The database has tables of another program ({', '.join(strangers)}): use one of its own.")
     if not ours and not asked:
         raise StoreError("The database holds other tables and no store yet: run `store migrate` to add one to them.")
-    if version < len(STEPS) and not asked:
-        raise StoreError(f"The store has schema {version}, and this program needs {len(STEPS)}: run `store migrate`.")
+    if version < len(SCHEMA_STEPS) and not asked:
+        raise StoreError(
+            f"The store has schema {version}, and this program needs {len(SCHEMA_STEPS)}: run `store migrate`."
+        )
 
 
 def is_empty(connection: sa.Connection, version: int) -> bool:
     return version == 0 or not connection.scalar(sa.select(sa.exists().select_from(events)))
 
 
-def tables_of(connection: sa.Connection) -> set[str]:
+def table_names(connection: sa.Connection) -> set[str]:
     return set(sa.inspect(connection).get_table_names())
 
 
-def version_of(connection: sa.Connection) -> int:
+def read_schema_version(connection: sa.Connection) -> int:
     return connection.scalar(sa.select(sa.func.max(schema_version.c.version))) or 0

@@ -12,24 +12,24 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from orchestra.errors import StoreError
-from orchestra.events import EMPTY, Event, Json, Unreadable, make_event
+from orchestra.events import EMPTY_OBJECT, Event, Json, UnreadableEvent, make_event
 from orchestra.journal import schema
-from orchestra.journal.connect import deadlocked, engine_for, explained, url_of
+from orchestra.journal.database import is_deadlock, open_engine, parse_store_url, store_error
 from orchestra.journal.schema import commands, events, leases, owners
-from orchestra.journal.store import Command, Owner, Run, gap, run_of
+from orchestra.journal.store import Command, Owner, StoredRun, missing_events, run_from_marks
 
 T = TypeVar("T")
 # The store's own clock, in ms: the clocks of those who share it may differ.
-NOW = {
+NOW_STATEMENT = {
     "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     "postgresql": "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
     "mysql": "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",
 }
-KEY = 190  # characters; MySQL can index two such columns together
-DEADLOCKS = 20  # so many times is a piece of work tried again
+MAX_KEY_LENGTH = 190  # characters; MySQL can index two such columns together
+MAX_DEADLOCKS = 20  # so many times is a piece of work tried again
 
 
-class Taken(Exception):
+class PathsTaken(Exception):
     """Raised inside a transaction to take it back: other runs hold these paths."""
 
     def __init__(self, paths: dict[str, str]) -> None:
@@ -41,69 +41,81 @@ class SqlStore:
     """See `store.Store`, where each method says what it does."""
 
     def __init__(self, where: str | Path, *, migrate: bool = False) -> None:
-        self.url = url_of(where)
+        self.url = parse_store_url(where)
         self.dialect = self.url.get_backend_name()
-        self.engine = engine_for(self.url)
+        self.engine = open_engine(self.url)
         try:
-            if not self.transact(schema.current):
-                self.write(lambda connection: schema.upgrade(connection, migrate))
+            if not self.transact(schema.is_current):
+                self.write_transaction(lambda connection: schema.upgrade_schema(connection, migrate))
         except StoreError:
             self.close()
             raise
 
-    def append(self, repository: str, events: Iterable[Event]) -> None:
-        rows = [to_row(repository, event) for event in events]
+    def append_events(self, repository: str, events: Iterable[Event]) -> None:
+        rows = [event_row(repository, event) for event in events]
         if rows:
-            self.write(lambda connection: connection.execute(self.insert_new(schema.events), rows))
+            self.write_transaction(lambda connection: connection.execute(self.insert_new(schema.events), rows))
 
-    def read(self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = ()) -> list[Event]:
-        query = sa.select(events).where(of_run(events, repository, run), events.c.seq > after).order_by(events.c.seq)
+    def read_events(self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = ()) -> list[Event]:
+        query = (
+            sa.select(events).where(matches_run(events, repository, run), events.c.seq > after).order_by(events.c.seq)
+        )
         if kinds:
             query = query.where(events.c.kind.in_(kinds))
-        return list(decoded(self.rows(query)))
+        return list(decode_rows(self.select_rows(query)))
 
-    def runs(self, repository: str) -> list[Run]:
-        query = sa.select(events).where(events.c.repository == key(repository), sa.text(schema.ENDS))
-        marks = decoded(self.rows(query.order_by(events.c.run, events.c.seq)))
-        found = [run_of(list(its_marks)) for _, its_marks in groupby(marks, lambda event: event.run)]
+    def list_runs(self, repository: str) -> list[StoredRun]:
+        query = sa.select(events).where(events.c.repository == index_key(repository), sa.text(schema.MARKS_CONDITION))
+        marks = decode_rows(self.select_rows(query.order_by(events.c.run, events.c.seq)))
+        found = [run_from_marks(list(its_marks)) for _, its_marks in groupby(marks, lambda event: event.run)]
         return sorted(found, key=lambda run: (run.first.time, run.name))
 
-    def repositories(self) -> list[str]:
-        query = sa.select(events.c.repository).where(sa.text(schema.ENDS)).distinct()
-        return [row.repository for row in self.rows(query.order_by(events.c.repository))]
+    def list_repositories(self) -> list[str]:
+        query = sa.select(events.c.repository).where(sa.text(schema.MARKS_CONDITION)).distinct()
+        return [row.repository for row in self.select_rows(query.order_by(events.c.repository))]
 
-    def delete(self, repository: str, run: str) -> None:
-        def work(connection: sa.Connection) -> None:
-            for table in schema.BY_RUN:
-                connection.execute(sa.delete(table).where(of_run(table, repository, run)))
+    def delete_run(self, repository: str, run: str) -> None:
+        def delete_rows(connection: sa.Connection) -> None:
+            for table in schema.RUN_TABLES:
+                connection.execute(sa.delete(table).where(matches_run(table, repository, run)))
 
-        self.write(work)
+        self.write_transaction(delete_rows)
 
-    def post(self, repository: str, run: str, kind: str, task: int | None = None, data: Json | None = None) -> None:
-        row = {"repository": key(repository), "run": run, "kind": kind, "task": task, "data": encode(data or {})}
-        self.write(lambda connection: connection.execute(sa.insert(commands), row | {"time": self.now(connection)}))
+    def post_command(
+        self, repository: str, run: str, kind: str, task: int | None = None, data: Json | None = None
+    ) -> None:
+        row = {
+            "repository": index_key(repository),
+            "run": run,
+            "kind": kind,
+            "task": task,
+            "data": encode_data(data or {}),
+        }
+        self.write_transaction(
+            lambda connection: connection.execute(sa.insert(commands), row | {"time": self.server_time(connection)})
+        )
 
-    def take(self, repository: str, run: str) -> list[Command]:
-        waiting = sa.select(commands).where(of_run(commands, repository, run), commands.c.taken.is_(None))
+    def take_commands(self, repository: str, run: str) -> list[Command]:
+        waiting = sa.select(commands).where(matches_run(commands, repository, run), commands.c.taken.is_(None))
         waiting = waiting.order_by(commands.c.id)
 
-        def work(connection: sa.Connection) -> list[Command]:
+        def take_rows(connection: sa.Connection) -> list[Command]:
             rows = connection.execute(waiting.with_for_update()).all()
             taken = sa.update(commands).where(commands.c.id.in_([row.id for row in rows]))
-            connection.execute(taken.values(taken=self.now(connection)))
-            return [Command(row.id, row.run, row.time, row.kind, row.task, decode(row.data) or {}) for row in rows]
+            connection.execute(taken.values(taken=self.server_time(connection)))
+            return [Command(row.id, row.run, row.time, row.kind, row.task, decode_data(row.data) or {}) for row in rows]
 
         # Owners ask several times in a second; only when there is something does it need a lock.
-        return self.write(work) if self.rows(waiting) else []
+        return self.write_transaction(take_rows) if self.select_rows(waiting) else []
 
-    def own(self, repository: str, run: str, owner: str, host: str, pid: int, ttl_ms: int) -> Owner | None:
+    def acquire_run(self, repository: str, run: str, owner: str, host: str, pid: int, ttl_ms: int) -> Owner | None:
         mine = {"owner": owner, "host": host, "pid": pid}
-        this = of_run(owners, repository, run)
-        free = {"repository": key(repository), "run": run, "expires": 0} | mine
+        this = matches_run(owners, repository, run)
+        free = {"repository": index_key(repository), "run": run, "expires": 0} | mine
 
-        def work(connection: sa.Connection) -> Owner | None:
+        def update_owner(connection: sa.Connection) -> Owner | None:
             while True:
-                now = self.now(connection)
+                now = self.server_time(connection)
                 connection.execute(self.insert_new(owners), free)
                 claim = sa.update(owners).where(this, (owners.c.owner == owner) | (owners.c.expires <= now))
                 if connection.execute(claim.values(expires=now + ttl_ms, **mine)).rowcount:
@@ -112,36 +124,38 @@ class SqlStore:
                 if row := connection.execute(sa.select(owners).where(this)).one_or_none():
                     return Owner(row.owner, row.host, row.pid, row.expires)
 
-        return self.write(work)
+        return self.write_transaction(update_owner)
 
-    def owner(self, repository: str, run: str) -> Owner | None:
-        query = sa.select(owners).where(of_run(owners, repository, run))
+    def run_owner(self, repository: str, run: str) -> Owner | None:
+        query = sa.select(owners).where(matches_run(owners, repository, run))
 
-        def work(connection: sa.Connection) -> Owner | None:
-            row = connection.execute(query.where(owners.c.expires > self.now(connection))).one_or_none()
+        def select_owner(connection: sa.Connection) -> Owner | None:
+            row = connection.execute(query.where(owners.c.expires > self.server_time(connection))).one_or_none()
             return Owner(row.owner, row.host, row.pid, row.expires) if row else None
 
-        return self.transact(work)
+        return self.transact(select_owner)
 
     def renew(self, repository: str, run: str, owner: str, ttl_ms: int) -> bool:
-        mine = sa.update(owners).where(of_run(owners, repository, run), owners.c.owner == owner, owners.c.expires > 0)
+        mine = sa.update(owners).where(
+            matches_run(owners, repository, run), owners.c.owner == owner, owners.c.expires > 0
+        )
 
         def work(connection: sa.Connection) -> bool:
-            return connection.execute(mine.values(expires=self.now(connection) + ttl_ms)).rowcount > 0
+            return connection.execute(mine.values(expires=self.server_time(connection) + ttl_ms)).rowcount > 0
 
-        return self.write(work)
+        return self.write_transaction(work)
 
-    def release(self, repository: str, run: str, owner: str) -> None:
-        mine = sa.update(owners).where(of_run(owners, repository, run), owners.c.owner == owner)
-        self.write(lambda connection: connection.execute(mine.values(expires=0)))
+    def release_run(self, repository: str, run: str, owner: str) -> None:
+        mine = sa.update(owners).where(matches_run(owners, repository, run), owners.c.owner == owner)
+        self.write_transaction(lambda connection: connection.execute(mine.values(expires=0)))
 
-    def lease(self, repository: str, run: str, paths: Iterable[str], ttl_ms: int) -> dict[str, str]:
-        wanted = {key(path): path for path in paths}
-        here = leases.c.repository == key(repository)
+    def lease_files(self, repository: str, run: str, paths: Iterable[str], ttl_ms: int) -> dict[str, str]:
+        wanted = {index_key(path): path for path in paths}
+        here = leases.c.repository == index_key(repository)
 
-        def work(connection: sa.Connection) -> None:
-            now = self.now(connection)
-            new = {"repository": key(repository), "run": run, "expires": now + ttl_ms}
+        def insert_leases(connection: sa.Connection) -> None:
+            now = self.server_time(connection)
+            new = {"repository": index_key(repository), "run": run, "expires": now + ttl_ms}
             connection.execute(sa.delete(leases).where(here, leases.c.expires <= now))
             connection.execute(sa.update(leases).where(here, leases.c.run == run).values(expires=now + ttl_ms))
             # All in the same order: so two runs wait for each other in one direction only.
@@ -150,31 +164,33 @@ class SqlStore:
                 connection.execute(self.insert_new(leases), [new | {"path": path} for path in missing])
                 holders = {row.path: row.run for row in connection.execute(sa.select(leases).where(here))}
                 if taken := {path: holders[one] for one, path in wanted.items() if holders.get(one, run) != run}:
-                    raise Taken(taken)
+                    raise PathsTaken(taken)
                 # Another run had them when we inserted, and no longer when we looked.
                 missing = sorted(wanted.keys() - holders)
 
         try:
-            self.write(work)
-        except Taken as conflict:
+            self.write_transaction(insert_leases)
+        except PathsTaken as conflict:
             return conflict.paths
         return {}
 
-    def unlease(self, repository: str, run: str) -> None:
-        self.write(lambda connection: connection.execute(sa.delete(leases).where(of_run(leases, repository, run))))
+    def release_files(self, repository: str, run: str) -> None:
+        self.write_transaction(
+            lambda connection: connection.execute(sa.delete(leases).where(matches_run(leases, repository, run)))
+        )
 
     def compact(self) -> None:
         if self.dialect == "sqlite":
             self.transact(lambda connection: connection.exec_driver_sql("VACUUM"), begin="")
             self.transact(lambda connection: connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)"), begin="")
 
-    def check(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         try:
-            return [*self.damage(), *self.gaps(), *self.transact(undecodable)]
+            return [*self.integrity_problems(), *self.sequence_gaps(), *self.transact(undecodable_events)]
         except StoreError as error:
             return [str(error)]
 
-    def damage(self) -> list[str]:
+    def integrity_problems(self) -> list[str]:
         if self.dialect != "sqlite":
             return []
         said = self.transact(
@@ -182,35 +198,35 @@ class SqlStore:
         )
         return [f"The file is damaged: {line}." for line in said if line != "ok"]
 
-    def gaps(self) -> Iterator[str]:
+    def sequence_gaps(self) -> Iterator[str]:
         seq, whose = events.c.seq, (events.c.repository, events.c.run)
         broken = (sa.func.min(seq) != 1) | (sa.func.max(seq) != sa.func.count())
-        for one in self.rows(sa.select(*whose).group_by(*whose).having(broken)):
-            kept = self.rows(sa.select(seq).where(of_run(events, one.repository, one.run)))
-            yield from gap(one.repository, one.run, [row.seq for row in kept])
+        for one in self.select_rows(sa.select(*whose).group_by(*whose).having(broken)):
+            kept = self.select_rows(sa.select(seq).where(matches_run(events, one.repository, one.run)))
+            yield from missing_events(one.repository, one.run, [row.seq for row in kept])
 
     def close(self) -> None:
         self.engine.dispose()
 
-    def rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def select_rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         return self.transact(lambda connection: connection.execute(query).all())
 
-    def write(self, work: Callable[[sa.Connection], T]) -> T:
+    def write_transaction(self, work: Callable[[sa.Connection], T]) -> T:
         return self.transact(work, begin="BEGIN IMMEDIATE")
 
-    def transact(self, work: Callable[[sa.Connection], T], begin: str = "BEGIN", tries: int = DEADLOCKS) -> T:
+    def transact(self, work: Callable[[sa.Connection], T], begin: str = "BEGIN", tries: int = MAX_DEADLOCKS) -> T:
         """Do it all or not at all. When two wait for each other, the database sends one back to try again."""
         try:
             with self.engine.connect().execution_options(begin=begin) as connection, connection.begin():
                 return work(connection)
         except sa.exc.DBAPIError as error:
-            if not (tries and deadlocked(error)):
-                raise explained(self.url, error) from error
+            if not (tries and is_deadlock(error)):
+                raise store_error(self.url, error) from error
         time.sleep(random.uniform(0, 0.05))
         return self.transact(work, begin, tries - 1)
 
-    def now(self, connection: sa.Connection) -> int:
-        return int(connection.exec_driver_sql(NOW[self.dialect]).scalar_one())
+    def server_time(self, connection: sa.Connection) -> int:
+        return int(connection.exec_driver_sql(NOW_STATEMENT[self.dialect]).scalar_one())
 
     def insert_new(self, table: sa.TableClause) -> sa.Insert:
         """An INSERT that leaves alone what is there already, and nothing else: INSERT IGNORE would swallow errors."""
@@ -228,39 +244,39 @@ class SqlStore:
         return postgresql.insert(table).on_conflict_do_nothing()
 
 
-def key(text: str) -> str:
+def index_key(text: str) -> str:
     """The text as the tables hold it: as it is, or its digest when it is long or could be read in two ways."""
-    if len(text) <= KEY and text.isprintable() and not text.endswith(" "):
+    if len(text) <= MAX_KEY_LENGTH and text.isprintable() and not text.endswith(" "):
         return text
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def of_run(table: sa.TableClause, repository: str, run: str) -> sa.ColumnElement[bool]:
-    return sa.and_(table.c.repository == key(repository), table.c.run == run)
+def matches_run(table: sa.TableClause, repository: str, run: str) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.repository == index_key(repository), table.c.run == run)
 
 
-def to_row(repository: str, event: Event) -> dict[str, Any]:
+def event_row(repository: str, event: Event) -> dict[str, Any]:
     about = {"run": event.run, "seq": event.seq, "time": event.time, "kind": event.kind}
-    whose = {"repository": key(repository), "task": event.task, "attempt": event.attempt}
-    return about | whose | {"data": encode(event.data)}
+    whose = {"repository": index_key(repository), "task": event.task, "attempt": event.attempt}
+    return about | whose | {"data": encode_data(event.data)}
 
 
-def encode(data: Json) -> str:
+def encode_data(data: Json) -> str:
     """ASCII only: so every database can hold it, whatever its character set."""
     return json.dumps(dict(data), separators=(",", ":"))
 
 
-def decoded(rows: Iterable[sa.Row[Any]]) -> Iterator[Event]:
+def decode_rows(rows: Iterable[sa.Row[Any]]) -> Iterator[Event]:
     for row in rows:
-        data = decode(row.data)
+        data = decode_data(row.data)
         if data is None:
-            lost = Unreadable(row.kind, "the store holds no data of it")
-            yield Event(row.run, row.seq, row.time, row.task, row.attempt, lost, EMPTY)
+            lost = UnreadableEvent(row.kind, "the store holds no data of it")
+            yield Event(row.run, row.seq, row.time, row.task, row.attempt, lost, EMPTY_OBJECT)
         else:
             yield make_event(row.run, row.seq, row.time, row.kind, row.task, row.attempt, data)
 
 
-def decode(text: str) -> Json | None:
+def decode_data(text: str) -> Json | None:
     try:
         data = json.loads(text)
     except ValueError:
@@ -268,11 +284,11 @@ def decode(text: str) -> Json | None:
     return data if isinstance(data, dict) else None
 
 
-def undecodable(connection: sa.Connection) -> list[str]:
+def undecodable_events(connection: sa.Connection) -> list[str]:
     columns = sa.select(events.c.repository, events.c.run, events.c.seq, events.c.data)
     rows = connection.execution_options(yield_per=1000).execute(columns)
     return [
         f"Event {row.seq} of run {row.run} of {row.repository} cannot be decoded."
         for row in rows
-        if decode(row.data) is None
+        if decode_data(row.data) is None
     ]

@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 from orchestra.events import Event, Json, RunEnded, RunResumed, RunStarted
 
 # What tells when a run began and ended. An index stands on these words: other ones are a step of the schema.
-MARKS = (RunStarted.kind, RunResumed.kind, RunEnded.kind)
+RUN_MARKS = (RunStarted.kind, RunResumed.kind, RunEnded.kind)
 
 
-class Run(NamedTuple):
+class StoredRun(NamedTuple):
     """A run by its first event and, when it has ended and was not taken up again, its last."""
 
     name: str
@@ -55,62 +55,64 @@ class Owner:
 class Store(Protocol):
     """What every store can do, called from any thread. `repository` is any text that names one repository."""
 
-    def append(self, repository: str, events: Iterable[Event]) -> None:
+    def append_events(self, repository: str, events: Iterable[Event]) -> None:
         """Keep these events: all of them, or none and a StoreError. One that is here already stays as it is."""
 
-    def read(self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = ()) -> list[Event]:
+    def read_events(self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = ()) -> list[Event]:
         """The run's events in their order. What cannot be decoded is unreadable, and named by `check`."""
 
-    def runs(self, repository: str) -> list[Run]:
+    def list_runs(self, repository: str) -> list[StoredRun]:
         """All runs, the oldest first."""
 
-    def repositories(self) -> list[str]:
+    def list_repositories(self) -> list[str]:
         """What has runs here, by name; one whose name is very long by its digest, which names it as well."""
 
-    def delete(self, repository: str, run: str) -> None:
+    def delete_run(self, repository: str, run: str) -> None:
         """Forget everything about a run."""
 
-    def post(self, repository: str, run: str, kind: str, task: int | None = None, data: Json | None = None) -> None:
+    def post_command(
+        self, repository: str, run: str, kind: str, task: int | None = None, data: Json | None = None
+    ) -> None:
         """Leave a command for the run's owner."""
 
-    def take(self, repository: str, run: str) -> list[Command]:
+    def take_commands(self, repository: str, run: str) -> list[Command]:
         """The commands that nobody has taken yet, in their order. Each is given to one taker only."""
 
-    def own(self, repository: str, run: str, owner: str, host: str, pid: int, ttl_ms: int) -> Owner | None:
+    def acquire_run(self, repository: str, run: str, owner: str, host: str, pid: int, ttl_ms: int) -> Owner | None:
         """Become the run's owner. None when it worked, else who is. Only an expired or released run changes hands."""
 
-    def owner(self, repository: str, run: str) -> Owner | None:
+    def run_owner(self, repository: str, run: str) -> Owner | None:
         """Who owns the run at this moment."""
 
     def renew(self, repository: str, run: str, owner: str, ttl_ms: int) -> bool:
         """Stay the owner. False when it is somebody else by now."""
 
-    def release(self, repository: str, run: str, owner: str) -> None:
+    def release_run(self, repository: str, run: str, owner: str) -> None:
         """No longer own the run, if this owner does."""
 
-    def lease(self, repository: str, run: str, paths: Iterable[str], ttl_ms: int) -> dict[str, str]:
+    def lease_files(self, repository: str, run: str, paths: Iterable[str], ttl_ms: int) -> dict[str, str]:
         """Reserve target files for a run, and renew all it has. Empty when it worked; else nothing was changed, and
         these are the paths that other runs hold, with their names."""
 
-    def unlease(self, repository: str, run: str) -> None:
+    def release_files(self, repository: str, run: str) -> None:
         """Give back all target files of a run."""
 
     def compact(self) -> None:
         """Give the space of deleted runs back, where the database does not do so by itself."""
 
-    def check(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         """What is wrong with the store, a sentence each."""
 
     def close(self) -> None:
         """Let go of all connections."""
 
 
-def run_of(marks: Sequence[Event]) -> Run:
+def run_from_marks(marks: Sequence[Event]) -> StoredRun:
     """A run by its marks, in their order."""
-    return Run(marks[0].run, marks[0], marks[-1] if marks[-1].kind == RunEnded.kind else None)
+    return StoredRun(marks[0].run, marks[0], marks[-1] if marks[-1].kind == RunEnded.kind else None)
 
 
-def gap(repository: str, run: str, seqs: Iterable[int]) -> list[str]:
+def missing_events(repository: str, run: str, seqs: Iterable[int]) -> list[str]:
     """A sentence when events are missing between the first and the last."""
     kept = sorted(seqs)
     lost = kept[-1] - len(kept) if kept else 0

@@ -9,11 +9,11 @@ from orchestra.errors import StoreError
 from orchestra.events import Event
 from orchestra.journal.store import Store
 
-BATCH = 500
-PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between tries, the last one again and again
+BATCH_SIZE = 500
+RETRY_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between tries, the last one again and again
 
 
-class Writer:
+class StoreWriter:
     """Keeps every event until the store has it, in order, through any outage.
 
     An outage longer than `patience` is a problem; it may end by itself, so the tries go on.
@@ -28,10 +28,10 @@ class Writer:
         self.closing = False
         self.trying_since = 0.0
         self.error = ""
-        self.thread = threading.Thread(target=self.work, name="store writer", daemon=True)
+        self.thread = threading.Thread(target=self.write_batches, name="store writer", daemon=True)
         self.thread.start()
 
-    def put(self, event: Event) -> None:
+    def add_event(self, event: Event) -> None:
         """Keep an event until the store has it: a subscriber of the bus."""
         with self.changed:
             self.waiting.append(event)
@@ -60,10 +60,10 @@ class Writer:
         self.thread.join(1)
         return done
 
-    def work(self) -> None:
+    def write_batches(self) -> None:
         while batch := self.next_batch():
-            for pause in chain(PAUSES, repeat(PAUSES[-1])):
-                if self.stored(batch):
+            for pause in chain(RETRY_PAUSES, repeat(RETRY_PAUSES[-1])):
+                if self.try_append(batch):
                     break
                 with self.changed:
                     if self.changed.wait_for(lambda: self.closing, pause):
@@ -74,11 +74,11 @@ class Writer:
         with self.changed:
             self.changed.wait_for(lambda: self.waiting or self.closing)
             self.trying_since = time.monotonic()
-            return list(islice(self.waiting, BATCH)) if not self.closing else []
+            return list(islice(self.waiting, BATCH_SIZE)) if not self.closing else []
 
-    def stored(self, batch: list[Event]) -> bool:
+    def try_append(self, batch: list[Event]) -> bool:
         try:
-            self.store.append(self.repository, batch)
+            self.store.append_events(self.repository, batch)
         except StoreError as error:
             self.error = str(error)
             return False

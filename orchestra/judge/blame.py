@@ -9,8 +9,8 @@ least is lost.
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-Tasks = frozenset[int]
-Asking = Generator[Tasks, bool, bool]
+TaskSet = frozenset[int]
+GateQuery = Generator[TaskSet, bool, bool]
 
 
 @dataclass(frozen=True)
@@ -19,43 +19,43 @@ class Blame:
     the tasks that are left out so that no guilty set is whole, `held` those that need one of them. `green` is what is
     left, and it was seen to pass."""
 
-    green: Tasks
-    guilty: tuple[Tasks, ...]
-    dropped: Tasks
-    held: Tasks
-    asked: int
+    green: TaskSet
+    guilty: tuple[TaskSet, ...]
+    dropped: TaskSet
+    blocked: TaskSet
+    questions: int
 
 
-def search(
+def find_culprits(
     order: Sequence[int],
     needs: Mapping[int, Collection[int]],
-    known: Mapping[Tasks, bool] | None = None,
+    known: Mapping[TaskSet, bool] | None = None,
     sizes: Mapping[int, int] | None = None,
-) -> Generator[Tasks, bool, Blame]:
+) -> Generator[TaskSet, bool, Blame]:
     """`known` is what was gated before: without it, that all of them together failed and the base alone passes.
     `sizes` are those of the tasks' changes."""
-    book = Book(dict(known or {}) | {frozenset(order): False, frozenset(): True})
-    before, most = len(book.answers), most_questions(len(order))
-    units = in_order(order, needs)
-    above = {unit: closure(unit, needs) & frozenset(order) for unit in units}
-    losses = [Loss(unit, union(other for other in units if unit <= above[other]), sizes or {}) for unit in units]
-    left, conflicts, dropped = list(units), list[Tasks](), frozenset[int]()
-    while left and not (yield from book.passes(union(above[unit] for unit in left))):
-        culprits = yield from culprits_among(left, above, book)
+    book = GateAnswers(dict(known or {}) | {frozenset(order): False, frozenset(): True})
+    before, most = len(book.answers), question_limit(len(order))
+    units = order_units(order, needs)
+    above = {unit: needs_closure(unit, needs) & frozenset(order) for unit in units}
+    losses = [Loss(unit, union_of(other for other in units if unit <= above[other]), sizes or {}) for unit in units]
+    left, conflicts, dropped = list(units), list[TaskSet](), frozenset[int]()
+    while left and not (yield from book.passes(union_of(above[unit] for unit in left))):
+        culprits = yield from find_smallest_failure(left, above, book)
         if len(book.answers) - before < most:
-            conflicts.append(union(culprits))
+            conflicts.append(union_of(culprits))
         else:
             # It takes too long to find the least: all of these are left out.
             conflicts += culprits
-        picked = fewest(losses, conflicts)
-        dropped = union(loss.unit for loss in picked)
+        picked = choose_dropped_units(losses, conflicts)
+        dropped = union_of(loss.unit for loss in picked)
         left = [unit for unit in units if not above[unit] & dropped]
-    green = union(above[unit] for unit in left)
+    green = union_of(above[unit] for unit in left)
     held = frozenset(order) - green - dropped
     return Blame(green, tuple(conflicts), dropped, held, len(book.answers) - before)
 
 
-def most_questions(tasks: int) -> int:
+def question_limit(tasks: int) -> int:
     """How many trees are gated before the search takes the short way."""
     return 3 * tasks + 20
 
@@ -64,8 +64,8 @@ def most_questions(tasks: int) -> int:
 class Loss:
     """What is lost with a unit: itself, and all that needs it."""
 
-    unit: Tasks
-    tasks: Tasks
+    unit: TaskSet
+    tasks: TaskSet
     sizes: Mapping[int, int] = field(repr=False)
 
     @property
@@ -73,43 +73,43 @@ class Loss:
         return sum(self.sizes.get(task, 0) for task in self.tasks)
 
 
-def fewest(losses: Sequence[Loss], conflicts: Iterable[Tasks]) -> list[Loss]:
+def choose_dropped_units(losses: Sequence[Loss], conflicts: Iterable[TaskSet]) -> list[Loss]:
     """Units without which none of the conflicts is whole: few tasks, then small ones, then the last. Greedy, because
     the best choice could take for ever."""
     conflicts = list(conflicts)
     unsolved, picked = conflicts, list[Loss]()
     latest = {loss.unit: -at for at, loss in enumerate(losses)}
 
-    def price(loss: Loss) -> tuple[float, float, int]:
+    def cost_per_conflict(loss: Loss) -> tuple[float, float, int]:
         solved = sum(bool(loss.tasks & conflict) for conflict in unsolved)
         return len(loss.tasks) / solved, loss.size / solved, latest[loss.unit]
 
     while unsolved:
         useful = [loss for loss in losses if any(loss.unit & conflict for conflict in unsolved)]
-        picked.append(min(useful, key=price))
+        picked.append(min(useful, key=cost_per_conflict))
         unsolved = [conflict for conflict in unsolved if not picked[-1].tasks & conflict]
     for loss in list(picked):
-        others = union(other.tasks for other in picked if other is not loss)
+        others = union_of(other.tasks for other in picked if other is not loss)
         if all(others & conflict for conflict in conflicts):
             picked.remove(loss)
     return picked
 
 
-def culprits_among(
-    units: Sequence[Tasks], above: Mapping[Tasks, Tasks], book: "Book"
-) -> Generator[Tasks, bool, list[Tasks]]:
+def find_smallest_failure(
+    units: Sequence[TaskSet], above: Mapping[TaskSet, TaskSet], book: "GateAnswers"
+) -> Generator[TaskSet, bool, list[TaskSet]]:
     """A smallest set of units that fails. Each is the last one that was missing for the failure of all before it."""
-    found: list[Tasks] = []
+    found: list[TaskSet] = []
     candidates = list(units)
     while True:
-        sure = union(above[unit] for unit in found)
+        sure = union_of(above[unit] for unit in found)
         if found and not (yield from book.passes(sure)):
             return found
         # The shortest beginning that fails together with those that are found already.
         good, bad = 0, len(candidates)
         while bad - good > 1:
             middle = (good + bad) // 2
-            tree = sure | union(above[unit] for unit in candidates[:middle])
+            tree = sure | union_of(above[unit] for unit in candidates[:middle])
             good, bad = (middle, bad) if (yield from book.passes(tree)) else (good, middle)
         found.append(candidates[bad - 1])
         candidates = candidates[: bad - 1]
@@ -117,34 +117,34 @@ def culprits_among(
             return found
 
 
-class Book:
+class GateAnswers:
     """The answers so far."""
 
-    def __init__(self, answers: dict[Tasks, bool]) -> None:
+    def __init__(self, answers: dict[TaskSet, bool]) -> None:
         self.answers = answers
 
-    def passes(self, tree: Tasks) -> Asking:
+    def passes(self, tree: TaskSet) -> GateQuery:
         if tree not in self.answers:
             self.answers[tree] = yield tree
         return self.answers[tree]
 
 
-def in_order(order: Sequence[int], needs: Mapping[int, Collection[int]]) -> list[Tasks]:
+def order_units(order: Sequence[int], needs: Mapping[int, Collection[int]]) -> list[TaskSet]:
     """The units, each after all that it needs, else as they came."""
-    above = {task: closure({task}, needs) for task in order}
+    above = {task: needs_closure({task}, needs) for task in order}
     units = dict.fromkeys(
         frozenset(other for other in above[task] & above.keys() if task in above[other]) for task in order
     )
-    waiting, placed, done = list(units), list[Tasks](), set[int]()
+    waiting, placed, done = list(units), list[TaskSet](), set[int]()
     while waiting:
-        free = next(unit for unit in waiting if closure(unit, needs) & above.keys() <= done | unit)
+        free = next(unit for unit in waiting if needs_closure(unit, needs) & above.keys() <= done | unit)
         waiting.remove(free)
         placed.append(free)
         done |= free
     return placed
 
 
-def closure(tasks: Collection[int], needs: Mapping[int, Collection[int]]) -> Tasks:
+def needs_closure(tasks: Collection[int], needs: Mapping[int, Collection[int]]) -> TaskSet:
     found, new = frozenset(tasks), frozenset(tasks)
     while new:
         new = frozenset(need for task in new for need in needs.get(task, ())) - found
@@ -152,5 +152,5 @@ def closure(tasks: Collection[int], needs: Mapping[int, Collection[int]]) -> Tas
     return found
 
 
-def union(sets: Iterable[Tasks]) -> Tasks:
+def union_of(sets: Iterable[TaskSet]) -> TaskSet:
     return frozenset().union(*sets)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestra.judge.policy import POLICY, is_worth_another
+from orchestra.judge.policy import POLICY, is_worth_retrying
 from orchestra.model import Verdict
 
 
@@ -36,19 +36,19 @@ class Candidate:
             return 1
         if self.verdict is Verdict.GATES_FAILED:
             return 2
-        if is_worth_another(self.verdict):
+        if is_worth_retrying(self.verdict):
             return 3
         return 5 if POLICY[self.verdict].interrupted else 4
 
 
-def best(candidates: Iterable[Candidate]) -> Candidate:
+def best_candidate(candidates: Iterable[Candidate]) -> Candidate:
     return min(candidates, key=lambda one: one.rank)
 
 
-def why(candidates: Iterable[Candidate]) -> str:
+def explain_choice(candidates: Iterable[Candidate]) -> str:
     """The choice in one sentence."""
     candidates = list(candidates)
-    number, accepted = best(candidates).number, sum(one.accepted for one in candidates)
+    number, accepted = best_candidate(candidates).number, sum(one.accepted for one in candidates)
     if not accepted:
         return f"none was accepted; attempt {number} came nearest"
     if accepted == 1:

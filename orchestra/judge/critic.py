@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestra.answers.shape import says
+from orchestra.answers.shape import described_field
 from orchestra.judge.policy import PROVIDER_VERDICTS
-from orchestra.judge.retry import Failure
+from orchestra.judge.retry import CheckFailure
 from orchestra.judge.verdict import one_line
 from orchestra.model import Requirement, Task, Verdict
 
@@ -46,54 +46,56 @@ CUT = " The diff is longer than what is shown: do not fail it for what you canno
 
 @dataclass(frozen=True)
 class Review:
-    verdict: Literal["pass", "fail"] = says("pass when the change does what was asked, fail when it does not")
-    reasons: tuple[str, ...] = says("what is wrong, a sentence or two each; empty for a pass", default=())
+    verdict: Literal["pass", "fail"] = described_field(
+        "pass when the change does what was asked, fail when it does not"
+    )
+    reasons: tuple[str, ...] = described_field("what is wrong, a sentence or two each; empty for a pass", default=())
 
     @property
     def passed(self) -> bool:
         return self.verdict == "pass"
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def reason_lines(self) -> tuple[str, ...]:
         """The reasons, each in one line and not too long, whatever the model has made of them."""
         lines = (one_line(reason, REASON_LIMIT) for reason in self.reasons[:MOST_REASONS])
         return tuple(line for line in lines if line)
 
     @property
     def sentence(self) -> str:
-        return f"The critic did not pass it: {one_line('; '.join(self.told))}"
+        return f"The critic did not pass it: {one_line('; '.join(self.reason_lines))}"
 
     @property
-    def lesson(self) -> Failure:
+    def as_failure(self) -> CheckFailure:
         """What the next attempt should know."""
-        said = "\n".join(f"- {reason}" for reason in self.told)
-        return Failure(frozenset(self.told), f"A reviewer of the change says:\n{said}")
+        said = "\n".join(f"- {reason}" for reason in self.reason_lines)
+        return CheckFailure(frozenset(self.reason_lines), f"A reviewer of the change says:\n{said}")
 
 
-def complaint(review: Review) -> str:
+def review_complaint(review: Review) -> str:
     """Why a review of the right shape is of no use all the same."""
-    return "" if review.passed or review.told else "a fail needs at least one reason"
+    return "" if review.passed or review.reason_lines else "a fail needs at least one reason"
 
 
-def question(task: Task, requirements: Sequence[Requirement], diff: str) -> str:
+def review_question(task: Task, requirements: Sequence[Requirement], diff: str) -> str:
     """`requirements` are those of the PRD. The mark cannot stand in the diff, for it is made from it."""
     mark = f"=== {hashlib.sha256(diff.encode('utf-8', 'replace')).hexdigest()[:24]} ==="
-    checks = [*checks_of(task, requirements), *task.acceptance]
+    checks = [*list_checks(task, requirements), *task.acceptance]
     listed = "\n".join(f"- {check}" for check in checks) or "There are none but that it does what was asked."
-    cut = CUT if is_cut(diff) else ""
+    cut = CUT if is_diff_cut(diff) else ""
     return QUESTION.format(brief=task.brief, checks=listed, mark=mark, diff=diff[:DIFF_LIMIT], cut=cut)
 
 
-def checks_of(task: Task, requirements: Sequence[Requirement]) -> list[str]:
+def list_checks(task: Task, requirements: Sequence[Requirement]) -> list[str]:
     mine = [each for each in requirements if each.id in task.requirements]
     return [f"{each.id}: {check}" for each in mine for check in (each.acceptance or [each.text])]
 
 
-def is_cut(diff: str) -> bool:
+def is_diff_cut(diff: str) -> bool:
     return len(diff) > DIFF_LIMIT
 
 
-def verdict_without(failure: str) -> Verdict:
+def unreviewed_verdict(failure: str) -> Verdict:
     """Of an attempt whose change could not be reviewed. Another attempt at the task would not mend that."""
     verdict = PROVIDER_VERDICTS.get(failure, Verdict.PROVIDER_ERROR)
     return Verdict.UNREACHABLE if verdict is Verdict.TIMEOUT else verdict

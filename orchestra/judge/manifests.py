@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from orchestra.judge.protected import TABLE, normalised
+from orchestra.judge.protected import TABLE, normalise_path
 
 DEPENDENCIES, TEST_SETUP = "changes dependencies", "test set-up"
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 
 
-class NotPlain(Exception):
+class NotPlainEdit(Exception):
     """The edit does more than change plain dependencies; its text says what."""
 
 
@@ -62,7 +62,7 @@ def is_plain_toml(name: str, wanted: Any) -> bool:
 # --- what differs ---------------------------------------------------------------------------------------------------
 
 
-def differing(before: Any, after: Any, place: Path = ()) -> Iterator[tuple[Path, Any]]:
+def diff_tables(before: Any, after: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Where two parsed files differ, as deep as both have tables, with what stands there now (None: nothing)."""
     if isinstance(after, dict) and after and not before:
         before = {}  # a new table is looked at entry by entry
@@ -72,42 +72,42 @@ def differing(before: Any, after: Any, place: Path = ()) -> Iterator[tuple[Path,
     for key in dict.fromkeys((*before, *after)):
         # By repr, because 1 == True == 1.0.
         if key not in before or key not in after or repr(before[key]) != repr(after[key]):
-            yield from differing(before.get(key), after.get(key), (*place, key))
+            yield from diff_tables(before.get(key), after.get(key), (*place, key))
 
 
-def refuse(place: Path) -> NotPlain:
-    return NotPlain(f"changes more than dependencies: {'.'.join(place) or 'all of it'}")
+def more_than_dependencies(place: KeyPath) -> NotPlainEdit:
+    return NotPlainEdit(f"changes more than dependencies: {'.'.join(place) or 'all of it'}")
 
 
-def from_elsewhere(place: Path) -> NotPlain:
-    return NotPlain(f"has a dependency that is not a plain name and version: {'.'.join(place)}")
+def foreign_dependency(place: KeyPath) -> NotPlainEdit:
+    return NotPlainEdit(f"has a dependency that is not a plain name and version: {'.'.join(place)}")
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def requirements_txt(before: str, after: str) -> set[str]:
+def check_requirements_txt(before: str, after: str) -> set[str]:
     lines = [Counter(line.strip() for line in text.splitlines()) for text in (before, after)]
     changed = [line for line in (lines[0] - lines[1]) + (lines[1] - lines[0]) if line and not line.startswith("#")]
     for line in changed:
         if not is_plain_python(re.sub(r"\s#.*", "", line)):
-            raise NotPlain(f"changes more than plain dependencies: {line[:60]}")
+            raise NotPlainEdit(f"changes more than plain dependencies: {line[:60]}")
     return {DEPENDENCIES} if changed else set()
 
 
-def go_mod(before: str, after: str) -> set[str]:
+def check_go_mod(before: str, after: str) -> set[str]:
     """Blocks of `replace`, `exclude` and the like look as those of `require` do, so their openings may not change."""
     lines = [[line.strip() for line in text.splitlines() if line.strip()] for text in (before, after)]
     others = [[line for line in text if not GO_MODULE.fullmatch(line)] for text in lines]
     if others[0] != others[1]:
         changed = [line for line in others[1] if line not in others[0]] or ["a line was taken out"]
-        raise NotPlain(f"changes more than dependencies: {changed[0][:60]}")
-    if blocks(lines[0]) != blocks(lines[1]):
-        raise NotPlain("changes what is not required, but replaced or left out")
+        raise NotPlainEdit(f"changes more than dependencies: {changed[0][:60]}")
+    if lines_not_required(lines[0]) != lines_not_required(lines[1]):
+        raise NotPlainEdit("changes what is not required, but replaced or left out")
     return {DEPENDENCIES} if lines[0] != lines[1] else set()
 
 
-def blocks(lines: list[str]) -> list[tuple[str, str]]:
+def lines_not_required(lines: list[str]) -> list[tuple[str, str]]:
     """The lines inside of blocks that are not `require`, each with its block."""
     found, inside = [], ""
     for line in lines:
@@ -120,18 +120,18 @@ def blocks(lines: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def package_json(before: str, after: str) -> set[str]:
+def check_package_json(before: str, after: str) -> set[str]:
     found = set()
-    for place, value in differing(parse_json(before), parse_json(after)):
+    for place, value in diff_tables(parse_json(before), parse_json(after)):
         table, *names = place or ("",)
         if table in NPM_TEST_SETUP:
             found.add(TEST_SETUP)
         elif table in NPM_TABLES and (value is None or (len(names) == 1 and is_plain_npm(names[0], value))):
             found.add(DEPENDENCIES)
         elif table in NPM_TABLES:
-            raise from_elsewhere(place)
+            raise foreign_dependency(place)
         else:
-            raise refuse(place)
+            raise more_than_dependencies(place)
     return found
 
 
@@ -142,20 +142,20 @@ NPM_TEST_SETUP = ("jest", "nyc", "mocha", "ava", "c8", "vitest")
 def parse_json(text: str) -> Any:
     """Of a key that stands twice, nobody knows which one counts for whom."""
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) != len(pairs):
-            raise NotPlain("has a key twice")
+            raise NotPlainEdit("has a key twice")
         return dict(pairs)
 
-    return json.loads(text, object_pairs_hook=once) if text.strip() else {}
+    return json.loads(text, object_pairs_hook=reject_duplicates) if text.strip() else {}
 
 
-def cargo_toml(before: str, after: str) -> set[str]:
-    return toml_changes(before, after, CARGO)
+def check_cargo_toml(before: str, after: str) -> set[str]:
+    return check_toml(before, after, CARGO)
 
 
-def pyproject_toml(before: str, after: str) -> set[str]:
-    return toml_changes(before, after, PYPROJECT)
+def check_pyproject_toml(before: str, after: str) -> set[str]:
+    return check_toml(before, after, PYPROJECT)
 
 
 # Where dependencies stand in a file: the way to a table of them, or to a list. * is any one key.
@@ -176,71 +176,71 @@ PYPROJECT = {
     ("tool", "pytest"): None,
     ("tool", "coverage"): None,
 }
-Places = Mapping[Path, Callable[[str, Any], bool] | None]
+DependencyPlaces = Mapping[KeyPath, Callable[[str, Any], bool] | None]
 
 
-def toml_changes(before: str, after: str, places: Places) -> set[str]:
+def check_toml(before: str, after: str, places: DependencyPlaces) -> set[str]:
     found = set()
-    for place, value in differing(tomllib.loads(before), tomllib.loads(after)):
-        way = next((way for way in places if leads_to(way, place)), None)
+    for place, value in diff_tables(tomllib.loads(before), tomllib.loads(after)):
+        way = next((way for way in places if matches_key_path(way, place)), None)
         if way is None:
-            raise refuse(place)
+            raise more_than_dependencies(place)
         is_plain = places[way]
         if is_plain is None:
             found.add(TEST_SETUP)
             continue
         # The way may end above what differs: one detail of a dependency. Then all of it is asked about.
         if len(place) > len(way):
-            value = at(tomllib.loads(after), place[: len(way)])
+            value = value_at(tomllib.loads(after), place[: len(way)])
         if value is not None and not is_plain(place[len(way) - 1], value):
-            raise from_elsewhere(place)
+            raise foreign_dependency(place)
         found.add(DEPENDENCIES)
     return found
 
 
-def leads_to(way: Path, place: Path) -> bool:
+def matches_key_path(way: KeyPath, place: KeyPath) -> bool:
     return len(place) >= len(way) and all(key in ("*", part) for key, part in zip(way, place, strict=False))
 
 
-def at(table: Any, place: Path) -> Any:
+def value_at(table: Any, place: KeyPath) -> Any:
     for key in place:
         table = table.get(key) if isinstance(table, dict) else None
     return table
 
 
-READERS: Mapping[str, Callable[[str, str], set[str]]] = {
+MANIFEST_READERS: Mapping[str, Callable[[str, str], set[str]]] = {
     r"(?:.*/)?(?:[\w.-]*requirements[\w.-]*|constraints[\w.-]*)\.(?:txt|in)|(?:.*/)?requirements/[\w.-]+\.(?:txt|in)": (
-        requirements_txt
+        check_requirements_txt
     ),
-    r"(?:.*/)?go\.mod": go_mod,
-    r"(?:.*/)?package\.json": package_json,
-    r"(?:.*/)?cargo\.toml": cargo_toml,
-    r"(?:.*/)?pyproject\.toml": pyproject_toml,
+    r"(?:.*/)?go\.mod": check_go_mod,
+    r"(?:.*/)?package\.json": check_package_json,
+    r"(?:.*/)?cargo\.toml": check_cargo_toml,
+    r"(?:.*/)?pyproject\.toml": check_pyproject_toml,
 }
 
 
-def reader_of(path: str) -> Callable[[str, str], set[str]] | None:
-    plain = normalised(path)
-    return next((reader for pattern, reader in READERS.items() if re.fullmatch(pattern, plain)), None)
+def manifest_reader(path: str) -> Callable[[str, str], set[str]] | None:
+    plain = normalise_path(path)
+    return next((reader for pattern, reader in MANIFEST_READERS.items() if re.fullmatch(pattern, plain)), None)
 
 
-def changes_of(path: str, before: bytes, after: bytes) -> set[str]:
+def manifest_changes(path: str, before: bytes, after: bytes) -> set[str]:
     """What an edit of this manifest does, of DEPENDENCIES and TEST_SETUP. Raises NotPlain where it does more."""
-    reader = reader_of(path)
+    reader = manifest_reader(path)
     if reader is None:
         return set()
     try:
         return reader(before.decode(), after.decode())
     except (ValueError, RecursionError):
-        raise NotPlain("cannot be read") from None
+        raise NotPlainEdit("cannot be read") from None
 
 
-def changes_our_table(path: str, before: bytes, after: bytes) -> bool:
+def changes_own_settings(path: str, before: bytes, after: bytes) -> bool:
     """Whether an edit of the root's pyproject.toml changes this program's own settings. In doubt it does."""
-    if normalised(path) != "pyproject.toml":
+    if normalise_path(path) != "pyproject.toml":
         return False
     try:
-        old, new = (at(tomllib.loads(text.decode()), tuple(TABLE.split("."))) for text in (before, after))
+        old, new = (value_at(tomllib.loads(text.decode()), tuple(TABLE.split("."))) for text in (before, after))
     except (ValueError, RecursionError):
         return TABLE.partition(".")[2].encode() in before + after
     return bool(old != new)

@@ -7,8 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from orchestra.judge.manifests import TEST_SETUP, NotPlain, changes_of, changes_our_table, reader_of
-from orchestra.judge.protected import FOR_A_START, TABLE, Kind, belongs_to_us, is_test_setup, kind_of
+from orchestra.judge.manifests import TEST_SETUP, NotPlainEdit, changes_own_settings, manifest_changes, manifest_reader
+from orchestra.judge.protected import (
+    ALLOWED_WHEN_EMPTY,
+    TABLE,
+    ProtectedKind,
+    is_own_file,
+    is_test_setup,
+    protection_of,
+)
 
 # "do not touch the Makefile": the name stands in the text, and yet nobody asks for it.
 NEGATED = re.compile(
@@ -19,11 +26,11 @@ NEGATED = re.compile(
 CLAUSE = re.compile(r"[,;:!?\n]|\.\s")
 
 
-class Edit(NamedTuple):
+class EditDecision(NamedTuple):
     """What is thought of an edit: why it is not taken, or what a report should name of one that is."""
 
-    held: str = ""
-    named: str = ""
+    refused: str = ""
+    notable: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,50 +43,52 @@ class Permit:
     tracked: Mapping[str, object] = field(default_factory=dict)
 
     @cached_property
-    def names(self) -> Counter[str]:
+    def name_counts(self) -> Counter[str]:
         return Counter(base_name(path) for path in self.tracked)
 
     def covers(self, path: str) -> bool:
         """Whether this very file was asked for."""
         return path in self.paths or any(
-            mentions(text, name, exactly=path not in self.tracked) for text in self.words for name in self.spelled(path)
+            mentions_file(text, name, exactly=path not in self.tracked)
+            for text in self.words
+            for name in self.spellings(path)
         )
 
-    def spelled(self, path: str) -> tuple[str, ...]:
+    def spellings(self, path: str) -> tuple[str, ...]:
         """How a text may name the file: by its path, and by its name where no other file has that."""
         name = base_name(path)
-        return (path, path.rpartition("/")[2]) if path in self.tracked and self.names[name] == 1 else (path,)
+        return (path, path.rpartition("/")[2]) if path in self.tracked and self.name_counts[name] == 1 else (path,)
 
-    def why_not(self, path: str) -> str:
+    def refusal_for(self, path: str) -> str:
         """Why a file may not be given to an agent as it stands; nothing where it may."""
-        kind = kind_of(path)
-        if belongs_to_us(path):
-            return Kind.OWN
-        started = not self.tracked and kind in FOR_A_START
+        kind = protection_of(path)
+        if is_own_file(path):
+            return ProtectedKind.OWN
+        started = not self.tracked and kind in ALLOWED_WHEN_EMPTY
         return "" if kind is None or started or self.covers(path) else str(kind)
 
-    def judge(self, path: str, before: bytes, after: bytes) -> Edit:
+    def judge_edit(self, path: str, before: bytes, after: bytes) -> EditDecision:
         """The edit of one file, from what it was in the base to what it is now."""
-        if changes_our_table(path, before, after):
-            return Edit(held=f"changes [{TABLE}]")
-        if why_not := self.why_not(path):
-            return Edit(held=why_not)
+        if changes_own_settings(path, before, after):
+            return EditDecision(refused=f"changes [{TABLE}]")
+        if why_not := self.refusal_for(path):
+            return EditDecision(refused=why_not)
         if is_test_setup(path):
-            return Edit(named=TEST_SETUP)
-        if reader_of(path) is None:
-            return Edit()
+            return EditDecision(notable=TEST_SETUP)
+        if manifest_reader(path) is None:
+            return EditDecision()
         try:
-            return Edit(named=" and ".join(sorted(changes_of(path, before, after))))
-        except NotPlain as more:
+            return EditDecision(notable=" and ".join(sorted(manifest_changes(path, before, after))))
+        except NotPlainEdit as more:
             asked = self.covers(path) or not self.tracked
-            return Edit(named=str(more)) if asked else Edit(held=str(more))
+            return EditDecision(notable=str(more)) if asked else EditDecision(refused=str(more))
 
 
 def base_name(path: str) -> str:
     return path.rpartition("/")[2].casefold()
 
 
-def mentions(text: str, name: str, *, exactly: bool) -> bool:
+def mentions_file(text: str, name: str, *, exactly: bool) -> bool:
     """Whether the text speaks of this file, and not of a longer path, or of what must not be done. `exactly`: a new
     `makefile` would be read in place of the `Makefile` that was asked for."""
     # "build" and "configure" are also words: such a name counts only where it cannot be one.

@@ -177,11 +177,11 @@ def policy_of(verdict: str) -> Policy:
     return POLICY[Verdict(name)] if name in POLICY else UNKNOWN
 
 
-def is_worth_another(verdict: str) -> bool:
+def is_worth_retrying(verdict: str) -> bool:
     """Whether another attempt may end better."""
     return policy_of(verdict).retry is not Retry.NEVER
 
 
-def is_lesson(verdict: str) -> bool:
+def is_instructive(verdict: str) -> bool:
     """Whether the next attempt can learn from one that ended so."""
     return verdict != Verdict.APPLIED and not policy_of(verdict).interrupted

@@ -13,7 +13,7 @@ LOGS, SETTINGS = ".aider_logs", "aider-orchestrator.toml"
 TABLE = "tool.aider-orchestrator"  # in pyproject.toml
 
 
-class Kind(StrEnum):
+class ProtectedKind(StrEnum):
     """Why a file is protected, as it is said to people."""
 
     OWN = "belongs to this program"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 
 # A repository without files may get these unasked: something has to build it.
-FOR_A_START = frozenset({Kind.BUILD, Kind.TOOL})
+ALLOWED_WHEN_EMPTY = frozenset({ProtectedKind.BUILD, ProtectedKind.TOOL})
 
 # Everything in a hidden folder, and every hidden file, is some tool's: CI, hooks, editors, package managers, agents.
 # These are not, or only say what to leave alone.
@@ -43,18 +43,18 @@ HARMLESS_FOLDERS = frozenset({".well-known"})
 NOTES = re.compile(r"(?:^|/)\.(?:changeset|changes|chglog|unreleased)/[^/]+\.(?:md|txt)")
 
 # Patterns for the last one, two or three parts of a path, in lower case.
-NAMES: dict[Kind, str] = {
-    Kind.CI: r"""
+NAMES: dict[ProtectedKind, str] = {
+    ProtectedKind.CI: r"""
         jenkinsfile.* .*\.jenkinsfile azure-pipelines.*\.ya?ml bitbucket-pipelines\.ya?ml concourse.*\.ya?ml
         (?:appveyor|buildspec|cloudbuild|codefresh|wercker|circle|codemagic|bitrise|render|codecov)\.ya?ml
         (?:vercel|railway|renovate)\.json (?:netlify|fly|wrangler)\.(?:toml|jsonc?) (?:serverless|skaffold)\.ya?ml
         dangerfile(?:\..*)? fastfile appfile codeowners
         """,
-    Kind.HOOK: r"""
+    ProtectedKind.HOOK: r"""
         lefthook(?:-local)?\.(?:ya?ml|toml|json) (?:lint-staged|commitlint)\.config\..* overcommit\.ya?ml
         captainhook\.json
         """,
-    Kind.BUILD: r"""
+    ProtectedKind.BUILD: r"""
         (?:gnu|bsd)?makefile(?:\..*)? .*\.(?:mk|mak|make) configure(?:\.(?:ac|in))? .*\.m4 autogen\.sh
         cmakelists\.txt .*\.cmake cmake(?:user)?presets\.json meson\.build meson(?:_options\.txt|\.options) .*\.ninja
         sconstruct sconscript wscript build(?:\.(?:bazel|rs|xml|sc|boot|ps1|sh|cmd|bat|cake|fsx|jl|mill|pl|ya?ml))?
@@ -72,7 +72,7 @@ NAMES: dict[Kind, str] = {
         (?:grunt|gulp|jake|cake)file(?:\..*)? gatsby-(?:node|config)\..* ember-cli-build\..*
         """,
     # A bare name.config.ts may be a source file (Angular's app.config.ts), so the tools are listed.
-    Kind.TOOL: r"""
+    ProtectedKind.TOOL: r"""
         (?:webpack|babel|eslint|prettier|stylelint|vite|rollup|rolldown|esbuild|tsup|tsdown|unbuild)(?:[.-].+)?\.config\..*
         (?:next|nuxt|svelte|astro|remix|vue|quasar|tailwind|postcss|metro|react-native|craco|rspack|rsbuild)\.config\..*
         (?:snowpack|parcel|jsdoc|typedoc|release|semantic-release|ecosystem|drizzle|prisma|codegen|graphql)\.config\..*
@@ -90,22 +90,22 @@ NAMES: dict[Kind, str] = {
         mkdocs\.ya?ml book\.toml docs?(?:/source)?/conf\.py ansible\.cfg buf(?:\.gen|\.work)?\.ya?ml
         sonar-project\.properties
         """,
-    Kind.LOCK: r"""
+    ProtectedKind.LOCK: r"""
         (?:composer|flake|deno|bun|pixi|pdm|uv|poetry|cargo|gemfile|pipfile|podfile|mix|rebar|yarn)\.lock
         (?:package-lock|npm-shrinkwrap|packages\.lock)\.json bun\.lockb pnpm-lock\.yaml pylock.*\.toml
         (?:package|cartfile)\.resolved .*\.lockfile conda-lock\.ya?ml stack\.ya?ml\.lock cabal\.project(?:\..*)?
         go\.work(?:\.sum)?
         """,
-    Kind.AGENT: r"""
+    ProtectedKind.AGENT: r"""
         agents?(?:\.override|\.local)?\.md (?:claude|gemini|qwen|warp|crush|copilot)(?:\.local)?\.md
         copilot-instructions\.md skill\.md conventions\.md mcp\.json (?:opencode|crush|gemini-extension)\.jsonc?
         """,
 }
 ANY_NAME = " ".join(NAMES.values())
-FOLDERS: dict[Kind, tuple[str, ...]] = {
-    Kind.HOOK: ("git-hooks", "githooks", "git_hooks", "hooks.d"),
-    Kind.CI: ("fastlane",),
-    Kind.BUILD: ("buildsrc", "gradle/wrapper"),
+FOLDERS: dict[ProtectedKind, tuple[str, ...]] = {
+    ProtectedKind.HOOK: ("git-hooks", "githooks", "git_hooks", "hooks.d"),
+    ProtectedKind.CI: ("fastlane",),
+    ProtectedKind.BUILD: ("buildsrc", "gradle/wrapper"),
 }
 # What only acts when tests run, as the tests do that agents write anyway: taken, named, and judged with the tests.
 TEST_SETUP = r"""
@@ -118,11 +118,11 @@ SHORT_NAME = re.compile(r"[^.~/]{1,6}~\d(?:\.[^./]{0,3})?")  # Windows' second n
 
 
 @cache
-def compiled(patterns: str) -> re.Pattern[str]:
+def compile_names(patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns.split()))
 
 
-def normalised(path: str) -> str:
+def normalise_path(path: str) -> str:
     """The path as the most forgiving file system reads it: on macOS or Windows `.GitHub./` is .github."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
     text = "".join(sign for sign in text if unicodedata.category(sign) not in ("Cf", "Cc", "Cn"))
@@ -130,41 +130,43 @@ def normalised(path: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
-def belongs_to_us(path: str) -> bool:
+def is_own_file(path: str) -> bool:
     """The logs, and the settings file that the next run obeys. Nobody gets these, asked or not."""
-    plain = normalised(path)
+    plain = normalise_path(path)
     return LOGS in plain.split("/") or plain == SETTINGS
 
 
-def kind_of(path: str) -> Kind | None:
+def protection_of(path: str) -> ProtectedKind | None:
     """Why a path is protected; None where it is not, or only its content can tell."""
-    plain = normalised(path)
+    plain = normalise_path(path)
     *folders, name = plain.split("/")
-    if belongs_to_us(path):
-        return Kind.OWN
+    if is_own_file(path):
+        return ProtectedKind.OWN
     if is_test_setup(path):
         return None
     if any(SHORT_NAME.fullmatch(part) for part in (*folders, name)):
-        return Kind.DOTFILE
-    return kind_of_folder(folders, plain) or kind_of_name(name, plain)
+        return ProtectedKind.DOTFILE
+    return folder_protection(folders, plain) or name_protection(name, plain)
 
 
-def kind_of_folder(folders: list[str], plain: str) -> Kind | None:
+def folder_protection(folders: list[str], plain: str) -> ProtectedKind | None:
     around = f"/{'/'.join(folders)}/"
     for kind, names in FOLDERS.items():
         if any(f"/{name}/" in around for name in names):
             return kind
     hidden = [part for part in folders if part.startswith(".") and part not in HARMLESS_FOLDERS]
-    return kind_of_hidden(hidden[0]) if hidden and not NOTES.search(plain) else None
+    return hidden_protection(hidden[0]) if hidden and not NOTES.search(plain) else None
 
 
-def kind_of_name(name: str, plain: str) -> Kind | None:
+def name_protection(name: str, plain: str) -> ProtectedKind | None:
     if name.startswith("."):
-        return None if name in HARMLESS_HIDDEN else kind_of_hidden(name)
+        return None if name in HARMLESS_HIDDEN else hidden_protection(name)
     ends = ["/".join(plain.split("/")[-count:]) for count in (1, 2, 3)]
-    if any(compiled(ANY_NAME).fullmatch(end) for end in ends):  # of most files this is all that is asked
-        return next(kind for kind, patterns in NAMES.items() if any(compiled(patterns).fullmatch(end) for end in ends))
-    return Kind.OWN if name == SETTINGS else None
+    if any(compile_names(ANY_NAME).fullmatch(end) for end in ends):  # of most files this is all that is asked
+        return next(
+            kind for kind, patterns in NAMES.items() if any(compile_names(patterns).fullmatch(end) for end in ends)
+        )
+    return ProtectedKind.OWN if name == SETTINGS else None
 
 
 CI_FOLDERS = r"\.(?:github|gitlab|circleci|buildkite|azure-?pipelines|azuredevops|tekton|woodpecker|drone|travis|cirrus"
@@ -173,13 +175,17 @@ HOOKS = r"\.(?:husky|lefthook|git-?hooks|pre-commit|lintstaged|lint-staged|commi
 AGENTS = (
     r"\.(?:claude|codex|cursor|gemini|aider|continue|windsurf|cline|roo|agents?|mcp|amazonq|kiro|qwen|opencode)(?:.*)"
 )
-HIDDEN: dict[Kind, str] = {Kind.CI: CI_FOLDERS, Kind.HOOK: HOOKS, Kind.AGENT: AGENTS}
+HIDDEN: dict[ProtectedKind, str] = {
+    ProtectedKind.CI: CI_FOLDERS,
+    ProtectedKind.HOOK: HOOKS,
+    ProtectedKind.AGENT: AGENTS,
+}
 
 
-def kind_of_hidden(name: str) -> Kind:
-    return next((kind for kind, pattern in HIDDEN.items() if re.fullmatch(pattern, name)), Kind.DOTFILE)
+def hidden_protection(name: str) -> ProtectedKind:
+    return next((kind for kind, pattern in HIDDEN.items() if re.fullmatch(pattern, name)), ProtectedKind.DOTFILE)
 
 
 def is_test_setup(path: str) -> bool:
-    *folders, name = normalised(path).split("/")
-    return bool(compiled(TEST_SETUP).fullmatch(name)) and not any(part.startswith(".") for part in folders)
+    *folders, name = normalise_path(path).split("/")
+    return bool(compile_names(TEST_SETUP).fullmatch(name)) and not any(part.startswith(".") for part in folders)

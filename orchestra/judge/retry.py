@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestra.judge.policy import POLICY, Retry, is_worth_another
+from orchestra.judge.policy import POLICY, Retry, is_worth_retrying
 from orchestra.model import Verdict
 
 LIMIT = 8_000  # characters of feedback, about 2,000 tokens
@@ -14,7 +14,7 @@ MOST_PLACES = 200
 LAST = 10
 
 
-class Next(StrEnum):
+class NextAction(StrEnum):
     DONE = "done"
     FRESH = "fresh"
     ON_TOP = "on_top"
@@ -23,7 +23,7 @@ class Next(StrEnum):
 
 
 @dataclass(frozen=True)
-class Failure:
+class CheckFailure:
     """What fails because of an attempt, and what the checks printed of it."""
 
     failing: frozenset[str] = frozenset()
@@ -31,7 +31,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedAttempt:
     """An attempt as the next one should know it. `diff` is what it changed, `output` what its failed gate printed."""
 
     verdict: Verdict
@@ -41,52 +41,54 @@ class Tried:
     output: str = ""
     dollars: float | None = 0.0
     # Those that were made side by side with it and were no better.
-    beside: tuple["Tried", ...] = ()
+    beside: tuple["TriedAttempt", ...] = ()
     final: bool = False
 
 
 @dataclass(frozen=True)
-class Step:
+class NextStep:
     """What comes next, and the sentence that says why."""
 
-    next: Next
+    next: NextAction
     why: str
 
 
-def next_step(tried: Sequence[Tried], retries: int, *, dollars_left: float | None = None, human: bool = False) -> Step:
+def next_step(
+    tried: Sequence[TriedAttempt], retries: int, *, dollars_left: float | None = None, human: bool = False
+) -> NextStep:
     """`retries` is how many attempts may follow the first; `dollars_left` is None without a budget."""
     if not tried:
-        return Step(Next.FRESH, "Nothing was tried yet.")
-    last, end = tried[-1], Next.ASK if human else Next.GIVE_UP
+        return NextStep(NextAction.FRESH, "Nothing was tried yet.")
+    last, end = tried[-1], NextAction.ASK if human else NextAction.GIVE_UP
     if last.verdict is Verdict.APPLIED:
-        return Step(Next.DONE, last.cause)
+        return NextStep(NextAction.DONE, last.cause)
     if last.verdict is Verdict.CANCELLED:
-        return Step(Next.GIVE_UP, last.cause)
-    if last.final or not is_worth_another(last.verdict):
-        return Step(Next.GIVE_UP, f"Another attempt would end the same way ({last.verdict}): {last.cause}")
+        return NextStep(NextAction.GIVE_UP, last.cause)
+    if last.final or not is_worth_retrying(last.verdict):
+        return NextStep(NextAction.GIVE_UP, f"Another attempt would end the same way ({last.verdict}): {last.cause}")
     if len(tried) > retries:
-        return Step(end, f"It failed {times(len(tried))}; the last time: {last.cause}")
+        return NextStep(end, f"It failed {count_times(len(tried))}; the last time: {last.cause}")
     if is_stuck(tried):
-        return Step(end, f"Two attempts running ended the same way, so a third is not paid for: {last.cause}")
+        return NextStep(end, f"Two attempts running ended the same way, so a third is not paid for: {last.cause}")
     if dollars_left is not None and last.dollars is not None and last.dollars > dollars_left:
-        return Step(end, f"The last attempt cost ${last.dollars:.2f}, and only ${dollars_left:.2f} are left.")
-    return again(tried)
+        return NextStep(end, f"The last attempt cost ${last.dollars:.2f}, and only ${dollars_left:.2f} are left.")
+    return retry_step(tried)
 
 
-def again(tried: Sequence[Tried]) -> Step:
+def retry_step(tried: Sequence[TriedAttempt]) -> NextStep:
     """On top of the last where its work is there and comes nearer; fresh where it led nowhere."""
     last = tried[-1]
     if last.verdict is Verdict.NO_CHANGE and last.diff:
-        return Step(Next.ON_TOP, f"Once more, for what is still missing: {last.cause}")
+        return NextStep(NextAction.ON_TOP, f"Once more, for what is still missing: {last.cause}")
     if last.verdict is not Verdict.GATES_FAILED or not last.diff:
-        return Step(Next.FRESH, f"Once more, from the start ({last.verdict}): {last.cause}")
+        return NextStep(NextAction.FRESH, f"Once more, from the start ({last.verdict}): {last.cause}")
     before = [each for each in tried[:-1] if each.verdict is Verdict.GATES_FAILED]
     if before and len(last.failing) >= len(before[-1].failing):
-        return Step(Next.FRESH, f"The last attempt came no nearer, so once more from the start: {last.cause}")
-    return Step(Next.ON_TOP, f"Once more, on top of what is there: {last.cause}")
+        return NextStep(NextAction.FRESH, f"The last attempt came no nearer, so once more from the start: {last.cause}")
+    return NextStep(NextAction.ON_TOP, f"Once more, on top of what is there: {last.cause}")
 
 
-def is_stuck(tried: Sequence[Tried]) -> bool:
+def is_stuck(tried: Sequence[TriedAttempt]) -> bool:
     """The same diff and the same failure twice running. A server that was down says nothing of the agent."""
     if len(tried) < 2:
         return False
@@ -97,35 +99,35 @@ def is_stuck(tried: Sequence[Tried]) -> bool:
     return same and POLICY[two.verdict].retry is Retry.UNLESS_STUCK
 
 
-def times(count: int) -> str:
+def count_times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 # --- what the next attempt is told ----------------------------------------------------------------------------------
 
 
-def feedback(tried: Sequence[Tried], limit: int = LIMIT) -> str:
+def build_feedback(tried: Sequence[TriedAttempt], limit: int = LIMIT) -> str:
     """The story of the attempts so far: one line for each, then the last one's failures, output and diff, in at most
     `limit` characters however many there were."""
     if not tried:
         return ""
     last = tried[-1]
-    parts = [story([one for each in tried for one in (*each.beside, each)], limit // 4)]
+    parts = [summarise_attempts([one for each in tried for one in (*each.beside, each)], limit // 4)]
     if last.failing:
-        parts.append("What fails because of the last attempt:\n" + names(last.failing, limit // 8))
+        parts.append("What fails because of the last attempt:\n" + list_failing_names(last.failing, limit // 8))
     room = limit - sum(map(len, parts)) - 200
-    shown = cut(last.diff.strip(), room // 2)
-    output = around(last.output, last.failing, room - len(shown)) if last.output else ""
+    shown = shorten_text(last.diff.strip(), room // 2)
+    output = excerpt_failures(last.output, last.failing, room - len(shown)) if last.output else ""
     parts += [f"What the checks printed:\n{output}"] if output else []
     parts += [f"What the last attempt had changed:\n{shown}"] if shown else []
     return "\n\n".join(parts)[:limit]
 
 
-def story(tried: Sequence[Tried], limit: int) -> str:
+def summarise_attempts(tried: Sequence[TriedAttempt], limit: int) -> str:
     """The newest attempts are told, the older ones counted when there is no room."""
     lines: list[str] = []
     for number, each in reversed(list(enumerate(tried, 1))):
-        line = f"Attempt {number}: {cut(' '.join(each.cause.split()), 300)}"
+        line = f"Attempt {number}: {shorten_text(' '.join(each.cause.split()), 300)}"
         if lines and sum(map(len, lines)) + len(line) > limit - 60:
             lines.append(
                 f"({number} earlier attempts failed too.)" if number > 1 else "(An earlier attempt failed too.)"
@@ -135,18 +137,18 @@ def story(tried: Sequence[Tried], limit: int) -> str:
     return "\n".join(reversed(lines))
 
 
-def names(failing: frozenset[str], limit: int) -> str:
-    shown = [f"- {cut(name, 200)}" for name in sorted(failing)[:MOST_NAMES]]
+def list_failing_names(failing: frozenset[str], limit: int) -> str:
+    shown = [f"- {shorten_text(name, 200)}" for name in sorted(failing)[:MOST_NAMES]]
     while len(shown) > 1 and sum(map(len, shown)) > limit:
         shown.pop()
     more = len(failing) - len(shown)
     return "\n".join(shown + ([f"- and {more} more"] if more else []))
 
 
-def around(output: str, failing: frozenset[str], limit: int) -> str:
+def excerpt_failures(output: str, failing: frozenset[str], limit: int) -> str:
     """The lines around the failures, for an output begins with what went well. The end is the best guess without."""
     lines = output.splitlines()
-    keys = [key for name in failing if (key := last_part(name))]
+    keys = [key for name in failing if (key := short_failure_name(name))]
     # Failures are told of where they happen, and a second time in a list at the end: the first telling says why.
     hits = [n for n, line in enumerate(lines) if any(key in line for key in keys)]
     errors = [n for n, line in enumerate(lines) if is_error(line)]
@@ -160,7 +162,7 @@ def around(output: str, failing: frozenset[str], limit: int) -> str:
             break
         wanted.update(new)
         size += cost
-    return cut("\n".join(with_gaps(lines, sorted(wanted))), limit)
+    return shorten_text("\n".join(lines_with_gaps(lines, sorted(wanted))), limit)
 
 
 def is_error(line: str) -> bool:
@@ -171,20 +173,20 @@ def is_error(line: str) -> bool:
     )
 
 
-def last_part(name: str) -> str:
+def short_failure_name(name: str) -> str:
     """test_x of tests/test_a.py::TestA::test_x[1]: what an output names a failure by."""
     return name.split("::")[-1].split(" > ")[-1].split(": ")[-1].partition("[")[0].strip()
 
 
-def with_gaps(lines: Sequence[str], wanted: Sequence[int]) -> list[str]:
+def lines_with_gaps(lines: Sequence[str], wanted: Sequence[int]) -> list[str]:
     shown: list[str] = []
     for n, at in enumerate(wanted):
         if at and (n == 0 or wanted[n - 1] != at - 1):
             shown.append("...")
-        shown.append(cut(lines[at], 300))
+        shown.append(shorten_text(lines[at], 300))
     return shown
 
 
-def cut(text: str, limit: int) -> str:
+def shorten_text(text: str, limit: int) -> str:
     """At most `limit` characters; the beginning says most."""
     return text if len(text) <= limit else text[: max(0, limit - 2)].rstrip() + " …"

@@ -33,28 +33,28 @@ BULLET = r"[-*] \S.*"
 PYTHON = (".py", ".pyi")
 
 
-def unions(path: str, pairs: Sequence[Pair]) -> Iterator[list[Lines]]:
+def propose_unions(path: str, pairs: Sequence[Pair]) -> Iterator[list[Lines]]:
     """The ways to put each pair of insertions together that are worth a look."""
     if not pairs:
         yield []
     elif path.endswith(PYTHON):
         yield [[*one, *two] for one, two in pairs]
-        yield [[*one, *(line for line in two if line not in one or not is_import(line))] for one, two in pairs]
-    elif (entry := entry_of(path)) and all(are_entries(pair, entry) for pair in pairs):
+        yield [[*one, *(line for line in two if line not in one or not is_import_line(line))] for one, two in pairs]
+    elif (entry := entry_pattern(path)) and all(are_entries(pair, entry) for pair in pairs):
         yield [[*one, *(line for line in two if line not in one)] for one, two in pairs]
 
 
-def safe_union(path: str, base: str, ours: str, theirs: str, merged: str) -> bool:
+def is_safe_union(path: str, base: str, ours: str, theirs: str, merged: str) -> bool:
     """Whether the merged text holds what either side did, once. Of entries in a list that is so by their form."""
-    return same_meaning(base, ours, theirs, merged) if path.endswith(PYTHON) else True
+    return keeps_meaning(base, ours, theirs, merged) if path.endswith(PYTHON) else True
 
 
-def parses(path: str, ours: str, theirs: str, merged: str) -> bool:
+def still_parses(path: str, ours: str, theirs: str, merged: str) -> bool:
     """Whether the merged text is no worse than its sides, where the standard library can tell."""
-    return is_good(path, merged) or not (is_good(path, ours) and is_good(path, theirs))
+    return is_parseable(path, merged) or not (is_parseable(path, ours) and is_parseable(path, theirs))
 
 
-def is_good(path: str, text: str) -> bool:
+def is_parseable(path: str, text: str) -> bool:
     readers: dict[str, Callable[[str], object]] = {
         ".py": ast.parse,
         ".pyi": ast.parse,
@@ -74,7 +74,7 @@ def is_good(path: str, text: str) -> bool:
 # --- entries of a list, one a line ----------------------------------------------------------------------------------
 
 
-def entry_of(path: str) -> str:
+def entry_pattern(path: str) -> str:
     """What a line looks like that may stand before or after any other of its kind, in this file."""
     name = PurePosixPath(path)
     if name.suffix == ".txt" and name.name.startswith("requirements"):
@@ -91,41 +91,41 @@ def are_entries(pair: Pair, entry: str) -> bool:
         return False
     if len({len(line) - len(line.lstrip()) for lines in pair for line in lines}) > 1:
         return False
-    return entry == BULLET or not any(a != b and subjects(a) & subjects(b) for a in one for b in two)
+    return entry == BULLET or not any(a != b and entry_subjects(a) & entry_subjects(b) for a in one for b in two)
 
 
-def subjects(line: str) -> set[str]:
+def entry_subjects(line: str) -> set[str]:
     """What an entry is about: the names that an import brings in, or the package that is required."""
     head = re.split(r"\bfrom\b|[=<>!~]", line)[0]
     words = set(re.findall(r"[\w$./-]+", head)) - {"import", "export", "const", "let", "var", "use", "pub", "mod"}
     return words - {"type", "using", "include", "require", "require_relative", "default", "as"}
 
 
-def is_import(line: str) -> bool:
+def is_import_line(line: str) -> bool:
     return line.lstrip().startswith(("import ", "from "))
 
 
 # --- Python ---------------------------------------------------------------------------------------------------------
 
 
-def same_meaning(base: str, ours: str, theirs: str, merged: str) -> bool:
+def keeps_meaning(base: str, ours: str, theirs: str, merged: str) -> bool:
     """Whether each import, definition and statement in the merged text is what the three say it must be, and neither
     side brought in a name, or a statement whose order matters, beside the other's."""
     try:
-        parts = [Counter(atoms(ast.parse(text).body, ())) for text in (base, ours, theirs, merged)]
+        parts = [Counter(list_atoms(ast.parse(text).body, ())) for text in (base, ours, theirs, merged)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     was, mine, yours, now = parts
-    if rivals(mine - was, yours - was):
+    if are_rivals(mine - was, yours - was):
         return False
-    return all(now[key] == wanted(was[key], mine[key], yours[key]) for key in was | mine | yours | now)
+    return all(now[key] == expected_count(was[key], mine[key], yours[key]) for key in was | mine | yours | now)
 
 
-def wanted(was: int, mine: int, yours: int) -> int:
+def expected_count(was: int, mine: int, yours: int) -> int:
     return yours if mine == was else mine
 
 
-def rivals(mine: Counter[Key], yours: Counter[Key]) -> bool:
+def are_rivals(mine: Counter[Key], yours: Counter[Key]) -> bool:
     """Whether both added something different under one name, or both added what has a place in an order."""
     new_mine, new_yours = set(mine) - set(yours), set(yours) - set(mine)
     ordered = [{key[0] for key in new if key[1] == "statement"} for new in (new_mine, new_yours)]
@@ -133,7 +133,7 @@ def rivals(mine: Counter[Key], yours: Counter[Key]) -> bool:
     return bool(ordered[0] & ordered[1] or names[0] & names[1])
 
 
-def atoms(body: Sequence[ast.stmt], scope: Key) -> Iterator[Key]:
+def list_atoms(body: Sequence[ast.stmt], scope: Key) -> Iterator[Key]:
     """What a module or a class holds: (where, kind, name, content). A definition counts as a whole."""
     where = ".".join(scope)
     for node in body:
@@ -144,18 +144,18 @@ def atoms(body: Sequence[ast.stmt], scope: Key) -> Iterator[Key]:
         elif isinstance(node, ast.ClassDef):
             head = [ast.dump(part) for part in (*node.bases, *node.keywords, *node.decorator_list)]
             yield (where, "def", node.name, f"class {head}")
-            yield from atoms(node.body, (*scope, node.name))
+            yield from list_atoms(node.body, (*scope, node.name))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield (where, "def", node.name, ast.dump(node))
-        elif names := listed(node):
+        elif names := exported_names(node):
             yield from ((where, "all", name, "") for name in names)
-        elif not scope and (name := constant(node)):
+        elif not scope and (name := constant_name(node)):
             yield (where, "def", name, ast.dump(node))
         else:
             yield (where, "statement", "", ast.dump(node))
 
 
-def listed(node: ast.stmt) -> list[str]:
+def exported_names(node: ast.stmt) -> list[str]:
     """The names in an __all__."""
     if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
         with suppress(ValueError):
@@ -163,7 +163,7 @@ def listed(node: ast.stmt) -> list[str]:
     return []
 
 
-def constant(node: ast.stmt) -> str:
+def constant_name(node: ast.stmt) -> str:
     """The name that a statement gives to a plain value. Among a class's members the order may mean something."""
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         with suppress(ValueError):

@@ -8,7 +8,7 @@ from orchestra.model import Judgement, Verdict
 
 
 @dataclass(frozen=True)
-class Heard:
+class LastExchange:
     """The last answer of an attempt, as the gateway heard it. `failure` is empty for a reply."""
 
     status: int
@@ -17,7 +17,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Seen:
+class AttemptObservation:
     """Everything that is known of an ended attempt. `model` is its full name, with the provider's."""
 
     model: str
@@ -29,7 +29,7 @@ class Seen:
     foreign: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     protected: Mapping[str, str] = field(default_factory=dict)  # with the reason
-    heard: Heard | None = None
+    exchange: LastExchange | None = None
     empty: bool = False
     cut_off: bool = False
     complaint: str = ""
@@ -49,88 +49,91 @@ FAILURE_REMEDIES = {
 }
 
 
-def judge(seen: Seen) -> Judgement:
+def judge_attempt(seen: AttemptObservation) -> Judgement:
     """The first that holds, from the outside in: stopped, no answer, no accepted answer, nothing done, done."""
-    verdict, cause = decide(seen)
+    verdict, cause = decide_verdict(seen)
     if verdict is Verdict.OUT_OF_SCOPE and seen.protected and not seen.foreign:
         return Judgement(verdict, cause, NAME_IT)
-    failure = seen.heard.failure if seen.heard is not None and verdict is Verdict.PROVIDER_ERROR else ""
+    failure = seen.exchange.failure if seen.exchange is not None and verdict is Verdict.PROVIDER_ERROR else ""
     return Judgement(verdict, cause, FAILURE_REMEDIES.get(failure, POLICY[verdict].remedy))
 
 
-def decide(seen: Seen) -> tuple[Verdict, str]:
-    files, answer = subject(seen), answered(seen)
-    if seen.time_is_up and seen.heard is not None and seen.heard.failure not in ("", "cancelled", "budget"):
+def decide_verdict(seen: AttemptObservation) -> tuple[Verdict, str]:
+    files, answer = describe_subject(seen), describe_answer(seen)
+    if seen.time_is_up and seen.exchange is not None and seen.exchange.failure not in ("", "cancelled", "budget"):
         # It had waited for the provider until then.
-        verdict = PROVIDER_VERDICTS.get(seen.heard.failure, Verdict.PROVIDER_ERROR)
-        return verdict, f"{answer} until {lower(seen.time_is_up)}: {one_line(seen.heard.message)}"
+        verdict = PROVIDER_VERDICTS.get(seen.exchange.failure, Verdict.PROVIDER_ERROR)
+        return verdict, f"{answer} until {lower_first(seen.time_is_up)}: {one_line(seen.exchange.message)}"
     if seen.time_is_up:
-        return Verdict.BUDGET, f"{seen.time_is_up} while {files} was being changed, after {replies(seen.replies)}."
+        return (
+            Verdict.BUDGET,
+            f"{seen.time_is_up} while {files} was being changed, after {format_replies(seen.replies)}.",
+        )
     if seen.timed_out:
-        late = f"was stopped after {seen.timed_out:.0f} s with {replies(seen.replies)} of {seen.model}"
+        late = f"was stopped after {seen.timed_out:.0f} s with {format_replies(seen.replies)} of {seen.model}"
         return Verdict.TIMEOUT, f"The attempt on {files} {late}."
     if seen.end == "crashed":
         return Verdict.CRASHED, f"Aider crashed on {files}: {one_line(seen.failure)}"
-    if seen.heard is not None and seen.heard.failure:
-        verdict = PROVIDER_VERDICTS.get(seen.heard.failure, Verdict.PROVIDER_ERROR)
-        return verdict, f"{answer}: {one_line(seen.heard.message)}"
+    if seen.exchange is not None and seen.exchange.failure:
+        verdict = PROVIDER_VERDICTS.get(seen.exchange.failure, Verdict.PROVIDER_ERROR)
+        return verdict, f"{answer}: {one_line(seen.exchange.message)}"
     if seen.end == "exhausted" or seen.cut_off:
         return Verdict.CONTEXT, f"{answer}, but the reply was cut off at the model's output limit."
     if seen.end == "rejected":
-        late = f"but after {replies(seen.replies)} its edits still did not fit"
+        late = f"but after {format_replies(seen.replies)} its edits still did not fit"
         return Verdict.REJECTED_EDIT, f"{answer}, {late}: {one_line(seen.complaint)}"
-    if seen.end == "accepted" and seen.heard is not None:
-        return accepted(seen, answer)
+    if seen.end == "accepted" and seen.exchange is not None:
+        return judge_accepted_reply(seen, answer)
     return Verdict.CRASHED, f"{answer}, and Aider made nothing of it."
 
 
-def accepted(seen: Seen, answer: str) -> tuple[Verdict, str]:
+def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict, str]:
     if seen.only_answers:
         return (Verdict.NO_CHANGE, f"{answer}, but with an empty reply.") if seen.empty else (Verdict.APPLIED, ANSWERED)
     if not seen.changed and (seen.foreign or seen.refused):
-        strayed = named((*seen.foreign, *seen.refused, *seen.protected))
+        strayed = format_paths((*seen.foreign, *seen.refused, *seen.protected))
         return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what is not this agent's own: {strayed}."
     if not seen.changed and seen.protected:
-        return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what {NOT_ASKED}: {reasons(seen.protected)}."
+        return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what {NOT_ASKED}: {format_reasons(seen.protected)}."
     if not seen.changed:
         how = "but with an empty reply" if seen.empty else "but changed nothing in it"
         return Verdict.NO_CHANGE, f"{answer}, {how}."
     missed = tuple(path for path in seen.required if path not in seen.changed and path not in seen.protected)
     if missed:
-        return Verdict.NO_CHANGE, f"{answer}, but changed nothing in {named(missed)}, which was asked for."
-    kept_out = f" Not taken: {reasons(seen.protected)}." if seen.protected else ""
-    return Verdict.APPLIED, f"Changed {named(seen.changed)}.{kept_out}"
+        return Verdict.NO_CHANGE, f"{answer}, but changed nothing in {format_paths(missed)}, which was asked for."
+    kept_out = f" Not taken: {format_reasons(seen.protected)}." if seen.protected else ""
+    return Verdict.APPLIED, f"Changed {format_paths(seen.changed)}.{kept_out}"
 
 
-def reasons(files: Mapping[str, str], most: int = 4) -> str:
+def format_reasons(files: Mapping[str, str], most: int = 4) -> str:
     """Makefile (is a build script), and 3 more."""
     shown = ", ".join(f"{path} ({why})" for path, why in list(files.items())[:most])
     return shown + (f" and {len(files) - most} more" if len(files) > most else "")
 
 
-def answered(seen: Seen) -> str:
+def describe_answer(seen: AttemptObservation) -> str:
     """Who said what about which files: the beginning of nearly every cause."""
-    if seen.heard is None:
-        return f"{seen.model} was not asked about {subject(seen)}"
-    if seen.heard.failure == "budget" and not seen.heard.status:
-        return f"{seen.model} was not asked any more about {subject(seen)}"
-    said = f"answered {seen.heard.status}" if seen.heard.status else "gave no answer"
-    return f"{seen.model} {said} for {subject(seen)}"
+    if seen.exchange is None:
+        return f"{seen.model} was not asked about {describe_subject(seen)}"
+    if seen.exchange.failure == "budget" and not seen.exchange.status:
+        return f"{seen.model} was not asked any more about {describe_subject(seen)}"
+    said = f"answered {seen.exchange.status}" if seen.exchange.status else "gave no answer"
+    return f"{seen.model} {said} for {describe_subject(seen)}"
 
 
-def subject(seen: Seen) -> str:
-    return named(seen.owned) or "a question"
+def describe_subject(seen: AttemptObservation) -> str:
+    return format_paths(seen.owned) or "a question"
 
 
-def replies(count: int) -> str:
+def format_replies(count: int) -> str:
     return "1 reply" if count == 1 else f"{count or 'no'} replies"
 
 
-def named(paths: tuple[str, ...]) -> str:
+def format_paths(paths: tuple[str, ...]) -> str:
     return ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
 
 
-def lower(sentence: str) -> str:
+def lower_first(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 

@@ -12,73 +12,73 @@ def make_tasks(
 ) -> tuple[Task, ...]:
     """`nearby` are the signatures around each share, to stand in its brief."""
     bare = tuple(
-        Task(id=n, title=title(share), files=tuple(share), requirements=requirements(prd, share))
+        Task(id=n, title=share_title(share), files=tuple(share), requirements=share_requirements(prd, share))
         for n, share in enumerate(shares, start=1)
     )
     around = nearby or [""] * len(bare)
     return tuple(
-        Task(t.id, t.title, t.files, brief(change, prd, t, bare, near), t.requirements)
+        Task(t.id, t.title, t.files, make_brief(change, prd, t, bare, near), t.requirements)
         for t, near in zip(bare, around, strict=True)
     )
 
 
-def title(share: Sequence[TargetFile]) -> str:
+def share_title(share: Sequence[TargetFile]) -> str:
     names = [file.path for file in share]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def requirements(prd: Prd, share: Sequence[TargetFile]) -> tuple[str, ...]:
+def share_requirements(prd: Prd, share: Sequence[TargetFile]) -> tuple[str, ...]:
     mine = {file.path for file in share}
     return tuple(dict.fromkeys(id for work in prd.work if work.file in mine for id in work.requirements))
 
 
-def brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task], nearby: str = "", part: str = "") -> str:
+def make_brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task], nearby: str = "", part: str = "") -> str:
     """Written to be the same for the same work, so that a resumed or replayed run asks the same question. `part` is
     what a plan's file says that this task is to do; else it is what the PRD says of its files."""
     parts = [
         "You are one of several engineers who change this repository at the same time. Do your part only.",
-        section("The change", change.strip()),
-        section("Your files", file_list(task)),
-        section("Your part", part.strip() or own_part(prd, task)),
-        section("It is done when", "\n".join(f"- {check}" for check in task.acceptance)),
-        section("Requirements", own_requirements(prd, task)),
-        section("Names and signatures that all parts rely on; keep them exactly", contracts(prd)),
-        section("The requirements document", "" if prd.structured else prd.prose.strip()),
-        section("Signatures in files near yours, to know but not to change", nearby),
-        section("The others do, so do not", others(prd, task, all_tasks)),
+        format_section("The change", change.strip()),
+        format_section("Your files", format_file_list(task)),
+        format_section("Your part", part.strip() or format_own_part(prd, task)),
+        format_section("It is done when", "\n".join(f"- {check}" for check in task.acceptance)),
+        format_section("Requirements", format_requirements(prd, task)),
+        format_section("Names and signatures that all parts rely on; keep them exactly", format_contracts(prd)),
+        format_section("The requirements document", "" if prd.structured else prd.prose.strip()),
+        format_section("Signatures in files near yours, to know but not to change", nearby),
+        format_section("The others do, so do not", format_other_tasks(prd, task, all_tasks)),
         "Edit only your files (and create the new ones among them). "
         "Make the complete change now, without asking questions.",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def section(head: str, body: str) -> str:
+def format_section(head: str, body: str) -> str:
     return f"## {head}\n{body}" if body else ""
 
 
-def file_list(task: Task) -> str:
+def format_file_list(task: Task) -> str:
     return "\n".join(f"- {file.path}{' (new: create it)' if file.new else ''}" for file in task.files)
 
 
-def own_part(prd: Prd, task: Task) -> str:
+def format_own_part(prd: Prd, task: Task) -> str:
     mine = set(task.paths)
     return "\n".join(f"- {work.file}: {work.do}" for work in prd.work if work.file in mine and work.do)
 
 
-def own_requirements(prd: Prd, task: Task) -> str:
+def format_requirements(prd: Prd, task: Task) -> str:
     chosen = [r for r in prd.requirements if r.id in task.requirements]
     lines = [f"- {r.id}: {r.text}" + "".join(f"\n  - {check}" for check in r.acceptance) for r in chosen]
     return "\n".join(lines)
 
 
-def contracts(prd: Prd) -> str:
+def format_contracts(prd: Prd) -> str:
     return "\n".join(
         f"- {c.signature or c.name}{f' in {c.file}' if c.file else ''}{f': {c.purpose}' if c.purpose else ''}"
         for c in prd.contracts
     )
 
 
-def others(prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
+def format_other_tasks(prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
     """Bounded: with 200 tasks the others' titles would drown one's own work."""
     rest = [t for t in all_tasks if t.id != task.id]
     lines = [f"- {t.title}" for t in rest[:20]]
@@ -87,15 +87,17 @@ def others(prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
 
 def tests_by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for path in sorted(path for path in paths if is_test(path)):
-        found.setdefault(stem(path), []).append(path)
+    for path in sorted(path for path in paths if is_test_name(path)):
+        found.setdefault(name_stem(path), []).append(path)
     return found
 
 
-def twins(paths: Sequence[str], tests: Mapping[str, Sequence[str]], sizes: Mapping[str, int]) -> tuple[str, ...]:
+def find_tests_of(
+    paths: Sequence[str], tests: Mapping[str, Sequence[str]], sizes: Mapping[str, int]
+) -> tuple[str, ...]:
     """Tests that belong to these files by name and that nobody edits in this run: worth reading, within bounds."""
     found, room = [], READ_LIMIT
-    for name in sorted({stem(path) for path in paths}):
+    for name in sorted({name_stem(path) for path in paths}):
         for path in tests.get(name, ()):
             if sizes[path] <= room:
                 found.append(path)
@@ -103,11 +105,11 @@ def twins(paths: Sequence[str], tests: Mapping[str, Sequence[str]], sizes: Mappi
     return tuple(found)
 
 
-def is_test(path: str) -> bool:
+def is_test_name(path: str) -> bool:
     name = path.rsplit("/", 1)[-1].lower()
     return name.startswith("test_") or any(mark in name for mark in ("_test.", ".test.", ".spec.", "_spec."))
 
 
-def stem(path: str) -> str:
+def name_stem(path: str) -> str:
     name = path.rsplit("/", 1)[-1].split(".", 1)[0].lower()
     return name.removeprefix("test_").removesuffix("_test").removesuffix("_spec")

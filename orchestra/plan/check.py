@@ -12,33 +12,33 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestra.division.split import weight
+from orchestra.division.shares import file_weight
 from orchestra.model import TargetFile
-from orchestra.plan.draft import PRIORITIES, RISKS, Draft, Item, above, needs, own_name
-from orchestra.plan.order import depths
-from orchestra.plan.roles import CODER, role_for
-from orchestra.plan.sizing import room, tokens_of
-from orchestra.plan.targets import Tracked
+from orchestra.plan.draft import PRIORITIES, RISKS, Draft, PlanItem, all_needs_by_id, needs_by_id, unused_name
+from orchestra.plan.roles import CODER, role_for_files
+from orchestra.plan.sizing import tokens_of_size, usable_tokens
+from orchestra.plan.targets import TrackedFile
+from orchestra.plan.task_order import dependency_depths
 
 MOST = 8  # paths or names in one sentence
 
 
 @dataclass(frozen=True)
-class World:
+class PlanContext:
     """What a plan is checked against. `reading` are the roles that change no files."""
 
-    tracked: Mapping[str, Tracked]
+    tracked: Mapping[str, TrackedFile]
     roles: Collection[str] = ()
     reading: Collection[str] = ()
     requirements: Collection[str] = ()
     context: int | None = None
 
-    def folder(self, path: str) -> bool:
+    def has_folder(self, path: str) -> bool:
         return any(name.startswith(f"{path}/") for name in self.tracked)
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedDraft:
     """The plan as it can be carried out, what was put right for that, and what cannot be put right."""
 
     draft: Draft
@@ -46,7 +46,7 @@ class Checked:
     problems: tuple[str, ...] = ()
 
     @property
-    def complaint(self) -> str:
+    def problem_text(self) -> str:
         return "; ".join(self.problems[:MOST]) + ("; and more" if len(self.problems) > MOST else "")
 
 
@@ -56,44 +56,44 @@ class Findings:
     problems: list[str] = field(default_factory=list)
 
 
-def check(draft: Draft, world: World) -> Checked:
+def check_draft(draft: Draft, world: PlanContext) -> CheckedDraft:
     """What is done already is not looked at any more, and what is only proposed not yet."""
     said = Findings()
     aside = [item for item in draft.task if item.done or item.proposed]
-    items = named(draft.left, [item.id for item in aside], said)
-    items = [in_place(item, world, said) for item in items]
-    items = [in_words(item, world, said) for item in items]
-    items = connected(items, {item.id for item in aside}, said)
+    items = name_items(draft.unfinished, [item.id for item in aside], said)
+    items = [resolve_files(item, world, said) for item in items]
+    items = [normalise_words(item, world, said) for item in items]
+    items = drop_unknown_needs(items, {item.id for item in aside}, said)
     if not items:
         said.problems.append("it has no tasks that are still to be done" if aside else "it has no tasks")
-    if circle := circle_in(items):
+    if circle := find_cycle(items):
         said.problems.append(f"it goes in a circle: {' needs '.join(circle)}")
     else:
-        items = one_owner(items, said)
-        items = built_upon(items, world, said)
-        said.problems += too_large(items, world)
-    return Checked(draft.with_items([*aside, *items]), tuple(said.repairs), tuple(said.problems))
+        items = order_shared_files(items, said)
+        items = resolve_reads(items, world, said)
+        said.problems += find_too_large(items, world)
+    return CheckedDraft(draft.with_items([*aside, *items]), tuple(said.repairs), tuple(said.problems))
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
-def named(given: Sequence[Item], taken: Sequence[str], said: Findings) -> list[Item]:
+def name_items(given: Sequence[PlanItem], taken: Sequence[str], findings: Findings) -> list[PlanItem]:
     """Every task with an id of its own, a title and a brief."""
-    found: list[Item] = []
+    found: list[PlanItem] = []
     for n, item in enumerate(given, start=1):
         words = item.title.strip() or first_line(item.brief) or item.id.strip()
         if not words:
-            said.problems.append(f"task {n} says nothing of what is to be done")
+            findings.problems.append(f"task {n} says nothing of what is to be done")
             words = f"task {n}"
-        id = own_name(item.id.strip() or words, [*taken, *(one.id for one in found)])
+        id = unused_name(item.id.strip() or words, [*taken, *(one.id for one in found)])
         if id != item.id:
-            said.repairs.append(f"task {n} is called {id}" + (f", not {item.id!r}" if item.id else ""))
+            findings.repairs.append(f"task {n} is called {id}" + (f", not {item.id!r}" if item.id else ""))
         found.append(dataclasses.replace(item, id=id, title=item.title.strip() or words, brief=item.brief or words))
-    return renamed_needs(given, found)
+    return resolve_needs(given, found)
 
 
-def renamed_needs(given: Sequence[Item], found: Sequence[Item]) -> list[Item]:
+def resolve_needs(given: Sequence[PlanItem], found: Sequence[PlanItem]) -> list[PlanItem]:
     """What a task needs may be said by the id as it was written, or by a title."""
     ids = {item.id for item in found}
     meant: dict[str, str] = {}
@@ -101,12 +101,14 @@ def renamed_needs(given: Sequence[Item], found: Sequence[Item]) -> list[Item]:
         meant.setdefault(old.id.strip(), new.id)
         meant.setdefault(old.title.strip().casefold(), new.id)
     return [
-        dataclasses.replace(item, needs=tuple(need if need in ids else meant_by(need, meant) for need in item.needs))
+        dataclasses.replace(
+            item, needs=tuple(need if need in ids else resolve_need(need, meant) for need in item.needs)
+        )
         for item in found
     ]
 
 
-def meant_by(need: str, meant: Mapping[str, str]) -> str:
+def resolve_need(need: str, meant: Mapping[str, str]) -> str:
     return meant.get(need.strip()) or meant.get(need.strip().casefold()) or need
 
 
@@ -117,38 +119,40 @@ def first_line(text: str) -> str:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def in_place(item: Item, world: World, said: Findings) -> Item:
+def resolve_files(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
     """The files as git names them, each once."""
-    files = unique(item.id, [found for path in item.files if (found := owned(item.id, path, world, said))], said)
+    files = unique_paths(
+        item.id, [found for path in item.files if (found := resolve_file(item.id, path, world, findings))], findings
+    )
     if not files and item.role not in world.reading:
-        said.problems.append(f"{item.id} names no file to change")
+        findings.problems.append(f"{item.id} names no file to change")
     return dataclasses.replace(item, files=files)
 
 
-def owned(id: str, given: str, world: World, said: Findings) -> str:
+def resolve_file(id: str, given: str, world: PlanContext, findings: Findings) -> str:
     """The path that is meant, or nothing and a problem."""
-    path = cleaned(given)
+    path = clean_path(given)
     if not path:
-        said.problems.append(f"{id} names {given!r}, which does not lie in the repository")
+        findings.problems.append(f"{id} names {given!r}, which does not lie in the repository")
         return ""
-    if world.folder(path):
-        said.problems.append(f"{id} names {path}, which is a folder: name its files")
+    if world.has_folder(path):
+        findings.problems.append(f"{id} names {path}, which is a folder: name its files")
         return ""
-    if path not in world.tracked and (fits := fitting(path, world.tracked)):
-        said.repairs.append(f"{id}: {fits} is meant by {path}")
+    if path not in world.tracked and (fits := find_similar_path(path, world.tracked)):
+        findings.repairs.append(f"{id}: {fits} is meant by {path}")
         return fits
     if path in world.tracked and (why_not := world.tracked[path].why_not_editable):
-        said.problems.append(f"{id} names {path}, which {why_not}")
+        findings.problems.append(f"{id} names {path}, which {why_not}")
         return ""
-    if file := next((above for above in parents(path) if above in world.tracked), ""):
-        said.problems.append(f"{id} names {path}, but {file} is a file, not a folder")
+    if file := next((above for above in parent_folders(path) if above in world.tracked), ""):
+        findings.problems.append(f"{id} names {path}, but {file} is a file, not a folder")
         return ""
     if path != given:
-        said.repairs.append(f"{id}: {given!r} is {path}")
+        findings.repairs.append(f"{id}: {given!r} is {path}")
     return path
 
 
-def cleaned(given: str) -> str:
+def clean_path(given: str) -> str:
     """As git writes it; nothing for what lies outside, belongs to git, or is no name of a file."""
     path = posixpath.normpath(given.strip().replace("\\", "/")) if given.strip() else ""
     parts = path.split("/")
@@ -156,68 +160,70 @@ def cleaned(given: str) -> str:
     return "" if outside or re.match("[A-Za-z]:", path) or len(path.splitlines()) != 1 else path
 
 
-def fitting(path: str, tracked: Mapping[str, Tracked]) -> str:
+def find_similar_path(path: str, tracked: Mapping[str, TrackedFile]) -> str:
     """The one file whose path ends so, or has the same letters: where there are two, nobody knows which."""
     ends = [name for name in tracked if name.endswith(f"/{path}") or path.endswith(f"/{name}")]
     found = ends or [name for name in tracked if name.casefold() == path.casefold()]
     return found[0] if len(found) == 1 else ""
 
 
-def parents(path: str) -> Iterator[str]:
+def parent_folders(path: str) -> Iterator[str]:
     parts = path.split("/")
     return ("/".join(parts[:n]) for n in range(1, len(parts)))
 
 
-def unique(id: str, paths: Sequence[str], said: Findings) -> tuple[str, ...]:
-    said.repairs += [f"{id}: {path} stood there twice" for path in dict.fromkeys(paths) if paths.count(path) > 1]
+def unique_paths(id: str, paths: Sequence[str], findings: Findings) -> tuple[str, ...]:
+    findings.repairs += [f"{id}: {path} stood there twice" for path in dict.fromkeys(paths) if paths.count(path) > 1]
     return tuple(dict.fromkeys(paths))
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-def in_words(item: Item, world: World, said: Findings) -> Item:
+def normalise_words(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
     """Role, priority, risk and requirements that are known here."""
-    role = item.role.strip().lower() or role_for(item.files)
+    role = item.role.strip().lower() or role_for_files(item.files)
     if role and world.roles and role not in world.roles:
-        said.repairs.append(f"{item.id}: nobody knows the role {item.role!r}, so it is {CODER}")
+        findings.repairs.append(f"{item.id}: nobody knows the role {item.role!r}, so it is {CODER}")
         role = CODER
     unknown = [id for id in item.requirements if world.requirements and id not in world.requirements]
-    said.repairs += [f"{item.id}: there is no requirement {id}" for id in unknown]
+    findings.repairs += [f"{item.id}: there is no requirement {id}" for id in unknown]
     return dataclasses.replace(
         item,
         role=role,
-        priority=one_of(item.id, "priority", item.priority, PRIORITIES, said),
-        risk=one_of(item.id, "risk", item.risk, RISKS, said),
+        priority=choose_known_word(item.id, "priority", item.priority, PRIORITIES, findings),
+        risk=choose_known_word(item.id, "risk", item.risk, RISKS, findings),
         requirements=tuple(dict.fromkeys(id for id in item.requirements if id not in unknown)),
     )
 
 
-def one_of(id: str, what: str, given: str, known: Collection[str], said: Findings) -> str:
+def choose_known_word(id: str, what: str, given: str, known: Collection[str], findings: Findings) -> str:
     if given.strip().lower() in known:
         return given.strip().lower()
-    said.repairs.append(f"{id}: the {what} {given!r} is none, so it is normal")
+    findings.repairs.append(f"{id}: the {what} {given!r} is none, so it is normal")
     return "normal"
 
 
 # --- the graph ------------------------------------------------------------------------------------------------------
 
 
-def connected(items: Sequence[Item], done: Collection[str], said: Findings) -> list[Item]:
+def drop_unknown_needs(items: Sequence[PlanItem], done: Collection[str], findings: Findings) -> list[PlanItem]:
     """Only needs that are there, and no task that needs itself."""
     ids, found = {item.id for item in items}.union(done), []
     for item in items:
-        said.repairs += [f"{item.id} does not need itself"] if item.id in item.needs else []
-        said.repairs += [f"{item.id} does not need {need}, which is no task" for need in item.needs if need not in ids]
+        findings.repairs += [f"{item.id} does not need itself"] if item.id in item.needs else []
+        findings.repairs += [
+            f"{item.id} does not need {need}, which is no task" for need in item.needs if need not in ids
+        ]
         kept = dict.fromkeys(need for need in item.needs if need in ids and need != item.id)
         found.append(dataclasses.replace(item, needs=tuple(kept)))
     return found
 
 
-def circle_in(items: Sequence[Item]) -> list[str]:
+def find_cycle(items: Sequence[PlanItem]) -> list[str]:
     """a, b, a where a needs b and b needs a; nothing where no task needs itself by others."""
-    direct = needs(items)
-    rest = {id for id, depth in depths(direct).items() if depth == len(direct)} if direct else set()
+    direct = needs_by_id(items)
+    rest = {id for id, depth in dependency_depths(direct).items() if depth == len(direct)} if direct else set()
     if not rest:
         return []
     way = [min(rest)]
@@ -232,48 +238,48 @@ def circle_in(items: Sequence[Item]) -> list[str]:
             way.append(following[0])
 
 
-def one_owner(items: Sequence[Item], said: Findings) -> list[Item]:
+def order_shared_files(items: Sequence[PlanItem], findings: Findings) -> list[PlanItem]:
     """A file that two tasks change which might run together: the later one in the plan waits for the earlier."""
     found = {item.id: item for item in items}
-    before = above(items)
+    before = all_needs_by_id(items)
     owners: dict[str, list[str]] = {}
     for item in items:
         for path in item.files:
             for other in owners.get(path, []):
                 if other not in before[item.id] and item.id not in before[other]:
-                    said.repairs.append(f"{item.id} waits for {other}: both change {path}")
+                    findings.repairs.append(f"{item.id} waits for {other}: both change {path}")
                     found[item.id] = dataclasses.replace(found[item.id], needs=(*found[item.id].needs, other))
-                    before = above(list(found.values()))
+                    before = all_needs_by_id(list(found.values()))
             owners.setdefault(path, []).append(item.id)
     return list(found.values())
 
 
-def built_upon(items: Sequence[Item], world: World, said: Findings) -> list[Item]:
+def resolve_reads(items: Sequence[PlanItem], world: PlanContext, findings: Findings) -> list[PlanItem]:
     """What a task on which another builds creates is not new for that one, and can be read by it."""
-    before, by_id = above(items), {item.id: item for item in items}
+    before, by_id = all_needs_by_id(items), {item.id: item for item in items}
     found = []
     for item in items:
         earlier = {path for id in before[item.id] for path in by_id[id].files}
-        reads = dict.fromkeys(path for given in item.reads if (path := cleaned(given)) and path not in item.files)
+        reads = dict.fromkeys(path for given in item.reads if (path := clean_path(given)) and path not in item.files)
         missing = [path for path in reads if not (readable(path, world) or path in earlier)]
-        said.repairs += [f"{item.id} does not read {path}, which is no text file here" for path in missing]
-        claimed = {cleaned(path) for path in item.new}
+        findings.repairs += [f"{item.id} does not read {path}, which is no text file here" for path in missing]
+        claimed = {clean_path(path) for path in item.new}
         new = tuple(path for path in item.files if path not in world.tracked and path not in earlier)
-        said.repairs += [f"{item.id}: {path} is new" for path in new if path not in claimed]
-        said.repairs += [f"{item.id}: {path} is there already" for path in sorted(claimed & world.tracked.keys())]
+        findings.repairs += [f"{item.id}: {path} is new" for path in new if path not in claimed]
+        findings.repairs += [f"{item.id}: {path} is there already" for path in sorted(claimed & world.tracked.keys())]
         found.append(dataclasses.replace(item, new=new, reads=tuple(path for path in reads if path not in missing)))
     return found
 
 
-def readable(path: str, world: World) -> bool:
+def readable(path: str, world: PlanContext) -> bool:
     return path in world.tracked and not world.tracked[path].why_not_editable
 
 
-def too_large(items: Sequence[Item], world: World) -> Iterator[str]:
-    most = room(world.context)
+def find_too_large(items: Sequence[PlanItem], world: PlanContext) -> Iterator[str]:
+    most = usable_tokens(world.context)
     for item in items:
-        files = targets(item, world.tracked)
-        tokens = sum(weight(file) for file in files)
+        files = item_targets(item, world.tracked)
+        tokens = sum(file_weight(file) for file in files)
         if tokens > most and len(files) > 1:
             half = ", ".join(item.files[: len(item.files) // 2][:3])
             yield (
@@ -284,9 +290,11 @@ def too_large(items: Sequence[Item], world: World) -> Iterator[str]:
             yield f"{item.id} has a file of about {tokens:,} tokens, more than the model's whole context"
 
 
-def targets(item: Item, tracked: Mapping[str, Tracked]) -> tuple[TargetFile, ...]:
+def item_targets(item: PlanItem, tracked: Mapping[str, TrackedFile]) -> tuple[TargetFile, ...]:
     """The files of a task with their sizes; each of them must be changed."""
     return tuple(
-        TargetFile(path, tokens_of(tracked[path].size) if path in tracked else 0, new=path in item.new, required=True)
+        TargetFile(
+            path, tokens_of_size(tracked[path].size) if path in tracked else 0, new=path in item.new, required=True
+        )
         for path in item.files
     )

@@ -21,7 +21,7 @@ class Language(NamedTuple):
     stop: str
 
 
-def language(start: str, stop: str = BRACE) -> Language:
+def make_language(start: str, stop: str = BRACE) -> Language:
     return Language(re.compile(rf"^(?:{start})", re.MULTILINE), stop)
 
 
@@ -30,33 +30,33 @@ MODIFIERS = (
     "inline|case|implicit|export|readonly|unsafe|fileprivate|mutating|indirect"
 )
 KINDS = "class|interface|enum|record|object|struct|trait|namespace|protocol|extension|actor"
-PYTHON = language(r"(?:async +)?def +\w+ *[(\[]|class +\w+ *[(:\[]", COLON)
-SCRIPT = language(
+PYTHON = make_language(r"(?:async +)?def +\w+ *[(\[]|class +\w+ *[(:\[]", COLON)
+SCRIPT = make_language(
     r"export\b|(?:async +)?function\b|(?:abstract +)?class +\w|(?:interface|declare|namespace|(?:const +)?enum) +\w"
     r"|type +\w+[^=\n]{0,80}=|(?:const|let|var) +\w+ *= *(?:async *)?(?:\(|function\b|\w+ *=>)"
     r"|[\w.]{1,80} *= *(?:async *)?function\b|module\.exports\b"
 )
-GO = language(r"func\b|type\b")
+GO = make_language(r"func\b|type\b")
 PUB = r"pub(?:\([^)\n]*\))? +"
 RUST_FN = r"(?:(?:async|unsafe|const|extern(?: +\"[^\"\n]*\")?) +)*fn\b"
-RUST = language(
+RUST = make_language(
     rf"(?:{PUB})?(?:{RUST_FN}|(?:struct|enum|trait|union|type|mod|(?:unsafe +)?impl)\b)|macro_rules!|    {PUB}{RUST_FN}"
 )
 # Where everything lives in classes, the members that others may call belong to the picture.
-CLASSES = language(
+CLASSES = make_language(
     rf"[ \t]{{0,8}}(?:(?:{MODIFIERS}) +)*(?:{KINDS}) +\w"
     rf"|[ \t]{{0,4}}(?:(?:{MODIFIERS}) +)*(?:fun|func|def|function) +[\w<&]"
     r"|[ \t]{1,8}public +[^=;\n(]{1,120}\("
 )
-C = language(
+C = make_language(
     r"(?:struct|class|enum|union|namespace|typedef|template)\b|[A-Za-z_][\w *&:<>,]{0,120}[ *&]~?\w[\w:]{0,80} *\("
 )
-RUBY = language(r"[ \t]{0,4}(?:class|module|def) ", LINE)
-SHELL = language(r"(?:function +)?[\w-]+ *\(\)|function +[\w-]+")
-SQL = language(r"(?i:create)\b", ";")
-SCHEMA = language(r"(?:message|service|enum|type|interface|input|union|scalar|extend) +\w|[ \t]+rpc +\w")
-ELIXIR = language(r"[ \t]{0,2}(?:defmodule|defprotocol|defmacro|def) ", LINE)
-LUA = language(r"(?:local +)?function\b", LINE)
+RUBY = make_language(r"[ \t]{0,4}(?:class|module|def) ", LINE)
+SHELL = make_language(r"(?:function +)?[\w-]+ *\(\)|function +[\w-]+")
+SQL = make_language(r"(?i:create)\b", ";")
+SCHEMA = make_language(r"(?:message|service|enum|type|interface|input|union|scalar|extend) +\w|[ \t]+rpc +\w")
+ELIXIR = make_language(r"[ \t]{0,2}(?:defmodule|defprotocol|defmacro|def) ", LINE)
+LUA = make_language(r"(?:local +)?function\b", LINE)
 
 LANGUAGES = {
     extension: found
@@ -87,7 +87,7 @@ NOISE = re.compile(
 UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-def digest(files: Iterable[tuple[str, int, str | None]], limit_bytes: int = LIMIT) -> str:
+def build_digest(files: Iterable[tuple[str, int, str | None]], limit_bytes: int = LIMIT) -> str:
     """The picture, in at most that many bytes, but never less than its headings. A file may come without its text."""
     names: dict[str, str] = {}
     blocks: dict[str, str] = {}
@@ -100,38 +100,39 @@ def digest(files: Iterable[tuple[str, int, str | None]], limit_bytes: int = LIMI
     if not total:
         return "The repository has no tracked files yet."
     room = limit_bytes - HEADINGS
-    order = sorted(names, key=rank)
+    order = sorted(names, key=rank_path)
     # Signatures may take what a list of all names leaves over, and half of the room in any case.
-    listed = take(order, names, room // 2)
-    outlined = take([path for path in order if path in blocks], blocks, room - weight(listed, names))
-    listed = take(order, names, room - weight(outlined, blocks))
-    return "\n".join([*listing(sorted(listed), names, total), *outline(outlined, blocks)])
+    listed = take_fitting(order, names, room // 2)
+    outlined = take_fitting([path for path in order if path in blocks], blocks, room - count_bytes(listed, names))
+    listed = take_fitting(order, names, room - count_bytes(outlined, blocks))
+    return "\n".join([*format_listing(sorted(listed), names, total), *format_outline(outlined, blocks)])
 
 
-def signatures(path: str, text: str) -> list[str]:
+def find_signatures(path: str, text: str) -> list[str]:
     """What a file offers, a line for each, in its order; nothing for a language that is not known here."""
-    spoken = LANGUAGES.get(extension(path))
+    spoken = LANGUAGES.get(file_extension(path))
     if spoken is None:
         return []
     text = text[:SCANNED]
     found = (
-        signature(text[match.start() : match.start() + 2_000], spoken.stop) for match in spoken.start.finditer(text)
+        extract_signature(text[match.start() : match.start() + 2_000], spoken.stop)
+        for match in spoken.start.finditer(text)
     )
     return [one for one in dict.fromkeys(found) if one not in ("", "export")]
 
 
 def has_signatures(path: str) -> bool:
     """Whether it is worth reading the file for a digest."""
-    return extension(path) in LANGUAGES and not NOISE.search(path)
+    return file_extension(path) in LANGUAGES and not NOISE.search(path)
 
 
-def rank(path: str) -> tuple[int, int, str]:
+def rank_path(path: str) -> tuple[int, int, str]:
     """The most telling files first: sources, tests, what else people write, what tools made; shallow before deep."""
-    kind = 3 if NOISE.search(path) else 1 if TEST.search(path) else 0 if extension(path) in LANGUAGES else 2
+    kind = 3 if NOISE.search(path) else 1 if TEST.search(path) else 0 if file_extension(path) in LANGUAGES else 2
     return kind, path.count("/"), path
 
 
-def listing(paths: Sequence[str], names: dict[str, str], total: int) -> list[str]:
+def format_listing(paths: Sequence[str], names: dict[str, str], total: int) -> list[str]:
     left_out = f"{total - len(paths)} left out"
     return [
         f"## Tracked files: {len(paths)} of {total}, each after its size in bytes; {left_out}",
@@ -139,7 +140,7 @@ def listing(paths: Sequence[str], names: dict[str, str], total: int) -> list[str
     ]
 
 
-def outline(paths: Sequence[str], blocks: dict[str, str]) -> list[str]:
+def format_outline(paths: Sequence[str], blocks: dict[str, str]) -> list[str]:
     if not blocks:
         return []
     left_out = f"{len(blocks) - len(paths)} left out"
@@ -150,7 +151,7 @@ def outline(paths: Sequence[str], blocks: dict[str, str]) -> list[str]:
     ]
 
 
-def take(order: Iterable[str], parts: dict[str, str], room: int) -> list[str]:
+def take_fitting(order: Iterable[str], parts: dict[str, str], room: int) -> list[str]:
     """As many as fit, the first ones first; one that is too long does not keep out those behind it."""
     taken = []
     for path in order:
@@ -161,17 +162,17 @@ def take(order: Iterable[str], parts: dict[str, str], room: int) -> list[str]:
     return taken
 
 
-def weight(paths: Iterable[str], parts: dict[str, str]) -> int:
+def count_bytes(paths: Iterable[str], parts: dict[str, str]) -> int:
     return sum(len(parts[path].encode()) + 1 for path in paths)
 
 
 def signature_block(path: str, text: str) -> str:
-    found = signatures(path, text) if text and has_signatures(path) else []
+    found = find_signatures(path, text) if text and has_signatures(path) else []
     more = [f"... and {len(found) - SIGNATURES_PER_FILE} more"] if len(found) > SIGNATURES_PER_FILE else []
     return "\n  ".join([path, *found[:SIGNATURES_PER_FILE], *more]) if found else ""
 
 
-def signature(text: str, stop: str) -> str:
+def extract_signature(text: str, stop: str) -> str:
     """From its start to its body, in one line: over several lines as long as a parenthesis is open."""
     depth = lines = 0
     end = len(text)
@@ -187,6 +188,6 @@ def signature(text: str, stop: str) -> str:
     return words if len(words) <= SIGNATURE_LENGTH else words[: SIGNATURE_LENGTH - 3] + "..."
 
 
-def extension(path: str) -> str:
+def file_extension(path: str) -> str:
     _, dot, end = path.rsplit("/", 1)[-1].rpartition(".")
     return end.lower() if dot else ""

@@ -4,35 +4,41 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestra.answers.prd import slug
-from orchestra.answers.shape import says
+from orchestra.answers.prd_format import change_slug
+from orchestra.answers.shape import described_field
 from orchestra.model import Plan
-from orchestra.plan.order import depths
+from orchestra.plan.task_order import dependency_depths
 
 PRIORITIES = {"high": 1, "normal": 0, "low": -1}
 RISKS = ("low", "normal", "high")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AnsweredTask:
     """One task, as a model is asked for it."""
 
-    id: str = says("a short name of its own, such as user-model")
-    title: str = says("what it achieves, in one line")
-    brief: str = says("everything that whoever does it must know and do")
-    files: tuple[str, ...] = says("the paths of the files that it changes or creates, and no others", default=())
-    new: tuple[str, ...] = says("those of its files that do not exist yet and that no other task creates", default=())
-    needs: tuple[str, ...] = says("the ids of the tasks whose result it builds on", default=())
-    role: str = says("who should do it", default="")
-    priority: str = says("high, normal or low: which of those that may begin comes first", default="normal")
-    risk: str = says("low, normal or high: how likely it is to break something", default="normal")
-    acceptance: tuple[str, ...] = says("what must hold when it is done, each one testable sentence", default=())
-    requirements: tuple[str, ...] = says("the ids of the requirements that it serves", default=())
-    reads: tuple[str, ...] = says("files that it should see but not change", default=())
+    id: str = described_field("a short name of its own, such as user-model")
+    title: str = described_field("what it achieves, in one line")
+    brief: str = described_field("everything that whoever does it must know and do")
+    files: tuple[str, ...] = described_field(
+        "the paths of the files that it changes or creates, and no others", default=()
+    )
+    new: tuple[str, ...] = described_field(
+        "those of its files that do not exist yet and that no other task creates", default=()
+    )
+    needs: tuple[str, ...] = described_field("the ids of the tasks whose result it builds on", default=())
+    role: str = described_field("who should do it", default="")
+    priority: str = described_field("high, normal or low: which of those that may begin comes first", default="normal")
+    risk: str = described_field("low, normal or high: how likely it is to break something", default="normal")
+    acceptance: tuple[str, ...] = described_field(
+        "what must hold when it is done, each one testable sentence", default=()
+    )
+    requirements: tuple[str, ...] = described_field("the ids of the requirements that it serves", default=())
+    reads: tuple[str, ...] = described_field("files that it should see but not change", default=())
 
 
 @dataclass(frozen=True)
-class Item(Wanted):
+class PlanItem(AnsweredTask):
     """One task of a draft. What an agent has proposed waits for a yes of its own; `named` are the files that a person
     has named one by one, `done` names the run that did it, and `said` is the answer of one that was only to answer."""
 
@@ -49,60 +55,60 @@ class Draft:
     goal: str
     prd: str = ""
     approved: bool = False
-    task: tuple[Item, ...] = ()
+    task: tuple[PlanItem, ...] = ()
 
     @property
     def ids(self) -> list[str]:
         return [item.id for item in self.task]
 
     @property
-    def left(self) -> tuple[Item, ...]:
+    def unfinished(self) -> tuple[PlanItem, ...]:
         """What is still to be done."""
         return tuple(item for item in self.task if not (item.done or item.proposed))
 
-    def item(self, id: str) -> Item | None:
+    def find_item(self, id: str) -> PlanItem | None:
         return next((item for item in self.task if item.id == id), None)
 
-    def with_items(self, items: Iterable[Item]) -> "Draft":
+    def with_items(self, items: Iterable[PlanItem]) -> "Draft":
         return dataclasses.replace(self, task=tuple(items))
 
-    def with_item(self, item: Item) -> "Draft":
+    def with_item(self, item: PlanItem) -> "Draft":
         """With this one in the place of the one of its name."""
         return self.with_items(item if old.id == item.id else old for old in self.task)
 
 
-def items_of(tasks: Iterable[Wanted]) -> tuple[Item, ...]:
-    names = [field.name for field in dataclasses.fields(Wanted)]
-    return tuple(Item(**{name: getattr(task, name) for name in names}) for task in tasks)
+def items_from_answer(tasks: Iterable[AnsweredTask]) -> tuple[PlanItem, ...]:
+    names = [field.name for field in dataclasses.fields(AnsweredTask)]
+    return tuple(PlanItem(**{name: getattr(task, name) for name in names}) for task in tasks)
 
 
-def needs(items: Iterable[Item]) -> dict[str, tuple[str, ...]]:
+def needs_by_id(items: Iterable[PlanItem]) -> dict[str, tuple[str, ...]]:
     """Only what is there: what is done already is part of the base."""
     items = list(items)
     known = {item.id for item in items}
     return {item.id: tuple(need for need in item.needs if need in known) for item in items}
 
 
-def phases(items: Sequence[Item]) -> list[list[Item]]:
+def group_phases(items: Sequence[PlanItem]) -> list[list[PlanItem]]:
     """Those that may begin at once, those that need only them, and so on."""
-    depth = depths(needs(items))
+    depth = dependency_depths(needs_by_id(items))
     return [[item for item in items if depth[item.id] == n] for n in sorted(set(depth.values()))]
 
 
-def above(items: Iterable[Item]) -> dict[str, set[str]]:
+def all_needs_by_id(items: Iterable[PlanItem]) -> dict[str, set[str]]:
     """For each task all that come before it. A plan that goes in a circle has none before the circle is broken."""
-    direct = needs(items)
+    direct = needs_by_id(items)
     found: dict[str, set[str]] = {}
-    depth = depths(direct)
+    depth = dependency_depths(direct)
     for id in sorted(direct, key=lambda id: depth[id]):
         found[id] = set(direct[id]).union(*(found.get(need, set()) for need in direct[id]))
     return found
 
 
-def critical_path(items: Sequence[Item], weights: Mapping[str, float]) -> list[str]:
+def critical_path(items: Sequence[PlanItem], weights: Mapping[str, float]) -> list[str]:
     """The chain of tasks that takes longest, one needing the other: more agents cannot make it shorter."""
-    direct = needs(items)
-    depth = depths(direct)
+    direct = needs_by_id(items)
+    depth = dependency_depths(direct)
     best: dict[str, tuple[float, list[str]]] = {}
     for id in sorted(direct, key=lambda id: depth[id]):
         before = max((best[need] for need in direct[id] if need in best), default=(0.0, []))
@@ -110,10 +116,10 @@ def critical_path(items: Sequence[Item], weights: Mapping[str, float]) -> list[s
     return max(best.values(), default=(0.0, []))[1]
 
 
-def drafted(plan: Plan, goal: str, prd: str, named: Collection[str] = ()) -> Draft:
+def draft_from_plan(plan: Plan, goal: str, prd: str, named: Collection[str] = ()) -> Draft:
     """A plan by coupling, as a draft that people can go on from."""
     items = [
-        Item(
+        PlanItem(
             id=f"part-{task.id}",
             title=task.title,
             brief="Do that part of the goal which falls into these files.",
@@ -128,7 +134,7 @@ def drafted(plan: Plan, goal: str, prd: str, named: Collection[str] = ()) -> Dra
     return Draft(goal, prd, False, tuple(items))
 
 
-def own_name(wanted: str, taken: Iterable[str]) -> str:
+def unused_name(wanted: str, taken: Iterable[str]) -> str:
     """A name that nobody has: user-model, user-model-2."""
-    base, used = slug(wanted), set(taken)
+    base, used = change_slug(wanted), set(taken)
     return next(name for n in range(1, len(used) + 2) if (name := base if n == 1 else f"{base}-{n}") not in used)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestra.errors import PlanError
-from orchestra.plan.draft import PRIORITIES, RISKS, Draft, Item, own_name
+from orchestra.plan.draft import PRIORITIES, RISKS, Draft, PlanItem, unused_name
 
 Words = Sequence[str]
-Edit = Callable[[Draft, Words], Draft]
+DraftEdit = Callable[[Draft, Words], Draft]
 TEXTS = ("title", "brief", "role", "priority", "risk")
 LISTS = ("files", "new", "reads", "acceptance", "requirements")
 
 
-def changed(draft: Draft, words: Words) -> Draft:
+def edit_draft(draft: Draft, words: Words) -> Draft:
     """The plan after one command, such as `connect use model`."""
     edit = EDITS.get(words[0]) if words else None
     if edit is None:
@@ -24,38 +24,38 @@ def changed(draft: Draft, words: Words) -> Draft:
     return edit(draft, words[1:])
 
 
-def add(draft: Draft, words: Words) -> Draft:
-    id, *title = enough(words, 2, "add ID TITLE")
-    if draft.item(id):
+def add_item(draft: Draft, words: Words) -> Draft:
+    id, *title = require_words(words, 2, "add ID TITLE")
+    if draft.find_item(id):
         raise PlanError(f"there is a task {id} already.")
     text = " ".join(title)
-    return draft.with_items([*draft.task, Item(own_name(id, draft.ids), text, text)])
+    return draft.with_items([*draft.task, PlanItem(unused_name(id, draft.ids), text, text)])
 
 
-def remove(draft: Draft, words: Words) -> Draft:
+def remove_item(draft: Draft, words: Words) -> Draft:
     """What it needed, those that needed it need now."""
-    (id,) = exactly(words, 1, "remove ID")
-    gone = the(draft, id)
-    return draft.with_items(instead(item, id, gone.needs) for item in draft.task if item.id != id)
+    (id,) = require_exactly(words, 1, "remove ID")
+    gone = require_item(draft, id)
+    return draft.with_items(replace_need(item, id, gone.needs) for item in draft.task if item.id != id)
 
 
-def put(draft: Draft, words: Words) -> Draft:
-    id, name, *rest = enough(words, 3, f"set ID {'|'.join(TEXTS)} TEXT")
+def set_field(draft: Draft, words: Words) -> Draft:
+    id, name, *rest = require_words(words, 3, f"set ID {'|'.join(TEXTS)} TEXT")
     known = {"priority": tuple(PRIORITIES), "risk": RISKS}.get(name, ())
     value = " ".join(rest)
     if name not in TEXTS:
         raise PlanError(f"a task has no {name!r} to set.", hint=f"It has {', '.join(TEXTS)}; for files: files ID PATH.")
     if known and value not in known:
         raise PlanError(f"{name} must be {' or '.join(known)}, not {value!r}.")
-    return draft.with_item(but(the(draft, id), **{name: value}))
+    return draft.with_item(replace_values(require_item(draft, id), **{name: value}))
 
 
-def lists(name: str) -> Edit:
+def make_list_edit(name: str) -> DraftEdit:
     """files ID PATH ... says all of them; with +PATH and -PATH one more or one less."""
 
-    def edit(draft: Draft, words: Words) -> Draft:
-        id, *given = enough(words, 2, f"{name} ID TEXT ... (or +TEXT, -TEXT)")
-        item = the(draft, id)
+    def edit_list(draft: Draft, words: Words) -> Draft:
+        id, *given = require_words(words, 2, f"{name} ID TEXT ... (or +TEXT, -TEXT)")
+        item = require_item(draft, id)
         signed = [word for word in given if word[0] in "+-"]
         if signed and len(signed) < len(given):
             raise PlanError(f"say either all {name} of {id}, or only +TEXT and -TEXT.")
@@ -65,22 +65,22 @@ def lists(name: str) -> Edit:
             if word[0] == "-" and signed and text not in kept:
                 raise PlanError(f"{id} has no {text!r} among its {name}.")
             kept = [one for one in kept if one != text] + ([] if signed and word[0] == "-" else [text])
-        return draft.with_item(but(item, **{name: tuple(kept)}))
+        return draft.with_item(replace_values(item, **{name: tuple(kept)}))
 
-    return edit
+    return edit_list
 
 
-def split(draft: Draft, words: Words) -> Draft:
+def split_item(draft: Draft, words: Words) -> Draft:
     """Files of a task become a task of their own, beside it: with the same needs, and needed by the same."""
-    id, new, *paths = enough(words, 3, "split ID NEW-ID PATH ...")
-    item = the(draft, id)
-    if draft.item(new):
+    id, new, *paths = require_words(words, 3, "split ID NEW-ID PATH ...")
+    item = require_item(draft, id)
+    if draft.find_item(new):
         raise PlanError(f"there is a task {new} already.")
     if strange := [path for path in paths if path not in item.files]:
         raise PlanError(f"{id} has no file {strange[0]}.", hint=f"It has {', '.join(item.files)}.")
     if len(paths) == len(item.files):
         raise PlanError(f"these are all files of {id}: nothing would be left of it.")
-    name = own_name(new, draft.ids)
+    name = unused_name(new, draft.ids)
     rest = dataclasses.replace(
         item,
         files=tuple(path for path in item.files if path not in paths),
@@ -89,31 +89,31 @@ def split(draft: Draft, words: Words) -> Draft:
     part = dataclasses.replace(
         item, id=name, title=f"{item.title} ({new})", files=tuple(paths), new=tuple(p for p in item.new if p in paths)
     )
-    found = [instead(one, id, (id, name)) for one in draft.task]
+    found = [replace_need(one, id, (id, name)) for one in draft.task]
     at = draft.ids.index(id)
     return draft.with_items([*found[:at], rest, part, *found[at + 1 :]])
 
 
-def merge(draft: Draft, words: Words) -> Draft:
+def merge_items(draft: Draft, words: Words) -> Draft:
     """The second becomes part of the first."""
-    id, other = exactly(words, 2, "merge ID OTHER-ID")
-    one, two = the(draft, id), the(draft, other)
+    id, other = require_exactly(words, 2, "merge ID OTHER-ID")
+    one, two = require_item(draft, id), require_item(draft, other)
     if id == other:
         raise PlanError(f"{id} is the same task twice.")
     both = {name: tuple(dict.fromkeys((*getattr(one, name), *getattr(two, name)))) for name in (*LISTS, "needs")}
     both["needs"] = tuple(need for need in both["needs"] if need not in (id, other))
     brief = one.brief if two.brief in one.brief else f"{one.brief}\n\n{two.brief}"
-    merged = but(one, title=f"{one.title}; {two.title}", brief=brief, **both)
+    merged = replace_values(one, title=f"{one.title}; {two.title}", brief=brief, **both)
     rest = draft.with_item(merged).task
-    return draft.with_items(instead(item, other, (id,)) for item in rest if item.id != other)
+    return draft.with_items(replace_need(item, other, (id,)) for item in rest if item.id != other)
 
 
-def move(draft: Draft, words: Words) -> Draft:
+def move_item(draft: Draft, words: Words) -> Draft:
     """Where it stands in the plan; of two that change one file, the later waits for the earlier."""
-    id, where, other = exactly(words, 3, "move ID before|after OTHER-ID")
+    id, where, other = require_exactly(words, 3, "move ID before|after OTHER-ID")
     if where not in ("before", "after"):
         raise PlanError(f"move {id} before or after a task, not {where!r}.")
-    item, place = the(draft, id), the(draft, other)
+    item, place = require_item(draft, id), require_item(draft, other)
     rest = [one for one in draft.task if one.id != id]
     if id == other:
         return draft
@@ -121,32 +121,32 @@ def move(draft: Draft, words: Words) -> Draft:
     return draft.with_items([*rest[:at], item, *rest[at:]])
 
 
-def connect(draft: Draft, words: Words) -> Draft:
-    id, other = exactly(words, 2, "connect ID NEEDED-ID")
-    item, needed = the(draft, id), the(draft, other)
+def connect_items(draft: Draft, words: Words) -> Draft:
+    id, other = require_exactly(words, 2, "connect ID NEEDED-ID")
+    item, needed = require_item(draft, id), require_item(draft, other)
     if id == other:
         raise PlanError(f"{id} cannot need itself.")
     return draft.with_item(dataclasses.replace(item, needs=tuple(dict.fromkeys((*item.needs, needed.id)))))
 
 
-def disconnect(draft: Draft, words: Words) -> Draft:
-    id, other = exactly(words, 2, "disconnect ID NEEDED-ID")
-    item = the(draft, id)
+def disconnect_items(draft: Draft, words: Words) -> Draft:
+    id, other = require_exactly(words, 2, "disconnect ID NEEDED-ID")
+    item = require_item(draft, id)
     if other not in item.needs:
         raise PlanError(f"{id} does not need {other}.")
     return draft.with_item(dataclasses.replace(item, needs=tuple(need for need in item.needs if need != other)))
 
 
-EDITS: dict[str, Edit] = {
-    "add": add,
-    "remove": remove,
-    "set": put,
-    **{name: lists(name) for name in LISTS},
-    "split": split,
-    "merge": merge,
-    "move": move,
-    "connect": connect,
-    "disconnect": disconnect,
+EDITS: dict[str, DraftEdit] = {
+    "add": add_item,
+    "remove": remove_item,
+    "set": set_field,
+    **{name: make_list_edit(name) for name in LISTS},
+    "split": split_item,
+    "merge": merge_items,
+    "move": move_item,
+    "connect": connect_items,
+    "disconnect": disconnect_items,
 }
 HELP = """\
   add ID TITLE                          one more task
@@ -161,15 +161,15 @@ HELP = """\
 """
 
 
-def but(item: Item, **values: Any) -> Item:
+def replace_values(item: PlanItem, **values: Any) -> PlanItem:
     return dataclasses.replace(item, **values)
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-def the(draft: Draft, id: str) -> Item:
-    item = draft.item(id)
+def require_item(draft: Draft, id: str) -> PlanItem:
+    item = draft.find_item(id)
     if item is None:
         near = difflib.get_close_matches(id, draft.ids, 1)
         hint = f"Did you mean {near[0]}?" if near else f"Its tasks: {', '.join(draft.ids[:12])}."
@@ -177,7 +177,7 @@ def the(draft: Draft, id: str) -> Item:
     return item
 
 
-def instead(item: Item, old: str, new: Sequence[str]) -> Item:
+def replace_need(item: PlanItem, old: str, new: Sequence[str]) -> PlanItem:
     """Needing others in the place of one."""
     if old not in item.needs:
         return item
@@ -185,13 +185,13 @@ def instead(item: Item, old: str, new: Sequence[str]) -> Item:
     return dataclasses.replace(item, needs=tuple(dict.fromkeys(need for need in needs if need != item.id)))
 
 
-def enough(words: Words, least: int, usage: str) -> Words:
+def require_words(words: Words, least: int, usage: str) -> Words:
     if len(words) < least:
         raise PlanError(f"say it as: {usage}")
     return words
 
 
-def exactly(words: Words, count: int, usage: str) -> Words:
+def require_exactly(words: Words, count: int, usage: str) -> Words:
     if len(words) != count:
         raise PlanError(f"say it as: {usage}")
     return words

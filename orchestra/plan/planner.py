@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestra.answers.shape import says
+from orchestra.answers.shape import described_field
 from orchestra.model import Prd
-from orchestra.plan.brief import contracts, section
-from orchestra.plan.draft import Draft, Wanted, items_of
+from orchestra.plan.brief import format_contracts, format_section
+from orchestra.plan.draft import AnsweredTask, Draft, items_from_answer
 
 NAME = "planner"
 ROLE = (
@@ -23,45 +23,49 @@ RULES = """\
 - Spell the paths of existing files exactly as in the list above; files that do not exist yet also stand in `new`.
 - `brief` says completely what to do, with the names and signatures that other tasks rely on. Whoever does it sees this
   brief, the files and the requirements that the task names, and nothing else of the plan."""
-ONE = "- Answer with exactly one task."
+SINGLE_TASK_RULE = "- Answer with exactly one task."
 
 
 @dataclass(frozen=True)
-class Answer:
-    tasks: tuple[Wanted, ...] = says("the tasks, in the order in which a person would read them")
+class PlanAnswer:
+    tasks: tuple[AnsweredTask, ...] = described_field("the tasks, in the order in which a person would read them")
 
 
 @dataclass(frozen=True)
-class Changed:
+class DiscussionAnswer:
     """What a lead proposes in a discussion: an answer in words, and the whole plan if it is to be another one."""
 
-    say: str = says("your answer to the person, in a few sentences")
-    tasks: tuple[Wanted, ...] = says("the whole plan as you would have it; empty if it stays as it is", default=())
+    say: str = described_field("your answer to the person, in a few sentences")
+    tasks: tuple[AnsweredTask, ...] = described_field(
+        "the whole plan as you would have it; empty if it stays as it is", default=()
+    )
 
 
-def question(goal: str, prd: Prd, digest: str, roles: Mapping[str, str], *, single: bool = False) -> str:
+def planner_question(goal: str, prd: Prd, digest: str, roles: Mapping[str, str], *, single: bool = False) -> str:
     parts = [
-        section("The goal", goal.strip()),
-        section("The requirements document", prd.prose.strip()),
-        section("Requirements", "\n".join(f"- {one.id}: {one.text}" for one in prd.requirements)),
-        section("Names and signatures that all parts rely on", contracts(prd)),
-        section("Work per file, as the document sees it", "\n".join(f"- {w.file}: {w.do}" for w in prd.work)),
-        section("The repository", digest.strip() or "It is empty."),
-        section("Roles", "\n".join(f"- {name}: {about}" for name, about in roles.items())),
-        section("Your task", f"Divide the work into tasks.\n{RULES}" + (f"\n{ONE}" if single else "")),
+        format_section("The goal", goal.strip()),
+        format_section("The requirements document", prd.prose.strip()),
+        format_section("Requirements", "\n".join(f"- {one.id}: {one.text}" for one in prd.requirements)),
+        format_section("Names and signatures that all parts rely on", format_contracts(prd)),
+        format_section("Work per file, as the document sees it", "\n".join(f"- {w.file}: {w.do}" for w in prd.work)),
+        format_section("The repository", digest.strip() or "It is empty."),
+        format_section("Roles", "\n".join(f"- {name}: {about}" for name, about in roles.items())),
+        format_section(
+            "Your task", f"Divide the work into tasks.\n{RULES}" + (f"\n{SINGLE_TASK_RULE}" if single else "")
+        ),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def discussion(draft_text: str, said: str, digest: str) -> str:
+def discussion_question(draft_text: str, said: str, digest: str) -> str:
     parts = [
-        section("The plan as it is", draft_text),
-        section("The repository", digest.strip() or "It is empty."),
-        section("A person asks you about the plan", said.strip()),
-        section("The rules of a good plan", RULES),
+        format_section("The plan as it is", draft_text),
+        format_section("The repository", digest.strip() or "It is empty."),
+        format_section("A person asks you about the plan", said.strip()),
+        format_section("The rules of a good plan", RULES),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def draft_of(answer: Answer, goal: str, prd: str) -> Draft:
-    return Draft(goal, prd, False, items_of(answer.tasks))
+def draft_from_answer(answer: PlanAnswer, goal: str, prd: str) -> Draft:
+    return Draft(goal, prd, False, items_from_answer(answer.tasks))

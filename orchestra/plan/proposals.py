@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from orchestra.answers.shape import Misshapen, read, says
+from orchestra.answers.shape import MisshapenAnswer, described_field, parse_answer
 
 MOST, TITLE, BRIEF, FILES = 20, 200, 4_000, 50
 BLOCK = re.compile(
@@ -19,30 +19,30 @@ as many tasks as it takes, and leave it out where there are none:
 
 
 @dataclass(frozen=True)
-class Proposed:
-    title: str = says("what it achieves, in one line")
-    brief: str = says("what to do and why", default="")
-    files: tuple[str, ...] = says("the files that it would change", default=())
+class TaskProposal:
+    title: str = described_field("what it achieves, in one line")
+    brief: str = described_field("what to do and why", default="")
+    files: tuple[str, ...] = described_field("the files that it would change", default=())
 
 
 @dataclass(frozen=True)
 class Proposals:
-    propose: tuple[Proposed, ...]
+    propose: tuple[TaskProposal, ...]
 
 
-def proposals(reply: str) -> tuple[Proposed, ...]:
+def read_proposals(reply: str) -> tuple[TaskProposal, ...]:
     """Those of the last block; Misshapen where that cannot be read."""
     blocks = BLOCK.findall(reply)
     if not blocks:
         return ()
     if not blocks[-1].rstrip().endswith("}"):
-        raise Misshapen("it is cut off")
-    found = [one for one in read(Proposals, blocks[-1]).propose if one.title.strip()]
+        raise MisshapenAnswer("it is cut off")
+    found = [one for one in parse_answer(Proposals, blocks[-1]).propose if one.title.strip()]
     return tuple(
-        Proposed(" ".join(one.title.split())[:TITLE], one.brief.strip()[:BRIEF], one.files[:FILES])
+        TaskProposal(" ".join(one.title.split())[:TITLE], one.brief.strip()[:BRIEF], one.files[:FILES])
         for one in found[:MOST]
     )
 
 
-def without_proposals(reply: str) -> str:
+def strip_proposals(reply: str) -> str:
     return BLOCK.sub("", reply).strip()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.errors import SettingsError
-from orchestra.plan.digest import TEST, extension
+from orchestra.plan.digest import TEST, file_extension
 
 TABLE = "roles"  # in a settings file
 CODER = "coder"
@@ -45,31 +45,34 @@ class Role:
 
 
 @cache
-def packaged() -> Mapping[str, Role]:
+def packaged_roles() -> Mapping[str, Role]:
     files = sorted((Path(__file__).parent.parent / "roles").glob("*.md"))
     prompts = {file.stem: file.read_text(encoding="utf-8").strip() for file in files}
     return {name: Role(name, prompt, chat_mode=CHAT_MODES.get(name, "")) for name, prompt in prompts.items()}
 
 
-def known(own: Mapping[str, Role]) -> dict[str, Role]:
+def known_roles(own: Mapping[str, Role]) -> dict[str, Role]:
     """The package's roles and the user's own. Of one that both have, the user's words count where there are any."""
-    return {**packaged(), **{name: over(packaged().get(name, Role(name)), role) for name, role in own.items()}}
+    return {
+        **packaged_roles(),
+        **{name: override_role(packaged_roles().get(name, Role(name)), role) for name, role in own.items()},
+    }
 
 
-def over(below: Role, role: Role) -> Role:
+def override_role(base: Role, role: Role) -> Role:
     said = {field.name: getattr(role, field.name) for field in fields(Role)}
-    return replace(below, **{name: value for name, value in said.items() if value})
+    return replace(base, **{name: value for name, value in said.items() if value})
 
 
-def find(name: str, own: Mapping[str, Role]) -> Role:
+def find_role(name: str, own: Mapping[str, Role]) -> Role:
     """What a task without a role has is like all others."""
-    roles = known(own)
+    roles = known_roles(own)
     if name and name not in roles:
         raise SettingsError(f"there is no role {name!r}.", hint=f"There are {', '.join(roles)}.")
     return roles[name] if name else Role("")
 
 
-def role_for(paths: Iterable[str]) -> str:
+def role_for_files(paths: Iterable[str]) -> str:
     """The role of most of these files; of two with as many the coder, or who comes first."""
     votes = Counter(map(role_of_file, paths))
     return min(votes, key=lambda role: (-votes[role], role != CODER, role), default=CODER)
@@ -78,7 +81,7 @@ def role_for(paths: Iterable[str]) -> str:
 def role_of_file(path: str) -> str:
     if TEST.search(path):
         return "tester"
-    return BY_ENDING.get(extension(path)) or ("writer" if DOCUMENTS.search(path) else CODER)
+    return BY_ENDING.get(file_extension(path)) or ("writer" if DOCUMENTS.search(path) else CODER)
 
 
 # --- the settings file ----------------------------------------------------------------------------------------------
@@ -102,25 +105,25 @@ def parse_role(name: str, record: Any, place: str) -> Role:
             near = difflib.get_close_matches(key, KEYS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"a role has {', '.join(KEYS)}."
             raise SettingsError(f"unknown setting {key!r} in {place}: {hint}")
-    texts = {key: text_of(record, key, place) for key in ("prompt", "prompt-file", "model", "edit-format")}
-    if not texts["prompt"] and name not in packaged():
+    texts = {key: read_text_key(record, key, place) for key in ("prompt", "prompt-file", "model", "edit-format")}
+    if not texts["prompt"] and name not in packaged_roles():
         raise SettingsError(f"{place} needs a prompt or a prompt-file.")
     if texts["edit-format"] and texts["edit-format"] not in EDIT_FORMATS:
         known_ones = ", ".join(EDIT_FORMATS)
         raise SettingsError(f"edit-format in {place} must be one of {known_ones}, not {texts['edit-format']!r}.")
     if texts["edit-format"] and name in CHAT_MODES:
         raise SettingsError(f"{place} changes no file, so that it can have no edit-format.")
-    return Role(name, texts["prompt"], texts["model"], texts["edit-format"], gates=names_in(record, place))
+    return Role(name, texts["prompt"], texts["model"], texts["edit-format"], gates=read_gate_names(record, place))
 
 
-def text_of(record: Mapping[str, Any], key: str, place: str) -> str:
+def read_text_key(record: Mapping[str, Any], key: str, place: str) -> str:
     value = record.get(key, "")
     if not isinstance(value, str) or (key in record and not value.strip()):
         raise SettingsError(f"{key} in {place} must be text, and not empty.")
     return value.strip()
 
 
-def names_in(record: Mapping[str, Any], place: str) -> tuple[str, ...]:
+def read_gate_names(record: Mapping[str, Any], place: str) -> tuple[str, ...]:
     value = record.get("gates", [])
     if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
         raise SettingsError(f"gates in {place} must be a list of names.")

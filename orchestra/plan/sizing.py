@@ -25,51 +25,51 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Bound:
+class AgentBound:
     """At most so many agents, and what it is that says so."""
 
     agents: int
     reason: str
 
 
-def tokens_of(size: int) -> int:
+def tokens_of_size(size: int) -> int:
     """An estimate from a file's size that is rather too high than too low."""
     return -(-size // BYTES_PER_TOKEN)
 
 
-def room(context: int | None) -> int:
+def usable_tokens(context: int | None) -> int:
     """The tokens of files that one agent can work on well."""
     return max(int((context or DEFAULT_CONTEXT) * USABLE) - FIXED_TOKENS, 1_000)
 
 
-def bound(sizes: Sequence[int], machine: Machine, *, at_most: int = 0) -> Bound:
+def bound_agents(sizes: Sequence[int], machine: Machine, *, at_most: int = 0) -> AgentBound:
     """The most agents that can be of use. `sizes` are the tokens of what cannot be divided: files, or groups of them.
     Agents wait for the network, so cores bind them little; memory and files do."""
     work = sum(sizes) + FILE_TOKENS * len(sizes)
     largest = max(sizes, default=0) + FILE_TOKENS
     bounds = [
-        Bound(at_most or len(sizes), "--max-agents"),
-        Bound(len(sizes), "the number of files"),
-        Bound(-(-work // largest), "the largest file, which takes one agent as long as the others their shares"),
-        Bound(max(SMALL_CHANGE, sum(sizes) // FIXED_TOKENS), "the prompts, which would cost more than the files"),
+        AgentBound(at_most or len(sizes), "--max-agents"),
+        AgentBound(len(sizes), "the number of files"),
+        AgentBound(-(-work // largest), "the largest file, which takes one agent as long as the others their shares"),
+        AgentBound(max(SMALL_CHANGE, sum(sizes) // FIXED_TOKENS), "the prompts, which would cost more than the files"),
     ]
     if not at_most:
-        bounds += carried_by(machine)
+        bounds += machine_bounds(machine)
     least = min(bounds, key=lambda one: one.agents)
-    return Bound(max(least.agents, 1), least.reason)
+    return AgentBound(max(least.agents, 1), least.reason)
 
 
-def carried_by(machine: Machine) -> list[Bound]:
+def machine_bounds(machine: Machine) -> list[AgentBound]:
     return [
-        Bound(machine.cores * AGENTS_PER_CORE, "the number of cores"),
-        Bound(machine.free_memory // MEMORY_PER_AGENT, "the free memory"),
+        AgentBound(machine.cores * AGENTS_PER_CORE, "the number of cores"),
+        AgentBound(machine.free_memory // MEMORY_PER_AGENT, "the free memory"),
     ]
 
 
-def most_agents(machine: Machine) -> int:
-    return max(min(one.agents for one in carried_by(machine)), 1)
+def machine_capacity(machine: Machine) -> int:
+    return max(min(one.agents for one in machine_bounds(machine)), 1)
 
 
 def tasks_needed(tokens: int, context: int | None) -> int:
     """So many, that each fits into the model's usable context, even the fullest that an even division makes."""
-    return max(-(-int(tokens * SLACK) // room(context)), 1)
+    return max(-(-int(tokens * SLACK) // usable_tokens(context)), 1)

@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 
 from orchestra.errors import PlanError
 from orchestra.judge.permit import Permit
-from orchestra.judge.protected import belongs_to_us
+from orchestra.judge.protected import is_own_file
 from orchestra.model import Prd, TargetFile
 from orchestra.plan.digest import NOISE
-from orchestra.plan.sizing import tokens_of
+from orchestra.plan.sizing import tokens_of_size
 
 GLOB = "*?["
 # What people do not write themselves: left out of folders and globs, changed only when named one by one.
-ASIDE = {"vendored": "vendored or made by tools", "generated": "generated"}
+SKIPPED_KINDS = {"vendored": "vendored or made by tools", "generated": "generated"}
 
 
 PROTECTED = "act by themselves (CI, hooks, build scripts, tool settings)"
 
 
 @dataclass(frozen=True)
-class Tracked:
+class TrackedFile:
     """What planning needs to know of a file at the base."""
 
     path: str
@@ -39,50 +39,52 @@ class Targets:
     named: tuple[str, ...] = ()  # what a person has named one by one
 
 
-def named(
+def select_targets(
     patterns: Sequence[str],
-    tracked: Mapping[str, Tracked],
+    tracked: Mapping[str, TrackedFile],
     why_not: Mapping[str, str],
-    said: str = "--files",
+    option: str = "--files",
     permit: Permit = Permit(),  # noqa: B008  it is frozen
 ) -> Targets:
     """The files that --files means. `why_not` says of a path that is not tracked what it is instead."""
-    chosen: dict[str, Tracked] = {}
+    chosen: dict[str, TrackedFile] = {}
     skipped: dict[str, None] = {}
     aside: dict[str, None] = {}
     protected: dict[str, None] = {}
     for pattern in patterns:
-        found = matches(pattern, tracked)
+        found = match_paths(pattern, tracked)
         if not found:
-            raise PlanError(f"{said} {pattern}: {why_not.get(pattern) or 'no tracked file matches'}.")
+            raise PlanError(f"{option} {pattern}: {why_not.get(pattern) or 'no tracked file matches'}.")
         if found == [pattern]:
-            refuse_special(tracked[pattern], f"{said} {pattern}: it")
-            refuse_ours(pattern, f"{said} {pattern}: it")
-        protected.update((path, None) for path in found if permit.why_not(path))
+            refuse_special(tracked[pattern], f"{option} {pattern}: it")
+            refuse_own_file(pattern, f"{option} {pattern}: it")
+        protected.update((path, None) for path in found if permit.refusal_for(path))
         found = [path for path in found if path not in protected]
         wanted = pattern in found or NOISE.search(f"{pattern}/")
-        usual = {"text", *ASIDE} if wanted else {"text"}
+        usual = {"text", *SKIPPED_KINDS} if wanted else {"text"}
         chosen.update((path, tracked[path]) for path in found if tracked[path].kind in usual)
-        skipped.update((shown(tracked[path]), None) for path in found if tracked[path].why_not_editable)
-        aside.update((path, None) for path in found if tracked[path].kind in ASIDE)
+        skipped.update((printable_path(tracked[path]), None) for path in found if tracked[path].why_not_editable)
+        aside.update((path, None) for path in found if tracked[path].kind in SKIPPED_KINDS)
     if not chosen:
-        raise PlanError(f"{said} {' '.join(patterns)}: only files match {nothing_left(skipped, aside, protected)}.")
-    files = tuple(target(chosen[path], path in patterns) for path in sorted(chosen))
+        raise PlanError(
+            f"{option} {' '.join(patterns)}: only files match {explain_nothing_left(skipped, aside, protected)}."
+        )
+    files = tuple(make_target(chosen[path], path in patterns) for path in sorted(chosen))
     return Targets(files, tuple(skipped), tuple(path for path in aside if path not in chosen), tuple(protected))
 
 
-def nothing_left(skipped: Sized, aside: Sized, protected: Sized) -> str:
+def explain_nothing_left(skipped: Sized, aside: Sized, protected: Sized) -> str:
     """Why no file is left of those that match."""
     if protected and not skipped and not aside:
         return f"that {PROTECTED}; name them one by one"
     return "that Aider cannot edit" if skipped or not aside else "that tools made; name them one by one"
 
 
-def shown(file: Tracked) -> str:
+def printable_path(file: TrackedFile) -> str:
     return file.path.encode("unicode_escape").decode() if file.kind == "name" else file.path
 
 
-def matches(pattern: str, tracked: Iterable[str]) -> list[str]:
+def match_paths(pattern: str, tracked: Iterable[str]) -> list[str]:
     """A tracked file means itself, a folder everything under it; a glob may cross folders with **, and a bare * stays
     in its folder. Brackets are first taken for themselves, because some frameworks name folders `[slug]`."""
     if pattern in tracked:
@@ -91,36 +93,36 @@ def matches(pattern: str, tracked: Iterable[str]) -> list[str]:
     if under or not has_glob(pattern):
         return under
     literally = pattern.replace("[", "[[]").split("/")
-    return globbed(literally, tracked) or globbed(pattern.split("/"), tracked)
+    return match_glob(literally, tracked) or match_glob(pattern.split("/"), tracked)
 
 
 def has_glob(pattern: str) -> bool:
     return any(sign in pattern for sign in GLOB)
 
 
-def globbed(pattern: list[str], tracked: Iterable[str]) -> list[str]:
-    return [path for path in tracked if glob_match(path.split("/"), pattern)]
+def match_glob(pattern: list[str], tracked: Iterable[str]) -> list[str]:
+    return [path for path in tracked if fits_glob(path.split("/"), pattern)]
 
 
-def glob_match(path: list[str], pattern: list[str]) -> bool:
+def fits_glob(path: list[str], pattern: list[str]) -> bool:
     if not pattern:
         return not path
     if pattern[0] == "**":
-        return glob_match(path, pattern[1:]) or (bool(path) and glob_match(path[1:], pattern))
-    return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and glob_match(path[1:], pattern[1:])
+        return fits_glob(path, pattern[1:]) or (bool(path) and fits_glob(path[1:], pattern))
+    return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and fits_glob(path[1:], pattern[1:])
 
 
-def refuse_special(file: Tracked, who: str) -> None:
+def refuse_special(file: TrackedFile, subject: str) -> None:
     if file.why_not_editable:
-        raise PlanError(f"{who} {file.why_not_editable}.")
+        raise PlanError(f"{subject} {file.why_not_editable}.")
 
 
-def refuse_ours(path: str, who: str) -> None:
-    if belongs_to_us(path):
-        raise PlanError(f"{who} belongs to this program, which obeys it; change it yourself.")
+def refuse_own_file(path: str, subject: str) -> None:
+    if is_own_file(path):
+        raise PlanError(f"{subject} belongs to this program, which obeys it; change it yourself.")
 
 
-def from_prd(prd: Prd, tracked: Mapping[str, Tracked], permit: Permit = Permit()) -> Targets:  # noqa: B008
+def targets_from_prd(prd: Prd, tracked: Mapping[str, TrackedFile], permit: Permit = Permit()) -> Targets:  # noqa: B008
     """The files that the PRD's work names: existing ones as they are, the others as new ones."""
     if not prd.work:
         raise PlanError("The PRD names no files to change.", hint="Say them with --files.")
@@ -131,17 +133,17 @@ def from_prd(prd: Prd, tracked: Mapping[str, Tracked], permit: Permit = Permit()
             refuse_special(file, f"The PRD names {work.file!r}, but it")
         else:
             refuse_outside(work.file, tracked)
-        if permit.why_not(work.file):
+        if permit.refusal_for(work.file):
             protected.append(work.file)
         else:
-            chosen.append(target(file, True) if file else TargetFile(work.file, 0, new=True, required=True))
+            chosen.append(make_target(file, True) if file else TargetFile(work.file, 0, new=True, required=True))
     if not chosen:
         hint = "Name them in --change or --files."
         raise PlanError(f"The PRD names only files that {PROTECTED}: {', '.join(protected[:5])}.", hint=hint)
     return Targets(tuple(sorted(chosen, key=lambda file: file.path)), protected=tuple(sorted(protected)))
 
 
-def refuse_outside(path: str, tracked: Mapping[str, Tracked]) -> None:
+def refuse_outside(path: str, tracked: Mapping[str, TrackedFile]) -> None:
     parts = path.split("/")
     if posixpath.isabs(path) or ".." in parts or ".git" in parts:
         raise PlanError(f"The PRD names {path!r}, which does not lie in the repository.")
@@ -153,11 +155,11 @@ def refuse_outside(path: str, tracked: Mapping[str, Tracked]) -> None:
             raise PlanError(f"The PRD names {path!r}, but {above.path!r} is a {above.kind} file, not a folder.")
 
 
-def target(file: Tracked, required: bool) -> TargetFile:
-    return TargetFile(file.path, tokens_of(file.size), required=required)
+def make_target(file: TrackedFile, required: bool) -> TargetFile:
+    return TargetFile(file.path, tokens_of_size(file.size), required=required)
 
 
-def asked_for(targets: Targets, prd: Prd) -> Targets:
+def require_prd_files(targets: Targets, prd: Prd) -> Targets:
     """With --files and a PRD: what the PRD asks of a file must be done."""
     wanted = {work.file for work in prd.work}
     files = tuple(replace(file, required=file.required or file.path in wanted) for file in targets.files)

@@ -77,7 +77,7 @@ _ALL_PROVIDERS = (
 )
 PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL_PROVIDERS}
 
-OTHER_PREFIXES = {"models": "gemini", "ollama_chat": "ollama"}
+PREFIX_ALIASES = {"models": "gemini", "ollama_chat": "ollama"}
 BARE_NAMES = {
     "claude": "anthropic",
     "gemini": "gemini",
@@ -192,17 +192,17 @@ class Model:
     long: LongPrices | None = None
 
 
-class Notice(NamedTuple):
+class RetirementNotice(NamedTuple):
     severity: Literal["retired", "warning"]
     sentence: str
 
 
-def resolve(name: str) -> Model:
+def resolve_model(name: str) -> Model:
     """The model that a user means by a name, or UnknownProvider. A model that only its provider knows is no error."""
-    provider, upstream = _find(ALIASES.get(name.strip(), name.strip()))
+    provider, upstream = _split_model_name(ALIASES.get(name.strip(), name.strip()))
     canonical = f"{provider.name}/{upstream}"
     aider_name = f"{provider.agent_prefix}/{upstream}"
-    row = _rows().get(canonical, {})
+    row = _model_rows().get(canonical, {})
     return Model(
         name=canonical,
         provider=provider,
@@ -230,31 +230,33 @@ def with_prices(model: Model, price_in: float, price_out: float) -> Model:
 
 def weak_model(model: Model) -> Model:
     """The cheap model for side work, always of the same provider, since an agent has one door to go through."""
-    return model if model.weak == model.aider_name else resolve(model.weak)
+    return model if model.weak == model.aider_name else resolve_model(model.weak)
 
 
-def table() -> list[Model]:
+def list_models() -> list[Model]:
     """Every model that we know the price of, the recommended ones first."""
-    others = sorted(_rows().keys() - set(RECOMMENDED))
-    return [resolve(name) for name in (*RECOMMENDED, *others)]
+    others = sorted(_model_rows().keys() - set(RECOMMENDED))
+    return [resolve_model(name) for name in (*RECOMMENDED, *others)]
 
 
-def retirement(model: Model, today: date) -> Notice | None:
+def retirement_notice(model: Model, today: date) -> RetirementNotice | None:
     """What to tell the user of a retired or soon retired model; whether it stops the run is for the caller to say."""
     if model.retires is None or (model.retires - today).days > WARNING_DAYS:
         return None
     if model.retires <= today:
-        return Notice("retired", f"{model.name} retired on {model.retires}, use {successor(model)}")
-    return Notice("warning", f"{model.name} retires on {model.retires}, move to {successor(model)} before that")
+        return RetirementNotice("retired", f"{model.name} retired on {model.retires}, use {successor_name(model)}")
+    return RetirementNotice(
+        "warning", f"{model.name} retires on {model.retires}, move to {successor_name(model)} before that"
+    )
 
 
-def successor(model: Model) -> str:
+def successor_name(model: Model) -> str:
     """The current model to use in place of an old one."""
     choices = SUCCESSORS.get(model.provider.name, {"": DEFAULT_MODEL})
     return next(name for word, name in choices.items() if word in model.upstream_name)
 
 
-def base_url(provider: Provider, given: str = "") -> str:
+def provider_base_url(provider: Provider, given: str = "") -> str:
     """The provider's base, from whatever shape of it the user's variable holds."""
     base = (given or provider.default_base).strip().rstrip("/")
     if provider.name == "ollama" and not base.endswith("/v1"):
@@ -264,7 +266,7 @@ def base_url(provider: Provider, given: str = "") -> str:
     return base
 
 
-def cost(
+def request_cost(
     model: Model, input_tokens: int, cached_tokens: int, cache_write_tokens: int, output_tokens: int
 ) -> float | None:
     """Dollars of one request. The input counts all of the prompt: fresh, read from a cache and written to one."""
@@ -282,7 +284,7 @@ def cost(
     )
 
 
-def output_cap(model: Model, owned_tokens: int) -> int | None:
+def reply_token_cap(model: Model, owned_tokens: int) -> int | None:
     """How many tokens one reply may have: room to write the owned files twice and to think; None is no cap of ours."""
     room = 2 * owned_tokens + 16_000
     if model.max_output is not None:
@@ -301,7 +303,7 @@ def settings_entry(model: Model, weak: str, owned_tokens: int) -> dict[str, Any]
         "use_temperature": False,  # current OpenAI and Anthropic models answer 400 to any
         "weak_model_name": weak,
     }
-    cap = output_cap(model, owned_tokens)
+    cap = reply_token_cap(model, owned_tokens)
     if cap is not None:
         # litellm passes both on unchanged. OpenAI's reasoning models refuse max_tokens, litellm's xAI the other one.
         parameter = "max_completion_tokens" if model.provider.name == "openai" else "max_tokens"
@@ -321,11 +323,11 @@ def metadata_entry(model: Model) -> dict[str, Any]:
     return {"litellm_provider": model.provider.agent_prefix, "mode": "chat"} | told
 
 
-def _find(name: str) -> tuple[Provider, str]:
+def _split_model_name(name: str) -> tuple[Provider, str]:
     head, slash, upstream = name.partition("/")
     if not slash:
         head, upstream = _provider_of_bare(name), name
-    provider = PROVIDERS.get(OTHER_PREFIXES.get(head, head))
+    provider = PROVIDERS.get(PREFIX_ALIASES.get(head, head))
     if provider and provider.name == "gemini":
         upstream = upstream.removeprefix("models/")
     if provider is None or not upstream:
@@ -337,11 +339,11 @@ def _provider_of_bare(name: str) -> str:
     for start, provider in BARE_NAMES.items():
         if name.startswith(start):
             return provider
-    return next((provider for provider in PROVIDERS if f"{provider}/{name}" in _rows()), "")
+    return next((provider for provider in PROVIDERS if f"{provider}/{name}" in _model_rows()), "")
 
 
 @cache
-def _rows() -> dict[str, dict[str, Any]]:
+def _model_rows() -> dict[str, dict[str, Any]]:
     text = Path(__file__).with_name("models.json").read_text(encoding="utf-8")
     rows: dict[str, dict[str, Any]] = json.loads(text)["models"]
     return rows

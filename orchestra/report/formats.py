@@ -4,25 +4,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestra.report.detail import Detail
-from orchestra.report.junit import junit
-from orchestra.report.markdown import markdown
-from orchestra.report.page import page
+from orchestra.report.detail import RunDetail
+from orchestra.report.junit import junit_xml
+from orchestra.report.markdown import markdown_report
+from orchestra.report.page import html_page
 from orchestra.report.state import Report
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportMaterial:
     """A run with the long texts that its reports quote."""
 
     report: Report
-    detail: Detail
+    detail: RunDetail
     diffs: dict[int, str]
     outputs: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Form:
+class ReportFormat:
     """A format of reports.
 
     `title`: its name in a sentence. `stem` and `suffix` make the file's name in the log folder.
@@ -34,29 +34,29 @@ class Form:
     stem: str
     suffix: str
     content: Literal["page", "text"]
-    render: Callable[[Material], str]
+    render: Callable[[ReportMaterial], str]
 
     def file_name(self, stamp: str) -> str:
         return f"{self.stem}_{stamp}.{self.suffix}"
 
 
-def render_html(material: Material) -> str:
-    return page(material.report, material.detail, material.diffs, material.outputs)
+def render_html(material: ReportMaterial) -> str:
+    return html_page(material.report, material.detail, material.diffs, material.outputs)
 
 
-def render_markdown(material: Material) -> str:
-    return markdown(material.report)
+def render_markdown(material: ReportMaterial) -> str:
+    return markdown_report(material.report)
 
 
-def render_junit(material: Material) -> str:
-    return junit(material.report, material.detail.gates, material.outputs)
+def render_junit(material: ReportMaterial) -> str:
+    return junit_xml(material.report, material.detail.gates, material.outputs)
 
 
 # The first is the default. A run writes them from the last to the first, because the page takes longest.
-_ALL_FORMS = (
-    Form("html", "HTML", "report", "html", "page", render_html),
-    Form("markdown", "Markdown", "report", "md", "text", render_markdown),
-    Form("junit", "JUnit XML", "junit", "xml", "text", render_junit),
+_ALL_FORMATS = (
+    ReportFormat("html", "HTML", "report", "html", "page", render_html),
+    ReportFormat("markdown", "Markdown", "report", "md", "text", render_markdown),
+    ReportFormat("junit", "JUnit XML", "junit", "xml", "text", render_junit),
 )
-FORMS: dict[str, Form] = {form.name: form for form in _ALL_FORMS}
-DEFAULT = next(iter(FORMS))
+REPORT_FORMATS: dict[str, ReportFormat] = {form.name: form for form in _ALL_FORMATS}
+DEFAULT_FORMAT = next(iter(REPORT_FORMATS))

@@ -5,30 +5,30 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from orchestra.events import (
-    REVIEW,
-    Branched,
-    Delivered,
+    ABOUT_REVIEW,
+    BranchPushed,
     GateEnded,
     GateUnusable,
-    Lent,
+    MoneyReserved,
     NotHandedOver,
     PatchWritten,
     PlanRange,
     PrdWritten,
     PrOpened,
     ProposedTask,
-    Pushed,
     Record,
-    SetAside,
+    ResultBranched,
+    ResultDelivered,
     TaskRange,
     TestsJudged,
+    WorktreeLent,
 )
-from orchestra.events.base import optional
+from orchestra.events.base import optional_field
 from orchestra.model import Requirement, TaskState, Usage, Verdict, Verified
 
-UNJUDGED = "passed, but the run ended before it was seen whether its tests could be bent"
+UNJUDGED_REASON = "passed, but the run ended before it was seen whether its tests could be bent"
 TESTS = "tests"  # what a gate of tests is about
-HandedOver = PatchWritten | Branched | Pushed | PrOpened
+HandedOver = PatchWritten | ResultBranched | BranchPushed | PrOpened
 T = TypeVar("T", bound=HandedOver)
 
 
@@ -46,17 +46,17 @@ class CandidateReport(Record, kw_only=True):
     commit: str
     seconds: float
     round: int
-    changed: tuple[str, ...] | None = optional()
-    foreign: tuple[str, ...] | None = optional()
-    refused: tuple[str, ...] | None = optional()
-    protected: Mapping[str, str] | None = optional()
-    notable: Mapping[str, str] | None = optional()
-    left_out: tuple[str, ...] | None = optional()
-    proposed: tuple[ProposedTask, ...] | None = optional()
-    answered: bool | None = optional()
-    said: str | None = optional()
-    review: str | None = optional()
-    why: str | None = optional()
+    changed: tuple[str, ...] | None = optional_field()
+    foreign: tuple[str, ...] | None = optional_field()
+    refused: tuple[str, ...] | None = optional_field()
+    protected: Mapping[str, str] | None = optional_field()
+    notable: Mapping[str, str] | None = optional_field()
+    left_out: tuple[str, ...] | None = optional_field()
+    proposed: tuple[ProposedTask, ...] | None = optional_field()
+    answered: bool | None = optional_field()
+    said: str | None = optional_field()
+    review: str | None = optional_field()
+    why: str | None = optional_field()
 
 
 class TaskGate(Record):
@@ -116,7 +116,7 @@ class TaskReport:
     waits: str = ""  # for which provider or agent, and why
     asks: str = ""  # why it waits for a person
     replaced: int = 0  # by which task
-    lent: Lent | None = None  # to a person: where that one began
+    lent: WorktreeLent | None = None  # to a person: where that one began
     by_hand: bool = False
     # Of several attempts side by side: the number of the first, and what each came to.
     round: int = 0
@@ -169,16 +169,16 @@ class Report:
     prd: PrdWritten | None = None
     plan_file: str = ""
     # Which files a person has named one by one, and whether the change's words are the user's own.
-    named: Sequence[str] = ()
-    words_count: bool = True
-    said: list[str] = field(default_factory=list)  # by persons, when they decided about tasks
+    user_files: Sequence[str] = ()
+    change_is_literal: bool = True
+    decision_texts: list[str] = field(default_factory=list)  # by persons, when they decided about tasks
     # What its agents were expected to take; how long they were at work (ms), which are now, and since when.
     estimate: PlanRange | None = None
-    worked: int = 0
-    at_work: set[tuple[int | None, int | None]] = field(default_factory=set)
-    since: int = 0
+    worked_ms: int = 0
+    running_attempts: set[tuple[int | None, int | None]] = field(default_factory=set)
+    working_since: int = 0
     proposals: dict[int, tuple[ProposedTask, ...]] = field(default_factory=dict)  # by the task whose agent made them
-    drafted: int = 0  # tasks of a plan that this run has only written down
+    drafted_tasks: int = 0  # tasks of a plan that this run has only written down
     tasks: dict[int, TaskReport] = field(default_factory=dict)
     roles: dict[str, Usage] = field(default_factory=dict)
     gates: list[GateEnded] = field(default_factory=list)
@@ -186,9 +186,9 @@ class Report:
     strict: bool = False  # tests that the agents changed are not enough
     require_tests: bool = False
     unusable: dict[str, GateUnusable] = field(default_factory=dict)  # by name, gates of the repository
-    delivery: Delivered | None = None
+    delivery: ResultDelivered | None = None
     # What was handed over, by the kind of the event that says so; and what could not be.
-    handed: dict[str, HandedOver] = field(default_factory=dict)
+    handovers: dict[str, HandedOver] = field(default_factory=dict)
     refused: dict[str, NotHandedOver] = field(default_factory=dict)
     skipped: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
@@ -196,17 +196,17 @@ class Report:
     error: str = ""
     signal: int = 0  # that stopped it
     seconds: float = 0.0
-    heard: int = 0  # the last event's time
-    paused: int = 0  # ms between being stopped and being taken up again
+    last_event_time: int = 0  # the last event's time
+    paused_ms: int = 0  # ms between being stopped and being taken up again
     replayed: bool = False
     # With a replayed run, by agent or role: requests that are not the recording's, replies of it that were not used.
     drift: dict[str, int] = field(default_factory=dict)
     unused: Mapping[str, int] = field(default_factory=dict)
     cancelled: bool = False
     limits: dict[str, float] = field(default_factory=dict)
-    stopped: str = ""  # by which limit
+    limit_that_stopped: str = ""  # by which limit
     # What is reserved for requests that are on their way, by their number.
-    on_way: dict[int, list[tuple[int | None, SetAside]]] = field(default_factory=dict)
+    pending_reservations: dict[int, list[tuple[int | None, MoneyReserved]]] = field(default_factory=dict)
     unreadable: int = 0  # events of the log that could not be read
 
     @property
@@ -248,11 +248,11 @@ class Report:
         proving = [gate for gate in self.gates if (gate.ok if gate.verifies is None else gate.verifies) and gate.judged]
         proven = {gate.subject for gate in proving}
         if TESTS in proven:
-            judged = [self.judgement(gate) for gate in proving]
+            judged = [self.tests_judgement(gate) for gate in proving]
             return Verified.TESTS if all(one.holds for one in judged if one) else Verified.CHANGED_TESTS
         return Verified.SYNTAX if Verified.SYNTAX in proven else Verified.NONE
 
-    def judgement(self, gate: GateEnded) -> TestsJudged | None:
+    def tests_judgement(self, gate: GateEnded) -> TestsJudged | None:
         return self.judged.get(gate.name) if gate.subject == TESTS else None
 
     @property
@@ -272,7 +272,7 @@ class Report:
         return {kind: names for kind, names in found.items() if names}
 
     @property
-    def falls_short(self) -> bool:
+    def is_under_verified(self) -> bool:
         """Whether the result is not checked as far as the user demands it."""
         if not self.result:
             return False
@@ -291,7 +291,7 @@ class Report:
         """Why tests that the repository has say nothing of the result, a clause each."""
         ran = {gate.name for gate in self.gates}
         found = [gate.unproven for gate in self.gates if gate.subject == TESTS and gate.unproven]
-        found += [f"{gate.name} {UNJUDGED}" for gate in self.gates if gate.verifies and not gate.judged]
+        found += [f"{gate.name} {UNJUDGED_REASON}" for gate in self.gates if gate.verifies and not gate.judged]
         return found + [one.why for name, one in self.unusable.items() if one.about == TESTS and name not in ran]
 
     @property
@@ -309,41 +309,41 @@ class Report:
     def failed(self) -> list[TaskReport]:
         return [task for task in self.tasks.values() if not (task.success or task.replaced)]
 
-    def last(self, kind: type[T]) -> T | None:
+    def last_handover(self, kind: type[T]) -> T | None:
         """The last event of this kind that says what was handed over."""
-        found = self.handed.get(kind.kind)
+        found = self.handovers.get(kind.kind)
         return found if isinstance(found, kind) else None
 
     @property
-    def pushed(self) -> Pushed | None:
+    def pushed(self) -> BranchPushed | None:
         """What was pushed, if it is what came of the run in the end."""
-        last = self.last(Pushed)
+        last = self.last_handover(BranchPushed)
         return last if last and last.commit == self.result else None
 
     @property
     def pr_url(self) -> str:
-        opened = self.last(PrOpened)
+        opened = self.last_handover(PrOpened)
         return opened.url if opened else ""
 
 
 def is_review(gate: GateEnded) -> bool:
-    return gate.about == REVIEW
+    return gate.about == ABOUT_REVIEW
 
 
-def judged_gate(gate: GateEnded, judged: TestsJudged) -> GateEnded:
+def gate_with_judgement(gate: GateEnded, judged: TestsJudged) -> GateEnded:
     """The gate with what its tests are worth: one whose runner is bent has checked nothing."""
     if gate.name != judged.name or gate.judged:
         return gate
-    why = why_bent(judged)
+    why = bent_tests_reason(judged)
     return replace(gate, judged=True, verifies=not why, unproven=why)
 
 
-def why_bent(judged: TestsJudged) -> str:
+def bent_tests_reason(judged: TestsJudged) -> str:
     """Why tests that passed say nothing at all; empty if they say something."""
-    name, changed, of = judged.name, some(judged.changed), judged.lost.of
+    name, changed, of = judged.name, join_some(judged.changed), judged.lost.of
     why = judged.bent or (f"ran 0 of the base's {of:,} tests" if of and not judged.lost.ran else "")
     return f"{name} {why}" + (f"; the agents changed {changed}" if changed else "") if why else ""
 
 
-def some(paths: Sequence[str], most: int = 4) -> str:
-    return ", ".join(paths[:most]) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
+def join_some(paths: Sequence[str], limit: int = 4) -> str:
+    return ", ".join(paths[:limit]) + (f" and {len(paths) - limit:,} more" if len(paths) > limit else "")

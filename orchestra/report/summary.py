@@ -2,30 +2,30 @@
 
 from typing import Any
 
-from orchestra.events import RunEnded, plain
+from orchestra.events import RunEnded, to_json_value
 from orchestra.model import Usage
-from orchestra.report import replay
-from orchestra.report.plans.estimate import compared
-from orchestra.report.sentence import next_steps, sentence
+from orchestra.report import replay_differences
+from orchestra.report.phrases import next_steps, verdict_sentence
+from orchestra.report.plans.estimate import compare_estimate
 from orchestra.report.state import Report, TaskReport
 
-SCHEMA = 1
+SCHEMA_VERSION = 1
 
 
-def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
+def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
     """`logs` are the agents' JSONL files by task number."""
     return {
-        "schema": SCHEMA,
+        "schema": SCHEMA_VERSION,
         "timestamp": report.run,
         "change": report.change,
-        "agents": {task.agent: agent(task, logs.get(task.id, "")) for task in report.tasks.values()},
+        "agents": {task.agent: agent_record(task, logs.get(task.id, "")) for task in report.tasks.values()},
         "total_iterations": sum(task.iterations for task in report.tasks.values()),
         "successful_agents": len(report.succeeded),
         "failed_agents": len(report.failed),
         "prd_path": report.prd_path or None,
         "model_used": report.model,
         "provider": report.provider,
-        "verdict": sentence(report),
+        "verdict": verdict_sentence(report),
         "exit_code": report.exit_code,
         "error": report.error or None,
         "verified": str(report.verified),
@@ -33,36 +33,37 @@ def summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "unchecked": report.unchecked,
         "tests_changed": report.tests_changed,
         "tests_lost": report.tests_lost,
-        "judged": plain(list(report.judged.values())),
+        "judged": to_json_value(list(report.judged.values())),
         "seconds": round(report.seconds, 3),
         "replayed": report.replayed,
-        "replay": replay.record(report),
-        "usage": usage(report.usage) | {"roles": {role: usage(used) for role, used in sorted(report.roles.items())}},
-        "limits": limits(report),
-        "estimate": expected.record() if (expected := compared(report)) else None,
+        "replay": replay_differences.replay_record(report),
+        "usage": usage_record(report.usage)
+        | {"roles": {role: usage_record(used) for role, used in sorted(report.roles.items())}},
+        "limits": limits_record(report),
+        "estimate": expected.as_record() if (expected := compare_estimate(report)) else None,
         "files": {
             path: {"added": added, "removed": removed} for path, (added, removed) in sorted(report.files.items())
         },
-        "result": delivery(report),
+        "result": delivery_record(report),
         "pr_url": report.pr_url or None,
-        "handed_over": plain(report.handed) | {"refused": plain(list(report.refused.values()))},
+        "handed_over": to_json_value(report.handovers) | {"refused": to_json_value(list(report.refused.values()))},
         "repository": {"path": report.repository, "branch": report.branch, "base": report.base},
-        "gates": plain(report.gates),
-        "coverage": coverage(report),
+        "gates": to_json_value(report.gates),
+        "coverage": requirement_coverage(report),
         "skipped_files": list(report.skipped),
-        "proposed": [{"task": task} | plain(one) for task, tasks in report.proposals.items() for one in tasks],
+        "proposed": [{"task": task} | to_json_value(one) for task, tasks in report.proposals.items() for one in tasks],
         "notes": report.notes,
         "next": next_steps(report),
         **({"unreadable_events": report.unreadable} if report.unreadable else {}),
     }
 
 
-def delivery(report: Report) -> dict[str, Any]:
-    told = plain(report.delivery) if report.delivery else {}
+def delivery_record(report: Report) -> dict[str, Any]:
+    told = to_json_value(report.delivery) if report.delivery else {}
     return {name: value for name, value in told.items() if name != "files"}
 
 
-def ended(report: Report, code: int, error: str, signal: int) -> RunEnded:
+def run_ended_event(report: Report, code: int, error: str, signal: int) -> RunEnded:
     """The last event says enough of the whole run that a list of many runs need not read all their events."""
     dollars = 0.0 if report.replayed else report.usage.dollars
     return RunEnded(
@@ -76,19 +77,23 @@ def ended(report: Report, code: int, error: str, signal: int) -> RunEnded:
 
 
 # What of a task the summary has elsewhere, or not at all.
-ASIDE = ("id", "iterations", "proposed", "needs", "priority", "brief")
+OMITTED_TASK_FIELDS = ("id", "iterations", "proposed", "needs", "priority", "brief")
 
 
-def agent(task: TaskReport, log: str) -> dict[str, Any]:
+def agent_record(task: TaskReport, log: str) -> dict[str, Any]:
     """The seed's three keys first. Its 'at least one iteration' is part of success, not all of it."""
     seed = {"log_file": log, "iterations": task.iterations, "success": task.success}
-    gates = [plain(gate.result) | {"attempt": gate.attempt} for gate in task.gates]
-    record = plain(task) | {"usage": usage(task.usage), "gates": gates, "lent": plain(task.lent) or {}}
+    gates = [to_json_value(gate.result) | {"attempt": gate.attempt} for gate in task.gates]
+    record = to_json_value(task) | {
+        "usage": usage_record(task.usage),
+        "gates": gates,
+        "lent": to_json_value(task.lent) or {},
+    }
     record["estimate"] = {name: value for name, value in (record["estimate"] or {}).items() if name != "task"}
-    return seed | {name: value for name, value in record.items() if name not in ASIDE}
+    return seed | {name: value for name, value in record.items() if name not in OMITTED_TASK_FIELDS}
 
 
-def usage(used: Usage) -> dict[str, Any]:
+def usage_record(used: Usage) -> dict[str, Any]:
     return {
         "requests": used.requests,
         "replies": used.replies,
@@ -105,19 +110,19 @@ def usage(used: Usage) -> dict[str, Any]:
     }
 
 
-def limits(report: Report) -> dict[str, Any]:
+def limits_record(report: Report) -> dict[str, Any]:
     """What was allowed, what is spent, what of it is only set aside, and what was billed beyond what was set aside."""
-    spent = usage(report.usage)
+    spent = usage_record(report.usage)
     return report.limits | {
         "spent": spent["cost"],
         "reserved": spent["assumed_cost"],
         "overshoot": spent["overshoot"],
         "tokens": spent["total_tokens"] + spent["assumed_tokens"],
-        "stopped_by": report.stopped or None,
+        "stopped_by": report.limit_that_stopped or None,
     }
 
 
-def coverage(report: Report) -> list[dict[str, Any]]:
+def requirement_coverage(report: Report) -> list[dict[str, Any]]:
     """Requirement by requirement: which tasks worked on it, in which commits, and what checked it."""
     checked = [gate.name for gate in report.gates if gate.ok and not gate.unproven]
     rows = []

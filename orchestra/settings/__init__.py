@@ -3,39 +3,39 @@
 Pure: the face reads the files, this parses what stands in them.
 """
 
-from orchestra.settings.checks import check_option
-from orchestra.settings.load import SettingsFile, load
-from orchestra.settings.option import PREFIX, Power, flag, key_of, variables_of
+from orchestra.settings.load import SettingsFile, load_settings
+from orchestra.settings.option import VARIABLE_PREFIX, Power, flag_of, key_of, variables_of
+from orchestra.settings.option_checks import check_option
 from orchestra.settings.settings import (
+    CONFLICTING_OPTIONS,
     REPOSITORY_ENV,
-    RIVALS,
     SCRIPT_ENV,
     SECRET_WORDS,
-    Committed,
+    CommittedFile,
     Settings,
-    masked,
-    options,
+    mask_value,
+    option_fields,
 )
-from orchestra.settings.values import parse, parse_bool, split
+from orchestra.settings.values import parse_bool, parse_option, split_words
 
 __all__ = [
-    "PREFIX",
+    "CONFLICTING_OPTIONS",
     "REPOSITORY_ENV",
-    "RIVALS",
     "SCRIPT_ENV",
     "SECRET_WORDS",
-    "Committed",
+    "VARIABLE_PREFIX",
+    "CommittedFile",
     "Power",
     "Settings",
     "SettingsFile",
     "check_option",
-    "flag",
+    "flag_of",
     "key_of",
-    "load",
-    "masked",
-    "options",
-    "parse",
+    "load_settings",
+    "mask_value",
+    "option_fields",
     "parse_bool",
-    "split",
+    "parse_option",
+    "split_words",
     "variables_of",
 ]

@@ -6,7 +6,7 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
-PREFIX = "ORCHESTRA_"
+VARIABLE_PREFIX = "ORCHESTRA_"
 
 
 class Power(StrEnum):
@@ -25,7 +25,7 @@ class Power(StrEnum):
     CONSENTS = "allows all of this"
 
 
-def option(
+def define_option(
     default: Any,
     help: str,
     *,
@@ -53,7 +53,7 @@ def option(
     return field(default=default, metadata=facts)
 
 
-def flag(f: dataclasses.Field[Any]) -> str:
+def flag_of(f: dataclasses.Field[Any]) -> str:
     """--no-prd for use_prd, --no-apply for apply, --max-agents for max_agents."""
     if f.metadata["off"]:
         return "--no-" + f.name.removeprefix("use_").replace("_", "-")
@@ -61,7 +61,7 @@ def flag(f: dataclasses.Field[Any]) -> str:
 
 
 def variables_of(f: dataclasses.Field[Any]) -> tuple[str, ...]:
-    return (PREFIX + f.name.upper(), *f.metadata["env"])
+    return (VARIABLE_PREFIX + f.name.upper(), *f.metadata["env"])
 
 
 def key_of(f: dataclasses.Field[Any]) -> str:

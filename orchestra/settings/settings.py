@@ -8,24 +8,24 @@ from typing import Any
 
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import Role
-from orchestra.providers.redact import is_marked
-from orchestra.settings.checks import ADDRESS
-from orchestra.settings.option import flag
+from orchestra.providers.redact import is_redacted
+from orchestra.settings.option import flag_of
+from orchestra.settings.option_checks import ADDRESS_START
 from orchestra.settings.table import Options
 from orchestra.settings.values import parse_price
 
 # Where values come from, the strongest first. The settings file follows, then the defaults.
 REPOSITORY_ENV, SCRIPT_ENV = "repository .env", "script .env"
-PLACES = ("flag", "environment", REPOSITORY_ENV, SCRIPT_ENV)
-PASSWORD = re.compile("//[^/@]*:[^/@]*@")
+SOURCE_ORDER = ("flag", "environment", REPOSITORY_ENV, SCRIPT_ENV)
+PASSWORD_IN_URL = re.compile("//[^/@]*:[^/@]*@")
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 @dataclass(frozen=True)
-class Committed:
+class CommittedFile:
     """What became of a settings file that git tracks, so that anyone who can commit may have written it."""
 
-    place: str
+    origin: str
     used: Mapping[str, Any] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)  # the setting, and why
     models: tuple[str, ...] = ()  # of the refused ones those that chose a model which this run would ask
@@ -42,18 +42,18 @@ class Settings(Options):
     roles: Mapping[str, Role] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     # What became of a committed settings file.
-    committed: "Committed | None" = None
+    committed: "CommittedFile | None" = None
     variables: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
-    def key(self, names: Iterable[str]) -> tuple[str, str]:
+    def strongest_variable(self, names: Iterable[str]) -> tuple[str, str]:
         """The value of these variables from the strongest place, and that place; in one place the first name counts."""
         found = [self.variables[name] for name in names if name in self.variables]
-        return min(found, key=lambda value: rank(value[1]), default=("", ""))
+        return min(found, key=lambda value: source_rank(value[1]), default=("", ""))
 
     def base_url(self, names: Iterable[str], key_source: str) -> str:
         """A base URL. One from a repository's .env counts only beside a key from that same file, or without any key: a
         file that came with a repository must not be able to send a key from elsewhere to a server of its choice."""
-        value, source = self.key(names)
+        value, source = self.strongest_variable(names)
         strange = source == REPOSITORY_ENV and key_source and not key_source.startswith(REPOSITORY_ENV)
         return "" if strange else value.rstrip("/")
 
@@ -79,58 +79,62 @@ class Settings(Options):
         name = self.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
         return f"gemini/{name.removeprefix('gemini/').removeprefix('models/')}"
 
-    def is_users(self, name: str) -> bool:
+    def is_set_by_user(self, name: str) -> bool:
         """Whether it is as the user has it, and not as a committed file says to which they have not consented."""
-        return self.committed is None or self.committed.trusted or self.source(name) != self.committed.place
+        return self.committed is None or self.committed.trusted or self.source_of(name) != self.committed.origin
 
     @property
-    def own_branch(self) -> str:
+    def branch_flag(self) -> str:
         """The flag by which the result is to be on a branch of its own, and the user's is left where it is."""
         return "--branch" if self.branch else "--pr" if self.pr else ""
 
-    def options(self) -> dict[str, Any]:
+    def recorded_values(self) -> dict[str, Any]:
         """The values that a resumed run goes on with: all but the keys, which are never written down."""
         # Who knows the address of a chat's hook may write to that chat.
-        secret = {"api_key", "notify"} | ({"store"} if PASSWORD.search(self.store) else set())
-        return {f.name: getattr(self, f.name) for f in options() if f.name not in secret}
+        secret = {"api_key", "notify"} | ({"store"} if PASSWORD_IN_URL.search(self.store) else set())
+        return {f.name: getattr(self, f.name) for f in option_fields() if f.name not in secret}
 
-    def resumed(self, before: Mapping[str, Any]) -> "Settings":
+    def for_resume(self, previous_values: Mapping[str, Any]) -> "Settings":
         """The settings of a run as it was, but for what is said anew by a flag."""
         given = {name for name, source in self.sources.items() if source == "flag"}
-        given |= {rival for pair in RIVALS if given & set(pair) for rival in pair}
-        kept = {f.name: before[f.name] for f in options() if f.name in before and f.name not in given}
+        given |= {rival for pair in CONFLICTING_OPTIONS if given & set(pair) for rival in pair}
+        kept = {
+            f.name: previous_values[f.name]
+            for f in option_fields()
+            if f.name in previous_values and f.name not in given
+        }
         for name, value in list(kept.items()):
-            if is_marked(value):
+            if is_redacted(value):
                 del kept[name]
-                if self.source(name) == "default":
-                    option = next(flag(f) for f in options() if f.name == name)
+                if self.source_of(name) == "default":
+                    option = next(flag_of(f) for f in option_fields() if f.name == name)
                     raise SettingsError(f"{option} held a secret, which was not written down: give it again.")
         return self.with_values(**{name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()})
 
-    def source(self, name: str) -> str:
+    def source_of(self, name: str) -> str:
         return self.sources.get(name, "default")
 
     def with_values(self, **values: Any) -> "Settings":
         return dataclasses.replace(self, **values)
 
 
-def options() -> list[dataclasses.Field[Any]]:
+def option_fields() -> list[dataclasses.Field[Any]]:
     return list(fields(Options))
 
 
 # The pairs of options that exclude each other.
-RIVALS = tuple((f.name, other) for f in options() for other in f.metadata["conflicts"])
+CONFLICTING_OPTIONS = tuple((f.name, other) for f in option_fields() for other in f.metadata["conflicts"])
 
 
-def rank(source: str) -> int:
-    return next((n for n, place in enumerate(PLACES) if source.startswith(place)), len(PLACES))
+def source_rank(source: str) -> int:
+    return next((n for n, place in enumerate(SOURCE_ORDER) if source.startswith(place)), len(SOURCE_ORDER))
 
 
-def masked(name: str, value: str) -> str:
+def mask_value(name: str, value: str) -> str:
     """A value that may be shown: keys lose everything but their last two characters, addresses who logs in there."""
     secret = any(word in name.upper() for word in SECRET_WORDS)
     if secret and value:
         return f"…{value[-2:]}" if len(value) > 8 else "…"
-    if name == "notify" and (found := ADDRESS.match(value)):
+    if name == "notify" and (found := ADDRESS_START.match(value)):
         value = f"{found[0]}/…"
     return re.sub(r"://[^/@\s]+@", "://…@", value)

@@ -8,15 +8,15 @@ time, or what only shows the run otherwise: those are of the machine and the per
 from dataclasses import dataclass
 from functools import partial
 
-from orchestra.settings.checks import check_address, check_gate, check_price, check_stdout
-from orchestra.settings.option import Power, option
+from orchestra.settings.option import Power, define_option
+from orchestra.settings.option_checks import check_address, check_gate, check_price, check_stdout
 
-for_work = partial(option, group="work")
-for_agents = partial(option, group="agents")
-for_limits = partial(option, group="limits")
-for_models = partial(option, group="models")
-for_result = partial(option, group="result")
-for_handover = partial(option, group="handover")
+for_work = partial(define_option, group="work")
+for_agents = partial(define_option, group="agents")
+for_limits = partial(define_option, group="limits")
+for_models = partial(define_option, group="models")
+for_result = partial(define_option, group="result")
+for_handover = partial(define_option, group="handover")
 
 
 @dataclass(frozen=True)

@@ -11,60 +11,60 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestra.plan.roles import TABLE as ROLES
-from orchestra.plan.roles import packaged
+from orchestra.plan.roles import packaged_roles
 from orchestra.providers import catalogue
-from orchestra.settings.load import SettingsFile, with_gates
+from orchestra.settings.load import SettingsFile, with_gate_entries
 from orchestra.settings.option import Power, key_of
-from orchestra.settings.settings import RIVALS, Committed, Settings, options
-from orchestra.settings.values import PRICES, parse, parse_price, parse_prices
+from orchestra.settings.settings import CONFLICTING_OPTIONS, CommittedFile, Settings, option_fields
+from orchestra.settings.values import PRICES_TABLE, parse_option, parse_price, parse_prices
 
 # Whether a path, as it stands in the file, is that of a regular file that git tracks.
 IsTracked = Callable[[str], bool]
 Field = dataclasses.Field[Any]
-CHOICES = ("model", "claude", "claude_model")
-FREE = (Power.HARMLESS, Power.TESTS)
-PLANS = ".aider_logs/plans"  # where a plan lies that is called by its name
+MODEL_OPTIONS = ("model", "claude", "claude_model")
+ALLOWED_POWERS = (Power.HARMLESS, Power.TESTS)
+PLANS_FOLDER = ".aider_logs/plans"  # where a plan lies that is called by its name
 NOT_TRACKED = "it is no file that git tracks here"
-NEVER = "only you can say so"
+NEVER_ALLOWED = "only you can say so"
 ANOTHER_MODEL = "it chooses another provider, or a model that costs more or has no known price"
 LOWER_PRICE = "it does not raise a known price"
-MORE = "it spends more than the default"
+SPENDS_MORE = "it spends more than the default"
 
 
-def screen(file: SettingsFile, base: Settings, is_tracked: IsTracked) -> tuple[SettingsFile, Committed]:
+def screen_file(file: SettingsFile, base: Settings, is_tracked: IsTracked) -> tuple[SettingsFile, CommittedFile]:
     """The part of a committed file that may be obeyed. `base` is what the user has said without it."""
-    file = with_gates(file)
-    table = {name: value for name, value in file.table.items() if name not in overridden(base)}
+    file = with_gate_entries(file)
+    table = {name: value for name, value in file.table.items() if name not in overridden_keys(base)}
     refused: dict[str, str] = {}
-    for f in options():
-        if key_of(f) in table and (why := objection(f, table[key_of(f)], file.place, is_tracked)):
+    for f in option_fields():
+        if key_of(f) in table and (why := find_objection(f, table[key_of(f)], file.origin, is_tracked)):
             refused[key_of(f)] = why
             del table[key_of(f)]
     models = [*screen_models(table, base), *screen_roles(table, base, is_tracked, refused)]
     refused |= dict.fromkeys(models, ANOTHER_MODEL)
-    refused |= screen_prices(table, file.place, base)
-    used = {name: value for name, value in table.items() if name not in (PRICES, ROLES) or value}
-    needed = tuple(name for name in models if is_asked(name, table, base))
-    return SettingsFile(file.place, table), Committed(file.place, used, refused, needed)
+    refused |= screen_prices(table, file.origin, base)
+    used = {name: value for name, value in table.items() if name not in (PRICES_TABLE, ROLES) or value}
+    needed = tuple(name for name in models if is_model_asked(name, table, base))
+    return SettingsFile(file.origin, table), CommittedFile(file.origin, used, refused, needed)
 
 
-def overridden(base: Settings) -> set[str]:
+def overridden_keys(base: Settings) -> set[str]:
     """The keys of the settings that the user has given, and of those that these exclude."""
-    given = {f.name for f in options() if base.source(f.name) != "default"}
-    given |= {rival for pair in RIVALS if given & set(pair) for rival in pair}
-    return {key_of(f) for f in options() if f.name in given}
+    given = {f.name for f in option_fields() if base.source_of(f.name) != "default"}
+    given |= {rival for pair in CONFLICTING_OPTIONS if given & set(pair) for rival in pair}
+    return {key_of(f) for f in option_fields() if f.name in given}
 
 
-def objection(f: Field, value: Any, place: str, is_tracked: IsTracked) -> str:
+def find_objection(f: Field, value: Any, place: str, is_tracked: IsTracked) -> str:
     """Why an option may not be set, or nothing. Models and prices are looked at by themselves."""
     power = f.metadata["power"]
     if power == Power.READS:
         return "" if all(map(is_tracked, paths_in(f, value))) else NOT_TRACKED
-    if f.name == "price" or power in (*FREE, Power.CHOOSES_MODEL):
+    if f.name == "price" or power in (*ALLOWED_POWERS, Power.CHOOSES_MODEL):
         return ""
     if power == Power.SPENDS:
-        return "" if spends_no_more(f, parse(f, value, f"{key_of(f)} in {place}")) else MORE
-    return NEVER if power == Power.CONSENTS else f"it {power}"
+        return "" if spends_no_more(f, parse_option(f, value, f"{key_of(f)} in {place}")) else SPENDS_MORE
+    return NEVER_ALLOWED if power == Power.CONSENTS else f"it {power}"
 
 
 def spends_no_more(f: Field, value: Any) -> bool:
@@ -80,19 +80,19 @@ def paths_in(f: Field, value: Any) -> list[str]:
     return words
 
 
-def named_files(table: Mapping[str, Any]) -> list[str]:
+def files_named_in(table: Mapping[str, Any]) -> list[str]:
     """All files that a settings file names, by option or by role: consent to the one is consent to the others."""
-    reading = [f for f in options() if f.metadata["power"] == Power.READS or f.name == "replay"]
+    reading = [f for f in option_fields() if f.metadata["power"] == Power.READS or f.name == "replay"]
     found = [path for f in reading if key_of(f) in table for path in paths_in(f, table[key_of(f)])]
-    found += [f"{PLANS}/{table['plan']}.toml"] if isinstance(table.get("plan"), str) else []
+    found += [f"{PLANS_FOLDER}/{table['plan']}.toml"] if isinstance(table.get("plan"), str) else []
     roles = table.get(ROLES)
     records = roles.values() if isinstance(roles, Mapping) else ()
     return found + [str(role["prompt-file"]) for role in records if isinstance(role, Mapping) and "prompt-file" in role]
 
 
-def digest(file: SettingsFile, contents: Iterable[tuple[str, str]]) -> str:
+def trust_digest(file: SettingsFile, contents: Iterable[tuple[str, str]]) -> str:
     """Of what is in the file, and of the files that it names (path, digest of the content)."""
-    text = json.dumps([file.place, file.table, sorted(contents)], sort_keys=True, default=repr)
+    text = json.dumps([file.origin, file.table, sorted(contents)], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -101,18 +101,18 @@ def digest(file: SettingsFile, contents: Iterable[tuple[str, str]]) -> str:
 
 def screen_models(table: dict[str, Any], base: Settings) -> Iterator[str]:
     """Take out of the table, and return, what chooses a model that the run would not ask by itself."""
-    given = {name: table[key_of_name(name)] for name in CHOICES if key_of_name(name) in table}
-    chosen = dataclasses.replace(base, **parsed(given))
+    given = {name: table[key_of_name(name)] for name in MODEL_OPTIONS if key_of_name(name) in table}
+    chosen = dataclasses.replace(base, **parse_options(given))
     if not is_no_dearer(chosen.model_name, base.model_name, base):
-        yield from taken_out(table, given)
+        yield from remove_keys(table, given)
     if "gemini-model" in table:
-        chosen = dataclasses.replace(base, **parsed({"gemini_model": table["gemini-model"]}))
+        chosen = dataclasses.replace(base, **parse_options({"gemini_model": table["gemini-model"]}))
         if not is_no_dearer(chosen.gemini_name, base.gemini_name, base):
-            yield from taken_out(table, ["gemini_model"])
+            yield from remove_keys(table, ["gemini_model"])
     if "critic-model" in table:
         name = str(table["critic-model"])
         if not is_no_dearer(name, base.gemini_name, base):
-            yield from taken_out(table, ["critic_model"])
+            yield from remove_keys(table, ["critic_model"])
 
 
 def screen_roles(table: dict[str, Any], base: Settings, is_tracked: IsTracked, refused: dict[str, str]) -> list[str]:
@@ -132,13 +132,13 @@ def screen_roles(table: dict[str, Any], base: Settings, is_tracked: IsTracked, r
         if "model" in rest and not is_no_dearer(str(rest["model"]), base.model_name, base):
             models.append(f"{ROLES}.{name}.model")
             del rest["model"]
-        if rest and (name in packaged() or "prompt-file" not in role or "prompt-file" in rest):
+        if rest and (name in packaged_roles() or "prompt-file" not in role or "prompt-file" in rest):
             kept[name] = rest
     table[ROLES] = kept
     return models
 
 
-def is_asked(name: str, table: Mapping[str, Any], base: Settings) -> bool:
+def is_model_asked(name: str, table: Mapping[str, Any], base: Settings) -> bool:
     """Whether the run would have asked the model that this setting names."""
     prd = base.prd or table.get("prd")
     plans = (base.use_prd and table.get("use-prd") is not False and not prd) or base.decompose
@@ -149,10 +149,10 @@ def is_asked(name: str, table: Mapping[str, Any], base: Settings) -> bool:
 
 def is_no_dearer(name: str, usual: str, base: Settings) -> bool:
     """Whether it is the usual model, or one of the catalogue from the same provider at no higher price."""
-    new, old = resolved(name), resolved(usual)
+    new, old = resolve_or_none(name), resolve_or_none(usual)
     if new is None or old is None:
         return name == usual
-    new, old = priced(new, base), priced(old, base)
+    new, old = with_user_price(new, base), with_user_price(old, base)
     most = dearest_rates(new)
     if new.name == old.name:
         return True
@@ -161,17 +161,17 @@ def is_no_dearer(name: str, usual: str, base: Settings) -> bool:
     return most[0] <= old.price_in and most[1] <= old.price_out
 
 
-def resolved(name: str) -> catalogue.Model | None:
+def resolve_or_none(name: str) -> catalogue.Model | None:
     try:
-        return catalogue.resolve(name)
+        return catalogue.resolve_model(name)
     except catalogue.UnknownProvider:
         return None
 
 
-def priced(model: catalogue.Model, base: Settings) -> catalogue.Model:
+def with_user_price(model: catalogue.Model, base: Settings) -> catalogue.Model:
     """The model at the user's price for it, if they have named one."""
     for name, pair in base.known_prices.items():
-        if (known := resolved(name or base.model_name)) and known.name == model.name:
+        if (known := resolve_or_none(name or base.model_name)) and known.name == model.name:
             model = catalogue.with_prices(model, *pair)
     return model
 
@@ -191,20 +191,24 @@ def dearest_rates(model: catalogue.Model) -> tuple[float, float] | None:
 def screen_prices(table: dict[str, Any], place: str, base: Settings) -> dict[str, str]:
     """Take out of the table what would make a model look cheaper than it is, or give a price to one that has none."""
     refused: dict[str, str] = {}
-    users = {known.name for name in base.known_prices if (known := resolved(name or base.model_name))}
+    users = {known.name for name in base.known_prices if (known := resolve_or_none(name or base.model_name))}
 
-    def may_stay(shown: str, name: str, pair: tuple[float, float]) -> bool:
-        model = resolved(name or base.model_name)
+    def is_allowed_price(shown: str, name: str, pair: tuple[float, float]) -> bool:
+        model = resolve_or_none(name or base.model_name)
         if model is None or not raises_price(model, pair):
             refused[shown] = LOWER_PRICE
         return shown not in refused and model is not None and model.name not in users
 
-    if PRICES in table:
+    if PRICES_TABLE in table:
         pairs = parse_prices(place, table)
-        table[PRICES] = {name: pair for name, pair in pairs.items() if may_stay(f'{PRICES}."{name}"', name, pair)}
+        table[PRICES_TABLE] = {
+            name: pair for name, pair in pairs.items() if is_allowed_price(f'{PRICES_TABLE}."{name}"', name, pair)
+        }
     if "price" in table:
         entries = table["price"] if isinstance(table["price"], list) else [table["price"]]
-        table["price"] = [text for text in entries if may_stay(f"price {text}", *parse_price(str(text), "price"))]
+        table["price"] = [
+            text for text in entries if is_allowed_price(f"price {text}", *parse_price(str(text), "price"))
+        ]
     return refused
 
 
@@ -217,15 +221,15 @@ def raises_price(model: catalogue.Model, pair: tuple[float, float]) -> bool:
 # --- small things ---------------------------------------------------------------------------------------------------
 
 
-def parsed(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {f.name: parse(f, given[f.name], key_of(f)) for f in options() if f.name in given}
+def parse_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {f.name: parse_option(f, given[f.name], key_of(f)) for f in option_fields() if f.name in given}
 
 
 def key_of_name(name: str) -> str:
     return name.replace("_", "-")
 
 
-def taken_out(table: dict[str, Any], names: Iterable[str]) -> Sequence[str]:
+def remove_keys(table: dict[str, Any], names: Iterable[str]) -> Sequence[str]:
     keys = [key_of_name(name) for name in names]
     for key in keys:
         table.pop(key, None)

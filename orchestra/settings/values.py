@@ -9,31 +9,31 @@ from typing import Any
 
 from orchestra.errors import SettingsError
 
-PRICES = "prices"
-UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
-TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+PRICES_TABLE = "prices"
+TIME_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+TRUE_WORDS, FALSE_WORDS = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-def split(words: str, place: str) -> list[str]:
+def split_words(words: str, origin: str) -> list[str]:
     """Several paths in one variable, as a shell would split them."""
     try:
         return shlex.split(words)
     except ValueError as error:
-        raise SettingsError(f"{place}: {str(error).lower()} in {words!r}.") from None
+        raise SettingsError(f"{origin}: {str(error).lower()} in {words!r}.") from None
 
 
-def parse(f: dataclasses.Field[Any], value: Any, place: str) -> Any:
+def parse_option(f: dataclasses.Field[Any], value: Any, origin: str) -> Any:
     """The value in the option's own type."""
     kind: type = type(f.default)
     if kind is bool:
-        return parse_bool(value, place)
+        return parse_bool(value, origin)
     if kind is tuple:
-        return tuple(parse_text(item, place) for item in (value if isinstance(value, list | tuple) else [value]))
+        return tuple(parse_text(item, origin) for item in (value if isinstance(value, list | tuple) else [value]))
     if kind is str:
-        return parse_text(value, place)
+        return parse_text(value, origin)
     if f.metadata["metavar"] == "TIME":
         value = parse_time(value)
-    return parse_number(kind, value, place, zero=f.metadata["zero"])
+    return parse_number(kind, value, origin, zero=f.metadata["zero"])
 
 
 def parse_time(value: Any) -> Any:
@@ -41,26 +41,26 @@ def parse_time(value: Any) -> Any:
     text = str(value).replace(" ", "").lower()
     if not re.fullmatch(r"(\d+(\.\d+)?[hms])+", text):
         return value
-    return sum(float(count) * UNITS[unit] for count, unit in re.findall(r"([\d.]+)([hms])", text))
+    return sum(float(count) * TIME_UNITS[unit] for count, unit in re.findall(r"([\d.]+)([hms])", text))
 
 
 def parse_price(text: str, place: str) -> tuple[str, tuple[float, float]]:
     """1.25,10 or openai/my-model=1.25,10."""
     name, _, numbers = text.rpartition("=")
-    return name.strip(), price_pair(numbers.split(","), f"{place} {text}")
+    return name.strip(), parse_price_pair(numbers.split(","), f"{place} {text}")
 
 
 def parse_prices(place: str, table: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    found = table.get(PRICES, {})
+    found = table.get(PRICES_TABLE, {})
     if not isinstance(found, Mapping):
-        raise SettingsError(f"{PRICES} in {place} is not a table.")
+        raise SettingsError(f"{PRICES_TABLE} in {place} is not a table.")
     return {
-        name: price_pair(pair.split(",") if isinstance(pair, str) else pair, f"{PRICES} in {place}: {name}")
+        name: parse_price_pair(pair.split(",") if isinstance(pair, str) else pair, f"{PRICES_TABLE} in {place}: {name}")
         for name, pair in found.items()
     }
 
 
-def price_pair(pair: Any, place: str) -> tuple[float, float]:
+def parse_price_pair(pair: Any, place: str) -> tuple[float, float]:
     try:
         price_in, price_out = (float(number) for number in pair)
     except (TypeError, ValueError):
@@ -72,9 +72,9 @@ def price_pair(pair: Any, place: str) -> tuple[float, float]:
 
 def parse_bool(value: Any, place: str) -> bool:
     text = str(value).strip().lower()
-    if text not in TRUE + FALSE:
+    if text not in TRUE_WORDS + FALSE_WORDS:
         raise SettingsError(f"{place}: {value!r} is neither true nor false.")
-    return text in TRUE
+    return text in TRUE_WORDS
 
 
 def parse_text(value: Any, place: str) -> str:

@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestra.workspace.git import Git, split
+from orchestra.workspace.git import Git, split_nul
 
 GONE = "0 " + "0" * 40
 REGULAR = "100644"
 
 
 @dataclass(frozen=True)
-class Listing:
+class FileListing:
     """The files of a commit by path, each with its mode and its object."""
 
     files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -21,22 +21,22 @@ class Listing:
         return path in self.files
 
 
-async def list_files(git: Git, commit: str, paths: Sequence[str] = ()) -> Listing:
+async def list_files(git: Git, commit: str, paths: Sequence[str] = ()) -> FileListing:
     """All files of a commit, or those of the paths that it has."""
     found = {}
-    for entry in split(await git.raw("ls-tree", "-r", "-z", commit, "--", *paths)):
+    for entry in split_nul(await git.raw("ls-tree", "-r", "-z", commit, "--", *paths)):
         words, _, path = entry.partition("\t")
         mode, _, blob = words.split()
         found[path] = (mode, blob)
-    return Listing(found)
+    return FileListing(found)
 
 
-def differing(base: Listing, now: Listing) -> list[str]:
+def differing_paths(base: FileListing, now: FileListing) -> list[str]:
     """Also where only the mode differs."""
     return sorted(path for path in base.files.keys() | now.files.keys() if base.files.get(path) != now.files.get(path))
 
 
-def with_obstacles(paths: Iterable[str], base: Listing, now: Listing) -> list[str]:
+def add_obstacles(paths: Iterable[str], base: FileListing, now: FileListing) -> list[str]:
     """The paths with all that stands in their way: a link where the base has a folder, a folder where it has a file."""
     wanted = set(paths)
     folders = {path[:at] for path in wanted & base.files.keys() for at in range(len(path)) if path[at] == "/"}
@@ -45,22 +45,22 @@ def with_obstacles(paths: Iterable[str], base: Listing, now: Listing) -> list[st
     return sorted(wanted | in_the_way)
 
 
-async def restore(
+async def commit_base_versions(
     git: Git,
     index: Path,
     commit: str,
     paths: Sequence[str],
-    base: Listing,
-    now: Listing,
+    base: FileListing,
+    now: FileListing,
     contents: Mapping[str, bytes] | None = None,
 ) -> str:
-    """A commit like this one in which these paths are as the base has them, or not there as there, and others have
+    """A commit like this one in which these paths are as the base has them, or not there, and others have
     these contents. `index` is a file of our own, so that nobody's index is touched."""
     contents = contents or {}
     index.unlink(missing_ok=True)
     mine = git.with_env(GIT_INDEX_FILE=str(index))
     await mine.raw("read-tree", commit)
-    changed = with_obstacles(paths, base, now)
+    changed = add_obstacles(paths, base, now)
     # What stands in the way is taken out before anything is put in its place.
     lines = [f"{GONE}\t{path}" for path in changed]
     lines += [f"{mode} {blob}\t{path}" for path in changed if path in base for mode, blob in [base.files[path]]]
@@ -75,7 +75,7 @@ async def restore(
     return await git.with_env(**who).text("commit-tree", tree, "-p", commit, "-m", "With the base's tests")
 
 
-async def read_files(git: Git, listing: Listing, paths: Collection[str]) -> dict[str, bytes]:
+async def read_files(git: Git, listing: FileListing, paths: Collection[str]) -> dict[str, bytes]:
     """The contents of those of the paths that are regular files there."""
     found = [path for path in paths if path in listing and listing.files[path][0].startswith("100")]
     if not found:

@@ -11,28 +11,28 @@ FOLDER = "by-hand"
 
 
 @dataclass(frozen=True)
-class Lent:
+class LentTree:
     """`made` is the tree as the person left it: nothing where it is still what they were given."""
 
     path: Path
     made: str = ""
 
 
-def place_of(logs: Path, stamp: str, agent: str) -> Path:
+def lent_path(logs: Path, stamp: str, agent: str) -> Path:
     return logs / FOLDER / f"{stamp}-{agent}"
 
 
-def taken(logs: Path, stamp: str) -> list[Path]:
+def list_lent(logs: Path, stamp: str) -> list[Path]:
     """The worktrees of a run that a person has not handed back."""
     return sorted((logs / FOLDER).glob(f"{stamp}-*"))
 
 
-async def lend(git: Git, path: Path, commit: str) -> None:
+async def lend_tree(git: Git, path: Path, commit: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     await git.raw("worktree", "add", "--quiet", "--detach", str(path), commit)
 
 
-async def look(git: Git, path: Path, commit: str) -> Lent:
+async def inspect_lent(git: Git, path: Path, commit: str) -> LentTree:
     """Whatever they did, committed or not, deleted and renamed too; what git ignores is not work."""
     here = git.at(path)
     index = path.parent / f"{path.name}.index"
@@ -43,14 +43,14 @@ async def look(git: Git, path: Path, commit: str) -> Lent:
         made = await with_index.text("write-tree")
     finally:
         index.unlink(missing_ok=True)
-    return Lent(path, "" if made == await git.text("rev-parse", f"{commit}^{{tree}}") else made)
+    return LentTree(path, "" if made == await git.text("rev-parse", f"{commit}^{{tree}}") else made)
 
 
-async def committed(git: Git, made: str, parent: str, message: str) -> str:
+async def commit_lent(git: Git, made: str, parent: str, message: str) -> str:
     return await git.text("commit-tree", made, "-p", parent, "-F", "-", input=message.encode())
 
 
-async def take_down(git: Git, path: Path) -> None:
+async def remove_lent(git: Git, path: Path) -> None:
     await git.attempt("worktree", "remove", "--force", "--force", str(path))
     shutil.rmtree(path, ignore_errors=True)
     if path.parent.is_dir() and not os.listdir(path.parent):

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestra.judge.manifests import reader_of
-from orchestra.judge.permit import Edit, Permit
-from orchestra.workspace.git import Git, joined
-from orchestra.workspace.trees import IGNORED, Tree, status
+from orchestra.judge.manifests import manifest_reader
+from orchestra.judge.permit import EditDecision, Permit
+from orchestra.workspace.git import Git, join_nul
+from orchestra.workspace.trees import IGNORED, Tree, tree_status
 
 MODE_EXECUTABLE = 0o111
 NEW = "??"
@@ -30,57 +30,59 @@ class Changes:
     notable: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def loose(self) -> tuple[str, ...]:
+    def untaken(self) -> tuple[str, ...]:
         """What is kept as a patch."""
         return (*self.foreign, *self.protected)
 
     def __bool__(self) -> bool:
-        return bool(self.own or self.loose)
+        return bool(self.own or self.untaken)
 
 
-async def changes(tree: Tree, owned: Iterable[str], owners: Mapping[str, int], permit: Permit | None = None) -> Changes:
+async def collect_changes(
+    tree: Tree, owned: Iterable[str], owners: Mapping[str, int], permit: Permit | None = None
+) -> Changes:
     """Own are the task's files and nobody's, foreign are another task's, left out is what no commit can take. Without a
     permit, as for a person's own work, nothing is protected."""
     mine = set(owned)
-    changed = await differing(tree)
-    textual = [path for path, code in changed.items() if code != IGNORED and is_text(tree.path / path)]
-    attributes = [path for path in textual if permit and is_attributes(path) and permit.why_not(path)]
-    async with as_in_the_base(tree, attributes):
+    changed = await touched_paths(tree)
+    textual = [path for path, code in changed.items() if code != IGNORED and is_text_file(tree.path / path)]
+    attributes = [path for path in textual if permit and is_gitattributes(path) and permit.refusal_for(path)]
+    async with base_versions(tree, attributes):
         for path in textual:
-            await make_whole(tree, path)
+            await restore_form(tree, path)
         # Git has the last word: it refuses some names, and what Aider takes from every file it writes is no change.
-        staged = await stage(tree, [path for path in textual if path not in attributes])
+        staged = await stage_paths(tree, [path for path in textual if path not in attributes])
     known = (*staged, *attributes)
     left_out = [path for path, code in changed.items() if path not in textual or (code == NEW and path not in known)]
     foreign = tuple(path for path in known if path in owners and path not in mine)
     others = [path for path in known if path not in foreign]
-    edits = {path: await judged(tree, path, permit) for path in others} if permit else {}
-    protected = {path: edit.held for path, edit in edits.items() if edit.held}
-    notable = {path: edit.named for path, edit in edits.items() if edit.named and not edit.held}
+    edits = {path: await judge_path(tree, path, permit) for path in others} if permit else {}
+    protected = {path: edit.refused for path, edit in edits.items() if edit.refused}
+    notable = {path: edit.notable for path, edit in edits.items() if edit.notable and not edit.refused}
     own = tuple(path for path in others if path not in protected)
     return Changes(own, foreign, tuple(left_out), protected, notable)
 
 
-async def judged(tree: Tree, path: str, permit: Permit) -> Edit:
+async def judge_path(tree: Tree, path: str, permit: Permit) -> EditDecision:
     """Only of a manifest does the content decide; git is not asked for that of all others."""
-    if reader_of(path) is None:
-        return permit.judge(path, b"", b"")
-    before, now = await original(tree, path), (tree.path / path).read_bytes()
-    return permit.judge(path, before[0] if before else b"", now)
+    if manifest_reader(path) is None:
+        return permit.judge_edit(path, b"", b"")
+    before, now = await read_original(tree, path), (tree.path / path).read_bytes()
+    return permit.judge_edit(path, before[0] if before else b"", now)
 
 
-def is_attributes(path: str) -> bool:
+def is_gitattributes(path: str) -> bool:
     return path.rpartition("/")[2].casefold() == ".gitattributes"
 
 
 @contextlib.asynccontextmanager
-async def as_in_the_base(tree: Tree, paths: Collection[str]) -> AsyncIterator[None]:
+async def base_versions(tree: Tree, paths: Collection[str]) -> AsyncIterator[None]:
     """For a while, these files are what the base has: an agent's .gitattributes, which is not taken, must not decide
     how its other files are stored (as the pointer to a large file, in another encoding)."""
     written = {path: (tree.path / path).read_bytes() for path in paths}
     try:
         for path in written:
-            if before := await original(tree, path):
+            if before := await read_original(tree, path):
                 (tree.path / path).write_bytes(before[0])
             else:
                 (tree.path / path).unlink()
@@ -90,23 +92,23 @@ async def as_in_the_base(tree: Tree, paths: Collection[str]) -> AsyncIterator[No
             (tree.path / path).write_bytes(content)
 
 
-async def stage(tree: Tree, paths: Iterable[str]) -> list[str]:
+async def stage_paths(tree: Tree, paths: Iterable[str]) -> list[str]:
     """Put these paths, and no others, on top of the base in the worktree's index. Returns those that differ from it."""
-    if tree.index is None or tree.index_now() != tree.index:
+    if tree.index is None or tree.index_stamp() != tree.index:
         # With --reset the index goes on knowing which files are as they were, without looking into them.
         await tree.git.raw("read-tree", "--reset", tree.base)
-    await tree.git.raw("update-index", "--add", "-z", "--stdin", input=joined(list(paths)))
+    await tree.git.raw("update-index", "--add", "-z", "--stdin", input=join_nul(list(paths)))
     return await tree.git.paths("diff-index", "--cached", "--name-only", "--no-renames", "-z", tree.base)
 
 
-async def differing(tree: Tree) -> dict[str, str]:
+async def touched_paths(tree: Tree) -> dict[str, str]:
     """The paths that the agent touched, in order, with git's two letters for what they are now."""
-    after = await status(tree)
+    after = await tree_status(tree)
     touched = [path for path in sorted(after) if tree.before.get(path) != after[path]]
     return {path: after[path][0] for path in touched if not (after[path][0] == NEW and path.startswith(AIDERS_OWN))}
 
 
-def is_text(path: Path) -> bool:
+def is_text_file(path: Path) -> bool:
     """A regular UTF-8 file. A deleted file is none: Aider cannot delete, so something else did."""
     if path.is_symlink() or not path.is_file():
         return False
@@ -117,67 +119,67 @@ def is_text(path: Path) -> bool:
     return True
 
 
-async def commit(tree: Tree, changes: Changes, message: str, parent: str) -> str:
+async def commit_changes(tree: Tree, changes: Changes, message: str, parent: str) -> str:
     """One commit with its own paths changed in the tree. By plumbing: no hook and no index of the user's. Its parent is
     where the task began, which may be before the tree's base: all attempts at a task are one commit."""
-    if changes.loose:  # else the index holds just these since they were found
-        async with as_in_the_base(tree, list(filter(is_attributes, changes.protected))):
-            await stage(tree, changes.own)
+    if changes.untaken:  # else the index holds just these since they were found
+        async with base_versions(tree, list(filter(is_gitattributes, changes.protected))):
+            await stage_paths(tree, changes.own)
     written = await tree.git.text("write-tree")
     return await tree.git.text("commit-tree", written, "-p", parent, "-F", "-", input=message.encode())
 
 
-async def diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -> bytes:
+async def binary_diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -> bytes:
     return await git.raw("diff", "--no-ext-diff", "--no-textconv", "--binary", "--no-renames", old, new, "--", *paths)
 
 
-async def commit_all(tree: Tree, changes: Changes) -> str:
+async def commit_everything(tree: Tree, changes: Changes) -> str:
     """A commit on the tree's base with all that was changed, also what is not to be taken: for a patch of it."""
-    async with as_in_the_base(tree, list(filter(is_attributes, changes.protected))):
-        await stage(tree, changes.own)
-    await tree.git.raw("update-index", "--add", "-z", "--stdin", input=joined(list(changes.loose)))
+    async with base_versions(tree, list(filter(is_gitattributes, changes.protected))):
+        await stage_paths(tree, changes.own)
+    await tree.git.raw("update-index", "--add", "-z", "--stdin", input=join_nul(list(changes.untaken)))
     written = await tree.git.text("write-tree")
     return await tree.git.text("commit-tree", written, "-p", tree.base, "-m", "All that was changed")
 
 
-async def make_whole(tree: Tree, path: str) -> None:
+async def restore_form(tree: Tree, path: str) -> None:
     """Give back what Aider takes from a file: its line endings, its missing final newline, its mode."""
-    found = tree.files.get(path) or await original(tree, path)
+    found = tree.files.get(path) or await read_original(tree, path)
     if not found:
         return
     file = tree.path / path
     base, executable = found[0], found[1] & MODE_EXECUTABLE
     mode = file.stat().st_mode
     now = file.read_bytes()
-    whole, wanted = restored(base, now), mode & ~MODE_EXECUTABLE | executable
+    whole, wanted = restore_endings(base, now), mode & ~MODE_EXECUTABLE | executable
     if whole != now:
         file.write_bytes(whole)
     if mode != wanted:
         file.chmod(wanted)
 
 
-async def original(tree: Tree, path: str) -> tuple[bytes, int] | None:
+async def read_original(tree: Tree, path: str) -> tuple[bytes, int] | None:
     """The file in the base, as this checkout would show it, which is what Aider read."""
     listed = await tree.git.maybe("ls-tree", tree.base, "--", path)
     code, base, _ = await tree.git.attempt("cat-file", "--filters", f"{tree.base}:{path}") if listed else (1, b"", b"")
     return None if code else (base, MODE_EXECUTABLE if listed.startswith("100755") else 0)
 
 
-def restored(base: bytes, now: bytes) -> bytes:
+def restore_endings(base: bytes, now: bytes) -> bytes:
     """`now` with the line endings of `base`, and without a final newline where that has none."""
     if base and not base.endswith((b"\n", b"\r")):
         now = now.removesuffix(b"\n").removesuffix(b"\r")
-    return with_endings(base, now) if b"\r" in base else now
+    return match_line_endings(base, now) if b"\r" in base else now
 
 
-def with_endings(base: bytes, now: bytes) -> bytes:
+def match_line_endings(base: bytes, now: bytes) -> bytes:
     """A line that stayed, or came in another's place, has that line's ending; one that is new has the commonest."""
     old = base.splitlines(keepends=True)
     bare = [line.rstrip(b"\r\n") for line in old]
     endings = [line[len(text) :] for line, text in zip(old, bare, strict=True)]
     usual = max((b"\r\n", b"\n", b"\r"), key=endings.count)
     lines = now.splitlines()
-    given = {new: endings[old] for old, new in pairs(bare, lines)}
+    given = {new: endings[old] for old, new in pair_lines(bare, lines)}
     ends = [given.get(n) or usual for n in range(len(lines))]
     if lines and not now.endswith((b"\n", b"\r")):
         ends[-1] = b""
@@ -187,10 +189,10 @@ def with_endings(base: bytes, now: bytes) -> bytes:
     return b"".join(line + end for line, end in zip(lines, ends, strict=True))
 
 
-def pairs(old: list[bytes], new: list[bytes]) -> Iterator[tuple[int, int]]:
+def pair_lines(old: list[bytes], new: list[bytes]) -> Iterator[tuple[int, int]]:
     """Which old line each new one is, or stands in the place of."""
-    head = alike(old, new)
-    tail = alike(old[head:][::-1], new[head:][::-1])
+    head = count_equal_lines(old, new)
+    tail = count_equal_lines(old[head:][::-1], new[head:][::-1])
     yield from ((n, n) for n in range(head))
     yield from ((len(old) - n, len(new) - n) for n in range(1, tail + 1))
     # What is left between them is short, unless the whole file was written anew.
@@ -199,6 +201,6 @@ def pairs(old: list[bytes], new: list[bytes]) -> Iterator[tuple[int, int]]:
         yield from zip(range(head + a, head + a_end), range(head + b, head + b_end), strict=False)
 
 
-def alike(left: list[bytes], right: list[bytes]) -> int:
+def count_equal_lines(left: list[bytes], right: list[bytes]) -> int:
     """How many lines at the start are the same."""
     return next((n for n, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))

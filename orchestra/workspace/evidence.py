@@ -4,9 +4,9 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from orchestra.division.coupling import Evidence
-from orchestra.division.source import SCANNED, Source, read
+from orchestra.division.source_scan import SCANNED, Source, scan_source
+from orchestra.workspace.cat_file import split_contents
 from orchestra.workspace.git import Git
-from orchestra.workspace.objects import contents_of
 from orchestra.workspace.repository import Entry
 
 COMMITS = 6_000
@@ -30,16 +30,18 @@ PARTIAL = (
 )
 
 
-async def evidence(git: Git, base: str, entries: Mapping[str, Entry], files: Collection[str]) -> Evidence:
+async def gather_evidence(git: Git, base: str, entries: Mapping[str, Entry], files: Collection[str]) -> Evidence:
     """History of everything, sources of the files in question. `entries` are the tracked files of the base."""
-    commits, lost = await history(git, base, entries)
-    return Evidence(commits, await sources(git, [entries[path] for path in sorted(files) if path in entries]), lost)
+    commits, lost = await read_history(git, base, entries)
+    return Evidence(
+        commits, await read_sources(git, [entries[path] for path in sorted(files) if path in entries]), lost
+    )
 
 
 # --- history --------------------------------------------------------------------------------------------------------
 
 
-async def history(git: Git, base: str, known: Collection[str]) -> tuple[list[tuple[str, ...]], str]:
+async def read_history(git: Git, base: str, known: Collection[str]) -> tuple[list[tuple[str, ...]], str]:
     """The commits, newest first, by the paths that their files have at the base; and what is lost, in a sentence."""
     shallow = await git.maybe("rev-parse", "--is-shallow-repository") == "true"
     partial = bool(await git.maybe("config", "--get-regexp", r"^remote\..*\.partialclonefilter$"))
@@ -48,17 +50,17 @@ async def history(git: Git, base: str, known: Collection[str]) -> tuple[list[tup
             *("log", "-z", "--no-merges", "--name-status", "--format=%x01%x02%P", f"-n{COMMITS}", *way, base, "--")
         )
         if code == 0:
-            found = list(commits_in(out, known))
+            found = list(parse_commits(out, known))
             return found, SHALLOW if shallow else ""
     return [], SHALLOW if shallow else PARTIAL
 
 
-def commits_in(out: bytes, known: Collection[str]) -> Iterable[tuple[str, ...]]:
+def parse_commits(out: bytes, known: Collection[str]) -> Iterable[tuple[str, ...]]:
     """Renames are followed backwards: what a file was once called stands for what it is called now."""
     now: dict[str, str] = {}
     for commit in out.split(MARK)[1:]:
         parents, _, changes = commit.partition(b"\0")
-        touched = [] if not parents.strip() else list(changed(changes))
+        touched = [] if not parents.strip() else list(parse_renames(changes))
         if len(touched) <= MOST_PATHS:
             paths = (now.get(new, new) for _, new in touched)
             yield tuple(path for path in paths if path in known)
@@ -67,9 +69,9 @@ def commits_in(out: bytes, known: Collection[str]) -> Iterable[tuple[str, ...]]:
                 now[old] = now.get(new, new)
 
 
-def changed(told: bytes) -> Iterable[tuple[str, str]]:
+def parse_renames(output: bytes) -> Iterable[tuple[str, str]]:
     """Each file of a commit as (before, after); they differ where it was renamed."""
-    words = iter(os.fsdecode(told).split("\0"))
+    words = iter(os.fsdecode(output).split("\0"))
     for status in words:
         if status.strip("\n"):
             old = next(words, "")
@@ -79,21 +81,21 @@ def changed(told: bytes) -> Iterable[tuple[str, str]]:
 # --- sources --------------------------------------------------------------------------------------------------------
 
 
-async def sources(git: Git, entries: Sequence[Entry]) -> dict[str, Source]:
+async def read_sources(git: Git, entries: Sequence[Entry]) -> dict[str, Source]:
     """Batch by batch, so that they are never all in memory; of very many only the beginnings are looked at."""
     small = [entry for entry in entries if 0 < entry.size <= LARGEST]
     limit = min(SCANNED, max(LEAST_SCANNED, SCANNED_AT_ALL // max(len(small), 1)))
     found: dict[str, Source] = {}
-    for batch in batches(small):
+    for batch in batch_entries(small):
         raw = await git.raw(
             "cat-file", "--batch", "--buffer", input="".join(f"{entry.blob}\n" for entry in batch).encode()
         )
-        contents = contents_of(raw, [entry.path for entry in batch])
-        found |= {entry.path: read(content, limit) for entry, content in zip(batch, contents, strict=True)}
+        contents = split_contents(raw, [entry.path for entry in batch])
+        found |= {entry.path: scan_source(content, limit) for entry, content in zip(batch, contents, strict=True)}
     return found
 
 
-def batches(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
+def batch_entries(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
     batch: list[Entry] = []
     size = 0
     for entry in entries:

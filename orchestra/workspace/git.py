@@ -28,7 +28,7 @@ CONFIG = {
     "diff.mnemonicPrefix": "false",
 }
 ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_LITERAL_PATHSPECS": "1", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
-NOBODY = ("Aider Orchestrator", "aider-orchestrator@localhost")
+DEFAULT_IDENTITY = ("Aider Orchestrator", "aider-orchestrator@localhost")
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Git:
     async def attempt(self, *arguments: str, input: bytes | None = None) -> tuple[int, bytes, bytes]:
         """Exit code, stdout and stderr."""
         # A git command is short and leaves locks when it is cut off, so it runs to its end even when we are cancelled.
-        talk = asyncio.ensure_future(self.talk(arguments, input))
+        talk = asyncio.ensure_future(self.communicate(arguments, input))
         try:
             return await asyncio.shield(talk)
         except asyncio.CancelledError:
             await talk
             raise
 
-    async def talk(self, arguments: Sequence[str], input: bytes | None) -> tuple[int, bytes, bytes]:
+    async def communicate(self, arguments: Sequence[str], input: bytes | None) -> tuple[int, bytes, bytes]:
         child = await self.start(arguments, asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE)
         out, err = await child.communicate(input)
         return child.returncode or 0, out, err
@@ -62,7 +62,7 @@ class Git:
     async def start(self, arguments: Sequence[str], stdin: int) -> asyncio.subprocess.Process:
         try:
             return await asyncio.create_subprocess_exec(
-                *command(arguments),
+                *git_command(arguments),
                 cwd=self.folder,
                 env=base_environment(os.environ) | ENVIRONMENT | dict(self.extra),
                 stdin=stdin,
@@ -78,11 +78,11 @@ class Git:
     async def raw(self, *arguments: str, input: bytes | None = None) -> bytes:
         code, out, err = await self.attempt(*arguments, input=input)
         if code:
-            raise self.failed(arguments[0], err or out or f"exit code {code}".encode())
+            raise self.as_error(arguments[0], err or out or f"exit code {code}".encode())
         return out
 
-    def failed(self, what: str, said: bytes) -> GitFailed:
-        return GitFailed(f"git {what} failed in {self.folder}: {sentence(said)}")
+    def as_error(self, what: str, output: bytes) -> GitFailed:
+        return GitFailed(f"git {what} failed in {self.folder}: {git_message(output)}")
 
     async def text(self, *arguments: str, input: bytes | None = None) -> str:
         return os.fsdecode(await self.raw(*arguments, input=input)).removesuffix("\n")
@@ -97,52 +97,54 @@ class Git:
 
     async def paths(self, *arguments: str, input: bytes | None = None) -> list[str]:
         """The output of a command with -z."""
-        return split(await self.raw(*arguments, input=input))
+        return split_nul(await self.raw(*arguments, input=input))
 
 
-def command(arguments: Sequence[str]) -> list[str]:
+def git_command(arguments: Sequence[str]) -> list[str]:
     return ["git", *(part for name, value in CONFIG.items() for part in ("-c", f"{name}={value}")), *arguments]
 
 
-def sentence(said: bytes) -> str:
+def git_message(output: bytes) -> str:
     """What git said, without its advice, in one line."""
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if not line.startswith("hint:")]
+    lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if not line.startswith("hint:")]
     return " ".join(filter(None, lines)).removeprefix("fatal: ").removeprefix("error: ")
 
 
-def split(raw: bytes) -> list[str]:
+def split_nul(raw: bytes) -> list[str]:
     return [os.fsdecode(part) for part in raw.split(b"\0") if part]
 
 
-def joined(paths: Sequence[str]) -> bytes:
+def join_nul(paths: Sequence[str]) -> bytes:
     return b"".join(os.fsencode(path) + b"\0" for path in paths)
 
 
-async def identity(git: Git) -> dict[str, str]:
+async def commit_identity(git: Git) -> dict[str, str]:
     """Who commits: the user where git knows them, else the orchestrator."""
     found: dict[str, str] = {}
-    for what, nobody in zip(("NAME", "EMAIL"), NOBODY, strict=True):
+    for what, nobody in zip(("NAME", "EMAIL"), DEFAULT_IDENTITY, strict=True):
         known = await git.maybe("config", f"user.{what.lower()}") or nobody
         found |= {f"GIT_{who}_{what}": os.environ.get(f"GIT_{who}_{what}") or known for who in ("AUTHOR", "COMMITTER")}
     return found
 
 
-def ask(folder: Path, *arguments: str, input: str = "") -> str | None:
+def ask_git(folder: Path, *arguments: str, input: str = "") -> str | None:
     """One short question before there is an event loop. None where git says no, or is not there."""
-    done = run_once(folder, arguments, input)
+    done = run_git_once(folder, arguments, input)
     return os.fsdecode(done.stdout).removesuffix("\n") if done and done.returncode == 0 else None
 
 
-def exit_code(folder: Path, *arguments: str) -> int | None:
+def git_exit_code(folder: Path, *arguments: str) -> int | None:
     """How git ends; None where it cannot be started."""
-    done = run_once(folder, arguments)
+    done = run_git_once(folder, arguments)
     return None if done is None else done.returncode
 
 
-def run_once(folder: Path, arguments: Sequence[str], input: str = "") -> "subprocess.CompletedProcess[bytes] | None":
+def run_git_once(
+    folder: Path, arguments: Sequence[str], input: str = ""
+) -> "subprocess.CompletedProcess[bytes] | None":
     try:
         return subprocess.run(
-            command(arguments),
+            git_command(arguments),
             cwd=folder,
             env=base_environment(os.environ) | ENVIRONMENT,
             capture_output=True,
@@ -154,16 +156,16 @@ def run_once(folder: Path, arguments: Sequence[str], input: str = "") -> "subpro
 
 
 def top_level(folder: Path) -> Path | None:
-    found = ask(folder, "rev-parse", "--show-toplevel")
+    found = ask_git(folder, "rev-parse", "--show-toplevel")
     return Path(found) if found else None
 
 
 def is_tracked(folder: Path, name: str) -> bool:
-    return ask(folder, "ls-files", "--error-unmatch", "--", name) is not None
+    return ask_git(folder, "ls-files", "--error-unmatch", "--", name) is not None
 
 
-def existing(folder: Path, commits: Sequence[str]) -> set[str]:
+def existing_commits(folder: Path, commits: Sequence[str]) -> set[str]:
     """Those of the commits that are in this repository, asked all at once."""
     full = [commit for commit in dict.fromkeys(commits) if len(commit) in (40, 64) and commit.isalnum()]
-    said = ask(folder, "cat-file", "--batch-check", input="\n".join(full)) if full else None
+    said = ask_git(folder, "cat-file", "--batch-check", input="\n".join(full)) if full else None
     return {line.split()[0] for line in (said or "").splitlines() if line.split()[1:2] == ["commit"]}

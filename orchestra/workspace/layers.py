@@ -21,29 +21,29 @@ class Layer:
 
 
 @dataclass
-class Ground:
+class CombinedPaths:
     """What is changed so far, on which the next layer must not tread."""
 
     files: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
     plain: bool = True
 
-    def bears(self, layer: Layer) -> bool:
+    def can_apply(self, layer: Layer) -> bool:
         free = self.files.isdisjoint(layer.files) and self.folders.isdisjoint(layer.files)
-        return self.plain and layer.plain and free and self.files.isdisjoint(folders_of(layer.files))
+        return self.plain and layer.plain and free and self.files.isdisjoint(folders_above(layer.files))
 
     def add(self, layer: Layer) -> None:
         self.files |= layer.files.keys()
-        self.folders |= folders_of(layer.files)
+        self.folders |= folders_above(layer.files)
         self.plain = self.plain and layer.plain
 
 
-def folders_of(paths: Iterable[str]) -> set[str]:
+def folders_above(paths: Iterable[str]) -> set[str]:
     """All that must be folders where these are files."""
     return {path[:at] for path in paths for at, sign in enumerate(path) if sign == "/"}
 
 
-async def layers(git: Git, commits: Sequence[tuple[str, str]]) -> dict[str, Layer]:
+async def read_layers(git: Git, commits: Sequence[tuple[str, str]]) -> dict[str, Layer]:
     """By commit, given with its parent: all in one process."""
     if not commits:
         return {}
@@ -64,7 +64,7 @@ async def layers(git: Git, commits: Sequence[tuple[str, str]]) -> dict[str, Laye
     return {commit: Layer(changed, commit not in odd) for commit, changed in files.items()}
 
 
-async def lay(git: Git, head: str, wanted: Sequence[tuple[Layer, str]]) -> list[str]:
+async def apply_layers(git: Git, head: str, wanted: Sequence[tuple[Layer, str]]) -> list[str]:
     """A commit for each layer and its message, one on top of the other, the first on top of the head."""
     author, committer = await asyncio.gather(*(git.raw("var", f"GIT_{who}_IDENT") for who in ("AUTHOR", "COMMITTER")))
     # Fast-import wants a branch to work on; at the end it is told to make none of it.
@@ -74,17 +74,17 @@ async def lay(git: Git, head: str, wanted: Sequence[tuple[Layer, str]]) -> list[
         said = message.encode()
         orders.append(b"commit %b\nmark :1\nauthor %bcommitter %b" % (branch, author, committer))
         orders.append(b"data %d\n%b\n" % (len(said), said))
-        orders += [b"M %b %b %b\n" % (*what, quoted(path)) for path, what in layer.files.items()]
+        orders += [b"M %b %b %b\n" % (*what, quote_for_import(path)) for path, what in layer.files.items()]
         orders.append(b"\nget-mark :1\n")
     orders.append(b"reset %b\nfrom %b\n\ndone\n" % (branch, b"0" * len(head)))
     # Where a file system takes two names for one, git's trees need not.
     code, out, err = await git.attempt("-c", "core.ignoreCase=false", "fast-import", "--quiet", input=b"".join(orders))
     if code:
-        raise git.failed("fast-import", err)
+        raise git.as_error("fast-import", err)
     return out.decode().split()
 
 
-def quoted(path: str) -> bytes:
+def quote_for_import(path: str) -> bytes:
     raw = os.fsencode(path)
     for sign in (b"\\", b'"'):
         raw = raw.replace(sign, b"\\" + sign)

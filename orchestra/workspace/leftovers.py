@@ -17,7 +17,7 @@ FOLDER = re.compile(r"aider-orchestrator-[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True)
-class Branch:
+class RunBranch:
     """A branch of a run. `checked_out` is the worktree that stands on it, `merged` whether the user's work has it."""
 
     ref: str
@@ -31,46 +31,46 @@ class Branch:
         return self.ref.removeprefix("refs/heads/")
 
     @property
-    def of_attempt(self) -> bool:
+    def is_of_attempt(self) -> bool:
         """Of one of several attempts at a task, and not of the task itself."""
         return bool(OF_ATTEMPT.search(self.ref))
 
 
-async def branches(git: Git) -> list[Branch]:
+async def list_run_branches(git: Git) -> list[RunBranch]:
     """Those of all runs."""
-    found = await refs(git, "refs/heads/")
+    found = await list_refs(git, "refs/heads/")
     ours = {ref: named["stamp"] for ref, _, _ in found if (named := BRANCH.fullmatch(ref))}
-    theirs = await others(git, ours)
+    theirs = await list_user_tips(git, ours)
     return [
-        Branch(ref, ours[ref], commit, where, await reaches(git, theirs, commit))
+        RunBranch(ref, ours[ref], commit, where, await is_reachable(git, theirs, commit))
         for ref, commit, where in found
         if ref in ours
     ]
 
 
-async def others(git: Git, ours: Container[str]) -> list[str]:
+async def list_user_tips(git: Git, ours: Container[str]) -> list[str]:
     """What the user's branches, tags and remotes point to, and where HEAD stands."""
-    everything = await refs(git, "refs/heads/", "refs/remotes/", "refs/tags/")
+    everything = await list_refs(git, "refs/heads/", "refs/remotes/", "refs/tags/")
     found = [commit for ref, commit, _ in everything if ref not in ours]
     head = await git.maybe("rev-parse", "-q", "--verify", "HEAD^{commit}")
     on = await git.maybe("symbolic-ref", "-q", "HEAD")
     return [*found, *([head] if head and on not in ours else [])]
 
 
-async def refs(git: Git, *where: str) -> list[tuple[str, str, str]]:
+async def list_refs(git: Git, *where: str) -> list[tuple[str, str, str]]:
     """Name, object and, if it is checked out, the worktree."""
     said = await git.maybe("for-each-ref", "--format=%(refname)%00%(objectname)%00%(worktreepath)", *where)
     return [(ref, commit, tree) for line in filter(None, said.split("\n")) for ref, commit, tree in [line.split("\0")]]
 
 
-async def reaches(git: Git, tips: Sequence[str], commit: str) -> bool:
+async def is_reachable(git: Git, tips: Sequence[str], commit: str) -> bool:
     """Whether one of the tips has this commit in its history."""
     asked = "\n".join([commit, *(f"^{tip}" for tip in dict.fromkeys(tips))]).encode()
     code, out, _ = await git.attempt("rev-list", "-n", "1", "--stdin", input=asked)
     return code == 0 and not out.strip()
 
 
-async def worktrees(git: Git, folders: Iterable[Path]) -> list[Path]:
+async def list_worktrees(git: Git, folders: Iterable[Path]) -> list[Path]:
     """The worktrees of this repository that lie in these folders."""
     inside = [os.path.realpath(folder) for folder in folders if FOLDER.fullmatch(folder.name)]
     listed = (await git.raw("worktree", "list", "--porcelain")).split(b"\n")
@@ -83,7 +83,7 @@ async def remove_worktree(git: Git, path: Path) -> None:
     await git.attempt("worktree", "remove", "--force", "--force", str(path))
 
 
-def temporary(folder: Path) -> bool:
+def is_run_folder(folder: Path) -> bool:
     """Whether this is a folder that a run made for itself, and not just one that an event names."""
     return bool(FOLDER.fullmatch(folder.name)) and folder.is_absolute() and not folder.is_symlink() and folder.is_dir()
 
@@ -93,20 +93,20 @@ async def remove_ref(git: Git, ref: str, commit: str = "") -> bool:
     return await git.ok("update-ref", "-d", ref, *filter(None, [commit]))
 
 
-async def imported(git: Git) -> list[tuple[str, str]]:
+async def list_imported_refs(git: Git) -> list[tuple[str, str]]:
     """The names under which the commits of imported runs are held, each with its run."""
-    found = [ref for ref, _, _ in await refs(git, f"{IMPORTED}/")]
+    found = [ref for ref, _, _ in await list_refs(git, f"{IMPORTED}/")]
     return [(ref, ref.removeprefix(f"{IMPORTED}/").split("/")[0]) for ref in found]
 
 
 # --- commits in a file ----------------------------------------------------------------------------------------------
 
 
-async def bundle(git: Git, commits: dict[str, str], base: str, target: Path) -> bool:
+async def write_bundle(git: Git, commits: dict[str, str], base: str, target: Path) -> bool:
     """The commits by name, with all that lies between them and the base. False when there is nothing in that."""
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-bundle-") as folder:
         # Names of its own, so that the repository's are not touched.
-        apart = git.with_env(GIT_DIR=folder, GIT_ALTERNATE_OBJECT_DIRECTORIES=await objects(git))
+        apart = git.with_env(GIT_DIR=folder, GIT_ALTERNATE_OBJECT_DIRECTORIES=await objects_folder(git))
         kind = await git.maybe("rev-parse", "--show-object-format") or "sha1"
         await apart.raw("init", "--quiet", "--bare", f"--object-format={kind}", folder)
         for name, commit in commits.items():
@@ -119,11 +119,11 @@ async def bundle(git: Git, commits: dict[str, str], base: str, target: Path) -> 
         return True
 
 
-async def objects(git: Git) -> str:
+async def objects_folder(git: Git) -> str:
     return str((git.folder / await git.text("rev-parse", "--git-path", "objects")).resolve())
 
 
-async def unbundle(git: Git, source: Path, stamp: str) -> bool:
+async def fetch_bundle(git: Git, source: Path, stamp: str) -> bool:
     """Bring the commits in, held under names that only `clean` of this run takes away. False when git cannot."""
     return await git.ok(
         *("-c", "fetch.fsckObjects=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"),

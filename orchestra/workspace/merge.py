@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestra.workspace.git import Git, sentence, split
-from orchestra.workspace.reconcile import reconcile
+from orchestra.workspace.git import Git, git_message, split_nul
+from orchestra.workspace.reconcile import reconcile_sides
 from orchestra.workspace.repository import Repository
-from orchestra.workspace.trees import Trees, passing
+from orchestra.workspace.trees import Trees, temporary_tree
 
 MERGE_TREE = (2, 38)
 # All that the user's settings for merges could change is said here.
@@ -17,7 +17,7 @@ FAST_FORWARD = ("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", "--no-
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """The combined tree, or the files that could not be combined. `how` tells what solved a conflict, if one was."""
 
     tree: str = ""
@@ -25,7 +25,7 @@ class Merged:
     how: str = ""
 
 
-async def git_version(trees: Trees) -> tuple[int, ...]:
+async def ask_git_version(trees: Trees) -> tuple[int, ...]:
     """Asked once."""
     if not trees.git_version:
         found = re.search(r"(\d+)\.(\d+)", await trees.repository.git.text("version"))
@@ -33,20 +33,20 @@ async def git_version(trees: Trees) -> tuple[int, ...]:
     return trees.git_version
 
 
-async def merge(trees: Trees, base: str, ours: str, theirs: str) -> Merged:
+async def merge_commits(trees: Trees, base: str, ours: str, theirs: str) -> MergeResult:
     """A three-way merge of commits with a base of our choice, whatever git is here."""
     git = trees.repository.git
     if base == ours:
-        return Merged(await git.text("rev-parse", f"{theirs}^{{tree}}"))
-    if await git_version(trees) >= MERGE_TREE:
+        return MergeResult(await git.text("rev-parse", f"{theirs}^{{tree}}"))
+    if await ask_git_version(trees) >= MERGE_TREE:
         merged = await merge_objects(git, base, ours, theirs)
     else:
         merged = await merge_in_worktree(trees, base, ours, theirs)
-    solved = await reconcile(trees, base, ours, theirs) if merged.conflicts else None
-    return Merged(solved.tree, how=solved.how) if solved else merged
+    solved = await reconcile_sides(trees, base, ours, theirs) if merged.conflicts else None
+    return MergeResult(solved.tree, how=solved.how) if solved else merged
 
 
-async def merge_objects(git: Git, base: str, ours: str, theirs: str) -> Merged:
+async def merge_objects(git: Git, base: str, ours: str, theirs: str) -> MergeResult:
     """By merge-tree. Where it would not find that base itself, commits made for the purpose tell it: its --merge-base
     came only with git 2.40."""
     sides = [ours, theirs]
@@ -55,25 +55,25 @@ async def merge_objects(git: Git, base: str, ours: str, theirs: str) -> Merged:
         sides = [await git.text("commit-tree", f"{side}^{{tree}}", "-p", root, "-m", "side") for side in sides]
     code, out, err = await git.attempt("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", *sides)
     if code not in (0, 1):
-        raise git.failed("merge-tree", err)
-    tree, *conflicts = split(out)
-    return Merged(conflicts=tuple(dict.fromkeys(conflicts))) if code else Merged(tree)
+        raise git.as_error("merge-tree", err)
+    tree, *conflicts = split_nul(out)
+    return MergeResult(conflicts=tuple(dict.fromkeys(conflicts))) if code else MergeResult(tree)
 
 
-async def merge_in_worktree(trees: Trees, base: str, ours: str, theirs: str) -> Merged:
+async def merge_in_worktree(trees: Trees, base: str, ours: str, theirs: str) -> MergeResult:
     """For git before 2.38: the same merge in a worktree of its own."""
-    async with passing(trees, f"merge-{theirs[:12]}", ours) as tree:
+    async with temporary_tree(trees, f"merge-{theirs[:12]}", ours) as tree:
         code, _, err = await tree.git.attempt("merge-recursive", base, "--", ours, theirs)
         if code not in (0, 1):
-            raise tree.git.failed("merge-recursive", err)
+            raise tree.git.as_error("merge-recursive", err)
         if code:
-            return Merged(conflicts=tuple(await tree.git.paths("diff", "--name-only", "--diff-filter=U", "-z")))
-        return Merged(await tree.git.text("write-tree"))
+            return MergeResult(conflicts=tuple(await tree.git.paths("diff", "--name-only", "--diff-filter=U", "-z")))
+        return MergeResult(await tree.git.text("write-tree"))
 
 
-async def stack(trees: Trees, head: str, base: str, commit: str, message: str) -> tuple[str, Merged]:
+async def combine_commit(trees: Trees, head: str, base: str, commit: str, message: str) -> tuple[str, MergeResult]:
     """Put a task's commit on top of what is combined so far. Returns the new head; on a conflict the head stays."""
-    merged = await merge(trees, base, head, commit)
+    merged = await merge_commits(trees, base, head, commit)
     if not merged.tree:
         return head, merged
     if base == head:
@@ -82,14 +82,14 @@ async def stack(trees: Trees, head: str, base: str, commit: str, message: str) -
     return await git.text("commit-tree", merged.tree, "-p", head, "-F", "-", input=message.encode()), merged
 
 
-async def replay(trees: Trees, onto: str, head: str) -> tuple[dict[str, str], Sequence[str]]:
+async def rebase_commits(trees: Trees, onto: str, head: str) -> tuple[dict[str, str], Sequence[str]]:
     """Our commits, each put on top of another commit than before: the old ones with the new. Or the files in which the
     first that does not fit is in conflict."""
     git, made, top = trees.repository.git, dict[str, str](), onto
     for line in (await git.text("rev-list", "--reverse", "--parents", head, f"^{onto}")).splitlines():
         commit, parent = line.split()
         message = await git.text("log", "-1", "--format=%B", commit)
-        before, (top, merged) = top, await stack(trees, top, parent, commit, message)
+        before, (top, merged) = top, await combine_commit(trees, top, parent, commit, message)
         if not merged.tree:
             return {}, merged.conflicts
         if merged.tree == await git.text("rev-parse", f"{before}^{{tree}}"):
@@ -114,7 +114,7 @@ class Delivery:
     stands: str = ""
 
 
-async def deliver(repository: Repository, result: str, side_branch: str) -> Delivery:
+async def deliver_result(repository: Repository, result: str, side_branch: str) -> Delivery:
     """Fast-forward the user's branch, only if it stands where it stood and nothing of the user's is in the way."""
     git, branch = repository.git, f"refs/heads/{repository.branch}"
     take = f"git merge {side_branch}"
@@ -127,9 +127,9 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
     if stands == result:
         return Delivery(True)
     if stands != ("" if repository.unborn else repository.base):
-        return await moved(repository, stands, take)
-    if missing := await deleted(git, repository.base, result):
-        return in_the_way(missing, take, DELETED)
+        return await moved_branch(repository, stands, take)
+    if missing := await deleted_files(git, repository.base, result):
+        return blocked_by_files(missing, take, DELETED)
     if repository.unborn:
         # Into a branch without commits, git merges over ignored files; from the empty first commit on it spares them.
         await git.raw("update-ref", branch, repository.base, "")
@@ -142,12 +142,12 @@ async def deliver(repository: Repository, result: str, side_branch: str) -> Deli
     files = [line.strip() for line in said if line.startswith("\t")]
     if files:
         untracked = any("untracked" in line for line in said if not line.startswith("\t"))
-        return in_the_way(files, take, UNTRACKED if untracked else UNCOMMITTED)
-    reason = sentence((err or out).partition(b"\n")[0])
+        return blocked_by_files(files, take, UNTRACKED if untracked else UNCOMMITTED)
+    reason = git_message((err or out).partition(b"\n")[0])
     return Delivery(False, reason or "git refused the fast-forward", take, moved=True)
 
 
-async def moved(repository: Repository, stands: str, take: str) -> Delivery:
+async def moved_branch(repository: Repository, stands: str, take: str) -> Delivery:
     """New commits can have the result on top of them. Where the old ones are gone, nobody knows what was meant."""
     git, base = repository.git, repository.base
     if stands and not repository.unborn and await git.ok("merge-base", "--is-ancestor", base, stands):
@@ -155,7 +155,7 @@ async def moved(repository: Repository, stands: str, take: str) -> Delivery:
     return Delivery(False, f"{repository.branch} was rewritten during the run", take, moved=True)
 
 
-async def deleted(git: Git, base: str, result: str) -> list[str]:
+async def deleted_files(git: Git, base: str, result: str) -> list[str]:
     """The files that the user has deleted and the result changes: a merge would bring them back."""
     changed = set(await git.paths("diff", "--name-only", "--no-renames", "-z", base, result))
     return [path for path in await git.paths("ls-files", "--deleted", "-z") if path in changed]
@@ -167,17 +167,17 @@ UNTRACKED = ("your files that git does not track ({}) are in the way", "commit o
 DELETED = ("you have deleted {}, which the result changes", "commit that, or bring it back with `git restore`, then")
 
 
-def in_the_way(files: Sequence[str], take: str, what: tuple[str, str]) -> Delivery:
+def blocked_by_files(files: Sequence[str], take: str, what: tuple[str, str]) -> Delivery:
     """These files keep the branch from being moved; and what to do then."""
     named = ", ".join(files[:5]) + (" …" if len(files) > 5 else "")
     reason, first = what
     return Delivery(False, reason.format(named), f"{first} {take}", moved=True)
 
 
-async def numstat(git: Git, old: str, new: str) -> dict[str, tuple[int, int]]:
+async def diff_numstat(git: Git, old: str, new: str) -> dict[str, tuple[int, int]]:
     """Lines added and removed by file, as git counts them."""
     counts = {}
-    for line in split(
+    for line in split_nul(
         await git.raw("diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", old, new)
     ):
         added, removed, path = line.split("\t", 2)
@@ -193,11 +193,11 @@ async def free_namespace(git: Git, wanted: str) -> str:
     return name
 
 
-async def keep(git: Git, branch: str, commit: str) -> None:
+async def set_branch(git: Git, branch: str, commit: str) -> None:
     await git.raw("update-ref", f"refs/heads/{branch}", commit)
 
 
-async def forget(git: Git, branches: Sequence[str]) -> None:
+async def delete_branches(git: Git, branches: Sequence[str]) -> None:
     orders = "".join(f"delete refs/heads/{branch}\n" for branch in branches).encode()
     if (await git.attempt("update-ref", "--stdin", input=orders))[0]:
         for branch in branches:  # one that cannot be deleted keeps none of the others

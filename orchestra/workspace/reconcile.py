@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 
 from orchestra.judge.threeway import merge_text
-from orchestra.workspace.git import Git, split
-from orchestra.workspace.trees import Tree, Trees, passing
+from orchestra.workspace.git import Git, split_nul
+from orchestra.workspace.trees import Tree, Trees, temporary_tree
 
 # Other ways to see what was changed. Of white space only what ends a line is passed over: elsewhere it has a meaning.
 STRATEGIES = {
@@ -17,44 +17,44 @@ REGULAR = ("100644", "100755")
 
 
 @dataclass(frozen=True)
-class Solved:
+class ResolvedMerge:
     """A tree that holds both sides, and what brought it about."""
 
     tree: str
     how: str
 
 
-async def reconcile(trees: Trees, base: str, ours: str, theirs: str) -> Solved | None:
+async def reconcile_sides(trees: Trees, base: str, ours: str, theirs: str) -> ResolvedMerge | None:
     """Both sides in one tree, or nothing: then both stay as they are, and somebody must say."""
-    async with passing(trees, f"solve-{theirs[:12]}", ours) as tree:
+    async with temporary_tree(trees, f"solve-{theirs[:12]}", ours) as tree:
         for how, options in STRATEGIES.items():
-            if await attempt(tree, options, base, ours, theirs):
-                return Solved(await tree.git.text("write-tree"), how)
-        await attempt(tree, (), base, ours, theirs)
+            if await try_merge(tree, options, base, ours, theirs):
+                return ResolvedMerge(await tree.git.text("write-tree"), how)
+        await try_merge(tree, (), base, ours, theirs)
         if await solve_texts(tree.git):
-            return Solved(await tree.git.text("write-tree"), "both edits kept")
+            return ResolvedMerge(await tree.git.text("write-tree"), "both edits kept")
     return None
 
 
-async def attempt(tree: Tree, options: tuple[str, ...], base: str, ours: str, theirs: str) -> bool:
+async def try_merge(tree: Tree, options: tuple[str, ...], base: str, ours: str, theirs: str) -> bool:
     await tree.git.raw("read-tree", "--reset", "-u", ours)
     await tree.git.raw("clean", "-ffdxq")
     code, _, err = await tree.git.attempt("merge-recursive", *options, base, "--", ours, theirs)
     if code not in (0, 1):
-        raise tree.git.failed("merge-recursive", err)
+        raise tree.git.as_error("merge-recursive", err)
     return code == 0
 
 
 async def solve_texts(git: Git) -> bool:
     """Merge what is in conflict by our own rules, in the index. False as soon as one file cannot be merged."""
     stages: dict[str, dict[str, tuple[str, str]]] = {}
-    for line in split(await git.raw("ls-files", "-u", "-z")):
+    for line in split_nul(await git.raw("ls-files", "-u", "-z")):
         about, _, path = line.partition("\t")
         mode, blob, stage = about.split()
         stages.setdefault(path, {})[stage] = (mode, blob)
     for path, sides in stages.items():
         mode = merged_mode(sides)
-        texts = [await text_of(git, blob) for _, (_, blob) in sorted(sides.items())]
+        texts = [await read_blob_text(git, blob) for _, (_, blob) in sorted(sides.items())]
         if not mode or None in texts:
             return False
         merged = merge_text(path, *[text or "" for text in texts])
@@ -74,7 +74,7 @@ def merged_mode(sides: dict[str, tuple[str, str]]) -> str:
     return theirs if ours == base else ours
 
 
-async def text_of(git: Git, blob: str) -> str | None:
+async def read_blob_text(git: Git, blob: str) -> str | None:
     try:
         return (await git.raw("cat-file", "blob", blob)).decode("utf-8")
     except UnicodeDecodeError:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestra.process import base_environment, run, tail
-from orchestra.workspace.git import ENVIRONMENT, Git, command
+from orchestra.process import base_environment, read_tail, run_command
+from orchestra.workspace.git import ENVIRONMENT, Git, git_command
 
 PATIENCE = 180.0
 # A push is the user's own: it may use what logs it in elsewhere, but it asks nobody.
@@ -52,7 +52,7 @@ async def find_remote(git: Git, branch: str) -> Remote | None:
     return Remote(name, tuple(dict.fromkeys([await git.maybe(*words) for words in asked])))
 
 
-async def why_not_branch(git: Git, name: str, base: str, ours: str = "") -> str:
+async def branch_refusal(git: Git, name: str, base: str, ours: str = "") -> str:
     """Why the result cannot be put on a branch of this name, or nothing. `ours` is what the run has put there."""
     if await git.maybe("check-ref-format", "--branch", name) != name:
         return "that is no name for a branch"
@@ -75,41 +75,41 @@ async def put_on_branch(git: Git, name: str, commit: str, base: str, ours: str) 
     stands = await git.maybe("rev-parse", "-q", "--verify", f"refs/heads/{name}^{{commit}}")
     if stands == commit:
         return ""
-    why = await why_not_branch(git, name, base, ours)
+    why = await branch_refusal(git, name, base, ours)
     if not why:
         await git.raw("update-ref", f"refs/heads/{name}", commit, stands or "0" * len(commit))
     return why
 
 
-async def push(
+async def push_commit(
     git: Git, remote: Remote, commit: str, branch: str, replaces: str, login: Login | None, folder: Path,
     scrub: Callable[[str], str],
 ) -> str:  # fmt: skip
     """What git says when it refuses, or nothing. `replaces` is the commit that this run has pushed there before."""
     ref = f"refs/heads/{branch}"
     where, config = remote.name, list[str]()
-    if login is not None and (bare := without_login(remote.urls[0])):
+    if login is not None and (bare := strip_login(remote.urls[0])):
         # The user's own helpers would store what they are given, and an address may name somebody else.
         where, config = bare, ["-c", "credential.helper=", "-c", f"credential.helper={HELPER}"]
     lease = [f"--force-with-lease={ref}:{replaces}"] if replaces else []
-    words = command([*config, *PUSH, *lease, "--", where, f"{commit}:{ref}"])
+    words = git_command([*config, *PUSH, *lease, "--", where, f"{commit}:{ref}"])
     output = folder / "push.txt"
     output.unlink(missing_ok=True)
-    env = environment(os.environ) | dict(git.extra) | (login.environment if login else {})
-    ended = await run(words, cwd=git.folder, env=env, output=output, timeout=PATIENCE, scrub=scrub)
+    env = push_environment(os.environ) | dict(git.extra) | (login.environment if login else {})
+    ended = await run_command(words, cwd=git.folder, env=env, output=output, timeout=PATIENCE, scrub=scrub)
     if ended.timed_out:
         return f"it did not end within {PATIENCE:.0f} s"
-    return "" if ended.code == 0 else tail(output) or f"git push ended with {ended.code}"
+    return "" if ended.code == 0 else read_tail(output) or f"git push ended with {ended.code}"
 
 
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
+def push_environment(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {name: environ[name] for name in LOGIN if name in environ}
     # In CI nobody could be asked: there it is a program that answers.
     asking = {"GIT_ASKPASS": environ["GIT_ASKPASS"]} if environ.get("CI") and "GIT_ASKPASS" in environ else {}
     return base_environment(environ) | ENVIRONMENT | kept | SILENT | asking
 
 
-def without_login(url: str) -> str:
+def strip_login(url: str) -> str:
     """An address for http without whoever logs in there; nothing of another kind of address."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.scheme in ("http", "https") else ""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from orchestra.errors import RepositoryError
-from orchestra.settings import masked
-from orchestra.workspace.git import Git, identity, sentence, split, top_level
-from orchestra.workspace.objects import LOST, lost
+from orchestra.settings import mask_value
+from orchestra.workspace.cat_file import LOST, lost_content_error
+from orchestra.workspace.git import Git, commit_identity, git_message, split_nul, top_level
 
 LINK, SUBMODULE = "120000", "160000"
 
@@ -42,40 +42,40 @@ class Repository:
         found, bad = {}, []
         code, out, err = await self.git.attempt("ls-tree", "-r", "-z", "--long", self.base)
         if code:
-            raise RepositoryError(f"git cannot read {self.base[:12]}: {sentence(err)}.", hint=LOST)
-        for line in split(out):
+            raise RepositoryError(f"git cannot read {self.base[:12]}: {git_message(err)}.", hint=LOST)
+        for line in split_nul(out):
             about, _, path = line.partition("\t")
             mode, _, blob, size = about.split()
             found[path] = Entry(path, mode, blob, int(size) if size.isdigit() else 0)
             bad += [path] if size == "BAD" else []
         if bad:
-            raise lost(bad)
+            raise lost_content_error(bad)
         return found
 
     async def check_writable(self) -> None:
         """Agents' work is kept in git: what cannot be written to is said before anything is paid."""
         await check_writable(self.git)
 
-    async def ignored(self, path: str) -> bool:
+    async def is_ignored(self, path: str) -> bool:
         # This command knows no literal pathspecs; with ./ before it no name is taken for a pattern.
         return await self.git.with_env(GIT_LITERAL_PATHSPECS="0").ok("check-ignore", "-q", "--", f"./{path}")
 
-    async def ignored_under(self, folders: Sequence[str]) -> list[str]:
+    async def ignored_paths(self, folders: Sequence[str]) -> list[str]:
         """Whole folders by their name alone."""
         if not folders:
             return []
         words = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--", *folders)
         return [path for path in await self.git.paths(*words) if not path.startswith(".aider")]
 
-    def look_at(self, path: str) -> Literal["link", "folder", "file", ""]:
+    def entry_kind(self, path: str) -> Literal["link", "folder", "file", ""]:
         """What lies under this name in the user's work tree."""
         place = self.root / path
-        if not present(place):
+        if not path_exists(place):
             return ""
         return "link" if place.is_symlink() else "folder" if place.is_dir() else "file"
 
 
-def is_empty(folder: Path) -> bool:
+def is_empty_folder(folder: Path) -> bool:
     """Nothing in it but what is hidden, such as .env, and no repository around it."""
     try:
         return all(path.name.startswith(".") for path in folder.iterdir()) and top_level(folder) is None
@@ -83,28 +83,28 @@ def is_empty(folder: Path) -> bool:
         return False
 
 
-async def initialise(folder: Path) -> None:
+async def init_repository(folder: Path) -> None:
     code, _, err = await Git(folder).attempt("init", "--quiet")
     if code:
         raise RepositoryError(f"git could not make a repository of {folder}: {err.decode('utf-8', 'replace').strip()}.")
 
 
 async def open_repository(start: Path) -> Repository:
-    if not (present(start) and start.is_dir()):
+    if not (path_exists(start) and start.is_dir()):
         raise RepositoryError(f"{start} is not a folder.")
     git = Git(start)
     code, out, err = await git.attempt("rev-parse", "--is-bare-repository", "--show-toplevel")
     if code:
-        raise RepositoryError(no_work_tree(start, out, err))
+        raise RepositoryError(explain_no_work_tree(start, out, err))
     root = Path(await git.text("rev-parse", "--show-toplevel"))
     try:
         str(root).encode()
     except UnicodeEncodeError:
         raise RepositoryError(f"The path of the repository, {str(root)!r}, is not UTF-8.") from None
-    return await look(Git(root), root)
+    return await read_repository(Git(root), root)
 
 
-def no_work_tree(start: Path, out: bytes, err: bytes) -> str:
+def explain_no_work_tree(start: Path, out: bytes, err: bytes) -> str:
     said = err.decode("utf-8", "replace").strip()
     if "not a git repository" in said:
         return f"{start} is not in a git repository. Run `git init` there first."
@@ -117,8 +117,8 @@ def no_work_tree(start: Path, out: bytes, err: bytes) -> str:
     return f"git cannot work in {start}: {said}."
 
 
-async def look(git: Git, root: Path) -> Repository:
-    who = await identity(git)
+async def read_repository(git: Git, root: Path) -> Repository:
+    who = await commit_identity(git)
     git = Git(root, who)
     branch = (await git.maybe("symbolic-ref", "-q", "HEAD")).removeprefix("refs/heads/")
     base = await git.maybe("rev-parse", "-q", "--verify", "HEAD^{commit}")
@@ -148,20 +148,20 @@ async def check_writable(git: Git) -> None:
             raise RepositoryError(f"{folder} cannot be written to: {error.strerror}.", hint=hint) from None
 
 
-async def clone(url: str, into: Path) -> Path:
+async def clone_repository(url: str, into: Path) -> Path:
     """Clone a URL into a new folder, named as git would name it."""
     name = url.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1].removesuffix(".git") or "repository"
     target = into / name
-    if present(target):
+    if path_exists(target):
         raise RepositoryError(f"{target} exists already: run there, or give its path as --repo.")
     code, _, err = await Git(into).attempt("clone", "--quiet", "--", url, str(target))
     if code:
         said = err.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
-        raise RepositoryError(f"git could not clone {masked('repo', url)}: {masked('repo', said[-1])}.")
+        raise RepositoryError(f"git could not clone {mask_value('repo', url)}: {mask_value('repo', said[-1])}.")
     return target
 
 
-def present(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Whether something is there, be it a broken link; a name that is too long for anything is not."""
     try:
         path.lstat()

@@ -16,14 +16,14 @@ LOCK = "lock"
 def make_scratch() -> tuple[Path, int]:
     """The folder, and the lock that lasts as long as it is open. It gets its name only when it is locked."""
     try:
-        return locked_folder()
+        return make_locked_folder()
     except OSError as error:
         place = Path(error.filename).parent if error.filename else "the temporary folder"
         hint = "Free some space, or set TMPDIR to another disk."
         raise UsageError(f"No folder can be made in {place}: {error.strerror or error}.", hint=hint) from None
 
 
-def locked_folder() -> tuple[Path, int]:
+def make_locked_folder() -> tuple[Path, int]:
     for old in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         if is_left_behind(old):
             shutil.rmtree(old, ignore_errors=True)

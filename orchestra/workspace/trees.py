@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 
 from orchestra.errors import GitFailed, RepositoryError
-from orchestra.workspace.git import Git, is_tracked, split
-from orchestra.workspace.repository import Repository, present
+from orchestra.workspace.git import Git, is_tracked, split_nul
+from orchestra.workspace.repository import Repository, path_exists
 
 Signature = tuple[str, int, int, int]
 IGNORED = "!!"
@@ -35,21 +35,21 @@ class Tree:
     index: tuple[int, ...] | None = None
 
     @property
-    def records(self) -> Path:
+    def git_folder(self) -> Path:
         """Where git keeps what it knows of this worktree."""
         return self.path / os.fsdecode((self.path / ".git").read_bytes().removeprefix(b"gitdir: ").rstrip(b"\r\n"))
 
-    def is_whole(self) -> bool:
+    def is_full_checkout(self) -> bool:
         """Of a sparse checkout, git may leave alone what lies outside of it."""
         try:
-            return not present(self.records / "info" / "sparse-checkout")
+            return not path_exists(self.git_folder / "info" / "sparse-checkout")
         except OSError:
             return False
 
-    def index_now(self) -> tuple[int, ...] | None:
+    def index_stamp(self) -> tuple[int, ...] | None:
         """Nothing, where the worktree is not what it should be: then git has to say so."""
         try:
-            found = (self.records / "index").stat()
+            found = (self.git_folder / "index").stat()
         except OSError:
             return None
         return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
@@ -69,7 +69,7 @@ class Trees:
     git_version: tuple[int, ...] = ()
 
     async def add(self, name: str, commit: str) -> Tree:
-        path = next(path for path in self.places(name) if path not in self.open and not present(path))
+        path = next(path for path in self.candidate_paths(name) if path not in self.open and not path_exists(path))
         path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
         # If the worktree is destroyed, git must not take what lies above for its repository.
         git = self.repository.git.at(path).with_env(GIT_CEILING_DIRECTORIES=str(path.parent))
@@ -79,19 +79,19 @@ class Trees:
         try:
             # Of another commit, files that are the same might be due with other line ends, or through another filter.
             old = next((old for old in self.idle if old.base == commit), None)
-            if not (old and await self.taken_over(old, tree)):
-                await self.made(tree)
+            if not (old and await self.reuse(old, tree)):
+                await self.create(tree)
         except BaseException:
             self.discard(tree)
             raise
         return tree
 
-    def places(self, name: str) -> Iterator[Path]:
+    def candidate_paths(self, name: str) -> Iterator[Path]:
         """The first that is free: somebody else may be at the same, or have left what cannot be deleted."""
         yield self.folder / name / "tree"
         yield from (self.folder / f"{name}.{n}" / "tree" for n in count(2))
 
-    async def made(self, tree: Tree) -> None:
+    async def create(self, tree: Tree) -> None:
         async with self.lock:
             await self.repository.git.raw(
                 "worktree", "add", "--quiet", "--detach", "--no-checkout", str(tree.path), tree.base
@@ -99,7 +99,7 @@ class Trees:
         # Git does no more than this for a checkout, and several may do it at once.
         await tree.git.raw("reset", "--quiet", "--hard", "--no-recurse-submodules")
 
-    async def taken_over(self, old: Tree, tree: Tree) -> bool:
+    async def reuse(self, old: Tree, tree: Tree) -> bool:
         """Whether the old one stands in the new one's place, with nothing in it but what its commit holds."""
         self.idle.remove(old)
         try:
@@ -119,16 +119,16 @@ class Trees:
             return False
         return True
 
-    async def remembered(self, tree: Tree, paths: Iterable[str], *, furnished: bool) -> Tree:
+    async def snapshot(self, tree: Tree, paths: Iterable[str], *, provisioned: bool) -> Tree:
         """The tree as the agent will find it."""
-        before = await status(tree)
-        files = {path: found for path in paths if path not in before and (found := content(tree.path / path))}
+        before = await tree_status(tree)
+        files = {path: found for path in paths if path not in before and (found := content_and_mode(tree.path / path))}
         # A set-up command may have staged something.
-        return Tree(tree.path, tree.git, tree.base, before, files, None if furnished else tree.index_now())
+        return Tree(tree.path, tree.git, tree.base, before, files, None if provisioned else tree.index_stamp())
 
-    def leave(self, tree: Tree) -> None:
+    def release(self, tree: Tree) -> None:
         """In peace: nothing is at work in it any more, nor has been but Aider, which only writes files."""
-        if self.movable and tree.is_whole():
+        if self.movable and tree.is_full_checkout():
             self.idle.append(Tree(tree.path, tree.git, tree.base))
         else:
             self.discard(tree)
@@ -156,10 +156,10 @@ class Trees:
                 await self.remove(tree)
 
 
-async def furnish(tree: Tree, repository: Repository, copies: Sequence[str], links: Sequence[str]) -> None:
+async def provision_tree(tree: Tree, repository: Repository, copies: Sequence[str], links: Sequence[str]) -> None:
     """Bring in what git does not track."""
     for name in (*copies, *links):
-        place = inside(repository.root, name)
+        place = path_inside(repository.root, name)
         source, target = repository.root / place, tree.path / place
         target.parent.mkdir(parents=True, exist_ok=True)
         if name in links:
@@ -170,12 +170,12 @@ async def furnish(tree: Tree, repository: Repository, copies: Sequence[str], lin
             await asyncio.to_thread(shutil.copy2, source, target)
 
 
-def check_furniture(root: Path, copies: Sequence[str], links: Sequence[str], keys: Sequence[str]) -> None:
+def check_provisions(root: Path, copies: Sequence[str], links: Sequence[str], keys: Sequence[str]) -> None:
     """Refuse what would leave the repository, stand in the way of what git tracks, or carry a key to the agents."""
-    places = [inside(root, name) for name in (*copies, *links)]
+    places = [path_inside(root, name) for name in (*copies, *links)]
     for place in places:
         path = root / place
-        if not (present(path) and (path.is_file() or path.is_dir())):
+        if not (path_exists(path) and (path.is_file() or path.is_dir())):
             raise RepositoryError(f"{place}: there is no such file or folder in {root} to bring into the worktrees.")
         if is_tracked(root, str(place)):
             raise RepositoryError(f"{place}: git tracks it (or files in it), so every worktree has it already.")
@@ -189,7 +189,7 @@ def check_furniture(root: Path, copies: Sequence[str], links: Sequence[str], key
                 raise RepositoryError(f"{file.relative_to(root)} holds one of your API keys; agents must not see it.")
 
 
-def inside(root: Path, name: str) -> Path:
+def path_inside(root: Path, name: str) -> Path:
     """The path as seen from the repository's root, which it must not leave; what it may be is a link to elsewhere."""
     path = Path(os.path.normpath(root / name))
     place = path.parent.resolve() / path.name
@@ -207,17 +207,17 @@ def files_under(path: Path) -> Iterator[Path]:
         yield from (file for name in names if (file := Path(folder, name)).is_file())
 
 
-async def status(tree: Tree) -> dict[str, Signature]:
+async def tree_status(tree: Tree) -> dict[str, Signature]:
     """Every path that differs from the worktree's commit, ignored ones too, with what tells its versions apart."""
-    lines = split(
+    lines = split_nul(
         await tree.git.raw(
             "status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames"
         )
     )
-    return {line[3:]: signature(line[:2], tree.path / line[3:]) for line in lines}
+    return {line[3:]: file_signature(line[:2], tree.path / line[3:]) for line in lines}
 
 
-def signature(code: str, path: Path) -> Signature:
+def file_signature(code: str, path: Path) -> Signature:
     try:
         found = os.lstat(path)
     except OSError:
@@ -225,7 +225,7 @@ def signature(code: str, path: Path) -> Signature:
     return (code, found.st_mode, found.st_size, found.st_mtime_ns)
 
 
-def content(path: Path) -> tuple[bytes, int] | None:
+def content_and_mode(path: Path) -> tuple[bytes, int] | None:
     try:
         return (path.read_bytes(), path.stat().st_mode) if path.is_file() and not path.is_symlink() else None
     except OSError:
@@ -233,7 +233,7 @@ def content(path: Path) -> tuple[bytes, int] | None:
 
 
 @contextlib.asynccontextmanager
-async def passing(trees: Trees, name: str, commit: str) -> AsyncIterator[Tree]:
+async def temporary_tree(trees: Trees, name: str, commit: str) -> AsyncIterator[Tree]:
     """A worktree for a while."""
     tree = await trees.add(name, commit)
     try:

@@ -13,7 +13,7 @@ from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
 from tests.support.sample import SOAK
 
-MODEL = catalogue.resolve("openai/gpt-6.1-sol")
+MODEL = catalogue.resolve_model("openai/gpt-6.1-sol")
 FILES = {f"part{n:02}.py": f"value = {n}\n" for n in range(16)}
 WANTED = {path: f"{text}more = True\n" for path, text in FILES.items()}
 GOOD = knows(WANTED, set())
@@ -24,7 +24,7 @@ PRD = '# More\n\n```json\n{"work": [{"file": "part00.py", "do": "more"}]}\n```\n
 def billed(server: ModelServer) -> float:
     """What the provider writes on its bill."""
     used = server.tokens()
-    return catalogue.cost(MODEL, used.input, used.cached, 0, used.output) or 0.0
+    return catalogue.request_cost(MODEL, used.input, used.cached, 0, used.output) or 0.0
 
 
 def done(place: Place) -> list[str]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from orchestra.answers.conversation import Turn, pack
-from orchestra.events import make_event, plain, to_record
+from orchestra.answers.conversation import Turn, pack_turns
+from orchestra.events import event_record, make_event, to_json_value
 from orchestra.journal import jsonl
 from tests.support.edits import appends, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
@@ -106,7 +106,7 @@ def test_runs_tells_what_the_summary_tells(real: Ran, copy: Copy) -> None:
 
 
 def test_logs_are_all_events_in_their_order(real: Ran, copy: Copy) -> None:
-    events = jsonl.read(real.logs, copy.stamp).events
+    events = jsonl.read_run_log(real.logs, copy.stamp).events
     lines = copy.told("logs").splitlines()
     assert len(lines) == len(events)
     assert [line.split()[2] for line in lines] == [f"agent{e.task}" if e.task else "run" for e in events]
@@ -130,16 +130,18 @@ def test_show_tells_all_of_a_task(real: Ran, copy: Copy) -> None:
 
 
 def brief(ran: Ran, task: int) -> object:
-    [plan] = [event for event in jsonl.read(ran.logs, ran.summary["timestamp"]).events if event.kind == "plan_made"]
+    [plan] = [
+        event for event in jsonl.read_run_log(ran.logs, ran.summary["timestamp"]).events if event.kind == "plan_made"
+    ]
     return plan.data["tasks"][task - 1]["brief"]
 
 
 def test_what_was_said_is_shown(copy: Copy) -> None:
     said = [Turn((("user", f"Please {RED}"), ("user", "x" * 5000)), "Here.\n+not a change"), Turn((), "Once more.")]
     logs = copy.place.repo / ".aider_logs"
-    event = make_event(copy.stamp, 10_000, 1, "conversation", 1, 1, plain(pack(said, str)))
+    event = make_event(copy.stamp, 10_000, 1, "conversation", 1, 1, to_json_value(pack_turns(said, str)))
     with (logs / f"agent1_{copy.stamp}.jsonl").open("a") as file:
-        file.write(json.dumps(to_record(event)) + "\n")
+        file.write(json.dumps(event_record(event)) + "\n")
     told = copy.told("show", "1")
     assert "[user]\nPlease \\x1b[31mred" in told and "[reply]\nHere.\n+not a change\n\n[reply]\nOnce more." in told
     assert "3,000 characters more" in told

@@ -16,8 +16,8 @@ import pytest
 import aider_orchestrator
 from orchestra.agents.aider_args import ALLOWED
 from orchestra.cli.main import COMMANDS
-from orchestra.handover.notify import SIGNATURE, signature
-from orchestra.settings import flag, options
+from orchestra.handover.webhook import SIGNATURE, sign_content
+from orchestra.settings import flag_of, option_fields
 from tests.e2e.test_main_job import prd_text
 from tests.support.ci_runner import bash
 from tests.support.docs import PAGES, ROOT, blocks, commands, fenced, named_flags
@@ -129,7 +129,7 @@ def test_every_flag_of_the_help_is_in_the_reference() -> None:
     reference = (ROOT / "docs/reference-settings.md").read_text("utf-8")
     listed = set(re.findall(r"(?m)^  (?:-\w, )?(--[a-z-]+)", help_of().partition("examples:")[0]))
     assert len(listed) > 50 and {name for name in listed if f"`{name}" not in reference} == {"--help", "--version"}
-    assert {flag(f) for f in options()} <= listed
+    assert {flag_of(f) for f in option_fields()} <= listed
 
 
 def test_links_lead_somewhere() -> None:
@@ -144,13 +144,13 @@ def test_a_signature_is_verified_as_the_how_to_says() -> None:
     exec(code, said)
     verified, body = said["verified"], json.dumps({"sent": int(time.time())}).encode()
     assert callable(verified)
-    assert verified(body, signature(body, "secret"), "secret")["sent"] > 0
+    assert verified(body, sign_content(body, "secret"), "secret")["sent"] > 0
     assert SIGNATURE == "x-orchestra-signature" and "`X-Orchestra-Signature`" in HOW_TO.read_text("utf-8")
-    for wrong in (signature(body, "other"), "", "sha256="):
+    for wrong in (sign_content(body, "other"), "", "sha256="):
         with pytest.raises(ValueError, match="not signed"):
             verified(body, wrong, "secret")
     with pytest.raises(ValueError, match="too old"):
-        verified(b'{"sent": 1}', signature(b'{"sent": 1}', "secret"), "secret")
+        verified(b'{"sent": 1}', sign_content(b'{"sent": 1}', "secret"), "secret")
 
 
 def test_the_snippets_are_the_examples() -> None:

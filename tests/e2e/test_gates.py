@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from orchestra.plan.draft import Draft, Item
-from orchestra.plan.file import write
+from orchestra.plan.draft import Draft, PlanItem
+from orchestra.plan.toml_file import format_draft
 from tests.support.edits import appends, knows, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Ran, assert_clean, make_place
@@ -85,8 +85,10 @@ def test_of_tasks_that_break_it_only_together_one_is_held_back_and_the_rest_is_i
     """Ten tasks: a pair, of which one is needed by another task; three, of which one is smaller; one that makes a test
     flaky."""
     place = make_place(tmp_path, TEN | {"test_parts.py": TOGETHER})
-    items = [Item(f"t{n}", f"Part {n}", "Be ready", (path,), needs=("t4",) * (n == 5)) for n, path in enumerate(TEN)]
-    (tmp_path / "ten.toml").write_text(write(Draft("Be ready", task=tuple(items)), "ten"))
+    items = [
+        PlanItem(f"t{n}", f"Part {n}", "Be ready", (path,), needs=("t4",) * (n == 5)) for n, path in enumerate(TEN)
+    ]
+    (tmp_path / "ten.toml").write_text(format_draft(Draft("Be ready", task=tuple(items)), "ten"))
     with ModelServer(knows(TEN_BETTER, set())) as server:
         words = ("execute", str(tmp_path / "ten.toml"), "--test-cmd", PYTEST, "--agents", "10")
         ran = place.run(*words, server=server, SEEN=str(tmp_path / "seen"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.core.models import names
+from orchestra.conduct.core.models import requestable_names
 from orchestra.providers import catalogue
 from tests.support.edits import appends, gemini_prd
 from tests.support.hostile import hostile_server
@@ -73,7 +73,7 @@ def test_a_signal_ends_the_run_while_a_reply_goes_on_without_end(name: str, tmp_
 
 
 def test_names_of_a_token_are_those_of_its_models_as_they_travel() -> None:
-    model = catalogue.resolve("openai/responses/gpt-6-luna")
-    assert names(model, catalogue.resolve("gemini/models/gemini-flash-latest"), None) == {
+    model = catalogue.resolve_model("openai/responses/gpt-6-luna")
+    assert requestable_names(model, catalogue.resolve_model("gemini/models/gemini-flash-latest"), None) == {
         *("openai/responses/gpt-6-luna", "openai/gpt-6-luna", "gemini/gemini-flash-latest")
     }

@@ -11,7 +11,7 @@ import pytest
 from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_store
 from orchestra.journal.store import Store
-from orchestra.report.words import DECIDED
+from orchestra.report.labels import DECISION_PHRASES
 from tests.support.edits import knows
 from tests.support.hostserver import HostServer
 from tests.support.modelserver import ModelServer, Reply, Request
@@ -42,7 +42,7 @@ def by_file(ran: Ran, path: str) -> dict[str, Any]:
 
 def number_of(place: Place, path: str) -> str:
     (log,) = (place.repo / ".aider_logs").glob("run_*.jsonl")
-    plan = next(event for event in jsonl.read(log.parent, log.stem[4:]).events if event.kind == "plan_made")
+    plan = next(event for event in jsonl.read_run_log(log.parent, log.stem[4:]).events if event.kind == "plan_made")
     return str(next(task["id"] for task in plan.data["tasks"] if task["files"][0]["path"] == path))
 
 
@@ -69,7 +69,7 @@ def assert_decided(place: Place, ran: Ran, action: str) -> None:
     assert by_file(ran, "part2.py")["state"] == ("abandoned" if action == "abandon" else "complete")
     decided = [each for agent in ran.agents.values() for each in agent["decisions"]]
     assert {each["action"] for each in decided} == {action} and all(each["asked"] for each in decided)
-    assert f"A person {DECIDED[action]}" in next(ran.logs.glob("report_*.html")).read_text("utf-8")
+    assert f"A person {DECISION_PHRASES[action]}" in next(ran.logs.glob("report_*.html")).read_text("utf-8")
     assert_clean(ran)
 
 
@@ -171,20 +171,20 @@ def test_a_refused_decision_is_no_success_and_is_not_journaled(tmp_path: Path) -
             said = place.run("resolve", stamp, task, "--abandon")
             assert (said.code, said.out) == (1, "") and why in said.err, said.out + said.err
         with store_of(place) as store:
-            store.post(".", stamp, "resolve", int(number), {"token": "t", "action": "explode", "text": ""})
+            store.post_command(".", stamp, "resolve", int(number), {"token": "t", "action": "explode", "text": ""})
             (answer,) = wait_until(
-                lambda: [e.data for e in store.read(".", stamp, kinds=("command",)) if e.data["token"] == "t"]
+                lambda: [e.data for e in store.read_events(".", stamp, kinds=("command",)) if e.data["token"] == "t"]
             )
         assert answer["refused"] and "'explode'" in answer["answer"]
         assert place.run("resolve", stamp, number, "--abandon").code == 0
         ran = running.end()
     assert_decided(place, ran, "abandon")
-    before = jsonl.read(ran.logs, stamp).events
+    before = jsonl.read_run_log(ran.logs, stamp).events
     assert [event.data["action"] for event in before if event.kind == "resolved"] == ["abandon"]
     for task in (other, number):
         late = place.run("resolve", stamp, task, "--retry", "x")
         assert (late.code, late.out) == (1, "") and "can be resolved" in late.err
-    assert jsonl.read(ran.logs, stamp).events == before
+    assert jsonl.read_run_log(ran.logs, stamp).events == before
 
 
 @contextmanager

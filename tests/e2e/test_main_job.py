@@ -44,7 +44,7 @@ def assert_counts(ran: Ran, server: ModelServer, model: str) -> None:
     assert (told["input_tokens"], told["output_tokens"]) == (real.input, real.output)
     assert (told["cached_tokens"], told["total_tokens"]) == (real.cached, real.input + real.output)
     each = [
-        catalogue.cost(catalogue.resolve(model), r.usage.input, r.usage.cached, 0, r.usage.output)
+        catalogue.request_cost(catalogue.resolve_model(model), r.usage.input, r.usage.cached, 0, r.usage.output)
         for r in server.requests
     ]
     if None in each:
@@ -102,7 +102,7 @@ def test_every_provider_and_models_that_aider_does_not_know(model: str, tmp_path
     unknown = "never-heard-of" in model or "some/long" in model
     assert (ran.summary["usage"]["cost"] is None) == unknown
     assert ("cost unknown" in ran.out) == unknown
-    assert ran.summary["provider"] == catalogue.resolve(model).provider.name
+    assert ran.summary["provider"] == catalogue.resolve_model(model).provider.name
 
 
 @pytest.mark.soak

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.core.where import store_key
+from orchestra.conduct.core.locations import store_key
 from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_store
-from orchestra.report.fold import fold
+from orchestra.report.fold import fold_events
 from orchestra.settings import Settings
 from tests.support.databases import Relay, database
 from tests.support.edits import knows
@@ -30,9 +30,9 @@ OUTAGE = 10.0 if SOAK else 3.0
 def assert_store_has_all(place: Place, url: str | Path, stamp: str) -> None:
     store = open_store(url)
     key = store_key(Settings(store="" if isinstance(url, Path) else url), place.repo)
-    kept, written = store.read(key, stamp), list(jsonl.read(place.repo / ".aider_logs", stamp).events)
+    kept, written = store.read_events(key, stamp), list(jsonl.read_run_log(place.repo / ".aider_logs", stamp).events)
     store.close()
-    assert kept == written and fold(kept) == fold(written)
+    assert kept == written and fold_events(kept) == fold_events(written)
 
 
 def through(place: Place, url: str, outage: Callable[[], None]) -> None:

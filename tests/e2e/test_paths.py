@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.workspace.merge import Delivery, deliver
+from orchestra.workspace.merge import Delivery, deliver_result
 from orchestra.workspace.repository import open_repository
 from tests.support.edits import appends, knows
 from tests.support.modelserver import ModelServer
@@ -230,7 +230,7 @@ def test_a_file_that_the_user_has_deleted_stays_deleted(staged: bool, tmp_path: 
     head, before = place.head(), place.status()
 
     async def delivery() -> Delivery:
-        return await deliver(await open_repository(place.repo), result, "result")
+        return await deliver_result(await open_repository(place.repo), result, "result")
 
     found = asyncio.run(delivery())
     assert not found.applied and "a.py" in found.reason, found

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.plan.file import read
+from orchestra.plan.toml_file import parse_draft
 from tests.support.edits import appends, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import PROGRAM, Place, Ran, assert_clean, make_place
@@ -104,7 +104,7 @@ def test_a_sloppy_plan_is_put_right_edited_approved_and_carried_out(tmp_path: Pa
     assert "answer = 42" in lead.asked[1] and "answer = 42" not in lead.asked[0]
     subjects = place.git("log", "--format=%s", f"{ran.head_before}..").split("\n")[:-1]
     assert subjects == ["Docs", "Use", "Mail"]
-    done = read((folder(place) / "mail.toml").read_text("utf-8"), "mail")
+    done = parse_draft((folder(place) / "mail.toml").read_text("utf-8"), "mail")
     assert {item.done for item in done.task} == {ran.summary["timestamp"]}
     again = place.run("execute", "mail")
     assert (again.code, again.err.count("\n")) == (2, 1) and "no tasks that are still to be done" in again.err

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from orchestra.events import Event
-from orchestra.report.detail import detail
-from orchestra.report.fold import fold
-from orchestra.report.page import page
+from orchestra.report.detail import build_detail
+from orchestra.report.fold import fold_events
+from orchestra.report.page import html_page
 from tests.support.browser import LOOKS, chromium
 from tests.support.reported import PR, cancelled, diffs, handed, printed, story
 from tests.support.sample import SOAK
@@ -47,7 +47,7 @@ RUNS: dict[str, Callable[[], list[Event]]] = {
 def made(folder: Path, name: str) -> Path:
     events, path = RUNS[name](), folder / f"{name}.html"
     changes = diffs(1000 if name == "huge" else 2)
-    path.write_text(page(fold(events), detail(events), changes, printed(events)), "utf-8")
+    path.write_text(html_page(fold_events(events), build_detail(events), changes, printed(events)), "utf-8")
     return path
 
 

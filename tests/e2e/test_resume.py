@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.core.where import store_key
+from orchestra.conduct.core.locations import store_key
 from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_store
-from orchestra.report.fold import fold
+from orchestra.report.fold import fold_events
 from orchestra.settings import Settings
 from tests.support.databases import database
 from tests.support.edits import gemini_prd, knows
@@ -78,10 +78,10 @@ def assert_as_if_undisturbed(
 def assert_same_in_store(place: Place, stamp: str, url: str) -> None:
     logs = place.repo / ".aider_logs"
     store = open_store(url or logs / "orchestra.db")
-    kept = store.read(store_key(Settings(store=url), place.repo), stamp)
+    kept = store.read_events(store_key(Settings(store=url), place.repo), stamp)
     store.close()
-    assert kept == list(jsonl.read(logs, stamp).events)
-    assert fold(kept) == fold(jsonl.read(logs, stamp).events)
+    assert kept == list(jsonl.read_run_log(logs, stamp).events)
+    assert fold_events(kept) == fold_events(jsonl.read_run_log(logs, stamp).events)
 
 
 @pytest.mark.parametrize("kind", KINDS if SOAK else SOME)
@@ -94,7 +94,7 @@ def test_killed_at_each_kind_of_event(tmp_path: Path, kind: str) -> None:
         assert_as_if_undisturbed(place, resumed, server, kept, asked)
         if kind in ("delivered", "run_ended"):
             # What had passed on this tree is not run again.
-            events = jsonl.read(resumed.logs, resumed.summary["timestamp"]).events
+            events = jsonl.read_run_log(resumed.logs, resumed.summary["timestamp"]).events
             started = [event for event in events if event.kind == "gate_started" and event.data["name"] == "tests"]
             assert len(started) == 1
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.settings import load
+from orchestra.settings import load_settings
 from tests.support import seating
 from tests.support.edits import appends, gemini_prd, knows, search_replace
 from tests.support.leaks import SHAPED, agents_leaks, leaks
@@ -177,7 +177,7 @@ def test_a_bug_report_and_a_last_word_hold_no_key(tmp_path: Path) -> None:
 
 
 def test_a_reply_that_held_a_key_is_asked_for_anew_and_the_work_is_whole(tmp_path: Path) -> None:
-    """The user's own fixture may look like a key: the agent gets it as it is, and so does a resumed one."""
+    """The user's own fixture may look like a key: the agent gets it is, and so does a resumed one."""
     place = make_place(tmp_path, {"f0.py": "x = 0\n"})
     wanted = f'x = "{SHAPED}"\n'
     words = ("--change", "Add", "--no-prd", "--files", "f0.py")
@@ -221,13 +221,13 @@ def test_what_is_hidden() -> None:
         "TOKEN_NAME": "twelve or more 1",
         "EDITOR": "not-a-secret-12345",
     }
-    secrets = Secrets.of(load({}, [("environment", variables)]))
+    secrets = Secrets.from_settings(load_settings({}, [("environment", variables)]))
     assert set(secrets.values) == {"sk-1234567", 'abc"\\é-12345678'}
     for text in ('abc"\\é-12345678', 'abc\\"\\\\é-12345678', 'abc\\"\\\\\\u00e9-12345678'):
         assert secrets.scrub(f"<{text}>") == "<[redacted: MY_TOKEN]>"
     assert secrets.scrub("<sk-1234567>") == "<[redacted: OPENAI_API_KEY]>"
     assert secrets.scrub("postgres at /home/ada/key-file-1") == "postgres at /home/ada/key-file-1"
-    assert secrets.free({"A": "Bearer sk-1234567", "B": "b", "C_KEY": "x"}) == {"B": "b"}
+    assert secrets.clean_environment({"A": "Bearer sk-1234567", "B": "b", "C_KEY": "x"}) == {"B": "b"}
 
 
 def test_environment_of_the_program_shows_no_key_once_it_works(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.journal.hold import Hold
 from orchestra.journal.open_store import open_store
+from orchestra.journal.ownership import RunOwnership
 from tests.support.edits import knows
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Running, assert_clean, descendants, make_place, wait_until
@@ -156,7 +156,7 @@ def test_a_run_of_another_machine_is_left_alone_until_its_time_is_up(tmp_path: P
         store = open_store(place.repo / ".aider_logs" / "orchestra.db")
 
         def owns(milliseconds: int) -> object:
-            return store.own(".", stamp, "4711-x", "elsewhere/0", 4711, milliseconds)
+            return store.acquire_run(".", stamp, "4711-x", "elsewhere/0", 4711, milliseconds)
 
         assert owns(20_000) is None
         refused = place.run("resume", stamp, server=server)
@@ -164,7 +164,7 @@ def test_a_run_of_another_machine_is_left_alone_until_its_time_is_up(tmp_path: P
         assert "pid 4711 on elsewhere" in place.run("cancel", stamp).err
         script.slow = set()
         assert owns(500) is None
-        wait_until(lambda: store.owner(".", stamp) is None, 5)
+        wait_until(lambda: store.run_owner(".", stamp) is None, 5)
         store.close()
         assert place.run("resume", stamp, server=server).code == 0
     assert in_place(place) == WANTED
@@ -177,13 +177,13 @@ def test_a_run_that_was_taken_over_stops_and_writes_no_more(tmp_path: Path) -> N
         running, stamp = at_work(place, server)
         running.child.send_signal(signal.SIGSTOP)
         store = open_store(place.repo / ".aider_logs" / "orchestra.db")
-        wait_until(lambda: Hold(store, ".", stamp).try_own() is None, 20)
-        written = len(store.read(".", stamp))
+        wait_until(lambda: RunOwnership(store, ".", stamp).try_acquire() is None, 20)
+        written = len(store.read_events(".", stamp))
         running.child.send_signal(signal.SIGCONT)
         ran = running.end(15)
         assert ran.code == 2 and f"another orchestrator has taken run {stamp} over" in ran.err
         lines = [line for path in ran.logs.glob("*.jsonl") for line in path.read_text().splitlines()]
-        assert len(lines) == len(store.read(".", stamp)) == written
+        assert len(lines) == len(store.read_events(".", stamp)) == written
         store.close()
         assert place.processes() == {}
 
@@ -210,7 +210,7 @@ def test_a_cancel_that_came_too_late_does_not_stop_the_next_one(tmp_path: Path) 
         os.killpg(running.child.pid, signal.SIGTERM)
         running.end(10)
         store = open_store(place.repo / ".aider_logs" / "orchestra.db")
-        store.post(".", stamp, "cancel")
+        store.post_command(".", stamp, "cancel")
         store.close()
         assert "nobody is at work" in place.run("cancel", stamp).err
         script.slow = set()
@@ -233,7 +233,7 @@ def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> Non
 
 
 def test_the_conversation_of_every_attempt_is_kept(tmp_path: Path) -> None:
-    from orchestra.answers.conversation import unpack
+    from orchestra.answers.conversation import unpack_turns
     from orchestra.events import Conversation
     from orchestra.journal import jsonl
 
@@ -241,9 +241,11 @@ def test_the_conversation_of_every_attempt_is_kept(tmp_path: Path) -> None:
     script.slow = set()
     with ModelServer(script) as server:
         ran = place.run(*JOB, server=server)
-    kept = [event for event in jsonl.read(ran.logs, ran.summary["timestamp"]).events if event.kind == "conversation"]
+    kept = [
+        event for event in jsonl.read_run_log(ran.logs, ran.summary["timestamp"]).events if event.kind == "conversation"
+    ]
     assert sorted(event.task or 0 for event in kept) == [1, 2, 3]
     for event in kept:
         assert isinstance(event.payload, Conversation)
-        (turn,) = unpack(event.payload)
+        (turn,) = unpack_turns(event.payload)
         assert "Add more" in "".join(text for _, text in turn.asked) and "more = True" in turn.said

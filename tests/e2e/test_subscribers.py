@@ -36,7 +36,7 @@ def test_run_ends_as_it_would_have_and_names_the_subscriber(kind: str, tmp_path:
     assert note.startswith(said) and ran.summary["exit_code"] == 0
     assert said in (ran.logs / f"report_{ran.summary['timestamp']}.html").read_text("utf-8")
     assert re.search(f"note: {re.escape(said)}", ran.err)
-    assert has_ended(jsonl.read(ran.logs, ran.summary["timestamp"]).events)
+    assert has_ended(jsonl.read_run_log(ran.logs, ran.summary["timestamp"]).events)
     assert_store_tells_the_same(ran.logs)
 
 

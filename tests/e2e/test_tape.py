@@ -87,7 +87,7 @@ def test_failures_are_the_same_again(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_changed_first_is_drift_and_nothing_is_claimed(tmp_path: Path) -> None:
-    """Nor is it where a reply held a key: the agent got it as it came, and what is kept of it is not whole."""
+    """Nor is it where a reply held a key: the agent got it came, and what is kept of it is not whole."""
     key = "sk-proj-" + "Ab1" * 16
     wanted = WANTED | {"part2.py": f'value = "{key}"\n'}
     place, first, tape = recorded(tmp_path, gemini_prd(PRD, knows(wanted, set())))

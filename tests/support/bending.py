@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestra.conduct.checks.gating import held_against
-from orchestra.conduct.checks.judging import Judged, gather, judge_tests
+from orchestra.conduct.checks.gating import compare_with_base
+from orchestra.conduct.checks.judging import SuiteJudgement, gather_suite_evidence, judge_tests
 from orchestra.gates.compare import Comparison
-from orchestra.gates.proof import unproven
-from orchestra.gates.run import ALL, Choice, Outcome, Place, run_gate
+from orchestra.gates.proof import why_unproven
+from orchestra.gates.run import ALL_TESTS, ChosenTests, GateContext, GateOutcome, run_gate
 from orchestra.judge.permit import Permit
 from orchestra.model import Gate
 from orchestra.workspace.base_files import list_files
@@ -35,7 +35,7 @@ class Bench:
     timeout: float = 120.0
     base: str = ""
     ran: list[str] = field(default_factory=list)
-    outcomes: dict[tuple[str, Gate], Outcome] = field(default_factory=dict)
+    outcomes: dict[tuple[str, Gate], GateOutcome] = field(default_factory=dict)
     installed: Path | None = None  # a node_modules
 
     def git(self, *words: str) -> str:
@@ -73,7 +73,7 @@ class Bench:
         self.git("commit", "-q", "--allow-empty", "-m", "x")
         return self.git("rev-parse", "HEAD")
 
-    async def run(self, commit: str, gate: Gate, label: str, choice: Choice = ALL) -> Outcome:
+    async def run(self, commit: str, gate: Gate, label: str, choice: ChosenTests = ALL_TESTS) -> GateOutcome:
         self.ran.append(label)
         tree = self.folder / "runs" / str(len(self.ran)) / "tree"
         tree.parent.mkdir(parents=True)
@@ -82,30 +82,30 @@ class Bench:
             (tree / "node_modules").symlink_to(self.installed)
         files = list((await list_files(Git(self.folder / "repo"), commit)).files)
         choice.write(tree)
-        place = Place(tree, self.folder / "repo", files)
+        place = GateContext(tree, self.folder / "repo", files)
         output = tree.parent / "output.txt"
         env = ENV | dict(self.env)
         return await run_gate(gate, place, env=env, output=output, timeout=self.timeout, scrub=str, choice=choice)
 
-    async def asked(self, commit: str, gate: Gate, label: str) -> Outcome:
+    async def asked(self, commit: str, gate: Gate, label: str) -> GateOutcome:
         tree = self.git("rev-parse", f"{commit}^{{tree}}")
         if (tree, gate) not in self.outcomes:
             self.outcomes[tree, gate] = await self.run(commit, gate, label)
         return self.outcomes[tree, gate]
 
-    async def compare(self, commit: str, gate: Gate, label: str) -> tuple[Outcome, Comparison]:
+    async def compare(self, commit: str, gate: Gate, label: str) -> tuple[GateOutcome, Comparison]:
         first = await self.asked(commit, gate, label)
         if first.passed:
             return first, Comparison()
-        return first, held_against(first, await self.on_base(gate))
+        return first, compare_with_base(first, await self.run_on_base(gate))
 
-    async def on_base(self, gate: Gate) -> Outcome:
+    async def run_on_base(self, gate: Gate) -> GateOutcome:
         return await self.asked(self.base, gate, "base")
 
-    def known_base(self, gate: Gate) -> Outcome | None:
+    def recall_base_run(self, gate: Gate) -> GateOutcome | None:
         return self.outcomes.get((self.git("rev-parse", f"{self.base}^{{tree}}"), gate))
 
-    async def once(self, commit: str, gate: Gate, label: str, choice: Choice = ALL) -> Outcome:
+    async def run_choice(self, commit: str, gate: Gate, label: str, choice: ChosenTests = ALL_TESTS) -> GateOutcome:
         return await self.run(commit, gate, label, choice)
 
 
@@ -113,10 +113,10 @@ class Bench:
 class Said:
     """`judged` is None where the gate said nothing of the result: `why`."""
 
-    outcome: Outcome
+    outcome: GateOutcome
     compared: Comparison
     why: str
-    judged: Judged | None
+    judged: SuiteJudgement | None
 
     @property
     def verified(self) -> bool:
@@ -135,12 +135,12 @@ def said_of(bench: Bench, base: Files, change: Files, gate: Gate, words: str = "
 
     async def judge() -> Said:
         outcome, compared = await bench.compare(head, gate, "combined")
-        why = ", ".join(sorted(compared.new)) or unproven(outcome, compared)
+        why = ", ".join(sorted(compared.new)) or why_unproven(outcome, compared)
         if why:
             return Said(outcome, compared, why, None)
         git, index = Git(bench.folder / "repo"), bench.folder / "index"
         permit = Permit(frozenset(), (words,), dict.fromkeys(base))
-        material = await gather(git, index, bench.base, head, [gate], permit, owned)
+        material = await gather_suite_evidence(git, index, bench.base, head, [gate], permit, owned)
         return Said(outcome, compared, why, await judge_tests(material, gate, outcome, bench))
 
     return asyncio.run(judge())

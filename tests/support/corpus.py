@@ -22,21 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import aider_orchestrator
-from orchestra.cli.commands.logs import log_line
-from orchestra.conduct.deliver.artefacts import gather
+from orchestra.cli.commands.logs import format_log_line
+from orchestra.conduct.deliver.artefacts import gather_report_material
 from orchestra.events import KINDS, Event
 from orchestra.journal import jsonl
 from orchestra.journal.store import Store
-from orchestra.report import show as words
-from orchestra.report import status
-from orchestra.report.annotations import annotations, outputs
-from orchestra.report.detail import detail
-from orchestra.report.fold import fold, report_of, step
-from orchestra.report.formats import FORMS
-from orchestra.report.markdown import markdown
+from orchestra.report import run_status
+from orchestra.report import task_view as words
+from orchestra.report.annotations import build_annotations, step_outputs
+from orchestra.report.closing import closing_text
+from orchestra.report.detail import build_detail
+from orchestra.report.fold import fold_event, fold_events, report_from_log
+from orchestra.report.formats import REPORT_FORMATS
+from orchestra.report.markdown import markdown_report
 from orchestra.report.state import Report
-from orchestra.report.summary import summary
-from orchestra.report.text import closing
+from orchestra.report.summary import build_summary
 from tests.support.damage import DAMAGES, in_event, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,25 +57,25 @@ def kinds() -> set[str]:
 
 def events_of(folder: Path, stamp: str) -> list[Event]:
     """All events of a run from its files."""
-    return list(jsonl.read(folder, stamp).events)
+    return list(jsonl.read_run_log(folder, stamp).events)
 
 
 def states(events: Iterable[Event]) -> Iterator[Report]:
     """The state after each event, as a run under way has it: one and the same object, stepped on."""
     report = Report()
     for event in events:
-        step(report, event)
+        fold_event(report, event)
         yield report
 
 
 def state_after(events: Iterable[Event]) -> Report:
     """The state that a reader makes of these events at once."""
-    return fold(events)
+    return fold_events(events)
 
 
 def summary_of(state: Report) -> dict[str, Any]:
     """What is told of a state to programs: plain JSON."""
-    return summary(state, {task: f"agent{task}.jsonl" for task in state.tasks})
+    return build_summary(state, {task: f"agent{task}.jsonl" for task in state.tasks})
 
 
 def unreadable_in(summary: str) -> int:
@@ -89,33 +89,33 @@ def task_states(state: Report) -> dict[str, str]:
 
 def store_events(store: Store, repository: str, events: list[Event]) -> list[Event]:
     """The events as they come back from a store."""
-    store.append(repository, events)
-    return store.read(repository, events[0].run)
+    store.append_events(repository, events)
+    return store.read_events(repository, events[0].run)
 
 
 def renderers(root: Path, stamp: str) -> dict[str, Callable[[], str]]:
     """The other forms of the report, what a CI system gets, the last words, and what is told of single tasks."""
-    material = gather(root, jsonl.read(root / LOGS, stamp), lambda text: text)
+    material = gather_report_material(root, jsonl.read_run_log(root / LOGS, stamp), lambda text: text)
     report = material.report
     return {
-        **{name: partial(form.render, material) for name, form in FORMS.items()},
+        **{name: partial(form.render, material) for name, form in REPORT_FORMATS.items()},
         "summary": lambda: json.dumps(summary_of(report), indent=2, ensure_ascii=False),
-        "closing": lambda: closing(report, "summary.json", "report.html"),
-        "short step summary": lambda: markdown(report, 2_000),
-        "annotations": lambda: "\n".join(annotations(report, material.outputs)),
-        "outputs": lambda: outputs(report, {"html": "report.html"}, "end"),
+        "closing": lambda: closing_text(report, "summary.json", "report.html"),
+        "short step summary": lambda: markdown_report(report, 2_000),
+        "annotations": lambda: "\n".join(build_annotations(report, material.outputs)),
+        "outputs": lambda: step_outputs(report, {"html": "report.html"}, "end"),
     }
 
 
 def sweep_renderers(root: Path, stamp: str) -> dict[str, Callable[[], str]]:
     """What is made of logs with one damaged field, for many of them."""
-    log = jsonl.read(root / LOGS, stamp)
-    report, found = report_of(log), detail(log.events)
-    tasks = [(report.tasks[n], found.planned.get(n, ""), found.named_attempts(n)) for n in report.tasks]
+    log = jsonl.read_run_log(root / LOGS, stamp)
+    report, found = report_from_log(log), build_detail(log.events)
+    tasks = [(report.tasks[n], found.planned_briefs.get(n, ""), found.all_attempts(n)) for n in report.tasks]
     return renderers(root, stamp) | {
-        "logs": lambda: "\n".join(log_line(event) for event in log.events),
-        "show": lambda: "\n".join(words.text(report, *task, {}) for task in tasks),
-        "status": lambda: "\n".join(status.agents(report)),
+        "logs": lambda: "\n".join(format_log_line(event) for event in log.events),
+        "show": lambda: "\n".join(words.task_text(report, *task, {}) for task in tasks),
+        "status": lambda: "\n".join(run_status.agent_lines(report)),
     }
 
 

@@ -20,7 +20,7 @@ import psycopg
 import pymysql
 import pytest
 
-from orchestra.process import guarded
+from orchestra.process import guard_command
 
 HOST = "127.0.0.1"
 POSTGRES_PORT = 5432
@@ -187,7 +187,7 @@ def start(command: Sequence[str], folder: Path) -> None:
     """Until this session ends, however it ends: the guard sees its pipe close."""
     with (folder / "log").open("wb") as log:
         guard = subprocess.Popen(
-            guarded(command), cwd="/", stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            guard_command(command), cwd="/", stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
         )
 
     def end() -> None:

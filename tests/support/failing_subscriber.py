@@ -10,25 +10,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import aider_orchestrator
 from orchestra import console
-from orchestra.console import View
+from orchestra.console import ProgressView
 from orchestra.events import Event
 from orchestra.journal.bus import Subscription
 from orchestra.settings import Settings
 
 
 def main(kind: str, nth: int, arguments: list[str]) -> int:
-    watching, left = console.watching, [nth]
+    watching, left = console.watch_progress, [nth]
 
     def fail(event: Event) -> None:
         left[0] -= event.kind == kind
         if left[0] <= 0:
             raise RuntimeError("no page to draw on")
 
-    def with_one_more(settings: Settings, past: int = 0) -> tuple[View, tuple[Subscription, ...]]:
-        screen, screens = watching(settings, past)
+    def with_one_more(settings: Settings, previous_seq: int = 0) -> tuple[ProgressView, tuple[Subscription, ...]]:
+        screen, screens = watching(settings, previous_seq)
         return screen, (Subscription("The page", fail), *screens)
 
-    console.watching = with_one_more
+    console.watch_progress = with_one_more
     return aider_orchestrator.main(arguments)
 
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.sleeping import SleepingHost
-from orchestra.agents.base import AgentModel, Order, order_from_json, to_json
-from orchestra.agents.seat import find_python, seats
-from orchestra.gateway.door import Gateway
-from orchestra.gateway.ledger import Pass
-from orchestra.hosts.base import Door, Host
+from orchestra.agents.base import AgentModel, AttemptOrder, order_from_json, order_to_json
+from orchestra.agents.seat import find_aider_python, make_agent_processes
+from orchestra.gateway.billing import ClientPass
+from orchestra.gateway.gateway import Gateway
+from orchestra.hosts.base import GatewayAccess, Host
 from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import LocalHost
-from orchestra.hosts.set_up import Surroundings
-from orchestra.journal.jsonl import prepare
+from orchestra.hosts.worktree_setup import CommandEnvironment
+from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.providers import catalogue
-from orchestra.settings import load
+from orchestra.settings import load_settings
 from orchestra.workspace.repository import open_repository
 from orchestra.workspace.trees import Trees
 from tests.support import warm
@@ -40,15 +40,15 @@ class Head:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def admit(self, root: str) -> Door:
+    async def admit(self, root: str) -> GatewayAccess:
         self.roots.append(root)
         self.asked.set()
         await self.admits.wait()
         if self.gateway is None:
-            return Door("http://127.0.0.1:1/t/none/openai", "none")
-        ticket = self.gateway.admit(Pass("agent", 1, 1, root=root))
+            return GatewayAccess("http://127.0.0.1:1/t/none/openai", "none")
+        ticket = self.gateway.add_client(ClientPass("agent", 1, 1, root=root))
         self.tokens.append(ticket.token)
-        return Door(self.gateway.url(ticket, "openai"), ticket.token)
+        return GatewayAccess(self.gateway.client_url(ticket, "openai"), ticket.token)
 
     async def wait_for_stop(self) -> None:
         await self.stopping.wait()
@@ -66,9 +66,9 @@ class Site:
     root: Path = Path()
     stalls: Callable[[], None] = lambda: None
 
-    def order(self, **more: object) -> Order:
+    def order(self, **more: object) -> AttemptOrder:
         """An order as it comes to another machine."""
-        model = catalogue.resolve(MODELS["openai"])
+        model = catalogue.resolve_model(MODELS["openai"])
         about = AgentModel(
             name=model.name,
             agent_name=model.aider_name,
@@ -79,8 +79,10 @@ class Site:
             settings=catalogue.settings_entry(model, model.aider_name, 100),
         )
         message = "Add a line\n\nTask: 1\n"
-        order = Order("20260101_000000", 1, 1, self.base, self.base, message, "Add a line.", about, files=("a.py",))
-        return order_from_json(to_json(replace(order, **more)))  # type: ignore[arg-type]
+        order = AttemptOrder(
+            "20260101_000000", 1, 1, self.base, self.base, message, "Add a line.", about, files=("a.py",)
+        )
+        return order_from_json(order_to_json(replace(order, **more)))  # type: ignore[arg-type]
 
 
 class Script:
@@ -114,9 +116,9 @@ async def local(folder: Path) -> AsyncIterator[LocalSite]:
     repository = await open_repository(root)
     entries = await repository.entries()
     trees = Trees(repository, scratch)
-    agents = seats(find_python({"AIDER_BIN": warm.aider()}), folder / "server", fork=True)
-    isolation = Isolation(load({"change": "x", "sandbox": "off"}, []), repository, entries.keys(), scratch, ())
-    place = Surroundings(repository, isolation, prepare(root / ".aider_logs"), dict, str)
+    agents = make_agent_processes(find_aider_python({"AIDER_BIN": warm.aider()}), folder / "server", fork=True)
+    isolation = Isolation(load_settings({"change": "x", "sandbox": "off"}, []), repository, entries.keys(), scratch, ())
+    place = CommandEnvironment(repository, isolation, prepare_log_folder(root / ".aider_logs"), dict, str)
     host = LocalHost(place, trees, agents, entries)
     script = Script(at_work, asyncio.get_running_loop())
 

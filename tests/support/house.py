@@ -55,7 +55,7 @@ class House:
             os.chown(path, self.user, self.user, follow_symlinks=False)
 
     def order(self) -> str:
-        return self.sandbox.order(self.tree)
+        return self.sandbox.guard_argument(self.tree)
 
     def command(self, *words: str, grace: str = "1") -> list[str]:
         child = self.root / "child" if self.user else CHILD

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestra.conduct.core.secrets import forms_of
+from orchestra.conduct.core.secrets import encoded_forms
 from tests.support.runs import KEYS, Place, read_proc
 
 SHAPED = "sk-proj-" + "Zq7" * 15  # nobody's key, and in no environment: only its shape tells
@@ -24,7 +24,7 @@ PACKED = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}")
 
 def patterns(keys: tuple[str, ...]) -> re.Pattern[bytes]:
     """Each key in all its forms, and its first two thirds: a cut must not save what stands before it."""
-    forms = {form for key in keys for form in (*forms_of(key), key[: len(key) * 2 // 3])}
+    forms = {form for key in keys for form in (*encoded_forms(key), key[: len(key) * 2 // 3])}
     return re.compile(b"|".join(re.escape(os.fsencode(form)) for form in forms))
 
 

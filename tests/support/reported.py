@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from orchestra.answers.conversation import Turn, pack
-from orchestra.events import Event, plain
+from orchestra.answers.conversation import Turn, pack_turns
+from orchestra.events import Event, to_json_value
 from orchestra.model import Usage
 from tests.support.written import event
 
@@ -90,7 +90,7 @@ class Story:
         turn = Turn(
             (("system", self.say("You are an engineer.")), ("user", self.say("Do it."))), self.say("Here it is.\n" * 20)
         )
-        self.emit("conversation", task, number, **plain(pack([turn], itself)))
+        self.emit("conversation", task, number, **to_json_value(pack_turns([turn], itself)))
         self.gate(task, number, verdict != "gates_failed")
         self.emit(
             "attempt_ended",

@@ -14,7 +14,7 @@ from typing import Any
 from orchestra.events import has_ended
 from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_store
-from orchestra.report.fold import fold
+from orchestra.report.fold import fold_events
 from tests.support import warm
 from tests.support.modelserver import ModelServer
 
@@ -201,11 +201,11 @@ def assert_store_tells_the_same(logs: Path) -> None:
     store = open_store(logs / "orchestra.db")
 
     def same(stamp: str) -> bool:
-        kept, told = store.read(".", stamp), list(jsonl.read(logs, stamp).events)
+        kept, told = store.read_events(".", stamp), list(jsonl.read_run_log(logs, stamp).events)
         ended = has_ended(told)
-        return kept == (told if ended else told[: len(kept)]) and fold(kept) == fold(told[: len(kept)])
+        return kept == (told if ended else told[: len(kept)]) and fold_events(kept) == fold_events(told[: len(kept)])
 
-    for stamp in jsonl.stamps(logs):
+    for stamp in jsonl.list_run_stamps(logs):
         wait_until(lambda stamp=stamp: same(stamp), 60.0, f"the store and the files of {stamp} tell the same")
     store.close()
 

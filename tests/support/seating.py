@@ -12,12 +12,12 @@ import httpx
 
 from orchestra import dialects
 from orchestra.agents.aider import FLAGS as AIDER_FLAGS
-from orchestra.agents.base import Outcome
-from orchestra.agents.seat import Job, Seats, seat_environment
+from orchestra.agents.base import AgentOutcome
+from orchestra.agents.seat import AgentJob, AgentProcesses, agent_environment
 from orchestra.dialects import DIALECTS as FORMATS
+from orchestra.gateway.billing import ClientPass, Exchange, Upstream
 from orchestra.gateway.budget import Amount
-from orchestra.gateway.door import Gateway
-from orchestra.gateway.ledger import Exchange, Pass, Upstream
+from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.listener import GatewayListener
 from orchestra.providers import catalogue
 from tests.support.modelserver import ModelServer
@@ -61,16 +61,16 @@ class Listener(GatewayListener):
         self.waits: list[tuple[int | None, str, str]] = []
         self.reservations: list[tuple[int, Amount]] = []
 
-    def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
+    def on_exchange(self, ticket: ClientPass, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
 
-    def on_note(self, ticket: Pass, text: str) -> None:
+    def on_note(self, ticket: ClientPass, text: str) -> None:
         self.notes.append(text)
 
-    def on_wait(self, ticket: Pass, whom: str, why: str) -> None:
+    def on_wait(self, ticket: ClientPass, whom: str, why: str) -> None:
         self.waits.append((ticket.task, whom, why))
 
-    def on_reservation(self, ticket: Pass, number: int, most: Amount) -> None:
+    def on_reservation(self, ticket: ClientPass, number: int, most: Amount) -> None:
         self.reservations.append((number, most))
 
 
@@ -95,7 +95,7 @@ def client() -> httpx.AsyncClient:
 
 def is_final(answer: httpx.Response, dialect: str) -> bool:
     told = (answer.status_code, answer.headers.get("x-should-retry"), answer.headers["content-type"])
-    return told == (400, "false", "application/json") and answer.content == dialects.final_error(FORMATS[dialect])
+    return told == (400, "false", "application/json") and answer.content == dialects.final_error_body(FORMATS[dialect])
 
 
 def plant(tree: Path, files: Mapping[str, str] = FILES) -> Path:
@@ -111,7 +111,7 @@ def plant(tree: Path, files: Mapping[str, str] = FILES) -> Path:
 
 def make_job(
     gateway: Gateway,
-    ticket: Pass,
+    ticket: ClientPass,
     tree: Path,
     *more: str,
     model: str = MODELS["openai"],
@@ -119,9 +119,9 @@ def make_job(
     files: tuple[str, ...] = ("a.py",),
     reads: tuple[str, ...] = (),
     **env: str,
-) -> Job:
+) -> AgentJob:
     """As conduct makes it, for any repository: the tree's parent is the attempt's folder."""
-    known, folder = catalogue.resolve(model), tree.parent
+    known, folder = catalogue.resolve_model(model), tree.parent
     home, metadata = folder / "home", folder / "metadata.json"
     home.mkdir(exist_ok=True)
     metadata.write_text(json.dumps({known.aider_name: catalogue.metadata_entry(known)}), encoding="utf-8")
@@ -135,16 +135,18 @@ def make_job(
         *(word for name in reads for word in ("--read", str(tree / name))),
     )
     provider = known.provider
-    door = {provider.agent_key_var: ticket.token, provider.agent_base_var: gateway.url(ticket, provider.name)}
+    door = {provider.agent_key_var: ticket.token, provider.agent_base_var: gateway.client_url(ticket, provider.name)}
     entry = catalogue.settings_entry(known, known.aider_name, 100)
-    return Job(ticket.token, tree, folder, argv, message, seat_environment(home) | door | env, entry)
+    return AgentJob(ticket.token, tree, folder, argv, message, agent_environment(home) | door | env, entry)
 
 
-async def sit(seats: Seats, gateway: Gateway, tree: Path, *more: str, **how: Any) -> tuple[Outcome, Pass]:
+async def sit(
+    seats: AgentProcesses, gateway: Gateway, tree: Path, *more: str, **how: Any
+) -> tuple[AgentOutcome, ClientPass]:
     """One attempt from the first to the last, in at most a minute."""
-    ticket = gateway.admit(Pass("agent", 1, 1, root=str(tree)))
+    ticket = gateway.add_client(ClientPass("agent", 1, 1, root=str(tree)))
     try:
         async with asyncio.timeout(60):
             return await seats.run(make_job(gateway, ticket, tree, *more, **how)), ticket
     finally:
-        gateway.dismiss(ticket)
+        gateway.remove_client(ticket)

@@ -11,7 +11,7 @@ import pytest
 import aider_orchestrator
 from orchestra.cli import load
 from orchestra.providers import catalogue
-from orchestra.settings import options, variables_of
+from orchestra.settings import option_fields, variables_of
 from tests.support.runs import Place, make_place
 
 FILES = {"a.py": "a = 1\n", "b.py": "b = 1\n", "src/c.py": "c = 1\n"}
@@ -71,7 +71,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     place = make_place(tmp_path, FILES)
     script = tmp_path / "script"
     script.mkdir()
-    ours = {name for f in options() for name in variables_of(f)}
+    ours = {name for f in option_fields() for name in variables_of(f)}
     theirs = {n for provider in catalogue.PROVIDERS.values() for n in (*provider.key_vars, *provider.base_vars)}
     for name in ours | theirs:
         monkeypatch.delenv(name, raising=False)

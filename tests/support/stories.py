@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orchestra.events import Event, make_event, to_record
-from orchestra.journal.jsonl import prepare
+from orchestra.events import Event, event_record, make_event
+from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.journal.open_store import open_store
 from orchestra.journal.store import Store
 from tests.support.shell import Said, Shell
@@ -49,20 +49,20 @@ def story(root: Path, stamp: str = STAMP, code: int | None = 0, begun: int = 0, 
 
 
 def logs_of(shell: Shell) -> Path:
-    return prepare(shell.place.repo / ".aider_logs")
+    return prepare_log_folder(shell.place.repo / ".aider_logs")
 
 
 def files(shell: Shell, events: list[Event]) -> None:
     for event in events:
         name = f"agent{event.task}_{event.run}.jsonl" if event.task else f"run_{event.run}.jsonl"
         with (logs_of(shell) / name).open("a") as file:
-            file.write(json.dumps(to_record(event)) + "\n")
+            file.write(json.dumps(event_record(event)) + "\n")
 
 
 def stored(shell: Shell, *runs: list[Event]) -> Store:
     store = open_store(logs_of(shell) / "orchestra.db")
     for events in runs:
-        store.append(".", events)
+        store.append_events(".", events)
     return store
 
 

@@ -81,7 +81,7 @@ def keep_warm(listening: int) -> None:
             with listener.accept()[0] as asking:
                 if os.fork() == 0:
                     listener.close()
-                    seat.leave(serve_for, asking, seat.serve)
+                    seat.run_and_exit(serve_for, asking, seat.serve_jobs)
 
 
 def serve_for(asking: socket.socket, serve: Callable[[int], None]) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestra.answers.conversation import unpack
-from orchestra.events import Conversation, read_as
+from orchestra.answers.conversation import unpack_turns
+from orchestra.events import Conversation, read_record
 
 STAMP = re.compile(r"\d{8}_\d{6}(_\d+)?(?!\d)")
 VOLATILE = (
@@ -116,7 +116,7 @@ def steady_event(line: str) -> str:
     event = json.loads(line)
     if event["event"] == "conversation":
         event["data"]["packed"] = [
-            [list(turn.asked), turn.said] for turn in unpack(read_as(Conversation, event["data"]))
+            [list(turn.asked), turn.said] for turn in unpack_turns(read_record(Conversation, event["data"]))
         ]
     kept = {"event": event["event"], "attempt": event.get("attempt"), "data": event["data"]}
     return json.dumps(steady_value(kept), ensure_ascii=False, sort_keys=True)

@@ -1,7 +1,7 @@
 """Scenarios of the checks: what they are worth, what failed before, who broke it, and what does not fit together."""
 
-from orchestra.plan.draft import Draft, Item
-from orchestra.plan.file import write
+from orchestra.plan.draft import Draft, PlanItem
+from orchestra.plan.toml_file import format_draft
 from tests.support.broken import CHANGE as TAX
 from tests.support.broken import SET_UPS
 from tests.support.edits import appends, edit_from_to, knows, search_replace
@@ -174,8 +174,10 @@ READY = ("--change", "Be ready", "--no-prd", "--test-cmd", PYTEST, "--agents", "
 def two_that_break_it_together(stage: Stage) -> None:
     """And one that needs the one of them that is held back."""
     stage.begin(PARTS | {"test_parts.py": TOGETHER})
-    items = [Item(f"t{n}", f"Part {n}", "Be ready", (path,), needs=("t2",) * (n == 5)) for n, path in enumerate(PARTS)]
-    (stage.home / "six.toml").write_text(write(Draft("Be ready", task=tuple(items)), "six"))
+    items = [
+        PlanItem(f"t{n}", f"Part {n}", "Be ready", (path,), needs=("t2",) * (n == 5)) for n, path in enumerate(PARTS)
+    ]
+    (stage.home / "six.toml").write_text(format_draft(Draft("Be ready", task=tuple(items)), "six"))
     stage.play(knows(BETTER, set()), "execute", str(stage.home / "six.toml"), "--test-cmd", PYTEST, "--agents", "6")
 
 

@@ -2,8 +2,8 @@
 
 import signal
 
-from orchestra.plan.draft import Draft, Item
-from orchestra.plan.file import write
+from orchestra.plan.draft import Draft, PlanItem
+from orchestra.plan.toml_file import format_draft
 from tests.support import misfortunes as m
 from tests.support.edits import appends, gemini_prd, knows
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
@@ -40,8 +40,8 @@ def expensive(request: Request) -> Reply:
 def budget_used_up_and_raised(stage: Stage) -> None:
     """One task after the other, until too little is left."""
     stage.begin(FILES)
-    items = tuple(Item(f"t{n}", f"Part {n}", "Add more", (path,)) for n, path in enumerate(FILES))
-    (stage.home / "four.toml").write_text(write(Draft("Add more", task=items), "four"))
+    items = tuple(PlanItem(f"t{n}", f"Part {n}", "Add more", (path,)) for n, path in enumerate(FILES))
+    (stage.home / "four.toml").write_text(format_draft(Draft("Add more", task=items), "four"))
     with ModelServer(expensive) as server:
         words = ("execute", str(stage.home / "four.toml"), "--max-agents", "1", "--budget", "0.13")
         stage.run(*words, server=server)

@@ -201,7 +201,7 @@ def command_that_is_unknown(stage: Stage) -> None:
     with stage.playing(Slow(*FILES), *JOB[:-2]) as running:
         running.wait_for_requests(2)
         store = open_store(stage.logs / "orchestra.db")
-        store.post(".", stage.stamp, "dance", None, {"token": "t"})
+        store.post_command(".", stage.stamp, "dance", None, {"token": "t"})
         store.close()
         stage.wait_for("command", name="dance")
         running.signal(signal.SIGINT)

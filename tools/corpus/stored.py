@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from orchestra.answers.conversation import unpack as said_in
-from orchestra.events import Conversation, read_as
+from orchestra.answers.conversation import unpack_turns as said_in
+from orchestra.events import Conversation, read_record
 from tests.support import corpus
 from tests.support.damage import DAMAGES
 from tools.corpus.stage import ROOT
@@ -62,7 +62,7 @@ def refuse_traces(name: str, content: bytes) -> None:
     text = content.decode("utf-8", "replace")
     if name.endswith(".jsonl"):
         packed = [json.loads(line)["data"] for line in text.splitlines() if '"packed"' in line]
-        text += "".join(repr(said_in(read_as(Conversation, data))) for data in packed)
+        text += "".join(repr(said_in(read_record(Conversation, data))) for data in packed)
     for trace in traces():
         assert trace not in text, f"{name} tells {trace!r}: {text[text.index(trace) - 200 :][:400]}"
 

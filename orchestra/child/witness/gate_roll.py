@@ -16,7 +16,7 @@ NAME, LOADED_BY = "gate_roll", "PYTEST_PLUGINS"
 BOOK, CONTROL, ONLY = (os.environ.get("GATE_" + word, "") for word in ("ROLL", "CONTROL", "ONLY"))
 
 
-class Roll:
+class OutcomeRecorder:
     """The outcome of each test by its name."""
 
     def __init__(self):
@@ -41,7 +41,7 @@ class Roll:
             book.write(json.dumps({"runner": "pytest", "tests": self.tests, "code": int(exitstatus)}) + "\n")
 
 
-class Choice:
+class ItemFilter:
     """Only some tests are run, whatever else would choose among them."""
 
     @pytest.hookimpl(hookwrapper=True)
@@ -66,11 +66,11 @@ def chosen():
 def pytest_configure(config):
     with suppress(Exception):
         if CONTROL or ONLY:
-            config.pluginmanager.register(Choice(), "gate_choice")
+            config.pluginmanager.register(ItemFilter(), "gate_choice")
         else:
             # Neither the workers of xdist nor a pytest that a test starts are to record anything.
             others = [name for name in os.environ.get(LOADED_BY, "").split(",") if name not in ("", NAME)]
             os.environ[LOADED_BY] = ",".join(others)
             os.environ.pop("GATE_ROLL", None)
         if BOOK and not hasattr(config, "workerinput"):
-            config.pluginmanager.register(Roll(), "gate_roll_of_this_run")
+            config.pluginmanager.register(OutcomeRecorder(), "gate_roll_of_this_run")

@@ -22,7 +22,7 @@ SAME = os.environ.get("GATE_SAME", "")
 OUTSIDE = {".venv", "venv", "node_modules", "site-packages", "dist-packages"}
 
 
-def ours(path):
+def path_in_tree(path):
     """The place in the tree for a path in the checkout; empty for all others."""
     real = os.path.realpath(path)
     if real != CHECKOUT and not real.startswith(CHECKOUT + os.sep):
@@ -31,8 +31,8 @@ def ours(path):
     return "" if OUTSIDE & set(place.split(os.sep)) else os.path.normpath(os.path.join(TREE, place))
 
 
-def turn_to_the_tree():
-    turned = [ours(entry) or entry for entry in sys.path if entry]
+def redirect_to_tree():
+    turned = [path_in_tree(entry) or entry for entry in sys.path if entry]
     if turned != [entry for entry in sys.path if entry]:
         sys.path[:] = ([""] if "" in sys.path else []) + turned
     for finder in list(sys.meta_path):
@@ -41,56 +41,60 @@ def turn_to_the_tree():
                 mapping = getattr(holder, name, None)
                 if isinstance(mapping, dict):
                     for package, place in mapping.items():
-                        mapping[package] = turned_value(place)
+                        mapping[package] = redirect_value(place)
 
 
-def prefer_to_copies():
+def prefer_tree_packages():
     """A package of the tree that is also installed (in another version, or for pytest's own use) is the tree's; unless
     the installed one has compiled parts, which the tree has not. One that is not installed at all is found too."""
     for name in packages():
-        root = next((root for root in roots() if has(root, name)), "")
+        root = next((root for root in source_roots() if has_module(root, name)), "")
         spec = importlib.machinery.PathFinder.find_spec(name, sys.path)
         if not root:
             continue
         if importlib.util.find_spec(name) is None:
             sys.path.append(root)
-        elif spec and spec.origin and not (inside(spec.origin) or compiled(os.path.dirname(spec.origin), name)):
+        elif (
+            spec
+            and spec.origin
+            and not (is_in_tree(spec.origin) or has_compiled_parts(os.path.dirname(spec.origin), name))
+        ):
             sys.path.insert(0, root)
 
 
-def roots():
+def source_roots():
     return os.path.join(TREE, "src"), TREE
 
 
-def has(root, name):
+def has_module(root, name):
     return os.path.exists(os.path.join(root, name, "__init__.py")) or os.path.exists(os.path.join(root, name + ".py"))
 
 
-def compiled(folder, name):
+def has_compiled_parts(folder, name):
     if os.path.basename(folder) != name:
         return False
     return any(file.endswith((".so", ".pyd")) for _, _, files in os.walk(folder) for file in files)
 
 
-def inside(path):
-    return os.path.realpath(path).startswith(os.path.realpath(TREE) + os.sep) or bool(SAME and ours(path))
+def is_in_tree(path):
+    return os.path.realpath(path).startswith(os.path.realpath(TREE) + os.sep) or bool(SAME and path_in_tree(path))
 
 
-def turned_value(place):
+def redirect_value(place):
     if isinstance(place, str):
-        return ours(place) or place
-    return [turned_value(each) for each in place] if isinstance(place, list) else place
+        return path_in_tree(place) or place
+    return [redirect_value(each) for each in place] if isinstance(place, list) else place
 
 
-def bear_witness():
+def record_foreign_modules():
     own, outside = 0, []
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
         if isinstance(path, str):
             real = os.path.realpath(path)
-            own += inside(real)
-            copied = name in packages() and not inside(real)
-            if (ours(real) and not SAME) or copied:
+            own += is_in_tree(real)
+            copied = name in packages() and not is_in_tree(real)
+            if (path_in_tree(real) and not SAME) or copied:
                 outside.append(name)
     if own or outside:
         with open(BOOK, "a", encoding="utf-8") as book:
@@ -102,7 +106,7 @@ def packages():
     return PACKAGES.split()
 
 
-def the_other_one():
+def run_other_customize():
     """Somebody else's sitecustomize, which we stand before."""
     here = os.path.dirname(os.path.abspath(__file__))
     places = [entry for entry in sys.path if os.path.abspath(entry) != here]
@@ -112,7 +116,7 @@ def the_other_one():
         spec.loader.exec_module(module)
 
 
-def call_the_roll():
+def record_unittest():
     """With `python -m unittest`: write down what becomes of each test, as gate_roll.py does for pytest."""
     words = sys.orig_argv
     if not (ROLL and "-m" in words and words[words.index("-m") + 1] == "unittest"):
@@ -123,17 +127,17 @@ def call_the_roll():
     os.environ.pop("GATE_ROLL")  # what the tests start themselves is not recorded
     tests = {}
 
-    def record(name, outcome):
+    def record_outcome(name, outcome):
         if tests.get(name) != "failed":
             tests[name] = outcome
 
-    def recording(method, outcome):
+    def wrap_method(method, outcome):
         inner = getattr(TestResult, method)
 
         def outer(self, test, *rest):
             with suppress(Exception):
                 if method != "addSubTest" or rest[-1] is not None:
-                    record(test.id(), outcome)
+                    record_outcome(test.id(), outcome)
             return inner(self, test, *rest)
 
         setattr(TestResult, method, outer)
@@ -141,7 +145,7 @@ def call_the_roll():
     outcomes = {"addSuccess": "passed", "addFailure": "failed", "addError": "failed", "addSkip": "skipped"}
     outcomes |= {"addExpectedFailure": "expected", "addUnexpectedSuccess": "expected", "addSubTest": "failed"}
     for method, outcome in outcomes.items():
-        recording(method, outcome)
+        wrap_method(method, outcome)
 
     @atexit.register
     def write_roll():
@@ -149,7 +153,7 @@ def call_the_roll():
             book.write(json.dumps({"runner": "unittest", "tests": tests}) + "\n")
 
 
-for step in (the_other_one, turn_to_the_tree, prefer_to_copies, call_the_roll):
+for step in (run_other_customize, redirect_to_tree, prefer_tree_packages, record_unittest):
     with suppress(Exception):
         step()
 
@@ -157,4 +161,4 @@ for step in (the_other_one, turn_to_the_tree, prefer_to_copies, call_the_roll):
 @atexit.register
 def end():
     with suppress(Exception):
-        bear_witness()
+        record_foreign_modules()

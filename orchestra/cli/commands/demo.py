@@ -23,7 +23,7 @@ Aider, git and pytest are real; the models' replies are scripted: they are playe
 """
 
 
-def demo(argv: list[str], story: Story) -> int:
+def cmd_demo(argv: list[str], story: Story) -> int:
     if "--help" in argv or "-h" in argv:
         print(USAGE, end="")
         return 0
@@ -32,10 +32,13 @@ def demo(argv: list[str], story: Story) -> int:
     folder = Path(argv[0]).absolute() if argv else Path(tempfile.mkdtemp(prefix="lighthouse-"))
     make_sample(folder)
     print(f"A sample repository is in {folder}; its replies are scripted (played from a tape), all else is real.")
-    print(f"Before: {tests(folder)}", flush=True)
+    print(f"Before: {run_sample_tests(folder)}", flush=True)
     os.chdir(folder)
     code = run_until_done(story(sample_settings().with_values(replay=str(TAPE))))
-    print(f"\nAfter: {tests(folder)}\nLook at it: cd {folder} && git log --stat && {sys.executable} -m lighthouse")
+    print(
+        f"\nAfter: {run_sample_tests(folder)}\n"
+        f"Look at it: cd {folder} && git log --stat && {sys.executable} -m lighthouse"
+    )
     return code
 
 
@@ -59,7 +62,7 @@ def make_sample(folder: Path) -> None:
         subprocess.run(["git", *command], cwd=folder, check=True, stdin=subprocess.DEVNULL)
 
 
-def tests(folder: Path) -> str:
+def run_sample_tests(folder: Path) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     return (done.stdout.strip().splitlines() or ["pytest said nothing"])[-1]

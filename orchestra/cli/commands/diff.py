@@ -3,13 +3,13 @@
 import sys
 
 from orchestra.cli import diffs
-from orchestra.cli.commands.logs import task_number
-from orchestra.cli.find import Here, Known, looking
-from orchestra.cli.words import Words, coloured, put
+from orchestra.cli.command_io import CommandParser, has_colours, print_raw
+from orchestra.cli.commands.logs import parse_task_number
+from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.errors import UsageError
-from orchestra.report.detail import detail
-from orchestra.report.fold import report_of
-from orchestra.report.plain import painted, plain
+from orchestra.report.detail import build_detail
+from orchestra.report.fold import report_from_log
+from orchestra.report.terminal_text import colour_diff, escape_controls
 
 USAGE = """usage: aider-orchestrator diff [RUN [TASK]] [--repo PATH] [--store URL]
 
@@ -19,62 +19,62 @@ takes it.
 """
 
 
-def diff(argv: list[str]) -> int:
-    words = Words(USAGE)
+def cmd_diff(argv: list[str]) -> int:
+    words = CommandParser(USAGE)
     words.add_argument("run", nargs="?", default="")
-    words.add_argument("task", nargs="?", type=task_number)
-    given = words.read(argv)
-    with looking(given) as here:
+    words.add_argument("task", nargs="?", type=parse_task_number)
+    given = words.parse(argv)
+    with open_run_index(given) as here:
         known = here.find(given.run)
-        show(of_run(here, known) if given.task is None else of_task(here, known, given.task))
+        print_diff(diff_of_run(here, known) if given.task is None else diff_of_task(here, known, given.task))
     return 0
 
 
-def show(content: bytes) -> None:
+def print_diff(content: bytes) -> None:
     if not sys.stdout.isatty():
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return
-    text = plain(content.decode("utf-8", "replace"))
-    put(painted(text) if coloured() else text)
+    text = escape_controls(content.decode("utf-8", "replace"))
+    print_raw(colour_diff(text) if has_colours() else text)
 
 
-def of_run(here: Here, known: Known) -> bytes:
-    log = here.log(known)
-    base, commit = report_of(log).base, diffs.result(log.events)
+def diff_of_run(here: RunIndex, known: KnownRun) -> bytes:
+    log = here.read_log(known)
+    base, commit = report_from_log(log).base, diffs.result_commit(log.events)
     if not commit:
         raise UsageError(f"run {known.name} has no result: nothing was combined{'' if known.run.last else ' yet'}.")
-    found = diffs.between(here, base, commit)
+    found = diffs.diff_between(here, base, commit)
     if found is None:
-        raise UsageError(gone(known, f"the result of run {known.name}", commit))
+        raise UsageError(explain_missing_commit(known, f"the result of run {known.name}", commit))
     return found
 
 
-def of_task(here: Here, known: Known, task: int) -> bytes:
+def diff_of_task(here: RunIndex, known: KnownRun, task: int) -> bytes:
     """What of it is in the result, else what its last attempt left."""
-    log = here.log(known)
-    report, tries = report_of(log), detail(log.events).named_attempts(task)
+    log = here.read_log(known)
+    report, tries = report_from_log(log), build_detail(log.events).all_attempts(task)
     if task not in report.tasks:
-        raise UsageError(no_task(known, task, list(report.tasks)))
+        raise UsageError(explain_missing_task(known, task, list(report.tasks)))
     commit = report.tasks[task].commit
-    found = diffs.of_commit(here, commit)
+    found = diffs.diff_of_commit(here, commit)
     for attempt in reversed(tries):
-        found = diffs.of_attempt(here, known.name, attempt) if found is None else found
+        found = diffs.diff_of_attempt(here, known.name, attempt) if found is None else found
     if found is None and commit:
-        raise UsageError(gone(known, f"what agent{task} of run {known.name} changed", commit))
+        raise UsageError(explain_missing_commit(known, f"what agent{task} of run {known.name} changed", commit))
     if found is None:
         raise UsageError(f"agent{task} of run {known.name} changed nothing{'' if known.run.last else ' yet'}.")
     return found
 
 
-def gone(known: Known, what: str, commit: str) -> str:
+def explain_missing_commit(known: KnownRun, what: str, commit: str) -> str:
     if known.elsewhere:
         return f"{what} ({commit[:10]}) is not in this repository: it was made on {known.elsewhere}."
     return f"{what} ({commit[:10]}) is not in this repository any more: its branch was cleaned, and it is gone."
 
 
-def no_task(known: Known, task: int, tasks: list[int]) -> str:
+def explain_missing_task(known: KnownRun, task: int, tasks: list[int]) -> str:
     if not tasks:
         return f"run {known.name} has no agent{task}: nothing was planned{'' if known.run.last else ' yet'}."
     names = "agent1" if tasks == [1] else f"agent{min(tasks)} to agent{max(tasks)}"

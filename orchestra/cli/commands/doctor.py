@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestra.cli.load import current, settings_of
+from orchestra.cli.load import current_folder, read_settings
 from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
 
@@ -28,36 +28,36 @@ OWN = ("--online", "--fix")
 FAILED = 2
 
 
-def doctor(argv: list[str]) -> int:
+def cmd_doctor(argv: list[str]) -> int:
     if "--help" in argv or "-h" in argv:
         print(USAGE, end="")
         return 0
     flags = [word for word in argv if word not in OWN]
-    settings = settings_of(flags)
-    start = Path(settings.repo).absolute() if settings.repo else current()
+    settings = read_settings(flags)
+    start = Path(settings.repo).absolute() if settings.repo else current_folder()
     folder = top_level(start) or start
     if "--fix" in argv:
         from orchestra.cli.keys import ask_for_keys
 
         ask_for_keys(settings, folder)
-        settings = settings_of(flags)
-    return asyncio.run(examine(settings, folder, online="--online" in argv))
+        settings = read_settings(flags)
+    return asyncio.run(print_findings(settings, folder, online="--online" in argv))
 
 
-async def examine(settings: Settings, folder: Path, *, online: bool) -> int:
-    from orchestra.conduct.session.doctor import checkup
+async def print_findings(settings: Settings, folder: Path, *, online: bool) -> int:
+    from orchestra.conduct.session.doctor import run_checkup
 
     found = []
-    async for finding in checkup(settings, folder, online=online):
+    async for finding in run_checkup(settings, folder, online=online):
         found.append(finding)
         if not settings.json:
-            print(line(finding), flush=True)
+            print(format_finding(finding), flush=True)
     healthy = all(finding.level != "error" for finding in found)
     if settings.json:
         print(json.dumps({"ok": healthy, "findings": [asdict(finding) for finding in found]}, indent=2))
     return 0 if healthy else FAILED
 
 
-def line(finding: "Finding") -> str:
+def format_finding(finding: "Finding") -> str:
     words = f"{finding.text.rstrip('.')}. {finding.remedy}" if finding.remedy else finding.text
     return f"{finding.level:<8} {finding.name:<12} {' '.join(words.split())}"

@@ -12,31 +12,31 @@ as openai/NAME with OPENAI_API_BASE.
 """
 
 
-def models(argv: list[str]) -> int:
+def cmd_models(argv: list[str]) -> int:
     if "--help" in argv or "-h" in argv:
         print(USAGE, end="")
         return 0
     wanted = argv[0] if argv else ""
-    rows = [model for model in catalogue.table() if wanted.lower() in model.name.lower()]
+    rows = [model for model in catalogue.list_models() if wanted.lower() in model.name.lower()]
     width = max((len(model.name) for model in rows), default=5)
     print(f"{'model':<{width}}  {'$/M in':>8}  {'$/M out':>8}  {'context':>9}  remarks")
     for model in rows:
-        prices = f"{million(model.price_in):>8}  {million(model.price_out):>8}"
-        print(f"{model.name:<{width}}  {prices}  {model.context or '?':>9}  {remark(model)}".rstrip())
+        prices = f"{price_per_million(model.price_in):>8}  {price_per_million(model.price_out):>8}"
+        print(f"{model.name:<{width}}  {prices}  {model.context or '?':>9}  {catalogue_remark(model)}".rstrip())
     return 0
 
 
-def million(price: float | None) -> str:
+def price_per_million(price: float | None) -> str:
     return "?" if price is None else f"{price * 1e6:.2f}"
 
 
-def remark(model: catalogue.Model) -> str:
+def catalogue_remark(model: catalogue.Model) -> str:
     defaults = {
         catalogue.DEFAULT_MODEL: "default",
         catalogue.DEFAULT_CLAUDE_MODEL: "default with --claude",
         f"gemini/{catalogue.DEFAULT_GEMINI_MODEL}": "default for the PRD",
     }
-    notice = catalogue.retirement(model, date.today())
+    notice = catalogue.retirement_notice(model, date.today())
     return "; ".join(
         part for part in (defaults.get(model.name, ""), notice.sentence.split(" ", 1)[1] if notice else "") if part
     )

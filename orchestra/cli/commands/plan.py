@@ -9,25 +9,25 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestra.cli.commands.steer import leading
-from orchestra.cli.load import settings_of
-from orchestra.cli.plan_editor.desk import Desk, desk_for
-from orchestra.cli.plan_editor.drafting import planning
-from orchestra.cli.plan_editor.session import converse
+from orchestra.cli.command_io import print_json, print_plain
+from orchestra.cli.commands.steer import split_leading_words
+from orchestra.cli.load import read_settings
+from orchestra.cli.plan_editor.drafting import run_planning
+from orchestra.cli.plan_editor.edited_plan import EditedPlan, open_plan
+from orchestra.cli.plan_editor.editor import run_plan_editor
 from orchestra.cli.start import run_until_done, settings_to_run
-from orchestra.cli.words import say, say_json
-from orchestra.conduct.core.permits import is_persons_plan
-from orchestra.conduct.core.where import LOGS
+from orchestra.conduct.core.locations import LOGS
+from orchestra.conduct.core.permits import is_users_plan
 from orchestra.conduct.planning import plan_files as drafts
 from orchestra.conduct.session.clone import find_repository
 from orchestra.errors import PlanError, UsageError
-from orchestra.journal.jsonl import prepare
-from orchestra.plan.check import Checked
+from orchestra.journal.jsonl import prepare_log_folder
+from orchestra.plan.check import CheckedDraft
 from orchestra.plan.draft import Draft
-from orchestra.plan.edit import HELP, changed
-from orchestra.report.sentence import plural
+from orchestra.plan.edit import HELP, edit_draft
+from orchestra.report.phrases import plural
 from orchestra.settings import Settings
-from orchestra.workspace.repository import present
+from orchestra.workspace.repository import path_exists
 
 PLAN_USAGE = f"""usage: aider-orchestrator plan "WHAT YOU WANT" [--name NAME] [options of a run]
        aider-orchestrator plan list | show NAME | check NAME | approve NAME | continue NAME
@@ -41,37 +41,37 @@ Google key say --no-prd --files ...: the files are divided by what belongs toget
 {HELP}"""
 
 
-def plan(argv: list[str]) -> int:
+def cmd_plan(argv: list[str]) -> int:
     if not argv or argv[0] in ("--help", "-h"):
         print(PLAN_USAGE, end="")
         return 0
     if argv[0] == "continue":
-        desk = named(argv[1:])
-        return converse(desk)
+        desk = open_named_plan(argv[1:])
+        return run_plan_editor(desk)
     if argv[0] in COMMANDS:
         return COMMANDS[argv[0]](argv[1:])
-    return new(argv)
+    return create_plan(argv)
 
 
-def new(argv: list[str]) -> int:
+def create_plan(argv: list[str]) -> int:
     goal, flags = argv[0], argv[1:]
     if goal.startswith("-") and goal != "-":
         raise UsageError("say first what you want.", hint='It goes: plan "WHAT YOU WANT" [options].')
-    name, flags = taken_out(flags, "--name")
+    name, flags = take_flag_value(flags, "--name")
     settings = settings_to_run(["--change", goal, *flags])
     repository = asyncio.run(find_repository(settings, begin=not settings.files))
-    path = drafts.new_place(repository.root, settings.change, name)
+    path = drafts.new_plan_path(repository.root, settings.change, name)
 
-    def put(checked: Checked) -> Path:
-        drafts.save(path, checked.draft)
+    def save_plan(checked: CheckedDraft) -> Path:
+        drafts.save_draft(path, checked.draft)
         return path
 
-    code = run_until_done(planning(settings, put))
-    desk = Desk(settings, repository, path)
+    code = run_until_done(run_planning(settings, save_plan))
+    desk = EditedPlan(settings, repository, path)
     if code == 0 and at_terminal(settings):
-        return converse(desk)
+        return run_plan_editor(desk)
     if code == 0 and not (settings.json or settings.quiet or settings.events):
-        say(f"\n{desk.page(desk.load())}")
+        print_plain(f"\n{desk.format_page(desk.load())}")
     return code
 
 
@@ -80,7 +80,7 @@ def at_terminal(settings: Settings) -> bool:
     return not alone and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def taken_out(flags: list[str], flag: str) -> tuple[str, list[str]]:
+def take_flag_value(flags: list[str], flag: str) -> tuple[str, list[str]]:
     """The value of a flag that only this command knows, and the other words."""
     for n, word in enumerate(flags):
         if word.startswith(f"{flag}="):
@@ -92,106 +92,109 @@ def taken_out(flags: list[str], flag: str) -> tuple[str, list[str]]:
     return "", flags
 
 
-def named(argv: list[str]) -> Desk:
-    (name,), flags = leading(argv, PLAN_USAGE.replace('"WHAT YOU WANT" [--name NAME]', "show|check|... NAME"), 1)
-    return desk_for(settings_of(flags), name)
+def open_named_plan(argv: list[str]) -> EditedPlan:
+    (name,), flags = split_leading_words(
+        argv, PLAN_USAGE.replace('"WHAT YOU WANT" [--name NAME]', "show|check|... NAME"), 1
+    )
+    return open_plan(read_settings(flags), name)
 
 
 # --- looking --------------------------------------------------------------------------------------------------------
 
 
-def listing(argv: list[str]) -> int:
+def list_plans(argv: list[str]) -> int:
     as_json = "--json" in argv
-    settings = settings_of([word for word in argv if word != "--json"])
+    settings = read_settings([word for word in argv if word != "--json"])
     root = asyncio.run(find_repository(settings)).root
-    found = [(name, drafts.load(drafts.plans(root) / f"{name}.toml")) for name in drafts.names(root)]
+    found = [(name, drafts.load_draft(drafts.plans_folder(root) / f"{name}.toml")) for name in drafts.plan_names(root)]
     if as_json:
-        say_json([{"name": name, "approved": draft.approved} | counts(draft) for name, draft in found])
+        print_json([{"name": name, "approved": draft.approved} | count_items(draft) for name, draft in found])
         return 0
     for name, draft in found:
-        told = counts(draft)
+        told = count_items(draft)
         yes = "approved" if draft.approved else "not approved"
         goal = " ".join(draft.goal.split())[:60]
-        say(f"{name}  {told['left']} of {plural(len(draft.task), 'task')} to do, {yes}  {goal}")
+        print_plain(f"{name}  {told['left']} of {plural(len(draft.task), 'task')} to do, {yes}  {goal}")
     if not found:
-        say('There are no plans here. Make one: plan "what you want"')
+        print_plain('There are no plans here. Make one: plan "what you want"')
     return 0
 
 
-def counts(draft: Draft) -> dict[str, int]:
+def count_items(draft: Draft) -> dict[str, int]:
     proposed = sum(item.proposed for item in draft.task)
-    return {"tasks": len(draft.task), "left": len(draft.left), "proposed": proposed}
+    return {"tasks": len(draft.task), "left": len(draft.unfinished), "proposed": proposed}
 
 
-def show(argv: list[str]) -> int:
-    desk = named([word for word in argv if word != "--json"])
+def print_plan(argv: list[str]) -> int:
+    desk = open_named_plan([word for word in argv if word != "--json"])
     draft = desk.load()
     if "--json" in argv:
-        checked = desk.checked(draft)
+        checked = desk.check_with_repository(draft)
         said = {"name": desk.name, "repairs": list(checked.repairs), "problems": list(checked.problems)}
-        say_json(said | dataclasses.asdict(checked.draft))
+        print_json(said | dataclasses.asdict(checked.draft))
     else:
         desk.show(draft)
     return 0
 
 
-def checking(argv: list[str]) -> int:
+def check_plan_file(argv: list[str]) -> int:
     """Exit code 2 where it cannot be carried out."""
-    desk = named(argv)
-    checked = desk.checked(desk.load())
+    desk = open_named_plan(argv)
+    checked = desk.check_with_repository(desk.load())
     if checked.problems:
-        raise PlanError(f"the plan {desk.name} cannot be carried out: {checked.complaint}.")
+        raise PlanError(f"the plan {desk.name} cannot be carried out: {checked.problem_text}.")
     for repair in checked.repairs:
-        say(f"will be put right: {repair}")
-    say(f"The plan {desk.name} can be carried out: {plural(len(checked.draft.left), 'task')}.")
+        print_plain(f"will be put right: {repair}")
+    print_plain(f"The plan {desk.name} can be carried out: {plural(len(checked.draft.unfinished), 'task')}.")
     return 0
 
 
 # --- changing -------------------------------------------------------------------------------------------------------
 
 
-def approve(argv: list[str]) -> int:
+def approve_plan(argv: list[str]) -> int:
     """Also what agents have proposed is approved then."""
-    desk = approved(named(argv))
-    say(f"The plan {desk.name} is approved. Carry it out: aider-orchestrator execute {desk.name}")
+    desk = approve_draft(open_named_plan(argv))
+    print_plain(f"The plan {desk.name} is approved. Carry it out: aider-orchestrator execute {desk.name}")
     return 0
 
 
-def approved(desk: Desk) -> Desk:
+def approve_draft(desk: EditedPlan) -> EditedPlan:
     draft = desk.load()
     items = [dataclasses.replace(item, proposed=False) for item in draft.task]
     yes = dataclasses.replace(draft.with_items(items), approved=True)
-    if problem := desk.checked(yes).complaint:
+    if problem := desk.check_with_repository(yes).problem_text:
         raise PlanError(f"the plan {desk.name} cannot be carried out: {problem}.")
-    own = own_copy(desk)
+    own = find_uncommitted_plan(desk)
     own.save(yes)
     return own
 
 
-def own_copy(desk: Desk) -> Desk:
+def find_uncommitted_plan(desk: EditedPlan) -> EditedPlan:
     """Where a yes can be written. In a file that git tracks anyone may have written it, so it does not count there."""
     root = desk.repository.root
-    if is_persons_plan(root, desk.path):
+    if is_users_plan(root, desk.path):
         return desk
-    path = drafts.plans(root) / desk.path.name
-    if present(path):
+    path = drafts.plans_folder(root) / desk.path.name
+    if path_exists(path):
         raise PlanError(
-            f"{drafts.shown(desk.path)} is committed, so a yes in it does not count, and {drafts.shown(path)} exists.",
+            f"{drafts.display_path(desk.path)} is committed, so a yes in it does not count,"
+            f" and {drafts.display_path(path)} exists.",
             hint="Copy it to a file of another name that is not committed, and approve that.",
         )
-    prepare(root / LOGS)
+    prepare_log_folder(root / LOGS)
     return dataclasses.replace(desk, path=path)
 
 
-def edit(argv: list[str]) -> int:
+def edit_plan(argv: list[str]) -> int:
     """With the words of a change, or in the user's editor."""
     if not argv or argv[0].startswith("-"):
-        named(argv)
-    desk, words = desk_for(settings_of([]), argv[0]), argv[1:]
+        open_named_plan(argv)
+    desk, words = open_plan(read_settings([]), argv[0]), argv[1:]
     if words:
-        desk.save(unapproved(changed(desk.load(), words)))
+        desk.save(unapproved(edit_draft(desk.load(), words)))
     else:
-        in_editor(desk)
+        open_in_editor(desk)
     desk.show(desk.load())
     return 0
 
@@ -201,7 +204,7 @@ def unapproved(draft: Draft) -> Draft:
     return dataclasses.replace(draft, approved=False)
 
 
-def in_editor(desk: Desk) -> None:
+def open_in_editor(desk: EditedPlan) -> None:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     if not sys.stdin.isatty() and not os.environ.get("VISUAL", os.environ.get("EDITOR")):
         raise UsageError(f"there is no terminal for an editor: change {desk.path} by any other means, or say a CHANGE.")
@@ -214,9 +217,9 @@ def in_editor(desk: Desk) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "list": listing,
-    "show": show,
-    "check": checking,
-    "approve": approve,
-    "edit": edit,
+    "list": list_plans,
+    "show": print_plan,
+    "check": check_plan_file,
+    "approve": approve_plan,
+    "edit": edit_plan,
 }

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from orchestra.cli.commands.resume import find, told_there
-from orchestra.cli.commands.steer import leading, number_of
+from orchestra.cli.commands.resume import ask_owner_if_any, find_run_to_resume
+from orchestra.cli.commands.steer import parse_task_argument, split_leading_words
 from orchestra.cli.start import Story, run_until_done
 from orchestra.errors import UsageError
 from orchestra.model import Decision
@@ -23,23 +23,25 @@ ACTIONS = {"--retry": "retry", "--edit-brief": "brief", "--abandon": "abandon", 
 WANTED = {"brief": "a file", "spawn": "a text"}
 
 
-def resolve(argv: list[str], story: Story) -> int:
+def cmd_resolve(argv: list[str], story: Story) -> int:
     """Have the run's owner carry the decision out, or take the run up for it."""
     if "--help" in argv or "-h" in argv:
         print(RESOLVE_USAGE, end="")
         return 0
-    stamp, decision, flags = read(argv)
-    settings, past = find(stamp, flags)
-    settings = settings.resumed(past.options)
-    if answer := told_there(settings, past.stamp, "resolve", decision.task, action=decision.action, text=decision.text):
+    stamp, decision, flags = parse_resolve_args(argv)
+    settings, past = find_run_to_resume(stamp, flags)
+    settings = settings.for_resume(past.options)
+    if answer := ask_owner_if_any(
+        settings, past.stamp, "resolve", decision.task, action=decision.action, text=decision.text
+    ):
         print(answer)
         return 0
-    return run_until_done(story(settings, past=past.decided(decision)))
+    return run_until_done(story(settings, past=past.with_decision(decision)))
 
 
-def read(argv: list[str]) -> tuple[str, Decision, list[str]]:
+def parse_resolve_args(argv: list[str]) -> tuple[str, Decision, list[str]]:
     """The run, the decision, and what is left: flags of the run."""
-    (stamp, task), flags = leading(argv, RESOLVE_USAGE, 2)
+    (stamp, task), flags = split_leading_words(argv, RESOLVE_USAGE, 2)
     given = [
         (n, word, joined)
         for n, flag in enumerate(flags)
@@ -54,10 +56,14 @@ def read(argv: list[str]) -> tuple[str, Decision, list[str]]:
         text, *rest = rest
     if action in WANTED and not text:
         raise UsageError(f"{word} wants {WANTED[action]}.")
-    return stamp, Decision(number_of(task), action, content(text) if action == "brief" else text), flags[:at] + rest
+    return (
+        stamp,
+        Decision(parse_task_argument(task), action, read_brief_file(text) if action == "brief" else text),
+        flags[:at] + rest,
+    )
 
 
-def content(file: str) -> str:
+def read_brief_file(file: str) -> str:
     try:
         text = Path("/dev/stdin" if file == "-" else file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -4,18 +4,18 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from orchestra.cli.commands.steer import ask, leading, number_of
-from orchestra.cli.consent import tell_refused
-from orchestra.cli.find import LATEST, chosen, looking
-from orchestra.cli.load import settings_of
+from orchestra.cli.commands.steer import ask_run_owner, parse_task_argument, split_leading_words
+from orchestra.cli.consent import print_refused
+from orchestra.cli.find import LATEST, match_run_name, open_run_index
+from orchestra.cli.load import read_settings
 from orchestra.cli.start import Story, run_until_done
-from orchestra.conduct.core.where import LOGS
-from orchestra.conduct.previous.previous import Past, find_past
+from orchestra.conduct.core.locations import LOGS
+from orchestra.conduct.previous.sessions import PreviousSessions, find_previous_sessions
 from orchestra.errors import UsageError
 from orchestra.journal import jsonl
 from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
-from orchestra.workspace.tracked import may_be_anyones
+from orchestra.workspace.tracked import may_be_tracked
 
 RESUME_USAGE = """usage: aider-orchestrator resume [RUN] [options]
 
@@ -33,49 +33,49 @@ Do a run anew from the start, with its own settings but for the flags given now.
 """
 
 
-def resume(argv: list[str], story: Story) -> int:
+def cmd_resume(argv: list[str], story: Story) -> int:
     """Take up the named run, or the latest one, with its own settings but for the flags given now."""
     if "--help" in argv or "-h" in argv:
         print(RESUME_USAGE, end="")
         return 0
     stamp, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
-    settings, past = find(stamp, flags)
-    return run_until_done(story(settings.resumed(past.options), past=past))
+    settings, past = find_run_to_resume(stamp, flags)
+    return run_until_done(story(settings.for_resume(past.options), past=past))
 
 
-def retry(argv: list[str], story: Story) -> int:
+def cmd_retry(argv: list[str], story: Story) -> int:
     """One failed task again: by the run itself when it is under way, else by taking it up for this task alone."""
     if "--help" in argv or "-h" in argv:
         print(RETRY_USAGE, end="")
         return 0
-    (stamp, task), flags = leading(argv, RETRY_USAGE, 2)
-    settings, past = find(stamp, flags)
-    if answer := told_there(settings.resumed(past.options), past.stamp, "retry", number_of(task)):
+    (stamp, task), flags = split_leading_words(argv, RETRY_USAGE, 2)
+    settings, past = find_run_to_resume(stamp, flags)
+    if answer := ask_owner_if_any(settings.for_resume(past.options), past.stamp, "retry", parse_task_argument(task)):
         print(answer)
         return 0
-    return run_until_done(story(settings.resumed(past.options), past=past.again(number_of(task))))
+    return run_until_done(story(settings.for_resume(past.options), past=past.retry_only(parse_task_argument(task))))
 
 
-def restart(argv: list[str], story: Story) -> int:
+def cmd_restart(argv: list[str], story: Story) -> int:
     """A new run with the settings of an old one."""
     if "--help" in argv or "-h" in argv:
         print(RESTART_USAGE, end="")
         return 0
-    (stamp,), flags = leading(argv, RESTART_USAGE, 1)
-    settings, past = find(stamp, flags)
-    return run_until_done(story(settings.resumed(past.options)))
+    (stamp,), flags = split_leading_words(argv, RESTART_USAGE, 1)
+    settings, past = find_run_to_resume(stamp, flags)
+    return run_until_done(story(settings.for_resume(past.options)))
 
 
-def find(stamp: str, flags: list[str]) -> tuple[Settings, Past]:
+def find_run_to_resume(stamp: str, flags: list[str]) -> tuple[Settings, PreviousSessions]:
     """The run is one of this place: whatever runs of other machines a shared store tells of, their work is not here."""
-    settings = settings_of(flags)
+    settings = read_settings(flags)
     if settings.committed is not None:
-        tell_refused(settings.committed)  # what is used stands in the run's own log
+        print_refused(settings.committed)  # what is used stands in the run's own log
     root = top_level(Path(settings.repo or ".")) or Path.cwd()
-    stamps = jsonl.stamps(root / LOGS)
-    past = find_past(root / LOGS, chosen(stamp, stamps) if stamps and stamp not in LATEST else "")
+    stamps = jsonl.list_run_stamps(root / LOGS)
+    past = find_previous_sessions(root / LOGS, match_run_name(stamp, stamps) if stamps and stamp not in LATEST else "")
     log = f"{LOGS}/run_{past.stamp}.jsonl"
-    if may_be_anyones(root, log):
+    if may_be_tracked(root, log):
         hint = f"If it is yours, `git rm --cached {log}` says so."
         raise UsageError(
             f"{log} is committed, so anyone may have written the settings in it; it is not taken up.", hint=hint
@@ -83,8 +83,8 @@ def find(stamp: str, flags: list[str]) -> tuple[Settings, Past]:
     return settings, past
 
 
-def told_there(settings: Settings, stamp: str, kind: str, task: int, **said: Any) -> str:
+def ask_owner_if_any(settings: Settings, stamp: str, kind: str, task: int, **said: Any) -> str:
     """What the run's owner answers, if somebody is at work on it."""
-    with looking(Namespace(repo=settings.repo, store=settings.store)) as here:
-        at_work = here.owner(known := here.find(stamp))
-        return ask(here.store, known.key, known.name, kind, task, **said) if at_work else ""
+    with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as here:
+        at_work = here.find_owner(known := here.find(stamp))
+        return ask_run_owner(here.store, known.key, known.name, kind, task, **said) if at_work else ""

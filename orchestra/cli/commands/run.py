@@ -8,21 +8,21 @@ Carry out what is still to be done of a plan. The same as `run --plan NAME`.
 """
 
 
-def run(argv: list[str], story: Story) -> int:
+def cmd_run(argv: list[str], story: Story) -> int:
     settings = settings_to_run(argv)
     if not (settings.change or settings.plan):
-        from orchestra.conduct.planning.plan_files import with_submitted
+        from orchestra.conduct.planning.plan_files import with_submitted_plan
 
-        settings = with_submitted(settings)
+        settings = with_submitted_plan(settings)
     return run_until_done(story(settings))
 
 
-def execute(argv: list[str], story: Story) -> int:
+def cmd_execute(argv: list[str], story: Story) -> int:
     """Carry out a plan."""
-    from orchestra.cli.commands.steer import leading
+    from orchestra.cli.commands.steer import split_leading_words
 
     if "--help" in argv or "-h" in argv:
         print(EXECUTE_USAGE, end="")
         return 0
-    (name,), flags = leading(argv, EXECUTE_USAGE, 1)
-    return run(["--plan", name, *flags], story)
+    (name,), flags = split_leading_words(argv, EXECUTE_USAGE, 1)
+    return cmd_run(["--plan", name, *flags], story)

@@ -7,12 +7,12 @@ import time
 from argparse import ArgumentTypeError
 from typing import Any
 
-from orchestra.cli.commands.logs import task_number
-from orchestra.cli.find import Here, Known, looking
-from orchestra.cli.words import Words, say
-from orchestra.errors import OrchestraError, Refused, UsageError
+from orchestra.cli.command_io import CommandParser, print_plain
+from orchestra.cli.commands.logs import parse_task_number
+from orchestra.cli.find import KnownRun, RunIndex, open_run_index
+from orchestra.errors import OrchestraError, RequestRefused, UsageError
 from orchestra.events import CommandAnswered
-from orchestra.journal.hold import machine, who
+from orchestra.journal.ownership import describe_owner, machine_identity
 from orchestra.journal.store import Owner, Store
 
 ANSWERED = 5.0  # seconds; an owner looks several times in each
@@ -28,38 +28,40 @@ Stop one task of a run that is under way, and let it wait until you decide about
 """
 
 
-def cancel(argv: list[str]) -> int:
-    words = Words(CANCEL_USAGE)
+def cmd_cancel(argv: list[str]) -> int:
+    words = CommandParser(CANCEL_USAGE)
     words.add_argument("run")
-    words.add_argument("task", nargs="?", type=task_number)
-    given = words.read(argv)
-    with looking(given) as here:
+    words.add_argument("task", nargs="?", type=parse_task_number)
+    given = words.parse(argv)
+    with open_run_index(given) as here:
         known = here.find(given.run)
-        holder = here.owner(known)
+        holder = here.find_owner(known)
         if holder is None:
             raise UsageError(f"nobody is at work on run {known.name}.", hint=f"To take it up: resume {known.name}.")
-        say(ask(here.store, known.key, known.name, "cancel", given.task) or force(holder, given.task))
+        print_plain(
+            ask_run_owner(here.store, known.key, known.name, "cancel", given.task) or kill_owner(holder, given.task)
+        )
         if given.task is None:
-            wait_for_end(here, known, holder)
+            wait_for_run_end(here, known, holder)
     return 0
 
 
-def interrupt(argv: list[str]) -> int:
-    words = Words(INTERRUPT_USAGE)
+def cmd_interrupt(argv: list[str]) -> int:
+    words = CommandParser(INTERRUPT_USAGE)
     words.add_argument("run")
-    words.add_argument("task", type=task_number)
-    given = words.read(argv)
-    with looking(given) as here:
+    words.add_argument("task", type=parse_task_number)
+    given = words.parse(argv)
+    with open_run_index(given) as here:
         known = here.find(given.run)
-        if here.owner(known) is None:
+        if here.find_owner(known) is None:
             hint = f"To decide about one of its tasks: resolve {known.name} {given.task}."
             raise UsageError(f"nobody is at work on run {known.name}.", hint=hint)
-        answer = ask(here.store, known.key, known.name, "interrupt", given.task)
-        say(answer or f"The run did not answer within {ANSWERED:.0f} s.")
+        answer = ask_run_owner(here.store, known.key, known.name, "interrupt", given.task)
+        print_plain(answer or f"The run did not answer within {ANSWERED:.0f} s.")
     return 0 if answer else 1
 
 
-def leading(argv: list[str], usage: str, count: int) -> tuple[list[str], list[str]]:
+def split_leading_words(argv: list[str], usage: str, count: int) -> tuple[list[str], list[str]]:
     """The words before the first flag, of which there must be so many, and the flags: those of a run."""
     words = next((n for n, word in enumerate(argv) if word.startswith("-")), len(argv))
     if words != count:
@@ -67,43 +69,43 @@ def leading(argv: list[str], usage: str, count: int) -> tuple[list[str], list[st
     return argv[:words], argv[words:]
 
 
-def number_of(task: str) -> int:
+def parse_task_argument(task: str) -> int:
     try:
-        return task_number(task)
+        return parse_task_number(task)
     except ArgumentTypeError as error:
         raise UsageError(f"{error}.") from None
 
 
-def ask(store: Store, key: str, run: str, kind: str, task: int | None, **said: Any) -> str:
+def ask_run_owner(store: Store, key: str, run: str, kind: str, task: int | None, **said: Any) -> str:
     """The owner's answer, or nothing when it does not give one. Raises Refused where it says no."""
     token = secrets.token_hex(8)
-    store.post(key, run, kind, task, {"token": token} | said)
+    store.post_command(key, run, kind, task, {"token": token} | said)
     deadline = time.monotonic() + ANSWERED
     while time.monotonic() < deadline:
-        for event in store.read(key, run, kinds=(CommandAnswered.kind,)):
+        for event in store.read_events(key, run, kinds=(CommandAnswered.kind,)):
             answered = event.payload
             if isinstance(answered, CommandAnswered) and answered.token == token:
                 if answered.refused:
-                    raise Refused(answered.answer)
+                    raise RequestRefused(answered.answer)
                 return answered.answer
         time.sleep(0.05)
     return ""
 
 
-def force(holder: Owner, task: int | None) -> str:
+def kill_owner(holder: Owner, task: int | None) -> str:
     """An owner that does not answer hangs. On this machine it can be killed; what it started then ends by itself."""
-    if task is not None or holder.host != machine():
-        raise OrchestraError(f"{who(holder)} has not answered within {ANSWERED:.0f} s.")
+    if task is not None or holder.host != machine_identity():
+        raise OrchestraError(f"{describe_owner(holder)} has not answered within {ANSWERED:.0f} s.")
     os.kill(holder.pid, signal.SIGKILL)
-    return f"{who(holder)} did not answer and was killed."
+    return f"{describe_owner(holder)} did not answer and was killed."
 
 
-def wait_for_end(here: Here, known: Known, holder: Owner) -> None:
+def wait_for_run_end(here: RunIndex, known: KnownRun, holder: Owner) -> None:
     deadline = time.monotonic() + STOPPED
     while time.monotonic() < deadline:
-        now = here.owner(known)
+        now = here.find_owner(known)
         if now is None or now.owner != holder.owner:
-            say(f"Run {known.name} has stopped. To take it up again: resume {known.name}")
+            print_plain(f"Run {known.name} has stopped. To take it up again: resume {known.name}")
             return
         time.sleep(0.05)
-    raise OrchestraError(f"{who(holder)} is still at work on run {known.name} after {STOPPED:.0f} s.")
+    raise OrchestraError(f"{describe_owner(holder)} is still at work on run {known.name} after {STOPPED:.0f} s.")

@@ -3,13 +3,13 @@
 from argparse import Namespace
 from pathlib import Path
 
-from orchestra.cli.find import opened, place_of
-from orchestra.cli.words import Words, say
-from orchestra.conduct.core.where import DATABASE, LOGS
+from orchestra.cli.command_io import CommandParser, print_plain
+from orchestra.cli.find import open_any_store, settings_and_root
+from orchestra.conduct.core.locations import DATABASE, LOGS
 from orchestra.errors import UsageError
-from orchestra.journal.heal import damage_of
-from orchestra.journal.jsonl import prepare
+from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.journal.open_store import open_store
+from orchestra.journal.store_repair import find_damage
 
 USAGE = """usage: aider-orchestrator store check [--repo PATH] [--store URL]
        aider-orchestrator store migrate [--repo PATH] [--store URL]
@@ -19,44 +19,44 @@ migrate   bring a database on a server up to date, or set it up beside other tab
 """
 
 
-def store(argv: list[str]) -> int:
-    words = Words(USAGE)
+def cmd_store(argv: list[str]) -> int:
+    words = CommandParser(USAGE)
     words.add_argument("what", nargs="?", default="")
-    given = words.read(argv)
+    given = words.parse(argv)
     if given.what == "check":
-        return check(given)
+        return check_store(given)
     if given.what == "migrate":
-        return migrate(given)
+        return migrate_store(given)
     raise UsageError("store has two commands: store check and store migrate.")
 
 
-def check(given: Namespace) -> int:
-    where = place(given)
+def check_store(given: Namespace) -> int:
+    where = store_location(given)
     if isinstance(where, Path) and not where.exists():
         raise UsageError(f"there is no store in {where.parent}.")
-    damage = damage_of(where, whole=True) if isinstance(where, Path) else ""
+    damage = find_damage(where, whole=True) if isinstance(where, Path) else ""
     if damage:
         remedy = "`store migrate`, or the next run, makes it anew from the logs"
-        say(f"The store {where} cannot be used ({damage}); {remedy}.")
+        print_plain(f"The store {where} cannot be used ({damage}); {remedy}.")
         return 1
     checked = open_store(where)
-    problems = checked.check()
+    problems = checked.find_problems()
     checked.close()
-    say("\n".join(problems) or "The store is sound.")
+    print_plain("\n".join(problems) or "The store is sound.")
     return 1 if problems else 0
 
 
-def migrate(given: Namespace) -> int:
-    where = place(given)
+def migrate_store(given: Namespace) -> int:
+    where = store_location(given)
     if isinstance(where, Path):
-        prepare(where.parent)
-        opened(where, whole=True).close()
+        prepare_log_folder(where.parent)
+        open_any_store(where, whole=True).close()
     else:
         open_store(where, migrate=True).close()
-    say("The store is up to date.")
+    print_plain("The store is up to date.")
     return 0
 
 
-def place(given: Namespace) -> Path | str:
-    settings, root = place_of(given)
+def store_location(given: Namespace) -> Path | str:
+    settings, root = settings_and_root(given)
     return settings.store or root / LOGS / DATABASE

@@ -4,24 +4,24 @@ import asyncio
 import dataclasses
 from pathlib import Path
 
-from orchestra.cli.commands.plan import taken_out
-from orchestra.cli.plan_editor.desk import Desk
-from orchestra.cli.plan_editor.drafting import planning
+from orchestra.cli.command_io import print_plain
+from orchestra.cli.commands.plan import take_flag_value
+from orchestra.cli.plan_editor.drafting import run_planning
+from orchestra.cli.plan_editor.edited_plan import EditedPlan
 from orchestra.cli.start import run_until_done, settings_to_run
-from orchestra.cli.words import say
-from orchestra.conduct.core.where import LOGS
+from orchestra.conduct.core.locations import LOGS
 from orchestra.conduct.planning import plan_files as drafts
 from orchestra.conduct.planning.prd import chosen_targets
 from orchestra.conduct.session.clone import find_repository
 from orchestra.errors import PlanError, UsageError
-from orchestra.journal.jsonl import prepare
-from orchestra.plan.check import Checked
-from orchestra.plan.draft import PRIORITIES, Draft, Item, own_name
-from orchestra.plan.edit import but
-from orchestra.plan.roles import known
-from orchestra.report.sentence import plural
+from orchestra.journal.jsonl import prepare_log_folder
+from orchestra.plan.check import CheckedDraft
+from orchestra.plan.draft import PRIORITIES, Draft, PlanItem, unused_name
+from orchestra.plan.edit import replace_values
+from orchestra.plan.roles import known_roles
+from orchestra.report.phrases import plural
 from orchestra.settings import Settings
-from orchestra.workspace.repository import Repository, present
+from orchestra.workspace.repository import Repository, path_exists
 
 SUBMIT_USAGE = """usage: aider-orchestrator submit "WHAT YOU WANT" [--decompose] [--agent ROLE]
                                [--priority high|normal|low] [--files FILE ...] [options of a run]
@@ -31,81 +31,85 @@ about, and with --decompose (or -d) makes a graph of tasks of it.
 """
 
 
-def submit(argv: list[str]) -> int:
+def cmd_submit(argv: list[str]) -> int:
     if not argv or argv[0] in ("--help", "-h"):
         print(SUBMIT_USAGE, end="")
         return 0
     goal, flags = argv[0], ["--decompose" if word == "-d" else word for word in argv[1:]]
-    role, flags = taken_out(flags, "--agent")
-    priority, flags = taken_out(flags, "--priority")
+    role, flags = take_flag_value(flags, "--agent")
+    priority, flags = take_flag_value(flags, "--priority")
     many = "--decompose" in flags
     settings = settings_to_run(["--change", goal, *(word for word in flags if word != "--decompose")])
-    check_words(settings, role, priority, many)
+    check_submission(settings, role, priority, many)
     repository = asyncio.run(find_repository(settings))
-    desk = Desk(settings, repository, place(repository.root))
+    desk = EditedPlan(settings, repository, submissions_path(repository.root))
     wanted = {"role": role, "priority": priority}
     if settings.files:
-        added = collect(desk, by_hand(settings, repository), wanted)
+        added = add_submissions(desk, draft_from_files(settings, repository), wanted)
     else:
-        before = len(listed(desk).task)
+        before = len(load_submissions(desk).task)
         single = settings.with_values(use_prd=bool(settings.prd)) if not many else settings
-        work = planning(single, lambda checked: put(desk, checked, wanted), single=not many)
+        work = run_planning(single, lambda checked: submit_tasks(desk, checked, wanted), single=not many)
         if code := run_until_done(work):
             return code
-        added = len(listed(desk).task) - before
-    say(f"{plural(added, 'task')} submitted. Carry out what was submitted: aider-orchestrator run")
+        added = len(load_submissions(desk).task) - before
+    print_plain(f"{plural(added, 'task')} submitted. Carry out what was submitted: aider-orchestrator run")
     return 0
 
 
-def check_words(settings: Settings, role: str, priority: str, many: bool) -> None:
+def check_submission(settings: Settings, role: str, priority: str, many: bool) -> None:
     if not settings.change:
         raise UsageError("say what you want.")
-    if role and role not in known(settings.roles):
-        raise UsageError(f"nobody knows the role {role!r}.", hint=f"There are {', '.join(known(settings.roles))}.")
+    if role and role not in known_roles(settings.roles):
+        raise UsageError(
+            f"nobody knows the role {role!r}.", hint=f"There are {', '.join(known_roles(settings.roles))}."
+        )
     if priority and priority not in PRIORITIES:
         raise UsageError(f"--priority must be {', '.join(PRIORITIES)}, not {priority!r}.")
     if many and settings.files:
         raise UsageError("--decompose and --files exclude each other.")
 
 
-def place(root: Path) -> Path:
-    prepare(root / LOGS)
-    return drafts.plans(root) / f"{drafts.SUBMITTED}.toml"
+def submissions_path(root: Path) -> Path:
+    prepare_log_folder(root / LOGS)
+    return drafts.plans_folder(root) / f"{drafts.SUBMITTED}.toml"
 
 
-def listed(desk: Desk) -> Draft:
+def load_submissions(desk: EditedPlan) -> Draft:
     """What is on the list and still to be done."""
-    if not present(desk.path):
+    if not path_exists(desk.path):
         return Draft("")
     draft = desk.load()
     return draft.with_items(item for item in draft.task if not item.done)
 
 
-def by_hand(settings: Settings, repository: Repository) -> Draft:
+def draft_from_files(settings: Settings, repository: Repository) -> Draft:
     entries = asyncio.run(repository.entries())
     targets = asyncio.run(chosen_targets(settings, repository, entries, Path.cwd()))
     if targets is None:
         raise PlanError("no files were named.")
     first = settings.change.strip().splitlines()[0][:80]
     paths = tuple(file.path for file in targets.files)
-    item = Item(own_name(first, ()), first, settings.change, paths, named=targets.named)
+    item = PlanItem(unused_name(first, ()), first, settings.change, paths, named=targets.named)
     return Draft(settings.change, "", False, (item,))
 
 
-def put(desk: Desk, checked: Checked, wanted: dict[str, str]) -> Path:
-    collect(desk, checked.draft, wanted)
+def submit_tasks(desk: EditedPlan, checked: CheckedDraft, wanted: dict[str, str]) -> Path:
+    add_submissions(desk, checked.draft, wanted)
     return desk.path
 
 
-def collect(desk: Desk, more: Draft, wanted: dict[str, str]) -> int:
+def add_submissions(desk: EditedPlan, more: Draft, wanted: dict[str, str]) -> int:
     """Put tasks on the list, under names that are free there."""
-    old = listed(desk)
+    old = load_submissions(desk)
     names: dict[str, str] = {}
     for item in more.task:
-        names[item.id] = own_name(item.id, [*old.ids, *names.values()])
+        names[item.id] = unused_name(item.id, [*old.ids, *names.values()])
     said = {name: value for name, value in wanted.items() if value}
     new = [
-        but(dataclasses.replace(item, id=names[item.id], needs=tuple(names[need] for need in item.needs)), **said)
+        replace_values(
+            dataclasses.replace(item, id=names[item.id], needs=tuple(names[need] for need in item.needs)), **said
+        )
         for item in more.task
     ]
     goal = "\n".join(filter(None, (old.goal.strip(), more.goal.strip())))

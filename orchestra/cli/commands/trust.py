@@ -1,11 +1,11 @@
 """`trust`: consent to a settings file that is committed; and what a run says of the one that it finds."""
 
 from orchestra.cli import trusted
-from orchestra.cli.consent import allowed, repository_of
-from orchestra.cli.load import settings_file, settings_of
-from orchestra.cli.words import Words, say
+from orchestra.cli.command_io import CommandParser, print_plain
+from orchestra.cli.consent import describe_consent, repository_root
+from orchestra.cli.load import read_settings, read_settings_file
 from orchestra.errors import UsageError
-from orchestra.workspace.tracked import may_be_anyones
+from orchestra.workspace.tracked import may_be_tracked
 
 USAGE = """usage: aider-orchestrator trust [--show | --revoke] [--repo PATH]
 
@@ -18,26 +18,26 @@ they are now: when one of them changes, it no longer holds.
 """
 
 
-def trust(argv: list[str]) -> int:
-    words = Words(USAGE)
+def cmd_trust(argv: list[str]) -> int:
+    words = CommandParser(USAGE)
     words.add_argument("--show", action="store_true")
     words.add_argument("--revoke", action="store_true")
-    given = words.read(argv)
-    root = repository_of(given.repo)
-    file, path = settings_file(root)
+    given = words.parse(argv)
+    root = repository_root(given.repo)
+    file, path = read_settings_file(root)
     if given.revoke:
-        trusted.remember(root, file, None)
-        say(f"No settings file of {root} is trusted any more.")
+        trusted.write_answer(root, file, None)
+        print_plain(f"No settings file of {root} is trusted any more.")
         return 0
     if not file.table:
         raise UsageError(f"{root} has no settings file, so there is nothing to trust.")
-    if not may_be_anyones(root, path):
-        say(f"{file.place} is not committed: it is yours, and obeyed as it is.")
+    if not may_be_tracked(root, path):
+        print_plain(f"{file.origin} is not committed: it is yours, and obeyed as it is.")
         return 0
-    settings = settings_of(["--repo", str(root)])
-    for line in allowed(root, file, settings):
-        say(line)
+    settings = read_settings(["--repo", str(root)])
+    for line in describe_consent(root, file, settings):
+        print_plain(line)
     if not given.show:
-        trusted.remember(root, file, True)
-        say(f"From now on {file.place} is obeyed in {root}, until it or a file that it names changes.")
+        trusted.write_answer(root, file, True)
+        print_plain(f"From now on {file.origin} is obeyed in {root}, until it or a file that it names changes.")
     return 0

@@ -1,24 +1,24 @@
 """The order for an attempt: all that a host must know, as plain data."""
 
 from orchestra.agents.aider_args import parse_aider_args
-from orchestra.agents.base import AgentModel, Order, Rules
-from orchestra.conduct.attempt.prompt import full_brief
+from orchestra.agents.base import AgentModel, AttemptOrder, FileRules
+from orchestra.conduct.attempt.prompt import build_prompt
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.names import commit_message
-from orchestra.conduct.core.permits import words_of
-from orchestra.conduct.core.results import Start
-from orchestra.conduct.core.set_up import set_up_of
+from orchestra.conduct.core.permits import user_words
+from orchestra.conduct.core.setup_settings import setup_from_settings
+from orchestra.conduct.core.task_result import AttemptStart
 from orchestra.model import Task
 from orchestra.providers import catalogue
 
 EARLIER = "# Earlier attempts at this task did not succeed"
 
 
-async def make_order(run: Run, task: Task, number: int, start: Start) -> Order:
+async def make_attempt_order(run: Run, task: Task, number: int, start: AttemptStart) -> AttemptOrder:
     context = run.context
-    role = context.role(task)
-    brief = await full_brief(run, task, start.base)
-    return Order(
+    role = context.role_of(task)
+    brief = await build_prompt(run, task, start.base)
+    return AttemptOrder(
         run=context.stamp,
         task=task.id,
         attempt=number,
@@ -34,8 +34,8 @@ async def make_order(run: Run, task: Task, number: int, start: Start) -> Order:
         edit_format=role.edit_format,
         chat_mode=role.chat_mode,
         arguments=tuple(parse_aider_args(context.settings.aider_args)),
-        set_up=set_up_of(context.settings),
-        rules=Rules(run.state.plan.owners, tuple(run.state.report.named), words_of(run)),
+        set_up=setup_from_settings(context.settings),
+        rules=FileRules(run.state.plan.owners, tuple(run.state.report.user_files), user_words(run)),
     )
 
 

@@ -24,7 +24,7 @@ HEAD = "## What the tasks before yours have left for you"
 
 
 @dataclass(frozen=True)
-class Left:
+class DependencyNotes:
     """What one task has left: what it said, what a person said of it, and its files with their signatures now."""
 
     title: str
@@ -33,24 +33,24 @@ class Left:
     files: tuple[str, ...] = ()
 
 
-async def full_brief(run: Run, task: Task, base: str) -> str:
+async def build_prompt(run: Run, task: Task, base: str) -> str:
     """All that the task's agent is told. `base` is the commit at which it begins."""
-    role, needed = run.context.role(task), nearest(task.id, run.state.plan.needs)
+    role, needed = run.context.role_of(task), list_dependencies(task.id, run.state.plan.needs)
     records = [run.state.report.tasks[need] for need in needed[:MOST]]
-    texts = await texts_at(
+    texts = await read_texts_at(
         run.context.repository.git, base, [path for record in records for path in record.changed[:FILES]]
     )
     parts = [
         role.prompt,
         task.brief,
         ANSWER if role.only_answers else "",
-        handed_on([left_by(record, texts) for record in records], len(needed)),
-        ASK if may_propose(run, task) else "",
+        format_all_notes([notes_from_report(record, texts) for record in records], len(needed)),
+        ASK if can_propose(run, task) else "",
     ]
     return "\n\n".join(filter(None, parts))
 
 
-async def texts_at(git: Git, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
+async def read_texts_at(git: Git, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
     """The beginnings of those of the paths that are regular files at the commit."""
     if not paths:
         return {}
@@ -58,12 +58,12 @@ async def texts_at(git: Git, commit: str, paths: Sequence[str]) -> dict[str, byt
     return {path: content[:SCANNED] for path, content in found.items()}
 
 
-def may_propose(run: Run, task: Task) -> bool:
+def can_propose(run: Run, task: Task) -> bool:
     # In a reply of whole files the block would be taken for one.
-    return bool(task.role and run.state.report.plan_file and run.context.role(task).edit_format != "whole")
+    return bool(task.role and run.state.report.plan_file and run.context.role_of(task).edit_format != "whole")
 
 
-def nearest(task: int, needs: Mapping[int, Sequence[int]]) -> list[int]:
+def list_dependencies(task: int, needs: Mapping[int, Sequence[int]]) -> list[int]:
     """All that a task needs: first what it names itself, then what these name."""
     found: list[int] = []
     level = list(needs[task])
@@ -74,9 +74,9 @@ def nearest(task: int, needs: Mapping[int, Sequence[int]]) -> list[int]:
     return found
 
 
-def left_by(record: TaskReport, texts: Mapping[str, bytes]) -> Left:
+def notes_from_report(record: TaskReport, texts: Mapping[str, bytes]) -> DependencyNotes:
     files = tuple(signatures_in(path, texts.get(path)) for path in record.changed[:FILES])
-    return Left(f"{record.agent}: {record.title}", record.said, tuple(record.hints), files)
+    return DependencyNotes(f"{record.agent}: {record.title}", record.said, tuple(record.hints), files)
 
 
 def signatures_in(path: str, text: bytes | None) -> str:
@@ -85,14 +85,14 @@ def signatures_in(path: str, text: bytes | None) -> str:
     return signature_block(path, text.decode("utf-8", "replace")) or path
 
 
-def handed_on(tasks: Sequence[Left], count: int = 0) -> str:
+def format_all_notes(tasks: Sequence[DependencyNotes], count: int = 0) -> str:
     """The nearest task first, each with its share, and all of them within the limit. `count` are all that there are."""
     if not tasks:
         return ""
     count = count or len(tasks)
     share, parts, room = max(LIMIT // count, LEAST), [HEAD], LIMIT - len(HEAD)
     for left in tasks:
-        if not (text := cut(told(left), min(share, room - 2))):
+        if not (text := cut_at_line_end(format_notes(left), min(share, room - 2))):
             break
         parts.append(text)
         room -= len(text) + 2
@@ -100,17 +100,17 @@ def handed_on(tasks: Sequence[Left], count: int = 0) -> str:
     return "\n\n".join([*parts, *([f"(and {missing} more)"] if missing else [])])
 
 
-def told(left: Left) -> str:
+def format_notes(notes: DependencyNotes) -> str:
     """What a person decided can be lost least, so it comes first."""
-    parts = [f"### {left.title}"]
-    parts += [f"A person has said of it: {cut(hint, HINT)}" for hint in left.hints]
+    parts = [f"### {notes.title}"]
+    parts += [f"A person has said of it: {cut_at_line_end(hint, HINT)}" for hint in notes.hints]
     # Where it said much, there is still room for what others may call.
-    files = "\n".join(("Its files, with their signatures as they are now:", *left.files)) if left.files else ""
-    parts += [cut(left.said, LIMIT // 3 if files else LIMIT), files]
+    files = "\n".join(("Its files, with their signatures as they are now:", *notes.files)) if notes.files else ""
+    parts += [cut_at_line_end(notes.said, LIMIT // 3 if files else LIMIT), files]
     return "\n".join(filter(None, parts))
 
 
-def cut(text: str, room: int) -> str:
+def cut_at_line_end(text: str, room: int) -> str:
     """As many whole lines as there is room for; of a first line that is too long, its beginning."""
     if len(text) <= room:
         return text

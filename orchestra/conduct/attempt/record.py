@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestra import events
-from orchestra.agents.base import Outcome
+from orchestra.agents.base import AgentOutcome
 from orchestra.judge.candidates import Candidate
-from orchestra.judge.retry import Failure, Tried
+from orchestra.judge.retry import CheckFailure, TriedAttempt
 from orchestra.model import Judgement
 from orchestra.workspace.collect import Changes
 
-TOLD = ("round", "answered", "changed", "proposed", "said", "patch", "size", "branch", "review")
+EVENT_FIELDS = ("round", "answered", "changed", "proposed", "said", "patch", "size", "branch", "review")
 
 
 @dataclass
@@ -19,7 +19,7 @@ class AttemptRecord:
 
     round: int | None = None
     changes: Changes | None = None
-    outcome: Outcome | None = None
+    outcome: AgentOutcome | None = None
     changed: tuple[str, ...] | None = None
     proposed: tuple[events.ProposedTask, ...] | None = None
     answered: bool | None = None
@@ -29,23 +29,25 @@ class AttemptRecord:
     branch: str | None = None
     review: str | None = None
     diff: str = ""
-    failure: Failure = field(default_factory=Failure)
+    failure: CheckFailure = field(default_factory=CheckFailure)
 
-    def tried(self, judged: Judgement) -> Tried:
+    def as_lesson(self, judged: Judgement) -> TriedAttempt:
         """The attempt as the next one learns from it."""
         failing, output = self.failure.failing, self.failure.output
-        return Tried(judged.verdict, judged.cause, self.diff, failing, output, final=judged.final)
+        return TriedAttempt(judged.verdict, judged.cause, self.diff, failing, output, final=judged.final)
 
     def candidate(self, number: int, judged: Judgement) -> Candidate:
         return Candidate(number, judged.verdict, self.review or "", len(self.failure.failing), self.size or 0)
 
-    def data(self) -> dict[str, Any]:
+    def event_data(self) -> dict[str, Any]:
         """What it came to, as its last event has it."""
-        known = data_of(self.changes, self.outcome) if self.changes is not None and self.outcome is not None else {}
-        return known | {name: value for name in TOLD if (value := getattr(self, name)) is not None}
+        known = (
+            outcome_data(self.changes, self.outcome) if self.changes is not None and self.outcome is not None else {}
+        )
+        return known | {name: value for name in EVENT_FIELDS if (value := getattr(self, name)) is not None}
 
 
-def data_of(changes: Changes, outcome: Outcome) -> dict[str, Any]:
+def outcome_data(changes: Changes, outcome: AgentOutcome) -> dict[str, Any]:
     return {
         "changed": changes.own,
         "foreign": changes.foreign,

@@ -9,39 +9,39 @@ from functools import partial
 from pathlib import Path
 
 from orchestra import events
-from orchestra.agents.seat import find_python
+from orchestra.agents.seat import find_aider_python
 from orchestra.conduct.checks.critic import Critic
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.models import critic_model
-from orchestra.conduct.core.set_up import set_up_of
+from orchestra.conduct.core.setup_settings import setup_from_settings
 from orchestra.errors import SettingsError
 from orchestra.events import Event
-from orchestra.gates.chosen import chosen, left_out
-from orchestra.gates.compare import Comparison, compare, noise_between
+from orchestra.gates.choose import choose_gates, remaining_unusable
+from orchestra.gates.compare import Comparison, compare_readings, noise_between
 from orchestra.gates.counts import Counts
-from orchestra.gates.detect import Detected, Unusable, detect
+from orchestra.gates.detect import DetectedGates, UnusableGate, detect_gates
 from orchestra.gates.failures import Names
-from orchestra.gates.look import look, program_missing, syntax_gate
-from orchestra.gates.proof import unproven
+from orchestra.gates.inspection import inspect_repository, make_syntax_gate, missing_program
+from orchestra.gates.proof import why_unproven
 from orchestra.gates.reading import Reading, why_not_started
-from orchestra.gates.run import ALL, Choice, Outcome, some
-from orchestra.hosts.base import Check
+from orchestra.gates.run import ALL_TESTS, ChosenTests, GateOutcome, format_some_paths
+from orchestra.hosts.base import GateOrder
 from orchestra.judge.critic import NAME
-from orchestra.judge.gates import own_gates
-from orchestra.judge.retry import Failure
+from orchestra.judge.retry import CheckFailure
+from orchestra.judge.task_gates import gates_for_task
 from orchestra.model import Gate, Task
-from orchestra.process import Ended, tail
+from orchestra.process import CommandResult, read_tail
 
-TOLD = 20
+MOST_FAILURES = 20
 CHECKS_NOTHING = "Nothing is checked by it: give another command, or install what it needs."
 LESSON = 20_000  # bytes of a gate's output
 
 
 @dataclass(frozen=True)
-class Checked:
+class GateResults:
     """What the gates said of a tree, and by gate how that compares with the base."""
 
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[GateOutcome, ...] = ()
     compared: Mapping[str, Comparison] = field(default_factory=dict)
 
     @property
@@ -49,38 +49,46 @@ class Checked:
         return not self.failed
 
     @property
-    def failed(self) -> tuple[Outcome, ...]:
-        return tuple(outcome for outcome in self.outcomes if self.new_of(outcome))
+    def failed(self) -> tuple[GateOutcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if self.new_failure_names(outcome))
 
-    def new_of(self, outcome: Outcome) -> Names:
+    def new_failure_names(self, outcome: GateOutcome) -> Names:
         return self.compared[outcome.gate.name].new
 
     @property
     def sentence(self) -> str:
         """Which gates failed, and the first of what is new."""
-        return "; ".join(f"{one.gate.name} failed: {some(sorted(self.new_of(one)))}" for one in self.failed) + "."
+        return (
+            "; ".join(
+                f"{one.gate.name} failed: {format_some_paths(sorted(self.new_failure_names(one)))}"
+                for one in self.failed
+            )
+            + "."
+        )
 
     @property
-    def lesson(self) -> Failure:
+    def lesson(self) -> CheckFailure:
         """What the next attempt should know of this one."""
-        names = frozenset(name for one in self.failed for name in self.new_of(one))
-        printed = "\n".join(f"$ {one.gate.command}\n{tail(one.output, LESSON)}" for one in self.failed)
-        return Failure(names, printed)
+        names = frozenset(name for one in self.failed for name in self.new_failure_names(one))
+        printed = "\n".join(f"$ {one.gate.command}\n{read_tail(one.output, LESSON)}" for one in self.failed)
+        return CheckFailure(names, printed)
 
 
-def find_gates(context: Context) -> tuple[list[Gate], tuple[Unusable, ...]]:
+def find_gates(context: Context) -> tuple[list[Gate], tuple[UnusableGate, ...]]:
     """The gates of this run, and those that the repository has but that cannot be used here."""
-    detected = Detected()
+    detected = DetectedGates()
     if context.settings.detect:
-        detected = detect(look(context.repository.root, context.entries, os.environ))
-    syntax = syntax_gate(find_python(os.environ), context.entries) if context.settings.detect else []
-    return chosen(context.settings, [*syntax, *detected.gates]), left_out(context.settings, detected.unusable)
+        detected = detect_gates(inspect_repository(context.repository.root, context.entries, os.environ))
+    syntax = make_syntax_gate(find_aider_python(os.environ), context.entries) if context.settings.detect else []
+    return choose_gates(context.settings, [*syntax, *detected.gates]), remaining_unusable(
+        context.settings, detected.unusable
+    )
 
 
-def check_bound(run: Run, gates: Sequence[Gate]) -> None:
+def check_role_gates(run: Run, gates: Sequence[Gate]) -> None:
     """A gate that a role is bound by and that is not there would be passed by everybody."""
     names = [gate.name for gate in gates]
-    for role in {task.role: run.context.role(task) for task in run.state.plan.tasks}.values():
+    for role in {task.role: run.context.role_of(task) for task in run.state.plan.tasks}.values():
         if missing := [name for name in role.gates if name not in names]:
             raise SettingsError(
                 f"the role {role.name} is bound by the check {missing[0]!r}, which this run does not have.",
@@ -91,40 +99,40 @@ def check_bound(run: Run, gates: Sequence[Gate]) -> None:
 class Gating:
     """Asks the gates, and remembers what they said: no tree is gated twice, and the base only where it is needed."""
 
-    def __init__(self, run: Run, before: Iterable[Event] = ()) -> None:
+    def __init__(self, run: Run, previous_events: Iterable[Event] = ()) -> None:
         """`before` are the events of a run that is taken up again: what passed then needs not be run again."""
         self.run = run
         self.base = run.context.repository.base
         self.gates, self.unusable = find_gates(run.context)
-        check_bound(run, self.gates)
+        check_role_gates(run, self.gates)
         reviewer = critic_model(run.context.settings)
         self.critic = Critic(run, reviewer) if reviewer else None
-        self.said: dict[tuple[str, Gate, tuple[str, ...]], Outcome] = {}
+        self.outcomes: dict[tuple[str, Gate, tuple[str, ...]], GateOutcome] = {}
         # By base and gate: why the run of the base says nothing. A gate that was only found is dropped for it.
         self.unable: dict[tuple[str, Gate], str] = {}
         self.hanging = set[tuple[str, Gate]]()  # those that did not end in time there
-        self.second_base: dict[tuple[str, Gate], Outcome] = {}
-        told = [event.payload for event in before]
+        self.second_base: dict[tuple[str, Gate], GateOutcome] = {}
+        told = [event.payload for event in previous_events]
         passed = [each for each in told if isinstance(each, events.GateEnded) and each.about_tree and each.verifies]
         self.passed = {passing_key(each): each for each in passed}
         self.judged = {each.key: each for each in told if isinstance(each, events.TestsJudged)}
         # One tree after the other: tests that run beside others fail for want of a port or of time.
-        self.turn = asyncio.Lock()
+        self.gate_lock = asyncio.Lock()
 
-    async def announce(self) -> None:
-        await self.leave_out_untrusted()
+    async def emit_gates_found(self) -> None:
+        await self.drop_untrusted_gates()
         found = [events.GateFound(gate.name, gate.command, gate.why) for gate in self.gates]
         if self.critic:
-            found.append(events.GateFound(NAME, self.critic.words, "--critic"))
+            found.append(events.GateFound(NAME, self.critic.description, "--critic"))
         notes = tuple(one.note for one in self.unusable)
         unusable = tuple(events.GateUnusable(one.gate.name, one.gate.kind, one.why) for one in self.unusable)
         self.run.emit(events.GatesFound(tuple(found), notes, unusable))
-        for gate in [] if set_up_of(self.run.context.settings) else self.gates:
-            if gate.named and (program := program_missing(gate.command, os.environ)):
+        for gate in [] if setup_from_settings(self.run.context.settings) else self.gates:
+            if gate.named and (program := missing_program(gate.command, os.environ)):
                 text = f"{gate.name} could not start: {program} is not found here. {CHECKS_NOTHING}"
                 self.run.emit(events.Note(text))
 
-    async def leave_out_untrusted(self) -> None:
+    async def drop_untrusted_gates(self) -> None:
         """A stranger's commands are run in a whole sandbox or not at all; the syntax is looked at by ourselves."""
         commands = [gate for gate in self.gates if gate.kind != "syntax"]
         if not (commands or self.run.context.settings.setup_cmd):
@@ -133,21 +141,21 @@ class Gating:
         if facts.untrusted:
             self.gates = [gate for gate in self.gates if gate not in commands]
             why = f"no tests: not trusted, because {facts.untrusted}"
-            self.unusable = (*self.unusable, *(Unusable(gate, why) for gate in commands))
+            self.unusable = (*self.unusable, *(UnusableGate(gate, why) for gate in commands))
         if note := facts.note:
             self.run.emit(events.Note(f"{note[0].upper()}{note[1:]}."))
 
-    async def check_own(self, task: Task, commit: str, parent: str, number: int, *, parses: bool) -> Checked:
+    async def check_task(self, task: Task, commit: str, parent: str, number: int, *, parses: bool) -> GateResults:
         """What the task's own worktree can decide. What the seat saw to parse is not looked at again for this."""
-        plan, bound = self.run.state.plan, self.run.context.role(task).gates
-        gates = own_gates(task, plan.tasks, self.binding, plan.needs, bound)
+        plan, bound = self.run.state.plan, self.run.context.role_of(task).gates
+        gates = gates_for_task(task, plan.tasks, self.binding_gates, plan.needs, bound)
         gates = [gate for gate in gates if gate.kind != "syntax" or not parses]
         if not gates:
-            return Checked()
+            return GateResults()
         return await self.check(commit, f"task{task.id}-{number}", parent, gates, (task.id, number))
 
     @property
-    def binding(self) -> list[Gate]:
+    def binding_gates(self) -> list[Gate]:
         """All but those that the base has shown to be none, and those that hang there."""
         unable, hanging = self.unable, self.hanging
         return [gate for gate in self.gates if (self.base, gate) not in (hanging if gate.named else unable)]
@@ -159,25 +167,27 @@ class Gating:
         parent: str = "",
         gates: Sequence[Gate] | None = None,
         about: tuple[int, int] | None = None,
-    ) -> Checked:
+    ) -> GateResults:
         """`label` names the tree in the logs: `combined`, `task3-1`. Files that a gate is asked about one by one are
         those changed since `parent`."""
         git = self.run.context.repository.git
         paths = await git.paths("diff", "--name-only", "--no-renames", "-z", parent or self.base, commit)
-        async with self.turn:
-            checked = await self.ask_all(commit, self.gates if gates is None else gates, paths, label)
+        async with self.gate_lock:
+            checked = await self.run_against_base(commit, self.gates if gates is None else gates, paths, label)
         for outcome in checked.outcomes:
-            self.tell(outcome, checked.compared[outcome.gate.name], label, about)
+            self.emit_gate_ended(outcome, checked.compared[outcome.gate.name], label, about)
         return checked
 
-    async def ask_all(self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str) -> Checked:
+    async def run_against_base(
+        self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str
+    ) -> GateResults:
         # One that hangs on the base is not waited for again, unless the user wants it.
         gates = [gate for gate in gates if gate.named or (self.base, gate) not in self.hanging]
-        first = await self.ask(commit, gates, paths, label)
+        first = await self.get_outcomes(commit, gates, paths, label)
         failing = [outcome.gate for outcome in first if not outcome.passed]
-        base = {each.gate: each for each in await self.ask(self.base, failing, paths, "base")}
-        self.note_unable(base.values())
-        compared = {each.gate.name: held_against(each, base.get(each.gate)) for each in first}
+        base = {each.gate: each for each in await self.get_outcomes(self.base, failing, paths, "base")}
+        self.record_unable_gates(base.values())
+        compared = {each.gate.name: compare_with_base(each, base.get(each.gate)) for each in first}
         # One that hangs is not waited for a second time.
         suspect = [each.gate for each in first if compared[each.gate.name].new and not each.ended.timed_out]
         again = {each.gate: each for each in await self.run_all(commit, suspect, paths, f"{label}-again")}
@@ -185,15 +195,15 @@ class Gating:
         await self.run_base_again([gate for gate in suspect if base[gate].failing and not base[gate].reading.by_name])
         for each in [one for one in first if one.gate in again]:
             others = base.get(each.gate), again[each.gate], self.second_base.get((self.base, each.gate))
-            compared[each.gate.name] = held_against(each, *others)
-        return Checked(tuple(first), compared)
+            compared[each.gate.name] = compare_with_base(each, *others)
+        return GateResults(tuple(first), compared)
 
     async def run_base_again(self, gates: Iterable[Gate]) -> None:
         left = [gate for gate in gates if (self.base, gate) not in self.second_base and not gate.endings]
         for outcome in await self.run_all(self.base, left, (), "base-again"):
             self.second_base[self.base, outcome.gate] = outcome
 
-    def note_unable(self, base: Iterable[Outcome]) -> None:
+    def record_unable_gates(self, base: Iterable[GateOutcome]) -> None:
         """On the base alone, so that no change turns off a gate that it breaks."""
         for outcome in base:
             gate = outcome.gate
@@ -209,16 +219,18 @@ class Gating:
             self.run.emit(told)
             self.run.emit(events.Note(f"Before any change, {why} ({output}). {end}"))
 
-    async def ask(self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str) -> list[Outcome]:
+    async def get_outcomes(
+        self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str
+    ) -> list[GateOutcome]:
         tree = await self.run.context.repository.git.text("rev-parse", f"{commit}^{{tree}}")
         keys = {gate: (tree, gate, tuple(paths) if gate.endings else ()) for gate in gates}
         for gate in gates:
             if before := self.passed.get((tree, gate.name, gate.command, *keys[gate][2])):
-                self.said.setdefault(keys[gate], remembered(gate, before, self.run.context.repository.root))
-        left = [gate for gate in gates if keys[gate] not in self.said]
+                self.outcomes.setdefault(keys[gate], recall_outcome(gate, before, self.run.context.repository.root))
+        left = [gate for gate in gates if keys[gate] not in self.outcomes]
         for outcome in await self.run_all(commit, left, paths, label):
-            self.said[keys[outcome.gate]] = dataclasses.replace(outcome, about=(tree, *keys[outcome.gate][2]))
-        return [self.said[keys[gate]] for gate in gates]
+            self.outcomes[keys[outcome.gate]] = dataclasses.replace(outcome, about=(tree, *keys[outcome.gate][2]))
+        return [self.outcomes[keys[gate]] for gate in gates]
 
     async def run_all(
         self,
@@ -226,12 +238,12 @@ class Gating:
         gates: Sequence[Gate],
         paths: Sequence[str],
         label: str,
-        choice: Choice = ALL,
-    ) -> Sequence[Outcome]:
+        choice: ChosenTests = ALL_TESTS,
+    ) -> Sequence[GateOutcome]:
         run = self.run
         if not gates:
             return []
-        check = Check(
+        check = GateOrder(
             run=run.context.stamp,
             commit=commit,
             label=label,
@@ -240,16 +252,18 @@ class Gating:
             planned=tuple(run.state.plan.owners),
             choice=choice,
             timeout=run.context.settings.gate_timeout,
-            set_up=set_up_of(run.context.settings),
+            set_up=setup_from_settings(run.context.settings),
         )
-        return await run.services.host.check(check, partial(self.emit_started, label))
+        return await run.services.host.run_gates(check, partial(self.emit_gate_started, label))
 
-    def emit_started(self, label: str, gate: Gate) -> None:
+    def emit_gate_started(self, label: str, gate: Gate) -> None:
         self.run.emit(events.GateStarted(name=gate.name, command=gate.command, tree=label))
 
-    def tell(self, outcome: Outcome, compared: Comparison, label: str, about: tuple[int, int] | None) -> None:
+    def emit_gate_ended(
+        self, outcome: GateOutcome, compared: Comparison, label: str, about: tuple[int, int] | None
+    ) -> None:
         gate, ended, counts, ok = outcome.gate, outcome.ended, outcome.reading.counts, not compared.new
-        why_not = unproven(outcome, compared) if ok else ""
+        why_not = why_unproven(outcome, compared) if ok else ""
         told = events.GateEnded(
             name=gate.name,
             about=gate.kind,
@@ -265,26 +279,29 @@ class Gating:
             output=str(outcome.output.relative_to(self.run.context.repository.root)),
             ran=counts.ran,
             passed=counts.passed,
-            new=named(compared.new),
-            old=named(compared.old),
+            new=first_failures(compared.new),
+            old=first_failures(compared.old),
             old_count=len(compared.old),
-            unknown=named(compared.unknown),
-            flaky=named(compared.flaky),
+            unknown=first_failures(compared.unknown),
+            flaky=first_failures(compared.flaky),
             remarks=(*outcome.remarks, *([f"Nothing was checked: {why_not}."] if why_not else [])),
             about_tree=outcome.about if outcome.passed else (),
         )
         self.run.emit(told, *(about or ()))
 
 
-def named(failures: Names) -> tuple[str, ...]:
-    return tuple(sorted(failures)[:TOLD])
+def first_failures(failures: Names) -> tuple[str, ...]:
+    return tuple(sorted(failures)[:MOST_FAILURES])
 
 
-def held_against(
-    first: Outcome, base: Outcome | None, again: Outcome | None = None, base_again: Outcome | None = None
+def compare_with_base(
+    first: GateOutcome,
+    base: GateOutcome | None,
+    again: GateOutcome | None = None,
+    base_again: GateOutcome | None = None,
 ) -> Comparison:
     noise = noise_between(base.reading, base_again.reading) if base and base_again else frozenset()
-    return compare(
+    return compare_readings(
         first.gate,
         first.reading,
         base.reading if base else Reading(),
@@ -299,15 +316,15 @@ def passing_key(passed: events.GateEnded) -> tuple[str, ...]:
     return (tree, passed.name, passed.command, *paths)
 
 
-def remembered(gate: Gate, passed: events.GateEnded, root: Path) -> Outcome:
+def recall_outcome(gate: Gate, passed: events.GateEnded, root: Path) -> GateOutcome:
     """A gate that passed on this very tree before the run was taken up again."""
-    ended = Ended(passed.code, passed.seconds, passed.timed_out)
+    ended = CommandResult(passed.code, passed.seconds, passed.timed_out)
     reading = Reading(counts=Counts(passed.ran, passed.passed))
-    return Outcome(gate, ended, root / passed.output, reading, about=passed.about_tree)
+    return GateOutcome(gate, ended, root / passed.output, reading, about=passed.about_tree)
 
 
-async def open_gates(run: Run, before: Iterable[Event]) -> Gating:
+async def open_gating(run: Run, previous_events: Iterable[Event]) -> Gating:
     """Find the gates of a run, and tell which they are. `before` are the events of its earlier sessions."""
-    gating = Gating(run, before)
-    await gating.announce()
+    gating = Gating(run, previous_events)
+    await gating.emit_gates_found()
     return gating

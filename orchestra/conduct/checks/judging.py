@@ -12,34 +12,43 @@ from orchestra.errors import SetUpFailed
 from orchestra.gates.compare import Comparison
 from orchestra.gates.control import (
     PYTHON,
-    candidates,
+    command_steps,
+    control_candidates,
     control_files,
     control_name,
     find_runner,
-    is_reported,
+    find_set_up_files,
+    is_control_reported,
     needs_no_plugins,
-    set_up_texts,
-    steps_of,
 )
-from orchestra.gates.proof import unproven
-from orchestra.gates.roll import PASSED, RAN, Lost, Roll, file_of, files_of, find_lost, function_of
-from orchestra.gates.run import Choice, Outcome
-from orchestra.judge.expected import plain_tests
-from orchestra.judge.judging import (
-    Change,
-    Judging,
-    asks_to_take_out,
-    find_judging,
-    foreign_imports,
-    is_test,
-    weakened,
-    with_base_tests,
+from orchestra.gates.proof import why_unproven
+from orchestra.gates.recorded_tests import (
+    PASSED,
+    RAN,
+    LostTestNames,
+    RecordedTests,
+    file_of_test,
+    files_of_tests,
+    find_lost_tests,
+    function_of,
 )
-from orchestra.judge.manifests import reader_of
+from orchestra.gates.run import ChosenTests, GateOutcome
+from orchestra.judge.decisive_files import (
+    DecisiveFiles,
+    TreeChange,
+    asks_to_remove_test,
+    find_decisive_files,
+    is_test_path,
+    list_weakened_asserts,
+    restore_inline_tests,
+    third_party_imports,
+)
+from orchestra.judge.manifests import manifest_reader
 from orchestra.judge.permit import Permit
 from orchestra.judge.protected import is_test_setup
+from orchestra.judge.static_tests import static_tests
 from orchestra.model import Gate
-from orchestra.workspace.base_files import Listing, differing, list_files, read_files, restore
+from orchestra.workspace.base_files import FileListing, commit_base_versions, differing_paths, list_files, read_files
 from orchestra.workspace.git import Git
 
 MOST_NAMED = 40
@@ -50,24 +59,24 @@ LARGEST = 400_000  # bytes of a test file that is looked into
 NAMING = ("conftest.py", "pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml")
 
 
-class Runs(Protocol):
+class GateRuns(Protocol):
     """Who runs gates. No tree is gated twice."""
 
-    async def compare(self, commit: str, gate: Gate, label: str) -> tuple[Outcome, Comparison]:
+    async def compare(self, commit: str, gate: Gate, label: str) -> tuple[GateOutcome, Comparison]:
         """What the gate says of a tree, and how that compares with the base."""
         ...
 
-    async def on_base(self, gate: Gate) -> Outcome: ...
+    async def run_on_base(self, gate: Gate) -> GateOutcome: ...
 
-    def known_base(self, gate: Gate) -> Outcome | None:
+    def recall_base_run(self, gate: Gate) -> GateOutcome | None:
         """The run on the base, if there was one."""
         ...
 
-    async def once(self, commit: str, gate: Gate, label: str, choice: Choice) -> Outcome: ...
+    async def run_choice(self, commit: str, gate: Gate, label: str, choice: ChosenTests) -> GateOutcome: ...
 
 
 @dataclass(frozen=True)
-class Judged:
+class SuiteJudgement:
     """What the tests of a gate are worth. `changed` are the files by which their outcome may be the agents' doing,
     `wrote`: the base has no tests, so that all of them are the agents'. `lost` are tests of the base that did not run
     as they did there, unasked. `bent` is why nothing at all is verified. `fresh` are new tests, each with what it says
@@ -75,7 +84,7 @@ class Judged:
 
     changed: tuple[str, ...] = ()
     wrote: bool = False
-    lost: Lost = field(default_factory=Lost)
+    lost: LostTestNames = field(default_factory=LostTestNames)
     bent: str = ""
     runner: str = ""
     remarks: tuple[str, ...] = ()
@@ -88,27 +97,27 @@ class Judged:
 
 
 @dataclass
-class Material:
+class SuiteEvidence:
     """What is known of base and result before any test runs."""
 
     git: Git
     index: Path  # a file of our own for git's index
     base: str
     head: str
-    before: Listing
-    now: Listing
-    change: Change
+    before: FileListing
+    now: FileListing
+    change: TreeChange
     texts: dict[str, bytes]  # the base's tests and set-up files
     commands: tuple[str, ...]
     permit: Permit
     owners: Collection[str]
 
     @cached_property
-    def judging(self) -> Judging:
+    def judging(self) -> DecisiveFiles:
         named = [self.text(path) for path in self.texts if PurePosixPath(path).name in NAMING and is_naming(path)]
-        texts = {path: self.text(path) for path in set_up_texts(self.texts)}
-        steps = [step for command in self.commands for step in steps_of(command, texts)]
-        return find_judging(self.change, [*self.commands, *steps], named)
+        texts = {path: self.text(path) for path in find_set_up_files(self.texts)}
+        steps = [step for command in self.commands for step in command_steps(command, texts)]
+        return find_decisive_files(self.change, [*self.commands, *steps], named)
 
     @cached_property
     def inline(self) -> dict[str, bytes]:
@@ -116,92 +125,96 @@ class Material:
         found = dict[str, bytes]()
         for path in self.change.paths:
             before, after = self.change.before.get(path), self.change.after.get(path)
-            if before and after and (content := with_base_tests(path, before, after)):
+            if before and after and (content := restore_inline_tests(path, before, after)):
                 found[path] = content
         return found
 
     def text(self, path: str) -> str:
         return self.texts.get(path, b"").decode("utf-8", "replace")
 
-    def is_asked(self, path: str) -> bool:
+    def is_requested(self, path: str) -> bool:
         return path in self.owners or self.permit.covers(path)
 
-    async def with_base(self, paths: Sequence[str]) -> str:
-        return await restore(self.git, self.index, self.head, paths, self.before, self.now, self.inline)
+    async def restore_base_files(self, paths: Sequence[str]) -> str:
+        return await commit_base_versions(self.git, self.index, self.head, paths, self.before, self.now, self.inline)
 
 
 def is_naming(path: str) -> bool:
     return path.count("/") < 3
 
 
-async def gather(
+async def gather_suite_evidence(
     git: Git, index: Path, base: str, head: str, gates: Sequence[Gate], permit: Permit, owners: Collection[str]
-) -> Material:
+) -> SuiteEvidence:
     before, now = await list_files(git, base), await list_files(git, head)
-    changed = differing(before, now)
+    changed = differing_paths(before, now)
     looked_at = [
-        path for path in changed if reader_of(path) or is_test(path) or is_test_setup(path) or path.endswith(".rs")
+        path
+        for path in changed
+        if manifest_reader(path) or is_test_path(path) or is_test_setup(path) or path.endswith(".rs")
     ]
     old, new = await read_files(git, before, looked_at), await read_files(git, now, looked_at)
     told = [
-        path for path in before.files if (is_test(path) and path.endswith(".py")) or PurePosixPath(path).name in NAMING
+        path
+        for path in before.files
+        if (is_test_path(path) and path.endswith(".py")) or PurePosixPath(path).name in NAMING
     ]
-    told = told if len(told) <= MOST_TESTS else [path for path in told if not is_test(path)]
-    texts = await read_files(git, before, [*told, *set_up_texts(before.files)])
+    told = told if len(told) <= MOST_TESTS else [path for path in told if not is_test_path(path)]
+    texts = await read_files(git, before, [*told, *find_set_up_files(before.files)])
     tests = [text.decode("utf-8", "replace") for path, text in texts.items() if path.endswith(".py")]
     asked = [path for path in changed if path in owners or permit.covers(path)]
-    change = Change(
+    change = TreeChange(
         {path: old.get(path, b"") for path in changed if path in before},
         {path: new.get(path, b"") for path in changed if path in now},
         before.files.keys(),
         asked,
-        foreign_imports(tests, before.files.keys()),
+        third_party_imports(tests, before.files.keys()),
     )
     commands = tuple(gate.command for gate in gates)
-    return Material(git, index, base, head, before, now, change, texts, commands, permit, owners)
+    return SuiteEvidence(git, index, base, head, before, now, change, texts, commands, permit, owners)
 
 
-async def judge_tests(material: Material, gate: Gate, outcome: Outcome, runs: Runs) -> Judged:
+async def judge_tests(evidence: SuiteEvidence, gate: Gate, outcome: GateOutcome, runs: GateRuns) -> SuiteJudgement:
     """`outcome` is that of the gate on the result, which it has passed."""
-    return await Trial(material, gate, outcome, runs).judge()
+    return await SuiteTrial(evidence, gate, outcome, runs).judge()
 
 
-class Trial:
+class SuiteTrial:
     """One gate's tests on one result."""
 
-    def __init__(self, material: Material, gate: Gate, outcome: Outcome, runs: Runs) -> None:
-        self.material = material
+    def __init__(self, material: SuiteEvidence, gate: Gate, outcome: GateOutcome, runs: GateRuns) -> None:
+        self.evidence = material
         self.gate = gate
         self.outcome = outcome
         self.runs = runs
         self.last, self.commit = outcome, material.head  # with the base's tests, where they pass there
         self.remarks: list[str] = []
 
-    async def judge(self) -> Judged:
-        judging = self.material.judging
-        touched = bool(judging.paths or self.material.inline)
+    async def judge(self) -> SuiteJudgement:
+        judging = self.evidence.judging
+        touched = bool(judging.paths or self.evidence.inline)
         wrote = touched and not await self.has_base_tests()
-        changed = await self.pass_with_base_tests(judging) if touched and not wrote else ()
-        lost = Lost() if wrote else await self.find_lost()
+        changed = await self.find_needed_changes(judging) if touched and not wrote else ()
+        lost = LostTestNames() if wrote else await self.find_lost()
         runner = self.runner
         bent = await self.check_control(runner)
         weaker = self.find_weaker(judging)
-        fresh = await self.try_fresh(judging)
-        return Judged(changed, wrote, lost, bent, runner, tuple(self.remarks), fresh, weaker)
+        fresh = await self.try_new_tests(judging)
+        return SuiteJudgement(changed, wrote, lost, bent, runner, tuple(self.remarks), fresh, weaker)
 
     @property
     def runner(self) -> str:
-        texts = {path: self.material.text(path) for path in set_up_texts(self.material.texts)}
+        texts = {path: self.evidence.text(path) for path in find_set_up_files(self.evidence.texts)}
         return find_runner(self.gate.command, texts, self.last.roll)
 
     # --- with the base's tests ---
 
-    async def pass_with_base_tests(self, judging: Judging) -> tuple[str, ...]:
+    async def find_needed_changes(self, judging: DecisiveFiles) -> tuple[str, ...]:
         """The changed files without whose change the tests do not pass; none where they do."""
-        material, paths = self.material, judging.paths
-        versions = [await material.with_base(paths)]
+        material, paths = self.evidence, judging.paths
+        versions = [await material.restore_base_files(paths)]
         if judging.sure and judging.doubtful:
-            versions.insert(0, await material.with_base(judging.sure))
+            versions.insert(0, await material.restore_base_files(judging.sure))
         for number, commit in enumerate(versions):
             if not await self.passes(commit, f"base-tests{number or ''}"):
                 return tuple(sorted({*paths, *material.inline}))
@@ -209,96 +222,102 @@ class Trial:
 
     async def has_base_tests(self) -> bool:
         """Only a run tells of tests that stand in product files."""
-        if any(is_test(path) for path in self.material.before.files) or self.material.inline:
+        if any(is_test_path(path) for path in self.evidence.before.files) or self.evidence.inline:
             return True
-        return bool((await self.runs.on_base(self.gate)).reading.counts.ran)
+        return bool((await self.runs.run_on_base(self.gate)).reading.counts.ran)
 
     async def passes(self, commit: str, label: str) -> bool:
         try:
             outcome, compared = await self.runs.compare(commit, self.gate, label)
         except SetUpFailed:
             return False
-        if compared.new or compared.unknown or unproven(outcome, compared):
+        if compared.new or compared.unknown or why_unproven(outcome, compared):
             return False
         self.last, self.commit = outcome, commit
         return True
 
     # --- the base's tests by name ---
 
-    async def find_lost(self) -> Lost:
-        base = self.runs.known_base(self.gate)
+    async def find_lost(self) -> LostTestNames:
+        base = self.runs.recall_base_run(self.gate)
         roll = base.roll if base else self.expected_roll()
         if not (roll or base or self.runner or self.last.roll or self.last.reading.counts.ran):
-            return Lost()  # nor would the base's output tell
+            return LostTestNames()  # nor would the base's output tell
         if not roll:
-            base = base or await self.runs.on_base(self.gate)
+            base = base or await self.runs.run_on_base(self.gate)
             roll = base.roll
         if roll and self.outcome.roll:
-            here = self.without_asked(find_lost(roll, self.outcome.roll))
-            there = find_lost(roll, self.last.roll) if self.last is not self.outcome and self.last.roll else Lost()
+            here = self.without_requested(find_lost_tests(roll, self.outcome.roll))
+            there = (
+                find_lost_tests(roll, self.last.roll)
+                if self.last is not self.outcome and self.last.roll
+                else LostTestNames()
+            )
             return here if here or not there else there
         if roll.runner in PYTHON:  # which write the names down themselves
-            return Lost(ran=0, of=len(roll.named(*RAN)))
+            return LostTestNames(ran=0, of=len(roll.names_with(*RAN)))
         return self.find_lost_by_count(base)
 
-    def find_lost_by_count(self, base: Outcome | None) -> Lost:
+    def find_lost_by_count(self, base: GateOutcome | None) -> LostTestNames:
         """Where nothing tells the tests' names, as many must run as on the base."""
         of = base.reading.counts.ran if base else None
-        runs = [self.last] if self.is_asked("") else [self.last, self.outcome]
+        runs = [self.last] if self.is_requested("") else [self.last, self.outcome]
         ran = min(one.reading.counts.ran or 0 for one in runs)
-        return Lost(ran=ran, of=of) if of and ran < of else Lost()
+        return LostTestNames(ran=ran, of=of) if of and ran < of else LostTestNames()
 
-    def expected_roll(self) -> Roll:
+    def expected_roll(self) -> RecordedTests:
         """The base's tests without a run of the base: if its files say plainly which there are, and just these have
         passed with the base's tests."""
         roll = self.last.roll
-        if roll.runner not in PYTHON or roll.named(PASSED) != roll.tests.keys():
-            return Roll()
-        if self.last is self.outcome and (self.material.judging.paths or self.material.inline):
-            return Roll()
+        if roll.runner not in PYTHON or roll.names_with(PASSED) != roll.tests.keys():
+            return RecordedTests()
+        if self.last is self.outcome and (self.evidence.judging.paths or self.evidence.inline):
+            return RecordedTests()
         found = set[str]()
-        files = set(files_of(roll.tests, self.material.before.files))
-        for path in files | {path for path in self.material.texts if is_python_test(path)}:
-            tests = plain_tests(self.material.text(path)) if path else None
+        files = set(files_of_tests(roll.tests, self.evidence.before.files))
+        for path in files | {path for path in self.evidence.texts if is_python_test(path)}:
+            tests = static_tests(self.evidence.text(path)) if path else None
             if tests is None:
-                return Roll()
+                return RecordedTests()
             found |= {
-                self.called(roll.runner, path, owner, name) for owner, name in tests if owner or roll.runner == "pytest"
+                self.full_test_name(roll.runner, path, owner, name)
+                for owner, name in tests
+                if owner or roll.runner == "pytest"
             }
-        return roll if found == {self.short(roll.runner, name) for name in roll.tests} else Roll()
+        return roll if found == {self.short_test_name(roll.runner, name) for name in roll.tests} else RecordedTests()
 
-    def called(self, runner: str, path: str, owner: str, name: str) -> str:
+    def full_test_name(self, runner: str, path: str, owner: str, name: str) -> str:
         stem = path if runner == "pytest" else PurePosixPath(path).stem
         return ("::" if runner == "pytest" else ".").join(filter(None, (stem, owner, name)))
 
-    def short(self, runner: str, name: str) -> str:
+    def short_test_name(self, runner: str, name: str) -> str:
         return function_of(name) if runner == "pytest" else ".".join(name.split(".")[-3:])
 
-    def without_asked(self, lost: Lost) -> Lost:
+    def without_requested(self, lost: LostTestNames) -> LostTestNames:
         """Those that no task was asked to take out."""
         missing, skipped, expected = (
-            tuple(name for name in names if not self.is_asked(name))
+            tuple(name for name in names if not self.is_requested(name))
             for names in (lost.missing, lost.skipped, lost.expected)
         )
-        return Lost(missing, skipped, expected)
+        return LostTestNames(missing, skipped, expected)
 
-    def is_asked(self, name: str) -> bool:
+    def is_requested(self, name: str) -> bool:
         """By its file, if that was changed and a task owns it or a person has named it, or by its own name."""
-        material, files = self.material, self.material.change.paths
-        path = file_of(name, set(files))
-        if not path and not file_of(name, material.before.files):
-            tests = [one for one in files if is_test(one)]
-            return bool(tests) and all(map(material.is_asked, tests))
+        material, files = self.evidence, self.evidence.change.paths
+        path = file_of_test(name, set(files))
+        if not path and not file_of_test(name, material.before.files):
+            tests = [one for one in files if is_test_path(one)]
+            return bool(tests) and all(map(material.is_requested, tests))
         words = function_of(name).replace("::", ".").rpartition(".")[2]
-        return (bool(path) and material.is_asked(path)) or any(
-            asks_to_take_out(text, words) for text in material.permit.words
+        return (bool(path) and material.is_requested(path)) or any(
+            asks_to_remove_test(text, words) for text in material.permit.words
         )
 
     # --- a test that must fail ---
 
     async def check_control(self, runner: str) -> str:
         """Why the runner cannot be believed; empty if it reports our test as failed, or nothing can be told."""
-        material = self.material
+        material = self.evidence
         if runner == "pytest" and "::" in self.gate.command:
             self.remarks.append(f"{self.gate.name} names single tests, so that none of ours could be put beside them.")
             return ""
@@ -310,7 +329,7 @@ class Trial:
             return ""
         name = control_name(self.last.roll, secrets.token_hex(6))
         listing = material.now if self.commit == material.head else await list_files(material.git, self.commit)
-        paths = candidates(runner, listing.files, self.last.roll)
+        paths = control_candidates(runner, listing.files, self.last.roll)
         found = await read_files(material.git, listing, paths)
         texts = {path: text.decode("utf-8", "surrogateescape") for path, text in found.items()}
         made = control_files(runner, name, texts)
@@ -318,59 +337,63 @@ class Trial:
             self.remarks.append(f"No test of ours that must fail could be put beside the tests of {self.gate.name}.")
             return ""
         contents = {path: text.encode("utf-8", "surrogateescape") for path, text in made.items()}
-        reported = await self.is_reported(Choice(control=name if runner == "pytest" else "", files=contents), name)
+        reported = await self.is_reported(ChosenTests(control=name if runner == "pytest" else "", files=contents), name)
         return "" if reported else "did not report a test of ours that must fail"
 
-    async def is_reported(self, choice: Choice, name: str) -> bool:
+    async def is_reported(self, choice: ChosenTests, name: str) -> bool:
         """First without the plug-ins that are installed, where the project names none and the base's set-up stands."""
-        material = self.material
+        material = self.evidence
         settled = self.commit != material.head or not material.judging.paths
         plain = settled and needs_no_plugins(self.gate.command, map(material.text, material.texts))
         for bare in [True, False] if choice.control and plain else [False]:
             try:
-                outcome = await self.runs.once(self.commit, self.gate, "control", replace(choice, bare=bare))
+                outcome = await self.runs.run_choice(self.commit, self.gate, "control", replace(choice, bare=bare))
             except SetUpFailed:
                 return True
-            if is_reported(outcome, name, choice.files):
+            if is_control_reported(outcome, name, choice.files):
                 return True
         return False
 
     # --- what was made of the tests ---
 
-    def find_weaker(self, judging: Judging) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        change = self.material.change
+    def find_weaker(self, judging: DecisiveFiles) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        change = self.evidence.change
         found = []
-        for path in [*judging.paths, *self.material.inline]:
+        for path in [*judging.paths, *self.evidence.inline]:
             before, after = change.before.get(path), change.after.get(path)
-            if before and after and is_test(path) and max(len(before), len(after)) < LARGEST:
-                lines = weakened(before.decode("utf-8", "replace"), after.decode("utf-8", "replace"))
+            if before and after and is_test_path(path) and max(len(before), len(after)) < LARGEST:
+                lines = list_weakened_asserts(before.decode("utf-8", "replace"), after.decode("utf-8", "replace"))
                 found += [(path, tuple(lines))] if lines else []
         return tuple(found[:MOST_WEAKENED])
 
-    async def try_fresh(self, judging: Judging) -> tuple[tuple[str, str, str], ...]:
+    async def try_new_tests(self, judging: DecisiveFiles) -> tuple[tuple[str, str, str], ...]:
         """New tests, with what they say on the base: they should fail there."""
-        material, roll = self.material, self.outcome.roll
-        touched = [path for path in judging.sure if path in material.now and is_test(path)]
+        material, roll = self.evidence, self.outcome.roll
+        touched = [path for path in judging.sure if path in material.now and is_test_path(path)]
         if not touched or not roll:
             return ()
-        base = self.runs.known_base(self.gate)
+        base = self.runs.recall_base_run(self.gate)
         old = {function_of(name) for name in (base.roll.tests if base else self.last.roll.tests)}
         fresh = (
-            [n for n in roll.tests if function_of(n) not in old and file_of(n, touched)] if self.knows_old(base) else []
+            [n for n in roll.tests if function_of(n) not in old and file_of_test(n, touched)]
+            if self.knows_base_tests(base)
+            else []
         )
         if not fresh:
             return ()
-        commit = await restore(material.git, material.index, material.base, judging.sure, material.now, material.before)
+        commit = await commit_base_versions(
+            material.git, material.index, material.base, judging.sure, material.now, material.before
+        )
         try:
-            choice = Choice(only=fresh if roll.runner == "pytest" else ())
-            there = await self.runs.once(commit, self.gate, "new-tests", choice)
+            choice = ChosenTests(only=fresh if roll.runner == "pytest" else ())
+            there = await self.runs.run_choice(commit, self.gate, "new-tests", choice)
         except SetUpFailed:
             return ()
         return tuple(
             (name, there.roll.tests.get(name, "failed"), roll.tests[name]) for name in sorted(fresh)[:MOST_NAMED]
         )
 
-    def knows_old(self, base: Outcome | None) -> bool:
+    def knows_base_tests(self, base: GateOutcome | None) -> bool:
         """Whether the names of the base's tests are known: from its run, or from a run with its tests."""
         return base is not None or self.last is not self.outcome
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from orchestra import events
-from orchestra.conduct.checks.gating import Gating, held_against
-from orchestra.conduct.checks.judging import Judged, gather, judge_tests
+from orchestra.conduct.checks.gating import Gating, compare_with_base
+from orchestra.conduct.checks.judging import SuiteJudgement, gather_suite_evidence, judge_tests
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.permits import permit_of
+from orchestra.conduct.core.permits import permit_of_run
 from orchestra.errors import GitFailed, SetUpFailed
 from orchestra.gates.compare import Comparison
-from orchestra.gates.run import Choice, Outcome
+from orchestra.gates.run import ChosenTests, GateOutcome
 from orchestra.model import Gate
 
 MOST_LOST = 500  # names in an event
@@ -32,18 +32,20 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
         return
     git, index = context.repository.git, context.folder / "judge.index"
     runs = GatingRuns(gating, *trees)
-    async with gating.turn:
+    async with gating.gate_lock:
         for gate in left:
             try:
-                material = await gather(git, index, gating.base, head, [gate], permit_of(run), run.state.plan.owners)
-                judged = await judge_tests(material, gate, await runs.with_roll(head, gate), runs)
+                material = await gather_suite_evidence(
+                    git, index, gating.base, head, [gate], permit_of_run(run), run.state.plan.owners
+                )
+                judged = await judge_tests(material, gate, await runs.get_outcome_with_roll(head, gate), runs)
             except (GitFailed, SetUpFailed) as failed:
                 # The result stands; only nothing vouches for its tests.
-                judged = Judged(bent=f"passed, and whether its tests could be bent cannot be told: {failed}")
-            run.emit(told(gate, keys[gate], judged))
+                judged = SuiteJudgement(bent=f"passed, and whether its tests could be bent cannot be told: {failed}")
+            run.emit(tests_judged_event(gate, keys[gate], judged))
 
 
-def told(gate: Gate, key: Sequence[str], judged: Judged) -> events.TestsJudged:
+def tests_judged_event(gate: Gate, key: Sequence[str], judged: SuiteJudgement) -> events.TestsJudged:
     missing, skipped, expected = (
         names[:MOST_LOST] for names in (judged.lost.missing, judged.lost.skipped, judged.lost.expected)
     )
@@ -57,8 +59,8 @@ def told(gate: Gate, key: Sequence[str], judged: Judged) -> events.TestsJudged:
         bent=judged.bent,
         runner=judged.runner,
         remarks=judged.remarks,
-        fresh=tuple(events.FreshTest(*one) for one in judged.fresh),
-        weaker=tuple(events.WeakerTest(*one) for one in judged.weaker),
+        fresh=tuple(events.NewTest(*one) for one in judged.fresh),
+        weaker=tuple(events.WeakenedTest(*one) for one in judged.weaker),
     )
 
 
@@ -69,31 +71,31 @@ class GatingRuns:
         self.gating = gating
         self.head_tree, self.base_tree = head_tree, base_tree
 
-    async def with_roll(self, commit: str, gate: Gate) -> Outcome:
+    async def get_outcome_with_roll(self, commit: str, gate: Gate) -> GateOutcome:
         """What the gate said of the result. A run that was taken up knows that it passed, but not which tests ran."""
-        outcome = self.known(self.head_tree, gate)
+        outcome = self.recall_run(self.head_tree, gate)
         return outcome or (await self.gating.run_all(commit, [gate], (), "combined-again"))[0]
 
-    def known(self, tree: str, gate: Gate) -> Outcome | None:
-        said = self.gating.said.items()
+    def recall_run(self, tree: str, gate: Gate) -> GateOutcome | None:
+        said = self.gating.outcomes.items()
         return next((one for key, one in said if key[:2] == (tree, gate) and one.files), None)
 
-    async def compare(self, commit: str, gate: Gate, label: str) -> tuple[Outcome, Comparison]:
-        checked = await self.gating.ask_all(commit, [gate], (), label)
+    async def compare(self, commit: str, gate: Gate, label: str) -> tuple[GateOutcome, Comparison]:
+        checked = await self.gating.run_against_base(commit, [gate], (), label)
         for outcome in checked.outcomes:
             compared: Mapping[str, Comparison] = checked.compared
-            self.gating.tell(outcome, compared[gate.name], label, None)
+            self.gating.emit_gate_ended(outcome, compared[gate.name], label, None)
             return outcome, compared[gate.name]
         (outcome,) = await self.gating.run_all(commit, [gate], (), label)  # one that hangs on the base
-        return outcome, held_against(outcome, None)
+        return outcome, compare_with_base(outcome, None)
 
-    async def on_base(self, gate: Gate) -> Outcome:
-        (outcome,) = await self.gating.ask(self.gating.base, [gate], (), "base")
+    async def run_on_base(self, gate: Gate) -> GateOutcome:
+        (outcome,) = await self.gating.get_outcomes(self.gating.base, [gate], (), "base")
         return outcome
 
-    def known_base(self, gate: Gate) -> Outcome | None:
-        return self.known(self.base_tree, gate)
+    def recall_base_run(self, gate: Gate) -> GateOutcome | None:
+        return self.recall_run(self.base_tree, gate)
 
-    async def once(self, commit: str, gate: Gate, label: str, choice: Choice) -> Outcome:
+    async def run_choice(self, commit: str, gate: Gate, label: str, choice: ChosenTests) -> GateOutcome:
         (outcome,) = await self.gating.run_all(commit, [gate], (), label, choice)
         return outcome

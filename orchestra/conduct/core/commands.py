@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 
-from orchestra.errors import Refused
+from orchestra.errors import RequestRefused
 from orchestra.journal.store import Command
 
-Answer = Callable[[Command], str]
+CommandHandler = Callable[[Command], str]
 
 
 class Commands:
     """The commands that the run accepts now. Each is carried out by the part of the run that offers it."""
 
     def __init__(self) -> None:
-        self.offered: dict[str, Answer] = {}
+        self.offered: dict[str, CommandHandler] = {}
 
-    def offer(self, name: str, carry_out: Answer) -> None:
+    def offer(self, name: str, carry_out: CommandHandler) -> None:
         """Accept a command from now on. `name` is its kind, followed by " task" if it is about one."""
         self.offered[name] = carry_out
 
@@ -22,5 +22,5 @@ class Commands:
         """Return the answer, or raise Refused."""
         name = command.kind if command.task is None else f"{command.kind} task"
         if name not in self.offered:
-            raise Refused(f"The run cannot {name} now.")
+            raise RequestRefused(f"The run cannot {name} now.")
         return self.offered[name](command)

@@ -5,22 +5,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestra import events
-from orchestra.agents import AGENTS, USUAL
+from orchestra.agents import AGENTS, DEFAULT_AGENT
 from orchestra.agents.base import Agent
 from orchestra.conduct.core.commands import Commands
 from orchestra.conduct.core.models import role_model
+from orchestra.conduct.core.readiness import AgentReadiness
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.conduct.core.state import State
-from orchestra.conduct.core.warm import Warm
+from orchestra.conduct.core.state import RunState
 from orchestra.events import Payload
-from orchestra.gateway.door import Gateway
-from orchestra.gateway.tape import Recorder
+from orchestra.gateway.gateway import Gateway
+from orchestra.gateway.recording import Recorder
 from orchestra.hosts.base import Host
-from orchestra.journal.hold import Hold
 from orchestra.journal.jsonl import Journal
+from orchestra.journal.ownership import RunOwnership
 from orchestra.model import Decision, Task, TaskState
 from orchestra.plan.draft import Draft
-from orchestra.plan.roles import Role, find
+from orchestra.plan.roles import Role, find_role
 from orchestra.providers import catalogue
 from orchestra.report.state import TaskReport
 from orchestra.settings import Settings
@@ -29,11 +29,11 @@ from orchestra.workspace.trees import Trees
 
 
 @dataclass(frozen=True)
-class People:
+class TerminalPrompts:
     """Who can be asked at the terminal about a task that waits, and about a plan. None: no one is there."""
 
-    ask: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
-    confirm: Callable[[Draft], Awaitable[bool]] | None = None
+    ask_about_task: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
+    confirm_plan: Callable[[Draft], Awaitable[bool]] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class Context:
     namespace: str
     deadline: float  # on the clock of time.monotonic
 
-    def role(self, task: Task) -> Role:
-        return find(task.role, self.settings.roles)
+    def role_of(self, task: Task) -> Role:
+        return find_role(task.role, self.settings.roles)
 
     def model_of(self, task: Task) -> catalogue.Model:
         return role_model(self.settings, task.role) or self.model
 
     def agent_of(self, task: Task) -> Agent:
-        return AGENTS[USUAL]
+        return AGENTS[DEFAULT_AGENT]
 
     def branch(self, name: str) -> str:
         return f"{self.namespace}/{self.stamp}/{name}"
@@ -72,10 +72,10 @@ class Services:
     gateway: Gateway
     host: Host
     trees: Trees
-    hold: Hold
-    warm: Warm = field(default_factory=Warm)
+    hold: RunOwnership
+    readiness: AgentReadiness = field(default_factory=AgentReadiness)
     recorder: Recorder | None = None
-    people: People = field(default_factory=People)
+    prompts: TerminalPrompts = field(default_factory=TerminalPrompts)
     commands: Commands = field(default_factory=Commands)
 
 
@@ -84,7 +84,7 @@ class Run:
     """All that a step of the story may need."""
 
     context: Context
-    state: State
+    state: RunState
     services: Services
 
     def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> None:
@@ -95,7 +95,7 @@ class Run:
 
     async def wait_for_agents(self) -> None:
         """Wait until agents can begin. The time until then is not charged to any attempt."""
-        ago = await self.services.warm.wait()
+        ago = await self.services.readiness.wait()
         if ago is not None:
             self.emit(events.AiderReady(round(ago, 3)))
 
@@ -103,4 +103,4 @@ class Run:
     def waits_for_human(self) -> bool:
         """Whether a task that failed for good waits for a person."""
         ask = self.context.settings.ask
-        return ask == "always" or (ask == "terminal" and self.services.people.ask is not None)
+        return ask == "always" or (ask == "terminal" and self.services.prompts.ask_about_task is not None)

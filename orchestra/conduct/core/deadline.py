@@ -8,23 +8,23 @@ from collections.abc import AsyncIterator
 
 from orchestra import events
 from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.money import REMEDY
+from orchestra.conduct.core.money import LIMIT_REMEDY
 from orchestra.errors import LimitReached
-from orchestra.gateway import ledger
+from orchestra.gateway import billing
 from orchestra.model import Judgement, Task, Verdict
-from orchestra.report.sentence import time_words
+from orchestra.report.phrases import format_time_option
 from orchestra.settings import Settings
 
 SMALLEST_REQUEST = 3_000  # bytes
 
 
-def deadline(settings: Settings) -> float:
+def compute_deadline(settings: Settings) -> float:
     """A resumed run has the whole time again."""
     return time.monotonic() + settings.deadline if settings.deadline else math.inf
 
 
 @contextlib.asynccontextmanager
-async def in_time(run: Run, what: str) -> AsyncIterator[None]:
+async def enforce_deadline(run: Run, what: str) -> AsyncIterator[None]:
     context = run.context
     try:
         async with asyncio.timeout_at(None if context.deadline == math.inf else context.deadline):
@@ -32,25 +32,27 @@ async def in_time(run: Run, what: str) -> AsyncIterator[None]:
     except TimeoutError:
         if time.monotonic() < context.deadline:
             raise
-        reached(run)
-        raise LimitReached(f"{time_is_up(run.context)} {what}.", hint=REMEDY) from None
+        emit_deadline_reached(run)
+        raise LimitReached(f"{deadline_sentence(run.context)} {what}.", hint=LIMIT_REMEDY) from None
 
 
-def time_is_up(context: Context) -> str:
-    return f"The deadline of {time_words(context.settings.deadline)} was reached"
+def deadline_sentence(context: Context) -> str:
+    return f"The deadline of {format_time_option(context.settings.deadline)} was reached"
 
 
-def reached(run: Run) -> None:
-    if not run.state.report.stopped:
-        run.emit(events.LimitReached(f"the deadline of {time_words(run.context.settings.deadline)}"))
+def emit_deadline_reached(run: Run) -> None:
+    if not run.state.report.limit_that_stopped:
+        run.emit(events.LimitReached(f"the deadline of {format_time_option(run.context.settings.deadline)}"))
 
 
-def nothing_left(run: Run, task: Task) -> Judgement | None:
+def find_used_up_limit(run: Run, task: Task) -> Judgement | None:
     """Whether there is no time or no money for a task that is still to begin."""
     if time.monotonic() >= run.context.deadline:
-        reached(run)
-        return Judgement(Verdict.BUDGET, f"{time_is_up(run.context)} before {task.agent} began.", REMEDY)
-    short = run.services.gateway.limits.budget.shortage(ledger.most(run.context.model_of(task), SMALLEST_REQUEST, None))
+        emit_deadline_reached(run)
+        return Judgement(Verdict.BUDGET, f"{deadline_sentence(run.context)} before {task.agent} began.", LIMIT_REMEDY)
+    short = run.services.gateway.limits.budget.shortage(
+        billing.max_request_cost(run.context.model_of(task), SMALLEST_REQUEST, None)
+    )
     if short and run.services.gateway.replay is None:
-        return Judgement(Verdict.BUDGET, f"{task.agent} did not begin: {short}.", REMEDY)
+        return Judgement(Verdict.BUDGET, f"{task.agent} did not begin: {short}.", LIMIT_REMEDY)
     return None

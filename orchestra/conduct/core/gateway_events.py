@@ -1,10 +1,10 @@
 """Journal events for what passes the gateway."""
 
 from orchestra import events
+from orchestra.gateway.billing import ClientPass, Exchange
 from orchestra.gateway.budget import Amount
-from orchestra.gateway.ledger import Exchange, Pass
 from orchestra.gateway.listener import GatewayListener
-from orchestra.gateway.tape import digest
+from orchestra.gateway.recording import text_digest
 from orchestra.journal.jsonl import Journal
 
 AGENT = "agent"  # the role of which replies are iterations
@@ -16,8 +16,8 @@ class JournalListener(GatewayListener):
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
-    def on_exchange(self, ticket: Pass, exchange: Exchange) -> None:
-        ended = events.Request(
+    def on_exchange(self, ticket: ClientPass, exchange: Exchange) -> None:
+        ended = events.RequestEnded(
             role=ticket.role,
             provider=exchange.provider,
             model=exchange.model,
@@ -35,21 +35,21 @@ class JournalListener(GatewayListener):
             type=exchange.kind,
             body=exchange.raw,
             # Of the reply as it came: when a secret is taken out of it, it is known that it is not whole.
-            digest=digest(exchange.raw),
+            digest=text_digest(exchange.raw),
         )
         self.journal.emit(ended, ticket.task, ticket.attempt)
         if ticket.role == AGENT and not exchange.failure and not exchange.recalled:
             reply = events.AssistantResponse(exchange.reply, exchange.finish)
             self.journal.emit(reply, ticket.task, ticket.attempt)
 
-    def on_reservation(self, ticket: Pass, number: int, most: Amount) -> None:
+    def on_reservation(self, ticket: ClientPass, number: int, most: Amount) -> None:
         """A run that dies then knows what was on its way, and may be billed."""
-        claim = events.SetAside(role=ticket.role, number=number, dollars=most.dollars, tokens=most.tokens)
+        claim = events.MoneyReserved(role=ticket.role, number=number, dollars=most.dollars, tokens=most.tokens)
         self.journal.emit(claim, ticket.task, ticket.attempt)
 
-    def on_wait(self, ticket: Pass, whom: str, why: str) -> None:
+    def on_wait(self, ticket: ClientPass, whom: str, why: str) -> None:
         """It is shown why an agent does nothing."""
-        self.journal.emit(events.Waiting(ticket.role, whom, why), ticket.task, ticket.attempt)
+        self.journal.emit(events.AgentWaiting(ticket.role, whom, why), ticket.task, ticket.attempt)
 
-    def on_note(self, ticket: Pass, text: str) -> None:
+    def on_note(self, ticket: ClientPass, text: str) -> None:
         self.journal.emit(events.Note(text))

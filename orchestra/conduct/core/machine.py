@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def count_machine() -> tuple[int, int]:
+def measure_machine() -> tuple[int, int]:
     """Cores and free memory, as far as this platform tells."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

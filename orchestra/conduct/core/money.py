@@ -8,27 +8,27 @@ from orchestra.gateway.limits import Limits
 from orchestra.gateway.wire import READ_TIMEOUT
 from orchestra.model import Usage
 from orchestra.providers import catalogue
-from orchestra.report.fold import count_lost
+from orchestra.report.fold import count_lost_requests
 from orchestra.report.state import Report
 from orchestra.settings import Settings
 
-REMEDY = "Go on with more: `resume --budget USD` (or --max-tokens, --task-budget, --deadline)."
+LIMIT_REMEDY = "Go on with more: `resume --budget USD` (or --max-tokens, --task-budget, --deadline)."
 
 
-def limits_of(settings: Settings, model: catalogue.Model, report: Report | None) -> Limits:
+def make_limits(settings: Settings, model: catalogue.Model, report: Report | None) -> Limits:
     """The limits of a run. `report` is that of its earlier sessions, whose spending counts."""
     if report:
-        count_lost(report)
+        count_lost_requests(report)
     budget = Budget(
         settings.budget,
         settings.max_tokens,
         settings.task_budget,
-        spent=amount(report.usage, model) if report else Amount(),
-        by_task={task.id: amount(task.usage, model) for task in report.tasks.values()} if report else None,
+        spent=spent_amount(report.usage, model) if report else Amount(),
+        by_task={task.id: spent_amount(task.usage, model) for task in report.tasks.values()} if report else None,
     )
     return Limits(
         budget,
-        prices=prices(settings, model),
+        prices=user_prices(settings, model),
         per_minute=settings.rpm,
         outage=settings.agent_timeout,
         # An agent's own clock ends it sooner; what the run itself asks, like the PRD, has time all the same.
@@ -36,20 +36,20 @@ def limits_of(settings: Settings, model: catalogue.Model, report: Report | None)
     )
 
 
-def amount(used: Usage, model: catalogue.Model) -> Amount:
+def spent_amount(used: Usage, model: catalogue.Model) -> Amount:
     """Where there was no price then, the one of today counts."""
     paid = used.paid
     if paid is None:
-        paid = catalogue.cost(model, used.input, used.cached, used.cache_write, used.output) or 0.0
+        paid = catalogue.request_cost(model, used.input, used.cached, used.cache_write, used.output) or 0.0
     return Amount(paid, used.tokens + used.assumed_tokens)
 
 
-def prices(settings: Settings, model: catalogue.Model) -> dict[str, catalogue.Model]:
+def user_prices(settings: Settings, model: catalogue.Model) -> dict[str, catalogue.Model]:
     """The models that the user has named prices for."""
     found = {}
     for name, pair in settings.known_prices.items():
         try:
-            one = catalogue.resolve(name) if name else model
+            one = catalogue.resolve_model(name) if name else model
         except catalogue.UnknownProvider as error:
             raise SettingsError(f"{error}.") from None
         found[one.name] = catalogue.with_prices(one, *pair)
@@ -67,11 +67,11 @@ def check_prices(
     """Before anything is paid: a budget in dollars can be held only where the price is known."""
     if not (settings.budget or settings.task_budget):
         return
-    known = prices(settings, model)
+    known = user_prices(settings, model)
     agents = (model, *roles)
     asked = [*agents, *map(catalogue.weak_model, agents), *([critic] if critic else [])]
     if asks_gemini:
-        asked.append(catalogue.resolve(settings.gemini_name))
+        asked.append(catalogue.resolve_model(settings.gemini_name))
     for one in asked:
         if known.get(one.name, one).price_in is None:
             raise SettingsError(

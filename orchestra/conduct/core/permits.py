@@ -7,31 +7,31 @@ from orchestra.conduct.core.context import Run
 from orchestra.judge.permit import Permit
 from orchestra.plan.targets import PROTECTED as ACT
 from orchestra.settings import Settings
-from orchestra.workspace.tracked import may_be_anyones
+from orchestra.workspace.tracked import may_be_tracked
 
 MOST = 8  # paths in one note
 
 
-def early_permit(settings: Settings, entries: Mapping[str, object], paths: Iterable[str] = ()) -> Permit:
+def permit_from_settings(settings: Settings, entries: Mapping[str, object], paths: Iterable[str] = ()) -> Permit:
     """`paths` were named one by one. What a settings file of the repository says, no user has said."""
-    return Permit(frozenset(paths), (settings.change,) if settings.is_users("change") else (), entries)
+    return Permit(frozenset(paths), (settings.change,) if settings.is_set_by_user("change") else (), entries)
 
 
-def permit_of(run: Run) -> Permit:
+def permit_of_run(run: Run) -> Permit:
     """That of a planned run: with what persons have said of its tasks since."""
-    return Permit(frozenset(run.state.report.named), words_of(run), run.context.entries)
+    return Permit(frozenset(run.state.report.user_files), user_words(run), run.context.entries)
 
 
-def words_of(run: Run) -> tuple[str, ...]:
+def user_words(run: Run) -> tuple[str, ...]:
     """Those of the change if the user has said it, and those that persons have said since."""
     report = run.state.report
-    return (*((run.context.settings.change,) if report.words_count else ()), *report.said)
+    return (*((run.context.settings.change,) if report.change_is_literal else ()), *report.decision_texts)
 
 
-def is_persons_plan(root: Path, path: Path) -> bool:
+def is_users_plan(root: Path, path: Path) -> bool:
     """A plan's file that git tracks came with the repository: what it says, nobody here has approved."""
     place, root = path.parent.resolve() / path.name, root.resolve()
-    return not (place.is_relative_to(root) and may_be_anyones(root, str(place.relative_to(root))))
+    return not (place.is_relative_to(root) and may_be_tracked(root, str(place.relative_to(root))))
 
 
 def protected_note(paths: Sequence[str], remedy: str) -> str:
@@ -39,4 +39,4 @@ def protected_note(paths: Sequence[str], remedy: str) -> str:
     return f"Left out, because nobody has named them and they {ACT}: {', '.join(paths[:MOST])}{more}. {remedy}"
 
 
-NAME_IT = "To have one changed, name it in --change or --files."
+NAME_FILES_HINT = "To have one changed, name it in --change or --files."

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus, unquote
 
-from orchestra.handover.hosts import SECRET
+from orchestra.handover.code_hosts import SECRET
 from orchestra.process import base_environment
 from orchestra.providers import catalogue
-from orchestra.providers.redact import MARK, redact
+from orchestra.providers.redact import REDACTED_MARK, redact
 from orchestra.settings import SECRET_WORDS, Settings
 
 SHORTEST = 8
@@ -26,7 +26,7 @@ class Secrets:
     forms: tuple[tuple[str, str], ...] = field(repr=False, default=())
 
     @classmethod
-    def of(cls, settings: Settings) -> "Secrets":
+    def from_settings(cls, settings: Settings) -> "Secrets":
         """The providers' keys, the passwords in addresses, and what else looks like a secret."""
         hook = {"ORCHESTRA_NOTIFY": (settings.notify, "")} if settings.notify else {}
         return cls.from_variables({**settings.variables, **hook}, settings.api_key, settings.store, settings.repo)
@@ -43,7 +43,7 @@ class Secrets:
             if (plain in names and len(value) >= SHORTEST) or is_secret(plain, value):
                 found[value] = plain
         known = tuple(sorted(found.items(), key=lambda each: len(each[0]), reverse=True))
-        forms = [(form, name) for value, name in known for form in dict.fromkeys(forms_of(value))]
+        forms = [(form, name) for value, name in known for form in dict.fromkeys(encoded_forms(value))]
         return cls(known, tuple(sorted(forms, key=lambda each: len(each[0]), reverse=True)))
 
     @property
@@ -54,27 +54,27 @@ class Secrets:
         """The text without our keys in any form, and without what looks like anybody's."""
         for form, name in self.forms:
             if form in text:
-                text = text.replace(form, f"{MARK}{name}]")
-        return redact(self.without_stump(text))
+                text = text.replace(form, f"{REDACTED_MARK}{name}]")
+        return redact(self.redact_cut_key(text))
 
-    def without_stump(self, text: str) -> str:
+    def redact_cut_key(self, text: str) -> str:
         """Messages are cut to a length: the beginning of a key at the end of a text is one all the same."""
         for value, name in self.known:
             if value[:SHORTEST] not in text:
                 continue
             for length in range(len(value) - 1, SHORTEST - 1, -1):
                 if text.endswith(value[:length]):
-                    return f"{text[:-length]}{MARK}{name}]"
+                    return f"{text[:-length]}{REDACTED_MARK}{name}]"
         return text
 
-    def free(self, environ: Mapping[str, str]) -> dict[str, str]:
+    def clean_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """An environment for a child that runs the repository's code: no variable that holds a key under any name."""
         return {
             name: v for name, v in base_environment(environ).items() if not any(secret in v for secret in self.values)
         }
 
 
-def forms_of(value: str) -> Iterator[str]:
+def encoded_forms(value: str) -> Iterator[str]:
     """The key as it is, and as it stands in JSON (once and twice), in an address, in base64 and in hexadecimal."""
     yield value
     for as_ascii in (True, False):
@@ -85,10 +85,10 @@ def forms_of(value: str) -> Iterator[str]:
     yield raw.hex()
     for before in range(3):
         for alphabet in (b"+/", b"-_"):
-            yield inside_base64(raw, before, alphabet)
+            yield base64_middle(raw, before, alphabet)
 
 
-def inside_base64(raw: bytes, before: int, alphabet: bytes) -> str:
+def base64_middle(raw: bytes, before: int, alphabet: bytes) -> str:
     """The part of a longer text's base64 that these bytes alone decide, when so many stand before them."""
     coded = base64.b64encode(bytes(before) + raw, alphabet).decode("ascii")
     first = -(-before * 8 // 6)

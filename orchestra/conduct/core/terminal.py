@@ -5,7 +5,7 @@ import os
 import termios
 
 
-def is_gone(descriptor: int) -> bool:
+def is_terminal_closed(descriptor: int) -> bool:
     """Whether this was a terminal, and its other end is closed."""
     try:
         termios.tcgetattr(descriptor)
@@ -16,9 +16,9 @@ def is_gone(descriptor: int) -> bool:
     return False
 
 
-def let_go() -> bool:
+def detach_closed_terminal() -> bool:
     """From here on what is printed goes nowhere, where the terminal is gone. Whether it is."""
-    gone = [descriptor for descriptor in (0, 1, 2) if is_gone(descriptor)]
+    gone = [descriptor for descriptor in (0, 1, 2) if is_terminal_closed(descriptor)]
     for descriptor in gone:
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, descriptor)

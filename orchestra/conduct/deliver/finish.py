@@ -11,32 +11,32 @@ from typing import Any
 
 from orchestra import events
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.terminal import let_go
+from orchestra.conduct.core.terminal import detach_closed_terminal
 from orchestra.conduct.deliver import artefacts
-from orchestra.errors import LimitReached, OrchestraError, machine_trouble, stopped_code
+from orchestra.errors import LimitReached, OrchestraError, as_machine_trouble, signal_exit_code
 from orchestra.journal import jsonl
-from orchestra.journal.hold import RunHeld
 from orchestra.journal.jsonl import LogFailed
-from orchestra.judge.exit import DRIFT_CODE, exit_code, worst
+from orchestra.journal.ownership import RunOwned
+from orchestra.judge.exit_code import DRIFT_CODE, compute_exit_code, worst_exit_code
 from orchestra.model import Verdict
 from orchestra.report.ci import json_text
-from orchestra.report.fold import report_of
-from orchestra.report.formats import DEFAULT, Material
-from orchestra.report.replay import differs
+from orchestra.report.closing import closing_text
+from orchestra.report.fold import report_from_log
+from orchestra.report.formats import DEFAULT_FORMAT, ReportMaterial
+from orchestra.report.replay_differences import has_differences
 from orchestra.report.state import Report
-from orchestra.report.summary import ended, summary
-from orchestra.report.text import closing
+from orchestra.report.summary import build_summary, run_ended_event
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """What a run leaves when it has ended: its report, its summary, and the files in which they stand."""
 
     run: Run
     report: Report
     summary: dict[str, Any]
     path: Path = Path()  # of the summary
-    material: Material | None = None
+    material: ReportMaterial | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -44,42 +44,48 @@ class Finished:
         return self.report.exit_code or 0
 
 
-def finish(run: Run, failure: BaseException | None) -> Finished:
+def finish_run(run: Run, failure: BaseException | None) -> FinishedRun:
     """Write the run's last event and its summary. A failure that these do not tell is raised again afterwards.
 
     They tell our own errors and the stop by a signal.
     """
-    error = hung_up(failure)
-    error = machine_trouble(error) or error
+    error = find_hangup(failure)
+    error = as_machine_trouble(error) or error
     if run.services.journal.muted:
-        raise RunHeld(f"another orchestrator has taken run {run.context.stamp} over.", hint="Look at it with `status`.")
+        raise RunOwned(
+            f"another orchestrator has taken run {run.context.stamp} over.", hint="Look at it with `status`."
+        )
     try:
-        run.services.gateway.cut_short()
+        run.services.gateway.close_open_requests()
         emit_replayed(run)
         emit_run_ended(run, error)
         finished = write_summary(run)
     except (LogFailed, OSError) as failed:
         # What is in memory is told all the same.
-        run.state.report.exit_code, run.state.report.error = LogFailed.exit_code, words_of(error) or str(failed)
-        finished = Finished(run, run.state.report, summary(run.state.report, {}))
-    if failure is not None and not is_told(error):
+        run.state.report.exit_code, run.state.report.error = LogFailed.exit_code, error_sentence(error) or str(failed)
+        finished = FinishedRun(run, run.state.report, build_summary(run.state.report, {}))
+    if failure is not None and not is_error_of_run(error):
         raise failure
     return finished
 
 
-def hung_up(failure: BaseException | None) -> BaseException | None:
+def find_hangup(failure: BaseException | None) -> BaseException | None:
     """The failure, or the hangup of the terminal that made printing fail just before its signal came."""
-    return asyncio.CancelledError(int(signal.SIGHUP)) if isinstance(failure, OSError) and let_go() else failure
+    return (
+        asyncio.CancelledError(int(signal.SIGHUP))
+        if isinstance(failure, OSError) and detach_closed_terminal()
+        else failure
+    )
 
 
-def is_told(error: BaseException | None) -> bool:
+def is_error_of_run(error: BaseException | None) -> bool:
     return isinstance(error, OrchestraError | asyncio.CancelledError)
 
 
-def words_of(error: BaseException | None) -> str:
+def error_sentence(error: BaseException | None) -> str:
     if isinstance(error, OrchestraError):
         return str(error)
-    return "a bug in the orchestrator" if error and not is_told(error) else ""
+    return "a bug in the orchestrator" if error and not is_error_of_run(error) else ""
 
 
 def emit_replayed(run: Run) -> None:
@@ -87,74 +93,74 @@ def emit_replayed(run: Run) -> None:
     tape = run.services.gateway.replay
     if tape is not None:
         planned = {task.agent for task in run.state.report.tasks.values()}
-        unused = {owner: count for owner, count in tape.unused().items() if owner in planned}
-        run.emit(events.Replayed(unused))
+        unused = {owner: count for owner, count in tape.count_unused().items() if owner in planned}
+        run.emit(events.ReplayEnded(unused))
     if run.services.recorder is not None and run.services.recorder.problem:
         run.emit(events.Note(f"The tape ends before the run did: {run.services.recorder.problem}."))
 
 
 def emit_run_ended(run: Run, error: BaseException | None) -> None:
-    code = code_of(run.state.report, error)
-    if run.context.settings.replay_strict and differs(run.state.report):
-        code = worst(code, DRIFT_CODE)
-    signum = stopped_by(error) if isinstance(error, asyncio.CancelledError) else 0
-    run.emit(ended(run.state.report, code, words_of(error), signum))
+    code = run_exit_code(run.state.report, error)
+    if run.context.settings.replay_strict and has_differences(run.state.report):
+        code = worst_exit_code(code, DRIFT_CODE)
+    signum = signal_of_stop(error) if isinstance(error, asyncio.CancelledError) else 0
+    run.emit(run_ended_event(run.state.report, code, error_sentence(error), signum))
 
 
-def write_summary(run: Run) -> Finished:
+def write_summary(run: Run) -> FinishedRun:
     """Build the summary by parsing the logs, so that it can be built again from them at any time."""
     context = run.context
-    log, root = jsonl.read(context.logs, context.stamp), context.repository.root
-    report = report_of(log)
+    log, root = jsonl.read_run_log(context.logs, context.stamp), context.repository.root
+    report = report_from_log(log)
     logs = {task: str(run.services.journal.agent_log(task).relative_to(root)) for task in report.tasks}
-    told = summary(report, logs)
+    told = build_summary(report, logs)
     path = context.logs / f"summary_{context.stamp}.json"
     part = path.with_suffix(".part")
     text = context.secrets.scrub(json.dumps(told, indent=2, ensure_ascii=False))
     part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     part.replace(path)
     try:
-        material = artefacts.gather(root, log, context.secrets.scrub)
-        return Finished(run, report, told, path, material, artefacts.write(root, material))
+        material = artefacts.gather_report_material(root, log, context.secrets.scrub)
+        return FinishedRun(run, report, told, path, material, artefacts.write_reports(root, material))
     except OSError as error:
         # The verdict stands in the summary; a full disk does not hide it.
         print(f"note: the HTML report could not be written: {error}.", file=sys.stderr)
-        return Finished(run, report, told, path)
+        return FinishedRun(run, report, told, path)
 
 
-def print_result(finished: Finished) -> None:
+def print_result(finished: FinishedRun) -> None:
     """Print the summary as JSON, or its closing words; on stderr if stdout belongs to the events."""
     settings = finished.run.context.settings
     if settings.json:
         print(json_text(finished.summary, indent=2))
     else:
-        page = str(finished.files.get(DEFAULT, ""))
+        page = str(finished.files.get(DEFAULT_FORMAT, ""))
         path = str(finished.path) if finished.path.name else ""
-        print(closing(finished.report, path, page), file=sys.stderr if settings.events else sys.stdout)
+        print(closing_text(finished.report, path, page), file=sys.stderr if settings.events else sys.stdout)
     sys.stdout.flush()
 
 
-def code_of(report: Report, error: BaseException | None) -> int:
+def run_exit_code(report: Report, error: BaseException | None) -> int:
     if isinstance(error, OrchestraError):
         return error.exit_code
     if isinstance(error, asyncio.CancelledError):
-        return stopped_code(stopped_by(error))
+        return signal_exit_code(signal_of_stop(error))
     if error is not None:
         return 3
-    if not report.tasks and report.drafted:
+    if not report.tasks and report.drafted_tasks:
         return 0
-    return exit_code(
+    return compute_exit_code(
         [Verdict(task.verdict or Verdict.CANCELLED) for task in report.tasks.values() if not task.replaced],
-        held=any(task.held for task in report.tasks.values() if not task.replaced),
+        excluded=any(task.held for task in report.tasks.values() if not task.replaced),
         gates_failed=any(not gate.ok for gate in report.gates),
         changed=bool(report.result) or report.changed_nothing,
         moved=bool((report.delivery and report.delivery.moved) or report.refused),
-        short=report.falls_short,
+        under_verified=report.is_under_verified,
         waiting=any(task.asks for task in report.tasks.values()),
-        stopped=LimitReached.exit_code if report.stopped else 0,
+        stopped=LimitReached.exit_code if report.limit_that_stopped else 0,
     )
 
 
-def stopped_by(error: asyncio.CancelledError) -> int:
+def signal_of_stop(error: asyncio.CancelledError) -> int:
     """The signal travels as the cancellation's message."""
     return int(error.args[0]) if error.args and str(error.args[0]).isdigit() else int(signal.SIGTERM)

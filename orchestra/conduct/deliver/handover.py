@@ -10,45 +10,45 @@ from pathlib import Path
 
 from orchestra import events
 from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.where import BRANCHES
-from orchestra.conduct.deliver.finish import code_of
-from orchestra.errors import GitFailed, HandOverFailed, UsageError
-from orchestra.handover.hosts import Host, check_token, host_of
-from orchestra.handover.requests import Opened, Wanted, open_request, update
-from orchestra.handover.why import FORK, from_fork, push_refused
-from orchestra.report.formats import FORMS
-from orchestra.report.markdown import PULL_REQUEST, markdown
-from orchestra.report.safe import line
+from orchestra.conduct.core.locations import BRANCHES
+from orchestra.conduct.deliver.finish import run_exit_code
+from orchestra.errors import GitFailed, HandoverFailed, UsageError
+from orchestra.handover.code_hosts import CodeHost, check_token, detect_host
+from orchestra.handover.pull_requests import OpenedRequest, RequestDraft, open_request, update_request
+from orchestra.handover.refusals import FORK, explain_push_refusal, is_from_fork
+from orchestra.report.formats import REPORT_FORMATS
+from orchestra.report.markdown import PULL_REQUEST_LIMIT, markdown_report
+from orchestra.report.sanitize import safe_line
 from orchestra.report.state import Report
 from orchestra.settings import Settings
-from orchestra.workspace.collect import diff
+from orchestra.workspace.collect import binary_diff
 from orchestra.workspace.git import Git
-from orchestra.workspace.merge import forget
-from orchestra.workspace.remote import Login, Remote, find_remote, push, put_on_branch, why_not_branch
+from orchestra.workspace.merge import delete_branches
+from orchestra.workspace.remote import Login, Remote, branch_refusal, find_remote, push_commit, put_on_branch
 from orchestra.workspace.repository import Repository
 
 TITLE = 100
 
 
-async def check_hand_over(settings: Settings, repository: Repository, before: Report | None) -> None:
+async def check_handover(settings: Settings, repository: Repository, previous_report: Report | None) -> None:
     """Before anything is paid: what can be known to fail at the end."""
     if settings.patch:
-        check_patch(Path(settings.patch))
+        check_patch_path(Path(settings.patch))
     if settings.branch:
-        ours = branched_commit(before) if before else ""
-        why = await why_not_branch(repository.git, settings.branch, repository.base, ours)
+        ours = branched_commit(previous_report) if previous_report else ""
+        why = await branch_refusal(repository.git, settings.branch, repository.base, ours)
         if settings.branch.partition("/")[0] == BRANCHES:
             why = "such names are the orchestrator's own"
         if why:
             raise UsageError(f"--branch {settings.branch}: {why}.", hint="Choose another name.")
     if settings.push or settings.pr:
-        remote = await needed_remote(settings, repository)
+        remote = await require_remote(settings, repository)
         if settings.pr:
-            check_token(host_of(remote.urls, settings))
-            target(repository, os.environ)
+            check_token(detect_host(remote.urls, settings))
+            find_request_base(repository, os.environ)
 
 
-def check_patch(path: Path) -> None:
+def check_patch_path(path: Path) -> None:
     """A slip must not cost a file: only another patch is written over."""
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UsageError(f"--patch {path}: there is no such place for a file.")
@@ -56,7 +56,7 @@ def check_patch(path: Path) -> None:
         raise UsageError(f"--patch {path} is there already, and is no patch.", hint="Choose another name.")
 
 
-async def needed_remote(settings: Settings, repository: Repository) -> Remote:
+async def require_remote(settings: Settings, repository: Repository) -> Remote:
     remote = await find_remote(repository.git, repository.branch)
     if remote is None:
         option = "--pr" if settings.pr else "--push"
@@ -64,7 +64,7 @@ async def needed_remote(settings: Settings, repository: Repository) -> Remote:
     return remote
 
 
-def target(repository: Repository, environ: Mapping[str, str]) -> str:
+def find_request_base(repository: Repository, environ: Mapping[str, str]) -> str:
     """The branch that a pull request is to go into: where the run began. CI often checks out no branch."""
     names = ("GITHUB_HEAD_REF", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_BRANCH")
     found = repository.branch or next((environ[name] for name in names if environ.get(name)), "")
@@ -75,87 +75,91 @@ def target(repository: Repository, environ: Mapping[str, str]) -> str:
     return found
 
 
-async def hand_over(run: Run) -> None:
+async def hand_over_result(run: Run) -> None:
     delivery, settings = run.state.report.delivery, run.context.settings
     if delivery is None or not delivery.result:
         return
     if settings.patch:
-        with told(run, "patch", f"git diff --binary {run.state.report.base[:12]} {delivery.result[:12]}"):
+        with emit_if_not_handed_over(
+            run, "patch", f"git diff --binary {run.state.report.base[:12]} {delivery.result[:12]}"
+        ):
             await write_patch(run, delivery.result)
     if delivery.withheld:
         if settings.branch or settings.push or settings.pr:
             run.emit(events.Note(f"The result was not handed over: {delivery.reason}."))
         return
     if settings.branch:
-        await take_branch(run, delivery.result)
+        await name_result_branch(run, delivery.result)
     if (settings.push or settings.pr) and "branch" not in run.state.report.refused:
-        await push_it(run, delivery.result)
+        await push_result(run, delivery.result)
     if settings.pr and not run.state.report.refused.keys() & {"branch", "push"}:
-        await open_it(run, delivery.result)
+        await open_pull_request(run, delivery.result)
 
 
 @contextmanager
-def told(run: Run, what: str, by_hand: str) -> Iterator[None]:
+def emit_if_not_handed_over(run: Run, what: str, by_hand: str) -> Iterator[None]:
     try:
         yield
-    except (HandOverFailed, GitFailed, UsageError, OSError) as error:
+    except (HandoverFailed, GitFailed, UsageError, OSError) as error:
         run.emit(events.NotHandedOver(what, str(error).rstrip("."), by_hand))
 
 
 async def write_patch(run: Run, result: str) -> None:
     context = run.context
     path = Path(context.settings.patch).absolute()
-    content = await diff(context.repository.git, run.state.report.base, result)
+    content = await binary_diff(context.repository.git, run.state.report.base, result)
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(content)
     part.replace(path)
     run.emit(events.PatchWritten(context.settings.patch, len(content)))
 
 
-async def take_branch(run: Run, result: str) -> None:
+async def name_result_branch(run: Run, result: str) -> None:
     """From its side branch onto the one that the user has named."""
     context = run.context
     name, side = context.settings.branch, context.branch("result")
     ours = branched_commit(run.state.report)
-    with told(run, "branch", f"git branch NAME {result[:12]}"):
+    with emit_if_not_handed_over(run, "branch", f"git branch NAME {result[:12]}"):
         why = await put_on_branch(context.repository.git, name, result, context.repository.base, ours)
         if why:
-            raise HandOverFailed(f"{name}: {why}")
-        run.emit(events.Branched(name, result))
-        await forget(context.repository.git, [side])
+            raise HandoverFailed(f"{name}: {why}")
+        run.emit(events.ResultBranched(name, result))
+        await delete_branches(context.repository.git, [side])
 
 
 def branched_commit(report: Report) -> str:
     """What the user's named branch has of this run."""
-    branched = report.last(events.Branched)
+    branched = report.last_handover(events.ResultBranched)
     return branched.commit if branched else ""
 
 
 # --- push -----------------------------------------------------------------------------------------------------------
 
 
-async def push_it(run: Run, result: str) -> None:
+async def push_result(run: Run, result: str) -> None:
     context = run.context
-    branch, done = run.state.report.result_branch, run.state.report.last(events.Pushed)
+    branch, done = run.state.report.result_branch, run.state.report.last_handover(events.BranchPushed)
     before = done.commit if done and done.branch == branch else ""
     if before == result:
         return
     remote = await find_remote(context.repository.git, context.repository.branch)
     name = remote.name if remote else "origin"
-    with told(run, "push", f"git push {name} {shlex.quote(f'{branch}:{branch}')}"):
-        remote = await needed_remote(context.settings, context.repository)
-        await tell_of_hooks(run)
-        host = host_or_none(remote, context.settings)
+    with emit_if_not_handed_over(run, "push", f"git push {name} {shlex.quote(f'{branch}:{branch}')}"):
+        remote = await require_remote(context.settings, context.repository)
+        await note_skipped_hook(run)
+        host = find_remote_host(remote, context.settings)
         # Only a branch of ours may be moved to where it was not: the user's goes forward, or stays.
         replaces = "" if run.state.report.applied else before
         git, scrub = context.repository.git, context.secrets.scrub
-        said = await push(git, remote, result, branch, replaces, login(host, remote), context.folder, scrub)
+        said = await push_commit(
+            git, remote, result, branch, replaces, login_for_push(host, remote), context.folder, scrub
+        )
         if said:
-            raise HandOverFailed(push_refused(said, remote.name, branch, host) + from_a_fork())
-        run.emit(events.Pushed(remote.name, branch, result))
+            raise HandoverFailed(explain_push_refusal(said, remote.name, branch, host) + fork_hint())
+        run.emit(events.BranchPushed(remote.name, branch, result))
 
 
-async def tell_of_hooks(run: Run) -> None:
+async def note_skipped_hook(run: Run) -> None:
     """Of the one that a push would run. Our own git always has the last word on where hooks are."""
     git: Git = run.context.repository.git
     *others, _ = (await git.text("config", "--get-all", "--type=path", "core.hooksPath")).splitlines()
@@ -164,73 +168,73 @@ async def tell_of_hooks(run: Run) -> None:
         run.emit(events.Note("Your pre-push hook was not run: it may be an agent's work, and judges another tree."))
 
 
-def host_or_none(remote: Remote, settings: Settings) -> Host | None:
+def find_remote_host(remote: Remote, settings: Settings) -> CodeHost | None:
     """For a push no host need be known."""
     try:
-        return host_of(remote.urls, settings)
+        return detect_host(remote.urls, settings)
     except UsageError:
         return None
 
 
-def login(host: Host | None, remote: Remote) -> Login | None:
+def login_for_push(host: CodeHost | None, remote: Remote) -> Login | None:
     """A token goes to its own host only. A job's own one stands in the address that GitLab's runner has cloned from."""
     if host is None or host.address != remote.urls[0] or not host.token or host.variable == "CI_JOB_TOKEN":
         return None
     return Login("x-access-token" if host.kind == "github" else "oauth2", host.token)
 
 
-def from_a_fork() -> str:
-    return f". {FORK}" if from_fork(os.environ) else ""
+def fork_hint() -> str:
+    return f". {FORK}" if is_from_fork(os.environ) else ""
 
 
 # --- pull request ---------------------------------------------------------------------------------------------------
 
 
-async def open_it(run: Run, result: str) -> None:
+async def open_pull_request(run: Run, result: str) -> None:
     context = run.context
-    done = run.state.report.last(events.PrOpened)
+    done = run.state.report.last_handover(events.PrOpened)
     if done and done.commit == result:
         return
-    base = target(context.repository, os.environ)
-    wanted = Wanted(side_branch(run.state.report), base, title(run.context), body(run))
+    base = find_request_base(context.repository, os.environ)
+    wanted = RequestDraft(side_branch(run.state.report), base, request_title(run.context), request_body(run))
     remote = await find_remote(context.repository.git, context.repository.branch)
-    host = host_or_none(remote, context.settings) if remote else None
-    with told(run, "pr", by_hand(run, wanted, host)):
+    host = find_remote_host(remote, context.settings) if remote else None
+    with emit_if_not_handed_over(run, "pr", manual_pr_command(run, wanted, host)):
         if host is None:
-            raise HandOverFailed("the remote's host is not known any more")
+            raise HandoverFailed("the remote's host is not known any more")
         try:
-            opened = await brought_up_to_date(host, wanted, done)
-        except HandOverFailed as failed:
-            raise HandOverFailed(f"{failed}{from_a_fork()}") from None
+            opened = await open_or_update_request(host, wanted, done)
+        except HandoverFailed as failed:
+            raise HandoverFailed(f"{failed}{fork_hint()}") from None
         about = {"host": host.kind, "head": wanted.head, "base": base, "commit": result}
         run.emit(events.PrOpened(url=opened.url, number=opened.number, existed=opened.existed, **about))
 
 
-async def brought_up_to_date(host: Host, wanted: Wanted, done: events.PrOpened | None) -> Opened:
+async def open_or_update_request(host: CodeHost, wanted: RequestDraft, done: events.PrOpened | None) -> OpenedRequest:
     """One that we have opened before gets our new words; one of somebody else's keeps its own."""
     if done is None or done.existed or done.number is None:
         return await open_request(host, wanted)
-    await update(host, done.number, wanted)
-    return Opened(done.url, done.number)
+    await update_request(host, done.number, wanted)
+    return OpenedRequest(done.url, done.number)
 
 
 def side_branch(report: Report) -> str:
     return report.delivery.side_branch if report.delivery else ""
 
 
-def title(context: Context) -> str:
+def request_title(context: Context) -> str:
     first = next((words for words in context.settings.change.splitlines() if words.strip()), "Change")
-    return line(context.secrets.scrub(first), TITLE)
+    return safe_line(context.secrets.scrub(first), TITLE)
 
 
-def body(run: Run) -> str:
+def request_body(run: Run) -> str:
     """The report as it will be when nothing more happens."""
-    report = replace(run.state.report, exit_code=code_of(run.state.report, None))
-    return run.context.secrets.scrub(markdown(report, PULL_REQUEST))
+    report = replace(run.state.report, exit_code=run_exit_code(run.state.report, None))
+    return run.context.secrets.scrub(markdown_report(report, PULL_REQUEST_LIMIT))
 
 
-def by_hand(run: Run, wanted: Wanted, host: Host | None) -> str:
-    report = f".aider_logs/{FORMS['markdown'].file_name(run.context.stamp)}"
+def manual_pr_command(run: Run, wanted: RequestDraft, host: CodeHost | None) -> str:
+    report = f".aider_logs/{REPORT_FORMATS['markdown'].file_name(run.context.stamp)}"
     head, base, words = (shlex.quote(each) for each in (wanted.head, wanted.base, wanted.title))
     if host and host.kind == "gitlab":
         said = f'--title {words} --description "$(cat {report})"'

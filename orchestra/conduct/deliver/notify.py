@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.deliver.finish import Finished
+from orchestra.conduct.deliver.finish import FinishedRun
 from orchestra.events import Event, HumanNeeded
-from orchestra.handover.notify import deliver
-from orchestra.report.sentence import resolving
+from orchestra.handover.webhook import post_notification
+from orchestra.report.phrases import resolve_command
 from orchestra.report.state import TaskReport
 
 WAITING = 5
@@ -18,46 +18,48 @@ HUMAN_NEEDED = "human_needed"
 A_MOMENT = 2.0  # seconds
 
 
-async def notify(finished: Finished) -> None:
+async def notify_run_ended(finished: FinishedRun) -> None:
     if finished.run.context.settings.notify:
-        await post(finished.run.context, message(finished))
+        await send_notification(finished.run.context, run_ended_message(finished))
 
 
-def call_for_people(run: Run) -> None:
+def notify_waiting_tasks(run: Run) -> None:
     """While the run goes on: a task that has waited for a moment. A run that ends by then tells it at its end."""
     loop, calls = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
-    async def call(task: int) -> None:
+    async def notify_if_waiting(task: int) -> None:
         await asyncio.sleep(A_MOMENT)
         record = run.state.report.tasks[task]
         if record.asks and run.state.report.exit_code is None:
-            await post(run.context, needed(run, record))
+            await send_notification(run.context, human_needed_message(run, record))
 
     def hear(event: Event) -> None:
         if isinstance(event.payload, HumanNeeded) and event.task is not None:
-            calls.add(asked := loop.create_task(call(event.task)))
+            calls.add(asked := loop.create_task(notify_if_waiting(event.task)))
             asked.add_done_callback(calls.discard)
 
     if run.context.settings.notify:
         run.services.journal.bus.subscribe("The call for people", hear, since=run.services.journal.seq)
 
 
-async def post(context: Context, said: dict[str, Any]) -> None:
-    content = context.secrets.scrub(json.dumps(said, ensure_ascii=False)).encode("utf-8", "replace")
-    why = await deliver(context.settings.notify, content, context.settings.key(("ORCHESTRA_NOTIFY_SECRET",))[0])
+async def send_notification(context: Context, message: dict[str, Any]) -> None:
+    content = context.secrets.scrub(json.dumps(message, ensure_ascii=False)).encode("utf-8", "replace")
+    why = await post_notification(
+        context.settings.notify, content, context.settings.strongest_variable(("ORCHESTRA_NOTIFY_SECRET",))[0]
+    )
     if why:
         print(f"note: --notify was not delivered: {context.secrets.scrub(why)}.", file=sys.stderr)
 
 
-def needed(run: Run, task: TaskReport) -> dict[str, Any]:
+def human_needed_message(run: Run, task: TaskReport) -> dict[str, Any]:
     """`exit_code` tells it from the message at the end of a run."""
     report = run.state.report
-    about = {"task": task.id, "title": task.title, "why": task.asks, "resolve": resolving(report, task)}
+    about = {"task": task.id, "title": task.title, "why": task.asks, "resolve": resolve_command(report, task)}
     usual = {"event": HUMAN_NEEDED, "sent": int(time.time()), "run": report.run, "exit_code": None}
     return usual | {"change": report.change, "repository": report.repository} | about
 
 
-def message(finished: Finished) -> dict[str, Any]:
+def run_ended_message(finished: FinishedRun) -> dict[str, Any]:
     report, summary = finished.report, finished.summary
     paths = {name: str(path) for name, path in {"summary": finished.path, **finished.files}.items()}
     return {

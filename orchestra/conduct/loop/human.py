@@ -5,19 +5,19 @@ from functools import partial
 
 from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt
-from orchestra.conduct.attempt.kept import cut_diff, keep_branch
+from orchestra.conduct.attempt.saved_work import keep_branch, shorten_diff
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.moves import move_task_to
 from orchestra.conduct.core.names import commit_message
-from orchestra.conduct.core.results import Result, Start
+from orchestra.conduct.core.task_result import AttemptStart, TaskResult
 from orchestra.conduct.loop.scheduler import Scheduler
-from orchestra.conduct.loop.task_life import History, wait_for_human
-from orchestra.conduct.previous.previous import Past
-from orchestra.errors import Refused
+from orchestra.conduct.loop.task_lifecycle import AttemptHistory, wait_for_human
+from orchestra.conduct.previous.sessions import PreviousSessions
+from orchestra.errors import RequestRefused
 from orchestra.journal.store import Command
 from orchestra.model import Decision, Judgement, Task, TaskState, Verdict
 from orchestra.workspace import by_hand
-from orchestra.workspace.collect import diff
+from orchestra.workspace.collect import binary_diff
 
 WAITING = (TaskState.FAILED, TaskState.WAITING_HUMAN)
 HINT = "A person who has looked at the failed attempts says:"
@@ -25,84 +25,88 @@ INSTEAD = "This takes the place of a task that could not be done. That task was:
 PERSON = "a person"
 
 
-def take_decisions(scheduler: Scheduler, past: Past | None) -> None:
+def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> None:
     """Take decisions from other terminals, and apply the one for which the run was resumed."""
 
     def resolve(command: Command) -> str:
         said = command.data
-        return decide(scheduler, Decision(command.task or 0, str(said.get("action")), str(said.get("text", ""))))
+        return apply_decision(
+            scheduler, Decision(command.task or 0, str(said.get("action")), str(said.get("text", "")))
+        )
 
     scheduler.run.services.commands.offer("resolve task", resolve)
-    if past is not None and past.decision is not None:
-        scheduler.run.emit(events.Note(decide(scheduler, past.decision)))
+    if previous is not None and previous.decision is not None:
+        scheduler.run.emit(events.Note(apply_decision(scheduler, previous.decision)))
 
 
-async def consult(run: Run, scheduler: Scheduler, postponed: set[int]) -> bool:
+async def ask_about_waiting_tasks(run: Run, scheduler: Scheduler, postponed: set[int]) -> bool:
     """When nothing else is left to do, ask at the terminal about tasks that wait. Return whether something can go on.
 
     `postponed` are the tasks about which the person wants to decide later.
     """
     for record in [record for record in run.state.report.tasks.values() if record.asks]:
         decision = (
-            await run.services.people.ask(record) if run.services.people.ask and record.id not in postponed else None
+            await run.services.prompts.ask_about_task(record)
+            if run.services.prompts.ask_about_task and record.id not in postponed
+            else None
         )
         if decision is None:
             postponed.add(record.id)
         elif record.asks:  # and nobody at another terminal was faster
             try:
-                text = decide(scheduler, decision)
-            except Refused as why:
+                text = apply_decision(scheduler, decision)
+            except RequestRefused as why:
                 text = str(why)
             run.emit(events.Note(text))
     return scheduler.can_go_on()
 
 
-def decide(scheduler: Scheduler, decision: Decision) -> str:
+def apply_decision(scheduler: Scheduler, decision: Decision) -> str:
     """Begin what was decided, and say so in one sentence. Where it cannot be, raise Refused, and journal nothing."""
     run, number = scheduler.run, decision.task
     task = next((task for task in run.state.plan.tasks if task.id == number), None)
     if task is None:
-        raise Refused(f"There is no task {number}.")
+        raise RequestRefused(f"There is no task {number}.")
     if decision.action not in ACTIONS:
-        raise Refused(f"There is no decision {decision.action!r}: {', '.join(ACTIONS)}.")
+        raise RequestRefused(f"There is no decision {decision.action!r}: {', '.join(ACTIONS)}.")
     state = run.state.report.tasks[number].state
     if state not in WAITING or number in scheduler.working:
-        raise Refused(f"Task {number} is {state}: only one that failed, or waits for a person, can be resolved.")
-    run.emit(events.Resolved(decision.action, decision.text), number)
+        raise RequestRefused(f"Task {number} is {state}: only one that failed, or waits for a person, can be resolved.")
+    run.emit(events.TaskResolved(decision.action, decision.text), number)
     return ACTIONS[decision.action](scheduler, task, decision.text)
 
 
-def retry(scheduler: Scheduler, task: Task, hint: str) -> str:
+def retry_with_hint(scheduler: Scheduler, task: Task, hint: str) -> str:
     if hint:
         change_plan(scheduler.run, dataclasses.replace(task, brief=f"{task.brief}\n\n{HINT}\n{hint}"))
-    return begin(scheduler, task.id, "is tried again")
+    return start_task_over(scheduler, task.id, "is tried again")
 
 
-def edit_brief(scheduler: Scheduler, task: Task, brief: str) -> str:
+def retry_with_brief(scheduler: Scheduler, task: Task, brief: str) -> str:
     change_plan(scheduler.run, dataclasses.replace(task, brief=brief))
-    scheduler.results.histories[task.id] = History()
-    return begin(scheduler, task.id, "is tried again with its new brief")
+    scheduler.results.histories[task.id] = AttemptHistory()
+    return start_task_over(scheduler, task.id, "is tried again with its new brief")
 
 
-def begin(scheduler: Scheduler, task: int, how: str) -> str:
-    scheduler.results.histories[task].begin_anew()
-    scheduler.begin_again(next(each for each in scheduler.run.state.plan.tasks if each.id == task))
+def start_task_over(scheduler: Scheduler, task: int, how: str) -> str:
+    scheduler.results.histories[task].start_over()
+    scheduler.start_again(next(each for each in scheduler.run.state.plan.tasks if each.id == task))
     return f"Task {task} {how}."
 
 
-def abandon(scheduler: Scheduler, task: Task, _: str) -> str:
+def abandon_task(scheduler: Scheduler, task: Task, _: str) -> str:
     move_task_to(scheduler.run, task.id, TaskState.WAITING_HUMAN)
     scheduler.run.move(task.id, TaskState.ABANDONED)
     return f"Task {task.id} is given up; what was done of it stays on its branch."
 
 
-def spawn(scheduler: Scheduler, task: Task, text: str) -> str:
+def spawn_replacement(scheduler: Scheduler, task: Task, text: str) -> str:
     """Another task with the same files in its place; who needed that one needs this one now."""
     run = scheduler.run
     number = max(each.id for each in run.state.plan.tasks) + 1
     title = next((line.strip() for line in text.splitlines() if line.strip()), task.title)
     new = dataclasses.replace(task, id=number, title=title[:100], brief=f"{text}\n\n{INSTEAD}\n{task.brief}")
-    abandon(scheduler, task, "")
+    abandon_task(scheduler, task, "")
     others = [
         dataclasses.replace(each, needs=tuple(number if need == task.id else need for need in each.needs))
         for each in run.state.plan.tasks
@@ -110,81 +114,91 @@ def spawn(scheduler: Scheduler, task: Task, text: str) -> str:
     ]
     change_plan(run, new, *others, replaces=task.id, by=number)
     scheduler.pending |= {each.id: each for each in others if each.id in scheduler.pending}
-    scheduler.results.histories[number] = History()
-    scheduler.begin_again(new)
+    scheduler.results.histories[number] = AttemptHistory()
+    scheduler.start_again(new)
     return f"Task {number} takes the place of task {task.id}."
 
 
 def change_plan(run: Run, *tasks: Task, replaces: int = 0, by: int = 0) -> None:
     changed = {task.id: task for task in tasks}
     kept = tuple(changed.pop(task.id, task) for task in run.state.plan.tasks)
-    run.state.adopt(dataclasses.replace(run.state.plan, tasks=(*kept, *changed.values())))
+    run.state.set_plan(dataclasses.replace(run.state.plan, tasks=(*kept, *changed.values())))
     run.emit(events.PlanChanged(tasks=tasks, replaces=replaces, by=by))
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------
 
 
-def take(scheduler: Scheduler, task: Task, _: str) -> str:
+def take_by_hand(scheduler: Scheduler, task: Task, _: str) -> str:
     """The first time it lends a worktree; when something was changed there, it takes that for the task's work."""
     run = scheduler.run
     move_task_to(run, task.id, TaskState.WAITING_HUMAN)
-    path = by_hand.place_of(run.context.logs, run.context.stamp, task.agent)
+    path = by_hand.lent_path(run.context.logs, run.context.stamp, task.agent)
     if path.exists():
-        scheduler.run_follow_up(task.id, partial(hand_back, scheduler, task))
+        scheduler.run_follow_up(task.id, partial(take_back_worktree, scheduler, task))
         return f"What was changed in {path} is taken for task {task.id}, and checked."
-    scheduler.run_follow_up(task.id, partial(lend, scheduler, task))
+    scheduler.run_follow_up(task.id, partial(lend_worktree, scheduler, task))
     patch = run.state.report.tasks[task.id].patch
     also = f" What its last attempt left is in {patch}." if patch else ""
-    return f"Task {task.id} is yours in {path}.{also} When it is done: {command(run.context.stamp, task.id)} --take"
+    command = f"{resolve_command_line(run.context.stamp, task.id)} --take"
+    return f"Task {task.id} is yours in {path}.{also} When it is done: {command}"
 
 
-def command(stamp: str, task: int) -> str:
+def resolve_command_line(stamp: str, task: int) -> str:
     return f"aider-orchestrator resolve {stamp} {task}"
 
 
-def start_of(scheduler: Scheduler, task: Task) -> str:
+def manual_start_commit(scheduler: Scheduler, task: Task) -> str:
     """Where the person begins: on what the task has so far, else on what the run has."""
     last = scheduler.results.by_task.get(task.id)
     return last.commit if last is not None and last.commit else scheduler.results.base.head
 
 
-async def lend(scheduler: Scheduler, task: Task) -> None:
+async def lend_worktree(scheduler: Scheduler, task: Task) -> None:
     run = scheduler.run
-    start, last = start_of(scheduler, task), scheduler.results.by_task.get(task.id)
+    start, last = manual_start_commit(scheduler, task), scheduler.results.by_task.get(task.id)
     parent = last.parent if last is not None and last.commit and last.parent else scheduler.results.base.head
-    await by_hand.lend(
-        run.context.repository.git, by_hand.place_of(run.context.logs, run.context.stamp, task.agent), start
+    await by_hand.lend_tree(
+        run.context.repository.git, by_hand.lent_path(run.context.logs, run.context.stamp, task.agent), start
     )
-    run.emit(events.Lent(start, parent), task.id)
+    run.emit(events.WorktreeLent(start, parent), task.id)
     wait_for_human(run, task.id, "A person has taken it.")
 
 
-async def hand_back(scheduler: Scheduler, task: Task) -> None:
+async def take_back_worktree(scheduler: Scheduler, task: Task) -> None:
     """Take what a person has made of a task as an attempt at it."""
     run, git = scheduler.run, scheduler.run.context.repository.git
-    path, lent = by_hand.place_of(run.context.logs, run.context.stamp, task.agent), run.state.report.tasks[task.id].lent
+    path, lent = (
+        by_hand.lent_path(run.context.logs, run.context.stamp, task.agent),
+        run.state.report.tasks[task.id].lent,
+    )
     assert lent is not None
     number = run.state.report.tasks[task.id].attempts + 1
-    attempt = Attempt(run, scheduler.gating, task, number, Start(lent.start, lent.parent))
-    left = await by_hand.look(git, path, lent.start)
+    attempt = Attempt(run, scheduler.gating, task, number, AttemptStart(lent.start, lent.parent))
+    left = await by_hand.inspect_lent(git, path, lent.start)
     if not left.made:
         return wait_for_human(run, task.id, f"Nothing was changed in {path} yet.")
     move_task_to(run, task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
     run.emit(events.AttemptStarted(model=PERSON, base=lent.start, by_hand=True), task.id, number)
-    commit = await by_hand.committed(git, left.made, lent.parent, commit_message(run.context, task, by_agent=False))
+    commit = await by_hand.commit_lent(git, left.made, lent.parent, commit_message(run.context, task, by_agent=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
     attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent.parent, commit))
-    attempt.record.diff = cut_diff(await diff(git, lent.parent, commit))
+    attempt.record.diff = shorten_diff(await binary_diff(git, lent.parent, commit))
     await keep_branch(run, task.id, number, commit)
-    done = Result(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent.parent)
+    done = TaskResult(task, Judgement(Verdict.APPLIED, "A person did it."), commit, lent.parent)
     done = attempt.end(await attempt.check(done))
     scheduler.results.record(done)
-    await by_hand.take_down(git, path)
+    await by_hand.remove_lent(git, path)
     if done.judgement.verdict is not Verdict.APPLIED:
         run.move(task.id, TaskState.FAILED)
         wait_for_human(run, task.id, done.judgement.cause)
 
 
-ACTIONS = {"retry": retry, "brief": edit_brief, "abandon": abandon, "spawn": spawn, "take": take}
+ACTIONS = {
+    "retry": retry_with_hint,
+    "brief": retry_with_brief,
+    "abandon": abandon_task,
+    "spawn": spawn_replacement,
+    "take": take_by_hand,
+}

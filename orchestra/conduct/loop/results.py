@@ -2,36 +2,36 @@
 
 from collections.abc import Iterable
 
-from orchestra.conduct.combine.settle import Settled, hold
-from orchestra.conduct.combine.stack import Stack, put_together
+from orchestra.conduct.combine.combine_and_gate import Combination, emit_task_held
+from orchestra.conduct.combine.combine_commits import CombinedCommits, combine_commits
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.moves import complete_accepted_task, move_task_to
-from orchestra.conduct.core.results import Result
-from orchestra.conduct.loop.task_life import History
-from orchestra.conduct.previous.previous import Past
-from orchestra.judge.blame import closure
+from orchestra.conduct.core.task_result import TaskResult
+from orchestra.conduct.loop.task_lifecycle import AttemptHistory
+from orchestra.conduct.previous.sessions import PreviousSessions
+from orchestra.judge.blame import needs_closure
 from orchestra.model import Task, TaskState, Verdict
-from orchestra.plan.order import in_order
+from orchestra.plan.task_order import order_tasks
 
 
-class Results:
+class TaskResults:
     """The last result of each task that is done, and the failed attempts that its next attempt learns from.
 
     `base` is what new work begins on: a commit, and the tasks that it holds.
     """
 
-    def __init__(self, run: Run, past: Past | None) -> None:
+    def __init__(self, run: Run, previous: PreviousSessions | None) -> None:
         self.run = run
-        self.base = Settled(run.context.repository.base)
-        self.by_task: dict[int, Result] = past.done() if past else {}
-        self.histories = {task.id: history_of(past, task.id) for task in run.state.plan.tasks}
+        self.base = Combination(run.context.repository.base)
+        self.by_task: dict[int, TaskResult] = previous.done_results() if previous else {}
+        self.histories = {task.id: restore_history(previous, task.id) for task in run.state.plan.tasks}
         self.given_up: set[int] = set()  # tasks that broke the combination and are not tried again
         for task, result in self.by_task.items():
             if result.judgement.verdict is Verdict.APPLIED:
                 move_task_to(run, task, TaskState.AWAITING_QA)
                 complete_accepted_task(run, task)
 
-    def record(self, result: Result) -> None:
+    def record(self, result: TaskResult) -> None:
         self.by_task[result.task.id] = result
         self.given_up.discard(result.task.id)
 
@@ -45,24 +45,24 @@ class Results:
         result = self.by_task.get(task)
         return task in self.base.tasks or (result is not None and result.judgement.verdict is Verdict.APPLIED)
 
-    async def combine_dependencies(self, task: Task) -> Stack:
+    async def combine_dependencies(self, task: Task) -> CombinedCommits:
         """Put all that the task needs on top of the base."""
         needs = self.run.state.plan.needs
-        needed, tasks = closure(needs[task.id], needs) - self.base.tasks, self.run.state.plan.by_id
-        results = [self.by_task[each.id] for each in in_order([tasks[each] for each in needed])]
+        needed, tasks = needs_closure(needs[task.id], needs) - self.base.tasks, self.run.state.plan.by_id
+        results = [self.by_task[each.id] for each in order_tasks([tasks[each] for each in needed])]
         # A result that the user's branch holds since an earlier delivery has no commit.
-        return await put_together(self.run, self.base.head, [result for result in results if result.commit])
+        return await combine_commits(self.run, self.base.head, [result for result in results if result.commit])
 
-    def accepted(self, base: Settled) -> list[Result]:
+    def list_accepted(self, base: Combination) -> list[TaskResult]:
         """Return the results that can be combined with the base, in the order in which they are put on it."""
         needs = self.run.state.plan.needs
-        results = [self.by_task[task.id] for task in in_order(self.run.state.plan.tasks) if task.id in self.by_task]
+        results = [self.by_task[task.id] for task in order_tasks(self.run.state.plan.tasks) if task.id in self.by_task]
         return [
             result
             for result in results
             if is_accepted(result)
             and result.task.id not in base.tasks
-            and self.given_up.isdisjoint(closure({result.task.id}, needs))
+            and self.given_up.isdisjoint(needs_closure({result.task.id}, needs))
         ]
 
     def exclude(self, tasks: Iterable[Task]) -> None:
@@ -70,14 +70,18 @@ class Results:
         for task in tasks:
             missing = [need for need in self.run.state.plan.needs[task.id] if not self.is_done(need)]
             names = " and ".join(self.run.state.report.tasks[need].agent for need in missing)
-            hold(self.run, task.id, f"it needs {names}, which is not done")
+            emit_task_held(self.run, task.id, f"it needs {names}, which is not done")
 
 
-def is_accepted(result: Result) -> bool:
+def is_accepted(result: TaskResult) -> bool:
     return bool(result.commit) and result.judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
 
 
-def history_of(past: Past | None, task: int) -> History:
-    if past is None:
-        return History()
-    return History(past.tried(task), past.lessons(task) if past.decision else [], past.finished(task))
+def restore_history(previous: PreviousSessions | None, task: int) -> AttemptHistory:
+    if previous is None:
+        return AttemptHistory()
+    return AttemptHistory(
+        previous.lessons_after_crash(task),
+        previous.lessons(task) if previous.decision else [],
+        previous.finished_candidates(task),
+    )

@@ -5,19 +5,19 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
-from orchestra.conduct.attempt.attempt import ONLY_THIS
+from orchestra.conduct.attempt.attempt import CANCEL_ONE_TASK
 from orchestra.conduct.checks.gating import Gating
-from orchestra.conduct.combine.settle import Settled, hold
+from orchestra.conduct.combine.combine_and_gate import Combination, emit_task_held
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.moves import complete_accepted_task, move_task_to
 from orchestra.conduct.core.slots import Slot, Slots, count_slots
-from orchestra.conduct.loop.results import Results
-from orchestra.conduct.loop.task_life import cancelled, live, wait_for_human
-from orchestra.conduct.previous.previous import Past
-from orchestra.errors import Refused
+from orchestra.conduct.loop.results import TaskResults
+from orchestra.conduct.loop.task_lifecycle import cancelled_result, run_task_lifecycle, wait_for_human
+from orchestra.conduct.previous.sessions import PreviousSessions
+from orchestra.errors import RequestRefused
 from orchestra.journal.store import Command
 from orchestra.model import Plan, Task, TaskState, Verdict
-from orchestra.plan.order import Rank, ranks
+from orchestra.plan.task_order import Rank, rank_tasks
 
 FollowUp = Callable[[], Coroutine[Any, Any, None]]
 
@@ -28,7 +28,7 @@ class Scheduler:
     Other terminals may cancel or interrupt a task that is being worked on, or have a failed one tried again.
     """
 
-    def __init__(self, run: Run, gating: Gating, results: Results) -> None:
+    def __init__(self, run: Run, gating: Gating, results: TaskResults) -> None:
         self.run = run
         self.gating = gating
         self.results = results
@@ -45,7 +45,7 @@ class Scheduler:
         run.services.commands.offer("interrupt task", self.cancel)
         run.services.commands.offer("retry task", self.retry)
 
-    async def work(self) -> Results:
+    async def work(self) -> TaskResults:
         """Run tasks until none can go on."""
         try:
             self.open = True
@@ -66,14 +66,14 @@ class Scheduler:
             self.ended.clear()
         return self.results
 
-    async def work_on(self, base: Settled) -> Results:
+    async def work_on(self, base: Combination) -> TaskResults:
         """Run tasks on a new base, until none can go on."""
         self.results.base = base
         return await self.work()
 
     # --- what may begin
 
-    def begin_again(self, task: Task) -> None:
+    def start_again(self, task: Task) -> None:
         move_task_to(self.run, task.id, TaskState.READY)
         self.results.forget(task.id)
         self.pending[task.id] = task
@@ -99,27 +99,27 @@ class Scheduler:
             return
         while self.follow_ups:
             number, follow_up = self.follow_ups.popitem()
-            self.begin(number, self.run_to_its_end(number, follow_up))
+            self.start_work(number, self.finish_follow_up(number, follow_up))
         near = self.pending if ended is None else self.pending_near(ended)
         ready = [task for each in near if self.is_ready(task := self.pending[each])]
-        rank = self.ranks() if ready else {}
+        rank = self.current_ranks() if ready else {}
         for task in sorted(ready, key=lambda task: rank[task.id]):
             del self.pending[task.id]
             move_task_to(self.run, task.id, TaskState.READY)
-            self.begin(task.id, self.run_task(task, partial(self.slots.at, rank[task.id])))
+            self.start_work(task.id, self.run_task(task, partial(self.slots.take_slot, rank[task.id])))
 
     def pending_near(self, ended: Iterable[int]) -> set[int]:
         """The pending ones of these tasks, and of those that need them."""
         needed_by = self.run.state.plan.needed_by
         return {each for task in ended for each in (task, *needed_by[task]) if each in self.pending}
 
-    def ranks(self) -> dict[int, Rank]:
+    def current_ranks(self) -> dict[int, Rank]:
         """Return the ranks of the tasks, computed once for each plan: a person may change it."""
         if self.ranked[0] is not self.run.state.plan:
-            self.ranked = (self.run.state.plan, ranks(self.run.state.plan.tasks))
+            self.ranked = (self.run.state.plan, rank_tasks(self.run.state.plan.tasks))
         return self.ranked[1]
 
-    def begin(self, task: int, work: Coroutine[Any, Any, None]) -> None:
+    def start_work(self, task: int, work: Coroutine[Any, Any, None]) -> None:
         self.working[task] = asyncio.create_task(work)
         self.working[task].add_done_callback(lambda _: self.wake(task))
 
@@ -130,22 +130,22 @@ class Scheduler:
     async def run_task(self, task: Task, slot: Slot) -> None:
         try:
             below = await self.results.combine_dependencies(task)
-            for conflict in below.misfits.values():
-                hold(self.run, task.id, f"what it needs does not go together: {conflict}")
+            for conflict in below.conflicts.values():
+                emit_task_held(self.run, task.id, f"what it needs does not go together: {conflict}")
                 return
             history = self.results.histories[task.id]
-            result = await live(self.run, self.gating, task, slot, history, below.head)
+            result = await run_task_lifecycle(self.run, self.gating, task, slot, history, below.head)
             self.results.record(result)
             if result.judgement.verdict is Verdict.APPLIED:
                 complete_accepted_task(self.run, task.id)
         except asyncio.CancelledError:
             if task.id not in self.stopped:
                 raise
-            self.results.record(cancelled(self.run, self.gating, task))
+            self.results.record(cancelled_result(self.run, self.gating, task))
             if self.stopped.pop(task.id) == "interrupt":
                 wait_for_human(self.run, task.id, "It was interrupted from another terminal.")
 
-    async def run_to_its_end(self, task: int, follow_up: FollowUp) -> None:
+    async def finish_follow_up(self, task: int, follow_up: FollowUp) -> None:
         try:
             await follow_up()
         except asyncio.CancelledError:
@@ -160,23 +160,23 @@ class Scheduler:
     def cancel(self, command: Command) -> str:
         task = command.task or 0
         if task not in self.working:
-            raise Refused(f"Task {task} is not at work.")
+            raise RequestRefused(f"Task {task} is not at work.")
         if task not in self.stopped:
             self.stopped[task] = command.kind
-            self.working[task].cancel(ONLY_THIS)
+            self.working[task].cancel(CANCEL_ONE_TASK)
         return f"Task {task} is being stopped; the others go on."
 
     def retry(self, command: Command) -> str:
         task = next((task for task in self.run.state.plan.tasks if task.id == command.task), None)
         if task is None:
-            raise Refused(f"There is no task {command.task}.")
+            raise RequestRefused(f"There is no task {command.task}.")
         state = self.run.state.report.tasks[task.id].state
         if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN) or task.id in self.working:
-            raise Refused(f"Task {task.id} is {state}: only a failed one can be tried again.")
-        self.begin_again(task)
+            raise RequestRefused(f"Task {task.id} is {state}: only a failed one can be tried again.")
+        self.start_again(task)
         return f"Task {task.id} is tried again."
 
 
-def schedule(run: Run, gating: Gating, past: Past | None) -> Scheduler:
+def make_scheduler(run: Run, gating: Gating, previous: PreviousSessions | None) -> Scheduler:
     """The scheduler of a run. What earlier sessions have finished is not done again."""
-    return Scheduler(run, gating, Results(run, past))
+    return Scheduler(run, gating, TaskResults(run, previous))

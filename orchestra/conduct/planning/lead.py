@@ -7,42 +7,42 @@ from pathlib import Path
 from typing import TypeVar
 
 from orchestra import events
-from orchestra.answers import prd as prd_format
-from orchestra.conduct.core.asking import ask_as
+from orchestra.answers import prd_format
 from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.machine import count_machine
+from orchestra.conduct.core.machine import measure_machine
+from orchestra.conduct.core.model_questions import ask_under_role
 from orchestra.conduct.core.models import chosen_model, usable_model
-from orchestra.conduct.core.permits import early_permit, is_persons_plan
+from orchestra.conduct.core.permits import is_users_plan, permit_from_settings
 from orchestra.conduct.planning import plan_files as drafts
-from orchestra.conduct.planning.divide import Division, divide, surroundings
+from orchestra.conduct.planning.divide import Division, find_context_of_shares, plan_by_division
 from orchestra.conduct.planning.prd import (
-    announce,
-    make_plan,
+    digest_repository,
+    emit_plan_made,
+    note_protected,
+    plan_without_model,
     prd_files,
     prd_targets,
     read_prd,
-    repository_digest,
-    tell_protected,
 )
-from orchestra.conduct.planning.survey import by_mode, survey
+from orchestra.conduct.planning.survey import classify_by_mode, survey_files
 from orchestra.division.coupling import Coupling
-from orchestra.division.nearby import WEAK, links
-from orchestra.division.split import Split
+from orchestra.division.nearby import WEAK, find_links
+from orchestra.division.shares import DividedFiles
 from orchestra.errors import NeedsApproval, PlanError, ProviderError
-from orchestra.model import Basis, Plan, Prd, Task
+from orchestra.model import DivisionBasis, Plan, Prd, Task
 from orchestra.plan import planner
-from orchestra.plan.allowed import Allowed, allowed_part
-from orchestra.plan.brief import brief
-from orchestra.plan.check import Checked, World, check, targets
-from orchestra.plan.draft import PRIORITIES, Draft, Item, above, drafted, phases
-from orchestra.plan.roles import known
-from orchestra.plan.sizing import Machine, bound
-from orchestra.plan.targets import Targets, Tracked
+from orchestra.plan.allowed import AllowedDraft, restrict_draft
+from orchestra.plan.brief import make_brief
+from orchestra.plan.check import CheckedDraft, PlanContext, check_draft, item_targets
+from orchestra.plan.draft import PRIORITIES, Draft, PlanItem, all_needs_by_id, draft_from_plan, group_phases
+from orchestra.plan.roles import known_roles
+from orchestra.plan.sizing import Machine, bound_agents
+from orchestra.plan.targets import Targets, TrackedFile
 from orchestra.providers import catalogue
 from orchestra.settings import Settings
-from orchestra.workspace.evidence import evidence
-from orchestra.workspace.repository import Entry, Repository, present
-from orchestra.workspace.tracked import tracked_file
+from orchestra.workspace.evidence import gather_evidence
+from orchestra.workspace.repository import Entry, Repository, path_exists
+from orchestra.workspace.tracked import is_tracked_regular
 
 ANSWER_TOKENS = 32_000
 MOST_SAID = 10
@@ -53,15 +53,15 @@ T = TypeVar("T")
 # --- before the run -------------------------------------------------------------------------------------------------
 
 
-def with_plan(settings: Settings, root: Path) -> tuple[Settings, Draft | None]:
+def load_plan_settings(settings: Settings, root: Path) -> tuple[Settings, Draft | None]:
     """With --plan: the settings that the plan's file stands for, and what is in it."""
     if not settings.plan:
         return settings, None
-    path = drafts.place(root, settings.plan)
-    draft = drafts.load(path)
+    path = drafts.find_plan_file(root, settings.plan)
+    draft = drafts.load_draft(path)
     if not draft.goal.strip():
         raise PlanError(f'the plan {settings.plan} has no goal: write one, as in goal = "what is wanted".')
-    committed = not is_persons_plan(root, path)
+    committed = not is_users_plan(root, path)
     if committed:
         draft = dataclasses.replace(draft, approved=False)  # whoever can commit may have written the yes
     prd = settings.prd or prd_of_plan(settings.plan, draft.prd, root, committed=committed)
@@ -71,128 +71,132 @@ def with_plan(settings: Settings, root: Path) -> tuple[Settings, Draft | None]:
 def prd_of_plan(plan: str, prd: str, root: Path, *, committed: bool) -> str:
     """The PRD that a plan's file names: a file of the repository, and one that git tracks if it tracks the plan."""
     path = root / prd
-    if not prd or not present(path):
+    if not prd or not path_exists(path):
         return ""
     inside = path.is_file() and path.resolve().is_relative_to(root.resolve())
-    if not inside or (committed and not tracked_file(root, prd)):
+    if not inside or (committed and not is_tracked_regular(root, prd)):
         why = "which git does not track here" if inside else "which is no file of this repository"
         raise PlanError(f"the plan {plan} names the PRD {prd!r}, {why}.", hint="Give one with --prd FILE.")
     return str(path)
 
 
-async def check_plan(settings: Settings, repository: Repository, entries: Entries, draft: Draft) -> Checked:
+async def check_plan(settings: Settings, repository: Repository, entries: Entries, draft: Draft) -> CheckedDraft:
     """Before anything is started: the draft as it can be carried out. One that cannot be is refused."""
-    prd = prd_format.parse(read_prd(Path(settings.prd))) if settings.prd else Prd("")
-    seen = await world_of(settings, repository, entries, draft, prd, chosen_model(settings).context)
-    checked = await asyncio.to_thread(check, draft, seen)
+    prd = prd_format.parse_prd(read_prd(Path(settings.prd))) if settings.prd else Prd("")
+    seen = await survey_world(settings, repository, entries, draft, prd, chosen_model(settings).context)
+    checked = await asyncio.to_thread(check_draft, draft, seen)
     if checked.problems:
-        raise PlanError(f"the plan {settings.plan} cannot be carried out: {checked.complaint}.")
+        raise PlanError(f"the plan {settings.plan} cannot be carried out: {checked.problem_text}.")
     return checked
 
 
-async def world_of(
+async def survey_world(
     settings: Settings, repository: Repository, entries: Entries, draft: Draft, prd: Prd, context: int | None
-) -> World:
+) -> PlanContext:
     """What the draft is checked against; only the files that it names are opened."""
     wanted = {path for item in draft.task for path in (*item.files, *item.reads) if path in entries}
-    return about(settings, await survey(repository, entries, wanted), prd, context)
+    return make_world(settings, await survey_files(repository, entries, wanted), prd, context)
 
 
-def about(settings: Settings, tracked: Mapping[str, Tracked], prd: Prd, context: int | None) -> World:
-    roles = known(settings.roles)
+def make_world(settings: Settings, tracked: Mapping[str, TrackedFile], prd: Prd, context: int | None) -> PlanContext:
+    roles = known_roles(settings.roles)
     reading = [name for name, role in roles.items() if role.only_answers]
-    return World(tracked, list(roles), reading, [one.id for one in prd.requirements], context)
+    return PlanContext(tracked, list(roles), reading, [one.id for one in prd.requirements], context)
 
 
 # --- the plan of a run ----------------------------------------------------------------------------------------------
 
 
-async def plan_for(run: Run, prd: Prd, given: Targets | None, checked: Checked | None) -> Plan:
+async def obtain_plan(run: Run, prd: Prd, given: Targets | None, checked: CheckedDraft | None) -> Plan:
     """The plan in the file that was named, the graph that a model makes, or else a division by coupling."""
     context = run.context
     root = context.repository.root
     if checked is not None:
-        path = drafts.place(root, context.settings.plan)
+        path = drafts.find_plan_file(root, context.settings.plan)
     elif context.settings.decompose:
-        checked, path = await decompose(run, prd), new_file(run.context)
-        drafts.save(path, checked.draft)
+        checked, path = await decompose_change(run, prd), path_for_new_plan(run.context)
+        drafts.save_draft(path, checked.draft)
     else:
         if not context.settings.approve:
-            return await make_plan(run, prd, given)
-        path = new_file(run.context)
-        checked = await divided(run, prd, given)
-        drafts.save(path, checked.draft)
+            return await plan_without_model(run, prd, given)
+        path = path_for_new_plan(run.context)
+        checked = await draft_by_division(run, prd, given)
+        drafts.save_draft(path, checked.draft)
     if context.settings.approve and not checked.draft.approved:
-        checked = await ask_for_yes(run, checked, path)
-    tell_repairs(run, checked.repairs)
-    mine = is_persons_plan(root, path)
-    allowed = allow(checked.draft, context.settings, context.entries, by_person=mine)
-    if allowed.left_out and not allowed.draft.left:
-        written_down(run, checked, path)
-        raise NeedsApproval(drafts.name_of(context.repository.root, path))
-    tell_protected(
-        run, allowed.left_out, f"To have them changed: `plan approve {drafts.name_of(root, path)}` before `execute`."
+        checked = await ask_for_approval(run, checked, path)
+    note_repairs(run, checked.repairs)
+    mine = is_users_plan(root, path)
+    allowed = allow_draft(checked.draft, context.settings, context.entries, by_person=mine)
+    if allowed.left_out and not allowed.draft.unfinished:
+        emit_drafted(run, checked, path)
+        raise NeedsApproval(drafts.command_name_of_plan(context.repository.root, path))
+    note_protected(
+        run,
+        allowed.left_out,
+        f"To have them changed: `plan approve {drafts.command_name_of_plan(root, path)}` before `execute`.",
     )
-    plan = await plan_of(
+    plan = await plan_from_draft(
         context.settings, context.repository, context.entries, prd, allowed.draft, context.model.context
     )
-    words = mine and context.settings.is_users("change")
-    about = {"file": relative(path, root), "repairs": tuple(checked.repairs)}
-    announce(run, plan, named=tuple(allowed.named), words=words, **about)
+    words = mine and context.settings.is_set_by_user("change")
+    about = {"file": relative_to_root(path, root), "repairs": tuple(checked.repairs)}
+    emit_plan_made(run, plan, named=tuple(allowed.named), words=words, **about)
     return plan
 
 
-def allow(draft: Draft, settings: Settings, entries: Entries, *, by_person: bool) -> Allowed:
+def allow_draft(draft: Draft, settings: Settings, entries: Entries, *, by_person: bool) -> AllowedDraft:
     """What of the draft agents may be given. `by_person`: what it says of a person's yes is true."""
     words = settings if by_person else settings.with_values(change="")
-    return allowed_part(draft, early_permit(words, entries), by_person)
+    return restrict_draft(draft, permit_from_settings(words, entries), by_person)
 
 
-async def ask_for_yes(run: Run, checked: Checked, path: Path) -> Checked:
+async def ask_for_approval(run: Run, checked: CheckedDraft, path: Path) -> CheckedDraft:
     """At a terminal the question is asked there; elsewhere the plan waits in its file."""
-    if run.services.people.confirm is None or not await run.services.people.confirm(checked.draft):
-        written_down(run, checked, path)
-        raise NeedsApproval(drafts.name_of(run.context.repository.root, path))
+    if run.services.prompts.confirm_plan is None or not await run.services.prompts.confirm_plan(checked.draft):
+        emit_drafted(run, checked, path)
+        raise NeedsApproval(drafts.command_name_of_plan(run.context.repository.root, path))
     draft = dataclasses.replace(checked.draft, approved=True)
-    drafts.save(path, draft)
+    drafts.save_draft(path, draft)
     return dataclasses.replace(checked, draft=draft)
 
 
-def written_down(run: Run, checked: Checked, path: Path) -> None:
+def emit_drafted(run: Run, checked: CheckedDraft, path: Path) -> None:
     """The run's log tells where the plan is that it has made."""
-    tell_repairs(run, checked.repairs)
-    where = relative(path, run.context.repository.root)
-    run.emit(events.Drafted(where, len(checked.draft.left), tuple(checked.repairs)))
+    note_repairs(run, checked.repairs)
+    where = relative_to_root(path, run.context.repository.root)
+    run.emit(events.PlanDrafted(where, len(checked.draft.unfinished), tuple(checked.repairs)))
 
 
-async def divided(run: Run, prd: Prd, given: Targets | None) -> Checked:
+async def draft_by_division(run: Run, prd: Prd, given: Targets | None) -> CheckedDraft:
     """Without a model: by what belongs together."""
     context = run.context
-    tracked = await survey(context.repository, context.entries, prd_files(prd, context.entries))
-    targets = given or prd_targets(prd, tracked, early_permit(context.settings, context.entries))
-    tell_protected(run, targets.protected)
-    plan = await divide(context.settings, context.repository, context.entries, prd, targets, context.model.context)
-    draft = drafted(plan, context.settings.change, run.state.report.prd_path, targets.named)
-    return await checked_here(run.context, prd, draft)
+    tracked = await survey_files(context.repository, context.entries, prd_files(prd, context.entries))
+    targets = given or prd_targets(prd, tracked, permit_from_settings(context.settings, context.entries))
+    note_protected(run, targets.protected)
+    plan = await plan_by_division(
+        context.settings, context.repository, context.entries, prd, targets, context.model.context
+    )
+    draft = draft_from_plan(plan, context.settings.change, run.state.report.prd_path, targets.named)
+    return await check_new_draft(run.context, prd, draft)
 
 
-async def checked_here(context: Context, prd: Prd, draft: Draft) -> Checked:
-    seen = await world_of(context.settings, context.repository, context.entries, draft, prd, context.model.context)
-    checked = await asyncio.to_thread(check, draft, seen)
+async def check_new_draft(context: Context, prd: Prd, draft: Draft) -> CheckedDraft:
+    seen = await survey_world(context.settings, context.repository, context.entries, draft, prd, context.model.context)
+    checked = await asyncio.to_thread(check_draft, draft, seen)
     if checked.problems:
-        raise ProviderError(f"The plan cannot be carried out: {checked.complaint}.")
+        raise ProviderError(f"The plan cannot be carried out: {checked.problem_text}.")
     return checked
 
 
-def new_file(context: Context) -> Path:
-    return drafts.new_place(context.repository.root, context.settings.change)
+def path_for_new_plan(context: Context) -> Path:
+    return drafts.new_plan_path(context.repository.root, context.settings.change)
 
 
-def relative(path: Path, root: Path) -> str:
+def relative_to_root(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def tell_repairs(run: Run, repairs: Sequence[str]) -> None:
+def note_repairs(run: Run, repairs: Sequence[str]) -> None:
     for repair in repairs[:MOST_SAID]:
         run.emit(events.Note(f"The plan was put right: {repair}."))
     if len(repairs) > MOST_SAID:
@@ -206,77 +210,79 @@ def lead_model(settings: Settings) -> catalogue.Model:
     return usable_model(settings, settings.gemini_name)
 
 
-async def decompose(run: Run, prd: Prd, *, single: bool = False) -> Checked:
+async def decompose_change(run: Run, prd: Prd, *, single: bool = False) -> CheckedDraft:
     """A model's graph of tasks. What cannot be put right in it is told to the model once, and then ends the run."""
     context = run.context
-    seen = about(context.settings, by_mode(context.entries), prd, context.model.context)
+    seen = make_world(context.settings, classify_by_mode(context.entries), prd, context.model.context)
     goal, path = context.settings.change, run.state.report.prd_path
-    question = planner.question(
-        goal, prd, await repository_digest(run.context), trades(context.settings), single=single
+    question = planner.planner_question(
+        goal, prd, await digest_repository(run.context), role_summaries(context.settings), single=single
     )
 
-    def complaint(answer: planner.Answer) -> str:
+    def find_complaint(answer: planner.PlanAnswer) -> str:
         if single and len(answer.tasks) > 1:
             return "there must be exactly one task"
-        return check(planner.draft_of(answer, goal, path), seen).complaint
+        return check_draft(planner.draft_from_answer(answer, goal, path), seen).problem_text
 
-    answer = await ask_lead(run, question, planner.Answer, complaint)
-    return await checked_here(run.context, prd, planner.draft_of(answer, goal, path))
+    answer = await ask_lead(run, question, planner.PlanAnswer, find_complaint)
+    return await check_new_draft(run.context, prd, planner.draft_from_answer(answer, goal, path))
 
 
 async def ask_lead(run: Run, question: str, kind: type[T], complaint: Callable[[T], str]) -> T:
     model = lead_model(run.context.settings)
-    return await ask_as(
+    return await ask_under_role(
         planner.NAME, run, model, question, kind, system=planner.ROLE, check=complaint, expected=ANSWER_TOKENS
     )
 
 
-def trades(settings: Settings) -> dict[str, str]:
+def role_summaries(settings: Settings) -> dict[str, str]:
     """What each role is, in a line."""
-    return {name: first_line(role.prompt) for name, role in known(settings.roles).items()}
+    return {name: first_prompt_line(role.prompt) for name, role in known_roles(settings.roles).items()}
 
 
-def first_line(text: str) -> str:
+def first_prompt_line(text: str) -> str:
     return next((line.lstrip("# ").strip() for line in text.splitlines() if line.strip()), "")
 
 
 # --- from the draft to the plan -------------------------------------------------------------------------------------
 
 
-async def plan_of(
+async def plan_from_draft(
     settings: Settings, repository: Repository, entries: Entries, prd: Prd, draft: Draft, context: int | None
 ) -> Plan:
     """The tasks that are still to be done, with their briefs, and how many agents they can keep busy."""
-    items, tracked = draft.left, by_mode(entries)
-    shares = tuple(targets(item, tracked) for item in items)
+    items, tracked = draft.unfinished, classify_by_mode(entries)
+    shares = tuple(item_targets(item, tracked) for item in items)
     paths = sorted({file.path for share in shares for file in share})
-    found = await evidence(repository.git, repository.base, entries, paths)
+    found = await gather_evidence(repository.git, repository.base, entries, paths)
     coupling = await asyncio.to_thread(Coupling, paths, found)
-    graph = await asyncio.to_thread(coupling.graph)
-    agents = agents_for(settings, items, shares)
-    division = Division(Split(shares, agents, None, 0), coupling, graph, found, ())
-    reads, nearby = await surroundings(repository, entries, division)
+    graph = await asyncio.to_thread(coupling.build_graph)
+    agents = count_agents(settings, items, shares)
+    division = Division(DividedFiles(shares, agents, None, 0), coupling, graph, found, ())
+    reads, nearby = await find_context_of_shares(repository, entries, division)
     numbers = {item.id: n for n, item in enumerate(items, start=1)}
     bare = [
         dataclasses.replace(task, files=share, reads=tuple(dict.fromkeys((*task.reads, *read))))
-        for task, share, read in zip((task_of(item, numbers) for item in items), shares, reads, strict=True)
+        for task, share, read in zip((task_from_item(item, numbers) for item in items), shares, reads, strict=True)
     ]
     tasks = [
-        dataclasses.replace(task, brief=brief(draft.goal, prd, task, bare, near, part=with_answers(item, draft)))
+        dataclasses.replace(
+            task, brief=make_brief(draft.goal, prd, task, bare, near, part=brief_with_answers(item, draft))
+        )
         for task, near, item in zip(bare, nearby, items, strict=True)
     ]
-    together, apart = links(coupling, graph, shares)
-    beside = [link for link in apart if parallel(items, link.one, link.other)]
+    together, apart = find_links(coupling, graph, shares)
+    beside = [link for link in apart if can_overlap(items, link.one, link.other)]
     notes = [
         f"{link.one} and {link.other} belong together ({link.why}), and two tasks change them at the same time: "
         "consider merging these tasks, or let one need the other."
         for link in beside
         if link.why not in WEAK
     ]
-    return Plan(tuple(tasks), agents, Basis(None, 0, tuple(map(tuple, together)), tuple(beside), tuple(notes)))
+    return Plan(tuple(tasks), agents, DivisionBasis(None, 0, tuple(map(tuple, together)), tuple(beside), tuple(notes)))
 
 
-def task_of(item: Item, numbers: Mapping[str, int]) -> Task:
+def task_from_item(item: PlanItem, numbers: Mapping[str, int]) -> Task:
     return Task(
         id=numbers[item.id],
         title=item.title,
@@ -292,22 +298,22 @@ def task_of(item: Item, numbers: Mapping[str, int]) -> Task:
     )
 
 
-def with_answers(item: Item, draft: Draft) -> str:
+def brief_with_answers(item: PlanItem, draft: Draft) -> str:
     """What a task is to do, with what those found out that it needs and that an earlier run has done."""
-    found = [other for need in item.needs if (other := draft.item(need)) and other.said]
+    found = [other for need in item.needs if (other := draft.find_item(need)) and other.said]
     return "\n\n".join([item.brief, *(f"What was found out before ({one.title}):\n{one.said}" for one in found)])
 
 
-def agents_for(settings: Settings, items: Sequence[Item], shares: Sequence[Sequence[object]]) -> int:
+def count_agents(settings: Settings, items: Sequence[PlanItem], shares: Sequence[Sequence[object]]) -> int:
     """As many as can be at work at once, and as the machine bears."""
-    widest = max((len(phase) for phase in phases(items)), default=1)
-    most = bound([1] * len(shares), Machine(*count_machine()), at_most=settings.max_agents).agents
+    widest = max((len(phase) for phase in group_phases(items)), default=1)
+    most = bound_agents([1] * len(shares), Machine(*measure_machine()), at_most=settings.max_agents).agents
     return max(1, min(settings.agents or min(widest, most), len(items)))
 
 
-def parallel(items: Sequence[Item], one: str, other: str) -> bool:
+def can_overlap(items: Sequence[PlanItem], one: str, other: str) -> bool:
     """Whether no task that changes the one file comes before one that changes the other."""
-    before = above(items)
+    before = all_needs_by_id(items)
     first = [item.id for item in items if one in item.files]
     second = [item.id for item in items if other in item.files]
     return not any(a == b or a in before[b] or b in before[a] for a in first for b in second)

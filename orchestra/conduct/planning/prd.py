@@ -9,24 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from orchestra import events
-from orchestra.answers import prd as prd_format
-from orchestra.conduct.core.asking import why_not
+from orchestra.answers import prd_format
 from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.permits import NAME_IT, early_permit, protected_note
-from orchestra.conduct.planning.divide import divide, read_assignment
-from orchestra.conduct.planning.roles import expected
-from orchestra.conduct.planning.survey import absence, contents, is_utf8, speakable, survey
+from orchestra.conduct.core.model_questions import explain_provider_error
+from orchestra.conduct.core.permits import NAME_FILES_HINT, permit_from_settings, protected_note
+from orchestra.conduct.planning.divide import plan_by_division, read_assignment
+from orchestra.conduct.planning.roles import estimate_with_roles
+from orchestra.conduct.planning.survey import explain_absence, is_one_line_name, is_utf8, read_blobs, survey_files
 from orchestra.division.constraints import check_complete
 from orchestra.errors import MissingKey, PlanError, ProviderError, SettingsError, UsageError
-from orchestra.gateway.ledger import Pass
+from orchestra.gateway.billing import ClientPass
 from orchestra.judge.permit import Permit
 from orchestra.model import Plan, Prd
 from orchestra.models import gemini
-from orchestra.plan.digest import digest
-from orchestra.plan.targets import Targets, Tracked, asked_for, from_prd, matches, named
+from orchestra.plan.digest import build_digest
+from orchestra.plan.targets import (
+    Targets,
+    TrackedFile,
+    match_paths,
+    require_prd_files,
+    select_targets,
+    targets_from_prd,
+)
 from orchestra.providers import catalogue
 from orchestra.settings import Settings
-from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository, present
+from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository, path_exists
 
 DIGEST_FILE = 200_000
 NO_KEY = (
@@ -43,11 +50,11 @@ def relative_patterns(settings: Settings, root: Path, cwd: Path) -> list[str]:
     """--files as the repository sees them: from its root, with slashes. With --repo they are meant from there."""
     start = cwd
     if settings.repo:
-        start = (cwd / settings.repo).resolve() if present(cwd / settings.repo) else root
-    return [from_root(given, root, start) for given in settings.files]
+        start = (cwd / settings.repo).resolve() if path_exists(cwd / settings.repo) else root
+    return [path_from_root(given, root, start) for given in settings.files]
 
 
-def from_root(given: str, root: Path, start: Path) -> str:
+def path_from_root(given: str, root: Path, start: Path) -> str:
     if not given.strip():
         raise PlanError("--files: one of the names is empty.")
     path = Path(os.path.normpath(start / given))
@@ -70,13 +77,15 @@ async def chosen_targets(
     patterns, said = (
         (given, "--files") if given else ([p for share in shares for p in share], f"--assign {settings.assign}:")
     )
-    meant = {pattern: matches(pattern, entries) for pattern in patterns}
-    tracked = await survey(repository, entries, {path for paths in meant.values() for path in paths})
-    why_not = {pattern: await absence(repository, pattern, tracked) for pattern in patterns if not meant[pattern]}
+    meant = {pattern: match_paths(pattern, entries) for pattern in patterns}
+    tracked = await survey_files(repository, entries, {path for paths in meant.values() for path in paths})
+    why_not = {
+        pattern: await explain_absence(repository, pattern, tracked) for pattern in patterns if not meant[pattern]
+    }
     one_by_one = [pattern for pattern in patterns if meant[pattern] == [pattern]]
-    by_user = settings.is_users("files" if given else "assign")
-    permit = early_permit(settings, entries, one_by_one if by_user else ())
-    targets = replace(named(patterns, tracked, why_not, said, permit), named=tuple(sorted(permit.paths)))
+    by_user = settings.is_set_by_user("files" if given else "assign")
+    permit = permit_from_settings(settings, entries, one_by_one if by_user else ())
+    targets = replace(select_targets(patterns, tracked, why_not, said, permit), named=tuple(sorted(permit.paths)))
     if settings.assign:
         check_complete(settings.assign, shares, [file.path for file in targets.files])
     return targets
@@ -88,8 +97,8 @@ async def chosen_targets(
 def check_prd_source(settings: Settings, *, replayed: bool) -> None:
     """Whether a PRD can be had, before anything is started."""
     gemini_provider = catalogue.PROVIDERS["gemini"]
-    key, _ = settings.key(gemini_provider.key_vars)
-    if settings.prd and not (present(Path(settings.prd)) and Path(settings.prd).is_file()):
+    key, _ = settings.strongest_variable(gemini_provider.key_vars)
+    if settings.prd and not (path_exists(Path(settings.prd)) and Path(settings.prd).is_file()):
         raise SettingsError(f"--prd {settings.prd}: there is no such file.")
     if ((settings.use_prd and not settings.prd) or settings.decompose) and not replayed:
         if not key:
@@ -102,13 +111,13 @@ def check_prd_source(settings: Settings, *, replayed: bool) -> None:
 def check_gemini_model(settings: Settings, provider: catalogue.Provider) -> None:
     """A retired model is refused, unless the user's own server may still serve it."""
     notice = gemini_notice(settings)
-    own_base = settings.base_url(provider.base_vars, settings.key(provider.key_vars)[1])
+    own_base = settings.base_url(provider.base_vars, settings.strongest_variable(provider.key_vars)[1])
     if notice is not None and notice.severity == "retired" and not own_base:
         raise SettingsError(f"{notice.sentence} (--gemini-model).")
 
 
-def gemini_notice(settings: Settings) -> catalogue.Notice | None:
-    return catalogue.retirement(catalogue.resolve(settings.gemini_name), date.today())
+def gemini_notice(settings: Settings) -> catalogue.RetirementNotice | None:
+    return catalogue.retirement_notice(catalogue.resolve_model(settings.gemini_name), date.today())
 
 
 def read_prd(path: Path) -> str:
@@ -118,10 +127,10 @@ def read_prd(path: Path) -> str:
         raise UsageError(f"--prd {path}: {error}.") from None
 
 
-def parse_paid(text: str, path: str) -> Prd:
+def parse_paid_prd(text: str, path: str) -> Prd:
     """Gemini's PRD is paid and written already: when its block is broken, it can be mended by hand."""
     try:
-        return prd_format.parse(text)
+        return prd_format.parse_prd(text)
     except UsageError as error:
         raise ProviderError(
             f"Gemini's PRD cannot be used: {error}", hint=f"Mend {path} and give it with --prd."
@@ -134,13 +143,13 @@ async def obtain_prd(run: Run) -> Prd:
     if not settings.use_prd:
         return Prd("")
     if settings.prd:
-        text, path = read_prd(Path(settings.prd)), shown(settings.prd, context.repository.root)
-        prd = prd_format.parse(text)
+        text, path = read_prd(Path(settings.prd)), path_in_repository(settings.prd, context.repository.root)
+        prd = prd_format.parse_prd(text)
     else:
         check_prd_folder(run.context)
-        text = await ask_gemini(run)
-        path = write_prd_file(run.context, prd_format.file_name(settings.change, context.stamp), text)
-        prd = parse_paid(text, path)
+        text = await ask_gemini_for_prd(run)
+        path = write_prd_file(run.context, prd_format.prd_file_name(settings.change, context.stamp), text)
+        prd = parse_paid_prd(text, path)
     written = events.PrdWritten(
         path=path, text=text, structured=prd.structured, requirements=prd.requirements, work=prd.work
     )
@@ -152,7 +161,7 @@ async def obtain_prd(run: Run) -> Prd:
     return prd
 
 
-def shown(path: str, root: Path) -> str:
+def path_in_repository(path: str, root: Path) -> str:
     """As the repository names it, where it lies there."""
     return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
 
@@ -160,7 +169,7 @@ def shown(path: str, root: Path) -> str:
 def check_prd_folder(context: Context) -> None:
     """Before Gemini is paid: whether docs/prd can hold a file, and is not a link to somewhere else."""
     for place in ("docs", "docs/prd"):
-        if place in context.entries or context.repository.look_at(place) not in ("folder", ""):
+        if place in context.entries or context.repository.entry_kind(place) not in ("folder", ""):
             raise PlanError(
                 f"The PRD belongs into docs/prd/, but {place} is not a folder.", hint="Give one with --prd."
             )
@@ -174,10 +183,10 @@ def write_prd_file(context: Context, name: str, text: str) -> str:
     return f"docs/prd/{name}"
 
 
-async def ask_gemini(run: Run) -> str:
+async def ask_gemini_for_prd(run: Run) -> str:
     settings = run.context.settings
     model = gemini.bare_model(settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL)
-    ticket = run.services.gateway.admit(Pass("prd", models=frozenset({f"gemini/{model}"})))
+    ticket = run.services.gateway.add_client(ClientPass("prd", models=frozenset({f"gemini/{model}"})))
     notice = gemini_notice(settings)
     if notice is not None:
         run.emit(events.Note(f"{notice.sentence}."))
@@ -185,44 +194,44 @@ async def ask_gemini(run: Run) -> str:
     try:
         asking = gemini.write_prd(
             settings.change,
-            await repository_digest(run.context),
+            await digest_repository(run.context),
             model=settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL,
             key=ticket.token,
-            base=run.services.gateway.url(ticket, "gemini"),
+            base=run.services.gateway.client_url(ticket, "gemini"),
             client=settings.gemini_client,
         )
-        return await unless_failed(run.services.warm.warming, asking)
+        return await wait_unless_agents_fail(run.services.readiness.ready_task, asking)
     except ProviderError as error:
         hint = "A PRD can also be given with --prd FILE, or left out with --no-prd."
-        raise why_not(ticket, "Gemini", "write the PRD", error, hint) from None
+        raise explain_provider_error(ticket, "Gemini", "write the PRD", error, hint) from None
     finally:
-        run.services.gateway.dismiss(ticket)
+        run.services.gateway.remove_client(ticket)
 
 
-async def unless_failed(warming: asyncio.Future[float] | None, asking: Coroutine[Any, Any, str]) -> str:
+async def wait_unless_agents_fail(ready_task: asyncio.Future[float] | None, asking: Coroutine[Any, Any, str]) -> str:
     """A PRD is of no use when there is no Aider to work by it: then nobody waits for it to its end."""
     asked = asyncio.create_task(asking)
     try:
-        if warming is not None:
-            both: set[asyncio.Future[Any]] = {asked, warming}
+        if ready_task is not None:
+            both: set[asyncio.Future[Any]] = {asked, ready_task}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if warming.done():
-                warming.result()
+            if ready_task.done():
+                ready_task.result()
         return await asked
     finally:
         asked.cancel()
         await asyncio.gather(asked, return_exceptions=True)
 
 
-async def repository_digest(context: Context) -> str:
+async def digest_repository(context: Context) -> str:
     """Names and sizes of all files, and the text of those small enough to read signatures from."""
-    regular = [e for e in context.entries.values() if e.mode not in (LINK, SUBMODULE) and speakable(e.path)]
-    texts = await contents(context.repository, [e for e in regular if e.size <= DIGEST_FILE][:3000])
+    regular = [e for e in context.entries.values() if e.mode not in (LINK, SUBMODULE) and is_one_line_name(e.path)]
+    texts = await read_blobs(context.repository, [e for e in regular if e.size <= DIGEST_FILE][:3000])
     listed = [
         (e.path, e.size, texts[e.path].decode() if e.path in texts and is_utf8(texts[e.path]) else None)
         for e in regular
     ]
-    return await asyncio.to_thread(digest, listed)
+    return await asyncio.to_thread(build_digest, listed)
 
 
 # --- the plan -------------------------------------------------------------------------------------------------------
@@ -231,53 +240,60 @@ async def repository_digest(context: Context) -> str:
 def prd_files(prd: Prd, tracked: Iterable[str]) -> tuple[str, ...]:
     """The tracked files that a PRD is about: those of its work or, without a block, those that its prose names."""
     if not prd.structured:
-        return prd_format.named_files(prd.prose, tracked)
+        return prd_format.files_named_in_prose(prd.prose, tracked)
     return tuple(work.file for work in prd.work if work.file in tracked)
 
 
-def prd_targets(prd: Prd, tracked: Mapping[str, Tracked], permit: Permit) -> Targets:
+def prd_targets(prd: Prd, tracked: Mapping[str, TrackedFile], permit: Permit) -> Targets:
     found = [] if prd.structured else [path for path in prd_files(prd, tracked) if tracked[path].kind == "text"]
-    return named(found, tracked, {}, "The PRD:", permit) if found else from_prd(prd, tracked, permit)
+    return select_targets(found, tracked, {}, "The PRD:", permit) if found else targets_from_prd(prd, tracked, permit)
 
 
 async def warn_of_new_files(run: Run, targets: Targets) -> None:
     for file in targets.files:
-        if file.new and await run.context.repository.ignored(file.path):
+        if file.new and await run.context.repository.is_ignored(file.path):
             run.emit(events.Note(f"The PRD wants {file.path}, but git ignores it: it may not be committed."))
-        elif file.new and run.context.repository.look_at(file.path):
+        elif file.new and run.context.repository.entry_kind(file.path):
             text = f"{file.path} is there already, but not committed: agents do not see it, and make a new one."
             run.emit(events.Note(text))
 
 
-async def make_plan(run: Run, prd: Prd, targets: Targets | None) -> Plan:
+async def plan_without_model(run: Run, prd: Prd, targets: Targets | None) -> Plan:
     context = run.context
     if targets is None:
-        tracked = await survey(context.repository, context.entries, prd_files(prd, context.entries))
-        targets = prd_targets(prd, tracked, early_permit(context.settings, context.entries))
+        tracked = await survey_files(context.repository, context.entries, prd_files(prd, context.entries))
+        targets = prd_targets(prd, tracked, permit_from_settings(context.settings, context.entries))
         await warn_of_new_files(run, targets)
-    targets = asked_for(targets, prd)
-    plan = await divide(context.settings, context.repository, context.entries, prd, targets, context.model.context)
-    tell_protected(run, targets.protected)
-    announce(run, plan, skipped=tuple(targets.skipped), aside=tuple(targets.aside), named=tuple(targets.named))
+    targets = require_prd_files(targets, prd)
+    plan = await plan_by_division(
+        context.settings, context.repository, context.entries, prd, targets, context.model.context
+    )
+    note_protected(run, targets.protected)
+    emit_plan_made(run, plan, skipped=tuple(targets.skipped), aside=tuple(targets.aside), named=tuple(targets.named))
     return plan
 
 
-def tell_protected(run: Run, paths: Sequence[str], remedy: str = NAME_IT) -> None:
+def note_protected(run: Run, paths: Sequence[str], remedy: str = NAME_FILES_HINT) -> None:
     """Before anything is paid: what no agent gets."""
     if paths:
         run.emit(events.Note(protected_note(paths, remedy)))
 
 
-def announce(run: Run, plan: Plan, **more: Any) -> None:
+def emit_plan_made(run: Run, plan: Plan, **more: Any) -> None:
     context = run.context
     for text in plan.basis.notes:
         run.emit(events.Note(text))
-    usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": context.settings.is_users("change")}
+    usual: dict[str, Any] = {
+        "skipped": (),
+        "aside": (),
+        "named": (),
+        "words": context.settings.is_set_by_user("change"),
+    }
     made = events.PlanMade(
         agents=plan.agents,
         basis=plan.basis,
         tasks=plan.tasks,
-        estimate=expected(context.settings, plan, context.model, context.entries).record(),
+        estimate=estimate_with_roles(context.settings, plan, context.model, context.entries).to_plan_range(),
         **(usual | more),
     )
     run.emit(made)

@@ -5,12 +5,12 @@ from datetime import date
 
 from orchestra import events
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.models import chosen_model, role_model, upstreams
+from orchestra.conduct.core.models import build_upstreams, chosen_model, role_model
 from orchestra.conduct.core.money import check_prices
 from orchestra.conduct.core.slots import count_slots
 from orchestra.model import Plan
 from orchestra.providers import catalogue
-from orchestra.report.plans.estimate import Estimate, estimate
+from orchestra.report.plans.estimate import Estimate, estimate_plan
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry
 
@@ -24,32 +24,36 @@ def check_roles(settings: Settings, roles: Iterable[str], *, replayed: bool) -> 
     """That there are such roles, and what their models need: a name that somebody serves, a key, a price."""
     model, others = chosen_model(settings), role_models(settings, roles)
     if others:
-        upstreams(settings, model, others, replayed=replayed)
+        build_upstreams(settings, model, others, replayed=replayed)
     if others and not replayed:
         check_prices(settings, model, roles=others, asks_gemini=False)
 
 
-def engage(run: Run) -> None:
+def open_role_models(run: Run) -> None:
     """Open the ways to the models of the plan's roles; where one cannot be used, no agent begins."""
     context = run.context
     roles, replayed = [task.role for task in run.state.plan.tasks], run.services.gateway.replay is not None
     check_roles(context.settings, roles, replayed=replayed)
     models = [model for model in role_models(context.settings, roles) if model.name != context.model.name]
-    run.services.gateway.upstreams |= upstreams(context.settings, context.model, models, replayed=replayed)
-    for text in dict.fromkeys(remark for model in models for remark in remarks(model)):
+    run.services.gateway.upstreams |= build_upstreams(context.settings, context.model, models, replayed=replayed)
+    for text in dict.fromkeys(remark for model in models for remark in model_remarks(model)):
         if text not in run.state.report.notes:
             run.emit(events.Note(text))
 
 
-def expected(settings: Settings, plan: Plan, model: catalogue.Model, entries: Mapping[str, Entry]) -> Estimate:
+def estimate_with_roles(
+    settings: Settings, plan: Plan, model: catalogue.Model, entries: Mapping[str, Entry]
+) -> Estimate:
     """What the plan will take, with each role's own model."""
     roles = {task.role: role_model(settings, task.role) or model for task in plan.tasks}
     sizes = {path: entry.size for path, entry in entries.items()}
-    return estimate(plan, model, sizes, roles, each=settings.agents_per_task, places=count_slots(plan.agents, settings))
+    return estimate_plan(
+        plan, model, sizes, roles, each=settings.agents_per_task, slots=count_slots(plan.agents, settings)
+    )
 
 
-def remarks(model: catalogue.Model) -> list[str]:
-    notice = catalogue.retirement(model, date.today())
+def model_remarks(model: catalogue.Model) -> list[str]:
+    notice = catalogue.retirement_notice(model, date.today())
     found = [f"{notice.sentence}."] if notice is not None else []
     if model.price_in is None:
         found.append(f"No price is known for {model.name}: its cost cannot be said ([prices] gives one).")

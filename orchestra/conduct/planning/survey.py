@@ -3,11 +3,11 @@
 import re
 from collections.abc import Collection, Mapping
 
-from orchestra.agents import AGENTS, USUAL
+from orchestra.agents import AGENTS, DEFAULT_AGENT
 from orchestra.plan.digest import NOISE
-from orchestra.plan.targets import Tracked, has_glob
-from orchestra.workspace.evidence import batches
-from orchestra.workspace.objects import contents_of
+from orchestra.plan.targets import TrackedFile, has_glob
+from orchestra.workspace.cat_file import split_contents
+from orchestra.workspace.evidence import batch_entries
 from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository
 
 BINARY_LOOK = 8_000
@@ -16,27 +16,29 @@ GENERATED_LOOK = 600
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-def by_mode(entries: Mapping[str, Entry]) -> dict[str, Tracked]:
+def classify_by_mode(entries: Mapping[str, Entry]) -> dict[str, TrackedFile]:
     """The tracked files by what git's tree alone tells of them."""
     kinds = {LINK: "link", SUBMODULE: "submodule"}
-    return {e.path: as_tracked(e.path, e.size, kinds.get(e.mode, "text")) for e in entries.values()}
+    return {e.path: make_tracked(e.path, e.size, kinds.get(e.mode, "text")) for e in entries.values()}
 
 
-async def survey(repository: Repository, entries: Mapping[str, Entry], wanted: Collection[str]) -> dict[str, Tracked]:
+async def survey_files(
+    repository: Repository, entries: Mapping[str, Entry], wanted: Collection[str]
+) -> dict[str, TrackedFile]:
     """The tracked files by kind; only the wanted ones are opened to see whether they are text."""
-    tracked = by_mode(entries)
-    for batch in batches(entries[path] for path in wanted if tracked[path].kind == "text"):
-        for path, content in (await contents(repository, batch)).items():
-            tracked[path] = as_tracked(path, tracked[path].size, kind(path, content))
+    tracked = classify_by_mode(entries)
+    for batch in batch_entries(entries[path] for path in wanted if tracked[path].kind == "text"):
+        for path, content in (await read_blobs(repository, batch)).items():
+            tracked[path] = make_tracked(path, tracked[path].size, kind_of_content(path, content))
     return tracked
 
 
-def as_tracked(path: str, size: int, kind: str) -> Tracked:
-    return Tracked(path, size, kind, AGENTS[USUAL].why_not_editable(kind))
+def make_tracked(path: str, size: int, kind: str) -> TrackedFile:
+    return TrackedFile(path, size, kind, AGENTS[DEFAULT_AGENT].why_not_editable(kind))
 
 
-def kind(path: str, content: bytes) -> str:
-    if not speakable(path):
+def kind_of_content(path: str, content: bytes) -> str:
+    if not is_one_line_name(path):
         return "name"
     if content.startswith(LFS_POINTER):
         return "lfs"
@@ -47,7 +49,7 @@ def kind(path: str, content: bytes) -> str:
     return "generated" if GENERATED.search(content[:GENERATED_LOOK]) else "text"
 
 
-def speakable(path: str) -> bool:
+def is_one_line_name(path: str) -> bool:
     """Whether a model can say this name in a line of its own."""
     try:
         path.encode()
@@ -66,19 +68,19 @@ def is_utf8(content: bytes) -> bool:
     return True
 
 
-async def contents(repository: Repository, entries: Collection[Entry]) -> dict[str, bytes]:
+async def read_blobs(repository: Repository, entries: Collection[Entry]) -> dict[str, bytes]:
     """Many blobs by one git process."""
     if not entries:
         return {}
     asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
     raw = await repository.git.raw("cat-file", "--batch", "--buffer", input=asked)
     paths = [entry.path for entry in entries]
-    return dict(zip(paths, contents_of(raw, paths), strict=True))
+    return dict(zip(paths, split_contents(raw, paths), strict=True))
 
 
-async def absence(repository: Repository, path: str, tracked: Mapping[str, Tracked]) -> str:
+async def explain_absence(repository: Repository, path: str, tracked: Mapping[str, TrackedFile]) -> str:
     """What a name is that is no tracked file; nothing where there is no more to say than that nothing matches."""
-    for above in parents(path):
+    for above in ancestor_folders(path):
         place = tracked.get(above)
         if place is not None and place.kind == "submodule":
             return f"it lies in the submodule {above}; run inside it"
@@ -86,9 +88,9 @@ async def absence(repository: Repository, path: str, tracked: Mapping[str, Track
             return f"it lies behind the symbolic link {above}; name the file itself"
     if ".git" in path.split("/"):
         return "it belongs to git, not to what git tracks"
-    if await repository.ignored(path):
+    if await repository.is_ignored(path):
         return "git ignores it, so its change could not be committed"
-    found = repository.look_at(path)
+    found = repository.entry_kind(path)
     if found == "link":
         return "it is a symbolic link; name the file it points to"
     if found == "file":
@@ -96,6 +98,6 @@ async def absence(repository: Repository, path: str, tracked: Mapping[str, Track
     return "" if found == "folder" or has_glob(path) else "there is no such file in the repository"
 
 
-def parents(path: str) -> list[str]:
+def ancestor_folders(path: str) -> list[str]:
     parts = path.split("/")
     return ["/".join(parts[:n]) for n in range(1, len(parts))]

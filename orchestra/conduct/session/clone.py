@@ -12,13 +12,13 @@ from orchestra.settings import Settings
 from orchestra.workspace.repository import (
     Entry,
     Repository,
-    clone,
-    initialise,
-    is_empty,
+    clone_repository,
+    init_repository,
+    is_empty_folder,
     open_repository,
-    present,
+    path_exists,
 )
-from orchestra.workspace.trees import check_furniture
+from orchestra.workspace.trees import check_provisions
 
 MB = 1 << 20
 LEAST_ROOM = 1 << 20  # for homes, outputs, and git's own files
@@ -28,16 +28,16 @@ async def find_repository(settings: Settings, *, begin: bool = False) -> Reposit
     """The current directory's, or --repo: a path, or a URL that is cloned into the current directory first. An empty
     folder is a fine start: with `begin` it becomes a repository."""
     start = Path(settings.repo).absolute() if settings.repo else Path.cwd()
-    if begin and is_empty(start):
-        await initialise(start)
+    if begin and is_empty_folder(start):
+        await init_repository(start)
     if not settings.repo:
         return await open_repository(start)
-    if ":" in settings.repo and not present(Path(settings.repo)):
-        return await open_repository(await clone(settings.repo, Path.cwd()))
+    if ":" in settings.repo and not path_exists(Path(settings.repo)):
+        return await open_repository(await clone_repository(settings.repo, Path.cwd()))
     return await open_repository(start)
 
 
-async def check_room(repository: Repository, entries: Mapping[str, Entry]) -> None:
+async def check_disk_space(repository: Repository, entries: Mapping[str, Entry]) -> None:
     """Whether one worktree fits into the temporary folder, before anything is paid."""
     place = tempfile.gettempdir()
     free, needed = shutil.disk_usage(place).free, sum(entry.size for entry in entries.values()) + LEAST_ROOM
@@ -48,7 +48,7 @@ async def check_room(repository: Repository, entries: Mapping[str, Entry]) -> No
         raise UsageError(said, hint="Free some space there, or set TMPDIR to a larger disk.")
 
 
-def check_furnishing(settings: Settings, repository: Repository) -> None:
+def check_worktree_setup(settings: Settings, repository: Repository) -> None:
     parse_aider_args(settings.aider_args)
-    keys = Secrets.of(settings).values
-    check_furniture(repository.root, settings.worktree_copy, settings.worktree_link, keys)
+    keys = Secrets.from_settings(settings).values
+    check_provisions(repository.root, settings.worktree_copy, settings.worktree_link, keys)

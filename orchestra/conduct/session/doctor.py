@@ -12,19 +12,19 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from orchestra.agents.seat import AIDER, check_version, find_python
-from orchestra.conduct.core.machine import count_machine
-from orchestra.conduct.core.models import chosen_model, own_base
+from orchestra.agents.seat import AIDER_VERSION, check_version, find_aider_python
+from orchestra.conduct.core.locations import DATABASE, LOGS
+from orchestra.conduct.core.machine import measure_machine
+from orchestra.conduct.core.models import chosen_model, user_base_url
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.conduct.core.where import DATABASE, LOGS
 from orchestra.conduct.planning.prd import gemini_notice
-from orchestra.conduct.session.reach import answers, reached
+from orchestra.conduct.session.provider_check import probe_address, probe_provider
 from orchestra.errors import OrchestraError, SettingsError
-from orchestra.hosts.isolation import NONE, RISK, WEAKER, holding_mode
+from orchestra.hosts.isolation import NO_SANDBOX_HOLDS, NO_SANDBOX_RISK, WEAKER_SANDBOX, find_sandbox_mode
 from orchestra.plan.sizing import MEMORY_PER_AGENT
 from orchestra.providers import catalogue
-from orchestra.settings import Settings, masked
-from orchestra.workspace.git import ask
+from orchestra.settings import Settings, mask_value
+from orchestra.workspace.git import ask_git
 
 OLDEST_GIT = (2, 34)
 OLDEST_PYTHON = (3, 11)
@@ -48,13 +48,13 @@ class Finding:
     remedy: str = ""
 
 
-def well(name: str, text: str) -> Finding:
+def ok_finding(name: str, text: str) -> Finding:
     return Finding(name, "ok", text)
 
 
-async def checkup(settings: Settings, folder: Path, *, online: bool) -> AsyncIterator[Finding]:
+async def run_checkup(settings: Settings, folder: Path, *, online: bool) -> AsyncIterator[Finding]:
     """In the order in which a run would come to need these things. No finding holds a key."""
-    secrets = Secrets.of(settings)
+    secrets = Secrets.from_settings(settings)
     for name, check in CHECKS.items():
         try:
             found = await check(settings, folder)
@@ -65,34 +65,34 @@ async def checkup(settings: Settings, folder: Path, *, online: bool) -> AsyncIte
         for each in found:
             yield Finding(each.name, each.level, secrets.scrub(each.text), each.remedy)
     for provider in catalogue.PROVIDERS.values():
-        if online and (settings.key(provider.key_vars)[0] or own_base(settings, provider)):
-            level, text, remedy = await answers(settings, provider)
+        if online and (settings.strongest_variable(provider.key_vars)[0] or user_base_url(settings, provider)):
+            level, text, remedy = await probe_provider(settings, provider)
             yield Finding(f"{provider.name} online", level, secrets.scrub(text), remedy)
 
 
-async def git(settings: Settings, folder: Path) -> list[Finding]:
-    said = ask(Path("/"), "--version")
+async def diagnose_git(settings: Settings, folder: Path) -> list[Finding]:
+    said = ask_git(Path("/"), "--version")
     number = re.search(r"(\d+)\.(\d+)", said or "")
     if said is None or number is None:
         return [Finding("git", "error", "git was not found.", "Install it, 2.34 or newer.")]
     if tuple(map(int, number.groups())) < OLDEST_GIT:
         return [Finding("git", "error", f"{said} is too old.", "Install 2.34 or newer.")]
-    return [well("git", said)]
+    return [ok_finding("git", said)]
 
 
-async def aider(settings: Settings, folder: Path) -> list[Finding]:
-    python = find_python(os.environ)
+async def diagnose_aider(settings: Settings, folder: Path) -> list[Finding]:
+    python = find_aider_python(os.environ)
     await check_version(python)
-    return [well("aider", f"aider-chat {AIDER}, run by {python}")]
+    return [ok_finding("aider", f"aider-chat {AIDER_VERSION}, run by {python}")]
 
 
-async def python(settings: Settings, folder: Path) -> list[Finding]:
+async def diagnose_python(settings: Settings, folder: Path) -> list[Finding]:
     version = sys.version.split()[0]
     old = sys.version_info[:2] < OLDEST_PYTHON
     return [Finding("python", "error" if old else "ok", version, "Use Python 3.11 or newer." if old else "")]
 
 
-async def disk(settings: Settings, folder: Path) -> list[Finding]:
+async def diagnose_disk(settings: Settings, folder: Path) -> list[Finding]:
     """A worktree for each agent lies in the temporary folder, the result in the repository."""
     found = []
     for place in dict.fromkeys((folder, Path(tempfile.gettempdir()))):
@@ -103,137 +103,145 @@ async def disk(settings: Settings, folder: Path) -> list[Finding]:
     return found
 
 
-async def memory(settings: Settings, folder: Path) -> list[Finding]:
-    cores, free = count_machine()
+async def diagnose_memory(settings: Settings, folder: Path) -> list[Finding]:
+    cores, free = measure_machine()
     room = free // MEMORY_PER_AGENT
     wanted = settings.agents or settings.max_agents or 4
     text = f"{free / GB:.1f} GB free and {cores} cores: room for about {room} agents at once"
     if room < wanted:
         return [Finding("memory", "warning", text, "Close other programs, or give a smaller --max-agents.")]
-    return [well("memory", text)]
+    return [ok_finding("memory", text)]
 
 
-async def keys(settings: Settings, folder: Path) -> list[Finding]:
+async def diagnose_keys(settings: Settings, folder: Path) -> list[Finding]:
     """Which there are and where each comes from, never what it is."""
     found = []
     for provider in catalogue.PROVIDERS.values():
-        value, source = settings.key(provider.key_vars)
+        value, source = settings.strongest_variable(provider.key_vars)
         if value:
-            found.append(well("keys", f"{provider.name}: a key from the {source}"))
+            found.append(ok_finding("keys", f"{provider.name}: a key from the {source}"))
     try:
         model = chosen_model(settings)
     except SettingsError:
         return found  # that is said of the models
     names = " or ".join(model.provider.key_vars)
-    if names and not settings.key(model.provider.key_vars)[0] and not own_base(settings, model.provider):
+    if (
+        names
+        and not settings.strongest_variable(model.provider.key_vars)[0]
+        and not user_base_url(settings, model.provider)
+    ):
         remedy = f"Set {names}, or choose another --model; `doctor --fix` writes a .env."
         found.append(Finding("keys", "error", f"{model.provider.name}: no key for {model.name}", remedy))
-    if settings.use_prd and not settings.prd and not settings.key(catalogue.PROVIDERS["gemini"].key_vars)[0]:
+    if (
+        settings.use_prd
+        and not settings.prd
+        and not settings.strongest_variable(catalogue.PROVIDERS["gemini"].key_vars)[0]
+    ):
         remedy = "Set GOOGLE_API_KEY, or work with --prd FILE or --no-prd."
         found.append(Finding("keys", "warning", "gemini: no key for writing the PRD", remedy))
     return found
 
 
-async def models(settings: Settings, folder: Path) -> list[Finding]:
+async def diagnose_models(settings: Settings, folder: Path) -> list[Finding]:
     """A retired one may still be served at the user's own address."""
     model, found = chosen_model(settings), []
-    notices = {model.provider.name: catalogue.retirement(model, date.today())}
+    notices = {model.provider.name: catalogue.retirement_notice(model, date.today())}
     if settings.use_prd and not settings.prd:
         notices = {"gemini": gemini_notice(settings)} | notices
     for name, notice in notices.items():
         if notice is not None:
-            gone = notice.severity == "retired" and not own_base(settings, catalogue.PROVIDERS[name])
+            gone = notice.severity == "retired" and not user_base_url(settings, catalogue.PROVIDERS[name])
             remedy = REMEDIES["models"]
             found.append(Finding("models", "error" if gone else "warning", notice.sentence, remedy))
     if model.price_in is None:
         found.append(Finding("models", "warning", f"no price is known for {model.name}: its cost cannot be said"))
-    return found or [well("models", f"{model.name} for the agents")]
+    return found or [ok_finding("models", f"{model.name} for the agents")]
 
 
-async def addresses(settings: Settings, folder: Path) -> list[Finding]:
+async def diagnose_addresses(settings: Settings, folder: Path) -> list[Finding]:
     """Only those that the user gave; the providers' own are asked with --online."""
     found = []
     for provider in catalogue.PROVIDERS.values():
-        if base := own_base(settings, provider):
-            problem = await reached(catalogue.base_url(provider, base))
-            text, remedy = f"{provider.name}: {masked('base', base)} {problem or 'answers'}", provider.base_vars[0]
+        if base := user_base_url(settings, provider):
+            problem = await probe_address(catalogue.provider_base_url(provider, base))
+            text, remedy = f"{provider.name}: {mask_value('base', base)} {problem or 'answers'}", provider.base_vars[0]
             found.append(
-                Finding("addresses", "error", text, f"Check {remedy}.") if problem else well("addresses", text)
+                Finding("addresses", "error", text, f"Check {remedy}.") if problem else ok_finding("addresses", text)
             )
     return found
 
 
-async def logs(settings: Settings, folder: Path) -> list[Finding]:
+async def diagnose_logs(settings: Settings, folder: Path) -> list[Finding]:
     place = folder / LOGS if (folder / LOGS).is_dir() else folder
     try:
         tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
         return [Finding("logs", "error", f"{place} cannot be written to: {error.strerror}.", "Change its permissions.")]
-    return [well("logs", f"{folder / LOGS} can be written to")]
+    return [ok_finding("logs", f"{folder / LOGS} can be written to")]
 
 
-async def store(settings: Settings, folder: Path) -> list[Finding]:
-    from orchestra.journal.connect import engine_for, place, url_of
-    from orchestra.journal.heal import damage_of
+async def diagnose_store(settings: Settings, folder: Path) -> list[Finding]:
+    from orchestra.journal.database import open_engine, parse_store_url, store_label
+    from orchestra.journal.store_repair import find_damage
 
-    url = url_of(settings.store or folder / LOGS / DATABASE)
+    url = parse_store_url(settings.store or folder / LOGS / DATABASE)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        return [well("store", f"{place(url)} will be made by the first run")]
+        return [ok_finding("store", f"{store_label(url)} will be made by the first run")]
     own = folder / LOGS / DATABASE
-    if not settings.store and (damage := damage_of(own)):
+    if not settings.store and (damage := find_damage(own)):
         remedy = "The next command sets it aside, and makes a new one from the logs."
         return [Finding("store", "warning", f"{own} cannot be used: {damage}", remedy)]
-    engine_for(url).dispose()
-    return [well("store", f"{place(url)} answers")]
+    open_engine(url).dispose()
+    return [ok_finding("store", f"{store_label(url)} answers")]
 
 
-async def repository(settings: Settings, folder: Path) -> list[Finding]:
-    if ask(folder, "rev-parse", "--is-inside-work-tree") != "true":
+async def diagnose_repository(settings: Settings, folder: Path) -> list[Finding]:
+    if ask_git(folder, "rev-parse", "--is-inside-work-tree") != "true":
         return [
             Finding("repository", "error", f"{folder} is in no work tree of git.", "Run it in one, or give --repo.")
         ]
     found = []
-    if ask(folder, "symbolic-ref", "-q", "HEAD") is None:
+    if ask_git(folder, "symbolic-ref", "-q", "HEAD") is None:
         remedy = "Check out a branch to have it moved."
         found.append(Finding("repository", "warning", "HEAD is detached: the result stays on a side branch.", remedy))
-    if ask(folder, "rev-parse", "--is-shallow-repository") == "true":
+    if ask_git(folder, "rev-parse", "--is-shallow-repository") == "true":
         found.append(Finding("repository", "warning", "It is a shallow clone: fine for a run, not for its history."))
-    if ask(folder, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"):
+    if ask_git(folder, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"):
         remedy = "Commit what the agents should see."
         found.append(Finding("repository", "warning", "There are uncommitted changes; agents work on HEAD.", remedy))
-    return found or [well("repository", f"{folder}, on {ask(folder, 'symbolic-ref', '--short', 'HEAD')}")]
+    return found or [ok_finding("repository", f"{folder}, on {ask_git(folder, 'symbolic-ref', '--short', 'HEAD')}")]
 
 
-async def sandbox(settings: Settings, folder: Path) -> list[Finding]:
+async def diagnose_sandbox(settings: Settings, folder: Path) -> list[Finding]:
     if settings.sandbox == "off":
-        return [Finding("sandbox", "warning", f"It is off: {RISK}.", "Leave --sandbox off out.")]
+        return [Finding("sandbox", "warning", f"It is off: {NO_SANDBOX_RISK}.", "Leave --sandbox off out.")]
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as place:
-        mode = await holding_mode(Path(place))
+        mode = await find_sandbox_mode(Path(place))
     if mode == "namespaces":
-        return [well("sandbox", "tests and set-up commands run in namespaces of their own")]
+        return [ok_finding("sandbox", "tests and set-up commands run in namespaces of their own")]
     level: Literal["warning", "error"] = "error" if settings.sandbox == "require" else "warning"
-    text = WEAKER if mode == "landlock" else NONE
+    text = WEAKER_SANDBOX if mode == "landlock" else NO_SANDBOX_HOLDS
     return [Finding("sandbox", level, f"{text[0].upper()}{text[1:]}", ALLOW_NAMESPACES)]
 
 
-async def proxies(settings: Settings, folder: Path) -> list[Finding]:
-    used = {name: masked("proxy", url) for name, url in urllib.request.getproxies().items() if name != "no"}
+async def diagnose_proxies(settings: Settings, folder: Path) -> list[Finding]:
+    used = {name: mask_value("proxy", url) for name, url in urllib.request.getproxies().items() if name != "no"}
     text = ", ".join(f"{name} through {url}" for name, url in sorted(used.items()))
-    return [well("proxies", f"{text} (never for this machine)" if text else "none")]
+    return [ok_finding("proxies", f"{text} (never for this machine)" if text else "none")]
 
 
 CHECKS: dict[str, Callable[[Settings, Path], Awaitable[list[Finding]]]] = {
-    "git": git,
-    "aider": aider,
-    "python": python,
-    "disk": disk,
-    "memory": memory,
-    "repository": repository,
-    "logs": logs,
-    "store": store,
-    "models": models,
-    "keys": keys,
-    "addresses": addresses,
-    "proxies": proxies,
-    "sandbox": sandbox,
+    "git": diagnose_git,
+    "aider": diagnose_aider,
+    "python": diagnose_python,
+    "disk": diagnose_disk,
+    "memory": diagnose_memory,
+    "repository": diagnose_repository,
+    "logs": diagnose_logs,
+    "store": diagnose_store,
+    "models": diagnose_models,
+    "keys": diagnose_keys,
+    "addresses": diagnose_addresses,
+    "proxies": diagnose_proxies,
+    "sandbox": diagnose_sandbox,
 }

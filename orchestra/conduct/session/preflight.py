@@ -6,86 +6,92 @@ from pathlib import Path
 
 from orchestra.conduct.core.models import chosen_model, critic_model
 from orchestra.conduct.core.money import check_prices
-from orchestra.conduct.deliver.handover import check_hand_over
-from orchestra.conduct.planning.lead import check_plan, lead_model, with_plan
+from orchestra.conduct.deliver.handover import check_handover
+from orchestra.conduct.planning.lead import check_plan, lead_model, load_plan_settings
 from orchestra.conduct.planning.prd import check_prd_source, chosen_targets
 from orchestra.conduct.planning.roles import check_roles
-from orchestra.conduct.previous.previous import Past
-from orchestra.conduct.session.clone import check_furnishing, check_room, find_repository
-from orchestra.conduct.session.replay import with_tape
+from orchestra.conduct.previous.sessions import PreviousSessions
+from orchestra.conduct.session.clone import check_disk_space, check_worktree_setup, find_repository
+from orchestra.conduct.session.replay import with_recording
 from orchestra.errors import UsageError
-from orchestra.gateway.tape import Tape
+from orchestra.gateway.recording import Recording
 from orchestra.hosts.isolation import check_sandbox
-from orchestra.plan.check import Checked
+from orchestra.plan.check import CheckedDraft
 from orchestra.plan.targets import Targets
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry, Repository
 
 
 @dataclass(frozen=True)
-class Before:
+class Preflight:
     """What the run is to be about. `targets` are the files that the user has named, `draft` is a plan's file."""
 
     settings: Settings
-    tape: Tape | None
+    recording: Recording | None
     repository: Repository
     entries: Mapping[str, Entry]
     targets: Targets | None = None
-    draft: Checked | None = None
+    draft: CheckedDraft | None = None
 
 
-async def look(settings: Settings, past: Past | None) -> Before:
-    settings, tape = with_tape(settings)
+async def run_preflight(settings: Settings, previous: PreviousSessions | None) -> Preflight:
+    settings, tape = with_recording(settings)
     if not (settings.change or settings.plan):
         raise UsageError("Say what to change with --change TEXT (or @FILE, or - for stdin).")
     repository = await find_repository(settings, begin=not (settings.dry_run or settings.files or settings.assign))
-    if past is not None:
-        repository = past.place(repository)
+    if previous is not None:
+        repository = previous.restore_repository(repository)
     entries = await repository.entries()
-    if past is not None and past.plan is not None:
-        before = Before(settings, tape, repository, entries)
+    if previous is not None and previous.plan is not None:
+        before = Preflight(settings, tape, repository, entries)
     else:
-        before = await with_work(settings, tape, repository, entries)
-    await check(before, past)
+        before = await preflight_new_work(settings, tape, repository, entries)
+    await check_preflight(before, previous)
     return before
 
 
-async def look_to_plan(settings: Settings) -> Before:
+async def run_plan_preflight(settings: Settings) -> Preflight:
     """For a run that only plans: no agent is to work."""
-    settings, tape = with_tape(settings)
+    settings, tape = with_recording(settings)
     repository = await find_repository(settings, begin=not settings.files)
     entries = await repository.entries()
     targets = await chosen_targets(settings, repository, entries, Path.cwd())
     check_prd_source(settings, replayed=tape is not None)
     if tape is None and settings.decompose:
         check_prices(settings, lead_model(settings), asks_gemini=settings.use_prd and not settings.prd)
-    return Before(settings, tape, repository, entries, targets)
+    return Preflight(settings, tape, repository, entries, targets)
 
 
-async def with_work(
-    settings: Settings, tape: Tape | None, repository: Repository, entries: Mapping[str, Entry]
-) -> Before:
-    settings, draft = with_plan(settings, repository.root)
+async def preflight_new_work(
+    settings: Settings, recording: Recording | None, repository: Repository, entries: Mapping[str, Entry]
+) -> Preflight:
+    settings, draft = load_plan_settings(settings, repository.root)
     if draft is not None:
         checked = await check_plan(settings, repository, entries, draft)
-        return Before(settings, tape, repository, entries, draft=checked)
+        return Preflight(settings, recording, repository, entries, draft=checked)
     targets = await chosen_targets(settings, repository, entries, Path.cwd())
-    return Before(settings, tape, repository, entries, targets)
+    return Preflight(settings, recording, repository, entries, targets)
 
 
-async def check(before: Before, past: Past | None) -> None:
-    settings, replayed = before.settings, before.tape is not None
-    check_furnishing(settings, before.repository)
+async def check_preflight(preflight: Preflight, previous: PreviousSessions | None) -> None:
+    settings, replayed = preflight.settings, preflight.recording is not None
+    check_worktree_setup(settings, preflight.repository)
     await check_sandbox(settings)
     if not settings.dry_run:
-        await before.repository.check_writable()
-        await check_room(before.repository, before.entries)
-    await check_hand_over(settings, before.repository, past.report if past else None)
-    has_prd = past is not None and past.prd is not None
+        await preflight.repository.check_writable()
+        await check_disk_space(preflight.repository, preflight.entries)
+    await check_handover(settings, preflight.repository, previous.report if previous else None)
+    has_prd = previous is not None and previous.prd is not None
     if not replayed:
         asks_gemini = settings.use_prd and not settings.prd and not has_prd
         check_prices(settings, chosen_model(settings), critic_model(settings), asks_gemini=asks_gemini)
-    tasks = before.draft.draft.left if before.draft else past.plan.tasks if past and past.plan else ()
+    tasks = (
+        preflight.draft.draft.unfinished
+        if preflight.draft
+        else previous.plan.tasks
+        if previous and previous.plan
+        else ()
+    )
     check_roles(settings, [task.role for task in tasks], replayed=replayed)
     if not (settings.dry_run or has_prd):
         check_prd_source(settings, replayed=replayed)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from orchestra.gateway.tape import Tape, load
-from orchestra.settings import RIVALS, Settings, check_option, options, parse
-from orchestra.workspace.git import ask
+from orchestra.gateway.recording import Recording, load_recording
+from orchestra.settings import CONFLICTING_OPTIONS, Settings, check_option, option_fields, parse_option
+from orchestra.workspace.git import ask_git
 from orchestra.workspace.repository import Repository
 
 # Named where they differ, because a tape runs none: it may come from anybody.
@@ -12,45 +12,45 @@ COMMANDS = {"test_cmd": "--test-cmd", "setup_cmd": "--setup-cmd", "aider_args": 
 MOST_NAMED = 5
 
 
-def with_tape(settings: Settings) -> tuple[Settings, Tape | None]:
+def with_recording(settings: Settings) -> tuple[Settings, Recording | None]:
     """The settings to go on with, and the tape that is to be played. A resumed run may come from another folder."""
     if settings.record:
         return settings.with_values(record=str(Path(settings.record).absolute())), None
     if not settings.replay:
         return settings, None
     path = Path(settings.replay).absolute()
-    tape = load(path)
-    return as_recorded(settings, tape).with_values(replay=str(path)), tape
+    tape = load_recording(path)
+    return restore_recorded_settings(settings, tape).with_values(replay=str(path)), tape
 
 
-def as_recorded(settings: Settings, tape: Tape) -> Settings:
+def restore_recorded_settings(settings: Settings, recording: Recording) -> Settings:
     """The settings of the recorded run, but for what is said anew by a flag."""
-    before = told(tape) | ({"agents": tape.agents, "max_agents": 0} if tape.agents else {})
-    table, place = {f.name: f for f in options() if f.metadata["recorded"]}, f"the tape {tape.name}"
-    for rivals in RIVALS:
-        if any(settings.source(name) == "flag" for name in rivals):
+    before = recorded_options(recording) | ({"agents": recording.agents, "max_agents": 0} if recording.agents else {})
+    table, place = {f.name: f for f in option_fields() if f.metadata["recorded"]}, f"the tape {recording.name}"
+    for rivals in CONFLICTING_OPTIONS:
+        if any(settings.source_of(name) == "flag" for name in rivals):
             before = {name: value for name, value in before.items() if name not in rivals}
     found = {
-        name: value if value == table[name].default else parse(table[name], value, f"{name} on {place}")
+        name: value if value == table[name].default else parse_option(table[name], value, f"{name} on {place}")
         for name, value in before.items()
         if name in table
     }
     for name, value in found.items():
         check_option(table[name], value)
-    return settings.resumed(found)
+    return settings.for_resume(found)
 
 
-def told(tape: Tape) -> dict[str, object]:
-    given = tape.head.get("options")
+def recorded_options(recording: Recording) -> dict[str, object]:
+    given = recording.head.get("options")
     return given if isinstance(given, dict) else {}
 
 
-def differences(tape: Tape, settings: Settings, repository: Repository) -> list[str]:
+def find_replay_differences(recording: Recording, settings: Settings, repository: Repository) -> list[str]:
     """Why a replay may come to something else, a sentence each."""
     found = []
-    base = str(tape.head.get("base", ""))
+    base = str(recording.head.get("base", ""))
     if base != repository.base and base.isalnum():
-        changed = ask(repository.root, "diff", "--name-only", "--no-renames", base, repository.base, "--")
+        changed = ask_git(repository.root, "diff", "--name-only", "--no-renames", base, repository.base, "--")
         names = (changed or "").splitlines()
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         if names:
@@ -58,7 +58,7 @@ def differences(tape: Tape, settings: Settings, repository: Repository) -> list[
         elif changed is None:
             found.append(f"The tape was recorded at another commit, {base[:10]}, which is not in this repository.")
     for name, flag in COMMANDS.items():
-        command = told(tape).get(name)
+        command = recorded_options(recording).get(name)
         if command and command != getattr(settings, name):
             found.append(f"The recorded run had {flag} {command!r}. A tape runs no commands: give it to have it again.")
     return found

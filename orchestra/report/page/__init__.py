@@ -8,126 +8,142 @@ from functools import cache
 from importlib.resources import files as resources
 
 from orchestra.model import Verified
-from orchestra.report.detail import Detail
-from orchestra.report.page import tables
-from orchestra.report.page.graph import graph
-from orchestra.report.page.markup import Html, join, tag, void
-from orchestra.report.page.tasks import Texts, tasks
-from orchestra.report.page.timeline import timeline
-from orchestra.report.plans.estimate import comparison
-from orchestra.report.safe import line
-from orchestra.report.sentence import paid, sentence, unreadable
+from orchestra.report.detail import RunDetail
+from orchestra.report.labels import format_duration, run_tone, verification_sentence
+from orchestra.report.page import sections
+from orchestra.report.page.graph import graph_section
+from orchestra.report.page.markup import Html, join_html, tag, void_tag
+from orchestra.report.page.task_entries import PageTexts, tasks_section
+from orchestra.report.page.timeline import timeline_section
+from orchestra.report.phrases import paid_phrase, unreadable_note, verdict_sentence
+from orchestra.report.plans.estimate import comparison_sentence
+from orchestra.report.sanitize import safe_line
 from orchestra.report.state import Report
-from orchestra.report.words import checked, duration, mood
 
-LARGEST = 4_500_000  # bytes of a page
-ROOM = 1_500_000  # characters of all long texts together
-LONGEST = 60_000  # of one
-SHORTEST = 120
-COLOURED = 200  # with more tasks, colours would only make the page slow
+MAX_PAGE_BYTES = 4_500_000  # bytes of a page
+ALL_TEXTS_LIMIT = 1_500_000  # characters of all long texts together
+MAX_TEXT_LENGTH = 60_000  # of one
+MIN_TEXT_LENGTH = 120
+MAX_COLOURED_TASKS = 200  # with more tasks, colours would only make the page slow
 
 
-def page(report: Report, detail: Detail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> str:
+def html_page(report: Report, detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> str:
     """Within its size: with very many tasks each text shows less, and names the file that has all of it."""
-    limit = fair(lengths(detail, diffs, outputs))
+    limit = fair_text_limit(text_lengths(detail, diffs, outputs))
     while True:
-        made = document(report, detail, Texts(diffs, outputs, limit, len(report.tasks) <= COLOURED))
-        if len(made.encode()) <= LARGEST or limit <= SHORTEST:
+        made = html_document(report, detail, PageTexts(diffs, outputs, limit, len(report.tasks) <= MAX_COLOURED_TASKS))
+        if len(made.encode()) <= MAX_PAGE_BYTES or limit <= MIN_TEXT_LENGTH:
             return made
-        limit = max(SHORTEST, limit // 2)
+        limit = max(MIN_TEXT_LENGTH, limit // 2)
 
 
-def lengths(detail: Detail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> list[int]:
-    turns = [turn for task in detail.known for attempt in detail.attempts(task) for turn in attempt.turns]
+def text_lengths(detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> list[int]:
+    turns = [turn for task in detail.attempts_by_task for attempt in detail.attempts(task) for turn in attempt.turns]
     said = [text for turn in turns for text in (turn.said, *(text for _, text in turn.asked))]
     return [len(text) for text in (*detail.briefs.values(), *diffs.values(), *outputs.values(), *said)]
 
 
-def fair(lengths: list[int]) -> int:
+def fair_text_limit(lengths: list[int]) -> int:
     """How long a text may be so that all fit together: the short ones leave their share to the long ones."""
-    room = ROOM
+    room = ALL_TEXTS_LIMIT
     for left, length in zip(range(len(lengths), 0, -1), sorted(lengths), strict=True):
         if length > room // left:
-            return max(SHORTEST, min(LONGEST, room // left))
+            return max(MIN_TEXT_LENGTH, min(MAX_TEXT_LENGTH, room // left))
         room -= length
-    return LONGEST
+    return MAX_TEXT_LENGTH
 
 
-def document(report: Report, detail: Detail, texts: Texts) -> str:
-    style, script = data("page.css"), data("page.js")
+def html_document(report: Report, detail: RunDetail, texts: PageTexts) -> str:
+    style, script = read_asset("page.css"), read_asset("page.js")
     # Nothing but our own style and script may do anything, whatever a model or a file name says.
     policy = (
-        f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; "
+        f"default-src 'none'; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     head = (
-        void("meta", charset="utf-8"),
-        void("meta", http_equiv="Content-Security-Policy", content=policy),
-        void("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        void("meta", name="color-scheme", content="light dark"),
-        tag("title", f"Run {report.run}: {line(sentence(report), 100)}"),
+        void_tag("meta", charset="utf-8"),
+        void_tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        void_tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        void_tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"Run {report.run}: {safe_line(verdict_sentence(report), 100)}"),
         tag("style", Html(style)),
     )
     skip = tag("a", "Skip to the report", href="#main", class_="skip")
-    sections = contents(report, detail, texts)
-    body = (skip, banner(report), links(sections), tag("main", *sections.values(), id="main"), footer(report))
+    sections = page_sections(report, detail, texts)
+    body = (
+        skip,
+        page_header(report),
+        section_links(sections),
+        tag("main", *sections.values(), id="main"),
+        footer(report),
+    )
     whole = tag("html", tag("head", *head), tag("body", *body, tag("script", Html(script))), lang="en")
     return f"<!doctype html>\n{whole}\n"
 
 
-def contents(report: Report, detail: Detail, texts: Texts) -> dict[str, Html]:
-    cut = {path: texts.cut(said, path) for path, said in texts.outputs.items()}
+def page_sections(report: Report, detail: RunDetail, texts: PageTexts) -> dict[str, Html]:
+    cut = {path: texts.shorten_text(said, path) for path, said in texts.outputs.items()}
     made = {
-        "next": tables.following(report),
-        "handed": tables.handed_over(report),
-        "asked": tables.asked(report),
-        "timeline": timeline(report, detail),
-        "tasks": tasks(report, detail, texts),
-        "graph": graph(report, detail),
-        "requirements": tables.requirements(report),
-        "checks": tables.checks(report, cut),
-        "tests": tables.tests(report),
-        "files": tables.files(report),
-        "cost": tables.costs(report),
-        "notes": tables.remarks(report, detail),
+        "next": sections.next_steps_section(report),
+        "handed": sections.handover_section(report),
+        "asked": sections.change_section(report),
+        "timeline": timeline_section(report, detail),
+        "tasks": tasks_section(report, detail, texts),
+        "graph": graph_section(report, detail),
+        "requirements": sections.requirements_section(report),
+        "checks": sections.checks_section(report, cut),
+        "tests": sections.tests_section(report),
+        "files": sections.files_section(report),
+        "cost": sections.cost_section(report),
+        "notes": sections.remarks_section(report, detail),
     }
     return {name: section for name, section in made.items() if section}
 
 
-NAMES = {"next": "What to do", "handed": "Hand-over", "asked": "Request", "graph": "Graph", "notes": "Remarks"}
+SECTION_TITLES = {"next": "What to do", "handed": "Hand-over", "asked": "Request", "graph": "Graph", "notes": "Remarks"}
 
 
-def links(sections: Mapping[str, Html]) -> Html:
-    items = (tag("li", tag("a", NAMES.get(name, name.capitalize()), href=f"#{name}")) for name in sections)
+def section_links(sections: Mapping[str, Html]) -> Html:
+    items = (tag("li", tag("a", SECTION_TITLES.get(name, name.capitalize()), href=f"#{name}")) for name in sections)
     return tag("nav", tag("ul", *items), aria_label="Sections")
 
 
-def banner(report: Report) -> Html:
+def page_header(report: Report) -> Html:
     started = time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(report.started / 1000)).lstrip("0")
     top = tag("p", f"Aider Orchestrator, run {report.run}, {started}", class_="eyebrow")
-    verdict = tag("h1", line(sentence(report), 600), class_=mood(report))
-    quiet = [tag("p", words, class_="quiet") for words in (comparison(report), unreadable(report)) if words]
-    return tag("header", top, verdict, assurance(report), facts(report), *quiet)
+    verdict = tag("h1", safe_line(verdict_sentence(report), 600), class_=run_tone(report))
+    quiet = [
+        tag("p", words, class_="quiet") for words in (comparison_sentence(report), unreadable_note(report)) if words
+    ]
+    return tag("header", top, verdict, verification_steps(report), run_facts(report), *quiet)
 
 
-def assurance(report: Report) -> Html:
+def verification_steps(report: Report) -> Html:
     """How far the result was checked, as a word and as steps that were taken or not."""
     levels = list(Verified)
     reached = levels.index(report.verified)
-    steps = join(tag("i", class_="taken" if n < reached else None) for n in range(len(levels) - 1))
+    steps = join_html(tag("i", class_="taken" if n < reached else None) for n in range(len(levels) - 1))
     label = tag("strong", f"Checked: {report.verified}. ")
-    return tag("p", tag("span", steps, class_="steps", aria_hidden="true"), label, checked(report), class_="checked")
+    return tag(
+        "p",
+        tag("span", steps, class_="steps", aria_hidden="true"),
+        label,
+        verification_sentence(report),
+        class_="checked",
+    )
 
 
-def facts(report: Report) -> Html:
+def run_facts(report: Report) -> Html:
     done = f"{len(report.succeeded):,} of {len(report.tasks):,}"
     values = {
         "Tasks done": done,
         "Files changed": f"{len(report.files):,}",
-        "Time": duration(report.seconds),
-        "Cost": paid(report).split(" (")[0].replace("nothing, the replies came from a tape", "nothing (from a tape)"),
+        "Time": format_duration(report.seconds),
+        "Cost": paid_phrase(report)
+        .split(" (")[0]
+        .replace("nothing, the replies came from a tape", "nothing (from a tape)"),
         "Tokens": f"{report.usage.tokens:,}",
-        "Model": line(report.model, 60),
+        "Model": safe_line(report.model, 60),
     }
     pairs = (tag("div", tag("dt", name), tag("dd", value)) for name, value in values.items() if value)
     return tag("dl", *pairs, class_="numbers")
@@ -139,9 +155,9 @@ def footer(report: Report) -> Html:
 
 
 @cache
-def data(name: str) -> str:
+def read_asset(name: str) -> str:
     return resources("orchestra.report.page").joinpath(name).read_text("utf-8")
 
 
-def digest(text: str) -> str:
+def csp_hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,229 @@
+"""The PRD format: Markdown for people, and one fenced JSON block for the program."""
+
+import json
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from orchestra.errors import UsageError
+from orchestra.model import Contract, Prd, Requirement, WorkItem
+
+# A block that is never closed runs to the end, as in Markdown: a reply that broke off is then found to be no JSON.
+BLOCK_PATTERN = re.compile(
+    r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*json\b[^\n]*\n(?P<json>.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t]*(?:\n|\Z)|\Z)",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+)
+OUR_KEYS = re.compile(r'"(?:requirements|contracts|work)"\s*:')
+# What JSON can hold, but neither a file, nor a command line, nor a terminal well.
+UNWRITABLE_SIGNS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+JSON_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+}
+ORDINARY_WORD = re.compile(r"[a-z]+")
+SLUG_LENGTH = 40
+
+PRD_INSTRUCTIONS = """\
+Write one Markdown document with these parts, in this order: a title as `# ...`, then the sections `## Goal`,
+`## Requirements`, `## Out of scope`, `## Risks` and `## Acceptance`. End the document with exactly one fenced block,
+opened by ```json and closed by ```, which a program reads. Nothing comes after it. Its shape, by an example:
+
+```json
+{
+  "requirements": [
+    {"id": "R1", "text": "A greeting can be shouted.", "acceptance": ["shout('hi') returns 'HI!'"]}
+  ],
+  "contracts": [
+    {"name": "shout", "signature": "def shout(text: str) -> str", "file": "app/voice.py", "purpose": "Makes it loud."}
+  ],
+  "work": [
+    {"file": "app/voice.py", "new": true, "requirements": ["R1"], "do": "Write shout: upper case and one '!'."},
+    {"file": "app/main.py", "new": false, "requirements": ["R1"], "do": "With --loud, pass the greeting to shout."}
+  ]
+}
+```
+
+- `requirements`: every requirement of the text, with ids R1, R2, ...; each acceptance check is one testable sentence.
+- `contracts`: every name that one file defines and another one uses because of this change, with its exact signature.
+  The files are edited by different engineers at the same time, who know of one another only what stands here.
+- `work`: every file that must change and no other, each file once, as a path relative to the root of the repository.
+  `new` is true for a file that does not exist yet, and false for every other one. `do` says completely what to change
+  in that file, so that somebody who sees only this file can do it.
+- The block is strict JSON: double quotes, no comments, no trailing commas."""
+
+
+def instructions() -> str:
+    """What to tell a model of the format."""
+    return PRD_INSTRUCTIONS
+
+
+def parse_prd(text: str) -> Prd:
+    """The document as the program understands it. Without a block of ours it is prose, and says so."""
+    text = re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff"))
+    block = next((found for found in reversed([*BLOCK_PATTERN.finditer(text)]) if OUR_KEYS.search(found["json"])), None)
+    if block is None:
+        return Prd(text.strip())
+    record = load_block(block["json"], text.count("\n", 0, block.start("json")))
+    return Prd(
+        prose=f"{text[: block.start()].rstrip()}\n\n{text[block.end() :].lstrip()}".strip(),
+        requirements=tuple(
+            read_requirement(item, place, n) for n, (item, place) in enumerate(read_objects(record, "requirements"), 1)
+        ),
+        contracts=tuple(read_contract(item, place) for item, place in read_objects(record, "contracts")),
+        work=merge_work(read_work(item, place) for item, place in read_objects(record, "work")),
+        structured=True,
+    )
+
+
+def files_named_in_prose(prose: str, tracked: Iterable[str]) -> tuple[str, ...]:
+    """The tracked paths that the prose names. The longest come first, so that `my a.py` does not also name `a.py`."""
+    paths = list(tracked)
+    prose = re.sub(r"(?<![\w./\\-])\./", "", prose)
+    found = set()
+    for path in sorted((path for path in paths if path in prose), key=lambda path: (-len(path), path)):
+        prose, times = mention_pattern(path).subn("\0", prose)
+        if times:
+            found.add(path)
+    return tuple(path for path in paths if path in found)
+
+
+def prd_file_name(change: str, stamp: str) -> str:
+    return f"{change_slug(change)}_{stamp}.md"
+
+
+def change_slug(change: str) -> str:
+    """A few words of the change that are safe in a file's name, cut between words where that leaves enough."""
+    ascii_text = unicodedata.normalize("NFKD", change[:400]).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")
+    if len(words) > SLUG_LENGTH:
+        short, _, _ = words[: SLUG_LENGTH + 1].rpartition("-")
+        words = short or words[:SLUG_LENGTH]
+    return words or "change"
+
+
+def mention_pattern(path: str) -> re.Pattern[str]:
+    """The path as a whole: not the end of a longer one, and not its beginning. A file that is called like an ordinary
+    word, say `test`, is meant only in backticks."""
+    if ORDINARY_WORD.fullmatch(path):
+        return re.compile(f"`{path}`")
+    return re.compile(rf"(?<![\w./\\-]){re.escape(path)}(?![\w/\\-]|\.\w)")
+
+
+# --- the block ------------------------------------------------------------------------------------------------------
+
+
+def load_block(block: str, lines_above: int) -> dict[str, Any]:
+    try:
+        record = json.loads(block)
+    except json.JSONDecodeError as error:
+        raise block_error(
+            f"is not valid JSON: {error.msg} in line {lines_above + error.lineno} of the document"
+        ) from None
+    except RecursionError:
+        raise block_error("is nested too deeply") from None
+    except ValueError as error:
+        raise block_error(f"is not valid JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise block_error(f"must be an object, not {json_kind(record)}")
+    return record
+
+
+def block_error(what: str) -> UsageError:
+    return UsageError(f"The PRD's JSON block {what}.")
+
+
+def json_kind(value: object) -> str:
+    return JSON_KINDS.get(type(value), "null")
+
+
+def read_objects(record: Mapping[str, Any], key: str) -> list[tuple[dict[str, Any], str]]:
+    """The objects in a list, each with its name for the complaint about it."""
+    found = record.get(key)
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise block_error(f"is wrong: {key} must be a list of objects, not {json_kind(found)}")
+    for n, item in enumerate(found):
+        if not isinstance(item, dict):
+            raise block_error(f"is wrong: {key}[{n}] must be an object, not {json_kind(item)}")
+    return [(item, f"{key}[{n}]") for n, item in enumerate(found)]
+
+
+def read_requirement(item: Mapping[str, Any], place: str, number: int) -> Requirement:
+    id = read_text_field(item, "id", place) or f"R{number}"
+    return Requirement(id, read_text_field(item, "text", place), read_text_list(item, "acceptance", place))
+
+
+def read_contract(item: Mapping[str, Any], place: str) -> Contract:
+    file = read_text_field(item, "file", place)
+    return Contract(
+        name=read_text_field(item, "name", place),
+        signature=read_text_field(item, "signature", place),
+        file=normalize_path(file, f"{place}.file") if file else "",
+        purpose=read_text_field(item, "purpose", place),
+        together=tuple(normalize_path(one, f"{place}.together") for one in read_text_list(item, "together", place)),
+    )
+
+
+def read_work(item: Mapping[str, Any], place: str) -> WorkItem:
+    return WorkItem(
+        file=normalize_path(read_text_field(item, "file", place), f"{place}.file"),
+        do=read_text_field(item, "do", place),
+        new=read_bool_field(item, "new", place),
+        requirements=read_text_list(item, "requirements", place),
+    )
+
+
+def merge_work(works: Iterable[WorkItem]) -> tuple[WorkItem, ...]:
+    """One piece of work per file, in the order of their first mention."""
+    by_file: dict[str, WorkItem] = {}
+    for more in works:
+        known = by_file.setdefault(more.file, more)
+        if known is not more:
+            do = known.do if more.do in known.do else f"{known.do} {more.do}".strip()
+            requirements = tuple(dict.fromkeys(known.requirements + more.requirements))
+            by_file[more.file] = WorkItem(more.file, do, known.new or more.new, requirements)
+    return tuple(by_file.values())
+
+
+def read_text_field(item: Mapping[str, Any], key: str, place: str) -> str:
+    value = item.get(key)
+    if value is not None and not isinstance(value, str):
+        raise block_error(f"is wrong: {place}.{key} must be a string, not {json_kind(value)}")
+    if UNWRITABLE_SIGNS.search(value or ""):
+        raise block_error(f"is wrong: {place}.{key} holds control characters")
+    return (value or "").strip()
+
+
+def read_text_list(item: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
+    value = item.get(key)
+    if value is not None and not isinstance(value, list):
+        raise block_error(f"is wrong: {place}.{key} must be a list of strings, not {json_kind(value)}")
+    named = {f"{key}[{n}]": one for n, one in enumerate(value or [])}
+    return tuple(read_text_field(named, name, place) for name in named)
+
+
+def read_bool_field(item: Mapping[str, Any], key: str, place: str) -> bool:
+    value = item.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise block_error(f"is wrong: {place}.{key} must be true or false, not {json_kind(value)}")
+    return bool(value)
+
+
+def normalize_path(given: str, place: str) -> str:
+    """The path as git would write it, or a complaint: whoever wrote the PRD must not reach out of the repository."""
+    path = given.replace("\\", "/")
+    normal = posixpath.normpath(path)
+    if not path or normal == ".":
+        raise block_error(f"is wrong: {place} must name a file")
+    if normal.startswith(("/", "../")) or normal == ".." or re.match("[A-Za-z]:", normal):
+        raise block_error(f"is wrong: {place} is {given!r}, which does not lie in the repository")
+    if path.endswith("/") or re.search(r"[\r\n]", path):
+        raise block_error(f"is wrong: {place} is {given!r}, which is not the name of a file")
+    return normal

@@ -1,0 +1,82 @@
+"""What is kept of an attempt: branches, patches, and what its agent printed."""
+
+import contextlib
+import hashlib
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from orchestra import events
+from orchestra.conduct.core.context import Context, Run
+from orchestra.errors import GitFailed
+from orchestra.judge.machine_faults import OBJECTS, ROOM, machine_remedy
+from orchestra.model import Judgement, Task
+from orchestra.workspace import collect, merge
+
+DIFF_LIMIT = 6_000  # bytes
+FULL = 64 << 10  # bytes; with so little left, what failed is the disk
+
+
+async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
+    """The task's own branch."""
+    branch = run.context.branch(f"task{task}")
+    await merge.set_branch(run.context.repository.git, branch, commit)
+    run.emit(events.BranchKept(branch), task, number)
+
+
+async def keep_patch(context: Context, task: Task, number: int, old: str, new: str) -> str:
+    """Write the difference of two commits to a patch, and return its path from the repository's root."""
+    try:
+        content = await collect.binary_diff(context.repository.git, old, new) if old != new else b""
+    except (GitFailed, OSError):
+        return ""
+    if not content:
+        return ""
+    path = context.logs / f"{task.agent}_{context.stamp}_attempt{number}.patch"
+    path.write_bytes(content)
+    return str(path.relative_to(context.repository.root))
+
+
+def keep_output(run: Run, task: Task, number: int, output: str) -> Path:
+    """Write what the agent printed to a file. The task's log, if it printed nothing or the disk is full."""
+    context = run.context
+    path = context.logs / f"{task.agent}_{context.stamp}_attempt{number}.out"
+    with contextlib.suppress(OSError):
+        if output:
+            path.write_text(context.secrets.scrub(output), "utf-8")
+            return path
+    return run.services.journal.agent_log(task.id)
+
+
+def read_patch(patch: Path) -> str:
+    try:
+        return shorten_diff(patch.read_bytes())
+    except OSError:
+        return ""
+
+
+def shorten_diff(diff: bytes) -> str:
+    """The next attempt sees no more than the beginning; the digest tells whether two were the same."""
+    text = diff[:DIFF_LIMIT].decode("utf-8", "replace")
+    return text if len(diff) <= DIFF_LIMIT else f"{text}\n(and more: {hashlib.sha256(diff).hexdigest()[:16]})"
+
+
+def with_crash_remedy(context: Context, crashed: Judgement, log: Path) -> Judgement:
+    """The same judgement with its remedy: what to do about the machine if that failed, else which file tells more."""
+    places = (context.folder, context.repository.root)
+    fullest = min(places, key=free_disk_space)
+    remedy = machine_remedy(crashed.cause) or (ROOM if free_disk_space(fullest) < FULL else "")
+    if not remedy:
+        path = log.relative_to(context.repository.root)
+        return replace(crashed, remedy=f"See {path}; if it happens again, report it as a bug with that file.")
+    guessed = next((each for each in places if str(each) in crashed.cause), places[-1])
+    place = {ROOM: fullest, OBJECTS: context.repository.root}.get(remedy, guessed)
+    return replace(crashed, remedy=remedy.format(place=place), final=True)
+
+
+def free_disk_space(folder: Path) -> float:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return math.inf

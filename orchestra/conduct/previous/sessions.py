@@ -1,0 +1,269 @@
+"""Take up a run where it was left: what its events say is done is not done, and not paid for, again."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orchestra.answers import prd_format
+from orchestra.conduct.core.task_result import TaskResult
+from orchestra.errors import RequestRefused, UsageError
+from orchestra.events import (
+    AttemptChosen,
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    EventLog,
+    Payload,
+    PlanChanged,
+    PlanMade,
+    PrdWritten,
+    RequestEnded,
+    RunResumed,
+    RunStarted,
+    WorkCombined,
+)
+from orchestra.gateway.recording import Recording, is_unredacted, reply_from_request
+from orchestra.journal import jsonl
+from orchestra.judge.candidates import Candidate
+from orchestra.judge.critic import NAME as CRITIC
+from orchestra.judge.policy import is_instructive, is_worth_retrying, policy_of
+from orchestra.judge.retry import TriedAttempt
+from orchestra.model import Decision, Judgement, Plan, Prd, Task, TaskState, Verdict
+from orchestra.providers.redact import is_redacted
+from orchestra.report.fold import report_from_log
+from orchestra.report.state import Report
+from orchestra.workspace.repository import Repository
+
+NO_TASK = 0  # no task has this number
+T = TypeVar("T", bound=Payload)
+
+
+@dataclass(frozen=True)
+class PreviousSessions:
+    """What the earlier orchestrators of this run wrote down."""
+
+    stamp: str
+    log: EventLog
+    report: Report
+    # The one task that is to be tried again; all failed ones, when it is None.
+    only_task: int | None = None
+    # What a person has decided about a task that waits.
+    decision: Decision | None = None
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        return self.log.events
+
+    def payloads(self, kind: type[T]) -> list[T]:
+        return [event.payload for event in self.events if isinstance(event.payload, kind)]
+
+    def payloads_of_task(self, kind: type[T], task: int) -> list[tuple[int, T]]:
+        """With the number of the attempt."""
+        found = [(event.attempt or 1, event.payload) for event in self.events if event.task == task]
+        return [(attempt, payload) for attempt, payload in found if isinstance(payload, kind)]
+
+    @property
+    def started(self) -> RunStarted:
+        """`find_past` sees to it that there is one."""
+        return self.payloads(RunStarted)[0]
+
+    @property
+    def sessions(self) -> list[RunStarted | RunResumed]:
+        return [*self.payloads(RunStarted), *self.payloads(RunResumed)]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """With what was said anew when it was taken up before."""
+        return dict([each.options for each in self.sessions if each.options][-1])
+
+    @property
+    def namespace(self) -> str:
+        return self.started.namespace
+
+    @property
+    def folders(self) -> list[Path]:
+        return [Path(each.folder) for each in self.sessions if each.folder]
+
+    @property
+    def applied_commit(self) -> str:
+        """The commit to which the user's branch was moved, if it was."""
+        return self.report.result if self.report.applied else ""
+
+    def restore_repository(self, repository: Repository) -> Repository:
+        """The repository as the run sees it: from the base it began with, or from what it has delivered since."""
+        started = self.started
+        unborn = started.unborn and not self.applied_commit
+        return replace(repository, branch=started.branch, base=self.applied_commit or started.base, unborn=unborn)
+
+    @property
+    def prd(self) -> Prd | None:
+        """The PRD as it was read, if the run came so far."""
+        if written := self.payloads(PrdWritten):
+            return prd_format.parse_prd(written[0].text)
+        return Prd("") if self.plan else None
+
+    @property
+    def plan(self) -> Plan | None:
+        made = self.payloads(PlanMade)
+        if not made:
+            return None
+        plans: list[PlanMade | PlanChanged] = [*made, *self.payloads(PlanChanged)]
+        tasks = {task.id: task for plan in plans for task in plan.tasks}
+        return Plan(tuple(tasks.values()), made[0].agents)
+
+    def done_results(self) -> dict[int, TaskResult]:
+        """Tasks that get no further attempt. What the user's branch holds already has no commit left to combine."""
+        return {task.id: self.result_of(task) for task in (self.plan or Plan((), 0)).tasks if self.is_done(task)}
+
+    def is_done(self, task: Task) -> bool:
+        record = self.report.tasks[task.id]
+        if record.state in (TaskState.WAITING_HUMAN, TaskState.ABANDONED):
+            return self.only_task != task.id
+        complete = record.verdict == Verdict.APPLIED and bool(record.commit or record.answered) and not record.held
+        return complete or (self.only_task not in (None, task.id) and bool(record.verdict))
+
+    def retry_only(self, task: int) -> "PreviousSessions":
+        """The same past, but of its failed tasks only this one is tried again."""
+        if self.plan is None or task not in self.report.tasks:
+            known = ", ".join(map(str, self.report.tasks)) or "none, it was not planned"
+            raise UsageError(f"run {self.stamp} has no task {task}.", hint=f"Its tasks: {known}.")
+        one = replace(self, only_task=task)
+        if task in one.done_results():
+            raise UsageError(f"task {task} is complete.", hint=f"To do all anew: restart {self.stamp}.")
+        return one
+
+    def with_decision(self, decision: Decision) -> "PreviousSessions":
+        """The same past, of whose tasks none is tried again but for what a person has decided."""
+        if self.plan is None or decision.task not in self.report.tasks:
+            self.retry_only(decision.task)
+        state = self.report.tasks[decision.task].state
+        if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN):
+            why = f"Task {decision.task} is {state}: only one that failed, or waits for a person, can be resolved."
+            done = state in (TaskState.COMPLETE, TaskState.ABANDONED)
+            raise RequestRefused(why, hint="" if done else f"To take the run up: `resume {self.stamp}`.")
+        return replace(self, only_task=NO_TASK, decision=decision)
+
+    def result_of(self, task: Task) -> TaskResult:
+        record = self.report.tasks[task.id]
+        judgement = Judgement(Verdict(record.verdict), record.cause, record.remedy)
+        if self.applied_commit:
+            return TaskResult(task, judgement)
+        # Its own commit, not the one that it became in a combination with others.
+        ended = self.attempt_ends(task.id)[-1]
+        return TaskResult(task, judgement, ended.commit, ended.parent)
+
+    def attempt_ends(self, task: int) -> list[AttemptEnded]:
+        """The ends of attempts that are the task's: of several side by side, only that of the chosen one is."""
+        chosen = {attempt for attempt, _ in self.choices(task)}
+        ended = self.payloads_of_task(AttemptEnded, task)
+        return [end for attempt, end in ended if attempt in chosen or not end.round]
+
+    def lessons_after_crash(self, task: int) -> list[TriedAttempt]:
+        """The attempts that the next one goes on from, if the run died between them; a new round begins with none."""
+        return [] if self.report.exit_code is not None else self.lessons(task)
+
+    def lessons(self, task: int) -> list[TriedAttempt]:
+        """One for each round that failed; those that were side by side with the best of it teach too."""
+        found, open_one = [], self.open_round(task)
+        for number, ends in self.attempts_by_round(task).items():
+            learned = [(attempt, end) for attempt, end in ends if is_instructive(end.verdict)]
+            chosen = next((attempt for attempt, each in self.choices(task) if each.round == number), number)
+            best = [lesson_of_attempt(end) for attempt, end in learned if attempt == chosen]
+            if number != open_one and best:
+                beside = tuple(lesson_of_attempt(end) for attempt, end in learned if attempt != chosen)
+                found.append(replace(best[0], beside=beside))
+        return found
+
+    def finished_candidates(self, task: int) -> list[TaskResult]:
+        """Of several attempts side by side among which nothing was chosen yet: those that need not be made again."""
+        if self.only_task is not None or self.plan is None:
+            return []
+        ends = self.attempts_by_round(task).get(self.open_round(task), [])
+        mine = next(each for each in self.plan.tasks if each.id == task)
+        return [result_of_candidate(mine, attempt, end) for attempt, end in ends if is_candidate(end)]
+
+    def attempts_by_round(self, task: int) -> dict[int, list[tuple[int, AttemptEnded]]]:
+        """The attempts that have ended, by the number of the first that was made side by side with them."""
+        found: dict[int, list[tuple[int, AttemptEnded]]] = {}
+        for attempt, end in self.payloads_of_task(AttemptEnded, task):
+            found.setdefault(attempt if end.round is None else end.round, []).append((attempt, end))
+        return found
+
+    def choices(self, task: int) -> list[tuple[int, AttemptChosen]]:
+        return self.payloads_of_task(AttemptChosen, task)
+
+    def open_round(self, task: int) -> int:
+        """The last round, where it is one of several attempts and nothing was chosen from it."""
+        begun = [started.round for _, started in self.payloads_of_task(AttemptStarted, task)]
+        last = begun[-1] if begun else 0
+        return 0 if any(each.round == last for _, each in self.choices(task)) else last
+
+    def find_redacted_part(self) -> str:
+        """What of the work that is left was not written down as it was, because it held a secret."""
+        done, plan = self.done_results(), self.plan
+        if plan is None:
+            return "PRD" if any(map(is_redacted, self.payloads(PrdWritten)[:1])) else ""
+        return "plan" if any(is_redacted(task) for task in plan.tasks if task.id not in done) else ""
+
+    @property
+    def combined_commit(self) -> str:
+        """The combination that was made last, unless an attempt has ended since."""
+        steps = [each.payload for each in self.events if isinstance(each.payload, WorkCombined | AttemptEnded)]
+        if not steps or not isinstance(steps[-1], WorkCombined) or self.applied_commit:
+            return ""
+        every = all(task in self.done_results() for task in self.report.tasks)
+        return steps[-1].commit if every else ""
+
+    def reusable_replies(self) -> Recording:
+        """The replies that are paid and still to be used: of the PRD and the plan, and of attempts that did not fail by
+        them."""
+        tape = Recording()
+        for event in self.events:
+            request = event.payload
+            if not isinstance(request, RequestEnded) or request.failure or not is_unredacted(request):
+                continue
+            if self.is_reply_reusable(event, request):
+                tape.add_reply(request.identity, reply_from_request(request, event.task))
+        return tape
+
+    def is_reply_reusable(self, event: Event, request: RequestEnded) -> bool:
+        if event.task is None:
+            return not (self.payloads(PrdWritten) if request.role == "prd" else self.payloads(PlanMade))
+        ends = [end for attempt, end in self.payloads_of_task(AttemptEnded, event.task) if attempt == event.attempt]
+        policy = policy_of(ends[-1].verdict if ends else "")
+        # Where an attempt's end is to be another one, the critic must be asked anew.
+        return policy.interrupted if request.role == CRITIC else policy.answers_stand
+
+
+def result_of_candidate(task: Task, attempt: int, end: AttemptEnded) -> TaskResult:
+    learned = lesson_of_attempt(end)
+    judgement = Judgement(end.verdict, end.cause, end.remedy)
+    place = Candidate(attempt, learned.verdict, end.review or "", len(learned.failing), end.size or 0)
+    return TaskResult(task, judgement, end.commit, end.parent, learned, end.round or 0, place)
+
+
+def is_candidate(end: AttemptEnded) -> bool:
+    """Whether an ended attempt can still be chosen, so that it need not be made again."""
+    return end.verdict == Verdict.APPLIED or is_worth_retrying(end.verdict)
+
+
+def lesson_of_attempt(end: AttemptEnded) -> TriedAttempt:
+    learned = end.tried
+    return TriedAttempt(end.verdict, end.cause, learned.diff, frozenset(learned.failing), learned.output)
+
+
+def find_previous_sessions(logs: Path, stamp: str) -> PreviousSessions:
+    """The named run, or the latest one."""
+    known = jsonl.list_run_stamps(logs)
+    if not known:
+        raise UsageError(f"there are no runs in {logs}.")
+    if stamp and stamp not in known:
+        raise UsageError(f"there is no run {stamp} in {logs}.", hint=f"The latest are {', '.join(known[-3:])}.")
+    log = jsonl.read_run_log(logs, stamp or known[-1])
+    if not log.events or not isinstance(log.events[0].payload, RunStarted):
+        raise UsageError(f"run {stamp or known[-1]} ended before it had begun: there is nothing to resume.")
+    past = PreviousSessions(stamp or known[-1], log, report_from_log(log))
+    if lost := past.find_redacted_part():
+        hint = "What is done is kept on its branches; start a new run for the rest."
+        raise UsageError(f"run {past.stamp} cannot be taken up: a secret was taken out of its {lost}.", hint=hint)
+    return past

@@ -1,0 +1,252 @@
+"""Open a run: journal, gateway, agent processes, worktrees, store. What is opened here is closed here."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+from orchestra import events
+from orchestra.agents.seat import check_version
+from orchestra.conduct.core.context import Context, Run, Services, TerminalPrompts
+from orchestra.conduct.core.deadline import compute_deadline
+from orchestra.conduct.core.gateway_events import JournalListener
+from orchestra.conduct.core.locations import BRANCHES, DATABASE, LOGS, store_key
+from orchestra.conduct.core.models import build_upstreams, chosen_model
+from orchestra.conduct.core.money import make_limits
+from orchestra.conduct.core.readiness import AgentReadiness
+from orchestra.conduct.core.secrets import Secrets
+from orchestra.conduct.core.state import RunState
+from orchestra.conduct.deliver.notify import notify_waiting_tasks
+from orchestra.conduct.previous.sessions import PreviousSessions
+from orchestra.conduct.session.hide_keys import hide_keys
+from orchestra.conduct.session.outgoing_keys import make_key_guard
+from orchestra.conduct.session.preflight import Preflight
+from orchestra.conduct.session.remote_control import accept_commands
+from orchestra.conduct.session.replay import find_replay_differences
+from orchestra.conduct.session.warmup import Warmup
+from orchestra.errors import UsageError
+from orchestra.gateway.gateway import Gateway
+from orchestra.gateway.recording import Recorder
+from orchestra.gateway.server import LoopbackServer
+from orchestra.gateway.wire import open_client
+from orchestra.hosts.base import Host
+from orchestra.hosts.isolation import Isolation
+from orchestra.hosts.local import LocalHost
+from orchestra.hosts.worktree_setup import CommandEnvironment
+from orchestra.journal import jsonl
+from orchestra.journal.bus import Subscription
+from orchestra.journal.jsonl import Journal, prepare_log_folder
+from orchestra.journal.open_store import open_store
+from orchestra.journal.ownership import RunOwnership
+from orchestra.journal.store import Store
+from orchestra.journal.store_repair import open_own_store
+from orchestra.journal.writer import StoreWriter
+from orchestra.providers import catalogue
+from orchestra.report.ci import detect_ci_system
+from orchestra.report.fold import fold_event
+from orchestra.report.state import Report
+from orchestra.settings import Settings
+from orchestra.workspace.merge import free_namespace
+from orchestra.workspace.trees import Tree, Trees
+
+NO_PROMPTS = TerminalPrompts()
+
+
+@contextlib.asynccontextmanager
+async def open_run(
+    preflight: Preflight,
+    warmup: Warmup,
+    *,
+    screens: Sequence[Subscription],
+    prompts: TerminalPrompts = NO_PROMPTS,
+    previous: PreviousSessions | None = None,
+    host: Host | None = None,
+) -> AsyncIterator[Run]:
+    """A run that does no work, but only plans it, needs no Aider, and no key for the agents' model. Without a `host`,
+    attempts and gates run on this machine."""
+    settings, repository, tape = preflight.settings, preflight.repository, preflight.recording
+    model, works = chosen_model(settings), warmup.ready_task is not None
+    secrets = Secrets.from_settings(settings)
+    hide_keys(secrets)
+    routes = build_upstreams(settings, model if works else None, replayed=tape is not None)
+    if works and host is None:
+        await check_version(warmup.python)
+    namespace = previous.namespace if previous else await free_namespace(repository.git, BRANCHES)
+    limits = make_limits(settings, model, previous.report if previous else None)
+    memory = previous.reusable_replies() if previous else None
+    # What writes events is closed first, then what they are written to.
+    async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
+        recorder = open_recorder(last, settings, previous)
+        server = LoopbackServer()
+        first.push_async_callback(server.stop)
+        await server.start()
+        client = open_client()
+        first.push_async_callback(client.aclose)
+        trees = Trees(repository, warmup.folder)
+        last.push_async_callback(trees.close)
+        store, key = await open_run_store(last, settings, repository.root)
+        hold = RunOwnership(store, key)
+        last.callback(hold.close)
+        if previous:
+            await take_over_run(hold, trees, previous)
+        # From here to the story nothing is waited for: a run that has a log cannot be stopped before it has a summary.
+        journal = Journal(
+            repository.root / LOGS, secrets.scrub, *((previous.stamp, previous.events) if previous else ())
+        )
+        writer = StoreWriter(store, key)
+        last.callback(close_store_writer, writer, journal)
+        last.callback(journal.close)
+        gateway = Gateway(
+            routes,
+            JournalListener(journal),
+            server=server,
+            client=client,
+            guard=make_key_guard(secrets, repository),
+            memory=memory,
+            replay=tape,
+            limits=limits,
+        )
+        first.push_async_callback(gateway.stop)
+        host = host or make_local_host(preflight, warmup, trees, journal, secrets)
+        last.push_async_callback(host.close)
+        context = Context(
+            settings=settings,
+            repository=repository,
+            entries=preflight.entries,
+            model=model,
+            secrets=secrets,
+            folder=warmup.folder,
+            logs=journal.folder,
+            stamp=journal.stamp,
+            namespace=namespace,
+            deadline=compute_deadline(settings),
+        )
+        state = RunState(journal, Report(unreadable=previous.log.torn_lines if previous else 0))
+        warm = AgentReadiness(warmup.ready_task)
+        run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, prompts))
+        subscribe_listeners(run, writer, screens)
+        if previous:
+            run.emit(events.RunResumed(str(warmup.folder), os.getpid(), settings.recorded_values()))
+        else:
+            emit_run_started(run)
+        notify_waiting_tasks(run)
+        accept_commands(run)
+        yield run
+
+
+def make_local_host(
+    preflight: Preflight, warmup: Warmup, trees: Trees, journal: Journal, secrets: Secrets
+) -> LocalHost:
+    repository = preflight.repository
+    isolation = Isolation(preflight.settings, repository, preflight.entries.keys(), warmup.folder, secrets.values)
+    place = CommandEnvironment(
+        repository, isolation, journal.folder, secrets.clean_environment, secrets.scrub, secrets.values
+    )
+    return LocalHost(place, trees, warmup.agent_processes, preflight.entries)
+
+
+def subscribe_listeners(run: Run, writer: StoreWriter, screens: Sequence[Subscription]) -> None:
+    """All that hear of the run's events, in the order in which they do. The log is the first."""
+    bus, begun = run.services.journal.bus, run.services.journal.seq
+    bus.subscribe("The state", partial(fold_event, run.state.report), is_vital=True)
+    bus.subscribe("The store", writer.add_event, since=begun)
+    for screen in screens:
+        bus.subscribe(screen.name, screen.handler, since=screen.since)
+    if run.services.recorder:
+        bus.subscribe("The recording", run.services.recorder.record_event)
+
+
+def open_recorder(
+    stack: contextlib.AsyncExitStack, settings: Settings, previous: PreviousSessions | None
+) -> Recorder | None:
+    """Who listens for --record. A tape that cannot be written is known before anything is asked."""
+    if not settings.record:
+        return None
+    recorder = Recorder(Path(settings.record), previous.events[-1].seq if previous else 0)
+    stack.callback(recorder.close)
+    return recorder
+
+
+async def open_run_store(stack: contextlib.AsyncExitStack, settings: Settings, root: Path) -> tuple[Store, str]:
+    """The store, and what it calls this repository. In a thread, because a database's driver takes its time."""
+    if settings.store:
+        store, healed = await asyncio.to_thread(open_store, settings.store), ""
+    else:
+        store, healed = await asyncio.to_thread(open_own_store, prepare_log_folder(root / LOGS) / DATABASE)
+    if healed:
+        print(f"note: {healed}", file=sys.stderr)
+    stack.callback(store.close)
+    return store, store_key(settings, root)
+
+
+def close_store_writer(writer: StoreWriter, journal: Journal) -> None:
+    # Where the log could not be written, it is the disk: nobody frees it while we wait.
+    writer.patience = 1.0 if journal.failed else writer.patience
+    if not writer.close():
+        print(f"warning: {writer.problem} `resume` of this run brings them into the store.", file=sys.stderr)
+
+
+async def take_over_run(hold: RunOwnership, trees: Trees, previous: PreviousSessions) -> None:
+    """Become the run's owner, give the store what only the files have, and take away what the last owner could not."""
+    hold.run = previous.stamp
+    await asyncio.to_thread(hold.acquire)
+    if jsonl.read_run_log(trees.repository.root / LOGS, previous.stamp).events[-1].seq != previous.events[-1].seq:
+        raise UsageError(f"run {previous.stamp} has just gone on elsewhere.", hint="Look at it with `status`.")
+    await asyncio.to_thread(hold.store.append_events, hold.repository, previous.events)
+    for folder in previous.folders:
+        for tree in folder.glob("*/tree"):
+            await trees.remove(Tree(tree, trees.repository.git.at(tree), ""))
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def emit_run_started(run: Run) -> None:
+    repository = run.context.repository
+    started = events.RunStarted(
+        change=run.context.settings.change,
+        options=run.context.settings.recorded_values(),
+        folder=str(run.context.folder),
+        pid=os.getpid(),
+        namespace=run.context.namespace,
+        unborn=repository.unborn,
+        repository=str(repository.root),
+        branch=repository.branch,
+        base=repository.base,
+        model=run.context.model.name,
+        provider=run.context.model.provider.name,
+    )
+    run.emit(started)
+    for text in find_run_warnings(run):
+        run.emit(events.Note(text))
+
+
+def find_run_warnings(run: Run) -> list[str]:
+    """What the user should know before anything is paid."""
+    repository, found = run.context.repository, []
+    if repository.dirty:
+        shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")
+        found.append(f"Uncommitted changes ({shown}) stay as they are; agents work on HEAD and do not see them.")
+    if not repository.branch:
+        found.append("HEAD is detached: no branch can be moved, so that the result will stay on a branch of its own.")
+    if repository.shallow:
+        found.append("This clone is shallow: what its history tells is missing (in GitHub Actions: fetch-depth: 0).")
+    if detect_ci_system(os.environ).kind and not handed_over(run.context.settings):
+        found.append("A CI job's checkout does not last: --pr, --push or --patch FILE hands the result over.")
+    notice = catalogue.retirement_notice(run.context.model, date.today())
+    if notice is not None:
+        found.append(f"{notice.sentence}.")
+    if run.context.model.price_in is None:
+        found.append(
+            f"No price is known for {run.context.model.name}: its cost cannot be said (--price IN,OUT gives one)."
+        )
+    if run.services.gateway.replay is not None:
+        found += find_replay_differences(run.services.gateway.replay, run.context.settings, repository)
+    return found
+
+
+def handed_over(settings: Settings) -> bool:
+    return bool(settings.pr or settings.push or settings.patch)

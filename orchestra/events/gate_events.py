@@ -1,0 +1,152 @@
+"""Events of the gates, and of what their tests are worth."""
+
+from collections.abc import Sequence
+from dataclasses import field
+
+from orchestra.events.base import Payload, Record, value_if_absent
+
+COMBINED_TREE = "combined"  # the tree of which a gate speaks, if it is not a task's or one of a search
+ABOUT_REVIEW, ABOUT_SET_UP = "review", "setup"  # what a critic's gate is about, and what a failed set-up is told as
+
+
+class GateFound(Record, needs=("name",)):
+    """A gate of the run, and why it is one."""
+
+    name: str
+    command: str
+    why: str
+
+
+class GateUnusable(Record, needs=("name",)):
+    """A gate of the repository that cannot be used here, and why."""
+
+    name: str
+    about: str
+    why: str
+
+
+class GatesFound(Payload, kind="gates_found"):
+    """The gates of this session are known."""
+
+    gates: tuple[GateFound, ...]
+    notes: tuple[str, ...]
+    unusable: tuple[GateUnusable, ...]
+
+
+class GateUnable(Payload, kind="gate_unable", kw_only=True, needs=("name",)):
+    """A gate cannot start on the base, before any change. `named`: the user asked for it, so it stays one."""
+
+    name: str
+    about: str
+    why: str
+    named: bool
+    output: str
+
+
+class GateStarted(Payload, kind="gate_started", kw_only=True, needs=("name",)):
+    """A gate began to run on a tree: `combined`, `task3-1`, `base`."""
+
+    name: str
+    command: str
+    tree: str
+
+
+# What a line has beside the name, by what the gate is about.
+HEAD_KEYS = ("name", "about", "command", "tree", "ok", "verifies")
+COMMAND_KEYS = (
+    *(*HEAD_KEYS, "unproven", "judged", "code", "timed_out", "seconds", "output", "ran", "passed"),
+    *("new", "old", "old_count", "unknown", "flaky", "remarks", "about_tree"),
+)
+SET_UP_KEYS = (*HEAD_KEYS, "code", "timed_out", "seconds", "output", "remarks")
+REVIEW_KEYS = (*HEAD_KEYS, "timed_out", "seconds", "output", "new", "old", "flaky", "remarks", "about_tree")
+
+
+class GateEnded(Payload, kind="gate_ended", kw_only=True, needs=("name", "ok")):
+    """A gate ended: a command, a critic's review, or the set-up of a tree that failed. `about` says which.
+
+    `ok`: nothing fails that does not fail on the base. `verifies`: it has really checked something; `unproven` says why
+    not. `judged`: it is known whether its tests could be bent. Names of failures: `new` because of the change, `old` on
+    the base too, `unknown` maybe so, `flaky`. `about_tree`: the git tree that passed, and the files it was asked about.
+    A review has `reasons`, or says in `missing` why there is none.
+    """
+
+    name: str
+    about: str
+    command: str
+    tree: str = field(metadata=value_if_absent(COMBINED_TREE))
+    ok: bool
+    verifies: bool | None
+    unproven: str = ""
+    judged: bool = True
+    code: int = 0
+    timed_out: bool = False
+    seconds: float = 0.0
+    output: str = ""
+    ran: int | None = None
+    passed: int | None = None
+    new: tuple[str, ...] = ()
+    old: tuple[str, ...] = ()
+    old_count: int = 0
+    unknown: tuple[str, ...] = ()
+    flaky: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    about_tree: tuple[str, ...] = ()
+    missing: str = ""
+    reasons: tuple[str, ...] = ()
+
+    def written_fields(self) -> Sequence[str]:
+        if self.about == ABOUT_REVIEW:
+            return (*REVIEW_KEYS, "missing", "code") if self.missing else (*REVIEW_KEYS, "code", "reasons")
+        return SET_UP_KEYS if self.about == ABOUT_SET_UP else COMMAND_KEYS
+
+    @property
+    def subject(self) -> str:
+        """What it is about: tests, lint, types, syntax, command. In the oldest logs its name says that."""
+        return self.about or self.name
+
+
+class LostTests(Record):
+    """Tests of the base that did not run as they did there. `ran` of `of`, if only their number is known."""
+
+    missing: tuple[str, ...]
+    skipped: tuple[str, ...]
+    expected: tuple[str, ...]
+    ran: int | None
+    of: int | None
+
+
+class NewTest(Record, needs=("name",)):
+    """A new test, and how it ended on the base and on the result."""
+
+    name: str
+    base: str
+    result: str
+
+
+class WeakenedTest(Record, needs=("file",)):
+    """Assertions that were taken out of a file of tests, or changed."""
+
+    file: str
+    lines: tuple[str, ...]
+
+
+class TestsJudged(Payload, kind="tests_judged", kw_only=True, needs=("name",)):
+    """It is known what the passing tests of a gate are worth for the result.
+
+    `changed` are files by which the agents may have decided the outcome, `wrote`: all tests are theirs. `bent` says why
+    the tests verify nothing at all. `key`: the trees of result and base, and the gate.
+    """
+
+    __test__ = False  # pytest takes the name for a class of tests
+
+    name: str
+    key: tuple[str, ...]
+    holds: bool = field(metadata=value_if_absent(True))
+    changed: tuple[str, ...]
+    wrote: bool
+    lost: LostTests
+    bent: str
+    runner: str
+    remarks: tuple[str, ...]
+    fresh: tuple[NewTest, ...]
+    weaker: tuple[WeakenedTest, ...]

@@ -1,0 +1,93 @@
+"""Events of what came of the work: the combination, its delivery, and handing it over."""
+
+from collections.abc import Mapping
+
+from orchestra.events.base import Payload, optional_field
+
+
+class TaskIntegrated(Payload, kind="task_integrated", of_task=True, needs=("commit",)):
+    """A task's work became part of the combination, as this commit."""
+
+    commit: str
+
+
+class TaskExcluded(Payload, kind="task_held", of_task=True, needs=("reason",)):
+    """A task's work stays out of the combination."""
+
+    reason: str
+
+
+class WorkCombined(Payload, kind="combined", needs=("commit",)):
+    """The accepted work was combined. Gates that ran before say nothing of it. `base`: it stands on newer commits."""
+
+    commit: str
+    base: str = optional_field("")
+
+
+class TasksBlamed(Payload, kind="blamed"):
+    """The combination failed, and a search over sets of tasks (`asked` times) found which of them break it."""
+
+    green: tuple[int, ...]
+    guilty: tuple[tuple[int, ...], ...]
+    dropped: tuple[int, ...]
+    asked: int
+
+
+class ResultDelivered(Payload, kind="delivered", kw_only=True, needs=("applied", "result")):
+    """The result is on the user's branch (`applied`), or on a side branch and why; `take` is the command to get it.
+
+    `moved`: the user's branch has new commits. `withheld`: the result is not to get there at all. `files` has the lines
+    that were added and removed, by path.
+    """
+
+    applied: bool
+    reason: str
+    take: str
+    moved: bool
+    withheld: bool
+    branch: str
+    side_branch: str
+    result: str
+    files: Mapping[str, tuple[int, int]]
+
+
+class PatchWritten(Payload, kind="patch_written", needs=("path",)):
+    """The result was written to a patch file, of so many bytes."""
+
+    path: str
+    size: int
+
+
+class ResultBranched(Payload, kind="branched", needs=("branch",)):
+    """The result is on the branch that the user named."""
+
+    branch: str
+    commit: str
+
+
+class BranchPushed(Payload, kind="pushed", needs=("branch",)):
+    """The branch with the result was pushed."""
+
+    remote: str
+    branch: str
+    commit: str
+
+
+class PrOpened(Payload, kind="pr_opened", kw_only=True, needs=("url",)):
+    """A pull request for the result is open. `existed`: it was there already."""
+
+    url: str
+    number: int | None
+    existed: bool
+    host: str
+    head: str
+    base: str
+    commit: str
+
+
+class NotHandedOver(Payload, kind="not_handed_over", needs=("what",)):
+    """A patch, branch, push or pull request (`what`) failed. `by_hand` is the command that does it."""
+
+    what: str
+    why: str
+    by_hand: str

@@ -1,0 +1,413 @@
+"""The door: a loopback server in our own event loop that forwards model requests, counts them, and answers finally."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from orchestra import dialects
+from orchestra.dialects import DIALECTS, ReplyTooLarge, StreamReader
+from orchestra.gateway import rate_headers, wire
+from orchestra.gateway.billing import ClientPass, Exchange, Upstream
+from orchestra.gateway.decode import Decoder, ReplyFacts, reply_facts
+from orchestra.gateway.guard import KeyGuard
+from orchestra.gateway.lane import Refusal
+from orchestra.gateway.limits import Limits
+from orchestra.gateway.listener import GatewayListener
+from orchestra.gateway.pace import SentRequest
+from orchestra.gateway.pending_request import PendingRequest
+from orchestra.gateway.recording import RecordedReply, Recording
+from orchestra.gateway.server import HOST, LoopbackServer
+from orchestra.model import Usage
+
+if TYPE_CHECKING:
+    import httpx
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+CUT_SHORT_MESSAGE = "the run ended before the answer had come"
+ABANDONED_SECONDS = 60.0  # seconds for an answer whose agent has gone: what it costs is told at its end
+BYTES_PER_TOKEN = 4  # of a request, in the estimate that answers a request for a count
+MAX_NOTES = 3  # about one agent's requests
+
+
+class Gateway:
+    """All model traffic of a run. The listener hears of every exchange before its reply is handed on."""
+
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        listener: GatewayListener,
+        *,
+        server: LoopbackServer | None = None,
+        guard: KeyGuard | None = None,
+        memory: Recording | None = None,
+        replay: Recording | None = None,
+        client: "httpx.AsyncClient | None" = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.upstreams = dict(upstreams)
+        self.listener = listener
+        self.guard = guard or KeyGuard()
+        self.client = client or wire.open_client()
+        self.server = server or LoopbackServer()
+        self.server.set_handler(self.handle_asgi)
+        self.decoder = Decoder()
+        self.notes: dict[str, list[str]] = {}
+        self.limits = limits or Limits()
+        self.memory = memory
+        self.replay = replay
+        self.passes: dict[str, ClientPass] = {}
+        self.asks: set[PendingRequest] = set()
+        self.readers: set[asyncio.Task[None]] = set()
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    # --- tokens
+
+    def add_client(self, ticket: ClientPass) -> ClientPass:
+        self.passes[ticket.token] = ticket
+        return ticket
+
+    def remove_client(self, ticket: ClientPass) -> None:
+        """What it still waits for is not sent any more. What is on its way will be paid, and so it is heard out."""
+        self.passes.pop(ticket.token, None)
+        for ask in self.asks:
+            if ask.ticket is ticket:
+                ask.shorten_deadline(ABANDONED_SECONDS)
+        for ask in [ask for ask in self.asks if ask.ticket is ticket and id(ask) in ticket.waits_since]:
+            last = ask.trouble.last or (ask.lane.last_refusal if ask.lane.breaker.is_open else None)
+            why = last or Refusal("cancelled", 0, CUT_SHORT_MESSAGE)
+            self.note_exchange(ask, ask.failed_exchange(why.failure, why.status, why.message))
+            if ask.task is not None:
+                ask.task.cancel()
+
+    def client_url(self, ticket: ClientPass, provider: str) -> str:
+        return f"http://{HOST}:{self.port}/t/{ticket.token}/{provider}"
+
+    # --- the server
+
+    async def start(self) -> None:
+        """Start the server, unless it was given as one that is started already."""
+        await self.server.start()
+
+    async def stop(self) -> None:
+        """At once: what is still on its way is noted as cut short, and whoever waits for it is answered."""
+        self.passes.clear()
+        self.close_open_requests()
+        readers = list(self.readers)
+        for reader in readers:
+            reader.cancel()
+        await self.server.stop()
+        await asyncio.gather(*readers, return_exceptions=True)
+        await self.client.aclose()
+
+    def close_open_requests(self) -> None:
+        """Close the books: what is asked and not answered yet will not be waited for, but it may be billed."""
+        for ask in list(self.asks):
+            self.note_exchange(ask, ask.failed_exchange("cancelled", 0, CUT_SHORT_MESSAGE))
+
+    async def handle_asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.requests import Request
+
+        if scope["type"] == "http":
+            response = await self.handle_request(Request(scope, receive))
+            await response(scope, receive, send)
+
+    async def handle_request(self, request: "Request") -> "Response":
+        from starlette.responses import Response
+
+        scope = request.scope
+        path: str = scope["raw_path"].decode("latin-1")
+        _, _, token, provider, rest, *_ = [*path.split("/", 4), "", "", "", ""]
+        ticket, upstream = self.passes.get(token), self.upstreams.get(provider)
+        if ticket is None or upstream is None:
+            return Response(b"no such door\n", 403)
+        route = dialects.route_request(upstream.dialect, request.method, rest)
+        if route is None:
+            return self.reject_unknown(
+                ticket, upstream, f"{request.method} {rest[:100]!r}", "that is no request for a reply"
+            )
+        if route.kind in ("probe", "side"):
+            # Clients ask this by themselves, and do without an answer.
+            return Response(b"", 200 if route.kind == "probe" else 404)
+        try:
+            raw = await wire.read_request_body(request.receive)
+        except ConnectionResetError:
+            return Response(b"", 400)
+        except ReplyTooLarge as error:
+            return self.reject_unknown(ticket, upstream, f"a reply ({route.path})", str(error))
+        if route.kind == "count":
+            return Response(
+                json.dumps(route.dialect.count_reply(len(raw) // BYTES_PER_TOKEN + 1)), media_type="application/json"
+            )
+        plain = dialects.path_without_version(route.dialect, route.path)
+        facts = await self.decoder.decode_request(route.dialect, plain, ticket.root, self.guard.forms, raw)
+        if facts.problem:
+            return self.reject_unknown(ticket, upstream, f"a reply ({route.path})", facts.problem)
+        if not ticket.may_ask(upstream.provider, facts.model):
+            return self.reject_unknown(
+                ticket, upstream, f"the model {facts.model[:100]!r}", "this run does not use it here"
+            )
+        query = wire.query_without_keys(scope["query_string"].decode("latin-1"))
+        ask = PendingRequest(ticket, upstream, route, query, request.headers, raw, facts, self.limits, self.listener)
+        ask.task = asyncio.current_task()
+        self.asks.add(ask)
+        try:
+            if secret := await self.guard.find_secret(facts, query, request.headers):
+                return self.refuse(ask, "key", 0, f"the request held the value of {secret}, so it was not sent")
+            return await self.forward(ask)
+        except asyncio.CancelledError:
+            return self.refuse(ask, "cancelled", 0, CUT_SHORT_MESSAGE)
+        except Exception as error:
+            # A 500 of ours would make an agent ask up to 27 times again for what is our bug.
+            return self.refuse(ask, "gateway", 0, f"a bug in the gateway: {error!r}")
+
+    def reject_unknown(self, ticket: ClientPass, upstream: Upstream, what: str, why: str) -> "Response":
+        """What is not let through is no request to a model: it is not counted, costs nothing, and is only noted."""
+        from starlette.responses import Response
+
+        self.note_for_user(
+            ticket, f"{ticket.holder} asked {upstream.provider} for {what}: refused and not sent, {why}."
+        )
+        headers = {"x-should-retry": "false"}
+        return Response(
+            dialects.final_error_body(DIALECTS[upstream.dialect]), 403, headers, media_type="application/json"
+        )
+
+    def note_for_user(self, ticket: ClientPass, text: str) -> None:
+        """A note for the user, once, and not too many about one agent."""
+        notes = self.notes.setdefault(ticket.holder, [])
+        if text not in notes and len(notes) < MAX_NOTES:
+            notes.append(text)
+            self.listener.on_note(ticket, text)
+
+    # --- one request
+
+    async def forward(self, ask: PendingRequest) -> "Response":
+        if ask.ticket.is_exhausted:
+            return self.refuse(ask, "iterations", 0, f"the limit of {ask.ticket.iterations} replies is reached")
+        if ask.ticket.forbids_repeats and ask.identity in ask.ticket.answered_identities:
+            # The same request again means that the agent could not read the reply.
+            return self.refuse(ask, "garbage", 200, "the agent could make nothing of this provider's reply")
+        if self.memory is not None and (kept := self.memory.take_unused(ask.identity)):
+            return await self.deliver_stored_reply(ask, kept, recalled=True)
+        if self.replay is not None:
+            return await self.replay_request(ask, self.replay)
+        while True:
+            with ask.waiting_period():
+                if short := await ask.reserve(self.decoder):
+                    return self.refuse(ask, "budget", 0, short)
+                turn = await ask.lane.wait_for_turn(ask.trouble)
+            if isinstance(turn, Refusal):
+                return self.refuse(ask, turn.failure, turn.status, turn.message)
+            try:
+                outcome = await self.send_upstream(ask, turn)
+            except BaseException:
+                ask.lane.forget_request(turn, ask.trouble)
+                raise
+            if not isinstance(outcome, Refusal):
+                return outcome
+            again = ask.lane.record_failure(turn, ask.trouble, outcome)
+            ask.count_as_lost()
+            if not (again and ask.ticket.token in self.passes):
+                return self.refuse(ask, outcome.failure, outcome.status, outcome.message)
+
+    async def send_upstream(self, ask: PendingRequest, turn: SentRequest) -> "Response | Refusal":
+        import httpx
+
+        ask.sent += 1
+        ask.flying = True
+        ask.began, answer = time.monotonic(), None
+        try:
+            request = self.client.build_request("POST", ask.url, headers=ask.headers, content=ask.raw)
+            async with ask.answer_deadline():
+                answer = await self.client.send(request, stream=True)
+                headers = wire.pick_headers(answer)
+                kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+                if ask.streams and answer.status_code == 200 and "html" not in kind:
+                    return self.start_stream(ask, turn, answer, kind, encoding)
+                try:
+                    if answer.status_code == 200:
+                        raw = await wire.read_reply_body(answer, encoding, wire.max_reply_bytes(ask.max_reply_tokens))
+                    else:
+                        raw = await wire.read_error_body(answer, encoding)
+                finally:
+                    await answer.aclose()
+                return await self.handle_answer(ask, turn, answer.status_code, headers, raw)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            ask.mark_unsent()
+            return Refusal("bad_request", 0, f"{ask.upstream.base!r} is no address of a server: {error_text(error)}")
+        except (httpx.LocalProtocolError, UnicodeEncodeError):
+            ask.mark_unsent()
+            return Refusal("auth", 0, "the key cannot be sent: it holds a character that HTTP does not allow")
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            ask.mark_unsent()
+            return Refusal("unreachable", 0, f"{request.url.netloc.decode()}: {error_text(error)}")
+        except httpx.TimeoutException as error:
+            return Refusal("timeout", 0, f"no answer in {wire.READ_TIMEOUT:.0f} s ({error_text(error)})")
+        except TimeoutError:
+            return Refusal("timeout", 0, f"no whole answer in {ask.in_flight_seconds:.0f} s")
+        except ReplyTooLarge as error:
+            return Refusal("garbage", 200, str(error))
+        except httpx.HTTPError as error:
+            if wire.H11_TOO_LONG in str(error):
+                return Refusal("garbage", 0, "the headers of its answer are larger than 100 kB")
+            return Refusal("server", 0, f"the connection was lost: {error_text(error)}", lost=answer is not None)
+
+    async def handle_answer(
+        self, ask: PendingRequest, turn: SentRequest, status: int, headers: Mapping[str, str], raw: bytes
+    ) -> "Response | Refusal":
+        facts = ReplyFacts()
+        if status == 200:
+            facts = await self.decoder.decode_reply(ask.dialect, "", raw)
+        if hold := rate_headers.used_up_seconds(headers):
+            ask.lane.obey_rate_headers(turn, hold)
+        if facts.is_reply:
+            ask.lane.record_reply(turn)
+            if useless := ask.unusable_reason(facts):
+                # It is paid for, and of no use to the agent.
+                return self.refuse(ask, useless[0], 200, useless[1], ask.bill_reply(facts))
+            return self.deliver_reply(ask, facts, raw, "application/json")
+        failure, message = dialects.classify_failure(status, raw), facts.message or dialects.error_message(raw)
+        # An error is not billed; what should have been a reply may be.
+        ask.flying = failure == "garbage" and status == 200 and not dialects.is_html(raw)
+        if 300 <= status < 400:
+            message = f"it redirects to {dialects.redirect_target(headers.get('location', ''))}"
+        if failure == "garbage":
+            message = f"this is no reply as {ask.upstream.dialect} gives it: {message}"
+        # Only a refusal says in its body how long to wait; a good answer's may be large.
+        return Refusal(failure, status, message, rate_headers.read_retry_after(headers, b"" if status == 200 else raw))
+
+    def deliver_reply(self, ask: PendingRequest, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> "Response":
+        from starlette.responses import Response
+
+        self.note_reply(ask, facts, raw, kind, **how)
+        return Response(raw if facts.mended is None else facts.mended, 200, media_type=kind)
+
+    def start_stream(
+        self, ask: PendingRequest, turn: SentRequest, answer: "httpx.Response", kind: str, encoding: str
+    ) -> "Response":
+        from starlette.responses import StreamingResponse
+
+        handed: asyncio.Queue[bytes | None] = asyncio.Queue()
+        reader = asyncio.create_task(self.read_stream(ask, turn, answer, encoding, kind, handed))
+        self.readers.add(reader)
+        reader.add_done_callback(self.readers.discard)
+        return StreamingResponse(wire.relay_pieces(handed), 200, media_type=kind or None)
+
+    async def read_stream(
+        self,
+        ask: PendingRequest,
+        turn: SentRequest,
+        answer: "httpx.Response",
+        encoding: str,
+        kind: str,
+        handed: asyncio.Queue[bytes | None],
+    ) -> None:
+        """Read a stream to its end and note it, whether its client is still there or not: it is paid for."""
+        import httpx
+
+        end = None
+        try:
+            async with ask.answer_deadline():
+                facts, raw = await self.relay_events(ask, answer, encoding, kind, handed)
+            ask.lane.record_reply(turn)
+            self.note_stream(ask, facts, raw, kind)
+            end = b""
+        except httpx.HTTPError as error:
+            self.note_exchange(ask, ask.failed_exchange("server", 200, f"the stream broke off: {error_text(error)}"))
+        except TimeoutError:
+            self.note_exchange(
+                ask, ask.failed_exchange("timeout", 200, f"the stream had not ended in {ask.in_flight_seconds:.0f} s")
+            )
+        except ReplyTooLarge as error:
+            self.note_exchange(ask, ask.failed_exchange("garbage", 200, str(error)))
+        except asyncio.CancelledError:
+            self.note_exchange(ask, ask.failed_exchange("cancelled", 200, CUT_SHORT_MESSAGE))
+        except Exception as error:
+            self.note_exchange(ask, ask.failed_exchange("gateway", 200, f"a bug in the gateway: {error!r}"))
+        finally:
+            ask.lane.forget_request(turn, ask.trouble)
+            handed.put_nowait(end)
+            await answer.aclose()
+
+    async def relay_events(
+        self,
+        ask: PendingRequest,
+        answer: "httpx.Response",
+        encoding: str,
+        kind: str,
+        handed: asyncio.Queue[bytes | None],
+    ) -> tuple[ReplyFacts, bytes]:
+        """Hand the events on as they come. What they amount to, and all of them when that is not too much to keep."""
+        cap = wire.max_stream_bytes(ask.max_reply_tokens)
+        reader, kept, size = StreamReader(ask.dialect.new_joiner(), cap), bytearray(), 0
+        async for piece in wire.inflated_pieces(answer, encoding, cap):
+            reader.feed(piece)
+            handed.put_nowait(piece)
+            size += len(piece)
+            if size <= wire.MAX_STORED_STREAM:
+                kept += piece
+            else:
+                kept.clear()
+        if plain := reader.finish_stream():
+            return await self.decoder.decode_reply(ask.dialect, kind, plain), bytes(kept)
+        return reply_facts(ask.dialect, reader.joined_body, bytes(kept)), bytes(kept)
+
+    async def replay_request(self, ask: PendingRequest, recording: Recording) -> "Response":
+        found, drifted = recording.next_reply(ask.identity), False
+        if found is None and ask.ticket.task is None:
+            found, drifted = recording.substitute_reply(ask.ticket.role), True
+        if found is None:
+            return self.refuse(ask, "drift", 0, f"{recording.name} has no reply to this request")
+        if not found.is_complete:
+            return self.refuse(ask, "drift", 0, f"a secret was taken out of this reply on {recording.name}")
+        ask.sent = found.requests
+        if found.failure:
+            return self.refuse(ask, found.failure, found.status, found.message)
+        return await self.deliver_stored_reply(ask, found, replayed=True, drifted=drifted)
+
+    async def deliver_stored_reply(self, ask: PendingRequest, kept: RecordedReply, **how: bool) -> "Response":
+        raw = kept.body.encode()
+        facts = await self.decoder.decode_reply(ask.dialect, kept.kind, raw)
+        return self.deliver_reply(ask, facts, raw, kept.kind, **how)
+
+    def refuse(
+        self, ask: PendingRequest, failure: str, status: int, message: str, billed: tuple[Usage, str] | None = None
+    ) -> "Response":
+        """`told` is the usage of a reply that was paid for all the same, and what is odd about that."""
+        from starlette.responses import Response
+
+        self.note_exchange(ask, ask.failed_exchange(failure, status, message, *(billed or ())))
+        headers = {"x-should-retry": "false"}
+        return Response(dialects.final_error_body(ask.dialect), 400, headers, media_type="application/json")
+
+    # --- what became of it
+
+    def note_stream(self, ask: PendingRequest, facts: ReplyFacts, raw: bytes, kind: str) -> None:
+        if not facts.is_reply:
+            self.note_exchange(ask, ask.failed_exchange("garbage", 200, facts.message))
+        elif useless := ask.unusable_reason(facts):
+            self.note_exchange(ask, ask.failed_exchange(useless[0], 200, useless[1], *ask.bill_reply(facts)))
+        else:
+            self.note_reply(ask, facts, raw, kind)
+
+    def note_reply(self, ask: PendingRequest, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> None:
+        self.note_exchange(ask, ask.answered_exchange(facts, raw.decode("utf-8", "replace"), kind, **how))
+
+    def note_exchange(self, ask: PendingRequest, exchange: Exchange) -> None:
+        """Every ask is noted once; what comes after its books were closed is not counted again."""
+        if ask in self.asks:
+            self.asks.remove(ask)
+            ask.ticket.exchanges.append(exchange)
+            self.listener.on_exchange(ask.ticket, exchange)
+            if exchange.remark:
+                self.note_for_user(ask.ticket, f"{exchange.provider}/{exchange.model} told {exchange.remark}.")
+
+
+def error_text(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,179 @@
+"""How a store's database is reached: from its URL to an engine, and from a driver's complaint to one sentence."""
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestra.errors import StoreError
+
+DRIVERS = {
+    "sqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mysql+pymysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
+}
+DRIVER_EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
+# No call waits for ever: neither for a server, nor for somebody who holds a lock.
+ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
+    "sqlite": {"connect_args": {"timeout": 10, "check_same_thread": False}},
+    "postgresql": {
+        "pool_pre_ping": True,
+        "isolation_level": "READ COMMITTED",
+        "connect_args": {"connect_timeout": 10, "keepalives_idle": 10, "tcp_user_timeout": 30_000},
+    },
+    "mysql": {
+        "pool_pre_ping": True,
+        "isolation_level": "READ COMMITTED",
+        "connect_args": {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60},
+    },
+}
+IN_MEMORY = "memory://"
+# One connection for all threads, one after another: each further one would open an empty database.
+IN_MEMORY_OPTIONS = {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0}
+REBUILD_HINT = "`store migrate` makes a repository's own store anew from its logs."
+LOCK_SECONDS = 10.0  # seconds
+CONNECT_STATEMENTS = {
+    "sqlite": ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL"),
+    "postgresql": ("SET lock_timeout = '10s'", "SET idle_in_transaction_session_timeout = '30s'"),
+    # Strict, for else it shortens what does not fit; UTC, for a local time comes twice when summer ends.
+    "mysql": (
+        "SET SESSION innodb_lock_wait_timeout = 10",
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES'",
+        "SET SESSION time_zone = '+00:00'",
+    ),
+}
+
+
+def parse_store_url(where: str | Path) -> sa.URL:
+    """The URL with its driver. What it says goes into no message: a password may stand at any place of a wrong one."""
+    if isinstance(where, Path):
+        return sa.URL.create("sqlite", database=str(where.absolute()))
+    if where == IN_MEMORY:
+        return sa.URL.create("sqlite", database=":memory:")
+    try:
+        url = sa.make_url(where)
+    except (sa.exc.ArgumentError, ValueError):
+        raise StoreError("The store's URL is wrong: it looks like postgresql://user:password@host/name.") from None
+    if url.drivername not in DRIVERS:
+        known = "sqlite:///file, postgresql://..., mysql://... or mariadb://..."
+        raise StoreError(f"A store cannot be {url.drivername}: give {known}.")
+    if url.drivername == "sqlite":
+        return parse_store_url(Path(sqlite_file(url)))
+    if "@" in (url.host or ""):
+        raise StoreError("The store's URL has more than one @: write %40 for those in the password.")
+    if not url.database:
+        raise StoreError(f"The store's URL names no database: {store_label(url)}NAME.")
+    return url.set(drivername=DRIVERS[url.drivername])
+
+
+def sqlite_file(url: sa.URL) -> str:
+    if url.host or url.database in (None, "", ":memory:"):
+        raise StoreError("A SQLite store is a file: sqlite:///relative.db or sqlite:////absolute.db.")
+    return str(url.database)
+
+
+def store_label(url: sa.URL) -> str:
+    """The store as messages name it: without user, password and options."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    port = f":{url.port}" if url.port else ""
+    return f"{url.get_backend_name()}://{url.host or ''}{port}/{url.database or ''}"
+
+
+def open_engine(url: sa.URL) -> sa.Engine:
+    """An engine that has reached its database once."""
+    dialect = url.get_backend_name()
+    options = ENGINE_OPTIONS[dialect]
+    if url.database == ":memory:":
+        options = options | IN_MEMORY_OPTIONS
+    elif dialect == "sqlite":
+        create_private_file(Path(str(url.database)))
+    try:
+        # Events may hold what nobody should read in a traceback.
+        engine = sa.create_engine(url, hide_parameters=True, **options)
+        add_engine_hooks(engine)
+        engine.connect().close()
+    except ImportError:
+        command = f"pip install 'aider-orchestrator[{DRIVER_EXTRAS[dialect]}]'"
+        raise StoreError(f"The store {store_label(url)} needs a driver that is not installed: {command}.") from None
+    except sa.exc.DBAPIError as error:
+        raise store_error(url, error) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        # PyMySQL says so that it does not know an option, that a host is no name, that it misses a package.
+        raise StoreError(f"The store {store_label(url)} cannot be used: {hide_password(url, str(error))}.") from error
+    return engine
+
+
+def create_private_file(file: Path) -> None:
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(f"The store {file} cannot be used: {error.strerror}.") from error
+
+
+def execute_when_unlocked(cursor: Any, statement: str) -> None:
+    """SQLite does not wait by itself for others that make a new file's journal at the same moment."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            cursor.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
+def add_engine_hooks(engine: sa.Engine) -> None:
+    dialect = engine.dialect.name
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare_connection(connection: Any, _: Any) -> None:
+        if dialect == "sqlite":
+            # Python's own way is to begin late, with a lock that cannot be made stronger while others write.
+            connection.isolation_level = None
+            connection.text_factory = decode_lossy
+        cursor = connection.cursor()
+        for statement in CONNECT_STATEMENTS[dialect]:
+            execute_when_unlocked(cursor, statement)
+        cursor.close()
+        connection.commit()
+
+    if dialect == "sqlite":
+
+        @sa.event.listens_for(engine, "begin")
+        def begin_transaction(connection: sa.Connection) -> None:
+            if statement := connection.get_execution_options().get("begin", "BEGIN"):
+                connection.exec_driver_sql(statement)
+
+
+def decode_lossy(text: bytes) -> str:
+    """What a broken disk made of a text is still read: so that the other events are."""
+    return text.decode("utf-8", "replace")
+
+
+def is_deadlock(error: sa.exc.DBAPIError) -> bool:
+    """Whether the database took everything back because two transactions waited for each other."""
+    return getattr(error.orig, "sqlstate", None) in ("40P01", "40001") or (error.orig or error).args[:1] == (1213,)
+
+
+def store_error(url: sa.URL, error: sa.exc.DBAPIError) -> StoreError:
+    words = [str(word) for word in (error.orig or error).args] or [str(error.orig)]
+    reason = hide_password(url, words[-1].strip().splitlines()[0] if words[-1].strip() else type(error.orig).__name__)
+    hint = REBUILD_HINT if "malformed" in reason and url.get_backend_name() == "sqlite" else ""
+    return StoreError(f"The store {store_label(url)} cannot be used: {reason.rstrip('.')}.", hint=hint)
+
+
+def hide_password(url: sa.URL, text: str) -> str:
+    for secret in (url.password, url.query.get("password")):
+        if secret:
+            text = text.replace(str(secret), "***")
+    return text

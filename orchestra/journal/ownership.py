@@ -1,0 +1,145 @@
+"""A run's hold: it has one owner, its files are leased to it, and what other terminals ask of it is heard."""
+
+import contextlib
+import os
+import secrets
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from orchestra.errors import StoreError, UsageError
+from orchestra.journal.store import Command, Owner, Store
+
+OWNER_TTL = 15.0  # seconds; who has not renewed for so long is taken for dead
+RENEW_SECONDS = 3.0
+POLL_SECONDS = 0.2
+JOIN_SECONDS = 30.0
+
+
+class RunOwned(UsageError):
+    """Another orchestrator is at work on this run."""
+
+
+class FilesLeased(UsageError):
+    """Another run is at work on these files."""
+
+
+class RunOwnership:
+    """Renewed and listened to in a thread of its own, so that no database makes the run wait."""
+
+    def __init__(self, store: Store, repository: str, run: str = "") -> None:
+        self.store = store
+        self.repository = repository
+        self.run = run
+        self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.ending = threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def acquire(self) -> None:
+        """Become the owner, also in the place of one that has died on this machine."""
+        holder = self.try_acquire()
+        if holder and is_owner_dead(holder):
+            self.store.release_run(self.repository, self.run, holder.owner)
+            holder = self.try_acquire()
+        if holder:
+            raise RunOwned(
+                f"{describe_owner(holder)} is at work on run {self.run}.", hint=f"To stop it: cancel {self.run}."
+            )
+        # Whatever was asked of the last owner and came too late is not meant for this one.
+        self.store.take_commands(self.repository, self.run)
+
+    def try_acquire(self) -> Owner | None:
+        return self.store.acquire_run(
+            self.repository, self.run, self.owner, machine_identity(), os.getpid(), int(OWNER_TTL * 1000)
+        )
+
+    def lease_files(self, paths: Iterable[str]) -> None:
+        """Reserve files, or say who has them. Files of a run whose orchestrator has died on this machine are free."""
+        paths = list(paths)
+        taken = self.try_lease_files(paths)
+        for run in set(taken.values()):
+            holder = self.store.run_owner(self.repository, run)
+            if holder and is_owner_dead(holder):
+                self.store.release_files(self.repository, run)
+        taken = self.try_lease_files(paths) if taken else {}
+        if taken:
+            path, run = min(taken.items())
+            more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+            holder = self.store.run_owner(self.repository, run)
+            by = f" ({describe_owner(holder)})" if holder else ""
+            raise FilesLeased(f"run {run}{by} is at work on {path}{more}.", hint="Wait for it, or choose other files.")
+
+    def try_lease_files(self, paths: Iterable[str]) -> dict[str, str]:
+        return self.store.lease_files(self.repository, self.run, paths, int(OWNER_TTL * 1000))
+
+    def start_renewing(self, on_command: Callable[[Command], object], on_lost: Callable[[], object]) -> None:
+        """`heard` is told what is asked, `lost` that the run belongs to another now. Both are called in the thread."""
+        self.thread = threading.Thread(
+            target=self.renew_until_closed, args=(on_command, on_lost), name="run hold", daemon=True
+        )
+        self.thread.start()
+
+    def renew_until_closed(self, on_command: Callable[[Command], object], on_lost: Callable[[], object]) -> None:
+        beat = 0.0
+        while not self.ending.is_set():
+            # What cannot be asked of the store now is asked again soon.
+            with contextlib.suppress(StoreError):
+                if time.monotonic() >= beat:
+                    if self.try_acquire():
+                        on_lost()
+                        return
+                    self.try_lease_files(())
+                    beat = time.monotonic() + RENEW_SECONDS
+                for command in self.store.take_commands(self.repository, self.run):
+                    on_command(command)
+            self.ending.wait(POLL_SECONDS)
+
+    def close(self) -> None:
+        self.ending.set()
+        if self.thread:
+            self.thread.join(JOIN_SECONDS)
+        with contextlib.suppress(StoreError):
+            holder = self.store.run_owner(self.repository, self.run)
+            if holder and holder.owner == self.owner:
+                self.store.release_files(self.repository, self.run)
+                self.store.release_run(self.repository, self.run, self.owner)
+
+
+def describe_owner(holder: Owner) -> str:
+    return f"pid {holder.pid} on {holder.host.partition('/')[0]}"
+
+
+def is_owner_dead(holder: Owner) -> bool:
+    """Only what ran on this very machine can be known to be dead."""
+    return holder.host == machine_identity() and not is_process_alive(holder.pid)
+
+
+def is_process_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    with contextlib.suppress(OSError):
+        # A zombie is dead; only nobody has asked how it ended.
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] != "Z"
+        )
+    return True
+
+
+def machine_identity() -> str:
+    """This machine, since it was booted, as seen from this container: a pid means something only there."""
+    marks = "".join(machine_marks())
+    return f"{socket.gethostname()}/{zlib.crc32(marks.encode()):08x}"
+
+
+def machine_marks() -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        yield Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    with contextlib.suppress(OSError):
+        yield str(Path("/proc/self/ns/pid").readlink())

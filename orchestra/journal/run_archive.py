@@ -1,0 +1,182 @@
+"""A run as one file: a .tar.gz with a manifest, the events, the run's other files, and its commits as a git bundle."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from orchestra.errors import UsageError
+from orchestra.events import Event, RunStarted, event_record, parse_event
+from orchestra.journal.run_files import STAMP_PATTERN, stamp_of
+
+ARCHIVE_FORMAT = 1
+MANIFEST, EVENTS, BUNDLE, FILES = "manifest.json", "events.jsonl", "commits.bundle", "files/"
+MAX_UNPACKED = 4 << 30  # bytes, unpacked
+CHUNK = 1 << 20
+DAMAGE_ERRORS = (
+    tarfile.TarError,
+    EOFError,
+    OSError,
+    zlib.error,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
+
+
+class ArchiveError(UsageError):
+    """The file is no exported run that could be brought in."""
+
+
+@dataclass(frozen=True)
+class RunArchive:
+    """What a file holds. `files` and the bundle lie in a temporary folder."""
+
+    run: str
+    base: str
+    branches: dict[str, str]
+    events: list[Event]
+    files: list[Path] = field(default_factory=list)
+    bundle: Path | None = None
+
+
+def write_run_archive(target: Path, run_archive: RunArchive, version: str) -> None:
+    """Whole or not at all, and never over another file."""
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    lines = (json.dumps(event_record(event)) + "\n" for event in run_archive.events)
+    contents: dict[str, bytes | Path] = {EVENTS: "".join(lines).encode()}
+    contents |= {BUNDLE: run_archive.bundle} if run_archive.bundle else {}
+    contents |= {f"{FILES}{path.name}": path for path in run_archive.files}
+    manifest = {
+        "format": ARCHIVE_FORMAT,
+        "program": f"aider-orchestrator {version}",
+        "run": run_archive.run,
+        "base": run_archive.base,
+        "branches": run_archive.branches,
+        "sha256": {name: sha256_of(content) for name, content in contents.items()},
+    }
+    try:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", filename="") as packed:
+            with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+                add_member(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
+                for name, content in contents.items():
+                    add_member(archive, name, content)
+        os.link(part, target)
+    except FileExistsError:
+        raise UsageError(f"{target} exists already: give another name with -o.") from None
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def add_member(archive: tarfile.TarFile, name: str, content: bytes | Path) -> None:
+    about = tarfile.TarInfo(name)
+    about.mode, about.mtime = 0o600, int(time.time())
+    about.size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
+        archive.addfile(about, source)
+
+
+def sha256_of(content: bytes | Path) -> str:
+    found = hashlib.sha256()
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
+        while chunk := source.read(CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+# --- reading, where nothing is trusted ------------------------------------------------------------------------------
+
+
+def read_run_archive(source: Path, folder: Path) -> RunArchive:
+    """Unpack into a fresh folder, and check everything."""
+    try:
+        with tarfile.open(source, "r:gz") as archive:
+            manifest, unpacked = unpack_archive(archive, folder)
+        return verify_run_archive(manifest, unpacked)
+    except ArchiveError as error:
+        raise ArchiveError(f"{source}: {error}") from None
+    except FileNotFoundError:
+        raise ArchiveError(f"{source}: there is no such file.") from None
+    except DAMAGE_ERRORS as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ArchiveError(f"{source} is no exported run, or it is damaged ({why}).") from None
+
+
+def unpack_archive(archive: tarfile.TarFile, folder: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The manifest, and where its files are now."""
+    manifest: dict[str, Any] = {}
+    unpacked: dict[str, Path] = {}
+    left = MAX_UNPACKED
+    for about in archive:
+        if not manifest:
+            manifest = read_manifest(archive, about)
+            continue
+        left -= about.size
+        if left < 0:
+            raise ArchiveError(f"it would be larger than {MAX_UNPACKED >> 30} GB.")
+        content = open_member(archive, about, manifest["run"])
+        if about.name in unpacked:
+            raise ArchiveError(f"it holds {about.name} twice.")
+        unpacked[about.name] = folder / Path(about.name).name
+        with unpacked[about.name].open("xb") as target:
+            while chunk := content.read(CHUNK):
+                target.write(chunk)
+    return manifest, unpacked
+
+
+def read_manifest(archive: tarfile.TarFile, about: tarfile.TarInfo) -> dict[str, Any]:
+    content = archive.extractfile(about) if about.isreg() and about.size < CHUNK else None
+    if about.name != MANIFEST or content is None:
+        raise ArchiveError(f"it does not begin with {MANIFEST}, so it is no exported run.")
+    manifest = json.loads(content.read())
+    if int(manifest["format"]) > ARCHIVE_FORMAT:
+        raise ArchiveError(
+            f"it has format {manifest['format']}, and this program knows only {ARCHIVE_FORMAT}: use a newer one."
+        )
+    if not STAMP_PATTERN.fullmatch(manifest["run"]):
+        raise ArchiveError(f"{manifest['run']!r} is not the name of a run.")
+    dict(manifest["sha256"]), dict(manifest["branches"])
+    return dict(manifest)
+
+
+def open_member(archive: tarfile.TarFile, about: tarfile.TarInfo, run: str) -> IO[bytes]:
+    """Only plain files under the names that an export gives: nothing can come to lie anywhere else."""
+    name = about.name.removeprefix(FILES)
+    known = about.name in (EVENTS, BUNDLE) or (about.name != name and "/" not in name and stamp_of(name) == run)
+    content = archive.extractfile(about) if known and about.isreg() else None
+    if content is None:
+        raise ArchiveError(f"it holds {about.name!r}, which an exported run does not: nothing was brought in.")
+    return content
+
+
+def verify_run_archive(manifest: dict[str, Any], unpacked: dict[str, Path]) -> RunArchive:
+    if {name: sha256_of(path) for name, path in unpacked.items()} != manifest["sha256"]:
+        raise ArchiveError("it is damaged: its content is not what its manifest says.")
+    run, events = manifest["run"], list(parsed(unpacked[EVENTS]))
+    seqs = [event.seq for event in events]
+    if not events or events[0].kind != RunStarted.kind or {event.run for event in events} != {run}:
+        raise ArchiveError(f"its events are not those of run {run}.")
+    if seqs != sorted(set(seqs)):
+        raise ArchiveError("its events are not in order.")
+    files = [path for name, path in unpacked.items() if name.startswith(FILES)]
+    branches = {str(name): str(commit) for name, commit in manifest["branches"].items()}
+    return RunArchive(run, str(manifest["base"]), branches, events, files, unpacked.get(BUNDLE))
+
+
+def parsed(path: Path) -> Iterator[Event]:
+    """Strictly: what an export has written is whole."""
+    with path.open(encoding="utf-8") as file:
+        yield from (parse_event(json.loads(line)) for line in file)

@@ -1,0 +1,107 @@
+"""A plan's file: TOML that people read and edit, and that is read back as it was written."""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from orchestra.answers.shape import convert_value
+from orchestra.errors import PlanError
+from orchestra.plan.draft import Draft, PlanItem
+
+HEAD = """\
+# A plan of aider-orchestrator, to be read and edited. Then:
+#   aider-orchestrator plan check {name}      what is wrong with it
+#   aider-orchestrator plan approve {name}    say yes to it
+#   aider-orchestrator execute {name}         carry it out
+# A task begins when those that it needs are done, and on top of their result. Comments of yours are lost when the
+# program writes this file: at `plan continue`, at `plan approve`, and when a run has done some of it.
+
+"""
+ALWAYS_SHOWN = ("id", "title", "brief", "files", "needs")  # shown in every task, as the rest is not
+WIDTH = 100
+
+
+def format_draft(draft: Draft, name: str) -> str:
+    lines = [HEAD.format(name=name), f"goal = {format_string(draft.goal)}\n"]
+    lines += [f"prd = {format_string(draft.prd)}\n"] if draft.prd else []
+    lines += [f"approved = {str(draft.approved).lower()}\n"]
+    for item in draft.task:
+        lines += ["\n[[task]]\n", *format_task(item)]
+    return "".join(lines)
+
+
+def format_task(item: PlanItem) -> Iterator[str]:
+    for field in dataclasses.fields(item):
+        value = getattr(item, field.name)
+        if value != field.default or field.name in ALWAYS_SHOWN:
+            yield f"{field.name} = {format_value(value)}\n"
+
+
+def format_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return format_string(value)
+    words = [format_string(one) for one in value]
+    short = f"[{', '.join(words)}]"
+    return short if len(short) <= WIDTH else "[\n" + "".join(f"    {word},\n" for word in words) + "]"
+
+
+def format_string(value: str) -> str:
+    """On lines of its own where it has several."""
+    safe = "".join(map(escape_character, value))
+    if "\n" not in value:
+        return '"' + safe.replace('"', '\\"').replace("\t", "\\t") + '"'
+    inside = safe.replace('"""', '""\\"')
+    inside = inside[:-1] + '\\"' if inside.endswith('"') and not inside.endswith('\\"') else inside
+    return f'"""\n{inside}"""'
+
+
+def escape_character(sign: str) -> str:
+    plain = sign in "\n\t" or (ord(sign) >= 32 and ord(sign) != 127 and sign != "\\")
+    return sign if plain else "\\\\" if sign == "\\" else f"\\u{ord(sign):04x}"
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def parse_draft(content: str, place: str) -> Draft:
+    """The plan in a file, or one sentence that says what is wrong with it and where."""
+    try:
+        record = tomllib.loads(content)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of more than 4300 digits
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise PlanError(f"{place}: this is not TOML ({why}).") from None
+    complaints: list[str] = []
+    for table, kind, where in walk_tables(record):
+        complaints += find_unknown_keys(table, kind, where)
+        # Who writes by hand says each thing once; what is not said follows from the rest.
+        record_defaults(table, kind)
+    draft = convert_value(Draft, record, "", complaints)
+    if complaints:
+        raise PlanError(f"{place}: {'; '.join(complaints[:5])}.")
+    found: Draft = draft
+    return found
+
+
+def record_defaults(table: dict[str, Any], kind: type) -> None:
+    for name in ("id", "title", "brief") if kind is PlanItem else ():
+        table.setdefault(name, "")
+
+
+def walk_tables(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], type, str]]:
+    yield record, Draft, ""
+    tasks = record.get("task")
+    for n, table in enumerate(tasks if isinstance(tasks, list) else [], start=1):
+        if isinstance(table, dict):
+            yield table, PlanItem, f" in task {n} ({table.get('id', 'without an id')})"
+
+
+def find_unknown_keys(table: Mapping[str, Any], kind: type, where: str) -> Iterator[str]:
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in table.keys() - set(known):
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+        yield f"there is no {name!r}{where}{hint}"

@@ -1,0 +1,211 @@
+"""The report in words: the verdict in one sentence, how far it was verified, and what to do next."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from orchestra.errors import INTERRUPT, SIGNALS, TERMINATE
+from orchestra.judge.exit_code import LIMIT_CODE
+from orchestra.judge.policy import policy_of
+from orchestra.model import Usage, Verdict, Verified
+from orchestra.report.sanitize import safe_line
+from orchestra.report.state import Report, TaskReport
+
+LONGEST_REASON = 300
+MOST_REASONS = 2
+NOT_DONE_PHRASES = {
+    "patch": "not written as a patch",
+    "branch": "not on the branch that was asked for",
+    "push": "not pushed",
+    "pr": "without a pull request",
+}
+
+
+def verdict_sentence(report: Report) -> str:
+    if report.error:
+        return report.error
+    if report.exit_code in (130, 143):
+        usual = INTERRUPT if report.exit_code == 130 else TERMINATE
+        by = "`cancel`" if report.cancelled else SIGNALS.get(report.signal or usual, "a signal")
+        return f"Stopped by {by}; {result_location(report)}."
+    if stopped := stopping_limit(report):
+        return f"Stopped by {stopped}: {outcome_sentence(report)}"
+    return outcome_sentence(report)
+
+
+def stopping_limit(report: Report) -> str:
+    """The limit that ended the run before its work was done."""
+    if report.limit_that_stopped:
+        return report.limit_that_stopped
+    short = any(policy_of(task.verdict).exit_code == LIMIT_CODE for task in report.tasks.values())
+    return "the budget" if short and report.exit_code == LIMIT_CODE else ""
+
+
+def outcome_sentence(report: Report) -> str:
+    total, done = sum(not task.replaced for task in report.tasks.values()), len(report.succeeded)
+    if not total and report.drafted_tasks:
+        return f"{plural(report.drafted_tasks, 'task')} planned in {report.plan_file}; nothing has been changed."
+    if not total:
+        return "Nothing was planned."
+    if report.changed_nothing:
+        return f"{plural(done, 'question')} answered; no file was to be changed."
+    if not any(task.commit or task.answered for task in report.tasks.values()):
+        return (
+            f"Nothing was changed: {plural(total, 'task')} of {total:,} failed."
+            if total > 1
+            else "Nothing was changed: the task failed."
+        )
+    tasks = f"All {total:,} tasks are" if total > 1 else "The task is"
+    head = f"{tasks} complete" if done == total else f"{done:,} of {total:,} tasks are complete"
+    asking = sum(bool(task.asks) for task in report.tasks.values())
+    head += f", {plural(asking, 'task')} {'waits' if asking == 1 else 'wait'} for a person" if asking else ""
+    return f"{head}; {result_location(report)}, {verification_phrase(report)}."
+
+
+def result_location(report: Report) -> str:
+    """Where the work is now."""
+    if not report.result:
+        return "no result was combined"
+    files = plural(len(report.files), "file")
+    return f"{files} changed on {report.result_branch}{handover_note(report)}"
+
+
+def handover_note(report: Report) -> str:
+    """What is known to others of it, and what they should know and do not."""
+    done = "with a pull request" if report.pr_url else "pushed" if report.pushed else ""
+    failed = [NOT_DONE_PHRASES[what] for what in report.refused if what in NOT_DONE_PHRASES]
+    words = " but ".join(filter(None, (done, " and ".join(failed))))
+    return f" ({words})" if words else ""
+
+
+def verification_phrase(report: Report) -> str:
+    failed = [gate.name for gate in report.gates if not gate.ok]
+    if failed:
+        return f"and {', '.join(failed)} failed"
+    if report.verified is Verified.TESTS:
+        return f"verified by the tests{tests_exceptions(report)}"
+    if report.verified is Verified.CHANGED_TESTS:
+        return f"verified by {changed_tests_phrase(report)}{tests_exceptions(report)}"
+    syntax = report.verified is Verified.SYNTAX
+    if why := unchecked_reasons(report):
+        return f"{'checked only for syntax, ' if syntax else ''}not checked by tests: {why}"
+    if syntax:
+        return "checked only for syntax (no tests were run)"
+    return "checked by nothing but git (no tests were given)"
+
+
+MOST_NAMED = 6
+LOST_TEST_PHRASES = {"missing": "missing", "skipped": "skipped now", "expected": "expected to fail now"}
+
+
+def changed_tests_phrase(report: Report) -> str:
+    """What a result is verified by that is less than the base's tests, and why it is less."""
+    parts = [
+        f"{join_names(names)} {is_are(names)} {LOST_TEST_PHRASES[kind]}" for kind, names in report.tests_lost.items()
+    ]
+    counts = [one.lost for one in report.judged.values() if one.lost.of]
+    parts += [f"{one.ran or 0:,} of {one.of:,} ran" for one in counts]
+    less = f" (of the base's tests, {'; '.join(parts)})" if parts else ""
+    if changed := report.tests_changed:
+        return f"tests that the agents changed: {join_names(changed)}{less}"
+    if any(one.wrote for one in report.judged.values()):
+        return f"tests that the agents wrote{less}"
+    return f"fewer tests than the base has{less}"
+
+
+def join_names(names: Sequence[str]) -> str:
+    shown = ", ".join(safe_line(name, 200) for name in names[:MOST_NAMED])
+    return shown + (f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else "")
+
+
+def is_are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def tests_exceptions(report: Report) -> str:
+    """What the tests that verify a result do not say of it."""
+    count, why = report.failed_before, unchecked_reasons(report)
+    old = f", but for {count:,} that failed before" if count else ""
+    return old + (f"{' and' if old else ', but'} not by all of them: {why}" if why else "")
+
+
+def unchecked_reasons(report: Report) -> str:
+    """Why tests that the repository has did not check the result."""
+    said = [safe_line(why, LONGEST_REASON).rstrip(".") for why in dict.fromkeys(report.unchecked)]
+    return "; ".join(said[:MOST_REASONS]) + (f"; and {len(said) - MOST_REASONS} more" * (len(said) > MOST_REASONS))
+
+
+def next_steps(report: Report) -> list[str]:
+    """What a person may do now, as commands where there are any."""
+    return [f"{words} {command}" for words, command in handover_commands(report)] + other_steps(report)
+
+
+def handover_commands(report: Report) -> list[tuple[str, str]]:
+    """What could not be handed over and why, in the words of hosts and git; and the command that does it."""
+    return [(f"Not handed over: {told.why}. By hand:", told.by_hand) for told in report.refused.values()]
+
+
+def other_steps(report: Report) -> list[str]:
+    steps = []
+    if report.drafted_tasks and not report.tasks:
+        path = PurePath(report.plan_file)
+        name = path.stem if path.parent.name == "plans" and path.parent.parent.name == ".aider_logs" else path
+        steps += [f"Look at the plan: aider-orchestrator plan show {name}", f"Do it: aider-orchestrator execute {name}"]
+    delivery = report.delivery
+    if report.pr_url:
+        steps.append(f"Review and merge {report.pr_url}")
+    elif delivery and delivery.result and not delivery.applied:
+        steps.append(f"The result is on {delivery.side_branch} because {delivery.reason}. To take it: {delivery.take}")
+    for task in report.tasks.values():
+        if task.branch and (not task.success or not report.result):
+            steps.append(f"{task.agent}'s work is kept on {task.branch}: git show {task.branch}")
+        elif task.patch and not task.success:
+            steps.append(f"{task.agent}'s work is kept as a patch: {task.patch}")
+    asking = [task for task in report.tasks.values() if task.asks]
+    steps += [
+        f"Decide about {task.agent}: {resolve_command(report, task)} (or --take, --abandon, ...)" for task in asking
+    ]
+    remedies = dict.fromkeys(task.remedy for task in report.failed if task.remedy and not task.asks)
+    return steps + list(remedies)
+
+
+def resolve_command(report: Report, task: TaskReport) -> str:
+    return f'aider-orchestrator resolve {report.run} {task.id} --retry "a hint"'
+
+
+def cost_phrase(used: Usage) -> str:
+    return "cost unknown (no price for this model)" if used.paid is None else format_usd(used.paid)
+
+
+def unreadable_note(report: Report) -> str:
+    """Empty if the whole log could be read."""
+    if not report.unreadable:
+        return ""
+    return f"{plural(report.unreadable, 'event')} in the log could not be read. The report is made from the others."
+
+
+def format_usd(dollars: float) -> str:
+    return f"${dollars:.4f}" if dollars < 1 else f"${dollars:.2f}"
+
+
+def format_time_option(seconds: float) -> str:
+    """1h30m, 45s."""
+    hours, minutes = divmod(int(seconds), 3600)[0], int(seconds) % 3600 // 60
+    rest = seconds - 3600 * hours - 60 * minutes
+    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{rest:g}s" if rest else ""]
+    return "".join(parts) or "0s"
+
+
+def paid_phrase(report: Report) -> str:
+    """What the run really cost: a reply from a tape was paid for when it was recorded."""
+    if report.replayed:
+        return f"nothing, the replies came from a tape (worth {cost_phrase(report.usage)})"
+    return cost_phrase(report.usage)
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def failure_line(task: TaskReport) -> str:
+    why = task.held or task.asks or task.cause or ("not started" if task.attempts == 0 else "not finished")
+    return f"{task.agent} {task.verdict or Verdict.CANCELLED}: {why}"

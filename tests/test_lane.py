@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from orchestra.gateway.lane import Lane, Refusal, Trouble
+from orchestra.gateway.lane import Lane, Refusal, RequestTrouble
 from orchestra.gateway.pace import Pace
 from tests.support.virtual_time import run_in_virtual_time
 
@@ -22,7 +22,7 @@ REFUSAL_SECONDS = 0.01
 
 @dataclass
 class Provider:
-    """Answers by its script, which is given the moment. A reply (None) takes `latency` seconds, a refusal hardly any."""
+    """Answers by its script, which is given the moment. A reply (None) takes `latency` seconds."""
 
     clock: Clock
     script: Callable[[float], Refusal | None]
@@ -44,16 +44,16 @@ def make_lane(clock: Clock, *, per_minute: int = 0, name: str = "openai") -> Lan
 
 async def ask(lane: Lane, provider: Provider, agent: int) -> Refusal | None:
     """One request as the gateway makes it: until there is a reply (None), or no sense in asking on."""
-    trouble = Trouble(agent)
+    trouble = RequestTrouble(agent)
     while True:
-        sent = await lane.turn(trouble)
+        sent = await lane.wait_for_turn(trouble)
         if isinstance(sent, Refusal):
             return sent
         answer = await provider.answer()
         if answer is None:
-            lane.reply(sent)
+            lane.record_reply(sent)
             return None
-        if not lane.failure(sent, trouble, answer):
+        if not lane.record_failure(sent, trouble, answer):
             return answer
 
 
@@ -104,10 +104,10 @@ def test_lane_obeys_retry_after_once_for_all_agents_and_leaves_other_lanes_alone
 def test_lane_holds_all_agents_for_as_long_as_headers_say_that_nothing_is_left() -> None:
     async def play(clock: Clock) -> list[float]:
         provider, lane = Provider(clock, in_turn()), make_lane(clock)
-        sent = await lane.turn(Trouble(1))
+        sent = await lane.wait_for_turn(RequestTrouble(1))
         assert not isinstance(sent, Refusal)
-        lane.heed(sent, 20.0)
-        lane.reply(sent)
+        lane.obey_rate_headers(sent, 20.0)
+        lane.record_reply(sent)
         await ask_all(lane, provider, 3)
         return provider.asked
 
@@ -196,7 +196,7 @@ def test_lane_waits_longer_before_each_try_of_the_same_request(refusal: Refusal)
     async def play(clock: Clock) -> list[float]:
         provider = Provider(clock, in_turn(refusal, refusal, refusal))
         lane = make_lane(clock)
-        lane.known.add("openai")
+        lane.known_providers.add("openai")
         assert await ask(lane, provider, 1) is None
         return provider.asked
 

@@ -15,6 +15,7 @@ OTHER = "echo 0.86.1"
 BROKEN = f'case "$1" in -c) exec {sys.executable} "$@";; *) echo no module named litellm >&2; exit 1;; esac'
 
 
+@pytest.mark.thorough(but="words0-exit 1")
 @pytest.mark.parametrize(
     ("script", "asked", "told"),
     [
@@ -39,6 +40,7 @@ def test_an_aider_that_cannot_work(words: tuple[str, ...], script: str, asked: i
     assert not place.processes() and place.status() == []
 
 
+@pytest.mark.thorough(but="words0")
 @pytest.mark.parametrize("words", [(), ("--no-fork-server",)])
 def test_an_aider_that_warms_up_ends_with_a_run_that_cannot_begin(words: tuple[str, ...], tmp_path: Path) -> None:
     place = make_place(tmp_path / "place", {"a.py": "a = 1\n"})

@@ -67,6 +67,7 @@ def test_sixteen_agents_never_pass_the_budget_and_are_resumed_with_more(tmp_path
     assert_clean(again)
 
 
+@pytest.mark.thorough
 def test_a_dollar_is_enough_for_an_ordinary_run_with_its_prd(tmp_path: Path) -> None:
     """16 agents, Gemini's PRD, and models whose longest replies would cost more than a dollar together."""
     place = make_place(tmp_path, FILES)
@@ -81,6 +82,7 @@ def test_a_dollar_is_enough_for_an_ordinary_run_with_its_prd(tmp_path: Path) -> 
     assert "of $1.00 spent" in ran.out
 
 
+@pytest.mark.thorough
 def test_what_is_billed_beyond_the_reservation_is_told(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
 
@@ -96,6 +98,7 @@ def test_what_is_billed_beyond_the_reservation_is_told(tmp_path: Path) -> None:
     assert_clean(ran, branches=("main",))
 
 
+@pytest.mark.thorough
 def test_a_task_and_the_tokens_of_the_run_have_limits_too(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
 
@@ -118,6 +121,7 @@ def test_a_task_and_the_tokens_of_the_run_have_limits_too(tmp_path: Path) -> Non
         assert "of 8,000 tokens are spent" in tokens.out
 
 
+@pytest.mark.thorough
 def test_a_reply_that_the_budget_cut_short_is_no_reply(tmp_path: Path) -> None:
     """With the last cents the request asks for a shorter reply; if that is cut off, it was the budget."""
     place = make_place(tmp_path, FILES)
@@ -148,6 +152,7 @@ def test_a_lost_reply_counts_as_paid_and_is_asked_for_once_more(tmp_path: Path) 
     assert "is assumed: replies were lost" in ran.out
 
 
+@pytest.mark.thorough
 def test_what_was_on_its_way_when_the_run_was_killed_counts_as_paid(tmp_path: Path) -> None:
     place, slow = make_place(tmp_path, FILES), {"on": True}
     with ModelServer(lambda request: Reply(GOOD(request).text, latency=600.0 if slow["on"] else 0.0)) as server:
@@ -165,6 +170,7 @@ def test_what_was_on_its_way_when_the_run_was_killed_counts_as_paid(tmp_path: Pa
     assert sum(agent["usage"]["assumed_cost"] for agent in ran.agents.values()) == pytest.approx(limits["reserved"])
 
 
+@pytest.mark.thorough
 def test_a_price_must_be_known_for_a_budget(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     words = (*CHANGE, "--model", "openai/my-model", "--files", "part00.py", "--budget", "1")
@@ -210,6 +216,7 @@ def test_at_the_deadline_what_is_finished_is_kept_and_the_rest_is_resumed(tmp_pa
     assert_clean(again)
 
 
+@pytest.mark.thorough
 def test_the_deadline_comes_before_the_agents(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(gemini_prd(PRD, GOOD), latency=30.0) as server:
@@ -222,6 +229,7 @@ def test_the_deadline_comes_before_the_agents(tmp_path: Path) -> None:
     assert done(place) == ["part00.py"]
 
 
+@pytest.mark.thorough
 def test_what_is_set_up_at_the_deadline_is_not_begun(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     words = ("--files", "part00.py", "part01.py", "--agents", "2", "--setup-cmd", "sleep 60", "--deadline", "5s")

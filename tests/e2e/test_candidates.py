@@ -113,6 +113,7 @@ def test_a_place_for_each_and_no_more_than_that(tmp_path: Path) -> None:
     assert (place.repo / "part.py").read_text() == GOOD
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ("kill", "interrupt") if SOAK else ("kill",))
 def test_resume_keeps_what_had_ended_and_pays_for_it_no_more(tmp_path: Path, how: str) -> None:
     place = make_place(tmp_path, FILES)
@@ -139,6 +140,7 @@ def test_resume_keeps_what_had_ended_and_pays_for_it_no_more(tmp_path: Path, how
     assert_clean(ran, branches=(*kept_on(ran), "main"))
 
 
+@pytest.mark.thorough
 def test_cancel_ends_all_of_them(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     other = "other = 2\n"
@@ -165,6 +167,7 @@ def test_cancel_ends_all_of_them(tmp_path: Path) -> None:
     assert place.processes() == {}
 
 
+@pytest.mark.thorough(but="0-")
 @pytest.mark.parametrize(
     ("value", "words"), [("0", "at least 1"), ("-1", "at least 1"), ("two", "whole number"), ("99", "at most 16")]
 )
@@ -173,6 +176,7 @@ def test_nonsense(tmp_path: Path, value: str, words: str) -> None:
     assert ran.code == 2 and words in ran.err and "--agents-per-task" in ran.err and "Traceback" not in ran.err
 
 
+@pytest.mark.thorough
 def test_the_dry_run_tells_what_all_of_them_would_cost(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     one, three = [

@@ -19,6 +19,8 @@ from tests.support.hostserver import TOKEN, HostServer
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, make_place
 
+pytestmark = pytest.mark.thorough
+
 EXAMPLES = ROOT / "examples"
 # Nothing of the checkout may run on the way to the program, whatever it is called.
 TRAP = "open('/dev/tty'); raise SystemExit('a module of the checkout was run')\n"

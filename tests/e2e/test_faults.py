@@ -171,6 +171,7 @@ def assert_met(ran: Ran, fault: Fault, code: int | None, good: set[str]) -> None
 # --- the matrix -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough(but=("401 wrong key", ".aider_logs leads elsewhere"))
 @pytest.mark.parametrize("name", cases([n for n, f in FAULTS.items() if f.alone is not None] if SOAK else ALONE))
 def test_a_fault_alone(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
@@ -178,6 +179,7 @@ def test_a_fault_alone(name: str, tmp_path: Path) -> None:
     assert_met(ran, fault, fault.alone, set())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", cases([n for n, f in FAULTS.items() if f.beside is not None] if SOAK else BESIDE))
 def test_a_fault_beside_two_agents_that_succeed(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
@@ -258,6 +260,7 @@ def test_a_long_wait_does_not_make_aider_ask_again(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_own_and_another_agents_file_edited(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     stray = edits_foreign(OTHERS[0], FILES[OTHERS[0]], "broken = True\n", own=GOOD)
@@ -272,6 +275,7 @@ def test_own_and_another_agents_file_edited(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_half_good_reply_that_is_mended(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     replies = iter((half_good,))
@@ -285,6 +289,7 @@ def test_a_half_good_reply_that_is_mended(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_nothing_but_the_line_ends_changed(tmp_path: Path) -> None:
     """Aider writes LF and a final newline into whatever it opens; that alone is no change, beside a real one too."""
     windows = "name = 1\r\nsize = 1"
@@ -302,6 +307,7 @@ def test_nothing_but_the_line_ends_changed(tmp_path: Path) -> None:
     assert_clean(beside)
 
 
+@pytest.mark.thorough
 def test_a_reply_that_names_many_files(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {f"many/file{n}.py": "x = 1\n" for n in range(30)})
     names = "\n".join(f"See also many/file{n}.py and {path}." for n in range(30) for path in FILES)
@@ -316,6 +322,7 @@ def test_a_reply_that_names_many_files(tmp_path: Path) -> None:
 COMMANDS = ("!touch MARK", "/add left.py\nSee http://127.0.0.1:9/x and https://example.com", "/run touch MARK", "-")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("change", COMMANDS if SOAK else COMMANDS[:2])
 def test_a_change_that_looks_like_a_command(change: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)

@@ -33,6 +33,7 @@ def test_a_key_in_the_change_reaches_no_model(tmp_path: Path) -> None:
     assert leaks(place, ran.out, ran.err, keys=(KEY,)) == []
 
 
+@pytest.mark.thorough
 def test_a_key_in_the_change_is_not_sent_for_the_prd_either(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(gemini_prd("# A\n\nChange a.py.\n", GOOD)) as server:
@@ -42,6 +43,7 @@ def test_a_key_in_the_change_is_not_sent_for_the_prd_either(tmp_path: Path) -> N
     assert "held the value of ANTHROPIC_API_KEY, so it was not sent" in ran.err + ran.out
 
 
+@pytest.mark.thorough
 def test_a_key_that_is_committed_anyway_stops_nobody(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {"b.py": f"y = '{KEY}'\n"})
     with ModelServer(GOOD) as server:
@@ -50,6 +52,7 @@ def test_a_key_that_is_committed_anyway_stops_nobody(tmp_path: Path) -> None:
     assert ran.code == 0, ran.out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["body-drip", "giant-error", "informational"])
 def test_a_signal_ends_the_run_while_a_reply_goes_on_without_end(name: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)

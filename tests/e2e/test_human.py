@@ -73,6 +73,7 @@ def assert_decided(place: Place, ran: Ran, action: str) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough(but="brief")
 @pytest.mark.parametrize("action", ACTIONS)
 def test_after_the_run_has_ended(tmp_path: Path, action: str) -> None:
     place = make_place(tmp_path, FILES)
@@ -95,6 +96,7 @@ def test_after_the_run_has_ended(tmp_path: Path, action: str) -> None:
     assert_decided(place, ran, action)
 
 
+@pytest.mark.thorough(but="retry")
 @pytest.mark.parametrize("action", ACTIONS if SOAK else ("retry", "take"))
 def test_from_another_terminal_while_the_run_goes_on(tmp_path: Path, action: str) -> None:
     place = make_place(tmp_path, FILES)
@@ -113,6 +115,7 @@ def test_from_another_terminal_while_the_run_goes_on(tmp_path: Path, action: str
     assert_decided(place, ran, action)
 
 
+@pytest.mark.thorough
 def test_a_person_is_called_while_the_run_goes_on(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(slow) as server, HostServer("listener") as listener:
@@ -126,6 +129,7 @@ def test_a_person_is_called_while_the_run_goes_on(tmp_path: Path) -> None:
     assert called.body["why"] and [each.body["event"] for each in listener.asked] == ["human_needed", "run_ended"]
 
 
+@pytest.mark.thorough
 def test_interrupted_it_waits_and_the_others_go_on(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     script = lambda request: Reply(GOOD(request).text, latency=60.0 if "part2.py" in request.files else 0.0)  # noqa: E731
@@ -142,6 +146,7 @@ def test_interrupted_it_waits_and_the_others_go_on(tmp_path: Path) -> None:
         assert "nobody is at work" in place.run("interrupt", stamp, number).err
 
 
+@pytest.mark.thorough(but="words0")
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -159,6 +164,7 @@ def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> Non
     assert json.dumps(ran.out) == '""'
 
 
+@pytest.mark.thorough
 def test_a_refused_decision_is_no_success_and_is_not_journaled(tmp_path: Path) -> None:
     """To stderr with exit code 1, while the run goes on and after it has ended."""
     place = make_place(tmp_path, FILES)

@@ -56,6 +56,7 @@ def test_an_unasked_edit_of_the_failing_test_is_no_verification(strict: bool, tm
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("demand", [(), ("--require-tests",), pytest.param(("--strict",), marks=pytest.mark.soak)])
 def test_a_conftest_that_makes_every_test_pass_verifies_nothing(demand: tuple[str, ...], tmp_path: Path) -> None:
     ran = run(tmp_path, WRONG | {"conftest.py": ALWAYS}, *demand)
@@ -66,6 +67,7 @@ def test_a_conftest_that_makes_every_test_pass_verifies_nothing(demand: tuple[st
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_new_tests_are_tried_on_the_base_too(tmp_path: Path) -> None:
     new = (
         "import app\n\n\ndef test_tax():\n    assert app.tax() == 2\n\n\ndef test_old():\n    assert app.price() == 1\n"
@@ -79,6 +81,7 @@ def test_new_tests_are_tried_on_the_base_too(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_the_first_tests_of_a_project_are_called_the_agents_own(tmp_path: Path) -> None:
     change = {"app.py": f"{APP}\n\ndef tax():\n    return 2\n", "tests/test_app.py": TEST}
     base = {path: text for path, text in FILES.items() if not path.startswith("tests/")}
@@ -86,6 +89,7 @@ def test_the_first_tests_of_a_project_are_called_the_agents_own(tmp_path: Path) 
     assert ran.code == 0 and ran.out.splitlines()[0].endswith("verified by tests that the agents wrote."), ran.out
 
 
+@pytest.mark.thorough
 def test_a_change_without_a_touch_of_the_tests_costs_one_run_more(tmp_path: Path) -> None:
     ran = run(tmp_path, {"app.py": f"{APP}\n\ndef tax():\n    return 2\n"})
     assert ran.out.splitlines()[0].endswith("verified by the tests."), ran.out

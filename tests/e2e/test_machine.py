@@ -60,6 +60,7 @@ def big(place: Place) -> None:
     place.commit()
 
 
+@pytest.mark.thorough(but="a lost target")
 @pytest.mark.parametrize("name", TROUBLES)
 def test_it_is_said_before_anything_is_paid(name: str, tmp_path: Path) -> None:
     does, shell, words = TROUBLES[name]
@@ -74,6 +75,7 @@ def test_it_is_said_before_anything_is_paid(name: str, tmp_path: Path) -> None:
     assert not list(place.tmp.glob("*"))
 
 
+@pytest.mark.thorough
 def test_a_repository_without_commits_that_cannot_be_written_to(tmp_path: Path) -> None:
     place = make_place(tmp_path, {})
     place.git("update-ref", "-d", "HEAD")
@@ -82,6 +84,7 @@ def test_a_repository_without_commits_that_cannot_be_written_to(tmp_path: Path) 
     assert ran.code == 2 and "cannot be written to: Read-only file system" in ran.err, ran.err
 
 
+@pytest.mark.thorough
 def test_objects_that_are_lost_while_the_run_goes_on(tmp_path: Path) -> None:
     """One attempt, and the remedy: another one would end the same way."""
     place = make_place(tmp_path, FILES)
@@ -100,6 +103,7 @@ def test_objects_that_are_lost_while_the_run_goes_on(tmp_path: Path) -> None:
     assert ran.agents["agent1"]["attempts"] == 1 and str(place.repo) in ran.agents["agent1"]["remedy"], ran.out
 
 
+@pytest.mark.thorough(but="False")
 @pytest.mark.cold
 @pytest.mark.parametrize("prints", (False, True))
 def test_a_crash_names_the_file_that_tells_more(prints: bool, tmp_path: Path) -> None:
@@ -117,6 +121,7 @@ def test_a_crash_names_the_file_that_tells_more(prints: bool, tmp_path: Path) ->
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_certificates_that_are_not_there_are_said_and_leave_no_run(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(GOOD) as server:

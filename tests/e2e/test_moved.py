@@ -103,6 +103,7 @@ LEFT: dict[Callable[[Place], None], tuple[str, str]] = {
 }
 
 
+@pytest.mark.thorough(but="not_together")
 @pytest.mark.parametrize("does", LEFT, ids=lambda does: does.__name__)
 def test_where_it_would_not_be_right_the_result_is_left_with_instructions(
     does: Callable[[Place], None], tmp_path: Path
@@ -135,6 +136,7 @@ def look(place: Place) -> list[object]:
     return [files, place.head(), place.status(), place.git("symbolic-ref", "HEAD")]
 
 
+@pytest.mark.thorough
 def test_who_commits_all_the_time_is_left_in_peace(tmp_path: Path) -> None:
     """Each time that the result is gated on the branch's new head, there is a newer one."""
     place = make_place(tmp_path, FILES)

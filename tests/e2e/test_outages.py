@@ -67,6 +67,7 @@ def test_the_store_is_locked_for_a_while(tmp_path: Path) -> None:
     assert_store_has_all(place, file, log.stem.removeprefix("run_"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_the_connection_is_lost_for_a_while(tmp_path: Path, kind: str) -> None:
     place = make_place(tmp_path, FILES)
@@ -94,6 +95,7 @@ def full_disk(pid: int) -> Iterator[None]:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.thorough
 def test_a_full_disk_stops_the_run_with_a_sentence_and_it_resumes(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(knows(WANTED, set()), latency=1.5) as server:

@@ -110,6 +110,7 @@ def test_a_sloppy_plan_is_put_right_edited_approved_and_carried_out(tmp_path: Pa
     assert (again.code, again.err.count("\n")) == (2, 1) and "no tasks that are still to be done" in again.err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("plans", "words"),
     [
@@ -132,6 +133,7 @@ def test_on_a_broken_plan_nothing_starts(plans: tuple[Any, ...], words: str, tmp
     assert_clean(ran, prd=True)
 
 
+@pytest.mark.thorough
 def test_a_broken_plan_is_mended_once_by_the_model(tmp_path: Path) -> None:
     place, lead = make_place(tmp_path, FILES), Lead({"tasks": [task("a", "src")]}, {"tasks": [task("a", "README.md")]})
     with ModelServer(lead) as server:
@@ -141,6 +143,7 @@ def test_a_broken_plan_is_mended_once_by_the_model(tmp_path: Path) -> None:
     assert [path.stem for path in folder(place).glob("*.toml")] == ["tell-of-it"]
 
 
+@pytest.mark.thorough
 def test_a_plan_by_hand_from_the_documentation_alone(tmp_path: Path) -> None:
     text = re.search(r"```toml\n(.*?)```", (PROGRAM.parent / "docs/plans.md").read_text("utf-8"), re.DOTALL)
     assert text is not None and tomllib.loads(text[1])
@@ -158,6 +161,7 @@ def test_a_plan_by_hand_from_the_documentation_alone(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_from_an_empty_folder_to_a_program_with_passing_tests(tmp_path: Path) -> None:
     sources = {
         "calc/__init__.py": "",
@@ -203,6 +207,7 @@ def test_from_an_empty_folder_to_a_program_with_passing_tests(tmp_path: Path) ->
     assert subprocess.run(command.split(), cwd=place.repo, capture_output=True).returncode == 0
 
 
+@pytest.mark.thorough
 def test_what_an_agent_proposes_waits_in_the_plan_for_a_yes(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     write(place, "one", 'goal = "G"\n[[task]]\nid = "a"\nbrief = "Do a."\nfiles = ["README.md"]\n')
@@ -223,6 +228,7 @@ def test_what_an_agent_proposes_waits_in_the_plan_for_a_yes(tmp_path: Path) -> N
     assert again.code == 0 and set(again.changed()) == {"src/app.py"}
 
 
+@pytest.mark.thorough
 def test_what_was_submitted_is_carried_out_by_run(tmp_path: Path) -> None:
     place, lead = make_place(tmp_path, FILES), Lead({"tasks": [task("a", "src/new.py"), task("b", "src/app.py")]})
     with ModelServer(lead) as server:
@@ -283,6 +289,7 @@ class Terminal:
                     time.sleep(0.05)
 
 
+@pytest.mark.thorough
 def test_a_session_with_every_action_continued_and_carried_out(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     proposal = {"say": "I would do the docs in one go.", "tasks": [*SLOPPY[:2], task("docs", "README.md", "NEWS.md")]}

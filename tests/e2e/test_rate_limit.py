@@ -39,6 +39,7 @@ class Limited:
         return GOOD(request)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("per_second", "told"), [(2, False), (4, True), (8, False)] if SOAK else [(4, False)])
 def test_sixteen_agents_before_a_provider_with_a_rate_limit(tmp_path: Path, per_second: int, told: bool) -> None:
     place, limited = make_place(tmp_path, FILES), Limited(per_second, told=told)
@@ -50,6 +51,7 @@ def test_sixteen_agents_before_a_provider_with_a_rate_limit(tmp_path: Path, per_
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_requests_are_spaced_for_those_who_know_their_limit(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     three = list(FILES)[:3]
@@ -85,6 +87,7 @@ def gone_after(place: Place, replies: int, *words: str) -> tuple[Ran, ModelServe
     return running.end(), server, int(server.url.rsplit(":", 1)[1])
 
 
+@pytest.mark.thorough
 def test_a_provider_that_is_down_for_a_while_is_waited_for(tmp_path: Path) -> None:
     place, state = make_place(tmp_path, FILES), {"since": 0.0}
 
@@ -106,6 +109,7 @@ def test_a_provider_that_is_down_for_a_while_is_waited_for(tmp_path: Path) -> No
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_provider_that_is_gone_until_the_deadline(tmp_path: Path) -> None:
     """Two agents had their replies; the third waits for the provider until the end, and is resumed."""
     place, three = make_place(tmp_path, FILES), list(FILES)[:3]
@@ -126,6 +130,7 @@ def test_a_provider_that_is_gone_until_the_deadline(tmp_path: Path) -> None:
     assert_clean(again)
 
 
+@pytest.mark.thorough
 def test_a_provider_that_was_never_there(tmp_path: Path) -> None:
     """All sixteen hear of it from the first ones, also those that begin later."""
     place = make_place(tmp_path, FILES)

@@ -19,6 +19,8 @@ from tests.support.sample import SOAK
 
 __all__ = ["chromium"]
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[2]
 # Elements that stick out of the window, or lie over a sibling that is text as they are.
 MISPLACED = """() => {

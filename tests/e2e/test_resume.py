@@ -84,6 +84,7 @@ def assert_same_in_store(place: Place, stamp: str, url: str) -> None:
     assert fold_events(kept) == fold_events(jsonl.read_run_log(logs, stamp).events)
 
 
+@pytest.mark.thorough(but=("request", "gate_started"))
 @pytest.mark.parametrize("kind", KINDS if SOAK else SOME)
 def test_killed_at_each_kind_of_event(tmp_path: Path, kind: str) -> None:
     place = make_place(tmp_path, FILES)
@@ -99,6 +100,7 @@ def test_killed_at_each_kind_of_event(tmp_path: Path, kind: str) -> None:
             assert len(started) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS if SOAK else ["request"])
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_killed_with_its_events_on_a_server(tmp_path: Path, engine: str, kind: str) -> None:
@@ -168,6 +170,7 @@ def kill_again_and_again(place: Place, rng: random.Random, url: str) -> None:
         assert_as_if_undisturbed(place, resumed, server, kept, asked, url)
 
 
+@pytest.mark.thorough
 def test_a_failed_task_is_tried_again_and_the_others_stay(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     good, broken = knows(WANTED, set()), {"on": True}
@@ -190,6 +193,7 @@ def test_a_failed_task_is_tried_again_and_the_others_stay(tmp_path: Path) -> Non
     assert_clean(again)
 
 
+@pytest.mark.thorough
 def test_a_reply_before_a_failure_is_not_paid_for_again(tmp_path: Path) -> None:
     """The first reply does not fit, the second request fails: the resumed run asks only the second again."""
     place = make_place(tmp_path, {"one.py": "a = 1\n"})
@@ -210,6 +214,7 @@ def test_a_reply_before_a_failure_is_not_paid_for_again(tmp_path: Path) -> None:
     assert (place.repo / "one.py").read_text() == "a = 2\n"
 
 
+@pytest.mark.thorough
 def test_stopped_by_a_signal_and_resumed(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(knows(WANTED, set()), latency=1.5) as server:
@@ -223,6 +228,7 @@ def test_stopped_by_a_signal_and_resumed(tmp_path: Path) -> None:
     assert_clean(again)
 
 
+@pytest.mark.thorough
 def test_runs_and_status_tell_of_a_run_from_the_store(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(knows(WANTED, set())) as server:
@@ -233,6 +239,7 @@ def test_runs_and_status_tell_of_a_run_from_the_store(tmp_path: Path) -> None:
     assert place.run("status", "20000101_000000").code == 2
 
 
+@pytest.mark.thorough(but="words0")
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [(("resume",), "there are no runs"), (("resume", "20200101_000000"), "there are no runs")],

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.edits import say, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import assert_clean, make_place
@@ -120,6 +122,7 @@ def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: P
     ]
 
 
+@pytest.mark.thorough
 def test_a_plan_of_questions_changes_nothing_and_succeeds(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"app.py": APP})
     plan = PLAN.partition('\n[[task]]\nid = "greet"')[0]

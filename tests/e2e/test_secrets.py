@@ -67,6 +67,7 @@ def test_keys_are_nowhere(words: tuple[str, ...], tmp_path: Path) -> None:
     assert_clean(ran, prd=True)
 
 
+@pytest.mark.thorough
 def test_keys_from_the_repositorys_env_file(tmp_path: Path) -> None:
     """A key and a base URL from one untracked .env belong together. A provider may quote the key in its refusal."""
     place = make_place(tmp_path, FILES)
@@ -89,6 +90,7 @@ def test_keys_from_the_repositorys_env_file(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_key_given_as_a_flag_reaches_no_agent(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(gemini_prd(PRD, GOOD), latency=1.0) as server:
@@ -97,6 +99,7 @@ def test_a_key_given_as_a_flag_reaches_no_agent(tmp_path: Path) -> None:
     assert_clean(ran, prd=True)
 
 
+@pytest.mark.thorough
 def test_a_copied_file_that_holds_a_key_is_refused(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     place.write({".env": "OTHER=1\n", "conf/.env.local": f"KEY='{KEYS['OPENAI_API_KEY']}'\n"})
@@ -109,6 +112,7 @@ def test_a_copied_file_that_holds_a_key_is_refused(tmp_path: Path) -> None:
         assert server.count() == 0
 
 
+@pytest.mark.thorough
 def test_nothing_is_left_by_a_crash_and_a_token_dies_with_its_attempt(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     place.write({".env": "".join(f"{name}={value}\n" for name, value in IN_FILE.items())})
@@ -159,6 +163,7 @@ def test_the_gateway_listens_on_this_machine_only() -> None:
     assert {address.split(":")[0] for address in asyncio.run(listening())} == {"0100007F"}
 
 
+@pytest.mark.thorough
 def test_a_bug_report_and_a_last_word_hold_no_key(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     place.write({".env": "".join(f"{name}={value}\n" for name, value in IN_FILE.items())})
@@ -176,6 +181,7 @@ def test_a_bug_report_and_a_last_word_hold_no_key(tmp_path: Path) -> None:
     assert "[redacted: OpenAI key]" in report and leaks(place, ran.out, ran.err, keys=ALL) == []
 
 
+@pytest.mark.thorough
 def test_a_reply_that_held_a_key_is_asked_for_anew_and_the_work_is_whole(tmp_path: Path) -> None:
     """The user's own fixture may look like a key: the agent gets it is, and so does a resumed one."""
     place = make_place(tmp_path, {"f0.py": "x = 0\n"})
@@ -193,6 +199,7 @@ def test_a_reply_that_held_a_key_is_asked_for_anew_and_the_work_is_whole(tmp_pat
     assert SHAPED.encode() not in logged and b"[redacted: OpenAI key]" in logged
 
 
+@pytest.mark.thorough
 def test_a_run_whose_change_held_a_key_is_not_resumed_with_a_mangled_one(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"f0.py": "x = 0\n"})
     words = ("--change", f"Replace {SHAPED} by a variable", "--no-prd", "--files", "f0.py")

@@ -86,6 +86,7 @@ STOPS = [
 ]
 
 
+@pytest.mark.thorough(but="words0")
 @pytest.mark.parametrize(("signum", "code", "words", "shell"), STOPS if SOAK else STOPS[:2])
 def test_stopped_in_the_middle(signum: int, code: int, words: tuple[str, ...], shell: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
@@ -99,6 +100,7 @@ def test_stopped_in_the_middle(signum: int, code: int, words: tuple[str, ...], s
     assert_clean(ran, branches=(*kept_branches(ran), "main"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", (("--quiet",), ("--verbose",)))
 def test_a_closed_terminal_is_called_by_its_name(words: tuple[str, ...], tmp_path: Path) -> None:
     """A real one: when its other end is closed, the kernel sends SIGHUP, and takes no word any more."""
@@ -119,6 +121,7 @@ def test_a_closed_terminal_is_called_by_its_name(words: tuple[str, ...], tmp_pat
     assert not list(place.tmp.glob("aider-orchestrator-*"))
 
 
+@pytest.mark.thorough
 def test_sighup_is_not_called_sigterm(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(two_are_quick) as server:
@@ -127,6 +130,7 @@ def test_sighup_is_not_called_sigterm(tmp_path: Path) -> None:
     assert "Stopped by SIGHUP" in ran.out and "SIGTERM" not in ran.out
 
 
+@pytest.mark.thorough
 def test_stopped_while_gemini_writes(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(gemini_prd("# PRD\n", GOOD), latency=60.0) as server:
@@ -138,6 +142,7 @@ def test_stopped_while_gemini_writes(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", ("--test-cmd", "--setup-cmd"))
 def test_stopped_while_a_command_runs(where: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
@@ -152,6 +157,7 @@ def test_stopped_while_a_command_runs(where: str, tmp_path: Path) -> None:
     assert_clean(ran, branches=tuple(branches))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", [n / 10 for n in range(1, 45)] if SOAK else (0.4, 2.4))
 def test_stopped_at_any_moment(moment: float, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
@@ -202,6 +208,7 @@ def assert_crashed(ran: Ran, words: str) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 @pytest.mark.cold
 def test_the_fork_server_killed(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
@@ -231,6 +238,7 @@ def test_the_fork_server_killed_before_it_is_needed(tmp_path: Path) -> None:
     assert_clean(ran, prd=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.cold
 @pytest.mark.parametrize("words", ((), ("--no-fork-server",)) if SOAK else ((),))
 def test_one_agent_crashes(words: tuple[str, ...], tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def in_place(place: Place) -> dict[str, str]:
     return {path: (place.repo / path).read_text() for path in WANTED}
 
 
+@pytest.mark.thorough
 @pytest.mark.cold
 def test_cancel_from_another_terminal_ends_every_process_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     place, script = make_place(tmp_path, FILES), Script()
@@ -92,6 +93,7 @@ def test_one_task_is_cancelled_and_the_others_go_on(tmp_path: Path) -> None:
     assert_clean(rest)
 
 
+@pytest.mark.thorough
 def test_a_task_is_retried_while_the_run_is_under_way(tmp_path: Path) -> None:
     place, script = make_place(tmp_path, FILES), Script()
     with ModelServer(script) as server:
@@ -112,6 +114,7 @@ def test_a_task_is_retried_while_the_run_is_under_way(tmp_path: Path) -> None:
     assert in_place(place) == FILES | {"part1.py": WANTED["part1.py"]}
 
 
+@pytest.mark.thorough
 def test_a_restarted_run_is_a_new_one(tmp_path: Path) -> None:
     place, script = make_place(tmp_path, FILES), Script()
     script.slow = set()
@@ -147,6 +150,7 @@ def test_only_one_orchestrator_conducts_a_run_and_only_one_run_a_file(tmp_path: 
     assert in_place(place) == FILES | {"part2.py": WANTED["part2.py"]}
 
 
+@pytest.mark.thorough
 def test_a_run_of_another_machine_is_left_alone_until_its_time_is_up(tmp_path: Path) -> None:
     place, script = make_place(tmp_path, FILES), Script()
     with ModelServer(script) as server:
@@ -170,6 +174,7 @@ def test_a_run_of_another_machine_is_left_alone_until_its_time_is_up(tmp_path: P
     assert in_place(place) == WANTED
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_taken_over_stops_and_writes_no_more(tmp_path: Path) -> None:
     """As after a laptop has slept, while another one with the same store has taken the run up."""
     place, script = make_place(tmp_path, FILES), Script()
@@ -188,6 +193,7 @@ def test_a_run_that_was_taken_over_stops_and_writes_no_more(tmp_path: Path) -> N
         assert place.processes() == {}
 
 
+@pytest.mark.thorough
 @pytest.mark.cold
 def test_an_orchestrator_that_hangs_is_killed_by_cancel(tmp_path: Path) -> None:
     place, script = make_place(tmp_path, FILES), Script()
@@ -203,6 +209,7 @@ def test_an_orchestrator_that_hangs_is_killed_by_cancel(tmp_path: Path) -> None:
     assert in_place(place) == WANTED
 
 
+@pytest.mark.thorough
 def test_a_cancel_that_came_too_late_does_not_stop_the_next_one(tmp_path: Path) -> None:
     place, script = make_place(tmp_path, FILES), Script()
     with ModelServer(script) as server:
@@ -217,6 +224,7 @@ def test_a_cancel_that_came_too_late_does_not_stop_the_next_one(tmp_path: Path) 
         assert place.run("resume", stamp, server=server).code == 0
 
 
+@pytest.mark.thorough(but="words0")
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -232,6 +240,7 @@ def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> Non
     assert ran.code == 2 and sentence in ran.err and "Traceback" not in ran.err
 
 
+@pytest.mark.thorough
 def test_the_conversation_of_every_attempt_is_kept(tmp_path: Path) -> None:
     from orchestra.answers.conversation import unpack_turns
     from orchestra.events import Conversation

@@ -135,6 +135,7 @@ def test_a_large_change_is_kept_beside_small_ones_that_break_it() -> None:
     assert blame.dropped == {1, 4, 5} and blame.green == {2, 3, 6, 7, 8}
 
 
+@pytest.mark.thorough(but="8")
 @pytest.mark.parametrize("size", [8, 32, 100])
 def test_even_if_all_break_each_other_the_questions_have_an_end(size: int) -> None:
     pairs = [frozenset(pair) for pair in itertools.combinations(range(size), 2)]

@@ -447,6 +447,7 @@ WIRE = [
 ]
 
 
+@pytest.mark.thorough
 def test_aider_sends_what_the_catalogue_says(tmp_path: Path) -> None:
     models = [resolve_model(row[0]) for row in WIRE]
     settings, metadata = tmp_path / "settings.yml", tmp_path / "metadata.json"

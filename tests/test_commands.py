@@ -207,6 +207,7 @@ def test_events_of_another_version_are_read_as_far_as_they_go(shell: Shell) -> N
 # --- another machine ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough(but="sqlite")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
 def test_a_run_of_another_machine_is_shown_from_the_shared_store(shell: Shell, tmp_path: Path, kind: str) -> None:
     base = shell.place.head()

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 DEMO = Path(__file__).parents[1] / "orchestra" / "demo_project"
 COMPILED = "__pycache__"
 GREEN = {"passed": 16}

@@ -153,6 +153,7 @@ def run(folder: Path, command: str) -> tuple[str, int]:
     return (done.stdout + done.stderr).decode("utf-8", "replace"), done.returncode
 
 
+@pytest.mark.thorough(but="concise")
 @pytest.mark.parametrize(("files", "command", "names"), REAL, ids=[case[1].split("/")[-1] for case in REAL])
 def test_real_tools_are_read_into_names(tmp_path: Path, files: dict[str, str], command: str, names: set[str]) -> None:
     if command.startswith("node") and shutil.which("node") is None:

@@ -77,6 +77,7 @@ MUCH = 1_200_000_000 if SOAK else 100_000_000
 BURST = "for n in 1 2 3 4 5 6 7 8 9; do sleep 60 & echo $! >>../pids; done; exit 1"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("command", "timeout", "failing"),
     [
@@ -177,6 +178,7 @@ def install():
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kind", [{"pth": "src"}, {"finder": True}, {"copied": True}], ids=["a path", "a finder", "a copy"]
 )
@@ -192,6 +194,7 @@ def test_an_install_that_points_to_the_checkout_does_not_fool_the_gate(
     assert gated(place, linked).failing == outcome.failing
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("layout", ["src", "."])
 def test_what_is_not_installed_at_all_is_found_all_the_same(place: GateContext, layout: str) -> None:
     """Plain `pytest` does not look at the root, and nobody has said where the package is."""

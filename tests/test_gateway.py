@@ -620,6 +620,7 @@ def asked_for(status: int) -> str:
     return f"Please answer with the status {status}."
 
 
+@pytest.mark.thorough(but="openai")
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_after_a_final_answer_no_agent_asks_again(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
@@ -667,6 +668,7 @@ UNREADABLE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("dialect", "body"), UNREADABLE.items())
 def test_a_reply_that_litellm_cannot_read_is_paid_once(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str, body: dict[str, Any]
@@ -682,6 +684,7 @@ def test_a_reply_that_litellm_cannot_read_is_paid_once(
     assert (end, [exchange.failure for exchange in exchanges]) == ("no_reply", ["", "garbage"])
 
 
+@pytest.mark.thorough
 def test_stopping_does_not_wait_for_the_connections_that_litellm_keeps(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:

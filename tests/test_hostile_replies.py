@@ -60,6 +60,7 @@ def check(found: list[dict[str, Any]]) -> None:
         assert result["stretch"] < STRETCH, result
 
 
+@pytest.mark.thorough
 def test_replies_that_are_too_much_cost_neither_memory_nor_the_others_their_turn() -> None:
     assert BECAME.keys() == ATTACKS.keys()
     check(measured(QUICK, 2))
@@ -81,6 +82,7 @@ async def ask(gateway: Gateway, model: str) -> Any:
 ENDLESS_NAMES = list(ENDLESS) if SOAK else ["body-drip", "header-drip"]
 
 
+@pytest.mark.thorough(but="body-drip")
 @pytest.mark.parametrize("name", ENDLESS_NAMES)
 def test_a_drip_holds_neither_its_lane_nor_its_money_longer_than_an_attempt_may_take(name: str) -> None:
     limits = Limits(longest=1.0)
@@ -102,6 +104,7 @@ def test_a_drip_holds_neither_its_lane_nor_its_money_longer_than_an_attempt_may_
     asyncio.run(talk())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ENDLESS_NAMES)
 def test_a_drip_whose_agent_has_gone_is_not_heard_out_for_ever(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestra.gateway.gateway.ABANDONED_SECONDS", 0.5)
@@ -121,6 +124,7 @@ def test_a_drip_whose_agent_has_gone_is_not_heard_out_for_ever(name: str, monkey
     asyncio.run(talk())
 
 
+@pytest.mark.thorough(but="giant")
 @pytest.mark.parametrize("name", [*ENDLESS_NAMES, "giant", "events", "lists"])
 def test_stopping_does_not_wait_for_a_reply_that_is_on_its_way(name: str) -> None:
     async def talk() -> float:

@@ -341,6 +341,7 @@ def test_aider_makes_exactly_the_edits_that_are_said(coder_for: MakeCoder, tmp_p
     assert told == len(variants(before)) - {"form feed": 2, "unicode": 5}.get(kind, 0)
 
 
+@pytest.mark.thorough
 def test_random_edits_of_awkward_lines(coder_for: MakeCoder, tmp_path: Path) -> None:
     rnd, told = random.Random(7), 0
     words = ["a", "    b", "", "", "}", "=====", "  =======  ", "```", "...", ">>>>>>> REPLACE", "# f.md", "<source>"]
@@ -434,6 +435,7 @@ def test_scripts_that_misbehave(coder_for: MakeCoder, tmp_path: Path) -> None:
 # Real clients over the wire
 
 
+@pytest.mark.thorough(but="openai")
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_litellm_reads_the_streams(aider: Any, dialect: str) -> None:
     """litellm is the client inside Aider; it asks OpenAI for the usage only when told to."""
@@ -533,6 +535,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, list
         return {d: (root / d, [r for r in server.requests if r.dialect == d and r.asks]) for d in DIALECTS}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_real_aider_edits_as_it_is_told(runs: dict[str, tuple[Path, list[Request]]], dialect: str) -> None:
     root, requests = runs[dialect]

@@ -60,9 +60,16 @@ eyJ.eyJ.x AKIA AKIASHORT ghp_ghp_ xoxb- AIza mailto:ada@example.com 12:30@noon f
 """
 
 
-@pytest.mark.parametrize(("key", "name"), KEYS.items())
-@pytest.mark.parametrize("around", ["{}", "key={}", '"{}"', "say {}.", "{}\n", "a\n{}", "https://host/?key={}&x=1"])
-def test_a_key_of_a_known_shape_is_taken_out(key: str, name: str, around: str) -> None:
+AROUND = ("{}", "key={}", '"{}"', "say {}.", "{}\n", "a\n{}", "https://host/?key={}&x=1")
+
+
+@pytest.mark.parametrize("around", AROUND)
+def test_redact_takes_out_keys_of_every_known_shape(around: str) -> None:
+    for key, name in KEYS.items():
+        assert_is_taken_out(key, name, around)
+
+
+def assert_is_taken_out(key: str, name: str, around: str) -> None:
     expected = around.format(f"[redacted: {name}]")
     assert redact(around.format(key)) in (expected, expected.replace(".", "", 1))
     escaped = redact(json.dumps(around.format(key)))

@@ -140,6 +140,7 @@ echo "gitdir: {evil}/.git" > .git
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("script", [SET_UP, "cd .. && mv tree old && ln -s {repo} tree\n"], ids=["git", "tree"])
 def test_set_up_command_reaches_nothing_through_its_worktree(tmp_path: Path, script: str) -> None:
     place = make_place(tmp_path, {"a.py": "a = 1\n"})

@@ -168,6 +168,7 @@ def test_the_models_settings_take_every_field_that_the_catalogue_gives() -> None
     assert isinstance(MODEL_SETTINGS, list)
 
 
+@pytest.mark.thorough
 def test_litellm_reads_no_env_file_because_aider_says_production_first(tmp_path: Path) -> None:
     script = "import dotenv; dotenv.load_dotenv = lambda *a, **k: 1 / 0\nimport aider.main, litellm"
     env = {name: value for name, value in os.environ.items() if name != "LITELLM_MODE"}
@@ -239,6 +240,7 @@ def test_prompts_do_not_depend_on_the_place_or_the_order_of_the_files(
     assert said[0] == said[1]
 
 
+@pytest.mark.thorough(but="openai")
 @pytest.mark.parametrize("dialect", MODELS)
 def test_each_dialect_is_spoken_and_the_reply_applied(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
@@ -282,6 +284,7 @@ def hostile_tree(tree: Path, mark: Path, server: ModelServer) -> dict[str, str]:
     return files
 
 
+@pytest.mark.thorough(but="fork")
 @pytest.mark.parametrize("make", BOTH)
 def test_nothing_in_the_repository_the_home_or_the_environment_takes_effect(
     runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Make
@@ -339,6 +342,7 @@ def test_an_agent_sees_no_key_and_no_home_of_the_users(monkeypatch: pytest.Monke
     assert env["PYTHONHASHSEED"] == "0"
 
 
+@pytest.mark.thorough(but="!touch")
 @pytest.mark.parametrize(
     "message", ["/exit", "!touch made", "/run touch made", "/add b.py", "/web http://127.0.0.1:9/"]
 )
@@ -425,6 +429,7 @@ def test_a_new_file_is_not_taken_for_a_neighbour_with_a_similar_name(
     assert {name: (tree / name).read_text() for name in files | new} == files | new
 
 
+@pytest.mark.thorough(but="Just words")
 @pytest.mark.parametrize(
     "edit", [search_replace("a.py", "x = 1\n", "x = 2\n"), "a.py\n```\nx = 2\n```\n", "Just words."]
 )
@@ -437,6 +442,7 @@ def test_who_is_only_asked_changes_nothing(runner: asyncio.Runner, warm: ForkSer
     assert (tree / "a.py").read_text() == FILES["a.py"]
 
 
+@pytest.mark.thorough(but="diff-files0")
 @pytest.mark.parametrize("files", [("a.py",), ("a.py", "b.py")])
 @pytest.mark.parametrize("way", ["whole", "diff", "udiff", "diff-fenced", "patch"])
 def test_a_block_of_proposals_is_no_edit(
@@ -545,6 +551,7 @@ def test_an_aider_that_does_not_hear_term_is_killed(runner: asyncio.Runner, warm
         assert gone(runner.run(stop(server)))
 
 
+@pytest.mark.thorough(but="fork")
 @pytest.mark.parametrize("kind", ["fork", "single"])
 def test_an_aider_that_is_killed_is_told_as_that(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, kind: str
@@ -569,6 +576,7 @@ def test_an_aider_that_is_killed_is_told_as_that(
     assert outcome.failure == "Aider ended without an outcome (killed by SIGKILL)"
 
 
+@pytest.mark.thorough
 def test_when_the_server_is_killed_its_aiders_end_as_crashed_and_the_next_is_seated_alone(
     runner: asyncio.Runner, tmp_path: Path
 ) -> None:
@@ -614,6 +622,7 @@ asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
 """
 
 
+@pytest.mark.thorough(but="fork-asked")
 @pytest.mark.parametrize(("kind", "when"), [("fork", "asked"), ("single", "asked"), ("fork", "warming up")])
 def test_nobody_outlives_an_orchestrator_that_is_killed(tmp_path: Path, kind: str, when: str) -> None:
     with ModelServer(stalled) as server:
@@ -662,6 +671,7 @@ WRONG = {
 }
 
 
+@pytest.mark.thorough(but="old-ForkSeats")
 @pytest.mark.parametrize("make", [ForkServer, SingleProcesses])
 @pytest.mark.parametrize("which", WRONG)
 def test_a_python_without_the_right_aider_is_one_sentence(
@@ -709,6 +719,7 @@ assert len(slow[0]) > 30 and len(slow[1]) > 100
     subprocess.run([sys.executable, "-c", told, str(PROGRAM.parent)], check=True, timeout=60)
 
 
+@pytest.mark.thorough(but="openai")
 @pytest.mark.parametrize("dialect", MODELS)
 def test_a_child_has_next_to_nothing_to_import(runner: asyncio.Runner, tmp_path: Path, dialect: str) -> None:
     """What is imported before the fork is paid once. A child says what it still has to import in its output."""
@@ -723,6 +734,7 @@ def test_a_child_has_next_to_nothing_to_import(runner: asyncio.Runner, tmp_path:
     assert 0 < len(imported) < 10, imported
 
 
+@pytest.mark.thorough
 def test_where_forking_is_not_safe_each_aider_is_seated_alone(runner: asyncio.Runner, tmp_path: Path) -> None:
     threaded = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     program(tmp_path / "lib/sitecustomize.py", threaded)

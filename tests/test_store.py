@@ -30,8 +30,8 @@ from tests.support.databases import Database, Relay, database
 from tests.support.written import ENDED, started
 
 HERE = "/home/you/project"
-DATABASES = ("sqlite", "postgresql", "mariadb")
-SERVERS = ("postgresql", "mariadb")
+SERVERS = [pytest.param(kind, marks=pytest.mark.thorough) for kind in ("postgresql", "mariadb")]
+DATABASES = ["sqlite", *SERVERS]
 ROOT = Path(__file__).resolve().parent.parent
 LONG = 60_000
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -344,6 +344,7 @@ def test_runs_that_want_overlapping_files_at_once_do_not_share_any(store: Store)
     assert sum(map(len, got)) == len(set().union(*got)) > 0
 
 
+@pytest.mark.thorough
 def test_what_is_given_back_while_another_asks_for_it_is_not_lost(tmp_path: Path) -> None:
     """Between two statements of one transaction, where PostgreSQL lets others through."""
     with database("postgresql", tmp_path) as found:
@@ -707,6 +708,7 @@ def test_a_server_that_stays_away_leaves_a_problem_and_the_files_heal_it(server:
     healed.close()
 
 
+@pytest.mark.thorough
 def test_a_full_disk_is_told_and_overcome(tmp_path: Path) -> None:
     """In a process of its own: a small tmpfs where one may be mounted, else a limit on the size of files."""
     folder = tmp_path / "disk"
@@ -752,6 +754,7 @@ def write_until_full(folder: Path, small_disk: bool) -> None:
     assert writer.close()
 
 
+@pytest.mark.thorough
 def test_what_was_reported_as_written_survives_a_kill(db: Database) -> None:
     program = (
         "import sys\nfrom tests.test_store import *\nfrom pathlib import Path\n"
@@ -775,6 +778,7 @@ def test_what_was_reported_as_written_survives_a_kill(db: Database) -> None:
 # --- twenty at once -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_twenty_processes_on_one_store(db: Database) -> None:
     """They come to an empty database together; each writes a run of its own, and all want the same things."""
     gate = PROCESSES.Barrier(20)

@@ -165,6 +165,7 @@ class Luck:
         return {self.random.choice(self.names): self.value(depth) for _ in range(self.random.randrange(1, 8))}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dialect", FORMATS)
 def test_nothing_that_json_can_say_is_more_than_a_strange_reply(dialect: str) -> None:
     """No shape raises an error, and no usage becomes a sum that is negative, endless or no number."""
@@ -238,6 +239,7 @@ async def ask_once(
         return heard[0], listener.notes, answer.status_code
 
 
+@pytest.mark.thorough(but="openai")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)

@@ -13,7 +13,7 @@ from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
 from tests.support.shell import Shell, shell
 from tests.test_foreign_text import commands
-from tests.test_report import SCHEMA, read_outputs
+from tests.test_report import junit_schema, read_outputs
 
 __all__ = ["shell"]
 
@@ -100,7 +100,7 @@ def test_stopped_by_the_time_out_all_files_are_there(tmp_path: Path) -> None:
         ran = running.end(limit=50)
     assert ran.code == 143
     made = files(ran)
-    SCHEMA.validate(made[".xml"])
+    junit_schema().validate(made[".xml"])
     assert "Stopped by SIGTERM" in made[".html"] and "Stopped by SIGTERM" in made[".md"]
     assert f"aider-orchestrator resume {ran.summary['timestamp']}" in made[".html"]
     assert read_outputs((place.home / "output").read_text())["exit-code"] == "143"

@@ -5,6 +5,7 @@ import functools
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_every_allowed_option_is_one_of_aiders_with_that_arity(name: str) -> Non
     assert (option == SWITCH) == (action.nargs == 0)
     if option != SWITCH:
         assert action.nargs is None  # exactly one value
-    types = {int: COUNT, float: FACTOR}
+    types: dict[Any, Any] = {int: COUNT, float: FACTOR}
     assert option == types.get(action.type, option)
     assert not action.choices or set(option.choices) <= set(action.choices)
 

@@ -18,7 +18,8 @@ from orchestra.model import Gate
 from orchestra.process import Sandbox
 from orchestra.workspace.repository import open_repository
 from orchestra.workspace.trees import Trees
-from tests.support.processes import gate_processes, soon
+from tests.support.load import holds_soon
+from tests.support.processes import gate_processes
 from tests.support.sample import SOAK
 
 ENV = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -74,7 +75,7 @@ def checksum(root: Path) -> str:
 # --- gates that misbehave -------------------------------------------------------------------------------------------
 
 MUCH = 1_200_000_000 if SOAK else 100_000_000
-BURST = "for n in 1 2 3 4 5 6 7 8 9; do sleep 60 & echo $! >>../pids; done; exit 1"
+BURST = "for n in 1 2 3 4 5 6 7 8 9; do sleep 3600 & echo $! >>../pids; done; exit 1"
 
 
 @pytest.mark.thorough
@@ -82,8 +83,8 @@ BURST = "for n in 1 2 3 4 5 6 7 8 9; do sleep 60 & echo $! >>../pids; done; exit
     ("command", "timeout", "failing"),
     [
         ("kill -9 $$", 20, {"killed by signal 9"}),
-        ("sleep 60", 0.5, {"did not end in time"}),
-        ("trap '' TERM; sleep 60 & echo $! $$ >>../pids; wait", 0.5, {"did not end in time"}),
+        ("sleep 3600", 0.5, {"did not end in time"}),
+        ("trap '' TERM; sleep 3600 & echo $! $$ >>../pids; wait", 0.5, {"did not end in time"}),
         (BURST, 20, {"exit code 1"}),
         (f"head -c {MUCH} /dev/zero | tr '\\0' 'x'; exit 7", 100, {"exit code 7"}),
         ("no-such-command-at-all", 20, {"/bin/sh: 1: no-such-command-at-all: not found"}),
@@ -97,7 +98,7 @@ def test_what_goes_wrong_is_a_failure_with_a_name(
     outcome = gated(place, command, timeout)
     assert outcome.failing == failing and not outcome.passed
     assert outcome.output.stat().st_size < 50_000_000
-    assert soon(lambda: not gate_processes(place.tree))
+    assert holds_soon(lambda: not gate_processes(place.tree))
     assert checksum(place.checkout) == before
 
 

@@ -21,8 +21,8 @@ from orchestra.gateway.billing import ClientPass, Exchange, Upstream
 from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.server import LoopbackServer
 from tests.support.edits import appends
+from tests.support.load import NEVER, holds_soon
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
-from tests.support.processes import soon
 from tests.support.seating import (
     CALLS,
     DIALECTS,
@@ -72,7 +72,7 @@ def agent(gateway: Gateway, **more: Any) -> ClientPass:
 
 
 async def until(true: Callable[[], object], limit: float = 20.0) -> None:
-    assert await asyncio.to_thread(soon, true, limit)
+    assert await asyncio.to_thread(holds_soon, true, limit)
 
 
 # --- counting and keys ----------------------------------------------------------------------------------------------
@@ -553,9 +553,9 @@ def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capf
 
     def respond(request: Request) -> Reply:
         slow: dict[int, Reply] = {
-            1: Reply("late", latency=60),
+            1: Reply("late", latency=NEVER),
             2: Reply("busy", status=503),
-            3: Reply("a b c", stall=60),
+            3: Reply("a b c", stall=NEVER),
         }
         return slow.get(request.body.get("n", 0), hello(request))
 

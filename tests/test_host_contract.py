@@ -15,7 +15,8 @@ from orchestra.errors import OrchestraError
 from orchestra.hosts.base import AttemptResult, GateOrder
 from orchestra.model import Gate
 from tests.support.hosting import HOSTS, LocalSite, Site, local
-from tests.support.processes import all_gone, soon
+from tests.support.load import holds_soon
+from tests.support.processes import all_gone
 
 Play = Callable[[Site], Awaitable[None]]
 LIMIT = 60.0  # seconds, for what hangs
@@ -38,7 +39,7 @@ async def attempted(site: Site, **more: object) -> AttemptResult:
 
 
 async def until_nothing_is_left(site: Site) -> None:
-    assert await asyncio.to_thread(soon, lambda: not site.left(), LIMIT)
+    assert await asyncio.to_thread(holds_soon, lambda: not site.left(), LIMIT)
 
 
 # --- every host -----------------------------------------------------------------------------------------------------

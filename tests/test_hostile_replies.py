@@ -14,7 +14,7 @@ from orchestra.gateway.billing import ClientPass, Upstream
 from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.limits import Limits
 from tests.support.hostile import ATTACKS, ENDLESS, STREAMED, hostile_server
-from tests.support.processes import soon
+from tests.support.load import holds_soon
 from tests.support.sample import SOAK
 from tests.support.seating import Listener, client, door, is_final
 
@@ -115,7 +115,7 @@ def test_a_drip_whose_agent_has_gone_is_not_heard_out_for_ever(name: str, monkey
             door({"openai": Upstream("openai", "openai", base, "k")}) as (gateway, heard),
         ):
             asking = asyncio.create_task(ask(gateway, name))
-            assert await asyncio.to_thread(soon, lambda: any(one.deadline for one in gateway.asks), 20.0)
+            assert await asyncio.to_thread(holds_soon, lambda: any(one.deadline for one in gateway.asks))
             for ticket in list(gateway.passes.values()):
                 gateway.remove_client(ticket)
             assert is_final(await asking, "openai")
@@ -132,7 +132,7 @@ def test_stopping_does_not_wait_for_a_reply_that_is_on_its_way(name: str) -> Non
             gateway = Gateway({"openai": Upstream("openai", "openai", base, "k")}, Listener())
             await gateway.start()
             asking = [asyncio.create_task(ask(gateway, name)) for _ in range(3)]
-            assert await asyncio.to_thread(soon, lambda: any(one.sent for one in gateway.asks), 20.0)
+            assert await asyncio.to_thread(holds_soon, lambda: any(one.sent for one in gateway.asks))
             started = time.monotonic()
             await gateway.stop()
             seconds = time.monotonic() - started

@@ -14,8 +14,8 @@ from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.limits import Limits
 from orchestra.providers import catalogue
+from tests.support.load import NEVER, holds_soon
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
-from tests.support.processes import soon
 from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, Listener, client, door, is_final
 
 KNOWN = {dialect: catalogue.resolve_model(name) for dialect, name in MODELS.items()}
@@ -45,7 +45,7 @@ def agent(gateway: Gateway, task: int = 1) -> ClientPass:
 
 
 async def until(true: Any, limit: float = 20.0) -> None:
-    assert await asyncio.to_thread(soon, true, limit)
+    assert await asyncio.to_thread(holds_soon, true, limit)
 
 
 def told_cap(dialect: str, body: dict[str, Any]) -> int | None:
@@ -234,7 +234,7 @@ def test_what_is_on_its_way_when_the_run_ends_counts_as_paid() -> None:
             waiting.cancel()
         return heard
 
-    with ModelServer(hello, latency=30) as server:
+    with ModelServer(hello, latency=NEVER) as server:
         heard = asyncio.run(talk(server))
         assert server.count() == 1
     assert sorted(exchange.usage.assumed > 0.5 for exchange in heard) == [False, True]

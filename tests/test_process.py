@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from orchestra.process import GRACE, CommandResult, base_environment, read_tail, run_command
-from tests.support.processes import all_gone, soon, written_pids
+from tests.support.load import holds_soon
+from tests.support.processes import all_gone, written_pids
 
 ROOT = Path(__file__).parents[1]
 
@@ -129,7 +130,7 @@ def test_cancelling_ends_the_group(tmp_path: Path) -> None:
     async def cancelled() -> None:
         words = ["/bin/sh", "-c", "sleep 60 & echo $! $$ >pids; wait"]
         task = asyncio.create_task(run_command(words, cwd=tmp_path, env=dict(os.environ), output=tmp_path / "output"))
-        assert await asyncio.to_thread(soon, lambda: written_pids(tmp_path / "pids"))
+        assert await asyncio.to_thread(holds_soon, lambda: written_pids(tmp_path / "pids"))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -148,7 +149,7 @@ words = ["/bin/sh", "-c", "sleep 60 & echo $! $$ >pids; wait"]
 asyncio.run(run(words, cwd=here, env=dict(os.environ), output=here / "output"))
 """
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
-    assert soon(lambda: written_pids(tmp_path / "pids"))
+    assert holds_soon(lambda: written_pids(tmp_path / "pids"))
     parent.kill()
     parent.wait()
     assert all_gone(written_pids(tmp_path / "pids"))

@@ -30,8 +30,9 @@ from orchestra.errors import AiderMissing
 from orchestra.gateway.billing import ClientPass
 from orchestra.providers import catalogue
 from tests.support.edits import appends, malformed, search_replace
+from tests.support.load import NEVER, holds_soon
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.processes import all_gone, gone, soon
+from tests.support.processes import all_gone, gone
 from tests.support.seating import FILES, MODELS, door, make_job, plant, sit
 
 ROOT = Path(__file__).parents[1]
@@ -471,7 +472,7 @@ def test_a_long_half_rejected_reply_is_not_summarised_for_money(
 
 
 def stalled(request: Request) -> Reply:
-    return Reply("late", latency=60.0)
+    return Reply("late", latency=NEVER)
 
 
 def living_in(folder: Path) -> list[int]:
@@ -509,7 +510,7 @@ async def seated(seats: ForkServer, server: ModelServer, job: AgentJob) -> tuple
     """A job that is waiting for its model, and its Aider's pid."""
     asked = server.count()
     task = asyncio.create_task(seats.run(job))
-    assert await asyncio.to_thread(soon, lambda: server.count() > asked)
+    assert await asyncio.to_thread(holds_soon, lambda: server.count() > asked)
     return task, seats.pids[job.id].result()
 
 
@@ -518,14 +519,14 @@ def test_stopping_an_attempt_ends_its_whole_group_even_one_that_ignores_term(
 ) -> None:
     tree = plant(tmp_path / "attempt/tree")
     deaf = tree.parent / "deaf.sh"
-    deaf.write_text(f"trap '' TERM\necho $$ > {tmp_path}/deaf.pid\nsleep 60\n")
+    deaf.write_text(f"trap '' TERM\necho $$ > {tmp_path}/deaf.pid\nsleep 3600\n")
 
     async def stop(server: ModelServer) -> int:
         async with door(server) as (gateway, _):
             ticket = gateway.add_client(ClientPass("agent", 1, 1))
             job = make_job(gateway, ticket, tree, "--auto-test", "--test-cmd", f"sh {deaf}")
             task = asyncio.create_task(warm.run(job))
-            assert await asyncio.to_thread(soon, lambda: (tmp_path / "deaf.pid").exists(), 20)
+            assert await asyncio.to_thread(holds_soon, lambda: (tmp_path / "deaf.pid").exists())
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -564,7 +565,7 @@ def test_an_aider_that_is_killed_is_told_as_that(
             task = asyncio.create_task(
                 seats.run(make_job(gateway, gateway.add_client(ClientPass("agent", 1, 1)), tree))
             )
-            assert await asyncio.to_thread(soon, server.count, 30)
+            assert await asyncio.to_thread(holds_soon, server.count)
             for pid in living_in(tree):
                 if b"guard.py" not in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
@@ -599,7 +600,7 @@ def test_when_the_server_is_killed_its_aiders_end_as_crashed_and_the_next_is_sea
         lambda request: stalled(request) if "stall" in request.brief else appends("# hi")(request)
     ) as server:
         first, pid, second = runner.run(lose(server))
-    assert (first.end, first.code) == ("crashed", -9) and soon(lambda: gone(pid))
+    assert (first.end, first.code) == ("crashed", -9) and holds_soon(lambda: gone(pid))
     assert (second.end, (tmp_path / "2/tree/a.py").read_text()) == ("accepted", "x = 1\n# hi\n")
 
 
@@ -628,11 +629,11 @@ def test_nobody_outlives_an_orchestrator_that_is_killed(tmp_path: Path, kind: st
     with ModelServer(stalled) as server:
         words = [sys.executable, "-c", ORCHESTRATOR, kind, str(tmp_path), server.openai_base]
         parent = subprocess.Popen(words, cwd=ROOT)
-        assert soon(server.count if when == "asked" else lambda: living_in(tmp_path / "server"))
+        assert holds_soon(server.count if when == "asked" else lambda: living_in(tmp_path / "server"))
         assert living_in(tmp_path)
         parent.kill()
         parent.wait()
-        assert soon(lambda: not living_in(tmp_path))
+        assert holds_soon(lambda: not living_in(tmp_path))
 
 
 # --- which Python ---------------------------------------------------------------------------------------------------

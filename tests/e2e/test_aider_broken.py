@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.edits import gemini_prd, no_edits
+from tests.support.load import NEVER
 from tests.support.modelserver import ModelServer
 from tests.support.runs import make_place
 
@@ -33,7 +34,7 @@ def test_an_aider_that_cannot_work(words: tuple[str, ...], script: str, asked: i
     python.chmod(0o755)
     aider.chmod(0o755)
     place = make_place(tmp_path / "place", {"a.py": "a = 1\n"})
-    with ModelServer(gemini_prd("# X", no_edits()), latency=600.0) as server:
+    with ModelServer(gemini_prd("# X", no_edits()), latency=NEVER) as server:
         ran = place.run("--change", "x", *words, server=server, AIDER_BIN=str(aider))
         assert server.count() <= asked
     assert ran.code == 2 and told in ran.out + ran.err, ran.out + ran.err

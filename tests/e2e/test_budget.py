@@ -9,8 +9,9 @@ import pytest
 
 from orchestra.providers import catalogue
 from tests.support.edits import gemini_prd, knows
+from tests.support.load import NEVER, wait_until
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.sample import SOAK
 
 MODEL = catalogue.resolve_model("openai/gpt-6.1-sol")
@@ -155,10 +156,10 @@ def test_a_lost_reply_counts_as_paid_and_is_asked_for_once_more(tmp_path: Path) 
 @pytest.mark.thorough
 def test_what_was_on_its_way_when_the_run_was_killed_counts_as_paid(tmp_path: Path) -> None:
     place, slow = make_place(tmp_path, FILES), {"on": True}
-    with ModelServer(lambda request: Reply(GOOD(request).text, latency=600.0 if slow["on"] else 0.0)) as server:
+    with ModelServer(lambda request: Reply(GOOD(request).text, latency=NEVER if slow["on"] else 0.0)) as server:
         words = ("--agents", "2", "--files", "part00.py", "part01.py", "--budget", "0.4")
         running = place.start(*CHANGE, *words, server=server)
-        wait_until(lambda: server.count() == 2, 90)
+        wait_until(lambda: server.count() == 2)
         running.child.kill()
         running.child.wait()
         wait_until(lambda: place.processes() == {}, what="no orphan")
@@ -195,7 +196,7 @@ def test_at_the_deadline_what_is_finished_is_kept_and_the_rest_is_resumed(tmp_pa
 
     def respond(request: Request) -> Reply:
         late = slow["on"] and "part02.py" in request.files
-        return Reply(GOOD(request).text, latency=600.0 if late else 0.1)
+        return Reply(GOOD(request).text, latency=NEVER if late else 0.1)
 
     five = list(FILES)[:5]
     with ModelServer(respond) as server:
@@ -219,7 +220,7 @@ def test_at_the_deadline_what_is_finished_is_kept_and_the_rest_is_resumed(tmp_pa
 @pytest.mark.thorough
 def test_the_deadline_comes_before_the_agents(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
-    with ModelServer(gemini_prd(PRD, GOOD), latency=30.0) as server:
+    with ModelServer(gemini_prd(PRD, GOOD), latency=NEVER) as server:
         ran = place.run("--change", "Add more", "--deadline", "2s", server=server)
         assert ran.code == 6
         assert "The deadline of 2s was reached before the agents began." in ran.out
@@ -232,7 +233,7 @@ def test_the_deadline_comes_before_the_agents(tmp_path: Path) -> None:
 @pytest.mark.thorough
 def test_what_is_set_up_at_the_deadline_is_not_begun(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
-    words = ("--files", "part00.py", "part01.py", "--agents", "2", "--setup-cmd", "sleep 60", "--deadline", "5s")
+    words = ("--files", "part00.py", "part01.py", "--agents", "2", "--setup-cmd", "sleep 3600", "--deadline", "5s")
     with ModelServer(GOOD) as server:
         ran = place.run(*CHANGE, *words, server=server)
         assert (ran.code, ran.verdicts, server.count()) == (6, ["budget"] * 2, 0), ran.out + ran.err

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.support.edits import search_replace
+from tests.support.load import NEVER, wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.sample import SOAK
 
 TESTS = "import part\ndef test_part():\n    assert part.value in (1, 2)\n"
@@ -121,7 +122,7 @@ def test_resume_keeps_what_had_ended_and_pays_for_it_no_more(tmp_path: Path, how
 
     def respond(request: Request) -> Reply:
         if first.is_set():
-            return Reply("", latency=60.0)
+            return Reply("", latency=NEVER)
         first.set()
         return Reply(search_replace("part.py", FILES["part.py"], GOOD))
 
@@ -129,7 +130,7 @@ def test_resume_keeps_what_had_ended_and_pays_for_it_no_more(tmp_path: Path, how
         running = place.start(*JOB, server=server)
         wait_until(lambda: server.count() == 3 and "applied after" in running.said(1))
         running.child.send_signal(signal.SIGKILL if how == "kill" else signal.SIGINT)
-        assert running.child.wait(60) in (-9, 130)
+        assert running.child.wait(within()) in (-9, 130)
         wait_until(lambda: place.processes() == {})
     with ModelServer(in_turn(LONG)) as server:
         ran = place.run("resume", server=server)
@@ -148,7 +149,7 @@ def test_cancel_ends_all_of_them(tmp_path: Path) -> None:
     def respond(request: Request) -> Reply:
         if "other.py" in request.files:
             return Reply(search_replace("other.py", FILES["other.py"], other))
-        return Reply("", latency=60.0)
+        return Reply("", latency=NEVER)
 
     words = ("--change", "Two", "--no-prd", "--files", "part.py", "other.py", "--agents", "2")
     with ModelServer(respond) as server:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.edits import appends, no_edits
+from tests.support.load import NEVER, wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.shell import Shell, shell
 from tests.test_foreign_text import commands
 from tests.test_report import junit_schema, read_outputs
@@ -92,12 +93,12 @@ def test_plain_ci(tmp_path: Path) -> None:
 @pytest.mark.thorough
 def test_stopped_by_the_time_out_all_files_are_there(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
-    slow = lambda request: Reply(appends("# hi")(request).text, latency=0.0 if "f0.py" in request.files else 60.0)  # noqa: E731
+    slow = lambda request: Reply(appends("# hi")(request).text, latency=0.0 if "f0.py" in request.files else NEVER)  # noqa: E731
     with ModelServer(slow) as server:
         running = place.start(*JOB, server=server, **github(place))
         wait_until(lambda: any('"attempt_ended"' in path.read_text() for path in place.repo.glob(".aider_logs/agent*")))
         running.child.send_signal(signal.SIGTERM)
-        ran = running.end(limit=50)
+        ran = running.end()
     assert ran.code == 143
     made = files(ran)
     junit_schema().validate(made[".xml"])

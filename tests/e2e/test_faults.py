@@ -26,9 +26,10 @@ from tests.support.faults import (
     Fault,
 )
 from tests.support.leaks import leaks
+from tests.support.load import wait_until
 from tests.support.misfortunes import half_good
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.sample import SOAK
 
 CHANGE = ("--change", "Add a line", "--no-prd")
@@ -66,7 +67,7 @@ def meet(fault: Fault, place: Place, *files: str) -> Ran:
         env = fault.place(place)
         running = place.start(*CHANGE, *words, server=server, shell=fault.shell, cwd=None, **env)
         if fault.befalls is not None:
-            wait_until(lambda: ended(place) == len(files) - 1 and server.count() == len(files), 60.0)
+            wait_until(lambda: ended(place) == len(files) - 1 and server.count() == len(files))
             fault.befalls(running, server)
         ran = running.end()
     assert_paid(ran, fault, server, 0 if fault.common else len(files) - 1)

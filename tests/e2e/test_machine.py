@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.edits import appends
+from tests.support.load import NEVER, wait_until
 from tests.support.misfortunes import sends
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, assert_clean, make_place, wait_until
+from tests.support.runs import Place, assert_clean, make_place
 
 FILES = {"a.py": "a = 1\n", "b.py": "b = 1\n"}
 JOB = ("--change", "Add a line", "--no-prd", "--files", "a.py")
@@ -108,7 +109,7 @@ def test_objects_that_are_lost_while_the_run_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prints", (False, True))
 def test_a_crash_names_the_file_that_tells_more(prints: bool, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
-    with ModelServer(lambda request: Reply(GOOD(request).text, latency=60.0)) as server:
+    with ModelServer(lambda request: Reply(GOOD(request).text, latency=NEVER)) as server:
         running = place.start(*JOB, *(("--aider-args=--verbose",) if prints else ()), server=server)
         wait_until(lambda: server.count() == 1)
         sends(signal.SIGKILL)(running, server)

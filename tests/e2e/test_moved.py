@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.edits import appends
+from tests.support.load import within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place
 
@@ -25,12 +26,12 @@ def meanwhile(place: Place, does: Callable[[], object], *words: str) -> Ran:
 
     def respond(request: Request) -> Reply:
         asked.set()
-        acted.wait(60)
+        acted.wait(within())
         return answer(request)
 
     with ModelServer(respond) as server:
         running = place.start(*WORDS, *words, server=server)
-        assert asked.wait(60), running.said(1)
+        assert asked.wait(within()), running.said(1)
         does()
         acted.set()
         return running.end()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.edits import knows
+from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.sample import SOAK
 
 FILES = {f"part{n:02}.py": f"value = {n}\n" for n in range(16)}
@@ -83,7 +84,7 @@ def gone_after(place: Place, replies: int, *words: str) -> tuple[Ran, ModelServe
 
     with ModelServer(respond) as server:
         running = place.start(*CHANGE, *words, server=server)
-        wait_until(lambda: sum(request.status == 200 for request in server.requests) == replies, limit=90)
+        wait_until(lambda: sum(request.status == 200 for request in server.requests) == replies)
     return running.end(), server, int(server.url.rsplit(":", 1)[1])
 
 

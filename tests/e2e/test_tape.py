@@ -3,15 +3,18 @@
 import gzip
 import json
 import shutil
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.edits import gemini_prd, knows, malformed
+from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import KEYS, Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import KEYS, Place, Ran, assert_clean, make_place
 
 FILES = {f"part{n}.py": f"value = {n}\n" for n in range(3)}
 WANTED = {path: f"{text}more = True\n" for path, text in FILES.items()}
@@ -143,15 +146,17 @@ def test_a_killed_recording_is_continued_and_the_whole_is_played(torn: int, tmp_
     shutil.copytree(place.repo, tmp_path / "second" / "repo")
     second = Place(tmp_path / "second" / "repo", place.home, place.tmp)
 
+    killed = threading.Event()
+
     def slow(request: Request) -> Reply:
-        said = GOOD(request)
-        return Reply(said.text, latency=3.0 if "part2.py" in request.files else 0.0)
+        return replace(GOOD(request), until=killed.is_set if "part2.py" in request.files else None)
 
     with ModelServer(slow) as server:
         running = place.start(*WORDS, "--record", str(tape), server=server)
-        wait_until(lambda: "agent2: applied" in running.said(1) and "agent1: applied" in running.said(1), 100.0)
+        wait_until(lambda: "agent2: applied" in running.said(1) and "agent1: applied" in running.said(1))
         running.child.kill()
         running.child.wait()
+        killed.set()
         raw = tape.read_bytes()
         tape.write_bytes(raw[: len(raw) - torn])
         first = place.run("resume", server=server)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.support import misfortunes as m
 from tests.support.edits import Respond, edits_foreign, malformed, no_edits
+from tests.support.load import NEVER
 from tests.support.misfortunes import Befalls, body, but, error, says
 from tests.support.runs import Place
 
@@ -84,7 +85,7 @@ def refused_at_the_start(words: str, place: Callable[[Place], dict[str, str]], s
 
 def blow(befalls: Befalls, verdict: str, *words: str, money: str = ASSUMED, **more: object) -> Fault:
     """What happens to an agent while its model thinks."""
-    respond = but(latency=60.0) if money == ASSUMED else but(latency=6.0)
+    respond = but(latency=NEVER) if money == ASSUMED else but(latency=6.0)
     kept = {"alone": 1, "beside": 1} | more
     return Fault(respond, verdict, words, befalls=befalls, money=money, together=False, **kept)  # type: ignore[arg-type]
 
@@ -138,7 +139,7 @@ PROVIDER = {
         place=m.untrusted, together=False,
     ),
     "a provider that goes away": Fault(
-        but(latency=60.0), "unreachable", ("no answer", "127.0.0.1:"), 4, money=ASSUMED, befalls=m.goes_away,
+        but(latency=NEVER), "unreachable", ("no answer", "127.0.0.1:"), 4, money=ASSUMED, befalls=m.goes_away,
         flags=("--agent-timeout", "8"), together=False,
     ),
     "connection closed without an answer": Fault(
@@ -149,7 +150,7 @@ PROVIDER = {
         says("some text " * 50, drop="mid"), "provider_error", ("lost",), 4, requests=2, money=ASSUMED, together=False
     ),
     "silence in the middle of the body": Fault(
-        but(stall=60.0), "timeout", ("3 s",), 1, money=ASSUMED, flags=("--agent-timeout", "3"), together=False
+        but(stall=NEVER), "timeout", ("3 s",), 1, money=ASSUMED, flags=("--agent-timeout", "3"), together=False
     ),
     "slow drip that ends in time": harmless(respond=but(drip=0.1)),
     "slow drip without end": Fault(
@@ -235,13 +236,13 @@ REPLIES = {
         flags=("--max-iterations", "2"), together=False,
     ),
 }  # fmt: skip
-SLEEPS = "sleep 300 </dev/null >/dev/null 2>&1 &"
+SLEEPS = "sleep 3600 </dev/null >/dev/null 2>&1 &"
 MACHINE = {
     "agent killed (SEGV)": blow(m.sends(signal.SIGSEGV), "crashed", "SIGSEGV"),
     "agent killed (KILL)": blow(m.sends(signal.SIGKILL), "crashed", "SIGKILL"),
     "agent that hangs": blow(m.sends(signal.SIGSTOP), "timeout", "4 s", money=COUNTED, flags=("--agent-timeout", "4")),
     "agent that ignores TERM": Fault(
-        but(latency=60.0), "timeout", ("3 s",), 1, money=ASSUMED, flags=("--agent-timeout", "3"),
+        but(latency=NEVER), "timeout", ("3 s",), 1, money=ASSUMED, flags=("--agent-timeout", "3"),
         place=m.python_that("trap '' TERM"), together=False,
     ),
     "agent that leaves a child": harmless(place=m.python_that(SLEEPS), flags=("--no-fork-server",)),

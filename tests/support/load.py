@@ -1,7 +1,8 @@
 """How busy this machine is, and waits that allow for it: no test fails because others use the processors.
 
 `wait_until` waits for a state; `within(seconds)` is a deadline for what ends by itself when it works. Both are far more
-than is needed, times a factor that is measured. Neither says that something was fast: figures of speed are in `bench/`.
+than is needed, times a factor that is measured, and less than NEVER, so that what only ends by itself is found out.
+Neither says that something was fast: figures of speed are in `bench/`.
 """
 
 import functools
@@ -12,6 +13,8 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 PATIENCE = 120.0  # seconds on a machine that does nothing else
+NEVER = 3600.0  # seconds; what a script does that must not end by itself while a test waits
+LONGEST = 3000.0
 WORK = 0.05  # seconds of CPU time that are measured
 
 
@@ -31,10 +34,10 @@ def load_factor() -> float:
 
 def within(seconds: float = PATIENCE) -> float:
     """A deadline of so many seconds as it is on this machine."""
-    return seconds * load_factor()
+    return min(LONGEST, seconds * load_factor())
 
 
-def wait_until(condition: Callable[[], Found], what: str = "", seconds: float = PATIENCE) -> Found:
+def wait_until(condition: Callable[[], Found | None], what: str = "", seconds: float = PATIENCE) -> Found:
     """Poll until a condition holds, and return what it gave."""
     started = time.monotonic()
     while not (found := condition()):

@@ -18,6 +18,7 @@ from typing import Any, AnyStr, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from tests.support.lean import OPTIONAL, lean
+from tests.support.load import within
 
 FENCE = ("```", "```")
 CREATED = 1_790_000_000  # constant, so that the same request is answered with the same bytes
@@ -51,6 +52,7 @@ class Reply:
     code: str = ""
     raw_body: bytes | None = None  # sent as it is, instead of a body in the dialect
     drop: Literal["", "before", "mid"] = ""  # close the connection without an answer, or in the middle of it
+    until: Callable[[], object] | None = None  # it is answered once this holds: `event.is_set`
     stall: float = 0.0  # seconds of silence after the first piece of the body
     drip: float = 0.0  # seconds before each piece of the body
     # Fields that are left out of the body, wherever they stand. None: all that are optional, as the leanest server does
@@ -335,7 +337,7 @@ class ModelServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._port.result(timeout=10)}"
+        self.url = f"http://127.0.0.1:{self._port.result(timeout=within())}"
         self.openai_base, self.anthropic_base, self.gemini_base = self.url + "/v1", self.url, self.url
         return self
 
@@ -343,7 +345,7 @@ class ModelServer:
         """A test may have it leave earlier."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(timeout=10)
+            self._thread.join(timeout=within())
         if self.problems and kind is None:
             raise ExceptionGroup("the model server's script failed", self.problems)
 
@@ -384,6 +386,8 @@ class ModelServer:
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         reply = self._ask_script(request)
         await asyncio.sleep(self.latency if reply.latency is None else reply.latency)
+        while reply.until is not None and not reply.until():
+            await asyncio.sleep(0.02)
         if reply.drop == "before" or reader.at_eof():  # at_eof: the client did not wait
             return False
         good = reply.status < 400 and reply.raw_body is None

@@ -16,6 +16,7 @@ from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_store
 from orchestra.report.fold import fold_events
 from tests.support import warm
+from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer
 
 PROGRAM = Path(__file__).resolve().parents[2] / "aider_orchestrator.py"
@@ -24,7 +25,6 @@ KEYS = {
     "ANTHROPIC_API_KEY": "sk-ant-planted-anthropic-0123456789",
     "GOOGLE_API_KEY": "AIza-planted-google-0123456789",
 }
-LIMIT = 120.0
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,13 @@ class Running:
                 command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
             )
 
-    def end(self, limit: float = LIMIT) -> "Ran":
+    def end(self) -> "Ran":
         try:
-            code = self.child.wait(limit)
+            code = self.child.wait(within())
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
-            raise AssertionError(f"not done after {limit:.0f} s:\n{self.said(1)}") from None
+            raise AssertionError(f"not done after {within():.0f} s:\n{self.said(1)}") from None
         assert_store_tells_the_same(self.place.repo / ".aider_logs")
         return Ran(self.place, code, self.said(0), self.said(1), self.before, self.head_before)
 
@@ -206,25 +206,13 @@ def assert_store_tells_the_same(logs: Path) -> None:
         return kept == (told if ended else told[: len(kept)]) and fold_events(kept) == fold_events(told[: len(kept)])
 
     for stamp in jsonl.list_run_stamps(logs):
-        wait_until(lambda stamp=stamp: same(stamp), 60.0, f"the store and the files of {stamp} tell the same")
+        wait_until(lambda stamp=stamp: same(stamp), f"the store and the files of {stamp} tell the same")
     store.close()
 
 
 def has_head(place: Place) -> bool:
     command = ["git", "rev-parse", "--verify", "-q", "HEAD"]
     return not subprocess.run(command, cwd=place.repo, env=place.environment(), capture_output=True).returncode
-
-
-def wait_until(true: Any, limit: float = 50.0, what: str = "") -> Any:
-    """Poll until something holds, and give it back.
-
-    The limit is below the 60 s that models sleep in tests: what comes to its end by itself was not stopped.
-    """
-    deadline = time.monotonic() + limit
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"not within {limit:.0f} s: {what or true}"
-        time.sleep(0.02)
-    return found
 
 
 def read_proc(path: Path) -> bytes:

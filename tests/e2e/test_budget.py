@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from orchestra.providers import catalogue
 from tests.support.edits import gemini_prd, knows
 from tests.support.load import NEVER, wait_until
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
-from tests.support.runs import Place, Ran, assert_clean, make_place
+from tests.support.runs import Place, Ran, assert_clean, make_place, with_clock_that_jumps
 from tests.support.sample import SOAK
 
 MODEL = catalogue.resolve_model("openai/gpt-6.1-sol")
@@ -191,30 +190,36 @@ def test_a_price_must_be_known_for_a_budget(tmp_path: Path) -> None:
 # --- time -----------------------------------------------------------------------------------------------------------
 
 
-def test_at_the_deadline_what_is_finished_is_kept_and_the_rest_is_resumed(tmp_path: Path) -> None:
-    place, slow = make_place(tmp_path, FILES), {"on": True}
+def test_deadline_keeps_what_is_finished_and_the_rest_is_resumed(tmp_path: Path) -> None:
+    place, late, slow = make_place(tmp_path, FILES), tmp_path / "late", {"on": True}
 
     def respond(request: Request) -> Reply:
-        late = slow["on"] and "part02.py" in request.files
-        return Reply(GOOD(request).text, latency=NEVER if late else 0.1)
+        is_late = slow["on"] and "part02.py" in request.files
+        return Reply(GOOD(request).text, latency=NEVER if is_late else 0.0)
 
-    five = list(FILES)[:5]
+    four = list(FILES)[:4]
     with ModelServer(respond) as server:
-        # As much time as this machine needs today.
-        began = time.monotonic()
-        assert place.run(*CHANGE, "--agents", "1", "--files", "part04.py", server=server).code == 0
-        allowed = f"{min(59, 5 + int(2 * (time.monotonic() - began)))}s"
-        ran = place.run(*CHANGE, "--agents", "4", "--files", *five[:4], "--deadline", allowed, server=server)
+        shell = with_clock_that_jumps(late, 600.0)
+        words = (*CHANGE, "--agents", "4", "--files", *four, "--deadline", "10m")
+        running = place.start(*words, server=server, shell=shell)
+        wait_until(lambda: ended(place) == 3 and server.count() == 4, "three that are done, and one that waits")
+        late.touch()
+        ran = running.end()
         assert ran.code == 6, ran.out + ran.err
         assert sorted(ran.verdicts) == ["applied"] * 3 + ["budget"]
-        first = f"Stopped by the deadline of {allowed}: 3 of 4 tasks are complete; 3 files changed on main"
+        first = "Stopped by the deadline of 10m: 3 of 4 tasks are complete; 3 files changed on main"
         assert ran.out.startswith(first)
-        assert ran.agents["agent3"]["cause"].startswith(f"The deadline of {allowed} was reached while part02.py was")
+        assert ran.agents["agent3"]["cause"].startswith("The deadline of 10m was reached while part02.py was")
         slow["on"] = False
         again = place.run("resume", server=server)
         assert again.code == 0, again.out + again.err
-    assert done(place) == five
+    assert done(place) == four
     assert_clean(again)
+
+
+def ended(place: Place) -> int:
+    logs = (place.repo / ".aider_logs").glob("agent*.jsonl")
+    return sum('"attempt_ended"' in path.read_text("utf-8") for path in logs)
 
 
 @pytest.mark.thorough
@@ -225,7 +230,7 @@ def test_the_deadline_comes_before_the_agents(tmp_path: Path) -> None:
         assert ran.code == 6
         assert "The deadline of 2s was reached before the agents began." in ran.out
     with ModelServer(gemini_prd(PRD, GOOD)) as server:
-        again = place.run("resume", "--deadline", "1m", server=server)
+        again = place.run("resume", "--deadline", "1h", server=server)
         assert again.code == 0, again.out + again.err
     assert done(place) == ["part00.py"]
 

@@ -386,7 +386,7 @@ class ModelServer:
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         reply = self._ask_script(request)
         await asyncio.sleep(self.latency if reply.latency is None else reply.latency)
-        while reply.until is not None and not reply.until():
+        while reply.until is not None and not reply.until():  # noqa: ASYNC110 - it may be of another thread
             await asyncio.sleep(0.02)
         if reply.drop == "before" or reader.at_eof():  # at_eof: the client did not wait
             return False

@@ -108,6 +108,14 @@ def make_place(folder: Path, files: Mapping[str, bytes | str], message: str = "S
     return place
 
 
+TIME_PASSES = Path(__file__).with_name("time_passes.py")
+
+
+def with_clock_that_jumps(file: Path, seconds: float) -> str:
+    """The shell for a run whose clock jumps ahead by so many seconds once the file is there."""
+    return f'python=$1; shift 2; exec "$python" "{TIME_PASSES}" "{file}" {seconds} "$@"'
+
+
 class Running:
     """The program while it runs."""
 

@@ -414,6 +414,7 @@ def test_without_a_repository_it_works_too(program: Path, tmp_path: Path) -> Non
         assert "There is no repository yet" in server.requests[0].text
 
 
+@pytest.mark.thorough
 def test_flags_win_over_the_environment_and_that_over_the_env_files(program: Path, repository: Path) -> None:
     with ModelServer(lambda request: Reply(PRD)) as server:
         lines = f"GOOGLE_API_KEY=from-file\nGEMINI_API_BASE={server.url}\nDEFAULT_GEMINI_MODEL=gemini-file\n"
@@ -460,6 +461,7 @@ def test_the_prompt_may_come_from_a_file_or_stdin(program: Path, repository: Pat
         assert "From stdin: größer." in server.requests[1].text
 
 
+@pytest.mark.thorough
 def test_a_filename_is_taken_as_it_is_or_goes_to_the_prd_folder(program: Path, repository: Path) -> None:
     (repository / "notes").mkdir()
     (repository / "notes" / "old.md").write_text("old")
@@ -478,6 +480,7 @@ def test_a_filename_is_taken_as_it_is_or_goes_to_the_prd_folder(program: Path, r
     assert [path.name for path in (repository / "notes").iterdir()] == ["old.md"]
 
 
+@pytest.mark.thorough
 def test_runs_in_the_same_second_do_not_collide(program: Path, repository: Path) -> None:
     with ModelServer(lambda request: Reply(PRD), latency=0.3) as server:
         env = environment(GOOGLE_API_KEY=KEY, GEMINI_API_BASE=server.url)
@@ -555,6 +558,7 @@ def test_it_asks_again_where_that_helps(program: Path, repository: Path) -> None
     assert "HTTP 503: Busy). Try again later. Asking again in 0 s." in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("wait", "requests"), [("0", 3), ("86400", 1)])
 def test_it_gives_up_in_the_end(program: Path, repository: Path, wait: str, requests: int) -> None:
     with ModelServer(lambda request: Reply("Quota.", status=429, headers={"retry-after": wait})) as server:
@@ -574,6 +578,7 @@ def test_a_prd_that_cannot_be_used_is_kept_and_said_to_be_so(program: Path, repo
     )
 
 
+@pytest.mark.thorough
 @both
 def test_ctrl_c_ends_it_at_once(program: Path, repository: Path, client: str) -> None:
     with ModelServer(lambda request: Reply(PRD, latency=8)) as server:

@@ -223,6 +223,7 @@ def test_a_run_that_goes_on_keeps_its_store(tmp_path: Path) -> None:
     assert "4 runs" in said
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ("noise", "folder", "cut"))
 def test_every_command_goes_on_over_a_damaged_store(how: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, {"a.py": "a = 1\n"})

@@ -232,6 +232,7 @@ def test_markdown_tells_of_persons_and_critics_in_short() -> None:
     assert f"Pull request: <{PR}>" in text
 
 
+@pytest.mark.thorough
 def test_a_thousand_tasks() -> None:
     text = html(story(1000, 0.2, needs=True), 1000)
     assert len(text.encode()) < 5_000_000
@@ -239,6 +240,7 @@ def test_a_thousand_tasks() -> None:
     assert "agent30</a>, and 970 more" in text
 
 
+@pytest.mark.thorough
 def test_long_texts_are_cut_and_say_where_all_of_it_is() -> None:
     told = Story(lambda words: words * (20_000 if words.startswith("Do part") else 1))
     told.begin(300)
@@ -400,6 +402,7 @@ def test_markdown_keeps_its_limit_by_whole_rows(limit: int) -> None:
     assert text.rstrip().endswith("</sub>")
 
 
+@pytest.mark.thorough
 def test_a_thousand_failing_gates_have_room_in_every_form() -> None:
     told = Story()
     told.begin(2)

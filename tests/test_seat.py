@@ -196,6 +196,7 @@ WAYS = {
 }
 
 
+@pytest.mark.thorough
 def test_a_forked_and_a_single_aider_send_the_same_bytes_and_end_the_same(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:

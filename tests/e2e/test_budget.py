@@ -37,6 +37,7 @@ def assert_held(ran: Ran, server: ModelServer, budget: float) -> None:
     assert billed(server) <= budget + limits["overshoot"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(50) if SOAK else range(1))
 def test_sixteen_agents_never_pass_the_budget_and_are_resumed_with_more(tmp_path: Path, seed: int) -> None:
     """A reply costs about 7 cents, and may cost 17: so they queue, and the eleventh or so finds too little left."""
@@ -82,7 +83,6 @@ def test_a_dollar_is_enough_for_an_ordinary_run_with_its_prd(tmp_path: Path) -> 
     assert "of $1.00 spent" in ran.out
 
 
-@pytest.mark.thorough
 def test_what_is_billed_beyond_the_reservation_is_told(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
 

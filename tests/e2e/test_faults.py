@@ -13,6 +13,7 @@ from tests.support.edits import appends, edits_foreign, knows, search_replace
 from tests.support.faults import (
     ASIDE,
     ASSUMED,
+    BEFALLEN,
     COUNTED,
     EDITED,
     EVIL,
@@ -63,12 +64,14 @@ def meet(fault: Fault, place: Place, *files: str) -> Ran:
     """A run in which the victim's agent meets the fault."""
     words = ("--model", fault.model, "--files", *files, "--agents", str(len(files)), *fault.flags)
     respond = lambda request: fault.respond(request) if VICTIM in request.files else GOOD(request)  # noqa: E731
+    BEFALLEN.clear()
     with ModelServer(respond) as server:
         env = fault.place(place)
         running = place.start(*CHANGE, *words, server=server, shell=fault.shell, cwd=None, **env)
         if fault.befalls is not None:
             wait_until(lambda: ended(place) == len(files) - 1 and server.count() == len(files))
             fault.befalls(running, server)
+            BEFALLEN.set()
         ran = running.end()
     assert_paid(ran, fault, server, 0 if fault.common else len(files) - 1)
     return ran
@@ -255,7 +258,7 @@ def test_a_long_wait_does_not_make_aider_ask_again(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     replies = iter([Reply("Slow down.", status=429, headers={"retry-after": "35"})] * 2)
     with ModelServer(lambda request: next(replies, None) or GOOD(request)) as server:
-        ran = place.run(*CHANGE, "--files", VICTIM, "--agent-timeout", "5", server=server)
+        ran = place.run(*CHANGE, "--files", VICTIM, "--agent-timeout", "20", server=server)
         assert server.count() == 3 == ran.summary["usage"]["requests"]
     assert ran.code == 0, ran.err
     assert_clean(ran)

@@ -121,6 +121,7 @@ def gates_asked(ran: Ran) -> list[dict[str, Any]]:
     return [e["data"] for e in events if e["event"] == "gate_started" and e["data"]["name"] == "tests"]
 
 
+@pytest.mark.thorough
 def test_the_guilty_task_is_tried_again_on_top_of_the_others_with_what_failed(tmp_path: Path) -> None:
     place = make_place(
         tmp_path, PARTS | {"test_parts.py": "import part2\ndef test_two():\n    assert part2.value == 2\n"}

@@ -104,7 +104,7 @@ def test_objects_that_are_lost_while_the_run_goes_on(tmp_path: Path) -> None:
     assert ran.agents["agent1"]["attempts"] == 1 and str(place.repo) in ran.agents["agent1"]["remedy"], ran.out
 
 
-@pytest.mark.thorough(but="False")
+@pytest.mark.thorough
 @pytest.mark.cold
 @pytest.mark.parametrize("prints", (False, True))
 def test_a_crash_names_the_file_that_tells_more(prints: bool, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ MORE_MODELS = (
 )
 
 
-@pytest.mark.thorough(but="claude-sonnet")
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", (*MODELS, *MORE_MODELS) if SOAK else MODELS)
 def test_every_provider_and_models_that_aider_does_not_know(model: str, tmp_path: Path) -> None:
     ran = right_edits(tmp_path, draw(hash_of(model), targets=4), 2, model=model)

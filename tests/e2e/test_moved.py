@@ -104,7 +104,7 @@ LEFT: dict[Callable[[Place], None], tuple[str, str]] = {
 }
 
 
-@pytest.mark.thorough(but="not_together")
+@pytest.mark.thorough
 @pytest.mark.parametrize("does", LEFT, ids=lambda does: does.__name__)
 def test_where_it_would_not_be_right_the_result_is_left_with_instructions(
     does: Callable[[Place], None], tmp_path: Path

@@ -81,6 +81,7 @@ def events(ran: Ran, kind: str) -> list[dict[str, Any]]:
 # --- a plan's life --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_sloppy_plan_is_put_right_edited_approved_and_carried_out(tmp_path: Path) -> None:
     place, lead = make_place(tmp_path, FILES), Lead({"tasks": SLOPPY})
     with ModelServer(lead) as server:
@@ -133,7 +134,6 @@ def test_on_a_broken_plan_nothing_starts(plans: tuple[Any, ...], words: str, tmp
     assert_clean(ran, prd=True)
 
 
-@pytest.mark.thorough
 def test_a_broken_plan_is_mended_once_by_the_model(tmp_path: Path) -> None:
     place, lead = make_place(tmp_path, FILES), Lead({"tasks": [task("a", "src")]}, {"tasks": [task("a", "README.md")]})
     with ModelServer(lead) as server:

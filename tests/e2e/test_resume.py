@@ -87,7 +87,7 @@ def assert_same_in_store(place: Place, stamp: str, url: str) -> None:
     assert fold_events(kept) == fold_events(jsonl.read_run_log(logs, stamp).events)
 
 
-@pytest.mark.thorough(but=("request", "gate_started"))
+@pytest.mark.thorough(but="gate_started")
 @pytest.mark.parametrize("kind", KINDS if SOAK else SOME)
 def test_killed_at_each_kind_of_event(tmp_path: Path, kind: str) -> None:
     place = make_place(tmp_path, FILES)

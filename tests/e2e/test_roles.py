@@ -62,6 +62,7 @@ def respond(request: Request) -> Reply:
     return Reply(say(request, "check_app.py", "", CHECK))
 
 
+@pytest.mark.thorough
 def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"app.py": APP})
     place.write({"aider-orchestrator.toml": SETTINGS})  # not committed, so that all of it counts
@@ -122,7 +123,6 @@ def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: P
     ]
 
 
-@pytest.mark.thorough
 def test_a_plan_of_questions_changes_nothing_and_succeeds(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"app.py": APP})
     plan = PLAN.partition('\n[[task]]\nid = "greet"')[0]

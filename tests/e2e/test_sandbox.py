@@ -25,7 +25,7 @@ find / -xdev -newer {repo}/a.py -type f -size -100k -not -path '/proc/*' -exec c
 FORK = {"pull_request": {"head": {"repo": {"full_name": "eve/shop"}}, "base": {"repo": {"full_name": "org/shop"}}}}
 
 
-@pytest.mark.thorough(but="test-cmd")
+@pytest.mark.thorough
 @pytest.mark.parametrize("which", ["--test-cmd", "--setup-cmd"])
 def test_curious_command_finds_no_key(which: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, TARGETS | {".gitignore": ".env\n"})
@@ -74,7 +74,6 @@ def test_forks_tests_run_in_the_sandbox_without_network(tmp_path: Path) -> None:
     assert "in a sandbox without network, because the head of this pull request is a fork's" in ran.err + ran.out
 
 
-@pytest.mark.thorough
 def test_forks_tests_do_not_run_without_a_sandbox(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     ran = run_as_fork(tmp_path, "--sandbox", "off", "--setup-cmd", f"touch {mark}", test=f"touch {mark}")

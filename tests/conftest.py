@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.tiers import TIERS, has_no_test_of, is_selected
+from tests.support.tiers import TIERS, group_of, has_no_test_of, is_selected
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,12 +35,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = {item for item in items if not is_selected(config.getoption("--tier"), item)}
-    config.hook.pytest_deselected(items=list(left_out))
-    # What is long or shares a costly fixture begins first, so that no worker is left with it at the end.
-    grouped = [item for item in items if item.get_closest_marker("xdist_group")]
-    first = set(grouped)
-    items[:] = [item for item in [*grouped, *(each for each in items if each not in first)] if item not in left_out]
+    selected = [item for item in items if is_selected(config.getoption("--tier"), item)]
+    config.hook.pytest_deselected(items=list(set(items) - set(selected)))
+    alone = []
+    grouped = []
+    for item in selected:
+        if group := group_of(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+        (grouped if group else alone).append(item)
+    # What is long begins first, so that no worker is left with it at the end.
+    items[:] = [*grouped, *alone]
 
 
 @pytest.hookimpl(trylast=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 TIERS = ("everyday", "rest", "all", "soak")
+SERVERS = ("postgresql", "mariadb")
 WHOLE_MODULE = re.compile(r"^pytestmark = .*\bthorough\b(?!\()", re.MULTILINE)
 
 
@@ -33,6 +34,18 @@ def is_thorough(item: pytest.Item) -> bool:
         if not any(word in case for word in ((words,) if isinstance(words, str) else words)):
             return True
     return False
+
+
+def group_of(item: pytest.Item) -> str | None:
+    """Tests that run on one worker, so that it makes once what they share: a database server, a module's fixtures."""
+    if not isinstance(item, pytest.Function):
+        return None
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    for server in SERVERS:
+        if server in values:
+            return server
+    definitions = (found[-1] for found in item._fixtureinfo.name2fixturedefs.values())
+    return item.path.stem if any(found.scope == "module" for found in definitions) else None
 
 
 def has_no_test_of(tier: str, module: Path) -> bool:

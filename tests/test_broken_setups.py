@@ -22,6 +22,7 @@ from orchestra.gates.run import GateContext, GateOutcome, run_gate
 from orchestra.model import Gate
 from orchestra.settings import Settings
 from tests.support.broken import APP, CHANGE, NOISY, PY, PYTEST, SET_UPS, TESTS, Broken, lay
+from tests.support.load import LONGEST
 
 TOOLS = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 ENV = {"PATH": TOOLS, "LANG": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -42,7 +43,7 @@ class Clone:
         return choose_gates(settings, detected.gates), DetectedGates(detected.gates, unusable)
 
     def run(
-        self, gate: Gate, change: Mapping[str, str], timeout: float = 60.0, planned: Iterable[str] = ()
+        self, gate: Gate, change: Mapping[str, str], timeout: float = LONGEST, planned: Iterable[str] = ()
     ) -> GateOutcome:
         """Each run has a folder of its own, as the program does it."""
         tree = self.runs / f"gate-{len(list(self.runs.glob('*')))}" / "tree"
@@ -52,7 +53,7 @@ class Clone:
         place, output = GateContext(tree, self.checkout, list(files), list(planned)), tree.parent / "output.txt"
         return asyncio.run(run_gate(gate, place, env=ENV, output=output, timeout=timeout, scrub=str))
 
-    def check(self, gate: Gate, change: Mapping[str, str], timeout: float = 60.0) -> tuple[GateOutcome, Comparison]:
+    def check(self, gate: Gate, change: Mapping[str, str], timeout: float = LONGEST) -> tuple[GateOutcome, Comparison]:
         """As `Gating` does it: the base is asked if the change fails, and both again if there is something new."""
         first = self.run(gate, change, timeout, change)
         if not first.failing:

@@ -18,7 +18,7 @@ from orchestra.model import Gate
 from orchestra.process import Sandbox
 from orchestra.workspace.repository import open_repository
 from orchestra.workspace.trees import Trees
-from tests.support.load import holds_soon
+from tests.support.load import LONGEST, holds_soon, within
 from tests.support.processes import gate_processes
 from tests.support.sample import SOAK
 
@@ -58,7 +58,7 @@ def place(tmp_path: Path) -> GateContext:
     return GateContext(tree, checkout, list(FILES), sandbox=sandbox)
 
 
-def gated(place: GateContext, command: str, timeout: float = 60, **env: str) -> GateOutcome:
+def gated(place: GateContext, command: str, timeout: float = LONGEST, **env: str) -> GateOutcome:
     if place.sandbox:
         shared = tuple(installed_packages(place.checkout, [*FILES, "package.json"], ()))
         place = dataclasses.replace(place, sandbox=dataclasses.replace(place.sandbox, shared=shared))
@@ -139,7 +139,7 @@ def test_single_files_are_asked_about_by_their_ending(place: GateContext) -> Non
     gate = Gate("it", "lint", "echo", endings=(".py",))
     for paths, said in ((["a.py", "b c.py", "d.md"], "a.py b c.py\n"), (["d.md"], "")):
         output = place.tree.parent / "out"
-        asyncio.run(run_gate(gate, place, env=ENV, output=output, timeout=20, scrub=str, paths=paths))
+        asyncio.run(run_gate(gate, place, env=ENV, output=output, timeout=within(), scrub=str, paths=paths))
         assert output.read_text() == said
 
 

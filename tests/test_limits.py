@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -44,8 +46,8 @@ def agent(gateway: Gateway, task: int = 1) -> ClientPass:
     return gateway.add_client(ClientPass("agent", task, 1))
 
 
-async def until(true: Any, limit: float = 20.0) -> None:
-    assert await asyncio.to_thread(holds_soon, true, limit)
+async def until(true: Any) -> None:
+    assert await asyncio.to_thread(holds_soon, true)
 
 
 def told_cap(dialect: str, body: dict[str, Any]) -> int | None:
@@ -255,11 +257,13 @@ def test_who_waits_is_sent_no_more_when_its_agent_is_gone() -> None:
             staying = asyncio.create_task(ask(gateway, third, "openai", 20_000, n=3))
             await asyncio.sleep(0.2)
             gateway.remove_client(gone)
+            left.set()
             assert is_final(await leaving, "openai")
             assert [answer.status_code for answer in await asyncio.gather(flying, staying)] == [200, 200]
             return gone
 
-    with ModelServer(hello, latency=1.0) as server:
+    left = threading.Event()
+    with ModelServer(lambda request: replace(hello(request), until=left.is_set)) as server:
         gone = asyncio.run(talk(server))
         assert sorted(request.body["n"] for request in server.requests) == [0, 3]
     assert [exchange.failure for exchange in gone.exchanges] == ["cancelled"]

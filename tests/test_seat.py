@@ -30,7 +30,7 @@ from orchestra.errors import AiderMissing
 from orchestra.gateway.billing import ClientPass
 from orchestra.providers import catalogue
 from tests.support.edits import appends, malformed, search_replace
-from tests.support.load import NEVER, holds_soon
+from tests.support.load import NEVER, holds_soon, within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.processes import all_gone, gone
 from tests.support.seating import FILES, MODELS, door, make_job, plant, sit
@@ -592,7 +592,7 @@ def test_when_the_server_is_killed_its_aiders_end_as_crashed_and_the_next_is_sea
             task, pid = await seated(fork, server, job)
             assert fork.server is not None
             os.kill(fork.server.pid, signal.SIGKILL)
-            first = await asyncio.wait_for(task, 5)
+            first = await asyncio.wait_for(task, within())
             second, _ = await sit(fork, gateway, plant(tmp_path / "2/tree"))
             await fork.close()
         return first, pid, second
@@ -686,7 +686,7 @@ def test_a_python_without_the_right_aider_is_one_sentence(
     seats = make(str(program(tmp_path / "python", text)), tmp_path / "server")
     for _ in range(2):
         with pytest.raises(AiderMissing, match="python cannot run aider") as caught:
-            runner.run(asyncio.wait_for(seats.ready(), 20))
+            runner.run(asyncio.wait_for(seats.ready(), within()))
         assert sentence in str(caught.value) and caught.value.exit_code == 2
     runner.run(seats.close())
 
@@ -700,7 +700,7 @@ def test_a_python_that_cannot_be_started_is_said_every_time(
     seats = make(str(broken), tmp_path / "server")
     for _ in range(2):
         with pytest.raises(AiderMissing, match="cannot be started"):
-            runner.run(asyncio.wait_for(seats.ready(), 5))
+            runner.run(asyncio.wait_for(seats.ready(), within()))
     runner.run(seats.close())
 
 
@@ -718,7 +718,7 @@ aider_seat.read_tables_quickly()
 assert slow == [json5.loads(models), yaml.safe_load(settings), json5.loads(odd)], "they differ"
 assert len(slow[0]) > 30 and len(slow[1]) > 100
 """
-    subprocess.run([sys.executable, "-c", told, str(PROGRAM.parent)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", told, str(PROGRAM.parent)], check=True, timeout=within())
 
 
 @pytest.mark.thorough(but="openai")
@@ -742,7 +742,7 @@ def test_where_forking_is_not_safe_each_aider_is_seated_alone(runner: asyncio.Ru
     program(tmp_path / "lib/sitecustomize.py", threaded)
     text = f'#!/bin/sh\nPYTHONPATH={tmp_path}/lib exec {sys.executable} "$@"\n'
     fork = ForkServer(str(program(tmp_path / "python", text)), tmp_path / "server")
-    runner.run(asyncio.wait_for(fork.ready(), 30))
+    runner.run(asyncio.wait_for(fork.ready(), within()))
     assert not fork.is_serving
     assert "2 threads after warming up: forking is not safe" in (tmp_path / "server/server.out").read_text()
     runner.run(fork.close())

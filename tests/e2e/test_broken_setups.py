@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.broken import CHANGE, PYTEST, SET_UPS
 from tests.support.edits import knows
+from tests.support.load import LONGEST
 from tests.support.modelserver import ModelServer
 from tests.support.runs import Ran, assert_clean, make_place
 
@@ -59,7 +60,7 @@ def test_good_work_is_delivered_and_what_could_not_be_checked_is_said(name: str,
     if broken.needs and shutil.which(broken.needs) is None:
         pytest.skip(f"there is no {broken.needs} here")
     words = ["--test-cmd", broken.command] if broken.command else []
-    words += ["--gate-timeout", str(broken.timeout)] if broken.timeout < 60 else []
+    words += ["--gate-timeout", str(broken.timeout)] if broken.timeout < LONGEST else []
     ran, asked = run(tmp_path, broken.files, dict([CHANGE]), *words, hidden=broken.hidden)
     assert (ran.code, asked) == (0, 1), ran.out + ran.err
     path, after = CHANGE

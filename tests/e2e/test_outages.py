@@ -18,7 +18,7 @@ from orchestra.report.fold import fold_events
 from orchestra.settings import Settings
 from tests.support.databases import Relay, database
 from tests.support.edits import knows
-from tests.support.load import wait_until
+from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer
 from tests.support.runs import Place, assert_clean, make_place
 from tests.support.sample import SOAK
@@ -59,7 +59,7 @@ def test_the_store_is_locked_for_a_while(tmp_path: Path) -> None:
     file = place.repo / ".aider_logs" / "orchestra.db"
 
     def lock(has_begun: Callable[[], None]) -> None:
-        other = sqlite3.connect(file, timeout=30, isolation_level=None)
+        other = sqlite3.connect(file, timeout=within(), isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         has_begun()
         time.sleep(OUTAGE)

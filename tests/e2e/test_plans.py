@@ -16,6 +16,7 @@ import pytest
 
 from orchestra.plan.toml_file import parse_draft
 from tests.support.edits import appends, search_replace
+from tests.support.load import within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import PROGRAM, Place, Ran, assert_clean, make_place
 
@@ -257,9 +258,9 @@ class Terminal:
 
     def expect(self, words: str) -> str:
         """What comes until these words; they are gone then."""
-        deadline = time.monotonic() + 30
+        began = time.monotonic()
         while words not in self.seen:
-            assert time.monotonic() < deadline, f"no {words!r} in {self.seen!r}"
+            assert time.monotonic() - began < within(), f"no {words!r} in {self.seen!r}"
             if select.select([self.fd], [], [], 0.2)[0]:
                 try:
                     self.seen += os.read(self.fd, 65536).decode("utf-8", "replace")
@@ -275,13 +276,13 @@ class Terminal:
 
     def leave(self, words: str) -> int:
         os.write(self.fd, words.encode() + b"\n")
-        deadline = time.monotonic() + 30
+        began = time.monotonic()
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 os.close(self.fd)
                 return os.waitstatus_to_exitcode(status)
-            assert time.monotonic() < deadline
+            assert time.monotonic() - began < within()
             if select.select([self.fd], [], [], 0.1)[0]:
                 try:
                     self.seen += os.read(self.fd, 65536).decode("utf-8", "replace")

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.load import LONGEST
+
 PY = sys.executable
 APP = {"app.py": "def price():\n    return 1\n"}
 TESTS = {
@@ -24,7 +26,7 @@ class Broken:
     why: str
     command: str = ""
     hidden: tuple[str, ...] = ()
-    timeout: float = 60.0
+    timeout: float = LONGEST
     verified: bool = False
     old: int = 0  # how many tests failed before
     needs: str = ""  # the program without which it cannot be played

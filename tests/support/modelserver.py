@@ -54,6 +54,7 @@ class Reply:
     drop: Literal["", "before", "mid"] = ""  # close the connection without an answer, or in the middle of it
     until: Callable[[], object] | None = None  # it is answered once this holds: `event.is_set`
     stall: float = 0.0  # seconds of silence after the first piece of the body
+    pause: Callable[[], object] | None = None  # silence after the first piece until this holds
     drip: float = 0.0  # seconds before each piece of the body
     # Fields that are left out of the body, wherever they stand. None: all that are optional, as the leanest server does
     # it; then only a count that is not 0 is told.
@@ -320,7 +321,7 @@ class ModelServer:
         self.respond = respond
         self.latency = latency
         self.reset()
-        self._active = 0
+        self.active = 0
         self._port: Future[int] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="modelserver", daemon=True)
 
@@ -376,12 +377,12 @@ class ModelServer:
             body = {}
         request = read_request(first.split()[1], headers, body if isinstance(body, dict) else {})
         self.requests.append(request)
-        self._active += 1
-        self.peak = max(self.peak, self._active)
+        self.active += 1
+        self.peak = max(self.peak, self.active)
         try:
             return await self._answer(request, reader, writer)
         finally:
-            self._active -= 1
+            self.active -= 1
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         reply = self._ask_script(request)
@@ -433,10 +434,12 @@ async def _send(writer: asyncio.StreamWriter, reply: Reply, pieces: list[bytes],
     lines = [f"HTTP/1.1 {reply.status} {phrase}"]
     lines += [f"{name}: {value}" for name, value in (headers | reply.headers).items()]
     writer.write("\r\n".join([*lines, "", ""]).encode())
-    if not stream and (reply.drip or reply.stall or reply.drop):
+    if not stream and (reply.drip or reply.stall or reply.pause or reply.drop):
         pieces = cut(pieces[0])
     for number, piece in enumerate(pieces[: len(pieces) // 2] if reply.drop else pieces):
         await asyncio.sleep(reply.stall if number == 1 else 0)
+        while number == 1 and reply.pause is not None and not reply.pause():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         await asyncio.sleep(reply.drip)
         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if stream else piece)
         await writer.drain()

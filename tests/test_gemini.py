@@ -397,6 +397,7 @@ def test_the_script_writes_a_prd_and_prints_its_path(program: Path, repository: 
         assert unseen not in request.text
 
 
+@pytest.mark.thorough
 def test_from_a_folder_of_the_repository_the_whole_of_it_is_seen(program: Path, repository: Path) -> None:
     with ModelServer(lambda request: Reply(PRD)) as server:
         done = run(program, repository / "src", "--prompt", "x", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=server.url)
@@ -437,6 +438,7 @@ def test_flags_win_over_the_environment_and_that_over_the_env_files(program: Pat
     ]
 
 
+@pytest.mark.thorough
 def test_a_repository_cannot_lead_a_key_of_the_user_s_elsewhere(program: Path, repository: Path) -> None:
     with ModelServer(lambda request: Reply(PRD)) as server:
         (repository / ".env").write_text(f"GEMINI_API_BASE={server.url}\nGEMINI_API_KEY=${{GOOGLE_API_KEY}}\n")

@@ -549,6 +549,7 @@ def test_the_real_aider_edits_as_it_is_told(runs: dict[str, tuple[Path, list[Req
     assert [(request.files, request.brief, request.streamed) for request in requests] == [(BEFORE, BRIEF, False)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_real_aider_counts_the_tokens_it_was_sent(
     runs: dict[str, tuple[Path, list[Request]]], dialect: str

@@ -286,7 +286,7 @@ def hostile_tree(tree: Path, mark: Path, server: ModelServer) -> dict[str, str]:
     return files
 
 
-@pytest.mark.thorough(but="fork")
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", BOTH)
 def test_nothing_in_the_repository_the_home_or_the_environment_takes_effect(
     runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Make
@@ -721,7 +721,7 @@ assert len(slow[0]) > 30 and len(slow[1]) > 100
     subprocess.run([sys.executable, "-c", told, str(PROGRAM.parent)], check=True, timeout=within())
 
 
-@pytest.mark.thorough(but="openai")
+@pytest.mark.thorough
 @pytest.mark.parametrize("dialect", MODELS)
 def test_a_child_has_next_to_nothing_to_import(runner: asyncio.Runner, tmp_path: Path, dialect: str) -> None:
     """What is imported before the fork is paid once. A child says what it still has to import in its output."""

@@ -51,7 +51,7 @@ def run(
         return place.run(*asked, server=server, PATH=tools, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"), server.count()
 
 
-@pytest.mark.thorough(but="conftest imports what is not installed")
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", [name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.soak) for name in SET_UPS]
 )

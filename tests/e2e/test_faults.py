@@ -241,6 +241,7 @@ def test_many_faults_at_once_and_two_agents_that_succeed(names: tuple[str, ...],
 # --- and then it goes well ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_short_trouble_is_waited_out(tmp_path: Path) -> None:
     """Two that must not be told to the agent, and one wait that all agents share."""
     place = make_place(tmp_path, FILES)

@@ -42,6 +42,7 @@ def trees(ran: Ran) -> list[str]:
     return [line.split('"tree": "')[1].split('"')[0] for line in log if '"gate_started"' in line and '"tests"' in line]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_an_unasked_edit_of_the_failing_test_is_no_verification(strict: bool, tmp_path: Path) -> None:
     change = WRONG | {"tests/test_app.py": TEST.replace("== 1", "== 9")}

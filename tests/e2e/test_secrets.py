@@ -62,6 +62,7 @@ def run_watched(place: Place, server: ModelServer, held: Held, *words: str, **en
 BOTH = ((), ("--no-fork-server", "--json", "--verbose"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", BOTH if SOAK else BOTH[1:])
 def test_keys_are_nowhere(words: tuple[str, ...], tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)

@@ -177,6 +177,7 @@ def test_stopped_at_any_moment(moment: float, tmp_path: Path) -> None:
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.cold
 @pytest.mark.parametrize("words", ((), ("--no-fork-server",)) if SOAK else ((),))
 def test_agents_do_not_outlive_the_orchestrator(words: tuple[str, ...], tmp_path: Path) -> None:

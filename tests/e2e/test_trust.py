@@ -104,6 +104,7 @@ def test_committed_plan_names_a_prd_that_is_not_the_repositorys(place: Place, pr
     assert f"the plan plan.toml names the PRD '{prd}'" in ran.err
 
 
+@pytest.mark.thorough
 def test_yes_in_a_committed_plan_is_not_the_users(place: Place) -> None:
     plan = 'goal = "x"\napproved = true\n\n[[task]]\nid = "one"\ntitle = "x"\nfiles = ["a.py"]\n'
     place.write({"plan.toml": plan})

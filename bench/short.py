@@ -9,7 +9,6 @@ the repetitions counts, and beside it stands the most that is still called soon.
 import argparse
 import asyncio
 import resource
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from orchestra.providers.redact import redact
 from orchestra.report.detail import build_detail
 from orchestra.report.fold import fold_events
 from orchestra.report.page import html_page
+from tests.support.browser import FLAGS, PROGRAM
 from tests.support.load import NEVER
 from tests.support.modelserver import ModelServer, Reply
 from tests.support.reported import diffs, printed, story
@@ -101,15 +101,14 @@ def open_seconds() -> float:
         from playwright.sync_api import sync_playwright
     except ImportError:
         return 0.0
-    path = shutil.which("chromium")
-    if path is None:
+    if not PROGRAM:
         return 0.0
     events = story(1000, 0.2)
     text = html_page(fold_events(events), build_detail(events), diffs(1000), printed(events))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page = Path(folder) / "page.html"
         page.write_text(text, "utf-8")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=list(FLAGS))
         tab = browser.new_page()
         tab.goto(page.as_uri())
         loaded: float = tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventStart")

@@ -37,8 +37,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     selected = [item for item in items if is_selected(config.getoption("--tier"), item)]
     config.hook.pytest_deselected(items=list(set(items) - set(selected)))
-    alone = []
-    grouped = []
+    alone: list[pytest.Item] = []
+    grouped: list[pytest.Item] = []
     for item in selected:
         if group := group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))

@@ -490,8 +490,11 @@ def test_a_reply_that_is_paid_for_is_counted_though_its_client_is_gone(
     streams: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gone = threading.Event()
-    slow = {"pause" if streams else "until": gone.is_set}
-    reply = Reply("Hello there", usage=Usage(100, 20, 40, 5), **slow)
+    usage = Usage(100, 20, 40, 5)
+    if streams:
+        reply = Reply("Hello there", usage=usage, pause=gone.is_set)
+    else:
+        reply = Reply("Hello there", usage=usage, until=gone.is_set)
 
     async def talk(server: ModelServer) -> ClientPass:
         async with door(server) as (gateway, heard):

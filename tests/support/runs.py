@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +214,7 @@ def assert_store_tells_the_same(logs: Path) -> None:
         return kept == (told if ended else told[: len(kept)]) and fold_events(kept) == fold_events(told[: len(kept)])
 
     for stamp in jsonl.list_run_stamps(logs):
-        wait_until(lambda stamp=stamp: same(stamp), f"the store and the files of {stamp} tell the same")
+        wait_until(partial(same, stamp), f"the store and the files of {stamp} tell the same")
     store.close()
 
 

@@ -108,7 +108,7 @@ class Stage(Place):
             found = self.events(kind, **data) if self.logs.exists() else []
             return found if len(found) >= count else []
 
-        found: list[dict[str, Any]] = wait_until(enough, AT_WORK, f"{count} times {kind} {data}")
+        found: list[dict[str, Any]] = wait_until(enough, f"{count} times {kind} {data}", AT_WORK)
         return found
 
     def task_of(self, path: str) -> str:

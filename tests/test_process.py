@@ -142,10 +142,10 @@ def test_command_group_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     script = f"""
 import asyncio, os
 from pathlib import Path
-from orchestra.process import run
+from orchestra.process import run_command
 here = Path({str(tmp_path)!r})
 words = ["/bin/sh", "-c", "sleep 3600 & echo $! $$ >pids; wait"]
-asyncio.run(run(words, cwd=here, env=dict(os.environ), output=here / "output"))
+asyncio.run(run_command(words, cwd=here, env=dict(os.environ), output=here / "output"))
 """
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     assert holds_soon(lambda: written_pids(tmp_path / "pids"))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Found = TypeVar("Found")
-PATIENCE = 120.0  # seconds on a machine that does nothing else
+PATIENCE = 60.0  # seconds on a machine that does nothing else
 NEVER = 3600.0  # seconds; what a script does that must not end by itself while a test waits
 LONGEST = 3000.0
 WORK = 0.05  # seconds of CPU time that are measured

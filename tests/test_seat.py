@@ -609,16 +609,15 @@ ORCHESTRATOR = """
 import asyncio, sys
 from pathlib import Path
 from orchestra.gateway.gateway import Gateway
-from orchestra.gateway.billing import Pass, Upstream
-from orchestra.agents.seat import ForkSeats, SingleSeats
-from tests.support.seating import make_job, plant
+from orchestra.gateway.billing import ClientPass, Upstream
+from orchestra.agents.seat import ForkServer, SingleProcesses
 from tests.support.seating import Listener, make_job, plant
 
 async def main(kind, folder, base):
     gateway = Gateway({"openai": Upstream("openai", "openai", base, "k")}, Listener())
     await gateway.start()
-    seats = {"fork": ForkSeats, "single": SingleSeats}[kind](sys.executable, folder / "server")
-    await seats.run(make_job(gateway, gateway.admit(Pass("agent", 1, 1)), plant(folder / "attempt/tree")))
+    seats = {"fork": ForkServer, "single": SingleProcesses}[kind](sys.executable, folder / "server")
+    await seats.run(make_job(gateway, gateway.add_client(ClientPass("agent", 1, 1)), plant(folder / "attempt/tree")))
 
 asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
 """

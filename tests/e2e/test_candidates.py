@@ -16,6 +16,9 @@ from tests.support.load import NEVER, wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.sample import SOAK
+from tests.support.shell import Shell, shell
+
+__all__ = ["shell"]
 
 TESTS = "import part\ndef test_part():\n    assert part.value in (1, 2)\n"
 FILES = {"part.py": "value = 1\n", "test_part.py": TESTS, "other.py": "other = 1\n"}
@@ -168,13 +171,12 @@ def test_cancel_ends_all_of_them(tmp_path: Path) -> None:
     assert place.processes() == {}
 
 
-@pytest.mark.thorough(but="0-")
 @pytest.mark.parametrize(
     ("value", "words"), [("0", "at least 1"), ("-1", "at least 1"), ("two", "whole number"), ("99", "at most 16")]
 )
-def test_nonsense(tmp_path: Path, value: str, words: str) -> None:
-    ran = make_place(tmp_path, FILES).run(*JOB[:-1], value)
-    assert ran.code == 2 and words in ran.err and "--agents-per-task" in ran.err and "Traceback" not in ran.err
+def test_agents_per_task_refuses_a_number_that_is_none(shell: Shell, value: str, words: str) -> None:
+    said = shell.run(*JOB[:-1], value)
+    assert said.code == 2 and words in said.err and "--agents-per-task" in said.err and "Traceback" not in said.err
 
 
 @pytest.mark.thorough

@@ -1,6 +1,5 @@
 """A task that failed for good waits for a person: each decision works while the run goes on, and after it has ended."""
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,9 @@ from tests.support.load import NEVER, wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.sample import SOAK
+from tests.support.shell import Shell, shell
+
+__all__ = ["shell"]
 
 FILES = {f"part{n}.py": f"value = {n}\n" for n in (1, 2)}
 WANTED = {path: f"{text}more = True\n" for path, text in FILES.items()}
@@ -157,7 +159,6 @@ def test_interrupted_it_waits_and_the_others_go_on(tmp_path: Path) -> None:
         assert "nobody is at work" in place.run("interrupt", stamp, number).err
 
 
-@pytest.mark.thorough(but="words0")
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -169,10 +170,9 @@ def test_interrupted_it_waits_and_the_others_go_on(tmp_path: Path) -> None:
         (("20200101_000000", "1", "--abandon"), "there are no runs"),
     ],
 )
-def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
-    ran = make_place(tmp_path, {"a": "b\n"}).run("resolve", *words)
-    assert ran.code == 2 and sentence in ran.err and "Traceback" not in ran.err
-    assert json.dumps(ran.out) == '""'
+def test_resolve_refuses_words_that_it_does_not_understand(shell: Shell, words: tuple[str, ...], sentence: str) -> None:
+    said = shell.run("resolve", *words)
+    assert (said.code, said.out) == (2, "") and sentence in said.err and "Traceback" not in said.err
 
 
 @pytest.mark.thorough

@@ -22,6 +22,9 @@ from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, descendants, make_place
 from tests.support.sample import SOAK
+from tests.support.shell import Shell, shell
+
+__all__ = ["shell"]
 
 KILLER = Path(__file__).resolve().parents[1] / "support" / "killed_at.py"
 KINDS = (
@@ -249,12 +252,10 @@ def test_runs_and_status_tell_of_a_run_from_the_store(tmp_path: Path) -> None:
     assert place.run("status", "20000101_000000").code == 2
 
 
-@pytest.mark.thorough(but="words0")
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [(("resume",), "there are no runs"), (("resume", "20200101_000000"), "there are no runs")],
 )
-def test_nothing_to_resume(tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
-    ran = make_place(tmp_path, {"a": "b\n"}).run(*words)
-    assert ran.code == 2
-    assert sentence in ran.err
+def test_resume_says_that_there_are_no_runs(shell: Shell, words: tuple[str, ...], sentence: str) -> None:
+    said = shell.run(*words)
+    assert said.code == 2 and sentence in said.err

@@ -12,6 +12,9 @@ from tests.support.edits import knows
 from tests.support.load import NEVER, wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Running, assert_clean, descendants, make_place
+from tests.support.shell import Shell, shell
+
+__all__ = ["shell"]
 
 FILES = {f"part{n}.py": f"value = {n}\n" for n in range(1, 4)}
 WANTED = {path: f"{text}more = True\n" for path, text in FILES.items()}
@@ -225,7 +228,6 @@ def test_a_cancel_that_came_too_late_does_not_stop_the_next_one(tmp_path: Path) 
         assert place.run("resume", stamp, server=server).code == 0
 
 
-@pytest.mark.thorough(but="words0")
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -236,9 +238,11 @@ def test_a_cancel_that_came_too_late_does_not_stop_the_next_one(tmp_path: Path) 
         (("restart",), "restart RUN"),
     ],
 )
-def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
-    ran = make_place(tmp_path, {"a": "b\n"}).run(*words)
-    assert ran.code == 2 and sentence in ran.err and "Traceback" not in ran.err
+def test_steering_commands_refuse_words_that_they_do_not_understand(
+    shell: Shell, words: tuple[str, ...], sentence: str
+) -> None:
+    said = shell.run(*words)
+    assert said.code == 2 and sentence in said.err and "Traceback" not in said.err
 
 
 @pytest.mark.thorough

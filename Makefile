@@ -4,11 +4,12 @@ RUN := $(VENV)/bin/python
 # More than there are cores, because the tests mostly wait for processes.
 WORKERS ?= 4
 
-.PHONY: demo test soak browser check house change models tape reference lock clean help
+.PHONY: demo test test-rest test-all soak browser check house change models tape reference lock clean help
 
 help:
 	@echo "make demo    a small repository, four real Aider agents, no key needed"
-	@echo "make test    the tests        make check   ruff, mypy and sizes       make soak   the tests at full counts"
+	@echo "make test    did I break it: the everyday tests, in 4 minutes         make check   ruff, mypy and sizes"
+	@echo "make test-all   every test that CI runs       make soak   the same at full counts, for hours"
 	@echo "make browser   what the tests of the HTML report need beside a Chromium"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
@@ -18,15 +19,25 @@ help:
 demo: $(VENV)/ready
 	@$(RUN) aider_orchestrator.py demo
 
+# The tiers: CONTRIBUTING.md says which tests are everyday. A module with a costly fixture is one group of one worker.
+PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist loadgroup -q
+
 test: $(VENV)/ready
-	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -q
+	$(PYTEST) --tier everyday
+
+# What `make test` leaves out; CI runs it after that.
+test-rest: $(VENV)/ready
+	$(PYTEST) --tier rest
+
+test-all: $(VENV)/ready
+	$(PYTEST) --tier all
 
 # What drives a Chromium that is there already; without it the tests of the HTML report's looks are skipped.
 browser: $(VENV)/ready
 	$(RUN) -m pip install -q --disable-pip-version-check -r requirements-browser.txt
 
 soak: $(VENV)/ready
-	SOAK=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal -q
+	SOAK=1 $(PYTEST) --tier soak
 
 check: $(VENV)/ready
 	$(RUN) -m ruff check .

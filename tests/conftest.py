@@ -1,28 +1,50 @@
-"""With NO_SKIPS=1, as CI sets it, no test may be skipped. What only a soak runs is not selected, and so not skipped."""
+"""The tiers of tests, and NO_SKIPS=1, with which CI lets no test be skipped. What a tier leaves out is not skipped."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from tests.support import warm
+from tests.support.tiers import TIERS, group_of, has_no_test_of, is_selected
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    default = "soak" if os.environ.get("SOAK") == "1" else "all"
+    parser.addoption("--tier", choices=TIERS, default=default, help="which tests: see CONTRIBUTING.md (default: all)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "soak: too long for every day, run with SOAK=1")
+    config.addinivalue_line("markers", "thorough: not everyday; `make test-all` runs it")
+    config.addinivalue_line("markers", "soak: too long for CI; `make soak` runs it")
     config.addinivalue_line("markers", "cold: about processes, so that each run starts a fork server of its own")
+    if config.getoption("--tier") == "soak":
+        os.environ["SOAK"] = "1"  # before a test module reads it
 
 
 @pytest.fixture(autouse=True)
-def a_server_of_its_own(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def cold_fork_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.node.get_closest_marker("cold"):
+        from tests.support import warm
+
         monkeypatch.setattr(warm, "shared", False)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_module = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if is_module and has_no_test_of(config.getoption("--tier"), collection_path) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if os.environ.get("SOAK") != "1":
-        left_out = [item for item in items if item.get_closest_marker("soak")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    selected = [item for item in items if is_selected(config.getoption("--tier"), item)]
+    config.hook.pytest_deselected(items=list(set(items) - set(selected)))
+    alone: list[pytest.Item] = []
+    grouped: list[pytest.Item] = []
+    for item in selected:
+        if group := group_of(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+        (grouped if group else alone).append(item)
+    # What is long begins first, so that no worker is left with it at the end.
+    items[:] = [*grouped, *alone]
 
 
 @pytest.hookimpl(trylast=True)

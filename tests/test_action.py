@@ -1,5 +1,6 @@
 """action.yml says what the program says: its inputs are the flags, and no word of an input becomes anything else."""
 
+import functools
 import json
 import os
 import re
@@ -22,7 +23,6 @@ from tests.test_report import read_outputs
 from tools import write_action
 
 ROOT = Path(__file__).resolve().parents[1]
-ACTION: dict[str, Any] = yaml.safe_load(write_action.TARGET.read_text("utf-8"))
 EXAMPLES = sorted((ROOT / "examples").iterdir())
 # What tools/step.py makes of inputs, without the program that it becomes.
 FLAGS = f"""
@@ -41,19 +41,25 @@ def flags(inputs: dict[str, str]) -> list[str]:
     return found
 
 
+@functools.cache
+def action() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(write_action.TARGET.read_text("utf-8"))
+    return found
+
+
 def test_the_action_is_fresh() -> None:
     assert write_action.TARGET.read_text("utf-8") == write_action.text(), "`make reference` was not run"
 
 
 def test_the_inputs_are_the_flags_and_the_outputs_are_the_runs() -> None:
-    assert [f"--{name}" for name in ACTION["inputs"]] == [flag_of(f) for f in option_fields()]
+    assert [f"--{name}" for name in action()["inputs"]] == [flag_of(f) for f in option_fields()]
     names = read_outputs(step_outputs(Report(), dict.fromkeys(("summary", *REPORT_FORMATS), ""), "end"))
-    assert ACTION["outputs"].keys() == names.keys()
-    assert all(each["value"] == f"${{{{ steps.run.outputs.{name} }}}}" for name, each in ACTION["outputs"].items())
+    assert action()["outputs"].keys() == names.keys()
+    assert all(each["value"] == f"${{{{ steps.run.outputs.{name} }}}}" for name, each in action()["outputs"].items())
 
 
 def test_no_expression_stands_in_a_script() -> None:
-    steps = ACTION["runs"]["steps"]
+    steps = action()["runs"]["steps"]
     assert [step["shell"] for step in steps] == ["bash", "bash"]
     assert not [step for step in steps if "${{" in step["run"] or set(step) - {"name", "id", "shell", "env", "run"}]
     assert [step["env"] for step in steps if "env" in step] == [{"INPUTS": "${{ toJSON(inputs) }}"}]

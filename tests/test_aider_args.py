@@ -1,11 +1,13 @@
 """--aider-args is a list of what is allowed, and each entry of it is an option of the Aider that we run."""
 
+import argparse
+import functools
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aider.args import get_parser
 
 from orchestra.agents.aider_args import ALLOWED, COUNT, FACTOR, SWITCH, parse_aider_args
 from orchestra.errors import SettingsError
@@ -14,17 +16,29 @@ from tests.support.shell import Shell, shell
 __all__ = ["shell"]
 
 ROOT = Path(__file__).parents[1]
-PARSER = get_parser([], "/root")
-ACTIONS = {name: action for action in PARSER._actions for name in action.option_strings}
+
+
+@functools.cache
+def parser() -> argparse.ArgumentParser:
+    """Imported late: Aider takes seconds to import, and every worker collects this module."""
+    from aider.args import get_parser
+
+    made: argparse.ArgumentParser = get_parser([], "/root")
+    return made
+
+
+@functools.cache
+def actions() -> dict[str, argparse.Action]:
+    return {name: action for action in parser()._actions for name in action.option_strings}
 
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_every_allowed_option_is_one_of_aiders_with_that_arity(name: str) -> None:
-    option, action = ALLOWED[name], ACTIONS[name]
+    option, action = ALLOWED[name], actions()[name]
     assert (option == SWITCH) == (action.nargs == 0)
     if option != SWITCH:
         assert action.nargs is None  # exactly one value
-    types = {int: COUNT, float: FACTOR}
+    types: dict[Any, Any] = {int: COUNT, float: FACTOR}
     assert option == types.get(action.type, option)
     assert not action.choices or set(option.choices) <= set(action.choices)
 
@@ -34,10 +48,10 @@ def test_an_allowed_option_changes_that_setting_of_aiders_and_no_other(name: str
     option = ALLOWED[name]
     value = option.choices[-1] if option.choices else "7"
     (word,) = parse_aider_args(name if option == SWITCH else f"{name} {value}")
-    before, after = vars(PARSER.parse_args([])), vars(PARSER.parse_args([word]))
+    before, after = vars(parser().parse_args([])), vars(parser().parse_args([word]))
     differing = {key for key in before if before[key] != after[key]}
-    assert differing <= {ACTIONS[name].dest}
-    assert str(after[ACTIONS[name].dest]) in (value, f"{value}.0", "True", "False")
+    assert differing <= {actions()[name].dest}
+    assert str(after[actions()[name].dest]) in (value, f"{value}.0", "True", "False")
 
 
 def test_nothing_that_reads_writes_runs_or_sends_is_allowed() -> None:
@@ -130,7 +144,7 @@ def test_the_documentation_lists_what_is_allowed_and_nothing_else() -> None:
 
 
 def test_every_option_of_aiders_that_is_not_in_the_table_is_refused() -> None:
-    for name in ACTIONS.keys() - ALLOWED.keys():
+    for name in actions().keys() - ALLOWED.keys():
         with pytest.raises(SettingsError):
             parse_aider_args(f"{name} x")
         with pytest.raises(SettingsError):

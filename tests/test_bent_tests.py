@@ -29,6 +29,7 @@ def judged(tmp_path: Path, one: Attack) -> Said:
     return said_of(Bench(tmp_path), one.base, one.change, one.gate)
 
 
+@pytest.mark.thorough(but=("the failing test is edited", "conftest makes all pass"))
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_failing_change_is_not_verified_by_the_tests(name: str, tmp_path: Path) -> None:
     found = judged(tmp_path, ATTACKS[name])
@@ -43,6 +44,7 @@ def runner_of(name: str) -> str:
     return name.partition(":")[0] if name.partition(":")[0] in RUNNER_BASES else "pytest"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.soak) if runner_of(name) in INSTALLED else name for name in HONEST],
@@ -87,6 +89,7 @@ def slow(runner: str) -> object:
     return pytest.param(runner, marks=pytest.mark.soak) if runner in INSTALLED else runner
 
 
+@pytest.mark.thorough(but="pytest")
 @pytest.mark.parametrize("runner", [slow(runner) for runner in RUNNER_BASES])
 def test_an_untouched_runner_verifies_and_reports_our_control_test(
     runner: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -103,6 +106,7 @@ def test_an_untouched_runner_verifies_and_reports_our_control_test(
 BENDS = [(runner, name) for runner in RUNNER_BASES for name in bends(runner)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("runner", "name"),
     [pytest.param(*pair, marks=pytest.mark.soak) if pair[0] in INSTALLED else pair for pair in BENDS],
@@ -128,6 +132,7 @@ def test_a_bent_runner_verifies_nothing(runner: str, name: str, tmp_path: Path, 
 GETS_THROUGH = {"equals everything", "knows that it is tested", "patches its own test's code"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", IN_PROCESS)
 def test_what_product_code_can_do_to_tests_in_its_own_process(name: str, tmp_path: Path) -> None:
     found = said_of(Bench(tmp_path), BASE, {"app.py": IN_PROCESS[name]}, PYTEST, owned=("app.py",))

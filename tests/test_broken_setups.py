@@ -22,6 +22,7 @@ from orchestra.gates.run import GateContext, GateOutcome, run_gate
 from orchestra.model import Gate
 from orchestra.settings import Settings
 from tests.support.broken import APP, CHANGE, NOISY, PY, PYTEST, SET_UPS, TESTS, Broken, lay
+from tests.support.load import LONGEST
 
 TOOLS = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 ENV = {"PATH": TOOLS, "LANG": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -42,7 +43,7 @@ class Clone:
         return choose_gates(settings, detected.gates), DetectedGates(detected.gates, unusable)
 
     def run(
-        self, gate: Gate, change: Mapping[str, str], timeout: float = 60.0, planned: Iterable[str] = ()
+        self, gate: Gate, change: Mapping[str, str], timeout: float = LONGEST, planned: Iterable[str] = ()
     ) -> GateOutcome:
         """Each run has a folder of its own, as the program does it."""
         tree = self.runs / f"gate-{len(list(self.runs.glob('*')))}" / "tree"
@@ -52,7 +53,7 @@ class Clone:
         place, output = GateContext(tree, self.checkout, list(files), list(planned)), tree.parent / "output.txt"
         return asyncio.run(run_gate(gate, place, env=ENV, output=output, timeout=timeout, scrub=str))
 
-    def check(self, gate: Gate, change: Mapping[str, str], timeout: float = 60.0) -> tuple[GateOutcome, Comparison]:
+    def check(self, gate: Gate, change: Mapping[str, str], timeout: float = LONGEST) -> tuple[GateOutcome, Comparison]:
         """As `Gating` does it: the base is asked if the change fails, and both again if there is something new."""
         first = self.run(gate, change, timeout, change)
         if not first.failing:
@@ -72,6 +73,7 @@ def marked(name: str) -> object:
     return pytest.param(name, marks=pytest.mark.soak) if SET_UPS[name].soak else name
 
 
+@pytest.mark.thorough(but="conftest imports what is not installed")
 @pytest.mark.parametrize("name", [marked(name) for name in SET_UPS])
 def test_good_work_passes_a_broken_set_up_and_what_is_missing_is_said(name: str, tmp_path: Path) -> None:
     broken = SET_UPS[name]
@@ -107,6 +109,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.thorough
 @BOTH
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_gate_that_the_change_breaks_is_not_turned_off(name: str, gate: Gate, tmp_path: Path) -> None:
@@ -122,6 +125,7 @@ REPAIRS = {
 }
 
 
+@pytest.mark.thorough
 @BOTH
 @pytest.mark.parametrize("name", REPAIRS)
 def test_a_change_that_repairs_the_set_up_is_accepted_and_its_result_told(
@@ -142,6 +146,7 @@ def test_a_change_that_repairs_the_set_up_is_accepted_and_its_result_told(
 IMPORTS = ("from app import reset", "import app\nreset = app.reset", "from shop.reset import reset")
 
 
+@pytest.mark.thorough
 @BOTH
 @pytest.mark.parametrize("line", [*IMPORTS[1:], pytest.param(IMPORTS[0], marks=pytest.mark.soak)])
 def test_tests_of_what_is_still_to_be_written_are_held_against_the_change(
@@ -168,6 +173,7 @@ def test_a_new_test_file_that_needs_what_others_lack_is_put_down_to_the_machine(
     assert clone.check(FOUND, {"tests/test_a.py": lacking})[1].new == {"tests/test_a.py"}
 
 
+@pytest.mark.thorough(but="one of many")
 @pytest.mark.parametrize("name", ["one of many", "all"])
 def test_a_new_failure_beside_files_that_cannot_be_collected(name: str, tmp_path: Path) -> None:
     broken = {"tests/test_c.py": "import requests_mock\n"}
@@ -187,6 +193,7 @@ def test_a_new_line_of_failure_is_found_among_noise(tmp_path: Path) -> None:
     assert said.new == {"error: the price is wrong"}, outcome.output.read_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("before", "after", "new"),
     [

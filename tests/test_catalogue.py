@@ -16,6 +16,7 @@ import pytest
 
 from orchestra.providers import catalogue
 from orchestra.providers.catalogue import RetirementNotice, UnknownProvider, resolve_model
+from tests.support.load import within
 from tests.support.modelserver import ModelServer, Reply
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -447,6 +448,7 @@ WIRE = [
 ]
 
 
+@pytest.mark.thorough
 def test_aider_sends_what_the_catalogue_says(tmp_path: Path) -> None:
     models = [resolve_model(row[0]) for row in WIRE]
     settings, metadata = tmp_path / "settings.yml", tmp_path / "metadata.json"
@@ -459,7 +461,9 @@ def test_aider_sends_what_the_catalogue_says(tmp_path: Path) -> None:
             env[provider.agent_base_var] = server.url
             env[provider.agent_key_var] = f"key of {provider.agent_prefix}"
         command = [sys.executable, "-c", ASK, str(settings), str(metadata), names]
-        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=within(), check=False
+        )
 
     assert done.returncode == 0, done.stderr
     replies = json.loads(done.stdout.splitlines()[-1])

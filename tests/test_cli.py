@@ -50,6 +50,7 @@ def test_each_command_has_a_help_of_its_own(shell: Shell, command: tuple[str]) -
     assert said.code == 0 and said.out.startswith(f"usage: aider-orchestrator {command[0]}")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("words", "code"), [("runs", 0), ("--help", 0), ("--nonsense", 2)])
 def test_closed_streams_are_no_bug(words: str, code: int, tmp_path: Path) -> None:
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):

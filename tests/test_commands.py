@@ -17,6 +17,7 @@ from orchestra.journal.log_tail import LogTail
 from orchestra.journal.open_store import open_store
 from orchestra.report.terminal_text import escape_controls, escaped_line
 from tests.support.databases import database
+from tests.support.load import within
 from tests.support.runs import PROGRAM
 from tests.support.shell import Shell, shell
 from tests.support.stories import STAMP, files, logs_of, sentence, stored, story, told
@@ -145,7 +146,7 @@ def test_looking_on_until_the_end(shell: Shell, words: tuple[str, ...]) -> None:
             file.write(line[40:])
         files(shell, events[4:])
         rest = child.stdout.read().splitlines()
-        assert child.wait(20) == 0
+        assert child.wait(within()) == 0
     assert len(lines) == 3 and [line.split()[2] for line in lines] == ["run", "run", "agent1"]
     assert [line.split()[2] for line in rest[:5]] == ["agent1"] * 4 + ["run"]
     assert (len(rest) == 5) == (words[0] == "logs")
@@ -165,7 +166,7 @@ def test_ctrl_c_while_looking_on(shell: Shell, words: tuple[str, ...]) -> None:
         assert child.stdout is not None and child.stderr is not None
         child.stdout.readline()
         child.send_signal(signal.SIGINT)
-        assert (child.wait(20), child.stderr.read()) == (130, "")
+        assert (child.wait(within()), child.stderr.read()) == (130, "")
     store.close()
 
 
@@ -207,6 +208,7 @@ def test_events_of_another_version_are_read_as_far_as_they_go(shell: Shell) -> N
 # --- another machine ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough(but="sqlite")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
 def test_a_run_of_another_machine_is_shown_from_the_shared_store(shell: Shell, tmp_path: Path, kind: str) -> None:
     base = shell.place.head()

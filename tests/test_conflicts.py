@@ -55,6 +55,7 @@ def assert_nothing_lost(pair: Pair, text: str) -> None:
         ast.parse(text)
 
 
+@pytest.mark.thorough
 def test_pairs_of_edits_lose_nothing_and_mostly_need_nobody(user: User, tmp_path: Path) -> None:
     pairs = [draw(seed) for seed in range(COUNT)]
     commits = imported(user, pairs)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.events import KINDS
 from orchestra.journal.open_store import open_store
 from orchestra.model import Verdict
 from tests.support import corpus
@@ -56,6 +57,7 @@ def assert_same_outputs(before: Mapping[str, str], now: Mapping[str, str]) -> No
 # --- what is made of the logs ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough(but=("budget", "plan_", "all_"))
 @pytest.mark.parametrize("name", NAMES)
 def test_corpus_outputs_are_unchanged(name: str, tmp_path: Path) -> None:
     before, now = corpus.expected(name), corpus.expectation(corpus.unpack(name, tmp_path / "repo"))
@@ -84,6 +86,7 @@ def test_corpus_state_is_the_same_live_and_from_files(name: str, tmp_path: Path)
             assert corpus.state_after(events[:count]) == live, f"{stamp}: after {events[count - 1]}"
 
 
+@pytest.mark.thorough(but="sqlite")
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mariadb"])
 def test_corpus_events_come_back_from_a_store(engine: str, tmp_path: Path) -> None:
     """Event by event, and so the state after each of them."""
@@ -119,6 +122,7 @@ def is_raised(text: str) -> bool:
     return text.startswith(("raised ", "exit 3\n"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damaged_logs_are_read_as_before(name: str, tmp_path: Path) -> None:
     """Where a value is of another type than its field has, they may be read otherwise: then the event is counted."""
@@ -131,7 +135,8 @@ def test_damaged_logs_are_read_as_before(name: str, tmp_path: Path) -> None:
             pytest.fail(difference(output, before[output], now[output]), pytrace=False)
 
 
-@pytest.mark.parametrize("kind", corpus.samples())
+@pytest.mark.thorough(but=("attempt_ended", "run_started"))
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_damaged_fields_are_read_as_before(kind: str, tmp_path: Path) -> None:
     """Each field of an event of each kind: missing, and of another type. All outputs can be made, and are the same as
     before unless the event is counted as unreadable. A missing field is read as nothing. Digests tell what is equal."""

@@ -150,6 +150,7 @@ def test_the_graph_is_the_same_in_both_directions_and_bounded() -> None:
     assert sum(map(len, graph)) <= 2 * STRONGEST * len(graph)
 
 
+@pytest.mark.thorough
 def test_the_same_numbers_whatever_the_hash_seed_and_the_order() -> None:
     program = (
         "import random; from tests.test_coupling import many; from orchestra.division.partition import partition\n"

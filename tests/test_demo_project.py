@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.load import within
+
+pytestmark = pytest.mark.thorough
+
 DEMO = Path(__file__).parents[1] / "orchestra" / "demo_project"
 COMPILED = "__pycache__"
 GREEN = {"passed": 16}
@@ -37,7 +41,7 @@ def run(folder: Path, *command: str) -> str:
     """What a command prints in that folder, untouched by the settings around the pytest that runs this."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON", "GIT_"))}
     environment = kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=within()).stdout
 
 
 def outcome(folder: Path) -> dict[str, int]:

@@ -13,6 +13,7 @@ from orchestra.gates.detect import TOOLS, RepositoryView, detect_gates
 from orchestra.gates.inspection import inspect_repository, make_syntax_gate
 from orchestra.model import Gate
 from orchestra.settings import Settings, SettingsFile, load_settings
+from tests.support.load import within
 
 ALL = {name: name for name in TOOLS}
 
@@ -190,7 +191,7 @@ def test_what_does_not_parse_is_named(tmp_path: Path) -> None:
             (tmp_path / folder / name).write_text(text)
     [gate] = make_syntax_gate(sys.executable, ["a.py"])
     words = [*gate.command.split(), *(f"good/{name}" for name in GOOD), *(f"bad/{name}" for name in BAD), "gone.py"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=within())
     assert done.returncode == 1 and not done.stderr
     assert sorted(line.split(":")[0] for line in done.stdout.splitlines()) == sorted(f"bad/{name}" for name in BAD)
     assert make_syntax_gate(sys.executable, ["a.xyz"]) == []

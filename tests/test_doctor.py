@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.support.leaks import leaks
+from tests.support.load import within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import KEYS, PROGRAM, Place, make_place
 from tests.support.shell import Shell, shell
@@ -157,7 +158,7 @@ def fixed(place: Place, *answers: str, **env: str) -> tuple[int, str]:
     except OSError:
         pass
     os.close(ours)
-    return child.wait(60), shown.decode("utf-8", "replace")
+    return child.wait(within()), shown.decode("utf-8", "replace")
 
 
 def test_fix_writes_what_was_typed_where_only_the_user_reads_it(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_any_plan_is_refused_or_can_be_carried_out(seed: int) -> None:
         assert one.id not in before[one.id]
 
 
-def test_two_hundred_tasks_are_checked_at_once() -> None:
+def test_check_accepts_a_draft_of_two_hundred_tasks() -> None:
     items = [item(f"t{n}", f"new/{n % 50}.py", needs=(f"t{n - 1}",) if n % 3 else ()) for n in range(200)]
     checked = check_draft(plan(*items), WORLD)
     assert checked.problems == () and len(checked.draft.task) == 200

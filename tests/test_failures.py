@@ -11,6 +11,7 @@ import pytest
 
 from orchestra.gates.counts import Counts, count_tests
 from orchestra.gates.failures import clean_lines, failures, new_failures
+from tests.support.load import within
 
 OUTPUTS = Path(__file__).parent / "outputs"
 SHOP = "/home/ada/shop"
@@ -149,10 +150,11 @@ def run(folder: Path, command: str) -> tuple[str, int]:
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"} | QUICK
     # Else it would tidy up after all that ran on this machine before.
     env["PYTEST_DEBUG_TEMPROOT"] = str(folder)
-    done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, timeout=100)
+    done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, timeout=within())
     return (done.stdout + done.stderr).decode("utf-8", "replace"), done.returncode
 
 
+@pytest.mark.thorough(but="concise")
 @pytest.mark.parametrize(("files", "command", "names"), REAL, ids=[case[1].split("/")[-1] for case in REAL])
 def test_real_tools_are_read_into_names(tmp_path: Path, files: dict[str, str], command: str, names: set[str]) -> None:
     if command.startswith("node") and shutil.which("node") is None:
@@ -247,6 +249,6 @@ def test_how_many_tests_ran_and_passed(said: str, ran: int | None, passed: int |
     assert count_tests(clean_lines(said, ())) == Counts(ran, passed)
 
 
-def test_megabytes_are_read_in_no_time_to_speak_of() -> None:
+def test_failures_are_found_at_the_end_of_megabytes_of_output() -> None:
     output = "not a failure at all: 12:01 /x/y.py:3 [abc] ERROR\n" * 160_000
     assert failures(output + "=== short test summary info ===\nFAILED a.py::b\n", 1) == {"a.py::b"}

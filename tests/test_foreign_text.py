@@ -29,7 +29,7 @@ from orchestra.report.page import html_page
 from orchestra.report.phrases import verdict_sentence
 from orchestra.report.sanitize import strip_controls
 from tests.support.reported import PR, checked_by, diffs, handed, printed, story
-from tests.test_report import SCHEMA, read_outputs
+from tests.test_report import junit_schema, read_outputs
 
 HOSTILE = {
     "script": "<script>alert(1)</script><img src=x onerror=alert(1)>",
@@ -147,7 +147,7 @@ def test_why_nothing_was_checked_stays_words(name: str) -> None:
     shown = html_page(fold_events(events), build_detail(events), {}, {})
     assert skeleton(shown) == skeleton(html_page(fold_events(usual), build_detail(usual), {}, {}))
     assert_harmless_markdown(events)
-    SCHEMA.validate(junit_xml(fold_events(events), build_detail(events).gates, {}))
+    junit_schema().validate(junit_xml(fold_events(events), build_detail(events).gates, {}))
     assert (
         "\x1b" not in closing_text(fold_events(events), "")
         and len(verdict_sentence(fold_events(events)).splitlines()) == 1
@@ -186,7 +186,7 @@ def test_junit_has_the_same_cases(name: str) -> None:
     text = junit_xml(
         fold_events(events), build_detail(events).gates, printed(events, lambda said: HOSTILE[name] + said)
     )
-    SCHEMA.validate(text)
+    junit_schema().validate(text)
     usual = junit_xml(fold_events(HARMLESS), build_detail(HARMLESS).gates, printed(HARMLESS))
     counts = [(read.tests, read.failures, read.errors) for read in map(parsed, (text, usual))]
     assert counts[0] == counts[1]

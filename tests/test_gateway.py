@@ -5,8 +5,9 @@ import gzip
 import json
 import socket
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from orchestra.gateway.billing import ClientPass, Exchange, Upstream
 from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.server import LoopbackServer
 from tests.support.edits import appends
+from tests.support.load import NEVER, holds_soon, within
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
-from tests.support.processes import soon
 from tests.support.seating import (
     CALLS,
     DIALECTS,
@@ -71,8 +72,8 @@ def agent(gateway: Gateway, **more: Any) -> ClientPass:
     return gateway.add_client(ClientPass("agent", 1, 1, **more))
 
 
-async def until(true: Callable[[], object], limit: float = 20.0) -> None:
-    assert await asyncio.to_thread(soon, true, limit)
+async def until(true: Callable[[], object]) -> None:
+    assert await asyncio.to_thread(holds_soon, true)
 
 
 # --- counting and keys ----------------------------------------------------------------------------------------------
@@ -176,35 +177,19 @@ def test_a_compressed_answer_is_read_and_handed_on_plain() -> None:
     assert (answer.content, answer.headers.get("content-encoding")) == (whole, None)
 
 
-def test_a_hundred_at_once_are_all_in_flight_together_and_all_counted() -> None:
-    async def talk(server: ModelServer) -> tuple[list[int], Usage, float]:
+def test_gateway_carries_a_hundred_requests_at_once_and_counts_all() -> None:
+    async def talk(server: ModelServer) -> tuple[list[int], Usage]:
         async with door(server) as (gateway, heard):
             tickets = [agent(gateway) for _ in range(100)]
-            started = time.monotonic()
             answers = await asyncio.gather(*(ask(gateway, each, DIALECTS[n % 3]) for n, each in enumerate(tickets)))
-            seconds = time.monotonic() - started
             told = sum((Usage(e.usage.input, e.usage.output, e.usage.cached) for e in heard), Usage())
             assert [ticket.usage.replies for ticket in tickets] == [1] * 100
-        return [answer.status_code for answer in answers], told, seconds
+        return [answer.status_code for answer in answers], told
 
-    with ModelServer(hello, latency=3.0) as server:
-        statuses, told, seconds = asyncio.run(talk(server))
-        assert statuses == [200] * 100 and server.peak == 100 and seconds < 10
+    with ModelServer(lambda request: replace(hello(request), until=lambda: server.count() == 100)) as server:
+        statuses, told = asyncio.run(talk(server))
+        assert statuses == [200] * 100 and server.peak == 100
         assert told == Usage(10_000, 2_000, 4_000)
-
-
-def test_the_way_through_the_gateway_takes_no_time_of_its_own() -> None:
-    async def talk(server: ModelServer) -> float:
-        async with door(server) as (gateway, _), client() as http:
-            url, times = f"{gateway.client_url(gateway.add_client(ClientPass('prd')), 'openai')}/chat/completions", []
-            for _ in range(30):
-                started = time.perf_counter()
-                await http.post(url, json=SAY)
-                times.append(time.perf_counter() - started)
-            return min(times)
-
-    with ModelServer(hello) as server:
-        assert asyncio.run(talk(server)) < 0.02, "a socket that waits for acknowledgements would take 0.04"
 
 
 # --- final answers --------------------------------------------------------------------------------------------------
@@ -264,20 +249,19 @@ def test_a_redirect_says_where_it_points_and_no_more(location: str, place: str) 
     assert dialects.redirect_target(location) == place
 
 
-def test_one_that_cannot_be_reached_is_final_within_fifteen_seconds_and_was_never_sent() -> None:
+@pytest.mark.thorough
+def test_gateway_gives_up_a_provider_that_cannot_be_reached_and_counts_no_request() -> None:
+    """After how long: tests/test_lane.py."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     routes = {name: Upstream(name, name, f"http://127.0.0.1:{port}", "k") for name in DIALECTS}
 
-    async def talk() -> tuple[list[httpx.Response], list[Exchange], float]:
+    async def talk() -> tuple[list[httpx.Response], list[Exchange]]:
         async with door(routes) as (gateway, heard):
-            started = time.monotonic()
-            answers = await asyncio.gather(*(ask(gateway, agent(gateway), each) for each in DIALECTS))
-            return answers, heard, time.monotonic() - started
+            return await asyncio.gather(*(ask(gateway, agent(gateway), each) for each in DIALECTS)), heard
 
-    answers, heard, seconds = asyncio.run(talk())
+    answers, heard = asyncio.run(talk())
     assert all(is_final(answer, dialect) for answer, dialect in zip(answers, DIALECTS, strict=True))
-    assert 5 < seconds < 15
     assert {(e.failure, e.status, e.usage.requests) for e in heard} == {("unreachable", 0, 0)}
     assert all(f"127.0.0.1:{port}" in e.message for e in heard)
 
@@ -299,7 +283,7 @@ def test_an_address_that_is_none_is_final_at_once(base: str, failure: str) -> No
 
     exchange = asyncio.run(talk())
     assert (exchange.failure, exchange.usage.requests) == (failure, 0)
-    assert repr(base) in exchange.message and exchange.seconds < 1
+    assert repr(base) in exchange.message
 
 
 @pytest.mark.parametrize("key", ["sk-real\nkey", "sk-réal"])
@@ -390,51 +374,54 @@ def test_what_may_pass_is_asked_again_and_every_request_is_counted(bad: Reply) -
         status, ticket = asyncio.run(talk(server))
         assert (status, server.count()) == (200, 3)
     assert (ticket.usage.requests, ticket.usage.replies) == (3, 1)
-    assert 1.4 < ticket.waited_seconds < 2, "the agent's clock stands still meanwhile"
+    assert ticket.waited_seconds > 1.4, "the agent's clock stands still meanwhile"
 
 
-def test_retry_after_is_obeyed_once_for_everybody_and_for_this_provider_only() -> None:
-    limited = iter([Reply("slow down", status=429, headers={"retry-after": "1"})])
+def test_gateway_holds_one_provider_for_all_agents_and_no_other_after_retry_after() -> None:
+    """For how long: tests/test_lane.py."""
 
     def respond(request: Request) -> Reply:
-        return next(limited, None) or hello(request) if request.dialect == "openai" else hello(request)
+        is_limited = request.dialect == "openai"
+        return Reply("slow down", status=429, headers={"retry-after": "600"}) if is_limited else hello(request)
 
     async def talk(server: ModelServer) -> None:
         async with door(server) as (gateway, _):
             first = asyncio.create_task(ask(gateway, agent(gateway), "openai"))
-            await until(server.count)
-            await asyncio.sleep(0.1)
-            rest = [ask(gateway, agent(gateway), each) for each in ("openai", "openai", "gemini")]
-            assert [each.status_code for each in await asyncio.gather(first, *rest)] == [200] * 4
+            await until(lambda: gateway.limits.lane_for("openai", "m-1").last_refusal)
+            second = asyncio.create_task(ask(gateway, agent(gateway), "openai"))
+            assert (await ask(gateway, agent(gateway), "gemini")).status_code == 200
+            assert not first.done() and not second.done()
+            first.cancel()
+            second.cancel()
 
     with ModelServer(respond) as server:
         asyncio.run(talk(server))
-    begun = server.requests[0].time
-    after = {dialect: [r.time - begun for r in server.requests[1:] if r.dialect == dialect] for dialect in DIALECTS}
-    assert len(after["openai"]) == 3 and min(after["openai"]) > 0.95 and max(after["openai"]) < 3
-    assert after["gemini"][0] < 0.9
+        assert [request.dialect for request in server.requests] == ["openai", "gemini"]
 
 
-def test_the_trouble_of_one_request_does_not_slow_down_the_others() -> None:
-    async def talk(server: ModelServer) -> float:
+def test_gateway_answers_others_while_one_request_is_in_trouble() -> None:
+    def respond(request: Request) -> Reply:
+        if request.body.get("n") != 99:
+            return hello(request)
+        return Reply("oh", status=500, latency=0.0 if server.count() < 2 else NEVER)
+
+    async def talk(server: ModelServer) -> None:
         async with door(server) as (gateway, _):
             poor = asyncio.create_task(ask(gateway, agent(gateway), "openai", n=99))
             await until(lambda: server.count() >= 2)
-            started = time.monotonic()
             assert (await ask(gateway, agent(gateway), "openai")).status_code == 200
-            seconds = time.monotonic() - started
+            assert not poor.done()
             poor.cancel()
-            return seconds
 
-    with ModelServer(lambda r: Reply("oh", status=500) if r.body.get("n") == 99 else hello(r)) as server:
-        assert asyncio.run(talk(server)) < 0.5
+    with ModelServer(respond) as server:
+        asyncio.run(talk(server))
 
 
 # --- streams --------------------------------------------------------------------------------------------------------
 
 
-async def stream(gateway: Gateway, ticket: ClientPass, dialect: str, pieces: list[float], enough: int = 10**9) -> bytes:
-    """Read a stream, and when its pieces came; leave after `enough` of them."""
+async def stream(gateway: Gateway, ticket: ClientPass, dialect: str, pieces: list[bytes], enough: int = 10**9) -> bytes:
+    """Read a stream piece by piece; leave after `enough` of them."""
     path, body = STREAMS[dialect]
     said = b""
     async with client() as http:
@@ -442,7 +429,7 @@ async def stream(gateway: Gateway, ticket: ClientPass, dialect: str, pieces: lis
             assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
             async for piece in answer.aiter_raw():
                 said += piece
-                pieces.append(time.monotonic())
+                pieces.append(piece)
                 if len(pieces) >= enough:
                     break
     return said
@@ -450,16 +437,17 @@ async def stream(gateway: Gateway, ticket: ClientPass, dialect: str, pieces: lis
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_stream_passes_piece_by_piece_and_is_counted_at_its_end(dialect: str) -> None:
-    pieces: list[float] = []
+    pieces: list[bytes] = []
 
     async def talk(server: ModelServer) -> tuple[bytes, list[Exchange]]:
         async with door(server) as (gateway, heard):
             return await stream(gateway, agent(gateway), dialect, pieces), heard
 
-    dripping = Reply("Hello there", usage=Usage(100, 20, 40, 5), drip=0.05)
-    with ModelServer(lambda request: dripping) as server:
+    # The rest is not sent before the client has the first piece.
+    in_two = Reply("Hello there", usage=Usage(100, 20, 40, 5), pause=lambda: pieces)
+    with ModelServer(lambda request: in_two) as server:
         said, [exchange] = asyncio.run(talk(server))
-    assert len(pieces) > 5 and pieces[-1] - pieces[0] > 0.2
+    assert len(pieces) > 1
     assert FORMATS[dialect].reply_text(dialects.join_stream(FORMATS[dialect], said)) == exchange.reply == "Hello there"
     used = exchange.usage
     assert (used.requests, used.replies, used.input, used.cached, used.output) == (1, 1, 100, 40, 20)
@@ -501,19 +489,25 @@ def test_a_refused_stream_is_tried_again_and_answered_finally() -> None:
 def test_a_reply_that_is_paid_for_is_counted_though_its_client_is_gone(
     streams: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    reply = Reply("Hello there", usage=Usage(100, 20, 40, 5), drip=0.05, latency=0.2)
+    gone = threading.Event()
+    usage = Usage(100, 20, 40, 5)
+    if streams:
+        reply = Reply("Hello there", usage=usage, pause=gone.is_set)
+    else:
+        reply = Reply("Hello there", usage=usage, until=gone.is_set)
 
     async def talk(server: ModelServer) -> ClientPass:
         async with door(server) as (gateway, heard):
             ticket = agent(gateway)
             if streams:
-                await stream(gateway, ticket, "anthropic", [], enough=2)
+                await stream(gateway, ticket, "anthropic", [], enough=1)
             else:
                 asking = asyncio.create_task(ask(gateway, ticket, "anthropic"))
                 await until(server.count)
                 asking.cancel()
             gateway.remove_client(ticket)
             assert not heard
+            gone.set()
             await until(lambda: heard)
             return ticket
 
@@ -524,7 +518,7 @@ def test_a_reply_that_is_paid_for_is_counted_though_its_client_is_gone(
 
 
 def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capfd: pytest.CaptureFixture[str]) -> None:
-    async def talk(server: ModelServer) -> tuple[float, list[Exchange], httpx.Response]:
+    async def talk(server: ModelServer) -> tuple[list[Exchange], httpx.Response]:
         before = asyncio.all_tasks()
         async with client() as idle, client() as http:
             listener = Listener()
@@ -540,28 +534,26 @@ def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capf
             url = f"{gateway.client_url(agent(gateway), 'anthropic')}/{path}"
             async with http.stream("POST", url, json=body | {"n": 3}) as streaming:
                 await until(lambda: server.count() >= 4)
-                started = time.monotonic()
-                await gateway.stop()
-                seconds = time.monotonic() - started
+                async with asyncio.timeout(within()):
+                    await gateway.stop()
                 with pytest.raises(httpx.RemoteProtocolError):
                     await streaming.aread()
             assert is_final(await waiting, "openai") and is_final(await pausing, "gemini")
             with pytest.raises(httpx.ConnectError):
                 await ask(gateway, ticket, "openai")
         assert asyncio.all_tasks() == before
-        return seconds, listener.exchanges, await waiting
+        return listener.exchanges, await waiting
 
     def respond(request: Request) -> Reply:
         slow: dict[int, Reply] = {
-            1: Reply("late", latency=60),
+            1: Reply("late", latency=NEVER),
             2: Reply("busy", status=503),
-            3: Reply("a b c", stall=60),
+            3: Reply("a b c", stall=NEVER),
         }
         return slow.get(request.body.get("n", 0), hello(request))
 
     with ModelServer(respond) as server:
-        seconds, heard, _ = asyncio.run(talk(server))
-    assert seconds < 2
+        heard, _ = asyncio.run(talk(server))
     assert sorted((e.provider, e.failure, e.usage.requests) for e in heard[1:]) == [
         ("anthropic", "cancelled", 1),
         ("gemini", "cancelled", 1),
@@ -591,11 +583,13 @@ def test_when_the_books_are_closed_an_open_request_is_noted_once_and_for_all() -
             asking = asyncio.create_task(ask(gateway, agent(gateway), "openai"))
             await until(server.count)
             gateway.close_open_requests()
+            closed.set()
             assert [e.failure for e in heard] == ["cancelled"]
             assert (await asking).status_code == 200
         return heard
 
-    with ModelServer(hello, latency=0.5) as server:
+    closed = threading.Event()
+    with ModelServer(lambda request: replace(hello(request), until=closed.is_set)) as server:
         assert len(asyncio.run(talk(server))) == 1
 
 
@@ -620,6 +614,7 @@ def asked_for(status: int) -> str:
     return f"Please answer with the status {status}."
 
 
+@pytest.mark.thorough(but="openai")
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_after_a_final_answer_no_agent_asks_again(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
@@ -667,6 +662,7 @@ UNREADABLE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("dialect", "body"), UNREADABLE.items())
 def test_a_reply_that_litellm_cannot_read_is_paid_once(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str, body: dict[str, Any]
@@ -682,21 +678,20 @@ def test_a_reply_that_litellm_cannot_read_is_paid_once(
     assert (end, [exchange.failure for exchange in exchanges]) == ("no_reply", ["", "garbage"])
 
 
+@pytest.mark.thorough
 def test_stopping_does_not_wait_for_the_connections_that_litellm_keeps(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
-    async def attempt(server: ModelServer) -> float:
+    async def attempt(server: ModelServer) -> None:
         async with door(server) as (gateway, _):
-            job = make_job(gateway, agent(gateway), plant(tmp_path / "tree"), "--auto-test", "--test-cmd", "sleep 9")
+            job = make_job(gateway, agent(gateway), plant(tmp_path / "tree"), "--auto-test", "--test-cmd", "sleep 3600")
             seated = asyncio.create_task(warm.run(job))
             await until(lambda: server.count() and (tmp_path / "tree/a.py").read_text() != "x = 1\n")
-            started = time.monotonic()
-            await gateway.stop()
-            seconds = time.monotonic() - started
+            async with asyncio.timeout(within()):
+                await gateway.stop()
             seated.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await seated
-            return seconds
 
     with ModelServer(appends("# hi")) as server:
-        assert runner.run(attempt(server)) < 2
+        runner.run(attempt(server))

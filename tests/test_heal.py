@@ -19,6 +19,7 @@ from orchestra.journal.jsonl import Journal
 from orchestra.journal.open_store import open_store
 from orchestra.journal.store_repair import OWN_REPOSITORY, find_damage, open_own_store
 from tests.support.edits import appends
+from tests.support.load import within
 from tests.support.modelserver import ModelServer
 from tests.support.runs import Place, assert_clean, make_place
 from tests.support.written import ENDED, started
@@ -222,6 +223,7 @@ def test_a_run_that_goes_on_keeps_its_store(tmp_path: Path) -> None:
     assert "4 runs" in said
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ("noise", "folder", "cut"))
 def test_every_command_goes_on_over_a_damaged_store(how: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, {"a.py": "a = 1\n"})
@@ -251,7 +253,7 @@ def test_every_command_goes_on_over_a_damaged_store(how: str, tmp_path: Path) ->
 def looked_at(place: Place, *words: str) -> tuple[int, str]:
     """A command that leaves a damaged store as it is."""
     running = place.start(*words)
-    return running.child.wait(60), running.said(0)
+    return running.child.wait(within()), running.said(0)
 
 
 def test_a_store_that_was_named_is_never_touched(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from orchestra.errors import OrchestraError
 from orchestra.hosts.base import AttemptResult, GateOrder
 from orchestra.model import Gate
 from tests.support.hosting import HOSTS, LocalSite, Site, local
-from tests.support.processes import all_gone, soon
+from tests.support.load import holds_soon, within
+from tests.support.processes import all_gone
 
 Play = Callable[[Site], Awaitable[None]]
-LIMIT = 60.0  # seconds, for what hangs
 
 
 @pytest.fixture(params=HOSTS)
@@ -26,7 +26,7 @@ def on_host(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Play], 
     """Plays a scene on a host."""
 
     async def played(scene: Play) -> None:
-        async with asyncio.timeout(LIMIT), HOSTS[request.param](tmp_path) as site:
+        async with asyncio.timeout(within()), HOSTS[request.param](tmp_path) as site:
             await scene(site)
 
     return lambda scene: asyncio.run(played(scene))
@@ -38,7 +38,7 @@ async def attempted(site: Site, **more: object) -> AttemptResult:
 
 
 async def until_nothing_is_left(site: Site) -> None:
-    assert await asyncio.to_thread(soon, lambda: not site.left(), LIMIT)
+    assert await asyncio.to_thread(holds_soon, lambda: not site.left())
 
 
 # --- every host -----------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def test_check_calls_started_before_each_gate(on_host: Callable[[Play], None]) -
     async def scene(site: Site) -> None:
         gates = tuple(Gate(name, "command", "true") for name in ("first", "second"))
         said = list[str]()
-        check = GateOrder("20260101_000000", site.base, "task1-1", gates, timeout=30.0)
+        check = GateOrder("20260101_000000", site.base, "task1-1", gates, timeout=within())
         outcomes = await site.host.run_gates(check, lambda gate: said.append(gate.name))
         assert said == [outcome.gate.name for outcome in outcomes] == ["first", "second"]
         assert all(outcome.ended.code == 0 for outcome in outcomes)
@@ -139,7 +139,7 @@ def test_closed_host_leaves_nothing(on_host: Callable[[Play], None]) -> None:
 
 def on_this_machine(folder: Path, scene: Callable[[LocalSite], Awaitable[None]]) -> None:
     async def played() -> None:
-        async with asyncio.timeout(LIMIT), local(folder) as site:
+        async with asyncio.timeout(within()), local(folder) as site:
             await scene(site)
 
     asyncio.run(played())
@@ -248,7 +248,7 @@ def test_gates_say_what_they_find_and_spoil_nothing(tmp_path: Path) -> None:
     async def scene(site: LocalSite) -> None:
         commands = ("cat a.py", "rm a.py", "test -f a.py", "exit 3")
         gates = tuple(Gate(f"gate{n}", "command", command) for n, command in enumerate(commands))
-        check = GateOrder("20260101_000000", site.base, "task1-1", gates, timeout=30.0)
+        check = GateOrder("20260101_000000", site.base, "task1-1", gates, timeout=within())
         outcomes = await site.host.run_gates(check, void)
         assert [outcome.ended.code for outcome in outcomes] == [0, 0, 0, 3]
         assert [outcome.spoiled for outcome in outcomes] == [False, True, False, False]

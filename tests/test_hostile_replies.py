@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from orchestra.gateway.billing import ClientPass, Upstream
 from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.limits import Limits
 from tests.support.hostile import ATTACKS, ENDLESS, STREAMED, hostile_server
-from tests.support.processes import soon
+from tests.support.load import holds_soon, within
 from tests.support.sample import SOAK
 from tests.support.seating import Listener, client, door, is_final
 
@@ -46,7 +45,7 @@ QUICK = [name for name in BECAME if name not in ENDLESS]
 def measured(names: list[str], at_once: int) -> list[dict[str, Any]]:
     """In a process of its own, whose memory is not that of the other tests."""
     command = [sys.executable, "-m", "bench.hostile", "--json", "--at-once", str(at_once), "--only", *names]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=550, check=True).stdout
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=within(300.0), check=True).stdout
     found: list[dict[str, Any]] = json.loads(told)
     return found
 
@@ -60,6 +59,7 @@ def check(found: list[dict[str, Any]]) -> None:
         assert result["stretch"] < STRETCH, result
 
 
+@pytest.mark.thorough
 def test_replies_that_are_too_much_cost_neither_memory_nor_the_others_their_turn() -> None:
     assert BECAME.keys() == ATTACKS.keys()
     check(measured(QUICK, 2))
@@ -75,12 +75,13 @@ async def ask(gateway: Gateway, model: str) -> Any:
     ticket = gateway.add_client(ClientPass("agent", 1, 1))
     body: dict[str, Any] = {"model": model, "messages": []} | ({"stream": True} if model in STREAMED else {})
     async with client() as http:
-        return await http.post(f"{gateway.client_url(ticket, 'openai')}/chat/completions", json=body, timeout=60)
+        return await http.post(f"{gateway.client_url(ticket, 'openai')}/chat/completions", json=body, timeout=within())
 
 
 ENDLESS_NAMES = list(ENDLESS) if SOAK else ["body-drip", "header-drip"]
 
 
+@pytest.mark.thorough(but="body-drip")
 @pytest.mark.parametrize("name", ENDLESS_NAMES)
 def test_a_drip_holds_neither_its_lane_nor_its_money_longer_than_an_attempt_may_take(name: str) -> None:
     limits = Limits(longest=1.0)
@@ -95,13 +96,14 @@ def test_a_drip_holds_neither_its_lane_nor_its_money_longer_than_an_attempt_may_
         ):
             assert is_final(await ask(gateway, name), "openai")
             [exchange] = heard
-            assert exchange.failure == "timeout" and exchange.seconds < 10
+            assert exchange.failure == "timeout"
             assert (await ask(gateway, "good")).status_code == 200
             assert limits.lane_for("openai", name).pace.away == set() and limits.budget.run.reservations == set()
 
     asyncio.run(talk())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ENDLESS_NAMES)
 def test_a_drip_whose_agent_has_gone_is_not_heard_out_for_ever(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestra.gateway.gateway.ABANDONED_SECONDS", 0.5)
@@ -112,7 +114,7 @@ def test_a_drip_whose_agent_has_gone_is_not_heard_out_for_ever(name: str, monkey
             door({"openai": Upstream("openai", "openai", base, "k")}) as (gateway, heard),
         ):
             asking = asyncio.create_task(ask(gateway, name))
-            assert await asyncio.to_thread(soon, lambda: any(one.deadline for one in gateway.asks), 20.0)
+            assert await asyncio.to_thread(holds_soon, lambda: any(one.deadline for one in gateway.asks))
             for ticket in list(gateway.passes.values()):
                 gateway.remove_client(ticket)
             assert is_final(await asking, "openai")
@@ -121,21 +123,20 @@ def test_a_drip_whose_agent_has_gone_is_not_heard_out_for_ever(name: str, monkey
     asyncio.run(talk())
 
 
+@pytest.mark.thorough(but="giant")
 @pytest.mark.parametrize("name", [*ENDLESS_NAMES, "giant", "events", "lists"])
 def test_stopping_does_not_wait_for_a_reply_that_is_on_its_way(name: str) -> None:
-    async def talk() -> float:
+    async def talk() -> None:
         async with hostile_server() as base:
             gateway = Gateway({"openai": Upstream("openai", "openai", base, "k")}, Listener())
             await gateway.start()
             asking = [asyncio.create_task(ask(gateway, name)) for _ in range(3)]
-            assert await asyncio.to_thread(soon, lambda: any(one.sent for one in gateway.asks), 20.0)
-            started = time.monotonic()
-            await gateway.stop()
-            seconds = time.monotonic() - started
+            assert await asyncio.to_thread(holds_soon, lambda: any(one.sent for one in gateway.asks))
+            async with asyncio.timeout(within()):
+                await gateway.stop()
             await asyncio.gather(*asking, return_exceptions=True)
-            return seconds
 
-    assert asyncio.run(talk()) < 3
+    asyncio.run(talk())
 
 
 @pytest.mark.parametrize("packing", ["gzip, gzip", "br", "zstd", "deflate", "x" * 300])

@@ -241,6 +241,7 @@ def guard(tracked: Callable[[str], bool] = lambda name: False) -> KeyGuard:
     return KeyGuard(forms_of_known_keys(SECRETS), is_tracked)
 
 
+@pytest.mark.thorough(but="openai")
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
 def test_a_request_that_holds_a_key_is_not_sent(dialect: str, text: str) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import random
 from pathlib import Path
 
+import pytest
+
 from orchestra.workspace.layers import CombinedPaths, Layer, apply_layers, read_layers
 from orchestra.workspace.merge import combine_commit, merge_commits
 from orchestra.workspace.repository import open_repository
@@ -35,6 +37,7 @@ def fits(files: Files) -> bool:
     return not any(f"{a}/" in b for a in files for b in files)
 
 
+@pytest.mark.thorough
 def test_a_layer_is_laid_only_where_a_merge_would_make_the_same(user: User, tmp_path: Path) -> None:
     base, rng, laid = user.commit(BASE), random.Random(7), 0
     for _ in range(ROUNDS):

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,8 +16,8 @@ from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.limits import Limits
 from orchestra.providers import catalogue
+from tests.support.load import NEVER, holds_soon
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
-from tests.support.processes import soon
 from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, Listener, client, door, is_final
 
 KNOWN = {dialect: catalogue.resolve_model(name) for dialect, name in MODELS.items()}
@@ -44,8 +46,8 @@ def agent(gateway: Gateway, task: int = 1) -> ClientPass:
     return gateway.add_client(ClientPass("agent", task, 1))
 
 
-async def until(true: Any, limit: float = 20.0) -> None:
-    assert await asyncio.to_thread(soon, true, limit)
+async def until(true: Any) -> None:
+    assert await asyncio.to_thread(holds_soon, true)
 
 
 def told_cap(dialect: str, body: dict[str, Any]) -> int | None:
@@ -234,7 +236,7 @@ def test_what_is_on_its_way_when_the_run_ends_counts_as_paid() -> None:
             waiting.cancel()
         return heard
 
-    with ModelServer(hello, latency=30) as server:
+    with ModelServer(hello, latency=NEVER) as server:
         heard = asyncio.run(talk(server))
         assert server.count() == 1
     assert sorted(exchange.usage.assumed > 0.5 for exchange in heard) == [False, True]
@@ -255,11 +257,13 @@ def test_who_waits_is_sent_no_more_when_its_agent_is_gone() -> None:
             staying = asyncio.create_task(ask(gateway, third, "openai", 20_000, n=3))
             await asyncio.sleep(0.2)
             gateway.remove_client(gone)
+            left.set()
             assert is_final(await leaving, "openai")
             assert [answer.status_code for answer in await asyncio.gather(flying, staying)] == [200, 200]
             return gone
 
-    with ModelServer(hello, latency=1.0) as server:
+    left = threading.Event()
+    with ModelServer(lambda request: replace(hello(request), until=left.is_set)) as server:
         gone = asyncio.run(talk(server))
         assert sorted(request.body["n"] for request in server.requests) == [0, 3]
     assert [exchange.failure for exchange in gone.exchanges] == ["cancelled"]

@@ -28,6 +28,7 @@ from orchestra.workspace.merge import (
 )
 from orchestra.workspace.repository import Repository, open_repository
 from orchestra.workspace.trees import Trees
+from tests.support.load import wait_until
 
 WHO = {f"GIT_{who}_{what}": what.lower() for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 Files = dict[str, bytes | str | None]  # None: not there; "x:" before a text: executable
@@ -497,10 +498,9 @@ def test_a_cancelled_command_runs_to_its_end_and_leaves_no_lock(user: User) -> N
     user.commit(BASE)
 
     async def cancelled() -> None:
-        task = asyncio.create_task(
-            Git(user.root).raw("-c", "alias.slow=!sleep 0.3; git update-ref refs/x HEAD", "slow")
-        )
-        await asyncio.sleep(0.1)
+        script = "alias.slow=!touch .git/begun; sleep 0.3; git update-ref refs/x HEAD"
+        task = asyncio.create_task(Git(user.root).raw("-c", script, "slow"))
+        await asyncio.to_thread(wait_until, (user.root / ".git/begun").exists)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

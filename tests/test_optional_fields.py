@@ -19,6 +19,8 @@ from tests.support.lean import OPTIONAL
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, body_pieces
 from tests.support.seating import DIALECTS, MODELS, door, plant, sit
 
+pytestmark = pytest.mark.thorough
+
 # litellm has no price for most of these, and has never heard of the last ones.
 KNOWN = catalogue.RECOMMENDED
 UNKNOWN = ("openai/not-heard-of", "anthropic/claude-not-heard-of", "gemini/gemini-not-heard-of")

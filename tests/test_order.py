@@ -7,6 +7,7 @@ import pytest
 from orchestra.conduct.core.slots import Slots
 from orchestra.model import TargetFile, Task
 from orchestra.plan.task_order import dependency_depths, order_tasks, rank_tasks
+from tests.support.load import within
 
 
 def task(id: int, needs: tuple[int, ...] = (), priority: int = 0, tokens: int = 10, risk: str = "") -> Task:
@@ -52,7 +53,7 @@ def test_the_next_place_is_for_the_most_urgent_of_those_who_wait() -> None:
         given_up.cancel()
         stay.set()
         await asyncio.gather(first, *others)
-        async with asyncio.timeout(1), places.take_slot((0, 0, 0)):
+        async with asyncio.timeout(within()), places.take_slot((0, 0, 0)):
             return came
 
     assert asyncio.run(play()) == [0, 3, 2, 1]
@@ -68,7 +69,7 @@ def test_who_is_stopped_in_the_moment_of_being_called_gives_the_place_on() -> No
         called.cancel()
         with pytest.raises(asyncio.CancelledError):
             await called
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(within()):
             await places.wait_for_slot((0, 0, 3))
 
     asyncio.run(play())

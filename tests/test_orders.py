@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from orchestra.agents.base import AttemptOrder, order_from_json, order_to_json, 
 from orchestra.gateway.server import HOST
 from orchestra.hosts.base import GatewayAccess
 from orchestra.model import Plan, TargetFile, Task
+
+pytestmark = pytest.mark.thorough
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 OPTIONS: dict[str, Any] = {

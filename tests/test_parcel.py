@@ -114,6 +114,7 @@ def test_a_manifest_that_does_not_fit(shell: Shell, parcel: Path, key: str, valu
     assert words in refused(shell, parcel)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(12))
 def test_a_damaged_file(shell: Shell, parcel: Path, seed: int) -> None:
     """Cut anywhere, or with a wrong byte anywhere, also inside of what is compressed."""

@@ -62,6 +62,7 @@ def drawn(count: int, shape: str) -> tuple[list[int], list[dict[int, int]]]:
     return weights, graph
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_file_once_nobody_empty_and_even(shape: str) -> None:
     for count in COUNTS:

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from orchestra.process import GRACE, CommandResult, base_environment, read_tail, run_command
-from tests.support.processes import all_gone, soon, written_pids
+from tests.support.load import LONGEST, holds_soon, within
+from tests.support.processes import all_gone, written_pids
 
 ROOT = Path(__file__).parents[1]
 
 
-def sh(folder: Path, script: str, timeout: float | None = 20, **env: str) -> tuple[CommandResult, str]:
+def sh(folder: Path, script: str, timeout: float | None = LONGEST, **env: str) -> tuple[CommandResult, str]:
     output = folder / "output"
     words = ["/bin/sh", "-c", script]
     env = {"PATH": os.environ["PATH"]} | env
@@ -57,55 +58,54 @@ def test_the_command_sees_the_given_environment_and_no_other(tmp_path: Path) -> 
 
 
 def test_at_the_deadline_the_whole_group_gets_term_and_may_tidy_up(tmp_path: Path) -> None:
-    script = 'sleep 60 & echo $! >pids; trap "echo bye; exit 3" TERM; wait'
-    ended, said = sh(tmp_path, script, timeout=0.5)
+    script = 'sleep 3600 & echo $! >pids; trap "echo bye; exit 3" TERM; wait'
+    ended, said = sh(tmp_path, script, timeout=within(2.0))
     assert (ended.code, ended.timed_out, said) == (3, True, "bye\n")
-    assert ended.seconds < 20
     assert all_gone(written_pids(tmp_path / "pids"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans cannot be adopted here")
-@pytest.mark.parametrize("last", ("exit 3", "sleep 60"))
+@pytest.mark.parametrize("last", ("exit 3", "sleep 3600"))
 def test_who_has_gone_into_a_session_of_its_own_is_found_all_the_same(tmp_path: Path, last: str) -> None:
-    daemon = "setsid sh -c 'echo $$ >>pids; setsid sleep 60 & echo $! >>pids; sleep 60' >/dev/null 2>&1 &"
+    daemon = "setsid sh -c 'echo $$ >>pids; setsid sleep 3600 & echo $! >>pids; sleep 3600' >/dev/null 2>&1 &"
     both = "while [ $(wc -w <pids) -lt 2 ]; do sleep 0.05; done"
-    ended, _ = sh(tmp_path, f"touch pids; {daemon} {both}; {last}", timeout=2.0)
+    ended, _ = sh(tmp_path, f"touch pids; {daemon} {both}; {last}", timeout=within(5.0))
     pids = written_pids(tmp_path / "pids")
-    assert ended.timed_out == (last == "sleep 60")
+    assert ended.timed_out == (last == "sleep 3600")
     assert len(pids) == 2 and all_gone(pids)
 
 
 def test_who_ignores_term_is_killed_and_so_are_the_grandchildren(tmp_path: Path) -> None:
-    deaf = 'trap "" TERM; echo $$ >>pids; sleep 60 & echo $! >>pids; wait; sleep 60'
-    ended, _ = sh(tmp_path, f"({deaf}) & {deaf}", timeout=0.5)
+    deaf = 'trap "" TERM; echo $$ >>pids; sleep 3600 & echo $! >>pids; wait; sleep 3600'
+    ended, _ = sh(tmp_path, f"({deaf}) & {deaf}", timeout=within(2.0))
     pids = written_pids(tmp_path / "pids")
     assert (ended.code, ended.timed_out) == (128 + signal.SIGKILL, True)
-    assert GRACE <= ended.seconds < GRACE + 2
+    assert ended.seconds >= GRACE
     assert len(pids) == 4 and all_gone(pids)
 
 
 def test_what_a_command_left_in_the_background_ends_with_it(tmp_path: Path) -> None:
-    ended, _ = sh(tmp_path, "sleep 60 & echo $! >pids; exit 5")
-    assert ended.code == 5 and ended.seconds < 30
+    ended, _ = sh(tmp_path, "sleep 3600 & echo $! >pids; exit 5")
+    assert ended.code == 5
     assert all_gone(written_pids(tmp_path / "pids"))
 
 
 def test_one_that_holds_the_output_open_from_another_session_keeps_nobody_waiting(tmp_path: Path) -> None:
     ended, said = sh(tmp_path, "setsid sh -c 'echo $$ >pids; while :; do echo noise; done' & sleep 0.3; echo done")
     daemon = written_pids(tmp_path / "pids")
-    assert ended.code == 0 and ended.seconds < 30 and "done" in said
+    assert ended.code == 0 and "done" in said
     assert all_gone(daemon), "nobody reads its output any more"
 
 
 def test_a_command_that_closes_its_output_is_waited_for_without_spinning(tmp_path: Path) -> None:
     before = time.process_time() + sum(os.times()[2:4])
-    ended, _ = sh(tmp_path, "exec >&- 2>&-; sleep 1.5; exit 4")
+    ended, _ = sh(tmp_path, "exec >&- 2>&-; sleep 4; exit 4")
     assert ended.code == 4
-    assert time.process_time() + sum(os.times()[2:4]) - before < 1
+    assert time.process_time() + sum(os.times()[2:4]) - before < 3, "spinning takes the four seconds"
 
 
 def test_endless_output_keeps_its_beginning_and_its_end_and_fills_no_disk(tmp_path: Path) -> None:
-    _, said = sh(tmp_path, "echo first; head -c 300000000 /dev/zero | tr '\\0' 'x'; echo; echo last", timeout=60)
+    _, said = sh(tmp_path, "echo first; head -c 300000000 /dev/zero | tr '\\0' 'x'; echo; echo last", timeout=within())
     assert said.startswith("first\nxxx") and said.endswith("x\nlast\n")
     assert "bytes are left out here" in said
     assert len(said) < 10_000_000
@@ -120,16 +120,16 @@ def test_output_below_the_bound_is_whole(tmp_path: Path) -> None:
 def test_a_full_disk_does_not_stop_the_command(tmp_path: Path) -> None:
     words = ["/bin/sh", "-c", "seq 1 200000; echo >reached"]
     asyncio.run(
-        run_command(words, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, output=Path("/dev/full"), timeout=20)
+        run_command(words, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, output=Path("/dev/full"), timeout=within())
     )
     assert (tmp_path / "reached").exists()
 
 
 def test_cancelling_ends_the_group(tmp_path: Path) -> None:
     async def cancelled() -> None:
-        words = ["/bin/sh", "-c", "sleep 60 & echo $! $$ >pids; wait"]
+        words = ["/bin/sh", "-c", "sleep 3600 & echo $! $$ >pids; wait"]
         task = asyncio.create_task(run_command(words, cwd=tmp_path, env=dict(os.environ), output=tmp_path / "output"))
-        assert await asyncio.to_thread(soon, lambda: written_pids(tmp_path / "pids"))
+        assert await asyncio.to_thread(holds_soon, lambda: written_pids(tmp_path / "pids"))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -138,17 +138,17 @@ def test_cancelling_ends_the_group(tmp_path: Path) -> None:
     assert all_gone(written_pids(tmp_path / "pids"))
 
 
-def test_when_the_parent_is_killed_the_group_is_gone_within_two_seconds(tmp_path: Path) -> None:
+def test_command_group_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     script = f"""
 import asyncio, os
 from pathlib import Path
-from orchestra.process import run
+from orchestra.process import run_command
 here = Path({str(tmp_path)!r})
-words = ["/bin/sh", "-c", "sleep 60 & echo $! $$ >pids; wait"]
-asyncio.run(run(words, cwd=here, env=dict(os.environ), output=here / "output"))
+words = ["/bin/sh", "-c", "sleep 3600 & echo $! $$ >pids; wait"]
+asyncio.run(run_command(words, cwd=here, env=dict(os.environ), output=here / "output"))
 """
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
-    assert soon(lambda: written_pids(tmp_path / "pids"))
+    assert holds_soon(lambda: written_pids(tmp_path / "pids"))
     parent.kill()
     parent.wait()
     assert all_gone(written_pids(tmp_path / "pids"))

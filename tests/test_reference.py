@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 from orchestra.cli.load import read_dotenv
 from orchestra.events import KINDS
 from orchestra.providers import catalogue
@@ -87,6 +89,7 @@ def test_the_table_of_faults_is_fresh_and_long_enough() -> None:
     assert len(FAULTS) >= 50
 
 
+@pytest.mark.thorough
 def test_the_picture_of_the_layers_is_fresh() -> None:
     assert write_layers.TARGET.read_text("utf-8") == write_layers.text(), "`make reference` was not run"
 

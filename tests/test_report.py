@@ -1,5 +1,6 @@
 """The report's forms: complete, within their limits, and accepted by who reads them."""
 
+import functools
 import json
 import re
 from functools import partial
@@ -29,7 +30,6 @@ from orchestra.report.summary import build_summary, requirement_coverage
 from tests.support.reported import PR, START, Story, cancelled, checked_by, diffs, handed, printed, story
 from tests.support.written import event
 
-SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "support" / "junit.xsd"))
 RUNS = {
     "good": story(4),
     "bad": story(30, 0.6, ok=False, needs=True),
@@ -38,6 +38,11 @@ RUNS = {
     "just begun": cancelled()[:1],
     "held": story(40, 0.3, seed=3),
 }
+
+
+@functools.cache
+def junit_schema() -> xmlschema.XMLSchema:
+    return xmlschema.XMLSchema(str(Path(__file__).parent / "support" / "junit.xsd"))
 
 
 def html(events: list[Event], tasks: int = 0) -> str:
@@ -166,7 +171,7 @@ def html_text(text: str) -> str:
 def test_a_gate_that_checked_nothing_is_skipped_and_not_passed() -> None:
     events = checked_by(OLD, UNABLE, SYNTAX)
     text = xml(events)
-    SCHEMA.validate(text)
+    junit_schema().validate(text)
     (suite,) = [suite for suite in JUnitXml.fromstring(text.encode()) if suite.name.endswith("gates")]
     skipped = [case for case in suite if any(isinstance(result, Skipped) for result in case.result)]
     assert [case.name.split()[0] for case in skipped] == ["npm"] and suite.skipped == 1
@@ -227,6 +232,7 @@ def test_markdown_tells_of_persons_and_critics_in_short() -> None:
     assert f"Pull request: <{PR}>" in text
 
 
+@pytest.mark.thorough
 def test_a_thousand_tasks() -> None:
     text = html(story(1000, 0.2, needs=True), 1000)
     assert len(text.encode()) < 5_000_000
@@ -234,6 +240,7 @@ def test_a_thousand_tasks() -> None:
     assert "agent30</a>, and 970 more" in text
 
 
+@pytest.mark.thorough
 def test_long_texts_are_cut_and_say_where_all_of_it_is() -> None:
     told = Story(lambda words: words * (20_000 if words.startswith("Do part") else 1))
     told.begin(300)
@@ -341,7 +348,7 @@ def test_strange_and_unknown_events_are_passed_over() -> None:
 def test_junit_is_what_its_readers_take(name: str, tmp_path: Path) -> None:
     events = RUNS[name]
     report, text = fold_events(events), xml(events)
-    SCHEMA.validate(text)
+    junit_schema().validate(text)
     read = JUnitXml.fromstring(text.encode())
     cases = [case for suite in read for case in suite]
     assert read.tests == len(cases) and read.failures + read.errors == sum(bool(case.result) for case in cases)
@@ -395,6 +402,7 @@ def test_markdown_keeps_its_limit_by_whole_rows(limit: int) -> None:
     assert text.rstrip().endswith("</sub>")
 
 
+@pytest.mark.thorough
 def test_a_thousand_failing_gates_have_room_in_every_form() -> None:
     told = Story()
     told.begin(2)
@@ -404,7 +412,7 @@ def test_a_thousand_failing_gates_have_room_in_every_form() -> None:
     report, found = fold_events(told.events), build_detail(told.events)
     said = dict.fromkeys(printed(told.events), "It failed.\n" * 10_000)
     text = junit_xml(report, found.gates, said)
-    SCHEMA.validate(text)
+    junit_schema().validate(text)
     assert JUnitXml.fromstring(text.encode()).failures >= 1_000 and len(text.encode()) < 10_000_000
     made = html_page(report, found, {}, said)
     assert len(made.encode()) < MAX_PAGE_BYTES and "gate_999" in made

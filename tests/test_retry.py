@@ -75,6 +75,7 @@ def test_the_next_attempt_is_told_what_was_tried_what_failed_and_what_was_change
     assert told.count("PASSED") < 40 and len(told) <= LIMIT
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [1, 2, 10, 500])
 @pytest.mark.parametrize("limit", [1_000, LIMIT])
 def test_it_is_bounded_however_much_there_is(count: int, limit: int) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import aider.coders
 import pytest
 
 from orchestra.cli.load import read_role_prompts
@@ -61,6 +60,8 @@ def test_paths_choose_a_role(paths: tuple[str, ...], role: str) -> None:
 
 
 def test_edit_formats_are_those_of_this_aider() -> None:
+    import aider.coders  # late: it takes seconds, and every worker collects this module
+
     theirs = {getattr(aider.coders, name).edit_format for name in aider.coders.__dict__ if name.endswith("Coder")}
     assert set(EDIT_FORMATS) == {one for one in theirs - {None} if not one.startswith("editor-")} - {
         *("ask", "architect", "context", "help")

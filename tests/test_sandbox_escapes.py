@@ -15,6 +15,7 @@ from orchestra.hosts.isolation import installed_packages, outer_git_folders, wor
 from orchestra.model import Gate
 from tests.support.edits import appends
 from tests.support.house import SECRET, House, house
+from tests.support.load import within
 from tests.support.modelserver import ModelServer
 from tests.support.runs import make_place
 from tests.test_sandbox import pytestmark
@@ -140,6 +141,7 @@ echo "gitdir: {evil}/.git" > .git
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("script", [SET_UP, "cd .. && mv tree old && ln -s {repo} tree\n"], ids=["git", "tree"])
 def test_set_up_command_reaches_nothing_through_its_worktree(tmp_path: Path, script: str) -> None:
     place = make_place(tmp_path, {"a.py": "a = 1\n"})
@@ -173,7 +175,7 @@ def test_gate_finds_its_folders_whatever_the_one_before_has_left(tmp_path: Path)
     )
     for command in gates:
         asked = gate_run.run_gate(
-            Gate("it", "other", command), place, env=os.environ, output=tmp_path / "out", timeout=20, scrub=str
+            Gate("it", "other", command), place, env=os.environ, output=tmp_path / "out", timeout=within(), scrub=str
         )
         assert asyncio.run(asked).ended.code == 0, (tmp_path / "out").read_text()
 

@@ -10,7 +10,7 @@ from tests.support.databases import mariadb_port, postgres_port
 from tests.support.house import SYSTEM_PYTHON, House, house
 
 __all__ = ["house"]
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")]
 
 COMMIT = """
 set -e

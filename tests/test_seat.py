@@ -30,8 +30,9 @@ from orchestra.errors import AiderMissing
 from orchestra.gateway.billing import ClientPass
 from orchestra.providers import catalogue
 from tests.support.edits import appends, malformed, search_replace
+from tests.support.load import NEVER, holds_soon, within
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.processes import all_gone, gone, soon
+from tests.support.processes import all_gone, gone
 from tests.support.seating import FILES, MODELS, door, make_job, plant, sit
 
 ROOT = Path(__file__).parents[1]
@@ -168,6 +169,7 @@ def test_the_models_settings_take_every_field_that_the_catalogue_gives() -> None
     assert isinstance(MODEL_SETTINGS, list)
 
 
+@pytest.mark.thorough
 def test_litellm_reads_no_env_file_because_aider_says_production_first(tmp_path: Path) -> None:
     script = "import dotenv; dotenv.load_dotenv = lambda *a, **k: 1 / 0\nimport aider.main, litellm"
     env = {name: value for name, value in os.environ.items() if name != "LITELLM_MODE"}
@@ -194,6 +196,7 @@ WAYS = {
 }
 
 
+@pytest.mark.thorough
 def test_a_forked_and_a_single_aider_send_the_same_bytes_and_end_the_same(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
@@ -239,6 +242,7 @@ def test_prompts_do_not_depend_on_the_place_or_the_order_of_the_files(
     assert said[0] == said[1]
 
 
+@pytest.mark.thorough(but="openai")
 @pytest.mark.parametrize("dialect", MODELS)
 def test_each_dialect_is_spoken_and_the_reply_applied(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
@@ -282,6 +286,7 @@ def hostile_tree(tree: Path, mark: Path, server: ModelServer) -> dict[str, str]:
     return files
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", BOTH)
 def test_nothing_in_the_repository_the_home_or_the_environment_takes_effect(
     runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Make
@@ -339,6 +344,7 @@ def test_an_agent_sees_no_key_and_no_home_of_the_users(monkeypatch: pytest.Monke
     assert env["PYTHONHASHSEED"] == "0"
 
 
+@pytest.mark.thorough(but="!touch")
 @pytest.mark.parametrize(
     "message", ["/exit", "!touch made", "/run touch made", "/add b.py", "/web http://127.0.0.1:9/"]
 )
@@ -425,6 +431,7 @@ def test_a_new_file_is_not_taken_for_a_neighbour_with_a_similar_name(
     assert {name: (tree / name).read_text() for name in files | new} == files | new
 
 
+@pytest.mark.thorough(but="Just words")
 @pytest.mark.parametrize(
     "edit", [search_replace("a.py", "x = 1\n", "x = 2\n"), "a.py\n```\nx = 2\n```\n", "Just words."]
 )
@@ -437,6 +444,7 @@ def test_who_is_only_asked_changes_nothing(runner: asyncio.Runner, warm: ForkSer
     assert (tree / "a.py").read_text() == FILES["a.py"]
 
 
+@pytest.mark.thorough(but="diff-files0")
 @pytest.mark.parametrize("files", [("a.py",), ("a.py", "b.py")])
 @pytest.mark.parametrize("way", ["whole", "diff", "udiff", "diff-fenced", "patch"])
 def test_a_block_of_proposals_is_no_edit(
@@ -465,7 +473,7 @@ def test_a_long_half_rejected_reply_is_not_summarised_for_money(
 
 
 def stalled(request: Request) -> Reply:
-    return Reply("late", latency=60.0)
+    return Reply("late", latency=NEVER)
 
 
 def living_in(folder: Path) -> list[int]:
@@ -503,7 +511,7 @@ async def seated(seats: ForkServer, server: ModelServer, job: AgentJob) -> tuple
     """A job that is waiting for its model, and its Aider's pid."""
     asked = server.count()
     task = asyncio.create_task(seats.run(job))
-    assert await asyncio.to_thread(soon, lambda: server.count() > asked)
+    assert await asyncio.to_thread(holds_soon, lambda: server.count() > asked)
     return task, seats.pids[job.id].result()
 
 
@@ -512,14 +520,14 @@ def test_stopping_an_attempt_ends_its_whole_group_even_one_that_ignores_term(
 ) -> None:
     tree = plant(tmp_path / "attempt/tree")
     deaf = tree.parent / "deaf.sh"
-    deaf.write_text(f"trap '' TERM\necho $$ > {tmp_path}/deaf.pid\nsleep 60\n")
+    deaf.write_text(f"trap '' TERM\necho $$ > {tmp_path}/deaf.pid\nsleep 3600\n")
 
     async def stop(server: ModelServer) -> int:
         async with door(server) as (gateway, _):
             ticket = gateway.add_client(ClientPass("agent", 1, 1))
             job = make_job(gateway, ticket, tree, "--auto-test", "--test-cmd", f"sh {deaf}")
             task = asyncio.create_task(warm.run(job))
-            assert await asyncio.to_thread(soon, lambda: (tmp_path / "deaf.pid").exists(), 20)
+            assert await asyncio.to_thread(holds_soon, lambda: (tmp_path / "deaf.pid").exists())
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -545,6 +553,7 @@ def test_an_aider_that_does_not_hear_term_is_killed(runner: asyncio.Runner, warm
         assert gone(runner.run(stop(server)))
 
 
+@pytest.mark.thorough(but="fork")
 @pytest.mark.parametrize("kind", ["fork", "single"])
 def test_an_aider_that_is_killed_is_told_as_that(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, kind: str
@@ -557,7 +566,7 @@ def test_an_aider_that_is_killed_is_told_as_that(
             task = asyncio.create_task(
                 seats.run(make_job(gateway, gateway.add_client(ClientPass("agent", 1, 1)), tree))
             )
-            assert await asyncio.to_thread(soon, server.count, 30)
+            assert await asyncio.to_thread(holds_soon, server.count)
             for pid in living_in(tree):
                 if b"guard.py" not in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
@@ -569,6 +578,7 @@ def test_an_aider_that_is_killed_is_told_as_that(
     assert outcome.failure == "Aider ended without an outcome (killed by SIGKILL)"
 
 
+@pytest.mark.thorough
 def test_when_the_server_is_killed_its_aiders_end_as_crashed_and_the_next_is_seated_alone(
     runner: asyncio.Runner, tmp_path: Path
 ) -> None:
@@ -582,7 +592,7 @@ def test_when_the_server_is_killed_its_aiders_end_as_crashed_and_the_next_is_sea
             task, pid = await seated(fork, server, job)
             assert fork.server is not None
             os.kill(fork.server.pid, signal.SIGKILL)
-            first = await asyncio.wait_for(task, 5)
+            first = await asyncio.wait_for(task, within())
             second, _ = await sit(fork, gateway, plant(tmp_path / "2/tree"))
             await fork.close()
         return first, pid, second
@@ -591,7 +601,7 @@ def test_when_the_server_is_killed_its_aiders_end_as_crashed_and_the_next_is_sea
         lambda request: stalled(request) if "stall" in request.brief else appends("# hi")(request)
     ) as server:
         first, pid, second = runner.run(lose(server))
-    assert (first.end, first.code) == ("crashed", -9) and soon(lambda: gone(pid))
+    assert (first.end, first.code) == ("crashed", -9) and holds_soon(lambda: gone(pid))
     assert (second.end, (tmp_path / "2/tree/a.py").read_text()) == ("accepted", "x = 1\n# hi\n")
 
 
@@ -599,31 +609,31 @@ ORCHESTRATOR = """
 import asyncio, sys
 from pathlib import Path
 from orchestra.gateway.gateway import Gateway
-from orchestra.gateway.billing import Pass, Upstream
-from orchestra.agents.seat import ForkSeats, SingleSeats
-from tests.support.seating import make_job, plant
+from orchestra.gateway.billing import ClientPass, Upstream
+from orchestra.agents.seat import ForkServer, SingleProcesses
 from tests.support.seating import Listener, make_job, plant
 
 async def main(kind, folder, base):
     gateway = Gateway({"openai": Upstream("openai", "openai", base, "k")}, Listener())
     await gateway.start()
-    seats = {"fork": ForkSeats, "single": SingleSeats}[kind](sys.executable, folder / "server")
-    await seats.run(make_job(gateway, gateway.admit(Pass("agent", 1, 1)), plant(folder / "attempt/tree")))
+    seats = {"fork": ForkServer, "single": SingleProcesses}[kind](sys.executable, folder / "server")
+    await seats.run(make_job(gateway, gateway.add_client(ClientPass("agent", 1, 1)), plant(folder / "attempt/tree")))
 
 asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
 """
 
 
+@pytest.mark.thorough(but="fork-asked")
 @pytest.mark.parametrize(("kind", "when"), [("fork", "asked"), ("single", "asked"), ("fork", "warming up")])
 def test_nobody_outlives_an_orchestrator_that_is_killed(tmp_path: Path, kind: str, when: str) -> None:
     with ModelServer(stalled) as server:
         words = [sys.executable, "-c", ORCHESTRATOR, kind, str(tmp_path), server.openai_base]
         parent = subprocess.Popen(words, cwd=ROOT)
-        assert soon(server.count if when == "asked" else lambda: living_in(tmp_path / "server"))
+        assert holds_soon(server.count if when == "asked" else lambda: living_in(tmp_path / "server"))
         assert living_in(tmp_path)
         parent.kill()
         parent.wait()
-        assert soon(lambda: not living_in(tmp_path))
+        assert holds_soon(lambda: not living_in(tmp_path))
 
 
 # --- which Python ---------------------------------------------------------------------------------------------------
@@ -662,6 +672,7 @@ WRONG = {
 }
 
 
+@pytest.mark.thorough(but="old-ForkSeats")
 @pytest.mark.parametrize("make", [ForkServer, SingleProcesses])
 @pytest.mark.parametrize("which", WRONG)
 def test_a_python_without_the_right_aider_is_one_sentence(
@@ -674,7 +685,7 @@ def test_a_python_without_the_right_aider_is_one_sentence(
     seats = make(str(program(tmp_path / "python", text)), tmp_path / "server")
     for _ in range(2):
         with pytest.raises(AiderMissing, match="python cannot run aider") as caught:
-            runner.run(asyncio.wait_for(seats.ready(), 20))
+            runner.run(asyncio.wait_for(seats.ready(), within()))
         assert sentence in str(caught.value) and caught.value.exit_code == 2
     runner.run(seats.close())
 
@@ -688,7 +699,7 @@ def test_a_python_that_cannot_be_started_is_said_every_time(
     seats = make(str(broken), tmp_path / "server")
     for _ in range(2):
         with pytest.raises(AiderMissing, match="cannot be started"):
-            runner.run(asyncio.wait_for(seats.ready(), 5))
+            runner.run(asyncio.wait_for(seats.ready(), within()))
     runner.run(seats.close())
 
 
@@ -706,9 +717,10 @@ aider_seat.read_tables_quickly()
 assert slow == [json5.loads(models), yaml.safe_load(settings), json5.loads(odd)], "they differ"
 assert len(slow[0]) > 30 and len(slow[1]) > 100
 """
-    subprocess.run([sys.executable, "-c", told, str(PROGRAM.parent)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", told, str(PROGRAM.parent)], check=True, timeout=within())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dialect", MODELS)
 def test_a_child_has_next_to_nothing_to_import(runner: asyncio.Runner, tmp_path: Path, dialect: str) -> None:
     """What is imported before the fork is paid once. A child says what it still has to import in its output."""
@@ -723,12 +735,13 @@ def test_a_child_has_next_to_nothing_to_import(runner: asyncio.Runner, tmp_path:
     assert 0 < len(imported) < 10, imported
 
 
+@pytest.mark.thorough
 def test_where_forking_is_not_safe_each_aider_is_seated_alone(runner: asyncio.Runner, tmp_path: Path) -> None:
     threaded = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     program(tmp_path / "lib/sitecustomize.py", threaded)
     text = f'#!/bin/sh\nPYTHONPATH={tmp_path}/lib exec {sys.executable} "$@"\n'
     fork = ForkServer(str(program(tmp_path / "python", text)), tmp_path / "server")
-    runner.run(asyncio.wait_for(fork.ready(), 30))
+    runner.run(asyncio.wait_for(fork.ready(), within()))
     assert not fork.is_serving
     assert "2 threads after warming up: forking is not safe" in (tmp_path / "server/server.out").read_text()
     runner.run(fork.close())

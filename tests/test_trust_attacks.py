@@ -137,6 +137,7 @@ def test_pattern_of_a_settings_file_that_matches_nothing_ends_no_run(shell: Shel
     assert "none of the 1 files to change matches" in shell.run(*WORK, "--dry-run", "--together", "web/**").err
 
 
+@pytest.mark.thorough
 def test_committed_commit_prd_does_not_break_a_run_with_a_prd(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"a.py": "a = 1\n", FILE: "commit-prd = true\n"})
     (place.home / "prd.md").write_text("# PRD\n")

@@ -18,8 +18,8 @@ from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.limits import Limits
 from orchestra.gateway.recording import text_digest
 from orchestra.providers import catalogue
+from tests.support.load import holds_soon
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, body_pieces
-from tests.support.processes import soon
 from tests.support.sample import SOAK
 from tests.support.seating import CALLS, DIALECTS, MODELS, STREAMS, Listener, client, door, is_final
 
@@ -165,6 +165,7 @@ class Luck:
         return {self.random.choice(self.names): self.value(depth) for _ in range(self.random.randrange(1, 8))}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dialect", FORMATS)
 def test_nothing_that_json_can_say_is_more_than_a_strange_reply(dialect: str) -> None:
     """No shape raises an error, and no usage becomes a sum that is negative, endless or no number."""
@@ -233,11 +234,12 @@ async def ask_once(
         path, body = question(dialect, stream=stream)
         url = f"{gateway.client_url(gateway.add_client(ClientPass('agent', 1, 1)), dialect)}/{path}"
         answer = await http.post(url, json=body)
-        assert await asyncio.to_thread(soon, lambda: heard, 20.0)
+        assert await asyncio.to_thread(holds_soon, lambda: heard)
         assert not is_final(answer, dialect)
         return heard[0], listener.notes, answer.status_code
 
 
+@pytest.mark.thorough(but="openai")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
@@ -308,7 +310,7 @@ def test_a_stream_without_a_reply_is_no_reply(raw: bytes) -> None:
         async with door(server) as (gateway, heard), client() as http:
             path, body = STREAMS["openai"]
             await http.post(f"{gateway.client_url(gateway.add_client(ClientPass('prd')), 'openai')}/{path}", json=body)
-            assert await asyncio.to_thread(soon, lambda: heard, 20.0)
+            assert await asyncio.to_thread(holds_soon, lambda: heard)
             return heard[0]
 
     reply = Reply(raw_body=raw, headers={"content-type": "text/event-stream"})

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.edits import gemini_prd, no_edits
+from tests.support.load import NEVER
 from tests.support.modelserver import ModelServer
 from tests.support.runs import make_place
 
@@ -15,6 +16,7 @@ OTHER = "echo 0.86.1"
 BROKEN = f'case "$1" in -c) exec {sys.executable} "$@";; *) echo no module named litellm >&2; exit 1;; esac'
 
 
+@pytest.mark.thorough(but="words0-exit 1")
 @pytest.mark.parametrize(
     ("script", "asked", "told"),
     [
@@ -32,13 +34,14 @@ def test_an_aider_that_cannot_work(words: tuple[str, ...], script: str, asked: i
     python.chmod(0o755)
     aider.chmod(0o755)
     place = make_place(tmp_path / "place", {"a.py": "a = 1\n"})
-    with ModelServer(gemini_prd("# X", no_edits()), latency=600.0) as server:
+    with ModelServer(gemini_prd("# X", no_edits()), latency=NEVER) as server:
         ran = place.run("--change", "x", *words, server=server, AIDER_BIN=str(aider))
         assert server.count() <= asked
     assert ran.code == 2 and told in ran.out + ran.err, ran.out + ran.err
     assert not place.processes() and place.status() == []
 
 
+@pytest.mark.thorough(but="words0")
 @pytest.mark.parametrize("words", [(), ("--no-fork-server",)])
 def test_an_aider_that_warms_up_ends_with_a_run_that_cannot_begin(words: tuple[str, ...], tmp_path: Path) -> None:
     place = make_place(tmp_path / "place", {"a.py": "a = 1\n"})

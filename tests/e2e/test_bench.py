@@ -8,6 +8,8 @@ import pytest
 
 from bench import hosts, waterfall
 
+pytestmark = pytest.mark.thorough
+
 
 def test_a_waterfall_accounts_for_all_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "picture.svg"

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.broken import CHANGE, PYTEST, SET_UPS
 from tests.support.edits import knows
+from tests.support.load import LONGEST
 from tests.support.modelserver import ModelServer
 from tests.support.runs import Ran, assert_clean, make_place
 
@@ -50,6 +51,7 @@ def run(
         return place.run(*asked, server=server, PATH=tools, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"), server.count()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", [name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.soak) for name in SET_UPS]
 )
@@ -58,7 +60,7 @@ def test_good_work_is_delivered_and_what_could_not_be_checked_is_said(name: str,
     if broken.needs and shutil.which(broken.needs) is None:
         pytest.skip(f"there is no {broken.needs} here")
     words = ["--test-cmd", broken.command] if broken.command else []
-    words += ["--gate-timeout", str(broken.timeout)] if broken.timeout < 60 else []
+    words += ["--gate-timeout", str(broken.timeout)] if broken.timeout < LONGEST else []
     ran, asked = run(tmp_path, broken.files, dict([CHANGE]), *words, hidden=broken.hidden)
     assert (ran.code, asked) == (0, 1), ran.out + ran.err
     path, after = CHANGE
@@ -77,12 +79,14 @@ def test_good_work_is_delivered_and_what_could_not_be_checked_is_said(name: str,
         assert ran.err.index("nope-tox is not found here") < ran.err.index("agent1: started"), "before anything is paid"
 
 
+@pytest.mark.thorough
 def test_a_change_that_breaks_the_set_up_is_not_delivered(tmp_path: Path) -> None:
     ran, _ = run(tmp_path, PYTEST, {"conftest.py": "import nope_dep\n"}, "--retries", "0")
     assert ran.code == 1 and "pytest failed: " in ran.out and "No module named 'nope_dep'" in ran.out, ran.out
     assert (ran.place.repo / "conftest.py").read_text() == ""
 
 
+@pytest.mark.thorough
 def test_a_change_that_repairs_the_set_up_is_verified_by_what_it_changed(tmp_path: Path) -> None:
     files = PYTEST | {"conftest.py": "import nope_dep\n"}
     ran, asked = run(tmp_path, files, {"conftest.py": "# Nothing is shared.\n"})
@@ -90,6 +94,7 @@ def test_a_change_that_repairs_the_set_up_is_verified_by_what_it_changed(tmp_pat
     assert (ran.code, asked) == (0, 1) and ran.out.splitlines()[0].endswith(words), ran.out
 
 
+@pytest.mark.thorough
 def test_two_tasks_on_a_base_that_cannot_be_checked(tmp_path: Path) -> None:
     files = PYTEST | {"conftest.py": "import pytest_httpbin\n", "other.py": "x = 1\n"}
     after = dict([CHANGE]) | {"other.py": "x = 2\n"}

@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 
 from tests.support.edits import search_replace
+from tests.support.load import NEVER, wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.sample import SOAK
+from tests.support.shell import Shell, shell
+
+__all__ = ["shell"]
 
 TESTS = "import part\ndef test_part():\n    assert part.value in (1, 2)\n"
 FILES = {"part.py": "value = 1\n", "test_part.py": TESTS, "other.py": "other = 1\n"}
@@ -113,6 +117,7 @@ def test_a_place_for_each_and_no_more_than_that(tmp_path: Path) -> None:
     assert (place.repo / "part.py").read_text() == GOOD
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ("kill", "interrupt") if SOAK else ("kill",))
 def test_resume_keeps_what_had_ended_and_pays_for_it_no_more(tmp_path: Path, how: str) -> None:
     place = make_place(tmp_path, FILES)
@@ -120,7 +125,7 @@ def test_resume_keeps_what_had_ended_and_pays_for_it_no_more(tmp_path: Path, how
 
     def respond(request: Request) -> Reply:
         if first.is_set():
-            return Reply("", latency=60.0)
+            return Reply("", latency=NEVER)
         first.set()
         return Reply(search_replace("part.py", FILES["part.py"], GOOD))
 
@@ -128,7 +133,7 @@ def test_resume_keeps_what_had_ended_and_pays_for_it_no_more(tmp_path: Path, how
         running = place.start(*JOB, server=server)
         wait_until(lambda: server.count() == 3 and "applied after" in running.said(1))
         running.child.send_signal(signal.SIGKILL if how == "kill" else signal.SIGINT)
-        assert running.child.wait(60) in (-9, 130)
+        assert running.child.wait(within()) in (-9, 130)
         wait_until(lambda: place.processes() == {})
     with ModelServer(in_turn(LONG)) as server:
         ran = place.run("resume", server=server)
@@ -139,6 +144,7 @@ def test_resume_keeps_what_had_ended_and_pays_for_it_no_more(tmp_path: Path, how
     assert_clean(ran, branches=(*kept_on(ran), "main"))
 
 
+@pytest.mark.thorough
 def test_cancel_ends_all_of_them(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     other = "other = 2\n"
@@ -146,7 +152,7 @@ def test_cancel_ends_all_of_them(tmp_path: Path) -> None:
     def respond(request: Request) -> Reply:
         if "other.py" in request.files:
             return Reply(search_replace("other.py", FILES["other.py"], other))
-        return Reply("", latency=60.0)
+        return Reply("", latency=NEVER)
 
     words = ("--change", "Two", "--no-prd", "--files", "part.py", "other.py", "--agents", "2")
     with ModelServer(respond) as server:
@@ -168,11 +174,12 @@ def test_cancel_ends_all_of_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "words"), [("0", "at least 1"), ("-1", "at least 1"), ("two", "whole number"), ("99", "at most 16")]
 )
-def test_nonsense(tmp_path: Path, value: str, words: str) -> None:
-    ran = make_place(tmp_path, FILES).run(*JOB[:-1], value)
-    assert ran.code == 2 and words in ran.err and "--agents-per-task" in ran.err and "Traceback" not in ran.err
+def test_agents_per_task_refuses_a_number_that_is_none(shell: Shell, value: str, words: str) -> None:
+    said = shell.run(*JOB[:-1], value)
+    assert said.code == 2 and words in said.err and "--agents-per-task" in said.err and "Traceback" not in said.err
 
 
+@pytest.mark.thorough
 def test_the_dry_run_tells_what_all_of_them_would_cost(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     one, three = [

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tests.support.edits import appends, no_edits
+from tests.support.load import NEVER, wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.shell import Shell, shell
 from tests.test_foreign_text import commands
-from tests.test_report import SCHEMA, read_outputs
+from tests.test_report import junit_schema, read_outputs
 
 __all__ = ["shell"]
 
@@ -67,6 +68,7 @@ def test_github_is_told_everything(tmp_path: Path) -> None:
     assert all(f"  {path}\n" in ran.err for path in (told["summary"], told["html"], told["junit"], told["markdown"]))
 
 
+@pytest.mark.thorough
 def test_gitlab_folds_and_hears_no_foreign_marks(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(appends("# hi")) as server:
@@ -78,6 +80,7 @@ def test_gitlab_folds_and_hears_no_foreign_marks(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_plain_ci(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(appends("# hi")) as server:
@@ -87,17 +90,18 @@ def test_plain_ci(tmp_path: Path) -> None:
     assert "Files of this run:" in ran.err
 
 
+@pytest.mark.thorough
 def test_stopped_by_the_time_out_all_files_are_there(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
-    slow = lambda request: Reply(appends("# hi")(request).text, latency=0.0 if "f0.py" in request.files else 60.0)  # noqa: E731
+    slow = lambda request: Reply(appends("# hi")(request).text, latency=0.0 if "f0.py" in request.files else NEVER)  # noqa: E731
     with ModelServer(slow) as server:
         running = place.start(*JOB, server=server, **github(place))
         wait_until(lambda: any('"attempt_ended"' in path.read_text() for path in place.repo.glob(".aider_logs/agent*")))
         running.child.send_signal(signal.SIGTERM)
-        ran = running.end(limit=50)
+        ran = running.end()
     assert ran.code == 143
     made = files(ran)
-    SCHEMA.validate(made[".xml"])
+    junit_schema().validate(made[".xml"])
     assert "Stopped by SIGTERM" in made[".html"] and "Stopped by SIGTERM" in made[".md"]
     assert f"aider-orchestrator resume {ran.summary['timestamp']}" in made[".html"]
     assert read_outputs((place.home / "output").read_text())["exit-code"] == "143"
@@ -116,6 +120,7 @@ def test_events_on_stdout(tmp_path: Path) -> None:
     assert not any("body" in record["data"] for record in records)
 
 
+@pytest.mark.thorough
 def test_the_report_can_be_made_again(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(one_fails) as server:
@@ -131,6 +136,7 @@ def test_the_report_can_be_made_again(tmp_path: Path) -> None:
     assert "<ins>" in made[".html"] and "# hi" in made[".html"]
 
 
+@pytest.mark.thorough
 def test_no_key_is_in_any_form(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     key = place.environment()["OPENAI_API_KEY"]
@@ -155,6 +161,7 @@ def test_a_pull_request_from_a_fork_has_no_key(head: str, foreign: bool, shell: 
     assert len(commands(said.err)) == 1 and commands(said.err)[0].startswith("::error title=Aider Orchestrator::")
 
 
+@pytest.mark.thorough
 def test_shallow_clones_and_detached_heads_are_named(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     place.write({"f0.py": "x = 10\n"})

@@ -18,6 +18,7 @@ from orchestra.answers.conversation import Turn, pack_turns
 from orchestra.events import event_record, make_event, to_json_value
 from orchestra.journal import jsonl
 from tests.support.edits import appends, search_replace
+from tests.support.load import within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import PROGRAM, Place, Ran, make_place
 from tests.support.shell import Said, Shell
@@ -233,7 +234,7 @@ def on_terminal(copy: Copy, *words: str, answer: bytes = b"", **env: str) -> str
     except OSError:  # how Linux says that the other end is closed
         pass
     os.close(ours)
-    assert child.wait(30) == 0
+    assert child.wait(within()) == 0
     return told.decode()
 
 

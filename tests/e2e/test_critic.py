@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support.edits import say
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place
@@ -75,6 +77,7 @@ def test_a_fail_goes_back_with_its_reasons_and_a_pass_is_taken(tmp_path: Path) -
     assert ["fail" in path.read_text() for path in kept] == [True, False]
 
 
+@pytest.mark.thorough
 def test_without_a_review_nothing_is_taken_or_lost_and_resume_asks_only_the_critic(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
 

@@ -5,12 +5,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.support.load import within
+
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 TAPE = ROOT / "orchestra" / "demo_tape.jsonl"
 
 
 def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    words = [sys.executable, *command]
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=within(), check=False)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -44,6 +44,7 @@ def shims(folder: Path) -> str:
 # --- the tutorial ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_the_tutorial_from_its_first_line_to_its_last(tmp_path: Path) -> None:
     before = (PROJECT / "after/lighthouse/kettle.py").read_text("utf-8")
     after = f'{before}\n\ndef whistle() -> str:\n    return "Tüüüt"\n'
@@ -71,6 +72,7 @@ def test_the_tutorial_from_its_first_line_to_its_last(tmp_path: Path) -> None:
 FILES = {"src/a.py": "a = 1\n", "tests/test_a.py": "def test_a():\n    pass\n", "request.md": "Add a line to all\n"}
 
 
+@pytest.mark.thorough
 def test_the_readmes_commands(tmp_path: Path) -> None:
     """The demo and the tests themselves are what the others here run: of make only that it would do so."""
     typed = commands(README)

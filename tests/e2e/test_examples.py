@@ -16,8 +16,11 @@ from tests.e2e.test_main_job import prd_text
 from tests.support.ci_runner import ROOT, GitHub, Over, bash, gitlab, never, read
 from tests.support.edits import appends, gemini_prd
 from tests.support.hostserver import TOKEN, HostServer
+from tests.support.load import NEVER
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, make_place
+
+pytestmark = pytest.mark.thorough
 
 EXAMPLES = ROOT / "examples"
 # Nothing of the checkout may run on the way to the program, whatever it is called.
@@ -32,7 +35,7 @@ GOOD = gemini_prd(PRD, appends("# hi"))
 
 def slow(request: Request) -> Reply:
     """One agent is done, and the other one waits."""
-    return Reply(GOOD(request).text, latency=60.0 if request.asks and "f1.py" in request.files else 0.0)
+    return Reply(GOOD(request).text, latency=NEVER if request.asks and "f1.py" in request.files else 0.0)
 
 
 @pytest.fixture(scope="module")

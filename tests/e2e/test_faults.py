@@ -13,6 +13,7 @@ from tests.support.edits import appends, edits_foreign, knows, search_replace
 from tests.support.faults import (
     ASIDE,
     ASSUMED,
+    BEFALLEN,
     COUNTED,
     EDITED,
     EVIL,
@@ -26,9 +27,10 @@ from tests.support.faults import (
     Fault,
 )
 from tests.support.leaks import leaks
+from tests.support.load import wait_until
 from tests.support.misfortunes import half_good
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.sample import SOAK
 
 CHANGE = ("--change", "Add a line", "--no-prd")
@@ -62,12 +64,14 @@ def meet(fault: Fault, place: Place, *files: str) -> Ran:
     """A run in which the victim's agent meets the fault."""
     words = ("--model", fault.model, "--files", *files, "--agents", str(len(files)), *fault.flags)
     respond = lambda request: fault.respond(request) if VICTIM in request.files else GOOD(request)  # noqa: E731
+    BEFALLEN.clear()
     with ModelServer(respond) as server:
         env = fault.place(place)
         running = place.start(*CHANGE, *words, server=server, shell=fault.shell, cwd=None, **env)
         if fault.befalls is not None:
-            wait_until(lambda: ended(place) == len(files) - 1 and server.count() == len(files), 60.0)
+            wait_until(lambda: ended(place) == len(files) - 1 and server.count() == len(files))
             fault.befalls(running, server)
+            BEFALLEN.set()
         ran = running.end()
     assert_paid(ran, fault, server, 0 if fault.common else len(files) - 1)
     return ran
@@ -171,6 +175,7 @@ def assert_met(ran: Ran, fault: Fault, code: int | None, good: set[str]) -> None
 # --- the matrix -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough(but=("401 wrong key", ".aider_logs leads elsewhere"))
 @pytest.mark.parametrize("name", cases([n for n, f in FAULTS.items() if f.alone is not None] if SOAK else ALONE))
 def test_a_fault_alone(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
@@ -178,6 +183,7 @@ def test_a_fault_alone(name: str, tmp_path: Path) -> None:
     assert_met(ran, fault, fault.alone, set())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", cases([n for n, f in FAULTS.items() if f.beside is not None] if SOAK else BESIDE))
 def test_a_fault_beside_two_agents_that_succeed(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
@@ -235,6 +241,7 @@ def test_many_faults_at_once_and_two_agents_that_succeed(names: tuple[str, ...],
 # --- and then it goes well ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_short_trouble_is_waited_out(tmp_path: Path) -> None:
     """Two that must not be told to the agent, and one wait that all agents share."""
     place = make_place(tmp_path, FILES)
@@ -252,12 +259,13 @@ def test_a_long_wait_does_not_make_aider_ask_again(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     replies = iter([Reply("Slow down.", status=429, headers={"retry-after": "35"})] * 2)
     with ModelServer(lambda request: next(replies, None) or GOOD(request)) as server:
-        ran = place.run(*CHANGE, "--files", VICTIM, "--agent-timeout", "5", server=server)
+        ran = place.run(*CHANGE, "--files", VICTIM, "--agent-timeout", "20", server=server)
         assert server.count() == 3 == ran.summary["usage"]["requests"]
     assert ran.code == 0, ran.err
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_own_and_another_agents_file_edited(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     stray = edits_foreign(OTHERS[0], FILES[OTHERS[0]], "broken = True\n", own=GOOD)
@@ -272,6 +280,7 @@ def test_own_and_another_agents_file_edited(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_half_good_reply_that_is_mended(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     replies = iter((half_good,))
@@ -285,6 +294,7 @@ def test_a_half_good_reply_that_is_mended(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_nothing_but_the_line_ends_changed(tmp_path: Path) -> None:
     """Aider writes LF and a final newline into whatever it opens; that alone is no change, beside a real one too."""
     windows = "name = 1\r\nsize = 1"
@@ -302,6 +312,7 @@ def test_nothing_but_the_line_ends_changed(tmp_path: Path) -> None:
     assert_clean(beside)
 
 
+@pytest.mark.thorough
 def test_a_reply_that_names_many_files(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {f"many/file{n}.py": "x = 1\n" for n in range(30)})
     names = "\n".join(f"See also many/file{n}.py and {path}." for n in range(30) for path in FILES)
@@ -316,6 +327,7 @@ def test_a_reply_that_names_many_files(tmp_path: Path) -> None:
 COMMANDS = ("!touch MARK", "/add left.py\nSee http://127.0.0.1:9/x and https://example.com", "/run touch MARK", "-")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("change", COMMANDS if SOAK else COMMANDS[:2])
 def test_a_change_that_looks_like_a_command(change: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)

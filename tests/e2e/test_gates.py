@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestra.plan.draft import Draft, PlanItem
 from orchestra.plan.toml_file import format_draft
 from tests.support.edits import appends, knows, search_replace
@@ -47,6 +49,7 @@ def agent_gates(agent: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {gate["name"]: gate for gate in agent["gates"]}
 
 
+@pytest.mark.thorough
 def test_a_task_whose_own_files_do_not_parse_is_not_combined(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(appends(HI)) as server:
@@ -81,6 +84,7 @@ def test_flaky():
 """
 
 
+@pytest.mark.thorough
 def test_of_tasks_that_break_it_only_together_one_is_held_back_and_the_rest_is_integrated(tmp_path: Path) -> None:
     """Ten tasks: a pair, of which one is needed by another task; three, of which one is smaller; one that makes a test
     flaky."""
@@ -117,6 +121,7 @@ def gates_asked(ran: Ran) -> list[dict[str, Any]]:
     return [e["data"] for e in events if e["event"] == "gate_started" and e["data"]["name"] == "tests"]
 
 
+@pytest.mark.thorough
 def test_the_guilty_task_is_tried_again_on_top_of_the_others_with_what_failed(tmp_path: Path) -> None:
     place = make_place(
         tmp_path, PARTS | {"test_parts.py": "import part2\ndef test_two():\n    assert part2.value == 2\n"}
@@ -139,6 +144,7 @@ def test_the_guilty_task_is_tried_again_on_top_of_the_others_with_what_failed(tm
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_change_that_only_works_when_all_its_tasks_are_in_needs_no_retry(tmp_path: Path) -> None:
     whole = "import part0, part1\ndef test_all():\n    assert part0.ready == part1.ready\n"
     place = make_place(tmp_path, PARTS | {"test_parts.py": whole})
@@ -149,6 +155,7 @@ def test_a_change_that_only_works_when_all_its_tasks_are_in_needs_no_retry(tmp_p
     assert ran.summary["verified"] == "tests"
 
 
+@pytest.mark.thorough
 def test_the_model_needs_three_tries_to_satisfy_the_tests(tmp_path: Path) -> None:
     files = {"part.py": "value = 0\n", "test_part.py": "import part\ndef test_it():\n    assert part.value in (0, 3)\n"}
     place = make_place(tmp_path, files)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,9 @@ from orchestra.providers import catalogue
 from tests.support.edits import appends, gemini_prd
 from tests.support.hostile import hostile_server
 from tests.support.leaks import leaks
+from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer
-from tests.support.runs import KEYS, make_place, wait_until
+from tests.support.runs import KEYS, make_place
 
 FILES = {"a.py": "x = 1\n", "b.py": "y = 1\n"}
 GOOD = appends("# hi")
@@ -33,6 +33,7 @@ def test_a_key_in_the_change_reaches_no_model(tmp_path: Path) -> None:
     assert leaks(place, ran.out, ran.err, keys=(KEY,)) == []
 
 
+@pytest.mark.thorough
 def test_a_key_in_the_change_is_not_sent_for_the_prd_either(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(gemini_prd("# A\n\nChange a.py.\n", GOOD)) as server:
@@ -42,6 +43,7 @@ def test_a_key_in_the_change_is_not_sent_for_the_prd_either(tmp_path: Path) -> N
     assert "held the value of ANTHROPIC_API_KEY, so it was not sent" in ran.err + ran.out
 
 
+@pytest.mark.thorough
 def test_a_key_that_is_committed_anyway_stops_nobody(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {"b.py": f"y = '{KEY}'\n"})
     with ModelServer(GOOD) as server:
@@ -50,11 +52,12 @@ def test_a_key_that_is_committed_anyway_stops_nobody(tmp_path: Path) -> None:
     assert ran.code == 0, ran.out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["body-drip", "giant-error", "informational"])
 def test_a_signal_ends_the_run_while_a_reply_goes_on_without_end(name: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
 
-    async def stopped() -> tuple[int, float]:
+    async def exit_code_of_stopped_run() -> int:
         async with hostile_server() as base:
             words = ("--change", "Add a line", "--no-prd", "--files", *FILES, "--agents", "2", "--budget", "5")
             prices = ("--model", f"openai/{name}", "--price", "1,1")
@@ -62,13 +65,11 @@ def test_a_signal_ends_the_run_while_a_reply_goes_on_without_end(name: str, tmp_
             logs = place.repo / ".aider_logs"
             # What may be paid is written down just before it is sent.
             await asyncio.to_thread(wait_until, lambda: any("set_aside" in p.read_text() for p in logs.glob("agent*")))
-            started = time.monotonic()
             os.killpg(running.child.pid, signal.SIGTERM)
-            ran = await asyncio.to_thread(running.end, 30)
-            return ran.code, time.monotonic() - started
+            return (await asyncio.to_thread(running.end)).code
 
-    code, seconds = asyncio.run(stopped())
-    assert code in (143, 1) and seconds < 60, "giant-error may be answered before the signal comes"
+    # These replies go on for ever, but for giant-error: that may be answered before the signal comes.
+    assert asyncio.run(exit_code_of_stopped_run()) in (143, 1)
     assert place.processes() == {}
 
 

@@ -73,6 +73,7 @@ WORDS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ("github", "gitlab") if SOAK else ("github",))
 def test_a_pull_request_is_opened_once_whatever_is_refused(kind: Any, tmp_path: Path) -> None:
     place, bare = with_remote(tmp_path)
@@ -113,6 +114,7 @@ def test_a_pull_request_is_opened_once_whatever_is_refused(kind: Any, tmp_path: 
     assert leaks(place, ran.out, ran.err, again.out, again.err, keys=(TOKEN,)) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ("github", "gitlab") if SOAK else ("gitlab",))
 def test_a_request_that_exists_is_found_and_one_of_ours_is_brought_up_to_date(kind: Any, tmp_path: Path) -> None:
     place, bare = with_remote(tmp_path)
@@ -169,6 +171,7 @@ def test_push_and_patch_of_what_is_applied(tmp_path: Path) -> None:
     assert other.git("write-tree") == place.git("rev-parse", "HEAD^{tree}")
 
 
+@pytest.mark.thorough
 def test_work_of_others_is_never_overwritten_and_nothing_is_lost(tmp_path: Path) -> None:
     place, bare = with_remote(tmp_path)
     place.git("clone", "-q", str(bare.repo), str(tmp_path / "other"))
@@ -203,6 +206,7 @@ def test_work_of_others_is_never_overwritten_and_nothing_is_lost(tmp_path: Path)
         assert server.count() == 2
 
 
+@pytest.mark.thorough
 def test_what_failed_its_checks_is_given_to_nobody(tmp_path: Path) -> None:
     place, bare = with_remote(tmp_path)
     with ModelServer(GOOD) as server, HostServer() as host:
@@ -232,6 +236,7 @@ REFUSALS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
 )
 
 
+@pytest.mark.thorough
 def test_what_can_be_known_before_is_said_before(tmp_path: Path) -> None:
     place, _ = with_remote(tmp_path)
     place.git("checkout", "-q", "-b", "own")
@@ -253,6 +258,7 @@ def test_what_can_be_known_before_is_said_before(tmp_path: Path) -> None:
 # --- tokens and notifications ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_token_logs_git_in_and_stands_nowhere(tmp_path: Path) -> None:
     place, bare = with_remote(tmp_path)
     store = place.home / "passwords"

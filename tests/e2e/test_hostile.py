@@ -82,6 +82,7 @@ def assert_outside_untouched(folder: Path) -> None:
     assert (folder / "outside/precious.py").read_text() == "precious = 1\n"
 
 
+@pytest.mark.thorough
 def test_the_traps_spring_without_our_care(tmp_path: Path) -> None:
     """A trap that could not be set off would prove nothing: plain git and plain Python fall into these."""
     place = hostile(tmp_path, "http://127.0.0.1:9")
@@ -92,6 +93,7 @@ def test_the_traps_spring_without_our_care(tmp_path: Path) -> None:
     assert {"pre-commit", "post-commit", "fsmonitor-watchman", "import"} <= marks
 
 
+@pytest.mark.thorough
 def test_a_base_url_that_came_with_the_repository_gets_no_key_from_elsewhere(tmp_path: Path) -> None:
     """Untracked .env files are read, but a key of the environment's must not go where such a file says."""
     place = make_place(tmp_path, TARGETS | {".gitignore": ".env\n"})
@@ -107,6 +109,7 @@ def test_a_base_url_that_came_with_the_repository_gets_no_key_from_elsewhere(tmp
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_the_users_own_base_url_counts_beside_one_of_the_repositorys(tmp_path: Path) -> None:
     place = make_place(tmp_path, TARGETS | {".gitignore": ".env\n"})
     with ModelServer(GOOD) as trap, ModelServer(GOOD) as server:
@@ -160,6 +163,7 @@ def reach(folder: Path, also: bool) -> ModelServer:
     return ModelServer(respond)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("also", (False, True) if SOAK else (True,))
 def test_replies_that_reach_out_of_the_worktree(also: bool, reaching: Place, tmp_path: Path) -> None:
     hooks = sorted(path.name for path in (reaching.repo / ".git/hooks").iterdir())

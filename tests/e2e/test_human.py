@@ -1,8 +1,9 @@
 """A task that failed for good waits for a person: each decision works while the run goes on, and after it has ended."""
 
-import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ from orchestra.journal.store import Store
 from orchestra.report.labels import DECISION_PHRASES
 from tests.support.edits import knows
 from tests.support.hostserver import HostServer
+from tests.support.load import NEVER, wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, make_place
 from tests.support.sample import SOAK
+from tests.support.shell import Shell, shell
+
+__all__ = ["shell"]
 
 FILES = {f"part{n}.py": f"value = {n}\n" for n in (1, 2)}
 WANTED = {path: f"{text}more = True\n" for path, text in FILES.items()}
@@ -31,9 +36,15 @@ def helpless(request: Request) -> Reply:
     return GOOD(request) if "part2.py" not in request.files or HELP in request.text else Reply("I cannot do that.")
 
 
-def slow(request: Request) -> Reply:
-    reply = helpless(request)
-    return Reply(reply.text, latency=0.0 if "part2.py" in request.files else 15.0)
+class Slow:
+    """The same, but part1 is not answered before a person has decided."""
+
+    def __init__(self) -> None:
+        self.decided = threading.Event()
+
+    def __call__(self, request: Request) -> Reply:
+        is_asked_about = "part2.py" in request.files
+        return replace(helpless(request), until=None if is_asked_about else self.decided.is_set)
 
 
 def by_file(ran: Ran, path: str) -> dict[str, Any]:
@@ -73,6 +84,7 @@ def assert_decided(place: Place, ran: Ran, action: str) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough(but="brief")
 @pytest.mark.parametrize("action", ACTIONS)
 def test_after_the_run_has_ended(tmp_path: Path, action: str) -> None:
     place = make_place(tmp_path, FILES)
@@ -95,9 +107,10 @@ def test_after_the_run_has_ended(tmp_path: Path, action: str) -> None:
     assert_decided(place, ran, action)
 
 
+@pytest.mark.thorough(but="retry")
 @pytest.mark.parametrize("action", ACTIONS if SOAK else ("retry", "take"))
 def test_from_another_terminal_while_the_run_goes_on(tmp_path: Path, action: str) -> None:
-    place = make_place(tmp_path, FILES)
+    place, slow = make_place(tmp_path, FILES), Slow()
     with ModelServer(slow) as server:
         running = place.start(*JOB, server=server)
         wait_until(lambda: "waits for a person" in running.said(1))
@@ -109,26 +122,30 @@ def test_from_another_terminal_while_the_run_goes_on(tmp_path: Path, action: str
             tree.write_text(WANTED["part2.py"])
             said = place.run("resolve", stamp, number, "--take")
             assert said.code == 0 and "are taken as task" in said.out
+        slow.decided.set()
         ran = running.end()
     assert_decided(place, ran, action)
 
 
+@pytest.mark.thorough
 def test_a_person_is_called_while_the_run_goes_on(tmp_path: Path) -> None:
-    place = make_place(tmp_path, FILES)
+    place, slow = make_place(tmp_path, FILES), Slow()
     with ModelServer(slow) as server, HostServer("listener") as listener:
         running = place.start(*JOB, server=server, ORCHESTRA_NOTIFY=listener.url)
         wait_until(lambda: listener.asked)
         (called,) = listener.asked
         place.run("resolve", stamp_of(place), str(called.body["task"]), "--abandon")
+        slow.decided.set()
         ran = running.end()
     assert called.body["event"] == "human_needed" and called.body["exit_code"] is None
     assert called.body["resolve"].startswith(f"aider-orchestrator resolve {ran.summary['timestamp']} ")
     assert called.body["why"] and [each.body["event"] for each in listener.asked] == ["human_needed", "run_ended"]
 
 
+@pytest.mark.thorough
 def test_interrupted_it_waits_and_the_others_go_on(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
-    script = lambda request: Reply(GOOD(request).text, latency=60.0 if "part2.py" in request.files else 0.0)  # noqa: E731
+    script = lambda request: Reply(GOOD(request).text, latency=NEVER if "part2.py" in request.files else 0.0)  # noqa: E731
     with ModelServer(script) as server:
         running = place.start(*JOB[:-2], server=server)
         wait_until(lambda: server.count() == 2)
@@ -153,15 +170,15 @@ def test_interrupted_it_waits_and_the_others_go_on(tmp_path: Path) -> None:
         (("20200101_000000", "1", "--abandon"), "there are no runs"),
     ],
 )
-def test_bad_words(tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
-    ran = make_place(tmp_path, {"a": "b\n"}).run("resolve", *words)
-    assert ran.code == 2 and sentence in ran.err and "Traceback" not in ran.err
-    assert json.dumps(ran.out) == '""'
+def test_resolve_refuses_words_that_it_does_not_understand(shell: Shell, words: tuple[str, ...], sentence: str) -> None:
+    said = shell.run("resolve", *words)
+    assert (said.code, said.out) == (2, "") and sentence in said.err and "Traceback" not in said.err
 
 
+@pytest.mark.thorough
 def test_a_refused_decision_is_no_success_and_is_not_journaled(tmp_path: Path) -> None:
     """To stderr with exit code 1, while the run goes on and after it has ended."""
-    place = make_place(tmp_path, FILES)
+    place, slow = make_place(tmp_path, FILES), Slow()
     with ModelServer(slow) as server:
         running = place.start(*JOB, server=server)
         wait_until(lambda: "waits for a person" in running.said(1))
@@ -177,6 +194,7 @@ def test_a_refused_decision_is_no_success_and_is_not_journaled(tmp_path: Path) -
             )
         assert answer["refused"] and "'explode'" in answer["answer"]
         assert place.run("resolve", stamp, number, "--abandon").code == 0
+        slow.decided.set()
         ran = running.end()
     assert_decided(place, ran, "abandon")
     before = jsonl.read_run_log(ran.logs, stamp).events

@@ -42,6 +42,7 @@ def trees(ran: Ran) -> list[str]:
     return [line.split('"tree": "')[1].split('"')[0] for line in log if '"gate_started"' in line and '"tests"' in line]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_an_unasked_edit_of_the_failing_test_is_no_verification(strict: bool, tmp_path: Path) -> None:
     change = WRONG | {"tests/test_app.py": TEST.replace("== 1", "== 9")}
@@ -56,6 +57,7 @@ def test_an_unasked_edit_of_the_failing_test_is_no_verification(strict: bool, tm
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("demand", [(), ("--require-tests",), pytest.param(("--strict",), marks=pytest.mark.soak)])
 def test_a_conftest_that_makes_every_test_pass_verifies_nothing(demand: tuple[str, ...], tmp_path: Path) -> None:
     ran = run(tmp_path, WRONG | {"conftest.py": ALWAYS}, *demand)
@@ -66,6 +68,7 @@ def test_a_conftest_that_makes_every_test_pass_verifies_nothing(demand: tuple[st
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_new_tests_are_tried_on_the_base_too(tmp_path: Path) -> None:
     new = (
         "import app\n\n\ndef test_tax():\n    assert app.tax() == 2\n\n\ndef test_old():\n    assert app.price() == 1\n"
@@ -79,6 +82,7 @@ def test_new_tests_are_tried_on_the_base_too(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_the_first_tests_of_a_project_are_called_the_agents_own(tmp_path: Path) -> None:
     change = {"app.py": f"{APP}\n\ndef tax():\n    return 2\n", "tests/test_app.py": TEST}
     base = {path: text for path, text in FILES.items() if not path.startswith("tests/")}
@@ -86,6 +90,7 @@ def test_the_first_tests_of_a_project_are_called_the_agents_own(tmp_path: Path) 
     assert ran.code == 0 and ran.out.splitlines()[0].endswith("verified by tests that the agents wrote."), ran.out
 
 
+@pytest.mark.thorough
 def test_a_change_without_a_touch_of_the_tests_costs_one_run_more(tmp_path: Path) -> None:
     ran = run(tmp_path, {"app.py": f"{APP}\n\ndef tax():\n    return 2\n"})
     assert ran.out.splitlines()[0].endswith("verified by the tests."), ran.out

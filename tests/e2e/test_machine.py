@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.edits import appends
+from tests.support.load import NEVER, wait_until
 from tests.support.misfortunes import sends
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, assert_clean, make_place, wait_until
+from tests.support.runs import Place, assert_clean, make_place
 
 FILES = {"a.py": "a = 1\n", "b.py": "b = 1\n"}
 JOB = ("--change", "Add a line", "--no-prd", "--files", "a.py")
@@ -60,6 +61,7 @@ def big(place: Place) -> None:
     place.commit()
 
 
+@pytest.mark.thorough(but="a lost target")
 @pytest.mark.parametrize("name", TROUBLES)
 def test_it_is_said_before_anything_is_paid(name: str, tmp_path: Path) -> None:
     does, shell, words = TROUBLES[name]
@@ -74,6 +76,7 @@ def test_it_is_said_before_anything_is_paid(name: str, tmp_path: Path) -> None:
     assert not list(place.tmp.glob("*"))
 
 
+@pytest.mark.thorough
 def test_a_repository_without_commits_that_cannot_be_written_to(tmp_path: Path) -> None:
     place = make_place(tmp_path, {})
     place.git("update-ref", "-d", "HEAD")
@@ -82,6 +85,7 @@ def test_a_repository_without_commits_that_cannot_be_written_to(tmp_path: Path) 
     assert ran.code == 2 and "cannot be written to: Read-only file system" in ran.err, ran.err
 
 
+@pytest.mark.thorough
 def test_objects_that_are_lost_while_the_run_goes_on(tmp_path: Path) -> None:
     """One attempt, and the remedy: another one would end the same way."""
     place = make_place(tmp_path, FILES)
@@ -100,11 +104,12 @@ def test_objects_that_are_lost_while_the_run_goes_on(tmp_path: Path) -> None:
     assert ran.agents["agent1"]["attempts"] == 1 and str(place.repo) in ran.agents["agent1"]["remedy"], ran.out
 
 
+@pytest.mark.thorough
 @pytest.mark.cold
 @pytest.mark.parametrize("prints", (False, True))
 def test_a_crash_names_the_file_that_tells_more(prints: bool, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
-    with ModelServer(lambda request: Reply(GOOD(request).text, latency=60.0)) as server:
+    with ModelServer(lambda request: Reply(GOOD(request).text, latency=NEVER)) as server:
         running = place.start(*JOB, *(("--aider-args=--verbose",) if prints else ()), server=server)
         wait_until(lambda: server.count() == 1)
         sends(signal.SIGKILL)(running, server)
@@ -117,6 +122,7 @@ def test_a_crash_names_the_file_that_tells_more(prints: bool, tmp_path: Path) ->
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_certificates_that_are_not_there_are_said_and_leave_no_run(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(GOOD) as server:

@@ -74,6 +74,7 @@ def right_edits(folder: Path, sample: Sample, agents: int, *words: str, model: s
     return ran
 
 
+@pytest.mark.thorough(but="3")
 @pytest.mark.parametrize("agents", range(1, 17) if SOAK else (1, 3, 8))
 def test_every_file_ends_as_the_edits_say(agents: int, tmp_path: Path) -> None:
     right_edits(tmp_path, draw(agents, targets=agents + agents % 5), agents)
@@ -96,6 +97,7 @@ MORE_MODELS = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", (*MODELS, *MORE_MODELS) if SOAK else MODELS)
 def test_every_provider_and_models_that_aider_does_not_know(model: str, tmp_path: Path) -> None:
     ran = right_edits(tmp_path, draw(hash_of(model), targets=4), 2, model=model)
@@ -111,6 +113,7 @@ def test_without_the_fork_server(model: str, tmp_path: Path) -> None:
     right_edits(tmp_path, draw(77, targets=3), 2, "--no-fork-server", model=model)
 
 
+@pytest.mark.thorough
 def test_a_git_that_lacks_a_command(tmp_path: Path) -> None:
     """Some distributions have fast-import in a package of its own."""
     place = make_place(tmp_path, FILES)
@@ -131,18 +134,21 @@ def test_a_git_that_lacks_a_command(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_the_whole_file_format(tmp_path: Path) -> None:
     """Some models that Aider knows use it, and a user may ask for it. It is read in another way than the blocks."""
     ran = right_edits(tmp_path, draw(78, targets=3), 2, "--aider-args", "--edit-format whole")
     assert ran.summary["total_iterations"] == 2
 
 
+@pytest.mark.thorough
 def test_more_options_for_aider(tmp_path: Path) -> None:
     """Its map of the repository leaves a cache in the tree, which is nobody's change."""
     ran = right_edits(tmp_path, draw(79, targets=2), 2, "--aider-args", "--map-tokens 1024 --chat-language 'en'")
     assert all(agent["left_out"] == [] for agent in ran.agents.values())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", ("--model openai/other", "--edit-format architect", "--auto-commits", "'unclosed"))
 def test_options_that_aider_may_not_be_given(words: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
@@ -195,6 +201,7 @@ def test_gemini_writes_the_prd_and_decides_the_files(tmp_path: Path) -> None:
 ROLES = {"agent": "gpt-6.1-sol", "prd": "gemini-flash-latest"}
 
 
+@pytest.mark.thorough
 def test_gemini_writes_the_prd_but_files_decides(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {"docs/prd/old.md": "# Old\n"})
     with ModelServer(gemini_prd(prd_text("f0.py", "f1.py"), appends(HI))) as server:
@@ -205,6 +212,7 @@ def test_gemini_writes_the_prd_but_files_decides(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_gemini_that_cannot_be_used_ends_the_run(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(lambda request: Reply("API key not valid", status=400)) as server:
@@ -217,6 +225,7 @@ def test_gemini_that_cannot_be_used_ends_the_run(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("structured", (True, False))
 def test_a_hand_written_prd(structured: bool, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
@@ -246,6 +255,7 @@ def side_branch(ran: Ran) -> str:
     return str(branch)
 
 
+@pytest.mark.thorough
 def test_tests_that_pass_on_the_combined_tree(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     check = "test $(grep -l '# hi' *.py | wc -l) = 4 && test ! -e .aider_logs && env > $SEEN"
@@ -275,6 +285,7 @@ def test_tests_that_fail_keep_the_result_aside(tmp_path: Path) -> None:
     assert_clean(ran, branches=(branch, "main"))
 
 
+@pytest.mark.thorough
 def test_no_apply_leaves_it_at_the_side_branch(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(appends(HI)) as server:
@@ -286,6 +297,7 @@ def test_no_apply_leaves_it_at_the_side_branch(tmp_path: Path) -> None:
     assert set(ran.changed()) == set(FILES)
 
 
+@pytest.mark.thorough
 def test_all_or_nothing_holds_back_the_good_part(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(all_but("f2.py", no_edits())) as server:
@@ -325,6 +337,7 @@ def test_a_dirty_tree_stays_as_it_is(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_the_users_uncommitted_change_in_the_way(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     place.write({"f1.py": "x = 'mine'\n"})
@@ -337,6 +350,7 @@ def test_the_users_uncommitted_change_in_the_way(tmp_path: Path) -> None:
     assert_clean(ran, branches=(branch, "main"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ignored", (False, True))
 def test_a_file_of_the_users_where_a_new_one_shall_be(ignored: bool, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {".gitignore": ""})
@@ -351,6 +365,7 @@ def test_a_file_of_the_users_where_a_new_one_shall_be(ignored: bool, tmp_path: P
     assert_clean(ran, branches=(branch, "main"))
 
 
+@pytest.mark.thorough
 def test_a_new_file_that_git_ignores(tmp_path: Path) -> None:
     """It could not be committed, so the work on it is not done; the others' is."""
     place = make_place(tmp_path, FILES | {".gitignore": "*.local\n"})

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.edits import appends
+from tests.support.load import within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, Ran, assert_clean, make_place
 
@@ -25,12 +26,12 @@ def meanwhile(place: Place, does: Callable[[], object], *words: str) -> Ran:
 
     def respond(request: Request) -> Reply:
         asked.set()
-        acted.wait(60)
+        acted.wait(within())
         return answer(request)
 
     with ModelServer(respond) as server:
         running = place.start(*WORDS, *words, server=server)
-        assert asked.wait(60), running.said(1)
+        assert asked.wait(within()), running.said(1)
         does()
         acted.set()
         return running.end()
@@ -103,6 +104,7 @@ LEFT: dict[Callable[[Place], None], tuple[str, str]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("does", LEFT, ids=lambda does: does.__name__)
 def test_where_it_would_not_be_right_the_result_is_left_with_instructions(
     does: Callable[[Place], None], tmp_path: Path
@@ -135,6 +137,7 @@ def look(place: Place) -> list[object]:
     return [files, place.head(), place.status(), place.git("symbolic-ref", "HEAD")]
 
 
+@pytest.mark.thorough
 def test_who_commits_all_the_time_is_left_in_peace(tmp_path: Path) -> None:
     """Each time that the result is gated on the branch's new head, there is a newer one."""
     place = make_place(tmp_path, FILES)

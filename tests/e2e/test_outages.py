@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from orchestra.report.fold import fold_events
 from orchestra.settings import Settings
 from tests.support.databases import Relay, database
 from tests.support.edits import knows
+from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer
-from tests.support.runs import Place, assert_clean, make_place, wait_until
+from tests.support.runs import Place, assert_clean, make_place
 from tests.support.sample import SOAK
 
 FILES = {f"part{n}.py": f"value = {n}\n" for n in range(1, 4)}
@@ -35,13 +37,14 @@ def assert_store_has_all(place: Place, url: str | Path, stamp: str) -> None:
     assert kept == written and fold_events(kept) == fold_events(written)
 
 
-def through(place: Place, url: str, outage: Callable[[], None]) -> None:
-    """A run of agents that take longer than the outage that befalls them."""
+def through(place: Place, url: str, outage: Callable[[Callable[[], None]], None]) -> None:
+    """A run whose agents get their replies once the outage has begun, which calls what it is given then."""
     words = ("--store", url) if url else ()
-    with ModelServer(knows(WANTED, set()), latency=1.0) as server:
+    good, has_begun = knows(WANTED, set()), threading.Event()
+    with ModelServer(lambda request: replace(good(request), until=has_begun.is_set)) as server:
         running = place.start(*JOB, *words, server=server)
         wait_until(lambda: server.count() >= 2, what="agents at work")
-        befalls = threading.Thread(target=outage)
+        befalls = threading.Thread(target=outage, args=(has_begun.set,))
         befalls.start()
         ran = running.end()
         befalls.join()
@@ -55,9 +58,10 @@ def test_the_store_is_locked_for_a_while(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     file = place.repo / ".aider_logs" / "orchestra.db"
 
-    def lock() -> None:
-        other = sqlite3.connect(file, timeout=30, isolation_level=None)
+    def lock(has_begun: Callable[[], None]) -> None:
+        other = sqlite3.connect(file, timeout=within(), isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
+        has_begun()
         time.sleep(OUTAGE)
         other.execute("ROLLBACK")
         other.close()
@@ -67,14 +71,16 @@ def test_the_store_is_locked_for_a_while(tmp_path: Path) -> None:
     assert_store_has_all(place, file, log.stem.removeprefix("run_"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_the_connection_is_lost_for_a_while(tmp_path: Path, kind: str) -> None:
     place = make_place(tmp_path, FILES)
     with database(kind, tmp_path) as server, Relay(server.port) as relay:
         url = server.by(relay.port)
 
-        def cut() -> None:
+        def cut(has_begun: Callable[[], None]) -> None:
             relay.cut()
+            has_begun()
             time.sleep(OUTAGE)
             relay.mend()
 
@@ -94,12 +100,14 @@ def full_disk(pid: int) -> Iterator[None]:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.thorough
 def test_a_full_disk_stops_the_run_with_a_sentence_and_it_resumes(tmp_path: Path) -> None:
-    place = make_place(tmp_path, FILES)
-    with ModelServer(knows(WANTED, set()), latency=1.5) as server:
+    place, is_full, good = make_place(tmp_path, FILES), threading.Event(), knows(WANTED, set())
+    with ModelServer(lambda request: replace(good(request), until=is_full.is_set)) as server:
         running = place.start(*JOB, server=server)
         wait_until(lambda: server.count() >= 2, what="agents at work")
         with full_disk(running.child.pid):
+            is_full.set()
             ran = running.end()
         assert ran.code == 6, ran.out + ran.err
         assert "cannot be written: File too large" in ran.out and "resume" in ran.out and "Traceback" not in ran.err

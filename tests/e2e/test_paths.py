@@ -120,6 +120,7 @@ def test_odd_names_and_odd_bytes(agents: int, tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", [(), *([("--no-fork-server",)] if SOAK else [])])
 def test_line_endings_that_git_converts(words: tuple[str, ...], tmp_path: Path) -> None:
     """What the user sees has CRLF, what is committed has LF, and afterwards git finds nothing changed."""
@@ -162,6 +163,7 @@ def make_new_files(place: Place) -> Ran:
         return place.run("--change", "Make", "--prd", str(wish), "--agents", "2", server=server)
 
 
+@pytest.mark.thorough
 def test_an_empty_repository(tmp_path: Path) -> None:
     place = make_place(tmp_path, {})
     ran = make_new_files(place)
@@ -171,6 +173,7 @@ def test_an_empty_repository(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_repository_without_commits(tmp_path: Path) -> None:
     """The user's files that git does not know yet, or knows only in the index, stay as they are."""
     place = make_place(tmp_path, {})
@@ -187,6 +190,7 @@ def test_a_repository_without_commits(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("staged", [False, True])
 def test_a_file_of_the_users_in_the_way_of_the_first_commit(staged: bool, tmp_path: Path) -> None:
     place = make_place(tmp_path, {})
@@ -203,6 +207,7 @@ def test_a_file_of_the_users_in_the_way_of_the_first_commit(staged: bool, tmp_pa
     assert_clean(ran, branches=(side,))
 
 
+@pytest.mark.thorough
 def test_a_detached_head(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"a.py": "a = 1\n", "b.py": "b = 1\n"})
     place.git("switch", "-q", "--detach")
@@ -279,6 +284,7 @@ def test_all_of_a_users_habits_at_once(tmp_path: Path) -> None:
     assert place.processes() == {} and not list(place.tmp.glob("aider-orchestrator-*"))
 
 
+@pytest.mark.thorough
 def test_a_url_is_cloned_first(tmp_path: Path) -> None:
     far = make_place(tmp_path / "far", {"src/a.py": "a = 1\n", "b.py": "b = 1\n"})
     place = make_place(tmp_path / "near", {"unrelated.py": "u = 1\n"})
@@ -295,6 +301,7 @@ def test_a_url_is_cloned_first(tmp_path: Path) -> None:
         assert again.code == 2 and "exists: run there, or give its path as --repo." in again.err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [300 if SOAK else 60])
 def test_very_many_files(count: int, tmp_path: Path) -> None:
     names = [f"src/part {n // 20}/file{n:03}.py" for n in range(count)]
@@ -306,6 +313,7 @@ def test_very_many_files(count: int, tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_set_up_command_that_fails(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"a.py": "a = 1\n"})
     with ModelServer(appends("# hi")) as server:

@@ -54,6 +54,7 @@ def test_history_decides_and_the_page_says_so(place: Place) -> None:
     assert (found["agents"], found["cut"], found["commits"]) == (2, 0.0, 16)
 
 
+@pytest.mark.thorough
 def test_the_user_has_the_last_word(place: Place, tmp_path: Path) -> None:
     assert len(shares(plan(place, "--files", "lamp", "horn", "--agents", "4"))) == 4
     together = plan(place, "--files", "lamp", "horn", "--agents", "2", "--together", "lamp/*", "horn/*")
@@ -63,6 +64,7 @@ def test_the_user_has_the_last_word(place: Place, tmp_path: Path) -> None:
     assert shares(plan(place, "--assign", str(who))) == [["lamp/one.py"], ["horn/one.py", "made.py"]]
 
 
+@pytest.mark.thorough(but="nonsense")
 @pytest.mark.parametrize(
     ("text", "words", "sentence"),
     [
@@ -81,6 +83,7 @@ def test_assignments_that_cannot_be_kept(
     assert told.code == 2 and sentence in told.err and "Traceback" not in told.err
 
 
+@pytest.mark.thorough
 def test_the_run_keeps_to_the_plan_and_tells_the_agents_of_their_neighbours(place: Place) -> None:
     place.write({"bell.py": "import lamp.one\n\n\ndef ring(times: int) -> str:\n    return 'x'\n"})
     place.write({"lamp/one.py": "from bell import ring\n"})

@@ -16,6 +16,7 @@ import pytest
 
 from orchestra.plan.toml_file import parse_draft
 from tests.support.edits import appends, search_replace
+from tests.support.load import within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import PROGRAM, Place, Ran, assert_clean, make_place
 
@@ -81,6 +82,7 @@ def events(ran: Ran, kind: str) -> list[dict[str, Any]]:
 # --- a plan's life --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_sloppy_plan_is_put_right_edited_approved_and_carried_out(tmp_path: Path) -> None:
     place, lead = make_place(tmp_path, FILES), Lead({"tasks": SLOPPY})
     with ModelServer(lead) as server:
@@ -110,6 +112,7 @@ def test_a_sloppy_plan_is_put_right_edited_approved_and_carried_out(tmp_path: Pa
     assert (again.code, again.err.count("\n")) == (2, 1) and "no unfinished tasks" in again.err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("plans", "words"),
     [
@@ -141,6 +144,7 @@ def test_a_broken_plan_is_mended_once_by_the_model(tmp_path: Path) -> None:
     assert [path.stem for path in folder(place).glob("*.toml")] == ["tell-of-it"]
 
 
+@pytest.mark.thorough
 def test_a_plan_by_hand_from_the_documentation_alone(tmp_path: Path) -> None:
     text = re.search(r"```toml\n(.*?)```", (PROGRAM.parent / "docs/plans.md").read_text("utf-8"), re.DOTALL)
     assert text is not None and tomllib.loads(text[1])
@@ -158,6 +162,7 @@ def test_a_plan_by_hand_from_the_documentation_alone(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_from_an_empty_folder_to_a_program_with_passing_tests(tmp_path: Path) -> None:
     sources = {
         "calc/__init__.py": "",
@@ -203,6 +208,7 @@ def test_from_an_empty_folder_to_a_program_with_passing_tests(tmp_path: Path) ->
     assert subprocess.run(command.split(), cwd=place.repo, capture_output=True).returncode == 0
 
 
+@pytest.mark.thorough
 def test_what_an_agent_proposes_waits_in_the_plan_for_a_yes(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     write(place, "one", 'goal = "G"\n[[task]]\nid = "a"\nbrief = "Do a."\nfiles = ["README.md"]\n')
@@ -223,6 +229,7 @@ def test_what_an_agent_proposes_waits_in_the_plan_for_a_yes(tmp_path: Path) -> N
     assert again.code == 0 and set(again.changed()) == {"src/app.py"}
 
 
+@pytest.mark.thorough
 def test_what_was_submitted_is_carried_out_by_run(tmp_path: Path) -> None:
     place, lead = make_place(tmp_path, FILES), Lead({"tasks": [task("a", "src/new.py"), task("b", "src/app.py")]})
     with ModelServer(lead) as server:
@@ -251,9 +258,9 @@ class Terminal:
 
     def expect(self, words: str) -> str:
         """What comes until these words; they are gone then."""
-        deadline = time.monotonic() + 30
+        began = time.monotonic()
         while words not in self.seen:
-            assert time.monotonic() < deadline, f"no {words!r} in {self.seen!r}"
+            assert time.monotonic() - began < within(), f"no {words!r} in {self.seen!r}"
             if select.select([self.fd], [], [], 0.2)[0]:
                 try:
                     self.seen += os.read(self.fd, 65536).decode("utf-8", "replace")
@@ -269,13 +276,13 @@ class Terminal:
 
     def leave(self, words: str) -> int:
         os.write(self.fd, words.encode() + b"\n")
-        deadline = time.monotonic() + 30
+        began = time.monotonic()
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 os.close(self.fd)
                 return os.waitstatus_to_exitcode(status)
-            assert time.monotonic() < deadline
+            assert time.monotonic() - began < within()
             if select.select([self.fd], [], [], 0.1)[0]:
                 try:
                     self.seen += os.read(self.fd, 65536).decode("utf-8", "replace")
@@ -283,6 +290,7 @@ class Terminal:
                     time.sleep(0.05)
 
 
+@pytest.mark.thorough
 def test_a_session_with_every_action_continued_and_carried_out(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     proposal = {"say": "I would do the docs in one go.", "tasks": [*SLOPPY[:2], task("docs", "README.md", "NEWS.md")]}

@@ -72,6 +72,7 @@ def test_unasked_files_that_act_by_themselves_are_kept_as_a_patch(tmp_path: Path
     subprocess.run(["git", "apply", "--check", agent["patch"]], cwd=place.repo, check=True)
 
 
+@pytest.mark.thorough
 def test_what_is_ours_is_refused_and_keeps_nobodys_result_from_the_branch(tmp_path: Path) -> None:
     """One agent's .aider_logs/.gitignore kept everybody's work off the branch, as "your uncommitted changes"."""
     place = make_place(tmp_path, FILES)
@@ -85,6 +86,7 @@ def test_what_is_ours_is_refused_and_keeps_nobodys_result_from_the_branch(tmp_pa
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_an_agent_that_edits_only_what_is_protected_has_done_nothing(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(also({"Makefile": "all:\n"}, own=lambda request: Reply(""))) as server:
@@ -96,6 +98,7 @@ def test_an_agent_that_edits_only_what_is_protected_has_done_nothing(tmp_path: P
     assert_clean(ran)
 
 
+@pytest.mark.thorough(but="words1")
 @pytest.mark.parametrize(
     ("words", "taken"),
     [
@@ -127,6 +130,7 @@ def test_a_protected_file_is_changed_only_by_its_name(words: tuple[str, ...], ta
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_folder_of_nothing_else_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {".github/workflows/ci.yml": "on: push\n"})
     with ModelServer(GOOD) as server:
@@ -141,6 +145,7 @@ def test_a_folder_of_nothing_else_is_refused_before_anything_is_paid(tmp_path: P
     assert ours.code == 2 and "belongs to this program" in ours.err
 
 
+@pytest.mark.thorough
 def test_a_models_prd_is_no_reason_to_change_a_protected_file(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {"Makefile": "all:\n"})
     work = [{"file": path, "do": "Add a line."} for path in ("a.py", "Makefile", ".github/workflows/ci.yml")]
@@ -176,6 +181,7 @@ files = [".github/workflows/ci.yml"]
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("approved", (False, True))
 def test_only_an_approved_plan_changes_protected_files(approved: bool, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {"Makefile": "all:\n", ".github/workflows/ci.yml": "on: push\n"})
@@ -189,6 +195,7 @@ def test_only_an_approved_plan_changes_protected_files(approved: bool, tmp_path:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_plan_that_came_with_the_repository_was_approved_by_nobody_here(tmp_path: Path) -> None:
     plan = PLAN.format(approved="true").replace('"Add a line"', '"Add a line to the Makefile"', 1)
     place = make_place(
@@ -199,6 +206,7 @@ def test_a_plan_that_came_with_the_repository_was_approved_by_nobody_here(tmp_pa
     assert set(ran.changed()) == {"a.py"}, ran.out
 
 
+@pytest.mark.thorough
 def test_a_plan_of_nothing_else_waits_for_a_yes(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {".github/workflows/ci.yml": "on: push\n"})
     plan = PLAN.format(approved="false").replace('"a.py", "Makefile"', '".github/workflows/ci.yml"')
@@ -209,6 +217,7 @@ def test_a_plan_of_nothing_else_waits_for_a_yes(tmp_path: Path) -> None:
     assert ran.code == 5 and "waits for your approval" in ran.out + ran.err
 
 
+@pytest.mark.thorough
 def test_what_a_settings_file_names_no_user_has_named(tmp_path: Path) -> None:
     toml = 'files = ["a.py", "Makefile"]\nchange = "Change the Makefile"\n'
     place = make_place(tmp_path, FILES | {"Makefile": "all:\n", "aider-orchestrator.toml": toml})
@@ -218,6 +227,7 @@ def test_what_a_settings_file_names_no_user_has_named(tmp_path: Path) -> None:
     assert set(ran.changed()) == {"a.py"}
 
 
+@pytest.mark.thorough
 def test_an_empty_repository_may_get_what_builds_it(tmp_path: Path) -> None:
     place = make_place(tmp_path, {})
     names = ("app.py", "Makefile", "pyproject.toml", ".github/workflows/ci.yml")
@@ -240,6 +250,7 @@ PLAIN = PACKAGE.replace('"a": "^1.0.0"\n', '"a": "^1.0.0",\n    "b": "^2.0.0"\n'
 SCRIPT = PACKAGE.replace('"name": "x",\n', '"name": "x",\n  "scripts": { "postinstall": "evil" },\n')
 
 
+@pytest.mark.thorough
 def test_a_plain_dependency_and_test_setup_are_taken_and_named(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {"package.json": PACKAGE})
     setup = {"conftest.py": "import pytest\n"}
@@ -253,6 +264,7 @@ def test_a_plain_dependency_and_test_setup_are_taken_and_named(tmp_path: Path) -
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_manifest_that_gets_a_script_is_not_taken_though_its_folder_was_named(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"a/a.py": "a = 1\n", "a/package.json": PACKAGE})
     own = lambda request: Reply(  # noqa: E731
@@ -273,6 +285,7 @@ def test_a_manifest_that_gets_a_script_is_not_taken_though_its_folder_was_named(
 # --- .gitattributes -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "attribute", ("a.py filter=store", "*.py working-tree-encoding=UTF-16", "*.py eol=crlf text ident")
 )
@@ -289,6 +302,7 @@ def test_an_unasked_gitattributes_does_not_decide_how_other_files_are_stored(att
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_an_unasked_gitattributes_that_git_cannot_store_costs_only_its_own_patch(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(also({".gitattributes": "* working-tree-encoding=UTF-16\n"})) as server:
@@ -302,6 +316,7 @@ def test_an_unasked_gitattributes_that_git_cannot_store_costs_only_its_own_patch
 # --- a reason that is true ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", ("changed", "untracked", "deleted"))
 def test_what_is_in_the_way_is_called_what_it_is(where: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
@@ -320,6 +335,7 @@ def test_what_is_in_the_way_is_called_what_it_is(where: str, tmp_path: Path) -> 
     assert ran.code == 1 and words[where] in ran.out, ran.out
 
 
+@pytest.mark.thorough
 def test_a_persons_hint_names_a_file_too(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {"Makefile": "all:\n"})
 

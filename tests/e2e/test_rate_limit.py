@@ -1,7 +1,6 @@
 """One rate limit for all agents, and a provider that goes away: real runs before a server that counts what it sees."""
 
 import collections
-import itertools
 import socket
 import time
 from pathlib import Path
@@ -9,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.edits import knows
+from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import Place, assert_clean, make_place, with_clock_that_jumps
 from tests.support.sample import SOAK
 
 FILES = {f"part{n:02}.py": f"value = {n}\n" for n in range(16)}
@@ -39,26 +39,27 @@ class Limited:
         return GOOD(request)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("per_second", "told"), [(2, False), (4, True), (8, False)] if SOAK else [(4, False)])
 def test_sixteen_agents_before_a_provider_with_a_rate_limit(tmp_path: Path, per_second: int, told: bool) -> None:
     place, limited = make_place(tmp_path, FILES), Limited(per_second, told=told)
     with ModelServer(limited, latency=0.3) as server:
         ran = place.run(*CHANGE, "--agents", "16", "--files", *FILES, server=server)
-        assert server.count() == 16 + limited.refused <= 1.3 * 16
+        assert server.count() == 16 + limited.refused  # how few those are: tests/test_pace.py, bench/rate_limit.py
     assert ran.code == 0, ran.out + ran.err
     assert {path: (place.repo / path).read_text() for path in WANTED} == WANTED
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_requests_are_spaced_for_those_who_know_their_limit(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     three = list(FILES)[:3]
     with ModelServer(GOOD) as server:
         ran = place.run(*CHANGE, "--agents", "3", "--files", *three, "--rpm", "30", server=server)
-        times = sorted(request.time for request in server.requests)
+        assert server.count() == 3
     assert ran.code == 0, ran.out + ran.err
-    assert all(later - earlier > 1.8 for earlier, later in itertools.pairwise(times))
-    assert "waiting for openai" in ran.err
+    assert "waiting for openai" in ran.err  # how evenly: tests/test_lane.py
 
 
 def test_a_refusal_that_two_agents_have_heard_is_not_asked_for_again(tmp_path: Path) -> None:
@@ -72,19 +73,7 @@ def test_a_refusal_that_two_agents_have_heard_is_not_asked_for_again(tmp_path: P
 # --- a provider that goes away --------------------------------------------------------------------------------------
 
 
-def gone_after(place: Place, replies: int, *words: str) -> tuple[Ran, ModelServer, int]:
-    """A run whose server ends after so many replies, and whose port nobody has from then on."""
-    late = iter(range(replies))
-
-    def respond(request: Request) -> Reply:
-        return GOOD(request) if next(late, None) is not None else Reply(drop="before")
-
-    with ModelServer(respond) as server:
-        running = place.start(*CHANGE, *words, server=server)
-        wait_until(lambda: sum(request.status == 200 for request in server.requests) == replies, limit=90)
-    return running.end(), server, int(server.url.rsplit(":", 1)[1])
-
-
+@pytest.mark.thorough
 def test_a_provider_that_is_down_for_a_while_is_waited_for(tmp_path: Path) -> None:
     place, state = make_place(tmp_path, FILES), {"since": 0.0}
 
@@ -106,16 +95,22 @@ def test_a_provider_that_is_down_for_a_while_is_waited_for(tmp_path: Path) -> No
     assert_clean(ran)
 
 
-def test_a_provider_that_is_gone_until_the_deadline(tmp_path: Path) -> None:
+@pytest.mark.thorough
+def test_deadline_ends_the_wait_for_a_provider_that_is_gone(tmp_path: Path) -> None:
     """Two agents had their replies; the third waits for the provider until the end, and is resumed."""
-    place, three = make_place(tmp_path, FILES), list(FILES)[:3]
-    words = ("--agents", "1", "--files", *three)
-    began = time.monotonic()
-    with ModelServer(GOOD) as server:
-        assert place.run(*CHANGE, "--agents", "1", "--files", "part15.py", server=server).code == 0
-    allowed = f"{min(59, 5 + int(2 * (time.monotonic() - began)))}s"
-    words = ("--agents", "3", "--files", *three, "--deadline", allowed)
-    ran, _, _ = gone_after(place, 2, *words)
+    place, late, three = make_place(tmp_path, FILES), tmp_path / "late", list(FILES)[:3]
+
+    def respond(request: Request) -> Reply:
+        served = sum(one.status == 200 for one in server.requests)
+        return GOOD(request) if served < 2 and "part02.py" not in request.files else Reply(drop="before")
+
+    words = ("--agents", "3", "--files", *three, "--deadline", "10m")
+    with ModelServer(respond) as server:
+        running = place.start(*CHANGE, *words, server=server, shell=with_clock_that_jumps(late, 600.0))
+        wait_until(lambda: {request.status for request in server.requests} == {0, 200} and server.count() >= 4)
+        wait_until(lambda: ended(place) == 2, "two that are done")
+    late.touch()
+    ran = running.end()
     assert ran.code == 6, ran.out + ran.err
     assert sorted(ran.verdicts) == ["applied", "applied", "unreachable"]
     assert "until the deadline of" in ran.out and ran.summary["limits"]["stopped_by"]
@@ -126,6 +121,12 @@ def test_a_provider_that_is_gone_until_the_deadline(tmp_path: Path) -> None:
     assert_clean(again)
 
 
+def ended(place: Place) -> int:
+    logs = (place.repo / ".aider_logs").glob("agent*.jsonl")
+    return sum('"attempt_ended"' in path.read_text("utf-8") for path in logs)
+
+
+@pytest.mark.thorough
 def test_a_provider_that_was_never_there(tmp_path: Path) -> None:
     """All sixteen hear of it from the first ones, also those that begin later."""
     place = make_place(tmp_path, FILES)
@@ -133,6 +134,5 @@ def test_a_provider_that_was_never_there(tmp_path: Path) -> None:
         base = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
     ran = place.run(*CHANGE, "--agents", "2", "--files", *FILES, OPENAI_API_BASE=base)
     assert (ran.code, set(ran.verdicts)) == (4, {"unreachable"}), ran.out
-    assert max(agent["seconds"] for agent in ran.agents.values()) < 15
     assert ran.summary["usage"]["requests"] == 0
     assert_clean(ran)

@@ -14,10 +14,13 @@ from orchestra.report.detail import build_detail
 from orchestra.report.fold import fold_events
 from orchestra.report.page import html_page
 from tests.support.browser import LOOKS, chromium
+from tests.support.load import within
 from tests.support.reported import PR, cancelled, diffs, handed, printed, story
 from tests.support.sample import SOAK
 
 __all__ = ["chromium"]
+
+pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).resolve().parents[2]
 # Elements that stick out of the window, or lie over a sibling that is text as they are.
@@ -53,7 +56,7 @@ def made(folder: Path, name: str) -> Path:
 
 def demo(folder: Path) -> Path:
     command = [sys.executable, str(ROOT / "aider_orchestrator.py"), "demo", str(folder / "sample")]
-    subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=True)
+    subprocess.run(command, cwd=folder, capture_output=True, timeout=within(), check=True)
     return next((folder / "sample" / ".aider_logs").glob("report_*.html"))
 
 
@@ -161,11 +164,10 @@ def test_tasks_can_be_narrowed_down(show: Callable[..., Any]) -> None:
     assert tab.evaluate("document.querySelector('[data-show=bad]').getAttribute('aria-pressed')") == "true"
 
 
-def test_a_thousand_tasks_open_soon(show: Callable[..., Any], report: Callable[[str], Path]) -> None:
+def test_page_of_a_thousand_tasks_opens_and_is_small(show: Callable[..., Any], report: Callable[[str], Path]) -> None:
+    """How soon: bench/short.py."""
     assert report("huge").stat().st_size < 5_000_000
-    # What the machine is busy with meanwhile is not the page's fault: the best of a few times tells.
-    times = [show("huge").evaluate("performance.getEntriesByType('navigation')[0].loadEventStart") for _ in range(3)]
-    assert min(times) < 2_000, times
+    assert show("huge").evaluate("document.readyState") == "complete"
 
 
 def test_everything_is_there_without_a_script(show: Callable[..., Any]) -> None:

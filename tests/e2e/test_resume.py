@@ -5,6 +5,8 @@ import json
 import os
 import random
 import signal
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,13 @@ from orchestra.report.fold import fold_events
 from orchestra.settings import Settings
 from tests.support.databases import database
 from tests.support.edits import gemini_prd, knows
+from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, Ran, assert_clean, descendants, make_place, wait_until
+from tests.support.runs import Place, Ran, assert_clean, descendants, make_place
 from tests.support.sample import SOAK
+from tests.support.shell import Shell, shell
+
+__all__ = ["shell"]
 
 KILLER = Path(__file__).resolve().parents[1] / "support" / "killed_at.py"
 KINDS = (
@@ -43,7 +49,7 @@ WORDS = ("--change", "Add more", "--agents", "3", "--test-cmd", "grep -q more pa
 def killed(place: Place, server: ModelServer, kind: str, *words: str) -> None:
     shell = f'python=$1; shift 2; exec "$python" "{KILLER}" {kind} 1 "$@"'
     child = place.start(*WORDS, *words, server=server, shell=shell).child
-    assert child.wait(60) == -9, f"never came to {kind}"
+    assert child.wait(within()) == -9, f"never came to {kind}"
     wait_until(lambda: place.processes() == {}, what="no orphan")
 
 
@@ -84,6 +90,7 @@ def assert_same_in_store(place: Place, stamp: str, url: str) -> None:
     assert fold_events(kept) == fold_events(jsonl.read_run_log(logs, stamp).events)
 
 
+@pytest.mark.thorough(but="gate_started")
 @pytest.mark.parametrize("kind", KINDS if SOAK else SOME)
 def test_killed_at_each_kind_of_event(tmp_path: Path, kind: str) -> None:
     place = make_place(tmp_path, FILES)
@@ -99,6 +106,7 @@ def test_killed_at_each_kind_of_event(tmp_path: Path, kind: str) -> None:
             assert len(started) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS if SOAK else ["request"])
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_killed_with_its_events_on_a_server(tmp_path: Path, engine: str, kind: str) -> None:
@@ -117,7 +125,12 @@ def test_killed_with_its_events_on_a_server(tmp_path: Path, engine: str, kind: s
 def test_its_helpers_are_killed(tmp_path: Path, whom: str) -> None:
     """The run goes on with whom is left, and what they had not finished is done by `resume`."""
     place = make_place(tmp_path, FILES)
-    with ModelServer(gemini_prd(PRD, knows(WANTED, set())), latency=1.0) as server:
+    good, killed = gemini_prd(PRD, knows(WANTED, set())), threading.Event()
+
+    def respond(request: Request) -> Reply:
+        return replace(good(request), until=killed.is_set if request.asks else None)
+
+    with ModelServer(respond) as server:
         running = place.start(*WORDS, server=server)
         wait_until(lambda: server.count() == 4, what="agents at work")
         fork_server, *agents = descendants(running.child.pid)
@@ -125,6 +138,7 @@ def test_its_helpers_are_killed(tmp_path: Path, whom: str) -> None:
         victims = {"the fork server": [fork_server], "one agent": agents[:1], "every agent": agents}[whom]
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
+        killed.set()
         first = running.end()
         assert set(first.verdicts) <= {"applied", "crashed"} and "crashed" in first.verdicts, first.verdicts
         assert place.processes() == {}
@@ -168,6 +182,7 @@ def kill_again_and_again(place: Place, rng: random.Random, url: str) -> None:
         assert_as_if_undisturbed(place, resumed, server, kept, asked, url)
 
 
+@pytest.mark.thorough
 def test_a_failed_task_is_tried_again_and_the_others_stay(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     good, broken = knows(WANTED, set()), {"on": True}
@@ -190,6 +205,7 @@ def test_a_failed_task_is_tried_again_and_the_others_stay(tmp_path: Path) -> Non
     assert_clean(again)
 
 
+@pytest.mark.thorough
 def test_a_reply_before_a_failure_is_not_paid_for_again(tmp_path: Path) -> None:
     """The first reply does not fit, the second request fails: the resumed run asks only the second again."""
     place = make_place(tmp_path, {"one.py": "a = 1\n"})
@@ -210,19 +226,22 @@ def test_a_reply_before_a_failure_is_not_paid_for_again(tmp_path: Path) -> None:
     assert (place.repo / "one.py").read_text() == "a = 2\n"
 
 
+@pytest.mark.thorough
 def test_stopped_by_a_signal_and_resumed(tmp_path: Path) -> None:
-    place = make_place(tmp_path, FILES)
-    with ModelServer(knows(WANTED, set()), latency=1.5) as server:
+    place, stopped, good = make_place(tmp_path, FILES), threading.Event(), knows(WANTED, set())
+    with ModelServer(lambda request: replace(good(request), until=stopped.is_set)) as server:
         running = place.start("--change", "More", "--agents", "2", "--no-prd", "--files", *FILES, server=server)
         wait_until(lambda: server.count() >= 1, what="agents at work")
         running.child.terminate()
         assert running.end().code == 143
+        stopped.set()
         again = place.run("resume", server=server)
     assert again.code == 0, again.out + again.err
     assert {path: (place.repo / path).read_text() for path in WANTED} == WANTED
     assert_clean(again)
 
 
+@pytest.mark.thorough
 def test_runs_and_status_tell_of_a_run_from_the_store(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(knows(WANTED, set())) as server:
@@ -237,7 +256,6 @@ def test_runs_and_status_tell_of_a_run_from_the_store(tmp_path: Path) -> None:
     ("words", "sentence"),
     [(("resume",), "there are no runs"), (("resume", "20200101_000000"), "there are no runs")],
 )
-def test_nothing_to_resume(tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
-    ran = make_place(tmp_path, {"a": "b\n"}).run(*words)
-    assert ran.code == 2
-    assert sentence in ran.err
+def test_resume_says_that_there_are_no_runs(shell: Shell, words: tuple[str, ...], sentence: str) -> None:
+    said = shell.run(*words)
+    assert said.code == 2 and sentence in said.err

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.edits import search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, assert_clean, make_place
@@ -48,6 +50,7 @@ def test_the_third_attempt_knows_of_the_two_before_it(tmp_path: Path) -> None:
     assert events.count("retry") == 2 and events.count("attempt_ended") == 3
 
 
+@pytest.mark.thorough
 def test_the_number_of_attempts_has_an_end_and_so_has_the_lesson(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(Learns(99)) as server:
@@ -57,6 +60,7 @@ def test_the_number_of_attempts_has_an_end_and_so_has_the_lesson(tmp_path: Path)
     assert max(briefs) < min(briefs) + 9_000  # and three reflections
 
 
+@pytest.mark.thorough
 def test_an_attempt_that_only_repeats_the_last_is_the_last(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(lambda request: Reply("I would rather not.")) as server:
@@ -65,6 +69,7 @@ def test_an_attempt_that_only_repeats_the_last_is_the_last(tmp_path: Path) -> No
     assert (agent["attempts"], agent["verdict"]) == (2, "no_change")
 
 
+@pytest.mark.thorough
 def test_a_wrong_key_is_not_tried_twice(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(lambda request: Reply("Wrong key", status=401)) as server:
@@ -73,6 +78,7 @@ def test_a_wrong_key_is_not_tried_twice(tmp_path: Path) -> None:
     assert (agent["attempts"], agent["verdict"], agent["code"]) == (1, "auth", 4)
 
 
+@pytest.mark.thorough
 def test_what_is_right_of_a_half_done_task_is_kept_and_the_rest_asked_for(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
 

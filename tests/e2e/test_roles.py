@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.edits import say, search_replace
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import assert_clean, make_place
@@ -60,6 +62,7 @@ def respond(request: Request) -> Reply:
     return Reply(say(request, "check_app.py", "", CHECK))
 
 
+@pytest.mark.thorough
 def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"app.py": APP})
     place.write({"aider-orchestrator.toml": SETTINGS})  # not committed, so that all of it counts

@@ -25,6 +25,7 @@ find / -xdev -newer {repo}/a.py -type f -size -100k -not -path '/proc/*' -exec c
 FORK = {"pull_request": {"head": {"repo": {"full_name": "eve/shop"}}, "base": {"repo": {"full_name": "org/shop"}}}}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("which", ["--test-cmd", "--setup-cmd"])
 def test_curious_command_finds_no_key(which: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, TARGETS | {".gitignore": ".env\n"})
@@ -47,6 +48,7 @@ def test_curious_command_finds_no_key(which: str, tmp_path: Path) -> None:
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_commands_of_ones_own_repository_need_no_flag(tmp_path: Path) -> None:
     place = make_place(tmp_path, TARGETS)
     with ModelServer(GOOD) as server:
@@ -64,6 +66,7 @@ def run_as_fork(tmp_path: Path, *words: str, test: str = "sh tests.sh") -> Ran:
         return place.run(*JOB, "--test-cmd", test, *words, server=server, GITHUB_EVENT_PATH=str(event), **github)
 
 
+@pytest.mark.thorough
 def test_forks_tests_run_in_the_sandbox_without_network(tmp_path: Path) -> None:
     test = f"{sys.executable} -c \"import socket; socket.create_connection(('127.0.0.1', 22), 1)\" 2>&1 | grep refused"
     ran = run_as_fork(tmp_path, test=f"test $(ls /sys/class/net | wc -l) -ge 1; {test}")
@@ -79,6 +82,7 @@ def test_forks_tests_do_not_run_without_a_sandbox(tmp_path: Path) -> None:
     assert "no tests: not trusted" in ran.out
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the filter is x86-64's")
 def test_where_namespaces_are_refused_the_weaker_sandbox_holds_and_says_so(tmp_path: Path) -> None:
     place = make_place(tmp_path, TARGETS | {".gitignore": ".env\n"})

@@ -5,7 +5,9 @@ import base64
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,10 +18,11 @@ import pytest
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.settings import load_settings
 from tests.support import seating
-from tests.support.edits import appends, gemini_prd, knows, search_replace
+from tests.support.edits import Respond, appends, gemini_prd, knows, search_replace
 from tests.support.leaks import SHAPED, agents_leaks, leaks
+from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import KEYS, PROGRAM, Place, Ran, assert_clean, make_place, read_proc, wait_until
+from tests.support.runs import KEYS, PROGRAM, Place, Ran, assert_clean, make_place, read_proc
 from tests.support.sample import SOAK
 
 pytestmark = pytest.mark.cold
@@ -32,13 +35,25 @@ GOOD = appends("# hi")
 PRD = "# A line\n\n## Goal\n\nAdd a line to f0.py, f1.py and f2.py.\n"
 
 
-def run_watched(place: Place, server: ModelServer, *words: str, **env: Any) -> Ran:
+class Held:
+    """Agents get their replies once somebody has looked at them."""
+
+    def __init__(self, respond: Respond) -> None:
+        self.respond = respond
+        self.looked = threading.Event()
+
+    def __call__(self, request: Request) -> Reply:
+        return replace(self.respond(request), until=self.looked.is_set if request.asks else None)
+
+
+def run_watched(place: Place, server: ModelServer, held: Held, *words: str, **env: Any) -> Ran:
     """Look while the agents are at work, and again at the end."""
     running = place.start("--change", "Add a line", "--agents", "3", *words, server=server, **env)
-    wait_until(lambda: sum(bool(request.asks) for request in server.requests) == 3, 100.0)
+    wait_until(lambda: sum(bool(request.asks) for request in server.requests) == 3)
     assert len(place.processes()) >= 4
     assert agents_leaks(place, running.child.pid, ALL) == []
     assert leaks(place, keys=ALL) == []
+    held.looked.set()
     ran = running.end()
     assert leaks(place, ran.out, ran.err, keys=ALL) == []
     return ran
@@ -47,6 +62,7 @@ def run_watched(place: Place, server: ModelServer, *words: str, **env: Any) -> R
 BOTH = ((), ("--no-fork-server", "--json", "--verbose"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", BOTH if SOAK else BOTH[1:])
 def test_keys_are_nowhere(words: tuple[str, ...], tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
@@ -54,10 +70,11 @@ def test_keys_are_nowhere(words: tuple[str, ...], tmp_path: Path) -> None:
     # A command of the repository's may be curious, and talkative.
     peek = f"env; cat /proc/self/environ; cat /proc/$PPID/environ; cat {place.repo}/.env; printf 'x %s' {SHAPED}"
     words = (*words, "--record", str(place.tmp / "run.tape"), "--sandbox", "off")
-    with ModelServer(gemini_prd(PRD, GOOD), latency=1.0) as server:
+    held = Held(gemini_prd(PRD, GOOD))
+    with ModelServer(held) as server:
         (tmp_path / "peek.sh").write_text(peek)
         command = f"sh {tmp_path}/peek.sh"
-        ran = run_watched(place, server, "--setup-cmd", command, "--test-cmd", command, *words)
+        ran = run_watched(place, server, held, "--setup-cmd", command, "--test-cmd", command, *words)
         google = {r.headers.get("x-goog-api-key") for r in server.requests if r.dialect == "gemini"}
         openai = {r.headers.get("authorization") for r in server.requests if r.dialect == "openai"}
     assert (google, openai) == ({KEYS["GOOGLE_API_KEY"]}, {f"Bearer {KEYS['OPENAI_API_KEY']}"})
@@ -67,6 +84,7 @@ def test_keys_are_nowhere(words: tuple[str, ...], tmp_path: Path) -> None:
     assert_clean(ran, prd=True)
 
 
+@pytest.mark.thorough
 def test_keys_from_the_repositorys_env_file(tmp_path: Path) -> None:
     """A key and a base URL from one untracked .env belong together. A provider may quote the key in its refusal."""
     place = make_place(tmp_path, FILES)
@@ -75,28 +93,30 @@ def test_keys_from_the_repositorys_env_file(tmp_path: Path) -> None:
     def refuse(request: Request) -> Reply:
         key = request.headers["authorization"].removeprefix("Bearer ")
         coded = base64.b64encode(f"user:{key}".encode()).decode()
-        return Reply(
-            f"Wrong: {key}. You said {key!r}, {quote(key)}, {coded}, {'.' * 150} {key}", status=401, latency=2.0
-        )
+        return Reply(f"Wrong: {key}. You said {key!r}, {quote(key)}, {coded}, {'.' * 150} {key}", status=401)
 
-    with ModelServer(refuse) as server:
+    held = Held(refuse)
+    with ModelServer(held) as server:
         place.write({".env": f"OPENROUTER_API_BASE={server.openai_base}\n{name}={key}\n"})
         model = ("--no-prd", "--files", "*.py", "--model", "openrouter/some/model")
-        ran = run_watched(place, server, *model, OPENAI_API_KEY="", ANTHROPIC_API_KEY="", GOOGLE_API_KEY="")
+        ran = run_watched(place, server, held, *model, OPENAI_API_KEY="", ANTHROPIC_API_KEY="", GOOGLE_API_KEY="")
     assert ran.code == 4
     assert set(ran.verdicts) == {"auth"}
     assert "[redacted: OPENROUTER_API_KEY]" in ran.out
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 def test_a_key_given_as_a_flag_reaches_no_agent(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
-    with ModelServer(gemini_prd(PRD, GOOD), latency=1.0) as server:
-        ran = run_watched(place, server, "--api-key", KEYS["GOOGLE_API_KEY"], GOOGLE_API_KEY="")
+    held = Held(gemini_prd(PRD, GOOD))
+    with ModelServer(held) as server:
+        ran = run_watched(place, server, held, "--api-key", KEYS["GOOGLE_API_KEY"], GOOGLE_API_KEY="")
     assert ran.code == 0, ran.err
     assert_clean(ran, prd=True)
 
 
+@pytest.mark.thorough
 def test_a_copied_file_that_holds_a_key_is_refused(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     place.write({".env": "OTHER=1\n", "conf/.env.local": f"KEY='{KEYS['OPENAI_API_KEY']}'\n"})
@@ -109,6 +129,7 @@ def test_a_copied_file_that_holds_a_key_is_refused(tmp_path: Path) -> None:
         assert server.count() == 0
 
 
+@pytest.mark.thorough
 def test_nothing_is_left_by_a_crash_and_a_token_dies_with_its_attempt(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     place.write({".env": "".join(f"{name}={value}\n" for name, value in IN_FILE.items())})
@@ -122,12 +143,14 @@ def test_nothing_is_left_by_a_crash_and_a_token_dies_with_its_attempt(tmp_path: 
         "--record",
         str(place.tmp / "a.tape"),
     )
-    gate = f"cat {place.repo}/.env; echo at work; sleep 60"
-    with ModelServer(GOOD, latency=1.0) as server:
+    gate = f"cat {place.repo}/.env; echo at work; sleep 3600"
+    held = Held(GOOD)
+    with ModelServer(held) as server:
         running = place.start(*words, "--test-cmd", gate, server=server)
-        door = wait_until(lambda: next(doors(place, running.child.pid), None), 100.0, "an agent")
-        output = wait_until(lambda: next((place.repo / ".aider_logs").glob("tests_*.txt"), None), 100.0)
-        wait_until(lambda: b"at work" in output.read_bytes(), 100.0)
+        door = wait_until(lambda: next(doors(place, running.child.pid), None), "an agent")
+        held.looked.set()
+        output = wait_until(lambda: next((place.repo / ".aider_logs").glob("tests_*.txt"), None))
+        wait_until(lambda: b"at work" in output.read_bytes())
         assert server.count() == 1
         for token in (door[1], "guessed"):
             url = door[0].replace(door[1], token)
@@ -159,6 +182,7 @@ def test_the_gateway_listens_on_this_machine_only() -> None:
     assert {address.split(":")[0] for address in asyncio.run(listening())} == {"0100007F"}
 
 
+@pytest.mark.thorough
 def test_a_bug_report_and_a_last_word_hold_no_key(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     place.write({".env": "".join(f"{name}={value}\n" for name, value in IN_FILE.items())})
@@ -176,6 +200,7 @@ def test_a_bug_report_and_a_last_word_hold_no_key(tmp_path: Path) -> None:
     assert "[redacted: OpenAI key]" in report and leaks(place, ran.out, ran.err, keys=ALL) == []
 
 
+@pytest.mark.thorough
 def test_a_reply_that_held_a_key_is_asked_for_anew_and_the_work_is_whole(tmp_path: Path) -> None:
     """The user's own fixture may look like a key: the agent gets it is, and so does a resumed one."""
     place = make_place(tmp_path, {"f0.py": "x = 0\n"})
@@ -183,7 +208,7 @@ def test_a_reply_that_held_a_key_is_asked_for_anew_and_the_work_is_whole(tmp_pat
     words = ("--change", "Add", "--no-prd", "--files", "f0.py")
     killer = f'python=$1; shift 2; exec "$python" "{KILLER}" assistant_response 1 "$@"'
     with ModelServer(knows({"f0.py": wanted}, set())) as server:
-        assert place.start(*words, server=server, shell=killer).child.wait(60) == -9
+        assert place.start(*words, server=server, shell=killer).child.wait(within()) == -9
         assert server.count() == 1
         ran = place.run("resume", server=server)
         assert ran.code == 0, ran.err
@@ -193,12 +218,13 @@ def test_a_reply_that_held_a_key_is_asked_for_anew_and_the_work_is_whole(tmp_pat
     assert SHAPED.encode() not in logged and b"[redacted: OpenAI key]" in logged
 
 
+@pytest.mark.thorough
 def test_a_run_whose_change_held_a_key_is_not_resumed_with_a_mangled_one(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"f0.py": "x = 0\n"})
     words = ("--change", f"Replace {SHAPED} by a variable", "--no-prd", "--files", "f0.py")
     shell = f'python=$1; shift 2; exec "$python" "{KILLER}" attempt_started 1 "$@"'
     with ModelServer(GOOD) as server:
-        assert place.start(*words, server=server, shell=shell).child.wait(60) == -9
+        assert place.start(*words, server=server, shell=shell).child.wait(within()) == -9
         for more, told in (
             ((), "a secret was redacted from its plan"),
             (words[:2], "a secret was redacted from its plan"),

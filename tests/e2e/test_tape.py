@@ -3,15 +3,18 @@
 import gzip
 import json
 import shutil
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.edits import gemini_prd, knows, malformed
+from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import KEYS, Place, Ran, assert_clean, make_place, wait_until
+from tests.support.runs import KEYS, Place, Ran, assert_clean, make_place
 
 FILES = {f"part{n}.py": f"value = {n}\n" for n in range(3)}
 WANTED = {path: f"{text}more = True\n" for path, text in FILES.items()}
@@ -86,6 +89,7 @@ def test_failures_are_the_same_again(tmp_path: Path) -> None:
     same(first, replayed(place, tape, "--replay-strict"))
 
 
+@pytest.mark.thorough
 def test_a_file_that_was_changed_first_is_drift_and_nothing_is_claimed(tmp_path: Path) -> None:
     """Nor is it where a reply held a key: the agent got it came, and what is kept of it is not whole."""
     key = "sk-proj-" + "Ab1" * 16
@@ -119,6 +123,7 @@ def test_flags_given_now_count_before_the_tapes(tmp_path: Path) -> None:
     assert again.summary["gates"] == []
 
 
+@pytest.mark.thorough
 def test_replay_divides_and_tries_again_as_recorded(tmp_path: Path) -> None:
     """The flags that decide what is asked need not be given again: --together, --agents-per-task, --retries."""
     files = ("--no-prd", "--files", "part0.py", "part1.py", "part2.py", "--together", "part[01].py")
@@ -134,21 +139,24 @@ def failing_part2(request: Request) -> Reply:
     return malformed()(request) if "part2.py" in request.files else GOOD(request)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("torn", [pytest.param(0, marks=pytest.mark.soak), 3])
 def test_a_killed_recording_is_continued_and_the_whole_is_played(torn: int, tmp_path: Path) -> None:
     place, tape = make_place(tmp_path / "first", FILES), tmp_path / "run.tape"
     shutil.copytree(place.repo, tmp_path / "second" / "repo")
     second = Place(tmp_path / "second" / "repo", place.home, place.tmp)
 
+    killed = threading.Event()
+
     def slow(request: Request) -> Reply:
-        said = GOOD(request)
-        return Reply(said.text, latency=3.0 if "part2.py" in request.files else 0.0)
+        return replace(GOOD(request), until=killed.is_set if "part2.py" in request.files else None)
 
     with ModelServer(slow) as server:
         running = place.start(*WORDS, "--record", str(tape), server=server)
-        wait_until(lambda: "agent2: applied" in running.said(1) and "agent1: applied" in running.said(1), 100.0)
+        wait_until(lambda: "agent2: applied" in running.said(1) and "agent1: applied" in running.said(1))
         running.child.kill()
         running.child.wait()
+        killed.set()
         raw = tape.read_bytes()
         tape.write_bytes(raw[: len(raw) - torn])
         first = place.run("resume", server=server)
@@ -158,6 +166,7 @@ def test_a_killed_recording_is_continued_and_the_whole_is_played(torn: int, tmp_
     assert tree(second) == tree(place) and again.summary["replay"] == {"drift": {}, "unused": {}}
 
 
+@pytest.mark.thorough
 def test_a_tape_that_cannot_be_used_is_one_sentence_before_anything_starts(tmp_path: Path) -> None:
     place, tape = make_place(tmp_path, FILES), tmp_path / "a.tape"
     tape.write_text("no tape\n")
@@ -175,6 +184,7 @@ def test_a_tape_that_cannot_be_used_is_one_sentence_before_anything_starts(tmp_p
     assert tape.read_text() == "no tape\n"
 
 
+@pytest.mark.thorough
 def test_a_tape_from_a_stranger_is_read_with_care(tmp_path: Path) -> None:
     """Neither commands nor wrong values of its options take effect."""
     place, tape = make_place(tmp_path, FILES), tmp_path / "a.tape"

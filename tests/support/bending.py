@@ -18,6 +18,7 @@ from orchestra.judge.permit import Permit
 from orchestra.model import Gate
 from orchestra.workspace.base_files import list_files
 from orchestra.workspace.git import Git
+from tests.support.load import LONGEST
 
 TOOLS = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 ENV = {"PATH": TOOLS, "LANG": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -32,7 +33,7 @@ class Bench:
 
     folder: Path
     env: Mapping[str, str] = field(default_factory=dict)
-    timeout: float = 120.0
+    timeout: float = LONGEST
     base: str = ""
     ran: list[str] = field(default_factory=list)
     outcomes: dict[tuple[str, Gate], GateOutcome] = field(default_factory=dict)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.load import LONGEST
+
 PY = sys.executable
 APP = {"app.py": "def price():\n    return 1\n"}
 TESTS = {
@@ -24,7 +26,7 @@ class Broken:
     why: str
     command: str = ""
     hidden: tuple[str, ...] = ()
-    timeout: float = 60.0
+    timeout: float = LONGEST
     verified: bool = False
     old: int = 0  # how many tests failed before
     needs: str = ""  # the program without which it cannot be played
@@ -139,7 +141,7 @@ SET_UPS: dict[str, Broken] = {
         soak=True,
     ),
     "tests that hang": Broken(
-        PYTEST | tests_that("import time\n\ndef test_x():\n    time.sleep(300)\n"),
+        PYTEST | tests_that("import time\n\ndef test_x():\n    time.sleep(3600)\n"),
         "pytest did not end in time",
         timeout=3.0,
     ),
@@ -228,7 +230,7 @@ SET_UPS: dict[str, Broken] = {
         APP | {"noisy.py": NOISY}, "the command failed and named no test: ", f"{PY} noisy.py"
     ),
     "a command that is killed": Broken(APP, "the command was killed by signal 9", "kill -9 $$"),
-    "a command that hangs": Broken(APP, "the command did not end in time", "sleep 300", timeout=2.0, soak=True),
+    "a command that hangs": Broken(APP, "the command did not end in time", "sleep 3600", timeout=2.0, soak=True),
 }
 
 

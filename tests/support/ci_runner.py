@@ -15,12 +15,12 @@ from typing import Any
 
 import yaml
 
+from tests.support.load import within
 from tests.test_report import read_outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = "OWNER/aider-orchestrator@main"
 GRACE = 10.0
-LIMIT = 120.0
 Over = Callable[[], bool]
 EXPRESSION = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")
 
@@ -51,14 +51,14 @@ def bash(script: str, folder: Path, env: Mapping[str, str], over: Over = never, 
         child = subprocess.Popen(
             command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
         )
-    limit = time.monotonic() + LIMIT
+    began = time.monotonic()
     try:
         while child.poll() is None and not over():
-            assert time.monotonic() < limit, log.read_text("utf-8", "replace")
+            assert time.monotonic() - began < within(), log.read_text("utf-8", "replace")
             time.sleep(0.02)
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGTERM) if group else child.terminate()
-            child.wait(GRACE)
+            child.wait(within(GRACE))
     finally:
         if child.poll() is None:
             child.kill()

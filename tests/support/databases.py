@@ -21,11 +21,11 @@ import pymysql
 import pytest
 
 from orchestra.process import guard_command
+from tests.support.load import within
 
 HOST = "127.0.0.1"
 POSTGRES_PORT = 5432
 MARIADB_PORT = 3306
-START_LIMIT = 60.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,10 @@ def postgres_schema(name: str) -> Iterator[Database]:
 
 
 def postgres(port: int, name: str = "test") -> psycopg.Connection[Any]:
-    return psycopg.connect(host=HOST, port=port, user="postgres", dbname=name, autocommit=True, connect_timeout=5)
+    patience = int(within())
+    return psycopg.connect(
+        host=HOST, port=port, user="postgres", dbname=name, autocommit=True, connect_timeout=patience
+    )
 
 
 @cache
@@ -126,7 +129,7 @@ def mariadb_database(name: str) -> Iterator[Database]:
 
 
 def mariadb(port: int) -> "pymysql.Connection[Any]":
-    return pymysql.connect(host=HOST, port=port, user="root", autocommit=True, connect_timeout=5)
+    return pymysql.connect(host=HOST, port=port, user="root", autocommit=True, connect_timeout=int(within()))
 
 
 @cache
@@ -179,7 +182,7 @@ def free_port() -> int:
 
 
 def arrange(command: Sequence[str]) -> None:
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=START_LIMIT, check=False)
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=within(), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -199,7 +202,7 @@ def start(command: Sequence[str], folder: Path) -> None:
 
 
 def answering(connect: Callable[[], Any], error: type[Exception]) -> Any:
-    deadline = time.monotonic() + START_LIMIT
+    deadline = time.monotonic() + within()
     while True:
         try:
             return connect()

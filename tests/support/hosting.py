@@ -22,11 +22,11 @@ from orchestra.workspace.repository import open_repository
 from orchestra.workspace.trees import Trees
 from tests.support import warm
 from tests.support.edits import appends
+from tests.support.load import NEVER
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.seating import MODELS, door, plant
 
 FILES = {"a.py": "x = 1\n", "b.py": "y = 2\n", "c.py": "z = 3\n", "Makefile": "all:\n\ttrue\n"}
-STALL = 3600.0  # seconds; an answer that never comes
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Script:
         return replace(appends("# done")(request), latency=self.latency)
 
     def stall(self) -> None:
-        self.latency = STALL
+        self.latency = NEVER
 
 
 @dataclass
@@ -139,7 +139,7 @@ async def sleeping(folder: Path) -> AsyncIterator[Site]:
     host, head = SleepingHost(0.0), Head()
 
     def stall() -> None:
-        host.seconds = STALL
+        host.seconds = NEVER
 
     yield Site(host, "b" * 40, head, head.asked, lambda: ["an attempt"] * host.at_work, folder, stall)
 

@@ -18,6 +18,7 @@ from typing import Any, AnyStr, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from tests.support.lean import OPTIONAL, lean
+from tests.support.load import within
 
 FENCE = ("```", "```")
 CREATED = 1_790_000_000  # constant, so that the same request is answered with the same bytes
@@ -51,7 +52,9 @@ class Reply:
     code: str = ""
     raw_body: bytes | None = None  # sent as it is, instead of a body in the dialect
     drop: Literal["", "before", "mid"] = ""  # close the connection without an answer, or in the middle of it
+    until: Callable[[], object] | None = None  # it is answered once this holds: `event.is_set`
     stall: float = 0.0  # seconds of silence after the first piece of the body
+    pause: Callable[[], object] | None = None  # silence after the first piece until this holds
     drip: float = 0.0  # seconds before each piece of the body
     # Fields that are left out of the body, wherever they stand. None: all that are optional, as the leanest server does
     # it; then only a count that is not 0 is told.
@@ -318,7 +321,7 @@ class ModelServer:
         self.respond = respond
         self.latency = latency
         self.reset()
-        self._active = 0
+        self.active = 0
         self._port: Future[int] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="modelserver", daemon=True)
 
@@ -335,7 +338,7 @@ class ModelServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._port.result(timeout=10)}"
+        self.url = f"http://127.0.0.1:{self._port.result(timeout=within())}"
         self.openai_base, self.anthropic_base, self.gemini_base = self.url + "/v1", self.url, self.url
         return self
 
@@ -343,7 +346,7 @@ class ModelServer:
         """A test may have it leave earlier."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(timeout=10)
+            self._thread.join(timeout=within())
         if self.problems and kind is None:
             raise ExceptionGroup("the model server's script failed", self.problems)
 
@@ -374,16 +377,18 @@ class ModelServer:
             body = {}
         request = read_request(first.split()[1], headers, body if isinstance(body, dict) else {})
         self.requests.append(request)
-        self._active += 1
-        self.peak = max(self.peak, self._active)
+        self.active += 1
+        self.peak = max(self.peak, self.active)
         try:
             return await self._answer(request, reader, writer)
         finally:
-            self._active -= 1
+            self.active -= 1
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         reply = self._ask_script(request)
         await asyncio.sleep(self.latency if reply.latency is None else reply.latency)
+        while reply.until is not None and not reply.until():  # noqa: ASYNC110 - it may be of another thread
+            await asyncio.sleep(0.02)
         if reply.drop == "before" or reader.at_eof():  # at_eof: the client did not wait
             return False
         good = reply.status < 400 and reply.raw_body is None
@@ -429,10 +434,12 @@ async def _send(writer: asyncio.StreamWriter, reply: Reply, pieces: list[bytes],
     lines = [f"HTTP/1.1 {reply.status} {phrase}"]
     lines += [f"{name}: {value}" for name, value in (headers | reply.headers).items()]
     writer.write("\r\n".join([*lines, "", ""]).encode())
-    if not stream and (reply.drip or reply.stall or reply.drop):
+    if not stream and (reply.drip or reply.stall or reply.pause or reply.drop):
         pieces = cut(pieces[0])
     for number, piece in enumerate(pieces[: len(pieces) // 2] if reply.drop else pieces):
         await asyncio.sleep(reply.stall if number == 1 else 0)
+        while number == 1 and reply.pause is not None and not reply.pause():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         await asyncio.sleep(reply.drip)
         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if stream else piece)
         await writer.drain()

@@ -1,9 +1,9 @@
 """Looking at processes from outside."""
 
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from tests.support.load import holds_soon
 
 
 def gone(pid: int) -> bool:
@@ -14,20 +14,13 @@ def gone(pid: int) -> bool:
         return True
 
 
-def soon(true: Callable[[], object], limit: float = 30.0) -> bool:
-    deadline = time.monotonic() + limit
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(true())
-
-
 def written_pids(path: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()] if path.exists() else []
 
 
-def all_gone(pids: list[int], limit: float = 30.0) -> bool:
+def all_gone(pids: list[int]) -> bool:
     """A signal that kills takes a moment to arrive."""
-    return soon(lambda: all(map(gone, pids)), limit)
+    return holds_soon(lambda: all(map(gone, pids)))
 
 
 def gate_processes(tree: Path) -> list[int]:

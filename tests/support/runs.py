@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_store
 from orchestra.report.fold import fold_events
 from tests.support import warm
+from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer
 
 PROGRAM = Path(__file__).resolve().parents[2] / "aider_orchestrator.py"
@@ -24,7 +25,6 @@ KEYS = {
     "ANTHROPIC_API_KEY": "sk-ant-planted-anthropic-0123456789",
     "GOOGLE_API_KEY": "AIza-planted-google-0123456789",
 }
-LIMIT = 120.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,14 @@ def make_place(folder: Path, files: Mapping[str, bytes | str], message: str = "S
     return place
 
 
+TIME_PASSES = Path(__file__).with_name("time_passes.py")
+
+
+def with_clock_that_jumps(file: Path, seconds: float) -> str:
+    """The shell for a run whose clock jumps ahead by so many seconds once the file is there."""
+    return f'python=$1; shift 2; exec "$python" "{TIME_PASSES}" "{file}" {seconds} "$@"'
+
+
 class Running:
     """The program while it runs."""
 
@@ -122,13 +130,13 @@ class Running:
                 command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
             )
 
-    def end(self, limit: float = LIMIT) -> "Ran":
+    def end(self) -> "Ran":
         try:
-            code = self.child.wait(limit)
+            code = self.child.wait(within())
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
-            raise AssertionError(f"not done after {limit:.0f} s:\n{self.said(1)}") from None
+            raise AssertionError(f"not done after {within():.0f} s:\n{self.said(1)}") from None
         assert_store_tells_the_same(self.place.repo / ".aider_logs")
         return Ran(self.place, code, self.said(0), self.said(1), self.before, self.head_before)
 
@@ -206,25 +214,13 @@ def assert_store_tells_the_same(logs: Path) -> None:
         return kept == (told if ended else told[: len(kept)]) and fold_events(kept) == fold_events(told[: len(kept)])
 
     for stamp in jsonl.list_run_stamps(logs):
-        wait_until(lambda stamp=stamp: same(stamp), 60.0, f"the store and the files of {stamp} tell the same")
+        wait_until(partial(same, stamp), f"the store and the files of {stamp} tell the same")
     store.close()
 
 
 def has_head(place: Place) -> bool:
     command = ["git", "rev-parse", "--verify", "-q", "HEAD"]
     return not subprocess.run(command, cwd=place.repo, env=place.environment(), capture_output=True).returncode
-
-
-def wait_until(true: Any, limit: float = 50.0, what: str = "") -> Any:
-    """Poll until something holds, and give it back.
-
-    The limit is below the 60 s that models sleep in tests: what comes to its end by itself was not stopped.
-    """
-    deadline = time.monotonic() + limit
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"not within {limit:.0f} s: {what or true}"
-        time.sleep(0.02)
-    return found
 
 
 def read_proc(path: Path) -> bytes:

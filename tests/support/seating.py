@@ -20,6 +20,7 @@ from orchestra.gateway.budget import Amount
 from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.listener import GatewayListener
 from orchestra.providers import catalogue
+from tests.support.load import within
 from tests.support.modelserver import ModelServer
 
 MODELS = {
@@ -90,7 +91,7 @@ async def door(
 
 
 def client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(trust_env=False, timeout=30, verify=False)
+    return httpx.AsyncClient(trust_env=False, timeout=within(), verify=False)
 
 
 def is_final(answer: httpx.Response, dialect: str) -> bool:
@@ -128,7 +129,7 @@ def make_job(
     argv = (
         *AIDER_FLAGS,
         *("--model", known.aider_name, "--weak-model", known.aider_name, "--model-metadata-file", str(metadata)),
-        *("--timeout", "60", "--chat-history-file", str(folder / "chat.md")),
+        *("--timeout", "3600", "--chat-history-file", str(folder / "chat.md")),
         *("--input-history-file", str(folder / "input"), "--llm-history-file", str(folder / "llm")),
         *more,
         *(word for name in files for word in ("--file", str(tree / name))),
@@ -146,7 +147,7 @@ async def sit(
     """One attempt from the first to the last, in at most a minute."""
     ticket = gateway.add_client(ClientPass("agent", 1, 1, root=str(tree)))
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(within()):
             return await seats.run(make_job(gateway, ticket, tree, *more, **how)), ticket
     finally:
         gateway.remove_client(ticket)

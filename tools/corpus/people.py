@@ -6,8 +6,8 @@ from pathlib import Path
 
 from orchestra.journal.open_store import open_store
 from tests.support.edits import knows
+from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import wait_until
 from tools.corpus.stage import COLD, Stage, scenario
 
 FILES = {f"part{n}.py": f"value = {n}\n" for n in (1, 2)}

@@ -13,8 +13,9 @@ from typing import Any
 
 from tests.support import runs
 from tests.support.edits import Respond
+from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer
-from tests.support.runs import Place, Ran, Running, wait_until
+from tests.support.runs import Place, Ran, Running
 
 # Every path in a log begins with it, whichever machine the scenario ran on.
 ROOT = Path("/tmp/corpus")
@@ -107,7 +108,7 @@ class Stage(Place):
             found = self.events(kind, **data) if self.logs.exists() else []
             return found if len(found) >= count else []
 
-        found: list[dict[str, Any]] = wait_until(enough, AT_WORK, f"{count} times {kind} {data}")
+        found: list[dict[str, Any]] = wait_until(enough, f"{count} times {kind} {data}", AT_WORK)
         return found
 
     def task_of(self, path: str) -> str:
@@ -124,10 +125,10 @@ class Recording(Running):
 
     def wait_for_requests(self, count: int) -> None:
         """Until the model server has seen so many."""
-        wait_until(lambda: self.server.count() >= count, AT_WORK, f"{count} requests")
+        wait_until(lambda: self.server.count() >= count, f"{count} requests", AT_WORK)
 
-    def end(self, limit: float = 240.0) -> Ran:
-        ran = super().end(limit)
+    def end(self) -> Ran:
+        ran = super().end()
         self.place.commands.append(Command(self.words, ran.code, ran.out, ran.err))
         return ran
 
@@ -144,7 +145,7 @@ class Recording(Running):
         """As the machine's out-of-memory killer does it. No process of the run is left."""
         self.child.send_signal(signal.SIGKILL)
         self.child.wait(30)
-        wait_until(lambda: self.place.processes() == {}, 30.0, "no orphan")
+        wait_until(lambda: self.place.processes() == {}, "no orphan")
         self.place.commands.append(Command(self.words, self.child.returncode))
 
 

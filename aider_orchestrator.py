@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -> int:
-    """Carry out one run, or what is left of a past one, and return its exit code."""
+    """Carry out one run, or the rest of a past one, and return its exit code."""
     if settings.dry_run:
         return await show_plan(settings, past)
     from orchestra.conduct.session.warmup import start_warmup
 
     async with start_warmup(settings) as shop:
-        # Aider warms up in a process of its own while the rest of the program is imported.
+        # Aider starts in its own process while the rest of the program is imported.
         from orchestra.cli.ci import publish_in_ci
         from orchestra.cli.question import prompts_at_terminal
         from orchestra.conduct.checks.gating import open_gating
@@ -75,7 +75,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
 
 
 async def show_plan(settings: Settings, past: "PreviousSessions | None") -> int:
-    """Print the plan and what it would cost; ask no model."""
+    """Print the plan and its estimated cost without requests to a model."""
     from orchestra.conduct.session.dry_run import print_dry_run
     from orchestra.conduct.session.preflight import run_preflight
 

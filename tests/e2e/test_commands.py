@@ -271,7 +271,9 @@ def test_an_exported_run_is_the_same_in_another_clone(copy: Copy, parcel: Path, 
     before = [copy.told(*words) for words in looks]
     branches = copy.place.git("for-each-ref", "refs/heads")
     there = clone(copy, tmp_path)
-    assert there.told("import", str(parcel)) == f"Run {copy.stamp} is here now: {len(before[1].splitlines())} events.\n"
+    assert (
+        there.told("import", str(parcel)) == f"Run {copy.stamp} was imported: {len(before[1].splitlines())} events.\n"
+    )
     assert [there.told(*words) for words in looks] == before
     assert there.place.git("for-each-ref", "refs/heads") == branches
     assert there.place.status() == []

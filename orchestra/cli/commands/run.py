@@ -1,15 +1,23 @@
 """`run` and `execute`."""
 
+from argparse import Namespace
+
+from orchestra import __version__
+from orchestra.cli.parser import CommandParser, run_options
 from orchestra.cli.start import Story, run_until_done, settings_to_run
 
-EXECUTE_USAGE = """usage: aider-orchestrator execute NAME [options of a run]
 
-Carry out what is still to be done of a plan. The same as `run --plan NAME`.
-"""
+def add_run_arguments(parser: CommandParser) -> None:
+    parser.usage = "aider-orchestrator [run] --change TEXT [options]"
+    version = f"aider-orchestrator {__version__}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
+    parser.add_run_options(listed=True)
 
 
-def cmd_run(argv: list[str], story: Story) -> int:
-    settings = settings_to_run(argv)
+def cmd_run(arguments: Namespace, story: Story) -> int:
+    """Carry out a change: plan it, let agents make it, check and combine their work, and report the result. Without
+    --change or --plan, carry out what was submitted."""
+    settings = settings_to_run(run_options(arguments))
     if not (settings.change or settings.plan):
         from orchestra.conduct.planning.plan_files import with_submitted_plan
 
@@ -17,12 +25,12 @@ def cmd_run(argv: list[str], story: Story) -> int:
     return run_until_done(story(settings))
 
 
-def cmd_execute(argv: list[str], story: Story) -> int:
-    """Carry out a plan."""
-    from orchestra.cli.commands.steer import split_leading_words
+def add_execute_arguments(parser: CommandParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a name from `plan list`, or a plan's file")
+    parser.add_run_options()
 
-    if "--help" in argv or "-h" in argv:
-        print(EXECUTE_USAGE, end="")
-        return 0
-    (name,), flags = split_leading_words(argv, EXECUTE_USAGE, 1)
-    return cmd_run(["--plan", name, *flags], story)
+
+def cmd_execute(arguments: Namespace, story: Story) -> int:
+    """Carry out the unfinished tasks of a plan. The same as `run --plan NAME`."""
+    arguments.plan = arguments.name
+    return cmd_run(arguments, story)

@@ -8,23 +8,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from orchestra import events
 from orchestra.cli.ci import send_ci_command
-from orchestra.events import (
-    AssistantResponse,
-    AttemptEnded,
-    AttemptStarted,
-    Conversation,
-    Event,
-    GateStarted,
-    Note,
-    Payload,
-    PrdWritten,
-    RequestEnded,
-    RunEnded,
-    TaskMoved,
-    WorkCombined,
-    event_record,
-)
+from orchestra.events import Event, event_record
 from orchestra.journal.bus import Subscription
 from orchestra.model import TaskState
 from orchestra.report import detail
@@ -53,7 +39,21 @@ class ProgressView(Protocol):
 # --- plain lines ----------------------------------------------------------------------------------------------------
 
 
-class PlainLines:
+class NoProgress:
+    """For --quiet."""
+
+    def show_event(self, event: Event) -> None:
+        return None
+
+    def pause_display(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    @contextlib.asynccontextmanager
+    async def display(self) -> AsyncIterator[None]:
+        yield
+
+
+class PlainLines(NoProgress):
     """For pipes, files and CI. Events up to `previous_seq` are of earlier sessions: they count, but are not printed."""
 
     def __init__(self, previous_seq: int = 0) -> None:
@@ -68,9 +68,6 @@ class PlainLines:
 
     def print_event(self, event: Event) -> None:
         self.print_line(describe_event(event))
-
-    def pause_display(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
 
     def print_line(self, text: str) -> None:
         if text:
@@ -105,7 +102,7 @@ class GroupedLines(PlainLines):
     def print_event(self, event: Event) -> None:
         self.enter_phase(phase_of_event(event, self.phase))
         super().print_event(event)
-        if isinstance(event.payload, RunEnded):
+        if isinstance(event.payload, events.RunEnded):
             self.enter_phase("")
 
     def enter_phase(self, phase: str) -> None:
@@ -116,11 +113,11 @@ class GroupedLines(PlainLines):
 
 
 def phase_of_event(event: Event, current: str) -> str:
-    if event.task is None and isinstance(event.payload, WorkCombined | GateStarted):
+    if event.task is None and isinstance(event.payload, events.WorkCombined | events.GateStarted):
         return "Checks and result"
-    if isinstance(event.payload, AttemptStarted):
+    if isinstance(event.payload, events.AttemptStarted):
         return "Agents"
-    if isinstance(event.payload, TaskMoved):
+    if isinstance(event.payload, events.TaskMoved):
         return "Agents" if current != "Checks and result" else current
     return current or "Requirements and plan"
 
@@ -136,25 +133,13 @@ class JsonStream:
             print(json_text(record), flush=True)
 
 
-LONG_FIELDS: dict[type[Payload], str] = {
-    RequestEnded: "body",
-    AssistantResponse: "content",
-    Conversation: "packed",
-    PrdWritten: "text",
-    AttemptEnded: "aider",
+LONG_FIELDS: dict[type[events.Payload], str] = {
+    events.RequestEnded: "body",
+    events.AssistantResponse: "content",
+    events.Conversation: "packed",
+    events.PrdWritten: "text",
+    events.AttemptEnded: "aider",
 }
-
-
-class NoProgress:
-    def show_event(self, event: Event) -> None:
-        return None
-
-    def pause_display(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    @contextlib.asynccontextmanager
-    async def display(self) -> AsyncIterator[None]:
-        yield
 
 
 class VerboseLines(PlainLines):
@@ -203,7 +188,7 @@ class ProgressBoard:
         self.since_event = time.monotonic()
         if event.seq <= self.previous_seq:
             return
-        if isinstance(event.payload, Note):
+        if isinstance(event.payload, events.Note):
             # Printed above the board, because the board is erased when the run ends.
             self.print_above(describe_event(event))
             return

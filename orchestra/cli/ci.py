@@ -89,16 +89,13 @@ def publish_in_ci(finished: "FinishedRun", env: Mapping[str, str]) -> None:
     files = {"summary": finished.path, **finished.files}
     if ci.kind == "github":
         target = env.get("GITHUB_STEP_SUMMARY", "")
-        append_to_file(target, markdown_report(report, STEP_SUMMARY_LIMIT - size_of_file(target)))
+        size = Path(target).stat().st_size if target and Path(target).exists() else 0
+        append_to_file(target, markdown_report(report, STEP_SUMMARY_LIMIT - size))
         paths = {name: str(path) for name, path in files.items()}
         append_to_file(env.get("GITHUB_OUTPUT", ""), step_outputs(report, paths, f"end_{secrets.token_hex(16)}"))
         gate_outputs = finished.material.outputs if finished.material else {}
         send_ci_command("".join(f"{annotation}\n" for annotation in build_annotations(report, gate_outputs)))
     print("Files of this run:", *(f"  {path}" for path in files.values()), sep="\n", file=sys.stderr)
-
-
-def size_of_file(path: str) -> int:
-    return Path(path).stat().st_size if path and Path(path).exists() else 0
 
 
 def append_to_file(path: str, text: str) -> None:

@@ -17,13 +17,16 @@ def add_repository_arguments(parser: CommandParser) -> None:
 
 
 def add_run_argument(parser: CommandParser, *, required: bool = False) -> None:
-    """Add RUN and the options that say where runs are looked for."""
     text = "its name, or enough of the beginning or end of it"
     if required:
         parser.add_argument("run", metavar="RUN", help=f"{text}, or `latest`")
     else:
         parser.add_argument("run", metavar="RUN", nargs="?", default="", help=f"{text} (default: the latest run)")
-    add_repository_arguments(parser)
+
+
+def add_task_argument(parser: CommandParser, *, required: bool = False) -> None:
+    nargs, text = (None, "its number, such as 3 or agent3") if required else ("?", "only this task: 3 or agent3")
+    parser.add_argument("task", metavar="TASK", nargs=nargs, type=parse_task_number, help=text)
 
 
 def parse_task_number(word: str) -> int:

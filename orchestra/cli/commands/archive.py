@@ -24,6 +24,7 @@ from orchestra.workspace.git import Git, existing_commits
 
 def add_export_arguments(parser: CommandParser) -> None:
     add_run_argument(parser)
+    add_repository_arguments(parser)
     parser.add_argument(
         "-o", "--output", metavar="FILE", default="", help="the file to write (default: run_RUN.tar.gz here)"
     )

@@ -4,7 +4,13 @@ import sys
 from argparse import Namespace
 
 from orchestra.cli import diffs
-from orchestra.cli.command_io import add_run_argument, has_colours, parse_task_number, print_raw
+from orchestra.cli.command_io import (
+    add_repository_arguments,
+    add_run_argument,
+    add_task_argument,
+    has_colours,
+    print_raw,
+)
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
@@ -15,7 +21,8 @@ from orchestra.report.terminal_text import colour_diff, escape_controls
 
 def add_diff_arguments(parser: CommandParser) -> None:
     add_run_argument(parser)
-    parser.add_argument("task", metavar="TASK", nargs="?", type=parse_task_number, help="only this task: 3 or agent3")
+    add_repository_arguments(parser)
+    add_task_argument(parser)
 
 
 def cmd_diff(arguments: Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from orchestra.cli.command_io import add_run_argument, parse_task_number, print_plain
+from orchestra.cli.command_io import add_repository_arguments, add_run_argument, parse_task_number, print_plain
 from orchestra.cli.find import open_run_index
 from orchestra.cli.follow import follow_run
 from orchestra.cli.parser import CommandParser
@@ -17,6 +17,7 @@ LONGEST = 300
 
 def add_logs_arguments(parser: CommandParser) -> None:
     add_run_argument(parser)
+    add_repository_arguments(parser)
     parser.add_argument("--agent", metavar="N", type=parse_task_number, help="only the events of this agent")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
 

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
-from orchestra.cli.command_io import add_run_argument, print_raw
+from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_raw
 from orchestra.cli.find import open_run_index, settings_and_root
 from orchestra.cli.parser import CommandParser
 from orchestra.conduct.core.secrets import Secrets
@@ -14,6 +14,7 @@ from orchestra.report.formats import DEFAULT_FORMAT, REPORT_FORMATS, ReportForma
 
 def add_report_arguments(parser: CommandParser) -> None:
     add_run_argument(parser)
+    add_repository_arguments(parser)
     parser.add_argument(
         "-o",
         "--output",

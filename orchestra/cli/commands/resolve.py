@@ -3,6 +3,7 @@
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from orchestra.cli.commands.resume import add_retry_arguments, ask_owner_if_any, find_run_to_resume
 from orchestra.cli.load import why_unreadable
@@ -11,42 +12,29 @@ from orchestra.cli.start import Story, run_until_done
 from orchestra.errors import UsageError
 from orchestra.model import Decision
 
+# The action, its flag, what the flag takes, its help.
+DECISIONS = (
+    ("retry", "--retry", "HINT", "try it again; the agent gets the hint"),
+    ("brief", "--edit-brief", "FILE", "try it again with the text of FILE (- is stdin) as its brief"),
+    ("abandon", "--abandon", "", "give it up"),
+    ("spawn", "--spawn", "TEXT", "give it up, and have another task do TEXT with the same files"),
+    ("take", "--take", "", "do it yourself in a worktree; the second time: use that as the work of the task"),
+)
+
 
 def add_resolve_arguments(parser: CommandParser) -> None:
     add_retry_arguments(parser)
     parser.usage = "%(prog)s [-h] RUN TASK DECISION [options]"
-    decision = parser.add_argument_group("DECISION, one of").add_mutually_exclusive_group(required=True)
-    decision.add_argument(
-        "--retry",
-        dest="decision",
-        metavar="HINT",
-        nargs="?",
-        const=("retry", ""),
-        type=parse_decision("retry"),
-        help="try it again; the agent gets the hint",
-    )
-    decision.add_argument(
-        "--edit-brief",
-        dest="decision",
-        metavar="FILE",
-        type=parse_decision("brief"),
-        help="try it again with the text of FILE (- is stdin) as its brief",
-    )
-    decision.add_argument("--abandon", dest="decision", action="store_const", const=("abandon", ""), help="give it up")
-    decision.add_argument(
-        "--spawn",
-        dest="decision",
-        metavar="TEXT",
-        type=parse_decision("spawn"),
-        help="give it up, and have another task do TEXT with the same files",
-    )
-    decision.add_argument(
-        "--take",
-        dest="decision",
-        action="store_const",
-        const=("take", ""),
-        help="do it yourself in a worktree; the second time: use that as the work of the task",
-    )
+    group = parser.add_argument_group("DECISION, one of").add_mutually_exclusive_group(required=True)
+    for action, flag, metavar, text in DECISIONS:
+        keywords: dict[str, Any] = {"dest": "decision", "help": text}
+        if metavar:
+            keywords |= {"metavar": metavar, "type": parse_decision(action)}
+        else:
+            keywords |= {"action": "store_const", "const": (action, "")}
+        if action == "retry":
+            keywords |= {"nargs": "?", "const": (action, "")}
+        group.add_argument(flag, **keywords)
 
 
 def parse_decision(action: str) -> Callable[[str], tuple[str, str]]:

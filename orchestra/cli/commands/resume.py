@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from orchestra.cli.command_io import parse_task_number
+from orchestra.cli.command_io import add_run_argument, add_task_argument
 from orchestra.cli.commands.steer import ask_run_owner
 from orchestra.cli.consent import print_refused
 from orchestra.cli.find import LATEST, match_run_name, open_run_index
@@ -19,11 +19,9 @@ from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
 from orchestra.workspace.tracked import may_be_tracked
 
-RUN_HELP = "its name, or enough of the beginning or end of it"
-
 
 def add_resume_arguments(parser: CommandParser) -> None:
-    parser.add_argument("run", metavar="RUN", nargs="?", default="", help=f"{RUN_HELP} (default: the latest run)")
+    add_run_argument(parser)
     parser.add_run_options()
 
 
@@ -35,8 +33,8 @@ def cmd_resume(arguments: Namespace, story: Story) -> int:
 
 
 def add_retry_arguments(parser: CommandParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=f"{RUN_HELP}, or `latest`")
-    parser.add_argument("task", metavar="TASK", type=parse_task_number, help="its number, such as 3 or agent3")
+    add_run_argument(parser, required=True)
+    add_task_argument(parser, required=True)
     parser.add_run_options()
 
 
@@ -52,7 +50,7 @@ def cmd_retry(arguments: Namespace, story: Story) -> int:
 
 
 def add_restart_arguments(parser: CommandParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=f"{RUN_HELP}, or `latest`")
+    add_run_argument(parser, required=True)
     parser.add_run_options()
 
 

@@ -71,6 +71,7 @@ def run_row(record: dict[str, Any]) -> run_status.TableRow:
 
 def add_status_arguments(parser: CommandParser) -> None:
     add_run_argument(parser)
+    add_repository_arguments(parser)
     parser.add_argument("--watch", action="store_true", help="go on until the run ends")
     parser.add_argument(
         "--json",

@@ -7,7 +7,7 @@ import time
 from argparse import Namespace
 from typing import Any
 
-from orchestra.cli.command_io import add_run_argument, parse_task_number, print_plain
+from orchestra.cli.command_io import add_repository_arguments, add_run_argument, add_task_argument, print_plain
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
 from orchestra.errors import OrchestraError, RequestRefused, UsageError
@@ -21,7 +21,8 @@ STOP_TIMEOUT = 30.0
 
 def add_cancel_arguments(parser: CommandParser) -> None:
     add_run_argument(parser, required=True)
-    parser.add_argument("task", metavar="TASK", nargs="?", type=parse_task_number, help="stop only this task")
+    add_repository_arguments(parser)
+    add_task_argument(parser)
 
 
 def cmd_cancel(arguments: Namespace) -> int:
@@ -41,7 +42,8 @@ def cmd_cancel(arguments: Namespace) -> int:
 
 def add_interrupt_arguments(parser: CommandParser) -> None:
     add_run_argument(parser, required=True)
-    parser.add_argument("task", metavar="TASK", type=parse_task_number, help="its number, such as 3 or agent3")
+    add_repository_arguments(parser)
+    add_task_argument(parser, required=True)
 
 
 def cmd_interrupt(arguments: Namespace) -> int:

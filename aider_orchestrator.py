@@ -9,8 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from orchestra.cli.launch import exit_with
 from orchestra.cli.main import main as run_command
-from orchestra.cli.start import exit_with
 from orchestra.settings import Settings
 
 if TYPE_CHECKING:

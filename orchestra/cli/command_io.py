@@ -29,6 +29,15 @@ def add_task_argument(parser: CommandParser, *, required: bool = False) -> None:
     parser.add_argument("task", metavar="TASK", nargs=nargs, type=parse_task_number, help=text)
 
 
+def add_plan_argument(parser: CommandParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a name from `plan list`, or a plan's file")
+
+
+def add_plan_and_run_options(parser: CommandParser) -> None:
+    add_plan_argument(parser)
+    parser.add_run_options()
+
+
 def parse_task_number(word: str) -> int:
     """3, agent3, task3."""
     number = word.removeprefix("agent").removeprefix("task")

@@ -6,7 +6,7 @@ import traceback
 from contextlib import suppress
 
 from orchestra.cli import command_table
-from orchestra.cli.start import Story, prepare_process
+from orchestra.cli.launch import Story, prepare_process
 from orchestra.errors import OrchestraError, as_machine_trouble
 
 

@@ -9,8 +9,8 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
+from orchestra.cli.launch import Story, run_until_done
 from orchestra.cli.parser import CommandParser
-from orchestra.cli.start import Story, run_until_done
 from orchestra.errors import UsageError
 from orchestra.settings import Settings
 

@@ -24,12 +24,12 @@ def add_doctor_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--fix", action="store_true", help="write a .env with your keys; asks for them, hides them")
     parser.add_run_options()
-    parser.epilog = "Exit code 0: a run can start (there may be warnings). 2: it cannot. --json prints JSON."
 
 
 def cmd_doctor(arguments: Namespace) -> int:
     """Check git, Aider, Python, disk, memory, the repository, the store, models, keys and addresses. Options of a run,
-    such as --model and --repo, are checked as that run would use them."""
+    such as --model and --repo, are checked as that run would use them. --json prints JSON. Exit code 0: a run can
+    start, perhaps with warnings. 2: it cannot."""
     settings = read_settings(run_options(arguments))
     start = Path(settings.repo).absolute() if settings.repo else current_folder()
     folder = top_level(start) or start

@@ -9,13 +9,13 @@ import sys
 from argparse import REMAINDER, Namespace
 from pathlib import Path
 
-from orchestra.cli.command_io import is_attended, print_json, print_plain
+from orchestra.cli.command_io import add_plan_and_run_options, add_plan_argument, is_attended, print_json, print_plain
+from orchestra.cli.launch import run_until_done, settings_to_run
 from orchestra.cli.load import read_settings
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.cli.plan_editor.drafting import run_planning
 from orchestra.cli.plan_editor.edited_plan import EditedPlan, open_plan
 from orchestra.cli.plan_editor.editor import run_plan_editor
-from orchestra.cli.start import run_until_done, settings_to_run
 from orchestra.conduct.core.locations import LOGS
 from orchestra.conduct.core.permits import is_users_plan
 from orchestra.conduct.planning import plan_files
@@ -56,11 +56,6 @@ def cmd_plan_new(arguments: Namespace) -> int:
     return code
 
 
-def add_name_argument(parser: CommandParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="a name from `plan list`, or a plan's file")
-    parser.add_run_options()
-
-
 def open_named_plan(arguments: Namespace) -> EditedPlan:
     return open_plan(read_settings(run_options(arguments) | {"json": None}), arguments.name)
 
@@ -68,13 +63,11 @@ def open_named_plan(arguments: Namespace) -> EditedPlan:
 # --- showing --------------------------------------------------------------------------------------------------------
 
 
-def add_plan_list_arguments(parser: CommandParser) -> None:
-    parser.add_run_options()
-    parser.epilog = "--json prints JSON."
+add_plan_list_arguments = CommandParser.add_run_options
 
 
 def cmd_plan_list(arguments: Namespace) -> int:
-    """List the plans: how many tasks are unfinished, and whether the plan is approved."""
+    """List the plans: how many tasks are unfinished, and whether the plan is approved. --json prints JSON."""
     root = asyncio.run(find_repository(read_settings(run_options(arguments) | {"json": None}))).root
     names = plan_files.plan_names(root)
     drafts = [(name, plan_files.load_draft(plan_files.plans_folder(root) / f"{name}.toml")) for name in names]
@@ -95,13 +88,11 @@ def count_items(draft: Draft) -> dict[str, int]:
     return {"tasks": len(draft.task), "left": len(draft.unfinished), "proposed": proposed}
 
 
-def add_plan_show_arguments(parser: CommandParser) -> None:
-    add_name_argument(parser)
-    parser.epilog = "--json prints JSON."
+add_plan_show_arguments = add_plan_and_run_options
 
 
 def cmd_plan_show(arguments: Namespace) -> int:
-    """Print a plan as it would be carried out, with an estimate of its cost."""
+    """Print a plan as it would be executed, with an estimate of its cost. --json prints JSON."""
     plan = open_named_plan(arguments)
     draft = plan.load()
     if arguments.json:
@@ -113,7 +104,7 @@ def cmd_plan_show(arguments: Namespace) -> int:
     return 0
 
 
-add_plan_check_arguments = add_name_argument
+add_plan_check_arguments = add_plan_and_run_options
 
 
 def cmd_plan_check(arguments: Namespace) -> int:
@@ -128,7 +119,7 @@ def cmd_plan_check(arguments: Namespace) -> int:
     return 0
 
 
-add_plan_continue_arguments = add_name_argument
+add_plan_continue_arguments = add_plan_and_run_options
 
 
 def cmd_plan_continue(arguments: Namespace) -> int:
@@ -138,7 +129,7 @@ def cmd_plan_continue(arguments: Namespace) -> int:
 
 # --- changing -------------------------------------------------------------------------------------------------------
 
-add_plan_approve_arguments = add_name_argument
+add_plan_approve_arguments = add_plan_and_run_options
 
 
 def cmd_plan_approve(arguments: Namespace) -> int:
@@ -177,7 +168,7 @@ def find_uncommitted_plan(plan: EditedPlan) -> EditedPlan:
 
 
 def add_plan_edit_arguments(parser: CommandParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="a name from `plan list`, or a plan's file")
+    add_plan_argument(parser)
     change = parser.add_argument("change", metavar="CHANGE", nargs=REMAINDER, help="the change (default: open $EDITOR)")
     change.required = False
     parser.epilog = f"CHANGE is one of\n{HELP}"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.cli.commands.resume import add_retry_arguments, ask_owner_if_any, find_run_to_resume
+from orchestra.cli.launch import Story, run_until_done
 from orchestra.cli.load import why_unreadable
 from orchestra.cli.parser import CommandParser
-from orchestra.cli.start import Story, run_until_done
 from orchestra.errors import UsageError
 from orchestra.model import Decision
 

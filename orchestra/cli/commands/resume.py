@@ -8,9 +8,9 @@ from orchestra.cli.command_io import add_run_argument, add_task_argument
 from orchestra.cli.commands.steer import ask_run_owner
 from orchestra.cli.consent import print_refused
 from orchestra.cli.find import LATEST, match_run_name, open_run_index
+from orchestra.cli.launch import Story, run_until_done
 from orchestra.cli.load import read_settings
 from orchestra.cli.parser import CommandParser, run_options
-from orchestra.cli.start import Story, run_until_done
 from orchestra.conduct.core.locations import LOGS
 from orchestra.conduct.previous.sessions import PreviousSessions, find_previous_sessions
 from orchestra.errors import UsageError

@@ -3,8 +3,9 @@
 from argparse import Namespace
 
 from orchestra import __version__
+from orchestra.cli.command_io import add_plan_and_run_options
+from orchestra.cli.launch import Story, run_until_done, settings_to_run
 from orchestra.cli.parser import CommandParser, run_options
-from orchestra.cli.start import Story, run_until_done, settings_to_run
 
 
 def add_run_arguments(parser: CommandParser) -> None:
@@ -25,9 +26,7 @@ def cmd_run(arguments: Namespace, story: Story) -> int:
     return run_until_done(story(settings))
 
 
-def add_execute_arguments(parser: CommandParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="a name from `plan list`, or a plan's file")
-    parser.add_run_options()
+add_execute_arguments = add_plan_and_run_options
 
 
 def cmd_execute(arguments: Namespace, story: Story) -> int:

@@ -6,9 +6,9 @@ import shlex
 import sys
 
 from orchestra.cli.command_io import print_plain
+from orchestra.cli.launch import run_until_done
 from orchestra.cli.plan_editor.drafting import run_discussion
 from orchestra.cli.plan_editor.edited_plan import EditedPlan, indent_some
-from orchestra.cli.start import run_until_done
 from orchestra.errors import OrchestraError, PlanError, UsageError
 from orchestra.plan.check import CheckedDraft
 from orchestra.plan.draft import Draft

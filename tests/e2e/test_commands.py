@@ -177,7 +177,7 @@ def test_a_result_that_git_has_forgotten(real: Ran, copy: Copy) -> None:
     said = copy.run("diff")
     commit = real.summary["result"]["result"][:10]
     assert (said.code, said.out) == (2, "")
-    assert f"the result of run {copy.stamp} ({commit}) is not in this repository any more" in said.err
+    assert f"the result of run {copy.stamp} ({commit}) is not in this repository: its branch was deleted" in said.err
     assert "is not in this repository" in copy.run("diff", copy.stamp, "1").err
     assert "is not in this repository)" in copy.told("show", "1")
 

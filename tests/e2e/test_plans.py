@@ -229,7 +229,7 @@ def test_what_was_submitted_is_carried_out_by_run(tmp_path: Path) -> None:
         one = ("submit", "Fix the readme", "--files", "README.md", "--agent", "writer", "--priority", "high")
         assert place.run(*one).out.startswith("1 task submitted.")
         assert place.run("submit", "Do more", "-d", server=server).code == 0
-        assert "the role 'boss'" in place.run("submit", "x", "--agent", "boss", "--files", "README.md").err
+        assert "no role 'boss'" in place.run("submit", "x", "--agent", "boss", "--files", "README.md").err
         ran = place.run("run", "--max-agents", "1", server=server)
         assert ran.code == 0 and len(ran.agents) == 3
         assert "- README.md\n" in lead.asked[0]  # the urgent one came first

@@ -75,7 +75,7 @@ def diff_of_task(index: RunIndex, run: KnownRun, task: int) -> bytes:
 def explain_missing_commit(run: KnownRun, subject: str, commit: str) -> str:
     if run.elsewhere:
         return f"{subject} ({commit[:10]}) is not in this repository: it was made on {run.elsewhere}."
-    return f"{subject} ({commit[:10]}) is no longer in this repository: its branch was deleted."
+    return f"{subject} ({commit[:10]}) is not in this repository: its branch was deleted, or it was not imported."
 
 
 def explain_missing_task(run: KnownRun, task: int, tasks: list[int]) -> str:

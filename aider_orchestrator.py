@@ -9,8 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from orchestra.cli.launch import exit_with
 from orchestra.cli.main import main as run_command
-from orchestra.cli.start import exit_with
 from orchestra.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -> int:
-    """Carry out one run, or what is left of a past one, and return its exit code."""
+    """Carry out one run, or the rest of a past one, and return its exit code."""
     if settings.dry_run:
         return await show_plan(settings, past)
     from orchestra.conduct.session.warmup import start_warmup
@@ -75,7 +75,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
 
 
 async def show_plan(settings: Settings, past: "PreviousSessions | None") -> int:
-    """Print the plan and what it would cost; ask no model."""
+    """Print the plan and its estimated cost without requests to a model."""
     from orchestra.conduct.session.dry_run import print_dry_run
     from orchestra.conduct.session.preflight import run_preflight
 

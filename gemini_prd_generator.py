@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Let Gemini write a PRD (product requirements document) for a change: Markdown for people and for the orchestrator."""
+"""Have Gemini write a PRD (product requirements document) for a change: Markdown, which the orchestrator reads too."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ from orchestra.errors import OrchestraError, ProviderError, SettingsError, Usage
 FOLDER = Path("docs/prd")
 TRIES = 3
 LONGEST_PAUSE = 60.0
-# What is read of a repository for its digest; the digest itself is far smaller.
+# The limits in bytes of what is read for the digest of a repository; the digest is far smaller.
 LARGEST_FILE = 400_000
 LARGEST_SUM = 20_000_000
 EXAMPLES = """\
@@ -33,27 +33,27 @@ DEFAULT_GEMINI_MODEL, GEMINI_API_BASE or GOOGLE_GEMINI_BASE_URL, GEMINI_CLIENT (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(argv)
+    options = make_parser().parse_args(argv)
     try:
-        print(write(options), flush=True)
+        print(write_prd_file(options), flush=True)
         return 0
     except OrchestraError as error:
-        return fail(str(error), error.exit_code)
+        return report_failure(str(error), error.exit_code)
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
-        return fail(f"{what}{error.strerror or error}.", UsageError.exit_code)
+        return report_failure(f"{what}{error.strerror or error}.", UsageError.exit_code)
     except ImportError as error:
-        return fail(f"{error}. The packages of requirements.txt must be installed.", UsageError.exit_code)
+        return report_failure(f"{error}. The packages of requirements.txt must be installed.", UsageError.exit_code)
     except KeyboardInterrupt:
-        return fail("stopped.", 130)
-    except Exception as bug:  # the one place where what nobody foresaw becomes a sentence
+        return report_failure("stopped.", 130)
+    except Exception as bug:
         *_, (code, line) = traceback.walk_tb(bug.__traceback__)
-        return fail(
+        return report_failure(
             f"a bug: {type(bug).__name__} in {Path(code.f_code.co_filename).name}:{line}.", OrchestraError.exit_code
         )
 
 
-def fail(sentence: str, code: int) -> int:
+def report_failure(sentence: str, code: int) -> int:
     print(f"gemini_prd_generator: {without_keys(sentence)}", file=sys.stderr)
     return code
 
@@ -64,38 +64,40 @@ def without_keys(text: str) -> str:
     return scrub_keys(text, sys.argv[1:])
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+def make_parser() -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(
         "gemini_prd_generator.py",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument(
+    arguments.add_argument(
         "--prompt", required=True, metavar="TEXT", help="the change; @FILE reads it from a file, - from stdin"
     )
-    made.add_argument(
+    arguments.add_argument(
         "--filename", metavar="FILE", help="where to write; a bare name goes to docs/prd/ (default: a new name there)"
     )
-    made.add_argument(
+    arguments.add_argument(
         "--model", metavar="NAME", help="the Gemini model (default: DEFAULT_GEMINI_MODEL, else the current one)"
     )
-    made.add_argument("--api-key", metavar="KEY", help="Google API key (better: GOOGLE_API_KEY in the environment)")
-    return made
+    arguments.add_argument(
+        "--api-key", metavar="KEY", help="Google API key (better: GOOGLE_API_KEY in the environment)"
+    )
+    return arguments
 
 
-def write(options: argparse.Namespace) -> Path:
-    """The story: what to change, with which key, where to; ask; write."""
+def write_prd_file(options: argparse.Namespace) -> Path:
+    """Ask for the PRD, write it, and return its path."""
     from orchestra.answers import prd_format
 
     change = read_change(options.prompt)
-    target = wanted_path(options.filename)
-    ask = asker(options.model, options.api_key)
+    target = target_path(options.filename)
+    ask = make_asker(options.model, options.api_key)
     document = ask(change, repository_digest(Path.cwd()))
     if target is None:
-        target = reserve(FOLDER / prd_format.prd_file_name(change, time.strftime("%Y%m%d_%H%M%S")))
-    save(target, without_keys(document))
+        target = create_unused_file(FOLDER / prd_format.prd_file_name(change, time.strftime("%Y%m%d_%H%M%S")))
+    write_file(target, without_keys(document))
     try:
         prd_format.parse_prd(document)
     except UsageError as error:
@@ -107,7 +109,7 @@ def write(options: argparse.Namespace) -> Path:
 
 
 def read_change(prompt: str) -> str:
-    """The change in words, from wherever --prompt says."""
+    """Return the text of the change: the prompt, or from @FILE, or from stdin for -."""
     try:
         if prompt == "-":
             change = sys.stdin.buffer.read().decode()
@@ -123,40 +125,41 @@ def read_change(prompt: str) -> str:
     return change
 
 
-def wanted_path(filename: str | None) -> Path | None:
-    """Where --filename leads, found out before anything is paid for."""
-    if filename is None:
-        target = None
-        above = FOLDER
-    else:
+def target_path(filename: str | None) -> Path | None:
+    """Return the path of --filename, checked before a request is paid for."""
+    target: Path | None = None
+    parent = FOLDER
+    if filename is not None:
         target = FOLDER / filename if filename == Path(filename).name else Path(filename)
         if filename in ("", ".", "..") or filename.endswith("/") or not filename.isprintable() or target.is_dir():
             raise UsageError(f"--filename {filename!r} is not the name of a file.")
-        above = target.parent
-    existing = next(folder for folder in (above, *above.absolute().parents) if folder.exists())
+        parent = target.parent
+    existing = next(folder for folder in (parent, *parent.absolute().parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UsageError(f"The PRD cannot be written: {existing} is not a folder that may be written to.")
     return target
 
 
-def asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
-    """How to ask Gemini, by the flags, the environment and the .env files."""
+def make_asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
+    """Return a function that asks Gemini, configured by flags, the environment and the .env files."""
     from orchestra import settings
     from orchestra.cli.load import read_environments
     from orchestra.providers import catalogue
 
     google = catalogue.PROVIDERS["gemini"]
     chosen = settings.load_settings({"gemini_model": model, "api_key": key}, read_environments(Path.cwd()))
-    found, source = (
+    found_key, source = (
         (chosen.api_key, chosen.sources["api_key"]) if chosen.api_key else chosen.strongest_variable(google.key_vars)
     )
-    if not found:
+    if not found_key:
         raise SettingsError(
             "There is no Google API key: set GOOGLE_API_KEY in the environment or in .env, or give --api-key KEY."
         )
     name = chosen.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
     base = catalogue.provider_base_url(google, chosen.base_url(google.base_vars, source))
-    return lambda change, digest: asyncio.run(ask_patiently(change, digest, name, found, base, chosen.gemini_client))
+    return lambda change, digest: asyncio.run(
+        ask_with_retries(change, digest, name, found_key, base, chosen.gemini_client)
+    )
 
 
 # --- the repository -------------------------------------------------------------------------------------------------
@@ -165,12 +168,12 @@ def asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
 def repository_digest(folder: Path) -> str:
     from orchestra.plan.digest import build_digest
 
-    root = git(folder, "rev-parse", "--show-toplevel").rstrip("\n")
+    root = git_output(folder, "rev-parse", "--show-toplevel").rstrip("\n")
     return build_digest(tracked_files(Path(root))) if root else "There is no repository yet: every file is a new one."
 
 
-def git(folder: Path, *words: str) -> str:
-    """What git prints; nothing where there is no git or no repository."""
+def git_output(folder: Path, *words: str) -> str:
+    """Return the output of git; empty without git or a repository."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-c", "core.fsmonitor=false", *words]
     with contextlib.suppress(FileNotFoundError):
@@ -180,10 +183,10 @@ def git(folder: Path, *words: str) -> str:
 
 
 def tracked_files(root: Path) -> Iterator[tuple[str, int, str | None]]:
-    """Tracked files that are still there, the most telling first, with the text of those that have signatures."""
+    """Yield the existing tracked files, the most informative first, with the text of those that have signatures."""
     from orchestra.plan.digest import has_signatures, rank_path
 
-    paths = {path for path in git(root, "ls-files", "-z").split("\0") if path}
+    paths = {path for path in git_output(root, "ls-files", "-z").split("\0") if path}
     room = LARGEST_SUM
     for path in sorted(paths, key=rank_path):
         file = root / path
@@ -205,8 +208,8 @@ def read_text(file: Path) -> str | None:
 # --- Gemini ---------------------------------------------------------------------------------------------------------
 
 
-async def ask_patiently(change: str, digest: str, model: str, key: str, base: str, client: str) -> str:
-    """Ask again where that may help. In a run of the orchestrator the gateway does this, for everybody at once."""
+async def ask_with_retries(change: str, digest: str, model: str, key: str, base: str, client: str) -> str:
+    """Ask, and repeat the request if that may help. In a run, the gateway does this for all agents."""
     from orchestra.models.gemini import GeminiError, write_prd
 
     tries = 0
@@ -214,7 +217,7 @@ async def ask_patiently(change: str, digest: str, model: str, key: str, base: st
         tries += 1
         print(f"asking {model} for a PRD ...", file=sys.stderr)
         try:
-            with progress() as on_text:
+            with print_progress() as on_text:
                 return await write_prd(change, digest, model=model, key=key, base=base, client=client, on_text=on_text)
         except GeminiError as error:
             pause = float(tries) if error.retry_after is None else error.retry_after
@@ -225,8 +228,8 @@ async def ask_patiently(change: str, digest: str, model: str, key: str, base: st
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Callable[[int], None]]:
-    """How much has come: counted in place on a terminal, a line now and then elsewhere."""
+def print_progress() -> Iterator[Callable[[int], None]]:
+    """Show how many characters have arrived: in place on a terminal, elsewhere as a line now and then."""
     terminal = sys.stderr.isatty()
     shown = time.monotonic()
 
@@ -246,8 +249,8 @@ def progress() -> Iterator[Callable[[int], None]]:
 # --- the file -------------------------------------------------------------------------------------------------------
 
 
-def reserve(wanted: Path) -> Path:
-    """A name that nobody has: two runs in the same second must not write over each other."""
+def create_unused_file(wanted: Path) -> Path:
+    """Create a file of an unused name, because two runs in the same second must not overwrite each other."""
     wanted.parent.mkdir(parents=True, exist_ok=True)
     for number in range(1, 1_000):
         path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}_{number}")
@@ -257,8 +260,8 @@ def reserve(wanted: Path) -> Path:
     raise UsageError(f"{wanted.parent} has a thousand files of this name.")
 
 
-def save(target: Path, document: str) -> None:
-    """All of it or nothing."""
+def write_file(target: Path, document: str) -> None:
+    """Write the file at once or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".prd-{os.getpid()}.tmp")
     try:

@@ -8,23 +8,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from orchestra import events
 from orchestra.cli.ci import send_ci_command
-from orchestra.events import (
-    AssistantResponse,
-    AttemptEnded,
-    AttemptStarted,
-    Conversation,
-    Event,
-    GateStarted,
-    Note,
-    Payload,
-    PrdWritten,
-    RequestEnded,
-    RunEnded,
-    TaskMoved,
-    WorkCombined,
-    event_record,
-)
+from orchestra.events import Event, event_record
 from orchestra.journal.bus import Subscription
 from orchestra.model import TaskState
 from orchestra.report import detail
@@ -41,7 +27,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 30.0
 REFRESH = 0.2
-MOST_ROWS = 20
+MAX_ROWS = 20
 
 
 class ProgressView(Protocol):
@@ -53,8 +39,22 @@ class ProgressView(Protocol):
 # --- plain lines ----------------------------------------------------------------------------------------------------
 
 
-class PlainLines:
-    """For pipes, files and CI. Events up to the number `past` are of earlier sessions: they count, but are not said."""
+class NoProgress:
+    """For --quiet."""
+
+    def show_event(self, event: Event) -> None:
+        return None
+
+    def pause_display(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    @contextlib.asynccontextmanager
+    async def display(self) -> AsyncIterator[None]:
+        yield
+
+
+class PlainLines(NoProgress):
+    """For pipes, files and CI. Events up to `previous_seq` are of earlier sessions: they count, but are not printed."""
 
     def __init__(self, previous_seq: int = 0) -> None:
         self.previous_seq = previous_seq
@@ -69,13 +69,10 @@ class PlainLines:
     def print_event(self, event: Event) -> None:
         self.print_line(describe_event(event))
 
-    def pause_display(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
     def print_line(self, text: str) -> None:
         if text:
             self.last = time.monotonic()
-            # Whoever read our progress may be gone; the run goes on without a reader.
+            # The reader of the pipe may have exited; the run goes on.
             with contextlib.suppress(OSError):
                 print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
@@ -88,7 +85,7 @@ class PlainLines:
             beat.cancel()
 
     async def print_heartbeats(self) -> None:
-        """A sign of life, because CI systems end what is silent."""
+        """Print a line now and then, because CI systems end silent jobs."""
         while True:
             await asyncio.sleep(1)
             if time.monotonic() - self.last >= HEARTBEAT:
@@ -96,7 +93,7 @@ class PlainLines:
 
 
 class GroupedLines(PlainLines):
-    """For CI systems that fold lines away under a heading."""
+    """For CI systems that fold lines under a heading."""
 
     def __init__(self, ci: CiSystem, previous_seq: int = 0) -> None:
         super().__init__(previous_seq)
@@ -105,7 +102,7 @@ class GroupedLines(PlainLines):
     def print_event(self, event: Event) -> None:
         self.enter_phase(phase_of_event(event, self.phase))
         super().print_event(event)
-        if isinstance(event.payload, RunEnded):
+        if isinstance(event.payload, events.RunEnded):
             self.enter_phase("")
 
     def enter_phase(self, phase: str) -> None:
@@ -116,49 +113,37 @@ class GroupedLines(PlainLines):
 
 
 def phase_of_event(event: Event, current: str) -> str:
-    if event.task is None and isinstance(event.payload, WorkCombined | GateStarted):
+    if event.task is None and isinstance(event.payload, events.WorkCombined | events.GateStarted):
         return "Checks and result"
-    if isinstance(event.payload, AttemptStarted):
+    if isinstance(event.payload, events.AttemptStarted):
         return "Agents"
-    if isinstance(event.payload, TaskMoved):
+    if isinstance(event.payload, events.TaskMoved):
         return "Agents" if current != "Checks and result" else current
     return current or "Requirements and plan"
 
 
 class JsonStream:
-    """--events -: every event as a line of JSON, without the long texts that the logs have."""
+    """--events -: every event as a line of JSON, without the long texts, which are in the logs."""
 
     def show_event(self, event: Event) -> None:
         record = event_record(event)
-        long = LONG_FIELDS.get(type(event.payload))
-        record["data"] = {name: value for name, value in event.data.items() if name != long}
+        long_field = LONG_FIELDS.get(type(event.payload))
+        record["data"] = {name: value for name, value in event.data.items() if name != long_field}
         with contextlib.suppress(OSError):
             print(json_text(record), flush=True)
 
 
-LONG_FIELDS: dict[type[Payload], str] = {
-    RequestEnded: "body",
-    AssistantResponse: "content",
-    Conversation: "packed",
-    PrdWritten: "text",
-    AttemptEnded: "aider",
+LONG_FIELDS: dict[type[events.Payload], str] = {
+    events.RequestEnded: "body",
+    events.AssistantResponse: "content",
+    events.Conversation: "packed",
+    events.PrdWritten: "text",
+    events.AttemptEnded: "aider",
 }
 
 
-class NoProgress:
-    def show_event(self, event: Event) -> None:
-        return None
-
-    def pause_display(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    @contextlib.asynccontextmanager
-    async def display(self) -> AsyncIterator[None]:
-        yield
-
-
 class VerboseLines(PlainLines):
-    """--verbose: every event as it is written."""
+    """--verbose: every event."""
 
     def print_event(self, event: Event) -> None:
         self.print_line(describe_event(event) or blank_controls(f"{actor_name(event)}: {event.kind} {event.data}"))
@@ -203,8 +188,8 @@ class ProgressBoard:
         self.since_event = time.monotonic()
         if event.seq <= self.previous_seq:
             return
-        if isinstance(event.payload, Note):
-            # Said once and for good: the board itself is gone when the run ends.
+        if isinstance(event.payload, events.Note):
+            # Printed above the board, because the board is erased when the run ends.
             self.print_above(describe_event(event))
             return
         if event.task is None and describe_event(event):
@@ -254,12 +239,11 @@ class ProgressBoard:
             table.add_column(name, justify="right", no_wrap=True)
         for task in self.visible_tasks():
             style = STATE_STYLES.get(task.state, "")
-            said = escape(blank_controls(self.state_words(task), 60))
-            state = f"[{style}]{said}[/]" if style else said
+            state = escape(blank_controls(self.state_words(task), 60))
             cost = "?" if task.usage.paid is None else f"${task.usage.paid:.4f}"
             table.add_row(
                 task.agent,
-                state,
+                f"[{style}]{state}[/]" if style else state,
                 escape(blank_controls(task.title)),
                 str(task.iterations),
                 f"{task.usage.tokens:,}",
@@ -271,15 +255,15 @@ class ProgressBoard:
         return table
 
     def visible_tasks(self) -> list[TaskReport]:
-        """With many tasks: those at work first, then the latest."""
+        """Return all tasks; of many, the active ones first, then the last that ended."""
         tasks = list(self.report.tasks.values())
-        if len(tasks) <= MOST_ROWS:
+        if len(tasks) <= MAX_ROWS:
             return tasks
-        ended = {task.id: max((each.ended for each in self.detail.attempts(task.id)), default=0) for task in tasks}
-        return sorted(tasks, key=lambda task: (task.state != TaskState.ACTIVE, -ended[task.id]))[:MOST_ROWS]
+        ended = {task.id: max((a.ended for a in self.detail.attempts(task.id)), default=0) for task in tasks}
+        return sorted(tasks, key=lambda task: (task.state != TaskState.ACTIVE, -ended[task.id]))[:MAX_ROWS]
 
     def state_words(self, task: TaskReport) -> str:
-        """Also for whom it waits, and how long already."""
+        """Return the state, or what the task waits for and since when."""
         if task.waits and not task.verdict:
             waited = self.seconds_since(self.detail.held_up_since.get(task.id, self.detail.ended))
             return f"waiting for {task.waits.split(' (')[0]}, {waited:.0f} s"
@@ -293,23 +277,23 @@ class ProgressBoard:
         return f"{done} of {total} tasks ended, {cost_phrase(self.report.usage)}, {self.report.usage.tokens:,} tokens"
 
     def working_seconds(self, task: int) -> str:
-        """How long the last attempts at a task take, or took."""
+        """Return how long the last attempts at a task took, so far or in all."""
         span = self.detail.working_time(task)
         if span is None:
             return ""
-        begun, ended = span
-        return f"{(ended - begun) / 1000 if ended else self.seconds_since(begun):.1f} s"
+        started, ended = span
+        return f"{(ended - started) / 1000 if ended else self.seconds_since(started):.1f} s"
 
     def seconds_since(self, time_of_event: int) -> float:
-        """By the clock of the events, which stands still between two of them: the age of the last one is added."""
+        """Return the age of an event: up to the last event by their clock, from then on by ours."""
         return (self.detail.ended - time_of_event) / 1000 + time.monotonic() - self.since_event
 
 
 def watch_progress(settings: Settings, previous_seq: int = 0) -> tuple[ProgressView, tuple[Subscription, ...]]:
-    """What a person sees of the run, and what hears of its events. `past`: how many of them earlier sessions had."""
-    screen = choose_view(settings, previous_seq)
+    """Return the view of the run, and its subscriptions. `previous_seq`: the last event of earlier sessions."""
+    view = choose_view(settings, previous_seq)
     stream = [Subscription("The stream of events", JsonStream().show_event, previous_seq)] if settings.events else []
-    return screen, (Subscription("The display of progress", screen.show_event), *stream)
+    return view, (Subscription("The display of progress", view.show_event), *stream)
 
 
 def choose_view(settings: Settings, previous_seq: int) -> ProgressView:
@@ -320,5 +304,6 @@ def choose_view(settings: Settings, previous_seq: int) -> ProgressView:
     ci = detect_ci_system(os.environ)
     if ci.kind in ("github", "gitlab"):
         return GroupedLines(ci, previous_seq)
-    plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or ci.kind
-    return PlainLines(previous_seq) if plain else ProgressBoard(previous_seq)
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or ci.kind:
+        return PlainLines(previous_seq)
+    return ProgressBoard(previous_seq)

@@ -14,11 +14,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestra.cli.parser import parse_flags
 from orchestra.report.annotations import step_outputs
 from orchestra.report.formats import REPORT_FORMATS
 from orchestra.report.state import Report
 from orchestra.settings import flag_of, option_fields
+from tests.support.shell import parse_flags
 from tests.test_report import read_outputs
 from tools import write_action
 

@@ -82,10 +82,10 @@ def test_unmerged_work_stays_unless_it_is_forced(shell: Shell) -> None:
     place.write({"a.py": "a = 2\n"})
     place.commit("Agents' work")
     stored(shell, story(place.repo)).close()
-    assert f"kept: branch {side}, since it is checked out in {place.repo}" in told(shell, "clean", "--yes", "--force")
+    assert f"kept: branch {side}, because it is checked out in {place.repo}" in told(shell, "clean", "--yes", "--force")
     place.git("switch", "-q", "main")
     stored(shell, story(place.repo)).close()
-    assert f"kept: branch {side}, since none of your branches has its commits" in told(shell, "clean", "--yes")
+    assert f"kept: branch {side}, because none of your branches has its commits" in told(shell, "clean", "--yes")
     assert place.git("rev-parse", "-q", "--verify", side)
     # The run is still known by its branch.
     assert told(shell, "clean", STAMP, "--dry-run", "--force").startswith(f"{STAMP}  without events: branch {side}")
@@ -117,7 +117,7 @@ def test_what_somebody_is_at_work_on_stays_whole(shell: Shell) -> None:
     store = stored(shell, events)
     assert store.acquire_run(".", STAMP, "me", "lighthouse", 4711, 60_000) is None
     shown = told(shell, "clean", STAMP, "--yes", "--force")
-    assert shown == f"kept: {STAMP}, since pid 4711 on lighthouse is at work on it\n"
+    assert shown == f"kept: {STAMP}, because pid 4711 on lighthouse works on it\n"
     assert f"run_{STAMP}.jsonl" in names(shell) and len(store.read_events(".", STAMP)) == len(events)
     store.close()
 
@@ -128,12 +128,12 @@ def test_what_a_killed_process_was_at_work_on_is_free_at_once(shell: Shell) -> N
     child.wait()
     store = stored(shell, story(shell.place.repo, code=None))
     assert store.acquire_run(".", STAMP, "me", machine_identity(), child.pid, 60_000) is None
-    assert "Nobody is at work on it" in told(shell, "status")
+    assert "No process works on it" in told(shell, "status")
     told(shell, "clean", "--yes")
     assert store.list_runs(".") == []
     store.append_events(".", story(shell.place.repo, code=None))
     assert store.acquire_run(".", STAMP, "me", machine_identity(), os.getpid(), 60_000) is None
-    assert f"pid {os.getpid()} on {socket.gethostname()} is at work on it" in told(shell, "clean", "--yes")
+    assert f"pid {os.getpid()} on {socket.gethostname()} works on it" in told(shell, "clean", "--yes")
     store.close()
 
 

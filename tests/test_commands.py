@@ -48,9 +48,12 @@ def test_enough_of_a_name(name: str, meant: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("2026112", "may be any of 20261120_235959, 20261121_101010, 20261121_101010_2, 20261122_000000."),
-        ("20261121", "may be any of 20261121_101010, 20261121_101010_2."),
-        ("20261121_101011", "there is no run '20261121_101011' here. Near to it: 20261121_101010"),
+        (
+            "2026112",
+            "is ambiguous: 20261120_235959, 20261121_101010, 20261121_101010_2, 20261122_000000. Use more of the name.",
+        ),
+        ("20261121", "is ambiguous: 20261121_101010, 20261121_101010_2."),
+        ("20261121_101011", "there is no run '20261121_101011' here. Similar: 20261121_101010"),
         ("x", "there is no run 'x' here. The latest: 20261121_101010, 20261121_101010_2, 20261122_000000."),
         ("\x1b[2J", r"there is no run '\x1b[2J' here."),
     ],
@@ -69,21 +72,11 @@ def test_where_nothing_was_run(shell: Shell, words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("show",), "show needs a run and one of its tasks: show RUN TASK. See --help."),
-        (("show", "x"), "say which task of run x to show: show x 1."),
-        (("show", "x", "y"), "'y' is no task: say 3 or agent3."),
-        (("diff", "x", "y"), "argument task: 'y' is no agent: say 3 or agent3. See --help."),
-        (("logs", "--agent", "y"), "argument --agent: 'y' is no agent: say 3 or agent3. See --help."),
-        (
-            ("clean", "--older-than", "soon"),
-            "argument --older-than: 'soon' is no age: say 45m, 12h, 30d or 8w. See --help.",
-        ),
-        (("runs", "--zzz"), "unknown argument '--zzz'. See --help."),
-        (("status", "a", "b"), "unknown argument 'b'. See --help."),
-        (("import",), "say which file to import. See --help."),
+        (("show",), "show needs a run and one of its tasks. Usage: aider-orchestrator show [RUN] TASK."),
+        (("show", "x"), "the task of run x is missing. Usage: aider-orchestrator show x 1."),
+        (("show", "x", "y"), "'y' is not a task: give 3 or agent3."),
+        (("runs", "--zzz"), "unknown argument '--zzz'. See `aider-orchestrator runs --help`."),
         (("import", "none.gz"), "none.gz: there is no such file."),
-        (("store",), "store has two commands: store check and store migrate."),
-        (("store", "chekc"), "store has two commands: store check and store migrate."),
     ],
 )
 def test_words_that_are_not_understood(shell: Shell, words: tuple[str, ...], said: str) -> None:
@@ -94,7 +87,7 @@ def test_no_task_of_that_number(shell: Shell) -> None:
     stored(shell, story(shell.place.repo)).close()
     assert f"run {STAMP} has no agent2: it has agent1." in sentence(shell.run("show", "2"))
     assert f"run {STAMP} has no agent2: it has agent1." in sentence(shell.run("diff", STAMP, "2"))
-    assert f"run {STAMP} has nothing of agent2." in sentence(shell.run("logs", "--agent", "2"))
+    assert f"run {STAMP} has no events of agent2." in sentence(shell.run("logs", "--agent", "2"))
     assert f"run {STAMP} has no result: nothing was combined." in sentence(shell.run("diff"))
     assert f"agent1 of run {STAMP} changed nothing." in sentence(shell.run("diff", STAMP, "1"))
 
@@ -116,7 +109,7 @@ def test_a_run_at_work_is_told_from_one_that_died(shell: Shell, place: str) -> N
     files(shell, events if place == "files" else [])
     store = stored(shell, events)
     assert store.acquire_run(".", STAMP, "me", "lighthouse", 4711, 60_000) is None
-    assert "pid 4711 on lighthouse is at work on it." in told(shell, "status")
+    assert "pid 4711 on lighthouse works on it." in told(shell, "status")
     assert "0 of 1 task ended, $0.2500 so far." in told(shell, "status")
     found = json.loads(told(shell, "status", "--json"))
     assert (found["state"], found["owner"]) == ("running", {"host": "lighthouse", "pid": 4711})
@@ -124,7 +117,7 @@ def test_a_run_at_work_is_told_from_one_that_died(shell: Shell, place: str) -> N
     assert told(shell, "runs").split()[1] == "running"
     store.release_run(".", STAMP, "me")
     store.close()
-    assert f"Nobody is at work on it. To take it up: aider-orchestrator resume {STAMP}" in told(shell, "status")
+    assert f"No process works on it. To continue it: aider-orchestrator resume {STAMP}" in told(shell, "status")
     found = json.loads(told(shell, "status", "--json"))
     assert (found["state"], found["owner"]) == ("interrupted", None)
     assert told(shell, "runs").split()[1:3] == ["not", "ended"]
@@ -172,7 +165,7 @@ def test_ctrl_c_while_looking_on(shell: Shell, words: tuple[str, ...]) -> None:
 
 def test_looking_on_when_nobody_is_at_work(shell: Shell) -> None:
     stored(shell, story(shell.place.repo, code=None)).close()
-    assert told(shell, "logs", "--follow").endswith(f"Nobody is at work on run {STAMP}.\n")
+    assert told(shell, "logs", "--follow").endswith(f"No process works on run {STAMP}.\n")
     assert f"resume {STAMP}" in told(shell, "status", "--watch")
 
 

@@ -183,7 +183,7 @@ def test_fix_leaves_alone_what_it_must_not_touch(tmp_path: Path) -> None:
     code, shown = fixed(place, CI="true")
     assert code == 2 and "no terminal" in shown
     code, shown = fixed(place, "a key with spaces")
-    assert code == 2 and "Nothing was written" in shown and not (place.repo / ".env").exists()
+    assert code == 2 and "nothing was written" in shown and not (place.repo / ".env").exists()
     place.write({".env": "MINE=1\n"})
     place.git("add", "-f", ".env")
     place.commit()

@@ -161,7 +161,7 @@ def test_events_that_make_no_sense(shell: Shell, parcel: Path) -> None:
         written(parcel, change)
         assert "run.tar.gz" in refused(shell, parcel)
         parcel.write_bytes(original)
-    assert told(shell, "import", str(parcel)) == f"Run {STAMP} is here now: 8 events.\n"
+    assert told(shell, "import", str(parcel)) == f"Run {STAMP} was imported: 8 events.\n"
 
 
 def test_outside_of_any_repository(shell: Shell, parcel: Path) -> None:

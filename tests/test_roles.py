@@ -138,7 +138,7 @@ def test_a_prompt_may_stand_in_a_file(tmp_path: Path) -> None:
         ({"prompt-file": "bad.md"}, "prompt-file 'bad.md' of [roles.poet] in P cannot be read: it is not UTF-8."),
         (
             {"prompt-file": "a.md", "prompt": "x"},
-            "[roles.poet] in P has a prompt and a prompt-file: one of them is enough.",
+            "[roles.poet] in P has a prompt and a prompt-file: give only one.",
         ),
     ],
 )

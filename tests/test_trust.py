@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from orchestra.cli.folder import config_folder
+from orchestra.cli.load import read_settings
 from orchestra.cli.trusted import write_answer
 from orchestra.providers import catalogue
 from orchestra.settings import CommittedFile, Settings, SettingsFile, key_of, load_settings, option_fields
 from orchestra.settings.trust import screen_file
 from orchestra.workspace.tracked import is_tracked_regular, may_be_tracked
-from tests.support.shell import Shell, shell
+from tests.support.shell import Shell, parse_flags, shell
 
 __all__ = ["shell"]
 
@@ -286,10 +287,10 @@ def test_run_names_what_it_uses_and_once_what_it_does_not(shell: Shell) -> None:
     assert notes == [
         f"note: {FILE} (committed) sets test-cmd = make test",
         f"note: {FILE} (committed) sets max-agents = 3",
-        f"note: not used of {FILE}, since it is committed: notify (it sends to an address or an account), "
+        f"note: not used from {FILE}, because it is committed: notify (it sends to an address or an account), "
         "roles.spy.prompt-file (it is no file that git tracks here), "
         'prices."openai/gpt-6.1-sol" (it does not raise a known price); '
-        "`aider-orchestrator trust` allows it, --trust-repo does for one run.",
+        "`aider-orchestrator trust` allows it, --trust-repo allows it for one run.",
     ]
 
 
@@ -304,9 +305,9 @@ def test_refused_model_ends_the_run(shell: Shell) -> None:
     said = shell.run(*WORK, "--no-prd")
     assert said.code == 2
     assert said.err.splitlines()[-1] == (
-        f"aider-orchestrator: {FILE} is committed, so that its choice of a model is not taken (model): it chooses "
+        f"aider-orchestrator: {FILE} is committed, so its choice of a model is not used (model): it chooses "
         "another provider, or a model that costs more or has no known price. Choose with a flag such as --model NAME; "
-        "`aider-orchestrator trust` allows it, --trust-repo does for one run."
+        "`aider-orchestrator trust` allows it, --trust-repo allows it for one run."
     )
     assert "XAI_API_KEY" in shell.run(*WORK, "--no-prd", "--trust-repo").err
     assert "OPENAI_API_KEY" in shell.run(*WORK, "--no-prd", "--model", "openai/gpt-6-luna").err
@@ -385,7 +386,7 @@ def test_consent_is_of_one_repository(shell: Shell, tmp_path: Path) -> None:
 def test_trust_of_nothing_and_of_ones_own(shell: Shell) -> None:
     assert shell.refused("trust") == f"{shell.place.repo} has no settings file, so there is nothing to trust."
     shell.place.write({FILE: TEAM})
-    assert shell.run("trust").out == f"{FILE} is not committed: it is yours, and obeyed as it is.\n"
+    assert shell.run("trust").out == f"{FILE} is not committed: it is yours, and all of it is used.\n"
     assert "hooks.example" in shell.run("config", "show").out
 
 
@@ -409,11 +410,9 @@ def test_config_folder_that_cannot_be_written_is_one_sentence(shell: Shell) -> N
 
 
 def test_settings_know_whose_they_are(shell: Shell) -> None:
-    from orchestra.cli.load import read_settings
-
     commit_team_file(shell, 'change = "x"\nfiles = ["a.py"]\n')
-    settings: Settings = read_settings(["--files", "b.py"])
+    settings: Settings = read_settings(parse_flags(["--files", "b.py"]))
     assert settings.is_set_by_user("files") and not settings.is_set_by_user("change")
     write_answer(shell.place.repo, SettingsFile(FILE, {"change": "x", "files": ["a.py"]}), True)
-    assert read_settings([]).is_set_by_user("change")
+    assert read_settings({}).is_set_by_user("change")
     assert os.environ["HOME"] == str(shell.place.home)

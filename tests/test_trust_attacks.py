@@ -104,7 +104,7 @@ def test_yes_to_a_committed_plan_is_kept_where_it_counts(shell: Shell) -> None:
     assert shell.place.status() == []
     own = shell.place.repo / ".aider_logs/plans/otp.toml"
     assert "approved = true" in own.read_text() and is_users_plan(shell.place.repo, own)
-    assert "is committed, so a yes in it does not count" in shell.run("plan", "approve", "plans/otp.toml").err
+    assert "is committed, so an approval in it does not count" in shell.run("plan", "approve", "plans/otp.toml").err
 
 
 @pytest.mark.parametrize("words", [("plan", "show"), ("plan", "check"), ("plan", "approve")])

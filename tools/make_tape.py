@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aider_orchestrator import story
 from orchestra.cli.commands.demo import PROJECT, TAPE, make_sample, sample_settings
-from orchestra.cli.start import run_until_done
+from orchestra.cli.launch import run_until_done
 from tests.support.edits import gemini_prd, knows
 from tests.support.modelserver import ModelServer, Reply, Request
 

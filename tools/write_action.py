@@ -16,7 +16,7 @@ TARGET = Path(__file__).resolve().parents[1] / "action.yml"
 HEAD = """\
 # Written by `python -m tools.write_action` from the program's own table of flags: do not edit.
 name: Aider Orchestrator
-description: Let many Aider agents change one repository at once, and say truly what came of it.
+description: Run many Aider agents on one repository in parallel, with a verdict you can trust.
 """
 OUTPUTS = {
     "run": "the run's name",

@@ -84,7 +84,7 @@ Whoever can commit may have written it. So of a settings file that git tracks, o
 
 What is taken is said, a line each; what is not taken is said once, and the run goes on without it. Where that was the
 choice of a model, the run ends with exit code 2 before anything is paid: a run with another model than the team's is
-worse than none. `aider-orchestrator trust` shows the file and obeys all of it from then on, until it or a file that it
+worse than none. `aider-orchestrator trust` shows the file and uses all of it from then on, until it or a file that it
 names changes; `--trust-repo` does so for one run. Give `--trust-repo` in CI only where every commit that is run was
 reviewed: on the default branch, never on the head of a pull request.
 

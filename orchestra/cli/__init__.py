@@ -1,1 +1,1 @@
-"""The command line, a file per noun."""
+"""The command line: the table of commands, and a module for each."""

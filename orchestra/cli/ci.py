@@ -1,4 +1,4 @@
-"""In CI: output that the system cannot mistake for commands, and what it shows of a run by itself."""
+"""Output in CI: text that the system cannot mistake for commands, and the result where the system shows it."""
 
 import contextlib
 import io
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 class GuardedStream(io.TextIOBase):
-    """A stream of whole lines, none of which the CI system takes for a command; only `order` gives commands."""
+    """A stream of whole lines that the CI system does not take for commands; only `send_command` sends them."""
 
     def __init__(self, stream: TextIO, ci: CiSystem) -> None:
-        self.stream, self.ci, self.rest = stream, ci, ""
+        self.stream, self.ci, self.partial_line = stream, ci, ""
 
     def write(self, text: str) -> int:
-        whole, ended, self.rest = (self.rest + text).rpartition("\n")
-        self.stream.write(self.ci.neutralize(whole + ended) if ended else "")
+        lines, newline, self.partial_line = (self.partial_line + text).rpartition("\n")
+        self.stream.write(self.ci.neutralize(lines + newline) if newline else "")
         return len(text)
 
     @property
     def buffer(self) -> BinaryIO:
-        """For bytes that a program reads, as `git apply` does a diff: they pass as they are."""
+        """Return the stream for bytes, such as a diff for `git apply`, which pass unchanged."""
         self.close()
         return self.stream.buffer
 
@@ -38,10 +38,10 @@ class GuardedStream(io.TextIOBase):
         self.stream.flush()
 
     def close(self) -> None:
-        """The stream itself stays open."""
-        if self.rest:
-            self.stream.write(self.ci.neutralize(self.rest))
-            self.rest = ""
+        """Write what is pending. The stream itself stays open."""
+        if self.partial_line:
+            self.stream.write(self.ci.neutralize(self.partial_line))
+            self.partial_line = ""
 
     def send_command(self, text: str) -> None:
         self.close()
@@ -54,7 +54,7 @@ class GuardedStream(io.TextIOBase):
 
 @contextlib.contextmanager
 def guard_output(env: Mapping[str, str]) -> Iterator[None]:
-    """In CI everything printed from here on passes the guard, whoever prints it."""
+    """Guard stdout and stderr in CI."""
     ci = detect_ci_system(env)
     if not ci.kind:
         yield
@@ -72,14 +72,14 @@ def guard_output(env: Mapping[str, str]) -> Iterator[None]:
 
 
 def send_ci_command(text: str) -> None:
-    """A command for the CI system. Where nobody guards there is no such system."""
+    """Send a command to the CI system, if there is one."""
     if text and isinstance(sys.stderr, GuardedStream):
         with contextlib.suppress(OSError):
             sys.stderr.send_command(text)
 
 
 def publish_in_ci(finished: "FinishedRun", env: Mapping[str, str]) -> None:
-    """The run's result where the CI system looks for it, and where its files are."""
+    """Write the result where the CI system looks for it, and print the paths of the run's files."""
     from orchestra.report.annotations import build_annotations, step_outputs
     from orchestra.report.markdown import STEP_SUMMARY_LIMIT, markdown_report
 
@@ -89,20 +89,17 @@ def publish_in_ci(finished: "FinishedRun", env: Mapping[str, str]) -> None:
     files = {"summary": finished.path, **finished.files}
     if ci.kind == "github":
         target = env.get("GITHUB_STEP_SUMMARY", "")
-        append_to_file(target, markdown_report(report, STEP_SUMMARY_LIMIT - size_of_file(target)))
+        size = Path(target).stat().st_size if target and Path(target).exists() else 0
+        append_to_file(target, markdown_report(report, STEP_SUMMARY_LIMIT - size))
         paths = {name: str(path) for name, path in files.items()}
         append_to_file(env.get("GITHUB_OUTPUT", ""), step_outputs(report, paths, f"end_{secrets.token_hex(16)}"))
-        said = finished.material.outputs if finished.material else {}
-        send_ci_command("".join(f"{each}\n" for each in build_annotations(report, said)))
+        gate_outputs = finished.material.outputs if finished.material else {}
+        send_ci_command("".join(f"{annotation}\n" for annotation in build_annotations(report, gate_outputs)))
     print("Files of this run:", *(f"  {path}" for path in files.values()), sep="\n", file=sys.stderr)
 
 
-def size_of_file(path: str) -> int:
-    return Path(path).stat().st_size if path and Path(path).exists() else 0
-
-
 def append_to_file(path: str, text: str) -> None:
-    """A file of the CI system's that cannot be written is its problem, and not the run's."""
+    """Append to a file of the CI system. If it cannot be written, print a note: the run itself is not affected."""
     try:
         if path and text:
             with Path(path).open("a", encoding="utf-8", errors="replace") as file:
@@ -112,9 +109,9 @@ def append_to_file(path: str, text: str) -> None:
 
 
 def announce_error(error: OrchestraError, env: Mapping[str, str]) -> str:
-    """The error in one sentence. Where a key is missing, CI may well be the reason."""
-    why = f" {FORK}" if isinstance(error, MissingKey) and is_from_fork(env) else ""
-    words = strip_controls(f"{error}{why}")
+    """Return the error as a sentence, and annotate it on GitHub. A missing key may be caused by a fork's CI."""
+    reason = f" {FORK}" if isinstance(error, MissingKey) and is_from_fork(env) else ""
+    sentence = strip_controls(f"{error}{reason}")
     if detect_ci_system(env).kind == "github":
-        send_ci_command(error_annotation(words, "Aider Orchestrator") + "\n")
-    return words
+        send_ci_command(error_annotation(sentence, "Aider Orchestrator") + "\n")
+    return sentence

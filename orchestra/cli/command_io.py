@@ -1,41 +1,59 @@
-"""What the commands about runs have in common: how their words are read, and how they print."""
+"""What several commands share: arguments, and how they print."""
 
 import json
 import os
 import sys
-from argparse import Namespace
-from typing import Any, NoReturn
+from argparse import ArgumentTypeError
+from typing import Any, TextIO
 
-from orchestra.cli.parser import FlagParser
-from orchestra.errors import UsageError
+from orchestra.cli.parser import CommandParser
 from orchestra.report.terminal_text import escape_controls
+from orchestra.settings import Settings
 
 
-class CommandParser(FlagParser):
-    """The words of one command. Its help is its usage, written by hand."""
+def add_repository_arguments(parser: CommandParser) -> None:
+    parser.add_argument("--repo", metavar="PATH", default="", help="the repository (default: the current directory)")
+    parser.add_argument("--store", metavar="URL", default="", help="the database of events (default: in .aider_logs)")
 
-    def __init__(self, usage: str) -> None:
-        super().__init__(prog=usage.split()[1], usage=usage, allow_abbrev=False)
-        self.add_argument("--repo", default="")
-        self.add_argument("--store", default="")
 
-    def format_help(self) -> str:
-        return self.usage or ""
+def add_run_argument(parser: CommandParser, *, required: bool = False) -> None:
+    text = "its name, or enough of the beginning or end of it"
+    if required:
+        parser.add_argument("run", metavar="RUN", help=f"{text}, or `latest`")
+    else:
+        parser.add_argument("run", metavar="RUN", nargs="?", default="", help=f"{text} (default: the latest run)")
 
-    def error(self, message: str) -> NoReturn:
-        goes = (self.usage or "").splitlines()[0].removeprefix("usage: ")
-        raise UsageError(f"{message}.", hint=f"It goes: {goes}" if "required" in message else "See --help.")
 
-    def parse(self, argv: list[str]) -> Namespace:
-        """Flags and names in any order."""
-        given, unknown = self.parse_known_intermixed_args(argv)
-        if unknown:
-            raise UsageError(f"unknown argument {unknown[0]!r}.", hint="See --help.")
-        return given
+def add_task_argument(parser: CommandParser, *, required: bool = False) -> None:
+    nargs, text = (None, "its number, such as 3 or agent3") if required else ("?", "only this task: 3 or agent3")
+    parser.add_argument("task", metavar="TASK", nargs=nargs, type=parse_task_number, help=text)
+
+
+def add_plan_argument(parser: CommandParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a name from `plan list`, or a plan's file")
+
+
+def add_plan_and_run_options(parser: CommandParser) -> None:
+    add_plan_argument(parser)
+    parser.add_run_options()
+
+
+def parse_task_number(word: str) -> int:
+    """3, agent3, task3."""
+    number = word.removeprefix("agent").removeprefix("task")
+    if not (number.isascii() and number.isdigit()):
+        raise ArgumentTypeError(f"{word!r} is not a task: give 3 or agent3")
+    return int(number)
+
+
+def is_attended(settings: Settings, output: TextIO) -> bool:
+    """Return whether a person can be asked: on a terminal, if the run's output is not for programs."""
+    unattended = settings.quiet or settings.json or settings.events or os.environ.get("CI")
+    return not unattended and sys.stdin.isatty() and output.isatty()
 
 
 def print_plain(text: str) -> None:
-    """To a person: nothing in it steers the terminal, and no character is one that stdout cannot take."""
+    """Print text for people: control characters are escaped, and so is what stdout cannot encode."""
     print_raw(escape_controls(text) + "\n")
 
 
@@ -44,7 +62,7 @@ def print_json(record: Any) -> None:
 
 
 def print_raw(text: str) -> None:
-    """As it is, at once: who looks on does not want to wait."""
+    """Print text as it is, without buffering."""
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()

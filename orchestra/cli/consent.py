@@ -1,12 +1,12 @@
-"""What a run says of a committed settings file, and how it asks for consent to it."""
+"""Print what a committed settings file sets, and ask for consent to the rest of it."""
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestra.cli import trusted
+from orchestra.cli.command_io import is_attended
 from orchestra.cli.load import current_folder, read_settings, read_settings_file
 from orchestra.cli.masked import mask_setting
 from orchestra.conduct.core.secrets import Secrets
@@ -18,14 +18,12 @@ from orchestra.settings.trust import files_named_in
 from orchestra.settings.values import PRICES_TABLE
 from orchestra.workspace.git import top_level
 
-QUESTION = "Obey these too, now and until the file changes? y or N"
+QUESTION = "Use these too, now and until the file changes? [y/N]"
+ALLOW = "`aider-orchestrator trust` allows it, --trust-repo allows it for one run"
 
 
-ALLOW = "`aider-orchestrator trust` allows it, --trust-repo does for one run"
-
-
-def repository_root(given: str) -> Path:
-    start = Path(given).absolute() if given else current_folder()
+def repository_root(repo: str) -> Path:
+    start = Path(repo).absolute() if repo else current_folder()
     root = top_level(start)
     if root is None:
         raise UsageError(f"{start} is not in a git repository.")
@@ -33,41 +31,37 @@ def repository_root(given: str) -> Path:
 
 
 def describe_consent(root: Path, file: SettingsFile, settings: Settings) -> Iterator[str]:
-    """Each setting of the file, with what it needs consent for."""
+    """List the settings of the file, and those that need consent."""
     committed = settings.committed or CommittedFile(file.origin)
     yield f"{file.origin} of {root} sets:"
     for line in setting_lines(file.table, settings):
         yield f"  {line}"
-    for name, why in committed.refused.items():
-        yield f"  needs your consent: {name} ({why})"
+    for name, reason in committed.refused.items():
+        yield f"  needs your consent: {name} ({reason})"
     if names := files_named_in(file.table):
         yield f"  names the files: {', '.join(names)}"
 
 
-def resolve_committed(settings: Settings, committed: CommittedFile, argv: list[str]) -> Settings:
-    """Say what a committed file has set, and ask for consent on a terminal."""
-    if committed.refused and can_be_asked(settings) and ask_for_consent(settings, committed):
-        settings = read_settings(argv)
+def resolve_committed(settings: Settings, committed: CommittedFile, flags: Mapping[str, Any]) -> Settings:
+    """Print what a committed file has set; on a terminal, ask for consent to the rest."""
+    # The file itself must not be able to suppress the question.
+    user_settings = settings.with_values(quiet=is_quiet_by_user(settings))
+    if committed.refused and is_attended(user_settings, sys.stderr) and ask_for_consent(settings, committed):
+        settings = read_settings(flags)
         committed = settings.committed or committed
     print_committed(settings, committed)
     if committed.models:
         names = ", ".join(committed.models)
         raise SettingsError(
-            f"{committed.origin} is committed, so that its choice of a model is not taken ({names}): "
+            f"{committed.origin} is committed, so its choice of a model is not used ({names}): "
             f"{committed.refused[committed.models[0]]}.",
             hint=f"Choose with a flag such as --model NAME; {ALLOW}.",
         )
     return settings
 
 
-def can_be_asked(settings: Settings) -> bool:
-    alone = (
-        (settings.quiet and settings.is_set_by_user("quiet"))
-        or settings.json
-        or settings.events
-        or os.environ.get("CI")
-    )
-    return not alone and sys.stdin.isatty() and sys.stderr.isatty()
+def is_quiet_by_user(settings: Settings) -> bool:
+    return settings.quiet and settings.is_set_by_user("quiet")
 
 
 def ask_for_consent(settings: Settings, committed: CommittedFile) -> bool:
@@ -85,18 +79,18 @@ def ask_for_consent(settings: Settings, committed: CommittedFile) -> bool:
 
 
 def print_committed(settings: Settings, committed: CommittedFile) -> None:
-    """A line for each setting that is used, and one for all that are not. Only the user can have silence."""
-    how = "committed, and trusted" if committed.trusted else "committed"
-    if not (settings.quiet and settings.is_set_by_user("quiet")):
+    """Print a note for each setting that is used, unless the user wants quiet, and one for those that are not."""
+    state = "committed, and trusted" if committed.trusted else "committed"
+    if not is_quiet_by_user(settings):
         for line in setting_lines(committed.used, settings):
-            print_note(f"{committed.origin} ({how}) sets {line}")
+            print_note(f"{committed.origin} ({state}) sets {line}")
     print_refused(committed)
 
 
 def print_refused(committed: CommittedFile) -> None:
     if committed.refused:
-        names = ", ".join(f"{name} ({why})" for name, why in committed.refused.items())
-        print_note(f"not used of {committed.origin}, since it is committed: {names}; {ALLOW}.")
+        names = ", ".join(f"{name} ({reason})" for name, reason in committed.refused.items())
+        print_note(f"not used from {committed.origin}, because it is committed: {names}; {ALLOW}.")
 
 
 def print_note(text: str) -> None:
@@ -108,7 +102,7 @@ def setting_lines(table: Mapping[str, Any], settings: Settings) -> Iterator[str]
     for name, value in table.items():
         if name in (ROLES, PRICES_TABLE) and isinstance(value, Mapping):
             yield from (
-                f"{name}.{key} = {mask_setting(name, as_text_tuple(one), secrets)}" for key, one in value.items()
+                f"{name}.{key} = {mask_setting(name, as_text_tuple(entry), secrets)}" for key, entry in value.items()
             )
         else:
             yield f"{name} = {mask_setting(name, as_text_tuple(value), secrets)}"

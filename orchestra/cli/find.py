@@ -1,4 +1,4 @@
-"""Find runs: in the log folder of this repository, and in the store, which may know those of other machines too."""
+"""Find runs: in the log folder of this repository, and in the store, which may have runs of other machines."""
 
 import contextlib
 import difflib
@@ -28,7 +28,7 @@ LATEST = ("", "latest")
 
 @dataclass(frozen=True)
 class KnownRun:
-    """A run with the name that its repository has in the store, and the place where it ran if that was another."""
+    """A run, the key of its repository in the store, and the machine and path if it ran elsewhere."""
 
     run: StoredRun
     key: str
@@ -40,13 +40,13 @@ class KnownRun:
 
     @property
     def base(self) -> str:
-        """The commit that it began with."""
+        """The commit that it started from."""
         return self.run.started.base if self.run.started else ""
 
 
 @dataclass(frozen=True)
 class RunIndex:
-    """The repository that a command looks at."""
+    """The runs of one repository."""
 
     root: Path
     store: Store
@@ -61,11 +61,11 @@ class RunIndex:
     def runs(self) -> list[KnownRun]:
         """All runs, the oldest first."""
         stored = [KnownRun(run, self.key) for run in self.store.list_runs(self.key)]
-        filed = [KnownRun(run, self.key) for run in self.runs_in_files({known.name for known in stored})]
-        return sorted(stored + filed + self.runs_elsewhere, key=lambda known: (known.run.first.time, known.name))
+        only_files = [KnownRun(run, self.key) for run in self.runs_in_files({run.name for run in stored})]
+        return sorted(stored + only_files + self.runs_elsewhere, key=lambda run: (run.run.first.time, run.name))
 
     def runs_in_files(self, stored: set[str]) -> Iterator[StoredRun]:
-        """Those that only the files tell of."""
+        """Yield the runs that have log files but are not stored."""
         for stamp in jsonl.list_run_stamps(self.logs):
             if stamp not in stored:
                 events = jsonl.read_log_file(self.logs / f"run_{stamp}.jsonl").events
@@ -74,63 +74,58 @@ class RunIndex:
 
     @cached_property
     def runs_elsewhere(self) -> list[KnownRun]:
-        """What other machines or clones ran in this repository: a shared store has it, and its base is here too."""
+        """The runs of other machines or clones in a shared store whose base commit is in this repository."""
         others = [key for key in self.store.list_repositories() if key != self.key] if self.shared else []
-        found = [KnownRun(run, key, place_of_key(key)) for key in others for run in self.store.list_runs(key)]
-        bases = existing_commits(self.root, [known.base for known in found])
-        return [known for known in found if known.base in bases]
+        runs = [KnownRun(run, key, place_of_key(key)) for key in others for run in self.store.list_runs(key)]
+        bases = existing_commits(self.root, [run.base for run in runs])
+        return [run for run in runs if run.base in bases]
 
     def find(self, name: str) -> KnownRun:
-        """The run of this name, or the only one that begins or ends so; the latest where there is none."""
+        """Return the run of this name, or the only one that starts or ends with it; the latest without a name."""
         if not self.runs:
             raise UsageError(f"there are no runs in {self.logs}.")
         if name in LATEST:
             return self.runs[-1]
-        found = [
-            known for known in self.runs if known.name == match_run_name(name, [known.name for known in self.runs])
-        ]
-        return next((known for known in found if not known.elsewhere), found[-1])
+        full_name = match_run_name(name, [run.name for run in self.runs])
+        matches = [run for run in self.runs if run.name == full_name]
+        return next((run for run in matches if not run.elsewhere), matches[-1])
 
-    def read_log(self, known: KnownRun) -> EventLog:
-        """From the files where they are: they are written first."""
-        if not self.has_files(known):
-            return EventLog(tuple(self.store.read_events(known.key, known.name)))
-        return jsonl.read_run_log(self.logs, known.name)
+    def read_log(self, run: KnownRun) -> EventLog:
+        """Read the events from the files, which are written first, else from the store."""
+        if not self.has_files(run):
+            return EventLog(tuple(self.store.read_events(run.key, run.name)))
+        return jsonl.read_run_log(self.logs, run.name)
 
-    def has_files(self, known: KnownRun) -> bool:
-        return not known.elsewhere and (self.logs / f"run_{known.name}.jsonl").exists()
+    def has_files(self, run: KnownRun) -> bool:
+        return not run.elsewhere and (self.logs / f"run_{run.name}.jsonl").exists()
 
-    def build_report(self, known: KnownRun) -> Report:
-        return replace(report_from_log(self.read_log(known)), run=known.name)
+    def build_report(self, run: KnownRun) -> Report:
+        return replace(report_from_log(self.read_log(run)), run=run.name)
 
-    def find_owner(self, known: KnownRun) -> Owner | None:
-        """Who is at work on the run. One that was killed on this machine is found dead before its lease is over."""
-        found = self.store.run_owner(known.key, known.name)
-        return None if found is None or is_owner_dead(found) else found
+    def find_owner(self, run: KnownRun) -> Owner | None:
+        """Return the process that works on the run. One killed on this machine does not count, even before its lease
+        ends."""
+        owner = self.store.run_owner(run.key, run.name)
+        return None if owner is None or is_owner_dead(owner) else owner
 
 
 def place_of_key(key: str) -> str:
-    """host:path, which is a shared store's name for a repository; a very long one it knows by its digest only."""
+    """Return host:path from the key of a shared store; it has only a digest of a very long one."""
     return "another machine" if key.startswith("sha256:") else key
 
 
-def match_run_name(name: str, known: Sequence[str]) -> str:
-    """The one run that is meant; a stamp is often the beginning of another, and then the whole of it counts."""
-    if name in known:
+def match_run_name(name: str, names: Sequence[str]) -> str:
+    """Return the only name that starts or ends with `name`. An exact match wins, as one stamp may start another."""
+    if name in names:
         return name
-    meant = list(dict.fromkeys(one for one in known if one.startswith(name) or one.endswith(name)))
-    if len(meant) == 1:
-        return meant[0]
-    if meant:
-        raise UsageError(f"{name!r} may be any of {join_first_names(meant)}.", hint="Say more of it.")
-    near = difflib.get_close_matches(name, list(dict.fromkeys(known)), 3)
-    raise UsageError(
-        f"there is no run {name!r} here.", hint=f"Near to it: {join_first_names(near)}." if near else latest(known)
-    )
-
-
-def latest(known: Sequence[str]) -> str:
-    return f"The latest: {join_first_names(known[-3:])}."
+    matches = list(dict.fromkeys(known for known in names if known.startswith(name) or known.endswith(name)))
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"{name!r} is ambiguous: {join_first_names(matches)}.", hint="Use more of the name.")
+    near = difflib.get_close_matches(name, list(dict.fromkeys(names)), 3)
+    hint = f"Similar: {join_first_names(near)}." if near else f"The latest: {join_first_names(names[-3:])}."
+    raise UsageError(f"there is no run {name!r} here.", hint=hint)
 
 
 def join_first_names(names: Sequence[str]) -> str:
@@ -138,34 +133,33 @@ def join_first_names(names: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def open_run_index(given: Namespace, *, new: bool = False) -> Iterator[RunIndex]:
-    """The repository of --repo or the current directory, with its store. A store is made only where `new` is wanted."""
-    settings, root = settings_and_root(given)
-    where = settings.store or root / LOGS / DATABASE
+def open_run_index(arguments: Namespace, *, new: bool = False) -> Iterator[RunIndex]:
+    """Open the runs of --repo or the current directory, with the store. Only `new` creates a store."""
+    settings, root = settings_and_root(arguments)
+    location = settings.store or root / LOGS / DATABASE
     if new:
         if top_level(root) is None:
             raise UsageError(f"{root} is not in a git repository.")
         jsonl.prepare_log_folder(root / LOGS)
-    nothing = isinstance(where, Path) and not new and not where.exists()
-    store = open_any_store("memory://" if nothing else where)
+    missing = isinstance(location, Path) and not new and not location.exists()
+    store = open_any_store("memory://" if missing else location)
     try:
         yield RunIndex(root, store, store_key(settings, root), bool(settings.store))
     finally:
         store.close()
 
 
-def open_any_store(where: Path | str, *, whole: bool = False) -> Store:
-    """The store. The repository's own one is made anew where its file is damaged."""
-    if isinstance(where, str):
-        return open_store(where)
-    store, healed = open_own_store(where, whole=whole)
-    if healed:
-        print(f"note: {healed}", file=sys.stderr)
+def open_any_store(location: Path | str, *, whole: bool = False) -> Store:
+    """Open the store. A damaged file of the repository's store is created again from the logs."""
+    if isinstance(location, str):
+        return open_store(location)
+    store, repair_note = open_own_store(location, whole=whole)
+    if repair_note:
+        print(f"note: {repair_note}", file=sys.stderr)
     return store
 
 
-def settings_and_root(given: Namespace) -> tuple[Settings, Path]:
-    flags = [word for name in ("repo", "store") if (value := getattr(given, name)) for word in (f"--{name}", value)]
-    settings = read_settings(flags)
+def settings_and_root(arguments: Namespace) -> tuple[Settings, Path]:
+    settings = read_settings({"repo": arguments.repo or None, "store": arguments.store or None})
     start = Path(settings.repo or ".")
     return settings, top_level(start) or start.absolute()

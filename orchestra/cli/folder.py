@@ -1,4 +1,4 @@
-"""Where the user's own settings, and their answers to questions of consent, are kept."""
+"""The folder of the user's settings and consents."""
 
 import os
 from pathlib import Path

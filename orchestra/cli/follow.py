@@ -1,4 +1,4 @@
-"""Look on while a run goes on."""
+"""Follow the events of a run."""
 
 import time
 from collections.abc import Iterator
@@ -8,20 +8,20 @@ from orchestra.events import EventLog, has_ended
 from orchestra.journal.log_tail import LogTail
 
 PAUSE = 0.3
-PATIENCE = 10  # looks without an owner and without news: a run that has just begun, or changes hands, is not dead
+MAX_IDLE = 10  # polls without owner and events; a run has no owner for a moment when it starts or is resumed
 
 
-def follow_run(here: RunIndex, known: KnownRun) -> Iterator[EventLog]:
-    """The run's events as they come, and now and then none. Ends when no more are to be expected."""
-    tail, seq, ended, quiet = LogTail(here.logs, known.name) if here.has_files(known) else None, 0, False, 0
-    while not ended and quiet < PATIENCE:
-        log = tail.read_more() if tail else EventLog(tuple(here.store.read_events(known.key, known.name, after=seq)))
+def follow_run(index: RunIndex, run: KnownRun) -> Iterator[EventLog]:
+    """Yield new events, or none, at each poll, until the run ends or has no owner any more."""
+    tail, seq, ended, idle = LogTail(index.logs, run.name) if index.has_files(run) else None, 0, False, 0
+    while not ended and idle < MAX_IDLE:
+        log = tail.read_more() if tail else EventLog(tuple(index.store.read_events(run.key, run.name, after=seq)))
         if log.events:
-            seq, ended, quiet = log.events[-1].seq, has_ended(log.events), 0
-        elif here.find_owner(known):
-            quiet = 0
+            seq, ended, idle = log.events[-1].seq, has_ended(log.events), 0
+        elif index.find_owner(run):
+            idle = 0
         else:
-            quiet += 1
+            idle += 1
         yield log
         if not ended:
             time.sleep(PAUSE)

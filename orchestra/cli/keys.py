@@ -1,4 +1,4 @@
-"""Ask for keys and put them into a .env that nobody else can read and git does not see."""
+"""Ask for keys, and write them to a .env that only the user can read and git ignores."""
 
 import getpass
 import os
@@ -16,35 +16,33 @@ ASKED = ("openai", "anthropic", "gemini")
 
 
 def ask_for_keys(settings: Settings, folder: Path) -> None:
-    """For each provider that has none. What stands in the .env already stays as it is."""
-    place = folder / ".env"
+    """Ask for the key of each provider that has none. Keys that the .env has stay as they are."""
+    path = folder / ".env"
     if os.environ.get("CI") or not sys.stdin.isatty():
         raise UsageError(
-            "doctor --fix asks for keys, and there is no terminal to ask on.", hint="Write the .env by hand."
+            "doctor --fix asks for keys, and there is no terminal to ask on.", hint="Write the .env yourself."
         )
     if is_tracked(folder, ".env"):
         raise UsageError(
-            f"{place} is committed, so no key may stand there.", hint="Take it out with git rm --cached .env."
+            f"{path} is committed, so keys must not be written to it.", hint="Run `git rm --cached .env` first."
         )
-    given = {}
+    keys = {}
     for name in ASKED:
         variable = catalogue.PROVIDERS[name].key_vars[0]
         if not settings.strongest_variable(catalogue.PROVIDERS[name].key_vars)[0]:
-            given[variable] = check_key(variable, getpass.getpass(f"{variable} (Enter for none): ").strip())
+            keys[variable] = check_key(variable, getpass.getpass(f"{variable} (Enter for none): ").strip())
     hide_from_git(folder)
-    text = place.read_text("utf-8") if place.exists() else read_dotenv_example()
-    write_private_file(place, fill_in_keys(text, {name: key for name, key in given.items() if key}, taken(place)))
-    print(f"{place} is written; only you can read it, and git ignores it.", file=sys.stderr)
+    text = path.read_text("utf-8") if path.exists() else read_dotenv_example()
+    existing = read_dotenv(path) if path.exists() else {}
+    new = {name: key for name, key in keys.items() if key and name not in existing}
+    write_private_file(path, fill_in_keys(text, new))
+    print(f"{path} is written; only you can read it, and git ignores it.", file=sys.stderr)
 
 
 def check_key(variable: str, key: str) -> str:
     if not re.fullmatch(r"[!-~]*", key) or re.search("[\"'`\\\\#$]", key):
-        raise UsageError(f"{variable}: this holds characters that no key has. Nothing was written.")
+        raise UsageError(f"{variable}: the value has characters that no key has; nothing was written.")
     return key
-
-
-def taken(place: Path) -> set[str]:
-    return set(read_dotenv(place)) if place.exists() else set()
 
 
 def read_dotenv_example() -> str:
@@ -54,18 +52,16 @@ def read_dotenv_example() -> str:
     return "".join(f"# {catalogue.PROVIDERS[name].key_vars[0]}=\n" for name in ASKED)
 
 
-def fill_in_keys(text: str, given: dict[str, str], taken: set[str]) -> str:
-    """Each key in the place that the example keeps for it, or at the end."""
-    for name, key in given.items():
-        if name in taken:
-            continue
-        line, place = f"{name}={key}", re.compile(rf"^#? ?{name}=[ \t]*$", re.MULTILINE)
-        text = place.sub(line, text, count=1) if place.search(text) else f"{text.rstrip()}\n{line}\n".lstrip()
+def fill_in_keys(text: str, keys: dict[str, str]) -> str:
+    """Put each key on the line that the example has for it, or at the end."""
+    for name, key in keys.items():
+        line, example = f"{name}={key}", re.compile(rf"^#? ?{name}=[ \t]*$", re.MULTILINE)
+        text = example.sub(line, text, count=1) if example.search(text) else f"{text.rstrip()}\n{line}\n".lstrip()
     return text
 
 
 def hide_from_git(folder: Path) -> None:
-    """In git's own list of this clone: what is in the repository is the user's to change."""
+    """Add .env to this clone's exclude file, which is not committed, unless git ignores it already."""
     if (
         ask_git(folder, "rev-parse", "--git-dir") is None
         or ask_git(folder, "check-ignore", "-q", "--", ".env") is not None
@@ -77,9 +73,9 @@ def hide_from_git(folder: Path) -> None:
     exclude.write_text(f"{before.rstrip()}\n/.env\n".lstrip(), "utf-8")
 
 
-def write_private_file(place: Path, text: str) -> None:
-    """All of it or nothing, and never readable for others."""
-    target = place.resolve()
+def write_private_file(path: Path, text: str) -> None:
+    """Write the file at once, never readable for others."""
+    target = path.resolve()
     draft = target.with_name(f".env.{os.getpid()}.part")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""A setting's value in one line, without secrets."""
+"""The value of a setting in one line, without secrets."""
 
 import shlex
 
@@ -7,7 +7,7 @@ from orchestra.settings import mask_value
 
 
 def mask_setting(name: str, value: object, secrets: Secrets) -> str:
-    """In one line. A key may also stand inside a value, say in a command."""
+    """Return the value with keys masked, also inside a text such as a command."""
     if isinstance(value, bool):
         return str(value).lower()
     text = shlex.join(value) if isinstance(value, tuple) else str(value or "-")

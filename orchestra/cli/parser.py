@@ -1,49 +1,93 @@
-"""The flags, made from the settings' own table, so that help, environment and files can never disagree."""
+"""The parsers of commands. Options of a run come from the settings' table, so help, variables and files agree."""
 
 import argparse
+import copy
 import dataclasses
 import difflib
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from orchestra import __version__
 from orchestra.errors import UsageError
 from orchestra.settings import flag_of, option_fields
 
-EXAMPLES = """examples:
-  %(prog)s --change "Add user-password reset flow with email OTP" --max-agents 4
-  %(prog)s --change @request.md --files src/auth tests/auth --claude --test-cmd "pytest -q"
-  %(prog)s --change "Rename User to Account" --files "src/**/*.py" --no-prd --dry-run
-
-other commands: plan, execute, submit, resume, retry, restart, resolve, interrupt, cancel, runs, status, logs, show,
-  diff, report, clean, export, import, store, demo, doctor, config show, trust, models      (COMMAND --help tells more)
-exit codes: 0 complete, 1 some task or gate failed, 2 usage, 3 a bug, 4 a provider failed, 5 a person must decide,
-  6 a limit was reached, 130 and 143 signals
-"""
 GROUPS = {"work": "the work", "agents": "the agents", "limits": "limits", "models": "the models"}
 GROUPS |= {"result": "the result", "handover": "handing it over"}
 
 
-class FlagParser(argparse.ArgumentParser):
-    """argparse whose complaints are our errors: one clear sentence, exit 2."""
+class ParagraphFormatter(argparse.HelpFormatter):
+    """Wrap the paragraphs of a text, but not those with indented lines. List commands without a heading."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n\n".join(
+            part if "\n  " in part else fill(part, width, indent) for part in text.strip("\n").split("\n\n")
+        )
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):
+            return "".join(map(super()._format_action, action._get_subactions()))
+        return super()._format_action(action)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command. An error is one sentence with exit code 2, without argparse's usage."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=ParagraphFormatter, **keywords)
+        self._positionals.title = "arguments"
+        self.run_groups: list[argparse._ArgumentGroup] = []
+        self.lists_run_options = False
+
+    def add_run_options(self, *, listed: bool = False) -> None:
+        """Add the options of a run. Help lists them only if `listed`, because there are some 70."""
+        self.lists_run_options = listed
+        groups = {name: self.add_argument_group(title) for name, title in GROUPS.items()}
+        for f in option_fields():
+            groups[f.metadata["group"]].add_argument(*flag_names(f), **flag_keywords(f))
+        self.run_groups = list(groups.values())
+
+    def format_help(self) -> str:
+        return super(CommandParser, self.without_run_options()).format_help()
+
+    def format_usage(self) -> str:
+        return super(CommandParser, self.without_run_options()).format_usage()
+
+    def without_run_options(self) -> "CommandParser":
+        """Return the parser with the options that help lists."""
+        if not self.run_groups or self.lists_run_options:
+            return self
+        shown = copy.copy(self)
+        hidden = [action for group in self.run_groups for action in group._group_actions]
+        shown._actions = [action for action in self._actions if action not in hidden]
+        shown._action_groups = [group for group in self._action_groups if group not in self.run_groups]
+        shown.epilog = f"{self.epilog or ''}\n\nThe options of `aider-orchestrator run` are accepted too."
+        return shown
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse flags and positional arguments in any order, unless one argument takes all remaining words."""
+        nargs = [action.nargs for action in self._get_positional_actions()]
+        mixed = nargs and not {argparse.REMAINDER, argparse.PARSER} & set(nargs)
+        arguments, unknown = (self.parse_known_intermixed_args if mixed else self.parse_known_args)(words)
+        if unknown:
+            raise UsageError(f"unknown argument {unknown[0]!r}.", hint=self.suggest_argument(unknown[0]))
+        return arguments
+
+    def suggest_argument(self, word: str) -> str:
+        takes_text = self.lists_run_options or any(
+            action.metavar == "TEXT" for action in self._get_positional_actions()
+        )
+        if not word.startswith("-"):
+            return "Put quotes around a text of several words." if takes_text else self.help_hint
+        near = difflib.get_close_matches(word.split("=")[0], self._option_string_actions, 1)
+        return f"Did you mean {near[0]}?" if near else self.help_hint
+
+    @property
+    def help_hint(self) -> str:
+        return f"See `{self.prog} --help`."
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}.", hint="See --help.")
-
-
-def build_parser() -> FlagParser:
-    made = FlagParser(
-        prog="aider-orchestrator",
-        usage="%(prog)s --change TEXT [options]",
-        description="Let many Aider agents change one repository at once, and say truly what came of it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    made.add_argument("--version", action="version", version=f"aider-orchestrator {__version__}")
-    groups = {name: made.add_argument_group(title) for name, title in GROUPS.items()}
-    for f in option_fields():
-        groups[f.metadata["group"]].add_argument(*flag_names(f), **flag_keywords(f))
-    return made
+        usage = " ".join(self.format_usage().split()).replace("usage: ", "Usage: ").replace(" [-h]", "")
+        raise UsageError(f"{message}.", hint=usage if "required" in message else self.help_hint)
 
 
 def flag_names(f: dataclasses.Field[Any]) -> list[str]:
@@ -65,16 +109,6 @@ def default_in_help(f: dataclasses.Field[Any]) -> str:
     return f" (default: {shown:g})" if shown else ""
 
 
-def parse_flags(argv: list[str]) -> dict[str, Any]:
-    made = build_parser()
-    found, unknown = made.parse_known_args(argv)
-    if unknown:
-        raise UsageError(f"unknown argument {unknown[0]!r}.", hint=suggest_flag(unknown[0]))
-    return vars(found)
-
-
-def suggest_flag(word: str) -> str:
-    if not word.startswith("-"):
-        return "Put quotes around a text of several words."
-    near = difflib.get_close_matches(word.split("=")[0], [name for f in option_fields() for name in flag_names(f)], 1)
-    return f"Did you mean {near[0]}?" if near else "See --help."
+def run_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of a run among parsed arguments; None for an option that was not given."""
+    return {f.name: getattr(arguments, f.name, None) for f in option_fields()}

@@ -1,10 +1,10 @@
-"""The question at the terminal: what is to become of a task that waits for a person."""
+"""Ask the person at the terminal: what to do with a task that waits, and whether to carry out a plan."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable
 
+from orchestra.cli.command_io import is_attended
 from orchestra.conduct.core.context import TerminalPrompts
 from orchestra.console import ProgressView
 from orchestra.model import Decision
@@ -15,65 +15,54 @@ from orchestra.report.terminal_text import escape_controls
 from orchestra.settings import Settings
 
 CHOICES = """\
-  r [HINT]   try it again, with a hint      a          give it up
-  s TEXT     another task in its place      t          do it myself in a worktree
+  r [HINT]   try it again, with a hint
+  s TEXT     do TEXT in a new task instead
+  a          give it up
+  t          do it myself in a worktree
   Enter      decide later (the run ends with exit code 5)
 """
 LETTERS = {"r": "retry", "s": "spawn", "a": "abandon", "t": "take"}
 
 
 def prompts_at_terminal(screen: ProgressView, settings: Settings) -> TerminalPrompts:
-    """Who can be asked: the person at the terminal, if there is one."""
-    return (
-        TerminalPrompts(make_task_prompt(screen), make_plan_prompt(screen))
-        if is_attended(settings)
-        else TerminalPrompts()
-    )
+    """Return the prompts, none if no person can be asked."""
+    if not is_attended(settings, sys.stderr):
+        return TerminalPrompts()
+    return TerminalPrompts(make_task_prompt(screen), make_plan_prompt(screen))
 
 
 def make_task_prompt(screen: ProgressView) -> Callable[[TaskReport], Awaitable[Decision | None]]:
-    """What asks about a task that waits."""
-
     async def ask(task: TaskReport) -> Decision | None:
         with screen.pause_display():
-            print(
-                f"\n{escape_controls(f'{task.agent} ({task.title}) waits for you: {task.asks}')}\n{CHOICES}",
-                file=sys.stderr,
-            )
+            question = escape_controls(f"{task.agent} ({task.title}) needs your decision: {task.asks}")
+            print(f"\n{question}\n{CHOICES}", file=sys.stderr)
             while True:
-                words = (await read_typed_line()).strip()
-                if not words or (decision := parse_decision(task.id, words)):
-                    return decision if words else None
-                print("That is none of them.", file=sys.stderr)
+                line = (await read_typed_line()).strip()
+                if not line or (decision := parse_decision(task.id, line)):
+                    return decision if line else None
+                print(f"That is not one of the choices:\n{CHOICES}", file=sys.stderr)
 
     return ask
 
 
 def make_plan_prompt(screen: ProgressView) -> Callable[[Draft], Awaitable[bool]]:
-    """What asks whether a plan is to be carried out."""
-
     async def confirm(draft: Draft) -> bool:
         with screen.pause_display():
-            print(f"\n{escape_controls(plan_tree(draft, {}))}\n\nCarry it out? y or N", file=sys.stderr)
+            print(f"\n{escape_controls(plan_tree(draft, {}))}\n\nCarry out this plan? [y/N]", file=sys.stderr)
             return (await read_typed_line()).strip().lower() in ("y", "yes")
 
     return confirm
 
 
-def is_attended(settings: Settings) -> bool:
-    alone = settings.quiet or settings.json or settings.events or os.environ.get("CI")
-    return not alone and sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def parse_decision(task: int, words: str) -> Decision | None:
-    letter, _, text = words.partition(" ")
+def parse_decision(task: int, line: str) -> Decision | None:
+    letter, _, text = line.partition(" ")
     action = LETTERS.get(letter.lower(), "")
-    understood = action and (text.strip() or action != "spawn")
-    return Decision(task, action, text.strip()) if understood else None
+    is_valid = action and (text.strip() or action != "spawn")
+    return Decision(task, action, text.strip()) if is_valid else None
 
 
 async def read_typed_line() -> str:
-    """A line; nothing when the terminal is closed. Waited for in the loop, so that Ctrl-C and other terminals count."""
+    """Read a line; empty if the terminal is closed. The event loop goes on, so Ctrl-C and other terminals work."""
     print("> ", end="", file=sys.stderr, flush=True)
     loop, readable = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin, readable.set)

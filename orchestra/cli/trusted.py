@@ -1,4 +1,4 @@
-"""To which committed settings files the user has consented: kept in their config folder, as direnv does it."""
+"""The user's consent to committed settings files, stored in their config folder, as direnv does it."""
 
 import hashlib
 import json
@@ -14,16 +14,16 @@ ANSWERS = "trusted.json"
 
 
 def is_file_trusted(root: Path, file: SettingsFile) -> bool:
-    """Whether the user has said yes to the file as it is now, and to what it names."""
+    """Return whether the user has consented to the present content of the file and of the files that it names."""
     return recall_answer(root, file) is True
 
 
 def recall_answer(root: Path, file: SettingsFile) -> bool | None:
-    """What the user has said to it, if anything."""
-    known = read_answers(root).get(str(root.resolve()))
-    if not isinstance(known, dict) or known.get("digest") != file_digest(root, file):
+    """Return the user's answer for the present content; None if there is none."""
+    answer = read_answers(root).get(str(root.resolve()))
+    if not isinstance(answer, dict) or answer.get("digest") != file_digest(root, file):
         return None
-    return known.get("trusted") is True
+    return answer.get("trusted") is True
 
 
 def file_digest(root: Path, file: SettingsFile) -> str:
@@ -38,7 +38,7 @@ def content_digest(path: Path) -> str:
 
 
 def write_answer(root: Path, file: SettingsFile, trusted: bool | None) -> None:
-    """None forgets what was said."""
+    """Store the answer; None deletes it."""
     answers = read_answers(root)
     answers.pop(str(root.resolve()), None)
     if trusted is not None:
@@ -54,14 +54,14 @@ def write_answer(root: Path, file: SettingsFile, trusted: bool | None) -> None:
 
 
 def read_answers(root: Path) -> dict[str, object]:
-    """A file that cannot be read is as good as none: then nothing is trusted."""
+    """Return the stored answers: none if the file cannot be read, or may have come with the repository."""
     path = config_folder() / ANSWERS
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        answers = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     from orchestra.workspace.tracked import is_from_repository
 
     if is_from_repository(root, path):
         return {}
-    return found if isinstance(found, dict) else {}
+    return answers if isinstance(answers, dict) else {}

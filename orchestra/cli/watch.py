@@ -1,4 +1,4 @@
-"""`status --watch`: look on until the run ends, or nobody is at work on it any more."""
+"""`status --watch`: show the status until the run ends, or no process works on it."""
 
 import shutil
 import sys
@@ -13,16 +13,16 @@ from orchestra.report.state import Report
 from orchestra.report.terminal_text import escape_controls
 
 
-def watch_run(here: RunIndex, known: KnownRun, text: Callable[[Report], str] | None) -> None:
-    """Redraw on a terminal; elsewhere a line for each event. Without `text` only wait."""
+def watch_run(index: RunIndex, run: KnownRun, format_text: Callable[[Report], str] | None) -> None:
+    """Redraw on a terminal; elsewhere print a line for each event. Without `format_text`, only wait."""
     report, height = Report(), 0
-    redraws = text is not None and sys.stdout.isatty()
-    for log in follow_run(here, known):
+    redraws = format_text is not None and sys.stdout.isatty()
+    for log in follow_run(index, run):
         fold_events(log.events, report)
         report.unreadable += log.torn_lines
-        if redraws and text:
-            height = redraw_text(text(report), height)
-        elif text:
+        if redraws and format_text:
+            height = redraw_text(format_text(report), height)
+        elif format_text:
             for event in log.events:
                 print_plain(format_log_line(event))
     if redraws:
@@ -30,10 +30,10 @@ def watch_run(here: RunIndex, known: KnownRun, text: Callable[[Report], str] | N
 
 
 def redraw_text(text: str, height: int) -> int:
-    """In the place of the last picture, which had this height; no line may wrap, else the height is wrong."""
-    width, most = shutil.get_terminal_size()
+    """Replace the text of this height, and return the new height. Lines are cut, because a wrapped one has two rows."""
+    width, rows = shutil.get_terminal_size()
     lines = [line[: width - 1] for line in escape_controls(text).expandtabs().split("\n")]
-    lines = lines if len(lines) < most else [*lines[: most - 2], "…"]
+    lines = lines if len(lines) < rows else [*lines[: rows - 2], "…"]
     print_raw(cursor_up(height) + "\n".join(lines) + "\n")
     return len(lines)
 

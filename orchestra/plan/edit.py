@@ -149,15 +149,16 @@ EDITS: dict[str, DraftEdit] = {
     "disconnect": disconnect_items,
 }
 HELP = """\
-  add ID TITLE                          one more task
-  remove ID                             one less; its dependents get its dependencies
+  add ID TITLE                  add a task
+  remove ID                     remove it; its dependents get its dependencies
   set ID title|brief|role|priority|risk TEXT
-  files ID PATH ...                     all its files; +PATH one more, -PATH one less (so also: new, reads,
-                                        acceptance, requirements)
-  split ID NEW-ID PATH ...              these files of ID as a task of their own
-  merge ID OTHER-ID                     two tasks as one
-  move ID before|after OTHER-ID         another order
-  connect ID NEEDED-ID                  ID begins when NEEDED-ID is done; disconnect takes that back
+  files ID PATH ...             set its files; +PATH adds one, -PATH removes one
+                                (likewise new, reads, acceptance, requirements)
+  split ID NEW-ID PATH ...      move these files of ID to a new task
+  merge ID OTHER-ID             make one task of two
+  move ID before|after OTHER-ID change the order
+  connect ID NEEDED-ID          start ID when NEEDED-ID is done
+  disconnect ID NEEDED-ID       remove that dependency
 """
 
 

@@ -41,11 +41,11 @@ class Options:
         metavar="FILE",
     )
     together: tuple[str, ...] = for_work(
-        (), "files that one agent must get: each GLOB is a group", power=Power.HARMLESS, recorded=True, metavar="GLOB"
+        (), "files that go to the same agent: each GLOB is a group", power=Power.HARMLESS, recorded=True, metavar="GLOB"
     )
     assign: str = for_work(
         "",
-        "who gets which files: a JSON file with a list of files for each agent",
+        "the files of each agent: a JSON file with a list of lists",
         power=Power.READS,
         recorded=True,
         metavar="FILE",
@@ -62,7 +62,7 @@ class Options:
     use_prd: bool = for_work(True, "work without a PRD", power=Power.SPENDS, recorded=True, off=True)
     plan: str = for_work(
         "",
-        "carry out this plan: a name from `plan list`, or a plan's file",
+        "execute this plan: a name from `plan list`, or a plan's file",
         power=Power.READS,
         recorded=True,
         metavar="NAME",
@@ -70,26 +70,26 @@ class Options:
     )
     decompose: bool = for_work(
         False,
-        "have Gemini make a graph of tasks, with what each needs, instead of dividing files",
+        "have Gemini make a graph of tasks with dependencies, instead of dividing files",
         power=Power.SPENDS,
         recorded=True,
         conflicts=("files",),
     )
     approve: bool = for_work(
         False,
-        "wait for your yes to the plan before agents start (without a terminal: exit code 5)",
+        "ask you to approve the plan before agents start (without a terminal: exit code 5)",
         power=Power.HARMLESS,
         recorded=False,
     )
     commit_prd: bool = for_work(False, "commit the PRD with the change", power=Power.HARMLESS, recorded=True)
     trust_repo: bool = for_work(
-        False, "obey all of a committed settings file (see `trust`)", power=Power.CONSENTS, recorded=False
+        False, "use all of a committed settings file (see `trust`)", power=Power.CONSENTS, recorded=False
     )
-    dry_run: bool = for_work(False, "show the plan and its cost, run nothing", power=Power.STEERS, recorded=False)
+    dry_run: bool = for_work(False, "only print the plan and its estimated cost", power=Power.STEERS, recorded=False)
 
     agents: int = for_agents(
         0,
-        "exactly N agents, as far as there are files",
+        "exactly N agents, or fewer if there are fewer files",
         power=Power.HARMLESS,
         recorded=True,
         metavar="N",
@@ -104,7 +104,7 @@ class Options:
     )
     agents_per_task: int = for_agents(
         1,
-        "attempts at each task side by side, of which the best is kept",
+        "parallel attempts at each task, of which the best is kept",
         power=Power.SPENDS,
         recorded=True,
         metavar="K",
@@ -123,7 +123,7 @@ class Options:
     )
     ask: str = for_agents(
         "terminal",
-        "whether a task that failed for good waits for a person: terminal (where one can be asked), always, never",
+        "whether a task that failed finally waits for your decision: terminal (if you can be asked), always, never",
         power=Power.HARMLESS,
         recorded=False,
         metavar="WHEN",
@@ -131,7 +131,7 @@ class Options:
     )
     agent_timeout: float = for_agents(
         1800.0,
-        "the time for one attempt; waiting in the gateway does not count",
+        "the time for one attempt, without waiting in the gateway",
         power=Power.SPENDS,
         recorded=False,
         metavar="TIME",
@@ -162,7 +162,7 @@ class Options:
     )
     fork_server: bool = for_agents(
         True,
-        "start every Aider by itself instead of forking a warm one",
+        "start each Aider as a new process instead of forking a loaded one",
         power=Power.HARMLESS,
         recorded=False,
         off=True,
@@ -186,14 +186,14 @@ class Options:
     )
     rpm: int = for_limits(
         0,
-        "requests per minute to a model, if you know how many it takes",
+        "requests per minute to a model, if you know its limit",
         power=Power.HARMLESS,
         recorded=False,
         metavar="N",
     )
     price: tuple[str, ...] = for_limits(
         (),
-        "dollars per million tokens in and out of the agents' model, or of another one as NAME=IN,OUT",
+        "dollars per million input and output tokens of the agents' model; NAME=IN,OUT for another one",
         power=Power.SPENDS,
         recorded=False,
         metavar="IN,OUT",
@@ -212,7 +212,7 @@ class Options:
     claude: bool = for_models(False, "use the default Claude model", power=Power.CHOOSES_MODEL, recorded=True)
     claude_model: str = for_models(
         "",
-        "what --claude stands for",
+        "the model that --claude uses",
         power=Power.CHOOSES_MODEL,
         recorded=True,
         env=("DEFAULT_CLAUDE_MODEL",),
@@ -258,7 +258,7 @@ class Options:
     type_cmd: str = for_result("", "a type checker that it must pass", power=Power.TESTS, recorded=False, metavar="CMD")
     gate: tuple[str, ...] = for_result(
         (),
-        "any other check, by a name of yours; without CMD, leave one out",
+        "another check under a name of your choice; without CMD, leave out the check NAME",
         power=Power.TESTS,
         recorded=False,
         metavar="NAME=CMD",
@@ -266,14 +266,14 @@ class Options:
     )
     detect: bool = for_result(
         True,
-        "use only the checks given, look for none in the repository",
+        "use only the checks given; do not look for others in the repository",
         power=Power.HARMLESS,
         recorded=False,
         off=True,
     )
     strict: bool = for_result(
         False,
-        "exit 1 when the tests that verify the result are not the base's: changed, skipped or taken out by the agents",
+        "exit 1 when agents changed, skipped or removed tests that verify the result",
         power=Power.HARMLESS,
         recorded=False,
     )
@@ -285,7 +285,7 @@ class Options:
     )
     sandbox: str = for_result(
         "auto",
-        "keep tests and set-up commands from your keys and files: auto (as far as the system allows), off, require",
+        "protect your keys and files from tests and set-up commands: auto (as far as the system allows), off, require",
         power=Power.RUNS,
         recorded=False,
         metavar="HOW",
@@ -293,7 +293,7 @@ class Options:
     )
     sandbox_net: str = for_result(
         "",
-        "the network of tests and set-up commands: on, or off for a loopback of their own (default: off for a fork's)",
+        "the network of tests and set-up commands: on, or off for loopback only (default: off for a fork)",
         power=Power.RUNS,
         recorded=False,
         metavar="on|off",
@@ -306,14 +306,14 @@ class Options:
     )
     store: str = for_result(
         "",
-        "where all events are kept as well: a database URL (default: SQLite in .aider_logs)",
+        "a database URL for all events (default: SQLite in .aider_logs)",
         power=Power.WRITES,
         recorded=False,
         metavar="URL",
     )
     events: str = for_result(
         "",
-        "print every event as a line of JSON on stdout: -; the words then go to stderr",
+        "- prints every event as a line of JSON on stdout, and other text on stderr",
         power=Power.HARMLESS,
         recorded=False,
         metavar="-",
@@ -322,7 +322,7 @@ class Options:
     )
     record: str = for_result(
         "",
-        "record the run's model traffic on a new tape, without keys",
+        "record the model traffic of the run in a new file, without keys",
         power=Power.WRITES,
         recorded=False,
         metavar="FILE",
@@ -330,26 +330,26 @@ class Options:
     )
     replay: str = for_result(
         "",
-        "run again what is on a tape: no provider is asked, no key is needed",
+        "repeat a recorded run without requests to providers and without keys",
         power=Power.STEERS,
         recorded=False,
         metavar="FILE",
     )
     replay_strict: bool = for_result(
         False,
-        "exit 2 when a replayed run asks for anything else than is on the tape",
+        "exit 2 when a replayed run makes a request that is not recorded",
         power=Power.HARMLESS,
         recorded=False,
     )
     json: bool = for_result(
-        False, "print the summary, or of a dry run the plan, as JSON on stdout", power=Power.HARMLESS, recorded=False
+        False, "print the summary (or the plan of a dry run) as JSON on stdout", power=Power.HARMLESS, recorded=False
     )
     quiet: bool = for_result(False, "print only the result", power=Power.HARMLESS, recorded=False)
     verbose: bool = for_result(False, "print every event", power=Power.HARMLESS, recorded=False)
 
     branch: str = for_handover(
         "",
-        "put the result on this branch, and leave yours where it is",
+        "put the result on this branch, and do not move yours",
         power=Power.HANDS_OVER,
         recorded=False,
         metavar="NAME",
@@ -357,7 +357,7 @@ class Options:
     push: bool = for_handover(False, "push the branch that has the result", power=Power.HANDS_OVER, recorded=False)
     pr: bool = for_handover(
         False,
-        "push the result as a branch of its own, and open a pull or merge request (GitHub, GitLab)",
+        "push the result as a new branch, and open a pull or merge request (GitHub, GitLab)",
         power=Power.HANDS_OVER,
         recorded=False,
     )

@@ -178,7 +178,7 @@ def test_a_result_that_git_has_forgotten(real: Ran, copy: Copy) -> None:
     said = copy.run("diff")
     commit = real.summary["result"]["result"][:10]
     assert (said.code, said.out) == (2, "")
-    assert f"the result of run {copy.stamp} ({commit}) is not in this repository any more" in said.err
+    assert f"the result of run {copy.stamp} ({commit}) is not in this repository: its branch was deleted" in said.err
     assert "is not in this repository" in copy.run("diff", copy.stamp, "1").err
     assert "is not in this repository)" in copy.told("show", "1")
 
@@ -272,7 +272,9 @@ def test_an_exported_run_is_the_same_in_another_clone(copy: Copy, parcel: Path, 
     before = [copy.told(*words) for words in looks]
     branches = copy.place.git("for-each-ref", "refs/heads")
     there = clone(copy, tmp_path)
-    assert there.told("import", str(parcel)) == f"Run {copy.stamp} is here now: {len(before[1].splitlines())} events.\n"
+    assert (
+        there.told("import", str(parcel)) == f"Run {copy.stamp} was imported: {len(before[1].splitlines())} events.\n"
+    )
     assert [there.told(*words) for words in looks] == before
     assert there.place.git("for-each-ref", "refs/heads") == branches
     assert there.place.status() == []

@@ -28,7 +28,7 @@ def test_demo_ends_green_with_every_reply_from_the_tape(tmp_path: Path) -> None:
     sample = tmp_path / "sample"
     done = run(str(ROOT / "aider_orchestrator.py"), "demo", str(sample), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "replies are scripted" in done.stdout
+    assert "replies are recorded" in done.stdout
     assert "Before: 8 failed, 8 passed" in done.stdout
     assert "After: 16 passed" in done.stdout
     [summary] = [json.loads(path.read_text()) for path in (sample / ".aider_logs").glob("summary_*.json")]

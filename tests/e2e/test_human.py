@@ -156,16 +156,16 @@ def test_interrupted_it_waits_and_the_others_go_on(tmp_path: Path) -> None:
         assert (place.repo / "part1.py").read_text() == WANTED["part1.py"]
         again = place.run("resume", stamp, server=server)
         assert again.code == 5, "nobody has decided yet"
-        assert "nobody is at work" in place.run("interrupt", stamp, number).err
+        assert "no process works on" in place.run("interrupt", stamp, number).err
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("1",), "say it as in"),
-        (("1", "x"), "say one thing"),
-        (("1", "1", "--retry", "x", "--abandon"), "say one thing"),
-        (("1", "1", "--spawn"), "--spawn wants a text"),
+        (("1",), "Usage: aider-orchestrator resolve RUN TASK DECISION"),
+        (("1", "x"), "is required"),
+        (("1", "1", "--retry", "x", "--abandon"), "argument --abandon: not allowed with argument --retry"),
+        (("1", "1", "--spawn"), "argument --spawn: expected one argument"),
         (("1", "1", "--edit-brief", "nowhere.txt"), "cannot be read"),
         (("20200101_000000", "1", "--abandon"), "there are no runs"),
     ],

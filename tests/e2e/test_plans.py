@@ -93,7 +93,7 @@ def test_a_sloppy_plan_is_put_right_edited_approved_and_carried_out(tmp_path: Pa
         assert events(made, "drafted")[0]["repairs"] == REPAIRS
         assert lead.asked == [] and place.head() == made.head_before
         assert made.summary["usage"]["roles"].keys() == {"prd", "planner"}
-        assert place.run("plan", "check", "mail").out == "The plan mail can be carried out: 3 tasks.\n"
+        assert place.run("plan", "check", "mail").out == "The plan mail can be executed: 3 tasks.\n"
         assert place.run("execute", "mail", "--approve", server=server).code == 5
         assert place.run("plan", "edit", "mail", "connect", "docs", "use").code == 0
         assert place.run("plan-list").out.startswith("mail  3 of 3 tasks to do, not approved  Send mails")
@@ -236,7 +236,7 @@ def test_what_was_submitted_is_carried_out_by_run(tmp_path: Path) -> None:
         one = ("submit", "Fix the readme", "--files", "README.md", "--agent", "writer", "--priority", "high")
         assert place.run(*one).out.startswith("1 task submitted.")
         assert place.run("submit", "Do more", "-d", server=server).code == 0
-        assert "the role 'boss'" in place.run("submit", "x", "--agent", "boss", "--files", "README.md").err
+        assert "no role 'boss'" in place.run("submit", "x", "--agent", "boss", "--files", "README.md").err
         ran = place.run("run", "--max-agents", "1", server=server)
         assert ran.code == 0 and len(ran.agents) == 3
         assert "- README.md\n" in lead.asked[0]  # the urgent one came first
@@ -302,14 +302,14 @@ def test_a_session_with_every_action_continued_and_carried_out(tmp_path: Path) -
         assert "connect ID NEEDED-ID" in person.say("help")
         assert '+needs = ["use"]' in person.say("connect docs use")
         assert '-needs = ["use"]' in person.say("undo")
-        assert "there is nothing to take back" in person.say("undo")
+        assert "there is nothing to undo" in person.say("undo")
         assert '+id = "news"' in person.say("add news Tell of the news")
         assert "news names no file to change" in person.say("set news brief Write it down")
         assert '+files = ["NEWS.md"]' in person.say("files news NEWS.md")
-        assert "It cannot be carried out" not in person.say("set news role writer")
+        assert "cannot be executed" not in person.say("set news role writer")
         assert 'priority = "high"' in person.say("set news priority high")
         assert '+needs = ["mail"]' not in person.say("move news before mail")
-        assert "there is no 'sing' here" in person.say("sing")
+        assert "there is no command 'sing'" in person.say("sing")
         assert '-id = "news"' in person.say("merge docs news")
         assert '+id = "changes"' in person.say("split docs changes NEWS.md")
         assert '-id = "changes"' in person.say("remove changes")
@@ -318,7 +318,7 @@ def test_a_session_with_every_action_continued_and_carried_out(tmp_path: Path) -
         person = Terminal(place, "plan", "continue", "mail", env=env)
         assert "Phase 2\r\n  use: Use" in person.expect("plan> ")
         os.write(person.fd, b"ask Is that all?\n")
-        told = person.expect("Take it? [y/N] ")
+        told = person.expect("Apply this change? [y/N] ")
         assert "I would do the docs in one go." in told and 'files = ["README.md", "NEWS.md"]' in told
         assert 'files = ["README.md", "NEWS.md"]' in person.say("y") or True
         assert "NEWS.md (new)" in person.say("show")
@@ -328,10 +328,10 @@ def test_a_session_with_every_action_continued_and_carried_out(tmp_path: Path) -
         # What was approved was another plan: at a terminal, the question is asked again.
         before = place.head()
         person = Terminal(place, "execute", "mail", "--approve", env=env)
-        assert "3 tasks to do, not approved yet" in person.expect("Carry it out? y or N")
+        assert "3 tasks to do, not approved yet" in person.expect("Carry out this plan? [y/N]")
         assert person.leave("n") == 5 and place.head() == before
         person = Terminal(place, "execute", "mail", "--approve", env=env)
-        person.expect("Carry it out? y or N")
+        person.expect("Carry out this plan? [y/N]")
         assert person.leave("y") == 0
     changed = place.git("diff", "--name-only", before, "HEAD").split()
     assert changed == ["NEWS.md", "README.md", "src/app.py", "src/mail.py"]

@@ -190,8 +190,8 @@ def test_a_bug_report_and_a_last_word_hold_no_key(tmp_path: Path) -> None:
         ran = place.run("--change", "x", "--no-prd", "--files", f"a/{value}.py", "--api-key", KEYS["GOOGLE_API_KEY"])
         assert ran.code == 2 and "[redacted: " in ran.err
         assert leaks(place, ran.out, ran.err, keys=ALL) == []
-    wrong = f"lambda argv, story: 1 / int('{SHAPED}')"
-    bug = f"import aider_orchestrator as program; from orchestra.cli.main import COMMANDS; COMMANDS['runs'] = {wrong}; "
+    wrong = f"lambda arguments: 1 / int('{SHAPED}')"
+    bug = f"import aider_orchestrator as program; from orchestra.cli.commands import runs; runs.cmd_runs = {wrong}; "
     script = f"import sys; sys.path.insert(0, sys.argv[1]); {bug}sys.exit(program.main(['runs']))"
     running = place.start(shell=f"exec {sys.executable} -c {shlex.quote(script)} {PROGRAM.parent}")
     ran = running.end()

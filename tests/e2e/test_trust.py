@@ -135,4 +135,4 @@ def test_resumed_run_names_what_is_not_used(place: Place) -> None:
     with ModelServer(lambda request: Reply(status=401)) as server:
         assert place.run(*JOB, "--no-prd", "--model", "openai/gpt-6.1-sol", server=server).code == 4
         again = place.run("resume", server=server)
-    assert again.code == 4 and "since it is committed: notify (it sends" in again.err, again.err
+    assert again.code == 4 and "because it is committed: notify (it sends" in again.err, again.err

@@ -5,16 +5,24 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import aider_orchestrator
 from orchestra.cli import load
+from orchestra.cli.command_table import build_command_parser
+from orchestra.cli.parser import run_options
 from orchestra.providers import catalogue
 from orchestra.settings import option_fields, variables_of
 from tests.support.runs import Place, make_place
 
 FILES = {"a.py": "a = 1\n", "b.py": "b = 1\n", "src/c.py": "c = 1\n"}
+
+
+def parse_flags(words: list[str]) -> dict[str, Any]:
+    """The options of a run, as `run` parses them; None for one that is not given."""
+    return run_options(build_command_parser("run").parse(words))
 
 
 @dataclass(frozen=True)

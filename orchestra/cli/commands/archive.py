@@ -3,15 +3,17 @@
 import asyncio
 import shutil
 import tempfile
+from argparse import Namespace
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from orchestra import __version__
 from orchestra.cli import diffs
-from orchestra.cli.command_io import CommandParser, print_plain
+from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_plain
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
+from orchestra.cli.parser import CommandParser
 from orchestra.errors import StoreError, UsageError
-from orchestra.journal import run_archive as parcels
+from orchestra.journal import run_archive
 from orchestra.journal.run_archive import RunArchive
 from orchestra.journal.run_files import files_by_run
 from orchestra.report.detail import build_detail
@@ -19,102 +21,103 @@ from orchestra.report.fold import fold_events
 from orchestra.workspace import leftovers
 from orchestra.workspace.git import Git, existing_commits
 
-EXPORT_USAGE = """usage: aider-orchestrator export [RUN] [-o FILE] [--repo PATH] [--store URL]
 
-Write a run (the latest, or RUN) into one file: its events, patches, outputs and summary, and the commits that it made.
-Without -o the file is run_RUN.tar.gz in the current directory.
-"""
-IMPORT_USAGE = """usage: aider-orchestrator import FILE [--repo PATH] [--store URL]
-
-Bring an exported run in, so that `runs`, `status`, `logs`, `show` and `diff` tell of it here. It cannot be resumed
-here. Its branches are made here too, if the commit that the run began with is in this repository.
-"""
+def add_export_arguments(parser: CommandParser) -> None:
+    add_run_argument(parser)
+    add_repository_arguments(parser)
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", default="", help="the file to write (default: run_RUN.tar.gz here)"
+    )
 
 
-def cmd_export(argv: list[str]) -> int:
-    words = CommandParser(EXPORT_USAGE)
-    words.add_argument("run", nargs="?", default="")
-    words.add_argument("-o", "--output", default="")
-    given = words.parse(argv)
-    with open_run_index(given) as here, tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
-        known = here.find(given.run)
-        target = Path(given.output or f"run_{known.name}.tar.gz")
-        parcel = asyncio.run(export_archive(here, known, Path(folder) / parcels.BUNDLE))
-        parcels.write_run_archive(target, parcel, __version__)
-    open_end = "" if known.run.last else " The run has not ended: this is what it came to so far."
-    print_plain(f"{target} has run {known.name}: {len(parcel.events):,} events, {len(parcel.files)} files.{open_end}")
+def cmd_export(arguments: Namespace) -> int:
+    """Write a run into one file: its events, patches, outputs and summary, and the commits that it made."""
+    with open_run_index(arguments) as index, tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
+        run = index.find(arguments.run)
+        target = Path(arguments.output or f"run_{run.name}.tar.gz")
+        archive = asyncio.run(export_archive(index, run, Path(folder) / run_archive.BUNDLE))
+        run_archive.write_run_archive(target, archive, __version__)
+    unfinished = "" if run.run.last else " The run has not ended; later events are not in it."
+    print_plain(f"{target} has run {run.name}: {len(archive.events):,} events, {len(archive.files)} files.{unfinished}")
     return 0
 
 
-async def export_archive(here: RunIndex, known: KnownRun, bundle: Path) -> RunArchive:
-    git, events = Git(here.root), list(here.read_log(known).events)
-    report, tries = fold_events(events), build_detail(events)
-    own = [] if known.elsewhere else await leftovers.list_run_branches(git)
-    branches = {branch.name: branch.commit for branch in own if branch.stamp == known.name}
-    unborn = known.run.started is not None and known.run.started.unborn
+async def export_archive(index: RunIndex, run: KnownRun, bundle: Path) -> RunArchive:
+    git, events = Git(index.root), list(index.read_log(run).events)
+    report, detail = fold_events(events), build_detail(events)
+    run_branches = [] if run.elsewhere else await leftovers.list_run_branches(git)
+    branches = {branch.name: branch.commit for branch in run_branches if branch.stamp == run.name}
+    unborn = run.run.started is not None and run.run.started.unborn
     commits = [*branches.values(), diffs.result_commit(events), *(task.commit for task in report.tasks.values())]
-    commits += [attempt.commit for task in report.tasks for attempt in tries.all_attempts(task)]
-    here_too = existing_commits(here.root, commits)
-    names = {commit: commit for commit in dict.fromkeys(commits) if commit in here_too}
-    has = await leftovers.write_bundle(git, names, "" if unborn else report.base, bundle)
-    files = [] if known.elsewhere else files_by_run(here.logs).get(known.name, [])
-    beside = [path for path in files if path.suffix != ".jsonl" and not path.is_symlink()]
-    return RunArchive(known.name, report.base, branches, events, beside, bundle if has else None)
+    commits += [attempt.commit for task in report.tasks for attempt in detail.all_attempts(task)]
+    existing = existing_commits(index.root, commits)
+    names = {commit: commit for commit in dict.fromkeys(commits) if commit in existing}
+    has_bundle = await leftovers.write_bundle(git, names, "" if unborn else report.base, bundle)
+    files = [] if run.elsewhere else files_by_run(index.logs).get(run.name, [])
+    other_files = [path for path in files if path.suffix != ".jsonl" and not path.is_symlink()]
+    return RunArchive(run.name, report.base, branches, events, other_files, bundle if has_bundle else None)
 
 
-def cmd_import(argv: list[str]) -> int:
-    words = CommandParser(IMPORT_USAGE)
-    words.add_argument("file", nargs="?", default="")
-    given = words.parse(argv)
-    if not given.file:
-        raise UsageError("say which file to import.", hint="See --help.")
+def add_import_arguments(parser: CommandParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a file that `export` has written")
+    add_repository_arguments(parser)
+
+
+def cmd_import(arguments: Namespace) -> int:
+    """Read an exported run, so that `runs`, `status`, `logs`, `show` and `diff` know it here. It cannot be resumed
+    here. Its branches are created if the commit that the run started from is in this repository."""
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
-        parcel = parcels.read_run_archive(Path(given.file), Path(folder))
-        with open_run_index(given, new=True) as here:
-            refuse_known_run(here, parcel.run)
-            notes = asyncio.run(import_archive(here, parcel))
-    print_plain("\n".join([f"Run {parcel.run} is here now: {len(parcel.events):,} events.", *notes]))
+        archive = run_archive.read_run_archive(Path(arguments.file), Path(folder))
+        with open_run_index(arguments, new=True) as index:
+            refuse_known_run(index, archive.run)
+            notes = asyncio.run(import_archive(index, archive))
+    print_plain("\n".join([f"Run {archive.run} was imported: {len(archive.events):,} events.", *notes]))
     return 0
 
 
-def refuse_known_run(here: RunIndex, run: str) -> None:
-    if any(known.name == run and not known.elsewhere for known in here.runs) or run in files_by_run(here.logs):
-        raise UsageError(f"run {run} is here already: nothing was brought in. To take it away: clean {run}.")
+def refuse_known_run(index: RunIndex, name: str) -> None:
+    if any(run.name == name and not run.elsewhere for run in index.runs) or name in files_by_run(index.logs):
+        raise UsageError(
+            f"run {name} is here already; nothing was imported.", hint=f"To delete it: aider-orchestrator clean {name}"
+        )
 
 
-async def import_archive(here: RunIndex, parcel: RunArchive) -> list[str]:
-    """The events last, for they make the run known; they go into the store alone, so that nobody resumes it here."""
-    notes = await import_commits(here, parcel)
+async def import_archive(index: RunIndex, archive: RunArchive) -> list[str]:
+    """Import files and commits, then the events, which make the run known.
+
+    The events go into the store only, not into log files, because `resume` reads those and the run's work is elsewhere.
+    """
+    notes = await import_commits(index, archive)
     try:
-        for path in parcel.files:
-            shutil.copyfile(path, here.logs / path.name)
-        here.store.append_events(here.key, parcel.events)
+        for path in archive.files:
+            shutil.copyfile(path, index.logs / path.name)
+        index.store.append_events(index.key, archive.events)
     except (OSError, StoreError) as error:
-        for path in parcel.files:
-            (here.logs / path.name).unlink(missing_ok=True)
-        raise UsageError(f"run {parcel.run} could not be brought in: {error}") from error
+        for path in archive.files:
+            (index.logs / path.name).unlink(missing_ok=True)
+        raise UsageError(f"run {archive.run} could not be imported: {error}") from error
     return notes
 
 
-async def import_commits(here: RunIndex, parcel: RunArchive) -> list[str]:
-    """Sentences about what could not be brought in."""
-    git = Git(here.root)
-    if parcel.bundle is None:
+async def import_commits(index: RunIndex, archive: RunArchive) -> list[str]:
+    """Import the commits and branches. Return a sentence about each that could not be imported."""
+    git = Git(index.root)
+    if archive.bundle is None:
         return []
-    if not await leftovers.fetch_bundle(git, parcel.bundle, parcel.run):
-        base = parcel.base[:10]
+    if not await leftovers.fetch_bundle(git, archive.bundle, archive.run):
+        base = archive.base[:10]
         return [f"Its commits were left out: git could not put them on {base}, so `diff` has nothing to show here."]
-    return [note async for note in import_branches(git, parcel)]
+    return [note async for note in import_branches(git, archive)]
 
 
-async def import_branches(git: Git, parcel: RunArchive) -> AsyncIterator[str]:
-    """Branches of this run, never of another, and never over one that is here."""
-    for name, commit in parcel.branches.items():
+async def import_branches(git: Git, archive: RunArchive) -> AsyncIterator[str]:
+    """Create the branches of this run, and no others, unless they exist."""
+    for name, commit in archive.branches.items():
         ref = f"refs/heads/{name}"
-        named = leftovers.BRANCH.fullmatch(ref)
-        if not (named and named["stamp"] == parcel.run and existing_commits(git.folder, [commit])):
-            yield f"Branch {name} was left out: it is none of this run."
+        match = leftovers.BRANCH.fullmatch(ref)
+        if not (match and match["stamp"] == archive.run and existing_commits(git.folder, [commit])):
+            yield f"Branch {name} was left out: it is not one of this run."
         elif await git.ok("show-ref", "--verify", "--quiet", ref):
             yield f"Branch {name} was left as it is here."
         elif not await git.ok("update-ref", ref, commit, ""):
-            yield f"Branch {name} was left out: git could not make it."
+            yield f"Branch {name} was left out: git could not create it."

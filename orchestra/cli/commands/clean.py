@@ -1,4 +1,4 @@
-"""`clean`: take away what runs have left. It shows first, and never touches what is in use or not merged yet."""
+"""`clean`: delete what runs have left. It lists first, and keeps what is in use or not merged."""
 
 import asyncio
 import os
@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestra.cli.command_io import CommandParser, print_plain, print_raw
+from orchestra.cli.command_io import add_repository_arguments, print_plain, print_raw
 from orchestra.cli.find import LATEST, KnownRun, RunIndex, match_run_name, open_run_index
+from orchestra.cli.parser import CommandParser
 from orchestra.errors import StoreError, UsageError
 from orchestra.events import Event, RunResumed, RunStarted
 from orchestra.journal import jsonl
@@ -24,29 +25,16 @@ from orchestra.workspace import by_hand, leftovers
 from orchestra.workspace.git import Git
 from orchestra.workspace.leftovers import RunBranch
 
-USAGE = """usage: aider-orchestrator clean [RUN...] [--older-than 30d] [--keep-failed] [--dry-run] [--yes] [--force]
-       [--repo PATH] [--store URL]
-
-Delete what runs have left: worktrees of runs that died, side branches, log files, their events in the store.
-All runs of this repository, or those named (in full, or `latest`). It shows first what it would delete, and asks.
-A run that somebody is at work on is kept, and so is a branch whose commits are on none of yours. Also called `cleanup`.
-
-  --older-than AGE  only runs that ended (or began, if they never ended) so long ago: 45m, 12h, 30d, 8w
-  --keep-failed     only runs that ended with exit code 0
-  --dry-run         only show
-  --yes             do not ask; needed where there is no terminal
-  --force           also delete branches that are not merged
-"""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-HOLD = 600_000  # ms in which one run is surely deleted
+HOLD = 600_000  # ms; deleting one run takes less
 
 
 @dataclass
 class RunLeftovers:
-    """All that belongs to one run and is to go."""
+    """What belongs to one run and is to be deleted."""
 
     name: str
-    known: KnownRun | None
+    run: KnownRun | None
     files: list[Path] = field(default_factory=list)
     branches: list[RunBranch] = field(default_factory=list)
     worktrees: list[Path] = field(default_factory=list)
@@ -60,34 +48,51 @@ class RunLeftovers:
         parts += [f"worktree {path}" for path in self.worktrees]
         parts += [f"folder {path}" for path in self.folders]
         parts += ["the commits it was imported with"] if self.refs else []
-        parts += ["its events in the store"] if self.known else []
-        return f"{self.name}  {describe_ending(self.known)}: {', '.join(parts)}"
+        parts += ["its events in the store"] if self.run else []
+        return f"{self.name}  {describe_ending(self.run)}: {', '.join(parts)}"
 
 
-def cmd_clean(argv: list[str]) -> int:
-    words = CommandParser(USAGE)
-    words.add_argument("runs", nargs="*", default=[])
-    words.add_argument("--older-than", type=parse_age, default=0.0)
-    for flag in ("--keep-failed", "--dry-run", "--yes", "--force"):
-        words.add_argument(flag, action="store_true")
-    given = words.parse(argv)
-    with open_run_index(given) as here:
-        going, kept = asyncio.run(find_leftovers(here, given))
-        lines = [*(one.describe() for one in going), *(f"kept: {why}" for why in kept)]
+def add_clean_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="*", default=[], help="a run by its whole name, or `latest` (default: all runs)"
+    )
+    parser.add_argument(
+        "--older-than",
+        metavar="AGE",
+        type=parse_age,
+        default=0.0,
+        help="only runs that ended so long ago (started, if they did not end): 45m, 12h, 30d, 8w",
+    )
+    for flag, text in (
+        ("--keep-failed", "only runs that ended with exit code 0"),
+        ("--dry-run", "only list what would be deleted"),
+        ("--yes", "do not ask; required without a terminal"),
+        ("--force", "also delete branches that are not merged"),
+    ):
+        parser.add_argument(flag, action="store_true", help=text)
+    add_repository_arguments(parser)
+
+
+def cmd_clean(arguments: Namespace) -> int:
+    """Delete what runs have left: worktrees of runs that died, side branches, log files, events in the store. It lists
+    first what it would delete, and asks. It keeps a run that a process works on, and a branch that is not merged."""
+    with open_run_index(arguments) as index:
+        going, kept = asyncio.run(find_leftovers(index, arguments))
+        lines = [*(leaving.describe() for leaving in going), *(f"kept: {reason}" for reason in kept)]
         print_plain("\n".join(lines or ["There is nothing to clean."]))
-        if given.dry_run or not going or not is_deletion_confirmed(given.yes, len(going)):
+        if arguments.dry_run or not going or not is_deletion_confirmed(arguments.yes, len(going)):
             return 0
-        problems = asyncio.run(delete_leftovers(here, going))
+        problems = asyncio.run(delete_leftovers(index, going))
     if problems:
         print_plain("\n".join(problems))
     return 1 if problems else 0
 
 
 def parse_age(word: str) -> float:
-    found = re.fullmatch(r"(\d{1,6})([smhdw])", word)
-    if not found:
-        raise ArgumentTypeError(f"{word!r} is no age: say 45m, 12h, 30d or 8w")
-    return int(found[1]) * UNITS[found[2]]
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", word)
+    if not match:
+        raise ArgumentTypeError(f"{word!r} is not an age: give 45m, 12h, 30d or 8w")
+    return int(match[1]) * UNITS[match[2]]
 
 
 def is_deletion_confirmed(yes: bool, count: int) -> bool:
@@ -99,148 +104,146 @@ def is_deletion_confirmed(yes: bool, count: int) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-# --- what is to go --------------------------------------------------------------------------------------------------
+# --- what is deleted ------------------------------------------------------------------------------------------------
 
 
-async def find_leftovers(here: RunIndex, given: Namespace) -> tuple[list[RunLeftovers], list[str]]:
-    """The runs with what of each is to go, and why other things stay."""
-    git = Git(here.root)
-    files, branches, refs = (
-        files_by_run(here.logs),
-        await leftovers.list_run_branches(git),
-        await leftovers.list_imported_refs(git),
-    )
-    known = {one.name: one for one in reversed(here.runs) if not one.elsewhere or one.name in given.runs}
-    known |= {one.name: one for one in here.runs if not one.elsewhere}
-    names = sorted({*known, *files, *(branch.stamp for branch in branches)})
+async def find_leftovers(index: RunIndex, arguments: Namespace) -> tuple[list[RunLeftovers], list[str]]:
+    """Return what is to be deleted, by run, and the reasons for what is kept."""
+    git, files = Git(index.root), files_by_run(index.logs)
+    branches, refs = await leftovers.list_run_branches(git), await leftovers.list_imported_refs(git)
+    runs = {run.name: run for run in reversed(index.runs) if not run.elsewhere or run.name in arguments.runs}
+    runs |= {run.name: run for run in index.runs if not run.elsewhere}
+    names = sorted({*runs, *files, *(branch.stamp for branch in branches)})
     kept, going = list[str](), list[RunLeftovers]()
-    for name in select_runs(given, names, known, kept):
-        one = known.get(name)
-        if one and (owner := here.find_owner(one)):
-            kept.append(f"{name}, since {describe_owner(owner)} is at work on it")
+    for name in select_runs(arguments, names, runs, kept):
+        run = runs.get(name)
+        if run and (owner := index.find_owner(run)):
+            kept.append(f"{name}, because {describe_owner(owner)} works on it")
             continue
-        taken = by_hand.list_lent(here.logs, name)
-        if taken and not given.force:
-            kept.append(f"{name}, since you have work of it in {taken[0]} (--force deletes that too)")
+        lent = by_hand.list_lent(index.logs, name)
+        if lent and not arguments.force:
+            kept.append(f"{name}, because you have work of it in {lent[0]} (--force deletes that too)")
             continue
-        leaving = RunLeftovers(name, one)
-        if not (one and one.elsewhere):
+        leaving = RunLeftovers(name, run)
+        if not (run and run.elsewhere):
             leaving.files = files.get(name, [])
-            mine = [branch for branch in branches if branch.stamp == name]
-            leaving.branches = list(deletable_branches(mine, given.force, has_succeeded(one), kept))
+            run_branches = [branch for branch in branches if branch.stamp == name]
+            leaving.branches = list(deletable_branches(run_branches, arguments.force, has_succeeded(run), kept))
             leaving.refs = [ref for ref, stamp in refs if stamp == name]
-            folders = worktree_folders(here, one) if one else []
-            leaving.worktrees = [*await leftovers.list_worktrees(git, folders), *taken]
+            folders = worktree_folders(index, run) if run else []
+            leaving.worktrees = [*await leftovers.list_worktrees(git, folders), *lent]
             leaving.folders = [folder for folder in folders if leftovers.is_run_folder(folder)]
-        if one or leaving.files or leaving.branches:
+        if run or leaving.files or leaving.branches:
             going.append(leaving)
     return going, kept
 
 
-def select_runs(given: Namespace, names: list[str], known: dict[str, KnownRun], kept: list[str]) -> Iterator[str]:
-    asked = list(dict.fromkeys(resolve_run_name(name, names, known) for name in given.runs)) or names
-    since = time.time() - given.older_than
-    young = [name for name in asked if given.older_than and last_activity(name, known.get(name)) > since]
-    failed = [name for name in asked if given.keep_failed and not has_succeeded(known.get(name)) and name not in young]
+def select_runs(arguments: Namespace, names: list[str], runs: dict[str, KnownRun], kept: list[str]) -> Iterator[str]:
+    selected = list(dict.fromkeys(resolve_run_name(name, names, runs) for name in arguments.runs)) or names
+    age = arguments.older_than
+    young = [name for name in selected if age and last_activity(name, runs.get(name)) > time.time() - age]
+    failed = [
+        name for name in selected if arguments.keep_failed and not has_succeeded(runs.get(name)) and name not in young
+    ]
     kept += [f"{plural(len(young), 'run')} younger than that"] if young else []
     kept += [f"{plural(len(failed), 'run')} that did not end with exit code 0"] if failed else []
-    yield from (name for name in asked if name not in young and name not in failed)
+    yield from (name for name in selected if name not in young and name not in failed)
 
 
-def resolve_run_name(name: str, names: list[str], known: dict[str, KnownRun]) -> str:
-    """In full: where the run that is meant is gone already, the beginning of its name may be that of another."""
-    if name in LATEST and known:
-        return max(known.values(), key=lambda one: one.run.first.time).name
-    if name not in names and (meant := match_run_name(name, names)):
-        raise UsageError(f"there is no run {name!r} here.", hint=f"To clean {meant}, give its whole name.")
+def resolve_run_name(name: str, names: list[str], runs: dict[str, KnownRun]) -> str:
+    """Require the whole name: after the run was deleted, the start of its name may match another run."""
+    if name in LATEST and runs:
+        return max(runs.values(), key=lambda run: run.run.first.time).name
+    if name not in names and (match := match_run_name(name, names)):
+        raise UsageError(f"there is no run {name!r} here.", hint=f"To clean {match}, give its whole name.")
     return name
 
 
-def last_activity(name: str, known: KnownRun | None) -> float:
-    """Seconds since 1970. Of a run that only its files or branches tell of, its name says when it began."""
-    if known:
-        return (known.run.last or known.run.first).time / 1000
+def last_activity(name: str, run: KnownRun | None) -> float:
+    """Return seconds since 1970. Without events, the name of the run says when it started."""
+    if run:
+        return (run.run.last or run.run.first).time / 1000
     try:
         return time.mktime(time.strptime(name[:15], "%Y%m%d_%H%M%S"))
     except (ValueError, OverflowError):
         return time.time()
 
 
-def has_succeeded(known: KnownRun | None) -> bool:
-    return bool(known and known.run.ended and known.run.ended.exit_code == 0)
+def has_succeeded(run: KnownRun | None) -> bool:
+    return bool(run and run.run.ended and run.run.ended.exit_code == 0)
 
 
-def describe_ending(known: KnownRun | None) -> str:
-    if known is None:
+def describe_ending(run: KnownRun | None) -> str:
+    if run is None:
         return "without events"
-    return f"exit {known.run.ended.exit_code}" if known.run.ended else "not ended"
+    return f"exit {run.run.ended.exit_code}" if run.run.ended else "not ended"
 
 
 def deletable_branches(branches: Iterable[RunBranch], force: bool, done: bool, kept: list[str]) -> Iterator[RunBranch]:
-    """`done`: the run has all that was asked for, so that attempts of which a better one was kept may go."""
+    """`done`: the run is complete, so branches of attempts that lost against a better one may be deleted."""
     for branch in branches:
         if branch.checked_out:
-            kept.append(f"branch {branch.name}, since it is checked out in {branch.checked_out}")
+            kept.append(f"branch {branch.name}, because it is checked out in {branch.checked_out}")
         elif not (branch.merged or force or (done and branch.is_of_attempt)):
-            kept.append(f"branch {branch.name}, since none of your branches has its commits (--force deletes it)")
+            kept.append(f"branch {branch.name}, because none of your branches has its commits (--force deletes it)")
         else:
             yield branch
 
 
-def worktree_folders(here: RunIndex, known: KnownRun) -> list[Path]:
-    """Where the run had its worktrees, if it ran in this very repository: an event may name any folder."""
-    events: Iterable[Event] = here.store.read_events(known.key, known.name, kinds=(RunStarted.kind, RunResumed.kind))
-    if not events and here.has_files(known):
-        events = jsonl.read_run_log(here.logs, known.name).events
-    if known.run.started is None or known.run.started.repository != str(here.root):
+def worktree_folders(index: RunIndex, run: KnownRun) -> list[Path]:
+    """Return where the run had its worktrees, if it ran in this repository: an event may name any folder."""
+    events: Iterable[Event] = index.store.read_events(run.key, run.name, kinds=(RunStarted.kind, RunResumed.kind))
+    if not events and index.has_files(run):
+        events = jsonl.read_run_log(index.logs, run.name).events
+    if run.run.started is None or run.run.started.repository != str(index.root):
         return []
-    begun = [event.payload for event in events if isinstance(event.payload, RunStarted | RunResumed)]
-    return [Path(session.folder) for session in begun if session.folder]
+    sessions = [event.payload for event in events if isinstance(event.payload, RunStarted | RunResumed)]
+    return [Path(session.folder) for session in sessions if session.folder]
 
 
-# --- going ----------------------------------------------------------------------------------------------------------
+# --- deleting -------------------------------------------------------------------------------------------------------
 
 
-async def delete_leftovers(here: RunIndex, going: list[RunLeftovers]) -> list[str]:
-    """Sentences about what could not be deleted. The file by which a run is found goes last."""
-    git, problems = Git(here.root), list[str]()
-    for one in going:
-        key = one.known.key if one.known else here.key
-        # Whoever would take the run up now is told that it is not free.
-        if holder := own_run(here.store, key, one.name):
-            problems.append(f"Run {one.name} was kept: {describe_owner(holder)} has taken it up.")
+async def delete_leftovers(index: RunIndex, going: list[RunLeftovers]) -> list[str]:
+    """Delete, and return a sentence about each thing that could not be. The file by which a run is found goes last."""
+    git, problems = Git(index.root), list[str]()
+    for leaving in going:
+        key = leaving.run.key if leaving.run else index.key
+        # Owning the run keeps others from resuming it meanwhile.
+        if owner := own_run(index.store, key, leaving.name):
+            problems.append(f"Run {leaving.name} was kept: {describe_owner(owner)} has resumed it.")
             continue
-        problems += [problem async for problem in delete_git_leftovers(git, one)]
-        here.store.delete_run(key, one.name)
-        for path in one.files:
+        problems += [problem async for problem in delete_git_leftovers(git, leaving)]
+        index.store.delete_run(key, leaving.name)
+        for path in leaving.files:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 problems.append(f"{path} could not be deleted: {error.strerror}.")
     try:
-        here.store.compact()
+        index.store.compact()
     except StoreError as error:
-        problems.append(f"The store's space could not be given back: {error}")
+        problems.append(f"The space of the store could not be freed: {error}")
     return problems
 
 
 def own_run(store: Store, key: str, run: str) -> Owner | None:
-    """Hold the run. Who has it, when it is somebody who lives."""
+    """Become the owner of the run. Return the owner that prevents it, if one is alive."""
     me = (f"clean {os.getpid()}", machine_identity(), os.getpid(), HOLD)
-    holder = store.acquire_run(key, run, *me)
-    if holder is None or not is_owner_dead(holder):
-        return holder
-    store.release_run(key, run, holder.owner)
+    owner = store.acquire_run(key, run, *me)
+    if owner is None or not is_owner_dead(owner):
+        return owner
+    store.release_run(key, run, owner.owner)
     return store.acquire_run(key, run, *me)
 
 
-async def delete_git_leftovers(git: Git, one: RunLeftovers) -> AsyncIterator[str]:
-    for path in one.worktrees:
+async def delete_git_leftovers(git: Git, leaving: RunLeftovers) -> AsyncIterator[str]:
+    for path in leaving.worktrees:
         await leftovers.remove_worktree(git, path)
-    for folder in one.folders:
+    for folder in leaving.folders:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    for branch in one.branches:
+    for branch in leaving.branches:
         if not await leftovers.remove_ref(git, branch.ref, branch.commit):
             yield f"Branch {branch.name} was kept: it has moved, or git could not delete it."
-    for ref in one.refs:
+    for ref in leaving.refs:
         await leftovers.remove_ref(git, ref)

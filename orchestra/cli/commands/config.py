@@ -1,28 +1,26 @@
-"""`config show`: every value with the place it came from."""
+"""`config show`: every setting with its source."""
+
+from argparse import Namespace
 
 from orchestra.cli.load import read_settings
 from orchestra.cli.masked import mask_setting
+from orchestra.cli.parser import CommandParser, run_options
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.errors import UsageError
 from orchestra.plan.roles import known_roles
 from orchestra.providers import catalogue
 from orchestra.settings import REPOSITORY_ENV, Settings, key_of, mask_value, option_fields
 
 LONGEST = 60
 
-USAGE = """usage: aider-orchestrator config show [FLAGS...]
 
-Print every setting with its value and the place it came from; keys are masked.
-"""
+def add_config_arguments(parser: CommandParser) -> None:
+    parser.add_argument("action", metavar="show", choices=["show"], help="print the settings")
+    parser.add_run_options()
 
 
-def cmd_config(argv: list[str]) -> int:
-    if "--help" in argv or "-h" in argv:
-        print(USAGE, end="")
-        return 0
-    if argv[:1] != ["show"]:
-        raise UsageError("config has one command: config show.")
-    settings = read_settings(argv[1:])
+def cmd_config(arguments: Namespace) -> int:
+    """Print every setting with its value and its source; keys are masked."""
+    settings = read_settings(run_options(arguments))
     secrets = Secrets.from_settings(settings)
     rows = [
         (key_of(f), shorten_value(f.name, getattr(settings, f.name), secrets), settings.sources[f.name])
@@ -31,10 +29,9 @@ def cmd_config(argv: list[str]) -> int:
     rows += role_rows(settings, secrets)
     rows += [row for provider in catalogue.PROVIDERS.values() for row in provider_rows(settings, provider)]
     if settings.committed is not None:
-        marked = {
-            key: f"{settings.committed.origin} (not used: {why})" for key, why in settings.committed.refused.items()
-        }
-        rows = [(name, value, marked.get(name, source)) for name, value, source in rows]
+        committed = settings.committed
+        refused = {key: f"{committed.origin} (not used: {reason})" for key, reason in committed.refused.items()}
+        rows = [(name, value, refused.get(name, source)) for name, value, source in rows]
     widths = [max(len(row[n]) for row in rows) for n in (0, 1)]
     for name, value, source in rows:
         print(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
@@ -47,19 +44,18 @@ def shorten_value(name: str, value: object, secrets: Secrets) -> str:
 
 
 def role_rows(settings: Settings, secrets: Secrets) -> list[tuple[str, str, str]]:
-    """Each role with what sets it apart from the others, besides its prompt."""
+    """Describe each role, without its prompt."""
     rows = []
     for name, role in known_roles(settings.roles).items():
-        told = {"model": role.model, "edit-format": role.edit_format, "gates": ",".join(role.gates)}
-        words = " ".join(f"{key}={value}" for key, value in told.items() if value)
-        rows.append(
-            (f"roles.{name}", shorten_value(f"roles.{name}", words, secrets), settings.source_of(f"roles.{name}"))
-        )
+        values = {"model": role.model, "edit-format": role.edit_format, "gates": ",".join(role.gates)}
+        text = " ".join(f"{key}={value}" for key, value in values.items() if value)
+        key = f"roles.{name}"
+        rows.append((key, shorten_value(key, text, secrets), settings.source_of(key)))
     return rows
 
 
 def provider_rows(settings: Settings, provider: catalogue.Provider) -> list[tuple[str, str, str]]:
-    """Keys and addresses as they stand in the environment and the .env files, and whether they count."""
+    """List keys and addresses in the environment and the .env files, with a remark on each that is not used."""
     used = settings.base_url(provider.base_vars, settings.strongest_variable(provider.key_vars)[1])
     rows = []
     for name in (*provider.key_vars, *provider.base_vars):

@@ -1,4 +1,4 @@
-"""`demo`: the main job on a small sample repository: real Aider, git and pytest, and replies played from a tape."""
+"""`demo`: a run on a small sample repository with real Aider, git and pytest, and recorded replies."""
 
 import importlib.util
 import os
@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 
-from orchestra.cli.start import Story, run_until_done
+from orchestra.cli.launch import Story, run_until_done
+from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
 from orchestra.settings import Settings
 
@@ -16,22 +18,20 @@ PACKAGE = Path(__file__).resolve().parents[2]
 PROJECT = PACKAGE / "demo_project"
 TAPE = PACKAGE / "demo_tape.jsonl"
 AGENTS = 4
-USAGE = """usage: aider-orchestrator demo [FOLDER]
-
-Make a small sample repository (in FOLDER, or a temporary one) whose tests fail, and let four Aider agents finish it.
-Aider, git and pytest are real; the models' replies are scripted: they are played from a tape, so no key is needed.
-"""
 
 
-def cmd_demo(argv: list[str], story: Story) -> int:
-    if "--help" in argv or "-h" in argv:
-        print(USAGE, end="")
-        return 0
+def add_demo_arguments(parser: CommandParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", help="an empty folder (default: a temporary one)")
+
+
+def cmd_demo(arguments: Namespace, story: Story) -> int:
+    """Create a small sample repository whose tests fail, and let four Aider agents finish it. Aider, git and pytest are
+    real; the model's replies are recorded, so no key is needed."""
     if importlib.util.find_spec("pytest") is None:
         raise UsageError("The demo runs the sample's tests with pytest.", hint="Install it: pip install pytest")
-    folder = Path(argv[0]).absolute() if argv else Path(tempfile.mkdtemp(prefix="lighthouse-"))
+    folder = Path(arguments.folder or tempfile.mkdtemp(prefix="lighthouse-")).absolute()
     make_sample(folder)
-    print(f"A sample repository is in {folder}; its replies are scripted (played from a tape), all else is real.")
+    print(f"A sample repository is in {folder}. The model's replies are recorded; Aider, git and the tests are real.")
     print(f"Before: {run_sample_tests(folder)}", flush=True)
     os.chdir(folder)
     code = run_until_done(story(sample_settings().with_values(replay=str(TAPE))))
@@ -65,4 +65,4 @@ def make_sample(folder: Path) -> None:
 def run_sample_tests(folder: Path) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    return (done.stdout.strip().splitlines() or ["pytest said nothing"])[-1]
+    return (done.stdout.strip().splitlines() or ["pytest printed nothing"])[-1]

@@ -1,32 +1,36 @@
 """`diff`: what a run, or one of its tasks, changed."""
 
 import sys
+from argparse import Namespace
 
 from orchestra.cli import diffs
-from orchestra.cli.command_io import CommandParser, has_colours, print_raw
-from orchestra.cli.commands.logs import parse_task_number
+from orchestra.cli.command_io import (
+    add_repository_arguments,
+    add_run_argument,
+    add_task_argument,
+    has_colours,
+    print_raw,
+)
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
+from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
 from orchestra.report.detail import build_detail
 from orchestra.report.fold import report_from_log
 from orchestra.report.terminal_text import colour_diff, escape_controls
 
-USAGE = """usage: aider-orchestrator diff [RUN [TASK]] [--repo PATH] [--store URL]
 
-Print the difference between what a run (the latest, or RUN) began with and its result, or what one task changed
-(3 or agent3). On a terminal in colours and with control characters escaped; into a pipe or a file as `git apply`
-takes it.
-"""
+def add_diff_arguments(parser: CommandParser) -> None:
+    add_run_argument(parser)
+    add_repository_arguments(parser)
+    add_task_argument(parser)
 
 
-def cmd_diff(argv: list[str]) -> int:
-    words = CommandParser(USAGE)
-    words.add_argument("run", nargs="?", default="")
-    words.add_argument("task", nargs="?", type=parse_task_number)
-    given = words.parse(argv)
-    with open_run_index(given) as here:
-        known = here.find(given.run)
-        print_diff(diff_of_run(here, known) if given.task is None else diff_of_task(here, known, given.task))
+def cmd_diff(arguments: Namespace) -> int:
+    """Print the difference between the start of a run and its result, or what one task changed. On a terminal it has
+    colours and control characters are escaped; a pipe or a file gets what `git apply` reads."""
+    with open_run_index(arguments) as index:
+        run, task = index.find(arguments.run), arguments.task
+        print_diff(diff_of_run(index, run) if task is None else diff_of_task(index, run, task))
     return 0
 
 
@@ -40,42 +44,46 @@ def print_diff(content: bytes) -> None:
     print_raw(colour_diff(text) if has_colours() else text)
 
 
-def diff_of_run(here: RunIndex, known: KnownRun) -> bytes:
-    log = here.read_log(known)
+def diff_of_run(index: RunIndex, run: KnownRun) -> bytes:
+    log = index.read_log(run)
     base, commit = report_from_log(log).base, diffs.result_commit(log.events)
     if not commit:
-        raise UsageError(f"run {known.name} has no result: nothing was combined{'' if known.run.last else ' yet'}.")
-    found = diffs.diff_between(here, base, commit)
-    if found is None:
-        raise UsageError(explain_missing_commit(known, f"the result of run {known.name}", commit))
-    return found
+        raise UsageError(f"run {run.name} has no result: nothing was combined{yet(run)}.")
+    diff = diffs.diff_between(index, base, commit)
+    if diff is None:
+        raise UsageError(explain_missing_commit(run, f"the result of run {run.name}", commit))
+    return diff
 
 
-def diff_of_task(here: RunIndex, known: KnownRun, task: int) -> bytes:
-    """What of it is in the result, else what its last attempt left."""
-    log = here.read_log(known)
-    report, tries = report_from_log(log), build_detail(log.events).all_attempts(task)
+def diff_of_task(index: RunIndex, run: KnownRun, task: int) -> bytes:
+    """Return what of the task is in the result, else what its last attempt changed."""
+    log = index.read_log(run)
+    report, attempts = report_from_log(log), build_detail(log.events).all_attempts(task)
     if task not in report.tasks:
-        raise UsageError(explain_missing_task(known, task, list(report.tasks)))
+        raise UsageError(explain_missing_task(run, task, list(report.tasks)))
     commit = report.tasks[task].commit
-    found = diffs.diff_of_commit(here, commit)
-    for attempt in reversed(tries):
-        found = diffs.diff_of_attempt(here, known.name, attempt) if found is None else found
-    if found is None and commit:
-        raise UsageError(explain_missing_commit(known, f"what agent{task} of run {known.name} changed", commit))
-    if found is None:
-        raise UsageError(f"agent{task} of run {known.name} changed nothing{'' if known.run.last else ' yet'}.")
-    return found
+    diff = diffs.diff_of_commit(index, commit)
+    for attempt in reversed(attempts):
+        diff = diffs.diff_of_attempt(index, run.name, attempt) if diff is None else diff
+    if diff is None and commit:
+        raise UsageError(explain_missing_commit(run, f"what agent{task} of run {run.name} changed", commit))
+    if diff is None:
+        raise UsageError(f"agent{task} of run {run.name} changed nothing{yet(run)}.")
+    return diff
 
 
-def explain_missing_commit(known: KnownRun, what: str, commit: str) -> str:
-    if known.elsewhere:
-        return f"{what} ({commit[:10]}) is not in this repository: it was made on {known.elsewhere}."
-    return f"{what} ({commit[:10]}) is not in this repository any more: its branch was cleaned, and it is gone."
+def explain_missing_commit(run: KnownRun, subject: str, commit: str) -> str:
+    if run.elsewhere:
+        return f"{subject} ({commit[:10]}) is not in this repository: it was made on {run.elsewhere}."
+    return f"{subject} ({commit[:10]}) is not in this repository: its branch was deleted, or it was not imported."
 
 
-def explain_missing_task(known: KnownRun, task: int, tasks: list[int]) -> str:
+def explain_missing_task(run: KnownRun, task: int, tasks: list[int]) -> str:
     if not tasks:
-        return f"run {known.name} has no agent{task}: nothing was planned{'' if known.run.last else ' yet'}."
+        return f"run {run.name} has no agent{task}: nothing was planned{yet(run)}."
     names = "agent1" if tasks == [1] else f"agent{min(tasks)} to agent{max(tasks)}"
-    return f"run {known.name} has no agent{task}: it has {names}."
+    return f"run {run.name} has no agent{task}: it has {names}."
+
+
+def yet(run: KnownRun) -> str:
+    return "" if run.run.last else " yet"

@@ -1,23 +1,20 @@
 """`models`: the catalogue."""
 
+from argparse import Namespace
 from datetime import date
 
+from orchestra.cli.parser import CommandParser
 from orchestra.providers import catalogue
 
-USAGE = """usage: aider-orchestrator models [TEXT]
 
-List the models that the catalogue knows: prices in dollars per million tokens, context, retirement.
-TEXT filters by name. Other models of the same providers work as PROVIDER/NAME; any OpenAI-compatible server
-as openai/NAME with OPENAI_API_BASE.
-"""
+def add_models_arguments(parser: CommandParser) -> None:
+    parser.add_argument("text", metavar="TEXT", nargs="?", default="", help="only models whose name has this text")
 
 
-def cmd_models(argv: list[str]) -> int:
-    if "--help" in argv or "-h" in argv:
-        print(USAGE, end="")
-        return 0
-    wanted = argv[0] if argv else ""
-    rows = [model for model in catalogue.list_models() if wanted.lower() in model.name.lower()]
+def cmd_models(arguments: Namespace) -> int:
+    """List the models of the catalogue: prices in dollars per million tokens, context, retirement. Other models of the
+    same providers work as PROVIDER/NAME; any OpenAI-compatible server as openai/NAME with OPENAI_API_BASE."""
+    rows = [model for model in catalogue.list_models() if arguments.text.lower() in model.name.lower()]
     width = max((len(model.name) for model in rows), default=5)
     print(f"{'model':<{width}}  {'$/M in':>8}  {'$/M out':>8}  {'context':>9}  remarks")
     for model in rows:

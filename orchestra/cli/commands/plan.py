@@ -1,4 +1,4 @@
-"""`plan`: make a plan, look at it, change it, say yes to it."""
+"""`plan`: make, show, check, change and approve plans."""
 
 import asyncio
 import dataclasses
@@ -6,19 +6,19 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from argparse import REMAINDER, Namespace
 from pathlib import Path
 
-from orchestra.cli.command_io import print_json, print_plain
-from orchestra.cli.commands.steer import split_leading_words
+from orchestra.cli.command_io import add_plan_and_run_options, add_plan_argument, is_attended, print_json, print_plain
+from orchestra.cli.launch import run_until_done, settings_to_run
 from orchestra.cli.load import read_settings
+from orchestra.cli.parser import CommandParser, run_options
 from orchestra.cli.plan_editor.drafting import run_planning
 from orchestra.cli.plan_editor.edited_plan import EditedPlan, open_plan
 from orchestra.cli.plan_editor.editor import run_plan_editor
-from orchestra.cli.start import run_until_done, settings_to_run
 from orchestra.conduct.core.locations import LOGS
 from orchestra.conduct.core.permits import is_users_plan
-from orchestra.conduct.planning import plan_files as drafts
+from orchestra.conduct.planning import plan_files
 from orchestra.conduct.session.clone import find_repository
 from orchestra.errors import PlanError, UsageError
 from orchestra.journal.jsonl import prepare_log_folder
@@ -26,97 +26,60 @@ from orchestra.plan.check import CheckedDraft
 from orchestra.plan.draft import Draft
 from orchestra.plan.edit import HELP, edit_draft
 from orchestra.report.phrases import plural
-from orchestra.settings import Settings
 from orchestra.workspace.repository import path_exists
 
-PLAN_USAGE = f"""usage: aider-orchestrator plan "WHAT YOU WANT" [--name NAME] [options of a run]
-       aider-orchestrator plan list | show NAME | check NAME | approve NAME | continue NAME
-       aider-orchestrator plan edit NAME [CHANGE]
 
-Make a plan: a PRD, and a graph of tasks in .aider_logs/plans/NAME.toml that you can read and edit. Nothing is changed
-until `execute NAME`. On a terminal you can talk about it at once, and later with `plan continue NAME`. Without a
-Google key say --no-prd --files ...: the files are divided by what belongs together.
-`plan edit NAME` opens your editor; a CHANGE is made at once and is one of
-
-{HELP}"""
+def add_plan_new_arguments(parser: CommandParser) -> None:
+    parser.add_argument("goal", metavar="TEXT", help="what you want; @FILE reads it from a file, - from stdin")
+    parser.add_argument("--name", metavar="NAME", default="", help="the name of the plan (default: made from TEXT)")
+    parser.add_run_options()
 
 
-def cmd_plan(argv: list[str]) -> int:
-    if not argv or argv[0] in ("--help", "-h"):
-        print(PLAN_USAGE, end="")
-        return 0
-    if argv[0] == "continue":
-        desk = open_named_plan(argv[1:])
-        return run_plan_editor(desk)
-    if argv[0] in COMMANDS:
-        return COMMANDS[argv[0]](argv[1:])
-    return create_plan(argv)
-
-
-def create_plan(argv: list[str]) -> int:
-    goal, flags = argv[0], argv[1:]
-    if goal.startswith("-") and goal != "-":
-        raise UsageError("say first what you want.", hint='It goes: plan "WHAT YOU WANT" [options].')
-    name, flags = take_flag_value(flags, "--name")
-    settings = settings_to_run(["--change", goal, *flags])
+def cmd_plan_new(arguments: Namespace) -> int:
+    """Make a plan: a PRD and a graph of tasks in .aider_logs/plans/NAME.toml, which you can read and edit. No file
+    is changed until `execute NAME`. On a terminal you can discuss the plan at once, and later with `plan continue`.
+    Without a Google key, give --no-prd --files FILE...: the files are divided by what belongs together."""
+    settings = settings_to_run(run_options(arguments) | {"change": arguments.goal})
     repository = asyncio.run(find_repository(settings, begin=not settings.files))
-    path = drafts.new_plan_path(repository.root, settings.change, name)
+    path = plan_files.new_plan_path(repository.root, settings.change, arguments.name)
 
     def save_plan(checked: CheckedDraft) -> Path:
-        drafts.save_draft(path, checked.draft)
+        plan_files.save_draft(path, checked.draft)
         return path
 
     code = run_until_done(run_planning(settings, save_plan))
-    desk = EditedPlan(settings, repository, path)
-    if code == 0 and at_terminal(settings):
-        return run_plan_editor(desk)
+    plan = EditedPlan(settings, repository, path)
+    if code == 0 and is_attended(settings, sys.stdout):
+        return run_plan_editor(plan)
     if code == 0 and not (settings.json or settings.quiet or settings.events):
-        print_plain(f"\n{desk.format_page(desk.load())}")
+        print_plain(f"\n{plan.format_page(plan.load())}")
     return code
 
 
-def at_terminal(settings: Settings) -> bool:
-    alone = settings.quiet or settings.json or settings.events or os.environ.get("CI")
-    return not alone and sys.stdin.isatty() and sys.stdout.isatty()
+def open_named_plan(arguments: Namespace) -> EditedPlan:
+    return open_plan(read_settings(run_options(arguments) | {"json": None}), arguments.name)
 
 
-def take_flag_value(flags: list[str], flag: str) -> tuple[str, list[str]]:
-    """The value of a flag that only this command knows, and the other words."""
-    for n, word in enumerate(flags):
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2], [*flags[:n], *flags[n + 1 :]]
-        if word == flag:
-            if n + 1 == len(flags):
-                raise UsageError(f"{flag} wants a value.")
-            return flags[n + 1], [*flags[:n], *flags[n + 2 :]]
-    return "", flags
+# --- showing --------------------------------------------------------------------------------------------------------
 
 
-def open_named_plan(argv: list[str]) -> EditedPlan:
-    (name,), flags = split_leading_words(
-        argv, PLAN_USAGE.replace('"WHAT YOU WANT" [--name NAME]', "show|check|... NAME"), 1
-    )
-    return open_plan(read_settings(flags), name)
+add_plan_list_arguments = CommandParser.add_run_options
 
 
-# --- looking --------------------------------------------------------------------------------------------------------
-
-
-def list_plans(argv: list[str]) -> int:
-    as_json = "--json" in argv
-    settings = read_settings([word for word in argv if word != "--json"])
-    root = asyncio.run(find_repository(settings)).root
-    found = [(name, drafts.load_draft(drafts.plans_folder(root) / f"{name}.toml")) for name in drafts.plan_names(root)]
-    if as_json:
-        print_json([{"name": name, "approved": draft.approved} | count_items(draft) for name, draft in found])
+def cmd_plan_list(arguments: Namespace) -> int:
+    """List the plans: how many tasks are unfinished, and whether the plan is approved. --json prints JSON."""
+    root = asyncio.run(find_repository(read_settings(run_options(arguments) | {"json": None}))).root
+    names = plan_files.plan_names(root)
+    drafts = [(name, plan_files.load_draft(plan_files.plans_folder(root) / f"{name}.toml")) for name in names]
+    if arguments.json:
+        print_json([{"name": name, "approved": draft.approved} | count_items(draft) for name, draft in drafts])
         return 0
-    for name, draft in found:
-        told = count_items(draft)
-        yes = "approved" if draft.approved else "not approved"
-        goal = " ".join(draft.goal.split())[:60]
-        print_plain(f"{name}  {told['left']} of {plural(len(draft.task), 'task')} to do, {yes}  {goal}")
-    if not found:
-        print_plain('There are no plans here. Make one: plan "what you want"')
+    for name, draft in drafts:
+        approved = "approved" if draft.approved else "not approved"
+        tasks = f"{len(draft.unfinished)} of {plural(len(draft.task), 'task')} to do"
+        print_plain(f"{name}  {tasks}, {approved}  {' '.join(draft.goal.split())[:60]}")
+    if not drafts:
+        print_plain('There are no plans here. To make one: aider-orchestrator plan "what you want"')
     return 0
 
 
@@ -125,101 +88,111 @@ def count_items(draft: Draft) -> dict[str, int]:
     return {"tasks": len(draft.task), "left": len(draft.unfinished), "proposed": proposed}
 
 
-def print_plan(argv: list[str]) -> int:
-    desk = open_named_plan([word for word in argv if word != "--json"])
-    draft = desk.load()
-    if "--json" in argv:
-        checked = desk.check_with_repository(draft)
-        said = {"name": desk.name, "repairs": list(checked.repairs), "problems": list(checked.problems)}
-        print_json(said | dataclasses.asdict(checked.draft))
+add_plan_show_arguments = add_plan_and_run_options
+
+
+def cmd_plan_show(arguments: Namespace) -> int:
+    """Print a plan as it would be executed, with an estimate of its cost. --json prints JSON."""
+    plan = open_named_plan(arguments)
+    draft = plan.load()
+    if arguments.json:
+        checked = plan.check_with_repository(draft)
+        record = {"name": plan.name, "repairs": list(checked.repairs), "problems": list(checked.problems)}
+        print_json(record | dataclasses.asdict(checked.draft))
     else:
-        desk.show(draft)
+        plan.show(draft)
     return 0
 
 
-def check_plan_file(argv: list[str]) -> int:
-    """Exit code 2 where it cannot be carried out."""
-    desk = open_named_plan(argv)
-    checked = desk.check_with_repository(desk.load())
+add_plan_check_arguments = add_plan_and_run_options
+
+
+def cmd_plan_check(arguments: Namespace) -> int:
+    """Check a plan. Exit code 2 if it cannot be executed."""
+    plan = open_named_plan(arguments)
+    checked = plan.check_with_repository(plan.load())
     if checked.problems:
-        raise PlanError(f"the plan {desk.name} cannot be carried out: {checked.problem_text}.")
+        raise PlanError(f"the plan {plan.name} cannot be executed: {checked.problem_text}.")
     for repair in checked.repairs:
-        print_plain(f"will be put right: {repair}")
-    print_plain(f"The plan {desk.name} can be carried out: {plural(len(checked.draft.unfinished), 'task')}.")
+        print_plain(f"will be corrected: {repair}")
+    print_plain(f"The plan {plan.name} can be executed: {plural(len(checked.draft.unfinished), 'task')}.")
     return 0
+
+
+add_plan_continue_arguments = add_plan_and_run_options
+
+
+def cmd_plan_continue(arguments: Namespace) -> int:
+    """Discuss and change a plan at the terminal. Each change is checked and saved at once."""
+    return run_plan_editor(open_named_plan(arguments))
 
 
 # --- changing -------------------------------------------------------------------------------------------------------
 
+add_plan_approve_arguments = add_plan_and_run_options
 
-def approve_plan(argv: list[str]) -> int:
-    """Also what agents have proposed is approved then."""
-    desk = approve_draft(open_named_plan(argv))
-    print_plain(f"The plan {desk.name} is approved. Carry it out: aider-orchestrator execute {desk.name}")
+
+def cmd_plan_approve(arguments: Namespace) -> int:
+    """Approve a plan, so that `execute` starts without asking. This also approves the tasks that agents proposed."""
+    plan = approve_draft(open_named_plan(arguments))
+    print_plain(f"The plan {plan.name} is approved. To carry it out: aider-orchestrator execute {plan.name}")
     return 0
 
 
-def approve_draft(desk: EditedPlan) -> EditedPlan:
-    draft = desk.load()
+def approve_draft(plan: EditedPlan) -> EditedPlan:
+    draft = plan.load()
     items = [dataclasses.replace(item, proposed=False) for item in draft.task]
-    yes = dataclasses.replace(draft.with_items(items), approved=True)
-    if problem := desk.check_with_repository(yes).problem_text:
-        raise PlanError(f"the plan {desk.name} cannot be carried out: {problem}.")
-    own = find_uncommitted_plan(desk)
-    own.save(yes)
-    return own
+    approved = dataclasses.replace(draft.with_items(items), approved=True)
+    if problem := plan.check_with_repository(approved).problem_text:
+        raise PlanError(f"the plan {plan.name} cannot be executed: {problem}.")
+    uncommitted = find_uncommitted_plan(plan)
+    uncommitted.save(approved)
+    return uncommitted
 
 
-def find_uncommitted_plan(desk: EditedPlan) -> EditedPlan:
-    """Where a yes can be written. In a file that git tracks anyone may have written it, so it does not count there."""
-    root = desk.repository.root
-    if is_users_plan(root, desk.path):
-        return desk
-    path = drafts.plans_folder(root) / desk.path.name
+def find_uncommitted_plan(plan: EditedPlan) -> EditedPlan:
+    """Return the plan, or its copy to be, in a file that git does not track: in a tracked one, anyone may have written
+    the approval, so it does not count."""
+    root = plan.repository.root
+    if is_users_plan(root, plan.path):
+        return plan
+    path = plan_files.plans_folder(root) / plan.path.name
     if path_exists(path):
         raise PlanError(
-            f"{drafts.display_path(desk.path)} is committed, so a yes in it does not count,"
-            f" and {drafts.display_path(path)} exists.",
+            f"{plan_files.display_path(plan.path)} is committed, so an approval in it does not count,"
+            f" and {plan_files.display_path(path)} exists.",
             hint="Copy it to a file of another name that is not committed, and approve that.",
         )
     prepare_log_folder(root / LOGS)
-    return dataclasses.replace(desk, path=path)
+    return dataclasses.replace(plan, path=path)
 
 
-def edit_plan(argv: list[str]) -> int:
-    """With the words of a change, or in the user's editor."""
-    if not argv or argv[0].startswith("-"):
-        open_named_plan(argv)
-    desk, words = open_plan(read_settings([]), argv[0]), argv[1:]
-    if words:
-        desk.save(unapproved(edit_draft(desk.load(), words)))
+def add_plan_edit_arguments(parser: CommandParser) -> None:
+    add_plan_argument(parser)
+    change = parser.add_argument("change", metavar="CHANGE", nargs=REMAINDER, help="the change (default: open $EDITOR)")
+    change.required = False
+    parser.epilog = f"CHANGE is one of\n{HELP}"
+
+
+def cmd_plan_edit(arguments: Namespace) -> int:
+    """Change a plan in your editor, or by a command."""
+    plan = open_plan(read_settings({}), arguments.name)
+    if arguments.change:
+        # The approval was for the plan before the change.
+        plan.save(dataclasses.replace(edit_draft(plan.load(), arguments.change), approved=False))
     else:
-        open_in_editor(desk)
-    desk.show(desk.load())
+        open_in_editor(plan.path)
+    plan.show(plan.load())
     return 0
 
 
-def unapproved(draft: Draft) -> Draft:
-    """Who said yes said it to another plan."""
-    return dataclasses.replace(draft, approved=False)
-
-
-def open_in_editor(desk: EditedPlan) -> None:
+def open_in_editor(path: Path) -> None:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     if not sys.stdin.isatty() and not os.environ.get("VISUAL", os.environ.get("EDITOR")):
-        raise UsageError(f"there is no terminal for an editor: change {desk.path} by any other means, or say a CHANGE.")
+        raise UsageError("there is no terminal for an editor.", hint=f"Edit {path} otherwise, or give a CHANGE.")
     try:
-        code = subprocess.call([*shlex.split(editor), str(desk.path)])
+        code = subprocess.call([*shlex.split(editor), str(path)])
     except (OSError, ValueError) as error:
         raise UsageError(f"the editor {editor!r} cannot be started: {error}.", hint="Set EDITOR.") from None
     if code:
         raise UsageError(f"the editor {editor!r} ended with exit code {code}.")
-
-
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "list": list_plans,
-    "show": print_plan,
-    "check": check_plan_file,
-    "approve": approve_plan,
-    "edit": edit_plan,
-}

@@ -1,38 +1,44 @@
-"""`report`: a run's report in one of its forms, made anew from its events."""
+"""`report`: the report of a run in one of its formats, made from its events."""
 
+from argparse import Namespace
 from pathlib import Path
 
-from orchestra.cli.command_io import CommandParser, print_raw
+from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_raw
 from orchestra.cli.find import open_run_index, settings_and_root
+from orchestra.cli.parser import CommandParser
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.deliver.artefacts import gather_report_material, replace_file
 from orchestra.errors import UsageError
 from orchestra.report.formats import DEFAULT_FORMAT, REPORT_FORMATS, ReportFormat
 
-FLAGS = "|".join(f"--{name}" for name in REPORT_FORMATS)
-FIRST, *OTHERS = (form.title for form in REPORT_FORMATS.values())
-USAGE = f"""usage: aider-orchestrator report [RUN] [{FLAGS}] [-o FILE] [--repo PATH] [--store URL]
 
-Write the report of a run (the latest, or RUN) as one {FIRST} file, or as {" or ".join(OTHERS)}.
--o names the file, - is stdout. Without it the {FIRST} goes into .aider_logs, the others to stdout.
-"""
-
-
-def cmd_report(argv: list[str]) -> int:
-    words = CommandParser(USAGE)
-    words.add_argument("run", nargs="?", default="")
-    words.add_argument("-o", "--output", default="")
-    forms = words.add_mutually_exclusive_group()
-    for name in REPORT_FORMATS:
-        forms.add_argument(f"--{name}", dest="form", action="store_const", const=name, default=DEFAULT_FORMAT)
-    given = words.parse(argv)
-    with open_run_index(given) as here:
-        known = here.find(given.run)
-        material = gather_report_material(
-            here.root, here.read_log(known), Secrets.from_settings(settings_and_root(given)[0]).scrub
+def add_report_arguments(parser: CommandParser) -> None:
+    add_run_argument(parser)
+    add_repository_arguments(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default="",
+        help="the file to write; - is stdout (default: a page goes into .aider_logs, a text to stdout)",
+    )
+    formats = parser.add_mutually_exclusive_group()
+    for name, form in REPORT_FORMATS.items():
+        text = f"{form.title}{' (the default)' if name == DEFAULT_FORMAT else ''}"
+        formats.add_argument(
+            f"--{name}", dest="form", action="store_const", const=name, default=DEFAULT_FORMAT, help=text
         )
-        form: ReportFormat = REPORT_FORMATS[given.form]
-    target = given.output or (str(here.logs / form.file_name(known.name)) if form.content == "page" else "-")
+
+
+def cmd_report(arguments: Namespace) -> int:
+    """Write the report of a run in one of its formats, made from its events."""
+    with open_run_index(arguments) as index:
+        run = index.find(arguments.run)
+        settings, _ = settings_and_root(arguments)
+        scrub = Secrets.from_settings(settings).scrub
+        material = gather_report_material(index.root, index.read_log(run), scrub)
+        form: ReportFormat = REPORT_FORMATS[arguments.form]
+    target = arguments.output or (str(index.logs / form.file_name(run.name)) if form.content == "page" else "-")
     text = form.render(material)
     if target == "-":
         print_raw(text)

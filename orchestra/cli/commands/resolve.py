@@ -1,74 +1,69 @@
-"""`resolve`: what a person decides about a task that failed or waits."""
+"""`resolve`: a person's decision about a task that failed or waits."""
 
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from orchestra.cli.commands.resume import ask_owner_if_any, find_run_to_resume
-from orchestra.cli.commands.steer import parse_task_argument, split_leading_words
-from orchestra.cli.start import Story, run_until_done
+from orchestra.cli.commands.resume import add_retry_arguments, ask_owner_if_any, find_run_to_resume
+from orchestra.cli.launch import Story, run_until_done
+from orchestra.cli.load import why_unreadable
+from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
 from orchestra.model import Decision
 
-RESOLVE_USAGE = """usage: aider-orchestrator resolve RUN TASK DECISION [options of the run]
-
-Decide about a task that waits for a person, or has failed. A run that is under way carries it out; one that has ended
-is taken up for it. DECISION is one of
-
-  --retry [HINT]      have it tried again; the agent is told the hint
-  --edit-brief FILE   have it tried again with what the file says (- for stdin) in place of its brief
-  --abandon           give it up
-  --spawn TEXT        give it up, and have another task do TEXT with the same files
-  --take              do it yourself in a worktree; a second time, when you are done: take that for the task's work
-"""
-ACTIONS = {"--retry": "retry", "--edit-brief": "brief", "--abandon": "abandon", "--spawn": "spawn", "--take": "take"}
-WANTED = {"brief": "a file", "spawn": "a text"}
+# The action, its flag, what the flag takes, its help.
+DECISIONS = (
+    ("retry", "--retry", "HINT", "try it again; the agent gets the hint"),
+    ("brief", "--edit-brief", "FILE", "try it again with the text of FILE (- is stdin) as its brief"),
+    ("abandon", "--abandon", "", "give it up"),
+    ("spawn", "--spawn", "TEXT", "give it up, and have another task do TEXT with the same files"),
+    ("take", "--take", "", "do it yourself in a worktree; the second time: use that as the work of the task"),
+)
 
 
-def cmd_resolve(argv: list[str], story: Story) -> int:
-    """Have the run's owner carry the decision out, or take the run up for it."""
-    if "--help" in argv or "-h" in argv:
-        print(RESOLVE_USAGE, end="")
-        return 0
-    stamp, decision, flags = parse_resolve_args(argv)
-    settings, past = find_run_to_resume(stamp, flags)
+def add_resolve_arguments(parser: CommandParser) -> None:
+    add_retry_arguments(parser)
+    parser.usage = "%(prog)s [-h] RUN TASK DECISION [options]"
+    group = parser.add_argument_group("DECISION, one of").add_mutually_exclusive_group(required=True)
+    for action, flag, metavar, text in DECISIONS:
+        keywords: dict[str, Any] = {"dest": "decision", "help": text}
+        if metavar:
+            keywords |= {"metavar": metavar, "type": parse_decision(action)}
+        else:
+            keywords |= {"action": "store_const", "const": (action, "")}
+        if action == "retry":
+            keywords |= {"nargs": "?", "const": (action, "")}
+        group.add_argument(flag, **keywords)
+
+
+def parse_decision(action: str) -> Callable[[str], tuple[str, str]]:
+    def parse(text: str) -> tuple[str, str]:
+        if not text and action != "retry":
+            raise ArgumentTypeError("expected one argument")
+        return action, text
+
+    return parse
+
+
+def cmd_resolve(arguments: Namespace, story: Story) -> int:
+    """Decide about a task that failed or waits for you. If a process works on the run, it carries the decision out;
+    otherwise the run is resumed for it."""
+    action, text = arguments.decision
+    decision = Decision(arguments.task, action, read_brief_file(text) if action == "brief" else text)
+    settings, past = find_run_to_resume(arguments)
     settings = settings.for_resume(past.options)
-    if answer := ask_owner_if_any(
-        settings, past.stamp, "resolve", decision.task, action=decision.action, text=decision.text
-    ):
+    if answer := ask_owner_if_any(settings, past.stamp, "resolve", decision.task, action=action, text=decision.text):
         print(answer)
         return 0
     return run_until_done(story(settings, past=past.with_decision(decision)))
-
-
-def parse_resolve_args(argv: list[str]) -> tuple[str, Decision, list[str]]:
-    """The run, the decision, and what is left: flags of the run."""
-    (stamp, task), flags = split_leading_words(argv, RESOLVE_USAGE, 2)
-    given = [
-        (n, word, joined)
-        for n, flag in enumerate(flags)
-        for word, _, joined in [flag.partition("=")]
-        if word in ACTIONS
-    ]
-    if len(given) != 1:
-        raise UsageError(f"say one thing to do with task {task}: {', '.join(ACTIONS)}.")
-    ((at, word, text),) = given
-    action, rest = ACTIONS[word], flags[at + 1 :]
-    if not text and action not in ("abandon", "take") and rest and not rest[0].startswith("--"):
-        text, *rest = rest
-    if action in WANTED and not text:
-        raise UsageError(f"{word} wants {WANTED[action]}.")
-    return (
-        stamp,
-        Decision(parse_task_argument(task), action, read_brief_file(text) if action == "brief" else text),
-        flags[:at] + rest,
-    )
 
 
 def read_brief_file(file: str) -> str:
     try:
         text = Path("/dev/stdin" if file == "-" else file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"the brief {file} cannot be read: {reason}.") from None
+        raise UsageError(f"the brief {file} cannot be read: {why_unreadable(error)}.") from None
     if not text.strip():
         raise UsageError(f"the brief {file} is empty.")
     return text

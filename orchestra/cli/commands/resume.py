@@ -1,14 +1,16 @@
-"""`resume`, `retry` and `restart`, and the past run that they name."""
+"""`resume`, `retry` and `restart`, and the run that they name."""
 
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from orchestra.cli.commands.steer import ask_run_owner, parse_task_argument, split_leading_words
+from orchestra.cli.command_io import add_run_argument, add_task_argument
+from orchestra.cli.commands.steer import ask_run_owner
 from orchestra.cli.consent import print_refused
 from orchestra.cli.find import LATEST, match_run_name, open_run_index
+from orchestra.cli.launch import Story, run_until_done
 from orchestra.cli.load import read_settings
-from orchestra.cli.start import Story, run_until_done
+from orchestra.cli.parser import CommandParser, run_options
 from orchestra.conduct.core.locations import LOGS
 from orchestra.conduct.previous.sessions import PreviousSessions, find_previous_sessions
 from orchestra.errors import UsageError
@@ -17,74 +19,67 @@ from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
 from orchestra.workspace.tracked import may_be_tracked
 
-RESUME_USAGE = """usage: aider-orchestrator resume [RUN] [options]
 
-Take up a run that was stopped or died: the latest one, or RUN (the timestamp in its files' names).
-Finished work is kept, failed tasks are tried again, and a reply that was paid for is not asked for again.
-It goes on with the settings of the run; a flag given now changes one of them.
-"""
-RETRY_USAGE = """usage: aider-orchestrator retry RUN TASK [options]
-
-Have a failed task tried again, and no other: by the run itself when it is under way, else by taking it up.
-"""
-RESTART_USAGE = """usage: aider-orchestrator restart RUN [options]
-
-Do a run anew from the start, with its own settings but for the flags given now. Nothing of it is used again.
-"""
+def add_resume_arguments(parser: CommandParser) -> None:
+    add_run_argument(parser)
+    parser.add_run_options()
 
 
-def cmd_resume(argv: list[str], story: Story) -> int:
-    """Take up the named run, or the latest one, with its own settings but for the flags given now."""
-    if "--help" in argv or "-h" in argv:
-        print(RESUME_USAGE, end="")
-        return 0
-    stamp, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
-    settings, past = find_run_to_resume(stamp, flags)
+def cmd_resume(arguments: Namespace, story: Story) -> int:
+    """Continue a run that was stopped or died. Finished work is kept, failed tasks are tried again, and replies that
+    were paid for are not requested again. The run keeps its settings; an option given now changes one of them."""
+    settings, past = find_run_to_resume(arguments)
     return run_until_done(story(settings.for_resume(past.options), past=past))
 
 
-def cmd_retry(argv: list[str], story: Story) -> int:
-    """One failed task again: by the run itself when it is under way, else by taking it up for this task alone."""
-    if "--help" in argv or "-h" in argv:
-        print(RETRY_USAGE, end="")
-        return 0
-    (stamp, task), flags = split_leading_words(argv, RETRY_USAGE, 2)
-    settings, past = find_run_to_resume(stamp, flags)
-    if answer := ask_owner_if_any(settings.for_resume(past.options), past.stamp, "retry", parse_task_argument(task)):
+def add_retry_arguments(parser: CommandParser) -> None:
+    add_run_argument(parser, required=True)
+    add_task_argument(parser, required=True)
+    parser.add_run_options()
+
+
+def cmd_retry(arguments: Namespace, story: Story) -> int:
+    """Try one failed task again, and no other. If a process works on the run, it does so; otherwise the run is resumed
+    for this task."""
+    settings, past = find_run_to_resume(arguments)
+    settings = settings.for_resume(past.options)
+    if answer := ask_owner_if_any(settings, past.stamp, "retry", arguments.task):
         print(answer)
         return 0
-    return run_until_done(story(settings.for_resume(past.options), past=past.retry_only(parse_task_argument(task))))
+    return run_until_done(story(settings, past=past.retry_only(arguments.task)))
 
 
-def cmd_restart(argv: list[str], story: Story) -> int:
-    """A new run with the settings of an old one."""
-    if "--help" in argv or "-h" in argv:
-        print(RESTART_USAGE, end="")
-        return 0
-    (stamp,), flags = split_leading_words(argv, RESTART_USAGE, 1)
-    settings, past = find_run_to_resume(stamp, flags)
+def add_restart_arguments(parser: CommandParser) -> None:
+    add_run_argument(parser, required=True)
+    parser.add_run_options()
+
+
+def cmd_restart(arguments: Namespace, story: Story) -> int:
+    """Start a new run with the settings of an old one, except the options given now. No work of the old run is used."""
+    settings, past = find_run_to_resume(arguments)
     return run_until_done(story(settings.for_resume(past.options)))
 
 
-def find_run_to_resume(stamp: str, flags: list[str]) -> tuple[Settings, PreviousSessions]:
-    """The run is one of this place: whatever runs of other machines a shared store tells of, their work is not here."""
-    settings = read_settings(flags)
+def find_run_to_resume(arguments: Namespace) -> tuple[Settings, PreviousSessions]:
+    """Return the settings given now, and the run. Runs of other machines do not count: their work is not here."""
+    settings = read_settings(run_options(arguments))
     if settings.committed is not None:
-        print_refused(settings.committed)  # what is used stands in the run's own log
+        print_refused(settings.committed)  # the settings that are used stand in the run's log
     root = top_level(Path(settings.repo or ".")) or Path.cwd()
     stamps = jsonl.list_run_stamps(root / LOGS)
-    past = find_previous_sessions(root / LOGS, match_run_name(stamp, stamps) if stamps and stamp not in LATEST else "")
+    stamp = match_run_name(arguments.run, stamps) if stamps and arguments.run not in LATEST else ""
+    past = find_previous_sessions(root / LOGS, stamp)
     log = f"{LOGS}/run_{past.stamp}.jsonl"
     if may_be_tracked(root, log):
-        hint = f"If it is yours, `git rm --cached {log}` says so."
         raise UsageError(
-            f"{log} is committed, so anyone may have written the settings in it; it is not taken up.", hint=hint
+            f"{log} is committed, so anyone may have written the settings in it; the run is not resumed.",
+            hint=f"If it is yours, run `git rm --cached {log}`.",
         )
     return settings, past
 
 
-def ask_owner_if_any(settings: Settings, stamp: str, kind: str, task: int, **said: Any) -> str:
-    """What the run's owner answers, if somebody is at work on it."""
-    with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as here:
-        at_work = here.find_owner(known := here.find(stamp))
-        return ask_run_owner(here.store, known.key, known.name, kind, task, **said) if at_work else ""
+def ask_owner_if_any(settings: Settings, stamp: str, kind: str, task: int, **values: Any) -> str:
+    """Return the answer of the run's owner, if a process works on it."""
+    with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as index:
+        run = index.find(stamp)
+        return ask_run_owner(index.store, run.key, run.name, kind, task, **values) if index.find_owner(run) else ""

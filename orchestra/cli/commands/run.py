@@ -1,15 +1,24 @@
 """`run` and `execute`."""
 
-from orchestra.cli.start import Story, run_until_done, settings_to_run
+from argparse import Namespace
 
-EXECUTE_USAGE = """usage: aider-orchestrator execute NAME [options of a run]
+from orchestra import __version__
+from orchestra.cli.command_io import add_plan_and_run_options
+from orchestra.cli.launch import Story, run_until_done, settings_to_run
+from orchestra.cli.parser import CommandParser, run_options
 
-Carry out what is still to be done of a plan. The same as `run --plan NAME`.
-"""
+
+def add_run_arguments(parser: CommandParser) -> None:
+    parser.usage = "aider-orchestrator [run] --change TEXT [options]"
+    version = f"aider-orchestrator {__version__}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
+    parser.add_run_options(listed=True)
 
 
-def cmd_run(argv: list[str], story: Story) -> int:
-    settings = settings_to_run(argv)
+def cmd_run(arguments: Namespace, story: Story) -> int:
+    """Carry out a change: plan it, let agents make it, check and combine their work, and report the result. Without
+    --change or --plan, carry out what was submitted."""
+    settings = settings_to_run(run_options(arguments))
     if not (settings.change or settings.plan):
         from orchestra.conduct.planning.plan_files import with_submitted_plan
 
@@ -17,12 +26,10 @@ def cmd_run(argv: list[str], story: Story) -> int:
     return run_until_done(story(settings))
 
 
-def cmd_execute(argv: list[str], story: Story) -> int:
-    """Carry out a plan."""
-    from orchestra.cli.commands.steer import split_leading_words
+add_execute_arguments = add_plan_and_run_options
 
-    if "--help" in argv or "-h" in argv:
-        print(EXECUTE_USAGE, end="")
-        return 0
-    (name,), flags = split_leading_words(argv, EXECUTE_USAGE, 1)
-    return cmd_run(["--plan", name, *flags], story)
+
+def cmd_execute(arguments: Namespace, story: Story) -> int:
+    """Carry out the unfinished tasks of a plan. The same as `run --plan NAME`."""
+    arguments.plan = arguments.name
+    return cmd_run(arguments, story)

@@ -1,55 +1,46 @@
-"""`runs`: what has been run here, and `status`: one run as far as it came."""
+"""`runs`: list the runs of this repository. `status`: the progress or result of one."""
 
 from argparse import Namespace
 from typing import Any
 
-from orchestra.cli.command_io import CommandParser, print_json, print_plain
+from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_json, print_plain
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
+from orchestra.cli.parser import CommandParser
 from orchestra.cli.watch import watch_run
 from orchestra.journal.ownership import describe_owner
 from orchestra.journal.store import Owner
 from orchestra.model import Usage
-from orchestra.report import run_status as words_for
+from orchestra.report import run_status
 from orchestra.report.closing import closing_text
 from orchestra.report.phrases import cost_phrase
 from orchestra.report.state import Report
 from orchestra.report.terminal_text import escaped_line
 
-RUNS_USAGE = """usage: aider-orchestrator runs [--json] [--repo PATH] [--store URL]
 
-List the runs of this repository, the latest last: RUN, how it ended, how long it took, how many of its tasks are
-complete, what it cost, what was to be changed. A store that others share also tells of their runs in this repository.
-"""
-STATUS_USAGE = """usage: aider-orchestrator status [RUN] [--watch] [--json] [--repo PATH] [--store URL]
-
-Tell of one run (the latest, or RUN) what its events amount to so far, and whether somebody is at work on it.
-RUN is its name, or enough of the beginning or the end of it. Also called `agents`.
-
-  --watch   go on telling until the run ends
-  --json    the same for programs: the keys of the summary, and state (running, interrupted, ended) and owner
-"""
+def add_runs_arguments(parser: CommandParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_repository_arguments(parser)
 
 
-def cmd_runs(argv: list[str]) -> int:
-    words = CommandParser(RUNS_USAGE)
-    words.add_argument("--json", action="store_true")
-    given = words.parse(argv)
-    with open_run_index(given) as here:
-        records = [run_record(here, known) for known in here.runs]
-    if given.json:
+def cmd_runs(arguments: Namespace) -> int:
+    """List the runs of this repository, the latest last: its name, how it ended, duration, complete tasks, cost, and
+    the change. A shared store also lists the runs of other machines in this repository."""
+    with open_run_index(arguments) as index:
+        records = [run_record(index, run) for run in index.runs]
+    if arguments.json:
         print_json(records)
     elif records:
-        print_plain("\n".join(words_for.align_columns([run_row(record) for record in records])))
+        print_plain("\n".join(run_status.align_columns([run_row(record) for record in records])))
     return 0
 
 
-def run_record(here: RunIndex, known: KnownRun) -> dict[str, Any]:
-    """What the first and the last event of a run tell. An older run's last event tells less."""
-    first, last, started, ended = known.run.first, known.run.last, known.run.started, known.run.ended
-    owner = None if last else here.find_owner(known)
+def run_record(index: RunIndex, run: KnownRun) -> dict[str, Any]:
+    """Describe a run by its first and last event. The last event of an older version has fewer values."""
+    first, last, started, ended = run.run.first, run.run.last, run.run.started, run.run.ended
+    owner = None if last else index.find_owner(run)
     return {
-        "run": known.name,
-        "state": words_for.ENDED if last else words_for.RUNNING if owner else words_for.INTERRUPTED,
+        "run": run.name,
+        "state": run_status.ENDED if last else run_status.RUNNING if owner else run_status.INTERRUPTED,
         "exit_code": ended.exit_code if ended else None,
         "started": first.time,
         "seconds": (last.time - first.time) / 1000 if last else None,
@@ -58,75 +49,73 @@ def run_record(here: RunIndex, known: KnownRun) -> dict[str, Any]:
         "cost": ended.cost if ended else None,
         "change": started.change if started else "",
         "model": started.model if started else "",
-        "elsewhere": known.elsewhere or None,
+        "elsewhere": run.elsewhere or None,
         "owner": owner_record(owner),
     }
 
 
-def run_row(record: dict[str, Any]) -> words_for.TableRow:
+def run_row(record: dict[str, Any]) -> run_status.TableRow:
     ending = "not ended" if record["exit_code"] is None else f"exit {record['exit_code']}"
     tasks = "" if record["tasks"] is None else f"{record['complete']} of {record['tasks']}"
     cost = "" if record["cost"] is None else cost_phrase(Usage(dollars=record["cost"]))
     change = escaped_line(str(record["change"]), 80)
     return (
         record["run"],
-        "running" if record["state"] == words_for.RUNNING else ending,
-        "" if record["seconds"] is None else words_for.format_age(record["seconds"]),
+        "running" if record["state"] == run_status.RUNNING else ending,
+        "" if record["seconds"] is None else run_status.format_age(record["seconds"]),
         tasks,
         cost,
         f"{change}  (on {record['elsewhere']})" if record["elsewhere"] else change,
     )
 
 
-def cmd_status(argv: list[str]) -> int:
-    words = CommandParser(STATUS_USAGE)
-    words.add_argument("run", nargs="?", default="")
-    words.add_argument("--watch", action="store_true")
-    words.add_argument("--json", action="store_true")
-    given = words.parse(argv)
-    with open_run_index(given) as here:
-        known = here.find(given.run)
-        if given.watch:
-            watch_run(here, known, None if given.json else lambda report: format_status(here, known, report))
-        report = here.build_report(known)
-        print_status(here, known, report, given)
+def add_status_arguments(parser: CommandParser) -> None:
+    add_run_argument(parser)
+    add_repository_arguments(parser)
+    parser.add_argument("--watch", action="store_true", help="go on until the run ends")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON: the keys of the summary, state (running, interrupted, ended) and owner",
+    )
+
+
+def cmd_status(arguments: Namespace) -> int:
+    """Show a run's progress or result, and which process works on it."""
+    with open_run_index(arguments) as index:
+        run = index.find(arguments.run)
+        if arguments.watch:
+            watch_run(index, run, None if arguments.json else lambda report: format_status(index, run, report))
+        report = index.build_report(run)
+        if not arguments.json:
+            print_plain(format_status(index, run, report))
+            return 0
+        folder = index.logs.relative_to(index.root)
+        logs = {task: str(folder / f"agent{task}_{run.name}.jsonl") for task in report.tasks}
+        print_json(run_status.status_record(report, logs, owner_record(index.find_owner(run))))
     return 0
 
 
-def print_status(here: RunIndex, known: KnownRun, report: Report, given: Namespace) -> None:
-    if not given.json:
-        print_plain(format_status(here, known, report))
-        return
-    logs = {task: here.logs / f"agent{task}_{known.name}.jsonl" for task in report.tasks}
-    shown_logs = {task: str(path.relative_to(here.root)) for task, path in logs.items()}
-    print_json(words_for.status_record(report, shown_logs, owner_record(here.find_owner(known))))
+def format_status(index: RunIndex, run: KnownRun, report: Report) -> str:
+    lines, owner = run_status.agent_lines(report), index.find_owner(run)
+    if report.exit_code is None:
+        lines = [f"{run.name}: {escaped_line(report.change, 80)}", run_status.progress_sentence(report), "", *lines]
+        return "\n".join([*lines, "", owner_line(run, owner)])
+    from orchestra.report.formats import DEFAULT_FORMAT, REPORT_FORMATS
+
+    page = REPORT_FORMATS[DEFAULT_FORMAT].file_name(run.name)
+    paths = [index.logs / f"summary_{run.name}.json", index.logs / page]
+    lines += ["", closing_text(report, *(str(path) if path.exists() else "" for path in paths))]
+    return "\n".join([*lines, *([owner_line(run, owner)] if owner else [])]).lstrip("\n")
 
 
-def format_status(here: RunIndex, known: KnownRun, report: Report) -> str:
-    lines, owner = words_for.agent_lines(report), here.find_owner(known)
-    if report.exit_code is not None:
-        from orchestra.report.formats import DEFAULT_FORMAT, REPORT_FORMATS
-
-        made = [
-            here.logs / f"summary_{known.name}.json",
-            here.logs / REPORT_FORMATS[DEFAULT_FORMAT].file_name(known.name),
-        ]
-        lines += ["", closing_text(report, *(str(path) if path.exists() else "" for path in made))]
-    else:
-        lines = [f"{known.name}: {escaped_line(report.change, 80)}", words_for.progress_sentence(report), "", *lines]
-        lines += ["", *owner_lines(known, owner)]
-    if report.exit_code is not None and owner:
-        lines += owner_lines(known, owner)
-    return "\n".join(lines).lstrip("\n")
-
-
-def owner_lines(known: KnownRun, owner: Owner | None) -> list[str]:
-    """Whether a run that has not ended goes on, or died."""
+def owner_line(run: KnownRun, owner: Owner | None) -> str:
+    """Say whether a process works on the run."""
     if owner:
-        return [f"{describe_owner(owner)} is at work on it."]
-    if known.elsewhere:
-        return [f"Nobody is at work on it. It ran on {known.elsewhere}."]
-    return [f"Nobody is at work on it. To take it up: aider-orchestrator resume {known.name}"]
+        return f"{describe_owner(owner)} works on it."
+    if run.elsewhere:
+        return f"No process works on it. It ran on {run.elsewhere}."
+    return f"No process works on it. To continue it: aider-orchestrator resume {run.name}"
 
 
 def owner_record(owner: Owner | None) -> dict[str, Any] | None:

@@ -1,111 +1,93 @@
-"""Ask a run that is under way: its owner is told through the store, and its answer is waited for."""
+"""`cancel` and `interrupt`: send a command to the owner of a run through the store, and wait for its answer."""
 
 import os
 import secrets
 import signal
 import time
-from argparse import ArgumentTypeError
+from argparse import Namespace
 from typing import Any
 
-from orchestra.cli.command_io import CommandParser, print_plain
-from orchestra.cli.commands.logs import parse_task_number
+from orchestra.cli.command_io import add_repository_arguments, add_run_argument, add_task_argument, print_plain
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
+from orchestra.cli.parser import CommandParser
 from orchestra.errors import OrchestraError, RequestRefused, UsageError
 from orchestra.events import CommandAnswered
 from orchestra.journal.ownership import describe_owner, machine_identity
 from orchestra.journal.store import Owner, Store
 
-ANSWERED = 5.0  # seconds; an owner looks several times in each
-STOPPED = 30.0
-CANCEL_USAGE = """usage: aider-orchestrator cancel RUN [TASK] [--repo PATH] [--store URL]
-
-Stop a run that is under way in another terminal, with all its processes; or only one of its tasks.
-What is finished is kept, and `resume` (or `retry RUN TASK`) takes it up again.
-"""
-INTERRUPT_USAGE = """usage: aider-orchestrator interrupt RUN TASK [--repo PATH] [--store URL]
-
-Stop one task of a run that is under way, and let it wait until you decide about it with `resolve`. Others go on.
-"""
+ANSWER_TIMEOUT = 5.0  # seconds; an owner looks for commands several times a second
+STOP_TIMEOUT = 30.0
 
 
-def cmd_cancel(argv: list[str]) -> int:
-    words = CommandParser(CANCEL_USAGE)
-    words.add_argument("run")
-    words.add_argument("task", nargs="?", type=parse_task_number)
-    given = words.parse(argv)
-    with open_run_index(given) as here:
-        known = here.find(given.run)
-        holder = here.find_owner(known)
-        if holder is None:
-            raise UsageError(f"nobody is at work on run {known.name}.", hint=f"To take it up: resume {known.name}.")
-        print_plain(
-            ask_run_owner(here.store, known.key, known.name, "cancel", given.task) or kill_owner(holder, given.task)
-        )
-        if given.task is None:
-            wait_for_run_end(here, known, holder)
+def add_cancel_arguments(parser: CommandParser) -> None:
+    add_run_argument(parser, required=True)
+    add_repository_arguments(parser)
+    add_task_argument(parser)
+
+
+def cmd_cancel(arguments: Namespace) -> int:
+    """Stop a run that goes on in another terminal, with all its processes, or only one of its tasks. What is finished
+    is kept; `resume` (or `retry RUN TASK`) continues it."""
+    with open_run_index(arguments) as index:
+        run, task = index.find(arguments.run), arguments.task
+        owner = index.find_owner(run)
+        if owner is None:
+            hint = f"To continue it: aider-orchestrator resume {run.name}"
+            raise UsageError(f"no process works on run {run.name}.", hint=hint)
+        print_plain(ask_run_owner(index.store, run.key, run.name, "cancel", task) or kill_owner(owner, task))
+        if task is None:
+            wait_for_run_end(index, run, owner)
     return 0
 
 
-def cmd_interrupt(argv: list[str]) -> int:
-    words = CommandParser(INTERRUPT_USAGE)
-    words.add_argument("run")
-    words.add_argument("task", type=parse_task_number)
-    given = words.parse(argv)
-    with open_run_index(given) as here:
-        known = here.find(given.run)
-        if here.find_owner(known) is None:
-            hint = f"To decide about one of its tasks: resolve {known.name} {given.task}."
-            raise UsageError(f"nobody is at work on run {known.name}.", hint=hint)
-        answer = ask_run_owner(here.store, known.key, known.name, "interrupt", given.task)
-        print_plain(answer or f"The run did not answer within {ANSWERED:.0f} s.")
+def add_interrupt_arguments(parser: CommandParser) -> None:
+    add_run_argument(parser, required=True)
+    add_repository_arguments(parser)
+    add_task_argument(parser, required=True)
+
+
+def cmd_interrupt(arguments: Namespace) -> int:
+    """Stop one task of a run that goes on, until you decide about it with `resolve`. The other tasks go on."""
+    with open_run_index(arguments) as index:
+        run = index.find(arguments.run)
+        if index.find_owner(run) is None:
+            hint = f"To decide about one of its tasks: aider-orchestrator resolve {run.name} {arguments.task}"
+            raise UsageError(f"no process works on run {run.name}.", hint=hint)
+        answer = ask_run_owner(index.store, run.key, run.name, "interrupt", arguments.task)
+        print_plain(answer or f"The run did not answer within {ANSWER_TIMEOUT:.0f} s.")
     return 0 if answer else 1
 
 
-def split_leading_words(argv: list[str], usage: str, count: int) -> tuple[list[str], list[str]]:
-    """The words before the first flag, of which there must be so many, and the flags: those of a run."""
-    words = next((n for n, word in enumerate(argv) if word.startswith("-")), len(argv))
-    if words != count:
-        raise UsageError(f"say it as in: {usage.splitlines()[0].removeprefix('usage: ')}")
-    return argv[:words], argv[words:]
-
-
-def parse_task_argument(task: str) -> int:
-    try:
-        return parse_task_number(task)
-    except ArgumentTypeError as error:
-        raise UsageError(f"{error}.") from None
-
-
-def ask_run_owner(store: Store, key: str, run: str, kind: str, task: int | None, **said: Any) -> str:
-    """The owner's answer, or nothing when it does not give one. Raises Refused where it says no."""
+def ask_run_owner(store: Store, key: str, run: str, kind: str, task: int | None, **values: Any) -> str:
+    """Return the owner's answer, or nothing if none comes in time. Raises RequestRefused."""
     token = secrets.token_hex(8)
-    store.post_command(key, run, kind, task, {"token": token} | said)
-    deadline = time.monotonic() + ANSWERED
+    store.post_command(key, run, kind, task, {"token": token} | values)
+    deadline = time.monotonic() + ANSWER_TIMEOUT
     while time.monotonic() < deadline:
         for event in store.read_events(key, run, kinds=(CommandAnswered.kind,)):
-            answered = event.payload
-            if isinstance(answered, CommandAnswered) and answered.token == token:
-                if answered.refused:
-                    raise RequestRefused(answered.answer)
-                return answered.answer
+            answer = event.payload
+            if isinstance(answer, CommandAnswered) and answer.token == token:
+                if answer.refused:
+                    raise RequestRefused(answer.answer)
+                return answer.answer
         time.sleep(0.05)
     return ""
 
 
-def kill_owner(holder: Owner, task: int | None) -> str:
-    """An owner that does not answer hangs. On this machine it can be killed; what it started then ends by itself."""
-    if task is not None or holder.host != machine_identity():
-        raise OrchestraError(f"{describe_owner(holder)} has not answered within {ANSWERED:.0f} s.")
-    os.kill(holder.pid, signal.SIGKILL)
-    return f"{describe_owner(holder)} did not answer and was killed."
+def kill_owner(owner: Owner, task: int | None) -> str:
+    """Kill an owner that does not answer, if it is on this machine. The processes that it started then end too."""
+    if task is not None or owner.host != machine_identity():
+        raise OrchestraError(f"{describe_owner(owner)} has not answered within {ANSWER_TIMEOUT:.0f} s.")
+    os.kill(owner.pid, signal.SIGKILL)
+    return f"{describe_owner(owner)} did not answer and was killed."
 
 
-def wait_for_run_end(here: RunIndex, known: KnownRun, holder: Owner) -> None:
-    deadline = time.monotonic() + STOPPED
+def wait_for_run_end(index: RunIndex, run: KnownRun, owner: Owner) -> None:
+    deadline = time.monotonic() + STOP_TIMEOUT
     while time.monotonic() < deadline:
-        now = here.find_owner(known)
-        if now is None or now.owner != holder.owner:
-            print_plain(f"Run {known.name} has stopped. To take it up again: resume {known.name}")
+        current = index.find_owner(run)
+        if current is None or current.owner != owner.owner:
+            print_plain(f"Run {run.name} has stopped. To continue it: aider-orchestrator resume {run.name}")
             return
         time.sleep(0.05)
-    raise OrchestraError(f"{describe_owner(holder)} is still at work on run {known.name} after {STOPPED:.0f} s.")
+    raise OrchestraError(f"{describe_owner(owner)} still works on run {run.name} after {STOP_TIMEOUT:.0f} s.")

@@ -1,16 +1,17 @@
-"""`submit`: put tasks on the list that `run` carries out."""
+"""`submit`: add tasks to the list that `run` carries out."""
 
 import asyncio
 import dataclasses
+from argparse import Namespace
 from pathlib import Path
 
 from orchestra.cli.command_io import print_plain
-from orchestra.cli.commands.plan import take_flag_value
+from orchestra.cli.launch import run_until_done, settings_to_run
+from orchestra.cli.parser import CommandParser, run_options
 from orchestra.cli.plan_editor.drafting import run_planning
 from orchestra.cli.plan_editor.edited_plan import EditedPlan
-from orchestra.cli.start import run_until_done, settings_to_run
 from orchestra.conduct.core.locations import LOGS
-from orchestra.conduct.planning import plan_files as drafts
+from orchestra.conduct.planning import plan_files
 from orchestra.conduct.planning.prd import chosen_targets
 from orchestra.conduct.session.clone import find_repository
 from orchestra.errors import PlanError, UsageError
@@ -23,63 +24,63 @@ from orchestra.report.phrases import plural
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Repository, path_exists
 
-SUBMIT_USAGE = """usage: aider-orchestrator submit "WHAT YOU WANT" [--decompose] [--agent ROLE]
-                               [--priority high|normal|low] [--files FILE ...] [options of a run]
 
-Put a task on the list that `run` carries out. With --files it is about these; else a model says which files it is
-about, and with --decompose (or -d) makes a graph of tasks of it.
-"""
+def add_submit_arguments(parser: CommandParser) -> None:
+    parser.add_argument("goal", metavar="TEXT", help="what you want; @FILE reads it from a file, - from stdin")
+    parser.add_argument("--agent", metavar="ROLE", default="", help="the role of the agent that does it")
+    parser.add_argument("--priority", choices=list(PRIORITIES), default="", help="which tasks start first")
+    parser.add_argument(
+        "-d", dest="decompose", action="store_const", const=True, help="short for --decompose: make a graph of tasks"
+    )
+    parser.add_run_options()
 
 
-def cmd_submit(argv: list[str]) -> int:
-    if not argv or argv[0] in ("--help", "-h"):
-        print(SUBMIT_USAGE, end="")
-        return 0
-    goal, flags = argv[0], ["--decompose" if word == "-d" else word for word in argv[1:]]
-    role, flags = take_flag_value(flags, "--agent")
-    priority, flags = take_flag_value(flags, "--priority")
-    many = "--decompose" in flags
-    settings = settings_to_run(["--change", goal, *(word for word in flags if word != "--decompose")])
-    check_submission(settings, role, priority, many)
+def cmd_submit(arguments: Namespace) -> int:
+    """Add a task to the list that `run` carries out. With --files FILE... it is about these files; otherwise a model
+    chooses the files, and with --decompose makes a graph of tasks."""
+    several = bool(arguments.decompose)
+    settings = settings_to_run(run_options(arguments) | {"change": arguments.goal, "decompose": None})
+    check_submission(settings, arguments.agent, several)
     repository = asyncio.run(find_repository(settings))
-    desk = EditedPlan(settings, repository, submissions_path(repository.root))
-    wanted = {"role": role, "priority": priority}
+    plan = EditedPlan(settings, repository, submissions_path(repository.root))
+    values = {"role": arguments.agent, "priority": arguments.priority}
+    values = {name: value for name, value in values.items() if value}
+
+    def save_plan(checked: CheckedDraft) -> Path:
+        add_submissions(plan, checked.draft, values)
+        return plan.path
+
+    before = len(load_submissions(plan).task)
     if settings.files:
-        added = add_submissions(desk, draft_from_files(settings, repository), wanted)
+        add_submissions(plan, draft_from_files(settings, repository), values)
     else:
-        before = len(load_submissions(desk).task)
-        single = settings.with_values(use_prd=bool(settings.prd)) if not many else settings
-        work = run_planning(single, lambda checked: submit_tasks(desk, checked, wanted), single=not many)
-        if code := run_until_done(work):
+        single = settings if several else settings.with_values(use_prd=bool(settings.prd))
+        if code := run_until_done(run_planning(single, save_plan, single=not several)):
             return code
-        added = len(load_submissions(desk).task) - before
-    print_plain(f"{plural(added, 'task')} submitted. Carry out what was submitted: aider-orchestrator run")
+    added = len(load_submissions(plan).task) - before
+    print_plain(f"{plural(added, 'task')} submitted. To carry out what was submitted: aider-orchestrator run")
     return 0
 
 
-def check_submission(settings: Settings, role: str, priority: str, many: bool) -> None:
+def check_submission(settings: Settings, role: str, several: bool) -> None:
     if not settings.change:
-        raise UsageError("say what you want.")
+        raise UsageError("TEXT is empty: write what you want.")
     if role and role not in known_roles(settings.roles):
-        raise UsageError(
-            f"nobody knows the role {role!r}.", hint=f"There are {', '.join(known_roles(settings.roles))}."
-        )
-    if priority and priority not in PRIORITIES:
-        raise UsageError(f"--priority must be {', '.join(PRIORITIES)}, not {priority!r}.")
-    if many and settings.files:
+        raise UsageError(f"there is no role {role!r}.", hint=f"Roles: {', '.join(known_roles(settings.roles))}.")
+    if several and settings.files:
         raise UsageError("--decompose and --files exclude each other.")
 
 
 def submissions_path(root: Path) -> Path:
     prepare_log_folder(root / LOGS)
-    return drafts.plans_folder(root) / f"{drafts.SUBMITTED}.toml"
+    return plan_files.plans_folder(root) / f"{plan_files.SUBMITTED}.toml"
 
 
-def load_submissions(desk: EditedPlan) -> Draft:
-    """What is on the list and still to be done."""
-    if not path_exists(desk.path):
+def load_submissions(plan: EditedPlan) -> Draft:
+    """Return the unfinished tasks of the list."""
+    if not path_exists(plan.path):
         return Draft("")
-    draft = desk.load()
+    draft = plan.load()
     return draft.with_items(item for item in draft.task if not item.done)
 
 
@@ -94,24 +95,17 @@ def draft_from_files(settings: Settings, repository: Repository) -> Draft:
     return Draft(settings.change, "", False, (item,))
 
 
-def submit_tasks(desk: EditedPlan, checked: CheckedDraft, wanted: dict[str, str]) -> Path:
-    add_submissions(desk, checked.draft, wanted)
-    return desk.path
-
-
-def add_submissions(desk: EditedPlan, more: Draft, wanted: dict[str, str]) -> int:
-    """Put tasks on the list, under names that are free there."""
-    old = load_submissions(desk)
+def add_submissions(plan: EditedPlan, more: Draft, values: dict[str, str]) -> None:
+    """Add tasks to the list, under names that are unused there."""
+    old = load_submissions(plan)
     names: dict[str, str] = {}
     for item in more.task:
         names[item.id] = unused_name(item.id, [*old.ids, *names.values()])
-    said = {name: value for name, value in wanted.items() if value}
     new = [
         replace_values(
-            dataclasses.replace(item, id=names[item.id], needs=tuple(names[need] for need in item.needs)), **said
+            dataclasses.replace(item, id=names[item.id], needs=tuple(names[need] for need in item.needs)), **values
         )
         for item in more.task
     ]
     goal = "\n".join(filter(None, (old.goal.strip(), more.goal.strip())))
-    desk.save(dataclasses.replace(old, goal=goal, prd=more.prd or old.prd, task=(*old.task, *new)))
-    return len(new)
+    plan.save(dataclasses.replace(old, goal=goal, prd=more.prd or old.prd, task=(*old.task, *new)))

@@ -1,4 +1,4 @@
-"""Runs that only plan, as the commands begin them: the same gateway, journal and limits as of every run."""
+"""Run planning only, with the gateway, journal and limits of every run."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.deadline import enforce_deadline
 from orchestra.conduct.deliver.finish import finish_run, print_result
-from orchestra.conduct.planning import plan_files as drafts
+from orchestra.conduct.planning import plan_files
 from orchestra.conduct.planning.lead import emit_drafted
 from orchestra.conduct.planning.plan_only import discuss_draft, make_draft
 from orchestra.conduct.session.open_run import open_run
@@ -19,16 +19,16 @@ from orchestra.plan.targets import Targets
 from orchestra.settings import Settings
 
 NO_PLANNER = (
-    "There is no Google key for planning: set GOOGLE_API_KEY (or --api-key), or say which files to change "
-    "(--files, with --no-prd or --prd FILE), and they are divided by what belongs together."
+    "There is no Google key for planning: set GOOGLE_API_KEY (or --api-key), or give the files to change "
+    "(--files, with --no-prd or --prd FILE), which are then divided by what belongs together."
 )
 
 
 async def run_planning(settings: Settings, save_plan: Callable[[CheckedDraft], Path], *, single: bool = False) -> int:
-    """A plan for the change. `put` writes it down, and says where."""
+    """Make a plan for the change. `save_plan` returns where it saved the plan."""
 
-    async def work(run: Run, given: Targets | None) -> None:
-        checked = await make_draft(run, given, single=single)
+    async def work(run: Run, targets: Targets | None) -> None:
+        checked = await make_draft(run, targets, single=single)
         emit_drafted(run, checked, save_plan(checked))
 
     return await run_plan_only(choose_planner(settings), work)
@@ -37,15 +37,15 @@ async def run_planning(settings: Settings, save_plan: Callable[[CheckedDraft], P
 async def run_discussion(
     settings: Settings, path: Path, question_text: str, on_answer: Callable[[str, CheckedDraft | None], None]
 ) -> int:
-    """An answer to what a person says of the plan. Only what goes wrong is told beside it."""
-    draft = drafts.load_draft(path)
+    """Ask the model about the plan. Only errors are printed besides."""
+    draft = plan_files.load_draft(path)
 
     async def work(run: Run, _: Targets | None) -> None:
         on_answer(*await discuss_draft(run, draft, question_text))
         emit_drafted(run, CheckedDraft(draft), path)
 
-    asking = settings.with_values(change=question_text, use_prd=False, prd="", decompose=True)
-    return await run_plan_only(asking, work, quietly=True)
+    settings = settings.with_values(change=question_text, use_prd=False, prd="", decompose=True)
+    return await run_plan_only(settings, work, quietly=True)
 
 
 async def run_plan_only(
@@ -67,7 +67,7 @@ async def run_plan_only(
 
 
 def choose_planner(settings: Settings) -> Settings:
-    """Who makes the plan: a model, unless the user has named the files, or there is a PRD and no key."""
+    """Let a model make the plan, unless the user gave the files, or there is a PRD and no key."""
     key = settings.strongest_variable(("GOOGLE_API_KEY", "GEMINI_API_KEY"))[0] or settings.api_key or settings.replay
     if settings.files or settings.assign:
         return settings.with_values(decompose=False)

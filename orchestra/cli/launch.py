@@ -1,4 +1,4 @@
-"""Start a run: its settings, the event loop, signals; and end the process quickly afterwards."""
+"""Start a run: settings, event loop, signals; and exit quickly."""
 
 import os
 import signal
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
 
 class Story(Protocol):
-    """Carries out one run, or what is left of a past one, and returns its exit code."""
+    """Carry out one run, or the rest of a past one, and return its exit code."""
 
     def __call__(self, settings: Settings, *, past: "PreviousSessions | None" = None) -> Coroutine[Any, Any, int]: ...
 
 
-def settings_to_run(argv: list[str]) -> Settings:
-    """The settings of a command that starts work: what a committed file has set is said, or asked about."""
-    settings = read_settings(argv)
+def settings_to_run(flags: dict[str, Any]) -> Settings:
+    """Return the settings of a command that starts work; print what a committed file sets, or ask for consent."""
+    settings = read_settings(flags)
     if settings.committed is None:
         return settings
     from orchestra.cli.consent import resolve_committed
 
-    return resolve_committed(settings, settings.committed, argv)
+    return resolve_committed(settings, settings.committed, flags)
 
 
 def run_until_done(work: Coroutine[Any, Any, int]) -> int:
-    """Run a coroutine in an event loop of its own; a signal cancels it. asyncio is loaded only here."""
+    """Run a coroutine in a new event loop; a signal cancels it. asyncio is imported only here."""
     import asyncio
 
     return asyncio.run(cancel_on_signal(work))
 
 
 async def cancel_on_signal(work: Coroutine[Any, Any, int]) -> int:
-    """Cancel the work on the first signal. It closes what is open, and writes its report, on its way out."""
+    """Cancel the work on the first signal. It then closes what is open and writes its report."""
     import asyncio
 
     from orchestra.conduct.core.terminal import detach_closed_terminal
@@ -70,15 +70,15 @@ async def cancel_on_signal(work: Coroutine[Any, Any, int]) -> int:
 
 
 def prepare_process() -> None:
-    """Open streams that are closed, and spare httpx's import of its own command line (8 % of our start-up)."""
+    """Open closed streams, and keep httpx from importing its command line, which takes 8 % of our start-up."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # as some services start us
+        if getattr(sys, name) is None:  # some services start programs with closed streams
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 
 def exit_with(main: Callable[[], int]) -> NoReturn:
-    """Exit at once: everything is closed, and taking the interpreter apart takes as long as half a start."""
+    """Exit without the interpreter's finalization, which takes half as long as our start-up; everything is closed."""
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

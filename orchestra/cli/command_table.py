@@ -1,0 +1,153 @@
+"""The table of commands, and the parsers made from it. Only the module of the chosen command is imported."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from inspect import cleandoc
+
+from orchestra import __version__
+from orchestra.cli.parser import CommandParser
+from orchestra.errors import UsageError
+
+PROGRAM = "aider-orchestrator"
+SUMMARY = "Run many Aider agents on one repository in parallel, with a verdict you can trust."
+EXAMPLES = """examples:
+  aider-orchestrator --change "Add a password reset by e-mail" --max-agents 4
+  aider-orchestrator --change @request.md --files src --test-cmd "pytest -q"
+  aider-orchestrator --change "Rename User to Account" --no-prd \\
+    --files "src/**/*.py" --dry-run
+
+exit codes:
+  0 complete, 1 a task or gate failed, 2 usage, 3 a bug, 4 a provider failed,
+  5 a person must decide, 6 a limit was reached, 130 and 143 signals
+
+`aider-orchestrator COMMAND --help` describes a command; options without a
+  command are those of `run`.
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """`module` is one of cli/commands. For the command `plan list` it has `add_plan_list_arguments(parser)` and
+    `cmd_plan_list(arguments)`, whose docstring is the description in its help.
+
+    `starts_run`: the function takes the story as its second argument.
+    """
+
+    module: str
+    summary: str
+    starts_run: bool = False
+
+
+COMMANDS = {
+    "run": Command("run", "carry out a change; the default command", starts_run=True),
+    "plan": Command("plan", "make a plan of tasks to read, edit and approve"),
+    "plan new": Command("plan", "make a plan; `plan TEXT` is short for it"),
+    "plan list": Command("plan", "list the plans"),
+    "plan show": Command("plan", "print a plan"),
+    "plan check": Command("plan", "tell whether a plan can be executed"),
+    "plan edit": Command("plan", "change a plan, in your editor or by a command"),
+    "plan approve": Command("plan", "approve a plan"),
+    "plan continue": Command("plan", "discuss and change a plan at the terminal"),
+    "execute": Command("run", "carry out a plan", starts_run=True),
+    "submit": Command("submit", "add a task to the list that `run` carries out"),
+    "resume": Command("resume", "continue a run that was stopped", starts_run=True),
+    "retry": Command("resume", "try one failed task again", starts_run=True),
+    "restart": Command("resume", "repeat a run from the start", starts_run=True),
+    "resolve": Command("resolve", "decide about a task that needs you", starts_run=True),
+    "interrupt": Command("steer", "stop one task, until you decide about it"),
+    "cancel": Command("steer", "stop a run, or one of its tasks"),
+    "runs": Command("runs", "list the runs of this repository"),
+    "status": Command("runs", "show a run's progress or result"),
+    "logs": Command("logs", "print the events of a run"),
+    "show": Command("show", "show one task with its attempts"),
+    "diff": Command("diff", "show what a run or a task changed"),
+    "report": Command("report", "write the report of a run"),
+    "clean": Command("clean", "delete what finished runs have left"),
+    "export": Command("archive", "write a run into one file"),
+    "import": Command("archive", "read an exported run"),
+    "store": Command("store", "check or migrate the store of events"),
+    "demo": Command("demo", "try it on a sample repository, without a key", starts_run=True),
+    "config": Command("config", "show every setting with its source"),
+    "trust": Command("trust", "trust the committed settings file of this repository"),
+    "models": Command("models", "list the known models with their prices"),
+    "doctor": Command("doctor", "check what a run needs"),
+}
+# Names that other orchestrators use.
+ALIASES = {
+    **{"agents": "status", "task": "show", "cleanup": "clean", "kill": "cancel"},
+    **{"plan-list": "plan list", "plan-continue": "plan continue", "execute-plan": "execute"},
+}
+
+
+def build_parser(*, whole: bool = True) -> CommandParser:
+    """Return the parser of the program with its commands: with the arguments of each one only if `whole`."""
+    parser = CommandParser(
+        prog=PROGRAM,
+        usage="%(prog)s --change TEXT [options]\n       %(prog)s COMMAND ...",
+        description=SUMMARY,
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}", help="print the version")
+    add_subcommands(parser, "", whole=whole)
+    return parser
+
+
+def build_command_parser(name: str) -> CommandParser:
+    parser = CommandParser(prog=f"{PROGRAM} {name}")
+    add_arguments(parser, name, whole=False)
+    return parser
+
+
+def add_arguments(parser: CommandParser, name: str, *, whole: bool) -> None:
+    aliases = [f"`{alias}`" for alias, meaning in ALIASES.items() if meaning == name]
+    parser.epilog = f"Also called {', '.join(aliases)}." if aliases else None
+    if has_subcommands(name):
+        parser.description = f"{COMMANDS[name].summary[0].upper()}{COMMANDS[name].summary[1:]}."
+        add_subcommands(parser, name, whole=whole)
+        return
+    parser.description = cleandoc(import_function(name, "cmd_{}").__doc__ or "")
+    import_function(name, "add_{}_arguments")(parser)
+
+
+def add_subcommands(parser: CommandParser, parent: str, *, whole: bool) -> None:
+    children = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
+    for name, command in COMMANDS.items():
+        before, _, word = name.rpartition(" ")
+        if before == parent:
+            child = children.add_parser(word, help=command.summary)
+            if whole:
+                add_arguments(child, name, whole=True)
+
+
+def has_subcommands(name: str) -> bool:
+    return any(other.startswith(f"{name} ") for other in COMMANDS)
+
+
+def import_function(name: str, pattern: str) -> Callable[..., int]:
+    module = import_module(f"orchestra.cli.commands.{COMMANDS[name].module}")
+    function: Callable[..., int] = getattr(module, pattern.format(name.replace(" ", "_")))
+    return function
+
+
+def split_command(argv: list[str]) -> tuple[str, list[str]]:
+    """Return the name of the command and the words after it."""
+    argv = [*ALIASES.get(argv[0], argv[0]).split(" "), *argv[1:]] if argv[0] in ALIASES else argv
+    if argv[0].startswith("-"):
+        return "run", argv
+    if argv[0] not in COMMANDS or " " in argv[0]:
+        raise UsageError(f"there is no command {argv[0]!r}.", hint=suggest_command(argv[0]))
+    if " ".join(argv[:2]) in COMMANDS:
+        return " ".join(argv[:2]), argv[2:]
+    # `plan TEXT` makes a plan; `plan` alone and `plan --help` describe the commands.
+    new = argv[0] == "plan" and argv[1:] and argv[1] not in ("-h", "--help")
+    return ("plan new" if new else argv[0]), argv[1:]
+
+
+def suggest_command(word: str) -> str:
+    import difflib
+
+    names = [name for name in COMMANDS if " " not in name]
+    if near := difflib.get_close_matches(word, names, 1):
+        return f"Did you mean {near[0]}?"
+    return f"Did you mean --change {word!r}?" if " " in word else f"Commands: {', '.join(names)}."

@@ -176,7 +176,7 @@ def test_what_was_gated_before_is_not_asked_for() -> None:
     searching = find_culprits([1, 2, 3, 4], {}, {tree: passes(tree) for tree in asked})
     with pytest.raises(StopIteration) as end:
         next(searching)
-    assert end.value.value.guilty == (frozenset({2}),) and end.value.value.asked == 0
+    assert end.value.value.guilty == (frozenset({2}),) and end.value.value.questions == 0
 
 
 def test_nothing_to_search_in() -> None:

@@ -210,7 +210,7 @@ def test_every_part_of_a_task_is_on_the_page() -> None:
         assert part in words, part
     for part in (
         "The horn is silent at noon.",
-        "A person had it tried again. It had failed: The horn is silent.",
+        "A person had it retried. It had failed: The horn is silent.",
         "Look at horn.py.",
         "Review by gemini-flash-latest, of attempt 1",
         "AssertionError",
@@ -223,7 +223,7 @@ def test_every_part_of_a_task_is_on_the_page() -> None:
 
 def test_markdown_tells_of_persons_and_critics_in_short() -> None:
     text = markdown_report(fold_events(handed(RUNS["bad"])))
-    assert re.search("- agent\\d+: A person had it tried again: “Look at horn.py.”", text)
+    assert re.search("- agent\\d+: A person had it retried: “Look at horn.py.”", text)
     assert re.search(r"\| agent\d+ \| review by .*, of attempt 1: failed \| The horn is silent at noon\. \|", text)
     assert f"Pull request: <{PR}>" in text
 

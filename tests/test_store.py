@@ -266,9 +266,8 @@ def test_a_run_has_one_owner(store: Store) -> None:
     store.release_run(HERE, "r1", "you")
     assert own(store, "you") == "me"
     store.release_run(HERE, "r1", "me")
-    assert not store.renew(HERE, "r1", "me", LONG)
     assert own(store, "you") is None
-    assert (store.renew(HERE, "r1", "me", LONG), store.renew(HERE, "r1", "you", LONG)) == (False, True)
+    assert own(store, "you") is None
     assert own(store, "me") == "you"
 
 
@@ -288,11 +287,10 @@ def test_one_may_ask_who_owns_a_run(store: Store) -> None:
 
 def test_an_owner_that_does_not_renew_is_replaced(store: Store) -> None:
     assert own(store, "me", ttl_ms=400) is None
-    assert store.renew(HERE, "r1", "me", 1000)
+    assert own(store, "me", ttl_ms=1000) is None
     time.sleep(0.5)
     assert own(store, "you") == "me"
     assert until(lambda: own(store, "you") is None, 5)
-    assert not store.renew(HERE, "r1", "me", LONG)
     assert own(store, "me") == "you"
 
 
@@ -357,7 +355,7 @@ def test_what_is_given_back_while_another_asks_for_it_is_not_lost(tmp_path: Path
         assert giver.lease_files(HERE, "r1", ["a.py", "b.py"], LONG) == {} and own(giver, "giver") is None
         assert asker.lease_files(HERE, "r2", ["a.py", "b.py"], LONG) == {} and own(asker, "asker") is None
         assert giver.lease_files(HERE, "r3", ["b.py"], LONG) == {"b.py": "r2"}
-        assert asker.renew(HERE, "r1", "asker", LONG) and own(giver, "giver") == "asker"
+        assert own(giver, "giver") == "asker"
         for one in (asker, giver):
             one.close()
 

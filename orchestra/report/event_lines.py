@@ -1,4 +1,4 @@
-"""One line for a person per event: for plain progress, the board's title and `logs`."""
+"""A line of text per event: for plain progress, the board's title and `logs`."""
 
 from functools import singledispatch
 
@@ -30,9 +30,9 @@ from orchestra.events import (
     TasksProposed,
 )
 from orchestra.report.labels import gate_outcome
-from orchestra.report.phrases import plural
+from orchestra.report.phrases import format_usd, plural
 
-# By its tree, what a run of tests is for that only says what the tests are worth.
+# What a run of tests is for that examines the tests themselves, by its tree.
 TREE_PURPOSES = {
     "control": "once more with a test of ours that must fail",
     "base-tests": "once more with the base's tests",
@@ -42,12 +42,12 @@ TREE_PURPOSES = {
 
 
 def describe_event(event: Event) -> str:
-    """One event for a person, or nothing where it is not worth a line."""
+    """The event in words; empty if it is not worth a line."""
     return blank_controls(describe_payload(event.payload, event))
 
 
 def blank_controls(text: str, limit: int = 300) -> str:
-    """Text of models and repositories may hold control characters; none of them reaches the terminal."""
+    """The text without control characters, which models and repositories could send to the terminal."""
     return "".join(sign if sign.isprintable() else " " for sign in text)[:limit]
 
 
@@ -57,7 +57,7 @@ def actor_name(event: Event) -> str:
 
 @singledispatch
 def describe_payload(payload: Payload, event: Event) -> str:
-    """What is said of an event. Kinds without a function of their own are not worth a line."""
+    """The payload in words. Kinds without a registered function are not worth a line."""
     return ""
 
 
@@ -103,7 +103,7 @@ def describe_waiting(waiting: AgentWaiting, event: Event) -> str:
 
 @describe_payload.register
 def describe_limit_reached(reached: LimitReached, event: Event) -> str:
-    return f"{reached.limit} was reached: what is finished is integrated"
+    return f"{reached.limit} was reached: finished work is combined"
 
 
 @describe_payload.register
@@ -111,7 +111,7 @@ def describe_request(request: RequestEnded, event: Event) -> str:
     head, used = f"{actor_name(event) if event.task else request.role}:", request.usage
     if request.failure:
         return f"{head} {request.provider} {request.failure} ({request.status or 'no answer'}): {request.message}"
-    cost = "" if used.dollars is None else f", ${used.dollars:.4f}"
+    cost = "" if used.dollars is None else f", {format_usd(used.dollars)}"
     tokens = f"{used.input:,}+{used.output:,} tokens"
     return f"{head} reply of {request.model} in {request.seconds:.1f} s, {tokens}{cost}"
 
@@ -133,12 +133,12 @@ def describe_tasks_proposed(proposed: TasksProposed, event: Event) -> str:
 
 @describe_payload.register
 def describe_human_needed(needed: HumanNeeded, event: Event) -> str:
-    return f"{actor_name(event)}: waits for a person. {needed.why}"
+    return f"{actor_name(event)}: needs your decision. {needed.why}"
 
 
 @describe_payload.register
 def describe_task_held(held: TaskExcluded, event: Event) -> str:
-    return f"{actor_name(event)}: held back, {held.reason}"
+    return f"{actor_name(event)}: excluded, {held.reason}"
 
 
 @describe_payload.register

@@ -1,4 +1,4 @@
-"""From events to the report: a fold, so that a run that died can be reported as well as one that ended."""
+"""Fold events into the report, which therefore exists for a run that died as well as for one that ended."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -32,7 +32,6 @@ from orchestra.events import (
     PlanChanged,
     PlanDrafted,
     PlanMade,
-    PlanRange,
     PrdWritten,
     PrOpened,
     ReplayEnded,
@@ -64,7 +63,7 @@ from orchestra.report.state import (
 )
 
 LIMIT_OPTIONS = ("budget", "task_budget", "max_tokens", "deadline")
-# What an attempt's end says of its task.
+# The fields of an attempt's end that become those of its task.
 OUTCOME_FIELDS = (
     *("verdict", "cause", "remedy", "commit", "seconds", "round", "changed", "foreign", "refused", "protected"),
     *("notable", "left_out", "proposed", "answered", "said", "patch"),
@@ -72,7 +71,7 @@ OUTCOME_FIELDS = (
 
 
 def report_from_log(log: EventLog) -> Report:
-    """The report of a log, with the lines that are no events counted."""
+    """The report of a log, with a count of the lines that are no events."""
     report = fold_events(log.events)
     report.unreadable += log.torn_lines
     return report
@@ -86,10 +85,10 @@ def fold_events(events: Iterable[Event], report: Report | None = None) -> Report
 
 
 def fold_event(report: Report, event: Event) -> None:
-    """Live or from files: every event passes here, and none can raise."""
+    """Apply an event, live or from files. Never raises."""
     report.run = report.run or event.run
     report.started = report.started or event.time
-    if isinstance(event.payload, RunResumed):  # until then no session was at it
+    if isinstance(event.payload, RunResumed):  # no session ran before it
         report.paused_ms += event.time - (report.last_event_time or event.time)
     report.last_event_time = event.time
     report.seconds = (event.time - report.started - report.paused_ms) / 1000
@@ -99,7 +98,7 @@ def fold_event(report: Report, event: Event) -> None:
 
 @singledispatch
 def fold_payload(payload: Payload, report: Report, event: Event) -> None:
-    """Change the report by an event. Kinds without a function of their own change nothing."""
+    """Apply a payload. Kinds without a registered function change nothing."""
 
 
 # --- the run --------------------------------------------------------------------------------------------------------
@@ -114,8 +113,7 @@ def fold_run_started(started: RunStarted, report: Report, event: Event) -> None:
 
 
 def set_limit_options(report: Report, options: Json) -> None:
-    """A session that tells no options has those of the one before."""
-    if not options:
+    if not options:  # a session without options keeps those of the session before
         return
     known = {name: options.get(name) for name in LIMIT_OPTIONS}
     report.limits = {name: value for name, value in known.items() if isinstance(value, int | float) and value}
@@ -167,9 +165,10 @@ def fold_reservation(reservation: MoneyReserved, report: Report, event: Event) -
 
 
 def count_lost_requests(report: Report) -> None:
-    """The last session's process died with these on their way: they may be billed, so they count as paid."""
-    for task, aside in [each for pending in report.pending_reservations.values() for each in pending]:
-        add_usage(report, aside.role, task, Usage(assumed=aside.dollars, assumed_tokens=aside.tokens))
+    """Count the requests that the last session left without a reply as paid, because they may be billed."""
+    for task, reservation in [each for pending in report.pending_reservations.values() for each in pending]:
+        usage = Usage(assumed=reservation.dollars, assumed_tokens=reservation.tokens)
+        add_usage(report, reservation.role, task, usage)
     report.pending_reservations.clear()
 
 
@@ -185,8 +184,8 @@ def fold_request(request: RequestEnded, report: Report, event: Event) -> None:
     add_usage(report, request.role, event.task, request.usage)
     report.replayed |= request.replayed
     if request.failure == "drift" or request.drifted:
-        who = f"agent{event.task}" if event.task is not None else request.role
-        report.drift[who] = report.drift.get(who, 0) + 1
+        actor = f"agent{event.task}" if event.task is not None else request.role
+        report.drift[actor] = report.drift.get(actor, 0) + 1
 
 
 @fold_payload.register
@@ -214,8 +213,10 @@ def fold_plan_made(plan: PlanMade, report: Report, event: Event) -> None:
     report.user_files, report.change_is_literal = plan.named, plan.words
     for task in plan.tasks:
         report.tasks[task.id] = task_report_from_plan(task)
-    if plan.estimate:
-        set_estimates(report, plan.estimate)
+    report.estimate = plan.estimate or report.estimate
+    for expected in plan.estimate.tasks if plan.estimate else ():
+        if expected.task in report.tasks:
+            report.tasks[expected.task].estimate = expected
 
 
 def task_report_from_plan(task: Task) -> TaskReport:
@@ -231,13 +232,6 @@ def task_report_from_plan(task: Task) -> TaskReport:
     )
 
 
-def set_estimates(report: Report, expected: PlanRange) -> None:
-    report.estimate = expected
-    for each in expected.tasks:
-        if each.task in report.tasks:
-            report.tasks[each.task].estimate = each
-
-
 @fold_payload.register
 def fold_drafted(drafted: PlanDrafted, report: Report, event: Event) -> None:
     report.plan_file, report.drafted_tasks = drafted.file, drafted.tasks
@@ -245,7 +239,7 @@ def fold_drafted(drafted: PlanDrafted, report: Report, event: Event) -> None:
 
 @fold_payload.register
 def fold_plan_changed(changed: PlanChanged, report: Report, event: Event) -> None:
-    """By a person: what a task is to do, or a task that takes the place of another one."""
+    """A person changed a task, or replaced it with another."""
     for task in changed.tasks:
         known = report.tasks.setdefault(task.id, task_report_from_plan(task))
         known.needs, known.priority, known.brief = task.needs, task.priority, task.brief
@@ -280,7 +274,7 @@ def fold_attempt_started(started: AttemptStarted, report: Report, event: Event) 
 
 @fold_payload.register
 def fold_aider_ready(ready: AiderReady, report: Report, event: Event) -> None:
-    """Attempts that began before had only a worktree made."""
+    """The time before does not count as work: attempts only prepared worktrees."""
     report.working_since = max(report.working_since, event.time - round(1000 * ready.ago))
 
 
@@ -299,9 +293,9 @@ def fold_attempt_ended(ended: AttemptEnded, report: Report, event: Event) -> Non
 
 
 def candidate_from_event(ended: AttemptEnded, attempt: int | None, number: int) -> CandidateReport:
-    told = {name: getattr(ended, name) for name in OUTCOME_FIELDS}
-    told |= {"branch": ended.branch or "", "patch": ended.patch or "", "size": ended.size or 0, "round": number}
-    return CandidateReport(attempt=attempt, review=ended.review, **told)
+    fields = {name: getattr(ended, name) for name in OUTCOME_FIELDS}
+    fields |= {"branch": ended.branch or "", "patch": ended.patch or "", "size": ended.size or 0, "round": number}
+    return CandidateReport(attempt=attempt, review=ended.review, **fields)
 
 
 def copy_outcome(record: TaskReport, source: AttemptEnded | CandidateReport) -> None:
@@ -312,12 +306,12 @@ def copy_outcome(record: TaskReport, source: AttemptEnded | CandidateReport) -> 
 
 @fold_payload.register
 def fold_chosen(chosen: AttemptChosen, report: Report, event: Event) -> None:
-    """Of several attempts side by side this one is what the task has come to."""
+    """The outcome of the chosen attempt becomes that of the task."""
     record = event_task_report(report, event)
-    for n, each in enumerate(record.candidates):
-        if each.attempt == event.attempt:
-            copy_outcome(record, each)
-            record.candidates[n] = replace(each, chosen=True, why=chosen.why, branch="")
+    for n, candidate in enumerate(record.candidates):
+        if candidate.attempt == event.attempt:
+            copy_outcome(record, candidate)
+            record.candidates[n] = replace(candidate, chosen=True, why=chosen.why, branch="")
             break
     record.gates = [gate for gate in record.gates if gate.attempt == event.attempt]
 
@@ -335,8 +329,8 @@ def fold_human_needed(needed: HumanNeeded, report: Report, event: Event) -> None
 @fold_payload.register
 def fold_resolved(resolved: TaskResolved, report: Report, event: Event) -> None:
     record = event_task_report(report, event)
-    asked = record.asks or record.held or record.cause
-    record.decisions.append(DecisionMade(asked, resolved.action, resolved.text))
+    question = record.asks or record.held or record.cause
+    record.decisions.append(DecisionMade(question, resolved.action, resolved.text))
     report.decision_texts += [resolved.text] if resolved.text else []
 
 
@@ -355,7 +349,7 @@ def fold_tasks_proposed(proposed: TasksProposed, report: Report, event: Event) -
 
 @fold_payload.register
 def fold_gates_found(found: GatesFound, report: Report, event: Event) -> None:
-    report.unusable = {one.name: one for one in found.unusable}
+    report.unusable = {gate.name: gate for gate in found.unusable}
 
 
 @fold_payload.register
@@ -386,7 +380,8 @@ def fold_tests_judged(judged: TestsJudged, report: Report, event: Event) -> None
 
 @fold_payload.register
 def fold_task_held(held: TaskExcluded, report: Report, event: Event) -> None:
-    event_task_report(report, event).held, event_task_report(report, event).integrated = held.reason, False
+    record = event_task_report(report, event)
+    record.held, record.integrated = held.reason, False
 
 
 @fold_payload.register
@@ -397,7 +392,7 @@ def fold_task_integrated(integrated: TaskIntegrated, report: Report, event: Even
 
 @fold_payload.register
 def fold_combined(combined: WorkCombined, report: Report, event: Event) -> None:
-    """What was said of an earlier combination is not said of this one, which may stand on newer commits."""
+    """Drop the gates of an earlier combination. The new one may have a newer base."""
     report.gates, report.judged = [], {}
     report.base = combined.base or report.base
 
@@ -406,7 +401,7 @@ def fold_combined(combined: WorkCombined, report: Report, event: Event) -> None:
 def fold_delivered(delivered: ResultDelivered, report: Report, event: Event) -> None:
     report.delivery = delivered
     for task in report.tasks.values():
-        # What the result holds needs no branch of its own any more.
+        # The branches of integrated tasks are removed.
         task.branch = "" if task.integrated else task.branch
 
 
@@ -431,10 +426,10 @@ def fold_not_handed_over(failed: NotHandedOver, report: Report, event: Event) ->
 
 
 def event_task_report(report: Report, event: Event) -> TaskReport:
-    """The event's task. Its kind has one: reading sees to that."""
+    """The event's task. Reading ensures that its kind has one."""
     return task_report(report, event.task or 0)
 
 
 def task_report(report: Report, task: int) -> TaskReport:
-    """A task that no plan names has no title: the plan's event was lost."""
+    """The task; one without title if the plan's event was lost."""
     return report.tasks.setdefault(task, TaskReport(task, "", ()))

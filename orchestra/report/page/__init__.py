@@ -32,7 +32,7 @@ MIN_TEXT_LENGTH = 120
 MAX_COLOURED_LENGTH = 100_000  # characters of all diffs: Pygments takes about half a second for them
 MAX_STEPS = 8
 MAX_SPENDERS = 12
-TONE_LABELS = {"good": "done", "warn": "held back", "bad": "failed", "idle": "unfinished"}
+TONE_LABELS = {"good": "done", "warn": "excluded", "bad": "failed", "idle": "unfinished"}
 STEP_COMMAND = re.compile(r"(?<=: )(?:git|gh|glab) .+$")
 
 
@@ -40,7 +40,7 @@ def html_page(report: Report, detail: RunDetail, diffs: Mapping[int, str], outpu
     """The page within its size: the more texts there are, the less each shows, with the file that has all of it."""
     template = template_environment().get_template("page.html")
     values = page_values(report, detail, diffs, outputs)
-    limit = fair_text_limit(text_lengths(detail, diffs, outputs))
+    limit = fair_text_limit(text_lengths(report, detail, diffs, outputs))
     while True:
         page = template.render(values, text_limit=limit)
         if len(page.encode()) <= MAX_PAGE_BYTES or limit <= MIN_TEXT_LENGTH:
@@ -48,10 +48,11 @@ def html_page(report: Report, detail: RunDetail, diffs: Mapping[int, str], outpu
         limit = max(MIN_TEXT_LENGTH, limit // 2)
 
 
-def text_lengths(detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> list[int]:
+def text_lengths(report: Report, detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> list[int]:
+    briefs = [task.brief for task in report.tasks.values()]
     turns = [turn for task in detail.attempts_by_task for attempt in detail.attempts(task) for turn in attempt.turns]
     messages = [text for turn in turns for text in (turn.said, *(text for _, text in turn.asked))]
-    return [len(text) for text in (*detail.briefs.values(), *diffs.values(), *outputs.values(), *messages)]
+    return [len(text) for text in (*briefs, *diffs.values(), *outputs.values(), *messages)]
 
 
 def fair_text_limit(lengths: list[int]) -> int:
@@ -114,7 +115,7 @@ def page_values(
     report: Report, detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]
 ) -> dict[str, Any]:
     """What the template shows, beside what its functions derive from the report and the detail."""
-    needs = {task: [need for need in detail.needs.get(task, ()) if need in report.tasks] for task in report.tasks}
+    needs = {number: [need for need in task.needs if need in report.tasks] for number, task in report.tasks.items()}
     gates_by_task: dict[int | None, list[GateRun]] = defaultdict(list)
     for run in detail.gates:
         if run.result.missing or not is_review(run.result):
@@ -160,7 +161,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Tasks done", f"{len(report.succeeded):,} of {len(report.tasks):,}"),
         ("Files changed", f"{len(report.files):,}"),
         ("Time", labels.format_duration(report.seconds)),
-        ("Cost", "nothing (from a tape)" if report.replayed else cost),
+        ("Cost", "nothing (replayed)" if report.replayed else cost),
         ("Tokens", f"{report.usage.tokens:,}"),
         ("Model", safe_line(report.model, 60)),
     ]

@@ -1,8 +1,8 @@
-"""The table of options: each with its help, what it is able to do, what it excludes, and whether a tape restores it.
+"""The table of options: help, power, conflicts, and whether a recording restores the value.
 
-A new option is an entry here, and the place that uses it. `recorded` is for what decides the requests of a run. Never
-for a command, an address or a place to write, because a tape may come from anybody; nor for checks, limits of money and
-time, or what only shows the run otherwise: those are of the machine and the person that replays.
+A new option is an entry here, and the place that uses it. `recorded` options decide the requests of a run. Commands,
+addresses and places to write are never recorded, because a recording may come from anybody. Checks, limits of money and
+time, and the display belong to the machine and the person that replays.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Options:
     )
     assign: str = for_work(
         "",
-        "who gets which files: a JSON file with a list of files for each agent",
+        "a JSON file with a list of files for each agent",
         power=Power.READS,
         recorded=True,
         metavar="FILE",
@@ -83,7 +83,7 @@ class Options:
     )
     commit_prd: bool = for_work(False, "commit the PRD with the change", power=Power.HARMLESS, recorded=True)
     trust_repo: bool = for_work(
-        False, "obey all of a committed settings file (see `trust`)", power=Power.CONSENTS, recorded=False
+        False, "use all of a committed settings file (see `trust`)", power=Power.CONSENTS, recorded=False
     )
     dry_run: bool = for_work(False, "show the plan and its cost, run nothing", power=Power.STEERS, recorded=False)
 
@@ -123,7 +123,7 @@ class Options:
     )
     ask: str = for_agents(
         "terminal",
-        "whether a task that failed for good waits for a person: terminal (where one can be asked), always, never",
+        "whether a task that failed for good waits for your decision: terminal (if there is one), always, never",
         power=Power.HARMLESS,
         recorded=False,
         metavar="WHEN",
@@ -162,7 +162,7 @@ class Options:
     )
     fork_server: bool = for_agents(
         True,
-        "start every Aider by itself instead of forking a warm one",
+        "start every Aider process anew instead of forking a warm one",
         power=Power.HARMLESS,
         recorded=False,
         off=True,
@@ -179,7 +179,7 @@ class Options:
     )
     deadline: float = for_limits(
         0.0,
-        "the time for the run (90s, 30m, 2h); then what is finished is integrated",
+        "the time for the run (90s, 30m, 2h); then finished work is combined",
         power=Power.SPENDS,
         recorded=False,
         metavar="TIME",
@@ -212,7 +212,7 @@ class Options:
     claude: bool = for_models(False, "use the default Claude model", power=Power.CHOOSES_MODEL, recorded=True)
     claude_model: str = for_models(
         "",
-        "what --claude stands for",
+        "the model that --claude uses",
         power=Power.CHOOSES_MODEL,
         recorded=True,
         env=("DEFAULT_CLAUDE_MODEL",),
@@ -258,7 +258,7 @@ class Options:
     type_cmd: str = for_result("", "a type checker that it must pass", power=Power.TESTS, recorded=False, metavar="CMD")
     gate: tuple[str, ...] = for_result(
         (),
-        "any other check, by a name of yours; without CMD, leave one out",
+        "any other check, under a name of your choice; without CMD, exclude a check",
         power=Power.TESTS,
         recorded=False,
         metavar="NAME=CMD",
@@ -266,14 +266,14 @@ class Options:
     )
     detect: bool = for_result(
         True,
-        "use only the checks given, look for none in the repository",
+        "use only the given checks; detect none in the repository",
         power=Power.HARMLESS,
         recorded=False,
         off=True,
     )
     strict: bool = for_result(
         False,
-        "exit 1 when the tests that verify the result are not the base's: changed, skipped or taken out by the agents",
+        "exit 1 when agents changed, skipped or removed the tests that verify the result",
         power=Power.HARMLESS,
         recorded=False,
     )
@@ -306,14 +306,14 @@ class Options:
     )
     store: str = for_result(
         "",
-        "where all events are kept as well: a database URL (default: SQLite in .aider_logs)",
+        "the database for all events, as a URL (default: SQLite in .aider_logs)",
         power=Power.WRITES,
         recorded=False,
         metavar="URL",
     )
     events: str = for_result(
         "",
-        "print every event as a line of JSON on stdout: -; the words then go to stderr",
+        "print every event as a line of JSON on stdout: -; other output then goes to stderr",
         power=Power.HARMLESS,
         recorded=False,
         metavar="-",
@@ -322,7 +322,7 @@ class Options:
     )
     record: str = for_result(
         "",
-        "record the run's model traffic on a new tape, without keys",
+        "record the run's model traffic in a new file, without keys",
         power=Power.WRITES,
         recorded=False,
         metavar="FILE",
@@ -330,14 +330,14 @@ class Options:
     )
     replay: str = for_result(
         "",
-        "run again what is on a tape: no provider is asked, no key is needed",
+        "run again from a recording: no provider is asked, no key is needed",
         power=Power.STEERS,
         recorded=False,
         metavar="FILE",
     )
     replay_strict: bool = for_result(
         False,
-        "exit 2 when a replayed run asks for anything else than is on the tape",
+        "exit 2 when a replayed run differs from the recording",
         power=Power.HARMLESS,
         recorded=False,
     )
@@ -349,7 +349,7 @@ class Options:
 
     branch: str = for_handover(
         "",
-        "put the result on this branch, and leave yours where it is",
+        "put the result on this branch, and leave yours unchanged",
         power=Power.HANDS_OVER,
         recorded=False,
         metavar="NAME",

@@ -141,7 +141,7 @@ class SqlStore:
             new = {"repository": index_key(repository), "run": run, "expires": now + ttl_ms}
             connection.execute(sa.delete(leases).where(here, leases.c.expires <= now))
             connection.execute(sa.update(leases).where(here, leases.c.run == run).values(expires=now + ttl_ms))
-            # All in the same order: so two runs wait for each other in one direction only.
+            # All runs insert in the same order, so that they cannot wait for each other in a circle.
             missing = sorted(wanted)
             while missing:
                 connection.execute(self.insert_new(leases), [new | {"path": path} for path in missing])

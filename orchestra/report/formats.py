@@ -40,23 +40,15 @@ class ReportFormat:
         return f"{self.stem}_{stamp}.{self.suffix}"
 
 
-def render_html(material: ReportMaterial) -> str:
-    return html_page(material.report, material.detail, material.diffs, material.outputs)
-
-
-def render_markdown(material: ReportMaterial) -> str:
-    return markdown_report(material.report)
-
-
-def render_junit(material: ReportMaterial) -> str:
-    return junit_xml(material.report, material.detail.gates, material.outputs)
-
-
 # The first is the default. A run writes them from last to first, because the page takes longest.
 _ALL_FORMATS = (
-    ReportFormat("html", "HTML", "report", "html", "page", render_html),
-    ReportFormat("markdown", "Markdown", "report", "md", "text", render_markdown),
-    ReportFormat("junit", "JUnit XML", "junit", "xml", "text", render_junit),
+    ReportFormat(
+        "html", "HTML", "report", "html", "page", lambda run: html_page(run.report, run.detail, run.diffs, run.outputs)
+    ),
+    ReportFormat("markdown", "Markdown", "report", "md", "text", lambda run: markdown_report(run.report)),
+    ReportFormat(
+        "junit", "JUnit XML", "junit", "xml", "text", lambda run: junit_xml(run.report, run.detail.gates, run.outputs)
+    ),
 )
 REPORT_FORMATS: dict[str, ReportFormat] = {form.name: form for form in _ALL_FORMATS}
 DEFAULT_FORMAT = next(iter(REPORT_FORMATS))

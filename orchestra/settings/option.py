@@ -28,8 +28,8 @@ class Power(StrEnum):
 def define_option(
     default: Any,
     help: str,
-    *,
     power: Power,
+    *,
     group: str,
     recorded: bool,
     env: tuple[str, ...] = (),

@@ -95,11 +95,10 @@ class Settings(Options):
 
     def for_resume(self, previous_values: Mapping[str, Any]) -> "Settings":
         """The settings of the earlier session, except those that a flag sets now."""
-        given = {name for name, source in self.sources.items() if source == "flag"}
-        given |= {rival for pair in CONFLICTING_OPTIONS if given & set(pair) for rival in pair}
+        flags = with_conflicting(name for name, source in self.sources.items() if source == "flag")
         values = {}
         for f in option_fields():
-            if f.name not in previous_values or f.name in given:
+            if f.name not in previous_values or f.name in flags:
                 continue
             value = previous_values[f.name]
             if not is_redacted(value):
@@ -121,6 +120,12 @@ def option_fields() -> list[dataclasses.Field[Any]]:
 
 # The pairs of options that exclude each other.
 CONFLICTING_OPTIONS = tuple((f.name, other) for f in option_fields() for other in f.metadata["conflicts"])
+
+
+def with_conflicting(names: Iterable[str]) -> set[str]:
+    """The options, and those that conflict with them."""
+    names = set(names)
+    return names | {other for pair in CONFLICTING_OPTIONS if names & set(pair) for other in pair}
 
 
 def source_rank(source: str, order: Sequence[str] = SOURCE_ORDER) -> int:

@@ -24,29 +24,29 @@ class Options:
     """The value of each option, in the order in which the help lists them."""
 
     change: str = for_work(
-        "", "what to change; @FILE reads it from a file, - from stdin", power=Power.READS, recorded=True, metavar="TEXT"
+        "", "what to change; @FILE reads it from a file, - from stdin", Power.READS, recorded=True, metavar="TEXT"
     )
     repo: str = for_work(
         "",
         "the repository: a path, or a URL to clone first (default: the current directory)",
-        power=Power.STEERS,
+        Power.STEERS,
         recorded=False,
         metavar="PATH",
     )
     files: tuple[str, ...] = for_work(
         (),
         "the files to change: paths, directories, globs (default: the PRD decides)",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=True,
         metavar="FILE",
     )
     together: tuple[str, ...] = for_work(
-        (), "files that one agent must get: each GLOB is a group", power=Power.HARMLESS, recorded=True, metavar="GLOB"
+        (), "files that one agent must get: each GLOB is a group", Power.HARMLESS, recorded=True, metavar="GLOB"
     )
     assign: str = for_work(
         "",
         "a JSON file with a list of files for each agent",
-        power=Power.READS,
+        Power.READS,
         recorded=True,
         metavar="FILE",
         conflicts=("agents", "together"),
@@ -54,16 +54,16 @@ class Options:
     prd: str = for_work(
         "",
         "use this PRD instead of asking Gemini for one",
-        power=Power.READS,
+        Power.READS,
         recorded=True,
         metavar="FILE",
         conflicts=("use_prd",),
     )
-    use_prd: bool = for_work(True, "work without a PRD", power=Power.SPENDS, recorded=True, off=True)
+    use_prd: bool = for_work(True, "work without a PRD", Power.SPENDS, recorded=True, off=True)
     plan: str = for_work(
         "",
         "carry out this plan: a name from `plan list`, or a plan's file",
-        power=Power.READS,
+        Power.READS,
         recorded=True,
         metavar="NAME",
         conflicts=("change", "files", "assign", "decompose"),
@@ -71,41 +71,37 @@ class Options:
     decompose: bool = for_work(
         False,
         "have Gemini make a graph of tasks, with what each needs, instead of dividing files",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=True,
         conflicts=("files",),
     )
     approve: bool = for_work(
         False,
         "wait for your yes to the plan before agents start (without a terminal: exit code 5)",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=False,
     )
-    commit_prd: bool = for_work(False, "commit the PRD with the change", power=Power.HARMLESS, recorded=True)
+    commit_prd: bool = for_work(False, "commit the PRD with the change", Power.HARMLESS, recorded=True)
     trust_repo: bool = for_work(
-        False, "use all of a committed settings file (see `trust`)", power=Power.CONSENTS, recorded=False
+        False, "use all of a committed settings file (see `trust`)", Power.CONSENTS, recorded=False
     )
-    dry_run: bool = for_work(False, "show the plan and its cost, run nothing", power=Power.STEERS, recorded=False)
+    dry_run: bool = for_work(False, "show the plan and its cost, run nothing", Power.STEERS, recorded=False)
 
     agents: int = for_agents(
         0,
         "exactly N agents, as far as there are files",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=True,
         metavar="N",
         conflicts=("max_agents",),
     )
     max_agents: int = for_agents(
-        0,
-        "at most N agents (default: what cores, memory and files allow)",
-        power=Power.HARMLESS,
-        recorded=True,
-        metavar="N",
+        0, "at most N agents (default: what cores, memory and files allow)", Power.HARMLESS, recorded=True, metavar="N"
     )
     agents_per_task: int = for_agents(
         1,
         "attempts at each task side by side, of which the best is kept",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=True,
         metavar="K",
         most=16,
@@ -113,18 +109,18 @@ class Options:
     max_iterations: int = for_agents(
         10,
         "model replies per attempt, at most",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=True,
         env=("AIDER_MAX_ITERATIONS",),
         metavar="N",
     )
     retries: int = for_agents(
-        4, "further attempts at a task that failed, at most", power=Power.SPENDS, recorded=True, metavar="N", zero=True
+        4, "further attempts at a task that failed, at most", Power.SPENDS, recorded=True, metavar="N", zero=True
     )
     ask: str = for_agents(
         "terminal",
         "whether a task that failed for good waits for your decision: terminal (if there is one), always, never",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=False,
         metavar="WHEN",
         choices=("terminal", "always", "never"),
@@ -132,69 +128,59 @@ class Options:
     agent_timeout: float = for_agents(
         1800.0,
         "the time for one attempt; waiting in the gateway does not count",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=False,
         metavar="TIME",
     )
     conversation_kb: int = for_agents(
         1024,
         "kilobytes kept of each attempt's conversation, at most; 0 keeps none",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=False,
         metavar="KB",
         zero=True,
     )
     worktree_copy: tuple[str, ...] = for_agents(
-        (), "untracked files to copy into each worktree (.env.test)", power=Power.READS, recorded=False, metavar="PATH"
+        (), "untracked files to copy into each worktree (.env.test)", Power.READS, recorded=False, metavar="PATH"
     )
     worktree_link: tuple[str, ...] = for_agents(
         (),
         "untracked paths to link into each worktree (node_modules, .venv)",
-        power=Power.WRITES,
+        Power.WRITES,
         recorded=False,
         metavar="PATH",
     )
     setup_cmd: str = for_agents(
-        "", "a command to run in each fresh worktree", power=Power.TESTS, recorded=False, metavar="CMD"
+        "", "a command to run in each fresh worktree", Power.TESTS, recorded=False, metavar="CMD"
     )
     aider_args: str = for_agents(
-        "", "more options for Aider, as one string", power=Power.RUNS, recorded=False, metavar="ARGS"
+        "", "more options for Aider, as one string", Power.RUNS, recorded=False, metavar="ARGS"
     )
     fork_server: bool = for_agents(
-        True,
-        "start every Aider process anew instead of forking a warm one",
-        power=Power.HARMLESS,
-        recorded=False,
-        off=True,
+        True, "start every Aider process anew instead of forking a warm one", Power.HARMLESS, recorded=False, off=True
     )
 
     budget: float = for_limits(
-        0.0, "dollars that the run may cost, the PRD included", power=Power.SPENDS, recorded=False, metavar="USD"
+        0.0, "dollars that the run may cost, the PRD included", Power.SPENDS, recorded=False, metavar="USD"
     )
-    task_budget: float = for_limits(
-        0.0, "dollars that each task may cost", power=Power.SPENDS, recorded=False, metavar="USD"
-    )
+    task_budget: float = for_limits(0.0, "dollars that each task may cost", Power.SPENDS, recorded=False, metavar="USD")
     max_tokens: int = for_limits(
-        0, "tokens that the run may use, in and out", power=Power.SPENDS, recorded=False, metavar="N"
+        0, "tokens that the run may use, in and out", Power.SPENDS, recorded=False, metavar="N"
     )
     deadline: float = for_limits(
         0.0,
         "the time for the run (90s, 30m, 2h); then finished work is combined",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=False,
         metavar="TIME",
     )
     rpm: int = for_limits(
-        0,
-        "requests per minute to a model, if you know how many it takes",
-        power=Power.HARMLESS,
-        recorded=False,
-        metavar="N",
+        0, "requests per minute to a model, if you know how many it takes", Power.HARMLESS, recorded=False, metavar="N"
     )
     price: tuple[str, ...] = for_limits(
         (),
         "dollars per million tokens in and out of the agents' model, or of another one as NAME=IN,OUT",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=False,
         metavar="IN,OUT",
         check=check_price,
@@ -203,17 +189,17 @@ class Options:
     model: str = for_models(
         "",
         "the agents' model",
-        power=Power.CHOOSES_MODEL,
+        Power.CHOOSES_MODEL,
         recorded=True,
         env=("DEFAULT_AIDER_MODEL", "LITELLM_MODEL"),
         metavar="NAME",
         conflicts=("claude",),
     )
-    claude: bool = for_models(False, "use the default Claude model", power=Power.CHOOSES_MODEL, recorded=True)
+    claude: bool = for_models(False, "use the default Claude model", Power.CHOOSES_MODEL, recorded=True)
     claude_model: str = for_models(
         "",
         "the model that --claude uses",
-        power=Power.CHOOSES_MODEL,
+        Power.CHOOSES_MODEL,
         recorded=True,
         env=("DEFAULT_CLAUDE_MODEL",),
         metavar="NAME",
@@ -221,7 +207,7 @@ class Options:
     gemini_model: str = for_models(
         "",
         "the model that writes the PRD",
-        power=Power.CHOOSES_MODEL,
+        Power.CHOOSES_MODEL,
         recorded=True,
         env=("DEFAULT_GEMINI_MODEL",),
         metavar="NAME",
@@ -229,14 +215,14 @@ class Options:
     critic_model: str = for_models(
         "",
         "the model that reviews with --critic (default: the one that writes the PRD)",
-        power=Power.CHOOSES_MODEL,
+        Power.CHOOSES_MODEL,
         recorded=True,
         metavar="NAME",
     )
     gemini_client: str = for_models(
         "rest",
         "rest, or sdk for google-generativeai",
-        power=Power.RUNS,
+        Power.RUNS,
         recorded=False,
         env=("GEMINI_CLIENT",),
         metavar="NAME",
@@ -245,48 +231,42 @@ class Options:
     api_key: str = for_models(
         "",
         "Google API key (better: GOOGLE_API_KEY in the environment)",
-        power=Power.SENDS,
+        Power.SENDS,
         recorded=False,
         env=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
         metavar="KEY",
     )
 
     test_cmd: str = for_result(
-        "", "tests that the combined result must pass", power=Power.TESTS, recorded=False, metavar="CMD"
+        "", "tests that the combined result must pass", Power.TESTS, recorded=False, metavar="CMD"
     )
-    lint_cmd: str = for_result("", "a linter that it must pass", power=Power.TESTS, recorded=False, metavar="CMD")
-    type_cmd: str = for_result("", "a type checker that it must pass", power=Power.TESTS, recorded=False, metavar="CMD")
+    lint_cmd: str = for_result("", "a linter that it must pass", Power.TESTS, recorded=False, metavar="CMD")
+    type_cmd: str = for_result("", "a type checker that it must pass", Power.TESTS, recorded=False, metavar="CMD")
     gate: tuple[str, ...] = for_result(
         (),
         "any other check, under a name of your choice; without CMD, exclude a check",
-        power=Power.TESTS,
+        Power.TESTS,
         recorded=False,
         metavar="NAME=CMD",
         check=check_gate,
     )
     detect: bool = for_result(
-        True,
-        "use only the given checks; detect none in the repository",
-        power=Power.HARMLESS,
-        recorded=False,
-        off=True,
+        True, "use only the given checks; detect none in the repository", Power.HARMLESS, recorded=False, off=True
     )
     strict: bool = for_result(
         False,
         "exit 1 when agents changed, skipped or removed the tests that verify the result",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=False,
     )
-    require_tests: bool = for_result(
-        False, "exit 1 when no tests verify the result", power=Power.HARMLESS, recorded=False
-    )
+    require_tests: bool = for_result(False, "exit 1 when no tests verify the result", Power.HARMLESS, recorded=False)
     critic: bool = for_result(
-        False, "have a model review each task's change against its acceptance checks", power=Power.SPENDS, recorded=True
+        False, "have a model review each task's change against its acceptance checks", Power.SPENDS, recorded=True
     )
     sandbox: str = for_result(
         "auto",
         "keep tests and set-up commands from your keys and files: auto (as far as the system allows), off, require",
-        power=Power.RUNS,
+        Power.RUNS,
         recorded=False,
         metavar="HOW",
         choices=("auto", "off", "require"),
@@ -294,27 +274,27 @@ class Options:
     sandbox_net: str = for_result(
         "",
         "the network of tests and set-up commands: on, or off for a loopback of their own (default: off for a fork's)",
-        power=Power.RUNS,
+        Power.RUNS,
         recorded=False,
         metavar="on|off",
         choices=("on", "off"),
     )
-    gate_timeout: float = for_result(1800.0, "seconds for one gate", power=Power.TESTS, recorded=False, metavar="S")
-    apply: bool = for_result(True, "leave the result on its side branch", power=Power.HARMLESS, recorded=True, off=True)
+    gate_timeout: float = for_result(1800.0, "seconds for one gate", Power.TESTS, recorded=False, metavar="S")
+    apply: bool = for_result(True, "leave the result on its side branch", Power.HARMLESS, recorded=True, off=True)
     all_or_nothing: bool = for_result(
-        False, "apply nothing unless every task is complete", power=Power.HARMLESS, recorded=True
+        False, "apply nothing unless every task is complete", Power.HARMLESS, recorded=True
     )
     store: str = for_result(
         "",
         "the database for all events, as a URL (default: SQLite in .aider_logs)",
-        power=Power.WRITES,
+        Power.WRITES,
         recorded=False,
         metavar="URL",
     )
     events: str = for_result(
         "",
         "print every event as a line of JSON on stdout: -; other output then goes to stderr",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=False,
         metavar="-",
         conflicts=("json",),
@@ -323,7 +303,7 @@ class Options:
     record: str = for_result(
         "",
         "record the run's model traffic in a new file, without keys",
-        power=Power.WRITES,
+        Power.WRITES,
         recorded=False,
         metavar="FILE",
         conflicts=("replay",),
@@ -331,43 +311,36 @@ class Options:
     replay: str = for_result(
         "",
         "run again from a recording: no provider is asked, no key is needed",
-        power=Power.STEERS,
+        Power.STEERS,
         recorded=False,
         metavar="FILE",
     )
     replay_strict: bool = for_result(
-        False,
-        "exit 2 when a replayed run differs from the recording",
-        power=Power.HARMLESS,
-        recorded=False,
+        False, "exit 2 when a replayed run differs from the recording", Power.HARMLESS, recorded=False
     )
     json: bool = for_result(
-        False, "print the summary, or of a dry run the plan, as JSON on stdout", power=Power.HARMLESS, recorded=False
+        False, "print the summary, or of a dry run the plan, as JSON on stdout", Power.HARMLESS, recorded=False
     )
-    quiet: bool = for_result(False, "print only the result", power=Power.HARMLESS, recorded=False)
-    verbose: bool = for_result(False, "print every event", power=Power.HARMLESS, recorded=False)
+    quiet: bool = for_result(False, "print only the result", Power.HARMLESS, recorded=False)
+    verbose: bool = for_result(False, "print every event", Power.HARMLESS, recorded=False)
 
     branch: str = for_handover(
-        "",
-        "put the result on this branch, and leave yours unchanged",
-        power=Power.HANDS_OVER,
-        recorded=False,
-        metavar="NAME",
+        "", "put the result on this branch, and leave yours unchanged", Power.HANDS_OVER, recorded=False, metavar="NAME"
     )
-    push: bool = for_handover(False, "push the branch that has the result", power=Power.HANDS_OVER, recorded=False)
+    push: bool = for_handover(False, "push the branch that has the result", Power.HANDS_OVER, recorded=False)
     pr: bool = for_handover(
         False,
         "push the result as a branch of its own, and open a pull or merge request (GitHub, GitLab)",
-        power=Power.HANDS_OVER,
+        Power.HANDS_OVER,
         recorded=False,
     )
     patch: str = for_handover(
-        "", "write the whole result as one patch for `git apply`", power=Power.WRITES, recorded=False, metavar="FILE"
+        "", "write the whole result as one patch for `git apply`", Power.WRITES, recorded=False, metavar="FILE"
     )
     notify: str = for_handover(
         "",
         "POST the verdict as JSON to this address when the run ends",
-        power=Power.SENDS,
+        Power.SENDS,
         recorded=False,
         metavar="URL",
         check=check_address,

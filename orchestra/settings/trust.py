@@ -15,7 +15,7 @@ from orchestra.plan.roles import packaged_roles
 from orchestra.providers import catalogue
 from orchestra.settings.load import SettingsFile, with_gate_entries
 from orchestra.settings.option import Power, key_of, key_of_name
-from orchestra.settings.settings import CONFLICTING_OPTIONS, CommittedFile, Settings, option_fields
+from orchestra.settings.settings import CommittedFile, Settings, option_fields, with_conflicting
 from orchestra.settings.values import PRICES_TABLE, parse_option, parse_price, parse_prices
 
 # Whether a path in the file is a regular file that git tracks.
@@ -50,9 +50,8 @@ def screen_file(file: SettingsFile, base: Settings, is_tracked: IsTracked) -> tu
 
 def overridden_keys(base: Settings) -> set[str]:
     """The keys of the settings that the user gave, and of those that conflict with them."""
-    given = {f.name for f in option_fields() if base.source_of(f.name) != "default"}
-    given |= {rival for pair in CONFLICTING_OPTIONS if given & set(pair) for rival in pair}
-    return {key_of(f) for f in option_fields() if f.name in given}
+    names = with_conflicting(f.name for f in option_fields() if base.source_of(f.name) != "default")
+    return set(map(key_of_name, names))
 
 
 def find_objection(f: Field, value: Any, place: str, is_tracked: IsTracked) -> str:
@@ -101,10 +100,10 @@ def trust_digest(file: SettingsFile, contents: Iterable[tuple[str, str]]) -> str
 
 def screen_models(table: dict[str, Any], base: Settings) -> Iterator[str]:
     """Remove from the table, and return, the keys that choose a dearer or unknown model."""
-    given = {name: table[key_of_name(name)] for name in MODEL_OPTIONS if key_of_name(name) in table}
-    chosen = dataclasses.replace(base, **parse_options(given))
+    options = {name: table[key_of_name(name)] for name in MODEL_OPTIONS if key_of_name(name) in table}
+    chosen = dataclasses.replace(base, **parse_options(options))
     if not is_no_dearer(chosen.model_name, base.model_name, base):
-        yield from remove_keys(table, given)
+        yield from remove_keys(table, options)
     if "gemini-model" in table:
         chosen = dataclasses.replace(base, **parse_options({"gemini_model": table["gemini-model"]}))
         if not is_no_dearer(chosen.gemini_name, base.gemini_name, base):
@@ -221,8 +220,8 @@ def raises_price(model: catalogue.Model, pair: tuple[float, float]) -> bool:
 # --- helpers --------------------------------------------------------------------------------------------------------
 
 
-def parse_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {f.name: parse_option(f, given[f.name], key_of(f)) for f in option_fields() if f.name in given}
+def parse_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {f.name: parse_option(f, options[f.name], key_of(f)) for f in option_fields() if f.name in options}
 
 
 def remove_keys(table: dict[str, Any], names: Iterable[str]) -> Sequence[str]:

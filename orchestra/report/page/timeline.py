@@ -1,4 +1,4 @@
-"""Which agent did what and when: a row for each agent, or if there are very many tasks, a row for each slot."""
+"""The timeline: a row for each agent, or if there are very many tasks, a row for each slot."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

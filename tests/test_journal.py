@@ -259,7 +259,7 @@ def test_a_full_disk_takes_back_the_half_written_line_and_loses_nothing(tmp_path
 import resource, signal
 from pathlib import Path
 from orchestra.events import Note
-from orchestra.journal.jsonl import Journal, LogFailed, read
+from orchestra.journal.jsonl import Journal, LogFailed, read_run_log
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
 made = Journal(Path({str(tmp_path)!r}), lambda text: text)
@@ -270,7 +270,7 @@ except LogFailed as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 made.emit(Note("there is room again"))
-print([(event.seq, event.data["text"][:5]) for event in read(Path({str(tmp_path)!r}), made.stamp).events])
+print([(event.seq, event.data["text"][:5]) for event in read_run_log(Path({str(tmp_path)!r}), made.stamp).events])
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     sentence, told = done.stdout.splitlines()

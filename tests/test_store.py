@@ -441,7 +441,7 @@ def test_another_programs_tables_are_left_alone(db: Database) -> None:
 
 def test_a_database_with_other_tables_on_a_server_is_set_up_only_when_asked(server: Database) -> None:
     change(server, "CREATE TABLE invoices (id INTEGER)")
-    with pytest.raises(StoreError, match="run `store migrate` to add one"):
+    with pytest.raises(StoreError, match="run `store migrate` to create"):
         open_store(server.where)
     store = open_store(server.where, migrate=True)
     store.append_events(HERE, notes(1, 1))
@@ -753,8 +753,9 @@ def write_until_full(folder: Path, small_disk: bool) -> None:
 def test_what_was_reported_as_written_survives_a_kill(db: Database) -> None:
     program = (
         "import sys\nfrom tests.test_store import *\nfrom pathlib import Path\n"
-        "where = sys.argv[2]\nwriter = Writer(open_store(Path(where) if sys.argv[1] == 'sqlite' else where), HERE)\n"
-        "for one in notes(1, 100000):\n    writer.put(one)\n"
+        "where = sys.argv[2]\nstore = open_store(Path(where) if sys.argv[1] == 'sqlite' else where)\n"
+        "writer = StoreWriter(store, HERE)\n"
+        "for one in notes(1, 100000):\n    writer.add_event(one)\n"
         "    if one.seq % 7 == 0 and writer.flush(10): print(one.seq, flush=True)\n"
     )
     command = [sys.executable, "-c", program, db.kind, str(db.where)]

@@ -5,28 +5,9 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import NamedTuple
 
+from orchestra import events
 from orchestra.answers.conversation import Turn, unpack_turns
-from orchestra.events import (
-    COMBINED_TREE,
-    AgentWaiting,
-    AiderReady,
-    AssistantResponse,
-    AttemptEnded,
-    AttemptStarted,
-    Conversation,
-    Event,
-    GateEnded,
-    GateStarted,
-    Payload,
-    PlanMade,
-    RequestEnded,
-    ResultDelivered,
-    RunResumed,
-    TaskIntegrated,
-    TaskMoved,
-    TestsJudged,
-    WorkCombined,
-)
+from orchestra.events import Event, Payload
 from orchestra.model import TaskState, Usage
 from orchestra.report.state import gate_with_judgement
 
@@ -54,7 +35,7 @@ class GateRun(NamedTuple):
 
     task: int | None
     attempt: int | None
-    result: GateEnded
+    result: events.GateEnded
 
 
 @dataclass
@@ -74,7 +55,7 @@ class Attempt:
     patch: str = ""
     usage: Usage = field(default_factory=Usage)
     failures: list[str] = field(default_factory=list)
-    gates: list[GateEnded] = field(default_factory=list)
+    gates: list[events.GateEnded] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     whole: bool = False  # the turns have prompts, not only replies
 
@@ -162,7 +143,7 @@ def build_detail(events: Iterable[Event]) -> RunDetail:
 
 def detail_event(detail: RunDetail, event: Event) -> None:
     detail.started = detail.started or event.time
-    if isinstance(event.payload, RunResumed) and detail.ended:
+    if isinstance(event.payload, events.RunResumed) and detail.ended:
         detail.close_spans(detail.ended)
         detail.working_attempts.clear()
         detail.breaks.append(SessionBreak(detail.ended, max(0, event.time - detail.ended)))
@@ -178,12 +159,12 @@ def detail_payload(payload: Payload, detail: RunDetail, event: Event) -> None:
 
 
 @detail_payload.register
-def detail_plan_made(plan: PlanMade, detail: RunDetail, event: Event) -> None:
+def detail_plan_made(plan: events.PlanMade, detail: RunDetail, event: Event) -> None:
     detail.planned_briefs |= {task.id: task.brief for task in plan.tasks}
 
 
 @detail_payload.register
-def detail_task_moved(moved: TaskMoved, detail: RunDetail, event: Event) -> None:
+def detail_task_moved(moved: events.TaskMoved, detail: RunDetail, event: Event) -> None:
     task = event.task or 0
     if task in detail.waiting:
         kind, since = detail.waiting.pop(task)
@@ -193,7 +174,7 @@ def detail_task_moved(moved: TaskMoved, detail: RunDetail, event: Event) -> None
 
 
 @detail_payload.register
-def detail_attempt_started(started: AttemptStarted, detail: RunDetail, event: Event) -> None:
+def detail_attempt_started(started: events.AttemptStarted, detail: RunDetail, event: Event) -> None:
     attempt = detail.begin_attempt(event)
     attempt.started, attempt.model = event.time, started.model
     detail.working_attempts.add(attempt_key(event))
@@ -201,7 +182,7 @@ def detail_attempt_started(started: AttemptStarted, detail: RunDetail, event: Ev
 
 
 @detail_payload.register
-def detail_aider_ready(ready: AiderReady, detail: RunDetail, event: Event) -> None:
+def detail_aider_ready(ready: events.AiderReady, detail: RunDetail, event: Event) -> None:
     detail.ready_at = event.time - round(1000 * ready.ago)
     for (task, attempt), since in detail.quiet_since.items():
         if since < detail.ready_at:
@@ -214,13 +195,13 @@ def attempt_key(event: Event) -> AttemptKey:
 
 
 @detail_payload.register
-def detail_waiting(waiting: AgentWaiting, detail: RunDetail, event: Event) -> None:
+def detail_waiting(waiting: events.AgentWaiting, detail: RunDetail, event: Event) -> None:
     if event.task is not None:
         detail.held_up_since[event.task] = event.time
 
 
 @detail_payload.register
-def detail_request(request: RequestEnded, detail: RunDetail, event: Event) -> None:
+def detail_request(request: events.RequestEnded, detail: RunDetail, event: Event) -> None:
     """Between two requests an agent edits. The time of a failed request is lost."""
     start = event.time - round(1000 * request.seconds)
     kind = "retry" if request.failure else "model"
@@ -238,21 +219,21 @@ def detail_request(request: RequestEnded, detail: RunDetail, event: Event) -> No
 
 
 @detail_payload.register
-def detail_response(response: AssistantResponse, detail: RunDetail, event: Event) -> None:
+def detail_response(response: events.AssistantResponse, detail: RunDetail, event: Event) -> None:
     attempt = detail.begin_attempt(event)
     if detail.keeps_texts and not attempt.whole:
         attempt.turns.append(Turn((), response.content))
 
 
 @detail_payload.register
-def detail_conversation(conversation: Conversation, detail: RunDetail, event: Event) -> None:
+def detail_conversation(conversation: events.Conversation, detail: RunDetail, event: Event) -> None:
     if detail.keeps_texts and (turns := unpack_turns(conversation)):
         attempt = detail.begin_attempt(event)
         attempt.turns, attempt.whole = turns, True
 
 
 @detail_payload.register
-def detail_attempt_ended(ended: AttemptEnded, detail: RunDetail, event: Event) -> None:
+def detail_attempt_ended(ended: events.AttemptEnded, detail: RunDetail, event: Event) -> None:
     attempt = detail.begin_attempt(event)
     detail.working_attempts.discard(attempt_key(event))
     if attempt_key(event) in detail.quiet_since:
@@ -264,14 +245,14 @@ def detail_attempt_ended(ended: AttemptEnded, detail: RunDetail, event: Event) -
 
 
 @detail_payload.register
-def detail_gate_started(started: GateStarted, detail: RunDetail, event: Event) -> None:
+def detail_gate_started(started: events.GateStarted, detail: RunDetail, event: Event) -> None:
     if event.task is not None and attempt_key(event) in detail.quiet_since:
         detail.add_span("edit", detail.quiet_since.pop(attempt_key(event)), event.time, event.task)
     detail.gates_since[attempt_key(event), started.name] = event.time
 
 
 @detail_payload.register
-def detail_gate_ended(gate: GateEnded, detail: RunDetail, event: Event) -> None:
+def detail_gate_ended(gate: events.GateEnded, detail: RunDetail, event: Event) -> None:
     began = event.time - round(1000 * gate.seconds)
     detail.add_span("gate", detail.gates_since.pop((attempt_key(event), gate.name), began), event.time, event.task)
     detail.gates.append(GateRun(event.task, event.attempt, gate))
@@ -285,15 +266,17 @@ def detail_gate_ended(gate: GateEnded, detail: RunDetail, event: Event) -> None:
 
 
 @detail_payload.register
-def detail_tests_judged(judged: TestsJudged, detail: RunDetail, event: Event) -> None:
+def detail_tests_judged(judged: events.TestsJudged, detail: RunDetail, event: Event) -> None:
     for n, gate in enumerate(detail.gates):
-        if gate.task is None and gate.result.tree == COMBINED_TREE:
+        if gate.task is None and gate.result.tree == events.COMBINED_TREE:
             detail.gates[n] = gate._replace(result=gate_with_judgement(gate.result, judged))
 
 
-@detail_payload.register(TaskIntegrated)
-@detail_payload.register(WorkCombined)
-@detail_payload.register(ResultDelivered)
-def detail_combining(merged: TaskIntegrated | WorkCombined | ResultDelivered, detail: RunDetail, event: Event) -> None:
+@detail_payload.register(events.TaskIntegrated)
+@detail_payload.register(events.WorkCombined)
+@detail_payload.register(events.ResultDelivered)
+def detail_combining(
+    merged: events.TaskIntegrated | events.WorkCombined | events.ResultDelivered, detail: RunDetail, event: Event
+) -> None:
     detail.add_span("merge", detail.busy_since or event.time, event.time)
     detail.busy_since = event.time

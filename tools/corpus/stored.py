@@ -49,7 +49,7 @@ def write_damaged() -> None:
         for number, name in enumerate(DAMAGES):
             found["damages"][name] = corpus.outputs_of_damaged(name, Path(scratch) / str(number))
         for kind in sorted(corpus.samples()):
-            found["sweep"][kind] = corpus.sweep_of(kind, Path(scratch) / kind, lambda text: text)
+            found["sweep"][kind] = corpus.sweep_of(kind, Path(scratch) / kind)
     corpus.write_json(corpus.FOLDER / "damaged.json.xz", found)
 
 

@@ -17,7 +17,7 @@ from tests.support.shell import Shell, parse_flags, shell
 
 __all__ = ["shell"]
 HEAVY = {"aider", "fastapi", "google", "httpx", "jinja2", "litellm", "openai", "pydantic", "rich", "sqlalchemy"}
-HEAVY |= {"starlette", "uvicorn"}
+HEAVY |= {"pygments", "starlette", "uvicorn"}
 WORK = ("--change", "x", "--files", "a.py", "--no-prd")
 
 

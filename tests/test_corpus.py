@@ -21,10 +21,6 @@ from tests.support.databases import database
 NAMES = corpus.names()
 SENTENCE = r"[\d,]+ events? in the log could not be read\. The report is made from the others\."
 COUNT = re.compile(rf'<p class="quiet">{SENTENCE}</p>|(  )?\n{SENTENCE}')
-COUNT_IN_JSON = re.compile(r',\n *"unreadable_events": \d+')
-OF_LINES = list(DAMAGES)[: list(DAMAGES).index("no kind")]  # no event of these is half an event
-# What was lost before is read now: a newer version's count in a usage, and in `show` an end without its attempt.
-READ_NOW = ("a usage with an unknown count", "no attempt")
 DAMAGED = ("torn_last_line",)
 LONGEST = 60  # lines of a difference that are shown
 
@@ -33,11 +29,6 @@ LONGEST = 60  # lines of a difference that are shown
 def surroundings(tmp_path: Path) -> Iterator[None]:
     with corpus.fixed_surroundings(tmp_path):
         yield
-
-
-def without_unreadable_count(text: str) -> str:
-    """Without what a report of damaged logs says of unreadable events, which the version before did not count."""
-    return COUNT_IN_JSON.sub("", COUNT.sub("", text))
 
 
 def difference(name: str, before: str, now: str) -> str:
@@ -50,7 +41,7 @@ def difference(name: str, before: str, now: str) -> str:
 def assert_same_outputs(before: Mapping[str, str], now: Mapping[str, str]) -> None:
     assert list(now) == list(before)
     for name, text in before.items():
-        if without_unreadable_count(now[name]) != text:
+        if now[name] != text:
             pytest.fail(difference(name, text, now[name]), pytrace=False)
 
 
@@ -125,30 +116,19 @@ def is_raised(text: str) -> bool:
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damaged_logs_are_read_as_before(name: str, tmp_path: Path) -> None:
-    """Where a value is of another type than its field has, they may be read otherwise: then the event is counted."""
-    before = corpus.expected("damaged")["damages"][name]
     now = corpus.outputs_of_damaged(name, tmp_path / "repo")
     assert not [output for output, text in now.items() if is_raised(text)]
-    may_differ = name in READ_NOW or (name not in OF_LINES and corpus.unreadable_in(now["summary"]) > 0)
-    for output in [output for output, text in before.items() if not is_raised(text)]:
-        if without_unreadable_count(now[output]) != before[output] and not may_differ:
-            pytest.fail(difference(output, before[output], now[output]), pytrace=False)
+    assert_same_outputs(corpus.expected("damaged")["damages"][name], now)
 
 
 @pytest.mark.thorough(but=("attempt_ended", "run_started"))
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_damaged_fields_are_read_as_before(kind: str, tmp_path: Path) -> None:
-    """Each field of an event of each kind: missing, and of another type. All outputs can be made, and are the same as
-    before unless the event is counted as unreadable. A missing field is read as nothing. Digests tell what is equal."""
-    before = corpus.expected("damaged")["sweep"][kind]
-    now = corpus.sweep_of(kind, tmp_path / "repo", without_unreadable_count)
-    assert list(now) == list(before)
-    for damage, outputs in before.items():
-        assert not [text for text in now[damage].values() if is_raised(text)]
-        kept = {output: text for output, text in outputs.items() if not is_raised(text)}
-        differ = [output for output, text in kept.items() if now[damage].get(output) != text]
-        may_differ = now[damage]["unreadable"] != "0" or damage.startswith(("without ", "options."))
-        assert may_differ or not differ, f"{kind} {damage}: other {', '.join(differ)} than before; now {now[damage]}"
+    """Each field of an event of each kind: missing, and of another type. All outputs can be made, and have the same
+    digests as before."""
+    now = corpus.sweep_of(kind, tmp_path / "repo")
+    assert not [text for outputs in now.values() for text in outputs.values() if is_raised(text)]
+    assert now == corpus.expected("damaged")["sweep"][kind]
 
 
 def test_damages_of_every_kind_are_expected() -> None:

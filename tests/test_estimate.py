@@ -75,10 +75,10 @@ def test_without_one_price_nothing_is_said_of_dollars() -> None:
 
 
 def test_several_attempts_at_each_task_side_by_side() -> None:
-    one, three = made(task(1)), made(task(1), each=3, places=3)
+    one, three = made(task(1)), made(task(1), each=3, slots=3)
     assert three.tokens[0] == 3 * one.tokens[0] and three.minutes == pytest.approx(one.minutes)
     assert three.tasks[1] == one.tasks[1] and "3 times" in three.basis
-    assert made(task(1), each=3, places=1).minutes[0] == pytest.approx(3 * one.minutes[0])
+    assert made(task(1), each=3, slots=1).minutes[0] == pytest.approx(3 * one.minutes[0])
 
 
 # --- afterwards -----------------------------------------------------------------------------------------------------

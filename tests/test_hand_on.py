@@ -152,5 +152,5 @@ def test_what_was_proposed_is_reported() -> None:
     made = event("tasks_proposed", 3, 1, tasks=[ONE, {"title": "\x1b[31mRed", "brief": "", "files": []}])
     report = fold_events([made])
     assert build_summary(report, {})["proposed"][0] == {"task": 3, **ONE}
-    assert "Proposed, and not begun:\n  agent3: Say goodbye (bye.py)\n  agent3: " in closing_text(report, "")
+    assert "Proposed, not started:\n  agent3: Say goodbye (bye.py)\n  agent3: " in closing_text(report, "")
     assert "\x1b" not in closing_text(report, "")

@@ -194,7 +194,7 @@ def test_two_at_once_make_one_new_store(tmp_path: Path) -> None:
     noise(path)
     program = (
         "import sys; from pathlib import Path; from orchestra.journal.store_repair import open_own_store\n"
-        "store, said = open_own_store(Path(sys.argv[1])); print(len(store.runs('.')), bool(said)); store.close()"
+        "store, said = open_own_store(Path(sys.argv[1])); print(len(store.list_runs('.')), bool(said)); store.close()"
     )
     many = [
         subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -23,6 +23,7 @@ from orchestra.report.formats import REPORT_FORMATS, ReportMaterial
 from orchestra.report.junit import junit_xml
 from orchestra.report.markdown import PULL_REQUEST_LIMIT, STEP_SUMMARY_LIMIT, markdown_report
 from orchestra.report.page import MAX_PAGE_BYTES, fair_text_limit, html_page
+from orchestra.report.page.highlight import highlight_diff
 from orchestra.report.page.timeline import timeline_rows
 from orchestra.report.phrases import verdict_sentence
 from orchestra.report.state import Report
@@ -214,7 +215,7 @@ def test_every_part_of_a_task_is_on_the_page() -> None:
         assert part in words, part
     for part in (
         "The horn is silent at noon.",
-        "A person had it tried again. It had failed: The horn is silent.",
+        "A person had it retried. It had failed: The horn is silent.",
         "Look at horn.py.",
         "Review by gemini-flash-latest, of attempt 1",
         "AssertionError",
@@ -227,13 +228,44 @@ def test_every_part_of_a_task_is_on_the_page() -> None:
 
 def test_markdown_tells_of_persons_and_critics_in_short() -> None:
     text = markdown_report(fold_events(handed(RUNS["bad"])))
-    assert re.search("- agent\\d+: A person had it tried again: “Look at horn.py.”", text)
+    assert re.search("- agent\\d+: A person had it retried: “Look at horn.py.”", text)
     assert re.search(r"\| agent\d+ \| review by .*, of attempt 1: failed \| The horn is silent at noon\. \|", text)
     assert f"Pull request: <{PR}>" in text
 
 
+DIFF = """diff --git a/fog.py b/fog.py
+index 1..2 100644
+--- a/fog.py
++++ b/fog.py
+@@ -1,4 +1,4 @@ def horn():
+ def horn():
+-    return 'a' # "x
++    \'\'\'Sound & fury,
++    for ships.\'\'\'
+\\ No newline at end of file
+diff --git a/notes.unknown b/notes.unknown
+new file mode 100644
+@@ -0,0 +1 @@
++return "a" # b
+"""
+
+
+def test_diff_is_highlighted_by_language_and_by_side() -> None:
+    markup = highlight_diff(DIFF, colours=True)
+    assert "<s> <b>def</b> horn():\n</s>" in markup
+    assert "<del>-    <b>return</b> <u>'a'</u> <i># \"x</i>\n</del>" in markup
+    assert "<ins>+    <u>'''Sound &amp; fury,</u>\n+<u>    for ships.'''</u>\n</ins>" in markup
+    assert "<strong>notes.unknown\nnew file mode 100644\n</strong>" in markup
+    assert '<ins>+return "a" # b\n</ins>' in markup, "Pygments has no lexer for such a file"
+    shown = [line for line in DIFF.split("\n") if not line.startswith(("diff", "index", "---", "+++"))]
+    names = ["fog.py", "notes.unknown"]
+    for colours in (True, False):
+        text = "".join(Tags(highlight_diff(DIFF, colours=colours)).words)
+        assert [line for line in text.split("\n") if line not in names] == [*shown, ""]
+
+
 @pytest.mark.thorough
-def test_a_thousand_tasks() -> None:
+def test_thousand_tasks_fit_on_a_page() -> None:
     text = html(story(1000, 0.2, needs=True), 1000)
     assert len(text.encode()) < 5_000_000
     assert text.count('class="entry" id="task-') == 1000
@@ -308,10 +340,10 @@ def test_the_time_until_aider_is_loaded_is_nobodys() -> None:
     assert fold_events(told.events).worked_ms == 2_500
 
 
-def test_very_many_tasks_share_the_rows_of_their_seats() -> None:
+def test_timeline_of_many_tasks_has_a_row_for_each_slot() -> None:
     events = story(200)
     shown = timeline_rows(fold_events(events), build_detail(events))
-    assert [row.name for row in shown] == ["run", *(f"seat {n}" for n in range(1, 9))]
+    assert [row.name for row in shown] == ["run", *(f"slot {n}" for n in range(1, 9))]
     for row in shown[1:]:
         assert all(one.end <= other.start for one, other in zip(row.spans, row.spans[1:], strict=False))
 

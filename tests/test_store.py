@@ -263,9 +263,8 @@ def test_a_run_has_one_owner(store: Store) -> None:
     store.release_run(HERE, "r1", "you")
     assert own(store, "you") == "me"
     store.release_run(HERE, "r1", "me")
-    assert not store.renew(HERE, "r1", "me", LONG)
     assert own(store, "you") is None
-    assert (store.renew(HERE, "r1", "me", LONG), store.renew(HERE, "r1", "you", LONG)) == (False, True)
+    assert own(store, "you") is None
     assert own(store, "me") == "you"
 
 
@@ -290,9 +289,8 @@ def test_store_replaces_an_owner_that_does_not_renew(store: Store) -> None:
     assert own(store, "me") is None
     time.sleep(0.5)
     assert own(store, "you") == "me", "it was renewed, so the first term does not count"
-    assert store.renew(HERE, "r1", "me", 1)
+    assert own(store, "me", ttl_ms=1) is None
     assert holds_soon(lambda: own(store, "you") is None)
-    assert not store.renew(HERE, "r1", "me", LONG)
     assert own(store, "me") == "you"
 
 
@@ -359,7 +357,7 @@ def test_what_is_given_back_while_another_asks_for_it_is_not_lost(tmp_path: Path
         assert giver.lease_files(HERE, "r1", ["a.py", "b.py"], LONG) == {} and own(giver, "giver") is None
         assert asker.lease_files(HERE, "r2", ["a.py", "b.py"], LONG) == {} and own(asker, "asker") is None
         assert giver.lease_files(HERE, "r3", ["b.py"], LONG) == {"b.py": "r2"}
-        assert asker.renew(HERE, "r1", "asker", LONG) and own(giver, "giver") == "asker"
+        assert own(giver, "giver") == "asker"
         for one in (asker, giver):
             one.close()
 
@@ -445,7 +443,7 @@ def test_another_programs_tables_are_left_alone(db: Database) -> None:
 
 def test_a_database_with_other_tables_on_a_server_is_set_up_only_when_asked(server: Database) -> None:
     change(server, "CREATE TABLE invoices (id INTEGER)")
-    with pytest.raises(StoreError, match="run `store migrate` to add one"):
+    with pytest.raises(StoreError, match="run `store migrate` to create"):
         open_store(server.where)
     store = open_store(server.where, migrate=True)
     store.append_events(HERE, notes(1, 1))
@@ -757,8 +755,9 @@ def write_until_full(folder: Path, small_disk: bool) -> None:
 def test_what_was_reported_as_written_survives_a_kill(db: Database) -> None:
     program = (
         "import sys\nfrom tests.test_store import *\nfrom pathlib import Path\n"
-        "where = sys.argv[2]\nwriter = Writer(open_store(Path(where) if sys.argv[1] == 'sqlite' else where), HERE)\n"
-        "for one in notes(1, 100000):\n    writer.put(one)\n"
+        "where = sys.argv[2]\nstore = open_store(Path(where) if sys.argv[1] == 'sqlite' else where)\n"
+        "writer = StoreWriter(store, HERE)\n"
+        "for one in notes(1, 100000):\n    writer.add_event(one)\n"
         "    if one.seq % 7 == 0 and writer.flush(within()): print(one.seq, flush=True)\n"
     )
     command = [sys.executable, "-c", program, db.kind, str(db.where)]

@@ -288,7 +288,7 @@ def test_run_names_what_it_uses_and_once_what_it_does_not(shell: Shell) -> None:
         f"note: {FILE} (committed) sets test-cmd = make test",
         f"note: {FILE} (committed) sets max-agents = 3",
         f"note: not used from {FILE}, because it is committed: notify (it sends to an address or an account), "
-        "roles.spy.prompt-file (it is no file that git tracks here), "
+        "roles.spy.prompt-file (it is not a file that git tracks here), "
         'prices."openai/gpt-6.1-sol" (it does not raise a known price); '
         "`aider-orchestrator trust` allows it, --trust-repo allows it for one run.",
     ]

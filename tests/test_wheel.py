@@ -28,6 +28,7 @@ def test_every_file_is_packed() -> None:
         "providers/models.json",
         "demo_tape.jsonl",
         "report/page/page.css",
+        "report/page/page.html",
         "report/page/page.js",
         "demo_project/prd.md",
     )

@@ -2,6 +2,7 @@
 
 usage: python -m tools.make_corpus OUT [--program PATH/aider_orchestrator.py] [--only NAME ...]
        python -m tools.make_corpus --store OUT
+       python -m tools.make_corpus --renew
        python -m tools.make_corpus --compare A B
 """
 
@@ -27,6 +28,7 @@ def main(argv: list[str]) -> int:
     words.add_argument("--program", type=Path, default=runs.PROGRAM)
     words.add_argument("--only", nargs="+", default=[])
     words.add_argument("--store", type=Path)
+    words.add_argument("--renew", action="store_true")
     words.add_argument("--compare", nargs=2, type=Path)
     given = words.parse_args(argv)
     if given.compare:
@@ -37,6 +39,10 @@ def main(argv: list[str]) -> int:
         from tools.corpus.stored import store
 
         return store(given.store)
+    if given.renew:
+        from tools.corpus.stored import renew_expected
+
+        return renew_expected()
     if given.out is None:
         words.error("OUT is missing")
     return make(given.out.absolute(), given.program.absolute(), given.only or list(SCENARIOS))

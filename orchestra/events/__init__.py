@@ -1,4 +1,4 @@
-"""The events of a run, one frozen dataclass per kind: what they tell, and how they are written and read."""
+"""The events of a run: a frozen dataclass per kind, and their JSON."""
 
 from orchestra.events.base import EMPTY_OBJECT, KINDS, Event, EventLog, Json, Payload, Record, UnreadableEvent
 from orchestra.events.codec import (

@@ -1,4 +1,4 @@
-"""What every event is made of: records that never change, and the envelope around them."""
+"""The base of events: immutable records, and the envelope around them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,26 +6,26 @@ from dataclasses import FrozenInstanceError, dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, dataclass_transform
 
-Json = Mapping[str, Any]  # an object as JSON has it
+Json = Mapping[str, Any]  # a JSON object
 EMPTY_OBJECT: Json = MappingProxyType({})
 
 
 def optional_field(default: Any = None) -> Any:
-    """A field that is left out of the line while it has its default."""
+    """A field that a line omits while it has its default."""
     return field(default=default, metadata={"optional": True})
 
 
 def value_if_absent(value: Any) -> dict[str, object]:
-    """Metadata of a field: what it is in logs that do not have it, if that is not nothing."""
+    """Metadata of a field: its value in logs without it, if that is not the empty value of its type."""
     return {"absent": value}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Record:
-    """A frozen dataclass whose methods stand here once: generated for each of 60 classes, they cost 30 ms per start.
+    """A frozen dataclass whose methods are written here once: generated for 60 classes, they cost 30 ms per start.
 
-    Logs of older versions have fewer fields, and damaged ones wrong ones: only `needs` must be there and be right. All
-    others are then the nothing of their type: "", 0, False, (), {}, None, or a record of such.
+    Logs of older versions have fewer fields, and damaged logs have wrong ones. Only the fields in `needs` are required.
+    A missing or wrong other field gets the empty value of its type: "", 0, False, (), {}, None, or a record of these.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
@@ -37,30 +37,29 @@ class Record:
         cls.needs = needs
         dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(cls)
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-        cls.names = tuple(each.name for each in fields)
-        cls.defaults = {each.name: each.default for each in fields if each.default is not dataclasses.MISSING}
-        cls.optional = frozenset(each.name for each in fields if each.metadata.get("optional"))
+        cls.names = tuple(field.name for field in fields)
+        cls.defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        cls.optional = frozenset(field.name for field in fields if field.metadata.get("optional"))
 
-    def __init__(self, *args: Any, **given: Any) -> None:
-        values = {**self.defaults, **dict(zip(self.names, args, strict=False)), **given}
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        values = {**self.defaults, **dict(zip(self.names, args, strict=False)), **kwargs}
         if len(values) != len(self.names) or len(args) > len(self.names):
             wrong = set(self.names) ^ values.keys()
             raise TypeError(f"{type(self).__name__}: missing or unknown fields: {', '.join(sorted(wrong))}")
         self.__dict__.update(values)
 
     def written_fields(self) -> Sequence[str]:
-        """The fields that its line has, in their order."""
-        optional = self.optional
-        if not optional:
+        """The fields in its line, in order."""
+        if not self.optional:
             return self.names
-        return [name for name in self.names if name not in optional or getattr(self, name) != self.defaults[name]]
+        return [name for name in self.names if name not in self.optional or getattr(self, name) != self.defaults[name]]
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Self:
         """A record of values that are known to be complete."""
-        made = cls.__new__(cls)
-        made.__dict__.update(values)
-        return made
+        record = cls.__new__(cls)
+        record.__dict__.update(values)
+        return record
 
     def __setattr__(self, name: str, value: object) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -79,9 +78,9 @@ class Record:
 
 
 class Payload(Record):
-    """What one kind of event tells. Its fields are the keys of the line's `data`, in their order.
+    """The data of one kind of event. Its fields are the keys of the line's `data`, in order.
 
-    `of_task`: an event of this kind says nothing without the number of its task.
+    `of_task`: an event of this kind must have the number of a task.
     """
 
     kind: ClassVar[str]
@@ -100,7 +99,7 @@ KINDS: dict[str, type[Payload]] = {}
 
 
 class UnreadableEvent(Payload):
-    """An event whose kind is unknown here, or whose data is not what its kind says."""
+    """An event of an unknown kind, or with data that does not fit its kind."""
 
     kind: str  # type: ignore[misc]
     why: str
@@ -108,10 +107,10 @@ class UnreadableEvent(Payload):
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened. State, summary and board are folds over a list of these.
+    """One event of a run. State, summary and board are folds over events.
 
-    `data` is what the line has, with all that a newer version may have put into it: stores and archives keep that.
-    `flaw` says what of it could not be read, and was taken as if it were not there.
+    `data` is that of the line, with fields of newer versions, which stores and archives keep. `partial_problem` tells
+    which fields could not be read and count as absent.
     """
 
     run: str
@@ -129,13 +128,13 @@ class Event:
 
     @property
     def read_problem(self) -> str:
-        """Why it could not be read, or not in full."""
+        """Why it could not be read in full; empty if it could."""
         return self.payload.why if isinstance(self.payload, UnreadableEvent) else self.partial_problem
 
 
 @dataclass(frozen=True)
 class EventLog:
-    """The events of a run in their order, and how many lines of its files are none."""
+    """The events of a run in order, and how many lines of its files are no events."""
 
     events: tuple[Event, ...] = ()
     torn_lines: int = 0

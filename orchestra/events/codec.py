@@ -1,8 +1,8 @@
-"""Events as JSON, and back: the one place that is tolerant of old, newer, torn and damaged logs."""
+"""Events to JSON and back. Only this module tolerates old, newer, torn and damaged logs."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import cache, partial
 from types import MappingProxyType, NoneType, UnionType
@@ -10,20 +10,20 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 from orchestra.events.base import EMPTY_OBJECT, KINDS, Event, Json, Payload, Record, UnreadableEvent
 
-NUMBER_LIMIT = 1 << 63  # a number beyond it is damage
+NUMBER_LIMIT = 1 << 63  # a larger number is damage
 ValueReader = Callable[[Any], Any]
 T = TypeVar("T")
 
 
 class InvalidValue(ValueError):
-    """A value is not what its field may hold."""
+    """A value does not fit its field."""
 
 
 # --- to JSON --------------------------------------------------------------------------------------------------------
 
 
 def to_json_value(value: Any, scrub: Callable[[str], str] = str) -> Any:
-    """The value as JSON has it. Every text passes `scrub`; numbers are ours, whatever a secret looks like."""
+    """The value as JSON. `scrub` is applied to texts, not to numbers, which cannot hold secrets."""
     if isinstance(value, str):
         return scrub(str(value))
     if value is None or isinstance(value, int | float):
@@ -31,9 +31,9 @@ def to_json_value(value: Any, scrub: Callable[[str], str] = str) -> Any:
     if isinstance(value, Record):
         return {name: to_json_value(getattr(value, name), scrub) for name in value.written_fields()}
     if isinstance(value, Mapping):
-        return {scrub(str(name)): to_json_value(each, scrub) for name, each in value.items()}
+        return {scrub(str(name)): to_json_value(item, scrub) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_json_value(each, scrub) for each in value]
+        return [to_json_value(item, scrub) for item in value]
     if is_dataclass(value):
         return {name: to_json_value(getattr(value, name), scrub) for name in field_names(value.__class__)}
     return value
@@ -41,11 +41,11 @@ def to_json_value(value: Any, scrub: Callable[[str], str] = str) -> Any:
 
 @cache
 def field_names(kind: Any) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind))
+    return tuple(field.name for field in fields(kind))
 
 
 def event_record(event: Event) -> dict[str, Any]:
-    """The event as it stands in the file. `event` repeats the kind under the name that the seed's readers look for."""
+    """The event as in the file. The kind is named `event`, as in the first version."""
     head = {"event": event.kind, "run": event.run, "seq": event.seq, "time": event.time}
     owner = {"task": event.task, "attempt": event.attempt}
     return head | {name: value for name, value in owner.items() if value is not None} | {"data": dict(event.data)}
@@ -55,7 +55,7 @@ def event_record(event: Event) -> dict[str, Any]:
 
 
 def read_line(line: str | bytes) -> Event | None:
-    """None for what is no event: a line that a crash has torn, or that a disk has lost."""
+    """None for a line that is no event, for example torn by a crash."""
     try:
         return parse_event(json.loads(line))
     except (ValueError, RecursionError):
@@ -63,7 +63,7 @@ def read_line(line: str | bytes) -> Event | None:
 
 
 def parse_event(record: object) -> Event:
-    """The event of a record. Raises Wrong if it is none; data that cannot be read is an event that is Unreadable."""
+    """The event of a record; data that cannot be read becomes an UnreadableEvent. Raises InvalidValue if it is none."""
     if not isinstance(record, dict):
         raise InvalidValue("no event")
     data, kind = record.get("data", {}), record.get("event")
@@ -71,40 +71,40 @@ def parse_event(record: object) -> Event:
     run, seq, time = record.get("run"), record.get("seq"), record.get("time")
     if not (isinstance(kind, str) and isinstance(run, str) and isinstance(data, dict)):
         raise InvalidValue("no event")
-    for number in (seq, time, *(each for each in (task, attempt) if each is not None)):
+    for number in (seq, time, *(number for number in (task, attempt) if number is not None)):
         read_scalar((int,), number)
     return make_event(run, seq or 0, time or 0, kind, task, attempt, data)
 
 
 def make_event(run: str, seq: int, time: int, kind: str, task: int | None, attempt: int | None, data: Json) -> Event:
-    payload, flaw = read_payload(kind, data, task)
-    return Event(run, seq, time, task, attempt, payload, data, flaw)
+    payload, problem = read_payload(kind, data, task)
+    return Event(run, seq, time, task, attempt, payload, data, problem)
 
 
 def read_payload(kind: str, data: Json, task: int | None) -> tuple[Payload, str]:
-    """The payload, and what of it could not be read."""
-    known: Any = KINDS.get(kind)
-    if known is None:
+    """The payload, and which fields could not be read."""
+    payload_class: Any = KINDS.get(kind)
+    if payload_class is None:
         return UnreadableEvent(kind, "this version does not know its kind"), ""
-    if known.of_task and task is None:
+    if payload_class.of_task and task is None:
         return UnreadableEvent(kind, "it has no task"), ""
-    flaws: list[str] = []
+    problems: list[str] = []
     try:
-        return read_fields(known, *field_readers(known), data, flaws), "; ".join(flaws)
-    except InvalidValue as wrong:
-        return UnreadableEvent(kind, str(wrong)), ""
+        return read_fields(payload_class, *field_readers(payload_class), data, problems), "; ".join(problems)
+    except InvalidValue as error:
+        return UnreadableEvent(kind, str(error)), ""
 
 
 def read_record(kind: type[T], data: Json) -> T:
-    """A record of this class. What the class does not know is passed over."""
-    wanted: Any = kind
-    found: T = value_reader(wanted)(data)
-    return found
+    """A record of this class. Unknown keys are ignored."""
+    record_class: Any = kind
+    record: T = value_reader(record_class)(data)
+    return record
 
 
 @cache
 def value_reader(kind: Any) -> ValueReader:
-    """What reads values of this type."""
+    """The function that reads values of this type."""
     origin, args = get_origin(kind), get_args(kind)
     if kind is Any:
         return lambda value: value
@@ -125,15 +125,14 @@ def value_reader(kind: Any) -> ValueReader:
 
 
 def without_none(kind: Any) -> Any:
-    """The type without None."""
     if get_origin(kind) is not UnionType:
         return kind
-    (other,) = (each for each in get_args(kind) if each is not NoneType)
+    (other,) = (member for member in get_args(kind) if member is not NoneType)
     return other
 
 
 class FieldReader(NamedTuple):
-    """How a field is read: a value that is `exactly` of this type as it is, any other by `read`."""
+    """How a field is read: a value whose type is `exactly` needs no conversion, any other is read by `read`."""
 
     name: str
     exactly: type | None
@@ -142,30 +141,25 @@ class FieldReader(NamedTuple):
 
 @cache
 def field_readers(kind: Any) -> tuple[tuple[FieldReader, ...], Json]:
-    """How each field is read, and what those are that a record need not have."""
-    # A field that is left out while it is None is never written as null.
-    types: dict[str, Any] = {
-        each.name: without_none(each.type) if each.metadata.get("optional") else each.type for each in fields(kind)
-    }
-    absent = {each.name: found for each in fields(kind) for found in absent_values(kind, each, types[each.name])}
-    simple = {str: str, bool: bool}
-    return tuple(FieldReader(name, simple.get(each), value_reader(each)) for name, each in types.items()), absent
-
-
-def absent_values(kind: Any, each: Field[Any], its_type: Any) -> Iterator[Any]:
-    """What a field is when a record does not have it; nothing if a record must have it."""
-    if each.name in getattr(kind, "needs", ()):
-        return
-    if "absent" in each.metadata:
-        yield each.metadata["absent"]
-    elif each.default is not MISSING:
-        yield each.default
-    elif issubclass(kind, Record):
-        yield empty_value(its_type)
+    """How each field is read, and the values of fields that a record may omit."""
+    readers, absent = [], {}
+    for field in fields(kind):
+        # A field that is omitted while it is None is never written as null.
+        field_type: Any = without_none(field.type) if field.metadata.get("optional") else field.type
+        exactly = field_type if field_type in (str, bool) else None
+        readers.append(FieldReader(field.name, exactly, value_reader(field_type)))
+        if field.name in getattr(kind, "needs", ()):
+            continue
+        if "absent" in field.metadata:
+            absent[field.name] = field.metadata["absent"]
+        elif field.default is not MISSING:
+            absent[field.name] = field.default
+        elif issubclass(kind, Record):
+            absent[field.name] = empty_value(field_type)
+    return tuple(readers), absent
 
 
 def empty_value(kind: Any) -> Any:
-    """The empty value of a type."""
     origin = get_origin(kind)
     if origin is UnionType:
         return None
@@ -177,29 +171,29 @@ def empty_value(kind: Any) -> Any:
 
 
 def read_fields(
-    kind: Any, readers: Sequence[FieldReader], absent: Json, data: Any, flaws: list[str] | None = None
+    kind: Any, readers: Sequence[FieldReader], absent: Json, data: Any, problems: list[str] | None = None
 ) -> Any:
-    """A record. With `flaws`, a field that is wrong is taken as absent where it may be, and named there."""
+    """A record. With `problems`, a wrong field counts as absent if it may be, and is listed there."""
     if not isinstance(data, dict):
         raise InvalidValue(f"{kind.__name__} is no object")
-    found = {}
+    values = {}
     for name, exactly, read in readers:
         value = data.get(name, MISSING)
         if type(value) is exactly:
-            found[name] = value
+            values[name] = value
         elif value is not MISSING:
             try:
-                found[name] = read(value)
-            except InvalidValue as wrong:
-                if flaws is None or name not in absent:
-                    raise InvalidValue(f"{name}: {wrong}") from None
-                flaws.append(f"{name}: {wrong}")
-                found[name] = absent[name]
+                values[name] = read(value)
+            except InvalidValue as error:
+                if problems is None or name not in absent:
+                    raise InvalidValue(f"{name}: {error}") from None
+                problems.append(f"{name}: {error}")
+                values[name] = absent[name]
         elif name in absent:
-            found[name] = absent[name]
+            values[name] = absent[name]
         else:
             raise InvalidValue(f"{name} is missing")
-    return kind.from_values(found) if issubclass(kind, Record) else kind(**found)
+    return kind.from_values(values) if issubclass(kind, Record) else kind(**values)
 
 
 def read_list(read: ValueReader, value: Any) -> tuple[Any, ...]:
@@ -211,13 +205,13 @@ def read_list(read: ValueReader, value: Any) -> tuple[Any, ...]:
 def read_row(readers: tuple[ValueReader, ...], value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple) or len(value) != len(readers):
         raise InvalidValue(f"no list of {len(readers)}")
-    return tuple(read(each) for read, each in zip(readers, value, strict=True))
+    return tuple(read(item) for read, item in zip(readers, value, strict=True))
 
 
 def read_mapping(read: ValueReader, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise InvalidValue("no object")
-    return MappingProxyType({name: read(each) for name, each in value.items()})
+    return MappingProxyType({name: read(item) for name, item in value.items()})
 
 
 def read_enum(kind: type[StrEnum], value: Any) -> StrEnum:

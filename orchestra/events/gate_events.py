@@ -1,16 +1,16 @@
-"""Events of the gates, and of what their tests are worth."""
+"""Events of the gates, and of the examination of their tests."""
 
 from collections.abc import Sequence
 from dataclasses import field
 
 from orchestra.events.base import Payload, Record, value_if_absent
 
-COMBINED_TREE = "combined"  # the tree of which a gate speaks, if it is not a task's or one of a search
-ABOUT_REVIEW, ABOUT_SET_UP = "review", "setup"  # what a critic's gate is about, and what a failed set-up is told as
+COMBINED_TREE = "combined"  # the tree of the combined work
+ABOUT_REVIEW, ABOUT_SET_UP = "review", "setup"  # the `about` of a critic's gate, and of a failed set-up
 
 
 class GateFound(Record, needs=("name",)):
-    """A gate of the run, and why it is one."""
+    """A gate of the run, and why it was chosen."""
 
     name: str
     command: str
@@ -51,7 +51,7 @@ class GateStarted(Payload, kind="gate_started", kw_only=True, needs=("name",)):
     tree: str
 
 
-# What a line has beside the name, by what the gate is about.
+# The keys of a line, by what the gate is about.
 HEAD_KEYS = ("name", "about", "command", "tree", "ok", "verifies")
 COMMAND_KEYS = (
     *(*HEAD_KEYS, "unproven", "judged", "code", "timed_out", "seconds", "output", "ran", "passed"),
@@ -64,10 +64,10 @@ REVIEW_KEYS = (*HEAD_KEYS, "timed_out", "seconds", "output", "new", "old", "flak
 class GateEnded(Payload, kind="gate_ended", kw_only=True, needs=("name", "ok")):
     """A gate ended: a command, a critic's review, or the set-up of a tree that failed. `about` says which.
 
-    `ok`: nothing fails that does not fail on the base. `verifies`: it has really checked something; `unproven` says why
-    not. `judged`: it is known whether its tests could be bent. Names of failures: `new` because of the change, `old` on
-    the base too, `unknown` maybe so, `flaky`. `about_tree`: the git tree that passed, and the files it was asked about.
-    A review has `reasons`, or says in `missing` why there is none.
+    `ok`: all failures are failures of the base too. `verifies`: it checked something; `unproven` is the reason if not.
+    `judged`: its tests were examined. Names of failures: `new` because of the change, `old` on the base too, `unknown`
+    perhaps on the base too, `flaky`. `about_tree`: the git tree that passed, and the files that it checked. A review
+    has `reasons`, or in `missing` why there is no review.
     """
 
     name: str
@@ -101,12 +101,12 @@ class GateEnded(Payload, kind="gate_ended", kw_only=True, needs=("name", "ok")):
 
     @property
     def subject(self) -> str:
-        """What it is about: tests, lint, types, syntax, command. In the oldest logs its name says that."""
+        """tests, lint, types, syntax or command. In the oldest logs it is the gate's name."""
         return self.about or self.name
 
 
 class LostTests(Record):
-    """Tests of the base that did not run as they did there. `ran` of `of`, if only their number is known."""
+    """Tests of the base with another outcome now. `ran` of `of`: the numbers, if the names are unknown."""
 
     missing: tuple[str, ...]
     skipped: tuple[str, ...]
@@ -124,20 +124,20 @@ class NewTest(Record, needs=("name",)):
 
 
 class WeakenedTest(Record, needs=("file",)):
-    """Assertions that were taken out of a file of tests, or changed."""
+    """Assertions that were removed from a test file, or changed."""
 
     file: str
     lines: tuple[str, ...]
 
 
 class TestsJudged(Payload, kind="tests_judged", kw_only=True, needs=("name",)):
-    """It is known what the passing tests of a gate are worth for the result.
+    """The passing tests of a gate were examined.
 
-    `changed` are files by which the agents may have decided the outcome, `wrote`: all tests are theirs. `bent` says why
-    the tests verify nothing at all. `key`: the trees of result and base, and the gate.
+    `changed` are files by which the agents may have decided the outcome, `wrote`: all tests are theirs. `bent`: why
+    the tests verify nothing. `key`: the trees of result and base, and the gate.
     """
 
-    __test__ = False  # pytest takes the name for a class of tests
+    __test__ = False  # otherwise pytest collects it by its name
 
     name: str
     key: tuple[str, ...]

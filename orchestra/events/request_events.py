@@ -14,7 +14,7 @@ class MoneyReserved(Payload, kind="set_aside", kw_only=True, needs=("role", "num
 
 
 class AgentWaiting(Payload, kind="waiting", needs=("on",)):
-    """An agent waits for a provider or for another agent, and why. An empty `on`: it waits no more."""
+    """An agent waits for a provider or for another agent, and why. An empty `on`: the wait is over."""
 
     role: str
     on: str
@@ -25,7 +25,7 @@ class RequestEnded(Payload, kind="request", kw_only=True, needs=("role", "failur
     """A request to a model ended, with a reply or a failure. Written before the client gets the answer.
 
     `identity` is a digest of the question, `digest` one of the reply as it came: a reply that a secret was taken out of
-    has another one. `recalled`: answered from an earlier session of the run; `replayed`: from a recording.
+    has another digest. `recalled`: answered from an earlier session of the run; `replayed`: from a recording.
     """
 
     role: str
@@ -55,10 +55,9 @@ class AssistantResponse(Payload, kind="assistant_response", of_task=True):
 
 
 class Conversation(Payload, kind="conversation", of_task=True, needs=("packed",)):
-    """All that was said in an attempt, when its agent has ended. `cut`: long texts lost their middle.
+    """The conversation of an attempt, when its agent has ended. `cut`: long texts lost their middle.
 
-    `packed`: of each request its messages as [role, text], without those that an earlier one had, and the reply; as
-    JSON, by zlib and base64.
+    `packed`: for each request its new messages as [role, text], and the reply; JSON in zlib and base64.
     """
 
     turns: int

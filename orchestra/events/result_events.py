@@ -1,4 +1,4 @@
-"""Events of what came of the work: the combination, its delivery, and handing it over."""
+"""Events of the result: the combination, its delivery, and its handover."""
 
 from collections.abc import Mapping
 
@@ -18,14 +18,14 @@ class TaskExcluded(Payload, kind="task_held", of_task=True, needs=("reason",)):
 
 
 class WorkCombined(Payload, kind="combined", needs=("commit",)):
-    """The accepted work was combined. Gates that ran before say nothing of it. `base`: it stands on newer commits."""
+    """The accepted work was combined. Earlier gates did not check it. `base`: the newer commit that it stands on."""
 
     commit: str
     base: str = optional_field("")
 
 
 class TasksBlamed(Payload, kind="blamed"):
-    """The combination failed, and a search over sets of tasks (`asked` times) found which of them break it."""
+    """The combination failed, and a search (of `asked` runs) found the sets of tasks that break it."""
 
     green: tuple[int, ...]
     guilty: tuple[tuple[int, ...], ...]
@@ -36,8 +36,8 @@ class TasksBlamed(Payload, kind="blamed"):
 class ResultDelivered(Payload, kind="delivered", kw_only=True, needs=("applied", "result")):
     """The result is on the user's branch (`applied`), or on a side branch and why; `take` is the command to get it.
 
-    `moved`: the user's branch has new commits. `withheld`: the result is not to get there at all. `files` has the lines
-    that were added and removed, by path.
+    `moved`: the user's branch has new commits. `withheld`: the result must not be applied. `files`: added and removed
+    lines by path.
     """
 
     applied: bool
@@ -52,7 +52,7 @@ class ResultDelivered(Payload, kind="delivered", kw_only=True, needs=("applied",
 
 
 class PatchWritten(Payload, kind="patch_written", needs=("path",)):
-    """The result was written to a patch file, of so many bytes."""
+    """The result was written to a patch file of `size` bytes."""
 
     path: str
     size: int

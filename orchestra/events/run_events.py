@@ -1,4 +1,4 @@
-"""Events of the run as a whole: its sessions, its requirements, its plan, and what it has to say."""
+"""Events of the run as a whole: its sessions, requirements, plan and notes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import field
@@ -24,7 +24,7 @@ class RunStarted(Payload, kind="run_started", kw_only=True):
 
 
 class RunResumed(Payload, kind="run_resumed"):
-    """Another session took the run up, after it had ended or its process had died."""
+    """Another session continues the run, after it ended or its process died."""
 
     folder: str
     pid: int
@@ -32,7 +32,7 @@ class RunResumed(Payload, kind="run_resumed"):
 
 
 class RunEnded(Payload, kind="run_ended", kw_only=True, needs=("exit_code",)):
-    """A session ended: the last event it writes. `signal` is what stopped it, 0 if nothing did."""
+    """A session ended: its last event. `signal` stopped it; 0 if none did."""
 
     exit_code: int
     error: str
@@ -49,7 +49,7 @@ class Note(Payload, kind="note", needs=("text",)):
 
 
 class CommandAnswered(Payload, kind="command", kw_only=True, needs=("name",)):
-    """The run answered a command from another terminal, which recognizes its answer by the token."""
+    """The answer to a command from another terminal, which recognizes it by the token."""
 
     name: str
     token: str
@@ -70,7 +70,7 @@ class PrdAsked(Payload, kind="prd_asked", needs=("model",)):
 
 
 class PrdWritten(Payload, kind="prd_written", kw_only=True, needs=("text",)):
-    """The PRD is there, by a model or from a file. `structured`: it has a block for the program."""
+    """The PRD was written by a model or read from a file. `structured`: it has a block for the program."""
 
     path: str
     text: str
@@ -80,7 +80,7 @@ class PrdWritten(Payload, kind="prd_written", kw_only=True, needs=("text",)):
 
 
 class TaskRange(Record, needs=("task", "tokens", "minutes")):
-    """What one task is expected to take, from the least to the most."""
+    """The estimate of a task, as ranges from least to most."""
 
     task: int
     tokens: tuple[int, int]
@@ -89,7 +89,7 @@ class TaskRange(Record, needs=("task", "tokens", "minutes")):
 
 
 class PlanRange(Record, needs=("tokens", "minutes", "tasks")):
-    """What all tasks are expected to take. `each`: how many attempts are made at every task side by side."""
+    """The estimate of all tasks. `each`: attempts at every task side by side."""
 
     tokens: tuple[int, int]
     dollars: tuple[float, float] | None
@@ -102,8 +102,8 @@ class PlanRange(Record, needs=("tokens", "minutes", "tasks")):
 class PlanMade(Payload, kind="plan_made", kw_only=True, needs=("tasks",)):
     """The work was divided into tasks.
 
-    `skipped` and `aside` are files that were left out, `named` those a person has named one by one. `words`: the change
-    is in the user's own words. A plan that came from a file names it, and what was repaired in it.
+    `skipped` and `aside` are files that were left out, `named` those that the user named one by one. `words`: the
+    change is in the user's own words. `file` and `repairs`: the file of the plan, and what was repaired in it.
     """
 
     agents: int
@@ -119,7 +119,7 @@ class PlanMade(Payload, kind="plan_made", kw_only=True, needs=("tasks",)):
 
 
 class PlanDrafted(Payload, kind="drafted", needs=("file",)):
-    """The plan was written to a file and not carried out. `tasks` is how many are to be done."""
+    """The plan was written to a file and not carried out. `tasks` is the number of unfinished tasks."""
 
     file: str
     tasks: int
@@ -127,7 +127,7 @@ class PlanDrafted(Payload, kind="drafted", needs=("file",)):
 
 
 class PlanChanged(Payload, kind="plan_changed", kw_only=True, needs=("tasks",)):
-    """A person changed what tasks are to do, or put a task in the place of another one (`replaces`, `by`)."""
+    """A person changed tasks, or replaced the task `replaces` with the task `by`."""
 
     tasks: tuple[Task, ...]
     replaces: int = optional_field(0)
@@ -135,12 +135,12 @@ class PlanChanged(Payload, kind="plan_changed", kw_only=True, needs=("tasks",)):
 
 
 class ReplayEnded(Payload, kind="replayed"):
-    """A run with --replay ended. `unused` counts, per agent, the replies of the recording that were not asked for."""
+    """A run with --replay ended. `unused` counts, per agent, the replies of the recording that were not used."""
 
     unused: Mapping[str, int]
 
 
 def has_ended(events: Iterable[Event]) -> bool:
     """Whether the last session of a run has ended. A note may come after its last event."""
-    marks = [each.kind for each in events if each.kind in (RunStarted.kind, RunResumed.kind, RunEnded.kind)]
+    marks = [event.kind for event in events if event.kind in (RunStarted.kind, RunResumed.kind, RunEnded.kind)]
     return marks[-1:] == [RunEnded.kind]

@@ -1,4 +1,4 @@
-"""Events of tasks: their attempts, and what people decide about them."""
+"""Events of tasks: their attempts, and people's decisions about them."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,13 @@ from orchestra.model import TaskState, Verdict
 
 
 class TaskMoved(Payload, kind="task_moved", of_task=True, needs=("state",)):
-    """A task went into another state."""
+    """A task changed its state."""
 
     state: TaskState
 
 
 class AiderReady(Payload, kind="aider_ready"):
-    """Aider can work since `ago` seconds. Until then an attempt had only its worktree made."""
+    """Aider became ready `ago` seconds before. Until then an attempt only prepared its worktree."""
 
     ago: float
 
@@ -31,7 +31,7 @@ class AttemptStarted(Payload, kind="attempt_started", of_task=True, kw_only=True
 
 
 class Lesson(Record):
-    """What the next attempt should know: the change, what fails because of it, and what the checks printed."""
+    """What the next attempt is told: the change, the failures it caused, and the output of the checks."""
 
     diff: str
     failing: tuple[str, ...]
@@ -39,7 +39,7 @@ class Lesson(Record):
 
 
 class AiderOutcome(Record, needs=("end",)):
-    """How Aider ended, in its own structured words."""
+    """How Aider ended, as it reported."""
 
     end: str
     code: int
@@ -60,10 +60,10 @@ class ProposedTask(Record, needs=("title",)):
 
 
 class AttemptEnded(Payload, kind="attempt_ended", of_task=True, kw_only=True, needs=("verdict",)):
-    """An attempt ended with a verdict. What the attempt did not come to is left out.
+    """An attempt ended with a verdict. Fields that the attempt did not reach are omitted.
 
-    `commit` stands on `parent`. `changed` are its own files, `foreign` those of other agents, `protected` what acts by
-    itself and was not taken, `notable` what was taken and should be looked at. `patch` holds what was not committed.
+    `commit` stands on `parent`. `changed` are its own files, `foreign` those of other agents, `protected` files that
+    run by themselves and were not taken, `notable` taken files that need a look. `patch` has what was not committed.
     """
 
     verdict: Verdict
@@ -91,33 +91,33 @@ class AttemptEnded(Payload, kind="attempt_ended", of_task=True, kw_only=True, ne
 
 
 class BranchKept(Payload, kind="branch_kept", of_task=True, needs=("branch",)):
-    """The work of a task is on a branch of its own."""
+    """The work of a task is kept on its own branch."""
 
     branch: str
 
 
 class AttemptChosen(Payload, kind="chosen", of_task=True):
-    """Of several attempts side by side, the event's attempt was chosen as the task's result."""
+    """The event's attempt was chosen among several attempts side by side as the task's result."""
 
     round: int
     why: str
 
 
 class TaskRetried(Payload, kind="retry", of_task=True):
-    """A task gets another attempt. `on_top`: it goes on from the last one's work."""
+    """A task gets another attempt. `on_top`: it continues the last attempt's work."""
 
     why: str
     on_top: bool
 
 
 class TasksProposed(Payload, kind="tasks_proposed", of_task=True, needs=("tasks",)):
-    """The agent of an accepted task proposed further tasks. They begin only when a person says so."""
+    """The agent of an accepted task proposed further tasks. They start only with a person's approval."""
 
     tasks: tuple[ProposedTask, ...]
 
 
 class HumanNeeded(Payload, kind="human_needed", of_task=True, needs=("why",)):
-    """A task waits for a person to decide."""
+    """A task needs a person's decision."""
 
     why: str
 

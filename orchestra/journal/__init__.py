@@ -1,1 +1,1 @@
-"""The journal: everything that happens is an event, and all else is read from them."""
+"""The journal: the events of a run, from which every other state is derived."""

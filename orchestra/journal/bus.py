@@ -1,4 +1,4 @@
-"""The bus: every event of a run reaches every subscriber, in order, whatever becomes of the others."""
+"""The bus: every event of a run reaches every subscriber, in order, even if another subscriber fails."""
 
 import traceback
 from collections import deque
@@ -13,7 +13,7 @@ Handler = Callable[[Event], object]
 
 
 class Subscription(NamedTuple):
-    """What hears of a run's events: see `Bus.subscribe`."""
+    """The arguments of `EventBus.subscribe`."""
 
     name: str
     handler: Handler
@@ -28,8 +28,8 @@ class Subscriber:
 
 
 class EventBus:
-    """Subscribers are called in the order in which they subscribed. One that raises gets no more events, and `dropped`
-    is called with a sentence that says so; of a vital one the error is the publisher's."""
+    """Calls subscribers in the order of their subscription. One that raises gets no more events, and `dropped` gets a
+    sentence about it; the error of a vital subscriber is raised to the publisher."""
 
     def __init__(self, history: Callable[[], Iterable[Event]], dropped: Callable[[str], object]) -> None:
         self.history = history
@@ -37,10 +37,10 @@ class EventBus:
         self.subscribers: list[Subscriber] = []
         self.waiting: deque[Event] = deque()
         self.busy = False
-        self.latest = 0  # the number of the event that was published last
+        self.latest = 0  # the number of the last published event
 
     def subscribe(self, name: str, handler: Handler, *, since: int = 0, is_vital: bool = False) -> None:
-        """All events: first those that were published, but for the first `since`, then each as it comes."""
+        """Deliver all events after number `since`: first the published ones, then each new one."""
         subscriber, was_busy, self.busy = Subscriber(name, handler, is_vital), self.busy, True
         try:
             missed = not (since and since == self.latest)
@@ -54,7 +54,7 @@ class EventBus:
             self.deliver_waiting()
 
     def publish(self, event: Event) -> None:
-        """To all. What a subscriber publishes meanwhile comes after it."""
+        """Deliver to all subscribers. An event that a subscriber publishes meanwhile comes next."""
         self.latest = event.seq
         self.waiting.append(event)
         if not self.busy:
@@ -86,7 +86,6 @@ class EventBus:
 
 
 def error_with_location(error: Exception) -> str:
-    """What was raised, and where."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}".rstrip(": ") + where

@@ -1,4 +1,4 @@
-"""How a store's database is reached: from its URL to an engine, and from a driver's complaint to one sentence."""
+"""Connect to a store's database: from its URL to an engine, from a driver's error to a sentence."""
 
 import os
 import sqlite3
@@ -21,7 +21,7 @@ DRIVERS = {
     "mariadb+pymysql": "mysql+pymysql",
 }
 DRIVER_EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
-# No call waits for ever: neither for a server, nor for somebody who holds a lock.
+# Every call has a timeout, for the server as well as for locks.
 ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "sqlite": {"connect_args": {"timeout": 10, "check_same_thread": False}},
     "postgresql": {
@@ -36,14 +36,14 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 IN_MEMORY = "memory://"
-# One connection for all threads, one after another: each further one would open an empty database.
+# One connection shared by all threads: another one would open a new, empty database.
 IN_MEMORY_OPTIONS = {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0}
-REBUILD_HINT = "`store migrate` makes a repository's own store anew from its logs."
-LOCK_SECONDS = 10.0  # seconds
+REBUILD_HINT = "`store migrate` rebuilds a repository's own store from its logs."
+LOCK_SECONDS = 10.0
 CONNECT_STATEMENTS = {
     "sqlite": ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL"),
     "postgresql": ("SET lock_timeout = '10s'", "SET idle_in_transaction_session_timeout = '30s'"),
-    # Strict, for else it shortens what does not fit; UTC, for a local time comes twice when summer ends.
+    # Strict, otherwise it truncates values; UTC, because a local time occurs twice when summer time ends.
     "mysql": (
         "SET SESSION innodb_lock_wait_timeout = 10",
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES'",
@@ -53,7 +53,7 @@ CONNECT_STATEMENTS = {
 
 
 def parse_store_url(where: str | Path) -> sa.URL:
-    """The URL with its driver. What it says goes into no message: a password may stand at any place of a wrong one."""
+    """The URL with its driver. Messages do not quote a wrong URL: it may have a password at any place."""
     if isinstance(where, Path):
         return sa.URL.create("sqlite", database=str(where.absolute()))
     if where == IN_MEMORY:
@@ -81,7 +81,7 @@ def sqlite_file(url: sa.URL) -> str:
 
 
 def store_label(url: sa.URL) -> str:
-    """The store as messages name it: without user, password and options."""
+    """The store's name in messages: without user, password and options."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     port = f":{url.port}" if url.port else ""
@@ -89,7 +89,7 @@ def store_label(url: sa.URL) -> str:
 
 
 def open_engine(url: sa.URL) -> sa.Engine:
-    """An engine that has reached its database once."""
+    """An engine whose connection was tested."""
     dialect = url.get_backend_name()
     options = ENGINE_OPTIONS[dialect]
     if url.database == ":memory:":
@@ -97,7 +97,7 @@ def open_engine(url: sa.URL) -> sa.Engine:
     elif dialect == "sqlite":
         create_private_file(Path(str(url.database)))
     try:
-        # Events may hold what nobody should read in a traceback.
+        # hide_parameters: events must not appear in tracebacks.
         engine = sa.create_engine(url, hide_parameters=True, **options)
         add_engine_hooks(engine)
         engine.connect().close()
@@ -107,7 +107,7 @@ def open_engine(url: sa.URL) -> sa.Engine:
     except sa.exc.DBAPIError as error:
         raise store_error(url, error) from error
     except (TypeError, ValueError, RuntimeError) as error:
-        # PyMySQL says so that it does not know an option, that a host is no name, that it misses a package.
+        # PyMySQL raises these for an unknown option, a wrong host name, or a missing package.
         raise StoreError(f"The store {store_label(url)} cannot be used: {hide_password(url, str(error))}.") from error
     return engine
 
@@ -120,7 +120,7 @@ def create_private_file(file: Path) -> None:
 
 
 def execute_when_unlocked(cursor: Any, statement: str) -> None:
-    """SQLite does not wait by itself for others that make a new file's journal at the same moment."""
+    """SQLite has no timeout for processes that set a new file's journal mode at the same time."""
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -138,7 +138,7 @@ def add_engine_hooks(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def prepare_connection(connection: Any, _: Any) -> None:
         if dialect == "sqlite":
-            # Python's own way is to begin late, with a lock that cannot be made stronger while others write.
+            # Python begins transactions late, with a lock that cannot be upgraded while others write.
             connection.isolation_level = None
             connection.text_factory = decode_lossy
         cursor = connection.cursor()
@@ -156,12 +156,12 @@ def add_engine_hooks(engine: sa.Engine) -> None:
 
 
 def decode_lossy(text: bytes) -> str:
-    """What a broken disk made of a text is still read: so that the other events are."""
+    """Decode also damaged text, so that the other events can be read."""
     return text.decode("utf-8", "replace")
 
 
 def is_deadlock(error: sa.exc.DBAPIError) -> bool:
-    """Whether the database took everything back because two transactions waited for each other."""
+    """Whether the database rolled back because two transactions waited for each other."""
     return getattr(error.orig, "sqlstate", None) in ("40P01", "40001") or (error.orig or error).args[:1] == (1213,)
 
 

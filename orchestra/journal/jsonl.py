@@ -1,4 +1,4 @@
-"""The journal's files: a task's events in agent<N>_<timestamp>.jsonl, the run's own in run_<timestamp>.jsonl, live."""
+"""The log files, written live: a task's events in agent<N>_<timestamp>.jsonl, the run's in run_<timestamp>.jsonl."""
 
 import contextlib
 import json
@@ -11,25 +11,25 @@ from orchestra.errors import OrchestraError, UsageError
 from orchestra.events import Event, EventLog, Note, Payload, event_record, make_event, read_line, to_json_value
 from orchestra.journal.bus import EventBus
 
-# Not every reader takes only \n for the end of a line.
 APPEND_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 MAX_OPEN_FILES = 32
+# Escaped, because some readers take these for the end of a line.
 ESCAPED_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 class LogFailed(OrchestraError):
     """The run's log cannot be written."""
 
-    # Like a limit that was reached: with room on the disk the run can be resumed.
+    # As for a reached limit: with room on the disk the run can be resumed.
     exit_code = 6
 
 
 class Journal:
-    """Numbers events and publishes them. Its log is the first subscriber, and strict: an event that could not be
-    written is an error, never a loss."""
+    """Numbers events and publishes them. Its log is the first and a vital subscriber: an event that cannot be written
+    raises LogFailed."""
 
     def __init__(self, folder: Path, scrub: Callable[[str], str], stamp: str = "", past: Sequence[Event] = ()) -> None:
-        """A new run, or with `stamp` one that is taken up again after these events."""
+        """A new run, or with `stamp` and its `past` events a resumed one."""
         self.folder = folder
         self.scrub = scrub
         self.past = past
@@ -44,11 +44,11 @@ class Journal:
         self.bus.subscribe("The log", self.write_event, since=self.seq, is_vital=True)
 
     def history(self) -> Sequence[Event]:
-        """All events so far. Those of this session are in the files only."""
+        """All events so far. Those of this session are read from the files."""
         return self.past if self.written == self.begun else read_run_log(self.folder, self.stamp).events
 
     def emit(self, payload: Payload, task: int | None = None, attempt: int | None = None) -> None:
-        """Publish an event as a reader of the files will read it."""
+        """Publish an event, with the same values that the files will have."""
         if self.muted:
             return
         now, data = time.time_ns() // 1_000_000, to_json_value(payload, self.scrub_text)
@@ -56,11 +56,11 @@ class Journal:
         try:
             self.bus.publish(make_event(self.stamp, self.seq, now, payload.kind, task, attempt, data))
         except BaseException:
-            self.seq = self.written  # what was to come after it is dropped too
+            self.seq = self.written  # later events were dropped too
             raise
 
     def scrub_text(self, text: str) -> str:
-        """Without secrets. Two halves of a character side by side are read back as one."""
+        """Remove secrets, and join surrogate pairs, because a reader of the file gets them joined."""
         text = self.scrub(text)
         if text.isascii():
             return text
@@ -73,27 +73,27 @@ class Journal:
     def write_event(self, event: Event) -> None:
         line = json.dumps(event_record(event), ensure_ascii=False).translate(ESCAPED_LINE_ENDS)
         try:
-            # Half a character, or a byte of a file name that is no UTF-8, is written as JSON writes it: \\udcff.
+            # A lone surrogate, as of a file name that is no UTF-8, is written as \\udcff.
             write_whole(self.task_file(event.task), f"{line}\n".encode("utf-8", "backslashreplace"))
         except OSError as error:
             self.failed = True
             raise LogFailed(
                 f"The log {self.agent_log(event.task) if event.task else self.folder} cannot be written: "
                 f"{error.strerror}.",
-                hint=f"Nothing that was logged is lost: then `resume {self.stamp}`.",
+                hint=f"Nothing that was logged is lost: make room, then `resume {self.stamp}`.",
             ) from None
         self.written = event.seq
 
     def mute(self) -> None:
-        """From here on the log belongs to somebody else."""
+        """Write no more: the log belongs to another process now."""
         self.muted = True
 
     def task_file(self, task: int | None) -> int:
-        """The files are kept open, but of a thousand tasks only those that were written to last."""
+        """The task's open file. Only the last used ones stay open."""
         file = self.files.pop(task) if task in self.files else open_for_append(self.agent_log(task))
         self.files[task] = file
         if len(self.files) > MAX_OPEN_FILES:
-            oldest = next(each for each in self.files if each is not None)
+            oldest = next(task for task in self.files if task is not None)
             os.close(self.files.pop(oldest))
         return file
 
@@ -106,12 +106,12 @@ class Journal:
 
 
 def is_reused_name(name: str) -> bool:
-    """Whether a later run writes to what it finds under this name. The files of a run have names that are new."""
+    """Whether later runs write to an existing file of this name. All other files get new names."""
     return name == ".gitignore" or name.startswith(("plans", "orchestra.db"))
 
 
 def prepare_log_folder(folder: Path) -> Path:
-    """The folder of the logs, which git does not see. A repository may not lead them to another place by a link."""
+    """Make the folder of the logs, ignored by git. A repository must not redirect logs by a link."""
     if folder.is_symlink():
         raise UsageError(f"{folder} leads elsewhere, to {folder.readlink()}.", hint="Take the link away.")
     if folder.exists() and not folder.is_dir():
@@ -131,7 +131,7 @@ def prepare_log_folder(folder: Path) -> Path:
 
 
 def create_run_log(folder: Path) -> tuple[str, int]:
-    """A timestamp that no other run has: the file that is created for it decides."""
+    """Reserve a timestamp that no other run has, by creating its file."""
     prepare_log_folder(folder)
     now = time.strftime("%Y%m%d_%H%M%S")
     for n in range(1, 10_000):
@@ -144,7 +144,7 @@ def create_run_log(folder: Path) -> tuple[str, int]:
 
 
 def open_for_append(path: Path) -> int:
-    """Open for more events. A line that a crash has torn is ended first, so that it spoils none after it."""
+    """Open for more events. A line that a crash left unfinished is ended first."""
     file = os.open(path, APPEND_FLAGS, 0o600)
     size = os.fstat(file).st_size
     if size and os.pread(file, 1, size - 1) != b"\n":
@@ -153,7 +153,7 @@ def open_for_append(path: Path) -> int:
 
 
 def write_whole(file: int, line: bytes) -> None:
-    """All of it or nothing: what a full disk took of a line is taken back."""
+    """Write all of the line, or nothing: a part written to a full disk is removed."""
     before = os.fstat(file).st_size
     try:
         while line:
@@ -164,7 +164,7 @@ def write_whole(file: int, line: bytes) -> None:
 
 
 def read_run_log(folder: Path, stamp: str) -> EventLog:
-    """All events of a run, in their order, and how many lines are none: a torn last line is what a crash leaves."""
+    """All events of a run in order, and how many lines are no events; a crash leaves a torn last line."""
     logs = [read_log_file(file) for file in (folder / f"run_{stamp}.jsonl", *agent_logs(folder, stamp))]
     events = sorted((event for log in logs for event in log.events), key=lambda event: event.seq)
     return EventLog(tuple(events), sum(log.torn_lines for log in logs))
@@ -182,6 +182,10 @@ def agent_logs(folder: Path, stamp: str) -> Iterable[Path]:
 
 def read_log_file(path: Path) -> EventLog:
     with path.open(encoding="utf-8", errors="replace") as file:
-        found = [read_line(line) for line in file if line.strip()]
-    events = tuple(event for event in found if event is not None)
-    return EventLog(events, len(found) - len(events))
+        return read_log_lines(file)
+
+
+def read_log_lines(lines: Iterable[str]) -> EventLog:
+    results = [read_line(line) for line in lines if line.strip()]
+    events = tuple(event for event in results if event is not None)
+    return EventLog(events, len(results) - len(events))

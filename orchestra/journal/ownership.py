@@ -1,4 +1,4 @@
-"""A run's hold: it has one owner, its files are leased to it, and what other terminals ask of it is heard."""
+"""The ownership of a run: one owner, leased target files, and commands from other terminals."""
 
 import contextlib
 import os
@@ -13,22 +13,22 @@ from pathlib import Path
 from orchestra.errors import StoreError, UsageError
 from orchestra.journal.store import Command, Owner, Store
 
-OWNER_TTL = 15.0  # seconds; who has not renewed for so long is taken for dead
+OWNER_TTL = 15.0  # seconds without renewal until an owner counts as dead
 RENEW_SECONDS = 3.0
 POLL_SECONDS = 0.2
 JOIN_SECONDS = 30.0
 
 
 class RunOwned(UsageError):
-    """Another orchestrator is at work on this run."""
+    """Another process owns this run."""
 
 
 class FilesLeased(UsageError):
-    """Another run is at work on these files."""
+    """Another run owns these files."""
 
 
 class RunOwnership:
-    """Renewed and listened to in a thread of its own, so that no database makes the run wait."""
+    """Renews itself and takes commands in a thread, so that the run never waits for the database."""
 
     def __init__(self, store: Store, repository: str, run: str = "") -> None:
         self.store = store
@@ -39,16 +39,16 @@ class RunOwnership:
         self.thread: threading.Thread | None = None
 
     def acquire(self) -> None:
-        """Become the owner, also in the place of one that has died on this machine."""
+        """Become the owner, replacing one that died on this machine."""
         holder = self.try_acquire()
         if holder and is_owner_dead(holder):
             self.store.release_run(self.repository, self.run, holder.owner)
             holder = self.try_acquire()
         if holder:
             raise RunOwned(
-                f"{describe_owner(holder)} is at work on run {self.run}.", hint=f"To stop it: cancel {self.run}."
+                f"{describe_owner(holder)} is at work on run {self.run}.", hint=f"To stop it: `cancel {self.run}`."
             )
-        # Whatever was asked of the last owner and came too late is not meant for this one.
+        # Late commands to the last owner are not for this one.
         self.store.take_commands(self.repository, self.run)
 
     def try_acquire(self) -> Owner | None:
@@ -57,7 +57,7 @@ class RunOwnership:
         )
 
     def lease_files(self, paths: Iterable[str]) -> None:
-        """Reserve files, or say who has them. Files of a run whose orchestrator has died on this machine are free."""
+        """Reserve files, or raise FilesLeased. Files of a run whose owner died on this machine are free."""
         paths = list(paths)
         taken = self.try_lease_files(paths)
         for run in set(taken.values()):
@@ -76,7 +76,7 @@ class RunOwnership:
         return self.store.lease_files(self.repository, self.run, paths, int(OWNER_TTL * 1000))
 
     def start_renewing(self, on_command: Callable[[Command], object], on_lost: Callable[[], object]) -> None:
-        """`heard` is told what is asked, `lost` that the run belongs to another now. Both are called in the thread."""
+        """Call, in the thread, `on_command` for each command and `on_lost` when another process owns the run."""
         self.thread = threading.Thread(
             target=self.renew_until_closed, args=(on_command, on_lost), name="run hold", daemon=True
         )
@@ -85,7 +85,7 @@ class RunOwnership:
     def renew_until_closed(self, on_command: Callable[[Command], object], on_lost: Callable[[], object]) -> None:
         beat = 0.0
         while not self.ending.is_set():
-            # What cannot be asked of the store now is asked again soon.
+            # After an error of the store the next round tries again.
             with contextlib.suppress(StoreError):
                 if time.monotonic() >= beat:
                     if self.try_acquire():
@@ -113,7 +113,7 @@ def describe_owner(holder: Owner) -> str:
 
 
 def is_owner_dead(holder: Owner) -> bool:
-    """Only what ran on this very machine can be known to be dead."""
+    """Whether the owner is known to be dead, which is possible only on the same machine."""
     return holder.host == machine_identity() and not is_process_alive(holder.pid)
 
 
@@ -125,15 +125,13 @@ def is_process_alive(pid: int) -> bool:
     except PermissionError:
         return True
     with contextlib.suppress(OSError):
-        # A zombie is dead; only nobody has asked how it ended.
-        return (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] != "Z"
-        )
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return stat.rpartition(")")[2].split()[0] != "Z"  # a zombie is dead
     return True
 
 
 def machine_identity() -> str:
-    """This machine, since it was booted, as seen from this container: a pid means something only there."""
+    """The host, its boot and its pid namespace, in which a pid is unique."""
     marks = "".join(machine_marks())
     return f"{socket.gethostname()}/{zlib.crc32(marks.encode()):08x}"
 

@@ -1,4 +1,4 @@
-"""A run as one file: a .tar.gz with a manifest, the events, the run's other files, and its commits as a git bundle."""
+"""A run as one .tar.gz: a manifest, the events, the run's other files, and its commits as a git bundle."""
 
 import gzip
 import hashlib
@@ -8,7 +8,6 @@ import os
 import tarfile
 import time
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -35,12 +34,12 @@ DAMAGE_ERRORS = (
 
 
 class ArchiveError(UsageError):
-    """The file is no exported run that could be brought in."""
+    """The file is no exported run that can be imported."""
 
 
 @dataclass(frozen=True)
 class RunArchive:
-    """What a file holds. `files` and the bundle lie in a temporary folder."""
+    """The content of an archive. `files` and the bundle are in a temporary folder."""
 
     run: str
     base: str
@@ -51,7 +50,7 @@ class RunArchive:
 
 
 def write_run_archive(target: Path, run_archive: RunArchive, version: str) -> None:
-    """Whole or not at all, and never over another file."""
+    """Write a complete file or none, and never over an existing one."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     lines = (json.dumps(event_record(event)) + "\n" for event in run_archive.events)
     contents: dict[str, bytes | Path] = {EVENTS: "".join(lines).encode()}
@@ -90,18 +89,18 @@ def add_member(archive: tarfile.TarFile, name: str, content: bytes | Path) -> No
 
 
 def sha256_of(content: bytes | Path) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
         while chunk := source.read(CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
-# --- reading, where nothing is trusted ------------------------------------------------------------------------------
+# --- reading, without trust in the file -----------------------------------------------------------------------------
 
 
 def read_run_archive(source: Path, folder: Path) -> RunArchive:
-    """Unpack into a fresh folder, and check everything."""
+    """Unpack into an empty folder, and check everything."""
     try:
         with tarfile.open(source, "r:gz") as archive:
             manifest, unpacked = unpack_archive(archive, folder)
@@ -116,16 +115,16 @@ def read_run_archive(source: Path, folder: Path) -> RunArchive:
 
 
 def unpack_archive(archive: tarfile.TarFile, folder: Path) -> tuple[dict[str, Any], dict[str, Path]]:
-    """The manifest, and where its files are now."""
+    """The manifest, and the unpacked files by name."""
     manifest: dict[str, Any] = {}
     unpacked: dict[str, Path] = {}
-    left = MAX_UNPACKED
+    room = MAX_UNPACKED
     for about in archive:
         if not manifest:
             manifest = read_manifest(archive, about)
             continue
-        left -= about.size
-        if left < 0:
+        room -= about.size
+        if room < 0:
             raise ArchiveError(f"it would be larger than {MAX_UNPACKED >> 30} GB.")
         content = open_member(archive, about, manifest["run"])
         if about.name in unpacked:
@@ -153,19 +152,22 @@ def read_manifest(archive: tarfile.TarFile, about: tarfile.TarInfo) -> dict[str,
 
 
 def open_member(archive: tarfile.TarFile, about: tarfile.TarInfo, run: str) -> IO[bytes]:
-    """Only plain files under the names that an export gives: nothing can come to lie anywhere else."""
+    """The content of a plain file with a name of an export, so that nothing is written elsewhere."""
     name = about.name.removeprefix(FILES)
     known = about.name in (EVENTS, BUNDLE) or (about.name != name and "/" not in name and stamp_of(name) == run)
     content = archive.extractfile(about) if known and about.isreg() else None
     if content is None:
-        raise ArchiveError(f"it holds {about.name!r}, which an exported run does not: nothing was brought in.")
+        raise ArchiveError(f"it holds {about.name!r}, which an exported run does not: nothing was imported.")
     return content
 
 
 def verify_run_archive(manifest: dict[str, Any], unpacked: dict[str, Path]) -> RunArchive:
     if {name: sha256_of(path) for name, path in unpacked.items()} != manifest["sha256"]:
         raise ArchiveError("it is damaged: its content is not what its manifest says.")
-    run, events = manifest["run"], list(parsed(unpacked[EVENTS]))
+    run, events = (
+        manifest["run"],
+        [parse_event(json.loads(line)) for line in unpacked[EVENTS].read_bytes().splitlines()],
+    )
     seqs = [event.seq for event in events]
     if not events or events[0].kind != RunStarted.kind or {event.run for event in events} != {run}:
         raise ArchiveError(f"its events are not those of run {run}.")
@@ -174,9 +176,3 @@ def verify_run_archive(manifest: dict[str, Any], unpacked: dict[str, Path]) -> R
     files = [path for name, path in unpacked.items() if name.startswith(FILES)]
     branches = {str(name): str(commit) for name, commit in manifest["branches"].items()}
     return RunArchive(run, str(manifest["base"]), branches, events, files, unpacked.get(BUNDLE))
-
-
-def parsed(path: Path) -> Iterator[Event]:
-    """Strictly: what an export has written is whole."""
-    with path.open(encoding="utf-8") as file:
-        yield from (parse_event(json.loads(line)) for line in file)

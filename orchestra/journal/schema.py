@@ -1,15 +1,15 @@
-"""The store's tables: how they came to be, step by step, and how a database is brought up to date."""
+"""The store's tables, made step by step, and the upgrade of a database."""
 
 import sqlalchemy as sa
 
 from orchestra.errors import StoreError
 from orchestra.journal.store import RUN_MARKS
 
-# The same words stand in the index and in the query: only so is the index found.
+# The index and the query must have the same text, otherwise the index is not used.
 MARKS_CONDITION = f"kind IN ({', '.join(repr(kind) for kind in RUN_MARKS)})"
 
-# A step is never changed once it is released: what is to change is a new step. Every statement may run twice, for
-# MySQL cannot take back half a step.
+# A released step never changes: a change is a new step. Every statement may run twice, because MySQL cannot roll back
+# half a step.
 SCHEMA_STEPS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE IF NOT EXISTS events (
@@ -33,7 +33,7 @@ SCHEMA_STEPS: tuple[tuple[str, ...], ...] = (
 )
 
 PARTIAL_INDEX = f"CREATE INDEX IF NOT EXISTS events_ends ON events (repository, run, seq) WHERE {MARKS_CONDITION}"
-# MySQL's own way of comparing text takes a for A.
+# MySQL's default collation ignores case.
 BINARY_TEXT = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
 DIALECT_WORDS = {
     "sqlite": {
@@ -59,13 +59,13 @@ DIALECT_WORDS = {
     },
 }
 
-# One at a time: on SQLite the transaction itself sees to it.
+# One upgrade at a time. On SQLite the transaction itself is exclusive.
 LOCK_STATEMENT = {
     "sqlite": "SELECT 1",
     "postgresql": "SELECT pg_advisory_xact_lock(7308332046)",
     "mysql": "SELECT GET_LOCK('aider-orchestrator schema', 30)",
 }
-# Else a lock ends with the transaction, or with the connection.
+# Other locks end with the transaction or the connection.
 UNLOCK_STATEMENTS = {"mysql": ("COMMIT", "SELECT RELEASE_LOCK('aider-orchestrator schema')")}
 
 
@@ -86,15 +86,15 @@ def is_current(connection: sa.Connection) -> bool:
 
 
 def upgrade_schema(connection: sa.Connection, migrate: bool = False, target: int = len(SCHEMA_STEPS)) -> None:
-    """Take the steps that are missing. Somebody else may have taken them while we waited for the lock."""
+    """Apply the missing steps. Another process may have applied them while we waited for the lock."""
     dialect = connection.dialect.name
     connection.exec_driver_sql(LOCK_STATEMENT[dialect])
     check_may_upgrade(connection, migrate)
     connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
     for number in range(read_schema_version(connection) + 1, target + 1):
         for statement in SCHEMA_STEPS[number - 1]:
-            if said := statement.format(**DIALECT_WORDS[dialect]):
-                connection.exec_driver_sql(said)
+            if sql := statement.format(**DIALECT_WORDS[dialect]):
+                connection.exec_driver_sql(sql)
         connection.execute(sa.delete(schema_version))
         connection.execute(sa.insert(schema_version).values(version=number))
     for statement in UNLOCK_STATEMENTS.get(dialect, ()):
@@ -102,30 +102,27 @@ def upgrade_schema(connection: sa.Connection, migrate: bool = False, target: int
 
 
 def check_may_upgrade(connection: sa.Connection, migrate: bool) -> None:
-    """Raises when the database must not be changed: it is another's, newer, or on a server and nobody asked."""
+    """Raise if the database must not change: it is another program's, newer, or on a server without `migrate`."""
     tables = table_names(connection)
     ours = "schema_version" in tables
     version = read_schema_version(connection) if ours else 0
     strangers = sorted(tables & {table.name for table in RUN_TABLES})
-    # Nothing but the beginning of a store: whoever was setting it up was killed, for MySQL cannot take back half of it.
-    begun = tables <= {table.name for table in (schema_version, *RUN_TABLES)} and is_empty(connection, version)
-    asked = migrate or begun or connection.dialect.name == "sqlite"
+    # An unfinished store, whose set-up was killed: MySQL cannot roll back half of it.
+    is_empty = version == 0 or not connection.scalar(sa.select(sa.exists().select_from(events)))
+    is_unfinished = tables <= {table.name for table in (schema_version, *RUN_TABLES)} and is_empty
+    may_change = migrate or is_unfinished or connection.dialect.name == "sqlite"
     if version > len(SCHEMA_STEPS):
         raise StoreError(
             f"The store has schema {version}, and this program knows only {len(SCHEMA_STEPS)}: use a newer one."
         )
     if strangers and not ours:
         raise StoreError(f"The database has tables of another program ({', '.join(strangers)}): use one of its own.")
-    if not ours and not asked:
-        raise StoreError("The database holds other tables and no store yet: run `store migrate` to add one to them.")
-    if version < len(SCHEMA_STEPS) and not asked:
+    if not ours and not may_change:
+        raise StoreError("This database has other tables: run `store migrate` to create the store's beside them.")
+    if version < len(SCHEMA_STEPS) and not may_change:
         raise StoreError(
             f"The store has schema {version}, and this program needs {len(SCHEMA_STEPS)}: run `store migrate`."
         )
-
-
-def is_empty(connection: sa.Connection, version: int) -> bool:
-    return version == 0 or not connection.scalar(sa.select(sa.exists().select_from(events)))
 
 
 def table_names(connection: sa.Connection) -> set[str]:

@@ -19,18 +19,18 @@ from orchestra.journal.schema import commands, events, leases, owners
 from orchestra.journal.store import Command, Owner, StoredRun, missing_events, run_from_marks
 
 T = TypeVar("T")
-# The store's own clock, in ms: the clocks of those who share it may differ.
+# The store's own clock, in ms, because the clocks of its clients may differ.
 NOW_STATEMENT = {
     "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     "postgresql": "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
     "mysql": "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",
 }
 MAX_KEY_LENGTH = 190  # characters; MySQL can index two such columns together
-MAX_DEADLOCKS = 20  # so many times is a piece of work tried again
+MAX_DEADLOCKS = 20  # retries of a transaction
 
 
 class PathsTaken(Exception):
-    """Raised inside a transaction to take it back: other runs hold these paths."""
+    """Raised in a transaction to roll it back: other runs hold these paths."""
 
     def __init__(self, paths: dict[str, str]) -> None:
         super().__init__(paths)
@@ -38,7 +38,7 @@ class PathsTaken(Exception):
 
 
 class SqlStore:
-    """See `store.Store`, where each method says what it does."""
+    """A store in a SQL database. `store.Store` documents the methods."""
 
     def __init__(self, where: str | Path, *, migrate: bool = False) -> None:
         self.url = parse_store_url(where)
@@ -57,18 +57,16 @@ class SqlStore:
             self.write_transaction(lambda connection: connection.execute(self.insert_new(schema.events), rows))
 
     def read_events(self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = ()) -> list[Event]:
-        query = (
-            sa.select(events).where(matches_run(events, repository, run), events.c.seq > after).order_by(events.c.seq)
-        )
+        query = sa.select(events).where(matches_run(events, repository, run), events.c.seq > after)
         if kinds:
             query = query.where(events.c.kind.in_(kinds))
-        return list(decode_rows(self.select_rows(query)))
+        return list(decode_rows(self.select_rows(query.order_by(events.c.seq))))
 
     def list_runs(self, repository: str) -> list[StoredRun]:
         query = sa.select(events).where(events.c.repository == index_key(repository), sa.text(schema.MARKS_CONDITION))
         marks = decode_rows(self.select_rows(query.order_by(events.c.run, events.c.seq)))
-        found = [run_from_marks(list(its_marks)) for _, its_marks in groupby(marks, lambda event: event.run)]
-        return sorted(found, key=lambda run: (run.first.time, run.name))
+        runs = [run_from_marks(list(run_marks)) for _, run_marks in groupby(marks, lambda event: event.run)]
+        return sorted(runs, key=lambda run: (run.first.time, run.name))
 
     def list_repositories(self) -> list[str]:
         query = sa.select(events.c.repository).where(sa.text(schema.MARKS_CONDITION)).distinct()
@@ -84,13 +82,8 @@ class SqlStore:
     def post_command(
         self, repository: str, run: str, kind: str, task: int | None = None, data: Json | None = None
     ) -> None:
-        row = {
-            "repository": index_key(repository),
-            "run": run,
-            "kind": kind,
-            "task": task,
-            "data": encode_data(data or {}),
-        }
+        row = {"repository": index_key(repository), "run": run, "kind": kind, "task": task}
+        row["data"] = encode_data(data or {})
         self.write_transaction(
             lambda connection: connection.execute(sa.insert(commands), row | {"time": self.server_time(connection)})
         )
@@ -105,7 +98,7 @@ class SqlStore:
             connection.execute(taken.values(taken=self.server_time(connection)))
             return [Command(row.id, row.run, row.time, row.kind, row.task, decode_data(row.data) or {}) for row in rows]
 
-        # Owners ask several times in a second; only when there is something does it need a lock.
+        # Owners poll several times per second, so the lock is taken only if there is a command.
         return self.write_transaction(take_rows) if self.select_rows(waiting) else []
 
     def acquire_run(self, repository: str, run: str, owner: str, host: str, pid: int, ttl_ms: int) -> Owner | None:
@@ -120,9 +113,9 @@ class SqlStore:
                 claim = sa.update(owners).where(this, (owners.c.owner == owner) | (owners.c.expires <= now))
                 if connection.execute(claim.values(expires=now + ttl_ms, **mine)).rowcount:
                     return None
-                # Not there: the run was deleted between our statements.
+                # No row: the run was deleted between the statements.
                 if row := connection.execute(sa.select(owners).where(this)).one_or_none():
-                    return Owner(row.owner, row.host, row.pid, row.expires)
+                    return owner_from_row(row)
 
         return self.write_transaction(update_owner)
 
@@ -131,19 +124,9 @@ class SqlStore:
 
         def select_owner(connection: sa.Connection) -> Owner | None:
             row = connection.execute(query.where(owners.c.expires > self.server_time(connection))).one_or_none()
-            return Owner(row.owner, row.host, row.pid, row.expires) if row else None
+            return owner_from_row(row) if row else None
 
         return self.transact(select_owner)
-
-    def renew(self, repository: str, run: str, owner: str, ttl_ms: int) -> bool:
-        mine = sa.update(owners).where(
-            matches_run(owners, repository, run), owners.c.owner == owner, owners.c.expires > 0
-        )
-
-        def work(connection: sa.Connection) -> bool:
-            return connection.execute(mine.values(expires=self.server_time(connection) + ttl_ms)).rowcount > 0
-
-        return self.write_transaction(work)
 
     def release_run(self, repository: str, run: str, owner: str) -> None:
         mine = sa.update(owners).where(matches_run(owners, repository, run), owners.c.owner == owner)
@@ -158,14 +141,14 @@ class SqlStore:
             new = {"repository": index_key(repository), "run": run, "expires": now + ttl_ms}
             connection.execute(sa.delete(leases).where(here, leases.c.expires <= now))
             connection.execute(sa.update(leases).where(here, leases.c.run == run).values(expires=now + ttl_ms))
-            # All in the same order: so two runs wait for each other in one direction only.
+            # All runs insert in the same order, so that they cannot wait for each other in a circle.
             missing = sorted(wanted)
             while missing:
                 connection.execute(self.insert_new(leases), [new | {"path": path} for path in missing])
                 holders = {row.path: row.run for row in connection.execute(sa.select(leases).where(here))}
                 if taken := {path: holders[one] for one, path in wanted.items() if holders.get(one, run) != run}:
                     raise PathsTaken(taken)
-                # Another run had them when we inserted, and no longer when we looked.
+                # Leases that another run released between the INSERT and the SELECT.
                 missing = sorted(wanted.keys() - holders)
 
         try:
@@ -193,17 +176,16 @@ class SqlStore:
     def integrity_problems(self) -> list[str]:
         if self.dialect != "sqlite":
             return []
-        said = self.transact(
-            lambda connection: connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
-        )
-        return [f"The file is damaged: {line}." for line in said if line != "ok"]
+        check = "PRAGMA integrity_check(20)"
+        lines = self.transact(lambda connection: connection.exec_driver_sql(check).scalars().all())
+        return [f"The file is damaged: {line}." for line in lines if line != "ok"]
 
     def sequence_gaps(self) -> Iterator[str]:
         seq, whose = events.c.seq, (events.c.repository, events.c.run)
         broken = (sa.func.min(seq) != 1) | (sa.func.max(seq) != sa.func.count())
-        for one in self.select_rows(sa.select(*whose).group_by(*whose).having(broken)):
-            kept = self.select_rows(sa.select(seq).where(matches_run(events, one.repository, one.run)))
-            yield from missing_events(one.repository, one.run, [row.seq for row in kept])
+        for run in self.select_rows(sa.select(*whose).group_by(*whose).having(broken)):
+            rows = self.select_rows(sa.select(seq).where(matches_run(events, run.repository, run.run)))
+            yield from missing_events(run.repository, run.run, [row.seq for row in rows])
 
     def close(self) -> None:
         self.engine.dispose()
@@ -215,7 +197,7 @@ class SqlStore:
         return self.transact(work, begin="BEGIN IMMEDIATE")
 
     def transact(self, work: Callable[[sa.Connection], T], begin: str = "BEGIN", tries: int = MAX_DEADLOCKS) -> T:
-        """Do it all or not at all. When two wait for each other, the database sends one back to try again."""
+        """Run the work in a transaction. After a deadlock, try again."""
         try:
             with self.engine.connect().execution_options(begin=begin) as connection, connection.begin():
                 return work(connection)
@@ -229,8 +211,8 @@ class SqlStore:
         return int(connection.exec_driver_sql(NOW_STATEMENT[self.dialect]).scalar_one())
 
     def insert_new(self, table: sa.TableClause) -> sa.Insert:
-        """An INSERT that leaves alone what is there already, and nothing else: INSERT IGNORE would swallow errors."""
-        # Only the dialect that is spoken is loaded: each takes a look at a run some of its time.
+        """An INSERT that skips existing rows. INSERT IGNORE would also ignore errors."""
+        # Only the dialect in use is imported, because each import slows down `status`.
         if self.dialect == "mysql":
             from sqlalchemy.dialects import mysql
 
@@ -244,8 +226,12 @@ class SqlStore:
         return postgresql.insert(table).on_conflict_do_nothing()
 
 
+def owner_from_row(row: sa.Row[Any]) -> Owner:
+    return Owner(row.owner, row.host, row.pid, row.expires)
+
+
 def index_key(text: str) -> str:
-    """The text as the tables hold it: as it is, or its digest when it is long or could be read in two ways."""
+    """The text as a key: itself, or its digest if it is long or databases could compare it differently."""
     if len(text) <= MAX_KEY_LENGTH and text.isprintable() and not text.endswith(" "):
         return text
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -262,7 +248,7 @@ def event_row(repository: str, event: Event) -> dict[str, Any]:
 
 
 def encode_data(data: Json) -> str:
-    """ASCII only: so every database can hold it, whatever its character set."""
+    """ASCII JSON, which every character set can hold."""
     return json.dumps(dict(data), separators=(",", ":"))
 
 

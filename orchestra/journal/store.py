@@ -1,6 +1,6 @@
-"""The store: the journal's events once more, where other terminals and machines find them, and who works on what.
+"""The store: a copy of the events for other terminals and machines, and the owners of runs and files.
 
-The JSONL files are written first and stay the truth; what a store has lost, `append` brings back from them.
+The JSONL files are written first and stay authoritative; `append_events` restores lost events from them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,12 +9,12 @@ from typing import NamedTuple, Protocol
 
 from orchestra.events import Event, Json, RunEnded, RunResumed, RunStarted
 
-# What tells when a run began and ended. An index stands on these words: other ones are a step of the schema.
+# The kinds that mark the sessions of a run. An index contains them: to change them takes a step of the schema.
 RUN_MARKS = (RunStarted.kind, RunResumed.kind, RunEnded.kind)
 
 
 class StoredRun(NamedTuple):
-    """A run by its first event and, when it has ended and was not taken up again, its last."""
+    """A run by its first event, and its last one if it has ended and was not resumed."""
 
     name: str
     first: Event
@@ -22,7 +22,7 @@ class StoredRun(NamedTuple):
 
     @property
     def started(self) -> RunStarted | None:
-        """What its first event tells; None if that was lost."""
+        """The payload of its first event; None if that was lost."""
         return self.first.payload if isinstance(self.first.payload, RunStarted) else None
 
     @property
@@ -32,7 +32,7 @@ class StoredRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Command:
-    """What another terminal asks of a run."""
+    """A command to a run from another terminal."""
 
     id: int
     run: str
@@ -44,7 +44,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Owner:
-    """The orchestrator that conducts a run, until `expires` (ms, by the store's clock) unless it renews."""
+    """The process that owns a run, until `expires` (ms, by the store's clock) unless it renews."""
 
     owner: str
     host: str
@@ -53,22 +53,22 @@ class Owner:
 
 
 class Store(Protocol):
-    """What every store can do, called from any thread. `repository` is any text that names one repository."""
+    """The operations of a store, called from any thread. `repository` is any text that names a repository."""
 
     def append_events(self, repository: str, events: Iterable[Event]) -> None:
-        """Keep these events: all of them, or none and a StoreError. One that is here already stays as it is."""
+        """Store all of these events, or none and raise StoreError. An event that exists already is not changed."""
 
     def read_events(self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = ()) -> list[Event]:
-        """The run's events in their order. What cannot be decoded is unreadable, and named by `check`."""
+        """The run's events in order. One that cannot be decoded is an UnreadableEvent; `find_problems` lists it."""
 
     def list_runs(self, repository: str) -> list[StoredRun]:
         """All runs, the oldest first."""
 
     def list_repositories(self) -> list[str]:
-        """What has runs here, by name; one whose name is very long by its digest, which names it as well."""
+        """The repositories with runs; a very long name as its digest, which every operation accepts too."""
 
     def delete_run(self, repository: str, run: str) -> None:
-        """Forget everything about a run."""
+        """Delete everything about a run."""
 
     def post_command(
         self, repository: str, run: str, kind: str, task: int | None = None, data: Json | None = None
@@ -76,45 +76,43 @@ class Store(Protocol):
         """Leave a command for the run's owner."""
 
     def take_commands(self, repository: str, run: str) -> list[Command]:
-        """The commands that nobody has taken yet, in their order. Each is given to one taker only."""
+        """The new commands in order. Each command is taken once."""
 
     def acquire_run(self, repository: str, run: str, owner: str, host: str, pid: int, ttl_ms: int) -> Owner | None:
-        """Become the run's owner. None when it worked, else who is. Only an expired or released run changes hands."""
+        """Become the run's owner, or renew: None if that worked, else the owner. An owner keeps the run until it
+        expires or is released."""
 
     def run_owner(self, repository: str, run: str) -> Owner | None:
-        """Who owns the run at this moment."""
-
-    def renew(self, repository: str, run: str, owner: str, ttl_ms: int) -> bool:
-        """Stay the owner. False when it is somebody else by now."""
+        """The owner now; None if there is none."""
 
     def release_run(self, repository: str, run: str, owner: str) -> None:
-        """No longer own the run, if this owner does."""
+        """Give up the run, if this is its owner."""
 
     def lease_files(self, repository: str, run: str, paths: Iterable[str], ttl_ms: int) -> dict[str, str]:
-        """Reserve target files for a run, and renew all it has. Empty when it worked; else nothing was changed, and
-        these are the paths that other runs hold, with their names."""
+        """Reserve target files for a run, and renew all that it has. Empty if it worked; else nothing changed, and the
+        result has the paths that other runs hold, with their names."""
 
     def release_files(self, repository: str, run: str) -> None:
-        """Give back all target files of a run."""
+        """Release all target files of a run."""
 
     def compact(self) -> None:
-        """Give the space of deleted runs back, where the database does not do so by itself."""
+        """Free the space of deleted runs, if the database does not do so itself."""
 
     def find_problems(self) -> list[str]:
-        """What is wrong with the store, a sentence each."""
+        """A sentence for each problem of the store."""
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
 
 
 def run_from_marks(marks: Sequence[Event]) -> StoredRun:
-    """A run by its marks, in their order."""
+    """A run from its marks, in order."""
     return StoredRun(marks[0].run, marks[0], marks[-1] if marks[-1].kind == RunEnded.kind else None)
 
 
-def missing_events(repository: str, run: str, seqs: Iterable[int]) -> list[str]:
-    """A sentence when events are missing between the first and the last."""
-    kept = sorted(seqs)
-    lost = kept[-1] - len(kept) if kept else 0
-    first = next((number for number, seq in enumerate(kept, 1) if number != seq), 0)
+def missing_events(repository: str, run: str, numbers: Iterable[int]) -> list[str]:
+    """A sentence if events before the last are missing."""
+    seqs = sorted(numbers)
+    lost = seqs[-1] - len(seqs) if seqs else 0
+    first = next((number for number, seq in enumerate(seqs, 1) if number != seq), 0)
     return [f"Run {run} of {repository}: {lost} of its events are missing, the first is {first}."] if lost else []

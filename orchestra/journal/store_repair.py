@@ -1,7 +1,7 @@
-"""A repository's own store when its file is damaged: set aside under a new name, and made anew from the JSONL logs.
+"""Repair a repository's own store: the damaged file gets a new name, and a new one is built from the JSONL logs.
 
-Only for the SQLite file in the log folder, of which the logs are the truth. A store that was named by --store may hold
-runs of other machines: that one is never touched.
+Only the SQLite file in the log folder is repaired, because the logs have all of it. A store of --store may have runs of
+other machines.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from orchestra.journal.open_store import open_store
 from orchestra.journal.ownership import is_process_alive
 from orchestra.journal.store import Store
 
-OWN_REPOSITORY = "."  # what the own store calls its repository
-# What the first and the second step of the schema make; a test holds it against that.
+OWN_REPOSITORY = "."  # the repository's name in its own store
+# The tables of the first and second step of the schema; a test compares them.
 STORE_TABLES = {
     "schema_version": {"version"},
     "events": {"repository", "run", "seq", "time", "kind", "task", "attempt", "data"},
@@ -29,15 +29,15 @@ STORE_TABLES = {
     "owners": {"repository", "run", "owner", "host", "pid", "expires"},
     "leases": {"repository", "path", "run", "expires"},
 }
-FRESH_SECONDS = 10.0  # seconds
+FRESH_SECONDS = 10.0
 SIDECARS = ("-wal", "-shm", "-journal")
-WHOLE_CHECK_LIMIT = 8 << 20  # bytes, in about 20 ms; of a larger file only `store migrate` reads all
+WHOLE_CHECK_LIMIT = 8 << 20  # bytes, checked in about 20 ms; only `store migrate` reads all of a larger file
 FOREIGN_TABLES = "tables of another program"
 DAMAGE_PHRASES = ("file is not a database", "malformed", "file is damaged", FOREIGN_TABLES)
 
 
 def open_own_store(path: Path, *, whole: bool = False) -> tuple[Store, str]:
-    """The store, and a sentence where it had to be made anew. `whole`: read all of the file, however large."""
+    """The store, and a sentence if it was rebuilt. `whole`: check all of the file, of any size."""
     damage = find_damage(path, whole=whole)
     if not damage:
         wait_for_repair(path)
@@ -48,12 +48,9 @@ def open_own_store(path: Path, *, whole: bool = False) -> tuple[Store, str]:
             if not damage:
                 raise
     with repair_lock(path):
-        # Another process may have been first.
-        return (
-            replace_store(path, damage)
-            if find_damage(path, whole=whole) or not can_open(path)
-            else (open_store(path), "")
-        )
+        if find_damage(path, whole=whole) or not can_open(path):
+            return replace_store(path, damage)
+        return open_store(path), ""  # another process repaired it
 
 
 def match_damage(message: str) -> str:
@@ -61,42 +58,38 @@ def match_damage(message: str) -> str:
 
 
 def find_damage(path: Path, *, whole: bool = False) -> str:
-    """What is wrong with the file; nothing where it is sound, not there yet, or only cannot be read now."""
+    """What is wrong with the file; empty if it is sound, missing, or temporarily unreadable."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return ""
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return "it is not a file"
-    if not found.st_size:
-        # Another process may be making it at this moment.
-        return (
-            "it is empty"
-            if abs(time.time() - found.st_mtime) > FRESH_SECONDS and jsonl.list_run_stamps(path.parent)
-            else ""
-        )
-    if found.st_size > WHOLE_CHECK_LIMIT and not whole:
+    if not status.st_size:
+        is_new = abs(time.time() - status.st_mtime) <= FRESH_SECONDS  # another process may be creating it
+        return "" if is_new or not jsonl.list_run_stamps(path.parent) else "it is empty"
+    if status.st_size > WHOLE_CHECK_LIMIT and not whole:
         return "it is cut short" if is_truncated(path) else ""
     return check_sqlite_file(path)
 
 
 def check_sqlite_file(path: Path) -> str:
-    """What SQLite says of the whole file, and whether its tables are ours."""
+    """Check the file with SQLite, and its tables."""
     where = f"{path.absolute().as_uri()}?mode=rw"
     try:
         with contextlib.closing(sqlite3.connect(where, uri=True, timeout=10)) as database:
-            said = database.execute("PRAGMA quick_check(1)").fetchone()
-            if not said or said[0] != "ok":
+            result = database.execute("PRAGMA quick_check(1)").fetchone()
+            if not result or result[0] != "ok":
                 return "the file is damaged"
             return "" if has_store_tables(database) else f"it has {FOREIGN_TABLES}"
     except sqlite3.OperationalError:
-        return ""  # locked, or not to be opened: the store says it better
+        return ""  # locked or not accessible: opening the store reports that
     except sqlite3.DatabaseError as error:
         return match_damage(str(error)) or "the file is damaged"
 
 
 def has_store_tables(database: sqlite3.Connection) -> bool:
-    """Whether the tables are those of a store. Of a newer one they have more columns, not fewer."""
+    """Whether the tables are those of a store. A newer store may have more columns."""
     names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     names = {name for name in names if not name.startswith("sqlite_")}
     columns = {
@@ -116,7 +109,7 @@ def has_store_tables(database: sqlite3.Connection) -> bool:
 
 
 def is_truncated(path: Path) -> bool:
-    """By the length that its header tells, where no log beside it may hold the rest."""
+    """Whether the file is shorter than its header says, and has no WAL that may hold the rest."""
     try:
         with path.open("rb") as file:
             head = file.read(100)
@@ -124,8 +117,8 @@ def is_truncated(path: Path) -> bool:
         if head[:16] != b"SQLite format 3\0" or (log.exists() and log.stat().st_size):
             return False
         page = int.from_bytes(head[16:18], "big")
-        told = int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page)
-        return path.stat().st_size < told
+        size = int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page)
+        return path.stat().st_size < size
     except OSError:
         return False
 
@@ -141,7 +134,7 @@ def can_open(path: Path) -> bool:
 
 
 def wait_for_repair(path: Path) -> None:
-    """A store that another process is just filling anew is sound before it is whole."""
+    """Wait while another process rebuilds the store, which is sound before it is complete."""
     with contextlib.suppress(OSError), repair_lock_path(path).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
 
@@ -162,29 +155,31 @@ def repair_lock(path: Path) -> Iterator[None]:
 
 def replace_store(path: Path, damage: str) -> tuple[Store, str]:
     refuse_while_active(path)
-    aside = move_damaged_store(path)
+    backup = move_damaged_store(path)
     store = open_store(path)
     runs = rebuild_store(store, path.parent)
     count = f"{runs} run" if runs == 1 else f"{runs} runs"
-    said = f"The store {path} could not be used ({damage}): it is kept as {aside.name}, and a new one has the {count}"
-    return store, f"{said} of the logs."
+    message = (
+        f"The store {path} could not be used ({damage}): it is kept as {backup.name}, and a new one has the {count}"
+    )
+    return store, f"{message} of the logs."
 
 
 def refuse_while_active(path: Path) -> None:
-    """A run that goes on holds the old file open, and who owns it is only written there."""
+    """Raise while a run is active: it has the old file open, which alone names its owner."""
     for stamp in jsonl.list_run_stamps(path.parent):
         events = jsonl.read_log_file(path.parent / f"run_{stamp}.jsonl").events
-        begun = [each.payload.pid for each in events if isinstance(each.payload, RunStarted | RunResumed)]
-        if not begun or has_ended(events):
+        pids = [event.payload.pid for event in events if isinstance(event.payload, RunStarted | RunResumed)]
+        if not pids or has_ended(events):
             continue
-        pid = begun[-1]
+        pid = pids[-1]
         if pid > 0 and pid != os.getpid() and is_process_alive(pid) and is_orchestrator(pid):
-            hint = f"It is made anew when the run {stamp} (pid {pid}) has ended; `kill {pid}` stops it."
+            hint = f"It is rebuilt when the run {stamp} (pid {pid}) has ended; `kill {pid}` stops it."
             raise StoreError(f"The store {path} is damaged.", hint=hint)
 
 
 def is_orchestrator(pid: int) -> bool:
-    """The number may be another program's by now."""
+    """Whether the pid is not another program's by now."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -193,25 +188,23 @@ def is_orchestrator(pid: int) -> bool:
 
 
 def move_damaged_store(path: Path) -> Path:
-    """The file with what belongs to it, under a name that nothing has."""
+    """Rename the file and its sidecars to an unused name."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     names = (f"{path.name}.damaged-{stamp}" + (f"-{n}" if n > 1 else "") for n in range(1, 10_000))
-    aside = next(place for name in names if not os.path.lexists(place := path.with_name(name)))
+    backup = next(unused for name in names if not os.path.lexists(unused := path.with_name(name)))
     try:
-        path.rename(aside)
+        path.rename(backup)
         for ending in SIDECARS:
             with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+                path.with_name(path.name + ending).rename(backup.with_name(backup.name + ending))
     except OSError as error:
-        hint = f"Move {path} away; it is made anew from the logs."
-        raise StoreError(
-            f"The store {path} is damaged, and cannot be set aside: {error.strerror}.", hint=hint
-        ) from None
-    return aside
+        hint = f"Move {path} away; it is rebuilt from the logs."
+        raise StoreError(f"The store {path} is damaged and cannot be renamed: {error.strerror}.", hint=hint) from None
+    return backup
 
 
 def rebuild_store(store: Store, folder: Path) -> int:
-    """All that the logs tell. One run that cannot be read keeps no other."""
+    """Store the runs of the logs, and return their number. A run that cannot be read is skipped."""
     runs = 0
     for stamp in jsonl.list_run_stamps(folder):
         with contextlib.suppress(OSError, StoreError):

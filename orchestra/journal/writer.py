@@ -1,4 +1,4 @@
-"""Brings events into the store from a thread of its own: who emits one never waits for a database."""
+"""Writes events to the store in a thread, so that a run never waits for a database."""
 
 import threading
 import time
@@ -10,13 +10,13 @@ from orchestra.events import Event
 from orchestra.journal.store import Store
 
 BATCH_SIZE = 500
-RETRY_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between tries, the last one again and again
+RETRY_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between tries; the last one repeats
 
 
 class StoreWriter:
     """Keeps every event until the store has it, in order, through any outage.
 
-    An outage longer than `patience` is a problem; it may end by itself, so the tries go on.
+    An outage longer than `patience` seconds is a `problem`, but the tries go on.
     """
 
     def __init__(self, store: Store, repository: str, patience: float = 30.0) -> None:
@@ -32,14 +32,14 @@ class StoreWriter:
         self.thread.start()
 
     def add_event(self, event: Event) -> None:
-        """Keep an event until the store has it: a subscriber of the bus."""
+        """Queue an event. A handler for the bus."""
         with self.changed:
             self.waiting.append(event)
             self.changed.notify_all()
 
     @property
     def problem(self) -> str | None:
-        """One sentence while events do not get through, or when some never did."""
+        """A sentence while the store takes no events, or if some were never stored."""
         with self.changed:
             late = self.trying_since and time.monotonic() - self.trying_since >= self.patience
             if not self.waiting or not (late or self.closing or not self.thread.is_alive()):
@@ -47,12 +47,12 @@ class StoreWriter:
             return f"{self.error or 'The store does not answer.'} Only the JSONL files have {len(self.waiting)} events."
 
     def flush(self, timeout: float) -> bool:
-        """Wait until the store has all that was put. False when it has not."""
+        """Wait until the store has all events; False after the timeout."""
         with self.changed:
             return self.changed.wait_for(lambda: not self.waiting, timeout)
 
     def close(self) -> bool:
-        """Flush, as long as the patience lasts, and end. False when events are left: `problem` says why."""
+        """Flush for at most `patience` seconds, and end. False if events are left; `problem` says why."""
         done = self.flush(0 if self.problem else self.patience)
         with self.changed:
             self.closing = True
@@ -70,7 +70,7 @@ class StoreWriter:
                         return
 
     def next_batch(self) -> list[Event]:
-        """Empty when it is time to end."""
+        """The next events; empty when the writer closes."""
         with self.changed:
             self.changed.wait_for(lambda: self.waiting or self.closing)
             self.trying_since = time.monotonic()

@@ -1,4 +1,4 @@
-"""The CI system around us: its commands, and what it must not take for one in foreign text."""
+"""The CI system that runs us: its commands, and how foreign text is kept from being read as one."""
 
 import json
 import re
@@ -8,22 +8,22 @@ from typing import Any, Literal
 
 from orchestra.report.sanitize import safe_line, strip_controls
 
-LONGEST = 3_000  # of the 4,096 bytes that it takes for one
+LONGEST = 3_000  # characters of an annotation, of which GitHub takes 4,096 bytes
 Kind = Literal["github", "gitlab", "plain", ""]
-# GitHub's runner takes these for commands, and compares as people read: what cannot be seen between the signs does not
-# count. So they are broken up by a space, which does. The second, older form counts anywhere in a line.
+# GitHub's runner reads these as commands, and ignores invisible characters between the signs. A space breaks a
+# command. The second, older form counts anywhere in a line.
 COMMAND_PATTERN = re.compile(r"^([^!-~]*:)(?=[^!-~]*:)", re.MULTILINE)
 OLD_COMMAND_PATTERN = re.compile(r"#(?=[^!-~]*#[^!-~]*\[)")
 
 
 @dataclass(frozen=True)
 class CiSystem:
-    """The CI system around us; `kind` is empty where there is none."""
+    """The CI system that runs us; `kind` is empty if there is none."""
 
     kind: Kind = ""
 
     def group(self, name: str, now: float) -> str:
-        """A line after which what follows is folded under this name."""
+        """A line that starts a fold of this name."""
         if self.kind == "github":
             return f"::group::{name}\n"
         if self.kind == "gitlab":
@@ -38,8 +38,11 @@ class CiSystem:
         return ""
 
     def neutralize(self, text: str) -> str:
-        """Text that this system takes for nothing but text."""
-        return defused(strip_controls(text)) if self.kind == "github" else strip_controls(text) if self.kind else text
+        """The text, which this system cannot read as a command."""
+        text = strip_controls(text) if self.kind else text
+        if self.kind == "github":
+            text = OLD_COMMAND_PATTERN.sub("# ", COMMAND_PATTERN.sub(r"\1 ", text))
+        return text
 
 
 def detect_ci_system(env: Mapping[str, str]) -> CiSystem:
@@ -54,12 +57,8 @@ def gitlab_section(name: str) -> str:
     return "orchestra_" + re.sub(r"\W+", "_", name.lower())
 
 
-def defused(text: str) -> str:
-    return OLD_COMMAND_PATTERN.sub("# ", COMMAND_PATTERN.sub(r"\1 ", text))
-
-
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON that is nothing but JSON, in any encoding and to any CI system."""
+    """ASCII JSON that no CI system reads as a command."""
     return json.dumps(value, indent=indent).replace("##[", "#\\u0023[")
 
 
@@ -67,9 +66,9 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def error_annotation(words: str, title: str, path: str = "", number: int = 0) -> str:
-    given = {"file": path, "line": str(number or 1) if path else "", "title": safe_line(title, 100)}
-    properties = ",".join(f"{name}={escape_property(value)}" for name, value in given.items() if value)
-    return f"::error {properties}::{escape_data(strip_controls(words)[:LONGEST])}"
+    properties = {"file": path, "line": str(number or 1) if path else "", "title": safe_line(title, 100)}
+    head = ",".join(f"{name}={escape_property(value)}" for name, value in properties.items() if value)
+    return f"::error {head}::{escape_data(strip_controls(words)[:LONGEST])}"
 
 
 def escape_data(text: str) -> str:

@@ -1,56 +1,11 @@
-"""From events to the report: a fold, so that a run that died can be reported as well as one that ended."""
+"""Fold events into the report, which therefore exists for a run that died as well as for one that ended."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import singledispatch
 
-from orchestra.events import (
-    COMBINED_TREE,
-    AgentWaiting,
-    AiderReady,
-    AssistantResponse,
-    AttemptChosen,
-    AttemptEnded,
-    AttemptStarted,
-    BranchKept,
-    BranchPushed,
-    CommandAnswered,
-    Event,
-    EventLog,
-    GateEnded,
-    GatesFound,
-    GateUnable,
-    GateUnusable,
-    HumanNeeded,
-    Json,
-    LimitReached,
-    MoneyReserved,
-    Note,
-    NotHandedOver,
-    PatchWritten,
-    Payload,
-    PlanChanged,
-    PlanDrafted,
-    PlanMade,
-    PlanRange,
-    PrdWritten,
-    PrOpened,
-    ReplayEnded,
-    RequestEnded,
-    ResultBranched,
-    ResultDelivered,
-    RunEnded,
-    RunResumed,
-    RunStarted,
-    TaskExcluded,
-    TaskIntegrated,
-    TaskMoved,
-    TaskResolved,
-    TasksProposed,
-    TestsJudged,
-    WorkCombined,
-    WorktreeLent,
-)
+from orchestra import events
+from orchestra.events import Event, EventLog, Json, Payload
 from orchestra.model import Task, TaskState, Usage, Verdict
 from orchestra.report.state import (
     CandidateReport,
@@ -64,7 +19,7 @@ from orchestra.report.state import (
 )
 
 LIMIT_OPTIONS = ("budget", "task_budget", "max_tokens", "deadline")
-# What an attempt's end says of its task.
+# The fields of an attempt's end that become those of its task.
 OUTCOME_FIELDS = (
     *("verdict", "cause", "remedy", "commit", "seconds", "round", "changed", "foreign", "refused", "protected"),
     *("notable", "left_out", "proposed", "answered", "said", "patch"),
@@ -72,7 +27,7 @@ OUTCOME_FIELDS = (
 
 
 def report_from_log(log: EventLog) -> Report:
-    """The report of a log, with the lines that are no events counted."""
+    """The report of a log, with a count of the lines that are no events."""
     report = fold_events(log.events)
     report.unreadable += log.torn_lines
     return report
@@ -86,10 +41,10 @@ def fold_events(events: Iterable[Event], report: Report | None = None) -> Report
 
 
 def fold_event(report: Report, event: Event) -> None:
-    """Live or from files: every event passes here, and none can raise."""
+    """Apply an event, live or from files. Never raises."""
     report.run = report.run or event.run
     report.started = report.started or event.time
-    if isinstance(event.payload, RunResumed):  # until then no session was at it
+    if isinstance(event.payload, events.RunResumed):  # no session ran before it
         report.paused_ms += event.time - (report.last_event_time or event.time)
     report.last_event_time = event.time
     report.seconds = (event.time - report.started - report.paused_ms) / 1000
@@ -99,14 +54,14 @@ def fold_event(report: Report, event: Event) -> None:
 
 @singledispatch
 def fold_payload(payload: Payload, report: Report, event: Event) -> None:
-    """Change the report by an event. Kinds without a function of their own change nothing."""
+    """Apply a payload. Kinds without a registered function change nothing."""
 
 
 # --- the run --------------------------------------------------------------------------------------------------------
 
 
 @fold_payload.register
-def fold_run_started(started: RunStarted, report: Report, event: Event) -> None:
+def fold_run_started(started: events.RunStarted, report: Report, event: Event) -> None:
     report.change, report.repository = started.change, started.repository
     report.branch, report.base = started.branch, started.base
     report.model, report.provider = started.model, started.provider
@@ -114,8 +69,7 @@ def fold_run_started(started: RunStarted, report: Report, event: Event) -> None:
 
 
 def set_limit_options(report: Report, options: Json) -> None:
-    """A session that tells no options has those of the one before."""
-    if not options:
+    if not options:  # a session without options keeps those of the session before
         return
     known = {name: options.get(name) for name in LIMIT_OPTIONS}
     report.limits = {name: value for name, value in known.items() if isinstance(value, int | float) and value}
@@ -123,7 +77,7 @@ def set_limit_options(report: Report, options: Json) -> None:
 
 
 @fold_payload.register
-def fold_run_resumed(resumed: RunResumed, report: Report, event: Event) -> None:
+def fold_run_resumed(resumed: events.RunResumed, report: Report, event: Event) -> None:
     report.exit_code, report.error, report.cancelled = None, "", False
     report.running_attempts.clear()
     report.gates, report.judged = [], {}
@@ -134,27 +88,27 @@ def fold_run_resumed(resumed: RunResumed, report: Report, event: Event) -> None:
 
 
 @fold_payload.register
-def fold_run_ended(ended: RunEnded, report: Report, event: Event) -> None:
+def fold_run_ended(ended: events.RunEnded, report: Report, event: Event) -> None:
     report.exit_code, report.error, report.signal = ended.exit_code, ended.error, ended.signal
 
 
 @fold_payload.register
-def fold_command_answered(answered: CommandAnswered, report: Report, event: Event) -> None:
+def fold_command_answered(answered: events.CommandAnswered, report: Report, event: Event) -> None:
     report.cancelled |= answered.name == "cancel" and event.task is None and not answered.refused
 
 
 @fold_payload.register
-def fold_note(note: Note, report: Report, event: Event) -> None:
+def fold_note(note: events.Note, report: Report, event: Event) -> None:
     report.notes.append(note.text)
 
 
 @fold_payload.register
-def fold_limit_reached(reached: LimitReached, report: Report, event: Event) -> None:
+def fold_limit_reached(reached: events.LimitReached, report: Report, event: Event) -> None:
     report.limit_that_stopped = reached.limit
 
 
 @fold_payload.register
-def fold_replayed(replayed: ReplayEnded, report: Report, event: Event) -> None:
+def fold_replayed(replayed: events.ReplayEnded, report: Report, event: Event) -> None:
     report.replayed, report.unused = True, replayed.unused
 
 
@@ -162,14 +116,15 @@ def fold_replayed(replayed: ReplayEnded, report: Report, event: Event) -> None:
 
 
 @fold_payload.register
-def fold_reservation(reservation: MoneyReserved, report: Report, event: Event) -> None:
+def fold_reservation(reservation: events.MoneyReserved, report: Report, event: Event) -> None:
     report.pending_reservations.setdefault(reservation.number, []).append((event.task, reservation))
 
 
 def count_lost_requests(report: Report) -> None:
-    """The last session's process died with these on their way: they may be billed, so they count as paid."""
-    for task, aside in [each for pending in report.pending_reservations.values() for each in pending]:
-        add_usage(report, aside.role, task, Usage(assumed=aside.dollars, assumed_tokens=aside.tokens))
+    """Count the requests that the last session left without a reply as paid, because they may be billed."""
+    for task, reservation in [each for pending in report.pending_reservations.values() for each in pending]:
+        usage = Usage(assumed=reservation.dollars, assumed_tokens=reservation.tokens)
+        add_usage(report, reservation.role, task, usage)
     report.pending_reservations.clear()
 
 
@@ -180,23 +135,23 @@ def add_usage(report: Report, role: str, task: int | None, used: Usage) -> None:
 
 
 @fold_payload.register
-def fold_request(request: RequestEnded, report: Report, event: Event) -> None:
+def fold_request(request: events.RequestEnded, report: Report, event: Event) -> None:
     report.pending_reservations.pop(request.number, None)
     add_usage(report, request.role, event.task, request.usage)
     report.replayed |= request.replayed
     if request.failure == "drift" or request.drifted:
-        who = f"agent{event.task}" if event.task is not None else request.role
-        report.drift[who] = report.drift.get(who, 0) + 1
+        actor = f"agent{event.task}" if event.task is not None else request.role
+        report.drift[actor] = report.drift.get(actor, 0) + 1
 
 
 @fold_payload.register
-def fold_waiting(waiting: AgentWaiting, report: Report, event: Event) -> None:
+def fold_waiting(waiting: events.AgentWaiting, report: Report, event: Event) -> None:
     if event.task is not None:
         event_task_report(report, event).waits = f"{waiting.on} ({waiting.why})" if waiting.on else ""
 
 
 @fold_payload.register
-def fold_response(response: AssistantResponse, report: Report, event: Event) -> None:
+def fold_response(response: events.AssistantResponse, report: Report, event: Event) -> None:
     event_task_report(report, event).iterations += 1
 
 
@@ -204,18 +159,20 @@ def fold_response(response: AssistantResponse, report: Report, event: Event) -> 
 
 
 @fold_payload.register
-def fold_prd_written(prd: PrdWritten, report: Report, event: Event) -> None:
+def fold_prd_written(prd: events.PrdWritten, report: Report, event: Event) -> None:
     report.prd = prd
 
 
 @fold_payload.register
-def fold_plan_made(plan: PlanMade, report: Report, event: Event) -> None:
+def fold_plan_made(plan: events.PlanMade, report: Report, event: Event) -> None:
     report.agents, report.skipped, report.plan_file = plan.agents, plan.skipped, plan.file
     report.user_files, report.change_is_literal = plan.named, plan.words
     for task in plan.tasks:
         report.tasks[task.id] = task_report_from_plan(task)
-    if plan.estimate:
-        set_estimates(report, plan.estimate)
+    report.estimate = plan.estimate or report.estimate
+    for expected in plan.estimate.tasks if plan.estimate else ():
+        if expected.task in report.tasks:
+            report.tasks[expected.task].estimate = expected
 
 
 def task_report_from_plan(task: Task) -> TaskReport:
@@ -231,21 +188,14 @@ def task_report_from_plan(task: Task) -> TaskReport:
     )
 
 
-def set_estimates(report: Report, expected: PlanRange) -> None:
-    report.estimate = expected
-    for each in expected.tasks:
-        if each.task in report.tasks:
-            report.tasks[each.task].estimate = each
-
-
 @fold_payload.register
-def fold_drafted(drafted: PlanDrafted, report: Report, event: Event) -> None:
+def fold_drafted(drafted: events.PlanDrafted, report: Report, event: Event) -> None:
     report.plan_file, report.drafted_tasks = drafted.file, drafted.tasks
 
 
 @fold_payload.register
-def fold_plan_changed(changed: PlanChanged, report: Report, event: Event) -> None:
-    """By a person: what a task is to do, or a task that takes the place of another one."""
+def fold_plan_changed(changed: events.PlanChanged, report: Report, event: Event) -> None:
+    """A person changed a task, or replaced it with another."""
     for task in changed.tasks:
         known = report.tasks.setdefault(task.id, task_report_from_plan(task))
         known.needs, known.priority, known.brief = task.needs, task.priority, task.brief
@@ -257,7 +207,7 @@ def fold_plan_changed(changed: PlanChanged, report: Report, event: Event) -> Non
 
 
 @fold_payload.register
-def fold_task_moved(moved: TaskMoved, report: Report, event: Event) -> None:
+def fold_task_moved(moved: events.TaskMoved, report: Report, event: Event) -> None:
     record = event_task_report(report, event)
     record.state = moved.state
     if record.state != TaskState.WAITING_HUMAN:
@@ -265,7 +215,7 @@ def fold_task_moved(moved: TaskMoved, report: Report, event: Event) -> None:
 
 
 @fold_payload.register
-def fold_attempt_started(started: AttemptStarted, report: Report, event: Event) -> None:
+def fold_attempt_started(started: events.AttemptStarted, report: Report, event: Event) -> None:
     if not report.running_attempts:
         report.working_since = event.time
     report.running_attempts.add((event.task, event.attempt))
@@ -279,13 +229,13 @@ def fold_attempt_started(started: AttemptStarted, report: Report, event: Event) 
 
 
 @fold_payload.register
-def fold_aider_ready(ready: AiderReady, report: Report, event: Event) -> None:
-    """Attempts that began before had only a worktree made."""
+def fold_aider_ready(ready: events.AiderReady, report: Report, event: Event) -> None:
+    """The time before does not count as work: attempts only prepared worktrees."""
     report.working_since = max(report.working_since, event.time - round(1000 * ready.ago))
 
 
 @fold_payload.register
-def fold_attempt_ended(ended: AttemptEnded, report: Report, event: Event) -> None:
+def fold_attempt_ended(ended: events.AttemptEnded, report: Report, event: Event) -> None:
     record = event_task_report(report, event)
     record.waits = ""
     if report.running_attempts == {(event.task, event.attempt)}:
@@ -298,55 +248,55 @@ def fold_attempt_ended(ended: AttemptEnded, report: Report, event: Event) -> Non
         record.branch = record.branch if ended.branch is None else ended.branch
 
 
-def candidate_from_event(ended: AttemptEnded, attempt: int | None, number: int) -> CandidateReport:
-    told = {name: getattr(ended, name) for name in OUTCOME_FIELDS}
-    told |= {"branch": ended.branch or "", "patch": ended.patch or "", "size": ended.size or 0, "round": number}
-    return CandidateReport(attempt=attempt, review=ended.review, **told)
+def candidate_from_event(ended: events.AttemptEnded, attempt: int | None, number: int) -> CandidateReport:
+    fields = {name: getattr(ended, name) for name in OUTCOME_FIELDS}
+    fields |= {"branch": ended.branch or "", "patch": ended.patch or "", "size": ended.size or 0, "round": number}
+    return CandidateReport(attempt=attempt, review=ended.review, **fields)
 
 
-def copy_outcome(record: TaskReport, source: AttemptEnded | CandidateReport) -> None:
+def copy_outcome(record: TaskReport, source: events.AttemptEnded | CandidateReport) -> None:
     for name in OUTCOME_FIELDS:
         if (value := getattr(source, name)) is not None:
             setattr(record, name, value)
 
 
 @fold_payload.register
-def fold_chosen(chosen: AttemptChosen, report: Report, event: Event) -> None:
-    """Of several attempts side by side this one is what the task has come to."""
+def fold_chosen(chosen: events.AttemptChosen, report: Report, event: Event) -> None:
+    """The outcome of the chosen attempt becomes that of the task."""
     record = event_task_report(report, event)
-    for n, each in enumerate(record.candidates):
-        if each.attempt == event.attempt:
-            copy_outcome(record, each)
-            record.candidates[n] = replace(each, chosen=True, why=chosen.why, branch="")
+    for n, candidate in enumerate(record.candidates):
+        if candidate.attempt == event.attempt:
+            copy_outcome(record, candidate)
+            record.candidates[n] = replace(candidate, chosen=True, why=chosen.why, branch="")
             break
     record.gates = [gate for gate in record.gates if gate.attempt == event.attempt]
 
 
 @fold_payload.register
-def fold_branch_kept(kept: BranchKept, report: Report, event: Event) -> None:
+def fold_branch_kept(kept: events.BranchKept, report: Report, event: Event) -> None:
     event_task_report(report, event).branch = kept.branch
 
 
 @fold_payload.register
-def fold_human_needed(needed: HumanNeeded, report: Report, event: Event) -> None:
+def fold_human_needed(needed: events.HumanNeeded, report: Report, event: Event) -> None:
     event_task_report(report, event).asks = needed.why
 
 
 @fold_payload.register
-def fold_resolved(resolved: TaskResolved, report: Report, event: Event) -> None:
+def fold_resolved(resolved: events.TaskResolved, report: Report, event: Event) -> None:
     record = event_task_report(report, event)
-    asked = record.asks or record.held or record.cause
-    record.decisions.append(DecisionMade(asked, resolved.action, resolved.text))
+    question = record.asks or record.held or record.cause
+    record.decisions.append(DecisionMade(question, resolved.action, resolved.text))
     report.decision_texts += [resolved.text] if resolved.text else []
 
 
 @fold_payload.register
-def fold_lent(lent: WorktreeLent, report: Report, event: Event) -> None:
+def fold_lent(lent: events.WorktreeLent, report: Report, event: Event) -> None:
     event_task_report(report, event).lent = lent
 
 
 @fold_payload.register
-def fold_tasks_proposed(proposed: TasksProposed, report: Report, event: Event) -> None:
+def fold_tasks_proposed(proposed: events.TasksProposed, report: Report, event: Event) -> None:
     report.proposals[event.task or 0] = proposed.tasks
 
 
@@ -354,20 +304,20 @@ def fold_tasks_proposed(proposed: TasksProposed, report: Report, event: Event) -
 
 
 @fold_payload.register
-def fold_gates_found(found: GatesFound, report: Report, event: Event) -> None:
-    report.unusable = {one.name: one for one in found.unusable}
+def fold_gates_found(found: events.GatesFound, report: Report, event: Event) -> None:
+    report.unusable = {gate.name: gate for gate in found.unusable}
 
 
 @fold_payload.register
-def fold_gate_unable(unable: GateUnable, report: Report, event: Event) -> None:
+def fold_gate_unable(unable: events.GateUnable, report: Report, event: Event) -> None:
     if not unable.named:
-        report.unusable[unable.name] = GateUnusable(unable.name, unable.about, unable.why)
+        report.unusable[unable.name] = events.GateUnusable(unable.name, unable.about, unable.why)
 
 
 @fold_payload.register
-def fold_gate_ended(gate: GateEnded, report: Report, event: Event) -> None:
+def fold_gate_ended(gate: events.GateEnded, report: Report, event: Event) -> None:
     if event.task is None:
-        report.gates += [gate] if gate.tree == COMBINED_TREE else []
+        report.gates += [gate] if gate.tree == events.COMBINED_TREE else []
         return
     record = event_task_report(report, event)
     record.gates.append(TaskGate(event.attempt, gate))
@@ -376,7 +326,7 @@ def fold_gate_ended(gate: GateEnded, report: Report, event: Event) -> None:
 
 
 @fold_payload.register
-def fold_tests_judged(judged: TestsJudged, report: Report, event: Event) -> None:
+def fold_tests_judged(judged: events.TestsJudged, report: Report, event: Event) -> None:
     report.judged[judged.name] = judged
     report.gates = [gate_with_judgement(gate, judged) for gate in report.gates]
 
@@ -385,56 +335,59 @@ def fold_tests_judged(judged: TestsJudged, report: Report, event: Event) -> None
 
 
 @fold_payload.register
-def fold_task_held(held: TaskExcluded, report: Report, event: Event) -> None:
-    event_task_report(report, event).held, event_task_report(report, event).integrated = held.reason, False
+def fold_task_held(held: events.TaskExcluded, report: Report, event: Event) -> None:
+    record = event_task_report(report, event)
+    record.held, record.integrated = held.reason, False
 
 
 @fold_payload.register
-def fold_task_integrated(integrated: TaskIntegrated, report: Report, event: Event) -> None:
+def fold_task_integrated(integrated: events.TaskIntegrated, report: Report, event: Event) -> None:
     record = event_task_report(report, event)
     record.commit, record.integrated, record.held = integrated.commit, True, ""
 
 
 @fold_payload.register
-def fold_combined(combined: WorkCombined, report: Report, event: Event) -> None:
-    """What was said of an earlier combination is not said of this one, which may stand on newer commits."""
+def fold_combined(combined: events.WorkCombined, report: Report, event: Event) -> None:
+    """Drop the gates of an earlier combination. The new one may have a newer base."""
     report.gates, report.judged = [], {}
     report.base = combined.base or report.base
 
 
 @fold_payload.register
-def fold_delivered(delivered: ResultDelivered, report: Report, event: Event) -> None:
+def fold_delivered(delivered: events.ResultDelivered, report: Report, event: Event) -> None:
     report.delivery = delivered
     for task in report.tasks.values():
-        # What the result holds needs no branch of its own any more.
+        # The branches of integrated tasks are removed.
         task.branch = "" if task.integrated else task.branch
 
 
 @fold_payload.register
-def fold_branched(branched: ResultBranched, report: Report, event: Event) -> None:
+def fold_branched(branched: events.ResultBranched, report: Report, event: Event) -> None:
     report.handovers[branched.kind] = branched
     if report.delivery:
         take = f"git merge {branched.branch}"
         report.delivery = replace(report.delivery, side_branch=branched.branch, take=take)
 
 
-@fold_payload.register(PatchWritten)
-@fold_payload.register(BranchPushed)
-@fold_payload.register(PrOpened)
-def fold_handed_over(handed: PatchWritten | BranchPushed | PrOpened, report: Report, event: Event) -> None:
+@fold_payload.register(events.PatchWritten)
+@fold_payload.register(events.BranchPushed)
+@fold_payload.register(events.PrOpened)
+def fold_handed_over(
+    handed: events.PatchWritten | events.BranchPushed | events.PrOpened, report: Report, event: Event
+) -> None:
     report.handovers[handed.kind] = handed
 
 
 @fold_payload.register
-def fold_not_handed_over(failed: NotHandedOver, report: Report, event: Event) -> None:
+def fold_not_handed_over(failed: events.NotHandedOver, report: Report, event: Event) -> None:
     report.refused[failed.what] = failed
 
 
 def event_task_report(report: Report, event: Event) -> TaskReport:
-    """The event's task. Its kind has one: reading sees to that."""
+    """The event's task. Reading ensures that its kind has one."""
     return task_report(report, event.task or 0)
 
 
 def task_report(report: Report, task: int) -> TaskReport:
-    """A task that no plan names has no title: the plan's event was lost."""
+    """The task; one without title if the plan's event was lost."""
     return report.tasks.setdefault(task, TaskReport(task, "", ()))

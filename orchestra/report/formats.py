@@ -13,7 +13,7 @@ from orchestra.report.state import Report
 
 @dataclass(frozen=True)
 class ReportMaterial:
-    """A run with the long texts that its reports quote."""
+    """A run, and the long texts that its reports quote."""
 
     report: Report
     detail: RunDetail
@@ -26,7 +26,7 @@ class ReportFormat:
     """A format of reports.
 
     `title`: its name in a sentence. `stem` and `suffix` make the file's name in the log folder.
-    `content`: a page is written to that file, a text is printed, unless the user says otherwise.
+    `content`: by default a page is written to that file, and a text is printed.
     """
 
     name: str
@@ -40,23 +40,15 @@ class ReportFormat:
         return f"{self.stem}_{stamp}.{self.suffix}"
 
 
-def render_html(material: ReportMaterial) -> str:
-    return html_page(material.report, material.detail, material.diffs, material.outputs)
-
-
-def render_markdown(material: ReportMaterial) -> str:
-    return markdown_report(material.report)
-
-
-def render_junit(material: ReportMaterial) -> str:
-    return junit_xml(material.report, material.detail.gates, material.outputs)
-
-
-# The first is the default. A run writes them from the last to the first, because the page takes longest.
+# The first is the default. A run writes them from last to first, because the page takes longest.
 _ALL_FORMATS = (
-    ReportFormat("html", "HTML", "report", "html", "page", render_html),
-    ReportFormat("markdown", "Markdown", "report", "md", "text", render_markdown),
-    ReportFormat("junit", "JUnit XML", "junit", "xml", "text", render_junit),
+    ReportFormat(
+        "html", "HTML", "report", "html", "page", lambda run: html_page(run.report, run.detail, run.diffs, run.outputs)
+    ),
+    ReportFormat("markdown", "Markdown", "report", "md", "text", lambda run: markdown_report(run.report)),
+    ReportFormat(
+        "junit", "JUnit XML", "junit", "xml", "text", lambda run: junit_xml(run.report, run.detail.gates, run.outputs)
+    ),
 )
 REPORT_FORMATS: dict[str, ReportFormat] = {form.name: form for form in _ALL_FORMATS}
 DEFAULT_FORMAT = next(iter(REPORT_FORMATS))

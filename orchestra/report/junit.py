@@ -1,4 +1,4 @@
-"""JUnit XML: one case per task and gate, in what Jenkins and GitLab both read."""
+"""JUnit XML that Jenkins and GitLab read: a case per task and per gate."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,20 +29,20 @@ class JunitCase(NamedTuple):
 
 
 def junit_xml(report: Report, gates: Sequence[GateRun], outputs: Mapping[str, str]) -> str:
-    """`gates` are all that ran, of tasks too."""
+    """`gates`: all gates that ran, those of tasks included."""
     suites = {
         "tasks": [task_case(task) for task in report.tasks.values()],
         "gates": list(gate_cases([gate for gate in gates if is_counted_gate(report, gate)], outputs)),
     }
     if not any(case.problem not in ("", SKIPPED) for cases in suites.values() for case in cases):
-        # A run that failed by itself must not look as if all were well.
+        # Without this case, a run that failed outside of tasks and gates would look successful.
         suites["run"] = [run_case(report)]
     started = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(report.started / 1000))
-    made = [suite_xml(f"aider-orchestrator.{name}", cases, started) for name, cases in suites.items() if cases]
-    every = [case for cases in suites.values() for case in cases]
+    xml = [suite_xml(f"aider-orchestrator.{name}", cases, started) for name, cases in suites.items() if cases]
+    all_cases = [case for cases in suites.values() for case in cases]
     name = quote_attribute(f"run {report.run}")
-    head = f"<testsuites name={name} {count_attributes(every)} {time_attribute(report.seconds)}>"
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + "\n".join([head, *made, "</testsuites>"]) + "\n"
+    head = f"<testsuites name={name} {count_attributes(all_cases)} {time_attribute(report.seconds)}>"
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + "\n".join([head, *xml, "</testsuites>"]) + "\n"
 
 
 def run_case(report: Report) -> JunitCase:
@@ -61,13 +61,13 @@ def task_case(task: TaskReport) -> JunitCase:
 
 
 def is_counted_gate(report: Report, gate: GateRun) -> bool:
-    """Not of an attempt beside which a better one was made."""
+    """Whether the gate is not of an attempt that lost the selection."""
     task = report.tasks.get(gate.task or 0)
     return task is None or gate.attempt not in task.passed_over
 
 
 def gate_cases(gates: Sequence[GateRun], outputs: Mapping[str, str]) -> Iterator[JunitCase]:
-    """Of a gate that ran for several attempts of a task, the last time counts."""
+    """A case for each gate. If one ran for several attempts of a task, the last run counts."""
     last = {(gate.task, gate.result.name): gate.result for gate in gates}
     room = MAX_ALL_OUTPUTS // max(1, len(last))
     for (task, name), gate in last.items():
@@ -85,7 +85,8 @@ def gate_cases(gates: Sequence[GateRun], outputs: Mapping[str, str]) -> Iterator
 
 def suite_xml(name: str, cases: list[JunitCase], started: str) -> str:
     seconds = sum(case.seconds for case in cases)
-    counts = f"{count_attributes(cases)} {skips(cases)} {time_attribute(seconds)}"
+    skipped = sum(case.problem == SKIPPED for case in cases)
+    counts = f'{count_attributes(cases)} skipped="{skipped}" {time_attribute(seconds)}'
     head = f'<testsuite name={quote_attribute(name)} {counts} timestamp="{started}">'
     return "\n".join([head, *(case_xml(case, name) for case in cases), "</testsuite>"])
 
@@ -98,18 +99,14 @@ def case_xml(case: JunitCase, suite: str) -> str:
         return f"{head}/>"
     if case.problem == SKIPPED:
         return f"{head}><skipped message={quote_attribute(case.message)}/></testcase>"
-    said = f"<{case.problem} type={quote_attribute(case.kind)} message={quote_attribute(case.message)}>"
+    problem = f"<{case.problem} type={quote_attribute(case.kind)} message={quote_attribute(case.message)}>"
     body = escape(strip_controls(case.output or case.message))
-    return f"{head}>{said}{body}</{case.problem}></testcase>"
+    return f"{head}>{problem}{body}</{case.problem}></testcase>"
 
 
 def count_attributes(cases: list[JunitCase]) -> str:
-    sums = {f"{problem}s": sum(case.problem == problem for case in cases) for problem in ("failure", "error")}
-    return " ".join(f'{name}="{number}"' for name, number in {"tests": len(cases), **sums}.items())
-
-
-def skips(cases: list[JunitCase]) -> str:
-    return f'skipped="{sum(case.problem == SKIPPED for case in cases)}"'
+    failures, errors = (sum(case.problem == problem for case in cases) for problem in ("failure", "error"))
+    return f'tests="{len(cases)}" failures="{failures}" errors="{errors}"'
 
 
 def time_attribute(seconds: float) -> str:

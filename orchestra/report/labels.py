@@ -1,9 +1,9 @@
-"""Short words for pages: how a task stands, numbers, times, and the commands that one may give now."""
+"""Short labels for reports: states, numbers, times, and suggested commands."""
 
 from orchestra.events import GateEnded
 from orchestra.judge.policy import policy_of
 from orchestra.model import TaskState, Usage, Verdict, Verified
-from orchestra.report.phrases import changed_tests_phrase, tests_exceptions, unchecked_reasons
+from orchestra.report.phrases import changed_tests_phrase, format_usd, tests_exceptions, unchecked_reasons
 from orchestra.report.sanitize import safe_line
 from orchestra.report.state import DecisionMade, Report, Review, TaskReport
 
@@ -14,17 +14,17 @@ VERIFIED_SENTENCES = {
     Verified.TESTS: "The tests passed on the combined result.",
 }
 DECISION_PHRASES = {
-    "retry": "had it tried again",
+    "retry": "had it retried",
     "brief": "gave it another brief",
-    "abandon": "gave it up",
-    "spawn": "put another task in its place",
-    "take": "took it in hand",
+    "abandon": "abandoned it",
+    "spawn": "replaced it with another task",
+    "take": "did it by hand",
 }
 PHASE_NAMES = {"prd": "requirements", "agent": "agents", "critic": "reviews"}
 
 
 def gate_outcome(gate: GateEnded) -> str:
-    """How a gate ended, in a word or two."""
+    """How a gate ended."""
     if gate.ok and gate.unproven:
         return "checked nothing"
     if gate.ok:
@@ -43,21 +43,16 @@ def decision_phrase(decision: DecisionMade) -> str:
 
 
 def review_phrase(review: Review) -> str:
-    """Who said what of which attempt."""
-    who = safe_line(review.command or "review", 100)
-    return f"{who}, of attempt {review.attempt or 1}: {review_outcome(review)}"
-
-
-def review_outcome(review: Review) -> str:
-    return "passed" if review.ok else "not reviewed" if review.missing else "failed"
+    """The critic, the attempt and the outcome."""
+    outcome = "passed" if review.ok else "not reviewed" if review.missing else "failed"
+    return f"{safe_line(review.command or 'review', 100)}, of attempt {review.attempt or 1}: {outcome}"
 
 
 def task_status(task: TaskReport) -> str:
-    """How a task stands, in a word or two."""
     if task.state == TaskState.WAITING_HUMAN:
         return "waits for you"
     if task.held:
-        return "held back"
+        return "excluded"
     if task.verdict == Verdict.APPLIED and task.state == TaskState.FAILED:
         return "failed the checks"
     if task.answered and task.success:
@@ -68,7 +63,7 @@ def task_status(task: TaskReport) -> str:
 
 
 def task_tone(task: TaskReport) -> str:
-    """good, warn, bad or idle: for colours, never without the word beside them."""
+    """good, warn, bad or idle: a colour, which always stands beside a word."""
     if task.held or task.state == TaskState.WAITING_HUMAN:
         return "warn"
     if task.verdict == Verdict.APPLIED:
@@ -77,7 +72,7 @@ def task_tone(task: TaskReport) -> str:
 
 
 def run_tone(report: Report) -> str:
-    """The same for the whole run."""
+    """good, warn, bad or idle, for the run."""
     if report.exit_code == 0:
         return "good"
     if report.exit_code is None or report.exit_code in (130, 143):
@@ -86,7 +81,6 @@ def run_tone(report: Report) -> str:
 
 
 def verification_sentence(report: Report) -> str:
-    """How far the result was checked, in a sentence."""
     if not report.result:
         return "There is no result that could be checked."
     if any(not gate.ok for gate in report.gates):
@@ -110,19 +104,17 @@ def format_duration(seconds: float) -> str:
 
 
 def format_cost(used: Usage) -> str:
-    if used.dollars is None:
-        return "unknown"
-    return f"${used.dollars:.4f}" if used.dollars < 1 else f"${used.dollars:,.2f}"
+    return "unknown" if used.dollars is None else format_usd(used.dollars)
 
 
 def suggested_commands(report: Report) -> list[tuple[str, str]]:
-    """What may be done with the run as it is, and the command for it. Only names that we made or git allows."""
-    found = []
+    """What can be done with the run now, and the command: from hashes and stamps, so that no text needs quoting."""
+    steps = []
     result, base = report.result, report.base
     if result and base:
-        found.append(("Look at the change", f"git diff {base[:12]} {result[:12]}"))
+        steps.append(("Look at the change", f"git diff {base[:12]} {result[:12]}"))
     if report.exit_code != 0 and report.tasks:
-        found.append(("Take the run up again; finished work is kept", f"aider-orchestrator resume {report.run}"))
+        steps.append(("Resume the run; finished work is kept", f"aider-orchestrator resume {report.run}"))
     if report.applied and base:
-        found.append(("Take the change back from your branch", f"git revert --no-edit {base[:12]}..{result[:12]}"))
-    return found
+        steps.append(("Undo the change on your branch", f"git revert --no-edit {base[:12]}..{result[:12]}"))
+    return steps

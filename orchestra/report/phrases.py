@@ -1,4 +1,4 @@
-"""The report in words: the verdict in one sentence, how far it was verified, and what to do next."""
+"""Sentences about a run: the verdict, how far the result is verified, and what to do next."""
 
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -8,7 +8,7 @@ from orchestra.judge.exit_code import LIMIT_CODE
 from orchestra.judge.policy import policy_of
 from orchestra.model import Usage, Verdict, Verified
 from orchestra.report.sanitize import safe_line
-from orchestra.report.state import Report, TaskReport
+from orchestra.report.state import Report, TaskReport, join_some
 
 LONGEST_REASON = 300
 MOST_REASONS = 2
@@ -33,7 +33,7 @@ def verdict_sentence(report: Report) -> str:
 
 
 def stopping_limit(report: Report) -> str:
-    """The limit that ended the run before its work was done."""
+    """The limit that ended the run early; empty if none did."""
     if report.limit_that_stopped:
         return report.limit_that_stopped
     short = any(policy_of(task.verdict).exit_code == LIMIT_CODE for task in report.tasks.values())
@@ -49,20 +49,16 @@ def outcome_sentence(report: Report) -> str:
     if report.changed_nothing:
         return f"{plural(done, 'question')} answered; no file was to be changed."
     if not any(task.commit or task.answered for task in report.tasks.values()):
-        return (
-            f"Nothing was changed: {plural(total, 'task')} of {total:,} failed."
-            if total > 1
-            else "Nothing was changed: the task failed."
-        )
+        return f"Nothing was changed: {f'all {total:,} tasks' if total > 1 else 'the task'} failed."
     tasks = f"All {total:,} tasks are" if total > 1 else "The task is"
     head = f"{tasks} complete" if done == total else f"{done:,} of {total:,} tasks are complete"
     asking = sum(bool(task.asks) for task in report.tasks.values())
-    head += f", {plural(asking, 'task')} {'waits' if asking == 1 else 'wait'} for a person" if asking else ""
+    head += f", {plural(asking, 'task')} {'needs' if asking == 1 else 'need'} your decision" if asking else ""
     return f"{head}; {result_location(report)}, {verification_phrase(report)}."
 
 
 def result_location(report: Report) -> str:
-    """Where the work is now."""
+    """Where the result is now."""
     if not report.result:
         return "no result was combined"
     files = plural(len(report.files), "file")
@@ -70,7 +66,7 @@ def result_location(report: Report) -> str:
 
 
 def handover_note(report: Report) -> str:
-    """What is known to others of it, and what they should know and do not."""
+    """Completed and failed handovers, in parentheses."""
     done = "with a pull request" if report.pr_url else "pushed" if report.pushed else ""
     failed = [NOT_DONE_PHRASES[what] for what in report.refused if what in NOT_DONE_PHRASES]
     words = " but ".join(filter(None, (done, " and ".join(failed))))
@@ -98,50 +94,47 @@ LOST_TEST_PHRASES = {"missing": "missing", "skipped": "skipped now", "expected":
 
 
 def changed_tests_phrase(report: Report) -> str:
-    """What a result is verified by that is less than the base's tests, and why it is less."""
+    """The tests that verify the result, and how they are less than the base's."""
     parts = [
-        f"{join_names(names)} {is_are(names)} {LOST_TEST_PHRASES[kind]}" for kind, names in report.tests_lost.items()
+        f"{join_names(names)} {'is' if len(names) == 1 else 'are'} {LOST_TEST_PHRASES[kind]}"
+        for kind, names in report.tests_lost.items()
     ]
-    counts = [one.lost for one in report.judged.values() if one.lost.of]
-    parts += [f"{one.ran or 0:,} of {one.of:,} ran" for one in counts]
+    lost = [judgement.lost for judgement in report.judged.values()]
+    parts += [f"{each.ran or 0:,} of {each.of:,} ran" for each in lost if each.of]
     less = f" (of the base's tests, {'; '.join(parts)})" if parts else ""
     if changed := report.tests_changed:
         return f"tests that the agents changed: {join_names(changed)}{less}"
-    if any(one.wrote for one in report.judged.values()):
+    if any(judgement.wrote for judgement in report.judged.values()):
         return f"tests that the agents wrote{less}"
     return f"fewer tests than the base has{less}"
 
 
 def join_names(names: Sequence[str]) -> str:
-    shown = ", ".join(safe_line(name, 200) for name in names[:MOST_NAMED])
-    return shown + (f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else "")
-
-
-def is_are(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 else "are"
+    return join_some([safe_line(name, 200) for name in names], MOST_NAMED)
 
 
 def tests_exceptions(report: Report) -> str:
-    """What the tests that verify a result do not say of it."""
+    """What the verifying tests leave open."""
     count, why = report.failed_before, unchecked_reasons(report)
     old = f", but for {count:,} that failed before" if count else ""
     return old + (f"{' and' if old else ', but'} not by all of them: {why}" if why else "")
 
 
 def unchecked_reasons(report: Report) -> str:
-    """Why tests that the repository has did not check the result."""
-    said = [safe_line(why, LONGEST_REASON).rstrip(".") for why in dict.fromkeys(report.unchecked)]
-    return "; ".join(said[:MOST_REASONS]) + (f"; and {len(said) - MOST_REASONS} more" * (len(said) > MOST_REASONS))
+    """Why tests of the repository did not check the result."""
+    reasons = [safe_line(why, LONGEST_REASON).rstrip(".") for why in dict.fromkeys(report.unchecked)]
+    more = len(reasons) - MOST_REASONS
+    return "; ".join(reasons[:MOST_REASONS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def next_steps(report: Report) -> list[str]:
-    """What a person may do now, as commands where there are any."""
+    """What the user can do now, with commands."""
     return [f"{words} {command}" for words, command in handover_commands(report)] + other_steps(report)
 
 
 def handover_commands(report: Report) -> list[tuple[str, str]]:
-    """What could not be handed over and why, in the words of hosts and git; and the command that does it."""
-    return [(f"Not handed over: {told.why}. By hand:", told.by_hand) for told in report.refused.values()]
+    """Each failed handover with its reason, from the host or git, and the command that does it by hand."""
+    return [(f"Not handed over: {failed.why}. By hand:", failed.by_hand) for failed in report.refused.values()]
 
 
 def other_steps(report: Report) -> list[str]:
@@ -177,29 +170,29 @@ def cost_phrase(used: Usage) -> str:
 
 
 def unreadable_note(report: Report) -> str:
-    """Empty if the whole log could be read."""
+    """Empty if all of the log could be read."""
     if not report.unreadable:
         return ""
     return f"{plural(report.unreadable, 'event')} in the log could not be read. The report is made from the others."
 
 
 def format_usd(dollars: float) -> str:
-    return f"${dollars:.4f}" if dollars < 1 else f"${dollars:.2f}"
+    return f"${dollars:.4f}" if dollars < 1 else f"${dollars:,.2f}"
 
 
 def format_time_option(seconds: float) -> str:
     """1h30m, 45s."""
-    hours, minutes = divmod(int(seconds), 3600)[0], int(seconds) % 3600 // 60
-    rest = seconds - 3600 * hours - 60 * minutes
-    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{rest:g}s" if rest else ""]
-    return "".join(parts) or "0s"
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    parts = {"h": hours, "m": minutes, "s": rest}
+    return "".join(f"{number:g}{unit}" for unit, number in parts.items() if number) or "0s"
 
 
 def paid_phrase(report: Report) -> str:
-    """What the run really cost: a reply from a tape was paid for when it was recorded."""
-    if report.replayed:
-        return f"nothing, the replies came from a tape (worth {cost_phrase(report.usage)})"
-    return cost_phrase(report.usage)
+    """What the run cost. A replayed reply was paid for when it was recorded."""
+    paid = report.usage.paid
+    cost = f"unknown (no price for {safe_line(report.model, 100)})" if paid is None else format_usd(paid)
+    return f"nothing, the replies came from a recording (worth {cost})" if report.replayed else cost
 
 
 def plural(count: int, word: str) -> str:

@@ -1,4 +1,4 @@
-"""Text of foreign origin (models, repositories, providers) made harmless before it is shown anywhere."""
+"""Foreign text (of models, repositories, providers) made harmless before it is shown."""
 
 import re
 
@@ -8,28 +8,30 @@ ANSI = re.compile(
     r"|\x1b[ -/]*[0-~]"
 )
 LINE_ENDS = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
-# Controls, halves of characters, what XML cannot hold, and marks that turn the order of what is read around.
+# Controls, halves of characters, what XML cannot hold, and marks that reverse the direction of text.
 INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
-# An address as a host gives it, in which nothing means anything else anywhere.
+# An address of a host, without characters that are special in HTML, Markdown or a shell.
 ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d+)?/[\w./~%-]{1,300}", re.ASCII)
 REPLACEMENT = "\ufffd"
 
 
 def strip_controls(text: str) -> str:
-    """Only what can be seen, in lines that end with \\n: for a page, a file, a terminal."""
+    """The visible text, in lines that end with \\n: for a page, a file, a terminal."""
+    if text.isprintable():  # most texts are, and this is a tenth of the time
+        return text
     return INVISIBLE.sub(REPLACEMENT, LINE_ENDS.sub("\n", ANSI.sub("", text)))
 
 
 def safe_line(text: str, limit: int = 300) -> str:
-    """The same in one line that is not too long."""
+    """The visible text in one line of at most `limit` characters."""
     words = " ".join(strip_controls(text[: 4 * limit]).split())
     return words if len(words) <= limit and len(text) <= 4 * limit else f"{words[: limit - 1]}…"
 
 
 def cut_middle(text: str, limit: int, full_text_path: str = "") -> str:
-    """The two ends of a long text: what was meant stands at the beginning, what came of it at the end."""
+    """The two ends of a long text: the beginning has its purpose, the end its outcome."""
     if len(text) <= limit:
         return text
     head, tail = text[: 2 * limit // 3], text[len(text) - limit // 3 :]

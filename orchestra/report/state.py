@@ -1,4 +1,4 @@
-"""The report: everything that is said about a run and its tasks, and what follows from it."""
+"""The report: the state of a run and its tasks, and what can be derived from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,14 +26,15 @@ from orchestra.events import (
 from orchestra.events.base import optional_field
 from orchestra.model import Requirement, TaskState, Usage, Verdict, Verified
 
-UNJUDGED_REASON = "passed, but the run ended before it was seen whether its tests could be bent"
-TESTS = "tests"  # what a gate of tests is about
+UNJUDGED_REASON = "passed, but the run ended before its tests were examined"
+LOST_KINDS = ("missing", "skipped", "expected")  # fields of LostTests
+TESTS = "tests"  # the subject of a gate that runs tests
 HandedOver = PatchWritten | ResultBranched | BranchPushed | PrOpened
 T = TypeVar("T", bound=HandedOver)
 
 
 class CandidateReport(Record, kw_only=True):
-    """One of several attempts that were made side by side: what it came to, and whether it was chosen."""
+    """The outcome of one of several attempts side by side, and whether it was chosen."""
 
     attempt: int | None
     chosen: bool = False
@@ -60,14 +61,12 @@ class CandidateReport(Record, kw_only=True):
 
 
 class TaskGate(Record):
-    """A gate of an attempt."""
-
     attempt: int | None
     result: GateEnded
 
 
 class Review(Record):
-    """What a critic said of an attempt."""
+    """A critic's verdict on an attempt."""
 
     attempt: int | None
     command: str
@@ -77,7 +76,7 @@ class Review(Record):
 
 
 class DecisionMade(Record):
-    """What a person decided, and what they were asked."""
+    """A person's decision, and the question."""
 
     asked: str
     action: str
@@ -86,7 +85,7 @@ class DecisionMade(Record):
 
 @dataclass
 class TaskReport:
-    """One task as far as it came."""
+    """The state of one task."""
 
     id: int
     title: str
@@ -103,7 +102,7 @@ class TaskReport:
     foreign: Sequence[str] = ()
     refused: Sequence[str] = ()
     left_out: Sequence[str] = ()
-    # With the reason of each: what acts by itself and was not taken, and what was taken and should be looked at.
+    # By path, with the reason: files that run by themselves and were not taken, and taken ones that need a look.
     protected: Mapping[str, str] = field(default_factory=dict)
     notable: Mapping[str, str] = field(default_factory=dict)
     commit: str = ""
@@ -113,30 +112,30 @@ class TaskReport:
     integrated: bool = False
     gates: list[TaskGate] = field(default_factory=list)
     attempts: int = 0
-    waits: str = ""  # for which provider or agent, and why
+    waits: str = ""  # the provider or agent it waits for, and why
     asks: str = ""  # why it waits for a person
-    replaced: int = 0  # by which task
-    lent: WorktreeLent | None = None  # to a person: where that one began
+    replaced: int = 0  # the task that replaces it
+    lent: WorktreeLent | None = None  # the worktree that a person got
     by_hand: bool = False
-    # Of several attempts side by side: the number of the first, and what each came to.
+    # Of several attempts side by side: the number of the first, and the outcome of each.
     round: int = 0
     candidates: list[CandidateReport] = field(default_factory=list)
     role: str = ""
-    answered: bool = False  # its reply is its result: nothing was to be changed
-    said: str = ""  # in the accepted reply, beside the edits
+    answered: bool = False  # a question, whose reply is its result
+    said: str = ""  # the accepted reply without its edits
     proposed: tuple[ProposedTask, ...] = ()  # further tasks, by the agent
     estimate: TaskRange | None = None
-    # Of all attempts.
+    # Of all attempts:
     reviews: list[Review] = field(default_factory=list)
     decisions: list[DecisionMade] = field(default_factory=list)
-    # As planned; a person may change it.
+    # As planned, or changed by a person:
     needs: tuple[int, ...] = ()
     priority: int = 0
     brief: str = ""
 
     @property
     def hints(self) -> list[str]:
-        return [one.text for one in self.decisions if one.action == "retry" and one.text]
+        return [decision.text for decision in self.decisions if decision.action == "retry" and decision.text]
 
     @property
     def agent(self) -> str:
@@ -144,9 +143,9 @@ class TaskReport:
 
     @property
     def passed_over(self) -> set[int | None]:
-        """The attempts beside which a better one was made."""
-        chosen = {one.round for one in self.candidates if one.chosen}
-        return {one.attempt for one in self.candidates if not one.chosen and one.round in chosen}
+        """The attempts that lost the selection among several."""
+        chosen = {candidate.round for candidate in self.candidates if candidate.chosen}
+        return {each.attempt for each in self.candidates if not each.chosen and each.round in chosen}
 
     @property
     def success(self) -> bool:
@@ -155,7 +154,7 @@ class TaskReport:
 
 @dataclass
 class Report:
-    """Everything that is said about a run."""
+    """The state of a run."""
 
     run: str = ""
     started: int = 0
@@ -168,46 +167,46 @@ class Report:
     agents: int = 0
     prd: PrdWritten | None = None
     plan_file: str = ""
-    # Which files a person has named one by one, and whether the change's words are the user's own.
+    # The files that the user named one by one, and whether the change is in the user's own words.
     user_files: Sequence[str] = ()
     change_is_literal: bool = True
-    decision_texts: list[str] = field(default_factory=list)  # by persons, when they decided about tasks
-    # What its agents were expected to take; how long they were at work (ms), which are now, and since when.
+    decision_texts: list[str] = field(default_factory=list)  # that people gave with decisions about tasks
+    # The estimate for its agents; how long they worked (ms), which attempts run now, and since when.
     estimate: PlanRange | None = None
     worked_ms: int = 0
     running_attempts: set[tuple[int | None, int | None]] = field(default_factory=set)
     working_since: int = 0
-    proposals: dict[int, tuple[ProposedTask, ...]] = field(default_factory=dict)  # by the task whose agent made them
-    drafted_tasks: int = 0  # tasks of a plan that this run has only written down
+    proposals: dict[int, tuple[ProposedTask, ...]] = field(default_factory=dict)  # by the task of the proposing agent
+    drafted_tasks: int = 0  # in a plan that this run wrote and did not carry out
     tasks: dict[int, TaskReport] = field(default_factory=dict)
     roles: dict[str, Usage] = field(default_factory=dict)
     gates: list[GateEnded] = field(default_factory=list)
-    judged: dict[str, TestsJudged] = field(default_factory=dict)  # by gate, what its tests are worth
-    strict: bool = False  # tests that the agents changed are not enough
+    judged: dict[str, TestsJudged] = field(default_factory=dict)  # by the gate's name
+    strict: bool = False  # tests that agents changed do not verify enough
     require_tests: bool = False
-    unusable: dict[str, GateUnusable] = field(default_factory=dict)  # by name, gates of the repository
+    unusable: dict[str, GateUnusable] = field(default_factory=dict)  # by the name of the repository's gate
     delivery: ResultDelivered | None = None
-    # What was handed over, by the kind of the event that says so; and what could not be.
+    # Completed handovers by the kind of their event, and failed ones by what they are.
     handovers: dict[str, HandedOver] = field(default_factory=dict)
     refused: dict[str, NotHandedOver] = field(default_factory=dict)
     skipped: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
     exit_code: int | None = None
     error: str = ""
-    signal: int = 0  # that stopped it
+    signal: int = 0  # the signal that stopped it
     seconds: float = 0.0
-    last_event_time: int = 0  # the last event's time
-    paused_ms: int = 0  # ms between being stopped and being taken up again
+    last_event_time: int = 0
+    paused_ms: int = 0  # between its sessions
     replayed: bool = False
-    # With a replayed run, by agent or role: requests that are not the recording's, replies of it that were not used.
+    # Of a replayed run, by agent or role: requests that are not in the recording, and recorded replies not used.
     drift: dict[str, int] = field(default_factory=dict)
     unused: Mapping[str, int] = field(default_factory=dict)
     cancelled: bool = False
     limits: dict[str, float] = field(default_factory=dict)
-    limit_that_stopped: str = ""  # by which limit
-    # What is reserved for requests that are on their way, by their number.
+    limit_that_stopped: str = ""
+    # By the number of a request that has no reply yet, what is reserved for it.
     pending_reservations: dict[int, list[tuple[int | None, MoneyReserved]]] = field(default_factory=dict)
-    unreadable: int = 0  # events of the log that could not be read
+    unreadable: int = 0  # events of the log that could not be read in full
 
     @property
     def usage(self) -> Usage:
@@ -223,7 +222,7 @@ class Report:
 
     @property
     def result(self) -> str:
-        """The commit that was delivered."""
+        """The delivered commit."""
         return self.delivery.result if self.delivery else ""
 
     @property
@@ -232,7 +231,7 @@ class Report:
 
     @property
     def result_branch(self) -> str:
-        """The branch that has the result."""
+        """The branch with the result."""
         if self.delivery is None:
             return ""
         return self.delivery.branch if self.delivery.applied else self.delivery.side_branch
@@ -248,8 +247,8 @@ class Report:
         proving = [gate for gate in self.gates if (gate.ok if gate.verifies is None else gate.verifies) and gate.judged]
         proven = {gate.subject for gate in proving}
         if TESTS in proven:
-            judged = [self.tests_judgement(gate) for gate in proving]
-            return Verified.TESTS if all(one.holds for one in judged if one) else Verified.CHANGED_TESTS
+            judged = filter(None, map(self.tests_judgement, proving))
+            return Verified.TESTS if all(judgement.holds for judgement in judged) else Verified.CHANGED_TESTS
         return Verified.SYNTAX if Verified.SYNTAX in proven else Verified.NONE
 
     def tests_judgement(self, gate: GateEnded) -> TestsJudged | None:
@@ -257,23 +256,19 @@ class Report:
 
     @property
     def tests_changed(self) -> list[str]:
-        """The files by which what the tests say may be the agents' doing."""
-        return sorted({path for one in self.judged.values() for path in one.changed})
+        """The files through which agents may have decided the outcome of the tests."""
+        return sorted({path for judgement in self.judged.values() for path in judgement.changed})
 
     @property
     def tests_lost(self) -> dict[str, list[str]]:
-        """Tests of the base that did not run as they did there: missing, skipped, expected to fail."""
-        lost = [one.lost for one in self.judged.values()]
-        found = {
-            "missing": [name for one in lost for name in one.missing],
-            "skipped": [name for one in lost for name in one.skipped],
-            "expected": [name for one in lost for name in one.expected],
-        }
-        return {kind: names for kind, names in found.items() if names}
+        """Tests of the base that are missing, skipped or expected to fail now."""
+        lost = [judgement.lost for judgement in self.judged.values()]
+        names = {kind: [name for each in lost for name in getattr(each, kind)] for kind in LOST_KINDS}
+        return {kind: found for kind, found in names.items() if found}
 
     @property
     def is_under_verified(self) -> bool:
-        """Whether the result is not checked as far as the user demands it."""
+        """Whether the result is verified less than the user demands."""
         if not self.result:
             return False
         enough = [Verified.TESTS] if self.strict else [Verified.TESTS, Verified.CHANGED_TESTS]
@@ -282,17 +277,17 @@ class Report:
 
     @property
     def failed_before(self) -> int:
-        """Failures of the tests that verify the result, which the base has too."""
+        """The number of failures in the verifying tests that the base has too."""
         proving = [gate for gate in self.gates if gate.subject == TESTS and gate.verifies]
         return sum(gate.old_count or len(gate.old) for gate in proving)
 
     @property
     def unchecked(self) -> list[str]:
-        """Why tests that the repository has say nothing of the result, a clause each."""
+        """Why tests of the repository do not verify the result, a clause each."""
         ran = {gate.name for gate in self.gates}
-        found = [gate.unproven for gate in self.gates if gate.subject == TESTS and gate.unproven]
-        found += [f"{gate.name} {UNJUDGED_REASON}" for gate in self.gates if gate.verifies and not gate.judged]
-        return found + [one.why for name, one in self.unusable.items() if one.about == TESTS and name not in ran]
+        reasons = [gate.unproven for gate in self.gates if gate.subject == TESTS and gate.unproven]
+        reasons += [f"{gate.name} {UNJUDGED_REASON}" for gate in self.gates if gate.verifies and not gate.judged]
+        return reasons + [gate.why for name, gate in self.unusable.items() if gate.about == TESTS and name not in ran]
 
     @property
     def succeeded(self) -> list[TaskReport]:
@@ -300,7 +295,7 @@ class Report:
 
     @property
     def changed_nothing(self) -> bool:
-        """Because nothing was to be changed: every task was a question, and is answered."""
+        """Whether every task was a question and is answered."""
         return bool(self.tasks) and all(
             task.answered and task.success for task in self.tasks.values() if not task.replaced
         )
@@ -310,13 +305,12 @@ class Report:
         return [task for task in self.tasks.values() if not (task.success or task.replaced)]
 
     def last_handover(self, kind: type[T]) -> T | None:
-        """The last event of this kind that says what was handed over."""
-        found = self.handovers.get(kind.kind)
-        return found if isinstance(found, kind) else None
+        event = self.handovers.get(kind.kind)
+        return event if isinstance(event, kind) else None
 
     @property
     def pushed(self) -> BranchPushed | None:
-        """What was pushed, if it is what came of the run in the end."""
+        """The last push, if it pushed the result."""
         last = self.last_handover(BranchPushed)
         return last if last and last.commit == self.result else None
 
@@ -331,7 +325,7 @@ def is_review(gate: GateEnded) -> bool:
 
 
 def gate_with_judgement(gate: GateEnded, judged: TestsJudged) -> GateEnded:
-    """The gate with what its tests are worth: one whose runner is bent has checked nothing."""
+    """The gate after its tests were examined: with a bent runner it checked nothing."""
     if gate.name != judged.name or gate.judged:
         return gate
     why = bent_tests_reason(judged)
@@ -339,7 +333,7 @@ def gate_with_judgement(gate: GateEnded, judged: TestsJudged) -> GateEnded:
 
 
 def bent_tests_reason(judged: TestsJudged) -> str:
-    """Why tests that passed say nothing at all; empty if they say something."""
+    """Why passing tests verify nothing; empty if they verify something."""
     name, changed, of = judged.name, join_some(judged.changed), judged.lost.of
     why = judged.bent or (f"ran 0 of the base's {of:,} tests" if of and not judged.lost.ran else "")
     return f"{name} {why}" + (f"; the agents changed {changed}" if changed else "") if why else ""

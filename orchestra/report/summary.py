@@ -1,4 +1,4 @@
-"""summary_<timestamp>.json: the seed's keys where they were, ours beside them."""
+"""summary_<timestamp>.json: the keys of the first version, and ours beside them."""
 
 from typing import Any
 
@@ -51,7 +51,9 @@ def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "gates": to_json_value(report.gates),
         "coverage": requirement_coverage(report),
         "skipped_files": list(report.skipped),
-        "proposed": [{"task": task} | to_json_value(one) for task, tasks in report.proposals.items() for one in tasks],
+        "proposed": [
+            {"task": task} | to_json_value(each) for task, tasks in report.proposals.items() for each in tasks
+        ],
         "notes": report.notes,
         "next": next_steps(report),
         **({"unreadable_events": report.unreadable} if report.unreadable else {}),
@@ -59,12 +61,12 @@ def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
 
 
 def delivery_record(report: Report) -> dict[str, Any]:
-    told = to_json_value(report.delivery) if report.delivery else {}
-    return {name: value for name, value in told.items() if name != "files"}
+    record = to_json_value(report.delivery) if report.delivery else {}
+    return {name: value for name, value in record.items() if name != "files"}
 
 
 def run_ended_event(report: Report, code: int, error: str, signal: int) -> RunEnded:
-    """The last event says enough of the whole run that a list of many runs need not read all their events."""
+    """The last event, with the totals of the run, so that `runs` need not read all events."""
     dollars = 0.0 if report.replayed else report.usage.dollars
     return RunEnded(
         exit_code=code,
@@ -76,12 +78,12 @@ def run_ended_event(report: Report, code: int, error: str, signal: int) -> RunEn
     )
 
 
-# What of a task the summary has elsewhere, or not at all.
+# Fields of a task that the summary has elsewhere, or omits.
 OMITTED_TASK_FIELDS = ("id", "iterations", "proposed", "needs", "priority", "brief")
 
 
 def agent_record(task: TaskReport, log: str) -> dict[str, Any]:
-    """The seed's three keys first. Its 'at least one iteration' is part of success, not all of it."""
+    """The first version's three keys, then the task's fields. An iteration is necessary for success, not sufficient."""
     seed = {"log_file": log, "iterations": task.iterations, "success": task.success}
     gates = [to_json_value(gate.result) | {"attempt": gate.attempt} for gate in task.gates]
     record = to_json_value(task) | {
@@ -102,7 +104,7 @@ def usage_record(used: Usage) -> dict[str, Any]:
         "cache_write_tokens": used.cache_write,
         "output_tokens": used.output,
         "total_tokens": used.tokens,
-        # What counts as paid, and of it what nobody told: replies that were lost, at the most that they may cost.
+        # Paid, and the part of it that is assumed: for lost replies, the most that they may cost.
         "cost": None if used.paid is None else round(used.paid, 8),
         "assumed_cost": round(used.assumed, 8),
         "assumed_tokens": used.assumed_tokens,
@@ -111,7 +113,7 @@ def usage_record(used: Usage) -> dict[str, Any]:
 
 
 def limits_record(report: Report) -> dict[str, Any]:
-    """What was allowed, what is spent, what of it is only set aside, and what was billed beyond what was set aside."""
+    """The limits, and what is spent, assumed, and billed beyond reservations."""
     spent = usage_record(report.usage)
     return report.limits | {
         "spent": spent["cost"],
@@ -123,7 +125,7 @@ def limits_record(report: Report) -> dict[str, Any]:
 
 
 def requirement_coverage(report: Report) -> list[dict[str, Any]]:
-    """Requirement by requirement: which tasks worked on it, in which commits, and what checked it."""
+    """For each requirement: its tasks, their commits, and what checked them."""
     checked = [gate.name for gate in report.gates if gate.ok and not gate.unproven]
     rows = []
     for requirement in report.requirements:

@@ -1,4 +1,4 @@
-"""One task, all of it: what was asked, what each attempt did and said, what it cost, what checked it."""
+"""One task in full, for `show`: brief, attempts, changes, conversations, checks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,14 +12,14 @@ from orchestra.report.run_status import format_local_time
 from orchestra.report.state import Report, TaskReport
 from orchestra.report.summary import agent_record, usage_record
 
-LONGEST = 2000  # characters of each message that was sent
+LONGEST = 2000  # characters of each message to the model
 ATTEMPT_FIELDS = ("number", "started", "model", "verdict", "cause", "remedy", "seconds", "commit", "patch")
 
 
 def task_record(
     report: Report, task: TaskReport, brief: str, tries: Sequence[Attempt], diffs: Mapping[int, str]
 ) -> dict[str, Any]:
-    """For programs. What the run's gates checked is the combined work of all its tasks."""
+    """For programs. `gates` are the run's, which check the combined work of all tasks."""
     return {
         "run": report.run,
         "task": task.id,
@@ -32,9 +32,9 @@ def task_record(
 
 def attempt_record(attempt: Attempt, diff: str) -> dict[str, Any]:
     known = {name: getattr(attempt, name) for name in ATTEMPT_FIELDS}
-    said = [asdict(turn) for turn in attempt.turns if attempt.whole]
+    turns = [asdict(turn) for turn in attempt.turns if attempt.whole]
     gates = to_json_value(attempt.gates)
-    return known | {"usage": usage_record(attempt.usage), "gates": gates, "diff": diff, "conversation": said}
+    return known | {"usage": usage_record(attempt.usage), "gates": gates, "diff": diff, "conversation": turns}
 
 
 def task_text(report: Report, task: TaskReport, brief: str, tries: Sequence[Attempt], diffs: Mapping[int, str]) -> str:
@@ -43,7 +43,7 @@ def task_text(report: Report, task: TaskReport, brief: str, tries: Sequence[Atte
         f"  {task.state}, {cost_phrase(task.usage)}",
     ]
     lines += [f"  {path}" for path in task.files]
-    lines += [f"  held back: {task.held}"] if task.held else []
+    lines += [f"  excluded from the result: {task.held}"] if task.held else []
     lines += [f"  its commit in the result: {task.commit}"] if task.commit and not task.held else []
     lines += [f"  its branch: {task.branch}"] if task.branch else []
     lines += [f"  {words}" for words in task_notes(task)]
@@ -74,8 +74,8 @@ def attempt_lines(attempt: Attempt) -> list[str]:
 def conversation_lines(attempt: Attempt) -> list[str]:
     lines = []
     for turn in attempt.turns if attempt.whole else ():
-        for role, said in turn.asked:
-            more = f" … and {len(said) - LONGEST:,} characters more (--json has them)" if len(said) > LONGEST else ""
-            lines += [f"[{role}]", f"{said[:LONGEST]}{more}", ""]
+        for role, text in turn.asked:
+            more = f" … and {len(text) - LONGEST:,} characters more (--json has them)" if len(text) > LONGEST else ""
+            lines += [f"[{role}]", f"{text[:LONGEST]}{more}", ""]
         lines += ["[reply]", turn.reply, ""]
     return lines

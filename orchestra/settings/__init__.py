@@ -1,6 +1,6 @@
-"""The settings: their table, how they are put together, and what a committed file may not decide.
+"""The settings: their table, their sources, and the limits of a committed file.
 
-Pure: the face reads the files, this parses what stands in them.
+Pure: `cli` reads the files, this package parses their content.
 """
 
 from orchestra.settings.load import SettingsFile, load_settings

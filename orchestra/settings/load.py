@@ -1,4 +1,4 @@
-"""Put the settings together: flags, environments, settings files, defaults, the strongest place first."""
+"""Merge the settings from flags, environments, settings files and defaults, in this order of precedence."""
 
 import dataclasses
 import difflib
@@ -11,7 +11,7 @@ from orchestra.plan.roles import TABLE as ROLES
 from orchestra.plan.roles import Role, parse_roles
 from orchestra.settings.option import VARIABLE_PREFIX, flag_of, key_of, variables_of
 from orchestra.settings.option_checks import check_option
-from orchestra.settings.settings import CONFLICTING_OPTIONS, SOURCE_ORDER, Settings, option_fields
+from orchestra.settings.settings import CONFLICTING_OPTIONS, SOURCE_ORDER, Settings, option_fields, source_rank
 from orchestra.settings.values import PRICES_TABLE, parse_option, parse_prices, split_words
 
 Environment = tuple[str, Mapping[str, str]]
@@ -19,7 +19,7 @@ Environment = tuple[str, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """A settings file as it was read: what it is called, and its table."""
+    """The content of a settings file, and the file's name in messages."""
 
     origin: str = ""
     table: Mapping[str, Any] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class SettingsFile:
 def load_settings(
     flags: Mapping[str, Any], environments: Sequence[Environment], files: Sequence[SettingsFile] = ()
 ) -> Settings:
-    """Flags, then the environments in their order (the process's own, then .env files), the files, the defaults."""
+    """Merge flags, the environments in order (that of the process, then .env files), the files, and the defaults."""
     files = [with_gate_entries(file) for file in files]
     for file in files:
         check_keys(file)
@@ -37,17 +37,17 @@ def load_settings(
     sources: dict[str, str] = {}
     for f in option_fields():
         values[f.name], sources[f.name] = pick_value(f, flags, environments, files)
-    resolve_conflicts(values, sources, [*SOURCE_ORDER, *(file.origin for file in files)])
+    resolve_conflicts(values, sources, (*SOURCE_ORDER, *(file.origin for file in files)))
     check_values(values)
-    # However it was given, it is the Google key, with its place, so that no base URL from elsewhere gets it.
+    # The Google key keeps its source, whatever that is, so that no base URL of another source gets it.
     google = (sources["api_key"], {"GOOGLE_API_KEY": values["api_key"]})
     prices: dict[str, tuple[float, float]] = {}
     roles: dict[str, Role] = {}
     for file in reversed(files):
         prices |= parse_prices(file.origin, file.table)
-        own = parse_roles(file.origin, file.table)
-        roles |= own
-        sources |= dict.fromkeys((f"{ROLES}.{name}" for name in own), file.origin)
+        file_roles = parse_roles(file.origin, file.table)
+        roles |= file_roles
+        sources |= dict.fromkeys((f"{ROLES}.{name}" for name in file_roles), file.origin)
     return Settings(
         **values, prices=prices, roles=roles, sources=sources, variables=merge_variables([google, *environments])
     )
@@ -62,14 +62,14 @@ def check_values(values: Mapping[str, Any]) -> None:
 
 
 def merge_variables(environments: Sequence[Environment]) -> dict[str, tuple[str, str]]:
-    """Each variable's value from the strongest place, with that place. A weaker one is kept under a name that nobody
-    asks for, because a key that does not count is still a key that must not be seen."""
-    found: dict[str, tuple[str, str]] = {}
+    """Each variable's value from the strongest source, with that source. A weaker value is kept under an unused name,
+    because an unused key must be redacted too."""
+    variables: dict[str, tuple[str, str]] = {}
     for source, env in environments:
         for name, value in env.items():
             if value.strip():
-                found[f"{name} of the {source}" if name in found else name] = (value.strip(), source)
-    return found
+                variables[f"{name} of the {source}" if name in variables else name] = (value.strip(), source)
+    return variables
 
 
 def pick_value(
@@ -83,8 +83,8 @@ def pick_value(
     for source, env in environments:
         for name in variables_of(f):
             if env.get(name, "").strip():
-                words: Any = env[name].strip()
-                return parse_option(f, split_words(words, name) if f.default == () else words, name), f"{source} {name}"
+                text = env[name].strip()
+                return parse_option(f, split_words(text, name) if f.default == () else text, name), f"{source} {name}"
     for file in files:
         if key_of(f) in file.table:
             return parse_option(f, file.table[key_of(f)], f"{key_of(f)} in {file.origin}"), file.origin
@@ -92,23 +92,19 @@ def pick_value(
 
 
 def resolve_conflicts(values: dict[str, Any], sources: dict[str, str], source_order: Sequence[str]) -> None:
-    """Of two settings that exclude each other the one from the stronger place counts; both from one are an error."""
+    """Of two conflicting settings, the one from the stronger source counts; both from one source are an error."""
     table = {f.name: f for f in option_fields()}
-
-    def rank_of(name: str) -> int:
-        return next((n for n, place in enumerate(source_order) if sources[name].startswith(place)), len(source_order))
-
     for pair in CONFLICTING_OPTIONS:
-        given = [name for name in pair if values[name] != table[name].default]
-        strong, *weak = sorted(given, key=rank_of) or [""]
-        if weak and rank_of(strong) == rank_of(weak[0]):
+        ranks = {name: source_rank(sources[name], source_order) for name in pair if values[name] != table[name].default}
+        strong, *weak = sorted(ranks, key=lambda name: ranks[name]) or [""]
+        if weak and ranks[strong] == ranks[weak[0]]:
             raise SettingsError(f"{flag_of(table[pair[0]])} and {flag_of(table[pair[1]])} exclude each other.")
         for name in weak:
             values[name], sources[name] = table[name].default, "default"
 
 
 def with_gate_entries(file: SettingsFile) -> SettingsFile:
-    """A settings file's [gates] table, each entry as --gate would have it; `name = false` leaves a found one out."""
+    """The file with its [gates] table as `gate` entries. `name = false` excludes a detected gate."""
     gates = file.table.get("gates", {})
     if not isinstance(gates, dict):
         raise SettingsError(f"gates in {file.origin} is not a table.")
@@ -117,9 +113,9 @@ def with_gate_entries(file: SettingsFile) -> SettingsFile:
             raise SettingsError(f"{name} under gates in {file.origin} must be a command, or false.")
     entries = [f"{name}={command or ''}" for name, command in gates.items()]
     rest = {name: value for name, value in file.table.items() if name != "gates"}
-    given = rest.get("gate", [])
-    given = given if isinstance(given, list) else [given]
-    return SettingsFile(file.origin, rest | ({"gate": [*given, *entries]} if entries else {}))
+    gate = rest.get("gate", [])
+    gate = gate if isinstance(gate, list) else [gate]
+    return SettingsFile(file.origin, rest | ({"gate": [*gate, *entries]} if entries else {}))
 
 
 def check_keys(file: SettingsFile) -> None:
@@ -132,7 +128,7 @@ def check_keys(file: SettingsFile) -> None:
 
 
 def check_variables(environments: Sequence[Environment]) -> None:
-    """A slip in one of our variables. What is not even near to one may be somebody else's."""
+    """Refuse a misspelt variable of ours. One that resembles none may be another program's."""
     known = [VARIABLE_PREFIX + f.name.upper() for f in option_fields()]
     for source, env in environments:
         for name in env:

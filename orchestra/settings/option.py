@@ -1,4 +1,4 @@
-"""What is said of each option in the table of settings, and how it is called in each place."""
+"""The facts about an option in the table of settings, and its name as flag, variable and key."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,7 +10,7 @@ VARIABLE_PREFIX = "ORCHESTRA_"
 
 
 class Power(StrEnum):
-    """What an option is able to do. It decides whether a settings file that is committed may set it: see trust.py."""
+    """What an option can do. A committed settings file may set only options of some powers: see trust.py."""
 
     HARMLESS = "changes how the work is divided or shown"
     TESTS = "runs a command, as the repository's tests do"
@@ -28,8 +28,8 @@ class Power(StrEnum):
 def define_option(
     default: Any,
     help: str,
-    *,
     power: Power,
+    *,
     group: str,
     recorded: bool,
     env: tuple[str, ...] = (),
@@ -43,9 +43,9 @@ def define_option(
 ) -> Any:
     """Return a field with the facts about an option.
 
-    `recorded`: whether `--replay` takes the value from the tape.
-    `off`: the flag switches off what is on by default. `zero`: a number that may be 0.
-    `choices`, `most` and `check`: which values are allowed, beside the default.
+    `recorded`: whether `--replay` takes the value from the recording.
+    `off`: the flag switches the option off. `zero`: the number may be 0.
+    `choices`, `most` and `check`: the allowed values, besides the default.
     `conflicts`: the options that cannot be given together with it.
     """
     facts = {"help": help, "group": group, "env": env, "metavar": metavar, "off": off, "zero": zero, "power": power}
@@ -65,5 +65,9 @@ def variables_of(f: dataclasses.Field[Any]) -> tuple[str, ...]:
 
 
 def key_of(f: dataclasses.Field[Any]) -> str:
-    """The setting's name in a settings file."""
-    return f.name.replace("_", "-")
+    """The option's name in a settings file."""
+    return key_of_name(f.name)
+
+
+def key_of_name(name: str) -> str:
+    return name.replace("_", "-")

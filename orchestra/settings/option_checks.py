@@ -1,4 +1,4 @@
-"""Checks of single values, which the table of options names."""
+"""Checks of values, which the table of options refers to."""
 
 import dataclasses
 import re
@@ -13,10 +13,7 @@ ADDRESS_START = re.compile(r"https?://[^/\s]+")
 
 
 def check_option(f: dataclasses.Field[Any], value: Any) -> None:
-    """Refuse a value that the option does not allow: one of no choice, one above its limit, one that its check refuses.
-
-    The default is always allowed.
-    """
+    """Raise SettingsError for a value that the option does not allow. The default is always allowed."""
     choices, most, check = f.metadata["choices"], f.metadata["most"], f.metadata["check"]
     if value == f.default:
         return
@@ -29,7 +26,7 @@ def check_option(f: dataclasses.Field[Any], value: Any) -> None:
 
 
 def option_label(f: dataclasses.Field[Any]) -> str:
-    """What a sentence calls the option: its well-known variable, if it has one beside ours, or else its flag."""
+    """The option's name in messages: its well-known variable, if it has one besides ours, else its flag."""
     return str(next(iter(f.metadata["env"]), flag_of(f)))
 
 
@@ -56,4 +53,4 @@ def check_address(value: str) -> None:
 
 def check_stdout(value: str) -> None:
     if value != "-":
-        raise SettingsError(f"--events knows only -, which is stdout, and not {value!r}.")
+        raise SettingsError(f"--events must be -, which is stdout, not {value!r}.")

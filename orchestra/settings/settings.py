@@ -1,8 +1,8 @@
-"""The settings made from the table of options: one frozen object that remembers where each value came from."""
+"""The settings: the options in a frozen object, with the source of each value."""
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -14,7 +14,7 @@ from orchestra.settings.option_checks import ADDRESS_START
 from orchestra.settings.table import Options
 from orchestra.settings.values import parse_price
 
-# Where values come from, the strongest first. The settings file follows, then the defaults.
+# The sources of values, the strongest first. Settings files follow, then the defaults.
 REPOSITORY_ENV, SCRIPT_ENV = "repository .env", "script .env"
 SOURCE_ORDER = ("flag", "environment", REPOSITORY_ENV, SCRIPT_ENV)
 PASSWORD_IN_URL = re.compile("//[^/@]*:[^/@]*@")
@@ -23,48 +23,47 @@ SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 @dataclass(frozen=True)
 class CommittedFile:
-    """What became of a settings file that git tracks, so that anyone who can commit may have written it."""
+    """The used and refused parts of a settings file that git tracks, which anyone who can commit may have written."""
 
     origin: str
     used: Mapping[str, Any] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)  # the setting, and why
-    models: tuple[str, ...] = ()  # of the refused ones those that chose a model which this run would ask
+    models: tuple[str, ...] = ()  # the refused settings that chose a model of this run
     trusted: bool = False
 
 
 @dataclass(frozen=True)
 class Settings(Options):
-    """The options with what belongs to them: prices, roles, where each value came from, the variables."""
+    """The options, prices and roles, the source of each value, and the variables."""
 
-    # The settings file's table of prices: a model's name, and dollars per million tokens in and out.
+    # From the settings file, by model: dollars per million tokens in and out.
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    # Its tables of roles, as far as they say something else than the package's.
+    # From the settings file: roles that differ from the package's.
     roles: Mapping[str, Role] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
-    # What became of a committed settings file.
     committed: "CommittedFile | None" = None
     variables: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     def strongest_variable(self, names: Iterable[str]) -> tuple[str, str]:
-        """The value of these variables from the strongest place, and that place; in one place the first name counts."""
-        found = [self.variables[name] for name in names if name in self.variables]
-        return min(found, key=lambda value: source_rank(value[1]), default=("", ""))
+        """The value of these variables, and its source: the strongest source, and of it the first name."""
+        values = [self.variables[name] for name in names if name in self.variables]
+        return min(values, key=lambda value: source_rank(value[1]), default=("", ""))
 
     def base_url(self, names: Iterable[str], key_source: str) -> str:
-        """A base URL. One from a repository's .env counts only beside a key from that same file, or without any key: a
-        file that came with a repository must not be able to send a key from elsewhere to a server of its choice."""
+        """A base URL. One from a repository's .env counts only with a key from that file, or without any key: a file
+        in a repository must not send a key from elsewhere to a server of its choice."""
         value, source = self.strongest_variable(names)
-        strange = source == REPOSITORY_ENV and key_source and not key_source.startswith(REPOSITORY_ENV)
-        return "" if strange else value.rstrip("/")
+        is_foreign = source == REPOSITORY_ENV and key_source and not key_source.startswith(REPOSITORY_ENV)
+        return "" if is_foreign else value.rstrip("/")
 
     @property
     def known_prices(self) -> dict[str, tuple[float, float]]:
-        """Those of the file, and those of --price, where "" is the agents' model."""
+        """The prices of the file and of --price, where "" is the agents' model."""
         return dict(self.prices) | dict(parse_price(text, "--price") for text in self.price)
 
     @property
     def model_name(self) -> str:
-        """The agents' model, as the user calls it."""
+        """The agents' model, by the user's name for it."""
         from orchestra.providers import catalogue
 
         if self.claude:
@@ -80,36 +79,33 @@ class Settings(Options):
         return f"gemini/{name.removeprefix('gemini/').removeprefix('models/')}"
 
     def is_set_by_user(self, name: str) -> bool:
-        """Whether it is as the user has it, and not as a committed file says to which they have not consented."""
+        """Whether the value is not from a committed file that the user does not trust."""
         return self.committed is None or self.committed.trusted or self.source_of(name) != self.committed.origin
 
     @property
     def branch_flag(self) -> str:
-        """The flag by which the result is to be on a branch of its own, and the user's is left where it is."""
+        """The flag that puts the result on another branch than the user's; empty if none does."""
         return "--branch" if self.branch else "--pr" if self.pr else ""
 
     def recorded_values(self) -> dict[str, Any]:
-        """The values that a resumed run goes on with: all but the keys, which are never written down."""
-        # Who knows the address of a chat's hook may write to that chat.
+        """The values that a resumed run continues with: all except secrets, which are never recorded."""
+        # The address of a chat's webhook is a secret.
         secret = {"api_key", "notify"} | ({"store"} if PASSWORD_IN_URL.search(self.store) else set())
         return {f.name: getattr(self, f.name) for f in option_fields() if f.name not in secret}
 
     def for_resume(self, previous_values: Mapping[str, Any]) -> "Settings":
-        """The settings of a run as it was, but for what is said anew by a flag."""
-        given = {name for name, source in self.sources.items() if source == "flag"}
-        given |= {rival for pair in CONFLICTING_OPTIONS if given & set(pair) for rival in pair}
-        kept = {
-            f.name: previous_values[f.name]
-            for f in option_fields()
-            if f.name in previous_values and f.name not in given
-        }
-        for name, value in list(kept.items()):
-            if is_redacted(value):
-                del kept[name]
-                if self.source_of(name) == "default":
-                    option = next(flag_of(f) for f in option_fields() if f.name == name)
-                    raise SettingsError(f"{option} held a secret, which was not written down: give it again.")
-        return self.with_values(**{name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()})
+        """The settings of the earlier session, except those that a flag sets now."""
+        flags = with_conflicting(name for name, source in self.sources.items() if source == "flag")
+        values = {}
+        for f in option_fields():
+            if f.name not in previous_values or f.name in flags:
+                continue
+            value = previous_values[f.name]
+            if not is_redacted(value):
+                values[f.name] = tuple(value) if isinstance(value, list) else value
+            elif self.source_of(f.name) == "default":
+                raise SettingsError(f"{flag_of(f)} held a secret, which was not recorded: give it again.")
+        return self.with_values(**values)
 
     def source_of(self, name: str) -> str:
         return self.sources.get(name, "default")
@@ -126,15 +122,21 @@ def option_fields() -> list[dataclasses.Field[Any]]:
 CONFLICTING_OPTIONS = tuple((f.name, other) for f in option_fields() for other in f.metadata["conflicts"])
 
 
-def source_rank(source: str) -> int:
-    return next((n for n, place in enumerate(SOURCE_ORDER) if source.startswith(place)), len(SOURCE_ORDER))
+def with_conflicting(names: Iterable[str]) -> set[str]:
+    """The options, and those that conflict with them."""
+    names = set(names)
+    return names | {other for pair in CONFLICTING_OPTIONS if names & set(pair) for other in pair}
+
+
+def source_rank(source: str, order: Sequence[str] = SOURCE_ORDER) -> int:
+    return next((n for n, place in enumerate(order) if source.startswith(place)), len(order))
 
 
 def mask_value(name: str, value: str) -> str:
-    """A value that may be shown: keys lose everything but their last two characters, addresses who logs in there."""
+    """A value for display: of a key only the last two characters, of an address no login."""
     secret = any(word in name.upper() for word in SECRET_WORDS)
     if secret and value:
         return f"…{value[-2:]}" if len(value) > 8 else "…"
-    if name == "notify" and (found := ADDRESS_START.match(value)):
-        value = f"{found[0]}/…"
+    if name == "notify" and (match := ADDRESS_START.match(value)):
+        value = f"{match[0]}/…"
     return re.sub(r"://[^/@\s]+@", "://…@", value)

@@ -1,8 +1,8 @@
-"""The table of options: each with its help, what it is able to do, what it excludes, and whether a tape restores it.
+"""The table of options: help, power, conflicts, and whether a recording restores the value.
 
-A new option is an entry here, and the place that uses it. `recorded` is for what decides the requests of a run. Never
-for a command, an address or a place to write, because a tape may come from anybody; nor for checks, limits of money and
-time, or what only shows the run otherwise: those are of the machine and the person that replays.
+A new option is an entry here, and the place that uses it. `recorded` options decide the requests of a run. Commands,
+addresses and places to write are never recorded, because a recording may come from anybody. Checks, limits of money and
+time, and the display belong to the machine and the person that replays.
 """
 
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ class Options:
     """The value of each option, in the order in which the help lists them."""
 
     change: str = for_work(
-        "", "what to change; @FILE reads it from a file, - from stdin", power=Power.READS, recorded=True, metavar="TEXT"
+        "", "what to change; @FILE reads it from a file, - from stdin", Power.READS, recorded=True, metavar="TEXT"
     )
     repo: str = for_work(
         "",
         "the repository: a path, or a URL to clone first (default: the current directory)",
-        power=Power.STEERS,
+        Power.STEERS,
         recorded=False,
         metavar="PATH",
     )
     files: tuple[str, ...] = for_work(
         (),
         "the files to change: paths, directories, globs (default: the PRD decides)",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=True,
         metavar="FILE",
     )
@@ -54,12 +54,12 @@ class Options:
     prd: str = for_work(
         "",
         "use this PRD instead of asking Gemini for one",
-        power=Power.READS,
+        Power.READS,
         recorded=True,
         metavar="FILE",
         conflicts=("use_prd",),
     )
-    use_prd: bool = for_work(True, "work without a PRD", power=Power.SPENDS, recorded=True, off=True)
+    use_prd: bool = for_work(True, "work without a PRD", Power.SPENDS, recorded=True, off=True)
     plan: str = for_work(
         "",
         "execute this plan: a name from `plan list`, or a plan's file",
@@ -81,7 +81,7 @@ class Options:
         power=Power.HARMLESS,
         recorded=False,
     )
-    commit_prd: bool = for_work(False, "commit the PRD with the change", power=Power.HARMLESS, recorded=True)
+    commit_prd: bool = for_work(False, "commit the PRD with the change", Power.HARMLESS, recorded=True)
     trust_repo: bool = for_work(
         False, "use all of a committed settings file (see `trust`)", power=Power.CONSENTS, recorded=False
     )
@@ -96,11 +96,7 @@ class Options:
         conflicts=("max_agents",),
     )
     max_agents: int = for_agents(
-        0,
-        "at most N agents (default: what cores, memory and files allow)",
-        power=Power.HARMLESS,
-        recorded=True,
-        metavar="N",
+        0, "at most N agents (default: what cores, memory and files allow)", Power.HARMLESS, recorded=True, metavar="N"
     )
     agents_per_task: int = for_agents(
         1,
@@ -113,13 +109,13 @@ class Options:
     max_iterations: int = for_agents(
         10,
         "model replies per attempt, at most",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=True,
         env=("AIDER_MAX_ITERATIONS",),
         metavar="N",
     )
     retries: int = for_agents(
-        4, "further attempts at a task that failed, at most", power=Power.SPENDS, recorded=True, metavar="N", zero=True
+        4, "further attempts at a task that failed, at most", Power.SPENDS, recorded=True, metavar="N", zero=True
     )
     ask: str = for_agents(
         "terminal",
@@ -139,26 +135,26 @@ class Options:
     conversation_kb: int = for_agents(
         1024,
         "kilobytes kept of each attempt's conversation, at most; 0 keeps none",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=False,
         metavar="KB",
         zero=True,
     )
     worktree_copy: tuple[str, ...] = for_agents(
-        (), "untracked files to copy into each worktree (.env.test)", power=Power.READS, recorded=False, metavar="PATH"
+        (), "untracked files to copy into each worktree (.env.test)", Power.READS, recorded=False, metavar="PATH"
     )
     worktree_link: tuple[str, ...] = for_agents(
         (),
         "untracked paths to link into each worktree (node_modules, .venv)",
-        power=Power.WRITES,
+        Power.WRITES,
         recorded=False,
         metavar="PATH",
     )
     setup_cmd: str = for_agents(
-        "", "a command to run in each fresh worktree", power=Power.TESTS, recorded=False, metavar="CMD"
+        "", "a command to run in each fresh worktree", Power.TESTS, recorded=False, metavar="CMD"
     )
     aider_args: str = for_agents(
-        "", "more options for Aider, as one string", power=Power.RUNS, recorded=False, metavar="ARGS"
+        "", "more options for Aider, as one string", Power.RUNS, recorded=False, metavar="ARGS"
     )
     fork_server: bool = for_agents(
         True,
@@ -169,18 +165,16 @@ class Options:
     )
 
     budget: float = for_limits(
-        0.0, "dollars that the run may cost, the PRD included", power=Power.SPENDS, recorded=False, metavar="USD"
+        0.0, "dollars that the run may cost, the PRD included", Power.SPENDS, recorded=False, metavar="USD"
     )
-    task_budget: float = for_limits(
-        0.0, "dollars that each task may cost", power=Power.SPENDS, recorded=False, metavar="USD"
-    )
+    task_budget: float = for_limits(0.0, "dollars that each task may cost", Power.SPENDS, recorded=False, metavar="USD")
     max_tokens: int = for_limits(
-        0, "tokens that the run may use, in and out", power=Power.SPENDS, recorded=False, metavar="N"
+        0, "tokens that the run may use, in and out", Power.SPENDS, recorded=False, metavar="N"
     )
     deadline: float = for_limits(
         0.0,
-        "the time for the run (90s, 30m, 2h); then what is finished is integrated",
-        power=Power.SPENDS,
+        "the time for the run (90s, 30m, 2h); then finished work is combined",
+        Power.SPENDS,
         recorded=False,
         metavar="TIME",
     )
@@ -203,13 +197,13 @@ class Options:
     model: str = for_models(
         "",
         "the agents' model",
-        power=Power.CHOOSES_MODEL,
+        Power.CHOOSES_MODEL,
         recorded=True,
         env=("DEFAULT_AIDER_MODEL", "LITELLM_MODEL"),
         metavar="NAME",
         conflicts=("claude",),
     )
-    claude: bool = for_models(False, "use the default Claude model", power=Power.CHOOSES_MODEL, recorded=True)
+    claude: bool = for_models(False, "use the default Claude model", Power.CHOOSES_MODEL, recorded=True)
     claude_model: str = for_models(
         "",
         "the model that --claude uses",
@@ -221,7 +215,7 @@ class Options:
     gemini_model: str = for_models(
         "",
         "the model that writes the PRD",
-        power=Power.CHOOSES_MODEL,
+        Power.CHOOSES_MODEL,
         recorded=True,
         env=("DEFAULT_GEMINI_MODEL",),
         metavar="NAME",
@@ -229,14 +223,14 @@ class Options:
     critic_model: str = for_models(
         "",
         "the model that reviews with --critic (default: the one that writes the PRD)",
-        power=Power.CHOOSES_MODEL,
+        Power.CHOOSES_MODEL,
         recorded=True,
         metavar="NAME",
     )
     gemini_client: str = for_models(
         "rest",
         "rest, or sdk for google-generativeai",
-        power=Power.RUNS,
+        Power.RUNS,
         recorded=False,
         env=("GEMINI_CLIENT",),
         metavar="NAME",
@@ -245,17 +239,17 @@ class Options:
     api_key: str = for_models(
         "",
         "Google API key (better: GOOGLE_API_KEY in the environment)",
-        power=Power.SENDS,
+        Power.SENDS,
         recorded=False,
         env=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
         metavar="KEY",
     )
 
     test_cmd: str = for_result(
-        "", "tests that the combined result must pass", power=Power.TESTS, recorded=False, metavar="CMD"
+        "", "tests that the combined result must pass", Power.TESTS, recorded=False, metavar="CMD"
     )
-    lint_cmd: str = for_result("", "a linter that it must pass", power=Power.TESTS, recorded=False, metavar="CMD")
-    type_cmd: str = for_result("", "a type checker that it must pass", power=Power.TESTS, recorded=False, metavar="CMD")
+    lint_cmd: str = for_result("", "a linter that it must pass", Power.TESTS, recorded=False, metavar="CMD")
+    type_cmd: str = for_result("", "a type checker that it must pass", Power.TESTS, recorded=False, metavar="CMD")
     gate: tuple[str, ...] = for_result(
         (),
         "another check under a name of your choice; without CMD, leave out the check NAME",
@@ -277,11 +271,9 @@ class Options:
         power=Power.HARMLESS,
         recorded=False,
     )
-    require_tests: bool = for_result(
-        False, "exit 1 when no tests verify the result", power=Power.HARMLESS, recorded=False
-    )
+    require_tests: bool = for_result(False, "exit 1 when no tests verify the result", Power.HARMLESS, recorded=False)
     critic: bool = for_result(
-        False, "have a model review each task's change against its acceptance checks", power=Power.SPENDS, recorded=True
+        False, "have a model review each task's change against its acceptance checks", Power.SPENDS, recorded=True
     )
     sandbox: str = for_result(
         "auto",
@@ -299,10 +291,10 @@ class Options:
         metavar="on|off",
         choices=("on", "off"),
     )
-    gate_timeout: float = for_result(1800.0, "seconds for one gate", power=Power.TESTS, recorded=False, metavar="S")
-    apply: bool = for_result(True, "leave the result on its side branch", power=Power.HARMLESS, recorded=True, off=True)
+    gate_timeout: float = for_result(1800.0, "seconds for one gate", Power.TESTS, recorded=False, metavar="S")
+    apply: bool = for_result(True, "leave the result on its side branch", Power.HARMLESS, recorded=True, off=True)
     all_or_nothing: bool = for_result(
-        False, "apply nothing unless every task is complete", power=Power.HARMLESS, recorded=True
+        False, "apply nothing unless every task is complete", Power.HARMLESS, recorded=True
     )
     store: str = for_result(
         "",
@@ -344,8 +336,8 @@ class Options:
     json: bool = for_result(
         False, "print the summary (or the plan of a dry run) as JSON on stdout", power=Power.HARMLESS, recorded=False
     )
-    quiet: bool = for_result(False, "print only the result", power=Power.HARMLESS, recorded=False)
-    verbose: bool = for_result(False, "print every event", power=Power.HARMLESS, recorded=False)
+    quiet: bool = for_result(False, "print only the result", Power.HARMLESS, recorded=False)
+    verbose: bool = for_result(False, "print every event", Power.HARMLESS, recorded=False)
 
     branch: str = for_handover(
         "",
@@ -354,7 +346,7 @@ class Options:
         recorded=False,
         metavar="NAME",
     )
-    push: bool = for_handover(False, "push the branch that has the result", power=Power.HANDS_OVER, recorded=False)
+    push: bool = for_handover(False, "push the branch that has the result", Power.HANDS_OVER, recorded=False)
     pr: bool = for_handover(
         False,
         "push the result as a new branch, and open a pull or merge request (GitHub, GitLab)",
@@ -362,12 +354,12 @@ class Options:
         recorded=False,
     )
     patch: str = for_handover(
-        "", "write the whole result as one patch for `git apply`", power=Power.WRITES, recorded=False, metavar="FILE"
+        "", "write the whole result as one patch for `git apply`", Power.WRITES, recorded=False, metavar="FILE"
     )
     notify: str = for_handover(
         "",
         "POST the verdict as JSON to this address when the run ends",
-        power=Power.SENDS,
+        Power.SENDS,
         recorded=False,
         metavar="URL",
         check=check_address,

@@ -1,7 +1,7 @@
-"""What a settings file that git tracks may set by itself. Whoever can commit may have written it.
+"""The settings that a committed file may set without consent. Anyone who can commit may have written it.
 
-It may divide the work, name checks (they run as the repository's own tests do), read tracked files, spend less than the
-default, and raise a price. All else needs the user's consent: `aider-orchestrator trust`, or --trust-repo.
+It may divide the work, name checks (they run like the repository's tests), read tracked files, spend less than the
+default, and raise a price. Everything else needs the user's consent: `aider-orchestrator trust`, or --trust-repo.
 """
 
 import dataclasses
@@ -14,25 +14,25 @@ from orchestra.plan.roles import TABLE as ROLES
 from orchestra.plan.roles import packaged_roles
 from orchestra.providers import catalogue
 from orchestra.settings.load import SettingsFile, with_gate_entries
-from orchestra.settings.option import Power, key_of
-from orchestra.settings.settings import CONFLICTING_OPTIONS, CommittedFile, Settings, option_fields
+from orchestra.settings.option import Power, key_of, key_of_name
+from orchestra.settings.settings import CommittedFile, Settings, option_fields, with_conflicting
 from orchestra.settings.values import PRICES_TABLE, parse_option, parse_price, parse_prices
 
-# Whether a path, as it stands in the file, is that of a regular file that git tracks.
+# Whether a path in the file is a regular file that git tracks.
 IsTracked = Callable[[str], bool]
 Field = dataclasses.Field[Any]
 MODEL_OPTIONS = ("model", "claude", "claude_model")
 ALLOWED_POWERS = (Power.HARMLESS, Power.TESTS)
-PLANS_FOLDER = ".aider_logs/plans"  # where a plan lies that is called by its name
-NOT_TRACKED = "it is no file that git tracks here"
-NEVER_ALLOWED = "only you can say so"
+PLANS_FOLDER = ".aider_logs/plans"  # of plans that are given by name
+NOT_TRACKED = "it is not a file that git tracks here"
+NEVER_ALLOWED = "only you can allow this"
 ANOTHER_MODEL = "it chooses another provider, or a model that costs more or has no known price"
 LOWER_PRICE = "it does not raise a known price"
 SPENDS_MORE = "it spends more than the default"
 
 
 def screen_file(file: SettingsFile, base: Settings, is_tracked: IsTracked) -> tuple[SettingsFile, CommittedFile]:
-    """The part of a committed file that may be obeyed. `base` is what the user has said without it."""
+    """The part of a committed file that is used. `base`: the settings without that file."""
     file = with_gate_entries(file)
     table = {name: value for name, value in file.table.items() if name not in overridden_keys(base)}
     refused: dict[str, str] = {}
@@ -49,14 +49,13 @@ def screen_file(file: SettingsFile, base: Settings, is_tracked: IsTracked) -> tu
 
 
 def overridden_keys(base: Settings) -> set[str]:
-    """The keys of the settings that the user has given, and of those that these exclude."""
-    given = {f.name for f in option_fields() if base.source_of(f.name) != "default"}
-    given |= {rival for pair in CONFLICTING_OPTIONS if given & set(pair) for rival in pair}
-    return {key_of(f) for f in option_fields() if f.name in given}
+    """The keys of the settings that the user gave, and of those that conflict with them."""
+    names = with_conflicting(f.name for f in option_fields() if base.source_of(f.name) != "default")
+    return set(map(key_of_name, names))
 
 
 def find_objection(f: Field, value: Any, place: str, is_tracked: IsTracked) -> str:
-    """Why an option may not be set, or nothing. Models and prices are looked at by themselves."""
+    """Why an option may not be set; empty if it may. Models and prices are checked apart."""
     power = f.metadata["power"]
     if power == Power.READS:
         return "" if all(map(is_tracked, paths_in(f, value))) else NOT_TRACKED
@@ -68,12 +67,12 @@ def find_objection(f: Field, value: Any, place: str, is_tracked: IsTracked) -> s
 
 
 def spends_no_more(f: Field, value: Any) -> bool:
-    """Than the default. 0 as a default is no limit, so that any number is one."""
+    """Whether the value spends no more than the default. A default of 0 is no limit, so any number is allowed."""
     return value is False if isinstance(f.default, bool) else f.default == 0 or value <= f.default
 
 
 def paths_in(f: Field, value: Any) -> list[str]:
-    """The files that a setting names. A change is a text, unless it begins with @, or is to be read from stdin."""
+    """The files that a setting names. A change names one if it begins with @ or is -, for stdin."""
     words = [str(word) for word in (value if isinstance(value, list | tuple) else [value])]
     if f.name == "change":
         return [word.removeprefix("@") for word in words if word.startswith("@") or word == "-"]
@@ -81,17 +80,17 @@ def paths_in(f: Field, value: Any) -> list[str]:
 
 
 def files_named_in(table: Mapping[str, Any]) -> list[str]:
-    """All files that a settings file names, by option or by role: consent to the one is consent to the others."""
+    """All files that a settings file names, by option or role. Consent to the settings file covers them."""
     reading = [f for f in option_fields() if f.metadata["power"] == Power.READS or f.name == "replay"]
-    found = [path for f in reading if key_of(f) in table for path in paths_in(f, table[key_of(f)])]
-    found += [f"{PLANS_FOLDER}/{table['plan']}.toml"] if isinstance(table.get("plan"), str) else []
+    paths = [path for f in reading if key_of(f) in table for path in paths_in(f, table[key_of(f)])]
+    paths += [f"{PLANS_FOLDER}/{table['plan']}.toml"] if isinstance(table.get("plan"), str) else []
     roles = table.get(ROLES)
     records = roles.values() if isinstance(roles, Mapping) else ()
-    return found + [str(role["prompt-file"]) for role in records if isinstance(role, Mapping) and "prompt-file" in role]
+    return paths + [str(role["prompt-file"]) for role in records if isinstance(role, Mapping) and "prompt-file" in role]
 
 
 def trust_digest(file: SettingsFile, contents: Iterable[tuple[str, str]]) -> str:
-    """Of what is in the file, and of the files that it names (path, digest of the content)."""
+    """A digest of the file's content, and of the files that it names (path, digest of the content)."""
     text = json.dumps([file.origin, file.table, sorted(contents)], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -100,11 +99,11 @@ def trust_digest(file: SettingsFile, contents: Iterable[tuple[str, str]]) -> str
 
 
 def screen_models(table: dict[str, Any], base: Settings) -> Iterator[str]:
-    """Take out of the table, and return, what chooses a model that the run would not ask by itself."""
-    given = {name: table[key_of_name(name)] for name in MODEL_OPTIONS if key_of_name(name) in table}
-    chosen = dataclasses.replace(base, **parse_options(given))
+    """Remove from the table, and return, the keys that choose a dearer or unknown model."""
+    options = {name: table[key_of_name(name)] for name in MODEL_OPTIONS if key_of_name(name) in table}
+    chosen = dataclasses.replace(base, **parse_options(options))
     if not is_no_dearer(chosen.model_name, base.model_name, base):
-        yield from remove_keys(table, given)
+        yield from remove_keys(table, options)
     if "gemini-model" in table:
         chosen = dataclasses.replace(base, **parse_options({"gemini_model": table["gemini-model"]}))
         if not is_no_dearer(chosen.gemini_name, base.gemini_name, base):
@@ -116,14 +115,14 @@ def screen_models(table: dict[str, Any], base: Settings) -> Iterator[str]:
 
 
 def screen_roles(table: dict[str, Any], base: Settings, is_tracked: IsTracked, refused: dict[str, str]) -> list[str]:
-    """Take a refused model or prompt-file out of its role. A role of their own that has lost its prompt goes whole."""
+    """Remove refused models and prompt files from roles. A role of the file without its prompt is removed."""
     roles, models = table.get(ROLES), []
     if not isinstance(roles, Mapping):
         return []
-    kept: dict[str, Any] = {}
+    allowed: dict[str, Any] = {}
     for name, role in roles.items():
         if not isinstance(role, Mapping) or name in base.roles:
-            kept |= {} if name in base.roles else {name: role}
+            allowed |= {} if name in base.roles else {name: role}
             continue
         rest = dict(role)
         if "prompt-file" in rest and not is_tracked(str(rest["prompt-file"])):
@@ -133,13 +132,13 @@ def screen_roles(table: dict[str, Any], base: Settings, is_tracked: IsTracked, r
             models.append(f"{ROLES}.{name}.model")
             del rest["model"]
         if rest and (name in packaged_roles() or "prompt-file" not in role or "prompt-file" in rest):
-            kept[name] = rest
-    table[ROLES] = kept
+            allowed[name] = rest
+    table[ROLES] = allowed
     return models
 
 
 def is_model_asked(name: str, table: Mapping[str, Any], base: Settings) -> bool:
-    """Whether the run would have asked the model that this setting names."""
+    """Whether the run would use the model of this setting."""
     prd = base.prd or table.get("prd")
     plans = (base.use_prd and table.get("use-prd") is not False and not prd) or base.decompose
     if name == "gemini-model":
@@ -148,7 +147,7 @@ def is_model_asked(name: str, table: Mapping[str, Any], base: Settings) -> bool:
 
 
 def is_no_dearer(name: str, usual: str, base: Settings) -> bool:
-    """Whether it is the usual model, or one of the catalogue from the same provider at no higher price."""
+    """Whether it is the usual model, or a known model of the same provider at no higher price."""
     new, old = resolve_or_none(name), resolve_or_none(usual)
     if new is None or old is None:
         return name == usual
@@ -169,7 +168,7 @@ def resolve_or_none(name: str) -> catalogue.Model | None:
 
 
 def with_user_price(model: catalogue.Model, base: Settings) -> catalogue.Model:
-    """The model at the user's price for it, if they have named one."""
+    """The model with the user's price for it, if there is one."""
     for name, pair in base.known_prices.items():
         if (known := resolve_or_none(name or base.model_name)) and known.name == model.name:
             model = catalogue.with_prices(model, *pair)
@@ -177,7 +176,7 @@ def with_user_price(model: catalogue.Model, base: Settings) -> catalogue.Model:
 
 
 def dearest_rates(model: catalogue.Model) -> tuple[float, float] | None:
-    """The most that a token of its prompt and of its reply can cost: fresh, written to a cache, in a long prompt."""
+    """The highest prices of a token in and out: fresh, written to a cache, in a long prompt."""
     if model.price_in is None or model.price_out is None:
         return None
     long = model.long
@@ -189,7 +188,7 @@ def dearest_rates(model: catalogue.Model) -> tuple[float, float] | None:
 
 
 def screen_prices(table: dict[str, Any], place: str, base: Settings) -> dict[str, str]:
-    """Take out of the table what would make a model look cheaper than it is, or give a price to one that has none."""
+    """Remove from the table what makes a model look cheaper than it is, or prices one without a known price."""
     refused: dict[str, str] = {}
     users = {known.name for name in base.known_prices if (known := resolve_or_none(name or base.model_name))}
 
@@ -213,20 +212,16 @@ def screen_prices(table: dict[str, Any], place: str, base: Settings) -> dict[str
 
 
 def raises_price(model: catalogue.Model, pair: tuple[float, float]) -> bool:
-    """A price of one's own is for all tokens alike, so it must not be below the dearest ones."""
+    """Whether the price is not below the highest known one: it applies to all tokens alike."""
     most = dearest_rates(model)
     return most is not None and pair[0] / 1e6 >= most[0] and pair[1] / 1e6 >= most[1]
 
 
-# --- small things ---------------------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------------------------
 
 
-def parse_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {f.name: parse_option(f, given[f.name], key_of(f)) for f in option_fields() if f.name in given}
-
-
-def key_of_name(name: str) -> str:
-    return name.replace("_", "-")
+def parse_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {f.name: parse_option(f, options[f.name], key_of(f)) for f in option_fields() if f.name in options}
 
 
 def remove_keys(table: dict[str, Any], names: Iterable[str]) -> Sequence[str]:

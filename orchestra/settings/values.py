@@ -1,4 +1,4 @@
-"""Turn what stands in a flag, a variable or a settings file into a value of the option's own type."""
+"""Parse the text of a flag, a variable or a settings file into a value of the option's type."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ TRUE_WORDS, FALSE_WORDS = ("1", "true", "yes", "on"), ("0", "false", "no", "off"
 
 
 def split_words(words: str, origin: str) -> list[str]:
-    """Several paths in one variable, as a shell would split them."""
+    """The words of a variable, split as a shell does."""
     try:
         return shlex.split(words)
     except ValueError as error:
@@ -23,7 +23,6 @@ def split_words(words: str, origin: str) -> list[str]:
 
 
 def parse_option(f: dataclasses.Field[Any], value: Any, origin: str) -> Any:
-    """The value in the option's own type."""
     kind: type = type(f.default)
     if kind is bool:
         return parse_bool(value, origin)
@@ -37,7 +36,7 @@ def parse_option(f: dataclasses.Field[Any], value: Any, origin: str) -> Any:
 
 
 def parse_time(value: Any) -> Any:
-    """30m, 1h30m, 90s: in seconds. A plain number is that already."""
+    """The seconds of 30m, 1h30m or 90s; other values are returned unchanged."""
     text = str(value).replace(" ", "").lower()
     if not re.fullmatch(r"(\d+(\.\d+)?[hms])+", text):
         return value
@@ -51,12 +50,12 @@ def parse_price(text: str, place: str) -> tuple[str, tuple[float, float]]:
 
 
 def parse_prices(place: str, table: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    found = table.get(PRICES_TABLE, {})
-    if not isinstance(found, Mapping):
+    prices = table.get(PRICES_TABLE, {})
+    if not isinstance(prices, Mapping):
         raise SettingsError(f"{PRICES_TABLE} in {place} is not a table.")
     return {
         name: parse_price_pair(pair.split(",") if isinstance(pair, str) else pair, f"{PRICES_TABLE} in {place}: {name}")
-        for name, pair in found.items()
+        for name, pair in prices.items()
     }
 
 
@@ -66,7 +65,7 @@ def parse_price_pair(pair: Any, place: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         price_in = price_out = -1.0
     if not (0 <= price_in < math.inf and 0 <= price_out < math.inf):
-        raise SettingsError(f"{place}: say the dollars per million tokens in and out, like 1.25,10.")
+        raise SettingsError(f"{place}: give the dollars per million tokens in and out, for example 1.25,10.")
     return price_in, price_out
 
 
@@ -88,7 +87,7 @@ def parse_text(value: Any, place: str) -> str:
 
 
 def parse_number(kind: type, value: Any, place: str, zero: bool = False) -> Any:
-    """All our numbers are counts, seconds and dollars: not without end, and more than none where none means nothing."""
+    """A finite number above 0, or 0 with `zero`: all numbers are counts, seconds or dollars."""
     if zero and str(value).strip() == "0":
         return kind(0)
     try:
@@ -99,6 +98,6 @@ def parse_number(kind: type, value: Any, place: str, zero: bool = False) -> Any:
         wanted = "a whole number" if kind is int else "a number"
         raise SettingsError(f"{place}: {value!r} is not {wanted}.") from None
     if not 0 < number < math.inf:
-        least = "at least 1" if kind is int else "more than 0 and not without end"
+        least = "at least 1" if kind is int else "more than 0 and finite"
         raise SettingsError(f"{place} must be {least}, not {number}.")
     return number

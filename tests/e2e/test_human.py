@@ -92,7 +92,7 @@ def test_after_the_run_has_ended(tmp_path: Path, action: str) -> None:
         ran = place.run(*JOB, server=server)
         assert ran.code == 5 and by_file(ran, "part2.py")["state"] == "waiting_human"
         stamp, number = ran.summary["timestamp"], number_of(place, "part2.py")
-        assert "waits for a person" in ran.out and f"resolve {stamp} {number} --retry" in ran.out
+        assert "needs your decision" in ran.out and f"resolve {stamp} {number} --retry" in ran.out
         assert (place.repo / "part1.py").read_text() == WANTED["part1.py"]
         asked = server.count()
         ran = place.run("resolve", stamp, number, *decision(place, action), server=server)
@@ -113,7 +113,7 @@ def test_from_another_terminal_while_the_run_goes_on(tmp_path: Path, action: str
     place, slow = make_place(tmp_path, FILES), Slow()
     with ModelServer(slow) as server:
         running = place.start(*JOB, server=server)
-        wait_until(lambda: "waits for a person" in running.said(1))
+        wait_until(lambda: "needs your decision" in running.said(1))
         stamp, number = stamp_of(place), number_of(place, "part2.py")
         said = place.run("resolve", stamp, number, *decision(place, action))
         assert said.code == 0 and ("Task" in said.out), said.out + said.err
@@ -181,7 +181,7 @@ def test_a_refused_decision_is_no_success_and_is_not_journaled(tmp_path: Path) -
     place, slow = make_place(tmp_path, FILES), Slow()
     with ModelServer(slow) as server:
         running = place.start(*JOB, server=server)
-        wait_until(lambda: "waits for a person" in running.said(1))
+        wait_until(lambda: "needs your decision" in running.said(1))
         stamp, number = stamp_of(place), number_of(place, "part2.py")
         other = number_of(place, "part1.py")
         for task, why in ((other, "is active: only one that failed"), ("77", "There is no task 77")):

@@ -222,7 +222,7 @@ def test_what_an_agent_proposes_waits_in_the_plan_for_a_yes(tmp_path: Path) -> N
         ran = place.run("execute", "one", server=server)
         assert ran.code == 0 and set(ran.changed()) == {"README.md"}, ran.out
         shown = place.run("plan", "show", "one").out
-        assert "Proposed by agents, and not begun without a yes:\n  test-it: Test it" in shown
+        assert "Proposed by agents, not started without your approval:\n  test-it: Test it" in shown
         assert place.run("execute", "one", server=server).code == 2
         assert place.run("plan", "approve", "one").code == 0
         again = place.run("execute", "one", server=server)

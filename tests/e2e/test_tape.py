@@ -60,7 +60,7 @@ def same(first: Ran, again: Ran) -> None:
         assert again.summary[told] == first.summary[told], told
     assert tree(again.place) == tree(first.place)
     assert again.summary["replay"] == {"drift": {}, "unused": {}}
-    assert "every request is as on the tape" in again.out
+    assert "Replayed exactly." in again.out
     assert again.code == first.code
 
 
@@ -70,7 +70,7 @@ def test_a_run_is_run_again_with_no_server_and_no_key(words: tuple[str, ...], tm
     again = replayed(place, tape, "--replay-strict")
     same(first, again)
     assert {path: (place.repo / path).read_text() for path in WANTED} == WANTED
-    assert "nothing, the replies came from a tape" in again.out
+    assert "nothing, the replies came from a recording" in again.out
     assert_clean(again, prd=True)
     assert first.summary["replay"] is None
 
@@ -106,7 +106,7 @@ def test_a_file_that_was_changed_first_is_drift_and_nothing_is_claimed(tmp_path:
     assert "a secret was redacted from this reply" in again.agents["agent3"]["cause"]
     assert "--record" in again.agents["agent2"]["remedy"]
     assert again.summary["replay"] == {"drift": {"agent2": 1, "agent3": 1, "prd": 1}, "unused": {"agent2": 1}}
-    for told in ("agent2: 1 request differs from the tape's", "agent2: 1 reply of the tape's was not asked for"):
+    for told in ("agent2: 1 request differs from the recording's", "agent2: 1 recorded reply was not used"):
         assert told in again.out
     assert (place.repo / "part1.py").read_text() == "value = 'another'\n"
     assert again.changed().keys() == {"part0.py"} and "1 of 3 tasks are complete" in again.out

@@ -145,16 +145,14 @@ def render_damaged(root: Path, stamp: str) -> dict[str, str]:
     return {name: neutral(text, root) for name, text in found.items()}
 
 
-def sweep_outcomes(root: Path, stamp: str, allow: Callable[[str], str]) -> dict[str, str]:
+def sweep_outcomes(root: Path, stamp: str) -> dict[str, str]:
     """Of each output its digest, or what is raised."""
     try:
         makers = sweep_renderers(root, stamp)
     except Exception as error:
         return {"reading": f"raised {type(error).__name__}"}
     texts = {name: rendered(make) for name, make in makers.items()}
-    found = {
-        name: text if text.startswith("raised ") else digest(neutral(allow(text), root)) for name, text in texts.items()
-    }
+    found = {name: text if text.startswith("raised ") else digest(neutral(text, root)) for name, text in texts.items()}
     return found | {"unreadable": str(unreadable_in(texts["summary"]))}
 
 
@@ -307,7 +305,7 @@ def stored_events(name: str) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def sweep_of(kind: str, root: Path, allow: Callable[[str], str]) -> dict[str, dict[str, str]]:
+def sweep_of(kind: str, root: Path) -> dict[str, dict[str, str]]:
     """By damage, what is made of a log in which one field of an event of this kind is damaged."""
     name, event = samples()[kind]
     lay({path: content for path, content in files_of(name).items() if path.startswith("logs/")}, root)
@@ -317,7 +315,7 @@ def sweep_of(kind: str, root: Path, allow: Callable[[str], str]) -> dict[str, di
         (path,) = [path for path, content in files.items() if content is not files_of(name)[path]]
         log = root / LOGS / Path(path).name
         log.write_bytes(files[path])
-        found[what] = sweep_outcomes(root, event["run"], allow)
+        found[what] = sweep_outcomes(root, event["run"])
         log.write_bytes(files_of(name)[path])
     return found
 

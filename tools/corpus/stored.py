@@ -26,8 +26,18 @@ def store(finished: Path) -> int:
         for name, content in files.items():
             refuse_traces(name, content)
         corpus.write_archive(corpus.FOLDER / f"{folder.name}.tar.gz", files)
-        write_expected(folder.name, json.loads((folder / "commands.json").read_text("utf-8")))
+        commands = json.loads((folder / "commands.json").read_text("utf-8"))
+        write_expected(folder.name, [[command["words"], command["code"]] for command in commands])
         print(folder.name)
+    write_damaged()
+    return 0
+
+
+def renew_expected() -> int:
+    """Render the stored scenarios again, after a change of texts that is meant."""
+    for name in corpus.names():
+        write_expected(name, corpus.expected(name)["commands"])
+        print(name, flush=True)
     write_damaged()
     return 0
 
@@ -39,7 +49,7 @@ def write_damaged() -> None:
         for number, name in enumerate(DAMAGES):
             found["damages"][name] = corpus.outputs_of_damaged(name, Path(scratch) / str(number))
         for kind in sorted(corpus.samples()):
-            found["sweep"][kind] = corpus.sweep_of(kind, Path(scratch) / kind, lambda text: text)
+            found["sweep"][kind] = corpus.sweep_of(kind, Path(scratch) / kind)
     corpus.write_json(corpus.FOLDER / "damaged.json.xz", found)
 
 
@@ -48,11 +58,10 @@ def stored_files(folder: Path) -> dict[str, bytes]:
     return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in [*logs, *(folder / "pack").iterdir()]}
 
 
-def write_expected(name: str, commands: list[dict[str, object]]) -> None:
+def write_expected(name: str, commands: list[list[Any]]) -> None:
     with tempfile.TemporaryDirectory() as scratch, corpus.fixed_surroundings(Path(scratch)):
         found = corpus.expectation(corpus.unpack(name, Path(scratch) / "repo"))
-    ran = [[command["words"], command["code"]] for command in commands]
-    corpus.write_json(corpus.FOLDER / f"{name}.json.xz", {"commands": ran} | found)
+    corpus.write_json(corpus.FOLDER / f"{name}.json.xz", {"commands": commands} | found)
 
 
 def refuse_traces(name: str, content: bytes) -> None:

@@ -1,163 +1,185 @@
-"""The report as one HTML file that needs nothing else: no network, and no script but for comfort."""
+"""The report as one HTML file without network access; its script adds comfort only.
+
+The markup is in page.html, a Jinja2 template. jinja2 and pygments are imported when the first page is made.
+"""
 
 import base64
 import hashlib
+import re
 import time
+from collections import defaultdict
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files as resources
+from typing import TYPE_CHECKING, Any
 
-from orchestra.model import Verified
-from orchestra.report.detail import RunDetail
-from orchestra.report.labels import format_duration, run_tone, verification_sentence
-from orchestra.report.page import sections
-from orchestra.report.page.graph import graph_section
-from orchestra.report.page.markup import Html, join_html, tag, void_tag
-from orchestra.report.page.task_entries import PageTexts, tasks_section
-from orchestra.report.page.timeline import timeline_section
-from orchestra.report.phrases import paid_phrase, unreadable_note, verdict_sentence
+from orchestra.model import Usage, Verified
+from orchestra.report import closing, labels, phrases
+from orchestra.report.detail import GateRun, RunDetail
+from orchestra.report.page import graph, highlight, timeline
 from orchestra.report.plans.estimate import comparison_sentence
-from orchestra.report.sanitize import safe_line
-from orchestra.report.state import Report
+from orchestra.report.sanitize import ADDRESS, cut_middle, safe_line, strip_controls
+from orchestra.report.state import Report, is_review
+from orchestra.report.summary import requirement_coverage
 
-MAX_PAGE_BYTES = 4_500_000  # bytes of a page
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MAX_PAGE_BYTES = 4_500_000
 ALL_TEXTS_LIMIT = 1_500_000  # characters of all long texts together
-MAX_TEXT_LENGTH = 60_000  # of one
+MAX_TEXT_LENGTH = 60_000  # characters of each
 MIN_TEXT_LENGTH = 120
-MAX_COLOURED_TASKS = 200  # with more tasks, colours would only make the page slow
+MAX_COLOURED_LENGTH = 100_000  # characters of all diffs: Pygments takes about half a second for them
+MAX_STEPS = 8
+MAX_SPENDERS = 12
+TONE_LABELS = {"good": "done", "warn": "excluded", "bad": "failed", "idle": "unfinished"}
+STEP_COMMAND = re.compile(r"(?<=: )(?:git|gh|glab) .+$")
 
 
 def html_page(report: Report, detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> str:
-    """Within its size: with very many tasks each text shows less, and names the file that has all of it."""
-    limit = fair_text_limit(text_lengths(detail, diffs, outputs))
+    """The page within its size: the more texts there are, the less each shows, with the file that has all of it."""
+    template = template_environment().get_template("page.html")
+    values = page_values(report, detail, diffs, outputs)
+    limit = fair_text_limit(text_lengths(report, detail, diffs, outputs))
     while True:
-        made = html_document(report, detail, PageTexts(diffs, outputs, limit, len(report.tasks) <= MAX_COLOURED_TASKS))
-        if len(made.encode()) <= MAX_PAGE_BYTES or limit <= MIN_TEXT_LENGTH:
-            return made
+        page = template.render(values, text_limit=limit)
+        if len(page.encode()) <= MAX_PAGE_BYTES or limit <= MIN_TEXT_LENGTH:
+            return page
         limit = max(MIN_TEXT_LENGTH, limit // 2)
 
 
-def text_lengths(detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> list[int]:
+def text_lengths(report: Report, detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> list[int]:
+    briefs = [task.brief for task in report.tasks.values()]
     turns = [turn for task in detail.attempts_by_task for attempt in detail.attempts(task) for turn in attempt.turns]
-    said = [text for turn in turns for text in (turn.reply, *(text for _, text in turn.asked))]
-    return [len(text) for text in (*detail.briefs.values(), *diffs.values(), *outputs.values(), *said)]
+    messages = [text for turn in turns for text in (turn.reply, *(text for _, text in turn.asked))]
+    return [len(text) for text in (*briefs, *diffs.values(), *outputs.values(), *messages)]
 
 
 def fair_text_limit(lengths: list[int]) -> int:
-    """How long a text may be so that all fit together: the short ones leave their share to the long ones."""
+    """How long a text may be so that all fit together: short texts leave their unused share to the long ones."""
     room = ALL_TEXTS_LIMIT
-    for left, length in zip(range(len(lengths), 0, -1), sorted(lengths), strict=True):
-        if length > room // left:
-            return max(MIN_TEXT_LENGTH, min(MAX_TEXT_LENGTH, room // left))
+    for pending, length in zip(range(len(lengths), 0, -1), sorted(lengths), strict=True):
+        if length > room // pending:
+            return max(MIN_TEXT_LENGTH, min(MAX_TEXT_LENGTH, room // pending))
         room -= length
     return MAX_TEXT_LENGTH
 
 
-def html_document(report: Report, detail: RunDetail, texts: PageTexts) -> str:
+@cache
+def template_environment() -> "Environment":
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(read_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: strip_controls(value) if type(value) is str else value,
+    )
+    environment.filters |= {"line": lambda value, limit=300: safe_line(str(value), limit), "cut": cut_middle}
+    environment.tests["address"] = ADDRESS.fullmatch
     style, script = read_asset("page.css"), read_asset("page.js")
-    # Nothing but our own style and script may do anything, whatever a model or a file name says.
+    # Only our own style and script may run, whatever a model or a file name contains.
     policy = (
         f"default-src 'none'; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    head = (
-        void_tag("meta", charset="utf-8"),
-        void_tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        void_tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        void_tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"Run {report.run}: {safe_line(verdict_sentence(report), 100)}"),
-        tag("style", Html(style)),
-    )
-    skip = tag("a", "Skip to the report", href="#main", class_="skip")
-    sections = page_sections(report, detail, texts)
-    body = (
-        skip,
-        page_header(report),
-        section_links(sections),
-        tag("main", *sections.values(), id="main"),
-        footer(report),
-    )
-    whole = tag("html", tag("head", *head), tag("body", *body, tag("script", Html(script))), lang="en")
-    return f"<!doctype html>\n{whole}\n"
-
-
-def page_sections(report: Report, detail: RunDetail, texts: PageTexts) -> dict[str, Html]:
-    cut = {path: texts.shorten_text(said, path) for path, said in texts.outputs.items()}
-    made = {
-        "next": sections.next_steps_section(report),
-        "handed": sections.handover_section(report),
-        "asked": sections.change_section(report),
-        "timeline": timeline_section(report, detail),
-        "tasks": tasks_section(report, detail, texts),
-        "graph": graph_section(report, detail),
-        "requirements": sections.requirements_section(report),
-        "checks": sections.checks_section(report, cut),
-        "tests": sections.tests_section(report),
-        "files": sections.files_section(report),
-        "cost": sections.cost_section(report),
-        "notes": sections.remarks_section(report, detail),
+    environment.globals |= {"style": Markup(style), "script": Markup(script), "policy": policy}
+    environment.globals |= {"NOT_DONE_PHRASES": phrases.NOT_DONE_PHRASES}
+    environment.globals |= {
+        function.__name__: function
+        for function in (
+            *(closing.task_notes, closing.tests_judged_lines, comparison_sentence, requirement_coverage),
+            *(labels.capitalize_first, labels.decision_phrase, labels.format_cost, labels.format_duration),
+            *(labels.gate_outcome, labels.review_phrase, labels.run_tone, labels.task_status, labels.task_tone),
+            *(labels.verification_sentence, phrases.paid_phrase, phrases.plural, phrases.unreadable_note),
+        )
     }
-    return {name: section for name, section in made.items() if section}
+    return environment
 
 
-SECTION_TITLES = {"next": "What to do", "handed": "Hand-over", "asked": "Request", "graph": "Graph", "notes": "Remarks"}
+def read_template(name: str) -> str:
+    """The template without the line breaks and indentation between tags, which would be a tenth of a large page."""
+    return re.sub(r"(?<=[>}])\s+(?=[<{])", lambda space: "" if "\n" in space[0] else space[0], read_asset(name)) + "\n"
 
 
-def section_links(sections: Mapping[str, Html]) -> Html:
-    items = (tag("li", tag("a", SECTION_TITLES.get(name, name.capitalize()), href=f"#{name}")) for name in sections)
-    return tag("nav", tag("ul", *items), aria_label="Sections")
-
-
-def page_header(report: Report) -> Html:
-    started = time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(report.started / 1000)).lstrip("0")
-    top = tag("p", f"Aider Orchestrator, run {report.run}, {started}", class_="eyebrow")
-    verdict = tag("h1", safe_line(verdict_sentence(report), 600), class_=run_tone(report))
-    quiet = [
-        tag("p", words, class_="quiet") for words in (comparison_sentence(report), unreadable_note(report)) if words
-    ]
-    return tag("header", top, verdict, verification_steps(report), run_facts(report), *quiet)
-
-
-def verification_steps(report: Report) -> Html:
-    """How far the result was checked, as a word and as steps that were taken or not."""
-    levels = list(Verified)
-    reached = levels.index(report.verified)
-    steps = join_html(tag("i", class_="taken" if n < reached else None) for n in range(len(levels) - 1))
-    label = tag("strong", f"Checked: {report.verified}. ")
-    return tag(
-        "p",
-        tag("span", steps, class_="steps", aria_hidden="true"),
-        label,
-        verification_sentence(report),
-        class_="checked",
-    )
-
-
-def run_facts(report: Report) -> Html:
-    done = f"{len(report.succeeded):,} of {len(report.tasks):,}"
-    values = {
-        "Tasks done": done,
-        "Files changed": f"{len(report.files):,}",
-        "Time": format_duration(report.seconds),
-        "Cost": paid_phrase(report)
-        .split(" (")[0]
-        .replace("nothing, the replies came from a tape", "nothing (from a tape)"),
-        "Tokens": f"{report.usage.tokens:,}",
-        "Model": safe_line(report.model, 60),
-    }
-    pairs = (tag("div", tag("dt", name), tag("dd", value)) for name, value in values.items() if value)
-    return tag("dl", *pairs, class_="numbers")
-
-
-def footer(report: Report) -> Html:
-    words = f"The same as data: .aider_logs/summary_{report.run}.json, and every event in the .jsonl files beside it."
-    return tag("footer", tag("p", words))
-
-
-@cache
 def read_asset(name: str) -> str:
     return resources("orchestra.report.page").joinpath(name).read_text("utf-8")
 
 
 def csp_hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def page_values(
+    report: Report, detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the template shows, beside what its functions derive from the report and the detail."""
+    needs = {number: [need for need in task.needs if need in report.tasks] for number, task in report.tasks.items()}
+    gates_by_task: dict[int | None, list[GateRun]] = defaultdict(list)
+    for run in detail.gates:
+        if run.result.missing or not is_review(run.result):
+            gates_by_task[run.task].append(run)
+    coloured = sum(map(len, diffs.values())) <= MAX_COLOURED_LENGTH
+    tones = {labels.task_tone(task) for task in report.tasks.values()}
+    spenders = sorted(
+        report.tasks.values(), key=lambda task: (task.usage.dollars or 0, task.usage.tokens), reverse=True
+    )
+    return {
+        "report": report,
+        "detail": detail,
+        "diffs": diffs,
+        "outputs": outputs,
+        "verdict": phrases.verdict_sentence(report),
+        "started": time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(report.started / 1000)).lstrip("0"),
+        "checked_steps": [level < list(Verified).index(report.verified) for level in range(len(Verified) - 1)],
+        "facts": run_facts(report),
+        "next_steps": next_step_rows(report),
+        "handover_rows": [(what, safe_line(words, 1_000)) for what, words in closing.handover_rows(report)],
+        "timeline": timeline.build_timeline(report, detail),
+        "needs": needs,
+        "graph": graph.lay_out_graph(needs),
+        "tones": [("", "all"), *((tone, word) for tone, word in TONE_LABELS.items() if tone in tones)],
+        "gates_by_task": gates_by_task,
+        "highlight_diff": partial(highlight.highlight_diff, colours=coloured),
+        "cost_by_phase": [
+            (labels.PHASE_NAMES.get(role, role), "", usage, usage_share(usage, report.usage))
+            for role, usage in report.roles.items()
+        ],
+        "cost_by_agent": [
+            (task.agent, f"#task-{task.id}", task.usage, usage_share(task.usage, report.usage))
+            for task in spenders[:MAX_SPENDERS]
+            if task.usage.requests
+        ],
+        "remarks": [*report.notes, *(f"Left out, Aider cannot edit it: {path}" for path in report.skipped)],
+    }
+
+
+def run_facts(report: Report) -> list[tuple[str, str]]:
+    cost = phrases.paid_phrase(report).split(" (")[0]
+    return [
+        ("Tasks done", f"{len(report.succeeded):,} of {len(report.tasks):,}"),
+        ("Files changed", f"{len(report.files):,}"),
+        ("Time", labels.format_duration(report.seconds)),
+        ("Cost", "nothing (replayed)" if report.replayed else cost),
+        ("Tokens", f"{report.usage.tokens:,}"),
+        ("Model", safe_line(report.model, 60)),
+    ]
+
+
+def next_step_rows(report: Report) -> list[tuple[str, str]]:
+    """What to do next, each step with its exact command or an empty text."""
+    steps = phrases.other_steps(report)
+    rows = [(safe_line(words, 1_000), safe_line(step, 1_000)) for words, step in phrases.handover_commands(report)]
+    for step in steps[:MAX_STEPS]:
+        command = STEP_COMMAND.search(step)
+        rows.append((step[: command.start()], command[0]) if command else (step, ""))
+    if len(steps) > MAX_STEPS:
+        rows.append((f"And {len(steps) - MAX_STEPS:,} more, with the tasks below.", ""))
+    return rows + labels.suggested_commands(report)
+
+
+def usage_share(part: Usage, whole: Usage) -> float:
+    """By cost if it is known, otherwise by tokens."""
+    share = part.dollars / whole.dollars if part.dollars and whole.dollars else part.tokens / max(1, whole.tokens)
+    return min(1.0, share)

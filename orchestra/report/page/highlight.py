@@ -1,61 +1,107 @@
-"""Diffs and code in colours, light enough for a page with a thousand of them."""
+"""Diffs as markup, with Pygments' tokens in colours."""
 
-import html
-import re
 from collections.abc import Iterator
+from functools import cache
+from html import escape
+from itertools import groupby
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
-from orchestra.report.page.markup import Html, escape_html, tag
 from orchestra.report.sanitize import strip_controls
 
-LONGEST = 1_000  # characters of a line
-KEYWORDS = (
-    "and|as|async|await|break|case|catch|class|const|continue|def|default|del|do|elif|else|enum|except|export|extends|"
-    "false|False|final|finally|fn|for|from|func|function|if|impl|import|in|interface|is|lambda|let|match|mut|new|nil|"
-    "None|not|null|or|package|pass|private|pub|public|raise|return|self|static|struct|super|switch|this|throw|true|"
-    "True|try|type|use|var|void|while|with|yield"
-)
-TOKEN_PATTERN = re.compile(
-    r"(?P<i>(?<![^\s+-])#.*|(?<!:)//.*)"
-    r"|(?P<u>\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|`[^`\n]*`)"
-    rf"|(?P<b>\b(?:{KEYWORDS})\b)"
-)
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+MAX_LINE_LENGTH = 1_000
 SKIPPED_HEADERS = ("index ", "--- ", "+++ ", "GIT binary")
 
 
-def highlight_code(text: str) -> Html:
-    """Comments, strings and words of many languages. Short tags, because there are so many: their looks are in the
-    style sheet. No token begins or ends inside of an escape, so that all can be escaped at once."""
-    escaped = html.escape(text, quote=False)
-    return Html(TOKEN_PATTERN.sub(lambda token: f"<{token.lastgroup}>{token[0]}</{token.lastgroup}>", escaped))
+def highlight_diff(text: str, *, colours: bool) -> "Markup":
+    """A diff with a heading for each file, and neighbouring lines of one kind in one element."""
+    from markupsafe import Markup
+
+    groups = groupby(diff_lines(strip_controls(text).split("\n"), colours), key=lambda line: line[0])
+    blocks = "".join(f"<{kind}>{''.join(line for _, line in lines)}</{kind}>" for kind, lines in groups)
+    return Markup(f'<pre class="diff" tabindex="0"><code>{blocks}</code></pre>')
 
 
-def highlight_diff(text: str, *, colours: bool) -> Html:
-    """A diff, with a heading for each file, and each run of lines that came or went as one element."""
-    shown = highlight_code if colours else escape_html
-    made = (
-        tag(kind, shown("".join(lines)) if kind in ("ins", "del", "s") else "".join(lines))
-        for kind, lines in group_diff_lines(strip_controls(text).split("\n"))
-    )
-    return tag("pre", tag("code", *made), class_="diff", tabindex=0)
-
-
-def group_diff_lines(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Neighbouring lines of one kind. What stands before a file's first hunk is its heading."""
-    kind, found, heading = "", list[str](), False
-    for line in (line if len(line) <= LONGEST else f"{line[:LONGEST]} …" for line in lines):
-        heading = line.startswith("diff --git ") or (heading and not line.startswith("@@"))
-        if heading and line.startswith(SKIPPED_HEADERS):
+def diff_lines(lines: list[str], colours: bool) -> Iterator[tuple[str, str]]:
+    """Each line as markup, with its element. What stands before a file's first hunk is its heading."""
+    in_heading, lexer, hunk = False, None, list[str]()
+    for line in (line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]} …" for line in lines):
+        starts_file = line.startswith("diff --git ")
+        in_heading = starts_file or (in_heading and not line.startswith("@@"))
+        if not in_heading and not line.startswith("@@"):
+            hunk.append(line)
             continue
-        now = "strong" if heading else "em" if line.startswith("@@") else {"+": "ins", "-": "del"}.get(line[:1], "s")
-        if now != kind and found:
-            yield kind, found
-            found = []
-        kind = now
-        found.append(f"{name_in(line) if heading else line}\n")
-    if found:
-        yield kind, found
+        yield from hunk_lines(hunk, lexer)
+        hunk = []
+        if starts_file:
+            name = line.rpartition(" b/")[2]
+            lexer = find_lexer(name) if colours else None
+            yield "strong", escape(f"{name}\n", quote=False)
+        elif not (in_heading and line.startswith(SKIPPED_HEADERS)):
+            yield "strong" if in_heading else "em", escape(f"{line}\n", quote=False)
+    yield from hunk_lines(hunk, lexer)
 
 
-def name_in(line: str) -> str:
-    """A file's name, from the line that begins its part."""
-    return line.rpartition(" b/")[2] if line.startswith("diff --git ") else line
+def hunk_lines(lines: list[str], lexer: Any) -> Iterator[tuple[str, str]]:
+    """The lines of a hunk. Removed lines are read apart, because the others are the text after the change."""
+    removed = iter(highlight_lines([line[1:] for line in lines if line.startswith("-")], lexer))
+    others = iter(highlight_lines([line[1:] for line in lines if not line.startswith("-")], lexer))
+    for line in lines:
+        kind = {"+": "ins", "-": "del"}.get(line[:1], "s")
+        yield kind, f"{escape(line[:1], quote=False)}{next(removed if kind == 'del' else others)}\n"
+
+
+def highlight_lines(lines: list[str], lexer: Any) -> list[str]:
+    """Each line as markup: keywords in <b>, comments in <i>, strings in <u>. With so many tokens, classes on <span>
+    would double the size of a page."""
+    text = "\n".join(lines)
+    tokens = [(kind, value) for _, kind, value in lexer.get_tokens_unprocessed(text)] if lexer and text else []
+    if "".join(value for _, value in tokens) != text:
+        return [escape(line, quote=False) for line in lines]
+    groups = groupby(tokens, key=lambda token: token_tag(token[0]))
+    return "".join(wrap_lines(tag, "".join(value for _, value in group)) for tag, group in groups).split("\n")
+
+
+def token_tag(kind: Any) -> str:
+    from pygments.token import Comment, Keyword, Operator, String
+
+    if kind in Keyword or kind in Operator.Word:
+        return "b"
+    return "i" if kind in Comment else "u" if kind in String else ""
+
+
+def wrap_lines(tag: str, text: str) -> str:
+    """The text in elements that end with each line, because a line can end the diff's block."""
+    escaped = escape(text, quote=False)
+    if not tag:
+        return escaped
+    return "\n".join(f"<{tag}>{line}</{tag}>" if line.strip() else line for line in escaped.split("\n"))
+
+
+def find_lexer(file_name: str) -> Any:
+    """Pygments' lexer for a file; None if there is none."""
+    path, aliases = PurePath(file_name), lexer_aliases()
+    alias = aliases.get(path.name) or aliases.get(f"*{path.suffix}")
+    return load_lexer(alias) if alias else None
+
+
+@cache
+def load_lexer(alias: str) -> Any:
+    from pygments.lexers import get_lexer_by_name
+
+    return get_lexer_by_name(alias)
+
+
+@cache
+def lexer_aliases() -> dict[str, str]:
+    """By pattern of file names (`*.py`, `Makefile`). Without plugins: the search for them takes longer than a page."""
+    from pygments.lexers import get_all_lexers
+
+    aliases: dict[str, str] = {}
+    for _, names, patterns, _ in get_all_lexers(plugins=False):
+        for pattern in patterns if names else ():
+            aliases.setdefault(pattern, names[0])
+    return aliases

@@ -1,4 +1,4 @@
-"""What a plan will take, as ranges: before it is carried out, to decide on it, and afterwards, to compare."""
+"""The estimate of a plan as ranges of tokens, dollars and minutes, and its comparison with the actual use."""
 
 import math
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from orchestra.providers import catalogue
 from orchestra.report.state import Report
 
 FIXED_TOKENS = 2_000  # Aider's own instructions in each prompt
-HANDOVER_TOKENS = 2_000  # tokens that other tasks may have left for one that needs them
+HANDOVER_TOKENS = 2_000  # in the prompt of a task that needs others
 BYTES_PER_TOKEN = 3
-FAST_TOKENS, SLOW_TOKENS = 100, 25  # tokens that a model writes in a second
-FEWEST_REPLIES, MOST_REPLIES = 1, 3  # replies
+FAST_TOKENS, SLOW_TOKENS = 100, 25  # that a model writes per second
+FEWEST_REPLIES, MOST_REPLIES = 1, 3  # per task
 UNPRICED = "no price is known for this model"
-WAIT_SECONDS = 5.0  # seconds until it begins, and for the rest of an attempt
+WAIT_SECONDS = 5.0  # per reply, before it begins and for the rest of the attempt
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class EstimateRange:
 
 @dataclass(frozen=True)
 class Estimate(EstimateRange):
-    """Of a whole plan; `each` is how often every task is done side by side."""
+    """The estimate of a plan; `each`: attempts at every task side by side."""
 
     each: int = 1
     tasks: Mapping[int, EstimateRange] = field(default_factory=dict)
 
     @property
     def times_note(self) -> str:
-        return f"; all of that {self.each} times" if self.each > 1 else ""
+        return f"; all of it {self.each} times" if self.each > 1 else ""
 
     @property
     def side_by_side_note(self) -> str:
@@ -47,8 +47,8 @@ class Estimate(EstimateRange):
     @property
     def basis(self) -> str:
         return (
-            "from one reply per task that writes a twentieth of its files to three that write a fifth each, "
-            f"at {FAST_TOKENS} to {SLOW_TOKENS} tokens a second; without the PRD's{self.times_note}"
+            f"assumes {FEWEST_REPLIES} to {MOST_REPLIES} replies per task, at {FAST_TOKENS} to {SLOW_TOKENS} tokens a "
+            f"second; without the PRD{self.times_note}"
         )
 
     def to_plan_range(self) -> PlanRange:
@@ -65,29 +65,27 @@ def estimate_plan(
     each: int = 1,
     slots: int = 0,
 ) -> Estimate:
-    """`roles` have models of their own. `each` is how often every task is done, side by side, and `places` how many
-    attempts are made at once."""
+    """`roles`: the models of roles that have one. `each`: attempts at every task side by side. `slots`: attempts that
+    run at once."""
     models = dict(roles or {})
     tasks = {task.id: estimate_task(task, models.get(task.role, model), sizes) for task in plan.tasks}
-    found = list(tasks.values())
-    prices = [one.dollars for one in found if one.dollars is not None]
-    low, high = (each * math.fsum(pair[n] for pair in prices) for n in (0, 1))
-    return Estimate(
-        (each * sum(one.tokens[0] for one in found), each * sum(one.tokens[1] for one in found)),
-        (low, high) if len(prices) == len(found) else None,
+    prices = [task.dollars for task in tasks.values() if task.dollars is not None]
+    least, most = (
         (
-            plan_minutes(plan, {task: one.minutes[0] for task, one in tasks.items()}, each, slots),
-            plan_minutes(plan, {task: one.minutes[1] for task, one in tasks.items()}, each, slots),
-        ),
-        each,
-        tasks,
+            each * sum(task.tokens[n] for task in tasks.values()),
+            each * math.fsum(pair[n] for pair in prices),
+            plan_minutes(plan, {number: task.minutes[n] for number, task in tasks.items()}, each, slots),
+        )
+        for n in (0, 1)
     )
+    dollars = (least[1], most[1]) if len(prices) == len(tasks) else None
+    return Estimate((least[0], most[0]), dollars, (least[2], most[2]), each, tasks)
 
 
 def estimate_task(task: Task, model: catalogue.Model, sizes: Mapping[str, int]) -> EstimateRange:
     asked = prompt_tokens(task, sizes)
     low = (asked, task.tokens // 20 + 200)
-    # What it has said stands in its next prompts.
+    # Each reply is part of the next prompts.
     high = (MOST_REPLIES * (asked + (HANDOVER_TOKENS if task.needs else 0)) + task.tokens, 3 * task.tokens // 5 + 1_000)
     least, most = replies_price(model, low, FEWEST_REPLIES), replies_price(model, high, MOST_REPLIES)
     return EstimateRange(
@@ -101,9 +99,9 @@ def estimate_task(task: Task, model: catalogue.Model, sizes: Mapping[str, int]) 
 
 
 def replies_price(model: catalogue.Model, tokens: tuple[int, int], replies: int) -> float | None:
-    """Of so many requests that have them all together: the price of one may depend on its length."""
-    one = catalogue.request_cost(model, tokens[0] // replies, 0, 0, tokens[1] // replies)
-    return None if one is None else replies * one
+    """The price of the tokens in so many requests: the rates of a request may depend on its length."""
+    price = catalogue.request_cost(model, tokens[0] // replies, 0, 0, tokens[1] // replies)
+    return None if price is None else replies * price
 
 
 def prompt_tokens(task: Task, sizes: Mapping[str, int]) -> int:
@@ -112,7 +110,7 @@ def prompt_tokens(task: Task, sizes: Mapping[str, int]) -> int:
 
 
 def plan_minutes(plan: Plan, minutes: Mapping[int, float], each: int, slots: int) -> float:
-    """The longest chain of tasks that need each other, or all of them one after another by so many agents."""
+    """The longest chain of dependent tasks, or the time of all tasks divided by the slots, if that is longer."""
     needs, ends = plan.needs, dict[int, float]()
     depth = dependency_depths(needs)
     for task in sorted(needs, key=lambda task: depth[task]):
@@ -124,7 +122,7 @@ def plan_minutes(plan: Plan, minutes: Mapping[int, float], each: int, slots: int
 
 
 class ActualUse(NamedTuple):
-    """What the agents' work took."""
+    """What the agents' work really took."""
 
     tokens: int
     dollars: float | None
@@ -132,7 +130,7 @@ class ActualUse(NamedTuple):
 
 
 class EstimateComparison(NamedTuple):
-    """What was expected of the agents' work, and what it took."""
+    """The estimate of the agents' work, and what it really took."""
 
     tokens: tuple[int, int]
     dollars: tuple[float, float] | None
@@ -141,18 +139,17 @@ class EstimateComparison(NamedTuple):
     actual: ActualUse
 
     def as_record(self) -> dict[str, object]:
-        """For a program."""
         return self._asdict() | {"actual": self.actual._asdict()}
 
 
 def compare_estimate(report: Report) -> EstimateComparison | None:
-    """What was expected of the agents' work, and what it took. Older runs have expected nothing."""
+    """None for a run of an older version, which made no estimate."""
     expected = report.estimate
     if expected is None:
         return None
     used = report.roles.get("agent")
     actual = ActualUse(
-        # What was lost on its way counts as paid here too.
+        # Lost replies count as paid here too.
         used.tokens + used.assumed_tokens if used else 0,
         0.0 if used is None else None if used.paid is None else round(used.paid, 8),
         round(report.worked_ms / 60_000, 3),
@@ -161,41 +158,35 @@ def compare_estimate(report: Report) -> EstimateComparison | None:
 
 
 def comparison_sentence(report: Report) -> str:
-    """Estimated $0.02 to $0.30 and 1.0 to 6.0 minutes for the agents; they took $0.05 and 2.0 minutes. Of a run that
-    did not do its work there is nothing to compare."""
-    found = compare_estimate(report)
-    if found is None or any(task.verdict != Verdict.APPLIED for task in report.tasks.values() if not task.replaced):
+    """Estimated $0.02 to $0.30 and 1.0 to 6.0 minutes for the agents; they took $0.05 and 2.0 minutes. Empty for a run
+    with unfinished tasks, which cannot be compared."""
+    comparison = compare_estimate(report)
+    if comparison is None or any(
+        task.verdict != Verdict.APPLIED for task in report.tasks.values() if not task.replaced
+    ):
         return ""
-    actual, (soon, late) = found.actual, found.minutes
-    if found.dollars is not None and actual.dollars is not None:
-        least, most, took = (format_estimate(each) for each in (*found.dollars, actual.dollars))
+    actual, (soon, late) = comparison.actual, map(format_minutes, comparison.minutes)
+    if comparison.dollars is not None and actual.dollars is not None:
+        least, most, took = map(format_estimate, (*comparison.dollars, actual.dollars))
     else:
-        least, most, took = (count(each) for each in (*found.tokens, actual.tokens))
-        most, took = f"{most} tokens", f"{took} tokens"
-    return (
-        f"Estimated {least} to {most} and {format_minutes(soon)} to {format_minutes(late)} minutes for the agents; "
-        f"they took {took} and {lasted(actual.minutes)}."
+        least, most, took = (f"{tokens:,} tokens" for tokens in (*comparison.tokens, actual.tokens))
+        least = least.removesuffix(" tokens")
+    lasted = (
+        f"{format_minutes(actual.minutes)} minutes" if actual.minutes >= 1 else f"{60 * actual.minutes:.1f} seconds"
     )
-
-
-def lasted(minutes: float) -> str:
-    return f"{format_minutes(minutes)} minutes" if minutes >= 1 else f"{60 * minutes:.1f} seconds"
+    return f"Estimated {least} to {most} and {soon} to {late} minutes for the agents; they took {took} and {lasted}."
 
 
 def format_estimate(dollars: float) -> str:
     return f"${dollars:.4f}" if dollars < 0.1 else f"${dollars:,.2f}"
 
 
-def count(tokens: float) -> str:
-    return f"{tokens:,.0f}"
-
-
 def format_minutes(minutes: float) -> str:
     return f"{minutes:.1f}" if minutes < 10 else f"{minutes:,.0f}"
 
 
-def estimate_phrase(found: EstimateRange, *, brief: bool = False) -> str:
-    cost = f"{format_estimate(found.dollars[0])} to {format_estimate(found.dollars[1])}" if found.dollars else UNPRICED
-    soon, late = (format_minutes(max(each, 0.1)) for each in found.minutes)
-    tokens = "" if brief else f", {count(found.tokens[0])} to {count(found.tokens[1])} tokens"
+def estimate_phrase(estimate: EstimateRange, *, brief: bool = False) -> str:
+    cost = " to ".join(map(format_estimate, estimate.dollars)) if estimate.dollars else UNPRICED
+    soon, late = (format_minutes(max(minutes, 0.1)) for minutes in estimate.minutes)
+    tokens = "" if brief else f", {estimate.tokens[0]:,} to {estimate.tokens[1]:,} tokens"
     return f"{cost}, {soon} to {late} minutes{tokens}"

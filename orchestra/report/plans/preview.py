@@ -1,4 +1,4 @@
-"""The plan before it is carried out: for a person on one screen, for a program as JSON."""
+"""The plan of a dry run: on one screen for people, and as JSON."""
 
 import textwrap
 from collections import Counter
@@ -10,18 +10,18 @@ from orchestra.events import to_json_value
 from orchestra.model import FileLink, Plan, Task
 from orchestra.report.phrases import plural
 from orchestra.report.plans.estimate import Estimate, estimate_phrase
+from orchestra.report.state import join_some
 
 WIDTH, HEIGHT = 80, 40
-FRAME = 13  # lines that are not about one agent
 
 
 # --- for a program --------------------------------------------------------------------------------------------------
 
 
-def preview_record(plan: Plan, model: str, found: Estimate, left_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def preview_record(plan: Plan, model: str, estimate: Estimate, left_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     links = plan.basis.together or ((),) * len(plan.tasks)
-    whole = to_json_value(found.to_plan_range())
-    ranges = {one.pop("task"): one for one in whole.pop("tasks")}
+    whole = to_json_value(estimate.to_plan_range())
+    ranges = {task.pop("task"): task for task in whole.pop("tasks")}
     return {
         "model": model,
         "agents": plan.agents,
@@ -31,10 +31,10 @@ def preview_record(plan: Plan, model: str, found: Estimate, left_out: Mapping[st
                 "tokens": task.tokens,
                 "files": [asdict(file) for file in task.files],
                 "reads": list(task.reads),
-                "links": [asdict(link) for link in those],
+                "links": [asdict(link) for link in task_links],
                 "estimate": ranges[task.id],
             }
-            for task, those in zip(plan.tasks, links, strict=True)
+            for task, task_links in zip(plan.tasks, links, strict=True)
         ],
         "cut": None if plan.basis.cut is None else round(plan.basis.cut, 4),
         "commits": plan.basis.commits,
@@ -48,7 +48,7 @@ def preview_record(plan: Plan, model: str, found: Estimate, left_out: Mapping[st
 # --- for a person ---------------------------------------------------------------------------------------------------
 
 
-def preview_page(plan: Plan, model: str, found: Estimate, left_out: Mapping[str, Sequence[str]]) -> str:
+def preview_page(plan: Plan, model: str, estimate: Estimate, left_out: Mapping[str, Sequence[str]]) -> str:
     files = sum(len(task.files) for task in plan.tasks)
     waves = -(-len(plan.tasks) // max(plan.agents, 1))
     head = f"{plural(files, 'file')} for {plural(plan.agents, 'agent')} at once, {model}"
@@ -56,56 +56,57 @@ def preview_page(plan: Plan, model: str, found: Estimate, left_out: Mapping[str,
         head += f"; {len(plan.tasks)} tasks in {waves} waves"
     lines = [
         head,
-        *wrap_text(found.side_by_side_note),
+        *wrap_text(estimate.side_by_side_note),
         *(line for note in plan.basis.notes for line in wrap_text(note)),
         "",
     ]
-    tail = [*cut_lines(plan), *left_out_lines(left_out), *told(found)]
+    tail = [
+        *cut_lines(plan),
+        *left_out_lines(left_out),
+        *wrap_text(f"Estimate: {estimate_phrase(estimate)} ({estimate.basis})."),
+    ]
     room = HEIGHT - len(lines) - len(tail) - 1
     return "\n".join([*lines, *agent_blocks(plan, room), "", *tail])
 
 
 def agent_blocks(plan: Plan, room: int) -> list[str]:
-    """Every file where that fits on the screen, else the folders, and at last one line for each agent."""
+    """Every file if that fits on the screen, else the folders, else one line for each agent."""
     links = plan.basis.together or ((),) * len(plan.tasks)
-    whole = [agent_block(task, those, task_file_lines(task)) for task, those in zip(plan.tasks, links, strict=True)]
+    whole = [agent_block(task, task_links) for task, task_links in zip(plan.tasks, links, strict=True)]
     if sum(map(len, whole)) <= room:
-        return [line for one in whole for line in one]
+        return [line for block in whole for line in block]
     each = max(room // max(len(plan.tasks), 1), 1)
-    short = [short_agent_block(task, those, each) for task, those in zip(plan.tasks, links, strict=True)]
+    short = [short_agent_block(task, task_links, each) for task, task_links in zip(plan.tasks, links, strict=True)]
     shown = short[: max(room - 1, 1)] if each == 1 and len(short) > room else short
     rest = [f"… and {len(short) - len(shown)} more tasks"] if len(shown) < len(short) else []
-    return [line for one in shown for line in one] + rest
+    return [line for block in shown for line in block] + rest
 
 
-def agent_block(task: Task, links: Sequence[FileLink], files: Sequence[str]) -> list[str]:
-    because = [clip_line(f"together: {link_phrase(links[0])}")] if links else []
-    return [agent_title(task), *files, *because]
+def agent_block(task: Task, links: Sequence[FileLink]) -> list[str]:
+    files = [f"  {file.path}{'  (new)' if file.new else ''}" for file in task.files]
+    reads = [f"  {path}  (read only)" for path in task.reads]
+    reason = [clip_line(f"together: {link_phrase(links[0])}")] if links else []
+    return [agent_title(task), *files, *reads, *reason]
 
 
 def agent_title(task: Task) -> str:
     return f"agent{task.id}  {plural(len(task.files), 'file')}, about {task.tokens:,} tokens"
 
 
-def task_file_lines(task: Task) -> list[str]:
-    own = [f"  {file.path}{'  (new)' if file.new else ''}" for file in task.files]
-    return own + [f"  {path}  (to read only)" for path in task.reads]
-
-
 def short_agent_block(task: Task, links: Sequence[FileLink], lines: int) -> list[str]:
     if lines < 3:
-        found = [clip_line(f"{agent_title(task)}: {folder_summary(task, 2)}")]
-        return [*found, clip_line(f"  together: {link_phrase(links[0])}")] if lines == 2 and links else found
-    because = [clip_line(f"  together: {link_phrase(link)}") for link in links[: lines - 2]]
+        title = clip_line(f"{agent_title(task)}: {folder_summary(task, 2)}")
+        return [title, clip_line(f"  together: {link_phrase(links[0])}")] if lines == 2 and links else [title]
+    reasons = [clip_line(f"  together: {link_phrase(link)}") for link in links[: lines - 2]]
     return [
         agent_title(task),
-        *(f"  {line}" for line in wrap_text(folder_summary(task, 6), WIDTH - 2)[: lines - 1 - len(because)]),
-        *because,
+        *(f"  {line}" for line in wrap_text(folder_summary(task, 6), WIDTH - 2)[: lines - 1 - len(reasons)]),
+        *reasons,
     ]
 
 
 def folder_summary(task: Task, most: int) -> str:
-    """src/auth (12), tests (7) and 3 more: where the files lie."""
+    """The folders with the most files: src/auth (12), tests (7) and 3 more."""
     counts = Counter(file.path.rpartition("/")[0] or "." for file in task.files)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     rest = sum(count for _, count in ranked[most:])
@@ -113,7 +114,7 @@ def folder_summary(task: Task, most: int) -> str:
 
 
 def link_phrase(link: FileLink) -> str:
-    """The first reason, and what lies in the same folder by its name alone."""
+    """The first reason of a link, and its files; the second by its name alone if it is in the same folder."""
     folder = link.one.rpartition("/")[0]
     same = folder and link.other.rpartition("/")[0] == folder
     other = link.other.rpartition("/")[2] if same else link.other
@@ -125,23 +126,15 @@ def cut_lines(plan: Plan) -> list[str]:
         return []
     basis = plan.basis
     if basis.cut is None:
-        said = ["How much of what usually changes together is cut is not known: the history says too little."]
+        lines = ["Too little git history to tell which files belong together."]
     else:
-        said = [f"Cut: {basis.cut:.0%} of what usually changes together ({plural(basis.commits, 'commit')})."]
-    return [*said, *(clip_line(f"cut: {link_phrase(link)}") for link in basis.apart), ""]
+        lines = [f"Cut: {basis.cut:.0%} of what usually changes together ({plural(basis.commits, 'commit')})."]
+    return [*lines, *(clip_line(f"cut: {link_phrase(link)}") for link in basis.apart), ""]
 
 
 def left_out_lines(left_out: Mapping[str, Sequence[str]]) -> list[str]:
-    found = [wrap_text(f"Left out, because {why}: {some(paths)}") for why, paths in left_out.items() if paths]
-    return [*(line for lines in found for line in lines), ""] if found else []
-
-
-def some(paths: Sequence[str], most: int = 12) -> str:
-    return ", ".join(paths[:most]) + (f" and {len(paths) - most} more" if len(paths) > most else "")
-
-
-def told(found: Estimate) -> list[str]:
-    return wrap_text(f"Estimate: {estimate_phrase(found)} ({found.basis}).")
+    texts = [f"Left out, because {why}: {join_some(paths, 12)}" for why, paths in left_out.items() if paths]
+    return [*(line for text in texts for line in wrap_text(text)), ""] if texts else []
 
 
 def wrap_text(text: str, width: int = WIDTH) -> list[str]:

@@ -614,7 +614,7 @@ def asked_for(status: int) -> str:
     return f"Please answer with the status {status}."
 
 
-@pytest.mark.thorough(but="openai")
+@pytest.mark.thorough
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_after_a_final_answer_no_agent_asks_again(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str

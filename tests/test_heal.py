@@ -189,6 +189,7 @@ def test_a_large_store_is_checked_by_its_length(tmp_path: Path, monkeypatch: pyt
     assert find_damage(path) == "it is cut short"
 
 
+@pytest.mark.thorough
 def test_two_at_once_make_one_new_store(tmp_path: Path) -> None:
     path = logged(tmp_path)
     noise(path)

@@ -294,6 +294,7 @@ AWKWARD = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("edit_format", ["diff", "diff-fenced", "whole"])
 @pytest.mark.parametrize("kind", AWKWARD)
 def test_files_are_read_from_the_prompt_as_they_are(coder_for: MakeCoder, kind: str, edit_format: str) -> None:

@@ -83,6 +83,7 @@ def test_a_dollar_is_enough_for_an_ordinary_run_with_its_prd(tmp_path: Path) -> 
     assert "of $1.00 spent" in ran.out
 
 
+@pytest.mark.thorough
 def test_what_is_billed_beyond_the_reservation_is_told(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
 

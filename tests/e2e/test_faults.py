@@ -214,6 +214,7 @@ def slug(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name) + ".py"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("names", together() if SOAK else together()[3:4], ids=lambda names: names[0])
 def test_many_faults_at_once_and_two_agents_that_succeed(names: tuple[str, ...], tmp_path: Path) -> None:
     met = {slug(name): FAULTS[name] for name in names}

@@ -287,6 +287,7 @@ def test_a_token_logs_git_in_and_stands_nowhere(tmp_path: Path) -> None:
         assert git.logins == [] and "git cannot log in without asking" in ran.out
 
 
+@pytest.mark.thorough
 def test_the_verdict_is_told_to_who_wants_to_know(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     words = (*JOB, "--branch", "fix/it")

@@ -84,7 +84,7 @@ def assert_decided(place: Place, ran: Ran, action: str) -> None:
     assert_clean(ran)
 
 
-@pytest.mark.thorough(but="brief")
+@pytest.mark.thorough
 @pytest.mark.parametrize("action", ACTIONS)
 def test_after_the_run_has_ended(tmp_path: Path, action: str) -> None:
     place = make_place(tmp_path, FILES)

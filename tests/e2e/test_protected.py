@@ -98,7 +98,7 @@ def test_an_agent_that_edits_only_what_is_protected_has_done_nothing(tmp_path: P
     assert_clean(ran)
 
 
-@pytest.mark.thorough(but="words1")
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("words", "taken"),
     [

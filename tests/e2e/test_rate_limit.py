@@ -62,6 +62,7 @@ def test_requests_are_spaced_for_those_who_know_their_limit(tmp_path: Path) -> N
     assert "waiting for openai" in ran.err  # how evenly: tests/test_lane.py
 
 
+@pytest.mark.thorough
 def test_a_refusal_that_two_agents_have_heard_is_not_asked_for_again(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(lambda request: Reply("Incorrect API key", status=401)) as server:

@@ -256,6 +256,7 @@ def test_what_is_hidden() -> None:
     assert secrets.clean_environment({"A": "Bearer sk-1234567", "B": "b", "C_KEY": "x"}) == {"B": "b"}
 
 
+@pytest.mark.thorough
 def test_environment_of_the_program_shows_no_key_once_it_works(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"a.py": "a = 1\n"})
     seen: list[bytes] = []

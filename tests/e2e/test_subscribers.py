@@ -23,7 +23,7 @@ def run_with_failing(place: Place, server: ModelServer, kind: str, *words: str) 
     return place.start(*words, server=server, shell=shell).end()
 
 
-@pytest.mark.thorough(but="attempt_ended")
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", MOMENTS)
 def test_run_ends_as_it_would_have_and_names_the_subscriber(kind: str, tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)

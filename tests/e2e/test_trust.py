@@ -116,7 +116,7 @@ def test_yes_in_a_committed_plan_is_not_the_users(place: Place) -> None:
         assert place.run("--plan", "own.toml", "--approve", server=server).code == 0
 
 
-@pytest.mark.thorough(but="command0")
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", [("resume",), ("restart", "latest"), ("retry", "latest", "1")])
 def test_run_whose_log_is_committed_is_not_taken_up(place: Place, command: tuple[str, ...]) -> None:
     with ModelServer(lambda request: Reply(status=401)) as server:

@@ -23,7 +23,7 @@ from orchestra.report.formats import REPORT_FORMATS, ReportMaterial
 from orchestra.report.junit import junit_xml
 from orchestra.report.markdown import PULL_REQUEST_LIMIT, STEP_SUMMARY_LIMIT, markdown_report
 from orchestra.report.page import MAX_PAGE_BYTES, fair_text_limit, html_page
-from orchestra.report.page.highlight import highlight_diff
+from orchestra.report.page.highlight import LexerBudget, highlight_diff
 from orchestra.report.page.timeline import timeline_rows
 from orchestra.report.phrases import verdict_sentence
 from orchestra.report.state import Report
@@ -251,7 +251,7 @@ new file mode 100644
 
 
 def test_diff_is_highlighted_by_language_and_by_side() -> None:
-    markup = highlight_diff(DIFF, colours=True)
+    markup = highlight_diff(DIFF, LexerBudget())
     assert "<s> <b>def</b> horn():\n</s>" in markup
     assert "<del>-    <b>return</b> <u>'a'</u> <i># \"x</i>\n</del>" in markup
     assert "<ins>+    <u>'''Sound &amp; fury,</u>\n+<u>    for ships.'''</u>\n</ins>" in markup
@@ -259,9 +259,15 @@ def test_diff_is_highlighted_by_language_and_by_side() -> None:
     assert '<ins>+return "a" # b\n</ins>' in markup, "Pygments has no lexer for such a file"
     shown = [line for line in DIFF.split("\n") if not line.startswith(("diff", "index", "---", "+++"))]
     names = ["fog.py", "notes.unknown"]
-    for colours in (True, False):
-        text = "".join(Tags(highlight_diff(DIFF, colours=colours)).words)
+    for budget in (LexerBudget(), LexerBudget(0)):
+        text = "".join(Tags(highlight_diff(DIFF, budget)).words)
         assert [line for line in text.split("\n") if line not in names] == [*shown, ""]
+
+
+def test_slow_lexer_is_stopped_by_its_budget() -> None:
+    budget = LexerBudget(0.05)
+    diff = "diff --git a/A.java b/A.java\n@@ -0,0 +1 @@\n" + ("+" + "a " * 400 + "\n") * 10
+    assert "".join(Tags(highlight_diff(diff, budget)).words).count("a ") == 4_000 and budget.seconds == 0
 
 
 @pytest.mark.thorough

@@ -120,7 +120,8 @@ def page_values(
     for run in detail.gates:
         if run.result.missing or not is_review(run.result):
             gates_by_task[run.task].append(run)
-    coloured = sum(map(len, diffs.values())) <= MAX_COLOURED_LENGTH
+    is_coloured = sum(map(len, diffs.values())) <= MAX_COLOURED_LENGTH
+    budget = highlight.LexerBudget() if is_coloured else highlight.LexerBudget(0)
     tones = {labels.task_tone(task) for task in report.tasks.values()}
     spenders = sorted(
         report.tasks.values(), key=lambda task: (task.usage.dollars or 0, task.usage.tokens), reverse=True
@@ -141,7 +142,7 @@ def page_values(
         "graph": graph.lay_out_graph(needs),
         "tones": [("", "all"), *((tone, word) for tone, word in TONE_LABELS.items() if tone in tones)],
         "gates_by_task": gates_by_task,
-        "highlight_diff": partial(highlight.highlight_diff, colours=coloured),
+        "highlight_diff": partial(highlight.highlight_diff, budget=budget),
         "cost_by_phase": [
             (labels.PHASE_NAMES.get(role, role), "", usage, usage_share(usage, report.usage))
             for role, usage in report.roles.items()

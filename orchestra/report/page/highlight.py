@@ -1,6 +1,8 @@
 """Diffs as markup, with Pygments' tokens in colours."""
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from itertools import groupby
@@ -16,16 +18,23 @@ MAX_LINE_LENGTH = 1_000
 SKIPPED_HEADERS = ("index ", "--- ", "+++ ", "GIT binary")
 
 
-def highlight_diff(text: str, *, colours: bool) -> "Markup":
+@dataclass
+class LexerBudget:
+    """CPU seconds that lexers may still use. Usual diffs need less than one; some lexers are quadratic in odd texts."""
+
+    seconds: float = 10.0
+
+
+def highlight_diff(text: str, budget: LexerBudget) -> "Markup":
     """A diff with a heading for each file, and neighbouring lines of one kind in one element."""
     from markupsafe import Markup
 
-    groups = groupby(diff_lines(strip_controls(text).split("\n"), colours), key=lambda line: line[0])
+    groups = groupby(diff_lines(strip_controls(text).split("\n"), budget), key=lambda line: line[0])
     blocks = "".join(f"<{kind}>{''.join(line for _, line in lines)}</{kind}>" for kind, lines in groups)
     return Markup(f'<pre class="diff" tabindex="0"><code>{blocks}</code></pre>')
 
 
-def diff_lines(lines: list[str], colours: bool) -> Iterator[tuple[str, str]]:
+def diff_lines(lines: list[str], budget: LexerBudget) -> Iterator[tuple[str, str]]:
     """Each line as markup, with its element. What stands before a file's first hunk is its heading."""
     in_heading, lexer, hunk = False, None, list[str]()
     for line in (line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]} …" for line in lines):
@@ -34,35 +43,47 @@ def diff_lines(lines: list[str], colours: bool) -> Iterator[tuple[str, str]]:
         if not in_heading and not line.startswith("@@"):
             hunk.append(line)
             continue
-        yield from hunk_lines(hunk, lexer)
+        yield from hunk_lines(hunk, lexer, budget)
         hunk = []
         if starts_file:
             name = line.rpartition(" b/")[2]
-            lexer = find_lexer(name) if colours else None
+            lexer = find_lexer(name) if budget.seconds > 0 else None
             yield "strong", escape(f"{name}\n", quote=False)
         elif not (in_heading and line.startswith(SKIPPED_HEADERS)):
             yield "strong" if in_heading else "em", escape(f"{line}\n", quote=False)
-    yield from hunk_lines(hunk, lexer)
+    yield from hunk_lines(hunk, lexer, budget)
 
 
-def hunk_lines(lines: list[str], lexer: Any) -> Iterator[tuple[str, str]]:
+def hunk_lines(lines: list[str], lexer: Any, budget: LexerBudget) -> Iterator[tuple[str, str]]:
     """The lines of a hunk. Removed lines are read apart, because the others are the text after the change."""
-    removed = iter(highlight_lines([line[1:] for line in lines if line.startswith("-")], lexer))
-    others = iter(highlight_lines([line[1:] for line in lines if not line.startswith("-")], lexer))
+    removed = iter(highlight_lines([line[1:] for line in lines if line.startswith("-")], lexer, budget))
+    others = iter(highlight_lines([line[1:] for line in lines if not line.startswith("-")], lexer, budget))
     for line in lines:
         kind = {"+": "ins", "-": "del"}.get(line[:1], "s")
         yield kind, f"{escape(line[:1], quote=False)}{next(removed if kind == 'del' else others)}\n"
 
 
-def highlight_lines(lines: list[str], lexer: Any) -> list[str]:
+def highlight_lines(lines: list[str], lexer: Any, budget: LexerBudget) -> list[str]:
     """Each line as markup: keywords in <b>, comments in <i>, strings in <u>. With so many tokens, classes on <span>
     would double the size of a page."""
     text = "\n".join(lines)
-    tokens = [(kind, value) for _, kind, value in lexer.get_tokens_unprocessed(text)] if lexer and text else []
+    tokens = read_tokens(text, lexer, budget) if lexer and text else []
     if "".join(value for _, value in tokens) != text:
         return [escape(line, quote=False) for line in lines]
     groups = groupby(tokens, key=lambda token: token_tag(token[0]))
     return "".join(wrap_lines(tag, "".join(value for _, value in group)) for tag, group in groups).split("\n")
+
+
+def read_tokens(text: str, lexer: Any, budget: LexerBudget) -> list[tuple[Any, str]]:
+    """The tokens of the text; none if the lexer uses up the budget."""
+    tokens, start = [], time.process_time()
+    for _, kind, value in lexer.get_tokens_unprocessed(text):
+        tokens.append((kind, value))
+        if time.process_time() - start > budget.seconds:
+            budget.seconds = 0
+            return []
+    budget.seconds -= time.process_time() - start
+    return tokens
 
 
 def token_tag(kind: Any) -> str:

@@ -43,9 +43,11 @@ check: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m tools.house
+	$(RUN) -m tools.names
 
 house: $(VENV)/ready
 	$(RUN) -m tools.house
+	$(RUN) -m tools.names
 
 # The words go through the environment, so that no shell reads them; exec, so that a signal reaches the program.
 change: export override CHANGE := $(value CHANGE)

@@ -91,7 +91,7 @@ def value_of(f: Any) -> str:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
-def test_the_words_of_a_change_are_nothing_but_its_words(words: str) -> None:
+def test_action_passes_the_change_as_plain_text(words: str) -> None:
     from tools import step
 
     told = step.flags({"change": words})

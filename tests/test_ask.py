@@ -84,7 +84,7 @@ def test_a_wrong_answer_is_mended_once_by_telling_what_is_wrong(model: str) -> N
     assert len(ticket.exchanges) == 2
 
 
-def test_whoever_asks_may_want_more_than_the_shape() -> None:
+def test_caller_may_check_more_than_the_shape() -> None:
     replies = [Reply(json.dumps(GOOD)), Reply(json.dumps(GOOD | {"parts": []}))]
     answer, [_, again], _ = asked(
         MODELS["gemini"], replies, check=lambda answer: "there is no roof in a cave." if answer.parts else ""
@@ -128,7 +128,7 @@ def test_the_same_question_has_the_same_identity() -> None:
 # --- shapes ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_shape_is_told_as_a_schema() -> None:
+def test_shape_becomes_a_schema() -> None:
     part = {
         "type": "object",
         "properties": {
@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_named(text: str, complaint: str) -> None:
     assert str(error.value) == complaint
 
 
-def test_many_complaints_are_cut_and_letters_nobody_can_write_are_replaced() -> None:
+def test_complaints_are_cut_and_unwritable_letters_replaced() -> None:
     with pytest.raises(MisshapenAnswer) as error:
         parse_answer(Answer, json.dumps({"ok": True, "word": "no", "parts": [1] * 30}))
     assert str(error.value).count("must be an object") == 10 and str(error.value).endswith("; and 20 more")

@@ -75,7 +75,7 @@ def marked(name: str) -> object:
 
 @pytest.mark.thorough(but="conftest imports what is not installed")
 @pytest.mark.parametrize("name", [marked(name) for name in SET_UPS])
-def test_good_work_passes_a_broken_set_up_and_what_is_missing_is_said(name: str, tmp_path: Path) -> None:
+def test_good_work_passes_a_broken_setup_that_names_what_is_missing(name: str, tmp_path: Path) -> None:
     broken = SET_UPS[name]
     if broken.needs and shutil.which(broken.needs) is None:
         pytest.skip(f"there is no {broken.needs} here")
@@ -128,9 +128,7 @@ REPAIRS = {
 @pytest.mark.thorough
 @BOTH
 @pytest.mark.parametrize("name", REPAIRS)
-def test_a_change_that_repairs_the_set_up_is_accepted_and_its_result_told(
-    name: str, gate: Gate, tmp_path: Path
-) -> None:
+def test_change_that_repairs_the_setup_is_accepted(name: str, gate: Gate, tmp_path: Path) -> None:
     files, change = REPAIRS[name]
     outcome, said = Clone(tmp_path / "good", files).check(gate, change)
     assert (outcome.reading.counts.passed, said, why_unproven(outcome, said)) == (2, Comparison(), "")

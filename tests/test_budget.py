@@ -51,7 +51,7 @@ def test_budget_queue_is_first_in_first_out() -> None:
     assert state(small) == "granted"
 
 
-def test_one_that_waits_for_its_own_task_holds_up_nobody_else() -> None:
+def test_request_waiting_for_its_task_does_not_block_others() -> None:
     budget = Budget(10.0, task_dollars=0.2)
     first, second, other = budget.reserve(1, most()), budget.reserve(1, most()), budget.reserve(2, most())
     assert states([first, second, other]) == ["granted", "waits", "granted"]
@@ -124,7 +124,7 @@ def test_without_limits_everything_is_granted() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 10**9))
-def test_in_any_order_no_limit_is_passed_but_by_what_is_told_and_all_are_decided(seed: int) -> None:
+def test_no_order_of_requests_passes_a_limit(seed: int) -> None:
     rng = random.Random(seed)
     dollars, tokens, task_dollars = rng.choice([0, 0.3, 1, 5]), rng.choice([0, 40_000]), rng.choice([0, 0.2, 1])
     budget = Budget(dollars, tokens, task_dollars)

@@ -119,7 +119,7 @@ def test_interruption_is_never_taken_for_a_failure() -> None:
 # --- in a journal ---------------------------------------------------------------------------------------------------
 
 
-def test_journal_notes_who_failed_and_goes_on_after_the_event(tmp_path: Path) -> None:
+def test_journal_names_the_failed_subscriber_and_goes_on(tmp_path: Path) -> None:
     journal = Journal(tmp_path, str)
     heard: list[Event] = []
 

@@ -111,7 +111,7 @@ def test_merged_work_is_not_kept(shell: Shell, how: str) -> None:
     assert place.git("for-each-ref", "--format=%(refname:short)", "refs/heads").split() == ["main"]
 
 
-def test_what_somebody_is_at_work_on_stays_whole(shell: Shell) -> None:
+def test_clean_keeps_running_runs(shell: Shell) -> None:
     events = story(shell.place.repo, code=None)
     files(shell, events)
     store = stored(shell, events)

@@ -169,7 +169,7 @@ def test_without_a_google_key_all_three_ways_out_are_named(shell: Shell) -> None
     assert shell.refused("--change", "x", "--files", "a.py") == sentence
 
 
-def test_without_a_prd_somebody_must_name_the_files(shell: Shell) -> None:
+def test_no_prd_needs_files(shell: Shell) -> None:
     sentence = "--no-prd needs the files to change: give --files."
     assert shell.refused("--change", "x", "--no-prd") == sentence
 
@@ -234,7 +234,7 @@ def test_both_env_files_are_read_in_their_order(shell: Shell) -> None:
     assert "from repository" in row(shell.run("config", "show", ORCHESTRA_REPO=str(shell.place.repo)).out, "model")
 
 
-def test_a_committed_env_file_is_left_alone_and_that_is_said(shell: Shell) -> None:
+def test_committed_env_file_is_ignored_with_a_note(shell: Shell) -> None:
     shell.place.write({".env": "OPENAI_API_KEY=sk-bait-123456\nORCHESTRA_MODLE=x\n"})
     shell.place.commit()
     said = shell.run("config", "show")

@@ -104,7 +104,7 @@ def test_the_names_that_other_orchestrators_use(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("place", ["files", "store"])
-def test_a_run_at_work_is_told_from_one_that_died(shell: Shell, place: str) -> None:
+def test_running_run_differs_from_a_dead_one(shell: Shell, place: str) -> None:
     events = story(shell.place.repo, code=None)
     files(shell, events if place == "files" else [])
     store = stored(shell, events)
@@ -163,7 +163,7 @@ def test_ctrl_c_while_looking_on(shell: Shell, words: tuple[str, ...]) -> None:
     store.close()
 
 
-def test_looking_on_when_nobody_is_at_work(shell: Shell) -> None:
+def test_watch_ends_without_an_owner(shell: Shell) -> None:
     stored(shell, story(shell.place.repo, code=None)).close()
     assert told(shell, "logs", "--follow").endswith(f"No process works on run {STAMP}.\n")
     assert f"resume {STAMP}" in told(shell, "status", "--watch")

@@ -56,7 +56,7 @@ def assert_nothing_lost(pair: Pair, text: str) -> None:
 
 
 @pytest.mark.thorough
-def test_pairs_of_edits_lose_nothing_and_mostly_need_nobody(user: User, tmp_path: Path) -> None:
+def test_pairs_of_edits_lose_nothing_and_mostly_merge(user: User, tmp_path: Path) -> None:
     pairs = [draw(seed) for seed in range(COUNT)]
     commits = imported(user, pairs)
     tally: Counter[str] = Counter()
@@ -205,7 +205,7 @@ def test_what_is_safe_is_merged_whichever_side_is_ours(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_safe_is_left_to_somebody_who_knows(name: str) -> None:
+def test_unsafe_merges_stay_conflicts(name: str) -> None:
     path, base, ours, theirs = REFUSED[name]
     assert merge_text(path, base, ours, theirs) is None
     assert merge_text(path, base, theirs, ours) is None

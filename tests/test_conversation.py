@@ -40,7 +40,7 @@ def test_a_huge_conversation_keeps_both_ends_of_its_texts() -> None:
     (turn,) = unpack_turns(data)
     text = turn.asked[0][1]
     assert data.cut and len(data.packed) <= PACKED_LIMIT
-    assert text.startswith("START") and text.endswith("END") and "left out" in text and turn.reply == "a short reply"
+    assert text.startswith("START") and text.endswith("END") and "left out" in text and turn.said == "a short reply"
 
 
 @pytest.mark.parametrize("packed", ["", "no base64!", "AAAA"])

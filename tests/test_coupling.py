@@ -68,7 +68,7 @@ def test_what_an_import_means(importer: str, line: str, meant: list[str]) -> Non
     assert sorted(found) == meant
 
 
-def test_what_everybody_imports_binds_nobody_in_particular() -> None:
+def test_common_imports_couple_no_pair() -> None:
     files = {f"m{n}.py": "import util\n" for n in range(9)} | {"util.py": "", "one.py": "import only\n", "only.py": ""}
     coupling = Coupling(files, Evidence(sources={path: scan_source(text.encode()) for path, text in files.items()}))
     assert row(coupling, "imports", "m0.py") == {"util.py": pytest.approx(1 / 3)}
@@ -174,7 +174,7 @@ def test_every_kind_has_a_weight() -> None:
     assert set(many().rows_by_kind(0)) == set(KINDS)
 
 
-def test_an_odd_source_is_read_all_the_same() -> None:
+def test_odd_sources_are_read() -> None:
     assert scan_source(b"") == Source((), scan_source(b"").words)
     assert scan_source(b"\xff\xfe import x\nfrom caf\xe9 import y\n\0" * 100).words
 

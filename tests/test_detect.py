@@ -107,7 +107,7 @@ def test_the_commands() -> None:
     assert command({"mypy.ini": "[mypy]\n", "src/shop/__init__.py": ""}) == "mypy src"
 
 
-def test_node_packages_that_are_not_installed_are_said() -> None:
+def test_missing_node_packages_are_named() -> None:
     texts = test_script("jest", devDependencies={"jest": "30"})
     found = detect_gates(RepositoryView(texts, texts, ALL, packages=False))
     assert not found.gates and "there is no node_modules" in found.notes[0]

@@ -61,7 +61,7 @@ def test_what_is_written_is_read_back(draft: Draft) -> None:
     assert parse_draft(format_draft(draft, "x"), "x") == draft
 
 
-def test_by_hand_each_thing_is_said_once() -> None:
+def test_hand_written_plan_states_each_thing_once() -> None:
     text = 'goal = "G"\n[[task]]\nbrief = "Do it."\nfiles = ["src/app.py"]\n'
     checked = check_draft(parse_draft(text, "x"), WORLD)
     assert checked.problems == ()
@@ -133,7 +133,7 @@ SLOPPY = {
 
 
 @pytest.mark.parametrize("name", SLOPPY)
-def test_what_is_sloppy_is_put_right_and_said(name: str) -> None:
+def test_small_errors_of_a_plan_are_corrected_and_noted(name: str) -> None:
     items, repairs = SLOPPY[name]
     checked = check_draft(plan(*items), WORLD)
     assert (checked.problems, list(checked.repairs)) == ((), repairs)
@@ -169,12 +169,12 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_wrong_is_said_in_one_sentence(name: str) -> None:
+def test_wrong_plan_is_refused_in_one_sentence(name: str) -> None:
     items, words = BROKEN[name]
     assert words in check_draft(plan(*items), WORLD).problem_text
 
 
-def test_who_only_answers_needs_no_files() -> None:
+def test_answering_task_needs_no_files() -> None:
     assert check_draft(plan(item("a", role="researcher")), WORLD).problems == ()
 
 

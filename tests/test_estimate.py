@@ -69,7 +69,7 @@ def test_a_role_costs_what_its_own_model_costs() -> None:
     assert cheap.dollars[0] == pytest.approx(0.55 * plain.dollars[0])
 
 
-def test_without_one_price_nothing_is_said_of_dollars() -> None:
+def test_estimate_without_a_price_has_no_dollars() -> None:
     found = made(task(1), task(2, role="tester"), roles={"tester": UNPRICED})
     assert found.dollars is None and found.tasks[2].dollars is None and found.tasks[1].dollars is not None
 
@@ -125,7 +125,7 @@ def test_the_report_says_how_right_it_was() -> None:
     assert said in closing_text(report, "") and said in markdown_report(report)
 
 
-def test_without_a_price_it_is_said_in_tokens() -> None:
+def test_estimate_without_a_price_is_in_tokens() -> None:
     said = (
         "Estimated 500 to 5,000 tokens and 1.0 to 6.0 minutes for the agents; they took 1,000 tokens and 2.0 minutes."
     )

@@ -195,7 +195,7 @@ def test_the_exit_code_decides_whether_anything_fails() -> None:
     assert failures("", 0, timed_out=True) == {"did not end in time"}
 
 
-def test_a_tool_that_nobody_knows_is_told_by_its_lines_without_what_is_fleeting() -> None:
+def test_unknown_tool_is_compared_by_stable_lines() -> None:
     one = "start\nError at /tmp/x1/a.c:12: no `f` (0x7ffe01), 12:01:02, took 3.5s\n2 failed, 41 passed\n"
     two = "start\nError at /tmp/y2/a.c:99: no `f` (0x7ffe99), 13:07:59, took 12 ms\n2 failed, 44 passed\n"
     assert failures(one, 1) == failures(two, 1) != frozenset()

@@ -96,7 +96,7 @@ def strange_text() -> st.SearchStrategy[str]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_page_has_the_same_elements_whatever_is_said(name: str) -> None:
+def test_page_has_the_same_elements_for_any_text(name: str) -> None:
     events, words = run(HOSTILE[name]), HOSTILE[name]
     text = html_page(fold_events(events), build_detail(events), {}, printed(events, lambda said: words + said))
     assert skeleton(text) == skeleton(html_page(fold_events(HARMLESS), build_detail(HARMLESS), {}, printed(HARMLESS)))
@@ -271,7 +271,7 @@ def test_outputs_have_the_same_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_terminal_is_told_nothing(name: str) -> None:
+def test_terminal_gets_no_control_sequences(name: str) -> None:
     events = run(HOSTILE[name])
     last = closing_text(fold_events(events), "summary.json", "report.html")
     for text in (last, *map(describe_event, events)):

@@ -129,7 +129,7 @@ def test_all_else_may_be_written_to_as_ever(place: GateContext) -> None:
     assert (outside / "b").exists()
 
 
-def test_a_gate_that_changes_its_tree_is_told_of(place: GateContext) -> None:
+def test_gate_that_changes_its_tree_is_reported(place: GateContext) -> None:
     outcome = gated(place, "echo x >>README.md; mkdir -p build; echo x >build/out; echo x >new.txt")
     assert outcome.passed and outcome.spoiled and "changed README.md in the worktree" in outcome.remarks[0]
     assert not gated(place, "echo x >another.txt").spoiled
@@ -197,7 +197,7 @@ def test_an_install_that_points_to_the_checkout_does_not_fool_the_gate(
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("layout", ["src", "."])
-def test_what_is_not_installed_at_all_is_found_all_the_same(place: GateContext, layout: str) -> None:
+def test_uninstalled_package_of_the_tree_is_found(place: GateContext, layout: str) -> None:
     """Plain `pytest` does not look at the root, and nobody has said where the package is."""
     if layout == ".":
         (place.tree / "src/shop").rename(place.tree / "shop")
@@ -209,7 +209,7 @@ def test_what_is_not_installed_at_all_is_found_all_the_same(place: GateContext, 
     assert outcome.failing == {"tests/test_shop.py::test_price"}, outcome.output.read_text()
 
 
-def test_what_came_from_elsewhere_all_the_same_is_named(place: GateContext) -> None:
+def test_foreign_modules_are_named(place: GateContext) -> None:
     """A loader that stands in front of everything: nothing is proven, and that is said."""
     command = venv(place, finder=True)
     (finder,) = (place.checkout / ".venv/lib").glob("python*/site-packages/__editable___shop_finder.py")

@@ -287,7 +287,7 @@ def test_an_address_that_is_none_is_final_at_once(base: str, failure: str) -> No
 
 
 @pytest.mark.parametrize("key", ["sk-real\nkey", "sk-réal"])
-def test_a_key_that_http_cannot_carry_is_said_without_the_key(key: str) -> None:
+def test_unsendable_key_is_reported_without_the_key(key: str) -> None:
     async def talk(server: ModelServer) -> Exchange:
         async with door({"openai": Upstream("openai", "openai", server.openai_base, key)}) as (gateway, heard):
             assert is_final(await ask(gateway, agent(gateway), "openai"), "openai")
@@ -312,7 +312,7 @@ def test_nothing_that_a_client_sends_is_answered_with_a_500() -> None:
         assert asyncio.run(talk(server)) <= {200, 400, 403}
 
 
-def test_a_journal_that_cannot_write_is_told_finally_and_nothing_unheard_is_handed_on() -> None:
+def test_failing_journal_gives_a_final_error_and_no_reply() -> None:
     class Full(Listener):
         def on_exchange(self, ticket: ClientPass, exchange: Exchange) -> None:
             raise OSError(28, "No space left on device")
@@ -517,7 +517,7 @@ def test_a_reply_that_is_paid_for_is_counted_though_its_client_is_gone(
     assert capfd.readouterr() == ("", "")
 
 
-def test_stopping_is_quick_answers_who_waits_and_leaves_no_task_and_no_word(capfd: pytest.CaptureFixture[str]) -> None:
+def test_stop_answers_waiting_clients_and_leaves_no_task(capfd: pytest.CaptureFixture[str]) -> None:
     async def talk(server: ModelServer) -> tuple[list[Exchange], httpx.Response]:
         before = asyncio.all_tasks()
         async with client() as idle, client() as http:

@@ -567,7 +567,7 @@ def test_it_gives_up_in_the_end(program: Path, repository: Path, wait: str, requ
     assert "HTTP 429: Quota" in done.stderr.splitlines()[-1]
 
 
-def test_a_prd_that_cannot_be_used_is_kept_and_said_to_be_so(program: Path, repository: Path) -> None:
+def test_unusable_prd_is_kept_and_reported(program: Path, repository: Path) -> None:
     with ModelServer(lambda request: Reply(PRD.replace("[{", "{"))) as server:
         done = run(program, repository, "--prompt", "x", GOOGLE_API_KEY=KEY, GEMINI_API_BASE=server.url)
         assert (done.returncode, server.count()) == (4, 1)

@@ -43,11 +43,11 @@ def test_the_nearest_come_first(needs: dict[int, tuple[int, ...]], found: list[i
     assert list_dependencies(1, needs) == found
 
 
-def test_nothing_is_said_where_nothing_was_needed() -> None:
+def test_task_without_needs_gets_no_notes() -> None:
     assert format_all_notes([]) == ""
 
 
-def test_all_that_a_task_left_is_told() -> None:
+def test_notes_hold_reply_decision_and_signatures() -> None:
     left = DependencyNotes(
         "agent2: Look", "It is free.", ("Keep the old name.",), ("app.py\n  def greeting()", "old.py (deleted)")
     )
@@ -75,7 +75,7 @@ def test_a_long_answer_leaves_room_for_the_files() -> None:
     assert "def f()" in text and len(text) <= LIMIT
 
 
-def test_files_are_told_as_they_are_at_the_commit(tmp_path: Path) -> None:
+def test_notes_read_files_at_the_commit(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_bytes(b"def greet(name: str) -> str:\n    return '\xff'\n")
     (tmp_path / "data.bin").write_bytes(bytes(9))
     (tmp_path / "link.py").symlink_to("app.py")
@@ -93,7 +93,7 @@ def test_files_are_told_as_they_are_at_the_commit(tmp_path: Path) -> None:
     assert left == DependencyNotes("agent2: Greet", "Done.", ("Be polite.",), files)
 
 
-def test_of_those_that_are_not_even_looked_at_it_is_said_how_many() -> None:
+def test_notes_count_dependencies_without_notes() -> None:
     assert format_all_notes([DependencyNotes("agent1: One")], 30).endswith("### agent1: One\n\n(and 29 more)")
 
 
@@ -139,7 +139,7 @@ def test_proposals_are_read(reply: str, found: tuple[ProposedTask, ...]) -> None
         block({"propose": [{"title": 5}]}),
     ],
 )
-def test_a_broken_block_is_told_and_no_more(reply: str) -> None:
+def test_broken_proposal_block_is_only_a_note(reply: str) -> None:
     with pytest.raises(MisshapenAnswer):
         read_proposals(reply)
 

@@ -56,7 +56,7 @@ def test_which_host_and_where_it_is_asked(url: str, env: dict[str, str], asked: 
 
 
 @pytest.mark.parametrize("env", [{}, ACTIONS | RUNNER])
-def test_a_host_that_cannot_be_told(env: dict[str, str]) -> None:
+def test_unknown_host_is_refused(env: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"git\.example is neither GitHub nor GitLab"):
         detect_host(["https://git.example/a/b"], load_settings({}, [("environment", env)]))
 
@@ -87,7 +87,7 @@ def test_why_a_push_was_refused(said: str) -> None:
     assert PUSHES[said] in words and "\n" not in words and "hint" not in words
 
 
-def test_a_rate_limit_is_told_from_a_token_that_may_not() -> None:
+def test_rate_limit_differs_from_a_forbidden_token() -> None:
     host = detect_host(["https://github.com/a/b"], load_settings({}, [("environment", {"GH_TOKEN": "t"})]))
     limited = explain_host_refusal(
         host, 403, {"retry-after": "60"}, '{"message": "API rate limit exceeded for installation"}'
@@ -133,7 +133,7 @@ def test_a_notification_is_signed_and_tried_again() -> None:
         assert len(listener.asked) == 5 and "x-orchestra-signature" not in listener.asked[-1].headers
 
 
-def test_nobody_listens() -> None:
+def test_webhook_without_a_listener_gives_a_reason() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         assert asyncio.run(post_notification(f"http://127.0.0.1:{free.getsockname()[1]}/", b"{}", "")) != ""

@@ -105,7 +105,7 @@ def test_a_drip_holds_neither_its_lane_nor_its_money_longer_than_an_attempt_may_
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ENDLESS_NAMES)
-def test_a_drip_whose_agent_has_gone_is_not_heard_out_for_ever(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drip_of_a_gone_agent_is_cut_off(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestra.gateway.gateway.ABANDONED_SECONDS", 0.5)
 
     async def talk() -> None:

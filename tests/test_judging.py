@@ -330,7 +330,7 @@ def test_a_control_test_for_go_stands_once_in_each_package() -> None:
     assert "func TesttestXcontrolX1(t *testing.T) {" in made["c/c_test.go"]
 
 
-def test_a_control_test_for_cargo_is_a_file_of_its_own_in_each_package() -> None:
+def test_control_test_for_cargo_is_one_file_per_package() -> None:
     texts = {
         "Cargo.toml": "[workspace]\n",
         "a/Cargo.toml": "[package]\n",

@@ -90,7 +90,7 @@ def test_layers_make_the_same_commits_as_git_does(user: User, tmp_path: Path) ->
     assert user.git("rev-list", "--reverse", laid[-1]).splitlines() == [base, *laid]
 
 
-def test_a_submodule_that_is_not_to_be_looked_at_is_a_change_all_the_same(user: User) -> None:
+def test_ignored_submodule_is_still_a_change(user: User) -> None:
     modules = '[submodule "m"]\n\tpath = m\n\turl = ./m\n\tignore = all\n'
     first = user.commit(BASE | {".gitmodules": modules})
     user.git("update-index", "--add", "--cacheinfo", f"160000,{first},m")

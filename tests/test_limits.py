@@ -114,7 +114,7 @@ def test_with_little_left_the_request_asks_for_a_shorter_reply(dialect: str) -> 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_reply_cut_off_by_the_budget_is_paid_and_told(dialect: str, stream: bool) -> None:
+def test_reply_cut_off_by_the_budget_is_paid_and_reported(dialect: str, stream: bool) -> None:
     model = KNOWN[dialect]
     assert model.price_out is not None
     budget = Budget(6_000 * model.price_out)
@@ -243,7 +243,7 @@ def test_what_is_on_its_way_when_the_run_ends_counts_as_paid() -> None:
     assert budget.run.spent.dollars == pytest.approx(max(exchange.usage.assumed for exchange in heard))
 
 
-def test_who_waits_is_sent_no_more_when_its_agent_is_gone() -> None:
+def test_waiting_request_of_a_gone_agent_is_not_sent() -> None:
     """Waiting for the budget and waiting in line: neither is sent, and the next one is not held up."""
     budget = Budget(1.0)
 
@@ -273,7 +273,7 @@ def test_who_waits_is_sent_no_more_when_its_agent_is_gone() -> None:
 # --- time -----------------------------------------------------------------------------------------------------------
 
 
-def test_whoever_looks_is_told_who_waits_and_when_it_is_over() -> None:
+def test_listener_gets_begin_and_end_of_a_wait() -> None:
     listener = Listener()
     limited = iter([Reply("slow down", status=429, headers={"retry-after": "3"})])
 

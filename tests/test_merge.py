@@ -487,7 +487,7 @@ def test_what_git_says_becomes_one_sentence(user: User) -> None:
     assert code == 1
 
 
-def test_where_git_is_missing_that_is_said(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_git_is_reported(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(user.root))
     with pytest.raises(RepositoryError, match="git was not found") as caught:
         asyncio.run(Git(user.root).raw("status"))

@@ -329,7 +329,7 @@ def ended(text: str) -> str:
 
 
 @pytest.mark.parametrize("kind", AWKWARD)
-def test_aider_makes_exactly_the_edits_that_are_said(coder_for: MakeCoder, tmp_path: Path, kind: str) -> None:
+def test_aider_makes_exactly_the_given_edits(coder_for: MakeCoder, tmp_path: Path, kind: str) -> None:
     """Through Coder.apply_updates: its dry run on the untouched file, then one block after another."""
     before, told = AWKWARD[kind], 0
     for after in variants(before):
@@ -542,7 +542,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, list
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_the_real_aider_edits_as_it_is_told(runs: dict[str, tuple[Path, list[Request]]], dialect: str) -> None:
+def test_real_aider_applies_the_reply(runs: dict[str, tuple[Path, list[Request]]], dialect: str) -> None:
     root, requests = runs[dialect]
     files = root / "repo"
     assert {path: (files / path).read_text() for path in AFTER} == AFTER, (root / "out.txt").read_text()

@@ -92,7 +92,7 @@ def check_fields(runner: asyncio.Runner, warm: ForkServer, folder: Path, cases: 
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_aider_edits_with_every_model_whether_optional_fields_are_told_or_not(
+def test_aider_edits_with_and_without_optional_fields(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
 ) -> None:
     models = [model for model in (*KNOWN, *UNKNOWN) if dialect_of(model) == dialect]
@@ -126,9 +126,7 @@ STRANGE: tuple[Any, ...] = ([], "lots", None, math.nan, True, -1, 10**40, 1.5, {
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_aider_edits_whatever_usage_is_told(
-    runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str
-) -> None:
+def test_aider_edits_with_any_usage(runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, dialect: str) -> None:
     model, name = MODELS[dialect], USAGE[dialect]
     strange = {f"{model} all {value!r}": {name: value} for value in STRANGE}
     for field in (OUTPUT[dialect], CACHED[dialect]):

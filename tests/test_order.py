@@ -28,14 +28,14 @@ def test_what_is_needed_comes_first_then_what_risks_least(tasks: list[Task], wan
     assert [each.id for each in order_tasks(tasks)] == wanted
 
 
-def test_the_most_urgent_begins_then_who_has_the_longest_way_before_it() -> None:
+def test_rank_is_priority_then_longest_chain() -> None:
     tasks = [task(1), task(2, tokens=5), task(3, (2,), tokens=50), task(4, priority=1), task(5, tokens=40)]
     rank = rank_tasks(tasks)
     assert sorted(rank, key=rank.__getitem__) == [4, 2, 3, 5, 1]
     assert dependency_depths({1: (), 2: (1,), 3: (2, 1)}) == {1: 0, 2: 1, 3: 2}
 
 
-def test_the_next_place_is_for_the_most_urgent_of_those_who_wait() -> None:
+def test_next_slot_goes_to_the_most_urgent() -> None:
     async def play() -> list[int]:
         places, came = Slots(1), list[int]()
 
@@ -59,7 +59,7 @@ def test_the_next_place_is_for_the_most_urgent_of_those_who_wait() -> None:
     assert asyncio.run(play()) == [0, 3, 2, 1]
 
 
-def test_who_is_stopped_in_the_moment_of_being_called_gives_the_place_on() -> None:
+def test_cancelled_waiter_passes_its_slot_on() -> None:
     async def play() -> None:
         places = Slots(1)
         await places.wait_for_slot((0, 0, 1))

@@ -153,7 +153,7 @@ def test_a_limit_of_requests_at_once_is_learned_too() -> None:
         assert seen.sent <= 1.3 * 64 and seen.ended <= 1.5 * 64 / 3
 
 
-def test_a_limit_per_minute_is_found_though_nobody_tells_it() -> None:
+def test_pace_finds_an_unstated_limit_per_minute() -> None:
     seen = Simulation(Sliding(10, 60.0), each=4, latency=2.0).run()
     assert seen.sent <= 1.4 * 64 and seen.ended <= 2 * 60 * 5.4
 
@@ -253,7 +253,7 @@ def test_failures_of_one_request_do_not_stop_the_others() -> None:
     assert not breaker.is_open and not breaker.has_several_failures
 
 
-def test_failures_of_several_requests_do_unless_somebody_is_served_in_between() -> None:
+def test_breaker_opens_after_several_failures_without_a_reply() -> None:
     breaker = CircuitBreaker()
     for n, ask in enumerate((1, 2)):
         breaker.record_failure(ask, float(n), down=False)

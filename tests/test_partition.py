@@ -64,7 +64,7 @@ def drawn(count: int, shape: str) -> tuple[list[int], list[dict[int, int]]]:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_file_once_nobody_empty_and_even(shape: str) -> None:
+def test_partition_has_every_file_once_and_no_empty_heap(shape: str) -> None:
     for count in COUNTS:
         weights, graph = drawn(count, shape)
         for parts in PARTS if SOAK else (2, 5, 16) if count < 30 else (4,):

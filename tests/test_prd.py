@@ -54,7 +54,7 @@ def test_the_demo_s_document_is_read_completely() -> None:
     assert found.prose.endswith("nothing differs from before.")
 
 
-def test_the_format_told_to_the_model_is_the_format_that_is_read() -> None:
+def test_format_in_the_prompt_is_the_format_that_is_read() -> None:
     found = prd_format.parse_prd(prd_format.PRD_INSTRUCTIONS)
     assert [(work.file, work.new) for work in found.work] == [("app/voice.py", True), ("app/main.py", False)]
     assert found.requirements[0].acceptance == ("shout('hi') returns 'HI!'",)

@@ -66,7 +66,7 @@ def test_at_the_deadline_the_whole_group_gets_term_and_may_tidy_up(tmp_path: Pat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans cannot be adopted here")
 @pytest.mark.parametrize("last", ("exit 3", "sleep 3600"))
-def test_who_has_gone_into_a_session_of_its_own_is_found_all_the_same(tmp_path: Path, last: str) -> None:
+def test_child_in_its_own_session_is_found(tmp_path: Path, last: str) -> None:
     daemon = "setsid sh -c 'echo $$ >>pids; setsid sleep 3600 & echo $! >>pids; sleep 3600' >/dev/null 2>&1 &"
     both = "while [ $(wc -w <pids) -lt 2 ]; do sleep 0.05; done"
     ended, _ = sh(tmp_path, f"touch pids; {daemon} {both}; {last}", timeout=within(5.0))
@@ -75,7 +75,7 @@ def test_who_has_gone_into_a_session_of_its_own_is_found_all_the_same(tmp_path: 
     assert len(pids) == 2 and all_gone(pids)
 
 
-def test_who_ignores_term_is_killed_and_so_are_the_grandchildren(tmp_path: Path) -> None:
+def test_child_that_ignores_term_is_killed_with_grandchildren(tmp_path: Path) -> None:
     deaf = 'trap "" TERM; echo $$ >>pids; sleep 3600 & echo $! >>pids; wait; sleep 3600'
     ended, _ = sh(tmp_path, f"({deaf}) & {deaf}", timeout=within(2.0))
     pids = written_pids(tmp_path / "pids")
@@ -90,7 +90,7 @@ def test_what_a_command_left_in_the_background_ends_with_it(tmp_path: Path) -> N
     assert all_gone(written_pids(tmp_path / "pids"))
 
 
-def test_one_that_holds_the_output_open_from_another_session_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_open_output_of_another_session_does_not_block(tmp_path: Path) -> None:
     ended, said = sh(tmp_path, "setsid sh -c 'echo $$ >pids; while :; do echo noise; done' & sleep 0.3; echo done")
     daemon = written_pids(tmp_path / "pids")
     assert ended.code == 0 and "done" in said

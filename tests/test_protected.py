@@ -428,7 +428,7 @@ def test_a_named_path_is_that_path_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("path", (".aider_logs/.gitignore", "aider-orchestrator.toml"))
-def test_what_is_ours_is_nobodys_whoever_asks(path: str) -> None:
+def test_own_files_are_refused_to_every_agent(path: str) -> None:
     permit = Permit(frozenset({path}), (f"Change {path}",), {path: 1})
     assert permit.refusal_for(path) and permit.judge_edit(path, b"", b"x").refused
     assert Permit().refusal_for(path)

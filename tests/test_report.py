@@ -197,7 +197,7 @@ def test_a_page_for_every_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in RUNS if name != "good"])
-def test_verified_is_said_only_of_tests(name: str) -> None:
+def test_verified_means_tests(name: str) -> None:
     events = [event for event in RUNS[name] if event.data.get("name") != "tests"]
     texts = "".join(Tags(html(events)).words), markdown_report(fold_events(events)), xml(events)
     assert not [text for text in texts if re.search(r"\b(verified|green)\b", text, re.IGNORECASE)]
@@ -303,7 +303,7 @@ def spans(found: RunDetail, task: int | None) -> list[tuple[str, int, int]]:
     return [(span.kind, span.start - START, span.end - START) for span in found.spans if span.task == task]
 
 
-def test_who_did_what_when() -> None:
+def test_report_names_agents_and_times() -> None:
     found = build_detail(cancelled(2))
     assert spans(found, None)[0] == ("model", 40, 4040)
     kinds = [kind for kind, _, _ in spans(found, 1)]
@@ -328,7 +328,7 @@ def test_the_time_between_two_sessions_does_not_count() -> None:
     assert fold_events(told.events).seconds == found.working_ms(found.ended) / 1000
 
 
-def test_the_time_until_aider_is_loaded_is_nobodys() -> None:
+def test_loading_time_counts_for_no_attempt() -> None:
     told = Story()
     told.begin(2)
     for task in (1, 2):

@@ -66,7 +66,7 @@ DIFF = "+++ b/shop.py\n-    return sum(x)\n+    return sum(x) + 1\n"
 LAST = TriedAttempt(GATE, "pytest failed.", DIFF, frozenset({"test_shop.py::test_total"}), OUTPUT)
 
 
-def test_the_next_attempt_is_told_what_was_tried_what_failed_and_what_was_changed() -> None:
+def test_feedback_has_attempts_failures_and_diff() -> None:
     told = build_feedback([TriedAttempt(V.NO_CHANGE, "It changed nothing."), LAST])
     assert "Attempt 1: It changed nothing." in told and "Attempt 2: pytest failed." in told
     assert "- test_shop.py::test_total" in told

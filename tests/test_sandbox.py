@@ -107,7 +107,7 @@ def lives(command: str) -> bool:
     return subprocess.run(["pgrep", "-x", "-f", command], capture_output=True, check=False).returncode == 0
 
 
-def test_network_of_its_own(house: House) -> None:
+def test_sandbox_has_its_own_network(house: House) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         script = f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"

@@ -435,7 +435,7 @@ def test_a_new_file_is_not_taken_for_a_neighbour_with_a_similar_name(
 @pytest.mark.parametrize(
     "edit", [search_replace("a.py", "x = 1\n", "x = 2\n"), "a.py\n```\nx = 2\n```\n", "Just words."]
 )
-def test_who_is_only_asked_changes_nothing(runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, edit: str) -> None:
+def test_asked_agent_changes_nothing(runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, edit: str) -> None:
     tree = plant(tmp_path / "tree")
     # Whatever the user's own options say: the last one counts.
     modes = ("--edit-format", "whole", "--chat-mode", "ask")
@@ -555,7 +555,7 @@ def test_an_aider_that_does_not_hear_term_is_killed(runner: asyncio.Runner, warm
 
 @pytest.mark.thorough(but="fork")
 @pytest.mark.parametrize("kind", ["fork", "single"])
-def test_an_aider_that_is_killed_is_told_as_that(
+def test_killed_aider_is_reported_as_killed(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path, kind: str
 ) -> None:
     seats = warm if kind == "fork" else SingleProcesses(sys.executable, tmp_path)
@@ -625,7 +625,7 @@ asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
 
 @pytest.mark.thorough(but="fork-asked")
 @pytest.mark.parametrize(("kind", "when"), [("fork", "asked"), ("single", "asked"), ("fork", "warming up")])
-def test_nobody_outlives_an_orchestrator_that_is_killed(tmp_path: Path, kind: str, when: str) -> None:
+def test_no_process_outlives_a_killed_run(tmp_path: Path, kind: str, when: str) -> None:
     with ModelServer(stalled) as server:
         words = [sys.executable, "-c", ORCHESTRATOR, kind, str(tmp_path), server.openai_base]
         parent = subprocess.Popen(words, cwd=ROOT)
@@ -691,7 +691,7 @@ def test_a_python_without_the_right_aider_is_one_sentence(
 
 
 @pytest.mark.parametrize("make", [ForkServer, SingleProcesses])
-def test_a_python_that_cannot_be_started_is_said_every_time(
+def test_unstartable_python_is_reported_each_time(
     runner: asyncio.Runner, tmp_path: Path, make: type[ForkServer] | type[SingleProcesses]
 ) -> None:
     broken = program(tmp_path / "python", "")
@@ -754,7 +754,7 @@ def test_which_seats_there_are(tmp_path: Path) -> None:
     )
 
 
-def test_no_exit_code_is_too_odd_to_be_told(tmp_path: Path) -> None:
+def test_every_exit_code_is_reported(tmp_path: Path) -> None:
     job = AgentJob("1", tmp_path, tmp_path, (), "", {})
     said = [read_outcome_file(job.outcome_file, code).failure.rsplit("(")[1] for code in (3, -15, -34, -127)]
     assert said == ["exit code 3)", "killed by SIGTERM)", "killed by SIGRTMIN)", "killed by signal 127)"]

@@ -92,7 +92,7 @@ def test_an_empty_variable_is_none(empty: str) -> None:
     assert loaded(env={"OPENAI_API_KEY": empty}).strongest_variable(["OPENAI_API_KEY"]) == ("", "")
 
 
-def test_every_option_has_a_variable_and_a_key_of_its_own() -> None:
+def test_every_option_has_its_own_variable_and_key() -> None:
     names = [name for f in option_fields() for name in variables_of(f)]
     assert len(set(names)) == len(names)
     assert len({key_of(f) for f in option_fields()}) == len(option_fields())
@@ -193,7 +193,7 @@ def test_one_sentence_for_a_wrong_value(given: dict[str, Any], sentence: str) ->
         ),
     ],
 )
-def test_a_slip_in_a_name_is_told(given: dict[str, Any], sentence: str) -> None:
+def test_misspelled_setting_gets_a_suggestion(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SettingsError) as refused:
         loaded(**given)
     assert str(refused.value) == sentence

@@ -123,7 +123,7 @@ def test_read_goes_in_order_from_where_one_is_and_by_kind(store: Store) -> None:
     assert store.read_events(HERE, "none") == []
 
 
-def test_what_is_read_is_nobody_elses(store: Store) -> None:
+def test_read_events_are_copies(store: Store) -> None:
     mine = event(1, files=["a"])
     store.append_events(HERE, [mine])
     mine.data["files"].append("b")
@@ -268,7 +268,7 @@ def test_a_run_has_one_owner(store: Store) -> None:
     assert own(store, "me") == "you"
 
 
-def test_one_may_ask_who_owns_a_run(store: Store) -> None:
+def test_store_names_the_run_owner(store: Store) -> None:
     assert store.run_owner(HERE, "r1") is None
     before = time.time() * 1000
     assert own(store, "me") is None
@@ -294,7 +294,7 @@ def test_store_replaces_an_owner_that_does_not_renew(store: Store) -> None:
     assert own(store, "me") == "you"
 
 
-def test_of_many_who_want_a_run_at_once_one_gets_it(store: Store) -> None:
+def test_one_of_many_claimants_gets_the_run(store: Store) -> None:
     with ThreadPoolExecutor(6) as threads:
         for run in ("a", "b", "c"):
             holders = list(threads.map(own, [store] * 6, "123456", [LONG] * 6, [run] * 6))
@@ -468,7 +468,7 @@ def test_damaged_data_is_named_and_the_rest_is_read(db: Database) -> None:
     store.close()
 
 
-def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+def test_damaged_store_file_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "orchestra.db"
     store = open_store(file)
     store.append_events(HERE, [event(seq, text="x" * 3000) for seq in range(1, 200)])
@@ -554,7 +554,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("driver", "url"), [("psycopg", "postgresql://h/x"), ("pymysql", "mysql://h/x")])
-def test_a_missing_driver_is_told_with_its_remedy(driver: str, url: str) -> None:
+def test_missing_driver_is_reported_with_its_remedy(driver: str, url: str) -> None:
     program = (
         f"import sys; sys.modules[{driver!r}] = None\n"
         "from orchestra.errors import StoreError\nfrom orchestra.journal.open_store import open_store\n"
@@ -661,7 +661,7 @@ def test_an_idle_connection_that_was_killed_is_not_noticed(server: Database) -> 
     store.close()
 
 
-def test_a_lost_server_is_waited_for_and_told(server: Database) -> None:
+def test_lost_server_is_awaited_and_reported(server: Database) -> None:
     with Relay(server.port) as relay:
         store = open_store(server.by(relay.port))
         writer = StoreWriter(store, HERE, patience=NEVER)
@@ -706,7 +706,7 @@ def test_a_server_that_stays_away_leaves_a_problem_and_the_files_heal_it(server:
 
 
 @pytest.mark.thorough
-def test_a_full_disk_is_told_and_overcome(tmp_path: Path) -> None:
+def test_full_disk_is_reported_and_overcome(tmp_path: Path) -> None:
     """In a process of its own: a small tmpfs where one may be mounted, else a limit on the size of files."""
     folder = tmp_path / "disk"
     folder.mkdir()

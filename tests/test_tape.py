@@ -93,7 +93,7 @@ def test_a_failure_is_played_too(tmp_path: Path) -> None:
     assert told[0] == told[1] and told[0][0] == "auth"
 
 
-def test_a_request_that_is_not_on_the_tape_is_drift_and_final() -> None:
+def test_unrecorded_request_is_drift_and_final() -> None:
     for dialect in DIALECTS:
         calls = [(dialect, *CALLS[dialect])]
         [answer], [exchange] = asyncio.run(play(nowhere(), calls, "", replay=Recording("empty.tape")))
@@ -147,7 +147,7 @@ def test_what_the_program_decides_by_itself_is_not_played(failure: str) -> None:
     assert tape.next_reply("id") is None
 
 
-def test_what_nobody_asked_for_is_told_for_each_agent() -> None:
+def test_unused_replies_are_counted_per_agent() -> None:
     tape = Recording()
     for name, owner in (("a", "agent1"), ("b", "agent1"), ("c", "agent2"), ("d", "prd")):
         tape.add_reply(name, reply(name, owner))
@@ -187,14 +187,14 @@ def record(path: Path, *events: Event, past: tuple[Event, ...] = ()) -> bytes:
     return path.read_bytes()
 
 
-def test_a_tape_is_packed_private_and_a_file_that_zcat_reads(tmp_path: Path) -> None:
+def test_recording_is_private_and_readable_by_zcat(tmp_path: Path) -> None:
     raw = record(tmp_path / "new" / "a.tape", STARTED, ASKED)
     head, line = map(json.loads, gzip.decompress(raw).splitlines())
     assert head["tape"] == 2 and line["body"] == "ü \u2028" and "recalled" not in line
     assert (tmp_path / "new" / "a.tape").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_tape_may_lie_there_unpacked(tmp_path: Path) -> None:
+def test_uncompressed_recording_is_read(tmp_path: Path) -> None:
     tape = load_recording(write_tape(tmp_path / "a.jsonl", HEAD, {"agents": 3, "tasks": [1]}, RECORD))
     found = tape.next_reply("id")
     assert tape.agents == 3 and found is not None and found.is_complete and found.body == "ü \u2028"
@@ -210,7 +210,7 @@ def test_wherever_a_recording_is_cut_off_all_whole_lines_are_read(tmp_path: Path
         assert len(load_recording(path).replies) == sum(end <= length for end in ends[1:])
 
 
-def test_a_torn_tape_is_continued_behind_its_last_whole_line_and_gets_back_what_it_lost(tmp_path: Path) -> None:
+def test_torn_recording_is_continued_and_completed(tmp_path: Path) -> None:
     path, past = tmp_path / "a.tape", (STARTED, ASKED)
     whole = record(path, *past)
     recalled, more = (event("request", **DATA | each) for each in ({"recalled": True}, {"identity": "more"}))
@@ -254,14 +254,14 @@ PACKED = gzip.compress(json.dumps(HEAD).encode() + b"\n", mtime=0)
         *(json.dumps(HEAD | {"tape": version}).encode() + b"\n" for version in (1, 3, "2", None)),
     ],
 )
-def test_what_is_no_tape_is_one_sentence(raw: bytes, tmp_path: Path) -> None:
+def test_invalid_recording_is_one_sentence(raw: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.tape").write_bytes(raw)
     with pytest.raises(RecordingError) as caught:
         load_recording(tmp_path / "a.tape")
     assert "a.tape" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_tape_that_is_not_there_and_one_that_cannot_be_written(tmp_path: Path) -> None:
+def test_missing_and_unwritable_recordings_are_refused(tmp_path: Path) -> None:
     full = tmp_path / "full"
     full.write_text("mine")
     for path in (tmp_path / "none", tmp_path):

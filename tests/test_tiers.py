@@ -55,6 +55,6 @@ def test_virtual_time_passes_when_nothing_else_can_happen() -> None:
             await asyncio.sleep(seconds)
             return clock()
 
-        return await asyncio.gather(wake(3600.0), wake(0.5), wake(0.0))
+        return list(await asyncio.gather(wake(3600.0), wake(0.5), wake(0.0)))
 
     assert run_in_virtual_time(play) == [3600.0, 0.5, 0.0]

@@ -92,7 +92,7 @@ def test_one_that_cannot_be_removed_keeps_no_other(user: User, tmp_path: Path) -
     assert len(user.git("worktree", "list").splitlines()) == 1
 
 
-def test_nobody_comes_where_something_lies_already(user: User, tmp_path: Path) -> None:
+def test_worktree_avoids_existing_paths(user: User, tmp_path: Path) -> None:
     """Such as what a container has written and nobody may delete: git would go to the repository above."""
     user.commit(BASE)
     user.write({"a.py": "uncommitted\n"})

@@ -115,7 +115,7 @@ def test_committed_setting_is_taken_or_named(key: str, value: Any, taken: bool) 
 
 
 @pytest.mark.parametrize("key", ["model", "gemini-model", "critic-model", "price", "budget", "retries", "notify"])
-def test_what_the_user_said_is_neither_changed_nor_refused(key: str) -> None:
+def test_user_settings_are_neither_changed_nor_refused(key: str) -> None:
     own: dict[str, Any] = {"model": "openai/gpt-6-luna", "gemini-model": "gemini-pro-latest"}
     own |= {
         "critic-model": "gpt-6-luna",
@@ -135,7 +135,7 @@ def test_what_the_user_said_is_neither_changed_nor_refused(key: str) -> None:
     assert key not in table and committed.refused == {}
 
 
-def test_rival_of_what_the_user_said_is_dropped() -> None:
+def test_committed_rival_of_a_user_setting_is_dropped() -> None:
     table, committed = screened({"model": "xai/grok-4.7"}, claude=True)
     assert (dict(table), committed.refused, committed.models) == ({}, {}, ())
 

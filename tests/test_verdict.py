@@ -142,7 +142,7 @@ def test_policy_has_a_remedy_unless_the_caller_writes_it() -> None:
     }
 
 
-def test_policy_never_retries_what_asks_for_an_exit_code_of_its_own() -> None:
+def test_policy_never_retries_verdicts_with_their_own_exit_code() -> None:
     """A provider or a limit: another attempt would meet the same one. What was paid stands."""
     for policy in POLICY.values():
         if policy.exit_code in (4, 6):

@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"names of one word: {names.share:.0f} % of {len(names.bare) + len(names.longer)} ({models})")
     print(f"most frequent: {named(Counter(names.bare).most_common(10))}")
     print(f"defined in more than {FILES_OF_NAME} files: {named(list(names.spread.items())) or 'none'}")
-    print("\n".join(problems))
+    print("".join(f"{problem}\n" for problem in problems), end="")
     return int(bool(problems))
 
 

@@ -25,7 +25,7 @@ class Turn:
     """One request and its reply. `asked` holds only the messages that no earlier request had: (role, text) each."""
 
     asked: tuple[tuple[str, str], ...]
-    reply: str
+    said: str
 
 
 def turns_from_exchanges(exchanges: Iterable[tuple[list[tuple[str, str]], str]]) -> list[Turn]:
@@ -44,7 +44,7 @@ def turns_from_exchanges(exchanges: Iterable[tuple[list[tuple[str, str]], str]])
 
 def pack_turns(turns: list[Turn], scrub: Callable[[str], str], limit: int = PACKED_LIMIT) -> Conversation:
     """Compress the turns without secrets and within the limit: the longest texts lose their middles first."""
-    texts = [scrub(text) for turn in turns for text in (*(text for _, text in turn.asked), turn.reply)]
+    texts = [scrub(text) for turn in turns for text in (*(text for _, text in turn.asked), turn.said)]
     longest = max(map(len, texts), default=0)
     while len(packed := compress_turns(turns, texts, longest)) > limit and longest > 64:
         longest //= 2

@@ -105,7 +105,6 @@ def heaps_of_lumps(levels: Sequence[Level], heaps: Sequence[int]) -> list[int]:
 
 
 def cut_weight(graph: Graph, heaps: Sequence[int]) -> int:
-    """Add up the rubber between heaps."""
     return sum(w for n, bands in enumerate(graph) for other, w in bands.items() if heaps[n] != heaps[other]) // 2
 
 
@@ -113,10 +112,8 @@ def cut_weight(graph: Graph, heaps: Sequence[int]) -> int:
 
 
 def heap_capacity(weights: Sequence[int], parts: int) -> int:
-    """Return the greatest weight of a heap: a tenth above the mean, or the heaviest ball; or what fits if there are few
-    balls."""
-    # rounded down: the promise is "at most"
-    fair = max(sum(weights) * SLACK[0] // (parts * SLACK[1]), max(weights))
+    """Return the greatest weight of a heap: a tenth above the mean, the heaviest ball, or what few balls need."""
+    fair = max(sum(weights) * SLACK[0] // (parts * SLACK[1]), max(weights))  # rounded down
     return max(fair, max(heap_loads(weights, pack_greedily(weights, parts), parts)))
 
 

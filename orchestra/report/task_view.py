@@ -77,5 +77,5 @@ def conversation_lines(attempt: Attempt) -> list[str]:
         for role, text in turn.asked:
             more = f" … and {len(text) - LONGEST:,} characters more (--json has them)" if len(text) > LONGEST else ""
             lines += [f"[{role}]", f"{text[:LONGEST]}{more}", ""]
-        lines += ["[reply]", turn.reply, ""]
+        lines += ["[reply]", turn.said, ""]
     return lines

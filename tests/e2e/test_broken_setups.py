@@ -55,7 +55,7 @@ def run(
 @pytest.mark.parametrize(
     "name", [name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.soak) for name in SET_UPS]
 )
-def test_good_work_is_delivered_and_what_could_not_be_checked_is_said(name: str, tmp_path: Path) -> None:
+def test_broken_setup_delivers_good_work_and_names_unchecked_parts(name: str, tmp_path: Path) -> None:
     broken = SET_UPS[name]
     if broken.needs and shutil.which(broken.needs) is None:
         pytest.skip(f"there is no {broken.needs} here")

@@ -84,7 +84,7 @@ def test_a_dollar_is_enough_for_an_ordinary_run_with_its_prd(tmp_path: Path) -> 
 
 
 @pytest.mark.thorough
-def test_what_is_billed_beyond_the_reservation_is_told(tmp_path: Path) -> None:
+def test_report_names_what_was_billed_beyond_reservations(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
 
     def respond(request: Request) -> Reply:

@@ -44,7 +44,7 @@ def files(ran: Ran) -> dict[str, str]:
     return {Path(name).suffix: (ran.logs / name).read_text("utf-8") for name in names}
 
 
-def test_github_is_told_everything(tmp_path: Path) -> None:
+def test_github_gets_summary_annotations_and_outputs(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     # Each change alone breaks it, and the base does not.
     check = f"grep -q '# hi' *.py || exit 0; printf {json.dumps(EVIL)!r}; echo f0.py:2: wrong; exit 1"

@@ -84,7 +84,7 @@ def copy(
 # --- looking --------------------------------------------------------------------------------------------------------
 
 
-def test_status_is_the_summary_and_who_is_at_work(real: Ran, copy: Copy) -> None:
+def test_status_shows_summary_and_run_owner(real: Ran, copy: Copy) -> None:
     found = copy.json("status", "--json")
     assert (found.pop("state"), found.pop("owner")) == ("ended", None)
     assert found == real.summary
@@ -137,7 +137,7 @@ def brief(ran: Ran, task: int) -> object:
     return plan.data["tasks"][task - 1]["brief"]
 
 
-def test_what_was_said_is_shown(copy: Copy) -> None:
+def test_show_prints_the_conversation(copy: Copy) -> None:
     said = [Turn((("user", f"Please {RED}"), ("user", "x" * 5000)), "Here.\n+not a change"), Turn((), "Once more.")]
     logs = copy.place.repo / ".aider_logs"
     event = make_event(copy.stamp, 10_000, 1, "conversation", 1, 1, to_json_value(pack_turns(said, str)))
@@ -148,7 +148,7 @@ def test_what_was_said_is_shown(copy: Copy) -> None:
     assert "3,000 characters more" in told
     [attempt] = copy.json("show", "1", "--json")["attempts"]
     assert attempt["conversation"] == json.loads(
-        json.dumps([{"asked": turn.asked, "said": turn.reply} for turn in said])
+        json.dumps([{"asked": turn.asked, "said": turn.said} for turn in said])
     )
 
 

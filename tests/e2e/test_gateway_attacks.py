@@ -44,7 +44,7 @@ def test_a_key_in_the_change_is_not_sent_for_the_prd_either(tmp_path: Path) -> N
 
 
 @pytest.mark.thorough
-def test_a_key_that_is_committed_anyway_stops_nobody(tmp_path: Path) -> None:
+def test_committed_key_does_not_block_requests(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES | {"b.py": f"y = '{KEY}'\n"})
     with ModelServer(GOOD) as server:
         ran = place.run("--change", "Add a line", "--no-prd", "--files", *FILES, "--agents", "2", server=server)

@@ -207,7 +207,7 @@ def test_work_of_others_is_never_overwritten_and_nothing_is_lost(tmp_path: Path)
 
 
 @pytest.mark.thorough
-def test_what_failed_its_checks_is_given_to_nobody(tmp_path: Path) -> None:
+def test_failed_result_is_not_pushed(tmp_path: Path) -> None:
     place, bare = with_remote(tmp_path)
     with ModelServer(GOOD) as server, HostServer() as host:
         check = "! grep -q hi f0.py && ! grep -q hi f1.py"  # each breaks it by itself
@@ -237,7 +237,7 @@ REFUSALS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
 
 
 @pytest.mark.thorough
-def test_what_can_be_known_before_is_said_before(tmp_path: Path) -> None:
+def test_handover_reports_known_obstacles_before_paying(tmp_path: Path) -> None:
     place, _ = with_remote(tmp_path)
     place.git("checkout", "-q", "-b", "own")
     place.write({"own.txt": "own\n"})
@@ -288,7 +288,7 @@ def test_a_token_logs_git_in_and_stands_nowhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_the_verdict_is_told_to_who_wants_to_know(tmp_path: Path) -> None:
+def test_webhook_gets_the_verdict(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     words = (*JOB, "--branch", "fix/it")
     with ModelServer(GOOD) as server, HostServer("listener") as listener:

@@ -63,7 +63,7 @@ def big(place: Place) -> None:
 
 @pytest.mark.thorough(but="a lost target")
 @pytest.mark.parametrize("name", TROUBLES)
-def test_it_is_said_before_anything_is_paid(name: str, tmp_path: Path) -> None:
+def test_machine_faults_are_reported_before_paying(name: str, tmp_path: Path) -> None:
     does, shell, words = TROUBLES[name]
     place = make_place(tmp_path, FILES | {"src/c.py": "c = 1\n"})
     does(place)
@@ -123,7 +123,7 @@ def test_a_crash_names_the_file_that_tells_more(prints: bool, tmp_path: Path) ->
 
 
 @pytest.mark.thorough
-def test_certificates_that_are_not_there_are_said_and_leave_no_run(tmp_path: Path) -> None:
+def test_missing_certificates_are_one_sentence_and_leave_no_run(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(GOOD) as server:
         ran = place.run(*JOB, server=server, SSL_CERT_FILE="/nowhere.pem")

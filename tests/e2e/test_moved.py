@@ -138,7 +138,7 @@ def look(place: Place) -> list[object]:
 
 
 @pytest.mark.thorough
-def test_who_commits_all_the_time_is_left_in_peace(tmp_path: Path) -> None:
+def test_delivery_stops_when_commits_keep_coming(tmp_path: Path) -> None:
     """Each time that the result is gated on the branch's new head, there is a newer one."""
     place = make_place(tmp_path, FILES)
     with ModelServer(appends(HI)) as server:

@@ -73,7 +73,7 @@ def test_unasked_files_that_act_by_themselves_are_kept_as_a_patch(tmp_path: Path
 
 
 @pytest.mark.thorough
-def test_what_is_ours_is_refused_and_keeps_nobodys_result_from_the_branch(tmp_path: Path) -> None:
+def test_own_files_are_refused_without_blocking_the_result(tmp_path: Path) -> None:
     """One agent's .aider_logs/.gitignore kept everybody's work off the branch, as "your uncommitted changes"."""
     place = make_place(tmp_path, FILES)
     with ModelServer(lambda request: (also(OURS) if "a.py" in request.files else GOOD)(request)) as server:
@@ -196,7 +196,7 @@ def test_only_an_approved_plan_changes_protected_files(approved: bool, tmp_path:
 
 
 @pytest.mark.thorough
-def test_a_plan_that_came_with_the_repository_was_approved_by_nobody_here(tmp_path: Path) -> None:
+def test_committed_plan_is_not_approved(tmp_path: Path) -> None:
     plan = PLAN.format(approved="true").replace('"Add a line"', '"Add a line to the Makefile"', 1)
     place = make_place(
         tmp_path, FILES | {"Makefile": "all:\n", ".github/workflows/ci.yml": "on: push\n", "p.toml": plan}

@@ -52,7 +52,7 @@ def test_sixteen_agents_before_a_provider_with_a_rate_limit(tmp_path: Path, per_
 
 
 @pytest.mark.thorough
-def test_requests_are_spaced_for_those_who_know_their_limit(tmp_path: Path) -> None:
+def test_rpm_spaces_requests_from_the_start(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     three = list(FILES)[:3]
     with ModelServer(GOOD) as server:
@@ -63,7 +63,7 @@ def test_requests_are_spaced_for_those_who_know_their_limit(tmp_path: Path) -> N
 
 
 @pytest.mark.thorough
-def test_a_refusal_that_two_agents_have_heard_is_not_asked_for_again(tmp_path: Path) -> None:
+def test_refusal_of_two_agents_is_not_requested_again(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(lambda request: Reply("Incorrect API key", status=401)) as server:
         ran = place.run(*CHANGE, "--agents", "2", "--files", *FILES, server=server)

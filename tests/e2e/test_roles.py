@@ -63,7 +63,7 @@ def respond(request: Request) -> Reply:
 
 
 @pytest.mark.thorough
-def test_each_task_is_done_by_its_role_and_told_what_the_others_left(tmp_path: Path) -> None:
+def test_task_gets_its_role_and_notes_of_dependencies(tmp_path: Path) -> None:
     place = make_place(tmp_path, {"app.py": APP})
     place.write({"aider-orchestrator.toml": SETTINGS})  # not committed, so that all of it counts
     (place.repo / ".aider_logs" / "plans").mkdir(parents=True)

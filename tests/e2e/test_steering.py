@@ -262,4 +262,4 @@ def test_the_conversation_of_every_attempt_is_kept(tmp_path: Path) -> None:
     for event in kept:
         assert isinstance(event.payload, Conversation)
         (turn,) = unpack_turns(event.payload)
-        assert "Add more" in "".join(text for _, text in turn.asked) and "more = True" in turn.reply
+        assert "Add more" in "".join(text for _, text in turn.asked) and "more = True" in turn.said

@@ -114,7 +114,7 @@ def test_a_file_that_was_changed_first_is_drift_and_nothing_is_claimed(tmp_path:
 
 
 @pytest.mark.soak
-def test_flags_given_now_count_before_the_tapes(tmp_path: Path) -> None:
+def test_flags_override_recorded_settings(tmp_path: Path) -> None:
     place, _, tape = recorded(tmp_path, GOOD, "--test-cmd", "true")
     again = replayed(place, tape, "--change", "Something else", "--no-apply")
     assert again.summary["change"] == "Something else"
@@ -167,7 +167,7 @@ def test_a_killed_recording_is_continued_and_the_whole_is_played(torn: int, tmp_
 
 
 @pytest.mark.thorough
-def test_a_tape_that_cannot_be_used_is_one_sentence_before_anything_starts(tmp_path: Path) -> None:
+def test_unusable_recording_is_one_sentence_before_the_run(tmp_path: Path) -> None:
     place, tape = make_place(tmp_path, FILES), tmp_path / "a.tape"
     tape.write_text("no tape\n")
     with ModelServer(GOOD) as server:
@@ -185,7 +185,7 @@ def test_a_tape_that_cannot_be_used_is_one_sentence_before_anything_starts(tmp_p
 
 
 @pytest.mark.thorough
-def test_a_tape_from_a_stranger_is_read_with_care(tmp_path: Path) -> None:
+def test_recording_of_a_stranger_runs_no_command(tmp_path: Path) -> None:
     """Neither commands nor wrong values of its options take effect."""
     place, tape = make_place(tmp_path, FILES), tmp_path / "a.tape"
     for options, code in (

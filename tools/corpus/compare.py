@@ -116,7 +116,7 @@ def steady_event(line: str) -> str:
     event = json.loads(line)
     if event["event"] == "conversation":
         event["data"]["packed"] = [
-            [list(turn.asked), turn.reply] for turn in unpack_turns(read_record(Conversation, event["data"]))
+            [list(turn.asked), turn.said] for turn in unpack_turns(read_record(Conversation, event["data"]))
         ]
     kept = {"event": event["event"], "attempt": event.get("attempt"), "data": event["data"]}
     return json.dumps(steady_value(kept), ensure_ascii=False, sort_keys=True)

@@ -51,7 +51,7 @@ def html_page(report: Report, detail: RunDetail, diffs: Mapping[int, str], outpu
 def text_lengths(report: Report, detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> list[int]:
     briefs = [task.brief for task in report.tasks.values()]
     turns = [turn for task in detail.attempts_by_task for attempt in detail.attempts(task) for turn in attempt.turns]
-    messages = [text for turn in turns for text in (turn.reply, *(text for _, text in turn.asked))]
+    messages = [text for turn in turns for text in (turn.said, *(text for _, text in turn.asked))]
     return [len(text) for text in (*briefs, *diffs.values(), *outputs.values(), *messages)]
 
 

@@ -147,7 +147,7 @@ BROKEN = {
     "says nothing": ((item("", "README.md", title=" ", brief="\n"),), "task 1 does not say what is to be done"),
     "no files": ((item("a"),), "a names no file to change"),
     "outside": ((item("a", "../x.py"),), "a names '../x.py', which is outside the repository"),
-    "absolute": ((item("a", "/etc/passwd"),), "a names '/etc/passwd', which does not lie"),
+    "absolute": ((item("a", "/etc/passwd"),), "a names '/etc/passwd', which is outside"),
     "of git": ((item("a", "x/.git/hooks/post-merge"),), "which is outside the repository"),
     "a folder": ((item("a", "src"),), "a names src, which is a folder: name its files"),
     "in a file": ((item("a", "README.md/x"),), "a names README.md/x, but README.md is a file, not a folder"),

@@ -108,7 +108,7 @@ def test_roles_stand_in_a_settings_file() -> None:
         ),
         (
             {"researcher": {"edit-format": "diff"}},
-            "[roles.researcher] in Pchanges no file, so it can have no edit-format.",
+            "[roles.researcher] in P changes no file, so it can have no edit-format.",
         ),
         ({"tester": {"gates": "tests"}}, "gates in [roles.tester] in P must be a list of names."),
         ({"tester": {"gates": [""]}}, "gates in [roles.tester] in P must be a list of names."),

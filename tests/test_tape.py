@@ -133,8 +133,8 @@ def test_what_was_asked_anew_in_a_later_sitting_counts() -> None:
         ("a", reply("", failure="rate_limit")),
         ("b", reply("wrong")),
         ("c", reply("kept")),
-        ("a", reply("right", sitting=1)),
-        ("b", reply("better", sitting=1)),
+        ("a", reply("right", session_number=1)),
+        ("b", reply("better", session_number=1)),
     ):
         tape.add_reply(name, given)
     assert [bodies(tape.replies[name]) for name in "abc"] == [["right"], ["better"], ["kept"]]
@@ -271,7 +271,7 @@ def test_missing_and_unwritable_recordings_are_refused(tmp_path: Path) -> None:
         with pytest.raises(RecordingError, match="cannot be written"):
             Recorder(path)
     for path in (full, Path("/dev/zero")):
-        with pytest.raises(RecordingError, match="is there already"):
+        with pytest.raises(RecordingError, match="exists: a recording"):
             Recorder(path)
     assert full.read_text() == "mine"
 

@@ -174,7 +174,7 @@ def test_unusable_recording_is_one_sentence_before_the_run(tmp_path: Path) -> No
         for words, told in (
             (("--replay", "none.tape"), "cannot be read"),
             (("--replay", str(tape)), "damaged"),
-            (("--record", str(tape)), "is there already"),
+            (("--record", str(tape)), "exists: a recording"),
             (("--record", "/dev/full/x"), "cannot be written"),
             (("--record", "x", "--replay", "y"), "exclude each other"),
         ):

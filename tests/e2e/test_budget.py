@@ -185,7 +185,7 @@ def test_a_price_must_be_known_for_a_budget(tmp_path: Path) -> None:
         place.write({"aider-orchestrator.toml": '[prices]\n"openai/my-model" = [2, 10]\n'})
         assert place.run(*words[:-2], "--budget", "1", "--change", "Again", server=server).code in (0, 1)
         wrong = place.run(*words, "--price", "cheap", server=server)
-        assert wrong.code == 2 and "like 1.25,10" in wrong.err
+        assert wrong.code == 2 and "for example 1.25,10" in wrong.err
 
 
 # --- time -----------------------------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ def test_a_refused_decision_is_no_success_and_is_not_journaled(tmp_path: Path) -
         wait_until(lambda: "needs your decision" in running.said(1))
         stamp, number = stamp_of(place), number_of(place, "part2.py")
         other = number_of(place, "part1.py")
-        for task, why in ((other, "is active: only one that failed"), ("77", "There is no task 77")):
+        for task, why in ((other, "is active: only a failed"), ("77", "There is no task 77")):
             said = place.run("resolve", stamp, task, "--abandon")
             assert (said.code, said.out) == (1, "") and why in said.err, said.out + said.err
         with store_of(place) as store:

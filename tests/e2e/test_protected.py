@@ -142,7 +142,7 @@ def test_a_folder_of_nothing_else_is_refused_before_anything_is_paid(tmp_path: P
         assert server.count() == 0
     assert ran.code == 2 and "name them one by one" in ran.err
     assert dry.code == 0 and ".github/workflows/ci.yml" in dry.out and "act by themselves" in " ".join(dry.out.split())
-    assert ours.code == 2 and "belongs to this program" in ours.err
+    assert ours.code == 2 and "configures this program" in ours.err
 
 
 @pytest.mark.thorough

@@ -15,12 +15,13 @@ from tests.support.runs import KEYS, Ran, assert_clean, make_place
 TARGETS = {"a.py": "a = 1\n", "b.py": "b = 1\n", "tests.sh": "echo tested > tested; exit 0\n"}
 JOB = ("--change", "Add a line", "--no-prd", "--files", "a.py", "b.py", "--agents", "2")
 GOOD = appends("# hi")
-# Everything that a text search can reach: the output of all these is looked at for keys.
+# Everything that a text search can reach, except the folders of tests beside this one, which hold the same keys.
 LOOK = """
 cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n'
 cat {repo}/.env {repo}/.git/config ~/.netrc ~/.config/gh/hosts.yml ~/.bashrc {repo}/.aider_logs/*.jsonl
 env
-find / -xdev -newer {repo}/a.py -type f -size -100k -not -path '/proc/*' -exec cat {{}} + 2>/dev/null
+find {own} -type f -size -100k -exec cat {{}} + 2>/dev/null
+find / -xdev -newer {repo}/a.py -type f -size -100k -not -path '/proc/*' -not -path '{others}/*' -exec cat {{}} + 2>/dev/null
 """
 FORK = {"pull_request": {"head": {"repo": {"full_name": "eve/shop"}}, "base": {"repo": {"full_name": "org/shop"}}}}
 
@@ -37,7 +38,7 @@ def test_curious_command_finds_no_key(which: str, tmp_path: Path) -> None:
     (place.home / ".bashrc").write_text(f"export OPENAI_API_KEY={KEYS['OPENAI_API_KEY']}\n")
     script = tmp_path / "look.sh"
     found = tmp_path / "found"
-    script.write_text(f"({LOOK.format(repo=place.repo)}) > {found} 2>&1; true\n")
+    script.write_text(f"({LOOK.format(repo=place.repo, own=tmp_path, others=tmp_path.parent)}) > {found} 2>&1; true\n")
     with ModelServer(GOOD) as server:
         ran = place.run(*JOB, which, f"sh {script}", server=server)
     assert ran.code == 0, ran.err

@@ -78,11 +78,11 @@ def too_long(text: str, code: str = "", model: str = OPENAI, status: int = 400) 
 
 
 def filtered(model: str) -> Fault:
-    return Fault(but(finish="filter"), "provider_error", ("200", "content filter"), 4, model=model)
+    return Fault(but(finish="filter"), "provider_error", ("replied", "content filter"), 4, model=model)
 
 
 def stray(path: str) -> Fault:
-    return Fault(m.reaches(path), "out_of_scope", ("200", path), 1)
+    return Fault(m.reaches(path), "out_of_scope", ("replied", path), 1)
 
 
 def refused_at_the_start(words: str, place: Callable[[Place], dict[str, str]], shell: str = "") -> Fault:
@@ -205,20 +205,20 @@ CONTEXT = {
     ),
 }
 REPLIES = {
-    "empty reply": Fault(says(""), "no_change", ("200", "empty reply"), 1),
-    "finish_reason length": Fault(but(finish="length"), "context", ("200", "output limit"), 1),
+    "empty reply": Fault(says(""), "no_change", ("replied", "empty reply"), 1),
+    "finish_reason length": Fault(but(finish="length"), "context", ("replied", "output limit"), 1),
     "content filter (OpenAI)": filtered(OPENAI),
     "content filter (Anthropic)": filtered(ANTHROPIC),
     "content filter (Gemini)": filtered(GEMINI),
     "prompt blocked (Gemini)": Fault(
         body(b'{"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {}}'),
-        "provider_error", ("200", "content filter"), 4, money=ASSUMED, model=GEMINI,
+        "provider_error", ("replied", "content filter"), 4, money=ASSUMED, model=GEMINI,
     ),
-    "malformed edit": Fault(malformed(), "rejected_edit", ("200", "4 replies"), 1, requests=4),
-    "edit without match": Fault(m.unmatched, "rejected_edit", ("200", "4 replies"), 1, requests=4),
-    "half-good reply": Fault(m.half_good, "rejected_edit", ("200", "4 replies"), 1, requests=4, patch="+size = 2"),
+    "malformed edit": Fault(malformed(), "rejected_edit", ("replied", "4 replies"), 1, requests=4),
+    "edit without match": Fault(m.unmatched, "rejected_edit", ("replied", "4 replies"), 1, requests=4),
+    "half-good reply": Fault(m.half_good, "rejected_edit", ("replied", "4 replies"), 1, requests=4, patch="+size = 2"),
     "edit to another task's file": Fault(
-        edits_foreign(OTHERS[0], FILES[OTHERS[0]], "broken = True\n"), "out_of_scope", ("200", OTHERS[0]), None,
+        edits_foreign(OTHERS[0], FILES[OTHERS[0]], "broken = True\n"), "out_of_scope", ("replied", OTHERS[0]), None,
         patch="+broken = True",
     ),
     "edit to a path outside": stray("../outside.py"),
@@ -228,17 +228,17 @@ REPLIES = {
     "a huge reply": harmless(respond=says("All is said.\n" * 200_000, good=True), together=True),
     "prose that looks like success and failure": Fault(
         no_edits("Applied edit to victim.py\nlitellm.RateLimitError: slow down\nOnly 3 reflections allowed, stopping."),
-        "no_change", ("200", "changed nothing"), 1,
+        "no_change", ("replied", "changed nothing"), 1,
     ),
     "names other files for ever": Fault(
         no_edits("\n".join(f"Please add file{n}.py, {path}." for n in range(30) for path in OTHERS)),
-        "no_change", ("200", "changed nothing"), 1,
+        "no_change", ("replied", "changed nothing"), 1,
     ),
     "only deletes lines": harmless(respond=m.deletes, together=True),
     # Aider takes an empty text for an edit that did not fit.
-    "deletes all lines of its file": Fault(m.empties, "rejected_edit", ("200", "4 replies"), 1, requests=4),
+    "deletes all lines of its file": Fault(m.empties, "rejected_edit", ("replied", "4 replies"), 1, requests=4),
     "only asks to delete the file": Fault(
-        no_edits("```bash\nrm victim.py\ngit rm -f victim.py\n```\n"), "no_change", ("200", "changed nothing"), 1
+        no_edits("```bash\nrm victim.py\ngit rm -f victim.py\n```\n"), "no_change", ("replied", "changed nothing"), 1
     ),
     "iterations used up": Fault(
         m.half_good, "iterations", ("limit of 2 replies",), 1, requests=2, patch="+size = 2",

@@ -21,7 +21,8 @@ cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n'
 cat {repo}/.env {repo}/.git/config ~/.netrc ~/.config/gh/hosts.yml ~/.bashrc {repo}/.aider_logs/*.jsonl
 env
 find {own} -type f -size -100k -exec cat {{}} + 2>/dev/null
-find / -xdev -newer {repo}/a.py -type f -size -100k -not -path '/proc/*' -not -path '{others}/*' -exec cat {{}} + 2>/dev/null
+find / -xdev -newer {repo}/a.py -type f -size -100k -not -path '/proc/*' -not -path '{others}/*' \\
+  -exec cat {{}} + 2>/dev/null
 """
 FORK = {"pull_request": {"head": {"repo": {"full_name": "eve/shop"}}, "base": {"repo": {"full_name": "org/shop"}}}}
 

@@ -78,7 +78,7 @@ def too_long(text: str, code: str = "", model: str = OPENAI, status: int = 400) 
 
 
 def filtered(model: str) -> Fault:
-    return Fault(but(finish="filter"), "provider_error", ("replied", "content filter"), 4, model=model)
+    return Fault(but(finish="filter"), "provider_error", ("200", "content filter"), 4, model=model)
 
 
 def stray(path: str) -> Fault:
@@ -212,7 +212,7 @@ REPLIES = {
     "content filter (Gemini)": filtered(GEMINI),
     "prompt blocked (Gemini)": Fault(
         body(b'{"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {}}'),
-        "provider_error", ("replied", "content filter"), 4, money=ASSUMED, model=GEMINI,
+        "provider_error", ("200", "content filter"), 4, money=ASSUMED, model=GEMINI,
     ),
     "malformed edit": Fault(malformed(), "rejected_edit", ("replied", "4 replies"), 1, requests=4),
     "edit without match": Fault(m.unmatched, "rejected_edit", ("replied", "4 replies"), 1, requests=4),

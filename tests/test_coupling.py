@@ -154,7 +154,7 @@ def test_the_graph_is_the_same_in_both_directions_and_bounded() -> None:
 def test_the_same_numbers_whatever_the_hash_seed_and_the_order() -> None:
     program = (
         "import random; from tests.test_coupling import many; from orchestra.division.partition import partition\n"
-        "graph = many().graph(); print(graph, partition([7 + n % 31 for n in range(120)], graph, 6))"
+        "graph = many().build_graph(); print(graph, partition([7 + n % 31 for n in range(120)], graph, 6))"
     )
     root = Path(__file__).resolve().parents[1]
     told = {

@@ -38,8 +38,9 @@ def test_curious_command_finds_no_key(which: str, tmp_path: Path) -> None:
         (place.home / name).write_text("password sk-planted-in-home-0123456789\n")
     (place.home / ".bashrc").write_text(f"export OPENAI_API_KEY={KEYS['OPENAI_API_KEY']}\n")
     script = tmp_path / "look.sh"
+    pytest_root = next(path for path in tmp_path.parents if path.name.startswith("pytest-of-"))
     found = tmp_path / "found"
-    script.write_text(f"({LOOK.format(repo=place.repo, own=tmp_path, others=tmp_path.parent)}) > {found} 2>&1; true\n")
+    script.write_text(f"({LOOK.format(repo=place.repo, own=tmp_path, others=pytest_root)}) > {found} 2>&1; true\n")
     with ModelServer(GOOD) as server:
         ran = place.run(*JOB, which, f"sh {script}", server=server)
     assert ran.code == 0, ran.err

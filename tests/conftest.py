@@ -19,6 +19,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cold: about processes, so that each run starts a fork server of its own")
     if config.getoption("--tier") == "soak":
         os.environ["SOAK"] = "1"  # before a test module reads it
+    elif config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        from tests.support import warm
+
+        warm.start_for_workers()
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +38,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if is_module and has_no_test_of(config.getoption("--tier"), collection_path) else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the ids by which it spreads the tests
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     selected = [item for item in items if is_selected(config.getoption("--tier"), item)]
     config.hook.pytest_deselected(items=list(set(items) - set(selected)))

@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import json
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +15,7 @@ import httpx
 import pytest
 
 from orchestra import dialects
-from orchestra.agents.seat import ForkServer
+from orchestra.agents.seat import ForkServer, find_aider_python
 from orchestra.dialects import DIALECTS as FORMATS
 from orchestra.gateway.billing import ClientPass, Exchange, Upstream
 from orchestra.gateway.gateway import Gateway
@@ -41,6 +40,7 @@ from tests.support.seating import (
     sit,
     upstreams,
 )
+from tests.support.warm import aider as warm_aider
 
 HEADERS = {"openai": "authorization", "anthropic": "x-api-key", "gemini": "x-goog-api-key"}
 Respond = Callable[[Request], Reply]
@@ -604,7 +604,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(scope="module")
 def warm(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    fork = ForkServer(sys.executable, tmp_path_factory.mktemp("server"))
+    fork = ForkServer(find_aider_python({"AIDER_BIN": warm_aider()}), tmp_path_factory.mktemp("server"))
     runner.run(fork.ready())
     yield fork
     runner.run(fork.close())

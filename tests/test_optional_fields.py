@@ -4,7 +4,6 @@ is made and nothing is asked twice."""
 import asyncio
 import json
 import math
-import sys
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from orchestra.agents.seat import ForkServer
+from orchestra.agents.seat import ForkServer, find_aider_python
 from orchestra.providers import catalogue
 from tests.support.edits import appends
 from tests.support.lean import OPTIONAL
 from tests.support.modelserver import ModelServer, Reply, Request, Usage, body_pieces
 from tests.support.seating import DIALECTS, MODELS, door, plant, sit
+from tests.support.warm import aider as warm_aider
 
 pytestmark = pytest.mark.thorough
 
@@ -38,7 +38,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(scope="module")
 def warm(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    fork = ForkServer(sys.executable, tmp_path_factory.mktemp("server"))
+    fork = ForkServer(find_aider_python({"AIDER_BIN": warm_aider()}), tmp_path_factory.mktemp("server"))
     runner.run(fork.ready())
     yield fork
     runner.run(fork.close())

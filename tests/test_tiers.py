@@ -28,6 +28,16 @@ def test_cases_of_a_database_server_are_one_group(engine: str, request: pytest.F
     assert group_of(request.node) == (None if engine == "sqlite" else "mariadb")
 
 
+@pytest.fixture(scope="module")
+def costly() -> None: ...
+
+
+def test_module_fixture_makes_a_group_that_reaches_xdist(costly: None, request: pytest.FixtureRequest) -> None:
+    assert group_of(request.node) == "test_tiers"
+    is_worker = hasattr(request.config, "workerinput") and request.config.getvalue("loadgroup")
+    assert request.node.nodeid.endswith("@test_tiers") == is_worker
+
+
 def test_modules_are_left_out_by_their_text(tmp_path: Path) -> None:
     whole, some, none = (tmp_path / f"test_{name}.py" for name in ("whole", "some", "none"))
     whole.write_text("pytestmark = pytest.mark.thorough\n")

@@ -71,7 +71,7 @@ def set_up(program: Path) -> None:
         (ROOT / "bin" / name).write_text(text.format(sys.executable))
         (ROOT / "bin" / name).chmod(0o755)
     if warm.shared:
-        warm.warmed()
+        warm.aider()
 
 
 def made(name: str, target: Path) -> bool:

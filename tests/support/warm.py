@@ -1,9 +1,11 @@
-"""One warm Aider for all runs of a test worker: importing it is most of what a short run costs.
+"""One warm Aider for all tests, of all workers: importing it is most of what a short run costs.
 
 The orchestrator is told, by AIDER_BIN, of an interpreter that is a small program of ours. Asked for a fork server, it
-has one forked from a process of this worker's that has imported everything already; asked for anything else, it
-becomes the real interpreter. What is forked is the program's own server, from the same imports, with the same pipes.
-Tests of processes, and all tests of the soak, start a server of their own: they are marked `cold`.
+has one forked from a process that has imported everything already; asked for anything else, it becomes the real
+interpreter. What is forked is the program's own server, from the same imports, with the same pipes. Tests of
+processes, and all tests of the soak, start a server of their own: they are marked `cold`.
+
+The process that starts the workers starts the warm one, and gives them its address; it imports when first asked.
 """
 
 import array
@@ -24,6 +26,7 @@ from pathlib import Path
 
 CHILD = Path(__file__).parents[2] / "orchestra" / "child"
 MODULE = Path(__file__)
+ADDRESS = "WARM_AIDER"  # the variable that tells workers of it
 shared = sys.platform == "linux" and os.environ.get("SOAK") != "1"
 PYTHON = """#!{python} -IS
 import array, json, os, socket, sys
@@ -43,8 +46,13 @@ os._exit(0)
 
 
 @functools.cache
-def warmed() -> tuple[str, subprocess.Popen[bytes]]:
-    """The command, and the process behind it. That one ends with this worker, who holds the other end of its stdin."""
+def aider() -> str:
+    """Return what AIDER_BIN is to be for a run that may share the warm process."""
+    return os.environ.get(ADDRESS) or start_warm_process()
+
+
+def start_warm_process() -> str:
+    """Start the process. It ends with this one, at the latest when the other end of its stdin closes."""
     from orchestra.agents.seat import QUIET
 
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
@@ -55,6 +63,7 @@ def warmed() -> tuple[str, subprocess.Popen[bytes]]:
         command = [sys.executable, str(MODULE), str(listener.fileno())]
         environment = dict(os.environ) | QUIET
         process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, pass_fds=[listener.fileno()])
+    atexit.register(process.terminate)
     programs = {
         "python": PYTHON.format(python=sys.executable, address=str(folder / "socket")),
         "aider": f"#!{folder}/python\n",
@@ -62,22 +71,24 @@ def warmed() -> tuple[str, subprocess.Popen[bytes]]:
     for name, text in programs.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o700)
-    return str(folder / "aider"), process
+    return str(folder / "aider")
 
 
-def aider() -> str:
-    """What AIDER_BIN is to be for a run that may share this worker's warm process."""
-    return warmed()[0]
+def start_for_workers() -> None:
+    os.environ[ADDRESS] = aider()
 
 
 def keep_warm(listening: int) -> None:
     sys.path.insert(0, str(CHILD))
-    seat = importlib.import_module("aider_seat")
-    seat.warm_up()
-    vars(seat)["warm_up"] = lambda: None
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(fileno=listening) as listener:
-        while select.select([listener.fileno(), 0], [], [])[0] == [listener.fileno()]:
+        ready = functools.partial(select.select, [listener.fileno(), 0], [], [])
+        if ready()[0] != [listener.fileno()]:
+            return
+        seat = importlib.import_module("aider_seat")
+        seat.warm_up()
+        vars(seat)["warm_up"] = lambda: None
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while ready()[0] == [listener.fileno()]:
             with listener.accept()[0] as asking:
                 if os.fork() == 0:
                     listener.close()

@@ -161,6 +161,7 @@ def test_tests_of_what_is_still_to_be_written_are_held_against_the_change(
     assert not said.new and why_unproven(none, said), "it failed so before"
 
 
+@pytest.mark.thorough
 def test_a_new_test_file_that_needs_what_others_lack_is_put_down_to_the_machine(tmp_path: Path) -> None:
     lacking = "import requests_mock\n\ndef test_x():\n    pass\n"
     clone = Clone(tmp_path, PYTEST | {"tests/test_c.py": lacking})

@@ -53,6 +53,7 @@ def kept_on(ran: Ran) -> list[str]:
     return sorted(one["branch"] for one in candidates(ran) if one["branch"])
 
 
+@pytest.mark.thorough
 def test_the_smallest_change_of_those_that_pass_is_kept_and_the_others_stay_until_clean(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(in_turn(LONG, BAD, GOOD)) as server:

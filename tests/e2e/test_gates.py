@@ -30,6 +30,7 @@ FILES = {
 HI = "# hi"
 
 
+@pytest.mark.thorough
 def test_only_new_failures_count_and_the_flaky_are_named(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
     with ModelServer(appends(HI)) as server:

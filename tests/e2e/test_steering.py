@@ -131,6 +131,7 @@ def test_a_restarted_run_is_a_new_one(tmp_path: Path) -> None:
     assert place.run("restart", "never", server=server).code == 2
 
 
+@pytest.mark.thorough
 def test_only_one_orchestrator_conducts_a_run_and_only_one_run_a_file(tmp_path: Path) -> None:
     place, script = make_place(tmp_path, {**FILES, "other.py": "a = 1\n"}), Script()
     with ModelServer(script) as server:

@@ -16,25 +16,14 @@ from typing import Any
 
 from orchestra.model import Gate
 
+MAKEFILES = ("GNUmakefile", "makefile", "Makefile")  # in make's own order
 MANIFESTS = (
     *("pyproject.toml", "setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini", "noxfile.py", "package.json"),
-    *("Makefile", "makefile", "GNUmakefile", "Cargo.toml", "go.mod"),
+    *(*MAKEFILES, "Cargo.toml", "go.mod"),
 )
 TOOLS = (
-    "pytest",
-    "unittest",
-    "ruff",
-    "flake8",
-    "mypy",
-    "pyright",
-    "npm",
-    "pnpm",
-    "yarn",
-    "tsc",
-    "eslint",
-    "go",
-    "cargo",
-    "make",
+    *("pytest", "unittest", "ruff", "flake8", "mypy", "pyright", "npm", "pnpm", "yarn", "tsc", "eslint"),
+    *("go", "cargo", "make"),
 )
 NO_TEST = "no test specified"
 TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|tests?)\.py$")
@@ -100,6 +89,15 @@ def offer_gate(
     return gate, "" if command else f"{tool} is not installed here"
 
 
+def check_node_packages(seen: RepositoryView, offer: Offer) -> Offer:
+    """Return the offer, unusable if node's packages are missing."""
+    gate, why_not = offer
+    package = parse_package_json(seen.texts.get("package.json", ""))
+    if not (why_not or seen.packages) and (package.get("dependencies") or package.get("devDependencies")):
+        why_not = "the packages of package.json are not installed here (there is no node_modules)"
+    return gate, why_not
+
+
 # --- tests ----------------------------------------------------------------------------------------------------------
 
 
@@ -107,20 +105,14 @@ def python_tests(seen: RepositoryView) -> Iterator[Offer]:
     if why := find_pytest_use(seen):
         yield offer_gate(seen, "pytest", "tests", why, "pytest", "-q --continue-on-collection-errors")
     elif tests := unittest_files(seen):
-        yield offer_gate(
-            seen, "unittest", "tests", f"{tests[0]} uses unittest", "unittest", discovery_arguments(tests, seen.files)
-        )
+        words = discovery_arguments(tests, seen.files)
+        yield offer_gate(seen, "unittest", "tests", f"{tests[0]} uses unittest", "unittest", words)
 
 
 def find_pytest_use(seen: RepositoryView) -> str:
-    for name in ("pytest.ini", ".pytest.ini"):
-        if name in seen.files:
-            return f"{name} is there"
-    if "pytest" in read_toml_table(seen, "pyproject.toml", "tool"):
-        return "pyproject.toml configures pytest"
-    for name, section in (("tox.ini", "pytest"), ("setup.cfg", "tool:pytest")):
-        if section in ini_sections(seen.texts.get(name, "")):
-            return f"{name} configures pytest"
+    shared = {"tox.ini": "pytest", "setup.cfg": "tool:pytest"}
+    if why := find_tool_config(seen, "pytest", ("pytest.ini", ".pytest.ini"), shared):
+        return why
     tests = [path for path in sorted(seen.files) if TEST_FILE.search(path)]
     conftests = [path for path in sorted(seen.files) if PurePosixPath(path).name == "conftest.py"]
     if conftests and tests:
@@ -162,27 +154,16 @@ def folder_above_packages(test: str, files: Collection[str]) -> str:
 
 
 def node_tests(seen: RepositoryView) -> Iterator[Offer]:
-    script = npm_scripts(seen).get("test", "")
+    manifest = seen.texts.get("package.json", "")
+    script = npm_scripts(manifest).get("test", "")
     if not script.strip() or NO_TEST in script:
         return
-    tool = package_manager(seen)
-    gate, why_not = offer_gate(seen, f"{tool} test", "tests", "package.json has a test script", tool, "test")
-    yield gate, why_not or why_no_packages(seen)
-
-
-def why_no_packages(seen: RepositoryView) -> str:
-    asked = [key for key in ("dependencies", "devDependencies") if parse_package_json(seen).get(key)]
-    if seen.packages or not asked:
-        return ""
-    return "the packages of package.json are not installed here (there is no node_modules)"
-
-
-def package_manager(seen: RepositoryView) -> str:
-    named = str(parse_package_json(seen).get("packageManager", "")).partition("@")[0]
-    if named in ("npm", "pnpm", "yarn"):
-        return named
-    locks = {"pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn"}
-    return next((tool for lock, tool in locks.items() if lock in seen.files), "npm")
+    tool = str(parse_package_json(manifest).get("packageManager", "")).partition("@")[0]
+    if tool not in ("npm", "pnpm", "yarn"):
+        locks = {"pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn"}
+        tool = next((tool for lock, tool in locks.items() if lock in seen.files), "npm")
+    offer = offer_gate(seen, f"{tool} test", "tests", "package.json has a test script", tool, "test")
+    yield check_node_packages(seen, offer)
 
 
 def go_tests(seen: RepositoryView) -> Iterator[Offer]:
@@ -197,43 +178,42 @@ def cargo_tests(seen: RepositoryView) -> Iterator[Offer]:
 
 
 def make_tests(seen: RepositoryView) -> Iterator[Offer]:
-    for name in ("GNUmakefile", "makefile", "Makefile"):  # in make's own order
-        if name in seen.texts:
-            if re.search(r"^test[ \t]*::?(?![:=])", seen.texts[name], re.MULTILINE):
-                yield offer_gate(seen, "make test", "tests", f"{name} has a target `test`", "make", "test")
-            return
+    name = next((name for name in MAKEFILES if name in seen.texts), "")
+    if re.search(r"^test[ \t]*::?(?![:=])", seen.texts.get(name, ""), re.MULTILINE):
+        yield offer_gate(seen, "make test", "tests", f"{name} has a target `test`", "make", "test")
 
 
 # --- checks ---------------------------------------------------------------------------------------------------------
 
 
 def python_checks(seen: RepositoryView) -> Iterator[Offer]:
-    if why := find_tool_config(seen, "ruff", ("ruff.toml", ".ruff.toml"), ()):
-        yield offer_gate(
-            seen, "ruff", "lint", why, "ruff", "check --no-cache --force-exclude --output-format concise", PY
-        )
-    if why := find_tool_config(seen, "flake8", (".flake8",), ("setup.cfg", "tox.ini")):
+    if why := find_tool_config(seen, "ruff", ("ruff.toml", ".ruff.toml"), {}):
+        words = "check --no-cache --force-exclude --output-format concise"
+        yield offer_gate(seen, "ruff", "lint", why, "ruff", words, PY)
+    if why := find_tool_config(seen, "flake8", (".flake8",), {"setup.cfg": "flake8", "tox.ini": "flake8"}):
         yield offer_gate(seen, "flake8", "lint", why, "flake8", "", PY)
-    if why := find_tool_config(seen, "mypy", ("mypy.ini", ".mypy.ini"), ("setup.cfg",)):
+    if why := find_tool_config(seen, "mypy", ("mypy.ini", ".mypy.ini"), {"setup.cfg": "mypy"}):
         yield offer_gate(seen, "mypy", "types", why, "mypy", mypy_arguments(seen))
-    if why := find_tool_config(seen, "pyright", ("pyrightconfig.json",), ()):
+    if why := find_tool_config(seen, "pyright", ("pyrightconfig.json",), {}):
         yield offer_gate(seen, "pyright", "types", why, "pyright")
 
 
-def find_tool_config(seen: RepositoryView, tool: str, own: tuple[str, ...], shared: tuple[str, ...]) -> str:
+def find_tool_config(seen: RepositoryView, tool: str, own: tuple[str, ...], shared: Mapping[str, str]) -> str:
+    """Return the file that configures a tool, as a reason. `shared`: its sections in files of several tools."""
     for name in own:
         if name in seen.files:
             return f"{name} is there"
-    if tool in read_toml_table(seen, "pyproject.toml", "tool"):
-        return f"pyproject.toml configures {tool}"
-    return next((f"{name} configures {tool}" for name in shared if tool in ini_sections(seen.texts.get(name, ""))), "")
+    configs = [name for name, section in shared.items() if section in ini_sections(seen.texts.get(name, ""))]
+    if tool in read_tool_table(seen):
+        configs.insert(0, "pyproject.toml")
+    return f"{configs[0]} configures {tool}" if configs else ""
 
 
 def mypy_arguments(seen: RepositoryView) -> str:
     """Return what mypy is to check if its configuration does not say so."""
-    own = read_toml_table(seen, "pyproject.toml", "tool", "mypy")
+    own = read_tool_table(seen).get("mypy")
     configs = [seen.texts.get(name, "") for name in ("mypy.ini", ".mypy.ini", "setup.cfg")]
-    if {"files", "packages", "modules"} & own.keys() or any(
+    if {"files", "packages", "modules"} & (own.keys() if isinstance(own, dict) else set()) or any(
         re.search(r"^(files|packages|modules)\s*=", text, re.MULTILINE) for text in configs
     ):
         return ""
@@ -243,26 +223,23 @@ def mypy_arguments(seen: RepositoryView) -> str:
 
 def node_checks(seen: RepositoryView) -> Iterator[Offer]:
     if "tsconfig.json" in seen.files:
-        gate, why_not = offer_gate(seen, "tsc", "types", "tsconfig.json is there", "tsc", "--noEmit --pretty false")
-        yield gate, why_not or why_no_packages(seen)
+        offer = offer_gate(seen, "tsc", "types", "tsconfig.json is there", "tsc", "--noEmit --pretty false")
+        yield check_node_packages(seen, offer)
     configs = [path for path in sorted(seen.files) if re.fullmatch(r"eslint\.config\.\w+|\.eslintrc(\.\w+)?", path)]
-    if configs or "eslintConfig" in parse_package_json(seen):
+    if configs or "eslintConfig" in parse_package_json(seen.texts.get("package.json", "")):
         why = f"{configs[0]} is there" if configs else "package.json configures eslint"
-        gate, why_not = offer_gate(seen, "eslint", "lint", why, "eslint", "--no-color", JS)
-        yield gate, why_not or why_no_packages(seen)
+        yield check_node_packages(seen, offer_gate(seen, "eslint", "lint", why, "eslint", "--no-color", JS))
 
 
 # --- manifests, which may be broken ---------------------------------------------------------------------------------
 
 
-def read_toml_table(seen: RepositoryView, name: str, *keys: str) -> dict[str, Any]:
-    found: Any = {}
+def read_tool_table(seen: RepositoryView) -> dict[str, Any]:
+    """Return the table `tool` of pyproject.toml."""
     try:
-        found = tomllib.loads(seen.texts.get(name, ""))
+        found = tomllib.loads(seen.texts.get("pyproject.toml", "")).get("tool")
     except (ValueError, RecursionError):
         return {}
-    for key in keys:
-        found = found.get(key, {}) if isinstance(found, dict) else {}
     return found if isinstance(found, dict) else {}
 
 
@@ -275,14 +252,14 @@ def ini_sections(text: str) -> list[str]:
     return parser.sections()
 
 
-def parse_package_json(seen: RepositoryView) -> dict[str, Any]:
+def parse_package_json(manifest: str) -> dict[str, Any]:
     try:
-        found = json.loads(seen.texts.get("package.json", "{}"))
+        found = json.loads(manifest)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def npm_scripts(seen: RepositoryView) -> dict[str, str]:
-    found = parse_package_json(seen).get("scripts", {})
+def npm_scripts(manifest: str) -> dict[str, str]:
+    found = parse_package_json(manifest).get("scripts")
     return {name: str(text) for name, text in found.items()} if isinstance(found, dict) else {}

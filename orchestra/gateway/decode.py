@@ -7,10 +7,11 @@ so each can run on either side.
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -29,6 +30,7 @@ CHILD_PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from orchestra.gateway.decode import serve_decode_child; serve_decode_child()"
 )
+CLIENT_HEADERS = frozenset(dialects.KEY_HEADERS + dialects.HOP_HEADERS)  # not forwarded
 NO_TOKENS = Tokens()
 SHORTEST_QUOTED = 10  # percent-encoded characters before they are decoded and searched
 UNREADABLE_MESSAGE = "it is too large or too deeply nested to be read"
@@ -102,15 +104,38 @@ def find_keys(text: str, forms: KeyForms) -> tuple[str, ...]:
     """Return the names of the keys in a text: in any encoding, broken over lines, or percent-encoded."""
     joined = text.replace("\\r", "").replace("\\n", "") if "\\n" in text else text
     unquoted = unquote(joined, errors="replace") if joined.count("%") >= SHORTEST_QUOTED else ""
+    # Removing escaped line ends (a backslash and a letter) may change a form with such letters.
     found = (
-        name for form, name in forms if form in joined or form in unquoted or (loses_escapes(form) and form in text)
+        name
+        for form, name in forms
+        if form in joined or form in unquoted or (re.search(r"^[rn]|\\[rn]", form) and form in text)
     )
     return tuple(dict.fromkeys(found))
 
 
-def loses_escapes(form: str) -> bool:
-    """Whether removing escaped line ends (a backslash and a letter) may change the form."""
-    return form[0] in "rn" or "\\r" in form or "\\n" in form
+async def is_never_tracked(name: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class KeyGuard:
+    """`forms`: the encodings of our keys, each with the name of its variable.
+
+    `is_tracked`: whether the base's tracked files contain the key of a variable, so that it is no secret.
+    """
+
+    forms: tuple[tuple[str, str], ...] = field(repr=False, default=())
+    is_tracked: Callable[[str], Awaitable[bool]] = is_never_tracked
+
+    async def find_secret(self, facts: RequestFacts, query: str, headers: Mapping[str, str]) -> str:
+        """Return the variable of a key that the request contains, if any."""
+        beside = " ".join(
+            (unquote(query), *(value for name, value in headers.items() if name.lower() not in CLIENT_HEADERS))
+        )
+        for name in (*facts.keys, *(find_keys(beside, self.forms) if self.forms else ())):
+            if not await self.is_tracked(name):
+                return name
+        return ""
 
 
 def lower_cap(provider: str, dialect: Dialect, cap: int, raw: bytes) -> bytes:
@@ -189,7 +214,7 @@ class Decoder:
 
 
 async def run_decode_child(order: bytes) -> bytes:
-    """Return the child's answer; None if it failed or was too slow."""
+    """Return the child's answer; empty if it failed or was too slow."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", CHILD_PROGRAM, str(ROOT)),
         stdin=subprocess.PIPE,

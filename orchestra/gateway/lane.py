@@ -1,21 +1,27 @@
 """One lane per model of a provider: the order of requests, and what was learned from the answers.
 
-All agents of a run share the lane. So a Retry-After is obeyed once for all, a rate is learned once, a provider that is
-down gets one probe, and a key that was refused for two agents is not tried by a third.
+All agents of a run share its lanes and its budget. So a Retry-After is obeyed once for all, a rate is learned once, a
+provider that is down gets one probe, and a key that was refused for two agents is not tried by a third.
 """
 
 import asyncio
+import contextlib
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from orchestra.gateway.breaker import CircuitBreaker
+from orchestra.gateway.budget import Budget
 from orchestra.gateway.pace import Pace, SentRequest
 from orchestra.gateway.retry_policy import LIMITED_SECONDS, FailureEvidence, is_worth_retrying, retry_pause
+from orchestra.providers import catalogue
 
 # failures that every request would meet
 SHARED_FAILURES = ("auth", "quota")
+OUTAGE_SECONDS = 1800.0
+LONGEST_ANSWER_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,9 @@ class Lane:
 
     async def wait_for_news(self, seconds: float) -> None:
         """Wait until any answer has come, at most for this time."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self.news.wait()
-        except TimeoutError:
-            pass
 
     def shared_refusal(self, trouble: RequestTrouble) -> Refusal | None:
         """Return a refusal that other requests have met, so that this one need not be sent."""
@@ -90,15 +94,9 @@ class Lane:
             if len(agents - {trouble.agent_key}) > 1:
                 return Refusal(failure, status, message)
         now, last = self.clock(), self.last_refusal
-        wait = self.breaker.wait_seconds(now)
-        if (
-            self.breaker.is_open
-            and last is not None
-            and 0 < wait < math.inf
-            and not self.is_worth_waiting(trouble, last, wait)
-        ):
-            return last
-        return None
+        wait = self.breaker.wait_seconds(now) if self.breaker.is_open else 0.0
+        is_down = last is not None and 0 < wait < math.inf and not self.is_worth_waiting(trouble, last, wait)
+        return last if is_down else None
 
     def is_worth_waiting(self, trouble: RequestTrouble, refusal: Refusal, wait: float) -> bool:
         then = self.clock() + wait
@@ -167,9 +165,8 @@ class Lane:
             self.wake_waiting()
             return worth
         if refusal.failure in SHARED_FAILURES:
-            self.refused_agents.setdefault((refusal.failure, refusal.status, refusal.message), set()).add(
-                trouble.agent_key
-            )
+            same = (refusal.failure, refusal.status, refusal.message)
+            self.refused_agents.setdefault(same, set()).add(trouble.agent_key)
         if refusal.failure in ("unreachable", "server"):
             self.breaker.record_failure(id(trouble), now, down=refusal.failure == "unreachable")
         trouble.until = now + retry_pause(trouble.tries) if not self.breaker.is_open else 0.0
@@ -191,3 +188,39 @@ class Lane:
     def wake_waiting(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
+
+
+class Limits:
+    """What all requests of a run share: the budget, and a lane per model.
+
+    `outage`: how long a provider that worked may be down. `longest`: how long one whole answer may take.
+    """
+
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        *,
+        prices: Mapping[str, catalogue.Model] | None = None,
+        per_minute: int = 0,
+        outage: float = OUTAGE_SECONDS,
+        longest: float = LONGEST_ANSWER_SECONDS,
+    ) -> None:
+        self.budget = budget or Budget()
+        self.models = dict(prices or {})
+        self.per_minute = per_minute
+        self.outage = outage
+        self.longest = longest
+        self.lanes: dict[tuple[str, str], Lane] = {}
+        self.numbers = itertools.count(1)
+        self.known: set[str] = set()
+
+    def model_for(self, provider: str, name: str) -> catalogue.Model:
+        full = f"{provider}/{name or 'unnamed'}"
+        if full not in self.models:
+            self.models[full] = catalogue.resolve_model(full)
+        return self.models[full]
+
+    def lane_for(self, provider: str, model: str) -> Lane:
+        if (provider, model) not in self.lanes:
+            self.lanes[provider, model] = Lane(provider, self.outage, self.known, Pace(self.per_minute))
+        return self.lanes[provider, model]

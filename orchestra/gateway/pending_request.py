@@ -4,16 +4,15 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
 
 from orchestra import dialects
 from orchestra.dialects import Route
 from orchestra.gateway import billing
-from orchestra.gateway.billing import ClientPass, Exchange, Upstream
+from orchestra.gateway.billing import ClientPass, Exchange, GatewayListener, Upstream
 from orchestra.gateway.budget import Amount, Reservation
 from orchestra.gateway.decode import Decoder, ReplyFacts, RequestFacts
-from orchestra.gateway.lane import RequestTrouble
-from orchestra.gateway.limits import Limits
-from orchestra.gateway.listener import GatewayListener
+from orchestra.gateway.lane import Limits, RequestTrouble
 from orchestra.model import Usage
 
 QUIET_WAIT_SECONDS = 1.5  # seconds of waiting
@@ -56,43 +55,25 @@ class PendingRequest:
         self.sent = 0
         self.flying = False  # sent, and perhaps billed, whatever the answer
 
-    def failed_exchange(
-        self, failure: str, status: int, message: str, reported: Usage | None = None, remark: str = ""
+    def make_exchange(
+        self, failure: str, status: int, message: str, usage: Usage | None = None, remark: str = "", **reply: Any
     ) -> Exchange:
-        usage = self.settle_usage(reported or Usage(requests=self.sent))
         return Exchange(
-            *(self.upstream.provider, self.model, status, failure, message, usage, self.seconds),
+            *(self.upstream.provider, self.model, status, failure, message),
+            usage=self.settle_usage(usage or Usage(requests=self.sent)),
+            seconds=time.monotonic() - self.started,
             identity=self.identity,
             asked=self.facts.asked,
             number=self.number,
             remark=remark,
+            **reply,
         )
 
-    def answered_exchange(self, facts: ReplyFacts, raw: str, kind: str, **how: bool) -> Exchange:
+    def make_answered_exchange(self, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> Exchange:
         # A reply that is given again was paid and counted the first time.
         usage, remark = (Usage(), "") if how.get("recalled") else self.bill_reply(facts)
-        return Exchange(
-            provider=self.upstream.provider,
-            model=self.model,
-            status=200,
-            failure="",
-            message="",
-            usage=self.settle_usage(usage) if not how.get("recalled") else usage,
-            seconds=self.seconds,
-            reply=facts.text,
-            finish=facts.finish,
-            identity=self.identity,
-            raw=raw,
-            kind=kind,
-            asked=self.facts.asked,
-            number=self.number,
-            remark=remark,
-            **how,
-        )
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
+        reply = {"reply": facts.text, "finish": facts.finish, "raw": raw.decode("utf-8", "replace"), "kind": kind}
+        return self.make_exchange("", 200, "", usage, remark, **reply, **how)
 
     # --- its cost
 
@@ -145,22 +126,17 @@ class PendingRequest:
         self.flying = False
 
     def unusable_reason(self, facts: ReplyFacts) -> tuple[str, str] | None:
-        """Return why a reply is not the whole reply of the model; empty if it is."""
+        """Return the failure and the message for a reply that is not the model's whole reply; None if it is."""
         if facts.finish in dialects.FILTERED_FINISHES:
             return "filtered", f"the provider's content filter has withheld the reply ({facts.finish})"
         # It had less room than it asked for, and used all of it.
         if self.claim is not None and self.claim.is_lowered and facts.finish in dialects.CUT_OFF_FINISHES:
-            return "budget", self.cut_off_message
+            left = self.claim.most.output
+            return "budget", f"its reply was cut off after the {left:,} tokens that the budget had left for it"
         return None
 
     @property
-    def cut_off_message(self) -> str:
-        cap = self.claim.most.output if self.claim else 0
-        return f"its reply was cut off after the {cap:,} tokens that the budget had left for it"
-
-    @property
     def max_reply_tokens(self) -> int:
-        """The output limit in tokens."""
         return self.claim.most.output if self.claim else billing.UNKNOWN_OUTPUT
 
     # --- its time

@@ -27,7 +27,7 @@ def compute_exit_code(
     """Compute the exit code.
 
     `moved`: the result could not be handed over, because the user's branch moved or a push was refused. `waiting`: a
-    task waits for a person. `short`: the result is checked less than demanded.
+    task waits for a person. `under_verified`: the result is checked less than demanded.
     """
     codes = {0, stopped, WAITING_CODE if waiting else 0}
     asked = [POLICY[verdict].exit_code for verdict in verdicts]

@@ -1,5 +1,4 @@
-"""Recognise faults of the machine in messages of git, Aider or the system: no bug, and no reason for another
-attempt."""
+"""Recognise faults of the machine in messages of git, Aider or the system: another attempt would not help."""
 
 import re
 

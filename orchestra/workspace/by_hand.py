@@ -46,12 +46,8 @@ async def inspect_lent(git: Git, path: Path, commit: str) -> LentTree:
     return LentTree(path, "" if made == await git.text("rev-parse", f"{commit}^{{tree}}") else made)
 
 
-async def commit_lent(git: Git, made: str, parent: str, message: str) -> str:
-    return await git.text("commit-tree", made, "-p", parent, "-F", "-", input=message.encode())
-
-
 async def remove_lent(git: Git, path: Path) -> None:
-    await git.attempt("worktree", "remove", "--force", "--force", str(path))
+    await git.remove_worktree(path)
     shutil.rmtree(path, ignore_errors=True)
     if path.parent.is_dir() and not os.listdir(path.parent):
         path.parent.rmdir()

@@ -55,17 +55,12 @@ class Git:
             raise
 
     async def communicate(self, arguments: Sequence[str], input: bytes | None) -> tuple[int, bytes, bytes]:
-        child = await self.start(arguments, asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE)
-        out, err = await child.communicate(input)
-        return child.returncode or 0, out, err
-
-    async def start(self, arguments: Sequence[str], stdin: int) -> asyncio.subprocess.Process:
         try:
-            return await asyncio.create_subprocess_exec(
+            child = await asyncio.create_subprocess_exec(
                 *git_command(arguments),
                 cwd=self.folder,
                 env=base_environment(os.environ) | ENVIRONMENT | dict(self.extra),
-                stdin=stdin,
+                stdin=asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
@@ -74,6 +69,8 @@ class Git:
             if not self.folder.is_dir():
                 raise
             raise RepositoryError("git was not found.", hint="Install it, 2.34 or newer.") from None
+        out, err = await child.communicate(input)
+        return child.returncode or 0, out, err
 
     async def raw(self, *arguments: str, input: bytes | None = None) -> bytes:
         code, out, err = await self.attempt(*arguments, input=input)
@@ -94,6 +91,16 @@ class Git:
         """Return the output; empty if git fails."""
         code, out, _ = await self.attempt(*arguments)
         return "" if code else os.fsdecode(out).strip()
+
+    async def commit_tree(self, tree: str, parent: str, message: str) -> str:
+        return await self.text("commit-tree", tree, "-p", parent, "-F", "-", input=message.encode())
+
+    async def remove_worktree(self, path: Path) -> bool:
+        """Remove exactly this worktree, whether its folder still exists or not. Return whether git did it.
+
+        `git worktree prune` would also forget the user's on a disk that is not mounted now.
+        """
+        return await self.ok("worktree", "remove", "--force", "--force", str(path))
 
     async def paths(self, *arguments: str, input: bytes | None = None) -> list[str]:
         """Return the paths in the output of a command with -z."""
@@ -139,18 +146,10 @@ def git_exit_code(folder: Path, *arguments: str) -> int | None:
     return None if done is None else done.returncode
 
 
-def run_git_once(
-    folder: Path, arguments: Sequence[str], input: str = ""
-) -> "subprocess.CompletedProcess[bytes] | None":
+def run_git_once(folder: Path, words: Sequence[str], input: str = "") -> "subprocess.CompletedProcess[bytes] | None":
+    env = base_environment(os.environ) | ENVIRONMENT
     try:
-        return subprocess.run(
-            git_command(arguments),
-            cwd=folder,
-            env=base_environment(os.environ) | ENVIRONMENT,
-            capture_output=True,
-            input=input.encode(),
-            check=False,
-        )
+        return subprocess.run(git_command(words), cwd=folder, env=env, capture_output=True, input=input.encode())
     except OSError:
         return None
 

@@ -52,10 +52,6 @@ class Repository:
             raise lost_content_error(bad)
         return found
 
-    async def check_writable(self) -> None:
-        """Check that git's folder is writable, because agents' work is stored there."""
-        await check_writable(self.git)
-
     async def is_ignored(self, path: str) -> bool:
         # This command knows no literal pathspecs; "./" keeps a name from being read as a pattern.
         return await self.git.with_env(GIT_LITERAL_PATHSPECS="0").ok("check-ignore", "-q", "--", f"./{path}")
@@ -118,8 +114,7 @@ def explain_no_work_tree(start: Path, out: bytes, err: bytes) -> str:
 
 
 async def read_repository(git: Git, root: Path) -> Repository:
-    who = await commit_identity(git)
-    git = Git(root, who)
+    git = Git(root, await commit_identity(git))
     branch = (await git.maybe("symbolic-ref", "-q", "HEAD")).removeprefix("refs/heads/")
     base = await git.maybe("rev-parse", "-q", "--verify", "HEAD^{commit}")
     unborn = not base
@@ -127,9 +122,8 @@ async def read_repository(git: Git, root: Path) -> Repository:
         await check_writable(git)
         empty = await git.text("mktree", input=b"")
         base = await git.text("commit-tree", empty, "-m", "Start of the repository")
-    changed = await git.paths(
-        "status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=all"
-    )
+    words = ("status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=all")
+    changed = await git.paths(*words)
     # Only for display, where a name that is not UTF-8 must not fail.
     dirty = tuple(os.fsencode(line[3:]).decode("utf-8", "replace") for line in changed)
     shallow = await git.maybe("rev-parse", "--is-shallow-repository") == "true"
@@ -137,6 +131,7 @@ async def read_repository(git: Git, root: Path) -> Repository:
 
 
 async def check_writable(git: Git) -> None:
+    """Check that git's folder is writable, because agents' work is stored there."""
     folders = await git.text("rev-parse", "--git-common-dir", "--git-path", "objects", "--git-path", "refs/heads")
     for name in dict.fromkeys(folders.splitlines()):
         folder = git.folder / name

@@ -18,14 +18,7 @@ BLOCK_PATTERN = re.compile(
 OUR_KEYS = re.compile(r'"(?:requirements|contracts|work)"\s*:')
 # Characters that JSON can hold, but a file, a command line or a terminal cannot.
 UNWRITABLE_SIGNS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-JSON_KINDS = {
-    dict: "an object",
-    list: "a list",
-    str: "a string",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-}
+JSON_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
 ORDINARY_WORD = re.compile(r"[a-z]+")
 SLUG_LENGTH = 40
 
@@ -103,10 +96,7 @@ def change_slug(change: str) -> str:
 
 
 def mention_pattern(path: str) -> re.Pattern[str]:
-    """Match the path as a whole, not as part of a longer one.
-
-    A file named like an ordinary word, such as `test`, counts only in backticks.
-    """
+    """Match the path as a whole. One like an ordinary word, such as `test`, counts only in backticks."""
     if ORDINARY_WORD.fullmatch(path):
         return re.compile(f"`{path}`")
     return re.compile(rf"(?<![\w./\\-]){re.escape(path)}(?![\w/\\-]|\.\w)")
@@ -119,9 +109,8 @@ def load_block(block: str, lines_above: int) -> dict[str, Any]:
     try:
         record = json.loads(block)
     except json.JSONDecodeError as error:
-        raise block_error(
-            f"is not valid JSON: {error.msg} in line {lines_above + error.lineno} of the document"
-        ) from None
+        where = f"line {lines_above + error.lineno} of the document"
+        raise block_error(f"is not valid JSON: {error.msg} in {where}") from None
     except RecursionError:
         raise block_error("is nested too deeply") from None
     except ValueError as error:
@@ -136,7 +125,7 @@ def block_error(what: str) -> UsageError:
 
 
 def json_kind(value: object) -> str:
-    return JSON_KINDS.get(type(value), "null")
+    return "a number" if type(value) in (int, float) else JSON_KINDS.get(type(value), "null")
 
 
 def read_objects(record: Mapping[str, Any], key: str) -> list[tuple[dict[str, Any], str]]:

@@ -30,14 +30,8 @@ class OpenAi(Dialect):
     # Both sets of names are read in both OpenAI formats, because other servers mix them.
     usage = UsageFormat(
         "usage",
-        (
-            *("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens"),
-            "prompt_cache_hit_tokens",
-        ),
-        (
-            *("prompt_tokens_details", "completion_tokens_details"),
-            *("input_tokens_details", "output_tokens_details"),
-        ),
+        tuple(f"{what}_tokens" for what in ("prompt", "completion", "total", "input", "output", "prompt_cache_hit")),
+        tuple(f"{what}_tokens_details" for what in ("prompt", "completion", "input", "output")),
         optional=True,
     )
     usage_words = ("prompt", "completion")
@@ -65,9 +59,8 @@ class OpenAi(Dialect):
         return isinstance(choices[0].get("message"), dict) and "error" not in choices[0]
 
     def reply_text(self, body: Body) -> str:
-        return "".join(
-            as_text(as_object(choice.get("message")).get("content")) for choice in object_items(body.get("choices"))
-        )
+        messages = [as_object(choice.get("message")) for choice in object_items(body.get("choices"))]
+        return "".join(as_text(message.get("content")) for message in messages)
 
     def end_reason(self, body: Body) -> str:
         return choice_finish(next(iter(object_items(body.get("choices"))), {}))
@@ -100,11 +93,7 @@ class OpenAi(Dialect):
 
     def repair_reply(self, body: Body) -> None:
         choices = body.get("choices")
-        if (
-            choices
-            and is_object_list(choices)
-            and any("role" not in as_object(each.get("message")) for each in choices)
-        ):
+        if is_object_list(choices) and any("role" not in as_object(each.get("message")) for each in choices):
             body["choices"] = [with_role(each) for each in choices]
 
     def new_joiner(self) -> Joiner:

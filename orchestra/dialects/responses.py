@@ -1,5 +1,4 @@
-"""The responses format of OpenAI: path, request and reply differ from chat completions; key, usage and errors do
-not."""
+"""The responses format of OpenAI. Key, usage and errors are those of chat completions."""
 
 from collections.abc import Sequence
 from typing import Any

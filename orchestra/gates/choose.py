@@ -15,10 +15,7 @@ KINDS = {
 
 
 def choose_gates(settings: Settings, detected: Iterable[Gate]) -> list[Gate]:
-    """Choose the gates.
-
-    A command of the user's replaces all detected gates of its kind; `--gate NAME=` leaves one out.
-    """
+    """Choose the gates. A user's command replaces the detected gates of its kind; `--gate NAME=` leaves one out."""
     given = {
         kind: Gate(kind, kind, command, describe_source(settings, option), named=True)
         for kind, (option, command) in given_commands(settings).items()

@@ -1,7 +1,4 @@
-"""Detect a repository's gates from its configuration, without guessing.
-
-Pure: `inspection.py` reads what is judged here.
-"""
+"""Detect a repository's gates from its configuration, as `inspection.py` has read it, without guessing. Pure."""
 
 import json
 import re
@@ -104,7 +101,10 @@ def check_node_packages(seen: RepositoryView, offer: Offer) -> Offer:
 def python_tests(seen: RepositoryView) -> Iterator[Offer]:
     if why := find_pytest_use(seen):
         yield offer_gate(seen, "pytest", "tests", why, "pytest", "-q --continue-on-collection-errors")
-    elif tests := unittest_files(seen):
+        return
+    uses = re.compile(r"^\s*(import|from) (unittest|django\.test)\b", re.MULTILINE)
+    tests = [path for path in sorted(seen.files) if TEST_FILE.search(path) and uses.search(seen.texts.get(path, ""))]
+    if tests:
         words = discovery_arguments(tests, seen.files)
         yield offer_gate(seen, "unittest", "tests", f"{tests[0]} uses unittest", "unittest", words)
 
@@ -117,28 +117,17 @@ def find_pytest_use(seen: RepositoryView) -> str:
     conftests = [path for path in sorted(seen.files) if PurePosixPath(path).name == "conftest.py"]
     if conftests and tests:
         return f"{conftests[0]} is there"
-    naming = [name for name, text in sorted(seen.texts.items()) if not TEST_FILE.search(name) and requires_pytest(text)]
+    # Not only in a comment.
+    requires = re.compile(r"^[^#\n]*\bpytest\b", re.MULTILINE)
+    naming = [name for name, text in sorted(seen.texts.items()) if not TEST_FILE.search(name) and requires.search(text)]
     if tests and naming:
         return f"{naming[0]} names pytest"
     using = [path for path in tests if re.search(r"^(import|from) pytest\b", seen.texts.get(path, ""), re.MULTILINE)]
     return f"{using[0]} imports pytest" if using else ""
 
 
-def requires_pytest(text: str) -> bool:
-    """Whether pytest is among the requirements, not only in a comment."""
-    return any(re.search(r"\bpytest\b", line.split("#")[0]) for line in text.splitlines())
-
-
-def unittest_files(seen: RepositoryView) -> list[str]:
-    uses = re.compile(r"^\s*(import|from) (unittest|django\.test)\b", re.MULTILINE)
-    return [path for path in sorted(seen.files) if TEST_FILE.search(path) and uses.search(seen.texts.get(path, ""))]
-
-
 def discovery_arguments(tests: list[str], files: Collection[str]) -> str:
-    """Return unittest's discovery arguments.
-
-    By itself it finds test*.py in packages below the root; other folders and names must be given.
-    """
+    """Return unittest's discovery arguments, where tests are not test*.py in packages below the root."""
     (folder, _), *_ = Counter(folder_above_packages(path, files) for path in tests).most_common()
     usual = any(PurePosixPath(path).name.startswith("test") for path in tests)
     words = ([] if folder == "." else ["-s", folder]) + ([] if usual else ["-p", "'*_test.py'"])

@@ -74,16 +74,10 @@ class ClientPass:
     def holder(self) -> str:
         return self.role if self.task is None else f"agent{self.task}"
 
-    def may_ask(self, provider: str, model: str) -> bool:
-        return self.models is None or f"{provider}/{model}" in self.models
-
     @property
     def waited_seconds(self) -> float:
         """Seconds for which the gateway has made its holder wait, until now."""
         return self.waited_before + (time.monotonic() - min(self.waits_since.values()) if self.waits_since else 0.0)
-
-    def begin_wait(self, ask: int) -> None:
-        self.waits_since[ask] = time.monotonic()
 
     def end_wait(self, ask: int) -> None:
         """End a wait. Of several waits at the same time only one counts."""

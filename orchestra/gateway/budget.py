@@ -52,22 +52,14 @@ class Account:
     dollars: float | None = None
     tokens: int | None = None
     spent: Amount = NO_AMOUNT
-    reserved: Amount = NO_AMOUNT  # the sum of the reservations
     reservations: set["Reservation"] = field(default_factory=set)
-
-    def add_reservation(self, claim: "Reservation") -> None:
-        self.reservations.add(claim)
-        self.reserved = add_amounts(self.reserved, claim.most.amount)
-
-    def remove_reservation(self, claim: "Reservation") -> None:
-        self.reservations.remove(claim)
-        dollars, tokens = claim.most.amount
-        self.reserved = add_amounts(self.reserved, Amount(-dollars, -tokens)) if self.reservations else NO_AMOUNT
 
     @property
     def available(self) -> Amount:
         """Spendable, without what is reserved."""
-        return add_amounts(self.unspent, Amount(-self.reserved.dollars, -self.reserved.tokens))
+        held = [claim.most.amount for claim in self.reservations]
+        dollars = self.unspent.dollars - math.fsum(amount.dollars for amount in held)
+        return Amount(dollars, self.unspent.tokens - sum(amount.tokens for amount in held))
 
     @property
     def unspent(self) -> Amount:
@@ -143,10 +135,7 @@ class Budget:
         return "" if fits_in(most.with_least_output.amount, self.run.unspent) else self.run.shortage(most)
 
     def record_usage(self, claim: Reservation, used: Amount | None = None) -> Amount:
-        """Replace a reservation by the usage, or by the whole reservation if the usage is unknown.
-
-        Return what exceeds it.
-        """
+        """Replace a reservation by the usage (unknown: by all of it). Return how much more was used."""
         held, used = claim.most.amount, used or claim.most.amount
         self.close(claim, used)
         return Amount(max(0.0, used.dollars - held.dollars), max(0, used.tokens - held.tokens))
@@ -156,7 +145,7 @@ class Budget:
             self.waiting.remove(claim)
         for account in claim.accounts:
             if claim in account.reservations:
-                account.remove_reservation(claim)
+                account.reservations.remove(claim)
                 account.spent = add_amounts(account.spent, used)
         self.decide_waiting()
 
@@ -185,7 +174,7 @@ class Budget:
             claim.most = most.with_output_cap(min(account.affordable_output(most) for account in short))
             claim.is_lowered = True
         for account in claim.accounts:
-            account.add_reservation(claim)
+            account.reservations.add(claim)
         claim.decided.set()
         return ()
 

@@ -113,10 +113,6 @@ def find_keys(text: str, forms: KeyForms) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-async def is_never_tracked(name: str) -> bool:
-    return False
-
-
 @dataclass(frozen=True)
 class KeyGuard:
     """`forms`: the encodings of our keys, each with the name of its variable.
@@ -125,7 +121,7 @@ class KeyGuard:
     """
 
     forms: tuple[tuple[str, str], ...] = field(repr=False, default=())
-    is_tracked: Callable[[str], Awaitable[bool]] = is_never_tracked
+    is_tracked: Callable[[str], Awaitable[bool]] | None = None
 
     async def find_secret(self, facts: RequestFacts, query: str, headers: Mapping[str, str]) -> str:
         """Return the variable of a key that the request contains, if any."""
@@ -133,7 +129,7 @@ class KeyGuard:
             (unquote(query), *(value for name, value in headers.items() if name.lower() not in CLIENT_HEADERS))
         )
         for name in (*facts.keys, *(find_keys(beside, self.forms) if self.forms else ())):
-            if not await self.is_tracked(name):
+            if self.is_tracked is None or not await self.is_tracked(name):
                 return name
         return ""
 

@@ -1,5 +1,4 @@
-"""The gateway: a loopback server in our event loop that forwards model requests, counts them, and gives final
-answers."""
+"""The gateway: a loopback server in our event loop that forwards model requests, and counts them."""
 
 import asyncio
 import json
@@ -146,7 +145,7 @@ class Gateway:
         facts = await self.decoder.decode_request(route.dialect, plain, ticket.root, self.guard.forms, raw)
         if facts.problem:
             return self.reject_unknown(ticket, upstream, f"a reply ({route.path})", facts.problem)
-        if not ticket.may_ask(upstream.provider, facts.model):
+        if ticket.models is not None and f"{upstream.provider}/{facts.model}" not in ticket.models:
             return self.reject_unknown(ticket, upstream, f"the model {facts.model[:100]!r}", "this run does not use it")
         query = wire.query_without_keys(scope["query_string"].decode("latin-1"))
         ask = PendingRequest(ticket, upstream, route, query, request.headers, raw, facts, self.limits, self.listener)

@@ -34,11 +34,6 @@ class Refusal:
     retry_after: float | None = None
     lost: bool = False  # the connection broke within the reply
 
-    @property
-    def is_deliberate(self) -> bool:
-        """Whether the provider is there and refused on purpose."""
-        return 0 < self.status < 500 and self.failure not in ("server", "timeout")
-
 
 @dataclass
 class RequestTrouble:
@@ -80,13 +75,9 @@ class Lane:
                 if wait <= 0:
                     self.breaker.record_send(id(trouble))
                     return self.pace.record_send(self.clock())
-                await self.wait_for_news(wait)
-
-    async def wait_for_news(self, seconds: float) -> None:
-        """Wait until any answer has come, at most for this time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if seconds == math.inf else seconds):
-                await self.news.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None if wait == math.inf else wait):
+                        await self.news.wait()
 
     def shared_refusal(self, trouble: RequestTrouble) -> Refusal | None:
         """Return a refusal that other requests have met, so that this one need not be sent."""
@@ -127,11 +118,8 @@ class Lane:
             self.pace.hold_until(now + seconds)
         elif sent.at < self.probe_headers_from:
             self.probe_headers_from = min(self.probe_headers_from, now + LIMITED_SECONDS)
-            self.pace.hold_for_probe(self.probe_headers_from)
-
-    @property
-    def is_held(self) -> bool:
-        return self.pace.held > self.clock()
+            self.pace.hold_until(self.probe_headers_from)
+            self.pace.probe_from = self.probe_headers_from
 
     def record_reply(self, sent: SentRequest) -> None:
         now = self.clock()
@@ -153,8 +141,8 @@ class Lane:
         trouble.losses += refusal.lost
         trouble.began = min(trouble.began, now)
         trouble.last = self.last_refusal = refusal
-        if refusal.is_deliberate:
-            self.record_contact()
+        if 0 < refusal.status < 500 and refusal.failure not in ("server", "timeout"):
+            self.record_contact()  # the provider is there and refused on purpose
         elif refusal.retry_after is not None:
             self.known_providers.add(self.provider)
         if refusal.failure == "rate_limit":

@@ -173,7 +173,7 @@ class PendingRequest:
             self.listener.on_wait(self.ticket, *self.wait_reason)
 
         timer = loop.call_later(QUIET_WAIT_SECONDS, report_wait)
-        self.ticket.begin_wait(id(self))
+        self.ticket.waits_since[id(self)] = time.monotonic()
         try:
             yield
         finally:
@@ -187,6 +187,6 @@ class PendingRequest:
         if self.claim is not None and not self.claim.decided.is_set():
             return "the budget", "until the requests in flight are counted"
         last = self.lane.last_refusal if self.lane.breaker.is_open or self.trouble.last else None
-        if last is None and self.lane.is_held:
+        if last is None and self.lane.pace.held > self.lane.clock():
             return self.upstream.provider, "its rate limit is used up for now"
         return self.upstream.provider, f"{last.failure}: {last.message}" if last else "other requests are in line"

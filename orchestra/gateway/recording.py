@@ -55,10 +55,7 @@ def request_identity(dialect: str, path: str, body: dict[str, Any], root: str) -
 
 
 def neutral_request(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the request with a neutral system prompt.
-
-    Contents of files stay: another date in one of them makes another request.
-    """
+    """Return the request with a neutral system prompt. Contents of files stay as they are."""
     made = dict(body)
     for name in ("system", "systemInstruction", "system_instruction"):
         if name in made:

@@ -134,10 +134,7 @@ async def read_request_body(receive: Any) -> bytes:
 
 
 async def relay_pieces(pieces: Pieces) -> AsyncIterator[bytes]:
-    """Relay a stream piece by piece.
-
-    The empty piece ends it; None means that it broke off, so our answer must break off too.
-    """
+    """Relay a stream. An empty piece ends it; None means that it broke off, so our answer must break off too."""
     while piece := await pieces.get():
         yield piece
     if piece is None:

@@ -5,10 +5,12 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestra.errors import UsageError
 from orchestra.model import Contract, Prd, Requirement, WorkItem
+
+T = TypeVar("T")
 
 # An unclosed block runs to the end, as in Markdown: a reply that broke off is then reported as invalid JSON.
 BLOCK_PATTERN = re.compile(
@@ -161,7 +163,7 @@ def read_work(item: Mapping[str, Any], where: str) -> WorkItem:
     return WorkItem(
         file=normalize_path(read_text_field(item, "file", where), f"{where}.file"),
         do=read_text_field(item, "do", where),
-        new=read_bool_field(item, "new", where),
+        new=bool(read_field(item, "new", where, bool)),
         requirements=read_text_list(item, "requirements", where),
     )
 
@@ -179,27 +181,23 @@ def merge_work(works: Iterable[WorkItem]) -> tuple[WorkItem, ...]:
 
 
 def read_text_field(item: Mapping[str, Any], key: str, where: str) -> str:
-    value = item.get(key)
-    if value is not None and not isinstance(value, str):
-        raise block_error(f"is wrong: {where}.{key} must be a string, not {json_kind(value)}")
-    if UNWRITABLE_SIGNS.search(value or ""):
+    value = read_field(item, key, where, str) or ""
+    if UNWRITABLE_SIGNS.search(value):
         raise block_error(f"is wrong: {where}.{key} holds control characters")
-    return (value or "").strip()
+    return value.strip()
 
 
 def read_text_list(item: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    value = item.get(key)
-    if value is not None and not isinstance(value, list):
-        raise block_error(f"is wrong: {where}.{key} must be a list of strings, not {json_kind(value)}")
-    named = {f"{key}[{n}]": one for n, one in enumerate(value or [])}
+    named = {f"{key}[{n}]": one for n, one in enumerate(read_field(item, key, where, list) or [])}
     return tuple(read_text_field(named, name, where) for name in named)
 
 
-def read_bool_field(item: Mapping[str, Any], key: str, where: str) -> bool:
+def read_field(item: Mapping[str, Any], key: str, where: str, kind: type[T]) -> T | None:
     value = item.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise block_error(f"is wrong: {where}.{key} must be true or false, not {json_kind(value)}")
-    return bool(value)
+    if value is not None and not isinstance(value, kind):
+        wanted = "a list of strings" if kind is list else JSON_KINDS[kind]
+        raise block_error(f"is wrong: {where}.{key} must be {wanted}, not {json_kind(value)}")
+    return value
 
 
 def normalize_path(given: str, where: str) -> str:

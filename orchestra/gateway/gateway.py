@@ -178,9 +178,9 @@ class Gateway:
     async def forward(self, ask: PendingRequest) -> "Response":
         if ask.ticket.is_exhausted:
             return self.refuse(ask, "iterations", 0, f"the limit of {ask.ticket.iterations} replies is reached")
-        if ask.ticket.forbids_repeat(ask.identity):
+        if ask.ticket.forbids_repeat(ask.facts.identity):
             return self.refuse(ask, "garbage", 200, "the agent could not read this provider's reply")
-        if self.memory is not None and (kept := self.memory.take_unused(ask.identity)):
+        if self.memory is not None and (kept := self.memory.take_unused(ask.facts.identity)):
             return await self.deliver_stored_reply(ask, kept, recalled=True)
         if self.replay is not None:
             return await self.replay_request(ask, self.replay)
@@ -214,7 +214,7 @@ class Gateway:
             async with ask.answer_deadline():
                 answer = await self.client.send(request, stream=True)
                 headers = wire.pick_headers(answer)
-                if ask.streams and answer.status_code == 200 and "html" not in headers.get("content-type", ""):
+                if ask.facts.streams and answer.status_code == 200 and "html" not in headers.get("content-type", ""):
                     return self.start_stream(ask, turn, answer, headers)
                 try:
                     raw = await wire.read_body(answer, headers.get("content-encoding", ""), ask.max_reply_tokens)
@@ -334,7 +334,7 @@ class Gateway:
         return reply_facts(ask.dialect, reader.joined_body, bytes(kept)), bytes(kept)
 
     async def replay_request(self, ask: PendingRequest, recording: Recording) -> "Response":
-        found, drifted = recording.next_reply(ask.identity), False
+        found, drifted = recording.next_reply(ask.facts.identity), False
         if found is None and ask.ticket.task is None:
             found, drifted = recording.substitute_reply(ask.ticket.role), True
         if found is None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestra import dialects
@@ -18,42 +19,35 @@ from orchestra.model import Usage
 QUIET_WAIT_SECONDS = 1.5  # seconds of waiting
 
 
+@dataclass(eq=False)
 class PendingRequest:
-    def __init__(
-        self,
-        ticket: ClientPass,
-        upstream: Upstream,
-        route: Route,
-        query: str,
-        headers: Mapping[str, str],
-        raw: bytes,
-        facts: RequestFacts,
-        limits: Limits,
-        listener: GatewayListener,
-    ) -> None:
-        self.ticket = ticket
-        self.upstream = upstream
-        self.dialect = route.dialect
-        self.raw = raw
-        self.facts = facts
-        self.model = facts.model
-        self.streams = facts.streams
-        self.identity = facts.identity
-        self.url = dialects.upstream_url(route.dialect, upstream.base, route.path) + (f"?{query}" if query else "")
-        self.headers = dialects.upstream_headers(route.dialect, upstream.key, headers) | {"accept-encoding": "gzip"}
-        self.limits = limits
-        self.listener = listener
-        self.known = limits.model_for(upstream.provider, self.model)
-        self.lane = limits.lane_for(upstream.provider, self.model)
+    ticket: ClientPass
+    upstream: Upstream
+    route: Route
+    query: str
+    client_headers: Mapping[str, str]
+    raw: bytes
+    facts: RequestFacts
+    limits: Limits
+    listener: GatewayListener
+    claim: Reservation | None = None
+    lost: Usage = field(default_factory=Usage)
+    task: asyncio.Task[object] | None = None
+    deadline: asyncio.Timeout | None = None  # for the answer in flight
+    sent: int = 0
+    flying: bool = False  # sent, and perhaps billed, whatever the answer
+
+    def __post_init__(self) -> None:
+        ticket, upstream, self.dialect, self.model = self.ticket, self.upstream, self.route.dialect, self.facts.model
+        query = f"?{self.query}" if self.query else ""
+        self.url = dialects.upstream_url(self.dialect, upstream.base, self.route.path) + query
+        self.headers = dialects.upstream_headers(self.dialect, upstream.key, self.client_headers)
+        self.headers["accept-encoding"] = "gzip"
+        self.known = self.limits.model_for(upstream.provider, self.model)
+        self.lane = self.limits.lane_for(upstream.provider, self.model)
         self.trouble = RequestTrouble(ticket.token if ticket.task is None else ticket.task)
-        self.claim: Reservation | None = None
-        self.number = next(limits.numbers)
-        self.lost = Usage()
-        self.task: asyncio.Task[object] | None = None
-        self.deadline: asyncio.Timeout | None = None  # for the answer in flight
+        self.number = next(self.limits.numbers)
         self.started = self.began = time.monotonic()
-        self.sent = 0
-        self.flying = False  # sent, and perhaps billed, whatever the answer
 
     def make_exchange(
         self, failure: str, status: int, message: str, usage: Usage | None = None, remark: str = "", **reply: Any
@@ -62,7 +56,7 @@ class PendingRequest:
             *(self.upstream.provider, self.model, status, failure, message),
             usage=self.settle_usage(usage or Usage(requests=self.sent)),
             seconds=time.monotonic() - self.started,
-            identity=self.identity,
+            identity=self.facts.identity,
             asked=self.facts.asked,
             number=self.number,
             remark=remark,
@@ -89,7 +83,7 @@ class PendingRequest:
         if claim.refused_reason:
             self.claim = None
         elif claim.is_lowered:
-            self.raw = await decoder.lower_cap(self.upstream.provider, self.dialect, claim.most.output, self.raw)
+            self.raw = await decoder.lower_cap(self.dialect, self.upstream.provider, claim.most.output, self.raw)
         if self.claim is not None and self.limits.budget.is_limited:
             self.listener.on_reservation(self.ticket, self.number, claim.most.amount)
         return claim.refused_reason

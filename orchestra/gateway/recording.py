@@ -11,7 +11,7 @@ import os
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,15 @@ def load_recording(path: Path) -> Recording:
         *lines, _ = text.split(b"\n")  # a torn last line is ignored
         head, *records = map(json.loads, lines)
         check_recording_version(path, head)
-        return build_recording(path, head, records)
+        recording, session_number = Recording(path.name, head), 0
+        for record in records:
+            session_number += "resumed" in record
+            recording.agents = record.get("agents", recording.agents)
+            if "identity" in record:
+                request = read_record(RequestEnded, record)
+                reply = reply_from_request(request, record.get("task"), session_number)
+                recording.add_reply(request.identity, reply)
+        return recording
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error):
         raise RecordingError(f"{path} is not a recording, or is damaged: record again with --record.") from None
 
@@ -182,17 +190,6 @@ def check_recording_version(path: Path, head: dict[str, Any]) -> None:
         raise RecordingError(
             f"The recording {path} has version {version!r}, and this program reads {RECORDING_VERSION}: {remedy}."
         )
-
-
-def build_recording(path: Path, head: dict[str, Any], records: Iterable[dict[str, Any]]) -> Recording:
-    tape, sitting = Recording(path.name, head), 0
-    for record in records:
-        sitting += "resumed" in record
-        tape.agents = record.get("agents", tape.agents)
-        if "identity" in record:
-            request = read_record(RequestEnded, record)
-            tape.add_reply(request.identity, reply_from_request(request, record.get("task"), sitting))
-    return tape
 
 
 def gzip_members(raw: bytes) -> Iterator[tuple[bytes, int]]:
@@ -261,10 +258,9 @@ class Recorder:
         name = reply_key(request.identity, reply_from_request(request, event.task))
         if (again or request.recalled) and name in self.known:
             return
-        fields = to_json_value(request)
-        self.write_line(
-            {"task": event.task, "attempt": event.attempt} | {name: fields[name] for name in RECORDED_FIELDS}
-        )
+        values = to_json_value(request)
+        fields = {name: values[name] for name in RECORDED_FIELDS}
+        self.write_line({"task": event.task, "attempt": event.attempt} | fields)
         self.known |= {name} if again else set()
 
     def write_line(self, record: dict[str, Any]) -> None:

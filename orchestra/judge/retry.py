@@ -1,5 +1,6 @@
 """Decide what follows an attempt: done, another attempt, or the end; and what the next attempt must know."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,25 @@ MOST_PLACES = 200
 LAST = 10
 # How a line begins that looks like the reason of a failure in one of the usual tools.
 ERROR_STARTS = ("E  ", "Error:", "AssertionError", "panicked at", "thread '", "error[", "error:", "✕", "not ok")
+
+# Faults of the machine in messages of git, Aider or the system, which another attempt would meet again.
+ROOM = "Free some space in {place}, or set TMPDIR to a larger disk; then `resume`."
+RIGHTS = "Make {place} writable; then `resume`."
+SYSTEM_LIMITS = "Use a smaller --max-agents, or raise the limits (`ulimit -n`, `ulimit -u`, memory); then `resume`."
+OBJECTS = "git has lost objects of {place}: `git fsck` lists them, and a fresh clone has them. Then `resume`."
+TROUBLES = (
+    (r"No space left on device|Disk quota exceeded|File too large|\[Errno (?:28|122|27)\]", ROOM),
+    (r"Read-only file system|Permission denied|Operation not permitted|\[Errno (?:30|13|1)\]", RIGHTS),
+    (
+        r"Too many open files|Resource temporarily unavailable|Cannot allocate memory|[Cc]annot fork|MemoryError",
+        SYSTEM_LIMITS,
+    ),
+    (
+        r"unable to read (?:sha1 file|tree|[0-9a-f]{40})|missing blob|bad object|object file \S+ is empty|corrupt"
+        r"|failed to read object|git has lost the content",
+        OBJECTS,
+    ),
+)
 
 
 class NextAction(StrEnum):
@@ -100,6 +120,11 @@ def is_stuck(tried: Sequence[TriedAttempt]) -> bool:
     # Failures with names are compared by name; others by their sentence.
     same = same and (one.verdict is Verdict.GATES_FAILED or one.cause == two.cause)
     return same and POLICY[two.verdict].retry is Retry.UNLESS_STUCK
+
+
+def machine_remedy(message: str) -> str:
+    """Return the remedy, with {place} for the location; empty if the machine is not at fault."""
+    return next((remedy for pattern, remedy in TROUBLES if re.search(pattern, message)), "")
 
 
 # --- what the next attempt is told ----------------------------------------------------------------------------------

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestra.workspace.cat_file import split_contents
-from orchestra.workspace.git import Git, split_nul
+from orchestra.workspace.git import Git, split_contents, split_nul
 from orchestra.workspace.layers import folders_above
 
 GONE = "0 " + "0" * 40

@@ -3,12 +3,13 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestra.errors import GitFailed, RepositoryError
 from orchestra.process import base_environment
+from orchestra.wording import join_some
 
 CONFIG = {
     "core.hooksPath": os.devnull,
@@ -28,6 +29,7 @@ CONFIG = {
     "diff.mnemonicPrefix": "false",
 }
 ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_LITERAL_PATHSPECS": "1", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
+LOST = "`git fsck` lists what is missing; `git fetch --refetch`, or a fresh clone, brings it back."
 DEFAULT_IDENTITY = ("Aider Orchestrator", "aider-orchestrator@localhost")
 
 
@@ -123,6 +125,23 @@ def split_nul(raw: bytes) -> list[str]:
 
 def join_nul(paths: Sequence[str]) -> bytes:
     return b"".join(os.fsencode(path) + b"\0" for path in paths)
+
+
+def lost_content_error(paths: Sequence[str]) -> RepositoryError:
+    return RepositoryError(f"git has lost the content of {join_some(paths)}.", hint=LOST)
+
+
+def split_contents(raw: bytes, paths: Sequence[str]) -> Iterator[bytes]:
+    """Split an answer of `git cat-file --batch` into contents, one for each path, in order."""
+    at = 0
+    for path in paths:
+        end = raw.find(b"\n", at)
+        words = raw[at:end].split() if end >= 0 else []
+        if len(words) != 3 or not words[2].isdigit():  # "<object> missing"
+            raise lost_content_error([path])
+        start = end + 1
+        at = start + int(words[2]) + 1
+        yield raw[start : at - 1]
 
 
 async def commit_identity(git: Git) -> dict[str, str]:

@@ -9,8 +9,7 @@ from typing import Literal
 
 from orchestra.errors import RepositoryError
 from orchestra.settings import mask_value
-from orchestra.workspace.cat_file import LOST, lost_content_error
-from orchestra.workspace.git import Git, commit_identity, git_message, split_nul, top_level
+from orchestra.workspace.git import LOST, Git, commit_identity, git_message, lost_content_error, split_nul, top_level
 
 LINK, SUBMODULE = "120000", "160000"
 

@@ -44,18 +44,16 @@ class Tree:
 
     def is_full_checkout(self) -> bool:
         """Whether git checks out every file, which a sparse checkout does not."""
-        try:
+        with contextlib.suppress(OSError):
             return not path_exists(self.git_folder / "info" / "sparse-checkout")
-        except OSError:
-            return False
+        return False
 
     def index_stamp(self) -> tuple[int, ...] | None:
         """Stamp the index. None if the worktree is not as it should be: then git must look at the files."""
-        try:
+        with contextlib.suppress(OSError):
             found = (self.git_folder / "index").stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+            return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return None
 
 
 @dataclass
@@ -212,11 +210,10 @@ async def tree_status(tree: Tree) -> dict[str, Signature]:
 
 
 def file_signature(code: str, path: Path) -> Signature:
-    try:
+    with contextlib.suppress(OSError):
         found = os.lstat(path)
-    except OSError:
-        return (code, 0, 0, 0)
-    return (code, found.st_mode, found.st_size, found.st_mtime_ns)
+        return (code, found.st_mode, found.st_size, found.st_mtime_ns)
+    return (code, 0, 0, 0)
 
 
 def content_and_mode(path: Path) -> tuple[bytes, int] | None:

@@ -17,9 +17,8 @@ from orchestra.conduct.core.models import critic_model
 from orchestra.conduct.core.setup_settings import setup_from_settings
 from orchestra.errors import SettingsError
 from orchestra.events import Event
-from orchestra.gates.choose import choose_gates, remaining_unusable
 from orchestra.gates.compare import Comparison, compare_readings, noise_between, why_unproven
-from orchestra.gates.detect import DetectedGates, UnusableGate, detect_gates
+from orchestra.gates.detect import DetectedGates, UnusableGate, choose_gates, detect_gates, remaining_unusable
 from orchestra.gates.inspection import inspect_repository, make_syntax_gate, missing_program
 from orchestra.gates.readers import Counts
 from orchestra.gates.reading import Names, Reading, why_not_started

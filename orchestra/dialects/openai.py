@@ -20,10 +20,7 @@ class OpenAi(Dialect):
     name = "openai"
     family = "openai"
     reply_path = r"(?P<path>(?:v1/)?chat/completions)"
-    count_path = ""
-    version = ""
     base_tails = ("/chat/completions",)
-    fixed_headers = ()
     cap_names: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
     cut_off = frozenset({"length"})
     filtered = frozenset({"content_filter"})

@@ -61,7 +61,7 @@ def matches_path(pattern: str, path: str) -> bool:
 
 
 def path_without_version(dialect: Dialect, path: str) -> str:
-    """Return the path without a version prefix, which clients may send or not."""
+    """Return the path without a version, which clients may send or not, for a dialect that adds its own."""
     path = path.strip("/")
     for prefix in ("v1beta/", "v1/"):
         if dialect.version and path.startswith(prefix):

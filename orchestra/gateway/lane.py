@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from orchestra.gateway.breaker import CircuitBreaker
@@ -178,37 +178,30 @@ class Lane:
         self.news = asyncio.Event()
 
 
+@dataclass
 class Limits:
     """What all requests of a run share: the budget, and a lane per model.
 
     `outage`: how long a provider that worked may be down. `longest`: how long one whole answer may take.
     """
 
-    def __init__(
-        self,
-        budget: Budget | None = None,
-        *,
-        prices: Mapping[str, catalogue.Model] | None = None,
-        per_minute: int = 0,
-        outage: float = OUTAGE_SECONDS,
-        longest: float = LONGEST_ANSWER_SECONDS,
-    ) -> None:
-        self.budget = budget or Budget()
-        self.models = dict(prices or {})
-        self.per_minute = per_minute
-        self.outage = outage
-        self.longest = longest
-        self.lanes: dict[tuple[str, str], Lane] = {}
-        self.numbers = itertools.count(1)
-        self.known: set[str] = set()
+    budget: Budget = field(default_factory=Budget)
+    prices: dict[str, catalogue.Model] = field(default_factory=dict)
+    per_minute: int = 0
+    outage: float = OUTAGE_SECONDS
+    longest: float = LONGEST_ANSWER_SECONDS
+    lanes: dict[tuple[str, str], Lane] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    known_providers: set[str] = field(default_factory=set)
 
     def model_for(self, provider: str, name: str) -> catalogue.Model:
+        """Return a model at the user's prices, or at the catalogue's."""
         full = f"{provider}/{name or 'unnamed'}"
-        if full not in self.models:
-            self.models[full] = catalogue.resolve_model(full)
-        return self.models[full]
+        if full not in self.prices:
+            self.prices[full] = catalogue.resolve_model(full)
+        return self.prices[full]
 
     def lane_for(self, provider: str, model: str) -> Lane:
         if (provider, model) not in self.lanes:
-            self.lanes[provider, model] = Lane(provider, self.outage, self.known, Pace(self.per_minute))
+            self.lanes[provider, model] = Lane(provider, self.outage, self.known_providers, Pace(self.per_minute))
         return self.lanes[provider, model]

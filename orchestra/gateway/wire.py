@@ -88,7 +88,7 @@ async def inflated_pieces(answer: "httpx.Response", encoding: str, cap: int) -> 
 
 
 def make_inflater(encoding: str) -> Any:
-    """Make a function that inflates pieces. We ask for gzip and accept nothing else."""
+    """Make a function that inflates pieces of gzip, which we ask for. A plain body is accepted too."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return lambda packed: [packed]
@@ -110,7 +110,7 @@ def make_inflater(encoding: str) -> Any:
 
 
 async def read_body(answer: "httpx.Response", encoding: str, most_tokens: int) -> bytes:
-    """Read a reply, or the beginning of an error. Raise ReplyTooLarge for a reply beyond so many tokens."""
+    """Read a reply, or the beginning of an error. Raise ReplyTooLarge for a reply too large for so many tokens."""
     raw, is_reply = bytearray(), answer.status_code == 200
     cap = max(MIN_REPLY_LIMIT, REPLY_BYTES_PER_TOKEN * most_tokens) if is_reply else MAX_ERROR_BYTES
     with contextlib.nullcontext() if is_reply else contextlib.suppress(ReplyTooLarge):

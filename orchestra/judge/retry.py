@@ -61,7 +61,6 @@ class TriedAttempt:
     diff: str = ""
     failing: frozenset[str] = frozenset()
     output: str = ""
-    dollars: float | None = 0.0
     beside: tuple["TriedAttempt", ...] = ()  # parallel attempts that were no better
     final: bool = False
 
@@ -74,10 +73,8 @@ class NextStep:
     why: str
 
 
-def next_step(
-    tried: Sequence[TriedAttempt], retries: int, *, dollars_left: float | None = None, human: bool = False
-) -> NextStep:
-    """Decide the next step. `retries`: attempts allowed after the first. `dollars_left`: None without a budget."""
+def next_step(tried: Sequence[TriedAttempt], retries: int, *, human: bool = False) -> NextStep:
+    """Decide the next step. `retries`: attempts allowed after the first. `human`: a person can be asked."""
     if not tried:
         return NextStep(NextAction.FRESH, "Nothing was tried yet.")
     last, end = tried[-1], NextAction.ASK if human else NextAction.GIVE_UP
@@ -93,8 +90,6 @@ def next_step(
     if is_stuck(tried):
         why = f"Two attempts in a row failed the same way; stopped before paying for a third: {last.cause}"
         return NextStep(end, why)
-    if dollars_left is not None and last.dollars is not None and last.dollars > dollars_left:
-        return NextStep(end, f"The last attempt cost ${last.dollars:.2f}, and only ${dollars_left:.2f} are left.")
     return retry_step(tried)
 
 

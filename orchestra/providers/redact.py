@@ -78,6 +78,7 @@ def keyword_shape(
 
 
 CACHED_LENGTH = 200
+LONGEST_OPEN = 1 << 16  # characters of a growing text that wait for the end of a line or of a private key
 SECRET_NAMES = ("api key", "secret key", "access token", "auth token", "client secret", "private token", "account key")
 SECRET_SHAPES = (
     SecretShape(
@@ -141,12 +142,9 @@ def is_redacted(value: object) -> bool:
     return REDACTED_MARK in str(value)
 
 
-def redactable_length(text: str, longest: int = 1 << 16) -> int:
-    """Return how much of a growing text can be redacted now: up to its last whole line, and not into a private key.
-
-    A key that stays open is awaited for at most this many characters.
-    """
-    end = text.rfind("\n") + 1 or (len(text) if len(text) > longest else 0)
+def redactable_length(text: str) -> int:
+    """Return how much of a growing text can be redacted now: up to its last whole line, and not into a private key."""
+    end = text.rfind("\n") + 1 or (len(text) if len(text) > LONGEST_OPEN else 0)
     begun = text.rfind("-----BEGIN ", 0, end)
     is_open = begun >= 0 and "PRIVATE KEY" in text[begun : begun + 60] and "-----END " not in text[begun:end]
-    return begun if is_open and end - begun < longest else end
+    return begun if is_open and end - begun < LONGEST_OPEN else end

@@ -134,8 +134,8 @@ async def commit_changes(tree: Tree, changes: Changes, message: str, parent: str
     return await tree.git.commit_tree(await tree.git.text("write-tree"), parent, message)
 
 
-async def binary_diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -> bytes:
-    return await git.raw("diff", "--no-ext-diff", "--no-textconv", "--binary", "--no-renames", old, new, "--", *paths)
+async def binary_diff(git: Git, old: str, new: str) -> bytes:
+    return await git.raw("diff", "--no-ext-diff", "--no-textconv", "--binary", "--no-renames", old, new, "--")
 
 
 async def commit_everything(tree: Tree, changes: Changes) -> str:

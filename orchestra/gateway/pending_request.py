@@ -19,8 +19,10 @@ from orchestra.model import Usage
 QUIET_WAIT_SECONDS = 1.5  # seconds of waiting
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class PendingRequest:
+    """One request of a client, with what the gateway knows about it."""
+
     ticket: ClientPass
     upstream: Upstream
     route: Route

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from orchestra.gateway.billing import ClientPass, Exchange, Upstream
 from orchestra.gateway.gateway import Gateway
-from orchestra.gateway.limits import Limits
+from orchestra.gateway.lane import Limits
 from tests.support.hostile import ATTACKS, ENDLESS, STREAMED, hostile_server
 from tests.support.seating import Listener
 

@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.gates.choose import choose_gates, remaining_unusable
-from orchestra.gates.compare import Comparison, compare_readings, noise_between
-from orchestra.gates.detect import DetectedGates, detect_gates
+from orchestra.gates.compare import Comparison, compare_readings, noise_between, why_unproven
+from orchestra.gates.detect import DetectedGates, choose_gates, detect_gates, remaining_unusable
 from orchestra.gates.inspection import inspect_repository, missing_program
-from orchestra.gates.proof import why_unproven
 from orchestra.gates.reading import read_output, why_not_started
 from orchestra.gates.run import GateContext, GateOutcome, run_gate
 from orchestra.model import Gate

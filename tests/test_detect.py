@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.errors import SettingsError
-from orchestra.gates.choose import choose_gates
-from orchestra.gates.detect import TOOLS, RepositoryView, detect_gates
+from orchestra.gates.detect import TOOLS, RepositoryView, choose_gates, detect_gates
 from orchestra.gates.inspection import inspect_repository, make_syntax_gate
 from orchestra.model import Gate
 from orchestra.settings import Settings, SettingsFile, load_settings
@@ -82,10 +81,10 @@ CASES: dict[str, tuple[dict[str, str], list[str]]] = {
 def test_what_is_configured_is_found_and_nothing_else(name: str) -> None:
     texts, gates = CASES[name]
     found = detect_gates(RepositoryView(texts, texts, ALL))
-    assert [gate.name for gate in found.gates] == gates and not found.notes
+    assert [gate.name for gate in found.gates] == gates and not found.unusable
     nothing = detect_gates(RepositoryView(texts, texts, {}))
-    assert not nothing.gates and len(nothing.notes) >= len(gates)
-    assert all("is not installed here" in note for note in nothing.notes)
+    assert not nothing.gates and len(nothing.unusable) >= len(gates)
+    assert all("is not installed here" in each.note for each in nothing.unusable)
 
 
 def test_the_commands() -> None:
@@ -110,7 +109,7 @@ def test_the_commands() -> None:
 def test_missing_node_packages_are_named() -> None:
     texts = test_script("jest", devDependencies={"jest": "30"})
     found = detect_gates(RepositoryView(texts, texts, ALL, packages=False))
-    assert not found.gates and "there is no node_modules" in found.notes[0]
+    assert not found.gates and "there is no node_modules" in found.unusable[0].note
     alone = test_script("node --test")
     assert detect_gates(RepositoryView(alone, alone, ALL, packages=False)).gates
 
@@ -123,7 +122,9 @@ def test_the_projects_own_tools_come_before_those_on_path(tmp_path: Path) -> Non
     found = detect_gates(inspect_repository(tmp_path, files, {"PATH": "/nowhere"}))
     own = f"{tmp_path}/.venv/bin/python -m pytest -q --continue-on-collection-errors"
     assert [gate.command for gate in found.gates] == [own, "node_modules/.bin/tsc --noEmit --pretty false"]
-    assert found.notes == ("flake8 is not used: .flake8 is there, but flake8 is not installed here.",)
+    assert [each.note for each in found.unusable] == [
+        "flake8 is not used: .flake8 is there, but flake8 is not installed here."
+    ]
 
 
 # --- what the user says ---------------------------------------------------------------------------------------------

@@ -5,16 +5,22 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from orchestra.gates.counts import Counts, count_tests
-from orchestra.gates.failures import clean_lines, failures, new_failures
+from orchestra.gates.readers import Counts, count_tests
+from orchestra.gates.reading import Names, clean_lines, new_failures, read_output
 from tests.support.load import within
 
 OUTPUTS = Path(__file__).parent / "outputs"
 SHOP = "/home/ada/shop"
+
+
+def failures(output: str, code: int, roots: Sequence[str] = (), *, timed_out: bool = False) -> Names:
+    return read_output(output, code, roots=roots, timed_out=timed_out).failing
+
 
 # --- outputs that were kept -----------------------------------------------------------------------------------------
 

@@ -189,7 +189,7 @@ def test_an_install_that_points_to_the_checkout_does_not_fool_the_gate(
     command = venv(place, **kind)  # type: ignore[arg-type]
     outcome = gated(place, command)
     assert outcome.failing == {"tests/test_shop.py::test_price"}, outcome.output.read_text()
-    assert outcome.stale == () and outcome.ran == 1
+    assert outcome.stale == () and outcome.reading.counts.ran == 1
     (place.tree / ".venv").symlink_to(place.checkout / ".venv")  # linked into the worktree, as --worktree-link does
     linked = command.replace(str(place.checkout), str(place.tree))
     assert gated(place, linked).failing == outcome.failing

@@ -11,7 +11,7 @@ import pytest
 
 from orchestra.gateway.billing import ClientPass, Upstream
 from orchestra.gateway.gateway import Gateway
-from orchestra.gateway.limits import Limits
+from orchestra.gateway.lane import Limits
 from tests.support.hostile import ATTACKS, ENDLESS, STREAMED, hostile_server
 from tests.support.load import holds_soon, within
 from tests.support.sample import SOAK

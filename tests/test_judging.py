@@ -3,7 +3,7 @@
 import pytest
 
 from orchestra.gates.control import control_files, find_runner, needs_no_plugins
-from orchestra.gates.failures import clean_lines
+from orchestra.gates.reading import clean_lines
 from orchestra.gates.recorded_tests import (
     LostTestNames,
     RecordedTests,

@@ -14,8 +14,8 @@ import pytest
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.session.outgoing_keys import forms_of_known_keys, forms_to_refuse
 from orchestra.gateway.billing import ClientPass, Exchange
+from orchestra.gateway.decode import KeyGuard
 from orchestra.gateway.gateway import Gateway
-from orchestra.gateway.guard import KeyGuard
 from tests.support.modelserver import ModelServer, Reply, Request, Usage
 from tests.support.sample import SOAK
 from tests.support.seating import CALLS, DIALECTS, STREAMS, Listener, client, door, is_final

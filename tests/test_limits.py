@@ -14,7 +14,7 @@ from orchestra.dialects import DIALECTS as FORMATS
 from orchestra.gateway.billing import ClientPass, Exchange
 from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.gateway import Gateway
-from orchestra.gateway.limits import Limits
+from orchestra.gateway.lane import Limits
 from orchestra.providers import catalogue
 from tests.support.load import NEVER, holds_soon
 from tests.support.modelserver import ModelServer, Reply, Request, Usage

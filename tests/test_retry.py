@@ -6,8 +6,8 @@ from orchestra.judge.retry import LIMIT, NextAction, TriedAttempt, build_feedbac
 from orchestra.model import Verdict as V
 
 
-def tried(verdict: V, diff: str = "d", failing: str = "", dollars: float | None = 0.1) -> TriedAttempt:
-    return TriedAttempt(verdict, f"It ended as {verdict}.", diff, frozenset(failing.split()), dollars=dollars)
+def tried(verdict: V, diff: str = "d", failing: str = "") -> TriedAttempt:
+    return TriedAttempt(verdict, f"It ended as {verdict}.", diff, frozenset(failing.split()))
 
 
 GATE, APPLIED = V.GATES_FAILED, V.APPLIED
@@ -30,9 +30,6 @@ CASES = [
     ([tried(V.CRASHED, ""), tried(V.CRASHED, "")], {}, NextAction.FRESH),  # says nothing of the agent
     ([tried(V.UNREACHABLE, "")], {}, NextAction.GIVE_UP),  # the gateway has been patient already
     ([tried(V.TIMEOUT, "")], {}, NextAction.FRESH),
-    ([tried(GATE, "1", "a", dollars=2.0)], {"dollars_left": 1.0}, NextAction.GIVE_UP),
-    ([tried(GATE, "1", "a", dollars=2.0)], {"dollars_left": 3.0}, NextAction.ON_TOP),
-    ([tried(GATE, "1", "a", dollars=None)], {"dollars_left": 0.1}, NextAction.ON_TOP),
     ([tried(V.CANCELLED)], {"human": True}, NextAction.GIVE_UP),
     *(([tried(verdict)], {}, NextAction.GIVE_UP) for verdict in (V.AUTH, V.QUOTA, V.BUDGET, V.CONTEXT)),
     *(([tried(verdict)], {"human": True}, NextAction.GIVE_UP) for verdict in (V.AUTH, V.QUOTA, V.BUDGET, V.CONTEXT)),
@@ -40,8 +37,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(("attempts", "more", "then"), CASES)
-def test_next_step(attempts: list[TriedAttempt], more: dict[str, float | bool], then: NextAction) -> None:
-    step = next_step(attempts, 4, **more)  # type: ignore[arg-type]
+def test_next_step(attempts: list[TriedAttempt], more: dict[str, bool], then: NextAction) -> None:
+    step = next_step(attempts, 4, **more)
     assert step.next is then and step.why.endswith(".")
 
 

@@ -15,7 +15,7 @@ from orchestra.dialects.usage import LARGEST_COUNT
 from orchestra.gateway import billing
 from orchestra.gateway.billing import ClientPass, Exchange
 from orchestra.gateway.budget import Amount, Budget
-from orchestra.gateway.limits import Limits
+from orchestra.gateway.lane import Limits
 from orchestra.gateway.recording import text_digest
 from orchestra.providers import catalogue
 from tests.support.load import holds_soon

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestra.judge.exit_code import compute_exit_code
-from orchestra.judge.policy import POLICY, PROVIDER_VERDICTS, UNKNOWN, Retry, policy_of
+from orchestra.judge.policy import POLICY, PROVIDER_VERDICTS, UNKNOWN, Retry, compute_exit_code, policy_of
 from orchestra.judge.verdict import ANSWERED, FAILURE_REMEDIES, AttemptObservation, LastExchange, judge_attempt
 from orchestra.model import Verdict as V
 

@@ -29,10 +29,7 @@ class Turn:
 
 
 def turns_from_exchanges(exchanges: Iterable[tuple[list[tuple[str, str]], str]]) -> list[Turn]:
-    """Make turns from the full message list of each request and its reply.
-
-    A client repeats old messages in every request.
-    """
+    """Make turns from the messages of each request, where a client repeats all old ones, and its reply."""
     found: list[Turn] = []
     known_messages: set[tuple[str, str]] = set()
     for messages, reply in exchanges:

@@ -5,10 +5,12 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestra.errors import UsageError
 from orchestra.model import Contract, Prd, Requirement, WorkItem
+
+T = TypeVar("T")
 
 # An unclosed block runs to the end, as in Markdown: a reply that broke off is then reported as invalid JSON.
 BLOCK_PATTERN = re.compile(
@@ -18,14 +20,7 @@ BLOCK_PATTERN = re.compile(
 OUR_KEYS = re.compile(r'"(?:requirements|contracts|work)"\s*:')
 # Characters that JSON can hold, but a file, a command line or a terminal cannot.
 UNWRITABLE_SIGNS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-JSON_KINDS = {
-    dict: "an object",
-    list: "a list",
-    str: "a string",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-}
+JSON_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
 ORDINARY_WORD = re.compile(r"[a-z]+")
 SLUG_LENGTH = 40
 
@@ -103,10 +98,7 @@ def change_slug(change: str) -> str:
 
 
 def mention_pattern(path: str) -> re.Pattern[str]:
-    """Match the path as a whole, not as part of a longer one.
-
-    A file named like an ordinary word, such as `test`, counts only in backticks.
-    """
+    """Match the path as a whole. One like an ordinary word, such as `test`, counts only in backticks."""
     if ORDINARY_WORD.fullmatch(path):
         return re.compile(f"`{path}`")
     return re.compile(rf"(?<![\w./\\-]){re.escape(path)}(?![\w/\\-]|\.\w)")
@@ -119,9 +111,8 @@ def load_block(block: str, lines_above: int) -> dict[str, Any]:
     try:
         record = json.loads(block)
     except json.JSONDecodeError as error:
-        raise block_error(
-            f"is not valid JSON: {error.msg} in line {lines_above + error.lineno} of the document"
-        ) from None
+        where = f"line {lines_above + error.lineno} of the document"
+        raise block_error(f"is not valid JSON: {error.msg} in {where}") from None
     except RecursionError:
         raise block_error("is nested too deeply") from None
     except ValueError as error:
@@ -136,7 +127,7 @@ def block_error(what: str) -> UsageError:
 
 
 def json_kind(value: object) -> str:
-    return JSON_KINDS.get(type(value), "null")
+    return "a number" if type(value) in (int, float) else JSON_KINDS.get(type(value), "null")
 
 
 def read_objects(record: Mapping[str, Any], key: str) -> list[tuple[dict[str, Any], str]]:
@@ -172,7 +163,7 @@ def read_work(item: Mapping[str, Any], where: str) -> WorkItem:
     return WorkItem(
         file=normalize_path(read_text_field(item, "file", where), f"{where}.file"),
         do=read_text_field(item, "do", where),
-        new=read_bool_field(item, "new", where),
+        new=bool(read_field(item, "new", where, bool)),
         requirements=read_text_list(item, "requirements", where),
     )
 
@@ -190,27 +181,23 @@ def merge_work(works: Iterable[WorkItem]) -> tuple[WorkItem, ...]:
 
 
 def read_text_field(item: Mapping[str, Any], key: str, where: str) -> str:
-    value = item.get(key)
-    if value is not None and not isinstance(value, str):
-        raise block_error(f"is wrong: {where}.{key} must be a string, not {json_kind(value)}")
-    if UNWRITABLE_SIGNS.search(value or ""):
+    value = read_field(item, key, where, str) or ""
+    if UNWRITABLE_SIGNS.search(value):
         raise block_error(f"is wrong: {where}.{key} holds control characters")
-    return (value or "").strip()
+    return value.strip()
 
 
 def read_text_list(item: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    value = item.get(key)
-    if value is not None and not isinstance(value, list):
-        raise block_error(f"is wrong: {where}.{key} must be a list of strings, not {json_kind(value)}")
-    named = {f"{key}[{n}]": one for n, one in enumerate(value or [])}
+    named = {f"{key}[{n}]": one for n, one in enumerate(read_field(item, key, where, list) or [])}
     return tuple(read_text_field(named, name, where) for name in named)
 
 
-def read_bool_field(item: Mapping[str, Any], key: str, where: str) -> bool:
+def read_field(item: Mapping[str, Any], key: str, where: str, kind: type[T]) -> T | None:
     value = item.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise block_error(f"is wrong: {where}.{key} must be true or false, not {json_kind(value)}")
-    return bool(value)
+    if value is not None and not isinstance(value, kind):
+        wanted = "a list of strings" if kind is list else JSON_KINDS[kind]
+        raise block_error(f"is wrong: {where}.{key} must be {wanted}, not {json_kind(value)}")
+    return value
 
 
 def normalize_path(given: str, where: str) -> str:

@@ -1,7 +1,7 @@
 """Shapes of answers: a dataclass becomes a schema for the model, and a reader of its answer.
 
 A field is a text, true or false, a number, a Literal, a tuple of these, or another shape. A field with a default may be
-left out. `says` describes a field for the model.
+left out. `described_field` describes a field for the model.
 """
 
 import dataclasses

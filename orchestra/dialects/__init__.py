@@ -16,8 +16,7 @@ from orchestra.dialects.failures import (
 )
 from orchestra.dialects.gemini import Gemini
 from orchestra.dialects.joining import ReplyTooLarge, StreamReader, join_stream, join_whole
-from orchestra.dialects.openai import OpenAi
-from orchestra.dialects.responses import Responses
+from orchestra.dialects.openai import OpenAi, Responses
 from orchestra.dialects.routes import HOP_HEADERS, Route, path_without_version, upstream_url
 from orchestra.dialects.usage import Tokens
 from orchestra.dialects.values import Body, parse_json_or_none
@@ -63,17 +62,20 @@ NEUTRAL_MESSAGE = "The request was not answered; the run's report says why."
 
 
 def route_request(family: str, method: str, path: str) -> Route | None:
-    """What a client of a provider wants, or None for what is not let through."""
+    """Return what a client of a provider asks for; None if it is not let through."""
     return routes.find_route(FAMILIES[family], method, path)
 
 
 def upstream_headers(dialect: Dialect, key: str, headers: Mapping[str, str]) -> dict[str, str]:
-    """The client's headers with the real key in the dialect's own place, and no other key."""
-    return routes.replace_key_header(dialect, key, headers, KEY_HEADERS)
+    """Return the client's headers with the real key in the dialect's own header, and no other key."""
+    dropped = (*KEY_HEADERS, *HOP_HEADERS)
+    kept = {name: value for name, value in headers.items() if not name.lower().startswith(routes.HOP_PREFIXES)}
+    kept = {name: value for name, value in kept.items() if name.lower() not in dropped}
+    return kept | dict([dialect.auth_header(key)] if key else [])
 
 
 def readable_reply(dialect: Dialect, body: Body) -> Body:
-    """The reply with what clients stumble over put right; the same object when there is nothing to mend.
+    """Repair what clients fail on in a reply. Return the same object if there is nothing to repair.
 
     litellm fails on a usage that holds anything but whole numbers, and on some fields that are missing. It then takes
     the reply for a failure, and the agent asks and pays again.
@@ -86,5 +88,5 @@ def readable_reply(dialect: Dialect, body: Body) -> Body:
 
 
 def final_error_body(dialect: Dialect) -> bytes:
-    """The one answer after which aider and litellm ask no more (together with status 400 and x-should-retry: false)."""
+    """Return the body after which aider and litellm ask no more (with status 400 and x-should-retry: false)."""
     return json.dumps(dialect.final_error(NEUTRAL_MESSAGE)).encode()

@@ -41,9 +41,8 @@ class Anthropic(Dialect):
         return is_object_list(body.get("content")) and ("usage" in body or body.get("type") == "message")
 
     def reply_text(self, body: Body) -> str:
-        return "".join(
-            as_text(part.get("text")) for part in object_items(body.get("content")) if part.get("type") == "text"
-        )
+        parts = object_items(body.get("content"))
+        return "".join(as_text(part.get("text")) for part in parts if part.get("type") == "text")
 
     def end_reason(self, body: Body) -> str:
         return as_text(body.get("stop_reason"))

@@ -18,7 +18,7 @@ class Joiner(Protocol):
     def add_chunk(self, chunk: Body) -> None: ...
 
     def joined_body(self) -> Body:
-        """The body that the events so far amount to; empty as long as there is no part of a reply."""
+        """The body that the events so far amount to; no reply as long as none has a part of one."""
 
 
 class Dialect(Protocol):
@@ -36,10 +36,10 @@ class Dialect(Protocol):
     name: str
     family: str
     reply_path: str
-    count_path: str
-    version: str
+    count_path: str = ""
+    version: str = ""
     base_tails: tuple[str, ...]
-    fixed_headers: tuple[tuple[str, str], ...]
+    fixed_headers: tuple[tuple[str, str], ...] = ()
     cap_names: tuple[str, ...]
     cut_off: frozenset[str]
     filtered: frozenset[str]

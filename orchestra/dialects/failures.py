@@ -1,40 +1,24 @@
-"""Read an answer that is not a reply: the class of the failure and the provider's own sentence.
+"""Read an answer that is not a reply: its failure class and the provider's sentence, the same for all dialects."""
 
-The same for all dialects.
-"""
-
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from orchestra.dialects.values import is_object_list, parse_json_or_none
 
-CONTEXT_WORDS = (
-    "context_length_exceeded",
-    "context length",
-    "context window",
-    "context limit",
-    "context size",
-    "maximum prompt length",
-    "maximum model length",
-    "prompt is too long",
-    "input is too long",
-    "too many tokens",
-    "exceeds the maximum number of tokens",
-    "input token count",
-    "reduce the length of the messages",
+CONTEXT_WORDS = re.compile(
+    "context_length_exceeded|context length|context window|context limit|context size|maximum prompt length"
+    "|maximum model length|prompt is too long|input is too long|too many tokens|exceeds the maximum number of tokens"
+    "|input token count|reduce the length of the messages"
 )
-QUOTA_WORDS = (
-    "insufficient_quota",
-    "billing_hard_limit",
-    "requires billing",
-    "credit balance",
-    "insufficient credits",
-    "payment required",
-    "requestsperday",
+QUOTA_WORDS = re.compile(
+    "insufficient_quota|billing_hard_limit|requires billing|credit balance|insufficient credits|payment required"
+    "|requestsperday"
 )
 # Gemini says this of a limit per minute too, but then with the time to wait.
 QUOTA_OR_RATE_WORDS = "exceeded your current quota"
-KEY_WORDS = ("api key not valid", "api_key_invalid")
+KEY_WORDS = re.compile("api key not valid|api_key_invalid")
+LONGEST_ERROR = 1 << 16  # bytes of an error body that are read
 
 
 def classify_failure(status: int, raw: bytes) -> str:
@@ -44,15 +28,12 @@ def classify_failure(status: int, raw: bytes) -> str:
         return "garbage"
     if status >= 500:
         return "server"
-    if (
-        status == 402
-        or contains_any(words, QUOTA_WORDS)
-        or (QUOTA_OR_RATE_WORDS in words and "retrydelay" not in words)
-    ):
+    is_quota = QUOTA_WORDS.search(words) or (QUOTA_OR_RATE_WORDS in words and "retrydelay" not in words)
+    if status == 402 or is_quota:
         return "quota"
-    if status == 413 or (status in (400, 422) and contains_any(words, CONTEXT_WORDS)):
+    if status == 413 or (status in (400, 422) and CONTEXT_WORDS.search(words)):
         return "context"
-    if status in (401, 403) or (status == 400 and contains_any(words, KEY_WORDS)):
+    if status in (401, 403) or (status == 400 and KEY_WORDS.search(words)):
         return "auth"
     return {408: "timeout", 429: "rate_limit"}.get(status, "bad_request")
 
@@ -60,10 +41,6 @@ def classify_failure(status: int, raw: bytes) -> str:
 def is_html(raw: bytes) -> bool:
     """Whether the answer is HTML: no model server sent it."""
     return raw.lstrip()[:1] == b"<"
-
-
-def contains_any(words: str, any_of: tuple[str, ...]) -> bool:
-    return any(each in words for each in any_of)
 
 
 def redirect_target(location: str) -> str:
@@ -76,9 +53,6 @@ def redirect_target(location: str) -> str:
     except ValueError:
         shown = ""
     return "".join(sign for sign in shown if sign.isprintable())[:200] or "nowhere that can be read"
-
-
-LONGEST_ERROR = 1 << 16  # bytes of an error body that are read
 
 
 def error_message(raw: bytes) -> str:

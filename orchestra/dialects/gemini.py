@@ -33,7 +33,6 @@ class Gemini(Dialect):
     count_path = rf"(?:v1beta/|v1/)?{MODEL_PATH}:countTokens"
     version = "/v1beta"
     base_tails = ("/v1beta",)
-    fixed_headers = ()
     cap_names = ("maxOutputTokens", "max_output_tokens")
     cut_off = frozenset({"MAX_TOKENS"})
     filtered = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE"})

@@ -1,4 +1,4 @@
-"""Chat completions, as OpenAI and nearly all other servers speak them."""
+"""The formats of OpenAI: chat completions, which nearly all other servers speak too, and responses."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,24 +20,15 @@ class OpenAi(Dialect):
     name = "openai"
     family = "openai"
     reply_path = r"(?P<path>(?:v1/)?chat/completions)"
-    count_path = ""
-    version = ""
     base_tails = ("/chat/completions",)
-    fixed_headers = ()
     cap_names: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
     cut_off = frozenset({"length"})
     filtered = frozenset({"content_filter"})
     # Both sets of names are read in both OpenAI formats, because other servers mix them.
     usage = UsageFormat(
         "usage",
-        (
-            *("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens"),
-            "prompt_cache_hit_tokens",
-        ),
-        (
-            *("prompt_tokens_details", "completion_tokens_details"),
-            *("input_tokens_details", "output_tokens_details"),
-        ),
+        tuple(f"{what}_tokens" for what in ("prompt", "completion", "total", "input", "output", "prompt_cache_hit")),
+        tuple(f"{what}_tokens_details" for what in ("prompt", "completion", "input", "output")),
         optional=True,
     )
     usage_words = ("prompt", "completion")
@@ -65,9 +56,8 @@ class OpenAi(Dialect):
         return isinstance(choices[0].get("message"), dict) and "error" not in choices[0]
 
     def reply_text(self, body: Body) -> str:
-        return "".join(
-            as_text(as_object(choice.get("message")).get("content")) for choice in object_items(body.get("choices"))
-        )
+        messages = [as_object(choice.get("message")) for choice in object_items(body.get("choices"))]
+        return "".join(as_text(message.get("content")) for message in messages)
 
     def end_reason(self, body: Body) -> str:
         return choice_finish(next(iter(object_items(body.get("choices"))), {}))
@@ -100,11 +90,7 @@ class OpenAi(Dialect):
 
     def repair_reply(self, body: Body) -> None:
         choices = body.get("choices")
-        if (
-            choices
-            and is_object_list(choices)
-            and any("role" not in as_object(each.get("message")) for each in choices)
-        ):
+        if is_object_list(choices) and any("role" not in as_object(each.get("message")) for each in choices):
             body["choices"] = [with_role(each) for each in choices]
 
     def new_joiner(self) -> Joiner:
@@ -141,3 +127,54 @@ class OpenAiJoiner:
             return {}
         choice = {"message": {"content": "".join(self.texts)}, "finish_reason": self.finish}
         return {"choices": [choice], "usage": {} if self.usage is None else self.usage}
+
+
+class Responses(OpenAi):
+    """The responses format: key, usage and errors are those of chat completions."""
+
+    name = "responses"
+    reply_path = r"(?P<path>(?:v1/)?responses)"
+    cap_names = ("max_output_tokens",)
+    cut_off = frozenset({"max_output_tokens"})
+    usage_words = ("input", "output")
+
+    def with_cap(self, provider: str, body: Body, cap: int) -> Body:
+        return body | {present_name(body, self.cap_names): cap}
+
+    def compose_request(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
+        listed = [{"role": role, "content": text} for role, text in turns]
+        return "responses", {"model": model, "input": listed} | ({"instructions": system} if system else {})
+
+    def read_request_messages(self, body: Body) -> MessageList:
+        asked = body.get("input")
+        listed = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+        return read_messages(body.get("instructions"), listed)
+
+    def is_reply(self, body: Any) -> bool:
+        return isinstance(body, dict) and is_object_list(body.get("output"))
+
+    def reply_text(self, body: Body) -> str:
+        items = (item for item in object_items(body.get("output")) if item.get("type") == "message")
+        return "".join(as_text(item.get("content")) for item in items)
+
+    def end_reason(self, body: Body) -> str:
+        return as_text(as_object(body.get("incomplete_details")).get("reason"))
+
+    def repair_reply(self, body: Body) -> None:
+        pass
+
+    def new_joiner(self) -> Joiner:
+        return ResponsesJoiner()
+
+
+class ResponsesJoiner:
+    """Joins a response: its last event holds all of it."""
+
+    def __init__(self) -> None:
+        self.response: Body = {}
+
+    def add_chunk(self, chunk: Body) -> None:
+        self.response = as_object(chunk.get("response")) or self.response
+
+    def joined_body(self) -> Body:
+        return self.response

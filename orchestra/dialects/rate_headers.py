@@ -1,6 +1,5 @@
 """Read how long a provider asks to wait: Retry-After, Gemini's RetryInfo, and rate-limit headers."""
 
-import json
 import math
 import re
 import time
@@ -8,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+
+from orchestra.dialects.values import as_object, object_items, parse_json_or_none
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -34,32 +35,21 @@ def read_retry_after(headers: Mapping[str, str], raw: bytes) -> float | None:
 
 
 def read_retry_info(raw: bytes) -> str:
-    body = None
-    with suppress(ValueError, RecursionError):
-        body = json.loads(raw)
+    body = parse_json_or_none(raw)
     body = body[0] if isinstance(body, list) and body else body
-    error = body.get("error") if isinstance(body, dict) else None
-    details = error.get("details") if isinstance(error, dict) else None
-    listed = details if isinstance(details, list) else []
-    delays = [str(one.get("retryDelay") or "") for one in listed if isinstance(one, dict)]
-    return next(filter(None, delays), "")
+    details = as_object(as_object(body).get("error")).get("details")
+    return next((str(one["retryDelay"]) for one in object_items(details) if one.get("retryDelay")), "")
 
 
 def used_up_seconds(headers: Mapping[str, str]) -> float:
     """Return how long to wait because the headers of an answer report nothing left; 0 otherwise."""
     limits = {name: value for name, value in headers.items() if "ratelimit" in name}
-    return (
-        max(refill_seconds(limits, name, kind) for name in (OPENAI_HEADER, ANTHROPIC_HEADER) for kind in LIMIT_KINDS)
-        if limits
-        else 0.0
-    )
+    names = [(name, kind) for name in (OPENAI_HEADER, ANTHROPIC_HEADER) for kind in LIMIT_KINDS] if limits else []
+    return max((refill_seconds(limits, *name) for name in names), default=0.0)
 
 
 def refill_seconds(headers: Mapping[str, str], name: str, kind: str) -> float:
-    """Return the wait until something is left.
-
-    The headers give the time until all is there; a long one fills up gradually.
-    """
+    """Return the wait until something is left. The headers give the time until all is there, but it comes gradually."""
     left = parse_count(headers.get(name.format(what="remaining", kind=kind), ""))
     reset = parse_wait(headers.get(name.format(what="reset", kind=kind), ""))
     if left is None or left > 0 or reset is None:

@@ -4,7 +4,7 @@ The upstream address is built from what is recognised here. Nothing else of a cl
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,7 +61,7 @@ def matches_path(pattern: str, path: str) -> bool:
 
 
 def path_without_version(dialect: Dialect, path: str) -> str:
-    """Return the path without a version prefix, which clients may send or not."""
+    """Return the path without a version, which clients may send or not, for a dialect that adds its own."""
     path = path.strip("/")
     for prefix in ("v1beta/", "v1/"):
         if dialect.version and path.startswith(prefix):
@@ -73,16 +73,3 @@ def upstream_url(dialect: Dialect, base: str, path: str) -> str:
     base = base.rstrip("/")
     version = "" if base.endswith(("/v1", "/v1beta")) else dialect.version
     return f"{base}{version}/{path_without_version(dialect, path)}"
-
-
-def replace_key_header(
-    dialect: Dialect, key: str, headers: Mapping[str, str], dropped: Iterable[str]
-) -> dict[str, str]:
-    """Replace the client's key by the real one, in the dialect's own header. The `dropped` headers hold other keys."""
-    dropped = (*dropped, *HOP_HEADERS)
-    kept = {
-        name: value
-        for name, value in headers.items()
-        if name.lower() not in dropped and not name.lower().startswith(HOP_PREFIXES)
-    }
-    return kept | dict([dialect.auth_header(key)] if key else [])

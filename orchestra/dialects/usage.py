@@ -68,7 +68,7 @@ class UsageCounts:
         input_fields: tuple[str, ...],
         output_fields: tuple[str, ...],
     ) -> Tokens:
-        """Sum up the usage; `asked` and `said` name the fields of input and output."""
+        """Return the usage. `input_fields` and `output_fields` are the names of the fields that make up both sums."""
         cached = min(cached, input)
         return Tokens(
             *(input, cached, min(written, input - cached), output),
@@ -103,7 +103,7 @@ def is_count_or_none(value: Any) -> bool:
 
 
 def is_object_of_counts(value: Any) -> bool:
-    return value is None or (isinstance(value, dict) and all(is_count_or_none(each) for each in value.values()))
+    return value is None or (isinstance(value, dict) and all(map(is_count_or_none, value.values())))
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,8 @@ class UsageFormat:
         """Whether a usage holds nothing that litellm 1.81 fails on."""
         if not isinstance(used, dict):
             return used is None and self.optional
-        counts = [used[name] for name in self.count_names if name in used]
-        return all(map(self.is_clean_count, counts)) and all(
-            self.is_detail(used[name]) for name in self.detail_names if name in used
+        counts, details = (
+            [used[name] for name in names if name in used] for names in (self.count_names, self.detail_names)
         )
-
-    def is_clean_count(self, value: Any) -> bool:
-        return is_count_or_none(value) and (value is not None or self.nullable)
+        has_clean_counts = all(map(is_count_or_none, counts)) and (self.nullable or None not in counts)
+        return has_clean_counts and all(map(self.is_detail, details))

@@ -1,7 +1,7 @@
 """Find why a gate could not start: the most telling line of its output, and the modules that are missing. Pure."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from orchestra.wording import join_some, one_line
@@ -72,13 +72,8 @@ def shorten_cause(text: str) -> str:
 
 def missing_modules(lines: Lines) -> frozenset[str]:
     """Return missing modules as the errors name them: `requests_mock`, `shop.reset`, `./reset`."""
-    return frozenset(name for line in lines for name in missing_in_line(line))
-
-
-def missing_in_line(line: str) -> Iterator[str]:
-    for pattern in (NO_MODULE, PART_OF_MODULE, ATTRIBUTE, NODE_MODULE):
-        for hit in pattern.finditer(line):
-            yield hit[1]
+    patterns = (NO_MODULE, PART_OF_MODULE, ATTRIBUTE, NODE_MODULE)
+    return frozenset(hit[1] for line in lines for pattern in patterns for hit in pattern.finditer(line))
 
 
 def missing_by_file(lines: Lines) -> dict[str, frozenset[str]]:
@@ -90,7 +85,7 @@ def missing_by_file(lines: Lines) -> dict[str, frozenset[str]]:
         elif HEADLINE.match(line):
             file = ""
         elif file and line.startswith("E "):
-            found.setdefault(file, set()).update(missing_in_line(line))
+            found.setdefault(file, set()).update(missing_modules([line]))
     return {name: frozenset(modules) for name, modules in found.items() if modules}
 
 

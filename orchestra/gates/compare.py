@@ -1,10 +1,19 @@
-"""Compare a gate's outcome on a tree with its outcome on the base: what is new, and what cannot be decided. Pure."""
+"""Compare a gate's outcome on a tree with its outcome on the base: what is new, and what passing proves. Pure."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from orchestra.gates.failures import Names, line_shape, new_failures
-from orchestra.gates.reading import Reading, must_pass, why_not_started
+from orchestra.gates.reading import (
+    Names,
+    Reading,
+    gate_label,
+    line_shape,
+    must_pass,
+    new_failures,
+    ran_no_test,
+    why_not_started,
+)
+from orchestra.gates.run import GateOutcome
 from orchestra.model import Gate
 
 NONE: Names = frozenset()
@@ -12,10 +21,10 @@ NONE: Names = frozenset()
 
 @dataclass(frozen=True)
 class Comparison:
-    """`new`: failures that the base did not have.
+    """The failures by what the base's tell about them.
 
-    `old`: those that it had. `flaky`: failed in one of two runs. `unknown`: fails, and it is not known whether it did
-    before. `why`: the base cannot be compared with.
+    `new`: the base does not have them. `old`: it has them. `flaky`: failed in one of two runs. `unknown`: the base
+    cannot be compared with, for the reason `why`.
     """
 
     new: Names = NONE
@@ -34,10 +43,7 @@ def compare_readings(
     base_files: Collection[str] = (),
     noise: Names = NONE,
 ) -> Comparison:
-    """Compare two readings.
-
-    `second`: another run on the same tree, if there was one. `noise`: shapes of lines that differ from run to run.
-    """
+    """Compare a reading with the base's. `second`: of another run on the same tree. `noise`: see `noise_between`."""
     if not first.failing:
         return Comparison()
     second = second or first
@@ -54,13 +60,12 @@ def compare_readings(
 
 
 def compare_names(first: Reading, base: Reading, second: Reading, base_files: Collection[str]) -> Comparison:
+    failing = first.failing | second.failing
+    excused = {name for name in failing if lacks_same_module(name, first, base, base_files)}
+
     def new_names(now: Names) -> Names:
-        return frozenset(name for name in new_failures(base.failing, now) if not is_excused(name))
+        return new_failures(base.failing, now) - excused
 
-    def is_excused(name: str) -> bool:
-        return lacks_same_module(name, first, base, base_files)
-
-    excused = {name for name in first.failing if is_excused(name)}
     # Two runs that fail in different ways are no good sign either.
     new = new_names(first.failing & second.failing) or new_names(second.failing)
     return Comparison(new, first.failing & (base.failing | excused) - new, new_names(first.failing ^ second.failing))
@@ -91,3 +96,29 @@ def compare_lines(first: Reading, base: Reading, second: Reading, noise: Names) 
 def noise_between(one: Reading, two: Reading) -> Names:
     """Return the shapes of the lines that differ between two runs of the same tree."""
     return frozenset(line_shape(line) for line in one.complaints ^ two.complaints)
+
+
+def why_unproven(outcome: GateOutcome, compared: Comparison) -> str:
+    """Return why a gate without new failures proves nothing about this tree (a clause); empty if it does."""
+    gate, counts = outcome.gate, outcome.reading.counts
+    if outcome.stale:
+        return f"{gate_label(gate)} ran {', '.join(outcome.stale[:3])} from elsewhere than the worktree"
+    if compared.unknown and counts.ran and not outcome.reading.ending:
+        failing = f"{counts.ran - (counts.passed or 0)} of its {counts.ran} tests fail"
+        return f"{failing}, and nothing tells whether they did before, because {compared.why}"
+    if compared.why:
+        return compared.why
+    if gate.kind != "tests":
+        by_names = outcome.reading.by_name and gate.kind != "syntax"
+        return "" if outcome.passed or by_names else explain_same_failure(outcome)
+    if ran_no_test(gate, outcome.reading):
+        return why_not_started(gate, outcome.reading) or f"{gate_label(gate)} ran no test"
+    if counts.ran is None and not outcome.passed:
+        return why_not_started(gate, outcome.reading) or explain_same_failure(outcome)
+    if counts.passed == 0:
+        return f"none of the {counts.ran} tests passes, and none did before"
+    return ""
+
+
+def explain_same_failure(outcome: GateOutcome) -> str:
+    return f"{gate_label(outcome.gate)} fails as it did before: {outcome.reading.cause}"

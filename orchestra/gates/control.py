@@ -1,11 +1,12 @@
 """Add a test that must fail to a project's own tests: a runner that does not report it cannot be trusted. Pure."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from orchestra.gates.recorded_tests import PASSED, RecordedTests, files_of_tests, function_of
+from orchestra.gates.detect import MAKEFILES, npm_scripts
+from orchestra.gates.readers import FAILED, PASSED
+from orchestra.gates.recorded_tests import RecordedTests, files_of_tests, function_of
 from orchestra.gates.run import GateOutcome
 
 # The runners for which we can write a test, with the words by which a command calls them. The first match counts.
@@ -22,7 +23,6 @@ RUNNERS = {
 }
 SCRIPTED = re.compile(r"\b(?:npm|pnpm|yarn|bun)\s+(?:run\s+|run-script\s+)?(?:--?\S+\s+)*([\w:.-]+)")
 MAKE = re.compile(r"\bg?make\s+(?:-\S+\s+)*([\w.-]+)")
-MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 PYTHON = ("pytest", "unittest")
 DEEPEST = 4
 MOST_FILES = 30
@@ -42,20 +42,13 @@ def command_steps(command: str, texts: Mapping[str, str], depth: int = 0) -> lis
     steps = []
     if hit := SCRIPTED.search(command):
         name = {"t": "test"}.get(hit[1], hit[1])
-        steps += [npm_script(texts.get("package.json", ""), name)]
+        scripts = npm_scripts(texts.get("package.json", ""))
+        steps += [" && ".join(scripts[key] for key in (f"pre{name}", name, f"post{name}") if key in scripts)]
     if hit := MAKE.search(command):
         makefile = next((texts[name] for name in MAKEFILES if name in texts), "")
         steps += [make_recipe(makefile, hit[1])]
     found = [step for step in steps if step]
     return found + [more for step in found if depth < DEEPEST for more in command_steps(step, texts, depth + 1)]
-
-
-def npm_script(manifest: str, name: str) -> str:
-    try:
-        scripts = json.loads(manifest or "{}").get("scripts", {})
-        return " && ".join(str(scripts[key]) for key in (f"pre{name}", name, f"post{name}") if key in scripts)
-    except (ValueError, AttributeError):
-        return ""
 
 
 def make_recipe(makefile: str, target: str, seen: tuple[str, ...] = ()) -> str:
@@ -93,6 +86,11 @@ def needs_no_plugins(command: str, configuration: Iterable[str]) -> bool:
 JS_TEST = re.compile(
     r"(?:[._-](?:test|spec)|(?:^|/)tests?)\.[cm]?[jt]sx?$|(?:^|/)(?:tests?|specs?|__tests__)/.+\.[cm]?[jt]sx?$"
 )
+TEST_FILES = {
+    **dict.fromkeys(("node", "jest", "vitest", "mocha"), JS_TEST),
+    "go": re.compile(r"_test\.go$"),
+    "cargo": re.compile(r"(?:^|/)Cargo\.toml$"),
+}
 JS_CALL = re.compile(r"^[ \t]*(?:await )?(test|it)(?:\.\w+)?\s*\(", re.M)
 
 
@@ -102,20 +100,32 @@ def control_candidates(runner: str, files: Iterable[str], roll: RecordedTests) -
     if runner in PYTHON:
         found = files_of_tests([name for name, outcome in roll.tests.items() if outcome == PASSED], set(known))
         return [path for path in found if path.endswith(".py")][: 1 if runner == "pytest" else MOST_FILES]
-    if runner in ("node", "jest", "vitest", "mocha"):
-        return [path for path in known if JS_TEST.search(path)][:MOST_FILES]
-    if runner == "go":
-        return [path for path in known if path.endswith("_test.go")][:MOST_FILES]
-    if runner == "cargo":
-        return [path for path in known if PurePosixPath(path).name == "Cargo.toml"][:MOST_FILES]
-    return []
+    pattern = TEST_FILES.get(runner)
+    return [path for path in known if pattern and pattern.search(path)][:MOST_FILES]
 
 
 def control_files(runner: str, name: str, texts: Mapping[str, str]) -> dict[str, str]:
     """Return files with the control test added, from those candidates that can hold it."""
-    return {"pytest": add_to_pytest, "unittest": add_to_unittest, "go": add_to_go, "cargo": add_to_cargo}.get(
-        runner, add_to_script
-    )(name, texts)
+    if runner == "cargo":
+        packages = [path for path, text in texts.items() if "[package]" in text and "autotests" not in text]
+        test = f'#[test]\nfn {name}() {{\n    panic!("{CONTROL_MESSAGE}");\n}}\n'
+        return {str(PurePosixPath(path).parent / "tests" / f"{name}.rs"): test for path in packages}
+    if runner == "pytest":
+        test = f"\n\n\ndef {name}():\n    raise AssertionError({CONTROL_MESSAGE!r})\n"
+        added = dict.fromkeys(list(texts)[:1], test)
+    elif runner == "unittest":
+        able = [path for path, text in texts.items() if "load_tests" not in text]
+        test = f"class Case_{name}(unittest.TestCase):\n    def {name}(self):\n        self.fail({CONTROL_MESSAGE!r})\n"
+        added = dict.fromkeys(able[:3], f"\n\n\nimport unittest\n\n\n{test}")
+    elif runner == "go":
+        test = f'\n\nfunc {go_test_name(name)}(t *testing.T) {{\n\tt.Fatal("{CONTROL_MESSAGE}")\n}}\n'
+        added = dict.fromkeys(one_file_per_package(texts), test)
+    else:
+        # Call the function with which the file itself defines its tests.
+        calls = {path: hit[1] for path, text in texts.items() if (hit := JS_CALL.search(text))}
+        fails = f"{name!r}, () => {{ throw new Error({CONTROL_MESSAGE!r}) }}"
+        added = {path: f"\n;{call}({fails});\n" for path, call in calls.items()}
+    return {path: texts[path] + test for path, test in added.items()}
 
 
 def control_name(roll: RecordedTests, word: str) -> str:
@@ -125,47 +135,18 @@ def control_name(roll: RecordedTests, word: str) -> str:
     return f"{own}_control_{word}"
 
 
-def add_to_pytest(name: str, texts: Mapping[str, str]) -> dict[str, str]:
-    for path, text in texts.items():
-        return {path: f"{text}\n\n\ndef {name}():\n    raise AssertionError({CONTROL_MESSAGE!r})\n"}
-    return {}
-
-
-def add_to_unittest(name: str, texts: Mapping[str, str]) -> dict[str, str]:
-    body = f"\n\n\nimport unittest\n\n\nclass Case_{name}(unittest.TestCase):\n    def {name}(self):\n"
-    able = {path: text for path, text in texts.items() if "load_tests" not in text}
-    return {path: f"{text}{body}        self.fail({CONTROL_MESSAGE!r})\n" for path, text in list(able.items())[:3]}
-
-
-def add_to_script(name: str, texts: Mapping[str, str]) -> dict[str, str]:
-    """Add it by the function with which the file itself defines its tests."""
-    calls = {path: hit[1] for path, text in texts.items() if (hit := JS_CALL.search(text))}
-    return {
-        path: f"{texts[path]}\n;{call}({name!r}, () => {{ throw new Error({CONTROL_MESSAGE!r}) }});\n"
-        for path, call in calls.items()
-    }
-
-
 def go_test_name(name: str) -> str:
     return "Test" + name.replace("_", "X")
 
 
-def add_to_go(name: str, texts: Mapping[str, str]) -> dict[str, str]:
-    """Add it once per package, because Go allows a name only once there."""
+def one_file_per_package(texts: Mapping[str, str]) -> list[str]:
+    """Return a test file of each Go package, where a name is allowed only once."""
     found = dict[tuple[str, str], str]()
     for path, text in texts.items():
         package = re.search(r"^package (\w+)", text, re.M)
         if package and re.search(r'^\s*(?:import )?"testing"$', text, re.M):
             found.setdefault((str(PurePosixPath(path).parent), package[1].removesuffix("_test")), path)
-    function = go_test_name(name)
-    body = f'\n\nfunc {function}(t *testing.T) {{\n\tt.Fatal("{CONTROL_MESSAGE}")\n}}\n'
-    return {path: f"{texts[path]}{body}" for path in found.values()}
-
-
-def add_to_cargo(name: str, texts: Mapping[str, str]) -> dict[str, str]:
-    packages = [path for path, text in texts.items() if "[package]" in text and "autotests" not in text]
-    body = f'#[test]\nfn {name}() {{\n    panic!("{CONTROL_MESSAGE}");\n}}\n'
-    return {str(PurePosixPath(path).parent / "tests" / f"{name}.rs"): body for path in packages}
+    return list(found.values())
 
 
 def is_control_reported(outcome: GateOutcome, name: str, files: Iterable[str]) -> bool:
@@ -176,5 +157,5 @@ def is_control_reported(outcome: GateOutcome, name: str, files: Iterable[str]) -
     if outcome.ended.code == 0 or outcome.ended.timed_out:
         return False
     signs = {name, go_test_name(name), *files}
-    named = {*outcome.failing, *outcome.roll.names_with("failed")}
+    named = {*outcome.failing, *outcome.roll.names_with(FAILED)}
     return any(sign in failure for failure in named for sign in signs)

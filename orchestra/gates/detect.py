@@ -1,13 +1,10 @@
-"""Detect a repository's gates from its configuration, without guessing.
-
-Pure: `inspection.py` reads what is judged here.
-"""
+"""Detect a repository's gates from its configuration, without guessing, and choose those of a run. Pure."""
 
 import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from configparser import Error as IniError
 from configparser import RawConfigParser
 from dataclasses import dataclass
@@ -15,31 +12,27 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from orchestra.model import Gate
+from orchestra.settings import Settings
 
+MAKEFILES = ("GNUmakefile", "makefile", "Makefile")  # in make's own order
 MANIFESTS = (
     *("pyproject.toml", "setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini", "noxfile.py", "package.json"),
-    *("Makefile", "makefile", "GNUmakefile", "Cargo.toml", "go.mod"),
+    *(*MAKEFILES, "Cargo.toml", "go.mod"),
 )
 TOOLS = (
-    "pytest",
-    "unittest",
-    "ruff",
-    "flake8",
-    "mypy",
-    "pyright",
-    "npm",
-    "pnpm",
-    "yarn",
-    "tsc",
-    "eslint",
-    "go",
-    "cargo",
-    "make",
+    *("pytest", "unittest", "ruff", "flake8", "mypy", "pyright", "npm", "pnpm", "yarn", "tsc", "eslint"),
+    *("go", "cargo", "make"),
 )
 NO_TEST = "no test specified"
 TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|tests?)\.py$")
 JS = (".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts")
 PY = (".py", ".pyi")
+KINDS = {
+    **dict.fromkeys(("test", "tests", "pytest", "unittest", "npm test", "go test", "cargo test", "make test"), "tests"),
+    **dict.fromkeys(("lint", "ruff", "flake8", "eslint"), "lint"),
+    **dict.fromkeys(("type", "types", "mypy", "pyright", "tsc"), "types"),
+    "syntax": "syntax",
+}
 
 
 @dataclass(frozen=True)
@@ -73,10 +66,6 @@ class DetectedGates:
     gates: tuple[Gate, ...] = ()
     unusable: tuple[UnusableGate, ...] = ()
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return tuple(each.note for each in self.unusable)
-
 
 def detect_gates(seen: RepositoryView) -> DetectedGates:
     finders = (python_tests, node_tests, go_tests, cargo_tests, python_checks, node_checks)
@@ -100,53 +89,48 @@ def offer_gate(
     return gate, "" if command else f"{tool} is not installed here"
 
 
+def check_node_packages(seen: RepositoryView, offer: Offer) -> Offer:
+    """Return the offer, unusable if node's packages are missing."""
+    gate, why_not = offer
+    package = parse_package_json(seen.texts.get("package.json", ""))
+    if not (why_not or seen.packages) and (package.get("dependencies") or package.get("devDependencies")):
+        why_not = "the packages of package.json are not installed here (there is no node_modules)"
+    return gate, why_not
+
+
 # --- tests ----------------------------------------------------------------------------------------------------------
 
 
 def python_tests(seen: RepositoryView) -> Iterator[Offer]:
     if why := find_pytest_use(seen):
         yield offer_gate(seen, "pytest", "tests", why, "pytest", "-q --continue-on-collection-errors")
-    elif tests := unittest_files(seen):
-        yield offer_gate(
-            seen, "unittest", "tests", f"{tests[0]} uses unittest", "unittest", discovery_arguments(tests, seen.files)
-        )
+        return
+    uses = re.compile(r"^\s*(import|from) (unittest|django\.test)\b", re.MULTILINE)
+    tests = [path for path in sorted(seen.files) if TEST_FILE.search(path) and uses.search(seen.texts.get(path, ""))]
+    if tests:
+        words = discovery_arguments(tests, seen.files)
+        yield offer_gate(seen, "unittest", "tests", f"{tests[0]} uses unittest", "unittest", words)
 
 
 def find_pytest_use(seen: RepositoryView) -> str:
-    for name in ("pytest.ini", ".pytest.ini"):
-        if name in seen.files:
-            return f"{name} is there"
-    if "pytest" in read_toml_table(seen, "pyproject.toml", "tool"):
-        return "pyproject.toml configures pytest"
-    for name, section in (("tox.ini", "pytest"), ("setup.cfg", "tool:pytest")):
-        if section in ini_sections(seen.texts.get(name, "")):
-            return f"{name} configures pytest"
+    shared = {"tox.ini": "pytest", "setup.cfg": "tool:pytest"}
+    if why := find_tool_config(seen, "pytest", ("pytest.ini", ".pytest.ini"), shared):
+        return why
     tests = [path for path in sorted(seen.files) if TEST_FILE.search(path)]
     conftests = [path for path in sorted(seen.files) if PurePosixPath(path).name == "conftest.py"]
     if conftests and tests:
         return f"{conftests[0]} is there"
-    naming = [name for name, text in sorted(seen.texts.items()) if not TEST_FILE.search(name) and requires_pytest(text)]
+    # Not only in a comment.
+    requires = re.compile(r"^[^#\n]*\bpytest\b", re.MULTILINE)
+    naming = [name for name, text in sorted(seen.texts.items()) if not TEST_FILE.search(name) and requires.search(text)]
     if tests and naming:
         return f"{naming[0]} names pytest"
     using = [path for path in tests if re.search(r"^(import|from) pytest\b", seen.texts.get(path, ""), re.MULTILINE)]
     return f"{using[0]} imports pytest" if using else ""
 
 
-def requires_pytest(text: str) -> bool:
-    """Whether pytest is among the requirements, not only in a comment."""
-    return any(re.search(r"\bpytest\b", line.split("#")[0]) for line in text.splitlines())
-
-
-def unittest_files(seen: RepositoryView) -> list[str]:
-    uses = re.compile(r"^\s*(import|from) (unittest|django\.test)\b", re.MULTILINE)
-    return [path for path in sorted(seen.files) if TEST_FILE.search(path) and uses.search(seen.texts.get(path, ""))]
-
-
 def discovery_arguments(tests: list[str], files: Collection[str]) -> str:
-    """Return unittest's discovery arguments.
-
-    By itself it finds test*.py in packages below the root; other folders and names must be given.
-    """
+    """Return unittest's discovery arguments, where tests are not test*.py in packages below the root."""
     (folder, _), *_ = Counter(folder_above_packages(path, files) for path in tests).most_common()
     usual = any(PurePosixPath(path).name.startswith("test") for path in tests)
     words = ([] if folder == "." else ["-s", folder]) + ([] if usual else ["-p", "'*_test.py'"])
@@ -162,27 +146,16 @@ def folder_above_packages(test: str, files: Collection[str]) -> str:
 
 
 def node_tests(seen: RepositoryView) -> Iterator[Offer]:
-    script = npm_scripts(seen).get("test", "")
+    manifest = seen.texts.get("package.json", "")
+    script = npm_scripts(manifest).get("test", "")
     if not script.strip() or NO_TEST in script:
         return
-    tool = package_manager(seen)
-    gate, why_not = offer_gate(seen, f"{tool} test", "tests", "package.json has a test script", tool, "test")
-    yield gate, why_not or why_no_packages(seen)
-
-
-def why_no_packages(seen: RepositoryView) -> str:
-    asked = [key for key in ("dependencies", "devDependencies") if parse_package_json(seen).get(key)]
-    if seen.packages or not asked:
-        return ""
-    return "the packages of package.json are not installed here (there is no node_modules)"
-
-
-def package_manager(seen: RepositoryView) -> str:
-    named = str(parse_package_json(seen).get("packageManager", "")).partition("@")[0]
-    if named in ("npm", "pnpm", "yarn"):
-        return named
-    locks = {"pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn"}
-    return next((tool for lock, tool in locks.items() if lock in seen.files), "npm")
+    tool = str(parse_package_json(manifest).get("packageManager", "")).partition("@")[0]
+    if tool not in ("npm", "pnpm", "yarn"):
+        locks = {"pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn"}
+        tool = next((tool for lock, tool in locks.items() if lock in seen.files), "npm")
+    offer = offer_gate(seen, f"{tool} test", "tests", "package.json has a test script", tool, "test")
+    yield check_node_packages(seen, offer)
 
 
 def go_tests(seen: RepositoryView) -> Iterator[Offer]:
@@ -197,43 +170,42 @@ def cargo_tests(seen: RepositoryView) -> Iterator[Offer]:
 
 
 def make_tests(seen: RepositoryView) -> Iterator[Offer]:
-    for name in ("GNUmakefile", "makefile", "Makefile"):  # in make's own order
-        if name in seen.texts:
-            if re.search(r"^test[ \t]*::?(?![:=])", seen.texts[name], re.MULTILINE):
-                yield offer_gate(seen, "make test", "tests", f"{name} has a target `test`", "make", "test")
-            return
+    name = next((name for name in MAKEFILES if name in seen.texts), "")
+    if re.search(r"^test[ \t]*::?(?![:=])", seen.texts.get(name, ""), re.MULTILINE):
+        yield offer_gate(seen, "make test", "tests", f"{name} has a target `test`", "make", "test")
 
 
 # --- checks ---------------------------------------------------------------------------------------------------------
 
 
 def python_checks(seen: RepositoryView) -> Iterator[Offer]:
-    if why := find_tool_config(seen, "ruff", ("ruff.toml", ".ruff.toml"), ()):
-        yield offer_gate(
-            seen, "ruff", "lint", why, "ruff", "check --no-cache --force-exclude --output-format concise", PY
-        )
-    if why := find_tool_config(seen, "flake8", (".flake8",), ("setup.cfg", "tox.ini")):
+    if why := find_tool_config(seen, "ruff", ("ruff.toml", ".ruff.toml"), {}):
+        words = "check --no-cache --force-exclude --output-format concise"
+        yield offer_gate(seen, "ruff", "lint", why, "ruff", words, PY)
+    if why := find_tool_config(seen, "flake8", (".flake8",), {"setup.cfg": "flake8", "tox.ini": "flake8"}):
         yield offer_gate(seen, "flake8", "lint", why, "flake8", "", PY)
-    if why := find_tool_config(seen, "mypy", ("mypy.ini", ".mypy.ini"), ("setup.cfg",)):
+    if why := find_tool_config(seen, "mypy", ("mypy.ini", ".mypy.ini"), {"setup.cfg": "mypy"}):
         yield offer_gate(seen, "mypy", "types", why, "mypy", mypy_arguments(seen))
-    if why := find_tool_config(seen, "pyright", ("pyrightconfig.json",), ()):
+    if why := find_tool_config(seen, "pyright", ("pyrightconfig.json",), {}):
         yield offer_gate(seen, "pyright", "types", why, "pyright")
 
 
-def find_tool_config(seen: RepositoryView, tool: str, own: tuple[str, ...], shared: tuple[str, ...]) -> str:
+def find_tool_config(seen: RepositoryView, tool: str, own: tuple[str, ...], shared: Mapping[str, str]) -> str:
+    """Return the file that configures a tool, as a reason. `shared`: its sections in files of several tools."""
     for name in own:
         if name in seen.files:
             return f"{name} is there"
-    if tool in read_toml_table(seen, "pyproject.toml", "tool"):
-        return f"pyproject.toml configures {tool}"
-    return next((f"{name} configures {tool}" for name in shared if tool in ini_sections(seen.texts.get(name, ""))), "")
+    configs = [name for name, section in shared.items() if section in ini_sections(seen.texts.get(name, ""))]
+    if tool in read_tool_table(seen):
+        configs.insert(0, "pyproject.toml")
+    return f"{configs[0]} configures {tool}" if configs else ""
 
 
 def mypy_arguments(seen: RepositoryView) -> str:
     """Return what mypy is to check if its configuration does not say so."""
-    own = read_toml_table(seen, "pyproject.toml", "tool", "mypy")
+    own = read_tool_table(seen).get("mypy")
     configs = [seen.texts.get(name, "") for name in ("mypy.ini", ".mypy.ini", "setup.cfg")]
-    if {"files", "packages", "modules"} & own.keys() or any(
+    if {"files", "packages", "modules"} & (own.keys() if isinstance(own, dict) else set()) or any(
         re.search(r"^(files|packages|modules)\s*=", text, re.MULTILINE) for text in configs
     ):
         return ""
@@ -243,26 +215,23 @@ def mypy_arguments(seen: RepositoryView) -> str:
 
 def node_checks(seen: RepositoryView) -> Iterator[Offer]:
     if "tsconfig.json" in seen.files:
-        gate, why_not = offer_gate(seen, "tsc", "types", "tsconfig.json is there", "tsc", "--noEmit --pretty false")
-        yield gate, why_not or why_no_packages(seen)
+        offer = offer_gate(seen, "tsc", "types", "tsconfig.json is there", "tsc", "--noEmit --pretty false")
+        yield check_node_packages(seen, offer)
     configs = [path for path in sorted(seen.files) if re.fullmatch(r"eslint\.config\.\w+|\.eslintrc(\.\w+)?", path)]
-    if configs or "eslintConfig" in parse_package_json(seen):
+    if configs or "eslintConfig" in parse_package_json(seen.texts.get("package.json", "")):
         why = f"{configs[0]} is there" if configs else "package.json configures eslint"
-        gate, why_not = offer_gate(seen, "eslint", "lint", why, "eslint", "--no-color", JS)
-        yield gate, why_not or why_no_packages(seen)
+        yield check_node_packages(seen, offer_gate(seen, "eslint", "lint", why, "eslint", "--no-color", JS))
 
 
 # --- manifests, which may be broken ---------------------------------------------------------------------------------
 
 
-def read_toml_table(seen: RepositoryView, name: str, *keys: str) -> dict[str, Any]:
-    found: Any = {}
+def read_tool_table(seen: RepositoryView) -> dict[str, Any]:
+    """Return the table `tool` of pyproject.toml."""
     try:
-        found = tomllib.loads(seen.texts.get(name, ""))
+        found = tomllib.loads(seen.texts.get("pyproject.toml", "")).get("tool")
     except (ValueError, RecursionError):
         return {}
-    for key in keys:
-        found = found.get(key, {}) if isinstance(found, dict) else {}
     return found if isinstance(found, dict) else {}
 
 
@@ -275,14 +244,53 @@ def ini_sections(text: str) -> list[str]:
     return parser.sections()
 
 
-def parse_package_json(seen: RepositoryView) -> dict[str, Any]:
+def parse_package_json(manifest: str) -> dict[str, Any]:
     try:
-        found = json.loads(seen.texts.get("package.json", "{}"))
+        found = json.loads(manifest)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def npm_scripts(seen: RepositoryView) -> dict[str, str]:
-    found = parse_package_json(seen).get("scripts", {})
+def npm_scripts(manifest: str) -> dict[str, str]:
+    found = parse_package_json(manifest).get("scripts")
     return {name: str(text) for name, text in found.items()} if isinstance(found, dict) else {}
+
+
+# --- the choice -----------------------------------------------------------------------------------------------------
+
+
+def choose_gates(settings: Settings, detected: Iterable[Gate]) -> list[Gate]:
+    """Choose the gates. A user's command replaces the detected gates of its kind; `--gate NAME=` leaves one out."""
+    given = {
+        kind: Gate(kind, kind, command, describe_source(settings, option), named=True)
+        for kind, (option, command) in given_commands(settings).items()
+    }
+    gates = {gate.name: gate for gate in detected if gate.kind not in given} | given
+    for entry in settings.gate:
+        name, _, command = (part.strip() for part in entry.partition("="))
+        gates.pop(name, None)
+        if command:
+            gates[name] = Gate(name, KINDS.get(name, "command"), command, describe_source(settings, "gate"), named=True)
+    order = ("tests", "types", "lint", "syntax", "command")
+    return sorted(gates.values(), key=lambda gate: order.index(gate.kind))
+
+
+def describe_source(settings: Settings, option: str) -> str:
+    """Describe where a command came from. A resumed run has lost the sources of its settings."""
+    committed = settings.committed
+    named = committed is not None and settings.source_of(option) == committed.origin
+    return f"{settings.source_of(option)} names it" if named else "you gave it"
+
+
+def remaining_unusable(settings: Settings, unusable: Iterable[UnusableGate]) -> tuple[UnusableGate, ...]:
+    """Return the unusable gates that the user has not replaced or turned off."""
+    named = {entry.partition("=")[0].strip() for entry in settings.gate}
+    given = given_commands(settings).keys() | {KINDS.get(name, "command") for name in named}
+    return tuple(one for one in unusable if one.gate.kind not in given and one.gate.name not in named)
+
+
+def given_commands(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Return the user's options and commands by the kind of gate that they replace."""
+    options = {"tests": "test_cmd", "lint": "lint_cmd", "types": "type_cmd"}
+    return {kind: (name, command) for kind, name in options.items() if (command := getattr(settings, name))}

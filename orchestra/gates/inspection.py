@@ -47,29 +47,22 @@ def read_beginning(path: Path) -> str | None:
 def find_tool(root: Path, name: str, environ: Mapping[str, str]) -> str:
     """Find a tool's command: the project's own before one on PATH. Empty if there is none."""
     if name in NODE:
-        own = root / "node_modules" / ".bin" / name
-        # Relative, so that the gated tree's own tool is used.
-        return f"node_modules/.bin/{name}" if own.exists() else quote_path(find_program(name, environ))
-    python = project_python(root, environ)
+        own = f"node_modules/.bin/{name}"  # relative, so that the gated tree's own tool is used
+        return own if (root / own).exists() else quote_path(find_program(name, environ))
     if name == "unittest":
+        python = find_in_venv(root, "python") or find_program("python3", environ) or find_program("python", environ)
         return f"{quote_path(python)} -m unittest" if python else ""
-    for folder in (root / ".venv" / "bin", root / "venv" / "bin"):
-        if (folder / name).exists():
-            return (
-                f"{quote_path(str(folder / 'python'))} -m {name}"
-                if name == "pytest"
-                else quote_path(str(folder / name))
-            )
-    found = find_program(name, environ)
-    interpreter = script_interpreter(found) if name == "pytest" and found else ""
-    return f"{quote_path(interpreter)} -m pytest" if interpreter else quote_path(found)
+    own = find_in_venv(root, name)
+    found = own or find_program(name, environ)
+    if name == "pytest" and found:
+        interpreter = str(Path(own).with_name("python")) if own else script_interpreter(found)
+        return f"{quote_path(interpreter)} -m pytest" if interpreter else quote_path(found)
+    return quote_path(found)
 
 
-def project_python(root: Path, environ: Mapping[str, str]) -> str:
-    for folder in (root / ".venv" / "bin", root / "venv" / "bin"):
-        if (folder / "python").exists():
-            return str(folder / "python")
-    return find_program("python3", environ) or find_program("python", environ)
+def find_in_venv(root: Path, name: str) -> str:
+    folders = (root / ".venv" / "bin", root / "venv" / "bin")
+    return next((str(folder / name) for folder in folders if (folder / name).exists()), "")
 
 
 def find_program(name: str, environ: Mapping[str, str]) -> str:

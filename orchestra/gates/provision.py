@@ -1,5 +1,4 @@
-"""Provide what a gate needs beside tracked files: node's packages, and products of the user's build among the
-sources."""
+"""Provide what a gate needs beside tracked files: node's packages, and what a build wrote among the sources."""
 
 import os
 import shutil

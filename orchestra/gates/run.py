@@ -7,11 +7,10 @@ import shlex
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from orchestra.gates.failures import Names, clean_lines
-from orchestra.gates.reading import Reading, read_output
+from orchestra.gates.provision import is_inside
+from orchestra.gates.reading import Names, Reading, clean_lines, read_output
 from orchestra.gates.recorded_tests import RecordedTests, read_recorded_tests
 from orchestra.model import Gate
 from orchestra.process import CHILD, NO_SANDBOX, CommandResult, Sandbox, run_command
@@ -67,8 +66,8 @@ class ChosenTests:
     def write(self, tree: Path) -> None:
         for path, content in self.files.items():
             target = tree / path
-            if not target.parent.resolve().is_relative_to(tree.resolve()):
-                continue  # a link leads out of the tree
+            if not is_inside(tree, target):
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             target.write_bytes(content)
@@ -101,10 +100,6 @@ class GateOutcome:
     def failing(self) -> Names:
         """The failures; empty only if the gate passed."""
         return self.reading.failing
-
-    @property
-    def ran(self) -> int | None:
-        return self.reading.counts.ran
 
     @property
     def passed(self) -> bool:
@@ -146,16 +141,15 @@ async def run_gate(
     # Its temporary folder differs in each run.
     printed = printed.replace(str(context.tree.parent / "tmp"), "/tmp")
     roots = {str(context.tree), str(context.tree.resolve())}
-    reads = partial(read_output, roots=roots, files=[*context.files, *context.planned], timed_out=ended.timed_out)
-    reading = await asyncio.to_thread(reads, printed, ended.code)
-    tests = (
-        read_recorded_tests(read_gate_file(roll), clean_lines(printed, roots))
-        if gate.kind == "tests"
-        else RecordedTests()
+    known = [*context.files, *context.planned]
+    reading = await asyncio.to_thread(
+        read_output, printed, ended.code, roots=roots, files=known, timed_out=ended.timed_out
     )
-    return GateOutcome(
-        gate, ended, output, reading, remarks, read_foreign_modules(book), spoiled, tests, files=context.files
-    )
+    tests = RecordedTests()
+    if gate.kind == "tests":
+        tests = read_recorded_tests(read_gate_file(roll), clean_lines(printed, roots))
+    stale = read_foreign_modules(book)
+    return GateOutcome(gate, ended, output, reading, remarks, stale, spoiled, tests, files=context.files)
 
 
 def gate_environment(context: GateContext, book: Path, env: Mapping[str, str]) -> dict[str, str]:

@@ -1,11 +1,12 @@
-"""Clients, their exchanges, and what these cost."""
+"""Clients, their exchanges, who is told of them, and what they cost."""
 
 import secrets
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from orchestra.dialects import Tokens
-from orchestra.gateway.budget import MaxCost
+from orchestra.gateway.budget import Amount, MaxCost
 from orchestra.model import Usage
 from orchestra.providers import catalogue
 
@@ -40,18 +41,13 @@ class Exchange:
     finish: str = ""
     identity: str = ""
     replayed: bool = False
-    # The original reply, so that a resumed run can give it again; and whether this one was given again.
-    raw: str = field(default="", repr=False)
+    raw: str = field(default="", repr=False)  # the original reply, so that a resumed run can give it again
     kind: str = ""
-    recalled: bool = False
-    # a recorded reply that was given to a request other than the recorded one
-    drifted: bool = False
-    # the messages of the request, as (role, text)
-    asked: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    # the number of its reservation
-    number: int = 0
-    # what is odd about the reported usage
-    remark: str = ""
+    recalled: bool = False  # this reply was given again
+    drifted: bool = False  # a recorded reply that was given to a request other than the recorded one
+    asked: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # the messages of the request, as (role, text)
+    number: int = 0  # of its reservation
+    remark: str = ""  # what is odd about the reported usage
 
 
 @dataclass
@@ -75,23 +71,13 @@ class ClientPass:
     waits_since: dict[int, float] = field(default_factory=dict)
 
     @property
-    def forbids_repeats(self) -> bool:
-        return self.task is not None and not self.repeats
-
-    @property
     def holder(self) -> str:
         return self.role if self.task is None else f"agent{self.task}"
-
-    def may_ask(self, provider: str, model: str) -> bool:
-        return self.models is None or f"{provider}/{model}" in self.models
 
     @property
     def waited_seconds(self) -> float:
         """Seconds for which the gateway has made its holder wait, until now."""
         return self.waited_before + (time.monotonic() - min(self.waits_since.values()) if self.waits_since else 0.0)
-
-    def begin_wait(self, ask: int) -> None:
-        self.waits_since[ask] = time.monotonic()
 
     def end_wait(self, ask: int) -> None:
         """End a wait. Of several waits at the same time only one counts."""
@@ -105,19 +91,37 @@ class ClientPass:
         return sum((exchange.usage for exchange in self.exchanges), Usage())
 
     @property
-    def answered_identities(self) -> set[str]:
-        return {exchange.identity for exchange in self.exchanges if not exchange.failure}
-
-    @property
     def is_exhausted(self) -> bool:
         replies = sum(not exchange.failure for exchange in self.exchanges)
         return bool(self.iterations) and replies >= self.iterations
+
+    def forbids_repeat(self, identity: str) -> bool:
+        """Whether a request was answered already: its repetition means that the agent could not read the reply."""
+        if self.task is None or self.repeats:
+            return False
+        return any(exchange.identity == identity and not exchange.failure for exchange in self.exchanges)
+
+
+class GatewayListener(Protocol):
+    """Called in the gateway's own task, which waits for it."""
+
+    def on_reservation(self, ticket: ClientPass, number: int, most: Amount) -> None:
+        """A request is about to be sent, and may cost this much. The record must survive a crash."""
+
+    def on_exchange(self, ticket: ClientPass, exchange: Exchange) -> None:
+        """A request has ended. Its reply is handed on after this returns, so that every paid reply is recorded."""
+
+    def on_wait(self, ticket: ClientPass, whom: str, why: str) -> None:
+        """The client waits for a provider or the budget, and why; both are empty when it goes on."""
+
+    def on_note(self, ticket: ClientPass, text: str) -> None:
+        """Something for the user that is not an exchange: a refused request, a strange usage."""
 
 
 def usage_of_reply(
     model: catalogue.Model, reported: Tokens, requests: int, *, has_text: bool, most: MaxCost | None
 ) -> Usage:
-    """Compute what a reply costs from its usage; `said`: whether the reply holds any text.
+    """Compute what a reply costs from its usage; `has_text`: whether the reply holds any text.
 
     What the usage leaves unknown is counted at the reserved maximum, as assumed. Without `most` nothing was sent, so
     nothing is assumed.

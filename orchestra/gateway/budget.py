@@ -40,8 +40,9 @@ class MaxCost:
         return replace(self, output=min(self.output, output))
 
     @property
-    def with_least_output(self) -> "MaxCost":
-        return self.with_output_cap(LEAST_OUTPUT)
+    def least_amount(self) -> Amount:
+        """The most that the request may cost with the shortest reply that is worth its price."""
+        return self.with_output_cap(LEAST_OUTPUT).amount
 
 
 @dataclass(eq=False)
@@ -52,22 +53,14 @@ class Account:
     dollars: float | None = None
     tokens: int | None = None
     spent: Amount = NO_AMOUNT
-    reserved: Amount = NO_AMOUNT  # the sum of the reservations
     reservations: set["Reservation"] = field(default_factory=set)
-
-    def add_reservation(self, claim: "Reservation") -> None:
-        self.reservations.add(claim)
-        self.reserved = add_amounts(self.reserved, claim.most.amount)
-
-    def remove_reservation(self, claim: "Reservation") -> None:
-        self.reservations.remove(claim)
-        dollars, tokens = claim.most.amount
-        self.reserved = add_amounts(self.reserved, Amount(-dollars, -tokens)) if self.reservations else NO_AMOUNT
 
     @property
     def available(self) -> Amount:
         """Spendable, without what is reserved."""
-        return add_amounts(self.unspent, Amount(-self.reserved.dollars, -self.reserved.tokens))
+        held = [claim.most.amount for claim in self.reservations]
+        dollars = self.unspent.dollars - math.fsum(amount.dollars for amount in held)
+        return Amount(dollars, self.unspent.tokens - sum(amount.tokens for amount in held))
 
     @property
     def unspent(self) -> Amount:
@@ -84,7 +77,7 @@ class Account:
 
     def shortage(self, most: MaxCost) -> str:
         """Describe which limit is reached, how much of it is spent, and what would be needed."""
-        needed = most.with_least_output.amount
+        needed = most.least_amount
         if self.dollars is not None and needed.dollars > self.unspent.dollars:
             spent = f"{format_dollars(self.spent.dollars)} of {format_dollars(self.dollars)} are spent"
             return f"{self.name} is used up: {spent}, and this request needs up to {format_dollars(needed.dollars)}"
@@ -140,13 +133,10 @@ class Budget:
 
     def shortage(self, most: MaxCost) -> str:
         """Return why no client can afford such a request; empty if one can."""
-        return "" if fits_in(most.with_least_output.amount, self.run.unspent) else self.run.shortage(most)
+        return "" if fits_in(most.least_amount, self.run.unspent) else self.run.shortage(most)
 
     def record_usage(self, claim: Reservation, used: Amount | None = None) -> Amount:
-        """Replace a reservation by the usage, or by the whole reservation if the usage is unknown.
-
-        Return what exceeds it.
-        """
+        """Replace a reservation by the usage (unknown: by all of it). Return how much more was used."""
         held, used = claim.most.amount, used or claim.most.amount
         self.close(claim, used)
         return Amount(max(0.0, used.dollars - held.dollars), max(0, used.tokens - held.tokens))
@@ -156,8 +146,8 @@ class Budget:
             self.waiting.remove(claim)
         for account in claim.accounts:
             if claim in account.reservations:
-                account.remove_reservation(claim)
-                account.spent = add_amounts(account.spent, used)
+                account.reservations.remove(claim)
+                account.spent = Amount(account.spent.dollars + used.dollars, account.spent.tokens + used.tokens)
         self.decide_waiting()
 
     def decide_waiting(self) -> None:
@@ -171,9 +161,9 @@ class Budget:
 
     def decide(self, claim: Reservation) -> tuple[Account, ...]:
         """Grant or refuse a reservation, or return the accounts that it must wait for."""
-        most, least = claim.most, claim.most.with_least_output
+        most = claim.most
         for account in claim.accounts:
-            if not fits_in(least.amount, account.unspent):
+            if not fits_in(most.least_amount, account.unspent):
                 claim.refused_reason = account.shortage(most)
                 claim.decided.set()
                 return ()
@@ -185,13 +175,9 @@ class Budget:
             claim.most = most.with_output_cap(min(account.affordable_output(most) for account in short))
             claim.is_lowered = True
         for account in claim.accounts:
-            account.add_reservation(claim)
+            account.reservations.add(claim)
         claim.decided.set()
         return ()
-
-
-def add_amounts(one: Amount, other: Amount) -> Amount:
-    return Amount(one.dollars + other.dollars, one.tokens + other.tokens)
 
 
 def fits_in(amount: Amount, room: Amount) -> bool:

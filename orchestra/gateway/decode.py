@@ -7,10 +7,11 @@ so each can run on either side.
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -29,6 +30,7 @@ CHILD_PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from orchestra.gateway.decode import serve_decode_child; serve_decode_child()"
 )
+CLIENT_HEADERS = frozenset(dialects.KEY_HEADERS + dialects.HOP_HEADERS)  # not forwarded
 NO_TOKENS = Tokens()
 SHORTEST_QUOTED = 10  # percent-encoded characters before they are decoded and searched
 UNREADABLE_MESSAGE = "it is too large or too deeply nested to be read"
@@ -102,18 +104,35 @@ def find_keys(text: str, forms: KeyForms) -> tuple[str, ...]:
     """Return the names of the keys in a text: in any encoding, broken over lines, or percent-encoded."""
     joined = text.replace("\\r", "").replace("\\n", "") if "\\n" in text else text
     unquoted = unquote(joined, errors="replace") if joined.count("%") >= SHORTEST_QUOTED else ""
+    # Removing escaped line ends (a backslash and a letter) may change a form with such letters.
     found = (
-        name for form, name in forms if form in joined or form in unquoted or (loses_escapes(form) and form in text)
+        name
+        for form, name in forms
+        if form in joined or form in unquoted or (re.search(r"^[rn]|\\[rn]", form) and form in text)
     )
     return tuple(dict.fromkeys(found))
 
 
-def loses_escapes(form: str) -> bool:
-    """Whether removing escaped line ends (a backslash and a letter) may change the form."""
-    return form[0] in "rn" or "\\r" in form or "\\n" in form
+@dataclass(frozen=True)
+class KeyGuard:
+    """`forms`: the encodings of our keys, each with the name of its variable.
+
+    `is_tracked`: whether the base's tracked files contain the key of a variable, so that it is no secret.
+    """
+
+    forms: tuple[tuple[str, str], ...] = field(repr=False, default=())
+    is_tracked: Callable[[str], Awaitable[bool]] | None = None
+
+    async def find_secret(self, facts: RequestFacts, query: str, headers: Mapping[str, str]) -> str:
+        """Return the variable of a key that the request contains, if any."""
+        values = (value for name, value in headers.items() if name.lower() not in CLIENT_HEADERS)
+        for name in (*facts.keys, *find_keys(" ".join((unquote(query), *values)), self.forms)):
+            if self.is_tracked is None or not await self.is_tracked(name):
+                return name
+        return ""
 
 
-def lower_cap(provider: str, dialect: Dialect, cap: int, raw: bytes) -> bytes:
+def lower_cap(dialect: Dialect, provider: str, cap: int, raw: bytes) -> bytes:
     """Return the request with a lower output limit."""
     body = dialects.parse_json_or_none(raw)
     return json.dumps(dialect.with_cap(provider, body if isinstance(body, dict) else {}, cap)).encode()
@@ -151,6 +170,9 @@ def reply_facts(dialect: Dialect, body: dialects.Body, raw: bytes, *, mend: bool
 # --- here, or in a child --------------------------------------------------------------------------------------------
 
 
+FUNCTIONS: dict[str, Callable[..., Any]] = {"request": read_request_facts, "reply": read_reply_facts, "cap": lower_cap}
+
+
 class Decoder:
     """Decodes small bodies at once, and large ones in a child process, two at a time."""
 
@@ -160,7 +182,7 @@ class Decoder:
     async def decode_request(self, dialect: Dialect, path: str, root: str, forms: KeyForms, raw: bytes) -> RequestFacts:
         if len(raw) <= MAX_INLINE_BYTES:
             return read_request_facts(dialect, path, root, forms, raw)
-        found = await self.decode_in_child("request", [dialect.name, path, root, list(forms)], raw)
+        found = await self.decode_in_child("request", raw, dialect.name, path, root, list(forms))
         if found is None:
             return RequestFacts(problem=UNREADABLE_MESSAGE)
         asked = tuple((role, text) for role, text in found.pop("asked"))
@@ -169,27 +191,28 @@ class Decoder:
     async def decode_reply(self, dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
         if len(raw) <= MAX_INLINE_BYTES:
             return read_reply_facts(dialect, kind, raw)
-        found = await self.decode_in_child("reply", [dialect.name, kind], raw)
+        found = await self.decode_in_child("reply", raw, dialect.name, kind)
         if found is None:
             return ReplyFacts(message=UNREADABLE_MESSAGE)
         tokens, mended = found.pop("tokens"), found.pop("mended")
         tokens["unreadable"] = tuple(tokens["unreadable"])
         return ReplyFacts(tokens=Tokens(**tokens), mended=None if mended is None else mended.encode(), **found)
 
-    async def lower_cap(self, provider: str, dialect: Dialect, cap: int, raw: bytes) -> bytes:
+    async def lower_cap(self, dialect: Dialect, provider: str, cap: int, raw: bytes) -> bytes:
         if len(raw) <= MAX_INLINE_BYTES:
-            return lower_cap(provider, dialect, cap, raw)
-        found = await self.decode_in_child("cap", [provider, dialect.name, cap], raw)
-        return raw if found is None else str(found["raw"]).encode()
+            return lower_cap(dialect, provider, cap, raw)
+        found = await self.decode_in_child("cap", raw, dialect.name, provider, cap)
+        return raw if found is None else str(found).encode()
 
-    async def decode_in_child(self, what: str, arguments: list[Any], raw: bytes) -> dict[str, Any] | None:
+    async def decode_in_child(self, what: str, raw: bytes, *arguments: Any) -> Any:
+        """Return what one of FUNCTIONS returns, in JSON's types; None if the child failed."""
         async with self.turn:
-            out = await run_decode_child(json.dumps([what, arguments]).encode() + b"\n" + raw)
+            out = await run_decode_child(json.dumps([what, *arguments]).encode() + b"\n" + raw)
         return json.loads(out) if out else None
 
 
 async def run_decode_child(order: bytes) -> bytes:
-    """Return the child's answer; None if it failed or was too slow."""
+    """Return the child's answer; empty if it failed or was too slow."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", CHILD_PROGRAM, str(ROOT)),
         stdin=subprocess.PIPE,
@@ -218,18 +241,6 @@ def serve_decode_child() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (CHILD_MEMORY, CHILD_MEMORY))
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CPU, (CHILD_SECONDS, CHILD_SECONDS))
-    what, arguments = json.loads(sys.stdin.buffer.readline())
-    raw = sys.stdin.buffer.read()
-    sys.stdout.write(json.dumps(decode_answer(what, arguments, raw)))
-
-
-def decode_answer(what: str, arguments: list[Any], raw: bytes) -> dict[str, Any]:
-    if what == "cap":
-        provider, dialect, cap = arguments
-        return {"raw": lower_cap(provider, DIALECTS[dialect], cap, raw).decode()}
-    if what == "request":
-        dialect, path, root, forms = arguments
-        return asdict(read_request_facts(DIALECTS[dialect], path, root, forms, raw))
-    dialect, kind = arguments
-    facts = asdict(read_reply_facts(DIALECTS[dialect], kind, raw))
-    return facts | {"mended": facts["mended"] and facts["mended"].decode()}
+    what, dialect, *arguments = json.loads(sys.stdin.buffer.readline())
+    found = FUNCTIONS[what](DIALECTS[dialect], *arguments, sys.stdin.buffer.read())
+    sys.stdout.write(json.dumps(found, default=lambda each: each.decode() if isinstance(each, bytes) else asdict(each)))

@@ -1,5 +1,4 @@
-"""The gateway: a loopback server in our event loop that forwards model requests, counts them, and gives final
-answers."""
+"""The gateway: a loopback server in our event loop that forwards model requests, and counts them."""
 
 import asyncio
 import json
@@ -8,14 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestra import dialects
-from orchestra.dialects import DIALECTS, ReplyTooLarge, StreamReader, rate_headers
+from orchestra.dialects import DIALECTS, Dialect, ReplyTooLarge, StreamReader, rate_headers
 from orchestra.gateway import wire
-from orchestra.gateway.billing import ClientPass, Exchange, Upstream
-from orchestra.gateway.decode import Decoder, ReplyFacts, reply_facts
-from orchestra.gateway.guard import KeyGuard
-from orchestra.gateway.lane import Refusal
-from orchestra.gateway.limits import Limits
-from orchestra.gateway.listener import GatewayListener
+from orchestra.gateway.billing import ClientPass, Exchange, GatewayListener, Upstream
+from orchestra.gateway.decode import Decoder, KeyGuard, ReplyFacts, reply_facts
+from orchestra.gateway.lane import Limits, Refusal
 from orchestra.gateway.pace import SentRequest
 from orchestra.gateway.pending_request import PendingRequest
 from orchestra.gateway.recording import RecordedReply, Recording
@@ -53,7 +49,7 @@ class Gateway:
         self.guard = guard or KeyGuard()
         self.client = client or wire.open_client()
         self.server = server or LoopbackServer()
-        self.server.set_handler(self.handle_asgi)
+        self.server.handler = self.handle_asgi
         self.decoder = Decoder()
         self.notes: dict[str, list[str]] = {}
         self.limits = limits or Limits()
@@ -82,7 +78,7 @@ class Gateway:
         for ask in [ask for ask in self.asks if ask.ticket is ticket and id(ask) in ticket.waits_since]:
             last = ask.trouble.last or (ask.lane.last_refusal if ask.lane.breaker.is_open else None)
             why = last or Refusal("cancelled", 0, CUT_SHORT_MESSAGE)
-            self.note_exchange(ask, ask.failed_exchange(why.failure, why.status, why.message))
+            self.note_failure(ask, why.failure, why.status, why.message)
             if ask.task is not None:
                 ask.task.cancel()
 
@@ -109,7 +105,7 @@ class Gateway:
     def close_open_requests(self) -> None:
         """Record all unanswered requests: they are not awaited any more, but may be billed."""
         for ask in list(self.asks):
-            self.note_exchange(ask, ask.failed_exchange("cancelled", 0, CUT_SHORT_MESSAGE))
+            self.note_failure(ask, "cancelled", 0, CUT_SHORT_MESSAGE)
 
     async def handle_asgi(self, scope: Any, receive: Any, send: Any) -> None:
         from starlette.requests import Request
@@ -149,7 +145,7 @@ class Gateway:
         facts = await self.decoder.decode_request(route.dialect, plain, ticket.root, self.guard.forms, raw)
         if facts.problem:
             return self.reject_unknown(ticket, upstream, f"a reply ({route.path})", facts.problem)
-        if not ticket.may_ask(upstream.provider, facts.model):
+        if ticket.models is not None and f"{upstream.provider}/{facts.model}" not in ticket.models:
             return self.reject_unknown(ticket, upstream, f"the model {facts.model[:100]!r}", "this run does not use it")
         query = wire.query_without_keys(scope["query_string"].decode("latin-1"))
         ask = PendingRequest(ticket, upstream, route, query, request.headers, raw, facts, self.limits, self.listener)
@@ -167,13 +163,8 @@ class Gateway:
 
     def reject_unknown(self, ticket: ClientPass, upstream: Upstream, what: str, why: str) -> "Response":
         """Refuse what is no known request: it is not counted and costs nothing; the user gets a note."""
-        from starlette.responses import Response
-
         self.note_for_user(ticket, f"{ticket.holder} asked {upstream.provider} for {what}: refused, {why}.")
-        headers = {"x-should-retry": "false"}
-        return Response(
-            dialects.final_error_body(DIALECTS[upstream.dialect]), 403, headers, media_type="application/json"
-        )
+        return final_error(DIALECTS[upstream.dialect], 403)
 
     def note_for_user(self, ticket: ClientPass, text: str) -> None:
         """Add a note for the user, once, and only a few per agent."""
@@ -187,10 +178,9 @@ class Gateway:
     async def forward(self, ask: PendingRequest) -> "Response":
         if ask.ticket.is_exhausted:
             return self.refuse(ask, "iterations", 0, f"the limit of {ask.ticket.iterations} replies is reached")
-        if ask.ticket.forbids_repeats and ask.identity in ask.ticket.answered_identities:
-            # A repeated request means that the agent could not read the reply.
+        if ask.ticket.forbids_repeat(ask.facts.identity):
             return self.refuse(ask, "garbage", 200, "the agent could not read this provider's reply")
-        if self.memory is not None and (kept := self.memory.take_unused(ask.identity)):
+        if self.memory is not None and (kept := self.memory.take_unused(ask.facts.identity)):
             return await self.deliver_stored_reply(ask, kept, recalled=True)
         if self.replay is not None:
             return await self.replay_request(ask, self.replay)
@@ -224,14 +214,10 @@ class Gateway:
             async with ask.answer_deadline():
                 answer = await self.client.send(request, stream=True)
                 headers = wire.pick_headers(answer)
-                kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
-                if ask.streams and answer.status_code == 200 and "html" not in kind:
-                    return self.start_stream(ask, turn, answer, kind, encoding)
+                if ask.facts.streams and answer.status_code == 200 and "html" not in headers.get("content-type", ""):
+                    return self.start_stream(ask, turn, answer, headers)
                 try:
-                    if answer.status_code == 200:
-                        raw = await wire.read_reply_body(answer, encoding, wire.max_reply_bytes(ask.max_reply_tokens))
-                    else:
-                        raw = await wire.read_error_body(answer, encoding)
+                    raw = await wire.read_body(answer, headers.get("content-encoding", ""), ask.max_reply_tokens)
                 finally:
                     await answer.aclose()
                 return await self.handle_answer(ask, turn, answer.status_code, headers, raw)
@@ -282,28 +268,27 @@ class Gateway:
     def deliver_reply(self, ask: PendingRequest, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> "Response":
         from starlette.responses import Response
 
-        self.note_reply(ask, facts, raw, kind, **how)
+        self.note_exchange(ask, ask.make_answered_exchange(facts, raw, kind, **how))
         return Response(raw if facts.mended is None else facts.mended, 200, media_type=kind)
 
     def start_stream(
-        self, ask: PendingRequest, turn: SentRequest, answer: "httpx.Response", kind: str, encoding: str
+        self, ask: PendingRequest, turn: SentRequest, answer: "httpx.Response", headers: Mapping[str, str]
     ) -> "Response":
         from starlette.responses import StreamingResponse
 
-        handed: asyncio.Queue[bytes | None] = asyncio.Queue()
-        reader = asyncio.create_task(self.read_stream(ask, turn, answer, encoding, kind, handed))
+        handed: wire.Pieces = asyncio.Queue()
+        reader = asyncio.create_task(self.read_stream(ask, turn, answer, headers, handed))
         self.readers.add(reader)
         reader.add_done_callback(self.readers.discard)
-        return StreamingResponse(wire.relay_pieces(handed), 200, media_type=kind or None)
+        return StreamingResponse(wire.relay_pieces(handed), 200, media_type=headers.get("content-type") or None)
 
     async def read_stream(
         self,
         ask: PendingRequest,
         turn: SentRequest,
         answer: "httpx.Response",
-        encoding: str,
-        kind: str,
-        handed: asyncio.Queue[bytes | None],
+        headers: Mapping[str, str],
+        handed: wire.Pieces,
     ) -> None:
         """Read a stream to its end and record it, even if its client is gone: it is paid for."""
         import httpx
@@ -311,39 +296,32 @@ class Gateway:
         end = None
         try:
             async with ask.answer_deadline():
-                facts, raw = await self.relay_events(ask, answer, encoding, kind, handed)
+                facts, raw = await self.relay_events(ask, answer, headers, handed)
             ask.lane.record_reply(turn)
-            self.note_stream(ask, facts, raw, kind)
+            self.note_stream(ask, facts, raw, headers.get("content-type", ""))
             end = b""
         except httpx.HTTPError as error:
-            self.note_exchange(ask, ask.failed_exchange("server", 200, f"the stream broke off: {error_text(error)}"))
+            self.note_failure(ask, "server", 200, f"the stream broke off: {error_text(error)}")
         except TimeoutError:
-            self.note_exchange(
-                ask, ask.failed_exchange("timeout", 200, f"the stream had not ended in {ask.in_flight_seconds:.0f} s")
-            )
+            self.note_failure(ask, "timeout", 200, f"the stream had not ended in {ask.in_flight_seconds:.0f} s")
         except ReplyTooLarge as error:
-            self.note_exchange(ask, ask.failed_exchange("garbage", 200, str(error)))
+            self.note_failure(ask, "garbage", 200, str(error))
         except asyncio.CancelledError:
-            self.note_exchange(ask, ask.failed_exchange("cancelled", 200, CUT_SHORT_MESSAGE))
+            self.note_failure(ask, "cancelled", 200, CUT_SHORT_MESSAGE)
         except Exception as error:
-            self.note_exchange(ask, ask.failed_exchange("gateway", 200, f"a bug in the gateway: {error!r}"))
+            self.note_failure(ask, "gateway", 200, f"a bug in the gateway: {error!r}")
         finally:
             ask.lane.forget_request(turn, ask.trouble)
             handed.put_nowait(end)
             await answer.aclose()
 
     async def relay_events(
-        self,
-        ask: PendingRequest,
-        answer: "httpx.Response",
-        encoding: str,
-        kind: str,
-        handed: asyncio.Queue[bytes | None],
+        self, ask: PendingRequest, answer: "httpx.Response", headers: Mapping[str, str], handed: wire.Pieces
     ) -> tuple[ReplyFacts, bytes]:
-        """Relay the events as they come. Return the joined body, and the whole stream unless it is too long."""
-        cap = wire.max_stream_bytes(ask.max_reply_tokens)
+        """Relay the events as they come. Return the facts of the joined body, and the stream unless it is too long."""
+        cap = max(wire.MIN_REPLY_LIMIT, wire.STREAM_BYTES_PER_TOKEN * ask.max_reply_tokens)
         reader, kept, size = StreamReader(ask.dialect.new_joiner(), cap), bytearray(), 0
-        async for piece in wire.inflated_pieces(answer, encoding, cap):
+        async for piece in wire.inflated_pieces(answer, headers.get("content-encoding", ""), cap):
             reader.feed(piece)
             handed.put_nowait(piece)
             size += len(piece)
@@ -352,11 +330,11 @@ class Gateway:
             else:
                 kept.clear()
         if plain := reader.finish_stream():
-            return await self.decoder.decode_reply(ask.dialect, kind, plain), bytes(kept)
+            return await self.decoder.decode_reply(ask.dialect, headers.get("content-type", ""), plain), bytes(kept)
         return reply_facts(ask.dialect, reader.joined_body, bytes(kept)), bytes(kept)
 
     async def replay_request(self, ask: PendingRequest, recording: Recording) -> "Response":
-        found, drifted = recording.next_reply(ask.identity), False
+        found, drifted = recording.next_reply(ask.facts.identity), False
         if found is None and ask.ticket.task is None:
             found, drifted = recording.substitute_reply(ask.ticket.role), True
         if found is None:
@@ -376,28 +354,24 @@ class Gateway:
     def refuse(
         self, ask: PendingRequest, failure: str, status: int, message: str, billed: tuple[Usage, str] | None = None
     ) -> "Response":
-        """Answer with a final error.
-
-        `told`: the usage of a reply that is paid nevertheless, and what is odd about it.
-        """
-        from starlette.responses import Response
-
-        self.note_exchange(ask, ask.failed_exchange(failure, status, message, *(billed or ())))
-        headers = {"x-should-retry": "false"}
-        return Response(dialects.final_error_body(ask.dialect), 400, headers, media_type="application/json")
+        """Answer with a final error. `billed`: the usage of a reply that is paid for, and what is odd about it."""
+        self.note_failure(ask, failure, status, message, billed)
+        return final_error(ask.dialect, 400)
 
     # --- what became of it
 
     def note_stream(self, ask: PendingRequest, facts: ReplyFacts, raw: bytes, kind: str) -> None:
         if not facts.is_reply:
-            self.note_exchange(ask, ask.failed_exchange("garbage", 200, facts.message))
+            self.note_failure(ask, "garbage", 200, facts.message)
         elif useless := ask.unusable_reason(facts):
-            self.note_exchange(ask, ask.failed_exchange(useless[0], 200, useless[1], *ask.bill_reply(facts)))
+            self.note_failure(ask, useless[0], 200, useless[1], ask.bill_reply(facts))
         else:
-            self.note_reply(ask, facts, raw, kind)
+            self.note_exchange(ask, ask.make_answered_exchange(facts, raw, kind))
 
-    def note_reply(self, ask: PendingRequest, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> None:
-        self.note_exchange(ask, ask.answered_exchange(facts, raw.decode("utf-8", "replace"), kind, **how))
+    def note_failure(
+        self, ask: PendingRequest, failure: str, status: int, message: str, billed: tuple[Usage, str] | None = None
+    ) -> None:
+        self.note_exchange(ask, ask.make_exchange(failure, status, message, *(billed or ())))
 
     def note_exchange(self, ask: PendingRequest, exchange: Exchange) -> None:
         """Record each request once. What comes after the records were closed is not counted again."""
@@ -407,6 +381,13 @@ class Gateway:
             self.listener.on_exchange(ask.ticket, exchange)
             if exchange.remark:
                 self.note_for_user(ask.ticket, f"{exchange.provider}/{exchange.model} told {exchange.remark}.")
+
+
+def final_error(dialect: Dialect, status: int) -> "Response":
+    from starlette.responses import Response
+
+    headers = {"x-should-retry": "false"}
+    return Response(dialects.final_error_body(dialect), status, headers, media_type="application/json")
 
 
 def error_text(error: Exception) -> str:

@@ -1,21 +1,27 @@
 """One lane per model of a provider: the order of requests, and what was learned from the answers.
 
-All agents of a run share the lane. So a Retry-After is obeyed once for all, a rate is learned once, a provider that is
-down gets one probe, and a key that was refused for two agents is not tried by a third.
+All agents of a run share its lanes and its budget. So a Retry-After is obeyed once for all, a rate is learned once, a
+provider that is down gets one probe, and a key that was refused for two agents is not tried by a third.
 """
 
 import asyncio
+import contextlib
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from orchestra.gateway.breaker import CircuitBreaker
+from orchestra.gateway.budget import Budget
 from orchestra.gateway.pace import Pace, SentRequest
 from orchestra.gateway.retry_policy import LIMITED_SECONDS, FailureEvidence, is_worth_retrying, retry_pause
+from orchestra.providers import catalogue
 
 # failures that every request would meet
 SHARED_FAILURES = ("auth", "quota")
+OUTAGE_SECONDS = 1800.0
+LONGEST_ANSWER_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,6 @@ class Refusal:
     message: str
     retry_after: float | None = None
     lost: bool = False  # the connection broke within the reply
-
-    @property
-    def is_deliberate(self) -> bool:
-        """Whether the provider is there and refused on purpose."""
-        return 0 < self.status < 500 and self.failure not in ("server", "timeout")
 
 
 @dataclass
@@ -74,15 +75,9 @@ class Lane:
                 if wait <= 0:
                     self.breaker.record_send(id(trouble))
                     return self.pace.record_send(self.clock())
-                await self.wait_for_news(wait)
-
-    async def wait_for_news(self, seconds: float) -> None:
-        """Wait until any answer has come, at most for this time."""
-        try:
-            async with asyncio.timeout(None if seconds == math.inf else seconds):
-                await self.news.wait()
-        except TimeoutError:
-            pass
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None if wait == math.inf else wait):
+                        await self.news.wait()
 
     def shared_refusal(self, trouble: RequestTrouble) -> Refusal | None:
         """Return a refusal that other requests have met, so that this one need not be sent."""
@@ -90,15 +85,9 @@ class Lane:
             if len(agents - {trouble.agent_key}) > 1:
                 return Refusal(failure, status, message)
         now, last = self.clock(), self.last_refusal
-        wait = self.breaker.wait_seconds(now)
-        if (
-            self.breaker.is_open
-            and last is not None
-            and 0 < wait < math.inf
-            and not self.is_worth_waiting(trouble, last, wait)
-        ):
-            return last
-        return None
+        wait = self.breaker.wait_seconds(now) if self.breaker.is_open else 0.0
+        is_down = last is not None and 0 < wait < math.inf and not self.is_worth_waiting(trouble, last, wait)
+        return last if is_down else None
 
     def is_worth_waiting(self, trouble: RequestTrouble, refusal: Refusal, wait: float) -> bool:
         then = self.clock() + wait
@@ -129,11 +118,8 @@ class Lane:
             self.pace.hold_until(now + seconds)
         elif sent.at < self.probe_headers_from:
             self.probe_headers_from = min(self.probe_headers_from, now + LIMITED_SECONDS)
-            self.pace.hold_for_probe(self.probe_headers_from)
-
-    @property
-    def is_held(self) -> bool:
-        return self.pace.held > self.clock()
+            self.pace.hold_until(self.probe_headers_from)
+            self.pace.probe_from = self.probe_headers_from
 
     def record_reply(self, sent: SentRequest) -> None:
         now = self.clock()
@@ -155,8 +141,8 @@ class Lane:
         trouble.losses += refusal.lost
         trouble.began = min(trouble.began, now)
         trouble.last = self.last_refusal = refusal
-        if refusal.is_deliberate:
-            self.record_contact()
+        if 0 < refusal.status < 500 and refusal.failure not in ("server", "timeout"):
+            self.record_contact()  # the provider is there and refused on purpose
         elif refusal.retry_after is not None:
             self.known_providers.add(self.provider)
         if refusal.failure == "rate_limit":
@@ -167,9 +153,8 @@ class Lane:
             self.wake_waiting()
             return worth
         if refusal.failure in SHARED_FAILURES:
-            self.refused_agents.setdefault((refusal.failure, refusal.status, refusal.message), set()).add(
-                trouble.agent_key
-            )
+            same = (refusal.failure, refusal.status, refusal.message)
+            self.refused_agents.setdefault(same, set()).add(trouble.agent_key)
         if refusal.failure in ("unreachable", "server"):
             self.breaker.record_failure(id(trouble), now, down=refusal.failure == "unreachable")
         trouble.until = now + retry_pause(trouble.tries) if not self.breaker.is_open else 0.0
@@ -191,3 +176,32 @@ class Lane:
     def wake_waiting(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
+
+
+@dataclass
+class Limits:
+    """What all requests of a run share: the budget, and a lane per model.
+
+    `outage`: how long a provider that worked may be down. `longest`: how long one whole answer may take.
+    """
+
+    budget: Budget = field(default_factory=Budget)
+    prices: dict[str, catalogue.Model] = field(default_factory=dict)
+    per_minute: int = 0
+    outage: float = OUTAGE_SECONDS
+    longest: float = LONGEST_ANSWER_SECONDS
+    lanes: dict[tuple[str, str], Lane] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    known_providers: set[str] = field(default_factory=set)
+
+    def model_for(self, provider: str, name: str) -> catalogue.Model:
+        """Return a model at the user's prices, or at the catalogue's."""
+        full = f"{provider}/{name or 'unnamed'}"
+        if full not in self.prices:
+            self.prices[full] = catalogue.resolve_model(full)
+        return self.prices[full]
+
+    def lane_for(self, provider: str, model: str) -> Lane:
+        if (provider, model) not in self.lanes:
+            self.lanes[provider, model] = Lane(provider, self.outage, self.known_providers, Pace(self.per_minute))
+        return self.lanes[provider, model]

@@ -76,10 +76,6 @@ class Pace:
         self.held = max(self.held, until)
         self.next = max(self.next, self.held)
 
-    def hold_for_probe(self, until: float) -> None:
-        self.hold_until(until)
-        self.probe_from = until
-
     def record_served(self, sent: SentRequest, now: float) -> None:
         self.record_return(sent)
         if sent.at >= self.probe_from:

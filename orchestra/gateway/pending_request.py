@@ -4,95 +4,72 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from orchestra import dialects
 from orchestra.dialects import Route
 from orchestra.gateway import billing
-from orchestra.gateway.billing import ClientPass, Exchange, Upstream
+from orchestra.gateway.billing import ClientPass, Exchange, GatewayListener, Upstream
 from orchestra.gateway.budget import Amount, Reservation
 from orchestra.gateway.decode import Decoder, ReplyFacts, RequestFacts
-from orchestra.gateway.lane import RequestTrouble
-from orchestra.gateway.limits import Limits
-from orchestra.gateway.listener import GatewayListener
+from orchestra.gateway.lane import Limits, RequestTrouble
 from orchestra.model import Usage
 
 QUIET_WAIT_SECONDS = 1.5  # seconds of waiting
 
 
+@dataclass(eq=False, repr=False)
 class PendingRequest:
-    def __init__(
-        self,
-        ticket: ClientPass,
-        upstream: Upstream,
-        route: Route,
-        query: str,
-        headers: Mapping[str, str],
-        raw: bytes,
-        facts: RequestFacts,
-        limits: Limits,
-        listener: GatewayListener,
-    ) -> None:
-        self.ticket = ticket
-        self.upstream = upstream
-        self.dialect = route.dialect
-        self.raw = raw
-        self.facts = facts
-        self.model = facts.model
-        self.streams = facts.streams
-        self.identity = facts.identity
-        self.url = dialects.upstream_url(route.dialect, upstream.base, route.path) + (f"?{query}" if query else "")
-        self.headers = dialects.upstream_headers(route.dialect, upstream.key, headers) | {"accept-encoding": "gzip"}
-        self.limits = limits
-        self.listener = listener
-        self.known = limits.model_for(upstream.provider, self.model)
-        self.lane = limits.lane_for(upstream.provider, self.model)
-        self.trouble = RequestTrouble(ticket.token if ticket.task is None else ticket.task)
-        self.claim: Reservation | None = None
-        self.number = next(limits.numbers)
-        self.lost = Usage()
-        self.task: asyncio.Task[object] | None = None
-        self.deadline: asyncio.Timeout | None = None  # for the answer in flight
-        self.started = self.began = time.monotonic()
-        self.sent = 0
-        self.flying = False  # sent, and perhaps billed, whatever the answer
+    """One request of a client, with what the gateway knows about it."""
 
-    def failed_exchange(
-        self, failure: str, status: int, message: str, reported: Usage | None = None, remark: str = ""
+    ticket: ClientPass
+    upstream: Upstream
+    route: Route
+    query: str
+    client_headers: Mapping[str, str]
+    raw: bytes
+    facts: RequestFacts
+    limits: Limits
+    listener: GatewayListener
+    claim: Reservation | None = None
+    lost: Usage = field(default_factory=Usage)
+    task: asyncio.Task[object] | None = None
+    deadline: asyncio.Timeout | None = None  # for the answer in flight
+    sent: int = 0
+    flying: bool = False  # sent, and perhaps billed, whatever the answer
+
+    def __post_init__(self) -> None:
+        ticket, upstream, self.dialect, self.model = self.ticket, self.upstream, self.route.dialect, self.facts.model
+        query = f"?{self.query}" if self.query else ""
+        self.url = dialects.upstream_url(self.dialect, upstream.base, self.route.path) + query
+        self.headers = dialects.upstream_headers(self.dialect, upstream.key, self.client_headers)
+        self.headers["accept-encoding"] = "gzip"
+        self.known = self.limits.model_for(upstream.provider, self.model)
+        self.lane = self.limits.lane_for(upstream.provider, self.model)
+        self.trouble = RequestTrouble(ticket.token if ticket.task is None else ticket.task)
+        self.number = next(self.limits.numbers)
+        self.started = self.began = time.monotonic()
+
+    def make_exchange(
+        self, failure: str, status: int, message: str, usage: Usage | None = None, remark: str = "", **reply: Any
     ) -> Exchange:
-        usage = self.settle_usage(reported or Usage(requests=self.sent))
         return Exchange(
-            *(self.upstream.provider, self.model, status, failure, message, usage, self.seconds),
-            identity=self.identity,
+            *(self.upstream.provider, self.model, status, failure, message),
+            usage=self.settle_usage(usage or Usage(requests=self.sent)),
+            seconds=time.monotonic() - self.started,
+            identity=self.facts.identity,
             asked=self.facts.asked,
             number=self.number,
             remark=remark,
+            **reply,
         )
 
-    def answered_exchange(self, facts: ReplyFacts, raw: str, kind: str, **how: bool) -> Exchange:
+    def make_answered_exchange(self, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> Exchange:
         # A reply that is given again was paid and counted the first time.
         usage, remark = (Usage(), "") if how.get("recalled") else self.bill_reply(facts)
-        return Exchange(
-            provider=self.upstream.provider,
-            model=self.model,
-            status=200,
-            failure="",
-            message="",
-            usage=self.settle_usage(usage) if not how.get("recalled") else usage,
-            seconds=self.seconds,
-            reply=facts.text,
-            finish=facts.finish,
-            identity=self.identity,
-            raw=raw,
-            kind=kind,
-            asked=self.facts.asked,
-            number=self.number,
-            remark=remark,
-            **how,
-        )
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
+        reply = {"reply": facts.text, "finish": facts.finish, "raw": raw.decode("utf-8", "replace"), "kind": kind}
+        return self.make_exchange("", 200, "", usage, remark, **reply, **how)
 
     # --- its cost
 
@@ -108,7 +85,7 @@ class PendingRequest:
         if claim.refused_reason:
             self.claim = None
         elif claim.is_lowered:
-            self.raw = await decoder.lower_cap(self.upstream.provider, self.dialect, claim.most.output, self.raw)
+            self.raw = await decoder.lower_cap(self.dialect, self.upstream.provider, claim.most.output, self.raw)
         if self.claim is not None and self.limits.budget.is_limited:
             self.listener.on_reservation(self.ticket, self.number, claim.most.amount)
         return claim.refused_reason
@@ -145,22 +122,17 @@ class PendingRequest:
         self.flying = False
 
     def unusable_reason(self, facts: ReplyFacts) -> tuple[str, str] | None:
-        """Return why a reply is not the whole reply of the model; empty if it is."""
+        """Return the failure and the message for a reply that is not the model's whole reply; None if it is."""
         if facts.finish in dialects.FILTERED_FINISHES:
             return "filtered", f"the provider's content filter has withheld the reply ({facts.finish})"
         # It had less room than it asked for, and used all of it.
         if self.claim is not None and self.claim.is_lowered and facts.finish in dialects.CUT_OFF_FINISHES:
-            return "budget", self.cut_off_message
+            left = self.claim.most.output
+            return "budget", f"its reply was cut off after the {left:,} tokens that the budget had left for it"
         return None
 
     @property
-    def cut_off_message(self) -> str:
-        cap = self.claim.most.output if self.claim else 0
-        return f"its reply was cut off after the {cap:,} tokens that the budget had left for it"
-
-    @property
     def max_reply_tokens(self) -> int:
-        """The output limit in tokens."""
         return self.claim.most.output if self.claim else billing.UNKNOWN_OUTPUT
 
     # --- its time
@@ -197,7 +169,7 @@ class PendingRequest:
             self.listener.on_wait(self.ticket, *self.wait_reason)
 
         timer = loop.call_later(QUIET_WAIT_SECONDS, report_wait)
-        self.ticket.begin_wait(id(self))
+        self.ticket.waits_since[id(self)] = time.monotonic()
         try:
             yield
         finally:
@@ -211,6 +183,6 @@ class PendingRequest:
         if self.claim is not None and not self.claim.decided.is_set():
             return "the budget", "until the requests in flight are counted"
         last = self.lane.last_refusal if self.lane.breaker.is_open or self.trouble.last else None
-        if last is None and self.lane.is_held:
+        if last is None and self.lane.pace.held > self.lane.clock():
             return self.upstream.provider, "its rate limit is used up for now"
         return self.upstream.provider, f"{last.failure}: {last.message}" if last else "other requests are in line"

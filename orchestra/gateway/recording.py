@@ -11,11 +11,12 @@ import os
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestra.dialects.values import as_object
 from orchestra.errors import RecordingError
 from orchestra.events import (
     AttemptEnded,
@@ -33,17 +34,8 @@ RECORDING_VERSION = 2
 GZIP_MAGIC = b"\x1f\x8b"
 # The fields of a request's event that a replay needs or a person wants to know.
 RECORDED_FIELDS = (
-    "role",
-    "provider",
-    "model",
-    "status",
-    "failure",
-    "message",
-    "usage",
-    "identity",
-    "type",
-    "body",
-    "digest",
+    *("role", "provider", "model", "status", "failure", "message", "usage", "identity"),
+    *("type", "body", "digest"),
 )
 # options about the machine, not about the run
 MACHINE_OPTIONS = ("repo", "store", "record", "replay")
@@ -63,21 +55,15 @@ def request_identity(dialect: str, path: str, body: dict[str, Any], root: str) -
 
 
 def neutral_request(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the request with a neutral system prompt.
-
-    Contents of files stay: another date in one of them makes another request.
-    """
+    """Return the request with a neutral system prompt. Contents of files stay as they are."""
     made = dict(body)
     for name in ("system", "systemInstruction", "system_instruction"):
         if name in made:
             made[name] = neutral_value(made[name])
     if isinstance(listed := made.get("messages"), list):
-        made["messages"] = [neutral_value(one) if is_order(one) else one for one in listed]
+        orders = ("system", "developer")
+        made["messages"] = [neutral_value(one) if as_object(one).get("role") in orders else one for one in listed]
     return made
-
-
-def is_order(message: Any) -> bool:
-    return isinstance(message, dict) and message.get("role") in ("system", "developer")
 
 
 def neutral_value(value: Any) -> Any:
@@ -119,20 +105,11 @@ class RecordedReply:
 
 def reply_from_request(request: RequestEnded, task: int | None, session_number: int = 0) -> RecordedReply:
     return RecordedReply(
-        asking_agent(task, request.role),
-        request.type,
-        request.body,
-        request.failure,
-        request.status,
-        request.message,
-        request.usage.requests,
-        bool(request.failure) or is_unredacted(request),
-        session_number,
+        request.role if task is None else f"agent{task}",
+        *(request.type, request.body, request.failure, request.status, request.message, request.usage.requests),
+        is_complete=bool(request.failure) or is_unredacted(request),
+        session_number=session_number,
     )
-
-
-def asking_agent(task: int | None, role: str) -> str:
-    return role if task is None else f"agent{task}"
 
 
 @dataclass
@@ -174,9 +151,7 @@ class Recording:
     def count_unused(self) -> Counter[str]:
         """Count the replies per agent that were not requested, of the last session that has any."""
         everything = [reply for replies in self.replies.values() for reply in replies]
-        last = {
-            reply.owner: reply.session_number for reply in sorted(everything, key=lambda reply: reply.session_number)
-        }
+        last = {each.owner: each.session_number for each in sorted(everything, key=lambda each: each.session_number)}
         left = [reply for identity, replies in self.replies.items() for reply in replies[self.used[identity] :]]
         return Counter(reply.owner for reply in left if reply.session_number == last[reply.owner])
 
@@ -190,9 +165,19 @@ def load_recording(path: Path) -> Recording:
     except OSError as error:
         raise RecordingError(f"The recording {path} cannot be read: {error.strerror}.") from None
     try:
-        head, *records = (json.loads(line) for line in split_whole_lines(raw))
+        text = b"".join(text for text, _ in gzip_members(raw)) if raw.startswith(GZIP_MAGIC) else raw
+        *lines, _ = text.split(b"\n")  # a torn last line is ignored
+        head, *records = map(json.loads, lines)
         check_recording_version(path, head)
-        return build_recording(path, head, records)
+        recording, session_number = Recording(path.name, head), 0
+        for record in records:
+            session_number += "resumed" in record
+            recording.agents = record.get("agents", recording.agents)
+            if "identity" in record:
+                request = read_record(RequestEnded, record)
+                reply = reply_from_request(request, record.get("task"), session_number)
+                recording.add_reply(request.identity, reply)
+        return recording
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error):
         raise RecordingError(f"{path} is not a recording, or is damaged: record again with --record.") from None
 
@@ -200,32 +185,11 @@ def load_recording(path: Path) -> Recording:
 def check_recording_version(path: Path, head: dict[str, Any]) -> None:
     version = head["tape"]
     if not isinstance(version, int) or version != RECORDING_VERSION:
-        remedy = (
-            "use a newer one"
-            if isinstance(version, int) and version > RECORDING_VERSION
-            else "record again with --record"
-        )
+        is_newer = isinstance(version, int) and version > RECORDING_VERSION
+        remedy = "use a newer one" if is_newer else "record again with --record"
         raise RecordingError(
             f"The recording {path} has version {version!r}, and this program reads {RECORDING_VERSION}: {remedy}."
         )
-
-
-def build_recording(path: Path, head: dict[str, Any], records: Iterable[dict[str, Any]]) -> Recording:
-    tape, sitting = Recording(path.name, head), 0
-    for record in records:
-        sitting += "resumed" in record
-        tape.agents = record.get("agents", tape.agents)
-        if "identity" in record:
-            request = read_record(RequestEnded, record)
-            tape.add_reply(request.identity, reply_from_request(request, record.get("task"), sitting))
-    return tape
-
-
-def split_whole_lines(raw: bytes) -> list[bytes]:
-    """Split a recording into lines. A torn last line is ignored."""
-    text = b"".join(text for text, _ in gzip_members(raw)) if raw.startswith(GZIP_MAGIC) else raw
-    *lines, _ = text.split(b"\n")
-    return lines
 
 
 def gzip_members(raw: bytes) -> Iterator[tuple[bytes, int]]:
@@ -247,8 +211,8 @@ class Recorder:
     """Writes down a run while it goes on, from journal events, where secrets are already redacted."""
 
     def __init__(self, path: Path, recorded_seq: int = 0) -> None:
-        """Start a recording; or continue it, for a run that is resumed after its event number `past`."""
-        self.past = recorded_seq
+        """Start a recording; or continue it, for a run that is resumed after its event number `recorded_seq`."""
+        self.recorded_seq = recorded_seq
         self.known: set[tuple[str, ...]] = set()
         self.late: set[tuple[int | None, int | None]] = set()
         self.problem = ""
@@ -286,7 +250,7 @@ class Recorder:
             case AttemptEnded(verdict=verdict) if policy_of(verdict).late_replies:
                 self.late.add((event.task, event.attempt))
             case RequestEnded() as request:
-                self.record_request(event, request, again=event.seq <= self.past)
+                self.record_request(event, request, again=event.seq <= self.recorded_seq)
 
     def record_request(self, event: Event, request: RequestEnded, *, again: bool) -> None:
         if (event.task, event.attempt) in self.late:
@@ -294,10 +258,9 @@ class Recorder:
         name = reply_key(request.identity, reply_from_request(request, event.task))
         if (again or request.recalled) and name in self.known:
             return
-        fields = to_json_value(request)
-        self.write_line(
-            {"task": event.task, "attempt": event.attempt} | {name: fields[name] for name in RECORDED_FIELDS}
-        )
+        values = to_json_value(request)
+        fields = {name: values[name] for name in RECORDED_FIELDS}
+        self.write_line({"task": event.task, "attempt": event.attempt} | fields)
         self.known |= {name} if again else set()
 
     def write_line(self, record: dict[str, Any]) -> None:

@@ -15,16 +15,13 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class LoopbackServer:
-    """A server that can start early: until `serve`, every request gets status 500."""
+    """A server that can start early: until it has a `handler`, every request gets status 500."""
 
     def __init__(self) -> None:
         self.port = 0
         self.handler: AsgiApp | None = None
         self.server: uvicorn.Server | None = None
         self.serving: asyncio.Task[None] | None = None
-
-    def set_handler(self, handler: AsgiApp) -> None:
-        self.handler = handler
 
     async def start(self) -> None:
         import uvicorn

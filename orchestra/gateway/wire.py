@@ -1,4 +1,4 @@
-"""Read answers from the network up to a cap: inflate piece by piece, and stop when it is too much."""
+"""Read requests and answers up to a cap: inflate piece by piece, and stop when it is too much."""
 
 import asyncio
 import contextlib
@@ -21,9 +21,7 @@ MAX_STORED_STREAM = 8 << 20  # longer streams are relayed and counted, but not k
 MAX_ERROR_BYTES = 256 << 10  # of an answer that is not a reply
 MAX_REQUEST_BYTES = 32 << 20
 INFLATED_PIECE = 1 << 16
-MIN_PIECE_COST = (
-    256  # bytes that each piece counts for: a reply in pieces of one byte costs as much time as a large one
-)
+MIN_PIECE_COST = 256  # bytes that each piece counts for: one of a single byte costs as much time
 BYTES_PER_TURN = 1 << 16  # bytes, counted so, that are read before other tasks run
 READ_TIMEOUT = 900.0
 # Shorter than the time given to a provider that has never answered.
@@ -36,14 +34,15 @@ LONGEST_VALUE = 200  # characters of a header
 READ_HEADERS = ("content-type", "content-encoding", "location", "retry-after", "retry-after-ms")
 
 
+Pieces = asyncio.Queue[bytes | None]
+
+
 class NoCookies(http.cookiejar.CookieJar):
     """Keep no cookies: all agents would share them, and a provider could send a million."""
 
-    def extract_cookies(self, response: Any, request: Any) -> None:
-        pass
+    def extract_cookies(self, response: Any, request: Any) -> None: ...
 
-    def add_cookie_header(self, request: Any) -> None:
-        pass
+    def add_cookie_header(self, request: Any) -> None: ...
 
 
 def open_client() -> "httpx.AsyncClient":
@@ -60,15 +59,6 @@ def open_client() -> "httpx.AsyncClient":
         raise UsageError(f"Providers cannot be reached from here: {error}.", hint=hint) from None
     client.cookies.jar = NoCookies()
     return client
-
-
-def max_reply_bytes(tokens: int) -> int:
-    """Return the largest size of a reply with so many tokens."""
-    return max(MIN_REPLY_LIMIT, REPLY_BYTES_PER_TOKEN * tokens)
-
-
-def max_stream_bytes(tokens: int) -> int:
-    return max(MIN_REPLY_LIMIT, STREAM_BYTES_PER_TOKEN * tokens)
 
 
 def pick_headers(answer: "httpx.Response") -> dict[str, str]:
@@ -98,7 +88,7 @@ async def inflated_pieces(answer: "httpx.Response", encoding: str, cap: int) -> 
 
 
 def make_inflater(encoding: str) -> Any:
-    """Make a function that inflates pieces. We ask for gzip and accept nothing else."""
+    """Make a function that inflates pieces of gzip, which we ask for. A plain body is accepted too."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return lambda packed: [packed]
@@ -119,41 +109,32 @@ def make_inflater(encoding: str) -> Any:
     return inflate
 
 
-async def read_reply_body(answer: "httpx.Response", encoding: str, cap: int) -> bytes:
-    raw = bytearray()
-    async for piece in inflated_pieces(answer, encoding, cap):
-        raw += piece
-    return bytes(raw)
-
-
-async def read_error_body(answer: "httpx.Response", encoding: str) -> bytes:
-    """Read the beginning of an error body."""
-    raw = bytearray()
-    with contextlib.suppress(ReplyTooLarge):
-        async for piece in inflated_pieces(answer, encoding, MAX_ERROR_BYTES):
+async def read_body(answer: "httpx.Response", encoding: str, most_tokens: int) -> bytes:
+    """Read a reply, or the beginning of an error. Raise ReplyTooLarge for a reply too large for so many tokens."""
+    raw, is_reply = bytearray(), answer.status_code == 200
+    cap = max(MIN_REPLY_LIMIT, REPLY_BYTES_PER_TOKEN * most_tokens) if is_reply else MAX_ERROR_BYTES
+    with contextlib.nullcontext() if is_reply else contextlib.suppress(ReplyTooLarge):
+        async for piece in inflated_pieces(answer, encoding, cap):
             raw += piece
     return bytes(raw)
 
 
-async def read_request_body(receive: Any, cap: int = MAX_REQUEST_BYTES) -> bytes:
-    """Read a client's request body. Raise ReplyTooLarge beyond `cap` bytes."""
+async def read_request_body(receive: Any) -> bytes:
+    """Read a client's request body. Raise ReplyTooLarge beyond MAX_REQUEST_BYTES."""
     raw = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ConnectionResetError("the client has gone")
         raw += message.get("body", b"")
-        if len(raw) > cap:
-            raise ReplyTooLarge(f"the request is larger than {cap >> 20} MB")
+        if len(raw) > MAX_REQUEST_BYTES:
+            raise ReplyTooLarge(f"the request is larger than {MAX_REQUEST_BYTES >> 20} MB")
         if not message.get("more_body"):
             return bytes(raw)
 
 
-async def relay_pieces(pieces: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
-    """Relay a stream piece by piece.
-
-    The empty piece ends it; None means that it broke off, so our answer must break off too.
-    """
+async def relay_pieces(pieces: Pieces) -> AsyncIterator[bytes]:
+    """Relay a stream. An empty piece ends it; None means that it broke off, so our answer must break off too."""
     while piece := await pieces.get():
         yield piece
     if piece is None:

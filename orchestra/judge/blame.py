@@ -16,8 +16,7 @@ GateQuery = Generator[TaskSet, bool, bool]
 class Blame:
     """`guilty`: each set breaks the tree together and, if a culprit is one of several, not without it.
 
-    `dropped`: tasks left out so that no guilty set is whole. `held`: tasks that need one of these. `green`: the rest,
-    which has passed.
+    `dropped`: left out so that no guilty set is whole. `blocked`: need one of these. `green`: the rest, which passed.
     """
 
     green: TaskSet

@@ -73,25 +73,19 @@ class Review:
 
 
 def review_complaint(review: Review) -> str:
-    """Return why a review of the right shape is useless; empty if it is not."""
+    """Return why a review of the right shape is useless; empty if it is useful."""
     return "" if review.passed or review.reason_lines else "a fail needs at least one reason"
 
 
 def review_question(task: Task, requirements: Sequence[Requirement], diff: str) -> str:
-    """Ask about a change.
-
-    `requirements` are those of the PRD. The mark around the diff is derived from it, so it cannot occur in it.
-    """
+    """Ask about a change. The mark around the diff is derived from it, so it cannot occur in it."""
     mark = f"=== {hashlib.sha256(diff.encode('utf-8', 'replace')).hexdigest()[:24]} ==="
-    checks = [*list_checks(task, requirements), *task.acceptance]
+    mine = [each for each in requirements if each.id in task.requirements]
+    checks = [f"{each.id}: {check}" for each in mine for check in (each.acceptance or [each.text])]
+    checks += task.acceptance
     listed = "\n".join(f"- {check}" for check in checks) or "There are none but that it does what was asked."
     cut = CUT if is_diff_cut(diff) else ""
     return QUESTION.format(brief=task.brief, checks=listed, mark=mark, diff=diff[:DIFF_LIMIT], cut=cut)
-
-
-def list_checks(task: Task, requirements: Sequence[Requirement]) -> list[str]:
-    mine = [each for each in requirements if each.id in task.requirements]
-    return [f"{each.id}: {check}" for each in mine for check in (each.acceptance or [each.text])]
 
 
 def is_diff_cut(diff: str) -> bool:

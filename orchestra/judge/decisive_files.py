@@ -47,16 +47,7 @@ RUNNERS = re.compile(
     r"_?pytest|py|pluggy|iniconfig|packaging|exceptiongroup|tomli|xdist|execnet|coverage|pytest_\w+|hypothesis|mock|nose2?"
     r"|tox|nox|anyio|trio|twisted|testtools|django|setuptools|pkg_resources|attrs?|six"
 )
-KINDS = frozenset(
-    {
-        ProtectedKind.OWN,
-        ProtectedKind.CI,
-        ProtectedKind.HOOK,
-        ProtectedKind.BUILD,
-        ProtectedKind.TOOL,
-        ProtectedKind.DOTFILE,
-    }
-)
+KINDS = frozenset(ProtectedKind) - {ProtectedKind.LOCK, ProtectedKind.AGENT}
 
 
 @dataclass(frozen=True)
@@ -70,15 +61,11 @@ class TreeChange:
     after: Mapping[str, bytes | None] = field(default_factory=dict)
     base_files: Collection[str] = ()
     asked: Collection[str] = ()
-    # third-party modules that the base's tests import
-    imported: Collection[str] = ()
+    imported: Collection[str] = ()  # third-party modules that the base's tests import
 
     @property
     def paths(self) -> list[str]:
         return sorted(self.before.keys() | self.after.keys())
-
-    def is_added(self, path: str) -> bool:
-        return self.before.get(path) is None
 
 
 @dataclass(frozen=True)
@@ -95,7 +82,7 @@ class DecisiveFiles:
 
 
 def find_decisive_files(change: TreeChange, commands: Sequence[str] = (), set_up: Sequence[str] = ()) -> DecisiveFiles:
-    """Find them.
+    """Find the changed files that decide the outcome of tests.
 
     `commands`: what the gates run, through make and npm too. `set_up`: the base's files that may name plug-ins.
     """
@@ -108,28 +95,23 @@ def find_decisive_files(change: TreeChange, commands: Sequence[str] = (), set_up
 def is_decisive(path: str, change: TreeChange) -> bool:
     if is_test_path(path) or is_test_setup(path) or INSTALLED.search(normalise_path(path)):
         return True
-    return change.is_added(path) and (shadows_program(path) or shadows_module(path, change))
+    return change.before.get(path) is None and (shadows_program(path) or shadows_module(path, change))
 
 
 def may_be_decisive(path: str, change: TreeChange) -> bool:
-    if manifest_reader(path) is not None:
-        return changes_more_than_deps(path, change)
-    return protection_of(path) in KINDS or FOLDERS.search(path) is not None
+    """Whether it may decide, or may be a part of the product. Of a manifest only more than dependencies decides."""
+    if manifest_reader(path) is None:
+        return protection_of(path) in KINDS or FOLDERS.search(path) is not None
+    try:
+        effects = manifest_changes(path, change.before.get(path) or b"", change.after.get(path) or b"")
+    except NotPlainEdit:
+        return True
+    return bool(effects - {DEPENDENCIES})
 
 
 def is_test_path(path: str) -> bool:
     """Whether it is a test, or beside tests."""
     return bool(TEST.search(path) or MORE_TESTS.search(path))
-
-
-def changes_more_than_deps(path: str, change: TreeChange) -> bool:
-    """Whether a manifest's change goes beyond dependencies; dependencies alone decide nothing."""
-    try:
-        return bool(
-            manifest_changes(path, change.before.get(path) or b"", change.after.get(path) or b"") - {DEPENDENCIES}
-        )
-    except NotPlainEdit:
-        return True
 
 
 def shadows_program(path: str) -> bool:
@@ -147,16 +129,13 @@ def shadows_module(path: str, change: TreeChange) -> bool:
     `src` and test folders are on Python's path too. A requested file may have a name that tests of the base import.
     """
     top = new_top_module(path, change.base_files)
-    if not top:
-        return False
     if top in sys.stdlib_module_names or RUNNERS.fullmatch(top):
         return True
-    return top in change.imported and path not in change.asked
+    return bool(top) and top in change.imported and path not in change.asked
 
 
 def new_top_module(path: str, base_files: Collection[str]) -> str:
-    """Return the import name of a new file, if it is where Python looks first and the base has no module of that name
-    there."""
+    """Return a new file's import name, if Python looks there first and the base has no such module there."""
     hit = re.fullmatch(
         r"(?:(src|lib|scripts|tools|bin)/)?([A-Za-z_]\w*)(?:\.(?:py|pyi|so|pyd)|\.[\w-]+\.so|(?:/.+))", path
     )
@@ -179,7 +158,9 @@ def third_party_imports(texts: Iterable[str], base_files: Collection[str]) -> fr
 
 def is_used_by_commands(path: str, commands: Iterable[str], set_up: Iterable[str]) -> bool:
     """Whether a command names this script, or a command or a set-up file names this module as a plug-in."""
-    script = PurePosixPath(path).suffix in SCRIPTS and any(re.search(script_pattern(path), text) for text in commands)
+    # As another program's argument the file is only read.
+    runs = rf"{BEGINS}{INTERPRETER}[\"']?(?:\./|\$PWD/)?{re.escape(path)}(?![\w/-]|\.\w)"
+    script = PurePosixPath(path).suffix in SCRIPTS and any(re.search(runs, text) for text in commands)
     return script or any(names_plugin(text, path) for text in (*commands, *set_up))
 
 
@@ -190,30 +171,22 @@ LANGUAGES = r"(?:ba|da|z)?sh|source|\.|python[\d.]*|node|ruby|perl|php|tsx|ts-no
 INTERPRETER = rf"(?:(?:\S*/)?(?:{LANGUAGES})\s+(?:-\S+\s+)*)?"
 
 
-def script_pattern(path: str) -> str:
-    """Match a command that runs this file: as another program's argument it is only read."""
-    return rf"{BEGINS}{INTERPRETER}[\"']?(?:\./|\$PWD/)?{re.escape(path)}(?![\w/-]|\.\w)"
-
-
 def names_plugin(text: str, path: str) -> bool:
     if not path.endswith(".py"):
         return False
-    dotted = re.escape(
-        ".".join(PurePosixPath(path).with_suffix("").parts).removesuffix(".__init__").removeprefix("src.")
-    )
+    parts = PurePosixPath(path).with_suffix("").parts
+    dotted = re.escape(".".join(parts).removesuffix(".__init__").removeprefix("src."))
     option = rf"(?:^|[\s\"'=])-(?:p|m)[\s\"',]*{dotted}(?![\w.])"
     listed = rf"pytest_plugins\b[^\n]*(?:\n[^\n=]*)?[\"']{dotted}[\"']"
     return re.search(option, text) is not None or re.search(listed, text) is not None
 
 
-TAKEN_OUT = (
-    r"\b(?:remov|delet|drop|skip|disabl|xfail|renam|replac|mov|split|merg|quarantin)\w*\b[^.;\n]*(?<!\w){}(?!\w)"
-)
+TAKEN_OUT = r"\b(?:remov|delet|drop|skip|disabl|xfail|renam|replac|mov|split|merg|quarantin)\w*\b[^.;\n]*"
 
 
 def asks_to_remove_test(text: str, test: str) -> bool:
     """Whether a text asks to remove, skip or rename a test. Naming a test that should pass is no such request."""
-    found = re.finditer(TAKEN_OUT.format(re.escape(test)), text, re.IGNORECASE)
+    found = re.finditer(rf"{TAKEN_OUT}(?<!\w){re.escape(test)}(?!\w)", text, re.IGNORECASE)
     return any(not NEGATED.search(CLAUSE.split(text[: hit.start()])[-1]) for hit in found)
 
 
@@ -228,8 +201,7 @@ LONGEST = 160
 
 
 def list_weakened_asserts(before: str, after: str) -> list[str]:
-    """List the assertions that are gone from a test file, each on one line, and the new ones, as a diff shows them.
-    Empty if none is gone."""
+    """List the assertions that a test file has lost, and its new ones, as a diff does. Empty if none is lost."""
     old, new = assertion_lines(before), assertion_lines(after)
     gone = [line for line in old if line not in new]
     if not gone:

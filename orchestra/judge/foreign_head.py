@@ -1,4 +1,4 @@
-"""Decide whether the checkout comes from someone without the right to commit: the head of a fork in a CI job. Pure."""
+"""Decide whether the checkout may be a stranger's: the head of a fork in a CI job. Pure."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,79 +13,42 @@ UNREADABLE = "GitHub's event file is unreadable, so the head of this pull reques
 
 def explain_foreign_head(env: Env, event: Event) -> str:
     """Explain why the checkout may be a stranger's; empty if it is the project's own, or this is no CI job."""
-    return next((reason for look in SYSTEMS if (reason := look(env, event))), "")
+    if env.get("GITHUB_ACTIONS") == "true" and (reason := explain_github_head(env.get("GITHUB_EVENT_NAME", ""), event)):
+        return reason
+    return FORK if any(is_fork(env) for is_fork in FORK_CHECKS) else ""
 
 
-def check_github(env: Env, event: Event) -> str:
-    if env.get("GITHUB_ACTIONS") != "true":
-        return ""
-    name = env.get("GITHUB_EVENT_NAME", "")
+def explain_github_head(name: str, event: Event) -> str:
+    """Explain why the checkout may be a stranger's, from the name of the event that started a job on GitHub."""
     if name == "pull_request_target":
         return TARGET
     if name.startswith("pull_request"):
         request = get_mapping(event, "pull_request")
-        if not request:
-            return UNREADABLE
-        return (
-            ""
-            if is_same_repository(
-                repository_name(get_mapping(request, "head")), repository_name(get_mapping(request, "base"))
-            )
-            else FORK
-        )
+        head, base = (full_name(get_mapping(get_mapping(request, side), "repo")) for side in ("head", "base"))
+        return UNREADABLE if not request else "" if head and head == base else FORK
     if name == "workflow_run":
-        run = get_mapping(event, "workflow_run")
-        own = full_name(get_mapping(event, "repository"))
-        return "" if is_same_repository(full_name(get_mapping(run, "head_repository")), own) else FORK
+        head = full_name(get_mapping(get_mapping(event, "workflow_run"), "head_repository"))
+        return "" if head and head == full_name(get_mapping(event, "repository")) else FORK
     return COMMENT if name == "issue_comment" and (not event or "pull_request" in get_mapping(event, "issue")) else ""
 
 
-def check_gitlab(env: Env, event: Event) -> str:
-    if env.get("GITLAB_CI") != "true":
-        return ""
-    pairs = (
-        ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "CI_MERGE_REQUEST_PROJECT_ID"),
-        ("CI_EXTERNAL_PULL_REQUEST_SOURCE_REPOSITORY", "CI_EXTERNAL_PULL_REQUEST_TARGET_REPOSITORY"),
-    )
-    return FORK if any(is_other_head(env, *pair) for pair in pairs) else ""
+def is_gitlab_fork(env: Env) -> bool:
+    requests = ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "CI_MERGE_REQUEST_PROJECT_ID")
+    external = (f"CI_EXTERNAL_PULL_REQUEST_{side}_REPOSITORY" for side in ("SOURCE", "TARGET"))
+    return env.get("GITLAB_CI") == "true" and (is_other_head(env, *requests) or is_other_head(env, *external))
 
 
-def check_circleci(env: Env, event: Event) -> str:
-    return FORK if env.get("CIRCLECI") and env.get("CIRCLE_PR_REPONAME") else ""
-
-
-def check_buildkite(env: Env, event: Event) -> str:
-    asked = env.get("BUILDKITE_PULL_REQUEST", "false") != "false"
-    return FORK if asked and is_other_head(env, "BUILDKITE_PULL_REQUEST_REPO", "BUILDKITE_REPO") else ""
-
-
-def check_azure(env: Env, event: Event) -> str:
-    return FORK if env.get("SYSTEM_PULLREQUEST_ISFORK", "").lower() == "true" else ""
-
-
-def check_travis(env: Env, event: Event) -> str:
-    return FORK if is_other_head(env, "TRAVIS_PULL_REQUEST_SLUG", "TRAVIS_REPO_SLUG") else ""
-
-
-def check_jenkins(env: Env, event: Event) -> str:
-    return FORK if env.get("CHANGE_FORK") else ""
-
-
-def check_appveyor(env: Env, event: Event) -> str:
-    return FORK if is_other_head(env, "APPVEYOR_PULL_REQUEST_HEAD_REPO_NAME", "APPVEYOR_REPO_NAME") else ""
-
-
-SYSTEMS: tuple[Callable[[Env, Event], str], ...] = (
-    *(
-        check_github,
-        check_gitlab,
-        check_circleci,
-        check_buildkite,
-        check_azure,
-        check_travis,
-        check_jenkins,
-        check_appveyor,
+FORK_CHECKS: tuple[Callable[[Env], object], ...] = (
+    is_gitlab_fork,
+    lambda env: env.get("CIRCLECI") and env.get("CIRCLE_PR_REPONAME"),
+    lambda env: (
+        env.get("BUILDKITE_PULL_REQUEST", "false") != "false"
+        and is_other_head(env, "BUILDKITE_PULL_REQUEST_REPO", "BUILDKITE_REPO")
     ),
+    lambda env: env.get("SYSTEM_PULLREQUEST_ISFORK", "").lower() == "true",  # Azure
+    lambda env: is_other_head(env, "TRAVIS_PULL_REQUEST_SLUG", "TRAVIS_REPO_SLUG"),
+    lambda env: env.get("CHANGE_FORK"),  # Jenkins
+    lambda env: is_other_head(env, "APPVEYOR_PULL_REQUEST_HEAD_REPO_NAME", "APPVEYOR_REPO_NAME"),
 )
 
 
@@ -99,15 +62,7 @@ def get_mapping(record: Any, name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def repository_name(side: Mapping[str, Any]) -> str:
-    return full_name(get_mapping(side, "repo"))
-
-
 def full_name(record: Mapping[str, Any]) -> str:
     """Return the repository's full name; empty if the fork is deleted."""
     name = record.get("full_name")
     return name.lower() if isinstance(name, str) else ""
-
-
-def is_same_repository(head: str, base: str) -> bool:
-    return bool(head) and head == base

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from orchestra.judge.protected import TABLE, normalise_path
@@ -38,10 +39,7 @@ DETAILS = {"version", "features", "default-features", "optional", "extras", "mar
 
 
 def is_plain_python(line: Any) -> bool:
-    """Whether a Python requirement is plain.
-
-    pip accepts options after it (--global-option), and takes an archive's name for a file.
-    """
+    """Whether a requirement is plain: for pip it may also hold options (--global-option) or name an archive."""
     return isinstance(line, str) and bool(PEP_508.fullmatch(line.strip())) and not NOT_A_NAME.search(line)
 
 
@@ -54,8 +52,7 @@ def is_plain_npm(name: str, version: Any) -> bool:
 
 
 def is_plain_toml(name: str, wanted: Any) -> bool:
-    """Whether a requirement of Cargo or Poetry is plain: a version, or a table that only says which version and
-    when."""
+    """Whether a requirement of Cargo or Poetry is plain: a version, or a table without another source."""
     details = {"version": wanted} if isinstance(wanted, str) else wanted
     if not (NAME.fullmatch(name) and isinstance(details, dict) and details.keys() <= DETAILS):
         return False
@@ -100,10 +97,7 @@ def check_requirements_txt(before: str, after: str) -> set[str]:
 
 
 def check_go_mod(before: str, after: str) -> set[str]:
-    """Check go.mod.
-
-    Blocks of `replace`, `exclude` and others look like those of `require`, so their openings may not change.
-    """
+    """Check go.mod. Blocks of `replace` and others look like those of `require`: their openings may not change."""
     lines = [[line.strip() for line in text.splitlines() if line.strip()] for text in (before, after)]
     others = [[line for line in text if not GO_MODULE.fullmatch(line)] for text in lines]
     if others[0] != others[1]:
@@ -157,14 +151,6 @@ def parse_json(text: str) -> Any:
     return json.loads(text, object_pairs_hook=reject_duplicates) if text.strip() else {}
 
 
-def check_cargo_toml(before: str, after: str) -> set[str]:
-    return check_toml(before, after, CARGO)
-
-
-def check_pyproject_toml(before: str, after: str) -> set[str]:
-    return check_toml(before, after, PYPROJECT)
-
-
 # Where a file keeps dependencies: the path to a table or list of them. * is any one key.
 CARGO = {
     ("dependencies", "*"): is_plain_toml,
@@ -206,9 +192,8 @@ def check_toml(before: str, after: str, places: DependencyPlaces) -> set[str]:
 
 
 def matches_key_path(pattern: KeyPath, key_path: KeyPath) -> bool:
-    return len(key_path) >= len(pattern) and all(
-        key in ("*", part) for key, part in zip(pattern, key_path, strict=False)
-    )
+    keys = zip(pattern, key_path, strict=False)
+    return len(key_path) >= len(pattern) and all(key in ("*", part) for key, part in keys)
 
 
 def value_at(table: Any, key_path: KeyPath) -> Any:
@@ -223,8 +208,8 @@ MANIFEST_READERS: Mapping[str, Callable[[str, str], set[str]]] = {
     ),
     r"(?:.*/)?go\.mod": check_go_mod,
     r"(?:.*/)?package\.json": check_package_json,
-    r"(?:.*/)?cargo\.toml": check_cargo_toml,
-    r"(?:.*/)?pyproject\.toml": check_pyproject_toml,
+    r"(?:.*/)?cargo\.toml": partial(check_toml, places=CARGO),
+    r"(?:.*/)?pyproject\.toml": partial(check_toml, places=PYPROJECT),
 }
 
 
@@ -234,10 +219,7 @@ def manifest_reader(path: str) -> Callable[[str, str], set[str]] | None:
 
 
 def manifest_changes(path: str, before: bytes, after: bytes) -> set[str]:
-    """Return what an edit of this manifest does, out of DEPENDENCIES and TEST_SETUP.
-
-    Raise NotPlainEdit if it does more.
-    """
+    """Return what an edit of this manifest does: DEPENDENCIES, TEST_SETUP. Raise NotPlainEdit if it does more."""
     reader = manifest_reader(path)
     if reader is None:
         return set()

@@ -170,21 +170,18 @@ def name_protection(name: str, plain: str) -> ProtectedKind | None:
     return ProtectedKind.OWN if name == SETTINGS else None
 
 
-CI_FOLDERS = r"\.(?:github|gitlab|circleci|buildkite|azure-?pipelines|azuredevops|tekton|woodpecker|drone|travis|cirrus"
-CI_FOLDERS += r"|forgejo|gitea|semaphore|teamcity|jenkins|harness)(?:[.-].*)?"
-HOOKS = r"\.(?:husky|lefthook|git-?hooks|pre-commit|lintstaged|lint-staged|commitlint|overcommit)(?:.*)"
-AGENTS = (
-    r"\.(?:claude|codex|cursor|gemini|aider|continue|windsurf|cline|roo|agents?|mcp|amazonq|kiro|qwen|opencode)(?:.*)"
-)
 HIDDEN: dict[ProtectedKind, str] = {
-    ProtectedKind.CI: CI_FOLDERS,
-    ProtectedKind.HOOK: HOOKS,
-    ProtectedKind.AGENT: AGENTS,
+    ProtectedKind.CI: r"(?:github|gitlab|circleci|buildkite|azure-?pipelines|azuredevops|tekton|woodpecker|drone|travis"
+    r"|cirrus|forgejo|gitea|semaphore|teamcity|jenkins|harness)(?:[.-].*)?",
+    ProtectedKind.HOOK: r"(?:husky|lefthook|git-?hooks|pre-commit|lintstaged|lint-staged|commitlint|overcommit).*",
+    ProtectedKind.AGENT: r"(?:claude|codex|cursor|gemini|aider|continue|windsurf|cline|roo|agents?|mcp|amazonq|kiro"
+    r"|qwen|opencode).*",
 }
 
 
 def hidden_protection(name: str) -> ProtectedKind:
-    return next((kind for kind, pattern in HIDDEN.items() if re.fullmatch(pattern, name)), ProtectedKind.DOTFILE)
+    plain = name.removeprefix(".")
+    return next((kind for kind, pattern in HIDDEN.items() if re.fullmatch(pattern, plain)), ProtectedKind.DOTFILE)
 
 
 def is_test_setup(path: str) -> bool:

@@ -1,5 +1,6 @@
 """Decide what follows an attempt: done, another attempt, or the end; and what the next attempt must know."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,27 @@ MOST_NAMES = 20
 AROUND = 12
 MOST_PLACES = 200
 LAST = 10
+# How a line begins that looks like the reason of a failure in one of the usual tools.
+ERROR_STARTS = ("E  ", "Error:", "AssertionError", "panicked at", "thread '", "error[", "error:", "✕", "not ok")
+
+# Faults of the machine in messages of git, Aider or the system, which another attempt would meet again.
+ROOM = "Free some space in {place}, or set TMPDIR to a larger disk; then `resume`."
+RIGHTS = "Make {place} writable; then `resume`."
+SYSTEM_LIMITS = "Use a smaller --max-agents, or raise the limits (`ulimit -n`, `ulimit -u`, memory); then `resume`."
+OBJECTS = "git has lost objects of {place}: `git fsck` lists them, and a fresh clone has them. Then `resume`."
+TROUBLES = (
+    (r"No space left on device|Disk quota exceeded|File too large|\[Errno (?:28|122|27)\]", ROOM),
+    (r"Read-only file system|Permission denied|Operation not permitted|\[Errno (?:30|13|1)\]", RIGHTS),
+    (
+        r"Too many open files|Resource temporarily unavailable|Cannot allocate memory|[Cc]annot fork|MemoryError",
+        SYSTEM_LIMITS,
+    ),
+    (
+        r"unable to read (?:sha1 file|tree|[0-9a-f]{40})|missing blob|bad object|object file \S+ is empty|corrupt"
+        r"|failed to read object|git has lost the content",
+        OBJECTS,
+    ),
+)
 
 
 class NextAction(StrEnum):
@@ -39,9 +61,7 @@ class TriedAttempt:
     diff: str = ""
     failing: frozenset[str] = frozenset()
     output: str = ""
-    dollars: float | None = 0.0
-    # parallel attempts that were no better
-    beside: tuple["TriedAttempt", ...] = ()
+    beside: tuple["TriedAttempt", ...] = ()  # parallel attempts that were no better
     final: bool = False
 
 
@@ -53,10 +73,8 @@ class NextStep:
     why: str
 
 
-def next_step(
-    tried: Sequence[TriedAttempt], retries: int, *, dollars_left: float | None = None, human: bool = False
-) -> NextStep:
-    """Decide the next step. `retries`: attempts allowed after the first. `dollars_left`: None without a budget."""
+def next_step(tried: Sequence[TriedAttempt], retries: int, *, human: bool = False) -> NextStep:
+    """Decide the next step. `retries`: attempts allowed after the first. `human`: a person can be asked."""
     if not tried:
         return NextStep(NextAction.FRESH, "Nothing was tried yet.")
     last, end = tried[-1], NextAction.ASK if human else NextAction.GIVE_UP
@@ -67,13 +85,11 @@ def next_step(
     if last.final or not is_worth_retrying(last.verdict):
         return NextStep(NextAction.GIVE_UP, f"Another attempt would end the same way ({last.verdict}): {last.cause}")
     if len(tried) > retries:
-        return NextStep(end, f"It failed {count_times(len(tried))}; the last time: {last.cause}")
+        times = {1: "once", 2: "twice"}.get(len(tried), f"{len(tried)} times")
+        return NextStep(end, f"It failed {times}; the last time: {last.cause}")
     if is_stuck(tried):
-        return NextStep(
-            end, f"Two attempts in a row failed the same way; stopped before paying for a third: {last.cause}"
-        )
-    if dollars_left is not None and last.dollars is not None and last.dollars > dollars_left:
-        return NextStep(end, f"The last attempt cost ${last.dollars:.2f}, and only ${dollars_left:.2f} are left.")
+        why = f"Two attempts in a row failed the same way; stopped before paying for a third: {last.cause}"
+        return NextStep(end, why)
     return retry_step(tried)
 
 
@@ -91,10 +107,7 @@ def retry_step(tried: Sequence[TriedAttempt]) -> NextStep:
 
 
 def is_stuck(tried: Sequence[TriedAttempt]) -> bool:
-    """Whether the agent is stuck: the same diff and the same failure twice in a row.
-
-    A server that was down says nothing about the agent.
-    """
+    """Whether the same diff failed the same way twice in a row. A server that was down says nothing about the agent."""
     if len(tried) < 2:
         return False
     one, two = tried[-2:]
@@ -104,16 +117,16 @@ def is_stuck(tried: Sequence[TriedAttempt]) -> bool:
     return same and POLICY[two.verdict].retry is Retry.UNLESS_STUCK
 
 
-def count_times(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+def machine_remedy(message: str) -> str:
+    """Return the remedy, with {place} for the location; empty if the machine is not at fault."""
+    return next((remedy for pattern, remedy in TROUBLES if re.search(pattern, message)), "")
 
 
 # --- what the next attempt is told ----------------------------------------------------------------------------------
 
 
 def build_feedback(tried: Sequence[TriedAttempt], limit: int = LIMIT) -> str:
-    """Describe the attempts so far: a line each, then the last one's failures, output and diff, in at most `limit`
-    characters."""
+    """Describe the attempts in at most `limit` characters: a line each, then the last one's failures and diff."""
     if not tried:
         return ""
     last = tried[-1]
@@ -134,9 +147,8 @@ def summarise_attempts(tried: Sequence[TriedAttempt], limit: int) -> str:
     for number, each in reversed(list(enumerate(tried, 1))):
         line = f"Attempt {number}: {shorten_text(' '.join(each.cause.split()), 300)}"
         if lines and sum(map(len, lines)) + len(line) > limit - 60:
-            lines.append(
-                f"({number} earlier attempts failed too.)" if number > 1 else "(An earlier attempt failed too.)"
-            )
+            older = f"{number} earlier attempts" if number > 1 else "An earlier attempt"
+            lines.append(f"({older} failed too.)")
             break
         lines.append(line)
     return "\n".join(reversed(lines))
@@ -156,7 +168,7 @@ def excerpt_failures(output: str, failing: frozenset[str], limit: int) -> str:
     keys = [key for name in failing if (key := short_failure_name(name))]
     # Failures are printed where they happen, and again in a list at the end: the first time has the reason.
     hits = [n for n, line in enumerate(lines) if any(key in line for key in keys)]
-    errors = [n for n, line in enumerate(lines) if is_error(line)]
+    errors = [n for n, line in enumerate(lines) if line.strip().startswith(ERROR_STARTS)]
     wanted: set[int] = set()
     size = 0
     for hit in [*errors[:MOST_PLACES], *hits[:MOST_PLACES], *range(len(lines) - 1, max(-1, len(lines) - 1 - LAST), -1)]:
@@ -168,14 +180,6 @@ def excerpt_failures(output: str, failing: frozenset[str], limit: int) -> str:
         wanted.update(new)
         size += cost
     return shorten_text("\n".join(lines_with_gaps(lines, sorted(wanted))), limit)
-
-
-def is_error(line: str) -> bool:
-    """Whether a line looks like the reason of a failure in one of the usual tools."""
-    text = line.strip()
-    return text.startswith(
-        ("E  ", "Error:", "AssertionError", "panicked at", "thread '", "error[", "error:", "✕", "not ok")
-    )
 
 
 def short_failure_name(name: str) -> str:

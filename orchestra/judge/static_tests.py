@@ -48,16 +48,14 @@ def collect_class_tests(node: ast.ClassDef, owner: str) -> Iterable[tuple[str, s
 
 def may_define_tests(node: ast.AST) -> bool:
     """Whether a statement other than a definition could create or select tests."""
-    names = [
-        *(each.name for each in ast.walk(node) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)),
-        *(each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)),
-        *(
-            alias.asname or alias.name
-            for each in ast.walk(node)
-            if isinstance(each, ast.ImportFrom)
-            for alias in each.names
-        ),
-    ]
+    names = list[str]()
+    for each in ast.walk(node):
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.append(each.name)
+        elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            names.append(each.id)
+        elif isinstance(each, ast.ImportFrom):
+            names += [alias.asname or alias.name for alias in each.names]
     return any(name.startswith(("test_", "Test", "pytestmark", "__test__", "load_tests", "*")) for name in names)
 
 
@@ -67,9 +65,8 @@ def check_decorators(decorators: Iterable[ast.expr]) -> None:
         name = ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
         if name.rpartition(".")[2] in CALLS_THAT_CHOOSE:
             raise DynamicTests
-        if name.endswith("parametrize") and not all(
-            map(is_literal, decorator.args if isinstance(decorator, ast.Call) else ())
-        ):
+        arguments = decorator.args if isinstance(decorator, ast.Call) else ()
+        if name.endswith("parametrize") and not all(map(is_literal, arguments)):
             raise DynamicTests
 
 

@@ -27,18 +27,15 @@ def gates_for_task(
 
 
 def is_self_contained(task: Task, tasks: Sequence[Task], needs: Mapping[int, Collection[int]]) -> bool:
-    """Whether no other task works on the same requirement.
+    """Whether no task that may run at the same time, as neither needs the other, works on the same requirement.
 
     Work without a named requirement may be part of any task's change.
     """
-    others = (other for other in tasks if other.id != task.id and may_share_requirement(task, other))
-    return not any(can_run_beside(task.id, other.id, needs) for other in others)
 
+    def may_share_requirement(other: Task) -> bool:
+        return not (task.requirements and other.requirements) or bool({*task.requirements} & {*other.requirements})
 
-def can_run_beside(one: int, other: int, needs: Mapping[int, Collection[int]]) -> bool:
-    """Whether two tasks may run at the same time, as neither needs the other."""
-    return other not in needs_closure({one}, needs) and one not in needs_closure({other}, needs)
+    def is_ordered(other: Task) -> bool:
+        return other.id in needs_closure({task.id}, needs) or task.id in needs_closure({other.id}, needs)
 
-
-def may_share_requirement(one: Task, other: Task) -> bool:
-    return not (one.requirements and other.requirements and set(one.requirements).isdisjoint(other.requirements))
+    return not any(each.id != task.id and may_share_requirement(each) and not is_ordered(each) for each in tasks)

@@ -51,14 +51,11 @@ FAILURE_REMEDIES = {
 
 
 def judge_attempt(observation: AttemptObservation) -> Judgement:
-    """Return the first verdict that applies, from the outside in: stopped, no answer, no accepted answer, nothing done,
-    done."""
+    """Return the first verdict that applies: stopped, no answer, no accepted answer, nothing done, done."""
     verdict, cause = decide_verdict(observation)
     if verdict is Verdict.OUT_OF_SCOPE and observation.protected and not observation.foreign:
         return Judgement(verdict, cause, NAME_IT)
-    failure = (
-        observation.exchange.failure if observation.exchange is not None and verdict is Verdict.PROVIDER_ERROR else ""
-    )
+    failure = observation.exchange.failure if observation.exchange and verdict is Verdict.PROVIDER_ERROR else ""
     return Judgement(verdict, cause, FAILURE_REMEDIES.get(failure, POLICY[verdict].remedy))
 
 
@@ -67,12 +64,11 @@ def decide_verdict(seen: AttemptObservation) -> tuple[Verdict, str]:
     if seen.time_is_up and seen.exchange is not None and seen.exchange.failure not in ("", "cancelled", "budget"):
         # it was waiting for the provider
         verdict = PROVIDER_VERDICTS.get(seen.exchange.failure, Verdict.PROVIDER_ERROR)
-        return verdict, f"{answer} until {lower_first(seen.time_is_up)}: {one_line(seen.exchange.message)}"
+        limit = seen.time_is_up[:1].lower() + seen.time_is_up[1:]
+        return verdict, f"{answer} until {limit}: {one_line(seen.exchange.message)}"
     if seen.time_is_up:
-        return (
-            Verdict.BUDGET,
-            f"{seen.time_is_up} while {files} was being changed, after {format_replies(seen.replies)}.",
-        )
+        cause = f"{seen.time_is_up} while {files} was being changed, after {format_replies(seen.replies)}."
+        return Verdict.BUDGET, cause
     if seen.timed_out:
         late = f"was stopped after {seen.timed_out:.0f} s with {format_replies(seen.replies)} of {seen.model}"
         return Verdict.TIMEOUT, f"The attempt on {files} {late}."
@@ -136,7 +132,3 @@ def format_replies(count: int) -> str:
 
 def format_paths(paths: tuple[str, ...]) -> str:
     return join_some(paths, 4)
-
-
-def lower_first(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]

@@ -53,9 +53,12 @@ async def ask_model(
         for _ in range(2):
             text, cut_off = await request_reply(client, base, key, model, system, turns, cap)
             try:
-                return read_checked_answer(kind, text, cut_off, check)
+                answer = shape.parse_answer(kind, text)
             except MisshapenAnswer as error:
-                wrong = str(error)
+                wrong = CUT_OFF_MESSAGE if cut_off else str(error)
+            else:
+                if not (wrong := check(answer).rstrip(".")):
+                    return answer
             # Some providers refuse an empty turn.
             turns += [("assistant", text.strip() or "(nothing)"), ("user", RETRY_PROMPT.format(wrong=wrong, form=form))]
     raise UnusableAnswer(f"{model.name} gave an unusable answer twice: {wrong}.")
@@ -86,15 +89,3 @@ async def request_reply(
     if answer.status_code != 200 or not dialect.is_reply(found):
         raise ProviderError(f"{model.name} answered {answer.status_code}: {dialects.error_message(answer.content)}")
     return dialect.reply_text(found), dialect.end_reason(found) in dialects.CUT_OFF_FINISHES
-
-
-def read_checked_answer(kind: type[T], text: str, cut_off: bool, check: Callable[[T], str]) -> T:
-    try:
-        answer = shape.parse_answer(kind, text)
-    except MisshapenAnswer:
-        if cut_off:
-            raise MisshapenAnswer(CUT_OFF_MESSAGE) from None
-        raise
-    if wrong := check(answer):
-        raise MisshapenAnswer(wrong.rstrip("."))
-    return answer

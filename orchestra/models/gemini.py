@@ -35,11 +35,8 @@ LIST_MODELS_HINT = "The command `models` lists those that are known."
 GOOD_ENDS = ("", "STOP", "FINISH_REASON_UNSPECIFIED")
 MESSAGE_LENGTH = 300
 SDK_MODULES = (
-    "google.generativeai",
-    "google.generativeai.client",
-    "google.api_core.exceptions",
-    "requests",
-    "google.protobuf.json_format",
+    *("google.generativeai", "google.generativeai.client", "google.api_core.exceptions"),
+    *("requests", "google.protobuf.json_format"),
 )
 
 SYSTEM_PROMPT = (
@@ -112,9 +109,9 @@ async def write_prd(
     timeout: float = TIMEOUT,
 ) -> str:
     """Write the PRD for a change, in Markdown. `on_text` gets the number of characters so far. One request only."""
-    call = GeminiCall(
-        bare_model(model), validate_key(key), validate_base(base), timeout, *build_prompts(change, digest)
-    )
+    prompt = PRD_PROMPT.format(change=change.strip(), digest=digest.strip(), instructions=prd_format.PRD_INSTRUCTIONS)
+    prompt = prompt.encode("utf-8", "replace").decode()
+    call = GeminiCall(bare_model(model), validate_key(key), validate_base(base), timeout, SYSTEM_PROMPT, prompt)
     answer = GeminiAnswer(call, on_text or (lambda _: None))
     if client not in CLIENTS:
         raise SettingsError(f"GEMINI_CLIENT must be {' or '.join(CLIENTS)}, not {client!r}.")
@@ -124,12 +121,6 @@ async def write_prd(
     except TimeoutError:
         raise GeminiError(f"Gemini ({call.base}) did not finish its answer within {timeout:g} seconds.") from None
     return without_fence(answer.complete_text())
-
-
-def build_prompts(change: str, digest: str) -> tuple[str, str]:
-    """Build the system instruction and the user part."""
-    prompt = PRD_PROMPT.format(change=change.strip(), digest=digest.strip(), instructions=prd_format.PRD_INSTRUCTIONS)
-    return SYSTEM_PROMPT, prompt.encode("utf-8", "replace").decode()
 
 
 # --- settings from the user
@@ -194,10 +185,8 @@ class GeminiAnswer:
 
     def complete_text(self) -> str:
         if self.blocked not in ("", "BLOCK_REASON_UNSPECIFIED"):
-            raise GeminiError(
-                f"Gemini refused to answer: the request was blocked ({self.blocked}).",
-                hint="Reword the change.",
-            )
+            refused = f"Gemini refused to answer: the request was blocked ({self.blocked})."
+            raise GeminiError(refused, hint="Reword the change.")
         if self.end == "MAX_TOKENS":
             raise GeminiError(
                 f"Gemini's answer was cut off at the longest that {self.call.model} may write (MAX_TOKENS).",
@@ -225,9 +214,8 @@ async def ask_over_rest(call: GeminiCall, on_body: Callable[[Body], None]) -> No
 
     headers = {"x-goog-api-key": call.key, "content-type": "application/json"}
     # The whole call has a deadline. A proxy of the user's does not lead to a server on this machine.
-    async with httpx.AsyncClient(
-        timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT), trust_env=not is_loopback(call.base)
-    ) as client:
+    timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT)
+    async with httpx.AsyncClient(timeout=timeout, trust_env=not is_loopback(call.base)) as client:
         try:
             async with client.stream("POST", call.url, headers=headers, content=call.body) as reply:
                 if reply.status_code != 200:
@@ -322,9 +310,8 @@ def ask_sdk(call: GeminiCall) -> Body:
         raise refusal_error(call, int(error.code or 0), raw, headers) from None
     except (protobuf.ParseError, AttributeError, KeyError, TypeError, ValueError):
         # It also fails on error bodies that it does not expect.
-        raise GeminiError(
-            f"google-generativeai cannot read Gemini's answer from {call.base}.", hint=CHECK_BASE_HINT
-        ) from None
+        unread = f"google-generativeai cannot read Gemini's answer from {call.base}."
+        raise GeminiError(unread, hint=CHECK_BASE_HINT) from None
     except network.RequestException as error:
         raise (unreachable_error if "Failed to establish" in str(error) else connection_error)(call, error) from None
     return sdk_body(answer)

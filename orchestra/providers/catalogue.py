@@ -78,15 +78,7 @@ _ALL_PROVIDERS = (
 PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL_PROVIDERS}
 
 PREFIX_ALIASES = {"models": "gemini", "ollama_chat": "ollama"}
-BARE_NAMES = {
-    "claude": "anthropic",
-    "gemini": "gemini",
-    "gpt": "openai",
-    "chatgpt": "openai",
-    "o1": "openai",
-    "o3": "openai",
-    "o4": "openai",
-}
+BARE_NAMES = {"claude": "anthropic", "gemini": "gemini"} | dict.fromkeys(("gpt", "chatgpt", "o1", "o3", "o4"), "openai")
 ALIASES = {
     "sonnet": "anthropic/claude-sonnet-5-5",
     "opus": "anthropic/claude-opus-5-5",
@@ -216,9 +208,9 @@ def resolve_model(name: str) -> Model:
         max_output=row.get("max_output"),
         # A private server may serve one model only, so an unknown model is its own weak model.
         weak=WEAK_MODELS.get(provider.name, aider_name) if row else aider_name,
-        retires=RETIREMENT_DAYS.get(canonical) or _day(row.get("retires")),
+        retires=RETIREMENT_DAYS.get(canonical) or (date.fromisoformat(row["retires"]) if row.get("retires") else None),
         known=bool(row),
-        long=_long_prices(row.get("long")),
+        long=_long_prices(row["long"]) if row.get("long") else None,
     )
 
 
@@ -245,9 +237,8 @@ def retirement_notice(model: Model, today: date) -> RetirementNotice | None:
         return None
     if model.retires <= today:
         return RetirementNotice("retired", f"{model.name} retired on {model.retires}, use {successor_name(model)}")
-    return RetirementNotice(
-        "warning", f"{model.name} retires on {model.retires}, move to {successor_name(model)} before that"
-    )
+    move = f"move to {successor_name(model)} before that"
+    return RetirementNotice("warning", f"{model.name} retires on {model.retires}, {move}")
 
 
 def successor_name(model: Model) -> str:
@@ -269,10 +260,7 @@ def provider_base_url(provider: Provider, given: str = "") -> str:
 def request_cost(
     model: Model, input_tokens: int, cached_tokens: int, cache_write_tokens: int, output_tokens: int
 ) -> float | None:
-    """Compute the dollars of one request.
-
-    The input counts the whole prompt: fresh, read from cache, written to cache.
-    """
+    """Compute the dollars of one request. The input is the whole prompt: fresh, read from cache, written to cache."""
     price = model.long if model.long and input_tokens > model.long.above else model
     if price.price_in is None or price.price_out is None:
         return None
@@ -288,10 +276,7 @@ def request_cost(
 
 
 def reply_token_cap(model: Model, owned_tokens: int) -> int | None:
-    """Return how many tokens a reply may have: enough to write the owned files twice, and to reason.
-
-    None: no cap of ours.
-    """
+    """Return how many tokens a reply may have: for the owned files twice, and reasoning. None: no cap of ours."""
     room = 2 * owned_tokens + 16_000
     if model.max_output is not None:
         return min(model.max_output, room)
@@ -332,20 +317,15 @@ def metadata_entry(model: Model) -> dict[str, Any]:
 def _split_model_name(name: str) -> tuple[Provider, str]:
     head, slash, upstream = name.partition("/")
     if not slash:
-        head, upstream = _provider_of_bare(name), name
+        hits = [provider for start, provider in BARE_NAMES.items() if name.startswith(start)]
+        hits += [provider for provider in PROVIDERS if f"{provider}/{name}" in _model_rows()]
+        head, upstream = hits[0] if hits else "", name
     provider = PROVIDERS.get(PREFIX_ALIASES.get(head, head))
     if provider and provider.name == "gemini":
         upstream = upstream.removeprefix("models/")
     if provider is None or not upstream:
         raise UnknownProvider(name)
     return provider, upstream
-
-
-def _provider_of_bare(name: str) -> str:
-    for start, provider in BARE_NAMES.items():
-        if name.startswith(start):
-            return provider
-    return next((provider for provider in PROVIDERS if f"{provider}/{name}" in _model_rows()), "")
 
 
 @cache
@@ -355,11 +335,5 @@ def _model_rows() -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _day(text: str | None) -> date | None:
-    return date.fromisoformat(text) if text else None
-
-
-def _long_prices(row: dict[str, Any] | None) -> LongPrices | None:
-    if row is None:
-        return None
+def _long_prices(row: dict[str, Any]) -> LongPrices:
     return LongPrices(row["above"], row["input"], row["output"], row.get("cache_read"), row.get("cache_write"))

@@ -30,10 +30,6 @@ def looks_random(value: str) -> bool:
     return digits >= 3 and (both or re.fullmatch("[0-9a-f]{32,}", value) is not None)
 
 
-def is_any_text(value: str) -> bool:
-    return True
-
-
 def has_long_line(value: str) -> bool:
     """Whether it has a long line, as a key's text does; a program that only searches for its head has none."""
     return re.search("[A-Za-z0-9+/=]{40}", value) is not None
@@ -72,7 +68,9 @@ def pattern_shape(
     return SecretShape(name, hints, re.compile(pattern, re.IGNORECASE), is_secret)
 
 
-def keyword_shape(name: str, words: tuple[str, ...], value: str, is_secret: Callable[[str], bool]) -> SecretShape:
+def keyword_shape(
+    name: str, words: tuple[str, ...], value: str, is_secret: Callable[[str], bool] = has_letters_and_digits
+) -> SecretShape:
     """Make the shape of a value after one of these words, in any spelling: api_key, API-KEY, apiKey."""
     hints = tuple(word.replace(" ", sign) for word in words for sign in ("_", "-", ""))
     names = "|".join(word.replace(" ", "[_-]?") for word in words)
@@ -80,6 +78,7 @@ def keyword_shape(name: str, words: tuple[str, ...], value: str, is_secret: Call
 
 
 CACHED_LENGTH = 200
+LONGEST_OPEN = 1 << 16  # characters of a growing text that wait for the end of a line or of a private key
 SECRET_NAMES = ("api key", "secret key", "access token", "auth token", "client secret", "private token", "account key")
 SECRET_SHAPES = (
     SecretShape(
@@ -100,36 +99,24 @@ SECRET_SHAPES = (
     prefixed_shape("xAI key", "xai-", "[A-Za-z0-9]{30,}+"),
     prefixed_shape("Groq key", "gsk_", "[A-Za-z0-9]{30,}+"),
     prefixed_shape("Hugging Face token", "hf_", "[A-Za-z0-9]{30,}+"),
-    *(
-        prefixed_shape("GitHub token", prefix, "[A-Za-z0-9]{20,}+")
-        for prefix in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_")
-    ),
+    *(prefixed_shape("GitHub token", f"gh{kind}_", "[A-Za-z0-9]{20,}+") for kind in "pousr"),
     prefixed_shape("GitHub token", "github_pat_", "[A-Za-z0-9_]{20,}+"),
     prefixed_shape("GitLab token", "glpat-", "[A-Za-z0-9_-]{16,}+"),
     *(prefixed_shape("Slack token", f"xox{kind}-", "[A-Za-z0-9-]{10,}+") for kind in "abeoprs"),
-    prefixed_shape("Stripe key", "sk_live_", "[A-Za-z0-9]{16,}+"),
-    prefixed_shape("Stripe key", "rk_live_", "[A-Za-z0-9]{16,}+"),
+    *(prefixed_shape("Stripe key", f"{kind}k_live_", "[A-Za-z0-9]{16,}+") for kind in "sr"),
     prefixed_shape("npm token", "npm_", "[A-Za-z0-9]{30,}+"),
-    prefixed_shape("AWS key id", "AKIA", "[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    prefixed_shape("AWS key id", "ASIA", "[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    *(prefixed_shape("AWS key id", f"A{kind}IA", "[A-Z0-9]{16}(?![A-Za-z0-9])") for kind in "KS"),
     prefixed_shape("JSON web token", "eyJ", r"[A-Za-z0-9_-]{8,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+"),
-    keyword_shape(
-        "AWS secret", ("secret access key", "session token"), r"[A-Za-z0-9/+=]{40,}+", has_letters_and_digits
-    ),
+    keyword_shape("AWS secret", ("secret access key", "session token"), r"[A-Za-z0-9/+=]{40,}+"),
     keyword_shape("secret", SECRET_NAMES, r"[A-Za-z0-9_+/=.-]{20,}+", looks_random),
     pattern_shape("token", ("bearer ",), r"\bbearer {1,4}(?P<secret>[A-Za-z0-9._~+/=-]{16,}+)"),
     pattern_shape(
         "password",
         ("basic ",),
         rf"authorization{EQUALS_PATTERN}basic {{1,4}}(?P<secret>[A-Za-z0-9+/=]{{8,}}+)",
-        is_any_text,
+        bool,
     ),
-    SecretShape(
-        "password",
-        ("://",),
-        re.compile(r"""://[^\s/:@"'<>]{0,100}:(?P<secret>[^\s/@"'<>]{1,200})@"""),
-        is_no_template,
-    ),
+    pattern_shape("password", ("://",), r"""://[^\s/:@"'<>]{0,100}:(?P<secret>[^\s/@"'<>]{1,200})@""", is_no_template),
 )
 
 
@@ -155,12 +142,9 @@ def is_redacted(value: object) -> bool:
     return REDACTED_MARK in str(value)
 
 
-def redactable_length(text: str, longest: int = 1 << 16) -> int:
-    """Return how much of a growing text can be redacted now: up to its last whole line, and not into a private key.
-
-    A key that stays open is awaited for at most this many characters.
-    """
-    end = text.rfind("\n") + 1 or (len(text) if len(text) > longest else 0)
+def redactable_length(text: str) -> int:
+    """Return how much of a growing text can be redacted now: up to its last whole line, and not into a private key."""
+    end = text.rfind("\n") + 1 or (len(text) if len(text) > LONGEST_OPEN else 0)
     begun = text.rfind("-----BEGIN ", 0, end)
     is_open = begun >= 0 and "PRIVATE KEY" in text[begun : begun + 60] and "-----END " not in text[begun:end]
-    return begun if is_open and end - begun < longest else end
+    return begun if is_open and end - begun < LONGEST_OPEN else end

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from orchestra.errors import INTERRUPT, SIGNALS, TERMINATE
-from orchestra.judge.exit_code import LIMIT_CODE
-from orchestra.judge.policy import policy_of
+from orchestra.judge.policy import LIMIT_CODE, policy_of
 from orchestra.model import Usage, Verdict, Verified
 from orchestra.report.sanitize import safe_line
 from orchestra.report.state import Report, TaskReport, join_some

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestra.workspace.git import Git, split_nul
+from orchestra.workspace.git import Git, split_contents, split_nul
+from orchestra.workspace.layers import folders_above
 
 GONE = "0 " + "0" * 40
 REGULAR = "100644"
@@ -39,10 +40,9 @@ def differing_paths(base: FileListing, now: FileListing) -> list[str]:
 def add_obstacles(paths: Iterable[str], base: FileListing, now: FileListing) -> list[str]:
     """Add the paths that stand in the way: a link where the base has a folder, a folder where it has a file."""
     wanted = set(paths)
-    folders = {path[:at] for path in wanted & base.files.keys() for at in range(len(path)) if path[at] == "/"}
-    inside = {path for path in now.files for at in range(len(path)) if path[at] == "/" and path[:at] in wanted}
-    in_the_way = (folders & now.files.keys()) | {path for path in inside if path not in base}
-    return sorted(wanted | in_the_way)
+    links = folders_above(wanted & base.files.keys()) & now.files.keys()
+    inside = {path for path in now.files if path not in base and not wanted.isdisjoint(folders_above([path]))}
+    return sorted(wanted | links | inside)
 
 
 async def commit_base_versions(
@@ -83,10 +83,5 @@ async def read_files(git: Git, listing: FileListing, paths: Collection[str]) -> 
     if not found:
         return {}
     asked = "".join(f"{listing.files[path][1]}\n" for path in found).encode()
-    raw, at, contents = await git.raw("cat-file", "--batch", "--buffer", input=asked), 0, {}
-    for path in found:
-        end = raw.index(b"\n", at)
-        size = int(raw[at:end].split()[2])
-        contents[path] = raw[end + 1 : end + 1 + size]
-        at = end + 2 + size
-    return contents
+    raw = await git.raw("cat-file", "--batch", "--buffer", input=asked)
+    return dict(zip(found, split_contents(raw, found), strict=True))

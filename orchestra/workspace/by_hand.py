@@ -2,20 +2,11 @@
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra.workspace.git import Git
 
 FOLDER = "by-hand"
-
-
-@dataclass(frozen=True)
-class LentTree:
-    """A lent worktree. `made`: the tree as the person left it; empty if it is unchanged."""
-
-    path: Path
-    made: str = ""
 
 
 def lent_path(logs: Path, stamp: str, agent: str) -> Path:
@@ -32,8 +23,8 @@ async def lend_tree(git: Git, path: Path, commit: str) -> None:
     await git.raw("worktree", "add", "--quiet", "--detach", str(path), commit)
 
 
-async def inspect_lent(git: Git, path: Path, commit: str) -> LentTree:
-    """Inspect a lent worktree: committed or not, deletions and renames too. What git ignores is not work."""
+async def write_lent_tree(git: Git, path: Path, commit: str) -> str:
+    """Write a lent worktree as git's tree, with uncommitted work; empty if unchanged. What git ignores is not work."""
     here = git.at(path)
     index = path.parent / f"{path.name}.index"
     with_index = here.with_env(GIT_INDEX_FILE=str(index))
@@ -43,15 +34,11 @@ async def inspect_lent(git: Git, path: Path, commit: str) -> LentTree:
         made = await with_index.text("write-tree")
     finally:
         index.unlink(missing_ok=True)
-    return LentTree(path, "" if made == await git.text("rev-parse", f"{commit}^{{tree}}") else made)
-
-
-async def commit_lent(git: Git, made: str, parent: str, message: str) -> str:
-    return await git.text("commit-tree", made, "-p", parent, "-F", "-", input=message.encode())
+    return "" if made == await git.text("rev-parse", f"{commit}^{{tree}}") else made
 
 
 async def remove_lent(git: Git, path: Path) -> None:
-    await git.attempt("worktree", "remove", "--force", "--force", str(path))
+    await git.remove_worktree(path)
     shutil.rmtree(path, ignore_errors=True)
     if path.parent.is_dir() and not os.listdir(path.parent):
         path.parent.rmdir()

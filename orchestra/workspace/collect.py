@@ -43,7 +43,7 @@ async def collect_changes(
 ) -> Changes:
     """Sort the changed paths.
 
-    `own`: the task's files and those without an owner. `foreign`: another task's. `left out`: what no commit can hold.
+    `own`: the task's files and those without an owner. `foreign`: another task's. `left_out`: what no commit can hold.
     Without a permit, as for a person's own work, nothing is protected.
     """
     mine = set(owned)
@@ -131,12 +131,11 @@ async def commit_changes(tree: Tree, changes: Changes, message: str, parent: str
     if changes.untaken:  # otherwise the index already holds just these
         async with base_versions(tree, list(filter(is_gitattributes, changes.protected))):
             await stage_paths(tree, changes.own)
-    written = await tree.git.text("write-tree")
-    return await tree.git.text("commit-tree", written, "-p", parent, "-F", "-", input=message.encode())
+    return await tree.git.commit_tree(await tree.git.text("write-tree"), parent, message)
 
 
-async def binary_diff(git: Git, old: str, new: str, paths: Iterable[str] = ()) -> bytes:
-    return await git.raw("diff", "--no-ext-diff", "--no-textconv", "--binary", "--no-renames", old, new, "--", *paths)
+async def binary_diff(git: Git, old: str, new: str) -> bytes:
+    return await git.raw("diff", "--no-ext-diff", "--no-textconv", "--binary", "--no-renames", old, new, "--")
 
 
 async def commit_everything(tree: Tree, changes: Changes) -> str:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from orchestra.process import base_environment
 from orchestra.workspace.git import ENVIRONMENT, git_command
@@ -38,7 +37,15 @@ def stream_diff_lines(root: Path, commits: list[str]) -> Iterator[tuple[str, byt
     with tempfile.TemporaryFile() as asked:
         asked.write(b"\n".join([*names, b""]))
         asked.seek(0)
-        with start_diff_tree(root, asked) as child:
+        with subprocess.Popen(
+            git_command(["diff-tree", *OPTIONS]),
+            cwd=root,
+            env=base_environment(os.environ) | ENVIRONMENT,
+            stdin=asked,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as child:
             for line in iter(partial(child.stdout.readline, LONGEST), b"") if child.stdout else ():
                 name = names.get(line.rstrip(b"\n"))
                 if name:
@@ -48,15 +55,3 @@ def stream_diff_lines(root: Path, commits: list[str]) -> Iterator[tuple[str, byt
                 if time.monotonic() > deadline:
                     break
             child.kill()
-
-
-def start_diff_tree(root: Path, asked: IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        git_command(["diff-tree", *OPTIONS]),
-        cwd=root,
-        env=base_environment(os.environ) | ENVIRONMENT,
-        stdin=asked,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from orchestra.division.coupling import Evidence
 from orchestra.division.source_scan import SCANNED, Source, scan_source
-from orchestra.workspace.cat_file import split_contents
-from orchestra.workspace.git import Git
+from orchestra.workspace.git import Git, split_contents
 from orchestra.workspace.repository import Entry
 
 COMMITS = 6_000
@@ -33,9 +32,8 @@ PARTIAL = (
 async def gather_evidence(git: Git, base: str, entries: Mapping[str, Entry], files: Collection[str]) -> Evidence:
     """Gather the history of all files, and the sources of the target files. `entries`: tracked files of the base."""
     commits, lost = await read_history(git, base, entries)
-    return Evidence(
-        commits, await read_sources(git, [entries[path] for path in sorted(files) if path in entries]), lost
-    )
+    sources = await read_sources(git, [entries[path] for path in sorted(files) if path in entries])
+    return Evidence(commits, sources, lost)
 
 
 # --- history --------------------------------------------------------------------------------------------------------
@@ -50,8 +48,7 @@ async def read_history(git: Git, base: str, known: Collection[str]) -> tuple[lis
             *("log", "-z", "--no-merges", "--name-status", "--format=%x01%x02%P", f"-n{COMMITS}", *way, base, "--")
         )
         if code == 0:
-            found = list(parse_commits(out, known))
-            return found, SHALLOW if shallow else ""
+            return list(parse_commits(out, known)), SHALLOW if shallow else ""
     return [], SHALLOW if shallow else PARTIAL
 
 
@@ -87,9 +84,8 @@ async def read_sources(git: Git, entries: Sequence[Entry]) -> dict[str, Source]:
     limit = min(SCANNED, max(LEAST_SCANNED, SCANNED_AT_ALL // max(len(small), 1)))
     found: dict[str, Source] = {}
     for batch in batch_entries(small):
-        raw = await git.raw(
-            "cat-file", "--batch", "--buffer", input="".join(f"{entry.blob}\n" for entry in batch).encode()
-        )
+        asked = "".join(f"{entry.blob}\n" for entry in batch).encode()
+        raw = await git.raw("cat-file", "--batch", "--buffer", input=asked)
         contents = split_contents(raw, [entry.path for entry in batch])
         found |= {entry.path: scan_source(content, limit) for entry, content in zip(batch, contents, strict=True)}
     return found

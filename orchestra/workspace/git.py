@@ -3,12 +3,13 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestra.errors import GitFailed, RepositoryError
 from orchestra.process import base_environment
+from orchestra.wording import join_some
 
 CONFIG = {
     "core.hooksPath": os.devnull,
@@ -28,6 +29,7 @@ CONFIG = {
     "diff.mnemonicPrefix": "false",
 }
 ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_LITERAL_PATHSPECS": "1", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
+LOST = "`git fsck` lists what is missing; `git fetch --refetch`, or a fresh clone, brings it back."
 DEFAULT_IDENTITY = ("Aider Orchestrator", "aider-orchestrator@localhost")
 
 
@@ -55,17 +57,12 @@ class Git:
             raise
 
     async def communicate(self, arguments: Sequence[str], input: bytes | None) -> tuple[int, bytes, bytes]:
-        child = await self.start(arguments, asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE)
-        out, err = await child.communicate(input)
-        return child.returncode or 0, out, err
-
-    async def start(self, arguments: Sequence[str], stdin: int) -> asyncio.subprocess.Process:
         try:
-            return await asyncio.create_subprocess_exec(
+            child = await asyncio.create_subprocess_exec(
                 *git_command(arguments),
                 cwd=self.folder,
                 env=base_environment(os.environ) | ENVIRONMENT | dict(self.extra),
-                stdin=stdin,
+                stdin=asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
@@ -74,6 +71,8 @@ class Git:
             if not self.folder.is_dir():
                 raise
             raise RepositoryError("git was not found.", hint="Install it, 2.34 or newer.") from None
+        out, err = await child.communicate(input)
+        return child.returncode or 0, out, err
 
     async def raw(self, *arguments: str, input: bytes | None = None) -> bytes:
         code, out, err = await self.attempt(*arguments, input=input)
@@ -94,6 +93,16 @@ class Git:
         """Return the output; empty if git fails."""
         code, out, _ = await self.attempt(*arguments)
         return "" if code else os.fsdecode(out).strip()
+
+    async def commit_tree(self, tree: str, parent: str, message: str) -> str:
+        return await self.text("commit-tree", tree, "-p", parent, "-F", "-", input=message.encode())
+
+    async def remove_worktree(self, path: Path) -> bool:
+        """Remove exactly this worktree, whether its folder still exists or not. Return whether git did it.
+
+        `git worktree prune` would also forget the user's on a disk that is not mounted now.
+        """
+        return await self.ok("worktree", "remove", "--force", "--force", str(path))
 
     async def paths(self, *arguments: str, input: bytes | None = None) -> list[str]:
         """Return the paths in the output of a command with -z."""
@@ -118,6 +127,23 @@ def join_nul(paths: Sequence[str]) -> bytes:
     return b"".join(os.fsencode(path) + b"\0" for path in paths)
 
 
+def lost_content_error(paths: Sequence[str]) -> RepositoryError:
+    return RepositoryError(f"git has lost the content of {join_some(paths)}.", hint=LOST)
+
+
+def split_contents(raw: bytes, paths: Sequence[str]) -> Iterator[bytes]:
+    """Split an answer of `git cat-file --batch` into contents, one for each path, in order."""
+    at = 0
+    for path in paths:
+        end = raw.find(b"\n", at)
+        words = raw[at:end].split() if end >= 0 else []
+        if len(words) != 3 or not words[2].isdigit():  # "<object> missing"
+            raise lost_content_error([path])
+        start = end + 1
+        at = start + int(words[2]) + 1
+        yield raw[start : at - 1]
+
+
 async def commit_identity(git: Git) -> dict[str, str]:
     """Return who commits: the user if git knows one, or else the orchestrator."""
     found: dict[str, str] = {}
@@ -139,18 +165,10 @@ def git_exit_code(folder: Path, *arguments: str) -> int | None:
     return None if done is None else done.returncode
 
 
-def run_git_once(
-    folder: Path, arguments: Sequence[str], input: str = ""
-) -> "subprocess.CompletedProcess[bytes] | None":
+def run_git_once(folder: Path, words: Sequence[str], input: str = "") -> "subprocess.CompletedProcess[bytes] | None":
+    env = base_environment(os.environ) | ENVIRONMENT
     try:
-        return subprocess.run(
-            git_command(arguments),
-            cwd=folder,
-            env=base_environment(os.environ) | ENVIRONMENT,
-            capture_output=True,
-            input=input.encode(),
-            check=False,
-        )
+        return subprocess.run(git_command(words), cwd=folder, env=env, capture_output=True, input=input.encode())
     except OSError:
         return None
 

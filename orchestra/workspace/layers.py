@@ -76,7 +76,9 @@ async def apply_layers(git: Git, head: str, wanted: Sequence[tuple[Layer, str]])
         body = message.encode()
         orders.append(b"commit %b\nmark :1\nauthor %bcommitter %b" % (branch, author, committer))
         orders.append(b"data %d\n%b\n" % (len(body), body))
-        orders += [b"M %b %b %b\n" % (*what, quote_for_import(path)) for path, what in layer.files.items()]
+        for path, what in layer.files.items():
+            quoted = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+            orders.append(b'M %b %b "%b"\n' % (*what, quoted))
         orders.append(b"\nget-mark :1\n")
     orders.append(b"reset %b\nfrom %b\n\ndone\n" % (branch, b"0" * len(head)))
     # A file system may take two names for one; git's trees need not.
@@ -84,10 +86,3 @@ async def apply_layers(git: Git, head: str, wanted: Sequence[tuple[Layer, str]])
     if code:
         raise git.as_error("fast-import", err)
     return out.decode().split()
-
-
-def quote_for_import(path: str) -> bytes:
-    raw = os.fsencode(path)
-    for sign in (b"\\", b'"'):
-        raw = raw.replace(sign, b"\\" + sign)
-    return b'"%b"' % raw.replace(b"\n", b"\\n")

@@ -11,7 +11,6 @@ from orchestra.workspace.git import Git
 
 # Names of a run's branches: BRANCHES/STAMP/task1. A user's branch in the way makes the prefix longer.
 BRANCH = re.compile(r"refs/heads/(?P<space>aider-orchestrator(-agents)*)/(?P<stamp>\d{8}_\d{6}(_\d+)?)/.+")
-OF_ATTEMPT = re.compile(r"/task\d+-\d+$")
 IMPORTED = "refs/aider-orchestrator"
 FOLDER = re.compile(r"aider-orchestrator-[a-z0-9_]{8}")
 
@@ -33,7 +32,7 @@ class RunBranch:
     @property
     def is_of_attempt(self) -> bool:
         """Whether it belongs to one of several attempts at a task, not to the task itself."""
-        return bool(OF_ATTEMPT.search(self.ref))
+        return re.search(r"/task\d+-\d+$", self.ref) is not None
 
 
 async def list_run_branches(git: Git) -> list[RunBranch]:
@@ -60,9 +59,8 @@ async def list_user_tips(git: Git, ours: Container[str]) -> list[str]:
 async def list_refs(git: Git, *where: str) -> list[tuple[str, str, str]]:
     """List refs: name, object and, if checked out, the worktree."""
     output = await git.maybe("for-each-ref", "--format=%(refname)%00%(objectname)%00%(worktreepath)", *where)
-    return [
-        (ref, commit, tree) for line in filter(None, output.split("\n")) for ref, commit, tree in [line.split("\0")]
-    ]
+    rows = [line.split("\0") for line in output.split("\n") if line]
+    return [(ref, commit, tree) for ref, commit, tree in rows]
 
 
 async def is_reachable(git: Git, tips: Sequence[str], commit: str) -> bool:
@@ -78,11 +76,6 @@ async def list_worktrees(git: Git, folders: Iterable[Path]) -> list[Path]:
     listed = (await git.raw("worktree", "list", "--porcelain")).split(b"\n")
     paths = [Path(os.fsdecode(line[9:])) for line in listed if line.startswith(b"worktree ")]
     return [path for path in paths if any(Path(os.path.realpath(path)).is_relative_to(one) for one in inside)]
-
-
-async def remove_worktree(git: Git, path: Path) -> None:
-    """Remove exactly this worktree, whether its folder still exists or not."""
-    await git.attempt("worktree", "remove", "--force", "--force", str(path))
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -108,7 +101,8 @@ async def write_bundle(git: Git, commits: dict[str, str], base: str, target: Pat
     """Write commits by name into a bundle, with everything since the base. Return False if there is nothing in it."""
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-bundle-") as folder:
         # Names of our own, so that the repository's are not touched.
-        apart = git.with_env(GIT_DIR=folder, GIT_ALTERNATE_OBJECT_DIRECTORIES=await objects_folder(git))
+        objects = (git.folder / await git.text("rev-parse", "--git-path", "objects")).resolve()
+        apart = git.with_env(GIT_DIR=folder, GIT_ALTERNATE_OBJECT_DIRECTORIES=str(objects))
         kind = await git.maybe("rev-parse", "--show-object-format") or "sha1"
         await apart.raw("init", "--quiet", "--bare", f"--object-format={kind}", folder)
         for name, commit in commits.items():
@@ -119,10 +113,6 @@ async def write_bundle(git: Git, commits: dict[str, str], base: str, target: Pat
             return False
         await apart.raw("bundle", "create", "--quiet", str(target), *names, *without)
         return True
-
-
-async def objects_folder(git: Git) -> str:
-    return str((git.folder / await git.text("rev-parse", "--git-path", "objects")).resolve())
 
 
 async def fetch_bundle(git: Git, source: Path, stamp: str) -> bool:

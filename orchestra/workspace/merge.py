@@ -78,14 +78,11 @@ async def combine_commit(trees: Trees, head: str, base: str, commit: str, messag
     if base == head:
         return commit, merged
     git = trees.repository.git
-    return await git.text("commit-tree", merged.tree, "-p", head, "-F", "-", input=message.encode()), merged
+    return await git.commit_tree(merged.tree, head, message), merged
 
 
 async def rebase_commits(trees: Trees, onto: str, head: str) -> tuple[dict[str, str], Sequence[str]]:
-    """Put each of our commits on another base.
-
-    Return new commits by old ones, or the conflicting files of the first that does not fit.
-    """
+    """Put our commits on another base. Return new ones by old ones, or the files of the first conflict."""
     git, made, top = trees.repository.git, dict[str, str](), onto
     for line in (await git.text("rev-list", "--reverse", "--parents", head, f"^{onto}")).splitlines():
         commit, parent = line.split()
@@ -129,7 +126,9 @@ async def deliver_result(repository: Repository, result: str, side_branch: str) 
         return Delivery(True)
     if stands != ("" if repository.unborn else repository.base):
         return await moved_branch(repository, stands, take)
-    if missing := await deleted_files(git, repository.base, result):
+    # The user deleted files that the result changes: a merge would bring them back.
+    changed = set(await git.paths("diff", "--name-only", "--no-renames", "-z", repository.base, result))
+    if missing := [path for path in await git.paths("ls-files", "--deleted", "-z") if path in changed]:
         return blocked_by_files(missing, take, DELETED)
     if repository.unborn:
         # Into a branch without commits, git merges over ignored files; from an empty first commit on, it spares them.
@@ -149,20 +148,11 @@ async def deliver_result(repository: Repository, result: str, side_branch: str) 
 
 
 async def moved_branch(repository: Repository, stands: str, take: str) -> Delivery:
-    """Describe a moved branch.
-
-    New commits can take the result on top; if the old ones are gone, the user must decide.
-    """
+    """Describe a moved branch. New commits can take the result on top; if old ones are gone, the user must decide."""
     git, base = repository.git, repository.base
     if stands and not repository.unborn and await git.ok("merge-base", "--is-ancestor", base, stands):
         return Delivery(False, f"{repository.branch} has moved during the run", take, moved=True, stands=stands)
     return Delivery(False, f"{repository.branch} was rewritten during the run", take, moved=True)
-
-
-async def deleted_files(git: Git, base: str, result: str) -> list[str]:
-    """Return the files that the user deleted and the result changes: a merge would bring them back."""
-    changed = set(await git.paths("diff", "--name-only", "--no-renames", "-z", base, result))
-    return [path for path in await git.paths("ls-files", "--deleted", "-z") if path in changed]
 
 
 # What is in the way, and what to do about it first.
@@ -181,9 +171,8 @@ def blocked_by_files(files: Sequence[str], take: str, what: tuple[str, str]) -> 
 async def diff_numstat(git: Git, old: str, new: str) -> dict[str, tuple[int, int]]:
     """Return lines added and removed by file, as git counts them."""
     counts = {}
-    for line in split_nul(
-        await git.raw("diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", old, new)
-    ):
+    words = ("diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", old, new)
+    for line in await git.paths(*words):
         added, removed, path = line.split("\t", 2)
         counts[path] = (0, 0) if added == "-" else (int(added), int(removed))
     return counts

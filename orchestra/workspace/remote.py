@@ -57,10 +57,7 @@ async def find_remote(git: Git, branch: str) -> Remote | None:
 
 
 async def branch_refusal(git: Git, name: str, base: str, ours: str = "") -> str:
-    """Return why the result cannot go onto a branch of this name; empty if it can.
-
-    `ours`: what this run has put there.
-    """
+    """Return why the result cannot go onto this branch, or an empty text. `ours`: what this run has put there."""
     if await git.maybe("check-ref-format", "--branch", name) != name:
         return "this is not a branch name"
     stands = await git.maybe("rev-parse", "-q", "--verify", f"refs/heads/{name}^{{commit}}")
@@ -78,10 +75,7 @@ async def branch_refusal(git: Git, name: str, base: str, ours: str = "") -> str:
 
 
 async def put_on_branch(git: Git, name: str, commit: str, base: str, ours: str) -> str:
-    """Put the result on a branch, from its present commit, so that no move of others is undone.
-
-    Return why it failed; empty on success.
-    """
+    """Move a branch from its present commit to the result. Return why it failed; empty on success."""
     stands = await git.maybe("rev-parse", "-q", "--verify", f"refs/heads/{name}^{{commit}}")
     if stands == commit:
         return ""

@@ -9,8 +9,7 @@ from typing import Literal
 
 from orchestra.errors import RepositoryError
 from orchestra.settings import mask_value
-from orchestra.workspace.cat_file import LOST, lost_content_error
-from orchestra.workspace.git import Git, commit_identity, git_message, split_nul, top_level
+from orchestra.workspace.git import LOST, Git, commit_identity, git_message, lost_content_error, split_nul, top_level
 
 LINK, SUBMODULE = "120000", "160000"
 
@@ -51,10 +50,6 @@ class Repository:
         if bad:
             raise lost_content_error(bad)
         return found
-
-    async def check_writable(self) -> None:
-        """Check that git's folder is writable, because agents' work is stored there."""
-        await check_writable(self.git)
 
     async def is_ignored(self, path: str) -> bool:
         # This command knows no literal pathspecs; "./" keeps a name from being read as a pattern.
@@ -118,8 +113,7 @@ def explain_no_work_tree(start: Path, out: bytes, err: bytes) -> str:
 
 
 async def read_repository(git: Git, root: Path) -> Repository:
-    who = await commit_identity(git)
-    git = Git(root, who)
+    git = Git(root, await commit_identity(git))
     branch = (await git.maybe("symbolic-ref", "-q", "HEAD")).removeprefix("refs/heads/")
     base = await git.maybe("rev-parse", "-q", "--verify", "HEAD^{commit}")
     unborn = not base
@@ -127,9 +121,8 @@ async def read_repository(git: Git, root: Path) -> Repository:
         await check_writable(git)
         empty = await git.text("mktree", input=b"")
         base = await git.text("commit-tree", empty, "-m", "Start of the repository")
-    changed = await git.paths(
-        "status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=all"
-    )
+    words = ("status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=all")
+    changed = await git.paths(*words)
     # Only for display, where a name that is not UTF-8 must not fail.
     dirty = tuple(os.fsencode(line[3:]).decode("utf-8", "replace") for line in changed)
     shallow = await git.maybe("rev-parse", "--is-shallow-repository") == "true"
@@ -137,6 +130,7 @@ async def read_repository(git: Git, root: Path) -> Repository:
 
 
 async def check_writable(git: Git) -> None:
+    """Check that git's folder is writable, because agents' work is stored there."""
     folders = await git.text("rev-parse", "--git-common-dir", "--git-path", "objects", "--git-path", "refs/heads")
     for name in dict.fromkeys(folders.splitlines()):
         folder = git.folder / name

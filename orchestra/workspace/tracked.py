@@ -20,13 +20,12 @@ def may_be_tracked(root: Path, name: str) -> bool:
 def has_lost_index(root: Path) -> bool:
     """Whether there are commits but no index."""
     index = ask_git(root, "rev-parse", "--git-path", "index")
-    return (
-        index is not None and not (root / index).exists() and ask_git(root, "rev-parse", "--verify", "HEAD") is not None
-    )
+    is_lost = index is not None and not (root / index).exists()
+    return is_lost and ask_git(root, "rev-parse", "--verify", "HEAD") is not None
 
 
 def is_from_repository(root: Path, path: Path) -> bool:
-    """Whether any file came with this repository: in CI, the home folder may be the checkout."""
+    """Whether a file may have come with this repository: in CI, the home folder may be the checkout."""
     real_path, root = path.parent.resolve() / path.name, root.resolve()
     return real_path.is_relative_to(root) and may_be_tracked(root, str(real_path.relative_to(root)))
 
@@ -49,15 +48,7 @@ def is_tracked_regular(root: Path, name: str) -> bool:
     if not any(head.split()[0] in REGULAR and found == str(path) for head, _, found in rows):
         return False
     above = [root.joinpath(*path.parts[:n]) for n in range(1, len(path.parts))]
-    return all(map(is_folder, above)) and is_regular(root / path)
-
-
-def is_folder(path: Path) -> bool:
-    return stat.S_ISDIR(file_mode(path))
-
-
-def is_regular(path: Path) -> bool:
-    return stat.S_ISREG(file_mode(path))
+    return all(stat.S_ISDIR(file_mode(folder)) for folder in above) and stat.S_ISREG(file_mode(root / path))
 
 
 def file_mode(path: Path) -> int:

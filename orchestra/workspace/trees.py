@@ -11,11 +11,11 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from orchestra.errors import GitFailed, RepositoryError
-from orchestra.workspace.git import Git, is_tracked, split_nul
+from orchestra.workspace.git import Git, is_tracked
 from orchestra.workspace.repository import Repository, path_exists
 
 Signature = tuple[str, int, int, int]
@@ -43,19 +43,17 @@ class Tree:
         return self.path / os.fsdecode((self.path / ".git").read_bytes().removeprefix(b"gitdir: ").rstrip(b"\r\n"))
 
     def is_full_checkout(self) -> bool:
-        """A sparse checkout may leave files outside of it untouched."""
-        try:
+        """Whether git checks out every file, which a sparse checkout does not."""
+        with contextlib.suppress(OSError):
             return not path_exists(self.git_folder / "info" / "sparse-checkout")
-        except OSError:
-            return False
+        return False
 
     def index_stamp(self) -> tuple[int, ...] | None:
-        """Stamp the index. Empty if the worktree is not as it should be: then git must look at the files."""
-        try:
+        """Stamp the index. None if the worktree is not as it should be: then git must look at the files."""
+        with contextlib.suppress(OSError):
             found = (self.git_folder / "index").stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+            return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return None
 
 
 @dataclass
@@ -72,7 +70,9 @@ class Trees:
     git_version: tuple[int, ...] = ()
 
     async def add(self, name: str, commit: str) -> Tree:
-        path = next(path for path in self.candidate_paths(name) if path not in self.open and not path_exists(path))
+        # Another run may use a path, or have left there what cannot be deleted.
+        paths = (self.folder / folder / "tree" for folder in chain([name], (f"{name}.{n}" for n in count(2))))
+        path = next(path for path in paths if path not in self.open and not path_exists(path))
         path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
         # If the worktree is destroyed, git must not take a folder above it for its repository.
         git = self.repository.git.at(path).with_env(GIT_CEILING_DIRECTORIES=str(path.parent))
@@ -89,16 +89,10 @@ class Trees:
             raise
         return tree
 
-    def candidate_paths(self, name: str) -> Iterator[Path]:
-        """Yield free paths: another run may use one, or have left what cannot be deleted."""
-        yield self.folder / name / "tree"
-        yield from (self.folder / f"{name}.{n}" / "tree" for n in count(2))
-
     async def create(self, tree: Tree) -> None:
+        words = ("worktree", "add", "--quiet", "--detach", "--no-checkout", str(tree.path), tree.base)
         async with self.lock:
-            await self.repository.git.raw(
-                "worktree", "add", "--quiet", "--detach", "--no-checkout", str(tree.path), tree.base
-            )
+            await self.repository.git.raw(*words)
         # A checkout needs no more of git than this, and several can run at once.
         await tree.git.raw("reset", "--quiet", "--hard", "--no-recurse-submodules")
 
@@ -130,20 +124,18 @@ class Trees:
         return Tree(tree.path, tree.git, tree.base, before, files, None if provisioned else tree.index_stamp())
 
     def release(self, tree: Tree) -> None:
-        """Give an unspoiled worktree back: nothing runs in it, and only Aider, which just writes files, has run in
-        it."""
+        """Give an unspoiled worktree back, in which only Aider has run, which just writes files."""
         if self.movable and tree.is_full_checkout():
             self.idle.append(Tree(tree.path, tree.git, tree.base))
         else:
             self.discard(tree)
 
     async def remove(self, tree: Tree) -> None:
-        # Exactly this one: `git worktree prune` would also forget the user's on a disk that is not mounted now.
         async with self.lock:
-            code, _, _ = await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
+            is_removed = await self.repository.git.remove_worktree(tree.path)
             await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
-            if code:  # git does not accept an emptied worktree; it removes a missing one from its list
-                await self.repository.git.attempt("worktree", "remove", "--force", "--force", str(tree.path))
+            if not is_removed:  # git does not accept an emptied worktree; it removes a missing one from its list
+                await self.repository.git.remove_worktree(tree.path)
         self.open.pop(tree.path, None)
 
     def discard(self, tree: Tree) -> None:
@@ -194,14 +186,12 @@ def check_provisions(root: Path, copies: Sequence[str], links: Sequence[str], ke
 
 
 def path_inside(root: Path, name: str) -> Path:
-    """Return the path relative to the repository's root, which it must not leave, although it may be a link to
-    elsewhere."""
+    """Return the path relative to the repository's root, inside of which it must be; it may be a link to elsewhere."""
     path = Path(os.path.normpath(root / name))
     real_path = path.parent.resolve() / path.name
     if not real_path.is_relative_to(root) or real_path == root or ".git" in real_path.relative_to(root).parts:
-        raise RepositoryError(
-            f"{name or '(an empty name)'} is not in {root}, so it cannot be brought into the worktrees."
-        )
+        shown = name or "(an empty name)"
+        raise RepositoryError(f"{shown} is not in {root}, so it cannot be brought into the worktrees.")
     return real_path.relative_to(root)
 
 
@@ -214,20 +204,16 @@ def files_under(path: Path) -> Iterator[Path]:
 
 async def tree_status(tree: Tree) -> dict[str, Signature]:
     """Return every path that differs from the worktree's commit, ignored ones too, with a stamp of its version."""
-    lines = split_nul(
-        await tree.git.raw(
-            "status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames"
-        )
-    )
+    words = ("status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
+    lines = await tree.git.paths(*words)
     return {line[3:]: file_signature(line[:2], tree.path / line[3:]) for line in lines}
 
 
 def file_signature(code: str, path: Path) -> Signature:
-    try:
+    with contextlib.suppress(OSError):
         found = os.lstat(path)
-    except OSError:
-        return (code, 0, 0, 0)
-    return (code, found.st_mode, found.st_size, found.st_mtime_ns)
+        return (code, found.st_mode, found.st_size, found.st_mtime_ns)
+    return (code, 0, 0, 0)
 
 
 def content_and_mode(path: Path) -> tuple[bytes, int] | None:

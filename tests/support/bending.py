@@ -11,8 +11,7 @@ from pathlib import Path
 
 from orchestra.conduct.checks.gating import compare_with_base
 from orchestra.conduct.checks.judging import SuiteJudgement, gather_suite_evidence, judge_tests
-from orchestra.gates.compare import Comparison
-from orchestra.gates.proof import why_unproven
+from orchestra.gates.compare import Comparison, why_unproven
 from orchestra.gates.run import ALL_TESTS, ChosenTests, GateContext, GateOutcome, run_gate
 from orchestra.judge.permit import Permit
 from orchestra.model import Gate

@@ -15,10 +15,9 @@ from orchestra.agents.aider import FLAGS as AIDER_FLAGS
 from orchestra.agents.base import AgentOutcome
 from orchestra.agents.seat import AgentJob, AgentProcesses, agent_environment
 from orchestra.dialects import DIALECTS as FORMATS
-from orchestra.gateway.billing import ClientPass, Exchange, Upstream
+from orchestra.gateway.billing import ClientPass, Exchange, GatewayListener, Upstream
 from orchestra.gateway.budget import Amount
 from orchestra.gateway.gateway import Gateway
-from orchestra.gateway.listener import GatewayListener
 from orchestra.providers import catalogue
 from tests.support.load import within
 from tests.support.modelserver import ModelServer

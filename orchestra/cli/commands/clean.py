@@ -239,7 +239,7 @@ def own_run(store: Store, key: str, run: str) -> Owner | None:
 
 async def delete_git_leftovers(git: Git, leaving: RunLeftovers) -> AsyncIterator[str]:
     for path in leaving.worktrees:
-        await leftovers.remove_worktree(git, path)
+        await git.remove_worktree(path)
     for folder in leaving.folders:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     for branch in leaving.branches:

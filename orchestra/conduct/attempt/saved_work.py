@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestra import events
 from orchestra.conduct.core.context import Context, Run
 from orchestra.errors import GitFailed
-from orchestra.judge.machine_faults import OBJECTS, ROOM, machine_remedy
+from orchestra.judge.retry import OBJECTS, ROOM, machine_remedy
 from orchestra.model import Judgement, Task
 from orchestra.workspace import collect, merge
 

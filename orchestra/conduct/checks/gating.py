@@ -17,14 +17,11 @@ from orchestra.conduct.core.models import critic_model
 from orchestra.conduct.core.setup_settings import setup_from_settings
 from orchestra.errors import SettingsError
 from orchestra.events import Event
-from orchestra.gates.choose import choose_gates, remaining_unusable
-from orchestra.gates.compare import Comparison, compare_readings, noise_between
-from orchestra.gates.counts import Counts
-from orchestra.gates.detect import DetectedGates, UnusableGate, detect_gates
-from orchestra.gates.failures import Names
+from orchestra.gates.compare import Comparison, compare_readings, noise_between, why_unproven
+from orchestra.gates.detect import DetectedGates, UnusableGate, choose_gates, detect_gates, remaining_unusable
 from orchestra.gates.inspection import inspect_repository, make_syntax_gate, missing_program
-from orchestra.gates.proof import why_unproven
-from orchestra.gates.reading import Reading, why_not_started
+from orchestra.gates.readers import Counts
+from orchestra.gates.reading import Names, Reading, why_not_started
 from orchestra.gates.run import ALL_TESTS, ChosenTests, GateOutcome
 from orchestra.hosts.base import GateOrder
 from orchestra.judge.critic import NAME
@@ -101,7 +98,7 @@ class Gating:
     """Run gates and remember the outcomes: no tree is gated twice, and the base is gated only when needed."""
 
     def __init__(self, run: Run, previous_events: Iterable[Event] = ()) -> None:
-        """`before`: events of the run's earlier sessions. A gate that passed in them is not run again."""
+        """`previous_events`: of the run's earlier sessions. A gate that passed in them is not run again."""
         self.run = run
         self.base = run.context.repository.base
         self.gates, self.unusable = find_gates(run.context)
@@ -334,7 +331,7 @@ def recall_outcome(gate: Gate, passed: events.GateEnded, root: Path) -> GateOutc
 
 
 async def open_gating(run: Run, previous_events: Iterable[Event]) -> Gating:
-    """Find the gates of a run and emit them. `before`: events of the run's earlier sessions."""
+    """Find the gates of a run and emit them. `previous_events`: of the run's earlier sessions."""
     gating = Gating(run, previous_events)
     await gating.emit_gates_found()
     return gating

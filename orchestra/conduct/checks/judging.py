@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from orchestra.errors import SetUpFailed
-from orchestra.gates.compare import Comparison
+from orchestra.gates.compare import Comparison, why_unproven
 from orchestra.gates.control import (
     PYTHON,
     command_steps,
@@ -24,9 +24,8 @@ from orchestra.gates.control import (
     is_control_reported,
     needs_no_plugins,
 )
-from orchestra.gates.proof import why_unproven
+from orchestra.gates.readers import PASSED
 from orchestra.gates.recorded_tests import (
-    PASSED,
     RAN,
     LostTestNames,
     RecordedTests,

@@ -1,9 +1,8 @@
 """Journal events for gateway traffic."""
 
 from orchestra import events
-from orchestra.gateway.billing import ClientPass, Exchange
+from orchestra.gateway.billing import ClientPass, Exchange, GatewayListener
 from orchestra.gateway.budget import Amount
-from orchestra.gateway.listener import GatewayListener
 from orchestra.gateway.recording import text_digest
 from orchestra.journal.jsonl import Journal
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from orchestra.errors import SettingsError
 from orchestra.gateway.budget import Amount, Budget
-from orchestra.gateway.limits import Limits
+from orchestra.gateway.lane import Limits
 from orchestra.gateway.wire import READ_TIMEOUT
 from orchestra.model import Usage
 from orchestra.providers import catalogue

@@ -17,7 +17,7 @@ from orchestra.errors import LimitReached, OrchestraError, as_machine_trouble, s
 from orchestra.journal import jsonl
 from orchestra.journal.jsonl import LogFailed
 from orchestra.journal.ownership import RunOwned
-from orchestra.judge.exit_code import DRIFT_CODE, compute_exit_code, worst_exit_code
+from orchestra.judge.policy import DRIFT_CODE, compute_exit_code, worst_exit_code
 from orchestra.model import Verdict
 from orchestra.report.ci import json_text
 from orchestra.report.closing import closing_text

@@ -178,13 +178,13 @@ async def take_back_worktree(scheduler: Scheduler, task: Task) -> None:
     assert lent is not None
     number = run.state.report.tasks[task.id].attempts + 1
     attempt = Attempt(run, scheduler.gating, task, number, AttemptStart(lent.start, lent.parent))
-    left = await by_hand.inspect_lent(git, path, lent.start)
-    if not left.made:
+    made = await by_hand.write_lent_tree(git, path, lent.start)
+    if not made:
         return wait_for_human(run, task.id, f"Nothing was changed in {path} yet.")
     move_task_to(run, task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
     run.emit(events.AttemptStarted(model=PERSON, base=lent.start, by_hand=True), task.id, number)
-    commit = await by_hand.commit_lent(git, left.made, lent.parent, commit_message(run.context, task, by_agent=False))
+    commit = await git.commit_tree(made, lent.parent, commit_message(run.context, task, by_agent=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
     attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent.parent, commit))
     attempt.record.diff = shorten_diff(await binary_diff(git, lent.parent, commit))

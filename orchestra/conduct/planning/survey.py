@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from orchestra.agents import AGENTS, DEFAULT_AGENT
 from orchestra.plan.digest import NOISE
 from orchestra.plan.targets import TrackedFile, has_glob
-from orchestra.workspace.cat_file import split_contents
 from orchestra.workspace.evidence import batch_entries
+from orchestra.workspace.git import split_contents
 from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository
 
 BINARY_LOOK = 8_000

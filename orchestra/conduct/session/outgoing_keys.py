@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from orchestra.conduct.core.secrets import Secrets, encoded_forms
-from orchestra.gateway.guard import KeyGuard
+from orchestra.gateway.decode import KeyGuard
 from orchestra.workspace.repository import Repository
 
 SHORTEST = 20  # characters; shorter values may occur in any text by chance

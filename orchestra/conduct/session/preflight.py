@@ -19,7 +19,7 @@ from orchestra.hosts.isolation import check_sandbox
 from orchestra.plan.check import CheckedDraft
 from orchestra.plan.targets import Targets
 from orchestra.settings import Settings
-from orchestra.workspace.repository import Entry, Repository
+from orchestra.workspace.repository import Entry, Repository, check_writable
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ async def check_preflight(preflight: Preflight, previous: PreviousSessions | Non
     check_worktree_setup(settings, preflight.repository)
     await check_sandbox(settings)
     if not settings.dry_run:
-        await preflight.repository.check_writable()
+        await check_writable(preflight.repository.git)
         await check_disk_space(preflight.repository, preflight.entries)
     await check_handover(settings, preflight.repository, previous.report if previous else None)
     has_prd = previous is not None and previous.prd is not None

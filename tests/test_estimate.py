@@ -11,7 +11,7 @@ from orchestra.providers import catalogue
 from orchestra.report.closing import closing_text
 from orchestra.report.fold import fold_events
 from orchestra.report.markdown import markdown_report
-from orchestra.report.plans.estimate import Estimate, compare_estimate, comparison_sentence, estimate_plan
+from orchestra.report.plans.estimate import Estimate, actual_use, comparison_sentence, estimate_plan, estimate_record
 from orchestra.report.state import Report
 
 # A dollar for a million tokens in, ten for a million out.
@@ -115,8 +115,7 @@ RECORD = {"tokens": [500, 5_000], "dollars": [0.02, 0.3], "minutes": [1.0, 6.0],
 
 def test_the_report_says_how_right_it_was() -> None:
     report = after(RECORD)
-    found = compare_estimate(report)
-    assert found and json.loads(json.dumps(found.as_record())) == {
+    assert json.loads(json.dumps(estimate_record(report))) == {
         **{name: value for name, value in RECORD.items() if name != "tasks"},
         "actual": {"tokens": 1_000, "dollars": 0.05, "minutes": 2.0},
     }
@@ -143,8 +142,8 @@ def test_a_run_that_did_not_do_its_work_is_compared_with_nothing() -> None:
 def test_what_was_lost_counts_as_paid_here_too() -> None:
     report = after(RECORD)
     report.roles["agent"] += Usage(assumed=0.25, assumed_tokens=7)
-    found = compare_estimate(report)
-    assert found is not None and (found.actual.dollars, found.actual.tokens) == (0.3, 1_007)
+    used = actual_use(report)
+    assert (used.dollars, used.tokens) == (0.3, 1_007)
 
 
 def test_a_run_that_died_is_not_at_work_until_it_is_taken_up() -> None:
@@ -162,7 +161,7 @@ def test_a_run_that_died_is_not_at_work_until_it_is_taken_up() -> None:
 )
 def test_what_an_older_or_a_newer_run_expected_is_passed_over(expected: Any) -> None:
     report = after(expected)
-    assert compare_estimate(report) is None and comparison_sentence(report) == "" and list(report.tasks) == [1]
+    assert estimate_record(report) is None and comparison_sentence(report) == "" and list(report.tasks) == [1]
     assert "Estimated" not in closing_text(report, "")
 
 

@@ -12,7 +12,7 @@ from orchestra.cli.masked import mask_setting
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.errors import SettingsError, UsageError
 from orchestra.plan.roles import TABLE as ROLES
-from orchestra.report.terminal_text import escape_controls
+from orchestra.report.sanitize import escape_controls
 from orchestra.settings import CommittedFile, Settings, SettingsFile
 from orchestra.settings.trust import files_named_in
 from orchestra.settings.values import PRICES_TABLE

@@ -9,8 +9,8 @@ from orchestra.cli.commands.logs import format_log_line
 from orchestra.cli.find import KnownRun, RunIndex
 from orchestra.cli.follow import follow_run
 from orchestra.report.fold import fold_events
+from orchestra.report.sanitize import escape_controls
 from orchestra.report.state import Report
-from orchestra.report.terminal_text import escape_controls
 
 
 def watch_run(index: RunIndex, run: KnownRun, format_text: Callable[[Report], str] | None) -> None:

@@ -4,17 +4,21 @@ import re
 from collections.abc import Sequence
 
 from orchestra.report.closing import handover_rows, task_notes, tests_judged_lines
-from orchestra.report.labels import (
+from orchestra.report.phrases import (
     decision_phrase,
     format_cost,
     format_duration,
     gate_outcome,
+    next_steps,
+    paid_phrase,
+    plural,
     review_phrase,
     suggested_commands,
     task_status,
+    unreadable_note,
+    verdict_sentence,
     verification_sentence,
 )
-from orchestra.report.phrases import next_steps, paid_phrase, plural, unreadable_note, verdict_sentence
 from orchestra.report.plans.estimate import comparison_sentence
 from orchestra.report.sanitize import ADDRESS, safe_line, strip_controls
 from orchestra.report.state import Report
@@ -51,14 +55,10 @@ def inline_code(words: str, limit: int = 300) -> str:
     return f"<code>{escape_markdown(words, limit)}</code>" if words else ""
 
 
-def fenced_block(words: str) -> str:
-    """A code block whose fence is longer than any in the text."""
-    longest = max((len(run) for run in re.findall(r"`+", words)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{strip_controls(words)}\n{fence}"
-
-
 def markdown_parts(report: Report, rows: int) -> list[str]:
+    tests = [f"- {escape_markdown(words)}" for words in tests_judged_lines(report)]
+    notes = [*report.notes, *(f"{task.agent} {words}" for task in report.tasks.values() for words in task_notes(task))]
+    remarks = [f"- {escape_markdown(note, 600)}" for note in notes[: min(rows, 50)]]
     return [
         f"### {escape_markdown(verdict_sentence(report), 1_000)}",
         markdown_verification(report),
@@ -68,11 +68,11 @@ def markdown_parts(report: Report, rows: int) -> list[str]:
         markdown_reviews(report, rows),
         markdown_requirements(report, rows),
         markdown_gates(report, rows),
-        markdown_tests(report, rows),
+        details_block("Tests", "\n".join(tests[: min(rows, 100)])),
         markdown_files(report, rows),
         markdown_next_steps(report, rows),
         markdown_handover(report),
-        markdown_notes(report, rows),
+        details_block("Remarks", "\n".join(remarks)),
         f"<sub>Aider Orchestrator, run {escape_markdown(report.run)}, {escape_markdown(report.model)}</sub>",
     ]
 
@@ -87,9 +87,11 @@ def markdown_verification(report: Report) -> str:
 
 
 def markdown_change(report: Report, rows: int) -> str:
+    """The change in a code block whose fence is longer than any in the text."""
     text, limit = strip_controls(report.change), 5 * min(rows, 1_000)
     text = text if len(text) < limit else f"{text[:limit]} …"
-    return details_block("What was asked", fenced_block(text)) if text.strip() else ""
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
+    return details_block("What was asked", f"{fence}text\n{text}\n{fence}") if text.strip() else ""
 
 
 def markdown_tasks(report: Report, rows: int) -> str:
@@ -125,8 +127,7 @@ def markdown_reviews(report: Report, rows: int) -> str:
         (task.agent, *map(escape_markdown, (review_phrase(review), "; ".join(review.reasons) or review.missing)))
         for task, review in reviews[:rows]
     ]
-    table = markdown_table(("agent", "review", "reasons"), cells, len(reviews), "review")
-    return details_block("Reviews", table)
+    return details_block("Reviews", markdown_table(("agent", "review", "reasons"), cells, len(reviews), "review"))
 
 
 def markdown_requirements(report: Report, rows: int) -> str:
@@ -147,20 +148,10 @@ def markdown_requirements(report: Report, rows: int) -> str:
 
 def markdown_gates(report: Report, rows: int) -> str:
     cells = [
-        (
-            escape_markdown(gate.name, 60),
-            gate_outcome(gate),
-            inline_code(gate.command),
-            inline_code(gate.output),
-        )
+        (escape_markdown(gate.name, 60), gate_outcome(gate), inline_code(gate.command), inline_code(gate.output))
         for gate in report.gates[:rows]
     ]
     return markdown_table(("check", "outcome", "command", "output"), cells, len(report.gates), "check")
-
-
-def markdown_tests(report: Report, rows: int) -> str:
-    lines = [f"- {escape_markdown(words)}" for words in tests_judged_lines(report)]
-    return details_block("Tests", "\n".join(lines[: min(rows, 100)]))
 
 
 def markdown_files(report: Report, rows: int) -> str:
@@ -182,11 +173,6 @@ def markdown_handover(report: Report) -> str:
         f"{what}: {f'<{words}>' if ADDRESS.fullmatch(words) else inline_code(words)}"
         for what, words in handover_rows(report)
     )
-
-
-def markdown_notes(report: Report, rows: int) -> str:
-    notes = [*report.notes, *(f"{task.agent} {words}" for task in report.tasks.values() for words in task_notes(task))]
-    return details_block("Remarks", "\n".join(f"- {escape_markdown(note, 600)}" for note in notes[: min(rows, 50)]))
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], total: int, word: str) -> str:

@@ -4,25 +4,19 @@ import time
 from typing import Any
 
 from orchestra.model import TaskState
-from orchestra.report.labels import format_cost
-from orchestra.report.phrases import cost_phrase, plural
-from orchestra.report.state import Report, TaskReport
+from orchestra.report.phrases import cost_phrase, format_cost, plural
+from orchestra.report.sanitize import escaped_line
+from orchestra.report.state import Report
 from orchestra.report.summary import build_summary
-from orchestra.report.terminal_text import escaped_line
 
 ENDED, RUNNING, INTERRUPTED = "ended", "running", "interrupted"
 TableRow = tuple[str, ...]
 
 
-def run_state(report: Report, owned: bool) -> str:
-    if report.exit_code is not None and not owned:
-        return ENDED
-    return RUNNING if owned else INTERRUPTED
-
-
 def status_record(report: Report, logs: dict[int, str], owner: dict[str, Any] | None) -> dict[str, Any]:
     """The summary so far, with the run's state and owner."""
-    record = build_summary(report, logs) | {"state": run_state(report, owner is not None), "owner": owner}
+    state = RUNNING if owner else INTERRUPTED if report.exit_code is None else ENDED
+    record = build_summary(report, logs) | {"state": state, "owner": owner}
     if report.exit_code is None:
         failed = sum(task.state == TaskState.FAILED for task in report.tasks.values())
         record |= {"verdict": progress_sentence(report), "failed_agents": failed}
@@ -36,15 +30,20 @@ def progress_sentence(report: Report) -> str:
 
 
 def agent_lines(report: Report) -> list[str]:
-    return align_columns([agent_row(task) for task in report.tasks.values()])
-
-
-def agent_row(task: TaskReport) -> TableRow:
-    cost = format_cost(task.usage)
-    seconds = f"{task.seconds:.1f} s" if task.seconds else ""
-    tokens, tries = f"{task.usage.tokens:,} tokens", plural(task.attempts, "attempt")
-    files = escaped_line(", ".join(task.files), 60)
-    return (task.agent, (task.held and "excluded") or task.verdict or task.state, tries, tokens, cost, seconds, files)
+    return align_columns(
+        [
+            (
+                task.agent,
+                (task.held and "excluded") or task.verdict or task.state,
+                plural(task.attempts, "attempt"),
+                f"{task.usage.tokens:,} tokens",
+                format_cost(task.usage),
+                f"{task.seconds:.1f} s" if task.seconds else "",
+                escaped_line(", ".join(task.files), 60),
+            )
+            for task in report.tasks.values()
+        ]
+    )
 
 
 def align_columns(rows: list[TableRow]) -> list[str]:

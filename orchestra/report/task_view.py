@@ -33,15 +33,13 @@ def task_record(
 def attempt_record(attempt: Attempt, diff: str) -> dict[str, Any]:
     known = {name: getattr(attempt, name) for name in ATTEMPT_FIELDS}
     turns = [asdict(turn) for turn in attempt.turns if attempt.whole]
-    gates = to_json_value(attempt.gates)
-    return known | {"usage": usage_record(attempt.usage), "gates": gates, "diff": diff, "conversation": turns}
+    used, gates = usage_record(attempt.usage), to_json_value(attempt.gates)
+    return known | {"usage": used, "gates": gates, "diff": diff, "conversation": turns}
 
 
 def task_text(report: Report, task: TaskReport, brief: str, tries: Sequence[Attempt], diffs: Mapping[int, str]) -> str:
-    lines = [
-        f"{task.agent} of run {report.run}: {task.title or 'no title'}",
-        f"  {task.state}, {cost_phrase(task.usage)}",
-    ]
+    lines = [f"{task.agent} of run {report.run}: {task.title or 'no title'}"]
+    lines += [f"  {task.state}, {cost_phrase(task.usage)}"]
     lines += [f"  {path}" for path in task.files]
     lines += [f"  excluded from the result: {task.held}"] if task.held else []
     lines += [f"  its commit in the result: {task.commit}"] if task.commit and not task.held else []
@@ -61,8 +59,7 @@ def titled_lines(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def attempt_lines(attempt: Attempt) -> list[str]:
-    begun = f"started {format_local_time(attempt.started)} with {attempt.model}"
-    used = attempt.usage
+    begun, used = f"started {format_local_time(attempt.started)} with {attempt.model}", attempt.usage
     cost = f"{plural(used.requests, 'request')}, {used.input:,} tokens in, {used.output:,} out, {cost_phrase(used)}"
     if not attempt.verdict:
         return [f"{begun}, not ended; {cost}"]

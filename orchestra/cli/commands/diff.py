@@ -16,7 +16,7 @@ from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
 from orchestra.report.detail import build_detail
 from orchestra.report.fold import report_from_log
-from orchestra.report.terminal_text import colour_diff, escape_controls
+from orchestra.report.sanitize import colour_diff, escape_controls
 
 
 def add_diff_arguments(parser: CommandParser) -> None:

@@ -10,7 +10,7 @@ from orchestra.errors import UsageError
 from orchestra.events import Event, has_ended
 from orchestra.report.event_lines import actor_name, describe_event
 from orchestra.report.run_status import format_local_time
-from orchestra.report.terminal_text import escaped_line
+from orchestra.report.sanitize import escaped_line
 
 LONGEST = 300
 

@@ -13,8 +13,8 @@ from orchestra.model import Usage
 from orchestra.report import run_status
 from orchestra.report.closing import closing_text
 from orchestra.report.phrases import cost_phrase
+from orchestra.report.sanitize import escaped_line
 from orchestra.report.state import Report
-from orchestra.report.terminal_text import escaped_line
 
 
 def add_runs_arguments(parser: CommandParser) -> None:

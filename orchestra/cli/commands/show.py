@@ -12,7 +12,7 @@ from orchestra.errors import UsageError
 from orchestra.report import task_view
 from orchestra.report.detail import Attempt, build_detail
 from orchestra.report.fold import report_from_log
-from orchestra.report.terminal_text import colour_diff_line, escape_controls
+from orchestra.report.sanitize import colour_diff_line, escape_controls
 
 TASK = re.compile(r"(agent|task)?\d{1,6}")
 

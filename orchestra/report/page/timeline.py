@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from orchestra.report.detail import RunDetail, Span
-from orchestra.report.labels import format_duration
+from orchestra.report.phrases import format_duration
 from orchestra.report.state import Report
 
 MAX_ROWS = 60

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,11 +15,7 @@ from orchestra.report.state import join_some
 WIDTH, HEIGHT = 80, 40
 
 
-# --- for a program --------------------------------------------------------------------------------------------------
-
-
 def preview_record(plan: Plan, model: str, estimate: Estimate, left_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    links = plan.basis.together or ((),) * len(plan.tasks)
     whole = to_json_value(estimate.to_plan_range())
     ranges = {task.pop("task"): task for task in whole.pop("tasks")}
     return {
@@ -34,7 +30,7 @@ def preview_record(plan: Plan, model: str, estimate: Estimate, left_out: Mapping
                 "links": [asdict(link) for link in task_links],
                 "estimate": ranges[task.id],
             }
-            for task, task_links in zip(plan.tasks, links, strict=True)
+            for task, task_links in tasks_with_links(plan)
         ],
         "cut": None if plan.basis.cut is None else round(plan.basis.cut, 4),
         "commits": plan.basis.commits,
@@ -45,21 +41,13 @@ def preview_record(plan: Plan, model: str, estimate: Estimate, left_out: Mapping
     }
 
 
-# --- for a person ---------------------------------------------------------------------------------------------------
-
-
 def preview_page(plan: Plan, model: str, estimate: Estimate, left_out: Mapping[str, Sequence[str]]) -> str:
     files = sum(len(task.files) for task in plan.tasks)
     waves = -(-len(plan.tasks) // max(plan.agents, 1))
     head = f"{plural(files, 'file')} for {plural(plan.agents, 'agent')} at once, {model}"
     if waves > 1:
         head += f"; {len(plan.tasks)} tasks in {waves} waves"
-    lines = [
-        head,
-        *wrap_text(estimate.side_by_side_note),
-        *(line for note in plan.basis.notes for line in wrap_text(note)),
-        "",
-    ]
+    lines = [head, *(line for note in (estimate.side_by_side_note, *plan.basis.notes) for line in wrap_text(note)), ""]
     tail = [
         *cut_lines(plan),
         *left_out_lines(left_out),
@@ -71,12 +59,11 @@ def preview_page(plan: Plan, model: str, estimate: Estimate, left_out: Mapping[s
 
 def agent_blocks(plan: Plan, room: int) -> list[str]:
     """Every file if that fits on the screen, else the folders, else one line for each agent."""
-    links = plan.basis.together or ((),) * len(plan.tasks)
-    whole = [agent_block(task, task_links) for task, task_links in zip(plan.tasks, links, strict=True)]
+    whole = [agent_block(task, task_links) for task, task_links in tasks_with_links(plan)]
     if sum(map(len, whole)) <= room:
         return [line for block in whole for line in block]
     each = max(room // max(len(plan.tasks), 1), 1)
-    short = [short_agent_block(task, task_links, each) for task, task_links in zip(plan.tasks, links, strict=True)]
+    short = [short_agent_block(task, task_links, each) for task, task_links in tasks_with_links(plan)]
     shown = short[: max(room - 1, 1)] if each == 1 and len(short) > room else short
     rest = [f"… and {len(short) - len(shown)} more tasks"] if len(shown) < len(short) else []
     return [line for block in shown for line in block] + rest
@@ -87,6 +74,10 @@ def agent_block(task: Task, links: Sequence[FileLink]) -> list[str]:
     reads = [f"  {path}  (read only)" for path in task.reads]
     reason = [clip_line(f"together: {link_phrase(links[0])}")] if links else []
     return [agent_title(task), *files, *reads, *reason]
+
+
+def tasks_with_links(plan: Plan) -> Iterator[tuple[Task, Sequence[FileLink]]]:
+    return zip(plan.tasks, plan.basis.together or ((),) * len(plan.tasks), strict=True)
 
 
 def agent_title(task: Task) -> str:
@@ -122,14 +113,13 @@ def link_phrase(link: FileLink) -> str:
 
 
 def cut_lines(plan: Plan) -> list[str]:
+    basis = plan.basis
     if len(plan.tasks) < 2:
         return []
-    basis = plan.basis
-    if basis.cut is None:
-        lines = ["Too little git history to tell which files belong together."]
-    else:
-        lines = [f"Cut: {basis.cut:.0%} of what usually changes together ({plural(basis.commits, 'commit')})."]
-    return [*lines, *(clip_line(f"cut: {link_phrase(link)}") for link in basis.apart), ""]
+    line = "Too little git history to tell which files belong together."
+    if basis.cut is not None:
+        line = f"Cut: {basis.cut:.0%} of what usually changes together ({plural(basis.commits, 'commit')})."
+    return [line, *(clip_line(f"cut: {link_phrase(link)}") for link in basis.apart), ""]
 
 
 def left_out_lines(left_out: Mapping[str, Sequence[str]]) -> list[str]:

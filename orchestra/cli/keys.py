@@ -26,13 +26,14 @@ def ask_for_keys(settings: Settings, folder: Path) -> None:
         raise UsageError(
             f"{path} is committed, so keys must not be written to it.", hint="Run `git rm --cached .env` first."
         )
+    variables = {catalogue.PROVIDERS[name].key_vars[0]: catalogue.PROVIDERS[name].key_vars for name in ASKED}
     keys = {}
-    for name in ASKED:
-        variable = catalogue.PROVIDERS[name].key_vars[0]
-        if not settings.strongest_variable(catalogue.PROVIDERS[name].key_vars)[0]:
+    for variable, same in variables.items():
+        if not settings.strongest_variable(same)[0]:
             keys[variable] = check_key(variable, getpass.getpass(f"{variable} (Enter for none): ").strip())
     hide_from_git(folder)
-    text = path.read_text("utf-8") if path.exists() else read_dotenv_example()
+    example = next((file for file in (path, SCRIPT / ".env.example") if file.is_file()), None)
+    text = example.read_text("utf-8") if example else "".join(f"# {variable}=\n" for variable in variables)
     existing = read_dotenv(path) if path.exists() else {}
     new = {name: key for name, key in keys.items() if key and name not in existing}
     write_private_file(path, fill_in_keys(text, new))
@@ -43,13 +44,6 @@ def check_key(variable: str, key: str) -> str:
     if not re.fullmatch(r"[!-~]*", key) or re.search("[\"'`\\\\#$]", key):
         raise UsageError(f"{variable}: the value has characters that no key has; nothing was written.")
     return key
-
-
-def read_dotenv_example() -> str:
-    path = SCRIPT / ".env.example"
-    if path.is_file():
-        return path.read_text("utf-8")
-    return "".join(f"# {catalogue.PROVIDERS[name].key_vars[0]}=\n" for name in ASKED)
 
 
 def fill_in_keys(text: str, keys: dict[str, str]) -> str:

@@ -5,9 +5,8 @@ import sys
 from collections.abc import Callable
 
 from orchestra.cli.command_io import print_plain, print_raw
-from orchestra.cli.commands.logs import format_log_line
+from orchestra.cli.commands.logs import follow_run, format_log_line
 from orchestra.cli.find import KnownRun, RunIndex
-from orchestra.cli.follow import follow_run
 from orchestra.report.fold import fold_events
 from orchestra.report.sanitize import escape_controls
 from orchestra.report.state import Report

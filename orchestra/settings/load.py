@@ -38,7 +38,11 @@ def load_settings(
     for f in option_fields():
         values[f.name], sources[f.name] = pick_value(f, flags, environments, files)
     resolve_conflicts(values, sources, (*SOURCE_ORDER, *(file.origin for file in files)))
-    check_values(values)
+    for f in option_fields():
+        check_option(f, values[f.name])
+    for entry in values["gate"]:
+        if values["critic"] and entry.partition("=")[0].strip() == "critic":
+            raise SettingsError(f"--gate {entry!r}: with --critic, that name is taken.")
     # The Google key keeps its source, whatever that is, so that no base URL of another source gets it.
     google = (sources["api_key"], {"GOOGLE_API_KEY": values["api_key"]})
     prices: dict[str, tuple[float, float]] = {}
@@ -51,14 +55,6 @@ def load_settings(
     return Settings(
         **values, prices=prices, roles=roles, sources=sources, variables=merge_variables([google, *environments])
     )
-
-
-def check_values(values: Mapping[str, Any]) -> None:
-    for f in option_fields():
-        check_option(f, values[f.name])
-    for entry in values["gate"]:
-        if values["critic"] and entry.partition("=")[0].strip() == "critic":
-            raise SettingsError(f"--gate {entry!r}: with --critic, that name is taken.")
 
 
 def merge_variables(environments: Sequence[Environment]) -> dict[str, tuple[str, str]]:

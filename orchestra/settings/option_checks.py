@@ -18,7 +18,8 @@ def check_option(f: dataclasses.Field[Any], value: Any) -> None:
     if value == f.default:
         return
     if choices and value not in choices:
-        raise SettingsError(f"{option_label(f)} must be {join_choices(choices)}, not {value!r}.")
+        wanted = " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
+        raise SettingsError(f"{option_label(f)} must be {wanted}, not {value!r}.")
     if most and value > most:
         raise SettingsError(f"{option_label(f)} must be at most {most}, not {value}.")
     if check:
@@ -28,11 +29,6 @@ def check_option(f: dataclasses.Field[Any], value: Any) -> None:
 def option_label(f: dataclasses.Field[Any]) -> str:
     """The option's name in messages: its well-known variable, if it has one besides ours, else its flag."""
     return str(next(iter(f.metadata["env"]), flag_of(f)))
-
-
-def join_choices(choices: Sequence[str]) -> str:
-    *others, last = choices
-    return f"{', '.join(others)} or {last}"
 
 
 def check_gate(entries: Sequence[str]) -> None:

@@ -41,12 +41,12 @@ class Options:
         metavar="FILE",
     )
     together: tuple[str, ...] = for_work(
-        (), "files that go to the same agent: each GLOB is a group", power=Power.HARMLESS, recorded=True, metavar="GLOB"
+        (), "files that go to the same agent: each GLOB is a group", Power.HARMLESS, recorded=True, metavar="GLOB"
     )
     assign: str = for_work(
         "",
         "the files of each agent: a JSON file with a list of lists",
-        power=Power.READS,
+        Power.READS,
         recorded=True,
         metavar="FILE",
         conflicts=("agents", "together"),
@@ -63,7 +63,7 @@ class Options:
     plan: str = for_work(
         "",
         "execute this plan: a name from `plan list`, or a plan's file",
-        power=Power.READS,
+        Power.READS,
         recorded=True,
         metavar="NAME",
         conflicts=("change", "files", "assign", "decompose"),
@@ -71,26 +71,26 @@ class Options:
     decompose: bool = for_work(
         False,
         "have Gemini make a graph of tasks with dependencies, instead of dividing files",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=True,
         conflicts=("files",),
     )
     approve: bool = for_work(
         False,
         "ask you to approve the plan before agents start (without a terminal: exit code 5)",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=False,
     )
     commit_prd: bool = for_work(False, "commit the PRD with the change", Power.HARMLESS, recorded=True)
     trust_repo: bool = for_work(
-        False, "use all of a committed settings file (see `trust`)", power=Power.CONSENTS, recorded=False
+        False, "use all of a committed settings file (see `trust`)", Power.CONSENTS, recorded=False
     )
-    dry_run: bool = for_work(False, "only print the plan and its estimated cost", power=Power.STEERS, recorded=False)
+    dry_run: bool = for_work(False, "only print the plan and its estimated cost", Power.STEERS, recorded=False)
 
     agents: int = for_agents(
         0,
         "exactly N agents, or fewer if there are fewer files",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=True,
         metavar="N",
         conflicts=("max_agents",),
@@ -101,7 +101,7 @@ class Options:
     agents_per_task: int = for_agents(
         1,
         "parallel attempts at each task, of which the best is kept",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=True,
         metavar="K",
         most=16,
@@ -120,17 +120,13 @@ class Options:
     ask: str = for_agents(
         "terminal",
         "whether a task that failed finally waits for your decision: terminal (if you can be asked), always, never",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=False,
         metavar="WHEN",
         choices=("terminal", "always", "never"),
     )
     agent_timeout: float = for_agents(
-        1800.0,
-        "the time for one attempt, without waiting in the gateway",
-        power=Power.SPENDS,
-        recorded=False,
-        metavar="TIME",
+        1800.0, "the time for one attempt, without waiting in the gateway", Power.SPENDS, recorded=False, metavar="TIME"
     )
     conversation_kb: int = for_agents(
         1024,
@@ -159,7 +155,7 @@ class Options:
     fork_server: bool = for_agents(
         True,
         "start each Aider as a new process instead of forking a loaded one",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=False,
         off=True,
     )
@@ -179,16 +175,12 @@ class Options:
         metavar="TIME",
     )
     rpm: int = for_limits(
-        0,
-        "requests per minute to a model, if you know its limit",
-        power=Power.HARMLESS,
-        recorded=False,
-        metavar="N",
+        0, "requests per minute to a model, if you know its limit", Power.HARMLESS, recorded=False, metavar="N"
     )
     price: tuple[str, ...] = for_limits(
         (),
         "dollars per million input and output tokens of the agents' model; NAME=IN,OUT for another one",
-        power=Power.SPENDS,
+        Power.SPENDS,
         recorded=False,
         metavar="IN,OUT",
         check=check_price,
@@ -207,7 +199,7 @@ class Options:
     claude_model: str = for_models(
         "",
         "the model that --claude uses",
-        power=Power.CHOOSES_MODEL,
+        Power.CHOOSES_MODEL,
         recorded=True,
         env=("DEFAULT_CLAUDE_MODEL",),
         metavar="NAME",
@@ -253,7 +245,7 @@ class Options:
     gate: tuple[str, ...] = for_result(
         (),
         "another check under a name of your choice; without CMD, leave out the check NAME",
-        power=Power.TESTS,
+        Power.TESTS,
         recorded=False,
         metavar="NAME=CMD",
         check=check_gate,
@@ -261,14 +253,14 @@ class Options:
     detect: bool = for_result(
         True,
         "use only the checks given; do not look for others in the repository",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=False,
         off=True,
     )
     strict: bool = for_result(
         False,
         "exit 1 when agents changed, skipped or removed tests that verify the result",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=False,
     )
     require_tests: bool = for_result(False, "exit 1 when no tests verify the result", Power.HARMLESS, recorded=False)
@@ -278,7 +270,7 @@ class Options:
     sandbox: str = for_result(
         "auto",
         "protect your keys and files from tests and set-up commands: auto (as far as the system allows), off, require",
-        power=Power.RUNS,
+        Power.RUNS,
         recorded=False,
         metavar="HOW",
         choices=("auto", "off", "require"),
@@ -286,7 +278,7 @@ class Options:
     sandbox_net: str = for_result(
         "",
         "the network of tests and set-up commands: on, or off for loopback only (default: off for a fork)",
-        power=Power.RUNS,
+        Power.RUNS,
         recorded=False,
         metavar="on|off",
         choices=("on", "off"),
@@ -299,14 +291,14 @@ class Options:
     store: str = for_result(
         "",
         "a database URL for all events (default: SQLite in .aider_logs)",
-        power=Power.WRITES,
+        Power.WRITES,
         recorded=False,
         metavar="URL",
     )
     events: str = for_result(
         "",
         "- prints every event as a line of JSON on stdout, and other text on stderr",
-        power=Power.HARMLESS,
+        Power.HARMLESS,
         recorded=False,
         metavar="-",
         conflicts=("json",),
@@ -315,7 +307,7 @@ class Options:
     record: str = for_result(
         "",
         "record the model traffic of the run in a new file, without keys",
-        power=Power.WRITES,
+        Power.WRITES,
         recorded=False,
         metavar="FILE",
         conflicts=("replay",),
@@ -323,34 +315,27 @@ class Options:
     replay: str = for_result(
         "",
         "repeat a recorded run without requests to providers and without keys",
-        power=Power.STEERS,
+        Power.STEERS,
         recorded=False,
         metavar="FILE",
     )
     replay_strict: bool = for_result(
-        False,
-        "exit 2 when a replayed run makes a request that is not recorded",
-        power=Power.HARMLESS,
-        recorded=False,
+        False, "exit 2 when a replayed run makes a request that is not recorded", Power.HARMLESS, recorded=False
     )
     json: bool = for_result(
-        False, "print the summary (or the plan of a dry run) as JSON on stdout", power=Power.HARMLESS, recorded=False
+        False, "print the summary (or the plan of a dry run) as JSON on stdout", Power.HARMLESS, recorded=False
     )
     quiet: bool = for_result(False, "print only the result", Power.HARMLESS, recorded=False)
     verbose: bool = for_result(False, "print every event", Power.HARMLESS, recorded=False)
 
     branch: str = for_handover(
-        "",
-        "put the result on this branch, and do not move yours",
-        power=Power.HANDS_OVER,
-        recorded=False,
-        metavar="NAME",
+        "", "put the result on this branch, and do not move yours", Power.HANDS_OVER, recorded=False, metavar="NAME"
     )
     push: bool = for_handover(False, "push the branch that has the result", Power.HANDS_OVER, recorded=False)
     pr: bool = for_handover(
         False,
         "push the result as a new branch, and open a pull or merge request (GitHub, GitLab)",
-        power=Power.HANDS_OVER,
+        Power.HANDS_OVER,
         recorded=False,
     )
     patch: str = for_handover(

@@ -62,13 +62,11 @@ def find_objection(f: Field, value: Any, place: str, is_tracked: IsTracked) -> s
     if f.name == "price" or power in (*ALLOWED_POWERS, Power.CHOOSES_MODEL):
         return ""
     if power == Power.SPENDS:
-        return "" if spends_no_more(f, parse_option(f, value, f"{key_of(f)} in {place}")) else SPENDS_MORE
+        spent = parse_option(f, value, f"{key_of(f)} in {place}")
+        # A default of 0 is no limit, so any number is allowed.
+        no_more = spent is False if isinstance(f.default, bool) else f.default == 0 or spent <= f.default
+        return "" if no_more else SPENDS_MORE
     return NEVER_ALLOWED if power == Power.CONSENTS else f"it {power}"
-
-
-def spends_no_more(f: Field, value: Any) -> bool:
-    """Whether the value spends no more than the default. A default of 0 is no limit, so any number is allowed."""
-    return value is False if isinstance(f.default, bool) else f.default == 0 or value <= f.default
 
 
 def paths_in(f: Field, value: Any) -> list[str]:
@@ -108,10 +106,8 @@ def screen_models(table: dict[str, Any], base: Settings) -> Iterator[str]:
         chosen = dataclasses.replace(base, **parse_options({"gemini_model": table["gemini-model"]}))
         if not is_no_dearer(chosen.gemini_name, base.gemini_name, base):
             yield from remove_keys(table, ["gemini_model"])
-    if "critic-model" in table:
-        name = str(table["critic-model"])
-        if not is_no_dearer(name, base.gemini_name, base):
-            yield from remove_keys(table, ["critic_model"])
+    if "critic-model" in table and not is_no_dearer(str(table["critic-model"]), base.gemini_name, base):
+        yield from remove_keys(table, ["critic_model"])
 
 
 def screen_roles(table: dict[str, Any], base: Settings, is_tracked: IsTracked, refused: dict[str, str]) -> list[str]:
@@ -215,9 +211,6 @@ def raises_price(model: catalogue.Model, pair: tuple[float, float]) -> bool:
     """Whether the price is not below the highest known one: it applies to all tokens alike."""
     most = dearest_rates(model)
     return most is not None and pair[0] / 1e6 >= most[0] and pair[1] / 1e6 >= most[1]
-
-
-# --- helpers --------------------------------------------------------------------------------------------------------
 
 
 def parse_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,17 +69,13 @@ def cmd_import(arguments: Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
         archive = run_archive.read_run_archive(Path(arguments.file), Path(folder))
         with open_run_index(arguments, new=True) as index:
-            refuse_known_run(index, archive.run)
+            name = archive.run
+            if any(run.name == name and not run.elsewhere for run in index.runs) or name in files_by_run(index.logs):
+                hint = f"To delete it: aider-orchestrator clean {name}"
+                raise UsageError(f"run {name} is here already; nothing was imported.", hint=hint)
             notes = asyncio.run(import_archive(index, archive))
     print_plain("\n".join([f"Run {archive.run} was imported: {len(archive.events):,} events.", *notes]))
     return 0
-
-
-def refuse_known_run(index: RunIndex, name: str) -> None:
-    if any(run.name == name and not run.elsewhere for run in index.runs) or name in files_by_run(index.logs):
-        raise UsageError(
-            f"run {name} is here already; nothing was imported.", hint=f"To delete it: aider-orchestrator clean {name}"
-        )
 
 
 async def import_archive(index: RunIndex, archive: RunArchive) -> list[str]:

@@ -49,7 +49,9 @@ class RunLeftovers:
         parts += [f"folder {path}" for path in self.folders]
         parts += ["the commits it was imported with"] if self.refs else []
         parts += ["its events in the store"] if self.run else []
-        return f"{self.name}  {describe_ending(self.run)}: {', '.join(parts)}"
+        ended = self.run and self.run.run.ended
+        ending = "without events" if self.run is None else f"exit {ended.exit_code}" if ended else "not ended"
+        return f"{self.name}  {ending}: {', '.join(parts)}"
 
 
 def add_clean_arguments(parser: CommandParser) -> None:
@@ -171,12 +173,6 @@ def last_activity(name: str, run: KnownRun | None) -> float:
 
 def has_succeeded(run: KnownRun | None) -> bool:
     return bool(run and run.run.ended and run.run.ended.exit_code == 0)
-
-
-def describe_ending(run: KnownRun | None) -> str:
-    if run is None:
-        return "without events"
-    return f"exit {run.run.ended.exit_code}" if run.run.ended else "not ended"
 
 
 def deletable_branches(branches: Iterable[RunBranch], force: bool, done: bool, kept: list[str]) -> Iterator[RunBranch]:

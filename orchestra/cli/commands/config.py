@@ -2,8 +2,8 @@
 
 from argparse import Namespace
 
+from orchestra.cli.consent import mask_setting
 from orchestra.cli.load import read_settings
-from orchestra.cli.masked import mask_setting
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.plan.roles import known_roles

@@ -73,9 +73,9 @@ def diff_of_task(index: RunIndex, run: KnownRun, task: int) -> bytes:
 
 
 def explain_missing_commit(run: KnownRun, subject: str, commit: str) -> str:
-    if run.elsewhere:
-        return f"{subject} ({commit[:10]}) is not in this repository: it was made on {run.elsewhere}."
-    return f"{subject} ({commit[:10]}) is not in this repository: its branch was deleted, or it was not imported."
+    here = "its branch was deleted, or it was not imported"
+    why = f"it was made on {run.elsewhere}" if run.elsewhere else here
+    return f"{subject} ({commit[:10]}) is not in this repository: {why}."
 
 
 def explain_missing_task(run: KnownRun, task: int, tasks: list[int]) -> str:

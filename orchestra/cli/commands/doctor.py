@@ -5,15 +5,11 @@ import json
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orchestra.cli.load import current_folder, read_settings
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
-
-if TYPE_CHECKING:
-    from orchestra.conduct.session.doctor import Finding
 
 FAILED = 2
 
@@ -48,13 +44,9 @@ async def print_findings(settings: Settings, folder: Path, *, online: bool) -> i
     async for finding in run_checkup(settings, folder, online=online):
         findings.append(finding)
         if not settings.json:
-            print(format_finding(finding), flush=True)
+            words = f"{finding.text.rstrip('.')}. {finding.remedy}" if finding.remedy else finding.text
+            print(f"{finding.level:<8} {finding.name:<12} {' '.join(words.split())}", flush=True)
     healthy = all(finding.level != "error" for finding in findings)
     if settings.json:
         print(json.dumps({"ok": healthy, "findings": [asdict(finding) for finding in findings]}, indent=2))
     return 0 if healthy else FAILED
-
-
-def format_finding(finding: "Finding") -> str:
-    words = f"{finding.text.rstrip('.')}. {finding.remedy}" if finding.remedy else finding.text
-    return f"{finding.level:<8} {finding.name:<12} {' '.join(words.split())}"

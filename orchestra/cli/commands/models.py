@@ -34,6 +34,5 @@ def catalogue_remark(model: catalogue.Model) -> str:
         f"gemini/{catalogue.DEFAULT_GEMINI_MODEL}": "default for the PRD",
     }
     notice = catalogue.retirement_notice(model, date.today())
-    return "; ".join(
-        part for part in (defaults.get(model.name, ""), notice.sentence.split(" ", 1)[1] if notice else "") if part
-    )
+    parts = (defaults.get(model.name, ""), notice.sentence.split(" ", 1)[1] if notice else "")
+    return "; ".join(filter(None, parts))

@@ -64,6 +64,8 @@ def open_named_plan(arguments: Namespace) -> EditedPlan:
 
 
 add_plan_list_arguments = CommandParser.add_run_options
+add_plan_show_arguments = add_plan_check_arguments = add_plan_and_run_options
+add_plan_continue_arguments = add_plan_approve_arguments = add_plan_and_run_options
 
 
 def cmd_plan_list(arguments: Namespace) -> int:
@@ -88,9 +90,6 @@ def count_items(draft: Draft) -> dict[str, int]:
     return {"tasks": len(draft.task), "left": len(draft.unfinished), "proposed": proposed}
 
 
-add_plan_show_arguments = add_plan_and_run_options
-
-
 def cmd_plan_show(arguments: Namespace) -> int:
     """Print a plan as it would be executed, with an estimate of its cost. --json prints JSON."""
     plan = open_named_plan(arguments)
@@ -102,9 +101,6 @@ def cmd_plan_show(arguments: Namespace) -> int:
     else:
         plan.show(draft)
     return 0
-
-
-add_plan_check_arguments = add_plan_and_run_options
 
 
 def cmd_plan_check(arguments: Namespace) -> int:
@@ -119,17 +115,12 @@ def cmd_plan_check(arguments: Namespace) -> int:
     return 0
 
 
-add_plan_continue_arguments = add_plan_and_run_options
-
-
 def cmd_plan_continue(arguments: Namespace) -> int:
     """Discuss and change a plan at the terminal. Each change is checked and saved at once."""
     return run_plan_editor(open_named_plan(arguments))
 
 
 # --- changing -------------------------------------------------------------------------------------------------------
-
-add_plan_approve_arguments = add_plan_and_run_options
 
 
 def cmd_plan_approve(arguments: Namespace) -> int:

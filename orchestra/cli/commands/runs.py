@@ -1,6 +1,7 @@
 """`runs`: list the runs of this repository. `status`: the progress or result of one."""
 
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_json, print_plain
@@ -12,6 +13,7 @@ from orchestra.journal.store import Owner
 from orchestra.model import Usage
 from orchestra.report import run_status
 from orchestra.report.closing import closing_text
+from orchestra.report.fold import report_from_log
 from orchestra.report.phrases import cost_phrase
 from orchestra.report.sanitize import escaped_line
 from orchestra.report.state import Report
@@ -86,7 +88,7 @@ def cmd_status(arguments: Namespace) -> int:
         run = index.find(arguments.run)
         if arguments.watch:
             watch_run(index, run, None if arguments.json else lambda report: format_status(index, run, report))
-        report = index.build_report(run)
+        report = replace(report_from_log(index.read_log(run)), run=run.name)
         if not arguments.json:
             print_plain(format_status(index, run, report))
             return 0

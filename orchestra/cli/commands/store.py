@@ -28,7 +28,15 @@ def cmd_store(arguments: Namespace) -> int:
     """Check or migrate the store of events."""
     settings, root = settings_and_root(arguments)
     location = settings.store or root / LOGS / DATABASE
-    return check_store(location) if arguments.action == "check" else migrate_store(location)
+    if arguments.action == "check":
+        return check_store(location)
+    if isinstance(location, Path):
+        prepare_log_folder(location.parent)
+        open_any_store(location, whole=True).close()
+    else:
+        open_store(location, migrate=True).close()
+    print_plain("The store is up to date.")
+    return 0
 
 
 def check_store(location: Path | str) -> int:
@@ -44,13 +52,3 @@ def check_store(location: Path | str) -> int:
     store.close()
     print_plain("\n".join(problems) or "The store is sound.")
     return 1 if problems else 0
-
-
-def migrate_store(location: Path | str) -> int:
-    if isinstance(location, Path):
-        prepare_log_folder(location.parent)
-        open_any_store(location, whole=True).close()
-    else:
-        open_store(location, migrate=True).close()
-    print_plain("The store is up to date.")
-    return 0

@@ -42,7 +42,9 @@ def cmd_submit(arguments: Namespace) -> int:
     settings = settings_to_run(run_options(arguments) | {"change": arguments.goal, "decompose": None})
     check_submission(settings, arguments.agent, several)
     repository = asyncio.run(find_repository(settings))
-    plan = EditedPlan(settings, repository, submissions_path(repository.root))
+    prepare_log_folder(repository.root / LOGS)
+    list_path = plan_files.plans_folder(repository.root) / f"{plan_files.SUBMITTED}.toml"
+    plan = EditedPlan(settings, repository, list_path)
     values = {"role": arguments.agent, "priority": arguments.priority}
     values = {name: value for name, value in values.items() if value}
 
@@ -71,11 +73,6 @@ def check_submission(settings: Settings, role: str, several: bool) -> None:
         raise UsageError("--decompose and --files exclude each other.")
 
 
-def submissions_path(root: Path) -> Path:
-    prepare_log_folder(root / LOGS)
-    return plan_files.plans_folder(root) / f"{plan_files.SUBMITTED}.toml"
-
-
 def load_submissions(plan: EditedPlan) -> Draft:
     """Return the unfinished tasks of the list."""
     if not path_exists(plan.path):
@@ -98,14 +95,11 @@ def draft_from_files(settings: Settings, repository: Repository) -> Draft:
 def add_submissions(plan: EditedPlan, more: Draft, values: dict[str, str]) -> None:
     """Add tasks to the list, under names that are unused there."""
     old = load_submissions(plan)
-    names: dict[str, str] = {}
+    names, new = dict[str, str](), list[PlanItem]()
     for item in more.task:
         names[item.id] = unused_name(item.id, [*old.ids, *names.values()])
-    new = [
-        replace_values(
-            dataclasses.replace(item, id=names[item.id], needs=tuple(names[need] for need in item.needs)), **values
-        )
-        for item in more.task
-    ]
+    for item in more.task:
+        needs = tuple(names[need] for need in item.needs)
+        new.append(replace_values(item, id=names[item.id], needs=needs, **values))
     goal = "\n".join(filter(None, (old.goal.strip(), more.goal.strip())))
     plan.save(dataclasses.replace(old, goal=goal, prd=more.prd or old.prd, task=(*old.task, *new)))

@@ -47,7 +47,7 @@ class PlanEditor:
             print_plain(draft_difference(self.undo_steps[-1], self.draft))
             self.warn()
         elif word in ("show", "undo", "help", "?"):
-            {"show": self.show, "undo": self.undo, "help": print_help, "?": print_help}[word]()
+            {"show": self.show, "undo": self.undo}.get(word, lambda: print_plain(HELP + MORE))()
         else:
             commands = [*EDITS, *(line.split()[0] for line in MORE.splitlines()), "help"]
             near = difflib.get_close_matches(word, commands, 1)
@@ -131,7 +131,3 @@ def draft_difference(old: Draft, new: Draft) -> str:
     )
     changes = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
     return "\n".join(f"  {line}" for line in changes) or "  nothing changes"
-
-
-def print_help() -> None:
-    print_plain(HELP + MORE)

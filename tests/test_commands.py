@@ -13,7 +13,7 @@ import pytest
 from orchestra.cli.find import match_run_name
 from orchestra.errors import UsageError
 from orchestra.events import EventLog, event_record, make_event
-from orchestra.journal.log_tail import LogTail
+from orchestra.journal.jsonl import LogTail
 from orchestra.journal.open_store import open_store
 from orchestra.report.sanitize import escape_controls, escaped_line
 from tests.support.databases import database

@@ -18,23 +18,16 @@ def together_groups(
 
     `strict`: a pattern without a match is an error; in a settings file, which is for all runs, it is not.
     """
-    found = [match_together(pattern, paths, strict=strict) for pattern in together]
-    found += [agreed(contract.name, contract.together, paths) for contract in prd.contracts if contract.together]
+    found = []
+    for pattern in together:
+        found.append(match_paths(pattern.removeprefix("./").rstrip("/") or ".", paths))
+        if strict and not found[-1]:
+            raise PlanError(f"--together {pattern}: none of the {len(paths)} files to change matches.")
+    # Only files that are changed: the PRD may name others.
+    found += [[path for path in contract.together if path in paths] for contract in prd.contracts]
     same = case_twins(paths)
     notes = [f"{' and '.join(twins)} differ only in case: one agent gets them." for twins in same]
     return [group for group in [*found, *same] if len(group) > 1], notes
-
-
-def match_together(pattern: str, paths: Sequence[str], *, strict: bool) -> list[str]:
-    found = match_paths(pattern.removeprefix("./").rstrip("/") or ".", paths)
-    if strict and not found:
-        raise PlanError(f"--together {pattern}: none of the {len(paths)} files to change matches.")
-    return found
-
-
-def agreed(name: str, wanted: Sequence[str], paths: Sequence[str]) -> list[str]:
-    """Keep only files that are changed: the PRD may name others."""
-    return [path for path in wanted if path in paths]
 
 
 def case_twins(paths: Sequence[str]) -> list[list[str]]:
@@ -63,16 +56,12 @@ def parse_assignment(source: str, text: str) -> list[list[str]]:
             f"--assign {source}: it must hold a list of files for each agent, none of them empty, "
             'such as {"agent1": ["a.py", "b.py"], "agent2": ["c.py"]}.'
         )
-    check_repeated(source, lists)
-    return lists
-
-
-def check_repeated(source: str, lists: Sequence[Sequence[str]]) -> None:
     seen: set[str] = set()
     for path in (path for one in lists for path in one):
         if path in seen:
             raise PlanError(f"--assign {source}: {path} is there twice; a file has one owner.")
         seen.add(path)
+    return lists
 
 
 def check_complete(source: str, lists: Sequence[Sequence[str]], paths: Sequence[str]) -> None:

@@ -106,10 +106,11 @@ class Coupling:
     # --- one file's row -------------------------------------------------------------------------------------------
 
     def rows_by_kind(self, n: int) -> dict[str, Row]:
+        alike = self.alike[subject_stem(self.paths[n])]
         return {
             COCHANGE: self.cochange_row(n),
             IMPORTS: self.importing.get(n, {}),
-            NAME: self.name_row(n),
+            NAME: dict.fromkeys(alike, 1.0) if 2 <= len(alike) <= MOST_ALIKE else {},
             SYMBOLS: self.symbols_row(n),
             PATH: self.path_row(n),
         }
@@ -131,10 +132,6 @@ class Coupling:
             for other in together:
                 row[other] += weight
         return row
-
-    def name_row(self, n: int) -> Row:
-        group = self.alike[subject_stem(self.paths[n])]
-        return dict.fromkeys(group, 1.0) if 2 <= len(group) <= MOST_ALIKE else {}
 
     def symbols_row(self, n: int) -> Row:
         row: Row = defaultdict(float)
@@ -175,8 +172,7 @@ def strongest_entries(row: Mapping[int, float], many: int) -> list[tuple[int, fl
 
 
 def factors_by_size(sources: Sequence[Source | None]) -> list[float]:
-    """Return how often a file probably changes for its size: average files keep their couplings, larger ones get
-    more."""
+    """Return how often files probably change for their size, by which couplings are multiplied: 1 for average ones."""
     sizes = [source.size for source in sources if source]
     mean = max(sum(sizes), 1) / max(len(sizes), 1)
     return [math.sqrt(math.sqrt(max(source.size, 1) / mean)) if source else 1.0 for source in sources]

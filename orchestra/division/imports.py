@@ -36,7 +36,8 @@ class ModuleIndex:
 
     def match_ending(self, parts: Sequence[str], importer: str) -> list[str]:
         candidates = [*self.by_end.get(parts[-1], ()), *self.by_folder.get(parts[-1], ())]
-        agreeing = [(agreement(known, parts), known, path) for known, path in candidates if path != importer]
+        others = [(known, path) for known, path in candidates if path != importer]
+        agreeing = [(shared_prefix(known[::-1], parts[::-1]), known, path) for known, path in others]
         best = max((many for many, _, _ in agreeing), default=0)
         # One common word at the end says little, unless it is the whole of either name.
         found = [path for many, known, path in agreeing if many == best and (many > 1 or 1 in (len(known), len(parts)))]
@@ -64,11 +65,6 @@ def import_parts(name: str, importer: str) -> list[str]:
 def drop_filler_parts(parts: Iterable[str]) -> list[str]:
     kept = [part for part in parts if part not in NO_PART]
     return kept[:-1] if len(kept) > 1 and kept[-1] in INDEX else kept
-
-
-def agreement(known: Sequence[str], parts: Sequence[str]) -> int:
-    """Count equal parts at the end."""
-    return shared_prefix(known[::-1], parts[::-1])
 
 
 def shared_folders(a: str, b: str) -> int:

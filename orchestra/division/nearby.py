@@ -25,6 +25,8 @@ WHY = {
     SYMBOLS: "share rare identifiers",
     PATH: "lie side by side",
 }
+
+
 WEAK = (WHY[PATH], "")  # reasons that count little if there are others
 
 

@@ -54,31 +54,22 @@ def partition(weights: Sequence[int], graph: Graph, parts: int, *, roughly: bool
         return list(range(len(weights))) if parts > 1 else [0] * len(weights)
     cap = heap_capacity(weights, parts)
     dice = random.Random(SEED)
-    found = [
-        partition_once(weights, graph, parts, cap, dice) for _ in range(1 if roughly else attempt_count(len(weights)))
-    ]
+    # For up to a few hundred balls several attempts are cheap.
+    attempts = 1 if roughly else max(1, min(3, 1_500 // len(weights)))
+    found = [partition_once(weights, graph, parts, cap, dice) for _ in range(attempts)]
     best = min(found, key=lambda heaps: cut_weight(graph, heaps))
     if roughly:
         return best
     if FEWEST_LUMPS < len(weights) <= MOST_AGAIN:
         best = refine_partition(weights, graph, parts, cap, dice, best)
-    return shake_heaps(Level(weights, graph, []), best, parts, cap, dice, shake_count(len(weights)))
-
-
-def attempt_count(balls: int) -> int:
-    """Return the number of attempts: for up to a few hundred balls several are cheap."""
-    return max(1, min(3, 1_500 // balls))
-
-
-def shake_count(balls: int) -> int:
-    """Return the number of shakes: fewer for more balls, for about the same time."""
-    return min(500, 400_000 // balls)
+    # Fewer shakes for more balls, for about the same time.
+    return shake_heaps(Level(weights, graph, []), best, parts, cap, dice, min(500, 400_000 // len(weights)))
 
 
 def partition_once(weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random) -> list[int]:
     levels = coarsen_graph(weights, graph, parts, cap, dice)
     heaps = uncoarsen_heaps(levels, deal_lumps(levels[-1], parts, cap, dice), parts, cap)
-    if not is_balanced(weights, heaps, parts, cap):
+    if not all(0 < load <= cap for load in heap_loads(weights, heaps, parts)):
         heaps = improve_heaps(levels[0], pack_greedily(weights, parts), parts, cap)
     return heaps
 
@@ -135,10 +126,6 @@ def heap_loads(weights: Sequence[int], heaps: Sequence[int], parts: int) -> list
     return found
 
 
-def is_balanced(weights: Sequence[int], heaps: Sequence[int], parts: int, cap: int) -> bool:
-    return all(0 < load <= cap for load in heap_loads(weights, heaps, parts))
-
-
 # --- 1. glue --------------------------------------------------------------------------------------------------------
 
 
@@ -184,15 +171,21 @@ def glue_pairs(level: Level, partner: Sequence[int]) -> tuple[Level, list[int]]:
         if inside[n] < 0:
             inside[n] = inside[other] = lumps
             lumps += 1
-    weights = [0] * lumps
-    graph: list[dict[int, int]] = [{} for _ in range(lumps)]
-    for n, lump in enumerate(inside):
-        weights[lump] += level.weights[n]
-        mine = graph[lump]
-        for other, band in level.graph[n].items():
-            if (there := inside[other]) != lump:
+    weights = heap_loads(level.weights, inside, lumps)
+    return Level(weights, contract_graph(level.graph, inside, lumps), []), inside
+
+
+def contract_graph(graph: Graph, group_of: Sequence[int], groups: int) -> list[dict[int, int]]:
+    """Return the bands between groups of balls. A ball of group -1 has none."""
+    contracted: list[dict[int, int]] = [{} for _ in range(groups)]
+    for n, group in enumerate(group_of):
+        if group < 0:
+            continue
+        mine = contracted[group]
+        for other, band in graph[n].items():
+            if (there := group_of[other]) != group and there >= 0:
                 mine[there] = mine.get(there, 0) + band
-    return Level(weights, graph, []), inside
+    return contracted
 
 
 # --- 2. deal --------------------------------------------------------------------------------------------------------
@@ -256,7 +249,7 @@ def pop_strongest(queue: list[tuple[int, int]], pull: Mapping[int, int], heaps: 
 
 
 def improve_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int) -> list[int]:
-    work = HeapMender(level, list(heaps), parts, cap)
+    work = HeapMender(level, heaps, parts, cap)
     work.relieve()
     for _ in range(ROUNDS):
         if not work.run_round():
@@ -265,7 +258,7 @@ def improve_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int) -> l
 
 
 def shake_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int, dice: random.Random, times: int) -> list[int]:
-    work = HeapMender(level, list(heaps), parts, cap)
+    work = HeapMender(level, heaps, parts, cap)
     for _ in range(times):
         work.shake(dice)
     return work.heaps
@@ -274,9 +267,9 @@ def shake_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int, dice: 
 class HeapMender:
     """Heaps during mending, with what each lump is tied to in every heap."""
 
-    def __init__(self, level: Level, heaps: list[int], parts: int, cap: int) -> None:
+    def __init__(self, level: Level, heaps: Sequence[int], parts: int, cap: int) -> None:
         self.weights, self.graph = level.weights, level.graph
-        self.heaps, self.cap = heaps, cap
+        self.heaps, self.cap = list(heaps), cap
         self.loads = heap_loads(level.weights, heaps, parts)
         self.count = [0] * parts
         for heap in heaps:
@@ -361,7 +354,8 @@ class HeapMender:
         """Take from overweight heaps, and give to empty ones, what costs the least rubber for its weight."""
         for part in range(len(self.loads)):
             if not self.count[part]:
-                self.fill_empty(part)
+                rich = [n for n, heap in enumerate(self.heaps) if self.count[heap] > 1]
+                self.move(min(rich, key=lambda n: (self.bound[n].get(self.heaps[n], 0), n)), part)
             while self.loads[part] > self.cap and self.count[part] > 1:
                 moves = [move for n, heap in enumerate(self.heaps) if heap == part and (move := self.cheapest_exit(n))]
                 if not moves:
@@ -377,11 +371,6 @@ class HeapMender:
         there = max(room, key=lambda there: (self.bound[n].get(there, 0), -self.loads[there]))
         lost = self.bound[n].get(here, 0) - self.bound[n].get(there, 0)
         return lost / weight, n, there
-
-    def fill_empty(self, part: int) -> None:
-        rich = [n for n, heap in enumerate(self.heaps) if self.count[heap] > 1]
-        n = min(rich, key=lambda n: (self.bound[n].get(self.heaps[n], 0), n))
-        self.move(n, part)
 
     # --- shake --------------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,10 @@
 """Divide files into shares: what cannot be divided, how many shares, and how good they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from orchestra.division.coupling import Coupling, Evidence, Graph, commit_weight
-from orchestra.division.partition import partition
+from orchestra.division.partition import contract_graph, partition
 from orchestra.errors import PlanError
 from orchestra.model import TargetFile
 from orchestra.plan.sizing import NEW_FILE_TOKENS, AgentBound, tasks_needed, usable_tokens
@@ -73,11 +73,22 @@ def divide_files(
     alone = [ball for ball in balls if total_weight(ball) > limit]
     for ball in alone:
         check_context(ball, want.context)
-        check_together(ball, limit)
+        if len(ball) > 1:
+            raise PlanError(
+                f"{format_files(ball)} must stay together, but are about {total_weight(ball):,} tokens,"
+                f" more than the {limit:,} that one agent works on well with this model.",
+                hint="Keep fewer together, or choose a model with a larger context.",
+            )
     rest = [ball for ball in balls if total_weight(ball) <= limit]
-    tried = DivisionSearch(rest, contract_graph(coupling, graph, rest), evidence, limit, alone)
+    if len(rest) < len(graph):
+        ball_of = {file.path: n for n, ball in enumerate(rest) for file in ball}
+        graph = contract_graph(graph, [ball_of.get(path, -1) for path in coupling.paths], len(rest))
+    tried = DivisionSearch(rest, graph, evidence, limit, alone)
     notes = [oversize_note(ball, limit) for ball in alone]
-    best = tried.divide_exactly(want) if want.exactly else tried.choose_best(want)
+    if want.exactly:
+        best = tried.divide_into(max(want.exactly - len(alone), tried.least_parts(want), 1), want.exactly)
+    else:
+        best = tried.choose_best(want)
     return replace(best, notes=(*notes, *best.notes))
 
 
@@ -118,15 +129,6 @@ def check_context(ball: Sequence[TargetFile], context: int | None) -> None:
         )
 
 
-def check_together(ball: Sequence[TargetFile], limit: int) -> None:
-    if len(ball) > 1:
-        raise PlanError(
-            f"{format_files(ball)} must stay together, but are about {total_weight(ball):,} tokens,"
-            f" more than the {limit:,} that one agent works on well with this model.",
-            hint="Keep fewer together, or choose a model with a larger context.",
-        )
-
-
 def oversize_note(ball: Sequence[TargetFile], limit: int) -> str:
     size = f"about {total_weight(ball):,} tokens, more than the {limit:,} that an agent works on well"
     about = f"{format_files(ball)}: {size}"
@@ -135,20 +137,6 @@ def oversize_note(ball: Sequence[TargetFile], limit: int) -> str:
 
 def format_files(ball: Sequence[TargetFile]) -> str:
     return join_some([file.path for file in ball])
-
-
-def contract_graph(coupling: Coupling, graph: Graph, balls: Sequence[Sequence[TargetFile]]) -> Graph:
-    """Contract the graph to the couplings between groups of files."""
-    if len(balls) == len(graph):
-        return graph
-    ball_of = {coupling.number[file.path]: n for n, ball in enumerate(balls) for file in ball}
-    found: Graph = [{} for _ in balls]
-    for n, row in enumerate(graph):
-        for other, band in row.items():
-            a, b = ball_of.get(n), ball_of.get(other)
-            if a is not None and b is not None and a != b:
-                found[a][b] = found[a].get(b, 0) + band
-    return found
 
 
 def cut_share(evidence: Evidence, owner: dict[str, int]) -> tuple[float | None, int]:
@@ -197,9 +185,6 @@ class DivisionSearch:
     def least_parts(self, want: AgentsWanted) -> int:
         return tasks_needed(sum(file_weight(file) for ball in self.balls for file in ball), want.context)
 
-    def divide_exactly(self, want: AgentsWanted) -> DividedFiles:
-        return self.divide_into(max(want.exactly - len(self.alone), self.least_parts(want), 1), want.exactly)
-
     def choose_best(self, want: AgentsWanted) -> DividedFiles:
         """Choose the most shares that are of use, unless fewer cost little time and keep much more together."""
         least = self.least_parts(want)
@@ -207,10 +192,10 @@ class DivisionSearch:
         first = self.divide_into(most, want.bound.agents)
         if first.cut is None:
             return first
-        tried = [(division_cost(len(first.shares), first.cut) - WORTH, most)]
-        tried += [
-            (division_cost(n, self.estimate_division(n, first).cut or 0.0), n) for n in smaller_counts(most, least)
-        ]
+        tried, number = [(division_cost(len(first.shares), first.cut) - WORTH, most)], most
+        while number > least:  # a quarter less each time while large, then one by one
+            number = max(number - 1 if number <= 8 else number * 3 // 4, least)
+            tried.append((division_cost(number, self.estimate_division(number, first).cut or 0.0), number))
         _, number = min(tried)
         found = self.divide_into(number, want.bound.agents) if number < most else first
         if len(found.shares) >= len(first.shares):
@@ -225,12 +210,7 @@ class DivisionSearch:
         if len(self.balls) <= QUICK:
             return self.divide_into(parts, parts, roughly=True)
         owner = {file.path: n for n, share in enumerate(first.shares) for file in share}
-        graph: Graph = [{} for _ in first.shares]
-        for n, bands in enumerate(self.graph):
-            a = owner[self.balls[n][0].path]
-            for other, band in bands.items():
-                if (b := owner[self.balls[other][0].path]) != a:
-                    graph[a][b] = graph[a].get(b, 0) + band
+        graph = contract_graph(self.graph, [owner[ball[0].path] for ball in self.balls], len(first.shares))
         heaps = partition([total_weight(share) for share in first.shares], graph, parts, roughly=True)
         cut, commits = cut_share(self.evidence, {path: heaps[n] for path, n in owner.items()})
         return DividedFiles(first.shares, parts, cut, commits)
@@ -239,13 +219,6 @@ class DivisionSearch:
 def division_cost(agents: int, cut: float) -> float:
     """Cost: more agents take less time, one n-th each, and cut more, which must be agreed on and repaired."""
     return 1 / agents + cut
-
-
-def smaller_counts(most: int, least: int) -> Iterator[int]:
-    """Yield smaller numbers: a quarter less each time while large, then one by one."""
-    while most > least:
-        most = max(most - 1 if most <= 8 else most * 3 // 4, least)
-        yield most
 
 
 def explain_fewer_agents(many: DividedFiles, few: DividedFiles) -> str:

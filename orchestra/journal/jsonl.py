@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from orchestra.errors import OrchestraError, UsageError
@@ -105,11 +105,6 @@ class Journal:
             os.close(file)
 
 
-def is_reused_name(name: str) -> bool:
-    """Whether later runs write to an existing file of this name. All other files get new names."""
-    return name == ".gitignore" or name.startswith(("plans", "orchestra.db"))
-
-
 def prepare_log_folder(folder: Path) -> Path:
     """Make the folder of the logs, ignored by git. A repository must not redirect logs by a link."""
     if folder.is_symlink():
@@ -120,13 +115,13 @@ def prepare_log_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="utf-8") as ignore:
             ignore.write("*\n")
-        linked = next(
-            (entry.path for entry in os.scandir(folder) if entry.is_symlink() and is_reused_name(entry.name)), ""
-        )
+        links = {entry.name: entry.path for entry in os.scandir(folder) if entry.is_symlink()}
     except OSError as error:
         raise UsageError(f"The logs cannot be written to {folder}: {error.strerror}.") from None
-    if linked:
-        raise UsageError(f"{linked} leads elsewhere, to {Path(linked).readlink()}.", hint="Take the link away.")
+    for name, path in links.items():
+        # Later runs write to existing files of these names only. All other files get new names.
+        if name == ".gitignore" or name.startswith(("plans", "orchestra.db")):
+            raise UsageError(f"{path} leads elsewhere, to {Path(path).readlink()}.", hint="Take the link away.")
     return folder
 
 
@@ -189,3 +184,42 @@ def read_log_lines(lines: Iterable[str]) -> EventLog:
     results = [read_line(line) for line in lines if line.strip()]
     events = tuple(event for event in results if event is not None)
     return EventLog(events, len(results) - len(events))
+
+
+class LogTail:
+    """New events of a run while it is written: each once, in order.
+
+    It continues in each file where it stopped. An unfinished last line is left for the next call.
+    """
+
+    def __init__(self, folder: Path, stamp: str) -> None:
+        self.folder = folder
+        self.stamp = stamp
+        self.offsets: dict[Path, int] = {}
+        self.seq = 0
+        self.early: dict[int, Event] = {}
+
+    def read_more(self) -> EventLog:
+        files = [self.folder / f"run_{self.stamp}.jsonl", *agent_logs(self.folder, self.stamp)]
+        logs = [read_log_lines(self.new_lines(file)) for file in files]
+        fresh = {event.seq: event for log in logs for event in log.events if event.seq > self.seq}
+        self.early |= fresh
+        return EventLog(tuple(self.events_in_order(skip_gaps=not fresh)), sum(log.torn_lines for log in logs))
+
+    def events_in_order(self, skip_gaps: bool) -> Iterator[Event]:
+        """The events that follow the last one. A missing event is waited for once, then skipped."""
+        for seq in sorted(self.early):
+            if seq > self.seq + 1 and not skip_gaps:
+                return
+            self.seq = seq
+            yield self.early.pop(seq)
+
+    def new_lines(self, path: Path) -> list[str]:
+        try:
+            with path.open("rb") as file:
+                file.seek(self.offsets.get(path, 0))
+                content = file.read().rpartition(b"\n")[0]
+        except OSError:
+            return []
+        self.offsets[path] = self.offsets.get(path, 0) + len(content) + bool(content)
+        return content.decode("utf-8", "replace").split("\n")

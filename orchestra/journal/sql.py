@@ -168,17 +168,14 @@ class SqlStore:
             self.transact(lambda connection: connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)"), begin="")
 
     def find_problems(self) -> list[str]:
+        check, lines = "PRAGMA integrity_check(20)", ["ok"]
         try:
-            return [*self.integrity_problems(), *self.sequence_gaps(), *self.transact(undecodable_events)]
+            if self.dialect == "sqlite":
+                lines = [*self.transact(lambda connection: connection.exec_driver_sql(check).scalars().all())]
+            damage = [f"The file is damaged: {line}." for line in lines if line != "ok"]
+            return [*damage, *self.sequence_gaps(), *self.transact(undecodable_events)]
         except StoreError as error:
             return [str(error)]
-
-    def integrity_problems(self) -> list[str]:
-        if self.dialect != "sqlite":
-            return []
-        check = "PRAGMA integrity_check(20)"
-        lines = self.transact(lambda connection: connection.exec_driver_sql(check).scalars().all())
-        return [f"The file is damaged: {line}." for line in lines if line != "ok"]
 
     def sequence_gaps(self) -> Iterator[str]:
         seq, whose = events.c.seq, (events.c.repository, events.c.run)

@@ -33,9 +33,6 @@ class PlanContext:
     requirements: Collection[str] = ()
     context: int | None = None
 
-    def has_folder(self, path: str) -> bool:
-        return any(name.startswith(f"{path}/") for name in self.tracked)
-
 
 @dataclass(frozen=True)
 class CheckedDraft:
@@ -102,14 +99,14 @@ def resolve_needs(given: Sequence[PlanItem], found: Sequence[PlanItem]) -> list[
         meant.setdefault(old.title.strip().casefold(), new.id)
     return [
         dataclasses.replace(
-            item, needs=tuple(need if need in ids else resolve_need(need, meant) for need in item.needs)
+            item,
+            needs=tuple(
+                need if need in ids else meant.get(need.strip()) or meant.get(need.strip().casefold()) or need
+                for need in item.needs
+            ),
         )
         for item in found
     ]
-
-
-def resolve_need(need: str, meant: Mapping[str, str]) -> str:
-    return meant.get(need.strip()) or meant.get(need.strip().casefold()) or need
 
 
 def first_line(text: str) -> str:
@@ -121,9 +118,9 @@ def first_line(text: str) -> str:
 
 def resolve_files(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
     """Resolve the files to git's names, each once."""
-    files = unique_paths(
-        item.id, [found for path in item.files if (found := resolve_file(item.id, path, world, findings))], findings
-    )
+    paths = [found for path in item.files if (found := resolve_file(item.id, path, world, findings))]
+    files = tuple(dict.fromkeys(paths))
+    findings.repairs += [f"{item.id}: {path} stood there twice" for path in files if paths.count(path) > 1]
     if not files and item.role not in world.reading:
         findings.problems.append(f"{item.id} names no file to change")
     return dataclasses.replace(item, files=files)
@@ -135,7 +132,7 @@ def resolve_file(id: str, given: str, world: PlanContext, findings: Findings) ->
     if not path:
         findings.problems.append(f"{id} names {given!r}, which is outside the repository")
         return ""
-    if world.has_folder(path):
+    if any(name.startswith(f"{path}/") for name in world.tracked):
         findings.problems.append(f"{id} names {path}, which is a folder: name its files")
         return ""
     if path not in world.tracked and (fits := find_similar_path(path, world.tracked)):
@@ -144,7 +141,9 @@ def resolve_file(id: str, given: str, world: PlanContext, findings: Findings) ->
     if path in world.tracked and (why_not := world.tracked[path].why_not_editable):
         findings.problems.append(f"{id} names {path}, which {why_not}")
         return ""
-    if file := next((above for above in parent_folders(path) if above in world.tracked), ""):
+    parts = path.split("/")
+    above = ("/".join(parts[:n]) for n in range(1, len(parts)))
+    if file := next((folder for folder in above if folder in world.tracked), ""):
         findings.problems.append(f"{id} names {path}, but {file} is a file, not a folder")
         return ""
     if path != given:
@@ -165,16 +164,6 @@ def find_similar_path(path: str, tracked: Mapping[str, TrackedFile]) -> str:
     ends = [name for name in tracked if name.endswith(f"/{path}") or path.endswith(f"/{name}")]
     found = ends or [name for name in tracked if name.casefold() == path.casefold()]
     return found[0] if len(found) == 1 else ""
-
-
-def parent_folders(path: str) -> Iterator[str]:
-    parts = path.split("/")
-    return ("/".join(parts[:n]) for n in range(1, len(parts)))
-
-
-def unique_paths(id: str, paths: Sequence[str], findings: Findings) -> tuple[str, ...]:
-    findings.repairs += [f"{id}: {path} stood there twice" for path in dict.fromkeys(paths) if paths.count(path) > 1]
-    return tuple(dict.fromkeys(paths))
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -261,7 +250,8 @@ def resolve_reads(items: Sequence[PlanItem], world: PlanContext, findings: Findi
     for item in items:
         earlier = {path for id in needs[item.id] for path in by_id[id].files}
         reads = dict.fromkeys(path for given in item.reads if (path := clean_path(given)) and path not in item.files)
-        missing = [path for path in reads if not (readable(path, world) or path in earlier)]
+        readable = {path for path in reads if path in world.tracked and not world.tracked[path].why_not_editable}
+        missing = [path for path in reads if not (path in readable or path in earlier)]
         findings.repairs += [f"{item.id} does not read {path}, which is no text file here" for path in missing]
         claimed = {clean_path(path) for path in item.new}
         new = tuple(path for path in item.files if path not in world.tracked and path not in earlier)
@@ -269,10 +259,6 @@ def resolve_reads(items: Sequence[PlanItem], world: PlanContext, findings: Findi
         findings.repairs += [f"{item.id}: {path} is there already" for path in sorted(claimed & world.tracked.keys())]
         found.append(dataclasses.replace(item, new=new, reads=tuple(path for path in reads if path not in missing)))
     return found
-
-
-def readable(path: str, world: PlanContext) -> bool:
-    return path in world.tracked and not world.tracked[path].why_not_editable
 
 
 def find_too_large(items: Sequence[PlanItem], world: PlanContext) -> Iterator[str]:
@@ -292,9 +278,5 @@ def find_too_large(items: Sequence[PlanItem], world: PlanContext) -> Iterator[st
 
 def item_targets(item: PlanItem, tracked: Mapping[str, TrackedFile]) -> tuple[TargetFile, ...]:
     """Return the files of a task with their sizes; each must be changed."""
-    return tuple(
-        TargetFile(
-            path, tokens_of_size(tracked[path].size) if path in tracked else 0, new=path in item.new, required=True
-        )
-        for path in item.files
-    )
+    tokens = {path: tokens_of_size(tracked[path].size) if path in tracked else 0 for path in item.files}
+    return tuple(TargetFile(path, tokens[path], new=path in item.new, required=True) for path in item.files)

@@ -28,15 +28,12 @@ def format_draft(draft: Draft, name: str) -> str:
     lines += [f"prd = {format_string(draft.prd)}\n"] if draft.prd else []
     lines += [f"approved = {str(draft.approved).lower()}\n"]
     for item in draft.task:
-        lines += ["\n[[task]]\n", *format_task(item)]
+        lines += ["\n[[task]]\n"]
+        for field in dataclasses.fields(item):
+            value = getattr(item, field.name)
+            if value != field.default or field.name in ALWAYS_SHOWN:
+                lines += [f"{field.name} = {format_value(value)}\n"]
     return "".join(lines)
-
-
-def format_task(item: PlanItem) -> Iterator[str]:
-    for field in dataclasses.fields(item):
-        value = getattr(item, field.name)
-        if value != field.default or field.name in ALWAYS_SHOWN:
-            yield f"{field.name} = {format_value(value)}\n"
 
 
 def format_value(value: Any) -> str:
@@ -78,17 +75,12 @@ def parse_draft(content: str, source: str) -> Draft:
     for table, kind, where in walk_tables(record):
         complaints += find_unknown_keys(table, kind, where)
         # A hand-written plan says each thing once; the rest follows.
-        record_defaults(table, kind)
+        table |= {name: "" for name in ("id", "title", "brief") if kind is PlanItem and name not in table}
     draft = convert_value(Draft, record, "", complaints)
     if complaints:
         raise PlanError(f"{source}: {'; '.join(complaints[:5])}.")
     found: Draft = draft
     return found
-
-
-def record_defaults(table: dict[str, Any], kind: type) -> None:
-    for name in ("id", "title", "brief") if kind is PlanItem else ():
-        table.setdefault(name, "")
 
 
 def walk_tables(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], type, str]]:

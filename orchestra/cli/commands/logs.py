@@ -9,7 +9,7 @@ from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
 from orchestra.events import Event, EventLog, has_ended
-from orchestra.journal.log_tail import LogTail
+from orchestra.journal.jsonl import LogTail
 from orchestra.report.event_lines import actor_name, describe_event
 from orchestra.report.run_status import format_local_time
 from orchestra.report.sanitize import escaped_line

@@ -105,9 +105,6 @@ def write_prd_file(options: argparse.Namespace) -> Path:
     return target
 
 
-# --- what the user gave ---------------------------------------------------------------------------------------------
-
-
 def read_change(prompt: str) -> str:
     """Return the text of the change: the prompt, or from @FILE, or from stdin for -."""
     try:
@@ -162,9 +159,6 @@ def make_asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
     )
 
 
-# --- the repository -------------------------------------------------------------------------------------------------
-
-
 def repository_digest(folder: Path) -> str:
     from orchestra.plan.digest import build_digest
 
@@ -205,9 +199,6 @@ def read_text(file: Path) -> str | None:
         return None
 
 
-# --- Gemini ---------------------------------------------------------------------------------------------------------
-
-
 async def ask_with_retries(change: str, digest: str, model: str, key: str, base: str, client: str) -> str:
     """Ask, and repeat the request if that may help. In a run, the gateway does this for all agents."""
     from orchestra.models.gemini import GeminiError, write_prd
@@ -244,9 +235,6 @@ def print_progress() -> Iterator[Callable[[int], None]]:
     finally:
         if terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
-# --- the file -------------------------------------------------------------------------------------------------------
 
 
 def create_unused_file(wanted: Path) -> Path:

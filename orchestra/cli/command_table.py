@@ -54,7 +54,7 @@ COMMANDS = {
     "resume": Command("resume", "continue a run that was stopped", starts_run=True),
     "retry": Command("resume", "try one failed task again", starts_run=True),
     "restart": Command("resume", "repeat a run from the start", starts_run=True),
-    "resolve": Command("resolve", "decide about a task that needs you", starts_run=True),
+    "resolve": Command("resume", "decide about a task that needs you", starts_run=True),
     "interrupt": Command("steer", "stop one task, until you decide about it"),
     "cancel": Command("steer", "stop a run, or one of its tasks"),
     "runs": Command("runs", "list the runs of this repository"),

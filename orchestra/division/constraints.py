@@ -38,9 +38,6 @@ def case_twins(paths: Sequence[str]) -> list[list[str]]:
     return [sorted(twins) for _, twins in sorted(by_fold.items()) if len(twins) > 1]
 
 
-# --- a division by the user -----------------------------------------------------------------------------------------
-
-
 def parse_assignment(source: str, text: str) -> list[list[str]]:
     """Parse a file such as {"agent1": ["a.py", "b.py"], "agent2": ["c.py"]} or [["a.py", "b.py"], ["c.py"]]."""
     try:

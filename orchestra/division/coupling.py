@@ -103,8 +103,6 @@ class Coupling:
                     self.words[n].append(word)
             self.holders |= rare
 
-    # --- one file's row -------------------------------------------------------------------------------------------
-
     def rows_by_kind(self, n: int) -> dict[str, Row]:
         alike = self.alike[subject_stem(self.paths[n])]
         return {
@@ -154,8 +152,6 @@ class Coupling:
                 share = 1.0 if here == there else (1 + shared_prefix(here, there)) / (1 + max(len(here), len(there)))
                 row[other] = share * share / abs(other - n)
         return row
-
-    # --- the graph ------------------------------------------------------------------------------------------------
 
     def build_graph(self) -> Graph:
         """Build a graph of each file's strongest couplings, in whole numbers, the same in both directions."""

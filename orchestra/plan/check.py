@@ -72,9 +72,6 @@ def check_draft(draft: Draft, world: PlanContext) -> CheckedDraft:
     return CheckedDraft(draft.with_items([*aside, *items]), tuple(findings.repairs), tuple(findings.problems))
 
 
-# --- names ----------------------------------------------------------------------------------------------------------
-
-
 def name_items(given: Sequence[PlanItem], taken: Sequence[str], findings: Findings) -> list[PlanItem]:
     """Give every task a unique id, a title and a brief."""
     found: list[PlanItem] = []
@@ -111,9 +108,6 @@ def resolve_needs(given: Sequence[PlanItem], found: Sequence[PlanItem]) -> list[
 
 def first_line(text: str) -> str:
     return next((line.strip()[:80] for line in text.splitlines() if line.strip()), "")
-
-
-# --- files ----------------------------------------------------------------------------------------------------------
 
 
 def resolve_files(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
@@ -166,9 +160,6 @@ def find_similar_path(path: str, tracked: Mapping[str, TrackedFile]) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-# --- words ----------------------------------------------------------------------------------------------------------
-
-
 def normalise_words(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
     """Correct role, priority, risk and requirements to known ones."""
     role = item.role.strip().lower() or role_for_files(item.files)
@@ -191,9 +182,6 @@ def choose_known_word(id: str, what: str, given: str, known: Collection[str], fi
         return given.strip().lower()
     findings.repairs.append(f"{id}: the {what} {given!r} is unknown, so it is normal")
     return "normal"
-
-
-# --- the graph ------------------------------------------------------------------------------------------------------
 
 
 def drop_unknown_needs(items: Sequence[PlanItem], done: Collection[str], findings: Findings) -> list[PlanItem]:

@@ -162,9 +162,6 @@ def replace_values(item: PlanItem, **values: Any) -> PlanItem:
     return dataclasses.replace(item, **values)
 
 
-# --- words ----------------------------------------------------------------------------------------------------------
-
-
 def require_item(draft: Draft, id: str) -> PlanItem:
     item = draft.find_item(id)
     if item is None:

@@ -61,9 +61,6 @@ def escape_character(sign: str) -> str:
     return sign if plain else "\\\\" if sign == "\\" else f"\\u{ord(sign):04x}"
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
-
-
 def parse_draft(content: str, source: str) -> Draft:
     """Parse the plan in a file. Raise one sentence that says what is wrong and where."""
     try:

@@ -52,9 +52,6 @@ def fold_event(report: Report, event: Event) -> None:
         fold(event.payload, report, event)
 
 
-# --- the run --------------------------------------------------------------------------------------------------------
-
-
 def fold_run(payload: Payload, report: Report, event: Event) -> None:
     match payload:
         case events.RunStarted():
@@ -90,9 +87,6 @@ def set_limit_options(report: Report, options: Json) -> None:
     report.strict, report.require_tests = bool(options.get("strict")), bool(options.get("require_tests"))
 
 
-# --- requests -------------------------------------------------------------------------------------------------------
-
-
 def fold_requests(payload: Payload, report: Report, event: Event) -> None:
     match payload:
         case events.MoneyReserved():
@@ -124,9 +118,6 @@ def add_usage(report: Report, role: str, task: int | None, used: Usage) -> None:
         task_report(report, task).usage += used
 
 
-# --- the plan -------------------------------------------------------------------------------------------------------
-
-
 def fold_plan(payload: Payload, report: Report, event: Event) -> None:
     match payload:
         case events.PrdWritten():
@@ -155,9 +146,6 @@ def task_report_from_plan(task: Task) -> TaskReport:
     record = TaskReport(task.id, task.title, task.paths, task.requirements, role=task.role)
     record.needs, record.priority, record.brief = task.needs, task.priority, task.brief
     return record
-
-
-# --- tasks ----------------------------------------------------------------------------------------------------------
 
 
 def fold_tasks(payload: Payload, report: Report, event: Event) -> None:
@@ -233,9 +221,6 @@ def fold_chosen(chosen: events.AttemptChosen, record: TaskReport, attempt: int |
     record.gates = [gate for gate in record.gates if gate.attempt == attempt]
 
 
-# --- gates ----------------------------------------------------------------------------------------------------------
-
-
 def fold_gates(payload: Payload, report: Report, event: Event) -> None:
     match payload:
         case events.GatesFound():
@@ -253,9 +238,6 @@ def fold_gates(payload: Payload, report: Report, event: Event) -> None:
         case events.TestsJudged():
             report.judged[payload.name] = payload
             report.gates = [gate_with_judgement(gate, payload) for gate in report.gates]
-
-
-# --- the result -----------------------------------------------------------------------------------------------------
 
 
 def fold_result(payload: Payload, report: Report, event: Event) -> None:

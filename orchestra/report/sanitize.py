@@ -43,9 +43,6 @@ def cut_middle(text: str, limit: int, full_text_path: str = "") -> str:
     return f"{head}\n[… {len(text) - len(head) - len(tail):,} characters left out{where} …]\n{tail}"
 
 
-# --- for a terminal -------------------------------------------------------------------------------------------------
-
-
 def escape_controls(text: str) -> str:
     """The text with unprintable characters escaped: \\x1b, \\r, \\u202e, \\udcff."""
     return "".join(

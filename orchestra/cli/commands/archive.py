@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from orchestra import __version__
-from orchestra.cli import diffs
 from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_plain
+from orchestra.cli.commands.diff import result_commit
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
 from orchestra.errors import StoreError, UsageError
@@ -48,7 +48,7 @@ async def export_archive(index: RunIndex, run: KnownRun, bundle: Path) -> RunArc
     run_branches = [] if run.elsewhere else await leftovers.list_run_branches(git)
     branches = {branch.name: branch.commit for branch in run_branches if branch.stamp == run.name}
     unborn = run.run.started is not None and run.run.started.unborn
-    commits = [*branches.values(), diffs.result_commit(events), *(task.commit for task in report.tasks.values())]
+    commits = [*branches.values(), result_commit(events), *(task.commit for task in report.tasks.values())]
     commits += [attempt.commit for task in report.tasks for attempt in detail.all_attempts(task)]
     existing = existing_commits(index.root, commits)
     names = {commit: commit for commit in dict.fromkeys(commits) if commit in existing}

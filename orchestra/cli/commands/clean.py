@@ -106,9 +106,6 @@ def is_deletion_confirmed(yes: bool, count: int) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-# --- what is deleted ------------------------------------------------------------------------------------------------
-
-
 async def find_leftovers(index: RunIndex, arguments: Namespace) -> tuple[list[RunLeftovers], list[str]]:
     """Return what is to be deleted, by run, and the reasons for what is kept."""
     git, files = Git(index.root), files_by_run(index.logs)
@@ -195,9 +192,6 @@ def worktree_folders(index: RunIndex, run: KnownRun) -> list[Path]:
         return []
     sessions = [event.payload for event in events if isinstance(event.payload, RunStarted | RunResumed)]
     return [Path(session.folder) for session in sessions if session.folder]
-
-
-# --- deleting -------------------------------------------------------------------------------------------------------
 
 
 async def delete_leftovers(index: RunIndex, going: list[RunLeftovers]) -> list[str]:

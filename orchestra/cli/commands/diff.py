@@ -1,9 +1,11 @@
-"""`diff`: what a run, or one of its tasks, changed."""
+"""`diff`: what a run, or one of its tasks, changed, from git's objects and from patches in the log folder."""
 
+import asyncio
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
 
-from orchestra.cli import diffs
 from orchestra.cli.command_io import (
     add_repository_arguments,
     add_run_argument,
@@ -14,9 +16,13 @@ from orchestra.cli.command_io import (
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
-from orchestra.report.detail import build_detail
+from orchestra.events import Event, WorkCombined
+from orchestra.journal.run_files import stamp_of
+from orchestra.report.detail import Attempt, build_detail
 from orchestra.report.fold import report_from_log
 from orchestra.report.sanitize import colour_diff, escape_controls
+from orchestra.workspace.collect import binary_diff
+from orchestra.workspace.git import Git, existing_commits
 
 
 def add_diff_arguments(parser: CommandParser) -> None:
@@ -46,10 +52,10 @@ def print_diff(content: bytes) -> None:
 
 def diff_of_run(index: RunIndex, run: KnownRun) -> bytes:
     log = index.read_log(run)
-    base, commit = report_from_log(log).base, diffs.result_commit(log.events)
+    base, commit = report_from_log(log).base, result_commit(log.events)
     if not commit:
         raise UsageError(f"run {run.name} has no result: nothing was combined{yet(run)}.")
-    diff = diffs.diff_between(index, base, commit)
+    diff = diff_between(index, base, commit)
     if diff is None:
         raise UsageError(explain_missing_commit(run, f"the result of run {run.name}", commit))
     return diff
@@ -62,9 +68,9 @@ def diff_of_task(index: RunIndex, run: KnownRun, task: int) -> bytes:
     if task not in report.tasks:
         raise UsageError(explain_missing_task(run, task, list(report.tasks)))
     commit = report.tasks[task].commit
-    diff = diffs.diff_of_commit(index, commit)
+    diff = diff_of_commit(index, commit)
     for attempt in reversed(attempts):
-        diff = diffs.diff_of_attempt(index, run.name, attempt) if diff is None else diff
+        diff = diff_of_attempt(index, run.name, attempt) if diff is None else diff
     if diff is None and commit:
         raise UsageError(explain_missing_commit(run, f"what agent{task} of run {run.name} changed", commit))
     if diff is None:
@@ -87,3 +93,39 @@ def explain_missing_task(run: KnownRun, task: int, tasks: list[int]) -> str:
 
 def yet(run: KnownRun) -> str:
     return "" if run.run.last else " yet"
+
+
+def result_commit(events: Iterable[Event]) -> str:
+    """Return the commit that has all accepted work."""
+    commits = [event.payload.commit for event in events if isinstance(event.payload, WorkCombined)]
+    return commits[-1] if commits else ""
+
+
+def diff_between(index: RunIndex, old: str, new: str) -> bytes | None:
+    """Return the diff; None if this repository does not have both commits."""
+    if len(existing_commits(index.root, [old, new])) < len({old, new}):
+        return None
+    return asyncio.run(binary_diff(Git(index.root), old, new))
+
+
+def diff_of_commit(index: RunIndex, commit: str) -> bytes | None:
+    """Return the changes of a commit; None if this repository does not have it."""
+    if not existing_commits(index.root, [commit]):
+        return None
+    options = ("--no-ext-diff", "--no-textconv", "--binary", "--no-renames", "--no-commit-id", "--root", "-r", "-p")
+    return asyncio.run(Git(index.root).raw("diff-tree", *options, commit))
+
+
+def read_patch_of_run(index: RunIndex, run: str, patch: str) -> bytes | None:
+    """Read a patch of this run in the log folder. No other file is read, because events may have been forged."""
+    file = index.logs / Path(patch).name
+    if not patch or stamp_of(file.name) != run or file.is_symlink() or not file.is_file():
+        return None
+    return file.read_bytes()
+
+
+def diff_of_attempt(index: RunIndex, run: str, attempt: Attempt) -> bytes | None:
+    """Return the commit of the attempt and the files left out of it; None if there is neither."""
+    parts = [diff_of_commit(index, attempt.commit), read_patch_of_run(index, run, attempt.patch)]
+    existing = [part for part in parts if part is not None]
+    return b"".join(existing) if existing else None

@@ -60,9 +60,6 @@ def open_named_plan(arguments: Namespace) -> EditedPlan:
     return open_plan(read_settings(run_options(arguments) | {"json": None}), arguments.name)
 
 
-# --- showing --------------------------------------------------------------------------------------------------------
-
-
 add_plan_list_arguments = CommandParser.add_run_options
 add_plan_show_arguments = add_plan_check_arguments = add_plan_and_run_options
 add_plan_continue_arguments = add_plan_approve_arguments = add_plan_and_run_options
@@ -118,9 +115,6 @@ def cmd_plan_check(arguments: Namespace) -> int:
 def cmd_plan_continue(arguments: Namespace) -> int:
     """Discuss and change a plan at the terminal. Each change is checked and saved at once."""
     return run_plan_editor(open_named_plan(arguments))
-
-
-# --- changing -------------------------------------------------------------------------------------------------------
 
 
 def cmd_plan_approve(arguments: Namespace) -> int:

@@ -1,21 +1,24 @@
 """`runs`: list the runs of this repository. `status`: the progress or result of one."""
 
+import shutil
+import sys
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_json, print_plain
+from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_json, print_plain, print_raw
+from orchestra.cli.commands.logs import follow_run, format_log_line
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
-from orchestra.cli.watch import watch_run
 from orchestra.journal.ownership import describe_owner
 from orchestra.journal.store import Owner
 from orchestra.model import Usage
 from orchestra.report import run_status
 from orchestra.report.closing import closing_text
-from orchestra.report.fold import report_from_log
+from orchestra.report.fold import fold_events, report_from_log
 from orchestra.report.phrases import cost_phrase
-from orchestra.report.sanitize import escaped_line
+from orchestra.report.sanitize import escape_controls, escaped_line
 from orchestra.report.state import Report
 
 
@@ -122,3 +125,33 @@ def owner_line(run: KnownRun, owner: Owner | None) -> str:
 
 def owner_record(owner: Owner | None) -> dict[str, Any] | None:
     return {"host": owner.host.partition("/")[0], "pid": owner.pid} if owner else None
+
+
+def watch_run(index: RunIndex, run: KnownRun, format_text: Callable[[Report], str] | None) -> None:
+    """Show the status until the run ends, or no process works on it: redraw on a terminal, elsewhere print a line for
+    each event. Without `format_text`, only wait."""
+    report, height = Report(), 0
+    redraws = format_text is not None and sys.stdout.isatty()
+    for log in follow_run(index, run):
+        fold_events(log.events, report)
+        report.unreadable += log.torn_lines
+        if redraws and format_text:
+            height = redraw_text(format_text(report), height)
+        elif format_text:
+            for event in log.events:
+                print_plain(format_log_line(event))
+    if redraws:
+        print_raw(cursor_up(height))
+
+
+def redraw_text(text: str, height: int) -> int:
+    """Replace the text of this height, and return the new height. Lines are cut, because a wrapped one has two rows."""
+    width, rows = shutil.get_terminal_size()
+    lines = [line[: width - 1] for line in escape_controls(text).expandtabs().split("\n")]
+    lines = lines if len(lines) < rows else [*lines[: rows - 2], "…"]
+    print_raw(cursor_up(height) + "\n".join(lines) + "\n")
+    return len(lines)
+
+
+def cursor_up(height: int) -> str:
+    return f"\x1b[{height}A\x1b[J" if height else ""

@@ -3,9 +3,8 @@
 import re
 from argparse import Namespace
 
-from orchestra.cli import diffs
 from orchestra.cli.command_io import add_repository_arguments, has_colours, parse_task_number, print_json, print_raw
-from orchestra.cli.commands.diff import explain_missing_task
+from orchestra.cli.commands.diff import diff_of_attempt, explain_missing_task
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
@@ -58,7 +57,7 @@ def parse_show_names(names: list[str]) -> tuple[str, int]:
 
 
 def text_of_changes(index: RunIndex, run: KnownRun, attempt: Attempt) -> str:
-    diff = diffs.diff_of_attempt(index, run.name, attempt)
+    diff = diff_of_attempt(index, run.name, attempt)
     if diff is None and attempt.commit:
         return f"(commit {attempt.commit[:10]} is not in this repository)"
     return (diff or b"").decode("utf-8", "replace")

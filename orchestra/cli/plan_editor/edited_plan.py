@@ -20,7 +20,7 @@ from orchestra.plan.check import CheckedDraft, check_draft
 from orchestra.plan.draft import Draft
 from orchestra.report.phrases import plural
 from orchestra.report.plans.estimate import estimate_phrase
-from orchestra.report.plans.plan_tree import plan_tree
+from orchestra.report.plans.preview import plan_tree
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry, Repository
 
@@ -75,7 +75,7 @@ class EditedPlan:
         prd, repository, entries = self.load_prd(draft), self.repository, self.entries
         plan = asyncio.run(plan_from_draft(self.settings, repository, entries, prd, checked.draft, model.context))
         estimate = estimate_with_roles(self.settings, plan, model, entries)
-        by_task = {task.name: estimate.tasks[task.id] for task in plan.tasks}
+        by_task = {task.name: each for task, each in zip(plan.tasks, estimate.tasks, strict=True)}
         weights = {name: sum(estimate.minutes) for name, estimate in by_task.items()}
         phrases = {name: estimate_phrase(estimate, brief=True) for name, estimate in by_task.items()}
         notes = ["", *(f"Consider: {note}" for note in plan.basis.notes)] if plan.basis.notes else []

@@ -297,7 +297,7 @@ def emit_plan_made(run: Run, plan: Plan, **more: Any) -> None:
         agents=plan.agents,
         basis=plan.basis,
         tasks=plan.tasks,
-        estimate=estimate_with_roles(context.settings, plan, context.model, context.entries).to_plan_range(),
+        estimate=estimate_with_roles(context.settings, plan, context.model, context.entries),
         **(usual | more),
     )
     run.emit(made)

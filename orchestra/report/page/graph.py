@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from orchestra.plan.task_order import dependency_depths
+
 MAX_BOXES = 60
 BOX_WIDTH, BOX_HEIGHT = 190, 40  # as in page.html
 COLUMN_WIDTH, ROW_HEIGHT = BOX_WIDTH + 60, BOX_HEIGHT + 16
@@ -22,7 +24,7 @@ def lay_out_graph(needs: dict[int, list[int]]) -> TaskGraph | None:
         return None
     corners: dict[int, tuple[int, int]] = {}
     rows: dict[int, int] = {}
-    for task, column in sorted(task_columns(needs).items()):
+    for task, column in sorted(dependency_depths(needs).items()):
         row = rows[column] = rows.get(column, -1) + 1
         corners[task] = (column * COLUMN_WIDTH + 2, row * ROW_HEIGHT + 2)
     return TaskGraph(
@@ -31,21 +33,6 @@ def lay_out_graph(needs: dict[int, list[int]]) -> TaskGraph | None:
         [(task, x, y) for task, (x, y) in corners.items()],
         [edge_path(corners[need], corners[task]) for task, needed in needs.items() for need in needed],
     )
-
-
-def task_columns(needs: dict[int, list[int]]) -> dict[int, int]:
-    """The column of each task. A circle, which no plan has, is cut where it is found."""
-    columns: dict[int, int] = {}
-
-    def find_column(task: int, path: frozenset[int]) -> int:
-        if task not in columns:
-            before = [find_column(need, path | {task}) for need in needs[task] if need not in path | {task}]
-            columns[task] = 1 + max(before, default=-1)
-        return columns[task]
-
-    for task in needs:
-        find_column(task, frozenset())
-    return columns
 
 
 def edge_path(start: tuple[int, int], end: tuple[int, int]) -> str:

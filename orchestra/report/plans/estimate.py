@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestra.events import PlanRange, TaskRange
@@ -20,37 +19,6 @@ UNPRICED = "no price is known for this model"
 WAIT_SECONDS = 5.0  # per reply, before it begins and for the rest of the attempt
 
 
-@dataclass(frozen=True)
-class EstimateRange:
-    """From one reply that writes a twentieth of a task's files to three replies that write a fifth each."""
-
-    tokens: tuple[int, int]
-    dollars: tuple[float, float] | None
-    minutes: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Estimate(EstimateRange):
-    """The estimate of a plan; `each`: attempts at every task side by side."""
-
-    each: int = 1
-    tasks: Mapping[int, EstimateRange] = field(default_factory=dict)
-
-    @property
-    def side_by_side_note(self) -> str:
-        return f"{self.each} attempts at each task side by side, of which the best is kept." if self.each > 1 else ""
-
-    @property
-    def basis(self) -> str:
-        replies = f"{FEWEST_REPLIES} to {MOST_REPLIES} replies per task"
-        times = f"; all of it {self.each} times" if self.each > 1 else ""
-        return f"assumes {replies}, at {FAST_TOKENS} to {SLOW_TOKENS} tokens a second; without the PRD{times}"
-
-    def to_plan_range(self) -> PlanRange:
-        tasks = tuple(TaskRange(task, each.tokens, each.dollars, each.minutes) for task, each in self.tasks.items())
-        return PlanRange(self.tokens, self.dollars, self.minutes, self.each, self.basis, tasks)
-
-
 def estimate_plan(
     plan: Plan,
     model: catalogue.Model,
@@ -59,25 +27,29 @@ def estimate_plan(
     *,
     each: int = 1,
     slots: int = 0,
-) -> Estimate:
+) -> PlanRange:
     """`roles`: the models of roles that have one. `each`: attempts at every task side by side. `slots`: attempts that
     run at once."""
     models = dict(roles or {})
-    tasks = {task.id: estimate_task(task, models.get(task.role, model), sizes) for task in plan.tasks}
-    prices = [task.dollars for task in tasks.values() if task.dollars is not None]
+    tasks = tuple(estimate_task(task, models.get(task.role, model), sizes) for task in plan.tasks)
+    prices = [task.dollars for task in tasks if task.dollars is not None]
     least, most = (
         (
-            each * sum(task.tokens[n] for task in tasks.values()),
+            each * sum(task.tokens[n] for task in tasks),
             each * math.fsum(pair[n] for pair in prices),
-            plan_minutes(plan, {number: task.minutes[n] for number, task in tasks.items()}, each, slots),
+            plan_minutes(plan, {task.task: task.minutes[n] for task in tasks}, each, slots),
         )
         for n in (0, 1)
     )
     dollars = (least[1], most[1]) if len(prices) == len(tasks) else None
-    return Estimate((least[0], most[0]), dollars, (least[2], most[2]), each, tasks)
+    replies = f"{FEWEST_REPLIES} to {MOST_REPLIES} replies per task"
+    times = f"; all of it {each} times" if each > 1 else ""
+    basis = f"assumes {replies}, at {FAST_TOKENS} to {SLOW_TOKENS} tokens a second; without the PRD{times}"
+    return PlanRange((least[0], most[0]), dollars, (least[2], most[2]), each, basis, tasks)
 
 
-def estimate_task(task: Task, model: catalogue.Model, sizes: Mapping[str, int]) -> EstimateRange:
+def estimate_task(task: Task, model: catalogue.Model, sizes: Mapping[str, int]) -> TaskRange:
+    """From one reply that writes a twentieth of the task's files to three replies that write a fifth each."""
     asked = prompt_tokens(task, sizes)
     low = (asked, task.tokens // 20 + 200)
     # Each reply is part of the next prompts.
@@ -86,7 +58,7 @@ def estimate_task(task: Task, model: catalogue.Model, sizes: Mapping[str, int]) 
     soon = (low[1] / FAST_TOKENS + FEWEST_REPLIES * WAIT_SECONDS) / 60
     late = (high[1] / SLOW_TOKENS + MOST_REPLIES * WAIT_SECONDS) / 60
     dollars = None if least is None or most is None else (least, most)
-    return EstimateRange((sum(low), sum(high)), dollars, (soon, late))
+    return TaskRange(task.id, (sum(low), sum(high)), dollars, (soon, late))
 
 
 def replies_price(model: catalogue.Model, tokens: tuple[int, int], replies: int) -> float | None:
@@ -107,9 +79,6 @@ def plan_minutes(plan: Plan, minutes: Mapping[int, float], each: int, slots: int
     for task in sorted(needs, key=lambda task: depth[task]):
         ends[task] = minutes[task] + max((ends.get(need, 0.0) for need in needs[task]), default=0.0)
     return max(max(ends.values(), default=0.0), each * math.fsum(minutes.values()) / max(slots or plan.agents, 1))
-
-
-# --- afterwards -----------------------------------------------------------------------------------------------------
 
 
 class ActualUse(NamedTuple):
@@ -160,7 +129,7 @@ def format_minutes(minutes: float) -> str:
     return f"{minutes:.1f}" if minutes < 10 else f"{minutes:,.0f}"
 
 
-def estimate_phrase(estimate: EstimateRange, *, brief: bool = False) -> str:
+def estimate_phrase(estimate: PlanRange | TaskRange, *, brief: bool = False) -> str:
     cost = " to ".join(map(format_estimate, estimate.dollars)) if estimate.dollars else UNPRICED
     soon, late = (format_minutes(max(minutes, 0.1)) for minutes in estimate.minutes)
     tokens = "" if brief else f", {estimate.tokens[0]:,} to {estimate.tokens[1]:,} tokens"

@@ -1,4 +1,4 @@
-"""The plan of a dry run: on one screen for people, and as JSON."""
+"""A plan as text: that of a dry run on one screen or as JSON, and that of a file by phases."""
 
 import textwrap
 from collections import Counter
@@ -6,17 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from orchestra.events import to_json_value
+from orchestra.events import PlanRange, to_json_value
 from orchestra.model import FileLink, Plan, Task
+from orchestra.plan.draft import Draft, PlanItem, critical_path, group_phases
 from orchestra.report.phrases import plural
-from orchestra.report.plans.estimate import Estimate, estimate_phrase
+from orchestra.report.plans.estimate import estimate_phrase
+from orchestra.report.sanitize import safe_line
 from orchestra.report.state import join_some
 
+USUAL_LEVELS = ("", "normal")
+MAX_FILES = 6
 WIDTH, HEIGHT = 80, 40
 
 
-def preview_record(plan: Plan, model: str, estimate: Estimate, left_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    whole = to_json_value(estimate.to_plan_range())
+def preview_record(
+    plan: Plan, model: str, estimate: PlanRange, left_out: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    whole = to_json_value(estimate)
     ranges = {task.pop("task"): task for task in whole.pop("tasks")}
     return {
         "model": model,
@@ -41,13 +47,15 @@ def preview_record(plan: Plan, model: str, estimate: Estimate, left_out: Mapping
     }
 
 
-def preview_page(plan: Plan, model: str, estimate: Estimate, left_out: Mapping[str, Sequence[str]]) -> str:
+def preview_page(plan: Plan, model: str, estimate: PlanRange, left_out: Mapping[str, Sequence[str]]) -> str:
     files = sum(len(task.files) for task in plan.tasks)
     waves = -(-len(plan.tasks) // max(plan.agents, 1))
     head = f"{plural(files, 'file')} for {plural(plan.agents, 'agent')} at once, {model}"
     if waves > 1:
         head += f"; {len(plan.tasks)} tasks in {waves} waves"
-    lines = [head, *(line for note in (estimate.side_by_side_note, *plan.basis.notes) for line in wrap_text(note)), ""]
+    beside = f"{estimate.each} attempts at each task side by side, of which the best is kept."
+    notes = [*([beside] if estimate.each > 1 else []), *plan.basis.notes]
+    lines = [head, *(line for note in notes for line in wrap_text(note)), ""]
     tail = [
         *cut_lines(plan),
         *left_out_lines(left_out),
@@ -133,3 +141,37 @@ def wrap_text(text: str, width: int = WIDTH) -> list[str]:
 
 def clip_line(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+
+
+def plan_tree(draft: Draft, weights: Mapping[str, float], estimates: Mapping[str, str] | None = None) -> str:
+    """`weights`: the relative time of each task. `estimates`: what each is expected to cost."""
+    unfinished = draft.unfinished
+    lines = [safe_line(draft.goal, 200), ""]
+    for n, phase in enumerate(group_phases(unfinished), start=1):
+        lines.append(f"Phase {n}" + (", at the same time" if len(phase) > 1 else ""))
+        for item in phase:
+            lines += item_lines(item, (estimates or {}).get(item.id, ""))
+    chain = critical_path(unfinished, weights)
+    lines += ["", f"The longest chain: {' → '.join(chain)}"] if len(chain) > 1 else []
+    lines += titled_items("Done", [item for item in draft.task if item.done])
+    lines += titled_items(
+        "Proposed by agents, not started without your approval", [item for item in draft.task if item.proposed]
+    )
+    state = "approved" if draft.approved else "not approved yet"
+    return "\n".join([*lines, "", f"{plural(len(unfinished), 'task')} to do, {state}"])
+
+
+def item_lines(item: PlanItem, estimate: str) -> list[str]:
+    levels = (("priority", item.priority), ("risk", item.risk))
+    marks = [item.role, *(f"{level} {name}" for name, level in levels if level not in USUAL_LEVELS), estimate]
+    about = ", ".join(filter(None, marks))
+    files = join_some([f"{path} (new)" if path in item.new else path for path in item.files], MAX_FILES)
+    return [
+        f"  {item.id}: {safe_line(item.title, 120)}" + (f"  [{about}]" if about else ""),
+        *([f"      files: {safe_line(files, 400)}"] if files else []),
+        *([f"      needs: {', '.join(item.needs)}"] if item.needs else []),
+    ]
+
+
+def titled_items(head: str, items: Sequence[PlanItem]) -> list[str]:
+    return ["", f"{head}:", *(f"  {item.id}: {safe_line(item.title, 120)}" for item in items)] if items else []

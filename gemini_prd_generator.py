@@ -5,7 +5,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import subprocess
 import sys
 import time
 import traceback
@@ -90,11 +89,15 @@ def make_parser() -> argparse.ArgumentParser:
 def write_prd_file(options: argparse.Namespace) -> Path:
     """Ask for the PRD, write it, and return its path."""
     from orchestra.answers import prd_format
+    from orchestra.plan.digest import build_digest
+    from orchestra.workspace.git import ask_git
 
     change = read_change(options.prompt)
     target = target_path(options.filename)
     ask = make_asker(options.model, options.api_key)
-    document = ask(change, repository_digest(Path.cwd()))
+    root = ask_git(Path.cwd(), "rev-parse", "--show-toplevel")
+    digest = build_digest(tracked_files(Path(root))) if root else "There is no repository yet: every file is a new one."
+    document = ask(change, digest)
     if target is None:
         target = create_unused_file(FOLDER / prd_format.prd_file_name(change, time.strftime("%Y%m%d_%H%M%S")))
     write_file(target, without_keys(document))
@@ -159,28 +162,12 @@ def make_asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
     )
 
 
-def repository_digest(folder: Path) -> str:
-    from orchestra.plan.digest import build_digest
-
-    root = git_output(folder, "rev-parse", "--show-toplevel").rstrip("\n")
-    return build_digest(tracked_files(Path(root))) if root else "There is no repository yet: every file is a new one."
-
-
-def git_output(folder: Path, *words: str) -> str:
-    """Return the output of git; empty without git or a repository."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "-c", "core.fsmonitor=false", *words]
-    with contextlib.suppress(FileNotFoundError):
-        done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
-        return os.fsdecode(done.stdout) if done.returncode == 0 else ""
-    return ""
-
-
 def tracked_files(root: Path) -> Iterator[tuple[str, int, str | None]]:
     """Yield the existing tracked files, the most informative first, with the text of those that have signatures."""
     from orchestra.plan.digest import has_signatures, rank_path
+    from orchestra.workspace.git import ask_git
 
-    paths = {path for path in git_output(root, "ls-files", "-z").split("\0") if path}
+    paths = set(filter(None, (ask_git(root, "ls-files", "-z") or "").split("\0")))
     room = LARGEST_SUM
     for path in sorted(paths, key=rank_path):
         file = root / path

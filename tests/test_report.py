@@ -14,7 +14,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped
 from markdown_it import MarkdownIt
 
 from orchestra.events import Event
-from orchestra.journal.run_files import stamp_of
+from orchestra.journal.jsonl import stamp_of
 from orchestra.report.annotations import build_annotations, step_outputs
 from orchestra.report.closing import closing_text
 from orchestra.report.detail import RunDetail, build_detail

@@ -105,8 +105,5 @@ def setting_lines(table: Mapping[str, Any], settings: Settings) -> Iterator[str]
         is_table = name in (ROLES, PRICES_TABLE) and isinstance(value, Mapping)
         entries = {f"{name}.{key}": entry for key, entry in value.items()} if is_table else {name: value}
         for key, entry in entries.items():
-            yield f"{key} = {mask_setting(name, as_text_tuple(entry), secrets)}"
-
-
-def as_text_tuple(value: Any) -> Any:
-    return tuple(map(str, value)) if isinstance(value, list | tuple) else value
+            shown = tuple(map(str, entry)) if isinstance(entry, list | tuple) else entry
+            yield f"{key} = {mask_setting(name, shown, secrets)}"

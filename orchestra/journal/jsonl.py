@@ -1,9 +1,12 @@
-"""The log files, written live: a task's events in agent<N>_<timestamp>.jsonl, the run's in run_<timestamp>.jsonl."""
+"""The log files, written live: a task's events in agent<N>_<timestamp>.jsonl, the run's in run_<timestamp>.jsonl.
+Also the other files of a run, which the timestamp in their names tells."""
 
 import contextlib
 import json
 import os
+import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +18,13 @@ APPEND_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 MAX_OPEN_FILES = 32
 # Escaped, because some readers take these for the end of a line.
 ESCAPED_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+STAMP_PATTERN = re.compile(r"\d{8}_\d{6}(_\d+)?")
+# agent1_STAMP.jsonl, agent1_STAMP_attempt2.patch, setup_task1-2_STAMP.txt. All digits belong to the stamp, because the
+# second run of a second has the stamp of the first with a suffix.
+FILE_NAME_PATTERN = re.compile(
+    rf"[a-z]+\d*(?:_[a-z0-9-]+)*?_(?P<stamp>{STAMP_PATTERN.pattern})(?![0-9])(?:_[a-z][a-z0-9-]*)*\.[a-z]+"
+)
 
 
 class LogFailed(OrchestraError):
@@ -184,6 +194,21 @@ def read_log_lines(lines: Iterable[str]) -> EventLog:
     results = [read_line(line) for line in lines if line.strip()]
     events = tuple(event for event in results if event is not None)
     return EventLog(events, len(results) - len(events))
+
+
+def stamp_of(name: str) -> str:
+    """The run that a file belongs to; empty if none."""
+    match = FILE_NAME_PATTERN.fullmatch(name)
+    return match["stamp"] if match else ""
+
+
+def files_by_run(folder: Path) -> dict[str, list[Path]]:
+    """The files of each run. The run log comes last, so that after a deletion that failed the rest is found."""
+    files = defaultdict(list)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if (stamp := stamp_of(path.name)) and (path.is_symlink() or path.is_file()):
+            files[stamp].append(path)
+    return {stamp: sorted(paths, key=lambda path: path.name.startswith("run_")) for stamp, paths in files.items()}
 
 
 class LogTail:

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from orchestra.errors import UsageError
 from orchestra.events import Event, RunStarted, event_record, parse_event
-from orchestra.journal.run_files import STAMP_PATTERN, stamp_of
+from orchestra.journal.jsonl import STAMP_PATTERN, stamp_of
 
 ARCHIVE_FORMAT = 1
 MANIFEST, EVENTS, BUNDLE, FILES = "manifest.json", "events.jsonl", "commits.bundle", "files/"

@@ -5,9 +5,10 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -210,17 +211,10 @@ class SqlStore:
     def insert_new(self, table: sa.TableClause) -> sa.Insert:
         """An INSERT that skips existing rows. INSERT IGNORE would also ignore errors."""
         # Only the dialect in use is imported, because each import slows down `status`.
+        insert = import_module(f"sqlalchemy.dialects.{self.dialect}").insert(table)
         if self.dialect == "mysql":
-            from sqlalchemy.dialects import mysql
-
-            return mysql.insert(table).on_duplicate_key_update(repository=table.c.repository)
-        if self.dialect == "sqlite":
-            from sqlalchemy.dialects import sqlite
-
-            return sqlite.insert(table).on_conflict_do_nothing()
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(table).on_conflict_do_nothing()
+            return cast(sa.Insert, insert.on_duplicate_key_update(repository=table.c.repository))
+        return cast(sa.Insert, insert.on_conflict_do_nothing())
 
 
 def owner_from_row(row: sa.Row[Any]) -> Owner:

@@ -40,7 +40,9 @@ def open_own_store(path: Path, *, whole: bool = False) -> tuple[Store, str]:
     """The store, and a sentence if it was rebuilt. `whole`: check all of the file, of any size."""
     damage = find_damage(path, whole=whole)
     if not damage:
-        wait_for_repair(path)
+        # Another process may be rebuilding the store, which is sound before it is complete.
+        with contextlib.suppress(OSError), repair_lock_path(path).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
         try:
             return open_store(path), ""
         except StoreError as error:
@@ -131,12 +133,6 @@ def can_open(path: Path) -> bool:
             return False
         raise
     return True
-
-
-def wait_for_repair(path: Path) -> None:
-    """Wait while another process rebuilds the store, which is sound before it is complete."""
-    with contextlib.suppress(OSError), repair_lock_path(path).open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 def repair_lock_path(path: Path) -> Path:

@@ -29,9 +29,11 @@ class JunitCase(NamedTuple):
 
 def junit_xml(report: Report, gates: Sequence[GateRun], outputs: Mapping[str, str]) -> str:
     """`gates`: all gates that ran, those of tasks included."""
+    passed_over = {(task.id, attempt) for task in report.tasks.values() for attempt in task.passed_over}
+    counted = [gate for gate in gates if (gate.task, gate.attempt) not in passed_over]
     suites = {
         "tasks": [task_case(task) for task in report.tasks.values()],
-        "gates": list(gate_cases([gate for gate in gates if not is_passed_over(report, gate)], outputs)),
+        "gates": list(gate_cases(counted, outputs)),
     }
     if not any(case.problem not in ("", SKIPPED) for cases in suites.values() for case in cases):
         # Without this case, a run that failed outside of tasks and gates would look successful.
@@ -51,11 +53,6 @@ def task_case(task: TaskReport) -> JunitCase:
         return JunitCase(name, task.seconds)
     words = safe_line(f"{failure_line(task)} {task.remedy}", 2_000)
     return JunitCase(name, task.seconds, policy_of(task.verdict).junit, task_status(task), words)
-
-
-def is_passed_over(report: Report, gate: GateRun) -> bool:
-    """Whether the gate is of an attempt that lost the selection."""
-    return gate.task in report.tasks and gate.attempt in report.tasks[gate.task].passed_over
 
 
 def gate_cases(gates: Sequence[GateRun], outputs: Mapping[str, str]) -> Iterator[JunitCase]:

@@ -247,12 +247,9 @@ class Report:
         proving = [gate for gate in self.gates if (gate.ok if gate.verifies is None else gate.verifies) and gate.judged]
         proven = {gate.subject for gate in proving}
         if TESTS in proven:
-            judged = filter(None, map(self.tests_judgement, proving))
+            judged = [self.judged[gate.name] for gate in proving if gate.subject == TESTS and gate.name in self.judged]
             return Verified.TESTS if all(judgement.holds for judgement in judged) else Verified.CHANGED_TESTS
         return Verified.SYNTAX if Verified.SYNTAX in proven else Verified.NONE
-
-    def tests_judgement(self, gate: GateEnded) -> TestsJudged | None:
-        return self.judged.get(gate.name) if gate.subject == TESTS else None
 
     @property
     def tests_changed(self) -> list[str]:

@@ -82,11 +82,6 @@ class Settings(Options):
         """Whether the value is not from a committed file that the user does not trust."""
         return self.committed is None or self.committed.trusted or self.source_of(name) != self.committed.origin
 
-    @property
-    def branch_flag(self) -> str:
-        """The flag that puts the result on another branch than the user's; empty if none does."""
-        return "--branch" if self.branch else "--pr" if self.pr else ""
-
     def recorded_values(self) -> dict[str, Any]:
         """The values that a resumed run continues with: all except secrets, which are never recorded."""
         # The address of a chat's webhook is a secret.

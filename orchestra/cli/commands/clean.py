@@ -17,8 +17,8 @@ from orchestra.cli.parser import CommandParser
 from orchestra.errors import StoreError, UsageError
 from orchestra.events import Event, RunResumed, RunStarted
 from orchestra.journal import jsonl
+from orchestra.journal.jsonl import files_by_run
 from orchestra.journal.ownership import describe_owner, is_owner_dead, machine_identity
-from orchestra.journal.run_files import files_by_run
 from orchestra.journal.store import Owner, Store
 from orchestra.report.phrases import plural
 from orchestra.workspace import by_hand, leftovers

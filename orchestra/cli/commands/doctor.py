@@ -72,7 +72,10 @@ def ask_for_keys(settings: Settings, folder: Path) -> None:
     keys = {}
     for variable, same in variables.items():
         if not settings.strongest_variable(same)[0]:
-            keys[variable] = check_key(variable, getpass.getpass(f"{variable} (Enter for none): ").strip())
+            key = getpass.getpass(f"{variable} (Enter for none): ").strip()
+            if not re.fullmatch(r"[!-~]*", key) or re.search("[\"'`\\\\#$]", key):
+                raise UsageError(f"{variable}: the value has characters that no key has; nothing was written.")
+            keys[variable] = key
     hide_from_git(folder)
     example = next((file for file in (path, SCRIPT / ".env.example") if file.is_file()), None)
     text = example.read_text("utf-8") if example else "".join(f"# {variable}=\n" for variable in variables)
@@ -80,12 +83,6 @@ def ask_for_keys(settings: Settings, folder: Path) -> None:
     new = {name: key for name, key in keys.items() if key and name not in existing}
     write_private_file(path, fill_in_keys(text, new))
     print(f"{path} is written; only you can read it, and git ignores it.", file=sys.stderr)
-
-
-def check_key(variable: str, key: str) -> str:
-    if not re.fullmatch(r"[!-~]*", key) or re.search("[\"'`\\\\#$]", key):
-        raise UsageError(f"{variable}: the value has characters that no key has; nothing was written.")
-    return key
 
 
 def fill_in_keys(text: str, keys: dict[str, str]) -> str:

@@ -56,9 +56,11 @@ def preview_page(plan: Plan, model: str, estimate: PlanRange, left_out: Mapping[
     beside = f"{estimate.each} attempts at each task side by side, of which the best is kept."
     notes = [*([beside] if estimate.each > 1 else []), *plan.basis.notes]
     lines = [head, *(line for note in notes for line in wrap_text(note)), ""]
+    left = [f"Left out, because {why}: {join_some(paths, 12)}" for why, paths in left_out.items() if paths]
+    reasons = [line for text in left for line in wrap_text(text)]
     tail = [
         *cut_lines(plan),
-        *left_out_lines(left_out),
+        *([*reasons, ""] if reasons else []),
         *wrap_text(f"Estimate: {estimate_phrase(estimate)} ({estimate.basis})."),
     ]
     room = HEIGHT - len(lines) - len(tail) - 1
@@ -128,11 +130,6 @@ def cut_lines(plan: Plan) -> list[str]:
     if basis.cut is not None:
         line = f"Cut: {basis.cut:.0%} of what usually changes together ({plural(basis.commits, 'commit')})."
     return [line, *(clip_line(f"cut: {link_phrase(link)}") for link in basis.apart), ""]
-
-
-def left_out_lines(left_out: Mapping[str, Sequence[str]]) -> list[str]:
-    texts = [f"Left out, because {why}: {join_some(paths, 12)}" for why, paths in left_out.items() if paths]
-    return [*(line for text in texts for line in wrap_text(text)), ""] if texts else []
 
 
 def wrap_text(text: str, width: int = WIDTH) -> list[str]:

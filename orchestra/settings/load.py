@@ -9,8 +9,7 @@ from typing import Any
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.plan.roles import Role, parse_roles
-from orchestra.settings.option import VARIABLE_PREFIX, flag_of, key_of, variables_of
-from orchestra.settings.option_checks import check_option
+from orchestra.settings.option import VARIABLE_PREFIX, check_option, flag_of, key_of, variables_of
 from orchestra.settings.settings import CONFLICTING_OPTIONS, SOURCE_ORDER, Settings, option_fields, source_rank
 from orchestra.settings.values import PRICES_TABLE, parse_option, parse_prices, split_words
 

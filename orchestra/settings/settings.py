@@ -9,8 +9,7 @@ from typing import Any
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import Role
 from orchestra.providers.redact import is_redacted
-from orchestra.settings.option import flag_of
-from orchestra.settings.option_checks import ADDRESS_START
+from orchestra.settings.option import ADDRESS_START, flag_of
 from orchestra.settings.table import Options
 from orchestra.settings.values import parse_price
 

@@ -8,8 +8,7 @@ time, and the display belong to the machine and the person that replays.
 from dataclasses import dataclass
 from functools import partial
 
-from orchestra.settings.option import Power, define_option
-from orchestra.settings.option_checks import check_address, check_gate, check_price, check_stdout
+from orchestra.settings.option import Power, check_address, check_gate, check_price, check_stdout, define_option
 
 for_work = partial(define_option, group="work")
 for_agents = partial(define_option, group="agents")

@@ -13,9 +13,7 @@ from orchestra.cli.command_io import add_plan_and_run_options, add_plan_argument
 from orchestra.cli.launch import run_until_done, settings_to_run
 from orchestra.cli.load import read_settings
 from orchestra.cli.parser import CommandParser, run_options
-from orchestra.cli.plan_editor.drafting import run_planning
-from orchestra.cli.plan_editor.edited_plan import EditedPlan, open_plan
-from orchestra.cli.plan_editor.editor import run_plan_editor
+from orchestra.cli.plan_editor import EditedPlan, open_plan, run_plan_editor, run_planning
 from orchestra.conduct.core.locations import LOGS
 from orchestra.conduct.core.permits import is_users_plan
 from orchestra.conduct.planning import plan_files

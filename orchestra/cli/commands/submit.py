@@ -8,8 +8,7 @@ from pathlib import Path
 from orchestra.cli.command_io import print_plain
 from orchestra.cli.launch import run_until_done, settings_to_run
 from orchestra.cli.parser import CommandParser, run_options
-from orchestra.cli.plan_editor.drafting import run_planning
-from orchestra.cli.plan_editor.edited_plan import EditedPlan
+from orchestra.cli.plan_editor import EditedPlan, run_planning
 from orchestra.conduct.core.locations import LOGS
 from orchestra.conduct.planning import plan_files
 from orchestra.conduct.planning.prd import chosen_targets

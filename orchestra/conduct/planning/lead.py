@@ -25,8 +25,7 @@ from orchestra.conduct.planning.prd import (
     read_prd,
 )
 from orchestra.conduct.planning.survey import classify_by_mode, survey_files
-from orchestra.division.coupling import Coupling
-from orchestra.division.nearby import WEAK, find_links
+from orchestra.division.coupling import WEAK, Coupling, find_links
 from orchestra.division.shares import DividedFiles
 from orchestra.errors import NeedsApproval, PlanError, ProviderError
 from orchestra.model import DivisionBasis, Plan, Prd, Task

@@ -14,7 +14,6 @@ from orchestra.report.state import (
     TaskGate,
     TaskReport,
     gate_with_judgement,
-    is_review,
 )
 
 LIMIT_OPTIONS = ("budget", "task_budget", "max_tokens", "deadline")
@@ -232,7 +231,7 @@ def fold_gates(payload: Payload, report: Report, event: Event) -> None:
         case events.GateEnded():
             record = task_report(report, event.task)
             record.gates.append(TaskGate(event.attempt, payload))
-            if is_review(payload):
+            if payload.is_review:
                 review = Review(event.attempt, payload.command, payload.ok, payload.reasons, payload.missing)
                 record.reviews.append(review)
         case events.TestsJudged():

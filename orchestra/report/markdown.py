@@ -3,22 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from orchestra.report import phrases
 from orchestra.report.closing import handover_rows, task_notes, tests_judged_lines
-from orchestra.report.phrases import (
-    decision_phrase,
-    format_cost,
-    format_duration,
-    gate_outcome,
-    next_steps,
-    paid_phrase,
-    plural,
-    review_phrase,
-    suggested_commands,
-    task_status,
-    unreadable_note,
-    verdict_sentence,
-    verification_sentence,
-)
 from orchestra.report.plans.estimate import comparison_sentence
 from orchestra.report.sanitize import ADDRESS, safe_line, strip_controls
 from orchestra.report.state import Report
@@ -60,7 +46,7 @@ def markdown_parts(report: Report, rows: int) -> list[str]:
     notes = [*report.notes, *(f"{task.agent} {words}" for task in report.tasks.values() for words in task_notes(task))]
     remarks = [f"- {escape_markdown(note, 600)}" for note in notes[: min(rows, 50)]]
     return [
-        f"### {escape_markdown(verdict_sentence(report), 1_000)}",
+        f"### {escape_markdown(phrases.verdict_sentence(report), 1_000)}",
         markdown_verification(report),
         markdown_change(report, rows),
         markdown_tasks(report, rows),
@@ -78,12 +64,12 @@ def markdown_parts(report: Report, rows: int) -> list[str]:
 
 
 def markdown_verification(report: Report) -> str:
-    traffic = f"{plural(report.usage.requests, 'request')}, {report.usage.tokens:,} tokens"
+    traffic = f"{phrases.plural(report.usage.requests, 'request')}, {report.usage.tokens:,} tokens"
     lines = [
-        f"**Checked: {report.verified}.** {escape_markdown(verification_sentence(report), 1_000)}",
-        f"Cost: {escape_markdown(paid_phrase(report))}; {traffic}; {format_duration(report.seconds)}.",
+        f"**Checked: {report.verified}.** {escape_markdown(phrases.verification_sentence(report), 1_000)}",
+        f"Cost: {escape_markdown(phrases.paid_phrase(report))}; {traffic}; {phrases.format_duration(report.seconds)}.",
     ]
-    return "  \n".join(filter(None, [*lines, comparison_sentence(report), unreadable_note(report)]))
+    return "  \n".join(filter(None, [*lines, comparison_sentence(report), phrases.unreadable_note(report)]))
 
 
 def markdown_change(report: Report, rows: int) -> str:
@@ -101,10 +87,10 @@ def markdown_tasks(report: Report, rows: int) -> str:
         (
             task.agent,
             escape_markdown(task.title, 120),
-            task_status(task),
+            phrases.task_status(task),
             escape_markdown(task.held or task.cause, 300) if not task.success else inline_code(task.commit[:12]),
             f"{task.usage.tokens:,}",
-            format_cost(task.usage),
+            phrases.format_cost(task.usage),
         )
         for task in tasks[:rows]
     ]
@@ -113,7 +99,7 @@ def markdown_tasks(report: Report, rows: int) -> str:
 
 def markdown_decisions(report: Report, rows: int) -> str:
     lines = [
-        f"- {task.agent}: {escape_markdown(decision_phrase(decision))}"
+        f"- {task.agent}: {escape_markdown(phrases.decision_phrase(decision))}"
         + (f": “{escape_markdown(decision.text, 200)}”" if decision.text.strip() else "")
         for task in report.tasks.values()
         for decision in task.decisions
@@ -123,10 +109,10 @@ def markdown_decisions(report: Report, rows: int) -> str:
 
 def markdown_reviews(report: Report, rows: int) -> str:
     reviews = [(task, review) for task in report.tasks.values() for review in task.reviews]
-    cells = [
-        (task.agent, *map(escape_markdown, (review_phrase(review), "; ".join(review.reasons) or review.missing)))
-        for task, review in reviews[:rows]
-    ]
+    cells = []
+    for task, review in reviews[:rows]:
+        reasons = "; ".join(review.reasons) or review.missing
+        cells.append((task.agent, *map(escape_markdown, (phrases.review_phrase(review), reasons))))
     return details_block("Reviews", markdown_table(("agent", "review", "reasons"), cells, len(reviews), "review"))
 
 
@@ -148,8 +134,8 @@ def markdown_requirements(report: Report, rows: int) -> str:
 
 def markdown_gates(report: Report, rows: int) -> str:
     cells = [
-        (escape_markdown(gate.name, 60), gate_outcome(gate), inline_code(gate.command), inline_code(gate.output))
-        for gate in report.gates[:rows]
+        (escape_markdown(gate.name, 60), outcome, inline_code(gate.command), inline_code(gate.output))
+        for gate, outcome in ((gate, phrases.gate_outcome(gate)) for gate in report.gates[:rows])
     ]
     return markdown_table(("check", "outcome", "command", "output"), cells, len(report.gates), "check")
 
@@ -158,12 +144,12 @@ def markdown_files(report: Report, rows: int) -> str:
     files = sorted(report.files.items())
     cells = [(inline_code(path), f"+{added}", f"−{removed}") for path, (added, removed) in files[:rows]]
     table = markdown_table(("file", "added", "removed"), cells, len(files), "file")
-    return details_block(f"{plural(len(files), 'file')} changed", table)
+    return details_block(f"{phrases.plural(len(files), 'file')} changed", table)
 
 
 def markdown_next_steps(report: Report, rows: int) -> str:
-    lines = [f"- {escape_markdown(step, 600)}" for step in next_steps(report)][: min(rows, 50)]
-    lines += [f"- {words}: {inline_code(command)}" for words, command in suggested_commands(report)]
+    lines = [f"- {escape_markdown(step, 600)}" for step in phrases.next_steps(report)][: min(rows, 50)]
+    lines += [f"- {words}: {inline_code(command)}" for words, command in phrases.suggested_commands(report)]
     return "**What to do next**\n\n" + "\n".join(lines) if lines else ""
 
 
@@ -179,7 +165,7 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], total: i
     if not rows:
         return ""
     lines = [heads, ["---"] * len(heads), *rows]
-    rest = f"\n\nAnd {plural(total - len(rows), word)} more, in the HTML report." if total > len(rows) else ""
+    rest = f"\n\nAnd {phrases.plural(total - len(rows), word)} more, in the HTML report." if total > len(rows) else ""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + rest
 
 

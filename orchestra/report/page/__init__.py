@@ -19,7 +19,7 @@ from orchestra.report.detail import GateRun, RunDetail
 from orchestra.report.page import graph, highlight, timeline
 from orchestra.report.plans.estimate import comparison_sentence
 from orchestra.report.sanitize import ADDRESS, cut_middle, safe_line, strip_controls
-from orchestra.report.state import Report, is_review
+from orchestra.report.state import Report
 from orchestra.report.summary import requirement_coverage
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def page_values(
     needs = {number: [need for need in task.needs if need in report.tasks] for number, task in report.tasks.items()}
     gates_by_task: dict[int | None, list[GateRun]] = defaultdict(list)
     for run in detail.gates:
-        if run.result.missing or not is_review(run.result):
+        if run.result.missing or not run.result.is_review:
             gates_by_task[run.task].append(run)
     is_coloured = sum(map(len, diffs.values())) <= MAX_COLOURED_LENGTH
     budget = highlight.LexerBudget() if is_coloured else highlight.LexerBudget(0)

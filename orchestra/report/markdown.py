@@ -1,4 +1,4 @@
-"""The report as Markdown, for pull requests and for the summary page of a CI step. Its markup is in page/report.md."""
+"""The report as Markdown, for pull requests and the summary page of a CI step. Its markup is page/report.md.jinja."""
 
 import re
 from functools import cache
@@ -53,7 +53,7 @@ def load_template() -> "Template":
             *(phrases.review_phrase, phrases.suggested_commands, phrases.task_status, phrases.verdict_sentence),
         )
     }
-    return environment.from_string(resources("orchestra.report.page").joinpath("report.md").read_text("utf-8"))
+    return environment.from_string(resources("orchestra.report.page").joinpath("report.md.jinja").read_text("utf-8"))
 
 
 def markdown_values(report: Report) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
 from orchestra.events import Event, WorkCombined
 from orchestra.journal.jsonl import stamp_of
-from orchestra.report import task_view
+from orchestra.report import run_status
 from orchestra.report.detail import Attempt, build_detail
 from orchestra.report.fold import report_from_log
 from orchestra.report.sanitize import colour_diff, colour_diff_line, escape_controls
@@ -149,9 +149,9 @@ def cmd_show(arguments: Namespace) -> int:
         brief, attempts = detail.planned_briefs.get(task, ""), detail.all_attempts(task)
         changes = {attempt.number: text_of_changes(index, run, attempt) for attempt in attempts}
     if arguments.json:
-        print_json(task_view.task_record(report, report.tasks[task], brief, attempts, changes))
+        print_json(run_status.task_record(report, report.tasks[task], brief, attempts, changes))
     else:
-        text = task_view.task_text(report, report.tasks[task], brief, attempts, changes)
+        text = run_status.task_text(report, report.tasks[task], brief, attempts, changes)
         print_raw(colour_changes(text) + "\n")
     return 0
 

@@ -30,9 +30,8 @@ from orchestra.division.shares import DividedFiles
 from orchestra.errors import NeedsApproval, PlanError, ProviderError
 from orchestra.model import DivisionBasis, Plan, Prd, Task
 from orchestra.plan import planner
-from orchestra.plan.allowed import AllowedDraft, restrict_draft
 from orchestra.plan.brief import make_brief
-from orchestra.plan.check import CheckedDraft, PlanContext, check_draft, item_targets
+from orchestra.plan.check import AllowedDraft, CheckedDraft, PlanContext, check_draft, item_targets, restrict_draft
 from orchestra.plan.draft import PRIORITIES, Draft, PlanItem, all_needs_by_id, draft_from_plan, group_phases
 from orchestra.plan.roles import known_roles
 from orchestra.plan.sizing import Machine, bound_agents

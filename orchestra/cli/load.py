@@ -63,10 +63,8 @@ def current_folder() -> Path:
 
 
 def read_environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:
-    """Return the process's environment, then .env in the repository, then .env beside the script.
-
-    A committed .env is not read, because anyone may have written it.
-    """
+    """Return the process's environment, then .env in the repository unless it is committed, because then anyone may
+    have written it, then .env beside the script."""
     from orchestra.workspace.tracked import may_be_tracked
 
     environments: list[tuple[str, Mapping[str, str]]] = [("environment", os.environ)]

@@ -75,8 +75,6 @@ class Coupling:
         self.remember_words(evidence.sources)
         self.size_factors = [] if self.commits else factors_by_size([evidence.sources.get(path) for path in self.paths])
 
-    # --- the evidence, turned so that it can be looked up by file -------------------------------------------------
-
     def remember_commits(self, commits: Iterable[tuple[str, ...]]) -> None:
         for back, paths in enumerate(commits):
             together = tuple(sorted({self.number[path] for path in paths if path in self.number}))
@@ -225,10 +223,8 @@ def make_link(coupling: Coupling, minus: int, a: int, b: int) -> FileLink:
 
 
 def find_neighbours(coupling: Coupling, graph: Graph | None, share: Collection[str]) -> list[str]:
-    """Find the files outside a share that are most coupled with it.
-
-    `coupling` knows the whole repository; if all its files are to be changed, their graph is reused.
-    """
+    """Find the files outside a share that are most coupled with it. `coupling` knows the whole repository; if all its
+    files are to be changed, their graph is reused."""
     pull: dict[int, float] = defaultdict(float)
     for path in sorted(share):
         n = coupling.number[path]

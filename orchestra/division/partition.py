@@ -4,17 +4,17 @@ Think of the files as balls, each as heavy as it is long, tied to one another by
 they belong together. We want so many heaps of about equal weight, with as little rubber as possible stretched between
 heaps. Finding the best is out of reach for any program, but this comes close:
 
-1. Glue (`coarsen`): tie each ball to the one it is bound to most, and treat the two as one; again and again, until
-   only a few lumps are left.
-2. Deal (`grow`): from a lump at random grow a heap by what is bound to it most, until it is heavy enough; then the
-   next. Try that from several beginnings.
-3. Mend (`improve`): move the lump whose move relaxes most rubber, even if that stretches some, and each only once;
-   then take back the moves after the best moment.
+1. Glue (`coarsen_graph`): tie each ball to the one it is bound to most, and treat the two as one; again and again,
+   until only a few lumps are left.
+2. Deal (`deal_lumps`): from a lump at random grow a heap by what is bound to it most, until it is heavy enough; then
+   the next. Try that from several beginnings.
+3. Mend (`improve_heaps`): move the lump whose move relaxes most rubber, even if that stretches some, and each only
+   once; then take back the moves after the best moment.
 4. Unglue one step, mend again, until the balls are single again.
-5. Glue anew within the heaps that were found, in another way, and mend and unglue once more (`again`).
-6. Shake (`shake`): push a ball and a few that hang on it into another heap, let that heap hand on what it can best
-   spare, mend around, and keep the outcome if it stretches no more rubber; hundreds of times. Heaps as full as these
-   leave little room for single moves: this finds the exchanges.
+5. Glue anew within the heaps that were found, in another way, and mend and unglue once more (`refine_partition`).
+6. Shake (`shake_heaps`): push a ball and a few that hang on it into another heap, let that heap hand on what it can
+   best spare, mend around, and keep the outcome if it stretches no more rubber; hundreds of times. Heaps as full as
+   these leave little room for single moves: this finds the exchanges.
 
 Random choices come from a generator with a fixed seed: the same files give the same answer, everywhere.
 """
@@ -99,9 +99,6 @@ def cut_weight(graph: Graph, heaps: Sequence[int]) -> int:
     return sum(w for n, bands in enumerate(graph) for other, w in bands.items() if heaps[n] != heaps[other]) // 2
 
 
-# --- how heavy a heap may be ----------------------------------------------------------------------------------------
-
-
 def heap_capacity(weights: Sequence[int], parts: int) -> int:
     """Return the greatest weight of a heap: a tenth above the mean, the heaviest ball, or what few balls need."""
     fair = max(sum(weights) * SLACK[0] // (parts * SLACK[1]), max(weights))  # rounded down
@@ -124,9 +121,6 @@ def heap_loads(weights: Sequence[int], heaps: Sequence[int], parts: int) -> list
     for weight, heap in zip(weights, heaps, strict=True):
         found[heap] += weight
     return found
-
-
-# --- 1. glue --------------------------------------------------------------------------------------------------------
 
 
 def coarsen_graph(
@@ -188,9 +182,6 @@ def contract_graph(graph: Graph, group_of: Sequence[int], groups: int) -> list[d
     return contracted
 
 
-# --- 2. deal --------------------------------------------------------------------------------------------------------
-
-
 def deal_lumps(level: Level, parts: int, cap: int, dice: random.Random) -> list[int]:
     """Take the best of several mended beginnings. Overweight counts before rubber."""
     best: tuple[int, int] | None = None
@@ -243,9 +234,6 @@ def pop_strongest(queue: list[tuple[int, int]], pull: Mapping[int, int], heaps: 
         if heaps[n] < 0 and pull[n] == -strength:
             return n
     return -1
-
-
-# --- 3. mend --------------------------------------------------------------------------------------------------------
 
 
 def improve_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int) -> list[int]:
@@ -371,8 +359,6 @@ class HeapMender:
         there = max(room, key=lambda there: (self.bound[n].get(there, 0), -self.loads[there]))
         lost = self.bound[n].get(here, 0) - self.bound[n].get(there, 0)
         return lost / weight, n, there
-
-    # --- shake --------------------------------------------------------------------------------------------------------
 
     def shake(self, dice: random.Random) -> None:
         """Shake; never worse: what stretched more rubber than it relaxed is undone."""

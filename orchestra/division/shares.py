@@ -110,10 +110,7 @@ def merge_groups(paths: Sequence[str], groups: Sequence[Sequence[str]]) -> list[
 
 
 def drop_oversized(files: Sequence[TargetFile], context: int | None) -> tuple[list[TargetFile], list[str]]:
-    """Drop files that only a folder or glob named and that no prompt can hold.
-
-    Return the rest and notes about these.
-    """
+    """Drop files that only a folder or glob named and that no prompt can hold. Return the rest and notes on them."""
     large = [file for file in files if context is not None and not file.required and file_weight(file) > context]
     notes = [
         f"{file.path} is left out: it is about {file.tokens:,} tokens, more than the whole context of the model "
@@ -207,10 +204,7 @@ class DivisionSearch:
         return replace(found, notes=(explain_fewer_agents(first, found),))
 
     def estimate_division(self, parts: int, first: DividedFiles) -> DividedFiles:
-        """Estimate a division.
-
-        Very many files take seconds to divide: then shares that were found before are joined.
-        """
+        """Estimate a division. Very many files take seconds to divide, so for them the shares of `first` are joined."""
         if len(self.balls) <= QUICK:
             return self.divide_into(parts, parts, roughly=True)
         owner = {file.path: n for n, share in enumerate(first.shares) for file in share}
@@ -237,10 +231,8 @@ def explain_fewer_agents(many: DividedFiles, few: DividedFiles) -> str:
 def together_groups(
     together: Sequence[str], prd: Prd, paths: Sequence[str], *, strict: bool = True
 ) -> tuple[list[list[str]], list[str]]:
-    """Return groups of files that stay together, and notes.
-
-    `strict`: a pattern without a match is an error; in a settings file, which is for all runs, it is not.
-    """
+    """Return groups of files that stay together, and notes. `strict`: a pattern without a match is an error; in a
+    settings file, which is for all runs, it is not."""
     found = []
     for pattern in together:
         found.append(match_paths(pattern.removeprefix("./").rstrip("/") or ".", paths))

@@ -212,10 +212,8 @@ def files_by_run(folder: Path) -> dict[str, list[Path]]:
 
 
 class LogTail:
-    """New events of a run while it is written: each once, in order.
-
-    It continues in each file where it stopped. An unfinished last line is left for the next call.
-    """
+    """New events of a run while it is written: each once, in order. It continues in each file where it stopped. An
+    unfinished last line is left for the next call."""
 
     def __init__(self, folder: Path, stamp: str) -> None:
         self.folder = folder

@@ -25,11 +25,8 @@ def make_tasks(
 
 
 def make_brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task], nearby: str = "", part: str = "") -> str:
-    """Write a brief.
-
-    The same work gives the same text, so that a resumed or replayed run asks the same question. `part`: the task's text
-    in a plan's file; by default what the PRD asks of its files.
-    """
+    """The same work gives the same text, so that a resumed or replayed run asks the same question. `part`: the task's
+    text in a plan's file; by default what the PRD asks of its files."""
     own_paths, others = set(task.paths), [other for other in all_tasks if other.id != task.id]
     files = [f"- {file.path}{' (new: create it)' if file.new else ''}" for file in task.files]
     own_part = [f"- {work.file}: {work.do}" for work in prd.work if work.file in own_paths and work.do]

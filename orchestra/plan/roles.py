@@ -81,9 +81,6 @@ def role_of_file(path: str) -> str:
     return BY_ENDING.get(file_extension(path)) or ("writer" if DOCUMENTS.search(path) else CODER)
 
 
-# --- the settings file ----------------------------------------------------------------------------------------------
-
-
 def parse_roles(source: str, table: Mapping[str, Any]) -> dict[str, Role]:
     """Parse [roles.NAME] tables. The prompt of a prompt-file was read before."""
     found = table.get(TABLE, {})

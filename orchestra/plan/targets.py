@@ -73,10 +73,8 @@ def select_targets(
 
 
 def match_paths(pattern: str, tracked: Iterable[str]) -> list[str]:
-    """Match paths. A tracked file means itself, a folder everything under it; ** crosses folders, * does not.
-
-    Brackets are first taken literally, because some frameworks name folders `[slug]`.
-    """
+    """Match paths. A tracked file means itself, a folder everything under it; ** crosses folders, * does not. Brackets
+    are first taken literally, because some frameworks name folders `[slug]`."""
     if pattern in tracked:
         return [pattern]
     under = [path for path in tracked if pattern == "." or path.startswith(pattern + "/")]

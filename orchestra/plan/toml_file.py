@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from orchestra.answers.shape import convert_value
@@ -70,7 +70,11 @@ def parse_draft(content: str, source: str) -> Draft:
         raise PlanError(f"{source}: this is not TOML ({why}).") from None
     complaints: list[str] = []
     for table, kind, where in walk_tables(record):
-        complaints += find_unknown_keys(table, kind, where)
+        known = [field.name for field in dataclasses.fields(kind)]
+        for name in table.keys() - set(known):
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+            complaints.append(f"there is no {name!r}{where}{hint}")
         # A hand-written plan says each thing once; the rest follows.
         table |= {name: "" for name in ("id", "title", "brief") if kind is PlanItem and name not in table}
     draft = convert_value(Draft, record, "", complaints)
@@ -86,11 +90,3 @@ def walk_tables(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], type, 
     for n, table in enumerate(tasks if isinstance(tasks, list) else [], start=1):
         if isinstance(table, dict):
             yield table, PlanItem, f" in task {n} ({table.get('id', 'without an id')})"
-
-
-def find_unknown_keys(table: Mapping[str, Any], kind: type, where: str) -> Iterator[str]:
-    known = [field.name for field in dataclasses.fields(kind)]
-    for name in table.keys() - set(known):
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-        yield f"there is no {name!r}{where}{hint}"

@@ -75,19 +75,13 @@ def outcome_sentence(report: Report) -> str:
 
 
 def result_location(report: Report) -> str:
-    """Where the result is now."""
+    """Where the result is now, with completed and failed handovers in parentheses."""
     if not report.result:
         return "no result was combined"
-    files = plural(len(report.files), "file")
-    return f"{files} changed on {report.result_branch}{handover_note(report)}"
-
-
-def handover_note(report: Report) -> str:
-    """Completed and failed handovers, in parentheses."""
     done = "with a pull request" if report.pr_url else "pushed" if report.pushed else ""
     failed = [NOT_DONE_PHRASES[what] for what in report.refused if what in NOT_DONE_PHRASES]
     words = " but ".join(filter(None, (done, " and ".join(failed))))
-    return f" ({words})" if words else ""
+    return f"{plural(len(report.files), 'file')} changed on {report.result_branch}{f' ({words})' if words else ''}"
 
 
 def verification_phrase(report: Report) -> str:

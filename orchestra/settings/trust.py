@@ -93,9 +93,6 @@ def trust_digest(file: SettingsFile, contents: Iterable[tuple[str, str]]) -> str
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-# --- models ---------------------------------------------------------------------------------------------------------
-
-
 def screen_models(table: dict[str, Any], base: Settings) -> Iterator[str]:
     """Remove from the table, and return, the keys that choose a dearer or unknown model."""
     options = {name: table[key_of_name(name)] for name in MODEL_OPTIONS if key_of_name(name) in table}
@@ -178,9 +175,6 @@ def dearest_rates(model: catalogue.Model) -> tuple[float, float] | None:
     long = model.long
     into = [model.price_in, model.price_cache_write, *((long.price_in, long.price_cache_write) if long else ())]
     return max(rate for rate in into if rate is not None), max(model.price_out, long.price_out if long else 0.0)
-
-
-# --- prices ---------------------------------------------------------------------------------------------------------
 
 
 def screen_prices(table: dict[str, Any], place: str, base: Settings) -> dict[str, str]:

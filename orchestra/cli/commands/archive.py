@@ -82,10 +82,8 @@ def cmd_import(arguments: Namespace) -> int:
 
 
 async def import_archive(index: RunIndex, archive: RunArchive) -> list[str]:
-    """Import files and commits, then the events, which make the run known.
-
-    The events go into the store only, not into log files, because `resume` reads those and the run's work is elsewhere.
-    """
+    """Import files and commits, then the events, which make the run known. These go into the store only, not into log
+    files, because `resume` reads those and the run's work is elsewhere."""
     notes = await import_commits(index, archive)
     try:
         for path in archive.files:

@@ -71,18 +71,13 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    arguments.add_argument(
-        "--prompt", required=True, metavar="TEXT", help="the change; @FILE reads it from a file, - from stdin"
-    )
-    arguments.add_argument(
-        "--filename", metavar="FILE", help="where to write; a bare name goes to docs/prd/ (default: a new name there)"
-    )
-    arguments.add_argument(
-        "--model", metavar="NAME", help="the Gemini model (default: DEFAULT_GEMINI_MODEL, else the current one)"
-    )
-    arguments.add_argument(
-        "--api-key", metavar="KEY", help="Google API key (better: GOOGLE_API_KEY in the environment)"
-    )
+    for flag, metavar, text in (
+        ("--prompt", "TEXT", "the change; @FILE reads it from a file, - from stdin"),
+        ("--filename", "FILE", "where to write; a bare name goes to docs/prd/ (default: a new name there)"),
+        ("--model", "NAME", "the Gemini model (default: DEFAULT_GEMINI_MODEL, else the current one)"),
+        ("--api-key", "KEY", "Google API key (better: GOOGLE_API_KEY in the environment)"),
+    ):
+        arguments.add_argument(flag, metavar=metavar, required=flag == "--prompt", help=text)
     return arguments
 
 

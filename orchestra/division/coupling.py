@@ -1,4 +1,4 @@
-"""How strongly each pair of files is coupled, from their history and their contents.
+"""How strongly each pair of files is coupled, from their history and their contents, and what is near a share of them.
 
 Five kinds of evidence are added up for each pair: changed in the same commits, one imports the other, one name (a file
 and its test), rare identifiers in both, neighbours in the tree. Measured on many repositories, no single kind is as

@@ -1,4 +1,5 @@
-"""Find the file that an import means: the one whose path ends like the imported name."""
+"""Scan a source of any language for its imports and names, and find the file that an import means: the one whose path
+ends like the imported name."""
 
 import posixpath
 import re

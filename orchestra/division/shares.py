@@ -1,4 +1,4 @@
-"""Divide files into shares: what cannot be divided, how many shares, and how good they are."""
+"""Divide files into shares: what stays together, what cannot be divided, how many shares, and how good they are."""
 
 import json
 from collections import defaultdict

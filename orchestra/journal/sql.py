@@ -53,7 +53,11 @@ class SqlStore:
             raise
 
     def append_events(self, repository: str, events: Iterable[Event]) -> None:
-        rows = [event_row(repository, event) for event in events]
+        key, names = index_key(repository), ("run", "seq", "time", "kind", "task", "attempt")
+        rows = [
+            {"repository": key, "data": encode_data(event.data)} | {name: getattr(event, name) for name in names}
+            for event in events
+        ]
         if rows:
             self.write_transaction(lambda connection: connection.execute(self.insert_new(schema.events), rows))
 
@@ -230,12 +234,6 @@ def index_key(text: str) -> str:
 
 def matches_run(table: sa.TableClause, repository: str, run: str) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.repository == index_key(repository), table.c.run == run)
-
-
-def event_row(repository: str, event: Event) -> dict[str, Any]:
-    about = {"run": event.run, "seq": event.seq, "time": event.time, "kind": event.kind}
-    whose = {"repository": index_key(repository), "task": event.task, "attempt": event.attempt}
-    return about | whose | {"data": encode_data(event.data)}
 
 
 def encode_data(data: Json) -> str:

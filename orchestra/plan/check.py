@@ -1,4 +1,5 @@
-"""Check whether a plan can be carried out. Small errors are corrected and noted; others stop it.
+"""Check whether a plan can be carried out. Small errors are corrected and noted; others stop it. And restrict it to what
+agents may be given.
 
 The corrections, in this order; docs/how-to.md lists them for users: missing, repeated or invalid ids; paths as git
 writes them; a path that only one file fits; `new` as it really is; files named twice; files to read; unknown roles,

@@ -45,14 +45,7 @@ def load_template() -> "Template":
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     environment.filters |= {"md": escape_markdown, "code": inline_code}
-    environment.globals |= {"part": PART, "tests_judged_lines": tests_judged_lines}
-    environment.globals |= {
-        function.__name__: function
-        for function in (
-            *(phrases.decision_phrase, phrases.format_cost, phrases.gate_outcome, phrases.next_steps, phrases.plural),
-            *(phrases.review_phrase, phrases.suggested_commands, phrases.task_status, phrases.verdict_sentence),
-        )
-    }
+    environment.globals |= {"part": PART, "phrases": phrases, "tests_judged_lines": tests_judged_lines}
     return environment.from_string(resources("orchestra.report.page").joinpath("report.md.jinja").read_text("utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""The facts about an option in the table of settings, and its name as flag, variable and key."""
+"""The facts about an option in the table of settings, its name as flag, variable and key, and checks of its value."""
 
 import dataclasses
 import re

@@ -184,7 +184,8 @@ def screen_prices(table: dict[str, Any], place: str, base: Settings) -> dict[str
 
     def is_allowed_price(shown: str, name: str, pair: tuple[float, float]) -> bool:
         model = resolve_or_none(name or base.model_name)
-        if model is None or not raises_price(model, pair):
+        most = dearest_rates(model) if model else None  # a price applies to all tokens alike
+        if most is None or pair[0] / 1e6 < most[0] or pair[1] / 1e6 < most[1]:
             refused[shown] = LOWER_PRICE
         return shown not in refused and model is not None and model.name not in users
 
@@ -199,12 +200,6 @@ def screen_prices(table: dict[str, Any], place: str, base: Settings) -> dict[str
             text for text in entries if is_allowed_price(f"price {text}", *parse_price(str(text), "price"))
         ]
     return refused
-
-
-def raises_price(model: catalogue.Model, pair: tuple[float, float]) -> bool:
-    """Whether the price is not below the highest known one: it applies to all tokens alike."""
-    most = dearest_rates(model)
-    return most is not None and pair[0] / 1e6 >= most[0] and pair[1] / 1e6 >= most[1]
 
 
 def parse_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from orchestra.model import Usage, Verified
 from orchestra.report import closing, phrases
 from orchestra.report.detail import GateRun, RunDetail
-from orchestra.report.page import graph, highlight, timeline
+from orchestra.report.page import highlight, timeline
 from orchestra.report.plans.estimate import comparison_sentence
 from orchestra.report.sanitize import ADDRESS, cut_middle, safe_line, strip_controls
 from orchestra.report.state import Report
@@ -85,16 +85,8 @@ def template_environment() -> "Environment":
         "base-uri 'none'; form-action 'none'"
     )
     environment.globals |= {"style": Markup(style), "script": Markup(script), "policy": policy}
-    environment.globals |= {"NOT_DONE_PHRASES": phrases.NOT_DONE_PHRASES}
-    environment.globals |= {
-        function.__name__: function
-        for function in (
-            *(closing.task_notes, closing.tests_judged_lines, comparison_sentence, requirement_coverage),
-            *(phrases.capitalize_first, phrases.decision_phrase, phrases.format_cost, phrases.format_duration),
-            *(phrases.gate_outcome, phrases.review_phrase, phrases.run_tone, phrases.task_status, phrases.task_tone),
-            *(phrases.verification_sentence, phrases.paid_phrase, phrases.plural, phrases.unreadable_note),
-        )
-    }
+    environment.globals |= {"closing": closing, "phrases": phrases}
+    environment.globals |= {"comparison_sentence": comparison_sentence, "requirement_coverage": requirement_coverage}
     return environment
 
 
@@ -139,7 +131,7 @@ def page_values(
         "handover_rows": [(what, safe_line(words, 1_000)) for what, words in closing.handover_rows(report)],
         "timeline": timeline.build_timeline(report, detail),
         "needs": needs,
-        "graph": graph.lay_out_graph(needs),
+        "graph": timeline.lay_out_graph(needs),
         "tones": [("", "all"), *((tone, word) for tone, word in TONE_LABELS.items() if tone in tones)],
         "gates_by_task": gates_by_task,
         "highlight_diff": partial(highlight.highlight_diff, budget=budget),

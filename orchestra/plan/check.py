@@ -1,5 +1,5 @@
-"""Check whether a plan can be carried out. Small errors are corrected and noted; others stop it. And restrict it to what
-agents may be given.
+"""Check whether a plan can be carried out, and restrict it to what agents may be given. Small errors are corrected and
+noted; others stop it.
 
 The corrections, in this order; docs/how-to.md lists them for users: missing, repeated or invalid ids; paths as git
 writes them; a path that only one file fits; `new` as it really is; files named twice; files to read; unknown roles,
@@ -284,7 +284,8 @@ class AllowedDraft:
 
 
 def restrict_draft(draft: Draft, permit: Permit, by_person: bool) -> AllowedDraft:
-    """Restrict a draft. A task without changes is left out too, and its dependents get its dependencies."""
+    """Leave out what agents may not be given: only a person can permit a change of a file that acts by itself. A task
+    without changes is left out too, and its dependents get its dependencies."""
     approved = {path for item in draft.unfinished for path in (item.files if draft.approved else item.named)}
     named = {path for path in approved if by_person and not is_own_file(path)}
     permit = dataclasses.replace(permit, paths=permit.paths | named)

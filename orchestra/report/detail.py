@@ -155,7 +155,6 @@ def detail_event(detail: RunDetail, event: Event) -> None:
     if event.task is not None and event.attempt is not None:
         detail.get_attempt(event.task, event.attempt)
     detail_work(event.payload, detail, event)
-    detail_checks(event.payload, detail, event)
 
 
 def detail_work(payload: Payload, detail: RunDetail, event: Event) -> None:
@@ -189,6 +188,8 @@ def detail_work(payload: Payload, detail: RunDetail, event: Event) -> None:
             attempt.turns, attempt.whole = turns, True
         case events.AttemptEnded():
             detail_attempt_ended(payload, detail, event)
+        case _:
+            detail_checks(payload, detail, event)
 
 
 def detail_task_moved(moved: events.TaskMoved, detail: RunDetail, event: Event) -> None:

@@ -47,8 +47,7 @@ def fold_event(report: Report, event: Event) -> None:
     report.last_event_time = event.time
     report.seconds = (event.time - report.started - report.paused_ms) / 1000
     report.unreadable += bool(event.read_problem)
-    for fold in (fold_run, fold_requests, fold_plan, fold_tasks, fold_gates, fold_result):
-        fold(event.payload, report, event)
+    fold_requests(event.payload, report, event)  # the most frequent; each group hands on what it does not know
 
 
 def fold_run(payload: Payload, report: Report, event: Event) -> None:
@@ -76,6 +75,8 @@ def fold_run(payload: Payload, report: Report, event: Event) -> None:
             report.limit_that_stopped = payload.limit
         case events.ReplayEnded():
             report.replayed, report.unused = True, payload.unused
+        case _:
+            fold_result(payload, report, event)
 
 
 def set_limit_options(report: Report, options: Json) -> None:
@@ -101,6 +102,8 @@ def fold_requests(payload: Payload, report: Report, event: Event) -> None:
             task_report(report, event.task).waits = f"{payload.on} ({payload.why})" if payload.on else ""
         case events.AssistantResponse():
             task_report(report, event.task).iterations += 1
+        case _:
+            fold_tasks(payload, report, event)
 
 
 def count_lost_requests(report: Report) -> None:
@@ -139,6 +142,8 @@ def fold_plan(payload: Payload, report: Report, event: Event) -> None:
                 report.tasks[payload.replaces].replaced = payload.by
         case events.TasksProposed():
             report.proposals[event.task or 0] = payload.tasks
+        case _:
+            fold_run(payload, report, event)
 
 
 def task_report_from_plan(task: Task) -> TaskReport:
@@ -174,6 +179,8 @@ def fold_tasks(payload: Payload, report: Report, event: Event) -> None:
             report.decision_texts += [payload.text] if payload.text else []
         case events.WorktreeLent():
             task_report(report, event.task).lent = payload
+        case _:
+            fold_gates(payload, report, event)
 
 
 def fold_attempt_started(started: events.AttemptStarted, report: Report, event: Event) -> None:
@@ -237,6 +244,8 @@ def fold_gates(payload: Payload, report: Report, event: Event) -> None:
         case events.TestsJudged():
             report.judged[payload.name] = payload
             report.gates = [gate_with_judgement(gate, payload) for gate in report.gates]
+        case _:
+            fold_plan(payload, report, event)
 
 
 def fold_result(payload: Payload, report: Report, event: Event) -> None:

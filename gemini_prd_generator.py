@@ -5,7 +5,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import subprocess
 import sys
 import time
 import traceback
@@ -72,29 +71,28 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    arguments.add_argument(
-        "--prompt", required=True, metavar="TEXT", help="the change; @FILE reads it from a file, - from stdin"
-    )
-    arguments.add_argument(
-        "--filename", metavar="FILE", help="where to write; a bare name goes to docs/prd/ (default: a new name there)"
-    )
-    arguments.add_argument(
-        "--model", metavar="NAME", help="the Gemini model (default: DEFAULT_GEMINI_MODEL, else the current one)"
-    )
-    arguments.add_argument(
-        "--api-key", metavar="KEY", help="Google API key (better: GOOGLE_API_KEY in the environment)"
-    )
+    for flag, metavar, text in (
+        ("--prompt", "TEXT", "the change; @FILE reads it from a file, - from stdin"),
+        ("--filename", "FILE", "where to write; a bare name goes to docs/prd/ (default: a new name there)"),
+        ("--model", "NAME", "the Gemini model (default: DEFAULT_GEMINI_MODEL, else the current one)"),
+        ("--api-key", "KEY", "Google API key (better: GOOGLE_API_KEY in the environment)"),
+    ):
+        arguments.add_argument(flag, metavar=metavar, required=flag == "--prompt", help=text)
     return arguments
 
 
 def write_prd_file(options: argparse.Namespace) -> Path:
     """Ask for the PRD, write it, and return its path."""
     from orchestra.answers import prd_format
+    from orchestra.plan.digest import build_digest
+    from orchestra.workspace.git import ask_git
 
     change = read_change(options.prompt)
     target = target_path(options.filename)
     ask = make_asker(options.model, options.api_key)
-    document = ask(change, repository_digest(Path.cwd()))
+    root = ask_git(Path.cwd(), "rev-parse", "--show-toplevel")
+    digest = build_digest(tracked_files(Path(root))) if root else "There is no repository yet: every file is a new one."
+    document = ask(change, digest)
     if target is None:
         target = create_unused_file(FOLDER / prd_format.prd_file_name(change, time.strftime("%Y%m%d_%H%M%S")))
     write_file(target, without_keys(document))
@@ -103,9 +101,6 @@ def write_prd_file(options: argparse.Namespace) -> Path:
     except UsageError as error:
         raise ProviderError(f"Gemini's PRD is written to {target}, but it needs mending: {error}") from None
     return target
-
-
-# --- what the user gave ---------------------------------------------------------------------------------------------
 
 
 def read_change(prompt: str) -> str:
@@ -162,31 +157,12 @@ def make_asker(model: str | None, key: str | None) -> Callable[[str, str], str]:
     )
 
 
-# --- the repository -------------------------------------------------------------------------------------------------
-
-
-def repository_digest(folder: Path) -> str:
-    from orchestra.plan.digest import build_digest
-
-    root = git_output(folder, "rev-parse", "--show-toplevel").rstrip("\n")
-    return build_digest(tracked_files(Path(root))) if root else "There is no repository yet: every file is a new one."
-
-
-def git_output(folder: Path, *words: str) -> str:
-    """Return the output of git; empty without git or a repository."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "-c", "core.fsmonitor=false", *words]
-    with contextlib.suppress(FileNotFoundError):
-        done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
-        return os.fsdecode(done.stdout) if done.returncode == 0 else ""
-    return ""
-
-
 def tracked_files(root: Path) -> Iterator[tuple[str, int, str | None]]:
     """Yield the existing tracked files, the most informative first, with the text of those that have signatures."""
     from orchestra.plan.digest import has_signatures, rank_path
+    from orchestra.workspace.git import ask_git
 
-    paths = {path for path in git_output(root, "ls-files", "-z").split("\0") if path}
+    paths = set(filter(None, (ask_git(root, "ls-files", "-z") or "").split("\0")))
     room = LARGEST_SUM
     for path in sorted(paths, key=rank_path):
         file = root / path
@@ -203,9 +179,6 @@ def read_text(file: Path) -> str | None:
         return file.read_text("utf-8")
     except (UnicodeDecodeError, OSError):
         return None
-
-
-# --- Gemini ---------------------------------------------------------------------------------------------------------
 
 
 async def ask_with_retries(change: str, digest: str, model: str, key: str, base: str, client: str) -> str:
@@ -244,9 +217,6 @@ def print_progress() -> Iterator[Callable[[int], None]]:
     finally:
         if terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
-# --- the file -------------------------------------------------------------------------------------------------------
 
 
 def create_unused_file(wanted: Path) -> Path:

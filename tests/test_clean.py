@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.journal.jsonl import stamp_of
 from orchestra.journal.ownership import machine_identity
-from orchestra.journal.run_files import stamp_of
 from tests.support.shell import Shell, shell
 from tests.support.stories import STAMP, files, logs_of, sentence, stored, story, told
 from tests.support.written import event

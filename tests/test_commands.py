@@ -13,9 +13,9 @@ import pytest
 from orchestra.cli.find import match_run_name
 from orchestra.errors import UsageError
 from orchestra.events import EventLog, event_record, make_event
-from orchestra.journal.log_tail import LogTail
+from orchestra.journal.jsonl import LogTail
 from orchestra.journal.open_store import open_store
-from orchestra.report.terminal_text import escape_controls, escaped_line
+from orchestra.report.sanitize import escape_controls, escaped_line
 from tests.support.databases import database
 from tests.support.load import within
 from tests.support.runs import PROGRAM

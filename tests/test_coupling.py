@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestra.division.coupling import KINDS, STRONGEST, Coupling, Evidence, commit_weight, subject_stem
-from orchestra.division.imports import ModuleIndex
+from orchestra.division.imports import ModuleIndex, Source, scan_source
 from orchestra.division.shares import cut_share
-from orchestra.division.source_scan import Source, scan_source
 
 
 def row(coupling: Coupling, kind: str, path: str) -> dict[str, float]:

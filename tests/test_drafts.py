@@ -28,7 +28,7 @@ from orchestra.plan.edit import edit_draft
 from orchestra.plan.planner import PlanAnswer, draft_from_answer
 from orchestra.plan.targets import TrackedFile
 from orchestra.plan.toml_file import format_draft, parse_draft
-from orchestra.report.plans.plan_tree import plan_tree
+from orchestra.report.plans.preview import plan_tree
 
 TRACKED = {path: TrackedFile(path, 300) for path in ("src/app.py", "src/user.py", "tests/test_app.py", "README.md")}
 ODD = {"link.py": "link", "logo.png": "binary"}

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from orchestra.events import make_event, to_json_value
+from orchestra.events import PlanRange, make_event, to_json_value
 from orchestra.model import Plan, TargetFile, Task, Usage
 from orchestra.providers import catalogue
 from orchestra.report.closing import closing_text
 from orchestra.report.fold import fold_events
 from orchestra.report.markdown import markdown_report
-from orchestra.report.plans.estimate import Estimate, compare_estimate, comparison_sentence, estimate_plan
+from orchestra.report.plans.estimate import actual_use, comparison_sentence, estimate_plan, estimate_record
 from orchestra.report.state import Report
 
 # A dollar for a million tokens in, ten for a million out.
@@ -24,7 +24,7 @@ def task(id: int, *needs: int, tokens: int = 10_000, role: str = "") -> Task:
     return Task(id, f"t{id}", (TargetFile(f"f{id}", tokens),), "x" * 300, reads=("big.py",), needs=needs, role=role)
 
 
-def made(*tasks: Task, agents: int = 1, **more: Any) -> Estimate:
+def made(*tasks: Task, agents: int = 1, **more: Any) -> PlanRange:
     return estimate_plan(Plan(tasks, agents), MODEL, {"big.py": 3_000}, **more)
 
 
@@ -35,7 +35,7 @@ def test_one_task() -> None:
     assert found.tokens == (asked + 700, 3 * asked + 10_000 + 7_000)
     assert found.dollars == pytest.approx(((asked + 7_000) / 1e6, (3 * asked + 10_000 + 70_000) / 1e6), rel=1e-3)
     assert found.minutes == pytest.approx((12 / 60, (7_000 / 25 + 15) / 60))
-    one = found.tasks[1]
+    one = found.tasks[0]
     assert (one.tokens, one.dollars, one.minutes) == (found.tokens, found.dollars, found.minutes)
 
 
@@ -58,26 +58,26 @@ def test_the_time_of_all_of_them(tasks: tuple[Task, ...], agents: int, times: fl
 
 
 def test_what_is_handed_on_is_read_too() -> None:
-    alone, needing = made(task(1), task(2)).tasks[2], made(task(1), task(2, 1)).tasks[2]
+    alone, needing = made(task(1), task(2)).tasks[1], made(task(1), task(2, 1)).tasks[1]
     assert needing.tokens[0] == alone.tokens[0] and needing.tokens[1] == alone.tokens[1] + 3 * 2_000
 
 
 def test_a_role_costs_what_its_own_model_costs() -> None:
     plain, cheap = made(task(1), task(2)), made(task(1), task(2, role="tester"), roles={"tester": CHEAP})
-    assert plain.dollars and cheap.dollars and plain.tasks[2].dollars and cheap.tasks[2].dollars
-    assert cheap.tasks[2].dollars[0] == pytest.approx(plain.tasks[2].dollars[0] / 10)
+    assert plain.dollars and cheap.dollars and plain.tasks[1].dollars and cheap.tasks[1].dollars
+    assert cheap.tasks[1].dollars[0] == pytest.approx(plain.tasks[1].dollars[0] / 10)
     assert cheap.dollars[0] == pytest.approx(0.55 * plain.dollars[0])
 
 
 def test_estimate_without_a_price_has_no_dollars() -> None:
     found = made(task(1), task(2, role="tester"), roles={"tester": UNPRICED})
-    assert found.dollars is None and found.tasks[2].dollars is None and found.tasks[1].dollars is not None
+    assert found.dollars is None and found.tasks[1].dollars is None and found.tasks[0].dollars is not None
 
 
 def test_several_attempts_at_each_task_side_by_side() -> None:
     one, three = made(task(1)), made(task(1), each=3, slots=3)
     assert three.tokens[0] == 3 * one.tokens[0] and three.minutes == pytest.approx(one.minutes)
-    assert three.tasks[1] == one.tasks[1] and "3 times" in three.basis
+    assert three.tasks[0] == one.tasks[0] and "3 times" in three.basis
     assert made(task(1), each=3, slots=1).minutes[0] == pytest.approx(3 * one.minutes[0])
 
 
@@ -115,8 +115,7 @@ RECORD = {"tokens": [500, 5_000], "dollars": [0.02, 0.3], "minutes": [1.0, 6.0],
 
 def test_the_report_says_how_right_it_was() -> None:
     report = after(RECORD)
-    found = compare_estimate(report)
-    assert found and json.loads(json.dumps(found.as_record())) == {
+    assert json.loads(json.dumps(estimate_record(report))) == {
         **{name: value for name, value in RECORD.items() if name != "tasks"},
         "actual": {"tokens": 1_000, "dollars": 0.05, "minutes": 2.0},
     }
@@ -143,8 +142,8 @@ def test_a_run_that_did_not_do_its_work_is_compared_with_nothing() -> None:
 def test_what_was_lost_counts_as_paid_here_too() -> None:
     report = after(RECORD)
     report.roles["agent"] += Usage(assumed=0.25, assumed_tokens=7)
-    found = compare_estimate(report)
-    assert found is not None and (found.actual.dollars, found.actual.tokens) == (0.3, 1_007)
+    used = actual_use(report)
+    assert (used.dollars, used.tokens) == (0.3, 1_007)
 
 
 def test_a_run_that_died_is_not_at_work_until_it_is_taken_up() -> None:
@@ -162,11 +161,11 @@ def test_a_run_that_died_is_not_at_work_until_it_is_taken_up() -> None:
 )
 def test_what_an_older_or_a_newer_run_expected_is_passed_over(expected: Any) -> None:
     report = after(expected)
-    assert compare_estimate(report) is None and comparison_sentence(report) == "" and list(report.tasks) == [1]
+    assert estimate_record(report) is None and comparison_sentence(report) == "" and list(report.tasks) == [1]
     assert "Estimated" not in closing_text(report, "")
 
 
 def test_the_record_of_an_estimate_is_what_the_report_reads() -> None:
     found = made(task(1))
-    report = after(to_json_value(found.to_plan_range()))
-    assert report.estimate == found.to_plan_range() and report.tasks[1].estimate == found.to_plan_range().tasks[0]
+    report = after(to_json_value(found))
+    assert report.estimate == found and report.tasks[1].estimate == found.tasks[0]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orchestra import events
 from orchestra.events import KINDS, Event, event_record, read_line, to_json_value
 from orchestra.journal.open_store import open_store
-from orchestra.report import run_status, task_view
+from orchestra.report import run_status
 from orchestra.report.annotations import build_annotations, step_outputs
 from orchestra.report.closing import closing_text
 from orchestra.report.detail import build_detail
@@ -133,7 +133,10 @@ def render_everything(log: list[Event]) -> None:
     )
     for task in report.tasks.values():
         tries = found.all_attempts(task.id)
-        json.dumps(task_view.task_record(report, task, "", tries, {})), task_view.task_text(report, task, "", tries, {})
+        (
+            json.dumps(run_status.task_record(report, task, "", tries, {})),
+            run_status.task_text(report, task, "", tries, {}),
+        )
     for each in log:
         describe_event(each)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.division.coupling import Evidence
-from orchestra.division.source_scan import scan_source
+from orchestra.division.imports import scan_source
 from orchestra.workspace.evidence import PARTIAL, SHALLOW, gather_evidence
 from orchestra.workspace.git import Git
 from orchestra.workspace.repository import open_repository

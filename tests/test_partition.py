@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from orchestra.division import constraints
 from orchestra.division.coupling import Coupling, Evidence
 from orchestra.division.partition import (
     Level,
@@ -19,10 +18,13 @@ from orchestra.division.partition import (
 from orchestra.division.shares import (
     AgentsWanted,
     DividedFiles,
+    check_complete,
     divide_as_assigned,
     divide_files,
     drop_oversized,
     merge_groups,
+    parse_assignment,
+    together_groups,
 )
 from orchestra.errors import PlanError
 from orchestra.model import Contract, Prd, TargetFile
@@ -277,7 +279,7 @@ PATHS = ["a.py", "b.py", "src/c.py", "src/d.py", "src/D.py"]
 
 def test_groups_by_globs_contracts_and_case() -> None:
     prd = Prd("", contracts=(Contract("x", "", together=("a.py", "src/c.py", "gone.py")),))
-    found, notes = constraints.together_groups(["*.py", "src"], prd, PATHS)
+    found, notes = together_groups(["*.py", "src"], prd, PATHS)
     assert found[:2] == [["a.py", "b.py"], ["src/c.py", "src/d.py", "src/D.py"]]
     assert found[2:] == [["a.py", "src/c.py"], ["src/D.py", "src/d.py"]]
     assert notes == ["src/D.py and src/d.py differ only in case: one agent gets them."]
@@ -285,7 +287,7 @@ def test_groups_by_globs_contracts_and_case() -> None:
 
 def test_a_pattern_that_keeps_nothing_together() -> None:
     with pytest.raises(PlanError, match=r"^--together \*\.rs: none of the 5 files to change matches\.$"):
-        constraints.together_groups(["*.rs"], Prd(""), PATHS)
+        together_groups(["*.rs"], Prd(""), PATHS)
 
 
 @pytest.mark.parametrize(
@@ -302,11 +304,11 @@ def test_a_pattern_that_keeps_nothing_together() -> None:
 )
 def test_assignments_that_are_wrong(text: str, sentence: str) -> None:
     with pytest.raises(PlanError, match=rf"^--assign who\.json: .*{sentence}"):
-        constraints.check_complete("who.json", constraints.parse_assignment("who.json", text), PATHS)
+        check_complete("who.json", parse_assignment("who.json", text), PATHS)
 
 
 def test_an_assignment_is_kept_as_it_is() -> None:
-    shares = constraints.parse_assignment("w", '{"agent1": ["f01.py"], "agent2": ["f02.py", "f00.py"]}')
+    shares = parse_assignment("w", '{"agent1": ["f01.py"], "agent2": ["f02.py", "f00.py"]}')
     found = divide_as_assigned(files_of(1, 2, 3), shares, Evidence(), 0, None)
     assert [[file.path for file in share] for share in found.shares] == [["f01.py"], ["f00.py", "f02.py"]]
     assert found.agents == 2

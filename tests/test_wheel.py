@@ -30,6 +30,7 @@ def test_every_file_is_packed() -> None:
         "report/page/page.css",
         "report/page/page.html",
         "report/page/page.js",
+        "report/page/report.md.jinja",
         "demo_project/prd.md",
     )
     assert {PACKAGE / name for name in wanted} <= data

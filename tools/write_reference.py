@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.cli.load import FILE, TABLE, USER_FILE
-from orchestra.cli.parser import GROUPS, flag_names
+from orchestra.cli.parser import GROUPS, SHORT_FLAGS
 from orchestra.providers import catalogue
 from orchestra.settings import CONFLICTING_OPTIONS, Power, flag_of, key_of, option_fields, variables_of
 
@@ -116,7 +116,7 @@ def text() -> str:
 
 def row(f: Field[Any]) -> tuple[str, ...]:
     metavar = f" {f.metadata['metavar']}{'…' if isinstance(f.default, tuple) else ''}" if f.metadata["metavar"] else ""
-    flags = ", ".join(f"`{name}{metavar}`" for name in sorted(flag_names(f), key=len, reverse=True))
+    flags = ", ".join(f"`{name}{metavar}`" for name in (flag_of(f), *SHORT_FLAGS.get(f.name, ())))
     meaning = f"`false`: {f.metadata['help']}" if f.metadata["off"] else f.metadata["help"]
     return flags, coded(variables_of(f)), f"`{key_of(f)}`", default(f), meaning
 

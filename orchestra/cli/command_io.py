@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from typing import Any, TextIO
 
 from orchestra.cli.parser import CommandParser
-from orchestra.report.terminal_text import escape_controls
+from orchestra.report.sanitize import escape_controls
 from orchestra.settings import Settings
 
 

@@ -1,5 +1,6 @@
 """Print what a committed settings file sets, and ask for consent to the rest of it."""
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,12 +9,11 @@ from typing import Any
 from orchestra.cli import trusted
 from orchestra.cli.command_io import is_attended
 from orchestra.cli.load import current_folder, read_settings, read_settings_file
-from orchestra.cli.masked import mask_setting
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.errors import SettingsError, UsageError
 from orchestra.plan.roles import TABLE as ROLES
-from orchestra.report.terminal_text import escape_controls
-from orchestra.settings import CommittedFile, Settings, SettingsFile
+from orchestra.report.sanitize import escape_controls
+from orchestra.settings import CommittedFile, Settings, SettingsFile, mask_value
 from orchestra.settings.trust import files_named_in
 from orchestra.settings.values import PRICES_TABLE
 from orchestra.workspace.git import top_level
@@ -24,10 +24,9 @@ ALLOW = "`aider-orchestrator trust` allows it, --trust-repo allows it for one ru
 
 def repository_root(repo: str) -> Path:
     start = Path(repo).absolute() if repo else current_folder()
-    root = top_level(start)
-    if root is None:
-        raise UsageError(f"{start} is not in a git repository.")
-    return root
+    if root := top_level(start):
+        return root
+    raise UsageError(f"{start} is not in a git repository.")
 
 
 def describe_consent(root: Path, file: SettingsFile, settings: Settings) -> Iterator[str]:
@@ -49,7 +48,11 @@ def resolve_committed(settings: Settings, committed: CommittedFile, flags: Mappi
     if committed.refused and is_attended(user_settings, sys.stderr) and ask_for_consent(settings, committed):
         settings = read_settings(flags)
         committed = settings.committed or committed
-    print_committed(settings, committed)
+    if not is_quiet_by_user(settings):
+        state = "committed, and trusted" if committed.trusted else "committed"
+        for line in setting_lines(committed.used, settings):
+            print_note(f"{committed.origin} ({state}) sets {line}")
+    print_refused(committed)
     if committed.models:
         names = ", ".join(committed.models)
         raise SettingsError(
@@ -78,15 +81,6 @@ def ask_for_consent(settings: Settings, committed: CommittedFile) -> bool:
     return yes
 
 
-def print_committed(settings: Settings, committed: CommittedFile) -> None:
-    """Print a note for each setting that is used, unless the user wants quiet, and one for those that are not."""
-    state = "committed, and trusted" if committed.trusted else "committed"
-    if not is_quiet_by_user(settings):
-        for line in setting_lines(committed.used, settings):
-            print_note(f"{committed.origin} ({state}) sets {line}")
-    print_refused(committed)
-
-
 def print_refused(committed: CommittedFile) -> None:
     if committed.refused:
         names = ", ".join(f"{name} ({reason})" for name, reason in committed.refused.items())
@@ -97,16 +91,19 @@ def print_note(text: str) -> None:
     print(f"note: {escape_controls(' '.join(text.split()))}", file=sys.stderr)
 
 
+def mask_setting(name: str, value: object, secrets: Secrets) -> str:
+    """Return the value in one line with keys masked, also inside a text such as a command."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = shlex.join(value) if isinstance(value, tuple) else str(value or "-")
+    return " ".join(secrets.scrub(mask_value(name, text)).split()) or "-"
+
+
 def setting_lines(table: Mapping[str, Any], settings: Settings) -> Iterator[str]:
     secrets = Secrets.from_settings(settings)
     for name, value in table.items():
-        if name in (ROLES, PRICES_TABLE) and isinstance(value, Mapping):
-            yield from (
-                f"{name}.{key} = {mask_setting(name, as_text_tuple(entry), secrets)}" for key, entry in value.items()
-            )
-        else:
-            yield f"{name} = {mask_setting(name, as_text_tuple(value), secrets)}"
-
-
-def as_text_tuple(value: Any) -> Any:
-    return tuple(map(str, value)) if isinstance(value, list | tuple) else value
+        is_table = name in (ROLES, PRICES_TABLE) and isinstance(value, Mapping)
+        entries = {f"{name}.{key}": entry for key, entry in value.items()} if is_table else {name: value}
+        for key, entry in entries.items():
+            shown = tuple(map(str, entry)) if isinstance(entry, list | tuple) else entry
+            yield f"{key} = {mask_setting(name, shown, secrets)}"

@@ -5,7 +5,7 @@ import difflib
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,9 +18,8 @@ from orchestra.journal.open_store import open_store
 from orchestra.journal.ownership import is_owner_dead
 from orchestra.journal.store import RUN_MARKS, Owner, Store, StoredRun, run_from_marks
 from orchestra.journal.store_repair import open_own_store
-from orchestra.report.fold import report_from_log
-from orchestra.report.state import Report
 from orchestra.settings import Settings
+from orchestra.wording import join_some
 from orchestra.workspace.git import existing_commits, top_level
 
 LATEST = ("", "latest")
@@ -59,24 +58,24 @@ class RunIndex:
 
     @cached_property
     def runs(self) -> list[KnownRun]:
-        """All runs, the oldest first."""
-        stored = [KnownRun(run, self.key) for run in self.store.list_runs(self.key)]
-        only_files = [KnownRun(run, self.key) for run in self.runs_in_files({run.name for run in stored})]
-        return sorted(stored + only_files + self.runs_elsewhere, key=lambda run: (run.run.first.time, run.name))
-
-    def runs_in_files(self, stored: set[str]) -> Iterator[StoredRun]:
-        """Yield the runs that have log files but are not stored."""
+        """All runs, the oldest first: those of the store, and those that only log files have."""
+        runs = self.store.list_runs(self.key)
+        stored = {run.name for run in runs}
         for stamp in jsonl.list_run_stamps(self.logs):
             if stamp not in stored:
                 events = jsonl.read_log_file(self.logs / f"run_{stamp}.jsonl").events
                 if marks := [event for event in events if event.kind in RUN_MARKS]:
-                    yield run_from_marks(marks)
+                    runs.append(run_from_marks(marks))
+        known = [*(KnownRun(run, self.key) for run in runs), *self.runs_elsewhere]
+        return sorted(known, key=lambda run: (run.run.first.time, run.name))
 
     @cached_property
     def runs_elsewhere(self) -> list[KnownRun]:
         """The runs of other machines or clones in a shared store whose base commit is in this repository."""
         others = [key for key in self.store.list_repositories() if key != self.key] if self.shared else []
-        runs = [KnownRun(run, key, place_of_key(key)) for key in others for run in self.store.list_runs(key)]
+        # A key is host:path, or of a very long one only the digest.
+        places = {key: "another machine" if key.startswith("sha256:") else key for key in others}
+        runs = [KnownRun(run, key, place) for key, place in places.items() for run in self.store.list_runs(key)]
         bases = existing_commits(self.root, [run.base for run in runs])
         return [run for run in runs if run.base in bases]
 
@@ -99,19 +98,11 @@ class RunIndex:
     def has_files(self, run: KnownRun) -> bool:
         return not run.elsewhere and (self.logs / f"run_{run.name}.jsonl").exists()
 
-    def build_report(self, run: KnownRun) -> Report:
-        return replace(report_from_log(self.read_log(run)), run=run.name)
-
     def find_owner(self, run: KnownRun) -> Owner | None:
         """Return the process that works on the run. One killed on this machine does not count, even before its lease
         ends."""
         owner = self.store.run_owner(run.key, run.name)
         return None if owner is None or is_owner_dead(owner) else owner
-
-
-def place_of_key(key: str) -> str:
-    """Return host:path from the key of a shared store; it has only a digest of a very long one."""
-    return "another machine" if key.startswith("sha256:") else key
 
 
 def match_run_name(name: str, names: Sequence[str]) -> str:
@@ -122,14 +113,10 @@ def match_run_name(name: str, names: Sequence[str]) -> str:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise UsageError(f"{name!r} is ambiguous: {join_first_names(matches)}.", hint="Use more of the name.")
+        raise UsageError(f"{name!r} is ambiguous: {join_some(matches, 5)}.", hint="Use more of the name.")
     near = difflib.get_close_matches(name, list(dict.fromkeys(names)), 3)
-    hint = f"Similar: {join_first_names(near)}." if near else f"The latest: {join_first_names(names[-3:])}."
+    hint = f"Similar: {join_some(near)}." if near else f"The latest: {join_some(names[-3:])}."
     raise UsageError(f"there is no run {name!r} here.", hint=hint)
-
-
-def join_first_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 @contextlib.contextmanager

@@ -66,9 +66,6 @@ async def cancel_on_signal(work: Coroutine[Any, Any, int]) -> int:
         raise StoppedBySignal(received[0] if received else signal.SIGTERM) from None
 
 
-# --- the process ----------------------------------------------------------------------------------------------------
-
-
 def prepare_process() -> None:
     """Open closed streams, and keep httpx from importing its command line, which takes 8 % of our start-up."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):

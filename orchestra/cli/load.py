@@ -46,7 +46,7 @@ def load_with_files(flags: Mapping[str, Any], sources: list[tuple[str, Mapping[s
     if not may_be_tracked(root, path):
         return load_whole_file()
     base = load_settings(flags, sources, user_files)
-    if base.trust_repo or trusted.is_file_trusted(root, repository_file):
+    if base.trust_repo or trusted.recall_answer(root, repository_file):
         overridden = overridden_keys(base)
         used = {name: value for name, value in repository_file.table.items() if name not in overridden}
         return load_whole_file().with_values(committed=CommittedFile(repository_file.origin, used, trusted=True))
@@ -63,10 +63,8 @@ def current_folder() -> Path:
 
 
 def read_environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:
-    """Return the process's environment, then .env in the repository, then .env beside the script.
-
-    A committed .env is not read, because anyone may have written it.
-    """
+    """Return the process's environment, then .env in the repository unless it is committed, because then anyone may
+    have written it, then .env beside the script."""
     from orchestra.workspace.tracked import may_be_tracked
 
     environments: list[tuple[str, Mapping[str, str]]] = [("environment", os.environ)]

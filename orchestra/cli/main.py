@@ -69,15 +69,13 @@ def report_bug(argv: list[str]) -> int:
 
     # Only the command among the arguments: the others may hold a key.
     details = scrub_keys(f"{argv[:1]}\n{traceback.format_exc()}", argv)
+    name = "aider-orchestrator"
     try:
-        handle, path = tempfile.mkstemp(prefix="aider-orchestrator-bug-", suffix=".txt")
+        handle, path = tempfile.mkstemp(prefix=f"{name}-bug-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(details)
+        text = f"{name}: this is a bug, sorry. The details are in {path}; please report it with them."
     except OSError:
-        print(f"{details}\naider-orchestrator: this is a bug, sorry; please report what is above.", file=sys.stderr)
-        return 3
-    print(
-        f"aider-orchestrator: this is a bug, sorry. The details are in {path}; please report it with them.",
-        file=sys.stderr,
-    )
+        text = f"{details}\n{name}: this is a bug, sorry; please report what is above."
+    print(text, file=sys.stderr)
     return 3

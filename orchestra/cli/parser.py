@@ -12,6 +12,7 @@ from orchestra.settings import flag_of, option_fields
 
 GROUPS = {"work": "the work", "agents": "the agents", "limits": "limits", "models": "the models"}
 GROUPS |= {"result": "the result", "handover": "handing it over"}
+SHORT_FLAGS = {"quiet": ("-q",), "verbose": ("-v",)}
 
 
 class ParagraphFormatter(argparse.HelpFormatter):
@@ -43,7 +44,7 @@ class CommandParser(argparse.ArgumentParser):
         self.lists_run_options = listed
         groups = {name: self.add_argument_group(title) for name, title in GROUPS.items()}
         for f in option_fields():
-            groups[f.metadata["group"]].add_argument(*flag_names(f), **flag_keywords(f))
+            groups[f.metadata["group"]].add_argument(*SHORT_FLAGS.get(f.name, ()), flag_of(f), **flag_keywords(f))
         self.run_groups = list(groups.values())
 
     def format_help(self) -> str:
@@ -90,23 +91,15 @@ class CommandParser(argparse.ArgumentParser):
         raise UsageError(f"{message}.", hint=usage if "required" in message else self.help_hint)
 
 
-def flag_names(f: dataclasses.Field[Any]) -> list[str]:
-    short = {"quiet": ["-q"], "verbose": ["-v"]}.get(f.name, [])
-    return [*short, flag_of(f)]
-
-
 def flag_keywords(f: dataclasses.Field[Any]) -> dict[str, Any]:
-    common = {"dest": f.name, "default": None, "help": f.metadata["help"].replace("%", "%%") + default_in_help(f)}
-    if f.type is bool or isinstance(f.default, bool):
+    is_flag = f.type is bool or isinstance(f.default, bool)
+    default = f" (default: {f.default:g})" if f.default and isinstance(f.default, int | float) and not is_flag else ""
+    common = {"dest": f.name, "default": None, "help": f.metadata["help"].replace("%", "%%") + default}
+    if is_flag:
         return common | {"action": "store_const", "const": not f.default}
     if isinstance(f.default, tuple):
         return common | {"nargs": "+", "action": "extend", "metavar": f.metadata["metavar"]}
     return common | {"metavar": f.metadata["metavar"]}
-
-
-def default_in_help(f: dataclasses.Field[Any]) -> str:
-    shown = f.default if isinstance(f.default, int | float) and not isinstance(f.default, bool) else ""
-    return f" (default: {shown:g})" if shown else ""
 
 
 def run_options(arguments: argparse.Namespace) -> dict[str, Any]:

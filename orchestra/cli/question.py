@@ -9,9 +9,9 @@ from orchestra.conduct.core.context import TerminalPrompts
 from orchestra.console import ProgressView
 from orchestra.model import Decision
 from orchestra.plan.draft import Draft
-from orchestra.report.plans.plan_tree import plan_tree
+from orchestra.report.plans.preview import plan_tree
+from orchestra.report.sanitize import escape_controls
 from orchestra.report.state import TaskReport
-from orchestra.report.terminal_text import escape_controls
 from orchestra.settings import Settings
 
 CHOICES = """\

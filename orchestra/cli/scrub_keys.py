@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from orchestra.errors import OrchestraError
@@ -18,15 +19,10 @@ def scrub_keys(text: str, argv: list[str]) -> str:
         for name, value in env.items()
         if value.strip()
     }
-    return Secrets.from_variables(variables, api_key_argument(argv), *argv).scrub(text)
-
-
-def api_key_argument(argv: list[str]) -> str:
-    """Return the value of --api-key KEY or --api-key=KEY."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
-        if word.startswith("--api-key"):
-            return word.partition("=")[2] or following
-    return ""
+    # The value of --api-key KEY or --api-key=KEY.
+    pairs = pairwise([*argv, ""])
+    given = (word.partition("=")[2] or following for word, following in pairs if word.startswith("--api-key"))
+    return Secrets.from_variables(variables, next(given, ""), *argv).scrub(text)
 
 
 def read_dotenv_files() -> list[tuple[str, Mapping[str, str]]]:

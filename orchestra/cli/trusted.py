@@ -13,13 +13,9 @@ from orchestra.settings.trust import files_named_in, trust_digest
 ANSWERS = "trusted.json"
 
 
-def is_file_trusted(root: Path, file: SettingsFile) -> bool:
-    """Return whether the user has consented to the present content of the file and of the files that it names."""
-    return recall_answer(root, file) is True
-
-
 def recall_answer(root: Path, file: SettingsFile) -> bool | None:
-    """Return the user's answer for the present content; None if there is none."""
+    """Return the user's answer for the present content of the file and of the files that it names; None if there is
+    none."""
     answer = read_answers(root).get(str(root.resolve()))
     if not isinstance(answer, dict) or answer.get("digest") != file_digest(root, file):
         return None

@@ -1,4 +1,4 @@
-"""How strongly each pair of files is coupled, from their history and their contents.
+"""How strongly each pair of files is coupled, from their history and their contents, and what is near a share of them.
 
 Five kinds of evidence are added up for each pair: changed in the same commits, one imports the other, one name (a file
 and its test), rare identifiers in both, neighbours in the tree. Measured on many repositories, no single kind is as
@@ -11,11 +11,11 @@ import re
 from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestra.division.imports import ModuleIndex, shared_prefix
-from orchestra.division.source_scan import Source
+from orchestra.division.imports import ModuleIndex, Source, shared_prefix
+from orchestra.model import FileLink, TargetFile
 
 COCHANGE, IMPORTS, NAME, SYMBOLS, PATH = "cochange", "imports", "name", "symbols", "path"
 KINDS = {COCHANGE: 12.0, IMPORTS: 1.0, NAME: 4.0, SYMBOLS: 1.5, PATH: 0.2}
@@ -29,6 +29,17 @@ NEAR = 6
 UNIT = 1_000_000  # weights are stored as whole numbers
 TEST_WORDS = re.compile(r"^tests?[_.-]|[_.-](?:tests?|specs?)$|(?<=[a-z0-9])(?:Tests?|Specs?|IT)$")
 
+NEIGHBOURS = 6
+LINKS = 3
+HOT_SHARES = 3
+WHY = {
+    IMPORTS: "one imports the other",
+    NAME: "one name",
+    SYMBOLS: "share rare identifiers",
+    PATH: "lie side by side",
+}
+
+WEAK = (WHY[PATH], "")  # reasons that count little if there are others
 EMPTY = array("I")
 
 Row = dict[int, float]
@@ -63,8 +74,6 @@ class Coupling:
         self.words: dict[int, list[int]] = defaultdict(list)
         self.remember_words(evidence.sources)
         self.size_factors = [] if self.commits else factors_by_size([evidence.sources.get(path) for path in self.paths])
-
-    # --- the evidence, turned so that it can be looked up by file -------------------------------------------------
 
     def remember_commits(self, commits: Iterable[tuple[str, ...]]) -> None:
         for back, paths in enumerate(commits):
@@ -103,13 +112,12 @@ class Coupling:
                     self.words[n].append(word)
             self.holders |= rare
 
-    # --- one file's row -------------------------------------------------------------------------------------------
-
     def rows_by_kind(self, n: int) -> dict[str, Row]:
+        alike = self.alike[subject_stem(self.paths[n])]
         return {
             COCHANGE: self.cochange_row(n),
             IMPORTS: self.importing.get(n, {}),
-            NAME: self.name_row(n),
+            NAME: dict.fromkeys(alike, 1.0) if 2 <= len(alike) <= MOST_ALIKE else {},
             SYMBOLS: self.symbols_row(n),
             PATH: self.path_row(n),
         }
@@ -131,10 +139,6 @@ class Coupling:
             for other in together:
                 row[other] += weight
         return row
-
-    def name_row(self, n: int) -> Row:
-        group = self.alike[subject_stem(self.paths[n])]
-        return dict.fromkeys(group, 1.0) if 2 <= len(group) <= MOST_ALIKE else {}
 
     def symbols_row(self, n: int) -> Row:
         row: Row = defaultdict(float)
@@ -158,8 +162,6 @@ class Coupling:
                 row[other] = share * share / abs(other - n)
         return row
 
-    # --- the graph ------------------------------------------------------------------------------------------------
-
     def build_graph(self) -> Graph:
         """Build a graph of each file's strongest couplings, in whole numbers, the same in both directions."""
         graph: Graph = [{} for _ in self.paths]
@@ -175,8 +177,7 @@ def strongest_entries(row: Mapping[int, float], many: int) -> list[tuple[int, fl
 
 
 def factors_by_size(sources: Sequence[Source | None]) -> list[float]:
-    """Return how often a file probably changes for its size: average files keep their couplings, larger ones get
-    more."""
+    """Return how often files probably change for their size, by which couplings are multiplied: 1 for average ones."""
     sizes = [source.size for source in sources if source]
     mean = max(sum(sizes), 1) / max(len(sizes), 1)
     return [math.sqrt(math.sqrt(max(source.size, 1) / mean)) if source else 1.0 for source in sources]
@@ -194,3 +195,56 @@ def subject_stem(path: str) -> str:
     name = path.rsplit("/", 1)[-1]
     whole = name.split(".", 1)[0] or name
     return (TEST_WORDS.sub("", whole) or whole).lower()
+
+
+def find_links(
+    coupling: Coupling, graph: Graph, shares: Sequence[Sequence[TargetFile]]
+) -> tuple[list[list[FileLink]], list[FileLink]]:
+    """Find the strongest links within each share, and the strongest that are cut."""
+    owner = {coupling.number[file.path]: n for n, share in enumerate(shares) for file in share}
+    inside: list[list[tuple[int, int, int]]] = [[] for _ in shares]
+    between: list[tuple[int, int, int]] = []
+    for a, bands in enumerate(graph):
+        for b, band in bands.items():
+            if a < b and a in owner and b in owner:
+                pairs = inside[owner[a]] if owner[a] == owner[b] else between
+                pairs.append((-band, a, b))
+    links = [[make_link(coupling, *one) for one in sorted(found)[:LINKS]] for found in inside]
+    return links, [make_link(coupling, *one) for one in sorted(between)[:LINKS]]
+
+
+def make_link(coupling: Coupling, minus: int, a: int, b: int) -> FileLink:
+    together = len(set(coupling.commits_of.get(a, ())) & set(coupling.commits_of.get(b, ())))
+    rows = coupling.rows_by_kind(a)
+    reasons = [f"changed together {'once' if together == 1 else f'{together} times'}"] if together else []
+    kinds = [kind for kind in KINDS if kind != COCHANGE and kind in WHY and rows[kind].get(b)]
+    reasons += [WHY[kind] for kind in kinds if kind != PATH or not (reasons or len(kinds) > 1)]
+    return FileLink(coupling.paths[a], coupling.paths[b], -minus, ", ".join(reasons))
+
+
+def find_neighbours(coupling: Coupling, graph: Graph | None, share: Collection[str]) -> list[str]:
+    """Find the files outside a share that are most coupled with it. `coupling` knows the whole repository; if all its
+    files are to be changed, their graph is reused."""
+    pull: dict[int, float] = defaultdict(float)
+    for path in sorted(share):
+        n = coupling.number[path]
+        row = coupling.row(n) if graph is None else graph[n]
+        for other, weight in strongest_entries(row, NEIGHBOURS):
+            if coupling.paths[other] not in share:
+                pull[other] += weight
+    return [coupling.paths[n] for n, _ in strongest_entries(pull, NEIGHBOURS)]
+
+
+def find_hot_files(coupling: Coupling, graph: Graph, shares: Sequence[Sequence[TargetFile]]) -> dict[str, set[int]]:
+    """Find files that most shares depend on: each has one owner, and the shares named here should read it."""
+    owner = {coupling.number[file.path]: n for n, share in enumerate(shares) for file in share}
+    if len(shares) < HOT_SHARES:
+        return {}
+    found = {}
+    for n, bands in enumerate(graph):
+        if n in owner:
+            others = {owner[other] for other in bands if other in owner} - {owner[n]}
+            imported = sum(1 for other in coupling.importing.get(n, {}) if owner.get(other, owner[n]) != owner[n])
+            if imported >= HOT_SHARES - 1 and 2 * len(others) >= len(shares):
+                found[coupling.paths[n]] = others
+    return found

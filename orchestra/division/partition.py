@@ -4,17 +4,17 @@ Think of the files as balls, each as heavy as it is long, tied to one another by
 they belong together. We want so many heaps of about equal weight, with as little rubber as possible stretched between
 heaps. Finding the best is out of reach for any program, but this comes close:
 
-1. Glue (`coarsen`): tie each ball to the one it is bound to most, and treat the two as one; again and again, until
-   only a few lumps are left.
-2. Deal (`grow`): from a lump at random grow a heap by what is bound to it most, until it is heavy enough; then the
-   next. Try that from several beginnings.
-3. Mend (`improve`): move the lump whose move relaxes most rubber, even if that stretches some, and each only once;
-   then take back the moves after the best moment.
+1. Glue (`coarsen_graph`): tie each ball to the one it is bound to most, and treat the two as one; again and again,
+   until only a few lumps are left.
+2. Deal (`deal_lumps`): from a lump at random grow a heap by what is bound to it most, until it is heavy enough; then
+   the next. Try that from several beginnings.
+3. Mend (`improve_heaps`): move the lump whose move relaxes most rubber, even if that stretches some, and each only
+   once; then take back the moves after the best moment.
 4. Unglue one step, mend again, until the balls are single again.
-5. Glue anew within the heaps that were found, in another way, and mend and unglue once more (`again`).
-6. Shake (`shake`): push a ball and a few that hang on it into another heap, let that heap hand on what it can best
-   spare, mend around, and keep the outcome if it stretches no more rubber; hundreds of times. Heaps as full as these
-   leave little room for single moves: this finds the exchanges.
+5. Glue anew within the heaps that were found, in another way, and mend and unglue once more (`refine_partition`).
+6. Shake (`shake_heaps`): push a ball and a few that hang on it into another heap, let that heap hand on what it can
+   best spare, mend around, and keep the outcome if it stretches no more rubber; hundreds of times. Heaps as full as
+   these leave little room for single moves: this finds the exchanges.
 
 Random choices come from a generator with a fixed seed: the same files give the same answer, everywhere.
 """
@@ -54,31 +54,22 @@ def partition(weights: Sequence[int], graph: Graph, parts: int, *, roughly: bool
         return list(range(len(weights))) if parts > 1 else [0] * len(weights)
     cap = heap_capacity(weights, parts)
     dice = random.Random(SEED)
-    found = [
-        partition_once(weights, graph, parts, cap, dice) for _ in range(1 if roughly else attempt_count(len(weights)))
-    ]
+    # For up to a few hundred balls several attempts are cheap.
+    attempts = 1 if roughly else max(1, min(3, 1_500 // len(weights)))
+    found = [partition_once(weights, graph, parts, cap, dice) for _ in range(attempts)]
     best = min(found, key=lambda heaps: cut_weight(graph, heaps))
     if roughly:
         return best
     if FEWEST_LUMPS < len(weights) <= MOST_AGAIN:
         best = refine_partition(weights, graph, parts, cap, dice, best)
-    return shake_heaps(Level(weights, graph, []), best, parts, cap, dice, shake_count(len(weights)))
-
-
-def attempt_count(balls: int) -> int:
-    """Return the number of attempts: for up to a few hundred balls several are cheap."""
-    return max(1, min(3, 1_500 // balls))
-
-
-def shake_count(balls: int) -> int:
-    """Return the number of shakes: fewer for more balls, for about the same time."""
-    return min(500, 400_000 // balls)
+    # Fewer shakes for more balls, for about the same time.
+    return shake_heaps(Level(weights, graph, []), best, parts, cap, dice, min(500, 400_000 // len(weights)))
 
 
 def partition_once(weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random) -> list[int]:
     levels = coarsen_graph(weights, graph, parts, cap, dice)
     heaps = uncoarsen_heaps(levels, deal_lumps(levels[-1], parts, cap, dice), parts, cap)
-    if not is_balanced(weights, heaps, parts, cap):
+    if not all(0 < load <= cap for load in heap_loads(weights, heaps, parts)):
         heaps = improve_heaps(levels[0], pack_greedily(weights, parts), parts, cap)
     return heaps
 
@@ -108,9 +99,6 @@ def cut_weight(graph: Graph, heaps: Sequence[int]) -> int:
     return sum(w for n, bands in enumerate(graph) for other, w in bands.items() if heaps[n] != heaps[other]) // 2
 
 
-# --- how heavy a heap may be ----------------------------------------------------------------------------------------
-
-
 def heap_capacity(weights: Sequence[int], parts: int) -> int:
     """Return the greatest weight of a heap: a tenth above the mean, the heaviest ball, or what few balls need."""
     fair = max(sum(weights) * SLACK[0] // (parts * SLACK[1]), max(weights))  # rounded down
@@ -133,13 +121,6 @@ def heap_loads(weights: Sequence[int], heaps: Sequence[int], parts: int) -> list
     for weight, heap in zip(weights, heaps, strict=True):
         found[heap] += weight
     return found
-
-
-def is_balanced(weights: Sequence[int], heaps: Sequence[int], parts: int, cap: int) -> bool:
-    return all(0 < load <= cap for load in heap_loads(weights, heaps, parts))
-
-
-# --- 1. glue --------------------------------------------------------------------------------------------------------
 
 
 def coarsen_graph(
@@ -184,18 +165,21 @@ def glue_pairs(level: Level, partner: Sequence[int]) -> tuple[Level, list[int]]:
         if inside[n] < 0:
             inside[n] = inside[other] = lumps
             lumps += 1
-    weights = [0] * lumps
-    graph: list[dict[int, int]] = [{} for _ in range(lumps)]
-    for n, lump in enumerate(inside):
-        weights[lump] += level.weights[n]
-        mine = graph[lump]
-        for other, band in level.graph[n].items():
-            if (there := inside[other]) != lump:
+    weights = heap_loads(level.weights, inside, lumps)
+    return Level(weights, contract_graph(level.graph, inside, lumps), []), inside
+
+
+def contract_graph(graph: Graph, group_of: Sequence[int], groups: int) -> list[dict[int, int]]:
+    """Return the bands between groups of balls. A ball of group -1 has none."""
+    contracted: list[dict[int, int]] = [{} for _ in range(groups)]
+    for n, group in enumerate(group_of):
+        if group < 0:
+            continue
+        mine = contracted[group]
+        for other, band in graph[n].items():
+            if (there := group_of[other]) != group and there >= 0:
                 mine[there] = mine.get(there, 0) + band
-    return Level(weights, graph, []), inside
-
-
-# --- 2. deal --------------------------------------------------------------------------------------------------------
+    return contracted
 
 
 def deal_lumps(level: Level, parts: int, cap: int, dice: random.Random) -> list[int]:
@@ -252,11 +236,8 @@ def pop_strongest(queue: list[tuple[int, int]], pull: Mapping[int, int], heaps: 
     return -1
 
 
-# --- 3. mend --------------------------------------------------------------------------------------------------------
-
-
 def improve_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int) -> list[int]:
-    work = HeapMender(level, list(heaps), parts, cap)
+    work = HeapMender(level, heaps, parts, cap)
     work.relieve()
     for _ in range(ROUNDS):
         if not work.run_round():
@@ -265,7 +246,7 @@ def improve_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int) -> l
 
 
 def shake_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int, dice: random.Random, times: int) -> list[int]:
-    work = HeapMender(level, list(heaps), parts, cap)
+    work = HeapMender(level, heaps, parts, cap)
     for _ in range(times):
         work.shake(dice)
     return work.heaps
@@ -274,9 +255,9 @@ def shake_heaps(level: Level, heaps: Sequence[int], parts: int, cap: int, dice: 
 class HeapMender:
     """Heaps during mending, with what each lump is tied to in every heap."""
 
-    def __init__(self, level: Level, heaps: list[int], parts: int, cap: int) -> None:
+    def __init__(self, level: Level, heaps: Sequence[int], parts: int, cap: int) -> None:
         self.weights, self.graph = level.weights, level.graph
-        self.heaps, self.cap = heaps, cap
+        self.heaps, self.cap = list(heaps), cap
         self.loads = heap_loads(level.weights, heaps, parts)
         self.count = [0] * parts
         for heap in heaps:
@@ -361,7 +342,8 @@ class HeapMender:
         """Take from overweight heaps, and give to empty ones, what costs the least rubber for its weight."""
         for part in range(len(self.loads)):
             if not self.count[part]:
-                self.fill_empty(part)
+                rich = [n for n, heap in enumerate(self.heaps) if self.count[heap] > 1]
+                self.move(min(rich, key=lambda n: (self.bound[n].get(self.heaps[n], 0), n)), part)
             while self.loads[part] > self.cap and self.count[part] > 1:
                 moves = [move for n, heap in enumerate(self.heaps) if heap == part and (move := self.cheapest_exit(n))]
                 if not moves:
@@ -377,13 +359,6 @@ class HeapMender:
         there = max(room, key=lambda there: (self.bound[n].get(there, 0), -self.loads[there]))
         lost = self.bound[n].get(here, 0) - self.bound[n].get(there, 0)
         return lost / weight, n, there
-
-    def fill_empty(self, part: int) -> None:
-        rich = [n for n, heap in enumerate(self.heaps) if self.count[heap] > 1]
-        n = min(rich, key=lambda n: (self.bound[n].get(self.heaps[n], 0), n))
-        self.move(n, part)
-
-    # --- shake --------------------------------------------------------------------------------------------------------
 
     def shake(self, dice: random.Random) -> None:
         """Shake; never worse: what stretched more rubber than it relaxed is undone."""

@@ -1,13 +1,17 @@
-"""Divide files into shares: what cannot be divided, how many shares, and how good they are."""
+"""Divide files into shares: what stays together, what cannot be divided, how many shares, and how good they are."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from orchestra.division.coupling import Coupling, Evidence, Graph, commit_weight
-from orchestra.division.partition import partition
+from orchestra.division.partition import contract_graph, partition
 from orchestra.errors import PlanError
-from orchestra.model import TargetFile
+from orchestra.model import Prd, TargetFile
 from orchestra.plan.sizing import NEW_FILE_TOKENS, AgentBound, tasks_needed, usable_tokens
+from orchestra.plan.targets import match_paths
 from orchestra.wording import join_some
 
 WORTH = 0.05  # fewer agents must be better by this much
@@ -73,11 +77,22 @@ def divide_files(
     alone = [ball for ball in balls if total_weight(ball) > limit]
     for ball in alone:
         check_context(ball, want.context)
-        check_together(ball, limit)
+        if len(ball) > 1:
+            raise PlanError(
+                f"{format_files(ball)} must stay together, but are about {total_weight(ball):,} tokens,"
+                f" more than the {limit:,} that one agent works on well with this model.",
+                hint="Keep fewer together, or choose a model with a larger context.",
+            )
     rest = [ball for ball in balls if total_weight(ball) <= limit]
-    tried = DivisionSearch(rest, contract_graph(coupling, graph, rest), evidence, limit, alone)
+    if len(rest) < len(graph):
+        ball_of = {file.path: n for n, ball in enumerate(rest) for file in ball}
+        graph = contract_graph(graph, [ball_of.get(path, -1) for path in coupling.paths], len(rest))
+    tried = DivisionSearch(rest, graph, evidence, limit, alone)
     notes = [oversize_note(ball, limit) for ball in alone]
-    best = tried.divide_exactly(want) if want.exactly else tried.choose_best(want)
+    if want.exactly:
+        best = tried.divide_into(max(want.exactly - len(alone), tried.least_parts(want), 1), want.exactly)
+    else:
+        best = tried.choose_best(want)
     return replace(best, notes=(*notes, *best.notes))
 
 
@@ -95,10 +110,7 @@ def merge_groups(paths: Sequence[str], groups: Sequence[Sequence[str]]) -> list[
 
 
 def drop_oversized(files: Sequence[TargetFile], context: int | None) -> tuple[list[TargetFile], list[str]]:
-    """Drop files that only a folder or glob named and that no prompt can hold.
-
-    Return the rest and notes about these.
-    """
+    """Drop files that only a folder or glob named and that no prompt can hold. Return the rest and notes on them."""
     large = [file for file in files if context is not None and not file.required and file_weight(file) > context]
     notes = [
         f"{file.path} is left out: it is about {file.tokens:,} tokens, more than the whole context of the model "
@@ -118,15 +130,6 @@ def check_context(ball: Sequence[TargetFile], context: int | None) -> None:
         )
 
 
-def check_together(ball: Sequence[TargetFile], limit: int) -> None:
-    if len(ball) > 1:
-        raise PlanError(
-            f"{format_files(ball)} must stay together, but are about {total_weight(ball):,} tokens,"
-            f" more than the {limit:,} that one agent works on well with this model.",
-            hint="Keep fewer together, or choose a model with a larger context.",
-        )
-
-
 def oversize_note(ball: Sequence[TargetFile], limit: int) -> str:
     size = f"about {total_weight(ball):,} tokens, more than the {limit:,} that an agent works on well"
     about = f"{format_files(ball)}: {size}"
@@ -135,20 +138,6 @@ def oversize_note(ball: Sequence[TargetFile], limit: int) -> str:
 
 def format_files(ball: Sequence[TargetFile]) -> str:
     return join_some([file.path for file in ball])
-
-
-def contract_graph(coupling: Coupling, graph: Graph, balls: Sequence[Sequence[TargetFile]]) -> Graph:
-    """Contract the graph to the couplings between groups of files."""
-    if len(balls) == len(graph):
-        return graph
-    ball_of = {coupling.number[file.path]: n for n, ball in enumerate(balls) for file in ball}
-    found: Graph = [{} for _ in balls]
-    for n, row in enumerate(graph):
-        for other, band in row.items():
-            a, b = ball_of.get(n), ball_of.get(other)
-            if a is not None and b is not None and a != b:
-                found[a][b] = found[a].get(b, 0) + band
-    return found
 
 
 def cut_share(evidence: Evidence, owner: dict[str, int]) -> tuple[float | None, int]:
@@ -197,9 +186,6 @@ class DivisionSearch:
     def least_parts(self, want: AgentsWanted) -> int:
         return tasks_needed(sum(file_weight(file) for ball in self.balls for file in ball), want.context)
 
-    def divide_exactly(self, want: AgentsWanted) -> DividedFiles:
-        return self.divide_into(max(want.exactly - len(self.alone), self.least_parts(want), 1), want.exactly)
-
     def choose_best(self, want: AgentsWanted) -> DividedFiles:
         """Choose the most shares that are of use, unless fewer cost little time and keep much more together."""
         least = self.least_parts(want)
@@ -207,10 +193,10 @@ class DivisionSearch:
         first = self.divide_into(most, want.bound.agents)
         if first.cut is None:
             return first
-        tried = [(division_cost(len(first.shares), first.cut) - WORTH, most)]
-        tried += [
-            (division_cost(n, self.estimate_division(n, first).cut or 0.0), n) for n in smaller_counts(most, least)
-        ]
+        tried, number = [(division_cost(len(first.shares), first.cut) - WORTH, most)], most
+        while number > least:  # a quarter less each time while large, then one by one
+            number = max(number - 1 if number <= 8 else number * 3 // 4, least)
+            tried.append((division_cost(number, self.estimate_division(number, first).cut or 0.0), number))
         _, number = min(tried)
         found = self.divide_into(number, want.bound.agents) if number < most else first
         if len(found.shares) >= len(first.shares):
@@ -218,19 +204,11 @@ class DivisionSearch:
         return replace(found, notes=(explain_fewer_agents(first, found),))
 
     def estimate_division(self, parts: int, first: DividedFiles) -> DividedFiles:
-        """Estimate a division.
-
-        Very many files take seconds to divide: then shares that were found before are joined.
-        """
+        """Estimate a division. Very many files take seconds to divide, so for them the shares of `first` are joined."""
         if len(self.balls) <= QUICK:
             return self.divide_into(parts, parts, roughly=True)
         owner = {file.path: n for n, share in enumerate(first.shares) for file in share}
-        graph: Graph = [{} for _ in first.shares]
-        for n, bands in enumerate(self.graph):
-            a = owner[self.balls[n][0].path]
-            for other, band in bands.items():
-                if (b := owner[self.balls[other][0].path]) != a:
-                    graph[a][b] = graph[a].get(b, 0) + band
+        graph = contract_graph(self.graph, [owner[ball[0].path] for ball in self.balls], len(first.shares))
         heaps = partition([total_weight(share) for share in first.shares], graph, parts, roughly=True)
         cut, commits = cut_share(self.evidence, {path: heaps[n] for path, n in owner.items()})
         return DividedFiles(first.shares, parts, cut, commits)
@@ -241,13 +219,6 @@ def division_cost(agents: int, cut: float) -> float:
     return 1 / agents + cut
 
 
-def smaller_counts(most: int, least: int) -> Iterator[int]:
-    """Yield smaller numbers: a quarter less each time while large, then one by one."""
-    while most > least:
-        most = max(most - 1 if most <= 8 else most * 3 // 4, least)
-        yield most
-
-
 def explain_fewer_agents(many: DividedFiles, few: DividedFiles) -> str:
     n, fewer = len(many.shares), len(few.shares)
     also = f" ({few.cut:.0%})" if few.cut else ""
@@ -255,3 +226,59 @@ def explain_fewer_agents(many: DividedFiles, few: DividedFiles) -> str:
         f"{n} agents would cut {many.cut or 0:.0%} of what usually changes together; {fewer} is better here{also}. "
         f"--agents {n} asks for exactly {n}."
     )
+
+
+def together_groups(
+    together: Sequence[str], prd: Prd, paths: Sequence[str], *, strict: bool = True
+) -> tuple[list[list[str]], list[str]]:
+    """Return groups of files that stay together, and notes. `strict`: a pattern without a match is an error; in a
+    settings file, which is for all runs, it is not."""
+    found = []
+    for pattern in together:
+        found.append(match_paths(pattern.removeprefix("./").rstrip("/") or ".", paths))
+        if strict and not found[-1]:
+            raise PlanError(f"--together {pattern}: none of the {len(paths)} files to change matches.")
+    # Only files that are changed: the PRD may name others.
+    found += [[path for path in contract.together if path in paths] for contract in prd.contracts]
+    same = case_twins(paths)
+    notes = [f"{' and '.join(twins)} differ only in case: one agent gets them." for twins in same]
+    return [group for group in [*found, *same] if len(group) > 1], notes
+
+
+def case_twins(paths: Sequence[str]) -> list[list[str]]:
+    """Find names that differ only in case. On macOS they are one file, and two agents would overwrite each other."""
+    by_fold: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        by_fold[path.casefold()].append(path)
+    return [sorted(twins) for _, twins in sorted(by_fold.items()) if len(twins) > 1]
+
+
+def parse_assignment(source: str, text: str) -> list[list[str]]:
+    """Parse a file such as {"agent1": ["a.py", "b.py"], "agent2": ["c.py"]} or [["a.py", "b.py"], ["c.py"]]."""
+    try:
+        record: Any = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise PlanError(f"--assign {source}: this is not JSON ({error}).") from None
+    lists = list(record.values()) if isinstance(record, dict) else record
+    good = isinstance(lists, list) and all(
+        isinstance(one, list) and one and all(isinstance(path, str) for path in one) for one in lists
+    )
+    if not (good and lists):
+        raise PlanError(
+            f"--assign {source}: it must hold a list of files for each agent, none of them empty, "
+            'such as {"agent1": ["a.py", "b.py"], "agent2": ["c.py"]}.'
+        )
+    seen: set[str] = set()
+    for path in (path for one in lists for path in one):
+        if path in seen:
+            raise PlanError(f"--assign {source}: {path} is there twice; a file has one owner.")
+        seen.add(path)
+    return lists
+
+
+def check_complete(source: str, lists: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
+    given = {path for one in lists for path in one}
+    if missing := [path for path in paths if path not in given]:
+        raise PlanError(f"--assign {source}: no agent gets {join_some(missing)}, which the change is about.")
+    if unknown := sorted(given - set(paths)):
+        raise PlanError(f"--assign {source}: {join_some(unknown)} is not among the files to change.")

@@ -94,8 +94,12 @@ class GateEnded(Payload, kind="gate_ended", kw_only=True, needs=("name", "ok")):
     missing: str = ""
     reasons: tuple[str, ...] = ()
 
+    @property
+    def is_review(self) -> bool:
+        return self.about == ABOUT_REVIEW
+
     def written_fields(self) -> Sequence[str]:
-        if self.about == ABOUT_REVIEW:
+        if self.is_review:
             return (*REVIEW_KEYS, "missing", "code") if self.missing else (*REVIEW_KEYS, "code", "reasons")
         return SET_UP_KEYS if self.about == ABOUT_SET_UP else COMMAND_KEYS
 

@@ -80,12 +80,7 @@ class EventBus:
             if subscriber.is_vital:
                 raise
             self.subscribers.remove(subscriber)
-            self.dropped(
-                f"{subscriber.name} failed at {event.kind} and gets no more events: {error_with_location(error)}."
-            )
-
-
-def error_with_location(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}".rstrip(": ") + where
+            frames = traceback.extract_tb(error.__traceback__)
+            where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+            why = f"{type(error).__name__}: {error}".rstrip(": ") + where
+            self.dropped(f"{subscriber.name} failed at {event.kind} and gets no more events: {why}.")

@@ -66,18 +66,14 @@ def parse_store_url(where: str | Path) -> sa.URL:
         known = "sqlite:///file, postgresql://..., mysql://... or mariadb://..."
         raise StoreError(f"A store cannot be {url.drivername}: give {known}.")
     if url.drivername == "sqlite":
-        return parse_store_url(Path(sqlite_file(url)))
+        if url.host or url.database in (None, "", ":memory:"):
+            raise StoreError("A SQLite store is a file: sqlite:///relative.db or sqlite:////absolute.db.")
+        return parse_store_url(Path(str(url.database)))
     if "@" in (url.host or ""):
         raise StoreError("The store's URL has more than one @: write %40 for those in the password.")
     if not url.database:
         raise StoreError(f"The store's URL names no database: {store_label(url)}NAME.")
     return url.set(drivername=DRIVERS[url.drivername])
-
-
-def sqlite_file(url: sa.URL) -> str:
-    if url.host or url.database in (None, "", ":memory:"):
-        raise StoreError("A SQLite store is a file: sqlite:///relative.db or sqlite:////absolute.db.")
-    return str(url.database)
 
 
 def store_label(url: sa.URL) -> str:
@@ -140,7 +136,8 @@ def add_engine_hooks(engine: sa.Engine) -> None:
         if dialect == "sqlite":
             # Python begins transactions late, with a lock that cannot be upgraded while others write.
             connection.isolation_level = None
-            connection.text_factory = decode_lossy
+            # Damaged text is decoded too, so that the other events can be read.
+            connection.text_factory = lambda text: text.decode("utf-8", "replace")
         cursor = connection.cursor()
         for statement in CONNECT_STATEMENTS[dialect]:
             execute_when_unlocked(cursor, statement)
@@ -153,11 +150,6 @@ def add_engine_hooks(engine: sa.Engine) -> None:
         def begin_transaction(connection: sa.Connection) -> None:
             if statement := connection.get_execution_options().get("begin", "BEGIN"):
                 connection.exec_driver_sql(statement)
-
-
-def decode_lossy(text: bytes) -> str:
-    """Decode also damaged text, so that the other events can be read."""
-    return text.decode("utf-8", "replace")
 
 
 def is_deadlock(error: sa.exc.DBAPIError) -> bool:

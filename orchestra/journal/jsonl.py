@@ -1,10 +1,13 @@
-"""The log files, written live: a task's events in agent<N>_<timestamp>.jsonl, the run's in run_<timestamp>.jsonl."""
+"""The log files, written live: a task's events in agent<N>_<timestamp>.jsonl, the run's in run_<timestamp>.jsonl.
+Also the other files of a run, which the timestamp in their names tells."""
 
 import contextlib
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from orchestra.errors import OrchestraError, UsageError
@@ -15,6 +18,13 @@ APPEND_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 MAX_OPEN_FILES = 32
 # Escaped, because some readers take these for the end of a line.
 ESCAPED_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+STAMP_PATTERN = re.compile(r"\d{8}_\d{6}(_\d+)?")
+# agent1_STAMP.jsonl, agent1_STAMP_attempt2.patch, setup_task1-2_STAMP.txt. All digits belong to the stamp, because the
+# second run of a second has the stamp of the first with a suffix.
+FILE_NAME_PATTERN = re.compile(
+    rf"[a-z]+\d*(?:_[a-z0-9-]+)*?_(?P<stamp>{STAMP_PATTERN.pattern})(?![0-9])(?:_[a-z][a-z0-9-]*)*\.[a-z]+"
+)
 
 
 class LogFailed(OrchestraError):
@@ -105,11 +115,6 @@ class Journal:
             os.close(file)
 
 
-def is_reused_name(name: str) -> bool:
-    """Whether later runs write to an existing file of this name. All other files get new names."""
-    return name == ".gitignore" or name.startswith(("plans", "orchestra.db"))
-
-
 def prepare_log_folder(folder: Path) -> Path:
     """Make the folder of the logs, ignored by git. A repository must not redirect logs by a link."""
     if folder.is_symlink():
@@ -120,13 +125,13 @@ def prepare_log_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="utf-8") as ignore:
             ignore.write("*\n")
-        linked = next(
-            (entry.path for entry in os.scandir(folder) if entry.is_symlink() and is_reused_name(entry.name)), ""
-        )
+        links = {entry.name: entry.path for entry in os.scandir(folder) if entry.is_symlink()}
     except OSError as error:
         raise UsageError(f"The logs cannot be written to {folder}: {error.strerror}.") from None
-    if linked:
-        raise UsageError(f"{linked} leads elsewhere, to {Path(linked).readlink()}.", hint="Take the link away.")
+    for name, path in links.items():
+        # Later runs write to existing files of these names only. All other files get new names.
+        if name == ".gitignore" or name.startswith(("plans", "orchestra.db")):
+            raise UsageError(f"{path} leads elsewhere, to {Path(path).readlink()}.", hint="Take the link away.")
     return folder
 
 
@@ -189,3 +194,55 @@ def read_log_lines(lines: Iterable[str]) -> EventLog:
     results = [read_line(line) for line in lines if line.strip()]
     events = tuple(event for event in results if event is not None)
     return EventLog(events, len(results) - len(events))
+
+
+def stamp_of(name: str) -> str:
+    """The run that a file belongs to; empty if none."""
+    match = FILE_NAME_PATTERN.fullmatch(name)
+    return match["stamp"] if match else ""
+
+
+def files_by_run(folder: Path) -> dict[str, list[Path]]:
+    """The files of each run. The run log comes last, so that after a deletion that failed the rest is found."""
+    files = defaultdict(list)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if (stamp := stamp_of(path.name)) and (path.is_symlink() or path.is_file()):
+            files[stamp].append(path)
+    return {stamp: sorted(paths, key=lambda path: path.name.startswith("run_")) for stamp, paths in files.items()}
+
+
+class LogTail:
+    """New events of a run while it is written: each once, in order. It continues in each file where it stopped. An
+    unfinished last line is left for the next call."""
+
+    def __init__(self, folder: Path, stamp: str) -> None:
+        self.folder = folder
+        self.stamp = stamp
+        self.offsets: dict[Path, int] = {}
+        self.seq = 0
+        self.early: dict[int, Event] = {}
+
+    def read_more(self) -> EventLog:
+        files = [self.folder / f"run_{self.stamp}.jsonl", *agent_logs(self.folder, self.stamp)]
+        logs = [read_log_lines(self.new_lines(file)) for file in files]
+        fresh = {event.seq: event for log in logs for event in log.events if event.seq > self.seq}
+        self.early |= fresh
+        return EventLog(tuple(self.events_in_order(skip_gaps=not fresh)), sum(log.torn_lines for log in logs))
+
+    def events_in_order(self, skip_gaps: bool) -> Iterator[Event]:
+        """The events that follow the last one. A missing event is waited for once, then skipped."""
+        for seq in sorted(self.early):
+            if seq > self.seq + 1 and not skip_gaps:
+                return
+            self.seq = seq
+            yield self.early.pop(seq)
+
+    def new_lines(self, path: Path) -> list[str]:
+        try:
+            with path.open("rb") as file:
+                file.seek(self.offsets.get(path, 0))
+                content = file.read().rpartition(b"\n")[0]
+        except OSError:
+            return []
+        self.offsets[path] = self.offsets.get(path, 0) + len(content) + bool(content)
+        return content.decode("utf-8", "replace").split("\n")

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from orchestra.errors import StoreError, UsageError
@@ -132,12 +132,9 @@ def is_process_alive(pid: int) -> bool:
 
 def machine_identity() -> str:
     """The host, its boot and its pid namespace, in which a pid is unique."""
-    marks = "".join(machine_marks())
+    marks = ""
+    with contextlib.suppress(OSError):
+        marks += Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    with contextlib.suppress(OSError):
+        marks += str(Path("/proc/self/ns/pid").readlink())
     return f"{socket.gethostname()}/{zlib.crc32(marks.encode()):08x}"
-
-
-def machine_marks() -> Iterator[str]:
-    with contextlib.suppress(OSError):
-        yield Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    with contextlib.suppress(OSError):
-        yield str(Path("/proc/self/ns/pid").readlink())

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from orchestra.errors import UsageError
 from orchestra.events import Event, RunStarted, event_record, parse_event
-from orchestra.journal.run_files import STAMP_PATTERN, stamp_of
+from orchestra.journal.jsonl import STAMP_PATTERN, stamp_of
 
 ARCHIVE_FORMAT = 1
 MANIFEST, EVENTS, BUNDLE, FILES = "manifest.json", "events.jsonl", "commits.bundle", "files/"
@@ -164,10 +164,8 @@ def open_member(archive: tarfile.TarFile, about: tarfile.TarInfo, run: str) -> I
 def verify_run_archive(manifest: dict[str, Any], unpacked: dict[str, Path]) -> RunArchive:
     if {name: sha256_of(path) for name, path in unpacked.items()} != manifest["sha256"]:
         raise ArchiveError("it is damaged: its content is not what its manifest says.")
-    run, events = (
-        manifest["run"],
-        [parse_event(json.loads(line)) for line in unpacked[EVENTS].read_bytes().splitlines()],
-    )
+    run, lines = manifest["run"], unpacked[EVENTS].read_bytes().splitlines()
+    events = [parse_event(json.loads(line)) for line in lines]
     seqs = [event.seq for event in events]
     if not events or events[0].kind != RunStarted.kind or {event.run for event in events} != {run}:
         raise ArchiveError(f"its events are not those of run {run}.")

@@ -35,21 +35,10 @@ SCHEMA_STEPS: tuple[tuple[str, ...], ...] = (
 PARTIAL_INDEX = f"CREATE INDEX IF NOT EXISTS events_ends ON events (repository, run, seq) WHERE {MARKS_CONDITION}"
 # MySQL's default collation ignores case.
 BINARY_TEXT = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+USUAL_WORDS = {"text": "TEXT", "kinds": "", "ends": PARTIAL_INDEX, "options": ""}
 DIALECT_WORDS = {
-    "sqlite": {
-        "text": "TEXT",
-        "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
-        "kinds": "",
-        "ends": PARTIAL_INDEX,
-        "options": "",
-    },
-    "postgresql": {
-        "text": "TEXT",
-        "serial": "BIGSERIAL PRIMARY KEY",
-        "kinds": "",
-        "ends": PARTIAL_INDEX,
-        "options": "",
-    },
+    "sqlite": USUAL_WORDS | {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT"},
+    "postgresql": USUAL_WORDS | {"serial": "BIGSERIAL PRIMARY KEY"},
     "mysql": {
         "text": "MEDIUMTEXT",
         "serial": "BIGINT AUTO_INCREMENT PRIMARY KEY",

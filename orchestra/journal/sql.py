@@ -5,9 +5,10 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -52,7 +53,11 @@ class SqlStore:
             raise
 
     def append_events(self, repository: str, events: Iterable[Event]) -> None:
-        rows = [event_row(repository, event) for event in events]
+        key, names = index_key(repository), ("run", "seq", "time", "kind", "task", "attempt")
+        rows = [
+            {"repository": key, "data": encode_data(event.data)} | {name: getattr(event, name) for name in names}
+            for event in events
+        ]
         if rows:
             self.write_transaction(lambda connection: connection.execute(self.insert_new(schema.events), rows))
 
@@ -168,17 +173,14 @@ class SqlStore:
             self.transact(lambda connection: connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)"), begin="")
 
     def find_problems(self) -> list[str]:
+        check, lines = "PRAGMA integrity_check(20)", ["ok"]
         try:
-            return [*self.integrity_problems(), *self.sequence_gaps(), *self.transact(undecodable_events)]
+            if self.dialect == "sqlite":
+                lines = [*self.transact(lambda connection: connection.exec_driver_sql(check).scalars().all())]
+            damage = [f"The file is damaged: {line}." for line in lines if line != "ok"]
+            return [*damage, *self.sequence_gaps(), *self.transact(undecodable_events)]
         except StoreError as error:
             return [str(error)]
-
-    def integrity_problems(self) -> list[str]:
-        if self.dialect != "sqlite":
-            return []
-        check = "PRAGMA integrity_check(20)"
-        lines = self.transact(lambda connection: connection.exec_driver_sql(check).scalars().all())
-        return [f"The file is damaged: {line}." for line in lines if line != "ok"]
 
     def sequence_gaps(self) -> Iterator[str]:
         seq, whose = events.c.seq, (events.c.repository, events.c.run)
@@ -213,17 +215,10 @@ class SqlStore:
     def insert_new(self, table: sa.TableClause) -> sa.Insert:
         """An INSERT that skips existing rows. INSERT IGNORE would also ignore errors."""
         # Only the dialect in use is imported, because each import slows down `status`.
+        insert = import_module(f"sqlalchemy.dialects.{self.dialect}").insert(table)
         if self.dialect == "mysql":
-            from sqlalchemy.dialects import mysql
-
-            return mysql.insert(table).on_duplicate_key_update(repository=table.c.repository)
-        if self.dialect == "sqlite":
-            from sqlalchemy.dialects import sqlite
-
-            return sqlite.insert(table).on_conflict_do_nothing()
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(table).on_conflict_do_nothing()
+            return cast(sa.Insert, insert.on_duplicate_key_update(repository=table.c.repository))
+        return cast(sa.Insert, insert.on_conflict_do_nothing())
 
 
 def owner_from_row(row: sa.Row[Any]) -> Owner:
@@ -239,12 +234,6 @@ def index_key(text: str) -> str:
 
 def matches_run(table: sa.TableClause, repository: str, run: str) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.repository == index_key(repository), table.c.run == run)
-
-
-def event_row(repository: str, event: Event) -> dict[str, Any]:
-    about = {"run": event.run, "seq": event.seq, "time": event.time, "kind": event.kind}
-    whose = {"repository": index_key(repository), "task": event.task, "attempt": event.attempt}
-    return about | whose | {"data": encode_data(event.data)}
 
 
 def encode_data(data: Json) -> str:

@@ -40,7 +40,9 @@ def open_own_store(path: Path, *, whole: bool = False) -> tuple[Store, str]:
     """The store, and a sentence if it was rebuilt. `whole`: check all of the file, of any size."""
     damage = find_damage(path, whole=whole)
     if not damage:
-        wait_for_repair(path)
+        # Another process may be rebuilding the store, which is sound before it is complete.
+        with contextlib.suppress(OSError), repair_lock_path(path).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
         try:
             return open_store(path), ""
         except StoreError as error:
@@ -133,12 +135,6 @@ def can_open(path: Path) -> bool:
     return True
 
 
-def wait_for_repair(path: Path) -> None:
-    """Wait while another process rebuilds the store, which is sound before it is complete."""
-    with contextlib.suppress(OSError), repair_lock_path(path).open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-
-
 def repair_lock_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
 
@@ -156,13 +152,14 @@ def repair_lock(path: Path) -> Iterator[None]:
 def replace_store(path: Path, damage: str) -> tuple[Store, str]:
     refuse_while_active(path)
     backup = move_damaged_store(path)
-    store = open_store(path)
-    runs = rebuild_store(store, path.parent)
+    store, runs = open_store(path), 0
+    for stamp in jsonl.list_run_stamps(path.parent):
+        with contextlib.suppress(OSError, StoreError):  # a run that cannot be read is skipped
+            store.append_events(OWN_REPOSITORY, jsonl.read_run_log(path.parent, stamp).events)
+            runs += 1
     count = f"{runs} run" if runs == 1 else f"{runs} runs"
-    message = (
-        f"The store {path} could not be used ({damage}): it is kept as {backup.name}, and a new one has the {count}"
-    )
-    return store, f"{message} of the logs."
+    kept = f"it is kept as {backup.name}, and a new one has the {count} of the logs"
+    return store, f"The store {path} could not be used ({damage}): {kept}."
 
 
 def refuse_while_active(path: Path) -> None:
@@ -201,13 +198,3 @@ def move_damaged_store(path: Path) -> Path:
         hint = f"Move {path} away; it is rebuilt from the logs."
         raise StoreError(f"The store {path} is damaged and cannot be renamed: {error.strerror}.", hint=hint) from None
     return backup
-
-
-def rebuild_store(store: Store, folder: Path) -> int:
-    """Store the runs of the logs, and return their number. A run that cannot be read is skipped."""
-    runs = 0
-    for stamp in jsonl.list_run_stamps(folder):
-        with contextlib.suppress(OSError, StoreError):
-            store.append_events(OWN_REPOSITORY, jsonl.read_run_log(folder, stamp).events)
-            runs += 1
-    return runs

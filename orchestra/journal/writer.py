@@ -14,10 +14,8 @@ RETRY_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between tries; the last one
 
 
 class StoreWriter:
-    """Keeps every event until the store has it, in order, through any outage.
-
-    An outage longer than `patience` seconds is a `problem`, but the tries go on.
-    """
+    """Keeps every event until the store has it, in order, through any outage. An outage longer than `patience` seconds
+    is a `problem`, but the tries go on."""
 
     def __init__(self, store: Store, repository: str, patience: float = 30.0) -> None:
         self.store = store

@@ -1,6 +1,7 @@
 """Write the brief of an agent: the change, its part, the names that all must agree on, and what others do."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from orchestra.model import Prd, TargetFile, Task
 from orchestra.wording import join_some
@@ -12,43 +13,42 @@ def make_tasks(
     change: str, prd: Prd, shares: Sequence[Sequence[TargetFile]], nearby: Sequence[str] = ()
 ) -> tuple[Task, ...]:
     """Make the tasks. `nearby`: signatures of related files for each share's brief."""
-    bare = tuple(
-        Task(id=n, title=share_title(share), files=tuple(share), requirements=share_requirements(prd, share))
-        for n, share in enumerate(shares, start=1)
-    )
+    bare = []
+    for n, share in enumerate(shares, start=1):
+        paths = {file.path: None for file in share}
+        requirements = tuple(dict.fromkeys(id for work in prd.work if work.file in paths for id in work.requirements))
+        bare.append(Task(id=n, title=join_some(list(paths)), files=tuple(share), requirements=requirements))
     around = nearby or [""] * len(bare)
     return tuple(
-        Task(t.id, t.title, t.files, make_brief(change, prd, t, bare, near), t.requirements)
-        for t, near in zip(bare, around, strict=True)
+        replace(task, brief=make_brief(change, prd, task, bare, near)) for task, near in zip(bare, around, strict=True)
     )
-
-
-def share_title(share: Sequence[TargetFile]) -> str:
-    return join_some([file.path for file in share])
-
-
-def share_requirements(prd: Prd, share: Sequence[TargetFile]) -> tuple[str, ...]:
-    mine = {file.path for file in share}
-    return tuple(dict.fromkeys(id for work in prd.work if work.file in mine for id in work.requirements))
 
 
 def make_brief(change: str, prd: Prd, task: Task, all_tasks: Sequence[Task], nearby: str = "", part: str = "") -> str:
-    """Write a brief.
-
-    The same work gives the same text, so that a resumed or replayed run asks the same question. `part`: the task's text
-    in a plan's file; by default what the PRD asks of its files.
-    """
+    """The same work gives the same text, so that a resumed or replayed run asks the same question. `part`: the task's
+    text in a plan's file; by default what the PRD asks of its files."""
+    own_paths, others = set(task.paths), [other for other in all_tasks if other.id != task.id]
+    files = [f"- {file.path}{' (new: create it)' if file.new else ''}" for file in task.files]
+    own_part = [f"- {work.file}: {work.do}" for work in prd.work if work.file in own_paths and work.do]
+    requirements = [
+        f"- {each.id}: {each.text}" + "".join(f"\n  - {check}" for check in each.acceptance)
+        for each in prd.requirements
+        if each.id in task.requirements
+    ]
+    # In bounded space: 200 titles would bury the task's own work.
+    titles = [f"- {other.title}" for other in others[:20]]
+    titles += [f"- and {len(others) - 20} more parts"] if len(others) > 20 else []
     parts = [
         "You are one of several engineers who change this repository at the same time. Do your part only.",
         format_section("The change", change.strip()),
-        format_section("Your files", format_file_list(task)),
-        format_section("Your part", part.strip() or format_own_part(prd, task)),
+        format_section("Your files", "\n".join(files)),
+        format_section("Your part", part.strip() or "\n".join(own_part)),
         format_section("It is done when", "\n".join(f"- {check}" for check in task.acceptance)),
-        format_section("Requirements", format_requirements(prd, task)),
+        format_section("Requirements", "\n".join(requirements)),
         format_section("Names and signatures that all parts rely on; keep them exactly", format_contracts(prd)),
         format_section("The requirements document", "" if prd.structured else prd.prose.strip()),
         format_section("Signatures in files near yours, to know but not to change", nearby),
-        format_section("The others do, so do not", format_other_tasks(prd, task, all_tasks)),
+        format_section("The others do, so do not", "\n".join(titles)),
         "Edit only your files (and create the new ones among them). "
         "Make the complete change now, without asking questions.",
     ]
@@ -59,21 +59,6 @@ def format_section(head: str, body: str) -> str:
     return f"## {head}\n{body}" if body else ""
 
 
-def format_file_list(task: Task) -> str:
-    return "\n".join(f"- {file.path}{' (new: create it)' if file.new else ''}" for file in task.files)
-
-
-def format_own_part(prd: Prd, task: Task) -> str:
-    mine = set(task.paths)
-    return "\n".join(f"- {work.file}: {work.do}" for work in prd.work if work.file in mine and work.do)
-
-
-def format_requirements(prd: Prd, task: Task) -> str:
-    chosen = [r for r in prd.requirements if r.id in task.requirements]
-    lines = [f"- {r.id}: {r.text}" + "".join(f"\n  - {check}" for check in r.acceptance) for r in chosen]
-    return "\n".join(lines)
-
-
 def format_contracts(prd: Prd) -> str:
     return "\n".join(
         f"- {c.signature or c.name}{f' in {c.file}' if c.file else ''}{f': {c.purpose}' if c.purpose else ''}"
@@ -81,17 +66,12 @@ def format_contracts(prd: Prd) -> str:
     )
 
 
-def format_other_tasks(prd: Prd, task: Task, all_tasks: Sequence[Task]) -> str:
-    """Describe the other tasks in bounded space: 200 titles would bury the task's own work."""
-    rest = [t for t in all_tasks if t.id != task.id]
-    lines = [f"- {t.title}" for t in rest[:20]]
-    return "\n".join(lines + ([f"- and {len(rest) - 20} more parts"] if len(rest) > 20 else []))
-
-
 def tests_by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for path in sorted(path for path in paths if is_test_name(path)):
-        found.setdefault(name_stem(path), []).append(path)
+    for path in sorted(paths):
+        name = path.rsplit("/", 1)[-1].lower()
+        if name.startswith("test_") or any(mark in name for mark in ("_test.", ".test.", ".spec.", "_spec.")):
+            found.setdefault(name_stem(path), []).append(path)
     return found
 
 
@@ -106,11 +86,6 @@ def find_tests_of(
                 found.append(path)
                 room -= sizes[path]
     return tuple(found)
-
-
-def is_test_name(path: str) -> bool:
-    name = path.rsplit("/", 1)[-1].lower()
-    return name.startswith("test_") or any(mark in name for mark in ("_test.", ".test.", ".spec.", "_spec."))
 
 
 def name_stem(path: str) -> str:

@@ -1,4 +1,5 @@
-"""Check whether a plan can be carried out. Small errors are corrected and noted; others stop it.
+"""Check whether a plan can be carried out, and restrict it to what agents may be given. Small errors are corrected and
+noted; others stop it.
 
 The corrections, in this order; docs/how-to.md lists them for users: missing, repeated or invalid ids; paths as git
 writes them; a path that only one file fits; `new` as it really is; files named twice; files to read; unknown roles,
@@ -9,10 +10,13 @@ run one after the other.
 import dataclasses
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestra.division.shares import file_weight
+from orchestra.judge.manifests import manifest_reader
+from orchestra.judge.permit import Permit
+from orchestra.judge.protected import is_own_file, protection_of
 from orchestra.model import TargetFile
 from orchestra.plan.draft import PRIORITIES, RISKS, Draft, PlanItem, all_needs_by_id, needs_by_id, unused_name
 from orchestra.plan.roles import CODER, role_for_files
@@ -32,9 +36,6 @@ class PlanContext:
     reading: Collection[str] = ()
     requirements: Collection[str] = ()
     context: int | None = None
-
-    def has_folder(self, path: str) -> bool:
-        return any(name.startswith(f"{path}/") for name in self.tracked)
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,6 @@ def check_draft(draft: Draft, world: PlanContext) -> CheckedDraft:
     return CheckedDraft(draft.with_items([*aside, *items]), tuple(findings.repairs), tuple(findings.problems))
 
 
-# --- names ----------------------------------------------------------------------------------------------------------
-
-
 def name_items(given: Sequence[PlanItem], taken: Sequence[str], findings: Findings) -> list[PlanItem]:
     """Give every task a unique id, a title and a brief."""
     found: list[PlanItem] = []
@@ -102,28 +100,25 @@ def resolve_needs(given: Sequence[PlanItem], found: Sequence[PlanItem]) -> list[
         meant.setdefault(old.title.strip().casefold(), new.id)
     return [
         dataclasses.replace(
-            item, needs=tuple(need if need in ids else resolve_need(need, meant) for need in item.needs)
+            item,
+            needs=tuple(
+                need if need in ids else meant.get(need.strip()) or meant.get(need.strip().casefold()) or need
+                for need in item.needs
+            ),
         )
         for item in found
     ]
-
-
-def resolve_need(need: str, meant: Mapping[str, str]) -> str:
-    return meant.get(need.strip()) or meant.get(need.strip().casefold()) or need
 
 
 def first_line(text: str) -> str:
     return next((line.strip()[:80] for line in text.splitlines() if line.strip()), "")
 
 
-# --- files ----------------------------------------------------------------------------------------------------------
-
-
 def resolve_files(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
     """Resolve the files to git's names, each once."""
-    files = unique_paths(
-        item.id, [found for path in item.files if (found := resolve_file(item.id, path, world, findings))], findings
-    )
+    paths = [found for path in item.files if (found := resolve_file(item.id, path, world, findings))]
+    files = tuple(dict.fromkeys(paths))
+    findings.repairs += [f"{item.id}: {path} stood there twice" for path in files if paths.count(path) > 1]
     if not files and item.role not in world.reading:
         findings.problems.append(f"{item.id} names no file to change")
     return dataclasses.replace(item, files=files)
@@ -135,7 +130,7 @@ def resolve_file(id: str, given: str, world: PlanContext, findings: Findings) ->
     if not path:
         findings.problems.append(f"{id} names {given!r}, which is outside the repository")
         return ""
-    if world.has_folder(path):
+    if any(name.startswith(f"{path}/") for name in world.tracked):
         findings.problems.append(f"{id} names {path}, which is a folder: name its files")
         return ""
     if path not in world.tracked and (fits := find_similar_path(path, world.tracked)):
@@ -144,7 +139,9 @@ def resolve_file(id: str, given: str, world: PlanContext, findings: Findings) ->
     if path in world.tracked and (why_not := world.tracked[path].why_not_editable):
         findings.problems.append(f"{id} names {path}, which {why_not}")
         return ""
-    if file := next((above for above in parent_folders(path) if above in world.tracked), ""):
+    parts = path.split("/")
+    above = ("/".join(parts[:n]) for n in range(1, len(parts)))
+    if file := next((folder for folder in above if folder in world.tracked), ""):
         findings.problems.append(f"{id} names {path}, but {file} is a file, not a folder")
         return ""
     if path != given:
@@ -165,19 +162,6 @@ def find_similar_path(path: str, tracked: Mapping[str, TrackedFile]) -> str:
     ends = [name for name in tracked if name.endswith(f"/{path}") or path.endswith(f"/{name}")]
     found = ends or [name for name in tracked if name.casefold() == path.casefold()]
     return found[0] if len(found) == 1 else ""
-
-
-def parent_folders(path: str) -> Iterator[str]:
-    parts = path.split("/")
-    return ("/".join(parts[:n]) for n in range(1, len(parts)))
-
-
-def unique_paths(id: str, paths: Sequence[str], findings: Findings) -> tuple[str, ...]:
-    findings.repairs += [f"{id}: {path} stood there twice" for path in dict.fromkeys(paths) if paths.count(path) > 1]
-    return tuple(dict.fromkeys(paths))
-
-
-# --- words ----------------------------------------------------------------------------------------------------------
 
 
 def normalise_words(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
@@ -202,9 +186,6 @@ def choose_known_word(id: str, what: str, given: str, known: Collection[str], fi
         return given.strip().lower()
     findings.repairs.append(f"{id}: the {what} {given!r} is unknown, so it is normal")
     return "normal"
-
-
-# --- the graph ------------------------------------------------------------------------------------------------------
 
 
 def drop_unknown_needs(items: Sequence[PlanItem], done: Collection[str], findings: Findings) -> list[PlanItem]:
@@ -261,7 +242,8 @@ def resolve_reads(items: Sequence[PlanItem], world: PlanContext, findings: Findi
     for item in items:
         earlier = {path for id in needs[item.id] for path in by_id[id].files}
         reads = dict.fromkeys(path for given in item.reads if (path := clean_path(given)) and path not in item.files)
-        missing = [path for path in reads if not (readable(path, world) or path in earlier)]
+        readable = {path for path in reads if path in world.tracked and not world.tracked[path].why_not_editable}
+        missing = [path for path in reads if not (path in readable or path in earlier)]
         findings.repairs += [f"{item.id} does not read {path}, which is no text file here" for path in missing]
         claimed = {clean_path(path) for path in item.new}
         new = tuple(path for path in item.files if path not in world.tracked and path not in earlier)
@@ -269,10 +251,6 @@ def resolve_reads(items: Sequence[PlanItem], world: PlanContext, findings: Findi
         findings.repairs += [f"{item.id}: {path} is there already" for path in sorted(claimed & world.tracked.keys())]
         found.append(dataclasses.replace(item, new=new, reads=tuple(path for path in reads if path not in missing)))
     return found
-
-
-def readable(path: str, world: PlanContext) -> bool:
-    return path in world.tracked and not world.tracked[path].why_not_editable
 
 
 def find_too_large(items: Sequence[PlanItem], world: PlanContext) -> Iterator[str]:
@@ -292,9 +270,41 @@ def find_too_large(items: Sequence[PlanItem], world: PlanContext) -> Iterator[st
 
 def item_targets(item: PlanItem, tracked: Mapping[str, TrackedFile]) -> tuple[TargetFile, ...]:
     """Return the files of a task with their sizes; each must be changed."""
-    return tuple(
-        TargetFile(
-            path, tokens_of_size(tracked[path].size) if path in tracked else 0, new=path in item.new, required=True
-        )
-        for path in item.files
-    )
+    tokens = {path: tokens_of_size(tracked[path].size) if path in tracked else 0 for path in item.files}
+    return tuple(TargetFile(path, tokens[path], new=path in item.new, required=True) for path in item.files)
+
+
+@dataclasses.dataclass(frozen=True)
+class AllowedDraft:
+    """The draft without what was left out, and its protected files that a person has named or approved."""
+
+    draft: Draft
+    left_out: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+
+
+def restrict_draft(draft: Draft, permit: Permit, by_person: bool) -> AllowedDraft:
+    """Leave out what agents may not be given: only a person can permit a change of a file that acts by itself. A task
+    without changes is left out too, and its dependents get its dependencies."""
+    approved = {path for item in draft.unfinished for path in (item.files if draft.approved else item.named)}
+    named = {path for path in approved if by_person and not is_own_file(path)}
+    permit = dataclasses.replace(permit, paths=permit.paths | named)
+    left_out = {path for item in draft.unfinished for path in item.files if permit.refusal_for(path)}
+    kept = []
+    for item in draft.task:
+        if not (item.done or item.proposed):
+            files = tuple(path for path in item.files if path not in left_out)
+            item = dataclasses.replace(item, files=files, new=tuple(path for path in item.new if path in files))
+        kept.append(item)
+    gone = {old.id: old.needs for old, new in zip(draft.task, kept, strict=True) if old.files and not new.files}
+    items = [dataclasses.replace(item, needs=bypass_needs(item.needs, gone)) for item in kept if item.id not in gone]
+    counted = sorted(path for path in named if protection_of(path) or manifest_reader(path))
+    return AllowedDraft(draft.with_items(items), tuple(sorted(left_out)), tuple(counted))
+
+
+def bypass_needs(needs: Iterable[str], gone: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Replace each missing task in the needs by its own needs."""
+    found: dict[str, None] = {}
+    for need in needs:
+        found |= dict.fromkeys(bypass_needs(gone[need], gone) if need in gone else (need,))
+    return tuple(found)

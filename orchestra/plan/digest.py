@@ -1,7 +1,7 @@
 """Digest a repository for a prompt: its files with sizes, and the signatures in them, in bounded space."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 LIMIT = 60_000
@@ -105,7 +105,12 @@ def build_digest(files: Iterable[tuple[str, int, str | None]], limit_bytes: int 
     listed = take_fitting(order, names, room // 2)
     outlined = take_fitting([path for path in order if path in blocks], blocks, room - count_bytes(listed, names))
     listed = take_fitting(order, names, room - count_bytes(outlined, blocks))
-    return "\n".join([*format_listing(sorted(listed), names, total), *format_outline(outlined, blocks)])
+    counts = f"{len(listed)} of {total}, each after its size in bytes; {total - len(listed)} left out"
+    lines = [f"## Tracked files: {counts}", *(names[path] for path in sorted(listed))]
+    if blocks:
+        counts = f"{len(outlined)} of {len(blocks)} source files; {len(blocks) - len(outlined)} left out"
+        lines += ["", f"## Signatures: those of {counts}", *(blocks[path] for path in outlined)]
+    return "\n".join(lines)
 
 
 def find_signatures(path: str, text: str) -> list[str]:
@@ -130,25 +135,6 @@ def rank_path(path: str) -> tuple[int, int, str]:
     """Rank files: sources, tests, other files that people write, files made by tools; shallow before deep."""
     kind = 3 if NOISE.search(path) else 1 if TEST.search(path) else 0 if file_extension(path) in LANGUAGES else 2
     return kind, path.count("/"), path
-
-
-def format_listing(paths: Sequence[str], names: dict[str, str], total: int) -> list[str]:
-    left_out = f"{total - len(paths)} left out"
-    return [
-        f"## Tracked files: {len(paths)} of {total}, each after its size in bytes; {left_out}",
-        *(names[path] for path in paths),
-    ]
-
-
-def format_outline(paths: Sequence[str], blocks: dict[str, str]) -> list[str]:
-    if not blocks:
-        return []
-    left_out = f"{len(blocks) - len(paths)} left out"
-    return [
-        "",
-        f"## Signatures: those of {len(paths)} of {len(blocks)} source files; {left_out}",
-        *(blocks[path] for path in paths),
-    ]
 
 
 def take_fitting(order: Iterable[str], parts: dict[str, str], room: int) -> list[str]:

@@ -34,7 +34,7 @@ def add_item(draft: Draft, words: Words) -> Draft:
 
 def remove_item(draft: Draft, words: Words) -> Draft:
     """Remove a task. Its dependents get its dependencies."""
-    (id,) = require_exactly(words, 1, "remove ID")
+    (id,) = require_words(words, 1, "remove ID", exactly=True)
     gone = require_item(draft, id)
     return draft.with_items(replace_need(item, id, gone.needs) for item in draft.task if item.id != id)
 
@@ -81,14 +81,10 @@ def split_item(draft: Draft, words: Words) -> Draft:
     if len(paths) == len(item.files):
         raise PlanError(f"these are all files of {id}: none would be left.")
     name = unused_name(new, draft.ids)
-    rest = dataclasses.replace(
-        item,
-        files=tuple(path for path in item.files if path not in paths),
-        new=tuple(path for path in item.new if path not in paths),
-    )
-    part = dataclasses.replace(
-        item, id=name, title=f"{item.title} ({new})", files=tuple(paths), new=tuple(p for p in item.new if p in paths)
-    )
+    kept = tuple(path for path in item.files if path not in paths)
+    rest = dataclasses.replace(item, files=kept, new=tuple(path for path in item.new if path not in paths))
+    part = dataclasses.replace(item, id=name, title=f"{item.title} ({new})", files=tuple(paths))
+    part = dataclasses.replace(part, new=tuple(path for path in item.new if path in paths))
     found = [replace_need(one, id, (id, name)) for one in draft.task]
     at = draft.ids.index(id)
     return draft.with_items([*found[:at], rest, part, *found[at + 1 :]])
@@ -96,7 +92,7 @@ def split_item(draft: Draft, words: Words) -> Draft:
 
 def merge_items(draft: Draft, words: Words) -> Draft:
     """Merge the second task into the first."""
-    id, other = require_exactly(words, 2, "merge ID OTHER-ID")
+    id, other = require_words(words, 2, "merge ID OTHER-ID", exactly=True)
     one, two = require_item(draft, id), require_item(draft, other)
     if id == other:
         raise PlanError(f"{id} is the same task.")
@@ -110,7 +106,7 @@ def merge_items(draft: Draft, words: Words) -> Draft:
 
 def move_item(draft: Draft, words: Words) -> Draft:
     """Move a task in the plan; of two that change one file, the later one waits for the earlier."""
-    id, where, other = require_exactly(words, 3, "move ID before|after OTHER-ID")
+    id, where, other = require_words(words, 3, "move ID before|after OTHER-ID", exactly=True)
     if where not in ("before", "after"):
         raise PlanError(f"move {id} before or after a task, not {where!r}.")
     item, target = require_item(draft, id), require_item(draft, other)
@@ -122,7 +118,7 @@ def move_item(draft: Draft, words: Words) -> Draft:
 
 
 def connect_items(draft: Draft, words: Words) -> Draft:
-    id, other = require_exactly(words, 2, "connect ID NEEDED-ID")
+    id, other = require_words(words, 2, "connect ID NEEDED-ID", exactly=True)
     item, needed = require_item(draft, id), require_item(draft, other)
     if id == other:
         raise PlanError(f"{id} cannot need itself.")
@@ -130,7 +126,7 @@ def connect_items(draft: Draft, words: Words) -> Draft:
 
 
 def disconnect_items(draft: Draft, words: Words) -> Draft:
-    id, other = require_exactly(words, 2, "disconnect ID NEEDED-ID")
+    id, other = require_words(words, 2, "disconnect ID NEEDED-ID", exactly=True)
     item = require_item(draft, id)
     if other not in item.needs:
         raise PlanError(f"{id} does not need {other}.")
@@ -166,9 +162,6 @@ def replace_values(item: PlanItem, **values: Any) -> PlanItem:
     return dataclasses.replace(item, **values)
 
 
-# --- words ----------------------------------------------------------------------------------------------------------
-
-
 def require_item(draft: Draft, id: str) -> PlanItem:
     item = draft.find_item(id)
     if item is None:
@@ -186,13 +179,7 @@ def replace_need(item: PlanItem, old: str, new: Sequence[str]) -> PlanItem:
     return dataclasses.replace(item, needs=tuple(dict.fromkeys(need for need in needs if need != item.id)))
 
 
-def require_words(words: Words, least: int, usage: str) -> Words:
-    if len(words) < least:
-        raise PlanError(f"say it as: {usage}")
-    return words
-
-
-def require_exactly(words: Words, count: int, usage: str) -> Words:
-    if len(words) != count:
+def require_words(words: Words, least: int, usage: str, *, exactly: bool = False) -> Words:
+    if len(words) < least or (exactly and len(words) > least):
         raise PlanError(f"say it as: {usage}")
     return words

@@ -53,15 +53,12 @@ def packaged_roles() -> Mapping[str, Role]:
 
 def known_roles(own: Mapping[str, Role]) -> dict[str, Role]:
     """Return the package's roles and the user's. If both define one, the user's values count where given."""
-    return {
-        **packaged_roles(),
-        **{name: override_role(packaged_roles().get(name, Role(name)), role) for name, role in own.items()},
-    }
-
-
-def override_role(base: Role, role: Role) -> Role:
-    values = {field.name: getattr(role, field.name) for field in fields(Role)}
-    return replace(base, **{name: value for name, value in values.items() if value})
+    roles = dict(packaged_roles())
+    for name, role in own.items():
+        values = {field.name: getattr(role, field.name) for field in fields(Role)}
+        given = {key: value for key, value in values.items() if value}
+        roles[name] = replace(roles.get(name, Role(name)), **given)
+    return roles
 
 
 def find_role(name: str, own: Mapping[str, Role]) -> Role:
@@ -82,9 +79,6 @@ def role_of_file(path: str) -> str:
     if TEST.search(path):
         return "tester"
     return BY_ENDING.get(file_extension(path)) or ("writer" if DOCUMENTS.search(path) else CODER)
-
-
-# --- the settings file ----------------------------------------------------------------------------------------------
 
 
 def parse_roles(source: str, table: Mapping[str, Any]) -> dict[str, Role]:

@@ -43,11 +43,8 @@ def usable_tokens(context: int | None) -> int:
 
 
 def bound_agents(sizes: Sequence[int], machine: Machine, *, at_most: int = 0) -> AgentBound:
-    """Bound the number of useful agents.
-
-    `sizes`: tokens of what cannot be divided, files or groups of them. Agents wait for the network, so cores hardly
-    matter; memory and files do.
-    """
+    """Bound the number of useful agents. `sizes`: tokens of what cannot be divided, files or groups of them. Agents
+    wait for the network, so cores hardly matter; memory and files do."""
     work = sum(sizes) + FILE_TOKENS * len(sizes)
     largest = max(sizes, default=0) + FILE_TOKENS
     bounds = [

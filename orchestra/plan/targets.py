@@ -2,7 +2,7 @@
 
 import fnmatch
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestra.errors import PlanError
@@ -15,8 +15,6 @@ from orchestra.plan.sizing import tokens_of_size
 GLOB = "*?["
 # Files that people do not write: left out of folders and globs, changed only if named one by one.
 SKIPPED_KINDS = {"vendored": "vendored or made by tools", "generated": "generated"}
-
-
 PROTECTED = "act by themselves (CI, hooks, build scripts, tool settings)"
 
 
@@ -26,7 +24,7 @@ class TrackedFile:
 
     path: str
     size: int
-    kind: str = "text"  # or link, submodule, binary, lfs, name, or a key of ASIDE
+    kind: str = "text"  # or link, submodule, binary, lfs, name, or a key of SKIPPED_KINDS
     why_not_editable: str = ""  # by the agents
 
 
@@ -47,63 +45,49 @@ def select_targets(
     permit: Permit = Permit(),  # noqa: B008  it is frozen
 ) -> Targets:
     """Select the files that --files means. `why_not`: explains a path that is not tracked."""
-    chosen: dict[str, TrackedFile] = {}
-    skipped: dict[str, None] = {}
-    aside: dict[str, None] = {}
-    protected: dict[str, None] = {}
+    chosen = dict[str, TrackedFile]()
+    skipped, aside, protected = dict[str, None](), dict[str, None](), dict[str, None]()
     for pattern in patterns:
         found = match_paths(pattern, tracked)
         if not found:
             raise PlanError(f"{option} {pattern}: {why_not.get(pattern) or 'no tracked file matches'}.")
         if found == [pattern]:
             refuse_special(tracked[pattern], f"{option} {pattern}: it")
-            refuse_own_file(pattern, f"{option} {pattern}: it")
+            if is_own_file(pattern):
+                raise PlanError(f"{option} {pattern}: it configures this program; change it yourself.")
         protected.update((path, None) for path in found if permit.refusal_for(path))
         found = [path for path in found if path not in protected]
         wanted = pattern in found or NOISE.search(f"{pattern}/")
         usual = {"text", *SKIPPED_KINDS} if wanted else {"text"}
         chosen.update((path, tracked[path]) for path in found if tracked[path].kind in usual)
-        skipped.update((printable_path(tracked[path]), None) for path in found if tracked[path].why_not_editable)
+        for file in (tracked[path] for path in found if tracked[path].why_not_editable):
+            skipped[file.path.encode("unicode_escape").decode() if file.kind == "name" else file.path] = None
         aside.update((path, None) for path in found if tracked[path].kind in SKIPPED_KINDS)
     if not chosen:
-        raise PlanError(
-            f"{option} {' '.join(patterns)}: only files match {explain_nothing_left(skipped, aside, protected)}."
-        )
+        why = "that Aider cannot edit" if skipped or not aside else "that tools made; name them one by one"
+        if protected and not skipped and not aside:
+            why = f"that {PROTECTED}; name them one by one"
+        raise PlanError(f"{option} {' '.join(patterns)}: only files match {why}.")
     files = tuple(make_target(chosen[path], path in patterns) for path in sorted(chosen))
     return Targets(files, tuple(skipped), tuple(path for path in aside if path not in chosen), tuple(protected))
 
 
-def explain_nothing_left(skipped: Sized, aside: Sized, protected: Sized) -> str:
-    """Explain why none of the matching files is left."""
-    if protected and not skipped and not aside:
-        return f"that {PROTECTED}; name them one by one"
-    return "that Aider cannot edit" if skipped or not aside else "that tools made; name them one by one"
-
-
-def printable_path(file: TrackedFile) -> str:
-    return file.path.encode("unicode_escape").decode() if file.kind == "name" else file.path
-
-
 def match_paths(pattern: str, tracked: Iterable[str]) -> list[str]:
-    """Match paths. A tracked file means itself, a folder everything under it; ** crosses folders, * does not.
-
-    Brackets are first taken literally, because some frameworks name folders `[slug]`.
-    """
+    """Match paths. A tracked file means itself, a folder everything under it; ** crosses folders, * does not. Brackets
+    are first taken literally, because some frameworks name folders `[slug]`."""
     if pattern in tracked:
         return [pattern]
     under = [path for path in tracked if pattern == "." or path.startswith(pattern + "/")]
     if under or not has_glob(pattern):
         return under
-    literally = pattern.replace("[", "[[]").split("/")
-    return match_glob(literally, tracked) or match_glob(pattern.split("/"), tracked)
+    for parts in (pattern.replace("[", "[[]").split("/"), pattern.split("/")):
+        if found := [path for path in tracked if fits_glob(path.split("/"), parts)]:
+            return found
+    return []
 
 
 def has_glob(pattern: str) -> bool:
     return any(sign in pattern for sign in GLOB)
-
-
-def match_glob(pattern: list[str], tracked: Iterable[str]) -> list[str]:
-    return [path for path in tracked if fits_glob(path.split("/"), pattern)]
 
 
 def fits_glob(path: list[str], pattern: list[str]) -> bool:
@@ -117,11 +101,6 @@ def fits_glob(path: list[str], pattern: list[str]) -> bool:
 def refuse_special(file: TrackedFile, subject: str) -> None:
     if file.why_not_editable:
         raise PlanError(f"{subject} {file.why_not_editable}.")
-
-
-def refuse_own_file(path: str, subject: str) -> None:
-    if is_own_file(path):
-        raise PlanError(f"{subject} configures this program; change it yourself.")
 
 
 def targets_from_prd(prd: Prd, tracked: Mapping[str, TrackedFile], permit: Permit = Permit()) -> Targets:  # noqa: B008

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from orchestra.answers.shape import convert_value
@@ -28,15 +28,12 @@ def format_draft(draft: Draft, name: str) -> str:
     lines += [f"prd = {format_string(draft.prd)}\n"] if draft.prd else []
     lines += [f"approved = {str(draft.approved).lower()}\n"]
     for item in draft.task:
-        lines += ["\n[[task]]\n", *format_task(item)]
+        lines += ["\n[[task]]\n"]
+        for field in dataclasses.fields(item):
+            value = getattr(item, field.name)
+            if value != field.default or field.name in ALWAYS_SHOWN:
+                lines += [f"{field.name} = {format_value(value)}\n"]
     return "".join(lines)
-
-
-def format_task(item: PlanItem) -> Iterator[str]:
-    for field in dataclasses.fields(item):
-        value = getattr(item, field.name)
-        if value != field.default or field.name in ALWAYS_SHOWN:
-            yield f"{field.name} = {format_value(value)}\n"
 
 
 def format_value(value: Any) -> str:
@@ -64,9 +61,6 @@ def escape_character(sign: str) -> str:
     return sign if plain else "\\\\" if sign == "\\" else f"\\u{ord(sign):04x}"
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
-
-
 def parse_draft(content: str, source: str) -> Draft:
     """Parse the plan in a file. Raise one sentence that says what is wrong and where."""
     try:
@@ -76,19 +70,18 @@ def parse_draft(content: str, source: str) -> Draft:
         raise PlanError(f"{source}: this is not TOML ({why}).") from None
     complaints: list[str] = []
     for table, kind, where in walk_tables(record):
-        complaints += find_unknown_keys(table, kind, where)
+        known = [field.name for field in dataclasses.fields(kind)]
+        for name in table.keys() - set(known):
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+            complaints.append(f"there is no {name!r}{where}{hint}")
         # A hand-written plan says each thing once; the rest follows.
-        record_defaults(table, kind)
+        table |= {name: "" for name in ("id", "title", "brief") if kind is PlanItem and name not in table}
     draft = convert_value(Draft, record, "", complaints)
     if complaints:
         raise PlanError(f"{source}: {'; '.join(complaints[:5])}.")
     found: Draft = draft
     return found
-
-
-def record_defaults(table: dict[str, Any], kind: type) -> None:
-    for name in ("id", "title", "brief") if kind is PlanItem else ():
-        table.setdefault(name, "")
 
 
 def walk_tables(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], type, str]]:
@@ -97,11 +90,3 @@ def walk_tables(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], type, 
     for n, table in enumerate(tasks if isinstance(tasks, list) else [], start=1):
         if isinstance(table, dict):
             yield table, PlanItem, f" in task {n} ({table.get('id', 'without an id')})"
-
-
-def find_unknown_keys(table: Mapping[str, Any], kind: type, where: str) -> Iterator[str]:
-    known = [field.name for field in dataclasses.fields(kind)]
-    for name in table.keys() - set(known):
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-        yield f"there is no {name!r}{where}{hint}"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 
 from orchestra.report.ci import error_annotation
 from orchestra.report.phrases import failure_line, verdict_sentence
@@ -15,7 +15,7 @@ LOCATION_PATTERN = re.compile(r"(?<![\w./-])([\w./-]{1,200}):(\d{1,6})\b")
 
 def build_annotations(report: Report, outputs: Mapping[str, str]) -> list[str]:
     """As many errors as GitHub shows; the last one counts the rest."""
-    annotations = list(islice(chain(gate_annotations(report, outputs), task_annotations(report)), MAX_ANNOTATIONS))
+    annotations = list(islice(problem_annotations(report, outputs), MAX_ANNOTATIONS))
     if not annotations and report.exit_code:
         return [error_annotation(verdict_sentence(report), "Aider Orchestrator")]
     problems = sum(not gate.ok for gate in report.gates) + len(report.failed)
@@ -25,16 +25,11 @@ def build_annotations(report: Report, outputs: Mapping[str, str]) -> list[str]:
     return annotations
 
 
-def gate_annotations(report: Report, outputs: Mapping[str, str]) -> Iterator[str]:
-    for gate in report.gates:
-        if not gate.ok:
-            output = outputs.get(gate.output, "")
-            path, number = find_location(output, report)
-            words = f"{gate.name} failed: {gate.command}\n{strip_controls(output)[-1_000:]}"
-            yield error_annotation(words, f"{gate.name} failed", path, number)
-
-
-def task_annotations(report: Report) -> Iterator[str]:
+def problem_annotations(report: Report, outputs: Mapping[str, str]) -> Iterator[str]:
+    for gate in (gate for gate in report.gates if not gate.ok):
+        output = outputs.get(gate.output, "")
+        words = f"{gate.name} failed: {gate.command}\n{strip_controls(output)[-1_000:]}"
+        yield error_annotation(words, f"{gate.name} failed", *find_location(output, report))
     for task in report.failed:
         title = f"{task.agent} {task.verdict.replace('_', ' ')}".strip()
         yield error_annotation(f"{failure_line(task)} {task.remedy}", title, next(iter(task.files), ""))

@@ -62,9 +62,6 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent).replace("##[", "#\\u0023[")
 
 
-# --- annotations ----------------------------------------------------------------------------------------------------
-
-
 def error_annotation(words: str, title: str, path: str = "", number: int = 0) -> str:
     properties = {"file": path, "line": str(number or 1) if path else "", "title": safe_line(title, 100)}
     head = ",".join(f"{name}={escape_property(value)}" for name, value in properties.items() if value)

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from orchestra.events import GateEnded, NewTest, PatchWritten
 from orchestra.judge.verdict import NAME_IT, format_reasons
 from orchestra.report import phrases
-from orchestra.report.labels import gate_outcome
+from orchestra.report.phrases import gate_outcome
 from orchestra.report.plans.estimate import comparison_sentence
-from orchestra.report.replay_differences import replay_lines
 from orchestra.report.sanitize import safe_line, strip_controls
 from orchestra.report.state import Report, TaskReport
 
@@ -20,7 +19,10 @@ def closing_text(report: Report, summary_path: str, page: str = "") -> str:
     lines = [safe_line(phrases.verdict_sentence(report), 4_000), "", *changed_file_lines(report)]
     lines += titled_lines("Not done:", (phrases.failure_line(task) for task in report.failed))
     lines += remark_lines(report)
-    lines += [cost_line(report), *filter(None, [comparison_sentence(report)]), *budget_lines(report)]
+    used = report.usage
+    traffic = f"{phrases.plural(used.requests, 'request')}, {used.input:,} tokens in, {used.output:,} out"
+    lines += [f"Cost: {phrases.paid_phrase(report)}; {traffic}; time: {report.seconds:.1f} s"]
+    lines += [*filter(None, [comparison_sentence(report)]), *budget_lines(report)]
     lines += filter(None, [phrases.unreadable_note(report)])
     lines += [f"Requirements: {safe_line(report.prd_path)}"] if report.prd_path else []
     lines += [f"{what}: {safe_line(words, 2_000)}" for what, words in handover_rows(report)]
@@ -52,21 +54,33 @@ def remark_lines(report: Report) -> list[str]:
         f"{task.agent}: {gate_line(gate.result)}" for task in report.failed for gate in task.gates if not gate.result.ok
     ]
     notes = (f"{task.agent} {words}" for task in report.tasks.values() for words in task_notes(task))
+    proposals = (
+        f"agent{task}: {proposed.title}" + (f" ({', '.join(proposed.files)})" if proposed.files else "")
+        for task, tasks in report.proposals.items()
+        for proposed in tasks
+    )
     return [
         *titled_lines("Checks:", gates),
         *titled_lines("Tests:", tests_judged_lines(report)),
         *titled_lines("Also:", notes),
-        *titled_lines("Proposed, not started:", proposal_lines(report)),
+        *titled_lines("Proposed, not started:", proposals),
         *titled_lines("Replay:", replay_lines(report)),
     ]
 
 
-def proposal_lines(report: Report) -> list[str]:
-    return [
-        f"agent{task}: {proposed.title}" + (f" ({', '.join(proposed.files)})" if proposed.files else "")
-        for task, tasks in report.proposals.items()
-        for proposed in tasks
+def replay_lines(report: Report) -> list[str]:
+    """A sentence for each agent whose replay differs from the recording, or one for an exact replay."""
+    if not report.replayed:
+        return []
+    lines = [
+        f"{actor}: {'1 request differs' if count == 1 else f'{count} requests differ'} from the recording's"
+        for actor, count in sorted(report.drift.items())
     ]
+    lines += [
+        f"{actor}: {'1 recorded reply was' if count == 1 else f'{count} recorded replies were'} not used"
+        for actor, count in sorted(report.unused.items())
+    ]
+    return lines or ["Replayed exactly."]
 
 
 def tests_judged_lines(report: Report) -> list[str]:
@@ -143,12 +157,6 @@ def handover_rows(report: Report) -> list[tuple[str, str]]:
     rows = [("Pushed", f"{pushed.branch} to {pushed.remote}")] if pushed else []
     rows += [("Patch", patch.path)] if patch else []
     return rows + ([("Pull request", report.pr_url)] if report.pr_url else [])
-
-
-def cost_line(report: Report) -> str:
-    used = report.usage
-    traffic = f"{phrases.plural(used.requests, 'request')}, {used.input:,} tokens in, {used.output:,} out"
-    return f"Cost: {phrases.paid_phrase(report)}; {traffic}; time: {report.seconds:.1f} s"
 
 
 def budget_lines(report: Report) -> list[str]:

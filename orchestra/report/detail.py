@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import singledispatch
 from typing import NamedTuple
 
 from orchestra import events
@@ -109,6 +108,11 @@ class RunDetail:
         if end > start:
             self.spans.append(Span(kind, start, end, task))
 
+    def end_editing(self, event: Event) -> None:
+        """End the editing of the event's attempt, if it was editing."""
+        if attempt_key(event) in self.quiet_since:
+            self.add_span("edit", self.quiet_since.pop(attempt_key(event)), event.time, event.task)
+
     def close_spans(self, now: int) -> None:
         """End the open spans when the run ended or died."""
         for task, (kind, since) in self.waiting.items():
@@ -150,20 +154,44 @@ def detail_event(detail: RunDetail, event: Event) -> None:
     detail.ended = max(detail.ended, event.time)
     if event.task is not None and event.attempt is not None:
         detail.get_attempt(event.task, event.attempt)
-    detail_payload(event.payload, detail, event)
+    detail_work(event.payload, detail, event)
 
 
-@singledispatch
-def detail_payload(payload: Payload, detail: RunDetail, event: Event) -> None:
-    """Add the facts of a payload. Kinds without a registered function add nothing."""
+def detail_work(payload: Payload, detail: RunDetail, event: Event) -> None:
+    """Add what agents did. Between two requests an agent edits."""
+    match payload:
+        case events.PlanMade():
+            detail.planned_briefs |= {task.id: task.brief for task in payload.tasks}
+        case events.TaskMoved():
+            detail_task_moved(payload, detail, event)
+        case events.AttemptStarted():
+            attempt = detail.begin_attempt(event)
+            attempt.started, attempt.model = event.time, payload.model
+            detail.working_attempts.add(attempt_key(event))
+            detail.quiet_since[attempt_key(event)] = event.time
+        case events.AiderReady():
+            detail.ready_at = event.time - round(1000 * payload.ago)
+            for (task, number), since in detail.quiet_since.items():
+                if since < detail.ready_at:
+                    detail.add_span("waiting", since, detail.ready_at, task)
+                    detail.quiet_since[task, number] = detail.ready_at
+        case events.AgentWaiting() if event.task is not None:
+            detail.held_up_since[event.task] = event.time
+        case events.RequestEnded():
+            detail_request(payload, detail, event)
+        case events.AssistantResponse():
+            attempt = detail.begin_attempt(event)
+            if detail.keeps_texts and not attempt.whole:
+                attempt.turns.append(Turn((), payload.content))
+        case events.Conversation() if detail.keeps_texts and (turns := unpack_turns(payload)):
+            attempt = detail.begin_attempt(event)
+            attempt.turns, attempt.whole = turns, True
+        case events.AttemptEnded():
+            detail_attempt_ended(payload, detail, event)
+        case _:
+            detail_checks(payload, detail, event)
 
 
-@detail_payload.register
-def detail_plan_made(plan: events.PlanMade, detail: RunDetail, event: Event) -> None:
-    detail.planned_briefs |= {task.id: task.brief for task in plan.tasks}
-
-
-@detail_payload.register
 def detail_task_moved(moved: events.TaskMoved, detail: RunDetail, event: Event) -> None:
     task = event.task or 0
     if task in detail.waiting:
@@ -173,36 +201,12 @@ def detail_task_moved(moved: events.TaskMoved, detail: RunDetail, event: Event) 
         detail.waiting[task] = ("retry" if detail.attempts(task) else "waiting", event.time)
 
 
-@detail_payload.register
-def detail_attempt_started(started: events.AttemptStarted, detail: RunDetail, event: Event) -> None:
-    attempt = detail.begin_attempt(event)
-    attempt.started, attempt.model = event.time, started.model
-    detail.working_attempts.add(attempt_key(event))
-    detail.quiet_since[attempt_key(event)] = event.time
-
-
-@detail_payload.register
-def detail_aider_ready(ready: events.AiderReady, detail: RunDetail, event: Event) -> None:
-    detail.ready_at = event.time - round(1000 * ready.ago)
-    for (task, attempt), since in detail.quiet_since.items():
-        if since < detail.ready_at:
-            detail.add_span("waiting", since, detail.ready_at, task)
-            detail.quiet_since[task, attempt] = detail.ready_at
-
-
 def attempt_key(event: Event) -> AttemptKey:
     return event.task, event.attempt
 
 
-@detail_payload.register
-def detail_waiting(waiting: events.AgentWaiting, detail: RunDetail, event: Event) -> None:
-    if event.task is not None:
-        detail.held_up_since[event.task] = event.time
-
-
-@detail_payload.register
 def detail_request(request: events.RequestEnded, detail: RunDetail, event: Event) -> None:
-    """Between two requests an agent edits. The time of a failed request is lost."""
+    """Add the request and the editing before it. The time of a failed request is lost."""
     start = event.time - round(1000 * request.seconds)
     kind = "retry" if request.failure else "model"
     if event.task is None:
@@ -218,40 +222,34 @@ def detail_request(request: events.RequestEnded, detail: RunDetail, event: Event
         attempt.failures.append(f"{request.failure} ({request.status or 'no answer'}): {request.message}")
 
 
-@detail_payload.register
-def detail_response(response: events.AssistantResponse, detail: RunDetail, event: Event) -> None:
-    attempt = detail.begin_attempt(event)
-    if detail.keeps_texts and not attempt.whole:
-        attempt.turns.append(Turn((), response.content))
-
-
-@detail_payload.register
-def detail_conversation(conversation: events.Conversation, detail: RunDetail, event: Event) -> None:
-    if detail.keeps_texts and (turns := unpack_turns(conversation)):
-        attempt = detail.begin_attempt(event)
-        attempt.turns, attempt.whole = turns, True
-
-
-@detail_payload.register
 def detail_attempt_ended(ended: events.AttemptEnded, detail: RunDetail, event: Event) -> None:
     attempt = detail.begin_attempt(event)
     detail.working_attempts.discard(attempt_key(event))
-    if attempt_key(event) in detail.quiet_since:
-        detail.add_span("edit", detail.quiet_since.pop(attempt_key(event)), event.time, event.task)
+    detail.end_editing(event)
     attempt.ended = detail.busy_since = event.time
     attempt.seconds = ended.seconds
     attempt.verdict, attempt.cause, attempt.remedy = ended.verdict, ended.cause, ended.remedy
     attempt.commit, attempt.patch = ended.commit, ended.patch or ""
 
 
-@detail_payload.register
-def detail_gate_started(started: events.GateStarted, detail: RunDetail, event: Event) -> None:
-    if event.task is not None and attempt_key(event) in detail.quiet_since:
-        detail.add_span("edit", detail.quiet_since.pop(attempt_key(event)), event.time, event.task)
-    detail.gates_since[attempt_key(event), started.name] = event.time
+def detail_checks(payload: Payload, detail: RunDetail, event: Event) -> None:
+    """Add what gates did, and when work was combined."""
+    match payload:
+        case events.GateStarted():
+            if event.task is not None:
+                detail.end_editing(event)
+            detail.gates_since[attempt_key(event), payload.name] = event.time
+        case events.GateEnded():
+            detail_gate_ended(payload, detail, event)
+        case events.TestsJudged():
+            for n, gate in enumerate(detail.gates):
+                if gate.task is None and gate.result.tree == events.COMBINED_TREE:
+                    detail.gates[n] = gate._replace(result=gate_with_judgement(gate.result, payload))
+        case events.TaskIntegrated() | events.WorkCombined() | events.ResultDelivered():
+            detail.add_span("merge", detail.busy_since or event.time, event.time)
+            detail.busy_since = event.time
 
 
-@detail_payload.register
 def detail_gate_ended(gate: events.GateEnded, detail: RunDetail, event: Event) -> None:
     began = event.time - round(1000 * gate.seconds)
     detail.add_span("gate", detail.gates_since.pop((attempt_key(event), gate.name), began), event.time, event.task)
@@ -263,20 +261,3 @@ def detail_gate_ended(gate: events.GateEnded, detail: RunDetail, event: Event) -
     attempt.gates.append(gate)
     if attempt.begun and not attempt.ended:
         detail.quiet_since[attempt_key(event)] = event.time
-
-
-@detail_payload.register
-def detail_tests_judged(judged: events.TestsJudged, detail: RunDetail, event: Event) -> None:
-    for n, gate in enumerate(detail.gates):
-        if gate.task is None and gate.result.tree == events.COMBINED_TREE:
-            detail.gates[n] = gate._replace(result=gate_with_judgement(gate.result, judged))
-
-
-@detail_payload.register(events.TaskIntegrated)
-@detail_payload.register(events.WorkCombined)
-@detail_payload.register(events.ResultDelivered)
-def detail_combining(
-    merged: events.TaskIntegrated | events.WorkCombined | events.ResultDelivered, detail: RunDetail, event: Event
-) -> None:
-    detail.add_span("merge", detail.busy_since or event.time, event.time)
-    detail.busy_since = event.time

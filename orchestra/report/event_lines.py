@@ -1,11 +1,8 @@
 """A line of text per event: for plain progress, the board's title and `logs`."""
 
-from functools import singledispatch
-
 from orchestra import events
 from orchestra.events import Event, Payload
-from orchestra.report.labels import gate_outcome
-from orchestra.report.phrases import format_usd, plural
+from orchestra.report.phrases import format_usd, gate_outcome, plural
 
 # What a run of tests is for that examines the tests themselves, by its tree.
 TREE_PURPOSES = {
@@ -18,7 +15,8 @@ TREE_PURPOSES = {
 
 def describe_event(event: Event) -> str:
     """The event in words; empty if it is not worth a line."""
-    return blank_controls(describe_payload(event.payload, event))
+    words = describe_run(event.payload, event) or describe_task(event.payload, event) or describe_result(event.payload)
+    return blank_controls(words)
 
 
 def blank_controls(text: str, limit: int = 300) -> str:
@@ -30,129 +28,75 @@ def actor_name(event: Event) -> str:
     return f"agent{event.task}" if event.task is not None else "run"
 
 
-@singledispatch
-def describe_payload(payload: Payload, event: Event) -> str:
-    """The payload in words. Kinds without a registered function are not worth a line."""
+def describe_run(payload: Payload, event: Event) -> str:
+    match payload:
+        case events.RunStarted():
+            place = f"{payload.branch or 'a detached HEAD'} at {payload.base[:10]}"
+            return f"run {event.run} on {place} with {payload.model}"
+        case events.Note():
+            return f"note: {payload.text}"
+        case events.PrdAsked():
+            return f"asking {payload.model} for the PRD"
+        case events.PrdWritten():
+            return f"PRD: {payload.path} ({plural(len(payload.requirements), 'requirement')})"
+        case events.PlanMade():
+            return f"plan: {plural(len(payload.tasks), 'task')} for {plural(payload.agents, 'agent')} at once"
+        case events.PlanDrafted():
+            return f"plan: {plural(payload.tasks, 'task')} in {payload.file}"
+        case events.LimitReached():
+            return f"{payload.limit} was reached: finished work is combined"
+        case events.RequestEnded():
+            return describe_request(payload, actor_name(event) if event.task else payload.role)
     return ""
 
 
-@describe_payload.register
-def describe_run_started(started: events.RunStarted, event: Event) -> str:
-    return f"run {event.run} on {started.branch or 'a detached HEAD'} at {started.base[:10]} with {started.model}"
-
-
-@describe_payload.register
-def describe_note(note: events.Note, event: Event) -> str:
-    return f"note: {note.text}"
-
-
-@describe_payload.register
-def describe_prd_asked(asked: events.PrdAsked, event: Event) -> str:
-    return f"asking {asked.model} for the PRD"
-
-
-@describe_payload.register
-def describe_prd_written(prd: events.PrdWritten, event: Event) -> str:
-    return f"PRD: {prd.path} ({plural(len(prd.requirements), 'requirement')})"
-
-
-@describe_payload.register
-def describe_plan_made(plan: events.PlanMade, event: Event) -> str:
-    return f"plan: {plural(len(plan.tasks), 'task')} for {plural(plan.agents, 'agent')} at once"
-
-
-@describe_payload.register
-def describe_drafted(drafted: events.PlanDrafted, event: Event) -> str:
-    return f"plan: {plural(drafted.tasks, 'task')} in {drafted.file}"
-
-
-@describe_payload.register
-def describe_attempt_started(started: events.AttemptStarted, event: Event) -> str:
-    return f"{actor_name(event)}: started"
-
-
-@describe_payload.register
-def describe_waiting(waiting: events.AgentWaiting, event: Event) -> str:
-    return f"{actor_name(event)}: waiting for {waiting.on} ({waiting.why})" if waiting.on else ""
-
-
-@describe_payload.register
-def describe_limit_reached(reached: events.LimitReached, event: Event) -> str:
-    return f"{reached.limit} was reached: finished work is combined"
-
-
-@describe_payload.register
-def describe_request(request: events.RequestEnded, event: Event) -> str:
-    head, used = f"{actor_name(event) if event.task else request.role}:", request.usage
+def describe_request(request: events.RequestEnded, actor: str) -> str:
+    used = request.usage
     if request.failure:
-        return f"{head} {request.provider} {request.failure} ({request.status or 'no answer'}): {request.message}"
+        return f"{actor}: {request.provider} {request.failure} ({request.status or 'no answer'}): {request.message}"
     cost = "" if used.dollars is None else f", {format_usd(used.dollars)}"
     tokens = f"{used.input:,}+{used.output:,} tokens"
-    return f"{head} reply of {request.model} in {request.seconds:.1f} s, {tokens}{cost}"
+    return f"{actor}: reply of {request.model} in {request.seconds:.1f} s, {tokens}{cost}"
 
 
-@describe_payload.register
-def describe_attempt_ended(ended: events.AttemptEnded, event: Event) -> str:
-    return f"{actor_name(event)}: {ended.verdict} after {ended.seconds:.1f} s. {ended.cause}"
+def describe_task(payload: Payload, event: Event) -> str:
+    actor = actor_name(event)
+    match payload:
+        case events.AttemptStarted():
+            return f"{actor}: started"
+        case events.AgentWaiting():
+            return f"{actor}: waiting for {payload.on} ({payload.why})" if payload.on else ""
+        case events.AttemptEnded():
+            return f"{actor}: {payload.verdict} after {payload.seconds:.1f} s. {payload.cause}"
+        case events.AttemptChosen():
+            return f"{actor}: {payload.why}"
+        case events.TasksProposed():
+            return f"{actor}: proposes {plural(len(payload.tasks), 'further task')}"
+        case events.HumanNeeded():
+            return f"{actor}: needs your decision. {payload.why}"
+        case events.TaskExcluded():
+            return f"{actor}: excluded, {payload.reason}"
+    return ""
 
 
-@describe_payload.register
-def describe_chosen(chosen: events.AttemptChosen, event: Event) -> str:
-    return f"{actor_name(event)}: {chosen.why}"
-
-
-@describe_payload.register
-def describe_tasks_proposed(proposed: events.TasksProposed, event: Event) -> str:
-    return f"{actor_name(event)}: proposes {plural(len(proposed.tasks), 'further task')}"
-
-
-@describe_payload.register
-def describe_human_needed(needed: events.HumanNeeded, event: Event) -> str:
-    return f"{actor_name(event)}: needs your decision. {needed.why}"
-
-
-@describe_payload.register
-def describe_task_held(held: events.TaskExcluded, event: Event) -> str:
-    return f"{actor_name(event)}: excluded, {held.reason}"
-
-
-@describe_payload.register
-def describe_gate_started(started: events.GateStarted, event: Event) -> str:
-    return f"{started.name}: {TREE_PURPOSES.get(started.tree, started.command)}"
-
-
-@describe_payload.register
-def describe_gate_ended(gate: events.GateEnded, event: Event) -> str:
-    return f"{gate.name}: {gate_outcome(gate)} in {gate.seconds:.1f} s"
-
-
-@describe_payload.register
-def describe_delivered(delivered: events.ResultDelivered, event: Event) -> str:
-    if delivered.applied:
-        return f"{delivered.branch} now has the result"
-    return f"the result is on {delivered.side_branch}: {delivered.reason}"
-
-
-@describe_payload.register
-def describe_branched(branched: events.ResultBranched, event: Event) -> str:
-    return f"the result is on {branched.branch}"
-
-
-@describe_payload.register
-def describe_patch_written(written: events.PatchWritten, event: Event) -> str:
-    return f"the result is written to {written.path}"
-
-
-@describe_payload.register
-def describe_pushed(pushed: events.BranchPushed, event: Event) -> str:
-    return f"{pushed.branch} is pushed to {pushed.remote}"
-
-
-@describe_payload.register
-def describe_pr_opened(opened: events.PrOpened, event: Event) -> str:
-    return f"{'found' if opened.existed else 'opened'} {opened.url}"
-
-
-@describe_payload.register
-def describe_not_handed_over(failed: events.NotHandedOver, event: Event) -> str:
-    return f"not handed over: {failed.why}"
+def describe_result(payload: Payload) -> str:
+    match payload:
+        case events.GateStarted():
+            return f"{payload.name}: {TREE_PURPOSES.get(payload.tree, payload.command)}"
+        case events.GateEnded():
+            return f"{payload.name}: {gate_outcome(payload)} in {payload.seconds:.1f} s"
+        case events.ResultDelivered(applied=True):
+            return f"{payload.branch} now has the result"
+        case events.ResultDelivered():
+            return f"the result is on {payload.side_branch}: {payload.reason}"
+        case events.ResultBranched():
+            return f"the result is on {payload.branch}"
+        case events.PatchWritten():
+            return f"the result is written to {payload.path}"
+        case events.BranchPushed():
+            return f"{payload.branch} is pushed to {payload.remote}"
+        case events.PrOpened():
+            return f"{'found' if payload.existed else 'opened'} {payload.url}"
+        case events.NotHandedOver():
+            return f"not handed over: {payload.why}"
+    return ""

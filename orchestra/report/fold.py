@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import singledispatch
 
 from orchestra import events
 from orchestra.events import Event, EventLog, Json, Payload
@@ -15,7 +14,6 @@ from orchestra.report.state import (
     TaskGate,
     TaskReport,
     gate_with_judgement,
-    is_review,
 )
 
 LIMIT_OPTIONS = ("budget", "task_budget", "max_tokens", "deadline")
@@ -41,7 +39,7 @@ def fold_events(events: Iterable[Event], report: Report | None = None) -> Report
 
 
 def fold_event(report: Report, event: Event) -> None:
-    """Apply an event, live or from files. Never raises."""
+    """Apply an event, live or from files. Never raises. Events of other kinds than those below change nothing."""
     report.run = report.run or event.run
     report.started = report.started or event.time
     if isinstance(event.payload, events.RunResumed):  # no session ran before it
@@ -49,23 +47,36 @@ def fold_event(report: Report, event: Event) -> None:
     report.last_event_time = event.time
     report.seconds = (event.time - report.started - report.paused_ms) / 1000
     report.unreadable += bool(event.read_problem)
-    fold_payload(event.payload, report, event)
+    fold_requests(event.payload, report, event)  # the most frequent; each group hands on what it does not know
 
 
-@singledispatch
-def fold_payload(payload: Payload, report: Report, event: Event) -> None:
-    """Apply a payload. Kinds without a registered function change nothing."""
-
-
-# --- the run --------------------------------------------------------------------------------------------------------
-
-
-@fold_payload.register
-def fold_run_started(started: events.RunStarted, report: Report, event: Event) -> None:
-    report.change, report.repository = started.change, started.repository
-    report.branch, report.base = started.branch, started.base
-    report.model, report.provider = started.model, started.provider
-    set_limit_options(report, started.options)
+def fold_run(payload: Payload, report: Report, event: Event) -> None:
+    match payload:
+        case events.RunStarted():
+            report.change, report.repository = payload.change, payload.repository
+            report.branch, report.base = payload.branch, payload.base
+            report.model, report.provider = payload.model, payload.provider
+            set_limit_options(report, payload.options)
+        case events.RunResumed():
+            report.exit_code, report.error, report.cancelled = None, "", False
+            report.running_attempts.clear()
+            report.gates, report.judged = [], {}
+            report.refused = {}
+            report.limit_that_stopped = ""
+            set_limit_options(report, payload.options)
+            count_lost_requests(report)
+        case events.RunEnded():
+            report.exit_code, report.error, report.signal = payload.exit_code, payload.error, payload.signal
+        case events.CommandAnswered():
+            report.cancelled |= payload.name == "cancel" and event.task is None and not payload.refused
+        case events.Note():
+            report.notes.append(payload.text)
+        case events.LimitReached():
+            report.limit_that_stopped = payload.limit
+        case events.ReplayEnded():
+            report.replayed, report.unused = True, payload.unused
+        case _:
+            fold_result(payload, report, event)
 
 
 def set_limit_options(report: Report, options: Json) -> None:
@@ -76,48 +87,23 @@ def set_limit_options(report: Report, options: Json) -> None:
     report.strict, report.require_tests = bool(options.get("strict")), bool(options.get("require_tests"))
 
 
-@fold_payload.register
-def fold_run_resumed(resumed: events.RunResumed, report: Report, event: Event) -> None:
-    report.exit_code, report.error, report.cancelled = None, "", False
-    report.running_attempts.clear()
-    report.gates, report.judged = [], {}
-    report.refused = {}
-    report.limit_that_stopped = ""
-    set_limit_options(report, resumed.options)
-    count_lost_requests(report)
-
-
-@fold_payload.register
-def fold_run_ended(ended: events.RunEnded, report: Report, event: Event) -> None:
-    report.exit_code, report.error, report.signal = ended.exit_code, ended.error, ended.signal
-
-
-@fold_payload.register
-def fold_command_answered(answered: events.CommandAnswered, report: Report, event: Event) -> None:
-    report.cancelled |= answered.name == "cancel" and event.task is None and not answered.refused
-
-
-@fold_payload.register
-def fold_note(note: events.Note, report: Report, event: Event) -> None:
-    report.notes.append(note.text)
-
-
-@fold_payload.register
-def fold_limit_reached(reached: events.LimitReached, report: Report, event: Event) -> None:
-    report.limit_that_stopped = reached.limit
-
-
-@fold_payload.register
-def fold_replayed(replayed: events.ReplayEnded, report: Report, event: Event) -> None:
-    report.replayed, report.unused = True, replayed.unused
-
-
-# --- requests -------------------------------------------------------------------------------------------------------
-
-
-@fold_payload.register
-def fold_reservation(reservation: events.MoneyReserved, report: Report, event: Event) -> None:
-    report.pending_reservations.setdefault(reservation.number, []).append((event.task, reservation))
+def fold_requests(payload: Payload, report: Report, event: Event) -> None:
+    match payload:
+        case events.MoneyReserved():
+            report.pending_reservations.setdefault(payload.number, []).append((event.task, payload))
+        case events.RequestEnded():
+            report.pending_reservations.pop(payload.number, None)
+            add_usage(report, payload.role, event.task, payload.usage)
+            report.replayed |= payload.replayed
+            if payload.failure == "drift" or payload.drifted:
+                actor = f"agent{event.task}" if event.task is not None else payload.role
+                report.drift[actor] = report.drift.get(actor, 0) + 1
+        case events.AgentWaiting() if event.task is not None:
+            task_report(report, event.task).waits = f"{payload.on} ({payload.why})" if payload.on else ""
+        case events.AssistantResponse():
+            task_report(report, event.task).iterations += 1
+        case _:
+            fold_tasks(payload, report, event)
 
 
 def count_lost_requests(report: Report) -> None:
@@ -134,92 +120,74 @@ def add_usage(report: Report, role: str, task: int | None, used: Usage) -> None:
         task_report(report, task).usage += used
 
 
-@fold_payload.register
-def fold_request(request: events.RequestEnded, report: Report, event: Event) -> None:
-    report.pending_reservations.pop(request.number, None)
-    add_usage(report, request.role, event.task, request.usage)
-    report.replayed |= request.replayed
-    if request.failure == "drift" or request.drifted:
-        actor = f"agent{event.task}" if event.task is not None else request.role
-        report.drift[actor] = report.drift.get(actor, 0) + 1
-
-
-@fold_payload.register
-def fold_waiting(waiting: events.AgentWaiting, report: Report, event: Event) -> None:
-    if event.task is not None:
-        event_task_report(report, event).waits = f"{waiting.on} ({waiting.why})" if waiting.on else ""
-
-
-@fold_payload.register
-def fold_response(response: events.AssistantResponse, report: Report, event: Event) -> None:
-    event_task_report(report, event).iterations += 1
-
-
-# --- the plan -------------------------------------------------------------------------------------------------------
-
-
-@fold_payload.register
-def fold_prd_written(prd: events.PrdWritten, report: Report, event: Event) -> None:
-    report.prd = prd
-
-
-@fold_payload.register
-def fold_plan_made(plan: events.PlanMade, report: Report, event: Event) -> None:
-    report.agents, report.skipped, report.plan_file = plan.agents, plan.skipped, plan.file
-    report.user_files, report.change_is_literal = plan.named, plan.words
-    for task in plan.tasks:
-        report.tasks[task.id] = task_report_from_plan(task)
-    report.estimate = plan.estimate or report.estimate
-    for expected in plan.estimate.tasks if plan.estimate else ():
-        if expected.task in report.tasks:
-            report.tasks[expected.task].estimate = expected
+def fold_plan(payload: Payload, report: Report, event: Event) -> None:
+    match payload:
+        case events.PrdWritten():
+            report.prd = payload
+        case events.PlanMade():
+            report.agents, report.skipped, report.plan_file = payload.agents, payload.skipped, payload.file
+            report.user_files, report.change_is_literal = payload.named, payload.words
+            report.tasks |= {task.id: task_report_from_plan(task) for task in payload.tasks}
+            report.estimate = payload.estimate or report.estimate
+            for expected in payload.estimate.tasks if payload.estimate else ():
+                if expected.task in report.tasks:
+                    report.tasks[expected.task].estimate = expected
+        case events.PlanDrafted():
+            report.plan_file, report.drafted_tasks = payload.file, payload.tasks
+        case events.PlanChanged():  # a person changed a task, or replaced it with another
+            for task in payload.tasks:
+                known = report.tasks.setdefault(task.id, task_report_from_plan(task))
+                known.needs, known.priority, known.brief = task.needs, task.priority, task.brief
+            if payload.replaces in report.tasks:
+                report.tasks[payload.replaces].replaced = payload.by
+        case events.TasksProposed():
+            report.proposals[event.task or 0] = payload.tasks
+        case _:
+            fold_run(payload, report, event)
 
 
 def task_report_from_plan(task: Task) -> TaskReport:
-    return TaskReport(
-        task.id,
-        task.title,
-        task.paths,
-        task.requirements,
-        role=task.role,
-        needs=task.needs,
-        priority=task.priority,
-        brief=task.brief,
-    )
+    record = TaskReport(task.id, task.title, task.paths, task.requirements, role=task.role)
+    record.needs, record.priority, record.brief = task.needs, task.priority, task.brief
+    return record
 
 
-@fold_payload.register
-def fold_drafted(drafted: events.PlanDrafted, report: Report, event: Event) -> None:
-    report.plan_file, report.drafted_tasks = drafted.file, drafted.tasks
+def fold_tasks(payload: Payload, report: Report, event: Event) -> None:
+    match payload:
+        case events.TaskMoved():
+            record = task_report(report, event.task)
+            record.state = payload.state
+            if record.state != TaskState.WAITING_HUMAN:
+                record.asks = ""
+        case events.AttemptStarted():
+            fold_attempt_started(payload, report, event)
+        case events.AiderReady():
+            # The time before does not count as work: attempts only prepared worktrees.
+            report.working_since = max(report.working_since, event.time - round(1000 * payload.ago))
+        case events.AttemptEnded():
+            fold_attempt_ended(payload, report, event)
+        case events.AttemptChosen():
+            fold_chosen(payload, task_report(report, event.task), event.attempt)
+        case events.BranchKept():
+            task_report(report, event.task).branch = payload.branch
+        case events.HumanNeeded():
+            task_report(report, event.task).asks = payload.why
+        case events.TaskResolved():
+            record = task_report(report, event.task)
+            question = record.asks or record.held or record.cause
+            record.decisions.append(DecisionMade(question, payload.action, payload.text))
+            report.decision_texts += [payload.text] if payload.text else []
+        case events.WorktreeLent():
+            task_report(report, event.task).lent = payload
+        case _:
+            fold_gates(payload, report, event)
 
 
-@fold_payload.register
-def fold_plan_changed(changed: events.PlanChanged, report: Report, event: Event) -> None:
-    """A person changed a task, or replaced it with another."""
-    for task in changed.tasks:
-        known = report.tasks.setdefault(task.id, task_report_from_plan(task))
-        known.needs, known.priority, known.brief = task.needs, task.priority, task.brief
-    if changed.replaces in report.tasks:
-        report.tasks[changed.replaces].replaced = changed.by
-
-
-# --- tasks ----------------------------------------------------------------------------------------------------------
-
-
-@fold_payload.register
-def fold_task_moved(moved: events.TaskMoved, report: Report, event: Event) -> None:
-    record = event_task_report(report, event)
-    record.state = moved.state
-    if record.state != TaskState.WAITING_HUMAN:
-        record.asks = ""
-
-
-@fold_payload.register
 def fold_attempt_started(started: events.AttemptStarted, report: Report, event: Event) -> None:
     if not report.running_attempts:
         report.working_since = event.time
     report.running_attempts.add((event.task, event.attempt))
-    record = event_task_report(report, event)
+    record = task_report(report, event.task)
     record.attempts = max(record.attempts, event.attempt or 1)
     record.round, record.by_hand = started.round, started.by_hand
     record.verdict = record.cause = record.remedy = record.held = record.said = ""
@@ -228,30 +196,19 @@ def fold_attempt_started(started: events.AttemptStarted, report: Report, event: 
     record.gates = [gate for gate in record.gates if record.round and (gate.attempt or 0) >= record.round]
 
 
-@fold_payload.register
-def fold_aider_ready(ready: events.AiderReady, report: Report, event: Event) -> None:
-    """The time before does not count as work: attempts only prepared worktrees."""
-    report.working_since = max(report.working_since, event.time - round(1000 * ready.ago))
-
-
-@fold_payload.register
 def fold_attempt_ended(ended: events.AttemptEnded, report: Report, event: Event) -> None:
-    record = event_task_report(report, event)
+    record = task_report(report, event.task)
     record.waits = ""
     if report.running_attempts == {(event.task, event.attempt)}:
         report.worked_ms += event.time - report.working_since
     report.running_attempts.discard((event.task, event.attempt))
     if ended.round is not None:
-        record.candidates.append(candidate_from_event(ended, event.attempt, ended.round))
+        fields = {name: getattr(ended, name) for name in OUTCOME_FIELDS}
+        fields |= {"branch": ended.branch or "", "patch": ended.patch or "", "size": ended.size or 0}
+        record.candidates.append(CandidateReport(attempt=event.attempt, review=ended.review, **fields))
     if ended.round is None or ended.verdict == Verdict.CANCELLED:
         copy_outcome(record, ended)
         record.branch = record.branch if ended.branch is None else ended.branch
-
-
-def candidate_from_event(ended: events.AttemptEnded, attempt: int | None, number: int) -> CandidateReport:
-    fields = {name: getattr(ended, name) for name in OUTCOME_FIELDS}
-    fields |= {"branch": ended.branch or "", "patch": ended.patch or "", "size": ended.size or 0, "round": number}
-    return CandidateReport(attempt=attempt, review=ended.review, **fields)
 
 
 def copy_outcome(record: TaskReport, source: events.AttemptEnded | CandidateReport) -> None:
@@ -260,134 +217,65 @@ def copy_outcome(record: TaskReport, source: events.AttemptEnded | CandidateRepo
             setattr(record, name, value)
 
 
-@fold_payload.register
-def fold_chosen(chosen: events.AttemptChosen, report: Report, event: Event) -> None:
+def fold_chosen(chosen: events.AttemptChosen, record: TaskReport, attempt: int | None) -> None:
     """The outcome of the chosen attempt becomes that of the task."""
-    record = event_task_report(report, event)
     for n, candidate in enumerate(record.candidates):
-        if candidate.attempt == event.attempt:
+        if candidate.attempt == attempt:
             copy_outcome(record, candidate)
             record.candidates[n] = replace(candidate, chosen=True, why=chosen.why, branch="")
             break
-    record.gates = [gate for gate in record.gates if gate.attempt == event.attempt]
+    record.gates = [gate for gate in record.gates if gate.attempt == attempt]
 
 
-@fold_payload.register
-def fold_branch_kept(kept: events.BranchKept, report: Report, event: Event) -> None:
-    event_task_report(report, event).branch = kept.branch
+def fold_gates(payload: Payload, report: Report, event: Event) -> None:
+    match payload:
+        case events.GatesFound():
+            report.unusable = {gate.name: gate for gate in payload.unusable}
+        case events.GateUnable(named=False):
+            report.unusable[payload.name] = events.GateUnusable(payload.name, payload.about, payload.why)
+        case events.GateEnded() if event.task is None:
+            report.gates += [payload] if payload.tree == events.COMBINED_TREE else []
+        case events.GateEnded():
+            record = task_report(report, event.task)
+            record.gates.append(TaskGate(event.attempt, payload))
+            if payload.is_review:
+                review = Review(event.attempt, payload.command, payload.ok, payload.reasons, payload.missing)
+                record.reviews.append(review)
+        case events.TestsJudged():
+            report.judged[payload.name] = payload
+            report.gates = [gate_with_judgement(gate, payload) for gate in report.gates]
+        case _:
+            fold_plan(payload, report, event)
 
 
-@fold_payload.register
-def fold_human_needed(needed: events.HumanNeeded, report: Report, event: Event) -> None:
-    event_task_report(report, event).asks = needed.why
+def fold_result(payload: Payload, report: Report, event: Event) -> None:
+    match payload:
+        case events.TaskExcluded():
+            record = task_report(report, event.task)
+            record.held, record.integrated = payload.reason, False
+        case events.TaskIntegrated():
+            record = task_report(report, event.task)
+            record.commit, record.integrated, record.held = payload.commit, True, ""
+        case events.WorkCombined():
+            # The gates of an earlier combination do not count. The new one may have a newer base.
+            report.gates, report.judged = [], {}
+            report.base = payload.base or report.base
+        case events.ResultDelivered():
+            report.delivery = payload
+            for task in report.tasks.values():
+                # The branches of integrated tasks are removed.
+                task.branch = "" if task.integrated else task.branch
+        case events.ResultBranched():
+            report.handovers[payload.kind] = payload
+            if report.delivery:
+                take = f"git merge {payload.branch}"
+                report.delivery = replace(report.delivery, side_branch=payload.branch, take=take)
+        case events.PatchWritten() | events.BranchPushed() | events.PrOpened():
+            report.handovers[payload.kind] = payload
+        case events.NotHandedOver():
+            report.refused[payload.what] = payload
 
 
-@fold_payload.register
-def fold_resolved(resolved: events.TaskResolved, report: Report, event: Event) -> None:
-    record = event_task_report(report, event)
-    question = record.asks or record.held or record.cause
-    record.decisions.append(DecisionMade(question, resolved.action, resolved.text))
-    report.decision_texts += [resolved.text] if resolved.text else []
-
-
-@fold_payload.register
-def fold_lent(lent: events.WorktreeLent, report: Report, event: Event) -> None:
-    event_task_report(report, event).lent = lent
-
-
-@fold_payload.register
-def fold_tasks_proposed(proposed: events.TasksProposed, report: Report, event: Event) -> None:
-    report.proposals[event.task or 0] = proposed.tasks
-
-
-# --- gates ----------------------------------------------------------------------------------------------------------
-
-
-@fold_payload.register
-def fold_gates_found(found: events.GatesFound, report: Report, event: Event) -> None:
-    report.unusable = {gate.name: gate for gate in found.unusable}
-
-
-@fold_payload.register
-def fold_gate_unable(unable: events.GateUnable, report: Report, event: Event) -> None:
-    if not unable.named:
-        report.unusable[unable.name] = events.GateUnusable(unable.name, unable.about, unable.why)
-
-
-@fold_payload.register
-def fold_gate_ended(gate: events.GateEnded, report: Report, event: Event) -> None:
-    if event.task is None:
-        report.gates += [gate] if gate.tree == events.COMBINED_TREE else []
-        return
-    record = event_task_report(report, event)
-    record.gates.append(TaskGate(event.attempt, gate))
-    if is_review(gate):
-        record.reviews.append(Review(event.attempt, gate.command, gate.ok, gate.reasons, gate.missing))
-
-
-@fold_payload.register
-def fold_tests_judged(judged: events.TestsJudged, report: Report, event: Event) -> None:
-    report.judged[judged.name] = judged
-    report.gates = [gate_with_judgement(gate, judged) for gate in report.gates]
-
-
-# --- the result -----------------------------------------------------------------------------------------------------
-
-
-@fold_payload.register
-def fold_task_held(held: events.TaskExcluded, report: Report, event: Event) -> None:
-    record = event_task_report(report, event)
-    record.held, record.integrated = held.reason, False
-
-
-@fold_payload.register
-def fold_task_integrated(integrated: events.TaskIntegrated, report: Report, event: Event) -> None:
-    record = event_task_report(report, event)
-    record.commit, record.integrated, record.held = integrated.commit, True, ""
-
-
-@fold_payload.register
-def fold_combined(combined: events.WorkCombined, report: Report, event: Event) -> None:
-    """Drop the gates of an earlier combination. The new one may have a newer base."""
-    report.gates, report.judged = [], {}
-    report.base = combined.base or report.base
-
-
-@fold_payload.register
-def fold_delivered(delivered: events.ResultDelivered, report: Report, event: Event) -> None:
-    report.delivery = delivered
-    for task in report.tasks.values():
-        # The branches of integrated tasks are removed.
-        task.branch = "" if task.integrated else task.branch
-
-
-@fold_payload.register
-def fold_branched(branched: events.ResultBranched, report: Report, event: Event) -> None:
-    report.handovers[branched.kind] = branched
-    if report.delivery:
-        take = f"git merge {branched.branch}"
-        report.delivery = replace(report.delivery, side_branch=branched.branch, take=take)
-
-
-@fold_payload.register(events.PatchWritten)
-@fold_payload.register(events.BranchPushed)
-@fold_payload.register(events.PrOpened)
-def fold_handed_over(
-    handed: events.PatchWritten | events.BranchPushed | events.PrOpened, report: Report, event: Event
-) -> None:
-    report.handovers[handed.kind] = handed
-
-
-@fold_payload.register
-def fold_not_handed_over(failed: events.NotHandedOver, report: Report, event: Event) -> None:
-    report.refused[failed.what] = failed
-
-
-def event_task_report(report: Report, event: Event) -> TaskReport:
-    """The event's task. Reading ensures that its kind has one."""
-    return task_report(report, event.task or 0)
-
-
-def task_report(report: Report, task: int) -> TaskReport:
-    """The task; one without title if the plan's event was lost."""
-    return report.tasks.setdefault(task, TaskReport(task, "", ()))
+def task_report(report: Report, task: int | None) -> TaskReport:
+    """The task of an event whose kind has one; a record without title if the plan's event was lost."""
+    return report.tasks.setdefault(task or 0, TaskReport(task or 0, "", ()))

@@ -29,7 +29,6 @@ class ReportFormat:
     `content`: by default a page is written to that file, and a text is printed.
     """
 
-    name: str
     title: str
     stem: str
     suffix: str
@@ -40,15 +39,14 @@ class ReportFormat:
         return f"{self.stem}_{stamp}.{self.suffix}"
 
 
-# The first is the default. A run writes them from last to first, because the page takes longest.
-_ALL_FORMATS = (
-    ReportFormat(
-        "html", "HTML", "report", "html", "page", lambda run: html_page(run.report, run.detail, run.diffs, run.outputs)
+# By name. The first is the default. A run writes them from last to first, because the page takes longest.
+REPORT_FORMATS = {
+    "html": ReportFormat(
+        "HTML", "report", "html", "page", lambda run: html_page(run.report, run.detail, run.diffs, run.outputs)
     ),
-    ReportFormat("markdown", "Markdown", "report", "md", "text", lambda run: markdown_report(run.report)),
-    ReportFormat(
-        "junit", "JUnit XML", "junit", "xml", "text", lambda run: junit_xml(run.report, run.detail.gates, run.outputs)
+    "markdown": ReportFormat("Markdown", "report", "md", "text", lambda run: markdown_report(run.report)),
+    "junit": ReportFormat(
+        "JUnit XML", "junit", "xml", "text", lambda run: junit_xml(run.report, run.detail.gates, run.outputs)
     ),
-)
-REPORT_FORMATS: dict[str, ReportFormat] = {form.name: form for form in _ALL_FORMATS}
+}
 DEFAULT_FORMAT = next(iter(REPORT_FORMATS))

@@ -7,8 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from orchestra.judge.policy import policy_of
 from orchestra.report.detail import GateRun
-from orchestra.report.labels import gate_outcome, task_status, task_tone
-from orchestra.report.phrases import failure_line, verdict_sentence
+from orchestra.report.phrases import failure_line, gate_outcome, task_status, task_tone, verdict_sentence
 from orchestra.report.sanitize import cut_middle, safe_line, strip_controls
 from orchestra.report.state import Report, TaskReport
 
@@ -30,40 +29,30 @@ class JunitCase(NamedTuple):
 
 def junit_xml(report: Report, gates: Sequence[GateRun], outputs: Mapping[str, str]) -> str:
     """`gates`: all gates that ran, those of tasks included."""
+    passed_over = {(task.id, attempt) for task in report.tasks.values() for attempt in task.passed_over}
+    counted = [gate for gate in gates if (gate.task, gate.attempt) not in passed_over]
     suites = {
         "tasks": [task_case(task) for task in report.tasks.values()],
-        "gates": list(gate_cases([gate for gate in gates if is_counted_gate(report, gate)], outputs)),
+        "gates": list(gate_cases(counted, outputs)),
     }
     if not any(case.problem not in ("", SKIPPED) for cases in suites.values() for case in cases):
         # Without this case, a run that failed outside of tasks and gates would look successful.
-        suites["run"] = [run_case(report)]
+        problem, words = "" if report.exit_code == 0 else "error", safe_line(verdict_sentence(report), 1_000)
+        suites["run"] = [JunitCase("run", report.seconds, problem, f"exit {report.exit_code}", words)]
     started = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(report.started / 1000))
     xml = [suite_xml(f"aider-orchestrator.{name}", cases, started) for name, cases in suites.items() if cases]
     all_cases = [case for cases in suites.values() for case in cases]
     name = quote_attribute(f"run {report.run}")
-    head = f"<testsuites name={name} {count_attributes(all_cases)} {time_attribute(report.seconds)}>"
+    head = f"<testsuites name={name} {count_attributes(all_cases, report.seconds)}>"
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + "\n".join([head, *xml, "</testsuites>"]) + "\n"
-
-
-def run_case(report: Report) -> JunitCase:
-    words = safe_line(verdict_sentence(report), 1_000)
-    problem = "" if report.exit_code == 0 else "error"
-    return JunitCase("run", report.seconds, problem, f"exit {report.exit_code}", words)
 
 
 def task_case(task: TaskReport) -> JunitCase:
     name = f"{task.agent}: {safe_line(task.title or ', '.join(task.files), 200)}"
     if task_tone(task) == "good":
         return JunitCase(name, task.seconds)
-    problem = policy_of(task.verdict).junit
-    words = f"{failure_line(task)} {task.remedy}"
-    return JunitCase(name, task.seconds, problem, task_status(task), safe_line(words, 2_000))
-
-
-def is_counted_gate(report: Report, gate: GateRun) -> bool:
-    """Whether the gate is not of an attempt that lost the selection."""
-    task = report.tasks.get(gate.task or 0)
-    return task is None or gate.attempt not in task.passed_over
+    words = safe_line(f"{failure_line(task)} {task.remedy}", 2_000)
+    return JunitCase(name, task.seconds, policy_of(task.verdict).junit, task_status(task), words)
 
 
 def gate_cases(gates: Sequence[GateRun], outputs: Mapping[str, str]) -> Iterator[JunitCase]:
@@ -86,15 +75,14 @@ def gate_cases(gates: Sequence[GateRun], outputs: Mapping[str, str]) -> Iterator
 def suite_xml(name: str, cases: list[JunitCase], started: str) -> str:
     seconds = sum(case.seconds for case in cases)
     skipped = sum(case.problem == SKIPPED for case in cases)
-    counts = f'{count_attributes(cases)} skipped="{skipped}" {time_attribute(seconds)}'
+    counts = count_attributes(cases, seconds, f' skipped="{skipped}"')
     head = f'<testsuite name={quote_attribute(name)} {counts} timestamp="{started}">'
     return "\n".join([head, *(case_xml(case, name) for case in cases), "</testsuite>"])
 
 
 def case_xml(case: JunitCase, suite: str) -> str:
-    head = (
-        f"<testcase classname={quote_attribute(suite)} name={quote_attribute(case.name)} {time_attribute(case.seconds)}"
-    )
+    head = f"<testcase classname={quote_attribute(suite)} name={quote_attribute(case.name)}"
+    head += f' time="{max(0.0, case.seconds):.3f}"'
     if not case.problem:
         return f"{head}/>"
     if case.problem == SKIPPED:
@@ -104,13 +92,9 @@ def case_xml(case: JunitCase, suite: str) -> str:
     return f"{head}>{problem}{body}</{case.problem}></testcase>"
 
 
-def count_attributes(cases: list[JunitCase]) -> str:
+def count_attributes(cases: list[JunitCase], seconds: float, skipped: str = "") -> str:
     failures, errors = (sum(case.problem == problem for case in cases) for problem in ("failure", "error"))
-    return f'tests="{len(cases)}" failures="{failures}" errors="{errors}"'
-
-
-def time_attribute(seconds: float) -> str:
-    return f'time="{max(0.0, seconds):.3f}"'
+    return f'tests="{len(cases)}" failures="{failures}" errors="{errors}"{skipped} time="{max(0.0, seconds):.3f}"'
 
 
 def quote_attribute(text: str) -> str:

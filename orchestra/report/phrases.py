@@ -1,22 +1,39 @@
-"""Sentences about a run: the verdict, how far the result is verified, and what to do next."""
+"""Sentences and short labels about a run: the verdict, how far it is verified, states, costs, and what to do next."""
 
 from collections.abc import Sequence
 from pathlib import PurePath
 
 from orchestra.errors import INTERRUPT, SIGNALS, TERMINATE
+from orchestra.events import GateEnded
 from orchestra.judge.policy import LIMIT_CODE, policy_of
-from orchestra.model import Usage, Verdict, Verified
+from orchestra.model import TaskState, Usage, Verdict, Verified
 from orchestra.report.sanitize import safe_line
-from orchestra.report.state import Report, TaskReport, join_some
+from orchestra.report.state import DecisionMade, Report, Review, TaskReport, join_some
 
 LONGEST_REASON = 300
 MOST_REASONS = 2
+MOST_NAMED = 6
+LOST_TEST_PHRASES = {"missing": "missing", "skipped": "skipped now", "expected": "expected to fail now"}
 NOT_DONE_PHRASES = {
     "patch": "not written as a patch",
     "branch": "not on the branch that was asked for",
     "push": "not pushed",
     "pr": "without a pull request",
 }
+VERIFIED_SENTENCES = {
+    Verified.NONE: "Nothing but git has checked it.",
+    Verified.SYNTAX: "Its syntax was checked, but not what it does.",
+    Verified.CHANGED_TESTS: "Tests passed on the combined result, but not as the base has them.",
+    Verified.TESTS: "The tests passed on the combined result.",
+}
+DECISION_PHRASES = {
+    "retry": "had it retried",
+    "brief": "gave it another brief",
+    "abandon": "abandoned it",
+    "spawn": "replaced it with another task",
+    "take": "did it by hand",
+}
+PHASE_NAMES = {"prd": "requirements", "agent": "agents", "critic": "reviews"}
 
 
 def verdict_sentence(report: Report) -> str:
@@ -57,19 +74,13 @@ def outcome_sentence(report: Report) -> str:
 
 
 def result_location(report: Report) -> str:
-    """Where the result is now."""
+    """Where the result is now, with completed and failed handovers in parentheses."""
     if not report.result:
         return "no result was combined"
-    files = plural(len(report.files), "file")
-    return f"{files} changed on {report.result_branch}{handover_note(report)}"
-
-
-def handover_note(report: Report) -> str:
-    """Completed and failed handovers, in parentheses."""
     done = "with a pull request" if report.pr_url else "pushed" if report.pushed else ""
     failed = [NOT_DONE_PHRASES[what] for what in report.refused if what in NOT_DONE_PHRASES]
     words = " but ".join(filter(None, (done, " and ".join(failed))))
-    return f" ({words})" if words else ""
+    return f"{plural(len(report.files), 'file')} changed on {report.result_branch}{f' ({words})' if words else ''}"
 
 
 def verification_phrase(report: Report) -> str:
@@ -86,10 +97,6 @@ def verification_phrase(report: Report) -> str:
     if syntax:
         return "checked only for syntax (no tests were run)"
     return "checked by nothing but git (no tests were given)"
-
-
-MOST_NAMED = 6
-LOST_TEST_PHRASES = {"missing": "missing", "skipped": "skipped now", "expected": "expected to fail now"}
 
 
 def changed_tests_phrase(report: Report) -> str:
@@ -152,10 +159,8 @@ def other_steps(report: Report) -> list[str]:
             steps.append(f"{task.agent}'s work is kept on {task.branch}: git show {task.branch}")
         elif task.patch and not task.success:
             steps.append(f"{task.agent}'s work is kept as a patch: {task.patch}")
-    asking = [task for task in report.tasks.values() if task.asks]
-    steps += [
-        f"Decide about {task.agent}: {resolve_command(report, task)} (or --take, --abandon, ...)" for task in asking
-    ]
+    for task in filter(lambda task: task.asks, report.tasks.values()):
+        steps.append(f"Decide about {task.agent}: {resolve_command(report, task)} (or --take, --abandon, ...)")
     remedies = dict.fromkeys(task.remedy for task in report.failed if task.remedy and not task.asks)
     return steps + list(remedies)
 
@@ -170,9 +175,8 @@ def cost_phrase(used: Usage) -> str:
 
 def unreadable_note(report: Report) -> str:
     """Empty if all of the log could be read."""
-    if not report.unreadable:
-        return ""
-    return f"{plural(report.unreadable, 'event')} in the log could not be read. The report is made from the others."
+    count = plural(report.unreadable, "event")
+    return f"{count} in the log could not be read. The report is made from the others." if report.unreadable else ""
 
 
 def format_usd(dollars: float) -> str:
@@ -201,3 +205,97 @@ def plural(count: int, word: str) -> str:
 def failure_line(task: TaskReport) -> str:
     why = task.held or task.asks or task.cause or ("not started" if task.attempts == 0 else "not finished")
     return f"{task.agent} {task.verdict or Verdict.CANCELLED}: {why}"
+
+
+def gate_outcome(gate: GateEnded) -> str:
+    if gate.ok and gate.unproven:
+        return "checked nothing"
+    if gate.ok:
+        return f"passed but for {gate.old_count} that failed before" if gate.old_count else "passed"
+    if gate.missing:
+        return "not reviewed"
+    return "did not end in time" if gate.timed_out else "failed"
+
+
+def capitalize_first(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def decision_phrase(decision: DecisionMade) -> str:
+    return f"A person {DECISION_PHRASES.get(decision.action, safe_line(decision.action, 60))}"
+
+
+def review_phrase(review: Review) -> str:
+    """The critic, the attempt and the outcome."""
+    outcome = "passed" if review.ok else "not reviewed" if review.missing else "failed"
+    return f"{safe_line(review.command or 'review', 100)}, of attempt {review.attempt or 1}: {outcome}"
+
+
+def task_status(task: TaskReport) -> str:
+    if task.state == TaskState.WAITING_HUMAN:
+        return "waits for you"
+    if task.held:
+        return "excluded"
+    if task.verdict == Verdict.APPLIED and task.state == TaskState.FAILED:
+        return "failed the checks"
+    if task.answered and task.success:
+        return "answered"
+    if task.verdict == Verdict.APPLIED:
+        return "complete" if task.state == TaskState.COMPLETE else "applied"
+    return task.verdict.replace("_", " ") or ("not finished" if task.attempts else "not started")
+
+
+def task_tone(task: TaskReport) -> str:
+    """good, warn, bad or idle: a colour, which always stands beside a word."""
+    if task.held or task.state == TaskState.WAITING_HUMAN:
+        return "warn"
+    if task.verdict == Verdict.APPLIED:
+        return "warn" if task.state == TaskState.FAILED else "good"
+    return "idle" if policy_of(task.verdict).interrupted else "bad"
+
+
+def run_tone(report: Report) -> str:
+    """good, warn, bad or idle, for the run."""
+    if report.exit_code == 0:
+        return "good"
+    if report.exit_code is None or report.exit_code in (130, 143):
+        return "idle"
+    return "warn" if report.applied else "bad"
+
+
+def verification_sentence(report: Report) -> str:
+    if not report.result:
+        return "There is no result that could be checked."
+    sentence, why = VERIFIED_SENTENCES[report.verified], unchecked_reasons(report)
+    if any(not gate.ok for gate in report.gates):
+        return f"{sentence} Not every check passed."
+    if report.verified is Verified.TESTS:
+        return f"{sentence.rstrip('.')}{tests_exceptions(report)}."
+    if report.verified is Verified.CHANGED_TESTS:
+        return f"{sentence} It is verified by {changed_tests_phrase(report)}{tests_exceptions(report)}."
+    return f"{sentence} Not checked by tests: {why}." if why else sentence
+
+
+def format_duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = {"h": hours, "min": minutes, "s": 0 if hours else rest}
+    return " ".join(f"{number} {unit}" for unit, number in parts.items() if number)
+
+
+def format_cost(used: Usage) -> str:
+    return "unknown" if used.dollars is None else format_usd(used.dollars)
+
+
+def suggested_commands(report: Report) -> list[tuple[str, str]]:
+    """What can be done with the run now, and the command: from hashes and stamps, so that no text needs quoting."""
+    result, base, steps = report.result[:12], report.base[:12], []
+    if result and base:
+        steps.append(("Look at the change", f"git diff {base} {result}"))
+    if report.exit_code != 0 and report.tasks:
+        steps.append(("Resume the run; finished work is kept", f"aider-orchestrator resume {report.run}"))
+    if report.applied and base:
+        steps.append(("Undo the change on your branch", f"git revert --no-edit {base}..{result}"))
+    return steps

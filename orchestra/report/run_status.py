@@ -1,28 +1,30 @@
-"""The progress of a run: for `status` and `runs`, as text and as JSON."""
+"""The progress of a run, for `status` and `runs`, and one task in full, for `show`: as text and as JSON."""
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from orchestra.events import to_json_value
 from orchestra.model import TaskState
-from orchestra.report.labels import format_cost
-from orchestra.report.phrases import cost_phrase, plural
+from orchestra.report.closing import gate_line, task_notes
+from orchestra.report.detail import Attempt
+from orchestra.report.phrases import cost_phrase, format_cost, plural
+from orchestra.report.sanitize import escaped_line
 from orchestra.report.state import Report, TaskReport
-from orchestra.report.summary import build_summary
-from orchestra.report.terminal_text import escaped_line
+from orchestra.report.summary import agent_record, build_summary, usage_record
+
+LONGEST = 2000  # characters of each message to the model
+ATTEMPT_FIELDS = ("number", "started", "model", "verdict", "cause", "remedy", "seconds", "commit", "patch")
 
 ENDED, RUNNING, INTERRUPTED = "ended", "running", "interrupted"
 TableRow = tuple[str, ...]
 
 
-def run_state(report: Report, owned: bool) -> str:
-    if report.exit_code is not None and not owned:
-        return ENDED
-    return RUNNING if owned else INTERRUPTED
-
-
 def status_record(report: Report, logs: dict[int, str], owner: dict[str, Any] | None) -> dict[str, Any]:
     """The summary so far, with the run's state and owner."""
-    record = build_summary(report, logs) | {"state": run_state(report, owner is not None), "owner": owner}
+    state = RUNNING if owner else INTERRUPTED if report.exit_code is None else ENDED
+    record = build_summary(report, logs) | {"state": state, "owner": owner}
     if report.exit_code is None:
         failed = sum(task.state == TaskState.FAILED for task in report.tasks.values())
         record |= {"verdict": progress_sentence(report), "failed_agents": failed}
@@ -36,15 +38,20 @@ def progress_sentence(report: Report) -> str:
 
 
 def agent_lines(report: Report) -> list[str]:
-    return align_columns([agent_row(task) for task in report.tasks.values()])
-
-
-def agent_row(task: TaskReport) -> TableRow:
-    cost = format_cost(task.usage)
-    seconds = f"{task.seconds:.1f} s" if task.seconds else ""
-    tokens, tries = f"{task.usage.tokens:,} tokens", plural(task.attempts, "attempt")
-    files = escaped_line(", ".join(task.files), 60)
-    return (task.agent, (task.held and "excluded") or task.verdict or task.state, tries, tokens, cost, seconds, files)
+    return align_columns(
+        [
+            (
+                task.agent,
+                (task.held and "excluded") or task.verdict or task.state,
+                plural(task.attempts, "attempt"),
+                f"{task.usage.tokens:,} tokens",
+                format_cost(task.usage),
+                f"{task.seconds:.1f} s" if task.seconds else "",
+                escaped_line(", ".join(task.files), 60),
+            )
+            for task in report.tasks.values()
+        ]
+    )
 
 
 def align_columns(rows: list[TableRow]) -> list[str]:
@@ -67,3 +74,65 @@ def format_age(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def task_record(
+    report: Report, task: TaskReport, brief: str, tries: Sequence[Attempt], diffs: Mapping[int, str]
+) -> dict[str, Any]:
+    """For programs. `gates` are the run's, which check the combined work of all tasks."""
+    return {
+        "run": report.run,
+        "task": task.id,
+        "brief": brief,
+        **{name: value for name, value in agent_record(task, "").items() if name not in ("log_file", "attempts")},
+        "attempts": [attempt_record(attempt, diffs.get(attempt.number, "")) for attempt in tries],
+        "gates": to_json_value(report.gates),
+    }
+
+
+def attempt_record(attempt: Attempt, diff: str) -> dict[str, Any]:
+    known = {name: getattr(attempt, name) for name in ATTEMPT_FIELDS}
+    turns = [asdict(turn) for turn in attempt.turns if attempt.whole]
+    used, gates = usage_record(attempt.usage), to_json_value(attempt.gates)
+    return known | {"usage": used, "gates": gates, "diff": diff, "conversation": turns}
+
+
+def task_text(report: Report, task: TaskReport, brief: str, tries: Sequence[Attempt], diffs: Mapping[int, str]) -> str:
+    lines = [f"{task.agent} of run {report.run}: {task.title or 'no title'}"]
+    lines += [f"  {task.state}, {cost_phrase(task.usage)}"]
+    lines += [f"  {path}" for path in task.files]
+    lines += [f"  excluded from the result: {task.held}"] if task.held else []
+    lines += [f"  its commit in the result: {task.commit}"] if task.commit and not task.held else []
+    lines += [f"  its branch: {task.branch}"] if task.branch else []
+    lines += [f"  {words}" for words in task_notes(task)]
+    lines += titled_lines("Brief", brief.strip().splitlines())
+    for attempt in tries:
+        lines += titled_lines(f"Attempt {attempt.number}", attempt_lines(attempt))
+        lines += titled_lines(f"Changes of attempt {attempt.number}", diffs.get(attempt.number, "").splitlines())
+        lines += titled_lines(f"Conversation of attempt {attempt.number}", conversation_lines(attempt))
+    lines += titled_lines("Checks of the combined work", [gate_line(gate) for gate in report.gates])
+    return "\n".join(lines)
+
+
+def titled_lines(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"== {title}", "", *lines] if lines else []
+
+
+def attempt_lines(attempt: Attempt) -> list[str]:
+    begun, used = f"started {format_local_time(attempt.started)} with {attempt.model}", attempt.usage
+    cost = f"{plural(used.requests, 'request')}, {used.input:,} tokens in, {used.output:,} out, {cost_phrase(used)}"
+    if not attempt.verdict:
+        return [f"{begun}, not ended; {cost}"]
+    words = [f"{attempt.verdict} after {attempt.seconds:.1f} s: {attempt.cause}", attempt.remedy, f"{begun}; {cost}"]
+    kept = [f"kept as a patch: {attempt.patch}"] if attempt.patch else []
+    return [*filter(None, words), *kept, *map(gate_line, attempt.gates)]
+
+
+def conversation_lines(attempt: Attempt) -> list[str]:
+    lines = []
+    for turn in attempt.turns if attempt.whole else ():
+        for role, text in turn.asked:
+            more = f" … and {len(text) - LONGEST:,} characters more (--json has them)" if len(text) > LONGEST else ""
+            lines += [f"[{role}]", f"{text[:LONGEST]}{more}", ""]
+        lines += ["[reply]", turn.said, ""]
+    return lines

@@ -4,32 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from orchestra.events import (
-    ABOUT_REVIEW,
-    BranchPushed,
-    GateEnded,
-    GateUnusable,
-    MoneyReserved,
-    NotHandedOver,
-    PatchWritten,
-    PlanRange,
-    PrdWritten,
-    PrOpened,
-    ProposedTask,
-    Record,
-    ResultBranched,
-    ResultDelivered,
-    TaskRange,
-    TestsJudged,
-    WorktreeLent,
-)
+from orchestra import events
+from orchestra.events import Record
 from orchestra.events.base import optional_field
 from orchestra.model import Requirement, TaskState, Usage, Verdict, Verified
 
 UNJUDGED_REASON = "passed, but the run ended before its tests were examined"
 LOST_KINDS = ("missing", "skipped", "expected")  # fields of LostTests
 TESTS = "tests"  # the subject of a gate that runs tests
-HandedOver = PatchWritten | ResultBranched | BranchPushed | PrOpened
+HandedOver = events.PatchWritten | events.ResultBranched | events.BranchPushed | events.PrOpened
 T = TypeVar("T", bound=HandedOver)
 
 
@@ -53,7 +36,7 @@ class CandidateReport(Record, kw_only=True):
     protected: Mapping[str, str] | None = optional_field()
     notable: Mapping[str, str] | None = optional_field()
     left_out: tuple[str, ...] | None = optional_field()
-    proposed: tuple[ProposedTask, ...] | None = optional_field()
+    proposed: tuple[events.ProposedTask, ...] | None = optional_field()
     answered: bool | None = optional_field()
     said: str | None = optional_field()
     review: str | None = optional_field()
@@ -62,7 +45,7 @@ class CandidateReport(Record, kw_only=True):
 
 class TaskGate(Record):
     attempt: int | None
-    result: GateEnded
+    result: events.GateEnded
 
 
 class Review(Record):
@@ -115,7 +98,7 @@ class TaskReport:
     waits: str = ""  # the provider or agent it waits for, and why
     asks: str = ""  # why it waits for a person
     replaced: int = 0  # the task that replaces it
-    lent: WorktreeLent | None = None  # the worktree that a person got
+    lent: events.WorktreeLent | None = None  # the worktree that a person got
     by_hand: bool = False
     # Of several attempts side by side: the number of the first, and the outcome of each.
     round: int = 0
@@ -123,8 +106,8 @@ class TaskReport:
     role: str = ""
     answered: bool = False  # a question, whose reply is its result
     said: str = ""  # the accepted reply without its edits
-    proposed: tuple[ProposedTask, ...] = ()  # further tasks, by the agent
-    estimate: TaskRange | None = None
+    proposed: tuple[events.ProposedTask, ...] = ()  # further tasks, by the agent
+    estimate: events.TaskRange | None = None
     # Of all attempts:
     reviews: list[Review] = field(default_factory=list)
     decisions: list[DecisionMade] = field(default_factory=list)
@@ -165,30 +148,31 @@ class Report:
     model: str = ""
     provider: str = ""
     agents: int = 0
-    prd: PrdWritten | None = None
+    prd: events.PrdWritten | None = None
     plan_file: str = ""
     # The files that the user named one by one, and whether the change is in the user's own words.
     user_files: Sequence[str] = ()
     change_is_literal: bool = True
     decision_texts: list[str] = field(default_factory=list)  # that people gave with decisions about tasks
     # The estimate for its agents; how long they worked (ms), which attempts run now, and since when.
-    estimate: PlanRange | None = None
+    estimate: events.PlanRange | None = None
     worked_ms: int = 0
     running_attempts: set[tuple[int | None, int | None]] = field(default_factory=set)
     working_since: int = 0
-    proposals: dict[int, tuple[ProposedTask, ...]] = field(default_factory=dict)  # by the task of the proposing agent
+    # By the task of the proposing agent.
+    proposals: dict[int, tuple[events.ProposedTask, ...]] = field(default_factory=dict)
     drafted_tasks: int = 0  # in a plan that this run wrote and did not carry out
     tasks: dict[int, TaskReport] = field(default_factory=dict)
     roles: dict[str, Usage] = field(default_factory=dict)
-    gates: list[GateEnded] = field(default_factory=list)
-    judged: dict[str, TestsJudged] = field(default_factory=dict)  # by the gate's name
+    gates: list[events.GateEnded] = field(default_factory=list)
+    judged: dict[str, events.TestsJudged] = field(default_factory=dict)  # by the gate's name
     strict: bool = False  # tests that agents changed do not verify enough
     require_tests: bool = False
-    unusable: dict[str, GateUnusable] = field(default_factory=dict)  # by the name of the repository's gate
-    delivery: ResultDelivered | None = None
+    unusable: dict[str, events.GateUnusable] = field(default_factory=dict)  # by the name of the repository's gate
+    delivery: events.ResultDelivered | None = None
     # Completed handovers by the kind of their event, and failed ones by what they are.
     handovers: dict[str, HandedOver] = field(default_factory=dict)
-    refused: dict[str, NotHandedOver] = field(default_factory=dict)
+    refused: dict[str, events.NotHandedOver] = field(default_factory=dict)
     skipped: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
     exit_code: int | None = None
@@ -205,7 +189,7 @@ class Report:
     limits: dict[str, float] = field(default_factory=dict)
     limit_that_stopped: str = ""
     # By the number of a request that has no reply yet, what is reserved for it.
-    pending_reservations: dict[int, list[tuple[int | None, MoneyReserved]]] = field(default_factory=dict)
+    pending_reservations: dict[int, list[tuple[int | None, events.MoneyReserved]]] = field(default_factory=dict)
     unreadable: int = 0  # events of the log that could not be read in full
 
     @property
@@ -247,12 +231,9 @@ class Report:
         proving = [gate for gate in self.gates if (gate.ok if gate.verifies is None else gate.verifies) and gate.judged]
         proven = {gate.subject for gate in proving}
         if TESTS in proven:
-            judged = filter(None, map(self.tests_judgement, proving))
+            judged = [self.judged[gate.name] for gate in proving if gate.subject == TESTS and gate.name in self.judged]
             return Verified.TESTS if all(judgement.holds for judgement in judged) else Verified.CHANGED_TESTS
         return Verified.SYNTAX if Verified.SYNTAX in proven else Verified.NONE
-
-    def tests_judgement(self, gate: GateEnded) -> TestsJudged | None:
-        return self.judged.get(gate.name) if gate.subject == TESTS else None
 
     @property
     def tests_changed(self) -> list[str]:
@@ -309,22 +290,18 @@ class Report:
         return event if isinstance(event, kind) else None
 
     @property
-    def pushed(self) -> BranchPushed | None:
+    def pushed(self) -> events.BranchPushed | None:
         """The last push, if it pushed the result."""
-        last = self.last_handover(BranchPushed)
+        last = self.last_handover(events.BranchPushed)
         return last if last and last.commit == self.result else None
 
     @property
     def pr_url(self) -> str:
-        opened = self.last_handover(PrOpened)
+        opened = self.last_handover(events.PrOpened)
         return opened.url if opened else ""
 
 
-def is_review(gate: GateEnded) -> bool:
-    return gate.about == ABOUT_REVIEW
-
-
-def gate_with_judgement(gate: GateEnded, judged: TestsJudged) -> GateEnded:
+def gate_with_judgement(gate: events.GateEnded, judged: events.TestsJudged) -> events.GateEnded:
     """The gate after its tests were examined: with a bent runner it checked nothing."""
     if gate.name != judged.name or gate.judged:
         return gate
@@ -332,7 +309,7 @@ def gate_with_judgement(gate: GateEnded, judged: TestsJudged) -> GateEnded:
     return replace(gate, judged=True, verifies=not why, unproven=why)
 
 
-def bent_tests_reason(judged: TestsJudged) -> str:
+def bent_tests_reason(judged: events.TestsJudged) -> str:
     """Why passing tests verify nothing; empty if they verify something."""
     name, changed, of = judged.name, join_some(judged.changed), judged.lost.of
     why = judged.bent or (f"ran 0 of the base's {of:,} tests" if of and not judged.lost.ran else "")

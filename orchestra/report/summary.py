@@ -4,9 +4,8 @@ from typing import Any
 
 from orchestra.events import RunEnded, to_json_value
 from orchestra.model import Usage
-from orchestra.report import replay_differences
 from orchestra.report.phrases import next_steps, verdict_sentence
-from orchestra.report.plans.estimate import compare_estimate
+from orchestra.report.plans.estimate import estimate_record
 from orchestra.report.state import Report, TaskReport
 
 SCHEMA_VERSION = 1
@@ -36,15 +35,15 @@ def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "judged": to_json_value(list(report.judged.values())),
         "seconds": round(report.seconds, 3),
         "replayed": report.replayed,
-        "replay": replay_differences.replay_record(report),
+        "replay": {"drift": report.drift, "unused": dict(report.unused)} if report.replayed else None,
         "usage": usage_record(report.usage)
         | {"roles": {role: usage_record(used) for role, used in sorted(report.roles.items())}},
         "limits": limits_record(report),
-        "estimate": expected.as_record() if (expected := compare_estimate(report)) else None,
+        "estimate": estimate_record(report),
         "files": {
             path: {"added": added, "removed": removed} for path, (added, removed) in sorted(report.files.items())
         },
-        "result": delivery_record(report),
+        "result": omit_fields(to_json_value(report.delivery) or {}, "files"),
         "pr_url": report.pr_url or None,
         "handed_over": to_json_value(report.handovers) | {"refused": to_json_value(list(report.refused.values()))},
         "repository": {"path": report.repository, "branch": report.branch, "base": report.base},
@@ -58,11 +57,6 @@ def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "next": next_steps(report),
         **({"unreadable_events": report.unreadable} if report.unreadable else {}),
     }
-
-
-def delivery_record(report: Report) -> dict[str, Any]:
-    record = to_json_value(report.delivery) if report.delivery else {}
-    return {name: value for name, value in record.items() if name != "files"}
 
 
 def run_ended_event(report: Report, code: int, error: str, signal: int) -> RunEnded:
@@ -86,13 +80,14 @@ def agent_record(task: TaskReport, log: str) -> dict[str, Any]:
     """The first version's three keys, then the task's fields. An iteration is necessary for success, not sufficient."""
     seed = {"log_file": log, "iterations": task.iterations, "success": task.success}
     gates = [to_json_value(gate.result) | {"attempt": gate.attempt} for gate in task.gates]
-    record = to_json_value(task) | {
-        "usage": usage_record(task.usage),
-        "gates": gates,
-        "lent": to_json_value(task.lent) or {},
-    }
-    record["estimate"] = {name: value for name, value in (record["estimate"] or {}).items() if name != "task"}
-    return seed | {name: value for name, value in record.items() if name not in OMITTED_TASK_FIELDS}
+    record = to_json_value(task) | {"usage": usage_record(task.usage), "gates": gates}
+    record["lent"] = record["lent"] or {}
+    record["estimate"] = omit_fields(record["estimate"] or {}, "task")
+    return seed | omit_fields(record, *OMITTED_TASK_FIELDS)
+
+
+def omit_fields(record: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
 
 
 def usage_record(used: Usage) -> dict[str, Any]:

@@ -4,8 +4,7 @@ Pure: `cli` reads the files, this package parses their content.
 """
 
 from orchestra.settings.load import SettingsFile, load_settings
-from orchestra.settings.option import VARIABLE_PREFIX, Power, flag_of, key_of, variables_of
-from orchestra.settings.option_checks import check_option
+from orchestra.settings.option import VARIABLE_PREFIX, Power, check_option, flag_of, key_of, variables_of
 from orchestra.settings.settings import (
     CONFLICTING_OPTIONS,
     REPOSITORY_ENV,

@@ -9,8 +9,7 @@ from typing import Any
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.plan.roles import Role, parse_roles
-from orchestra.settings.option import VARIABLE_PREFIX, flag_of, key_of, variables_of
-from orchestra.settings.option_checks import check_option
+from orchestra.settings.option import VARIABLE_PREFIX, check_option, flag_of, key_of, variables_of
 from orchestra.settings.settings import CONFLICTING_OPTIONS, SOURCE_ORDER, Settings, option_fields, source_rank
 from orchestra.settings.values import PRICES_TABLE, parse_option, parse_prices, split_words
 
@@ -38,7 +37,11 @@ def load_settings(
     for f in option_fields():
         values[f.name], sources[f.name] = pick_value(f, flags, environments, files)
     resolve_conflicts(values, sources, (*SOURCE_ORDER, *(file.origin for file in files)))
-    check_values(values)
+    for f in option_fields():
+        check_option(f, values[f.name])
+    for entry in values["gate"]:
+        if values["critic"] and entry.partition("=")[0].strip() == "critic":
+            raise SettingsError(f"--gate {entry!r}: with --critic, that name is taken.")
     # The Google key keeps its source, whatever that is, so that no base URL of another source gets it.
     google = (sources["api_key"], {"GOOGLE_API_KEY": values["api_key"]})
     prices: dict[str, tuple[float, float]] = {}
@@ -51,14 +54,6 @@ def load_settings(
     return Settings(
         **values, prices=prices, roles=roles, sources=sources, variables=merge_variables([google, *environments])
     )
-
-
-def check_values(values: Mapping[str, Any]) -> None:
-    for f in option_fields():
-        check_option(f, values[f.name])
-    for entry in values["gate"]:
-        if values["critic"] and entry.partition("=")[0].strip() == "critic":
-            raise SettingsError(f"--gate {entry!r}: with --critic, that name is taken.")
 
 
 def merge_variables(environments: Sequence[Environment]) -> dict[str, tuple[str, str]]:

@@ -1,10 +1,16 @@
-"""The facts about an option in the table of settings, and its name as flag, variable and key."""
+"""The facts about an option in the table of settings, its name as flag, variable and key, and checks of its value."""
 
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from enum import StrEnum
 from typing import Any
+
+from orchestra.errors import SettingsError
+from orchestra.settings.values import parse_price
+
+ADDRESS_START = re.compile(r"https?://[^/\s]+")
 
 VARIABLE_PREFIX = "ORCHESTRA_"
 
@@ -71,3 +77,43 @@ def key_of(f: dataclasses.Field[Any]) -> str:
 
 def key_of_name(name: str) -> str:
     return name.replace("_", "-")
+
+
+def check_option(f: dataclasses.Field[Any], value: Any) -> None:
+    """Raise SettingsError for a value that the option does not allow. The default is always allowed."""
+    choices, most, check = f.metadata["choices"], f.metadata["most"], f.metadata["check"]
+    if value == f.default:
+        return
+    if choices and value not in choices:
+        wanted = " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
+        raise SettingsError(f"{option_label(f)} must be {wanted}, not {value!r}.")
+    if most and value > most:
+        raise SettingsError(f"{option_label(f)} must be at most {most}, not {value}.")
+    if check:
+        check(value)
+
+
+def option_label(f: dataclasses.Field[Any]) -> str:
+    """The option's name in messages: its well-known variable, if it has one besides ours, else its flag."""
+    return str(next(iter(f.metadata["env"]), flag_of(f)))
+
+
+def check_gate(entries: Sequence[str]) -> None:
+    for entry in entries:
+        if "=" not in entry or not entry.partition("=")[0].strip():
+            raise SettingsError(f"--gate {entry!r}: write it as NAME=CMD.")
+
+
+def check_price(entries: Sequence[str]) -> None:
+    for text in entries:
+        parse_price(text, "--price")
+
+
+def check_address(value: str) -> None:
+    if not ADDRESS_START.match(value):
+        raise SettingsError("--notify must be an address that begins with http:// or https://.")
+
+
+def check_stdout(value: str) -> None:
+    if value != "-":
+        raise SettingsError(f"--events must be -, which is stdout, not {value!r}.")

@@ -9,8 +9,7 @@ from typing import Any
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import Role
 from orchestra.providers.redact import is_redacted
-from orchestra.settings.option import flag_of
-from orchestra.settings.option_checks import ADDRESS_START
+from orchestra.settings.option import ADDRESS_START, flag_of
 from orchestra.settings.table import Options
 from orchestra.settings.values import parse_price
 
@@ -81,11 +80,6 @@ class Settings(Options):
     def is_set_by_user(self, name: str) -> bool:
         """Whether the value is not from a committed file that the user does not trust."""
         return self.committed is None or self.committed.trusted or self.source_of(name) != self.committed.origin
-
-    @property
-    def branch_flag(self) -> str:
-        """The flag that puts the result on another branch than the user's; empty if none does."""
-        return "--branch" if self.branch else "--pr" if self.pr else ""
 
     def recorded_values(self) -> dict[str, Any]:
         """The values that a resumed run continues with: all except secrets, which are never recorded."""

@@ -62,13 +62,11 @@ def find_objection(f: Field, value: Any, place: str, is_tracked: IsTracked) -> s
     if f.name == "price" or power in (*ALLOWED_POWERS, Power.CHOOSES_MODEL):
         return ""
     if power == Power.SPENDS:
-        return "" if spends_no_more(f, parse_option(f, value, f"{key_of(f)} in {place}")) else SPENDS_MORE
+        spent = parse_option(f, value, f"{key_of(f)} in {place}")
+        # A default of 0 is no limit, so any number is allowed.
+        no_more = spent is False if isinstance(f.default, bool) else f.default == 0 or spent <= f.default
+        return "" if no_more else SPENDS_MORE
     return NEVER_ALLOWED if power == Power.CONSENTS else f"it {power}"
-
-
-def spends_no_more(f: Field, value: Any) -> bool:
-    """Whether the value spends no more than the default. A default of 0 is no limit, so any number is allowed."""
-    return value is False if isinstance(f.default, bool) else f.default == 0 or value <= f.default
 
 
 def paths_in(f: Field, value: Any) -> list[str]:
@@ -95,9 +93,6 @@ def trust_digest(file: SettingsFile, contents: Iterable[tuple[str, str]]) -> str
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-# --- models ---------------------------------------------------------------------------------------------------------
-
-
 def screen_models(table: dict[str, Any], base: Settings) -> Iterator[str]:
     """Remove from the table, and return, the keys that choose a dearer or unknown model."""
     options = {name: table[key_of_name(name)] for name in MODEL_OPTIONS if key_of_name(name) in table}
@@ -108,10 +103,8 @@ def screen_models(table: dict[str, Any], base: Settings) -> Iterator[str]:
         chosen = dataclasses.replace(base, **parse_options({"gemini_model": table["gemini-model"]}))
         if not is_no_dearer(chosen.gemini_name, base.gemini_name, base):
             yield from remove_keys(table, ["gemini_model"])
-    if "critic-model" in table:
-        name = str(table["critic-model"])
-        if not is_no_dearer(name, base.gemini_name, base):
-            yield from remove_keys(table, ["critic_model"])
+    if "critic-model" in table and not is_no_dearer(str(table["critic-model"]), base.gemini_name, base):
+        yield from remove_keys(table, ["critic_model"])
 
 
 def screen_roles(table: dict[str, Any], base: Settings, is_tracked: IsTracked, refused: dict[str, str]) -> list[str]:
@@ -184,9 +177,6 @@ def dearest_rates(model: catalogue.Model) -> tuple[float, float] | None:
     return max(rate for rate in into if rate is not None), max(model.price_out, long.price_out if long else 0.0)
 
 
-# --- prices ---------------------------------------------------------------------------------------------------------
-
-
 def screen_prices(table: dict[str, Any], place: str, base: Settings) -> dict[str, str]:
     """Remove from the table what makes a model look cheaper than it is, or prices one without a known price."""
     refused: dict[str, str] = {}
@@ -194,7 +184,8 @@ def screen_prices(table: dict[str, Any], place: str, base: Settings) -> dict[str
 
     def is_allowed_price(shown: str, name: str, pair: tuple[float, float]) -> bool:
         model = resolve_or_none(name or base.model_name)
-        if model is None or not raises_price(model, pair):
+        most = dearest_rates(model) if model else None  # a price applies to all tokens alike
+        if most is None or pair[0] / 1e6 < most[0] or pair[1] / 1e6 < most[1]:
             refused[shown] = LOWER_PRICE
         return shown not in refused and model is not None and model.name not in users
 
@@ -209,15 +200,6 @@ def screen_prices(table: dict[str, Any], place: str, base: Settings) -> dict[str
             text for text in entries if is_allowed_price(f"price {text}", *parse_price(str(text), "price"))
         ]
     return refused
-
-
-def raises_price(model: catalogue.Model, pair: tuple[float, float]) -> bool:
-    """Whether the price is not below the highest known one: it applies to all tokens alike."""
-    most = dearest_rates(model)
-    return most is not None and pair[0] / 1e6 >= most[0] and pair[1] / 1e6 >= most[1]
-
-
-# --- helpers --------------------------------------------------------------------------------------------------------
 
 
 def parse_options(options: Mapping[str, Any]) -> dict[str, Any]:

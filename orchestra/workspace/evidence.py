@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from orchestra.division.coupling import Evidence
-from orchestra.division.source_scan import SCANNED, Source, scan_source
+from orchestra.division.imports import SCANNED, Source, scan_source
 from orchestra.workspace.git import Git, split_contents
 from orchestra.workspace.repository import Entry
 

@@ -12,7 +12,7 @@ import pytest
 from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_store
 from orchestra.journal.store import Store
-from orchestra.report.labels import DECISION_PHRASES
+from orchestra.report.phrases import DECISION_PHRASES
 from tests.support.edits import knows
 from tests.support.hostserver import HostServer
 from tests.support.load import NEVER, wait_until

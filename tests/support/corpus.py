@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import aider_orchestrator
-from orchestra.cli.commands.logs import format_log_line
+from orchestra.cli.commands.runs import format_log_line
 from orchestra.conduct.deliver.artefacts import gather_report_material
 from orchestra.events import KINDS, Event
 from orchestra.journal import jsonl
 from orchestra.journal.store import Store
 from orchestra.report import run_status
-from orchestra.report import task_view as words
+from orchestra.report import run_status as words
 from orchestra.report.annotations import build_annotations, step_outputs
 from orchestra.report.closing import closing_text
 from orchestra.report.detail import build_detail

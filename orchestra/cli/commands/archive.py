@@ -1,4 +1,4 @@
-"""`export` and `import`: a run as one file, for another machine or another clone."""
+"""`export` and `import`: a run as one file, for another machine or another clone. `store`: check and migrate."""
 
 import asyncio
 import shutil
@@ -8,14 +8,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from orchestra import __version__
-from orchestra.cli import diffs
 from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_plain
-from orchestra.cli.find import KnownRun, RunIndex, open_run_index
+from orchestra.cli.commands.diff import result_commit
+from orchestra.cli.find import KnownRun, RunIndex, open_any_store, open_run_index, settings_and_root
 from orchestra.cli.parser import CommandParser
+from orchestra.conduct.core.locations import DATABASE, LOGS
 from orchestra.errors import StoreError, UsageError
 from orchestra.journal import run_archive
+from orchestra.journal.jsonl import files_by_run, prepare_log_folder
+from orchestra.journal.open_store import open_store
 from orchestra.journal.run_archive import RunArchive
-from orchestra.journal.run_files import files_by_run
+from orchestra.journal.store_repair import find_damage
 from orchestra.report.detail import build_detail
 from orchestra.report.fold import fold_events
 from orchestra.workspace import leftovers
@@ -48,7 +51,7 @@ async def export_archive(index: RunIndex, run: KnownRun, bundle: Path) -> RunArc
     run_branches = [] if run.elsewhere else await leftovers.list_run_branches(git)
     branches = {branch.name: branch.commit for branch in run_branches if branch.stamp == run.name}
     unborn = run.run.started is not None and run.run.started.unborn
-    commits = [*branches.values(), diffs.result_commit(events), *(task.commit for task in report.tasks.values())]
+    commits = [*branches.values(), result_commit(events), *(task.commit for task in report.tasks.values())]
     commits += [attempt.commit for task in report.tasks for attempt in detail.all_attempts(task)]
     existing = existing_commits(index.root, commits)
     names = {commit: commit for commit in dict.fromkeys(commits) if commit in existing}
@@ -69,24 +72,18 @@ def cmd_import(arguments: Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
         archive = run_archive.read_run_archive(Path(arguments.file), Path(folder))
         with open_run_index(arguments, new=True) as index:
-            refuse_known_run(index, archive.run)
+            name = archive.run
+            if any(run.name == name and not run.elsewhere for run in index.runs) or name in files_by_run(index.logs):
+                hint = f"To delete it: aider-orchestrator clean {name}"
+                raise UsageError(f"run {name} is here already; nothing was imported.", hint=hint)
             notes = asyncio.run(import_archive(index, archive))
     print_plain("\n".join([f"Run {archive.run} was imported: {len(archive.events):,} events.", *notes]))
     return 0
 
 
-def refuse_known_run(index: RunIndex, name: str) -> None:
-    if any(run.name == name and not run.elsewhere for run in index.runs) or name in files_by_run(index.logs):
-        raise UsageError(
-            f"run {name} is here already; nothing was imported.", hint=f"To delete it: aider-orchestrator clean {name}"
-        )
-
-
 async def import_archive(index: RunIndex, archive: RunArchive) -> list[str]:
-    """Import files and commits, then the events, which make the run known.
-
-    The events go into the store only, not into log files, because `resume` reads those and the run's work is elsewhere.
-    """
+    """Import files and commits, then the events, which make the run known. These go into the store only, not into log
+    files, because `resume` reads those and the run's work is elsewhere."""
     notes = await import_commits(index, archive)
     try:
         for path in archive.files:
@@ -121,3 +118,44 @@ async def import_branches(git: Git, archive: RunArchive) -> AsyncIterator[str]:
             yield f"Branch {name} was left as it is here."
         elif not await git.ok("update-ref", ref, commit, ""):
             yield f"Branch {name} was left out: git could not create it."
+
+
+def add_store_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "action",
+        metavar="check|migrate",
+        choices=["check", "migrate"],
+        help="check: print each problem of the store; exit code 1 if there is one. migrate: update a database on a"
+        " server, or create the tables in it; SQLite needs no migration",
+    )
+    add_repository_arguments(parser)
+
+
+def cmd_store(arguments: Namespace) -> int:
+    """Check or migrate the store of events."""
+    settings, root = settings_and_root(arguments)
+    location = settings.store or root / LOGS / DATABASE
+    if arguments.action == "check":
+        return check_store(location)
+    if isinstance(location, Path):
+        prepare_log_folder(location.parent)
+        open_any_store(location, whole=True).close()
+    else:
+        open_store(location, migrate=True).close()
+    print_plain("The store is up to date.")
+    return 0
+
+
+def check_store(location: Path | str) -> int:
+    if isinstance(location, Path):
+        if not location.exists():
+            raise UsageError(f"there is no store in {location.parent}.")
+        if damage := find_damage(location, whole=True):
+            remedy = "`store migrate`, or the next run, creates it again from the logs"
+            print_plain(f"The store {location} cannot be used ({damage}); {remedy}.")
+            return 1
+    store = open_store(location)
+    problems = store.find_problems()
+    store.close()
+    print_plain("\n".join(problems) or "The store is sound.")
+    return 1 if problems else 0

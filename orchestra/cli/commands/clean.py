@@ -17,8 +17,8 @@ from orchestra.cli.parser import CommandParser
 from orchestra.errors import StoreError, UsageError
 from orchestra.events import Event, RunResumed, RunStarted
 from orchestra.journal import jsonl
+from orchestra.journal.jsonl import files_by_run
 from orchestra.journal.ownership import describe_owner, is_owner_dead, machine_identity
-from orchestra.journal.run_files import files_by_run
 from orchestra.journal.store import Owner, Store
 from orchestra.report.phrases import plural
 from orchestra.workspace import by_hand, leftovers
@@ -49,7 +49,9 @@ class RunLeftovers:
         parts += [f"folder {path}" for path in self.folders]
         parts += ["the commits it was imported with"] if self.refs else []
         parts += ["its events in the store"] if self.run else []
-        return f"{self.name}  {describe_ending(self.run)}: {', '.join(parts)}"
+        ended = self.run and self.run.run.ended
+        ending = "without events" if self.run is None else f"exit {ended.exit_code}" if ended else "not ended"
+        return f"{self.name}  {ending}: {', '.join(parts)}"
 
 
 def add_clean_arguments(parser: CommandParser) -> None:
@@ -102,9 +104,6 @@ def is_deletion_confirmed(yes: bool, count: int) -> bool:
         raise UsageError("nothing was deleted: without a terminal to ask on, clean needs --yes.")
     print_raw(f"Delete all this of {plural(count, 'run')}? [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-# --- what is deleted ------------------------------------------------------------------------------------------------
 
 
 async def find_leftovers(index: RunIndex, arguments: Namespace) -> tuple[list[RunLeftovers], list[str]]:
@@ -173,12 +172,6 @@ def has_succeeded(run: KnownRun | None) -> bool:
     return bool(run and run.run.ended and run.run.ended.exit_code == 0)
 
 
-def describe_ending(run: KnownRun | None) -> str:
-    if run is None:
-        return "without events"
-    return f"exit {run.run.ended.exit_code}" if run.run.ended else "not ended"
-
-
 def deletable_branches(branches: Iterable[RunBranch], force: bool, done: bool, kept: list[str]) -> Iterator[RunBranch]:
     """`done`: the run is complete, so branches of attempts that lost against a better one may be deleted."""
     for branch in branches:
@@ -199,9 +192,6 @@ def worktree_folders(index: RunIndex, run: KnownRun) -> list[Path]:
         return []
     sessions = [event.payload for event in events if isinstance(event.payload, RunStarted | RunResumed)]
     return [Path(session.folder) for session in sessions if session.folder]
-
-
-# --- deleting -------------------------------------------------------------------------------------------------------
 
 
 async def delete_leftovers(index: RunIndex, going: list[RunLeftovers]) -> list[str]:

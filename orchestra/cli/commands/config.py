@@ -1,14 +1,19 @@
-"""`config show`: every setting with its source."""
+"""`config`, `trust` and `models`: every setting with its source, consent to a committed file, the catalogue."""
 
 from argparse import Namespace
+from datetime import date
 
-from orchestra.cli.load import read_settings
-from orchestra.cli.masked import mask_setting
+from orchestra.cli import trusted
+from orchestra.cli.command_io import add_repository_arguments, print_plain
+from orchestra.cli.consent import describe_consent, mask_setting, repository_root
+from orchestra.cli.load import read_settings, read_settings_file
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.conduct.core.secrets import Secrets
+from orchestra.errors import UsageError
 from orchestra.plan.roles import known_roles
 from orchestra.providers import catalogue
 from orchestra.settings import REPOSITORY_ENV, Settings, key_of, mask_value, option_fields
+from orchestra.workspace.tracked import may_be_tracked
 
 LONGEST = 60
 
@@ -65,3 +70,64 @@ def provider_rows(settings: Settings, provider: catalogue.Provider) -> list[tupl
             remark = " (not used: the key is from elsewhere)" if unused and source == REPOSITORY_ENV else ""
             rows.append((name, mask_value(name, value), source + remark))
     return rows
+
+
+def add_models_arguments(parser: CommandParser) -> None:
+    parser.add_argument("text", metavar="TEXT", nargs="?", default="", help="only models whose name has this text")
+
+
+def cmd_models(arguments: Namespace) -> int:
+    """List the models of the catalogue: prices in dollars per million tokens, context, retirement. Other models of the
+    same providers work as PROVIDER/NAME; any OpenAI-compatible server as openai/NAME with OPENAI_API_BASE."""
+    rows = [model for model in catalogue.list_models() if arguments.text.lower() in model.name.lower()]
+    width = max((len(model.name) for model in rows), default=5)
+    print(f"{'model':<{width}}  {'$/M in':>8}  {'$/M out':>8}  {'context':>9}  remarks")
+    for model in rows:
+        prices = f"{price_per_million(model.price_in):>8}  {price_per_million(model.price_out):>8}"
+        print(f"{model.name:<{width}}  {prices}  {model.context or '?':>9}  {catalogue_remark(model)}".rstrip())
+    return 0
+
+
+def price_per_million(price: float | None) -> str:
+    return "?" if price is None else f"{price * 1e6:.2f}"
+
+
+def catalogue_remark(model: catalogue.Model) -> str:
+    defaults = {
+        catalogue.DEFAULT_MODEL: "default",
+        catalogue.DEFAULT_CLAUDE_MODEL: "default with --claude",
+        f"gemini/{catalogue.DEFAULT_GEMINI_MODEL}": "default for the PRD",
+    }
+    notice = catalogue.retirement_notice(model, date.today())
+    parts = (defaults.get(model.name, ""), notice.sentence.split(" ", 1)[1] if notice else "")
+    return "; ".join(filter(None, parts))
+
+
+def add_trust_arguments(parser: CommandParser) -> None:
+    parser.add_argument("--show", action="store_true", help="list what would be allowed, and change nothing")
+    parser.add_argument("--revoke", action="store_true", help="withdraw the consent")
+    add_repository_arguments(parser)
+
+
+def cmd_trust(arguments: Namespace) -> int:
+    """Use the whole settings file of this repository although it is committed: also what writes, sends, hands over,
+    spends more or chooses another model. The consent is stored in your config folder for the present content of the
+    file and of the files that it names; a change of one of them ends it."""
+    root = repository_root(arguments.repo)
+    file, path = read_settings_file(root)
+    if arguments.revoke:
+        trusted.write_answer(root, file, None)
+        print_plain(f"No settings file of {root} is trusted any more.")
+        return 0
+    if not file.table:
+        raise UsageError(f"{root} has no settings file, so there is nothing to trust.")
+    if not may_be_tracked(root, path):
+        print_plain(f"{file.origin} is not committed: it is yours, and all of it is used.")
+        return 0
+    settings = read_settings({"repo": str(root)})
+    for line in describe_consent(root, file, settings):
+        print_plain(line)
+    if not arguments.show:
+        trusted.write_answer(root, file, True)
+        print_plain(f"From now on all of {file.origin} in {root} is used, until it or a file that it names changes.")
+    return 0

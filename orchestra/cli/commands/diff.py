@@ -1,22 +1,34 @@
-"""`diff`: what a run, or one of its tasks, changed."""
+"""`diff` and `show`: what a run or a task changed, from git's objects and from patches, and one task in full."""
 
+import asyncio
+import re
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
 
-from orchestra.cli import diffs
 from orchestra.cli.command_io import (
     add_repository_arguments,
     add_run_argument,
     add_task_argument,
     has_colours,
+    parse_task_number,
+    print_json,
     print_raw,
 )
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
-from orchestra.report.detail import build_detail
+from orchestra.events import Event, WorkCombined
+from orchestra.journal.jsonl import stamp_of
+from orchestra.report import run_status
+from orchestra.report.detail import Attempt, build_detail
 from orchestra.report.fold import report_from_log
-from orchestra.report.terminal_text import colour_diff, escape_controls
+from orchestra.report.sanitize import colour_diff, colour_diff_line, escape_controls
+from orchestra.workspace.collect import binary_diff
+from orchestra.workspace.git import Git, existing_commits
+
+TASK = re.compile(r"(agent|task)?\d{1,6}")
 
 
 def add_diff_arguments(parser: CommandParser) -> None:
@@ -46,13 +58,12 @@ def print_diff(content: bytes) -> None:
 
 def diff_of_run(index: RunIndex, run: KnownRun) -> bytes:
     log = index.read_log(run)
-    base, commit = report_from_log(log).base, diffs.result_commit(log.events)
+    base, commit = report_from_log(log).base, result_commit(log.events)
     if not commit:
         raise UsageError(f"run {run.name} has no result: nothing was combined{yet(run)}.")
-    diff = diffs.diff_between(index, base, commit)
-    if diff is None:
+    if len(existing_commits(index.root, [base, commit])) < len({base, commit}):
         raise UsageError(explain_missing_commit(run, f"the result of run {run.name}", commit))
-    return diff
+    return asyncio.run(binary_diff(Git(index.root), base, commit))
 
 
 def diff_of_task(index: RunIndex, run: KnownRun, task: int) -> bytes:
@@ -62,9 +73,9 @@ def diff_of_task(index: RunIndex, run: KnownRun, task: int) -> bytes:
     if task not in report.tasks:
         raise UsageError(explain_missing_task(run, task, list(report.tasks)))
     commit = report.tasks[task].commit
-    diff = diffs.diff_of_commit(index, commit)
+    diff = diff_of_commit(index, commit)
     for attempt in reversed(attempts):
-        diff = diffs.diff_of_attempt(index, run.name, attempt) if diff is None else diff
+        diff = diff_of_attempt(index, run.name, attempt) if diff is None else diff
     if diff is None and commit:
         raise UsageError(explain_missing_commit(run, f"what agent{task} of run {run.name} changed", commit))
     if diff is None:
@@ -73,9 +84,9 @@ def diff_of_task(index: RunIndex, run: KnownRun, task: int) -> bytes:
 
 
 def explain_missing_commit(run: KnownRun, subject: str, commit: str) -> str:
-    if run.elsewhere:
-        return f"{subject} ({commit[:10]}) is not in this repository: it was made on {run.elsewhere}."
-    return f"{subject} ({commit[:10]}) is not in this repository: its branch was deleted, or it was not imported."
+    here = "its branch was deleted, or it was not imported"
+    why = f"it was made on {run.elsewhere}" if run.elsewhere else here
+    return f"{subject} ({commit[:10]}) is not in this repository: {why}."
 
 
 def explain_missing_task(run: KnownRun, task: int, tasks: list[int]) -> str:
@@ -87,3 +98,88 @@ def explain_missing_task(run: KnownRun, task: int, tasks: list[int]) -> str:
 
 def yet(run: KnownRun) -> str:
     return "" if run.run.last else " yet"
+
+
+def result_commit(events: Iterable[Event]) -> str:
+    """Return the commit that has all accepted work."""
+    commits = [event.payload.commit for event in events if isinstance(event.payload, WorkCombined)]
+    return commits[-1] if commits else ""
+
+
+def diff_of_commit(index: RunIndex, commit: str) -> bytes | None:
+    """Return the changes of a commit; None if this repository does not have it."""
+    if not existing_commits(index.root, [commit]):
+        return None
+    options = ("--no-ext-diff", "--no-textconv", "--binary", "--no-renames", "--no-commit-id", "--root", "-r", "-p")
+    return asyncio.run(Git(index.root).raw("diff-tree", *options, commit))
+
+
+def read_patch_of_run(index: RunIndex, run: str, patch: str) -> bytes | None:
+    """Read a patch of this run in the log folder. No other file is read, because events may have been forged."""
+    file = index.logs / Path(patch).name
+    if not patch or stamp_of(file.name) != run or file.is_symlink() or not file.is_file():
+        return None
+    return file.read_bytes()
+
+
+def diff_of_attempt(index: RunIndex, run: str, attempt: Attempt) -> bytes | None:
+    """Return the commit of the attempt and the files left out of it; None if there is neither."""
+    parts = [diff_of_commit(index, attempt.commit), read_patch_of_run(index, run, attempt.patch)]
+    existing = [part for part in parts if part is not None]
+    return b"".join(existing) if existing else None
+
+
+def add_show_arguments(parser: CommandParser) -> None:
+    text = "a task, such as 3 or agent3, after the name of its run (default: the latest run)"
+    parser.add_argument("names", metavar="[RUN] TASK", nargs="*", help=text)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_repository_arguments(parser)
+
+
+def cmd_show(arguments: Namespace) -> int:
+    """Show one task of a run: its brief, each attempt with its verdict, cost, changes and conversation, and the checks
+    of the combined work."""
+    name, task = parse_show_names(arguments.names)
+    with open_run_index(arguments) as index:
+        run = index.find(name)
+        log = index.read_log(run)
+        report, detail = report_from_log(log), build_detail(log.events)
+        if task not in report.tasks:
+            raise UsageError(explain_missing_task(run, task, list(report.tasks)))
+        brief, attempts = detail.planned_briefs.get(task, ""), detail.all_attempts(task)
+        changes = {attempt.number: text_of_changes(index, run, attempt) for attempt in attempts}
+    if arguments.json:
+        print_json(run_status.task_record(report, report.tasks[task], brief, attempts, changes))
+    else:
+        text = run_status.task_text(report, report.tasks[task], brief, attempts, changes)
+        print_raw(colour_changes(text) + "\n")
+    return 0
+
+
+def parse_show_names(names: list[str]) -> tuple[str, int]:
+    """Return the run and the task. A task alone is one of the latest run."""
+    if not names or len(names) > 2:
+        raise UsageError("show needs a run and one of its tasks.", hint="Usage: aider-orchestrator show [RUN] TASK.")
+    if len(names) == 1 and not TASK.fullmatch(names[0]):
+        raise UsageError(
+            f"the task of run {names[0]} is missing.", hint=f"Usage: aider-orchestrator show {names[0]} 1."
+        )
+    if not TASK.fullmatch(names[-1]):
+        raise UsageError(f"{names[-1]!r} is not a task: give 3 or agent3.")
+    return (names[0] if len(names) == 2 else ""), parse_task_number(names[-1])
+
+
+def text_of_changes(index: RunIndex, run: KnownRun, attempt: Attempt) -> str:
+    diff = diff_of_attempt(index, run.name, attempt)
+    if diff is None and attempt.commit:
+        return f"(commit {attempt.commit[:10]} is not in this repository)"
+    return (diff or b"").decode("utf-8", "replace")
+
+
+def colour_changes(text: str) -> str:
+    """Colour only the changes: text of a model may look like a diff."""
+    lines, inside = [], False
+    for line in escape_controls(text).split("\n"):
+        inside = line.startswith("== Changes") or (inside and not line.startswith("== "))
+        lines.append(colour_diff_line(line) if inside and has_colours() else line)
+    return "\n".join(lines)

@@ -1,20 +1,23 @@
-"""`doctor`: check what a run needs, with a remedy for what is missing."""
+"""`doctor`: check what a run needs, and ask for keys: into a .env that only the user can read and git ignores."""
 
 import asyncio
+import getpass
 import json
+import os
+import re
+import sys
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from orchestra.cli.load import current_folder, read_settings
+from orchestra.cli.load import SCRIPT, current_folder, read_dotenv, read_settings
 from orchestra.cli.parser import CommandParser, run_options
+from orchestra.errors import UsageError
+from orchestra.providers import catalogue
 from orchestra.settings import Settings
-from orchestra.workspace.git import top_level
+from orchestra.workspace.git import ask_git, is_tracked, top_level
 
-if TYPE_CHECKING:
-    from orchestra.conduct.session.doctor import Finding
-
+ASKED = ("openai", "anthropic", "gemini")
 FAILED = 2
 
 
@@ -34,8 +37,6 @@ def cmd_doctor(arguments: Namespace) -> int:
     start = Path(settings.repo).absolute() if settings.repo else current_folder()
     folder = top_level(start) or start
     if arguments.fix:
-        from orchestra.cli.keys import ask_for_keys
-
         ask_for_keys(settings, folder)
         settings = read_settings(run_options(arguments))
     return asyncio.run(print_findings(settings, folder, online=arguments.online))
@@ -48,13 +49,70 @@ async def print_findings(settings: Settings, folder: Path, *, online: bool) -> i
     async for finding in run_checkup(settings, folder, online=online):
         findings.append(finding)
         if not settings.json:
-            print(format_finding(finding), flush=True)
+            words = f"{finding.text.rstrip('.')}. {finding.remedy}" if finding.remedy else finding.text
+            print(f"{finding.level:<8} {finding.name:<12} {' '.join(words.split())}", flush=True)
     healthy = all(finding.level != "error" for finding in findings)
     if settings.json:
         print(json.dumps({"ok": healthy, "findings": [asdict(finding) for finding in findings]}, indent=2))
     return 0 if healthy else FAILED
 
 
-def format_finding(finding: "Finding") -> str:
-    words = f"{finding.text.rstrip('.')}. {finding.remedy}" if finding.remedy else finding.text
-    return f"{finding.level:<8} {finding.name:<12} {' '.join(words.split())}"
+def ask_for_keys(settings: Settings, folder: Path) -> None:
+    """Ask for the key of each provider that has none. Keys that the .env has stay as they are."""
+    path = folder / ".env"
+    if os.environ.get("CI") or not sys.stdin.isatty():
+        raise UsageError(
+            "doctor --fix asks for keys, and there is no terminal to ask on.", hint="Write the .env yourself."
+        )
+    if is_tracked(folder, ".env"):
+        raise UsageError(
+            f"{path} is committed, so keys must not be written to it.", hint="Run `git rm --cached .env` first."
+        )
+    variables = {catalogue.PROVIDERS[name].key_vars[0]: catalogue.PROVIDERS[name].key_vars for name in ASKED}
+    keys = {}
+    for variable, same in variables.items():
+        if not settings.strongest_variable(same)[0]:
+            key = getpass.getpass(f"{variable} (Enter for none): ").strip()
+            if not re.fullmatch(r"[!-~]*", key) or re.search("[\"'`\\\\#$]", key):
+                raise UsageError(f"{variable}: the value has characters that no key has; nothing was written.")
+            keys[variable] = key
+    hide_from_git(folder)
+    example = next((file for file in (path, SCRIPT / ".env.example") if file.is_file()), None)
+    text = example.read_text("utf-8") if example else "".join(f"# {variable}=\n" for variable in variables)
+    existing = read_dotenv(path) if path.exists() else {}
+    new = {name: key for name, key in keys.items() if key and name not in existing}
+    write_private_file(path, fill_in_keys(text, new))
+    print(f"{path} is written; only you can read it, and git ignores it.", file=sys.stderr)
+
+
+def fill_in_keys(text: str, keys: dict[str, str]) -> str:
+    """Put each key on the line that the example has for it, or at the end."""
+    for name, key in keys.items():
+        line, example = f"{name}={key}", re.compile(rf"^#? ?{name}=[ \t]*$", re.MULTILINE)
+        text = example.sub(line, text, count=1) if example.search(text) else f"{text.rstrip()}\n{line}\n".lstrip()
+    return text
+
+
+def hide_from_git(folder: Path) -> None:
+    """Add .env to this clone's exclude file, which is not committed, unless git ignores it already."""
+    if (
+        ask_git(folder, "rev-parse", "--git-dir") is None
+        or ask_git(folder, "check-ignore", "-q", "--", ".env") is not None
+    ):
+        return
+    exclude = folder / str(ask_git(folder, "rev-parse", "--git-path", "info/exclude"))
+    exclude.parent.mkdir(parents=True, exist_ok=True)
+    before = exclude.read_text("utf-8") if exclude.exists() else ""
+    exclude.write_text(f"{before.rstrip()}\n/.env\n".lstrip(), "utf-8")
+
+
+def write_private_file(path: Path, text: str) -> None:
+    """Write the file at once, never readable for others."""
+    target = path.resolve()
+    draft = target.with_name(f".env.{os.getpid()}.part")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)

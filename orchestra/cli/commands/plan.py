@@ -1,4 +1,4 @@
-"""`plan`: make, show, check, change and approve plans."""
+"""`plan`: make, show, check, change and approve plans. `submit`: add tasks to the list that `run` carries out."""
 
 import asyncio
 import dataclasses
@@ -13,20 +13,21 @@ from orchestra.cli.command_io import add_plan_and_run_options, add_plan_argument
 from orchestra.cli.launch import run_until_done, settings_to_run
 from orchestra.cli.load import read_settings
 from orchestra.cli.parser import CommandParser, run_options
-from orchestra.cli.plan_editor.drafting import run_planning
-from orchestra.cli.plan_editor.edited_plan import EditedPlan, open_plan
-from orchestra.cli.plan_editor.editor import run_plan_editor
+from orchestra.cli.plan_editor import EditedPlan, open_plan, run_plan_editor, run_planning
 from orchestra.conduct.core.locations import LOGS
 from orchestra.conduct.core.permits import is_users_plan
 from orchestra.conduct.planning import plan_files
+from orchestra.conduct.planning.prd import chosen_targets
 from orchestra.conduct.session.clone import find_repository
 from orchestra.errors import PlanError, UsageError
 from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.plan.check import CheckedDraft
-from orchestra.plan.draft import Draft
-from orchestra.plan.edit import HELP, edit_draft
+from orchestra.plan.draft import PRIORITIES, Draft, PlanItem, unused_name
+from orchestra.plan.edit import HELP, edit_draft, replace_values
+from orchestra.plan.roles import known_roles
 from orchestra.report.phrases import plural
-from orchestra.workspace.repository import path_exists
+from orchestra.settings import Settings
+from orchestra.workspace.repository import Repository, path_exists
 
 
 def add_plan_new_arguments(parser: CommandParser) -> None:
@@ -60,10 +61,9 @@ def open_named_plan(arguments: Namespace) -> EditedPlan:
     return open_plan(read_settings(run_options(arguments) | {"json": None}), arguments.name)
 
 
-# --- showing --------------------------------------------------------------------------------------------------------
-
-
 add_plan_list_arguments = CommandParser.add_run_options
+add_plan_show_arguments = add_plan_check_arguments = add_plan_and_run_options
+add_plan_continue_arguments = add_plan_approve_arguments = add_plan_and_run_options
 
 
 def cmd_plan_list(arguments: Namespace) -> int:
@@ -88,9 +88,6 @@ def count_items(draft: Draft) -> dict[str, int]:
     return {"tasks": len(draft.task), "left": len(draft.unfinished), "proposed": proposed}
 
 
-add_plan_show_arguments = add_plan_and_run_options
-
-
 def cmd_plan_show(arguments: Namespace) -> int:
     """Print a plan as it would be executed, with an estimate of its cost. --json prints JSON."""
     plan = open_named_plan(arguments)
@@ -102,9 +99,6 @@ def cmd_plan_show(arguments: Namespace) -> int:
     else:
         plan.show(draft)
     return 0
-
-
-add_plan_check_arguments = add_plan_and_run_options
 
 
 def cmd_plan_check(arguments: Namespace) -> int:
@@ -119,17 +113,9 @@ def cmd_plan_check(arguments: Namespace) -> int:
     return 0
 
 
-add_plan_continue_arguments = add_plan_and_run_options
-
-
 def cmd_plan_continue(arguments: Namespace) -> int:
     """Discuss and change a plan at the terminal. Each change is checked and saved at once."""
     return run_plan_editor(open_named_plan(arguments))
-
-
-# --- changing -------------------------------------------------------------------------------------------------------
-
-add_plan_approve_arguments = add_plan_and_run_options
 
 
 def cmd_plan_approve(arguments: Namespace) -> int:
@@ -196,3 +182,83 @@ def open_in_editor(path: Path) -> None:
         raise UsageError(f"the editor {editor!r} cannot be started: {error}.", hint="Set EDITOR.") from None
     if code:
         raise UsageError(f"the editor {editor!r} ended with exit code {code}.")
+
+
+def add_submit_arguments(parser: CommandParser) -> None:
+    parser.add_argument("goal", metavar="TEXT", help="what you want; @FILE reads it from a file, - from stdin")
+    parser.add_argument("--agent", metavar="ROLE", default="", help="the role of the agent that does it")
+    parser.add_argument("--priority", choices=list(PRIORITIES), default="", help="which tasks start first")
+    parser.add_argument(
+        "-d", dest="decompose", action="store_const", const=True, help="short for --decompose: make a graph of tasks"
+    )
+    parser.add_run_options()
+
+
+def cmd_submit(arguments: Namespace) -> int:
+    """Add a task to the list that `run` carries out. With --files FILE... it is about these files; otherwise a model
+    chooses the files, and with --decompose makes a graph of tasks."""
+    several = bool(arguments.decompose)
+    settings = settings_to_run(run_options(arguments) | {"change": arguments.goal, "decompose": None})
+    check_submission(settings, arguments.agent, several)
+    repository = asyncio.run(find_repository(settings))
+    prepare_log_folder(repository.root / LOGS)
+    list_path = plan_files.plans_folder(repository.root) / f"{plan_files.SUBMITTED}.toml"
+    plan = EditedPlan(settings, repository, list_path)
+    values = {"role": arguments.agent, "priority": arguments.priority}
+    values = {name: value for name, value in values.items() if value}
+
+    def save_plan(checked: CheckedDraft) -> Path:
+        add_submissions(plan, checked.draft, values)
+        return plan.path
+
+    before = len(load_submissions(plan).task)
+    if settings.files:
+        add_submissions(plan, draft_from_files(settings, repository), values)
+    else:
+        single = settings if several else settings.with_values(use_prd=bool(settings.prd))
+        if code := run_until_done(run_planning(single, save_plan, single=not several)):
+            return code
+    added = len(load_submissions(plan).task) - before
+    print_plain(f"{plural(added, 'task')} submitted. To carry out what was submitted: aider-orchestrator run")
+    return 0
+
+
+def check_submission(settings: Settings, role: str, several: bool) -> None:
+    if not settings.change:
+        raise UsageError("TEXT is empty: write what you want.")
+    if role and role not in known_roles(settings.roles):
+        raise UsageError(f"there is no role {role!r}.", hint=f"Roles: {', '.join(known_roles(settings.roles))}.")
+    if several and settings.files:
+        raise UsageError("--decompose and --files exclude each other.")
+
+
+def load_submissions(plan: EditedPlan) -> Draft:
+    """Return the unfinished tasks of the list."""
+    if not path_exists(plan.path):
+        return Draft("")
+    draft = plan.load()
+    return draft.with_items(item for item in draft.task if not item.done)
+
+
+def draft_from_files(settings: Settings, repository: Repository) -> Draft:
+    entries = asyncio.run(repository.entries())
+    targets = asyncio.run(chosen_targets(settings, repository, entries, Path.cwd()))
+    if targets is None:
+        raise PlanError("no files were named.")
+    first = settings.change.strip().splitlines()[0][:80]
+    paths = tuple(file.path for file in targets.files)
+    item = PlanItem(unused_name(first, ()), first, settings.change, paths, named=targets.named)
+    return Draft(settings.change, "", False, (item,))
+
+
+def add_submissions(plan: EditedPlan, more: Draft, values: dict[str, str]) -> None:
+    """Add tasks to the list, under names that are unused there."""
+    old = load_submissions(plan)
+    names, new = dict[str, str](), list[PlanItem]()
+    for item in more.task:
+        names[item.id] = unused_name(item.id, [*old.ids, *names.values()])
+    for item in more.task:
+        needs = tuple(names[need] for need in item.needs)
+        new.append(replace_values(item, id=names[item.id], needs=needs, **values))
+    goal = "\n".join(filter(None, (old.goal.strip(), more.goal.strip())))
+    plan.save(dataclasses.replace(old, goal=goal, prd=more.prd or old.prd, task=(*old.task, *new)))

@@ -1,6 +1,7 @@
-"""`resume`, `retry` and `restart`, and the run that they name."""
+"""`resume`, `retry`, `restart` and `resolve`, and the run that they name."""
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,25 @@ from orchestra.cli.commands.steer import ask_run_owner
 from orchestra.cli.consent import print_refused
 from orchestra.cli.find import LATEST, match_run_name, open_run_index
 from orchestra.cli.launch import Story, run_until_done
-from orchestra.cli.load import read_settings
+from orchestra.cli.load import read_settings, why_unreadable
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.conduct.core.locations import LOGS
 from orchestra.conduct.previous.sessions import PreviousSessions, find_previous_sessions
 from orchestra.errors import UsageError
 from orchestra.journal import jsonl
+from orchestra.model import Decision
 from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
 from orchestra.workspace.tracked import may_be_tracked
+
+# The action, its flag, what the flag takes, its help.
+DECISIONS = (
+    ("retry", "--retry", "HINT", "try it again; the agent gets the hint"),
+    ("brief", "--edit-brief", "FILE", "try it again with the text of FILE (- is stdin) as its brief"),
+    ("abandon", "--abandon", "", "give it up"),
+    ("spawn", "--spawn", "TEXT", "give it up, and have another task do TEXT with the same files"),
+    ("take", "--take", "", "do it yourself in a worktree; the second time: use that as the work of the task"),
+)
 
 
 def add_resume_arguments(parser: CommandParser) -> None:
@@ -29,7 +40,7 @@ def cmd_resume(arguments: Namespace, story: Story) -> int:
     """Continue a run that was stopped or died. Finished work is kept, failed tasks are tried again, and replies that
     were paid for are not requested again. The run keeps its settings; an option given now changes one of them."""
     settings, past = find_run_to_resume(arguments)
-    return run_until_done(story(settings.for_resume(past.options), past=past))
+    return run_until_done(story(settings, past=past))
 
 
 def add_retry_arguments(parser: CommandParser) -> None:
@@ -42,7 +53,6 @@ def cmd_retry(arguments: Namespace, story: Story) -> int:
     """Try one failed task again, and no other. If a process works on the run, it does so; otherwise the run is resumed
     for this task."""
     settings, past = find_run_to_resume(arguments)
-    settings = settings.for_resume(past.options)
     if answer := ask_owner_if_any(settings, past.stamp, "retry", arguments.task):
         print(answer)
         return 0
@@ -56,12 +66,13 @@ def add_restart_arguments(parser: CommandParser) -> None:
 
 def cmd_restart(arguments: Namespace, story: Story) -> int:
     """Start a new run with the settings of an old one, except the options given now. No work of the old run is used."""
-    settings, past = find_run_to_resume(arguments)
-    return run_until_done(story(settings.for_resume(past.options)))
+    settings, _ = find_run_to_resume(arguments)
+    return run_until_done(story(settings))
 
 
 def find_run_to_resume(arguments: Namespace) -> tuple[Settings, PreviousSessions]:
-    """Return the settings given now, and the run. Runs of other machines do not count: their work is not here."""
+    """Return the run, and its settings with those given now. Runs of other machines do not count: their work is not
+    here."""
     settings = read_settings(run_options(arguments))
     if settings.committed is not None:
         print_refused(settings.committed)  # the settings that are used stand in the run's log
@@ -75,7 +86,7 @@ def find_run_to_resume(arguments: Namespace) -> tuple[Settings, PreviousSessions
             f"{log} is committed, so anyone may have written the settings in it; the run is not resumed.",
             hint=f"If it is yours, run `git rm --cached {log}`.",
         )
-    return settings, past
+    return settings.for_resume(past.options), past
 
 
 def ask_owner_if_any(settings: Settings, stamp: str, kind: str, task: int, **values: Any) -> str:
@@ -83,3 +94,49 @@ def ask_owner_if_any(settings: Settings, stamp: str, kind: str, task: int, **val
     with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as index:
         run = index.find(stamp)
         return ask_run_owner(index.store, run.key, run.name, kind, task, **values) if index.find_owner(run) else ""
+
+
+def add_resolve_arguments(parser: CommandParser) -> None:
+    add_retry_arguments(parser)
+    parser.usage = "%(prog)s [-h] RUN TASK DECISION [options]"
+    group = parser.add_argument_group("DECISION, one of").add_mutually_exclusive_group(required=True)
+    for action, flag, metavar, text in DECISIONS:
+        keywords: dict[str, Any] = {"dest": "decision", "help": text}
+        if metavar:
+            keywords |= {"metavar": metavar, "type": parse_decision(action)}
+        else:
+            keywords |= {"action": "store_const", "const": (action, "")}
+        if action == "retry":
+            keywords |= {"nargs": "?", "const": (action, "")}
+        group.add_argument(flag, **keywords)
+
+
+def parse_decision(action: str) -> Callable[[str], tuple[str, str]]:
+    def parse(text: str) -> tuple[str, str]:
+        if not text and action != "retry":
+            raise ArgumentTypeError("expected one argument")
+        return action, text
+
+    return parse
+
+
+def cmd_resolve(arguments: Namespace, story: Story) -> int:
+    """Decide about a task that failed or waits for you. If a process works on the run, it carries the decision out;
+    otherwise the run is resumed for it."""
+    action, text = arguments.decision
+    decision = Decision(arguments.task, action, read_brief_file(text) if action == "brief" else text)
+    settings, past = find_run_to_resume(arguments)
+    if answer := ask_owner_if_any(settings, past.stamp, "resolve", decision.task, action=action, text=decision.text):
+        print(answer)
+        return 0
+    return run_until_done(story(settings, past=past.with_decision(decision)))
+
+
+def read_brief_file(file: str) -> str:
+    try:
+        text = Path("/dev/stdin" if file == "-" else file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the brief {file} cannot be read: {why_unreadable(error)}.") from None
+    if not text.strip():
+        raise UsageError(f"the brief {file} is empty.")
+    return text

@@ -1,20 +1,41 @@
-"""`runs`: list the runs of this repository. `status`: the progress or result of one."""
+"""`runs`: list the runs of this repository. `status`: the progress or result of one. `logs`: its events."""
 
+import shutil
+import sys
+import time
 from argparse import Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_json, print_plain
+from orchestra.cli.command_io import (
+    add_repository_arguments,
+    add_run_argument,
+    parse_task_number,
+    print_json,
+    print_plain,
+    print_raw,
+)
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
-from orchestra.cli.watch import watch_run
+from orchestra.errors import UsageError
+from orchestra.events import Event, EventLog, has_ended
+from orchestra.journal.jsonl import LogTail
 from orchestra.journal.ownership import describe_owner
 from orchestra.journal.store import Owner
 from orchestra.model import Usage
 from orchestra.report import run_status
 from orchestra.report.closing import closing_text
+from orchestra.report.event_lines import actor_name, describe_event
+from orchestra.report.fold import fold_events, report_from_log
 from orchestra.report.phrases import cost_phrase
+from orchestra.report.run_status import format_local_time
+from orchestra.report.sanitize import escape_controls, escaped_line
 from orchestra.report.state import Report
-from orchestra.report.terminal_text import escaped_line
+
+LONGEST = 300
+PAUSE = 0.3
+MAX_IDLE = 10  # polls without owner and events; a run has no owner for a moment when it starts or is resumed
 
 
 def add_runs_arguments(parser: CommandParser) -> None:
@@ -86,7 +107,7 @@ def cmd_status(arguments: Namespace) -> int:
         run = index.find(arguments.run)
         if arguments.watch:
             watch_run(index, run, None if arguments.json else lambda report: format_status(index, run, report))
-        report = index.build_report(run)
+        report = replace(report_from_log(index.read_log(run)), run=run.name)
         if not arguments.json:
             print_plain(format_status(index, run, report))
             return 0
@@ -120,3 +141,82 @@ def owner_line(run: KnownRun, owner: Owner | None) -> str:
 
 def owner_record(owner: Owner | None) -> dict[str, Any] | None:
     return {"host": owner.host.partition("/")[0], "pid": owner.pid} if owner else None
+
+
+def watch_run(index: RunIndex, run: KnownRun, format_text: Callable[[Report], str] | None) -> None:
+    """Show the status until the run ends, or no process works on it: redraw on a terminal, elsewhere print a line for
+    each event. Without `format_text`, only wait."""
+    report, height = Report(), 0
+    redraws = format_text is not None and sys.stdout.isatty()
+    for log in follow_run(index, run):
+        fold_events(log.events, report)
+        report.unreadable += log.torn_lines
+        if redraws and format_text:
+            height = redraw_text(format_text(report), height)
+        elif format_text:
+            for event in log.events:
+                print_plain(format_log_line(event))
+    if redraws:
+        print_raw(cursor_up(height))
+
+
+def redraw_text(text: str, height: int) -> int:
+    """Replace the text of this height, and return the new height. Lines are cut, because a wrapped one has two rows."""
+    width, rows = shutil.get_terminal_size()
+    lines = [line[: width - 1] for line in escape_controls(text).expandtabs().split("\n")]
+    lines = lines if len(lines) < rows else [*lines[: rows - 2], "…"]
+    print_raw(cursor_up(height) + "\n".join(lines) + "\n")
+    return len(lines)
+
+
+def cursor_up(height: int) -> str:
+    return f"\x1b[{height}A\x1b[J" if height else ""
+
+
+def add_logs_arguments(parser: CommandParser) -> None:
+    add_run_argument(parser)
+    add_repository_arguments(parser)
+    parser.add_argument("--agent", metavar="N", type=parse_task_number, help="only the events of this agent")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
+
+
+def cmd_logs(arguments: Namespace) -> int:
+    """Print the events of a run in their order: time, actor, what happened."""
+    with open_run_index(arguments) as index:
+        run = index.find(arguments.run)
+        count, ended = 0, False
+        for log in follow_run(index, run) if arguments.follow else [index.read_log(run)]:
+            ended = has_ended(log.events) if log.events else ended
+            for event in log.events:
+                if arguments.agent in (None, event.task):
+                    count += 1
+                    print_plain(format_log_line(event))
+        if not count and arguments.agent is not None:
+            raise UsageError(f"run {run.name} has no events of agent{arguments.agent}.")
+        if arguments.follow and not ended:
+            print_plain(f"No process works on run {run.name}.")
+    return 0
+
+
+def follow_run(index: RunIndex, run: KnownRun) -> Iterator[EventLog]:
+    """Yield new events, or none, at each poll, until the run ends or has no owner any more."""
+    tail, seq, ended, idle = LogTail(index.logs, run.name) if index.has_files(run) else None, 0, False, 0
+    while not ended and idle < MAX_IDLE:
+        log = tail.read_more() if tail else EventLog(tuple(index.store.read_events(run.key, run.name, after=seq)))
+        if log.events:
+            seq, ended, idle = log.events[-1].seq, has_ended(log.events), 0
+        elif index.find_owner(run):
+            idle = 0
+        else:
+            idle += 1
+        yield log
+        if not ended:
+            time.sleep(PAUSE)
+
+
+def format_log_line(event: Event) -> str:
+    words = describe_event(event).removeprefix(f"{actor_name(event)}: ")
+    if not words:
+        values = [f"{name}: {escaped_line(str(value), 80)}" for name, value in event.data.items() if value != ""]
+        words = f"{event.kind}  {', '.join(values)}".rstrip()
+    return f"{format_local_time(event.time)}  {actor_name(event):<8}  {escaped_line(words, LONGEST)}"

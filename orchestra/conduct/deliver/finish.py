@@ -23,7 +23,6 @@ from orchestra.report.ci import json_text
 from orchestra.report.closing import closing_text
 from orchestra.report.fold import report_from_log
 from orchestra.report.formats import DEFAULT_FORMAT, ReportMaterial
-from orchestra.report.replay_differences import has_differences
 from orchestra.report.state import Report
 from orchestra.report.summary import build_summary, run_ended_event
 
@@ -98,11 +97,12 @@ def emit_replayed(run: Run) -> None:
 
 
 def emit_run_ended(run: Run, error: BaseException | None) -> None:
-    code = run_exit_code(run.state.report, error)
-    if run.context.settings.replay_strict and has_differences(run.state.report):
+    report = run.state.report
+    code = run_exit_code(report, error)
+    if run.context.settings.replay_strict and (report.drift or report.unused):
         code = worst_exit_code(code, DRIFT_CODE)
     signum = signal_of_stop(error) if isinstance(error, asyncio.CancelledError) else 0
-    run.emit(run_ended_event(run.state.report, code, error_sentence(error), signum))
+    run.emit(run_ended_event(report, code, error_sentence(error), signum))
 
 
 def write_summary(run: Run) -> FinishedRun:

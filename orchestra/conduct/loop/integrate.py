@@ -120,7 +120,8 @@ def withheld_delivery(run: Run, results: Iterable[TaskResult], side: str, failur
         return Delivery(False, failure, take, withheld=True)
     if context.settings.all_or_nothing and not complete:
         return Delivery(False, "not every task is complete and --all-or-nothing was given", take, withheld=True)
-    if own := "--no-apply" if not context.settings.apply else context.settings.branch_flag:
+    settings = context.settings
+    if own := "--no-apply" if not settings.apply else "--branch" if settings.branch else "--pr" if settings.pr else "":
         return Delivery(False, f"{own} was given", take)
     return None
 

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from orchestra.conduct.core.machine import measure_machine
 from orchestra.conduct.planning.survey import classify_by_mode, is_utf8, read_blobs
-from orchestra.division import constraints, nearby
-from orchestra.division.coupling import Coupling, Evidence, Graph
+from orchestra.division.coupling import Coupling, Evidence, Graph, find_hot_files, find_links, find_neighbours
 from orchestra.division.shares import (
     AgentsWanted,
     DividedFiles,
+    check_complete,
     divide_as_assigned,
     divide_files,
     drop_oversized,
     file_weight,
     merge_groups,
+    parse_assignment,
+    together_groups,
 )
 from orchestra.errors import PlanError
 from orchestra.model import DivisionBasis, Plan, Prd, TargetFile
@@ -46,7 +48,7 @@ class Division:
 
     @property
     def basis(self) -> DivisionBasis:
-        together, apart = nearby.find_links(self.coupling, self.graph, self.split.shares)
+        together, apart = find_links(self.coupling, self.graph, self.split.shares)
         notes = tuple(note for note in (*self.notes, self.evidence.lost, *self.split.notes) if note)
         return DivisionBasis(self.split.cut, self.split.commits, tuple(map(tuple, together)), tuple(apart), notes)
 
@@ -78,11 +80,11 @@ def divide_target_files(
     machine = Machine(*measure_machine())
     if settings.assign:
         shares = read_assignment(settings.assign)
-        constraints.check_complete(settings.assign, shares, paths)
+        check_complete(settings.assign, shares, paths)
         result = divide_as_assigned(files, shares, found, settings.max_agents, context)
         return Division(result, coupling, coupling.build_graph(), found, ())
     strict = settings.source_of("together") == "flag"
-    groups, notes = constraints.together_groups(settings.together, prd, paths, strict=strict)
+    groups, notes = together_groups(settings.together, prd, paths, strict=strict)
     sizes = {file.path: file_weight(file) for file in files}
     balls = [sum(sizes[path] for path in group) for group in merge_groups(paths, groups)]
     want = AgentsWanted(settings.agents, bound_agents(balls, machine, at_most=settings.max_agents), context)
@@ -92,7 +94,7 @@ def divide_target_files(
 
 def read_assignment(file_name: str) -> list[list[str]]:
     try:
-        return constraints.parse_assignment(file_name, Path(file_name).read_text(encoding="utf-8"))
+        return parse_assignment(file_name, Path(file_name).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise PlanError(f"--assign {file_name}: it cannot be read ({error}).") from None
 
@@ -111,14 +113,14 @@ async def find_context_of_shares(
     graph: Graph | None = division.graph
     if known.keys() - everything.number.keys():
         everything, graph = await asyncio.to_thread(Coupling, {*known, *everything.number}, division.evidence), None
-    burning = nearby.find_hot_files(division.coupling, division.graph, shares)
+    burning = find_hot_files(division.coupling, division.graph, shares)
     taken = set().union(*owned)
     tests = tests_by_stem(path for path in known if path not in taken)
     reads = [
         tuple(dict.fromkeys((*hot_files(burning, n, known), *find_tests_of(sorted(mine), tests, known))))
         for n, mine in enumerate(owned)
     ]
-    near = await asyncio.to_thread(lambda: [nearby.find_neighbours(everything, graph, mine) for mine in owned])
+    near = await asyncio.to_thread(lambda: [find_neighbours(everything, graph, mine) for mine in owned])
     wanted = {path for paths in near for path in paths if path in known and has_signatures(path)}
     small = [entries[path] for path in sorted(wanted) if known[path] <= LARGEST]
     texts = {path: text.decode() for path, text in (await read_blobs(repository, small)).items() if is_utf8(text)}

@@ -25,15 +25,13 @@ from orchestra.conduct.planning.prd import (
     read_prd,
 )
 from orchestra.conduct.planning.survey import classify_by_mode, survey_files
-from orchestra.division.coupling import Coupling
-from orchestra.division.nearby import WEAK, find_links
+from orchestra.division.coupling import WEAK, Coupling, find_links
 from orchestra.division.shares import DividedFiles
 from orchestra.errors import NeedsApproval, PlanError, ProviderError
 from orchestra.model import DivisionBasis, Plan, Prd, Task
 from orchestra.plan import planner
-from orchestra.plan.allowed import AllowedDraft, restrict_draft
 from orchestra.plan.brief import make_brief
-from orchestra.plan.check import CheckedDraft, PlanContext, check_draft, item_targets
+from orchestra.plan.check import AllowedDraft, CheckedDraft, PlanContext, check_draft, item_targets, restrict_draft
 from orchestra.plan.draft import PRIORITIES, Draft, PlanItem, all_needs_by_id, draft_from_plan, group_phases
 from orchestra.plan.roles import known_roles
 from orchestra.plan.sizing import Machine, bound_agents

@@ -16,7 +16,7 @@ from orchestra.conduct.core.permits import NAME_FILES_HINT, permit_from_settings
 from orchestra.conduct.planning.divide import plan_by_division, read_assignment
 from orchestra.conduct.planning.roles import estimate_with_roles
 from orchestra.conduct.planning.survey import explain_absence, is_one_line_name, is_utf8, read_blobs, survey_files
-from orchestra.division.constraints import check_complete
+from orchestra.division.shares import check_complete
 from orchestra.errors import MissingKey, PlanError, ProviderError, SettingsError, UsageError
 from orchestra.gateway.billing import ClientPass
 from orchestra.judge.permit import Permit
@@ -297,7 +297,7 @@ def emit_plan_made(run: Run, plan: Plan, **more: Any) -> None:
         agents=plan.agents,
         basis=plan.basis,
         tasks=plan.tasks,
-        estimate=estimate_with_roles(context.settings, plan, context.model, context.entries).to_plan_range(),
+        estimate=estimate_with_roles(context.settings, plan, context.model, context.entries),
         **(usual | more),
     )
     run.emit(made)

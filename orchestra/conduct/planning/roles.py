@@ -10,7 +10,7 @@ from orchestra.conduct.core.money import check_prices
 from orchestra.conduct.core.slots import count_slots
 from orchestra.model import Plan
 from orchestra.providers import catalogue
-from orchestra.report.plans.estimate import Estimate, estimate_plan
+from orchestra.report.plans.estimate import estimate_plan
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Entry
 
@@ -43,7 +43,7 @@ def open_role_models(run: Run) -> None:
 
 def estimate_with_roles(
     settings: Settings, plan: Plan, model: catalogue.Model, entries: Mapping[str, Entry]
-) -> Estimate:
+) -> events.PlanRange:
     """Estimate the plan with each role's own model."""
     roles = {task.role: role_model(settings, task.role) or model for task in plan.tasks}
     sizes = {path: entry.size for path, entry in entries.items()}

@@ -14,12 +14,12 @@ from importlib.resources import files as resources
 from typing import TYPE_CHECKING, Any
 
 from orchestra.model import Usage, Verified
-from orchestra.report import closing, labels, phrases
+from orchestra.report import closing, phrases
 from orchestra.report.detail import GateRun, RunDetail
-from orchestra.report.page import graph, highlight, timeline
+from orchestra.report.page import highlight, timeline
 from orchestra.report.plans.estimate import comparison_sentence
 from orchestra.report.sanitize import ADDRESS, cut_middle, safe_line, strip_controls
-from orchestra.report.state import Report, is_review
+from orchestra.report.state import Report
 from orchestra.report.summary import requirement_coverage
 
 if TYPE_CHECKING:
@@ -85,16 +85,8 @@ def template_environment() -> "Environment":
         "base-uri 'none'; form-action 'none'"
     )
     environment.globals |= {"style": Markup(style), "script": Markup(script), "policy": policy}
-    environment.globals |= {"NOT_DONE_PHRASES": phrases.NOT_DONE_PHRASES}
-    environment.globals |= {
-        function.__name__: function
-        for function in (
-            *(closing.task_notes, closing.tests_judged_lines, comparison_sentence, requirement_coverage),
-            *(labels.capitalize_first, labels.decision_phrase, labels.format_cost, labels.format_duration),
-            *(labels.gate_outcome, labels.review_phrase, labels.run_tone, labels.task_status, labels.task_tone),
-            *(labels.verification_sentence, phrases.paid_phrase, phrases.plural, phrases.unreadable_note),
-        )
-    }
+    environment.globals |= {"closing": closing, "phrases": phrases}
+    environment.globals |= {"comparison_sentence": comparison_sentence, "requirement_coverage": requirement_coverage}
     return environment
 
 
@@ -118,11 +110,11 @@ def page_values(
     needs = {number: [need for need in task.needs if need in report.tasks] for number, task in report.tasks.items()}
     gates_by_task: dict[int | None, list[GateRun]] = defaultdict(list)
     for run in detail.gates:
-        if run.result.missing or not is_review(run.result):
+        if run.result.missing or not run.result.is_review:
             gates_by_task[run.task].append(run)
     is_coloured = sum(map(len, diffs.values())) <= MAX_COLOURED_LENGTH
     budget = highlight.LexerBudget() if is_coloured else highlight.LexerBudget(0)
-    tones = {labels.task_tone(task) for task in report.tasks.values()}
+    tones = {phrases.task_tone(task) for task in report.tasks.values()}
     spenders = sorted(
         report.tasks.values(), key=lambda task: (task.usage.dollars or 0, task.usage.tokens), reverse=True
     )
@@ -139,12 +131,12 @@ def page_values(
         "handover_rows": [(what, safe_line(words, 1_000)) for what, words in closing.handover_rows(report)],
         "timeline": timeline.build_timeline(report, detail),
         "needs": needs,
-        "graph": graph.lay_out_graph(needs),
+        "graph": timeline.lay_out_graph(needs),
         "tones": [("", "all"), *((tone, word) for tone, word in TONE_LABELS.items() if tone in tones)],
         "gates_by_task": gates_by_task,
         "highlight_diff": partial(highlight.highlight_diff, budget=budget),
         "cost_by_phase": [
-            (labels.PHASE_NAMES.get(role, role), "", usage, usage_share(usage, report.usage))
+            (phrases.PHASE_NAMES.get(role, role), "", usage, usage_share(usage, report.usage))
             for role, usage in report.roles.items()
         ],
         "cost_by_agent": [
@@ -161,7 +153,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
     return [
         ("Tasks done", f"{len(report.succeeded):,} of {len(report.tasks):,}"),
         ("Files changed", f"{len(report.files):,}"),
-        ("Time", labels.format_duration(report.seconds)),
+        ("Time", phrases.format_duration(report.seconds)),
         ("Cost", "nothing (replayed)" if report.replayed else cost),
         ("Tokens", f"{report.usage.tokens:,}"),
         ("Model", safe_line(report.model, 60)),
@@ -177,7 +169,7 @@ def next_step_rows(report: Report) -> list[tuple[str, str]]:
         rows.append((step[: command.start()], command[0]) if command else (step, ""))
     if len(steps) > MAX_STEPS:
         rows.append((f"And {len(steps) - MAX_STEPS:,} more, with the tasks below.", ""))
-    return rows + labels.suggested_commands(report)
+    return rows + phrases.suggested_commands(report)
 
 
 def usage_share(part: Usage, whole: Usage) -> float:

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestra.events import PlanRange, TaskRange
-from orchestra.model import Plan, Task, Verdict
+from orchestra.model import Plan, Task, Usage, Verdict
 from orchestra.plan.task_order import dependency_depths
 from orchestra.providers import catalogue
 from orchestra.report.state import Report
@@ -20,42 +19,6 @@ UNPRICED = "no price is known for this model"
 WAIT_SECONDS = 5.0  # per reply, before it begins and for the rest of the attempt
 
 
-@dataclass(frozen=True)
-class EstimateRange:
-    """From one reply that writes a twentieth of a task's files to three replies that write a fifth each."""
-
-    tokens: tuple[int, int]
-    dollars: tuple[float, float] | None
-    minutes: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Estimate(EstimateRange):
-    """The estimate of a plan; `each`: attempts at every task side by side."""
-
-    each: int = 1
-    tasks: Mapping[int, EstimateRange] = field(default_factory=dict)
-
-    @property
-    def times_note(self) -> str:
-        return f"; all of it {self.each} times" if self.each > 1 else ""
-
-    @property
-    def side_by_side_note(self) -> str:
-        return f"{self.each} attempts at each task side by side, of which the best is kept." if self.each > 1 else ""
-
-    @property
-    def basis(self) -> str:
-        return (
-            f"assumes {FEWEST_REPLIES} to {MOST_REPLIES} replies per task, at {FAST_TOKENS} to {SLOW_TOKENS} tokens a "
-            f"second; without the PRD{self.times_note}"
-        )
-
-    def to_plan_range(self) -> PlanRange:
-        tasks = tuple(TaskRange(task, each.tokens, each.dollars, each.minutes) for task, each in self.tasks.items())
-        return PlanRange(self.tokens, self.dollars, self.minutes, self.each, self.basis, tasks)
-
-
 def estimate_plan(
     plan: Plan,
     model: catalogue.Model,
@@ -64,38 +27,38 @@ def estimate_plan(
     *,
     each: int = 1,
     slots: int = 0,
-) -> Estimate:
+) -> PlanRange:
     """`roles`: the models of roles that have one. `each`: attempts at every task side by side. `slots`: attempts that
     run at once."""
     models = dict(roles or {})
-    tasks = {task.id: estimate_task(task, models.get(task.role, model), sizes) for task in plan.tasks}
-    prices = [task.dollars for task in tasks.values() if task.dollars is not None]
+    tasks = tuple(estimate_task(task, models.get(task.role, model), sizes) for task in plan.tasks)
+    prices = [task.dollars for task in tasks if task.dollars is not None]
     least, most = (
         (
-            each * sum(task.tokens[n] for task in tasks.values()),
+            each * sum(task.tokens[n] for task in tasks),
             each * math.fsum(pair[n] for pair in prices),
-            plan_minutes(plan, {number: task.minutes[n] for number, task in tasks.items()}, each, slots),
+            plan_minutes(plan, {task.task: task.minutes[n] for task in tasks}, each, slots),
         )
         for n in (0, 1)
     )
     dollars = (least[1], most[1]) if len(prices) == len(tasks) else None
-    return Estimate((least[0], most[0]), dollars, (least[2], most[2]), each, tasks)
+    replies = f"{FEWEST_REPLIES} to {MOST_REPLIES} replies per task"
+    times = f"; all of it {each} times" if each > 1 else ""
+    basis = f"assumes {replies}, at {FAST_TOKENS} to {SLOW_TOKENS} tokens a second; without the PRD{times}"
+    return PlanRange((least[0], most[0]), dollars, (least[2], most[2]), each, basis, tasks)
 
 
-def estimate_task(task: Task, model: catalogue.Model, sizes: Mapping[str, int]) -> EstimateRange:
+def estimate_task(task: Task, model: catalogue.Model, sizes: Mapping[str, int]) -> TaskRange:
+    """From one reply that writes a twentieth of the task's files to three replies that write a fifth each."""
     asked = prompt_tokens(task, sizes)
     low = (asked, task.tokens // 20 + 200)
     # Each reply is part of the next prompts.
     high = (MOST_REPLIES * (asked + (HANDOVER_TOKENS if task.needs else 0)) + task.tokens, 3 * task.tokens // 5 + 1_000)
     least, most = replies_price(model, low, FEWEST_REPLIES), replies_price(model, high, MOST_REPLIES)
-    return EstimateRange(
-        (sum(low), sum(high)),
-        None if least is None or most is None else (least, most),
-        (
-            (low[1] / FAST_TOKENS + FEWEST_REPLIES * WAIT_SECONDS) / 60,
-            (high[1] / SLOW_TOKENS + MOST_REPLIES * WAIT_SECONDS) / 60,
-        ),
-    )
+    soon = (low[1] / FAST_TOKENS + FEWEST_REPLIES * WAIT_SECONDS) / 60
+    late = (high[1] / SLOW_TOKENS + MOST_REPLIES * WAIT_SECONDS) / 60
+    dollars = None if least is None or most is None else (least, most)
+    return TaskRange(task.id, (sum(low), sum(high)), dollars, (soon, late))
 
 
 def replies_price(model: catalogue.Model, tokens: tuple[int, int], replies: int) -> float | None:
@@ -118,9 +81,6 @@ def plan_minutes(plan: Plan, minutes: Mapping[int, float], each: int, slots: int
     return max(max(ends.values(), default=0.0), each * math.fsum(minutes.values()) / max(slots or plan.agents, 1))
 
 
-# --- afterwards -----------------------------------------------------------------------------------------------------
-
-
 class ActualUse(NamedTuple):
     """What the agents' work really took."""
 
@@ -129,51 +89,35 @@ class ActualUse(NamedTuple):
     minutes: float
 
 
-class EstimateComparison(NamedTuple):
-    """The estimate of the agents' work, and what it really took."""
-
-    tokens: tuple[int, int]
-    dollars: tuple[float, float] | None
-    minutes: tuple[float, float]
-    basis: str
-    actual: ActualUse
-
-    def as_record(self) -> dict[str, object]:
-        return self._asdict() | {"actual": self.actual._asdict()}
-
-
-def compare_estimate(report: Report) -> EstimateComparison | None:
-    """None for a run of an older version, which made no estimate."""
+def estimate_record(report: Report) -> dict[str, object] | None:
+    """The estimate of the agents' work beside its actual use; None for a run of an older version without estimate."""
     expected = report.estimate
     if expected is None:
         return None
-    used = report.roles.get("agent")
-    actual = ActualUse(
-        # Lost replies count as paid here too.
-        used.tokens + used.assumed_tokens if used else 0,
-        0.0 if used is None else None if used.paid is None else round(used.paid, 8),
-        round(report.worked_ms / 60_000, 3),
-    )
-    return EstimateComparison(expected.tokens, expected.dollars, expected.minutes, expected.basis, actual)
+    ranges = {"tokens": expected.tokens, "dollars": expected.dollars, "minutes": expected.minutes}
+    return ranges | {"basis": expected.basis, "actual": actual_use(report)._asdict()}
+
+
+def actual_use(report: Report) -> ActualUse:
+    """Lost replies count as paid here too."""
+    used, minutes = report.roles.get("agent", Usage()), round(report.worked_ms / 60_000, 3)
+    return ActualUse(used.tokens + used.assumed_tokens, None if used.paid is None else round(used.paid, 8), minutes)
 
 
 def comparison_sentence(report: Report) -> str:
     """Estimated $0.02 to $0.30 and 1.0 to 6.0 minutes for the agents; they took $0.05 and 2.0 minutes. Empty for a run
     with unfinished tasks, which cannot be compared."""
-    comparison = compare_estimate(report)
-    if comparison is None or any(
-        task.verdict != Verdict.APPLIED for task in report.tasks.values() if not task.replaced
-    ):
+    expected, tasks = report.estimate, report.tasks.values()
+    if expected is None or any(task.verdict != Verdict.APPLIED for task in tasks if not task.replaced):
         return ""
-    actual, (soon, late) = comparison.actual, map(format_minutes, comparison.minutes)
-    if comparison.dollars is not None and actual.dollars is not None:
-        least, most, took = map(format_estimate, (*comparison.dollars, actual.dollars))
+    actual, (soon, late) = actual_use(report), map(format_minutes, expected.minutes)
+    if expected.dollars is not None and actual.dollars is not None:
+        least, most, took = map(format_estimate, (*expected.dollars, actual.dollars))
     else:
-        least, most, took = (f"{tokens:,} tokens" for tokens in (*comparison.tokens, actual.tokens))
+        least, most, took = (f"{tokens:,} tokens" for tokens in (*expected.tokens, actual.tokens))
         least = least.removesuffix(" tokens")
-    lasted = (
-        f"{format_minutes(actual.minutes)} minutes" if actual.minutes >= 1 else f"{60 * actual.minutes:.1f} seconds"
-    )
+    minutes = actual.minutes
+    lasted = f"{format_minutes(minutes)} minutes" if minutes >= 1 else f"{60 * minutes:.1f} seconds"
     return f"Estimated {least} to {most} and {soon} to {late} minutes for the agents; they took {took} and {lasted}."
 
 
@@ -185,7 +129,7 @@ def format_minutes(minutes: float) -> str:
     return f"{minutes:.1f}" if minutes < 10 else f"{minutes:,.0f}"
 
 
-def estimate_phrase(estimate: EstimateRange, *, brief: bool = False) -> str:
+def estimate_phrase(estimate: PlanRange | TaskRange, *, brief: bool = False) -> str:
     cost = " to ".join(map(format_estimate, estimate.dollars)) if estimate.dollars else UNPRICED
     soon, late = (format_minutes(max(minutes, 0.1)) for minutes in estimate.minutes)
     tokens = "" if brief else f", {estimate.tokens[0]:,} to {estimate.tokens[1]:,} tokens"

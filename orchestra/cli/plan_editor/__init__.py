@@ -1,1 +1,0 @@
-"""The editor for plans at a terminal."""

@@ -55,7 +55,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
                     async with enforce_deadline(run, "before the agents began"):
                         prd = (past and past.prd) or await obtain_prd(run)
                         plan = (past and past.plan) or await obtain_plan(run, prd, preflight.targets, preflight.draft)
-                    run.state.set_plan(plan)
+                    run.state.plan = plan
                     open_role_models(run)
                     await reserve_files(run)
                     gating = await open_gating(run, past.events if past else ())

@@ -188,13 +188,13 @@ async def opened_head(
     repository = Repository(root, YesGit(root), "main", BASE, unborn=False, dirty=())
     warm = asyncio.ensure_future(asyncio.sleep(0, time.monotonic()))
     shop = Warmup(scratch, "", NoSeats(), warm)
-    before = Preflight(settings, None, repository, entries)
+    before = Preflight(settings, repository, entries, None)
     async with (
         open_run(before, shop, screens=[Subscription("The bench", hear)], host=host) as run,
         desk_of(run.services.gateway) as host.desk,
     ):
         emit_plan_made(run, plan)
-        run.state.set_plan(plan)
+        run.state.plan = plan
         await reserve_files(run)
         gating = await open_gating(run, ())
         yield run, make_scheduler(run, gating, None)

@@ -7,8 +7,7 @@ from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.deadline import enforce_deadline
 from orchestra.conduct.deliver.finish import finish_run, print_result
 from orchestra.conduct.planning import plan_files
-from orchestra.conduct.planning.lead import emit_drafted
-from orchestra.conduct.planning.plan_only import discuss_draft, make_draft
+from orchestra.conduct.planning.lead import discuss_draft, emit_drafted, make_draft
 from orchestra.conduct.session.open_run import open_run
 from orchestra.conduct.session.preflight import run_plan_preflight
 from orchestra.conduct.session.warmup import start_warmup

@@ -1,20 +1,19 @@
 """A plan that is edited: its file, its check against the repository, and its page."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from orchestra.answers import prd_format
 from orchestra.cli.command_io import print_plain
-from orchestra.conduct.core.models import chosen_model
+from orchestra.conduct.core.locations import find_repository
+from orchestra.conduct.core.models import Project
 from orchestra.conduct.core.permits import is_users_plan
 from orchestra.conduct.planning import plan_files
 from orchestra.conduct.planning.lead import plan_from_draft, prd_of_plan, survey_world
 from orchestra.conduct.planning.prd import read_prd
 from orchestra.conduct.planning.roles import estimate_with_roles
-from orchestra.conduct.session.clone import find_repository
 from orchestra.model import Prd
 from orchestra.plan.check import CheckedDraft, check_draft
 from orchestra.plan.draft import Draft
@@ -22,7 +21,7 @@ from orchestra.report.phrases import plural
 from orchestra.report.plans.estimate import estimate_phrase
 from orchestra.report.plans.plan_tree import plan_tree
 from orchestra.settings import Settings
-from orchestra.workspace.repository import Entry, Repository
+from orchestra.workspace.repository import Repository
 
 MAX_LINES = 12
 
@@ -38,8 +37,8 @@ class EditedPlan:
         return self.path.stem
 
     @cached_property
-    def entries(self) -> Mapping[str, Entry]:
-        return asyncio.run(self.repository.entries())
+    def project(self) -> Project:
+        return Project(self.settings, self.repository, asyncio.run(self.repository.entries()))
 
     def load(self) -> Draft:
         return plan_files.load_draft(self.path)
@@ -48,10 +47,8 @@ class EditedPlan:
         plan_files.save_draft(self.path, draft)
 
     def check_with_repository(self, draft: Draft) -> CheckedDraft:
-        context = chosen_model(self.settings).context
         prd = self.load_prd(draft)
-        world = asyncio.run(survey_world(self.settings, self.repository, self.entries, draft, prd, context))
-        return check_draft(draft, world)
+        return check_draft(draft, asyncio.run(survey_world(self.project, draft, prd)))
 
     def load_prd(self, draft: Draft) -> Prd:
         root = self.repository.root
@@ -71,10 +68,8 @@ class EditedPlan:
 
     def page_with_estimate(self, draft: Draft, checked: CheckedDraft) -> list[str]:
         """Return the page with the estimate of each task and of all, and what to reconsider."""
-        model = chosen_model(self.settings)
-        prd, repository, entries = self.load_prd(draft), self.repository, self.entries
-        plan = asyncio.run(plan_from_draft(self.settings, repository, entries, prd, checked.draft, model.context))
-        estimate = estimate_with_roles(self.settings, plan, model, entries)
+        plan = asyncio.run(plan_from_draft(self.project, self.load_prd(draft), checked.draft))
+        estimate = estimate_with_roles(self.project, plan)
         by_task = {task.name: estimate.tasks[task.id] for task in plan.tasks}
         weights = {name: sum(estimate.minutes) for name, estimate in by_task.items()}
         phrases = {name: estimate_phrase(estimate, brief=True) for name, estimate in by_task.items()}

@@ -5,15 +5,14 @@ import contextlib
 import math
 import time
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestra import events
+from orchestra.agents.base import AgentOutcome
 from orchestra.answers.conversation import pack_turns, reply_prose, turns_from_exchanges
 from orchestra.answers.shape import MisshapenAnswer
-from orchestra.conduct.attempt.order import make_attempt_order
-from orchestra.conduct.attempt.prompt import can_propose
-from orchestra.conduct.attempt.record import AttemptRecord
+from orchestra.conduct.attempt.prompt import can_propose, make_attempt_order
 from orchestra.conduct.attempt.saved_work import (
     keep_branch,
     keep_output,
@@ -26,19 +25,20 @@ from orchestra.conduct.checks.gating import GateResults, Gating
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.deadline import deadline_sentence, emit_deadline_reached, find_used_up_limit
 from orchestra.conduct.core.gateway_events import AGENT
-from orchestra.conduct.core.models import requestable_names
-from orchestra.conduct.core.money import LIMIT_REMEDY
-from orchestra.conduct.core.names import candidate_branch
+from orchestra.conduct.core.models import LIMIT_REMEDY, requestable_names
 from orchestra.conduct.core.task_result import AttemptStart, TaskResult
 from orchestra.dialects import CUT_OFF_FINISHES
 from orchestra.errors import AiderMissing, OrchestraError, SetUpFailed
 from orchestra.gateway.billing import ClientPass
 from orchestra.hosts.base import AttemptResult, GatewayAccess
+from orchestra.judge.candidates import Candidate
+from orchestra.judge.retry import CheckFailure, TriedAttempt
 from orchestra.judge.verdict import AttemptObservation, LastExchange, format_paths, judge_attempt
 from orchestra.model import Judgement, Task, TaskState, Verdict
 from orchestra.plan.proposals import read_proposals, strip_proposals
 from orchestra.providers import catalogue
 from orchestra.workspace import collect, merge
+from orchestra.workspace.collect import Changes
 
 SET_UP_REMEDY = "Correct --setup-cmd: it runs in each new worktree, and its output is in the named file."
 SAID = 6_000  # characters
@@ -266,7 +266,7 @@ class Attempt:
         record.diff = shorten_diff(await collect.binary_diff(git, parent, commit))
         if self.start.round:
             record.size = sum(map(sum, (await merge.diff_numstat(git, parent, commit)).values()))
-            record.branch = candidate_branch(self.run.context, self.task.id, self.number)
+            record.branch = self.run.context.branch(f"task{self.task.id}-{self.number}")
             await merge.set_branch(git, record.branch, commit)
         else:
             await keep_branch(self.run, self.task.id, self.number, commit)
@@ -325,3 +325,55 @@ def judge_cancellation(context: Context, task: Task, only_this: bool) -> Judgeme
     )
     remedy = f"Retry it: `retry {context.stamp} {task.id}`." if only_this else "Go on: `resume`."
     return Judgement(Verdict.CANCELLED, what, remedy)
+
+
+EVENT_FIELDS = ("round", "answered", "changed", "proposed", "said", "patch", "size", "branch", "review")
+
+
+@dataclass
+class AttemptRecord:
+    """The facts about an attempt.
+
+    None: the attempt did not reach that point. `diff` and `failure` are for the next attempt.
+    """
+
+    round: int | None = None
+    changes: Changes | None = None
+    outcome: AgentOutcome | None = None
+    changed: tuple[str, ...] | None = None
+    proposed: tuple[events.ProposedTask, ...] | None = None
+    answered: bool | None = None
+    said: str | None = None
+    patch: str | None = None
+    size: int | None = None
+    branch: str | None = None
+    review: str | None = None
+    diff: str = ""
+    failure: CheckFailure = field(default_factory=CheckFailure)
+
+    def as_lesson(self, judged: Judgement) -> TriedAttempt:
+        """Return what the next attempt learns from this one."""
+        failing, output = self.failure.failing, self.failure.output
+        return TriedAttempt(judged.verdict, judged.cause, self.diff, failing, output, final=judged.final)
+
+    def candidate(self, number: int, judged: Judgement) -> Candidate:
+        return Candidate(number, judged.verdict, self.review or "", len(self.failure.failing), self.size or 0)
+
+    def event_data(self) -> dict[str, Any]:
+        """Return the fields of the attempt's last event."""
+        known = (
+            outcome_data(self.changes, self.outcome) if self.changes is not None and self.outcome is not None else {}
+        )
+        return known | {name: value for name in EVENT_FIELDS if (value := getattr(self, name)) is not None}
+
+
+def outcome_data(changes: Changes, outcome: AgentOutcome) -> dict[str, Any]:
+    return {
+        "changed": changes.own,
+        "foreign": changes.foreign,
+        "refused": outcome.refused,
+        "protected": changes.protected,
+        "notable": changes.notable,
+        "left_out": changes.left_out,
+        "aider": events.AiderOutcome(**vars(outcome)),
+    }

@@ -6,10 +6,15 @@ The notes come from the run's events, so a resumed run gives the same ones.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestra.conduct.core.context import Run
+from orchestra.agents.aider_args import parse_aider_args
+from orchestra.agents.base import AgentModel, AttemptOrder, FileRules
+from orchestra.conduct.core.context import Context, Run
+from orchestra.conduct.core.permits import user_words
+from orchestra.conduct.core.task_result import AttemptStart
 from orchestra.model import Task
 from orchestra.plan.digest import SCANNED, signature_block
 from orchestra.plan.proposals import ASK
+from orchestra.providers import catalogue
 from orchestra.report.state import TaskReport
 from orchestra.workspace.base_files import list_files, read_files
 from orchestra.workspace.git import Git
@@ -117,3 +122,45 @@ def cut_at_line_end(text: str, room: int) -> str:
     kept = text[: max(room - 2, 0)]
     whole = kept.rpartition("\n")[0] or kept
     return f"{whole.rstrip()}\n…" if room > 40 else ""
+
+
+EARLIER = "# Earlier attempts at this task did not succeed"
+
+
+async def make_attempt_order(run: Run, task: Task, number: int, start: AttemptStart) -> AttemptOrder:
+    context = run.context
+    role = context.role_of(task)
+    brief = await build_prompt(run, task, start.base)
+    return AttemptOrder(
+        run=context.stamp,
+        task=task.id,
+        attempt=number,
+        base=start.base,
+        parent=start.parent,
+        message=context.commit_message(task),
+        brief=f"{brief}\n\n{EARLIER}\n\n{start.lesson}" if start.lesson else brief,
+        agent=context.agent_of(task).name,
+        model=agent_model(context, task),
+        files=task.paths,
+        new=tuple(file.path for file in task.files if file.new),
+        reads=task.reads,
+        edit_format=role.edit_format,
+        chat_mode=role.chat_mode,
+        arguments=tuple(parse_aider_args(context.settings.aider_args)),
+        set_up=context.worktree_setup,
+        rules=FileRules(run.state.plan.owners, tuple(run.state.report.user_files), user_words(run)),
+    )
+
+
+def agent_model(context: Context, task: Task) -> AgentModel:
+    model = context.model_of(task)
+    weak = catalogue.weak_model(model)
+    return AgentModel(
+        name=model.name,
+        agent_name=model.aider_name,
+        weak_name=weak.aider_name,
+        key_variable=model.provider.agent_key_var,
+        base_variable=model.provider.agent_base_var,
+        metadata={each.aider_name: catalogue.metadata_entry(each) for each in (model, weak)},
+        settings=catalogue.settings_entry(model, weak.aider_name, task.tokens),
+    )

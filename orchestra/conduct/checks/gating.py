@@ -14,7 +14,6 @@ from orchestra.agents.seat import find_aider_python
 from orchestra.conduct.checks.critic import Critic
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.models import critic_model
-from orchestra.conduct.core.setup_settings import setup_from_settings
 from orchestra.errors import SettingsError
 from orchestra.events import Event
 from orchestra.gates.choose import choose_gates, remaining_unusable
@@ -128,7 +127,7 @@ class Gating:
         notes = tuple(one.note for one in self.unusable)
         unusable = tuple(events.GateUnusable(one.gate.name, one.gate.kind, one.why) for one in self.unusable)
         self.run.emit(events.GatesFound(tuple(found), notes, unusable))
-        for gate in [] if setup_from_settings(self.run.context.settings) else self.gates:
+        for gate in [] if self.run.context.worktree_setup else self.gates:
             if gate.named and (program := missing_program(gate.command, os.environ)):
                 text = f"{gate.name} could not start: {program} is not found here. {CHECKS_NOTHING}"
                 self.run.emit(events.Note(text))
@@ -262,7 +261,7 @@ class Gating:
             planned=tuple(run.state.plan.owners),
             choice=choice,
             timeout=run.context.settings.gate_timeout,
-            set_up=setup_from_settings(run.context.settings),
+            set_up=run.context.worktree_setup,
         )
         return await run.services.host.run_gates(check, partial(self.emit_gate_started, label))
 

@@ -3,18 +3,18 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestra import events
 from orchestra.conduct.checks.gating import GateResults, Gating
-from orchestra.conduct.combine.combine_commits import CombinedCommits, combine_commits, parent_commit
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.task_result import TaskResult
-from orchestra.errors import SetUpFailed
+from orchestra.errors import GitFailed, SetUpFailed
 from orchestra.judge.blame import Blame, TaskSet, find_culprits
 from orchestra.judge.retry import CheckFailure
 from orchestra.model import Gate
-from orchestra.workspace.merge import diff_numstat
+from orchestra.workspace.layers import CombinedPaths, Layer, apply_layers, read_layers
+from orchestra.workspace.merge import combine_commit, diff_numstat
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ async def count_changed_lines(context: Context, result: TaskResult) -> int:
     return sum(map(sum, counts.values()))
 
 
-def emit_combined(run: Run, combined: CombinedCommits) -> None:
+def emit_combined(run: Run, combined: "CombinedCommits") -> None:
     for task, commit in combined.commits.items():
         run.emit(events.TaskIntegrated(commit), task, run.state.report.tasks[task].attempts)
     run.emit(events.WorkCombined(combined.head))
@@ -168,3 +168,89 @@ def setup_failed_event(context: Context, failed: SetUpFailed) -> events.GateEnde
 
 def gate_title(gate: Gate) -> str:
     return "the tests" if gate.name == "tests" else gate.name
+
+
+@dataclass
+class CombinedCommits:
+    """One linear commit per task on top of a base.
+
+    Tasks that conflict are listed with the files; tasks that need them are left out too.
+    """
+
+    head: str
+    commits: dict[int, str] = field(default_factory=dict)
+    conflicts: dict[int, str] = field(default_factory=dict)
+    excluded: dict[int, str] = field(default_factory=dict)
+
+
+async def combine_commits(run: Run, base: str, results: Sequence[TaskResult]) -> CombinedCommits:
+    """Combine results in the given order, dependencies first.
+
+    Changes of separate files are applied together in one step; only overlapping ones are merged one by one.
+    """
+    made, ground, touched = CombinedCommits(base), CombinedPaths(), dict[str, str]()
+    free: list[TaskResult] = []
+    changes = await read_layers(
+        run.context.repository.git, [(one.commit, parent_commit(run.context, one)) for one in results]
+    )
+    for result in results:
+        task, record = result.task, run.state.report.tasks[result.task.id]
+        if missing := [need for need in task.needs if need in made.conflicts | made.excluded]:
+            made.excluded[task.id] = f"it needs {run.state.report.tasks[missing[0]].agent}, which is left out"
+            continue
+        layer = changes[result.commit]
+        if parent_commit(run.context, result) == base and ground.can_apply(layer):
+            free.append(result)
+        else:
+            await apply_result_layers(run, made, free, changes, touched)
+            free.clear()
+            old_head = made.head
+            if not await merge_result(run, made, result, touched):
+                continue
+            # A merge follows renamed files: its changes may be in other paths.
+            layer = (await read_layers(run.context.repository.git, [(made.head, old_head)]))[made.head]
+        ground.add(layer)
+        touched |= dict.fromkeys(record.changed, record.agent)
+    await apply_result_layers(run, made, free, changes, touched)
+    return made
+
+
+def parent_commit(context: Context, result: TaskResult) -> str:
+    return result.parent or context.repository.base
+
+
+async def apply_result_layers(
+    run: Run,
+    combined: CombinedCommits,
+    results: Sequence[TaskResult],
+    changes: Mapping[str, Layer],
+    touched: Mapping[str, str],
+) -> None:
+    if results and parent_commit(run.context, results[0]) == combined.head:  # its own commit is already in place
+        combined.head = combined.commits[results[0].task.id] = results[0].commit
+        results = results[1:]
+    if not results:
+        return
+    wanted = [(changes[one.commit], run.context.commit_message(one.task)) for one in results]
+    try:
+        commits = await apply_layers(run.context.repository.git, combined.head, wanted)
+    except GitFailed:  # some distributions package git without what this needs
+        for one in results:
+            await merge_result(run, combined, one, touched)
+        return
+    combined.commits |= zip((one.task.id for one in results), commits, strict=True)
+    combined.head = commits[-1]
+
+
+async def merge_result(run: Run, combined: CombinedCommits, result: TaskResult, touched: Mapping[str, str]) -> bool:
+    """Merge one result and return whether it fits. `touched`: who has changed each file before."""
+    task, message = result.task, run.context.commit_message(result.task)
+    head, merged = await combine_commit(
+        run.services.trees, combined.head, parent_commit(run.context, result), result.commit, message
+    )
+    if merged.tree:
+        combined.head = combined.commits[task.id] = head
+    else:
+        others = ", ".join(sorted({touched[path] for path in merged.conflicts if path in touched})) or "the others"
+        combined.conflicts[task.id] = f"its change of {', '.join(merged.conflicts)} conflicts with that of {others}"
+    return bool(merged.tree)

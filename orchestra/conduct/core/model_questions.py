@@ -3,8 +3,7 @@
 from typing import Any, TypeVar
 
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.models import requestable_names
-from orchestra.conduct.core.money import LIMIT_REMEDY
+from orchestra.conduct.core.models import LIMIT_REMEDY, requestable_names
 from orchestra.errors import LimitReached, OrchestraError, ProviderError
 from orchestra.gateway.billing import ClientPass
 from orchestra.models.ask_model import UnusableAnswer, ask_model

@@ -1,24 +1,16 @@
-"""Which protected files the user asked to change: from the settings before there is a plan, from the journal
-afterwards."""
+"""Which protected files the user asked to change: by the settings before there is a plan, by the journal afterwards."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from orchestra.conduct.core.context import Run
 from orchestra.judge.permit import Permit
-from orchestra.plan.targets import PROTECTED as ACT
 from orchestra.settings import Settings
-from orchestra.wording import join_some
 from orchestra.workspace.tracked import may_be_tracked
-
-MOST = 8  # paths in one note
 
 
 def permit_from_settings(settings: Settings, entries: Mapping[str, object], paths: Iterable[str] = ()) -> Permit:
-    """Return the permit that the settings give.
-
-    `paths` were named one by one. A committed settings file permits nothing.
-    """
+    """Return the permit that the settings give; a committed settings file gives none. `paths` were named one by one."""
     return Permit(frozenset(paths), (settings.change,) if settings.is_set_by_user("change") else (), entries)
 
 
@@ -34,16 +26,6 @@ def user_words(run: Run) -> tuple[str, ...]:
 
 
 def is_users_plan(root: Path, path: Path) -> bool:
-    """Whether a plan's file is the user's own.
-
-    A tracked file came with the repository, so nobody here has approved it.
-    """
+    """Whether a plan's file is the user's own: a tracked one came with the repository, and is not approved here."""
     real_path, root = path.parent.resolve() / path.name, root.resolve()
     return not (real_path.is_relative_to(root) and may_be_tracked(root, str(real_path.relative_to(root))))
-
-
-def protected_note(paths: Sequence[str], remedy: str) -> str:
-    return f"Left out, because they were not named and {ACT}: {join_some(paths, MOST)}. {remedy}"
-
-
-NAME_FILES_HINT = "To have one changed, name it in --change or --files."

@@ -7,8 +7,6 @@ from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt
 from orchestra.conduct.attempt.saved_work import keep_branch, shorten_diff
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.moves import move_task_to
-from orchestra.conduct.core.names import commit_message
 from orchestra.conduct.core.task_result import AttemptStart, TaskResult
 from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.loop.task_lifecycle import AttemptHistory, wait_for_human
@@ -34,7 +32,7 @@ def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> N
             scheduler, Decision(command.task or 0, str(data.get("action")), str(data.get("text", "")))
         )
 
-    scheduler.run.services.commands.offer("resolve task", resolve)
+    scheduler.run.services.commands["resolve task"] = resolve
     if previous is not None and previous.decision is not None:
         scheduler.run.emit(events.Note(apply_decision(scheduler, previous.decision)))
 
@@ -98,7 +96,7 @@ def start_task_over(scheduler: Scheduler, task: int, how: str) -> str:
 
 
 def abandon_task(scheduler: Scheduler, task: Task, _: str) -> str:
-    move_task_to(scheduler.run, task.id, TaskState.WAITING_HUMAN)
+    scheduler.run.move_to(task.id, TaskState.WAITING_HUMAN)
     scheduler.run.move(task.id, TaskState.ABANDONED)
     return f"Task {task.id} is abandoned; its work stays on its branch."
 
@@ -125,7 +123,7 @@ def spawn_replacement(scheduler: Scheduler, task: Task, text: str) -> str:
 def change_plan(run: Run, *tasks: Task, replaces: int = 0, by: int = 0) -> None:
     changed = {task.id: task for task in tasks}
     kept = tuple(changed.pop(task.id, task) for task in run.state.plan.tasks)
-    run.state.set_plan(dataclasses.replace(run.state.plan, tasks=(*kept, *changed.values())))
+    run.state.plan = dataclasses.replace(run.state.plan, tasks=(*kept, *changed.values()))
     run.emit(events.PlanChanged(tasks=tasks, replaces=replaces, by=by))
 
 
@@ -135,7 +133,7 @@ def change_plan(run: Run, *tasks: Task, replaces: int = 0, by: int = 0) -> None:
 def take_by_hand(scheduler: Scheduler, task: Task, _: str) -> str:
     """Lend a worktree the first time; later take what was changed there as the task's work."""
     run = scheduler.run
-    move_task_to(run, task.id, TaskState.WAITING_HUMAN)
+    run.move_to(task.id, TaskState.WAITING_HUMAN)
     path = by_hand.lent_path(run.context.logs, run.context.stamp, task.agent)
     if path.exists():
         scheduler.run_follow_up(task.id, partial(take_back_worktree, scheduler, task))
@@ -181,10 +179,10 @@ async def take_back_worktree(scheduler: Scheduler, task: Task) -> None:
     left = await by_hand.inspect_lent(git, path, lent.start)
     if not left.made:
         return wait_for_human(run, task.id, f"Nothing was changed in {path} yet.")
-    move_task_to(run, task.id, TaskState.READY)
+    run.move_to(task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
     run.emit(events.AttemptStarted(model=PERSON, base=lent.start, by_hand=True), task.id, number)
-    commit = await by_hand.commit_lent(git, left.made, lent.parent, commit_message(run.context, task, by_agent=False))
+    commit = await by_hand.commit_lent(git, left.made, lent.parent, run.context.commit_message(task, by_agent=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
     attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent.parent, commit))
     attempt.record.diff = shorten_diff(await binary_diff(git, lent.parent, commit))

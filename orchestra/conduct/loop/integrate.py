@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from orchestra import events
 from orchestra.conduct.checks.gating import Gating
@@ -9,15 +10,22 @@ from orchestra.conduct.checks.verifying import verify_tests
 from orchestra.conduct.combine.combine_and_gate import Combination, GuiltyResult, combine_and_gate
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.task_result import TaskResult
-from orchestra.conduct.loop.catch_up import deliver_caught_up
 from orchestra.conduct.loop.human import ask_about_waiting_tasks
 from orchestra.conduct.loop.results import TaskResults
 from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.loop.task_lifecycle import wait_for_human
+from orchestra.errors import SetUpFailed
 from orchestra.judge.retry import NextAction
 from orchestra.model import TaskState, Verdict
 from orchestra.workspace.git import Git
-from orchestra.workspace.merge import Delivery, delete_branches, diff_numstat, set_branch
+from orchestra.workspace.merge import (
+    Delivery,
+    delete_branches,
+    deliver_result,
+    diff_numstat,
+    rebase_commits,
+    set_branch,
+)
 
 RESULT = "result"
 
@@ -144,3 +152,52 @@ async def add_prd_commit(run: Run, head: str) -> str:
         "-",
         input=f"Add the requirements of this change\n\nRun: {context.stamp}\n".encode(),
     )
+
+
+MOST = 4  # tries; if commits come faster than the gates run, the user must choose the moment
+
+
+@dataclass(frozen=True)
+class CaughtUp:
+    """The result on top of the branch's new commits, or why it cannot be there."""
+
+    head: str
+    why_not: str = ""
+
+
+async def deliver_caught_up(run: Run, gating: Gating, head: str, side: str) -> tuple[str, Delivery]:
+    """Return the final result and what became of it."""
+    repository = run.context.repository
+    delivery = await deliver_result(repository, head, side)
+    for _ in range(MOST):
+        if not delivery.stands:
+            return head, delivery
+        caught = await catch_up_with_branch(run, gating, head, delivery.stands)
+        if caught.why_not:
+            return head, dataclasses.replace(delivery, reason=f"{delivery.reason}, and {caught.why_not}")
+        head, repository = caught.head, dataclasses.replace(repository, base=delivery.stands, unborn=False)
+        await set_branch(repository.git, side, head)
+        delivery = await deliver_result(repository, head, side)
+    return head, dataclasses.replace(delivery, reason=f"{delivery.reason} repeatedly")
+
+
+async def catch_up_with_branch(run: Run, gating: Gating, head: str, onto: str) -> CaughtUp:
+    made, conflicts = await rebase_commits(run.services.trees, onto, head)
+    if conflicts:
+        return CaughtUp(head, f"its new commits conflict with the result in {', '.join(conflicts)}")
+    top = list(made.values())[-1] if made else onto
+    gating.base = onto
+    try:
+        checked = await gating.check(top, f"on-{onto[:10]}")
+    except SetUpFailed as failed:
+        return CaughtUp(head, f"on its new commits {failed}, so nothing could check it")
+    if not checked.ok:
+        return CaughtUp(head, f"on its new commits {checked.sentence.rstrip('.')}")
+    for task in run.state.report.tasks.values():
+        if task.integrated and task.commit in made:
+            run.emit(events.TaskIntegrated(made[task.commit]), task.id, task.attempts)
+    run.emit(events.WorkCombined(top, onto))
+    # The outcomes of this commit are now the result's.
+    await gating.check(top, "combined")
+    await verify_tests(run, gating, top)
+    return CaughtUp(top)

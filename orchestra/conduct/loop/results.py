@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable
 
-from orchestra.conduct.combine.combine_and_gate import Combination, emit_task_held
-from orchestra.conduct.combine.combine_commits import CombinedCommits, combine_commits
+from orchestra.conduct.combine.combine_and_gate import Combination, CombinedCommits, combine_commits, emit_task_held
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.moves import complete_accepted_task, move_task_to
 from orchestra.conduct.core.task_result import TaskResult
 from orchestra.conduct.loop.task_lifecycle import AttemptHistory
 from orchestra.conduct.previous.sessions import PreviousSessions
@@ -28,8 +26,8 @@ class TaskResults:
         self.given_up: set[int] = set()  # tasks that broke the combination and are not retried
         for task, result in self.by_task.items():
             if result.judgement.verdict is Verdict.APPLIED:
-                move_task_to(run, task, TaskState.AWAITING_QA)
-                complete_accepted_task(run, task)
+                run.move_to(task, TaskState.AWAITING_QA)
+                run.complete_accepted_task(task)
 
     def record(self, result: TaskResult) -> None:
         self.by_task[result.task.id] = result

@@ -9,7 +9,6 @@ from orchestra.conduct.attempt.attempt import CANCEL_ONE_TASK
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.combine.combine_and_gate import Combination, emit_task_held
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.moves import complete_accepted_task, move_task_to
 from orchestra.conduct.core.slots import Slot, Slots, count_slots
 from orchestra.conduct.loop.results import TaskResults
 from orchestra.conduct.loop.task_lifecycle import cancelled_result, run_task_lifecycle, wait_for_human
@@ -41,9 +40,9 @@ class Scheduler:
         self.follow_ups: dict[int, FollowUp] = {}
         self.open = False
         self.woken = asyncio.Event()
-        run.services.commands.offer("cancel task", self.cancel)
-        run.services.commands.offer("interrupt task", self.cancel)
-        run.services.commands.offer("retry task", self.retry)
+        run.services.commands["cancel task"] = self.cancel
+        run.services.commands["interrupt task"] = self.cancel
+        run.services.commands["retry task"] = self.retry
 
     async def work(self) -> TaskResults:
         """Run tasks until none can go on."""
@@ -74,7 +73,7 @@ class Scheduler:
     # --- what may begin
 
     def start_again(self, task: Task) -> None:
-        move_task_to(self.run, task.id, TaskState.READY)
+        self.run.move_to(task.id, TaskState.READY)
         self.results.forget(task.id)
         self.pending[task.id] = task
         self.start_ready()
@@ -105,7 +104,7 @@ class Scheduler:
         rank = self.current_ranks() if ready else {}
         for task in sorted(ready, key=lambda task: rank[task.id]):
             del self.pending[task.id]
-            move_task_to(self.run, task.id, TaskState.READY)
+            self.run.move_to(task.id, TaskState.READY)
             self.start_work(task.id, self.run_task(task, partial(self.slots.take_slot, rank[task.id])))
 
     def pending_near(self, ended: Iterable[int]) -> set[int]:
@@ -137,7 +136,7 @@ class Scheduler:
             result = await run_task_lifecycle(self.run, self.gating, task, slot, history, below.head)
             self.results.record(result)
             if result.judgement.verdict is Verdict.APPLIED:
-                complete_accepted_task(self.run, task.id)
+                self.run.complete_accepted_task(task.id)
         except asyncio.CancelledError:
             if task.id not in self.stopped:
                 raise

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from functools import partial
@@ -12,19 +14,14 @@ from pathlib import Path
 
 from orchestra import events
 from orchestra.agents.seat import check_version
-from orchestra.conduct.core.context import Context, Run, Services, TerminalPrompts
-from orchestra.conduct.core.deadline import compute_deadline
+from orchestra.conduct.core.context import AgentReadiness, Context, Run, RunState, Services, TerminalPrompts
 from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.conduct.core.locations import BRANCHES, DATABASE, LOGS, store_key
-from orchestra.conduct.core.models import build_upstreams, chosen_model
-from orchestra.conduct.core.money import make_limits
-from orchestra.conduct.core.readiness import AgentReadiness
+from orchestra.conduct.core.models import build_upstreams, make_limits
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.conduct.core.state import RunState
 from orchestra.conduct.deliver.notify import notify_waiting_tasks
 from orchestra.conduct.previous.sessions import PreviousSessions
-from orchestra.conduct.session.hide_keys import hide_keys
-from orchestra.conduct.session.outgoing_keys import make_key_guard
+from orchestra.conduct.session.outgoing_keys import hide_keys, make_key_guard
 from orchestra.conduct.session.preflight import Preflight
 from orchestra.conduct.session.remote_control import accept_commands
 from orchestra.conduct.session.replay import find_replay_differences
@@ -69,7 +66,7 @@ async def open_run(
 ) -> AsyncIterator[Run]:
     """Open a run. One that only plans needs no Aider and no key for the agents' model. Default `host`: this machine."""
     settings, repository, tape = preflight.settings, preflight.repository, preflight.recording
-    model, works = chosen_model(settings), warmup.ready_task is not None
+    model, works = preflight.model, warmup.ready_task is not None
     secrets = Secrets.from_settings(settings)
     hide_keys(secrets)
     routes = build_upstreams(settings, model if works else None, replayed=tape is not None)
@@ -80,7 +77,11 @@ async def open_run(
     memory = previous.reusable_replies() if previous else None
     # Close what writes events first, then what they are written to.
     async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
-        recorder = open_recorder(last, settings, previous)
+        # A recording that cannot be written is reported before any request.
+        seen = previous.events[-1].seq if previous else 0
+        recorder = Recorder(Path(settings.record), seen) if settings.record else None
+        if recorder:
+            last.callback(recorder.close)
         server = LoopbackServer()
         first.push_async_callback(server.stop)
         await server.start()
@@ -94,9 +95,8 @@ async def open_run(
         if previous:
             await take_over_run(hold, trees, previous)
         # No waiting from here to the story: a run that has a log must not be stopped before it has a summary.
-        journal = Journal(
-            repository.root / LOGS, secrets.scrub, *((previous.stamp, previous.events) if previous else ())
-        )
+        before = (previous.stamp, previous.events) if previous else ()
+        journal = Journal(repository.root / LOGS, secrets.scrub, *before)
         writer = StoreWriter(store, key)
         last.callback(close_store_writer, writer, journal)
         last.callback(journal.close)
@@ -113,19 +113,13 @@ async def open_run(
         first.push_async_callback(gateway.stop)
         host = host or make_local_host(preflight, warmup, trees, journal, secrets)
         last.push_async_callback(host.close)
+        # A resumed run gets the whole time again.
+        deadline = time.monotonic() + settings.deadline if settings.deadline else math.inf
         context = Context(
-            settings=settings,
-            repository=repository,
-            entries=preflight.entries,
-            model=model,
-            secrets=secrets,
-            folder=warmup.folder,
-            logs=journal.folder,
-            stamp=journal.stamp,
-            namespace=namespace,
-            deadline=compute_deadline(settings),
+            *(settings, repository, preflight.entries, secrets, warmup.folder),
+            *(journal.folder, journal.stamp, namespace, deadline),
         )
-        state = RunState(journal, Report(unreadable=previous.log.torn_lines if previous else 0))
+        state = RunState(Report(unreadable=previous.log.torn_lines if previous else 0))
         warm = AgentReadiness(warmup.ready_task)
         run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, prompts))
         subscribe_listeners(run, writer, screens)
@@ -158,17 +152,6 @@ def subscribe_listeners(run: Run, writer: StoreWriter, screens: Sequence[Subscri
         bus.subscribe(screen.name, screen.handler, since=screen.since)
     if run.services.recorder:
         bus.subscribe("The recording", run.services.recorder.record_event)
-
-
-def open_recorder(
-    stack: contextlib.AsyncExitStack, settings: Settings, previous: PreviousSessions | None
-) -> Recorder | None:
-    """Open the recorder of --record. A file that cannot be written is reported before any request."""
-    if not settings.record:
-        return None
-    recorder = Recorder(Path(settings.record), previous.events[-1].seq if previous else 0)
-    stack.callback(recorder.close)
-    return recorder
 
 
 async def open_run_store(stack: contextlib.AsyncExitStack, settings: Settings, root: Path) -> tuple[Store, str]:
@@ -233,7 +216,8 @@ def find_run_warnings(run: Run) -> list[str]:
         found.append("HEAD is detached: the result will stay on a side branch.")
     if repository.shallow:
         found.append("This clone is shallow, so its history is missing (in GitHub Actions: fetch-depth: 0).")
-    if detect_ci_system(os.environ).kind and not handed_over(run.context.settings):
+    settings = run.context.settings
+    if detect_ci_system(os.environ).kind and not (settings.pr or settings.push or settings.patch):
         found.append("A CI job's checkout does not last: --pr, --push or --patch FILE keeps the result.")
     notice = catalogue.retirement_notice(run.context.model, date.today())
     if notice is not None:
@@ -243,7 +227,3 @@ def find_run_warnings(run: Run) -> list[str]:
     if run.services.gateway.replay is not None:
         found += find_replay_differences(run.services.gateway.replay, run.context.settings, repository)
     return found
-
-
-def handed_over(settings: Settings) -> bool:
-    return bool(settings.pr or settings.push or settings.patch)

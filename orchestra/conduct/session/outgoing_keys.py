@@ -1,5 +1,7 @@
 """Detect the run's own keys in requests to a model, in every encoding."""
 
+import os
+import sys
 from collections.abc import Awaitable, Callable
 
 from orchestra.conduct.core.secrets import Secrets, encoded_forms
@@ -47,3 +49,25 @@ async def is_key_in_base(repository: Repository, value: str) -> bool:
     patterns = "\n".join(forms).encode("utf-8", "surrogateescape") + b"\n"
     code, _, _ = await repository.git.attempt("grep", "-q", "-a", "-F", "-f", "-", repository.base, input=patterns)
     return code == 0
+
+
+DUMPABLE = 4
+
+
+def hide_keys(secrets: Secrets) -> None:
+    """Remove our keys from the environment, and close environment, memory and descriptors to other processes of this
+    user."""
+    names = [name for name, value in os.environ.items() if any(key in value for key in secrets.values)]
+    if sys.platform == "linux":
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        libc.getenv.restype = ctypes.c_void_p
+        for name in names:
+            # /proc shows the environment that the process was started with, whatever is deleted from it later.
+            address = libc.getenv(os.fsencode(name))
+            if address:
+                ctypes.memset(address, ord("x"), len(os.fsencode(os.environ[name])))
+        libc.prctl(DUMPABLE, 0, 0, 0, 0)
+    for name in names:
+        del os.environ[name]

@@ -23,7 +23,7 @@ def accept_commands(run: Run) -> None:
         run.services.journal.mute()
         story.cancel(signal.SIGTERM)
 
-    run.services.commands.offer("cancel", stop_run)
+    run.services.commands["cancel"] = stop_run
     run.services.hold.run = run.context.stamp
     run.services.hold.start_renewing(
         lambda command: loop.call_soon_threadsafe(answer_command, run, command),
@@ -32,9 +32,13 @@ def accept_commands(run: Run) -> None:
 
 
 def answer_command(run: Run, command: Command) -> None:
-    """Carry out a command, and emit the answer where its sender looks for it."""
+    """Carry out a command if that is possible now, and emit the answer where its sender looks for it."""
+    name = command.kind if command.task is None else f"{command.kind} task"
+    carry_out, refused = run.services.commands.get(name), False
     try:
-        answer, refused = run.services.commands.carry_out(command), False
+        if carry_out is None:
+            raise RequestRefused(f"The run cannot {name} now.")
+        answer = carry_out(command)
     except RequestRefused as why:
         answer, refused = str(why), True
     token = str(command.data.get("token", ""))

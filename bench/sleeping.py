@@ -15,7 +15,7 @@ from orchestra.agents.base import AgentOutcome, AttemptOrder
 from orchestra.agents.seat import AgentJob
 from orchestra.conduct.checks.gating import open_gating
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.loop.scheduler import Scheduler, make_scheduler
+from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.planning.prd import emit_plan_made
 from orchestra.conduct.session.open_run import open_run
 from orchestra.conduct.session.preflight import Preflight
@@ -197,4 +197,4 @@ async def opened_head(
         run.state.plan = plan
         await reserve_files(run)
         gating = await open_gating(run, ())
-        yield run, make_scheduler(run, gating, None)
+        yield run, Scheduler(run, gating, None)

@@ -42,9 +42,7 @@ async def build_prompt(run: Run, task: Task, base: str) -> str:
     """Build the agent's prompt. `base` is the commit at which the agent begins."""
     role, needed = run.context.role_of(task), list_dependencies(task.id, run.state.plan.needs)
     records = [run.state.report.tasks[need] for need in needed[:MOST]]
-    texts = await read_texts_at(
-        run.context.repository.git, base, [path for record in records for path in record.changed[:FILES]]
-    )
+    texts = await read_texts_at(run.context.git, base, [path for record in records for path in record.changed[:FILES]])
     parts = [
         role.prompt,
         task.brief,

@@ -176,7 +176,7 @@ class Gating:
         `label` names it in the logs (`combined`, `task3-1`). Gates that check single files get the files changed since
         `parent`.
         """
-        git = self.run.context.repository.git
+        git = self.run.context.git
         paths = await git.paths("diff", "--name-only", "--no-renames", "-z", parent or self.base, commit)
         async with self.gate_lock:
             checked = await self.run_against_base(commit, self.gates if gates is None else gates, paths, label)
@@ -231,7 +231,7 @@ class Gating:
     async def get_outcomes(
         self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str
     ) -> list[GateOutcome]:
-        tree = await self.run.context.repository.git.text("rev-parse", f"{commit}^{{tree}}")
+        tree = await self.run.context.git.text("rev-parse", f"{commit}^{{tree}}")
         keys = {gate: (tree, gate, tuple(paths) if gate.endings else ()) for gate in gates}
         for gate in gates:
             if recalled := self.passed.get((tree, gate.name, gate.command, *keys[gate][2])):

@@ -23,14 +23,14 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
     if not gates or not all(gate.ok for gate in run.state.report.gates):
         return
     wanted = (f"{commit}^{{tree}}" for commit in (head, gating.base))
-    trees = (await context.repository.git.text("rev-parse", *wanted)).split()
+    trees = (await context.git.text("rev-parse", *wanted)).split()
     keys = {gate: (*trees, gate.name, gate.command) for gate in gates}
     for gate in [gate for gate in gates if keys[gate] in gating.judged]:
         run.emit(gating.judged[keys[gate]])
     left = [gate for gate in gates if keys[gate] not in gating.judged]
     if not left:
         return
-    git, index = context.repository.git, context.folder / "judge.index"
+    git, index = context.git, context.folder / "judge.index"
     runs = GatingRuns(gating, *trees)
     async with gating.gate_lock:
         for gate in left:

@@ -16,6 +16,7 @@ from orchestra.providers import catalogue
 from orchestra.report.fold import count_lost_requests
 from orchestra.report.state import Report
 from orchestra.settings import Settings
+from orchestra.workspace.git import Git
 from orchestra.workspace.repository import Entry, Repository
 
 LIMIT_REMEDY = "Go on with more: `resume --budget USD` (or --max-tokens, --task-budget, --deadline)."
@@ -32,6 +33,10 @@ class Project:
     @cached_property
     def model(self) -> catalogue.Model:
         return chosen_model(self.settings)
+
+    @property
+    def git(self) -> Git:
+        return self.repository.git
 
 
 def chosen_model(settings: Settings) -> catalogue.Model:

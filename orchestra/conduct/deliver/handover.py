@@ -108,7 +108,7 @@ def emit_if_not_handed_over(run: Run, what: str, by_hand: str) -> Iterator[None]
 async def write_patch(run: Run, result: str) -> None:
     context = run.context
     path = Path(context.settings.patch).absolute()
-    content = await binary_diff(context.repository.git, run.state.report.base, result)
+    content = await binary_diff(context.git, run.state.report.base, result)
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(content)
     part.replace(path)
@@ -121,11 +121,11 @@ async def name_result_branch(run: Run, result: str) -> None:
     name, side = context.settings.branch, context.branch("result")
     ours = branched_commit(run.state.report)
     with emit_if_not_handed_over(run, "branch", f"git branch NAME {result[:12]}"):
-        why = await put_on_branch(context.repository.git, name, result, context.repository.base, ours)
+        why = await put_on_branch(context.git, name, result, context.repository.base, ours)
         if why:
             raise HandoverFailed(f"{name}: {why}")
         run.emit(events.ResultBranched(name, result))
-        await delete_branches(context.repository.git, [side])
+        await delete_branches(context.git, [side])
 
 
 def branched_commit(report: Report) -> str:
@@ -143,7 +143,7 @@ async def push_result(run: Run, result: str) -> None:
     pushed_before = done.commit if done and done.branch == branch else ""
     if pushed_before == result:
         return
-    remote = await find_remote(context.repository.git, context.repository.branch)
+    remote = await find_remote(context.git, context.repository.branch)
     name = remote.name if remote else "origin"
     with emit_if_not_handed_over(run, "push", f"git push {name} {shlex.quote(f'{branch}:{branch}')}"):
         remote = await require_remote(context.settings, context.repository)
@@ -151,7 +151,7 @@ async def push_result(run: Run, result: str) -> None:
         host = find_remote_host(remote, context.settings)
         # Only our own branch may be force-moved; the user's is fast-forwarded or left alone.
         replaces = "" if run.state.report.applied else pushed_before
-        git, scrub = context.repository.git, context.secrets.scrub
+        git, scrub = context.git, context.secrets.scrub
         refusal = await push_commit(
             git, remote, result, branch, replaces, login_for_push(host, remote), context.folder, scrub
         )
@@ -162,7 +162,7 @@ async def push_result(run: Run, result: str) -> None:
 
 async def note_skipped_hook(run: Run) -> None:
     """Note a pre-push hook that is skipped: our git overrides core.hooksPath."""
-    git: Git = run.context.repository.git
+    git: Git = run.context.git
     *others, _ = (await git.text("config", "--get-all", "--type=path", "core.hooksPath")).splitlines()
     folder = others[-1] if others else f"{await git.text('rev-parse', '--git-common-dir')}/hooks"
     if os.access(run.context.repository.root / folder / "pre-push", os.X_OK):
@@ -203,7 +203,7 @@ async def open_pull_request(run: Run, result: str) -> None:
         return
     base = find_request_base(context.repository, os.environ)
     wanted = RequestDraft(side_branch(run.state.report), base, request_title(run.context), request_body(run))
-    remote = await find_remote(context.repository.git, context.repository.branch)
+    remote = await find_remote(context.git, context.repository.branch)
     host = find_remote_host(remote, context.settings) if remote else None
     with emit_if_not_handed_over(run, "pr", manual_pr_command(run, wanted, host)):
         if host is None:

@@ -58,7 +58,8 @@ class TaskResults:
         return [
             result
             for result in results
-            if is_accepted(result)
+            if result.commit
+            and result.judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
             and result.task.id not in base.tasks
             and self.given_up.isdisjoint(needs_closure({result.task.id}, needs))
         ]
@@ -69,10 +70,6 @@ class TaskResults:
             missing = [need for need in self.run.state.plan.needs[task.id] if not self.is_done(need)]
             names = " and ".join(self.run.state.report.tasks[need].agent for need in missing)
             emit_task_held(self.run, task.id, f"it needs {names}, which is not complete")
-
-
-def is_accepted(result: TaskResult) -> bool:
-    return bool(result.commit) and result.judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
 
 
 def restore_history(previous: PreviousSessions | None, task: int) -> AttemptHistory:

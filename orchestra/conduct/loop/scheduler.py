@@ -7,11 +7,11 @@ from typing import Any
 
 from orchestra.conduct.attempt.attempt import CANCEL_ONE_TASK
 from orchestra.conduct.checks.gating import Gating
-from orchestra.conduct.combine.combine_and_gate import Combination, emit_task_held
+from orchestra.conduct.combine.combine_and_gate import emit_task_held
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.slots import Slot, Slots, count_slots
 from orchestra.conduct.loop.results import TaskResults
-from orchestra.conduct.loop.task_lifecycle import cancelled_result, run_task_lifecycle, wait_for_human
+from orchestra.conduct.loop.task_lifecycle import TaskLifecycle, cancelled_result, wait_for_human
 from orchestra.conduct.previous.sessions import PreviousSessions
 from orchestra.errors import RequestRefused
 from orchestra.journal.store import Command
@@ -22,17 +22,17 @@ FollowUp = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Scheduler:
-    """Runs the tasks. `pending` are those that wait for a slot or for a dependency.
+    """Runs the tasks; work that earlier sessions finished is not repeated. `pending` wait for a dependency.
 
     Other terminals may cancel or interrupt a running task, or retry a failed one.
     """
 
-    def __init__(self, run: Run, gating: Gating, results: TaskResults) -> None:
+    def __init__(self, run: Run, gating: Gating, previous: PreviousSessions | None) -> None:
         self.run = run
         self.gating = gating
-        self.results = results
+        self.results = TaskResults(run, previous)
         self.slots = Slots(count_slots(run.state.plan.agents, run.context.settings))
-        self.pending = {task.id: task for task in run.state.plan.tasks if task.id not in results.by_task}
+        self.pending = {task.id: task for task in run.state.plan.tasks if task.id not in self.results.by_task}
         self.ranked: tuple[Plan | None, dict[int, Rank]] = (None, {})
         self.working: dict[int, asyncio.Task[None]] = {}
         self.ended: list[int] = []  # tasks that ended since the last look
@@ -44,7 +44,7 @@ class Scheduler:
         run.services.commands["interrupt task"] = self.cancel
         run.services.commands["retry task"] = self.retry
 
-    async def work(self) -> TaskResults:
+    async def work(self) -> None:
         """Run tasks until none can go on."""
         try:
             self.open = True
@@ -63,12 +63,6 @@ class Scheduler:
             await asyncio.gather(*self.working.values(), return_exceptions=True)
             self.working.clear()
             self.ended.clear()
-        return self.results
-
-    async def work_on(self, base: Combination) -> TaskResults:
-        """Run tasks on a new base until none can go on."""
-        self.results.base = base
-        return await self.work()
 
     # --- what may begin
 
@@ -99,18 +93,14 @@ class Scheduler:
         while self.follow_ups:
             number, follow_up = self.follow_ups.popitem()
             self.start_work(number, self.finish_follow_up(number, follow_up))
-        near = self.pending if ended is None else self.pending_near(ended)
-        ready = [task for each in near if self.is_ready(task := self.pending[each])]
+        needed_by = self.run.state.plan.needed_by
+        near = self.pending if ended is None else {each for task in ended for each in (task, *needed_by[task])}
+        ready = [task for each in near if (task := self.pending.get(each)) and self.is_ready(task)]
         rank = self.current_ranks() if ready else {}
         for task in sorted(ready, key=lambda task: rank[task.id]):
             del self.pending[task.id]
             self.run.move_to(task.id, TaskState.READY)
             self.start_work(task.id, self.run_task(task, partial(self.slots.take_slot, rank[task.id])))
-
-    def pending_near(self, ended: Iterable[int]) -> set[int]:
-        """Return the pending ones among these tasks and their dependents."""
-        needed_by = self.run.state.plan.needed_by
-        return {each for task in ended for each in (task, *needed_by[task]) if each in self.pending}
 
     def current_ranks(self) -> dict[int, Rank]:
         """Return the ranks of the tasks, computed once per plan: a person may change the plan."""
@@ -119,12 +109,12 @@ class Scheduler:
         return self.ranked[1]
 
     def start_work(self, task: int, work: Coroutine[Any, Any, None]) -> None:
-        self.working[task] = asyncio.create_task(work)
-        self.working[task].add_done_callback(lambda _: self.wake(task))
+        def wake(_: object) -> None:
+            self.ended.append(task)
+            self.woken.set()
 
-    def wake(self, task: int) -> None:
-        self.ended.append(task)
-        self.woken.set()
+        self.working[task] = asyncio.create_task(work)
+        self.working[task].add_done_callback(wake)
 
     async def run_task(self, task: Task, slot: Slot) -> None:
         try:
@@ -133,7 +123,7 @@ class Scheduler:
                 emit_task_held(self.run, task.id, f"its dependencies conflict: {conflict}")
                 return
             history = self.results.histories[task.id]
-            result = await run_task_lifecycle(self.run, self.gating, task, slot, history, below.head)
+            result = await TaskLifecycle(self.run, self.gating, task, slot, history, below.head).carry_out()
             self.results.record(result)
             if result.judgement.verdict is Verdict.APPLIED:
                 self.run.complete_accepted_task(task.id)
@@ -166,7 +156,7 @@ class Scheduler:
         return f"Task {task} is being stopped; other tasks go on."
 
     def retry(self, command: Command) -> str:
-        task = next((task for task in self.run.state.plan.tasks if task.id == command.task), None)
+        task = self.run.state.plan.by_id.get(command.task or 0)
         if task is None:
             raise RequestRefused(f"There is no task {command.task}.")
         state = self.run.state.report.tasks[task.id].state
@@ -174,8 +164,3 @@ class Scheduler:
             raise RequestRefused(f"Task {task.id} is {state}: only a failed task can be retried.")
         self.start_again(task)
         return f"Task {task.id} is tried again."
-
-
-def make_scheduler(run: Run, gating: Gating, previous: PreviousSessions | None) -> Scheduler:
-    """Make the scheduler. Work that earlier sessions finished is not repeated."""
-    return Scheduler(run, gating, TaskResults(run, previous))

@@ -91,7 +91,7 @@ async def check_disk_space(project: Project) -> None:
     """Check that a worktree fits into the temporary folder, before anything is paid."""
     folder, size = tempfile.gettempdir(), sum(entry.size for entry in project.entries.values())
     free, needed = shutil.disk_usage(folder).free, size + LEAST_ROOM
-    git = project.repository.git
+    git = project.git
     if free < needed and not (free > LEAST_ROOM and await git.maybe("config", "core.sparseCheckout") == "true"):
         needs = f"a worktree of this repository takes {needed / MB:,.1f} MB"
         hint = "Free some space there, or set TMPDIR to a larger disk."

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,12 @@ from orchestra.conduct.attempt.saved_work import (
 )
 from orchestra.conduct.checks.gating import GateResults, Gating
 from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.deadline import deadline_sentence, emit_deadline_reached, find_used_up_limit
+from orchestra.conduct.core.deadline import (
+    deadline_sentence,
+    emit_deadline_reached,
+    find_used_up_limit,
+    timeout_at_deadline,
+)
 from orchestra.conduct.core.gateway_events import AGENT
 from orchestra.conduct.core.models import LIMIT_REMEDY, requestable_names
 from orchestra.conduct.core.task_result import AttemptStart, TaskResult
@@ -159,10 +163,9 @@ class Attempt:
 
     async def wait_for_host(self, work: Coroutine[Any, Any, AttemptResult]) -> AttemptResult:
         """Wait for the host. On cancellation or timeout, keep what the agent has changed."""
-        deadline = self.run.context.deadline
         working = asyncio.ensure_future(work)
         try:
-            async with asyncio.timeout_at(None if deadline == math.inf else deadline) as self.preparing:
+            async with timeout_at_deadline(self.run.context) as self.preparing:
                 return await asyncio.shield(working)
         except (asyncio.CancelledError, TimeoutError):
             await self.stop(working)

@@ -17,11 +17,15 @@ from orchestra.report.phrases import format_time_option
 SMALLEST_REQUEST = 3_000  # bytes
 
 
+def timeout_at_deadline(context: Context) -> asyncio.Timeout:
+    return asyncio.timeout_at(None if context.deadline == math.inf else context.deadline)
+
+
 @contextlib.asynccontextmanager
 async def enforce_deadline(run: Run, what: str) -> AsyncIterator[None]:
     context = run.context
     try:
-        async with asyncio.timeout_at(None if context.deadline == math.inf else context.deadline):
+        async with timeout_at_deadline(context):
             yield
     except TimeoutError:
         if time.monotonic() < context.deadline:

@@ -39,9 +39,8 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         from orchestra.conduct.planning.plan_files import update_plan_file
         from orchestra.conduct.planning.prd import obtain_prd
         from orchestra.conduct.planning.roles import open_role_models
-        from orchestra.conduct.session.open_run import open_run
+        from orchestra.conduct.session.open_run import open_run, reserve_files
         from orchestra.conduct.session.preflight import run_preflight
-        from orchestra.conduct.session.remote_control import reserve_files
         from orchestra.console import watch_progress
 
         preflight = await run_preflight(settings, past)

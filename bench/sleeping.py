@@ -17,9 +17,8 @@ from orchestra.conduct.checks.gating import open_gating
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.planning.prd import emit_plan_made
-from orchestra.conduct.session.open_run import open_run
+from orchestra.conduct.session.open_run import open_run, reserve_files
 from orchestra.conduct.session.preflight import Preflight
-from orchestra.conduct.session.remote_control import reserve_files
 from orchestra.conduct.session.warmup import Warmup
 from orchestra.events import Event
 from orchestra.gates.run import GateOutcome

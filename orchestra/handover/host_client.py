@@ -1,6 +1,8 @@
-"""Send small requests to other servers: few tries, short timeouts, and no redirect that a token would follow."""
+"""Send small requests and notifications: few tries, short timeouts, and no redirect that a token would follow."""
 
 import asyncio
+import hashlib
+import hmac
 from collections.abc import Mapping
 
 import httpx
@@ -40,3 +42,26 @@ def retry_delay(answer: httpx.Response | str, tried: int) -> float | None:
     if answer.status_code in (403, 429) and asked.isdecimal():
         return float(asked) if float(asked) <= LONGEST_WAIT else None
     return float(1 << tried) if answer.status_code == 429 else None
+
+
+WEBHOOK_BOUND = 12.0  # seconds for all tries
+WEBHOOK_PATIENCE = 4.0  # seconds for one try
+SIGNATURE = "x-orchestra-signature"
+
+
+async def post_notification(url: str, content: bytes, secret: str) -> str:
+    """Post the message. Return why it was not delivered; empty on success."""
+    headers = {"content-type": "application/json", "user-agent": "aider-orchestrator"}
+    headers |= {SIGNATURE: sign_content(content, secret)} if secret else {}
+    try:
+        async with asyncio.timeout(WEBHOOK_BOUND):
+            answer = await send_request("POST", url, headers, content, WEBHOOK_PATIENCE)
+    except TimeoutError:
+        return f"it has not answered within {WEBHOOK_BOUND:.0f} s"
+    if isinstance(answer, str):
+        return answer
+    return "" if answer.is_success else f"it answered {answer.status_code}"
+
+
+def sign_content(content: bytes, secret: str) -> str:
+    return f"sha256={hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()}"

@@ -17,8 +17,8 @@ from orchestra.cli.plan_editor.drafting import run_planning
 from orchestra.cli.plan_editor.edited_plan import EditedPlan, open_plan
 from orchestra.cli.plan_editor.editor import run_plan_editor
 from orchestra.conduct.core.locations import LOGS, find_repository
-from orchestra.conduct.core.permits import is_users_plan
 from orchestra.conduct.planning import plan_files
+from orchestra.conduct.planning.plan_files import is_users_plan
 from orchestra.errors import PlanError, UsageError
 from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.plan.check import CheckedDraft

@@ -21,7 +21,7 @@ from orchestra.conduct.attempt.saved_work import (
     with_crash_remedy,
 )
 from orchestra.conduct.checks.gating import GateResults, Gating
-from orchestra.conduct.core.context import Context, Run
+from orchestra.conduct.core.context import AttemptStart, Context, Run, TaskResult
 from orchestra.conduct.core.deadline import (
     deadline_sentence,
     emit_deadline_reached,
@@ -30,7 +30,6 @@ from orchestra.conduct.core.deadline import (
 )
 from orchestra.conduct.core.gateway_events import AGENT
 from orchestra.conduct.core.models import LIMIT_REMEDY, requestable_names
-from orchestra.conduct.core.task_result import AttemptStart, TaskResult
 from orchestra.dialects import CUT_OFF_FINISHES
 from orchestra.errors import AiderMissing, OrchestraError, SetUpFailed
 from orchestra.gateway.billing import ClientPass, Exchange

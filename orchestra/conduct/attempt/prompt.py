@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from orchestra.agents.aider_args import parse_aider_args
 from orchestra.agents.base import AgentModel, AttemptOrder, FileRules
-from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.permits import user_words
-from orchestra.conduct.core.task_result import AttemptStart
+from orchestra.conduct.core.context import AttemptStart, Context, Run
 from orchestra.model import Task
 from orchestra.plan.digest import SCANNED, signature_block
 from orchestra.plan.proposals import ASK
@@ -146,7 +144,7 @@ async def make_attempt_order(run: Run, task: Task, number: int, start: AttemptSt
         chat_mode=role.chat_mode,
         arguments=tuple(parse_aider_args(context.settings.aider_args)),
         set_up=context.worktree_setup,
-        rules=FileRules(run.state.plan.owners, tuple(run.state.report.user_files), user_words(run)),
+        rules=FileRules(run.state.plan.owners, tuple(run.state.report.user_files), run.user_words),
     )
 
 

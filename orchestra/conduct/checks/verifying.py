@@ -6,7 +6,6 @@ from orchestra import events
 from orchestra.conduct.checks.gating import Gating, compare_with_base
 from orchestra.conduct.checks.judging import SuiteJudgement, gather_suite_evidence, judge_tests
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.permits import permit_of_run
 from orchestra.errors import GitFailed, SetUpFailed
 from orchestra.gates.compare import Comparison
 from orchestra.gates.run import ChosenTests, GateOutcome
@@ -35,7 +34,7 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
     async with gating.gate_lock:
         for gate in left:
             try:
-                permit, owners = permit_of_run(run), run.state.plan.owners
+                permit, owners = run.permit, run.state.plan.owners
                 material = await gather_suite_evidence(git, index, gating.base, head, [gate], permit, owners)
                 outcome = runs.recall_run(trees[0], gate)
                 if outcome is None:  # after a resume the pass is known, but not which tests ran

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestra import events
 from orchestra.conduct.checks.gating import GateResults, Gating
-from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.task_result import TaskResult
+from orchestra.conduct.core.context import Context, Run, TaskResult
 from orchestra.errors import GitFailed, SetUpFailed
 from orchestra.judge.blame import Blame, TaskSet, find_culprits
 from orchestra.judge.retry import CheckFailure

@@ -18,7 +18,10 @@ from orchestra.hosts.base import Host
 from orchestra.journal.jsonl import Journal
 from orchestra.journal.ownership import RunOwnership
 from orchestra.journal.store import Command
-from orchestra.model import TRANSITIONS, Decision, Plan, Task, TaskState
+from orchestra.judge.candidates import Candidate
+from orchestra.judge.permit import Permit
+from orchestra.judge.retry import TriedAttempt
+from orchestra.model import TRANSITIONS, Decision, Judgement, Plan, Task, TaskState, Verdict
 from orchestra.plan.draft import Draft
 from orchestra.plan.roles import Role, find_role
 from orchestra.providers import catalogue
@@ -161,7 +164,47 @@ class Run:
             self.emit(events.AiderReady(round(time.monotonic() - since, 3)))
 
     @property
+    def user_words(self) -> tuple[str, ...]:
+        """The user's own words: the change, if the user gave it, and later decisions."""
+        report = self.state.report
+        return (*((self.context.settings.change,) if report.change_is_literal else ()), *report.decision_texts)
+
+    @property
+    def permit(self) -> Permit:
+        """Which protected files persons asked to change, by the plan and by what they have said about its tasks."""
+        return Permit(frozenset(self.state.report.user_files), self.user_words, self.context.entries)
+
+    @property
     def waits_for_human(self) -> bool:
         """Whether a task that failed for good waits for a person."""
         ask = self.context.settings.ask
         return ask == "always" or (ask == "terminal" and self.services.prompts.ask_about_task is not None)
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What an attempt leaves: a commit if its work was accepted, a patch if some of it was not."""
+
+    task: Task
+    judgement: Judgement
+    commit: str = ""
+    parent: str = ""
+    tried: TriedAttempt = field(default_factory=lambda: TriedAttempt(Verdict.CANCELLED, ""))
+    # For parallel attempts: the round, and what the choice between them looks at.
+    round: int = 0
+    candidate: Candidate | None = None
+
+
+@dataclass(frozen=True)
+class AttemptStart:
+    """Where an attempt begins: the commit, the earlier changes up to it, and the lessons of earlier attempts.
+
+    `parent` is the commit under the task's own commit; it precedes `base` if that holds earlier work of the task.
+    """
+
+    base: str
+    parent: str
+    carried: tuple[str, ...] = ()
+    lesson: str = ""
+    # The number of the first of several parallel attempts; 0 for a single one.
+    round: int = 0

@@ -10,6 +10,7 @@ from orchestra.gateway.billing import Upstream
 from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.limits import Limits
 from orchestra.gateway.wire import READ_TIMEOUT
+from orchestra.judge.permit import Permit
 from orchestra.model import Usage
 from orchestra.plan.roles import find_role
 from orchestra.providers import catalogue
@@ -37,6 +38,14 @@ class Project:
     @property
     def git(self) -> Git:
         return self.repository.git
+
+    def permit(self, paths: Iterable[str] = ()) -> Permit:
+        """Return which protected files the settings ask to change; a committed settings file asks for none.
+
+        `paths` were named one by one.
+        """
+        words = (self.settings.change,) if self.settings.is_set_by_user("change") else ()
+        return Permit(frozenset(paths), words, self.entries)
 
 
 def chosen_model(settings: Settings) -> catalogue.Model:

@@ -9,7 +9,7 @@ from typing import Any
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.deliver.finish import FinishedRun
 from orchestra.events import Event, HumanNeeded
-from orchestra.handover.webhook import post_notification
+from orchestra.handover.host_client import post_notification
 from orchestra.report.phrases import resolve_command
 
 WAITING = 5

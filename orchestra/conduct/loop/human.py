@@ -7,8 +7,7 @@ from pathlib import Path
 from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt
 from orchestra.conduct.attempt.saved_work import keep_branch, shorten_diff
-from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.task_result import AttemptStart, TaskResult
+from orchestra.conduct.core.context import AttemptStart, Run, TaskResult
 from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.loop.task_lifecycle import AttemptHistory, wait_for_human
 from orchestra.conduct.previous.sessions import PreviousSessions

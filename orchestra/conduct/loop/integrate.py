@@ -11,8 +11,7 @@ from orchestra import events
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.checks.verifying import verify_tests
 from orchestra.conduct.combine.combine_and_gate import Combination, GuiltyResult, combine_and_gate
-from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.task_result import TaskResult
+from orchestra.conduct.core.context import Run, TaskResult
 from orchestra.conduct.loop.human import ask_about_waiting_tasks
 from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.loop.task_lifecycle import wait_for_human

@@ -8,9 +8,8 @@ from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt, judge_cancellation
 from orchestra.conduct.attempt.saved_work import keep_branch
 from orchestra.conduct.checks.gating import Gating
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import AttemptStart, Run, TaskResult
 from orchestra.conduct.core.slots import Slot
-from orchestra.conduct.core.task_result import AttemptStart, TaskResult
 from orchestra.judge.candidates import best_candidate, explain_choice
 from orchestra.judge.policy import is_instructive
 from orchestra.judge.retry import NextAction, NextStep, TriedAttempt, build_feedback, next_step

@@ -11,10 +11,10 @@ from orchestra.answers import prd_format
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.model_questions import ask_under_role
 from orchestra.conduct.core.models import Project, usable_model
-from orchestra.conduct.core.permits import is_users_plan, permit_from_settings
 from orchestra.conduct.core.slots import measure_machine
 from orchestra.conduct.planning import plan_files
 from orchestra.conduct.planning.divide import Division, find_context_of_shares, plan_by_division
+from orchestra.conduct.planning.plan_files import is_users_plan
 from orchestra.conduct.planning.prd import (
     digest_repository,
     emit_plan_made,
@@ -150,7 +150,7 @@ async def obtain_plan(run: Run, prd: Prd, given: Targets | None, checked: Checke
 def allow_draft(project: Project, draft: Draft, *, by_person: bool) -> AllowedDraft:
     """Return the draft that agents may be given. `by_person`: its approvals were given by a person here."""
     words = project.settings if by_person else project.settings.with_values(change="")
-    return restrict_draft(draft, permit_from_settings(words, project.entries), by_person)
+    return restrict_draft(draft, dataclasses.replace(project, settings=words).permit(), by_person)
 
 
 def emit_drafted(run: Run, checked: CheckedDraft, path: Path) -> None:

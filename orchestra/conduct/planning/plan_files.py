@@ -16,6 +16,7 @@ from orchestra.process import replace_file
 from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
 from orchestra.workspace.repository import path_exists
+from orchestra.workspace.tracked import may_be_tracked
 
 PLANS = "plans"
 SUBMITTED = "submitted"  # the plan that `submit` collects and `run` carries out
@@ -83,6 +84,12 @@ def new_plan_path(root: Path, goal: str, name: str = "") -> Path:
         why = "it is taken" if name.lower() in known else "use letters, digits and dashes"
         raise PlanError(f"a plan cannot be named {name!r}: {why}.")
     return plans_folder(root) / f"{name.lower() or unused_name(goal, known)}.toml"
+
+
+def is_users_plan(root: Path, path: Path) -> bool:
+    """Whether a plan's file is the user's own: a tracked one came with the repository, and is not approved here."""
+    real_path, root = path.parent.resolve() / path.name, root.resolve()
+    return not (real_path.is_relative_to(root) and may_be_tracked(root, str(real_path.relative_to(root))))
 
 
 # --- after a run

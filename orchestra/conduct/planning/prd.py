@@ -13,7 +13,6 @@ from orchestra.answers import prd_format
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.model_questions import explain_provider_error
 from orchestra.conduct.core.models import Project, user_base_url
-from orchestra.conduct.core.permits import permit_from_settings
 from orchestra.conduct.planning.divide import plan_by_division, read_assignment
 from orchestra.conduct.planning.roles import estimate_with_roles
 from orchestra.conduct.planning.survey import explain_absence, is_one_line_name, is_utf8, read_blobs, survey_files
@@ -84,7 +83,7 @@ async def chosen_targets(project: Project) -> Targets | None:
     why_not = {pattern: await explain_absence(repository, pattern, tracked) for pattern in absent}
     one_by_one = [pattern for pattern in patterns if meant[pattern] == [pattern]]
     by_user = settings.is_set_by_user("files" if settings.files else "assign")
-    permit = permit_from_settings(settings, project.entries, one_by_one if by_user else ())
+    permit = project.permit(one_by_one if by_user else ())
     targets = replace(select_targets(patterns, tracked, why_not, option, permit), named=tuple(sorted(permit.paths)))
     if settings.assign:
         check_complete(settings.assign, shares, [file.path for file in targets.files])
@@ -226,7 +225,7 @@ async def find_prd_targets(project: Project, prd: Prd) -> Targets:
 
 
 def prd_targets(project: Project, prd: Prd, tracked: Mapping[str, TrackedFile]) -> Targets:
-    permit = permit_from_settings(project.settings, project.entries)
+    permit = project.permit()
     found = [] if prd.structured else [path for path in prd_files(prd, tracked) if tracked[path].kind == "text"]
     return select_targets(found, tracked, {}, "The PRD:", permit) if found else targets_from_prd(prd, tracked, permit)
 

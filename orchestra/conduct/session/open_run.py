@@ -5,6 +5,7 @@ import contextlib
 import math
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -23,26 +24,25 @@ from orchestra.conduct.deliver.notify import notify_waiting_tasks
 from orchestra.conduct.previous.sessions import PreviousSessions
 from orchestra.conduct.session.outgoing_keys import hide_keys, make_key_guard
 from orchestra.conduct.session.preflight import Preflight
-from orchestra.conduct.session.remote_control import accept_commands
 from orchestra.conduct.session.replay import find_replay_differences
 from orchestra.conduct.session.warmup import Warmup
-from orchestra.errors import UsageError
+from orchestra.errors import RequestRefused, StoreError, UsageError
 from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.recording import Recorder
 from orchestra.gateway.server import LoopbackServer
 from orchestra.gateway.wire import open_client
 from orchestra.hosts.base import Host
 from orchestra.hosts.isolation import Isolation
-from orchestra.hosts.local import LocalHost
-from orchestra.hosts.worktree_setup import CommandEnvironment
+from orchestra.hosts.local import CommandEnvironment, LocalHost
 from orchestra.journal import jsonl
 from orchestra.journal.bus import Subscription
 from orchestra.journal.jsonl import Journal, prepare_log_folder
 from orchestra.journal.open_store import open_store
 from orchestra.journal.ownership import RunOwnership
-from orchestra.journal.store import Store
+from orchestra.journal.store import Command, Store
 from orchestra.journal.store_repair import open_own_store
 from orchestra.journal.writer import StoreWriter
+from orchestra.plan.targets import Targets
 from orchestra.providers import catalogue
 from orchestra.report.ci import detect_ci_system
 from orchestra.report.fold import fold_event
@@ -72,7 +72,7 @@ async def open_run(
     routes = build_upstreams(settings, model if works else None, replayed=tape is not None)
     if works and host is None:
         await check_version(warmup.python)
-    namespace = previous.namespace if previous else await free_namespace(repository.git, BRANCHES)
+    namespace = previous.started.namespace if previous else await free_namespace(repository.git, BRANCHES)
     limits = make_limits(settings, model, previous.report if previous else None)
     memory = previous.reusable_replies() if previous else None
     # Close what writes events first, then what they are written to.
@@ -227,3 +227,48 @@ def find_run_warnings(run: Run) -> list[str]:
     if run.services.gateway.replay is not None:
         found += find_replay_differences(run.services.gateway.replay, run.context.settings, repository)
     return found
+
+
+def accept_commands(run: Run) -> None:
+    """Accept commands from now on. Call it in the story's own task, which `cancel` stops."""
+    loop, story = asyncio.get_running_loop(), asyncio.current_task()
+    assert story is not None
+
+    def stop_run(command: Command) -> str:
+        story.cancel(signal.SIGTERM)
+        return "The run is being stopped."
+
+    def lose_ownership() -> None:
+        run.services.journal.mute()
+        story.cancel(signal.SIGTERM)
+
+    run.services.commands["cancel"] = stop_run
+    run.services.hold.run = run.context.stamp
+    run.services.hold.start_renewing(
+        lambda command: loop.call_soon_threadsafe(answer_command, run, command),
+        lambda: loop.call_soon_threadsafe(lose_ownership),
+    )
+
+
+def answer_command(run: Run, command: Command) -> None:
+    """Carry out a command if that is possible now, and emit the answer where its sender looks for it."""
+    name = command.kind if command.task is None else f"{command.kind} task"
+    carry_out, refused = run.services.commands.get(name), False
+    try:
+        if carry_out is None:
+            raise RequestRefused(f"The run cannot {name} now.")
+        answer = carry_out(command)
+    except RequestRefused as why:
+        answer, refused = str(why), True
+    token = str(command.data.get("token", ""))
+    payload = events.CommandAnswered(name=command.kind, token=token, answer=answer, refused=refused)
+    run.emit(payload, command.task)
+
+
+async def reserve_files(run: Run, targets: Targets | None = None) -> None:
+    """Reserve the target files as soon as they are known: no two runs change one file at once."""
+    paths = [file.path for file in targets.files] if targets else list(run.state.plan.owners)
+    try:
+        await asyncio.to_thread(run.services.hold.lease_files, paths)
+    except StoreError as error:
+        run.emit(events.Note(f"The files could not be reserved: {error}"))

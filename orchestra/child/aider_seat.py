@@ -153,8 +153,7 @@ def patch_edit_parsing(coder: Any) -> None:
 
 
 def is_proposal(edit: Any) -> bool:
-    """Whether it is a proposal: in the whole-file format a JSON block without a name would become the text of a file
-    named before."""
+    """Whether it is a proposal: in the whole-file format its block would become the text of a file named before."""
     return len(edit) == 3 and edit[1] in ("saw", "chat") and "".join(edit[2]).lstrip().startswith('{"propose"')
 
 

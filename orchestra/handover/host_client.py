@@ -16,10 +16,7 @@ LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")  # no proxy lea
 async def send_request(
     method: str, url: str, headers: Mapping[str, str], content: bytes | None = None, patience: float = PATIENCE
 ) -> httpx.Response | str:
-    """Send a request.
-
-    Return the answer, or why there is none. Temporary failures are retried: no answer, 429, 5xx, a requested wait.
-    """
+    """Send a request, again after temporary failures. Return the answer, or why there is none."""
     async with httpx.AsyncClient(timeout=patience, mounts=dict.fromkeys(LOOPBACK)) as client:
         answer: httpx.Response | str = ""
         for tried in range(TRIES):

@@ -182,8 +182,7 @@ def files_with_keys(home: Path, keys: Collection[str]) -> tuple[str, ...]:
 
 
 def worktree_secrets(checkout: Path, folder: Path, home: Path, listing: str) -> dict[str, tuple[str, ...]]:
-    """Return the .env files of the repository's other worktrees, and of the checkout of which this is a submodule.
-    Those in the home folder are hidden anyway."""
+    """Return the .env files of other worktrees and of an outer checkout. Those in the home folder are hidden anyway."""
     places = [Path(line.removeprefix("worktree ")) for line in listing.splitlines() if line.startswith("worktree ")]
     places += [above for above in checkout.parents if (above / ".git").exists()]
     found = {}
@@ -196,10 +195,8 @@ def worktree_secrets(checkout: Path, folder: Path, home: Path, listing: str) -> 
 
 def outer_git_folders(common: Path) -> list[str]:
     """Return the git directories above a submodule's own: their configurations may hold tokens."""
-    places = [path.parent for path in common.parents if path.name == "modules"]
-    above = [
-        git for git in places if (git / "HEAD").is_file() and (git / "objects").is_dir() and (git / "refs").is_dir()
-    ]
+    above = [path.parent for path in common.parents if path.name == "modules" and (path.parent / "HEAD").is_file()]
+    above = [path for path in above if (path / "objects").is_dir() and (path / "refs").is_dir()]
     return [str(above[-1])] if above else []
 
 

@@ -30,10 +30,7 @@ MOST_PRINTED = 8 << 20  # bytes
 
 @dataclass(frozen=True)
 class CommandEnvironment:
-    """The environment of the repository's commands on this machine.
-
-    `logs`: for their output. `keys`: the run's own, hidden from every command.
-    """
+    """The environment of the repository's commands. `logs`: for their output. `keys`: hidden from every command."""
 
     repository: Repository
     isolation: Isolation

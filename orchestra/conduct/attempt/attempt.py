@@ -198,10 +198,7 @@ class Attempt:
         return GatewayAccess(self.run.services.gateway.client_url(self.ticket, model.provider.name), self.ticket.token)
 
     async def wait_for_stop(self) -> None:
-        """Return when the agent's time or the run's time is up, or when the agent is stopped.
-
-        Time in which the gateway holds requests back counts for the run, not for the agent.
-        """
+        """Return when the run's time or the agent's, less what the gateway held back, is up, or when it is stopped."""
         assert self.ticket is not None
         began, allowed = time.monotonic(), self.run.context.settings.agent_timeout
         while not self.stopping.is_set():

@@ -1,7 +1,4 @@
-"""Build what an agent is given beside its brief: its role, and notes about the tasks that its own depends on.
-
-The notes come from the run's events, so a resumed run gives the same ones.
-"""
+"""Build the order for an attempt: the prompt, with notes about dependencies from the run's events, and its settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Have a model review a task's change.
-
-Its verdict counts like a gate's; a missing review is reported as missing, not as passed.
-"""
+"""Have a model review a task's change. Its verdict counts like a gate's; a missing review does not count as passed."""
 
 import time
 from dataclasses import dataclass

@@ -160,10 +160,7 @@ class Gating:
         gates: Sequence[Gate] | None = None,
         about: tuple[int, int] | None = None,
     ) -> GateResults:
-        """Gate a tree. `label` names it in the logs (`combined`, `task3-1`).
-
-        Gates that check single files get the files changed since `parent`.
-        """
+        """Gate a tree, named `label` in the logs. Gates of single files get those changed since `parent`."""
         options = ("--name-only", "--no-renames", "-z")
         paths = await self.run.context.git.paths("diff", *options, parent or self.base, commit)
         async with self.gate_lock:

@@ -103,10 +103,7 @@ class AgentReadiness:
 
 @dataclass(frozen=True)
 class Services:
-    """What works for a run, and is closed with it.
-
-    `commands` are those of other terminals that the run accepts now, by kind, followed by " task" if it concerns one.
-    """
+    """What works for a run. `commands`: what other terminals may do now, by kind and whether it is about a task."""
 
     journal: Journal
     gateway: Gateway

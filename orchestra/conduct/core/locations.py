@@ -24,10 +24,7 @@ def store_key(settings: Settings, root: Path) -> str:
 
 
 async def find_repository(settings: Settings, *, begin: bool = False) -> Repository:
-    """Find the repository: of the current directory, or of --repo (a path, or a URL that is cloned here first).
-
-    With `begin` an empty folder becomes a repository.
-    """
+    """Find the repository: here, or of --repo (a path, or a URL to clone). With `begin` an empty folder becomes one."""
     start = Path(settings.repo).absolute() if settings.repo else Path.cwd()
     if begin and is_empty_folder(start):
         await init_repository(start)

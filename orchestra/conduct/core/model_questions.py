@@ -30,10 +30,7 @@ async def ask_under_role(
     about: tuple[int | None, int | None] = (None, None),
     **how: Any,
 ) -> T:
-    """Ask a model and return the checked answer.
-
-    It is paid and remembered under `role`; `about` is a task and its attempt.
-    """
+    """Ask a model and return the checked answer, which is paid under `role`. `about` is a task and its attempt."""
     ticket = run.services.gateway.add_client(ClientPass(role, *about, models=requestable_names(model)))
     base = run.services.gateway.client_url(ticket, model.provider.name)
     try:

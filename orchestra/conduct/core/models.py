@@ -40,10 +40,7 @@ class Project:
         return self.repository.git
 
     def permit(self, paths: Iterable[str] = ()) -> Permit:
-        """Return which protected files the settings ask to change; a committed settings file asks for none.
-
-        `paths` were named one by one.
-        """
+        """Return which protected files the settings, unless committed, ask to change. `paths` were named one by one."""
         words = (self.settings.change,) if self.settings.is_set_by_user("change") else ()
         return Permit(frozenset(paths), words, self.entries)
 

@@ -32,10 +32,7 @@ MOST = 4  # tries to deliver; if commits come faster than the gates run, the use
 
 
 async def integrate_results(scheduler: Scheduler, combined: str = "") -> None:
-    """Combine the results, retry tasks if that is worthwhile, and deliver what passes.
-
-    `combined`: their combination, if an earlier session of the run made it.
-    """
+    """Combine the results, retry tasks if that is worthwhile, deliver. `combined`: made by an earlier session."""
     run, gating, results, postponed = scheduler.run, scheduler.gating, scheduler.results, set[int]()
     base = Combination(run.context.repository.base)
     settled = await combine_and_gate(run, gating, base, results.list_accepted(base), combined)

@@ -84,10 +84,7 @@ class Scheduler:
         return task.id not in self.working and all(map(self.results.is_done, self.run.state.plan.needs[task.id]))
 
     def start_ready(self, ended: Iterable[int] | None = None) -> None:
-        """Start what is ready. While the combination is being checked, nothing new starts.
-
-        `ended`: only these tasks, and those that need them, are considered.
-        """
+        """Start what is ready, if the scheduler is open. `ended`: only these tasks and those that need them."""
         if not self.open:
             return
         while self.follow_ups:
@@ -167,10 +164,7 @@ class Scheduler:
 
 
 class TaskResults:
-    """The last result of each task, and the failed attempts that its next attempt learns from.
-
-    `base` is what new work begins on: a commit, and the tasks that it holds.
-    """
+    """The results and histories of the tasks. `base`: what new work begins on, a commit and the tasks that it holds."""
 
     def __init__(self, run: Run, previous: PreviousSessions | None) -> None:
         self.run = run

@@ -90,10 +90,7 @@ class TaskLifecycle:
                 start = replace(start, base=result.commit, carried=tuple(carried))
 
     async def run_round(self, start: AttemptStart) -> TaskResult:
-        """Run a round. What had ended of it before an interruption is not repeated.
-
-        Parallel attempts are stopped together; return only when the last one has ended.
-        """
+        """Run a round, with what had ended of it before an interruption. Parallel attempts are stopped together."""
         first, count = self.record.attempts + 1, self.run.context.settings.agents_per_task
         finished = self.history.finished
         if count == 1 and not finished:

@@ -191,10 +191,7 @@ def lead_model(settings: Settings) -> catalogue.Model:
 
 
 async def decompose_change(run: Run, prd: Prd, *, single: bool = False) -> CheckedDraft:
-    """Ask a model for a graph of tasks.
-
-    An error that cannot be corrected here is told to the model once; a second one ends the run.
-    """
+    """Ask a model for a graph of tasks. It is told once of an error that cannot be corrected here."""
     context = run.context
     seen = make_world(context, classify_by_mode(context.entries), prd)
     goal, path = context.settings.change, run.state.report.prd_path

@@ -55,8 +55,7 @@ DUMPABLE = 4
 
 
 def hide_keys(secrets: Secrets) -> None:
-    """Remove our keys from the environment, and close environment, memory and descriptors to other processes of this
-    user."""
+    """Remove our keys from the environment, and close it and our memory to this user's other processes (Linux)."""
     names = [name for name, value in os.environ.items() if any(key in value for key in secrets.values)]
     if sys.platform == "linux":
         import ctypes

@@ -16,7 +16,6 @@ from orchestra.conduct.attempt.saved_work import (
     keep_branch,
     keep_output,
     keep_patch,
-    read_patch,
     shorten_diff,
     with_crash_remedy,
 )
@@ -277,7 +276,8 @@ class Attempt:
         if not (accepted and commit and not context.role_of(self.task).only_answers):
             record.patch = await self.keep_everything(host_result)
             if record.patch:
-                record.diff = read_patch(context.repository.root / record.patch)
+                with contextlib.suppress(OSError):
+                    record.diff = shorten_diff((context.repository.root / record.patch).read_bytes())
             return TaskResult(self.task, judgement)
         record.patch = await keep_patch(context, self.task, self.number, commit, host_result.everything)
         record.diff = shorten_diff(await collect.binary_diff(git, parent, commit))

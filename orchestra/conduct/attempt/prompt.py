@@ -21,6 +21,7 @@ HINT = 500
 FILES = 20  # files of one task whose signatures are read
 ANSWER = "Change no file, whatever is said above: your reply is the result."
 HEAD = "## What the tasks before yours have left for you"
+EARLIER = "# Earlier attempts at this task did not succeed"
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,11 @@ def list_dependencies(task: int, needs: Mapping[int, Sequence[int]]) -> list[int
 
 
 def notes_from_report(record: TaskReport, texts: Mapping[str, bytes]) -> DependencyNotes:
-    files = tuple(signatures_in(path, texts.get(path)) for path in record.changed[:FILES])
-    return DependencyNotes(f"{record.agent}: {record.title}", record.said, tuple(record.hints), files)
-
-
-def signatures_in(path: str, text: bytes | None) -> str:
-    if text is None:
-        return f"{path} (deleted)"
-    return signature_block(path, text.decode("utf-8", "replace")) or path
+    files = []
+    for path in record.changed[:FILES]:
+        text = texts[path].decode("utf-8", "replace") if path in texts else None
+        files.append(f"{path} (deleted)" if text is None else signature_block(path, text) or path)
+    return DependencyNotes(f"{record.agent}: {record.title}", record.said, tuple(record.hints), tuple(files))
 
 
 def format_all_notes(tasks: Sequence[DependencyNotes], count: int = 0) -> str:
@@ -115,9 +113,6 @@ def cut_at_line_end(text: str, room: int) -> str:
     kept = text[: max(room - 2, 0)]
     whole = kept.rpartition("\n")[0] or kept
     return f"{whole.rstrip()}\n…" if room > 40 else ""
-
-
-EARLIER = "# Earlier attempts at this task did not succeed"
 
 
 async def make_attempt_order(run: Run, task: Task, number: int, start: AttemptStart) -> AttemptOrder:

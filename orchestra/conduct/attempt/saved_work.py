@@ -49,13 +49,6 @@ def keep_output(run: Run, task: Task, number: int, output: str) -> Path:
     return run.services.journal.agent_log(task.id)
 
 
-def read_patch(patch: Path) -> str:
-    try:
-        return shorten_diff(patch.read_bytes())
-    except OSError:
-        return ""
-
-
 def shorten_diff(diff: bytes) -> str:
     """Cut a diff for the next attempt. The digest of the whole diff tells whether two attempts made the same change."""
     text = diff[:DIFF_LIMIT].decode("utf-8", "replace")

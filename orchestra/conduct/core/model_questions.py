@@ -31,8 +31,9 @@ async def ask_under_role(
     **how: Any,
 ) -> T:
     """Ask a model and return the checked answer, which is paid under `role`. `about` is a task and its attempt."""
-    ticket = run.services.gateway.add_client(ClientPass(role, *about, models=requestable_names(model)))
-    base = run.services.gateway.client_url(ticket, model.provider.name)
+    gateway = run.services.gateway
+    ticket = gateway.add_client(ClientPass(role, *about, models=requestable_names(model)))
+    base = gateway.client_url(ticket, model.provider.name)
     try:
         return await ask_model(model, question, kind, base=base, key=ticket.token, **how)
     except UnusableAnswer:
@@ -40,7 +41,7 @@ async def ask_under_role(
     except ProviderError as error:
         raise explain_provider_error(ticket, f"The {role} ({model.name})", "answer", error) from None
     finally:
-        run.services.gateway.remove_client(ticket)
+        gateway.remove_client(ticket)
 
 
 def explain_provider_error(

@@ -68,14 +68,18 @@ def role_model(settings: Settings, role: str) -> catalogue.Model | None:
 
 def usable_model(settings: Settings, name: str) -> catalogue.Model:
     """Return the model of this name. Refuse a retired one, unless the user's own server may still serve it."""
-    try:
-        model = catalogue.resolve_model(name)
-    except catalogue.UnknownProvider as error:
-        raise SettingsError(f"{error}.") from None
+    model = resolve_given_model(name)
     notice = catalogue.retirement_notice(model, date.today())
     if notice is not None and notice.severity == "retired" and not user_base_url(settings, model.provider):
         raise SettingsError(f"{notice.sentence}.")
     return model
+
+
+def resolve_given_model(name: str) -> catalogue.Model:
+    try:
+        return catalogue.resolve_model(name)
+    except catalogue.UnknownProvider as error:
+        raise SettingsError(f"{error}.") from None
 
 
 def requestable_names(*models: catalogue.Model | None) -> frozenset[str]:
@@ -97,33 +101,26 @@ def build_upstreams(
     providers = {"gemini": catalogue.PROVIDERS["gemini"]} | {name: one.provider for name, one in needed.items()}
     for provider in providers.values():
         key, _ = settings.strongest_variable(provider.key_vars)
-        if provider.name == "gemini":
-            key = settings.api_key or key
+        key = settings.api_key or key if provider.name == "gemini" else key
         base = user_base_url(settings, provider)
         if provider.name in needed and provider.key_vars and not (key or base or replayed):
             names, who = " or ".join(provider.key_vars), needed[provider.name].name
-            raise MissingKey(
-                f"{who} needs {names} in the environment or .env, or a base URL in {provider.base_vars[0]}."
-            )
-        routes[provider.name] = Upstream(
-            provider.name, provider.dialect, catalogue.provider_base_url(provider, base), key
-        )
+            or_url = f"or a base URL in {provider.base_vars[0]}"
+            raise MissingKey(f"{who} needs {names} in the environment or .env, {or_url}.")
+        base_url = catalogue.provider_base_url(provider, base)
+        routes[provider.name] = Upstream(provider.name, provider.dialect, base_url, key)
     return routes
 
 
 def make_limits(settings: Settings, model: catalogue.Model, report: Report | None) -> Limits:
     """Make the limits of a run. `report` holds the spending of its earlier sessions."""
+    spent, by_task = Amount(), None
     if report:
         count_lost_requests(report)
-    budget = Budget(
-        settings.budget,
-        settings.max_tokens,
-        settings.task_budget,
-        spent=spent_amount(report.usage, model) if report else Amount(),
-        by_task={task.id: spent_amount(task.usage, model) for task in report.tasks.values()} if report else None,
-    )
+        spent = spent_amount(report.usage, model)
+        by_task = {task.id: spent_amount(task.usage, model) for task in report.tasks.values()}
     return Limits(
-        budget,
+        Budget(settings.budget, settings.max_tokens, settings.task_budget, spent=spent, by_task=by_task),
         prices=user_prices(settings, model),
         per_minute=settings.rpm,
         outage=settings.agent_timeout,
@@ -144,10 +141,7 @@ def user_prices(settings: Settings, model: catalogue.Model) -> dict[str, catalog
     """Return the models for which the user gave prices."""
     found = {}
     for name, pair in settings.known_prices.items():
-        try:
-            one = catalogue.resolve_model(name) if name else model
-        except catalogue.UnknownProvider as error:
-            raise SettingsError(f"{error}.") from None
+        one = resolve_given_model(name) if name else model
         found[one.name] = catalogue.with_prices(one, *pair)
     return found
 

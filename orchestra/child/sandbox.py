@@ -13,7 +13,6 @@ What the command finds, as root and as an ordinary user:
 """
 
 import ctypes
-import json
 import os
 import resource
 import signal
@@ -390,8 +389,3 @@ def check_result(result, what):
         number = ctypes.get_errno()
         raise StepFailed(number, os.strerror(number), what)
     return result
-
-
-if __name__ == "__main__":  # to try whether it works here
-    pid = start(json.loads(sys.argv[1]), sys.argv[2:], 1)
-    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

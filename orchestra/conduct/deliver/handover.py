@@ -15,8 +15,8 @@ from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.locations import BRANCHES, LOGS
 from orchestra.conduct.deliver.finish import run_exit_code
-from orchestra.errors import GitFailed, HandoverFailed, UsageError
-from orchestra.handover.code_hosts import CodeHost, check_token, detect_host
+from orchestra.errors import GitFailed, HandoverFailed, MissingKey, UsageError
+from orchestra.handover.code_hosts import CodeHost, detect_host
 from orchestra.handover.pull_requests import OpenedRequest, RequestDraft, open_request, update_request
 from orchestra.handover.refusals import FORK, explain_push_refusal, is_from_fork
 from orchestra.process import replace_file
@@ -51,7 +51,10 @@ async def check_handover(settings: Settings, repository: Repository, previous_re
     if settings.push or settings.pr:
         remote = await require_remote(settings, repository)
         if settings.pr:
-            check_token(detect_host(remote.urls, settings))
+            host = detect_host(remote.urls, settings)
+            if not host.token:
+                what = f"a token of {host.profile.title}'s in {' or '.join(host.profile.tokens)}"
+                raise MissingKey(f"--pr needs {what}.", hint="Without one, --push pushes the branch.")
             find_request_base(repository, os.environ)
 
 

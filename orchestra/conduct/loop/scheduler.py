@@ -174,8 +174,10 @@ class TaskResults:
         self.given_up: set[int] = set()  # tasks that broke the combination and are not retried
         if previous:
             for task, history in self.histories.items():
-                history.tried, history.finished = previous.lessons_after_crash(task), previous.finished_candidates(task)
+                # If the run died between two attempts, the next one has the lessons; a new round begins without any.
+                history.tried = previous.lessons(task) if previous.report.exit_code is None else []
                 history.earlier = previous.lessons(task) if previous.decision else []
+                history.finished = previous.finished_candidates(task)
         for task, result in self.by_task.items():
             if result.judgement.verdict is Verdict.APPLIED:
                 run.move_to(task, TaskState.AWAITING_QA)

@@ -150,10 +150,6 @@ class PreviousSessions:
         ended = [end for attempt, end in ends if attempt in chosen or not end.round][-1]
         return TaskResult(task, judgement, ended.commit, ended.parent)
 
-    def lessons_after_crash(self, task: int) -> list[TriedAttempt]:
-        """Return the lessons for the next attempt if the run died between two. A new round begins without any."""
-        return [] if self.report.exit_code is not None else self.lessons(task)
-
     def lessons(self, task: int) -> list[TriedAttempt]:
         """Return one lesson for each failed round, with those of its parallel attempts."""
         found, open_one = [], self.open_round(task)

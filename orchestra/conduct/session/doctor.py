@@ -70,7 +70,8 @@ Findings = AsyncIterator[Finding]
 async def run_checkup(settings: Settings, folder: Path, *, online: bool) -> Findings:
     """Check in the order in which a run needs things. No finding contains a key."""
     secrets = Secrets.from_settings(settings)
-    for name, check in CHECKS.items():
+    for check in CHECKS:
+        name = check.__name__.removeprefix("diagnose_")
         try:
             found = [each async for each in check(settings, folder)]
         except OrchestraError as error:
@@ -235,21 +236,11 @@ async def diagnose_proxies(settings: Settings, folder: Path) -> Findings:
     yield Finding("proxies", "ok", f"{text} (never for this machine)" if text else "none")
 
 
-CHECKS: dict[str, Callable[[Settings, Path], Findings]] = {
-    "git": diagnose_git,
-    "aider": diagnose_aider,
-    "python": diagnose_python,
-    "disk": diagnose_disk,
-    "memory": diagnose_memory,
-    "repository": diagnose_repository,
-    "logs": diagnose_logs,
-    "store": diagnose_store,
-    "models": diagnose_models,
-    "keys": diagnose_keys,
-    "addresses": diagnose_addresses,
-    "proxies": diagnose_proxies,
-    "sandbox": diagnose_sandbox,
-}
+CHECKS: tuple[Callable[[Settings, Path], Findings], ...] = (
+    *(diagnose_git, diagnose_aider, diagnose_python, diagnose_disk, diagnose_memory, diagnose_repository),
+    *(diagnose_logs, diagnose_store, diagnose_models, diagnose_keys, diagnose_addresses, diagnose_proxies),
+    diagnose_sandbox,
+)
 
 
 async def probe_address(base: str) -> str:

@@ -34,14 +34,13 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         from orchestra.conduct.deliver.notify import notify_run_ended
         from orchestra.conduct.loop.human import take_decisions
         from orchestra.conduct.loop.integrate import integrate_results
-        from orchestra.conduct.loop.scheduler import make_scheduler
+        from orchestra.conduct.loop.scheduler import Scheduler
         from orchestra.conduct.planning.lead import obtain_plan
         from orchestra.conduct.planning.plan_files import update_plan_file
         from orchestra.conduct.planning.prd import obtain_prd
         from orchestra.conduct.planning.roles import open_role_models
-        from orchestra.conduct.session.open_run import open_run
+        from orchestra.conduct.session.open_run import open_run, reserve_files
         from orchestra.conduct.session.preflight import run_preflight
-        from orchestra.conduct.session.remote_control import reserve_files
         from orchestra.console import watch_progress
 
         preflight = await run_preflight(settings, past)
@@ -55,14 +54,14 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
                     async with enforce_deadline(run, "before the agents began"):
                         prd = (past and past.prd) or await obtain_prd(run)
                         plan = (past and past.plan) or await obtain_plan(run, prd, preflight.targets, preflight.draft)
-                    run.state.set_plan(plan)
+                    run.state.plan = plan
                     open_role_models(run)
                     await reserve_files(run)
                     gating = await open_gating(run, past.events if past else ())
-                    scheduler = make_scheduler(run, gating, past)
+                    scheduler = Scheduler(run, gating, past)
                     take_decisions(scheduler, past)
-                    results = await scheduler.work()
-                    await integrate_results(run, gating, scheduler, results, past.combined_commit if past else "")
+                    await scheduler.work()
+                    await integrate_results(scheduler, past.combined_commit if past else "")
                     await hand_over_result(run)
                     update_plan_file(run)
             except BaseException as error:

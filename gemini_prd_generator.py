@@ -85,6 +85,7 @@ def write_prd_file(options: argparse.Namespace) -> Path:
     """Ask for the PRD, write it, and return its path."""
     from orchestra.answers import prd_format
     from orchestra.plan.digest import build_digest
+    from orchestra.process import replace_file
     from orchestra.workspace.git import ask_git
 
     change = read_change(options.prompt)
@@ -95,7 +96,8 @@ def write_prd_file(options: argparse.Namespace) -> Path:
     document = ask(change, digest)
     if target is None:
         target = create_unused_file(FOLDER / prd_format.prd_file_name(change, time.strftime("%Y%m%d_%H%M%S")))
-    write_file(target, without_keys(document))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(target, without_keys(document).encode())
     try:
         prd_format.parse_prd(document)
     except UsageError as error:
@@ -228,17 +230,6 @@ def create_unused_file(wanted: Path) -> Path:
             path.touch(exist_ok=False)
             return path
     raise UsageError(f"{wanted.parent} has a thousand files of this name.")
-
-
-def write_file(target: Path, document: str) -> None:
-    """Write the file at once or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".prd-{os.getpid()}.tmp")
-    try:
-        draft.write_text(document, "utf-8", newline="\n")
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

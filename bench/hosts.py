@@ -95,9 +95,9 @@ async def drive(folder: Path, orders: int, agents: int, seconds: float) -> Figur
     plan, settings = plan_of(orders, agents), settings_of(agents)
     async with opened_head(folder, plan, host, settings, counter.hear) as (_, scheduler):
         counter.begin()
-        results = await scheduler.work()
+        await scheduler.work()
         counter.weigh()
-    applied = sum(result.judgement.verdict is Verdict.APPLIED for result in results.by_task.values())
+    applied = sum(result.judgement.verdict is Verdict.APPLIED for result in scheduler.results.by_task.values())
     if applied != orders or host.at_work:
         raise SystemExit(f"{applied} of {orders} orders were carried out")
     return counter.figures(orders)

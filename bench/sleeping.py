@@ -15,11 +15,10 @@ from orchestra.agents.base import AgentOutcome, AttemptOrder
 from orchestra.agents.seat import AgentJob
 from orchestra.conduct.checks.gating import open_gating
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.loop.scheduler import Scheduler, make_scheduler
+from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.planning.prd import emit_plan_made
-from orchestra.conduct.session.open_run import open_run
+from orchestra.conduct.session.open_run import open_run, reserve_files
 from orchestra.conduct.session.preflight import Preflight
-from orchestra.conduct.session.remote_control import reserve_files
 from orchestra.conduct.session.warmup import Warmup
 from orchestra.events import Event
 from orchestra.gates.run import GateOutcome
@@ -188,13 +187,13 @@ async def opened_head(
     repository = Repository(root, YesGit(root), "main", BASE, unborn=False, dirty=())
     warm = asyncio.ensure_future(asyncio.sleep(0, time.monotonic()))
     shop = Warmup(scratch, "", NoSeats(), warm)
-    before = Preflight(settings, None, repository, entries)
+    before = Preflight(settings, repository, entries, None)
     async with (
         open_run(before, shop, screens=[Subscription("The bench", hear)], host=host) as run,
         desk_of(run.services.gateway) as host.desk,
     ):
         emit_plan_made(run, plan)
-        run.state.set_plan(plan)
+        run.state.plan = plan
         await reserve_files(run)
         gating = await open_gating(run, ())
-        yield run, make_scheduler(run, gating, None)
+        yield run, Scheduler(run, gating, None)

@@ -115,11 +115,8 @@ class GroupedLines(PlainLines):
 def phase_of_event(event: Event, current: str) -> str:
     if event.task is None and isinstance(event.payload, events.WorkCombined | events.GateStarted):
         return "Checks and result"
-    if isinstance(event.payload, events.AttemptStarted):
-        return "Agents"
-    if isinstance(event.payload, events.TaskMoved):
-        return "Agents" if current != "Checks and result" else current
-    return current or "Requirements and plan"
+    moved = isinstance(event.payload, events.TaskMoved) and current != "Checks and result"
+    return "Agents" if moved or isinstance(event.payload, events.AttemptStarted) else current or "Requirements and plan"
 
 
 class JsonStream:
@@ -241,15 +238,9 @@ class ProgressBoard:
             style = STATE_STYLES.get(task.state, "")
             state = escape(blank_controls(self.state_words(task), 60))
             cost = "?" if task.usage.paid is None else f"${task.usage.paid:.4f}"
-            table.add_row(
-                task.agent,
-                f"[{style}]{state}[/]" if style else state,
-                escape(blank_controls(task.title)),
-                str(task.iterations),
-                f"{task.usage.tokens:,}",
-                cost,
-                self.working_seconds(task.id),
-            )
+            words = (task.agent, f"[{style}]{state}[/]" if style else state, escape(blank_controls(task.title)))
+            numbers = (str(task.iterations), f"{task.usage.tokens:,}", cost, self.working_seconds(task.id))
+            table.add_row(*words, *numbers)
         table.caption = self.caption()
         table.caption_justify = "left"
         return table
@@ -270,18 +261,15 @@ class ProgressBoard:
         return task.verdict or task.state
 
     def caption(self) -> str:
-        total = len(self.report.tasks)
-        if not total:
-            return ""
-        done = sum(bool(task.verdict) for task in self.report.tasks.values())
-        return f"{done} of {total} tasks ended, {cost_phrase(self.report.usage)}, {self.report.usage.tokens:,} tokens"
+        tasks, usage = self.report.tasks.values(), self.report.usage
+        done = f"{sum(bool(task.verdict) for task in tasks)} of {len(tasks)} tasks ended"
+        return f"{done}, {cost_phrase(usage)}, {usage.tokens:,} tokens" if tasks else ""
 
     def working_seconds(self, task: int) -> str:
         """Return how long the last attempts at a task took, so far or in all."""
-        span = self.detail.working_time(task)
-        if span is None:
+        started, ended = self.detail.working_time(task) or (0, 0)
+        if not started:
             return ""
-        started, ended = span
         return f"{(ended - started) / 1000 if ended else self.seconds_since(started):.1f} s"
 
     def seconds_since(self, time_of_event: int) -> float:

@@ -8,6 +8,9 @@ class OrchestraError(Exception):
 
     exit_code = 3
 
+    def __init_subclass__(cls, *, code: int = 0) -> None:
+        cls.exit_code = code or cls.exit_code
+
     def __init__(self, detail: str = "", *, hint: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
@@ -18,10 +21,8 @@ class OrchestraError(Exception):
         return f"{message} {self.hint}".strip()
 
 
-class UsageError(OrchestraError):
+class UsageError(OrchestraError, code=2):
     """The command cannot be carried out as it was given."""
-
-    exit_code = 2
 
 
 class SettingsError(UsageError):
@@ -48,44 +49,32 @@ class AiderMissing(UsageError):
     """No Python with aider-chat was found."""
 
 
-class ProviderError(OrchestraError):
+class ProviderError(OrchestraError, code=4):
     """A model provider could not be used."""
 
-    exit_code = 4
 
-
-class LimitReached(OrchestraError):
+class LimitReached(OrchestraError, code=6):
     """A limit of the run was reached."""
 
-    exit_code = 6
 
-
-class GitFailed(OrchestraError):
+class GitFailed(OrchestraError, code=1):
     """A git command failed."""
 
-    exit_code = 1
 
-
-class HandoverFailed(OrchestraError):
+class HandoverFailed(OrchestraError, code=1):
     """The result could not be handed over."""
 
-    exit_code = 1
 
-
-class SetUpFailed(OrchestraError):
+class SetUpFailed(OrchestraError, code=1):
     """The set-up command failed."""
-
-    exit_code = 1
 
     def __init__(self, detail: str, output: str) -> None:
         super().__init__(detail)
         self.output = output
 
 
-class RequestRefused(OrchestraError):
+class RequestRefused(OrchestraError, code=1):
     """The request of another terminal was refused."""
-
-    exit_code = 1
 
 
 class MachineTrouble(UsageError):
@@ -110,10 +99,8 @@ def as_machine_trouble(error: BaseException | None) -> MachineTrouble | None:
     return MachineTrouble(f"{prefix}{error.strerror}.", hint=ERRNO_REMEDIES[error.errno])
 
 
-class NeedsApproval(OrchestraError):
+class NeedsApproval(OrchestraError, code=5):
     """A plan waits for approval."""
-
-    exit_code = 5
 
     def __init__(self, name: str) -> None:
         how = f"`plan show {name}`, `plan approve {name}`, and then `execute {name}`"

@@ -1,4 +1,4 @@
-"""Start children: each in a session of its own, without our stdin, ended as a group when we end."""
+"""Start children: each in a session of its own, without our stdin, ended as a group when we end. Also whole files."""
 
 import asyncio
 import codecs
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -164,6 +165,18 @@ def close_stdin(child: asyncio.subprocess.Process) -> None:
     if child.stdin is not None:
         with suppress(OSError):
             child.stdin.close()
+
+
+def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Replace a file as a whole or not at all. A private one is never readable for others, not even for a moment."""
+    part = path.with_name(f".{os.getpid()}.{threading.get_ident()}.part")
+    part.unlink(missing_ok=True)  # of a killed process whose number this one has got
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666), "wb") as file:
+            file.write(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_tail(path: Path, limit: int = TAIL) -> str:

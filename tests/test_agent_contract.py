@@ -24,11 +24,11 @@ from orchestra.agents.base import (
     AttemptOrder,
     FileRules,
     WorktreeSetup,
-    order_from_json,
-    order_to_json,
 )
+from orchestra.agents.seat import read_outcome_file
 from orchestra.dialects import DIALECTS
 from orchestra.plan.targets import SKIPPED_KINDS
+from tests.support.order_json import order_from_json, order_to_json
 
 # What a file of the repository may be beside text that is to be edited.
 UNUSUAL = ("link", "submodule", "binary", "lfs", "name")
@@ -126,11 +126,11 @@ def test_files_of_a_call_are_plain_names(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_outcome_is_read_from_the_record(agent: Agent, tmp_path: Path, end: str) -> None:
+def test_outcome_is_read_from_the_record(tmp_path: Path, end: str) -> None:
     said = {"replies": 2, "edited": ["a.py"], "refused": ["b.py"], "complaint": "c", "failure": "f", "unparsed": ["d"]}
     record = tmp_path / "outcome.json"
     record.write_text(json.dumps({"end": end, **said}))
-    assert agent.read_outcome(record, 7) == AgentOutcome(end, 7, 2, ("a.py",), ("b.py",), "c", "f", ("d",))
+    assert read_outcome_file(record, 7) == AgentOutcome(end, 7, 2, ("a.py",), ("b.py",), "c", "f", ("d",))
 
 
 NO_RECORD = {
@@ -145,11 +145,11 @@ NO_RECORD = {
 
 
 @pytest.mark.parametrize("content", NO_RECORD.values(), ids=NO_RECORD)
-def test_agent_without_a_record_has_crashed(agent: Agent, tmp_path: Path, content: bytes | None) -> None:
+def test_agent_without_a_record_has_crashed(tmp_path: Path, content: bytes | None) -> None:
     record = tmp_path / "outcome.json"
     if content is not None:
         record.write_bytes(content)
-    outcome = agent.read_outcome(record, -9)
+    outcome = read_outcome_file(record, -9)
     assert (outcome.end, outcome.code, outcome.edited) == ("crashed", -9, ())
     assert "SIGKILL" in outcome.failure
 

@@ -13,8 +13,8 @@ import pytest
 from orchestra.conduct.deliver.handover import fork_hint
 from orchestra.errors import UsageError
 from orchestra.handover.code_hosts import detect_host, parse_address
+from orchestra.handover.host_client import post_notification
 from orchestra.handover.refusals import FORK, explain_host_refusal, explain_push_refusal, is_from_fork
-from orchestra.handover.webhook import post_notification
 from orchestra.settings import load_settings, mask_value
 from tests.support.hostserver import HostServer, Refusal
 

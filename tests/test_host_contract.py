@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.agents.base import FileRules, order_to_json
+from orchestra.agents.base import FileRules
 from orchestra.errors import OrchestraError
 from orchestra.hosts.base import AttemptResult, GateOrder
 from orchestra.model import Gate
 from tests.support.hosting import HOSTS, LocalSite, Site, local
 from tests.support.load import holds_soon, within
+from tests.support.order_json import order_to_json
 from tests.support.processes import all_gone
 
 Play = Callable[[Site], Awaitable[None]]

@@ -60,16 +60,20 @@ def test_next_slot_goes_to_the_most_urgent() -> None:
 
 
 def test_cancelled_waiter_passes_its_slot_on() -> None:
+    places = Slots(1)
+
+    async def take(number: int) -> None:
+        async with places.take_slot((0, 0, number)):
+            pass
+
     async def play() -> None:
-        places = Slots(1)
-        await places.wait_for_slot((0, 0, 1))
-        called = asyncio.create_task(places.wait_for_slot((0, 0, 2)))
-        await asyncio.sleep(0)
-        places.free_slot()
-        called.cancel()
+        async with places.take_slot((0, 0, 1)):
+            called = asyncio.create_task(take(2))
+            await asyncio.sleep(0)
+        called.cancel()  # woken, but it has not run since
         with pytest.raises(asyncio.CancelledError):
             await called
         async with asyncio.timeout(within()):
-            await places.wait_for_slot((0, 0, 3))
+            await take(3)
 
     asyncio.run(play())

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.sleeping import KEY, SleepingHost, opened_head, settings_of
-from orchestra.agents.base import AttemptOrder, order_from_json, order_to_json, to_json_value
+from orchestra.agents.base import AttemptOrder
 from orchestra.gateway.server import HOST
 from orchestra.hosts.base import GatewayAccess
 from orchestra.model import Plan, TargetFile, Task
+from tests.support.order_json import order_from_json, order_to_json, to_json_value
 
 pytestmark = pytest.mark.thorough
 

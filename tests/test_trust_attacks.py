@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.cli.folder import config_folder
-from orchestra.conduct.core.permits import is_users_plan
+from orchestra.conduct.planning.plan_files import is_users_plan
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer
 from tests.support.runs import make_place

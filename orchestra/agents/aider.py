@@ -1,10 +1,8 @@
 """Aider as an agent: its flags, its environment, what it cannot edit, and how it reports its end."""
 
 import json
-from pathlib import Path
 
-from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, AgentCall, AgentOutcome, AttemptOrder
-from orchestra.agents.seat import AIDER_VERSION, read_outcome_file
+from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, AgentCall, AttemptOrder
 
 FLAGS = (
     *("--yes-always", "--no-check-update", "--no-show-release-notes", "--no-show-model-warnings", "--no-analytics"),
@@ -34,7 +32,6 @@ class Aider:
     """Aider 0.86 with litellm: it asks models in any dialect that litellm speaks."""
 
     name = "aider"
-    version = AIDER_VERSION
     dialects = frozenset({"openai", "anthropic", "gemini"})
     edits_only = True
     # litellm repeats a request whose reply it could not read, so a repeated request means a bad reply.
@@ -62,6 +59,3 @@ class Aider:
         ways = {"--edit-format": order.edit_format, "--chat-mode": order.chat_mode}
         way = [word for option, value in ways.items() if value for word in (option, value)]
         return (*FLAGS, *models, *places, *order.arguments, *way, *own, *along)
-
-    def read_outcome(self, record: Path, code: int) -> AgentOutcome:
-        return read_outcome_file(record, code)

@@ -45,10 +45,8 @@ def choice_option(*choices: str) -> AllowedOption:
 
 
 SWITCH, TEXT = AllowedOption(), AllowedOption("a word", is_text)
-COUNT, FACTOR = (
-    AllowedOption("a whole number", make_number_check(int)),
-    AllowedOption("a number", make_number_check(float)),
-)
+COUNT = AllowedOption("a whole number", make_number_check(int))
+FACTOR = AllowedOption("a number", make_number_check(float))
 # Allowed options change how a model is asked, or how a file's text is read from its reply, and nothing else.
 ALLOWED: Mapping[str, AllowedOption] = {
     "--cache-prompts": SWITCH,

@@ -1,12 +1,8 @@
-"""The interface of a coding agent: how it is started, and how its end is read."""
+"""The interface of a coding agent, and what crosses between it and its host."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-Part = TypeVar("Part")
+from typing import Any, Protocol
 
 # Placeholders for paths and values that only the host of an attempt knows, in an agent's arguments and environment. The
 # NUL bytes keep them from being part of anything else.
@@ -120,7 +116,7 @@ class AgentOutcome:
 
 
 class Agent(Protocol):
-    """One kind of coding agent. Pure: it says how the agent is started, and reads how it ended."""
+    """One kind of coding agent. Pure: it says how the agent is started."""
 
     @property
     def name(self) -> str: ...
@@ -145,33 +141,3 @@ class Agent(Protocol):
 
     def build_call(self, order: AttemptOrder, absent: frozenset[str]) -> AgentCall:
         """Return how it is started. `absent`: files of the order that do not exist yet."""
-
-    def read_outcome(self, record: Path, code: int) -> AgentOutcome:
-        """Read how it ended, from its record and its exit code."""
-
-
-def order_to_json(order: AttemptOrder) -> str:
-    """Write an order as JSON, for another machine."""
-    return json.dumps(to_json_value(order), sort_keys=True)
-
-
-def order_from_json(text: str) -> AttemptOrder:
-    """Read an order from JSON."""
-    record = json.loads(text)
-    parts = {"model": AgentModel, "set_up": WorktreeSetup, "rules": FileRules}
-    return rebuild_dataclass(
-        AttemptOrder, record | {name: rebuild_dataclass(kind, record[name]) for name, kind in parts.items()}
-    )
-
-
-def rebuild_dataclass(kind: type[Part], record: Mapping[str, Any]) -> Part:
-    """Rebuild a dataclass from its fields in JSON."""
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
-
-
-def to_json_value(value: Any) -> Any:
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: to_json_value(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, Mapping):
-        return {str(name): to_json_value(each) for name, each in value.items()}
-    return [to_json_value(each) for each in value] if isinstance(value, list | tuple) else value

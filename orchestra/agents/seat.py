@@ -56,17 +56,9 @@ class AgentJob:
     fallback: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        record = {
-            "id": self.id,
-            "cwd": str(self.cwd),
-            "argv": self.argv,
-            "message": self.message,
-            "env": dict(self.env),
-            "fallback": dict(self.fallback),
-            "output": str(self.output_file),
-            "outcome": str(self.outcome_file),
-        }
-        return json.dumps(record)
+        texts = {"id": self.id, "cwd": str(self.cwd), "message": self.message}
+        files = {"output": str(self.output_file), "outcome": str(self.outcome_file)}
+        return json.dumps({**texts, **files, "argv": self.argv, "env": dict(self.env), "fallback": dict(self.fallback)})
 
     @property
     def output_file(self) -> Path:
@@ -84,16 +76,9 @@ def read_outcome_file(path: Path, code: int) -> AgentOutcome:
         record = None
     if not isinstance(record, dict) or record.get("end") not in ENDS:
         return AgentOutcome("crashed", code, failure=f"Aider ended without an outcome ({describe_exit(code)})")
-    return AgentOutcome(
-        record["end"],
-        code,
-        record.get("replies", 0),
-        tuple(record.get("edited", ())),
-        tuple(record.get("refused", ())),
-        record.get("complaint", ""),
-        record.get("failure", ""),
-        tuple(record.get("unparsed", ())),
-    )
+    edited, refused, unparsed = (tuple(record.get(name, ())) for name in ("edited", "refused", "unparsed"))
+    complaint, failure = record.get("complaint", ""), record.get("failure", "")
+    return AgentOutcome(record["end"], code, record.get("replies", 0), edited, refused, complaint, failure, unparsed)
 
 
 def describe_exit(code: int) -> str:
@@ -124,17 +109,18 @@ async def aider_version(python: str) -> str:
             return importlib.metadata.version("aider-chat")
         return ""
     program = "import importlib.metadata as m; print(m.version('aider-chat'))"
+    child = await start_python(python, "-c", program, home=Path(os.devnull), stdout=subprocess.PIPE)
+    return (await child.communicate())[0].decode("utf-8", "replace").strip()
+
+
+async def start_python(
+    python: str, *arguments: str, home: Path, stdout: int = subprocess.DEVNULL, stderr: int = subprocess.DEVNULL
+) -> asyncio.subprocess.Process:
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
     try:
-        child = await asyncio.create_subprocess_exec(
-            *(python, "-c", program),
-            env=agent_environment(Path(os.devnull)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        return await asyncio.create_subprocess_exec(python, *arguments, env=agent_environment(home), **streams)
     except OSError as error:
         raise AiderMissing(f"{python} cannot be started: {error.strerror}.", hint=HINT) from None
-    return (await child.communicate())[0].decode("utf-8", "replace").strip()
 
 
 async def check_version(python: str) -> None:
@@ -168,11 +154,16 @@ def agent_environment(home: Path) -> dict[str, str]:
     kept = ("PATH", "TZ", "TMPDIR", "SYSTEMROOT", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
     environment = {name: value for name, value in base_environment(os.environ).items() if name in kept}
     homes = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(home))
-    git = {"GIT_CONFIG_COUNT": str(len(GIT))}
-    for number, (name, value) in enumerate(GIT.items()):
-        git |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     # Aider itself may be installed below the real home.
-    return environment | QUIET | homes | git | {"PYTHONUSERBASE": site.getuserbase()}
+    return environment | QUIET | homes | git_config_variables(GIT) | {"PYTHONUSERBASE": site.getuserbase()}
+
+
+def git_config_variables(config: Mapping[str, str]) -> dict[str, str]:
+    """Return variables by which git in a child has this configuration."""
+    variables = {"GIT_CONFIG_COUNT": str(len(config))}
+    for number, (name, value) in enumerate(config.items()):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
 
 
 class AgentProcesses(Protocol):
@@ -196,21 +187,12 @@ class SingleProcesses:
         await asyncio.shield(self.checking)
 
     async def check_import(self) -> None:
-        try:
-            self.child = check = await asyncio.create_subprocess_exec(
-                *(self.python, str(PROGRAM), "--check"),
-                env=agent_environment(self.folder),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-        except OSError as error:
-            raise AiderMissing(f"{self.python} cannot be started: {error.strerror}.", hint=HINT) from None
+        arguments = (str(PROGRAM), "--check")
+        self.child = check = await start_python(self.python, *arguments, home=self.folder, stderr=subprocess.PIPE)
         lines = (await check.communicate())[1].decode("utf-8", "replace").strip().splitlines()
         if check.returncode:
-            raise AiderMissing(
-                f"{self.python} cannot run aider: {lines[-1] if lines else 'no reason given'}.", hint=HINT
-            )
+            why = lines[-1] if lines else "no reason given"
+            raise AiderMissing(f"{self.python} cannot run aider: {why}.", hint=HINT)
 
     async def run(self, job: AgentJob) -> AgentOutcome:
         job_file = job.folder / "job.json"
@@ -227,10 +209,7 @@ class SingleProcesses:
 
 
 class ForkServer:
-    """A process that imports Aider once and forks a child per attempt. It warms up while Gemini writes.
-
-    If it cannot start, or dies, each Aider is started by itself: slower, with the same outcome.
-    """
+    """A process that imports Aider once and forks a child per attempt; if it dies, each Aider is started by itself."""
 
     def __init__(self, python: str, folder: Path) -> None:
         self.python = python
@@ -343,8 +322,7 @@ class ForkServer:
             await asyncio.wait({self.codes[job]}, timeout=GRACE)
 
     async def close(self) -> None:
-        """Let the server end by itself, because only it finds what its children left; closing the pipe ends the
-        rest."""
+        """Let the server end by itself, as only it finds what its children left; closing the pipe ends the rest."""
         if self.starting is not None:
             await self.starting
         if self.server is not None and self.started is not None and self.started.done():
@@ -361,7 +339,7 @@ class ForkServer:
 
 
 def parse_server_line(line: bytes) -> dict[str, Any]:
-    """Parse a line of the server; None if it is not ours: AIDER_BIN may name any program."""
+    """Parse a line of the server; empty if it is not ours: AIDER_BIN may name any program."""
     try:
         answer = json.loads(line)
     except ValueError:

@@ -52,24 +52,15 @@ def check_aider() -> None:
 @functools.cache
 def speed_up_import() -> None:
     """Skip a third of Aider's import time: work that is not needed, or done slowly. Call it before the import."""
-    defer_model_builds()
-    read_tables_quickly()
-
-
-def defer_model_builds() -> None:
-    """Defer building litellm's ~1,000 pydantic models (25 % of import); a reply needs ten."""
-    import pydantic
-
-    pydantic.BaseModel.model_config["defer_build"] = True
-
-
-def read_tables_quickly() -> None:
-    """Parse Aider's model tables (YAML and JSON5) faster: in pure Python they take most of a second."""
     import re
 
     import json5
+    import pydantic
     import yaml
 
+    # litellm has ~1,000 pydantic models, whose building takes 25 % of the import; a reply needs ten.
+    pydantic.BaseModel.model_config["defer_build"] = True
+    # In pure Python, Aider's model tables (YAML and JSON5) take most of a second.
     parse, beyond_json = json5.loads, re.compile(r"^\s*//.*$|,(?=\s*[}\]])", re.MULTILINE)
 
     def loads(text: str, **kwargs: Any) -> Any:
@@ -126,14 +117,6 @@ def isolate_aider() -> None:
     Coder.summarize_start = lambda self: None
 
 
-def register_model(fallback: dict[str, Any]) -> None:
-    """Register a model that neither the catalogue nor Aider knows, with settings that suit today's models."""
-    from aider.models import MODEL_SETTINGS, ModelSettings
-
-    if fallback and all(known.name != fallback["name"] for known in MODEL_SETTINGS):
-        MODEL_SETTINGS.append(ModelSettings(**fallback))
-
-
 def patch_edit_parsing(coder: Any) -> None:
     """Correct Aider's parsing of replies where it would mistake a file's name, or swallow an error."""
     from aider.coders import editblock_coder
@@ -159,12 +142,10 @@ def patch_edit_parsing(coder: Any) -> None:
             return apply(*args, **kwargs)
         except ValueError:
             raise
-        except OSError as error:
-            if error.errno in DISK_FAILED:
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_FAILED:
                 # No model can help there, and the file may be half written.
                 raise SystemExit(f"the edits could not be written: {error.strerror}") from error
-            raise ValueError(f"The edits could not be applied: {error!r}") from error
-        except Exception as error:
             raise ValueError(f"The edits could not be applied: {error!r}") from error
 
     editblock_coder.strip_filename, editblock_coder.strip_quoted_wrapping = keep_chat_filename, strip_wrapping
@@ -172,8 +153,7 @@ def patch_edit_parsing(coder: Any) -> None:
 
 
 def is_proposal(edit: Any) -> bool:
-    """Whether it is a proposal: in the whole-file format a JSON block without a name would become the text of a file
-    named before."""
+    """Whether it is a proposal: in the whole-file format its block would become the text of a file named before."""
     return len(edit) == 3 and edit[1] in ("saw", "chat") and "".join(edit[2]).lstrip().startswith('{"propose"')
 
 
@@ -191,9 +171,13 @@ class AiderRun:
         check_aider()
         import aider.main as aider
         from aider.coders.base_coder import Coder
+        from aider.models import MODEL_SETTINGS, ModelSettings
 
         isolate_aider()
-        register_model(self.job.get("fallback"))
+        fallback = self.job.get("fallback")
+        if fallback and all(known.name != fallback["name"] for known in MODEL_SETTINGS):
+            # Neither the catalogue nor Aider knows this model: these settings suit today's models.
+            MODEL_SETTINGS.append(ModelSettings(**fallback))
         coder = aider.main(self.job["argv"], force_git_root=self.job["cwd"], return_coder=True)
         if not isinstance(coder, Coder):
             raise RuntimeError(f"aider did not start: main returned {coder!r}")
@@ -236,30 +220,22 @@ class AiderRun:
         return False
 
     def build_outcome(self) -> dict[str, Any]:
-        coder = self.coder
-        left_over = coder.reflected_message or ""
+        coder, parsers = self.coder, {}
+        left_over, edited = coder.reflected_message or "", sorted(map(str, coder.aider_edited_files))
+        end = "rejected" if left_over else "accepted"
         if coder.num_exhausted_context_windows:
             end = "exhausted"
         elif self.replies < self.sends or not self.sends:
             end = "no_reply"
-        elif left_over:
-            end = "rejected"
-        else:
-            end = "accepted"
         return {
             "end": end,
             "replies": self.replies,
-            "edited": sorted(map(str, coder.aider_edited_files)),
+            "edited": edited,
             "refused": sorted(self.refused),
             "complaint": left_over[:4000],
-            "unparsed": self.find_unparsed(),
+            # The grammars are loaded here, so it is cheap.
+            "unparsed": [path for path in edited if syntax.find_syntax_error(os.path.join(self.root, path), parsers)],
         }
-
-    def find_unparsed(self) -> list[str]:
-        """Return the edited files that do not parse: the grammars are loaded here, so it is cheap."""
-        parsers: dict[str, Any] = {}
-        edited = sorted(map(str, self.coder.aider_edited_files))
-        return [path for path in edited if syntax.find_syntax_error(os.path.join(self.root, path), parsers)]
 
 
 def run_job(job: Job) -> int:
@@ -274,18 +250,14 @@ def run_job(job: Job) -> int:
             traceback.print_exc()
         outcome = {"end": "crashed", "replies": seat.replies, "failure": f"{type(error).__name__}: {error}"[:2000]}
         code = 1
-    write_outcome(job["outcome"], outcome)
+    path = job["outcome"]
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        json.dump(outcome, file)
+    os.replace(path + ".part", path)
     return code
 
 
-def write_outcome(path: str, record: dict[str, Any]) -> None:
-    with open(path + ".part", "w", encoding="utf-8") as file:
-        json.dump(record, file)
-    os.replace(path + ".part", path)
-
-
 # --- the fork server ------------------------------------------------------------------------------------------------
-
 
 # What a first request imports, beside what `rehearse_request` loads. A test checks that nothing large is missing.
 LATE = (
@@ -350,32 +322,27 @@ def run_forked_job(job: Job, death: int) -> int:
     os.dup2(null, 0)
     os.dup2(sink, 1)
     os.dup2(sink, 2)
-    threading.Thread(target=die_with_parent, args=(death,), daemon=True).start()
+
+    def die_with_parent() -> None:
+        os.read(death, 1)  # returns when the orchestrator, which holds the other end of this pipe, is gone
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=die_with_parent, daemon=True).start()
     os.environ.clear()
     os.environ.update(job["env"])
     os.chdir(job["cwd"])
     return run_job(job)
 
 
-def die_with_parent(death: int) -> None:
-    """End this group when the orchestrator, which holds the other end of this pipe, is gone."""
-    os.read(death, 1)
-    os.killpg(0, signal.SIGKILL)
-
-
-def arm_death_signal(death: int) -> None:
-    """The same for the server, which may have no thread: the pipe sends it a deadly signal, even during import."""
+def serve_jobs(death: int) -> None:
     import fcntl
 
+    group.adopt_orphans()
+    # The server may have no thread: at the orchestrator's end the pipe sends a deadly signal, even during import.
     fcntl.fcntl(death, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(death, fcntl.F_SETFL, os.O_ASYNC)
     if select.select([death], [], [], 0)[0]:
         raise SystemExit("the orchestrator is gone already")
-
-
-def serve_jobs(death: int) -> None:
-    group.adopt_orphans()
-    arm_death_signal(death)
     wake = group.wakeup_fd()
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)

@@ -8,22 +8,12 @@ confined process may not read an unconfined one. Their arguments, ports, sockets
 """
 
 import ctypes
-import json
 import os
 import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from sandbox import (
-    DEATH_SIGNAL,
-    LANDLOCK_CREATE,
-    LANDLOCK_RESTRICT,
-    LIBC,
-    SCOPES,
-    check_result,
-    drop_capabilities,
-    take_streams,
-)
+import sandbox
 
 ADD_RULE, BENEATH, VERSION = 445, 1, 1
 READ = 0b1101  # execute, read a file, read a folder
@@ -39,12 +29,12 @@ def start(spec, command, output):
     if leader == 0:
         code = 125
         try:
-            LIBC.prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+            sandbox.LIBC.prctl(sandbox.DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
-            take_streams(output)
-            drop_capabilities()
+            sandbox.take_streams(output)
+            sandbox.drop_capabilities()
             confine_process(spec)
             code = 127
             os.execvp(command[0], command)
@@ -56,11 +46,11 @@ def start(spec, command, output):
 
 
 def confine_process(spec):
-    version = check_result(LIBC.syscall(LANDLOCK_CREATE, None, 0, VERSION), "Landlock")
+    version = sandbox.check_result(sandbox.LIBC.syscall(sandbox.LANDLOCK_CREATE, None, 0, VERSION), "Landlock")
     every = KNOWN.get(version, KNOWN[5])
-    rules = (ctypes.c_uint64 * 3)(every, 0, SCOPES if version >= 6 else 0)
+    rules = (ctypes.c_uint64 * 3)(every, 0, sandbox.SCOPES if version >= 6 else 0)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
-    ruleset = check_result(LIBC.syscall(LANDLOCK_CREATE, rules, size, 0), "Landlock")
+    ruleset = sandbox.check_result(sandbox.LIBC.syscall(sandbox.LANDLOCK_CREATE, rules, size, 0), "Landlock")
     hidden = {os.path.realpath(path) for path in spec["hidden"]} | {"/proc"}
     frozen = {os.path.realpath(spec["checkout"])}
     allow_below("/", ruleset, every, hidden, frozen)
@@ -68,7 +58,7 @@ def confine_process(spec):
         allow_path(path, ruleset, every)
     for name in OF_PROC:
         allow_path(f"/proc/{name}", ruleset, READ & every)
-    check_result(LIBC.syscall(LANDLOCK_RESTRICT, ruleset, 0), "Landlock")
+    sandbox.check_result(sandbox.LIBC.syscall(sandbox.LANDLOCK_RESTRICT, ruleset, 0), "Landlock")
     os.close(ruleset)
 
 
@@ -97,10 +87,5 @@ def allow_path(path, ruleset, rights):
     allowed = rights if os.path.isdir(path) else rights & FILES
     rule = ctypes.create_string_buffer(12)
     ctypes.memmove(rule, allowed.to_bytes(8, "little") + fd.to_bytes(4, "little"), 12)
-    LIBC.syscall(ADD_RULE, ruleset, BENEATH, rule, 0)
+    sandbox.LIBC.syscall(ADD_RULE, ruleset, BENEATH, rule, 0)
     os.close(fd)
-
-
-if __name__ == "__main__":  # to try whether it works here
-    leader = start(json.loads(sys.argv[1]), sys.argv[2:], 1)
-    sys.exit(os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1]))

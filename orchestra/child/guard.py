@@ -19,10 +19,7 @@ KEPT_ALIVE = []
 
 
 class Output:
-    """Copies a command's output to our stdout: its beginning live, and its last part at the end.
-
-    What lies between is left out, so that endless output fills no disk.
-    """
+    """Copies a command's output to our stdout: its beginning live, its last part at the end, nothing between."""
 
     def __init__(self, source: int) -> None:
         self.source = source
@@ -135,8 +132,7 @@ def read_git_record(tree: str) -> "bytes | None":
 
 
 def remove_forged_git(tree: str, record: "bytes | None") -> None:
-    """Delete a .git, or a link in the tree's place, that the command made: git runs outside of the sandbox next, and
-    would take its configuration from there."""
+    """Delete a .git that the command made, or a link in the tree's place: git would trust its configuration."""
     with suppress(OSError):
         if os.path.islink(tree):
             os.unlink(tree)

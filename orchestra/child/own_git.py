@@ -20,17 +20,13 @@ def make_own_git(spec):
         copy_file(os.path.join(record, name), os.path.join(gitdir, name))
     for name in ("shallow", "packed-refs", "info/exclude", *loose_refs(spec["common"])):
         copy_file(os.path.join(spec["common"], name), os.path.join(gitdir, name))
-    write_file(
-        os.path.join(gitdir, "objects", "info", "alternates"), alternates_line(os.path.join(spec["common"], "objects"))
-    )
+    objects = os.path.join(spec["common"], "objects")
+    if "\n" in objects:  # git quotes it then
+        escaped = objects.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        objects = f'"{escaped}"'
+    write_file(os.path.join(gitdir, "objects", "info", "alternates"), f"{objects}\n")
     write_file(os.path.join(gitdir, "config"), spec["git_config"])
     return {"gitdir": gitdir, "worktree": os.path.basename(record)}
-
-
-def alternates_line(path):
-    """Return the path as git writes it: quoted if it has a line break."""
-    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"\n' if "\n" in path else f"{path}\n"
 
 
 def loose_refs(common):

@@ -13,7 +13,6 @@ What the command finds, as root and as an ordinary user:
 """
 
 import ctypes
-import json
 import os
 import resource
 import signal
@@ -151,16 +150,11 @@ def drop_capabilities():
     for capability in range(64):
         LIBC.prctl(CAPBSET_DROP, capability, 0, 0, 0)
     LIBC.prctl(AMBIENT, 4, 0, 0, 0)
-    if os.getuid() == 0 or is_privileged():
+    header, held, empty = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
+    # In a namespace of their own, everyone holds capabilities.
+    if os.getuid() == 0 or (LIBC.capget(header, held) == 0 and held[0] != 0):
         libc_prctl(SECUREBITS, 0x2F)
-    header, empty = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     check_result(LIBC.capset(header, empty), "capset")
-
-
-def is_privileged():
-    """Whether we hold capabilities, as everyone does in a namespace of their own."""
-    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-    return LIBC.capget(header, sets) == 0 and sets[0] != 0
 
 
 def libc_prctl(option, value):
@@ -224,8 +218,11 @@ def cover_home(home, box, secrets):
     if not home or not os.path.isdir(home):
         return
     if home == "/":  # as in containers whose user has no entry: nothing can be mounted in its place
-        for name in secrets:
-            cover_path(os.path.join(home, name))
+        for path in (os.path.join(home, name) for name in secrets):
+            if os.path.isdir(path):
+                mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEV, "mode=755")
+            elif os.path.exists(path):
+                mount(os.devnull, path, None, BIND)
         return
     upper, work = make_overlay_layers(os.path.join(box, "home"))
     os.chmod(upper, os.stat(home).st_mode & 0o7777)
@@ -269,26 +266,14 @@ def show_without(folder, secrets):
 
 def add_whiteout(home, upper, name):
     """Add a whiteout: to an overlay, a deleted file."""
-    folder = os.path.dirname(os.path.join(upper, name))
-    os.makedirs(folder, exist_ok=True)
-    for part in folders_of_name(name):
-        source = os.path.join(home, part)
+    os.makedirs(os.path.dirname(os.path.join(upper, name)), exist_ok=True)
+    folder = os.path.dirname(name)
+    while folder:
+        source = os.path.join(home, folder)
         if os.path.isdir(source):
-            os.chmod(os.path.join(upper, part), os.stat(source).st_mode & 0o7777)
+            os.chmod(os.path.join(upper, folder), os.stat(source).st_mode & 0o7777)
+        folder = os.path.dirname(folder)
     os.mknod(os.path.join(upper, name), 0o020000, 0)
-
-
-def folders_of_name(name):
-    parts = name.split("/")[:-1]
-    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
-
-
-def cover_path(path):
-    """Cover a path with something empty."""
-    if os.path.isdir(path):
-        mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEV, "mode=755")
-    elif os.path.exists(path):
-        mount(os.devnull, path, None, BIND)
 
 
 def quote_overlay_option(path):
@@ -360,10 +345,7 @@ def mount(source, target, kind, flags, options=None):
 
 
 def open_entry(path):
-    """Open an entry to show again: a handle, or for a link its target.
-
-    Following a link of the repository now, while nothing is covered, would show whatever it leads to.
-    """
+    """Open an entry to show again: a handle, or a link's target, as following it now would show what it leads to."""
     return os.readlink(path) if os.path.islink(path) else open_tree(path)
 
 
@@ -381,18 +363,14 @@ def mount_tree(tree, target, writable):
             os.symlink(tree, target)
         return
     if not os.path.lexists(target):
-        make_mount_point(tree, target)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if os.path.isdir(f"/proc/self/fd/{tree}"):
+            os.mkdir(target)
+        else:
+            os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
     check_result(LIBC.syscall(MOVE_MOUNT, tree, b"", AT_CWD, os.fsencode(target), FROM_EMPTY), target)
     os.close(tree)
     set_attributes(target, 0 if writable else READ_ONLY, clear=READ_ONLY if writable else 0)
-
-
-def make_mount_point(tree, target):
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    if os.path.isdir(f"/proc/self/fd/{tree}"):
-        os.mkdir(target)
-    else:
-        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
 
 
 def rebind_path(path, flags=0):
@@ -402,11 +380,8 @@ def rebind_path(path, flags=0):
 
 
 def set_attributes(path, flags, clear=0):
-    attributes = (ctypes.c_uint64 * 4)(flags, clear, 0, 0)
-    check_result(
-        LIBC.syscall(MOUNT_SETATTR, AT_CWD, os.fsencode(path), AT_RECURSIVE, attributes, ctypes.sizeof(attributes)),
-        path,
-    )
+    new = (ctypes.c_uint64 * 4)(flags, clear, 0, 0)
+    check_result(LIBC.syscall(MOUNT_SETATTR, AT_CWD, os.fsencode(path), AT_RECURSIVE, new, ctypes.sizeof(new)), path)
 
 
 def check_result(result, what):
@@ -414,8 +389,3 @@ def check_result(result, what):
         number = ctypes.get_errno()
         raise StepFailed(number, os.strerror(number), what)
     return result
-
-
-if __name__ == "__main__":  # to try whether it works here
-    pid = start(json.loads(sys.argv[1]), sys.argv[2:], 1)
-    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

@@ -36,10 +36,7 @@ def find_syntax_error(path, parsers):
 
 
 def check_python(content):
-    """Check Python's own parser.
-
-    Wrong indentation is certain; other errors may be newer syntax, so the grammar is asked too.
-    """
+    """Ask Python's own parser. Wrong indentation is certain; other errors may be newer syntax: the grammar decides."""
     try:
         ast.parse(content)
     except IndentationError as error:

@@ -5,7 +5,7 @@ import dataclasses
 import difflib
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +15,21 @@ from orchestra.cli.command_io import print_plain
 from orchestra.cli.launch import run_until_done
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.deadline import enforce_deadline
-from orchestra.conduct.core.models import chosen_model
-from orchestra.conduct.core.permits import is_users_plan
+from orchestra.conduct.core.locations import find_repository
+from orchestra.conduct.core.models import Project
 from orchestra.conduct.deliver.finish import finish_run, print_result
 from orchestra.conduct.planning import plan_files
-from orchestra.conduct.planning.lead import emit_drafted, plan_from_draft, prd_of_plan, survey_world
-from orchestra.conduct.planning.plan_only import discuss_draft, make_draft
+from orchestra.conduct.planning.lead import (
+    discuss_draft,
+    emit_drafted,
+    make_draft,
+    plan_from_draft,
+    prd_of_plan,
+    survey_world,
+)
+from orchestra.conduct.planning.plan_files import is_users_plan
 from orchestra.conduct.planning.prd import read_prd
 from orchestra.conduct.planning.roles import estimate_with_roles
-from orchestra.conduct.session.clone import find_repository
 from orchestra.conduct.session.open_run import open_run
 from orchestra.conduct.session.preflight import run_plan_preflight
 from orchestra.conduct.session.warmup import start_warmup
@@ -39,7 +45,7 @@ from orchestra.report.phrases import plural
 from orchestra.report.plans.estimate import estimate_phrase
 from orchestra.report.plans.preview import plan_tree
 from orchestra.settings import Settings
-from orchestra.workspace.repository import Entry, Repository
+from orchestra.workspace.repository import Repository
 
 NO_PLANNER = (
     "There is no Google key for planning: set GOOGLE_API_KEY (or --api-key), or give the files to change "
@@ -119,8 +125,8 @@ class EditedPlan:
         return self.path.stem
 
     @cached_property
-    def entries(self) -> Mapping[str, Entry]:
-        return asyncio.run(self.repository.entries())
+    def project(self) -> Project:
+        return Project(self.settings, self.repository, asyncio.run(self.repository.entries()))
 
     def load(self) -> Draft:
         return plan_files.load_draft(self.path)
@@ -129,10 +135,7 @@ class EditedPlan:
         plan_files.save_draft(self.path, draft)
 
     def check_with_repository(self, draft: Draft) -> CheckedDraft:
-        context = chosen_model(self.settings).context
-        prd = self.load_prd(draft)
-        world = asyncio.run(survey_world(self.settings, self.repository, self.entries, draft, prd, context))
-        return check_draft(draft, world)
+        return check_draft(draft, asyncio.run(survey_world(self.project, draft, self.load_prd(draft))))
 
     def load_prd(self, draft: Draft) -> Prd:
         root = self.repository.root
@@ -152,10 +155,8 @@ class EditedPlan:
 
     def page_with_estimate(self, draft: Draft, checked: CheckedDraft) -> list[str]:
         """Return the page with the estimate of each task and of all, and what to reconsider."""
-        model = chosen_model(self.settings)
-        prd, repository, entries = self.load_prd(draft), self.repository, self.entries
-        plan = asyncio.run(plan_from_draft(self.settings, repository, entries, prd, checked.draft, model.context))
-        estimate = estimate_with_roles(self.settings, plan, model, entries)
+        plan = asyncio.run(plan_from_draft(self.project, self.load_prd(draft), checked.draft))
+        estimate = estimate_with_roles(self.project, plan)
         by_task = {task.name: each for task, each in zip(plan.tasks, estimate.tasks, strict=True)}
         weights = {name: sum(estimate.minutes) for name, estimate in by_task.items()}
         phrases = {name: estimate_phrase(estimate, brief=True) for name, estimate in by_task.items()}

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from orchestra.cli.folder import config_folder
 from orchestra.errors import SettingsError
+from orchestra.process import replace_file
 from orchestra.settings import SettingsFile
 from orchestra.settings.trust import files_named_in, trust_digest
 
@@ -40,11 +40,9 @@ def write_answer(root: Path, file: SettingsFile, trusted: bool | None) -> None:
     if trusted is not None:
         answers[str(root.resolve())] = {"digest": file_digest(root, file), "trusted": trusted}
     path = config_folder() / ANSWERS
-    part = path.with_name(f".{ANSWERS}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part.write_text(json.dumps(answers, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        part.replace(path)
+        replace_file(path, f"{json.dumps(answers, indent=1, sort_keys=True)}\n".encode())
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}.", hint="Give --trust-repo instead.") from None
 

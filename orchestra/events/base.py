@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import FrozenInstanceError, dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
 Json = Mapping[str, Any]  # a JSON object
 EMPTY_OBJECT: Json = MappingProxyType({})
@@ -53,13 +53,6 @@ class Record:
         if not self.optional:
             return self.names
         return [name for name in self.names if name not in self.optional or getattr(self, name) != self.defaults[name]]
-
-    @classmethod
-    def from_values(cls, values: dict[str, Any]) -> Self:
-        """A record of values that are known to be complete."""
-        record = cls.__new__(cls)
-        record.__dict__.update(values)
-        return record
 
     def __setattr__(self, name: str, value: object) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")

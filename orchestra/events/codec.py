@@ -8,7 +8,7 @@ from functools import cache, partial
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
-from orchestra.events.base import EMPTY_OBJECT, KINDS, Event, Json, Payload, Record, UnreadableEvent
+from orchestra.events.base import EMPTY_OBJECT, KINDS, Event, Json, Record, UnreadableEvent
 
 NUMBER_LIMIT = 1 << 63  # a larger number is damage
 ValueReader = Callable[[Any], Any]
@@ -77,22 +77,17 @@ def parse_event(record: object) -> Event:
 
 
 def make_event(run: str, seq: int, time: int, kind: str, task: int | None, attempt: int | None, data: Json) -> Event:
-    payload, problem = read_payload(kind, data, task)
-    return Event(run, seq, time, task, attempt, payload, data, problem)
-
-
-def read_payload(kind: str, data: Json, task: int | None) -> tuple[Payload, str]:
-    """The payload, and which fields could not be read."""
     payload_class: Any = KINDS.get(kind)
-    if payload_class is None:
-        return UnreadableEvent(kind, "this version does not know its kind"), ""
-    if payload_class.of_task and task is None:
-        return UnreadableEvent(kind, "it has no task"), ""
     problems: list[str] = []
     try:
-        return read_fields(payload_class, *field_readers(payload_class), data, problems), "; ".join(problems)
+        if payload_class is None:
+            raise InvalidValue("this version does not know its kind")
+        if payload_class.of_task and task is None:
+            raise InvalidValue("it has no task")
+        payload = read_fields(payload_class, *field_readers(payload_class), data, problems)
     except InvalidValue as error:
-        return UnreadableEvent(kind, str(error)), ""
+        payload, problems = UnreadableEvent(kind, str(error)), []
+    return Event(run, seq, time, task, attempt, payload, data, "; ".join(problems))
 
 
 def read_record(kind: type[T], data: Json) -> T:
@@ -193,7 +188,11 @@ def read_fields(
             values[name] = absent[name]
         else:
             raise InvalidValue(f"{name} is missing")
-    return kind.from_values(values) if issubclass(kind, Record) else kind(**values)
+    if not issubclass(kind, Record):
+        return kind(**values)
+    record = kind.__new__(kind)  # these values are known to be complete
+    record.__dict__.update(values)
+    return record
 
 
 def read_list(read: ValueReader, value: Any) -> tuple[Any, ...]:

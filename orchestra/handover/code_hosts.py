@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
-from orchestra.errors import MissingKey, UsageError
+from orchestra.errors import UsageError
 from orchestra.settings import Settings
 
 HostKind = Literal["github", "gitlab"]
@@ -41,11 +41,8 @@ HOST_PROFILES: dict[HostKind, HostProfile] = {
     ),
 }
 # Variables that hold credentials.
-SECRET = (
-    "ORCHESTRA_NOTIFY",
-    "ORCHESTRA_NOTIFY_SECRET",
-    *(name for known in HOST_PROFILES.values() for name in known.tokens),
-)
+TOKENS = [name for known in HOST_PROFILES.values() for name in known.tokens]
+SECRET = ("ORCHESTRA_NOTIFY", "ORCHESTRA_NOTIFY_SECRET", *TOKENS)
 
 
 @dataclass(frozen=True)
@@ -88,21 +85,20 @@ def parse_address(url: str) -> tuple[str, str]:
 
 
 def detect_host(urls: Iterable[str], settings: Settings) -> CodeHost:
-    """Detect the host.
+    """Detect the host by the remote's addresses, the best first.
 
-    `urls`: the remote's, the best first. A token is sent only to its own kind of host, at an address that is well known
-    or given by the user or CI.
+    A token is sent only to its own kind of host, at an address that is well known or given by the user or CI.
     """
     places = [(url, *found) for url in urls if (found := parse_address(url))[0]]
     candidates = ((url, site, project, kind) for url, site, project in places if (kind := kind_of_site(site, settings)))
     first = places[0][1:] if places else ("", "")
-    address, site, project, kind = next(candidates, ("", *first, kind_by_variable(settings)))
+    apis = [kind for kind, known in HOST_PROFILES.items() if settings.strongest_variable((known.api_variable,))[0]]
+    default = apis[0] if len(apis) == 1 else None  # the address of exactly one API is set
+    address, site, project, kind = next(candidates, ("", *first, default))
     if kind is None:
         where = f"{site} is" if site else "the remote is a path, and"
-        raise UsageError(
-            f"--pr: {where} neither GitHub nor GitLab.",
-            hint="Give the address of its API in GITHUB_API_URL or CI_API_V4_URL, or use --push.",
-        )
+        hint = "Give the address of its API in GITHUB_API_URL or CI_API_V4_URL, or use --push."
+        raise UsageError(f"--pr: {where} neither GitHub nor GitLab.", hint=hint)
     known = HOST_PROFILES[kind]
     project = project or settings.strongest_variable((known.project_variable,))[0]
     variable = next((name for name in known.tokens if settings.strongest_variable((name,))[0]), "")
@@ -121,17 +117,3 @@ def kind_of_site(site: str, settings: Settings) -> HostKind | None:
         if site and site in (known.site, server):
             return kind
     return None
-
-
-def kind_by_variable(settings: Settings) -> HostKind | None:
-    """Return the kind of host if the address of exactly one API is set."""
-    kinds = [kind for kind, known in HOST_PROFILES.items() if settings.strongest_variable((known.api_variable,))[0]]
-    return kinds[0] if len(kinds) == 1 else None
-
-
-def check_token(host: CodeHost) -> None:
-    if not host.token:
-        names = " or ".join(host.profile.tokens)
-        raise MissingKey(
-            f"--pr needs a token of {host.profile.title}'s in {names}.", hint="Without one, --push pushes the branch."
-        )

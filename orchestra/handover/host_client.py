@@ -1,6 +1,8 @@
-"""Send small requests to other servers: few tries, short timeouts, and no redirect that a token would follow."""
+"""Send small requests and notifications: few tries, short timeouts, and no redirect that a token would follow."""
 
 import asyncio
+import hashlib
+import hmac
 from collections.abc import Mapping
 
 import httpx
@@ -14,10 +16,7 @@ LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")  # no proxy lea
 async def send_request(
     method: str, url: str, headers: Mapping[str, str], content: bytes | None = None, patience: float = PATIENCE
 ) -> httpx.Response | str:
-    """Send a request.
-
-    Return the answer, or why there is none. Temporary failures are retried: no answer, 429, 5xx, a requested wait.
-    """
+    """Send a request, again after temporary failures. Return the answer, or why there is none."""
     async with httpx.AsyncClient(timeout=patience, mounts=dict.fromkeys(LOOPBACK)) as client:
         answer: httpx.Response | str = ""
         for tried in range(TRIES):
@@ -40,3 +39,26 @@ def retry_delay(answer: httpx.Response | str, tried: int) -> float | None:
     if answer.status_code in (403, 429) and asked.isdecimal():
         return float(asked) if float(asked) <= LONGEST_WAIT else None
     return float(1 << tried) if answer.status_code == 429 else None
+
+
+WEBHOOK_BOUND = 12.0  # seconds for all tries
+WEBHOOK_PATIENCE = 4.0  # seconds for one try
+SIGNATURE = "x-orchestra-signature"
+
+
+async def post_notification(url: str, content: bytes, secret: str) -> str:
+    """Post the message. Return why it was not delivered; empty on success."""
+    headers = {"content-type": "application/json", "user-agent": "aider-orchestrator"}
+    headers |= {SIGNATURE: sign_content(content, secret)} if secret else {}
+    try:
+        async with asyncio.timeout(WEBHOOK_BOUND):
+            answer = await send_request("POST", url, headers, content, WEBHOOK_PATIENCE)
+    except TimeoutError:
+        return f"it has not answered within {WEBHOOK_BOUND:.0f} s"
+    if isinstance(answer, str):
+        return answer
+    return "" if answer.is_success else f"it answered {answer.status_code}"
+
+
+def sign_content(content: bytes, secret: str) -> str:
+    return f"sha256={hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()}"

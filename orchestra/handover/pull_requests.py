@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import httpx
@@ -13,7 +13,27 @@ from orchestra.handover.code_hosts import CodeHost
 from orchestra.handover.host_client import send_request
 from orchestra.handover.refusals import explain_host_refusal
 
-EXISTS = {"github": (422, "already exists"), "gitlab": (409, "")}
+
+class RequestForm(NamedTuple):
+    """How a kind of host names the parts of a request, and refuses a second one: status and words."""
+
+    refusal: tuple[int, str]
+    state: str
+    head: str
+    base: str
+    body: str
+    url: str
+    number: str
+    update: str
+
+
+FORMS = {
+    "github": RequestForm((422, "already exists"), "open", "head", "base", "body", "html_url", "number", "PATCH"),
+    "gitlab": RequestForm(
+        (409, ""), "opened", "source_branch", "target_branch", "description", "web_url", "iid", "PUT"
+    ),
+}
+JSON = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -37,47 +57,28 @@ class OpenedRequest:
 
 async def open_request(host: CodeHost, wanted: RequestDraft) -> OpenedRequest:
     answer = await send_request("POST", host.url, host.headers | JSON, request_content(host, wanted, new=True))
-    status, words = EXISTS[host.kind]
+    form = FORMS[host.kind]
+    status, words = form.refusal
     if isinstance(answer, httpx.Response) and answer.status_code == status and words in answer.text:
-        found = await find_open_request(host, wanted)
-        if found is not None:
-            return found
+        # It may be open already, for these branches.
+        head = f"{host.project.partition('/')[0]}:{wanted.head}" if host.kind == "github" else wanted.head
+        query = urlencode({"state": form.state, form.head: head, form.base: wanted.base})
+        listed = accept_answer(host, await send_request("GET", f"{host.url}?{query}", host.headers))
+        if isinstance(listed, list) and listed:
+            return parse_opened(host, listed[0], existed=True)
     return parse_opened(host, accept_answer(host, answer))
-
-
-async def find_open_request(host: CodeHost, wanted: RequestDraft) -> OpenedRequest | None:
-    """Find the open request for these branches."""
-    if host.kind == "github":
-        owner = host.project.partition("/")[0]
-        query = {"state": "open", "head": f"{owner}:{wanted.head}", "base": wanted.base}
-    else:
-        query = {"state": "opened", "source_branch": wanted.head, "target_branch": wanted.base}
-    listed = accept_answer(host, await send_request("GET", f"{host.url}?{urlencode(query)}", host.headers))
-    return parse_opened(host, listed[0], existed=True) if isinstance(listed, list) and listed else None
 
 
 async def update_request(host: CodeHost, number: int, wanted: RequestDraft) -> None:
     """Update the text of our request after the branch got new commits."""
-    method = "PATCH" if host.kind == "github" else "PUT"
-    accept_answer(
-        host,
-        await send_request(
-            method, f"{host.url}/{number}", host.headers | JSON, request_content(host, wanted, new=False)
-        ),
-    )
-
-
-JSON = {"content-type": "application/json"}
+    content, headers = request_content(host, wanted, new=False), host.headers | JSON
+    accept_answer(host, await send_request(FORMS[host.kind].update, f"{host.url}/{number}", headers, content))
 
 
 def request_content(host: CodeHost, wanted: RequestDraft, *, new: bool) -> bytes:
-    if host.kind == "github":
-        branches = {"head": wanted.head, "base": wanted.base}
-        content = {"title": wanted.title, "body": wanted.body}
-    else:
-        branches = {"source_branch": wanted.head, "target_branch": wanted.base}
-        content = {"title": wanted.title, "description": wanted.body}
-    return json.dumps(content | (branches if new else {})).encode()
+    form = FORMS[host.kind]
+    branches = {form.head: wanted.head, form.base: wanted.base} if new else {}
+    return json.dumps({"title": wanted.title, form.body: wanted.body} | branches).encode()
 
 
 def accept_answer(host: CodeHost, answer: httpx.Response | str) -> Any:
@@ -93,11 +94,8 @@ def accept_answer(host: CodeHost, answer: httpx.Response | str) -> Any:
 
 
 def parse_opened(host: CodeHost, answer: Any, *, existed: bool = False) -> OpenedRequest:
-    url, number = ("html_url", "number") if host.kind == "github" else ("web_url", "iid")
-    if (
-        not isinstance(answer, Mapping)
-        or not isinstance(answer.get(url), str)
-        or not isinstance(answer.get(number), int)
-    ):
+    record, form = answer if isinstance(answer, Mapping) else {}, FORMS[host.kind]
+    url, number = record.get(form.url), record.get(form.number)
+    if not isinstance(url, str) or not isinstance(number, int):
         raise HandoverFailed(f"{host.api} does not answer as {host.profile.title} does")
-    return OpenedRequest(answer[url], answer[number], existed)
+    return OpenedRequest(url, number, existed)

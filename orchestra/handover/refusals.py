@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from orchestra.handover.code_hosts import CodeHost
@@ -16,12 +17,10 @@ READ_ONLY = {
     "settings allow GitHub Actions to create pull requests",
     "gitlab": "put into GITLAB_TOKEN one of the project, with the scopes api and write_repository, as a Developer",
 }
+UNSHALLOW = "`git fetch --unshallow` (in GitHub Actions fetch-depth: 0)"
 # Messages of git, ssh and servers. The first match counts.
 PUSHES = (
-    (
-        r"stale info|non-fast-forward|fetch first",
-        "{branch} exists with other work, which is never overwritten",
-    ),
+    (r"stale info|non-fast-forward|fetch first", "{branch} exists with other work, which is never overwritten"),
     (
         r"shallow update not allowed",
         "this clone is shallow: `git fetch --unshallow` (in GitHub Actions fetch-depth: 0)",
@@ -64,10 +63,9 @@ def explain_host_refusal(host: CodeHost, status: int, headers: Mapping[str, str]
 
 def host_message(body: str) -> str:
     """Return the host's error: GitHub's list, GitLab's message, or the beginning of any other text."""
-    try:
+    answer = None
+    with suppress(ValueError):
         answer = json.loads(body)
-    except ValueError:
-        return one_line(body, LONGEST)
     if not isinstance(answer, dict):
         return one_line(body, LONGEST)
     errors = answer.get("errors")

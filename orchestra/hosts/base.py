@@ -66,10 +66,7 @@ class Supervisor(Protocol):
     """The head's side of one attempt."""
 
     async def admit(self, root: str) -> GatewayAccess:
-        """Admit the agent.
-
-        Called when the worktree is ready at this path of the host; the agent begins when it returns.
-        """
+        """Admit the agent, when the worktree is ready at this path of the host. The agent begins when it returns."""
 
     async def wait_for_stop(self) -> None:
         """Return when the agent must stop. What it has changed by then is brought back."""
@@ -79,10 +76,7 @@ class Host(Protocol):
     """One place where attempts and gates run."""
 
     async def open(self) -> HostFacts:
-        """Return facts about the host before gates or set-up commands run there.
-
-        Raise what makes it unusable, with the remedy.
-        """
+        """Return facts about the host before commands run there. Raise what makes it unusable, with the remedy."""
 
     async def receive_commit(self, commit: str, pack: bytes) -> None:
         """Take a commit that attempts or gates made or will need. A known one is no error."""

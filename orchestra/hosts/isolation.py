@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from orchestra.errors import UsageError
 from orchestra.judge.foreign_head import explain_foreign_head
@@ -19,17 +18,8 @@ from orchestra.workspace.repository import Repository
 # What holds keys and tokens in the home folder, or answers in the user's name.
 SECRETS = (
     *(".netrc", "_netrc", ".env", ".git-credentials", ".config/git/credentials", ".config/gh", ".config/hub"),
-    *(
-        ".config/glab-cli",
-        ".aws",
-        ".azure",
-        ".config/gcloud",
-        ".kube",
-        ".docker",
-        ".oci",
-        ".config/doctl",
-        ".vault-token",
-    ),
+    *(".config/glab-cli", ".aws", ".azure", ".config/gcloud", ".kube", ".docker", ".oci", ".config/doctl"),
+    ".vault-token",
     *(".claude", ".claude.json", ".codex", ".gemini", ".config/github-copilot", ".config/openai", ".config/anthropic"),
     *(".config/aider-orchestrator", ".aider.conf.yml", ".aider", ".ssh", ".gnupg", ".password-store", ".pypirc"),
     *(".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials", ".terraform.d/credentials.tfrc.json"),
@@ -91,7 +81,7 @@ class Isolation:
         elif self.settings.sandbox == "auto":
             self.note = {"landlock": WEAKER_SANDBOX, "none": NO_SANDBOX_HOLDS}.get(mode, "")
         root = self.repository.root.resolve()
-        git, home = self.repository.git, home_folder(os.environ)
+        git, home = self.repository.git, Path(os.environ.get("HOME") or "~").expanduser().resolve()
         common = Path(await git.text("rev-parse", "--path-format=absolute", "--git-common-dir")).resolve()
         return Sandbox(
             mode,
@@ -99,9 +89,7 @@ class Isolation:
             common,
             home,
             (*SECRETS, *files_with_keys(home, self.keys)),
-            without=script_secrets(root)
-            | system_home_secrets(home)
-            | worktree_secrets(root, self.folder, home, await git.maybe(*WORKTREES)),
+            without=system_secrets(root, home) | worktree_secrets(root, self.folder, home, await git.maybe(*WORKTREES)),
             covered=(*covered_folders(self.folder, os.environ), *outer_git_folders(common)),
             shared=tuple(installed_packages(root, self.files, self.settings.worktree_link)),
             git_config=safe_git_config(await git.raw("config", "--list", "-z")),
@@ -121,15 +109,10 @@ def find_foreign_reason(settings: Settings) -> str:
     """Return why the checkout may be a stranger's; empty if it is not."""
     if ":" in settings.repo and not Path(settings.repo).exists() and not settings.trust_repo:
         return f"{mask_value('repo', settings.repo)} was cloned for this run and is not trusted (--trust-repo)"
-    return explain_foreign_head(os.environ, read_ci_event(os.environ))
-
-
-def read_ci_event(env: Mapping[str, str]) -> Mapping[str, Any]:
-    try:
-        found = json.loads(Path(env.get("GITHUB_EVENT_PATH", "")).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    event = None
+    with suppress(OSError, ValueError):
+        event = json.loads(Path(os.environ.get("GITHUB_EVENT_PATH", "")).read_text(encoding="utf-8"))
+    return explain_foreign_head(os.environ, event if isinstance(event, dict) else {})
 
 
 async def check_sandbox(settings: Settings) -> None:
@@ -173,18 +156,17 @@ async def is_mode_effective(mode: str, folder: Path) -> bool:
 # --- what is kept from them -----------------------------------------------------------------------------------------
 
 
-def home_folder(env: Mapping[str, str]) -> Path:
-    return Path(env.get("HOME") or "~").expanduser().resolve()
-
-
-def system_home_secrets(home: Path) -> dict[str, tuple[str, ...]]:
-    """Return secrets of the system's home folder if HOME is another one, as in CI containers."""
+def system_secrets(checkout: Path, home: Path) -> dict[str, tuple[str, ...]]:
+    """Return the .env beside the script, and secrets of the system's home folder if HOME is another one, as in CI."""
+    script, found = CHILD.parent.parent.resolve(), dict[str, tuple[str, ...]]()
+    if (script / ".env").exists() and script != checkout:
+        found[str(script)] = (".env",)
     with suppress(KeyError, OSError):
         real = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
         names = tuple(name for name in SECRETS if (real / name).exists())
         if names and real != home and real != Path("/") and not home.is_relative_to(real):
-            return {str(real): names}
-    return {}
+            found[str(real)] = names
+    return found
 
 
 def files_with_keys(home: Path, keys: Collection[str]) -> tuple[str, ...]:
@@ -199,15 +181,8 @@ def files_with_keys(home: Path, keys: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def script_secrets(checkout: Path) -> dict[str, tuple[str, ...]]:
-    """Return the .env beside the script, unless the script is in the checkout."""
-    script = CHILD.parent.parent.resolve()
-    return {str(script): (".env",)} if (script / ".env").exists() and script != checkout else {}
-
-
 def worktree_secrets(checkout: Path, folder: Path, home: Path, listing: str) -> dict[str, tuple[str, ...]]:
-    """Return the .env files of the repository's other worktrees, and of the checkout of which this is a submodule.
-    Those in the home folder are hidden anyway."""
+    """Return the .env files of other worktrees and of an outer checkout. Those in the home folder are hidden anyway."""
     places = [Path(line.removeprefix("worktree ")) for line in listing.splitlines() if line.startswith("worktree ")]
     places += [above for above in checkout.parents if (above / ".git").exists()]
     found = {}
@@ -220,12 +195,9 @@ def worktree_secrets(checkout: Path, folder: Path, home: Path, listing: str) -> 
 
 def outer_git_folders(common: Path) -> list[str]:
     """Return the git directories above a submodule's own: their configurations may hold tokens."""
-    above = [path.parent for path in common.parents if path.name == "modules" and is_git_directory(path.parent)]
+    above = [path.parent for path in common.parents if path.name == "modules" and (path.parent / "HEAD").is_file()]
+    above = [path for path in above if (path / "objects").is_dir() and (path / "refs").is_dir()]
     return [str(above[-1])] if above else []
-
-
-def is_git_directory(path: Path) -> bool:
-    return (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
 
 
 def covered_folders(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
@@ -245,10 +217,7 @@ def covered_folders(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
 
 
 def installed_packages(root: Path, files: Collection[str], links: Collection[str]) -> Iterator[str]:
-    """Return what is installed in the checkout and used in place.
-
-    A tracked link may lead anywhere, and a folder with tracked files was not made by a tool.
-    """
+    """Return what is installed in the checkout and used in place; nothing tracked: such a link may lead anywhere."""
     tracked = frozenset(files)
     folders = {PurePosixPath(path).parent for path in files if PurePosixPath(path).name in PROJECTS}
     paths = [root / folder / name for folder in (*sorted(folders), PurePosixPath(".")) for name in INSTALLED]

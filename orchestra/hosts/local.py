@@ -5,29 +5,47 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra.agents import AGENTS
-from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, AgentOutcome, AttemptOrder
-from orchestra.agents.seat import AgentJob, AgentProcesses, agent_environment
-from orchestra.errors import GitFailed, OrchestraError
+from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, AgentOutcome, AttemptOrder, WorktreeSetup
+from orchestra.agents.seat import AgentJob, AgentProcesses, agent_environment, git_config_variables
+from orchestra.errors import GitFailed, OrchestraError, SetUpFailed
 from orchestra.gates.provision import provision_gate
 from orchestra.gates.run import GateContext, GateOutcome, run_gate
 from orchestra.hosts.base import AttemptResult, GateOrder, GatewayAccess, HostFacts, Supervisor
-from orchestra.hosts.worktree_setup import CommandEnvironment, set_up_worktree
+from orchestra.hosts.isolation import Isolation, without_sockets
 from orchestra.judge.permit import Permit
 from orchestra.model import Gate
+from orchestra.process import read_tail, run_command
 from orchestra.workspace import collect
 from orchestra.workspace.git import CONFIG
-from orchestra.workspace.repository import Entry
-from orchestra.workspace.trees import Tree, Trees, temporary_tree
+from orchestra.workspace.repository import Entry, Repository
+from orchestra.workspace.trees import Tree, Trees, provision_tree, temporary_tree
 
 CUT_SHORT = ("stopped", "crashed")  # ends of an agent that did not finish
 MOST_PRINTED = 8 << 20  # bytes
 
 
+@dataclass(frozen=True)
+class CommandEnvironment:
+    """The environment of the repository's commands. `logs`: for their output. `keys`: hidden from every command."""
+
+    repository: Repository
+    isolation: Isolation
+    logs: Path
+    environment: Callable[[Mapping[str, str]], dict[str, str]]
+    scrub: Callable[[str], str]
+    keys: tuple[str, ...] = ()
+
+    def for_commands(self) -> dict[str, str]:
+        """Return the environment for a command, without keys and without the user's sockets."""
+        return without_sockets(self.environment(os.environ))
+
+
 class LocalHost:
-    """`entries`: the files of the repository's base. `seats`: the agents' processes."""
+    """`entries`: the files of the repository's base."""
 
     def __init__(
         self,
@@ -96,7 +114,8 @@ class LocalHost:
         call = AGENTS[order.agent].build_call(order, absent).fill_in(places)
         for name, text in call.files.items():
             (folder / name).write_text(text, encoding="utf-8")
-        environment = agent_environment(home) | safe_git_variables() | dict(call.environment)
+        # An agent's git must not run what ours does not: hooks, monitors.
+        environment = agent_environment(home) | git_config_variables(CONFIG) | dict(call.environment)
         self.job_count += 1
         number = f"{self.job_count}-{folder.name}"
         return AgentJob(number, tree.path, folder, call.arguments, call.message, environment, call.fallback)
@@ -144,11 +163,14 @@ class LocalHost:
     async def run_gate_in(self, gate: Gate, context: GateContext, check: GateOrder) -> GateOutcome:
         # Only existing files: the base lacks what a task has added.
         there = [path for path in check.paths if (context.tree / path).is_file()]
+        # tests_<stamp>.txt for the result, tests_base_<stamp>.txt for the base.
+        label = "" if check.label == "combined" else f"_{check.label}"
+        name = re.sub(r"[^\w.-]+", "-", gate.name) + f"{label}_{check.run}.txt"
         return await run_gate(
             gate,
             context,
             env=self.command_environment.for_commands(),
-            output=self.command_environment.logs / gate_output_name(gate, check.label, check.run),
+            output=self.command_environment.logs / name,
             timeout=check.timeout,
             scrub=self.command_environment.scrub,
             paths=there or ["none"],
@@ -159,26 +181,35 @@ class LocalHost:
         return any(key.encode() in content for key in self.command_environment.keys)
 
 
-def gate_output_name(gate: Gate, label: str, stamp: str) -> str:
-    """Return tests_<stamp>.txt for the result, tests_base_<stamp>.txt for the base."""
-    plain = re.sub(r"[^\w.-]+", "-", gate.name)
-    return f"{plain}_{stamp}.txt" if label == "combined" else f"{plain}_{label}_{stamp}.txt"
-
-
-def safe_git_variables() -> dict[str, str]:
-    """Return variables that keep an agent's git from running what ours does not: hooks, monitors."""
-    numbered = list(enumerate(CONFIG.items()))
-    names = {f"GIT_CONFIG_KEY_{n}": name for n, (name, _) in numbered}
-    values = {f"GIT_CONFIG_VALUE_{n}": value for n, (_, value) in numbered}
-    return {"GIT_CONFIG_COUNT": str(len(numbered))} | names | values
-
-
 def read_printed(path: Path) -> str:
     """Read what the agent printed."""
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - MOST_PRINTED))
-            return file.read().decode("utf-8", "replace")
+        return read_tail(path, MOST_PRINTED)
     except OSError:
         return ""
+
+
+async def set_up_worktree(
+    command_environment: CommandEnvironment, tree: Tree, wanted: WorktreeSetup, output_name: str
+) -> None:
+    """Set up a worktree. A stranger's command runs only in a sandbox."""
+    await provision_tree(tree, command_environment.repository, wanted.copies, wanted.links)
+    if wanted.command and await command_environment.isolation.is_trusted():
+        output = command_environment.logs / output_name
+        ended = await run_command(
+            ["/bin/sh", "-c", wanted.command],
+            cwd=tree.path,
+            env=command_environment.for_commands(),
+            output=output,
+            timeout=wanted.timeout,
+            scrub=command_environment.scrub,
+            sandbox=(await command_environment.isolation.sandbox()).guard_argument(tree.path),
+        )
+        if ended.code:
+            how = "did not end in time" if ended.timed_out else f"failed with exit code {ended.code}"
+            last = read_tail(output).strip().splitlines()[-1:] or [""]
+            raise SetUpFailed(f"the set-up command {how}: {last[0]} (see {output})", str(output))
+        if not (tree.path / ".git").exists():
+            raise SetUpFailed(
+                f"the set-up command deleted or replaced .git of its worktree (see {output})", str(output)
+            )

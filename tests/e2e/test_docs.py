@@ -16,7 +16,7 @@ import pytest
 import aider_orchestrator
 from orchestra.agents.aider_args import ALLOWED
 from orchestra.cli.command_table import COMMANDS
-from orchestra.handover.webhook import SIGNATURE, sign_content
+from orchestra.handover.host_client import SIGNATURE, sign_content
 from orchestra.settings import flag_of, option_fields
 from tests.e2e.test_main_job import prd_text
 from tests.support.ci_runner import bash

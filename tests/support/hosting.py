@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.sleeping import SleepingHost
-from orchestra.agents.base import AgentModel, AttemptOrder, order_from_json, order_to_json
+from orchestra.agents.base import AgentModel, AttemptOrder
 from orchestra.agents.seat import find_aider_python, make_agent_processes
 from orchestra.gateway.billing import ClientPass
 from orchestra.gateway.gateway import Gateway
 from orchestra.hosts.base import GatewayAccess, Host
 from orchestra.hosts.isolation import Isolation
-from orchestra.hosts.local import LocalHost
-from orchestra.hosts.worktree_setup import CommandEnvironment
+from orchestra.hosts.local import CommandEnvironment, LocalHost
 from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.providers import catalogue
 from orchestra.settings import load_settings
@@ -24,6 +23,7 @@ from tests.support import warm
 from tests.support.edits import appends
 from tests.support.load import NEVER
 from tests.support.modelserver import ModelServer, Reply, Request
+from tests.support.order_json import order_from_json, order_to_json
 from tests.support.seating import MODELS, door, plant
 
 FILES = {"a.py": "x = 1\n", "b.py": "y = 2\n", "c.py": "z = 3\n", "Makefile": "all:\n\ttrue\n"}

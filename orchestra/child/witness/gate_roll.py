@@ -46,18 +46,12 @@ class ItemFilter:
     def pytest_collection_modifyitems(self, items):
         found = list(items)
         yield
-        items[:] = [item for item in found if is_chosen(item)]
-
-
-def is_chosen(item):
-    if CONTROL:
-        return getattr(item, "originalname", item.name) == CONTROL or item.name == CONTROL
-    return item.nodeid in chosen()
-
-
-def chosen():
-    with open(ONLY, encoding="utf-8") as file:
-        return set(file.read().splitlines())
+        if CONTROL:
+            items[:] = [item for item in found if CONTROL in (item.name, getattr(item, "originalname", ""))]
+            return
+        with open(ONLY, encoding="utf-8") as file:
+            chosen = set(file.read().splitlines())
+        items[:] = [item for item in found if item.nodeid in chosen]
 
 
 @pytest.hookimpl(tryfirst=True)

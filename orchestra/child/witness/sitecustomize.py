@@ -15,7 +15,8 @@ import sys
 from contextlib import suppress
 
 WORDS = ("TREE", "CHECKOUT", "WITNESS", "PACKAGES", "ROLL")
-TREE, CHECKOUT, BOOK, PACKAGES, ROLL = (os.environ.get("GATE_" + word, "") for word in WORDS)
+TREE, CHECKOUT, BOOK, NAMES, ROLL = (os.environ.get("GATE_" + word, "") for word in WORDS)
+PACKAGES = NAMES.split()  # the tree's own: one of them that came from elsewhere is a copy
 # In a sandbox the checkout's path leads to the tree's files.
 SAME = os.environ.get("GATE_SAME", "")
 OUTSIDE = {".venv", "venv", "node_modules", "site-packages", "dist-packages"}
@@ -44,32 +45,24 @@ def redirect_to_tree():
 
 
 def prefer_tree_packages():
-    """Prefer a package of the tree to an installed one (another version, or pytest's own), unless the installed one has
-    compiled parts that the tree lacks. One that is not installed is found too."""
-    for name in packages():
-        root = next((root for root in source_roots() if has_module(root, name)), "")
+    """Prefer a package of the tree to an installed one, unless that has compiled parts. Without one it is found too."""
+    for name in PACKAGES:
+        root = next((root for root in (os.path.join(TREE, "src"), TREE) if has_module(root, name)), "")
         spec = importlib.machinery.PathFinder.find_spec(name, sys.path)
         if not root:
             continue
         if importlib.util.find_spec(name) is None:
             sys.path.append(root)
-        elif (
-            spec
-            and spec.origin
-            and not (is_in_tree(spec.origin) or has_compiled_parts(os.path.dirname(spec.origin), name))
-        ):
+        elif spec and spec.origin and not (is_in_tree(spec.origin) or has_compiled_parts(spec.origin, name)):
             sys.path.insert(0, root)
-
-
-def source_roots():
-    return os.path.join(TREE, "src"), TREE
 
 
 def has_module(root, name):
     return os.path.exists(os.path.join(root, name, "__init__.py")) or os.path.exists(os.path.join(root, name + ".py"))
 
 
-def has_compiled_parts(folder, name):
+def has_compiled_parts(path, name):
+    folder = os.path.dirname(path)
     if os.path.basename(folder) != name:
         return False
     return any(file.endswith((".so", ".pyd")) for _, _, files in os.walk(folder) for file in files)
@@ -92,17 +85,12 @@ def record_foreign_modules():
         if isinstance(path, str):
             real = os.path.realpath(path)
             own += is_in_tree(real)
-            copied = name in packages() and not is_in_tree(real)
+            copied = name in PACKAGES and not is_in_tree(real)
             if (path_in_tree(real) and not SAME) or copied:
                 outside.append(name)
     if own or outside:
         with open(BOOK, "a", encoding="utf-8") as book:
             book.write(" ".join([str(own), *outside[:20]]) + "\n")
-
-
-def packages():
-    """Return the tree's own packages: one of them that came from elsewhere is a copy."""
-    return PACKAGES.split()
 
 
 def run_other_customize():

@@ -13,6 +13,7 @@ from pathlib import Path
 from orchestra.cli.load import SCRIPT, current_folder, read_dotenv, read_settings
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.errors import UsageError
+from orchestra.process import replace_file
 from orchestra.providers import catalogue
 from orchestra.settings import Settings
 from orchestra.workspace.git import ask_git, is_tracked, top_level
@@ -81,7 +82,7 @@ def ask_for_keys(settings: Settings, folder: Path) -> None:
     text = example.read_text("utf-8") if example else "".join(f"# {variable}=\n" for variable in variables)
     existing = read_dotenv(path) if path.exists() else {}
     new = {name: key for name, key in keys.items() if key and name not in existing}
-    write_private_file(path, fill_in_keys(text, new))
+    replace_file(path.resolve(), fill_in_keys(text, new).encode(), private=True)
     print(f"{path} is written; only you can read it, and git ignores it.", file=sys.stderr)
 
 
@@ -104,15 +105,3 @@ def hide_from_git(folder: Path) -> None:
     exclude.parent.mkdir(parents=True, exist_ok=True)
     before = exclude.read_text("utf-8") if exclude.exists() else ""
     exclude.write_text(f"{before.rstrip()}\n/.env\n".lstrip(), "utf-8")
-
-
-def write_private_file(path: Path, text: str) -> None:
-    """Write the file at once, never readable for others."""
-    target = path.resolve()
-    draft = target.with_name(f".env.{os.getpid()}.part")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -14,11 +14,11 @@ from orchestra.cli.launch import run_until_done, settings_to_run
 from orchestra.cli.load import read_settings
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.cli.plan_editor import EditedPlan, open_plan, run_plan_editor, run_planning
-from orchestra.conduct.core.locations import LOGS
-from orchestra.conduct.core.permits import is_users_plan
+from orchestra.conduct.core.locations import LOGS, find_repository
+from orchestra.conduct.core.models import Project
 from orchestra.conduct.planning import plan_files
+from orchestra.conduct.planning.plan_files import is_users_plan
 from orchestra.conduct.planning.prd import chosen_targets
-from orchestra.conduct.session.clone import find_repository
 from orchestra.errors import PlanError, UsageError
 from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.plan.check import CheckedDraft
@@ -241,8 +241,8 @@ def load_submissions(plan: EditedPlan) -> Draft:
 
 
 def draft_from_files(settings: Settings, repository: Repository) -> Draft:
-    entries = asyncio.run(repository.entries())
-    targets = asyncio.run(chosen_targets(settings, repository, entries, Path.cwd()))
+    project = Project(settings, repository, asyncio.run(repository.entries()))
+    targets = asyncio.run(chosen_targets(project))
     if targets is None:
         raise PlanError("no files were named.")
     first = settings.change.strip().splitlines()[0][:80]

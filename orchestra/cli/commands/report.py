@@ -7,8 +7,9 @@ from orchestra.cli.command_io import add_repository_arguments, add_run_argument,
 from orchestra.cli.find import open_run_index, settings_and_root
 from orchestra.cli.parser import CommandParser
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.conduct.deliver.artefacts import gather_report_material, replace_file
+from orchestra.conduct.deliver.artefacts import gather_report_material
 from orchestra.errors import UsageError
+from orchestra.process import replace_file
 from orchestra.report.formats import DEFAULT_FORMAT, REPORT_FORMATS, ReportFormat
 
 
@@ -44,7 +45,7 @@ def cmd_report(arguments: Namespace) -> int:
         print_raw(text)
         return 0
     try:
-        replace_file(Path(target), text)
+        replace_file(Path(target), text.encode("utf-8", "replace"))
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
     print(target)

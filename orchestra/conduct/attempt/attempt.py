@@ -2,47 +2,77 @@
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestra import events
+from orchestra.agents.base import AgentOutcome
 from orchestra.answers.conversation import pack_turns, reply_prose, turns_from_exchanges
 from orchestra.answers.shape import MisshapenAnswer
-from orchestra.conduct.attempt.order import make_attempt_order
-from orchestra.conduct.attempt.prompt import can_propose
-from orchestra.conduct.attempt.record import AttemptRecord
+from orchestra.conduct.attempt.prompt import can_propose, make_attempt_order
 from orchestra.conduct.attempt.saved_work import (
     keep_branch,
     keep_output,
     keep_patch,
-    read_patch,
     shorten_diff,
     with_crash_remedy,
 )
 from orchestra.conduct.checks.gating import GateResults, Gating
-from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.deadline import deadline_sentence, emit_deadline_reached, find_used_up_limit
+from orchestra.conduct.core.context import AttemptStart, Context, Run, TaskResult
+from orchestra.conduct.core.deadline import (
+    deadline_sentence,
+    emit_deadline_reached,
+    find_used_up_limit,
+    timeout_at_deadline,
+)
 from orchestra.conduct.core.gateway_events import AGENT
-from orchestra.conduct.core.models import requestable_names
-from orchestra.conduct.core.money import LIMIT_REMEDY
-from orchestra.conduct.core.names import candidate_branch
-from orchestra.conduct.core.task_result import AttemptStart, TaskResult
+from orchestra.conduct.core.models import LIMIT_REMEDY, requestable_names
 from orchestra.dialects import CUT_OFF_FINISHES
 from orchestra.errors import AiderMissing, OrchestraError, SetUpFailed
-from orchestra.gateway.billing import ClientPass
+from orchestra.gateway.billing import ClientPass, Exchange
 from orchestra.hosts.base import AttemptResult, GatewayAccess
+from orchestra.judge.candidates import Candidate
+from orchestra.judge.retry import CheckFailure, TriedAttempt
 from orchestra.judge.verdict import AttemptObservation, LastExchange, format_paths, judge_attempt
 from orchestra.model import Judgement, Task, TaskState, Verdict
 from orchestra.plan.proposals import read_proposals, strip_proposals
 from orchestra.providers import catalogue
 from orchestra.workspace import collect, merge
+from orchestra.workspace.collect import Changes
 
 SET_UP_REMEDY = "Correct --setup-cmd: it runs in each new worktree, and its output is in the named file."
 SAID = 6_000  # characters
 CANCEL_ONE_TASK = "this task and no other"  # said with a cancellation
+EVENT_FIELDS = ("round", "answered", "changed", "proposed", "said", "patch", "size", "branch", "review")
+
+
+@dataclass
+class AttemptRecord:
+    """The facts about an attempt. None: it did not reach that point. `diff` and `failure` are for the next attempt."""
+
+    round: int | None = None
+    changes: Changes | None = None
+    outcome: AgentOutcome | None = None
+    changed: tuple[str, ...] | None = None
+    proposed: tuple[events.ProposedTask, ...] | None = None
+    answered: bool | None = None
+    said: str | None = None
+    patch: str | None = None
+    size: int | None = None
+    branch: str | None = None
+    review: str | None = None
+    diff: str = ""
+    failure: CheckFailure = field(default_factory=CheckFailure)
+
+    def event_data(self) -> dict[str, Any]:
+        """Return the fields of the attempt's last event."""
+        changes, outcome, known = self.changes, self.outcome, dict[str, Any]()
+        if changes is not None and outcome is not None:
+            known = {name: getattr(changes, name) for name in ("foreign", "protected", "notable", "left_out")}
+            known |= {"changed": changes.own, "refused": outcome.refused, "aider": events.AiderOutcome(**vars(outcome))}
+        return known | {name: value for name in EVENT_FIELDS if (value := getattr(self, name)) is not None}
 
 
 class Attempt:
@@ -80,33 +110,31 @@ class Attempt:
             self.end(TaskResult(task, judge_cancellation(run.context, task, CANCEL_ONE_TASK in stop.args)))
             raise
         except (OrchestraError, OSError) as error:
-            result = TaskResult(task, self.judge_crash(error))
+            cause = f"The attempt on {format_paths(task.paths)} could not be carried out: {error}"
+            crashed = Judgement(Verdict.CRASHED, cause, SET_UP_REMEDY)
+            if not isinstance(error, SetUpFailed):
+                crashed = with_crash_remedy(run.context, crashed, run.services.journal.agent_log(task.id))
+            result = TaskResult(task, crashed)
         return self.end(result)
-
-    def judge_crash(self, error: Exception) -> Judgement:
-        cause = f"The attempt on {format_paths(self.task.paths)} could not be carried out: {error}"
-        crashed = Judgement(Verdict.CRASHED, cause, SET_UP_REMEDY)
-        if isinstance(error, SetUpFailed):
-            return crashed
-        return with_crash_remedy(self.run.context, crashed, self.run.services.journal.agent_log(self.task.id))
 
     def end(self, result: TaskResult) -> TaskResult:
         """Emit the attempt's last event and return the result, with what the next attempt may learn from it."""
         judged, record = result.judgement, self.record
-        tried = record.as_lesson(judged)
-        seconds = round(time.monotonic() - max(self.started, self.run.services.readiness.since), 3)
+        verdict, failing, output = judged.verdict, record.failure.failing, record.failure.output
         ended = events.AttemptEnded(
-            verdict=judged.verdict,
+            verdict=verdict,
             cause=judged.cause,
             remedy=judged.remedy,
             commit=result.commit,
             parent=result.parent,
-            seconds=seconds,
-            tried=events.Lesson(tried.diff, tuple(sorted(tried.failing)), tried.output),
+            seconds=round(time.monotonic() - max(self.started, self.run.services.readiness.since), 3),
+            tried=events.Lesson(record.diff, tuple(sorted(failing)), output),
             **record.event_data(),
         )
         self.run.emit(ended, self.task.id, self.number)
-        return replace(result, tried=tried, round=record.round or 0, candidate=record.candidate(self.number, judged))
+        tried = TriedAttempt(verdict, judged.cause, record.diff, failing, output, final=judged.final)
+        candidate = Candidate(self.number, verdict, record.review or "", len(failing), record.size or 0)
+        return replace(result, tried=tried, round=record.round or 0, candidate=candidate)
 
     # --- the work
 
@@ -133,10 +161,9 @@ class Attempt:
 
     async def wait_for_host(self, work: Coroutine[Any, Any, AttemptResult]) -> AttemptResult:
         """Wait for the host. On cancellation or timeout, keep what the agent has changed."""
-        deadline = self.run.context.deadline
         working = asyncio.ensure_future(work)
         try:
-            async with asyncio.timeout_at(None if deadline == math.inf else deadline) as self.preparing:
+            async with timeout_at_deadline(self.run.context) as self.preparing:
                 return await asyncio.shield(working)
         except (asyncio.CancelledError, TimeoutError):
             await self.stop(working)
@@ -149,31 +176,28 @@ class Attempt:
         if self.ticket is None:
             working.cancel()
         self.stopping.set()
-        await wait_despite_cancellation(asyncio.ensure_future(self.keep_unfinished(working)))
 
-    async def keep_unfinished(self, working: "asyncio.Future[AttemptResult]") -> None:
-        with contextlib.suppress(OrchestraError, OSError, asyncio.CancelledError):
-            self.record.patch = await self.keep_everything(await working)
+        async def keep_unfinished() -> None:
+            with contextlib.suppress(OrchestraError, OSError, asyncio.CancelledError):
+                self.record.patch = await self.keep_everything(await working)
+
+        await wait_despite_cancellation(asyncio.ensure_future(keep_unfinished()))
 
     async def admit(self, root: str) -> GatewayAccess:
         """Admit the agent to the gateway and start its clock. Worktrees are made while agents warm up."""
         if self.preparing is not None and not self.preparing.expired():
             self.preparing.reschedule(None)
         await self.run.wait_for_agents()
-        model, limit = self.run.context.model_of(self.task), self.run.context.settings.max_iterations
-        models, repeats = (
-            requestable_names(model, catalogue.weak_model(model)),
-            self.run.context.agent_of(self.task).repeats_requests,
-        )
+        context = self.run.context
+        model, limit = context.model_of(self.task), context.settings.max_iterations
+        models = requestable_names(model, catalogue.weak_model(model))
+        repeats = context.agent_of(self.task).repeats_requests
         self.ticket = ClientPass(AGENT, self.task.id, self.number, limit, root, models=models, repeats=repeats)
         self.run.services.gateway.add_client(self.ticket)
         return GatewayAccess(self.run.services.gateway.client_url(self.ticket, model.provider.name), self.ticket.token)
 
     async def wait_for_stop(self) -> None:
-        """Return when the agent's time or the run's time is up, or when the agent is stopped.
-
-        Time in which the gateway holds requests back counts for the run, not for the agent.
-        """
+        """Return when the run's time or the agent's, less what the gateway held back, is up, or when it is stopped."""
         assert self.ticket is not None
         began, allowed = time.monotonic(), self.run.context.settings.agent_timeout
         while not self.stopping.is_set():
@@ -199,74 +223,67 @@ class Attempt:
 
     def collect_facts(self, host_result: AttemptResult) -> AttemptObservation:
         """Collect the facts that decide the verdict."""
-        run, task, outcome = self.run, self.task, host_result.outcome
-        exchanges = self.ticket.exchanges if self.ticket else []
-        last = exchanges[-1] if exchanges else None
-        answered = [exchange for exchange in exchanges if not exchange.failure]
+        context, task, outcome, changes = self.run.context, self.task, host_result.outcome, host_result.changes
+        last = self.ticket.exchanges[-1] if self.ticket and self.ticket.exchanges else None
+        answered = self.answered_exchanges
+        run_is_over = self.timed_out and time.monotonic() >= context.deadline
         return AttemptObservation(
-            model=run.context.model_of(task).name,
+            model=context.model_of(task).name,
             end=outcome.end,
             replies=len(answered),
             owned=task.paths,
             required=tuple(file.path for file in task.files if file.required and file.path not in self.start.carried),
-            changed=host_result.changes.own,
-            foreign=host_result.changes.foreign,
+            changed=changes.own,
+            foreign=changes.foreign,
             refused=outcome.refused,
-            protected=host_result.changes.protected,
+            protected=changes.protected,
             exchange=LastExchange(last.status, last.failure, last.message) if last else None,
             empty=bool(answered) and not answered[-1].reply.strip(),
             cut_off=bool(answered) and answered[-1].finish in CUT_OFF_FINISHES,
             complaint=outcome.complaint,
             failure=outcome.failure,
             timed_out=self.timed_out,
-            time_is_up=deadline_sentence(run.context)
-            if self.timed_out and time.monotonic() >= run.context.deadline
-            else "",
-            only_answers=run.context.role_of(task).only_answers,
+            time_is_up=deadline_sentence(context) if run_is_over else "",
+            only_answers=context.role_of(task).only_answers,
         )
+
+    @property
+    def answered_exchanges(self) -> list[Exchange]:
+        return [exchange for exchange in (self.ticket.exchanges if self.ticket else []) if not exchange.failure]
 
     def read_reply(self, judgement: Judgement) -> None:
         """Record the parts of an accepted reply that are not edits."""
-        exchanges = self.ticket.exchanges if self.ticket else []
-        replies = [exchange.reply for exchange in exchanges if not exchange.failure]
-        if judgement.verdict is not Verdict.APPLIED or not replies:
+        if judgement.verdict is not Verdict.APPLIED or not self.answered_exchanges:
             return
-        reply = strip_proposals(replies[-1])
-        self.record.proposed = self.parse_proposals(replies[-1])
+        record, reply = self.record, self.answered_exchanges[-1].reply
+        try:
+            record.proposed = read_proposals(reply) if can_propose(self.run, self.task) else ()
+        except MisshapenAnswer as error:  # the rest of the reply counts
+            record.proposed = ()
+            self.run.emit(events.Note(f"{self.task.agent} proposed tasks in an unreadable block: {error}."))
         if self.run.context.role_of(self.task).only_answers:
             # A file that the attempt changed against its rules is not taken.
-            self.record.answered, self.record.changed, self.record.said = True, (), reply[:SAID]
+            record.answered, record.changed, record.said = True, (), strip_proposals(reply)[:SAID]
         else:
-            self.record.said = reply_prose(reply)[:SAID]
-
-    def parse_proposals(self, reply: str) -> tuple[events.ProposedTask, ...]:
-        """Read the further tasks that the agent proposes.
-
-        An unreadable block becomes a note; the rest of the reply counts.
-        """
-        try:
-            return read_proposals(reply) if can_propose(self.run, self.task) else ()
-        except MisshapenAnswer as error:
-            self.run.emit(events.Note(f"{self.task.agent} proposed tasks in an unreadable block: {error}."))
-            return ()
+            record.said = reply_prose(strip_proposals(reply))[:SAID]
 
     async def keep_work(self, host_result: AttemptResult, judgement: Judgement) -> TaskResult:
         """Keep accepted work as a commit on the task's branch, and every other change as a patch."""
-        context = self.run.context
-        git, record, commit = context.repository.git, self.record, host_result.commit
+        context, record, commit, parent = self.run.context, self.record, host_result.commit, self.start.parent
+        git = context.git
         # A missing requested file does not spoil the other files of an accepted reply.
         accepted = judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
         if not (accepted and commit and not context.role_of(self.task).only_answers):
             record.patch = await self.keep_everything(host_result)
             if record.patch:
-                record.diff = read_patch(context.repository.root / record.patch)
+                with contextlib.suppress(OSError):
+                    record.diff = shorten_diff((context.repository.root / record.patch).read_bytes())
             return TaskResult(self.task, judgement)
-        record.patch = await keep_patch(self.run.context, self.task, self.number, commit, host_result.everything)
-        parent = self.start.parent
+        record.patch = await keep_patch(context, self.task, self.number, commit, host_result.everything)
         record.diff = shorten_diff(await collect.binary_diff(git, parent, commit))
         if self.start.round:
             record.size = sum(map(sum, (await merge.diff_numstat(git, parent, commit)).values()))
-            record.branch = candidate_branch(self.run.context, self.task.id, self.number)
+            record.branch = context.branch(f"task{self.task.id}-{self.number}")
             await merge.set_branch(git, record.branch, commit)
         else:
             await keep_branch(self.run, self.task.id, self.number, commit)
@@ -302,7 +319,7 @@ class Attempt:
         """Return the result, or one with the critic's verdict: failed, or not reviewable."""
         if self.gating.critic is None:
             return result
-        diff = await collect.binary_diff(self.run.context.repository.git, result.parent, result.commit)
+        diff = await collect.binary_diff(self.run.context.git, result.parent, result.commit)
         opinion = await self.gating.critic.give_opinion(result.task, self.number, diff)
         self.record.review = opinion.outcome
         if opinion.lesson:
@@ -318,10 +335,7 @@ async def wait_despite_cancellation(work: "asyncio.Future[None]") -> None:
 
 
 def judge_cancellation(context: Context, task: Task, only_this: bool) -> Judgement:
-    what = (
-        f"{task.agent} was cancelled from another terminal."
-        if only_this
-        else (f"The run was stopped while {task.agent} was at work.")
-    )
-    remedy = f"Retry it: `retry {context.stamp} {task.id}`." if only_this else "Go on: `resume`."
-    return Judgement(Verdict.CANCELLED, what, remedy)
+    if only_this:
+        remedy = f"Retry it: `retry {context.stamp} {task.id}`."
+        return Judgement(Verdict.CANCELLED, f"{task.agent} was cancelled from another terminal.", remedy)
+    return Judgement(Verdict.CANCELLED, f"The run was stopped while {task.agent} was at work.", "Go on: `resume`.")

@@ -1,15 +1,15 @@
-"""Build what an agent is given beside its brief: its role, and notes about the tasks that its own depends on.
-
-The notes come from the run's events, so a resumed run gives the same ones.
-"""
+"""Build the order for an attempt: the prompt, with notes about dependencies from the run's events, and its settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestra.conduct.core.context import Run
+from orchestra.agents.aider_args import parse_aider_args
+from orchestra.agents.base import AgentModel, AttemptOrder, FileRules
+from orchestra.conduct.core.context import AttemptStart, Context, Run
 from orchestra.model import Task
 from orchestra.plan.digest import SCANNED, signature_block
 from orchestra.plan.proposals import ASK
+from orchestra.providers import catalogue
 from orchestra.report.state import TaskReport
 from orchestra.workspace.base_files import list_files, read_files
 from orchestra.workspace.git import Git
@@ -21,6 +21,7 @@ HINT = 500
 FILES = 20  # files of one task whose signatures are read
 ANSWER = "Change no file, whatever is said above: your reply is the result."
 HEAD = "## What the tasks before yours have left for you"
+EARLIER = "# Earlier attempts at this task did not succeed"
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,7 @@ async def build_prompt(run: Run, task: Task, base: str) -> str:
     """Build the agent's prompt. `base` is the commit at which the agent begins."""
     role, needed = run.context.role_of(task), list_dependencies(task.id, run.state.plan.needs)
     records = [run.state.report.tasks[need] for need in needed[:MOST]]
-    texts = await read_texts_at(
-        run.context.repository.git, base, [path for record in records for path in record.changed[:FILES]]
-    )
+    texts = await read_texts_at(run.context.git, base, [path for record in records for path in record.changed[:FILES]])
     parts = [
         role.prompt,
         task.brief,
@@ -75,14 +74,11 @@ def list_dependencies(task: int, needs: Mapping[int, Sequence[int]]) -> list[int
 
 
 def notes_from_report(record: TaskReport, texts: Mapping[str, bytes]) -> DependencyNotes:
-    files = tuple(signatures_in(path, texts.get(path)) for path in record.changed[:FILES])
-    return DependencyNotes(f"{record.agent}: {record.title}", record.said, tuple(record.hints), files)
-
-
-def signatures_in(path: str, text: bytes | None) -> str:
-    if text is None:
-        return f"{path} (deleted)"
-    return signature_block(path, text.decode("utf-8", "replace")) or path
+    files = []
+    for path in record.changed[:FILES]:
+        text = texts[path].decode("utf-8", "replace") if path in texts else None
+        files.append(f"{path} (deleted)" if text is None else signature_block(path, text) or path)
+    return DependencyNotes(f"{record.agent}: {record.title}", record.said, tuple(record.hints), tuple(files))
 
 
 def format_all_notes(tasks: Sequence[DependencyNotes], count: int = 0) -> str:
@@ -117,3 +113,42 @@ def cut_at_line_end(text: str, room: int) -> str:
     kept = text[: max(room - 2, 0)]
     whole = kept.rpartition("\n")[0] or kept
     return f"{whole.rstrip()}\n…" if room > 40 else ""
+
+
+async def make_attempt_order(run: Run, task: Task, number: int, start: AttemptStart) -> AttemptOrder:
+    context = run.context
+    role = context.role_of(task)
+    brief = await build_prompt(run, task, start.base)
+    return AttemptOrder(
+        run=context.stamp,
+        task=task.id,
+        attempt=number,
+        base=start.base,
+        parent=start.parent,
+        message=context.commit_message(task),
+        brief=f"{brief}\n\n{EARLIER}\n\n{start.lesson}" if start.lesson else brief,
+        agent=context.agent_of(task).name,
+        model=agent_model(context, task),
+        files=task.paths,
+        new=tuple(file.path for file in task.files if file.new),
+        reads=task.reads,
+        edit_format=role.edit_format,
+        chat_mode=role.chat_mode,
+        arguments=tuple(parse_aider_args(context.settings.aider_args)),
+        set_up=context.worktree_setup,
+        rules=FileRules(run.state.plan.owners, tuple(run.state.report.user_files), run.user_words),
+    )
+
+
+def agent_model(context: Context, task: Task) -> AgentModel:
+    model = context.model_of(task)
+    weak = catalogue.weak_model(model)
+    return AgentModel(
+        name=model.name,
+        agent_name=model.aider_name,
+        weak_name=weak.aider_name,
+        key_variable=model.provider.agent_key_var,
+        base_variable=model.provider.agent_base_var,
+        metadata={each.aider_name: catalogue.metadata_entry(each) for each in (model, weak)},
+        settings=catalogue.settings_entry(model, weak.aider_name, task.tokens),
+    )

@@ -21,14 +21,14 @@ FULL = 64 << 10  # bytes of free space below which the disk counts as full
 async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
     """Point the task's own branch at the commit."""
     branch = run.context.branch(f"task{task}")
-    await merge.set_branch(run.context.repository.git, branch, commit)
+    await merge.set_branch(run.context.git, branch, commit)
     run.emit(events.BranchKept(branch), task, number)
 
 
 async def keep_patch(context: Context, task: Task, number: int, old: str, new: str) -> str:
     """Write the difference of two commits to a patch, and return its path relative to the repository."""
     try:
-        content = await collect.binary_diff(context.repository.git, old, new) if old != new else b""
+        content = await collect.binary_diff(context.git, old, new) if old != new else b""
     except (GitFailed, OSError):
         return ""
     if not content:
@@ -47,13 +47,6 @@ def keep_output(run: Run, task: Task, number: int, output: str) -> Path:
             path.write_text(context.secrets.scrub(output), "utf-8")
             return path
     return run.services.journal.agent_log(task.id)
-
-
-def read_patch(patch: Path) -> str:
-    try:
-        return shorten_diff(patch.read_bytes())
-    except OSError:
-        return ""
 
 
 def shorten_diff(diff: bytes) -> str:

@@ -1,17 +1,12 @@
-"""Have a model review a task's change.
+"""Have a model review a task's change. Its verdict counts like a gate's; a missing review does not count as passed."""
 
-Its verdict counts like a gate's; a missing review is reported as missing, not as passed.
-"""
-
-import asyncio
-import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from orchestra import events
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.deadline import deadline_sentence, emit_deadline_reached
+from orchestra.conduct.core.deadline import deadline_sentence, emit_deadline_reached, timeout_at_deadline
 from orchestra.conduct.core.model_questions import QuestionFailed, ask_under_role
 from orchestra.errors import LimitReached, ProviderError
 from orchestra.judge.critic import (
@@ -56,23 +51,23 @@ class Critic:
         run, started = self.run, time.monotonic()
         # What was secret for the author's provider is secret for the critic's.
         text = run.context.secrets.scrub(diff.decode("utf-8", "replace"))
-        run.emit(
-            events.GateStarted(name=NAME, command=self.description, tree=tree_label(task, number)), task.id, number
-        )
+        label = f"task{task.id}-{number}"
+        run.emit(events.GateStarted(name=NAME, command=self.description, tree=label), task.id, number)
         try:
             review = await self.review(task, number, text)
         except (ProviderError, LimitReached) as error:
-            self.emit_review_ended(task, number, started, ok=False, code=error.exit_code, missing=str(error))
+            self.emit_review_ended(task.id, number, started, ok=False, code=error.exit_code, missing=str(error))
             failure = error.failure if isinstance(error, QuestionFailed) else ""
             verdict = Verdict.BUDGET if isinstance(error, LimitReached) else unreviewed_verdict(failure)
             cause = f"The change of {task.agent} was not reviewed: {error}"
             return Opinion("missing", Judgement(verdict, cause, AGAIN))
-        remarks = (
-            (f"The critic saw only the first {DIFF_LIMIT:,} characters of the change.",) if is_diff_cut(text) else ()
-        )
-        output, code = self.write_review(task, number, review), int(not review.passed)
-        how = {"output": output, "remarks": remarks, "reasons": review.reason_lines}
-        self.emit_review_ended(task, number, started, ok=review.passed, code=code, **how)
+        cut = f"The critic saw only the first {DIFF_LIMIT:,} characters of the change."
+        path = run.context.logs / f"{NAME}_{label}_{run.context.stamp}.txt"
+        lines = [f"{self.model.name}: {review.verdict}", *(f"- {reason}" for reason in review.reason_lines)]
+        path.write_text(run.context.secrets.scrub("\n".join(lines)) + "\n", encoding="utf-8")
+        output, code = str(path.relative_to(run.context.repository.root)), int(not review.passed)
+        how = {"output": output, "remarks": (cut,) if is_diff_cut(text) else (), "reasons": review.reason_lines}
+        self.emit_review_ended(task.id, number, started, ok=review.passed, code=code, **how)
         if review.passed:
             return Opinion("pass")
         return Opinion("fail", Judgement(Verdict.GATES_FAILED, review.sentence, f"See {output}."), review.as_failure)
@@ -83,39 +78,25 @@ class Critic:
         if asked in self.reviews:
             return self.reviews[asked]
         try:
-            async with asyncio.timeout_at(None if run.context.deadline == math.inf else run.context.deadline):
-                about = task.id, number
-                review = await ask_under_role(
-                    NAME, run, self.model, asked, Review, about=about, system=ROLE, check=review_complaint
-                )
+            async with timeout_at_deadline(run.context):
+                how: dict[str, Any] = {"about": (task.id, number), "system": ROLE, "check": review_complaint}
+                review = await ask_under_role(NAME, run, self.model, asked, Review, **how)
         except TimeoutError:
             emit_deadline_reached(run)
             raise LimitReached(f"{deadline_sentence(run.context)} before the review was complete.") from None
         self.reviews[asked] = review
         return review
 
-    def write_review(self, task: Task, number: int, review: Review) -> str:
-        """Write the whole review beside the outputs of the gates."""
-        context = self.run.context
-        path = context.logs / f"{NAME}_{tree_label(task, number)}_{context.stamp}.txt"
-        lines = [f"{self.model.name}: {review.verdict}", *(f"- {reason}" for reason in review.reason_lines)]
-        path.write_text(context.secrets.scrub("\n".join(lines)) + "\n", encoding="utf-8")
-        return str(path.relative_to(context.repository.root))
-
-    def emit_review_ended(self, task: Task, number: int, started: float, *, ok: bool, code: int, **how: Any) -> None:
+    def emit_review_ended(self, task: int, number: int, started: float, *, ok: bool, code: int, **how: Any) -> None:
         ended = events.GateEnded(
             name=NAME,
             about=events.ABOUT_REVIEW,
             command=self.description,
-            tree=tree_label(task, number),
+            tree=f"task{task}-{number}",
             ok=ok,
             verifies=False,
             code=code,
             seconds=round(time.monotonic() - started, 3),
             **how,
         )
-        self.run.emit(ended, task.id, number)
-
-
-def tree_label(task: Task, number: int) -> str:
-    return f"task{task.id}-{number}"
+        self.run.emit(ended, task, number)

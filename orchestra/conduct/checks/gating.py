@@ -1,20 +1,16 @@
-"""Run the gates: found once, run on one tree at a time and once per tree, and compared with their outcome on the
-base."""
+"""Run the gates: found once, run on one tree at a time, once per tree, and compared with their outcome on the base."""
 
 import asyncio
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 
 from orchestra import events
 from orchestra.agents.seat import find_aider_python
 from orchestra.conduct.checks.critic import Critic
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.models import critic_model
-from orchestra.conduct.core.setup_settings import setup_from_settings
 from orchestra.errors import SettingsError
 from orchestra.events import Event
 from orchestra.gates.compare import Comparison, compare_readings, noise_between, why_unproven
@@ -56,13 +52,9 @@ class GateResults:
 
     @property
     def sentence(self) -> str:
-        """Name the gates that failed, and the first new failure."""
-        return (
-            "; ".join(
-                f"{one.gate.name} failed: {join_some(sorted(self.new_failure_names(one)))}" for one in self.failed
-            )
-            + "."
-        )
+        """Name the gates that failed, and the first new failures."""
+        parts = (f"{one.gate.name} failed: {join_some(sorted(self.new_failure_names(one)))}" for one in self.failed)
+        return f"{'; '.join(parts)}."
 
     @property
     def lesson(self) -> CheckFailure:
@@ -74,13 +66,11 @@ class GateResults:
 
 def find_gates(context: Context) -> tuple[list[Gate], tuple[UnusableGate, ...]]:
     """Find the gates of this run, and those of the repository that cannot run here."""
-    detected = DetectedGates()
-    if context.settings.detect:
+    settings, detected, syntax = context.settings, DetectedGates(), list[Gate]()
+    if settings.detect:
         detected = detect_gates(inspect_repository(context.repository.root, context.entries, os.environ))
-    syntax = make_syntax_gate(find_aider_python(os.environ), context.entries) if context.settings.detect else []
-    return choose_gates(context.settings, [*syntax, *detected.gates]), remaining_unusable(
-        context.settings, detected.unusable
-    )
+        syntax = make_syntax_gate(find_aider_python(os.environ), context.entries)
+    return choose_gates(settings, [*syntax, *detected.gates]), remaining_unusable(settings, detected.unusable)
 
 
 def check_role_gates(run: Run, gates: Sequence[Gate]) -> None:
@@ -112,7 +102,8 @@ class Gating:
         self.second_base: dict[tuple[str, Gate], GateOutcome] = {}
         payloads = [event.payload for event in previous_events]
         passed = [each for each in payloads if isinstance(each, events.GateEnded) and each.about_tree and each.verifies]
-        self.passed = {passing_key(each): each for each in passed}
+        # By tree, gate, and the files that it checked.
+        self.passed = {(each.about_tree[0], each.name, each.command, *each.about_tree[1:]): each for each in passed}
         self.judged = {each.key: each for each in payloads if isinstance(each, events.TestsJudged)}
         # One tree at a time: parallel test runs fail for lack of ports or time.
         self.gate_lock = asyncio.Lock()
@@ -125,7 +116,7 @@ class Gating:
         notes = tuple(one.note for one in self.unusable)
         unusable = tuple(events.GateUnusable(one.gate.name, one.gate.kind, one.why) for one in self.unusable)
         self.run.emit(events.GatesFound(tuple(found), notes, unusable))
-        for gate in [] if setup_from_settings(self.run.context.settings) else self.gates:
+        for gate in [] if self.run.context.worktree_setup else self.gates:
             if gate.named and (program := missing_program(gate.command, os.environ)):
                 text = f"{gate.name} could not start: {program} is not found here. {CHECKS_NOTHING}"
                 self.run.emit(events.Note(text))
@@ -144,10 +135,7 @@ class Gating:
             self.run.emit(events.Note(f"{note[0].upper()}{note[1:]}."))
 
     async def check_task(self, task: Task, commit: str, parent: str, number: int, *, parses: bool) -> GateResults:
-        """Run the gates that the task's own worktree can decide.
-
-        Files whose syntax the agent process has checked are not checked again.
-        """
+        """Run the gates that the task's own worktree can decide. `parses`: the agent process has checked the syntax."""
         plan, bound = self.run.state.plan, self.run.context.role_of(task).gates
         gates = gates_for_task(task, plan.tasks, self.binding_gates, plan.needs, bound)
         gates = [gate for gate in gates if gate.kind != "syntax" or not parses]
@@ -169,13 +157,9 @@ class Gating:
         gates: Sequence[Gate] | None = None,
         about: tuple[int, int] | None = None,
     ) -> GateResults:
-        """Gate a tree.
-
-        `label` names it in the logs (`combined`, `task3-1`). Gates that check single files get the files changed since
-        `parent`.
-        """
-        git = self.run.context.repository.git
-        paths = await git.paths("diff", "--name-only", "--no-renames", "-z", parent or self.base, commit)
+        """Gate a tree, named `label` in the logs. Gates of single files get those changed since `parent`."""
+        options = ("--name-only", "--no-renames", "-z")
+        paths = await self.run.context.git.paths("diff", *options, parent or self.base, commit)
         async with self.gate_lock:
             checked = await self.run_against_base(commit, self.gates if gates is None else gates, paths, label)
         for outcome in checked.outcomes:
@@ -196,22 +180,17 @@ class Gating:
         suspect = [each.gate for each in first if compared[each.gate.name].new and not each.ended.timed_out]
         again = {each.gate: each for each in await self.run_all(commit, suspect, paths, f"{label}-again")}
         # Lines of output may differ between two runs of the same tree; names of failures do not.
-        await self.run_base_again([gate for gate in suspect if base[gate].failing and not base[gate].reading.by_name])
+        unstable = [gate for gate in suspect if base[gate].failing and not base[gate].reading.by_name]
+        left = [gate for gate in unstable if (self.base, gate) not in self.second_base and not gate.endings]
+        for outcome in await self.run_all(self.base, left, (), "base-again"):
+            self.second_base[self.base, outcome.gate] = outcome
         for each in [one for one in first if one.gate in again]:
             others = base.get(each.gate), again[each.gate], self.second_base.get((self.base, each.gate))
             compared[each.gate.name] = compare_with_base(each, *others)
         return GateResults(tuple(first), compared)
 
-    async def run_base_again(self, gates: Iterable[Gate]) -> None:
-        left = [gate for gate in gates if (self.base, gate) not in self.second_base and not gate.endings]
-        for outcome in await self.run_all(self.base, left, (), "base-again"):
-            self.second_base[self.base, outcome.gate] = outcome
-
     def record_unable_gates(self, base: Iterable[GateOutcome]) -> None:
-        """Record which gates cannot run on the base.
-
-        Only the base decides, so that no change can turn off a gate by breaking it.
-        """
+        """Record which gates cannot run on the base. No change can turn off a gate by breaking it."""
         for outcome in base:
             gate = outcome.gate
             why = why_not_started(gate, outcome.reading)
@@ -229,11 +208,15 @@ class Gating:
     async def get_outcomes(
         self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str
     ) -> list[GateOutcome]:
-        tree = await self.run.context.repository.git.text("rev-parse", f"{commit}^{{tree}}")
+        tree = await self.run.context.git.text("rev-parse", f"{commit}^{{tree}}")
         keys = {gate: (tree, gate, tuple(paths) if gate.endings else ()) for gate in gates}
         for gate in gates:
             if recalled := self.passed.get((tree, gate.name, gate.command, *keys[gate][2])):
-                self.outcomes.setdefault(keys[gate], recall_outcome(gate, recalled, self.run.context.repository.root))
+                ended = CommandResult(recalled.code, recalled.seconds, recalled.timed_out)
+                reading = Reading(counts=Counts(recalled.ran, recalled.passed))
+                output = self.run.context.repository.root / recalled.output
+                outcome = GateOutcome(gate, ended, output, reading, about=recalled.about_tree)
+                self.outcomes.setdefault(keys[gate], outcome)
         left = [gate for gate in gates if keys[gate] not in self.outcomes]
         for outcome in await self.run_all(commit, left, paths, label):
             self.outcomes[keys[outcome.gate]] = dataclasses.replace(outcome, about=(tree, *keys[outcome.gate][2]))
@@ -259,12 +242,13 @@ class Gating:
             planned=tuple(run.state.plan.owners),
             choice=choice,
             timeout=run.context.settings.gate_timeout,
-            set_up=setup_from_settings(run.context.settings),
+            set_up=run.context.worktree_setup,
         )
-        return await run.services.host.run_gates(check, partial(self.emit_gate_started, label))
 
-    def emit_gate_started(self, label: str, gate: Gate) -> None:
-        self.run.emit(events.GateStarted(name=gate.name, command=gate.command, tree=label))
+        def emit_gate_started(gate: Gate) -> None:
+            run.emit(events.GateStarted(name=gate.name, command=gate.command, tree=label))
+
+        return await run.services.host.run_gates(check, emit_gate_started)
 
     def emit_gate_ended(
         self, outcome: GateOutcome, compared: Comparison, label: str, about: tuple[int, int] | None
@@ -318,20 +302,8 @@ def compare_with_base(
     )
 
 
-def passing_key(passed: events.GateEnded) -> tuple[str, ...]:
-    tree, *paths = passed.about_tree
-    return (tree, passed.name, passed.command, *paths)
-
-
-def recall_outcome(gate: Gate, passed: events.GateEnded, root: Path) -> GateOutcome:
-    """Return the outcome of a gate that passed on this tree in an earlier session."""
-    ended = CommandResult(passed.code, passed.seconds, passed.timed_out)
-    reading = Reading(counts=Counts(passed.ran, passed.passed))
-    return GateOutcome(gate, ended, root / passed.output, reading, about=passed.about_tree)
-
-
 async def open_gating(run: Run, previous_events: Iterable[Event]) -> Gating:
-    """Find the gates of a run and emit them. `previous_events`: of the run's earlier sessions."""
+    """Find the gates of a run and emit them."""
     gating = Gating(run, previous_events)
     await gating.emit_gates_found()
     return gating

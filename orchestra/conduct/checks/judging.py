@@ -62,18 +62,11 @@ NAMING = ("conftest.py", "pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml")
 
 
 class GateRuns(Protocol):
-    """Runs gates; no tree is gated twice."""
+    """Runs gates; no tree is gated twice. `compare` is with the base's outcome; a run of the base may be recalled."""
 
-    async def compare(self, commit: str, gate: Gate, label: str) -> tuple[GateOutcome, Comparison]:
-        """Run the gate on a tree, and compare the outcome with the base's."""
-        ...
-
+    async def compare(self, commit: str, gate: Gate, label: str) -> tuple[GateOutcome, Comparison]: ...
     async def run_on_base(self, gate: Gate) -> GateOutcome: ...
-
-    def recall_base_run(self, gate: Gate) -> GateOutcome | None:
-        """Return the outcome on the base, if the gate ran there."""
-        ...
-
+    def recall_base_run(self, gate: Gate) -> GateOutcome | None: ...
     async def run_choice(self, commit: str, gate: Gate, label: str, choice: ChosenTests) -> GateOutcome: ...
 
 
@@ -119,10 +112,14 @@ class SuiteEvidence:
 
     @cached_property
     def judging(self) -> DecisiveFiles:
-        named = [self.text(path) for path in self.texts if PurePosixPath(path).name in NAMING and is_naming(path)]
-        texts = {path: self.text(path) for path in find_set_up_files(self.texts)}
-        steps = [step for command in self.commands for step in command_steps(command, texts)]
-        return find_decisive_files(self.change, [*self.commands, *steps], named)
+        """The files that decide the outcome. Of set-up files that name others, only those near the root are read."""
+        naming = [path for path in self.texts if PurePosixPath(path).name in NAMING and path.count("/") < 3]
+        steps = [step for command in self.commands for step in command_steps(command, self.set_up_texts)]
+        return find_decisive_files(self.change, [*self.commands, *steps], [self.text(path) for path in naming])
+
+    @property
+    def set_up_texts(self) -> dict[str, str]:
+        return {path: self.text(path) for path in find_set_up_files(self.texts)}
 
     @cached_property
     def inline(self) -> dict[str, bytes]:
@@ -144,10 +141,6 @@ class SuiteEvidence:
         return await commit_base_versions(self.git, self.index, self.head, paths, self.before, self.now, self.inline)
 
 
-def is_naming(path: str) -> bool:
-    return path.count("/") < 3
-
-
 async def gather_suite_evidence(
     git: Git, index: Path, base: str, head: str, gates: Sequence[Gate], permit: Permit, owners: Collection[str]
 ) -> SuiteEvidence:
@@ -159,14 +152,10 @@ async def gather_suite_evidence(
         if manifest_reader(path) or is_test_path(path) or is_test_setup(path) or path.endswith(".rs")
     ]
     old, new = await read_files(git, before, looked_at), await read_files(git, now, looked_at)
-    test_paths = [
-        path
-        for path in before.files
-        if (is_test_path(path) and path.endswith(".py")) or PurePosixPath(path).name in NAMING
-    ]
-    test_paths = (
-        test_paths if len(test_paths) <= MOST_TESTS else [path for path in test_paths if not is_test_path(path)]
-    )
+    python_tests = {path for path in before.files if is_test_path(path) and path.endswith(".py")}
+    test_paths = [path for path in before.files if path in python_tests or PurePosixPath(path).name in NAMING]
+    if len(test_paths) > MOST_TESTS:
+        test_paths = [path for path in test_paths if not is_test_path(path)]
     texts = await read_files(git, before, [*test_paths, *find_set_up_files(before.files)])
     tests = [text.decode("utf-8", "replace") for path, text in texts.items() if path.endswith(".py")]
     asked = [path for path in changed if path in owners or permit.covers(path)]
@@ -211,8 +200,7 @@ class SuiteTrial:
 
     @property
     def runner(self) -> str:
-        texts = {path: self.evidence.text(path) for path in find_set_up_files(self.evidence.texts)}
-        return find_runner(self.gate.command, texts, self.last.roll)
+        return find_runner(self.gate.command, self.evidence.set_up_texts, self.last.roll)
 
     # --- with the base's tests ---
 
@@ -255,12 +243,9 @@ class SuiteTrial:
             roll = base.roll
         if roll and self.outcome.roll:
             here = self.without_requested(find_lost_tests(roll, self.outcome.roll))
-            there = (
-                find_lost_tests(roll, self.last.roll)
-                if self.last is not self.outcome and self.last.roll
-                else LostTestNames()
-            )
-            return here if here or not there else there
+            if here or self.last is self.outcome or not self.last.roll:
+                return here
+            return find_lost_tests(roll, self.last.roll) or here
         if roll.runner in PYTHON:  # Python's runners record the names themselves
             return LostTestNames(ran=0, of=len(roll.names_with(*RAN)))
         return self.find_lost_by_count(base)
@@ -273,70 +258,52 @@ class SuiteTrial:
         return LostTestNames(ran=ran, of=of) if of and ran < of else LostTestNames()
 
     def expected_roll(self) -> RecordedTests:
-        """Return the base's tests without running the base: if its files list them plainly, and exactly these passed
-        with the base's tests."""
+        """Return the base's tests without running the base: if its files list just those that passed with them."""
         roll = self.last.roll
         if roll.runner not in PYTHON or roll.names_with(PASSED) != roll.tests.keys():
             return RecordedTests()
         if self.last is self.outcome and (self.evidence.judging.paths or self.evidence.inline):
             return RecordedTests()
-        found = set[str]()
+        listed, pytest = set[str](), roll.runner == "pytest"
         files = set(files_of_tests(roll.tests, self.evidence.before.files))
         for path in files | {path for path in self.evidence.texts if is_python_test(path)}:
             tests = static_tests(self.evidence.text(path)) if path else None
             if tests is None:
                 return RecordedTests()
-            found |= {
-                self.full_test_name(roll.runner, path, owner, name)
-                for owner, name in tests
-                if owner or roll.runner == "pytest"
-            }
-        return roll if found == {self.short_test_name(roll.runner, name) for name in roll.tests} else RecordedTests()
-
-    def full_test_name(self, runner: str, path: str, owner: str, name: str) -> str:
-        stem = path if runner == "pytest" else PurePosixPath(path).stem
-        return ("::" if runner == "pytest" else ".").join(filter(None, (stem, owner, name)))
-
-    def short_test_name(self, runner: str, name: str) -> str:
-        return function_of(name) if runner == "pytest" else ".".join(name.split(".")[-3:])
+            stem = path if pytest else PurePosixPath(path).stem
+            names = ((stem, owner, name) for owner, name in tests if owner or pytest)
+            listed |= {("::" if pytest else ".").join(filter(None, parts)) for parts in names}
+        passed = {function_of(name) if pytest else ".".join(name.split(".")[-3:]) for name in roll.tests}
+        return roll if listed == passed else RecordedTests()
 
     def without_requested(self, lost: LostTestNames) -> LostTestNames:
         """Leave out the tests whose removal a task was asked for."""
-        missing, skipped, expected = (
-            tuple(name for name in names if not self.is_requested(name))
-            for names in (lost.missing, lost.skipped, lost.expected)
-        )
+        kinds = (lost.missing, lost.skipped, lost.expected)
+        missing, skipped, expected = (tuple(n for n in names if not self.is_requested(n)) for names in kinds)
         return LostTestNames(missing, skipped, expected)
 
     def is_requested(self, name: str) -> bool:
-        """Whether the removal of a test was requested: its file was changed and is owned by a task or named by a
-        person, or the test's own name was given."""
+        """Whether the removal of a test was requested: by its changed file, or by the test's own name."""
         material, files = self.evidence, self.evidence.change.paths
         path = file_of_test(name, set(files))
         if not path and not file_of_test(name, material.before.files):
             tests = [one for one in files if is_test_path(one)]
             return bool(tests) and all(map(material.is_requested, tests))
-        words = function_of(name).replace("::", ".").rpartition(".")[2]
-        return (bool(path) and material.is_requested(path)) or any(
-            asks_to_remove_test(text, words) for text in material.permit.words
-        )
+        test = function_of(name).replace("::", ".").rpartition(".")[2]
+        by_file = bool(path) and material.is_requested(path)
+        return by_file or any(asks_to_remove_test(text, test) for text in material.permit.words)
 
     # --- a test that must fail ---
 
     async def check_control(self, runner: str) -> str:
-        """Return why the runner cannot be trusted.
-
-        Empty if it reports our failing test as failed, or if this cannot be tested.
-        """
+        """Return why the runner cannot be trusted; empty if it reports our failing test, or cannot be tested."""
         material = self.evidence
         if runner == "pytest" and "::" in self.gate.command:
             self.remarks.append(f"{self.gate.name} names single tests, so no control test could be added.")
             return ""
         if not runner:
-            self.remarks.append(
-                f"The runner behind {self.gate.name} is unknown:"
-                " no control test was added, so only its exit code counts."
-            )
+            why = "no control test was added, so only its exit code counts"
+            self.remarks.append(f"The runner behind {self.gate.name} is unknown: {why}.")
             return ""
         name = control_name(self.last.roll, secrets.token_hex(6))
         listing = material.now if self.commit == material.head else await list_files(material.git, self.commit)
@@ -352,10 +319,7 @@ class SuiteTrial:
         return "" if reported else "did not report a control test that must fail"
 
     async def is_reported(self, choice: ChosenTests, name: str) -> bool:
-        """Whether the failing test is reported.
-
-        Try first without installed plug-ins, if the project names none and the base's set-up is in place.
-        """
+        """Whether the failing test is reported: first without plug-ins, if none is named, with the base's set-up."""
         material = self.evidence
         settled = self.commit != material.head or not material.judging.paths
         plain = settled and needs_no_plugins(self.gate.command, map(material.text, material.texts))
@@ -388,28 +352,19 @@ class SuiteTrial:
             return ()
         base = self.runs.recall_base_run(self.gate)
         old = {function_of(name) for name in (base.roll.tests if base else self.last.roll.tests)}
-        fresh = (
-            [n for n in roll.tests if function_of(n) not in old and file_of_test(n, touched)]
-            if self.knows_base_tests(base)
-            else []
-        )
-        if not fresh:
+        fresh = [name for name in roll.tests if function_of(name) not in old and file_of_test(name, touched)]
+        # The names of the base's tests are known only from its own run or from a run with its tests.
+        if not fresh or (base is None and self.last is self.outcome):
             return ()
-        commit = await commit_base_versions(
-            material.git, material.index, material.base, judging.sure, material.now, material.before
-        )
+        git, now, before = material.git, material.now, material.before
+        commit = await commit_base_versions(git, material.index, material.base, judging.sure, now, before)
         try:
             choice = ChosenTests(only=fresh if roll.runner == "pytest" else ())
             there = await self.runs.run_choice(commit, self.gate, "new-tests", choice)
         except SetUpFailed:
             return ()
-        return tuple(
-            (name, there.roll.tests.get(name, "failed"), roll.tests[name]) for name in sorted(fresh)[:MOST_NAMED]
-        )
-
-    def knows_base_tests(self, base: GateOutcome | None) -> bool:
-        """Whether the names of the base's tests are known, from its own run or from a run with its tests."""
-        return base is not None or self.last is not self.outcome
+        on_base, on_result = there.roll.tests, roll.tests
+        return tuple((name, on_base.get(name, "failed"), on_result[name]) for name in sorted(fresh)[:MOST_NAMED])
 
 
 def is_python_test(path: str) -> bool:

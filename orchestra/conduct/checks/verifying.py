@@ -1,12 +1,11 @@
 """Judge the tests of a result once, before it is delivered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from orchestra import events
 from orchestra.conduct.checks.gating import Gating, compare_with_base
 from orchestra.conduct.checks.judging import SuiteJudgement, gather_suite_evidence, judge_tests
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.permits import permit_of_run
 from orchestra.errors import GitFailed, SetUpFailed
 from orchestra.gates.compare import Comparison
 from orchestra.gates.run import ChosenTests, GateOutcome
@@ -23,22 +22,24 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
     if not gates or not all(gate.ok for gate in run.state.report.gates):
         return
     wanted = (f"{commit}^{{tree}}" for commit in (head, gating.base))
-    trees = (await context.repository.git.text("rev-parse", *wanted)).split()
+    trees = (await context.git.text("rev-parse", *wanted)).split()
     keys = {gate: (*trees, gate.name, gate.command) for gate in gates}
     for gate in [gate for gate in gates if keys[gate] in gating.judged]:
         run.emit(gating.judged[keys[gate]])
     left = [gate for gate in gates if keys[gate] not in gating.judged]
     if not left:
         return
-    git, index = context.repository.git, context.folder / "judge.index"
-    runs = GatingRuns(gating, *trees)
+    git, index = context.git, context.folder / "judge.index"
+    runs = GatingRuns(gating, trees[1])
     async with gating.gate_lock:
         for gate in left:
             try:
-                material = await gather_suite_evidence(
-                    git, index, gating.base, head, [gate], permit_of_run(run), run.state.plan.owners
-                )
-                judged = await judge_tests(material, gate, await runs.get_outcome_with_roll(head, gate), runs)
+                permit, owners = run.permit, run.state.plan.owners
+                material = await gather_suite_evidence(git, index, gating.base, head, [gate], permit, owners)
+                outcome = runs.recall_run(trees[0], gate)
+                if outcome is None:  # after a resume the pass is known, but not which tests ran
+                    (outcome,) = await gating.run_all(head, [gate], (), "combined-again")
+                judged = await judge_tests(material, gate, outcome, runs)
             except (GitFailed, SetUpFailed) as failed:
                 # The result stays; only its tests do not count as proof.
                 judged = SuiteJudgement(bent=f"passed, but it is unknown whether its tests were manipulated: {failed}")
@@ -46,16 +47,15 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
 
 
 def tests_judged_event(gate: Gate, key: Sequence[str], judged: SuiteJudgement) -> events.TestsJudged:
-    missing, skipped, expected = (
-        names[:MOST_LOST] for names in (judged.lost.missing, judged.lost.skipped, judged.lost.expected)
-    )
+    lost = judged.lost
+    missing, skipped, expected = (names[:MOST_LOST] for names in (lost.missing, lost.skipped, lost.expected))
     return events.TestsJudged(
         name=gate.name,
         key=tuple(key),
         holds=judged.holds,
         changed=judged.changed,
         wrote=judged.wrote,
-        lost=events.LostTests(missing, skipped, expected, judged.lost.ran, judged.lost.of),
+        lost=events.LostTests(missing, skipped, expected, lost.ran, lost.of),
         bent=judged.bent,
         runner=judged.runner,
         remarks=judged.remarks,
@@ -67,14 +67,9 @@ def tests_judged_event(gate: Gate, key: Sequence[str], judged: SuiteJudgement) -
 class GatingRuns:
     """Gate runs as `Gating` makes and remembers them. The caller must hold its lock."""
 
-    def __init__(self, gating: Gating, head_tree: str, base_tree: str) -> None:
+    def __init__(self, gating: Gating, base_tree: str) -> None:
         self.gating = gating
-        self.head_tree, self.base_tree = head_tree, base_tree
-
-    async def get_outcome_with_roll(self, commit: str, gate: Gate) -> GateOutcome:
-        """Return the outcome on the result. After a resume the pass is known, but not which tests ran."""
-        outcome = self.recall_run(self.head_tree, gate)
-        return outcome or (await self.gating.run_all(commit, [gate], (), "combined-again"))[0]
+        self.base_tree = base_tree
 
     def recall_run(self, tree: str, gate: Gate) -> GateOutcome | None:
         known_outcomes = self.gating.outcomes.items()
@@ -83,9 +78,8 @@ class GatingRuns:
     async def compare(self, commit: str, gate: Gate, label: str) -> tuple[GateOutcome, Comparison]:
         checked = await self.gating.run_against_base(commit, [gate], (), label)
         for outcome in checked.outcomes:
-            compared: Mapping[str, Comparison] = checked.compared
-            self.gating.emit_gate_ended(outcome, compared[gate.name], label, None)
-            return outcome, compared[gate.name]
+            self.gating.emit_gate_ended(outcome, checked.compared[gate.name], label, None)
+            return outcome, checked.compared[gate.name]
         (outcome,) = await self.gating.run_all(commit, [gate], (), label)  # a gate that hangs on the base
         return outcome, compare_with_base(outcome, None)
 

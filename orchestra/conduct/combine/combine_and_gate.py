@@ -3,18 +3,95 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestra import events
 from orchestra.conduct.checks.gating import GateResults, Gating
-from orchestra.conduct.combine.combine_commits import CombinedCommits, combine_commits, parent_commit
-from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.task_result import TaskResult
-from orchestra.errors import SetUpFailed
+from orchestra.conduct.core.context import Context, Run, TaskResult
+from orchestra.errors import GitFailed, SetUpFailed
 from orchestra.judge.blame import Blame, TaskSet, find_culprits
 from orchestra.judge.retry import CheckFailure
-from orchestra.model import Gate
-from orchestra.workspace.merge import diff_numstat
+from orchestra.workspace.layers import CombinedPaths, Layer, apply_layers, read_layers
+from orchestra.workspace.merge import combine_commit, diff_numstat
+
+
+@dataclass
+class CombinedCommits:
+    """One linear commit per task on top of a base. `conflicts` name the files; what needs such a task is `excluded`.
+
+    `touched`: who has changed each file so far.
+    """
+
+    run: Run
+    head: str
+    commits: dict[int, str] = field(default_factory=dict)
+    conflicts: dict[int, str] = field(default_factory=dict)
+    excluded: dict[int, str] = field(default_factory=dict)
+    touched: dict[str, str] = field(default_factory=dict)
+
+    async def apply(self, results: Sequence[TaskResult], changes: Mapping[str, Layer]) -> None:
+        """Apply changes of separate files together, in one step."""
+        context = self.run.context
+        if results and parent_commit(context, results[0]) == self.head:  # its own commit is already in place
+            self.head = self.commits[results[0].task.id] = results[0].commit
+            results = results[1:]
+        if not results:
+            return
+        wanted = [(changes[one.commit], context.commit_message(one.task)) for one in results]
+        try:
+            commits = await apply_layers(context.git, self.head, wanted)
+        except GitFailed:  # some distributions package git without what this needs
+            for one in results:
+                await self.merge(one)
+            return
+        self.commits |= zip((one.task.id for one in results), commits, strict=True)
+        self.head = commits[-1]
+
+    async def merge(self, result: TaskResult) -> bool:
+        """Merge one result and return whether it fits."""
+        context, task, trees = self.run.context, result.task, self.run.services.trees
+        parent, message = parent_commit(context, result), context.commit_message(task)
+        head, merged = await combine_commit(trees, self.head, parent, result.commit, message)
+        if merged.tree:
+            self.head = self.commits[task.id] = head
+        else:
+            owners = {self.touched[path] for path in merged.conflicts if path in self.touched}
+            others = ", ".join(sorted(owners)) or "the others"
+            self.conflicts[task.id] = f"its change of {', '.join(merged.conflicts)} conflicts with that of {others}"
+        return bool(merged.tree)
+
+
+async def combine_commits(run: Run, base: str, results: Sequence[TaskResult]) -> CombinedCommits:
+    """Combine results in the given order, dependencies first. Only changes that overlap are merged one by one."""
+    made, ground, free, context = CombinedCommits(run, base), CombinedPaths(), list[TaskResult](), run.context
+    changes = await read_layers(context.git, [(one.commit, parent_commit(context, one)) for one in results])
+    for result in results:
+        task, record = result.task, run.state.report.tasks[result.task.id]
+        if missing := [need for need in task.needs if need in made.conflicts | made.excluded]:
+            made.excluded[task.id] = f"it needs {run.state.report.tasks[missing[0]].agent}, which is left out"
+            continue
+        layer = changes[result.commit]
+        if parent_commit(context, result) == base and ground.can_apply(layer):
+            free.append(result)
+        else:
+            await made.apply(free, changes)
+            free.clear()
+            old_head = made.head
+            if not await made.merge(result):
+                continue
+            # A merge follows renamed files: its changes may be in other paths.
+            layer = (await read_layers(context.git, [(made.head, old_head)]))[made.head]
+        ground.add(layer)
+        made.touched |= dict.fromkeys(record.changed, record.agent)
+    await made.apply(free, changes)
+    return made
+
+
+def parent_commit(context: Context, result: TaskResult) -> str:
+    return result.parent or context.repository.base
+
+
+# --- the search for what breaks it ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -28,7 +105,7 @@ class GuiltyResult:
 
 @dataclass(frozen=True)
 class Combination:
-    """The combined commit and its tasks. `bad` says why it does not pass; empty if it does."""
+    """The combined commit and its tasks. `failure` says why it does not pass; empty if it does."""
 
     head: str
     tasks: TaskSet = frozenset()
@@ -39,16 +116,12 @@ class Combination:
 async def combine_and_gate(
     run: Run, gating: Gating, base: Combination, results: Sequence[TaskResult], combined: str = ""
 ) -> Combination:
-    """Combine results on the current base and gate them.
-
-    `combined`: their combination, if an earlier session made it.
-    """
+    """Combine results on the current base and gate them. `combined`: their combination by an earlier session."""
     stacked = await combine_commits(run, base.head, results)
-    for task, reason in (stacked.conflicts | stacked.excluded).items():
+    conflicts = stacked.conflicts
+    for task, reason in (conflicts | stacked.excluded).items():
         emit_task_held(run, task, reason)
-    misfits = tuple(
-        GuiltyResult(one, stacked.conflicts[one.task.id]) for one in results if one.task.id in stacked.conflicts
-    )
+    misfits = tuple(GuiltyResult(one, conflicts[one.task.id]) for one in results if one.task.id in conflicts)
     if not stacked.commits:
         return dataclasses.replace(base, guilty=misfits)
     if combined:
@@ -65,14 +138,16 @@ async def combine_and_gate(
     if checked.ok:
         return Combination(stacked.head, everyone, guilty=misfits)
     blame, results_by_set = await find_guilty(run, gating, base.head, mine)
-    emit_blamed(run, blame)
+    sets = tuple(tuple(sorted(each)) for each in blame.guilty)
+    run.emit(events.TasksBlamed(tuple(sorted(blame.green)), sets, tuple(sorted(blame.dropped)), blame.questions))
     dropped = [one for one in mine if one.task.id in blame.dropped]
     broken = tuple(explain_dropped_task(run, one, blame, results_by_set, checked) for one in dropped)
     guilty = (*broken, *misfits)
     if not (blame.green or base.tasks):
         # No good part exists: leave everything for the user to look at.
-        bad = f"{' and '.join(gate_title(one.gate) for one in checked.failed)} failed on it"
-        return Combination(stacked.head, everyone, bad, guilty)
+        names = [one.gate.name for one in checked.failed]
+        bad = " and ".join("the tests" if name == "tests" else name for name in names)
+        return Combination(stacked.head, everyone, f"{bad} failed on it", guilty)
     for each in broken:
         emit_task_held(run, each.result.task.id, each.why)
     for one in mine:
@@ -90,8 +165,10 @@ async def find_guilty(
     run: Run, gating: Gating, base: str, results: Sequence[TaskResult]
 ) -> tuple[Blame, dict[TaskSet, GateResults]]:
     """Gate sets of tasks until the guilty ones are known. Return the outcomes of each set too."""
-    results_by_set = dict[TaskSet, GateResults]()
-    sizes = {one.task.id: await count_changed_lines(run.context, one) for one in results}
+    results_by_set, sizes = dict[TaskSet, GateResults](), dict[int, int]()
+    for one in results:
+        counts = await diff_numstat(run.context.git, parent_commit(run.context, one), one.commit)
+        sizes[one.task.id] = sum(map(sum, counts.values()))
     needs = {one.task.id: one.task.needs for one in results}
     asking = find_culprits([one.task.id for one in results], needs, sizes=sizes)
     answer = None
@@ -110,11 +187,6 @@ async def find_guilty(
             answer = results_by_set[wanted].ok
 
 
-async def count_changed_lines(context: Context, result: TaskResult) -> int:
-    counts = await diff_numstat(context.repository.git, parent_commit(context, result), result.commit)
-    return sum(map(sum, counts.values()))
-
-
 def emit_combined(run: Run, combined: CombinedCommits) -> None:
     for task, commit in combined.commits.items():
         run.emit(events.TaskIntegrated(commit), task, run.state.report.tasks[task].attempts)
@@ -125,16 +197,10 @@ def emit_task_held(run: Run, task: int, reason: str) -> None:
     run.emit(events.TaskExcluded(reason), task, run.state.report.tasks[task].attempts)
 
 
-def emit_blamed(run: Run, blame: Blame) -> None:
-    guilty = tuple(tuple(sorted(each)) for each in blame.guilty)
-    run.emit(events.TasksBlamed(tuple(sorted(blame.green)), guilty, tuple(sorted(blame.dropped)), blame.questions))
-
-
 def explain_dropped_task(
     run: Run, result: TaskResult, blame: Blame, checks: Mapping[TaskSet, GateResults], whole: GateResults
 ) -> GuiltyResult:
-    """Explain why a task is left out: together with which tasks it breaks the combination, by the outcomes of the
-    smallest such set."""
+    """Explain with which other tasks this one breaks the combination, by the outcomes of the smallest such set."""
     task = result.task.id
     together = next(each for each in blame.guilty if task in each)
     failed = [tasks for tasks, checked in checks.items() if together <= tasks and not checked.ok]
@@ -164,7 +230,3 @@ def setup_failed_event(context: Context, failed: SetUpFailed) -> events.GateEnde
         output=os.path.relpath(failed.output, context.repository.root),
         remarks=(str(failed),),
     )
-
-
-def gate_title(gate: Gate) -> str:
-    return "the tests" if gate.name == "tests" else gate.name

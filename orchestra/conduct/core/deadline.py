@@ -8,26 +8,24 @@ from collections.abc import AsyncIterator
 
 from orchestra import events
 from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.money import LIMIT_REMEDY
+from orchestra.conduct.core.models import LIMIT_REMEDY
 from orchestra.errors import LimitReached
 from orchestra.gateway import billing
 from orchestra.model import Judgement, Task, Verdict
 from orchestra.report.phrases import format_time_option
-from orchestra.settings import Settings
 
 SMALLEST_REQUEST = 3_000  # bytes
 
 
-def compute_deadline(settings: Settings) -> float:
-    """Compute the run's deadline. A resumed run gets the whole time again."""
-    return time.monotonic() + settings.deadline if settings.deadline else math.inf
+def timeout_at_deadline(context: Context) -> asyncio.Timeout:
+    return asyncio.timeout_at(None if context.deadline == math.inf else context.deadline)
 
 
 @contextlib.asynccontextmanager
 async def enforce_deadline(run: Run, what: str) -> AsyncIterator[None]:
     context = run.context
     try:
-        async with asyncio.timeout_at(None if context.deadline == math.inf else context.deadline):
+        async with timeout_at_deadline(context):
             yield
     except TimeoutError:
         if time.monotonic() < context.deadline:
@@ -46,13 +44,12 @@ def emit_deadline_reached(run: Run) -> None:
 
 
 def find_used_up_limit(run: Run, task: Task) -> Judgement | None:
-    """Return why a new task cannot begin: no time or no money is left. Empty if it can."""
+    """Return why a new task cannot begin: no time or no money is left. None if it can."""
     if time.monotonic() >= run.context.deadline:
         emit_deadline_reached(run)
         return Judgement(Verdict.BUDGET, f"{deadline_sentence(run.context)} before {task.agent} began.", LIMIT_REMEDY)
-    short = run.services.gateway.limits.budget.shortage(
-        billing.max_request_cost(run.context.model_of(task), SMALLEST_REQUEST, None)
-    )
+    least = billing.max_request_cost(run.context.model_of(task), SMALLEST_REQUEST, None)
+    short = run.services.gateway.limits.budget.shortage(least)
     if short and run.services.gateway.replay is None:
         return Judgement(Verdict.BUDGET, f"{task.agent} did not begin: {short}.", LIMIT_REMEDY)
     return None

@@ -7,6 +7,11 @@ from orchestra.gateway.recording import text_digest
 from orchestra.journal.jsonl import Journal
 
 AGENT = "agent"  # only replies under this role count as iterations
+# Fields of an exchange that its event has too.
+COPIED = (
+    *("provider", "model", "status", "failure", "message", "usage", "identity"),
+    *("replayed", "recalled", "number", "drifted", "remark"),
+)
 
 
 class JournalListener(GatewayListener):
@@ -18,24 +23,12 @@ class JournalListener(GatewayListener):
     def on_exchange(self, ticket: ClientPass, exchange: Exchange) -> None:
         ended = events.RequestEnded(
             role=ticket.role,
-            provider=exchange.provider,
-            model=exchange.model,
-            status=exchange.status,
-            failure=exchange.failure,
-            message=exchange.message,
-            usage=exchange.usage,
             seconds=round(exchange.seconds, 3),
-            identity=exchange.identity,
-            replayed=exchange.replayed,
-            recalled=exchange.recalled,
-            number=exchange.number,
-            drifted=exchange.drifted,
-            remark=exchange.remark,
             type=exchange.kind,
             body=exchange.raw,
-            # The digest is that of the original reply, so that a reply with a redacted secret is known to be
-            # incomplete.
+            # Of the original reply, so that a reply with a redacted secret is known to be incomplete.
             digest=text_digest(exchange.raw),
+            **{name: getattr(exchange, name) for name in COPIED},
         )
         self.journal.emit(ended, ticket.task, ticket.attempt)
         if ticket.role == AGENT and not exchange.failure and not exchange.recalled:

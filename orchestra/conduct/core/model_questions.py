@@ -3,8 +3,7 @@
 from typing import Any, TypeVar
 
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.models import requestable_names
-from orchestra.conduct.core.money import LIMIT_REMEDY
+from orchestra.conduct.core.models import LIMIT_REMEDY, requestable_names
 from orchestra.errors import LimitReached, OrchestraError, ProviderError
 from orchestra.gateway.billing import ClientPass
 from orchestra.models.ask_model import UnusableAnswer, ask_model
@@ -31,12 +30,10 @@ async def ask_under_role(
     about: tuple[int | None, int | None] = (None, None),
     **how: Any,
 ) -> T:
-    """Ask a model and return the checked answer.
-
-    It is paid and remembered under `role`; `about` is a task and its attempt.
-    """
-    ticket = run.services.gateway.add_client(ClientPass(role, *about, models=requestable_names(model)))
-    base = run.services.gateway.client_url(ticket, model.provider.name)
+    """Ask a model and return the checked answer, which is paid under `role`. `about` is a task and its attempt."""
+    gateway = run.services.gateway
+    ticket = gateway.add_client(ClientPass(role, *about, models=requestable_names(model)))
+    base = gateway.client_url(ticket, model.provider.name)
     try:
         return await ask_model(model, question, kind, base=base, key=ticket.token, **how)
     except UnusableAnswer:
@@ -44,7 +41,7 @@ async def ask_under_role(
     except ProviderError as error:
         raise explain_provider_error(ticket, f"The {role} ({model.name})", "answer", error) from None
     finally:
-        run.services.gateway.remove_client(ticket)
+        gateway.remove_client(ticket)
 
 
 def explain_provider_error(

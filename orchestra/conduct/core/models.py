@@ -1,19 +1,57 @@
-"""The models that a run uses, and the addresses where they are reached."""
+"""The models that a run uses: their addresses and prices, and what a run may spend on them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
-from orchestra.conduct.core.money import user_prices
 from orchestra.errors import MissingKey, SettingsError
 from orchestra.gateway.billing import Upstream
+from orchestra.gateway.budget import Amount, Budget
+from orchestra.gateway.lane import Limits
+from orchestra.gateway.wire import READ_TIMEOUT
+from orchestra.judge.permit import Permit
+from orchestra.model import Usage
 from orchestra.plan.roles import find_role
 from orchestra.providers import catalogue
+from orchestra.report.fold import count_lost_requests
+from orchestra.report.state import Report
 from orchestra.settings import Settings
+from orchestra.workspace.git import Git
+from orchestra.workspace.repository import Entry, Repository
+
+LIMIT_REMEDY = "Go on with more: `resume --budget USD` (or --max-tokens, --task-budget, --deadline)."
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a plan is made for: the user's settings, the repository, and the files of its base."""
+
+    settings: Settings
+    repository: Repository
+    entries: Mapping[str, Entry]
+
+    @cached_property
+    def model(self) -> catalogue.Model:
+        return chosen_model(self.settings)
+
+    @property
+    def git(self) -> Git:
+        return self.repository.git
+
+    def permit(self, paths: Iterable[str] = ()) -> Permit:
+        """Return which protected files the settings, unless committed, ask to change. `paths` were named one by one."""
+        words = (self.settings.change,) if self.settings.is_set_by_user("change") else ()
+        return Permit(frozenset(paths), words, self.entries)
 
 
 def chosen_model(settings: Settings) -> catalogue.Model:
-    """Return the agents' model. Refuse a retired one, unless the user's own server may still serve it."""
-    model = usable_model(settings, settings.model_name)
+    """Return the agents' model with the price that applies."""
+    return priced_model(settings, settings.model_name)
+
+
+def priced_model(settings: Settings, name: str) -> catalogue.Model:
+    model = usable_model(settings, name)
     return user_prices(settings, model).get(model.name, model)
 
 
@@ -25,19 +63,23 @@ def critic_model(settings: Settings) -> catalogue.Model | None:
 def role_model(settings: Settings, role: str) -> catalogue.Model | None:
     """Return a role's own model with the price that applies."""
     name = find_role(role, settings.roles).model
-    model = usable_model(settings, name) if name else None
-    return model and user_prices(settings, model).get(model.name, model)
+    return priced_model(settings, name) if name else None
 
 
 def usable_model(settings: Settings, name: str) -> catalogue.Model:
-    try:
-        model = catalogue.resolve_model(name)
-    except catalogue.UnknownProvider as error:
-        raise SettingsError(f"{error}.") from None
+    """Return the model of this name. Refuse a retired one, unless the user's own server may still serve it."""
+    model = resolve_given_model(name)
     notice = catalogue.retirement_notice(model, date.today())
     if notice is not None and notice.severity == "retired" and not user_base_url(settings, model.provider):
         raise SettingsError(f"{notice.sentence}.")
     return model
+
+
+def resolve_given_model(name: str) -> catalogue.Model:
+    try:
+        return catalogue.resolve_model(name)
+    except catalogue.UnknownProvider as error:
+        raise SettingsError(f"{error}.") from None
 
 
 def requestable_names(*models: catalogue.Model | None) -> frozenset[str]:
@@ -59,15 +101,70 @@ def build_upstreams(
     providers = {"gemini": catalogue.PROVIDERS["gemini"]} | {name: one.provider for name, one in needed.items()}
     for provider in providers.values():
         key, _ = settings.strongest_variable(provider.key_vars)
-        if provider.name == "gemini":
-            key = settings.api_key or key
+        key = settings.api_key or key if provider.name == "gemini" else key
         base = user_base_url(settings, provider)
         if provider.name in needed and provider.key_vars and not (key or base or replayed):
             names, who = " or ".join(provider.key_vars), needed[provider.name].name
-            raise MissingKey(
-                f"{who} needs {names} in the environment or .env, or a base URL in {provider.base_vars[0]}."
-            )
-        routes[provider.name] = Upstream(
-            provider.name, provider.dialect, catalogue.provider_base_url(provider, base), key
-        )
+            or_url = f"or a base URL in {provider.base_vars[0]}"
+            raise MissingKey(f"{who} needs {names} in the environment or .env, {or_url}.")
+        base_url = catalogue.provider_base_url(provider, base)
+        routes[provider.name] = Upstream(provider.name, provider.dialect, base_url, key)
     return routes
+
+
+def make_limits(settings: Settings, model: catalogue.Model, report: Report | None) -> Limits:
+    """Make the limits of a run. `report` holds the spending of its earlier sessions."""
+    spent, by_task = Amount(), None
+    if report:
+        count_lost_requests(report)
+        spent = spent_amount(report.usage, model)
+        by_task = {task.id: spent_amount(task.usage, model) for task in report.tasks.values()}
+    return Limits(
+        Budget(settings.budget, settings.max_tokens, settings.task_budget, spent=spent, by_task=by_task),
+        prices=user_prices(settings, model),
+        per_minute=settings.rpm,
+        outage=settings.agent_timeout,
+        # An agent's own timeout ends it sooner; requests of the run itself, such as the PRD's, get at least this.
+        longest=max(settings.agent_timeout, READ_TIMEOUT),
+    )
+
+
+def spent_amount(used: Usage, model: catalogue.Model) -> Amount:
+    """Return what was spent. Requests without a known price are charged at today's."""
+    paid = used.paid
+    if paid is None:
+        paid = catalogue.request_cost(model, used.input, used.cached, used.cache_write, used.output) or 0.0
+    return Amount(paid, used.tokens + used.assumed_tokens)
+
+
+def user_prices(settings: Settings, model: catalogue.Model) -> dict[str, catalogue.Model]:
+    """Return the models for which the user gave prices."""
+    found = {}
+    for name, pair in settings.known_prices.items():
+        one = resolve_given_model(name) if name else model
+        found[one.name] = catalogue.with_prices(one, *pair)
+    return found
+
+
+def check_prices(
+    settings: Settings,
+    model: catalogue.Model,
+    critic: catalogue.Model | None = None,
+    roles: Iterable[catalogue.Model] = (),
+    *,
+    asks_gemini: bool,
+) -> None:
+    """Refuse a budget in dollars if the price of a model is unknown, before anything is paid."""
+    if not (settings.budget or settings.task_budget):
+        return
+    known = user_prices(settings, model)
+    agents = (model, *roles)
+    asked = [*agents, *map(catalogue.weak_model, agents), *([critic] if critic else [])]
+    if asks_gemini:
+        asked.append(catalogue.resolve_model(settings.gemini_name))
+    for one in asked:
+        if known.get(one.name, one).price_in is None:
+            raise SettingsError(
+                f"No price is known for {one.name}, so a budget in dollars cannot be held.",
+                hint=f"Give it per million tokens: --price {'' if one is model else one.name + '='}IN,OUT",
+            )

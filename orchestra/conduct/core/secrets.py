@@ -69,9 +69,8 @@ class Secrets:
 
     def clean_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return an environment for a child that runs the repository's code: without any variable that holds a key."""
-        return {
-            name: v for name, v in base_environment(environ).items() if not any(secret in v for secret in self.values)
-        }
+        variables = base_environment(environ).items()
+        return {name: value for name, value in variables if not any(secret in value for secret in self.values)}
 
 
 def encoded_forms(value: str) -> Iterator[str]:
@@ -85,14 +84,9 @@ def encoded_forms(value: str) -> Iterator[str]:
     yield raw.hex()
     for offset in range(3):
         for alphabet in (b"+/", b"-_"):
-            yield base64_middle(raw, offset, alphabet)
-
-
-def base64_middle(raw: bytes, offset: int, alphabet: bytes) -> str:
-    """Return the part of a longer text's base64 that these bytes alone determine, at this offset."""
-    coded = base64.b64encode(bytes(offset) + raw, alphabet).decode("ascii")
-    first = -(-offset * 8 // 6)
-    return coded[first : (offset + len(raw)) * 8 // 6]
+            coded = base64.b64encode(bytes(offset) + raw, alphabet).decode("ascii")
+            # Only this part of a longer text's base64 is determined by these bytes alone.
+            yield coded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
 
 
 def is_secret(name: str, value: str) -> bool:

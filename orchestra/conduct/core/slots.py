@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import heapq
+import os
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
-from orchestra.conduct.core.machine import measure_machine
 from orchestra.plan.sizing import Machine, machine_capacity
 from orchestra.plan.task_order import Rank
 from orchestra.settings import Settings
@@ -21,23 +22,16 @@ class Slots:
 
     @contextlib.asynccontextmanager
     async def take_slot(self, rank: Rank) -> AsyncIterator[None]:
-        await self.wait_for_slot(rank)
-        try:
-            yield
-        finally:
-            self.free_slot()
-
-    async def wait_for_slot(self, rank: Rank) -> None:
         self.arrivals += 1
         mine = asyncio.get_running_loop().create_future()
         heapq.heappush(self.waiting, (rank, self.arrivals, mine))
         self.wake_next()
         try:
             await mine
-        except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():  # woken and cancelled at the same moment
+            yield
+        finally:
+            if mine.done() and not mine.cancelled():  # it may be woken and cancelled at the same moment
                 self.free_slot()
-            raise
 
     def free_slot(self) -> None:
         self.free += 1
@@ -54,5 +48,17 @@ class Slots:
 def count_slots(agents: int, settings: Settings) -> int:
     """Count the slots. Parallel attempts at one task take a slot each, as far as the user and the machine allow."""
     wanted = agents * settings.agents_per_task
-    most = settings.max_agents or machine_capacity(Machine(*measure_machine()))
+    most = settings.max_agents or machine_capacity(measure_machine())
     return min(wanted, max(agents, most))
+
+
+def measure_machine() -> Machine:
+    """Measure cores and free memory, as far as this platform reports them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return Machine(cores, int(line.split()[1]) * 1024)
+    except OSError:
+        pass
+    return Machine(cores, 8 << 30)

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestra.conduct.core.locations import LOGS
 from orchestra.events import EventLog
-from orchestra.process import read_tail
+from orchestra.process import read_tail, replace_file
 from orchestra.report.detail import build_detail
 from orchestra.report.fold import report_from_log
 from orchestra.report.formats import REPORT_FORMATS, ReportMaterial
 from orchestra.workspace.commit_diffs import read_commit_diffs
-
-LOGS = ".aider_logs"
 
 
 def gather_report_material(root: Path, log: EventLog, scrub: Callable[[str], str]) -> ReportMaterial:
@@ -18,16 +17,13 @@ def gather_report_material(root: Path, log: EventLog, scrub: Callable[[str], str
     tasks = report.tasks.values()
     commits = read_commit_diffs(root, (task.commit for task in tasks if task.commit))
     changes = {task.id: commits.get(task.commit) or read_run_file(root, task.patch) for task in tasks}
-    outputs = {
-        path: read_run_file(root, path) for path in {gate.result.output for gate in found.gates if gate.result.output}
-    }
+    outputs = {gate.result.output for gate in found.gates if gate.result.output}
     return ReportMaterial(
-        report, found, {n: scrub(text) for n, text in changes.items() if text}, scrubbed(outputs, scrub)
+        report,
+        found,
+        {number: scrub(text) for number, text in changes.items() if text},
+        {path: scrub(read_run_file(root, path)) for path in outputs},
     )
-
-
-def scrubbed(texts: dict[str, str], scrub: Callable[[str], str]) -> dict[str, str]:
-    return {path: scrub(text) for path, text in texts.items()}
 
 
 def read_run_file(root: Path, name: str) -> str:
@@ -41,16 +37,8 @@ def read_run_file(root: Path, name: str) -> str:
 
 def write_reports(root: Path, material: ReportMaterial) -> dict[str, Path]:
     """Write the reports, the quickest first: a CI system that stops a job does not wait long."""
-    files = {
-        name: root / LOGS / REPORT_FORMATS[name].file_name(material.report.run) for name in reversed(REPORT_FORMATS)
-    }
+    forms = {name: REPORT_FORMATS[name] for name in reversed(REPORT_FORMATS)}
+    files = {name: root / LOGS / form.file_name(material.report.run) for name, form in forms.items()}
     for name, path in files.items():
-        replace_file(path, REPORT_FORMATS[name].render(material))
+        replace_file(path, forms[name].render(material).encode("utf-8", "replace"))
     return files
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Replace a file as a whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", errors="replace")
-    part.replace(path)

@@ -19,6 +19,7 @@ from orchestra.journal.jsonl import LogFailed
 from orchestra.journal.ownership import RunOwned
 from orchestra.judge.policy import DRIFT_CODE, compute_exit_code, worst_exit_code
 from orchestra.model import Verdict
+from orchestra.process import replace_file
 from orchestra.report.ci import json_text
 from orchestra.report.closing import closing_text
 from orchestra.report.fold import report_from_log
@@ -44,65 +45,47 @@ class FinishedRun:
 
 
 def finish_run(run: Run, failure: BaseException | None) -> FinishedRun:
-    """Write the run's last event and its summary. Raise the failure again afterwards, unless the summary tells it.
-
-    The summary tells our own errors and a stop by a signal.
-    """
-    error = find_hangup(failure)
+    """Write the run's last event and its summary. Then raise the failure again, unless it is our own or a signal."""
+    error = failure
+    if isinstance(failure, OSError) and detach_closed_terminal():
+        # The closed terminal made printing fail just before its signal arrived.
+        error = asyncio.CancelledError(int(signal.SIGHUP))
     error = as_machine_trouble(error) or error
     if run.services.journal.muted:
         raise RunOwned(f"another process has taken over run {run.context.stamp}.", hint="Look at it with `status`.")
     try:
         run.services.gateway.close_open_requests()
         emit_replayed(run)
-        emit_run_ended(run, error)
+        code = run_exit_code(run.state.report, error)
+        if run.context.settings.replay_strict and (run.state.report.drift or run.state.report.unused):
+            code = worst_exit_code(code, DRIFT_CODE)
+        signum = signal_of_stop(error) if isinstance(error, asyncio.CancelledError) else 0
+        run.emit(run_ended_event(run.state.report, code, error_sentence(error), signum))
         finished = write_summary(run)
     except (LogFailed, OSError) as failed:
         # Fall back to the report in memory if the logs cannot be read.
         run.state.report.exit_code, run.state.report.error = LogFailed.exit_code, error_sentence(error) or str(failed)
         finished = FinishedRun(run, run.state.report, build_summary(run.state.report, {}))
-    if failure is not None and not is_error_of_run(error):
+    if failure is not None and not isinstance(error, OrchestraError | asyncio.CancelledError):
         raise failure
     return finished
-
-
-def find_hangup(failure: BaseException | None) -> BaseException | None:
-    """Return the failure, or the closed terminal that made printing fail just before its signal arrived."""
-    return (
-        asyncio.CancelledError(int(signal.SIGHUP))
-        if isinstance(failure, OSError) and detach_closed_terminal()
-        else failure
-    )
-
-
-def is_error_of_run(error: BaseException | None) -> bool:
-    return isinstance(error, OrchestraError | asyncio.CancelledError)
 
 
 def error_sentence(error: BaseException | None) -> str:
     if isinstance(error, OrchestraError):
         return str(error)
-    return "a bug in the orchestrator" if error and not is_error_of_run(error) else ""
+    return "" if error is None or isinstance(error, asyncio.CancelledError) else "a bug in the orchestrator"
 
 
 def emit_replayed(run: Run) -> None:
     """Emit which recorded replies of planned agents were not requested, and how a recording ended."""
-    tape = run.services.gateway.replay
+    tape, recorder = run.services.gateway.replay, run.services.recorder
     if tape is not None:
         planned = {task.agent for task in run.state.report.tasks.values()}
         unused = {owner: count for owner, count in tape.count_unused().items() if owner in planned}
         run.emit(events.ReplayEnded(unused))
-    if run.services.recorder is not None and run.services.recorder.problem:
-        run.emit(events.Note(f"The recording ended before the run: {run.services.recorder.problem}."))
-
-
-def emit_run_ended(run: Run, error: BaseException | None) -> None:
-    report = run.state.report
-    code = run_exit_code(report, error)
-    if run.context.settings.replay_strict and (report.drift or report.unused):
-        code = worst_exit_code(code, DRIFT_CODE)
-    signum = signal_of_stop(error) if isinstance(error, asyncio.CancelledError) else 0
-    run.emit(run_ended_event(report, code, error_sentence(error), signum))
+    if recorder is not None and recorder.problem:
+        run.emit(events.Note(f"The recording ended before the run: {recorder.problem}."))
 
 
 def write_summary(run: Run) -> FinishedRun:
@@ -113,10 +96,8 @@ def write_summary(run: Run) -> FinishedRun:
     logs = {task: str(run.services.journal.agent_log(task).relative_to(root)) for task in report.tasks}
     summary = build_summary(report, logs)
     path = context.logs / f"summary_{context.stamp}.json"
-    part = path.with_suffix(".part")
     text = context.secrets.scrub(json.dumps(summary, indent=2, ensure_ascii=False))
-    part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-    part.replace(path)
+    replace_file(path, f"{text}\n".encode("utf-8", "backslashreplace"))
     try:
         material = artefacts.gather_report_material(root, log, context.secrets.scrub)
         return FinishedRun(run, report, summary, path, material, artefacts.write_reports(root, material))

@@ -12,20 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestra import events
-from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.locations import BRANCHES
+from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.locations import BRANCHES, LOGS
 from orchestra.conduct.deliver.finish import run_exit_code
-from orchestra.errors import GitFailed, HandoverFailed, UsageError
-from orchestra.handover.code_hosts import CodeHost, check_token, detect_host
+from orchestra.errors import GitFailed, HandoverFailed, MissingKey, UsageError
+from orchestra.handover.code_hosts import CodeHost, detect_host
 from orchestra.handover.pull_requests import OpenedRequest, RequestDraft, open_request, update_request
 from orchestra.handover.refusals import FORK, explain_push_refusal, is_from_fork
+from orchestra.process import replace_file
 from orchestra.report.formats import REPORT_FORMATS
 from orchestra.report.markdown import PULL_REQUEST_LIMIT, markdown_report
 from orchestra.report.sanitize import safe_line
 from orchestra.report.state import Report
 from orchestra.settings import Settings
 from orchestra.workspace.collect import binary_diff
-from orchestra.workspace.git import Git
 from orchestra.workspace.merge import delete_branches
 from orchestra.workspace.remote import Login, Remote, branch_refusal, find_remote, push_commit, put_on_branch
 from orchestra.workspace.repository import Repository
@@ -35,8 +35,12 @@ TITLE = 100
 
 async def check_handover(settings: Settings, repository: Repository, previous_report: Report | None) -> None:
     """Check, before anything is paid, what is known to fail at the end."""
-    if settings.patch:
-        check_patch_path(Path(settings.patch))
+    patch = Path(settings.patch)
+    if settings.patch and (patch.is_dir() or not patch.absolute().parent.is_dir()):
+        raise UsageError(f"--patch {patch}: no file can be written there.")
+    # A slip must cost no file.
+    if settings.patch and patch.exists() and patch.stat().st_size and not patch.read_bytes().startswith(b"diff --git "):
+        raise UsageError(f"--patch {patch} exists and is not a patch.", hint="Choose another name.")
     if settings.branch:
         ours = branched_commit(previous_report) if previous_report else ""
         why = await branch_refusal(repository.git, settings.branch, repository.base, ours)
@@ -47,16 +51,11 @@ async def check_handover(settings: Settings, repository: Repository, previous_re
     if settings.push or settings.pr:
         remote = await require_remote(settings, repository)
         if settings.pr:
-            check_token(detect_host(remote.urls, settings))
+            host = detect_host(remote.urls, settings)
+            if not host.token:
+                what = f"a token of {host.profile.title}'s in {' or '.join(host.profile.tokens)}"
+                raise MissingKey(f"--pr needs {what}.", hint="Without one, --push pushes the branch.")
             find_request_base(repository, os.environ)
-
-
-def check_patch_path(path: Path) -> None:
-    """Refuse a path whose file is not a patch, so that a slip costs no file."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(f"--patch {path}: no file can be written there.")
-    if path.exists() and path.stat().st_size and not path.read_bytes().startswith(b"diff --git "):
-        raise UsageError(f"--patch {path} exists and is not a patch.", hint="Choose another name.")
 
 
 async def require_remote(settings: Settings, repository: Repository) -> Remote:
@@ -81,10 +80,11 @@ async def hand_over_result(run: Run) -> None:
     if delivery is None or not delivery.result:
         return
     if settings.patch:
-        with emit_if_not_handed_over(
-            run, "patch", f"git diff --binary {run.state.report.base[:12]} {delivery.result[:12]}"
-        ):
-            await write_patch(run, delivery.result)
+        base = run.state.report.base
+        with emit_if_not_handed_over(run, "patch", f"git diff --binary {base[:12]} {delivery.result[:12]}"):
+            content = await binary_diff(run.context.git, base, delivery.result)
+            replace_file(Path(settings.patch).absolute(), content)
+            run.emit(events.PatchWritten(settings.patch, len(content)))
     if delivery.withheld:
         if settings.branch or settings.push or settings.pr:
             run.emit(events.Note(f"The result was not handed over: {delivery.reason}."))
@@ -105,27 +105,15 @@ def emit_if_not_handed_over(run: Run, what: str, by_hand: str) -> Iterator[None]
         run.emit(events.NotHandedOver(what, str(error).rstrip("."), by_hand))
 
 
-async def write_patch(run: Run, result: str) -> None:
-    context = run.context
-    path = Path(context.settings.patch).absolute()
-    content = await binary_diff(context.repository.git, run.state.report.base, result)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
-    run.emit(events.PatchWritten(context.settings.patch, len(content)))
-
-
 async def name_result_branch(run: Run, result: str) -> None:
     """Rename the result's side branch to the name that the user gave."""
-    context = run.context
-    name, side = context.settings.branch, context.branch("result")
-    ours = branched_commit(run.state.report)
+    context, name, ours = run.context, run.context.settings.branch, branched_commit(run.state.report)
     with emit_if_not_handed_over(run, "branch", f"git branch NAME {result[:12]}"):
-        why = await put_on_branch(context.repository.git, name, result, context.repository.base, ours)
+        why = await put_on_branch(context.git, name, result, context.repository.base, ours)
         if why:
             raise HandoverFailed(f"{name}: {why}")
         run.emit(events.ResultBranched(name, result))
-        await delete_branches(context.repository.git, [side])
+        await delete_branches(context.git, [context.branch("result")])
 
 
 def branched_commit(report: Report) -> str:
@@ -143,7 +131,7 @@ async def push_result(run: Run, result: str) -> None:
     pushed_before = done.commit if done and done.branch == branch else ""
     if pushed_before == result:
         return
-    remote = await find_remote(context.repository.git, context.repository.branch)
+    remote = await find_remote(context.git, context.repository.branch)
     name = remote.name if remote else "origin"
     with emit_if_not_handed_over(run, "push", f"git push {name} {shlex.quote(f'{branch}:{branch}')}"):
         remote = await require_remote(context.settings, context.repository)
@@ -151,10 +139,8 @@ async def push_result(run: Run, result: str) -> None:
         host = find_remote_host(remote, context.settings)
         # Only our own branch may be force-moved; the user's is fast-forwarded or left alone.
         replaces = "" if run.state.report.applied else pushed_before
-        git, scrub = context.repository.git, context.secrets.scrub
-        refusal = await push_commit(
-            git, remote, result, branch, replaces, login_for_push(host, remote), context.folder, scrub
-        )
+        git, scrub, login = context.git, context.secrets.scrub, login_for_push(host, remote)
+        refusal = await push_commit(git, remote, result, branch, replaces, login, context.folder, scrub)
         if refusal:
             raise HandoverFailed(explain_push_refusal(refusal, remote.name, branch, host) + fork_hint())
         run.emit(events.BranchPushed(remote.name, branch, result))
@@ -162,13 +148,12 @@ async def push_result(run: Run, result: str) -> None:
 
 async def note_skipped_hook(run: Run) -> None:
     """Note a pre-push hook that is skipped: our git overrides core.hooksPath."""
-    git: Git = run.context.repository.git
+    git = run.context.git
     *others, _ = (await git.text("config", "--get-all", "--type=path", "core.hooksPath")).splitlines()
     folder = others[-1] if others else f"{await git.text('rev-parse', '--git-common-dir')}/hooks"
     if os.access(run.context.repository.root / folder / "pre-push", os.X_OK):
-        run.emit(
-            events.Note("Your pre-push hook did not run: it may be an agent's work, and would check another tree.")
-        )
+        text = "Your pre-push hook did not run: it may be an agent's work, and would check another tree."
+        run.emit(events.Note(text))
 
 
 def find_remote_host(remote: Remote, settings: Settings) -> CodeHost | None:
@@ -180,10 +165,7 @@ def find_remote_host(remote: Remote, settings: Settings) -> CodeHost | None:
 
 
 def login_for_push(host: CodeHost | None, remote: Remote) -> Login | None:
-    """Return credentials for the push.
-
-    A token is sent only to its own host; a GitLab job's own token is part of the cloned address.
-    """
+    """Return credentials for the push: a token only to its own host; a GitLab job's token is in the cloned address."""
     if host is None or host.address != remote.urls[0] or not host.token or host.variable == "CI_JOB_TOKEN":
         return None
     return Login("x-access-token" if host.kind == "github" else "oauth2", host.token)
@@ -197,50 +179,36 @@ def fork_hint() -> str:
 
 
 async def open_pull_request(run: Run, result: str) -> None:
-    context = run.context
-    done = run.state.report.last_handover(events.PrOpened)
+    context, report = run.context, run.state.report
+    done = report.last_handover(events.PrOpened)
     if done and done.commit == result:
         return
     base = find_request_base(context.repository, os.environ)
-    wanted = RequestDraft(side_branch(run.state.report), base, request_title(run.context), request_body(run))
-    remote = await find_remote(context.repository.git, context.repository.branch)
+    side = report.delivery.side_branch if report.delivery else ""
+    first = next((words for words in context.settings.change.splitlines() if words.strip()), "Change")
+    # The text is the report as it will be at the end.
+    text = markdown_report(replace(report, exit_code=run_exit_code(report, None)), PULL_REQUEST_LIMIT)
+    scrub = context.secrets.scrub
+    wanted = RequestDraft(side, base, safe_line(scrub(first), TITLE), scrub(text))
+    remote = await find_remote(context.git, context.repository.branch)
     host = find_remote_host(remote, context.settings) if remote else None
     with emit_if_not_handed_over(run, "pr", manual_pr_command(run, wanted, host)):
         if host is None:
             raise HandoverFailed("the remote's host is unknown")
-        try:
-            opened = await open_or_update_request(host, wanted, done)
+        try:  # only the text of a request that we opened is updated
+            if done is None or done.existed or done.number is None:
+                opened = await open_request(host, wanted)
+            else:
+                await update_request(host, done.number, wanted)
+                opened = OpenedRequest(done.url, done.number)
         except HandoverFailed as failed:
             raise HandoverFailed(f"{failed}{fork_hint()}") from None
         about = {"host": host.kind, "head": wanted.head, "base": base, "commit": result}
         run.emit(events.PrOpened(url=opened.url, number=opened.number, existed=opened.existed, **about))
 
 
-async def open_or_update_request(host: CodeHost, wanted: RequestDraft, done: events.PrOpened | None) -> OpenedRequest:
-    """Open a pull request, or update the text of one that we opened. Other people's text is not changed."""
-    if done is None or done.existed or done.number is None:
-        return await open_request(host, wanted)
-    await update_request(host, done.number, wanted)
-    return OpenedRequest(done.url, done.number)
-
-
-def side_branch(report: Report) -> str:
-    return report.delivery.side_branch if report.delivery else ""
-
-
-def request_title(context: Context) -> str:
-    first = next((words for words in context.settings.change.splitlines() if words.strip()), "Change")
-    return safe_line(context.secrets.scrub(first), TITLE)
-
-
-def request_body(run: Run) -> str:
-    """Build the request's text from the report as it will be at the end."""
-    report = replace(run.state.report, exit_code=run_exit_code(run.state.report, None))
-    return run.context.secrets.scrub(markdown_report(report, PULL_REQUEST_LIMIT))
-
-
 def manual_pr_command(run: Run, wanted: RequestDraft, host: CodeHost | None) -> str:
-    report = f".aider_logs/{REPORT_FORMATS['markdown'].file_name(run.context.stamp)}"
+    report = f"{LOGS}/{REPORT_FORMATS['markdown'].file_name(run.context.stamp)}"
     head, base, words = (shlex.quote(each) for each in (wanted.head, wanted.base, wanted.title))
     if host and host.kind == "gitlab":
         options = f'--title {words} --description "$(cat {report})"'

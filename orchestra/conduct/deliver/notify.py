@@ -9,9 +9,8 @@ from typing import Any
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.deliver.finish import FinishedRun
 from orchestra.events import Event, HumanNeeded
-from orchestra.handover.webhook import post_notification
+from orchestra.handover.host_client import post_notification
 from orchestra.report.phrases import resolve_command
-from orchestra.report.state import TaskReport
 
 WAITING = 5
 HUMAN_NEEDED = "human_needed"
@@ -24,17 +23,19 @@ async def notify_run_ended(finished: FinishedRun) -> None:
 
 
 def notify_waiting_tasks(run: Run) -> None:
-    """Notify about tasks that have waited for a moment while the run goes on.
-
-    If the run ends first, its last message tells it.
-    """
+    """Notify about tasks that have waited for a moment. If the run ends first, its last message tells it."""
     loop, calls = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
     async def notify_if_waiting(task: int) -> None:
         await asyncio.sleep(A_MOMENT)
         record = run.state.report.tasks[task]
-        if record.asks and run.state.report.exit_code is None:
-            await send_notification(run.context, human_needed_message(run, record))
+        report = run.state.report
+        if record.asks and report.exit_code is None:
+            # Without an exit code: that tells it from the message at the end of a run.
+            about = {"task": task, "title": record.title, "why": record.asks}
+            usual = {"event": HUMAN_NEEDED, "sent": int(time.time()), "run": report.run, "exit_code": None}
+            place = {"change": report.change, "repository": report.repository}
+            await send_notification(run.context, usual | place | about | {"resolve": resolve_command(report, record)})
 
     def hear(event: Event) -> None:
         if isinstance(event.payload, HumanNeeded) and event.task is not None:
@@ -47,19 +48,9 @@ def notify_waiting_tasks(run: Run) -> None:
 
 async def send_notification(context: Context, message: dict[str, Any]) -> None:
     content = context.secrets.scrub(json.dumps(message, ensure_ascii=False)).encode("utf-8", "replace")
-    why = await post_notification(
-        context.settings.notify, content, context.settings.strongest_variable(("ORCHESTRA_NOTIFY_SECRET",))[0]
-    )
-    if why:
+    secret = context.settings.strongest_variable(("ORCHESTRA_NOTIFY_SECRET",))[0]
+    if why := await post_notification(context.settings.notify, content, secret):
         print(f"note: --notify was not delivered: {context.secrets.scrub(why)}.", file=sys.stderr)
-
-
-def human_needed_message(run: Run, task: TaskReport) -> dict[str, Any]:
-    """Build the message that a person is needed. `exit_code` None tells it from the message at the end of a run."""
-    report = run.state.report
-    about = {"task": task.id, "title": task.title, "why": task.asks, "resolve": resolve_command(report, task)}
-    usual = {"event": HUMAN_NEEDED, "sent": int(time.time()), "run": report.run, "exit_code": None}
-    return usual | {"change": report.change, "repository": report.repository} | about
 
 
 def run_ended_message(finished: FinishedRun) -> dict[str, Any]:

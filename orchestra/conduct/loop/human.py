@@ -2,14 +2,12 @@
 
 import dataclasses
 from functools import partial
+from pathlib import Path
 
 from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt
 from orchestra.conduct.attempt.saved_work import keep_branch, shorten_diff
-from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.moves import move_task_to
-from orchestra.conduct.core.names import commit_message
-from orchestra.conduct.core.task_result import AttemptStart, TaskResult
+from orchestra.conduct.core.context import AttemptStart, Run, TaskResult
 from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.loop.task_lifecycle import AttemptHistory, wait_for_human
 from orchestra.conduct.previous.sessions import PreviousSessions
@@ -29,27 +27,22 @@ def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> N
     """Accept decisions from other terminals, and apply the one for which the run was resumed."""
 
     def resolve(command: Command) -> str:
-        data = command.data
-        return apply_decision(
-            scheduler, Decision(command.task or 0, str(data.get("action")), str(data.get("text", "")))
-        )
+        action, text = str(command.data.get("action")), str(command.data.get("text", ""))
+        return apply_decision(scheduler, Decision(command.task or 0, action, text))
 
-    scheduler.run.services.commands.offer("resolve task", resolve)
+    scheduler.run.services.commands["resolve task"] = resolve
     if previous is not None and previous.decision is not None:
         scheduler.run.emit(events.Note(apply_decision(scheduler, previous.decision)))
 
 
-async def ask_about_waiting_tasks(run: Run, scheduler: Scheduler, postponed: set[int]) -> bool:
+async def ask_about_waiting_tasks(scheduler: Scheduler, postponed: set[int]) -> bool:
     """Ask at the terminal about waiting tasks when nothing else is left to do. Return whether something can go on.
 
     `postponed` are the tasks that the person wants to decide about later.
     """
+    run, ask = scheduler.run, scheduler.run.services.prompts.ask_about_task
     for record in [record for record in run.state.report.tasks.values() if record.asks]:
-        decision = (
-            await run.services.prompts.ask_about_task(record)
-            if run.services.prompts.ask_about_task and record.id not in postponed
-            else None
-        )
+        decision = await ask(record) if ask and record.id not in postponed else None
         if decision is None:
             postponed.add(record.id)
         elif record.asks:  # and no other terminal was faster
@@ -62,12 +55,9 @@ async def ask_about_waiting_tasks(run: Run, scheduler: Scheduler, postponed: set
 
 
 def apply_decision(scheduler: Scheduler, decision: Decision) -> str:
-    """Apply a decision and describe it in one sentence.
-
-    Raise RequestRefused, and journal nothing, if it is not possible.
-    """
+    """Apply a decision and describe it in one sentence. If it is not possible, raise RequestRefused, emit nothing."""
     run, number = scheduler.run, decision.task
-    task = next((task for task in run.state.plan.tasks if task.id == number), None)
+    task = run.state.plan.by_id.get(number)
     if task is None:
         raise RequestRefused(f"There is no task {number}.")
     if decision.action not in ACTIONS:
@@ -93,12 +83,12 @@ def retry_with_brief(scheduler: Scheduler, task: Task, brief: str) -> str:
 
 def start_task_over(scheduler: Scheduler, task: int, how: str) -> str:
     scheduler.results.histories[task].start_over()
-    scheduler.start_again(next(each for each in scheduler.run.state.plan.tasks if each.id == task))
+    scheduler.start_again(scheduler.run.state.plan.by_id[task])
     return f"Task {task} {how}."
 
 
 def abandon_task(scheduler: Scheduler, task: Task, _: str) -> str:
-    move_task_to(scheduler.run, task.id, TaskState.WAITING_HUMAN)
+    scheduler.run.move_to(task.id, TaskState.WAITING_HUMAN)
     scheduler.run.move(task.id, TaskState.ABANDONED)
     return f"Task {task.id} is abandoned; its work stays on its branch."
 
@@ -125,66 +115,53 @@ def spawn_replacement(scheduler: Scheduler, task: Task, text: str) -> str:
 def change_plan(run: Run, *tasks: Task, replaces: int = 0, by: int = 0) -> None:
     changed = {task.id: task for task in tasks}
     kept = tuple(changed.pop(task.id, task) for task in run.state.plan.tasks)
-    run.state.set_plan(dataclasses.replace(run.state.plan, tasks=(*kept, *changed.values())))
+    run.state.plan = dataclasses.replace(run.state.plan, tasks=(*kept, *changed.values()))
     run.emit(events.PlanChanged(tasks=tasks, replaces=replaces, by=by))
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------
 
 
+def lent_path(run: Run, task: Task) -> Path:
+    return by_hand.lent_path(run.context.logs, run.context.stamp, task.agent)
+
+
 def take_by_hand(scheduler: Scheduler, task: Task, _: str) -> str:
     """Lend a worktree the first time; later take what was changed there as the task's work."""
-    run = scheduler.run
-    move_task_to(run, task.id, TaskState.WAITING_HUMAN)
-    path = by_hand.lent_path(run.context.logs, run.context.stamp, task.agent)
+    run, path = scheduler.run, lent_path(scheduler.run, task)
+    run.move_to(task.id, TaskState.WAITING_HUMAN)
     if path.exists():
         scheduler.run_follow_up(task.id, partial(take_back_worktree, scheduler, task))
         return f"The changes in {path} are taken as task {task.id}'s work, and checked."
     scheduler.run_follow_up(task.id, partial(lend_worktree, scheduler, task))
     patch = run.state.report.tasks[task.id].patch
     also = f" Its last attempt's changes are in {patch}." if patch else ""
-    command = f"{resolve_command_line(run.context.stamp, task.id)} --take"
+    command = f"aider-orchestrator resolve {run.context.stamp} {task.id} --take"
     return f"Task {task.id} is yours in {path}.{also} When it is done: {command}"
 
 
-def resolve_command_line(stamp: str, task: int) -> str:
-    return f"aider-orchestrator resolve {stamp} {task}"
-
-
-def manual_start_commit(scheduler: Scheduler, task: Task) -> str:
-    """Return where the person begins: at the task's work so far, or else at the run's."""
-    last = scheduler.results.by_task.get(task.id)
-    return last.commit if last is not None and last.commit else scheduler.results.base.head
-
-
 async def lend_worktree(scheduler: Scheduler, task: Task) -> None:
-    run = scheduler.run
-    start, last = manual_start_commit(scheduler, task), scheduler.results.by_task.get(task.id)
-    parent = last.parent if last is not None and last.commit and last.parent else scheduler.results.base.head
-    await by_hand.lend_tree(
-        run.context.repository.git, by_hand.lent_path(run.context.logs, run.context.stamp, task.agent), start
-    )
+    """Lend a worktree that begins at the task's work so far, or else at the run's."""
+    run, base, last = scheduler.run, scheduler.results.base.head, scheduler.results.by_task.get(task.id)
+    start, parent = (last.commit, last.parent or base) if last is not None and last.commit else (base, base)
+    await by_hand.lend_tree(run.context.git, lent_path(run, task), start)
     run.emit(events.WorktreeLent(start, parent), task.id)
     wait_for_human(run, task.id, "A person has taken it.")
 
 
 async def take_back_worktree(scheduler: Scheduler, task: Task) -> None:
     """Take back the worktree, and record the person's work as an attempt."""
-    run, git = scheduler.run, scheduler.run.context.repository.git
-    path, lent = (
-        by_hand.lent_path(run.context.logs, run.context.stamp, task.agent),
-        run.state.report.tasks[task.id].lent,
-    )
+    run, git, path = scheduler.run, scheduler.run.context.git, lent_path(scheduler.run, task)
+    lent, number = run.state.report.tasks[task.id].lent, run.state.report.tasks[task.id].attempts + 1
     assert lent is not None
-    number = run.state.report.tasks[task.id].attempts + 1
     attempt = Attempt(run, scheduler.gating, task, number, AttemptStart(lent.start, lent.parent))
     made = await by_hand.write_lent_tree(git, path, lent.start)
     if not made:
         return wait_for_human(run, task.id, f"Nothing was changed in {path} yet.")
-    move_task_to(run, task.id, TaskState.READY)
+    run.move_to(task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
     run.emit(events.AttemptStarted(model=PERSON, base=lent.start, by_hand=True), task.id, number)
-    commit = await git.commit_tree(made, lent.parent, commit_message(run.context, task, by_agent=False))
+    commit = await git.commit_tree(made, lent.parent, run.context.commit_message(task, by_agent=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
     attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent.parent, commit))
     attempt.record.diff = shorten_diff(await binary_diff(git, lent.parent, commit))

@@ -7,33 +7,32 @@ from typing import Any
 
 from orchestra.conduct.attempt.attempt import CANCEL_ONE_TASK
 from orchestra.conduct.checks.gating import Gating
-from orchestra.conduct.combine.combine_and_gate import Combination, emit_task_held
-from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.moves import complete_accepted_task, move_task_to
+from orchestra.conduct.combine.combine_and_gate import Combination, CombinedCommits, combine_commits, emit_task_held
+from orchestra.conduct.core.context import Run, TaskResult
 from orchestra.conduct.core.slots import Slot, Slots, count_slots
-from orchestra.conduct.loop.results import TaskResults
-from orchestra.conduct.loop.task_lifecycle import cancelled_result, run_task_lifecycle, wait_for_human
+from orchestra.conduct.loop.task_lifecycle import AttemptHistory, TaskLifecycle, cancelled_result, wait_for_human
 from orchestra.conduct.previous.sessions import PreviousSessions
 from orchestra.errors import RequestRefused
 from orchestra.journal.store import Command
+from orchestra.judge.blame import needs_closure
 from orchestra.model import Plan, Task, TaskState, Verdict
-from orchestra.plan.task_order import Rank, rank_tasks
+from orchestra.plan.task_order import Rank, order_tasks, rank_tasks
 
 FollowUp = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Scheduler:
-    """Runs the tasks. `pending` are those that wait for a slot or for a dependency.
+    """Runs the tasks; work that earlier sessions finished is not repeated. `pending` wait for a dependency.
 
     Other terminals may cancel or interrupt a running task, or retry a failed one.
     """
 
-    def __init__(self, run: Run, gating: Gating, results: TaskResults) -> None:
+    def __init__(self, run: Run, gating: Gating, previous: PreviousSessions | None) -> None:
         self.run = run
         self.gating = gating
-        self.results = results
+        self.results = TaskResults(run, previous)
         self.slots = Slots(count_slots(run.state.plan.agents, run.context.settings))
-        self.pending = {task.id: task for task in run.state.plan.tasks if task.id not in results.by_task}
+        self.pending = {task.id: task for task in run.state.plan.tasks if task.id not in self.results.by_task}
         self.ranked: tuple[Plan | None, dict[int, Rank]] = (None, {})
         self.working: dict[int, asyncio.Task[None]] = {}
         self.ended: list[int] = []  # tasks that ended since the last look
@@ -41,11 +40,11 @@ class Scheduler:
         self.follow_ups: dict[int, FollowUp] = {}
         self.open = False
         self.woken = asyncio.Event()
-        run.services.commands.offer("cancel task", self.cancel)
-        run.services.commands.offer("interrupt task", self.cancel)
-        run.services.commands.offer("retry task", self.retry)
+        run.services.commands["cancel task"] = self.cancel
+        run.services.commands["interrupt task"] = self.cancel
+        run.services.commands["retry task"] = self.retry
 
-    async def work(self) -> TaskResults:
+    async def work(self) -> None:
         """Run tasks until none can go on."""
         try:
             self.open = True
@@ -64,17 +63,11 @@ class Scheduler:
             await asyncio.gather(*self.working.values(), return_exceptions=True)
             self.working.clear()
             self.ended.clear()
-        return self.results
-
-    async def work_on(self, base: Combination) -> TaskResults:
-        """Run tasks on a new base until none can go on."""
-        self.results.base = base
-        return await self.work()
 
     # --- what may begin
 
     def start_again(self, task: Task) -> None:
-        move_task_to(self.run, task.id, TaskState.READY)
+        self.run.move_to(task.id, TaskState.READY)
         self.results.forget(task.id)
         self.pending[task.id] = task
         self.start_ready()
@@ -91,27 +84,20 @@ class Scheduler:
         return task.id not in self.working and all(map(self.results.is_done, self.run.state.plan.needs[task.id]))
 
     def start_ready(self, ended: Iterable[int] | None = None) -> None:
-        """Start what is ready. While the combination is being checked, nothing new starts.
-
-        `ended`: only these tasks, and those that need them, are considered.
-        """
+        """Start what is ready, if the scheduler is open. `ended`: only these tasks and those that need them."""
         if not self.open:
             return
         while self.follow_ups:
             number, follow_up = self.follow_ups.popitem()
             self.start_work(number, self.finish_follow_up(number, follow_up))
-        near = self.pending if ended is None else self.pending_near(ended)
-        ready = [task for each in near if self.is_ready(task := self.pending[each])]
+        needed_by = self.run.state.plan.needed_by
+        near = self.pending if ended is None else {each for task in ended for each in (task, *needed_by[task])}
+        ready = [task for each in near if (task := self.pending.get(each)) and self.is_ready(task)]
         rank = self.current_ranks() if ready else {}
         for task in sorted(ready, key=lambda task: rank[task.id]):
             del self.pending[task.id]
-            move_task_to(self.run, task.id, TaskState.READY)
+            self.run.move_to(task.id, TaskState.READY)
             self.start_work(task.id, self.run_task(task, partial(self.slots.take_slot, rank[task.id])))
-
-    def pending_near(self, ended: Iterable[int]) -> set[int]:
-        """Return the pending ones among these tasks and their dependents."""
-        needed_by = self.run.state.plan.needed_by
-        return {each for task in ended for each in (task, *needed_by[task]) if each in self.pending}
 
     def current_ranks(self) -> dict[int, Rank]:
         """Return the ranks of the tasks, computed once per plan: a person may change the plan."""
@@ -120,12 +106,12 @@ class Scheduler:
         return self.ranked[1]
 
     def start_work(self, task: int, work: Coroutine[Any, Any, None]) -> None:
-        self.working[task] = asyncio.create_task(work)
-        self.working[task].add_done_callback(lambda _: self.wake(task))
+        def wake(_: object) -> None:
+            self.ended.append(task)
+            self.woken.set()
 
-    def wake(self, task: int) -> None:
-        self.ended.append(task)
-        self.woken.set()
+        self.working[task] = asyncio.create_task(work)
+        self.working[task].add_done_callback(wake)
 
     async def run_task(self, task: Task, slot: Slot) -> None:
         try:
@@ -134,10 +120,10 @@ class Scheduler:
                 emit_task_held(self.run, task.id, f"its dependencies conflict: {conflict}")
                 return
             history = self.results.histories[task.id]
-            result = await run_task_lifecycle(self.run, self.gating, task, slot, history, below.head)
+            result = await TaskLifecycle(self.run, self.gating, task, slot, history, below.head).carry_out()
             self.results.record(result)
             if result.judgement.verdict is Verdict.APPLIED:
-                complete_accepted_task(self.run, task.id)
+                self.run.complete_accepted_task(task.id)
         except asyncio.CancelledError:
             if task.id not in self.stopped:
                 raise
@@ -167,7 +153,7 @@ class Scheduler:
         return f"Task {task} is being stopped; other tasks go on."
 
     def retry(self, command: Command) -> str:
-        task = next((task for task in self.run.state.plan.tasks if task.id == command.task), None)
+        task = self.run.state.plan.by_id.get(command.task or 0)
         if task is None:
             raise RequestRefused(f"There is no task {command.task}.")
         state = self.run.state.report.tasks[task.id].state
@@ -177,6 +163,64 @@ class Scheduler:
         return f"Task {task.id} is tried again."
 
 
-def make_scheduler(run: Run, gating: Gating, previous: PreviousSessions | None) -> Scheduler:
-    """Make the scheduler. Work that earlier sessions finished is not repeated."""
-    return Scheduler(run, gating, TaskResults(run, previous))
+class TaskResults:
+    """The results and histories of the tasks. `base`: what new work begins on, a commit and the tasks that it holds."""
+
+    def __init__(self, run: Run, previous: PreviousSessions | None) -> None:
+        self.run = run
+        self.base = Combination(run.context.repository.base)
+        self.by_task: dict[int, TaskResult] = previous.done_results() if previous else {}
+        self.histories = {task.id: AttemptHistory() for task in run.state.plan.tasks}
+        self.given_up: set[int] = set()  # tasks that broke the combination and are not retried
+        if previous:
+            for task, history in self.histories.items():
+                # If the run died between two attempts, the next one has the lessons; a new round begins without any.
+                history.tried = previous.lessons(task) if previous.report.exit_code is None else []
+                history.earlier = previous.lessons(task) if previous.decision else []
+                history.finished = previous.finished_candidates(task)
+        for task, result in self.by_task.items():
+            if result.judgement.verdict is Verdict.APPLIED:
+                run.move_to(task, TaskState.AWAITING_QA)
+                run.complete_accepted_task(task)
+
+    def record(self, result: TaskResult) -> None:
+        self.by_task[result.task.id] = result
+        self.given_up.discard(result.task.id)
+
+    def forget(self, task: int) -> None:
+        """Forget the result of a task that is retried."""
+        self.by_task.pop(task, None)
+        self.given_up.discard(task)
+
+    def is_done(self, task: int) -> bool:
+        """Whether other tasks can build on this one."""
+        result = self.by_task.get(task)
+        return task in self.base.tasks or (result is not None and result.judgement.verdict is Verdict.APPLIED)
+
+    async def combine_dependencies(self, task: Task) -> CombinedCommits:
+        """Combine everything that the task needs on top of the base."""
+        needs = self.run.state.plan.needs
+        needed, tasks = needs_closure(needs[task.id], needs) - self.base.tasks, self.run.state.plan.by_id
+        results = [self.by_task[each.id] for each in order_tasks([tasks[each] for each in needed])]
+        # A result that an earlier delivery brought to the user's branch has no commit left.
+        return await combine_commits(self.run, self.base.head, [result for result in results if result.commit])
+
+    def list_accepted(self, base: Combination) -> list[TaskResult]:
+        """Return the results that can be combined with the base, in their order."""
+        needs = self.run.state.plan.needs
+        results = [self.by_task[task.id] for task in order_tasks(self.run.state.plan.tasks) if task.id in self.by_task]
+        return [
+            result
+            for result in results
+            if result.commit
+            and result.judgement.verdict in (Verdict.APPLIED, Verdict.NO_CHANGE)
+            and result.task.id not in base.tasks
+            and self.given_up.isdisjoint(needs_closure({result.task.id}, needs))
+        ]
+
+    def exclude(self, tasks: Iterable[Task]) -> None:
+        """Exclude tasks that never began, with what they waited for."""
+        for task in tasks:
+            missing = [need for need in self.run.state.plan.needs[task.id] if not self.is_done(need)]
+            names = " and ".join(self.run.state.report.tasks[need].agent for need in missing)
+            emit_task_held(self.run, task.id, f"it needs {names}, which is not complete")

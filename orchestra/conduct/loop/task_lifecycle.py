@@ -1,26 +1,26 @@
-"""The life cycle of one task: attempts that learn from each other, until one succeeds or no further one is
-worthwhile."""
+"""The life cycle of one task: rounds of attempts that learn from each other."""
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt, judge_cancellation
+from orchestra.conduct.attempt.saved_work import keep_branch
 from orchestra.conduct.checks.gating import Gating
-from orchestra.conduct.core.context import Context, Run
+from orchestra.conduct.core.context import AttemptStart, Run, TaskResult
 from orchestra.conduct.core.slots import Slot
-from orchestra.conduct.core.task_result import AttemptStart, TaskResult
-from orchestra.conduct.loop.candidates import run_attempt_round
+from orchestra.judge.candidates import best_candidate, explain_choice
+from orchestra.judge.policy import is_instructive
 from orchestra.judge.retry import NextAction, NextStep, TriedAttempt, build_feedback, next_step
 from orchestra.model import Task, TaskState, Verdict
+from orchestra.report.state import TaskReport
+from orchestra.workspace import merge
 
 
 @dataclass
 class AttemptHistory:
-    """The failed attempts at a task.
-
-    `earlier` ones were made before a person decided: they teach, but do not count as tries.
-    """
+    """The failed attempts at a task; `earlier` ones, from before a person decided, teach but do not count as tries."""
 
     tried: list[TriedAttempt] = field(default_factory=list)
     earlier: list[TriedAttempt] = field(default_factory=list)
@@ -43,40 +43,91 @@ class AttemptHistory:
         self.tried, self.finished = [], []
 
 
-async def run_task_lifecycle(
-    run: Run, gating: Gating, task: Task, slot: Slot, history: AttemptHistory, parent: str
-) -> TaskResult:
-    """Run the task and return the last attempt's result. `parent` is the commit under the task's work."""
-    start = AttemptStart(parent, parent, lesson=history.lesson)
-    while True:
-        try:
-            result = await run_attempt_round(run, gating, task, slot, start, history.finished)
-        except asyncio.CancelledError:
-            if run.state.report.tasks[task.id].state in (TaskState.ACTIVE, TaskState.AWAITING_QA):
-                run.move(task.id, TaskState.FAILED)
-            raise
-        history.finished, number = [], run.state.report.tasks[task.id].attempts
-        step = history.decide_next(run, result.tried)
-        if step.next is NextAction.DONE:
-            return result
-        run.move(task.id, TaskState.FAILED, number)
-        if step.next is NextAction.ASK:
-            wait_for_human(run, task.id, step.why)
-        if step.next not in (NextAction.FRESH, NextAction.ON_TOP):
-            return result
-        run.emit(events.TaskRetried(step.why, step.next is NextAction.ON_TOP), task.id, number)
-        run.move(task.id, TaskState.READY)
-        start = await next_attempt_start(run.context, result, step.next, parent, history.lesson)
+@dataclass
+class TaskLifecycle:
+    """Rounds of attempts at a task, until one succeeds or no further one is worthwhile.
 
+    A round is one attempt, or several in parallel of which the best is kept.
+    """
 
-async def next_attempt_start(
-    context: Context, last: TaskResult, how: NextAction, parent: str, lesson: str
-) -> AttemptStart:
-    if how is not NextAction.ON_TOP or not last.commit:
-        return AttemptStart(parent, parent, lesson=lesson)
-    git = context.repository.git
-    carried = await git.paths("diff-tree", "-r", "--name-only", "--no-renames", "-z", parent, last.commit)
-    return AttemptStart(last.commit, parent, tuple(carried), lesson)
+    run: Run
+    gating: Gating
+    task: Task
+    slot: Slot
+    history: AttemptHistory
+    parent: str  # the commit under the task's work
+
+    @property
+    def record(self) -> TaskReport:
+        return self.run.state.report.tasks[self.task.id]
+
+    async def carry_out(self) -> TaskResult:
+        """Run the task and return the last attempt's result."""
+        run, task, history = self.run, self.task.id, self.history
+        start = AttemptStart(self.parent, self.parent, lesson=history.lesson)
+        while True:
+            try:
+                result = await self.run_round(start)
+            except asyncio.CancelledError:
+                if self.record.state in (TaskState.ACTIVE, TaskState.AWAITING_QA):
+                    run.move(task, TaskState.FAILED)
+                raise
+            history.finished, number = [], self.record.attempts
+            step = history.decide_next(run, result.tried)
+            if step.next is NextAction.DONE:
+                return result
+            run.move(task, TaskState.FAILED, number)
+            if step.next is NextAction.ASK:
+                wait_for_human(run, task, step.why)
+            if step.next not in (NextAction.FRESH, NextAction.ON_TOP):
+                return result
+            run.emit(events.TaskRetried(step.why, step.next is NextAction.ON_TOP), task, number)
+            run.move(task, TaskState.READY)
+            start = AttemptStart(self.parent, self.parent, lesson=history.lesson)
+            if step.next is NextAction.ON_TOP and result.commit:
+                options = ("diff-tree", "-r", "--name-only", "--no-renames", "-z")
+                carried = await run.context.git.paths(*options, self.parent, result.commit)
+                start = replace(start, base=result.commit, carried=tuple(carried))
+
+    async def run_round(self, start: AttemptStart) -> TaskResult:
+        """Run a round, with what had ended of it before an interruption. Parallel attempts are stopped together."""
+        first, count = self.record.attempts + 1, self.run.context.settings.agents_per_task
+        finished = self.history.finished
+        if count == 1 and not finished:
+            return await self.run_attempt(first, start)
+        start = replace(start, round=finished[0].round if finished else first)
+        numbers = range(first, first + count - len(finished))
+        made = await asyncio.gather(*(self.run_attempt(number, start) for number in numbers), return_exceptions=True)
+        for failure in made:
+            if isinstance(failure, BaseException):
+                raise failure
+        return await self.choose_result([*finished, *(one for one in made if isinstance(one, TaskResult))])
+
+    async def run_attempt(self, number: int, start: AttemptStart) -> TaskResult:
+        async with self.slot():
+            self.mark_active(number)
+            return await Attempt(self.run, self.gating, self.task, number, start).carry_out()
+
+    def mark_active(self, number: int) -> None:
+        if self.record.state == TaskState.READY:
+            self.run.move(self.task.id, TaskState.ACTIVE, number)
+
+    async def choose_result(self, results: Sequence[TaskResult]) -> TaskResult:
+        """Choose the best result for the task's branch. The others stay on their branches and teach the next round."""
+        run, task = self.run, self.task.id
+        known = {one.candidate.number: one for one in results if one.candidate}
+        candidates = [one.candidate for one in known.values() if one.candidate]
+        chosen = best_candidate(candidates)
+        result = known.pop(chosen.number)
+        self.mark_active(chosen.number)
+        if chosen.accepted and self.record.state == TaskState.ACTIVE:
+            run.move(task, TaskState.AWAITING_QA, chosen.number)
+        run.emit(events.AttemptChosen(result.round, explain_choice(candidates)), task, chosen.number)
+        if result.commit:
+            await keep_branch(run, task, chosen.number, result.commit)
+            await merge.delete_branches(run.context.git, [run.context.branch(f"task{task}-{chosen.number}")])
+        others = tuple(one.tried for one in known.values() if is_instructive(one.tried.verdict))
+        return replace(result, tried=replace(result.tried, beside=others))
 
 
 def cancelled_result(run: Run, gating: Gating, task: Task) -> TaskResult:

@@ -1,11 +1,13 @@
 """Divide the files among tasks: read what the repository tells about them, and apply the rules of division."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestra.conduct.core.machine import measure_machine
+from orchestra.conduct.core.models import Project
+from orchestra.conduct.core.slots import measure_machine
 from orchestra.conduct.planning.survey import classify_by_mode, is_utf8, read_blobs
 from orchestra.division.coupling import Coupling, Evidence, Graph, find_hot_files, find_links, find_neighbours
 from orchestra.division.shares import (
@@ -24,11 +26,9 @@ from orchestra.errors import PlanError
 from orchestra.model import DivisionBasis, Plan, Prd, TargetFile
 from orchestra.plan.brief import find_tests_of, make_tasks, tests_by_stem
 from orchestra.plan.digest import has_signatures, signature_block
-from orchestra.plan.sizing import Machine, bound_agents
+from orchestra.plan.sizing import bound_agents
 from orchestra.plan.targets import Targets
-from orchestra.settings import Settings
 from orchestra.workspace.evidence import gather_evidence
-from orchestra.workspace.repository import Entry, Repository
 
 NEARBY_BYTES = 2_400  # bytes of signatures in each brief: less than the map that Aider would send
 HOT_BYTES = 4_000
@@ -53,31 +53,23 @@ class Division:
         return DivisionBasis(self.split.cut, self.split.commits, tuple(map(tuple, together)), tuple(apart), notes)
 
 
-async def plan_by_division(
-    settings: Settings,
-    repository: Repository,
-    entries: Mapping[str, Entry],
-    prd: Prd,
-    targets: Targets,
-    context: int | None,
-) -> Plan:
-    found = await gather_evidence(repository.git, repository.base, entries, [file.path for file in targets.files])
-    division = await asyncio.to_thread(divide_target_files, settings, prd, targets.files, found, context)
-    reads, briefs = await find_context_of_shares(repository, entries, division)
-    tasks = make_tasks(settings.change, prd, division.split.shares, briefs)
+async def plan_by_division(project: Project, prd: Prd, targets: Targets) -> Plan:
+    repository, paths = project.repository, [file.path for file in targets.files]
+    found = await gather_evidence(repository.git, repository.base, project.entries, paths)
+    division = await asyncio.to_thread(divide_target_files, project, prd, targets.files, found)
+    reads, briefs = await find_context_of_shares(project, division)
+    tasks = make_tasks(project.settings.change, prd, division.split.shares, briefs)
     with_reads = (replace(task, reads=read) for task, read in zip(tasks, reads, strict=True))
     return Plan(tuple(with_reads), division.split.agents, division.basis)
 
 
-def divide_target_files(
-    settings: Settings, prd: Prd, files: Sequence[TargetFile], found: Evidence, context: int | None
-) -> Division:
+def divide_target_files(project: Project, prd: Prd, files: Sequence[TargetFile], found: Evidence) -> Division:
+    settings, context = project.settings, project.model.context
     files, large = (files, []) if settings.assign else drop_oversized(files, context)
     if not files:
         raise PlanError(large[0])
     paths = [file.path for file in files]
     coupling = Coupling(paths, found)
-    machine = Machine(*measure_machine())
     if settings.assign:
         shares = read_assignment(settings.assign)
         check_complete(settings.assign, shares, paths)
@@ -87,7 +79,8 @@ def divide_target_files(
     groups, notes = together_groups(settings.together, prd, paths, strict=strict)
     sizes = {file.path: file_weight(file) for file in files}
     balls = [sum(sizes[path] for path in group) for group in merge_groups(paths, groups)]
-    want = AgentsWanted(settings.agents, bound_agents(balls, machine, at_most=settings.max_agents), context)
+    bound = bound_agents(balls, measure_machine(), at_most=settings.max_agents)
+    want = AgentsWanted(settings.agents, bound, context)
     graph = coupling.build_graph()
     return Division(divide_files(files, groups, coupling, graph, found, want), coupling, graph, found, (*large, *notes))
 
@@ -102,11 +95,9 @@ def read_assignment(file_name: str) -> list[list[str]]:
 # --- what agents see beside their files -----------------------------------------------------------------------------
 
 
-async def find_context_of_shares(
-    repository: Repository, entries: Mapping[str, Entry], division: Division
-) -> tuple[list[tuple[str, ...]], list[str]]:
+async def find_context_of_shares(project: Project, division: Division) -> tuple[list[tuple[str, ...]], list[str]]:
     """For each share, find the files to show whole and the signatures of related files."""
-    shares = division.split.shares
+    entries, shares = project.entries, division.split.shares
     owned = [{file.path for file in share} for share in shares]
     known = {path: file.size for path, file in classify_by_mode(entries).items() if file.kind == "text"}
     everything = division.coupling
@@ -123,11 +114,10 @@ async def find_context_of_shares(
     near = await asyncio.to_thread(lambda: [find_neighbours(everything, graph, mine) for mine in owned])
     wanted = {path for paths in near for path in paths if path in known and has_signatures(path)}
     small = [entries[path] for path in sorted(wanted) if known[path] <= LARGEST]
-    texts = {path: text.decode() for path, text in (await read_blobs(repository, small)).items() if is_utf8(text)}
-    blocks = {path: signature_block(path, text[:LOOKED_AT]) for path, text in texts.items()}
-    return reads, [
-        join_signatures([p for p in paths if p not in read], blocks) for paths, read in zip(near, reads, strict=True)
-    ]
+    texts = (await read_blobs(project.repository, small)).items()
+    blocks = {path: signature_block(path, text.decode()[:LOOKED_AT]) for path, text in texts if is_utf8(text)}
+    shown = zip(near, reads, strict=True)
+    return reads, [join_signatures([path for path in paths if path not in read], blocks) for paths, read in shown]
 
 
 def hot_files(burning: Mapping[str, set[int]], share: int, sizes: Mapping[str, int]) -> list[str]:
@@ -141,12 +131,7 @@ def hot_files(burning: Mapping[str, set[int]], share: int, sizes: Mapping[str, i
 
 
 def join_signatures(paths: Sequence[str], blocks: Mapping[str, str]) -> str:
-    left = NEARBY_BYTES
-    lines: list[str] = []
-    for path in paths:
-        for line in blocks.get(path, "").splitlines():
-            left -= len(line.encode()) + 1
-            if left < 0:
-                return "\n".join(lines)
-            lines.append(line)
-    return "\n".join(lines)
+    """Join as many whole lines as there is room for."""
+    lines = [line for path in paths for line in blocks.get(path, "").splitlines()]
+    ends = itertools.accumulate(len(line.encode()) + 1 for line in lines)
+    return "\n".join(line for line, end in zip(lines, ends, strict=True) if end <= NEARBY_BYTES)

@@ -8,43 +8,52 @@ from typing import TypeVar
 
 from orchestra import events
 from orchestra.answers import prd_format
-from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.machine import measure_machine
+from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.model_questions import ask_under_role
-from orchestra.conduct.core.models import chosen_model, usable_model
-from orchestra.conduct.core.permits import is_users_plan, permit_from_settings
-from orchestra.conduct.planning import plan_files as drafts
+from orchestra.conduct.core.models import Project, usable_model
+from orchestra.conduct.core.slots import measure_machine
+from orchestra.conduct.planning import plan_files
 from orchestra.conduct.planning.divide import Division, find_context_of_shares, plan_by_division
+from orchestra.conduct.planning.plan_files import is_users_plan
 from orchestra.conduct.planning.prd import (
     digest_repository,
     emit_plan_made,
+    find_prd_targets,
     note_protected,
+    obtain_prd,
     plan_without_model,
-    prd_files,
-    prd_targets,
     read_prd,
+    relative_to_root,
 )
 from orchestra.conduct.planning.survey import classify_by_mode, survey_files
 from orchestra.division.coupling import WEAK, Coupling, find_links
 from orchestra.division.shares import DividedFiles
 from orchestra.errors import NeedsApproval, PlanError, ProviderError
-from orchestra.model import DivisionBasis, Plan, Prd, Task
+from orchestra.model import DivisionBasis, Plan, Prd, TargetFile, Task
 from orchestra.plan import planner
 from orchestra.plan.brief import make_brief
 from orchestra.plan.check import AllowedDraft, CheckedDraft, PlanContext, check_draft, item_targets, restrict_draft
-from orchestra.plan.draft import PRIORITIES, Draft, PlanItem, all_needs_by_id, draft_from_plan, group_phases
+from orchestra.plan.draft import (
+    PRIORITIES,
+    Draft,
+    PlanItem,
+    all_needs_by_id,
+    draft_from_plan,
+    group_phases,
+    items_from_answer,
+)
 from orchestra.plan.roles import known_roles
-from orchestra.plan.sizing import Machine, bound_agents
+from orchestra.plan.sizing import bound_agents
 from orchestra.plan.targets import Targets, TrackedFile
+from orchestra.plan.toml_file import format_draft
 from orchestra.providers import catalogue
 from orchestra.settings import Settings
 from orchestra.workspace.evidence import gather_evidence
-from orchestra.workspace.repository import Entry, Repository, path_exists
+from orchestra.workspace.repository import path_exists
 from orchestra.workspace.tracked import is_tracked_regular
 
 ANSWER_TOKENS = 32_000
 MOST_SAID = 10
-Entries = Mapping[str, Entry]
 T = TypeVar("T")
 
 
@@ -55,8 +64,8 @@ def load_plan_settings(settings: Settings, root: Path) -> tuple[Settings, Draft 
     """Load the settings that the file of --plan stands for, and its content."""
     if not settings.plan:
         return settings, None
-    path = drafts.find_plan_file(root, settings.plan)
-    draft = drafts.load_draft(path)
+    path = plan_files.find_plan_file(root, settings.plan)
+    draft = plan_files.load_draft(path)
     if not draft.goal.strip():
         raise PlanError(f'the plan {settings.plan} has no goal: write one: goal = "what is wanted".')
     committed = not is_users_plan(root, path)
@@ -78,28 +87,26 @@ def prd_of_plan(plan: str, prd: str, root: Path, *, committed: bool) -> str:
     return str(path)
 
 
-async def check_plan(settings: Settings, repository: Repository, entries: Entries, draft: Draft) -> CheckedDraft:
+async def check_plan(project: Project, draft: Draft) -> CheckedDraft:
     """Check a draft before anything starts. One that cannot be carried out is refused."""
+    settings = project.settings
     prd = prd_format.parse_prd(read_prd(Path(settings.prd))) if settings.prd else Prd("")
-    seen = await survey_world(settings, repository, entries, draft, prd, chosen_model(settings).context)
-    checked = await asyncio.to_thread(check_draft, draft, seen)
+    checked = await asyncio.to_thread(check_draft, draft, await survey_world(project, draft, prd))
     if checked.problems:
         raise PlanError(f"the plan {settings.plan} cannot be carried out: {checked.problem_text}.")
     return checked
 
 
-async def survey_world(
-    settings: Settings, repository: Repository, entries: Entries, draft: Draft, prd: Prd, context: int | None
-) -> PlanContext:
+async def survey_world(project: Project, draft: Draft, prd: Prd) -> PlanContext:
     """Survey what the draft is checked against. Only the files that it names are opened."""
-    wanted = {path for item in draft.task for path in (*item.files, *item.reads) if path in entries}
-    return make_world(settings, await survey_files(repository, entries, wanted), prd, context)
+    wanted = {path for item in draft.task for path in (*item.files, *item.reads) if path in project.entries}
+    return make_world(project, await survey_files(project, wanted), prd)
 
 
-def make_world(settings: Settings, tracked: Mapping[str, TrackedFile], prd: Prd, context: int | None) -> PlanContext:
-    roles = known_roles(settings.roles)
+def make_world(project: Project, tracked: Mapping[str, TrackedFile], prd: Prd) -> PlanContext:
+    roles = known_roles(project.settings.roles)
     reading = [name for name, role in roles.items() if role.only_answers]
-    return PlanContext(tracked, list(roles), reading, [one.id for one in prd.requirements], context)
+    return PlanContext(tracked, list(roles), reading, [one.id for one in prd.requirements], project.model.context)
 
 
 # --- the plan of a run ----------------------------------------------------------------------------------------------
@@ -107,55 +114,41 @@ def make_world(settings: Settings, tracked: Mapping[str, TrackedFile], prd: Prd,
 
 async def obtain_plan(run: Run, prd: Prd, given: Targets | None, checked: CheckedDraft | None) -> Plan:
     """Obtain the plan: from the named file, from a model, or else by coupling."""
-    context = run.context
-    root = context.repository.root
+    context, settings, root = run.context, run.context.settings, run.context.repository.root
     if checked is not None:
-        path = drafts.find_plan_file(root, context.settings.plan)
-    elif context.settings.decompose:
-        checked, path = await decompose_change(run, prd), path_for_new_plan(run.context)
-        drafts.save_draft(path, checked.draft)
+        path = plan_files.find_plan_file(root, settings.plan)
+    elif not (settings.decompose or settings.approve):
+        return await plan_without_model(run, prd, given)
     else:
-        if not context.settings.approve:
-            return await plan_without_model(run, prd, given)
-        path = path_for_new_plan(run.context)
-        checked = await draft_by_division(run, prd, given)
-        drafts.save_draft(path, checked.draft)
-    if context.settings.approve and not checked.draft.approved:
-        checked = await ask_for_approval(run, checked, path)
+        checked = await (decompose_change(run, prd) if settings.decompose else draft_by_division(run, prd, given))
+        path = plan_files.new_plan_path(root, settings.change)
+        plan_files.save_draft(path, checked.draft)
+    name = plan_files.command_name_of_plan(root, path)
+    if settings.approve and not checked.draft.approved:
+        confirm = run.services.prompts.confirm_plan
+        if confirm is None or not await confirm(checked.draft):  # the plan waits in its file
+            emit_drafted(run, checked, path)
+            raise NeedsApproval(name)
+        checked = dataclasses.replace(checked, draft=dataclasses.replace(checked.draft, approved=True))
+        plan_files.save_draft(path, checked.draft)
     note_repairs(run, checked.repairs)
     mine = is_users_plan(root, path)
-    allowed = allow_draft(checked.draft, context.settings, context.entries, by_person=mine)
+    allowed = allow_draft(context, checked.draft, by_person=mine)
     if allowed.left_out and not allowed.draft.unfinished:
         emit_drafted(run, checked, path)
-        raise NeedsApproval(drafts.command_name_of_plan(context.repository.root, path))
-    note_protected(
-        run,
-        allowed.left_out,
-        f"To have them changed: `plan approve {drafts.command_name_of_plan(root, path)}` before `execute`.",
-    )
-    plan = await plan_from_draft(
-        context.settings, context.repository, context.entries, prd, allowed.draft, context.model.context
-    )
-    words = mine and context.settings.is_set_by_user("change")
+        raise NeedsApproval(name)
+    note_protected(run, allowed.left_out, f"To have them changed: `plan approve {name}` before `execute`.")
+    plan = await plan_from_draft(context, prd, allowed.draft)
+    words = mine and settings.is_set_by_user("change")
     about = {"file": relative_to_root(path, root), "repairs": tuple(checked.repairs)}
     emit_plan_made(run, plan, named=tuple(allowed.named), words=words, **about)
     return plan
 
 
-def allow_draft(draft: Draft, settings: Settings, entries: Entries, *, by_person: bool) -> AllowedDraft:
+def allow_draft(project: Project, draft: Draft, *, by_person: bool) -> AllowedDraft:
     """Return the draft that agents may be given. `by_person`: its approvals were given by a person here."""
-    words = settings if by_person else settings.with_values(change="")
-    return restrict_draft(draft, permit_from_settings(words, entries), by_person)
-
-
-async def ask_for_approval(run: Run, checked: CheckedDraft, path: Path) -> CheckedDraft:
-    """Ask for approval at the terminal. Without one, the plan waits in its file."""
-    if run.services.prompts.confirm_plan is None or not await run.services.prompts.confirm_plan(checked.draft):
-        emit_drafted(run, checked, path)
-        raise NeedsApproval(drafts.command_name_of_plan(run.context.repository.root, path))
-    draft = dataclasses.replace(checked.draft, approved=True)
-    drafts.save_draft(path, draft)
-    return dataclasses.replace(checked, draft=draft)
+    words = project.settings if by_person else project.settings.with_values(change="")
+    return restrict_draft(draft, dataclasses.replace(project, settings=words).permit(), by_person)
 
 
 def emit_drafted(run: Run, checked: CheckedDraft, path: Path) -> None:
@@ -167,31 +160,18 @@ def emit_drafted(run: Run, checked: CheckedDraft, path: Path) -> None:
 
 async def draft_by_division(run: Run, prd: Prd, given: Targets | None) -> CheckedDraft:
     """Make a draft without a model, by coupling."""
-    context = run.context
-    tracked = await survey_files(context.repository, context.entries, prd_files(prd, context.entries))
-    targets = given or prd_targets(prd, tracked, permit_from_settings(context.settings, context.entries))
+    targets = given or await find_prd_targets(run.context, prd)
     note_protected(run, targets.protected)
-    plan = await plan_by_division(
-        context.settings, context.repository, context.entries, prd, targets, context.model.context
-    )
-    draft = draft_from_plan(plan, context.settings.change, run.state.report.prd_path, targets.named)
+    plan = await plan_by_division(run.context, prd, targets)
+    draft = draft_from_plan(plan, run.context.settings.change, run.state.report.prd_path, targets.named)
     return await check_new_draft(run.context, prd, draft)
 
 
-async def check_new_draft(context: Context, prd: Prd, draft: Draft) -> CheckedDraft:
-    seen = await survey_world(context.settings, context.repository, context.entries, draft, prd, context.model.context)
-    checked = await asyncio.to_thread(check_draft, draft, seen)
+async def check_new_draft(project: Project, prd: Prd, draft: Draft) -> CheckedDraft:
+    checked = await asyncio.to_thread(check_draft, draft, await survey_world(project, draft, prd))
     if checked.problems:
         raise ProviderError(f"The plan cannot be carried out: {checked.problem_text}.")
     return checked
-
-
-def path_for_new_plan(context: Context) -> Path:
-    return drafts.new_plan_path(context.repository.root, context.settings.change)
-
-
-def relative_to_root(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def note_repairs(run: Run, repairs: Sequence[str]) -> None:
@@ -209,16 +189,14 @@ def lead_model(settings: Settings) -> catalogue.Model:
 
 
 async def decompose_change(run: Run, prd: Prd, *, single: bool = False) -> CheckedDraft:
-    """Ask a model for a graph of tasks.
-
-    An error that cannot be corrected here is told to the model once; a second one ends the run.
-    """
+    """Ask a model for a graph of tasks. It is told once of an error that cannot be corrected here."""
     context = run.context
-    seen = make_world(context.settings, classify_by_mode(context.entries), prd, context.model.context)
+    seen = make_world(context, classify_by_mode(context.entries), prd)
     goal, path = context.settings.change, run.state.report.prd_path
-    question = planner.planner_question(
-        goal, prd, await digest_repository(run.context), role_summaries(context.settings), single=single
-    )
+    # Each role is described by the first line of its prompt.
+    prompts = {name: role.prompt.splitlines() for name, role in known_roles(context.settings.roles).items()}
+    roles = {name: next((x.lstrip("# ").strip() for x in lines if x.strip()), "") for name, lines in prompts.items()}
+    question = planner.planner_question(goal, prd, await digest_repository(context), roles, single=single)
 
     def find_complaint(answer: planner.PlanAnswer) -> str:
         if single and len(answer.tasks) > 1:
@@ -236,36 +214,23 @@ async def ask_lead(run: Run, question: str, kind: type[T], complaint: Callable[[
     )
 
 
-def role_summaries(settings: Settings) -> dict[str, str]:
-    """Describe each role in one line."""
-    return {name: first_prompt_line(role.prompt) for name, role in known_roles(settings.roles).items()}
-
-
-def first_prompt_line(text: str) -> str:
-    return next((line.lstrip("# ").strip() for line in text.splitlines() if line.strip()), "")
-
-
 # --- from the draft to the plan -------------------------------------------------------------------------------------
 
 
-async def plan_from_draft(
-    settings: Settings, repository: Repository, entries: Entries, prd: Prd, draft: Draft, context: int | None
-) -> Plan:
+async def plan_from_draft(project: Project, prd: Prd, draft: Draft) -> Plan:
     """Make the plan of the tasks that are left, with their briefs and the number of agents that can be busy."""
-    items, tracked = draft.unfinished, classify_by_mode(entries)
+    items, tracked, repository = draft.unfinished, classify_by_mode(project.entries), project.repository
     shares = tuple(item_targets(item, tracked) for item in items)
     paths = sorted({file.path for share in shares for file in share})
-    found = await gather_evidence(repository.git, repository.base, entries, paths)
+    found = await gather_evidence(repository.git, repository.base, project.entries, paths)
     coupling = await asyncio.to_thread(Coupling, paths, found)
     graph = await asyncio.to_thread(coupling.build_graph)
-    agents = count_agents(settings, items, shares)
+    agents = count_agents(project.settings, items)
     division = Division(DividedFiles(shares, agents, None, 0), coupling, graph, found, ())
-    reads, nearby = await find_context_of_shares(repository, entries, division)
+    reads, nearby = await find_context_of_shares(project, division)
     numbers = {item.id: n for n, item in enumerate(items, start=1)}
-    bare = [
-        dataclasses.replace(task, files=share, reads=tuple(dict.fromkeys((*task.reads, *read))))
-        for task, share, read in zip((task_from_item(item, numbers) for item in items), shares, reads, strict=True)
-    ]
+    mine = zip(items, shares, reads, strict=True)
+    bare = [task_from_item(item, numbers, share, (*item.reads, *read)) for item, share, read in mine]
     tasks = [
         dataclasses.replace(
             task, brief=make_brief(draft.goal, prd, task, bare, near, part=brief_with_answers(item, draft))
@@ -283,13 +248,15 @@ async def plan_from_draft(
     return Plan(tuple(tasks), agents, DivisionBasis(None, 0, tuple(map(tuple, together)), tuple(beside), tuple(notes)))
 
 
-def task_from_item(item: PlanItem, numbers: Mapping[str, int]) -> Task:
+def task_from_item(
+    item: PlanItem, numbers: Mapping[str, int], files: tuple[TargetFile, ...], reads: Sequence[str]
+) -> Task:
     return Task(
         id=numbers[item.id],
         title=item.title,
-        files=(),
+        files=files,
         requirements=item.requirements,
-        reads=item.reads,
+        reads=tuple(dict.fromkeys(reads)),
         needs=tuple(numbers[need] for need in item.needs if need in numbers),
         role=item.role,
         priority=PRIORITIES[item.priority],
@@ -305,10 +272,10 @@ def brief_with_answers(item: PlanItem, draft: Draft) -> str:
     return "\n\n".join([item.brief, *(f"What was found out before ({one.title}):\n{one.said}" for one in found)])
 
 
-def count_agents(settings: Settings, items: Sequence[PlanItem], shares: Sequence[Sequence[object]]) -> int:
+def count_agents(settings: Settings, items: Sequence[PlanItem]) -> int:
     """Count the agents that can work at once, as far as the machine allows."""
     widest = max((len(phase) for phase in group_phases(items)), default=1)
-    most = bound_agents([1] * len(shares), Machine(*measure_machine()), at_most=settings.max_agents).agents
+    most = bound_agents([1] * len(items), measure_machine(), at_most=settings.max_agents).agents
     return max(1, min(settings.agents or min(widest, most), len(items)))
 
 
@@ -318,3 +285,28 @@ def can_overlap(items: Sequence[PlanItem], one: str, other: str) -> bool:
     first = [item.id for item in items if one in item.files]
     second = [item.id for item in items if other in item.files]
     return not any(a == b or a in needs[b] or b in needs[a] for a in first for b in second)
+
+
+async def make_draft(run: Run, given: Targets | None, *, single: bool = False) -> CheckedDraft:
+    """Make a draft of the change: by a model, or by coupling if the user named the files or there is no key."""
+    prd = await obtain_prd(run)
+    if run.context.settings.decompose:
+        return await decompose_change(run, prd, single=single)
+    return await draft_by_division(run, prd, given)
+
+
+async def discuss_draft(run: Run, draft: Draft, question_text: str) -> tuple[str, CheckedDraft | None]:
+    """Ask a model about the draft. Return its answer, and a new draft if it proposes one."""
+    digest = await digest_repository(run.context)
+    question = planner.discussion_question(format_draft(draft, "draft"), question_text, digest)
+    seen = await survey_world(run.context, draft, Prd(""))
+
+    def apply_answer(answer: planner.DiscussionAnswer) -> Draft:
+        kept = [item for item in draft.task if item.done or item.proposed]
+        return draft.with_items([*kept, *items_from_answer(answer.tasks)])
+
+    def find_complaint(answer: planner.DiscussionAnswer) -> str:
+        return check_draft(apply_answer(answer), seen).problem_text if answer.tasks else ""
+
+    answer = await ask_lead(run, question, planner.DiscussionAnswer, find_complaint)
+    return answer.say, (await check_new_draft(run.context, Prd(""), apply_answer(answer)) if answer.tasks else None)

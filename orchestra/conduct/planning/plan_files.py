@@ -12,9 +12,11 @@ from orchestra.model import TaskState
 from orchestra.plan import toml_file
 from orchestra.plan.draft import Draft, unused_name
 from orchestra.plan.proposals import add_proposals
+from orchestra.process import replace_file
 from orchestra.settings import Settings
 from orchestra.workspace.git import top_level
 from orchestra.workspace.repository import path_exists
+from orchestra.workspace.tracked import may_be_tracked
 
 PLANS = "plans"
 SUBMITTED = "submitted"  # the plan that `submit` collects and `run` carries out
@@ -26,8 +28,8 @@ def plans_folder(root: Path) -> Path:
 
 def plan_names(root: Path) -> list[str]:
     """List the plans, the latest first."""
-    found = sorted(plans_folder(root).glob("*.toml"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
-    return [path.stem for path in found]
+    found = plans_folder(root).glob("*.toml")
+    return [path.stem for path in sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path.name))]
 
 
 def find_plan_file(root: Path, name: str) -> Path:
@@ -51,9 +53,8 @@ def with_submitted_plan(settings: Settings) -> Settings:
     """Use the submitted tasks if no change was given and some of them are left."""
     root = top_level(Path(settings.repo or "."))
     path = plans_folder(root) / f"{SUBMITTED}.toml" if root else None
-    return (
-        settings.with_values(plan=SUBMITTED) if path and path_exists(path) and load_draft(path).unfinished else settings
-    )
+    left = path and path_exists(path) and load_draft(path).unfinished
+    return settings.with_values(plan=SUBMITTED) if left else settings
 
 
 def load_draft(path: Path) -> Draft:
@@ -71,11 +72,8 @@ def display_path(path: Path) -> str:
 
 
 def save_draft(path: Path, draft: Draft) -> None:
-    """Write a draft as a whole or not at all: half a plan would be lost work."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(toml_file.format_draft(draft, path.stem), encoding="utf-8")
-    part.replace(path)
+    replace_file(path, toml_file.format_draft(draft, path.stem).encode())
 
 
 def new_plan_path(root: Path, goal: str, name: str = "") -> Path:
@@ -88,23 +86,26 @@ def new_plan_path(root: Path, goal: str, name: str = "") -> Path:
     return plans_folder(root) / f"{name.lower() or unused_name(goal, known)}.toml"
 
 
+def is_users_plan(root: Path, path: Path) -> bool:
+    """Whether a plan's file is the user's own: a tracked one came with the repository, and is not approved here."""
+    real_path, root = path.parent.resolve() / path.name, root.resolve()
+    return not (real_path.is_relative_to(root) and may_be_tracked(root, str(real_path.relative_to(root))))
+
+
 # --- after a run
 
 
 def update_plan_file(run: Run) -> None:
     """Write into the plan's file what the user's branch now holds, and what agents propose."""
-    path = run.context.repository.root / run.state.report.plan_file
-    if not (run.state.report.plan_file and path_exists(path)):
+    report = run.state.report
+    path = run.context.repository.root / report.plan_file
+    if not (report.plan_file and path_exists(path)):
         return
-    tasks = {task.name: run.state.report.tasks[task.id] for task in run.state.plan.tasks}
-    done = {
-        name: task.said if task.answered else ""
-        for name, task in tasks.items()
-        if task.state == TaskState.COMPLETE and (run.state.report.applied or task.answered)
-    }
-    draft = load_draft(path)
-    items = [
-        dataclasses.replace(item, done=run.context.stamp, said=done[item.id]) if item.id in done else item
-        for item in draft.task
-    ]
-    save_draft(path, draft.with_items(add_proposals(items, run.state.report.proposals.values())))
+    draft, tasks = load_draft(path), {task.name: report.tasks[task.id] for task in run.state.plan.tasks}
+    items = list(draft.task)
+    for number, item in enumerate(items):
+        task = tasks.get(item.id)
+        if task and task.state == TaskState.COMPLETE and (report.applied or task.answered):
+            said = task.said if task.answered else ""
+            items[number] = dataclasses.replace(item, done=run.context.stamp, said=said)
+    save_draft(path, draft.with_items(add_proposals(items, report.proposals.values())))

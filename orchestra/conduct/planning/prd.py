@@ -12,18 +12,18 @@ from orchestra import events
 from orchestra.answers import prd_format
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.model_questions import explain_provider_error
-from orchestra.conduct.core.permits import NAME_FILES_HINT, permit_from_settings, protected_note
+from orchestra.conduct.core.models import Project, user_base_url
 from orchestra.conduct.planning.divide import plan_by_division, read_assignment
 from orchestra.conduct.planning.roles import estimate_with_roles
 from orchestra.conduct.planning.survey import explain_absence, is_one_line_name, is_utf8, read_blobs, survey_files
 from orchestra.division.shares import check_complete
 from orchestra.errors import MissingKey, PlanError, ProviderError, SettingsError, UsageError
 from orchestra.gateway.billing import ClientPass
-from orchestra.judge.permit import Permit
 from orchestra.model import Plan, Prd
 from orchestra.models import gemini
 from orchestra.plan.digest import build_digest
 from orchestra.plan.targets import (
+    PROTECTED,
     Targets,
     TrackedFile,
     match_paths,
@@ -33,9 +33,12 @@ from orchestra.plan.targets import (
 )
 from orchestra.providers import catalogue
 from orchestra.settings import Settings
-from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository, path_exists
+from orchestra.wording import join_some
+from orchestra.workspace.repository import LINK, SUBMODULE, path_exists
 
 DIGEST_FILE = 200_000
+MOST_NAMED = 8  # paths in one note
+NAME_THEM = "To have one changed, name it in --change or --files."
 NO_KEY = (
     "There is no Google key for writing the PRD: set GOOGLE_API_KEY (or --api-key), give a PRD with --prd FILE, "
     "or go without one with --no-prd."
@@ -46,14 +49,11 @@ NO_KEY_TO_PLAN = "There is no Google key for --decompose: set GOOGLE_API_KEY (or
 # --- what the user named --------------------------------------------------------------------------------------------
 
 
-def relative_patterns(settings: Settings, root: Path, cwd: Path) -> list[str]:
-    """Return the patterns of --files relative to the repository's root, with slashes.
-
-    With --repo they are relative to that.
-    """
-    start = cwd
+def relative_patterns(settings: Settings, root: Path) -> list[str]:
+    """Return the patterns of --files relative to the repository's root. They were given relative to --repo, if any."""
+    start = Path.cwd()
     if settings.repo:
-        start = (cwd / settings.repo).resolve() if path_exists(cwd / settings.repo) else root
+        start = (start / settings.repo).resolve() if path_exists(start / settings.repo) else root
     return [path_from_root(given, root, start) for given in settings.files]
 
 
@@ -68,26 +68,22 @@ def path_from_root(given: str, root: Path, start: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-async def chosen_targets(
-    settings: Settings, repository: Repository, entries: Mapping[str, Entry], cwd: Path
-) -> Targets | None:
+async def chosen_targets(project: Project) -> Targets | None:
     """Return the targets of --files, or None if the PRD decides. Raise before anything is paid."""
+    settings, repository = project.settings, project.repository
     if not settings.files and not settings.assign:
         return None
-    given = relative_patterns(settings, repository.root, cwd)
     shares = read_assignment(settings.assign) if settings.assign else []
-    # Naming which agent gets which files names the files.
-    patterns, option = (
-        (given, "--files") if given else ([p for share in shares for p in share], f"--assign {settings.assign}:")
-    )
-    meant = {pattern: match_paths(pattern, entries) for pattern in patterns}
-    tracked = await survey_files(repository, entries, {path for paths in meant.values() for path in paths})
-    why_not = {
-        pattern: await explain_absence(repository, pattern, tracked) for pattern in patterns if not meant[pattern]
-    }
+    patterns, option = relative_patterns(settings, repository.root), "--files"
+    if not settings.files:  # naming which agent gets which files names the files
+        patterns, option = [path for share in shares for path in share], f"--assign {settings.assign}:"
+    meant = {pattern: match_paths(pattern, project.entries) for pattern in patterns}
+    tracked = await survey_files(project, {path for paths in meant.values() for path in paths})
+    absent = [pattern for pattern in patterns if not meant[pattern]]
+    why_not = {pattern: await explain_absence(repository, pattern, tracked) for pattern in absent}
     one_by_one = [pattern for pattern in patterns if meant[pattern] == [pattern]]
-    by_user = settings.is_set_by_user("files" if given else "assign")
-    permit = permit_from_settings(settings, entries, one_by_one if by_user else ())
+    by_user = settings.is_set_by_user("files" if settings.files else "assign")
+    permit = project.permit(one_by_one if by_user else ())
     targets = replace(select_targets(patterns, tracked, why_not, option, permit), named=tuple(sorted(permit.paths)))
     if settings.assign:
         check_complete(settings.assign, shares, [file.path for file in targets.files])
@@ -99,24 +95,17 @@ async def chosen_targets(
 
 def check_prd_source(settings: Settings, *, replayed: bool) -> None:
     """Check whether a PRD can be obtained, before anything starts."""
-    gemini_provider = catalogue.PROVIDERS["gemini"]
-    key, _ = settings.strongest_variable(gemini_provider.key_vars)
+    provider = catalogue.PROVIDERS["gemini"]
     if settings.prd and not (path_exists(Path(settings.prd)) and Path(settings.prd).is_file()):
         raise SettingsError(f"--prd {settings.prd}: there is no such file.")
     if ((settings.use_prd and not settings.prd) or settings.decompose) and not replayed:
-        if not key:
+        if not settings.strongest_variable(provider.key_vars)[0]:
             raise MissingKey(NO_KEY_TO_PLAN if settings.decompose else NO_KEY)
-        check_gemini_model(settings, gemini_provider)
+        notice = gemini_notice(settings)
+        if notice is not None and notice.severity == "retired" and not user_base_url(settings, provider):
+            raise SettingsError(f"{notice.sentence} (--gemini-model).")
     if not (settings.use_prd or settings.files or settings.assign or settings.plan or settings.decompose):
         raise PlanError("--no-prd needs the files to change: give --files.")
-
-
-def check_gemini_model(settings: Settings, provider: catalogue.Provider) -> None:
-    """Refuse a retired model, unless the user's own server may still serve it."""
-    notice = gemini_notice(settings)
-    own_base = settings.base_url(provider.base_vars, settings.strongest_variable(provider.key_vars)[1])
-    if notice is not None and notice.severity == "retired" and not own_base:
-        raise SettingsError(f"{notice.sentence} (--gemini-model).")
 
 
 def gemini_notice(settings: Settings) -> catalogue.RetirementNotice | None:
@@ -130,74 +119,59 @@ def read_prd(path: Path) -> str:
         raise UsageError(f"--prd {path}: {error}.") from None
 
 
-def parse_paid_prd(text: str, path: str) -> Prd:
-    """Parse a PRD that is already paid and written. If its block is broken, it can be corrected by hand."""
-    try:
-        return prd_format.parse_prd(text)
-    except UsageError as error:
-        raise ProviderError(
-            f"Gemini's PRD cannot be used: {error}", hint=f"Correct {path} and give it with --prd."
-        ) from None
-
-
 async def obtain_prd(run: Run) -> Prd:
-    context = run.context
-    settings = context.settings
+    settings = run.context.settings
     if not settings.use_prd:
         return Prd("")
     if settings.prd:
-        text, path = read_prd(Path(settings.prd)), path_in_repository(settings.prd, context.repository.root)
+        text, path = read_prd(Path(settings.prd)), relative_to_root(settings.prd, run.context.repository.root)
         prd = prd_format.parse_prd(text)
     else:
-        check_prd_folder(run.context)
-        text = await ask_gemini_for_prd(run)
-        path = write_prd_file(run.context, prd_format.prd_file_name(settings.change, context.stamp), text)
-        prd = parse_paid_prd(text, path)
-    written = events.PrdWritten(
-        path=path, text=text, structured=prd.structured, requirements=prd.requirements, work=prd.work
-    )
-    run.emit(written)
+        text, path, prd = await write_prd(run)
+    requirements, work = prd.requirements, prd.work
+    run.emit(events.PrdWritten(path=path, text=text, structured=prd.structured, requirements=requirements, work=work))
     if not prd.structured:
         run.emit(events.Note("The PRD has no JSON block: it is used as prose, and requirements cannot be traced."))
     return prd
 
 
-def path_in_repository(path: str, root: Path) -> str:
+def relative_to_root(path: Path | str, root: Path) -> str:
     """Return the path relative to the repository, if it is inside."""
-    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
+    return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else str(path)
 
 
-def check_prd_folder(context: Context) -> None:
-    """Check, before Gemini is paid, that docs/prd can hold a file and is no link to somewhere else."""
-    for folder in ("docs", "docs/prd"):
-        if folder in context.entries or context.repository.entry_kind(folder) not in ("folder", ""):
-            raise PlanError(f"The PRD belongs in docs/prd/, but {folder} is not a folder.", hint="Give one with --prd.")
-
-
-def write_prd_file(context: Context, name: str, text: str) -> str:
-    """Write the PRD into docs/prd of the user's checkout.
-
-    With --commit-prd it comes with the result's commit instead.
-    """
-    folder = context.folder / "prd" if context.settings.commit_prd else context.repository.root / "docs" / "prd"
+async def write_prd(run: Run) -> tuple[str, str, Prd]:
+    """Have Gemini write the PRD into docs/prd of the checkout; with --commit-prd it comes with the result instead."""
+    context = run.context
+    for place in ("docs", "docs/prd"):  # checked before Gemini is paid: a link may lead elsewhere
+        if place in context.entries or context.repository.entry_kind(place) not in ("folder", ""):
+            raise PlanError(f"The PRD belongs in docs/prd/, but {place} is not a folder.", hint="Give one with --prd.")
+    text = await ask_gemini_for_prd(run)
+    name = prd_format.prd_file_name(context.settings.change, context.stamp)
+    folder = context.folder / "prd" if context.settings.commit_prd else context.repository.root / "docs/prd"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(context.secrets.scrub(text), encoding="utf-8")
-    return f"docs/prd/{name}"
+    path = f"docs/prd/{name}"
+    try:
+        return text, path, prd_format.parse_prd(text)
+    except UsageError as error:  # it is paid, and can be corrected by hand
+        hint = f"Correct {path} and give it with --prd."
+        raise ProviderError(f"Gemini's PRD cannot be used: {error}", hint=hint) from None
 
 
 async def ask_gemini_for_prd(run: Run) -> str:
     settings = run.context.settings
-    model = gemini.bare_model(settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL)
-    ticket = run.services.gateway.add_client(ClientPass("prd", models=frozenset({f"gemini/{model}"})))
-    notice = gemini_notice(settings)
-    if notice is not None:
+    model = settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL
+    client = ClientPass("prd", models=frozenset({f"gemini/{gemini.bare_model(model)}"}))
+    ticket = run.services.gateway.add_client(client)
+    if notice := gemini_notice(settings):
         run.emit(events.Note(f"{notice.sentence}."))
-    run.emit(events.PrdAsked(settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL))
+    run.emit(events.PrdAsked(model))
     try:
         asking = gemini.write_prd(
             settings.change,
             await digest_repository(run.context),
-            model=settings.gemini_model or catalogue.DEFAULT_GEMINI_MODEL,
+            model=model,
             key=ticket.token,
             base=run.services.gateway.client_url(ticket, "gemini"),
             client=settings.gemini_client,
@@ -226,8 +200,7 @@ async def wait_unless_agents_fail(ready_task: asyncio.Future[float] | None, aski
 
 
 async def digest_repository(context: Context) -> str:
-    """Digest the repository for Gemini: names and sizes of all files, and the text of small ones for their
-    signatures."""
+    """Digest the repository for a model: names and sizes of all files, and the signatures of small ones."""
     regular = [e for e in context.entries.values() if e.mode not in (LINK, SUBMODULE) and is_one_line_name(e.path)]
     texts = await read_blobs(context.repository, [e for e in regular if e.size <= DIGEST_FILE][:3000])
     listed = [
@@ -241,14 +214,18 @@ async def digest_repository(context: Context) -> str:
 
 
 def prd_files(prd: Prd, tracked: Iterable[str]) -> tuple[str, ...]:
-    """Return the tracked files that a PRD is about: those of its work or, without a block, those that its prose
-    names."""
+    """Return the tracked files that a PRD is about: those of its block or, without one, those that its prose names."""
     if not prd.structured:
         return prd_format.files_named_in_prose(prd.prose, tracked)
     return tuple(work.file for work in prd.work if work.file in tracked)
 
 
-def prd_targets(prd: Prd, tracked: Mapping[str, TrackedFile], permit: Permit) -> Targets:
+async def find_prd_targets(project: Project, prd: Prd) -> Targets:
+    return prd_targets(project, prd, await survey_files(project, prd_files(prd, project.entries)))
+
+
+def prd_targets(project: Project, prd: Prd, tracked: Mapping[str, TrackedFile]) -> Targets:
+    permit = project.permit()
     found = [] if prd.structured else [path for path in prd_files(prd, tracked) if tracked[path].kind == "text"]
     return select_targets(found, tracked, {}, "The PRD:", permit) if found else targets_from_prd(prd, tracked, permit)
 
@@ -263,41 +240,32 @@ async def warn_of_new_files(run: Run, targets: Targets) -> None:
 
 
 async def plan_without_model(run: Run, prd: Prd, targets: Targets | None) -> Plan:
-    context = run.context
     if targets is None:
-        tracked = await survey_files(context.repository, context.entries, prd_files(prd, context.entries))
-        targets = prd_targets(prd, tracked, permit_from_settings(context.settings, context.entries))
+        targets = await find_prd_targets(run.context, prd)
         await warn_of_new_files(run, targets)
     targets = require_prd_files(targets, prd)
-    plan = await plan_by_division(
-        context.settings, context.repository, context.entries, prd, targets, context.model.context
-    )
+    plan = await plan_by_division(run.context, prd, targets)
     note_protected(run, targets.protected)
     emit_plan_made(run, plan, skipped=tuple(targets.skipped), aside=tuple(targets.aside), named=tuple(targets.named))
     return plan
 
 
-def note_protected(run: Run, paths: Sequence[str], remedy: str = NAME_FILES_HINT) -> None:
+def note_protected(run: Run, paths: Sequence[str], remedy: str = NAME_THEM) -> None:
     """Note, before anything is paid, which targets are protected."""
     if paths:
-        run.emit(events.Note(protected_note(paths, remedy)))
+        why = f"they were not named and {PROTECTED}"
+        run.emit(events.Note(f"Left out, because {why}: {join_some(paths, MOST_NAMED)}. {remedy}"))
 
 
 def emit_plan_made(run: Run, plan: Plan, **more: Any) -> None:
-    context = run.context
     for text in plan.basis.notes:
         run.emit(events.Note(text))
     usual: dict[str, Any] = {
         "skipped": (),
         "aside": (),
         "named": (),
-        "words": context.settings.is_set_by_user("change"),
+        "words": run.context.settings.is_set_by_user("change"),
     }
-    made = events.PlanMade(
-        agents=plan.agents,
-        basis=plan.basis,
-        tasks=plan.tasks,
-        estimate=estimate_with_roles(context.settings, plan, context.model, context.entries),
-        **(usual | more),
-    )
-    run.emit(made)
+    estimate = estimate_with_roles(run.context, plan)
+    more = usual | more
+    run.emit(events.PlanMade(agents=plan.agents, basis=plan.basis, tasks=plan.tasks, estimate=estimate, **more))

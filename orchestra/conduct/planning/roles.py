@@ -1,18 +1,16 @@
 """The roles of a plan's tasks and what they require, checked before anything begins."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 
 from orchestra import events
 from orchestra.conduct.core.context import Run
-from orchestra.conduct.core.models import build_upstreams, chosen_model, role_model
-from orchestra.conduct.core.money import check_prices
+from orchestra.conduct.core.models import Project, build_upstreams, check_prices, chosen_model, role_model
 from orchestra.conduct.core.slots import count_slots
 from orchestra.model import Plan
 from orchestra.providers import catalogue
 from orchestra.report.plans.estimate import estimate_plan
 from orchestra.settings import Settings
-from orchestra.workspace.repository import Entry
 
 
 def role_models(settings: Settings, roles: Iterable[str]) -> list[catalogue.Model]:
@@ -36,25 +34,21 @@ def open_role_models(run: Run) -> None:
     check_roles(context.settings, roles, replayed=replayed)
     models = [model for model in role_models(context.settings, roles) if model.name != context.model.name]
     run.services.gateway.upstreams |= build_upstreams(context.settings, context.model, models, replayed=replayed)
-    for text in dict.fromkeys(remark for model in models for remark in model_remarks(model)):
+    remarks = []
+    for model in models:
+        if notice := catalogue.retirement_notice(model, date.today()):
+            remarks.append(f"{notice.sentence}.")
+        if model.price_in is None:
+            remarks.append(f"No price is known for {model.name}: its cost is unknown; set [prices].")
+    for text in dict.fromkeys(remarks):
         if text not in run.state.report.notes:
             run.emit(events.Note(text))
 
 
-def estimate_with_roles(
-    settings: Settings, plan: Plan, model: catalogue.Model, entries: Mapping[str, Entry]
-) -> events.PlanRange:
+def estimate_with_roles(project: Project, plan: Plan) -> events.PlanRange:
     """Estimate the plan with each role's own model."""
+    settings, model = project.settings, project.model
     roles = {task.role: role_model(settings, task.role) or model for task in plan.tasks}
-    sizes = {path: entry.size for path, entry in entries.items()}
-    return estimate_plan(
-        plan, model, sizes, roles, each=settings.agents_per_task, slots=count_slots(plan.agents, settings)
-    )
-
-
-def model_remarks(model: catalogue.Model) -> list[str]:
-    notice = catalogue.retirement_notice(model, date.today())
-    found = [f"{notice.sentence}."] if notice is not None else []
-    if model.price_in is None:
-        found.append(f"No price is known for {model.name}: its cost is unknown; set [prices].")
-    return found
+    sizes = {path: entry.size for path, entry in project.entries.items()}
+    slots = count_slots(plan.agents, settings)
+    return estimate_plan(plan, model, sizes, roles, each=settings.agents_per_task, slots=slots)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestra.answers import prd_format
-from orchestra.conduct.core.task_result import TaskResult
+from orchestra.conduct.core.context import TaskResult
 from orchestra.errors import RequestRefused, UsageError
 from orchestra.events import (
     AttemptChosen,
@@ -77,10 +77,6 @@ class PreviousSessions:
         return dict([each.options for each in self.sessions if each.options][-1])
 
     @property
-    def namespace(self) -> str:
-        return self.started.namespace
-
-    @property
     def folders(self) -> list[Path]:
         return [Path(each.folder) for each in self.sessions if each.folder]
 
@@ -91,9 +87,9 @@ class PreviousSessions:
 
     def restore_repository(self, repository: Repository) -> Repository:
         """Return the repository with the base where the run began, or the commit that it has delivered since."""
-        started = self.started
-        unborn = started.unborn and not self.applied_commit
-        return replace(repository, branch=started.branch, base=self.applied_commit or started.base, unborn=unborn)
+        started, applied = self.started, self.applied_commit
+        unborn = started.unborn and not applied
+        return replace(repository, branch=started.branch, base=applied or started.base, unborn=unborn)
 
     @property
     def prd(self) -> Prd | None:
@@ -112,10 +108,7 @@ class PreviousSessions:
         return Plan(tuple(tasks.values()), made[0].agents)
 
     def done_results(self) -> dict[int, TaskResult]:
-        """Return the tasks that need no further attempt.
-
-        If the user's branch holds a result, it has no commit left to combine.
-        """
+        """Return the results of tasks that need no further attempt."""
         return {task.id: self.result_of(task) for task in (self.plan or Plan((), 0)).tasks if self.is_done(task)}
 
     def is_done(self, task: Task) -> bool:
@@ -149,21 +142,13 @@ class PreviousSessions:
     def result_of(self, task: Task) -> TaskResult:
         record = self.report.tasks[task.id]
         judgement = Judgement(Verdict(record.verdict), record.cause, record.remedy)
-        if self.applied_commit:
+        if self.applied_commit:  # a result on the user's branch has no commit left to combine
             return TaskResult(task, judgement)
-        # the task's own commit, not its copy in a combination
-        ended = self.attempt_ends(task.id)[-1]
+        # The task's own commit, not its copy in a combination; of parallel attempts that of the chosen one.
+        chosen = {attempt for attempt, _ in self.choices(task.id)}
+        ends = self.payloads_of_task(AttemptEnded, task.id)
+        ended = [end for attempt, end in ends if attempt in chosen or not end.round][-1]
         return TaskResult(task, judgement, ended.commit, ended.parent)
-
-    def attempt_ends(self, task: int) -> list[AttemptEnded]:
-        """Return the ends of the task's attempts; of parallel attempts only that of the chosen one."""
-        chosen = {attempt for attempt, _ in self.choices(task)}
-        ended = self.payloads_of_task(AttemptEnded, task)
-        return [end for attempt, end in ended if attempt in chosen or not end.round]
-
-    def lessons_after_crash(self, task: int) -> list[TriedAttempt]:
-        """Return the lessons for the next attempt if the run died between two. A new round begins without any."""
-        return [] if self.report.exit_code is not None else self.lessons(task)
 
     def lessons(self, task: int) -> list[TriedAttempt]:
         """Return one lesson for each failed round, with those of its parallel attempts."""
@@ -181,9 +166,16 @@ class PreviousSessions:
         """Return finished parallel attempts of a round without a choice: they need not be repeated."""
         if self.only_task is not None or self.plan is None:
             return []
-        ends = self.attempts_by_round(task).get(self.open_round(task), [])
-        mine = next(each for each in self.plan.tasks if each.id == task)
-        return [result_of_candidate(mine, attempt, end) for attempt, end in ends if is_candidate(end)]
+        found = []
+        for attempt, end in self.attempts_by_round(task).get(self.open_round(task), []):
+            if end.verdict == Verdict.APPLIED or is_worth_retrying(end.verdict):  # it can still be chosen
+                learned, mine = lesson_of_attempt(end), self.plan.by_id[task]
+                judgement = Judgement(end.verdict, end.cause, end.remedy)
+                candidate = Candidate(attempt, end.verdict, end.review or "", len(learned.failing), end.size or 0)
+                round_number = end.round or 0
+                result = TaskResult(mine, judgement, end.commit, end.parent, learned, round_number, candidate)
+                found.append(result)
+        return found
 
     def attempts_by_round(self, task: int) -> dict[int, list[tuple[int, AttemptEnded]]]:
         """Group the ended attempts by the number of the first attempt of their round."""
@@ -218,8 +210,7 @@ class PreviousSessions:
         return steps[-1].commit if every else ""
 
     def reusable_replies(self) -> Recording:
-        """Return paid replies that can be used again: those of PRD and plan, and of attempts that did not fail because
-        of them."""
+        """Return paid replies to use again: of PRD and plan, and of attempts that did not fail because of them."""
         tape = Recording()
         for event in self.events:
             request = event.payload
@@ -238,18 +229,6 @@ class PreviousSessions:
         return policy.interrupted if request.role == CRITIC else policy.answers_stand
 
 
-def result_of_candidate(task: Task, attempt: int, end: AttemptEnded) -> TaskResult:
-    learned = lesson_of_attempt(end)
-    judgement = Judgement(end.verdict, end.cause, end.remedy)
-    candidate = Candidate(attempt, learned.verdict, end.review or "", len(learned.failing), end.size or 0)
-    return TaskResult(task, judgement, end.commit, end.parent, learned, end.round or 0, candidate)
-
-
-def is_candidate(end: AttemptEnded) -> bool:
-    """Whether an ended attempt can still be chosen, so that it need not be repeated."""
-    return end.verdict == Verdict.APPLIED or is_worth_retrying(end.verdict)
-
-
 def lesson_of_attempt(end: AttemptEnded) -> TriedAttempt:
     learned = end.tried
     return TriedAttempt(end.verdict, end.cause, learned.diff, frozenset(learned.failing), learned.output)
@@ -262,10 +241,11 @@ def find_previous_sessions(logs: Path, stamp: str) -> PreviousSessions:
         raise UsageError(f"there are no runs in {logs}.")
     if stamp and stamp not in known:
         raise UsageError(f"there is no run {stamp} in {logs}.", hint=f"The latest are {', '.join(known[-3:])}.")
-    log = jsonl.read_run_log(logs, stamp or known[-1])
+    stamp = stamp or known[-1]
+    log = jsonl.read_run_log(logs, stamp)
     if not log.events or not isinstance(log.events[0].payload, RunStarted):
-        raise UsageError(f"run {stamp or known[-1]} ended before it began: there is nothing to resume.")
-    previous = PreviousSessions(stamp or known[-1], log, report_from_log(log))
+        raise UsageError(f"run {stamp} ended before it began: there is nothing to resume.")
+    previous = PreviousSessions(stamp, log, report_from_log(log))
     if lost := previous.find_redacted_part():
         hint = "What is done is kept on its branches; start a new run for the rest."
         raise UsageError(f"run {previous.stamp} cannot be resumed: a secret was redacted from its {lost}.", hint=hint)

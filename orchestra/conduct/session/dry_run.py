@@ -1,15 +1,12 @@
 """The dry run: print the plan and its cost without asking any model."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from orchestra.answers.prd_format import parse_prd
-from orchestra.conduct.core.models import chosen_model
-from orchestra.conduct.core.permits import is_users_plan, permit_from_settings
 from orchestra.conduct.planning.divide import plan_by_division
 from orchestra.conduct.planning.lead import allow_draft, plan_from_draft
-from orchestra.conduct.planning.plan_files import find_plan_file
+from orchestra.conduct.planning.plan_files import find_plan_file, is_users_plan
 from orchestra.conduct.planning.prd import prd_targets, read_prd, relative_patterns
 from orchestra.conduct.planning.roles import estimate_with_roles
 from orchestra.conduct.planning.survey import classify_by_mode
@@ -18,21 +15,20 @@ from orchestra.errors import PlanError
 from orchestra.model import Plan, Prd
 from orchestra.plan.targets import PROTECTED, Targets
 from orchestra.report.plans import preview
-from orchestra.settings import Settings
-from orchestra.workspace.repository import Entry, Repository
 
 
 async def print_dry_run(preflight: Preflight) -> int:
     """Print the dry run. What only Gemini could decide must be given."""
-    settings = preflight.settings
-    model = chosen_model(settings)
-    targets, plan = await plan_dry_run(preflight, model.context)
-    found = estimate_with_roles(settings, plan, model, preflight.entries)
+    settings, repository, model = preflight.settings, preflight.repository, preflight.model
+    targets, plan = await plan_dry_run(preflight)
+    found = estimate_with_roles(preflight, plan)
+    patterns = relative_patterns(settings, repository.root)
+    named_folders = [path for path in patterns if repository.entry_kind(path) == "folder"]
     left_out = {
         "Aider cannot edit them": targets.skipped,
         "made by tools (name them one by one to include them)": targets.aside,
         f"they {PROTECTED} (name them one by one to include them)": targets.protected,
-        "git ignores them": await find_ignored_files(settings, preflight.repository),
+        "git ignores them": await repository.ignored_paths(named_folders),
     }
     if settings.json:
         print(json.dumps(preview.preview_record(plan, model.name, found, left_out), indent=2))
@@ -41,29 +37,14 @@ async def print_dry_run(preflight: Preflight) -> int:
     return 0
 
 
-async def plan_dry_run(preflight: Preflight, context: int | None) -> tuple[Targets, Plan]:
-    settings, repository, entries = preflight.settings, preflight.repository, preflight.entries
+async def plan_dry_run(preflight: Preflight) -> tuple[Targets, Plan]:
+    settings, root = preflight.settings, preflight.repository.root
     prd = parse_prd(read_prd(Path(settings.prd))) if settings.prd else Prd("")
     if preflight.draft is not None:
-        mine = is_users_plan(repository.root, find_plan_file(repository.root, settings.plan))
-        allowed = allow_draft(preflight.draft.draft, settings, entries, by_person=mine)
-        plan = await plan_from_draft(settings, repository, entries, prd, allowed.draft, context)
-        return Targets((), protected=allowed.left_out), plan
-    targets = preflight.targets or dry_run_targets(settings, prd, entries)
-    return targets, await plan_by_division(settings, repository, entries, prd, targets, context)
-
-
-def dry_run_targets(settings: Settings, prd: Prd, entries: Mapping[str, Entry]) -> Targets:
-    if not settings.prd:
+        mine = is_users_plan(root, find_plan_file(root, settings.plan))
+        allowed = allow_draft(preflight, preflight.draft.draft, by_person=mine)
+        return Targets((), protected=allowed.left_out), await plan_from_draft(preflight, prd, allowed.draft)
+    if not (preflight.targets or settings.prd):
         raise PlanError("A dry run asks no model: give --files or --prd.")
-    return prd_targets(prd, classify_by_mode(entries), permit_from_settings(settings, entries))
-
-
-async def find_ignored_files(settings: Settings, repository: Repository) -> list[str]:
-    """List what the named folders contain that git ignores."""
-    folders = [
-        path
-        for path in relative_patterns(settings, repository.root, Path.cwd())
-        if repository.entry_kind(path) == "folder"
-    ]
-    return await repository.ignored_paths(folders)
+    targets = preflight.targets or prd_targets(preflight, prd, classify_by_mode(preflight.entries))
+    return targets, await plan_by_division(preflight, prd, targets)

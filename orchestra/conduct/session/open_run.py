@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import shutil
+import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from functools import partial
@@ -12,40 +15,34 @@ from pathlib import Path
 
 from orchestra import events
 from orchestra.agents.seat import check_version
-from orchestra.conduct.core.context import Context, Run, Services, TerminalPrompts
-from orchestra.conduct.core.deadline import compute_deadline
+from orchestra.conduct.core.context import AgentReadiness, Context, Run, RunState, Services, TerminalPrompts
 from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.conduct.core.locations import BRANCHES, DATABASE, LOGS, store_key
-from orchestra.conduct.core.models import build_upstreams, chosen_model
-from orchestra.conduct.core.money import make_limits
-from orchestra.conduct.core.readiness import AgentReadiness
+from orchestra.conduct.core.models import build_upstreams, make_limits
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.conduct.core.state import RunState
 from orchestra.conduct.deliver.notify import notify_waiting_tasks
 from orchestra.conduct.previous.sessions import PreviousSessions
-from orchestra.conduct.session.hide_keys import hide_keys
-from orchestra.conduct.session.outgoing_keys import make_key_guard
+from orchestra.conduct.session.outgoing_keys import hide_keys, make_key_guard
 from orchestra.conduct.session.preflight import Preflight
-from orchestra.conduct.session.remote_control import accept_commands
 from orchestra.conduct.session.replay import find_replay_differences
 from orchestra.conduct.session.warmup import Warmup
-from orchestra.errors import UsageError
+from orchestra.errors import RequestRefused, StoreError, UsageError
 from orchestra.gateway.gateway import Gateway
 from orchestra.gateway.recording import Recorder
 from orchestra.gateway.server import LoopbackServer
 from orchestra.gateway.wire import open_client
 from orchestra.hosts.base import Host
 from orchestra.hosts.isolation import Isolation
-from orchestra.hosts.local import LocalHost
-from orchestra.hosts.worktree_setup import CommandEnvironment
+from orchestra.hosts.local import CommandEnvironment, LocalHost
 from orchestra.journal import jsonl
 from orchestra.journal.bus import Subscription
 from orchestra.journal.jsonl import Journal, prepare_log_folder
 from orchestra.journal.open_store import open_store
 from orchestra.journal.ownership import RunOwnership
-from orchestra.journal.store import Store
+from orchestra.journal.store import Command, Store
 from orchestra.journal.store_repair import open_own_store
 from orchestra.journal.writer import StoreWriter
+from orchestra.plan.targets import Targets
 from orchestra.providers import catalogue
 from orchestra.report.ci import detect_ci_system
 from orchestra.report.fold import fold_event
@@ -69,18 +66,22 @@ async def open_run(
 ) -> AsyncIterator[Run]:
     """Open a run. One that only plans needs no Aider and no key for the agents' model. Default `host`: this machine."""
     settings, repository, tape = preflight.settings, preflight.repository, preflight.recording
-    model, works = chosen_model(settings), warmup.ready_task is not None
+    model, works = preflight.model, warmup.ready_task is not None
     secrets = Secrets.from_settings(settings)
     hide_keys(secrets)
     routes = build_upstreams(settings, model if works else None, replayed=tape is not None)
     if works and host is None:
         await check_version(warmup.python)
-    namespace = previous.namespace if previous else await free_namespace(repository.git, BRANCHES)
+    namespace = previous.started.namespace if previous else await free_namespace(repository.git, BRANCHES)
     limits = make_limits(settings, model, previous.report if previous else None)
     memory = previous.reusable_replies() if previous else None
     # Close what writes events first, then what they are written to.
     async with contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as first:
-        recorder = open_recorder(last, settings, previous)
+        # A recording that cannot be written is reported before any request.
+        seen = previous.events[-1].seq if previous else 0
+        recorder = Recorder(Path(settings.record), seen) if settings.record else None
+        if recorder:
+            last.callback(recorder.close)
         server = LoopbackServer()
         first.push_async_callback(server.stop)
         await server.start()
@@ -94,9 +95,8 @@ async def open_run(
         if previous:
             await take_over_run(hold, trees, previous)
         # No waiting from here to the story: a run that has a log must not be stopped before it has a summary.
-        journal = Journal(
-            repository.root / LOGS, secrets.scrub, *((previous.stamp, previous.events) if previous else ())
-        )
+        before = (previous.stamp, previous.events) if previous else ()
+        journal = Journal(repository.root / LOGS, secrets.scrub, *before)
         writer = StoreWriter(store, key)
         last.callback(close_store_writer, writer, journal)
         last.callback(journal.close)
@@ -113,19 +113,13 @@ async def open_run(
         first.push_async_callback(gateway.stop)
         host = host or make_local_host(preflight, warmup, trees, journal, secrets)
         last.push_async_callback(host.close)
+        # A resumed run gets the whole time again.
+        deadline = time.monotonic() + settings.deadline if settings.deadline else math.inf
         context = Context(
-            settings=settings,
-            repository=repository,
-            entries=preflight.entries,
-            model=model,
-            secrets=secrets,
-            folder=warmup.folder,
-            logs=journal.folder,
-            stamp=journal.stamp,
-            namespace=namespace,
-            deadline=compute_deadline(settings),
+            *(settings, repository, preflight.entries, secrets, warmup.folder),
+            *(journal.folder, journal.stamp, namespace, deadline),
         )
-        state = RunState(journal, Report(unreadable=previous.log.torn_lines if previous else 0))
+        state = RunState(Report(unreadable=previous.log.torn_lines if previous else 0))
         warm = AgentReadiness(warmup.ready_task)
         run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, prompts))
         subscribe_listeners(run, writer, screens)
@@ -158,17 +152,6 @@ def subscribe_listeners(run: Run, writer: StoreWriter, screens: Sequence[Subscri
         bus.subscribe(screen.name, screen.handler, since=screen.since)
     if run.services.recorder:
         bus.subscribe("The recording", run.services.recorder.record_event)
-
-
-def open_recorder(
-    stack: contextlib.AsyncExitStack, settings: Settings, previous: PreviousSessions | None
-) -> Recorder | None:
-    """Open the recorder of --record. A file that cannot be written is reported before any request."""
-    if not settings.record:
-        return None
-    recorder = Recorder(Path(settings.record), previous.events[-1].seq if previous else 0)
-    stack.callback(recorder.close)
-    return recorder
 
 
 async def open_run_store(stack: contextlib.AsyncExitStack, settings: Settings, root: Path) -> tuple[Store, str]:
@@ -233,7 +216,8 @@ def find_run_warnings(run: Run) -> list[str]:
         found.append("HEAD is detached: the result will stay on a side branch.")
     if repository.shallow:
         found.append("This clone is shallow, so its history is missing (in GitHub Actions: fetch-depth: 0).")
-    if detect_ci_system(os.environ).kind and not handed_over(run.context.settings):
+    settings = run.context.settings
+    if detect_ci_system(os.environ).kind and not (settings.pr or settings.push or settings.patch):
         found.append("A CI job's checkout does not last: --pr, --push or --patch FILE keeps the result.")
     notice = catalogue.retirement_notice(run.context.model, date.today())
     if notice is not None:
@@ -245,5 +229,46 @@ def find_run_warnings(run: Run) -> list[str]:
     return found
 
 
-def handed_over(settings: Settings) -> bool:
-    return bool(settings.pr or settings.push or settings.patch)
+def accept_commands(run: Run) -> None:
+    """Accept commands from now on. Call it in the story's own task, which `cancel` stops."""
+    loop, story = asyncio.get_running_loop(), asyncio.current_task()
+    assert story is not None
+
+    def stop_run(command: Command) -> str:
+        story.cancel(signal.SIGTERM)
+        return "The run is being stopped."
+
+    def lose_ownership() -> None:
+        run.services.journal.mute()
+        story.cancel(signal.SIGTERM)
+
+    run.services.commands["cancel"] = stop_run
+    run.services.hold.run = run.context.stamp
+    run.services.hold.start_renewing(
+        lambda command: loop.call_soon_threadsafe(answer_command, run, command),
+        lambda: loop.call_soon_threadsafe(lose_ownership),
+    )
+
+
+def answer_command(run: Run, command: Command) -> None:
+    """Carry out a command if that is possible now, and emit the answer where its sender looks for it."""
+    name = command.kind if command.task is None else f"{command.kind} task"
+    carry_out, refused = run.services.commands.get(name), False
+    try:
+        if carry_out is None:
+            raise RequestRefused(f"The run cannot {name} now.")
+        answer = carry_out(command)
+    except RequestRefused as why:
+        answer, refused = str(why), True
+    token = str(command.data.get("token", ""))
+    payload = events.CommandAnswered(name=command.kind, token=token, answer=answer, refused=refused)
+    run.emit(payload, command.task)
+
+
+async def reserve_files(run: Run, targets: Targets | None = None) -> None:
+    """Reserve the target files as soon as they are known: no two runs change one file at once."""
+    paths = [file.path for file in targets.files] if targets else list(run.state.plan.owners)
+    try:
+        await asyncio.to_thread(run.services.hold.lease_files, paths)
+    except StoreError as error:
+        run.emit(events.Note(f"The files could not be reserved: {error}"))

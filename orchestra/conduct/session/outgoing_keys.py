@@ -1,5 +1,7 @@
-"""Detect the run's own keys in requests to a model, in every encoding."""
+"""Keep the run's own keys in: detect them in requests to a model, in every encoding, and hide them from processes."""
 
+import os
+import sys
 from collections.abc import Awaitable, Callable
 
 from orchestra.conduct.core.secrets import Secrets, encoded_forms
@@ -7,6 +9,7 @@ from orchestra.gateway.decode import KeyGuard
 from orchestra.workspace.repository import Repository
 
 SHORTEST = 20  # characters; shorter values may occur in any text by chance
+DUMPABLE = 4
 
 
 def make_key_guard(secrets: Secrets, repository: Repository) -> KeyGuard:
@@ -31,19 +34,34 @@ def make_tracked_key_check(secrets: Secrets, repository: Repository) -> Callable
     visible.
     """
     known: dict[str, bool] = {}
+    command = ("grep", "-q", "-a", "-F", "-f", "-", repository.base)
 
     async def is_tracked(name: str) -> bool:
         if name not in known:
-            values = [value for value, other in secrets.known if other == name and len(value) >= SHORTEST]
-            found = [await is_key_in_base(repository, value) for value in values]
-            known[name] = bool(found) and all(found)
+            codes = []
+            for value in [value for value, other in secrets.known if other == name and len(value) >= SHORTEST]:
+                lines = "".join(f"{form}\n" for form in forms_to_refuse(value) if "\n" not in form)
+                code, _, _ = await repository.git.attempt(*command, input=lines.encode("utf-8", "surrogateescape"))
+                codes.append(code)
+            known[name] = bool(codes) and not any(codes)
         return known[name]
 
     return is_tracked
 
 
-async def is_key_in_base(repository: Repository, value: str) -> bool:
-    forms = [form for form in forms_to_refuse(value) if "\n" not in form]
-    patterns = "\n".join(forms).encode("utf-8", "surrogateescape") + b"\n"
-    code, _, _ = await repository.git.attempt("grep", "-q", "-a", "-F", "-f", "-", repository.base, input=patterns)
-    return code == 0
+def hide_keys(secrets: Secrets) -> None:
+    """Remove our keys from the environment, and close it and our memory to this user's other processes (Linux)."""
+    names = [name for name, value in os.environ.items() if any(key in value for key in secrets.values)]
+    if sys.platform == "linux":
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        libc.getenv.restype = ctypes.c_void_p
+        for name in names:
+            # /proc shows the environment that the process was started with, whatever is deleted from it later.
+            address = libc.getenv(os.fsencode(name))
+            if address:
+                ctypes.memset(address, ord("x"), len(os.fsencode(os.environ[name])))
+        libc.prctl(DUMPABLE, 0, 0, 0, 0)
+    for name in names:
+        del os.environ[name]

@@ -57,10 +57,9 @@ def find_replay_differences(recording: Recording, settings: Settings, repository
             found.append(f"Since the recording was made, {join_some(names, MOST_NAMED)} changed.")
         elif changed is None:
             found.append(f"The recording was made at another commit, {base[:10]}, which is not in this repository.")
+    why = "Recordings never run commands; give it again to run it."
     for name, flag in COMMANDS.items():
         command = recorded_options(recording).get(name)
         if command and command != getattr(settings, name):
-            found.append(
-                f"The recorded run had {flag} {command!r}. Recordings never run commands; give it again to run it."
-            )
+            found.append(f"The recorded run had {flag} {command!r}. {why}")
     return found

@@ -18,7 +18,7 @@ from orchestra.workspace.scratch import make_scratch
 
 @dataclass(frozen=True)
 class Warmup:
-    """`ready_task` is None if no agents are to work; it resolves to the time when agents could begin."""
+    """`ready_task` is None if no agents are to work; it resolves to the time.monotonic at which agents could begin."""
 
     folder: Path
     python: str
@@ -32,7 +32,12 @@ async def start_warmup(settings: Settings, *, works: bool = True) -> AsyncIterat
         python = find_aider_python(os.environ) if works else sys.executable
         folder, lock = make_scratch()
         agents = make_agent_processes(python, folder / "server", fork=settings.fork_server)
-        warming = asyncio.create_task(wait_until_ready(agents)) if works else None
+
+        async def wait_until_ready() -> float:
+            await agents.ready()
+            return time.monotonic()
+
+        warming = asyncio.create_task(wait_until_ready()) if works else None
         try:
             # The process starts here. While it loads Aider, the run loads its own modules, surveys the repository and
             # asks for the PRD.
@@ -45,9 +50,3 @@ async def start_warmup(settings: Settings, *, works: bool = True) -> AsyncIterat
             await agents.close()
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
-
-
-async def wait_until_ready(agents: AgentProcesses) -> float:
-    """Return since when Aider is ready, on the clock of time.monotonic."""
-    await agents.ready()
-    return time.monotonic()

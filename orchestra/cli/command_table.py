@@ -70,6 +70,7 @@ COMMANDS = {
     "demo": Command("demo", "try it on a sample repository, without a key", starts_run=True),
     "config": Command("config", "show every setting with its source"),
     "trust": Command("config", "trust the committed settings file of this repository"),
+    "completion": Command("completion", "print the script for completion in bash, zsh or fish"),
     "models": Command("config", "list the known models with their prices"),
     "doctor": Command("doctor", "check what a run needs"),
 }

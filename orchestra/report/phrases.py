@@ -173,6 +173,12 @@ def cost_phrase(used: Usage) -> str:
     return "cost unknown (no price for this model)" if used.paid is None else format_usd(used.paid)
 
 
+def format_budget(report: Report) -> str:
+    """$0.05, or $0.05 of $5.00."""
+    budget = report.limits.get("budget")
+    return cost_phrase(report.usage) + (f" of {format_usd(budget)}" if budget else "")
+
+
 def unreadable_note(report: Report) -> str:
     """Empty if all of the log could be read."""
     count = plural(report.unreadable, "event")

@@ -8,6 +8,7 @@ from orchestra.events import PlanRange, TaskRange
 from orchestra.model import Plan, Task, Usage, Verdict
 from orchestra.plan.task_order import dependency_depths
 from orchestra.providers import catalogue
+from orchestra.report.phases import has_ended
 from orchestra.report.state import Report
 
 FIXED_TOKENS = 2_000  # Aider's own instructions in each prompt
@@ -79,6 +80,23 @@ def plan_minutes(plan: Plan, minutes: Mapping[int, float], each: int, slots: int
     for task in sorted(needs, key=lambda task: depth[task]):
         ends[task] = minutes[task] + max((ends.get(need, 0.0) for need in needs[task]), default=0.0)
     return max(max(ends.values(), default=0.0), each * math.fsum(minutes.values()) / max(slots or plan.agents, 1))
+
+
+PACE_COUNTS_FROM = 0.25  # of the estimated work
+
+
+def time_left(report: Report, worked_seconds: float) -> float | None:
+    """Return about how many seconds agents will still work: by the plan's estimate, and later by their own pace.
+
+    None without an estimate, or if they already took longer.
+    """
+    minutes = {task.id: sum(task.estimate.minutes) for task in report.tasks.values() if task.estimate}
+    if report.estimate is None or not (all_minutes := math.fsum(minutes.values())):
+        return None
+    share = math.fsum(minutes.get(task.id, 0.0) for task in report.tasks.values() if has_ended(task)) / all_minutes
+    expected = 60 * sum(report.estimate.minutes) / 2
+    left = (worked_seconds / share if share >= PACE_COUNTS_FROM else expected) - worked_seconds
+    return left if left > 0 else None
 
 
 class ActualUse(NamedTuple):

@@ -7,7 +7,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # From the outside in. A new package must be put where it belongs.
 LAYERS: dict[str, set[str]] = {
-    "faces": {"aider_orchestrator", "gemini_prd_generator", "orchestra.cli", "orchestra.console", "orchestra.web"},
+    "faces": {
+        "aider_orchestrator",
+        "gemini_prd_generator",
+        "orchestra.board",
+        "orchestra.cli",
+        "orchestra.console",
+        "orchestra.web",
+    },
     "loop": {"orchestra.conduct"},
     "hosts": {"orchestra.hosts"},
     "edges": {

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.tiers import TIERS, group_of, has_no_test_of, is_selected
@@ -14,6 +15,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    too_slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("any load", deadline=None, suppress_health_check=too_slow)
+    hypothesis.settings.load_profile("any load")
     config.addinivalue_line("markers", "thorough: not everyday; `make test-all` runs it")
     config.addinivalue_line("markers", "soak: too long for CI; `make soak` runs it")
     config.addinivalue_line("markers", "cold: about processes, so that each run starts a fork server of its own")

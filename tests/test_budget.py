@@ -122,7 +122,7 @@ def test_without_limits_everything_is_granted() -> None:
     assert set(states([budget.reserve(n, most(10**9)) for n in range(500)])) == {"granted"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10**9))
 def test_no_order_of_requests_passes_a_limit(seed: int) -> None:
     rng = random.Random(seed)

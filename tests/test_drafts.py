@@ -56,7 +56,7 @@ ITEMS = st.builds(
 
 
 @given(st.builds(Draft, TEXT, prd=TEXT, approved=st.booleans(), task=st.lists(ITEMS, max_size=3).map(tuple)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_written_is_read_back(draft: Draft) -> None:
     assert parse_draft(format_draft(draft, "x"), "x") == draft
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.sleeping import KEY, SleepingHost, opened_head, settings_of
@@ -60,7 +60,7 @@ def texts_in(value: Any) -> Iterator[str]:
         yield value
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10)
 @given(plans())
 def test_orders_come_in_turn_and_are_plain_data(plan: Plan) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from orchestra.workspace.collect import restore_endings
 from tests.support.sample import SOAK
 
-many = settings(max_examples=5_000 if SOAK else 300, deadline=None)
+many = settings(max_examples=5_000 if SOAK else 300)
 ENDINGS = (b"\r\n", b"\n", b"\r")
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from orchestra.answers import prd_format
 from orchestra.cli.command_io import print_plain
 from orchestra.conduct.core.locations import find_repository
-from orchestra.conduct.core.models import Project
+from orchestra.conduct.core.models import Project, estimate_with_roles
 from orchestra.conduct.planning import plan_files
 from orchestra.conduct.planning.lead import plan_from_draft, prd_of_plan, survey_world
 from orchestra.conduct.planning.plan_files import is_users_plan
 from orchestra.conduct.planning.prd import read_prd
-from orchestra.conduct.planning.roles import estimate_with_roles
 from orchestra.model import Prd
 from orchestra.plan.check import CheckedDraft, check_draft
 from orchestra.plan.draft import Draft

@@ -20,7 +20,7 @@ from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.conduct.core.locations import BRANCHES, DATABASE, LOGS, store_key
 from orchestra.conduct.core.models import build_upstreams, make_limits
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.conduct.deliver.notify import notify_waiting_tasks
+from orchestra.conduct.deliver.finish import notify_waiting_tasks
 from orchestra.conduct.previous.sessions import PreviousSessions
 from orchestra.conduct.session.outgoing_keys import hide_keys, make_key_guard
 from orchestra.conduct.session.preflight import Preflight

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 
 from orchestra.agents.aider_args import parse_aider_args
 from orchestra.conduct.core.locations import find_repository
-from orchestra.conduct.core.models import Project, check_prices, critic_model
+from orchestra.conduct.core.models import Project, check_prices, check_roles, critic_model
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.deliver.handover import check_handover
 from orchestra.conduct.planning.lead import check_plan, lead_model, load_plan_settings
 from orchestra.conduct.planning.prd import check_prd_source, chosen_targets
-from orchestra.conduct.planning.roles import check_roles
 from orchestra.conduct.previous.sessions import PreviousSessions
 from orchestra.conduct.session.replay import with_recording
 from orchestra.errors import UsageError

@@ -266,12 +266,8 @@ def note_protected(run: Run, paths: Sequence[str], remedy: str = NAME_THEM) -> N
 def emit_plan_made(run: Run, plan: Plan, **more: Any) -> None:
     for text in plan.basis.notes:
         run.emit(events.Note(text))
-    usual: dict[str, Any] = {
-        "skipped": (),
-        "aside": (),
-        "named": (),
-        "words": run.context.settings.is_set_by_user("change"),
-    }
+    words = run.context.settings.is_set_by_user("change")
+    usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": words}
     estimate = estimate_with_roles(run.context, plan).to_plan_range()
     more = usual | more
     run.emit(events.PlanMade(agents=plan.agents, basis=plan.basis, tasks=plan.tasks, estimate=estimate, **more))

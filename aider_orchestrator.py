@@ -29,16 +29,14 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         from orchestra.cli.question import prompts_at_terminal
         from orchestra.conduct.checks.gating import open_gating
         from orchestra.conduct.core.deadline import enforce_deadline
-        from orchestra.conduct.deliver.finish import finish_run, print_result
+        from orchestra.conduct.deliver.finish import finish_run, notify_run_ended, print_result
         from orchestra.conduct.deliver.handover import hand_over_result
-        from orchestra.conduct.deliver.notify import notify_run_ended
         from orchestra.conduct.loop.human import take_decisions
         from orchestra.conduct.loop.integrate import integrate_results
         from orchestra.conduct.loop.scheduler import Scheduler
         from orchestra.conduct.planning.lead import obtain_plan
         from orchestra.conduct.planning.plan_files import update_plan_file
-        from orchestra.conduct.planning.prd import obtain_prd
-        from orchestra.conduct.planning.roles import open_role_models
+        from orchestra.conduct.planning.prd import obtain_prd, open_role_models
         from orchestra.conduct.session.open_run import open_run, reserve_files
         from orchestra.conduct.session.preflight import run_preflight
         from orchestra.console import watch_progress

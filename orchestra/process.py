@@ -170,13 +170,18 @@ def close_stdin(child: asyncio.subprocess.Process) -> None:
 def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
     """Replace a file as a whole or not at all. A private one is never readable for others, not even for a moment."""
     part = path.with_name(f".{os.getpid()}.{threading.get_ident()}.part")
-    part.unlink(missing_ok=True)  # of a killed process whose number this one has got
     try:
+        part.unlink(missing_ok=True)  # of a killed process whose number this one has got
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666), "wb") as file:
             file.write(content)
         part.replace(path)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None  # the user knows no part
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def read_tail(path: Path, limit: int = TAIL) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestra.cli.load import read_role_prompts
-from orchestra.conduct.planning.roles import check_roles
+from orchestra.conduct.core.models import check_roles
 from orchestra.errors import OrchestraError, SettingsError
 from orchestra.plan.roles import EDIT_FORMATS, Role, known_roles, parse_roles, role_for_files
 from orchestra.settings import SettingsFile, load_settings

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.conduct.session.replay import restore_recorded_settings
+from orchestra.conduct.session.preflight import restore_recorded_settings
 from orchestra.errors import SettingsError
 from orchestra.gateway.recording import Recording
 from orchestra.providers import catalogue

@@ -16,7 +16,7 @@ from orchestra.cli.launch import run_until_done
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.deadline import enforce_deadline
 from orchestra.conduct.core.locations import find_repository
-from orchestra.conduct.core.models import Project
+from orchestra.conduct.core.models import Project, estimate_with_roles
 from orchestra.conduct.deliver.finish import finish_run, print_result
 from orchestra.conduct.planning import plan_files
 from orchestra.conduct.planning.lead import (
@@ -29,7 +29,6 @@ from orchestra.conduct.planning.lead import (
 )
 from orchestra.conduct.planning.plan_files import is_users_plan
 from orchestra.conduct.planning.prd import read_prd
-from orchestra.conduct.planning.roles import estimate_with_roles
 from orchestra.conduct.session.open_run import open_run
 from orchestra.conduct.session.preflight import run_plan_preflight
 from orchestra.conduct.session.warmup import start_warmup

@@ -11,6 +11,9 @@ PATIENCE = 20.0  # seconds for one request
 TRIES = 3
 LONGEST_WAIT = 20.0  # seconds that a server may ask for
 LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")  # no proxy leads to these
+WEBHOOK_BOUND = 12.0  # seconds for all tries
+WEBHOOK_PATIENCE = 4.0  # seconds for one try
+SIGNATURE = "x-orchestra-signature"
 
 
 async def send_request(
@@ -39,11 +42,6 @@ def retry_delay(answer: httpx.Response | str, tried: int) -> float | None:
     if answer.status_code in (403, 429) and asked.isdecimal():
         return float(asked) if float(asked) <= LONGEST_WAIT else None
     return float(1 << tried) if answer.status_code == 429 else None
-
-
-WEBHOOK_BOUND = 12.0  # seconds for all tries
-WEBHOOK_PATIENCE = 4.0  # seconds for one try
-SIGNATURE = "x-orchestra-signature"
 
 
 async def post_notification(url: str, content: bytes, secret: str) -> str:

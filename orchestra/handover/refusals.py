@@ -21,10 +21,7 @@ UNSHALLOW = "`git fetch --unshallow` (in GitHub Actions fetch-depth: 0)"
 # Messages of git, ssh and servers. The first match counts.
 PUSHES = (
     (r"stale info|non-fast-forward|fetch first", "{branch} exists with other work, which is never overwritten"),
-    (
-        r"shallow update not allowed",
-        "this clone is shallow: `git fetch --unshallow` (in GitHub Actions fetch-depth: 0)",
-    ),
+    (r"shallow update not allowed", f"this clone is shallow: {UNSHALLOW}"),
     (r"protected branch|GH006|GH013|pre-receive hook declined", "a rule of the host protects {branch}: {said}"),
     (r"error: 403|denied to|not allowed to (push|upload)|access denied", "the token or key may only read: {remedy}"),
     (

@@ -85,11 +85,7 @@ class Host(Protocol):
         """Carry out an order. It can be cancelled until the agent is admitted."""
 
     async def run_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
-        """Run gates one after the other, and call `started` before each.
-
-        The outcomes are plain data, except `output`: a file of the head, to which a remote host must write the gate's
-        output.
-        """
+        """Run gates one after the other, and call `started` before each. A gate's output goes to a file of the head."""
 
     async def close(self) -> None:
         """End all work, and remove what it used."""

@@ -109,10 +109,10 @@ def find_foreign_reason(settings: Settings) -> str:
     """Return why the checkout may be a stranger's; empty if it is not."""
     if ":" in settings.repo and not Path(settings.repo).exists() and not settings.trust_repo:
         return f"{mask_value('repo', settings.repo)} was cloned for this run and is not trusted (--trust-repo)"
-    event = None
+    env, event = os.environ, None
     with suppress(OSError, ValueError):
-        event = json.loads(Path(os.environ.get("GITHUB_EVENT_PATH", "")).read_text(encoding="utf-8"))
-    return explain_foreign_head(os.environ, event if isinstance(event, dict) else {})
+        event = json.loads(Path(env.get("GITHUB_EVENT_PATH", "")).read_text(encoding="utf-8"))
+    return explain_foreign_head(env, event if isinstance(event, dict) else {})
 
 
 async def check_sandbox(settings: Settings) -> None:

@@ -44,21 +44,15 @@ class CommandEnvironment:
         return without_sockets(self.environment(os.environ))
 
 
+@dataclass(eq=False)
 class LocalHost:
     """`entries`: the files of the repository's base."""
 
-    def __init__(
-        self,
-        command_environment: CommandEnvironment,
-        trees: Trees,
-        agent_processes: AgentProcesses,
-        entries: Mapping[str, Entry],
-    ) -> None:
-        self.command_environment = command_environment
-        self.trees = trees
-        self.agent_processes = agent_processes
-        self.entries = entries
-        self.job_count = 0
+    command_environment: CommandEnvironment
+    trees: Trees
+    agent_processes: AgentProcesses
+    entries: Mapping[str, Entry]
+    job_count: int = 0
 
     async def open(self) -> HostFacts:
         isolation = self.command_environment.isolation

@@ -208,7 +208,9 @@ class Options:
         metavar="on|off",
         choices=("on", "off"),
     )
-    gate_timeout: float = RESULT.unrecorded(1800.0, "seconds for one gate, or for the set-up command", Power.TESTS, metavar="S")
+    gate_timeout: float = RESULT.unrecorded(
+        1800.0, "seconds for one gate, or the set-up command", Power.TESTS, metavar="S"
+    )
     apply: bool = RESULT.recorded(True, "leave the result on its side branch", Power.HARMLESS, off=True)
     all_or_nothing: bool = RESULT.recorded(False, "apply nothing unless every task is complete", Power.HARMLESS)
     store: str = RESULT.unrecorded(

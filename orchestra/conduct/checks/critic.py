@@ -1,7 +1,7 @@
 """Have a model review a task's change. Its verdict counts like a gate's; a missing review does not count as passed."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestra import events
@@ -35,13 +35,13 @@ class Opinion:
     lesson: CheckFailure | None = None
 
 
+@dataclass
 class Critic:
     """Ask for one review per change: the same change by another attempt gets the same review."""
 
-    def __init__(self, run: Run, model: catalogue.Model) -> None:
-        self.run = run
-        self.model = model
-        self.reviews: dict[str, Review] = {}
+    run: Run
+    model: catalogue.Model
+    reviews: dict[str, Review] = field(default_factory=dict)
 
     @property
     def description(self) -> str:

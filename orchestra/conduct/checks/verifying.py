@@ -1,6 +1,7 @@
 """Judge the tests of a result once, before it is delivered."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from orchestra import events
 from orchestra.conduct.checks.gating import Gating, compare_with_base
@@ -64,12 +65,12 @@ def tests_judged_event(gate: Gate, key: Sequence[str], judged: SuiteJudgement) -
     )
 
 
+@dataclass
 class GatingRuns:
     """Gate runs as `Gating` makes and remembers them. The caller must hold its lock."""
 
-    def __init__(self, gating: Gating, base_tree: str) -> None:
-        self.gating = gating
-        self.base_tree = base_tree
+    gating: Gating
+    base_tree: str
 
     def recall_run(self, tree: str, gate: Gate) -> GateOutcome | None:
         known_outcomes = self.gating.outcomes.items()

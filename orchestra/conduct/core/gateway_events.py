@@ -1,5 +1,7 @@
 """Journal events for gateway traffic."""
 
+from dataclasses import dataclass
+
 from orchestra import events
 from orchestra.gateway.billing import ClientPass, Exchange, GatewayListener
 from orchestra.gateway.budget import Amount
@@ -14,11 +16,11 @@ COPIED = (
 )
 
 
+@dataclass
 class JournalListener(GatewayListener):
     """Writes the run's model traffic to its journal."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
+    journal: Journal
 
     def on_exchange(self, ticket: ClientPass, exchange: Exchange) -> None:
         ended = events.RequestEnded(

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
+from orchestra.conduct.core.slots import count_slots
 from orchestra.errors import MissingKey, SettingsError
+from orchestra.events import PlanRange
 from orchestra.gateway.billing import Upstream
 from orchestra.gateway.budget import Amount, Budget
 from orchestra.gateway.lane import Limits
 from orchestra.gateway.wire import READ_TIMEOUT
 from orchestra.judge.permit import Permit
-from orchestra.model import Usage
+from orchestra.model import Plan, Usage
 from orchestra.plan.roles import find_role
 from orchestra.providers import catalogue
 from orchestra.report.fold import count_lost_requests
+from orchestra.report.plans.estimate import estimate_plan
 from orchestra.report.state import Report
 from orchestra.settings import Settings
 from orchestra.workspace.git import Git
@@ -168,3 +171,26 @@ def check_prices(
                 f"No price is known for {one.name}, so a budget in dollars cannot be held.",
                 hint=f"Give it per million tokens: --price {'' if one is model else one.name + '='}IN,OUT",
             )
+
+
+def role_models(settings: Settings, roles: Iterable[str]) -> list[catalogue.Model]:
+    """Return the models that these roles have of their own."""
+    return [model for role in dict.fromkeys(roles) if (model := role_model(settings, role))]
+
+
+def check_roles(settings: Settings, roles: Iterable[str], *, replayed: bool) -> None:
+    """Check that the roles exist and that their models can be used: known name, key, price."""
+    model, others = chosen_model(settings), role_models(settings, roles)
+    if others:
+        build_upstreams(settings, model, others, replayed=replayed)
+    if others and not replayed:
+        check_prices(settings, model, roles=others, asks_gemini=False)
+
+
+def estimate_with_roles(project: Project, plan: Plan) -> PlanRange:
+    """Estimate the plan with each role's own model."""
+    settings, model = project.settings, project.model
+    roles = {task.role: role_model(settings, task.role) or model for task in plan.tasks}
+    sizes = {path: entry.size for path, entry in project.entries.items()}
+    slots = count_slots(plan.agents, settings)
+    return estimate_plan(plan, model, sizes, roles, each=settings.agents_per_task, slots=slots)

@@ -1,19 +1,22 @@
-"""End a run: its last event, the summary built from the logs, and the closing words."""
+"""End a run: its last event, the summary built from the logs, the closing words, and notifications by webhook."""
 
 import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestra import events
-from orchestra.conduct.core.context import Run
+from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.terminal import detach_closed_terminal
 from orchestra.conduct.deliver import artefacts
 from orchestra.errors import LimitReached, OrchestraError, as_machine_trouble, signal_exit_code
+from orchestra.events import Event, HumanNeeded
+from orchestra.handover.host_client import post_notification
 from orchestra.journal import jsonl
 from orchestra.journal.jsonl import LogFailed
 from orchestra.journal.ownership import RunOwned
@@ -24,8 +27,13 @@ from orchestra.report.ci import json_text
 from orchestra.report.closing import closing_text
 from orchestra.report.fold import report_from_log
 from orchestra.report.formats import DEFAULT_FORMAT, ReportMaterial
+from orchestra.report.phrases import resolve_command
 from orchestra.report.state import Report
 from orchestra.report.summary import build_summary, run_ended_event
+
+WAITING = 5
+HUMAN_NEEDED = "human_needed"
+A_MOMENT = 2.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -143,3 +151,64 @@ def run_exit_code(report: Report, error: BaseException | None) -> int:
 def signal_of_stop(error: asyncio.CancelledError) -> int:
     """Return the signal that stopped the run; it travels as the cancellation's message."""
     return int(error.args[0]) if error.args and str(error.args[0]).isdigit() else int(signal.SIGTERM)
+
+
+async def notify_run_ended(finished: FinishedRun) -> None:
+    if finished.run.context.settings.notify:
+        await send_notification(finished.run.context, run_ended_message(finished))
+
+
+def notify_waiting_tasks(run: Run) -> None:
+    """Notify about tasks that have waited for a moment. If the run ends first, its last message tells it."""
+    loop, calls = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    async def notify_if_waiting(task: int) -> None:
+        await asyncio.sleep(A_MOMENT)
+        record = run.state.report.tasks[task]
+        report = run.state.report
+        if record.asks and report.exit_code is None:
+            # Without an exit code: that tells it from the message at the end of a run.
+            about = {"task": task, "title": record.title, "why": record.asks}
+            usual = {"event": HUMAN_NEEDED, "sent": int(time.time()), "run": report.run, "exit_code": None}
+            place = {"change": report.change, "repository": report.repository}
+            await send_notification(run.context, usual | place | about | {"resolve": resolve_command(report, record)})
+
+    def hear(event: Event) -> None:
+        if isinstance(event.payload, HumanNeeded) and event.task is not None:
+            calls.add(asked := loop.create_task(notify_if_waiting(event.task)))
+            asked.add_done_callback(calls.discard)
+
+    if run.context.settings.notify:
+        run.services.journal.bus.subscribe("The call for people", hear, since=run.services.journal.seq)
+
+
+async def send_notification(context: Context, message: dict[str, Any]) -> None:
+    content = context.secrets.scrub(json.dumps(message, ensure_ascii=False)).encode("utf-8", "replace")
+    secret = context.settings.strongest_variable(("ORCHESTRA_NOTIFY_SECRET",))[0]
+    if why := await post_notification(context.settings.notify, content, secret):
+        print(f"note: --notify was not delivered: {context.secrets.scrub(why)}.", file=sys.stderr)
+
+
+def run_ended_message(finished: FinishedRun) -> dict[str, Any]:
+    report, summary = finished.report, finished.summary
+    paths = {name: str(path) for name, path in {"summary": finished.path, **finished.files}.items()}
+    return {
+        "event": HUMAN_NEEDED if report.exit_code == WAITING else "run_ended",
+        "sent": int(time.time()),
+        "run": report.run,
+        "verdict": summary["verdict"],
+        "exit_code": report.exit_code,
+        "verified": str(report.verified),
+        "change": report.change,
+        "repository": report.repository,
+        "branch": report.result_branch,
+        "applied": report.applied,
+        "commit": report.result,
+        "pr_url": report.pr_url,
+        "tasks": len(report.tasks),
+        "complete": len(report.succeeded),
+        "cost": summary["usage"]["cost"],
+        "tokens": summary["usage"]["total_tokens"],
+        "seconds": round(report.seconds, 3),
+        "paths": paths,
+    }

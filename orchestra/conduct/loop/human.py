@@ -17,7 +17,6 @@ from orchestra.model import Decision, Judgement, Task, TaskState, Verdict
 from orchestra.workspace import by_hand
 from orchestra.workspace.collect import binary_diff
 
-WAITING = (TaskState.FAILED, TaskState.WAITING_HUMAN)
 HINT = "A person who has seen the failed attempts says:"
 INSTEAD = "This takes the place of a task that could not be done. That task was:"
 PERSON = "a person"
@@ -56,16 +55,10 @@ async def ask_about_waiting_tasks(scheduler: Scheduler, postponed: set[int]) -> 
 
 def apply_decision(scheduler: Scheduler, decision: Decision) -> str:
     """Apply a decision and describe it in one sentence. If it is not possible, raise RequestRefused, emit nothing."""
-    run, number = scheduler.run, decision.task
-    task = run.state.plan.by_id.get(number)
-    if task is None:
-        raise RequestRefused(f"There is no task {number}.")
     if decision.action not in ACTIONS:
         raise RequestRefused(f"There is no decision {decision.action!r}: {', '.join(ACTIONS)}.")
-    state = run.state.report.tasks[number].state
-    if state not in WAITING or number in scheduler.working:
-        raise RequestRefused(f"Task {number} is {state}: only a failed or waiting task can be resolved.")
-    run.emit(events.TaskResolved(decision.action, decision.text), number)
+    task = scheduler.find_idle_task(decision.task, "a failed or waiting task can be resolved")
+    scheduler.run.emit(events.TaskResolved(decision.action, decision.text), task.id)
     return ACTIONS[decision.action](scheduler, task, decision.text)
 
 

@@ -108,12 +108,11 @@ async def deliver_combination(
 def withheld_delivery(run: Run, results: Iterable[TaskResult], side: str, failure: str) -> Delivery | None:
     """Return why the result must not go to the user's branch; None if it may."""
     settings, take = run.context.settings, f"git merge {side}"
-    complete = all(result.judgement.verdict is Verdict.APPLIED for result in results) and not any(
-        t.held for t in run.state.report.tasks.values()
-    )
+    held = any(task.held for task in run.state.report.tasks.values())
+    incomplete = held or any(result.judgement.verdict is not Verdict.APPLIED for result in results)
     if failure:
         return Delivery(False, failure, take, withheld=True)
-    if settings.all_or_nothing and not complete:
+    if settings.all_or_nothing and incomplete:
         return Delivery(False, "not every task is complete and --all-or-nothing was given", take, withheld=True)
     if own := "--no-apply" if not settings.apply else "--branch" if settings.branch else "--pr" if settings.pr else "":
         return Delivery(False, f"{own} was given", take)

@@ -153,14 +153,19 @@ class Scheduler:
         return f"Task {task} is being stopped; other tasks go on."
 
     def retry(self, command: Command) -> str:
-        task = self.run.state.plan.by_id.get(command.task or 0)
-        if task is None:
-            raise RequestRefused(f"There is no task {command.task}.")
-        state = self.run.state.report.tasks[task.id].state
-        if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN) or task.id in self.working:
-            raise RequestRefused(f"Task {task.id} is {state}: only a failed task can be retried.")
+        task = self.find_idle_task(command.task or 0, "a failed task can be retried")
         self.start_again(task)
         return f"Task {task.id} is tried again."
+
+    def find_idle_task(self, number: int, rule: str) -> Task:
+        """Find a task that has failed or waits for a person. Refuse any other, by the rule."""
+        task = self.run.state.plan.by_id.get(number)
+        if task is None:
+            raise RequestRefused(f"There is no task {number}.")
+        state = self.run.state.report.tasks[number].state
+        if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN) or number in self.working:
+            raise RequestRefused(f"Task {number} is {state}: only {rule}.")
+        return task
 
 
 class TaskResults:

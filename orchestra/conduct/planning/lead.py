@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orchestra import events
 from orchestra.answers import prd_format
@@ -209,9 +209,8 @@ async def decompose_change(run: Run, prd: Prd, *, single: bool = False) -> Check
 
 async def ask_lead(run: Run, question: str, kind: type[T], complaint: Callable[[T], str]) -> T:
     model = lead_model(run.context.settings)
-    return await ask_under_role(
-        planner.NAME, run, model, question, kind, system=planner.ROLE, check=complaint, expected=ANSWER_TOKENS
-    )
+    how: dict[str, Any] = {"system": planner.ROLE, "check": complaint, "expected": ANSWER_TOKENS}
+    return await ask_under_role(planner.NAME, run, model, question, kind, **how)
 
 
 # --- from the draft to the plan -------------------------------------------------------------------------------------
@@ -231,20 +230,15 @@ async def plan_from_draft(project: Project, prd: Prd, draft: Draft) -> Plan:
     numbers = {item.id: n for n, item in enumerate(items, start=1)}
     mine = zip(items, shares, reads, strict=True)
     bare = [task_from_item(item, numbers, share, (*item.reads, *read)) for item, share, read in mine]
-    tasks = [
-        dataclasses.replace(
-            task, brief=make_brief(draft.goal, prd, task, bare, near, part=brief_with_answers(item, draft))
-        )
-        for task, near, item in zip(bare, nearby, items, strict=True)
-    ]
+    tasks = []
+    for task, near, item in zip(bare, nearby, items, strict=True):
+        brief = make_brief(draft.goal, prd, task, bare, near, part=brief_with_answers(item, draft))
+        tasks.append(dataclasses.replace(task, brief=brief))
     together, apart = find_links(coupling, graph, shares)
     beside = [link for link in apart if can_overlap(items, link.one, link.other)]
-    notes = [
-        f"{link.one} and {link.other} belong together ({link.why}), and two tasks change them at the same time: "
-        "consider merging these tasks, or let one need the other."
-        for link in beside
-        if link.why not in WEAK
-    ]
+    doubtful = [link for link in beside if link.why not in WEAK]
+    advice = "two tasks change them at the same time: consider merging these tasks, or let one need the other"
+    notes = [f"{link.one} and {link.other} belong together ({link.why}), and {advice}." for link in doubtful]
     return Plan(tuple(tasks), agents, DivisionBasis(None, 0, tuple(map(tuple, together)), tuple(beside), tuple(notes)))
 
 

@@ -12,9 +12,15 @@ from orchestra import events
 from orchestra.answers import prd_format
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.model_questions import explain_provider_error
-from orchestra.conduct.core.models import Project, user_base_url
+from orchestra.conduct.core.models import (
+    Project,
+    build_upstreams,
+    check_roles,
+    estimate_with_roles,
+    role_models,
+    user_base_url,
+)
 from orchestra.conduct.planning.divide import plan_by_division, read_assignment
-from orchestra.conduct.planning.roles import estimate_with_roles
 from orchestra.conduct.planning.survey import explain_absence, is_one_line_name, is_utf8, read_blobs, survey_files
 from orchestra.division.shares import check_complete
 from orchestra.errors import MissingKey, PlanError, ProviderError, SettingsError, UsageError
@@ -260,12 +266,26 @@ def note_protected(run: Run, paths: Sequence[str], remedy: str = NAME_THEM) -> N
 def emit_plan_made(run: Run, plan: Plan, **more: Any) -> None:
     for text in plan.basis.notes:
         run.emit(events.Note(text))
-    usual: dict[str, Any] = {
-        "skipped": (),
-        "aside": (),
-        "named": (),
-        "words": run.context.settings.is_set_by_user("change"),
-    }
+    words = run.context.settings.is_set_by_user("change")
+    usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": words}
     estimate = estimate_with_roles(run.context, plan)
     more = usual | more
     run.emit(events.PlanMade(agents=plan.agents, basis=plan.basis, tasks=plan.tasks, estimate=estimate, **more))
+
+
+def open_role_models(run: Run) -> None:
+    """Connect the models of the plan's roles. If one cannot be used, no agent begins."""
+    context = run.context
+    roles, replayed = [task.role for task in run.state.plan.tasks], run.services.gateway.replay is not None
+    check_roles(context.settings, roles, replayed=replayed)
+    models = [model for model in role_models(context.settings, roles) if model.name != context.model.name]
+    run.services.gateway.upstreams |= build_upstreams(context.settings, context.model, models, replayed=replayed)
+    remarks = []
+    for model in models:
+        if notice := catalogue.retirement_notice(model, date.today()):
+            remarks.append(f"{notice.sentence}.")
+        if model.price_in is None:
+            remarks.append(f"No price is known for {model.name}: its cost is unknown; set [prices].")
+    for text in dict.fromkeys(remarks):
+        if text not in run.state.report.notes:
+            run.emit(events.Note(text))

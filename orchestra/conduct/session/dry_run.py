@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 from orchestra.answers.prd_format import parse_prd
+from orchestra.conduct.core.models import estimate_with_roles
 from orchestra.conduct.planning.divide import plan_by_division
 from orchestra.conduct.planning.lead import allow_draft, plan_from_draft
 from orchestra.conduct.planning.plan_files import find_plan_file, is_users_plan
 from orchestra.conduct.planning.prd import prd_targets, read_prd, relative_patterns
-from orchestra.conduct.planning.roles import estimate_with_roles
 from orchestra.conduct.planning.survey import classify_by_mode
 from orchestra.conduct.session.preflight import Preflight
 from orchestra.errors import PlanError

@@ -20,11 +20,10 @@ from orchestra.conduct.core.gateway_events import JournalListener
 from orchestra.conduct.core.locations import BRANCHES, DATABASE, LOGS, store_key
 from orchestra.conduct.core.models import build_upstreams, make_limits
 from orchestra.conduct.core.secrets import Secrets
-from orchestra.conduct.deliver.notify import notify_waiting_tasks
+from orchestra.conduct.deliver.finish import notify_waiting_tasks
 from orchestra.conduct.previous.sessions import PreviousSessions
 from orchestra.conduct.session.outgoing_keys import hide_keys, make_key_guard
-from orchestra.conduct.session.preflight import Preflight
-from orchestra.conduct.session.replay import find_replay_differences
+from orchestra.conduct.session.preflight import Preflight, find_replay_differences
 from orchestra.conduct.session.warmup import Warmup
 from orchestra.errors import RequestRefused, StoreError, UsageError
 from orchestra.gateway.gateway import Gateway
@@ -137,9 +136,8 @@ def make_local_host(
 ) -> LocalHost:
     repository = preflight.repository
     isolation = Isolation(preflight.settings, repository, preflight.entries.keys(), warmup.folder, secrets.values)
-    environment = CommandEnvironment(
-        repository, isolation, journal.folder, secrets.clean_environment, secrets.scrub, secrets.values
-    )
+    filters = (secrets.clean_environment, secrets.scrub, secrets.values)
+    environment = CommandEnvironment(repository, isolation, journal.folder, *filters)
     return LocalHost(environment, trees, warmup.agent_processes, preflight.entries)
 
 

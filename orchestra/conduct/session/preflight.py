@@ -3,28 +3,32 @@
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from orchestra.agents.aider_args import parse_aider_args
 from orchestra.conduct.core.locations import find_repository
-from orchestra.conduct.core.models import Project, check_prices, critic_model
+from orchestra.conduct.core.models import Project, check_prices, check_roles, critic_model
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.deliver.handover import check_handover
 from orchestra.conduct.planning.lead import check_plan, lead_model, load_plan_settings
 from orchestra.conduct.planning.prd import check_prd_source, chosen_targets
-from orchestra.conduct.planning.roles import check_roles
 from orchestra.conduct.previous.sessions import PreviousSessions
-from orchestra.conduct.session.replay import with_recording
 from orchestra.errors import UsageError
-from orchestra.gateway.recording import Recording
+from orchestra.gateway.recording import Recording, load_recording
 from orchestra.hosts.isolation import check_sandbox
 from orchestra.plan.check import CheckedDraft
 from orchestra.plan.targets import Targets
-from orchestra.settings import Settings
-from orchestra.workspace.repository import check_writable
+from orchestra.settings import CONFLICTING_OPTIONS, Settings, check_option, option_fields, parse_option
+from orchestra.wording import join_some
+from orchestra.workspace.git import ask_git
+from orchestra.workspace.repository import Repository, check_writable
 from orchestra.workspace.trees import check_provisions
 
 MB = 1 << 20
 LEAST_ROOM = 1 << 20  # for homes, outputs, and git's own files
+# Named if they differ, because a recording runs no commands: it may come from a stranger.
+COMMANDS = {"test_cmd": "--test-cmd", "setup_cmd": "--setup-cmd", "aider_args": "--aider-args"}
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -97,3 +101,58 @@ async def check_disk_space(project: Project) -> None:
         needs = f"a worktree of this repository takes {needed / MB:,.1f} MB"
         hint = "Free some space there, or set TMPDIR to a larger disk."
         raise UsageError(f"{folder} has {free / MB:,.1f} MB free, and {needs}.", hint=hint)
+
+
+# --- replays ----------------------------------------------------------------------------------------------------------
+
+
+def with_recording(settings: Settings) -> tuple[Settings, Recording | None]:
+    """Return the settings for the replay, and the recording. A resumed run may come from another folder."""
+    if settings.record:
+        return settings.with_values(record=str(Path(settings.record).absolute())), None
+    if not settings.replay:
+        return settings, None
+    path = Path(settings.replay).absolute()
+    tape = load_recording(path)
+    return restore_recorded_settings(settings, tape).with_values(replay=str(path)), tape
+
+
+def restore_recorded_settings(settings: Settings, recording: Recording) -> Settings:
+    """Restore the settings of the recorded run, except those given by a flag now."""
+    recorded = recorded_options(recording) | ({"agents": recording.agents, "max_agents": 0} if recording.agents else {})
+    table, source = {f.name: f for f in option_fields() if f.metadata["recorded"]}, f"the tape {recording.name}"
+    for rivals in CONFLICTING_OPTIONS:
+        if any(settings.source_of(name) == "flag" for name in rivals):
+            recorded = {name: value for name, value in recorded.items() if name not in rivals}
+    found = {
+        name: value if value == table[name].default else parse_option(table[name], value, f"{name} on {source}")
+        for name, value in recorded.items()
+        if name in table
+    }
+    for name, value in found.items():
+        check_option(table[name], value)
+    return settings.for_resume(found)
+
+
+def recorded_options(recording: Recording) -> dict[str, object]:
+    given = recording.head.get("options")
+    return given if isinstance(given, dict) else {}
+
+
+def find_replay_differences(recording: Recording, settings: Settings, repository: Repository) -> list[str]:
+    """List why a replay may end differently, a sentence each."""
+    found = []
+    base = str(recording.head.get("base", ""))
+    if base != repository.base and base.isalnum():
+        changed = ask_git(repository.root, "diff", "--name-only", "--no-renames", base, repository.base, "--")
+        names = (changed or "").splitlines()
+        if names:
+            found.append(f"Since the recording was made, {join_some(names, MOST_NAMED)} changed.")
+        elif changed is None:
+            found.append(f"The recording was made at another commit, {base[:10]}, which is not in this repository.")
+    why = "Recordings never run commands; give it again to run it."
+    for name, flag in COMMANDS.items():
+        command = recorded_options(recording).get(name)
+        if command and command != getattr(settings, name):
+            found.append(f"The recorded run had {flag} {command!r}. {why}")
+    return found

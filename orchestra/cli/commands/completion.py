@@ -7,12 +7,6 @@ from orchestra.cli import command_table
 from orchestra.cli.parser import CommandParser
 
 SHELLS = ("bash", "zsh", "fish")
-INSTALL = """Print the script that lets a shell complete commands, options and their values.
-
-  bash   aider-orchestrator completion bash > ~/.local/share/bash-completion/completions/aider-orchestrator
-  zsh    aider-orchestrator completion zsh > "${fpath[1]}/_aider-orchestrator"
-  fish   aider-orchestrator completion fish > ~/.config/fish/completions/aider-orchestrator.fish
-"""
 
 
 def add_completion_arguments(parser: CommandParser) -> None:
@@ -20,11 +14,15 @@ def add_completion_arguments(parser: CommandParser) -> None:
 
 
 def cmd_completion(arguments: Namespace) -> int:
+    """Print the script that lets a shell complete commands, options and their values. Where it belongs:
+
+      bash   aider-orchestrator completion bash > ~/.local/share/bash-completion/completions/aider-orchestrator
+      zsh    aider-orchestrator completion zsh > "${fpath[1]}/_aider-orchestrator"
+      fish   aider-orchestrator completion fish > ~/.config/fish/completions/aider-orchestrator.fish
+
+    Shells that are open already learn of it when they are started again."""
     print(make_script(arguments.shell), end="")
     return 0
-
-
-cmd_completion.__doc__ = INSTALL
 
 
 def make_script(shell: str) -> str:

@@ -14,11 +14,11 @@ def add_completion_arguments(parser: CommandParser) -> None:
 
 
 def cmd_completion(arguments: Namespace) -> int:
-    """Print the script that lets a shell complete commands, options and their values. Where it belongs:
+    """Print the script that lets a shell complete commands, options and their values. Redirect it into this file:
 
-      bash   aider-orchestrator completion bash > ~/.local/share/bash-completion/completions/aider-orchestrator
-      zsh    aider-orchestrator completion zsh > "${fpath[1]}/_aider-orchestrator"
-      fish   aider-orchestrator completion fish > ~/.config/fish/completions/aider-orchestrator.fish
+      bash   ~/.local/share/bash-completion/completions/aider-orchestrator
+      zsh    _aider-orchestrator, in a folder of $fpath
+      fish   ~/.config/fish/completions/aider-orchestrator.fish
 
     Shells that are open already learn of it when they are started again."""
     print(make_script(arguments.shell), end="")

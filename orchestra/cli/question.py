@@ -1,11 +1,15 @@
 """Ask the person at the terminal: what to do with a task that waits, and whether to carry out a plan."""
 
 import asyncio
+import shutil
 import sys
+import termios
+import textwrap
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from orchestra.cli.command_io import is_attended
-from orchestra.conduct.core.context import TerminalPrompts
+from orchestra.conduct.core.context import TaskPrompt, TerminalPrompts
 from orchestra.console import ProgressView
 from orchestra.model import Decision
 from orchestra.plan.draft import Draft
@@ -19,7 +23,15 @@ CHOICES = """\
   s TEXT     do TEXT in a new task instead
   a          give it up
   t          do it myself in a worktree
-  Enter      decide later (the run ends with exit code 5)
+  Enter      decide later: the run goes on without it
+  ?          explain this
+"""
+HELP = """\
+The agent may edit the files again after r; its earlier attempts and your hint
+are told to it. After s an agent does TEXT with the same files. After t the
+files are yours in a folder that is named then. What you leave for later waits:
+the run ends with exit code 5, and this decides at any time, from any terminal:
+  {command}
 """
 LETTERS = {"r": "retry", "s": "spawn", "a": "abandon", "t": "take"}
 
@@ -31,18 +43,27 @@ def prompts_at_terminal(screen: ProgressView, settings: Settings) -> TerminalPro
     return TerminalPrompts(make_task_prompt(screen), make_plan_prompt(screen))
 
 
-def make_task_prompt(screen: ProgressView) -> Callable[[TaskReport], Awaitable[Decision | None]]:
-    async def ask(task: TaskReport) -> Decision | None:
+def make_task_prompt(screen: ProgressView) -> TaskPrompt:
+    async def ask(task: TaskReport, command: str) -> Decision | None:
         with screen.pause_display():
-            question = escape_controls(f"{task.agent} ({task.title}) needs your decision: {task.asks}")
-            print(f"\n{question}\n{CHOICES}", file=sys.stderr)
-            while True:
-                line = (await read_typed_line()).strip()
-                if not line or (decision := parse_decision(task.id, line)):
-                    return decision if line else None
-                print(f"That is not one of the choices:\n{CHOICES}", file=sys.stderr)
+            print(f"\n{format_question(task)}\n{CHOICES}", file=sys.stderr)
+            while line := (await read_typed_line()).strip():
+                if line in ("?", "h", "help"):
+                    print(HELP.format(command=command), file=sys.stderr)
+                elif decision := parse_decision(task.id, line):
+                    return decision
+                else:
+                    print(f"That is not one of the choices:\n{CHOICES}", file=sys.stderr)
+            return None
 
     return ask
+
+
+def format_question(task: TaskReport) -> str:
+    """Return the question, wrapped at words, and where the last change is."""
+    text = escape_controls(f"{task.agent} ({task.title}) needs your decision: {task.asks}")
+    lines = textwrap.wrap(text, shutil.get_terminal_size().columns - 1, break_long_words=False)
+    return "\n".join([*lines, *([f"Its last change: {task.patch}"] if task.patch else [])])
 
 
 def make_plan_prompt(screen: ProgressView) -> Callable[[Draft], Awaitable[bool]]:
@@ -69,5 +90,11 @@ async def read_typed_line() -> str:
     try:
         await readable.wait()
         return sys.stdin.readline()
+    except asyncio.CancelledError:
+        # What was typed so far must not become the answer to another question.
+        with suppress(termios.error, OSError):
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+        print(file=sys.stderr)
+        raise
     finally:
         loop.remove_reader(sys.stdin)

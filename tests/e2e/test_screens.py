@@ -1,14 +1,15 @@
 """What a terminal shows at several widths, read from tmux."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import make_place
-from tests.support.tmux import open_terminal, terminal_environment
+from tests.support.runs import Place, make_place
+from tests.support.tmux import Terminal, open_terminal, terminal_environment
 
 pytestmark = pytest.mark.thorough
 
@@ -68,3 +69,58 @@ class Held:
     def __call__(self, request: Request) -> Reply:
         reply = self.script(request)
         return Reply(reply.text, until=lambda: self.release)
+
+
+# --- questions ------------------------------------------------------------------------------------------------------
+
+TWO = {"good.py": "value = 1\n", "hopeless.py": "value = 2\n"}
+HINT = "say the magic word"
+
+
+def helpless(request: Request) -> Reply:
+    return appends(HI)(request) if "good.py" in request.files or HINT in request.text else Reply("I cannot do that.")
+
+
+@contextmanager
+def waiting_question(tmp_path: Path, width: int) -> Iterator[tuple[Place, Terminal]]:
+    """A run whose second task waits for a person, at a terminal that asks."""
+    place = make_place(tmp_path, TWO)
+    with ModelServer(helpless) as server, open_terminal(place.repo, width) as terminal:
+        words = ("--change", "Say hi", "--files", *TWO, "--agents", "2", "--no-prd")
+        terminal.start(*words, env=terminal_environment(place.environment(server)))
+        terminal.wait_for("decide later")
+        yield place, terminal
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_question_has_a_line_for_each_choice(tmp_path: Path, width: int) -> None:
+    with waiting_question(tmp_path, width) as (_, terminal):
+        screen = terminal.screen()
+        start = next(n for n, line in enumerate(screen) if "needs your decision" in line)
+        choices = [line.split("  ")[1].split()[0] for line in screen[start:] if line.startswith("  ")]
+        assert choices == ["r", "s", "a", "t", "Enter", "?"], screen
+        terminal.press("?", "Enter")
+        assert any("resolve 2" in line for line in terminal.wait_for("from any terminal"))
+        terminal.press("r " + HINT, "Enter")
+        assert terminal.wait_for_end() == 0
+
+
+def test_decision_from_another_terminal_counts_at_once(tmp_path: Path) -> None:
+    with waiting_question(tmp_path, 80) as (place, terminal):
+        terminal.press("a half typed answ")
+        stamp = next((place.repo / ".aider_logs").glob("run_*.jsonl")).stem.removeprefix("run_")
+        done = place.run("resolve", stamp, "2", "--retry", HINT)
+        assert done.code == 0, done.err
+        assert terminal.wait_for_end() == 0
+        shown = terminal.everything()
+        assert any("Decided elsewhere: Task 2 is tried again." in line for line in shown), shown
+        assert (place.repo / "hopeless.py").read_text().endswith(HI + "\n")
+        again = place.run("resolve", stamp, "2", "--retry", HINT)
+        assert again.code != 0 and again.out == "" and "only a failed or waiting task" in again.err
+
+
+def test_what_is_left_for_later_ends_with_exit_code_5(tmp_path: Path) -> None:
+    with waiting_question(tmp_path, 80) as (_, terminal):
+        terminal.press("Enter")
+        assert terminal.wait_for_end() == 5
+        assert any("resolve 2" in line for line in terminal.everything())

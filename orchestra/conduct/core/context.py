@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orchestra import events
 from orchestra.agents import AGENTS, DEFAULT_AGENT
@@ -39,11 +40,15 @@ STEPS = {
 }
 
 
+# Ask about a task; the text is the command that decides about it from another terminal.
+TaskPrompt = Callable[[TaskReport, str], Coroutine[Any, Any, Decision | None]]
+
+
 @dataclass(frozen=True)
 class TerminalPrompts:
     """Questions at the terminal about a waiting task and about a plan. None: there is no terminal to ask at."""
 
-    ask_about_task: Callable[[TaskReport], Awaitable[Decision | None]] | None = None
+    ask_about_task: TaskPrompt | None = None
     confirm_plan: Callable[[Draft], Awaitable[bool]] | None = None
 
 

@@ -1,19 +1,23 @@
 """Decisions of a person about a waiting task: at this terminal, from another one, or after the run has ended."""
 
+import asyncio
 import dataclasses
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from orchestra import events
 from orchestra.conduct.attempt.attempt import Attempt
 from orchestra.conduct.attempt.saved_work import keep_branch, shorten_diff
-from orchestra.conduct.core.context import AttemptStart, Run, TaskResult
+from orchestra.conduct.core.context import AttemptStart, Run, TaskPrompt, TaskResult
 from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.loop.task_lifecycle import AttemptHistory, wait_for_human
 from orchestra.conduct.previous.sessions import PreviousSessions
 from orchestra.errors import RequestRefused
 from orchestra.journal.store import Command
 from orchestra.model import Decision, Judgement, Task, TaskState, Verdict
+from orchestra.report.phrases import resolve_command
+from orchestra.report.state import TaskReport
 from orchestra.workspace import by_hand
 from orchestra.workspace.collect import binary_diff
 
@@ -27,7 +31,7 @@ def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> N
 
     def resolve(command: Command) -> str:
         action, text = str(command.data.get("action")), str(command.data.get("text", ""))
-        return apply_decision(scheduler, Decision(command.task or 0, action, text))
+        return scheduler.announce(apply_decision(scheduler, Decision(command.task or 0, action, text)))
 
     scheduler.run.services.commands["resolve task"] = resolve
     if previous is not None and previous.decision is not None:
@@ -37,20 +41,40 @@ def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> N
 async def ask_about_waiting_tasks(scheduler: Scheduler, postponed: set[int]) -> bool:
     """Ask at the terminal about waiting tasks when nothing else is left to do. Return whether something can go on.
 
-    `postponed` are the tasks that the person wants to decide about later.
+    `postponed` are the tasks that the person wants to decide about later. A decision from another terminal counts at
+    once: the question gives way.
     """
-    run, ask = scheduler.run, scheduler.run.services.prompts.ask_about_task
-    for record in [record for record in run.state.report.tasks.values() if record.asks]:
-        decision = await ask(record) if ask and record.id not in postponed else None
-        if decision is None:
-            postponed.add(record.id)
-        elif record.asks:  # and no other terminal was faster
-            try:
-                text = apply_decision(scheduler, decision)
-            except RequestRefused as why:
-                text = str(why)
-            run.emit(events.Note(text))
+    run = scheduler.run
+    while not scheduler.can_go_on():
+        waiting = [record for record in run.state.report.tasks.values() if record.asks and record.id not in postponed]
+        if not (waiting and run.services.prompts.ask_about_task):
+            break
+        await ask_about(scheduler, waiting[0], run.services.prompts.ask_about_task, postponed)
     return scheduler.can_go_on()
+
+
+async def ask_about(scheduler: Scheduler, record: TaskReport, ask: TaskPrompt, postponed: set[int]) -> None:
+    """Ask about one task, until there is an answer here or a decision elsewhere."""
+    scheduler.decided = asyncio.get_running_loop().create_future()
+    asking = asyncio.ensure_future(ask(record, resolve_command(scheduler.run.state.report, record)))
+    try:
+        either: list[asyncio.Future[Any]] = [asking, scheduler.decided]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if scheduler.decided.done():
+            asking.cancel()
+            await asyncio.wait([asking])  # until the terminal is free
+            text = f"Decided elsewhere: {scheduler.decided.result()}"
+        elif decision := asking.result():
+            text = apply_decision(scheduler, decision)
+        else:
+            postponed.add(record.id)
+            return
+    except RequestRefused as why:
+        text = str(why)
+    finally:
+        asking.cancel()
+        scheduler.decided = None
+    scheduler.run.emit(events.Note(text))
 
 
 def apply_decision(scheduler: Scheduler, decision: Decision) -> str:

@@ -42,6 +42,7 @@ async def integrate_results(scheduler: Scheduler, combined: str = "") -> None:
             break
         base = results.base = base if settled.failure else settled
         await scheduler.work()
+        postponed.clear()  # a person may see it differently now
         settled = await combine_and_gate(run, gating, base, results.list_accepted(base))
     results.exclude(scheduler.pending.values())
     if settled.head != run.context.repository.base:

@@ -40,6 +40,7 @@ class Scheduler:
         self.follow_ups: dict[int, FollowUp] = {}
         self.open = False
         self.woken = asyncio.Event()
+        self.decided: asyncio.Future[str] | None = None  # while a person is asked: a decision from elsewhere
         run.services.commands["cancel task"] = self.cancel
         run.services.commands["interrupt task"] = self.cancel
         run.services.commands["retry task"] = self.retry
@@ -155,7 +156,13 @@ class Scheduler:
     def retry(self, command: Command) -> str:
         task = self.find_idle_task(command.task or 0, "a failed task can be retried")
         self.start_again(task)
-        return f"Task {task.id} is tried again."
+        return self.announce(f"Task {task.id} is tried again.")
+
+    def announce(self, decision: str) -> str:
+        """Let a question at the terminal give way to a decision from another one."""
+        if self.decided and not self.decided.done():
+            self.decided.set_result(decision)
+        return decision
 
     def find_idle_task(self, number: int, rule: str) -> Task:
         """Find a task that has failed or waits for a person. Refuse any other, by the rule."""

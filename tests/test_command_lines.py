@@ -251,7 +251,6 @@ REFUSED = [
     ("--vers", "unknown argument '--vers'. Did you mean --version?"),
     ("x --change y", "there is no command 'x'. Commands: NAMES."),
     ("run x", "unknown argument 'x'. Put quotes around a text of several words."),
-    ("'fix the bug'", "there is no command 'fix the bug'. Did you mean --change 'fix the bug'?"),
 ]
 PHRASES = {
     "MISSING": "the following arguments are required",
@@ -359,3 +358,11 @@ def test_whole_parser_has_every_command_and_a_help_for_every_argument() -> None:
 
 def test_aliases_mean_commands() -> None:
     assert set(ALIASES.values()) <= set(COMMANDS) and not set(ALIASES) & set(COMMANDS)
+
+
+def test_first_argument_with_a_blank_is_the_change() -> None:
+    assert split_command(["fix the bug", "--files", "a.py"]) == ("run", ["--change", "fix the bug", "--files", "a.py"])
+    assert split_command(["plan", "fix the bug"]) == ("plan new", ["fix the bug"])
+    for word in ("fix", "fix ", ""):
+        with pytest.raises(UsageError, match="there is no command"):
+            split_command([word])

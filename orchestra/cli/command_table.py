@@ -12,7 +12,7 @@ from orchestra.errors import UsageError
 PROGRAM = "aider-orchestrator"
 SUMMARY = "Run many Aider agents on one repository in parallel, with a verdict you can trust."
 EXAMPLES = """examples:
-  aider-orchestrator --change "Add a password reset by e-mail" --max-agents 4
+  aider-orchestrator "Add a password reset by e-mail" --max-agents 4
   aider-orchestrator --change @request.md --files src --test-cmd "pytest -q"
   aider-orchestrator --change "Rename User to Account" --no-prd \\
     --files "src/**/*.py" --dry-run
@@ -136,7 +136,9 @@ def split_command(argv: list[str]) -> tuple[str, list[str]]:
     argv = [*ALIASES.get(argv[0], argv[0]).split(" "), *argv[1:]] if argv[0] in ALIASES else argv
     if argv[0].startswith("-"):
         return "run", argv
-    if argv[0] not in COMMANDS or " " in argv[0]:
+    if len(argv[0].split()) > 1:  # no command has a blank, and what people type first is the change
+        return "run", ["--change", *argv]
+    if argv[0] not in COMMANDS:
         raise UsageError(f"there is no command {argv[0]!r}.", hint=suggest_command(argv[0]))
     if " ".join(argv[:2]) in COMMANDS:
         return " ".join(argv[:2]), argv[2:]
@@ -149,6 +151,5 @@ def suggest_command(word: str) -> str:
     import difflib
 
     names = [name for name in COMMANDS if " " not in name]
-    if near := difflib.get_close_matches(word, names, 1):
-        return f"Did you mean {near[0]}?"
-    return f"Did you mean --change {word!r}?" if " " in word else f"Commands: {', '.join(names)}."
+    near = difflib.get_close_matches(word, names, 1)
+    return f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(names)}."

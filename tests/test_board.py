@@ -50,11 +50,20 @@ def begun(task: int) -> tuple[Told, ...]:
     return moved(task, "ready", 900), moved(task, "active", 950), start
 
 
+READY: Told = (1_500, "aider_ready", None, None, {"ago": 0.1})
+USAGE = {"requests": 1, "input": 1, "output": 1}
+ONE_REPLY: Told = (1_900, "request", 1, 1, {"role": "agent", "failure": "", "usage": USAGE, "seconds": 0.1})
+RESERVED: Told = (2_000, "set_aside", 1, 1, {"role": "agent", "number": 1, "dollars": 0.1, "tokens": 5})
 # Each phase, and the events after the start of an attempt that lead to it.
 PHASES: dict[str, tuple[Told, ...]] = {
     "starting": (),
-    "asking": ((2_000, "set_aside", 1, 1, {"role": "agent", "number": 1, "dollars": 0.1, "tokens": 5}),),
-    "editing": ((2_000, "assistant_response", 1, 1, {"content": "x"}),),
+    "asking": (READY,),
+    "asking with a budget": (
+        READY,
+        ONE_REPLY,
+        (2_000, "set_aside", 1, 1, {"role": "agent", "number": 1, "dollars": 0.1, "tokens": 5}),
+    ),
+    "editing": (READY, ONE_REPLY),
     "checking": ((2_000, "gate_started", 1, 1, {"name": "syntax", "command": "x"}),),
     "waiting for the provider": ((2_000, "waiting", 1, 1, {"role": "agent", "on": "openai", "why": "rate limit"}),),
     "waiting for the budget": ((2_000, "waiting", 1, 1, {"role": "agent", "on": "the budget", "why": "until"}),),
@@ -70,12 +79,12 @@ PHASES: dict[str, tuple[Told, ...]] = {
 def test_phase_follows_from_events(phase: str) -> None:
     board = show_events(plan_of(2), *begun(1), *PHASES[phase])
     assert board.report.unreadable == 0
-    assert phase_words(board.report, board.detail, board.report.tasks[1]) == phase
+    assert phase_words(board.report, board.detail, board.report.tasks[1]) == phase.removesuffix(" with a budget")
     assert phase_words(board.report, board.detail, board.report.tasks[2]) == "queued"
 
 
 def test_every_phase_is_tested() -> None:
-    assert set(Phase) - set(PHASES) == {"queued", "failed", "merging"}
+    assert set(Phase) - PHASES.keys() == {"queued", "failed", "merging"}
     board = show_events(
         plan_of(1), *begun(1), (2_000, "attempt_ended", 1, 1, {"verdict": "applied"}), moved(1, "awaiting_qa")
     )

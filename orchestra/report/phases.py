@@ -46,7 +46,13 @@ def task_phase(report: Report, detail: RunDetail, task: TaskReport) -> Phase:
         return Phase.WAITING_BUDGET if task.waits.startswith("the budget") else Phase.WAITING_PROVIDER
     if any(asker == task.id for pending in report.pending_reservations.values() for asker, _ in pending):
         return Phase.ASKING
-    return Phase.EDITING if task.iterations or task.by_hand else Phase.STARTING
+    if task.by_hand:
+        return Phase.EDITING
+    # Without a limit no event says that a request begins: an agent asks at once when it has started.
+    attempts = detail.attempts(task.id)
+    if not detail.ready_at or not attempts:
+        return Phase.STARTING
+    return Phase.EDITING if attempts[-1].usage.requests else Phase.ASKING
 
 
 def phase_words(report: Report, detail: RunDetail, task: TaskReport) -> str:

@@ -61,14 +61,15 @@ def test_board_of_twenty_agents(tmp_path: Path, width: int) -> None:
 
 
 class Held:
-    """A model that answers when the test lets it."""
+    """A model that answers when the test lets it: to all, or to the agent of one file."""
 
-    def __init__(self, script: Callable[[Request], Reply]) -> None:
-        self.script, self.release = script, False
+    def __init__(self, script: Callable[[Request], Reply], holds: str = "") -> None:
+        self.script, self.holds, self.release = script, holds, False
 
     def __call__(self, request: Request) -> Reply:
         reply = self.script(request)
-        return Reply(reply.text, until=lambda: self.release)
+        is_held = not self.holds or self.holds in request.files
+        return Reply(reply.text, until=lambda: self.release) if is_held else reply
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
@@ -124,3 +125,25 @@ def test_what_is_left_for_later_ends_with_exit_code_5(tmp_path: Path) -> None:
         terminal.press("Enter")
         assert terminal.wait_for_end() == 5
         assert any("resolve 2" in line for line in terminal.everything())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_board_of_a_resumed_run(tmp_path: Path, width: int) -> None:
+    """What earlier sessions did is shown with its files."""
+    place = make_place(tmp_path, TWO)
+    held = Held(appends(HI), holds="hopeless.py")
+    with ModelServer(held) as server:
+        env = terminal_environment(place.environment(server))
+        with open_terminal(place.repo, width) as terminal:
+            terminal.start("--change", "Say hi", "--files", *TWO, "--agents", "2", "--no-prd", env=env)
+            terminal.wait_for(lambda screen: any("accepted" in line for line in screen))
+            terminal.press("C-c")
+            assert terminal.wait_for_end() == 130
+        with open_terminal(place.repo, width) as terminal:
+            terminal.start("resume", env=env)
+            screen = terminal.wait_for(lambda screen: any("asking" in line for line in screen))
+            check_board(screen, width, 2)
+            row = next(line for line in screen if line.startswith("agent1"))
+            assert "accepted" in row and "good.py" in row, screen
+            held.release = True
+            assert terminal.wait_for_end() == 0

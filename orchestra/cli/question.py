@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from functools import partial
 
 from orchestra.cli.command_io import is_attended
 from orchestra.conduct.core.context import TerminalPrompts
@@ -28,30 +28,24 @@ def prompts_at_terminal(screen: ProgressView, settings: Settings) -> TerminalPro
     """Return the prompts, none if no person can be asked."""
     if not is_attended(settings, sys.stderr):
         return TerminalPrompts()
-    return TerminalPrompts(make_task_prompt(screen), make_plan_prompt(screen))
+    return TerminalPrompts(partial(ask_decision, screen), partial(confirm_plan, screen))
 
 
-def make_task_prompt(screen: ProgressView) -> Callable[[TaskReport], Awaitable[Decision | None]]:
-    async def ask(task: TaskReport) -> Decision | None:
-        with screen.pause_display():
-            question = escape_controls(f"{task.agent} ({task.title}) needs your decision: {task.asks}")
-            print(f"\n{question}\n{CHOICES}", file=sys.stderr)
-            while True:
-                line = (await read_typed_line()).strip()
-                if not line or (decision := parse_decision(task.id, line)):
-                    return decision if line else None
-                print(f"That is not one of the choices:\n{CHOICES}", file=sys.stderr)
-
-    return ask
+async def ask_decision(screen: ProgressView, task: TaskReport) -> Decision | None:
+    with screen.pause_display():
+        question = escape_controls(f"{task.agent} ({task.title}) needs your decision: {task.asks}")
+        print(f"\n{question}\n{CHOICES}", file=sys.stderr)
+        while True:
+            line = (await read_typed_line()).strip()
+            if not line or (decision := parse_decision(task.id, line)):
+                return decision if line else None
+            print(f"That is not one of the choices:\n{CHOICES}", file=sys.stderr)
 
 
-def make_plan_prompt(screen: ProgressView) -> Callable[[Draft], Awaitable[bool]]:
-    async def confirm(draft: Draft) -> bool:
-        with screen.pause_display():
-            print(f"\n{escape_controls(plan_tree(draft, {}))}\n\nCarry out this plan? [y/N]", file=sys.stderr)
-            return (await read_typed_line()).strip().lower() in ("y", "yes")
-
-    return confirm
+async def confirm_plan(screen: ProgressView, draft: Draft) -> bool:
+    with screen.pause_display():
+        print(f"\n{escape_controls(plan_tree(draft, {}))}\n\nCarry out this plan? [y/N]", file=sys.stderr)
+        return (await read_typed_line()).strip().lower() in ("y", "yes")
 
 
 def parse_decision(task: int, line: str) -> Decision | None:

@@ -58,7 +58,7 @@ def report_failure(sentence: str, code: int) -> int:
 
 
 def without_keys(text: str) -> str:
-    from orchestra.cli.scrub_keys import scrub_keys
+    from orchestra.cli.load import scrub_keys
 
     return scrub_keys(text, sys.argv[1:])
 

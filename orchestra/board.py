@@ -11,9 +11,9 @@ from orchestra import events
 from orchestra.events import Event
 from orchestra.model import TaskState
 from orchestra.report import detail
+from orchestra.report.detail import Phase, has_ended, phase_words, task_phase
 from orchestra.report.event_lines import blank_controls, describe_event
 from orchestra.report.fold import fold_event
-from orchestra.report.phases import Phase, has_ended, phase_words, task_phase
 from orchestra.report.phrases import format_budget
 from orchestra.report.plans.estimate import time_left
 from orchestra.report.state import Report, TaskReport
@@ -39,7 +39,6 @@ STYLES = {
     Phase.FAILED: "bold red",
     Phase.ABANDONED: "dim",
 }
-AT_WORK_STYLE = "cyan"
 
 
 class ProgressBoard:
@@ -100,8 +99,6 @@ class ProgressBoard:
                 live.refresh()
             await asyncio.sleep(REFRESH)
 
-    # --- what it looks like -----------------------------------------------------------------------------------------
-
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         from rich.text import Text
 
@@ -117,8 +114,9 @@ class ProgressBoard:
         from rich.text import Text
 
         total, done = len(self.report.tasks), sum(map(has_ended, self.report.tasks.values()))
-        parts = [f"{done} of {total}", format_clock(self.elapsed_seconds)]
-        parts += [format_budget(self.report)]
+        # Without the breaks between its sessions.
+        elapsed = self.detail.working_ms(self.detail.ended) / 1000 + time.monotonic() - self.since_event
+        parts = [f"{done} of {total}", format_clock(elapsed), format_budget(self.report)]
         left = time_left(self.report, self.worked_seconds)
         parts += [f"about {format_left(left)} left"] if left else []
         while len(parts) > 1 and len("  ".join(parts)) + SHORTEST_BAR + 1 > width:
@@ -149,7 +147,7 @@ class ProgressBoard:
             phase = task_phase(self.report, self.detail, task)
             table.add_row(
                 task.agent,
-                Text(phase_words(self.report, self.detail, task), style=STYLES.get(phase, AT_WORK_STYLE)),
+                Text(phase_words(self.report, self.detail, task), style=STYLES.get(phase, "cyan")),
                 FileNames(task),
                 *((str(task.iterations), format_tokens(task.usage.tokens)) if wide else ()),
                 "?" if task.usage.paid is None else f"${task.usage.paid:.4f}",
@@ -169,13 +167,6 @@ class ProgressBoard:
         ended = {task.id: max((a.ended for a in self.detail.attempts(task.id)), default=0) for task in tasks}
         order = sorted(tasks, key=lambda task: (task.state != TaskState.ACTIVE, not task.asks, -ended[task.id]))
         return order[:rows], order[rows:]
-
-    # --- its clocks -------------------------------------------------------------------------------------------------
-
-    @property
-    def elapsed_seconds(self) -> float:
-        """The time of the run so far, without the breaks between its sessions."""
-        return self.detail.working_ms(self.detail.ended) / 1000 + time.monotonic() - self.since_event
 
     @property
     def worked_seconds(self) -> float:
@@ -210,10 +201,8 @@ class FileNames:
 
 
 def shorten_names(files: Sequence[str], title: str, width: int) -> str:
-    """Return the names of files, or the title of a task without files.
-
-    What does not fit becomes a count, and the beginning of the first path gives way.
-    """
+    """Return the names of files, or the title of a task without files. What does not fit becomes a count, and the
+    beginning of the first path gives way."""
     if not files:
         return title
     whole = ", ".join(files)

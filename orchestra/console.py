@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
-from typing import Protocol
 
 from orchestra import events
 from orchestra.board import ProgressBoard
@@ -24,27 +23,21 @@ from orchestra.settings import Settings
 HEARTBEAT = 30.0
 
 
-class ProgressView(Protocol):
-    def show_event(self, event: Event) -> None: ...
-    def display(self) -> contextlib.AbstractAsyncContextManager[None]: ...
-    def pause_display(self) -> contextlib.AbstractContextManager[None]: ...  # while a person is asked
-
-
-# --- plain lines ----------------------------------------------------------------------------------------------------
-
-
 class NoProgress:
     """For --quiet."""
 
     def show_event(self, event: Event) -> None:
         return None
 
-    def pause_display(self) -> contextlib.AbstractContextManager[None]:
+    def pause_display(self) -> contextlib.AbstractContextManager[None]:  # while a person is asked
         return contextlib.nullcontext()
 
     @contextlib.asynccontextmanager
     async def display(self) -> AsyncIterator[None]:
         yield
+
+
+ProgressView = NoProgress | ProgressBoard
 
 
 class PlainLines(NoProgress):
@@ -83,7 +76,11 @@ class PlainLines(NoProgress):
         while True:
             await asyncio.sleep(1)
             if time.monotonic() - self.last >= HEARTBEAT:
-                self.print_line(heartbeat_line(self.report))
+                states = [task.state for task in self.report.tasks.values()]
+                at_work = plural(states.count(TaskState.ACTIVE), "agent")
+                ended = sum(bool(task.verdict) for task in self.report.tasks.values())
+                counts = f"{at_work} active, {ended} of {len(states)} tasks ended"
+                self.print_line(f"still at work: {counts}, {cost_phrase(self.report.usage)} so far")
 
 
 class GroupedLines(PlainLines):
@@ -138,14 +135,6 @@ class VerboseLines(PlainLines):
 
     def print_event(self, event: Event) -> None:
         self.print_line(describe_event(event) or blank_controls(f"{actor_name(event)}: {event.kind} {event.data}"))
-
-
-def heartbeat_line(report: Report) -> str:
-    states = [task.state for task in report.tasks.values()]
-    at_work = states.count(TaskState.ACTIVE)
-    ended = sum(bool(task.verdict) for task in report.tasks.values())
-    counts = f"{plural(at_work, 'agent')} active, {ended} of {len(states)} tasks ended"
-    return f"still at work: {counts}, {cost_phrase(report.usage)} so far"
 
 
 def watch_progress(settings: Settings, previous_seq: int = 0) -> tuple[ProgressView, tuple[Subscription, ...]]:

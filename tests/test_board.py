@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from orchestra.board import ProgressBoard, format_clock, format_left, format_tokens, shorten_names
-from orchestra.report.phases import Phase, has_ended, phase_words, task_phase
+from orchestra.report.detail import Phase, has_ended, phase_words, task_phase
 from tests.support.reported import START
 from tests.test_console import BEGUN, ENDED, PLAN, Told, events
 

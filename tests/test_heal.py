@@ -16,8 +16,7 @@ from orchestra.errors import StoreError
 from orchestra.events import Note
 from orchestra.journal import jsonl, schema, store_repair
 from orchestra.journal.jsonl import Journal
-from orchestra.journal.open_store import open_store
-from orchestra.journal.store_repair import OWN_REPOSITORY, find_damage, open_own_store
+from orchestra.journal.store_repair import OWN_REPOSITORY, find_damage, open_own_store, open_store
 from tests.support.edits import appends
 from tests.support.load import within
 from tests.support.modelserver import ModelServer

@@ -153,7 +153,7 @@ def divided(
     found = Evidence(commits)
     coupling = Coupling([file.path for file in files], found)
     want = AgentsWanted(exactly, AgentBound(min(most, len(files)), "the number of files"), context)
-    return divide_files(files, groups, coupling, coupling.build_graph(), found, want)
+    return divide_files(files, groups, coupling, want)
 
 
 def owners(found: DividedFiles) -> dict[str, int]:

@@ -9,7 +9,8 @@ import pytest
 from orchestra.cli.load import read_dotenv
 from orchestra.events import KINDS
 from orchestra.providers import catalogue
-from orchestra.settings import load_settings, option_fields, variables_of
+from orchestra.settings import load_settings, option_fields
+from orchestra.settings.option import variables_of
 from tests.support.faults import FAULTS
 from tools import write_events, write_faults, write_layers, write_reference
 

@@ -15,16 +15,14 @@ from orchestra.settings import (
     CONFLICTING_OPTIONS,
     REPOSITORY_ENV,
     SCRIPT_ENV,
-    Power,
     Settings,
     SettingsFile,
     key_of,
     load_settings,
     mask_value,
     option_fields,
-    variables_of,
 )
-from orchestra.settings.option import define_option
+from orchestra.settings.option import Power, define_option, variables_of
 
 Env = Mapping[str, str]
 TOML = "aider-orchestrator.toml"

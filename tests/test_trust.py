@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.cli.folder import config_folder
-from orchestra.cli.load import read_settings
-from orchestra.cli.trusted import write_answer
+from orchestra.cli.load import config_folder, read_settings, write_answer
 from orchestra.providers import catalogue
 from orchestra.settings import CommittedFile, Settings, SettingsFile, key_of, load_settings, option_fields
 from orchestra.settings.trust import screen_file

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.cli.folder import config_folder
+from orchestra.cli.load import config_folder
 from orchestra.conduct.planning.plan_files import is_users_plan
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from orchestra.errors import SettingsError  # noqa: E402
-from orchestra.settings import flag_of, option_fields, parse_bool, split_words  # noqa: E402
+from orchestra.settings import flag_of, option_fields  # noqa: E402
+from orchestra.settings.values import parse_bool, split_words  # noqa: E402
 
 
 def flags(inputs: Mapping[str, str]) -> list[str]:

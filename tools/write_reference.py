@@ -12,7 +12,8 @@ from typing import Any
 from orchestra.cli.load import FILE, TABLE, USER_FILE
 from orchestra.cli.parser import GROUPS, SHORT_FLAGS
 from orchestra.providers import catalogue
-from orchestra.settings import CONFLICTING_OPTIONS, Power, flag_of, key_of, option_fields, variables_of
+from orchestra.settings import CONFLICTING_OPTIONS, flag_of, key_of, option_fields
+from orchestra.settings.option import Power, variables_of
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference-settings.md"
 HEAD = f"""\

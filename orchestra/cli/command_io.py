@@ -4,6 +4,8 @@ import json
 import os
 import sys
 from argparse import ArgumentTypeError
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TextIO
 
 from orchestra.cli.parser import CommandParser
@@ -33,9 +35,19 @@ def add_plan_argument(parser: CommandParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a name from `plan list`, or a plan's file")
 
 
-def add_plan_and_run_options(parser: CommandParser) -> None:
-    add_plan_argument(parser)
-    parser.add_run_options()
+def add_all(*adders: Callable[[CommandParser], None]) -> Callable[[CommandParser], None]:
+    """Return the function that adds the arguments of each of these."""
+
+    def add_arguments(parser: CommandParser) -> None:
+        for adder in adders:
+            adder(parser)
+
+    return add_arguments
+
+
+add_required_run = partial(add_run_argument, required=True)
+add_required_task = partial(add_task_argument, required=True)
+add_plan_and_run_options = add_all(add_plan_argument, CommandParser.add_run_options)
 
 
 def parse_task_number(word: str) -> int:

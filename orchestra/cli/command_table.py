@@ -29,14 +29,11 @@ exit codes:
 @dataclass(frozen=True)
 class Command:
     """`module` is one of cli/commands. For the command `plan list` it has `add_plan_list_arguments(parser)` and
-    `cmd_plan_list(arguments)`, whose docstring is the description in its help.
-
-    `starts_run`: the function takes the story as its second argument.
-    """
+    `cmd_plan_list(arguments)`, whose docstring is the description in its help. It returns the exit code; None is 0."""
 
     module: str
     summary: str
-    starts_run: bool = False
+    starts_run: bool = False  # the function takes the story as its second argument
 
 
 COMMANDS = {
@@ -125,9 +122,9 @@ def has_subcommands(name: str) -> bool:
     return any(other.startswith(f"{name} ") for other in COMMANDS)
 
 
-def import_function(name: str, pattern: str) -> Callable[..., int]:
+def import_function(name: str, pattern: str) -> Callable[..., int | None]:
     module = import_module(f"orchestra.cli.commands.{COMMANDS[name].module}")
-    function: Callable[..., int] = getattr(module, pattern.format(name.replace(" ", "_")))
+    function: Callable[..., int | None] = getattr(module, pattern.format(name.replace(" ", "_")))
     return function
 
 

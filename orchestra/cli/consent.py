@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestra.cli import trusted
 from orchestra.cli.command_io import is_attended
-from orchestra.cli.load import current_folder, read_settings, read_settings_file
+from orchestra.cli.load import current_folder, read_settings, read_settings_file, recall_answer, write_answer
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.errors import SettingsError, UsageError
 from orchestra.plan.roles import TABLE as ROLES
@@ -71,13 +70,13 @@ def ask_for_consent(settings: Settings, committed: CommittedFile) -> bool:
     """Ask once for each state of the file."""
     root = repository_root(settings.repo)
     file, _ = read_settings_file(root)
-    if trusted.recall_answer(root, file) is not None:
+    if recall_answer(root, file) is not None:
         return False
     for line in describe_consent(root, file, settings):
         print(escape_controls(line), file=sys.stderr)
     print(f"{QUESTION}\n> ", end="", file=sys.stderr, flush=True)
     yes = sys.stdin.readline().strip().lower() in ("y", "yes")
-    trusted.write_answer(root, file, yes)
+    write_answer(root, file, yes)
     return yes
 
 

@@ -14,10 +14,9 @@ from orchestra.conduct.core.locations import DATABASE, LOGS, store_key
 from orchestra.errors import UsageError
 from orchestra.events import EventLog
 from orchestra.journal import jsonl
-from orchestra.journal.open_store import open_store
 from orchestra.journal.ownership import is_owner_dead
 from orchestra.journal.store import RUN_MARKS, Owner, Store, StoredRun, run_from_marks
-from orchestra.journal.store_repair import open_own_store
+from orchestra.journal.store_repair import open_own_store, open_store
 from orchestra.settings import Settings
 from orchestra.wording import join_some
 from orchestra.workspace.git import existing_commits, top_level
@@ -99,8 +98,7 @@ class RunIndex:
         return not run.elsewhere and (self.logs / f"run_{run.name}.jsonl").exists()
 
     def find_owner(self, run: KnownRun) -> Owner | None:
-        """Return the process that works on the run. One killed on this machine does not count, even before its lease
-        ends."""
+        """Return the process that works on the run. One killed here does not count, even before its lease ends."""
         owner = self.store.run_owner(run.key, run.name)
         return None if owner is None or is_owner_dead(owner) else owner
 

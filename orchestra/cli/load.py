@@ -1,21 +1,31 @@
-"""Find and read the sources of settings: flags, the environment, .env files, settings files."""
+"""Find and read the sources of settings: flags, the environment, .env files, settings files; and the user's consent to
+committed files, stored in their config folder, as direnv does it."""
 
+import contextlib
+import hashlib
+import json
 import os
 import sys
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from orchestra.cli.folder import config_folder
-from orchestra.errors import SettingsError
+from orchestra.errors import OrchestraError, SettingsError
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, CommittedFile, Settings, SettingsFile, load_settings
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent
 FILE, SHARED = "aider-orchestrator.toml", "pyproject.toml"
-USER_FILE = "settings.toml"  # in the user's config folder
+USER_FILE, ANSWERS_FILE = "settings.toml", "trusted.json"  # in the user's config folder
 TABLE = "aider-orchestrator"
+
+
+def config_folder() -> Path:
+    """Return the folder of the user's settings and consents."""
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(home) if home.startswith("/") else Path("~/.config").expanduser()) / "aider-orchestrator"
 
 
 def read_settings(flags: Mapping[str, Any]) -> Settings:
@@ -34,7 +44,6 @@ def load_with_files(flags: Mapping[str, Any], sources: list[tuple[str, Mapping[s
     user_files = [file for file in (read_user_file(root),) if file.table]
     if not repository_file.table:
         return load_settings(flags, sources, user_files)
-    from orchestra.cli import trusted
     from orchestra.settings.trust import overridden_keys, screen_file
     from orchestra.workspace.tracked import is_tracked_regular, may_be_tracked
 
@@ -46,7 +55,7 @@ def load_with_files(flags: Mapping[str, Any], sources: list[tuple[str, Mapping[s
     if not may_be_tracked(root, path):
         return load_whole_file()
     base = load_settings(flags, sources, user_files)
-    if base.trust_repo or trusted.recall_answer(root, repository_file):
+    if base.trust_repo or recall_answer(root, repository_file):
         overridden = overridden_keys(base)
         used = {name: value for name, value in repository_file.table.items() if name not in overridden}
         return load_whole_file().with_values(committed=CommittedFile(repository_file.origin, used, trusted=True))
@@ -63,8 +72,7 @@ def current_folder() -> Path:
 
 
 def read_environments(root: Path) -> list[tuple[str, Mapping[str, str]]]:
-    """Return the process's environment, then .env in the repository unless it is committed, because then anyone may
-    have written it, then .env beside the script."""
+    """Return the environment, then .env in the repository unless it is committed, then .env beside the script."""
     from orchestra.workspace.tracked import may_be_tracked
 
     environments: list[tuple[str, Mapping[str, str]]] = [("environment", os.environ)]
@@ -187,3 +195,81 @@ def why_unreadable(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     return getattr(error, "strerror", None) or str(error)
+
+
+def recall_answer(root: Path, file: SettingsFile) -> bool | None:
+    """Return the answer for the present content of the file and of those that it names; None if there is none."""
+    answer = read_answers(root).get(str(root.resolve()))
+    if not isinstance(answer, dict) or answer.get("digest") != file_digest(root, file):
+        return None
+    return answer.get("trusted") is True
+
+
+def file_digest(root: Path, file: SettingsFile) -> str:
+    from orchestra.settings.trust import files_named_in, trust_digest
+
+    return trust_digest(file, ((name, content_digest(root / name)) for name in files_named_in(file.table)))
+
+
+def content_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    except OSError:
+        return "unreadable"
+
+
+def write_answer(root: Path, file: SettingsFile, trusted: bool | None) -> None:
+    """Store the answer; None deletes it."""
+    from orchestra.process import replace_file
+
+    answers = read_answers(root)
+    answers.pop(str(root.resolve()), None)
+    if trusted is not None:
+        answers[str(root.resolve())] = {"digest": file_digest(root, file), "trusted": trusted}
+    path = config_folder() / ANSWERS_FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(path, f"{json.dumps(answers, indent=1, sort_keys=True)}\n".encode())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}.", hint="Give --trust-repo instead.") from None
+
+
+def read_answers(root: Path) -> dict[str, object]:
+    """Return the stored answers: none if the file cannot be read, or may have come with the repository."""
+    path = config_folder() / ANSWERS_FILE
+    try:
+        answers = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    from orchestra.workspace.tracked import is_from_repository
+
+    return answers if isinstance(answers, dict) and not is_from_repository(root, path) else {}
+
+
+def scrub_keys(text: str, argv: list[str]) -> str:
+    """Remove keys from the error message of a command, whose settings may not have been read."""
+    from orchestra.conduct.core.secrets import Secrets
+
+    sources = [("environment", os.environ), *read_dotenv_files()]
+    variables = {
+        f"{name} {source}": (value.strip(), source)
+        for source, env in sources
+        for name, value in env.items()
+        if value.strip()
+    }
+    # The value of --api-key KEY or --api-key=KEY.
+    pairs = pairwise([*argv, ""])
+    given = (word.partition("=")[2] or following for word, following in pairs if word.startswith("--api-key"))
+    return Secrets.from_variables(variables, next(given, ""), *argv).scrub(text)
+
+
+def read_dotenv_files() -> list[tuple[str, Mapping[str, str]]]:
+    """Return the .env files that can be read; the error may be about one that cannot."""
+    from orchestra.workspace.git import top_level
+
+    files: list[tuple[str, Mapping[str, str]]] = []
+    with contextlib.suppress(OrchestraError, OSError, ValueError):
+        for folder in {top_level(Path()) or current_folder(), SCRIPT}:
+            if (folder / ".env").is_file():
+                files.append((str(folder), read_dotenv(folder / ".env")))
+    return files

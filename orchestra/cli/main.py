@@ -52,11 +52,11 @@ def dispatch_command(argv: list[str], story: Story) -> int:
         return 0
     arguments = parser.parse(words)
     function = command_table.import_function(name, "cmd_{}")
-    return function(arguments, story) if command_table.COMMANDS[name].starts_run else function(arguments)
+    return (function(arguments, story) if command_table.COMMANDS[name].starts_run else function(arguments)) or 0
 
 
 def print_error(sentence: str, argv: list[str]) -> None:
-    from orchestra.cli.scrub_keys import scrub_keys
+    from orchestra.cli.load import scrub_keys
 
     print(f"aider-orchestrator: {scrub_keys(sentence, argv)}", file=sys.stderr)
 
@@ -65,7 +65,7 @@ def report_bug(argv: list[str]) -> int:
     """Write the details of a bug into a file that can be attached to a report, and print where it is."""
     import tempfile
 
-    from orchestra.cli.scrub_keys import scrub_keys
+    from orchestra.cli.load import scrub_keys
 
     # Only the command among the arguments: the others may hold a key.
     details = scrub_keys(f"{argv[:1]}\n{traceback.format_exc()}", argv)

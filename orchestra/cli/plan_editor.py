@@ -51,7 +51,6 @@ NO_PLANNER = (
     "(--files, with --no-prd or --prd FILE), which are then divided by what belongs together."
 )
 MAX_LINES = 12
-PROMPT = "plan> "
 MORE = """\
   show                          print the plan again
   ask TEXT                      discuss the plan with the model, which may propose changes
@@ -254,7 +253,7 @@ def run_plan_editor(plan: EditedPlan) -> int:
     print_plain("\n`help` lists the commands. Every change is saved at once.")
     while True:
         try:
-            text = read_edited_line(PROMPT).strip()
+            text = read_edited_line("plan> ").strip()
             if text and not editor.execute_line(text):
                 return 0
         except EOFError:

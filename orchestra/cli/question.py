@@ -5,11 +5,11 @@ import shutil
 import sys
 import termios
 import textwrap
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from orchestra.cli.command_io import is_attended
-from orchestra.conduct.core.context import TaskPrompt, TerminalPrompts
+from orchestra.conduct.core.context import TerminalPrompts
 from orchestra.console import ProgressView
 from orchestra.model import Decision
 from orchestra.plan.draft import Draft
@@ -40,23 +40,20 @@ def prompts_at_terminal(screen: ProgressView, settings: Settings) -> TerminalPro
     """Return the prompts, none if no person can be asked."""
     if not is_attended(settings, sys.stderr):
         return TerminalPrompts()
-    return TerminalPrompts(make_task_prompt(screen), make_plan_prompt(screen))
+    return TerminalPrompts(partial(ask_decision, screen), partial(confirm_plan, screen))
 
 
-def make_task_prompt(screen: ProgressView) -> TaskPrompt:
-    async def ask(task: TaskReport, command: str) -> Decision | None:
-        with screen.pause_display():
-            print(f"\n{format_question(task)}\n{CHOICES}", file=sys.stderr)
-            while line := (await read_typed_line()).strip():
-                if line in ("?", "h", "help"):
-                    print(HELP.format(command=command), file=sys.stderr)
-                elif decision := parse_decision(task.id, line):
-                    return decision
-                else:
-                    print(f"That is not one of the choices:\n{CHOICES}", file=sys.stderr)
-            return None
-
-    return ask
+async def ask_decision(screen: ProgressView, task: TaskReport, command: str) -> Decision | None:
+    with screen.pause_display():
+        print(f"\n{format_question(task)}\n{CHOICES}", file=sys.stderr)
+        while line := (await read_typed_line()).strip():
+            if line in ("?", "h", "help"):
+                print(HELP.format(command=command), file=sys.stderr)
+            elif decision := parse_decision(task.id, line):
+                return decision
+            else:
+                print(f"That is not one of the choices:\n{CHOICES}", file=sys.stderr)
+        return None
 
 
 def format_question(task: TaskReport) -> str:
@@ -66,13 +63,10 @@ def format_question(task: TaskReport) -> str:
     return "\n".join([*lines, *([f"Its last change: {task.patch}"] if task.patch else [])])
 
 
-def make_plan_prompt(screen: ProgressView) -> Callable[[Draft], Awaitable[bool]]:
-    async def confirm(draft: Draft) -> bool:
-        with screen.pause_display():
-            print(f"\n{escape_controls(plan_tree(draft, {}))}\n\nCarry out this plan? [y/N]", file=sys.stderr)
-            return (await read_typed_line()).strip().lower() in ("y", "yes")
-
-    return confirm
+async def confirm_plan(screen: ProgressView, draft: Draft) -> bool:
+    with screen.pause_display():
+        print(f"\n{escape_controls(plan_tree(draft, {}))}\n\nCarry out this plan? [y/N]", file=sys.stderr)
+        return (await read_typed_line()).strip().lower() in ("y", "yes")
 
 
 def parse_decision(task: int, line: str) -> Decision | None:

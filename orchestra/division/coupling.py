@@ -38,9 +38,7 @@ WHY = {
     SYMBOLS: "share rare identifiers",
     PATH: "lie side by side",
 }
-
 WEAK = (WHY[PATH], "")  # reasons that count little if there are others
-EMPTY = array("I")
 
 Row = dict[int, float]
 Graph = list[dict[int, int]]
@@ -59,7 +57,8 @@ class Coupling:
     """Computes a file's row of weights on demand: all rows at once would fill the memory."""
 
     def __init__(self, paths: Iterable[str], evidence: Evidence) -> None:
-        self.paths = sorted(paths)
+        self.evidence, self.paths = evidence, sorted(paths)
+        self.graph: Graph = []  # if it was built, each file's strongest couplings in whole numbers, in both directions
         self.number = {path: n for n, path in enumerate(self.paths)}
         self.folders = [path.split("/")[:-1] for path in self.paths]
         self.commits: list[tuple[float, tuple[int, ...]]] = []
@@ -99,7 +98,7 @@ class Coupling:
 
     def remember_words(self, sources: Mapping[str, Source]) -> None:
         """Keep words that occur in several files. Counting all takes memory, so it is done an eighth at a time."""
-        spoken = [sources[path].words if path in sources else EMPTY for path in self.paths]
+        spoken = [sources[path].words if path in sources else array("I") for path in self.paths]
         for first in range(0, 1 << 32, 1 << 29):
             parts = [words[bisect_left(words, first) : bisect_left(words, first + (1 << 29))] for words in spoken]
             counts: Counter[int] = Counter()
@@ -163,12 +162,12 @@ class Coupling:
         return row
 
     def build_graph(self) -> Graph:
-        """Build a graph of each file's strongest couplings, in whole numbers, the same in both directions."""
         graph: Graph = [{} for _ in self.paths]
         for n in range(len(self.paths)):
             for other, weight in strongest_entries(self.row(n), STRONGEST):
                 whole = max(round(weight * UNIT), 1)
                 graph[n][other] = graph[other][n] = max(whole, graph[n].get(other, 0))
+        self.graph = graph
         return graph
 
 
@@ -184,8 +183,7 @@ def factors_by_size(sources: Sequence[Source | None]) -> list[float]:
 
 
 def commit_weight(back: int) -> float:
-    """Weigh a commit by age: 1 for the newest, half for the thousandth, a quarter for the two thousandth, linear
-    between."""
+    """Weigh a commit by age: 1 for the newest, half for the thousandth, a quarter for the 2000th, linear between."""
     halvings, rest = divmod(back, HALF_LIFE)
     return (1 - rest / (2 * HALF_LIFE)) / (1 << halvings)
 
@@ -198,13 +196,13 @@ def subject_stem(path: str) -> str:
 
 
 def find_links(
-    coupling: Coupling, graph: Graph, shares: Sequence[Sequence[TargetFile]]
+    coupling: Coupling, shares: Sequence[Sequence[TargetFile]]
 ) -> tuple[list[list[FileLink]], list[FileLink]]:
     """Find the strongest links within each share, and the strongest that are cut."""
     owner = {coupling.number[file.path]: n for n, share in enumerate(shares) for file in share}
     inside: list[list[tuple[int, int, int]]] = [[] for _ in shares]
     between: list[tuple[int, int, int]] = []
-    for a, bands in enumerate(graph):
+    for a, bands in enumerate(coupling.graph):
         for b, band in bands.items():
             if a < b and a in owner and b in owner:
                 pairs = inside[owner[a]] if owner[a] == owner[b] else between
@@ -222,26 +220,26 @@ def make_link(coupling: Coupling, minus: int, a: int, b: int) -> FileLink:
     return FileLink(coupling.paths[a], coupling.paths[b], -minus, ", ".join(reasons))
 
 
-def find_neighbours(coupling: Coupling, graph: Graph | None, share: Collection[str]) -> list[str]:
-    """Find the files outside a share that are most coupled with it. `coupling` knows the whole repository; if all its
-    files are to be changed, their graph is reused."""
+def find_neighbours(coupling: Coupling, share: Collection[str]) -> list[str]:
+    """Find the files outside a share that are most coupled with it. `coupling` knows the whole repository; its graph is
+    used if it was built, because all files are to be changed."""
     pull: dict[int, float] = defaultdict(float)
     for path in sorted(share):
         n = coupling.number[path]
-        row = coupling.row(n) if graph is None else graph[n]
+        row = coupling.graph[n] if coupling.graph else coupling.row(n)
         for other, weight in strongest_entries(row, NEIGHBOURS):
             if coupling.paths[other] not in share:
                 pull[other] += weight
     return [coupling.paths[n] for n, _ in strongest_entries(pull, NEIGHBOURS)]
 
 
-def find_hot_files(coupling: Coupling, graph: Graph, shares: Sequence[Sequence[TargetFile]]) -> dict[str, set[int]]:
+def find_hot_files(coupling: Coupling, shares: Sequence[Sequence[TargetFile]]) -> dict[str, set[int]]:
     """Find files that most shares depend on: each has one owner, and the shares named here should read it."""
     owner = {coupling.number[file.path]: n for n, share in enumerate(shares) for file in share}
     if len(shares) < HOT_SHARES:
         return {}
     found = {}
-    for n, bands in enumerate(graph):
+    for n, bands in enumerate(coupling.graph):
         if n in owner:
             others = {owner[other] for other in bands if other in owner} - {owner[n]}
             imported = sum(1 for other in coupling.importing.get(n, {}) if owner.get(other, owner[n]) != owner[n])

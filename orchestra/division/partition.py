@@ -11,7 +11,7 @@ heaps. Finding the best is out of reach for any program, but this comes close:
 3. Mend (`improve_heaps`): move the lump whose move relaxes most rubber, even if that stretches some, and each only
    once; then take back the moves after the best moment.
 4. Unglue one step, mend again, until the balls are single again.
-5. Glue anew within the heaps that were found, in another way, and mend and unglue once more (`refine_partition`).
+5. Glue anew within the heaps that were found, in another way, and mend and unglue once more.
 6. Shake (`shake_heaps`): push a ball and a few that hang on it into another heap, let that heap hand on what it can
    best spare, mend around, and keep the outcome if it stretches no more rubber; hundreds of times. Heaps as full as
    these leave little room for single moves: this finds the exchanges.
@@ -61,7 +61,9 @@ def partition(weights: Sequence[int], graph: Graph, parts: int, *, roughly: bool
     if roughly:
         return best
     if FEWEST_LUMPS < len(weights) <= MOST_AGAIN:
-        best = refine_partition(weights, graph, parts, cap, dice, best)
+        # Never worse: whole lumps within a heap are moved while that gains.
+        levels = coarsen_graph(weights, graph, parts, cap, dice, best)
+        best = uncoarsen_heaps(levels, improve_heaps(levels[-1], heaps_of_lumps(levels, best), parts, cap), parts, cap)
     # Fewer shakes for more balls, for about the same time.
     return shake_heaps(Level(weights, graph, []), best, parts, cap, dice, min(500, 400_000 // len(weights)))
 
@@ -72,14 +74,6 @@ def partition_once(weights: list[int], graph: Graph, parts: int, cap: int, dice:
     if not all(0 < load <= cap for load in heap_loads(weights, heaps, parts)):
         heaps = improve_heaps(levels[0], pack_greedily(weights, parts), parts, cap)
     return heaps
-
-
-def refine_partition(
-    weights: list[int], graph: Graph, parts: int, cap: int, dice: random.Random, heaps: Sequence[int]
-) -> list[int]:
-    """Glue in another way, but only within the heaps, and mend these while whole lumps can be moved. Never worse."""
-    levels = coarsen_graph(weights, graph, parts, cap, dice, heaps)
-    return uncoarsen_heaps(levels, improve_heaps(levels[-1], heaps_of_lumps(levels, heaps), parts, cap), parts, cap)
 
 
 def uncoarsen_heaps(levels: Sequence[Level], heaps: list[int], parts: int, cap: int) -> list[int]:
@@ -298,7 +292,6 @@ class HeapMender:
         queue: list[tuple[int, int, int]] = []
         for n in range(len(self.heaps)):
             self.enqueue(queue, n)
-        heapq.heapify(queue)
         done: set[int] = set()
         log: list[tuple[int, int]] = []
         gained = best = best_at = 0
@@ -307,10 +300,9 @@ class HeapMender:
             if n in done:
                 continue
             now = self.best_move(n)
-            if now is None:
-                continue
             if now != (-gain, there):
-                heapq.heappush(queue, (-now[0], n, now[1]))
+                if now:
+                    heapq.heappush(queue, (-now[0], n, now[1]))
                 continue
             done.add(n)
             log.append((n, self.heaps[n]))
@@ -320,23 +312,15 @@ class HeapMender:
                 best, best_at = gained, len(log)
             for other in self.graph[n]:
                 if other not in done:
-                    self.enqueue(queue, other, push=True)
+                    self.enqueue(queue, other)
         for n, before in reversed(log[best_at:]):
             self.move(n, before)
         return best > 0
 
-    def enqueue(self, queue: list[tuple[int, int, int]], n: int, push: bool = False) -> None:
+    def enqueue(self, queue: list[tuple[int, int, int]], n: int) -> None:
         bound = self.bound[n]
-        if len(bound) == 1 and self.heaps[n] in bound:
-            return
-        move = self.best_move(n)
-        if move is None:
-            return
-        item = (-move[0], n, move[1])
-        if push:
-            heapq.heappush(queue, item)
-        else:
-            queue.append(item)
+        if not (len(bound) == 1 and self.heaps[n] in bound) and (move := self.best_move(n)):
+            heapq.heappush(queue, (-move[0], n, move[1]))
 
     def relieve(self) -> None:
         """Take from overweight heaps, and give to empty ones, what costs the least rubber for its weight."""

@@ -63,12 +63,7 @@ def divide_as_assigned(
 
 
 def divide_files(
-    files: Sequence[TargetFile],
-    groups: Sequence[Sequence[str]],
-    coupling: Coupling,
-    graph: Graph,
-    evidence: Evidence,
-    want: AgentsWanted,
+    files: Sequence[TargetFile], groups: Sequence[Sequence[str]], coupling: Coupling, want: AgentsWanted
 ) -> DividedFiles:
     """Divide files. `groups` stay together; every other file is one of its own."""
     by_path = {file.path: file for file in files}
@@ -83,11 +78,11 @@ def divide_files(
                 f" more than the {limit:,} that one agent works on well with this model.",
                 hint="Keep fewer together, or choose a model with a larger context.",
             )
-    rest = [ball for ball in balls if total_weight(ball) <= limit]
+    rest, graph = [ball for ball in balls if total_weight(ball) <= limit], coupling.build_graph()
     if len(rest) < len(graph):
         ball_of = {file.path: n for n, ball in enumerate(rest) for file in ball}
         graph = contract_graph(graph, [ball_of.get(path, -1) for path in coupling.paths], len(rest))
-    tried = DivisionSearch(rest, graph, evidence, limit, alone)
+    tried = DivisionSearch(rest, graph, coupling.evidence, limit, alone)
     notes = [oversize_note(ball, limit) for ball in alone]
     if want.exactly:
         best = tried.divide_into(max(want.exactly - len(alone), tried.least_parts(want), 1), want.exactly)

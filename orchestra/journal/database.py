@@ -10,35 +10,24 @@ import sqlalchemy as sa
 
 from orchestra.errors import StoreError
 
+POSTGRES, MYSQL = "postgresql+psycopg", "mysql+pymysql"
 DRIVERS = {
     "sqlite": "sqlite",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-    "mysql": "mysql+pymysql",
-    "mysql+pymysql": "mysql+pymysql",
-    "mariadb": "mysql+pymysql",
-    "mariadb+pymysql": "mysql+pymysql",
+    **dict.fromkeys(("postgres", "postgresql", POSTGRES), POSTGRES),
+    **dict.fromkeys(("mysql", "mariadb", MYSQL, "mariadb+pymysql"), MYSQL),
 }
 DRIVER_EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
+SERVER_OPTIONS = {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
 # Every call has a timeout, for the server as well as for locks.
 ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "sqlite": {"connect_args": {"timeout": 10, "check_same_thread": False}},
-    "postgresql": {
-        "pool_pre_ping": True,
-        "isolation_level": "READ COMMITTED",
-        "connect_args": {"connect_timeout": 10, "keepalives_idle": 10, "tcp_user_timeout": 30_000},
-    },
-    "mysql": {
-        "pool_pre_ping": True,
-        "isolation_level": "READ COMMITTED",
-        "connect_args": {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60},
-    },
+    "postgresql": SERVER_OPTIONS
+    | {"connect_args": {"connect_timeout": 10, "keepalives_idle": 10, "tcp_user_timeout": 30_000}},
+    "mysql": SERVER_OPTIONS | {"connect_args": {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}},
 }
 IN_MEMORY = "memory://"
 # One connection shared by all threads: another one would open a new, empty database.
 IN_MEMORY_OPTIONS = {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0}
-REBUILD_HINT = "`store migrate` rebuilds a repository's own store from its logs."
 LOCK_SECONDS = 10.0
 CONNECT_STATEMENTS = {
     "sqlite": ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL"),
@@ -160,7 +149,8 @@ def is_deadlock(error: sa.exc.DBAPIError) -> bool:
 def store_error(url: sa.URL, error: sa.exc.DBAPIError) -> StoreError:
     words = [str(word) for word in (error.orig or error).args] or [str(error.orig)]
     reason = hide_password(url, words[-1].strip().splitlines()[0] if words[-1].strip() else type(error.orig).__name__)
-    hint = REBUILD_HINT if "malformed" in reason and url.get_backend_name() == "sqlite" else ""
+    is_damaged = "malformed" in reason and url.get_backend_name() == "sqlite"
+    hint = "`store migrate` rebuilds a repository's own store from its logs." if is_damaged else ""
     return StoreError(f"The store {store_label(url)} cannot be used: {reason.rstrip('.')}.", hint=hint)
 
 

@@ -16,6 +16,7 @@ from orchestra.journal.bus import EventBus
 
 APPEND_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 MAX_OPEN_FILES = 32
+UTF_16 = ("utf-16-le", "surrogatepass")
 # Escaped, because some readers take these for the end of a line.
 ESCAPED_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
@@ -45,7 +46,7 @@ class Journal:
         self.past = past
         self.begun = self.seq = self.written = past[-1].seq if past else 0
         self.files: dict[int | None, int] = {}
-        self.muted = False
+        self.muted = False  # true when the log belongs to another process
         self.failed = False
         self.stamp, self.files[None] = (
             (stamp, open_for_append(folder / f"run_{stamp}.jsonl")) if stamp else create_run_log(folder)
@@ -72,13 +73,7 @@ class Journal:
     def scrub_text(self, text: str) -> str:
         """Remove secrets, and join surrogate pairs, because a reader of the file gets them joined."""
         text = self.scrub(text)
-        if text.isascii():
-            return text
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-        return text
+        return text if text.isascii() else text.encode(*UTF_16).decode(*UTF_16)
 
     def write_event(self, event: Event) -> None:
         line = json.dumps(event_record(event), ensure_ascii=False).translate(ESCAPED_LINE_ENDS)
@@ -93,10 +88,6 @@ class Journal:
                 hint=f"Nothing that was logged is lost: make room, then `resume {self.stamp}`.",
             ) from None
         self.written = event.seq
-
-    def mute(self) -> None:
-        """Write no more: the log belongs to another process now."""
-        self.muted = True
 
     def task_file(self, task: int | None) -> int:
         """The task's open file. Only the last used ones stay open."""

@@ -23,10 +23,6 @@ class RunOwned(UsageError):
     """Another process owns this run."""
 
 
-class FilesLeased(UsageError):
-    """Another run owns these files."""
-
-
 class RunOwnership:
     """Renews itself and takes commands in a thread, so that the run never waits for the database."""
 
@@ -40,24 +36,15 @@ class RunOwnership:
 
     def acquire(self) -> None:
         """Become the owner, replacing one that died on this machine."""
-        holder = self.try_acquire()
-        if holder and is_owner_dead(holder):
-            self.store.release_run(self.repository, self.run, holder.owner)
-            holder = self.try_acquire()
-        if holder:
+        if holder := acquire_run(self.store, self.repository, self.run, self.owner, OWNER_TTL):
             raise RunOwned(
                 f"{describe_owner(holder)} is at work on run {self.run}.", hint=f"To stop it: `cancel {self.run}`."
             )
         # Late commands to the last owner are not for this one.
         self.store.take_commands(self.repository, self.run)
 
-    def try_acquire(self) -> Owner | None:
-        return self.store.acquire_run(
-            self.repository, self.run, self.owner, machine_identity(), os.getpid(), int(OWNER_TTL * 1000)
-        )
-
     def lease_files(self, paths: Iterable[str]) -> None:
-        """Reserve files, or raise FilesLeased. Files of a run whose owner died on this machine are free."""
+        """Reserve files, or raise UsageError. Files of a run whose owner died on this machine are free."""
         paths = list(paths)
         taken = self.try_lease_files(paths)
         for run in set(taken.values()):
@@ -70,7 +57,7 @@ class RunOwnership:
             more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
             holder = self.store.run_owner(self.repository, run)
             by = f" ({describe_owner(holder)})" if holder else ""
-            raise FilesLeased(f"run {run}{by} is at work on {path}{more}.", hint="Wait for it, or choose other files.")
+            raise UsageError(f"run {run}{by} is at work on {path}{more}.", hint="Wait for it, or choose other files.")
 
     def try_lease_files(self, paths: Iterable[str]) -> dict[str, str]:
         return self.store.lease_files(self.repository, self.run, paths, int(OWNER_TTL * 1000))
@@ -88,7 +75,7 @@ class RunOwnership:
             # After an error of the store the next round tries again.
             with contextlib.suppress(StoreError):
                 if time.monotonic() >= beat:
-                    if self.try_acquire():
+                    if try_acquire_run(self.store, self.repository, self.run, self.owner, OWNER_TTL):
                         on_lost()
                         return
                     self.try_lease_files(())
@@ -106,6 +93,19 @@ class RunOwnership:
             if holder and holder.owner == self.owner:
                 self.store.release_files(self.repository, self.run)
                 self.store.release_run(self.repository, self.run, self.owner)
+
+
+def try_acquire_run(store: Store, repository: str, run: str, owner: str, seconds: float) -> Owner | None:
+    return store.acquire_run(repository, run, owner, machine_identity(), os.getpid(), int(seconds * 1000))
+
+
+def acquire_run(store: Store, repository: str, run: str, owner: str, seconds: float) -> Owner | None:
+    """Become the owner, replacing one that died on this machine. Return the owner that prevents it, if one is alive."""
+    holder = try_acquire_run(store, repository, run, owner, seconds)
+    if holder and is_owner_dead(holder):
+        store.release_run(repository, run, holder.owner)
+        return try_acquire_run(store, repository, run, owner, seconds)
+    return holder
 
 
 def describe_owner(holder: Owner) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 import time
 import zlib
@@ -19,18 +20,9 @@ from orchestra.journal.jsonl import STAMP_PATTERN, stamp_of
 ARCHIVE_FORMAT = 1
 MANIFEST, EVENTS, BUNDLE, FILES = "manifest.json", "events.jsonl", "commits.bundle", "files/"
 MAX_UNPACKED = 4 << 30  # bytes, unpacked
-CHUNK = 1 << 20
-DAMAGE_ERRORS = (
-    tarfile.TarError,
-    EOFError,
-    OSError,
-    zlib.error,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-)
+MAX_MANIFEST = 1 << 20
+READ_ERRORS = (tarfile.TarError, EOFError, OSError, zlib.error)
+CONTENT_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)  # of JSON in another shape
 
 
 class ArchiveError(UsageError):
@@ -89,18 +81,12 @@ def add_member(archive: tarfile.TarFile, name: str, content: bytes | Path) -> No
 
 
 def sha256_of(content: bytes | Path) -> str:
-    digest = hashlib.sha256()
     with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
-        while chunk := source.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-# --- reading, without trust in the file -----------------------------------------------------------------------------
+        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def read_run_archive(source: Path, folder: Path) -> RunArchive:
-    """Unpack into an empty folder, and check everything."""
+    """Unpack into an empty folder, and check everything, because the file may be forged."""
     try:
         with tarfile.open(source, "r:gz") as archive:
             manifest, unpacked = unpack_archive(archive, folder)
@@ -109,7 +95,7 @@ def read_run_archive(source: Path, folder: Path) -> RunArchive:
         raise ArchiveError(f"{source}: {error}") from None
     except FileNotFoundError:
         raise ArchiveError(f"{source}: there is no such file.") from None
-    except DAMAGE_ERRORS as error:
+    except (*READ_ERRORS, *CONTENT_ERRORS) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ArchiveError(f"{source} is no exported run, or it is damaged ({why}).") from None
 
@@ -131,13 +117,12 @@ def unpack_archive(archive: tarfile.TarFile, folder: Path) -> tuple[dict[str, An
             raise ArchiveError(f"it holds {about.name} twice.")
         unpacked[about.name] = folder / Path(about.name).name
         with unpacked[about.name].open("xb") as target:
-            while chunk := content.read(CHUNK):
-                target.write(chunk)
+            shutil.copyfileobj(content, target)
     return manifest, unpacked
 
 
 def read_manifest(archive: tarfile.TarFile, about: tarfile.TarInfo) -> dict[str, Any]:
-    content = archive.extractfile(about) if about.isreg() and about.size < CHUNK else None
+    content = archive.extractfile(about) if about.isreg() and about.size < MAX_MANIFEST else None
     if about.name != MANIFEST or content is None:
         raise ArchiveError(f"it does not begin with {MANIFEST}, so it is no exported run.")
     manifest = json.loads(content.read())

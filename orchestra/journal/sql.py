@@ -31,11 +31,7 @@ MAX_DEADLOCKS = 20  # retries of a transaction
 
 
 class PathsTaken(Exception):
-    """Raised in a transaction to roll it back: other runs hold these paths."""
-
-    def __init__(self, paths: dict[str, str]) -> None:
-        super().__init__(paths)
-        self.paths = paths
+    """Raised in a transaction to roll it back: other runs hold the paths that it is made with."""
 
 
 class SqlStore:
@@ -159,7 +155,7 @@ class SqlStore:
         try:
             self.write_transaction(insert_leases)
         except PathsTaken as conflict:
-            return conflict.paths
+            return dict(conflict.args[0])
         return {}
 
     def release_files(self, repository: str, run: str) -> None:

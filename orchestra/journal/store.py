@@ -1,7 +1,5 @@
 """The store: a copy of the events for other terminals and machines, and the owners of runs and files.
-
-The JSONL files are written first and stay authoritative; `append_events` restores lost events from them.
-"""
+The JSONL files are written first and stay authoritative; `append_events` restores lost events from them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,8 +1,6 @@
-"""Repair a repository's own store: the damaged file gets a new name, and a new one is built from the JSONL logs.
-
-Only the SQLite file in the log folder is repaired, because the logs have all of it. A store of --store may have runs of
-other machines.
-"""
+"""Open a store, and repair a repository's own: the damaged file gets a new name, and a new one is built from the JSONL
+logs. Only the SQLite file in the log folder is repaired, because the logs have all of it. A store of --store may have
+runs of other machines."""
 
 import contextlib
 import fcntl
@@ -16,7 +14,6 @@ from pathlib import Path
 from orchestra.errors import StoreError
 from orchestra.events import RunResumed, RunStarted, has_ended
 from orchestra.journal import jsonl
-from orchestra.journal.open_store import open_store
 from orchestra.journal.ownership import is_process_alive
 from orchestra.journal.store import Store
 
@@ -34,6 +31,14 @@ SIDECARS = ("-wal", "-shm", "-journal")
 WHOLE_CHECK_LIMIT = 8 << 20  # bytes, checked in about 20 ms; only `store migrate` reads all of a larger file
 FOREIGN_TABLES = "tables of another program"
 DAMAGE_PHRASES = ("file is not a database", "malformed", "file is damaged", FOREIGN_TABLES)
+
+
+def open_store(where: str | Path, *, migrate: bool = False) -> Store:
+    """Open a store by its URL or path. An empty database is set up, an older SQLite file upgraded. An older database
+    on a server is upgraded only with `migrate`, because others may use it. SQLAlchemy is imported only here."""
+    from orchestra.journal.sql import SqlStore
+
+    return SqlStore(where, migrate=migrate)
 
 
 def open_own_store(path: Path, *, whole: bool = False) -> tuple[Store, str]:

@@ -80,7 +80,8 @@ def name_items(given: Sequence[PlanItem], taken: Sequence[str], findings: Findin
     """Give every task a unique id, a title and a brief."""
     found: list[PlanItem] = []
     for n, item in enumerate(given, start=1):
-        words = item.title.strip() or first_line(item.brief) or item.id.strip()
+        lines = (line.strip()[:80] for line in item.brief.splitlines() if line.strip())
+        words = item.title.strip() or next(lines, "") or item.id.strip()
         if not words:
             findings.problems.append(f"task {n} does not say what is to be done")
             words = f"task {n}"
@@ -98,20 +99,11 @@ def resolve_needs(given: Sequence[PlanItem], found: Sequence[PlanItem]) -> list[
     for old, new in zip(given, found, strict=True):
         meant.setdefault(old.id.strip(), new.id)
         meant.setdefault(old.title.strip().casefold(), new.id)
-    return [
-        dataclasses.replace(
-            item,
-            needs=tuple(
-                need if need in ids else meant.get(need.strip()) or meant.get(need.strip().casefold()) or need
-                for need in item.needs
-            ),
-        )
-        for item in found
-    ]
 
+    def find_id(need: str) -> str:
+        return need if need in ids else meant.get(need.strip()) or meant.get(need.strip().casefold()) or need
 
-def first_line(text: str) -> str:
-    return next((line.strip()[:80] for line in text.splitlines() if line.strip()), "")
+    return [dataclasses.replace(item, needs=tuple(map(find_id, item.needs))) for item in found]
 
 
 def resolve_files(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
@@ -274,7 +266,7 @@ def item_targets(item: PlanItem, tracked: Mapping[str, TrackedFile]) -> tuple[Ta
     return tuple(TargetFile(path, tokens[path], new=path in item.new, required=True) for path in item.files)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class AllowedDraft:
     """The draft without what was left out, and its protected files that a person has named or approved."""
 

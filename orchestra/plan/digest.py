@@ -36,7 +36,6 @@ SCRIPT = make_language(
     r"|type +\w+[^=\n]{0,80}=|(?:const|let|var) +\w+ *= *(?:async *)?(?:\(|function\b|\w+ *=>)"
     r"|[\w.]{1,80} *= *(?:async *)?function\b|module\.exports\b"
 )
-GO = make_language(r"func\b|type\b")
 PUB = r"pub(?:\([^)\n]*\))? +"
 RUST_FN = r"(?:(?:async|unsafe|const|extern(?: +\"[^\"\n]*\")?) +)*fn\b"
 RUST = make_language(
@@ -51,28 +50,23 @@ CLASSES = make_language(
 C = make_language(
     r"(?:struct|class|enum|union|namespace|typedef|template)\b|[A-Za-z_][\w *&:<>,]{0,120}[ *&]~?\w[\w:]{0,80} *\("
 )
-RUBY = make_language(r"[ \t]{0,4}(?:class|module|def) ", LINE)
-SHELL = make_language(r"(?:function +)?[\w-]+ *\(\)|function +[\w-]+")
-SQL = make_language(r"(?i:create)\b", ";")
 SCHEMA = make_language(r"(?:message|service|enum|type|interface|input|union|scalar|extend) +\w|[ \t]+rpc +\w")
-ELIXIR = make_language(r"[ \t]{0,2}(?:defmodule|defprotocol|defmacro|def) ", LINE)
-LUA = make_language(r"(?:local +)?function\b", LINE)
 
 LANGUAGES = {
     extension: found
     for extensions, found in (
         ("py pyi", PYTHON),
         ("js jsx mjs cjs ts tsx mts cts vue svelte", SCRIPT),
-        ("go", GO),
+        ("go", make_language(r"func\b|type\b")),
         ("rs", RUST),
         ("java kt kts cs scala swift php dart groovy", CLASSES),
         ("c h cc cpp cxx hh hpp hxx m mm", C),
-        ("rb", RUBY),
-        ("sh bash zsh", SHELL),
-        ("sql", SQL),
+        ("rb", make_language(r"[ \t]{0,4}(?:class|module|def) ", LINE)),
+        ("sh bash zsh", make_language(r"(?:function +)?[\w-]+ *\(\)|function +[\w-]+")),
+        ("sql", make_language(r"(?i:create)\b", ";")),
         ("proto graphql gql", SCHEMA),
-        ("ex exs", ELIXIR),
-        ("lua", LUA),
+        ("ex exs", make_language(r"[ \t]{0,2}(?:defmodule|defprotocol|defmacro|def) ", LINE)),
+        ("lua", make_language(r"(?:local +)?function\b", LINE)),
     )
     for extension in extensions.split()
 }

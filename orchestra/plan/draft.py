@@ -39,16 +39,12 @@ class AnsweredTask:
 
 @dataclass(frozen=True)
 class PlanItem(AnsweredTask):
-    """One task of a draft.
+    """One task of a draft."""
 
-    `proposed`: by an agent, and not approved yet. `named`: files that a person named one by one. `done`: the run that
-    completed it. `said`: the reply of a task that only answers.
-    """
-
-    proposed: bool = False
-    named: tuple[str, ...] = ()
-    done: str = ""
-    said: str = ""
+    proposed: bool = False  # by an agent, and not approved yet
+    named: tuple[str, ...] = ()  # files that a person named one by one
+    done: str = ""  # the run that completed it
+    said: str = ""  # the reply of a task that only answers
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from orchestra.errors import PlanError
@@ -50,24 +51,20 @@ def set_field(draft: Draft, words: Words) -> Draft:
     return draft.with_item(replace_values(require_item(draft, id), **{name: value}))
 
 
-def make_list_edit(name: str) -> DraftEdit:
-    """Make a command for a list: `files ID PATH ...` replaces it; +PATH and -PATH add and remove one."""
-
-    def edit_list(draft: Draft, words: Words) -> Draft:
-        id, *given = require_words(words, 2, f"{name} ID TEXT ... (or +TEXT, -TEXT)")
-        item = require_item(draft, id)
-        signed = [word for word in given if word[0] in "+-"]
-        if signed and len(signed) < len(given):
-            raise PlanError(f"say either all {name} of {id}, or only +TEXT and -TEXT.")
-        kept = list(getattr(item, name)) if signed else []
-        for word in given:
-            text = word[1:] if signed else word
-            if word[0] == "-" and signed and text not in kept:
-                raise PlanError(f"{id} has no {text!r} among its {name}.")
-            kept = [one for one in kept if one != text] + ([] if signed and word[0] == "-" else [text])
-        return draft.with_item(replace_values(item, **{name: tuple(kept)}))
-
-    return edit_list
+def edit_list(name: str, draft: Draft, words: Words) -> Draft:
+    """Edit a list: `files ID PATH ...` replaces it; +PATH and -PATH add and remove one."""
+    id, *given = require_words(words, 2, f"{name} ID TEXT ... (or +TEXT, -TEXT)")
+    item = require_item(draft, id)
+    signed = [word for word in given if word[0] in "+-"]
+    if signed and len(signed) < len(given):
+        raise PlanError(f"say either all {name} of {id}, or only +TEXT and -TEXT.")
+    kept = list(getattr(item, name)) if signed else []
+    for word in given:
+        text = word[1:] if signed else word
+        if word[0] == "-" and signed and text not in kept:
+            raise PlanError(f"{id} has no {text!r} among its {name}.")
+        kept = [one for one in kept if one != text] + ([] if signed and word[0] == "-" else [text])
+    return draft.with_item(replace_values(item, **{name: tuple(kept)}))
 
 
 def split_item(draft: Draft, words: Words) -> Draft:
@@ -137,7 +134,7 @@ EDITS: dict[str, DraftEdit] = {
     "add": add_item,
     "remove": remove_item,
     "set": set_field,
-    **{name: make_list_edit(name) for name in LISTS},
+    **{name: partial(edit_list, name) for name in LISTS},
     "split": split_item,
     "merge": merge_items,
     "move": move_item,

@@ -23,7 +23,6 @@ RULES = """\
 - Spell the paths of existing files exactly as in the list above; files that do not exist yet also stand in `new`.
 - `brief` says completely what to do, with the names and signatures that other tasks rely on. Whoever does it sees this
   brief, the files and the requirements that the task names, and nothing else of the plan."""
-SINGLE_TASK_RULE = "- Answer with exactly one task."
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class DiscussionAnswer:
 
 
 def planner_question(goal: str, prd: Prd, digest: str, roles: Mapping[str, str], *, single: bool = False) -> str:
+    single_rule = ["- Answer with exactly one task."] if single else []
     parts = [
         format_section("The goal", goal.strip()),
         format_section("The requirements document", prd.prose.strip()),
@@ -50,9 +50,7 @@ def planner_question(goal: str, prd: Prd, digest: str, roles: Mapping[str, str],
         format_section("Work per file, as the document sees it", "\n".join(f"- {w.file}: {w.do}" for w in prd.work)),
         format_section("The repository", digest.strip() or "It is empty."),
         format_section("Roles", "\n".join(f"- {name}: {about}" for name, about in roles.items())),
-        format_section(
-            "Your task", f"Divide the work into tasks.\n{RULES}" + (f"\n{SINGLE_TASK_RULE}" if single else "")
-        ),
+        format_section("Your task", "\n".join(["Divide the work into tasks.", RULES, *single_rule])),
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -12,7 +12,6 @@ from orchestra.model import Prd, TargetFile
 from orchestra.plan.digest import NOISE
 from orchestra.plan.sizing import tokens_of_size
 
-GLOB = "*?["
 # Files that people do not write: left out of folders and globs, changed only if named one by one.
 SKIPPED_KINDS = {"vendored": "vendored or made by tools", "generated": "generated"}
 PROTECTED = "act by themselves (CI, hooks, build scripts, tool settings)"
@@ -87,7 +86,7 @@ def match_paths(pattern: str, tracked: Iterable[str]) -> list[str]:
 
 
 def has_glob(pattern: str) -> bool:
-    return any(sign in pattern for sign in GLOB)
+    return any(sign in pattern for sign in "*?[")
 
 
 def fits_glob(path: list[str], pattern: list[str]) -> bool:

@@ -23,8 +23,7 @@ def rank_tasks(tasks: Sequence[Task]) -> dict[int, Rank]:
 
 
 def order_tasks(tasks: Sequence[Task]) -> list[Task]:
-    """Order tasks for combination: dependencies first, then the least risk, because later ones are left out more
-    often."""
+    """Order tasks for combination: dependencies first, then the least risk, as later ones are left out more often."""
     depth = dependency_depths(needs_by_task(tasks))
     return sorted(tasks, key=lambda task: (depth[task.id], RISK_ORDER.get(task.risk, 1), task.id))
 

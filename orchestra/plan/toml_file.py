@@ -77,11 +77,10 @@ def parse_draft(content: str, source: str) -> Draft:
             complaints.append(f"there is no {name!r}{where}{hint}")
         # A hand-written plan says each thing once; the rest follows.
         table |= {name: "" for name in ("id", "title", "brief") if kind is PlanItem and name not in table}
-    draft = convert_value(Draft, record, "", complaints)
+    draft: Draft = convert_value(Draft, record, "", complaints)
     if complaints:
         raise PlanError(f"{source}: {'; '.join(complaints[:5])}.")
-    found: Draft = draft
-    return found
+    return draft
 
 
 def walk_tables(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], type, str]]:

@@ -1,14 +1,15 @@
-"""A run in detail, for `show`, the HTML page and the board: attempts, conversations, gates, and time spans."""
+"""A run in detail, for `show`, the HTML page and the board: attempts, conversations, gates, time spans, and phases."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 from orchestra import events
 from orchestra.answers.conversation import Turn, unpack_turns
 from orchestra.events import Event, Payload
 from orchestra.model import TaskState, Usage
-from orchestra.report.state import gate_with_judgement
+from orchestra.report.state import Report, TaskReport, gate_with_judgement
 
 AttemptKey = tuple[int | None, int | None]  # a task and its attempt, because attempts may run side by side
 
@@ -261,3 +262,64 @@ def detail_gate_ended(gate: events.GateEnded, detail: RunDetail, event: Event) -
     attempt.gates.append(gate)
     if attempt.begun and not attempt.ended:
         detail.quiet_since[attempt_key(event)] = event.time
+
+
+class Phase(StrEnum):
+    """The phase of a task in words, for displays of a run that goes on."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    ASKING = "asking"
+    EDITING = "editing"
+    CHECKING = "checking"
+    WAITING_PROVIDER = "waiting for the provider"
+    WAITING_BUDGET = "waiting for the budget"
+    WAITING_PERSON = "waiting for you"
+    ACCEPTED = "accepted"
+    MERGING = "merging"
+    DONE = "done"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+
+
+STATE_PHASES = {
+    TaskState.PLANNED: Phase.QUEUED,
+    TaskState.READY: Phase.QUEUED,
+    TaskState.AWAITING_QA: Phase.ACCEPTED,
+    TaskState.COMPLETE: Phase.DONE,
+    TaskState.FAILED: Phase.FAILED,
+    TaskState.WAITING_HUMAN: Phase.WAITING_PERSON,
+    TaskState.ABANDONED: Phase.ABANDONED,
+}
+
+
+def task_phase(report: Report, detail: RunDetail, task: TaskReport) -> Phase:
+    """Return what a task is at. Of several attempts side by side, checks count more than requests."""
+    if any(gated == task.id for (gated, _), _ in detail.gates_since):
+        return Phase.CHECKING
+    if task.state == TaskState.AWAITING_QA and not report.running_attempts:
+        return Phase.MERGING
+    if task.state != TaskState.ACTIVE:
+        return STATE_PHASES[task.state]
+    if task.waits:
+        return Phase.WAITING_BUDGET if task.waits.startswith("the budget") else Phase.WAITING_PROVIDER
+    if any(asker == task.id for pending in report.pending_reservations.values() for asker, _ in pending):
+        return Phase.ASKING
+    if task.by_hand:
+        return Phase.EDITING
+    # Without a limit no event says that a request begins: an agent asks at once when it has started.
+    attempts = detail.attempts(task.id)
+    if not detail.ready_at or not attempts:
+        return Phase.STARTING
+    return Phase.EDITING if attempts[-1].usage.requests else Phase.ASKING
+
+
+def phase_words(report: Report, detail: RunDetail, task: TaskReport) -> str:
+    """Return the phase, or of a failed task its verdict."""
+    phase = task_phase(report, detail, task)
+    return task.verdict.replace("_", " ") if phase is Phase.FAILED and task.verdict else phase.value
+
+
+def has_ended(task: TaskReport) -> bool:
+    """Return whether nothing is left to do for a task but to combine it with the others."""
+    return task.state in (TaskState.AWAITING_QA, TaskState.COMPLETE, TaskState.FAILED, TaskState.ABANDONED)

@@ -23,16 +23,10 @@ class ReportMaterial:
 
 @dataclass(frozen=True)
 class ReportFormat:
-    """A format of reports.
-
-    `title`: its name in a sentence. `stem` and `suffix` make the file's name in the log folder.
-    `content`: by default a page is written to that file, and a text is printed.
-    """
-
-    title: str
-    stem: str
+    title: str  # its name in a sentence
+    stem: str  # with the suffix, the file's name in the log folder
     suffix: str
-    content: Literal["page", "text"]
+    content: Literal["page", "text"]  # by default a page is written to that file, and a text is printed
     render: Callable[[ReportMaterial], str]
 
     def file_name(self, stamp: str) -> str:

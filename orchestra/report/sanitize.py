@@ -57,11 +57,7 @@ def escaped_line(text: str, limit: int = 0) -> str:
     return f"{line[: limit - 1]}…" if limit and len(line) > limit else line
 
 
-def colour_diff(diff: str) -> str:
-    """A diff in colours. Its control characters must be escaped already."""
-    return "\n".join(map(colour_diff_line, diff.split("\n")))
-
-
 def colour_diff_line(line: str) -> str:
+    """A line of a diff in colours. Its control characters must be escaped already."""
     colour = BOLD if line.startswith(HEADER_STARTS) else COLOURS.get(line[:1], "")
     return f"{colour}{line}{RESET}" if colour else line

@@ -9,7 +9,6 @@ from orchestra.events import Record
 from orchestra.events.base import optional_field
 from orchestra.model import Requirement, TaskState, Usage, Verdict, Verified
 
-UNJUDGED_REASON = "passed, but the run ended before its tests were examined"
 LOST_KINDS = ("missing", "skipped", "expected")  # fields of LostTests
 TESTS = "tests"  # the subject of a gate that runs tests
 HandedOver = events.PatchWritten | events.ResultBranched | events.BranchPushed | events.PrOpened
@@ -267,7 +266,8 @@ class Report:
         """Why tests of the repository do not verify the result, a clause each."""
         ran = {gate.name for gate in self.gates}
         reasons = [gate.unproven for gate in self.gates if gate.subject == TESTS and gate.unproven]
-        reasons += [f"{gate.name} {UNJUDGED_REASON}" for gate in self.gates if gate.verifies and not gate.judged]
+        unjudged = [gate.name for gate in self.gates if gate.verifies and not gate.judged]
+        reasons += [f"{name} passed, but the run ended before its tests were examined" for name in unjudged]
         return reasons + [gate.why for name, gate in self.unusable.items() if gate.about == TESTS and name not in ran]
 
     @property

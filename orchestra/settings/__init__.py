@@ -1,10 +1,8 @@
 """The settings: their table, their sources, and the limits of a committed file.
-
-Pure: `cli` reads the files, this package parses their content.
-"""
+Pure: `cli` reads the files, this package parses their content."""
 
 from orchestra.settings.load import SettingsFile, load_settings
-from orchestra.settings.option import VARIABLE_PREFIX, Power, check_option, flag_of, key_of, variables_of
+from orchestra.settings.option import check_option, flag_of, key_of
 from orchestra.settings.settings import (
     CONFLICTING_OPTIONS,
     REPOSITORY_ENV,
@@ -15,16 +13,14 @@ from orchestra.settings.settings import (
     mask_value,
     option_fields,
 )
-from orchestra.settings.values import parse_bool, parse_option, split_words
+from orchestra.settings.values import parse_option
 
 __all__ = [
     "CONFLICTING_OPTIONS",
     "REPOSITORY_ENV",
     "SCRIPT_ENV",
     "SECRET_WORDS",
-    "VARIABLE_PREFIX",
     "CommittedFile",
-    "Power",
     "Settings",
     "SettingsFile",
     "check_option",
@@ -33,8 +29,5 @@ __all__ = [
     "load_settings",
     "mask_value",
     "option_fields",
-    "parse_bool",
     "parse_option",
-    "split_words",
-    "variables_of",
 ]

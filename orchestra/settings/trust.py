@@ -25,10 +25,6 @@ MODEL_OPTIONS = ("model", "claude", "claude_model")
 ALLOWED_POWERS = (Power.HARMLESS, Power.TESTS)
 PLANS_FOLDER = ".aider_logs/plans"  # of plans that are given by name
 NOT_TRACKED = "it is not a file that git tracks here"
-NEVER_ALLOWED = "only you can allow this"
-ANOTHER_MODEL = "it chooses another provider, or a model that costs more or has no known price"
-LOWER_PRICE = "it does not raise a known price"
-SPENDS_MORE = "it spends more than the default"
 
 
 def screen_file(file: SettingsFile, base: Settings, is_tracked: IsTracked) -> tuple[SettingsFile, CommittedFile]:
@@ -41,7 +37,8 @@ def screen_file(file: SettingsFile, base: Settings, is_tracked: IsTracked) -> tu
             refused[key_of(f)] = why
             del table[key_of(f)]
     models = [*screen_models(table, base), *screen_roles(table, base, is_tracked, refused)]
-    refused |= dict.fromkeys(models, ANOTHER_MODEL)
+    why = "it chooses another provider, or a model that costs more or has no known price"
+    refused |= dict.fromkeys(models, why)
     refused |= screen_prices(table, file.origin, base)
     used = {name: value for name, value in table.items() if name not in (PRICES_TABLE, ROLES) or value}
     needed = tuple(name for name in models if is_model_asked(name, table, base))
@@ -65,8 +62,8 @@ def find_objection(f: Field, value: Any, place: str, is_tracked: IsTracked) -> s
         spent = parse_option(f, value, f"{key_of(f)} in {place}")
         # A default of 0 is no limit, so any number is allowed.
         no_more = spent is False if isinstance(f.default, bool) else f.default == 0 or spent <= f.default
-        return "" if no_more else SPENDS_MORE
-    return NEVER_ALLOWED if power == Power.CONSENTS else f"it {power}"
+        return "" if no_more else "it spends more than the default"
+    return "only you can allow this" if power == Power.CONSENTS else f"it {power}"
 
 
 def paths_in(f: Field, value: Any) -> list[str]:
@@ -186,7 +183,7 @@ def screen_prices(table: dict[str, Any], place: str, base: Settings) -> dict[str
         model = resolve_or_none(name or base.model_name)
         most = dearest_rates(model) if model else None  # a price applies to all tokens alike
         if most is None or pair[0] / 1e6 < most[0] or pair[1] / 1e6 < most[1]:
-            refused[shown] = LOWER_PRICE
+            refused[shown] = "it does not raise a known price"
         return shown not in refused and model is not None and model.name not in users
 
     if PRICES_TABLE in table:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.journal.open_store import open_store
-from orchestra.journal.ownership import RunOwnership
+from orchestra.journal.ownership import try_acquire_run
+from orchestra.journal.store_repair import open_store
 from tests.support.edits import knows
 from tests.support.load import NEVER, wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
@@ -187,7 +187,7 @@ def test_a_run_that_was_taken_over_stops_and_writes_no_more(tmp_path: Path) -> N
         running, stamp = at_work(place, server)
         running.child.send_signal(signal.SIGSTOP)
         store = open_store(place.repo / ".aider_logs" / "orchestra.db")
-        wait_until(lambda: RunOwnership(store, ".", stamp).try_acquire() is None)
+        wait_until(lambda: try_acquire_run(store, ".", stamp, "test", 15.0) is None)
         written = len(store.read_events(".", stamp))
         running.child.send_signal(signal.SIGCONT)
         ran = running.end()

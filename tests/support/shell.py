@@ -14,7 +14,8 @@ from orchestra.cli import load
 from orchestra.cli.command_table import build_command_parser
 from orchestra.cli.parser import run_options
 from orchestra.providers import catalogue
-from orchestra.settings import option_fields, variables_of
+from orchestra.settings import option_fields
+from orchestra.settings.option import variables_of
 from tests.support.runs import Place, make_place
 
 FILES = {"a.py": "a = 1\n", "b.py": "b = 1\n", "src/c.py": "c = 1\n"}

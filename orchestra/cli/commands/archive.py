@@ -16,9 +16,8 @@ from orchestra.conduct.core.locations import DATABASE, LOGS
 from orchestra.errors import StoreError, UsageError
 from orchestra.journal import run_archive
 from orchestra.journal.jsonl import files_by_run, prepare_log_folder
-from orchestra.journal.open_store import open_store
 from orchestra.journal.run_archive import RunArchive
-from orchestra.journal.store_repair import find_damage
+from orchestra.journal.store_repair import find_damage, open_store
 from orchestra.report.detail import build_detail
 from orchestra.report.fold import fold_events
 from orchestra.workspace import leftovers
@@ -33,7 +32,7 @@ def add_export_arguments(parser: CommandParser) -> None:
     )
 
 
-def cmd_export(arguments: Namespace) -> int:
+def cmd_export(arguments: Namespace) -> None:
     """Write a run into one file: its events, patches, outputs and summary, and the commits that it made."""
     with open_run_index(arguments) as index, tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
         run = index.find(arguments.run)
@@ -42,7 +41,6 @@ def cmd_export(arguments: Namespace) -> int:
         run_archive.write_run_archive(target, archive, __version__)
     unfinished = "" if run.run.last else " The run has not ended; later events are not in it."
     print_plain(f"{target} has run {run.name}: {len(archive.events):,} events, {len(archive.files)} files.{unfinished}")
-    return 0
 
 
 async def export_archive(index: RunIndex, run: KnownRun, bundle: Path) -> RunArchive:
@@ -66,7 +64,7 @@ def add_import_arguments(parser: CommandParser) -> None:
     add_repository_arguments(parser)
 
 
-def cmd_import(arguments: Namespace) -> int:
+def cmd_import(arguments: Namespace) -> None:
     """Read an exported run, so that `runs`, `status`, `logs`, `show` and `diff` know it here. It cannot be resumed
     here. Its branches are created if the commit that the run started from is in this repository."""
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
@@ -78,7 +76,6 @@ def cmd_import(arguments: Namespace) -> int:
                 raise UsageError(f"run {name} is here already; nothing was imported.", hint=hint)
             notes = asyncio.run(import_archive(index, archive))
     print_plain("\n".join([f"Run {archive.run} was imported: {len(archive.events):,} events.", *notes]))
-    return 0
 
 
 async def import_archive(index: RunIndex, archive: RunArchive) -> list[str]:

@@ -18,15 +18,14 @@ from orchestra.errors import StoreError, UsageError
 from orchestra.events import Event, RunResumed, RunStarted
 from orchestra.journal import jsonl
 from orchestra.journal.jsonl import files_by_run
-from orchestra.journal.ownership import describe_owner, is_owner_dead, machine_identity
-from orchestra.journal.store import Owner, Store
+from orchestra.journal.ownership import acquire_run, describe_owner
 from orchestra.report.phrases import plural
 from orchestra.workspace import by_hand, leftovers
 from orchestra.workspace.git import Git
 from orchestra.workspace.leftovers import RunBranch
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-HOLD = 600_000  # ms; deleting one run takes less
+HOLD = 600.0  # seconds; deleting one run takes less
 
 
 @dataclass
@@ -200,7 +199,7 @@ async def delete_leftovers(index: RunIndex, going: list[RunLeftovers]) -> list[s
     for leaving in going:
         key = leaving.run.key if leaving.run else index.key
         # Owning the run keeps others from resuming it meanwhile.
-        if owner := own_run(index.store, key, leaving.name):
+        if owner := acquire_run(index.store, key, leaving.name, f"clean {os.getpid()}", HOLD):
             problems.append(f"Run {leaving.name} was kept: {describe_owner(owner)} has resumed it.")
             continue
         problems += [problem async for problem in delete_git_leftovers(git, leaving)]
@@ -215,16 +214,6 @@ async def delete_leftovers(index: RunIndex, going: list[RunLeftovers]) -> list[s
     except StoreError as error:
         problems.append(f"The space of the store could not be freed: {error}")
     return problems
-
-
-def own_run(store: Store, key: str, run: str) -> Owner | None:
-    """Become the owner of the run. Return the owner that prevents it, if one is alive."""
-    me = (f"clean {os.getpid()}", machine_identity(), os.getpid(), HOLD)
-    owner = store.acquire_run(key, run, *me)
-    if owner is None or not is_owner_dead(owner):
-        return owner
-    store.release_run(key, run, owner.owner)
-    return store.acquire_run(key, run, *me)
 
 
 async def delete_git_leftovers(git: Git, leaving: RunLeftovers) -> AsyncIterator[str]:

@@ -3,7 +3,7 @@
 import argparse
 from argparse import Namespace
 
-from orchestra.cli import command_table
+from orchestra.cli.command_table import PROGRAM, build_parser
 from orchestra.cli.parser import CommandParser
 
 SHELLS = ("bash", "zsh", "fish")
@@ -13,7 +13,7 @@ def add_completion_arguments(parser: CommandParser) -> None:
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
 
 
-def cmd_completion(arguments: Namespace) -> int:
+def cmd_completion(arguments: Namespace) -> None:
     """Print the script that lets a shell complete commands, options and their values. Redirect it into this file:
 
       bash   ~/.local/share/bash-completion/completions/aider-orchestrator
@@ -22,33 +22,34 @@ def cmd_completion(arguments: Namespace) -> int:
 
     Shells that are open already learn of it when they are started again."""
     print(make_script(arguments.shell), end="")
-    return 0
 
 
 def make_script(shell: str) -> str:
     """Return the script. Without a command, the options are those of `run`."""
-    parser = command_table.build_parser(whole=True)
+    parser = build_parser(whole=True)
     parser.add_run_options(listed=True)
     if shell == "fish":
-        return make_fish_script(parser)
+        return "".join(f"{line}\n" for line in (f"complete -c {PROGRAM} -f", *describe_commands(parser, ())))
     import shtab
 
     for each in walk_parsers(parser):
-        for name, child in subcommands(each).items():
-            child.description = summary_of(each, name)
+        for child, summary in subcommands(each).values():
+            child.description = summary
         for action in filter(names_files, each._actions):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
     return f"{shtab.complete(parser, shell)}\n"
 
 
 def walk_parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    return [parser, *(inner for child in subcommands(parser).values() for inner in walk_parsers(child))]
+    return [parser, *(inner for child, _ in subcommands(parser).values() for inner in walk_parsers(child))]
 
 
-def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, tuple[argparse.ArgumentParser, str]]:
+    """Return the parser and the summary of each command."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
+            summaries = {each.dest: each.help or "" for each in action._choices_actions}
+            return {name: (child, summaries.get(name, "")) for name, child in action.choices.items()}
     return {}
 
 
@@ -57,35 +58,22 @@ def names_files(action: argparse.Action) -> bool:
     return any(word in metavar for word in ("FILE", "PATH", "DIR", "GLOB"))
 
 
-# --- fish -----------------------------------------------------------------------------------------------------------
-
-
-def make_fish_script(parser: argparse.ArgumentParser) -> str:
-    """Return one `complete` line for each command and option, with the condition under which it counts."""
-    lines = [f"complete -c {command_table.PROGRAM} -f"]
-    lines += describe_commands(parser, ())
-    return "".join(f"{line}\n" for line in lines)
-
-
 def describe_commands(parser: argparse.ArgumentParser, before: tuple[str, ...]) -> list[str]:
+    """Return a `complete` line of fish for each command and option, with the condition under which it counts: after the
+    words of its command, and before those of a command below it."""
     children = subcommands(parser)
-    start = f"complete -c {command_table.PROGRAM} -n {quote(fish_condition(before, tuple(children)))}"
-    lines = [f"{start} -a {quote(name)} -d {quote(summary_of(parser, name))}" for name in children]
+    seen = [f"__fish_seen_subcommand_from {word}" for word in before]
+    unseen = [f"not __fish_seen_subcommand_from {' '.join(children)}"] if children else []
+    start = f"complete -c {PROGRAM} -n {quote('; and '.join([*seen, *unseen]) or 'true')}"
+    lines = [f"{start} -a {quote(name)} -d {quote(summary)}" for name, (_, summary) in children.items()]
     for action in parser._actions:
         if action.option_strings:
             lines.append(f"{start} {describe_option(action)}")
         elif action.choices and not children:
             lines.append(f"{start} -a {quote(' '.join(map(str, action.choices)))}")
-    for name, child in children.items():
+    for name, (child, _) in children.items():
         lines += describe_commands(child, (*before, name))
     return lines
-
-
-def fish_condition(before: tuple[str, ...], children: tuple[str, ...]) -> str:
-    """Return when the options of a command are completed: after its words, and before those of a command below it."""
-    seen = [f"__fish_seen_subcommand_from {word}" for word in before]
-    unseen = [f"not __fish_seen_subcommand_from {' '.join(children)}"] if children else []
-    return "; and ".join([*seen, *unseen]) or "true"
 
 
 def describe_option(action: argparse.Action) -> str:
@@ -95,13 +83,6 @@ def describe_option(action: argparse.Action) -> str:
     if action.choices:
         words.append(f"-a {quote(' '.join(map(str, action.choices)))}")
     return " ".join([*words, f"-d {quote((action.help or '').replace('%%', '%'))}"])
-
-
-def summary_of(parser: argparse.ArgumentParser, name: str) -> str:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return next((each.help or "" for each in action._choices_actions if each.dest == name), "")
-    return ""
 
 
 def quote(text: str) -> str:

@@ -1,12 +1,12 @@
 """`config`, `trust` and `models`: every setting with its source, consent to a committed file, the catalogue."""
 
 from argparse import Namespace
+from collections.abc import Iterator
 from datetime import date
 
-from orchestra.cli import trusted
 from orchestra.cli.command_io import add_repository_arguments, print_plain
 from orchestra.cli.consent import describe_consent, mask_setting, repository_root
-from orchestra.cli.load import read_settings, read_settings_file
+from orchestra.cli.load import read_settings, read_settings_file, write_answer
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.errors import UsageError
@@ -23,7 +23,7 @@ def add_config_arguments(parser: CommandParser) -> None:
     parser.add_run_options()
 
 
-def cmd_config(arguments: Namespace) -> int:
+def cmd_config(arguments: Namespace) -> None:
     """Print every setting with its value and its source; keys are masked."""
     settings = read_settings(run_options(arguments))
     secrets = Secrets.from_settings(settings)
@@ -40,7 +40,6 @@ def cmd_config(arguments: Namespace) -> int:
     widths = [max(len(row[n]) for row in rows) for n in (0, 1)]
     for name, value, source in rows:
         print(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
-    return 0
 
 
 def shorten_value(name: str, value: object, secrets: Secrets) -> str:
@@ -48,35 +47,31 @@ def shorten_value(name: str, value: object, secrets: Secrets) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def role_rows(settings: Settings, secrets: Secrets) -> list[tuple[str, str, str]]:
+def role_rows(settings: Settings, secrets: Secrets) -> Iterator[tuple[str, str, str]]:
     """Describe each role, without its prompt."""
-    rows = []
     for name, role in known_roles(settings.roles).items():
         values = {"model": role.model, "edit-format": role.edit_format, "gates": ",".join(role.gates)}
         text = " ".join(f"{key}={value}" for key, value in values.items() if value)
         key = f"roles.{name}"
-        rows.append((key, shorten_value(key, text, secrets), settings.source_of(key)))
-    return rows
+        yield key, shorten_value(key, text, secrets), settings.source_of(key)
 
 
-def provider_rows(settings: Settings, provider: catalogue.Provider) -> list[tuple[str, str, str]]:
+def provider_rows(settings: Settings, provider: catalogue.Provider) -> Iterator[tuple[str, str, str]]:
     """List keys and addresses in the environment and the .env files, with a remark on each that is not used."""
     used = settings.base_url(provider.base_vars, settings.strongest_variable(provider.key_vars)[1])
-    rows = []
     for name in (*provider.key_vars, *provider.base_vars):
         if name in settings.variables:
             value, source = settings.variables[name]
             unused = name in provider.base_vars and value.rstrip("/") != used
             remark = " (not used: the key is from elsewhere)" if unused and source == REPOSITORY_ENV else ""
-            rows.append((name, mask_value(name, value), source + remark))
-    return rows
+            yield name, mask_value(name, value), source + remark
 
 
 def add_models_arguments(parser: CommandParser) -> None:
     parser.add_argument("text", metavar="TEXT", nargs="?", default="", help="only models whose name has this text")
 
 
-def cmd_models(arguments: Namespace) -> int:
+def cmd_models(arguments: Namespace) -> None:
     """List the models of the catalogue: prices in dollars per million tokens, context, retirement. Other models of the
     same providers work as PROVIDER/NAME; any OpenAI-compatible server as openai/NAME with OPENAI_API_BASE."""
     rows = [model for model in catalogue.list_models() if arguments.text.lower() in model.name.lower()]
@@ -85,7 +80,6 @@ def cmd_models(arguments: Namespace) -> int:
     for model in rows:
         prices = f"{price_per_million(model.price_in):>8}  {price_per_million(model.price_out):>8}"
         print(f"{model.name:<{width}}  {prices}  {model.context or '?':>9}  {catalogue_remark(model)}".rstrip())
-    return 0
 
 
 def price_per_million(price: float | None) -> str:
@@ -109,25 +103,24 @@ def add_trust_arguments(parser: CommandParser) -> None:
     add_repository_arguments(parser)
 
 
-def cmd_trust(arguments: Namespace) -> int:
+def cmd_trust(arguments: Namespace) -> None:
     """Use the whole settings file of this repository although it is committed: also what writes, sends, hands over,
     spends more or chooses another model. The consent is stored in your config folder for the present content of the
     file and of the files that it names; a change of one of them ends it."""
     root = repository_root(arguments.repo)
     file, path = read_settings_file(root)
     if arguments.revoke:
-        trusted.write_answer(root, file, None)
+        write_answer(root, file, None)
         print_plain(f"No settings file of {root} is trusted any more.")
-        return 0
+        return
     if not file.table:
         raise UsageError(f"{root} has no settings file, so there is nothing to trust.")
     if not may_be_tracked(root, path):
         print_plain(f"{file.origin} is not committed: it is yours, and all of it is used.")
-        return 0
+        return
     settings = read_settings({"repo": str(root)})
     for line in describe_consent(root, file, settings):
         print_plain(line)
     if not arguments.show:
-        trusted.write_answer(root, file, True)
+        write_answer(root, file, True)
         print_plain(f"From now on all of {file.origin} in {root} is used, until it or a file that it names changes.")
-    return 0

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestra.cli.command_io import (
+    add_all,
     add_repository_arguments,
     add_run_argument,
     add_task_argument,
@@ -24,36 +25,29 @@ from orchestra.journal.jsonl import stamp_of
 from orchestra.report import run_status
 from orchestra.report.detail import Attempt, build_detail
 from orchestra.report.fold import report_from_log
-from orchestra.report.sanitize import colour_diff, colour_diff_line, escape_controls
+from orchestra.report.sanitize import colour_diff_line, escape_controls
 from orchestra.workspace.collect import binary_diff
 from orchestra.workspace.git import Git, existing_commits
 
 TASK = re.compile(r"(agent|task)?\d{1,6}")
 
 
-def add_diff_arguments(parser: CommandParser) -> None:
-    add_run_argument(parser)
-    add_repository_arguments(parser)
-    add_task_argument(parser)
+add_diff_arguments = add_all(add_run_argument, add_repository_arguments, add_task_argument)
 
 
-def cmd_diff(arguments: Namespace) -> int:
+def cmd_diff(arguments: Namespace) -> None:
     """Print the difference between the start of a run and its result, or what one task changed. On a terminal it has
     colours and control characters are escaped; a pipe or a file gets what `git apply` reads."""
     with open_run_index(arguments) as index:
         run, task = index.find(arguments.run), arguments.task
-        print_diff(diff_of_run(index, run) if task is None else diff_of_task(index, run, task))
-    return 0
-
-
-def print_diff(content: bytes) -> None:
-    if not sys.stdout.isatty():
+        content = diff_of_run(index, run) if task is None else diff_of_task(index, run, task)
+    if sys.stdout.isatty():
+        text = escape_controls(content.decode("utf-8", "replace"))
+        print_raw("\n".join(map(colour_diff_line, text.split("\n"))) if has_colours() else text)
+    else:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
-        return
-    text = escape_controls(content.decode("utf-8", "replace"))
-    print_raw(colour_diff(text) if has_colours() else text)
 
 
 def diff_of_run(index: RunIndex, run: KnownRun) -> bytes:
@@ -70,8 +64,7 @@ def diff_of_task(index: RunIndex, run: KnownRun, task: int) -> bytes:
     """Return what of the task is in the result, else what its last attempt changed."""
     log = index.read_log(run)
     report, attempts = report_from_log(log), build_detail(log.events).all_attempts(task)
-    if task not in report.tasks:
-        raise UsageError(explain_missing_task(run, task, list(report.tasks)))
+    require_task(run, task, list(report.tasks))
     commit = report.tasks[task].commit
     diff = diff_of_commit(index, commit)
     for attempt in reversed(attempts):
@@ -89,11 +82,12 @@ def explain_missing_commit(run: KnownRun, subject: str, commit: str) -> str:
     return f"{subject} ({commit[:10]}) is not in this repository: {why}."
 
 
-def explain_missing_task(run: KnownRun, task: int, tasks: list[int]) -> str:
+def require_task(run: KnownRun, task: int, tasks: list[int]) -> None:
     if not tasks:
-        return f"run {run.name} has no agent{task}: nothing was planned{yet(run)}."
-    names = "agent1" if tasks == [1] else f"agent{min(tasks)} to agent{max(tasks)}"
-    return f"run {run.name} has no agent{task}: it has {names}."
+        raise UsageError(f"run {run.name} has no agent{task}: nothing was planned{yet(run)}.")
+    if task not in tasks:
+        names = "agent1" if tasks == [1] else f"agent{min(tasks)} to agent{max(tasks)}"
+        raise UsageError(f"run {run.name} has no agent{task}: it has {names}.")
 
 
 def yet(run: KnownRun) -> str:
@@ -136,7 +130,7 @@ def add_show_arguments(parser: CommandParser) -> None:
     add_repository_arguments(parser)
 
 
-def cmd_show(arguments: Namespace) -> int:
+def cmd_show(arguments: Namespace) -> None:
     """Show one task of a run: its brief, each attempt with its verdict, cost, changes and conversation, and the checks
     of the combined work."""
     name, task = parse_show_names(arguments.names)
@@ -144,8 +138,7 @@ def cmd_show(arguments: Namespace) -> int:
         run = index.find(name)
         log = index.read_log(run)
         report, detail = report_from_log(log), build_detail(log.events)
-        if task not in report.tasks:
-            raise UsageError(explain_missing_task(run, task, list(report.tasks)))
+        require_task(run, task, list(report.tasks))
         brief, attempts = detail.planned_briefs.get(task, ""), detail.all_attempts(task)
         changes = {attempt.number: text_of_changes(index, run, attempt) for attempt in attempts}
     if arguments.json:
@@ -153,7 +146,6 @@ def cmd_show(arguments: Namespace) -> int:
     else:
         text = run_status.task_text(report, report.tasks[task], brief, attempts, changes)
         print_raw(colour_changes(text) + "\n")
-    return 0
 
 
 def parse_show_names(names: list[str]) -> tuple[str, int]:

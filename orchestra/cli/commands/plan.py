@@ -66,21 +66,20 @@ add_plan_show_arguments = add_plan_check_arguments = add_plan_and_run_options
 add_plan_continue_arguments = add_plan_approve_arguments = add_plan_and_run_options
 
 
-def cmd_plan_list(arguments: Namespace) -> int:
+def cmd_plan_list(arguments: Namespace) -> None:
     """List the plans: how many tasks are unfinished, and whether the plan is approved. --json prints JSON."""
     root = asyncio.run(find_repository(read_settings(run_options(arguments) | {"json": None}))).root
     names = plan_files.plan_names(root)
     drafts = [(name, plan_files.load_draft(plan_files.plans_folder(root) / f"{name}.toml")) for name in names]
     if arguments.json:
         print_json([{"name": name, "approved": draft.approved} | count_items(draft) for name, draft in drafts])
-        return 0
+        return
     for name, draft in drafts:
         approved = "approved" if draft.approved else "not approved"
         tasks = f"{len(draft.unfinished)} of {plural(len(draft.task), 'task')} to do"
         print_plain(f"{name}  {tasks}, {approved}  {' '.join(draft.goal.split())[:60]}")
     if not drafts:
         print_plain('There are no plans here. To make one: aider-orchestrator plan "what you want"')
-    return 0
 
 
 def count_items(draft: Draft) -> dict[str, int]:
@@ -88,7 +87,7 @@ def count_items(draft: Draft) -> dict[str, int]:
     return {"tasks": len(draft.task), "left": len(draft.unfinished), "proposed": proposed}
 
 
-def cmd_plan_show(arguments: Namespace) -> int:
+def cmd_plan_show(arguments: Namespace) -> None:
     """Print a plan as it would be executed, with an estimate of its cost. --json prints JSON."""
     plan = open_named_plan(arguments)
     draft = plan.load()
@@ -98,10 +97,9 @@ def cmd_plan_show(arguments: Namespace) -> int:
         print_json(record | dataclasses.asdict(checked.draft))
     else:
         plan.show(draft)
-    return 0
 
 
-def cmd_plan_check(arguments: Namespace) -> int:
+def cmd_plan_check(arguments: Namespace) -> None:
     """Check a plan. Exit code 2 if it cannot be executed."""
     plan = open_named_plan(arguments)
     checked = plan.check_with_repository(plan.load())
@@ -110,7 +108,6 @@ def cmd_plan_check(arguments: Namespace) -> int:
     for repair in checked.repairs:
         print_plain(f"will be corrected: {repair}")
     print_plain(f"The plan {plan.name} can be executed: {plural(len(checked.draft.unfinished), 'task')}.")
-    return 0
 
 
 def cmd_plan_continue(arguments: Namespace) -> int:
@@ -118,22 +115,16 @@ def cmd_plan_continue(arguments: Namespace) -> int:
     return run_plan_editor(open_named_plan(arguments))
 
 
-def cmd_plan_approve(arguments: Namespace) -> int:
+def cmd_plan_approve(arguments: Namespace) -> None:
     """Approve a plan, so that `execute` starts without asking. This also approves the tasks that agents proposed."""
-    plan = approve_draft(open_named_plan(arguments))
-    print_plain(f"The plan {plan.name} is approved. To carry it out: aider-orchestrator execute {plan.name}")
-    return 0
-
-
-def approve_draft(plan: EditedPlan) -> EditedPlan:
+    plan = open_named_plan(arguments)
     draft = plan.load()
     items = [dataclasses.replace(item, proposed=False) for item in draft.task]
     approved = dataclasses.replace(draft.with_items(items), approved=True)
     if problem := plan.check_with_repository(approved).problem_text:
         raise PlanError(f"the plan {plan.name} cannot be executed: {problem}.")
-    uncommitted = find_uncommitted_plan(plan)
-    uncommitted.save(approved)
-    return uncommitted
+    find_uncommitted_plan(plan).save(approved)
+    print_plain(f"The plan {plan.name} is approved. To carry it out: aider-orchestrator execute {plan.name}")
 
 
 def find_uncommitted_plan(plan: EditedPlan) -> EditedPlan:
@@ -160,7 +151,7 @@ def add_plan_edit_arguments(parser: CommandParser) -> None:
     parser.epilog = f"CHANGE is one of\n{HELP}"
 
 
-def cmd_plan_edit(arguments: Namespace) -> int:
+def cmd_plan_edit(arguments: Namespace) -> None:
     """Change a plan in your editor, or by a command."""
     plan = open_plan(read_settings({}), arguments.name)
     if arguments.change:
@@ -169,7 +160,6 @@ def cmd_plan_edit(arguments: Namespace) -> int:
     else:
         open_in_editor(plan.path)
     plan.show(plan.load())
-    return 0
 
 
 def open_in_editor(path: Path) -> None:

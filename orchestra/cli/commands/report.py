@@ -31,7 +31,7 @@ def add_report_arguments(parser: CommandParser) -> None:
         )
 
 
-def cmd_report(arguments: Namespace) -> int:
+def cmd_report(arguments: Namespace) -> None:
     """Write the report of a run in one of its formats, made from its events."""
     with open_run_index(arguments) as index:
         run = index.find(arguments.run)
@@ -43,10 +43,9 @@ def cmd_report(arguments: Namespace) -> int:
     text = form.render(material)
     if target == "-":
         print_raw(text)
-        return 0
+        return
     try:
         replace_file(Path(target), text.encode("utf-8", "replace"))
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
     print(target)
-    return 0

@@ -1,11 +1,11 @@
 """`resume`, `retry`, `restart` and `resolve`, and the run that they name."""
 
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestra.cli.command_io import add_run_argument, add_task_argument
+from orchestra.cli.command_io import add_all, add_required_run, add_required_task, add_run_argument
 from orchestra.cli.commands.steer import ask_run_owner
 from orchestra.cli.consent import print_refused
 from orchestra.cli.find import LATEST, match_run_name, open_run_index
@@ -31,9 +31,9 @@ DECISIONS = (
 )
 
 
-def add_resume_arguments(parser: CommandParser) -> None:
-    add_run_argument(parser)
-    parser.add_run_options()
+add_resume_arguments = add_all(add_run_argument, CommandParser.add_run_options)
+add_retry_arguments = add_all(add_required_run, add_required_task, CommandParser.add_run_options)
+add_restart_arguments = add_all(add_required_run, CommandParser.add_run_options)
 
 
 def cmd_resume(arguments: Namespace, story: Story) -> int:
@@ -41,12 +41,6 @@ def cmd_resume(arguments: Namespace, story: Story) -> int:
     were paid for are not requested again. The run keeps its settings; an option given now changes one of them."""
     settings, past = find_run_to_resume(arguments)
     return run_until_done(story(settings, past=past))
-
-
-def add_retry_arguments(parser: CommandParser) -> None:
-    add_run_argument(parser, required=True)
-    add_task_argument(parser, required=True)
-    parser.add_run_options()
 
 
 def cmd_retry(arguments: Namespace, story: Story) -> int:
@@ -59,11 +53,6 @@ def cmd_retry(arguments: Namespace, story: Story) -> int:
     return run_until_done(story(settings, past=past.retry_only(arguments.task)))
 
 
-def add_restart_arguments(parser: CommandParser) -> None:
-    add_run_argument(parser, required=True)
-    parser.add_run_options()
-
-
 def cmd_restart(arguments: Namespace, story: Story) -> int:
     """Start a new run with the settings of an old one, except the options given now. No work of the old run is used."""
     settings, _ = find_run_to_resume(arguments)
@@ -71,8 +60,7 @@ def cmd_restart(arguments: Namespace, story: Story) -> int:
 
 
 def find_run_to_resume(arguments: Namespace) -> tuple[Settings, PreviousSessions]:
-    """Return the run, and its settings with those given now. Runs of other machines do not count: their work is not
-    here."""
+    """Return the run, and its settings with those given now. Not a run of another machine: its work is not here."""
     settings = read_settings(run_options(arguments))
     if settings.committed is not None:
         print_refused(settings.committed)  # the settings that are used stand in the run's log
@@ -103,7 +91,7 @@ def add_resolve_arguments(parser: CommandParser) -> None:
     for action, flag, metavar, text in DECISIONS:
         keywords: dict[str, Any] = {"dest": "decision", "help": text}
         if metavar:
-            keywords |= {"metavar": metavar, "type": parse_decision(action)}
+            keywords |= {"metavar": metavar, "type": partial(parse_decision, action)}
         else:
             keywords |= {"action": "store_const", "const": (action, "")}
         if action == "retry":
@@ -111,13 +99,10 @@ def add_resolve_arguments(parser: CommandParser) -> None:
         group.add_argument(flag, **keywords)
 
 
-def parse_decision(action: str) -> Callable[[str], tuple[str, str]]:
-    def parse(text: str) -> tuple[str, str]:
-        if not text and action != "retry":
-            raise ArgumentTypeError("expected one argument")
-        return action, text
-
-    return parse
+def parse_decision(action: str, text: str) -> tuple[str, str]:
+    if not text and action != "retry":
+        raise ArgumentTypeError("expected one argument")
+    return action, text
 
 
 def cmd_resolve(arguments: Namespace, story: Story) -> int:

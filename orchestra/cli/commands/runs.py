@@ -43,7 +43,7 @@ def add_runs_arguments(parser: CommandParser) -> None:
     add_repository_arguments(parser)
 
 
-def cmd_runs(arguments: Namespace) -> int:
+def cmd_runs(arguments: Namespace) -> None:
     """List the runs of this repository, the latest last: its name, how it ended, duration, complete tasks, cost, and
     the change. A shared store also lists the runs of other machines in this repository."""
     with open_run_index(arguments) as index:
@@ -52,7 +52,6 @@ def cmd_runs(arguments: Namespace) -> int:
         print_json(records)
     elif records:
         print_plain("\n".join(run_status.align_columns([run_row(record) for record in records])))
-    return 0
 
 
 def run_record(index: RunIndex, run: KnownRun) -> dict[str, Any]:
@@ -101,7 +100,7 @@ def add_status_arguments(parser: CommandParser) -> None:
     )
 
 
-def cmd_status(arguments: Namespace) -> int:
+def cmd_status(arguments: Namespace) -> None:
     """Show a run's progress or result, and which process works on it."""
     with open_run_index(arguments) as index:
         run = index.find(arguments.run)
@@ -110,11 +109,10 @@ def cmd_status(arguments: Namespace) -> int:
         report = replace(report_from_log(index.read_log(run)), run=run.name)
         if not arguments.json:
             print_plain(format_status(index, run, report))
-            return 0
+            return
         folder = index.logs.relative_to(index.root)
         logs = {task: str(folder / f"agent{task}_{run.name}.jsonl") for task in report.tasks}
         print_json(run_status.status_record(report, logs, owner_record(index.find_owner(run))))
-    return 0
 
 
 def format_status(index: RunIndex, run: KnownRun, report: Report) -> str:
@@ -180,7 +178,7 @@ def add_logs_arguments(parser: CommandParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
 
 
-def cmd_logs(arguments: Namespace) -> int:
+def cmd_logs(arguments: Namespace) -> None:
     """Print the events of a run in their order: time, actor, what happened."""
     with open_run_index(arguments) as index:
         run = index.find(arguments.run)
@@ -195,7 +193,6 @@ def cmd_logs(arguments: Namespace) -> int:
             raise UsageError(f"run {run.name} has no events of agent{arguments.agent}.")
         if arguments.follow and not ended:
             print_plain(f"No process works on run {run.name}.")
-    return 0
 
 
 def follow_run(index: RunIndex, run: KnownRun) -> Iterator[EventLog]:

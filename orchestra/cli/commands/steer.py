@@ -7,9 +7,15 @@ import time
 from argparse import Namespace
 from typing import Any
 
-from orchestra.cli.command_io import add_repository_arguments, add_run_argument, add_task_argument, print_plain
+from orchestra.cli.command_io import (
+    add_all,
+    add_repository_arguments,
+    add_required_run,
+    add_required_task,
+    add_task_argument,
+    print_plain,
+)
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
-from orchestra.cli.parser import CommandParser
 from orchestra.errors import OrchestraError, RequestRefused, UsageError
 from orchestra.events import CommandAnswered
 from orchestra.journal.ownership import describe_owner, machine_identity
@@ -19,13 +25,11 @@ ANSWER_TIMEOUT = 5.0  # seconds; an owner looks for commands several times a sec
 STOP_TIMEOUT = 30.0
 
 
-def add_cancel_arguments(parser: CommandParser) -> None:
-    add_run_argument(parser, required=True)
-    add_repository_arguments(parser)
-    add_task_argument(parser)
+add_cancel_arguments = add_all(add_required_run, add_repository_arguments, add_task_argument)
+add_interrupt_arguments = add_all(add_required_run, add_repository_arguments, add_required_task)
 
 
-def cmd_cancel(arguments: Namespace) -> int:
+def cmd_cancel(arguments: Namespace) -> None:
     """Stop a run that goes on in another terminal, with all its processes, or only one of its tasks. What is finished
     is kept; `resume` (or `retry RUN TASK`) continues it."""
     with open_run_index(arguments) as index:
@@ -37,13 +41,6 @@ def cmd_cancel(arguments: Namespace) -> int:
         print_plain(ask_run_owner(index.store, run.key, run.name, "cancel", task) or kill_owner(owner, task))
         if task is None:
             wait_for_run_end(index, run, owner)
-    return 0
-
-
-def add_interrupt_arguments(parser: CommandParser) -> None:
-    add_run_argument(parser, required=True)
-    add_repository_arguments(parser)
-    add_task_argument(parser, required=True)
 
 
 def cmd_interrupt(arguments: Namespace) -> int:

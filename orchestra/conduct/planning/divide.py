@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestra.conduct.core.models import Project
 from orchestra.conduct.core.slots import measure_machine
 from orchestra.conduct.planning.survey import classify_by_mode, is_utf8, read_blobs
-from orchestra.division.coupling import Coupling, Evidence, Graph, find_hot_files, find_links, find_neighbours
+from orchestra.division.coupling import Coupling, Evidence, find_hot_files, find_links, find_neighbours
 from orchestra.division.shares import (
     AgentsWanted,
     DividedFiles,
@@ -42,14 +42,12 @@ class Division:
 
     split: DividedFiles
     coupling: Coupling
-    graph: Graph
-    evidence: Evidence
     notes: tuple[str, ...]
 
     @property
     def basis(self) -> DivisionBasis:
-        together, apart = find_links(self.coupling, self.graph, self.split.shares)
-        notes = tuple(note for note in (*self.notes, self.evidence.lost, *self.split.notes) if note)
+        together, apart = find_links(self.coupling, self.split.shares)
+        notes = tuple(note for note in (*self.notes, self.coupling.evidence.lost, *self.split.notes) if note)
         return DivisionBasis(self.split.cut, self.split.commits, tuple(map(tuple, together)), tuple(apart), notes)
 
 
@@ -74,15 +72,15 @@ def divide_target_files(project: Project, prd: Prd, files: Sequence[TargetFile],
         shares = read_assignment(settings.assign)
         check_complete(settings.assign, shares, paths)
         result = divide_as_assigned(files, shares, found, settings.max_agents, context)
-        return Division(result, coupling, coupling.build_graph(), found, ())
+        coupling.build_graph()
+        return Division(result, coupling, ())
     strict = settings.source_of("together") == "flag"
     groups, notes = together_groups(settings.together, prd, paths, strict=strict)
     sizes = {file.path: file_weight(file) for file in files}
     balls = [sum(sizes[path] for path in group) for group in merge_groups(paths, groups)]
     bound = bound_agents(balls, measure_machine(), at_most=settings.max_agents)
     want = AgentsWanted(settings.agents, bound, context)
-    graph = coupling.build_graph()
-    return Division(divide_files(files, groups, coupling, graph, found, want), coupling, graph, found, (*large, *notes))
+    return Division(divide_files(files, groups, coupling, want), coupling, (*large, *notes))
 
 
 def read_assignment(file_name: str) -> list[list[str]]:
@@ -101,17 +99,16 @@ async def find_context_of_shares(project: Project, division: Division) -> tuple[
     owned = [{file.path for file in share} for share in shares]
     known = {path: file.size for path, file in classify_by_mode(entries).items() if file.kind == "text"}
     everything = division.coupling
-    graph: Graph | None = division.graph
     if known.keys() - everything.number.keys():
-        everything, graph = await asyncio.to_thread(Coupling, {*known, *everything.number}, division.evidence), None
-    burning = find_hot_files(division.coupling, division.graph, shares)
+        everything = await asyncio.to_thread(Coupling, {*known, *everything.number}, everything.evidence)
+    burning = find_hot_files(division.coupling, shares)
     taken = set().union(*owned)
     tests = tests_by_stem(path for path in known if path not in taken)
     reads = [
         tuple(dict.fromkeys((*hot_files(burning, n, known), *find_tests_of(sorted(mine), tests, known))))
         for n, mine in enumerate(owned)
     ]
-    near = await asyncio.to_thread(lambda: [find_neighbours(everything, graph, mine) for mine in owned])
+    near = await asyncio.to_thread(lambda: [find_neighbours(everything, mine) for mine in owned])
     wanted = {path for paths in near for path in paths if path in known and has_signatures(path)}
     small = [entries[path] for path in sorted(wanted) if known[path] <= LARGEST]
     texts = (await read_blobs(project.repository, small)).items()

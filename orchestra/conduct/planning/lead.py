@@ -223,9 +223,9 @@ async def plan_from_draft(project: Project, prd: Prd, draft: Draft) -> Plan:
     paths = sorted({file.path for share in shares for file in share})
     found = await gather_evidence(repository.git, repository.base, project.entries, paths)
     coupling = await asyncio.to_thread(Coupling, paths, found)
-    graph = await asyncio.to_thread(coupling.build_graph)
+    await asyncio.to_thread(coupling.build_graph)
     agents = count_agents(project.settings, items)
-    division = Division(DividedFiles(shares, agents, None, 0), coupling, graph, found, ())
+    division = Division(DividedFiles(shares, agents, None, 0), coupling, ())
     reads, nearby = await find_context_of_shares(project, division)
     numbers = {item.id: n for n, item in enumerate(items, start=1)}
     mine = zip(items, shares, reads, strict=True)
@@ -234,7 +234,7 @@ async def plan_from_draft(project: Project, prd: Prd, draft: Draft) -> Plan:
     for task, near, item in zip(bare, nearby, items, strict=True):
         brief = make_brief(draft.goal, prd, task, bare, near, part=brief_with_answers(item, draft))
         tasks.append(dataclasses.replace(task, brief=brief))
-    together, apart = find_links(coupling, graph, shares)
+    together, apart = find_links(coupling, shares)
     beside = [link for link in apart if can_overlap(items, link.one, link.other)]
     doubtful = [link for link in beside if link.why not in WEAK]
     advice = "two tasks change them at the same time: consider merging these tasks, or let one need the other"

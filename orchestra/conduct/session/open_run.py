@@ -36,10 +36,9 @@ from orchestra.hosts.local import CommandEnvironment, LocalHost
 from orchestra.journal import jsonl
 from orchestra.journal.bus import Subscription
 from orchestra.journal.jsonl import Journal, prepare_log_folder
-from orchestra.journal.open_store import open_store
 from orchestra.journal.ownership import RunOwnership
 from orchestra.journal.store import Command, Store
-from orchestra.journal.store_repair import open_own_store
+from orchestra.journal.store_repair import open_own_store, open_store
 from orchestra.journal.writer import StoreWriter
 from orchestra.plan.targets import Targets
 from orchestra.providers import catalogue
@@ -237,7 +236,7 @@ def accept_commands(run: Run) -> None:
         return "The run is being stopped."
 
     def lose_ownership() -> None:
-        run.services.journal.mute()
+        run.services.journal.muted = True
         story.cancel(signal.SIGTERM)
 
     run.services.commands["cancel"] = stop_run

@@ -1,7 +1,5 @@
-"""The report as one HTML file without network access; its script adds comfort only.
-
-The markup is in page.html, a Jinja2 template. jinja2 and pygments are imported when the first page is made.
-"""
+"""The report as one HTML file without network access; its script adds comfort only. The markup is in page.html, a
+Jinja2 template. jinja2 and pygments are imported when the first page is made."""
 
 import base64
 import hashlib

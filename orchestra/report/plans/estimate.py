@@ -8,7 +8,7 @@ from orchestra.events import PlanRange, TaskRange
 from orchestra.model import Plan, Task, Usage, Verdict
 from orchestra.plan.task_order import dependency_depths
 from orchestra.providers import catalogue
-from orchestra.report.phases import has_ended
+from orchestra.report.detail import has_ended
 from orchestra.report.state import Report
 
 FIXED_TOKENS = 2_000  # Aider's own instructions in each prompt
@@ -16,6 +16,7 @@ HANDOVER_TOKENS = 2_000  # in the prompt of a task that needs others
 BYTES_PER_TOKEN = 3
 FAST_TOKENS, SLOW_TOKENS = 100, 25  # that a model writes per second
 FEWEST_REPLIES, MOST_REPLIES = 1, 3  # per task
+PACE_COUNTS_FROM = 0.25  # of the estimated work
 UNPRICED = "no price is known for this model"
 WAIT_SECONDS = 5.0  # per reply, before it begins and for the rest of the attempt
 
@@ -82,14 +83,9 @@ def plan_minutes(plan: Plan, minutes: Mapping[int, float], each: int, slots: int
     return max(max(ends.values(), default=0.0), each * math.fsum(minutes.values()) / max(slots or plan.agents, 1))
 
 
-PACE_COUNTS_FROM = 0.25  # of the estimated work
-
-
 def time_left(report: Report, worked_seconds: float) -> float | None:
-    """Return about how many seconds agents will still work: by the plan's estimate, and later by their own pace.
-
-    None without an estimate, or if they already took longer.
-    """
+    """Return about how many seconds agents will still work: by the plan's estimate, and later by their own pace. None
+    without an estimate, or if they already took longer."""
     minutes = {task.id: sum(task.estimate.minutes) for task in report.tasks.values() if task.estimate}
     if report.estimate is None or not (all_minutes := math.fsum(minutes.values())):
         return None

@@ -14,7 +14,6 @@ from orchestra.report.plans.estimate import estimate_phrase
 from orchestra.report.sanitize import safe_line
 from orchestra.report.state import join_some
 
-USUAL_LEVELS = ("", "normal")
 MAX_FILES = 6
 WIDTH, HEIGHT = 80, 40
 
@@ -160,7 +159,7 @@ def plan_tree(draft: Draft, weights: Mapping[str, float], estimates: Mapping[str
 
 def item_lines(item: PlanItem, estimate: str) -> list[str]:
     levels = (("priority", item.priority), ("risk", item.risk))
-    marks = [item.role, *(f"{level} {name}" for name, level in levels if level not in USUAL_LEVELS), estimate]
+    marks = [item.role, *(f"{level} {name}" for name, level in levels if level not in ("", "normal")), estimate]
     about = ", ".join(filter(None, marks))
     files = join_some([f"{path} (new)" if path in item.new else path for path in item.files], MAX_FILES)
     return [

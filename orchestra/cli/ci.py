@@ -48,9 +48,6 @@ class GuardedStream(io.TextIOBase):
         self.stream.write(text)
         self.stream.flush()
 
-    def isatty(self) -> bool:
-        return False
-
 
 @contextlib.contextmanager
 def guard_output(env: Mapping[str, str]) -> Iterator[None]:

@@ -31,8 +31,7 @@ FILE_NAME_PATTERN = re.compile(
 class LogFailed(OrchestraError):
     """The run's log cannot be written."""
 
-    # As for a reached limit: with room on the disk the run can be resumed.
-    exit_code = 6
+    exit_code = 6  # as for a reached limit: with room on the disk the run can be resumed
 
 
 class Journal:

@@ -24,18 +24,12 @@ class CiSystem:
 
     def group(self, name: str, now: float) -> str:
         """A line that starts a fold of this name."""
-        if self.kind == "github":
-            return f"::group::{name}\n"
-        if self.kind == "gitlab":
-            return f"\x1b[0Ksection_start:{now:.0f}:{gitlab_section(name)}\r\x1b[0K{name}\n"
-        return ""
+        section = f"\x1b[0Ksection_start:{now:.0f}:{gitlab_section(name)}\r\x1b[0K{name}\n"
+        return {"github": f"::group::{name}\n", "gitlab": section}.get(self.kind, "")
 
     def end_group(self, name: str, now: float) -> str:
-        if self.kind == "github":
-            return "::endgroup::\n"
-        if self.kind == "gitlab":
-            return f"\x1b[0Ksection_end:{now:.0f}:{gitlab_section(name)}\r\x1b[0K\n"
-        return ""
+        section = f"\x1b[0Ksection_end:{now:.0f}:{gitlab_section(name)}\r\x1b[0K\n"
+        return {"github": "::endgroup::\n", "gitlab": section}.get(self.kind, "")
 
     def neutralize(self, text: str) -> str:
         """The text, which this system cannot read as a command."""

@@ -122,21 +122,20 @@ def gate_line(gate: GateEnded) -> str:
     return "\n    ".join([line, *details, *gate.remarks])
 
 
-def task_notes(task: TaskReport) -> list[str]:
-    notes = []
+def task_notes(task: TaskReport) -> Iterator[str]:
     if task.foreign:
-        notes.append(f"also edited {', '.join(task.foreign)}, which belongs to another agent; kept in {task.patch}")
+        yield f"also edited {', '.join(task.foreign)}, which belongs to another agent; kept in {task.patch}"
     if task.protected:
         kept = f"kept in {task.patch}" if task.patch else "not kept"
         edited = format_reasons(task.protected, MOST_FILES)
-        notes.append(f"also edited {edited}, which you did not name: not taken, {kept}. {NAME_IT.rstrip('.')}")
+        yield f"also edited {edited}, which you did not name: not taken, {kept}. {NAME_IT.rstrip('.')}"
     if task.notable:
-        notes.append(f"changed {format_reasons(task.notable, MOST_FILES)}: look at it before you trust the result")
+        yield f"changed {format_reasons(task.notable, MOST_FILES)}: look at it before you trust the result"
     if task.refused:
-        notes.append(f"was refused {', '.join(task.refused)}, where it may not write")
+        yield f"was refused {', '.join(task.refused)}, where it may not write"
     if task.left_out:
-        notes.append(f"left {', '.join(task.left_out)}, which cannot be committed")
-    return notes + list(candidate_notes(task))
+        yield f"left {', '.join(task.left_out)}, which cannot be committed"
+    yield from candidate_notes(task)
 
 
 def candidate_notes(task: TaskReport) -> Iterator[str]:
@@ -159,16 +158,15 @@ def handover_rows(report: Report) -> list[tuple[str, str]]:
     return rows + ([("Pull request", report.pr_url)] if report.pr_url else [])
 
 
-def budget_lines(report: Report) -> list[str]:
+def budget_lines(report: Report) -> Iterator[str]:
     """How much of the limits is used."""
-    used, limits, lines = report.usage, report.limits, []
+    used, limits = report.usage, report.limits
     if "budget" in limits and used.paid is not None:
-        lines.append(f"Budget: {phrases.format_usd(used.paid)} of {phrases.format_usd(limits['budget'])} spent")
+        yield f"Budget: {phrases.format_usd(used.paid)} of {phrases.format_usd(limits['budget'])} spent"
     if "max_tokens" in limits:
-        lines.append(f"Tokens: {used.tokens + used.assumed_tokens:,} of {limits['max_tokens']:,} used")
+        yield f"Tokens: {used.tokens + used.assumed_tokens:,} of {limits['max_tokens']:,} used"
     if used.assumed:
-        lines.append(f"Of the cost {phrases.format_usd(used.assumed)} is assumed: replies were lost, or had no usage")
+        yield f"Of the cost {phrases.format_usd(used.assumed)} is assumed: replies were lost, or had no usage"
     if used.overshoot:
         overshoot = phrases.format_usd(used.overshoot)
-        lines.append(f"Overshoot: providers billed {overshoot} more than was reserved for their requests")
-    return lines
+        yield f"Overshoot: providers billed {overshoot} more than was reserved for their requests"

@@ -1,6 +1,5 @@
 """Merge the settings from flags, environments, settings files and defaults, in this order of precedence."""
 
-import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Any
 from orchestra.errors import SettingsError
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.plan.roles import Role, parse_roles
-from orchestra.settings.option import VARIABLE_PREFIX, check_option, flag_of, key_of, variables_of
+from orchestra.settings.option import VARIABLE_PREFIX, Field, check_option, flag_of, key_of, variables_of
 from orchestra.settings.settings import CONFLICTING_OPTIONS, SOURCE_ORDER, Settings, option_fields, source_rank
 from orchestra.settings.values import PRICES_TABLE, parse_option, parse_prices, split_words
 
@@ -68,10 +67,7 @@ def merge_variables(environments: Sequence[Environment]) -> dict[str, tuple[str,
 
 
 def pick_value(
-    f: dataclasses.Field[Any],
-    flags: Mapping[str, Any],
-    environments: Sequence[Environment],
-    files: Sequence[SettingsFile],
+    f: Field, flags: Mapping[str, Any], environments: Sequence[Environment], files: Sequence[SettingsFile]
 ) -> tuple[Any, str]:
     if flags.get(f.name) is not None:
         return parse_option(f, flags[f.name], flag_of(f)), "flag"

@@ -13,6 +13,7 @@ from orchestra.settings.values import parse_price
 ADDRESS_START = re.compile(r"https?://[^/\s]+")
 
 VARIABLE_PREFIX = "ORCHESTRA_"
+Field = dataclasses.Field[Any]
 
 
 class Power(StrEnum):
@@ -59,18 +60,18 @@ def define_option(
     return field(default=default, metadata=facts)
 
 
-def flag_of(f: dataclasses.Field[Any]) -> str:
+def flag_of(f: Field) -> str:
     """--no-prd for use_prd, --no-apply for apply, --max-agents for max_agents."""
     if f.metadata["off"]:
         return "--no-" + f.name.removeprefix("use_").replace("_", "-")
     return "--" + f.name.replace("_", "-")
 
 
-def variables_of(f: dataclasses.Field[Any]) -> tuple[str, ...]:
+def variables_of(f: Field) -> tuple[str, ...]:
     return (VARIABLE_PREFIX + f.name.upper(), *f.metadata["env"])
 
 
-def key_of(f: dataclasses.Field[Any]) -> str:
+def key_of(f: Field) -> str:
     """The option's name in a settings file."""
     return key_of_name(f.name)
 
@@ -79,7 +80,7 @@ def key_of_name(name: str) -> str:
     return name.replace("_", "-")
 
 
-def check_option(f: dataclasses.Field[Any], value: Any) -> None:
+def check_option(f: Field, value: Any) -> None:
     """Raise SettingsError for a value that the option does not allow. The default is always allowed."""
     choices, most, check = f.metadata["choices"], f.metadata["most"], f.metadata["check"]
     if value == f.default:
@@ -93,7 +94,7 @@ def check_option(f: dataclasses.Field[Any], value: Any) -> None:
         check(value)
 
 
-def option_label(f: dataclasses.Field[Any]) -> str:
+def option_label(f: Field) -> str:
     """The option's name in messages: its well-known variable, if it has one besides ours, else its flag."""
     return str(next(iter(f.metadata["env"]), flag_of(f)))
 

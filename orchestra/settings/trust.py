@@ -14,13 +14,12 @@ from orchestra.plan.roles import TABLE as ROLES
 from orchestra.plan.roles import packaged_roles
 from orchestra.providers import catalogue
 from orchestra.settings.load import SettingsFile, with_gate_entries
-from orchestra.settings.option import Power, key_of, key_of_name
+from orchestra.settings.option import Field, Power, key_of, key_of_name
 from orchestra.settings.settings import CommittedFile, Settings, option_fields, with_conflicting
 from orchestra.settings.values import PRICES_TABLE, parse_option, parse_price, parse_prices
 
 # Whether a path in the file is a regular file that git tracks.
 IsTracked = Callable[[str], bool]
-Field = dataclasses.Field[Any]
 MODEL_OPTIONS = ("model", "claude", "claude_model")
 ALLOWED_POWERS = (Power.HARMLESS, Power.TESTS)
 PLANS_FOLDER = ".aider_logs/plans"  # of plans that are given by name

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from orchestra.events import PlanRange, TaskRange
 from orchestra.model import Plan, Task, Usage, Verdict
@@ -95,27 +94,20 @@ def time_left(report: Report, worked_seconds: float) -> float | None:
     return left if left > 0 else None
 
 
-class ActualUse(NamedTuple):
-    """What the agents' work really took."""
-
-    tokens: int
-    dollars: float | None
-    minutes: float
-
-
 def estimate_record(report: Report) -> dict[str, object] | None:
     """The estimate of the agents' work beside its actual use; None for a run of an older version without estimate."""
     expected = report.estimate
     if expected is None:
         return None
     ranges = {"tokens": expected.tokens, "dollars": expected.dollars, "minutes": expected.minutes}
-    return ranges | {"basis": expected.basis, "actual": actual_use(report)._asdict()}
+    actual = dict(zip(ranges, actual_use(report), strict=True))
+    return ranges | {"basis": expected.basis, "actual": actual}
 
 
-def actual_use(report: Report) -> ActualUse:
-    """Lost replies count as paid here too."""
+def actual_use(report: Report) -> tuple[int, float | None, float]:
+    """Return the tokens, dollars and minutes that the agents' work really took. Lost replies count as paid here too."""
     used, minutes = report.roles.get("agent", Usage()), round(report.worked_ms / 60_000, 3)
-    return ActualUse(used.tokens + used.assumed_tokens, None if used.paid is None else round(used.paid, 8), minutes)
+    return used.tokens + used.assumed_tokens, None if used.paid is None else round(used.paid, 8), minutes
 
 
 def comparison_sentence(report: Report) -> str:
@@ -124,13 +116,12 @@ def comparison_sentence(report: Report) -> str:
     expected, tasks = report.estimate, report.tasks.values()
     if expected is None or any(task.verdict != Verdict.APPLIED for task in tasks if not task.replaced):
         return ""
-    actual, (soon, late) = actual_use(report), map(format_minutes, expected.minutes)
-    if expected.dollars is not None and actual.dollars is not None:
-        least, most, took = map(format_estimate, (*expected.dollars, actual.dollars))
+    (used_tokens, paid, minutes), (soon, late) = actual_use(report), map(format_minutes, expected.minutes)
+    if expected.dollars is not None and paid is not None:
+        least, most, took = map(format_estimate, (*expected.dollars, paid))
     else:
-        least, most, took = (f"{tokens:,} tokens" for tokens in (*expected.tokens, actual.tokens))
+        least, most, took = (f"{tokens:,} tokens" for tokens in (*expected.tokens, used_tokens))
         least = least.removesuffix(" tokens")
-    minutes = actual.minutes
     lasted = f"{format_minutes(minutes)} minutes" if minutes >= 1 else f"{60 * minutes:.1f} seconds"
     return f"Estimated {least} to {most} and {soon} to {late} minutes for the agents; they took {took} and {lasted}."
 

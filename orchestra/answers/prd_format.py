@@ -104,9 +104,6 @@ def mention_pattern(path: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w./\\-]){re.escape(path)}(?![\w/\\-]|\.\w)")
 
 
-# --- the block ------------------------------------------------------------------------------------------------------
-
-
 def load_block(block: str, lines_above: int) -> dict[str, Any]:
     try:
         record = json.loads(block)

@@ -63,9 +63,6 @@ def is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is field.default_factory is dataclasses.MISSING
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
-
-
 def parse_answer(kind: type[T], text: str) -> T:
     """Read the answer from a model's text. Raise MisshapenAnswer with every error in it."""
     complaints: list[str] = []

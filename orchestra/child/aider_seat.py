@@ -46,9 +46,6 @@ def check_aider() -> None:
     import aider.main
 
 
-# --- a faster start -------------------------------------------------------------------------------------------------
-
-
 @functools.cache
 def speed_up_import() -> None:
     """Skip a third of Aider's import time: work that is not needed, or done slowly. Call it before the import."""
@@ -73,9 +70,6 @@ def speed_up_import() -> None:
     json5.loads = loads
     if yaml.__with_libyaml__:
         yaml.safe_load = lambda stream: yaml.load(stream, Loader=yaml.CSafeLoader)
-
-
-# --- one Aider, made hermetic ---------------------------------------------------------------------------------------
 
 
 class SortedSet(set):
@@ -256,8 +250,6 @@ def run_job(job: Job) -> int:
     os.replace(path + ".part", path)
     return code
 
-
-# --- the fork server ------------------------------------------------------------------------------------------------
 
 # What a first request imports, beside what `rehearse_request` loads. A test checks that nothing large is missing.
 LATE = (

@@ -55,9 +55,6 @@ def terminate_group(leader: int, grace: float, wake: int) -> int:
     return reap_group(leader)
 
 
-# --- those who leave the group --------------------------------------------------------------------------------------
-
-
 def adopt_orphans() -> None:
     """Become the parent of orphans below us, even in a session of their own (Linux), so that they can be found."""
     if sys.platform == "linux":

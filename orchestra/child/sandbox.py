@@ -82,9 +82,6 @@ def write_maps(pid):
             file.write(text)
 
 
-# --- process 1 of the sandbox ---------------------------------------------------------------------------------------
-
-
 def run_inside(spec, command, output, ready):
     """Run the command and exit with its code, or 128 plus its signal. Never returns."""
     code = CANNOT
@@ -159,9 +156,6 @@ def drop_capabilities():
 
 def libc_prctl(option, value):
     check_result(LIBC.prctl(option, value, 0, 0, 0), f"prctl {option}")
-
-
-# --- what it sees ---------------------------------------------------------------------------------------------------
 
 
 def build_view(spec):
@@ -334,9 +328,6 @@ def raise_loopback():
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
-
-
-# --- mounts ---------------------------------------------------------------------------------------------------------
 
 
 def mount(source, target, kind, flags, options=None):

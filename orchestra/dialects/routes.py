@@ -57,9 +57,6 @@ def matches_path(pattern: str, path: str) -> bool:
     return re.fullmatch(pattern, path, re.ASCII) is not None
 
 
-# --- what goes upstream ---------------------------------------------------------------------------------------------
-
-
 def path_without_version(dialect: Dialect, path: str) -> str:
     """Return the path without a version, which clients may send or not, for a dialect that adds its own."""
     path = path.strip("/")

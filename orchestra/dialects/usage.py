@@ -95,9 +95,6 @@ def quote_odd_value(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} digits)"
 
 
-# --- replies that a client can read ---------------------------------------------------------------------------------
-
-
 def is_count_or_none(value: Any) -> bool:
     return value is None or (type(value) is int and as_count(value) is not None)
 

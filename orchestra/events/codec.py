@@ -19,9 +19,6 @@ class InvalidValue(ValueError):
     """A value does not fit its field."""
 
 
-# --- to JSON --------------------------------------------------------------------------------------------------------
-
-
 def to_json_value(value: Any, scrub: Callable[[str], str] = str) -> Any:
     """The value as JSON. `scrub` is applied to texts, not to numbers, which cannot hold secrets."""
     if isinstance(value, str):
@@ -49,9 +46,6 @@ def event_record(event: Event) -> dict[str, Any]:
     head = {"event": event.kind, "run": event.run, "seq": event.seq, "time": event.time}
     owner = {"task": event.task, "attempt": event.attempt}
     return head | {name: value for name, value in owner.items() if value is not None} | {"data": dict(event.data)}
-
-
-# --- from JSON ------------------------------------------------------------------------------------------------------
 
 
 def read_line(line: str | bytes) -> Event | None:

@@ -81,8 +81,6 @@ def needs_no_plugins(command: str, configuration: Iterable[str]) -> bool:
     return bool(PLAIN_PYTEST.fullmatch(command)) and not any(PLUGINS.search(text) for text in configuration)
 
 
-# --- the test -------------------------------------------------------------------------------------------------------
-
 JS_TEST = re.compile(
     r"(?:[._-](?:test|spec)|(?:^|/)tests?)\.[cm]?[jt]sx?$|(?:^|/)(?:tests?|specs?|__tests__)/.+\.[cm]?[jt]sx?$"
 )

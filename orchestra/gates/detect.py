@@ -98,9 +98,6 @@ def check_node_packages(seen: RepositoryView, offer: Offer) -> Offer:
     return gate, why_not
 
 
-# --- tests ----------------------------------------------------------------------------------------------------------
-
-
 def python_tests(seen: RepositoryView) -> Iterator[Offer]:
     if why := find_pytest_use(seen):
         yield offer_gate(seen, "pytest", "tests", why, "pytest", "-q --continue-on-collection-errors")
@@ -175,9 +172,6 @@ def make_tests(seen: RepositoryView) -> Iterator[Offer]:
         yield offer_gate(seen, "make test", "tests", f"{name} has a target `test`", "make", "test")
 
 
-# --- checks ---------------------------------------------------------------------------------------------------------
-
-
 def python_checks(seen: RepositoryView) -> Iterator[Offer]:
     if why := find_tool_config(seen, "ruff", ("ruff.toml", ".ruff.toml"), {}):
         words = "check --no-cache --force-exclude --output-format concise"
@@ -223,9 +217,6 @@ def node_checks(seen: RepositoryView) -> Iterator[Offer]:
         yield check_node_packages(seen, offer_gate(seen, "eslint", "lint", why, "eslint", "--no-color", JS))
 
 
-# --- manifests, which may be broken ---------------------------------------------------------------------------------
-
-
 def read_tool_table(seen: RepositoryView) -> dict[str, Any]:
     """Return the table `tool` of pyproject.toml."""
     try:
@@ -255,9 +246,6 @@ def parse_package_json(manifest: str) -> dict[str, Any]:
 def npm_scripts(manifest: str) -> dict[str, str]:
     found = parse_package_json(manifest).get("scripts")
     return {name: str(text) for name, text in found.items()} if isinstance(found, dict) else {}
-
-
-# --- the choice -----------------------------------------------------------------------------------------------------
 
 
 def choose_gates(settings: Settings, detected: Iterable[Gate]) -> list[Gate]:

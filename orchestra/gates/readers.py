@@ -23,8 +23,6 @@ def lines_from(pattern: str, lines: Lines) -> Iterator[str]:
     return dropwhile(lambda line: not re.match(pattern, line), lines)
 
 
-# --- failures of tests ----------------------------------------------------------------------------------------------
-
 SUMMARY = re.compile(r"^=+ short test summary info =+$")
 NODE_ID = re.compile(r"^(?:SUB)?(?:FAILED|ERROR)(?:\([^)]*\)|\[[^\]]*\])? (?P<id>.+)$")
 VERBOSE = re.compile(
@@ -154,8 +152,6 @@ def read_node_spec(lines: Lines) -> Iterator[str]:
 
 TEST_READERS = (read_pytest, read_unittest, read_go, read_cargo, read_jest, read_mocha, read_tap, read_node_spec)
 
-# --- failures of checks ---------------------------------------------------------------------------------------------
-
 RULE = re.compile(r"^([A-Z]+\d+|invalid-syntax:|[a-z-]+:) (?<!error: )")
 DIAGNOSTIC = re.compile(
     r"^\s*(?P<file>[^\s:()][^:()]*\.\w+)(?::\d+(?::\d+)?(?:-\d+)?|\(\d+,\d+\))(?::| -)\s*(?P<message>.*)$"
@@ -193,8 +189,6 @@ def read_diagnostics(lines: Lines) -> Iterator[str]:
 
 # The same error may occur twice in one file.
 CHECK_READERS = (read_eslint, read_ruff, read_diagnostics)
-
-# --- counts ---------------------------------------------------------------------------------------------------------
 
 TALLY = r"\d+ [a-z]+(?: [a-z]+)?"
 PYTEST_PROGRESS = re.compile(r"^(?:\S+ )?([.FEsxXR]+) +\[ *\d+(?:%|/\d+)\]$")
@@ -276,8 +270,6 @@ def count_unittest(lines: Lines) -> Iterator[Pair]:
             yield max(0, int(hit[1]) - skipped - loaded), max(0, int(hit[1]) - skipped - expected - len(bad))
             bad = set()
 
-
-# --- outcomes by name -----------------------------------------------------------------------------------------------
 
 MARK = re.compile(r"^(\s*)([✓✔√✖✗×○↓﹣⚠-]) (?:(skipped|todo) )?(.*?)(?: \(?[\d.]+ ?m?s\)?)?(?:\s+# (SKIP|TODO).*)?$")
 VITEST_FILE = re.compile(r"\(\d+ tests?\b[^)]*\)$")

@@ -140,9 +140,6 @@ def must_pass(gate: Gate, reading: Reading) -> bool:
     return gate.named and reading.silent and not RUNNER.search(gate.command)
 
 
-# --- the names of failures ------------------------------------------------------------------------------------------
-
-
 def new_failures(base: Names, now: Names) -> Names:
     """Return the failures that the base does not have. A bare exit code, which names nothing, is always new."""
     return frozenset(name for name in now if name not in base or name.startswith(OPAQUE))

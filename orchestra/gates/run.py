@@ -205,9 +205,6 @@ def read_foreign_modules(book: Path) -> tuple[str, ...]:
     return tuple(sorted({name for line in lines for name in line.split()[1:]}))
 
 
-# --- what it did beside its task ------------------------------------------------------------------------------------
-
-
 def find_side_effects(
     gate: Gate, context: GateContext, stamps: tuple[FileStamps, FileStamps]
 ) -> tuple[bool, tuple[str, ...]]:

@@ -64,9 +64,6 @@ class ReplyFacts:
 KeyForms = Iterable[tuple[str, str]]
 
 
-# --- requests -------------------------------------------------------------------------------------------------------
-
-
 class DuplicateName(ValueError):
     """An object has the same name twice: the provider may read the other value."""
 
@@ -138,9 +135,6 @@ def lower_cap(dialect: Dialect, provider: str, cap: int, raw: bytes) -> bytes:
     return json.dumps(dialect.with_cap(provider, body if isinstance(body, dict) else {}, cap)).encode()
 
 
-# --- replies --------------------------------------------------------------------------------------------------------
-
-
 def read_reply_facts(dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
     """Read the facts of a complete answer; `kind` is its content type."""
     try:
@@ -165,9 +159,6 @@ def reply_facts(dialect: Dialect, body: dialects.Body, raw: bytes, *, mend: bool
         tokens=dialect.token_usage(body),
         mended=None if clean is body else json.dumps(clean).encode(),
     )
-
-
-# --- here, or in a child --------------------------------------------------------------------------------------------
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {"request": read_request_facts, "reply": read_reply_facts, "cap": lower_cap}

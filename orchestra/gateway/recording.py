@@ -156,9 +156,6 @@ class Recording:
         return Counter(reply.owner for reply in left if reply.session_number == last[reply.owner])
 
 
-# --- from a file ----------------------------------------------------------------------------------------------------
-
-
 def load_recording(path: Path) -> Recording:
     try:
         raw = path.read_bytes()
@@ -202,9 +199,6 @@ def gzip_members(raw: bytes) -> Iterator[tuple[bytes, int]]:
             return
         rest = unpack.unused_data
         yield text, len(raw) - len(rest)
-
-
-# --- to a file ------------------------------------------------------------------------------------------------------
 
 
 class Recorder:

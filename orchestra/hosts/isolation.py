@@ -124,9 +124,6 @@ async def check_sandbox(settings: Settings) -> None:
             raise UsageError("--sandbox require: this system allows no namespaces.", hint="`doctor` tells more.")
 
 
-# --- what holds here ------------------------------------------------------------------------------------------------
-
-
 async def find_sandbox_mode(folder: Path) -> str:
     """Try each mode on a sample worktree: a kernel may offer a feature and still refuse it."""
     for mode in MODES:
@@ -151,9 +148,6 @@ async def is_mode_effective(mode: str, folder: Path) -> bool:
     )
     await child.wait()
     return child.returncode == 0
-
-
-# --- what is kept from them -----------------------------------------------------------------------------------------
 
 
 def system_secrets(checkout: Path, home: Path) -> dict[str, tuple[str, ...]]:

@@ -190,8 +190,6 @@ def asks_to_remove_test(text: str, test: str) -> bool:
     return any(not NEGATED.search(CLAUSE.split(text[: hit.start()])[-1]) for hit in found)
 
 
-# --- what a changed test asserts ------------------------------------------------------------------------------------
-
 ASSERTS = re.compile(
     r"\bassert\w*\b|\bexpect\s*\(|\.should\b|\.to(?:Be|Equal|Throw|Match|Have|Contain)\w*\(|\bt\.(?:Error|Fatal|Fail)\w*\("
     r"|\brequire\.\w+\(|\bself\.fail\b|\bpytest\.(?:raises|fail|approx)\b",
@@ -216,8 +214,6 @@ def assertion_lines(text: str) -> list[str]:
     lines = (" ".join(line.split()) for line in text.splitlines())
     return [line[:LONGEST] for line in lines if ASSERTS.search(line) and not line.startswith(("#", "//"))]
 
-
-# --- tests in product files -----------------------------------------------------------------------------------------
 
 INLINE = re.compile(r"^[ \t]*#\[cfg\(test\)\]", re.MULTILINE)
 

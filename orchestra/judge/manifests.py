@@ -21,8 +21,6 @@ class NotPlainEdit(Exception):
     """The edit does more than change plain dependencies; the text says what."""
 
 
-# --- one dependency -------------------------------------------------------------------------------------------------
-
 VERSIONS = r"(?:(?:===?|~=|!=|<=?|>=?) *[\w.*+!-]+(?: *, *(?:===?|~=|!=|<=?|>=?) *[\w.*+!-]+)*)"
 # Name, extras, versions, and a marker that only compares.
 PEP_508 = re.compile(
@@ -60,9 +58,6 @@ def is_plain_toml(name: str, wanted: Any) -> bool:
     return isinstance(version, str) and bool(VERSION.fullmatch(version.strip()))
 
 
-# --- what differs ---------------------------------------------------------------------------------------------------
-
-
 def diff_tables(before: Any, after: Any, key_path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Return where two parsed files differ, as deep as both have tables, with the new value (None: removed)."""
     if isinstance(after, dict) and after and not before:
@@ -82,9 +77,6 @@ def more_than_dependencies(key_path: KeyPath) -> NotPlainEdit:
 
 def foreign_dependency(key_path: KeyPath) -> NotPlainEdit:
     return NotPlainEdit(f"has a dependency that is not a plain name and version: {'.'.join(key_path)}")
-
-
-# --- files ----------------------------------------------------------------------------------------------------------
 
 
 def check_requirements_txt(before: str, after: str) -> set[str]:

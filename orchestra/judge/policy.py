@@ -117,8 +117,6 @@ def is_instructive(verdict: str) -> bool:
     return verdict != Verdict.APPLIED and not policy_of(verdict).interrupted
 
 
-# --- the exit code --------------------------------------------------------------------------------------------------
-
 # If several apply, the first in this order counts.
 ORDER = (130, 143, 3, 2, 6, 4, 5, 1, 0)
 WAITING_CODE = 5

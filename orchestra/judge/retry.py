@@ -122,9 +122,6 @@ def machine_remedy(message: str) -> str:
     return next((remedy for pattern, remedy in TROUBLES if re.search(pattern, message)), "")
 
 
-# --- what the next attempt is told ----------------------------------------------------------------------------------
-
-
 def build_feedback(tried: Sequence[TriedAttempt], limit: int = LIMIT) -> str:
     """Describe the attempts in at most `limit` characters: a line each, then the last one's failures and diff."""
     if not tried:

@@ -71,9 +71,6 @@ def is_parseable(path: str, text: str) -> bool:
     return True
 
 
-# --- entries of a list, one a line ----------------------------------------------------------------------------------
-
-
 def entry_pattern(path: str) -> str:
     """Return the pattern of lines that may be in any order in this file."""
     name = PurePosixPath(path)
@@ -103,9 +100,6 @@ def entry_subjects(line: str) -> set[str]:
 
 def is_import_line(line: str) -> bool:
     return line.lstrip().startswith(("import ", "from "))
-
-
-# --- Python ---------------------------------------------------------------------------------------------------------
 
 
 def keeps_meaning(base: str, ours: str, theirs: str, merged: str) -> bool:

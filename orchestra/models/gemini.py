@@ -159,9 +159,6 @@ def is_loopback(base: str) -> bool:
         return host == "localhost"
 
 
-# --- the answer -----------------------------------------------------------------------------------------------------
-
-
 class GeminiAnswer:
     """The answer as it grows, and whether it is complete."""
 
@@ -204,9 +201,6 @@ def without_fence(text: str) -> str:
     text = text.strip()
     wrapped = re.fullmatch(r"(```+)(?:markdown|md)[ \t]*\n(.*)\n\1", text, re.DOTALL | re.IGNORECASE)
     return (wrapped[2].strip() if wrapped else text) + "\n"
-
-
-# --- over REST ------------------------------------------------------------------------------------------------------
 
 
 async def ask_over_rest(call: GeminiCall, on_body: Callable[[Body], None]) -> None:
@@ -268,9 +262,6 @@ def parse_bodies(call: GeminiCall, raw: bytes) -> list[Body]:
     return found
 
 
-# --- through the SDK ------------------------------------------------------------------------------------------------
-
-
 async def ask_over_sdk(call: GeminiCall, on_body: Callable[[Body], None]) -> None:
     """Ask in a daemon thread: asyncio's own threads would keep a stopped program waiting for the answer."""
     future: concurrent.futures.Future[Body] = concurrent.futures.Future()
@@ -330,9 +321,6 @@ def sdk_body(answer: Any) -> Body:
 
 
 CLIENTS = {"rest": ask_over_rest, "sdk": ask_over_sdk}
-
-
-# --- failures -------------------------------------------------------------------------------------------------------
 
 
 def refusal_error(call: GeminiCall, status: int, raw: bytes, headers: Mapping[str, str] | None = None) -> GeminiError:

@@ -36,9 +36,6 @@ async def gather_evidence(git: Git, base: str, entries: Mapping[str, Entry], fil
     return Evidence(commits, sources, lost)
 
 
-# --- history --------------------------------------------------------------------------------------------------------
-
-
 async def read_history(git: Git, base: str, known: Collection[str]) -> tuple[list[tuple[str, ...]], str]:
     """Read the commits, newest first, with paths as at the base; and describe in a sentence what is missing."""
     shallow = await git.maybe("rev-parse", "--is-shallow-repository") == "true"
@@ -73,9 +70,6 @@ def parse_renames(output: bytes) -> Iterable[tuple[str, str]]:
         if status.strip("\n"):
             old = next(words, "")
             yield (old, next(words, old) if status.strip("\n")[0] in "RC" else old)
-
-
-# --- sources --------------------------------------------------------------------------------------------------------
 
 
 async def read_sources(git: Git, entries: Sequence[Entry]) -> dict[str, Source]:

@@ -94,9 +94,6 @@ async def list_imported_refs(git: Git) -> list[tuple[str, str]]:
     return [(ref, ref.removeprefix(f"{IMPORTED}/").split("/")[0]) for ref in found]
 
 
-# --- commits in a file ----------------------------------------------------------------------------------------------
-
-
 async def write_bundle(git: Git, commits: dict[str, str], base: str, target: Path) -> bool:
     """Write commits by name into a bundle, with everything since the base. Return False if there is nothing in it."""
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-bundle-") as folder:

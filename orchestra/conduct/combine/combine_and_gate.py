@@ -91,9 +91,6 @@ def parent_commit(context: Context, result: TaskResult) -> str:
     return result.parent or context.repository.base
 
 
-# --- the search for what breaks it ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class GuiltyResult:
     """A result that broke the combination, the sentence that says how, and the lesson for its next attempt."""

@@ -122,9 +122,6 @@ def branched_commit(report: Report) -> str:
     return branched.commit if branched else ""
 
 
-# --- push -----------------------------------------------------------------------------------------------------------
-
-
 async def push_result(run: Run, result: str) -> None:
     context = run.context
     branch, done = run.state.report.result_branch, run.state.report.last_handover(events.BranchPushed)
@@ -173,9 +170,6 @@ def login_for_push(host: CodeHost | None, remote: Remote) -> Login | None:
 
 def fork_hint() -> str:
     return f". {FORK}" if is_from_fork(os.environ) else ""
-
-
-# --- pull request ---------------------------------------------------------------------------------------------------
 
 
 async def open_pull_request(run: Run, result: str) -> None:

@@ -136,9 +136,6 @@ def change_plan(run: Run, *tasks: Task, replaces: int = 0, by: int = 0) -> None:
     run.emit(events.PlanChanged(tasks=tasks, replaces=replaces, by=by))
 
 
-# --- by hand --------------------------------------------------------------------------------------------------------
-
-
 def lent_path(run: Run, task: Task) -> Path:
     return by_hand.lent_path(run.context.logs, run.context.stamp, task.agent)
 

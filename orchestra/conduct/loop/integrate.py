@@ -133,9 +133,6 @@ async def add_prd_commit(run: Run, head: str) -> str:
     return await git.text("commit-tree", tree, "-p", head, "-F", "-", input=message.encode())
 
 
-# --- a branch with new commits --------------------------------------------------------------------------------------
-
-
 async def deliver_caught_up(run: Run, gating: Gating, head: str, side: str) -> tuple[str, Delivery]:
     """Return the final result and what became of it."""
     repository = run.context.repository

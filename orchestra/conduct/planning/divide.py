@@ -90,9 +90,6 @@ def read_assignment(file_name: str) -> list[list[str]]:
         raise PlanError(f"--assign {file_name}: it cannot be read ({error}).") from None
 
 
-# --- what agents see beside their files -----------------------------------------------------------------------------
-
-
 async def find_context_of_shares(project: Project, division: Division) -> tuple[list[tuple[str, ...]], list[str]]:
     """For each share, find the files to show whole and the signatures of related files."""
     entries, shares = project.entries, division.split.shares

@@ -57,9 +57,6 @@ MOST_SAID = 10
 T = TypeVar("T")
 
 
-# --- before the run -------------------------------------------------------------------------------------------------
-
-
 def load_plan_settings(settings: Settings, root: Path) -> tuple[Settings, Draft | None]:
     """Load the settings that the file of --plan stands for, and its content."""
     if not settings.plan:
@@ -107,9 +104,6 @@ def make_world(project: Project, tracked: Mapping[str, TrackedFile], prd: Prd) -
     roles = known_roles(project.settings.roles)
     reading = [name for name, role in roles.items() if role.only_answers]
     return PlanContext(tracked, list(roles), reading, [one.id for one in prd.requirements], project.model.context)
-
-
-# --- the plan of a run ----------------------------------------------------------------------------------------------
 
 
 async def obtain_plan(run: Run, prd: Prd, given: Targets | None, checked: CheckedDraft | None) -> Plan:
@@ -181,9 +175,6 @@ def note_repairs(run: Run, repairs: Sequence[str]) -> None:
         run.emit(events.Note(f"The plan was corrected in {len(repairs) - MOST_SAID} more places."))
 
 
-# --- asking a model -------------------------------------------------------------------------------------------------
-
-
 def lead_model(settings: Settings) -> catalogue.Model:
     return usable_model(settings, settings.gemini_name)
 
@@ -211,9 +202,6 @@ async def ask_lead(run: Run, question: str, kind: type[T], complaint: Callable[[
     model = lead_model(run.context.settings)
     how: dict[str, Any] = {"system": planner.ROLE, "check": complaint, "expected": ANSWER_TOKENS}
     return await ask_under_role(planner.NAME, run, model, question, kind, **how)
-
-
-# --- from the draft to the plan -------------------------------------------------------------------------------------
 
 
 async def plan_from_draft(project: Project, prd: Prd, draft: Draft) -> Plan:

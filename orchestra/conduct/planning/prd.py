@@ -52,9 +52,6 @@ NO_KEY = (
 NO_KEY_TO_PLAN = "There is no Google key for --decompose: set GOOGLE_API_KEY (or --api-key), or give --files instead."
 
 
-# --- what the user named --------------------------------------------------------------------------------------------
-
-
 def relative_patterns(settings: Settings, root: Path) -> list[str]:
     """Return the patterns of --files relative to the repository's root. They were given relative to --repo, if any."""
     start = Path.cwd()
@@ -94,9 +91,6 @@ async def chosen_targets(project: Project) -> Targets | None:
     if settings.assign:
         check_complete(settings.assign, shares, [file.path for file in targets.files])
     return targets
-
-
-# --- the PRD --------------------------------------------------------------------------------------------------------
 
 
 def check_prd_source(settings: Settings, *, replayed: bool) -> None:
@@ -214,9 +208,6 @@ async def digest_repository(context: Context) -> str:
         for e in regular
     ]
     return await asyncio.to_thread(build_digest, listed)
-
-
-# --- the plan -------------------------------------------------------------------------------------------------------
 
 
 def prd_files(prd: Prd, tracked: Iterable[str]) -> tuple[str, ...]:

@@ -103,9 +103,6 @@ async def check_disk_space(project: Project) -> None:
         raise UsageError(f"{folder} has {free / MB:,.1f} MB free, and {needs}.", hint=hint)
 
 
-# --- replays ----------------------------------------------------------------------------------------------------------
-
-
 def with_recording(settings: Settings) -> tuple[Settings, Recording | None]:
     """Return the settings for the replay, and the recording. A resumed run may come from another folder."""
     if settings.record:

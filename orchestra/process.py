@@ -114,10 +114,8 @@ async def run_command(
     scrub: Callable[[str], str] | None = None,
     sandbox: str = NO_SANDBOX,
 ) -> CommandResult:
-    """Run a command to its end or deadline. Its output goes to `output`, whole up to a few megabytes.
-
-    With `scrub` all of it is filtered on its way, so that no secret ever reaches the file.
-    """
+    """Run a command to its end or deadline. Its output goes to `output`, whole up to a few megabytes. With `scrub` all
+    of it is filtered on its way, so that no secret ever reaches the file."""
     started = time.monotonic()
     with output.open("ab", buffering=0) as sink:
         child = await asyncio.create_subprocess_exec(

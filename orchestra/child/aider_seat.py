@@ -273,10 +273,8 @@ def warm_up() -> None:
 
 
 def rehearse_request() -> None:
-    """Make one request that goes nowhere, so that no child has to import, build or cache what it needs.
-
-    litellm logs each reply in a thread; here it is done in place, because a thread must not be forked.
-    """
+    """Make one request that goes nowhere, so that no child has to import, build or cache what it needs. litellm logs
+    each reply in a thread; here it is done in place, because a thread must not be forked."""
     from types import SimpleNamespace
 
     import httpx

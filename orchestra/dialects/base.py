@@ -74,10 +74,8 @@ class Dialect(Protocol):
     # --- replies
 
     def is_reply(self, body: Any) -> bool:
-        """Whether a 2xx body has the format's shape. Nothing else may reach an agent: litellm would ask again.
-
-        The usage does not matter here: a reply without usage, or with a strange one, is paid like any other.
-        """
+        """Whether a 2xx body has the format's shape. Nothing else may reach an agent: litellm would ask again. The
+        usage does not matter here: a reply without usage, or with a strange one, is paid like any other."""
 
     def reply_text(self, body: Body) -> str:
         """The model's text without its reasoning."""

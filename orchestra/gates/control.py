@@ -148,10 +148,8 @@ def one_file_per_package(texts: Mapping[str, str]) -> list[str]:
 
 
 def is_control_reported(outcome: GateOutcome, name: str, files: Iterable[str]) -> bool:
-    """Whether the run failed because of the control test.
-
-    A file that could not be loaded with it counts too: such a runner does not hide failures.
-    """
+    """Whether the run failed because of the control test. A file that could not be loaded with it counts too: such a
+    runner does not hide failures."""
     if outcome.ended.code == 0 or outcome.ended.timed_out:
         return False
     signs = {name, go_test_name(name), *files}

@@ -41,10 +41,8 @@ def find_build_products(files: Collection[str], ignored: Iterable[str]) -> list[
 
 
 def share_packages(tree: Path, checkout: Path, folder: PurePosixPath) -> None:
-    """Make a node_modules in the tree with a link per package.
-
-    What a tool stores in it stays in the tree, and a package of this repository is the tree's, not the checkout's.
-    """
+    """Make a node_modules in the tree with a link per package. What a tool stores in it stays in the tree, and a
+    package of this repository is the tree's, not the checkout's."""
     source, target = checkout / folder / "node_modules", tree / folder / "node_modules"
     if not source.is_dir() or (target.exists() and not target.is_symlink()):
         return

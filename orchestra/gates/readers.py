@@ -252,11 +252,8 @@ def count_pytest_sugar(lines: Lines) -> Iterator[Pair]:
 
 
 def count_unittest(lines: Lines) -> Iterator[Pair]:
-    """Read unittest.
-
-    Failures are counted per test, because each failing subtest is printed. A module that cannot be loaded appears as a
-    test; an error in a class's set-up appears beside the tests.
-    """
+    """Read unittest. Failures are counted per test, because each failing subtest is printed. A module that cannot be
+    loaded appears as a test; an error in a class's set-up appears beside the tests."""
     bad = set[str]()
     for at, line in enumerate(lines):
         if hit := UNITTEST_BAD.match(line):

@@ -133,10 +133,8 @@ def can_be_compared(gate: Gate, reading: Reading) -> bool:
 
 
 def must_pass(gate: Gate, reading: Reading) -> bool:
-    """Whether a demanded command tells nothing but its exit code, as `test -f` and `grep -q` do.
-
-    It has nothing to be compared with, so it must pass, unless it is a test runner, which prints more if it can start.
-    """
+    """Whether a demanded command tells nothing but its exit code, as `test -f` and `grep -q` do. It has nothing to be
+    compared with, so it must pass, unless it is a test runner, which prints more if it can start."""
     return gate.named and reading.silent and not RUNNER.search(gate.command)
 
 
@@ -172,11 +170,8 @@ def failing_lines(lines: Lines) -> set[str]:
 
 
 def find_complaints(lines: Lines, ending: str) -> Names:
-    """Return a run's error lines, for an output without names.
-
-    Of pytest only the errors, because other lines name files and tests. If no line mentions a failure: the shapes of
-    the last lines, and `ending`.
-    """
+    """Return a run's error lines, for an output without names. Of pytest only the errors, because other lines name
+    files and tests. If no line mentions a failure: the shapes of the last lines, and `ending`."""
     errors = dict.fromkeys(line[1:] for line in lines if re.match(r"^E\s+\S", line) and BAD_WORDS.search(line))
     if found := {normalise_line(line) for line in list(errors)[:MOST_ERRORS]} or failing_lines(lines):
         return frozenset(found)

@@ -121,11 +121,8 @@ class GatewayListener(Protocol):
 def usage_of_reply(
     model: catalogue.Model, reported: Tokens, requests: int, *, has_text: bool, most: MaxCost | None
 ) -> Usage:
-    """Compute what a reply costs from its usage; `has_text`: whether the reply holds any text.
-
-    What the usage leaves unknown is counted at the reserved maximum, as assumed. Without `most` nothing was sent, so
-    nothing is assumed.
-    """
+    """Compute what a reply costs from its usage; `has_text`: whether the reply holds any text. What the usage leaves
+    unknown is counted at the reserved maximum, as assumed. Without `most` nothing was sent, so nothing is assumed."""
     dollars = catalogue.request_cost(model, reported.input, reported.cached, reported.cache_write, reported.output)
     known = Usage(requests, 1, reported.input, reported.cached, reported.cache_write, reported.output, dollars)
     if most is None:

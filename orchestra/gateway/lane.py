@@ -109,10 +109,8 @@ class Lane:
     # --- what came back
 
     def obey_rate_headers(self, sent: SentRequest, seconds: float) -> None:
-        """Obey rate-limit headers that report nothing left, up to the longest wait that a refusal may ask for.
-
-        Then one request goes alone; once it is answered, such headers are ignored.
-        """
+        """Obey rate-limit headers that report nothing left, up to the longest wait that a refusal may ask for. Then one
+        request goes alone; once it is answered, such headers are ignored."""
         now = self.clock()
         if seconds <= LIMITED_SECONDS:
             self.pace.hold_until(now + seconds)

@@ -85,10 +85,8 @@ def parse_address(url: str) -> tuple[str, str]:
 
 
 def detect_host(urls: Iterable[str], settings: Settings) -> CodeHost:
-    """Detect the host by the remote's addresses, the best first.
-
-    A token is sent only to its own kind of host, at an address that is well known or given by the user or CI.
-    """
+    """Detect the host by the remote's addresses, the best first. A token is sent only to its own kind of host, at an
+    address that is well known or given by the user or CI."""
     places = [(url, *found) for url in urls if (found := parse_address(url))[0]]
     candidates = ((url, site, project, kind) for url, site, project in places if (kind := kind_of_site(site, settings)))
     first = places[0][1:] if places else ("", "")

@@ -32,11 +32,8 @@ def find_culprits(
     known: Mapping[TaskSet, bool] | None = None,
     sizes: Mapping[int, int] | None = None,
 ) -> Generator[TaskSet, bool, Blame]:
-    """Find the guilty sets.
-
-    `known`: what was gated before; by default, that all tasks together fail and the base alone passes. `sizes`: those
-    of the tasks' changes.
-    """
+    """Find the guilty sets. `known`: what was gated before; by default, that all tasks together fail and the base alone
+    passes. `sizes`: those of the tasks' changes."""
     book = GateAnswers(dict(known or {}) | {frozenset(order): False, frozenset(): True})
     asked_before, most = len(book.answers), question_limit(len(order))
     units = order_units(order, needs)
@@ -77,10 +74,8 @@ class Loss:
 
 
 def choose_dropped_units(losses: Sequence[Loss], conflicts: Iterable[TaskSet]) -> list[Loss]:
-    """Choose units so that no guilty set stays whole: few tasks, then small ones, then late ones.
-
-    Greedy, because the best choice could take forever.
-    """
+    """Choose units so that no guilty set stays whole: few tasks, then small ones, then late ones. Greedy, because the
+    best choice could take forever."""
     conflicts = list(conflicts)
     unsolved, picked = conflicts, list[Loss]()
     latest = {loss.unit: -at for at, loss in enumerate(losses)}

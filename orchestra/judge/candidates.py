@@ -30,10 +30,8 @@ class Candidate:
 
     @property
     def distance(self) -> int:
-        """How far the attempt is from acceptance.
-
-        Gates decide first, then the critic, who is asked only if they pass. What no attempt can change counts least.
-        """
+        """How far the attempt is from acceptance. Gates decide first, then the critic, who is asked only if they pass.
+        What no attempt can change counts least."""
         if self.accepted:
             return 0
         if self.review == "fail" or (self.verdict is Verdict.NO_CHANGE and self.size):

@@ -82,10 +82,8 @@ class DecisiveFiles:
 
 
 def find_decisive_files(change: TreeChange, commands: Sequence[str] = (), set_up: Sequence[str] = ()) -> DecisiveFiles:
-    """Find the changed files that decide the outcome of tests.
-
-    `commands`: what the gates run, through make and npm too. `set_up`: the base's files that may name plug-ins.
-    """
+    """Find the changed files that decide the outcome of tests. `commands`: what the gates run, through make and npm
+    too. `set_up`: the base's files that may name plug-ins."""
     sure = tuple(path for path in change.paths if is_decisive(path, change))
     others = [path for path in change.paths if path not in sure]
     named = [path for path in others if is_used_by_commands(path, commands, set_up)]
@@ -124,10 +122,8 @@ def shadows_program(path: str) -> bool:
 
 
 def shadows_module(path: str, change: TreeChange) -> bool:
-    """Whether a new top-level module has the name of one that runners or tests import from elsewhere.
-
-    `src` and test folders are on Python's path too. A requested file may have a name that tests of the base import.
-    """
+    """Whether a new top-level module has the name of one that runners or tests import from elsewhere. `src` and test
+    folders are on Python's path too. A requested file may have a name that tests of the base import."""
     top = new_top_module(path, change.base_files)
     if top in sys.stdlib_module_names or RUNNERS.fullmatch(top):
         return True
@@ -219,10 +215,8 @@ INLINE = re.compile(r"^[ \t]*#\[cfg\(test\)\]", re.MULTILINE)
 
 
 def restore_inline_tests(path: str, before: bytes, after: bytes) -> bytes | None:
-    """Return a Rust source file of now with the tests of before: they begin at the first #[cfg(test)].
-
-    None if the tests are unchanged or there are none.
-    """
+    """Return a Rust source file of now with the tests of before: they begin at the first #[cfg(test)]. None if the
+    tests are unchanged or there are none."""
     if not path.endswith(".rs"):
         return None
     old, new = (text.decode("utf-8", "surrogateescape") for text in (before, after))

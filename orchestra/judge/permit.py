@@ -92,10 +92,8 @@ def base_name(path: str) -> str:
 
 
 def mentions_file(text: str, name: str, *, exactly: bool) -> bool:
-    """Whether the text names this file, not a longer path and not as forbidden.
-
-    `exactly`: a new `makefile` would be read in place of the requested `Makefile`.
-    """
+    """Whether the text names this file, not a longer path and not as forbidden. `exactly`: a new `makefile` would be
+    read in place of the requested `Makefile`."""
     # "build" and "configure" are also words: such a name counts only if it cannot be one.
     is_word = not (set(name) & set("./")) and not name.casefold().endswith("file")
     sign = re.escape(name)

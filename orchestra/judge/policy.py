@@ -136,11 +136,8 @@ def compute_exit_code(
     waiting: bool = False,
     under_verified: bool = False,
 ) -> int:
-    """Compute the exit code.
-
-    `moved`: the result could not be handed over, because the user's branch moved or a push was refused. `waiting`: a
-    task waits for a person. `under_verified`: the result is checked less than demanded.
-    """
+    """Compute the exit code. `moved`: the result could not be handed over, because the user's branch moved or a push
+    was refused. `waiting`: a task waits for a person. `under_verified`: the result is checked less than demanded."""
     codes = {0, stopped, WAITING_CODE if waiting else 0}
     asked = [POLICY[verdict].exit_code for verdict in verdicts]
     failed = excluded or gates_failed or moved or under_verified or not changed

@@ -27,10 +27,8 @@ def gates_for_task(
 
 
 def is_self_contained(task: Task, tasks: Sequence[Task], needs: Mapping[int, Collection[int]]) -> bool:
-    """Whether no task that may run at the same time, as neither needs the other, works on the same requirement.
-
-    Work without a named requirement may be part of any task's change.
-    """
+    """Whether no task that may run at the same time, as neither needs the other, works on the same requirement. Work
+    without a named requirement may be part of any task's change."""
 
     def may_share_requirement(other: Task) -> bool:
         return not (task.requirements and other.requirements) or bool({*task.requirements} & {*other.requirements})

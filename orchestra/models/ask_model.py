@@ -39,11 +39,8 @@ async def ask_model(
     check: Callable[[T], str] = lambda answer: "",
     expected: int = 0,
 ) -> T:
-    """Return the answer as a `kind`.
-
-    `base` and `key` are the gateway's; `check` returns what is wrong with an answer of the right shape; `expected`:
-    tokens that the answer may have, if more than a few thousand.
-    """
+    """Return the answer as a `kind`. `base` and `key` are the gateway's; `check` returns what is wrong with an answer
+    of the right shape; `expected`: tokens that the answer may have, if more than a few thousand."""
     import httpx
 
     form = shape.shape_instructions(kind)

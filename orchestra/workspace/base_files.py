@@ -54,10 +54,8 @@ async def commit_base_versions(
     now: FileListing,
     contents: Mapping[str, bytes] | None = None,
 ) -> str:
-    """Commit a tree in which these paths are as in the base (or absent), and others have these contents.
-
-    `index`: a file of ours, so that no other index is touched.
-    """
+    """Commit a tree in which these paths are as in the base (or absent), and others have these contents. `index`: a
+    file of ours, so that no other index is touched."""
     contents = contents or {}
     index.unlink(missing_ok=True)
     mine = git.with_env(GIT_INDEX_FILE=str(index))

@@ -41,11 +41,8 @@ class Changes:
 async def collect_changes(
     tree: Tree, owned: Iterable[str], owners: Mapping[str, int], permit: Permit | None = None
 ) -> Changes:
-    """Sort the changed paths.
-
-    `own`: the task's files and those without an owner. `foreign`: another task's. `left_out`: what no commit can hold.
-    Without a permit, as for a person's own work, nothing is protected.
-    """
+    """Sort the changed paths. `own`: the task's files and those without an owner. `foreign`: another task's.
+    `left_out`: what no commit can hold. Without a permit, as for a person's own work, nothing is protected."""
     mine = set(owned)
     changed = await touched_paths(tree)
     textual = [path for path, code in changed.items() if code != IGNORED and is_text_file(tree.path / path)]
@@ -123,11 +120,8 @@ def is_text_file(path: Path) -> bool:
 
 
 async def commit_changes(tree: Tree, changes: Changes, message: str, parent: str) -> str:
-    """Make one commit of the accepted paths.
-
-    By plumbing: no hooks, and not the user's index. Its parent is where the task began, which may precede the tree's
-    base: all attempts at a task are one commit.
-    """
+    """Make one commit of the accepted paths. By plumbing: no hooks, and not the user's index. Its parent is where the
+    task began, which may precede the tree's base: all attempts at a task are one commit."""
     if changes.untaken:  # otherwise the index already holds just these
         async with base_versions(tree, list(filter(is_gitattributes, changes.protected))):
             await stage_paths(tree, changes.own)

@@ -98,10 +98,8 @@ class Git:
         return await self.text("commit-tree", tree, "-p", parent, "-F", "-", input=message.encode())
 
     async def remove_worktree(self, path: Path) -> bool:
-        """Remove exactly this worktree, whether its folder still exists or not. Return whether git did it.
-
-        `git worktree prune` would also forget the user's on a disk that is not mounted now.
-        """
+        """Remove exactly this worktree, whether its folder still exists or not. Return whether git did it. `git
+        worktree prune` would also forget the user's on a disk that is not mounted now."""
         return await self.ok("worktree", "remove", "--force", "--force", str(path))
 
     async def paths(self, *arguments: str, input: bytes | None = None) -> list[str]:

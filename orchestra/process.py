@@ -2,10 +2,12 @@
 
 import asyncio
 import codecs
+import errno
 import json
 import os
 import re
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -188,3 +190,24 @@ def read_tail(path: Path, limit: int = TAIL) -> str:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - limit))
         return file.read().decode("utf-8", "replace")
+
+
+def is_terminal_closed(descriptor: int) -> bool:
+    """Whether this was a terminal whose other end is closed."""
+    try:
+        termios.tcgetattr(descriptor)
+    except termios.error as error:
+        return bool(error.args[0] == errno.EIO)
+    except OSError:
+        return False
+    return False
+
+
+def detach_closed_terminal() -> bool:
+    """Redirect output to nowhere if the terminal is closed: printing to it fails. Return whether it is."""
+    gone = [descriptor for descriptor in (0, 1, 2) if is_terminal_closed(descriptor)]
+    for descriptor in gone:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+    return bool(gone)

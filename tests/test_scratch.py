@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.workspace.scratch import make_scratch
+from orchestra.conduct.session.warmup import make_scratch
 
 
 @pytest.fixture(autouse=True)

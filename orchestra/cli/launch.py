@@ -43,7 +43,7 @@ async def cancel_on_signal(work: Coroutine[Any, Any, int]) -> int:
     """Cancel the work on the first signal. It then closes what is open and writes its report."""
     import asyncio
 
-    from orchestra.conduct.core.terminal import detach_closed_terminal
+    from orchestra.process import detach_closed_terminal
 
     loop = asyncio.get_running_loop()
     received: list[int] = []

@@ -21,28 +21,6 @@ from orchestra.dialects.routes import HOP_HEADERS, Route, path_without_version, 
 from orchestra.dialects.usage import Tokens
 from orchestra.dialects.values import Body, parse_json_or_none
 
-# Beside what stands here: what callers need of the modules below.
-__all__ = [
-    "HOP_HEADERS",
-    "LONGEST_ERROR",
-    "Body",
-    "Dialect",
-    "ReplyTooLarge",
-    "Route",
-    "StreamReader",
-    "Tokens",
-    "classify_failure",
-    "error_message",
-    "full_error_message",
-    "is_html",
-    "join_stream",
-    "join_whole",
-    "parse_json_or_none",
-    "path_without_version",
-    "redirect_target",
-    "upstream_url",
-]
-
 DIALECTS: dict[str, Dialect] = {
     "openai": OpenAi(),
     "responses": Responses(),

@@ -14,20 +14,3 @@ from orchestra.settings.settings import (
     option_fields,
 )
 from orchestra.settings.values import parse_option
-
-__all__ = [
-    "CONFLICTING_OPTIONS",
-    "REPOSITORY_ENV",
-    "SCRIPT_ENV",
-    "SECRET_WORDS",
-    "CommittedFile",
-    "Settings",
-    "SettingsFile",
-    "check_option",
-    "flag_of",
-    "key_of",
-    "load_settings",
-    "mask_value",
-    "option_fields",
-    "parse_option",
-]

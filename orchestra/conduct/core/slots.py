@@ -31,11 +31,8 @@ class Slots:
             yield
         finally:
             if mine.done() and not mine.cancelled():  # it may be woken and cancelled at the same moment
-                self.free_slot()
-
-    def free_slot(self) -> None:
-        self.free += 1
-        self.wake_next()
+                self.free += 1
+                self.wake_next()
 
     def wake_next(self) -> None:
         while self.free and self.waiting:

@@ -12,7 +12,6 @@ from typing import Any
 
 from orchestra import events
 from orchestra.conduct.core.context import Context, Run
-from orchestra.conduct.core.terminal import detach_closed_terminal
 from orchestra.conduct.deliver import artefacts
 from orchestra.errors import LimitReached, OrchestraError, as_machine_trouble, signal_exit_code
 from orchestra.events import Event, HumanNeeded
@@ -22,7 +21,7 @@ from orchestra.journal.jsonl import LogFailed
 from orchestra.journal.ownership import RunOwned
 from orchestra.judge.policy import DRIFT_CODE, compute_exit_code, worst_exit_code
 from orchestra.model import Verdict
-from orchestra.process import replace_file
+from orchestra.process import detach_closed_terminal, replace_file
 from orchestra.report.ci import json_text
 from orchestra.report.closing import closing_text
 from orchestra.report.fold import report_from_log

@@ -14,12 +14,9 @@ DUMPABLE = 4
 
 def make_key_guard(secrets: Secrets, repository: Repository) -> KeyGuard:
     """Make the check by which the gateway refuses requests that contain a key of this run."""
-    return KeyGuard(forms_of_known_keys(secrets), make_tracked_key_check(secrets, repository))
-
-
-def forms_of_known_keys(secrets: Secrets) -> tuple[tuple[str, str], ...]:
     long = [(value, name) for value, name in secrets.known if len(value) >= SHORTEST]
-    return tuple((form, name) for value, name in long for form in forms_to_refuse(value))
+    known = tuple((form, name) for value, name in long for form in forms_to_refuse(value))
+    return KeyGuard(known, make_tracked_key_check(secrets, repository))
 
 
 def forms_to_refuse(value: str) -> list[str]:

@@ -1,19 +1,26 @@
-"""Start the Aider server early, because it takes longest."""
+"""Start the Aider server early, because it takes longest, in the run's temporary folder.
+
+The folder is locked while the run lives; folders of killed runs are removed."""
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra.agents.seat import AgentProcesses, find_aider_python, make_agent_processes
+from orchestra.errors import UsageError
 from orchestra.process import wait_without_threads
 from orchestra.settings import Settings
-from orchestra.workspace.scratch import make_scratch
+
+PREFIX = "aider-orchestrator-"
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -50,3 +57,37 @@ async def start_warmup(settings: Settings, *, works: bool = True) -> AsyncIterat
             await agents.close()
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
+
+
+def make_scratch() -> tuple[Path, int]:
+    """Make the folder, and a lock that lasts while it is open. It gets its final name only when it is locked."""
+    try:
+        return make_locked_folder()
+    except OSError as error:
+        folder = Path(error.filename).parent if error.filename else "the temporary folder"
+        hint = "Free some space, or set TMPDIR to another disk."
+        raise UsageError(f"No folder can be made in {folder}: {error.strerror or error}.", hint=hint) from None
+
+
+def make_locked_folder() -> tuple[Path, int]:
+    for old in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if is_left_behind(old):
+            shutil.rmtree(old, ignore_errors=True)
+    nameless = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+    lock = os.open(nameless / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return nameless.rename(nameless.with_name(nameless.name.removeprefix("."))), lock
+
+
+def is_left_behind(folder: Path) -> bool:
+    """Whether it is a folder of a dead run without a worktree. One with a worktree may be resumed or cleaned."""
+    with contextlib.suppress(OSError):
+        if folder.lstat().st_uid != os.getuid() or any(folder.glob("*/tree")):
+            return False
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        finally:
+            os.close(lock)
+    return False

@@ -117,7 +117,7 @@ async def obtain_plan(run: Run, prd: Prd, given: Targets | None, checked: Checke
         checked = await (decompose_change(run, prd) if settings.decompose else draft_by_division(run, prd, given))
         path = plan_files.new_plan_path(root, settings.change)
         plan_files.save_draft(path, checked.draft)
-    name = plan_files.command_name_of_plan(root, path)
+    name = path.stem if path.parent == plan_files.plans_folder(root) else plan_files.display_path(path)
     if settings.approve and not checked.draft.approved:
         confirm = run.services.prompts.confirm_plan
         if confirm is None or not await confirm(checked.draft):  # the plan waits in its file

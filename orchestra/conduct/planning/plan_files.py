@@ -44,11 +44,6 @@ def find_plan_file(root: Path, name: str) -> Path:
     raise PlanError(f"there is no plan {name!r}.", hint=hint)
 
 
-def command_name_of_plan(root: Path, path: Path) -> str:
-    """Return the plan's name as commands take it."""
-    return path.stem if path.parent == plans_folder(root) else display_path(path)
-
-
 def with_submitted_plan(settings: Settings) -> Settings:
     """Use the submitted tasks if no change was given and some of them are left."""
     root = top_level(Path(settings.repo or "."))

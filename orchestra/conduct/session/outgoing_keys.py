@@ -14,9 +14,12 @@ DUMPABLE = 4
 
 def make_key_guard(secrets: Secrets, repository: Repository) -> KeyGuard:
     """Make the check by which the gateway refuses requests that contain a key of this run."""
+    return KeyGuard(forms_of_known_keys(secrets), make_tracked_key_check(secrets, repository))
+
+
+def forms_of_known_keys(secrets: Secrets) -> tuple[tuple[str, str], ...]:
     long = [(value, name) for value, name in secrets.known if len(value) >= SHORTEST]
-    known = tuple((form, name) for value, name in long for form in forms_to_refuse(value))
-    return KeyGuard(known, make_tracked_key_check(secrets, repository))
+    return tuple((form, name) for value, name in long for form in forms_to_refuse(value))
 
 
 def forms_to_refuse(value: str) -> list[str]:

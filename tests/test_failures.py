@@ -226,6 +226,7 @@ def test_the_same_complaint_twice_in_a_file_is_two() -> None:
         ("3 passed in 1.20s", 3, 3),
         ("1 failed, 1 xfailed, 1 xpassed, 2 subtests passed, 4 skipped in 75.32s (0:01:15)", 3, 1),
         ("2 skipped in 0.01s", 0, 0),
+        ("3 passed tests in 0.5s", 0, 0),
         ("no tests ran in 0.01s", 0, 0),
         ("1 error in 0.10s", 0, 0),
         ("..F.sE                                   [100%]\n=== FAILURES ===\nFAILED a.py::b", 4, 3),

@@ -220,6 +220,11 @@ PRINTED = {
         SPEC,
         {"suite > inner": "passed", "suite": "passed", "two": "skipped", "three": "expected", "four": "failed"},
     ),
+    "tap with hashes": (
+        "ok 1 - C\\# (old)\nok 2 - C\\# (new)\nnot ok 3 - Map#get # time=3ms\n"
+        "ok 4 - issue #12 # SKIP\nok 5 - F# # TODO x\n",
+        {"C\\# (old)": "passed", "C\\# (new)": "passed", "Map#get": "failed", "issue": "skipped", "F#": "expected"},
+    ),
     "mocha": (MOCHA, {"suite > inner": "passed", "suite > two": "skipped"}),
     "cargo": (
         CARGO,

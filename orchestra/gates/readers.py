@@ -217,7 +217,7 @@ def count_tests(lines: Lines) -> Counts:
 
 def count_words(hit: re.Match[str]) -> Pair:
     """Count `2 failed, 3 passed`. An error in a fixture or an import is no test that ran."""
-    by_word = {word: int(count) for count, word in re.findall(r"(\d+) ([a-z]+)", hit["words"])}
+    by_word = {word: int(count) for count, word in re.findall(r"(\d+) ([a-z]+(?: [a-z]+)?)", hit["words"])}
     passed = by_word.get("passed", 0) + by_word.get("xpassed", 0)
     return passed + by_word.get("failed", 0) + by_word.get("xfailed", 0), passed
 
@@ -295,7 +295,7 @@ def tap_outcomes(lines: Lines) -> NamedOutcomes:
         depth = len(line) - len(line.lstrip())
         if hit := re.match(r"^\s*# Subtest: (.+)$", line):
             above[depth] = hit[1]
-        elif hit := re.match(r"^\s*(not ok|ok) \d+(?: - | )(.+?)\s*(?:#.*)?$", line):
+        elif hit := re.match(r"^\s*(not ok|ok) \d+(?: - | )(.+?)\s*(?:(?<=\s)#\s*\w.*)?$", line):
             pardon = PARDONED.search(line)
             outcome = FAILED if hit[1] == "not ok" else PASSED
             if pardon:

@@ -169,7 +169,8 @@ def close_stdin(child: asyncio.subprocess.Process) -> None:
 
 def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
     """Replace a file as a whole or not at all. A private one is never readable for others, not even for a moment."""
-    part = path.with_name(f".{os.getpid()}.{threading.get_ident()}.part")
+    # By its name `clean` finds the part of a killed run's file.
+    part = path.with_name(f"{path.stem[:150]}_part{os.getpid()}-{threading.get_ident()}{path.suffix}")
     try:
         part.unlink(missing_ok=True)  # of a killed process whose number this one has got
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666), "wb") as file:

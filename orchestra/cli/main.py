@@ -67,8 +67,9 @@ def report_bug(argv: list[str]) -> int:
 
     from orchestra.cli.load import scrub_keys
 
-    # Only the command among the arguments: the others may hold a key.
-    details = scrub_keys(f"{argv[:1]}\n{traceback.format_exc()}", argv)
+    # Only the command among the arguments: the others, and the text of a change, may hold a key.
+    command = [word for word in argv[:1] if word in command_table.COMMANDS]
+    details = scrub_keys(f"{command}\n{traceback.format_exc()}", argv)
     name = "aider-orchestrator"
     try:
         handle, path = tempfile.mkstemp(prefix=f"{name}-bug-", suffix=".txt")

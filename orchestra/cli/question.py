@@ -1,7 +1,7 @@
 """Ask the person at the terminal: what to do with a task that waits, and whether to carry out a plan."""
 
 import asyncio
-import shutil
+import os
 import sys
 import termios
 import textwrap
@@ -59,7 +59,8 @@ async def ask_decision(screen: ProgressView, task: TaskReport, command: str) -> 
 def format_question(task: TaskReport) -> str:
     """Return the question, wrapped at words, and where the last change is."""
     text = escape_controls(f"{task.agent} ({task.title}) needs your decision: {task.asks}")
-    lines = textwrap.wrap(text, shutil.get_terminal_size().columns - 1, break_long_words=False)
+    width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns - 1) if sys.stderr.isatty() else 80
+    lines = textwrap.wrap(text, width, break_long_words=False)
     return "\n".join([*lines, *([f"Its last change: {task.patch}"] if task.patch else [])])
 
 
@@ -85,9 +86,10 @@ async def read_typed_line() -> str:
         await readable.wait()
         return sys.stdin.readline()
     except asyncio.CancelledError:
-        # What was typed so far must not become the answer to another question.
+        # What was typed so far must not answer another question. In the background, this would stop the process.
         with suppress(termios.error, OSError):
-            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+            if os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp():
+                termios.tcflush(sys.stdin, termios.TCIFLUSH)
         print(file=sys.stderr)
         raise
     finally:

@@ -147,3 +147,32 @@ def test_board_of_a_resumed_run(tmp_path: Path, width: int) -> None:
             assert "accepted" in row and "good.py" in row, screen
             held.release = True
             assert terminal.wait_for_end() == 0
+
+
+def test_ctrl_c_at_a_question_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
+    """The display ends before the closing words, which go to stdout, wherever that is."""
+    place, out = make_place(tmp_path, TWO), tmp_path / "out.txt"
+    with ModelServer(helpless) as server, open_terminal(place.repo, 80) as terminal:
+        words = ("--change", "Say hi", "--files", *TWO, "--agents", "2", "--no-prd")
+        terminal.start(*words, env=terminal_environment(place.environment(server)), stdout=out)
+        terminal.wait_for("decide later")
+        terminal.press("C-c")
+        assert terminal.wait_for_end() == 130
+        assert out.read_text().startswith("Stopped by Ctrl-C")
+        assert not is_board(terminal.screen())
+        assert terminal.tmux("display-message", "-p", "#{cursor_flag}").strip() == "1"
+
+
+def test_all_waiting_tasks_are_asked_about_before_any_goes_on(tmp_path: Path) -> None:
+    files = {f"hopeless{n}.py": "value = 1\n" for n in (1, 2)}
+    place = make_place(tmp_path, files)
+    with ModelServer(helpless) as server, open_terminal(place.repo, 80) as terminal:
+        words = ("--change", "Say hi", "--files", *files, "--agents", "2", "--no-prd")
+        terminal.start(*words, env=terminal_environment(place.environment(server)))
+        terminal.wait_for("agent1 (hopeless1.py) needs your decision")
+        asked = server.count()
+        terminal.press(f"r {HINT}", "Enter")
+        terminal.wait_for("agent2 (hopeless2.py) needs your decision")
+        assert server.count() == asked
+        terminal.press(f"r {HINT}", "Enter")
+        assert terminal.wait_for_end() == 0

@@ -30,9 +30,9 @@ class Terminal:
         command = ["tmux", "-S", self.socket, "-f", "/dev/null", *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    def start(self, *words: str, env: Mapping[str, str]) -> None:
+    def start(self, *words: str, env: Mapping[str, str], stdout: Path | None = None) -> None:
         """Run the program; when it has ended, a line tells its exit code."""
-        command = shlex.join([sys.executable, str(PROGRAM), *words])
+        command = shlex.join([sys.executable, str(PROGRAM), *words]) + (f" >{stdout}" if stdout else "")
         clean = shlex.join(["env", "-i", "TERM=tmux-256color", *(f"{name}={value}" for name, value in env.items())])
         script = f"{clean} {command}; code=$?; echo; echo {ENDED}$code; cat"
         width, height = map(str, self.size)

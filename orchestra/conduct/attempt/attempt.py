@@ -327,7 +327,7 @@ class Attempt:
         return replace(result, judgement=opinion.judgement or result.judgement)
 
 
-async def wait_despite_cancellation(work: "asyncio.Future[None]") -> None:
+async def wait_despite_cancellation(work: "asyncio.Future[Any]") -> None:
     """Wait until the future is done, even if the caller is cancelled meanwhile."""
     while not work.done():
         with contextlib.suppress(asyncio.CancelledError):

@@ -4,10 +4,9 @@ import asyncio
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from orchestra import events
-from orchestra.conduct.attempt.attempt import Attempt
+from orchestra.conduct.attempt.attempt import Attempt, wait_despite_cancellation
 from orchestra.conduct.attempt.saved_work import keep_branch, shorten_diff
 from orchestra.conduct.core.context import AttemptStart, Run, TaskPrompt, TaskResult
 from orchestra.conduct.loop.scheduler import Scheduler
@@ -41,40 +40,39 @@ def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> N
 async def ask_about_waiting_tasks(scheduler: Scheduler, postponed: set[int]) -> bool:
     """Ask at the terminal about waiting tasks when nothing else is left to do. Return whether something can go on.
 
-    `postponed` are the tasks that the person wants to decide about later. A decision from another terminal counts at
-    once: the question gives way.
+    `postponed`: tasks to decide about later. A decision from another terminal counts at once: the question gives way.
     """
-    run = scheduler.run
-    while not scheduler.can_go_on():
-        waiting = [record for record in run.state.report.tasks.values() if record.asks and record.id not in postponed]
-        if not (waiting and run.services.prompts.ask_about_task):
-            break
-        await ask_about(scheduler, waiting[0], run.services.prompts.ask_about_task, postponed)
+    run, ask, decided_elsewhere = scheduler.run, scheduler.run.services.prompts.ask_about_task, True
+    while ask and decided_elsewhere and not scheduler.can_go_on():
+        decided_elsewhere = False
+        for record in list(run.state.report.tasks.values()):
+            if record.asks and record.id not in postponed and not decided_elsewhere:
+                decided_elsewhere = await ask_about(scheduler, record, ask, postponed)
     return scheduler.can_go_on()
 
 
-async def ask_about(scheduler: Scheduler, record: TaskReport, ask: TaskPrompt, postponed: set[int]) -> None:
-    """Ask about one task, until there is an answer here or a decision elsewhere."""
-    scheduler.decided = asyncio.get_running_loop().create_future()
-    asking = asyncio.ensure_future(ask(record, resolve_command(scheduler.run.state.report, record)))
+async def ask_about(scheduler: Scheduler, record: TaskReport, ask: TaskPrompt, postponed: set[int]) -> bool:
+    """Ask about one task, until there is an answer here or a decision elsewhere. Return whether it was elsewhere."""
+    run, elsewhere = scheduler.run, asyncio.get_running_loop().create_future()
+    scheduler.decided, text = elsewhere, ""
+    asking = asyncio.ensure_future(ask(record, resolve_command(run.state.report, record)))
     try:
-        either: list[asyncio.Future[Any]] = [asking, scheduler.decided]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if scheduler.decided.done():
-            asking.cancel()
-            await asyncio.wait([asking])  # until the terminal is free
-            text = f"Decided elsewhere: {scheduler.decided.result()}"
+        await asyncio.wait((asking, elsewhere), return_when=asyncio.FIRST_COMPLETED)
+        if elsewhere.done():
+            text = f"Decided elsewhere: {elsewhere.result()}"
         elif decision := asking.result():
             text = apply_decision(scheduler, decision)
         else:
             postponed.add(record.id)
-            return
     except RequestRefused as why:
         text = str(why)
     finally:
-        asking.cancel()
         scheduler.decided = None
-    scheduler.run.emit(events.Note(text))
+        asking.cancel()
+        await wait_despite_cancellation(asking)  # until the terminal is free
+    if text:
+        run.emit(events.Note(text))
+    return elsewhere.done()
 
 
 def apply_decision(scheduler: Scheduler, decision: Decision) -> str:

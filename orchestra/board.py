@@ -1,4 +1,4 @@
-"""The live board on a terminal: a title, a bar for the run, and a row for each task. Only the files give way."""
+"""The live board on a terminal: a title, a bar for the run, and a row for each task."""
 
 import asyncio
 import contextlib
@@ -44,20 +44,19 @@ STYLES = {
 class ProgressBoard:
     """What a terminal shows of a run. Events up to `previous_seq` are of earlier sessions."""
 
-    def __init__(self, previous_seq: int = 0) -> None:
-        self.previous_seq = previous_seq
+    def __init__(self, previous_seq: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.previous_seq, self.clock = previous_seq, clock
         self.report = Report()
         self.detail = detail.RunDetail(keeps_texts=False)
-        self.since_event = time.monotonic()
+        self.since_event = self.clock()
         self.headline = "starting"
         self.live: Live | None = None
-        self.hidden = False
         self.print_above: Callable[[str], object] = lambda text: print(text, file=sys.stderr)
 
     def show_event(self, event: Event) -> None:
         fold_event(self.report, event)
         detail.detail_event(self.detail, event)
-        self.since_event = time.monotonic()
+        self.since_event = self.clock()
         if event.seq <= self.previous_seq:
             return
         if isinstance(event.payload, events.Note):
@@ -85,17 +84,15 @@ class ProgressBoard:
         if self.live is None:
             yield
             return
-        self.hidden = True
         self.live.stop()
         try:
             yield
         finally:
             self.live.start()
-            self.hidden = False
 
     async def keep_drawing(self, live: "Live") -> None:
         while True:
-            if not self.hidden:
+            if live.is_started:
                 live.refresh()
             await asyncio.sleep(REFRESH)
 
@@ -108,14 +105,13 @@ class ProgressBoard:
             yield self.draw_tasks(options.max_width, max(1, min(MAX_ROWS, console.height - OTHER_LINES)))
 
     def draw_bar(self, width: int) -> "RenderableType":
-        """Return a bar with what follows it. Where that is too long, the last parts give way."""
+        """Return the bar with its figures; the last ones are left out if the line is too long."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
         total, done = len(self.report.tasks), sum(map(has_ended, self.report.tasks.values()))
-        # Without the breaks between its sessions.
-        elapsed = self.detail.working_ms(self.detail.ended) / 1000 + time.monotonic() - self.since_event
+        elapsed = self.report.seconds + self.clock() - self.since_event
         parts = [f"{done} of {total}", format_clock(elapsed), format_budget(self.report)]
         left = time_left(self.report, self.worked_seconds)
         parts += [f"about {format_left(left)} left"] if left else []
@@ -184,11 +180,11 @@ class ProgressBoard:
 
     def seconds_since(self, time_of_event: int) -> float:
         """Return the age of an event: up to the last event by their clock, from then on by ours."""
-        return (self.detail.ended - time_of_event) / 1000 + time.monotonic() - self.since_event
+        return (self.detail.ended - time_of_event) / 1000 + self.clock() - self.since_event
 
 
 class FileNames:
-    """The files of a task in as many columns as there are: their ends are kept, because they tell files apart."""
+    """The names of a task's files, fitted to the column. Their ends are kept, because they tell files apart."""
 
     def __init__(self, task: TaskReport) -> None:
         self.files = [blank_controls(path) for path in task.files]

@@ -1,4 +1,6 @@
-"""Start children: each in a session of its own, without our stdin, ended as a group when we end. Also whole files."""
+"""Start children: each in a session of its own, without our stdin, ended as a group when we end.
+
+Also: replace a file as a whole, and detach from a closed terminal."""
 
 import asyncio
 import codecs

@@ -14,8 +14,8 @@ WIDTHS = (60, 80, 100, 120)
 LONG = "packages/storefront/src/shop/{0}/handlers/checkout_process_{0}.py"
 
 
-def show_events(*told: Told, past: int = 0) -> ProgressBoard:
-    board = ProgressBoard(past)
+def show_events(*told: Told, previous: int = 0) -> ProgressBoard:
+    board = ProgressBoard(previous, clock=lambda: 0.0)
     for each in events(*told):
         board.show_event(each)
     return board
@@ -58,11 +58,7 @@ RESERVED: Told = (2_000, "set_aside", 1, 1, {"role": "agent", "number": 1, "doll
 PHASES: dict[str, tuple[Told, ...]] = {
     "starting": (),
     "asking": (READY,),
-    "asking with a budget": (
-        READY,
-        ONE_REPLY,
-        (2_000, "set_aside", 1, 1, {"role": "agent", "number": 1, "dollars": 0.1, "tokens": 5}),
-    ),
+    "asking with a budget": (READY, ONE_REPLY, RESERVED),
     "editing": (READY, ONE_REPLY),
     "checking": ((2_000, "gate_started", 1, 1, {"name": "syntax", "command": "x"}),),
     "waiting for the provider": ((2_000, "waiting", 1, 1, {"role": "agent", "on": "openai", "why": "rate limit"}),),
@@ -93,7 +89,7 @@ def test_every_phase_is_tested() -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_only_files_give_way(width: int) -> None:
-    """Every other column is whole, no line is longer than the screen, and nothing wraps."""
+    """The columns that are shown are whole, no line is longer than the screen, and nothing wraps."""
     waiting = PHASES["waiting for the provider"]
     board = show_events(plan_of(20, estimate=estimate_of(20)), *begun(1), *waiting)
     lines = screen_of(board, width)
@@ -163,7 +159,7 @@ def test_clock_counts_by_event_times() -> None:
 
 def test_clock_runs_while_an_attempt_is_at_work() -> None:
     later: Told = (5_000, "note", None, None, {"text": "by the way"})
-    minutes, seconds = show_events(PLAN, BEGUN, later, past=9).working_clock(1).split(":")
+    minutes, seconds = show_events(PLAN, BEGUN, later, previous=9).working_clock(1).split(":")
     assert int(minutes) > 0 or int(seconds) >= 4
     beside: Told = (2_000, "attempt_started", 1, 2, {"model": "m"})
     assert show_events(PLAN, BEGUN, beside, ENDED).detail.working_time(1) == (START + 2_000, 0)
@@ -179,6 +175,6 @@ def test_attempt_of_a_dead_session_is_not_at_work() -> None:
 
 def test_board_after_resume_shows_what_earlier_sessions_did() -> None:
     resumed: Told = (60_000, "run_resumed", None, None, {})
-    board = show_events(plan_of(2), *begun(1), moved(1, "awaiting_qa"), moved(1, "complete"), resumed, past=9)
+    board = show_events(plan_of(2), *begun(1), moved(1, "awaiting_qa"), moved(1, "complete"), resumed, previous=9)
     lines = screen_of(board, 80)
     assert lines[3].startswith("agent1  done ") and "process_1.py +1" in lines[3]

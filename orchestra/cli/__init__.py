@@ -1,1 +1,1 @@
-"""The command line: the table of commands, and a module for each."""
+"""The command line: the table of commands, and the modules that carry them out."""

@@ -27,10 +27,10 @@ CHOICES = """\
   ?          explain this
 """
 HELP = """\
-The agent may edit the files again after r; its earlier attempts and your hint
-are told to it. After s an agent does TEXT with the same files. After t the
-files are yours in a folder that is named then. What you leave for later waits:
-the run ends with exit code 5, and this decides at any time, from any terminal:
+After r the agent edits the files again; it gets its earlier attempts and your
+hint. After s an agent does TEXT with the same files. After t you get the files
+in a folder that is named then. A task left for later keeps waiting, and the run
+ends with exit code 5. To decide about it at any time, from any terminal:
   {command}
 """
 LETTERS = {"r": "retry", "s": "spawn", "a": "abandon", "t": "take"}

@@ -1,4 +1,4 @@
-"""The table of verdicts: everything that follows from a verdict alone. A new member of `Verdict` needs a row here."""
+"""The table of verdicts, with what follows from each, and a run's exit code. A new `Verdict` needs a row here."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

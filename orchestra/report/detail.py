@@ -73,10 +73,9 @@ class RunDetail:
     gates: list[GateRun] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     breaks: list[SessionBreak] = field(default_factory=list)
-    # Start times: of a task's waiting (with its kind), of an agent's waiting for a provider, of an attempt's time
+    # Start times: of a task's waiting (with its kind), of an attempt's time
     # between requests, of running gates, of the run's own work.
     waiting: dict[int, tuple[str, int]] = field(default_factory=dict)
-    held_up_since: dict[int, int] = field(default_factory=dict)
     working_attempts: set[AttemptKey] = field(default_factory=set)
     quiet_since: dict[AttemptKey, int] = field(default_factory=dict)
     gates_since: dict[tuple[AttemptKey, str], int] = field(default_factory=dict)
@@ -176,8 +175,6 @@ def detail_work(payload: Payload, detail: RunDetail, event: Event) -> None:
                 if since < detail.ready_at:
                     detail.add_span("waiting", since, detail.ready_at, task)
                     detail.quiet_since[task, number] = detail.ready_at
-        case events.AgentWaiting() if event.task is not None:
-            detail.held_up_since[event.task] = event.time
         case events.RequestEnded():
             detail_request(payload, detail, event)
         case events.AssistantResponse():

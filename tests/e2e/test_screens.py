@@ -1,5 +1,6 @@
 """What a terminal shows at several widths, read from tmux."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,10 @@ FILES = {LONG.format(n): f"value = {n}\n" for n in range(20)}
 HI = "# hi"
 
 
-def is_board(screen: list[str]) -> bool:
-    return any(line.startswith("agent   state") for line in screen)
+def is_board(screen: list[str], agents: int = 0) -> bool:
+    """Whether the screen shows a board, with the whole row of so many agents: a screen may be read half drawn."""
+    rows = [line for line in screen if re.match(r"agent\d+ .*\$", line)]
+    return any(line.startswith("agent   state") for line in screen) and len(rows) >= agents
 
 
 def check_board(screen: list[str], width: int, agents: int) -> None:
@@ -40,10 +43,11 @@ def check_board(screen: list[str], width: int, agents: int) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_board_of_the_demo(tmp_path: Path, width: int) -> None:
+    """Its replies come at once, so Aider is started anew: while it loads, the board stands."""
     place = make_place(tmp_path, {})
     with open_terminal(tmp_path, width) as terminal:
-        terminal.start("demo", str(tmp_path / "sample"), env=terminal_environment(place.environment()))
-        check_board(terminal.wait_for(is_board), width, 4)
+        terminal.start("demo", str(tmp_path / "sample"), env=terminal_environment(place.environment(AIDER_BIN="")))
+        check_board(terminal.wait_for(lambda screen: is_board(screen, 4)), width, 4)
         assert terminal.wait_for_end() == 0
 
 
@@ -54,7 +58,7 @@ def test_board_of_twenty_agents(tmp_path: Path, width: int) -> None:
     with ModelServer(held) as server, open_terminal(place.repo, width) as terminal:
         words = ("--change", "Say hi", "--files", "packages", "--agents", "20", "--no-prd")
         terminal.start(*words, env=terminal_environment(place.environment(server)))
-        screen = terminal.wait_for(lambda screen: is_board(screen) and any("asking" in line for line in screen))
+        screen = terminal.wait_for(lambda screen: is_board(screen, 20) and any("asking" in line for line in screen))
         check_board(screen, width, 20)
         held.release = True
         assert terminal.wait_for_end() == 0
@@ -141,7 +145,7 @@ def test_board_of_a_resumed_run(tmp_path: Path, width: int) -> None:
             assert terminal.wait_for_end() == 130
         with open_terminal(place.repo, width) as terminal:
             terminal.start("resume", env=env)
-            screen = terminal.wait_for(lambda screen: any("asking" in line for line in screen))
+            screen = terminal.wait_for(lambda screen: is_board(screen, 2) and any("asking" in line for line in screen))
             check_board(screen, width, 2)
             row = next(line for line in screen if line.startswith("agent1"))
             assert "accepted" in row and "good.py" in row, screen

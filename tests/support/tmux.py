@@ -1,6 +1,6 @@
 """A real terminal of a given size: the program runs in tmux, and the test reads its screen."""
 
-import os
+import re
 import secrets
 import shlex
 import shutil
@@ -19,7 +19,7 @@ ENDED = "ENDED WITH "
 
 
 class Terminal:
-    """One tmux server with one window. Its socket is in a folder of its own, so it disturbs no other."""
+    """One tmux server with one window. Its socket has a name of its own, so it disturbs no other."""
 
     def __init__(self, folder: Path, width: int, height: int) -> None:
         # The path of a socket may have some 100 characters only.
@@ -59,8 +59,8 @@ class Terminal:
         return wait_until(meets, f"{condition} on the screen")
 
     def wait_for_end(self) -> int:
-        self.wait_for(ENDED)
-        return int(next(line for line in self.screen() if line.startswith(ENDED)).removeprefix(ENDED))
+        screen = self.wait_for(lambda screen: any(re.fullmatch(rf"{ENDED}\d+", line) for line in screen))
+        return int(next(line for line in screen if line.startswith(ENDED)).removeprefix(ENDED))
 
 
 @contextmanager
@@ -76,4 +76,4 @@ def open_terminal(folder: Path, width: int, height: int = 24) -> Iterator[Termin
 
 
 def terminal_environment(env: Mapping[str, str]) -> dict[str, str]:
-    return {**env, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]}
+    return {**env, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}

@@ -1,1 +1,1 @@
-"""The commands, a file each."""
+"""The commands; a module may have several (see COMMANDS in command_table.py)."""

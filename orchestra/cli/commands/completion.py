@@ -20,7 +20,7 @@ def cmd_completion(arguments: Namespace) -> None:
       zsh    _aider-orchestrator, in a folder of $fpath
       fish   ~/.config/fish/completions/aider-orchestrator.fish
 
-    Shells that are open already learn of it when they are started again."""
+    Restart shells that are open."""
     print(make_script(arguments.shell), end="")
 
 
@@ -34,7 +34,7 @@ def make_script(shell: str) -> str:
 
     for each in walk_parsers(parser):
         for child, summary in subcommands(each).values():
-            child.description = summary
+            child.description = summary  # shtab shows the description, which is the whole text of the help here
         for action in filter(names_files, each._actions):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
     return f"{shtab.complete(parser, shell)}\n"
@@ -64,7 +64,7 @@ def describe_commands(parser: argparse.ArgumentParser, before: tuple[str, ...]) 
     children = subcommands(parser)
     seen = [f"__fish_seen_subcommand_from {word}" for word in before]
     unseen = [f"not __fish_seen_subcommand_from {' '.join(children)}"] if children else []
-    start = f"complete -c {PROGRAM} -n {quote('; and '.join([*seen, *unseen]) or 'true')}"
+    start = f"complete -c {PROGRAM} -n {quote('; and '.join([*seen, *unseen]))}"
     lines = [f"{start} -a {quote(name)} -d {quote(summary)}" for name, (_, summary) in children.items()]
     for action in parser._actions:
         if action.option_strings:

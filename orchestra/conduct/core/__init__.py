@@ -1,1 +1,1 @@
-"""What every step of a run uses: its record, names, money, time, models, keys."""
+"""What every step of a run uses: its context and state, models, limits, slots, keys."""

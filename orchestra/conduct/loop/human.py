@@ -42,19 +42,20 @@ async def ask_about_waiting_tasks(scheduler: Scheduler, postponed: set[int]) -> 
 
     `postponed`: tasks to decide about later. A decision from another terminal counts at once: the question gives way.
     """
-    run, ask, decided_elsewhere = scheduler.run, scheduler.run.services.prompts.ask_about_task, True
-    while ask and decided_elsewhere and not scheduler.can_go_on():
-        decided_elsewhere = False
-        for record in list(run.state.report.tasks.values()):
-            if record.asks and record.id not in postponed and not decided_elsewhere:
-                decided_elsewhere = await ask_about(scheduler, record, ask, postponed)
+    ask = scheduler.run.services.prompts.ask_about_task
+    while ask and not scheduler.can_go_on():
+        for record in list(scheduler.run.state.report.tasks.values()):
+            if record.asks and record.id not in postponed and await ask_about(scheduler, record, ask, postponed):
+                break  # decided elsewhere: look again at what waits
+        else:
+            break
     return scheduler.can_go_on()
 
 
 async def ask_about(scheduler: Scheduler, record: TaskReport, ask: TaskPrompt, postponed: set[int]) -> bool:
     """Ask about one task, until there is an answer here or a decision elsewhere. Return whether it was elsewhere."""
     run, elsewhere = scheduler.run, asyncio.get_running_loop().create_future()
-    scheduler.decided, text = elsewhere, ""
+    scheduler.decision_elsewhere, text = elsewhere, ""
     asking = asyncio.ensure_future(ask(record, resolve_command(run.state.report, record)))
     try:
         await asyncio.wait((asking, elsewhere), return_when=asyncio.FIRST_COMPLETED)
@@ -67,7 +68,7 @@ async def ask_about(scheduler: Scheduler, record: TaskReport, ask: TaskPrompt, p
     except RequestRefused as why:
         text = str(why)
     finally:
-        scheduler.decided = None
+        scheduler.decision_elsewhere = None
         asking.cancel()
         await wait_despite_cancellation(asking)  # until the terminal is free
     if text:

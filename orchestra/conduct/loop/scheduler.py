@@ -1,4 +1,4 @@
-"""Start each task when its dependencies are done, with a bounded number of attempts at once."""
+"""Start each task when its dependencies are done, with a bounded number of attempts at once; keep their results."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -40,7 +40,7 @@ class Scheduler:
         self.follow_ups: dict[int, FollowUp] = {}
         self.open = False
         self.woken = asyncio.Event()
-        self.decided: asyncio.Future[str] | None = None  # while a person is asked: a decision from elsewhere
+        self.decision_elsewhere: asyncio.Future[str] | None = None  # while a person is asked: a decision from elsewhere
         run.services.commands["cancel task"] = self.cancel
         run.services.commands["interrupt task"] = self.cancel
         run.services.commands["retry task"] = self.retry
@@ -160,8 +160,8 @@ class Scheduler:
 
     def announce(self, decision: str) -> str:
         """Let a question at the terminal give way to a decision from another one."""
-        if self.decided and not self.decided.done():
-            self.decided.set_result(decision)
+        if self.decision_elsewhere and not self.decision_elsewhere.done():
+            self.decision_elsewhere.set_result(decision)
         return decision
 
     def find_idle_task(self, number: int, rule: str) -> Task:

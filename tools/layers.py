@@ -13,7 +13,6 @@ LAYERS: dict[str, set[str]] = {
         "orchestra.board",
         "orchestra.cli",
         "orchestra.console",
-        "orchestra.web",
     },
     "loop": {"orchestra.conduct"},
     "hosts": {"orchestra.hosts"},

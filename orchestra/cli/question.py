@@ -26,13 +26,11 @@ CHOICES = """\
   Enter      decide later: the run goes on without it
   ?          explain this
 """
-HELP = """\
-After r the agent edits the files again; it gets its earlier attempts and your
-hint. After s an agent does TEXT with the same files. After t you get the files
-in a folder that is named then. A task left for later keeps waiting, and the run
-ends with exit code 5. To decide about it at any time, from any terminal:
-  {command}
-"""
+HELP = (
+    "After r the agent edits the files again; it gets its earlier attempts and your hint. After s an agent does TEXT "
+    "with the same files. After t you get the files in a folder that is named then. A task left for later keeps "
+    "waiting, and the run ends with exit code 5. To decide about it at any time, from any terminal:"
+)
 LETTERS = {"r": "retry", "s": "spawn", "a": "abandon", "t": "take"}
 
 
@@ -48,7 +46,7 @@ async def ask_decision(screen: ProgressView, task: TaskReport, command: str) -> 
         print(f"\n{format_question(task)}\n{CHOICES}", file=sys.stderr)
         while line := (await read_typed_line()).strip():
             if line in ("?", "h", "help"):
-                print(HELP.format(command=command), file=sys.stderr)
+                print(f"{wrap_words(HELP)}\n  {command}\n", file=sys.stderr)
             elif decision := parse_decision(task.id, line):
                 return decision
             else:
@@ -57,11 +55,14 @@ async def ask_decision(screen: ProgressView, task: TaskReport, command: str) -> 
 
 
 def format_question(task: TaskReport) -> str:
-    """Return the question, wrapped at words, and where the last change is."""
-    text = escape_controls(f"{task.agent} ({task.title}) needs your decision: {task.asks}")
+    """Return the question, and where the last change is."""
+    text = wrap_words(escape_controls(f"{task.agent} ({task.title}) needs your decision: {task.asks}"))
+    return f"{text}\nIts last change: {task.patch}" if task.patch else text
+
+
+def wrap_words(text: str) -> str:
     width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns - 1) if sys.stderr.isatty() else 80
-    lines = textwrap.wrap(text, width, break_long_words=False)
-    return "\n".join([*lines, *([f"Its last change: {task.patch}"] if task.patch else [])])
+    return textwrap.fill(text, width, break_long_words=False)
 
 
 async def confirm_plan(screen: ProgressView, draft: Draft) -> bool:

@@ -105,7 +105,8 @@ def test_question_has_a_line_for_each_choice(tmp_path: Path, width: int) -> None
         choices = [line.split("  ")[1].split()[0] for line in screen[start:] if line.startswith("  ")]
         assert choices == ["r", "s", "a", "t", "Enter", "?"], screen
         terminal.press("?", "Enter")
-        assert any("resolve 2" in line for line in terminal.wait_for("from any terminal"))
+        screen = terminal.wait_for(lambda screen: any("aider-orchestrator resolve 2" in line for line in screen))
+        assert "from any terminal:" in " ".join(" ".join(screen).split())
         terminal.press("r " + HINT, "Enter")
         assert terminal.wait_for_end() == 0
 

@@ -56,6 +56,11 @@ NAMES = [
     ("groq/openai/gpt-oss-20b", "groq/openai/gpt-oss-20b", "groq", "openai/openai/gpt-oss-20b", "openai/gpt-oss-20b"),
     ("ollama/qwen3:8b", "ollama/qwen3:8b", "ollama", "openai/qwen3:8b", "qwen3:8b"),
     ("ollama_chat/qwen3:8b", "ollama/qwen3:8b", "ollama", "openai/qwen3:8b", "qwen3:8b"),
+    ("local/qwen3:8b", "ollama/qwen3:8b", "ollama", "openai/qwen3:8b", "qwen3:8b"),
+    ("google/gemini-9", "gemini/gemini-9", "gemini", "gemini/gemini-9", "gemini-9"),
+    ("glm-4.6", "zai/glm-4.6", "zai", "openai/glm-4.6", "glm-4.6"),
+    ("glm/glm-4.6", "zai/glm-4.6", "zai", "openai/glm-4.6", "glm-4.6"),
+    ("zhipu/glm-9", "zai/glm-9", "zai", "openai/glm-9", "glm-9"),
 ]
 
 
@@ -139,7 +144,15 @@ PROVIDERS = [
     ("deepseek", "openai", "DEEPSEEK_API_KEY", "DEEPSEEK_API_BASE", "https://api.deepseek.com", "DEEPSEEK"),
     ("xai", "openai", "XAI_API_KEY", "XAI_API_BASE", "https://api.x.ai/v1", "XAI"),
     ("groq", "openai", "GROQ_API_KEY", "GROQ_API_BASE", "https://api.groq.com/openai/v1", "OPENAI"),
-    ("ollama", "openai", "", "OLLAMA_API_BASE", "http://127.0.0.1:11434/v1", "OPENAI"),
+    (
+        "zai",
+        "openai",
+        "ZAI_API_KEY GLM_API_KEY ZHIPUAI_API_KEY",
+        "ZAI_API_BASE",
+        "https://api.z.ai/api/paas/v4",
+        "OPENAI",
+    ),
+    ("ollama", "openai", "", "OLLAMA_API_BASE OLLAMA_BASE_URL", "http://127.0.0.1:11434/v1", "OPENAI"),
 ]
 
 

@@ -107,6 +107,7 @@ def test_misspelt_command_is_corrected(shell: Shell, word: str, meant: str) -> N
 def test_unknown_command_lists_all(shell: Shell) -> None:
     names = ", ".join(name for name in COMMANDS if " " not in name)
     assert shell.refused("frobnicate") == f"there is no command 'frobnicate'. Commands: {names}."
+    assert "`submit` adds tasks" in shell.refused("connect", "token")
 
 
 # --- the change -----------------------------------------------------------------------------------------------------

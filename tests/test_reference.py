@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.cli import command_table
 from orchestra.cli.load import read_dotenv
 from orchestra.events import KINDS
+from orchestra.plan import roles
 from orchestra.providers import catalogue
 from orchestra.settings import load_settings, option_fields
 from orchestra.settings.option import variables_of
+from orchestra.settings.other_tools import STORE_VARIABLES, UNUSED_VARIABLES
 from tests.support.faults import FAULTS
 from tools import write_events, write_faults, write_layers, write_reference
 
@@ -112,3 +115,14 @@ def test_security_page_names_tests_that_are_there() -> None:
     named = set(re.findall(r"`(test_\w+)`", page))
     assert len(named) > 25 and {name for name in named if f"def {name}(" not in tests} == set()
     assert all((ROOT / path).is_file() for path in re.findall(r"`(tests/[\w/.]+)`", page))
+
+
+def test_page_for_users_of_other_orchestrators_names_all_aliases() -> None:
+    page = (ROOT / "docs" / "coming-from.md").read_text("utf-8")
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", page, re.MULTILINE)
+    specialists = {name.replace("_", "-"): role for left, role in rows for name in re.findall(r"`([\w-]+)`", left)}
+    short = {"code", "test", "research", "write", "merge"}
+    for alias, role in roles.ALIASES.items():
+        assert alias in short or specialists[alias] == f"`{role}`"
+    for name in [*command_table.ABSENT, *command_table.ALIASES, *UNUSED_VARIABLES, *STORE_VARIABLES.values()]:
+        assert re.search(rf"\b{name}\b", page), name

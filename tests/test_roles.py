@@ -8,11 +8,11 @@ import pytest
 from orchestra.cli.load import read_role_prompts
 from orchestra.conduct.core.models import check_roles
 from orchestra.errors import OrchestraError, SettingsError
-from orchestra.plan.roles import EDIT_FORMATS, Role, known_roles, parse_roles, role_for_files
+from orchestra.plan.roles import ALIASES, EDIT_FORMATS, Role, find_role, known_roles, parse_roles, role_for_files
 from orchestra.settings import SettingsFile, load_settings
 
 PLACE = "aider-orchestrator.toml"
-ROLES = {"coder", "tester", "researcher", "writer", "merger", "backend", "frontend", "data"}
+ROLES = {"coder", "tester", "researcher", "writer", "merger", "backend", "frontend", "data", "cloud", "ml"}
 
 
 def test_the_package_has_its_roles_each_with_a_short_prompt() -> None:
@@ -31,6 +31,24 @@ def test_what_the_user_says_of_a_role_counts_and_the_rest_stays() -> None:
     assert known_roles({"researcher": Role("researcher", "Look it up.")})["researcher"] == Role(
         "researcher", "Look it up.", chat_mode="ask"
     )
+
+
+def test_specialists_of_other_orchestrators_are_known() -> None:
+    assert set(ALIASES.values()) <= ROLES and not ROLES & set(ALIASES)
+    assert find_role("test-architect", {}).name == find_role("Test_Worker", {}).name == "tester"
+    assert find_role("aws-cloud-architect", {}).name == "cloud"
+    own = {"test-architect": Role("test-architect", "Design tests.")}
+    assert find_role("test-architect", own).prompt == "Design tests."
+
+
+def test_misspelt_role_gets_a_suggestion() -> None:
+    with pytest.raises(SettingsError, match=r"Did you mean ml-systems-architect\?"):
+        find_role("ml-system-architect", {})
+
+
+def test_role_may_have_temperature_zero() -> None:
+    roles = parse_roles("P", {"roles": {"coder": {"temperature": 0}, "tester": {"gates": ["tests"]}}})
+    assert (find_role("coder", roles).temperature, find_role("tester", roles).temperature) == (0.0, None)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +70,7 @@ def test_what_the_user_says_of_a_role_counts_and_the_rest_stays() -> None:
         (("src/app.py", "tests/test_app.py", "tests/test_b.py"), "tester"),
         (("README.md", "tests/test_app.py"), "tester"),
         (("Dockerfile", "requirements.txt"), "coder"),
+        (("infra/main.tf", "infra/prod.tfvars"), "cloud"),
     ],
 )
 def test_paths_choose_a_role(paths: tuple[str, ...], role: str) -> None:
@@ -95,7 +114,8 @@ def test_roles_stand_in_a_settings_file() -> None:
         ({"tester": {"modell": "x"}}, "unknown setting 'modell' in [roles.tester] in P: did you mean 'model'?"),
         (
             {"tester": {"zzz": 1}},
-            "unknown setting 'zzz' in [roles.tester] in P: a role has prompt, prompt-file, model, edit-format, gates.",
+            "unknown setting 'zzz' in [roles.tester] in P: a role has prompt, prompt-file, model, edit-format, "
+            "temperature, gates.",
         ),
         ({"poet": {"model": "x/y"}}, "[roles.poet] in P needs a prompt or a prompt-file."),
         ({"poet": {"prompt": " "}}, "prompt in [roles.poet] in P must be text, and not empty."),
@@ -109,6 +129,11 @@ def test_roles_stand_in_a_settings_file() -> None:
         (
             {"researcher": {"edit-format": "diff"}},
             "[roles.researcher] in P changes no file, so it can have no edit-format.",
+        ),
+        ({"tester": {"temperature": 3}}, "temperature in [roles.tester] in P must be a number from 0 to 2, not 3."),
+        (
+            {"tester": {"temperature": True}},
+            "temperature in [roles.tester] in P must be a number from 0 to 2, not True.",
         ),
         ({"tester": {"gates": "tests"}}, "gates in [roles.tester] in P must be a list of names."),
         ({"tester": {"gates": [""]}}, "gates in [roles.tester] in P must be a list of names."),
@@ -167,7 +192,7 @@ BOTH = OPENAI | {"ANTHROPIC_API_KEY": "k-anthropic"}
         ("openai/no-price", ["tester"], OPENAI, {"budget": 5}, "No price is known for openai/no-price"),
         ("openai/no-price", ["tester"], OPENAI, {"budget": 5, "price": ["openai/no-price=1,4"]}, ""),
         ("nobody/model", ["tester"], OPENAI, {}, "nobody/model"),
-        ("openai/gpt-6-luna", ["poet"], OPENAI, {}, "there is no role 'poet'. There are backend, coder, data,"),
+        ("openai/gpt-6-luna", ["poet"], OPENAI, {}, "there is no role 'poet'. There are backend, cloud, coder, data,"),
     ],
 )
 def test_only_the_roles_that_work_demand_anything(

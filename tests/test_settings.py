@@ -112,6 +112,16 @@ def test_the_seeds_variables(variable: str, option: str) -> None:
     assert getattr(loaded(repository={variable: "sdk"}), option) == "sdk"
 
 
+def test_store_word_names_the_url_of_other_orchestrators() -> None:
+    url = "postgresql://me:secret@host/runs"
+    assert loaded(flags={"store": "postgres"}, script={"POSTGRES_URI": url}).store == url
+    assert loaded(env={"ORCHESTRA_STORE": "mysql", "MYSQL_URI": "mysql://host/runs"}).store == "mysql://host/runs"
+    assert loaded(env={"POSTGRES_URI": url}).store == ""  # it may be the application's own database
+    assert loaded(flags={"store": "sqlite"}).store == ""
+    with pytest.raises(SettingsError, match="the store is 'mysql', and MYSQL_URI is not set"):
+        loaded(flags={"store": "mysql"}, env={"POSTGRES_URI": url})
+
+
 def test_the_seeds_number_of_iterations() -> None:
     assert loaded().max_iterations == 10
     assert loaded(env={"AIDER_MAX_ITERATIONS": " 15 "}).max_iterations == 15

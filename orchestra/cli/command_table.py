@@ -77,6 +77,11 @@ ALIASES = {
     **{"plan-list": "plan list", "plan-continue": "plan continue", "execute-plan": "execute"},
 }
 
+# Commands of other orchestrators that have no counterpart.
+ABSENT = dict.fromkeys(
+    ("start", "connect"), "No agent waits for work: `submit` adds tasks, and `run` starts agents that carry them out."
+)
+
 
 def build_parser(*, whole: bool = True) -> CommandParser:
     """Return the parser of the program with its commands: with the arguments of each one only if `whole`."""
@@ -147,6 +152,8 @@ def split_command(argv: list[str]) -> tuple[str, list[str]]:
 def suggest_command(word: str) -> str:
     import difflib
 
+    if word in ABSENT:
+        return ABSENT[word]
     names = [name for name in COMMANDS if " " not in name]
     near = difflib.get_close_matches(word, names, 1)
     return f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(names)}."

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from orchestra.cli.load import read_settings
 from orchestra.errors import StoppedBySignal
-from orchestra.settings import Settings
+from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Settings
+from orchestra.settings.other_tools import unused_variables
 
 if TYPE_CHECKING:
     from orchestra.conduct.previous.sessions import PreviousSessions
@@ -25,6 +26,10 @@ class Story(Protocol):
 def settings_to_run(flags: dict[str, Any]) -> Settings:
     """Return the settings of a command that starts work; print what a committed file sets, or ask for consent."""
     settings = read_settings(flags)
+    if not settings.quiet:
+        for name, source, reason in unused_variables(settings.variables):
+            if source in (REPOSITORY_ENV, SCRIPT_ENV):  # the environment may be another program's
+                print(f"note: {name} in the {source} has no effect: {reason}.", file=sys.stderr)
     if settings.committed is None:
         return settings
     from orchestra.cli.consent import resolve_committed

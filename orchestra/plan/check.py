@@ -19,7 +19,7 @@ from orchestra.judge.permit import Permit
 from orchestra.judge.protected import is_own_file, protection_of
 from orchestra.model import TargetFile
 from orchestra.plan.draft import PRIORITIES, RISKS, Draft, PlanItem, all_needs_by_id, needs_by_id, unused_name
-from orchestra.plan.roles import CODER, role_for_files
+from orchestra.plan.roles import CODER, canonical_role, role_for_files
 from orchestra.plan.sizing import tokens_of_size, usable_tokens
 from orchestra.plan.targets import TrackedFile
 from orchestra.plan.task_order import dependency_depths
@@ -158,7 +158,7 @@ def find_similar_path(path: str, tracked: Mapping[str, TrackedFile]) -> str:
 
 def normalise_words(item: PlanItem, world: PlanContext, findings: Findings) -> PlanItem:
     """Correct role, priority, risk and requirements to known ones."""
-    role = item.role.strip().lower() or role_for_files(item.files)
+    role = canonical_role(item.role.strip().lower(), world.roles) or role_for_files(item.files)
     if role and world.roles and role not in world.roles:
         findings.repairs.append(f"{item.id}: unknown role {item.role!r}, so it is {CODER}")
         role = CODER

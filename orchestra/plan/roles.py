@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -18,13 +18,30 @@ ASK = "ask"  # Aider's chat mode that changes nothing
 CHAT_MODES = {"researcher": ASK}
 # Aider's formats in which an agent edits.
 EDIT_FORMATS = ("diff", "diff-fenced", "patch", "udiff", "udiff-simple", "whole")
-KEYS = ("prompt", "prompt-file", "model", "edit-format", "gates")
+KEYS = ("prompt", "prompt-file", "model", "edit-format", "temperature", "gates")
+HOTTEST = 2.0  # no provider allows a higher temperature
 NAME = re.compile(r"[^\W_][\w-]*")
 
 DOCUMENTS = re.compile(r"(?:^|/)docs?/|\.(?:md|mdx|rst|adoc)$|(?:^|/)(?:readme|changelog)[^/]*$", re.IGNORECASE)
 BY_ENDING = {
     **dict.fromkeys(("css", "scss", "sass", "less", "html", "htm", "jsx", "tsx", "vue", "svelte", "astro"), "frontend"),
     **dict.fromkeys(("sql", "ipynb", "rmd", "prisma", "parquet", "csv"), "data"),
+    **dict.fromkeys(("tf", "tfvars", "bicep"), "cloud"),
+}
+# The specialists of other orchestrators, under our names for them.
+ALIASES = {
+    "backend-systems-engineer": "backend",
+    "frontend-ui-engineer": "frontend",
+    "aws-cloud-architect": "cloud",
+    "ml-systems-architect": "ml",
+    "specifications-engineer": "writer",
+    "test-architect": "tester",
+    **dict.fromkeys(("data-pipeline-engineer", "data-science-analyst", "data-architect-governance"), "data"),
+    **dict.fromkeys(("code-worker", "code"), CODER),
+    **dict.fromkeys(("test-worker", "test"), "tester"),
+    **dict.fromkeys(("research-worker", "research"), "researcher"),
+    **dict.fromkeys(("write-worker", "write"), "writer"),
+    **dict.fromkeys(("merge-worker", "merge"), "merger"),
 }
 
 
@@ -37,6 +54,7 @@ class Role:
     model: str = ""
     edit_format: str = ""
     chat_mode: str = ""
+    temperature: float | None = None  # None: the model's own
     gates: tuple[str, ...] = ()
 
     @property
@@ -56,7 +74,7 @@ def known_roles(own: Mapping[str, Role]) -> dict[str, Role]:
     roles = dict(packaged_roles())
     for name, role in own.items():
         values = {field.name: getattr(role, field.name) for field in fields(Role)}
-        given = {key: value for key, value in values.items() if value}
+        given = {key: value for key, value in values.items() if value not in ("", (), None)}
         roles[name] = replace(roles.get(name, Role(name)), **given)
     return roles
 
@@ -64,9 +82,21 @@ def known_roles(own: Mapping[str, Role]) -> dict[str, Role]:
 def find_role(name: str, own: Mapping[str, Role]) -> Role:
     """Find a role; a task without one gets the default."""
     roles = known_roles(own)
+    name = canonical_role(name, roles)
     if name and name not in roles:
-        raise SettingsError(f"there is no role {name!r}.", hint=f"There are {', '.join(roles)}.")
+        raise SettingsError(f"there is no role {name!r}.", hint=role_hint(name, roles))
     return roles[name] if name else Role("")
+
+
+def canonical_role(name: str, roles: Container[str]) -> str:
+    """Return our name of a role. A role of the user's own counts before an alias."""
+    plain = re.sub(r"[\s_]+", "-", name.strip().lower())
+    return next((known for known in (name, plain) if known in roles), ALIASES.get(plain, name.strip()))
+
+
+def role_hint(name: str, roles: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, [*roles, *ALIASES], 1)
+    return f"Did you mean {near[0]}?" if near else f"There are {', '.join(roles)}."
 
 
 def role_for_files(paths: Iterable[str]) -> str:
@@ -107,7 +137,14 @@ def parse_role(name: str, record: Any, source: str) -> Role:
         raise SettingsError(f"edit-format in {source} must be one of {known_ones}, not {texts['edit-format']!r}.")
     if texts["edit-format"] and name in CHAT_MODES:
         raise SettingsError(f"{source} changes no file, so it can have no edit-format.")
-    return Role(name, texts["prompt"], texts["model"], texts["edit-format"], gates=read_gate_names(record, source))
+    return Role(
+        name,
+        texts["prompt"],
+        texts["model"],
+        texts["edit-format"],
+        temperature=read_temperature(record, source),
+        gates=read_gate_names(record, source),
+    )
 
 
 def read_text_key(record: Mapping[str, Any], key: str, source: str) -> str:
@@ -115,6 +152,15 @@ def read_text_key(record: Mapping[str, Any], key: str, source: str) -> str:
     if not isinstance(value, str) or (key in record and not value.strip()):
         raise SettingsError(f"{key} in {source} must be text, and not empty.")
     return value.strip()
+
+
+def read_temperature(record: Mapping[str, Any], source: str) -> float | None:
+    value = record.get("temperature")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= HOTTEST:
+        raise SettingsError(f"temperature in {source} must be a number from 0 to {HOTTEST:g}, not {value!r}.")
+    return float(value)
 
 
 def read_gate_names(record: Mapping[str, Any], source: str) -> tuple[str, ...]:

@@ -73,12 +73,22 @@ _ALL_PROVIDERS = (
     # litellm 1.81.10 fails on a Groq reply without service_tier, and speaks to Ollama in Ollama's own format. Both
     # accept OpenAI requests, so the agent gets openai/NAME and their base.
     Provider("groq", "openai", "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), ("GROQ_API_BASE",), "openai"),
-    Provider("ollama", "openai", "http://127.0.0.1:11434/v1", (), ("OLLAMA_API_BASE",), "openai"),
+    Provider(
+        "zai",
+        "openai",
+        "https://api.z.ai/api/paas/v4",
+        ("ZAI_API_KEY", "GLM_API_KEY", "ZHIPUAI_API_KEY"),
+        ("ZAI_API_BASE",),
+        "openai",
+    ),
+    Provider("ollama", "openai", "http://127.0.0.1:11434/v1", (), ("OLLAMA_API_BASE", "OLLAMA_BASE_URL"), "openai"),
 )
 PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL_PROVIDERS}
 
-PREFIX_ALIASES = {"models": "gemini", "ollama_chat": "ollama"}
-BARE_NAMES = {"claude": "anthropic", "gemini": "gemini"} | dict.fromkeys(("gpt", "chatgpt", "o1", "o3", "o4"), "openai")
+PREFIX_ALIASES = {"models": "gemini", "google": "gemini", "ollama_chat": "ollama", "local": "ollama"}
+PREFIX_ALIASES |= dict.fromkeys(("glm", "zhipu", "zhipuai"), "zai")
+BARE_NAMES = {"claude": "anthropic", "gemini": "gemini", "glm": "zai"}
+BARE_NAMES |= dict.fromkeys(("gpt", "chatgpt", "o1", "o3", "o4"), "openai")
 ALIASES = {
     "sonnet": "anthropic/claude-sonnet-5-5",
     "opus": "anthropic/claude-opus-5-5",
@@ -285,13 +295,14 @@ def reply_token_cap(model: Model, owned_tokens: int) -> int | None:
     return min(UNKNOWN_CLAUDE_OUTPUT, room) if model.provider.name == "anthropic" else None
 
 
-def settings_entry(model: Model, weak: str, owned_tokens: int) -> dict[str, Any]:
+def settings_entry(model: Model, weak: str, owned_tokens: int, temperature: float | None = None) -> dict[str, Any]:
     """Return the model's entry in Aider's model settings file; `weak` is the weak model's name for Aider."""
     entry: dict[str, Any] = {
         "name": model.aider_name,
         "edit_format": "diff",
         "use_repo_map": True,
-        "use_temperature": False,  # current OpenAI and Anthropic models answer 400 to any
+        # Current OpenAI and Anthropic models answer 400 to any temperature, so only the user sets one.
+        "use_temperature": False if temperature is None else temperature,
         "weak_model_name": weak,
     }
     cap = reply_token_cap(model, owned_tokens)

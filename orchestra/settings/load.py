@@ -9,6 +9,7 @@ from orchestra.errors import SettingsError
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.plan.roles import Role, parse_roles
 from orchestra.settings.option import VARIABLE_PREFIX, Field, check_option, flag_of, key_of, variables_of
+from orchestra.settings.other_tools import resolve_store
 from orchestra.settings.settings import CONFLICTING_OPTIONS, SOURCE_ORDER, Settings, option_fields, source_rank
 from orchestra.settings.values import PRICES_TABLE, parse_option, parse_prices, split_words
 
@@ -43,6 +44,8 @@ def load_settings(
             raise SettingsError(f"--gate {entry!r}: with --critic, that name is taken.")
     # The Google key keeps its source, whatever that is, so that no base URL of another source gets it.
     google = (sources["api_key"], {"GOOGLE_API_KEY": values["api_key"]})
+    variables = merge_variables([google, *environments])
+    values["store"] = resolve_store(values["store"], variables)
     prices: dict[str, tuple[float, float]] = {}
     roles: dict[str, Role] = {}
     for file in reversed(files):
@@ -50,9 +53,7 @@ def load_settings(
         file_roles = parse_roles(file.origin, file.table)
         roles |= file_roles
         sources |= dict.fromkeys((f"{ROLES}.{name}" for name in file_roles), file.origin)
-    return Settings(
-        **values, prices=prices, roles=roles, sources=sources, variables=merge_variables([google, *environments])
-    )
+    return Settings(**values, prices=prices, roles=roles, sources=sources, variables=variables)
 
 
 def merge_variables(environments: Sequence[Environment]) -> dict[str, tuple[str, str]]:

@@ -214,7 +214,11 @@ class Options:
     apply: bool = RESULT.recorded(True, "leave the result on its side branch", Power.HARMLESS, off=True)
     all_or_nothing: bool = RESULT.recorded(False, "apply nothing unless every task is complete", Power.HARMLESS)
     store: str = RESULT.unrecorded(
-        "", "a database URL for all events (default: SQLite in .aider_logs)", Power.WRITES, metavar="URL"
+        "",
+        "a database URL for all events, or postgres or mysql for that in POSTGRES_URI or MYSQL_URI"
+        " (default: SQLite in .aider_logs)",
+        Power.WRITES,
+        metavar="URL",
     )
     events: str = RESULT.unrecorded(
         "",

@@ -36,7 +36,7 @@ title = "Test the greeting"
 brief = "Test greeting()."
 files = ["check_app.py"]
 needs = ["greet"]
-role = "tester"
+role = "test-architect"
 """
 SETTINGS = """
 [gates]
@@ -45,6 +45,7 @@ runs = "python3 -c 'import app'"
 [roles.tester]
 model = "anthropic/claude-haiku-4-5"
 edit-format = "whole"
+temperature = 0.5
 gates = ["runs"]
 """
 ANSWER = f"Nobody calls greeting(), so that its signature is free.\n\n{search_replace('app.py', APP, 'wrong').strip()}"
@@ -93,6 +94,7 @@ def test_task_gets_its_role_and_notes_of_dependencies(tmp_path: Path) -> None:
         ("openai", "diff"),
         ("anthropic", "whole"),
     ]
+    assert [one.body.get("temperature") for one in (look, greet, prove)] == [None, None, 0.5]
     assert look.brief.startswith("You are the researcher.") and "left for you" not in look.brief
     assert greet.brief.startswith("You are the coder.") and ANSWER in greet.brief
     assert "def greeting(name: str) -> str" in prove.brief and "It takes a name now." in prove.brief

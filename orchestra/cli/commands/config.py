@@ -13,6 +13,7 @@ from orchestra.errors import UsageError
 from orchestra.plan.roles import known_roles
 from orchestra.providers import catalogue
 from orchestra.settings import REPOSITORY_ENV, Settings, key_of, mask_value, option_fields
+from orchestra.settings.other_tools import unused_variables
 from orchestra.workspace.tracked import may_be_tracked
 
 LONGEST = 60
@@ -33,6 +34,10 @@ def cmd_config(arguments: Namespace) -> None:
     ]
     rows += role_rows(settings, secrets)
     rows += [row for provider in catalogue.PROVIDERS.values() for row in provider_rows(settings, provider)]
+    rows += [
+        (name, mask_value(name, settings.variables[name][0]), f"{source} (no effect: {reason})")
+        for name, source, reason in unused_variables(settings.variables)
+    ]
     if settings.committed is not None:
         committed = settings.committed
         refused = {key: f"{committed.origin} (not used: {reason})" for key, reason in committed.refused.items()}
@@ -50,8 +55,9 @@ def shorten_value(name: str, value: object, secrets: Secrets) -> str:
 def role_rows(settings: Settings, secrets: Secrets) -> Iterator[tuple[str, str, str]]:
     """Describe each role, without its prompt."""
     for name, role in known_roles(settings.roles).items():
-        values = {"model": role.model, "edit-format": role.edit_format, "gates": ",".join(role.gates)}
-        text = " ".join(f"{key}={value}" for key, value in values.items() if value)
+        values = {"model": role.model, "edit-format": role.edit_format, "temperature": role.temperature}
+        values |= {"gates": ",".join(role.gates)}
+        text = " ".join(f"{key}={value}" for key, value in values.items() if value not in ("", None))
         key = f"roles.{name}"
         yield key, shorten_value(key, text, secrets), settings.source_of(key)
 

@@ -24,7 +24,7 @@ from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.plan.check import CheckedDraft
 from orchestra.plan.draft import PRIORITIES, Draft, PlanItem, unused_name
 from orchestra.plan.edit import HELP, edit_draft, replace_values
-from orchestra.plan.roles import known_roles
+from orchestra.plan.roles import find_role
 from orchestra.report.phrases import plural
 from orchestra.settings import Settings
 from orchestra.workspace.repository import Repository, path_exists
@@ -194,7 +194,7 @@ def cmd_submit(arguments: Namespace) -> int:
     prepare_log_folder(repository.root / LOGS)
     list_path = plan_files.plans_folder(repository.root) / f"{plan_files.SUBMITTED}.toml"
     plan = EditedPlan(settings, repository, list_path)
-    values = {"role": arguments.agent, "priority": arguments.priority}
+    values = {"role": find_role(arguments.agent, settings.roles).name, "priority": arguments.priority}
     values = {name: value for name, value in values.items() if value}
 
     def save_plan(checked: CheckedDraft) -> Path:
@@ -216,8 +216,7 @@ def cmd_submit(arguments: Namespace) -> int:
 def check_submission(settings: Settings, role: str, several: bool) -> None:
     if not settings.change:
         raise UsageError("TEXT is empty: write what you want.")
-    if role and role not in known_roles(settings.roles):
-        raise UsageError(f"there is no role {role!r}.", hint=f"Roles: {', '.join(known_roles(settings.roles))}.")
+    find_role(role, settings.roles)
     if several and settings.files:
         raise UsageError("--decompose and --files exclude each other.")
 

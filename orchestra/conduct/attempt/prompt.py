@@ -150,5 +150,5 @@ def agent_model(context: Context, task: Task) -> AgentModel:
         key_variable=model.provider.agent_key_var,
         base_variable=model.provider.agent_base_var,
         metadata={each.aider_name: catalogue.metadata_entry(each) for each in (model, weak)},
-        settings=catalogue.settings_entry(model, weak.aider_name, task.tokens),
+        settings=catalogue.settings_entry(model, weak.aider_name, task.tokens, context.role_of(task).temperature),
     )

@@ -277,6 +277,18 @@ def test_a_change(words: str) -> None:
     assert before == diamond()
 
 
+def test_split_divides_the_brief_by_the_files_that_its_sentences_name() -> None:
+    brief = "Prices have hints. Add price_hint to shop/price.py; add order_hint to order.py.\n- Test price.py first\n"
+    draft = plan(dataclasses.replace(item("a", "shop/price.py", "shop/order.py"), brief=brief))
+    price, order = edit_draft(draft, ["split", "a", "b", "shop/order.py"]).task
+    assert price.brief.splitlines()[:2] == [
+        "Prices have hints. Add price_hint to shop/price.py;",
+        "- Test price.py first",
+    ]
+    assert order.brief.splitlines()[0] == "Prices have hints. add order_hint to order.py."
+    assert order.brief.endswith("Only the part in shop/order.py is meant here; another task changes shop/price.py.")
+
+
 def test_a_split_leaves_nothing_behind() -> None:
     draft = plan(
         item("a", "x.py", "y.py", "z.py", new=("z.py",), needs=("o",)), item("b", "b.py", needs=("a",)), item("o", "o")
@@ -285,6 +297,7 @@ def test_a_split_leaves_nothing_behind() -> None:
     assert [one.id for one in after.task] == ["a", "tail", "b", "o"]
     first, tail = after.task[:2]
     assert (first.files, first.new, tail.files, tail.new) == (("x.py",), (), ("y.py", "z.py"), ("z.py",))
+    assert first.brief.endswith("Only the part in x.py is meant here; another task changes y.py, z.py.")
     assert first.needs == tail.needs == ("o",) and after.find_item("b").needs == ("a", "tail")  # type: ignore[union-attr]
 
 
@@ -293,7 +306,7 @@ def test_a_split_leaves_nothing_behind() -> None:
     [
         ("conect a b", "Did you mean connect?"),
         ("add a Title", "there is a task a already"),
-        ("add e", "say it as: add ID TITLE"),
+        ("add e", "there are too few words. Usage: add ID TITLE"),
         ("remove zz", "the plan has no task 'zz'"),
         ("set b colour red", "a task has no 'colour' to set"),
         ("set b priority urgent", "priority must be high or normal or low"),

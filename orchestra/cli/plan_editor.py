@@ -4,8 +4,9 @@ import asyncio
 import dataclasses
 import difflib
 import shlex
+import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,7 @@ from orchestra.conduct.session.open_run import open_run
 from orchestra.conduct.session.preflight import run_plan_preflight
 from orchestra.conduct.session.warmup import start_warmup
 from orchestra.console import watch_progress
-from orchestra.errors import MissingKey, OrchestraError, PlanError, UsageError
+from orchestra.errors import MissingKey, OrchestraError, PlanError, UsageError, signal_exit_code
 from orchestra.model import Prd
 from orchestra.plan.check import CheckedDraft, check_draft
 from orchestra.plan.draft import Draft
@@ -56,6 +57,7 @@ MORE = """\
   ask TEXT                      discuss the plan with the model, which may propose changes
   undo                          undo the last change
   approve                       approve the plan, and leave
+  execute                       approve the plan, and carry it out at once
   quit                          leave; `plan continue` goes on from here
 """
 
@@ -183,20 +185,21 @@ class PlanEditor:
         self.plan = plan
         self.draft = plan.load()
         self.undo_steps: list[Draft] = []
+        self.executes = False
 
     def execute_line(self, text: str) -> bool:
         """Execute one line. Return false if it ends the editor."""
         word, _, rest = text.partition(" ")
         if word in ("quit", "exit", "q"):
             return False
-        if word == "approve":
-            return not self.approve()
+        if word in ("approve", "execute"):
+            self.approve()
+            self.executes = word == "execute"
+            return False
         if word == "ask":
             self.ask_model(rest.strip())
         elif word in EDITS:
-            self.change_draft(edit_draft(self.draft, split_words(text)))
-            print_plain(draft_difference(self.undo_steps[-1], self.draft))
-            self.warn()
+            self.edit(split_words(text))
         elif word in ("show", "undo", "help", "?"):
             {"show": self.show, "undo": self.undo}.get(word, lambda: print_plain(HELP + MORE))()
         else:
@@ -208,6 +211,14 @@ class PlanEditor:
 
     def show(self) -> None:
         self.plan.show(self.draft)
+
+    def edit(self, words: Sequence[str]) -> None:
+        draft = edit_draft(self.draft, words)
+        if words[0] == "add" and (paths := ask_for_files(words[1])):
+            draft = edit_draft(draft, ["files", words[1], *paths])
+        self.change_draft(draft)
+        print_plain(draft_difference(self.undo_steps[-1], self.draft))
+        self.warn()
 
     def change_draft(self, draft: Draft) -> None:
         """Save the new plan, and keep the old one for `undo`. The approval was for the old plan, so it ends."""
@@ -226,13 +237,11 @@ class PlanEditor:
         self.plan.save(self.draft)
         print_plain(draft_difference(undone, self.draft))
 
-    def approve(self) -> bool:
+    def approve(self) -> None:
         if problem := self.plan.check_with_repository(self.draft).problem_text:
             raise PlanError(f"the plan cannot be executed: {problem}.")
         self.draft = dataclasses.replace(self.draft, approved=True)
         self.plan.save(self.draft)
-        print_plain(f"Approved. To carry it out: aider-orchestrator execute {self.plan.name}")
-        return True
 
     def ask_model(self, text: str) -> None:
         if not text:
@@ -247,7 +256,8 @@ class PlanEditor:
                     self.change_draft(proposed.draft)
 
 
-def run_plan_editor(plan: EditedPlan) -> int:
+def run_plan_editor(plan: EditedPlan, execute: Callable[[str], int]) -> int:
+    """Edit the plan line by line. `execute` carries out the plan of a name and returns the exit code."""
     editor = PlanEditor(plan)
     editor.show()
     print_plain("\n`help` lists the commands. Every change is saved at once.")
@@ -255,11 +265,28 @@ def run_plan_editor(plan: EditedPlan) -> int:
         try:
             text = read_edited_line("plan> ").strip()
             if text and not editor.execute_line(text):
-                return 0
+                break
         except EOFError:
-            return 0
+            print_plain("")
+            break
+        except KeyboardInterrupt:
+            print_plain(f"\nStopped by Ctrl-C; the plan is saved. Go on: aider-orchestrator plan continue {plan.name}")
+            return signal_exit_code(signal.SIGINT)
         except OrchestraError as error:
             print_plain(str(error))
+    if editor.executes:
+        return execute(plan.name)
+    state = "approved. Carry it out" if editor.draft.approved else "saved, not approved. Go on"
+    command = "execute" if editor.draft.approved else "plan continue"
+    print_plain(f"The plan is {state}: aider-orchestrator {command} {plan.name}")
+    return 0
+
+
+def ask_for_files(id: str) -> list[str]:
+    """Ask for the files of a new task, because one without files cannot be executed."""
+    if not sys.stdin.isatty():
+        return []
+    return split_words(read_edited_line(f"Files of {id}, with blanks between them (Enter: none yet): "))
 
 
 def read_edited_line(prompt: str) -> str:

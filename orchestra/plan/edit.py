@@ -2,14 +2,18 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 from orchestra.errors import PlanError
 from orchestra.plan.draft import PRIORITIES, RISKS, Draft, PlanItem, unused_name
 
 Words = Sequence[str]
+SENTENCE_END = re.compile(r"(?<=[.;!?]\s)")
+SPLIT_NOTE = "Only the part in {files} is meant here; another task changes {others}."
 DraftEdit = Callable[[Draft, Words], Draft]
 TEXTS = ("title", "brief", "role", "priority", "risk")
 LISTS = ("files", "new", "reads", "acceptance", "requirements")
@@ -79,12 +83,35 @@ def split_item(draft: Draft, words: Words) -> Draft:
         raise PlanError(f"these are all files of {id}: none would be left.")
     name = unused_name(new, draft.ids)
     kept = tuple(path for path in item.files if path not in paths)
-    rest = dataclasses.replace(item, files=kept, new=tuple(path for path in item.new if path not in paths))
-    part = dataclasses.replace(item, id=name, title=f"{item.title} ({new})", files=tuple(paths))
-    part = dataclasses.replace(part, new=tuple(path for path in item.new if path in paths))
+    rest, part = (
+        dataclasses.replace(
+            item,
+            files=files,
+            new=tuple(path for path in item.new if path in files),
+            brief=brief_for_files(item.brief, files, others),
+        )
+        for files, others in ((kept, paths), (tuple(paths), kept))
+    )
+    part = dataclasses.replace(part, id=name, title=f"{item.title} ({new})")
     found = [replace_need(one, id, (id, name)) for one in draft.task]
     at = draft.ids.index(id)
     return draft.with_items([*found[:at], rest, part, *found[at + 1 :]])
+
+
+def brief_for_files(brief: str, files: Words, others: Words) -> str:
+    """Leave out the sentences of a brief that are only about the other files, and say which files are meant."""
+    lines = []
+    for line in brief.splitlines():
+        sentences = SENTENCE_END.split(line)
+        kept = [text for text in sentences if mentions(text, files) or not mentions(text, others)]
+        lines += ["".join(kept).rstrip()] if kept else []
+    note = SPLIT_NOTE.format(files=", ".join(files), others=", ".join(others))
+    return "\n".join([*lines, "", note]).strip()
+
+
+def mentions(text: str, paths: Words) -> bool:
+    """Whether a text names one of the files, with its folder or without."""
+    return any(re.search(rf"(?<![\w.-]){re.escape(PurePosixPath(path).name)}(?![\w-])", text) for path in paths)
 
 
 def merge_items(draft: Draft, words: Words) -> Draft:
@@ -178,5 +205,5 @@ def replace_need(item: PlanItem, old: str, new: Sequence[str]) -> PlanItem:
 
 def require_words(words: Words, least: int, usage: str, *, exactly: bool = False) -> Words:
     if len(words) < least or (exactly and len(words) > least):
-        raise PlanError(f"say it as: {usage}")
+        raise PlanError(f"there are {'too few' if len(words) < least else 'too many'} words.", hint=f"Usage: {usage}")
     return words

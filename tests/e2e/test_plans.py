@@ -303,9 +303,14 @@ def test_a_session_with_every_action_continued_and_carried_out(tmp_path: Path) -
         assert '+needs = ["use"]' in person.say("connect docs use")
         assert '-needs = ["use"]' in person.say("undo")
         assert "there is nothing to undo" in person.say("undo")
-        assert '+id = "news"' in person.say("add news Tell of the news")
-        assert "news names no file to change" in person.say("set news brief Write it down")
-        assert '+files = ["NEWS.md"]' in person.say("files news NEWS.md")
+        os.write(person.fd, b"add extra One more\n")
+        person.expect("Files of extra, with blanks between them (Enter: none yet): ")
+        assert "extra names no file to change" in person.say("")
+        assert '-id = "extra"' in person.say("remove extra")
+        os.write(person.fd, b"add news Tell of the news\n")
+        person.expect("(Enter: none yet): ")
+        assert '+files = ["NEWS.md"]' in person.say("NEWS.md")
+        assert "cannot be executed" not in person.say("set news brief Write it down")
         assert "cannot be executed" not in person.say("set news role writer")
         assert 'priority = "high"' in person.say("set news priority high")
         assert '+needs = ["mail"]' not in person.say("move news before mail")
@@ -313,16 +318,16 @@ def test_a_session_with_every_action_continued_and_carried_out(tmp_path: Path) -
         assert '-id = "news"' in person.say("merge docs news")
         assert '+id = "changes"' in person.say("split docs changes NEWS.md")
         assert '-id = "changes"' in person.say("remove changes")
-        assert person.leave("quit") == 0
+        assert person.leave("\x03") == 130 and "Go on: aider-orchestrator plan continue mail" in person.seen
         # Another process, on another day.
         person = Terminal(place, "plan", "continue", "mail", env=env)
         assert "Phase 2\r\n  use: Use" in person.expect("plan> ")
         os.write(person.fd, b"ask Is that all?\n")
         told = person.expect("Apply this change? [y/N] ")
         assert "I would do the docs in one go." in told and 'files = ["README.md", "NEWS.md"]' in told
-        assert 'files = ["README.md", "NEWS.md"]' in person.say("y") or True
+        assert "cannot be executed" not in person.say("y")
         assert "NEWS.md (new)" in person.say("show")
-        assert person.leave("approve") == 0 and "Approved." in person.seen
+        assert person.leave("approve") == 0 and "Carry it out: aider-orchestrator execute mail" in person.seen
         assert place.run("plan", "list").out.startswith("mail  3 of 3 tasks to do, approved")
         assert place.run("plan", "edit", "mail", "set", "docs", "risk", "low").code == 0
         # What was approved was another plan: at a terminal, the question is asked again.
@@ -330,6 +335,10 @@ def test_a_session_with_every_action_continued_and_carried_out(tmp_path: Path) -
         person = Terminal(place, "execute", "mail", "--approve", env=env)
         assert "3 tasks to do, not approved yet" in person.expect("Carry out this plan? [y/N]")
         assert person.leave("n") == 5 and place.head() == before
+        person = Terminal(place, "plan", "continue", "mail", "--dry-run", env=env)
+        person.expect("plan> ")
+        assert person.leave("execute") == 0 and "3 tasks in 2 waves" in person.seen and place.head() == before
+        assert place.run("plan", "edit", "mail", "set", "docs", "risk", "high").code == 0
         person = Terminal(place, "execute", "mail", "--approve", env=env)
         person.expect("Carry out this plan? [y/N]")
         assert person.leave("y") == 0

@@ -7,10 +7,11 @@ import shlex
 import subprocess
 import sys
 from argparse import REMAINDER, Namespace
+from functools import partial
 from pathlib import Path
 
 from orchestra.cli.command_io import add_plan_and_run_options, add_plan_argument, is_attended, print_json, print_plain
-from orchestra.cli.launch import run_until_done, settings_to_run
+from orchestra.cli.launch import Story, run_until_done, settings_to_run
 from orchestra.cli.load import read_settings
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.cli.plan_editor import EditedPlan, open_plan, run_plan_editor, run_planning
@@ -36,7 +37,7 @@ def add_plan_new_arguments(parser: CommandParser) -> None:
     parser.add_run_options()
 
 
-def cmd_plan_new(arguments: Namespace) -> int:
+def cmd_plan_new(arguments: Namespace, story: Story) -> int:
     """Make a plan: a PRD and a graph of tasks in .aider_logs/plans/NAME.toml, which you can read and edit. No file
     is changed until `execute NAME`. On a terminal you can discuss the plan at once, and later with `plan continue`.
     Without a Google key, give --no-prd --files FILE...: the files are divided by what belongs together."""
@@ -51,7 +52,7 @@ def cmd_plan_new(arguments: Namespace) -> int:
     code = run_until_done(run_planning(settings, save_plan))
     plan = EditedPlan(settings, repository, path)
     if code == 0 and is_attended(settings, sys.stdout):
-        return run_plan_editor(plan)
+        return run_plan_editor(plan, partial(execute_plan, arguments, story))
     if code == 0 and not (settings.json or settings.quiet or settings.events):
         print_plain(f"\n{plan.format_page(plan.load())}")
     return code
@@ -110,9 +111,15 @@ def cmd_plan_check(arguments: Namespace) -> None:
     print_plain(f"The plan {plan.name} can be executed: {plural(len(checked.draft.unfinished), 'task')}.")
 
 
-def cmd_plan_continue(arguments: Namespace) -> int:
+def cmd_plan_continue(arguments: Namespace, story: Story) -> int:
     """Discuss and change a plan at the terminal. Each change is checked and saved at once."""
-    return run_plan_editor(open_named_plan(arguments))
+    return run_plan_editor(open_named_plan(arguments), partial(execute_plan, arguments, story))
+
+
+def execute_plan(arguments: Namespace, story: Story, name: str) -> int:
+    """Carry out a plan with the command's options, except those that say what a plan is made from."""
+    makes_plan = dict.fromkeys(("change", "files", "assign", "decompose", "approve"))
+    return run_until_done(story(settings_to_run(run_options(arguments) | makes_plan | {"plan": name})))
 
 
 def cmd_plan_approve(arguments: Namespace) -> None:

@@ -106,7 +106,8 @@ def start_task_over(scheduler: Scheduler, task: int, how: str) -> str:
 def abandon_task(scheduler: Scheduler, task: Task, _: str) -> str:
     scheduler.run.move_to(task.id, TaskState.WAITING_HUMAN)
     scheduler.run.move(task.id, TaskState.ABANDONED)
-    return f"Task {task.id} is abandoned; its work stays on its branch."
+    branch = scheduler.run.state.report.tasks[task.id].branch
+    return f"Task {task.id} is abandoned{f'; its work stays on {branch}' if branch else ''}."
 
 
 def spawn_replacement(scheduler: Scheduler, task: Task, text: str) -> str:

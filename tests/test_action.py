@@ -52,7 +52,9 @@ def test_the_action_is_fresh() -> None:
 
 
 def test_the_inputs_are_the_flags_and_the_outputs_are_the_runs() -> None:
-    assert [f"--{name}" for name in action()["inputs"]] == [flag_of(f) for f in option_fields()]
+    flags = [flag_of(f) for f in option_fields()]
+    assert sorted(f"--{name}" for name in action()["inputs"]) == sorted(flags)
+    assert tuple(action()["inputs"])[: len(write_action.COMMON)] == write_action.COMMON
     names = read_outputs(step_outputs(Report(), dict.fromkeys(("summary", *REPORT_FORMATS), ""), "end"))
     assert action()["outputs"].keys() == names.keys()
     assert all(each["value"] == f"${{{{ steps.run.outputs.{name} }}}}" for name, each in action()["outputs"].items())
@@ -60,8 +62,10 @@ def test_the_inputs_are_the_flags_and_the_outputs_are_the_runs() -> None:
 
 def test_no_expression_stands_in_a_script() -> None:
     steps = action()["runs"]["steps"]
-    assert [step["shell"] for step in steps] == ["bash", "bash"]
-    assert not [step for step in steps if "${{" in step["run"] or set(step) - {"name", "id", "shell", "env", "run"}]
+    *scripts, restore, save = sorted(steps, key=lambda step: "uses" in step)
+    assert [step["shell"] for step in scripts] == ["bash", "bash", "bash"]
+    assert restore["with"] == save["with"] and steps.index(save) < steps.index(scripts[-1])
+    assert not [step for step in scripts if "${{" in step["run"] or set(step) - {"name", "id", "shell", "env", "run"}]
     assert [step["env"] for step in steps if "env" in step] == [{"INPUTS": "${{ toJSON(inputs) }}"}]
 
 

@@ -499,6 +499,10 @@ def read_outputs(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     lines = iter(text.splitlines())
     for head in lines:
+        name, equals, value = head.partition("=")
+        if equals and "<<" not in name:
+            found[name] = value
+            continue
         name, _, delimiter = head.partition("<<")
         found[name] = "\n".join(iter(partial(next, lines), delimiter))
     return found

@@ -17,7 +17,12 @@ HEAD = """\
 # Written by `python -m tools.write_action` from the program's own table of flags: do not edit.
 name: Aider Orchestrator
 description: Run many Aider agents on one repository in parallel, with a verdict you can trust.
+branding:
+  icon: git-merge
+  color: green
 """
+# What most workflows set; the other inputs follow in the order of the help.
+COMMON = ("change", "files", "model", "max-agents", "test-cmd", "budget", "deadline", "pr")
 OUTPUTS = {
     "run": "the run's name",
     "verdict": "what came of it, in one sentence",
@@ -32,11 +37,27 @@ OUTPUTS = {
     "summary": "path of the summary (JSON)",
     **{name: f"path of the {form.title} report" for name, form in REPORT_FORMATS.items()},
 }
-# Nothing of the checkout is imported or run on the way: it may be somebody else's pull request.
+# Nothing of the checkout is imported or run on the way: it may be somebody else's pull request. What was installed is
+# saved for other jobs before anything else runs, so that no later step can change it.
 STEPS = """\
 runs:
   using: composite
   steps:
+    - name: Name what is to be installed
+      id: wanted
+      shell: bash
+      run: |
+        cd "$RUNNER_TEMP"
+        python=$(sh "$GITHUB_ACTION_PATH/tools/find_python.sh")
+        digest='import hashlib, sys
+        print(hashlib.sha256(sys.version.encode() + open(sys.argv[1], "rb").read()).hexdigest())'
+        printf 'key=%s\\n' "$("$python" -I -c "$digest" "$GITHUB_ACTION_PATH/requirements.lock")" >> "$GITHUB_OUTPUT"
+    - name: Restore what an earlier job installed
+      id: cached
+      uses: actions/cache/restore@v4
+      with:
+        path: ${{ runner.temp }}/aider-orchestrator
+        key: aider-orchestrator-${{ runner.os }}-${{ runner.arch }}-${{ steps.wanted.outputs.key }}
     - name: Set up Aider Orchestrator
       shell: bash
       run: |
@@ -47,6 +68,12 @@ runs:
         "$python" -m venv "$home"
         "$home/bin/pip" install --quiet --disable-pip-version-check -r "$GITHUB_ACTION_PATH/requirements.lock"
         touch "$home/ready"
+    - name: Save it for later jobs
+      if: steps.cached.outputs.cache-hit != 'true'
+      uses: actions/cache/save@v4
+      with:
+        path: ${{ runner.temp }}/aider-orchestrator
+        key: aider-orchestrator-${{ runner.os }}-${{ runner.arch }}-${{ steps.wanted.outputs.key }}
     - name: Run Aider Orchestrator
       id: run
       shell: bash
@@ -57,7 +84,8 @@ runs:
 
 
 def text() -> str:
-    inputs = [described(flag_of(f).removeprefix("--"), meaning(f)) for f in option_fields()]
+    meanings = {flag_of(f).removeprefix("--"): meaning(f) for f in option_fields()}
+    inputs = [described(name, meanings[name]) for name in dict.fromkeys((*COMMON, *meanings))]
     outputs = [
         described(name, words) + f"    value: ${{{{ steps.run.outputs.{name} }}}}\n" for name, words in OUTPUTS.items()
     ]

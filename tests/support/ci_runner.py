@@ -103,6 +103,9 @@ class GitHub:
             # Without include-hidden-files nothing of a folder whose name begins with a dot is uploaded.
             assert step["with"]["include-hidden-files"]
             self.uploaded = [path.name for path in (self.folder / step["with"]["path"]).iterdir()]
+        elif used.startswith("actions/cache/"):
+            assert self.text(step["with"]["path"], self.contexts) == f"{self.runner}/aider-orchestrator"
+            assert contexts["steps"]["wanted"]["outputs"]["key"]
         elif not used:
             self.run(step, contexts, given)
         else:

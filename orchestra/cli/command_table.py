@@ -10,19 +10,19 @@ from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
 
 PROGRAM = "aider-orchestrator"
-SUMMARY = "Run many Aider agents on one repository in parallel, with a verdict you can trust."
-EXAMPLES = """examples:
-  aider-orchestrator "Add a password reset by e-mail" --max-agents 4
-  aider-orchestrator --change @request.md --files src --test-cmd "pytest -q"
-  aider-orchestrator --change "Rename User to Account" --no-prd \\
-    --files "src/**/*.py" --dry-run
-
+SUMMARY = "Run many Aider agents on one repository in parallel, with a verdict you can\ntrust."
+EXAMPLES = (
+    "demo",
+    '"Add a password reset by e-mail" --test-cmd "pytest -q"',
+    '"Rename User to Account" --files src --max-agents 4',
+    "--change @request.md --budget 5 --dry-run",
+    'plan "Move the shop to async"',
+)
+EXIT_CODES = """\
 exit codes:
-  0 complete, 1 a task or gate failed, 2 usage, 3 a bug, 4 a provider failed,
-  5 a person must decide, 6 a limit was reached, 130 and 143 signals
+  0 complete, 1 a task or check failed, 2 usage, 3 a bug, 4 a provider failed,
+  5 you must decide, 6 a limit was reached, 130 and 143 signals
 
-`aider-orchestrator COMMAND --help` describes a command; options without a
-  command are those of `run`.
 """
 
 
@@ -37,6 +37,13 @@ class Command:
 
 
 COMMANDS = {
+    "init": Command("init", "set up this repository: keys, model, tests, CI", starts_run=True),
+    "demo": Command("demo", "try it on a sample repository, without a key", starts_run=True),
+    "doctor": Command("doctor", "check what a run needs"),
+    "models": Command("config", "list the known models with their prices"),
+    "config": Command("config", "show every setting with its source"),
+    "trust": Command("config", "trust the committed settings file of this repository"),
+    "completion": Command("completion", "print the script for completion in bash, zsh or fish"),
     "run": Command("run", "carry out a change; the default command", starts_run=True),
     "plan": Command("plan", "make a plan of tasks to read, edit and approve"),
     "plan new": Command("plan", "make a plan; `plan TEXT` is short for it", starts_run=True),
@@ -48,14 +55,14 @@ COMMANDS = {
     "plan continue": Command("plan", "discuss and change a plan at the terminal", starts_run=True),
     "execute": Command("run", "carry out a plan", starts_run=True),
     "submit": Command("plan", "add a task to the list that `run` carries out"),
-    "resume": Command("resume", "continue a run that was stopped", starts_run=True),
-    "retry": Command("resume", "try one failed task again", starts_run=True),
-    "restart": Command("resume", "repeat a run from the start", starts_run=True),
+    "status": Command("runs", "show a run's progress or result"),
     "resolve": Command("resume", "decide about a task that needs you", starts_run=True),
     "interrupt": Command("steer", "stop one task, until you decide about it"),
     "cancel": Command("steer", "stop a run, or one of its tasks"),
+    "resume": Command("resume", "continue a run that was stopped", starts_run=True),
+    "retry": Command("resume", "try one failed task again", starts_run=True),
+    "restart": Command("resume", "repeat a run from the start", starts_run=True),
     "runs": Command("runs", "list the runs of this repository"),
-    "status": Command("runs", "show a run's progress or result"),
     "logs": Command("runs", "print the events of a run"),
     "show": Command("diff", "show one task with its attempts"),
     "diff": Command("diff", "show what a run or a task changed"),
@@ -64,12 +71,14 @@ COMMANDS = {
     "export": Command("archive", "write a run into one file"),
     "import": Command("archive", "read an exported run"),
     "store": Command("archive", "check or migrate the store of events"),
-    "demo": Command("demo", "try it on a sample repository, without a key", starts_run=True),
-    "config": Command("config", "show every setting with its source"),
-    "trust": Command("config", "trust the committed settings file of this repository"),
-    "completion": Command("completion", "print the script for completion in bash, zsh or fish"),
-    "models": Command("config", "list the known models with their prices"),
-    "doctor": Command("doctor", "check what a run needs"),
+}
+# The headings in the overview, each with the first command below it.
+HEADINGS = {
+    "init": "begin",
+    "run": "change code",
+    "status": "steer a run",
+    "runs": "look at results",
+    "clean": "keep and delete",
 }
 # Names that other orchestrators use.
 ALIASES = {
@@ -83,16 +92,22 @@ ABSENT = dict.fromkeys(
 )
 
 
-def build_parser(*, whole: bool = True) -> CommandParser:
-    """Return the parser of the program with its commands: with the arguments of each one only if `whole`."""
-    parser = CommandParser(
-        prog=PROGRAM,
-        usage="%(prog)s --change TEXT [options]\n       %(prog)s COMMAND ...",
-        description=SUMMARY,
-        epilog=EXAMPLES,
-    )
+def overview() -> str:
+    """Return what the program is, with examples and the commands in groups."""
+    lines = [SUMMARY, "", "examples:", *(f"  {PROGRAM} {example}" for example in EXAMPLES)]
+    for name, command in COMMANDS.items():
+        if " " not in name:
+            lines += ["", f"{HEADINGS[name]}:"] if name in HEADINGS else []
+            lines.append(f"  {name:<10}  {command.summary}")
+    hint = f"`{PROGRAM} COMMAND --help` tells more; `run --help` lists all options."
+    return "\n".join([*lines, "", EXIT_CODES + hint])
+
+
+def build_parser() -> CommandParser:
+    """Return the parser of the program with its commands and their arguments."""
+    parser = CommandParser(prog=PROGRAM)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}", help="print the version")
-    add_subcommands(parser, "", whole=whole)
+    add_subcommands(parser, "", whole=True)
     return parser
 
 

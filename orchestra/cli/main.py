@@ -1,13 +1,14 @@
 """Carry out a command; errors become sentences and exit codes here."""
 
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
 
 from orchestra.cli import command_table
 from orchestra.cli.launch import Story, prepare_process
-from orchestra.errors import OrchestraError, as_machine_trouble
+from orchestra.errors import OrchestraError, StoppedBySignal, as_machine_trouble
 
 
 def main(argv: list[str], story: Story) -> int:
@@ -29,6 +30,8 @@ def run_command(argv: list[str], story: Story) -> int:
         print_error(announce_error(error, os.environ), argv)
         return error.exit_code
     except KeyboardInterrupt:
+        print("", file=sys.stderr)  # below the ^C of the terminal
+        print_error(str(StoppedBySignal(signal.SIGINT)), argv)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -43,7 +46,7 @@ def run_command(argv: list[str], story: Story) -> int:
 
 def dispatch_command(argv: list[str], story: Story) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        command_table.build_parser(whole=False).print_help()
+        print(command_table.overview())
         return 0
     name, words = command_table.split_command(argv)
     parser = command_table.build_command_parser(name)

@@ -269,6 +269,9 @@ class Terminal:
         before, _, self.seen = self.seen.partition(words)
         return before
 
+    def write(self, words: str) -> None:
+        os.write(self.fd, words.encode() + b"\n")
+
     def say(self, words: str) -> str:
         """One line, and what is answered to it."""
         os.write(self.fd, words.encode() + b"\n")

@@ -26,7 +26,7 @@ def cmd_completion(arguments: Namespace) -> None:
 
 def make_script(shell: str) -> str:
     """Return the script. Without a command, the options are those of `run`."""
-    parser = build_parser(whole=True)
+    parser = build_parser()
     parser.add_run_options(listed=True)
     if shell == "fish":
         return "".join(f"{line}\n" for line in (f"complete -c {PROGRAM} -f", *describe_commands(parser, ())))

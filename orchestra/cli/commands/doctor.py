@@ -60,30 +60,45 @@ async def print_findings(settings: Settings, folder: Path, *, online: bool) -> i
 
 def ask_for_keys(settings: Settings, folder: Path) -> None:
     """Ask for the key of each provider that has none. Keys that the .env has stay as they are."""
-    path = folder / ".env"
     if os.environ.get("CI") or not sys.stdin.isatty():
         raise UsageError(
             "doctor --fix asks for keys, and there is no terminal to ask on.", hint="Write the .env yourself."
         )
+    check_env_file(folder)
+    variables = {catalogue.PROVIDERS[name].key_vars[0]: catalogue.PROVIDERS[name].key_vars for name in ASKED}
+    keys = {
+        variable: ask_for_key(variable)
+        for variable, same in variables.items()
+        if not settings.strongest_variable(same)[0]
+    }
+    print(f"{write_keys(folder, keys)} is written; only you can read it, and git ignores it.", file=sys.stderr)
+
+
+def check_env_file(folder: Path) -> None:
     if is_tracked(folder, ".env"):
         raise UsageError(
-            f"{path} is committed, so keys must not be written to it.", hint="Run `git rm --cached .env` first."
+            f"{folder / '.env'} is committed, so keys must not be written to it.",
+            hint="Run `git rm --cached .env` first.",
         )
-    variables = {catalogue.PROVIDERS[name].key_vars[0]: catalogue.PROVIDERS[name].key_vars for name in ASKED}
-    keys = {}
-    for variable, same in variables.items():
-        if not settings.strongest_variable(same)[0]:
-            key = getpass.getpass(f"{variable} (Enter for none): ").strip()
-            if not re.fullmatch(r"[!-~]*", key) or re.search("[\"'`\\\\#$]", key):
-                raise UsageError(f"{variable}: the value has characters that no key has; nothing was written.")
-            keys[variable] = key
+
+
+def ask_for_key(variable: str, purpose: str = "") -> str:
+    key = getpass.getpass(f"{variable}{purpose} (Enter for none): ").strip()
+    if not re.fullmatch(r"[!-~]*", key) or re.search("[\"'`\\\\#$]", key):
+        raise UsageError(f"{variable}: the value has characters that no key has; nothing was written.")
+    return key
+
+
+def write_keys(folder: Path, keys: dict[str, str]) -> Path:
+    """Write the keys that are not empty into the .env, made from the example, and return its path."""
+    path = folder / ".env"
     hide_from_git(folder)
     example = next((file for file in (path, SCRIPT / ".env.example") if file.is_file()), None)
-    text = example.read_text("utf-8") if example else "".join(f"# {variable}=\n" for variable in variables)
+    text = example.read_text("utf-8") if example else "".join(f"# {variable}=\n" for variable in keys)
     existing = read_dotenv(path) if path.exists() else {}
     new = {name: key for name, key in keys.items() if key and name not in existing}
     replace_file(path.resolve(), fill_in_keys(text, new).encode(), private=True)
-    print(f"{path} is written; only you can read it, and git ignores it.", file=sys.stderr)
+    return path
 
 
 def fill_in_keys(text: str, keys: dict[str, str]) -> str:

@@ -34,6 +34,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         from orchestra.conduct.loop.human import take_decisions
         from orchestra.conduct.loop.integrate import integrate_results
         from orchestra.conduct.loop.scheduler import Scheduler
+        from orchestra.conduct.loop.steering import accept_steering
         from orchestra.conduct.planning.lead import obtain_plan
         from orchestra.conduct.planning.plan_files import update_plan_file
         from orchestra.conduct.planning.prd import obtain_prd, open_role_models
@@ -58,6 +59,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
                     gating = await open_gating(run, past.events if past else ())
                     scheduler = Scheduler(run, gating, past)
                     take_decisions(scheduler, past)
+                    accept_steering(scheduler)
                     await scheduler.work()
                     await integrate_results(scheduler, past.combined_commit if past else "")
                     await hand_over_result(run)

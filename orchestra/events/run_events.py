@@ -57,6 +57,18 @@ class CommandAnswered(Payload, kind="command", kw_only=True, needs=("name",)):
     refused: bool
 
 
+class RunPaused(Payload, kind="run_paused", needs=("paused",)):
+    """A person paused the run, so that no further attempt begins, or ended the pause."""
+
+    paused: bool
+
+
+class BudgetChanged(Payload, kind="budget_changed", needs=("dollars",)):
+    """A person changed the dollars that the run may cost."""
+
+    dollars: float
+
+
 class LimitReached(Payload, kind="limit_reached", needs=("limit",)):
     """A limit of the run was reached, so no further work begins."""
 

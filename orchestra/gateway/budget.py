@@ -124,6 +124,11 @@ class Budget:
     def has_dollar_limit(self) -> bool:
         return self.run.dollars is not None or bool(self.task_dollars)
 
+    def set_dollars(self, dollars: float) -> None:
+        """Change the run's limit. What waits is decided anew; what was granted stays granted."""
+        self.run.dollars = dollars
+        self.decide_waiting()
+
     def reserve(self, task: int | None, most: MaxCost) -> Reservation:
         own = () if task is None else (self.tasks.setdefault(task, self.new_task_account()),)
         claim = Reservation((self.run, *own), most)

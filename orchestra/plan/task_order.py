@@ -37,3 +37,16 @@ def dependency_depths(needs: Mapping[K, Sequence[K]]) -> dict[K, int]:
             return found | dict.fromkeys(needs.keys() - found.keys(), len(needs))
         found |= {task: 1 + max((found[need] for need in needs[task]), default=-1) for task in ready}
     return found
+
+
+def find_path(needs: Mapping[int, Sequence[int]], start: int, goal: int) -> list[int]:
+    """Return the shortest chain of needs from one task to another, both included; empty if there is none."""
+    came_from, level = {start: start}, [start]
+    while level and goal not in came_from:
+        steps = {need: task for task in reversed(level) for need in needs.get(task, ()) if need not in came_from}
+        came_from |= steps
+        level = list(steps)
+    path = [goal] if goal in came_from else []
+    while path and path[0] != start:
+        path.insert(0, came_from[path[0]])
+    return path

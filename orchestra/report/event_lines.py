@@ -2,7 +2,7 @@
 
 from orchestra import events
 from orchestra.events import Event, Payload
-from orchestra.report.phrases import format_usd, gate_outcome, plural
+from orchestra.report.phrases import format_usd, gate_outcome, join_names, plural
 
 # What a run of tests is for that examines the tests themselves, by its tree.
 TREE_PURPOSES = {
@@ -45,6 +45,12 @@ def describe_run(payload: Payload, event: Event) -> str:
             return f"plan: {plural(payload.tasks, 'task')} in {payload.file}"
         case events.LimitReached():
             return f"{payload.limit} was reached: finished work is combined"
+        case events.PlanChanged() if payload.tasks:
+            return f"changed by a person: {join_names([task.agent for task in payload.tasks])}"
+        case events.RunPaused():
+            return "paused: no attempt begins until `unpause`" if payload.paused else "no longer paused"
+        case events.BudgetChanged():
+            return f"the budget is {format_usd(payload.dollars)} now"
         case events.RequestEnded():
             return describe_request(payload, actor_name(event) if event.task else payload.role)
     return ""

@@ -62,7 +62,7 @@ def fold_run(payload: Payload, report: Report, event: Event) -> None:
             report.running_attempts.clear()
             report.gates, report.judged = [], {}
             report.refused = {}
-            report.limit_that_stopped = ""
+            report.limit_that_stopped, report.is_paused = "", False
             set_limit_options(report, payload.options)
             count_lost_requests(report)
         case events.RunEnded():
@@ -73,6 +73,10 @@ def fold_run(payload: Payload, report: Report, event: Event) -> None:
             report.notes.append(payload.text)
         case events.LimitReached():
             report.limit_that_stopped = payload.limit
+        case events.RunPaused():
+            report.is_paused = payload.paused
+        case events.BudgetChanged():
+            report.limits = report.limits | {"budget": payload.dollars}
         case events.ReplayEnded():
             report.replayed, report.unused = True, payload.unused
         case _:

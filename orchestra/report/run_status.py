@@ -28,13 +28,15 @@ def status_record(report: Report, logs: dict[int, str], owner: dict[str, Any] | 
     if report.exit_code is None:
         failed = sum(task.state == TaskState.FAILED for task in report.tasks.values())
         record |= {"verdict": progress_sentence(report), "failed_agents": failed}
+        record |= {"paused": True} if report.is_paused else {}
     return record
 
 
 def progress_sentence(report: Report) -> str:
     ended = sum(bool(task.verdict) for task in report.tasks.values())
     tasks = f"{ended} of {plural(len(report.tasks), 'task')} ended" if report.tasks else "nothing is planned yet"
-    return f"Started {format_local_time(report.started)}; {tasks}, {cost_phrase(report.usage)} so far."
+    paused = " It is paused: `unpause` lets it go on." if report.is_paused else ""
+    return f"Started {format_local_time(report.started)}; {tasks}, {cost_phrase(report.usage)} so far.{paused}"
 
 
 def agent_lines(report: Report) -> list[str]:

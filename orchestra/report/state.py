@@ -187,6 +187,7 @@ class Report:
     cancelled: bool = False
     limits: dict[str, float] = field(default_factory=dict)
     limit_that_stopped: str = ""
+    is_paused: bool = False  # by a person: no further attempt begins
     # By the number of a request that has no reply yet, what is reserved for it.
     pending_reservations: dict[int, list[tuple[int | None, events.MoneyReserved]]] = field(default_factory=dict)
     unreadable: int = 0  # events of the log that could not be read in full

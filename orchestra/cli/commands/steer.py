@@ -1,4 +1,4 @@
-"""`cancel` and `interrupt`: send a command to the owner of a run through the store, and wait for its answer."""
+"""Commands to a run that goes on: sent to its owner through the store, which answers done, or refused and why."""
 
 import os
 import secrets
@@ -13,13 +13,16 @@ from orchestra.cli.command_io import (
     add_required_run,
     add_required_task,
     add_task_argument,
+    parse_task_number,
     print_plain,
 )
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
+from orchestra.cli.parser import CommandParser
 from orchestra.errors import OrchestraError, RequestRefused, UsageError
 from orchestra.events import CommandAnswered
 from orchestra.journal.ownership import describe_owner, machine_identity
 from orchestra.journal.store import Owner, Store
+from orchestra.plan.draft import PRIORITIES
 
 ANSWER_TIMEOUT = 5.0  # seconds; an owner looks for commands several times a second
 STOP_TIMEOUT = 30.0
@@ -27,6 +30,7 @@ STOP_TIMEOUT = 30.0
 
 add_cancel_arguments = add_all(add_required_run, add_repository_arguments, add_task_argument)
 add_interrupt_arguments = add_all(add_required_run, add_repository_arguments, add_required_task)
+add_pause_arguments = add_unpause_arguments = add_all(add_required_run, add_repository_arguments)
 
 
 def cmd_cancel(arguments: Namespace) -> None:
@@ -45,14 +49,85 @@ def cmd_cancel(arguments: Namespace) -> None:
 
 def cmd_interrupt(arguments: Namespace) -> int:
     """Stop one task of a run that goes on, until you decide about it with `resolve`. The other tasks go on."""
+    return steer_run(arguments, "interrupt", arguments.task)
+
+
+def cmd_pause(arguments: Namespace) -> int:
+    """Let a run begin no further attempt until `unpause`. Attempts that are running end, and are kept."""
+    return steer_run(arguments, "pause")
+
+
+def cmd_unpause(arguments: Namespace) -> int:
+    """Let a paused run go on."""
+    return steer_run(arguments, "unpause")
+
+
+def add_budget_arguments(parser: CommandParser) -> None:
+    add_required_run(parser)
+    parser.add_argument("dollars", metavar="DOLLARS", type=float, help="what the run may cost in all")
+    add_repository_arguments(parser)
+
+
+def cmd_budget(arguments: Namespace) -> int:
+    """Raise or lower the budget of a run that goes on. Requests that wait are decided anew, and a later `resume`
+    keeps it."""
+    return steer_run(arguments, "budget", dollars=arguments.dollars)
+
+
+def add_task_options(parser: CommandParser) -> None:
+    parser.add_argument("--title", metavar="TEXT", help="what it achieves, in one line")
+    parser.add_argument("--priority", choices=list(PRIORITIES), help="which tasks begin first")
+    parser.add_argument("--files", metavar="PATH", nargs="+", help="the files that it changes or creates")
+    parser.add_argument("--link", metavar="N", nargs="+", type=parse_task_number, help="begin only after these tasks")
+
+
+def add_add_arguments(parser: CommandParser) -> None:
+    add_required_run(parser)
+    parser.add_argument("brief", metavar="TEXT", help="everything that the agent must know and do")
+    parser.add_argument("--role", metavar="ROLE", help="the role of the agent that does it")
+    add_task_options(parser)
+    add_repository_arguments(parser)
+
+
+def cmd_add(arguments: Namespace) -> int:
+    """Add a task to a run that goes on. It begins when a slot is free and the linked tasks are done."""
+    return steer_run(arguments, "add", **given_values(arguments, "brief", "role", "title", "priority", "files", "link"))
+
+
+def add_edit_arguments(parser: CommandParser) -> None:
+    add_required_run(parser)
+    add_required_task(parser)
+    parser.add_argument("--brief", metavar="TEXT", help="everything that the agent must know and do")
+    add_task_options(parser)
+    parser.add_argument("--unlink", metavar="N", nargs="+", type=parse_task_number, help="do not wait for these tasks")
+    parser.add_argument("--abandon", action="store_true", help="give the task up")
+    add_repository_arguments(parser)
+
+
+def cmd_edit(arguments: Namespace) -> int:
+    """Change a task of a run that goes on and has not begun the task. About one that failed decides `resolve`."""
+    values = given_values(arguments, "brief", "title", "priority", "files", "link", "unlink")
+    if arguments.abandon and values:
+        raise UsageError("--abandon excludes changes of the task.")
+    return steer_run(arguments, "abandon" if arguments.abandon else "edit", arguments.task, **values)
+
+
+def given_values(arguments: Namespace, *names: str) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(arguments, name))}
+
+
+def steer_run(arguments: Namespace, kind: str, task: int | None = None, **values: Any) -> int:
+    """Send a command to the process that works on the run, and print its answer."""
     with open_run_index(arguments) as index:
         run = index.find(arguments.run)
         if index.find_owner(run) is None:
-            hint = f"To decide about one of its tasks: aider-orchestrator resolve {run.name} {arguments.task}"
-            raise UsageError(f"no process works on run {run.name}.", hint=hint)
-        answer = ask_run_owner(index.store, run.key, run.name, "interrupt", arguments.task)
-        print_plain(answer or f"The run did not answer within {ANSWER_TIMEOUT:.0f} s.")
-    return 0 if answer else 1
+            command = f"resolve {run.name} {task}" if task else f"resume {run.name}"
+            raise UsageError(f"no process works on run {run.name}.", hint=f"Go on: aider-orchestrator {command}")
+        answer = ask_run_owner(index.store, run.key, run.name, kind, task, **values)
+    if not answer:
+        raise OrchestraError(f"The run did not answer within {ANSWER_TIMEOUT:.0f} s.")
+    print_plain(answer)
+    return 0
 
 
 def ask_run_owner(store: Store, key: str, run: str, kind: str, task: int | None, **values: Any) -> str:

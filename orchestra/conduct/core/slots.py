@@ -17,6 +17,7 @@ Slot = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 class Slots:
     def __init__(self, count: int) -> None:
         self.free = count
+        self.paused = False
         self.arrivals = 0
         self.waiting: list[tuple[Rank, int, asyncio.Future[None]]] = []
 
@@ -34,8 +35,16 @@ class Slots:
                 self.free += 1
                 self.wake_next()
 
+    def pause(self) -> None:
+        """Give no slot until `unpause`."""
+        self.paused = True
+
+    def unpause(self) -> None:
+        self.paused = False
+        self.wake_next()
+
     def wake_next(self) -> None:
-        while self.free and self.waiting:
+        while self.free and self.waiting and not self.paused:
             *_, first = heapq.heappop(self.waiting)
             if not first.done():
                 self.free -= 1

@@ -44,6 +44,7 @@ async def integrate_results(scheduler: Scheduler, combined: str = "") -> None:
         await scheduler.work()
         postponed.clear()  # a person may see it differently now
         settled = await combine_and_gate(run, gating, base, results.list_accepted(base))
+    scheduler.refuse_commands()
     results.exclude(scheduler.pending.values())
     if settled.head != run.context.repository.base:
         await deliver_combination(run, gating, results.by_task.values(), settled)

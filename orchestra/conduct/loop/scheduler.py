@@ -37,6 +37,7 @@ class Scheduler:
         self.working: dict[int, asyncio.Task[None]] = {}
         self.ended: list[int] = []  # tasks that ended since the last look
         self.stopped: dict[int, str] = {}  # by which command
+        self.withdrawn: set[int] = set()  # before they began
         self.follow_ups: dict[int, FollowUp] = {}
         self.open = False
         self.woken = asyncio.Event()
@@ -106,6 +107,21 @@ class Scheduler:
             self.ranked = (self.run.state.plan, rank_tasks(self.run.state.plan.tasks))
         return self.ranked[1]
 
+    def find_unbegun(self, number: int) -> Task | None:
+        """Find a task that waits for its dependencies, or for a slot for its first attempt."""
+        record = self.run.state.report.tasks.get(number)
+        if record is None or record.attempts or number in self.stopped or number in self.follow_ups:
+            return None
+        waits = number in self.pending or (number in self.working and record.state is TaskState.READY)
+        return self.run.state.plan.by_id.get(number) if waits else None
+
+    def withdraw(self, number: int) -> None:
+        """Take back a task that has not begun. To begin later, it must be pending again."""
+        self.pending.pop(number, None)
+        if number in self.working and number not in self.withdrawn:
+            self.withdrawn.add(number)
+            self.working[number].cancel()
+
     def start_work(self, task: int, work: Coroutine[Any, Any, None]) -> None:
         def wake(_: object) -> None:
             self.ended.append(task)
@@ -126,6 +142,8 @@ class Scheduler:
             if result.judgement.verdict is Verdict.APPLIED:
                 self.run.complete_accepted_task(task.id)
         except asyncio.CancelledError:
+            if task.id in self.withdrawn:
+                return self.withdrawn.remove(task.id)
             if task.id not in self.stopped:
                 raise
             self.results.record(cancelled_result(self.run, self.gating, task))
@@ -143,6 +161,11 @@ class Scheduler:
             wait_for_human(self.run, task, "Its follow-up was cancelled from another terminal.")
 
     # --- commands
+
+    def refuse_commands(self) -> None:
+        """Refuse commands from now on, because no further task is started; the run can still be cancelled."""
+        for name in self.run.services.commands.keys() - {"cancel"}:
+            del self.run.services.commands[name]
 
     def cancel(self, command: Command) -> str:
         task = command.task or 0

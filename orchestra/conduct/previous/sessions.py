@@ -11,6 +11,7 @@ from orchestra.events import (
     AttemptChosen,
     AttemptEnded,
     AttemptStarted,
+    BudgetChanged,
     Event,
     EventLog,
     Payload,
@@ -35,6 +36,7 @@ from orchestra.report.state import Report
 from orchestra.workspace.repository import Repository
 
 NO_TASK = 0  # no task has this number
+GIVEN_UP = "A person gave it up."
 T = TypeVar("T", bound=Payload)
 
 
@@ -73,8 +75,14 @@ class PreviousSessions:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The run's options, including those that a resume changed."""
-        return dict([each.options for each in self.sessions if each.options][-1])
+        """The run's options, including those that a resume or a person changed since."""
+        options: dict[str, Any] = {}
+        for payload in (event.payload for event in self.events):
+            if isinstance(payload, BudgetChanged):
+                options["budget"] = payload.dollars
+            elif isinstance(payload, RunStarted | RunResumed) and payload.options:
+                options = dict(payload.options)
+        return options
 
     @property
     def folders(self) -> list[Path]:
@@ -141,7 +149,8 @@ class PreviousSessions:
 
     def result_of(self, task: Task) -> TaskResult:
         record = self.report.tasks[task.id]
-        judgement = Judgement(Verdict(record.verdict), record.cause, record.remedy)
+        # A person may have abandoned it before its first attempt.
+        judgement = Judgement(Verdict(record.verdict or Verdict.CANCELLED), record.cause or GIVEN_UP, record.remedy)
         if self.applied_commit:  # a result on the user's branch has no commit left to combine
             return TaskResult(task, judgement)
         # The task's own commit, not its copy in a combination; of parallel attempts that of the chosen one.

@@ -106,6 +106,22 @@ def person_does_it_meanwhile(stage: Stage) -> None:
 
 
 @scenario
+def person_changes_the_run(stage: Stage) -> None:
+    """Its pace, its budget and its tasks, while the first two wait for their model."""
+    stage.begin(FILES | {"part3.py": "value = 3\n"})
+    slow = lambda request: Reply(GOOD(request).text, latency=0.0 if "part3.py" in request.files else 10.0)  # noqa: E731
+    with stage.playing(slow, *JOB):
+        stage.wait_for("attempt_started")
+        run = stage.stamp
+        stage.run("pause", run)
+        stage.run("budget", run, "5")
+        stage.run("add", run, "Add more to part3.py", "--files", "part3.py", "--link", "1")
+        stage.run("edit", run, "3", "--title", "The third", "--priority", "high", "--link", "2")
+        stage.run("edit", run, "3", "--abandon")
+        stage.run("unpause", run)
+
+
+@scenario
 def interrupted_for_a_person(stage: Stage) -> None:
     stage.begin(FILES)
     with ModelServer(Slow("part2.py")) as server:

@@ -82,6 +82,7 @@ def add_task_options(parser: CommandParser) -> None:
 
 
 def add_add_arguments(parser: CommandParser) -> None:
+    parser.usage = "%(prog)s RUN TEXT --files PATH ... [options]"
     add_required_run(parser)
     parser.add_argument("brief", metavar="TEXT", help="everything that the agent must know and do")
     parser.add_argument("--role", metavar="ROLE", help="the role of the agent that does it")
@@ -95,6 +96,7 @@ def cmd_add(arguments: Namespace) -> int:
 
 
 def add_edit_arguments(parser: CommandParser) -> None:
+    parser.usage = "%(prog)s RUN TASK [options]"
     add_required_run(parser)
     add_required_task(parser)
     parser.add_argument("--brief", metavar="TEXT", help="everything that the agent must know and do")

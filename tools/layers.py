@@ -13,6 +13,7 @@ LAYERS: dict[str, set[str]] = {
         "orchestra.board",
         "orchestra.cli",
         "orchestra.console",
+        "orchestra.web",
     },
     "loop": {"orchestra.conduct"},
     "hosts": {"orchestra.hosts"},

@@ -72,6 +72,7 @@ COMMANDS = {
     "show": Command("diff", "show one task with its attempts"),
     "diff": Command("diff", "show what a run or a task changed"),
     "report": Command("report", "write the report of a run"),
+    "serve": Command("serve", "show runs in the browser, and serve the API"),
     "clean": Command("clean", "delete what finished runs have left"),
     "export": Command("archive", "write a run into one file"),
     "import": Command("archive", "read an exported run"),

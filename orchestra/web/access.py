@@ -1,0 +1,116 @@
+"""Who may ask: the token of the server, its own addresses, and how often. Pure but for the token's file.
+
+There is no cookie: cookies ignore the port, so a page of another server on this machine would send them. The token is
+in the fragment of the printed address, which no log and no Referer has, and then in the Authorization header.
+"""
+
+import hmac
+import os
+import secrets
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestra.errors import UsageError
+from orchestra.process import replace_file
+from orchestra.web.envelope import ApiError
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+TOKEN_LENGTH = 32  # bytes
+OPEN_PATHS = ("/", "/health/live", "/favicon.ico")  # nothing secret is there
+OPEN_FOLDERS = ("/static/",)
+READS_PER_MINUTE, WRITES_PER_MINUTE, FAILURES_PER_MINUTE = 600, 60, 10
+SAFE_METHODS = ("GET", "HEAD")
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def load_token(path: Path, *, new: bool = False) -> str:
+    """Read the server's token, or write a new one that only the user can read."""
+    if not new and path.is_file():
+        if path.stat().st_mode & 0o077 and os.name == "posix":
+            raise UsageError(f"{path} can be read by others.", hint=f"Run `chmod 600 {path}`, or give --new-token.")
+        if token := path.read_text("ascii", "replace").strip():
+            return token
+    token = secrets.token_urlsafe(TOKEN_LENGTH)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, token.encode() + b"\n", private=True)
+    return token
+
+
+@dataclass
+class Bucket:
+    """A number of requests per minute, which fills again evenly."""
+
+    most: int
+    left: float
+    filled: float
+
+    def take(self, now: float) -> bool:
+        self.left = min(self.most, self.left + (now - self.filled) * self.most / 60)
+        self.filled = now
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
+
+
+@dataclass
+class Access:
+    """Decides about each request before it is routed."""
+
+    token: str
+    hosts: Collection[str]
+    limited: bool = True
+    clock: Callable[[], float] = time.monotonic
+    buckets: dict[tuple[str, str], Bucket] = field(default_factory=dict)
+
+    def check(self, method: str, path: str, headers: Mapping[str, str], client: str) -> dict[str, str]:
+        """Return the headers of the rate limit. Raise ApiError for a request that must not be answered."""
+        if headers.get("host", "") not in self.hosts:
+            raise ApiError(421, "This server does not answer under that name.")
+        origin = headers.get("origin", "")
+        if origin and origin.removeprefix("http://") not in self.hosts:
+            raise ApiError(403, "Requests of pages of other servers are refused.")
+        if headers.get("sec-fetch-site", "") in ("cross-site", "same-site") and not self.is_open(path):
+            raise ApiError(403, "Requests of pages of other servers are refused.")
+        if self.is_open(path):
+            return {}
+        self.authenticate(headers.get("authorization", ""), client)
+        return self.count(method)
+
+    def is_open(self, path: str) -> bool:
+        return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+
+    def authenticate(self, authorization: str, client: str) -> None:
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self.token.encode()):
+            return
+        if authorization and not self.bucket("failure", client, FAILURES_PER_MINUTE).take(self.clock()):
+            raise ApiError(429, "Too many wrong tokens: wait a minute.")
+        raise ApiError(401, "The token is missing or wrong. `aider-orchestrator serve` prints the address with it.")
+
+    def count(self, method: str) -> dict[str, str]:
+        """Take one of the requests per minute."""
+        if not self.limited:
+            return {}
+        kind, most = ("read", READS_PER_MINUTE) if method in SAFE_METHODS else ("write", WRITES_PER_MINUTE)
+        bucket = self.bucket(kind, "", most)
+        allowed = bucket.take(self.clock())
+        reset = str(int(time.time() + (most - bucket.left) * 60 / most))
+        told = {"X-RateLimit-Limit": str(most), "X-RateLimit-Remaining": str(int(bucket.left))}
+        if not allowed:
+            raise ApiError(429, f"More than {most} {kind}s a minute: wait a moment.", details={"reset": reset})
+        return told | {"X-RateLimit-Reset": reset}
+
+    def bucket(self, kind: str, client: str, most: int) -> Bucket:
+        return self.buckets.setdefault((kind, client), Bucket(most, most, self.clock()))

@@ -1,0 +1,50 @@
+"""The runs that the server shows: those of the repositories that it was given when it started."""
+
+import contextlib
+import dataclasses
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from orchestra.cli.commands.runs import run_record
+from orchestra.cli.find import KnownRun, RunIndex, match_run_name, open_run_index
+from orchestra.errors import UsageError
+from orchestra.web.envelope import ApiError
+
+FoundRun = tuple[RunIndex, KnownRun]
+
+
+class Repositories:
+    """The runs of each repository, with the stores, which stay open. The methods read the disk: call them in a
+    thread."""
+
+    def __init__(self, paths: Sequence[str], store: str) -> None:
+        self.stack = contextlib.ExitStack()
+        contexts = [open_run_index(Namespace(repo=path, store=store), new=True) for path in paths or ("",)]
+        self.indexes = [self.stack.enter_context(context) for context in contexts]
+
+    def close(self) -> None:
+        self.stack.close()
+
+    def list_runs(self) -> list[tuple[RunIndex, KnownRun]]:
+        """List all runs, the latest first."""
+        # A fresh index each time, because it remembers the runs that it has listed.
+        found = [(index, run) for index in map(dataclasses.replace, self.indexes) for run in index.runs]
+        return sorted(found, key=lambda each: (each[1].run.first.time, each[1].name), reverse=True)
+
+    def records(self) -> list[dict[str, Any]]:
+        return [run_record(index, run) | {"repository": str(index.root)} for index, run in self.list_runs()]
+
+    def find(self, name: str) -> FoundRun:
+        """Find a run by its name, or enough of it."""
+        runs = self.list_runs()
+        try:
+            full_name = match_run_name(name, [run.name for _, run in runs]) if name != "latest" else runs[0][1].name
+        except (UsageError, IndexError) as error:
+            ambiguous = "ambiguous" in str(error)
+            message = f"There is no run {name!r}." if isinstance(error, IndexError) else str(error)
+            raise ApiError(409 if ambiguous else 404, message, "AMBIGUOUS_RUN" if ambiguous else "") from None
+        matches = [each for each in runs if each[1].name == full_name]
+        if len({index.root for index, _ in matches}) > 1:
+            raise ApiError(409, f"Several repositories have a run {full_name}.", "AMBIGUOUS_RUN")
+        return next((each for each in matches if not each[1].elsewhere), matches[0])

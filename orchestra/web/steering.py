@@ -1,0 +1,29 @@
+"""What a person does in the browser: a command to the process that works on the run, and its answer."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from orchestra.cli.commands.steer import ask_run_owner
+from orchestra.cli.find import KnownRun, RunIndex
+from orchestra.errors import RequestRefused
+from orchestra.web.envelope import ApiError
+
+RUN_COMMANDS = ("pause", "unpause", "cancel", "budget", "add")
+TASK_COMMANDS = ("interrupt", "cancel", "retry", "resolve", "edit", "abandon")
+
+
+async def send_command(
+    index: RunIndex, run: KnownRun, kind: str, task: int | None = None, values: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Send a command, and return the owner's answer. Nothing is left behind where no process would take it."""
+    if await asyncio.to_thread(index.find_owner, run) is None:
+        raise ApiError(409, f"No process works on run {run.name}.", "NOT_RUNNING")
+    given = {name: value for name, value in (values or {}).items() if name != "token"}
+    try:
+        answer = await asyncio.to_thread(ask_run_owner, index.store, run.key, run.name, kind, task, **given)
+    except RequestRefused as why:
+        raise ApiError(409, str(why), "CYCLE" if "circle" in str(why) else "CONFLICT") from None
+    if not answer:
+        raise ApiError(504, "The run has not answered; it may still do what was asked.", "RUN_SILENT")
+    return {"run": run.name, "task": task, "command": kind, "answer": answer}

@@ -1,0 +1,182 @@
+"""The dashboard in a real browser, beside a real run: what it shows, and what is done with it."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_live_changes import FILES, PLAN, WANTED
+from tests.e2e.test_screens import Held
+from tests.support.browser import chromium
+from tests.support.edits import knows
+from tests.support.load import within
+from tests.support.modelserver import ModelServer, Reply, Request
+from tests.support.runs import PROGRAM, Place, make_place
+
+__all__ = ["chromium"]
+pytestmark = pytest.mark.thorough
+TOKEN = re.compile(r"t=[\w-]{20}")
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
+
+
+@contextmanager
+def served(place: Place, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server for the runs of this place, and its address with the token."""
+    command = [sys.executable, str(PROGRAM), "serve", "--port", str(port), "--token-file", str(place.home / "token")]
+    child = subprocess.Popen(command, cwd=place.repo, env=place.environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        yield child, child.stdout.readline().strip()
+    finally:
+        child.kill()
+        child.wait()
+
+
+@contextmanager
+def opened(chromium: Any, address: str, **looks: Any) -> Iterator[Any]:
+    """A page in which nothing goes wrong."""
+    troubles: list[str] = []
+    page = chromium.new_page(**(looks or {"viewport": {"width": 1280, "height": 900}}))
+    page.set_default_timeout(within(30) * 1000)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("dialog", lambda dialog: troubles.append(f"dialog: {dialog.message}"))
+    page.goto(address)
+    yield page
+    page.close()
+    # A refusal and a killed server are told by the browser too.
+    assert [each for each in troubles if not each.startswith("Failed to load resource")] == []
+
+
+def has_text(page: Any, text: str) -> None:
+    page.get_by_text(text).first.wait_for()
+
+
+def test_run_is_seen_and_steered_in_the_browser(tmp_path: Any, chromium: Any) -> None:
+    place, model = make_place(tmp_path, FILES), Held(knows(WANTED, set()))
+    place.write({".aider_logs/plans/three.toml": PLAN, ".aider_logs/.gitignore": "*\n"})
+    with served(place) as (server, address), opened(chromium, address) as page, ModelServer(model) as provider:
+        has_text(page, "There are no runs here yet.")
+        assert TOKEN.search(page.url) is None
+        running = place.start("execute", "three", server=provider)
+        page.locator("[data-row]").first.wait_for()
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        # What the run does is seen without a reload.
+        page.locator("tr", has_text="agent1").get_by_text("asking").wait_for()
+        assert page.locator(".pill").inner_text() == "live"
+        assert page.locator("svg .box").count() == 3
+
+        page.get_by_role("button", name="Pause").click()
+        has_text(page, "The run is paused: no attempt begins until `unpause`; 1 still running.")
+        page.get_by_role("button", name="Add a task").click()
+        page.get_by_label("What it is to do").fill("Add more to part4")
+        page.get_by_label("Its files, with blanks between them").fill("part4.py")
+        page.get_by_role("button", name="OK").click()
+        page.locator("tr", has_text="agent4").wait_for()
+        # Link mode: task 4 waits for task 1; a circle is refused with its reason.
+        page.keyboard.press("l")
+        page.get_by_role("button", name="agent4").click()
+        page.get_by_role("button", name="agent1").click()
+        page.locator("tr", has_text="agent4").get_by_text("needs 1").wait_for()
+        page.get_by_role("button", name="Link (l)").click()
+        page.get_by_role("button", name="agent2").click()
+        page.get_by_role("button", name="agent3").click()
+        has_text(page, "Task 2 cannot need task 3, because that is a circle: 2 needs 3 needs 2.")
+        page.get_by_role("button", name="agent3").click()
+        page.locator("aside").get_by_role("button", name="Abandon").click()
+        page.locator("tr", has_text="agent3").get_by_text("abandoned").wait_for()
+
+        # The server is killed: the page says so, and goes on by itself when a new one is there.
+        port = int(re.search(r":(\d+)/", address)[1])  # type: ignore[index]
+        server.kill()
+        server.wait()
+        page.locator(".pill.stale").wait_for()
+        with served(place, port):
+            page.locator(".pill.live").wait_for()
+            page.get_by_role("button", name="Unpause").click()
+            model.release = True
+            ran = running.end()
+            page.get_by_text(ran.summary["verdict"]).first.wait_for()
+            shown = page.locator(".facts").first.inner_text()
+            assert f"{ran.summary['usage']['total_tokens']:,}" in shown
+            page.get_by_role("button", name="agent1").click()
+            page.get_by_role("tab", name="Diff").click()
+            has_text(page, "+more = True")
+            page.get_by_role("tab", name="Log").click()
+            has_text(page, "changed by a person: agent4")
+    assert ran.code == 1 and [agent["state"] for agent in ran.agents.values()].count("complete") == 3
+
+
+def helpless(request: Request) -> Reply:
+    return (
+        knows(WANTED, set())(request)
+        if "magic" in request.text
+        else Reply("I cannot do that. <img src=x onerror=alert(1)>")
+    )
+
+
+def test_waiting_task_is_decided_in_the_queue(tmp_path: Any, chromium: Any) -> None:
+    """The run waits for a person; text of a model is shown and does nothing."""
+    place = make_place(tmp_path, {"part1.py": FILES["part1.py"], "part2.py": FILES["part2.py"]})
+    slow = Held(helpless, holds="part2.py")
+    with ModelServer(slow) as provider, served(place) as (_, address), opened(chromium, address) as page:
+        words = (
+            "--change",
+            "<script>alert(1)</script>",
+            "--agents",
+            "2",
+            "--no-prd",
+            "--files",
+            "part1.py",
+            "part2.py",
+        )
+        running = place.start(*words, "--ask", "always", "--retries", "0", server=provider)
+        page.locator("nav .badge").wait_for()
+        page.keyboard.press("q")
+        page.get_by_role("button", name="Retry with a hint").click()
+        page.get_by_label("A hint for the agent").fill("the magic word")
+        page.get_by_role("button", name="OK").click()
+        has_text(page, "Task 1 is tried again.")
+        has_text(page, "No task waits for a decision.")
+        page.keyboard.press("Escape")
+        page.locator("td.text", has_text="<img").wait_for(timeout=5000)
+        slow.script, slow.release = knows(WANTED, set()), True
+        ran = running.end()
+    assert ran.code == 0, ran.out + ran.err
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_screens_in_both_themes_and_sizes(chromium: Any, finished: Place, width: int, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    with served(finished) as (_, address):
+        with opened(chromium, address, viewport={"width": width, "height": 844}, color_scheme=scheme) as page:
+            page.locator("[data-row]").first.wait_for()
+            screens = {"runs": lambda: None, "run": page.locator("[data-row]").first.click}
+            screens |= {
+                "task": page.get_by_role("button", name="agent1").click,
+                "queue": lambda: page.keyboard.press("q"),
+            }
+            for name, enter in screens.items():
+                enter()
+                page.locator("h1, h2").first.wait_for()
+                found = Axe().run(page).response["violations"]
+                assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], name
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A place with the run of the corpus whose task was tried again."""
+    from tests.support import corpus
+
+    folder = tmp_path_factory.mktemp("finished")
+    place = make_place(folder, {})
+    corpus.unpack("person_retries", folder / "its" / "repo")
+    return Place(folder / "its" / "repo", place.home, place.tmp)

@@ -28,6 +28,7 @@ from orchestra.agents.seat import (
 )
 from orchestra.errors import AiderMissing
 from orchestra.gateway.billing import ClientPass
+from orchestra.gateway.lane import Limits
 from orchestra.providers import catalogue
 from tests.support.edits import appends, malformed, search_replace
 from tests.support.load import NEVER, holds_soon, within
@@ -201,9 +202,11 @@ def test_a_forked_and_a_single_aider_send_the_same_bytes_and_end_the_same(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     single = SingleProcesses(sys.executable, tmp_path / "check")
+    # At a price of the user's own no cache marks are set, which depend on what was sent before.
+    prices = {MODELS["openai"]: catalogue.with_prices(catalogue.resolve_model(MODELS["openai"]), 2, 10)}
 
     async def all_ways(seats: AgentProcesses, server: ModelServer, where: str) -> dict[str, AgentOutcome]:
-        async with door(server) as (gateway, _):
+        async with door(server, limits=Limits(prices=dict(prices))) as (gateway, _):
             work = []
             for way, (message, more, _) in WAYS.items():
                 tree = plant(tmp_path / where / way / "tree")

@@ -1,7 +1,7 @@
 """House rules: which files they come from, for which files, and how they are quoted."""
 
 from orchestra.conduct.core.house_rules import read_rule_text
-from orchestra.plan.house_rules import CUT, HEAD, LIMIT, possible_rule_paths, quote_house_rules
+from orchestra.plan.house_rules import CUT, HEAD, LIMIT, pick_distinct_rules, possible_rule_paths, quote_house_rules
 
 TRACKED = {
     "AGENTS.md",
@@ -30,12 +30,12 @@ def test_what_is_no_text_is_no_rule_and_controls_are_taken_out() -> None:
 
 
 def test_quotation_says_where_it_is_from_and_for_what() -> None:
-    text = quote_house_rules({"shop/AGENTS.md": "Use cents.\n", "AGENTS.md": "Tabs.\n"})
+    text = quote_house_rules({"shop/AGENTS.md": "Use cents.", "AGENTS.md": "Tabs."})
     assert text == (
         f"{HEAD}\n\nshop/AGENTS.md, for files in shop/:\n```text\nUse cents.\n```\n\n"
         "AGENTS.md, for all files:\n```text\nTabs.\n```"
     )
-    assert quote_house_rules({}) == quote_house_rules({"AGENTS.md": " \n"}) == ""
+    assert quote_house_rules({}) == ""
 
 
 def test_fence_is_longer_than_any_in_the_text() -> None:
@@ -44,8 +44,13 @@ def test_fence_is_longer_than_any_in_the_text() -> None:
 
 
 def test_copies_and_pointers_are_left_out() -> None:
-    texts = {"AGENTS.md": "Tabs.\n", "CONVENTIONS.md": "Tabs.", "CLAUDE.md": "@AGENTS.md\n@docs/style.md\n"}
-    assert quote_house_rules(texts).count("```text") == 1
+    texts = {
+        "a/AGENTS.md": " \n",
+        "AGENTS.md": "Tabs.\n",
+        "CONVENTIONS.md": "Tabs.",
+        "CLAUDE.md": "@AGENTS.md\n@style.md\n",
+    }
+    assert pick_distinct_rules(texts) == {"AGENTS.md": "Tabs."}
 
 
 def test_far_rules_give_way_and_a_cut_is_said() -> None:

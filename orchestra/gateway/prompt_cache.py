@@ -22,7 +22,6 @@ from orchestra.providers.catalogue import CacheRules
 BYTES_PER_TOKEN = 4  # of a prompt
 MOST_MARKS = 4
 MOST_PLACES = 40  # of a prompt, the last ones
-WORTH_WAITING = 0.01  # dollars that a request must save if it is to wait for another one
 LONGEST_WAIT = 120.0  # seconds
 NO_USAGE = Usage()
 
@@ -72,7 +71,7 @@ class PromptCache:
         again = [place for place in fitting if place.digest in self.seen]
         fresh = fitting[-1].tokens - (known[-1].tokens if known else 0)
         wanted = {*known[-2:], *again[-1:]}  # reading renews what is marked
-        if is_shared and fresh * self.rules.saved >= WORTH_WAITING:
+        if is_shared and self.rules.is_worth_waiting(fresh):
             # The last message is another one in a retry and in a next turn.
             wanted |= set(fitting[-2:])
             others = [self.written_by[place.digest] for place in fitting[-2:] if place.digest in self.written_by]

@@ -22,15 +22,19 @@ def possible_rule_paths(files: Iterable[str]) -> list[str]:
     return [str(folder / name) for folder in near for name in NAMES] + [OF_COPILOT]
 
 
-def quote_house_rules(texts: Mapping[str, str]) -> str:
-    """Quote the rules within the limit, in order. What says the same as one before, or only points to one, is left
-    out."""
-    parts, room, known = [HEAD], LIMIT, set[str]()
+def pick_distinct_rules(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the rules without what is empty, says the same as one before, or only points to another."""
+    found: dict[str, str] = {}
     for path, text in texts.items():
-        text = text.strip()
-        if not text or text in known or POINTER.fullmatch(text):
-            continue
-        known.add(text)
+        if (rule := text.strip()) and rule not in found.values() and not POINTER.fullmatch(rule):
+            found[path] = rule
+    return found
+
+
+def quote_house_rules(texts: Mapping[str, str]) -> str:
+    """Quote the rules in order, within the limit."""
+    parts, room = [HEAD], LIMIT
+    for path, text in texts.items():
         if room < LEAST:
             break
         part = quote_text(path, text if len(text) <= room else text[:room].rpartition("\n")[0] + CUT)

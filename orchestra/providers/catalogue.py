@@ -167,6 +167,7 @@ CACHE_FROM_TOKENS = {
     "anthropic/claude-opus-4-7": 2048,
 }
 DEFAULT_CACHE_FROM = 1024
+LEAST_SAVING = 0.01  # dollars that an attempt must save if it is to wait for another one that writes its prompt
 
 # Every Claude model of today writes this much; assume the same for unknown ones.
 UNKNOWN_CLAUDE_OUTPUT = 64_000
@@ -210,6 +211,10 @@ class CacheRules:
     seconds: float
     from_tokens: int
     saved: float
+
+    def is_worth_waiting(self, tokens: int) -> bool:
+        """Whether so many tokens are worth the wait for the one request that writes them."""
+        return tokens >= self.from_tokens and tokens * self.saved >= LEAST_SAVING
 
 
 class RetirementNotice(NamedTuple):

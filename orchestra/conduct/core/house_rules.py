@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from orchestra.conduct.core.context import Context
 from orchestra.conduct.core.models import Project
 from orchestra.model import Task
-from orchestra.plan.house_rules import possible_rule_paths, quote_house_rules
+from orchestra.plan.house_rules import pick_distinct_rules, possible_rule_paths, quote_house_rules
 from orchestra.report.sanitize import strip_controls
 from orchestra.workspace.base_files import list_files, read_files
 
@@ -16,8 +16,7 @@ async def read_house_rules(project: Project, paths: Sequence[str]) -> dict[str, 
         return {}
     wanted, git, base = possible_rule_paths(paths), project.git, project.repository.base
     found = await read_files(git, await list_files(git, base, wanted), wanted)
-    texts = {path: read_rule_text(raw) for path, raw in found.items()}
-    return {path: text for path, text in texts.items() if text.strip()}
+    return pick_distinct_rules({path: read_rule_text(raw) for path, raw in found.items()})
 
 
 async def house_rules_of(context: Context, task: Task) -> str:

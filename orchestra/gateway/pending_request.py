@@ -110,7 +110,7 @@ class PendingRequest:
 
     def drop_refused_marks(self, refusal: Refusal) -> bool:
         """Set no more marks if the server refuses them. Return whether the request can be sent again without."""
-        if not self.has_cache_marks or refusal.status != 400 or "cache" not in refusal.message.lower():
+        if not self.has_cache_marks or refusal.status not in (400, 422) or "cache" not in refusal.message.lower():
             return False
         self.lane.cache.is_refused = True
         self.lane.cache.end_use(self.cache_use)

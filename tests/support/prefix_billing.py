@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 from orchestra.gateway.recording import with_files_last
@@ -17,6 +18,7 @@ from tests.support.modelserver import Reply, Request, Usage
 
 LOOK_BACK = 20  # blocks
 MOST_MARKS = 4
+LEAST = 1024  # tokens
 
 
 @dataclass(frozen=True)
@@ -44,34 +46,25 @@ class PrefixBilling:
         """Bill a request when it arrives."""
         body = request.body | {"messages": with_files_last(request.body["messages"])} if self.as_aider else request.body
         blocks = list(blocks_of(body))
-        ends, size = [], 0
-        for text, _, _ in blocks:
-            size += len(text.encode()) // 4
-            ends.append(size)
+        ends = list(accumulate(len(text.encode()) // 4 for text, _, _ in blocks))
         prefixes = ["".join(text for text, _, _ in blocks[: n + 1]) for n in range(len(blocks))]
         marks = [n for n, (_, marked, _) in enumerate(blocks) if marked]
         assert len(marks) <= MOST_MARKS, f"{len(marks)} marks"
         self.marks += len(marks)
-        reads, writes = self.places(request.dialect, body, marks, [end for _, _, end in blocks])
-        least = 1024
+        reads = writes = marks
+        if request.dialect == "anthropic":
+            reads = [n for mark in marks for n in range(max(0, mark - LOOK_BACK), mark + 1)]
+        elif body.get("prompt_cache_options") == {"mode": "explicit"}:
+            assert bool(body.get("prompt_cache_key")) == bool(marks)
+        else:  # up to the last message, and at each one before it
+            reads = writes = [n for n, (_, _, ends_message) in enumerate(blocks) if ends_message]
         hit = max((n for n in reads if self.is_cached(request.model, prefixes[n])), default=-1)
-        long = [n for n in writes if n > hit and ends[n] >= least]
-        cached, written = ends[hit] if hit >= 0 else 0, (ends[max(long)] if long else 0)
+        new = [n for n in writes if n > hit and ends[n] >= LEAST]
+        cached = ends[hit] if hit >= 0 else 0
         if hit >= 0:
             self.keep(request, prefixes[hit])
-        kept = tuple(prefixes[n] for n in (range(max(long) + 1) if reads is not marks and long else long))
-        return Bill(size, cached, max(0, written - cached), kept)
-
-    def places(
-        self, dialect: str, body: dict[str, Any], marks: list[int], ends: list[bool]
-    ) -> tuple[list[int], list[int]]:
-        """The blocks at which a prompt is read, and up to which it is written."""
-        if dialect == "anthropic":
-            return [n for mark in marks for n in range(max(0, mark - LOOK_BACK), mark + 1)], marks
-        if body.get("prompt_cache_options") == {"mode": "explicit"}:
-            assert bool(body.get("prompt_cache_key")) == bool(marks)
-            return marks, marks
-        return [n for n, is_end in enumerate(ends) if is_end], [len(ends) - 1]
+        written = ends[new[-1]] - cached if new else 0
+        return Bill(ends[-1], cached, written, tuple(prefixes[n] for n in new))
 
     def is_cached(self, model: str, prefix: str) -> bool:
         return self.cached.get((model, prefix), 0.0) > self.clock()

@@ -81,6 +81,18 @@ def test_several_attempts_at_each_task_side_by_side() -> None:
     assert made(task(1), each=3, slots=1).minutes[0] == pytest.approx(3 * one.minutes[0])
 
 
+def test_attempts_side_by_side_may_read_the_prompt_from_cache() -> None:
+    """One writes it at a quarter more, the others read it; not if that saves each less than a cent."""
+    model = catalogue.resolve_model("anthropic/claude-opus-5-5")
+    one, three = (estimate_plan(Plan((task(1),), 1), model, {"big.py": 3_000}, each=each) for each in (1, 3))
+    assert one.dollars and three.dollars
+    asked = 13_100 * model.price_in if model.price_in else 0.0
+    assert three.dollars == pytest.approx((3 * one.dollars[0] - (3 - 1.25 - 2 * 0.05) * asked, 3 * one.dollars[1]))
+    assert "all but the first may read the prompt from cache" in three.basis and "cache" not in one.basis
+    small = estimate_plan(Plan((task(1, tokens=10),), 1), catalogue.resolve_model("openai/gpt-6-luna"), {}, each=3)
+    assert "cache" not in small.basis
+
+
 # --- afterwards -----------------------------------------------------------------------------------------------------
 
 USED = {"requests": 1, "replies": 1, "input": 900, "output": 100, "dollars": 0.05}

@@ -28,6 +28,8 @@ from orchestra.agents.seat import (
 )
 from orchestra.errors import AiderMissing
 from orchestra.gateway.billing import ClientPass
+from orchestra.gateway.lane import Limits
+from orchestra.gateway.recording import FILE_LIST
 from orchestra.providers import catalogue
 from tests.support.edits import appends, malformed, search_replace
 from tests.support.load import NEVER, holds_soon, within
@@ -107,6 +109,7 @@ CONTRACT = {
         "get_edits": "self mode",
         "check_for_file_mentions": "self content",
         "summarize_start": "self",
+        "format_chat_chunks": "self",
         "get_platform_info": "self",
         "get_user_language": "self",
     },
@@ -118,6 +121,15 @@ CONTRACT = {
     "aider.repo:GitRepo": {"path_in_repo": "self path"},
     "git.repo.base": {"expand_path": "p expand_vars"},
 }
+
+
+def test_files_are_shown_as_recordings_expect_it() -> None:
+    from aider.coders import base_prompts, chat_chunks, editblock_prompts, wholefile_prompts
+
+    for prompts in (base_prompts.CoderPrompts, editblock_prompts.EditBlockPrompts, wholefile_prompts.WholeFilePrompts):
+        assert prompts.files_content_prefix.startswith(FILE_LIST)
+    names = ("system", "examples", "readonly_files", "repo", "done", "chat_files", "cur", "reminder")
+    assert chat_chunks.ChatChunks(**{name: [name] for name in names}).all_messages() == list(names)
 
 
 @pytest.mark.parametrize("place", CONTRACT)
@@ -201,9 +213,11 @@ def test_a_forked_and_a_single_aider_send_the_same_bytes_and_end_the_same(
     runner: asyncio.Runner, warm: ForkServer, tmp_path: Path
 ) -> None:
     single = SingleProcesses(sys.executable, tmp_path / "check")
+    # At a price of the user's own no cache marks are set, which depend on what was sent before.
+    prices = {MODELS["openai"]: catalogue.with_prices(catalogue.resolve_model(MODELS["openai"]), 2, 10)}
 
     async def all_ways(seats: AgentProcesses, server: ModelServer, where: str) -> dict[str, AgentOutcome]:
-        async with door(server) as (gateway, _):
+        async with door(server, limits=Limits(prices=dict(prices))) as (gateway, _):
             work = []
             for way, (message, more, _) in WAYS.items():
                 tree = plant(tmp_path / where / way / "tree")

@@ -377,3 +377,10 @@ def test_replay_restores_recorded_options_and_no_others() -> None:
 def test_replay_refuses_a_value_that_the_option_does_not_allow() -> None:
     with pytest.raises(SettingsError, match="--agents-per-task must be at most 16, not 1000"):
         restore_recorded_settings(Settings(), Recording("a.tape", {"options": {"agents_per_task": 1000}}))
+
+
+def test_run_of_a_version_without_house_rules_goes_on_without_them() -> None:
+    """Its requests would be other ones, and the replies that were paid for would not be found."""
+    old, new = {"change": "x"}, {"change": "x", "conventions": True}
+    assert loaded().conventions and not loaded().for_resume(old).conventions
+    assert loaded().for_resume(new).conventions and not loaded(flags={"conventions": False}).for_resume(new).conventions

@@ -46,6 +46,7 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "worktree-link": [(["node_modules"], False), (["/"], False)],
     "setup-cmd": [("make deps", True)],
     "aider-args": [("--read /etc/passwd", False)],
+    "conventions": [(False, True)],
     "fork-server": [(False, True)],
     "budget": [(0.5, True)],
     "task-budget": [(0.5, True)],

@@ -146,6 +146,21 @@ def patch_edit_parsing(coder: Any) -> None:
     coder.apply_edits = apply_edits
 
 
+def show_files_first(coder: Any) -> None:
+    """Show the files before the conversation, not after it, as long as they are unchanged: providers bill the beginning
+    of a prompt at a fraction if it is the same as in the last request."""
+    format_chunks, first = coder.format_chat_chunks, []
+
+    def format_chat_chunks() -> Any:
+        chunks = format_chunks()
+        if coder.abs_fnames and chunks.chat_files == (first or chunks.chat_files):
+            first[:] = chunks.chat_files
+            chunks.repo, chunks.chat_files = chunks.repo + chunks.chat_files, []
+        return chunks
+
+    coder.format_chat_chunks = format_chat_chunks
+
+
 def is_proposal(edit: Any) -> bool:
     """Whether it is a proposal: in the whole-file format its block would become the text of a file named before."""
     return len(edit) == 3 and edit[1] in ("saw", "chat") and "".join(edit[2]).lstrip().startswith('{"propose"')
@@ -188,6 +203,7 @@ class AiderRun:
         # Aider would `git add` what it creates; the orchestrator collects the work.
         coder.repo.path_in_repo = lambda path: True
         patch_edit_parsing(coder)
+        show_files_first(coder)
         send, get_edits = coder.send, coder.get_edits
 
         def counted_send(*args: Any, **kwargs: Any) -> Any:

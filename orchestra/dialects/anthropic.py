@@ -1,6 +1,7 @@
 """The messages format of Anthropic."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from orchestra.dialects.base import Dialect, Joiner, MessageList, latest_usage, read_messages
@@ -24,6 +25,7 @@ class Anthropic(Dialect):
         ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens"),
         ("cache_creation", "server_tool_use"),
     )
+    cache_mark = MappingProxyType({"cache_control": {"type": "ephemeral"}})
 
     def auth_header(self, key: str) -> tuple[str, str]:
         return "x-api-key", key
@@ -34,6 +36,15 @@ class Anthropic(Dialect):
 
     def read_request_messages(self, body: Body) -> MessageList:
         return read_messages(body.get("system"), body.get("messages"))
+
+    def prompt_messages(self, body: Body) -> list[Body]:
+        system = [{"role": "system", "content": body["system"]}] if body.get("system") else []
+        return [*system, *object_items(body.get("messages"))]
+
+    def with_cache_marks(self, body: Body, numbers: Collection[int], key: str) -> Body:
+        marked = super().with_cache_marks(body, numbers, key)["messages"]
+        system = {"system": marked.pop(0)["content"]} if body.get("system") else {}
+        return body | system | {"messages": marked}
 
     def is_reply(self, body: Any) -> bool:
         if not isinstance(body, dict):

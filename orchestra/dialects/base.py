@@ -1,10 +1,11 @@
 """What each wire format of model traffic must provide: one object per format, listed in `DIALECTS`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from orchestra.dialects.usage import Tokens, UsageFormat
-from orchestra.dialects.values import Body, as_text
+from orchestra.dialects.values import Body, as_text, object_items
 
 # The name of a model in a path.
 MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]*"
@@ -31,6 +32,8 @@ class Dialect(Protocol):
     `fixed_headers`: headers that our own requests need beside the key.
     `cap_names`: the names of the output limit, the usual one first.
     `cut_off`, `filtered`: finish reasons of a reply that ended too early, and of one that was withheld.
+    `cache_mark`: what is added to a part of a message so that the prompt up to there is cached (empty: not supported).
+    `caches_unmarked`: a prompt without marks is cached too, at the same surcharge, unless the request says otherwise.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Dialect(Protocol):
     cut_off: frozenset[str]
     filtered: frozenset[str]
     usage: UsageFormat
+    cache_mark: Mapping[str, Body] = MappingProxyType({})
+    caches_unmarked: bool = False
 
     # --- requests
 
@@ -70,6 +75,18 @@ class Dialect(Protocol):
 
     def read_request_messages(self, body: Body) -> MessageList:
         """The messages of a client's request."""
+
+    def prompt_messages(self, body: Body) -> list[Body]:
+        """The prompt's messages in the order in which its beginning is cached, the instructions first."""
+        return object_items(body.get("messages"))
+
+    def with_cache_marks(self, body: Body, numbers: Collection[int], key: str) -> Body:
+        """The request with a cache mark on these prompt messages. `key` is the same for requests that share them."""
+        messages = [
+            with_mark(message, self.cache_mark) if number in numbers else message
+            for number, message in enumerate(self.prompt_messages(body))
+        ]
+        return body | {"messages": messages}
 
     # --- replies
 
@@ -137,6 +154,13 @@ def read_messages(system: Any, listed: Any) -> MessageList:
             role = str(one.get("role") or "user")
             found.append(("assistant" if role == "model" else role, content_text(one)))
     return found
+
+
+def with_mark(message: Body, mark: Mapping[str, Body]) -> Body:
+    """Return a message with a mark on its last part."""
+    content = message["content"]
+    *parts, last = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return message | {"content": [*parts, {**last, **mark}]}
 
 
 def latest_usage(usage: Any, later: Any) -> Any:

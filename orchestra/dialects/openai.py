@@ -1,6 +1,7 @@
 """The formats of OpenAI: chat completions, which nearly all other servers speak too, and responses."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from orchestra.dialects.base import (
@@ -32,6 +33,8 @@ class OpenAi(Dialect):
         optional=True,
     )
     usage_words = ("prompt", "completion")
+    cache_mark = MappingProxyType({"prompt_cache_breakpoint": {"mode": "explicit"}})
+    caches_unmarked = True
 
     def auth_header(self, key: str) -> tuple[str, str]:
         return "authorization", f"Bearer {key}"
@@ -47,6 +50,10 @@ class OpenAi(Dialect):
 
     def read_request_messages(self, body: Body) -> MessageList:
         return read_messages(None, body.get("messages"))
+
+    def with_cache_marks(self, body: Body, numbers: Collection[int], key: str) -> Body:
+        marked = super().with_cache_marks(body, numbers, key)
+        return marked | {"prompt_cache_options": {"mode": "explicit"}} | ({"prompt_cache_key": key} if numbers else {})
 
     def is_reply(self, body: Any) -> bool:
         """Whether it is a reply. Brokers put a provider's failure in the place of a choice, with status 200."""
@@ -67,13 +74,15 @@ class OpenAi(Dialect):
         cached = fields.detail_count("prompt_tokens_details", "cached_tokens")
         cached = cached or fields.detail_count("input_tokens_details", "cached_tokens")
         cached = cached or fields.count("prompt_cache_hit_tokens")
+        written = fields.detail_count("prompt_tokens_details", "cache_write_tokens")
+        written = written or fields.detail_count("input_tokens_details", "cache_write_tokens")
         asked = fields.count("prompt_tokens") or fields.count("input_tokens")
         output = fields.count("completion_tokens") or fields.count("output_tokens")
         # Some servers count reasoning only in the total.
         if not fields.has_unreadable("prompt_tokens", "input_tokens"):
             output = max(output, fields.count("total_tokens") - asked)
         return fields.to_tokens(
-            *(asked, cached, 0, output),
+            *(asked, cached, written, output),
             input_fields=("prompt_tokens", "input_tokens"),
             output_fields=("completion_tokens", "output_tokens"),
         )
@@ -84,7 +93,7 @@ class OpenAi(Dialect):
             f"{asked}_tokens": used.input,
             f"{output_name}_tokens": used.output,
             "total_tokens": used.input + used.output,
-            f"{asked}_tokens_details": {"cached_tokens": used.cached},
+            f"{asked}_tokens_details": {"cached_tokens": used.cached, "cache_write_tokens": used.cache_write},
             f"{output_name}_tokens_details": {"reasoning_tokens": 0},
         }
 
@@ -137,6 +146,7 @@ class Responses(OpenAi):
     cap_names = ("max_output_tokens",)
     cut_off = frozenset({"max_output_tokens"})
     usage_words = ("input", "output")
+    cache_mark = MappingProxyType({})
 
     def with_cap(self, provider: str, body: Body, cap: int) -> Body:
         return body | {present_name(body, self.cap_names): cap}

@@ -10,6 +10,7 @@ from orchestra.gateway.budget import Amount, MaxCost
 from orchestra.model import Usage
 from orchestra.providers import catalogue
 
+AGENT = "agent"  # only replies under this role count as iterations
 BYTES_PER_INPUT_TOKEN = 3  # bytes of a request that make a token, at least
 PLAUSIBLE_FACTOR = 1.1  # times the cap: not every provider counts a reply's tokens the same way
 HIDDEN_INPUT_TOKENS = 10_000  # tokens that a provider may add to a request
@@ -56,6 +57,7 @@ class ClientPass:
 
     `models`: the catalogue's names of the allowed models. None allows any model: only tests and benchmarks use that.
     `repeats`: the client may repeat a request although its reply was readable.
+    `shares_prompt`: other clients send the same first request at the same time.
     """
 
     role: str
@@ -66,6 +68,7 @@ class ClientPass:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     models: frozenset[str] | None = None
     repeats: bool = False
+    shares_prompt: bool = False
     exchanges: list[Exchange] = field(default_factory=list)
     waited_before: float = 0.0
     waits_since: dict[int, float] = field(default_factory=dict)

@@ -10,7 +10,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from orchestra import dialects
 from orchestra.dialects import DIALECTS, Dialect, Tokens
+from orchestra.gateway.prompt_cache import CachePlace, find_cache_places
 from orchestra.gateway.recording import request_identity
 
 MAX_INLINE_BYTES = 1 << 20  # bytes; more is decoded in a child
@@ -46,6 +47,7 @@ class RequestFacts:
     identity: str = ""
     asked: tuple[tuple[str, str], ...] = ()
     keys: tuple[str, ...] = ()  # the variables whose values it contains
+    places: tuple[CachePlace, ...] = ()  # where cache marks may stand
     problem: str = ""
 
 
@@ -82,6 +84,7 @@ def read_request_facts(dialect: Dialect, path: str, root: str, forms: KeyForms, 
             identity=request_identity(dialect.family, path, body, root),
             asked=tuple(dialect.read_request_messages(body)[:MOST_MESSAGES]),
             keys=find_keys(text, forms),
+            places=find_cache_places(dialect, body),
         )
     except DuplicateName as error:
         return RequestFacts(problem=f"the name {str(error)[:40]!r} stands twice in its body")
@@ -135,6 +138,11 @@ def lower_cap(dialect: Dialect, provider: str, cap: int, raw: bytes) -> bytes:
     return json.dumps(dialect.with_cap(provider, body if isinstance(body, dict) else {}, cap)).encode()
 
 
+def mark_prompt(dialect: Dialect, numbers: Collection[int], key: str, raw: bytes) -> bytes:
+    """Return the request with cache marks on these messages of its prompt."""
+    return json.dumps(dialect.with_cache_marks(json.loads(raw), numbers, key)).encode()
+
+
 def read_reply_facts(dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
     """Read the facts of a complete answer; `kind` is its content type."""
     try:
@@ -161,7 +169,12 @@ def reply_facts(dialect: Dialect, body: dialects.Body, raw: bytes, *, mend: bool
     )
 
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {"request": read_request_facts, "reply": read_reply_facts, "cap": lower_cap}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "request": read_request_facts,
+    "reply": read_reply_facts,
+    "cap": lower_cap,
+    "marks": mark_prompt,
+}
 
 
 class Decoder:
@@ -177,7 +190,8 @@ class Decoder:
         if found is None:
             return RequestFacts(problem=UNREADABLE_MESSAGE)
         asked = tuple((role, text) for role, text in found.pop("asked"))
-        return RequestFacts(asked=asked, keys=tuple(found.pop("keys")), **found)
+        places = tuple(CachePlace(*place) for place in found.pop("places"))
+        return RequestFacts(asked=asked, places=places, keys=tuple(found.pop("keys")), **found)
 
     async def decode_reply(self, dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
         if len(raw) <= MAX_INLINE_BYTES:
@@ -190,9 +204,16 @@ class Decoder:
         return ReplyFacts(tokens=Tokens(**tokens), mended=None if mended is None else mended.encode(), **found)
 
     async def lower_cap(self, dialect: Dialect, provider: str, cap: int, raw: bytes) -> bytes:
+        return await self.edit_request("cap", dialect, raw, provider, cap)
+
+    async def mark_prompt(self, dialect: Dialect, numbers: Collection[int], key: str, raw: bytes) -> bytes:
+        return await self.edit_request("marks", dialect, raw, list(numbers), key)
+
+    async def edit_request(self, what: str, dialect: Dialect, raw: bytes, *arguments: Any) -> bytes:
         if len(raw) <= MAX_INLINE_BYTES:
-            return lower_cap(dialect, provider, cap, raw)
-        found = await self.decode_in_child("cap", raw, dialect.name, provider, cap)
+            edited: bytes = FUNCTIONS[what](dialect, *arguments, raw)
+            return edited
+        found = await self.decode_in_child(what, raw, dialect.name, *arguments)
         return raw if found is None else str(found).encode()
 
     async def decode_in_child(self, what: str, raw: bytes, *arguments: Any) -> Any:

@@ -184,6 +184,7 @@ class Gateway:
             return await self.deliver_stored_reply(ask, kept, recalled=True)
         if self.replay is not None:
             return await self.replay_request(ask, self.replay)
+        await ask.choose_cache_marks()
         while True:
             with ask.waiting_period():
                 if short := await ask.reserve(self.decoder):
@@ -200,6 +201,7 @@ class Gateway:
                 return outcome
             again = ask.lane.record_failure(turn, ask.trouble, outcome)
             ask.count_as_lost()
+            again = again or ask.drop_refused_marks(outcome)
             if not (again and ask.ticket.token in self.passes):
                 return self.refuse(ask, outcome.failure, outcome.status, outcome.message)
 
@@ -210,7 +212,8 @@ class Gateway:
         ask.flying = True
         ask.began, answer = time.monotonic(), None
         try:
-            request = self.client.build_request("POST", ask.url, headers=ask.headers, content=ask.raw)
+            body = await ask.outgoing_body(self.decoder)
+            request = self.client.build_request("POST", ask.url, headers=ask.headers, content=body)
             async with ask.answer_deadline():
                 answer = await self.client.send(request, stream=True)
                 headers = wire.pick_headers(answer)
@@ -377,6 +380,7 @@ class Gateway:
         """Record each request once. What comes after the records were closed is not counted again."""
         if ask in self.asks:
             self.asks.remove(ask)
+            ask.lane.cache.end_use(ask.cache_use, exchange.usage)
             ask.ticket.exchanges.append(exchange)
             self.listener.on_exchange(ask.ticket, exchange)
             if exchange.remark:

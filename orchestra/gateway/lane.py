@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from orchestra.gateway.breaker import CircuitBreaker
 from orchestra.gateway.budget import Budget
 from orchestra.gateway.pace import Pace, SentRequest
+from orchestra.gateway.prompt_cache import PromptCache
 from orchestra.gateway.retry_policy import LIMITED_SECONDS, FailureEvidence, is_worth_retrying, retry_pause
 from orchestra.providers import catalogue
 
@@ -53,6 +55,7 @@ class Lane:
     outage: float
     known_providers: set[str]  # the providers that have answered in this run
     pace: Pace
+    cache: PromptCache = field(default_factory=lambda: PromptCache(None))
     clock: Callable[[], float] = time.monotonic
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     last_reply_at: float = -math.inf  # when the last reply came
@@ -191,6 +194,7 @@ class Limits:
     lanes: dict[tuple[str, str], Lane] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     known_providers: set[str] = field(default_factory=set)
+    cache_key: str = field(default_factory=lambda: secrets.token_hex(8))  # of this run's prompts
 
     def model_for(self, provider: str, name: str) -> catalogue.Model:
         """Return a model at the user's prices, or at the catalogue's."""
@@ -201,5 +205,6 @@ class Limits:
 
     def lane_for(self, provider: str, model: str) -> Lane:
         if (provider, model) not in self.lanes:
-            self.lanes[provider, model] = Lane(provider, self.outage, self.known_providers, Pace(self.per_minute))
+            pace, cache = Pace(self.per_minute), PromptCache(catalogue.cache_rules(self.model_for(provider, model)))
+            self.lanes[provider, model] = Lane(provider, self.outage, self.known_providers, pace, cache)
         return self.lanes[provider, model]

@@ -10,10 +10,11 @@ from typing import Any
 from orchestra import dialects
 from orchestra.dialects import Route
 from orchestra.gateway import billing
-from orchestra.gateway.billing import ClientPass, Exchange, GatewayListener, Upstream
+from orchestra.gateway.billing import AGENT, ClientPass, Exchange, GatewayListener, Upstream
 from orchestra.gateway.budget import Amount, Reservation
 from orchestra.gateway.decode import Decoder, ReplyFacts, RequestFacts
-from orchestra.gateway.lane import Limits, RequestTrouble
+from orchestra.gateway.lane import Limits, Refusal, RequestTrouble
+from orchestra.gateway.prompt_cache import LONGEST_WAIT, CacheUse
 from orchestra.model import Usage
 
 QUIET_WAIT_SECONDS = 1.5  # seconds of waiting
@@ -36,6 +37,8 @@ class PendingRequest:
     lost: Usage = field(default_factory=Usage)
     task: asyncio.Task[object] | None = None
     deadline: asyncio.Timeout | None = None  # for the answer in flight
+    cache_use: CacheUse = field(default_factory=CacheUse)
+    waits_for_cache: bool = False
     sent: int = 0
     flying: bool = False  # sent, and perhaps billed, whatever the answer
 
@@ -70,6 +73,49 @@ class PendingRequest:
         usage, remark = (Usage(), "") if how.get("recalled") else self.bill_reply(facts)
         reply = {"reply": facts.text, "finish": facts.finish, "raw": raw.decode("utf-8", "replace"), "kind": kind}
         return self.make_exchange("", 200, "", usage, remark, **reply, **how)
+
+    # --- its prompt in the provider's cache
+
+    async def choose_cache_marks(self) -> None:
+        """Choose what the provider should cache of its prompt. Of requests with the same prompt, one goes ahead."""
+        cache, is_agent = self.lane.cache, self.ticket.role == AGENT
+        is_shared = self.ticket.shares_prompt and not self.ticket.exchanges
+        while True:
+            use = cache.begin_use(self.facts.places, is_agent=is_agent, is_shared=is_shared)
+            if use.wait_for is None:
+                break
+            is_shared = await self.wait_for_cache(use.wait_for)
+        self.cache_use = use
+
+    async def wait_for_cache(self, other: CacheUse) -> bool:
+        """Wait until another request has ended, but not for too long. Return whether it has ended."""
+        self.waits_for_cache = True
+        with contextlib.suppress(TimeoutError), self.waiting_period():
+            async with asyncio.timeout(LONGEST_WAIT):
+                await other.ended.wait()
+        self.waits_for_cache = False
+        return other.ended.is_set()
+
+    @property
+    def has_cache_marks(self) -> bool:
+        return bool(self.cache_use.marked) or (self.cache_use.is_possible and self.dialect.caches_unmarked)
+
+    async def outgoing_body(self, decoder: Decoder) -> bytes:
+        """Return the request as it is sent. Its identity is that of the request without cache marks."""
+        if not self.has_cache_marks:
+            return self.raw
+        numbers = [place.number for place in self.cache_use.marked]
+        key = f"{self.limits.cache_key}-{self.ticket.holder}"
+        return await decoder.mark_prompt(self.dialect, numbers, key, self.raw)
+
+    def drop_refused_marks(self, refusal: Refusal) -> bool:
+        """Set no more marks if the server refuses them. Return whether the request can be sent again without."""
+        if not self.has_cache_marks or refusal.status not in (400, 422) or "cache" not in refusal.message.lower():
+            return False
+        self.lane.cache.is_refused = True
+        self.lane.cache.end_use(self.cache_use)
+        self.cache_use = CacheUse()
+        return True
 
     # --- its cost
 
@@ -182,6 +228,8 @@ class PendingRequest:
     def wait_reason(self) -> tuple[str, str]:
         if self.claim is not None and not self.claim.decided.is_set():
             return "the budget", "until the requests in flight are counted"
+        if self.waits_for_cache:
+            return "another attempt", "the same prompt costs less once it is cached"
         last = self.lane.last_refusal if self.lane.breaker.is_open or self.trouble.last else None
         if last is None and self.lane.pace.held > self.lane.clock():
             return self.upstream.provider, "its rate limit is used up for now"

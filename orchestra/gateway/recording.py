@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestra.dialects.base import content_text
 from orchestra.dialects.values import as_object
 from orchestra.errors import RecordingError
 from orchestra.events import (
@@ -42,6 +43,8 @@ MACHINE_OPTIONS = ("repo", "store", "record", "replay")
 # the program decides these by itself, and will do so again
 OWN_FAILURES = ("cancelled", "gateway", "iterations", "budget", "tokens", "deadline", "drift", "key")
 TOO_LATE_MESSAGE = "the attempt had ended before the answer came"
+# how Aider's list of the files to edit begins
+FILE_LIST = "I have *added these files to the chat*"
 # what agents report about their machine and the date, line by line, in the system prompt
 MACHINE_FACTS = re.compile(r"^- (Platform|Shell|Language|Current date): .*$", re.MULTILINE)
 
@@ -55,15 +58,30 @@ def request_identity(dialect: str, path: str, body: dict[str, Any], root: str) -
 
 
 def neutral_request(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the request with a neutral system prompt. Contents of files stay as they are."""
+    """Return the request with a neutral system prompt, and its files where Aider shows them. Contents of files stay as
+    they are."""
     made = dict(body)
     for name in ("system", "systemInstruction", "system_instruction"):
         if name in made:
             made[name] = neutral_value(made[name])
+    for name in ("messages", "contents"):
+        if isinstance(made.get(name), list):
+            made[name] = with_files_last(made[name])
     if isinstance(listed := made.get("messages"), list):
         orders = ("system", "developer")
         made["messages"] = [neutral_value(one) if as_object(one).get("role") in orders else one for one in listed]
     return made
+
+
+def with_files_last(messages: list[Any]) -> list[Any]:
+    """Return the messages with Aider's list of files, and its answer, before the user's last message. Aider shows them
+    there; ours shows unchanged files earlier, so that more of the prompt is cached."""
+    users = [number for number, one in enumerate(messages) if as_object(one).get("role") == "user"]
+    lists = (number for number in users[:-1] if content_text(messages[number]).startswith(FILE_LIST))
+    if (found := next(lists, None)) is None:
+        return messages
+    last = users[-1]
+    return messages[:found] + messages[found + 2 : last] + messages[found : found + 2] + messages[last:]
 
 
 def neutral_value(value: Any) -> Any:

@@ -56,11 +56,12 @@ def planner_question(goal: str, prd: Prd, digest: str, roles: Mapping[str, str],
 
 
 def discussion_question(draft_text: str, words: str, digest: str) -> str:
+    # What stays the same from question to question comes first, so that a provider can cache it.
     parts = [
-        format_section("The plan as it is", draft_text),
         format_section("The repository", digest.strip() or "It is empty."),
-        format_section("A person asks you about the plan", words.strip()),
         format_section("The rules of a good plan", RULES),
+        format_section("The plan as it is", draft_text),
+        format_section("A person asks you about the plan", words.strip()),
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -159,6 +159,16 @@ SUCCESSORS = {
 }
 WARNING_DAYS = 60
 
+# How long a provider caches the beginning of a prompt whose cache marks we set, and after how many tokens it does. From
+# the providers' pages, November 2026; models that are not listed start at the default.
+CACHE_SECONDS = {"anthropic": 300.0, "openai": 1800.0}
+CACHE_FROM_TOKENS = {
+    **dict.fromkeys(("anthropic/claude-opus-4-5", "anthropic/claude-opus-4-6", "anthropic/claude-haiku-4-5"), 4096),
+    "anthropic/claude-opus-4-7": 2048,
+}
+DEFAULT_CACHE_FROM = 1024
+LEAST_SAVING = 0.01  # dollars that an attempt must save if it is to wait for another one that writes its prompt
+
 # Every Claude model of today writes this much; assume the same for unknown ones.
 UNKNOWN_CLAUDE_OUTPUT = 64_000
 
@@ -192,6 +202,19 @@ class Model:
     retires: date | None
     known: bool
     long: LongPrices | None = None
+
+
+@dataclass(frozen=True)
+class CacheRules:
+    """How a provider caches the beginning of a prompt. `saved`: dollars per token that is read rather than sent."""
+
+    seconds: float
+    from_tokens: int
+    saved: float
+
+    def is_worth_waiting(self, tokens: int) -> bool:
+        """Whether so many tokens are worth the wait for the one request that writes them."""
+        return tokens >= self.from_tokens and tokens * self.saved >= LEAST_SAVING
 
 
 class RetirementNotice(NamedTuple):
@@ -283,6 +306,15 @@ def request_cost(
         + cache_write_tokens * write_price
         + output_tokens * price.price_out
     )
+
+
+def cache_rules(model: Model) -> CacheRules | None:
+    """Return the rules of a model's cache; None if no cache marks are needed, or their price is unknown."""
+    seconds = CACHE_SECONDS.get(model.provider.name)
+    if seconds is None or model.price_in is None or model.price_cache_read is None or model.price_cache_write is None:
+        return None
+    counts = (count for name, count in CACHE_FROM_TOKENS.items() if model.name.startswith(name))
+    return CacheRules(seconds, next(counts, DEFAULT_CACHE_FROM), model.price_in - model.price_cache_read)
 
 
 def reply_token_cap(model: Model, owned_tokens: int) -> int | None:

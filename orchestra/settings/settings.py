@@ -88,7 +88,9 @@ class Settings(Options):
         return {f.name: getattr(self, f.name) for f in option_fields() if f.name not in secret}
 
     def for_resume(self, previous_values: Mapping[str, Any]) -> "Settings":
-        """The settings of the earlier session, except those that a flag sets now."""
+        """The settings of the earlier session, except those that a flag sets now. Version 0.1 knew no house rules: its
+        requests would be other ones with them."""
+        previous_values = {"conventions": False} | dict(previous_values)
         flags = with_conflicting(name for name, source in self.sources.items() if source == "flag")
         values = {}
         for f in option_fields():

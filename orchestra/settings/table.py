@@ -114,6 +114,12 @@ class Options:
     )
     setup_cmd: str = AGENTS.unrecorded("", "a command to run in each fresh worktree", Power.TESTS, metavar="CMD")
     aider_args: str = AGENTS.unrecorded("", "more options for Aider, as one string", Power.RUNS, metavar="ARGS")
+    conventions: bool = AGENTS.recorded(
+        True,
+        "do not quote the repository's rules (AGENTS.md, CONVENTIONS.md, CLAUDE.md) to its agents",
+        Power.HARMLESS,
+        off=True,
+    )
     fork_server: bool = AGENTS.unrecorded(
         True, "start each Aider as a new process instead of forking a loaded one", Power.HARMLESS, off=True
     )

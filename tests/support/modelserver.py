@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, AnyStr, Literal, Self
@@ -26,17 +26,16 @@ CREATED = 1_790_000_000  # constant, so that the same request is answered with t
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as they are billed: input includes the cached ones, output includes the thoughts."""
+    """Tokens as they are billed: input includes those read from a cache and written to it, output the thoughts."""
 
     input: int = 0
     output: int = 0
     cached: int = 0
     thoughts: int = 0
+    written: int = 0
 
     def __add__(self, more: "Usage") -> "Usage":
-        return Usage(
-            self.input + more.input, self.output + more.output, self.cached + more.cached, self.thoughts + more.thoughts
-        )
+        return Usage(*(mine + others for mine, others in zip(astuple(self), astuple(more), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,8 @@ def openai(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes:
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
         "total_tokens": usage.input + usage.output,
-        "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "prompt_tokens_details": {"cached_tokens": usage.cached}
+        | ({"cache_write_tokens": usage.written} if usage.written else {}),
         "completion_tokens_details": {"reasoning_tokens": usage.thoughts},
     }
     finish = {"filter": "content_filter"}.get(reply.finish, reply.finish)
@@ -223,8 +223,8 @@ def anthropic(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes
     finish = {"stop": "end_turn", "length": "max_tokens", "filter": "refusal"}.get(reply.finish, reply.finish)
     stop = {"stop_reason": finish, "stop_sequence": None}
     told = {
-        "input_tokens": usage.input - usage.cached,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": usage.input - usage.cached - usage.written,
+        "cache_creation_input_tokens": usage.written,
         "cache_read_input_tokens": usage.cached,
         "output_tokens": usage.output,
         "service_tier": "standard",

@@ -27,11 +27,10 @@ from orchestra.conduct.core.deadline import (
     find_used_up_limit,
     timeout_at_deadline,
 )
-from orchestra.conduct.core.gateway_events import AGENT
 from orchestra.conduct.core.models import LIMIT_REMEDY, requestable_names
 from orchestra.dialects import CUT_OFF_FINISHES
 from orchestra.errors import AiderMissing, OrchestraError, SetUpFailed
-from orchestra.gateway.billing import ClientPass, Exchange
+from orchestra.gateway.billing import AGENT, ClientPass, Exchange
 from orchestra.hosts.base import AttemptResult, GatewayAccess
 from orchestra.judge.candidates import Candidate
 from orchestra.judge.retry import CheckFailure, TriedAttempt
@@ -192,7 +191,8 @@ class Attempt:
         model, limit = context.model_of(self.task), context.settings.max_iterations
         models = requestable_names(model, catalogue.weak_model(model))
         repeats = context.agent_of(self.task).repeats_requests
-        self.ticket = ClientPass(AGENT, self.task.id, self.number, limit, root, models=models, repeats=repeats)
+        how: dict[str, Any] = {"models": models, "repeats": repeats, "shares_prompt": bool(self.start.round)}
+        self.ticket = ClientPass(AGENT, self.task.id, self.number, limit, root, **how)
         self.run.services.gateway.add_client(self.ticket)
         return GatewayAccess(self.run.services.gateway.client_url(self.ticket, model.provider.name), self.ticket.token)
 

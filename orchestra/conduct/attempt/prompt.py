@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from orchestra.agents.aider_args import parse_aider_args
 from orchestra.agents.base import AgentModel, AttemptOrder, FileRules
 from orchestra.conduct.core.context import AttemptStart, Context, Run
+from orchestra.conduct.core.house_rules import house_rules_of
 from orchestra.model import Task
 from orchestra.plan.digest import SCANNED, signature_block
 from orchestra.plan.proposals import ASK
@@ -41,6 +42,7 @@ async def build_prompt(run: Run, task: Task, base: str) -> str:
     texts = await read_texts_at(run.context.git, base, [path for record in records for path in record.changed[:FILES]])
     parts = [
         role.prompt,
+        await house_rules_of(run.context, task),
         task.brief,
         ANSWER if role.only_answers else "",
         format_all_notes([notes_from_report(record, texts) for record in records], len(needed)),

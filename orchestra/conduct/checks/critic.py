@@ -1,12 +1,13 @@
 """Have a model review a task's change. Its verdict counts like a gate's; a missing review does not count as passed."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestra import events
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.deadline import deadline_sentence, emit_deadline_reached, timeout_at_deadline
+from orchestra.conduct.core.house_rules import house_rules_of
 from orchestra.conduct.core.model_questions import QuestionFailed, ask_under_role
 from orchestra.errors import LimitReached, ProviderError
 from orchestra.judge.critic import (
@@ -74,7 +75,9 @@ class Critic:
 
     async def review(self, task: Task, number: int, diff: str) -> Review:
         run = self.run
-        asked = review_question(task, run.state.report.requirements, diff)
+        rules = await house_rules_of(run.context, task)
+        briefed = replace(task, brief=f"{rules}\n\n{task.brief}") if rules else task
+        asked = review_question(briefed, run.state.report.requirements, diff)
         if asked in self.reviews:
             return self.reviews[asked]
         try:

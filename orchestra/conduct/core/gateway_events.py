@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from orchestra import events
-from orchestra.gateway.billing import ClientPass, Exchange, GatewayListener
+from orchestra.gateway.billing import AGENT, ClientPass, Exchange, GatewayListener
 from orchestra.gateway.budget import Amount
 from orchestra.gateway.recording import text_digest
 from orchestra.journal.jsonl import Journal
 
-AGENT = "agent"  # only replies under this role count as iterations
 # Fields of an exchange that its event has too.
 COPIED = (
     *("provider", "model", "status", "failure", "message", "usage", "identity"),

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from orchestra.answers.prd_format import parse_prd
+from orchestra.conduct.core.house_rules import read_house_rules
 from orchestra.conduct.core.models import estimate_with_roles
 from orchestra.conduct.planning.divide import plan_by_division
 from orchestra.conduct.planning.lead import allow_draft, plan_from_draft
@@ -30,10 +31,12 @@ async def print_dry_run(preflight: Preflight) -> int:
         f"they {PROTECTED} (name them one by one to include them)": targets.protected,
         "git ignores them": await repository.ignored_paths(named_folders),
     }
+    rules = list(await read_house_rules(preflight, [path for task in plan.tasks for path in task.paths]))
     if settings.json:
-        print(json.dumps(preview.preview_record(plan, model.name, found, left_out), indent=2))
+        record = preview.preview_record(plan, model.name, found, left_out)
+        print(json.dumps(record | {"house_rules": rules}, indent=2))
     else:
-        print(preview.preview_page(plan, model.name, found, left_out))
+        print(preview.preview_page(plan, model.name, found, left_out, rules))
     return 0
 
 

@@ -34,10 +34,11 @@ def estimate_plan(
     models = dict(roles or {})
     tasks = tuple(estimate_task(task, models.get(task.role, model), sizes) for task in plan.tasks)
     prices = [task.dollars for task in tasks if task.dollars is not None]
+    saved = math.fsum(saved_by_cache(task, models.get(task.role, model), sizes, each) for task in plan.tasks)
     least, most = (
         (
             each * sum(task.tokens[n] for task in tasks),
-            each * math.fsum(pair[n] for pair in prices),
+            each * math.fsum(pair[n] for pair in prices) - (0.0 if n else saved),
             plan_minutes(plan, {task.task: task.minutes[n] for task in tasks}, each, slots),
         )
         for n in (0, 1)
@@ -45,6 +46,7 @@ def estimate_plan(
     dollars = (least[1], most[1]) if len(prices) == len(tasks) else None
     replies = f"{FEWEST_REPLIES} to {MOST_REPLIES} replies per task"
     times = f"; all of it {each} times" if each > 1 else ""
+    times += ", of which all but the first may read the prompt from cache" if saved else ""
     basis = f"assumes {replies}, at {FAST_TOKENS} to {SLOW_TOKENS} tokens a second; without the PRD{times}"
     return PlanRange((least[0], most[0]), dollars, (least[2], most[2]), each, basis, tasks)
 
@@ -60,6 +62,17 @@ def estimate_task(task: Task, model: catalogue.Model, sizes: Mapping[str, int]) 
     late = (high[1] / SLOW_TOKENS + MOST_REPLIES * WAIT_SECONDS) / 60
     dollars = None if least is None or most is None else (least, most)
     return TaskRange(task.id, (sum(low), sum(high)), dollars, (soon, late))
+
+
+def saved_by_cache(task: Task, model: catalogue.Model, sizes: Mapping[str, int], each: int) -> float:
+    """What attempts side by side save if one writes the prompt to the provider's cache and the others read it."""
+    asked, rules = prompt_tokens(task, sizes), catalogue.cache_rules(model)
+    if each == 1 or rules is None or not rules.is_worth_waiting(asked):
+        return 0.0
+    plain, written, read = (
+        catalogue.request_cost(model, asked, *cached, 0) or 0.0 for cached in ((0, 0), (0, asked), (asked, 0))
+    )
+    return each * plain - written - (each - 1) * read
 
 
 def replies_price(model: catalogue.Model, tokens: tuple[int, int], replies: int) -> float | None:

@@ -46,7 +46,9 @@ def preview_record(
     }
 
 
-def preview_page(plan: Plan, model: str, estimate: PlanRange, left_out: Mapping[str, Sequence[str]]) -> str:
+def preview_page(
+    plan: Plan, model: str, estimate: PlanRange, left_out: Mapping[str, Sequence[str]], house_rules: Sequence[str] = ()
+) -> str:
     files = sum(len(task.files) for task in plan.tasks)
     waves = -(-len(plan.tasks) // max(plan.agents, 1))
     head = f"{plural(files, 'file')} for {plural(plan.agents, 'agent')} at once, {model}"
@@ -56,6 +58,7 @@ def preview_page(plan: Plan, model: str, estimate: PlanRange, left_out: Mapping[
     notes = [*([beside] if estimate.each > 1 else []), *plan.basis.notes]
     lines = [head, *(line for note in notes for line in wrap_text(note)), ""]
     left = [f"Left out, because {why}: {join_some(paths, 12)}" for why, paths in left_out.items() if paths]
+    left += [f"House rules: {join_some(house_rules, 12)}"] if house_rules else []
     reasons = [line for text in left for line in wrap_text(text)]
     tail = [
         *cut_lines(plan),

@@ -125,17 +125,8 @@ def test_waiting_task_is_decided_in_the_queue(tmp_path: Any, chromium: Any) -> N
     place = make_place(tmp_path, {"part1.py": FILES["part1.py"], "part2.py": FILES["part2.py"]})
     slow = Held(helpless, holds="part2.py")
     with ModelServer(slow) as provider, served(place) as (_, address), opened(chromium, address) as page:
-        words = (
-            "--change",
-            "<script>alert(1)</script>",
-            "--agents",
-            "2",
-            "--no-prd",
-            "--files",
-            "part1.py",
-            "part2.py",
-        )
-        running = place.start(*words, "--ask", "always", "--retries", "0", server=provider)
+        words = ("--change", HOSTILE, "--agents", "2", "--no-prd", "--ask", "always", "--retries", "0")
+        running = place.start(*words, "--files", "part1.py", "part2.py", server=provider)
         page.locator("nav .badge").wait_for()
         page.keyboard.press("q")
         page.get_by_role("button", name="Retry with a hint").click()
@@ -144,7 +135,7 @@ def test_waiting_task_is_decided_in_the_queue(tmp_path: Any, chromium: Any) -> N
         has_text(page, "Task 1 is tried again.")
         has_text(page, "No task waits for a decision.")
         page.keyboard.press("Escape")
-        page.locator("td.text", has_text="<img").wait_for(timeout=5000)
+        has_text(page, HOSTILE)
         slow.script, slow.release = knows(WANTED, set()), True
         ran = running.end()
     assert ran.code == 0, ran.out + ran.err
@@ -165,7 +156,7 @@ def test_screens_in_both_themes_and_sizes(chromium: Any, finished: Place, width:
             }
             for name, enter in screens.items():
                 enter()
-                page.locator("h1, h2").first.wait_for()
+                page.locator({"run": "progress", "task": "aside pre"}.get(name, "h1")).first.wait_for()
                 found = Axe().run(page).response["violations"]
                 assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], name
                 assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name

@@ -118,6 +118,19 @@ def test_only_an_accepted_reply_that_changed_what_was_asked_for_is_applied() -> 
         assert applied == (end == "accepted" and changed == ("a.py",) and not cut and not late and last == REPLY)
 
 
+def test_files_that_were_only_found_may_stay_unchanged() -> None:
+    found = replace(NOTHING, required=())
+    judged = judge_attempt(found)
+    assert (judged.verdict, judged.nothing_to_do, judged.ends_well, judged.remedy) == (V.NO_CHANGE, True, True, "")
+    assert judged.cause == f"{MODEL} found nothing to change in a.py, b.py."
+    # These may hide an edit that got lost, or follow a change that failed.
+    for doubt in ({"empty": True}, {"shows_code": True}, {"must_change": True}, {"required": ("a.py",)}):
+        failed = judge_attempt(replace(found, **doubt))
+        assert (failed.verdict, failed.nothing_to_do, failed.ends_well) == (V.NO_CHANGE, False, False), doubt
+    for other in (replace(found, end="rejected"), replace(found, foreign=("c.py",)), replace(found, cut_off=True)):
+        assert not judge_attempt(other).ends_well
+
+
 def test_many_files_are_named_briefly() -> None:
     many = replace(NOTHING, owned=tuple(f"f{n}.py" for n in range(9)))
     assert "f3.py and 5 more" in judge_attempt(many).cause

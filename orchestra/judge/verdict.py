@@ -38,6 +38,8 @@ class AttemptObservation:
     timed_out: float = 0.0
     time_is_up: str = ""  # set if the run's deadline stopped it
     only_answers: bool = False  # the requested result is its reply, not a change
+    shows_code: bool = False  # in a reply, perhaps an edit in a wrong format
+    must_change: bool = False  # although no file is required: an earlier attempt did change something
 
 
 NOT_ASKED = "acts by itself and was not requested by name"
@@ -55,6 +57,9 @@ def judge_attempt(observation: AttemptObservation) -> Judgement:
     verdict, cause = decide_verdict(observation)
     if verdict is Verdict.OUT_OF_SCOPE and observation.protected and not observation.foreign:
         return Judgement(verdict, cause, NAME_IT)
+    if verdict is Verdict.NO_CHANGE and has_nothing_to_do(observation):
+        sentence = f"{observation.model} found nothing to change in {format_paths(observation.owned)}."
+        return Judgement(verdict, sentence, nothing_to_do=True)
     failure = observation.exchange.failure if observation.exchange and verdict is Verdict.PROVIDER_ERROR else ""
     return Judgement(verdict, cause, FAILURE_REMEDIES.get(failure, POLICY[verdict].remedy))
 
@@ -103,6 +108,11 @@ def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict
         return Verdict.NO_CHANGE, f"{answer}, but changed nothing in {format_paths(missed)}, which was asked for."
     kept_out = f" Not taken: {format_reasons(seen.protected)}." if seen.protected else ""
     return Verdict.APPLIED, f"Changed {format_paths(seen.changed)}.{kept_out}"
+
+
+def has_nothing_to_do(seen: AttemptObservation) -> bool:
+    """Whether no change is needed: the files were found in a folder or by a glob, and the reply is words only."""
+    return not (seen.required or seen.changed or seen.empty or seen.shows_code or seen.must_change)
 
 
 def format_reasons(files: Mapping[str, str], most: int = 4) -> str:

@@ -44,8 +44,11 @@ from orchestra.workspace.collect import Changes
 
 SET_UP_REMEDY = "Correct --setup-cmd: it runs in each new worktree, and its output is in the named file."
 SAID = 6_000  # characters
+CODE_SIGNS = ("```", "<<<<<<<")  # of an edit, in whatever format
 CANCEL_ONE_TASK = "this task and no other"  # said with a cancellation
-EVENT_FIELDS = ("round", "answered", "changed", "proposed", "said", "patch", "size", "branch", "review")
+EVENT_FIELDS = (
+    *("round", "answered", "nothing_to_do", "changed", "proposed", "said", "patch", "size", "branch", "review"),
+)
 
 
 @dataclass
@@ -58,6 +61,7 @@ class AttemptRecord:
     changed: tuple[str, ...] | None = None
     proposed: tuple[events.ProposedTask, ...] | None = None
     answered: bool | None = None
+    nothing_to_do: bool | None = None
     said: str | None = None
     patch: str | None = None
     size: int | None = None
@@ -153,6 +157,7 @@ class Attempt:
             judgement = with_crash_remedy(self.run.context, judgement, log)
         self.record.changes, self.record.outcome = brought.changes, brought.outcome
         self.record.changed = tuple(sorted({*self.start.carried, *brought.changes.own}))
+        self.record.nothing_to_do = judgement.nothing_to_do or None
         self.read_reply(judgement)
         result = await self.keep_work(brought, judgement)
         if self.start.carried and not result.commit:  # the work that the attempt began with is still there
@@ -245,6 +250,8 @@ class Attempt:
             timed_out=self.timed_out,
             time_is_up=deadline_sentence(context) if run_is_over else "",
             only_answers=context.role_of(task).only_answers,
+            shows_code=any(sign in exchange.reply for exchange in answered for sign in CODE_SIGNS),
+            must_change=self.start.must_change or bool(changes.left_out),
         )
 
     @property

@@ -255,7 +255,8 @@ def note_protected(run: Run, paths: Sequence[str], remedy: str = NAME_THEM) -> N
 
 
 def emit_plan_made(run: Run, plan: Plan, **more: Any) -> None:
-    for text in plan.basis.notes:
+    dirty = run.context.dirty_note(plan.owners)
+    for text in (*plan.basis.notes, *([dirty] if dirty and dirty not in run.state.report.notes else [])):
         run.emit(events.Note(text))
     words = run.context.settings.is_set_by_user("change")
     usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": words}

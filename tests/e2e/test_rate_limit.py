@@ -135,8 +135,8 @@ def test_a_provider_that_was_never_there(tmp_path: Path) -> None:
         base = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
     gone = place.run(*CHANGE, "--agents", "2", "--files", *FILES, OPENAI_API_BASE=base)
     assert (gone.code, gone.out, gone.logs.exists()) == (4, "", False), gone.err
-    far = {"OPENAI_API_BASE": "https://models.example/v1", "HTTPS_PROXY": base.removesuffix("/v1")}
-    ran = place.run(*CHANGE, "--agents", "2", "--files", *FILES, **far)
+    far, proxy = "https://models.example/v1", base.removesuffix("/v1")
+    ran = place.run(*CHANGE, "--agents", "2", "--files", *FILES, OPENAI_API_BASE=far, HTTPS_PROXY=proxy)
     assert (ran.code, set(ran.verdicts)) == (4, {"unreachable"}), ran.out
     assert ran.summary["usage"]["requests"] == 0
     assert_clean(ran)

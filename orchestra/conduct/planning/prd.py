@@ -93,9 +93,9 @@ async def chosen_targets(project: Project) -> Targets | None:
     return targets
 
 
-def check_prd_source(settings: Settings, *, replayed: bool) -> None:
-    """Check whether a PRD can be obtained, before anything starts."""
-    provider = catalogue.PROVIDERS["gemini"]
+def check_prd_source(project: Project, *, replayed: bool) -> None:
+    """Check whether a PRD can be obtained and written down, before anything starts."""
+    settings, provider = project.settings, catalogue.PROVIDERS["gemini"]
     if settings.prd and not (path_exists(Path(settings.prd)) and Path(settings.prd).is_file()):
         raise SettingsError(f"--prd {settings.prd}: there is no such file.")
     if ((settings.use_prd and not settings.prd) or settings.decompose) and not replayed:
@@ -106,6 +106,9 @@ def check_prd_source(settings: Settings, *, replayed: bool) -> None:
             raise SettingsError(f"{notice.sentence} (--gemini-model).")
     if not (settings.use_prd or settings.files or settings.assign or settings.plan or settings.decompose):
         raise PlanError("--no-prd needs the files to change: give --files.")
+    for place in ("docs", "docs/prd") if settings.use_prd and not settings.prd else ():  # a link may lead elsewhere
+        if place in project.entries or project.repository.entry_kind(place) not in ("folder", ""):
+            raise PlanError(f"The PRD belongs in docs/prd/, but {place} is not a folder.", hint="Give one with --prd.")
 
 
 def gemini_notice(settings: Settings) -> catalogue.RetirementNotice | None:
@@ -143,9 +146,6 @@ def relative_to_root(path: Path | str, root: Path) -> str:
 async def write_prd(run: Run) -> tuple[str, str, Prd]:
     """Have Gemini write the PRD into docs/prd of the checkout; with --commit-prd it comes with the result instead."""
     context = run.context
-    for place in ("docs", "docs/prd"):  # checked before Gemini is paid: a link may lead elsewhere
-        if place in context.entries or context.repository.entry_kind(place) not in ("folder", ""):
-            raise PlanError(f"The PRD belongs in docs/prd/, but {place} is not a folder.", hint="Give one with --prd.")
     text = await ask_gemini_for_prd(run)
     name = prd_format.prd_file_name(context.settings.change, context.stamp)
     folder = context.folder / "prd" if context.settings.commit_prd else context.repository.root / "docs/prd"

@@ -84,7 +84,7 @@ async def run_plan_preflight(settings: Settings) -> Preflight:
     repository = await find_repository(settings, begin=not settings.files)
     preflight = Preflight(settings, repository, await repository.entries(), tape)
     preflight = replace(preflight, targets=await chosen_targets(preflight))
-    check_prd_source(settings, replayed=tape is not None)
+    check_prd_source(preflight, replayed=tape is not None)
     if tape is None and settings.decompose:
         check_prices(settings, lead_model(settings), asks_gemini=settings.use_prd and not settings.prd)
     if tape is None and (settings.decompose or (settings.use_prd and not settings.prd)):
@@ -132,7 +132,7 @@ async def check_preflight(preflight: Preflight, previous: PreviousSessions | Non
     tasks = preflight.draft.draft.unfinished if preflight.draft else old_plan.tasks if old_plan else ()
     check_roles(settings, [task.role for task in tasks], replayed=replayed)
     if not (settings.dry_run or has_prd):
-        check_prd_source(settings, replayed=replayed)
+        check_prd_source(preflight, replayed=replayed)
     return notes
 
 

@@ -159,7 +159,8 @@ def listed_models(raw: bytes) -> list[str]:
 
 def find_connection_error(error: BaseException) -> OSError | None:
     """Return the system's error behind a failed connection; None if TLS failed."""
-    found, seen = None, error
+    found: OSError | None = None
+    seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLError):
             return None

@@ -354,7 +354,7 @@ REFUSED: dict[tuple[str, ...], str] = {
     ("*.png",): "--files *.png: only files match that Aider cannot edit.",
     ("big.psd",): "--files big.psd: it is kept by Git LFS; Aider edits text files only.",
     (".git/config",): "--files .git/config: it belongs to git, not to what git tracks.",
-    ("a.py/x",): "--files a.py/x: there is no such file in the repository.",
+    ("a.py/x",): "--files a.py/x: there is no such file in the repository. Did you mean a.py?",
     (
         "line\nbreak.py",
     ): "--files line\nbreak.py: it has a name that does not fit on one line of UTF-8; rename it first.",

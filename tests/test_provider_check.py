@@ -66,6 +66,14 @@ def test_refused_key_is_named_with_its_variable_and_last_two_characters(model: s
     assert KEY in "".join(question.headers.values()) and question.path.partition("?")[0].endswith("/models")
 
 
+def test_key_of_a_flag_is_named_by_it() -> None:
+    google = catalogue.PROVIDERS["gemini"]
+    with ModelServer(no_edits(), listing=Reply(raw_body=GEMINI_WORDS.encode(), status=400)) as server:
+        variables = {google.base_vars[0]: (server.url, "environment"), google.key_vars[0]: (KEY, "flag")}
+        failed = refusal(Settings(api_key=KEY, variables=variables), "gemini/gemini-flash-latest")
+    assert str(failed).startswith("--api-key (…ad) was refused by 127.0.0.1:")
+
+
 def test_nothing_is_shown_of_a_short_key_and_a_missing_one_is_asked_for() -> None:
     with ModelServer(no_edits(), listing=Reply("No.", status=401)) as server:
         assert str(refusal(settings(server.url, "1234567"))).startswith("OPENAI_API_KEY was refused by 127.0.0.1:")

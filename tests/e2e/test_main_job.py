@@ -402,6 +402,9 @@ def test_a_folder_may_hold_files_that_need_no_change(tmp_path: Path) -> None:
     assert ran.out.startswith("All 6 tasks are complete (1 had nothing to do); 7 files changed on main")
     assert sorted(path for agent in ran.agents.values() for path in agent["files"]) == sorted(MARKED)
     assert_clean(ran)
+    junit, page = (place.run("report", form, "-o", "-").out for form in ("--junit", "--markdown"))
+    assert junit.count("<skipped") == 1 and 'failures="0" errors="0"' in junit and "found nothing to change" in junit
+    assert "| nothing to do |" in page
 
 
 @pytest.mark.thorough

@@ -1,9 +1,17 @@
 """What is found out before anything is paid and before Aider is loaded."""
 
+import asyncio
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from orchestra.conduct.core.models import Project
+from orchestra.conduct.session.preflight import check_disk_space
+from orchestra.settings import Settings
+from orchestra.workspace.repository import Entry, open_repository
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer, Reply
 from tests.support.runs import Place, make_place
@@ -29,6 +37,31 @@ def test_refused_key_ends_a_run_before_it_begins(tmp_path: Path) -> None:
     refused = f"OPENAI_API_KEY (…89) was refused by {host}: 401. Set a valid key, or choose another --model."
     assert (ran.code, ran.out, ran.err) == (4, "", f"aider-orchestrator: {refused}\n")
     assert paid == 0 and not ran.logs.exists() and not list(place.tmp.glob("aider-orchestrator-*"))
+
+
+def test_git_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    place, folder = make_place(tmp_path, FILES), tmp_path / "bin"
+    folder.mkdir()
+    git = folder / "git"
+    version = 'echo "git version 2.30.1"'
+    git.write_text(f'#!/bin/sh\ncase "$*" in *--version) {version};; *) exec {shutil.which("git")} "$@";; esac\n')
+    git.chmod(0o755)
+    ran = place.run(*WORDS, PATH=f"{folder}:{os.environ['PATH']}")
+    assert (ran.code, ran.err) == (2, "aider-orchestrator: git 2.30 is too old. Install 2.34 or newer.\n")
+
+
+def test_disk_without_room_for_all_worktrees_is_noted(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    half = shutil.disk_usage(tempfile.gettempdir()).free // 2
+
+    async def check(agents: int) -> list[str]:
+        repository = await open_repository(place.repo)
+        entries = {"big.bin": Entry("big.bin", "100644", "", half)}
+        return await check_disk_space(Project(Settings(agents=agents), repository, entries))
+
+    assert asyncio.run(check(1)) == []
+    (note,) = asyncio.run(check(4))
+    assert " MB free, and 4 worktrees of this repository take " in note and note.endswith("TMPDIR to a larger disk.")
 
 
 @pytest.mark.thorough

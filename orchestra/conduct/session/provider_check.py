@@ -121,9 +121,10 @@ class ProviderCheck:
 
     @property
     def key_phrase(self) -> str:
-        """The variable of the key with the last two characters, unless the key is short."""
-        value = self.settings.strongest_variable(self.provider.key_vars)
-        name = next((name for name in self.provider.key_vars if self.settings.variables.get(name) == value), "The key")
+        """Where the key is from, with its last two characters unless it is short."""
+        variables, strongest = self.settings.variables, self.settings.strongest_variable(self.provider.key_vars)
+        name = next((name for name in self.provider.key_vars if variables.get(name) == strongest), "The key")
+        name = "--api-key" if strongest[1] == "flag" else name
         end = mask_value("KEY", self.upstream.key)
         return f"{name} ({end})" if len(end) > 1 else name
 

@@ -1,6 +1,7 @@
 """The verdict on one attempt: from the gateway's record, the agent's structured outcome and git, never from prose."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestra.judge.policy import POLICY, PROVIDER_VERDICTS
@@ -38,10 +39,18 @@ class AttemptObservation:
     timed_out: float = 0.0
     time_is_up: str = ""  # set if the run's deadline stopped it
     only_answers: bool = False  # the requested result is its reply, not a change
-    shows_code: bool = False  # in a reply, perhaps an edit in a wrong format
+    says_nothing_to_do: bool = False
     must_change: bool = False  # although no file is required: an earlier attempt did change something
 
 
+CODE_SIGNS = ("```", "<<<<<<<")  # of an edit, in whatever format
+# "Nothing else" says that something was changed, which is not so.
+NOTHING_TO_DO = re.compile(
+    r"\bnothing\b(?! (?:else|more|further))|\bno need\b|\bunchanged\b|\bunaffected\b|\bas (?:it is|they are|is)\b"
+    r"|\bno (?!other|further|more|additional)(?:\w+ ){0,2}(?:change|edit|modification|update)s?\b"
+    r"|(?:\bnot|n['’]t) (?:\w+ ){0,2}(?:need|necessary|required?|affected|relevant|apply|changed?)\b",
+    re.IGNORECASE,
+)
 NOT_ASKED = "acts by itself and was not requested by name"
 NAME_IT = "To allow such an edit, name the file in --change or --files."
 ANSWERED = "Answered without changing a file."
@@ -111,8 +120,15 @@ def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict
 
 
 def has_nothing_to_do(seen: AttemptObservation) -> bool:
-    """Whether no change is needed: the files were found in a folder or by a glob, and the reply is words only."""
-    return not (seen.required or seen.changed or seen.empty or seen.shows_code or seen.must_change)
+    """Whether no change is needed: the files were found in a folder or by a glob, and the model says so."""
+    return seen.says_nothing_to_do and not (seen.required or seen.changed or seen.must_change)
+
+
+def says_nothing_to_do(replies: Sequence[str]) -> bool:
+    """Whether the last reply says that nothing is to be changed. Not if a reply shows code: an edit may have been lost.
+    What else it says in words, such as a refusal or a question, is a failure."""
+    shows_code = any(sign in reply for reply in replies for sign in CODE_SIGNS)
+    return bool(replies) and not shows_code and NOTHING_TO_DO.search(replies[-1]) is not None
 
 
 def format_reasons(files: Mapping[str, str], most: int = 4) -> str:

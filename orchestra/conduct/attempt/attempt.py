@@ -35,7 +35,7 @@ from orchestra.gateway.billing import ClientPass, Exchange
 from orchestra.hosts.base import AttemptResult, GatewayAccess
 from orchestra.judge.candidates import Candidate
 from orchestra.judge.retry import CheckFailure, TriedAttempt
-from orchestra.judge.verdict import AttemptObservation, LastExchange, format_paths, judge_attempt
+from orchestra.judge.verdict import AttemptObservation, LastExchange, format_paths, judge_attempt, says_nothing_to_do
 from orchestra.model import Judgement, Task, TaskState, Verdict
 from orchestra.plan.proposals import read_proposals, strip_proposals
 from orchestra.providers import catalogue
@@ -44,7 +44,6 @@ from orchestra.workspace.collect import Changes
 
 SET_UP_REMEDY = "Correct --setup-cmd: it runs in each new worktree, and its output is in the named file."
 SAID = 6_000  # characters
-CODE_SIGNS = ("```", "<<<<<<<")  # of an edit, in whatever format
 CANCEL_ONE_TASK = "this task and no other"  # said with a cancellation
 EVENT_FIELDS = (
     *("round", "answered", "nothing_to_do", "changed", "proposed", "said", "patch", "size", "branch", "review"),
@@ -250,7 +249,7 @@ class Attempt:
             timed_out=self.timed_out,
             time_is_up=deadline_sentence(context) if run_is_over else "",
             only_answers=context.role_of(task).only_answers,
-            shows_code=any(sign in exchange.reply for exchange in answered for sign in CODE_SIGNS),
+            says_nothing_to_do=says_nothing_to_do([exchange.reply for exchange in answered]),
             must_change=self.start.must_change or bool(changes.left_out),
         )
 

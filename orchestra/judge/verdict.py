@@ -1,4 +1,6 @@
-"""The verdict on one attempt: from the gateway's record, the agent's structured outcome and git, never from prose."""
+"""The verdict on one attempt: from the gateway's record, the agent's structured outcome and git, never from prose. Only
+whether a reply without an edit may stand is read in its words.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -40,7 +42,7 @@ class AttemptObservation:
     time_is_up: str = ""  # set if the run's deadline stopped it
     only_answers: bool = False  # the requested result is its reply, not a change
     says_nothing_to_do: bool = False
-    must_change: bool = False  # although no file is required: an earlier attempt did change something
+    must_change: bool = False  # although no file is required: an earlier attempt failed by its own fault
 
 
 CODE_SIGNS = ("```", "<<<<<<<")  # of an edit, in whatever format

@@ -43,7 +43,7 @@ GOES_ON = "The run goes on."
 async def check_providers(settings: Settings, models: Sequence[Model], *, must_answer: bool) -> list[str]:
     """Check the providers of these models, and return notes. Without `must_answer`, an address that cannot be reached
     is a note too."""
-    upstreams = build_upstreams(settings, None, models, replayed=False)
+    upstreams = build_upstreams(settings, models[0], models, replayed=False)
     by_provider = {model.provider.name: [one for one in models if one.provider is model.provider] for model in models}
     async with open_client() as client:
         checks = [
@@ -82,7 +82,7 @@ class ProviderCheck:
         except (TimeoutError, httpx.TimeoutException):
             return [f"{self.host} has not answered within {TIMEOUT:.0f} s. {GOES_ON}"]
         except httpx.ProxyError as error:
-            return [f"{self.host} cannot be reached through the proxy: {error_text(error)}. {GOES_ON}"]
+            return [self.proxy_note(error)]
         except (httpx.HTTPError, dialects.ReplyTooLarge):
             return self.unknown_models([])
         if status >= SERVER_FAILED:
@@ -99,9 +99,11 @@ class ProviderCheck:
             return answer.status_code, await read_body(answer, answer.headers.get("content-encoding", ""), 0)
 
     def judge_connection(self, error: "httpx.ConnectError") -> list[str]:
-        """Raise if nothing is at the address. Behind a proxy, or with a certificate of its own, the run shows it."""
+        """Raise if nothing is at the address. What a proxy or TLS has against it is a note."""
         reason = find_connection_error(error)
-        if reason is None or is_behind_proxy(self.upstream.base):
+        if is_behind_proxy(self.upstream.base):
+            return [self.proxy_note(error)]
+        if reason is None:
             return [f"{self.host} could not be asked for its models: {error_text(error)}. {GOES_ON}"]
         # asyncio's own words repeat the address; those of a failed look-up have a negative number.
         number = reason.errno or 0
@@ -111,6 +113,9 @@ class ProviderCheck:
         own = user_base_url(self.settings, self.provider)
         hint = f"Check {self.base_variable}, and that the server runs." if own else "Check the network and the proxy."
         raise ProviderError(sentence, hint=hint)
+
+    def proxy_note(self, error: Exception) -> str:
+        return f"{self.host} cannot be reached through the proxy: {error_text(error)}. {GOES_ON}"
 
     def raise_refused(self, status: int) -> None:
         if not self.upstream.key:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.conduct.planning.prd import NO_PRD_HINT
 from orchestra.conduct.session.provider_check import check_providers
 from orchestra.errors import OrchestraError, ProviderError, SettingsError
 from orchestra.providers import catalogue
@@ -19,7 +20,7 @@ from tests.support.runs import make_place
 KEY = "sk-planted-0123456789-ad"
 SCOPES = "You have insufficient permissions for this operation. Missing scopes: api.model.read."
 GEMINI_WORDS = '{"error": {"code": 400, "message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}}'
-REFUSED = "{name} (…ad) was refused by {host}: {status}. Set a valid key, or choose another --model."
+REFUSED = "{name} (…ad) was refused by {host}: {status}. Set a valid key"
 
 
 def settings(base: str, key: str = KEY, provider: str = "openai") -> Settings:
@@ -60,7 +61,9 @@ def test_refused_key_is_named_with_its_variable_and_last_two_characters(model: s
     with ModelServer(no_edits(), listing=answer) as server:
         failed = refusal(settings(server.url, provider=provider.name), model)
     host = server.url.removeprefix("http://")
-    assert str(failed) == REFUSED.format(name=provider.key_vars[0], host=host, status=answer.status)
+    assert str(failed).startswith(REFUSED.format(name=provider.key_vars[0], host=host, status=answer.status))
+    hints = {"openai": ", or choose another --model.", "gemini": f". {NO_PRD_HINT}"}
+    assert str(failed).endswith(hints.get(provider.name, "key."))
     assert isinstance(failed, ProviderError) and server.count() == 0
     (question,) = server.questions
     assert KEY in "".join(question.headers.values()) and question.path.partition("?")[0].endswith("/models")

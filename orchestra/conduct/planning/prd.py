@@ -45,6 +45,7 @@ from orchestra.workspace.repository import LINK, SUBMODULE, path_exists
 DIGEST_FILE = 200_000
 MOST_NAMED = 8  # paths in one note
 NAME_THEM = "To have one changed, name it in --change or --files."
+NO_PRD_HINT = "A PRD can also be given with --prd FILE, or left out with --no-prd."
 NO_KEY = (
     "There is no Google key for writing the PRD: set GOOGLE_API_KEY (or --api-key), give a PRD with --prd FILE, "
     "or go without one with --no-prd."
@@ -178,8 +179,7 @@ async def ask_gemini_for_prd(run: Run) -> str:
         )
         return await wait_unless_agents_fail(run.services.readiness.ready_task, asking)
     except ProviderError as error:
-        hint = "A PRD can also be given with --prd FILE, or left out with --no-prd."
-        raise explain_provider_error(ticket, "Gemini", "write the PRD", error, hint) from None
+        raise explain_provider_error(ticket, "Gemini", "write the PRD", error, NO_PRD_HINT) from None
     finally:
         run.services.gateway.remove_client(ticket)
 

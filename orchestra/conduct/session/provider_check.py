@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from orchestra import dialects
-from orchestra.conduct.core.models import build_upstreams, user_base_url
+from orchestra.conduct.core.models import build_upstreams, chosen_model, user_base_url
+from orchestra.conduct.planning.prd import NO_PRD_HINT
 from orchestra.dialects import DIALECTS
 from orchestra.dialects.values import as_object, object_items
 from orchestra.errors import ProviderError, SettingsError
@@ -121,8 +122,16 @@ class ProviderCheck:
         if not self.upstream.key:
             hint = f"Set {' or '.join(self.provider.key_vars)}." if self.provider.key_vars else ""
             raise ProviderError(f"{self.host} wants a key: {status}.", hint=hint)
-        hint = "Set a valid key, or choose another --model."
+        is_agents = self.provider is chosen_model(self.settings).provider
+        hint = (
+            "Set a valid key, or choose another --model." if is_agents else f"Set a valid key. {self.way_out}".strip()
+        )
         raise ProviderError(f"{self.key_phrase} was refused by {self.host}: {status}.", hint=hint)
+
+    @property
+    def way_out(self) -> str:
+        """How to do without Gemini, if it only writes the PRD."""
+        return NO_PRD_HINT if self.provider.name == "gemini" and self.settings.use_prd else ""
 
     @property
     def key_phrase(self) -> str:

@@ -26,7 +26,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
     async with start_warmup(settings) as warmup:
         # Aider warms up in a process of its own while the rest of the program is imported.
         from orchestra.cli.ci import publish_in_ci
-        from orchestra.cli.question import prompts_at_terminal
+        from orchestra.cli.question import confirm_dirty_files, prompts_at_terminal
         from orchestra.conduct.checks.gating import open_gating
         from orchestra.conduct.core.deadline import enforce_deadline
         from orchestra.conduct.deliver.finish import finish_run, notify_run_ended, print_result
@@ -43,6 +43,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         from orchestra.console import watch_progress
 
         preflight = await run_preflight(settings, past)
+        await confirm_dirty_files(preflight)
         screen, screens = watch_progress(settings, past.events[-1].seq if past else 0)
         prompts = prompts_at_terminal(screen, settings)
         async with open_run(preflight, warmup, prompts=prompts, screens=screens, previous=past) as run:

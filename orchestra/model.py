@@ -62,12 +62,20 @@ class Verified(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict with its reason and its remedy, a sentence each. `final`: another attempt would end the same way."""
+    """A verdict with its reason and its remedy, a sentence each. `final`: another attempt would end the same way.
+
+    `nothing_to_do`: no change was needed, so that `no_change` is no failure.
+    """
 
     verdict: Verdict
     cause: str
     remedy: str = ""
     final: bool = False
+    nothing_to_do: bool = False
+
+    @property
+    def ends_well(self) -> bool:
+        return self.verdict is Verdict.APPLIED or self.nothing_to_do
 
 
 @dataclass(frozen=True)

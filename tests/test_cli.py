@@ -11,6 +11,7 @@ from orchestra.cli.command_table import ALIASES, COMMANDS
 from orchestra.cli.load import read_settings
 from orchestra.cli.parser import GROUPS
 from orchestra.plan.roles import known_roles
+from orchestra.providers.catalogue import DEFAULT_CLAUDE_MODEL, DEFAULT_GEMINI_MODEL, DEFAULT_MODEL
 from orchestra.settings import Settings, flag_of, option_fields
 from tests.support.runs import PROGRAM
 from tests.support.shell import Shell, parse_flags, shell
@@ -258,7 +259,7 @@ def test_the_settings_file_or_else_the_table_in_pyproject(shell: Shell) -> None:
     assert "[tool.aider-orchestrator] in pyproject.toml" in row(shell.run("config", "show").out, "model")
     shell.place.write({"aider-orchestrator.toml": 'test-cmd = "make test"\nfiles = ["src", "a b.py"]\n'})
     out = shell.run("config", "show").out
-    assert row(out, "model").split() == ["model", "-", "default"]
+    assert row(out, "model").split() == ["model", DEFAULT_MODEL, "default"]
     assert "aider-orchestrator.toml" in row(out, "test-cmd") and "src 'a b.py'" in row(out, "files")
 
 
@@ -309,7 +310,7 @@ def test_config_show_gives_every_setting_with_its_source(shell: Shell) -> None:
     assert (said.code, said.err) == (0, "")
     assert row(said.out, "model").split() == ["model", "m", "flag"]
     assert row(said.out, "max-iterations").split() == ["max-iterations", "3", "environment", "AIDER_MAX_ITERATIONS"]
-    assert row(said.out, "gate-timeout").split() == ["gate-timeout", "1800.0", "default"]
+    assert row(said.out, "gate-timeout").split() == ["gate-timeout", "1800", "default"]
     assert len(said.out.splitlines()) == len(option_fields()) + len(known_roles({}))
 
 
@@ -356,4 +357,17 @@ def test_the_list_of_models(shell: Shell) -> None:
     assert lines[1].split()[:4] == ["anthropic/claude-opus-5-5", "4.00", "20.00", "1000000"]
     assert "default with --claude" in lines[1]
     assert all("claude-opus" in line for line in lines[1:])
-    assert shell.run("models", "no such model").out.count("\n") == 1
+    said = shell.run("models", "nosuch")
+    assert (said.code, said.out) == (1, "")
+    sentence = "no model of the catalogue has 'nosuch' in its name. `models` lists all of them."
+    assert said.err == f"aider-orchestrator: {sentence}\n"
+
+
+def test_config_shows_what_a_run_would_use(shell: Shell) -> None:
+    out = shell.run("config", "show", "--max-tokens", "2000000", "--retries", "0", "--task-budget", "0.5").out
+    shown = {line.split()[0]: line.split()[1] for line in out.splitlines()}
+    assert (shown["max-tokens"], shown["retries"], shown["task-budget"]) == ("2000000", "0", "0.5")
+    assert (shown["agent-timeout"], shown["agents"]) == ("1800", "-")
+    assert shown["model"] == DEFAULT_MODEL and shown["gemini-model"] == DEFAULT_GEMINI_MODEL
+    claude = shell.run("config", "show", "--claude").out
+    assert row(claude, "model").split()[1] == DEFAULT_CLAUDE_MODEL

@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.division.coupling import KINDS, STRONGEST, Coupling, Evidence, commit_weight, subject_stem
+from orchestra.division.coupling import (
+    KINDS,
+    STRONGEST,
+    Coupling,
+    Evidence,
+    commit_weight,
+    find_links,
+    subject_stem,
+)
 from orchestra.division.imports import ModuleIndex, Source, scan_source
 from orchestra.division.shares import cut_share
+from orchestra.model import TargetFile
 
 
 def row(coupling: Coupling, kind: str, path: str) -> dict[str, float]:
@@ -189,3 +198,19 @@ def test_the_share_that_is_cut() -> None:
     half, _ = cut_share(Evidence(commits), {"a": 0, "b": 1, "c": 1, "d": 1})
     assert half == pytest.approx(0.5, abs=0.01)
     assert cut_share(Evidence(commits[:4]), {"a": 0, "b": 1, "c": 1, "d": 1}) == (None, 4)
+
+
+def links_cut(**texts: str) -> list[str]:
+    """The reasons of what is cut if every file has an agent of its own."""
+    coupling = coupled(**texts)
+    coupling.build_graph()
+    return [link.why for link in find_links(coupling, [[TargetFile(path)] for path in coupling.paths])[1]]
+
+
+def test_only_telling_reasons_are_given_for_what_is_cut() -> None:
+    """In a handful of files nearly every word is rare, and all lie side by side."""
+    tiny = {f"{name}_dot_py": f"def {name}_price(total):\n    return total\n" for name in ("cart", "mail", "stock")}
+    assert links_cut(**tiny, README_dot_md="The cart_price of the shop, and its total.\n") == []
+    names = "parse_voucher = check_voucher = redeem_voucher = voucher_book = 1\n"
+    assert links_cut(**tiny, one_dot_py=names, two_dot_py=names) == ["share rare identifiers"]
+    assert links_cut(**tiny, shop_dot_py="import cart\n") == ["one imports the other"]

@@ -63,6 +63,16 @@ def test_a_sweep_through_the_house_couples_nothing(place: Place) -> None:
     assert list(told(place.repo).commits) == [("a.py", "b.py"), ()]
 
 
+def test_commits_of_earlier_runs_do_not_count_but_their_renames_do(place: Place) -> None:
+    place.git("mv", "a.py", "new.py")
+    place.write({"b.py": "import new\n"})
+    place.commit("Add a line\n\n- a.py\n- b.py\n\nTask: 1\nRun: 20261130_101010\n")
+    assert [sorted(paths) for paths in told(place.repo).commits] == [["b.py", "new.py"], []]
+    place.write({"b.py": "import new, os\n", "c/d.py": "x = 3\n"})
+    place.commit("Add a line\n\nRun: by hand\n")
+    assert sorted(told(place.repo).commits[0]) == ["b.py", "c/d.py"]
+
+
 def test_merges_are_passed_over(place: Place) -> None:
     place.git("checkout", "-q", "-b", "side", "HEAD~1")
     place.write({"c/d.py": "x = 3\n"})

@@ -18,10 +18,13 @@ from orchestra.division.partition import (
 from orchestra.division.shares import (
     AgentsWanted,
     DividedFiles,
+    attach_markers,
     check_complete,
     divide_as_assigned,
     divide_files,
     drop_oversized,
+    explain_task_count,
+    is_marker,
     merge_groups,
     parse_assignment,
     together_groups,
@@ -231,6 +234,41 @@ def test_as_few_as_needed_and_no_fewer() -> None:
 def test_exactly_so_many_are_so_many() -> None:
     found = divided(files_of(*[100] * 8), commits=EVERYTHING, exactly=8)
     assert (len(found.shares), found.agents, found.cut, found.notes) == (8, 8, 1.0, ())
+
+
+def test_another_number_of_tasks_is_explained() -> None:
+    limit = usable_tokens(100_000)
+    assert explain_task_count(0, 3, None) == explain_task_count(3, 3, None) == ""
+    assert explain_task_count(3, 1, None) == "--agents 3 makes 1 task: there is nothing more to divide."
+    many = f"--agents 2 makes 5 tasks, 2 at once: in fewer, one would exceed the {limit:,} tokens that one agent "
+    assert explain_task_count(2, 5, 100_000) == many + "works on well with this model."
+
+
+def test_markers_go_to_the_agent_that_has_the_most_of_their_folder() -> None:
+    shares = [("a/x.py", "b/p.py"), ("b/q.py", "b/r.py"), ("b/sub/s.py",)]
+    files = tuple(tuple(TargetFile(path, 9) for path in share) for share in shares)
+    markers = [TargetFile(path) for path in ("a/__init__.py", "b/__init__.py", "b/sub/py.typed", "empty.txt")]
+    found = attach_markers(DividedFiles(files, 3, None, 0), markers)
+    assert [[file.path for file in share[len(old) :]] for share, old in zip(found.shares, files, strict=True)] == [
+        *(["a/__init__.py", "empty.txt"], ["b/__init__.py"], ["b/sub/py.typed"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "marker"),
+    [
+        (TargetFile("a/__init__.py"), True),
+        (TargetFile("a/__init__.py", 20), True),
+        (TargetFile("a/__init__.py", 200), False),
+        (TargetFile("a/py.typed", 2), True),
+        (TargetFile("a/notes.md"), True),
+        (TargetFile("a/notes.md", 2), False),
+        (TargetFile("a/__init__.py", required=True), False),
+        (TargetFile("a/__init__.py", new=True), False),
+    ],
+)
+def test_what_a_marker_is(file: TargetFile, marker: bool) -> None:
+    assert is_marker(file) == marker
 
 
 def test_little_history_decides_nothing() -> None:

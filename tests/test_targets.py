@@ -5,7 +5,14 @@ import pytest
 from orchestra.agents.aider import NOT_EDITABLE
 from orchestra.errors import PlanError
 from orchestra.model import Prd, WorkItem
-from orchestra.plan.targets import TrackedFile, match_paths, select_targets, targets_from_prd
+from orchestra.plan.targets import (
+    NO_SUCH_FILE,
+    TrackedFile,
+    match_paths,
+    select_targets,
+    suggest_path,
+    targets_from_prd,
+)
 
 PATHS = [
     "README.md",
@@ -71,6 +78,27 @@ def test_one_name_that_means_nothing_stops_all() -> None:
         select_targets(["a.py", "*.rs"], TRACKED, {})
     with pytest.raises(PlanError, match=r"^--files gone: it left\.$"):
         select_targets(["a.py", "gone"], TRACKED, {"gone": "it left"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("src/aa.py", "Did you mean src/a.py?"),
+        ("page.tsx", "Did you mean app/[slug]/edit/page.tsx?"),
+        ("src/dep", "Did you mean src/deep?"),
+        ("readme.md", "Did you mean README.md?"),
+        ("raedme.md", "Did you mean README.md?"),
+        ("nothing/like/it.rs", ""),
+        ("sr*/b.py", ""),
+    ],
+)
+def test_name_that_is_near_is_suggested(wrong: str, meant: str) -> None:
+    assert suggest_path(wrong, TRACKED) == meant
+    hint = f" {meant}" if meant else ""
+    for why, said in ((NO_SUCH_FILE, f"{NO_SUCH_FILE}.{hint}"), ("git ignores it", "git ignores it.")):
+        with pytest.raises(PlanError) as refused:
+            select_targets([wrong], TRACKED, {wrong: why})
+        assert str(refused.value) == f"--files {wrong}: {said}"
 
 
 @pytest.mark.parametrize("kind", NOT_EDITABLE)

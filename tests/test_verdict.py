@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from orchestra.judge.policy import POLICY, PROVIDER_VERDICTS, UNKNOWN, Retry, compute_exit_code, policy_of
-from orchestra.judge.verdict import ANSWERED, FAILURE_REMEDIES, AttemptObservation, LastExchange, judge_attempt
+from orchestra.judge.verdict import (
+    ANSWERED,
+    FAILURE_REMEDIES,
+    AttemptObservation,
+    LastExchange,
+    judge_attempt,
+    says_nothing_to_do,
+)
 from orchestra.model import Verdict as V
 
 MODEL = "openai/gpt-x"
@@ -116,6 +123,42 @@ def test_only_an_accepted_reply_that_changed_what_was_asked_for_is_applied() -> 
         seen = replace(GOOD, end=end, exchange=last, changed=changed, cut_off=cut, timed_out=late)
         applied = judge_attempt(seen).verdict is V.APPLIED
         assert applied == (end == "accepted" and changed == ("a.py",) and not cut and not late and last == REPLY)
+
+
+def test_files_that_were_only_found_may_stay_unchanged() -> None:
+    found = replace(NOTHING, required=(), says_nothing_to_do=True)
+    judged = judge_attempt(found)
+    assert (judged.verdict, judged.nothing_to_do, judged.ends_well, judged.remedy) == (V.NO_CHANGE, True, True, "")
+    assert judged.cause == f"{MODEL} found nothing to change in a.py, b.py."
+    for doubt in ({"says_nothing_to_do": False}, {"must_change": True}, {"required": ("a.py",)}):
+        failed = judge_attempt(replace(found, **doubt))
+        assert (failed.verdict, failed.nothing_to_do, failed.ends_well) == (V.NO_CHANGE, False, False), doubt
+    for other in (replace(found, end="rejected"), replace(found, foreign=("c.py",)), replace(found, cut_off=True)):
+        assert not judge_attempt(other).ends_well
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        ("There is nothing to do here.", True),
+        ("No changes are needed in shop/tax.py.", True),
+        ("This file does not need to be changed.", True),
+        ("It isn't affected by the request, so I leave it as it is.", True),
+        ("These files require no edits.", True),
+        ("Done. Nothing else needs to change.", False),
+        ("I have updated it; no further changes are needed.", False),
+        ("I cannot do that.", False),
+        ("I have made the change.", False),
+        ("Which of the two functions do you mean?", False),
+        ("", False),
+        # An edit may have been lost.
+        ("No other changes are needed:\n```python\nx = 2\n```", False),
+        ("Nothing else.\n<<<<<<< SEARCH\nx = 1\n", False),
+    ],
+)
+def test_what_says_that_nothing_is_to_be_changed(reply: str, says: bool) -> None:
+    assert says_nothing_to_do([reply]) == says
+    assert not says_nothing_to_do(["```\nx = 2\n```", reply])
 
 
 def test_many_files_are_named_briefly() -> None:

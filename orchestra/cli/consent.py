@@ -94,6 +94,8 @@ def mask_setting(name: str, value: object, secrets: Secrets) -> str:
     """Return the value in one line with keys masked, also inside a text such as a command."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int | float):
+        return str(int(value) if value == int(value) else value)
     text = shlex.join(value) if isinstance(value, tuple) else str(value or "-")
     return " ".join(secrets.scrub(mask_value(name, text)).split()) or "-"
 

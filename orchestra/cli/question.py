@@ -10,7 +10,9 @@ from functools import partial
 
 from orchestra.cli.command_io import is_attended
 from orchestra.conduct.core.context import TerminalPrompts
+from orchestra.conduct.session.preflight import Preflight
 from orchestra.console import ProgressView
+from orchestra.errors import UsageError
 from orchestra.model import Decision
 from orchestra.plan.draft import Draft
 from orchestra.report.plans.preview import plan_tree
@@ -69,6 +71,15 @@ async def confirm_plan(screen: ProgressView, draft: Draft) -> bool:
     with screen.pause_display():
         print(f"\n{escape_controls(plan_tree(draft, {}))}\n\nCarry out this plan? [y/N]", file=sys.stderr)
         return (await read_typed_line()).strip().lower() in ("y", "yes")
+
+
+async def confirm_dirty_files(preflight: Preflight) -> None:
+    """Ask whether to go on although files to be changed have uncommitted changes, if a person can be asked."""
+    note, settings = preflight.dirty_note(preflight.known_files), preflight.settings
+    if note and settings.ask != "never" and is_attended(settings, sys.stderr):
+        print(f"{wrap_words(escape_controls(note))}\nGo on? [y/N]", file=sys.stderr)
+        if (await read_typed_line()).strip().lower() not in ("y", "yes"):
+            raise UsageError("Nothing was begun, and nothing is paid.")
 
 
 def parse_decision(task: int, line: str) -> Decision | None:

@@ -31,14 +31,16 @@ TEST_WORDS = re.compile(r"^tests?[_.-]|[_.-](?:tests?|specs?)$|(?<=[a-z0-9])(?:T
 
 NEIGHBOURS = 6
 LINKS = 3
+LOOKED_AT = 12  # pairs, of which some may have no telling reason
 HOT_SHARES = 3
+TELLING_WORDS = 4  # rare identifiers that two files must share, so that this is given as a reason
 WHY = {
     IMPORTS: "one imports the other",
     NAME: "one name",
     SYMBOLS: "share rare identifiers",
     PATH: "lie side by side",
 }
-WEAK = (WHY[PATH], "")  # reasons that count little if there are others
+WEAK = (WHY[PATH], "")  # reasons that files of every repository have
 
 Row = dict[int, float]
 Graph = list[dict[int, int]]
@@ -207,8 +209,13 @@ def find_links(
             if a < b and a in owner and b in owner:
                 pairs = inside[owner[a]] if owner[a] == owner[b] else between
                 pairs.append((-band, a, b))
-    links = [[make_link(coupling, *one) for one in sorted(found)[:LINKS]] for found in inside]
-    return links, [make_link(coupling, *one) for one in sorted(between)[:LINKS]]
+    return [make_links(coupling, pairs) for pairs in inside], make_links(coupling, between)
+
+
+def make_links(coupling: Coupling, pairs: Sequence[tuple[int, int, int]]) -> list[FileLink]:
+    """Make the links of the strongest pairs, without those that have no telling reason."""
+    links = [make_link(coupling, *one) for one in sorted(pairs)[:LOOKED_AT]]
+    return [link for link in links if link.why not in WEAK][:LINKS]
 
 
 def make_link(coupling: Coupling, minus: int, a: int, b: int) -> FileLink:
@@ -216,8 +223,16 @@ def make_link(coupling: Coupling, minus: int, a: int, b: int) -> FileLink:
     rows = coupling.rows_by_kind(a)
     reasons = [f"changed together {'once' if together == 1 else f'{together} times'}"] if together else []
     kinds = [kind for kind in KINDS if kind != COCHANGE and kind in WHY and rows[kind].get(b)]
+    if SYMBOLS in kinds and count_telling_words(coupling, a, b) < TELLING_WORDS:
+        kinds.remove(SYMBOLS)
     reasons += [WHY[kind] for kind in kinds if kind != PATH or not (reasons or len(kinds) > 1)]
     return FileLink(coupling.paths[a], coupling.paths[b], -minus, ", ".join(reasons))
+
+
+def count_telling_words(coupling: Coupling, a: int, b: int) -> int:
+    """Count the words of both files that few others have. Among a handful of files nearly every word is rare."""
+    few = max(2, len(coupling.paths) // RARE)
+    return sum(len(coupling.holders[word]) <= few for word in {*coupling.words[a]} & {*coupling.words[b]})
 
 
 def find_neighbours(coupling: Coupling, share: Collection[str]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestra.division.coupling import Coupling, Evidence, Graph, commit_weight
+from orchestra.division.imports import shared_prefix
 from orchestra.division.partition import contract_graph, partition
 from orchestra.errors import PlanError
 from orchestra.model import Prd, TargetFile
@@ -14,6 +15,8 @@ from orchestra.plan.sizing import NEW_FILE_TOKENS, AgentBound, tasks_needed, usa
 from orchestra.plan.targets import match_paths
 from orchestra.wording import join_some
 
+MARKERS = ("__init__.py", "py.typed", ".gitkeep", ".keep")
+MARKER_TOKENS = 60
 WORTH = 0.05  # fewer agents must be better by this much
 ENOUGH_COMMITS = 10
 QUICK = 150
@@ -45,6 +48,34 @@ def file_weight(file: TargetFile) -> int:
 
 def total_weight(ball: Sequence[TargetFile]) -> int:
     return sum(map(file_weight, ball))
+
+
+def is_marker(file: TargetFile) -> bool:
+    """Whether a file that was only found is empty, or a short one that marks a folder: no work for an agent alone."""
+    is_short_marker = file.path.rpartition("/")[2] in MARKERS and file.tokens <= MARKER_TOKENS
+    return not (file.required or file.new) and (file.tokens == 0 or is_short_marker)
+
+
+def attach_markers(divided: DividedFiles, markers: Sequence[TargetFile]) -> DividedFiles:
+    """Give each marker to the share that has the most of its folder."""
+    shares = [list(share) for share in divided.shares]
+    for marker in markers:
+        folder = marker.path.split("/")[:-1]
+        folders = [[file.path.split("/")[:-1] for file in share] for share in divided.shares]
+        near = [(max(shared_prefix(folder, one) for one in each), each.count(folder)) for each in folders]
+        shares[near.index(max(near))].append(marker)
+    return replace(divided, shares=tuple(map(tuple, shares)))
+
+
+def explain_task_count(wanted: int, made: int, context: int | None) -> str:
+    """Explain why --agents makes another number of tasks; empty if it does not."""
+    if not wanted or made == wanted:
+        return ""
+    if made < wanted:
+        tasks = "1 task" if made == 1 else f"{made} tasks"
+        return f"--agents {wanted} makes {tasks}: there is nothing more to divide."
+    limit = f"the {usable_tokens(context):,} tokens that one agent works on well with this model"
+    return f"--agents {wanted} makes {made} tasks, {wanted} at once: in fewer, one would exceed {limit}."
 
 
 def divide_as_assigned(

@@ -64,6 +64,7 @@ class AttemptEnded(Payload, kind="attempt_ended", of_task=True, kw_only=True, ne
 
     `commit` stands on `parent`. `changed` are its own files, `foreign` those of other agents, `protected` files that
     run by themselves and were not taken, `notable` taken files that need a look. `patch` has what was not committed.
+    `nothing_to_do`: no change was needed, and `no_change` is no failure.
     """
 
     verdict: Verdict
@@ -83,6 +84,7 @@ class AttemptEnded(Payload, kind="attempt_ended", of_task=True, kw_only=True, ne
     aider: AiderOutcome | None = optional_field()
     proposed: tuple[ProposedTask, ...] | None = optional_field()
     answered: bool | None = optional_field()
+    nothing_to_do: bool | None = optional_field()
     said: str | None = optional_field()
     patch: str | None = optional_field()
     size: int | None = optional_field()

@@ -1,6 +1,9 @@
-"""The verdict on one attempt: from the gateway's record, the agent's structured outcome and git, never from prose."""
+"""The verdict on one attempt: from the gateway's record, the agent's structured outcome and git, never from prose. Only
+whether a reply without an edit may stand is read in its words.
+"""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestra.judge.policy import POLICY, PROVIDER_VERDICTS
@@ -38,8 +41,18 @@ class AttemptObservation:
     timed_out: float = 0.0
     time_is_up: str = ""  # set if the run's deadline stopped it
     only_answers: bool = False  # the requested result is its reply, not a change
+    says_nothing_to_do: bool = False
+    must_change: bool = False  # although no file is required: an earlier attempt failed by its own fault
 
 
+CODE_SIGNS = ("```", "<<<<<<<")  # of an edit, in whatever format
+# "Nothing else" says that something was changed, which is not so.
+NOTHING_TO_DO = re.compile(
+    r"\bnothing\b(?! (?:else|more|further))|\bno need\b|\bunchanged\b|\bunaffected\b|\bas (?:it is|they are|is)\b"
+    r"|\bno (?!other|further|more|additional)(?:\w+ ){0,2}(?:change|edit|modification|update)s?\b"
+    r"|(?:\bnot|n['’]t) (?:\w+ ){0,2}(?:need|necessary|required?|affected|relevant|apply|changed?)\b",
+    re.IGNORECASE,
+)
 NOT_ASKED = "acts by itself and was not requested by name"
 NAME_IT = "To allow such an edit, name the file in --change or --files."
 ANSWERED = "Answered without changing a file."
@@ -55,6 +68,9 @@ def judge_attempt(observation: AttemptObservation) -> Judgement:
     verdict, cause = decide_verdict(observation)
     if verdict is Verdict.OUT_OF_SCOPE and observation.protected and not observation.foreign:
         return Judgement(verdict, cause, NAME_IT)
+    if verdict is Verdict.NO_CHANGE and has_nothing_to_do(observation):
+        sentence = f"{observation.model} found nothing to change in {format_paths(observation.owned)}."
+        return Judgement(verdict, sentence, nothing_to_do=True)
     failure = observation.exchange.failure if observation.exchange and verdict is Verdict.PROVIDER_ERROR else ""
     return Judgement(verdict, cause, FAILURE_REMEDIES.get(failure, POLICY[verdict].remedy))
 
@@ -103,6 +119,18 @@ def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict
         return Verdict.NO_CHANGE, f"{answer}, but changed nothing in {format_paths(missed)}, which was asked for."
     kept_out = f" Not taken: {format_reasons(seen.protected)}." if seen.protected else ""
     return Verdict.APPLIED, f"Changed {format_paths(seen.changed)}.{kept_out}"
+
+
+def has_nothing_to_do(seen: AttemptObservation) -> bool:
+    """Whether no change is needed: the files were found in a folder or by a glob, and the model says so."""
+    return seen.says_nothing_to_do and not (seen.required or seen.changed or seen.must_change)
+
+
+def says_nothing_to_do(replies: Sequence[str]) -> bool:
+    """Whether the last reply says that nothing is to be changed. Not if a reply shows code: an edit may have been lost.
+    What else it says in words, such as a refusal or a question, is a failure."""
+    shows_code = any(sign in reply for reply in replies for sign in CODE_SIGNS)
+    return bool(replies) and not shows_code and NOTHING_TO_DO.search(replies[-1]) is not None
 
 
 def format_reasons(files: Mapping[str, str], most: int = 4) -> str:

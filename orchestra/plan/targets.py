@@ -1,9 +1,11 @@
 """Choose the target files: what the user named, checked against the repository before anything is paid."""
 
+import difflib
 import fnmatch
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from orchestra.errors import PlanError
 from orchestra.judge.permit import Permit
@@ -14,6 +16,8 @@ from orchestra.plan.sizing import tokens_of_size
 
 # Files that people do not write: left out of folders and globs, changed only if named one by one.
 SKIPPED_KINDS = {"vendored": "vendored or made by tools", "generated": "generated"}
+NO_SUCH_FILE = "there is no such file in the repository"
+TYPO_LENGTH = 3
 PROTECTED = "act by themselves (CI, hooks, build scripts, tool settings)"
 
 
@@ -49,7 +53,9 @@ def select_targets(
     for pattern in patterns:
         found = match_paths(pattern, tracked)
         if not found:
-            raise PlanError(f"{option} {pattern}: {why_not.get(pattern) or 'no tracked file matches'}.")
+            why = why_not.get(pattern) or "no tracked file matches"
+            hint = suggest_path(pattern, tracked) if why_not.get(pattern, "") in ("", NO_SUCH_FILE) else ""
+            raise PlanError(f"{option} {pattern}: {why}.", hint=hint)
         if found == [pattern]:
             refuse_special(tracked[pattern], f"{option} {pattern}: it")
             if is_own_file(pattern):
@@ -83,6 +89,22 @@ def match_paths(pattern: str, tracked: Iterable[str]) -> list[str]:
         if found := [path for path in tracked if fits_glob(path.split("/"), parts)]:
             return found
     return []
+
+
+def suggest_path(wrong: str, tracked: Collection[str]) -> str:
+    """Ask whether a tracked file or folder was meant: one of this name elsewhere, or one that is spelled alike. Empty
+    if none is near."""
+    if has_glob(wrong):
+        return ""
+    folders = {str(folder) for path in tracked for folder in PurePosixPath(path).parents} - {"."}
+    paths, folded = sorted({*tracked, *folders}), wrong.casefold()
+    name = posixpath.basename(folded)
+    if namesake := next((path for path in paths if posixpath.basename(path).casefold() == name), ""):
+        return f"Did you mean {namesake}?"
+    # Few have about this length, so that a large repository takes little time.
+    alike = {path.casefold(): path for path in paths if abs(len(path) - len(wrong)) <= TYPO_LENGTH}
+    near = difflib.get_close_matches(folded, alike, 1, 0.75)
+    return f"Did you mean {alike[near[0]]}?" if near else ""
 
 
 def has_glob(pattern: str) -> bool:

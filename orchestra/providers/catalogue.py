@@ -3,7 +3,9 @@
 Prices and sizes come from models.json (refreshed by tools/refresh_models.py); the rest was written by hand.
 """
 
+import difflib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -21,8 +23,13 @@ class UnknownProvider(ValueError):
     """No provider is known for a model's name."""
 
     def __init__(self, name: str) -> None:
+        rows = [row for row in _model_rows() if row not in RETIREMENT_DAYS]
+        names = {row.partition("/")[2]: row for row in rows} | {row: row for row in (*rows, *ALIASES)}
+        near = difflib.get_close_matches(name, names, 1, 0.7)
+        meant = f" (did you mean {names[near[0]]}?)" if near else ""
         super().__init__(
-            f"no provider is known for the model {name!r}: write PROVIDER/NAME with one of {', '.join(PROVIDERS)}; "
+            f"no provider is known for the model {name!r}{meant}: "
+            f"write PROVIDER/NAME with one of {', '.join(PROVIDERS)}; "
             "any other OpenAI-compatible server works as openai/NAME with its address in OPENAI_API_BASE"
         )
 
@@ -272,6 +279,20 @@ def retirement_notice(model: Model, today: date) -> RetirementNotice | None:
         return RetirementNotice("retired", f"{model.name} retired on {model.retires}, use {successor_name(model)}")
     move = f"move to {successor_name(model)} before that"
     return RetirementNotice("warning", f"{model.name} retires on {model.retires}, {move}")
+
+
+def unknown_notice(model: Model, listed: Collection[str] = (), host: str = "") -> str:
+    """Describe a model that neither the catalogue nor the list of its server has, with names that are spelled alike.
+    Empty if nothing can be said about it."""
+    prefix = f"{model.provider.name}/"
+    current = [name for name in _model_rows() if name.startswith(prefix) and name not in RETIREMENT_DAYS]
+    names = listed or [name.removeprefix(prefix) for name in current]
+    near = difflib.get_close_matches(model.upstream_name, sorted(names), 3)
+    if model.known or not (near or listed):
+        return ""
+    nor = f", nor among the {len(listed):,} models that {host} lists" if listed else ""
+    meant = f"; near: {', '.join(prefix + name for name in near)}" if near else ""
+    return f"{model.name} is not in the catalogue{nor}{meant}."
 
 
 def successor_name(model: Model) -> str:

@@ -54,7 +54,8 @@ def remark_lines(report: Report) -> list[str]:
     gates += [
         f"{task.agent}: {gate_line(gate.result)}" for task in report.failed for gate in task.gates if not gate.result.ok
     ]
-    notes = (f"{task.agent} {words}" for task in report.tasks.values() for words in task_notes(task))
+    notes = [f"{task.agent}: {task.cause}" for task in report.tasks.values() if task.nothing_to_do]
+    notes += [f"{task.agent} {words}" for task in report.tasks.values() for words in task_notes(task)]
     proposals = (
         f"agent{task}: {proposed.title}" + (f" ({', '.join(proposed.files)})" if proposed.files else "")
         for task, tasks in report.proposals.items()

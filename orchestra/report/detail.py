@@ -314,6 +314,8 @@ def task_phase(report: Report, detail: RunDetail, task: TaskReport) -> Phase:
 def phase_words(report: Report, detail: RunDetail, task: TaskReport) -> str:
     """Return the phase, or of a failed task its verdict."""
     phase = task_phase(report, detail, task)
+    if phase is Phase.DONE and task.nothing_to_do:
+        return "nothing to do"
     return task.verdict.replace("_", " ") if phase is Phase.FAILED and task.verdict else phase.value
 
 

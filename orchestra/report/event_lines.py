@@ -73,7 +73,8 @@ def describe_task(payload: Payload, event: Event) -> str:
         case events.AgentWaiting():
             return f"{actor}: waiting for {payload.on} ({payload.why})" if payload.on else ""
         case events.AttemptEnded():
-            return f"{actor}: {payload.verdict} after {payload.seconds:.1f} s. {payload.cause}"
+            outcome = "nothing to do" if payload.nothing_to_do else payload.verdict
+            return f"{actor}: {outcome} after {payload.seconds:.1f} s. {payload.cause}"
         case events.AttemptChosen():
             return f"{actor}: {payload.why}"
         case events.TasksProposed():

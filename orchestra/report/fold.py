@@ -20,7 +20,7 @@ LIMIT_OPTIONS = ("budget", "task_budget", "max_tokens", "deadline")
 # The fields of an attempt's end that become those of its task.
 OUTCOME_FIELDS = (
     *("verdict", "cause", "remedy", "commit", "seconds", "round", "changed", "foreign", "refused", "protected"),
-    *("notable", "left_out", "proposed", "answered", "said", "patch"),
+    *("notable", "left_out", "proposed", "answered", "nothing_to_do", "said", "patch"),
 )
 
 
@@ -195,7 +195,7 @@ def fold_attempt_started(started: events.AttemptStarted, report: Report, event: 
     record.attempts = max(record.attempts, event.attempt or 1)
     record.round, record.by_hand = started.round, started.by_hand
     record.verdict = record.cause = record.remedy = record.held = record.said = ""
-    record.answered, record.proposed = False, ()
+    record.answered, record.nothing_to_do, record.proposed = False, False, ()
     record.integrated = False
     record.gates = [gate for gate in record.gates if record.round and (gate.attempt or 0) >= record.round]
 

@@ -49,6 +49,8 @@ def junit_xml(report: Report, gates: Sequence[GateRun], outputs: Mapping[str, st
 
 def task_case(task: TaskReport) -> JunitCase:
     name = f"{task.agent}: {safe_line(task.title or ', '.join(task.files), 200)}"
+    if task.nothing_to_do and task.success:
+        return JunitCase(name, task.seconds, SKIPPED, message=safe_line(task.cause, 1_000))
     if task_tone(task) == "good":
         return JunitCase(name, task.seconds)
     words = safe_line(f"{failure_line(task)} {task.remedy}", 2_000)

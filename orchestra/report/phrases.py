@@ -64,13 +64,25 @@ def outcome_sentence(report: Report) -> str:
         return "Nothing was planned."
     if report.changed_nothing:
         return f"{plural(done, 'question')} answered; no file was to be changed."
+    unneeded = sum(task.nothing_to_do for task in report.tasks.values())
     if not any(task.commit or task.answered for task in report.tasks.values()):
-        return f"Nothing was changed: {f'all {total:,} tasks' if total > 1 else 'the task'} failed."
+        return f"Nothing was changed: {failures_phrase(total, unneeded)}."
     tasks = f"All {total:,} tasks are" if total > 1 else "The task is"
     head = f"{tasks} complete" if done == total else f"{done:,} of {total:,} tasks are complete"
+    head += f" ({unneeded:,} had nothing to do)" if unneeded else ""
     asking = sum(bool(task.asks) for task in report.tasks.values())
     head += f", {plural(asking, 'task')} {'needs' if asking == 1 else 'need'} your decision" if asking else ""
     return f"{head}; {result_location(report)}, {verification_phrase(report)}."
+
+
+def failures_phrase(total: int, unneeded: int) -> str:
+    """The outcome of tasks none of which changed anything. `unneeded`: how many of them had nothing to do."""
+    whole = f"all {total:,} tasks" if total > 1 else "the task"
+    if unneeded == total:
+        return f"{whole} had nothing to do"
+    if unneeded:
+        return f"{total - unneeded:,} of {total:,} tasks failed, {unneeded:,} had nothing to do"
+    return f"{whole} failed"
 
 
 def result_location(report: Report) -> str:
@@ -161,6 +173,8 @@ def other_steps(report: Report) -> list[str]:
             steps.append(f"{task.agent}'s work is kept as a patch: {task.patch}")
     for task in filter(lambda task: task.asks, report.tasks.values()):
         steps.append(f"Decide about {task.agent}: {resolve_command(report, task)} (or --take, --abandon, ...)")
+    if report.tasks and all(task.nothing_to_do for task in report.tasks.values()):
+        steps.append("If a file must change, name it in --files, or say in --change what must be different in it.")
     remedies = dict.fromkeys(task.remedy for task in report.failed if task.remedy and not task.asks)
     return steps + list(remedies)
 
@@ -246,6 +260,8 @@ def task_status(task: TaskReport) -> str:
         return "failed the checks"
     if task.answered and task.success:
         return "answered"
+    if task.nothing_to_do and task.success:
+        return "nothing to do"
     if task.verdict == Verdict.APPLIED:
         return "complete" if task.state == TaskState.COMPLETE else "applied"
     return task.verdict.replace("_", " ") or ("not finished" if task.attempts else "not started")
@@ -255,7 +271,7 @@ def task_tone(task: TaskReport) -> str:
     """good, warn, bad or idle: a colour, which always stands beside a word."""
     if task.held or task.state == TaskState.WAITING_HUMAN:
         return "warn"
-    if task.verdict == Verdict.APPLIED:
+    if task.verdict == Verdict.APPLIED or task.nothing_to_do:
         return "warn" if task.state == TaskState.FAILED else "good"
     return "idle" if policy_of(task.verdict).interrupted else "bad"
 

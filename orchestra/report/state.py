@@ -37,6 +37,7 @@ class CandidateReport(Record, kw_only=True):
     left_out: tuple[str, ...] | None = optional_field()
     proposed: tuple[events.ProposedTask, ...] | None = optional_field()
     answered: bool | None = optional_field()
+    nothing_to_do: bool | None = optional_field()
     said: str | None = optional_field()
     review: str | None = optional_field()
     why: str | None = optional_field()
@@ -104,6 +105,7 @@ class TaskReport:
     candidates: list[CandidateReport] = field(default_factory=list)
     role: str = ""
     answered: bool = False  # a question, whose reply is its result
+    nothing_to_do: bool = False  # its files may stay as they are, and the model said so
     said: str = ""  # the accepted reply without its edits
     proposed: tuple[events.ProposedTask, ...] = ()  # further tasks, by the agent
     estimate: events.TaskRange | None = None
@@ -131,7 +133,8 @@ class TaskReport:
 
     @property
     def success(self) -> bool:
-        return self.verdict == Verdict.APPLIED and not self.held and (self.iterations > 0 or self.by_hand)
+        ends_well = self.verdict == Verdict.APPLIED or self.nothing_to_do
+        return ends_well and not self.held and (self.iterations > 0 or self.by_hand)
 
 
 @dataclass

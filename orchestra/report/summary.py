@@ -83,7 +83,8 @@ def agent_record(task: TaskReport, log: str) -> dict[str, Any]:
     record = to_json_value(task) | {"usage": usage_record(task.usage), "gates": gates}
     record["lent"] = record["lent"] or {}
     record["estimate"] = omit_fields(record["estimate"] or {}, "task")
-    return seed | omit_fields(record, *OMITTED_TASK_FIELDS)
+    omitted = OMITTED_TASK_FIELDS if task.nothing_to_do else (*OMITTED_TASK_FIELDS, "nothing_to_do")
+    return seed | omit_fields(record, *omitted)
 
 
 def omit_fields(record: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Gather evidence of which files belong together: one `git log`, and the sources in a few batches."""
 
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from orchestra.division.coupling import Evidence
@@ -10,6 +11,8 @@ from orchestra.workspace.repository import Entry
 
 COMMITS = 6_000
 MARK = b"\x01\x02"
+OWN_RUN = re.compile(rb"\d{8}_\d{6}")  # in the trailer of a commit that a run of ours made
+LOG_FORMAT = "--format=%x01%x02%P%x03%(trailers:key=Run,valueonly,separator=%x20)"
 MOST_PATHS = 90  # a commit that touches more is a sweeping change: it couples nothing
 LARGEST = 1 << 20
 SCANNED_AT_ALL = 48 << 20
@@ -42,7 +45,7 @@ async def read_history(git: Git, base: str, known: Collection[str]) -> tuple[lis
     partial = bool(await git.maybe("config", "--get-regexp", r"^remote\..*\.partialclonefilter$"))
     for way in WAYS[1:] if partial else WAYS:
         code, out, _ = await git.with_env(**NO_FETCHING).attempt(
-            *("log", "-z", "--no-merges", "--name-status", "--format=%x01%x02%P", f"-n{COMMITS}", *way, base, "--")
+            *("log", "-z", "--no-merges", "--name-status", LOG_FORMAT, f"-n{COMMITS}", *way, base, "--")
         )
         if code == 0:
             return list(parse_commits(out, known)), SHALLOW if shallow else ""
@@ -50,12 +53,14 @@ async def read_history(git: Git, base: str, known: Collection[str]) -> tuple[lis
 
 
 def parse_commits(out: bytes, known: Collection[str]) -> Iterable[tuple[str, ...]]:
-    """Parse the log. Renames are followed backwards: a file's old name stands for its present one."""
+    """Parse the log. Renames are followed backwards: a file's old name stands for its present one. Commits of earlier
+    runs only show how these divided the files, so they do not count."""
     now: dict[str, str] = {}
     for commit in out.split(MARK)[1:]:
-        parents, _, changes = commit.partition(b"\0")
+        about, _, changes = commit.partition(b"\0")
+        parents, _, run = about.partition(b"\x03")
         touched = [] if not parents.strip() else list(parse_renames(changes))
-        if len(touched) <= MOST_PATHS:
+        if len(touched) <= MOST_PATHS and not OWN_RUN.match(run):
             paths = (now.get(new, new) for _, new in touched)
             yield tuple(path for path in paths if path in known)
         for old, new in touched:

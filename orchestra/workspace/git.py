@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ CONFIG = {
     "diff.noprefix": "false",
     "diff.mnemonicPrefix": "false",
 }
+OLDEST_GIT = (2, 34)
 ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_LITERAL_PATHSPECS": "1", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
 LOST = "`git fsck` lists what is missing; `git fetch --refetch`, or a fresh clone, brings it back."
 DEFAULT_IDENTITY = ("Aider Orchestrator", "aider-orchestrator@localhost")
@@ -155,6 +157,13 @@ def ask_git(folder: Path, *arguments: str, input: str = "") -> str | None:
     """Ask git a short question before there is an event loop. None if it fails or is missing."""
     done = run_git_once(folder, arguments, input)
     return os.fsdecode(done.stdout).removesuffix("\n") if done and done.returncode == 0 else None
+
+
+def check_git_version() -> None:
+    """Refuse a git that is too old. One that is missing is reported by the first command."""
+    number = re.search(r"(\d+)\.(\d+)", ask_git(Path("/"), "--version") or "")
+    if number and (int(number[1]), int(number[2])) < OLDEST_GIT:
+        raise RepositoryError(f"git {number[0]} is too old.", hint="Install 2.34 or newer.")
 
 
 def git_exit_code(folder: Path, *arguments: str) -> int | None:

@@ -19,7 +19,7 @@ from tests.test_report import junit_schema, read_outputs
 __all__ = ["shell"]
 
 FILES = {f"f{n}.py": f"x = {n}\n" for n in range(3)}
-JOB = ("--change", "Add a line", "--no-prd", "--files", "*.py", "--agents", "3")
+JOB = ("--change", "Add a line", "--no-prd", "--files", *FILES, "--agents", "3")
 EVIL = "done\n::error::owned\n##[error]owned <script>\x1b[31m"
 
 

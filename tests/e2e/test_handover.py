@@ -20,7 +20,7 @@ from tests.support.sample import SOAK
 from tests.test_report import read_outputs
 
 FILES = {f"f{n}.py": f"x = {n}\n" for n in range(2)}
-JOB = ("--change", "Add a *line*\nto all", "--no-prd", "--files", "*.py", "--agents", "2")
+JOB = ("--change", "Add a *line*\nto all", "--no-prd", "--files", *FILES, "--agents", "2")
 GOOD = appends("# hi")
 STEP: dict[str, Any] = {"CI": "true", "GITHUB_ACTIONS": "true"}
 

@@ -68,7 +68,7 @@ def test_a_hostile_repository(words: tuple[str, ...], tmp_path: Path) -> None:
         place = hostile(tmp_path, trap.url)
         ran = place.run(*JOB, *words, server=server)
         assert ran.code == 0, ran.err
-        assert trap.count() == 0
+        assert trap.requests == trap.questions == []
         assert server.count() == 3 == ran.summary["usage"]["requests"]
         assert all(request.model == "gpt-6.1-sol" for request in server.requests)
     assert [mark.name for mark in (tmp_path / "marks").iterdir()] == []
@@ -103,7 +103,7 @@ def test_a_base_url_that_came_with_the_repository_gets_no_key_from_elsewhere(tmp
         place.write({".env": f"OPENAI_API_BASE={trap.openai_base}\n"})
         # What is not sent to the trap goes to the provider's own address; the proxy keeps it from the network.
         ran = place.run(*JOB, HTTPS_PROXY=nowhere)
-        assert trap.count() == 0
+        assert trap.requests == trap.questions == []
     assert ran.code == 4, ran.err
     assert set(ran.verdicts) == {"unreachable"}
     assert_clean(ran)

@@ -378,3 +378,42 @@ def test_a_new_file_that_git_ignores(tmp_path: Path) -> None:
     assert ran.code in (1, 2)
     assert "key.local" in ran.out + ran.err
     assert_clean(ran)
+
+
+# --- nothing to do --------------------------------------------------------------------------------------------------
+
+PACKAGE = {f"shop/{name}.py": f"{name} = 1\n" for name in ("cart", "mail", "order", "price", "stock", "tax")}
+MARKED = PACKAGE | {"shop/__init__.py": "", "shop/py.typed": ""}
+
+
+def test_a_folder_may_hold_files_that_need_no_change(tmp_path: Path) -> None:
+    """Files that were not named may stay as they are, and a file without content has no agent of its own."""
+    place = make_place(tmp_path, MARKED)
+    with ModelServer(all_but("shop/tax.py", lambda _: Reply("There is nothing to do here."))) as server:
+        words = ("--files", "shop", "--agents", "7", "--retries", "2")
+        ran = place.run(*CHANGE, *words, server=server, CI="1")
+        assert ran.code == 0, ran.out + ran.err
+        assert server.count() == 6
+    assert "--agents 7 makes 6 tasks: there is nothing more to divide." in ran.err
+    assert set(ran.changed()) == MARKED.keys() - {"shop/tax.py"}
+    (unneeded,) = [agent for agent in ran.agents.values() if agent["verdict"] == "no_change"]
+    assert (unneeded["success"], unneeded["nothing_to_do"], unneeded["attempts"]) == (True, True, 1)
+    assert unneeded["state"] == "complete" and ran.summary["failed_agents"] == 0
+    assert ran.out.startswith("All 6 tasks are complete (1 had nothing to do); 7 files changed on main")
+    assert sorted(path for agent in ran.agents.values() for path in agent["files"]) == sorted(MARKED)
+    assert_clean(ran)
+    junit, page = (place.run("report", form, "-o", "-").out for form in ("--junit", "--markdown"))
+    assert junit.count("<skipped") == 1 and 'failures="0" errors="0"' in junit and "found nothing to change" in junit
+    assert "| nothing to do |" in page
+
+
+@pytest.mark.thorough
+def test_a_run_that_changes_nothing_fails_once_and_is_not_paid_again(tmp_path: Path) -> None:
+    place = make_place(tmp_path, MARKED)
+    with ModelServer(lambda _: Reply("There is nothing to do here.")) as server:
+        ran = place.run(*CHANGE, "--files", "shop", "--agents", "2", "--retries", "2", server=server)
+        assert (ran.code, server.count()) == (1, 2), ran.out
+        assert ran.out.startswith("Nothing was changed: all 2 tasks had nothing to do.")
+        again = place.run("resume", server=server)
+        assert (again.code, server.count()) == (1, 2), again.out
+    assert place.head() == ran.head_before

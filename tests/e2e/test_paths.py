@@ -354,7 +354,7 @@ REFUSED: dict[tuple[str, ...], str] = {
     ("*.png",): "--files *.png: only files match that Aider cannot edit.",
     ("big.psd",): "--files big.psd: it is kept by Git LFS; Aider edits text files only.",
     (".git/config",): "--files .git/config: it belongs to git, not to what git tracks.",
-    ("a.py/x",): "--files a.py/x: there is no such file in the repository.",
+    ("a.py/x",): "--files a.py/x: there is no such file in the repository. Did you mean a.py?",
     (
         "line\nbreak.py",
     ): "--files line\nbreak.py: it has a name that does not fit on one line of UTF-8; rename it first.",
@@ -569,16 +569,14 @@ def test_a_pipe_is_not_copied(shell: Shell) -> None:
 @pytest.mark.parametrize("place", ["docs", "docs/prd"])
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_a_place_that_the_prd_cannot_be_written_to(shell: Shell, place: str, kind: str) -> None:
-    """Found out before Gemini is asked: nobody listens at this address."""
+    """Found out before anything is asked: there is no server at this address."""
     path = shell.place.repo / place
     path.parent.mkdir(exist_ok=True)
     if kind == "file":
         path.write_text("mine\n")
     else:
         path.symlink_to(shell.script)
-    told = shell.run(
-        "--change", "x", GOOGLE_API_KEY="AIza-123456", OPENAI_API_KEY=KEY, GEMINI_API_BASE="http://[::1]:9"
-    )
+    keys = {"GOOGLE_API_KEY": "AIza-123456", "OPENAI_API_KEY": KEY, "GEMINI_API_BASE": "http://[::1]:9"}
     sentence = f"The PRD belongs in docs/prd/, but {place} is not a folder. Give one with --prd."
-    assert told.code == 2 and sentence in told.out
+    assert shell.refused("--change", "x", **keys) == sentence
     assert list(shell.script.iterdir()) == []

@@ -129,11 +129,14 @@ def ended(place: Place) -> int:
 
 @pytest.mark.thorough
 def test_a_provider_that_was_never_there(tmp_path: Path) -> None:
-    """All sixteen hear of it from the first ones, also those that begin later."""
+    """One that is gone at the start ends the run. Behind a proxy, all hear of it from the first agents."""
     place = make_place(tmp_path, FILES)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         base = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-    ran = place.run(*CHANGE, "--agents", "2", "--files", *FILES, OPENAI_API_BASE=base)
+    gone = place.run(*CHANGE, "--agents", "2", "--files", *FILES, OPENAI_API_BASE=base)
+    assert (gone.code, gone.out, gone.logs.exists()) == (4, "", False), gone.err
+    far, proxy = "https://models.example/v1", base.removesuffix("/v1")
+    ran = place.run(*CHANGE, "--agents", "2", "--files", *FILES, OPENAI_API_BASE=far, HTTPS_PROXY=proxy)
     assert (ran.code, set(ran.verdicts)) == (4, {"unreachable"}), ran.out
     assert ran.summary["usage"]["requests"] == 0
     assert_clean(ran)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.edits import appends
+from tests.support.edits import appends, no_edits
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, make_place
 from tests.support.tmux import Terminal, open_terminal, terminal_environment
@@ -181,3 +181,19 @@ def test_all_waiting_tasks_are_asked_about_before_any_goes_on(tmp_path: Path) ->
         assert server.count() == asked
         terminal.press(f"r {HINT}", "Enter")
         assert terminal.wait_for_end() == 0
+
+
+def test_task_with_nothing_to_do_is_no_question(tmp_path: Path) -> None:
+    """A folder's file that needs no change, at a terminal that would ask about a failed task."""
+    place = make_place(tmp_path, {"shop/__init__.py": "", "shop/cart.py": "cart = 1\n", "shop/tax.py": "tax = 1\n"})
+    no_tax = no_edits()
+
+    def respond(request: Request) -> Reply:
+        return no_tax(request) if "shop/tax.py" in request.files else appends(HI)(request)
+
+    with ModelServer(respond) as server, open_terminal(place.repo, 80) as terminal:
+        words = ("--change", "Say hi", "--files", "shop", "--agents", "2", "--no-prd")
+        terminal.start(*words, env=terminal_environment(place.environment(server)))
+        assert terminal.wait_for_end() == 0
+        assert server.count() == 2
+        assert "All 2 tasks are complete (1 had nothing to do)" in "\n".join(terminal.everything())

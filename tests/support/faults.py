@@ -85,10 +85,10 @@ def stray(path: str) -> Fault:
     return Fault(m.reaches(path), "out_of_scope", ("replied", path), 1)
 
 
-def refused_at_the_start(words: str, place: Callable[[Place], dict[str, str]], shell: str = "") -> Fault:
-    """Before anything is paid: one sentence, exit code 2."""
+def refused_at_the_start(words: str, place: Callable[[Place], dict[str, str]], shell: str = "", code: int = 2) -> Fault:
+    """Before anything is paid: one sentence."""
     return Fault(
-        m.GOOD, "", (words,), 2, 2, requests=0, money=FREE, common=True, place=place, shell=shell, together=False
+        m.GOOD, "", (words,), code, code, requests=0, money=FREE, common=True, place=place, shell=shell, together=False
     )
 
 
@@ -135,14 +135,8 @@ PROVIDER = {
     ),
     "503 overloaded": passing(503, "Overloaded."),
     "529 overloaded": passing(529, "Overloaded."),
-    "connection refused": Fault(
-        m.GOOD, "unreachable", ("no answer", "127.0.0.1:"), 4, 4, requests=0, money=FREE, common=True, place=m.refused,
-        together=False,
-    ),
-    "no such host (DNS)": Fault(
-        m.GOOD, "unreachable", ("no answer", "no-such-host.invalid"), 4, 4, requests=0, money=FREE, common=True,
-        place=m.unresolved, together=False,
-    ),
+    "connection refused": refused_at_the_start("cannot be reached: Connection refused.", m.refused, code=4),
+    "no such host (DNS)": refused_at_the_start("no-such-host.invalid cannot be reached: ", m.unresolved, code=4),
     "a certificate that nobody trusts (TLS)": Fault(
         m.GOOD, "unreachable", ("no answer", "certificate"), 4, 4, requests=0, money=FREE, common=True,
         place=m.untrusted, together=False,

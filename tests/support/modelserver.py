@@ -317,8 +317,10 @@ class ModelServer:
     `respond` is called there, one request at a time. What it raises is answered with 400 and raised again on leaving.
     """
 
-    def __init__(self, respond: Callable[[Request], Reply], latency: float = 0.0) -> None:
+    def __init__(self, respond: Callable[[Request], Reply], latency: float = 0.0, listing: Reply | None = None) -> None:
         self.respond = respond
+        # The answer to a GET for the models, whose `raw_body` has them. None: there is no such route.
+        self.listing = listing
         self.latency = latency
         self.reset()
         self.active = 0
@@ -327,6 +329,7 @@ class ModelServer:
 
     def reset(self) -> None:
         self.requests: list[Request] = []
+        self.questions: list[Request] = []  # for the list of models, or for a tunnel through a proxy: free
         self.problems: list[Exception] = []
         self.peak = 0  # the most requests that were in flight at once
 
@@ -375,8 +378,10 @@ class ModelServer:
             body = json.loads(raw or b"{}")
         except ValueError:
             body = {}
-        request = read_request(first.split()[1], headers, body if isinstance(body, dict) else {})
-        self.requests.append(request)
+        method, path = first.split()[:2]
+        request = read_request(path, headers, body if isinstance(body, dict) else {})
+        lists_models = method == "GET" and urlsplit(path).path.endswith("/models")
+        (self.questions if lists_models or method == "CONNECT" else self.requests).append(request)
         self.active += 1
         self.peak = max(self.peak, self.active)
         try:
@@ -407,6 +412,8 @@ class ModelServer:
         return not reply.drop and request.headers.get("connection", "").lower() != "close"
 
     def _ask_script(self, request: Request) -> Reply:
+        if not request.dialect and self.listing is not None and urlsplit(request.path).path.endswith("/models"):
+            return self.listing
         if not request.dialect:
             return Reply(f"no such route: {request.path}", status=404, latency=0)
         try:

@@ -1,5 +1,6 @@
 """`config`, `trust` and `models`: every setting with its source, consent to a committed file, the catalogue."""
 
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from datetime import date
@@ -12,7 +13,9 @@ from orchestra.conduct.core.secrets import Secrets
 from orchestra.errors import UsageError
 from orchestra.plan.roles import known_roles
 from orchestra.providers import catalogue
+from orchestra.report.sanitize import escape_controls
 from orchestra.settings import REPOSITORY_ENV, Settings, key_of, mask_value, option_fields
+from orchestra.settings.option import Field
 from orchestra.settings.other_tools import unused_variables
 from orchestra.workspace.tracked import may_be_tracked
 
@@ -29,7 +32,7 @@ def cmd_config(arguments: Namespace) -> None:
     settings = read_settings(run_options(arguments))
     secrets = Secrets.from_settings(settings)
     rows = [
-        (key_of(f), shorten_value(f.name, getattr(settings, f.name), secrets), settings.sources[f.name])
+        (key_of(f), shorten_value(f.name, effective_value(settings, f), secrets), settings.sources[f.name])
         for f in option_fields()
     ]
     rows += role_rows(settings, secrets)
@@ -45,6 +48,14 @@ def cmd_config(arguments: Namespace) -> None:
     widths = [max(len(row[n]) for row in rows) for n in (0, 1)]
     for name, value, source in rows:
         print(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
+
+
+def effective_value(settings: Settings, f: Field) -> object:
+    """Return what a run would use. Empty for a default of 0, which means that there is no limit."""
+    used = {"model": settings.model_name, "gemini_model": settings.gemini_name.removeprefix("gemini/")}
+    used |= {"claude_model": settings.claude_model or catalogue.DEFAULT_CLAUDE_MODEL}
+    value = used.get(f.name, getattr(settings, f.name))
+    return "" if value == f.default == 0 and not isinstance(value, bool) else value
 
 
 def shorten_value(name: str, value: object, secrets: Secrets) -> str:
@@ -77,15 +88,20 @@ def add_models_arguments(parser: CommandParser) -> None:
     parser.add_argument("text", metavar="TEXT", nargs="?", default="", help="only models whose name has this text")
 
 
-def cmd_models(arguments: Namespace) -> None:
+def cmd_models(arguments: Namespace) -> int:
     """List the models of the catalogue: prices in dollars per million tokens, context, retirement. Other models of the
     same providers work as PROVIDER/NAME; any OpenAI-compatible server as openai/NAME with OPENAI_API_BASE."""
     rows = [model for model in catalogue.list_models() if arguments.text.lower() in model.name.lower()]
-    width = max((len(model.name) for model in rows), default=5)
+    if not rows:
+        sentence = f"no model of the catalogue has {arguments.text!r} in its name. `models` lists all of them."
+        print(f"aider-orchestrator: {escape_controls(sentence)}", file=sys.stderr)
+        return 1
+    width = max(len(model.name) for model in rows)
     print(f"{'model':<{width}}  {'$/M in':>8}  {'$/M out':>8}  {'context':>9}  remarks")
     for model in rows:
         prices = f"{price_per_million(model.price_in):>8}  {price_per_million(model.price_out):>8}"
         print(f"{model.name:<{width}}  {prices}  {model.context or '?':>9}  {catalogue_remark(model)}".rstrip())
+    return 0
 
 
 def price_per_million(price: float | None) -> str:

@@ -34,7 +34,7 @@ from orchestra.gateway.billing import AGENT, ClientPass, Exchange
 from orchestra.hosts.base import AttemptResult, GatewayAccess
 from orchestra.judge.candidates import Candidate
 from orchestra.judge.retry import CheckFailure, TriedAttempt
-from orchestra.judge.verdict import AttemptObservation, LastExchange, format_paths, judge_attempt
+from orchestra.judge.verdict import AttemptObservation, LastExchange, format_paths, judge_attempt, says_nothing_to_do
 from orchestra.model import Judgement, Task, TaskState, Verdict
 from orchestra.plan.proposals import read_proposals, strip_proposals
 from orchestra.providers import catalogue
@@ -44,7 +44,9 @@ from orchestra.workspace.collect import Changes
 SET_UP_REMEDY = "Correct --setup-cmd: it runs in each new worktree, and its output is in the named file."
 SAID = 6_000  # characters
 CANCEL_ONE_TASK = "this task and no other"  # said with a cancellation
-EVENT_FIELDS = ("round", "answered", "changed", "proposed", "said", "patch", "size", "branch", "review")
+EVENT_FIELDS = (
+    *("round", "answered", "nothing_to_do", "changed", "proposed", "said", "patch", "size", "branch", "review"),
+)
 
 
 @dataclass
@@ -57,6 +59,7 @@ class AttemptRecord:
     changed: tuple[str, ...] | None = None
     proposed: tuple[events.ProposedTask, ...] | None = None
     answered: bool | None = None
+    nothing_to_do: bool | None = None
     said: str | None = None
     patch: str | None = None
     size: int | None = None
@@ -152,6 +155,7 @@ class Attempt:
             judgement = with_crash_remedy(self.run.context, judgement, log)
         self.record.changes, self.record.outcome = brought.changes, brought.outcome
         self.record.changed = tuple(sorted({*self.start.carried, *brought.changes.own}))
+        self.record.nothing_to_do = judgement.nothing_to_do or None
         self.read_reply(judgement)
         result = await self.keep_work(brought, judgement)
         if self.start.carried and not result.commit:  # the work that the attempt began with is still there
@@ -245,6 +249,8 @@ class Attempt:
             timed_out=self.timed_out,
             time_is_up=deadline_sentence(context) if run_is_over else "",
             only_answers=context.role_of(task).only_answers,
+            says_nothing_to_do=says_nothing_to_do([exchange.reply for exchange in answered]),
+            must_change=self.start.must_change or bool(changes.left_out),
         )
 
     @property

@@ -147,11 +147,12 @@ class Run:
             self.move(task, steps[now])
 
     def complete_accepted_task(self, task: int) -> None:
-        """Complete an accepted task whose result is an answer, and emit the further tasks that its agent proposes."""
+        """Complete an accepted task that leaves no commit, and emit the further tasks that its agent proposes."""
         record = self.state.report.tasks[task]
-        if record.answered:
+        has_no_commit = record.answered or record.nothing_to_do
+        if has_no_commit:
             self.move_to(task, TaskState.AWAITING_QA)
-        if record.answered and record.state != TaskState.COMPLETE:
+        if has_no_commit and record.state != TaskState.COMPLETE:
             self.move(task, TaskState.COMPLETE)
         if record.proposed and record.proposed != self.state.report.proposals.get(task):
             self.emit(events.TasksProposed(record.proposed), task, record.attempts)
@@ -202,11 +203,13 @@ class AttemptStart:
     """Where an attempt begins: the commit, the earlier changes up to it, and the lessons of earlier attempts.
 
     `parent` is the commit under the task's own commit; it precedes `base` if that holds earlier work of the task.
+    `must_change`: a reply without a change is no result, because an earlier attempt failed by its own fault.
     """
 
     base: str
     parent: str
     carried: tuple[str, ...] = ()
     lesson: str = ""
+    must_change: bool = False
     # The number of the first of several parallel attempts; 0 for a single one.
     round: int = 0

@@ -20,6 +20,7 @@ from orchestra.report.fold import count_lost_requests
 from orchestra.report.plans.estimate import estimate_plan
 from orchestra.report.state import Report
 from orchestra.settings import Settings
+from orchestra.wording import join_some
 from orchestra.workspace.git import Git
 from orchestra.workspace.repository import Entry, Repository
 
@@ -46,6 +47,18 @@ class Project:
         """Return which protected files the settings, unless committed, ask to change. `paths` were named one by one."""
         words = (self.settings.change,) if self.settings.is_set_by_user("change") else ()
         return Permit(frozenset(paths), words, self.entries)
+
+    def dirty_note(self, paths: Iterable[str]) -> str:
+        """Say that files to be changed have uncommitted changes, which the result must not overwrite. Empty if none
+        has, or if the result does not go onto the user's branch."""
+        settings, wanted = self.settings, set(paths)
+        dirty = [path for path in self.repository.dirty if path in wanted]
+        stays_aside = not settings.apply or settings.branch or settings.pr or not self.repository.branch
+        if not dirty or stays_aside:
+            return ""
+        have, them = ("has", "it") if len(dirty) == 1 else ("have", "them")
+        onto = f"the result cannot go onto {self.repository.branch} until you commit or stash {them}"
+        return f"{join_some(dirty)} {have} uncommitted changes: {onto}."
 
 
 def chosen_model(settings: Settings) -> catalogue.Model:

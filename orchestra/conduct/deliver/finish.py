@@ -136,7 +136,11 @@ def run_exit_code(report: Report, error: BaseException | None) -> int:
     if not report.tasks and report.drafted_tasks:
         return 0
     return compute_exit_code(
-        [Verdict(task.verdict or Verdict.CANCELLED) for task in report.tasks.values() if not task.replaced],
+        [
+            Verdict.APPLIED if task.nothing_to_do else Verdict(task.verdict or Verdict.CANCELLED)
+            for task in report.tasks.values()
+            if not task.replaced
+        ],
         excluded=any(task.held for task in report.tasks.values() if not task.replaced),
         gates_failed=any(not gate.ok for gate in report.gates),
         changed=bool(report.result) or report.changed_nothing,

@@ -111,7 +111,7 @@ def withheld_delivery(run: Run, results: Iterable[TaskResult], side: str, failur
     """Return why the result must not go to the user's branch; None if it may."""
     settings, take = run.context.settings, f"git merge {side}"
     held = any(task.held for task in run.state.report.tasks.values())
-    incomplete = held or any(result.judgement.verdict is not Verdict.APPLIED for result in results)
+    incomplete = held or not all(result.judgement.ends_well for result in results)
     if failure:
         return Delivery(False, failure, take, withheld=True)
     if settings.all_or_nothing and incomplete:

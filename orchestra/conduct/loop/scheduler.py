@@ -139,7 +139,7 @@ class Scheduler:
             history = self.results.histories[task.id]
             result = await TaskLifecycle(self.run, self.gating, task, slot, history, below.head).carry_out()
             self.results.record(result)
-            if result.judgement.verdict is Verdict.APPLIED:
+            if result.judgement.ends_well:
                 self.run.complete_accepted_task(task.id)
         except asyncio.CancelledError:
             if task.id in self.withdrawn:
@@ -214,7 +214,7 @@ class TaskResults:
                 history.earlier = previous.lessons(task) if previous.decision else []
                 history.finished = previous.finished_candidates(task)
         for task, result in self.by_task.items():
-            if result.judgement.verdict is Verdict.APPLIED:
+            if result.judgement.ends_well:
                 run.move_to(task, TaskState.AWAITING_QA)
                 run.complete_accepted_task(task)
 
@@ -230,7 +230,7 @@ class TaskResults:
     def is_done(self, task: int) -> bool:
         """Whether other tasks can build on this one."""
         result = self.by_task.get(task)
-        return task in self.base.tasks or (result is not None and result.judgement.verdict is Verdict.APPLIED)
+        return task in self.base.tasks or (result is not None and result.judgement.ends_well)
 
     async def combine_dependencies(self, task: Task) -> CombinedCommits:
         """Combine everything that the task needs on top of the base."""

@@ -11,7 +11,7 @@ from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.core.context import AttemptStart, Run, TaskResult
 from orchestra.conduct.core.slots import Slot
 from orchestra.judge.candidates import best_candidate, explain_choice
-from orchestra.judge.policy import is_instructive
+from orchestra.judge.policy import is_instructive, policy_of
 from orchestra.judge.retry import NextAction, NextStep, TriedAttempt, build_feedback, next_step
 from orchestra.model import Task, TaskState, Verdict
 from orchestra.report.state import TaskReport
@@ -26,6 +26,11 @@ class AttemptHistory:
     earlier: list[TriedAttempt] = field(default_factory=list)
     # What had ended of an interrupted round: it is not paid for again.
     finished: list[TaskResult] = field(default_factory=list)
+
+    @property
+    def has_own_failure(self) -> bool:
+        """Whether an earlier attempt failed by its own fault, not by that of a provider, a limit or the machine."""
+        return any(not policy_of(each.verdict).answers_stand for each in (*self.earlier, *self.tried))
 
     @property
     def lesson(self) -> str:
@@ -64,7 +69,7 @@ class TaskLifecycle:
     async def carry_out(self) -> TaskResult:
         """Run the task and return the last attempt's result."""
         run, task, history = self.run, self.task.id, self.history
-        start = AttemptStart(self.parent, self.parent, lesson=history.lesson)
+        start = self.fresh_start()
         while True:
             try:
                 result = await self.run_round(start)
@@ -73,6 +78,8 @@ class TaskLifecycle:
                     run.move(task, TaskState.FAILED)
                 raise
             history.finished, number = [], self.record.attempts
+            if result.judgement.nothing_to_do:
+                return result
             step = history.decide_next(run, result.tried)
             if step.next is NextAction.DONE:
                 return result
@@ -83,11 +90,15 @@ class TaskLifecycle:
                 return result
             run.emit(events.TaskRetried(step.why, step.next is NextAction.ON_TOP), task, number)
             run.move(task, TaskState.READY)
-            start = AttemptStart(self.parent, self.parent, lesson=history.lesson)
+            start = self.fresh_start()
             if step.next is NextAction.ON_TOP and result.commit:
                 options = ("diff-tree", "-r", "--name-only", "--no-renames", "-z")
                 carried = await run.context.git.paths(*options, self.parent, result.commit)
                 start = replace(start, base=result.commit, carried=tuple(carried))
+
+    def fresh_start(self) -> AttemptStart:
+        history = self.history
+        return AttemptStart(self.parent, self.parent, lesson=history.lesson, must_change=history.has_own_failure)
 
     async def run_round(self, start: AttemptStart) -> TaskResult:
         """Run a round, with what had ended of it before an interruption. Parallel attempts are stopped together."""

@@ -13,11 +13,14 @@ from orchestra.division.coupling import Coupling, Evidence, find_hot_files, find
 from orchestra.division.shares import (
     AgentsWanted,
     DividedFiles,
+    attach_markers,
     check_complete,
     divide_as_assigned,
     divide_files,
     drop_oversized,
+    explain_task_count,
     file_weight,
+    is_marker,
     merge_groups,
     parse_assignment,
     together_groups,
@@ -76,11 +79,18 @@ def divide_target_files(project: Project, prd: Prd, files: Sequence[TargetFile],
         return Division(result, coupling, ())
     strict = settings.source_of("together") == "flag"
     groups, notes = together_groups(settings.together, prd, paths, strict=strict)
-    sizes = {file.path: file_weight(file) for file in files}
-    balls = [sum(sizes[path] for path in group) for group in merge_groups(paths, groups)]
+    grouped = {path for group in groups for path in group}
+    markers = [file for file in files if is_marker(file) and file.path not in grouped]
+    others = [file for file in files if file not in markers]
+    if not others:
+        others, markers, groups = list(files), [], [paths]
+    sizes = {file.path: file_weight(file) for file in others}
+    balls = [sum(sizes[path] for path in group) for group in merge_groups(list(sizes), groups)]
     bound = bound_agents(balls, measure_machine(), at_most=settings.max_agents)
     want = AgentsWanted(settings.agents, bound, context)
-    return Division(divide_files(files, groups, coupling, want), coupling, (*large, *notes))
+    result = attach_markers(divide_files(others, groups, coupling, want), markers)
+    count_note = explain_task_count(settings.agents, len(result.shares), context)
+    return Division(result, coupling, (*large, *notes, *filter(None, [count_note])))
 
 
 def read_assignment(file_name: str) -> list[list[str]]:

@@ -26,7 +26,7 @@ from orchestra.conduct.planning.prd import (
     relative_to_root,
 )
 from orchestra.conduct.planning.survey import classify_by_mode, survey_files
-from orchestra.division.coupling import WEAK, Coupling, find_links
+from orchestra.division.coupling import Coupling, find_links
 from orchestra.division.shares import DividedFiles
 from orchestra.errors import NeedsApproval, PlanError, ProviderError
 from orchestra.model import DivisionBasis, Plan, Prd, TargetFile, Task
@@ -224,9 +224,8 @@ async def plan_from_draft(project: Project, prd: Prd, draft: Draft) -> Plan:
         tasks.append(dataclasses.replace(task, brief=brief))
     together, apart = find_links(coupling, shares)
     beside = [link for link in apart if can_overlap(items, link.one, link.other)]
-    doubtful = [link for link in beside if link.why not in WEAK]
     advice = "two tasks change them at the same time: consider merging these tasks, or let one need the other"
-    notes = [f"{link.one} and {link.other} belong together ({link.why}), and {advice}." for link in doubtful]
+    notes = [f"{link.one} and {link.other} belong together ({link.why}), and {advice}." for link in beside]
     return Plan(tuple(tasks), agents, DivisionBasis(None, 0, tuple(map(tuple, together)), tuple(beside), tuple(notes)))
 
 

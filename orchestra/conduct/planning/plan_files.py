@@ -100,7 +100,7 @@ def update_plan_file(run: Run) -> None:
     items = list(draft.task)
     for number, item in enumerate(items):
         task = tasks.get(item.id)
-        if task and task.state == TaskState.COMPLETE and (report.applied or task.answered):
+        if task and task.state == TaskState.COMPLETE and (report.applied or task.answered or task.nothing_to_do):
             said = task.said if task.answered else ""
             items[number] = dataclasses.replace(item, done=run.context.stamp, said=said)
     save_draft(path, draft.with_items(add_proposals(items, report.proposals.values())))

@@ -45,6 +45,7 @@ from orchestra.workspace.repository import LINK, SUBMODULE, path_exists
 DIGEST_FILE = 200_000
 MOST_NAMED = 8  # paths in one note
 NAME_THEM = "To have one changed, name it in --change or --files."
+NO_PRD_HINT = "A PRD can also be given with --prd FILE, or left out with --no-prd."
 NO_KEY = (
     "There is no Google key for writing the PRD: set GOOGLE_API_KEY (or --api-key), give a PRD with --prd FILE, "
     "or go without one with --no-prd."
@@ -93,9 +94,9 @@ async def chosen_targets(project: Project) -> Targets | None:
     return targets
 
 
-def check_prd_source(settings: Settings, *, replayed: bool) -> None:
-    """Check whether a PRD can be obtained, before anything starts."""
-    provider = catalogue.PROVIDERS["gemini"]
+def check_prd_source(project: Project, *, replayed: bool) -> None:
+    """Check whether a PRD can be obtained and written down, before anything starts."""
+    settings, provider = project.settings, catalogue.PROVIDERS["gemini"]
     if settings.prd and not (path_exists(Path(settings.prd)) and Path(settings.prd).is_file()):
         raise SettingsError(f"--prd {settings.prd}: there is no such file.")
     if ((settings.use_prd and not settings.prd) or settings.decompose) and not replayed:
@@ -106,6 +107,9 @@ def check_prd_source(settings: Settings, *, replayed: bool) -> None:
             raise SettingsError(f"{notice.sentence} (--gemini-model).")
     if not (settings.use_prd or settings.files or settings.assign or settings.plan or settings.decompose):
         raise PlanError("--no-prd needs the files to change: give --files.")
+    for place in ("docs", "docs/prd") if settings.use_prd and not settings.prd else ():  # a link may lead elsewhere
+        if place in project.entries or project.repository.entry_kind(place) not in ("folder", ""):
+            raise PlanError(f"The PRD belongs in docs/prd/, but {place} is not a folder.", hint="Give one with --prd.")
 
 
 def gemini_notice(settings: Settings) -> catalogue.RetirementNotice | None:
@@ -143,9 +147,6 @@ def relative_to_root(path: Path | str, root: Path) -> str:
 async def write_prd(run: Run) -> tuple[str, str, Prd]:
     """Have Gemini write the PRD into docs/prd of the checkout; with --commit-prd it comes with the result instead."""
     context = run.context
-    for place in ("docs", "docs/prd"):  # checked before Gemini is paid: a link may lead elsewhere
-        if place in context.entries or context.repository.entry_kind(place) not in ("folder", ""):
-            raise PlanError(f"The PRD belongs in docs/prd/, but {place} is not a folder.", hint="Give one with --prd.")
     text = await ask_gemini_for_prd(run)
     name = prd_format.prd_file_name(context.settings.change, context.stamp)
     folder = context.folder / "prd" if context.settings.commit_prd else context.repository.root / "docs/prd"
@@ -178,8 +179,7 @@ async def ask_gemini_for_prd(run: Run) -> str:
         )
         return await wait_unless_agents_fail(run.services.readiness.ready_task, asking)
     except ProviderError as error:
-        hint = "A PRD can also be given with --prd FILE, or left out with --no-prd."
-        raise explain_provider_error(ticket, "Gemini", "write the PRD", error, hint) from None
+        raise explain_provider_error(ticket, "Gemini", "write the PRD", error, NO_PRD_HINT) from None
     finally:
         run.services.gateway.remove_client(ticket)
 
@@ -255,7 +255,8 @@ def note_protected(run: Run, paths: Sequence[str], remedy: str = NAME_THEM) -> N
 
 
 def emit_plan_made(run: Run, plan: Plan, **more: Any) -> None:
-    for text in plan.basis.notes:
+    dirty = run.context.dirty_note(plan.owners)
+    for text in (*plan.basis.notes, *([dirty] if dirty and dirty not in run.state.report.notes else [])):
         run.emit(events.Note(text))
     words = run.context.settings.is_set_by_user("change")
     usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": words}

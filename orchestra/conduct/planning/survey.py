@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from orchestra.agents import AGENTS, DEFAULT_AGENT
 from orchestra.conduct.core.models import Project
 from orchestra.plan.digest import NOISE
-from orchestra.plan.targets import TrackedFile, has_glob
+from orchestra.plan.targets import NO_SUCH_FILE, TrackedFile, has_glob
 from orchestra.workspace.evidence import batch_entries
 from orchestra.workspace.git import split_contents
 from orchestra.workspace.repository import LINK, SUBMODULE, Entry, Repository
@@ -93,5 +93,5 @@ async def explain_absence(repository: Repository, path: str, tracked: Mapping[st
         return "it belongs to git, not to what git tracks"
     if await repository.is_ignored(path):
         return "git ignores it, so its change could not be committed"
-    missing = "" if has_glob(path) else "there is no such file in the repository"
+    missing = "" if has_glob(path) else NO_SUCH_FILE
     return UNUSABLE.get(repository.entry_kind(path), missing)

@@ -123,7 +123,8 @@ class PreviousSessions:
         record = self.report.tasks[task.id]
         if record.state in (TaskState.WAITING_HUMAN, TaskState.ABANDONED):
             return self.only_task != task.id
-        complete = record.verdict == Verdict.APPLIED and bool(record.commit or record.answered) and not record.held
+        is_accepted = record.verdict == Verdict.APPLIED and bool(record.commit or record.answered)
+        complete = (is_accepted or record.nothing_to_do) and not record.held
         return complete or (self.only_task not in (None, task.id) and bool(record.verdict))
 
     def retry_only(self, task: int) -> "PreviousSessions":
@@ -150,7 +151,8 @@ class PreviousSessions:
     def result_of(self, task: Task) -> TaskResult:
         record = self.report.tasks[task.id]
         # A person may have abandoned it before its first attempt.
-        judgement = Judgement(Verdict(record.verdict or Verdict.CANCELLED), record.cause or GIVEN_UP, record.remedy)
+        verdict, cause = Verdict(record.verdict or Verdict.CANCELLED), record.cause or GIVEN_UP
+        judgement = Judgement(verdict, cause, record.remedy, nothing_to_do=record.nothing_to_do)
         if self.applied_commit:  # a result on the user's branch has no commit left to combine
             return TaskResult(task, judgement)
         # The task's own commit, not its copy in a combination; of parallel attempts that of the chosen one.

@@ -30,9 +30,8 @@ from orchestra.plan.sizing import MEMORY_PER_AGENT
 from orchestra.providers import catalogue
 from orchestra.providers.catalogue import Model, Provider
 from orchestra.settings import Settings, mask_value
-from orchestra.workspace.git import ask_git
+from orchestra.workspace.git import OLDEST_GIT, ask_git
 
-OLDEST_GIT = (2, 34)
 OLDEST_PYTHON = (3, 11)
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 60.0

@@ -1,6 +1,7 @@
 """The dry run: print the plan and its cost without asking any model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from orchestra.answers.prd_format import parse_prd
@@ -22,6 +23,8 @@ async def print_dry_run(preflight: Preflight) -> int:
     """Print the dry run. What only Gemini could decide must be given."""
     settings, repository, model = preflight.settings, preflight.repository, preflight.model
     targets, plan = await plan_dry_run(preflight)
+    notes = filter(None, [preflight.dirty_note(plan.owners), *preflight.notes])
+    plan = replace(plan, basis=replace(plan.basis, notes=(*plan.basis.notes, *notes)))
     found = estimate_with_roles(preflight, plan)
     patterns = relative_patterns(settings, repository.root)
     named_folders = [path for path in patterns if repository.entry_kind(path) == "folder"]

@@ -125,6 +125,8 @@ async def open_run(
             run.emit(events.RunResumed(str(warmup.folder), os.getpid(), settings.recorded_values()))
         else:
             emit_run_started(run)
+        for text in find_run_warnings(run, preflight) if previous is None else preflight.notes:
+            run.emit(events.Note(text))
         notify_waiting_tasks(run)
         accept_commands(run)
         yield run
@@ -199,16 +201,15 @@ def emit_run_started(run: Run) -> None:
         provider=run.context.model.provider.name,
     )
     run.emit(started)
-    for text in find_run_warnings(run):
-        run.emit(events.Note(text))
 
 
-def find_run_warnings(run: Run) -> list[str]:
+def find_run_warnings(run: Run, preflight: Preflight) -> list[str]:
     """Collect what the user should know before anything is paid."""
     repository, found = run.context.repository, []
     if repository.dirty:
         shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")
         found.append(f"Uncommitted changes ({shown}) stay as they are; agents work on HEAD and do not see them.")
+    found += filter(None, [preflight.dirty_note(preflight.known_files), *preflight.notes])
     if not repository.branch:
         found.append("HEAD is detached: the result will stay on a side branch.")
     if repository.shallow:

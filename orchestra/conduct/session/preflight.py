@@ -7,20 +7,29 @@ from pathlib import Path
 
 from orchestra.agents.aider_args import parse_aider_args
 from orchestra.conduct.core.locations import find_repository
-from orchestra.conduct.core.models import Project, check_prices, check_roles, critic_model
+from orchestra.conduct.core.models import (
+    Project,
+    check_prices,
+    check_roles,
+    critic_model,
+    role_models,
+    user_base_url,
+)
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.deliver.handover import check_handover
 from orchestra.conduct.planning.lead import check_plan, lead_model, load_plan_settings
 from orchestra.conduct.planning.prd import check_prd_source, chosen_targets
 from orchestra.conduct.previous.sessions import PreviousSessions
+from orchestra.conduct.session.provider_check import check_providers
 from orchestra.errors import UsageError
 from orchestra.gateway.recording import Recording, load_recording
 from orchestra.hosts.isolation import check_sandbox
 from orchestra.plan.check import CheckedDraft
 from orchestra.plan.targets import Targets
+from orchestra.providers import catalogue
 from orchestra.settings import CONFLICTING_OPTIONS, Settings, check_option, option_fields, parse_option
 from orchestra.wording import join_some
-from orchestra.workspace.git import ask_git
+from orchestra.workspace.git import ask_git, check_git_version
 from orchestra.workspace.repository import Repository, check_writable
 from orchestra.workspace.trees import check_provisions
 
@@ -33,14 +42,24 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Preflight(Project):
-    """What the run is about. `targets` are the files that the user named, `draft` is the content of a plan's file."""
+    """What the run is about. `targets` are the files that the user named, `draft` is the content of a plan's file.
+    `notes`: what the user should know before anything is paid."""
 
     recording: Recording | None
     targets: Targets | None = None
     draft: CheckedDraft | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def known_files(self) -> tuple[str, ...]:
+        """The files to be changed, as far as they are known before the plan."""
+        named = self.targets.files if self.targets else ()
+        planned = self.draft.draft.unfinished if self.draft else ()
+        return (*(file.path for file in named), *(path for item in planned for path in item.files))
 
 
 async def run_preflight(settings: Settings, previous: PreviousSessions | None) -> Preflight:
+    check_git_version()
     settings, tape = with_recording(settings)
     if not (settings.change or settings.plan):
         raise UsageError("Give the change with --change TEXT (or @FILE, or - for stdin).")
@@ -55,8 +74,8 @@ async def run_preflight(settings: Settings, previous: PreviousSessions | None) -
             preflight = replace(preflight, draft=await check_plan(preflight, draft))
         else:
             preflight = replace(preflight, targets=await chosen_targets(preflight))
-    await check_preflight(preflight, previous)
-    return preflight
+    notes = await check_preflight(preflight, previous)
+    return replace(preflight, notes=(*notes, *await check_models(preflight, previous)))
 
 
 async def run_plan_preflight(settings: Settings) -> Preflight:
@@ -65,21 +84,45 @@ async def run_plan_preflight(settings: Settings) -> Preflight:
     repository = await find_repository(settings, begin=not settings.files)
     preflight = Preflight(settings, repository, await repository.entries(), tape)
     preflight = replace(preflight, targets=await chosen_targets(preflight))
-    check_prd_source(settings, replayed=tape is not None)
+    check_prd_source(preflight, replayed=tape is not None)
     if tape is None and settings.decompose:
         check_prices(settings, lead_model(settings), asks_gemini=settings.use_prd and not settings.prd)
+    if tape is None and (settings.decompose or (settings.use_prd and not settings.prd)):
+        notes = await check_providers(settings, [lead_model(settings)], must_answer=True)
+        return replace(preflight, notes=tuple(notes))
     return preflight
 
 
-async def check_preflight(preflight: Preflight, previous: PreviousSessions | None) -> None:
+async def check_models(preflight: Preflight, previous: PreviousSessions | None) -> list[str]:
+    """Check the models that the run will ask, with one request per provider unless it is a dry run. Return notes."""
+    settings, model = preflight.settings, preflight.model
+    plan = previous.plan if previous else None
+    if preflight.recording is not None or (previous and plan and len(previous.done_results()) == len(plan.tasks)):
+        return []
+    if settings.dry_run:
+        own_server = user_base_url(settings, model.provider)
+        return [] if own_server else list(filter(None, [catalogue.unknown_notice(model)]))
+    tasks = preflight.draft.draft.unfinished if preflight.draft else plan.tasks if plan else ()
+    models = [model, *role_models(settings, [task.role for task in tasks])]
+    has_prd = bool(settings.prd) or (previous is not None and previous.prd is not None)
+    asks_lead = (settings.use_prd and not has_prd) or (settings.decompose and plan is None)
+    models += [lead_model(settings)] if asks_lead else []
+    models += [critic] if (critic := critic_model(settings)) else []
+    unique = list({one.name: one for one in models}.values())
+    return await check_providers(settings, unique, must_answer=previous is None)
+
+
+async def check_preflight(preflight: Preflight, previous: PreviousSessions | None) -> list[str]:
+    """Check what needs no network. Return notes."""
     settings, replayed = preflight.settings, preflight.recording is not None
     parse_aider_args(settings.aider_args)
     keys = Secrets.from_settings(settings).values
     check_provisions(preflight.repository.root, settings.worktree_copy, settings.worktree_link, keys)
     await check_sandbox(settings)
+    notes = []
     if not settings.dry_run:
         await check_writable(preflight.repository.git)
-        await check_disk_space(preflight)
+        notes += await check_disk_space(preflight)
     await check_handover(settings, preflight.repository, previous.report if previous else None)
     has_prd = previous is not None and previous.prd is not None
     if not replayed:
@@ -89,18 +132,24 @@ async def check_preflight(preflight: Preflight, previous: PreviousSessions | Non
     tasks = preflight.draft.draft.unfinished if preflight.draft else old_plan.tasks if old_plan else ()
     check_roles(settings, [task.role for task in tasks], replayed=replayed)
     if not (settings.dry_run or has_prd):
-        check_prd_source(settings, replayed=replayed)
+        check_prd_source(preflight, replayed=replayed)
+    return notes
 
 
-async def check_disk_space(project: Project) -> None:
-    """Check that a worktree fits into the temporary folder, before anything is paid."""
+async def check_disk_space(project: Project) -> list[str]:
+    """Check that a worktree fits into the temporary folder, before anything is paid. Return a note if all do not."""
     folder, size = tempfile.gettempdir(), sum(entry.size for entry in project.entries.values())
     free, needed = shutil.disk_usage(folder).free, size + LEAST_ROOM
-    git = project.git
-    if free < needed and not (free > LEAST_ROOM and await git.maybe("config", "core.sparseCheckout") == "true"):
+    git, hint = project.git, "Free some space there, or set TMPDIR to a larger disk."
+    agents = project.settings.agents or project.settings.max_agents or 1
+    is_enough = free >= agents * needed
+    if is_enough or (free > LEAST_ROOM and await git.maybe("config", "core.sparseCheckout") == "true"):
+        return []
+    if free < needed:
         needs = f"a worktree of this repository takes {needed / MB:,.1f} MB"
-        hint = "Free some space there, or set TMPDIR to a larger disk."
         raise UsageError(f"{folder} has {free / MB:,.1f} MB free, and {needs}.", hint=hint)
+    needs = f"{agents} worktrees of this repository take {agents * needed / MB:,.1f} MB"
+    return [f"{folder} has {free / MB:,.1f} MB free, and {needs}. {hint}"]
 
 
 def with_recording(settings: Settings) -> tuple[Settings, Recording | None]:

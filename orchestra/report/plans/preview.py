@@ -131,7 +131,8 @@ def cut_lines(plan: Plan) -> list[str]:
     line = "Too little git history to tell which files belong together."
     if basis.cut is not None:
         line = f"Cut: {basis.cut:.0%} of what usually changes together ({plural(basis.commits, 'commit')})."
-    return [line, *(clip_line(f"cut: {link_phrase(link)}") for link in basis.apart), ""]
+    links = basis.apart if basis.cut != 0 else ()
+    return [line, *(clip_line(f"cut: {link_phrase(link)}") for link in links), ""]
 
 
 def wrap_text(text: str, width: int = WIDTH) -> list[str]:

@@ -123,7 +123,8 @@ def helpless(request: Request) -> Reply:
 def test_waiting_task_is_decided_in_the_queue(tmp_path: Any, chromium: Any) -> None:
     """The run waits for a person; text of a model is shown and does nothing."""
     place = make_place(tmp_path, {"part1.py": FILES["part1.py"], "part2.py": FILES["part2.py"]})
-    slow = Held(helpless, holds="part2.py")
+    good = knows(WANTED, set())
+    slow = Held(lambda request: good(request) if "part2.py" in request.files else helpless(request), holds="part2.py")
     with ModelServer(slow) as provider, served(place) as (_, address), opened(chromium, address) as page:
         words = ("--change", HOSTILE, "--agents", "2", "--no-prd", "--ask", "always", "--retries", "0")
         running = place.start(*words, "--files", "part1.py", "part2.py", server=provider)
@@ -136,7 +137,7 @@ def test_waiting_task_is_decided_in_the_queue(tmp_path: Any, chromium: Any) -> N
         has_text(page, "No task waits for a decision.")
         page.keyboard.press("Escape")
         has_text(page, HOSTILE)
-        slow.script, slow.release = knows(WANTED, set()), True
+        slow.release = True
         ran = running.end()
     assert ran.code == 0, ran.out + ran.err
 

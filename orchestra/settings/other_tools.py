@@ -15,7 +15,6 @@ STORE_WORDS = {"sqlite": "", "memory": "memory://"}
 UNUSED_VARIABLES = {
     "TAVILY_API_KEY": "agents do not search the web",
     "USE_API_MODE": "agents always ask the model's API; --model and the provider's key choose it",
-    "RATE_LIMIT_ENABLED": "there is no server to limit; --rpm limits the requests to a model",
 }
 
 

@@ -35,7 +35,7 @@ SANDBOX = "sandbox allow-scripts; default-src 'unsafe-inline' data:"
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-class Server:
+class RunServer:
     """What the routes share."""
 
     def __init__(self, repositories: Repositories) -> None:
@@ -67,7 +67,7 @@ async def read_object(request: Request) -> dict[str, Any]:
     return found
 
 
-def run_routes(server: Server) -> APIRouter:
+def run_routes(server: RunServer) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/runs", summary="List all runs, the latest first")
@@ -166,7 +166,7 @@ def run_routes(server: Server) -> APIRouter:
     return routes
 
 
-def server_routes(server: Server) -> APIRouter:
+def server_routes(server: RunServer) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/health", summary="Whether the stores answer")
@@ -214,7 +214,7 @@ def build_app(repositories: Repositories) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         lifespan=lifespan,
     )
-    server = Server(repositories)
+    server = RunServer(repositories)
     for prefix in ("/api/v1", "/api"):
         for routes in (server_routes(server), run_routes(server)):
             app.include_router(routes, prefix=prefix, include_in_schema=prefix == "/api/v1")

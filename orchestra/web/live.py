@@ -53,7 +53,7 @@ class LiveRun:
             return list(self.index.read_log(self.run).events)
         return self.index.store.read_events(self.run.key, self.run.name, after=self.seq)
 
-    def look(self) -> tuple[list[Event], bool, str]:
+    def read_news(self) -> tuple[list[Event], bool, str]:
         """Read what is new, and whether a process works on the run. Called in a thread."""
         try:
             owner = self.has_owner
@@ -116,7 +116,7 @@ class LiveRuns:
         """Return the state of a run, read up to now."""
         key = (str(index.root), run.name)
         live = self.runs.setdefault(key, LiveRun(index, run))
-        live.apply(*await asyncio.to_thread(live.look))
+        live.apply(*await asyncio.to_thread(live.read_news))
         if not live.viewers and len(self.runs) > 32:
             self.runs = {each: one for each, one in self.runs.items() if one.viewers or one is live}
         return live
@@ -134,7 +134,7 @@ class LiveRuns:
 
     async def poll(self) -> None:
         while watched := [live for live in self.runs.values() if live.viewers]:
-            found = await asyncio.to_thread(lambda: [live.look() for live in watched])
+            found = await asyncio.to_thread(lambda: [live.read_news() for live in watched])
             for live, news in zip(watched, found, strict=True):
                 live.apply(*news)
             await asyncio.sleep(POLL_SECONDS)

@@ -124,7 +124,10 @@ def test_link_in_the_folder_of_the_logs_leads_nowhere(shell: Shell, tmp_path: Pa
     (shell.place.repo / ".aider_logs" / name).symlink_to(outside / "x" if "." in name else outside)
     shell.place.git("add", "-f", ".aider_logs")
     shell.place.commit()
-    assert f".aider_logs/{name} leads elsewhere" in shell.run(*WORK, OPENAI_API_KEY="k" * 30).err
+    with ModelServer(appends("# hi")) as server:
+        base = shell.place.environment(server)["OPENAI_API_BASE"]
+        refused = shell.run(*WORK, OPENAI_API_KEY="k" * 30, OPENAI_API_BASE=base)
+    assert f".aider_logs/{name} leads elsewhere" in refused.err and server.count() == 0
     assert list(outside.iterdir()) == []
 
 

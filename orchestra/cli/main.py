@@ -1,14 +1,13 @@
 """Carry out a command; errors become sentences and exit codes here."""
 
 import os
-import signal
 import sys
 import traceback
 from contextlib import suppress
 
 from orchestra.cli import command_table
 from orchestra.cli.launch import Story, prepare_process
-from orchestra.errors import OrchestraError, StoppedBySignal, as_machine_trouble
+from orchestra.errors import OrchestraError, as_machine_trouble
 
 
 def main(argv: list[str], story: Story) -> int:
@@ -30,8 +29,6 @@ def run_command(argv: list[str], story: Story) -> int:
         print_error(announce_error(error, os.environ), argv)
         return error.exit_code
     except KeyboardInterrupt:
-        print("", file=sys.stderr)  # below the ^C of the terminal
-        print_error(str(StoppedBySignal(signal.SIGINT)), argv)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

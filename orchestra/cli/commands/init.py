@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import textwrap
 from argparse import Namespace
@@ -15,7 +16,7 @@ from orchestra.cli.launch import Story
 from orchestra.cli.load import FILE, SCRIPT, read_settings
 from orchestra.cli.parser import CommandParser
 from orchestra.conduct.core.locations import find_repository
-from orchestra.errors import OrchestraError, UsageError
+from orchestra.errors import OrchestraError, UsageError, signal_exit_code
 from orchestra.gates.detect import choose_gates, detect_gates
 from orchestra.gates.inspection import inspect_repository
 from orchestra.providers import catalogue
@@ -40,7 +41,15 @@ def cmd_init(arguments: Namespace, story: Story) -> int:
     ignores, choose model and tests, and offer a CI file and the demo. Nothing is written without your yes."""
     if os.environ.get("CI") or not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("init asks questions, and there is no terminal.", hint="`doctor` checks without questions.")
-    settings = read_settings({})
+    try:
+        ask_all(read_settings({}), story)
+    except KeyboardInterrupt:
+        print("\nStopped by Ctrl-C; nothing more is written.")
+        return signal_exit_code(signal.SIGINT)
+    return 0
+
+
+def ask_all(settings: Settings, story: Story) -> None:
     repository = asyncio.run(find_repository(settings))
     healthy = asyncio.run(print_problems(settings, repository.root))
     model = choose_model(settings)
@@ -51,7 +60,6 @@ def cmd_init(arguments: Namespace, story: Story) -> int:
         cmd_demo(Namespace(folder=None), story)
     files = "" if has_google_key else " --files PATH"
     print(f'\nNext: aider-orchestrator "what to change"{files} --dry-run')
-    return 0
 
 
 async def print_problems(settings: Settings, folder: Path) -> bool:

@@ -15,7 +15,7 @@ AttemptKey = tuple[int | None, int | None]  # a task and its attempt, because at
 
 
 class Span(NamedTuple):
-    """A span of time: waiting, retry, model, edit, gate or merge. `task` is None for the run's own work."""
+    """A span of time: waiting, person, retry, model, edit, gate or merge. `task` is None for the run's own work."""
 
     kind: str
     start: int
@@ -195,7 +195,9 @@ def detail_task_moved(moved: events.TaskMoved, detail: RunDetail, event: Event) 
     if task in detail.waiting:
         kind, since = detail.waiting.pop(task)
         detail.add_span(kind, since, event.time, task)
-    if moved.state in (TaskState.READY, TaskState.WAITING_HUMAN):
+    if moved.state == TaskState.WAITING_HUMAN:
+        detail.waiting[task] = ("person", event.time)
+    if moved.state == TaskState.READY:
         detail.waiting[task] = ("retry" if detail.attempts(task) else "waiting", event.time)
 
 

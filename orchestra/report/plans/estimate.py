@@ -124,8 +124,8 @@ def actual_use(report: Report) -> tuple[int, float | None, float]:
 
 
 def comparison_sentence(report: Report) -> str:
-    """Estimated $0.02 to $0.30 and 1.0 to 6.0 minutes for the agents; they took $0.05 and 2.0 minutes. Empty for a run
-    with unfinished tasks, which cannot be compared."""
+    """Estimated for the agents' work alone: $0.02 to $0.30 and 1.0 to 6.0 minutes; it took $0.05 and 2.0 minutes. Empty
+    for a run with unfinished tasks, which cannot be compared."""
     expected, tasks = report.estimate, report.tasks.values()
     if expected is None or any(task.verdict != Verdict.APPLIED for task in tasks if not task.replaced):
         return ""
@@ -136,7 +136,8 @@ def comparison_sentence(report: Report) -> str:
         least, most, took = (f"{tokens:,} tokens" for tokens in (*expected.tokens, used_tokens))
         least = least.removesuffix(" tokens")
     lasted = f"{format_minutes(minutes)} minutes" if minutes >= 1 else f"{60 * minutes:.1f} seconds"
-    return f"Estimated {least} to {most} and {soon} to {late} minutes for the agents; they took {took} and {lasted}."
+    expected_range = f"{least} to {most} and {soon} to {late} minutes"
+    return f"Estimated for the agents' work alone: {expected_range}; it took {took} and {lasted}."
 
 
 def format_estimate(dollars: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 # A command at the end of a line, to be pasted into a shell.
 COMMAND = re.compile(r"(?<=: )(?:aider-orchestrator|cd|gh|git|glab|python3?) .+$")
-LEAST_WIDTH = 30
+LEAST_WIDTH, LEAST_COLUMN = 30, 30
 
 
 def join_some(words: Sequence[str], most: int = 3) -> str:
@@ -27,15 +27,18 @@ def one_line(text: str, limit: int = 400) -> str:
 
 
 def wrap_line(line: str, width: int) -> str:
-    """Wrap a line between words, with its indent, and below its last column or a step deeper if it has one. Paths stay
+    """Wrap a line between words: an item a step deeper than its indent, a table's row below its last column. Paths stay
     whole, and so does a command at its end, on a line of its own."""
     if len(line) <= width:
         return line
     command = COMMAND.search(line)
     words = line[: command.start()].rstrip() if command else line
     indent = len(line) - len(line.lstrip())
-    column = words.rstrip().rfind("  ") + 2
-    deeper = " " * (column if indent < column - 1 and column <= width // 2 else indent + 2 if indent else 0)
-    room = max(width, LEAST_WIDTH)
-    lines = textwrap.wrap(words, room, subsequent_indent=deeper, break_long_words=False, break_on_hyphens=False)
+    gap = words.rstrip().rfind("  ")
+    if gap >= indent:  # a table's row
+        deeper = gap + 2 if gap + 2 + LEAST_COLUMN <= width else indent + 4
+    else:
+        deeper = indent + 2 if indent else 0
+    room, below = max(width, LEAST_WIDTH), " " * deeper
+    lines = textwrap.wrap(words, room, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
     return "\n".join([*lines, " " * (indent + 2) + command[0]] if command else lines)

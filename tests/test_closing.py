@@ -154,7 +154,7 @@ def test_status_has_a_heading_on_demand() -> None:
         ("short", "short"),
         ("one two three four five six seven", "one two three four five six\nseven"),
         ("  one two three four five six seven", "  one two three four five six\n    seven"),
-        ("  a  one two three four five six", "  a  one two three four five\n     six"),
+        ("  a  one two three four five six", "  a  one two three four five\n      six"),
         ("  look at /a/very/long/path/of/some/file.py", "  look at\n    /a/very/long/path/of/some/file.py"),
         ("  Do it so: git diff abc def ghi jkl mno", "  Do it so:\n    git diff abc def ghi jkl mno"),
         ("Look: git diff abcdefghi..jklmnopqrst", "Look:\n  git diff abcdefghi..jklmnopqrst"),
@@ -162,3 +162,9 @@ def test_status_has_a_heading_on_demand() -> None:
 )
 def test_line_is_wrapped_between_words(line: str, shown: str) -> None:
     assert wrap_line(line, 30) == shown
+
+
+def test_row_of_a_table_goes_on_below_its_last_column() -> None:
+    assert wrap_line("  agent1  complete  one two three four five six seven", 50) == (
+        "  agent1  complete  one two three four five six\n                    seven"
+    )

@@ -177,7 +177,7 @@ async def take_back_worktree(scheduler: Scheduler, task: Task) -> None:
     run.move_to(task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
     run.emit(events.AttemptStarted(model=PERSON, base=lent.start, by_hand=True), task.id, number)
-    commit = await git.commit_tree(made, lent.parent, run.context.commit_message(task, by_agent=False))
+    commit = await git.commit_tree(made, lent.parent, run.commit_message(task, by_agent=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
     attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent.parent, commit))
     attempt.record.diff = shorten_diff(await binary_diff(git, lent.parent, commit))

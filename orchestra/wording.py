@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 # A command at the end of a line, to be pasted into a shell.
 COMMAND = re.compile(r"(?<=: )(?:aider-orchestrator|cd|gh|git|glab|python3?) .+$")
+UNIT, UNBROKEN = re.compile(r"(?<=\d) (?=(?:s|min|h)\b)"), "\u00a0"
 LEAST_WIDTH, LEAST_COLUMN = 30, 30
 
 
@@ -33,6 +34,7 @@ def wrap_line(line: str, width: int) -> str:
         return line
     command = COMMAND.search(line)
     words = line[: command.start()].rstrip() if command else line
+    words = UNIT.sub(UNBROKEN, words)
     indent = len(line) - len(line.lstrip())
     gap = words.rstrip().rfind("  ")
     if gap >= indent:  # a table's row
@@ -41,4 +43,5 @@ def wrap_line(line: str, width: int) -> str:
         deeper = indent + 2 if indent else 0
     room, below = max(width, LEAST_WIDTH), " " * deeper
     lines = textwrap.wrap(words, room, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
-    return "\n".join([*lines, " " * (indent + 2) + command[0]] if command else lines)
+    wrapped = "\n".join(lines).replace(UNBROKEN, " ")
+    return f"{wrapped}\n{' ' * (indent + 2)}{command[0]}" if command else wrapped

@@ -155,6 +155,8 @@ def test_status_has_a_heading_on_demand() -> None:
         ("one two three four five six seven", "one two three four five six\nseven"),
         ("  one two three four five six seven", "  one two three four five six\n    seven"),
         ("  a  one two three four five six", "  a  one two three four five\n      six"),
+        ("one two three four fives 3.8 s", "one two three four fives 3.8 s"),
+        ("one two three four fives; 3.8 s", "one two three four fives;\n3.8 s"),
         ("  look at /a/very/long/path/of/some/file.py", "  look at\n    /a/very/long/path/of/some/file.py"),
         ("  Do it so: git diff abc def ghi jkl mno", "  Do it so:\n    git diff abc def ghi jkl mno"),
         ("Look: git diff abcdefghi..jklmnopqrst", "Look:\n  git diff abcdefghi..jklmnopqrst"),

@@ -14,7 +14,7 @@ from orchestra.cli.find import match_run_name
 from orchestra.errors import UsageError
 from orchestra.events import EventLog, event_record, make_event
 from orchestra.journal.jsonl import LogTail
-from orchestra.journal.store_repair import open_store
+from orchestra.journal.open_store import open_store
 from orchestra.report.sanitize import escape_controls, escaped_line
 from tests.support.databases import database
 from tests.support.load import within

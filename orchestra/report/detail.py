@@ -319,8 +319,3 @@ def phase_words(report: Report, detail: RunDetail, task: TaskReport) -> str:
     if phase is Phase.DONE and task.nothing_to_do:
         return "nothing to do"
     return task.verdict.replace("_", " ") if phase is Phase.FAILED and task.verdict else phase.value
-
-
-def has_ended(task: TaskReport) -> bool:
-    """Return whether nothing is left to do for a task but to combine it with the others."""
-    return task.state in (TaskState.AWAITING_QA, TaskState.COMPLETE, TaskState.FAILED, TaskState.ABANDONED)

@@ -133,6 +133,11 @@ class TaskReport:
         return {each.attempt for each in self.candidates if not each.chosen and each.round in chosen}
 
     @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to do for the task but to combine it with the others."""
+        return self.state in (TaskState.AWAITING_QA, TaskState.COMPLETE, TaskState.FAILED, TaskState.ABANDONED)
+
+    @property
     def success(self) -> bool:
         ends_well = self.verdict == Verdict.APPLIED or self.nothing_to_do
         return ends_well and not self.held and (self.iterations > 0 or self.by_hand)

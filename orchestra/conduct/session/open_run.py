@@ -36,9 +36,9 @@ from orchestra.hosts.local import CommandEnvironment, LocalHost
 from orchestra.journal import jsonl
 from orchestra.journal.bus import Subscription
 from orchestra.journal.jsonl import Journal, prepare_log_folder
+from orchestra.journal.open_store import open_own_store, open_store
 from orchestra.journal.ownership import RunOwnership
 from orchestra.journal.store import Command, Store
-from orchestra.journal.store_repair import open_own_store, open_store
 from orchestra.journal.writer import StoreWriter
 from orchestra.plan.targets import Targets
 from orchestra.providers import catalogue

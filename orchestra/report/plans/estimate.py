@@ -7,7 +7,6 @@ from orchestra.events import PlanRange, TaskRange
 from orchestra.model import Plan, Task, Usage, Verdict
 from orchestra.plan.task_order import dependency_depths
 from orchestra.providers import catalogue
-from orchestra.report.detail import has_ended
 from orchestra.report.state import Report
 
 FIXED_TOKENS = 2_000  # Aider's own instructions in each prompt
@@ -101,7 +100,7 @@ def time_left(report: Report, worked_seconds: float) -> float | None:
     minutes = {task.id: sum(task.estimate.minutes) for task in report.tasks.values() if task.estimate}
     if report.estimate is None or not (all_minutes := math.fsum(minutes.values())):
         return None
-    share = math.fsum(minutes.get(task.id, 0.0) for task in report.tasks.values() if has_ended(task)) / all_minutes
+    share = math.fsum(minutes.get(task.id, 0.0) for task in report.tasks.values() if task.has_ended) / all_minutes
     expected = 60 * sum(report.estimate.minutes) / 2
     left = (worked_seconds / share if share >= PACE_COUNTS_FROM else expected) - worked_seconds
     return left if left > 0 else None

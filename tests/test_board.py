@@ -66,7 +66,7 @@ PHASES: dict[str, tuple[Told, ...]] = {
     "waiting for you": (moved(1, "failed"), moved(1, "waiting_human")),
     "accepted": (moved(1, "awaiting_qa"),),
     "done": (moved(1, "awaiting_qa"), moved(1, "complete")),
-    "rejected edit": ((2_000, "attempt_ended", 1, 1, {"verdict": "rejected_edit"}), moved(1, "failed")),
+    "edit rejected": ((2_000, "attempt_ended", 1, 1, {"verdict": "rejected_edit"}), moved(1, "failed")),
     "abandoned": (moved(1, "failed"), moved(1, "abandoned")),
 }
 

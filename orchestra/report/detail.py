@@ -9,6 +9,7 @@ from orchestra import events
 from orchestra.answers.conversation import Turn, unpack_turns
 from orchestra.events import Event, Payload
 from orchestra.model import TaskState, Usage
+from orchestra.report.phrases import outcome_phrase
 from orchestra.report.state import Report, TaskReport, gate_with_judgement
 
 AttemptKey = tuple[int | None, int | None]  # a task and its attempt, because attempts may run side by side
@@ -318,4 +319,4 @@ def phase_words(report: Report, detail: RunDetail, task: TaskReport) -> str:
     phase = task_phase(report, detail, task)
     if phase is Phase.DONE and task.nothing_to_do:
         return "nothing to do"
-    return task.verdict.replace("_", " ") if phase is Phase.FAILED and task.verdict else phase.value
+    return outcome_phrase(task.verdict) if phase is Phase.FAILED and task.verdict else phase.value

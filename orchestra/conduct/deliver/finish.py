@@ -57,7 +57,10 @@ def finish_run(run: Run, failure: BaseException | None) -> FinishedRun:
         error = asyncio.CancelledError(int(signal.SIGHUP))
     error = as_machine_trouble(error) or error
     if run.services.journal.muted:
-        raise RunOwned(f"another process has taken over run {run.context.stamp}.", hint="Look at it with `status`.")
+        raise RunOwned(
+            f"another process has taken over run {run.context.stamp}.",
+            hint=f"Look at it: aider-orchestrator status {run.context.stamp}",
+        )
     try:
         run.services.gateway.close_open_requests()
         emit_replayed(run)

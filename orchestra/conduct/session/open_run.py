@@ -177,7 +177,10 @@ async def take_over_run(hold: RunOwnership, trees: Trees, previous: PreviousSess
     hold.run = previous.stamp
     await asyncio.to_thread(hold.acquire)
     if jsonl.read_run_log(trees.repository.root / LOGS, previous.stamp).events[-1].seq != previous.events[-1].seq:
-        raise UsageError(f"run {previous.stamp} was just resumed elsewhere.", hint="Look at it with `status`.")
+        raise UsageError(
+            f"run {previous.stamp} was just resumed elsewhere.",
+            hint=f"Look at it: aider-orchestrator status {previous.stamp}",
+        )
     await asyncio.to_thread(hold.store.append_events, hold.repository, previous.events)
     for folder in previous.folders:
         for tree in folder.glob("*/tree"):

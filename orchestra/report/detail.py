@@ -81,6 +81,9 @@ class RunDetail:
     quiet_since: dict[AttemptKey, int] = field(default_factory=dict)
     gates_since: dict[tuple[AttemptKey, str], int] = field(default_factory=dict)
     busy_since: int = 0
+    # When the question that stands at the terminal was asked, and about which task.
+    asked_at: int = 0
+    asked_about: int | None = None
 
     def attempts(self, task: int) -> list[Attempt]:
         """The attempts at a task that did something, in the order of their start."""
@@ -151,6 +154,7 @@ def detail_event(detail: RunDetail, event: Event) -> None:
     if isinstance(event.payload, events.RunResumed) and detail.ended:
         detail.close_spans(detail.ended)
         detail.working_attempts.clear()
+        detail.asked_at = 0
         detail.breaks.append(SessionBreak(detail.ended, max(0, event.time - detail.ended)))
     detail.ended = max(detail.ended, event.time)
     if event.task is not None and event.attempt is not None:
@@ -176,6 +180,8 @@ def detail_work(payload: Payload, detail: RunDetail, event: Event) -> None:
                 if since < detail.ready_at:
                     detail.add_span("waiting", since, detail.ready_at, task)
                     detail.quiet_since[task, number] = detail.ready_at
+        case events.AgentWaiting():
+            detail_question(payload, detail, event)
         case events.RequestEnded():
             detail_request(payload, detail, event)
         case events.AssistantResponse():
@@ -204,6 +210,15 @@ def detail_task_moved(moved: events.TaskMoved, detail: RunDetail, event: Event) 
 
 def attempt_key(event: Event) -> AttemptKey:
     return event.task, event.attempt
+
+
+def detail_question(wait: events.AgentWaiting, detail: RunDetail, event: Event) -> None:
+    """Add how long the run waited for an answer at the terminal: it did nothing else."""
+    if wait.on == events.PERSON:
+        detail.asked_at, detail.asked_about = event.time, event.task
+    elif detail.asked_at and detail.asked_about == event.task:
+        detail.add_span("person", detail.asked_at, event.time)
+        detail.asked_at, detail.busy_since = 0, event.time
 
 
 def detail_request(request: events.RequestEnded, detail: RunDetail, event: Event) -> None:

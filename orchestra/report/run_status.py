@@ -9,7 +9,7 @@ from orchestra.events import to_json_value
 from orchestra.model import TaskState
 from orchestra.report.closing import gate_line, task_notes
 from orchestra.report.detail import Attempt
-from orchestra.report.phrases import cost_phrase, decision_step, format_cost, plural
+from orchestra.report.phrases import cost_phrase, decision_step, format_cost, plural, task_status
 from orchestra.report.sanitize import escaped_line
 from orchestra.report.state import Report, TaskReport
 from orchestra.report.summary import agent_record, build_summary, usage_record
@@ -51,14 +51,15 @@ def waiting_lines(report: Report) -> list[str]:
 
 
 def agent_lines(report: Report, *, heading: bool = False) -> list[str]:
-    rows = [agent_row(task) for task in report.tasks.values()]
+    """A line for each agent. With a heading the states are words for people, otherwise they are those of the JSON."""
+    rows = [agent_row(task, task_status(task) if heading else "") for task in report.tasks.values()]
     return align_columns([AGENT_HEADING, *rows] if heading and rows else rows)
 
 
-def agent_row(task: TaskReport) -> TableRow:
+def agent_row(task: TaskReport, state: str) -> TableRow:
     return (
         task.agent,
-        (task.held and "excluded") or task.verdict or task.state,
+        state or (task.held and "excluded") or task.verdict or task.state,
         plural(task.attempts, "attempt"),
         f"{task.usage.tokens:,} tokens",
         format_cost(task.usage),

@@ -30,7 +30,7 @@ MIN_TEXT_LENGTH = 120
 MAX_COLOURED_LENGTH = 100_000  # characters of all diffs: Pygments takes about half a second for them
 MAX_STEPS = 8
 MAX_SPENDERS = 12
-TONE_LABELS = {"good": "done", "warn": "excluded", "bad": "failed", "idle": "unfinished"}
+TONE_LABELS = {"good": "done", "warn": "to look at", "bad": "failed", "idle": "unfinished"}
 
 
 def html_page(report: Report, detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import webbrowser
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,10 +225,28 @@ def test_on_a_terminal_only_our_own_colours(copy: Copy) -> None:
 def test_watching_on_a_terminal_ends_with_the_status(copy: Copy) -> None:
     told = on_terminal(copy, "status", "--watch", COLUMNS="500", NO_COLOR="1").replace("\r\n", "\n")
     assert re.search(r"\x1b\[\d+A\x1b\[J", told)
-    assert told.partition("\x1b[J")[2].endswith(copy.told("status"))
+    assert told.endswith(copy.told("status").partition("\n\n")[2])
     shown = on_terminal(copy, "status")
     assert "\x1b[1;33m2 of 3 tasks are complete" in shown or "\x1b[1;31m2 of 3 tasks are complete" in shown
     assert "\x1b[2magent   state" in shown
+
+
+def test_show_uses_the_pager_on_a_terminal(copy: Copy) -> None:
+    paged = on_terminal(copy, "show", "2", PAGER="sed s/^/paged:/").replace("\r\n", "\n")
+    assert paged.startswith("paged:agent2 of run") and "paged:\x1b[32m+# hi" in paged
+    assert on_terminal(copy, "show", "2", PAGER="cat").startswith("agent2 of run")
+    assert copy.told("show", "2").startswith("agent2 of run")
+
+
+def test_report_is_opened_in_a_browser(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = dict[str, bool]()
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.setdefault(address, True))
+    path = copy.told("report", "--open").strip()
+    assert list(opened) == [f"file://{path}"] and Path(path).exists()
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+    said = copy.run("report", "--open")
+    assert (said.code, said.out.strip(), said.err) == (0, path, "No browser was found here: open that file in one.\n")
+    assert copy.run("report", "--open", "--markdown").code == 2
 
 
 def test_clean_asks_on_a_terminal(copy: Copy) -> None:

@@ -81,7 +81,7 @@ def remedy_after(text: str) -> str:
 @pytest.mark.parametrize(
     ("remedy", "shown"),
     [
-        ("Go on: `resume`.", f"Go on: `aider-orchestrator resume {STAMP}`."),
+        ("Look; then `resume`.", f"Look; then `aider-orchestrator resume {STAMP}`."),
         ("More: `resume --budget USD`.", f"More: `aider-orchestrator resume {STAMP} --budget USD`."),
         ("Retry it: `retry 20261120 1`.", "Retry it: `aider-orchestrator retry 20261120 1`."),
         ("Say more.", "Say more."),
@@ -89,6 +89,16 @@ def remedy_after(text: str) -> str:
 )
 def test_remedy_names_whole_commands(remedy: str, shown: str) -> None:
     assert remedy_after(remedy) == f"  {shown}"
+
+
+def test_resume_is_told_once() -> None:
+    told = Story()
+    told.begin(1)
+    told.emit("attempt_ended", 1, 1, verdict="cancelled", cause="", remedy="Go on: `resume`.", commit="", seconds=1.0)
+    told.emit("run_ended", exit_code=130, error="")
+    report = fold_events(told.events)
+    assert closing_text(report, "").count("resume") == 1
+    assert build_summary(report, {})["next"] == [f"Go on: aider-orchestrator resume {STAMP}"]
 
 
 # --- waiting for a person -------------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ OUTCOME_PHRASES = {
     Verdict.CRASHED: "crashed",
     Verdict.CANCELLED: "stopped",
 }
+ONLY_RESUME = re.compile(r"[\w ]+:? `aider-orchestrator resume \S+`\.")  # a remedy that suggested_commands has too
 PHASE_NAMES = {"prd": "requirements", "agent": "agents", "critic": "reviews"}
 
 
@@ -168,13 +169,9 @@ def unchecked_reasons(report: Report) -> str:
 
 
 def next_steps(report: Report) -> list[str]:
-    """What the user can do now, a sentence each, with its command after a colon."""
-    return [f"{words}: {command}" if command else words for words, command in step_rows(report)]
-
-
-def step_rows(report: Report) -> list[tuple[str, str]]:
-    """What the user can do now, each with its exact command or an empty text."""
-    return [*handover_commands(report), *other_steps(report)]
+    """What the user can do now, beside the suggested commands: a sentence each, with its command after a colon."""
+    rows = [*handover_commands(report), *other_steps(report)]
+    return [f"{words}: {command}" if command else words for words, command in rows]
 
 
 def handover_commands(report: Report) -> list[tuple[str, str]]:
@@ -205,7 +202,7 @@ def other_steps(report: Report) -> list[tuple[str, str]]:
         words = "If a file must change, name it in --files, or say in --change what must be different in it."
         steps.append((words, ""))
     remedies = [remedy_phrase(report, task) for task in report.failed if task.remedy and not task.asks]
-    return steps + [(remedy, "") for remedy in dict.fromkeys(remedies)]
+    return steps + [(remedy, "") for remedy in dict.fromkeys(remedies) if not ONLY_RESUME.fullmatch(remedy)]
 
 
 def remedy_phrase(report: Report, task: TaskReport) -> str:

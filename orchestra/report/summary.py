@@ -4,7 +4,7 @@ from typing import Any
 
 from orchestra.events import RunEnded, to_json_value
 from orchestra.model import Usage
-from orchestra.report.phrases import decision_commands, next_steps, verdict_sentence
+from orchestra.report.phrases import decision_commands, next_steps, suggested_commands, verdict_sentence
 from orchestra.report.plans.estimate import estimate_record
 from orchestra.report.state import Report, TaskReport
 
@@ -55,7 +55,10 @@ def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
             {"task": task} | to_json_value(each) for task, tasks in report.proposals.items() for each in tasks
         ],
         "notes": report.notes,
-        "next": next_steps(report),
+        "next": [
+            *next_steps(report),
+            *(f"{label}: {command}" for label, _, command in suggested_commands(report) if label == "Go on"),
+        ],
         "waiting": [waiting_record(report, task) for task in report.waiting],
         **({"unreadable_events": report.unreadable} if report.unreadable else {}),
     }

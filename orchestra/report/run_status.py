@@ -16,6 +16,7 @@ from orchestra.report.summary import agent_record, build_summary, usage_record
 from orchestra.wording import align_columns
 
 LONGEST = 2000  # characters of each message to the model
+END_OF_EXAMPLES = "I switched to a new code base."  # Aider's message, which it answers itself
 ATTEMPT_FIELDS = ("number", "started", "model", "verdict", "cause", "remedy", "seconds", "commit", "patch")
 
 ENDED, RUNNING, INTERRUPTED = "ended", "running", "interrupted"
@@ -148,9 +149,18 @@ def attempt_lines(attempt: Attempt) -> list[str]:
 def conversation_lines(attempt: Attempt, *, whole: bool) -> list[str]:
     lines = []
     for turn in attempt.turns if attempt.whole else ():
-        for role, text in turn.asked:
-            shown = len(text) if whole else 0 if role == "system" else LONGEST
-            more = f"… {len(text) - shown:,} characters more (--all shows them)" if len(text) > shown else ""
-            lines += [f"[{role}]", " ".join(filter(None, [text[:shown], more])), ""]
+        asked = turn.asked if whole else messages_of_ours(turn.asked)
+        if left_out := sum(len(text) for _, text in turn.asked) - sum(len(text) for _, text in asked):
+            lines += [f"({left_out:,} characters that Aider itself wrote are left out; --all shows them)", ""]
+        for role, text in asked:
+            shown = len(text) if whole else LONGEST
+            more = f" … {len(text) - shown:,} characters more (--all shows them)" if len(text) > shown else ""
+            lines += [f"[{role}]", f"{text[:shown]}{more}", ""]
         lines += ["[reply]", turn.said, ""]
     return lines
+
+
+def messages_of_ours(asked: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The messages without Aider's system prompt and the examples of edits that follow it."""
+    ends = [n for n, (_, text) in enumerate(asked) if text.startswith(END_OF_EXAMPLES)]
+    return [message for message in asked[ends[-1] + 2 if ends else 0 :] if message[0] != "system"]

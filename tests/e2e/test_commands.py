@@ -151,8 +151,9 @@ def brief(ran: Ran, task: int) -> object:
 
 
 def test_show_prints_the_conversation(copy: Copy) -> None:
+    examples = (("system", "I am Aider"), ("user", "I switched to a new code base. Forget it."), ("assistant", "Ok."))
     said = [
-        Turn((("user", f"Please {RED}"), ("user", "x" * 5000), ("system", "I am Aider")), "Here.\n+not a change"),
+        Turn((*examples, ("user", f"Please {RED}"), ("user", "x" * 5000)), "Here.\n+not a change"),
         Turn((), "Once more."),
     ]
     logs = copy.place.repo / ".aider_logs"
@@ -161,7 +162,8 @@ def test_show_prints_the_conversation(copy: Copy) -> None:
         file.write(json.dumps(event_record(event)) + "\n")
     told = copy.told("show", "1")
     assert "[user]\nPlease \\x1b[31mred" in told and "[reply]\nHere.\n+not a change\n\n[reply]\nOnce more." in told
-    assert "3,000 characters more" in told and "I am Aider" not in told
+    assert "3,000 characters more" in told and "(54 characters that Aider itself wrote are left out" in told
+    assert "I am Aider" not in told and "new code base" not in told
     assert "x" * 5000 in copy.told("show", "1", "--all") and "I am Aider" in copy.told("show", "1", "--all")
     [attempt] = copy.json("show", "1", "--json")["attempts"]
     assert attempt["conversation"] == json.loads(

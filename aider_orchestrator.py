@@ -76,10 +76,11 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
 
 async def show_plan(settings: Settings, past: "PreviousSessions | None") -> int:
     """Print the plan and its estimated cost without requests to a model."""
+    from orchestra.cli.command_io import print_plain
     from orchestra.conduct.session.dry_run import print_dry_run
     from orchestra.conduct.session.preflight import run_preflight
 
-    return await print_dry_run(await run_preflight(settings, past))
+    return await print_dry_run(await run_preflight(settings, past), print_plain)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -72,6 +72,8 @@ def markdown_values(report: Report) -> dict[str, Any]:
         "coverage": requirement_coverage(report),
         "files": sorted(report.files.items()),
         "handover": handover,
+        "next_rows": phrases.step_rows(report),
+        "suggested_rows": [(words, command) for _, words, command in phrases.suggested_commands(report)],
         "notes": [*report.notes, *(f"{task.agent} {words}" for task in tasks for words in task_notes(task))],
     }
 

@@ -170,8 +170,12 @@ def unchecked_reasons(report: Report) -> str:
 
 def next_steps(report: Report) -> list[str]:
     """What the user can do now, beside the suggested commands: a sentence each, with its command after a colon."""
-    rows = [*handover_commands(report), *other_steps(report)]
-    return [f"{words}: {command}" if command else words for words, command in rows]
+    return [f"{words}: {command}" if command else words for words, command in step_rows(report)]
+
+
+def step_rows(report: Report) -> list[tuple[str, str]]:
+    """The same steps, each with its exact command or an empty text."""
+    return [*handover_commands(report), *other_steps(report)]
 
 
 def handover_commands(report: Report) -> list[tuple[str, str]]:

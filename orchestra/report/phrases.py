@@ -45,7 +45,7 @@ OUTCOME_PHRASES = {
     Verdict.AUTH: "key refused",
     Verdict.QUOTA: "quota used up",
     Verdict.RATE_LIMIT: "rate limited",
-    Verdict.CONTEXT: "prompt too long",
+    Verdict.CONTEXT: "too long for the model",
     Verdict.PROVIDER_ERROR: "provider failed",
     Verdict.UNREACHABLE: "unreachable",
     Verdict.TIMEOUT: "timed out",

@@ -52,6 +52,10 @@ def test_long_change_is_cut_to_its_first_sentence() -> None:
     assert len(one) <= 72 and one.endswith("…: kettle") and two.endswith("…: horn")
 
 
+def test_file_names_keep_the_subject_in_one_line() -> None:
+    assert subjects(task(1, "odd\n\x1b[31m.py"), task(2, "b.py"), change="Do") == ["Do: odd??[31m", "Do: b"]
+
+
 def test_secrets_are_taken_out_of_subjects() -> None:
     tasks = [task(1, "k3y.py"), task(2, "b.py")]
     assert commit_subject(tasks[0], tasks, "Add k3y", lambda text: text.replace("k3y", "***")) == "Add ***: ***"

@@ -10,15 +10,12 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any, TextIO
 
 from orchestra.cli.parser import CommandParser
 from orchestra.report.sanitize import colour_text, escape_controls
 from orchestra.settings import Settings
 from orchestra.wording import wrap_line
-
-NO_TONES: Mapping[str, str] = MappingProxyType({})
 
 
 def add_repository_arguments(parser: CommandParser) -> None:
@@ -72,15 +69,14 @@ def is_attended(settings: Settings, output: TextIO) -> bool:
     return not unattended and sys.stdin.isatty() and output.isatty()
 
 
-def print_plain(text: str, tones: Mapping[str, str] = NO_TONES, stream: TextIO | None = None) -> None:
+def print_plain(text: str, tones: Mapping[str, str] | None = None, stream: TextIO | None = None) -> None:
     """Print text for people: control characters are escaped, and so is what the stream cannot encode. On a terminal
     long lines are wrapped, and the lines in `tones` get the colour of theirs."""
-    width, coloured = terminal_width(stream or sys.stdout), has_colours(stream)
+    width, colours = terminal_width(stream or sys.stdout), (tones or {}) if has_colours(stream) else {}
     lines = []
     for line in escape_controls(text).split("\n"):
         shown = wrap_line(line, width) if width else line
-        tone = tones.get(line) if coloured else None
-        lines.append(colour_text(shown, tone) if tone and line else shown)
+        lines.append(colour_text(shown, colours[line]) if line in colours else shown)
     print_raw("\n".join(lines) + "\n", stream)
 
 

@@ -52,8 +52,9 @@ def file_paths(task: Task) -> str:
     return fit_names(task.paths)
 
 
-def fit_names(names: Sequence[str]) -> str:
-    """As many names as there is room for, or the first one in part."""
+def fit_names(paths: Sequence[str]) -> str:
+    """As many names as there is room for, or the first one in part. What cannot be printed becomes a question mark."""
+    names = ["".join(sign if sign.isprintable() else "?" for sign in path) for path in paths]
     most = range(MOST_NAMES, 0, -1)
     return next(
         (text for n in most if len(text := join_some(names, n)) <= LONGEST_MARK),

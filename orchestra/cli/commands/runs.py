@@ -55,7 +55,7 @@ def cmd_runs(arguments: Namespace) -> None:
     elif records:
         head = [RUNS_HEADING] if sys.stdout.isatty() else []
         lines = align_columns([*head, *map(run_row, records)])
-        print_plain("\n".join(lines), {lines[0]: "head"} if head else {})
+        print_plain("\n".join(lines), {lines[0]: "head"})
 
 
 def run_record(index: RunIndex, run: KnownRun) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def format_status(index: RunIndex, run: KnownRun, report: Report) -> str:
 def status_tones(report: Report) -> dict[str, str]:
     """The lines of the status that have a colour, with its tone."""
     heading, waiting = run_status.agent_lines(report, heading=True)[:1], run_status.waiting_lines(report)
-    questions = [line for line in waiting if not line.startswith(" ")]
+    questions = [line for line in waiting if line and not line.startswith(" ")]
     return {verdict_line(report): run_tone(report)} | dict.fromkeys(questions, "warn") | dict.fromkeys(heading, "head")
 
 

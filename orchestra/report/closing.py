@@ -167,7 +167,8 @@ def candidate_notes(task: TaskReport) -> Iterator[str]:
         change = f", {phrases.plural(candidate.size, 'line')} changed" if candidate.size else ""
         place = candidate.branch or candidate.patch
         kept = f"; kept as {place}" if place else ""
-        yield f"was not taken from attempt {candidate.attempt} ({candidate.verdict}{change}){kept}"
+        outcome = phrases.outcome_phrase(candidate.verdict)
+        yield f"was not taken from attempt {candidate.attempt} ({outcome}{change}){kept}"
 
 
 def handover_rows(report: Report) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from orchestra import events
 from orchestra.events import Event, Payload
 from orchestra.model import Verified
-from orchestra.report.phrases import decision_phrase, format_usd, gate_outcome, join_names, plural
+from orchestra.report.phrases import decision_phrase, format_usd, gate_outcome, join_names, outcome_phrase, plural
 from orchestra.report.state import DecisionMade
 
 # What a run of tests is for that examines the tests themselves, by its tree.
@@ -97,7 +97,7 @@ def describe_task(payload: Payload, event: Event) -> str:
         case events.AgentWaiting():
             return f"{actor}: waiting for {payload.on} ({payload.why})" if payload.on else ""
         case events.AttemptEnded():
-            outcome = "nothing to do" if payload.nothing_to_do else payload.verdict
+            outcome = "nothing to do" if payload.nothing_to_do else outcome_phrase(payload.verdict)
             return f"{actor}: {outcome} after {payload.seconds:.1f} s. {payload.cause}"
         case events.AttemptChosen():
             return f"{actor}: {payload.why}"

@@ -9,7 +9,7 @@ from orchestra.events import to_json_value
 from orchestra.model import TaskState
 from orchestra.report.closing import gate_line, task_notes
 from orchestra.report.detail import Attempt
-from orchestra.report.phrases import cost_phrase, decision_step, format_cost, plural, task_status
+from orchestra.report.phrases import cost_phrase, decision_step, format_cost, outcome_phrase, plural, task_status
 from orchestra.report.sanitize import escaped_line
 from orchestra.report.state import Report, TaskReport
 from orchestra.report.summary import agent_record, build_summary, usage_record
@@ -117,7 +117,7 @@ def task_text(
 ) -> str:
     """For people. `whole`: with whole messages, and those that Aider itself wrote."""
     lines = [f"{task.agent} of run {report.run}: {task.title or 'no title'}"]
-    lines += [f"  {task.state}, {cost_phrase(task.usage)}"]
+    lines += [f"  {task_status(task)}, {cost_phrase(task.usage)}"]
     lines += [f"  {path}" for path in task.files]
     lines += [f"  excluded from the result: {task.held}"] if task.held else []
     lines += [f"  its commit in the result: {task.commit}"] if task.commit and not task.held else []
@@ -141,7 +141,8 @@ def attempt_lines(attempt: Attempt) -> list[str]:
     cost = f"{plural(used.requests, 'request')}, {used.input:,} tokens in, {used.output:,} out, {cost_phrase(used)}"
     if not attempt.verdict:
         return [f"{begun}, not ended; {cost}"]
-    words = [f"{attempt.verdict} after {attempt.seconds:.1f} s: {attempt.cause}", attempt.remedy, f"{begun}; {cost}"]
+    outcome = f"{outcome_phrase(attempt.verdict)} after {attempt.seconds:.1f} s: {attempt.cause}"
+    words = [outcome, attempt.remedy, f"{begun}; {cost}"]
     kept = [f"kept as a patch: {attempt.patch}"] if attempt.patch else []
     return [*filter(None, words), *kept, *(gate_line(gate, whole=True) for gate in attempt.gates)]
 

@@ -127,7 +127,7 @@ def test_logs_are_all_events_in_their_order(real: Ran, copy: Copy) -> None:
     assert copy.told("logs", "--agent", "agent2").splitlines() == [
         line for line in worded if line.split()[2] == "agent2"
     ]
-    assert sum("rejected_edit after" in line for line in lines) == 1
+    assert sum("edit rejected after" in line for line in lines) == 1
 
 
 def test_show_tells_all_of_a_task(real: Ran, copy: Copy) -> None:
@@ -174,7 +174,7 @@ def test_show_prints_the_conversation(copy: Copy) -> None:
 def test_rejected_work_is_shown_from_its_patch(real: Ran, copy: Copy) -> None:
     patch = real.place.repo / real.agents["agent3"]["patch"]
     assert copy.told("diff", copy.stamp, "3").encode() == patch.read_bytes()
-    assert "+# hi" in copy.told("show", "3") and "rejected_edit after" in copy.told("show", "3")
+    assert "+# hi" in copy.told("show", "3") and "edit rejected after" in copy.told("show", "3")
 
 
 def test_diff_is_what_git_says_and_can_be_applied(real: Ran, copy: Copy) -> None:

@@ -29,7 +29,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         from orchestra.cli.question import confirm_dirty_files, prompts_at_terminal
         from orchestra.conduct.checks.gating import open_gating
         from orchestra.conduct.core.deadline import enforce_deadline
-        from orchestra.conduct.deliver.finish import finish_run, notify_run_ended, print_result
+        from orchestra.conduct.deliver.finish import finish_run, notify_run_ended
         from orchestra.conduct.deliver.handover import hand_over_result
         from orchestra.conduct.loop.human import take_decisions
         from orchestra.conduct.loop.integrate import integrate_results
@@ -40,7 +40,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         from orchestra.conduct.planning.prd import obtain_prd, open_role_models
         from orchestra.conduct.session.open_run import open_run, reserve_files
         from orchestra.conduct.session.preflight import run_preflight
-        from orchestra.console import watch_progress
+        from orchestra.console import print_result, watch_progress
 
         preflight = await run_preflight(settings, past)
         await confirm_dirty_files(preflight)
@@ -76,10 +76,11 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
 
 async def show_plan(settings: Settings, past: "PreviousSessions | None") -> int:
     """Print the plan and its estimated cost without requests to a model."""
+    from orchestra.cli.command_io import print_plain
     from orchestra.conduct.session.dry_run import print_dry_run
     from orchestra.conduct.session.preflight import run_preflight
 
-    return await print_dry_run(await run_preflight(settings, past))
+    return await print_dry_run(await run_preflight(settings, past), print_plain)
 
 
 def main(argv: list[str] | None = None) -> int:

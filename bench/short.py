@@ -20,7 +20,7 @@ from pathlib import Path
 from orchestra.gates.reading import clean_lines, read_failure_names
 from orchestra.gateway.billing import ClientPass
 from orchestra.gateway.gateway import Gateway
-from orchestra.journal.store_repair import open_store
+from orchestra.journal.open_store import open_store
 from orchestra.journal.writer import StoreWriter
 from orchestra.providers.redact import redact
 from orchestra.report.detail import build_detail

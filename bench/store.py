@@ -22,7 +22,7 @@ from typing import Any
 from orchestra.answers.conversation import Turn, pack_turns
 from orchestra.events import Event, event_record, make_event, to_json_value
 from orchestra.journal.jsonl import prepare_log_folder
-from orchestra.journal.store_repair import open_store
+from orchestra.journal.open_store import open_store
 from orchestra.model import TaskState
 
 PROGRAM = Path(__file__).resolve().parent.parent / "aider_orchestrator.py"

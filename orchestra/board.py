@@ -11,7 +11,7 @@ from orchestra import events
 from orchestra.events import Event
 from orchestra.model import TaskState
 from orchestra.report import detail
-from orchestra.report.detail import Phase, has_ended, phase_words, task_phase
+from orchestra.report.detail import Phase, phase_words, task_phase
 from orchestra.report.event_lines import blank_controls, describe_event
 from orchestra.report.fold import fold_event
 from orchestra.report.phrases import format_budget
@@ -110,7 +110,7 @@ class ProgressBoard:
         from rich.table import Table
         from rich.text import Text
 
-        total, done = len(self.report.tasks), sum(map(has_ended, self.report.tasks.values()))
+        total, done = len(self.report.tasks), sum(task.has_ended for task in self.report.tasks.values())
         elapsed = self.report.seconds + self.clock() - self.since_event
         parts = [f"{done} of {total}", format_clock(elapsed), format_budget(self.report)]
         left = time_left(self.report, self.worked_seconds)
@@ -150,7 +150,7 @@ class ProgressBoard:
                 self.working_clock(task.id),
             )
         if hidden:
-            done = sum(map(has_ended, hidden))
+            done = sum(task.has_ended for task in hidden)
             table.caption = f"and {len(hidden)} more: {done} ended, {len(hidden) - done} to come"
             table.caption_justify = "left"
         return table

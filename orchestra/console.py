@@ -1,4 +1,4 @@
-"""Progress on stderr: a live board on a terminal, elsewhere one plain line per event and a heartbeat."""
+"""The result, and progress on stderr: a live board on a terminal, elsewhere a plain line per event and a heartbeat."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,17 @@ from collections.abc import AsyncIterator
 from orchestra import events
 from orchestra.board import ProgressBoard
 from orchestra.cli.ci import send_ci_command
+from orchestra.cli.command_io import print_plain
+from orchestra.conduct.deliver.finish import FinishedRun
 from orchestra.events import Event, event_record
 from orchestra.journal.bus import Subscription
 from orchestra.model import TaskState
 from orchestra.report.ci import CiSystem, detect_ci_system, json_text
+from orchestra.report.closing import closing_text, verdict_line
 from orchestra.report.event_lines import actor_name, blank_controls, describe_event
 from orchestra.report.fold import fold_event
-from orchestra.report.phrases import cost_phrase, plural
+from orchestra.report.formats import DEFAULT_FORMAT
+from orchestra.report.phrases import cost_phrase, plural, run_tone
 from orchestra.report.state import Report
 from orchestra.settings import Settings
 
@@ -155,3 +159,14 @@ def choose_view(settings: Settings, previous_seq: int) -> ProgressView:
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or ci.kind:
         return PlainLines(previous_seq)
     return ProgressBoard(previous_seq)
+
+
+def print_result(finished: FinishedRun) -> None:
+    """Print the summary as JSON, or its closing words; on stderr if stdout carries events."""
+    report, settings = finished.report, finished.run.context.settings
+    if settings.json:
+        print(json_text(finished.summary, indent=2), flush=True)
+        return
+    page = str(finished.files.get(DEFAULT_FORMAT, ""))
+    text = closing_text(report, str(finished.path) if finished.path.name else "", page)
+    print_plain(text, {verdict_line(report): run_tone(report)}, sys.stderr if settings.events else sys.stdout)

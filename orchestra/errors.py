@@ -103,7 +103,7 @@ class NeedsApproval(OrchestraError, code=5):
     """A plan waits for approval."""
 
     def __init__(self, name: str) -> None:
-        how = f"`plan show {name}`, `plan approve {name}`, and then `execute {name}`"
+        how = ", ".join(f"`aider-orchestrator {words} {name}`" for words in ("plan show", "plan approve", "execute"))
         super().__init__(f"The plan {name} waits for your approval: {how}.")
 
 

@@ -1,14 +1,47 @@
-"""Lists and texts in messages: shortened to what a person reads."""
+"""Lists and texts in messages: shortened to what a person reads, and wrapped at the width of a terminal."""
 
+import re
+import textwrap
 from collections.abc import Sequence
+
+# A command at the end of a line, to be pasted into a shell.
+COMMAND = re.compile(r"(?<=: )(?:aider-orchestrator|cd|gh|git|glab|python3?) .+$")
+UNIT, UNBROKEN = re.compile(r"(?<=\d) (?=(?:s|min|h)\b)"), "\u00a0"
+LEAST_WIDTH, LEAST_COLUMN = 30, 30
 
 
 def join_some(words: Sequence[str], most: int = 3) -> str:
     """Join the first words and count the others: `a.py, b.py, c.py and 4 more`."""
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+    return ", ".join(words[:most]) + (f" and {len(words) - most:,} more" if len(words) > most else "")
+
+
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with padded columns; the last column is not padded."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:<{n}}" for cell, n in zip(row, [*widths[:-1], 0], strict=True)) for row in rows]
 
 
 def one_line(text: str, limit: int = 400) -> str:
     """Return a text on one line, cut to a length."""
     line = " ".join(text.split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def wrap_line(line: str, width: int) -> str:
+    """Wrap a line between words: an item a step deeper than its indent, a table's row below its last column. Paths stay
+    whole, and so does a command at its end, on a line of its own."""
+    if len(line) <= width:
+        return line
+    command = COMMAND.search(line)
+    words = line[: command.start()].rstrip() if command else line
+    words = UNIT.sub(UNBROKEN, words)
+    indent = len(line) - len(line.lstrip())
+    gap = words.rstrip().rfind("  ")
+    if gap >= indent:  # a table's row
+        deeper = gap + 2 if gap + 2 + LEAST_COLUMN <= width else indent + 4
+    else:
+        deeper = indent + 2 if indent else 0
+    room, below = max(width, LEAST_WIDTH), " " * deeper
+    lines = textwrap.wrap(words, room, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
+    wrapped = "\n".join(lines).replace(UNBROKEN, " ")
+    return f"{wrapped}\n{' ' * (indent + 2)}{command[0]}" if command else wrapped

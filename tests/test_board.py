@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from orchestra.board import ProgressBoard, format_clock, format_left, format_tokens, shorten_names
-from orchestra.report.detail import Phase, has_ended, phase_words, task_phase
+from orchestra.report.detail import Phase, phase_words, task_phase
 from tests.support.reported import START
 from tests.test_console import BEGUN, ENDED, PLAN, Told, events
 
@@ -66,7 +66,7 @@ PHASES: dict[str, tuple[Told, ...]] = {
     "waiting for you": (moved(1, "failed"), moved(1, "waiting_human")),
     "accepted": (moved(1, "awaiting_qa"),),
     "done": (moved(1, "awaiting_qa"), moved(1, "complete")),
-    "rejected edit": ((2_000, "attempt_ended", 1, 1, {"verdict": "rejected_edit"}), moved(1, "failed")),
+    "edit rejected": ((2_000, "attempt_ended", 1, 1, {"verdict": "rejected_edit"}), moved(1, "failed")),
     "abandoned": (moved(1, "failed"), moved(1, "abandoned")),
 }
 
@@ -127,7 +127,7 @@ def test_many_tasks_are_cut_to_the_screens_height() -> None:
 def test_ended_tasks_fill_the_bar_and_change_the_time_left() -> None:
     half = (1_000 + 60_000, "attempt_ended", 1, 1, {"verdict": "applied"})
     board = show_events(plan_of(4, estimate=estimate_of(4)), *begun(1), half, moved(1, "awaiting_qa", 61_000))
-    assert [has_ended(task) for task in board.report.tasks.values()] == [True, False, False, False]
+    assert [task.has_ended for task in board.report.tasks.values()] == [True, False, False, False]
     assert " 1 of 4 " in screen_of(board, 100)[1] and screen_of(board, 100)[1].endswith("about 3 min left")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.events import KINDS
-from orchestra.journal.store_repair import open_store
+from orchestra.journal.open_store import open_store
 from orchestra.model import Verdict
 from tests.support import corpus
 from tests.support.damage import DAMAGES

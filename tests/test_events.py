@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from orchestra import events
 from orchestra.events import KINDS, Event, event_record, read_line, to_json_value
-from orchestra.journal.store_repair import open_store
+from orchestra.journal.open_store import open_store
 from orchestra.report import run_status
 from orchestra.report.annotations import build_annotations, step_outputs
 from orchestra.report.closing import closing_text

@@ -282,6 +282,7 @@ def test_terminal_gets_no_control_sequences(name: str) -> None:
         "Pushed:",
         "Patch:",
         "Pull request:",
+        "Agents:",
         "Changed:",
         "Not done:",
         "Checks:",
@@ -290,6 +291,9 @@ def test_terminal_gets_no_control_sequences(name: str) -> None:
         "Requirements:",
         "Report:",
         "Data:",
+        "Look:",
+        "Undo:",
+        "Go on:",
         "Next:",
         "  ",
     )

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from orchestra.errors import StoreError
 from orchestra.events import Note
-from orchestra.journal import jsonl, schema, store_repair
+from orchestra.journal import jsonl, schema
+from orchestra.journal import open_store as store_module
 from orchestra.journal.jsonl import Journal
-from orchestra.journal.store_repair import OWN_REPOSITORY, find_damage, open_own_store, open_store
+from orchestra.journal.open_store import OWN_REPOSITORY, find_damage, open_own_store, open_store
 from tests.support.edits import appends
 from tests.support.load import within
 from tests.support.modelserver import ModelServer
@@ -123,7 +124,7 @@ def test_a_damaged_store_is_set_aside_and_made_anew(how: str, tmp_path: Path) ->
     assert find_damage(path)
     store, said = open_own_store(path)
     (aside,) = [
-        each for each in tmp_path.glob("orchestra.db.damaged-*") if not each.name.endswith(store_repair.SIDECARS)
+        each for each in tmp_path.glob("orchestra.db.damaged-*") if not each.name.endswith(store_module.SIDECARS)
     ]
     assert aside.name in said and "3 runs" in said and said.endswith(".") and "\n" not in said
     assert (aside / "inside.txt").read_text() == "mine\n" if aside.is_dir() else aside.read_bytes() == before
@@ -169,12 +170,12 @@ def test_the_known_tables_are_those_of_the_schema() -> None:
     tables = {
         each.name: {column.name for column in each.columns} for each in (schema.schema_version, *schema.RUN_TABLES)
     }
-    assert tables == store_repair.STORE_TABLES and len(schema.SCHEMA_STEPS) == 2
+    assert tables == store_module.STORE_TABLES and len(schema.SCHEMA_STEPS) == 2
 
 
 def test_a_large_store_is_checked_by_its_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = logged(tmp_path)
-    monkeypatch.setattr(store_repair, "WHOLE_CHECK_LIMIT", 1000)
+    monkeypatch.setattr(store_module, "WHOLE_CHECK_LIMIT", 1000)
     assert find_damage(path) == ""
     noise_inside(path)
     assert find_damage(path) == "" and find_damage(path, whole=True)
@@ -193,7 +194,7 @@ def test_two_at_once_make_one_new_store(tmp_path: Path) -> None:
     path = logged(tmp_path)
     noise(path)
     program = (
-        "import sys; from pathlib import Path; from orchestra.journal.store_repair import open_own_store\n"
+        "import sys; from pathlib import Path; from orchestra.journal.open_store import open_own_store\n"
         "store, said = open_own_store(Path(sys.argv[1])); print(len(store.list_runs('.')), bool(said)); store.close()"
     )
     many = [

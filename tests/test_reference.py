@@ -24,6 +24,7 @@ GENERAL = {
     "NO_COLOR",
     "CI",
     "EDITOR",
+    "PAGER",
     "VISUAL",
     "GIT_ASKPASS",
     "GIT_AUTHOR_EMAIL",

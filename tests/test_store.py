@@ -20,9 +20,9 @@ from orchestra.errors import StoreError
 from orchestra.events import Event, Note, make_event
 from orchestra.journal import database as connections
 from orchestra.journal import jsonl, schema
+from orchestra.journal.open_store import open_store
 from orchestra.journal.sql import SqlStore
 from orchestra.journal.store import Command, Store
-from orchestra.journal.store_repair import open_store
 from orchestra.journal.writer import StoreWriter
 from orchestra.report.fold import fold_events
 from tests.support import written
@@ -557,7 +557,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
 def test_missing_driver_is_reported_with_its_remedy(driver: str, url: str) -> None:
     program = (
         f"import sys; sys.modules[{driver!r}] = None\n"
-        "from orchestra.errors import StoreError\nfrom orchestra.journal.store_repair import open_store\n"
+        "from orchestra.errors import StoreError\nfrom orchestra.journal.open_store import open_store\n"
         f"try: open_store({url!r})\nexcept StoreError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -566,7 +566,7 @@ def test_missing_driver_is_reported_with_its_remedy(driver: str, url: str) -> No
 
 
 def test_sqlalchemy_is_loaded_only_when_a_database_is_opened() -> None:
-    program = "import sys, orchestra.journal.store_repair, orchestra.journal.writer\nprint('sqlalchemy' in sys.modules)"
+    program = "import sys, orchestra.journal.open_store, orchestra.journal.writer\nprint('sqlalchemy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

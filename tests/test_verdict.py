@@ -1,11 +1,13 @@
 """The judge's decisions, as a table: from what was seen to verdict, cause and exit code."""
 
 import itertools
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from orchestra.judge.policy import POLICY, PROVIDER_VERDICTS, UNKNOWN, Retry, compute_exit_code, policy_of
+from orchestra.judge.policy import ORDER, POLICY, PROVIDER_VERDICTS, UNKNOWN, Retry, compute_exit_code, policy_of
 from orchestra.judge.verdict import (
     ANSWERED,
     FAILURE_REMEDIES,
@@ -15,7 +17,9 @@ from orchestra.judge.verdict import (
     says_nothing_to_do,
 )
 from orchestra.model import Verdict as V
+from orchestra.model import Verified
 
+REFERENCE = Path(__file__).parents[1] / "docs"
 MODEL = "openai/gpt-x"
 REPLY = LastExchange(200)
 GOOD = AttemptObservation(MODEL, "accepted", 1, ("a.py", "b.py"), ("a.py",), ("a.py",), exchange=REPLY)
@@ -229,3 +233,17 @@ def test_exit_code_of_what_is_not_a_verdict() -> None:
     assert compute_exit_code(good, excluded=False, gates_failed=False, changed=True, moved=True) == 1
     assert compute_exit_code((V.BUDGET,), excluded=True, gates_failed=True, changed=False, stopped=130) == 130
     assert compute_exit_code((V.AUTH,), excluded=True, gates_failed=True, changed=False, stopped=143) == 143
+
+
+def test_reference_has_every_verdict_exit_code_and_word_of_verified() -> None:
+    text = (REFERENCE / "reference-verdicts.md").read_text("utf-8")
+    verdicts, codes, verified = (part.split("\n## ")[0] for part in text.split("\n## ")[1:])
+    first_cells = [line.split("|")[1] for line in verdicts.splitlines() if line.startswith("| ")][1:]
+    assert {word.strip() for cell in first_cells for word in cell.split(",")} == set(V)
+    rows = [line.split("|")[1] for line in codes.splitlines() if line.startswith("| ")][1:]
+    assert {int(code) for row in rows for code in row.split(",")} == set(ORDER)
+    order = re.search(r"When several apply, the first of (.+)\.", codes)
+    assert order and tuple(map(int, re.findall(r"\d+", order[1]))) == ORDER
+    words = ", ".join(Verified)
+    assert f"`verified` is one of {words}:" in " ".join(verified.split())
+    assert f"`verified` ({words})" in (REFERENCE / "reference-files.md").read_text("utf-8")

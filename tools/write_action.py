@@ -9,6 +9,7 @@ from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
+from orchestra.model import Verified
 from orchestra.report.formats import REPORT_FORMATS
 from orchestra.settings import flag_of, option_fields
 
@@ -26,7 +27,7 @@ COMMON = ("change", "files", "model", "max-agents", "test-cmd", "budget", "deadl
 OUTPUTS = {
     "run": "the run's name",
     "verdict": "what came of it, in one sentence",
-    "verified": "how far it was checked: none, syntax, changed-tests or tests",
+    "verified": f"how far it was checked: {', '.join(list(Verified)[:-1])} or {list(Verified)[-1]}",
     "exit-code": "the verdict as a number; a failed step has it too",
     "branch": "the branch that has the result",
     "applied": "true when that is the branch of the checkout",

@@ -102,8 +102,9 @@ OTHERS = """\
 ## Other variables
 
 From the environment only: `AIDER_BIN` names the `aider` command, or the Python, that has aider-chat, where it is not
-this program's own; `NO_COLOR` and `TERM=dumb` do without colours and the live board, and so does `CI`;
-`RATE_LIMIT_ENABLED` (`false`) lifts the limit of requests a minute that `serve` has.
+this program's own; `NO_COLOR` and `TERM=dumb` do without colours and the live board, and so does `CI`; `PAGER` is
+what `show` opens on a terminal (default: less); `RATE_LIMIT_ENABLED` (`false`) lifts the limit of requests a minute
+that `serve` has.
 """
 
 

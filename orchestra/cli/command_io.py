@@ -2,15 +2,20 @@
 
 import json
 import os
+import shlex
+import shutil
+import signal
+import subprocess
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TextIO
 
 from orchestra.cli.parser import CommandParser
-from orchestra.report.sanitize import escape_controls
+from orchestra.report.sanitize import colour_text, escape_controls
 from orchestra.settings import Settings
+from orchestra.wording import wrap_line
 
 
 def add_repository_arguments(parser: CommandParser) -> None:
@@ -19,11 +24,11 @@ def add_repository_arguments(parser: CommandParser) -> None:
 
 
 def add_run_argument(parser: CommandParser, *, required: bool = False) -> None:
-    text = "its name, or enough of the beginning or end of it"
+    text = "its name, enough of the beginning or end of it, or `latest`"
     if required:
-        parser.add_argument("run", metavar="RUN", help=f"{text}, or `latest`")
+        parser.add_argument("run", metavar="RUN", help=text)
     else:
-        parser.add_argument("run", metavar="RUN", nargs="?", default="", help=f"{text} (default: the latest run)")
+        parser.add_argument("run", metavar="RUN", nargs="?", default="", help=f"{text} (the default)")
 
 
 def add_task_argument(parser: CommandParser, *, required: bool = False) -> None:
@@ -64,21 +69,49 @@ def is_attended(settings: Settings, output: TextIO) -> bool:
     return not unattended and sys.stdin.isatty() and output.isatty()
 
 
-def print_plain(text: str) -> None:
-    """Print text for people: control characters are escaped, and so is what stdout cannot encode."""
-    print_raw(escape_controls(text) + "\n")
+def print_plain(text: str, tones: Mapping[str, str] | None = None, stream: TextIO | None = None) -> None:
+    """Print text for people: control characters are escaped, and so is what the stream cannot encode. On a terminal
+    long lines are wrapped, and the lines in `tones` get the colour of theirs."""
+    width, colours = terminal_width(stream or sys.stdout), (tones or {}) if has_colours(stream) else {}
+    lines = []
+    for line in escape_controls(text).split("\n"):
+        shown = wrap_line(line, width) if width else line
+        lines.append(colour_text(shown, colours[line]) if line in colours else shown)
+    print_raw("\n".join(lines) + "\n", stream)
+
+
+def terminal_width(stream: TextIO) -> int:
+    """The columns of the terminal; 0 if the stream is none, and in CI."""
+    return 0 if os.environ.get("CI") or not stream.isatty() else shutil.get_terminal_size().columns
 
 
 def print_json(record: Any) -> None:
     print(json.dumps(record, indent=2))
 
 
-def print_raw(text: str) -> None:
+def print_raw(text: str, stream: TextIO | None = None) -> None:
     """Print text as it is, without buffering."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
 
 
-def has_colours() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def print_paged(text: str) -> None:
+    """Print a long text: on a terminal through the user's pager."""
+    pager = shlex.split(os.environ.get("PAGER", "less"))
+    if not sys.stdout.isatty() or not pager or shutil.which(pager[0]) is None:
+        print_raw(text)
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the pager
+    try:
+        # As git does: colours pass, and a text that fits on the screen is only printed.
+        environment = {"LESS": "FRX", "LV": "-c"} | os.environ
+        subprocess.run(pager, input=text.encode("utf-8", "backslashreplace"), env=environment, check=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def has_colours(stream: TextIO | None = None) -> bool:
+    shown = (stream or sys.stdout).isatty()
+    return shown and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

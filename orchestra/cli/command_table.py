@@ -76,7 +76,7 @@ COMMANDS = {
     "clean": Command("clean", "delete what finished runs have left"),
     "export": Command("archive", "write a run into one file"),
     "import": Command("archive", "read an exported run"),
-    "store": Command("archive", "check or migrate the store of events"),
+    "store": Command("store", "check or migrate the store of events"),
 }
 # The headings in the overview, each with the first command below it.
 HEADINGS = {

@@ -14,9 +14,9 @@ from orchestra.conduct.core.locations import DATABASE, LOGS, store_key
 from orchestra.errors import UsageError
 from orchestra.events import EventLog
 from orchestra.journal import jsonl
+from orchestra.journal.open_store import open_own_store, open_store
 from orchestra.journal.ownership import is_owner_dead
 from orchestra.journal.store import RUN_MARKS, Owner, Store, StoredRun, run_from_marks
-from orchestra.journal.store_repair import open_own_store, open_store
 from orchestra.settings import Settings
 from orchestra.wording import join_some
 from orchestra.workspace.git import existing_commits, top_level

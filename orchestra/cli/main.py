@@ -56,9 +56,10 @@ def dispatch_command(argv: list[str], story: Story) -> int:
 
 
 def print_error(sentence: str, argv: list[str]) -> None:
+    from orchestra.cli.command_io import print_plain
     from orchestra.cli.load import scrub_keys
 
-    print(f"aider-orchestrator: {scrub_keys(sentence, argv)}", file=sys.stderr)
+    print_plain(f"aider-orchestrator: {scrub_keys(sentence, argv)}", stream=sys.stderr)
 
 
 def report_bug(argv: list[str]) -> int:

@@ -18,7 +18,7 @@ from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.deadline import enforce_deadline
 from orchestra.conduct.core.locations import find_repository
 from orchestra.conduct.core.models import Project, estimate_with_roles
-from orchestra.conduct.deliver.finish import finish_run, print_result
+from orchestra.conduct.deliver.finish import finish_run
 from orchestra.conduct.planning import plan_files
 from orchestra.conduct.planning.lead import (
     discuss_draft,
@@ -33,7 +33,7 @@ from orchestra.conduct.planning.prd import read_prd
 from orchestra.conduct.session.open_run import open_run
 from orchestra.conduct.session.preflight import run_plan_preflight
 from orchestra.conduct.session.warmup import start_warmup
-from orchestra.console import watch_progress
+from orchestra.console import print_result, watch_progress
 from orchestra.errors import MissingKey, OrchestraError, PlanError, UsageError, signal_exit_code
 from orchestra.model import Prd
 from orchestra.plan.check import CheckedDraft, check_draft

@@ -3,6 +3,8 @@
 from orchestra.events.base import Payload
 from orchestra.model import Usage
 
+PERSON = "you"  # on whom an agent waits that asks at the terminal
+
 
 class MoneyReserved(Payload, kind="set_aside", kw_only=True, needs=("role", "number", "dollars", "tokens")):
     """Money and tokens were reserved for a request that is about to be sent, by its number."""
@@ -14,7 +16,7 @@ class MoneyReserved(Payload, kind="set_aside", kw_only=True, needs=("role", "num
 
 
 class AgentWaiting(Payload, kind="waiting", needs=("on",)):
-    """An agent waits for a provider or for another agent, and why. An empty `on`: the wait is over."""
+    """An agent waits for a provider, another agent, or `you` at the terminal, and why. Empty `on`: the wait is over."""
 
     role: str
     on: str

@@ -84,7 +84,7 @@ class Journal:
             raise LogFailed(
                 f"The log {self.agent_log(event.task) if event.task else self.folder} cannot be written: "
                 f"{error.strerror}.",
-                hint=f"Nothing that was logged is lost: make room, then `resume {self.stamp}`.",
+                hint=f"Nothing that was logged is lost: make room, then: aider-orchestrator resume {self.stamp}",
             ) from None
         self.written = event.seq
 

@@ -38,7 +38,8 @@ class RunOwnership:
         """Become the owner, replacing one that died on this machine."""
         if holder := acquire_run(self.store, self.repository, self.run, self.owner, OWNER_TTL):
             raise RunOwned(
-                f"{describe_owner(holder)} is at work on run {self.run}.", hint=f"To stop it: `cancel {self.run}`."
+                f"{describe_owner(holder)} is at work on run {self.run}.",
+                hint=f"To stop it: aider-orchestrator cancel {self.run}",
             )
         # Late commands to the last owner are not for this one.
         self.store.take_commands(self.repository, self.run)

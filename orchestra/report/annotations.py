@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from orchestra.report.ci import error_annotation
-from orchestra.report.phrases import failure_line, verdict_sentence
+from orchestra.report.phrases import failure_line, outcome_phrase, remedy_phrase, verdict_sentence
 from orchestra.report.sanitize import safe_line, strip_controls
 from orchestra.report.state import Report
 
@@ -31,8 +31,8 @@ def problem_annotations(report: Report, outputs: Mapping[str, str]) -> Iterator[
         words = f"{gate.name} failed: {gate.command}\n{strip_controls(output)[-1_000:]}"
         yield error_annotation(words, f"{gate.name} failed", *find_location(output, report))
     for task in report.failed:
-        title = f"{task.agent} {task.verdict.replace('_', ' ')}".strip()
-        yield error_annotation(f"{failure_line(task)} {task.remedy}", title, next(iter(task.files), ""))
+        title = f"{task.agent} {outcome_phrase(task.verdict)}".strip()
+        yield error_annotation(f"{failure_line(task)} {remedy_phrase(report, task)}", title, next(iter(task.files), ""))
 
 
 def find_location(output: str, report: Report) -> tuple[str, int]:

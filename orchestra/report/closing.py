@@ -10,28 +10,43 @@ from orchestra.report.phrases import gate_outcome
 from orchestra.report.plans.estimate import comparison_sentence
 from orchestra.report.sanitize import safe_line, strip_controls
 from orchestra.report.state import Report, TaskReport
+from orchestra.wording import align_columns
 
 MOST_FILES = 20
+MOST_AGENTS = 20
 
 
-def closing_text(report: Report, summary_path: str, page: str = "") -> str:
+def closing_text(report: Report, summary_path: str, page: str = "", *, agents: bool = True) -> str:
     """The last lines, without control characters that file names, models or providers could smuggle in."""
-    lines = [safe_line(phrases.verdict_sentence(report), 4_000), "", *changed_file_lines(report)]
+    lines = [verdict_line(report), "", *(outcome_lines(report) if agents else []), *changed_file_lines(report)]
     lines += titled_lines("Not done:", (phrases.failure_line(task) for task in report.failed))
     lines += remark_lines(report)
     used = report.usage
     cached = f" ({used.cached:,} from cache)" if used.cached else ""
     traffic = f"{phrases.plural(used.requests, 'request')}, {used.input:,} tokens in{cached}, {used.output:,} out"
-    lines += [f"Cost: {phrases.paid_phrase(report)}; {traffic}; time: {report.seconds:.1f} s"]
+    lines += [f"Cost: {phrases.paid_phrase(report)}; {traffic}; time: {phrases.time_phrase(report)}"]
     lines += [*filter(None, [comparison_sentence(report)]), *budget_lines(report)]
     lines += filter(None, [phrases.unreadable_note(report)])
     lines += [f"Requirements: {safe_line(report.prd_path)}"] if report.prd_path else []
     lines += [f"{what}: {safe_line(words, 2_000)}" for what, words in handover_rows(report)]
+    commands = {label: f"{label}: {command}" for label, _, command in phrases.suggested_commands(report)}
+    lines += ["", *(commands[label] for label in ("Look", "Undo") if label in commands)]
     if summary_path:
         lines += [f"Report: {page}", f"Data: {summary_path}"] if page else [f"Report: {summary_path}"]
+    lines += [commands[label] for label in ("Go on",) if label in commands]
     if steps := phrases.next_steps(report):
         lines += ["", "Next:", *(f"  {safe_line(step, 2_000)}" for step in steps)]
     return strip_controls("\n".join(lines))
+
+
+def verdict_line(report: Report) -> str:
+    return safe_line(phrases.verdict_sentence(report), 4_000)
+
+
+def outcome_lines(report: Report) -> list[str]:
+    """A line for each agent, with its outcome; none if there are too many."""
+    rows = phrases.agent_rows(report) if len(report.tasks) <= MOST_AGENTS else []
+    return ["Agents:", *(f"  {line}".rstrip() for line in align_columns(rows)), ""] if rows else []
 
 
 def titled_lines(title: str, texts: Iterable[str]) -> list[str]:
@@ -111,9 +126,12 @@ def new_test_lines(fresh: Sequence[NewTest]) -> Iterator[str]:
         yield f"new tests that {words}: {phrases.join_names(names)}"
 
 
-def gate_line(gate: GateEnded) -> str:
-    output = f" ({gate.output})" if gate.output else ""
-    line = f"{gate.name} {gate_outcome(gate)} in {gate.seconds:.1f} s: {gate.command}{output}"
+def gate_line(gate: GateEnded, *, whole: bool = False) -> str:
+    """The gate, its outcome, and the details of its failures. `whole`: with the command and its output."""
+    line = f"{gate.name} {gate_outcome(gate)} in {gate.seconds:.1f} s"
+    if whole or gate.unproven or not gate.ok:
+        command = gate.command if whole else phrases.command_phrase(gate)
+        line += (f": {command}" if command else "") + (f" ({gate.output})" if gate.output else "")
     failures = {
         "new failures": gate.new,
         "failed before too": gate.old,
@@ -149,7 +167,8 @@ def candidate_notes(task: TaskReport) -> Iterator[str]:
         change = f", {phrases.plural(candidate.size, 'line')} changed" if candidate.size else ""
         place = candidate.branch or candidate.patch
         kept = f"; kept as {place}" if place else ""
-        yield f"was not taken from attempt {candidate.attempt} ({candidate.verdict}{change}){kept}"
+        outcome = phrases.outcome_phrase(candidate.verdict)
+        yield f"was not taken from attempt {candidate.attempt} ({outcome}{change}){kept}"
 
 
 def handover_rows(report: Report) -> list[tuple[str, str]]:

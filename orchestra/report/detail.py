@@ -9,13 +9,14 @@ from orchestra import events
 from orchestra.answers.conversation import Turn, unpack_turns
 from orchestra.events import Event, Payload
 from orchestra.model import TaskState, Usage
+from orchestra.report.phrases import outcome_phrase
 from orchestra.report.state import Report, TaskReport, gate_with_judgement
 
 AttemptKey = tuple[int | None, int | None]  # a task and its attempt, because attempts may run side by side
 
 
 class Span(NamedTuple):
-    """A span of time: waiting, retry, model, edit, gate or merge. `task` is None for the run's own work."""
+    """A span of time: waiting, person, retry, model, edit, gate or merge. `task` is None for the run's own work."""
 
     kind: str
     start: int
@@ -80,6 +81,9 @@ class RunDetail:
     quiet_since: dict[AttemptKey, int] = field(default_factory=dict)
     gates_since: dict[tuple[AttemptKey, str], int] = field(default_factory=dict)
     busy_since: int = 0
+    # When the question that stands at the terminal was asked, and about which task.
+    asked_at: int = 0
+    asked_about: int | None = None
 
     def attempts(self, task: int) -> list[Attempt]:
         """The attempts at a task that did something, in the order of their start."""
@@ -150,6 +154,7 @@ def detail_event(detail: RunDetail, event: Event) -> None:
     if isinstance(event.payload, events.RunResumed) and detail.ended:
         detail.close_spans(detail.ended)
         detail.working_attempts.clear()
+        detail.asked_at = 0
         detail.breaks.append(SessionBreak(detail.ended, max(0, event.time - detail.ended)))
     detail.ended = max(detail.ended, event.time)
     if event.task is not None and event.attempt is not None:
@@ -175,6 +180,8 @@ def detail_work(payload: Payload, detail: RunDetail, event: Event) -> None:
                 if since < detail.ready_at:
                     detail.add_span("waiting", since, detail.ready_at, task)
                     detail.quiet_since[task, number] = detail.ready_at
+        case events.AgentWaiting():
+            detail_question(payload, detail, event)
         case events.RequestEnded():
             detail_request(payload, detail, event)
         case events.AssistantResponse():
@@ -195,12 +202,23 @@ def detail_task_moved(moved: events.TaskMoved, detail: RunDetail, event: Event) 
     if task in detail.waiting:
         kind, since = detail.waiting.pop(task)
         detail.add_span(kind, since, event.time, task)
-    if moved.state in (TaskState.READY, TaskState.WAITING_HUMAN):
+    if moved.state == TaskState.WAITING_HUMAN:
+        detail.waiting[task] = ("person", event.time)
+    if moved.state == TaskState.READY:
         detail.waiting[task] = ("retry" if detail.attempts(task) else "waiting", event.time)
 
 
 def attempt_key(event: Event) -> AttemptKey:
     return event.task, event.attempt
+
+
+def detail_question(wait: events.AgentWaiting, detail: RunDetail, event: Event) -> None:
+    """Add how long the run waited for an answer at the terminal: it did nothing else."""
+    if wait.on == events.PERSON:
+        detail.asked_at, detail.asked_about = event.time, event.task
+    elif detail.asked_at and detail.asked_about == event.task:
+        detail.add_span("person", detail.asked_at, event.time)
+        detail.asked_at, detail.busy_since = 0, event.time
 
 
 def detail_request(request: events.RequestEnded, detail: RunDetail, event: Event) -> None:
@@ -316,9 +334,4 @@ def phase_words(report: Report, detail: RunDetail, task: TaskReport) -> str:
     phase = task_phase(report, detail, task)
     if phase is Phase.DONE and task.nothing_to_do:
         return "nothing to do"
-    return task.verdict.replace("_", " ") if phase is Phase.FAILED and task.verdict else phase.value
-
-
-def has_ended(task: TaskReport) -> bool:
-    """Return whether nothing is left to do for a task but to combine it with the others."""
-    return task.state in (TaskState.AWAITING_QA, TaskState.COMPLETE, TaskState.FAILED, TaskState.ABANDONED)
+    return outcome_phrase(task.verdict) if phase is Phase.FAILED and task.verdict else phase.value

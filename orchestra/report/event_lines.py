@@ -2,20 +2,44 @@
 
 from orchestra import events
 from orchestra.events import Event, Payload
-from orchestra.report.phrases import format_usd, gate_outcome, join_names, plural
+from orchestra.model import Verified
+from orchestra.report.phrases import decision_phrase, format_usd, gate_outcome, join_names, outcome_phrase, plural
+from orchestra.report.state import DecisionMade
 
 # What a run of tests is for that examines the tests themselves, by its tree.
 TREE_PURPOSES = {
-    "control": "once more with a test of ours that must fail",
-    "base-tests": "once more with the base's tests",
-    "base-tests1": "once more with the base's tests and build files",
-    "new-tests": "the new tests on the base",
+    "control": "checking that a failing test is noticed",
+    "base-tests": "again, with the tests as they were before the run",
+    "base-tests1": "again, with the tests and build files as they were before the run",
+    "new-tests": "the new tests, on the code as it was before the run",
 }
 
 
 def describe_event(event: Event) -> str:
     """The event in words; empty if it is not worth a line."""
     words = describe_run(event.payload, event) or describe_task(event.payload, event) or describe_result(event.payload)
+    return blank_controls(words)
+
+
+def describe_milestone(event: Event) -> str:
+    """What `logs` tells beside that: the progress of a run that goes on would say it twice."""
+    match event.payload:
+        case events.RunResumed():
+            words = "resumed"
+        case events.RunEnded() as ended:
+            words = f"ended with exit code {ended.exit_code}{ended.error and f': {ended.error}'}"
+        case events.AiderReady():
+            words = "Aider is loaded"
+        case events.TaskRetried() as retry:
+            words = f"gets another attempt. {retry.why}"
+        case events.TaskResolved() as decision:
+            words = decision_phrase(DecisionMade("", decision.action, "")) + (decision.text and f": {decision.text}")
+        case events.CommandAnswered() as command:
+            words = f"{command.name}: {command.answer}"
+        case events.TaskIntegrated() as integrated:
+            words = f"combined with the others as {integrated.commit[:10]}"
+        case _:
+            words = ""
     return blank_controls(words)
 
 
@@ -73,7 +97,7 @@ def describe_task(payload: Payload, event: Event) -> str:
         case events.AgentWaiting():
             return f"{actor}: waiting for {payload.on} ({payload.why})" if payload.on else ""
         case events.AttemptEnded():
-            outcome = "nothing to do" if payload.nothing_to_do else payload.verdict
+            outcome = "nothing to do" if payload.nothing_to_do else outcome_phrase(payload.verdict)
             return f"{actor}: {outcome} after {payload.seconds:.1f} s. {payload.cause}"
         case events.AttemptChosen():
             return f"{actor}: {payload.why}"
@@ -89,7 +113,8 @@ def describe_task(payload: Payload, event: Event) -> str:
 def describe_result(payload: Payload) -> str:
     match payload:
         case events.GateStarted():
-            return f"{payload.name}: {TREE_PURPOSES.get(payload.tree, payload.command)}"
+            command = "checking that the files parse" if payload.name == Verified.SYNTAX else payload.command
+            return f"{payload.name}: {TREE_PURPOSES.get(payload.tree, command)}"
         case events.GateEnded():
             return f"{payload.name}: {gate_outcome(payload)} in {payload.seconds:.1f} s"
         case events.ResultDelivered(applied=True):

@@ -60,6 +60,7 @@ def fold_run(payload: Payload, report: Report, event: Event) -> None:
         case events.RunResumed():
             report.exit_code, report.error, report.cancelled = None, "", False
             report.running_attempts.clear()
+            report.asking_since = 0
             report.gates, report.judged = [], {}
             report.refused = {}
             report.limit_that_stopped, report.is_paused = "", False
@@ -103,11 +104,21 @@ def fold_requests(payload: Payload, report: Report, event: Event) -> None:
                 actor = f"agent{event.task}" if event.task is not None else payload.role
                 report.drift[actor] = report.drift.get(actor, 0) + 1
         case events.AgentWaiting() if event.task is not None:
-            task_report(report, event.task).waits = f"{payload.on} ({payload.why})" if payload.on else ""
+            fold_wait(payload, report, event)
         case events.AssistantResponse():
             task_report(report, event.task).iterations += 1
         case _:
             fold_tasks(payload, report, event)
+
+
+def fold_wait(wait: events.AgentWaiting, report: Report, event: Event) -> None:
+    record = task_report(report, event.task)
+    if report.asking_since and record.waits.startswith(f"{events.PERSON} ("):
+        report.waited_ms += max(0, event.time - report.asking_since)
+        report.asking_since = 0
+    record.waits = f"{wait.on} ({wait.why})" if wait.on else ""
+    if wait.on == events.PERSON:
+        report.asking_since = event.time
 
 
 def count_lost_requests(report: Report) -> None:

@@ -7,7 +7,14 @@ from xml.sax.saxutils import escape, quoteattr
 
 from orchestra.judge.policy import policy_of
 from orchestra.report.detail import GateRun
-from orchestra.report.phrases import failure_line, gate_outcome, task_status, task_tone, verdict_sentence
+from orchestra.report.phrases import (
+    failure_line,
+    gate_outcome,
+    outcome_phrase,
+    task_status,
+    task_tone,
+    verdict_sentence,
+)
 from orchestra.report.sanitize import cut_middle, safe_line, strip_controls
 from orchestra.report.state import Report, TaskReport
 
@@ -54,7 +61,8 @@ def task_case(task: TaskReport) -> JunitCase:
     if task_tone(task) == "good":
         return JunitCase(name, task.seconds)
     words = safe_line(f"{failure_line(task)} {task.remedy}", 2_000)
-    return JunitCase(name, task.seconds, policy_of(task.verdict).junit, task_status(task), words)
+    kind = task.verdict.replace("_", " ") if task_status(task) == outcome_phrase(task.verdict) else task_status(task)
+    return JunitCase(name, task.seconds, policy_of(task.verdict).junit, kind, words)
 
 
 def gate_cases(gates: Sequence[GateRun], outputs: Mapping[str, str]) -> Iterator[JunitCase]:

@@ -55,7 +55,7 @@ def markdown_values(report: Report) -> dict[str, Any]:
     traffic = f"{phrases.plural(report.usage.requests, 'request')}, {report.usage.tokens:,} tokens"
     verification = [
         f"**Checked: {report.verified}.** {escape_markdown(phrases.verification_sentence(report), 1_000)}",
-        f"Cost: {escape_markdown(phrases.paid_phrase(report))}; {traffic}; {phrases.format_duration(report.seconds)}.",
+        f"Cost: {escape_markdown(phrases.paid_phrase(report))}; {traffic}; {phrases.time_phrase(report)}.",
         *filter(None, (comparison_sentence(report), phrases.unreadable_note(report))),
     ]
     # Text of a host that is no plain address does not become a link.
@@ -72,6 +72,8 @@ def markdown_values(report: Report) -> dict[str, Any]:
         "coverage": requirement_coverage(report),
         "files": sorted(report.files.items()),
         "handover": handover,
+        "next_rows": phrases.step_rows(report),
+        "suggested_rows": [(words, command) for _, words, command in phrases.suggested_commands(report)],
         "notes": [*report.notes, *(f"{task.agent} {words}" for task in tasks for words in task_notes(task))],
     }
 

@@ -1,5 +1,6 @@
 """Sentences and short labels about a run: the verdict, how far it is verified, states, costs, and what to do next."""
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -8,11 +9,13 @@ from orchestra.events import GateEnded
 from orchestra.judge.policy import LIMIT_CODE, policy_of
 from orchestra.model import TaskState, Usage, Verdict, Verified
 from orchestra.report.sanitize import safe_line
-from orchestra.report.state import DecisionMade, Report, Review, TaskReport, join_some
+from orchestra.report.state import DecisionMade, Report, Review, TaskReport
+from orchestra.wording import join_some, one_line
 
 LONGEST_REASON = 300
 MOST_REASONS = 2
 MOST_NAMED = 6
+LONGEST_COMMAND = 60
 LOST_TEST_PHRASES = {"missing": "missing", "skipped": "skipped now", "expected": "expected to fail now"}
 NOT_DONE_PHRASES = {
     "patch": "not written as a patch",
@@ -33,6 +36,25 @@ DECISION_PHRASES = {
     "spawn": "replaced it with another task",
     "take": "did it by hand",
 }
+OUTCOME_PHRASES = {
+    Verdict.APPLIED: "applied",
+    Verdict.NO_CHANGE: "changed nothing",
+    Verdict.REJECTED_EDIT: "edit rejected",
+    Verdict.OUT_OF_SCOPE: "out of scope",
+    Verdict.GATES_FAILED: "failed the checks",
+    Verdict.AUTH: "key refused",
+    Verdict.QUOTA: "quota used up",
+    Verdict.RATE_LIMIT: "rate limited",
+    Verdict.CONTEXT: "too long for the model",
+    Verdict.PROVIDER_ERROR: "provider failed",
+    Verdict.UNREACHABLE: "unreachable",
+    Verdict.TIMEOUT: "timed out",
+    Verdict.BUDGET: "over budget",
+    Verdict.ITERATIONS: "too many replies",
+    Verdict.CRASHED: "crashed",
+    Verdict.CANCELLED: "stopped",
+}
+ONLY_RESUME = re.compile(r"[\w ]+:? `aider-orchestrator resume \S+`\.")  # a remedy that suggested_commands has too
 PHASE_NAMES = {"prd": "requirements", "agent": "agents", "critic": "reviews"}
 
 
@@ -70,9 +92,10 @@ def outcome_sentence(report: Report) -> str:
     tasks = f"All {total:,} tasks are" if total > 1 else "The task is"
     head = f"{tasks} complete" if done == total else f"{done:,} of {total:,} tasks are complete"
     head += f" ({unneeded:,} had nothing to do)" if unneeded else ""
-    asking = sum(bool(task.asks) for task in report.tasks.values())
+    asking = len(report.waiting)
     head += f", {plural(asking, 'task')} {'needs' if asking == 1 else 'need'} your decision" if asking else ""
-    return f"{head}; {result_location(report)}, {verification_phrase(report)}."
+    checked = f", {verification_phrase(report)}" if report.result else ""
+    return f"{head}; {result_location(report)}{checked}."
 
 
 def failures_phrase(total: int, unneeded: int) -> str:
@@ -146,41 +169,66 @@ def unchecked_reasons(report: Report) -> str:
 
 
 def next_steps(report: Report) -> list[str]:
-    """What the user can do now, with commands."""
-    return [f"{words} {command}" for words, command in handover_commands(report)] + other_steps(report)
+    """What the user can do now, beside the suggested commands: a sentence each, with its command after a colon."""
+    return [f"{words}: {command}" if command else words for words, command in step_rows(report)]
+
+
+def step_rows(report: Report) -> list[tuple[str, str]]:
+    """The same steps, each with its exact command or an empty text."""
+    return [*handover_commands(report), *other_steps(report)]
 
 
 def handover_commands(report: Report) -> list[tuple[str, str]]:
     """Each failed handover with its reason, from the host or git, and the command that does it by hand."""
-    return [(f"Not handed over: {failed.why}. By hand:", failed.by_hand) for failed in report.refused.values()]
+    return [(f"Not handed over: {failed.why}. By hand", failed.by_hand) for failed in report.refused.values()]
 
 
-def other_steps(report: Report) -> list[str]:
+def other_steps(report: Report) -> list[tuple[str, str]]:
     steps = []
     if report.drafted_tasks and not report.tasks:
         path = PurePath(report.plan_file)
         name = path.stem if path.parent.name == "plans" and path.parent.parent.name == ".aider_logs" else path
-        steps += [f"Look at the plan: aider-orchestrator plan show {name}", f"Do it: aider-orchestrator execute {name}"]
+        steps.append(("Look at the plan", f"aider-orchestrator plan show {name}"))
+        steps.append(("Do it", f"aider-orchestrator execute {name}"))
     delivery = report.delivery
     if report.pr_url:
-        steps.append(f"Review and merge {report.pr_url}")
+        steps.append((f"Review and merge {report.pr_url}", ""))
     elif delivery and delivery.result and not delivery.applied:
-        steps.append(f"The result is on {delivery.side_branch} because {delivery.reason}. To take it: {delivery.take}")
+        words = f"The result is on {delivery.side_branch} because {delivery.reason}. To take it"
+        steps.append((words, delivery.take))
     for task in report.tasks.values():
         if task.branch and (not task.success or not report.result):
-            steps.append(f"{task.agent}'s work is kept on {task.branch}: git show {task.branch}")
+            steps.append((f"{task.agent}'s work is kept on its branch", f"git show {task.branch}"))
         elif task.patch and not task.success:
-            steps.append(f"{task.agent}'s work is kept as a patch: {task.patch}")
-    for task in filter(lambda task: task.asks, report.tasks.values()):
-        steps.append(f"Decide about {task.agent}: {resolve_command(report, task)} (or --take, --abandon, ...)")
+            steps.append((f"{task.agent}'s work is kept as a patch: {task.patch}", ""))
+    steps += [decision_step(report, task) for task in report.waiting]
     if report.tasks and all(task.nothing_to_do for task in report.tasks.values()):
-        steps.append("If a file must change, name it in --files, or say in --change what must be different in it.")
-    remedies = dict.fromkeys(task.remedy for task in report.failed if task.remedy and not task.asks)
-    return steps + list(remedies)
+        words = "If a file must change, name it in --files, or say in --change what must be different in it."
+        steps.append((words, ""))
+    remedies = [remedy_phrase(report, task) for task in report.failed if task.remedy and not task.asks]
+    return steps + [(remedy, "") for remedy in dict.fromkeys(remedies) if not ONLY_RESUME.fullmatch(remedy)]
+
+
+def remedy_phrase(report: Report, task: TaskReport) -> str:
+    """The remedy, with whole commands: logs name `resume` without the program and the run."""
+    command = f"`aider-orchestrator resume {report.run}"
+    return re.sub(r"`retry (?=\d)", "`aider-orchestrator retry ", re.sub(r"`resume(?=[ `])", command, task.remedy))
 
 
 def resolve_command(report: Report, task: TaskReport) -> str:
-    return f'aider-orchestrator resolve {report.run} {task.id} --retry "a hint"'
+    return decision_commands(report, task)["retry"]
+
+
+def decision_commands(report: Report, task: TaskReport) -> dict[str, str]:
+    """The commands that decide about a waiting task, by the decision."""
+    flags = {"retry": '--retry "a hint"', "brief": "--edit-brief FILE", "spawn": "--spawn TEXT"}
+    flags |= {"take": "--take", "abandon": "--abandon"}
+    start = f"aider-orchestrator resolve {report.run} {task.id}"
+    return {decision: f"{start} {flag}" for decision, flag in flags.items()}
+
+
+def decision_step(report: Report, task: TaskReport) -> tuple[str, str]:
+    return f"Decide about {task.agent} (or with --spawn TEXT, --take, --abandon)", resolve_command(report, task)
 
 
 def cost_phrase(used: Usage) -> str:
@@ -224,7 +272,21 @@ def plural(count: int, word: str) -> str:
 
 def failure_line(task: TaskReport) -> str:
     why = task.held or task.asks or task.cause or ("not started" if task.attempts == 0 else "not finished")
-    return f"{task.agent} {task.verdict or Verdict.CANCELLED}: {why}"
+    return f"{task.agent} {outcome_phrase(task.verdict or Verdict.CANCELLED)}: {why}"
+
+
+def outcome_phrase(verdict: str) -> str:
+    """The verdict in words. One of a newer version is shown as it is."""
+    return OUTCOME_PHRASES[Verdict(verdict)] if verdict in OUTCOME_PHRASES else verdict.replace("_", " ")
+
+
+def agent_rows(report: Report) -> list[tuple[str, ...]]:
+    """The agent, the outcome, the cost unless it was paid before, and the files or the title of each task."""
+    rows = []
+    for task in report.tasks.values():
+        cost = () if report.replayed else (format_cost(task.usage),)
+        rows.append((task.agent, task_status(task), *cost, safe_line(join_some(task.files) or task.title, 300)))
+    return rows
 
 
 def gate_outcome(gate: GateEnded) -> str:
@@ -235,6 +297,11 @@ def gate_outcome(gate: GateEnded) -> str:
     if gate.missing:
         return "not reviewed"
     return "did not end in time" if gate.timed_out else "failed"
+
+
+def command_phrase(gate: GateEnded) -> str:
+    """The command in short. That of our own check of the syntax is noise."""
+    return "" if gate.subject == Verified.SYNTAX else one_line(gate.command, LONGEST_COMMAND)
 
 
 def capitalize_first(words: str) -> str:
@@ -264,7 +331,7 @@ def task_status(task: TaskReport) -> str:
         return "nothing to do"
     if task.verdict == Verdict.APPLIED:
         return "complete" if task.state == TaskState.COMPLETE else "applied"
-    return task.verdict.replace("_", " ") or ("not finished" if task.attempts else "not started")
+    return outcome_phrase(task.verdict) or ("not finished" if task.attempts else "not started")
 
 
 def task_tone(task: TaskReport) -> str:
@@ -307,17 +374,26 @@ def format_duration(seconds: float) -> str:
     return " ".join(f"{number} {unit}" for unit, number in parts.items() if number)
 
 
+def time_phrase(report: Report) -> str:
+    """8 min 3 s, of which 6 min waiting for you."""
+    waited = f", of which {format_duration(report.waited_ms / 1000)} waiting for you" if report.waited_ms else ""
+    return f"{format_duration(report.seconds)}{waited}"
+
+
 def format_cost(used: Usage) -> str:
     return "unknown" if used.dollars is None else format_usd(used.dollars)
 
 
-def suggested_commands(report: Report) -> list[tuple[str, str]]:
-    """What can be done with the run now, and the command: from hashes and stamps, so that no text needs quoting."""
+def suggested_commands(report: Report) -> list[tuple[str, str, str]]:
+    """What can be done with the run now: a label, the words, and the command, which is made from hashes and stamps, so
+    that no text needs quoting."""
     result, base, steps = report.result[:12], report.base[:12], []
     if result and base:
-        steps.append(("Look at the change", f"git diff {base} {result}"))
-    if report.exit_code != 0 and report.tasks:
-        steps.append(("Resume the run; finished work is kept", f"aider-orchestrator resume {report.run}"))
+        steps.append(("Look", "Look at the change", f"git diff {base} {result}"))
     if report.applied and base:
-        steps.append(("Undo the change on your branch", f"git revert --no-edit {base}..{result}"))
+        steps.append(("Undo", "Undo the change on your branch", f"git revert --no-edit {base}..{result}"))
+    only_waits = bool(report.failed) and all(task.asks for task in report.failed)
+    if report.exit_code != 0 and report.tasks and not only_waits:
+        words = "Resume the run; finished work is kept"
+        steps.append(("Go on", words, f"aider-orchestrator resume {report.run}"))
     return steps

@@ -9,16 +9,19 @@ from orchestra.events import to_json_value
 from orchestra.model import TaskState
 from orchestra.report.closing import gate_line, task_notes
 from orchestra.report.detail import Attempt
-from orchestra.report.phrases import cost_phrase, format_cost, plural
+from orchestra.report.phrases import cost_phrase, decision_step, format_cost, outcome_phrase, plural, task_status
 from orchestra.report.sanitize import escaped_line
 from orchestra.report.state import Report, TaskReport
 from orchestra.report.summary import agent_record, build_summary, usage_record
+from orchestra.wording import align_columns
 
 LONGEST = 2000  # characters of each message to the model
+END_OF_EXAMPLES = "I switched to a new code base."  # Aider's message, which it answers itself
 ATTEMPT_FIELDS = ("number", "started", "model", "verdict", "cause", "remedy", "seconds", "commit", "patch")
 
 ENDED, RUNNING, INTERRUPTED = "ended", "running", "interrupted"
 TableRow = tuple[str, ...]
+AGENT_HEADING: TableRow = ("agent", "state", "attempts", "tokens", "cost", "time", "files")
 
 
 def status_record(report: Report, logs: dict[int, str], owner: dict[str, Any] | None) -> dict[str, Any]:
@@ -39,27 +42,31 @@ def progress_sentence(report: Report) -> str:
     return f"Started {format_local_time(report.started)}; {tasks}, {cost_phrase(report.usage)} so far.{paused}"
 
 
-def agent_lines(report: Report) -> list[str]:
-    return align_columns(
-        [
-            (
-                task.agent,
-                (task.held and "excluded") or task.verdict or task.state,
-                plural(task.attempts, "attempt"),
-                f"{task.usage.tokens:,} tokens",
-                format_cost(task.usage),
-                f"{task.seconds:.1f} s" if task.seconds else "",
-                escaped_line(", ".join(task.files), 60),
-            )
-            for task in report.tasks.values()
-        ]
+def waiting_lines(report: Report) -> list[str]:
+    """Which tasks wait for a person, with the question and the command that decides."""
+    lines = []
+    for task in report.waiting:
+        lines += [f"{task.agent} waits for you: {escaped_line(task.asks, 300)}"]
+        lines += ["  {}: {}".format(*decision_step(report, task)), ""]
+    return lines
+
+
+def agent_lines(report: Report, *, heading: bool = False) -> list[str]:
+    """A line for each agent. With a heading the states are words for people, otherwise they are those of the JSON."""
+    rows = [agent_row(task, task_status(task) if heading else "") for task in report.tasks.values()]
+    return align_columns([AGENT_HEADING, *rows] if heading and rows else rows)
+
+
+def agent_row(task: TaskReport, state: str) -> TableRow:
+    return (
+        task.agent,
+        state or (task.held and "excluded") or task.verdict or task.state,
+        plural(task.attempts, "attempt"),
+        f"{task.usage.tokens:,} tokens",
+        format_cost(task.usage),
+        f"{task.seconds:.1f} s" if task.seconds else "",
+        escaped_line(", ".join(task.files), 60),
     )
-
-
-def align_columns(rows: list[TableRow]) -> list[str]:
-    """Lines with padded columns; the last column is not padded."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:<{n}}" for cell, n in zip(row, [*widths[:-1], 0], strict=True)) for row in rows]
 
 
 def format_local_time(ms: int) -> str:
@@ -99,24 +106,33 @@ def attempt_record(attempt: Attempt, diff: str) -> dict[str, Any]:
     return known | {"usage": used, "gates": gates, "diff": diff, "conversation": turns}
 
 
-def task_text(report: Report, task: TaskReport, brief: str, tries: Sequence[Attempt], diffs: Mapping[int, str]) -> str:
+def task_text(
+    report: Report,
+    task: TaskReport,
+    brief: str,
+    tries: Sequence[Attempt],
+    diffs: Mapping[int, str],
+    *,
+    whole: bool = False,
+) -> str:
+    """For people. `whole`: with whole messages, and those that Aider itself wrote."""
     lines = [f"{task.agent} of run {report.run}: {task.title or 'no title'}"]
-    lines += [f"  {task.state}, {cost_phrase(task.usage)}"]
+    lines += [f"  {task_status(task)}, {cost_phrase(task.usage)}"]
     lines += [f"  {path}" for path in task.files]
     lines += [f"  excluded from the result: {task.held}"] if task.held else []
     lines += [f"  its commit in the result: {task.commit}"] if task.commit and not task.held else []
     lines += [f"  its branch: {task.branch}"] if task.branch else []
     lines += [f"  {words}" for words in task_notes(task)]
-    lines += titled_lines("Brief", brief.strip().splitlines())
+    lines += section_lines("Brief", brief.strip().splitlines())
     for attempt in tries:
-        lines += titled_lines(f"Attempt {attempt.number}", attempt_lines(attempt))
-        lines += titled_lines(f"Changes of attempt {attempt.number}", diffs.get(attempt.number, "").splitlines())
-        lines += titled_lines(f"Conversation of attempt {attempt.number}", conversation_lines(attempt))
-    lines += titled_lines("Checks of the combined work", [gate_line(gate) for gate in report.gates])
+        lines += section_lines(f"Attempt {attempt.number}", attempt_lines(attempt))
+        lines += section_lines(f"Changes of attempt {attempt.number}", diffs.get(attempt.number, "").splitlines())
+        lines += section_lines(f"Conversation of attempt {attempt.number}", conversation_lines(attempt, whole=whole))
+    lines += section_lines("Checks of the combined work", [gate_line(gate, whole=True) for gate in report.gates])
     return "\n".join(lines)
 
 
-def titled_lines(title: str, lines: Sequence[str]) -> list[str]:
+def section_lines(title: str, lines: Sequence[str]) -> list[str]:
     return ["", f"== {title}", "", *lines] if lines else []
 
 
@@ -125,16 +141,27 @@ def attempt_lines(attempt: Attempt) -> list[str]:
     cost = f"{plural(used.requests, 'request')}, {used.input:,} tokens in, {used.output:,} out, {cost_phrase(used)}"
     if not attempt.verdict:
         return [f"{begun}, not ended; {cost}"]
-    words = [f"{attempt.verdict} after {attempt.seconds:.1f} s: {attempt.cause}", attempt.remedy, f"{begun}; {cost}"]
+    outcome = f"{outcome_phrase(attempt.verdict)} after {attempt.seconds:.1f} s: {attempt.cause}"
+    words = [outcome, attempt.remedy, f"{begun}; {cost}"]
     kept = [f"kept as a patch: {attempt.patch}"] if attempt.patch else []
-    return [*filter(None, words), *kept, *map(gate_line, attempt.gates)]
+    return [*filter(None, words), *kept, *(gate_line(gate, whole=True) for gate in attempt.gates)]
 
 
-def conversation_lines(attempt: Attempt) -> list[str]:
+def conversation_lines(attempt: Attempt, *, whole: bool) -> list[str]:
     lines = []
     for turn in attempt.turns if attempt.whole else ():
-        for role, text in turn.asked:
-            more = f" … and {len(text) - LONGEST:,} characters more (--json has them)" if len(text) > LONGEST else ""
-            lines += [f"[{role}]", f"{text[:LONGEST]}{more}", ""]
+        asked = turn.asked if whole else messages_of_ours(turn.asked)
+        if left_out := sum(len(text) for _, text in turn.asked) - sum(len(text) for _, text in asked):
+            lines += [f"({left_out:,} characters that Aider itself wrote are left out; --all shows them)", ""]
+        for role, text in asked:
+            shown = len(text) if whole else LONGEST
+            more = f" … {len(text) - shown:,} characters more (--all shows them)" if len(text) > shown else ""
+            lines += [f"[{role}]", f"{text[:shown]}{more}", ""]
         lines += ["[reply]", turn.said, ""]
     return lines
+
+
+def messages_of_ours(asked: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The messages without Aider's system prompt and the examples of edits that follow it."""
+    ends = [n for n, (_, text) in enumerate(asked) if text.startswith(END_OF_EXAMPLES)]
+    return [message for message in asked[ends[-1] + 2 if ends else 0 :] if message[0] != "system"]

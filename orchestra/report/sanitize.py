@@ -19,6 +19,7 @@ RESET = "\x1b[0m"
 COLOURS = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
 HEADER_STARTS = ("diff --git ", "index ", "--- ", "+++ ", "new file mode ", "deleted file mode ", "GIT binary patch")
 BOLD = "\x1b[1m"
+TONES = {"good": "\x1b[1;32m", "warn": "\x1b[1;33m", "bad": "\x1b[1;31m", "idle": "\x1b[1;33m", "head": "\x1b[2m"}
 
 
 def strip_controls(text: str) -> str:
@@ -61,3 +62,8 @@ def colour_diff_line(line: str) -> str:
     """A line of a diff in colours. Its control characters must be escaped already."""
     colour = BOLD if line.startswith(HEADER_STARTS) else COLOURS.get(line[:1], "")
     return f"{colour}{line}{RESET}" if colour else line
+
+
+def colour_text(text: str, tone: str) -> str:
+    """A text in the colour of a tone: good, warn, bad, idle, or head for a heading."""
+    return f"{TONES[tone]}{text}{RESET}"

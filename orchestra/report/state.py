@@ -8,6 +8,7 @@ from orchestra import events
 from orchestra.events import Record
 from orchestra.events.base import optional_field
 from orchestra.model import Requirement, TaskState, Usage, Verdict, Verified
+from orchestra.wording import join_some
 
 LOST_KINDS = ("missing", "skipped", "expected")  # fields of LostTests
 TESTS = "tests"  # the subject of a gate that runs tests
@@ -132,6 +133,11 @@ class TaskReport:
         return {each.attempt for each in self.candidates if not each.chosen and each.round in chosen}
 
     @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to do for the task but to combine it with the others."""
+        return self.state in (TaskState.AWAITING_QA, TaskState.COMPLETE, TaskState.FAILED, TaskState.ABANDONED)
+
+    @property
     def success(self) -> bool:
         ends_well = self.verdict == Verdict.APPLIED or self.nothing_to_do
         return ends_well and not self.held and (self.iterations > 0 or self.by_hand)
@@ -183,6 +189,9 @@ class Report:
     seconds: float = 0.0
     last_event_time: int = 0
     paused_ms: int = 0  # between its sessions
+    # How long it waited for answers at the terminal and did nothing else, and since when it waits now.
+    waited_ms: int = 0
+    asking_since: int = 0
     replayed: bool = False
     # Of a replayed run, by agent or role: requests that are not in the recording, and recorded replies not used.
     drift: dict[str, int] = field(default_factory=dict)
@@ -289,6 +298,11 @@ class Report:
     def failed(self) -> list[TaskReport]:
         return [task for task in self.tasks.values() if not (task.success or task.replaced)]
 
+    @property
+    def waiting(self) -> list[TaskReport]:
+        """The tasks that wait for a person."""
+        return [task for task in self.tasks.values() if task.asks]
+
     def last_handover(self, kind: type[T]) -> T | None:
         event = self.handovers.get(kind.kind)
         return event if isinstance(event, kind) else None
@@ -315,10 +329,6 @@ def gate_with_judgement(gate: events.GateEnded, judged: events.TestsJudged) -> e
 
 def bent_tests_reason(judged: events.TestsJudged) -> str:
     """Why passing tests verify nothing; empty if they verify something."""
-    name, changed, of = judged.name, join_some(judged.changed), judged.lost.of
+    name, changed, of = judged.name, join_some(judged.changed, 4), judged.lost.of
     why = judged.bent or (f"ran 0 of the base's {of:,} tests" if of and not judged.lost.ran else "")
     return f"{name} {why}" + (f"; the agents changed {changed}" if changed else "") if why else ""
-
-
-def join_some(paths: Sequence[str], limit: int = 4) -> str:
-    return ", ".join(paths[:limit]) + (f" and {len(paths) - limit:,} more" if len(paths) > limit else "")

@@ -4,7 +4,7 @@ from typing import Any
 
 from orchestra.events import RunEnded, to_json_value
 from orchestra.model import Usage
-from orchestra.report.phrases import next_steps, verdict_sentence
+from orchestra.report.phrases import decision_commands, next_steps, suggested_commands, verdict_sentence
 from orchestra.report.plans.estimate import estimate_record
 from orchestra.report.state import Report, TaskReport
 
@@ -34,6 +34,7 @@ def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "tests_lost": report.tests_lost,
         "judged": to_json_value(list(report.judged.values())),
         "seconds": round(report.seconds, 3),
+        "waited_seconds": round(report.waited_ms / 1000, 3),
         "replayed": report.replayed,
         "replay": {"drift": report.drift, "unused": dict(report.unused)} if report.replayed else None,
         "usage": usage_record(report.usage)
@@ -54,9 +55,18 @@ def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
             {"task": task} | to_json_value(each) for task, tasks in report.proposals.items() for each in tasks
         ],
         "notes": report.notes,
-        "next": next_steps(report),
+        "next": [
+            *next_steps(report),
+            *(f"{label}: {command}" for label, _, command in suggested_commands(report) if label == "Go on"),
+        ],
+        "waiting": [waiting_record(report, task) for task in report.waiting],
         **({"unreadable_events": report.unreadable} if report.unreadable else {}),
     }
+
+
+def waiting_record(report: Report, task: TaskReport) -> dict[str, Any]:
+    """A task that waits for a person, the question, and the commands that decide, by the decision."""
+    return {"agent": task.agent, "task": task.id, "question": task.asks, "commands": decision_commands(report, task)}
 
 
 def run_ended_event(report: Report, code: int, error: str, signal: int) -> RunEnded:

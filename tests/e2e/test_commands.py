@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import webbrowser
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,13 +90,23 @@ def test_status_shows_summary_and_run_owner(real: Ran, copy: Copy) -> None:
     assert (found.pop("state"), found.pop("owner")) == ("ended", None)
     assert found == real.summary
     told = copy.told("status", copy.stamp)
-    assert real.out.strip().replace(str(real.place.repo), str(copy.place.repo)) in told
+    verdict, agents, rest = real.out.strip().replace(str(real.place.repo), str(copy.place.repo)).split("\n\n", 2)
+    assert f"{verdict}\n\n{rest}" in told
+    assert [line.split()[:3] for line in agents.splitlines()[1:]] == [
+        ["agent1", "complete", real_cost(real, 1)],
+        ["agent2", "complete", real_cost(real, 2)],
+        ["agent3", "edit", "rejected"],
+    ]
     assert [line.split()[:2] for line in told.splitlines()[:3]] == [
         ["agent1", "applied"],
         ["agent2", "applied"],
         ["agent3", "rejected_edit"],
     ]
     assert copy.told("agents") == told
+
+
+def real_cost(ran: Ran, task: int) -> str:
+    return f"${ran.agents[f'agent{task}']['usage']['cost']:.4f}"
 
 
 def test_runs_tells_what_the_summary_tells(real: Ran, copy: Copy) -> None:
@@ -108,13 +119,15 @@ def test_runs_tells_what_the_summary_tells(real: Ran, copy: Copy) -> None:
 
 def test_logs_are_all_events_in_their_order(real: Ran, copy: Copy) -> None:
     events = jsonl.read_run_log(real.logs, copy.stamp).events
-    lines = copy.told("logs").splitlines()
+    lines = copy.told("logs", "-v").splitlines()
     assert len(lines) == len(events)
     assert [line.split()[2] for line in lines] == [f"agent{e.task}" if e.task else "run" for e in events]
+    worded = copy.told("logs").splitlines()
+    assert worded == [line for line in lines if line in worded] and not any("task_moved" in line for line in worded)
     assert copy.told("logs", "--agent", "agent2").splitlines() == [
-        line for line in lines if line.split()[2] == "agent2"
+        line for line in worded if line.split()[2] == "agent2"
     ]
-    assert sum("rejected_edit after" in line for line in lines) == 1
+    assert sum("edit rejected after" in line for line in lines) == 1
 
 
 def test_show_tells_all_of_a_task(real: Ran, copy: Copy) -> None:
@@ -138,14 +151,20 @@ def brief(ran: Ran, task: int) -> object:
 
 
 def test_show_prints_the_conversation(copy: Copy) -> None:
-    said = [Turn((("user", f"Please {RED}"), ("user", "x" * 5000)), "Here.\n+not a change"), Turn((), "Once more.")]
+    examples = (("system", "I am Aider"), ("user", "I switched to a new code base. Forget it."), ("assistant", "Ok."))
+    said = [
+        Turn((*examples, ("user", f"Please {RED}"), ("user", "x" * 5000)), "Here.\n+not a change"),
+        Turn((), "Once more."),
+    ]
     logs = copy.place.repo / ".aider_logs"
     event = make_event(copy.stamp, 10_000, 1, "conversation", 1, 1, to_json_value(pack_turns(said, str)))
     with (logs / f"agent1_{copy.stamp}.jsonl").open("a") as file:
         file.write(json.dumps(event_record(event)) + "\n")
     told = copy.told("show", "1")
     assert "[user]\nPlease \\x1b[31mred" in told and "[reply]\nHere.\n+not a change\n\n[reply]\nOnce more." in told
-    assert "3,000 characters more" in told
+    assert "3,000 characters more" in told and "(54 characters that Aider itself wrote are left out" in told
+    assert "I am Aider" not in told and "new code base" not in told
+    assert "x" * 5000 in copy.told("show", "1", "--all") and "I am Aider" in copy.told("show", "1", "--all")
     [attempt] = copy.json("show", "1", "--json")["attempts"]
     assert attempt["conversation"] == json.loads(
         json.dumps([{"asked": turn.asked, "said": turn.said} for turn in said])
@@ -155,7 +174,7 @@ def test_show_prints_the_conversation(copy: Copy) -> None:
 def test_rejected_work_is_shown_from_its_patch(real: Ran, copy: Copy) -> None:
     patch = real.place.repo / real.agents["agent3"]["patch"]
     assert copy.told("diff", copy.stamp, "3").encode() == patch.read_bytes()
-    assert "+# hi" in copy.told("show", "3") and "rejected_edit after" in copy.told("show", "3")
+    assert "+# hi" in copy.told("show", "3") and "edit rejected after" in copy.told("show", "3")
 
 
 def test_diff_is_what_git_says_and_can_be_applied(real: Ran, copy: Copy) -> None:
@@ -164,6 +183,7 @@ def test_diff_is_what_git_says_and_can_be_applied(real: Ran, copy: Copy) -> None
     for task in ("1", "2"):
         commit = real.agents[f"agent{task}"]["commit"]
         assert copy.told("diff", copy.stamp, task) == copy.place.git("diff", f"{commit}^", commit)
+        assert copy.told("diff", task) == copy.told("diff", f"agent{task}") == copy.told("diff", "latest", task)
     patch = copy.place.home / "all.patch"
     patch.write_text(copy.told("diff"))
     copy.place.git("apply", str(patch))
@@ -205,9 +225,30 @@ def test_on_a_terminal_only_our_own_colours(copy: Copy) -> None:
 
 
 def test_watching_on_a_terminal_ends_with_the_status(copy: Copy) -> None:
-    told = on_terminal(copy, "status", "--watch").replace("\r\n", "\n")
+    told = on_terminal(copy, "status", "--watch", COLUMNS="500", NO_COLOR="1").replace("\r\n", "\n")
     assert re.search(r"\x1b\[\d+A\x1b\[J", told)
-    assert told.endswith(copy.told("status"))
+    assert told.endswith(copy.told("status").partition("\n\n")[2])
+    shown = on_terminal(copy, "status")
+    assert "\x1b[1;33m2 of 3 tasks are complete" in shown or "\x1b[1;31m2 of 3 tasks are complete" in shown
+    assert "\x1b[2magent   state" in shown
+
+
+def test_show_uses_the_pager_on_a_terminal(copy: Copy) -> None:
+    paged = on_terminal(copy, "show", "2", PAGER="sed s/^/paged:/").replace("\r\n", "\n")
+    assert paged.startswith("paged:agent2 of run") and "paged:\x1b[32m+# hi" in paged
+    assert on_terminal(copy, "show", "2", PAGER="cat").startswith("agent2 of run")
+    assert copy.told("show", "2").startswith("agent2 of run")
+
+
+def test_report_is_opened_in_a_browser(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = dict[str, bool]()
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.setdefault(address, True))
+    path = copy.told("report", "--open").strip()
+    assert list(opened) == [f"file://{path}"] and Path(path).exists()
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+    said = copy.run("report", "--open")
+    assert (said.code, said.out.strip(), said.err) == (0, path, "No browser was found here: open that file in one.\n")
+    assert copy.run("report", "--open", "--markdown").code == 2
 
 
 def test_clean_asks_on_a_terminal(copy: Copy) -> None:
@@ -268,7 +309,7 @@ def clone(copy: Copy, tmp_path: Path) -> Copy:
 
 
 def test_an_exported_run_is_the_same_in_another_clone(copy: Copy, parcel: Path, tmp_path: Path) -> None:
-    looks = (("runs", "--json"), ("logs",), ("diff",), ("diff", copy.stamp, "3"), ("show", copy.stamp, "1", "--json"))
+    looks = (("runs", "--json"), ("logs", "-v"), ("diff",), ("diff", "3"), ("show", copy.stamp, "1", "--json"))
     before = [copy.told(*words) for words in looks]
     branches = copy.place.git("for-each-ref", "refs/heads")
     there = clone(copy, tmp_path)

@@ -31,6 +31,11 @@ def test_demo_passes_with_every_reply_from_the_recording(tmp_path: Path) -> None
     assert "replies are recorded" in done.stdout
     assert "Before: 8 failed, 8 passed" in done.stdout
     assert "After: 16 passed" in done.stdout
+    commands = done.stdout.partition("\nTry:\n")[2].splitlines()
+    shown = subprocess.run(["sh", "-e"], input="\n".join(commands[:2]), capture_output=True, text=True, check=True)
+    assert "strong tea" in shown.stdout and len(commands) == 3 and commands[2].endswith(" report --open")
+    subjects = git(sample, "log", "--format=%s").splitlines()
+    assert len(set(subjects)) == 5 and "Teach the lighthouse about fog: kettle" in subjects
     [summary] = [json.loads(path.read_text()) for path in (sample / ".aider_logs").glob("summary_*.json")]
     assert summary["successful_agents"] == 4
     assert summary["verified"] == "tests"

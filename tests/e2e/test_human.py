@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from orchestra.journal import jsonl
+from orchestra.journal.open_store import open_store
 from orchestra.journal.store import Store
-from orchestra.journal.store_repair import open_store
 from orchestra.report.phrases import DECISION_PHRASES
 from tests.support.edits import knows
 from tests.support.hostserver import HostServer

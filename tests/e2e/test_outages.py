@@ -13,7 +13,7 @@ import pytest
 
 from orchestra.conduct.core.locations import store_key
 from orchestra.journal import jsonl
-from orchestra.journal.store_repair import open_store
+from orchestra.journal.open_store import open_store
 from orchestra.report.fold import fold_events
 from orchestra.settings import Settings
 from tests.support.databases import Relay, database

@@ -111,11 +111,11 @@ def test_task_gets_its_role_and_notes_of_dependencies(tmp_path: Path) -> None:
     # What was expected of it, and what it took.
     expected, actual = ran.summary["estimate"], ran.summary["estimate"]["actual"]
     assert actual["tokens"] == ran.summary["usage"]["total_tokens"] and actual["minutes"] > 0
-    assert 0 < expected["dollars"][0] < expected["dollars"][1] and "Estimated $" in ran.out
+    assert 0 < expected["dollars"][0] < expected["dollars"][1] and "work alone: $" in ran.out
     assert all(agent["estimate"]["tokens"][0] > 2_000 for agent in ran.agents.values())
 
     page = (ran.logs / f"report_{ran.summary['timestamp']}.html").read_text()
-    assert "Estimated $" in page and "Nobody calls greeting()" in page.partition("<summary>Answer</summary>")[2]
+    assert "work alone: $" in page and "Nobody calls greeting()" in page.partition("<summary>Answer</summary>")[2]
 
     # What was proposed is told, and nobody has begun with it.
     assert ran.summary["proposed"] == [{"task": 2, **PROPOSAL["propose"][0]}]

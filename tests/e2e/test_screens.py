@@ -1,5 +1,6 @@
 """What a terminal shows at several widths, read from tmux."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,11 +126,25 @@ def test_decision_from_another_terminal_counts_at_once(tmp_path: Path) -> None:
         assert again.code != 0 and again.out == "" and "only a failed or waiting task" in again.err
 
 
-def test_what_is_left_for_later_ends_with_exit_code_5(tmp_path: Path) -> None:
-    with waiting_question(tmp_path, 80) as (_, terminal):
+@pytest.mark.parametrize("width", (60, 80))
+def test_what_is_left_for_later_ends_with_exit_code_5(tmp_path: Path, width: int) -> None:
+    """`status` says who waits while the question stands. At the end, nothing but commands and paths is too long."""
+    with waiting_question(tmp_path, width) as (place, terminal):
+        [waiting] = json.loads(place.run("status", "--json").out)["waiting"]
+        assert waiting["agent"] == "agent2" and waiting["commands"]["take"].endswith(" 2 --take")
+        assert f"agent2 waits for you: {waiting['question']}\n" in place.run("status").out
         terminal.press("Enter")
         assert terminal.wait_for_end() == 5
-        assert any("resolve 2" in line for line in terminal.everything())
+        lines = terminal.everything(joined=True)
+        shown = lines[next(n for n, line in enumerate(lines) if line.startswith("1 of 2 tasks")) :]
+        for line in shown:
+            is_whole = line.lstrip().startswith(("aider-orchestrator ", "git ")) or len(line.split()) <= 2
+            assert len(line) <= width or is_whole, line
+        assert waiting["commands"]["retry"] in map(str.strip, shown)
+        assert f"git diff {place.git('rev-parse', 'HEAD^')[:12]}" in " ".join(shown)
+        [summary] = [json.loads(path.read_text()) for path in (place.repo / ".aider_logs").glob("summary_*.json")]
+        assert 0 < summary["waited_seconds"] < summary["seconds"]
+        assert "waiting for you" in " ".join(shown)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.journal.open_store import open_store
 from orchestra.journal.ownership import try_acquire_run
-from orchestra.journal.store_repair import open_store
 from tests.support.edits import knows
 from tests.support.load import NEVER, wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request

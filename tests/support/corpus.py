@@ -113,7 +113,7 @@ def sweep_renderers(root: Path, stamp: str) -> dict[str, Callable[[], str]]:
     report, found = report_from_log(log), build_detail(log.events)
     tasks = [(report.tasks[n], found.planned_briefs.get(n, ""), found.all_attempts(n)) for n in report.tasks]
     return renderers(root, stamp) | {
-        "logs": lambda: "\n".join(format_log_line(event) for event in log.events),
+        "logs": lambda: "\n".join(format_log_line(event, verbose=True) for event in log.events),
         "show": lambda: "\n".join(words.task_text(report, *task, {}) for task in tasks),
         "status": lambda: "\n".join(run_status.agent_lines(report)),
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestra.events import has_ended
 from orchestra.journal import jsonl
-from orchestra.journal.store_repair import open_store
+from orchestra.journal.open_store import open_store
 from orchestra.report.fold import fold_events
 from tests.support import warm
 from tests.support.load import wait_until, within

@@ -7,8 +7,8 @@ from typing import Any
 
 from orchestra.events import Event, event_record, make_event
 from orchestra.journal.jsonl import prepare_log_folder
+from orchestra.journal.open_store import open_store
 from orchestra.journal.store import Store
-from orchestra.journal.store_repair import open_store
 from tests.support.shell import Said, Shell
 
 STAMP = "20261121_101010"

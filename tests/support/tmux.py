@@ -41,9 +41,9 @@ class Terminal:
     def screen(self) -> list[str]:
         return self.tmux("capture-pane", "-p").splitlines()
 
-    def everything(self) -> list[str]:
-        """Return the screen with all that has scrolled out of it."""
-        return self.tmux("capture-pane", "-p", "-S", "-").splitlines()
+    def everything(self, *, joined: bool = False) -> list[str]:
+        """Return the screen with all that has scrolled out of it. `joined`: lines as they were printed."""
+        return self.tmux("capture-pane", "-p", *(["-J"] if joined else []), "-S", "-").splitlines()
 
     def press(self, *keys: str) -> None:
         self.tmux("send-keys", *keys)

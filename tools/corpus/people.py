@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from orchestra.journal.store_repair import open_store
+from orchestra.journal.open_store import open_store
 from tests.support.edits import knows
 from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer, Reply, Request

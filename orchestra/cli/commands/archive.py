@@ -1,4 +1,4 @@
-"""`export` and `import`: a run as one file, for another machine or another clone. `store`: check and migrate."""
+"""`export` and `import`: a run as one file, for another machine or another clone."""
 
 import asyncio
 import shutil
@@ -10,14 +10,12 @@ from pathlib import Path
 from orchestra import __version__
 from orchestra.cli.command_io import add_repository_arguments, add_run_argument, print_plain
 from orchestra.cli.commands.diff import result_commit
-from orchestra.cli.find import KnownRun, RunIndex, open_any_store, open_run_index, settings_and_root
+from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
-from orchestra.conduct.core.locations import DATABASE, LOGS
 from orchestra.errors import StoreError, UsageError
 from orchestra.journal import run_archive
-from orchestra.journal.jsonl import files_by_run, prepare_log_folder
+from orchestra.journal.jsonl import files_by_run
 from orchestra.journal.run_archive import RunArchive
-from orchestra.journal.store_repair import find_damage, open_store
 from orchestra.report.detail import build_detail
 from orchestra.report.fold import fold_events
 from orchestra.workspace import leftovers
@@ -115,44 +113,3 @@ async def import_branches(git: Git, archive: RunArchive) -> AsyncIterator[str]:
             yield f"Branch {name} was left as it is here."
         elif not await git.ok("update-ref", ref, commit, ""):
             yield f"Branch {name} was left out: git could not create it."
-
-
-def add_store_arguments(parser: CommandParser) -> None:
-    parser.add_argument(
-        "action",
-        metavar="check|migrate",
-        choices=["check", "migrate"],
-        help="check: print each problem of the store; exit code 1 if there is one. migrate: update a database on a"
-        " server, or create the tables in it; SQLite needs no migration",
-    )
-    add_repository_arguments(parser)
-
-
-def cmd_store(arguments: Namespace) -> int:
-    """Check or migrate the store of events."""
-    settings, root = settings_and_root(arguments)
-    location = settings.store or root / LOGS / DATABASE
-    if arguments.action == "check":
-        return check_store(location)
-    if isinstance(location, Path):
-        prepare_log_folder(location.parent)
-        open_any_store(location, whole=True).close()
-    else:
-        open_store(location, migrate=True).close()
-    print_plain("The store is up to date.")
-    return 0
-
-
-def check_store(location: Path | str) -> int:
-    if isinstance(location, Path):
-        if not location.exists():
-            raise UsageError(f"there is no store in {location.parent}.")
-        if damage := find_damage(location, whole=True):
-            remedy = "`store migrate`, or the next run, creates it again from the logs"
-            print_plain(f"The store {location} cannot be used ({damage}); {remedy}.")
-            return 1
-    store = open_store(location)
-    problems = store.find_problems()
-    store.close()
-    print_plain("\n".join(problems) or "The store is sound.")
-    return 1 if problems else 0

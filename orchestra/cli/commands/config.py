@@ -13,7 +13,6 @@ from orchestra.conduct.core.secrets import Secrets
 from orchestra.errors import UsageError
 from orchestra.plan.roles import known_roles
 from orchestra.providers import catalogue
-from orchestra.report.sanitize import escape_controls
 from orchestra.settings import REPOSITORY_ENV, Settings, key_of, mask_value, option_fields
 from orchestra.settings.option import Field
 from orchestra.settings.other_tools import unused_variables
@@ -47,7 +46,7 @@ def cmd_config(arguments: Namespace) -> None:
         rows = [(name, value, refused.get(name, source)) for name, value, source in rows]
     widths = [max(len(row[n]) for row in rows) for n in (0, 1)]
     for name, value, source in rows:
-        print(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
+        print_plain(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
 
 
 def effective_value(settings: Settings, f: Field) -> object:
@@ -94,13 +93,13 @@ def cmd_models(arguments: Namespace) -> int:
     rows = [model for model in catalogue.list_models() if arguments.text.lower() in model.name.lower()]
     if not rows:
         sentence = f"no model of the catalogue has {arguments.text!r} in its name. `models` lists all of them."
-        print(f"aider-orchestrator: {escape_controls(sentence)}", file=sys.stderr)
+        print_plain(f"aider-orchestrator: {sentence}", stream=sys.stderr)
         return 1
     width = max(len(model.name) for model in rows)
-    print(f"{'model':<{width}}  {'$/M in':>8}  {'$/M out':>8}  {'context':>9}  remarks")
+    print_plain(f"{'model':<{width}}  {'$/M in':>8}  {'$/M out':>8}  {'context':>9}  remarks")
     for model in rows:
         prices = f"{price_per_million(model.price_in):>8}  {price_per_million(model.price_out):>8}"
-        print(f"{model.name:<{width}}  {prices}  {model.context or '?':>9}  {catalogue_remark(model)}".rstrip())
+        print_plain(f"{model.name:<{width}}  {prices}  {model.context or '?':>9}  {catalogue_remark(model)}".rstrip())
     return 0
 
 

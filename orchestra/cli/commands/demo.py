@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
+from orchestra.cli.command_io import print_plain, print_raw
+from orchestra.cli.command_table import PROGRAM
 from orchestra.cli.launch import Story, run_until_done
 from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
@@ -31,15 +34,23 @@ def cmd_demo(arguments: Namespace, story: Story) -> int:
         raise UsageError("The demo runs the sample's tests with pytest.", hint="Install it: pip install pytest")
     folder = Path(arguments.folder or tempfile.mkdtemp(prefix="lighthouse-")).absolute()
     make_sample(folder)
-    print(f"A sample repository is in {folder}. The model's replies are recorded; Aider, git and the tests are real.")
-    print(f"Before: {run_sample_tests(folder)}", flush=True)
+    print_plain(
+        f"A sample repository is in {folder}. The model's replies are recorded; Aider, git and the tests are real.\n"
+        "Its tests run first …"
+    )
+    before = run_sample_tests(folder)
+    print_plain(f"Before: {before}\nFour agents start now; Aider takes a moment to load.")
     os.chdir(folder)
     code = run_until_done(story(sample_settings().with_values(replay=str(TAPE))))
-    print(
-        f"\nAfter: {run_sample_tests(folder)}\n"
-        f"Look at it: cd {folder} && git log --stat && {sys.executable} -m lighthouse"
-    )
+    print_plain(f"\nBefore: {before}\nAfter: {run_sample_tests(folder)}\n\nTry:")
+    commands = (["cd", str(folder)], [sys.executable, "-m", "lighthouse"], [*program_words(), "report", "--open"])
+    print_raw("".join(f"  {shlex.join(words)}\n" for words in commands))
     return code
+
+
+def program_words() -> list[str]:
+    """The words that run this program here, whether it is installed or not."""
+    return [PROGRAM] if shutil.which(PROGRAM) else [sys.executable, str(Path(sys.argv[0]).absolute())]
 
 
 def sample_settings() -> Settings:

@@ -15,6 +15,7 @@ from orchestra.cli.command_io import (
     has_colours,
     parse_task_number,
     print_json,
+    print_paged,
     print_raw,
 )
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
@@ -29,17 +30,22 @@ from orchestra.report.sanitize import colour_diff_line, escape_controls
 from orchestra.workspace.collect import binary_diff
 from orchestra.workspace.git import Git, existing_commits
 
-TASK = re.compile(r"(agent|task)?\d{1,6}")
+# A longer number without a word before it is the end of a run's name.
+TASK = re.compile(r"(agent|task)\d{1,6}|\d{1,5}")
 
 
 add_diff_arguments = add_all(add_run_argument, add_repository_arguments, add_task_argument)
 
 
 def cmd_diff(arguments: Namespace) -> None:
-    """Print the difference between the start of a run and its result, or what one task changed. On a terminal it has
-    colours and control characters are escaped; a pipe or a file gets what `git apply` reads."""
+    """Print the difference between the start of a run and its result, or what one task changed: `diff 2` is task 2 of
+    the latest run. On a terminal it has colours and control characters are escaped; a pipe or a file gets what
+    `git apply` reads."""
+    name, task = arguments.run, arguments.task
+    if task is None and TASK.fullmatch(name):
+        name, task = "", parse_task_number(name)
     with open_run_index(arguments) as index:
-        run, task = index.find(arguments.run), arguments.task
+        run = index.find(name)
         content = diff_of_run(index, run) if task is None else diff_of_task(index, run, task)
     if sys.stdout.isatty():
         text = escape_controls(content.decode("utf-8", "replace"))
@@ -124,15 +130,16 @@ def diff_of_attempt(index: RunIndex, run: str, attempt: Attempt) -> bytes | None
 
 
 def add_show_arguments(parser: CommandParser) -> None:
-    text = "a task, such as 3 or agent3, after the name of its run (default: the latest run)"
+    text = "a task, such as 3 or agent3, after the name of its run or `latest` (default: the latest run)"
     parser.add_argument("names", metavar="[RUN] TASK", nargs="*", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--all", action="store_true", help="print whole messages, and those that Aider itself wrote")
     add_repository_arguments(parser)
 
 
 def cmd_show(arguments: Namespace) -> None:
     """Show one task of a run: its brief, each attempt with its verdict, cost, changes and conversation, and the checks
-    of the combined work."""
+    of the combined work. On a terminal it is shown in $PAGER, or else in less."""
     name, task = parse_show_names(arguments.names)
     with open_run_index(arguments) as index:
         run = index.find(name)
@@ -144,8 +151,8 @@ def cmd_show(arguments: Namespace) -> None:
     if arguments.json:
         print_json(run_status.task_record(report, report.tasks[task], brief, attempts, changes))
     else:
-        text = run_status.task_text(report, report.tasks[task], brief, attempts, changes)
-        print_raw(colour_changes(text) + "\n")
+        text = run_status.task_text(report, report.tasks[task], brief, attempts, changes, whole=arguments.all)
+        print_paged(colour_changes(text) + "\n")
 
 
 def parse_show_names(names: list[str]) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
+from orchestra.cli.command_io import print_plain
 from orchestra.cli.load import SCRIPT, current_folder, read_dotenv, read_settings
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.errors import UsageError
@@ -51,7 +52,7 @@ async def print_findings(settings: Settings, folder: Path, *, online: bool) -> i
         findings.append(finding)
         if not settings.json:
             words = f"{finding.text.rstrip('.')}. {finding.remedy}" if finding.remedy else finding.text
-            print(f"{finding.level:<8} {finding.name:<12} {' '.join(words.split())}", flush=True)
+            print_plain(f"{finding.level:<8} {finding.name:<12} {' '.join(words.split())}")
     healthy = all(finding.level != "error" for finding in findings)
     if settings.json:
         print(json.dumps({"ok": healthy, "findings": [asdict(finding) for finding in findings]}, indent=2))

@@ -1,5 +1,7 @@
 """`report`: the report of a run in one of its formats, made from its events."""
 
+import sys
+import webbrowser
 from argparse import Namespace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ def add_report_arguments(parser: CommandParser) -> None:
         default="",
         help="the file to write; - is stdout (default: a page goes into .aider_logs, a text to stdout)",
     )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
     formats = parser.add_mutually_exclusive_group()
     for name, form in REPORT_FORMATS.items():
         text = f"{form.title}{' (the default)' if name == DEFAULT_FORMAT else ''}"
@@ -40,6 +43,8 @@ def cmd_report(arguments: Namespace) -> None:
         material = gather_report_material(index.root, index.read_log(run), scrub)
         form: ReportFormat = REPORT_FORMATS[arguments.form]
     target = arguments.output or (str(index.logs / form.file_name(run.name)) if form.content == "page" else "-")
+    if arguments.open and (form.content != "page" or target == "-"):
+        raise UsageError("--open needs a page in a file.", hint="Usage: aider-orchestrator report [RUN] --open.")
     text = form.render(material)
     if target == "-":
         print_raw(text)
@@ -49,3 +54,5 @@ def cmd_report(arguments: Namespace) -> None:
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
     print(target)
+    if arguments.open and not webbrowser.open(Path(target).absolute().as_uri()):
+        print("No browser was found here: open that file in one.", file=sys.stderr)

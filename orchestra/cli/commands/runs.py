@@ -25,15 +25,17 @@ from orchestra.journal.ownership import describe_owner
 from orchestra.journal.store import Owner
 from orchestra.model import Usage
 from orchestra.report import run_status
-from orchestra.report.closing import closing_text
-from orchestra.report.event_lines import actor_name, describe_event
+from orchestra.report.closing import closing_text, verdict_line
+from orchestra.report.event_lines import actor_name, describe_event, describe_milestone
 from orchestra.report.fold import fold_events, report_from_log
-from orchestra.report.phrases import cost_phrase
+from orchestra.report.phrases import cost_phrase, run_tone
 from orchestra.report.run_status import format_local_time
 from orchestra.report.sanitize import escape_controls, escaped_line
 from orchestra.report.state import Report
+from orchestra.wording import align_columns
 
 LONGEST = 300
+RUNS_HEADING = ("run", "ended", "time", "tasks", "cost", "change")
 PAUSE = 0.3
 MAX_IDLE = 10  # polls without owner and events; a run has no owner for a moment when it starts or is resumed
 
@@ -51,7 +53,9 @@ def cmd_runs(arguments: Namespace) -> None:
     if arguments.json:
         print_json(records)
     elif records:
-        print_plain("\n".join(run_status.align_columns([run_row(record) for record in records])))
+        head = [RUNS_HEADING] if sys.stdout.isatty() else []
+        lines = align_columns([*head, *map(run_row, records)])
+        print_plain("\n".join(lines), {lines[0]: "head"})
 
 
 def run_record(index: RunIndex, run: KnownRun) -> dict[str, Any]:
@@ -77,7 +81,7 @@ def run_record(index: RunIndex, run: KnownRun) -> dict[str, Any]:
 def run_row(record: dict[str, Any]) -> run_status.TableRow:
     ending = "not ended" if record["exit_code"] is None else f"exit {record['exit_code']}"
     tasks = "" if record["tasks"] is None else f"{record['complete']} of {record['tasks']}"
-    cost = "" if record["cost"] is None else cost_phrase(Usage(dollars=record["cost"]))
+    cost = "" if record["cost"] is None else cost_phrase(Usage(dollars=record["cost"])) if record["cost"] else "$0"
     change = escaped_line(str(record["change"]), 80)
     return (
         record["run"],
@@ -108,7 +112,7 @@ def cmd_status(arguments: Namespace) -> None:
             watch_run(index, run, None if arguments.json else lambda report: format_status(index, run, report))
         report = replace(report_from_log(index.read_log(run)), run=run.name)
         if not arguments.json:
-            print_plain(format_status(index, run, report))
+            print_plain(format_status(index, run, report), status_tones(report))
             return
         folder = index.logs.relative_to(index.root)
         logs = {task: str(folder / f"agent{task}_{run.name}.jsonl") for task in report.tasks}
@@ -116,16 +120,25 @@ def cmd_status(arguments: Namespace) -> None:
 
 
 def format_status(index: RunIndex, run: KnownRun, report: Report) -> str:
-    lines, owner = run_status.agent_lines(report), index.find_owner(run)
+    owner, heading = index.find_owner(run), sys.stdout.isatty()
+    lines = [*run_status.waiting_lines(report), *run_status.agent_lines(report, heading=heading)]
     if report.exit_code is None:
-        lines = [f"{run.name}: {escaped_line(report.change, 80)}", run_status.progress_sentence(report), "", *lines]
-        return "\n".join([*lines, "", owner_line(run, owner)])
+        head = [f"{run.name}: {escaped_line(report.change, 80)}", run_status.progress_sentence(report), ""]
+        return "\n".join([*head, *lines, "", owner_line(run, owner)])
     from orchestra.report.formats import DEFAULT_FORMAT, REPORT_FORMATS
 
     page = REPORT_FORMATS[DEFAULT_FORMAT].file_name(run.name)
     paths = [index.logs / f"summary_{run.name}.json", index.logs / page]
-    lines += ["", closing_text(report, *(str(path) if path.exists() else "" for path in paths))]
+    closing = closing_text(report, *(str(path) if path.exists() else "" for path in paths), agents=False)
+    lines += ["", closing]
     return "\n".join([*lines, *([owner_line(run, owner)] if owner else [])]).lstrip("\n")
+
+
+def status_tones(report: Report) -> dict[str, str]:
+    """The lines of the status that have a colour, with its tone."""
+    heading, waiting = run_status.agent_lines(report, heading=True)[:1], run_status.waiting_lines(report)
+    questions = [line for line in waiting if line and not line.startswith(" ")]
+    return {verdict_line(report): run_tone(report)} | dict.fromkeys(questions, "warn") | dict.fromkeys(heading, "head")
 
 
 def owner_line(run: KnownRun, owner: Owner | None) -> str:
@@ -153,7 +166,7 @@ def watch_run(index: RunIndex, run: KnownRun, format_text: Callable[[Report], st
             height = redraw_text(format_text(report), height)
         elif format_text:
             for event in log.events:
-                print_plain(format_log_line(event))
+                print_event(event)
     if redraws:
         print_raw(cursor_up(height))
 
@@ -176,6 +189,7 @@ def add_logs_arguments(parser: CommandParser) -> None:
     add_repository_arguments(parser)
     parser.add_argument("--agent", metavar="N", type=parse_task_number, help="only the events of this agent")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print all events, also as data")
 
 
 def cmd_logs(arguments: Namespace) -> None:
@@ -188,7 +202,7 @@ def cmd_logs(arguments: Namespace) -> None:
             for event in log.events:
                 if arguments.agent in (None, event.task):
                     count += 1
-                    print_plain(format_log_line(event))
+                    print_event(event, verbose=arguments.verbose)
         if not count and arguments.agent is not None:
             raise UsageError(f"run {run.name} has no events of agent{arguments.agent}.")
         if arguments.follow and not ended:
@@ -211,8 +225,16 @@ def follow_run(index: RunIndex, run: KnownRun) -> Iterator[EventLog]:
             time.sleep(PAUSE)
 
 
-def format_log_line(event: Event) -> str:
-    words = describe_event(event).removeprefix(f"{actor_name(event)}: ")
+def print_event(event: Event, *, verbose: bool = False) -> None:
+    if line := format_log_line(event, verbose=verbose):
+        print_plain(line)
+
+
+def format_log_line(event: Event, *, verbose: bool = False) -> str:
+    """The event in words; if it has none, its data if `verbose`, else an empty line."""
+    words = (describe_event(event) or describe_milestone(event)).removeprefix(f"{actor_name(event)}: ")
+    if not words and not verbose:
+        return ""
     if not words:
         values = [f"{name}: {escaped_line(str(value), 80)}" for name, value in event.data.items() if value != ""]
         words = f"{event.kind}  {', '.join(values)}".rstrip()

@@ -127,7 +127,7 @@ async def make_attempt_order(run: Run, task: Task, number: int, start: AttemptSt
         attempt=number,
         base=start.base,
         parent=start.parent,
-        message=context.commit_message(task),
+        message=run.commit_message(task),
         brief=f"{brief}\n\n{EARLIER}\n\n{start.lesson}" if start.lesson else brief,
         agent=context.agent_of(task).name,
         model=agent_model(context, task),

@@ -37,7 +37,7 @@ class CombinedCommits:
             results = results[1:]
         if not results:
             return
-        wanted = [(changes[one.commit], context.commit_message(one.task)) for one in results]
+        wanted = [(changes[one.commit], self.run.commit_message(one.task)) for one in results]
         try:
             commits = await apply_layers(context.git, self.head, wanted)
         except GitFailed:  # some distributions package git without what this needs
@@ -50,7 +50,7 @@ class CombinedCommits:
     async def merge(self, result: TaskResult) -> bool:
         """Merge one result and return whether it fits."""
         context, task, trees = self.run.context, result.task, self.run.services.trees
-        parent, message = parent_commit(context, result), context.commit_message(task)
+        parent, message = parent_commit(context, result), self.run.commit_message(task)
         head, merged = await combine_commit(trees, self.head, parent, result.commit, message)
         if merged.tree:
             self.head = self.commits[task.id] = head

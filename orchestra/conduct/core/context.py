@@ -23,6 +23,7 @@ from orchestra.judge.candidates import Candidate
 from orchestra.judge.permit import Permit
 from orchestra.judge.retry import TriedAttempt
 from orchestra.model import TRANSITIONS, Decision, Judgement, Plan, Task, TaskState, Verdict
+from orchestra.plan.commit_subject import commit_subject
 from orchestra.plan.draft import Draft
 from orchestra.plan.roles import Role, find_role
 from orchestra.providers import catalogue
@@ -80,14 +81,6 @@ class Context(Project):
 
     def branch(self, name: str) -> str:
         return f"{self.namespace}/{self.stamp}/{name}"
-
-    def commit_message(self, task: Task, *, by_agent: bool = True) -> str:
-        about = task.title if task.name else self.settings.change
-        first = self.secrets.scrub(next((line.strip() for line in about.splitlines() if line.strip()), "Change"))
-        subject = first if len(first) <= 72 else first[:71] + "…"
-        files = "\n".join(f"- {path}" for path in task.paths[:50])
-        trailer = f"{self.agent_of(task).trailer(self.model_of(task).name)}\n" if by_agent else ""
-        return f"{subject}\n\n{files}\n\nTask: {task.id}\nRun: {self.stamp}\n{trailer}"
 
 
 @dataclass
@@ -156,6 +149,13 @@ class Run:
             self.move(task, TaskState.COMPLETE)
         if record.proposed and record.proposed != self.state.report.proposals.get(task):
             self.emit(events.TasksProposed(record.proposed), task, record.attempts)
+
+    def commit_message(self, task: Task, *, by_agent: bool = True) -> str:
+        context = self.context
+        subject = commit_subject(task, self.state.plan.tasks, context.settings.change, context.secrets.scrub)
+        files = "\n".join(f"- {path}" for path in task.paths[:50])
+        trailer = f"{context.agent_of(task).trailer(context.model_of(task).name)}\n" if by_agent else ""
+        return f"{subject}\n\n{files}\n\nTask: {task.id}\nRun: {context.stamp}\n{trailer}"
 
     async def wait_for_agents(self) -> None:
         """Wait until agents can begin. This time is not charged to any attempt."""

@@ -22,10 +22,8 @@ from orchestra.journal.ownership import RunOwned
 from orchestra.judge.policy import DRIFT_CODE, compute_exit_code, worst_exit_code
 from orchestra.model import Verdict
 from orchestra.process import detach_closed_terminal, replace_file
-from orchestra.report.ci import json_text
-from orchestra.report.closing import closing_text
 from orchestra.report.fold import report_from_log
-from orchestra.report.formats import DEFAULT_FORMAT, ReportMaterial
+from orchestra.report.formats import ReportMaterial
 from orchestra.report.phrases import resolve_command
 from orchestra.report.state import Report
 from orchestra.report.summary import build_summary, run_ended_event
@@ -59,7 +57,10 @@ def finish_run(run: Run, failure: BaseException | None) -> FinishedRun:
         error = asyncio.CancelledError(int(signal.SIGHUP))
     error = as_machine_trouble(error) or error
     if run.services.journal.muted:
-        raise RunOwned(f"another process has taken over run {run.context.stamp}.", hint="Look at it with `status`.")
+        raise RunOwned(
+            f"another process has taken over run {run.context.stamp}.",
+            hint=f"Look at it: aider-orchestrator status {run.context.stamp}",
+        )
     try:
         run.services.gateway.close_open_requests()
         emit_replayed(run)
@@ -112,18 +113,6 @@ def write_summary(run: Run) -> FinishedRun:
         # The verdict is in the summary; a full disk must not hide it.
         print(f"note: the HTML report could not be written: {error}.", file=sys.stderr)
         return FinishedRun(run, report, summary, path)
-
-
-def print_result(finished: FinishedRun) -> None:
-    """Print the summary as JSON, or its closing words; on stderr if stdout carries events."""
-    settings = finished.run.context.settings
-    if settings.json:
-        print(json_text(finished.summary, indent=2))
-    else:
-        page = str(finished.files.get(DEFAULT_FORMAT, ""))
-        path = str(finished.path) if finished.path.name else ""
-        print(closing_text(finished.report, path, page), file=sys.stderr if settings.events else sys.stdout)
-    sys.stdout.flush()
 
 
 def run_exit_code(report: Report, error: BaseException | None) -> int:

@@ -56,6 +56,7 @@ async def ask_about(scheduler: Scheduler, record: TaskReport, ask: TaskPrompt, p
     """Ask about one task, until there is an answer here or a decision elsewhere. Return whether it was elsewhere."""
     run, elsewhere = scheduler.run, asyncio.get_running_loop().create_future()
     scheduler.decision_elsewhere, text = elsewhere, ""
+    run.emit(events.AgentWaiting("agent", events.PERSON, "a question at the terminal"), record.id)
     asking = asyncio.ensure_future(ask(record, resolve_command(run.state.report, record)))
     try:
         await asyncio.wait((asking, elsewhere), return_when=asyncio.FIRST_COMPLETED)
@@ -71,6 +72,7 @@ async def ask_about(scheduler: Scheduler, record: TaskReport, ask: TaskPrompt, p
         scheduler.decision_elsewhere = None
         asking.cancel()
         await wait_despite_cancellation(asking)  # until the terminal is free
+        run.emit(events.AgentWaiting("agent", "", ""), record.id)
     if text:
         run.emit(events.Note(text))
     return elsewhere.done()
@@ -175,7 +177,7 @@ async def take_back_worktree(scheduler: Scheduler, task: Task) -> None:
     run.move_to(task.id, TaskState.READY)
     run.move(task.id, TaskState.ACTIVE, number)
     run.emit(events.AttemptStarted(model=PERSON, base=lent.start, by_hand=True), task.id, number)
-    commit = await git.commit_tree(made, lent.parent, run.context.commit_message(task, by_agent=False))
+    commit = await git.commit_tree(made, lent.parent, run.commit_message(task, by_agent=False))
     options = ("-r", "--name-only", "--no-renames", "--ignore-submodules=none", "-z")
     attempt.record.changed = tuple(await git.paths("diff-tree", *options, lent.parent, commit))
     attempt.record.diff = shorten_diff(await binary_diff(git, lent.parent, commit))

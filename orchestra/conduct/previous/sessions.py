@@ -134,7 +134,9 @@ class PreviousSessions:
             raise UsageError(f"run {self.stamp} has no task {task}.", hint=f"Its tasks: {known}.")
         one = replace(self, only_task=task)
         if task in one.done_results():
-            raise UsageError(f"task {task} is complete.", hint=f"To start over: `restart {self.stamp}`.")
+            raise UsageError(
+                f"task {task} is complete.", hint=f"To start over: aider-orchestrator restart {self.stamp}"
+            )
         return one
 
     def with_decision(self, decision: Decision) -> "PreviousSessions":
@@ -145,7 +147,7 @@ class PreviousSessions:
         if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN):
             why = f"Task {decision.task} is {state}: only a failed or waiting task can be resolved."
             done = state in (TaskState.COMPLETE, TaskState.ABANDONED)
-            raise RequestRefused(why, hint="" if done else f"Go on: `resume {self.stamp}`.")
+            raise RequestRefused(why, hint="" if done else f"Go on: aider-orchestrator resume {self.stamp}")
         return replace(self, only_task=NO_TASK, decision=decision)
 
     def result_of(self, task: Task) -> TaskResult:

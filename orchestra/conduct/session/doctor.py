@@ -183,7 +183,7 @@ async def diagnose_logs(settings: Settings, folder: Path) -> Findings:
 
 async def diagnose_store(settings: Settings, folder: Path) -> Findings:
     from orchestra.journal.database import open_engine, parse_store_url, store_label
-    from orchestra.journal.store_repair import find_damage
+    from orchestra.journal.open_store import find_damage
 
     own = folder / LOGS / DATABASE
     url = parse_store_url(settings.store or own)

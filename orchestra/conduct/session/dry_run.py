@@ -1,6 +1,7 @@
 """The dry run: print the plan and its cost without asking any model."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from orchestra.plan.targets import PROTECTED, Targets
 from orchestra.report.plans import preview
 
 
-async def print_dry_run(preflight: Preflight) -> int:
+async def print_dry_run(preflight: Preflight, print_text: Callable[[str], None]) -> int:
     """Print the dry run. What only Gemini could decide must be given."""
     settings, repository, model = preflight.settings, preflight.repository, preflight.model
     targets, plan = await plan_dry_run(preflight)
@@ -39,7 +40,7 @@ async def print_dry_run(preflight: Preflight) -> int:
         record = preview.preview_record(plan, model.name, found, left_out)
         print(json.dumps(record | {"house_rules": rules}, indent=2))
     else:
-        print(preview.preview_page(plan, model.name, found, left_out, rules))
+        print_text(preview.preview_page(plan, model.name, found, left_out, rules))
     return 0
 
 

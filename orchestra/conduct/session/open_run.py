@@ -36,9 +36,9 @@ from orchestra.hosts.local import CommandEnvironment, LocalHost
 from orchestra.journal import jsonl
 from orchestra.journal.bus import Subscription
 from orchestra.journal.jsonl import Journal, prepare_log_folder
+from orchestra.journal.open_store import open_own_store, open_store
 from orchestra.journal.ownership import RunOwnership
 from orchestra.journal.store import Command, Store
-from orchestra.journal.store_repair import open_own_store, open_store
 from orchestra.journal.writer import StoreWriter
 from orchestra.plan.targets import Targets
 from orchestra.providers import catalogue
@@ -177,7 +177,10 @@ async def take_over_run(hold: RunOwnership, trees: Trees, previous: PreviousSess
     hold.run = previous.stamp
     await asyncio.to_thread(hold.acquire)
     if jsonl.read_run_log(trees.repository.root / LOGS, previous.stamp).events[-1].seq != previous.events[-1].seq:
-        raise UsageError(f"run {previous.stamp} was just resumed elsewhere.", hint="Look at it with `status`.")
+        raise UsageError(
+            f"run {previous.stamp} was just resumed elsewhere.",
+            hint=f"Look at it: aider-orchestrator status {previous.stamp}",
+        )
     await asyncio.to_thread(hold.store.append_events, hold.repository, previous.events)
     for folder in previous.folders:
         for tree in folder.glob("*/tree"):

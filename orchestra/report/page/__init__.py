@@ -30,8 +30,7 @@ MIN_TEXT_LENGTH = 120
 MAX_COLOURED_LENGTH = 100_000  # characters of all diffs: Pygments takes about half a second for them
 MAX_STEPS = 8
 MAX_SPENDERS = 12
-TONE_LABELS = {"good": "done", "warn": "excluded", "bad": "failed", "idle": "unfinished"}
-STEP_COMMAND = re.compile(r"(?<=: )(?:git|gh|glab) .+$")
+TONE_LABELS = {"good": "done", "warn": "to look at", "bad": "failed", "idle": "unfinished"}
 
 
 def html_page(report: Report, detail: RunDetail, diffs: Mapping[int, str], outputs: Mapping[str, str]) -> str:
@@ -151,7 +150,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
     return [
         ("Tasks done", f"{len(report.succeeded):,} of {len(report.tasks):,}"),
         ("Files changed", f"{len(report.files):,}"),
-        ("Time", phrases.format_duration(report.seconds)),
+        ("Time", phrases.time_phrase(report)),
         ("Cost", "nothing (replayed)" if report.replayed else cost),
         ("Tokens", f"{report.usage.tokens:,}"),
         ("Model", safe_line(report.model, 60)),
@@ -161,13 +160,11 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
 def next_step_rows(report: Report) -> list[tuple[str, str]]:
     """What to do next, each step with its exact command or an empty text."""
     steps = phrases.other_steps(report)
-    rows = [(safe_line(words, 1_000), safe_line(step, 1_000)) for words, step in phrases.handover_commands(report)]
-    for step in steps[:MAX_STEPS]:
-        command = STEP_COMMAND.search(step)
-        rows.append((step[: command.start()], command[0]) if command else (step, ""))
+    rows = [*phrases.handover_commands(report), *steps[:MAX_STEPS]]
     if len(steps) > MAX_STEPS:
         rows.append((f"And {len(steps) - MAX_STEPS:,} more, with the tasks below.", ""))
-    return rows + phrases.suggested_commands(report)
+    rows += [(words, command) for _, words, command in phrases.suggested_commands(report)]
+    return [(safe_line(words, 1_000), safe_line(command, 1_000)) for words, command in rows]
 
 
 def usage_share(part: Usage, whole: Usage) -> float:

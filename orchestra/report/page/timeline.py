@@ -19,6 +19,7 @@ WIDTH = 1000.0  # as in page.html
 # By kind: its words, and the band of the row's height that it fills. Bands tell kinds apart without colours.
 SPAN_KINDS = {
     "waiting": ("waiting", (9, 2)),
+    "person": ("waiting for you", (7, 6)),
     "retry": ("lost to failures and retries", (7, 6)),
     "model": ("the model answers", (2, 16)),
     "edit": ("Aider edits", (5, 10)),
@@ -84,7 +85,7 @@ def timeline_rows(report: Report, detail: RunDetail) -> list[TimelineRow]:
 
 def pack_rows(tasks: Iterable[list[Span]]) -> list[list[Span]]:
     """Tasks that did not overlap, in one row. Waiting takes no slot."""
-    work = [[span for span in spans if span.kind != "waiting"] for spans in tasks]
+    work = [[span for span in spans if span.kind not in ("waiting", "person")] for spans in tasks]
     rows: list[list[Span]] = []
     for spans in sorted(filter(None, work), key=lambda spans: spans[0].start):
         free = next((row for row in rows if row[-1].end <= spans[0].start), None)

@@ -7,7 +7,6 @@ from orchestra.events import PlanRange, TaskRange
 from orchestra.model import Plan, Task, Usage, Verdict
 from orchestra.plan.task_order import dependency_depths
 from orchestra.providers import catalogue
-from orchestra.report.detail import has_ended
 from orchestra.report.state import Report
 
 FIXED_TOKENS = 2_000  # Aider's own instructions in each prompt
@@ -101,7 +100,7 @@ def time_left(report: Report, worked_seconds: float) -> float | None:
     minutes = {task.id: sum(task.estimate.minutes) for task in report.tasks.values() if task.estimate}
     if report.estimate is None or not (all_minutes := math.fsum(minutes.values())):
         return None
-    share = math.fsum(minutes.get(task.id, 0.0) for task in report.tasks.values() if has_ended(task)) / all_minutes
+    share = math.fsum(minutes.get(task.id, 0.0) for task in report.tasks.values() if task.has_ended) / all_minutes
     expected = 60 * sum(report.estimate.minutes) / 2
     left = (worked_seconds / share if share >= PACE_COUNTS_FROM else expected) - worked_seconds
     return left if left > 0 else None
@@ -124,8 +123,8 @@ def actual_use(report: Report) -> tuple[int, float | None, float]:
 
 
 def comparison_sentence(report: Report) -> str:
-    """Estimated $0.02 to $0.30 and 1.0 to 6.0 minutes for the agents; they took $0.05 and 2.0 minutes. Empty for a run
-    with unfinished tasks, which cannot be compared."""
+    """Estimated for the agents' work alone: $0.02 to $0.30 and 1.0 to 6.0 minutes; it took $0.05 and 2.0 minutes. Empty
+    for a run with unfinished tasks, which cannot be compared."""
     expected, tasks = report.estimate, report.tasks.values()
     if expected is None or any(task.verdict != Verdict.APPLIED for task in tasks if not task.replaced):
         return ""
@@ -136,7 +135,8 @@ def comparison_sentence(report: Report) -> str:
         least, most, took = (f"{tokens:,} tokens" for tokens in (*expected.tokens, used_tokens))
         least = least.removesuffix(" tokens")
     lasted = f"{format_minutes(minutes)} minutes" if minutes >= 1 else f"{60 * minutes:.1f} seconds"
-    return f"Estimated {least} to {most} and {soon} to {late} minutes for the agents; they took {took} and {lasted}."
+    expected_range = f"{least} to {most} and {soon} to {late} minutes"
+    return f"Estimated for the agents' work alone: {expected_range}; it took {took} and {lasted}."
 
 
 def format_estimate(dollars: float) -> str:

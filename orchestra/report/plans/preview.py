@@ -12,7 +12,7 @@ from orchestra.plan.draft import Draft, PlanItem, critical_path, group_phases
 from orchestra.report.phrases import plural
 from orchestra.report.plans.estimate import estimate_phrase
 from orchestra.report.sanitize import safe_line
-from orchestra.report.state import join_some
+from orchestra.wording import join_some
 
 MAX_FILES = 6
 WIDTH, HEIGHT = 80, 40

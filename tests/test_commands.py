@@ -161,7 +161,7 @@ def test_ctrl_c_while_looking_on(shell: Shell, words: tuple[str, ...]) -> None:
         child.stdout.readline()
         child.send_signal(signal.SIGINT)
         assert child.wait(within()) == 130
-        assert child.stderr.read().strip() == "aider-orchestrator: stopped by Ctrl-C"
+        assert child.stderr.read() == ""
     store.close()
 
 

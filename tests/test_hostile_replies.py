@@ -132,10 +132,9 @@ def test_stopping_does_not_wait_for_a_reply_that_is_on_its_way(name: str) -> Non
             await gateway.start()
             asking = [asyncio.create_task(ask(gateway, name)) for _ in range(3)]
             async with asyncio.timeout(within()):
-                while not any(
-                    one.sent for one in gateway.asks
-                ):  # at every turn of the loop: the reply may be refused soon
-                    await asyncio.sleep(0)
+                # Look at every turn of the loop, because the reply may be refused soon.
+                while not any(one.sent for one in gateway.asks):
+                    await asyncio.sleep(0)  # noqa: ASYNC110
                 await gateway.stop()
             await asyncio.gather(*asking, return_exceptions=True)
 

@@ -133,8 +133,8 @@ def test_stopping_does_not_wait_for_a_reply_that_is_on_its_way(name: str) -> Non
             asking = [asyncio.create_task(ask(gateway, name)) for _ in range(3)]
             async with asyncio.timeout(within()):
                 # Look at every turn of the loop, because the reply may be refused soon.
-                while not any(one.sent for one in gateway.asks):
-                    await asyncio.sleep(0)  # noqa: ASYNC110
+                while not any(one.sent for one in gateway.asks):  # noqa: ASYNC110
+                    await asyncio.sleep(0)
                 await gateway.stop()
             await asyncio.gather(*asking, return_exceptions=True)
 

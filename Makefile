@@ -4,13 +4,14 @@ RUN := $(VENV)/bin/python
 # More than there are cores, because the tests mostly wait for processes.
 WORKERS ?= 4
 
-.PHONY: demo test test-rest test-all soak browser check house change models tape reference lock clean help
+.PHONY: demo serve test test-rest test-all soak browser check house change models tape reference lock clean help
 
 help:
 	@echo "make demo    a small repository, four real Aider agents, no key needed"
 	@echo "make test    did I break it: the everyday tests, in 4 minutes         make check   ruff, mypy and sizes"
 	@echo "make test-all   every test that CI runs       make soak   the same at full counts, for hours"
 	@echo "make browser   what the tests of the HTML report need beside a Chromium"
+	@echo "make serve   the dashboard of this repository's runs, in the browser"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
 	@echo "make house   the sizes of the product's code, and what passes a limit"
@@ -18,6 +19,9 @@ help:
 
 demo: $(VENV)/ready
 	@$(RUN) aider_orchestrator.py demo
+
+serve: $(VENV)/ready
+	@$(RUN) aider_orchestrator.py serve --open
 
 # The tiers: CONTRIBUTING.md says which tests are everyday. A module with a costly fixture is one group of one worker.
 PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist loadgroup -q

@@ -45,6 +45,7 @@ def cmd_demo(arguments: Namespace, story: Story) -> int:
     print_plain(f"\nBefore: {before}\nAfter: {run_sample_tests(folder)}\n\nTry:")
     commands = (["cd", str(folder)], [sys.executable, "-m", "lighthouse"], [*program_words(), "report", "--open"])
     print_raw("".join(f"  {shlex.join(words)}\n" for words in commands))
+    print_raw(f"\nOr look at the run in the browser: {shlex.join([*program_words(), 'serve', '--open'])}\n")
     return code
 
 

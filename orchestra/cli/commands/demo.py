@@ -42,10 +42,11 @@ def cmd_demo(arguments: Namespace, story: Story) -> int:
     print_plain(f"Before: {before}\nFour agents start now; Aider takes a moment to load.")
     os.chdir(folder)
     code = run_until_done(story(sample_settings().with_values(replay=str(TAPE))))
-    print_plain(f"\nBefore: {before}\nAfter: {run_sample_tests(folder)}\n\nTry:")
+    print_plain(f"\nBefore: {before}\nAfter: {run_sample_tests(folder)}\n")
+    print_raw(f"This run in the browser: {shlex.join([*program_words(), 'serve', '--repo', str(folder), '--open'])}\n")
+    print_plain("\nTry:")
     commands = (["cd", str(folder)], [sys.executable, "-m", "lighthouse"], [*program_words(), "report", "--open"])
     print_raw("".join(f"  {shlex.join(words)}\n" for words in commands))
-    print_raw(f"\nOr look at the run in the browser: {shlex.join([*program_words(), 'serve', '--open'])}\n")
     return code
 
 

@@ -143,6 +143,27 @@ def test_requests_are_counted_for_each_minute() -> None:
     assert access.check("GET", "/api/v1/runs", headers, "me")["X-RateLimit-Limit"] == str(READS_PER_MINUTE)
 
 
+def test_ticket_opens_one_path_once_and_soon() -> None:
+    clock = Clock()
+    access = Access(TOKEN, [HOST], clock=clock)
+
+    def opens(path: str, ticket: str, method: str = "GET") -> bool:
+        try:
+            access.check(method, path, {"host": HOST}, "me", f"ticket={ticket}")
+        except ApiError as error:
+            assert error.status == 401
+            return False
+        return True
+
+    path = "/api/v1/runs/1/report"
+    tickets = [access.issue_ticket(path) for _ in range(4)]
+    assert opens(path, tickets[0]) and not opens(path, tickets[0])
+    assert not opens("/api/v1/runs/1", tickets[1]) and not opens(path, tickets[1])
+    assert not opens(path, tickets[2], "POST") and not opens(path, "") and opens(path, tickets[2])
+    clock.now += 31
+    assert not opens(path, tickets[3])
+
+
 def test_token_is_kept_for_the_user_alone(tmp_path: Path) -> None:
     path = tmp_path / "config" / "serve-token"
     token = load_token(path)

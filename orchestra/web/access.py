@@ -18,6 +18,7 @@ from orchestra.web.envelope import ApiError
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 TOKEN_LENGTH = 32  # bytes
+TICKET_SECONDS = 30
 OPEN_PATHS = ("/", "/health/live", "/favicon.ico")  # nothing secret is there
 OPEN_FOLDERS = ("/static/",)
 READS_PER_MINUTE, WRITES_PER_MINUTE, FAILURES_PER_MINUTE = 600, 60, 10
@@ -73,8 +74,9 @@ class Access:
     limited: bool = True
     clock: Callable[[], float] = time.monotonic
     buckets: dict[tuple[str, str], Bucket] = field(default_factory=dict)
+    tickets: dict[str, tuple[str, float]] = field(default_factory=dict)  # for which path, and until when
 
-    def check(self, method: str, path: str, headers: Mapping[str, str], client: str) -> dict[str, str]:
+    def check(self, method: str, path: str, headers: Mapping[str, str], client: str, query: str = "") -> dict[str, str]:
         """Return the headers of the rate limit. Raise ApiError for a request that must not be answered."""
         if headers.get("host", "") not in self.hosts:
             raise ApiError(421, "This server does not answer under that name.")
@@ -85,8 +87,21 @@ class Access:
             raise ApiError(403, "Requests of pages of other servers are refused.")
         if self.is_open(path):
             return {}
-        self.authenticate(headers.get("authorization", ""), client)
+        if not (method == "GET" and self.redeem_ticket(path, query)):
+            self.authenticate(headers.get("authorization", ""), client)
         return self.count(method)
+
+    def issue_ticket(self, path: str) -> str:
+        """Return a ticket with which one GET of this path needs no token: a new tab cannot send a header."""
+        now = self.clock()
+        self.tickets = {ticket: found for ticket, found in self.tickets.items() if found[1] > now}
+        ticket = secrets.token_urlsafe(TOKEN_LENGTH)
+        self.tickets[ticket] = (path, now + TICKET_SECONDS)
+        return ticket
+
+    def redeem_ticket(self, path: str, query: str) -> bool:
+        wanted, expires = self.tickets.pop(query.removeprefix("ticket="), ("", 0.0))
+        return wanted == path and self.clock() < expires
 
     def is_open(self, path: str) -> bool:
         return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)

@@ -28,7 +28,7 @@ class Guard:
         headers = Headers(scope=scope)
         request_id = make_request_id(headers.get("x-request-id", ""))
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        state |= {"request_id": request_id, "access": self.access}
         client = scope["client"][0] if scope.get("client") else ""
         began = time.monotonic()
         extra = HEADERS | {"X-Request-Id": request_id}
@@ -45,7 +45,8 @@ class Guard:
             await send(message)
 
         try:
-            extra |= self.access.check(scope["method"], scope["path"], headers, client)
+            query = scope["query_string"].decode("latin-1")
+            extra |= self.access.check(scope["method"], scope["path"], headers, client, query)
         except ApiError as error:
             response = error_response(error, request_id, headers.get("accept", ""))
             return await response(scope, receive, send_with_headers)

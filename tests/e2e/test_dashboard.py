@@ -109,6 +109,10 @@ def test_run_is_seen_and_steered_in_the_browser(tmp_path: Any, chromium: Any) ->
             page.get_by_role("button", name="agent1").click()
             page.get_by_role("tab", name="Diff").click()
             has_text(page, "+more = True")
+            with page.expect_popup() as opening:
+                page.get_by_role("button", name="Report").click()
+            opening.value.get_by_text(ran.summary["verdict"]).first.wait_for()
+            assert opening.value.evaluate("getComputedStyle(document.body).margin") != "8px", "its own styles count"
             page.get_by_role("tab", name="Log").click()
             has_text(page, "changed by a person: agent4")
     assert ran.code == 1 and [agent["state"] for agent in ran.agents.values()].count("complete") == 3

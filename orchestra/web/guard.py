@@ -28,7 +28,7 @@ class Guard:
         headers = Headers(scope=scope)
         request_id = make_request_id(headers.get("x-request-id", ""))
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
-        state |= {"request_id": request_id, "access": self.access}
+        state.update(request_id=request_id, access=self.access)
         client = scope["client"][0] if scope.get("client") else ""
         began = time.monotonic()
         extra = HEADERS | {"X-Request-Id": request_id}

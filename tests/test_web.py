@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -215,6 +216,26 @@ def test_command_to_a_run_that_no_process_works_on_is_refused(repositories: Repo
     assert index.store.take_commands(run.key, run.name) == [], "nothing is left for a later session"
 
 
+def test_metrics_count_each_route_once(repositories: Repositories) -> None:
+    app = build_app(repositories)
+    guard = Guard(app, Access(TOKEN, [HOST]), app.state.metrics.observe_request)
+
+    async def send() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(guard)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}", headers=OWNER) as client:
+            paths = ("/api/v1/runs/latest", "/api/v1/runs/nothing", "/nowhere", "/metrics")
+            return [await client.get(path) for path in paths]
+
+    found = asyncio.run(send())[-1]
+    assert found.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    counted = [line for line in found.text.splitlines() if line.startswith("aider_orchestrator_http_requests_total")]
+    assert [(re.findall(r'(?:code|route)="([^"]*)"', line), line[-3:]) for line in sorted(counted)] == [
+        (["200", "/api/v1/runs/{run}"], "1.0"),
+        (["404", "/api/v1/runs/{run}"], "1.0"),
+        (["404", "none"], "1.0"),
+    ]
+
+
 def test_health_tells_whether_the_store_answers(repositories: Repositories) -> None:
     found = ask(repositories, "GET", "/api/health", OWNER).json()["data"]
     assert found["status"] == found["checks"]["database"]["status"] == "ok"
@@ -274,7 +295,7 @@ def test_files_of_others_are_unchanged_and_named() -> None:
 def test_server_is_imported_by_serve_alone() -> None:
     script = "import sys, aider_orchestrator; aider_orchestrator.main(['--help']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=os.environ)
-    assert "fastapi" not in done.stdout.split() and "orchestra.web" not in done.stdout.split()
+    assert not {"fastapi", "orchestra.web", "prometheus_client"} & set(done.stdout.split())
 
 
 def test_address_that_others_can_reach_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

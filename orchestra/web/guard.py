@@ -1,6 +1,7 @@
 """The outermost layer: every request is checked before it is routed, and every answer has the safety headers."""
 
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -9,12 +10,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orchestra.web.access import HEADERS, Access
 from orchestra.web.envelope import ApiError, error_response, make_request_id
 
+# Gets the pattern of the path, the method, the status, and the seconds until the answer began.
+Observer = Callable[[str, str, int, float], None]
+
 
 class Guard:
     """Pure ASGI, because a middleware that reads answers would hold back streams."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self.app, self.access = app, access
+    def __init__(self, app: ASGIApp, access: Access, observe: Observer = lambda *_: None) -> None:
+        self.app, self.access, self.observe = app, access, observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -26,6 +30,7 @@ class Guard:
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
         client = scope["client"][0] if scope.get("client") else ""
+        began = time.monotonic()
         extra = HEADERS | {"X-Request-Id": request_id}
 
         async def send_with_headers(message: Message) -> None:
@@ -35,6 +40,8 @@ class Guard:
                     found.setdefault(name, value)
                 if scope["path"].startswith("/api"):
                     found.setdefault("Cache-Control", "no-store")
+                route = getattr(scope.get("route"), "path", "none")
+                self.observe(route, scope["method"], message["status"], time.monotonic() - began)
             await send(message)
 
         try:

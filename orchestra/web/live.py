@@ -121,6 +121,9 @@ class LiveRuns:
             self.runs = {each: one for each, one in self.runs.items() if one.viewers or one is live}
         return live
 
+    def count_viewers(self) -> int:
+        return sum(len(live.viewers) for live in self.runs.values())
+
     @contextlib.asynccontextmanager
     async def watch(self, live: LiveRun) -> AsyncIterator[Viewer]:
         viewer = Viewer()

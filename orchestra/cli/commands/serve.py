@@ -48,7 +48,8 @@ def cmd_serve(arguments: Namespace) -> int:
     port = listener.getsockname()[1]
     limited = os.environ.get("RATE_LIMIT_ENABLED", "").lower() != "false"
     access = Access(token, [f"{name}:{port}" for name in LOOPBACK_NAMES], limited)
-    app = Guard(build_app(Repositories(arguments.repo, arguments.store)), access)
+    routed = build_app(Repositories(arguments.repo, arguments.store))
+    app = Guard(routed, access, routed.state.metrics.observe_request)
     shown = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     address = f"http://{shown}:{port}/#t={token}"
     print_plain(f"{address}\nCtrl-C ends the server; runs go on.")

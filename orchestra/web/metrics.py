@@ -1,0 +1,205 @@
+"""/metrics for Prometheus: counters and spans of time from the events of all runs, gauges from their state now.
+
+No label holds a run, a task or a path, so the number of series does not grow with the work.
+"""
+
+import threading
+import time
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+
+from orchestra import __version__, events
+from orchestra.cli.find import KnownRun, RunIndex
+from orchestra.events import Event
+from orchestra.model import TaskState
+from orchestra.plan.roles import CODER
+from orchestra.report.fold import fold_event
+from orchestra.report.run_status import ENDED, INTERRUPTED, RUNNING
+from orchestra.report.state import Report
+from orchestra.report.summary import SCHEMA_VERSION
+from orchestra.web.repositories import Repositories
+from orchestra.web.rows import run_state
+
+PREFIX = "aider_orchestrator"
+CACHE_SECONDS = 5.0
+UNKNOWN = "unknown"  # the provider and model of requests that were lost with their session
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+SHORT_TIMES = (0.005, 0.025, 0.1, 0.5, 1, 5)
+LONG_TIMES = (1, 5, 15, 60, 300, 1800, 7200, 86400)
+
+
+@dataclass
+class FollowedRun:
+    """A run as far as it was counted. The starts of waiting are by task (ms)."""
+
+    seq: int = 0
+    report: Report = field(default_factory=Report)
+    ready_since: dict[int, int] = field(default_factory=dict)
+    asked_since: dict[int, int] = field(default_factory=dict)
+
+
+class RunFigures:
+    """What is counted from events."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, words: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}_{name}", words, labels, registry=registry)
+
+        def histogram(name: str, words: str, *labels: str) -> Histogram:
+            return Histogram(f"{PREFIX}_{name}", words, labels, registry=registry, buckets=LONG_TIMES)
+
+        self.events = counter("events", "Events of all runs")
+        self.runs_ended = counter("runs_ended", "Sessions that ended, by exit code", "exit_code")
+        self.attempts = counter("attempts", "Attempts that ended", "verdict", "role")
+        self.attempt_seconds = histogram("attempt_seconds", "How long attempts took", "role")
+        self.retries = counter("retries", "Further attempts at a task")
+        self.queue_seconds = histogram("queue_seconds", "How long tasks that were ready waited for a slot")
+        self.human_wait_seconds = histogram("human_wait_seconds", "How long tasks waited for a person's decision")
+        self.requests = counter("requests", "Requests to models", "provider", "model", "status_class")
+        self.request_seconds = histogram("request_seconds", "How long requests to models took", "provider")
+        self.tokens = counter("tokens", "Tokens; cached ones are a part of the input", "provider", "model", "kind")
+        self.dollars = counter("dollars", "Dollars that count as paid", "provider", "model")
+        self.rate_limited = counter("rate_limited", "Requests that a provider refused as too many", "provider")
+        self.gates = counter("gates", "Checks that ended", "kind", "ok")
+        self.gate_seconds = histogram("gate_seconds", "How long checks took", "kind")
+        self.excluded = counter("excluded", "Times that a task's work was left out of the combination")
+        self.blamed = counter("blamed", "Tasks that a search found guilty of a failed combination")
+
+    def count(self, run: FollowedRun, event: Event) -> None:
+        """Count an event, before it changes the run's report."""
+        self.events.inc()
+        match event.payload:
+            case events.RequestEnded() as request:
+                self.count_request(request)
+            case events.GateEnded() as gate:
+                self.gates.labels(gate.subject, str(gate.ok).lower()).inc()
+                self.gate_seconds.labels(gate.subject).observe(gate.seconds)
+            case events.RunEnded(exit_code=code):
+                self.runs_ended.labels(code).inc()
+            case events.RunResumed():
+                # The requests that the last session left without a reply count as paid.
+                self.dollars.labels(UNKNOWN, UNKNOWN).inc(sum_reserved(run.report))
+            case events.TaskExcluded():
+                self.excluded.inc()
+            case events.TasksBlamed(guilty=guilty):
+                self.blamed.inc(len({task for tasks in guilty for task in tasks}))
+            case _ if event.task is not None:
+                self.count_task_event(run, event, event.task)
+
+    def count_request(self, request: events.RequestEnded) -> None:
+        names, used = (request.provider, request.model), request.usage
+        self.requests.labels(*names, f"{request.status // 100}xx" if request.status else "none").inc()
+        self.request_seconds.labels(request.provider).observe(request.seconds)
+        for kind, number in (("input", used.input), ("cached", used.cached), ("output", used.output)):
+            self.tokens.labels(*names, kind).inc(number)
+        self.dollars.labels(*names).inc(used.paid or 0.0)
+        if request.status == 429:
+            self.rate_limited.labels(request.provider).inc()
+
+    def count_task_event(self, run: FollowedRun, event: Event, task: int) -> None:
+        record = run.report.tasks.get(task)
+        role = (record.role if record else "") or CODER
+        match event.payload:
+            case events.TaskMoved(state=TaskState.READY):
+                run.ready_since[task] = event.time
+            case events.AttemptStarted():
+                if since := run.ready_since.pop(task, 0):
+                    self.queue_seconds.observe(max(0, event.time - since) / 1000)
+            case events.AttemptEnded() as ended:
+                self.attempts.labels(ended.verdict, role).inc()
+                self.attempt_seconds.labels(role).observe(ended.seconds)
+            case events.TaskRetried():
+                self.retries.inc()
+            case events.HumanNeeded():
+                run.asked_since[task] = event.time
+            case events.TaskResolved():
+                if since := run.asked_since.pop(task, 0):
+                    self.human_wait_seconds.observe(max(0, event.time - since) / 1000)
+
+
+def sum_reserved(report: Report) -> float:
+    """Return the dollars that are reserved for requests without a reply."""
+    return sum(each.dollars for requests in report.pending_reservations.values() for _, each in requests)
+
+
+class StateFigures:
+    """What is the case now."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, words: str, *labels: str) -> Gauge:
+            return Gauge(f"{PREFIX}_{name}", words, labels, registry=registry)
+
+        self.runs = gauge("runs", "Runs by state", "state")
+        self.tasks = gauge("tasks", "Tasks of all runs by state", "state")
+        self.human_waiting = gauge("human_waiting", "Tasks that wait for a person")
+        self.reserved = gauge("budget_reserved_dollars", "Dollars reserved for requests on their way")
+        self.spent_ratio = gauge("budget_spent_ratio", "The largest part of a budget that a run at work has spent")
+
+    def set(self, reports: Iterable[tuple[Report, str]]) -> None:
+        states, tasks = Counts[str](), Counts[str]()
+        waiting, reserved, ratio = 0, 0.0, 0.0
+        for report, state in reports:
+            states[state] += 1
+            tasks.update(str(task.state) for task in report.tasks.values())
+            waiting += sum(bool(task.asks) for task in report.tasks.values())
+            if state == RUNNING:
+                reserved += sum_reserved(report)
+                ratio = max(ratio, (report.usage.paid or 0.0) / report.limits.get("budget", float("inf")))
+        for name in (RUNNING, ENDED, INTERRUPTED):
+            self.runs.labels(name).set(states[name])
+        for task_state in TaskState:
+            self.tasks.labels(task_state).set(tasks[task_state])
+        self.human_waiting.set(waiting)
+        self.reserved.set(reserved)
+        self.spent_ratio.set(ratio)
+
+
+class Metrics:
+    """The figures of the runs and of this server."""
+
+    def __init__(self, repositories: Repositories, clock: Callable[[], float] = time.monotonic) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.repositories, self.clock = repositories, clock
+        self.registry = CollectorRegistry()
+        self.run_figures, self.state_figures = RunFigures(self.registry), StateFigures(self.registry)
+        self.http_requests = Counter(
+            f"{PREFIX}_http_requests", "Requests to this server", ("route", "method", "code"), registry=self.registry
+        )
+        self.http_seconds = Histogram(
+            f"{PREFIX}_http_seconds", "Until an answer began", ("route",), registry=self.registry, buckets=SHORT_TIMES
+        )
+        self.viewers = Gauge(f"{PREFIX}_viewers", "Open streams of rows", registry=self.registry)
+        build = Gauge(f"{PREFIX}_build_info", "Version", ("version", "schema"), registry=self.registry)
+        build.labels(__version__, SCHEMA_VERSION).set(1)
+        self.followed: dict[tuple[str, str], FollowedRun] = {}
+        self.lock = threading.Lock()
+        self.text, self.made = b"", float("-inf")
+
+    def observe_request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count an answer. `route` is the pattern of its path, not the path."""
+        self.http_requests.labels(route, method if method in METHODS else "other", status).inc()
+        self.http_seconds.labels(route).observe(seconds)
+
+    def render(self) -> bytes:
+        """Return all figures as text. The events are read again when the last text is 5 s old. Called in a thread."""
+        with self.lock:
+            if self.clock() - self.made >= CACHE_SECONDS:
+                self.state_figures.set([self.follow(index, run) for index, run in self.repositories.list_runs()])
+                self.text, self.made = generate_latest(self.registry), self.clock()
+            return self.text
+
+    def follow(self, index: RunIndex, run: KnownRun) -> tuple[Report, str]:
+        """Count the run's new events. Return its report and state. A run that ended is read once."""
+        followed = self.followed.setdefault((run.key, run.name), FollowedRun())
+        last = run.run.last
+        if not (last and last.seq <= followed.seq):
+            news = index.store.read_events(run.key, run.name, after=followed.seq) if followed.seq else None
+            for event in index.read_log(run).events if news is None else news:
+                self.run_figures.count(followed, event)
+                fold_event(followed.report, event)
+                followed.seq = max(followed.seq, event.seq)
+        has_owner = followed.report.exit_code is None and index.find_owner(run) is not None
+        return followed.report, run_state(followed.report, has_owner)

@@ -1,0 +1,48 @@
+"""What the routes share: the repositories, the runs that are watched, the figures, and how a body is read."""
+
+import asyncio
+import json
+from typing import Any
+
+from fastapi import Request
+
+from orchestra.web.envelope import ApiError
+from orchestra.web.live import LiveRun, LiveRuns
+from orchestra.web.metrics import Metrics
+from orchestra.web.repositories import FoundRun, Repositories
+
+LARGEST_BODY = 1 << 20
+
+
+class RunServer:
+    """What the routes share."""
+
+    def __init__(self, repositories: Repositories) -> None:
+        self.repositories = repositories
+        self.live = LiveRuns()
+        self.metrics = Metrics(repositories)
+        self.metrics.viewers.set_function(self.live.count_viewers)
+
+    async def find(self, name: str) -> FoundRun:
+        return await asyncio.to_thread(self.repositories.find, name)
+
+    async def open(self, name: str) -> LiveRun:
+        return await self.live.open(*await self.find(name))
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """Read the body, which must be a JSON object."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise ApiError(415, "The body must be application/json.")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_BODY:
+            raise ApiError(413, f"The body must be at most {LARGEST_BODY} bytes.")
+    try:
+        found = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise ApiError(400, "The body is not JSON.") from None
+    if not isinstance(found, dict):
+        raise ApiError(400, "The body must be a JSON object.")
+    return found

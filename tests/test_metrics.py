@@ -1,0 +1,108 @@
+"""/metrics: its figures are those of the summaries, and neither they nor the board's names drift."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from orchestra.report.fold import fold_events
+from orchestra.report.summary import build_summary
+from orchestra.web.metrics import CACHE_SECONDS, PREFIX, Metrics
+from orchestra.web.repositories import Repositories
+from tests.support import corpus
+from tests.support.ci_runner import ROOT
+
+LABELS = ("kind", "ok", "version", "schema", "route", "method", "code")
+BOARD = ROOT / "examples" / "grafana.json"
+# A person's decision; a session with lost requests and another after it; a search for the guilty one.
+SCENARIOS = ("person_retries", "killed_with_requests_on_their_way", "two_that_break_it_together", "best_of_three")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def read_samples(text: bytes) -> dict[str, float]:
+    """The samples of Prometheus' text by their names, and by name and each label."""
+    totals: dict[str, float] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            name = sample.name.removeprefix(f"{PREFIX}_")
+            totals[name] = totals.get(name, 0) + sample.value
+            for label, value in sample.labels.items():
+                key = f"{name}{{{label}={value}}}"
+                totals[key] = totals.get(key, 0) + sample.value
+    return totals
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_metrics_have_the_totals_of_the_summary(tmp_path: Path, scenario: str) -> None:
+    repositories = Repositories([str(corpus.unpack(scenario, tmp_path / "repo"))], "")
+    logs = [(index.read_log(run), run) for index, run in repositories.list_runs()]
+    found = read_samples(Metrics(repositories).render())
+    repositories.close()
+    summaries = [build_summary(fold_events(log.events), {}) for log, _ in logs]
+
+    def total(name: str) -> Any:
+        return sum(summary["usage"][name] or 0 for summary in summaries)
+
+    assert found["requests_total"] == total("requests")
+    assert found["tokens_total{kind=input}"] == total("input_tokens")
+    assert found["tokens_total{kind=cached}"] == total("cached_tokens")
+    assert found["tokens_total{kind=output}"] == total("output_tokens")
+    assert found["dollars_total"] == pytest.approx(total("cost"))
+    assert found["events_total"] == sum(len(log.events) for log, _ in logs)
+    states = [agent["state"] for summary in summaries for agent in summary["agents"].values()]
+    assert {state: found[f"tasks{{state={state}}}"] for state in states} == {s: states.count(s) for s in states}
+    assert found["runs"] == len(logs)
+    ends = [event.data["verdict"] for log, _ in logs for event in log.events if event.kind == "attempt_ended"]
+    counted = {verdict: found[f"attempts_total{{verdict={verdict}}}"] for verdict in ends}
+    assert counted == {verdict: ends.count(verdict) for verdict in ends}
+
+
+def test_metrics_count_new_events_once_and_only_after_five_seconds(tmp_path: Path) -> None:
+    root = corpus.unpack("all_applied", tmp_path / "repo")
+    repositories, clock = Repositories([str(root)], ""), Clock()
+    metrics = Metrics(repositories, clock)
+    first = read_samples(metrics.render())
+    metrics.observe_request("/api/v1/runs", "GET", 200, 0.01)
+    metrics.observe_request("none", "BREW", 404, 0.01)
+    assert read_samples(metrics.render()) == first
+    clock.now = CACHE_SECONDS
+    second = read_samples(metrics.render())
+    repositories.close()
+    assert second["http_requests_total"] == 2 and second["http_requests_total{method=other}"] == 1
+    assert {name: value for name, value in second.items() if not name.startswith("http")} == {
+        name: value for name, value in first.items() if not name.startswith("http")
+    }
+
+
+def test_no_label_grows_with_the_work(tmp_path: Path) -> None:
+    repositories = Repositories([str(corpus.unpack("person_retries", tmp_path / "repo"))], "")
+    families = list(text_string_to_metric_families(Metrics(repositories).render().decode()))
+    repositories.close()
+    labels = {label for family in families for sample in family.samples for label in sample.labels}
+    assert labels <= {*("le", "state", "exit_code", "verdict", "role", "provider", "model", "status_class"), *LABELS}
+    assert all(family.documentation for family in families)
+
+
+def test_board_asks_only_for_metrics_that_are_there(tmp_path: Path) -> None:
+    repositories = Repositories([str(corpus.unpack("all_applied", tmp_path / "repo"))], "")
+    text = Metrics(repositories).render().decode()
+    repositories.close()
+    known = {name for line in text.splitlines() if line.startswith("# TYPE") for name in line.split()[2:3]}
+    board = json.loads(BOARD.read_text("utf-8"))
+    asked = {
+        name.removesuffix("_bucket")
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(rf"{PREFIX}_\w+", target["expr"])
+    }
+    assert asked <= known
+    assert known - asked == {f"{PREFIX}_build_info"}, "each figure has its place on the board"

@@ -69,6 +69,7 @@ reference: $(VENV)/ready
 	$(RUN) -m tools.write_faults
 	$(RUN) -m tools.write_layers
 	$(RUN) -m tools.write_events
+	$(RUN) -m tools.write_api
 	$(RUN) -m tools.write_action
 
 lock: $(VENV)/ready

@@ -58,6 +58,7 @@ def test_metrics_have_the_totals_of_the_summary(tmp_path: Path, scenario: str) -
     assert found["tokens_total{kind=output}"] == total("output_tokens")
     assert found["dollars_total"] == pytest.approx(total("cost"))
     assert found["events_total"] == sum(len(log.events) for log, _ in logs)
+    assert found["leases"] == 0
     states = [agent["state"] for summary in summaries for agent in summary["agents"].values()]
     assert {state: found[f"tasks{{state={state}}}"] for state in states} == {s: states.count(s) for s in states}
     assert found["runs"] == len(logs)

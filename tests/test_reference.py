@@ -15,7 +15,7 @@ from orchestra.settings import load_settings, option_fields
 from orchestra.settings.option import variables_of
 from orchestra.settings.other_tools import STORE_VARIABLES, UNUSED_VARIABLES
 from tests.support.faults import FAULTS
-from tools import write_events, write_faults, write_layers, write_reference
+from tools import write_api, write_events, write_faults, write_layers, write_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / ".env.example"
@@ -108,6 +108,12 @@ def test_the_reference_of_events_is_fresh_and_has_every_kind() -> None:
     text = write_events.TARGET.read_text("utf-8")
     assert text == write_events.text(), "`make reference` was not run"
     assert {kind for kind in KINDS if f"### `{kind}`\n" not in text} == set()
+
+
+def test_the_reference_of_the_api_is_fresh_and_maps_other_orchestrators_to_real_paths() -> None:
+    assert write_api.TARGET.read_text("utf-8") == write_api.text(), "`make reference` was not run"
+    known = {f"{method} {path}" for method, path, _ in write_api.list_endpoints(write_api.describe_app())}
+    assert {ours for _, _, ours, _ in write_api.MAPPED if ours} <= known
 
 
 def test_security_page_names_tests_that_are_there() -> None:

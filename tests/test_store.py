@@ -314,6 +314,21 @@ def test_target_files_are_leased_all_or_none(store: Store) -> None:
     assert store.lease_files("/elsewhere", "r1", ["a.py"], LONG) == {"a.py": "r2"}
 
 
+def test_store_lists_the_leased_files(store: Store) -> None:
+    assert store.list_leases(HERE) == []
+    before = time.time() * 1000
+    store.lease_files(HERE, "r1", ["b.py", "ä.py"], LONG)
+    store.lease_files(HERE, "r2", ["a.py"], LONG)
+    store.lease_files("/elsewhere", "r3", ["c.py"], LONG)
+    after = time.time() * 1000
+    found = store.list_leases(HERE)
+    assert sorted(lease[:2] for lease in found) == [("a.py", "r2"), ("b.py", "r1"), ("ä.py", "r1")]
+    assert all(before - CLOCK_STEP <= lease.expires - LONG <= after + CLOCK_STEP for lease in found)
+    store.release_files(HERE, "r1")
+    store.lease_files(HERE, "r2", [], 1)
+    assert holds_soon(lambda: store.list_leases(HERE) == [])
+
+
 def test_store_ends_leases_that_are_not_renewed(store: Store) -> None:
     assert store.lease_files(HERE, "r1", ["a.py", "b.py"], 400) == {}
     assert store.lease_files(HERE, "r1", [], LONG) == {}

@@ -31,6 +31,7 @@ from tests.support.ci_runner import ROOT
 HOST, TOKEN = "127.0.0.1:8085", "the-token-of-this-server"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
 OPEN = {"/", "/health/live", "/static/{name}"}
+OTHERS = {"exception": "latest:1:1", "agent": "latest:1:1"}
 WAITING = "person_retries"  # its run first ended with a task that waits for a person
 
 
@@ -81,7 +82,7 @@ def routes() -> list[tuple[str, str]]:
 def test_every_route_wants_the_token_but_those_that_hold_no_secret(
     repositories: Repositories, method: str, path: str
 ) -> None:
-    address = path.format(run="latest", task=1, command="pause", name="main.js")
+    address = path.format_map({"run": "latest", "task": 1, "command": "pause", "name": "main.js"} | OTHERS)
     without = ask(repositories, method, address)
     wrong = ask(repositories, method, address, {"Authorization": "Bearer wrong"})
     if path in OPEN:

@@ -17,7 +17,7 @@ from orchestra.events import EMPTY_OBJECT, Event, Json, UnreadableEvent, make_ev
 from orchestra.journal import schema
 from orchestra.journal.database import is_deadlock, open_engine, parse_store_url, store_error
 from orchestra.journal.schema import commands, events, leases, owners
-from orchestra.journal.store import Command, Owner, StoredRun, missing_events, run_from_marks
+from orchestra.journal.store import Command, Lease, Owner, StoredRun, missing_events, run_from_marks
 
 T = TypeVar("T")
 # The store's own clock, in ms, because the clocks of its clients may differ.
@@ -162,6 +162,16 @@ class SqlStore:
         self.write_transaction(
             lambda connection: connection.execute(sa.delete(leases).where(matches_run(leases, repository, run)))
         )
+
+    def list_leases(self, repository: str) -> list[Lease]:
+        query = sa.select(leases.c.path, leases.c.run, leases.c.expires).order_by(leases.c.path)
+        query = query.where(leases.c.repository == index_key(repository))
+
+        def select_leases(connection: sa.Connection) -> list[Lease]:
+            rows = connection.execute(query.where(leases.c.expires > self.server_time(connection)))
+            return [Lease(*row) for row in rows]
+
+        return self.transact(select_leases)
 
     def compact(self) -> None:
         if self.dialect == "sqlite":

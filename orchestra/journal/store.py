@@ -50,6 +50,15 @@ class Owner:
     expires: int
 
 
+class Lease(NamedTuple):
+    """A target file that a run holds until `expires` (ms, by the store's clock) unless it renews. A very long path is
+    its digest, as `index_key` makes it."""
+
+    path: str
+    run: str
+    expires: int
+
+
 class Store(Protocol):
     """The operations of a store, called from any thread. `repository` is any text that names a repository."""
 
@@ -92,6 +101,9 @@ class Store(Protocol):
 
     def release_files(self, repository: str, run: str) -> None:
         """Release all target files of a run."""
+
+    def list_leases(self, repository: str) -> list[Lease]:
+        """The target files that runs hold now, by path."""
 
     def compact(self) -> None:
         """Free the space of deleted runs, if the database does not do so itself."""

@@ -13,15 +13,21 @@ from orchestra import __version__
 from orchestra.errors import OrchestraError, UsageError
 from orchestra.web.envelope import ApiError, data_response, error_response
 from orchestra.web.repositories import Repositories
+from orchestra.web.routes.agents import agent_routes
 from orchestra.web.routes.health import health_routes, metric_routes
+from orchestra.web.routes.locks import lock_routes
 from orchestra.web.routes.people import people_routes
 from orchestra.web.routes.runs import list_routes, part_routes
+from orchestra.web.routes.settings import settings_routes
 from orchestra.web.routes.tasks import command_routes, task_routes
 from orchestra.web.server import RunServer
 
 STATIC = Path(__file__).with_name("static")
 # Commands last: their paths match what no route before them does.
-ROUTES = (health_routes, people_routes, list_routes, part_routes, task_routes, command_routes)
+ROUTES = (
+    *(list_routes, part_routes, task_routes, people_routes, agent_routes, lock_routes, settings_routes, health_routes),
+    command_routes,
+)
 
 
 def build_app(repositories: Repositories) -> FastAPI:

@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestra.cli.find import KnownRun, RunIndex
 from orchestra.errors import OrchestraError
-from orchestra.events import Event, UnreadableEvent
+from orchestra.events import Event, HumanNeeded, UnreadableEvent
 from orchestra.report.detail import RunDetail, detail_event
 from orchestra.report.fold import fold_event
 from orchestra.report.state import Report
@@ -42,6 +42,7 @@ class LiveRun:
         self.report, self.detail = Report(run=run.name), RunDetail(keeps_texts=False)
         self.seq = 0
         self.task_seqs: dict[int, int] = {}
+        self.ask_seqs: dict[int, int] = {}  # by task, the event with its last question to a person
         self.has_owner = False
         self.owner_checked = 0.0
         self.store_error = ""
@@ -82,6 +83,8 @@ class LiveRun:
             fold_event(self.report, event)
             detail_event(self.detail, event)
             self.seq = max(self.seq, event.seq)
+            if isinstance(event.payload, HumanNeeded):
+                self.ask_seqs[event.task or 0] = event.seq
             changed |= {event.task} if event.task is not None else set(self.report.tasks)
         for task in changed:
             self.task_seqs[task] = self.seq

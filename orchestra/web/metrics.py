@@ -135,6 +135,7 @@ class StateFigures:
         self.runs = gauge("runs", "Runs by state", "state")
         self.tasks = gauge("tasks", "Tasks of all runs by state", "state")
         self.human_waiting = gauge("human_waiting", "Tasks that wait for a person")
+        self.leases = gauge("leases", "Files that runs hold")
         self.reserved = gauge("budget_reserved_dollars", "Dollars reserved for requests on their way")
         self.spent_ratio = gauge("budget_spent_ratio", "The largest part of a budget that a run at work has spent")
 
@@ -176,6 +177,7 @@ class Metrics:
         build.labels(__version__, SCHEMA_VERSION).set(1)
         self.followed: dict[tuple[str, str], FollowedRun] = {}
         self.lock = threading.Lock()
+        self.reports: list[tuple[Report, str]] = []
         self.text, self.made = b"", float("-inf")
 
     def observe_request(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -184,12 +186,19 @@ class Metrics:
         self.http_seconds.labels(route).observe(seconds)
 
     def render(self) -> bytes:
-        """Return all figures as text. The events are read again when the last text is 5 s old. Called in a thread."""
+        """Return all figures as text."""
+        self.read_reports()
+        return self.text
+
+    def read_reports(self) -> list[tuple[Report, str]]:
+        """Return the report and state of each run. They are read again when they are 5 s old. Called in a thread."""
         with self.lock:
             if self.clock() - self.made >= CACHE_SECONDS:
-                self.state_figures.set([self.follow(index, run) for index, run in self.repositories.list_runs()])
+                self.reports = [self.follow(index, run) for index, run in self.repositories.list_runs()]
+                self.state_figures.set(self.reports)
+                self.state_figures.leases.set(sum(len(i.store.list_leases(i.key)) for i in self.repositories.indexes))
                 self.text, self.made = generate_latest(self.registry), self.clock()
-            return self.text
+            return self.reports
 
     def follow(self, index: RunIndex, run: KnownRun) -> tuple[Report, str]:
         """Count the run's new events. Return its report and state. A run that ended is read once."""

@@ -26,6 +26,16 @@ class Repositories:
     def close(self) -> None:
         self.stack.close()
 
+    def find_index(self, path: str) -> RunIndex:
+        """Return the index of a repository of this server; the only one if no path is given."""
+        if not path and len(self.indexes) == 1:
+            return self.indexes[0]
+        for index in self.indexes:
+            if path == str(index.root):
+                return index
+        known = ", ".join(str(index.root) for index in self.indexes)
+        raise ApiError(404, f"`repository` must be one that this server was started with: {known}.")
+
     def list_runs(self) -> list[tuple[RunIndex, KnownRun]]:
         """List all runs, the latest first."""
         # A fresh index each time, because it remembers the runs that it has listed.

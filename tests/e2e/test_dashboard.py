@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.test_live_changes import FILES, PLAN, WANTED
@@ -73,6 +74,7 @@ def test_run_is_seen_and_steered_in_the_browser(tmp_path: Any, chromium: Any) ->
 
         page.get_by_role("button", name="Pause").click()
         has_text(page, "The run is paused: no attempt begins until `unpause`; 1 still running.")
+        check_what_the_interface_tells(address)
         page.get_by_role("button", name="Add a task").click()
         page.get_by_label("What it is to do").fill("Add more to part4")
         page.get_by_label("Its files, with blanks between them").fill("part4.py")
@@ -110,6 +112,33 @@ def test_run_is_seen_and_steered_in_the_browser(tmp_path: Any, chromium: Any) ->
             page.get_by_role("tab", name="Log").click()
             has_text(page, "changed by a person: agent4")
     assert ran.code == 1 and [agent["state"] for agent in ran.agents.values()].count("complete") == 3
+
+
+def check_what_the_interface_tells(address: str) -> None:
+    """Of a run at work on task 1, while it is paused."""
+    base, _, token = address.partition("/#t=")
+    with httpx.Client(base_url=f"{base}/api/v1", headers={"Authorization": f"Bearer {token}"}) as client:
+
+        def read(path: str) -> Any:
+            return client.get(path).raise_for_status().json()["data"]
+
+        [agent] = read("/agents")
+        assert (agent["task"], agent["attempt"], agent["phase"]) == (1, 1, "asking")
+        assert read(f"/agents/{agent['id']}")["ended"] == 0 and len(read(f"/agents/{agent['id']}/logs")) > 0
+        assert read("/dashboard/stats")["agents"] == {"working": 1}
+        locks = read("/locks")
+        assert [lock["path"] for lock in locks] == ["part1.py", "part2.py", "part3.py"] and locks[0]["run"] == agent[
+            "run"
+        ]
+        checked = client.post("/locks/check", json={"paths": ["part1.py", "free.py"]}).json()["data"]
+        assert (checked["available"], [lock["path"] for lock in checked["conflicts"]]) == (False, ["part1.py"])
+        # A dependency is removed and added again, and a circle is refused.
+        task = f"/runs/{agent['run']}/tasks/3"
+        for change, status in (({"remove_dependency": 2}, 200), ({"add_dependency": [2]}, 200), ({"brief": 3}, 409)):
+            assert client.patch(task, json=change).status_code == status, change
+        circle = client.patch(f"/runs/{agent['run']}/tasks/2", json={"add_dependency": 3})
+        assert circle.json()["error"]["code"] == "CYCLE"
+        assert client.delete(f"/runs/{agent['run']}/tasks/2?dry_run=true").json()["data"]["needed_by"] == [3]
 
 
 def helpless(request: Request) -> Reply:

@@ -15,7 +15,7 @@ from orchestra.web.server import RunServer
 
 
 def health_routes(server: RunServer) -> APIRouter:
-    routes = APIRouter()
+    routes = APIRouter(tags=["server"])
 
     @routes.get("/health", summary="Whether the stores answer")
     async def health() -> Response:
@@ -35,7 +35,7 @@ def health_routes(server: RunServer) -> APIRouter:
 
 
 def metric_routes(server: RunServer) -> APIRouter:
-    routes = APIRouter()
+    routes = APIRouter(tags=["server"])
 
     @routes.get("/metrics", summary="Figures of all runs and of this server, for Prometheus")
     async def metrics() -> Response:

@@ -1,11 +1,14 @@
 """Runs: the list, one run, its events, its changes and its stream."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
+from orchestra.cli.commands.diff import diff_of_run
+from orchestra.errors import UsageError
 from orchestra.events import event_record
 from orchestra.report import run_status
 from orchestra.report.event_lines import describe_event
@@ -21,7 +24,7 @@ STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 def list_routes(server: RunServer) -> APIRouter:
-    routes = APIRouter()
+    routes = APIRouter(tags=["runs"])
 
     @routes.get("/runs", summary="List all runs, the latest first")
     async def list_runs(
@@ -58,7 +61,7 @@ def list_routes(server: RunServer) -> APIRouter:
 
 
 def part_routes(server: RunServer) -> APIRouter:
-    routes = APIRouter()
+    routes = APIRouter(tags=["runs"])
 
     @routes.get("/runs/{run}/events", summary="The events of a run, in words and as they are stored")
     async def get_events(
@@ -72,6 +75,17 @@ def part_routes(server: RunServer) -> APIRouter:
         chosen = [event for event in log.events if event.seq > after and task in (None, event.task)]
         records = [event_record(event) | {"words": describe_event(event)} for event in chosen[:limit]]
         return data_response(records, {"limit": limit, "total": len(chosen), "last": log.events[-1].seq})
+
+    @routes.get("/runs/{run}/graph", summary="The tasks and what they need, with a layout")
+    async def get_graph(run: str) -> Response:
+        live = await server.open(run)
+        nodes = [{"id": task.id, "title": task.title, "state": task.state} for task in live.report.tasks.values()]
+        edges = [{"from": need, "to": task.id} for task in live.report.tasks.values() for need in task.needs]
+        return data_response({"nodes": nodes, "edges": edges, "layout": graph_record(live)})
+
+    @routes.get("/runs/{run}/diff", summary="What the run changed, as a patch")
+    async def get_diff(run: str) -> Response:
+        return await patch_response(diff_of_run, *await server.find(run))
 
     @routes.get("/runs/{run}/report", summary="The HTML report, in a document of its own")
     async def get_report(run: str) -> Response:
@@ -89,6 +103,13 @@ def part_routes(server: RunServer) -> APIRouter:
         return StreamingResponse(stream_frames(server.live, live, start), 200, STREAM_HEADERS, "text/event-stream")
 
     return routes
+
+
+async def patch_response(read_patch: Callable[..., bytes], *given: Any) -> Response:
+    try:
+        return Response(await asyncio.to_thread(read_patch, *given), media_type="text/x-diff")
+    except UsageError as error:
+        raise ApiError(404, str(error)) from None
 
 
 def graph_record(live: LiveRun) -> dict[str, Any] | None:

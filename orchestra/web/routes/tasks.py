@@ -1,36 +1,77 @@
 """One task of a run, and the commands to runs and tasks."""
 
 import asyncio
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from orchestra.cli.commands.diff import text_of_changes
+from orchestra.cli.commands.diff import diff_of_task, text_of_changes
+from orchestra.model import TaskState
 from orchestra.report import run_status
 from orchestra.report.detail import build_detail
 from orchestra.report.fold import report_from_log
 from orchestra.web.envelope import ApiError, data_response
 from orchestra.web.repositories import FoundRun
+from orchestra.web.routes.runs import patch_response
+from orchestra.web.rows import Row
 from orchestra.web.server import RunServer, read_object
 from orchestra.web.steering import RUN_COMMANDS, TASK_COMMANDS, send_command
 
+# What can be changed, and what the run's owner calls it.
+CHANGE_NAMES = {name: name for name in ("title", "brief", "priority", "files", "link", "unlink")}
+CHANGE_NAMES |= {"add_dependency": "link", "remove_dependency": "unlink"}
+
 
 def task_routes(server: RunServer) -> APIRouter:
-    routes = APIRouter()
+    routes = APIRouter(tags=["tasks"])
 
     @routes.get("/runs/{run}/tasks/{task}", summary="One task: brief, attempts, diffs and conversations")
     async def get_task(run: str, task: int) -> Response:
         return data_response(await asyncio.to_thread(read_task, await server.find(run), task))
 
+    @routes.get("/runs/{run}/tasks/{task}/diff", summary="What the task changed, as a patch")
+    async def get_task_diff(run: str, task: int) -> Response:
+        return await patch_response(diff_of_task, *await server.find(run), task)
+
+    @routes.patch("/runs/{run}/tasks/{task}", summary="Change a task that has not begun")
+    async def change_task(run: str, task: int, request: Request) -> Response:
+        """Body: `title`, `brief`, `priority`, `files`, `add_dependency` and `remove_dependency` (numbers of tasks)."""
+        values = read_changes(await read_object(request))
+        return data_response(await send_command(*await server.find(run), "edit", task, values))
+
+    @routes.delete("/runs/{run}/tasks/{task}", summary="Abandon a task; `dry_run` only lists what needs it")
+    async def abandon_task(run: str, task: int, dry_run: bool = False) -> Response:
+        live = await server.open(run)
+        if task not in live.report.tasks:
+            raise ApiError(404, f"Run {live.run.name} has no task {task}.")
+        needed_by = [each.id for each in live.report.tasks.values() if task in each.needs]
+        if dry_run:
+            return data_response({"run": live.run.name, "task": task, "needed_by": needed_by})
+        decided = live.report.tasks[task].state in (TaskState.FAILED, TaskState.WAITING_HUMAN)
+        command, values = ("resolve", {"action": "abandon"}) if decided else ("abandon", {})
+        answer = await send_command(live.index, live.run, command, task, values)
+        return data_response(answer | {"needed_by": needed_by})
+
     return routes
 
 
+def read_changes(values: Row) -> Row:
+    """Return what `edit` understands of a change. The words of other orchestrators are known too."""
+    changes = {}
+    for name, value in values.items():
+        if name not in CHANGE_NAMES:
+            raise ApiError(400, f"`{name}` cannot be changed: {', '.join(CHANGE_NAMES)}.")
+        is_link = name.endswith("_dependency")
+        changes[CHANGE_NAMES[name]] = [value] if is_link and not isinstance(value, list) else value
+    return changes
+
+
 def command_routes(server: RunServer) -> APIRouter:
-    routes = APIRouter()
+    routes = APIRouter(tags=["commands"])
 
     @routes.post("/runs/{run}/{command}", summary="pause, unpause, cancel, budget, add")
     async def steer_run(run: str, command: str, request: Request) -> Response:
+        """Body: `dollars` for budget; `brief`, `files`, `title`, `role`, `priority`, `link` for add; else `{}`."""
         if command not in RUN_COMMANDS:
             raise ApiError(404, f"There is no {command}: {', '.join(RUN_COMMANDS)}.")
         values = await read_object(request)
@@ -38,6 +79,7 @@ def command_routes(server: RunServer) -> APIRouter:
 
     @routes.post("/runs/{run}/tasks/{task}/{command}", summary="interrupt, cancel, retry, resolve, edit, abandon")
     async def steer_task(run: str, task: int, command: str, request: Request) -> Response:
+        """Body: `action` and `text` for resolve; what PATCH has for edit, with `link` and `unlink`; else `{}`."""
         if command not in TASK_COMMANDS:
             raise ApiError(404, f"There is no {command}: {', '.join(TASK_COMMANDS)}.")
         values = await read_object(request)
@@ -46,7 +88,7 @@ def command_routes(server: RunServer) -> APIRouter:
     return routes
 
 
-def read_task(found: FoundRun, task: int) -> dict[str, Any]:
+def read_task(found: FoundRun, task: int) -> Row:
     index, known = found
     log = index.read_log(known)
     report, detail = report_from_log(log), build_detail(log.events)

@@ -1,0 +1,80 @@
+"""What a new run would use: the settings with their sources, the models, the roles, the repositories."""
+
+import asyncio
+from datetime import date
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from orchestra.cli.commands.config import effective_value
+from orchestra.cli.consent import mask_setting
+from orchestra.cli.load import read_settings
+from orchestra.conduct.core.secrets import Secrets
+from orchestra.plan.roles import known_roles
+from orchestra.providers import catalogue
+from orchestra.settings import Settings, key_of, option_fields
+from orchestra.settings.option import flag_of
+from orchestra.web.envelope import data_response
+from orchestra.web.rows import Row
+from orchestra.web.server import RunServer
+
+
+def settings_routes(server: RunServer) -> APIRouter:
+    routes = APIRouter(tags=["settings"])
+
+    @routes.get("/settings", summary="Every setting of a repository with its source; keys are masked")
+    async def get_settings(repository: str = "") -> Response:
+        return data_response(setting_rows(await read_settings_of(server, repository)))
+
+    @routes.get("/models", summary="The models of the catalogue: prices per token, context, retirement")
+    async def list_models(q: str = "") -> Response:
+        found = [model for model in catalogue.list_models() if q.lower() in model.name.lower()]
+        return data_response([model_row(model) for model in found])
+
+    @routes.get("/roles", summary="The roles of agents, with those of the repository's settings")
+    async def list_roles(repository: str = "") -> Response:
+        settings = await read_settings_of(server, repository)
+        return data_response(
+            [
+                {"name": role.name, "model": role.model, "only_answers": role.only_answers, "gates": role.gates}
+                for role in known_roles(settings.roles).values()
+            ]
+        )
+
+    @routes.get("/repositories", summary="The repositories of this server")
+    async def list_repositories() -> Response:
+        return data_response([str(index.root) for index in server.repositories.indexes])
+
+    return routes
+
+
+async def read_settings_of(server: RunServer, repository: str) -> Settings:
+    index = server.repositories.find_index(repository)
+    return await asyncio.to_thread(read_settings, {"repo": str(index.root)})
+
+
+def setting_rows(settings: Settings) -> list[Row]:
+    secrets = Secrets.from_settings(settings)
+    return [
+        {
+            "name": key_of(option),
+            "flag": flag_of(option),
+            "value": mask_setting(option.name, effective_value(settings, option), secrets),
+            "source": settings.sources[option.name],
+            "help": option.metadata["help"],
+            "power": option.metadata["power"],
+        }
+        for option in option_fields()
+    ]
+
+
+def model_row(model: catalogue.Model) -> Row:
+    notice = catalogue.retirement_notice(model, date.today())
+    return {
+        "name": model.name,
+        "provider": model.provider.name,
+        "price_in": model.price_in,
+        "price_out": model.price_out,
+        "context": model.context,
+        "notice": notice.sentence if notice else "",
+    }

@@ -1,0 +1,137 @@
+"""What the API tells of runs, people, agents, files and settings: each answer is what the commands print."""
+
+import json
+from typing import Any
+
+import pytest
+
+from orchestra.cli.commands.diff import diff_of_run, diff_of_task
+from orchestra.model import TaskState
+from orchestra.report.fold import fold_events
+from orchestra.report.state import Report
+from orchestra.web.envelope import ApiError
+from orchestra.web.live import LiveRun
+from orchestra.web.repositories import Repositories
+from orchestra.web.routes.agents import stats_record
+from orchestra.web.routes.people import waiting_records
+from orchestra.web.routes.tasks import read_changes
+from tests.test_web import OWNER, ask, repositories
+
+__all__ = ["repositories"]
+
+
+def read(repositories: Repositories, path: str) -> Any:
+    answer = ask(repositories, "GET", f"/api/v1{path}", OWNER)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]
+
+
+def test_patches_are_those_of_diff(repositories: Repositories) -> None:
+    index, run = repositories.find("latest")
+    whole = ask(repositories, "GET", "/api/v1/runs/latest/diff", OWNER)
+    assert whole.content == diff_of_run(index, run) and whole.headers["content-type"].startswith("text/x-diff")
+    part = ask(repositories, "GET", "/api/v1/runs/latest/tasks/2/diff", OWNER)
+    assert part.content == diff_of_task(index, run, 2)
+    missing = ask(repositories, "GET", "/api/v1/runs/latest/tasks/9/diff", OWNER)
+    assert missing.status_code == 404 and "it has agent1 to agent2" in missing.json()["error"]["message"]
+
+
+def test_graph_has_all_tasks(repositories: Repositories) -> None:
+    graph = read(repositories, "/runs/latest/graph")
+    assert [(node["id"], node["state"]) for node in graph["nodes"]] == [(1, "complete"), (2, "complete")]
+    assert graph["edges"] == [] and graph["layout"] is None
+
+
+def make_live_run_that_waits(repositories: Repositories) -> LiveRun:
+    """The run of the scenario until it waited for a person."""
+    index, run = repositories.find("latest")
+    events = index.read_log(run).events
+    asked = next(n for n, event in enumerate(events) if event.kind == "human_needed") + 1
+    live = LiveRun(index, run)
+    live.apply(events[:asked], True)
+    return live
+
+
+def test_exception_is_the_question_of_a_task(repositories: Repositories) -> None:
+    live = make_live_run_that_waits(repositories)
+    [record] = waiting_records(live)
+    assert record["id"] == f"{live.run.name}:2:{live.seq}" and record["question"] == record["task"]["asks"] != ""
+    # It was answered since, so it can be read and decided no more.
+    for method, path in (("GET", "exceptions"), ("PATCH", "exceptions")):
+        more = {"json": {"action": "retry"}} if method == "PATCH" else {}
+        found = ask(repositories, method, f"/api/v1/{path}/{record['id']}", OWNER, **more)
+        assert (found.status_code, found.json()["error"]["message"]) == (409, "Task 2 is complete now.")
+    assert read(repositories, "/exceptions") == read(repositories, "/interrupts") == []
+    assert read(repositories, "/runs/latest/interrupts") == []
+    for wrong in ("x", "latest:9:1", "never:1:1"):
+        assert ask(repositories, "GET", f"/api/v1/exceptions/{wrong}", OWNER).status_code == 404
+
+
+@pytest.mark.parametrize("body", [{}, {"task": "2"}, {"task": 2}, {"task": 2, "action": "explode"}])
+def test_decision_that_says_too_little_is_refused(repositories: Repositories, body: dict[str, Any]) -> None:
+    assert ask(repositories, "POST", "/api/v1/runs/latest/resolve", OWNER, json=body).status_code == 400
+
+
+def test_change_of_a_task_understands_other_words() -> None:
+    changes = {"title": "A", "add_dependency": 1, "remove_dependency": [2, 3]}
+    assert read_changes(changes) == {"title": "A", "link": [1], "unlink": [2, 3]}
+    with pytest.raises(ApiError, match="`status` cannot be changed"):
+        read_changes({"status": "done"})
+
+
+def test_task_is_abandoned_only_by_a_run_at_work(repositories: Repositories) -> None:
+    listed = ask(repositories, "DELETE", "/api/v1/runs/latest/tasks/1?dry_run=true", OWNER).json()["data"]
+    assert listed["needed_by"] == []
+    for method, more in (("DELETE", {}), ("PATCH", {"json": {"title": "A"}})):
+        refused = ask(repositories, method, "/api/v1/runs/latest/tasks/1", OWNER, **more)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "NOT_RUNNING")
+
+
+def test_agents_are_attempts(repositories: Repositories) -> None:
+    run = repositories.find("latest")[1].name
+    assert read(repositories, "/agents") == []
+    agent = read(repositories, f"/agents/{run}:2:1")
+    assert agent["verdict"] == "no_change" and agent["ended"] > agent["started"] and agent["conversation"]
+    events = read(repositories, f"/agents/{run}:2:1/logs")
+    assert {(event["task"], event["attempt"]) for event in events} == {(2, 1)}
+    for wrong in (f"{run}:2:9", "nonsense"):
+        assert ask(repositories, "GET", f"/api/v1/agents/{wrong}", OWNER).status_code == 404
+
+
+def test_stats_count_what_there_is(repositories: Repositories) -> None:
+    index, run = repositories.find("latest")
+    report = fold_events(index.read_log(run).events)
+    stats = read(repositories, "/dashboard/stats")
+    assert stats["runs"] == {"ended": 1} and stats["tasks"]["complete"] == stats["tasks"]["total"] == 2
+    assert stats["successRate"] == 1 and stats["cost"] == report.usage.paid and stats["verdicts"] == {"applied": 2}
+    assert stats_record([])["successRate"] is None
+    broken = Report(started=10**18)
+    assert stats_record([(broken, "ended")])["tasks"] == dict.fromkeys(map(str, TaskState), 0) | {"total": 0}
+
+
+def test_files_that_a_run_holds(repositories: Repositories) -> None:
+    index = repositories.indexes[0]
+    far = "far/" * 100 + "a.py"
+    index.store.lease_files(index.key, "r1", ["shop/cart.py", far], 60_000)
+    locks = read(repositories, "/locks")
+    assert {lock["run"] for lock in locks} == {"r1"} and 0 < locks[0]["seconds_left"] <= 60
+    body = {"paths": ["free.py", "shop/cart.py", far]}
+    checked = ask(repositories, "POST", "/api/v1/locks/check", OWNER, json=body).json()["data"]
+    assert checked["available"] is False
+    assert sorted(lock["path"] for lock in checked["conflicts"]) == sorted(["shop/cart.py", far])
+    index.store.release_files(index.key, "r1")
+    assert ask(repositories, "POST", "/api/v1/locks/check", OWNER, json=body).json()["data"]["available"]
+    for paths in ([], ["a"] * 101, [1], "a"):
+        assert ask(repositories, "POST", "/api/v1/locks/check", OWNER, json={"paths": paths}).status_code == 400
+
+
+def test_settings_have_their_source_and_no_key(repositories: Repositories, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-server-123456")
+    monkeypatch.setenv("ORCHESTRA_TEST_CMD", "run --key sk-secret-of-the-server-123456")
+    rows = {row["name"]: row for row in read(repositories, "/settings")}
+    assert "environment" in rows["test-cmd"]["source"] and "secret-of" not in json.dumps(rows)
+    assert rows["max-agents"]["flag"] == "--max-agents" and rows["max-agents"]["help"]
+    assert read(repositories, "/repositories") == [str(repositories.indexes[0].root)]
+    assert ask(repositories, "GET", "/api/v1/settings?repository=/etc", OWNER).status_code == 404
+    assert all("claude" in model["name"] for model in read(repositories, "/models?q=claude"))
+    assert {"coder", "tester", "researcher"} <= {role["name"] for role in read(repositories, "/roles")}

@@ -46,6 +46,8 @@ FRAMEWORK, PLATFORM, OTHER = "agent-framework", "agent-orchestrator-platform", "
 MAPPED = (
     (FRAMEWORK, "GET /runs", "GET /runs", ""),
     (FRAMEWORK, "GET /runs/{id}", "GET /runs/{run}", ""),
+    (FRAMEWORK, "POST /runs", "POST /runs", ""),
+    (FRAMEWORK, "POST /runs/{id}/restart", "POST /runs/{run}/resume", "from where it stopped; `restart` begins anew"),
     (FRAMEWORK, "POST /runs/{id}/cancel", "POST /runs/{run}/{command}", "`cancel`"),
     (FRAMEWORK, "POST /runs/{id}/replan", "", "needs follow the tasks by themselves; change them with PATCH"),
     (FRAMEWORK, "PATCH /runs/{id}/tasks/{task_id}", "PATCH /runs/{run}/tasks/{task}", ""),
@@ -75,7 +77,7 @@ MAPPED = (
 class NoRepositories:
     """A server without runs."""
 
-    indexes = ()
+    indexes, store = (), ""
 
     def list_runs(self) -> list[Any]:
         return []

@@ -14,7 +14,8 @@ from orchestra.errors import OrchestraError, UsageError
 from orchestra.web.envelope import ApiError, data_response, error_response
 from orchestra.web.repositories import Repositories
 from orchestra.web.routes.agents import agent_routes
-from orchestra.web.routes.health import health_routes, metric_routes, ticket_routes
+from orchestra.web.routes.health import health_routes, metric_routes
+from orchestra.web.routes.launches import launch_routes
 from orchestra.web.routes.locks import lock_routes
 from orchestra.web.routes.people import people_routes
 from orchestra.web.routes.runs import list_routes, part_routes
@@ -26,11 +27,11 @@ STATIC = Path(__file__).with_name("static")
 # Commands last: their paths match what no route before them does.
 ROUTES = (
     *(list_routes, part_routes, task_routes, people_routes, agent_routes, lock_routes, settings_routes, health_routes),
-    *(command_routes, ticket_routes),
+    *(launch_routes, command_routes),
 )
 
 
-def build_app(repositories: Repositories) -> FastAPI:
+def build_app(repositories: Repositories, *, allow_commands: bool = False) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
@@ -44,7 +45,7 @@ def build_app(repositories: Repositories) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         lifespan=lifespan,
     )
-    server = RunServer(repositories)
+    server = RunServer(repositories, allow_commands=allow_commands)
     app.state.metrics = server.metrics
     for prefix in ("/api/v1", "/api"):
         for make_routes in ROUTES:

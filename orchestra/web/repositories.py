@@ -19,7 +19,7 @@ class Repositories:
     thread."""
 
     def __init__(self, paths: Sequence[str], store: str) -> None:
-        self.stack = contextlib.ExitStack()
+        self.store, self.stack = store, contextlib.ExitStack()
         contexts = [open_run_index(Namespace(repo=path, store=store), new=True) for path in paths or ("",)]
         self.indexes = [self.stack.enter_context(context) for context in contexts]
 
@@ -36,10 +36,13 @@ class Repositories:
         known = ", ".join(str(index.root) for index in self.indexes)
         raise ApiError(404, f"`repository` must be one that this server was started with: {known}.")
 
+    def refresh(self, index: RunIndex) -> RunIndex:
+        """Return an index that has not listed its runs yet, because it remembers them."""
+        return dataclasses.replace(index)
+
     def list_runs(self) -> list[tuple[RunIndex, KnownRun]]:
         """List all runs, the latest first."""
-        # A fresh index each time, because it remembers the runs that it has listed.
-        found = [(index, run) for index in map(dataclasses.replace, self.indexes) for run in index.runs]
+        found = [(index, run) for index in map(self.refresh, self.indexes) for run in index.runs]
         return sorted(found, key=lambda each: (each[1].run.first.time, each[1].name), reverse=True)
 
     def records(self) -> list[dict[str, Any]]:

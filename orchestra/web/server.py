@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Request
 
 from orchestra.web.envelope import ApiError
+from orchestra.web.launch import Launcher
 from orchestra.web.live import LiveRun, LiveRuns
 from orchestra.web.metrics import Metrics
 from orchestra.web.repositories import FoundRun, Repositories
@@ -17,9 +18,10 @@ LARGEST_BODY = 1 << 20
 class RunServer:
     """What the routes share."""
 
-    def __init__(self, repositories: Repositories) -> None:
+    def __init__(self, repositories: Repositories, *, allow_commands: bool = False) -> None:
         self.repositories = repositories
         self.live = LiveRuns()
+        self.launcher = Launcher(repositories.store, allow_commands)
         self.metrics = Metrics(repositories)
         self.metrics.viewers.set_function(self.live.count_viewers)
 

@@ -25,10 +25,14 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
 
 
 @contextmanager
-def served(place: Place, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server for the runs of this place, and its address with the token."""
+def served(
+    place: Place, port: int = 0, provider: ModelServer | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server for the runs of this place, and its address with the token. Runs that it starts ask the provider."""
     command = [sys.executable, str(PROGRAM), "serve", "--port", str(port), "--token-file", str(place.home / "token")]
-    child = subprocess.Popen(command, cwd=place.repo, env=place.environment(), stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command, cwd=place.repo, env=place.environment(provider), stdout=subprocess.PIPE, text=True
+    )
     try:
         assert child.stdout is not None
         yield child, child.stdout.readline().strip()
@@ -175,6 +179,49 @@ def test_waiting_task_is_decided_in_the_queue(tmp_path: Any, chromium: Any) -> N
     assert ran.code == 0, ran.out + ran.err
 
 
+def test_run_is_started_in_the_browser_and_needs_no_server(tmp_path: Any, chromium: Any) -> None:
+    """It is estimated and started by the form, goes on without the server, and its failed task is tried again."""
+    place = make_place(tmp_path, {"part1.py": FILES["part1.py"], "part2.py": FILES["part2.py"]})
+    good = knows(WANTED, set())
+    slow = Held(lambda request: good(request) if "part2.py" in request.files else helpless(request), holds="part2.py")
+    with ModelServer(slow) as provider, served(place, 0, provider) as (server, address):
+        with opened(chromium, address) as page:
+            page.get_by_text("Start one").click()
+            page.get_by_label("What to change").fill(HOSTILE)
+            page.get_by_label("Files, directories").fill("part1.py  part2.py")
+            page.get_by_label("Model").fill("openai/gpt-6.1-sol")
+            page.get_by_role("button", name="Estimate").click()
+            has_text(page, "2 tasks, 2 agents at once: $")
+            page.get_by_role("button", name="Start").click()
+            page.locator("tr", has_text="agent2").get_by_text("asking").wait_for()
+            assert HOSTILE in page.locator("h1").inner_text() and "/#/runs/" in page.url
+
+            port = int(re.search(r":(\d+)/", address)[1])  # type: ignore[index]
+            server.kill()
+            server.wait()
+            page.locator(".pill.stale").wait_for()
+            slow.release = True
+            with served(place, port, provider):
+                page.locator(".pill.live").wait_for()
+                page.locator(".verdict.bad").wait_for()
+                page.get_by_role("button", name="agent1").click()
+                page.get_by_role("button", name="Retry with a hint").click()
+                page.get_by_label("A hint for the agent").fill("the magic word")
+                page.get_by_role("button", name="OK").click()
+                has_text(page, "No process works on this run")
+                page.get_by_role("button", name="OK").click()
+                has_text(page, "The run is resumed with your decision.")
+                page.locator(".verdict.good").wait_for()
+                # The form tells why a run did not start.
+                page.keyboard.press("Escape")
+                page.keyboard.press("n")
+                page.get_by_label("What to change").fill("Improve it")
+                page.get_by_label("Files, directories").fill("no/such.py")
+                page.get_by_role("button", name="Start").click()
+                page.locator("pre", has_text="no/such.py").wait_for()
+    assert "+more = True" in place.git("log", "-p", "--format=%s", "-2")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_screens_in_both_themes_and_sizes(chromium: Any, finished: Place, width: int, scheme: str) -> None:
@@ -187,6 +234,7 @@ def test_screens_in_both_themes_and_sizes(chromium: Any, finished: Place, width:
             screens |= {
                 "task": page.get_by_role("button", name="agent1").click,
                 "queue": lambda: page.keyboard.press("q"),
+                "new": lambda: page.keyboard.press("n"),
             }
             for name, enter in screens.items():
                 enter()

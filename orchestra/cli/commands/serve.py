@@ -24,6 +24,7 @@ def add_serve_arguments(parser: CommandParser) -> None:
     parser.add_argument("--store", metavar="URL", default="", help="the database of events (default: in .aider_logs)")
     parser.add_argument("--token-file", metavar="FILE", default="", help="where the token is kept")
     parser.add_argument("--new-token", action="store_true", help="make a new token; old addresses then fail")
+    parser.add_argument("--allow-commands", action="store_true", help="new runs may name commands, files and addresses")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
@@ -48,7 +49,7 @@ def cmd_serve(arguments: Namespace) -> int:
     port = listener.getsockname()[1]
     limited = os.environ.get("RATE_LIMIT_ENABLED", "").lower() != "false"
     access = Access(token, [f"{name}:{port}" for name in LOOPBACK_NAMES], limited)
-    routed = build_app(Repositories(arguments.repo, arguments.store))
+    routed = build_app(Repositories(arguments.repo, arguments.store), allow_commands=arguments.allow_commands)
     app = Guard(routed, access, routed.state.metrics.observe_request)
     shown = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     address = f"http://{shown}:{port}/#t={token}"

@@ -11,7 +11,9 @@ from orchestra.report import run_status
 from orchestra.report.detail import build_detail
 from orchestra.report.fold import report_from_log
 from orchestra.web.envelope import ApiError, data_response
+from orchestra.web.launch import decision_words
 from orchestra.web.repositories import FoundRun
+from orchestra.web.routes.launches import has_owner, launch
 from orchestra.web.routes.runs import patch_response
 from orchestra.web.rows import Row
 from orchestra.web.server import RunServer, read_object
@@ -78,12 +80,16 @@ def command_routes(server: RunServer) -> APIRouter:
         return data_response(await send_command(*await server.find(run), command, None, values))
 
     @routes.post("/runs/{run}/tasks/{task}/{command}", summary="interrupt, cancel, retry, resolve, edit, abandon")
-    async def steer_task(run: str, task: int, command: str, request: Request) -> Response:
-        """Body: `action` and `text` for resolve; what PATCH has for edit, with `link` and `unlink`; else `{}`."""
+    async def steer_task(run: str, task: int, command: str, request: Request, resume: bool = False) -> Response:
+        """Body: `action` and `text` for resolve; what PATCH has for edit, with `link` and `unlink`; else `{}`. With
+        `resume`, a run that no process works on is resumed for a decision (202)."""
         if command not in TASK_COMMANDS:
             raise ApiError(404, f"There is no {command}: {', '.join(TASK_COMMANDS)}.")
-        values = await read_object(request)
-        return data_response(await send_command(*await server.find(run), command, task, values))
+        values, found = await read_object(request), await server.find(run)
+        if resume and command == "resolve" and not await has_owner(found):
+            words, text = decision_words(found[1].name, task, values)
+            return await launch(server, request, found[0], words, found[1].name, text)
+        return data_response(await send_command(*found, command, task, values))
 
     return routes
 

@@ -37,8 +37,8 @@ export async function get(path) {
   return answer(await fetch(`/api/v1${path}`, { headers: headers() }));
 }
 
-export async function post(path, values = {}) {
-  const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(values) };
+export async function post(path, values = {}, more = {}) {
+  const options = { method: "POST", headers: headers({ "Content-Type": "application/json", ...more }), body: JSON.stringify(values) };
   return (await answer(await fetch(`/api/v1${path}`, options))).data;
 }
 

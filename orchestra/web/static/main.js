@@ -2,15 +2,20 @@
 
 import { render } from "./preact.js";
 import { ApiError, follow, get, post, takeToken } from "./api.js";
-import { App, html } from "./screens.js";
+import { html } from "./html.js";
+import { App, askToResume } from "./screens.js";
 
 const state = {
-  place: { screen: "runs" }, // runs, run, queue
+  place: { screen: "runs" }, // runs, run, queue, new
   runs: [], page: {}, queue: [],
   run: null, rows: new Map(), graph: null, stream: "connecting", heard: 0,
   tab: "graph", selected: null, detail: null, part: "brief", log: [],
-  search: "", toasts: [], help: false, asking: null, error: "", linking: null,
+  form: emptyForm(), search: "", toasts: [], help: false, asking: null, error: "", linking: null,
 };
+function emptyForm() {
+  return { repositories: [], models: [], settings: {}, busy: "", plan: null, problem: "", key: "" };
+}
+
 let stopStream = () => {};
 let drawing = false;
 
@@ -46,7 +51,7 @@ async function attempt(work) {
 
 function readPlace() {
   const [screen, name] = location.hash.replace(/^#\//, "").split("/");
-  return screen === "runs" && name ? { screen: "run", run: decodeURIComponent(name) } : { screen: screen === "queue" ? "queue" : "runs" };
+  return screen === "runs" && name ? { screen: "run", run: decodeURIComponent(name) } : { screen: ["queue", "new"].includes(screen) ? screen : "runs" };
 }
 
 async function enter() {
@@ -55,7 +60,46 @@ async function enter() {
   stopStream = () => {};
   update({ place, error: "", selected: null, detail: null, asking: null, linking: null, log: [] });
   if (place.screen === "run") await enterRun(place.run);
+  else if (place.screen === "new") await enterForm();
   else await actions.refresh();
+}
+
+async function enterForm() {
+  update({ form: { ...emptyForm(), key: crypto.randomUUID() } });
+  const repositories = await attempt(() => get("/repositories"));
+  const first = repositories?.data[0];
+  const [models, settings] = await Promise.all([attempt(() => get("/models")), first && attempt(() => get(`/settings?repository=${encodeURIComponent(first)}`))]);
+  changeForm({
+    repositories: repositories?.data ?? [], models: (models?.data ?? []).map((model) => model.name),
+    settings: Object.fromEntries((settings?.data ?? []).map((row) => [row.name, row.value === "-" ? "" : row.value])),
+  });
+}
+
+const changeForm = (changes) => update({ form: { ...state.form, ...changes } });
+
+/** Wait until a started program has a run, and go there; tell what it printed if it ended without one. */
+async function followLaunch(launch, onEnd) {
+  const place = location.hash;
+  for (;;) {
+    const found = await attempt(() => get(`/launches/${launch}`));
+    if (!found || location.hash !== place) return;
+    if (found.data.run) return actions.go(`#/runs/${found.data.run}`);
+    if (found.data.state !== "running") return onEnd(found.data.output);
+    await new Promise((done) => setTimeout(done, 500));
+  }
+}
+
+/** Tell if a program that continues a run ends without having worked on it. */
+async function watchResume(launch) {
+  for (;;) {
+    const found = await attempt(() => get(`/launches/${launch}`));
+    if (!found || state.run?.state === "running") return;
+    if (found.data.state !== "running") {
+      if ([2, 3].includes(found.data.exit_code)) toast(found.data.output.trim().split("\n").at(-1), "alert");
+      return;
+    }
+    await new Promise((done) => setTimeout(done, 500));
+  }
 }
 
 async function enterRun(name) {
@@ -126,11 +170,41 @@ const actions = {
     if (done) toast(done.answer);
     update({ asking: null });
   },
-  async decide(run, task, action, text = "") {
-    const done = await attempt(() => post(`/runs/${run}/tasks/${task}/resolve`, { action, text }));
-    if (done) toast(done.answer, "status", `#/runs/${run}`);
+  async decide(run, task, action, text = "", resume = false) {
+    const done = await attempt(async () => {
+      try {
+        return await post(`/runs/${run}/tasks/${task}/resolve?resume=${resume}`, { action, text });
+      } catch (error) {
+        if (error.code !== "NOT_RUNNING") throw error;
+        return { ask: error.message };
+      }
+    });
+    if (done?.ask) return update({ asking: askToResume(done.ask, () => actions.decide(run, task, action, text, true)) });
+    if (done) toast(done.answer ?? "The run is resumed with your decision.", "status", `#/runs/${run}`);
     update({ asking: null });
+    if (done?.launch) watchResume(done.launch);
     if (state.place.screen === "queue") await actions.refresh();
+  },
+  async estimate(values) {
+    changeForm({ busy: "Planning …", plan: null, problem: "" });
+    const found = await attempt(() => post("/runs", { ...values, dry_run: true }));
+    changeForm({ busy: "", plan: found?.plan ?? null });
+  },
+  async start(values) {
+    changeForm({ busy: "Starting …", problem: "" });
+    const started = await attempt(() => post("/runs", values, { "Idempotency-Key": state.form.key }));
+    const end = (problem) => changeForm({ busy: "", problem, key: crypto.randomUUID() });
+    if (started) await followLaunch(started.launch, end);
+    else end("");
+  },
+  async resume(run) {
+    const started = await attempt(() => post(`/runs/${run}/resume`));
+    if (started) toast(started.answer ?? "The run is resumed.");
+    if (started?.launch) watchResume(started.launch);
+  },
+  async restart(run) {
+    const started = await attempt(() => post(`/runs/${run}/restart`));
+    if (started) await followLaunch(started.launch, (output) => toast(output.trim().split("\n").at(-1), "alert"));
   },
   /** In link mode the first click names the task that waits, the second the one it needs. */
   async pick(task) {
@@ -146,6 +220,7 @@ const KEYS = {
   "?": () => update({ help: !state.help }),
   r: () => (state.place.screen === "run" ? enter() : actions.refresh()),
   q: () => actions.go("#/queue"),
+  n: () => actions.go("#/new"),
   h: () => actions.go("#/"),
   l: () => state.run && update({ linking: state.linking === null ? 0 : null }),
   j: () => step(1),

@@ -1,20 +1,19 @@
 // The screens. They draw what main.js knows, and call its actions; they keep no state of their own.
 
-import { h } from "./preact.js";
-import htm from "./htm.js";
 import { openFile } from "./api.js";
+import { html } from "./html.js";
+import { NewRun } from "./new_run.js";
 import { clock, count, day, dollars, duration, plural, progress, SIGNS } from "./words.js";
 
-export const html = htm.bind(h);
-
 export function App({ state, act }) {
-  const screen = { runs: Runs, run: Run, queue: Queue }[state.place.screen];
+  const screen = { runs: Runs, run: Run, queue: Queue, new: NewRun }[state.place.screen];
   return html`
     <header>
       <nav aria-label="Screens">
         <a href="#/" aria-current=${state.place.screen === "runs" ? "page" : null}>Runs</a>
         <a href="#/queue" aria-current=${state.place.screen === "queue" ? "page" : null}>
           Needs you${state.queue.length ? html` <b class="badge">${state.queue.length}</b>` : ""}</a>
+        <a href="#/new" aria-current=${state.place.screen === "new" ? "page" : null}>New run</a>
       </nav>
       ${state.place.screen === "run" && html`<${Pill} state=${state} />`}
       <button onClick=${() => act.update({ help: true })} title="Keys (?)">Keys</button>
@@ -48,7 +47,7 @@ function Runs({ state, act }) {
     <${Waiting} state=${state} />
     <input type="search" placeholder="Find a run (/)" aria-label="Find a run" value=${state.search}
       onInput=${(event) => { act.update({ search: event.target.value }); act.refresh(); }} />
-    ${state.runs.length === 0 && html`<p>There are no runs here yet. Start one: <code>aider-orchestrator "what to change"</code></p>`}
+    ${state.runs.length === 0 && html`<p>There are no runs here yet. <a href="#/new">Start one</a>, or in a terminal: <code>aider-orchestrator "what to change"</code></p>`}
     <table class="runs">
       <thead><tr><th>state</th><th>run</th><th>change</th><th class="n">tasks</th><th class="n">cost</th><th class="n">time</th></tr></thead>
       <tbody>${state.runs.map((run) => html`
@@ -81,12 +80,16 @@ function Run({ state, act }) {
     <h1>${run.change.split("\n")[0]}</h1>
     <${Summary} run=${run} />
     <div class="buttons">
-      <button disabled=${!running} onClick=${() => act.send(run.paused ? "/unpause" : "/pause")}>${run.paused ? "Unpause" : "Pause"}</button>
-      <button disabled=${!running} onClick=${() => act.update({ asking: askBudget(act) })}>Budget</button>
-      <button disabled=${!running} onClick=${() => act.update({ asking: askTask(act) })}>Add a task</button>
-      <button disabled=${!running} aria-pressed=${state.linking !== null}
+      ${running && html`
+      <button onClick=${() => act.send(run.paused ? "/unpause" : "/pause")}>${run.paused ? "Unpause" : "Pause"}</button>
+      <button onClick=${() => act.update({ asking: askBudget(act) })}>Budget</button>
+      <button onClick=${() => act.update({ asking: askTask(act) })}>Add a task</button>
+      <button aria-pressed=${state.linking !== null}
         onClick=${() => act.update({ linking: state.linking === null ? 0 : null })}>Link (l)</button>
-      <button disabled=${!running} class="danger" onClick=${() => act.update({ asking: askCancel(act) })}>Cancel the run</button>
+      <button class="danger" onClick=${() => act.update({ asking: askCancel(act) })}>Cancel the run</button>`}
+      ${!running && html`
+      <button disabled=${run.exit_code === 0 || run.elsewhere} onClick=${() => act.resume(run.id)}>Resume</button>
+      <button disabled=${run.elsewhere} onClick=${() => act.restart(run.id)}>Start over</button>`}
       <button disabled=${run.exit_code === null} onClick=${() => openFile(`/runs/${run.id}/report`)}>Report</button>
     </div>
     ${state.linking !== null && html`<p class="hint">${state.linking ? `Now click the task that task ${state.linking} must wait for (or no longer).` : "Click the task that is to wait. Esc leaves."}</p>`}
@@ -179,7 +182,7 @@ function Task({ row, state, act }) {
         <button onClick=${() => act.send(`/tasks/${row.id}/interrupt`)}>Interrupt</button>
         <button class="danger" onClick=${() => act.send(`/tasks/${row.id}/cancel`)}>Cancel</button>`}
     </div>
-    ${idle && !running && html`<p class="hint">No process works on this run. In a terminal: <code>${command}</code></p>`}
+    ${idle && !running && html`<p class="hint">No process works on this run: your decision resumes it. In a terminal: <code>${command}</code></p>`}
     <div role="tablist">${Object.entries(PARTS).map(([part, words]) => html`
       <button role="tab" aria-selected=${state.part === part} onClick=${() => act.update({ part })}>${words}</button>`)}</div>
     ${state.detail ? html`<${Part} part=${state.part} detail=${state.detail} />` : html`<p>Reading …</p>`}
@@ -225,6 +228,7 @@ const askHint = (act, run, row) => ({ title: `Try ${row.agent} again`, fields: [
 const askBrief = (act, run, row) => ({ title: `A new brief for ${row.agent}`, fields: [field("text", "Everything that the agent must know and do", { long: true })], send: (given) => act.decide(run, row.id, "brief", given.text) });
 const askSpawn = (act, run, row) => ({ title: `Another task instead of ${row.agent}`, fields: [field("text", "What it is to do with the same files", { long: true })], send: (given) => act.decide(run, row.id, "spawn", given.text) });
 const askBudget = (act) => ({ title: "The budget of this run", fields: [field("dollars", "Dollars in all", { number: true })], send: (given) => act.send("/budget", { dollars: Number(given.dollars) }) });
+export const askToResume = (question, send) => ({ title: `${question} Resume it with this decision?`, fields: [], send });
 const askCancel = (act) => ({ title: "Cancel the run? What is finished is kept.", fields: [], send: () => act.send("/cancel") });
 const askTask = (act) => ({
   title: "Add a task", fields: [field("brief", "What it is to do", { long: true }), field("files", "Its files, with blanks between them"), field("link", "Tasks that it waits for, by number", { optional: true })],
@@ -251,7 +255,7 @@ function Ask({ asking, act }) {
 }
 
 function Help({ act }) {
-  const keys = { "?": "this help", r: "refresh", h: "runs", q: "what needs you", "j k": "next, previous", Enter: "open", "/": "find", l: "link mode: click the task that waits, then the one it needs", Esc: "close, back" };
+  const keys = { "?": "this help", r: "refresh", h: "runs", q: "what needs you", n: "new run", "j k": "next, previous", Enter: "open", "/": "find", l: "link mode: click the task that waits, then the one it needs", Esc: "close, back" };
   return html`<div class="veil"><div role="dialog" aria-modal="true" aria-label="Keys">
     <h2>Keys</h2><dl class="keys">${Object.entries(keys).map(([key, text]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${text}</dd></div>`)}</dl>
     <button onClick=${() => act.update({ help: false })}>Close</button></div></div>`;

@@ -1,0 +1,150 @@
+"""Runs that are started by a request: what it may set, and that the same request starts one run."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestra.errors import SettingsError
+from orchestra.settings import flag_of, option_fields
+from orchestra.settings.option import Power
+from orchestra.web.envelope import ApiError
+from orchestra.web.launch import OPEN_POWERS, OWN_OPTIONS, Launcher, decision_words, launch_record, option_words
+from orchestra.web.repositories import Repositories
+from tests.support.load import wait_until
+from tests.support.runs import make_place
+from tests.test_web import OWNER, ask
+
+SAMPLES = {bool: True, int: 1, float: 1.0, str: "x", tuple: ["x"]}
+
+
+def test_options_become_words_that_no_value_can_leave() -> None:
+    values = {
+        "change": "--repo /elsewhere",
+        "files": ["a b.py", "-v"],
+        "max_agents": 3,
+        "no-prd": True,
+        "strict": False,
+    }
+    assert option_words(values, False) == [
+        *("--change=--repo /elsewhere", "--files=a b.py", "--files=-v", "--max-agents=3", "--no-prd")
+    ]
+    assert option_words({"budget": 0.5, "plan": "my-plan_2"}, False) == ["--budget=0.5", "--plan=my-plan_2"]
+
+
+def test_option_that_can_do_more_needs_allow_commands() -> None:
+    """Each option of the table, so that a new one is decided about."""
+    for option in option_fields():
+        name = flag_of(option).removeprefix("--")
+        value = option.metadata["choices"][:1] or SAMPLES[type(option.default)]
+        given = {name: value[0] if isinstance(value, tuple) else value}
+        if option.name in OWN_OPTIONS:
+            with pytest.raises(ApiError, match="There is no option"):
+                option_words(given, True)
+        elif option.metadata["power"] not in OPEN_POWERS and option.name not in ("change", "plan"):
+            with pytest.raises(ApiError, match="only `serve --allow-commands` accepts it") as refused:
+                option_words(given, False)
+            assert refused.value.status == 403
+    closed = {power for power in Power if power not in OPEN_POWERS}
+    assert {Power.TESTS, Power.READS, Power.RUNS, Power.SENDS, Power.WRITES, Power.CONSENTS} < closed
+    assert option_words({"test-cmd": "make test"}, True) == ["--test-cmd=make test"]
+
+
+@pytest.mark.parametrize(
+    ("values", "status", "message"),
+    [
+        ({"max-agent": 3}, 400, "There is no option `max-agent`: did you mean `max-agents`?"),
+        ({"change": "@/etc/passwd"}, 403, "`change` reads a file"),
+        ({"change": " -"}, 403, "`change` reads a file"),
+        ({"plan": "../../x.toml"}, 403, "`plan` reads a file"),
+        ({"no-prd": "yes"}, 400, "`no-prd` must be true or false."),
+        ({"model": ["a", "b"]}, 400, "`model` must be one value."),
+        ({"model": {"a": 1}}, 400, "`model` must be a text or a number."),
+        ({"change": "a\0b"}, 400, "characters that no argument can have"),
+        ({"change": "\ud800"}, 400, "characters that no argument can have"),
+        ({"change": "x" * 200_000}, 400, "too long"),
+        ({"api-key": "sk-1"}, 400, "There is no option `api-key`"),
+    ],
+)
+def test_request_that_cannot_be_carried_out_says_why(values: dict[str, Any], status: int, message: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        option_words(values, False)
+    assert refused.value.status == status and message in refused.value.message
+
+
+def test_value_is_checked_before_anything_is_started() -> None:
+    with pytest.raises(SettingsError, match="max-agents"):
+        option_words({"max-agents": "many"}, False)
+
+
+@pytest.fixture
+def own_repositories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    place = make_place(tmp_path, {"a.py": "a = 1\n", "b.py": "b = 2\n"})
+    for name, value in place.environment().items():
+        monkeypatch.setenv(name, value)
+    opened = Repositories([str(place.repo)], "")
+    yield opened
+    opened.close()
+
+
+def test_dry_run_answers_with_plan_and_estimate(own_repositories: Repositories) -> None:
+    body = {"change": "Improve it", "files": ["a.py", "b.py"], "model": "gpt-6.1-sol", "dry_run": True}
+    answer = ask(own_repositories, "POST", "/api/v1/runs", OWNER, json=body)
+    assert answer.status_code == 200, answer.text
+    plan = answer.json()["data"]["plan"]
+    assert [task["agent"] for task in plan["tasks"]] == ["agent1", "agent2"] and plan["estimate"]["dollars"]
+    refused = ask(own_repositories, "POST", "/api/v1/runs", OWNER, json=body | {"files": ["c.py"]})
+    assert refused.status_code == 400 and "c.py" in refused.json()["error"]["message"]
+    assert not list((own_repositories.indexes[0].logs).glob("console_*"))
+
+
+def test_same_key_starts_one_program(own_repositories: Repositories) -> None:
+    """The program ends at once, because its file does not exist."""
+    index, keyed = own_repositories.indexes[0], OWNER | {"Idempotency-Key": "k1"}
+    body = {"change": "Improve it", "files": ["missing.py"], "no-prd": True}
+    first = ask(own_repositories, "POST", "/api/v1/runs", keyed, json=body)
+    again = ask(own_repositories, "POST", "/api/v1/runs", keyed, json=body)
+    other = ask(own_repositories, "POST", "/api/v1/runs", keyed, json=body | {"change": "Ruin it"})
+    assert (first.status_code, again.status_code, other.status_code) == (202, 202, 409)
+    record = first.json()["data"]
+    assert again.json()["data"] == record and first.headers["location"] == f"/api/v1/launches/{record['launch']}"
+    [console] = index.logs.glob("console_*.txt")
+    assert console == index.root / record["console"] and console.stat().st_mode & 0o077 == 0
+    assert json.loads(console.read_text("utf-8").splitlines()[0])[:2] == ["run", "--change=Improve it"]
+    for key in ("a b", "x" * 201):
+        assert ask(own_repositories, "POST", "/api/v1/runs", OWNER | {"Idempotency-Key": key}, json=body).is_error
+    assert ask(own_repositories, "POST", "/api/v1/runs", OWNER, json={"files": ["a.py"]}).status_code == 400
+    assert ask(own_repositories, "GET", "/api/v1/launches/nothing", OWNER).status_code == 404
+    wait_until(lambda: console.read_text("utf-8").count("\n") > 1, what="the program has said why it ends")
+
+
+def test_launch_is_followed_until_it_ends(own_repositories: Repositories) -> None:
+    index, launcher = own_repositories.indexes[0], Launcher("", False)
+    started = launcher.start(index, ["run", "--change=Improve it", "--files=missing.py", "--no-prd"], "")
+    assert launcher.find(started.id) == (index, started)
+    wait_until(lambda: launch_record(index, started)["state"] == "ended", what="the program ended")
+    record = launch_record(index, started)
+    assert (record["exit_code"], record["run"]) == (2, None) and record["output"].startswith("aider-orchestrator: ")
+    with pytest.raises(ProcessLookupError):
+        os.kill(started.pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "words", "text"),
+    [
+        ({"action": "retry", "text": "--help"}, ["resolve", "r1", "2", "--retry=--help"], ""),
+        ({"action": "retry"}, ["resolve", "r1", "2", "--retry"], ""),
+        ({"action": "brief", "text": "/etc/passwd"}, ["resolve", "r1", "2", "--edit-brief=-"], "/etc/passwd"),
+        ({"action": "take", "text": "x"}, ["resolve", "r1", "2", "--take"], ""),
+    ],
+)
+def test_decision_becomes_words(values: dict[str, Any], words: list[str], text: str) -> None:
+    assert decision_words("r1", 2, values) == (words, text)
+
+
+@pytest.mark.parametrize("values", [{}, {"action": "spawn"}, {"action": "brief", "text": 1}, {"action": "explode"}])
+def test_decision_that_says_too_little_starts_nothing(values: dict[str, Any]) -> None:
+    with pytest.raises(ApiError):
+        decision_words("r1", 2, values)

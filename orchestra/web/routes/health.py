@@ -4,14 +4,14 @@ import asyncio
 import time
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
 from orchestra import __version__
 from orchestra.errors import OrchestraError
-from orchestra.web.envelope import data_response
-from orchestra.web.server import RunServer
+from orchestra.web.envelope import ApiError, data_response
+from orchestra.web.server import RunServer, read_object
 
 
 def health_routes(server: RunServer) -> APIRouter:
@@ -30,6 +30,20 @@ def health_routes(server: RunServer) -> APIRouter:
         return data_response(
             status | {"checks": {"database": database}}, status=200 if "latencyMs" in database else 503
         )
+
+    return routes
+
+
+def ticket_routes(_: RunServer) -> APIRouter:
+    routes = APIRouter(tags=["server"])
+
+    @routes.post("/tickets", summary="A ticket for one GET of a path within 30 seconds, as ?ticket=...")
+    async def issue_ticket(request: Request) -> Response:
+        values = await read_object(request)
+        path = values.get("path")
+        if not isinstance(path, str) or not path.startswith("/api/"):
+            raise ApiError(400, "`path` must be a path of the API.")
+        return data_response({"ticket": request.state.access.issue_ticket(path)}, status=201)
 
     return routes
 

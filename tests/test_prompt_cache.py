@@ -185,13 +185,18 @@ def test_other_formats_have_no_marks(name: str) -> None:
 
 def test_identity_is_the_same_wherever_aider_shows_its_files() -> None:
     files = [{"role": "user", "content": "I have *added these files to the chat* so ..."}, {"role": "assistant"}]
-    talk = [{"role": "user", "content": "Do it."}, {"role": "assistant", "content": "Done."}]
+    turn = [{"role": "user", "content": "Do it."}, {"role": "assistant", "content": "x"}]
+    talk = [*turn, {"role": "user", "content": "I updated the files."}, {"role": "assistant", "content": "Ok."}]
     end = [{"role": "user", "content": "That failed."}, {"role": "system", "content": "Reminder."}]
     for last in (end[:1], end):
         theirs, ours = [*talk, *files, *last], [*files, *talk, *last]
         assert with_files_last(ours) == theirs == with_files_last(theirs)
         asked = [request_identity("openai", "chat/completions", {"messages": each}, "") for each in (ours, theirs)]
         assert asked[0] == asked[1]
+        # Aider leaves a turn whose reply it could not read behind its files.
+        unread = [*files, *turn, *last]
+        assert with_files_last(unread) == unread
+        assert with_files_last([*files, *talk, *turn, *last]) == [*talk, *files, *turn, *last]
     assert with_files_last([]) == [] and with_files_last(talk) == talk
 
 

@@ -283,12 +283,18 @@ def test_cancelled_first_candidate_lets_the_others_go_on() -> None:
 
 
 @pytest.mark.parametrize("dialect", BOTH)
-def test_server_that_refuses_marks_gets_none_from_then_on(dialect: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("Unknown parameter: 'prompt_cache_options' / cache_control", 400),
+        ("messages.0.content: Input should be a valid string", 400),
+        ("Extra inputs are not permitted", 422),
+    ],
+)
+def test_server_that_refuses_marks_gets_none_from_then_on(dialect: str, words: str, status: int) -> None:
     def answer(request: Request) -> Reply:
         text = json.dumps(request.body)
-        if "cache" in text:
-            return Reply("Unknown parameter: 'prompt_cache_options' / cache_control", status=400)
-        return Reply("Done.")
+        return Reply(words, status=status) if "cache" in text else Reply("Done.")
 
     async def talk(server: ModelServer) -> list[Exchange]:
         async with door(server) as (gateway, heard):
@@ -299,7 +305,7 @@ def test_server_that_refuses_marks_gets_none_from_then_on(dialect: str) -> None:
 
     with ModelServer(answer) as server:
         heard = asyncio.run(talk(server))
-        assert [request.status for request in server.requests] == [400, 200, 200]
+        assert [request.status for request in server.requests] == [status, 200, 200]
     assert [one.usage.requests for one in heard] == [2, 1]
 
 

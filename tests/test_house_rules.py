@@ -26,6 +26,7 @@ def test_rules_of_own_folders_are_found_nearest_first() -> None:
 
 def test_what_is_no_text_is_no_rule_and_controls_are_taken_out() -> None:
     assert read_rule_text(b"\xff\xfe") == read_rule_text(b"a\0b") == ""
+    assert read_rule_text(b"\xef\xbb\xbfTabs.") == "Tabs.", "a mark at the beginning says only that it is text"
     assert read_rule_text("Tabs.\r\n\x1b[2J\u202eCents.\n".encode()) == "Tabs.\n\ufffdCents.\n"
 
 
@@ -58,3 +59,8 @@ def test_far_rules_give_way_and_a_cut_is_said() -> None:
     text = quote_house_rules(texts)
     assert "near" in text and "far" in text and "never" not in text and text.endswith(f"{CUT}\n```")
     assert len(text) < LIMIT + len(HEAD) + 300
+
+
+def test_rules_of_one_long_line_are_cut_within_it() -> None:
+    text = quote_house_rules({"AGENTS.md": "Use cents. " * LIMIT})
+    assert text.count("Use cents.") > LIMIT // 20 and text.endswith(f"{CUT}\n```")

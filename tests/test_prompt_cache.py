@@ -185,13 +185,18 @@ def test_other_formats_have_no_marks(name: str) -> None:
 
 def test_identity_is_the_same_wherever_aider_shows_its_files() -> None:
     files = [{"role": "user", "content": "I have *added these files to the chat* so ..."}, {"role": "assistant"}]
-    talk = [{"role": "user", "content": "Do it."}, {"role": "assistant", "content": "Done."}]
+    turn = [{"role": "user", "content": "Do it."}, {"role": "assistant", "content": "x"}]
+    talk = [*turn, {"role": "user", "content": "I updated the files."}, {"role": "assistant", "content": "Ok."}]
     end = [{"role": "user", "content": "That failed."}, {"role": "system", "content": "Reminder."}]
     for last in (end[:1], end):
         theirs, ours = [*talk, *files, *last], [*files, *talk, *last]
         assert with_files_last(ours) == theirs == with_files_last(theirs)
         asked = [request_identity("openai", "chat/completions", {"messages": each}, "") for each in (ours, theirs)]
         assert asked[0] == asked[1]
+        # Aider leaves a turn whose reply it could not read behind its files.
+        unread = [*files, *turn, *last]
+        assert with_files_last(unread) == unread
+        assert with_files_last([*files, *talk, *turn, *last]) == [*talk, *files, *turn, *last]
     assert with_files_last([]) == [] and with_files_last(talk) == talk
 
 
@@ -278,12 +283,18 @@ def test_cancelled_first_candidate_lets_the_others_go_on() -> None:
 
 
 @pytest.mark.parametrize("dialect", BOTH)
-def test_server_that_refuses_marks_gets_none_from_then_on(dialect: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("Unknown parameter: 'prompt_cache_options' / cache_control", 400),
+        ("messages.0.content: Input should be a valid string", 400),
+        ("Extra inputs are not permitted", 422),
+    ],
+)
+def test_server_that_refuses_marks_gets_none_from_then_on(dialect: str, words: str, status: int) -> None:
     def answer(request: Request) -> Reply:
         text = json.dumps(request.body)
-        if "cache" in text:
-            return Reply("Unknown parameter: 'prompt_cache_options' / cache_control", status=400)
-        return Reply("Done.")
+        return Reply(words, status=status) if "cache" in text else Reply("Done.")
 
     async def talk(server: ModelServer) -> list[Exchange]:
         async with door(server) as (gateway, heard):
@@ -294,7 +305,7 @@ def test_server_that_refuses_marks_gets_none_from_then_on(dialect: str) -> None:
 
     with ModelServer(answer) as server:
         heard = asyncio.run(talk(server))
-        assert [request.status for request in server.requests] == [400, 200, 200]
+        assert [request.status for request in server.requests] == [status, 200, 200]
     assert [one.usage.requests for one in heard] == [2, 1]
 
 

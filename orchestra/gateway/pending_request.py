@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,11 @@ from orchestra.gateway.prompt_cache import LONGEST_WAIT, CacheUse
 from orchestra.model import Usage
 
 QUIET_WAIT_SECONDS = 1.5  # seconds of waiting
+# Servers that only speak a provider's format may not know its marks, nor a message in parts.
+REFUSES_MARKS = re.compile(
+    r"cache|\b(?:extra|additional|string|str|content)\b|not (?:permitted|supported)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -110,7 +116,8 @@ class PendingRequest:
 
     def drop_refused_marks(self, refusal: Refusal) -> bool:
         """Set no more marks if the server refuses them. Return whether the request can be sent again without."""
-        if not self.has_cache_marks or refusal.status not in (400, 422) or "cache" not in refusal.message.lower():
+        is_about_marks = refusal.status in (400, 422) and REFUSES_MARKS.search(refusal.message) is not None
+        if not (self.has_cache_marks and is_about_marks):
             return False
         self.lane.cache.is_refused = True
         self.lane.cache.end_use(self.cache_use)

@@ -45,6 +45,8 @@ OWN_FAILURES = ("cancelled", "gateway", "iterations", "budget", "tokens", "deadl
 TOO_LATE_MESSAGE = "the attempt had ended before the answer came"
 # how Aider's list of the files to edit begins
 FILE_LIST = "I have *added these files to the chat*"
+# how Aider answers its own report of an edit; a turn whose reply could not be read is not moved away
+END_OF_TURN = (("assistant", "Ok."), ("model", "Ok."))
 # what agents report about their machine and the date, line by line, in the system prompt
 MACHINE_FACTS = re.compile(r"^- (Platform|Shell|Language|Current date): .*$", re.MULTILINE)
 
@@ -74,14 +76,14 @@ def neutral_request(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_files_last(messages: list[Any]) -> list[Any]:
-    """Return the messages with Aider's list of files, and its answer, before the user's last message. Aider shows them
-    there; ours shows unchanged files earlier, so that more of the prompt is cached."""
-    users = [number for number, one in enumerate(messages) if as_object(one).get("role") == "user"]
-    lists = (number for number in users[:-1] if content_text(messages[number]).startswith(FILE_LIST))
+    """Return the messages with Aider's list of files, and its answer, behind the turns that ended with an edit. Aider
+    shows them there; ours shows unchanged files earlier, so that more of the prompt is cached."""
+    texts = [(as_object(one).get("role"), content_text(one)) for one in messages]
+    lists = (n for n, (role, text) in enumerate(texts) if role == "user" and text.startswith(FILE_LIST))
     if (found := next(lists, None)) is None:
         return messages
-    last = users[-1]
-    return messages[:found] + messages[found + 2 : last] + messages[found : found + 2] + messages[last:]
+    after = max((n for n, said in enumerate(texts) if n > found and said in END_OF_TURN), default=found + 1) + 1
+    return messages[:found] + messages[found + 2 : after] + messages[found : found + 2] + messages[after:]
 
 
 def neutral_value(value: Any) -> Any:

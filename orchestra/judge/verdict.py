@@ -46,13 +46,26 @@ class AttemptObservation:
 
 
 CODE_SIGNS = ("```", "<<<<<<<")  # of an edit, in whatever format
-# "Nothing else" says that something was changed, which is not so.
 NOTHING_TO_DO = re.compile(
-    r"\bnothing\b(?! (?:else|more|further))|\bno need\b|\bunchanged\b|\bunaffected\b|\bas (?:it is|they are|is)\b"
-    r"|\bno (?!other|further|more|additional)(?:\w+ ){0,2}(?:change|edit|modification|update)s?\b"
-    r"|(?:\bnot|n['’]t) (?:\w+ ){0,2}(?:need|necessary|required?|affected|relevant|apply|changed?)\b",
+    r"\bno need\b|\b(?:needs?|requires?) no\b|\bnothing (?:\S+ ){0,4}?(?:needs?|requires?|has to|must)\b"
+    r"|\bnothing (?:\S+ ){0,2}?to (?:do|change|edit|modify|update|add|fix)\b"
+    r"|\bno (?:\w+ ){0,2}(?:change|edit|modification|update)s? (?:\S+ ){0,4}?(?:needed|required|necessary|to make)\b"
+    r"|\b(?:leav|left|stay|remain|keep|kept)\w* (?:\S+ ){0,4}?(?:unchanged|as (?:it is|they are|is)\b)"
+    r"|\b(?<!I )(?<!we )(?:do|does|is|are)(?: not|n['’]t) (?:\w+ )?(?:need|require|necessary|affected|relevant|apply)",
     re.IGNORECASE,
 )
+# The words of a refusal, a question, advice, or a report of an edit that is not there: "nothing else" says so too.
+DOUBTS = re.compile(
+    r"\?|\b(?:else|further|more|additional|others?|otherwise|rest|remaining|until|unless|instead|unable|sorry|please)\b"
+    r"|\b(?:apolog|clarif|declin|refus|provid|missing|access\b|in the chat|can be done)"
+    r"|\b(?:ca|could|would|wo)n['’]t\b|\b(?:can|could|would|will|may|must|am|['’]m) ?not\b"
+    r"|\bnot (?:\w+ )?(?:able|allowed|permitted|possible|have|see|find|know|understand)\b"
+    r"|\b(?:you|we) (?:need|should|must|can|could)\b|\b(?:need|want|require) (?:the|to see)\b"
+    r"|\bI(?:['’]ll| will| would) (?!leave|keep)|(?:^|[.!]\s+)(?:done|added|changed|fixed|implemented|updated)\b"
+    r"|(?:\b(?:I|we|been)|['’]ve) (?:have )?(?:\w+ly )?(?:add|chang|edit|fix|implement|made|modif|remov|replac|updat)",
+    re.IGNORECASE | re.MULTILINE,
+)
+NAMES = re.compile(r"`[^`\n]*`|\S*[/._]\w\S*")  # of files, and code within a sentence
 NOT_ASKED = "acts by itself and was not requested by name"
 NAME_IT = "To allow such an edit, name the file in --change or --files."
 ANSWERED = "Answered without changing a file."
@@ -128,9 +141,11 @@ def has_nothing_to_do(seen: AttemptObservation) -> bool:
 
 def says_nothing_to_do(replies: Sequence[str]) -> bool:
     """Whether the last reply says that nothing is to be changed. Not if a reply shows code: an edit may have been lost.
-    What else it says in words, such as a refusal or a question, is a failure."""
-    shows_code = any(sign in reply for reply in replies for sign in CODE_SIGNS)
-    return bool(replies) and not shows_code and NOTHING_TO_DO.search(replies[-1]) is not None
+    What else it says in words, such as a refusal or a question, is a failure, and so is what says both."""
+    if not replies or any(sign in reply for reply in replies for sign in CODE_SIGNS):
+        return False
+    words = NAMES.sub("it", replies[-1])
+    return NOTHING_TO_DO.search(words) is not None and not DOUBTS.search(words)
 
 
 def format_reasons(files: Mapping[str, str], most: int = 4) -> str:

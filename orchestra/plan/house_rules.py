@@ -37,10 +37,15 @@ def quote_house_rules(texts: Mapping[str, str]) -> str:
     for path, text in texts.items():
         if room < LEAST:
             break
-        part = quote_text(path, text if len(text) <= room else text[:room].rpartition("\n")[0] + CUT)
+        part = quote_text(path, text if len(text) <= room else cut_text(text, room))
         parts.append(part)
         room -= len(text)
     return "\n\n".join(parts) if len(parts) > 1 else ""
+
+
+def cut_text(text: str, length: int) -> str:
+    """Cut a text after a line, or within its first one if that is longer."""
+    return (text[:length].rpartition("\n")[0] or text[:length]) + CUT
 
 
 def quote_text(path: str, text: str) -> str:

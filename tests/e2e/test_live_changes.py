@@ -1,10 +1,12 @@
 """Changes of a run that goes on, from another terminal: its tasks, its pace, its budget; and what is refused."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from orchestra.journal.open_store import OWN_REPOSITORY, open_store
 from tests.e2e.test_screens import Held
 from tests.support.edits import knows
 from tests.support.load import wait_until
@@ -47,6 +49,14 @@ def test_run_is_changed_while_it_goes_on(tmp_path: Path) -> None:
         assert steer("add", "Add more to part4", "--files", "part4.py", "--link", "1") == (
             "Task 4 is added: Add more to part4."
         )
+        # Two tasks with the same file stay in order, also if the link between them goes through a third one.
+        assert steer("add", "Add to part2", "--files", "part2.py", "--link", "3") == "Task 5 is added: Add to part2."
+        parted = "part2.py is a file of task 2: link task 5 to it."
+        assert steer("edit", "5", "--unlink", "3", refused=True) == parted
+        parted = "part2.py is a file of tasks 2 and 5, which must not run at once."
+        assert steer("edit", "3", "--unlink", "2", refused=True) == parted
+        assert steer("edit", "5", "--abandon") == "Task 5 is abandoned."
+
         assert steer("edit", "3", "--link", "1", "--unlink", "2", "--title", "The third") == (
             "Task 3 is changed: title, link, unlink."
         )
@@ -70,10 +80,36 @@ def test_run_is_changed_while_it_goes_on(tmp_path: Path) -> None:
         ran = running.end()
         again = place.run("resume", server=server)
     assert ran.code == again.code == 1, ran.out + ran.err
-    assert [agent["state"] for agent in ran.agents.values()] == ["complete", "abandoned", "complete", "complete"]
+    assert [agent["state"] for agent in ran.agents.values()] == [
+        *("complete", "abandoned", "complete", "complete", "abandoned")
+    ]
     changed = {path: (place.repo / path).read_text() for path in FILES}
     assert changed == FILES | {path: WANTED[path] for path in ("part1.py", "part3.py", "part4.py")}
     briefs = [request.brief for request in server.requests]
     assert sorted("Add more to part4" in brief for brief in briefs) == [False, False, True]
     # A resumed run knows what was changed, and pays for nothing again.
     assert server.count() == 3 and again.summary["limits"]["budget"] == 5
+
+
+@pytest.mark.thorough
+def test_changes_that_come_together_do_not_stop_the_run(tmp_path: Path) -> None:
+    """The first one starts the task, and the next one takes it back before its first step."""
+    place, model = make_place(tmp_path, FILES), Held(knows(WANTED, set()))
+    place.write({".aider_logs/plans/three.toml": PLAN, ".aider_logs/.gitignore": "*\n"})
+    with ModelServer(model) as server:
+        running = place.start("execute", "three", server=server)
+        wait_until(lambda: server.count() == 1, what="the first task at work")
+        log = next((place.repo / ".aider_logs").glob("run_*.jsonl"))
+        stamp = log.stem.removeprefix("run_")
+        with closing(open_store(place.repo / ".aider_logs" / "orchestra.db")) as store:
+            for change in ({"unlink": [1]}, *({"title": f"Number {number}"} for number in range(9))):
+                store.post_command(OWN_REPOSITORY, stamp, "edit", 2, change)
+
+        def answers() -> int:
+            return sum(each.read_text().count('"command_answered"') for each in log.parent.glob("*.jsonl"))
+
+        wait_until(lambda: answers() == 10, what="all answers")
+        model.release = True
+        ran = running.end()
+    assert ran.code == 0, ran.out + ran.err
+    assert server.count() == 3

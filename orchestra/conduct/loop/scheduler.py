@@ -56,7 +56,7 @@ class Scheduler:
                 self.woken.clear()
                 ended, self.ended = self.ended, []
                 for task in ended:
-                    self.working.pop(task).result()
+                    self.take_ended(task)
                 self.start_ready(ended)
         finally:
             self.open = False
@@ -142,13 +142,26 @@ class Scheduler:
             if result.judgement.ends_well:
                 self.run.complete_accepted_task(task.id)
         except asyncio.CancelledError:
-            if task.id in self.withdrawn:
-                return self.withdrawn.remove(task.id)
-            if task.id not in self.stopped:
+            if not self.settle_cancellation(task):
                 raise
-            self.results.record(cancelled_result(self.run, self.gating, task))
-            if self.stopped.pop(task.id) == "interrupt":
-                wait_for_human(self.run, task.id, "It was interrupted from another terminal.")
+
+    def take_ended(self, number: int) -> None:
+        """Take a task that has ended. One that a command cancelled before its first step has not seen that itself."""
+        work = self.working.pop(number)
+        if not (work.cancelled() and self.settle_cancellation(self.run.state.plan.by_id[number])):
+            work.result()
+
+    def settle_cancellation(self, task: Task) -> bool:
+        """Do what a command wanted when it cancelled the task's work. Return whether it was one."""
+        if task.id in self.withdrawn:
+            self.withdrawn.remove(task.id)
+            return True
+        if task.id not in self.stopped:
+            return False
+        self.results.record(cancelled_result(self.run, self.gating, task))
+        if self.stopped.pop(task.id) == "interrupt":
+            wait_for_human(self.run, task.id, "It was interrupted from another terminal.")
+        return True
 
     async def finish_follow_up(self, task: int, follow_up: FollowUp) -> None:
         try:
@@ -169,7 +182,7 @@ class Scheduler:
 
     def cancel(self, command: Command) -> str:
         task = command.task or 0
-        if task not in self.working:
+        if task not in self.working or task in self.withdrawn:
             raise RequestRefused(f"Task {task} is not running.")
         if task not in self.stopped:
             self.stopped[task] = command.kind

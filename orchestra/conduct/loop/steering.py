@@ -7,6 +7,7 @@ is changed.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 from orchestra import events
@@ -20,7 +21,8 @@ from orchestra.conduct.planning.survey import classify_by_mode
 from orchestra.conduct.previous.sessions import GIVEN_UP
 from orchestra.errors import RequestRefused, SettingsError
 from orchestra.journal.store import Command
-from orchestra.model import Judgement, Prd, Task, TaskState, Verdict
+from orchestra.judge.blame import needs_closure
+from orchestra.model import Judgement, Prd, Task, TaskState, Verdict, needs_by_task
 from orchestra.plan.brief import make_brief
 from orchestra.plan.check import check_draft, item_targets
 from orchestra.plan.draft import PRIORITIES, Draft, PlanItem
@@ -53,11 +55,13 @@ def edit_task(scheduler: Scheduler, command: Command) -> str:
         changed = with_files(scheduler, changed, checked)
     if "brief" in given:
         changed = with_brief(scheduler, changed, checked.brief)
+    if not given.keys().isdisjoint(("files", "unlink")):
+        refuse_overlap(scheduler, changed)
     change_plan(scheduler.run, changed)
     scheduler.withdraw(task.id)
     scheduler.pending[task.id] = changed
     scheduler.start_ready()
-    return f"Task {task.id} is changed: {', '.join(given)}."
+    return announce_if_ready(scheduler, changed, f"Task {task.id} is changed: {', '.join(given)}.")
 
 
 def add_task(scheduler: Scheduler, command: Command) -> str:
@@ -72,12 +76,13 @@ def add_task(scheduler: Scheduler, command: Command) -> str:
     if role_models(scheduler.run.context.settings, [task.role]):
         raise RequestRefused(f"The role {task.role} has a model of its own, which this run has not opened.")
     task = with_brief(scheduler, task, checked.brief)
+    refuse_overlap(scheduler, task)
     change_plan(scheduler.run, task)
     scheduler.results.histories[number] = AttemptHistory()
     scheduler.pending[number] = task
     scheduler.start_ready()
     scheduler.woken.set()
-    return f"Task {number} is added: {task.title}."
+    return announce_if_ready(scheduler, task, f"Task {number} is added: {task.title}.")
 
 
 def abandon_task(scheduler: Scheduler, command: Command) -> str:
@@ -136,6 +141,11 @@ STEERING: Mapping[str, Callable[[Scheduler, Command], str]] = {
 }
 
 
+def announce_if_ready(scheduler: Scheduler, task: Task, answer: str) -> str:
+    """Let a question at the terminal give way to a task that can begin."""
+    return scheduler.announce(answer) if scheduler.is_ready(task) else answer
+
+
 def find_waiting_task(scheduler: Scheduler, command: Command) -> Task:
     """Find a task that has not begun."""
     number, record = command.task or 0, scheduler.run.state.report.tasks.get(command.task or 0)
@@ -167,16 +177,28 @@ def check_given(scheduler: Scheduler, number: int, data: Mapping[str, Any]) -> P
 
 
 def with_files(scheduler: Scheduler, task: Task, item: PlanItem) -> Task:
-    """Give the task files, unless another task changes one of them at the same time, or they act by themselves."""
-    run, plan = scheduler.run, scheduler.run.state.plan
-    for other in plan.tasks:
-        shared = sorted(set(item.files) & set(other.paths))
-        state = run.state.report.tasks[other.id].state
-        if shared and other.id != task.id and state not in ENDED and other.id not in task.needs:
-            raise RequestRefused(f"{shared[0]} is a file of task {other.id}: link the new task to it.")
+    """Give the task files, unless they act by themselves."""
+    run = scheduler.run
     if kept_back := [path for path in item.files if run.permit.refusal_for(path)]:
         raise RequestRefused(f"{kept_back[0]} acts by itself: only the change of a run can name it.")
     return dataclasses.replace(task, files=item_targets(item, classify_by_mode(run.context.entries)))
+
+
+def refuse_overlap(scheduler: Scheduler, changed: Task) -> None:
+    """Refuse a change of the plan after which two tasks that do not wait for each other have the same file."""
+    plan, records = scheduler.run.state.plan, scheduler.run.state.report.tasks
+    tasks = {each.id: each for each in (*plan.tasks, changed)}
+    has_ended = {number for number, record in records.items() if record.state in ENDED}
+    paths = {number: frozenset(task.paths) for number, task in tasks.items() if number not in has_ended}
+    needs = needs_by_task(list(tasks.values()))
+    for one, other in combinations(paths, 2):
+        shared = paths[one] & paths[other]
+        if not shared or one in needs_closure({other}, needs) or other in needs_closure({one}, needs):
+            continue
+        if changed.id not in (one, other):
+            raise RequestRefused(f"{min(shared)} is a file of tasks {one} and {other}, which must not run at once.")
+        whom = f"task {changed.id}" if changed.id in plan.by_id else "the new task"
+        raise RequestRefused(f"{min(shared)} is a file of task {one + other - changed.id}: link {whom} to it.")
 
 
 def with_brief(scheduler: Scheduler, task: Task, text: str) -> Task:

@@ -3,6 +3,7 @@
 import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,11 +103,12 @@ def test_changes_that_come_together_do_not_stop_the_run(tmp_path: Path) -> None:
         log = next((place.repo / ".aider_logs").glob("run_*.jsonl"))
         stamp = log.stem.removeprefix("run_")
         with closing(open_store(place.repo / ".aider_logs" / "orchestra.db")) as store:
-            for change in ({"unlink": [1]}, *({"title": f"Number {number}"} for number in range(9))):
+            changes: list[dict[str, Any]] = [{"unlink": [1]}, *({"title": f"Number {number}"} for number in range(9))]
+            for change in changes:
                 store.post_command(OWN_REPOSITORY, stamp, "edit", 2, change)
 
         def answers() -> int:
-            return sum(each.read_text().count('"command_answered"') for each in log.parent.glob("*.jsonl"))
+            return sum(each.read_text().count('"event": "command"') for each in log.parent.glob("*.jsonl"))
 
         wait_until(lambda: answers() == 10, what="all answers")
         model.release = True

@@ -128,10 +128,14 @@ def test_closed_port_ends_a_new_run_and_is_a_note_for_one_that_is_resumed() -> N
     assert check(closed, must_answer=False) == [f"{sentence} The run goes on."]
 
 
-def test_wrong_addresses_and_keys() -> None:
-    failed = refusal(settings("localhost:1/v1"))
+@pytest.mark.parametrize("base", ["localhost:1/v1", "http://[::1/v1", "http://xn--a/v1", "http://h:port/v1"])
+def test_wrong_addresses(base: str) -> None:
+    failed = refusal(settings(base))
     assert isinstance(failed, SettingsError)
-    assert str(failed) == "OPENAI_API_BASE: 'localhost:1/v1' is not a server's address."
+    assert str(failed) == f"OPENAI_API_BASE: {base!r} is not a server's address."
+
+
+def test_key_that_cannot_be_sent() -> None:
     assert "OPENAI_API_KEY (…”x) cannot be sent" in str(refusal(settings("http://127.0.0.1:1/v1", "“sk-123456789”x")))
 
 

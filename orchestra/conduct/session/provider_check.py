@@ -64,7 +64,10 @@ class ProviderCheck:
     def __init__(self, settings: Settings, upstream: Upstream, models: Sequence[Model], must_answer: bool) -> None:
         self.settings, self.upstream, self.models, self.must_answer = settings, upstream, models, must_answer
         self.provider = catalogue.PROVIDERS[upstream.provider]
-        self.host = urlsplit(upstream.base).netloc.rpartition("@")[2] or upstream.base
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.upstream.base).netloc.rpartition("@")[2] or self.upstream.base
 
     async def carry_out(self, client: "httpx.AsyncClient") -> list[str]:
         import httpx
@@ -72,12 +75,12 @@ class ProviderCheck:
         try:
             async with asyncio.timeout(TIMEOUT):
                 status, raw = await self.request_list(client)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            base = mask_value("base", self.upstream.base)
-            raise SettingsError(f"{self.base_variable}: {base!r} is not a server's address.") from None
         except (httpx.LocalProtocolError, UnicodeEncodeError):
             words = "cannot be sent: it holds a character that HTTP does not allow"
             raise ProviderError(f"{self.key_phrase} {words}.") from None
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):  # httpx lets errors of a host's name through
+            base = mask_value("base", self.upstream.base)
+            raise SettingsError(f"{self.base_variable}: {base!r} is not a server's address.") from None
         except httpx.ConnectError as error:
             return self.judge_connection(error)
         except (TimeoutError, httpx.TimeoutException):

@@ -3,10 +3,12 @@
 import re
 import textwrap
 from collections.abc import Sequence
+from unicodedata import east_asian_width
 
 # A command at the end of a line, to be pasted into a shell.
 COMMAND = re.compile(r"(?<=: )(?:aider-orchestrator|cd|gh|git|glab|python3?) .+$")
 UNIT, UNBROKEN = re.compile(r"(?<=\d) (?=(?:s|min|h)\b)"), "\u00a0"
+SECOND_CELL = "\ue000"  # for private use, and behind each wide sign while widths are counted
 LEAST_WIDTH, LEAST_COLUMN = 30, 30
 
 
@@ -17,8 +19,15 @@ def join_some(words: Sequence[str], most: int = 3) -> str:
 
 def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines with padded columns; the last column is not padded."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:<{n}}" for cell, n in zip(row, [*widths[:-1], 0], strict=True)) for row in rows]
+    wide = [[widen(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*wide, strict=True)]
+    lines = ["  ".join(f"{cell:<{n}}" for cell, n in zip(row, [*widths[:-1], 0], strict=True)) for row in wide]
+    return [line.replace(SECOND_CELL, "") for line in lines]
+
+
+def widen(text: str) -> str:
+    """A text whose length is its width at a terminal, where many signs take two cells."""
+    return text if text.isascii() else "".join(sign + SECOND_CELL * (east_asian_width(sign) in "WF") for sign in text)
 
 
 def one_line(text: str, limit: int = 400) -> str:
@@ -30,10 +39,11 @@ def one_line(text: str, limit: int = 400) -> str:
 def wrap_line(line: str, width: int) -> str:
     """Wrap a line between words: an item a step deeper than its indent, a table's row below its last column. Paths stay
     whole, and so does a command at its end, on a line of its own."""
-    if len(line) <= width:
+    wide = widen(line)
+    if len(wide) <= width:
         return line
-    command = COMMAND.search(line)
-    words = line[: command.start()].rstrip() if command else line
+    command = COMMAND.search(wide)
+    words = wide[: command.start()].rstrip() if command else wide
     words = UNIT.sub(UNBROKEN, words)
     indent = len(line) - len(line.lstrip())
     gap = words.rstrip().rfind("  ")
@@ -43,5 +53,5 @@ def wrap_line(line: str, width: int) -> str:
         deeper = indent + 2 if indent else 0
     room, below = max(width, LEAST_WIDTH), " " * deeper
     lines = textwrap.wrap(words, room, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
-    wrapped = "\n".join(lines).replace(UNBROKEN, " ")
-    return f"{wrapped}\n{' ' * (indent + 2)}{command[0]}" if command else wrapped
+    wrapped = "\n".join([*lines, *([" " * (indent + 2) + command[0]] if command else [])])
+    return wrapped.replace(UNBROKEN, " ").replace(SECOND_CELL, "")

@@ -12,7 +12,7 @@ from orchestra.report.phrases import OUTCOME_PHRASES, resolve_command
 from orchestra.report.run_status import agent_lines, waiting_lines
 from orchestra.report.state import Report
 from orchestra.report.summary import build_summary
-from orchestra.wording import wrap_line
+from orchestra.wording import align_columns, wrap_line
 from tests.support.reported import STAMP, Story, story
 
 RESOLVE = f'aider-orchestrator resolve {STAMP} 2 --retry "a hint"'
@@ -188,3 +188,9 @@ def test_row_of_a_table_goes_on_below_its_last_column() -> None:
     assert wrap_line("  agent1  complete  one two three four five six seven", 50) == (
         "  agent1  complete  one two three four five six\n                    seven"
     )
+
+
+def test_signs_of_two_cells_are_counted_as_two() -> None:
+    assert wrap_line("  日本語日本語 日本語日本語 b", 30) == "  日本語日本語 日本語日本語 b"
+    assert wrap_line("  日本語日本語 日本語日本語 bcd", 30) == "  日本語日本語 日本語日本語\n    bcd"
+    assert align_columns([("日本", "x"), ("abcd", "y"), ("e", "z")]) == ["日本  x", "abcd  y", "e     z"]

@@ -13,6 +13,7 @@ from orchestra.settings.option import Power
 from orchestra.web.envelope import ApiError
 from orchestra.web.launch import OPEN_POWERS, OWN_OPTIONS, Launcher, decision_words, launch_record, option_words
 from orchestra.web.repositories import Repositories
+from tests.support import corpus
 from tests.support.load import wait_until
 from tests.support.runs import make_place
 from tests.test_web import OWNER, ask
@@ -129,6 +130,23 @@ def test_launch_is_followed_until_it_ends(own_repositories: Repositories) -> Non
     assert (record["exit_code"], record["run"]) == (2, None) and record["output"].startswith("aider-orchestrator: ")
     with pytest.raises(ProcessLookupError):
         os.kill(started.pid, 0)
+
+
+def test_run_is_continued_or_started_over_by_its_name(tmp_path: Path) -> None:
+    """The programs end at once, because the commits of this run are not here."""
+    opened = Repositories([str(corpus.unpack("killed_and_not_resumed", tmp_path / "repo"))], "")
+    name = opened.find("latest")[1].name
+    for command, run in (("resume", name), ("restart", None)):
+        answer = ask(opened, "POST", f"/api/v1/runs/latest/{command}", OWNER, json={"budget": 1})
+        assert answer.status_code == 202 and answer.json()["data"]["run"] == run
+        console = opened.indexes[0].root / answer.json()["data"]["console"]
+        wait_until(lambda path=console: path.read_text("utf-8").count("\n") > 1, what="the program has ended")
+        assert json.loads(console.read_text("utf-8").splitlines()[0]) == [command, name, "--budget=1"]
+    refused = ask(opened, "POST", "/api/v1/runs/latest/resume", OWNER, json={"test-cmd": "x"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "FORBIDDEN")
+    decided = ask(opened, "POST", "/api/v1/runs/latest/tasks/1/resolve?resume=true", OWNER, json={"action": "x"})
+    assert decided.status_code == 400
+    opened.close()
 
 
 @pytest.mark.parametrize(

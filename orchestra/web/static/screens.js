@@ -32,7 +32,7 @@ function Pill({ state }) {
     live: "live", connecting: "connecting", lost: "no connection",
     stale: `stale since ${state.heard ? clock(state.heard) : "the start"}`,
   };
-  if (state.past?.run) return html`<span class="pill past" role="status">in the past</span>`;
+  if (state.past?.run) return html`<span class="pill past" role="status">past</span>`;
   return html`<span class=${`pill ${state.stream}`} role="status">${words[state.stream]}</span>`;
 }
 
@@ -102,7 +102,7 @@ function Run({ state: now, act }) {
           <button role="tab" aria-selected=${state.tab === tab} onClick=${() => act.showTab(tab)}>${words}</button>`)}</div>
         ${state.tab === "graph" && html`<${Graph} state=${state} rows=${rows} act=${act} />`}
         ${state.tab !== "log" && html`<${Tasks} rows=${rows} state=${state} end=${past?.time} act=${act} />`}
-        ${state.tab === "log" && html`<ol class="log">${state.log.map((each) => html`
+        ${state.tab === "log" && html`<ol class="log">${state.log.filter((each) => !past || each.seq <= past.at).map((each) => html`
           <li key=${each.seq}><time>${clock(each.time)}</time> ${each.words || each.event}</li>`)}</ol>`}
       </section>
       ${state.selected !== null && state.rows.has(state.selected) && html`<${Task} row=${state.rows.get(state.selected)} state=${state} past=${past} act=${act} />`}

@@ -84,6 +84,17 @@ def test_metrics_count_new_events_once_and_only_after_five_seconds(tmp_path: Pat
     }
 
 
+def test_runs_of_the_same_name_in_two_repositories_are_two(tmp_path: Path) -> None:
+    roots = [str(corpus.unpack("all_applied", tmp_path / name)) for name in ("one", "two")]
+    repositories, single = Repositories(roots, ""), Repositories(roots[:1], "")
+    both, one = (read_samples(Metrics(each).render()) for each in (repositories, single))
+    repositories.close()
+    single.close()
+    assert one["runs"] == 1 and both["runs"] == 2
+    for name in ("events_total", "requests_total", "attempts_total"):
+        assert both[name] == 2 * one[name] > 0
+
+
 def test_no_label_grows_with_the_work(tmp_path: Path) -> None:
     repositories = Repositories([str(corpus.unpack("person_retries", tmp_path / "repo"))], "")
     families = list(text_string_to_metric_families(Metrics(repositories).render().decode()))

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from orchestra.settings.option import Power
 from orchestra.web.envelope import ApiError
 from orchestra.web.launch import OPEN_POWERS, OWN_OPTIONS, Launcher, decision_words, launch_record, option_words
 from orchestra.web.repositories import Repositories
+from tests.support import corpus
 from tests.support.load import wait_until
 from tests.support.runs import make_place
 from tests.test_web import OWNER, ask
@@ -117,7 +119,12 @@ def test_same_key_starts_one_program(own_repositories: Repositories) -> None:
         assert ask(own_repositories, "POST", "/api/v1/runs", OWNER | {"Idempotency-Key": key}, json=body).is_error
     assert ask(own_repositories, "POST", "/api/v1/runs", OWNER, json={"files": ["a.py"]}).status_code == 400
     assert ask(own_repositories, "GET", "/api/v1/launches/nothing", OWNER).status_code == 404
-    wait_until(lambda: console.read_text("utf-8").count("\n") > 1, what="the program has said why it ends")
+    wait_until(partial(has_output, console), what="the program has said why it ends")
+
+
+def has_output(console: Path) -> bool:
+    """Whether the program has printed a line below its own words."""
+    return console.read_text("utf-8").count("\n") > 1
 
 
 def test_launch_is_followed_until_it_ends(own_repositories: Repositories) -> None:
@@ -129,6 +136,24 @@ def test_launch_is_followed_until_it_ends(own_repositories: Repositories) -> Non
     assert (record["exit_code"], record["run"]) == (2, None) and record["output"].startswith("aider-orchestrator: ")
     with pytest.raises(ProcessLookupError):
         os.kill(started.pid, 0)
+
+
+def test_run_is_continued_or_started_over_by_its_name(tmp_path: Path) -> None:
+    """The programs end at once, because two of the options exclude each other."""
+    opened = Repositories([str(corpus.unpack("killed_and_not_resumed", tmp_path / "repo"))], "")
+    name, options = opened.find("latest")[1].name, {"agents": 1, "max-agents": 1}
+    for command, run in (("resume", name), ("restart", None)):
+        answer = ask(opened, "POST", f"/api/v1/runs/latest/{command}", OWNER, json=options)
+        assert answer.status_code == 202 and answer.json()["data"]["run"] == run
+        console = opened.indexes[0].root / answer.json()["data"]["console"]
+        wait_until(partial(has_output, console), what="the program has ended")
+        first, second = console.read_text("utf-8").splitlines()
+        assert json.loads(first) == [command, name, "--agents=1", "--max-agents=1"] and "exclude" in second
+    refused = ask(opened, "POST", "/api/v1/runs/latest/resume", OWNER, json={"test-cmd": "x"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "FORBIDDEN")
+    decided = ask(opened, "POST", "/api/v1/runs/latest/tasks/1/resolve?resume=true", OWNER, json={"action": "x"})
+    assert decided.status_code == 400
+    opened.close()
 
 
 @pytest.mark.parametrize(

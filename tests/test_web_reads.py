@@ -42,6 +42,29 @@ def test_graph_has_all_tasks(repositories: Repositories) -> None:
     assert graph["edges"] == [] and graph["layout"] is None
 
 
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 1.0])
+def test_state_at_an_event_is_the_fold_up_to_it(repositories: Repositories, part: float) -> None:
+    index, run = repositories.find("latest")
+    events = index.read_log(run).events
+    at = max(1, round(len(events) * part))
+    state = read(repositories, f"/runs/latest/state?at={at}")
+    report = fold_events(events[:at])
+    assert [(row["id"], row["state"]) for row in state["rows"]] == [
+        (task.id, task.state) for task in report.tasks.values()
+    ]
+    assert (state["run"]["seq"], state["time"]) == (at, events[at - 1].time)
+    assert state["run"]["exit_code"] == report.exit_code
+    if part == 1:
+        now = read(repositories, "/runs/latest")
+        assert (state["run"], state["rows"]) == (now["run"], now["rows"])
+
+
+def test_state_after_the_last_event_is_the_state_now(repositories: Repositories) -> None:
+    now = read(repositories, "/runs/latest")["run"]
+    assert read(repositories, f"/runs/latest/state?at={now['seq'] + 99}")["run"] == now
+    assert ask(repositories, "GET", "/api/v1/runs/latest/state", OWNER).status_code == 422
+
+
 def make_live_run_that_waits(repositories: Repositories) -> LiveRun:
     """The run of the scenario until it waited for a person."""
     index, run = repositories.find("latest")

@@ -125,6 +125,11 @@ def sum_reserved(report: Report) -> float:
     return sum(each.dollars for requests in report.pending_reservations.values() for _, each in requests)
 
 
+def run_identity(index: RunIndex, run: KnownRun) -> tuple[str, str]:
+    """Return what names the run among all repositories. In a repository's own database all have the same key."""
+    return (run.key if index.shared else str(index.root)), run.name
+
+
 class StateFigures:
     """What is the case now."""
 
@@ -194,7 +199,10 @@ class Metrics:
         """Return the report and state of each run. They are read again when they are 5 s old. Called in a thread."""
         with self.lock:
             if self.clock() - self.made >= CACHE_SECONDS:
-                self.reports = [self.follow(index, run) for index, run in self.repositories.list_runs()]
+                # A shared store shows a run in each clone: the repository that it ran in comes last, and counts.
+                runs = sorted(self.repositories.list_runs(), key=lambda each: not each[1].elsewhere)
+                by_identity = {run_identity(index, run): (index, run) for index, run in runs}
+                self.reports = [self.follow(*found) for found in by_identity.values()]
                 self.state_figures.set(self.reports)
                 self.state_figures.leases.set(sum(len(i.store.list_leases(i.key)) for i in self.repositories.indexes))
                 self.text, self.made = generate_latest(self.registry), self.clock()
@@ -202,7 +210,7 @@ class Metrics:
 
     def follow(self, index: RunIndex, run: KnownRun) -> tuple[Report, str]:
         """Count the run's new events. Return its report and state. A run that ended is read once."""
-        followed = self.followed.setdefault((run.key, run.name), FollowedRun())
+        followed = self.followed.setdefault(run_identity(index, run), FollowedRun())
         last = run.run.last
         if not (last and last.seq <= followed.seq):
             news = index.store.read_events(run.key, run.name, after=followed.seq) if followed.seq else None

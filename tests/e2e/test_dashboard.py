@@ -232,13 +232,16 @@ def test_screens_in_both_themes_and_sizes(chromium: Any, finished: Place, width:
             page.locator("[data-row]").first.wait_for()
             screens = {"runs": lambda: None, "run": page.locator("[data-row]").first.click}
             screens |= {
+                "past": lambda: page.get_by_label("Moment of the run").fill("20"),
+                "now": page.get_by_role("button", name="Now").click,
                 "task": page.get_by_role("button", name="agent1").click,
                 "queue": lambda: page.keyboard.press("q"),
                 "new": lambda: page.keyboard.press("n"),
             }
+            marks = {"run": "progress", "past": ".pill.past", "now": ".pill.live", "task": "aside pre"}
             for name, enter in screens.items():
                 enter()
-                page.locator({"run": "progress", "task": "aside pre"}.get(name, "h1")).first.wait_for()
+                page.locator(marks.get(name, "h1")).first.wait_for()
                 found = Axe().run(page).response["violations"]
                 assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], name
                 assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name

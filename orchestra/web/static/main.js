@@ -8,7 +8,7 @@ import { App, askToResume } from "./screens.js";
 const state = {
   place: { screen: "runs" }, // runs, run, queue, new
   runs: [], page: {}, queue: [],
-  run: null, rows: new Map(), graph: null, stream: "connecting", heard: 0,
+  run: null, rows: new Map(), graph: null, past: null, stream: "connecting", heard: 0,
   tab: "graph", selected: null, detail: null, part: "brief", log: [],
   form: emptyForm(), search: "", toasts: [], help: false, asking: null, error: "", linking: null,
 };
@@ -103,7 +103,7 @@ async function watchResume(launch) {
 }
 
 async function enterRun(name) {
-  update({ run: null, rows: new Map(), stream: "connecting" });
+  update({ run: null, rows: new Map(), past: null, stream: "connecting" });
   const found = await attempt(() => get(`/runs/${encodeURIComponent(name)}`));
   if (!found) return update({ error: `Run ${name} cannot be shown.` });
   applyRows(found.data.run, found.data.rows);
@@ -206,6 +206,20 @@ const actions = {
     const started = await attempt(() => post(`/runs/${run}/restart`));
     if (started) await followLaunch(started.launch, (output) => toast(output.trim().split("\n").at(-1), "alert"));
   },
+  /** Show the run as it was after an event. Of several wishes while one is answered only the last is carried out. */
+  async showMoment(at) {
+    if (at >= state.run.seq) return update({ past: null });
+    const waits = state.past?.wanted !== undefined && state.past.wanted !== state.past.at;
+    update({ past: { ...state.past, wanted: at } });
+    if (waits) return;
+    while (state.past && state.past.wanted !== state.past.at) {
+      const wanted = state.past.wanted, found = await attempt(() => get(`/runs/${state.run.id}/state?at=${wanted}`));
+      if (!state.past) return;
+      if (!found) return update({ past: null });
+      const { run, rows, graph, time } = found.data;
+      update({ past: { wanted: state.past.wanted, at: wanted, time, run, rows: new Map(rows.map((row) => [row.id, row])), graph }, linking: null });
+    }
+  },
   /** In link mode the first click names the task that waits, the second the one it needs. */
   async pick(task) {
     if (state.linking === null) return actions.select(task);
@@ -229,6 +243,7 @@ const KEYS = {
   Escape: () => {
     if (state.help || state.asking || state.linking !== null) update({ help: false, asking: null, linking: null });
     else if (state.selected !== null) actions.select(null);
+    else if (state.past) update({ past: null });
     else if (state.place.screen !== "runs") actions.go("#/");
   },
 };

@@ -32,6 +32,7 @@ function Pill({ state }) {
     live: "live", connecting: "connecting", lost: "no connection",
     stale: `stale since ${state.heard ? clock(state.heard) : "the start"}`,
   };
+  if (state.past?.run) return html`<span class="pill past" role="status">past</span>`;
   return html`<span class=${`pill ${state.stream}`} role="status">${words[state.stream]}</span>`;
 }
 
@@ -71,15 +72,17 @@ function Waiting({ state }) {
 
 const TABS = { graph: "Graph", table: "Table", log: "Log" };
 
-function Run({ state, act }) {
-  const run = state.run;
-  if (!run) return html`<p>Reading the run …</p>`;
-  const rows = [...state.rows.values()].sort((a, b) => a.id - b.id);
+function Run({ state: now, act }) {
+  if (!now.run) return html`<p>Reading the run …</p>`;
+  const past = now.past?.run ? now.past : null;
+  const state = past ? { ...now, run: past.run, rows: past.rows, graph: past.graph } : now;
+  const run = state.run, rows = [...state.rows.values()].sort((a, b) => a.id - b.id);
   const running = run.state === "running";
   return html`
     <h1>${run.change.split("\n")[0]}</h1>
-    <${Summary} run=${run} />
-    <div class="buttons">
+    <${Summary} run=${run} end=${past?.time} />
+    <${Moments} now=${now} past=${past} act=${act} />
+    ${!past && html`<div class="buttons">
       ${running && html`
       <button onClick=${() => act.send(run.paused ? "/unpause" : "/pause")}>${run.paused ? "Unpause" : "Pause"}</button>
       <button onClick=${() => act.update({ asking: askBudget(act) })}>Budget</button>
@@ -91,24 +94,36 @@ function Run({ state, act }) {
       <button disabled=${run.exit_code === 0 || run.elsewhere} onClick=${() => act.resume(run.id)}>Resume</button>
       <button disabled=${run.elsewhere} onClick=${() => act.restart(run.id)}>Start over</button>`}
       <button disabled=${run.exit_code === null} onClick=${() => openFile(`/runs/${run.id}/report`)}>Report</button>
-    </div>
+    </div>`}
     ${state.linking !== null && html`<p class="hint">${state.linking ? `Now click the task that task ${state.linking} must wait for (or no longer).` : "Click the task that is to wait. Esc leaves."}</p>`}
     <div class="columns">
       <section>
         <div role="tablist">${Object.entries(TABS).map(([tab, words]) => html`
           <button role="tab" aria-selected=${state.tab === tab} onClick=${() => act.showTab(tab)}>${words}</button>`)}</div>
         ${state.tab === "graph" && html`<${Graph} state=${state} rows=${rows} act=${act} />`}
-        ${state.tab !== "log" && html`<${Tasks} rows=${rows} state=${state} act=${act} />`}
-        ${state.tab === "log" && html`<ol class="log">${state.log.map((each) => html`
+        ${state.tab !== "log" && html`<${Tasks} rows=${rows} state=${state} end=${past?.time} act=${act} />`}
+        ${state.tab === "log" && html`<ol class="log">${state.log.filter((each) => !past || each.seq <= past.at).map((each) => html`
           <li key=${each.seq}><time>${clock(each.time)}</time> ${each.words || each.event}</li>`)}</ol>`}
       </section>
-      ${state.selected !== null && state.rows.has(state.selected) && html`<${Task} row=${state.rows.get(state.selected)} state=${state} act=${act} />`}
+      ${state.selected !== null && state.rows.has(state.selected) && html`<${Task} row=${state.rows.get(state.selected)} state=${state} past=${past} act=${act} />`}
     </div>`;
 }
 
-function Summary({ run }) {
+/** The slider over the run's events. At its end the run is shown as it is now. */
+function Moments({ now, past, act }) {
+  const at = now.past?.wanted ?? now.run.seq;
+  const words = past ? `${at} of ${now.run.seq}, ${clock(past.time)}` : "now";
+  return html`<div class="moments">
+    <input type="range" min="1" max=${now.run.seq} value=${at} aria-label="Moment of the run, by its events" aria-valuetext=${words}
+      onInput=${(event) => act.showMoment(Number(event.target.value))} />
+    <output>${words}</output>
+    <button disabled=${!past} onClick=${() => act.update({ past: null })}>Now</button>
+  </div>`;
+}
+
+function Summary({ run, end }) {
   const { all, done, failed } = progress(run.tasks);
-  const limit = run.limits.budget, since = (run.ended ?? Date.now()) - run.started;
+  const limit = run.limits.budget, since = (run.ended ?? end ?? Date.now()) - run.started;
   return html`
     <p class="verdict ${run.exit_code === 0 ? "good" : run.exit_code === null ? "" : "bad"}"><${Sign} state=${run.state} words=${run.paused ? "paused" : run.state} /> ${run.verdict}</p>
     <progress max=${all || 1} value=${done} aria-label="Tasks done"></progress>
@@ -139,13 +154,13 @@ function Graph({ state, rows, act }) {
     })}</svg></div>`;
 }
 
-function Tasks({ rows, state, act }) {
+function Tasks({ rows, state, end, act }) {
   return html`<table class="tasks">
     <thead><tr><th>task</th><th>state</th><th>what</th><th class="n">tries</th><th class="n">tokens</th><th class="n">cost</th></tr></thead>
     <tbody>${rows.map((row) => html`
       <tr key=${row.id} class=${state.selected === row.id ? "chosen" : ""}>
         <td><button class="link" onClick=${() => act.pick(row.id)}>${row.agent}</button></td>
-        <td><${Sign} state=${row.state} words=${row.since ? `${row.phase}, ${duration((Date.now() - row.since) / 1000)}` : row.phase} /></td>
+        <td><${Sign} state=${row.state} words=${row.since ? `${row.phase}, ${duration(((end ?? Date.now()) - row.since) / 1000)}` : row.phase} /></td>
         <td class="text">${row.title || row.files.join(", ")}${row.needs.length > 0 && html` <span class="hint">needs ${row.needs.join(", ")}</span>`}</td>
         <td class="n">${row.attempts}</td><td class="n">${count(row.usage.total_tokens)}</td><td class="n">${dollars(row.usage.cost)}</td>
       </tr>`)}</tbody></table>`;
@@ -155,9 +170,9 @@ function Tasks({ rows, state, act }) {
 
 const PARTS = { brief: "Brief", attempts: "Attempts", diff: "Diff", conversation: "Conversation", gates: "Checks" };
 
-function Task({ row, state, act }) {
-  const run = state.run, running = run.state === "running";
-  const idle = ["failed", "waiting_human"].includes(row.state), waits = ["planned", "ready"].includes(row.state) && !row.attempts;
+function Task({ row, state, past, act }) {
+  const run = state.run, running = run.state === "running" && !past;
+  const idle = !past && ["failed", "waiting_human"].includes(row.state), waits = ["planned", "ready"].includes(row.state) && !row.attempts;
   const command = `aider-orchestrator resolve ${run.id} ${row.id} --retry "a hint"`;
   return html`<aside aria-label=${`Task ${row.id}`}>
     <h2>${row.agent}: ${row.title} <button aria-label="Close the task" onClick=${() => act.select(null)}>×</button></h2>
@@ -183,9 +198,10 @@ function Task({ row, state, act }) {
         <button class="danger" onClick=${() => act.send(`/tasks/${row.id}/cancel`)}>Cancel</button>`}
     </div>
     ${idle && !running && html`<p class="hint">No process works on this run: your decision resumes it. In a terminal: <code>${command}</code></p>`}
+    ${past ? html`<p class="hint">Its attempts, diff and conversation are shown when the slider is at its end.</p>` : html`
     <div role="tablist">${Object.entries(PARTS).map(([part, words]) => html`
       <button role="tab" aria-selected=${state.part === part} onClick=${() => act.update({ part })}>${words}</button>`)}</div>
-    ${state.detail ? html`<${Part} part=${state.part} detail=${state.detail} />` : html`<p>Reading …</p>`}
+    ${state.detail ? html`<${Part} part=${state.part} detail=${state.detail} />` : html`<p>Reading …</p>`}`}
   </aside>`;
 }
 

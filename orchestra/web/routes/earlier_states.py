@@ -32,7 +32,7 @@ class PastEvents:
         return self.events
 
 
-def past_routes(server: RunServer) -> APIRouter:
+def earlier_state_routes(server: RunServer) -> APIRouter:
     routes = APIRouter(tags=["runs"])
     past = PastEvents()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.edits import appends, no_edits
+from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, make_place
 from tests.support.tmux import Terminal, open_terminal, terminal_environment
@@ -124,6 +125,18 @@ def test_decision_from_another_terminal_counts_at_once(tmp_path: Path) -> None:
         assert (place.repo / "hopeless.py").read_text().endswith(HI + "\n")
         again = place.run("resolve", stamp, "2", "--retry", HINT)
         assert again.code != 0 and again.out == "" and "only a failed or waiting task" in again.err
+
+
+def test_question_gives_way_to_a_task_that_is_added(tmp_path: Path) -> None:
+    with waiting_question(tmp_path, 80) as (place, terminal):
+        done = place.run("add", "latest", f"{HINT} in good.py", "--files", "good.py", "--link", "1")
+        assert done.code == 0, done.err
+        logs = place.repo / ".aider_logs"
+        ended = '"attempt_ended"'
+        wait_until(lambda: any(ended in log.read_text() for log in logs.glob("agent3_*.jsonl")), what="its end")
+        assert place.run("cancel", "latest").code == 0
+        assert terminal.wait_for_end() == 143
+        assert any("Decided elsewhere: Task 3 is added" in line for line in terminal.everything())
 
 
 @pytest.mark.parametrize("width", (60, 80))

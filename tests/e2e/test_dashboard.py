@@ -73,7 +73,7 @@ def test_run_is_seen_and_steered_in_the_browser(tmp_path: Any, chromium: Any) ->
         page.keyboard.press("Enter")
         # What the run does is seen without a reload.
         page.locator("tr", has_text="agent1").get_by_text("asking").wait_for()
-        assert page.locator(".pill").inner_text() == "live"
+        page.locator(".pill.live").wait_for()
         assert page.locator("svg .box").count() == 3
 
         page.get_by_role("button", name="Pause").click()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,9 @@ class Terminal:
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
+                with suppress(OSError):  # what it printed last
+                    while select.select([self.fd], [], [], 0)[0] and (piece := os.read(self.fd, 65536)):
+                        self.seen += piece.decode("utf-8", "replace")
                 os.close(self.fd)
                 return os.waitstatus_to_exitcode(status)
             assert time.monotonic() - began < within()

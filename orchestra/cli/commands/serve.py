@@ -68,6 +68,7 @@ def open_listener(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # before the address is printed, so that it can be opened at once
     except OSError as error:
         listener.close()
         raise UsageError(f"port {port} cannot be used: {error.strerror}.", hint="Give another --port, or 0.") from None

@@ -26,7 +26,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 def test_demo_passes_with_every_reply_from_the_recording(tmp_path: Path) -> None:
     sample = tmp_path / "sample"
-    done = run(str(ROOT / "aider_orchestrator.py"), "demo", str(sample), cwd=tmp_path)
+    done = run("aider_orchestrator.py", "demo", str(sample), cwd=ROOT)  # as make calls it
     assert done.returncode == 0, done.stdout + done.stderr
     assert "replies are recorded" in done.stdout
     assert "Before: 8 failed, 8 passed" in done.stdout
@@ -34,6 +34,9 @@ def test_demo_passes_with_every_reply_from_the_recording(tmp_path: Path) -> None
     commands = done.stdout.partition("\nTry:\n")[2].splitlines()
     shown = subprocess.run(["sh", "-e"], input="\n".join(commands[:2]), capture_output=True, text=True, check=True)
     assert "strong tea" in shown.stdout and len(commands) == 3 and commands[2].endswith(" report --open")
+    lines = f"{commands[0]}\n{commands[2].removesuffix(' --open')}\n"
+    told = subprocess.run(["sh", "-e"], input=lines, capture_output=True, text=True, check=True)
+    assert Path(told.stdout.strip()).is_file()
     subjects = git(sample, "log", "--format=%s").splitlines()
     assert len(set(subjects)) == 5 and "Teach the lighthouse about fog: kettle" in subjects
     [summary] = [json.loads(path.read_text()) for path in (sample / ".aider_logs").glob("summary_*.json")]

@@ -52,7 +52,7 @@ def cmd_demo(arguments: Namespace, story: Story) -> int:
 
 def program_words() -> list[str]:
     """The words that run this program here, whether it is installed or not."""
-    return [PROGRAM] if shutil.which(PROGRAM) else [sys.executable, str(Path(sys.argv[0]).absolute())]
+    return [PROGRAM] if shutil.which(PROGRAM) else [sys.executable, str(PACKAGE.parent / "aider_orchestrator.py")]
 
 
 def sample_settings() -> Settings:

@@ -4,11 +4,10 @@ import asyncio
 import os
 import sys
 import termios
-import textwrap
 from contextlib import suppress
 from functools import partial
 
-from orchestra.cli.command_io import is_attended
+from orchestra.cli.command_io import is_attended, terminal_width
 from orchestra.conduct.core.context import TerminalPrompts
 from orchestra.conduct.session.preflight import Preflight
 from orchestra.console import ProgressView
@@ -19,6 +18,7 @@ from orchestra.report.plans.preview import plan_tree
 from orchestra.report.sanitize import escape_controls
 from orchestra.report.state import TaskReport
 from orchestra.settings import Settings
+from orchestra.wording import wrap_line
 
 CHOICES = """\
   r [HINT]   try it again, with a hint
@@ -48,7 +48,7 @@ async def ask_decision(screen: ProgressView, task: TaskReport, command: str) -> 
         print(f"\n{format_question(task)}\n{CHOICES}", file=sys.stderr)
         while line := (await read_typed_line()).strip():
             if line in ("?", "h", "help"):
-                print(f"{wrap_words(HELP)}\n  {command}\n", file=sys.stderr)
+                print(f"{wrap_at_terminal(HELP)}\n  {command}\n", file=sys.stderr)
             elif decision := parse_decision(task.id, line):
                 return decision
             else:
@@ -58,13 +58,12 @@ async def ask_decision(screen: ProgressView, task: TaskReport, command: str) -> 
 
 def format_question(task: TaskReport) -> str:
     """Return the question, and where the last change is."""
-    text = wrap_words(escape_controls(f"{task.agent} ({task.title}) needs your decision: {task.asks}"))
+    text = wrap_at_terminal(escape_controls(f"{task.agent} ({task.title}) needs your decision: {task.asks}"))
     return f"{text}\nIts last change: {task.patch}" if task.patch else text
 
 
-def wrap_words(text: str) -> str:
-    width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns - 1) if sys.stderr.isatty() else 80
-    return textwrap.fill(text, width, break_long_words=False)
+def wrap_at_terminal(text: str) -> str:
+    return wrap_line(text, terminal_width(sys.stderr) or 80)
 
 
 async def confirm_plan(screen: ProgressView, draft: Draft) -> bool:
@@ -77,7 +76,7 @@ async def confirm_dirty_files(preflight: Preflight) -> None:
     """Ask whether to go on although files to be changed have uncommitted changes, if a person can be asked."""
     note, settings = preflight.dirty_note(preflight.known_files), preflight.settings
     if note and settings.ask != "never" and is_attended(settings, sys.stderr):
-        print(f"{wrap_words(escape_controls(note))}\nGo on? [y/N]", file=sys.stderr)
+        print(f"{wrap_at_terminal(escape_controls(note))}\nGo on? [y/N]", file=sys.stderr)
         if (await read_typed_line()).strip().lower() not in ("y", "yes"):
             raise UsageError("Nothing was begun, and nothing is paid.")
 

@@ -3,13 +3,12 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import sys
-import textwrap
 from argparse import Namespace
 from pathlib import Path
 
+from orchestra.cli.command_io import print_plain, terminal_width
 from orchestra.cli.commands.demo import cmd_demo
 from orchestra.cli.commands.doctor import ask_for_key, check_env_file, write_keys
 from orchestra.cli.launch import Story
@@ -21,6 +20,7 @@ from orchestra.gates.detect import choose_gates, detect_gates
 from orchestra.gates.inspection import inspect_repository
 from orchestra.providers import catalogue
 from orchestra.settings import Settings
+from orchestra.wording import wrap_line
 from orchestra.workspace.git import ask_git
 from orchestra.workspace.repository import Repository
 
@@ -44,7 +44,7 @@ def cmd_init(arguments: Namespace, story: Story) -> int:
     try:
         ask_all(read_settings({}), story)
     except KeyboardInterrupt:
-        print("\nStopped by Ctrl-C; nothing more is written.")
+        print_plain("\nStopped by Ctrl-C; nothing more is written.")
         return signal_exit_code(signal.SIGINT)
     return 0
 
@@ -59,20 +59,20 @@ def ask_all(settings: Settings, story: Story) -> None:
     if healthy and confirm("See it work on a sample repository, without a key?"):
         cmd_demo(Namespace(folder=None), story)
     files = "" if has_google_key else " --files PATH"
-    print(f'\nNext: aider-orchestrator "what to change"{files} --dry-run')
+    print_plain(f'\nNext: aider-orchestrator "what to change"{files} --dry-run')
 
 
 async def print_problems(settings: Settings, folder: Path) -> bool:
     """Print what would keep a run from working. Return whether there is nothing of that kind."""
     from orchestra.conduct.session.doctor import run_checkup
 
-    print("Checking git, Aider, Python, disk, memory ...", flush=True)
+    print_plain("Checking git, Aider, Python, disk, memory ...")
     healthy = True
     async for finding in run_checkup(settings, folder, online=False):
         if finding.name not in CHECKED_HERE and finding.level != "ok":
-            say(f"  {finding.level}: {finding.text.rstrip('.')}. {finding.remedy}".rstrip())
+            print_plain(f"  {finding.level}: {finding.text.rstrip('.')}. {finding.remedy}".rstrip())
             healthy = healthy and finding.level != "error"
-    say("A run can work here." if healthy else "A run cannot work here yet; `doctor` checks again.")
+    print_plain("A run can work here." if healthy else "A run cannot work here yet; `doctor` checks again.")
     return healthy
 
 
@@ -80,16 +80,18 @@ def choose_model(settings: Settings) -> catalogue.Model:
     """Ask for the agents' model, unless it is set already."""
     preset = settings.model_name
     if settings.model or settings.claude:
-        say(f"The agents' model is {preset} (from: {settings.source_of('model' if settings.model else 'claude')}).")
+        print_plain(
+            f"The agents' model is {preset} (from: {settings.source_of('model' if settings.model else 'claude')})."
+        )
         return catalogue.resolve_model(preset)
-    say("The agents' model: PROVIDER/NAME, a provider, or a short name. `models` lists them.")
+    print_plain("The agents' model: PROVIDER/NAME, a provider, or a short name. `models` lists them.")
     while True:
         answer = ask(f"Model (Enter: {preset}): ") or preset
         first = next((name for name in catalogue.RECOMMENDED if name.startswith(f"{answer}/")), answer)
         try:
             return catalogue.resolve_model(first)
         except catalogue.UnknownProvider as error:
-            say(f"{error}.")
+            print_plain(f"{error}.")
 
 
 def offer_keys(settings: Settings, folder: Path, model: catalogue.Model) -> bool:
@@ -106,7 +108,7 @@ def offer_keys(settings: Settings, folder: Path, model: catalogue.Model) -> bool
             if confirm(f"Write {' and '.join(keys)} to {folder / '.env'}, which only you can read and git ignores?"):
                 write_keys(folder, keys)
         except OrchestraError as error:
-            say(str(error))
+            print_plain(str(error))
     return bool(settings.strongest_variable(google.key_vars)[0]) or google.key_vars[0] in keys
 
 
@@ -114,9 +116,9 @@ def offer_settings_file(settings: Settings, repository: Repository, model: catal
     """Show the checks of the repository, ask for the test command, and write what differs from the defaults."""
     files = asyncio.run(repository.entries())
     gates = choose_gates(settings, detect_gates(inspect_repository(repository.root, files, os.environ)).gates)
-    say("Checks of each result:" if gates else "No tests, linters or type checkers were found here.")
+    print_plain("Checks of each result:" if gates else "No tests, linters or type checkers were found here.")
     for gate in gates:
-        say(f"  {gate.name}: {gate.command}")
+        print_plain(f"  {gate.name}: {gate.command}")
     tests = ask(f"Test command (Enter: {'these' if gates else 'none'}): ")
     values: dict[str, object] = {"model": model.name} if model.name != settings.model_name else {}
     values |= {"test-cmd": tests} if tests else {}
@@ -137,42 +139,25 @@ def offer_ci_file(root: Path) -> None:
 def offer_file(path: Path, text: str, remark: str = "") -> None:
     """Show a new file and write it after a yes. An existing file stays as it is."""
     if path.exists():
-        say(f"{path} exists and stays as it is. It could say:")
+        print_plain(f"{path} exists and stays as it is. It could say:")
     lines = text.splitlines()
     for line in lines[:MOST_LINES]:
-        say(f"  {line}")
+        print_plain(f"  {line}")
     if len(lines) > MOST_LINES:
-        say(f"  ... and {len(lines) - MOST_LINES} more lines")
+        print_plain(f"  ... and {len(lines) - MOST_LINES} more lines")
     if not path.exists() and confirm(f"Write {'this' if len(lines) <= MOST_LINES else 'it'} to {path}?"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
-        say(f"Written{f'; {remark}' if remark else ''}.")
+        print_plain(f"Written{f'; {remark}' if remark else ''}.")
 
 
 def confirm(question: str) -> bool:
     return ask(f"{question} [y/N] ").lower() in ("y", "yes")
 
 
-def say(text: str) -> None:
-    """Print a text, broken between words at the terminal's width."""
-    print(wrap_words(text), flush=True)
-
-
-def wrap_words(text: str) -> str:
-    indent = " " * (len(text) - len(text.lstrip()))
-    return textwrap.fill(
-        text,
-        shutil.get_terminal_size().columns - 1,
-        subsequent_indent=f"{indent}  " if indent else "",
-        drop_whitespace=True,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def ask(question: str) -> str:
     try:
-        return input(f"{wrap_words(question.rstrip())} ").strip()
+        return input(f"{wrap_line(question.rstrip(), terminal_width(sys.stdout))} ").strip()
     except EOFError:
-        print()
+        print_plain("")
         return ""

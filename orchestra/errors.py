@@ -124,5 +124,9 @@ def signal_exit_code(signum: int) -> int:
     return 128 + (TERMINATE if signum == HANGUP else signum)
 
 
+class AmbiguousRun(UsageError):
+    """Several runs have a name like this."""
+
+
 class StoreError(UsageError):
     """The store cannot be used."""

@@ -232,7 +232,8 @@ def test_task_and_events_of_a_run(repositories: Repositories) -> None:
 
 
 def test_command_to_a_run_that_no_process_works_on_is_refused(repositories: Repositories) -> None:
-    answer = ask(repositories, "POST", "/api/v1/runs/latest/tasks/2/resolve", OWNER, json={"action": "retry"})
+    body = {"action": "retry", "task": 1, "run": "x", "key": "x", "kind": "x", "store": "x", "token": "x"}
+    answer = ask(repositories, "POST", "/api/v1/runs/latest/tasks/2/resolve", OWNER, json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "NOT_RUNNING")
     index, run = repositories.find("latest")
     assert index.store.take_commands(run.key, run.name) == [], "nothing is left for a later session"
@@ -302,6 +303,18 @@ def test_viewer_gets_all_rows_and_then_the_changed_ones_once(repositories: Repos
         await frames.aclose()  # type: ignore[attr-defined]
 
     asyncio.run(look())
+
+
+def test_events_are_folded_once_by_readers_at_the_same_time(repositories: Repositories) -> None:
+    found = repositories.find("latest")
+
+    async def tokens(count: int) -> list[int]:
+        runs = LiveRuns()
+        opened = await asyncio.gather(*(runs.open(*found) for _ in range(count)))
+        return [live.report.usage.tokens for live in opened]
+
+    (alone,) = asyncio.run(tokens(1))
+    assert alone > 0 and asyncio.run(tokens(5)) == [alone] * 5
 
 
 # --- what is delivered ----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestra.cli.load import read_settings
 from orchestra.conduct.core.locations import DATABASE, LOGS, store_key
-from orchestra.errors import UsageError
+from orchestra.errors import AmbiguousRun, UsageError
 from orchestra.events import EventLog
 from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_own_store, open_store
@@ -111,7 +111,7 @@ def match_run_name(name: str, names: Sequence[str]) -> str:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise UsageError(f"{name!r} is ambiguous: {join_some(matches, 5)}.", hint="Use more of the name.")
+        raise AmbiguousRun(f"{name!r} is ambiguous: {join_some(matches, 5)}.", hint="Use more of the name.")
     near = difflib.get_close_matches(name, list(dict.fromkeys(names)), 3)
     hint = f"Similar: {join_some(near)}." if near else f"The latest: {join_some(names[-3:])}."
     raise UsageError(f"there is no run {name!r} here.", hint=hint)

@@ -30,7 +30,7 @@ class Viewer:
     """Someone who watches a run. `changed`: the tasks whose rows were not sent yet."""
 
     changed: set[int] = field(default_factory=set)
-    run_changed: bool = True
+    run_changed: bool = False
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -47,6 +47,12 @@ class LiveRun:
         self.owner_checked = 0.0
         self.store_error = ""
         self.viewers: set[Viewer] = set()
+        self.reading = asyncio.Lock()  # or two readers would fold the same events
+
+    async def refresh(self) -> None:
+        """Fold what is new."""
+        async with self.reading:
+            self.apply(*await asyncio.to_thread(self.read_news))
 
     def read(self) -> list[Event]:
         """Read the new events: first from the log files, which are whole, later from the store."""
@@ -67,15 +73,8 @@ class LiveRun:
 
     def apply(self, events: Sequence[Event], has_owner: bool, store_error: str = "") -> None:
         """Fold the events, and mark what they changed for all viewers."""
-        changed, run_changed = (
-            set[int](),
-            bool(events)
-            or (has_owner, store_error)
-            != (
-                self.has_owner,
-                self.store_error,
-            ),
-        )
+        changed = set[int]()
+        run_changed = bool(events) or has_owner != self.has_owner or store_error != self.store_error
         self.has_owner, self.store_error = has_owner, store_error
         for event in events:
             if isinstance(event, UnreadableEvent):
@@ -119,7 +118,7 @@ class LiveRuns:
         """Return the state of a run, read up to now."""
         key = (str(index.root), run.name)
         live = self.runs.setdefault(key, LiveRun(index, run))
-        live.apply(*await asyncio.to_thread(live.read_news))
+        await live.refresh()
         if not live.viewers and len(self.runs) > 32:
             self.runs = {each: one for each, one in self.runs.items() if one.viewers or one is live}
         return live
@@ -131,6 +130,7 @@ class LiveRuns:
     async def watch(self, live: LiveRun) -> AsyncIterator[Viewer]:
         viewer = Viewer()
         live.viewers.add(viewer)
+        self.runs[str(live.index.root), live.run.name] = live  # it may have been dropped since it was opened
         if self.poller is None or self.poller.done():
             self.poller = asyncio.create_task(self.poll())
         try:
@@ -140,18 +140,15 @@ class LiveRuns:
 
     async def poll(self) -> None:
         while watched := [live for live in self.runs.values() if live.viewers]:
-            found = await asyncio.to_thread(lambda: [live.read_news() for live in watched])
-            for live, news in zip(watched, found, strict=True):
-                live.apply(*news)
+            await asyncio.gather(*(live.refresh() for live in watched))
             await asyncio.sleep(POLL_SECONDS)
 
 
 async def stream_frames(runs: LiveRuns, live: LiveRun, after: int) -> AsyncIterator[bytes]:
     """Yield server-sent events: all rows after `after` first, then what changes, and a beat while nothing does."""
     async with runs.watch(live) as viewer:
-        viewer.run_changed = False
         yield frame("snapshot", live, live.rows_after(after))
-        while True:
+        while runs.poller and not runs.poller.done():  # else the page shows that it is stale, and asks again
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(viewer.woken.wait(), BEAT_SECONDS)
             viewer.woken.clear()

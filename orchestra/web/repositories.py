@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestra.cli.commands.runs import run_record
 from orchestra.cli.find import KnownRun, RunIndex, match_run_name, open_run_index
-from orchestra.errors import UsageError
+from orchestra.errors import AmbiguousRun, UsageError
 from orchestra.web.envelope import ApiError
 
 FoundRun = tuple[RunIndex, KnownRun]
@@ -51,13 +51,16 @@ class Repositories:
     def find(self, name: str) -> FoundRun:
         """Find a run by its name, or enough of it."""
         runs = self.list_runs()
+        if not runs:
+            raise ApiError(404, f"There is no run {name!r}.")
         try:
-            full_name = match_run_name(name, [run.name for _, run in runs]) if name != "latest" else runs[0][1].name
-        except (UsageError, IndexError) as error:
-            ambiguous = "ambiguous" in str(error)
-            message = f"There is no run {name!r}." if isinstance(error, IndexError) else str(error)
-            raise ApiError(409 if ambiguous else 404, message, "AMBIGUOUS_RUN" if ambiguous else "") from None
+            full_name = runs[0][1].name if name == "latest" else match_run_name(name, [run.name for _, run in runs])
+        except AmbiguousRun as error:
+            raise ApiError(409, str(error), "AMBIGUOUS_RUN") from None
+        except UsageError as error:
+            raise ApiError(404, str(error)) from None
         matches = [each for each in runs if each[1].name == full_name]
+        matches = [each for each in matches if not each[1].elsewhere] or matches
         if len({index.root for index, _ in matches}) > 1:
             raise ApiError(409, f"Several repositories have a run {full_name}.", "AMBIGUOUS_RUN")
-        return next((each for each in matches if not each[1].elsewhere), matches[0])
+        return matches[0]

@@ -19,11 +19,10 @@ async def send_command(
     """Send a command, and return the owner's answer. Nothing is left behind where no process would take it."""
     if await asyncio.to_thread(index.find_owner, run) is None:
         raise ApiError(409, f"No process works on run {run.name}.", "NOT_RUNNING")
-    given = {name: value for name, value in (values or {}).items() if name != "token"}
     try:
-        answer = await asyncio.to_thread(ask_run_owner, index.store, run.key, run.name, kind, task, **given)
+        answer = await asyncio.to_thread(ask_run_owner, index.store, run.key, run.name, kind, task, values)
     except RequestRefused as why:
-        raise ApiError(409, str(why), "CYCLE" if "circle" in str(why) else "CONFLICT") from None
+        raise ApiError(409, str(why), "CYCLE" if "because that is a circle" in str(why) else "CONFLICT") from None
     if not answer:
         raise ApiError(504, "The run has not answered; it may still do what was asked.", "RUN_SILENT")
     return {"run": run.name, "task": task, "command": kind, "answer": answer}

@@ -60,7 +60,7 @@ def test_init_writes_what_was_agreed_to(tmp_path: Path) -> None:
 @pytest.mark.thorough
 def test_init_writes_nothing_without_a_yes(tmp_path: Path) -> None:
     place = make_place(tmp_path, FILES)
-    _, code = answer(
+    shown, code = answer(
         place,
         ("Model (Enter: openai/gpt-6.1-sol): ", ""),
         ("OPENAI_API_KEY for the agents (Enter for none): ", KEY),
@@ -72,5 +72,6 @@ def test_init_writes_nothing_without_a_yes(tmp_path: Path) -> None:
         ("without a key? [y/N] ", ""),
     )
     assert code == 0 and place.status() == [] and not (place.repo / ".env").exists()
+    assert '"what to change" --files PATH --dry-run' in shown, "without the key that was not written there is no PRD"
     refused = place.run("init")
     assert refused.code == 2 and "there is no terminal" in refused.err

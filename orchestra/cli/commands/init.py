@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 
 from orchestra.cli.command_io import print_plain, terminal_width
@@ -83,7 +84,9 @@ def choose_model(settings: Settings) -> catalogue.Model:
         print_plain(
             f"The agents' model is {preset} (from: {settings.source_of('model' if settings.model else 'claude')})."
         )
-        return catalogue.resolve_model(preset)
+        with suppress(catalogue.UnknownProvider):
+            return catalogue.resolve_model(preset)
+        preset = catalogue.DEFAULT_MODEL
     print_plain("The agents' model: PROVIDER/NAME, a provider, or a short name. `models` lists them.")
     while True:
         answer = ask(f"Model (Enter: {preset}): ") or preset
@@ -102,14 +105,16 @@ def offer_keys(settings: Settings, folder: Path, model: catalogue.Model) -> bool
         if provider.key_vars and not settings.strongest_variable(provider.key_vars)[0]:
             keys[provider.key_vars[0]] = ask_for_key(provider.key_vars[0], f" for {purpose}")
     keys = {name: key for name, key in keys.items() if key}
+    written = dict[str, str]()
     if keys:
         try:
             check_env_file(folder)
             if confirm(f"Write {' and '.join(keys)} to {folder / '.env'}, which only you can read and git ignores?"):
                 write_keys(folder, keys)
+                written = keys
         except OrchestraError as error:
             print_plain(str(error))
-    return bool(settings.strongest_variable(google.key_vars)[0]) or google.key_vars[0] in keys
+    return bool(settings.strongest_variable(google.key_vars)[0]) or google.key_vars[0] in written
 
 
 def offer_settings_file(settings: Settings, repository: Repository, model: catalogue.Model, use_prd: bool) -> None:

@@ -81,7 +81,7 @@ def ask_owner_if_any(settings: Settings, stamp: str, kind: str, task: int, **val
     """Return the answer of the run's owner, if a process works on it."""
     with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as index:
         run = index.find(stamp)
-        return ask_run_owner(index.store, run.key, run.name, kind, task, **values) if index.find_owner(run) else ""
+        return ask_run_owner(index.store, run.key, run.name, kind, task, values) if index.find_owner(run) else ""
 
 
 def add_resolve_arguments(parser: CommandParser) -> None:

@@ -69,7 +69,8 @@ def open_listener(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen()  # before the address is printed, so that it can be opened at once
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise UsageError(f"port {port} cannot be used: {error.strerror}.", hint="Give another --port, or 0.") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"port {port} cannot be used: {reason}.", hint="Give another --port, or 0.") from None
     return listener

@@ -5,6 +5,7 @@ import secrets
 import signal
 import time
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 
 from orchestra.cli.command_io import (
@@ -125,17 +126,19 @@ def steer_run(arguments: Namespace, kind: str, task: int | None = None, **values
         if index.find_owner(run) is None:
             command = f"resolve {run.name} {task}" if task else f"resume {run.name}"
             raise UsageError(f"no process works on run {run.name}.", hint=f"Go on: aider-orchestrator {command}")
-        answer = ask_run_owner(index.store, run.key, run.name, kind, task, **values)
+        answer = ask_run_owner(index.store, run.key, run.name, kind, task, values)
     if not answer:
         raise OrchestraError(f"The run did not answer within {ANSWER_TIMEOUT:.0f} s.")
     print_plain(answer)
     return 0
 
 
-def ask_run_owner(store: Store, key: str, run: str, kind: str, task: int | None, **values: Any) -> str:
+def ask_run_owner(
+    store: Store, key: str, run: str, kind: str, task: int | None, values: Mapping[str, Any] | None = None
+) -> str:
     """Return the owner's answer, or nothing if none comes in time. Raises RequestRefused."""
     token = secrets.token_hex(8)
-    store.post_command(key, run, kind, task, {"token": token} | values)
+    store.post_command(key, run, kind, task, {**(values or {}), "token": token})
     deadline = time.monotonic() + ANSWER_TIMEOUT
     while time.monotonic() < deadline:
         for event in store.read_events(key, run, kinds=(CommandAnswered.kind,)):

@@ -81,7 +81,6 @@ def add_task(scheduler: Scheduler, command: Command) -> str:
     scheduler.results.histories[number] = AttemptHistory()
     scheduler.pending[number] = task
     scheduler.start_ready()
-    scheduler.woken.set()
     return announce_if_ready(scheduler, task, f"Task {number} is added: {task.title}.")
 
 
@@ -92,7 +91,7 @@ def abandon_task(scheduler: Scheduler, command: Command) -> str:
     scheduler.run.move(task.id, TaskState.ABANDONED)
     scheduler.results.record(TaskResult(task, Judgement(Verdict.CANCELLED, GIVEN_UP)))
     waiting = [each for each in scheduler.run.state.plan.needed_by[task.id] if each in scheduler.pending]
-    also = f" {join_agents(waiting)} cannot begin without it: `edit --unlink {task.id}`." if waiting else ""
+    also = f" {join_tasks(waiting)} cannot begin without it: `edit --unlink {task.id}`." if waiting else ""
     return f"Task {task.id} is abandoned.{also}"
 
 
@@ -228,5 +227,5 @@ def is_list_of(value: Any, kind: type) -> bool:
     return isinstance(value, list | tuple) and all(type(each) is kind for each in value)
 
 
-def join_agents(tasks: Sequence[int]) -> str:
+def join_tasks(tasks: Sequence[int]) -> str:
     return " and ".join(f"Task {task}" for task in tasks)

@@ -20,16 +20,18 @@ class PastEvents:
     """The events of the run that was looked at last, because a slider asks for many moments of one run."""
 
     def __init__(self) -> None:
-        self.key: tuple[str, str] = ("", "")
-        self.events: Sequence[Event] = ()
+        # One value, because requests in several threads read and replace it.
+        self.cached: tuple[tuple[str, str], Sequence[Event]] = (("", ""), ())
 
     def read(self, found: FoundRun, at: int) -> Sequence[Event]:
         """Return the events, read again if the moment is later than the last known one. Called in a thread."""
         index, run = found
         key = (str(index.root), run.name)
-        if key != self.key or not self.events or self.events[-1].seq < at:
-            self.key, self.events = key, index.read_log(run).events
-        return self.events
+        known, events = self.cached
+        if key != known or not events or events[-1].seq < at:
+            events = index.read_log(run).events
+            self.cached = (key, events)
+        return events
 
 
 def earlier_state_routes(server: RunServer) -> APIRouter:

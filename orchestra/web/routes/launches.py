@@ -28,10 +28,12 @@ def launch_routes(server: RunServer) -> APIRouter:
         values = await read_object(request)
         index = server.repositories.find_index(str(values.pop("repository", "")))
         dry_run = values.pop("dry_run", values.pop("dry-run", False))
+        if not isinstance(dry_run, bool):
+            raise ApiError(400, "`dry_run` must be true or false.")
         words = ["run", *option_words(values, server.launcher.allow_commands)]
         if not (values.get("change") or values.get("plan")):
             raise ApiError(400, "Give a `change`, or the name of a `plan`.")
-        if dry_run is True:
+        if dry_run:
             return data_response({"plan": await asyncio.to_thread(server.launcher.estimate, index, words)})
         return await launch(server, request, index, words)
 

@@ -310,6 +310,24 @@ def test_server_that_refuses_marks_gets_none_from_then_on(dialect: str, words: s
 
 
 @pytest.mark.parametrize("dialect", BOTH)
+@pytest.mark.parametrize("words", ["Output blocked by content filtering policy", "'temperature' is not supported"])
+def test_refusal_that_has_another_reason_leaves_the_marks_to_other_requests(dialect: str, words: str) -> None:
+    """It is repeated once without marks, and refused again."""
+    refusals = [Reply(words, status=400), Reply(words, status=400)]
+
+    async def talk(server: ModelServer) -> None:
+        async with door(server) as (gateway, _):
+            for ticket in map(gateway.add_client, agents(2)):
+                await send(gateway.client_url(ticket, dialect), dialect, body_for(dialect))
+
+    with ModelServer(lambda request: refusals.pop() if refusals else Reply("Done.")) as server:
+        asyncio.run(talk(server))
+        marked = ["cache" in json.dumps(request.body) for request in server.requests]
+        assert [request.status for request in server.requests] == [400, 400, 200]
+    assert marked == [True, False, True]
+
+
+@pytest.mark.parametrize("dialect", BOTH)
 def test_reservation_covers_the_surcharge(dialect: str) -> None:
     """What is written to the cache costs 1.25 times the price, which no reservation may be below."""
     billing, listener = PrefixBilling(), Listener()

@@ -329,7 +329,9 @@ def test_files_of_others_are_unchanged_and_named() -> None:
 
 def test_server_is_imported_by_serve_alone() -> None:
     script = "import sys, aider_orchestrator; aider_orchestrator.main(['--help']); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=os.environ)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=True)
+    assert "orchestra.cli.main" in done.stdout.split()
     assert not {"fastapi", "orchestra.web", "prometheus_client"} & set(done.stdout.split())
 
 

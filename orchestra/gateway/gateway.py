@@ -198,6 +198,7 @@ class Gateway:
                 ask.lane.forget_request(turn, ask.trouble)
                 raise
             if not isinstance(outcome, Refusal):
+                ask.lane.cache.is_refused |= ask.dropped_marks
                 return outcome
             again = ask.lane.record_failure(turn, ask.trouble, outcome)
             ask.count_as_lost()
@@ -208,11 +209,11 @@ class Gateway:
     async def send_upstream(self, ask: PendingRequest, turn: SentRequest) -> "Response | Refusal":
         import httpx
 
+        body = await ask.outgoing_body(self.decoder)
         ask.sent += 1
         ask.flying = True
         ask.began, answer = time.monotonic(), None
         try:
-            body = await ask.outgoing_body(self.decoder)
             request = self.client.build_request("POST", ask.url, headers=ask.headers, content=body)
             async with ask.answer_deadline():
                 answer = await self.client.send(request, stream=True)

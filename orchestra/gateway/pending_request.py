@@ -45,6 +45,7 @@ class PendingRequest:
     deadline: asyncio.Timeout | None = None  # for the answer in flight
     cache_use: CacheUse = field(default_factory=CacheUse)
     waits_for_cache: bool = False
+    dropped_marks: bool = False  # sent again without them, because the server may know none
     sent: int = 0
     flying: bool = False  # sent, and perhaps billed, whatever the answer
 
@@ -115,13 +116,13 @@ class PendingRequest:
         return await decoder.mark_prompt(self.dialect, numbers, key, self.raw)
 
     def drop_refused_marks(self, refusal: Refusal) -> bool:
-        """Set no more marks if the server refuses them. Return whether the request can be sent again without."""
+        """Leave the marks out if the server seems to refuse them. Return whether the request can be sent again. Only if
+        that is answered, no request gets marks any more: other refusals have such words too."""
         is_about_marks = refusal.status in (400, 422) and REFUSES_MARKS.search(refusal.message) is not None
         if not (self.has_cache_marks and is_about_marks):
             return False
-        self.lane.cache.is_refused = True
         self.lane.cache.end_use(self.cache_use)
-        self.cache_use = CacheUse()
+        self.cache_use, self.dropped_marks = CacheUse(), True
         return True
 
     # --- its cost

@@ -142,6 +142,14 @@ def test_estimate_without_a_price_is_in_tokens() -> None:
     assert text.endswith(": 500 to 5,000 tokens and 1.0 to 6.0 minutes; it took 1,000 tokens and 2.0 minutes.")
 
 
+def test_run_with_a_task_that_had_nothing_to_do_is_compared() -> None:
+    unneeded: list[Told] = [
+        (300_000, "attempt_started", 1, 4, {"model": "m"}),
+        (301_000, "attempt_ended", 1, 4, {"verdict": "no_change", "nothing_to_do": True}),
+    ]
+    assert comparison_sentence(after(RECORD, *unneeded)) != ""
+
+
 def test_a_run_that_did_not_do_its_work_is_compared_with_nothing() -> None:
     stopped: list[Told] = [
         (300_000, "attempt_started", 1, 4, {"model": "m"}),

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
+from orchestra.cli.commands.serve import open_page
 from orchestra.errors import UsageError
 from orchestra.report.fold import fold_events
 from orchestra.report.run_status import status_record
@@ -333,6 +334,21 @@ def test_server_is_imported_by_serve_alone() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=True)
     assert "orchestra.cli.main" in done.stdout.split()
     assert not {"fastapi", "orchestra.web", "prometheus_client"} & set(done.stdout.split())
+
+
+def test_browser_gets_the_token_in_a_file_that_only_the_user_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opener = tmp_path / "browser"
+    opener.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/opened\n')
+    opener.chmod(0o755)
+    monkeypatch.setattr("webbrowser._tryorder", None)
+    monkeypatch.setenv("BROWSER", f"{opener} %s")
+    open_page(tmp_path / "page.html", f"http://{HOST}/#t={TOKEN}")
+    assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o600
+    assert TOKEN in (tmp_path / "page.html").read_text()
+    opened = (tmp_path / "opened").read_text()
+    assert opened.strip().endswith("/page.html") and TOKEN not in opened
 
 
 def test_address_that_others_can_reach_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

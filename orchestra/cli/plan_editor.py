@@ -213,11 +213,12 @@ class PlanEditor:
         self.plan.show(self.draft)
 
     def edit(self, words: Sequence[str]) -> None:
-        draft = edit_draft(self.draft, words)
+        before = self.draft
+        self.change_draft(edit_draft(before, words))
         if words[0] == "add" and (paths := ask_for_files(words[1])):
-            draft = edit_draft(draft, ["files", words[1], *paths])
-        self.change_draft(draft)
-        print_plain(draft_difference(self.undo_steps[-1], self.draft))
+            self.draft = edit_draft(self.draft, ["files", words[1], *paths])  # one step for `undo`
+            self.plan.save(self.draft)
+        print_plain(draft_difference(before, self.draft))
         self.warn()
 
     def change_draft(self, draft: Draft) -> None:

@@ -338,7 +338,7 @@ def task_tone(task: TaskReport) -> str:
     """good, warn, bad or idle: a colour, which always stands beside a word."""
     if task.held or task.state == TaskState.WAITING_HUMAN:
         return "warn"
-    if task.verdict == Verdict.APPLIED or task.nothing_to_do:
+    if task.ends_well:
         return "warn" if task.state == TaskState.FAILED else "good"
     return "idle" if policy_of(task.verdict).interrupted else "bad"
 

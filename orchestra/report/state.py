@@ -138,9 +138,13 @@ class TaskReport:
         return self.state in (TaskState.AWAITING_QA, TaskState.COMPLETE, TaskState.FAILED, TaskState.ABANDONED)
 
     @property
+    def ends_well(self) -> bool:
+        """Whether its last attempt was accepted, or had nothing to do."""
+        return self.verdict == Verdict.APPLIED or self.nothing_to_do
+
+    @property
     def success(self) -> bool:
-        ends_well = self.verdict == Verdict.APPLIED or self.nothing_to_do
-        return ends_well and not self.held and (self.iterations > 0 or self.by_hand)
+        return self.ends_well and not self.held and (self.iterations > 0 or self.by_hand)
 
 
 @dataclass

@@ -163,7 +163,8 @@ def check_git_version() -> None:
     """Refuse a git that is too old. One that is missing is reported by the first command."""
     number = re.search(r"(\d+)\.(\d+)", ask_git(Path("/"), "--version") or "")
     if number and (int(number[1]), int(number[2])) < OLDEST_GIT:
-        raise RepositoryError(f"git {number[0]} is too old.", hint="Install 2.34 or newer.")
+        oldest = ".".join(map(str, OLDEST_GIT))
+        raise RepositoryError(f"git {number[0]} is too old.", hint=f"Install {oldest} or newer.")
 
 
 def git_exit_code(folder: Path, *arguments: str) -> int | None:

@@ -314,6 +314,12 @@ def test_a_session_with_every_action_continued_and_carried_out(tmp_path: Path) -
         person.expect("Files of extra, with blanks between them (Enter: none yet): ")
         assert "extra names no file to change" in person.say("")
         assert '-id = "extra"' in person.say("remove extra")
+        os.write(person.fd, b"add kept Kept without files\n")
+        person.expect("(Enter: none yet): ")
+        assert person.leave("\x03") == 130
+        person = Terminal(place, "plan", "continue", "mail", env=env)
+        assert "kept" in person.expect("plan> ")
+        assert '-id = "kept"' in person.say("remove kept")
         os.write(person.fd, b"add news Tell of the news\n")
         person.expect("(Enter: none yet): ")
         assert '+files = ["NEWS.md"]' in person.say("NEWS.md")

@@ -11,6 +11,7 @@ from orchestra.cli.command_io import print_plain
 from orchestra.cli.load import config_folder
 from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
+from orchestra.process import replace_file
 
 PORT = 8085
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -55,11 +56,18 @@ def cmd_serve(arguments: Namespace) -> int:
     address = f"http://{shown}:{port}/#t={token}"
     print_plain(f"{address}\nCtrl-C ends the server; runs go on.")
     if arguments.open:
-        webbrowser.open(address)
+        open_page(path.with_name("serve-open.html"), address)
     options: dict[str, Any] = {"log_level": "warning", "proxy_headers": False, "server_header": False}
     config = uvicorn.Config(app, ws="none", timeout_graceful_shutdown=GRACE, **options)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
+
+
+def open_page(path: Path, address: str) -> None:
+    """Open the address by a private file that leads to it: other users can read the command line of a browser."""
+    replace_file(path, f'<meta http-equiv="refresh" content="0;url={address}">\n'.encode(), private=True)
+    if not webbrowser.open(path.absolute().as_uri()):
+        print_plain("No browser could be opened: open the address yourself.")
 
 
 def open_listener(host: str, port: int) -> socket.socket:

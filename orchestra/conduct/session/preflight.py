@@ -81,6 +81,7 @@ async def run_preflight(settings: Settings, previous: PreviousSessions | None) -
 async def run_plan_preflight(settings: Settings) -> Preflight:
     """Run the preflight for a run that only plans: no agent works."""
     settings, tape = with_recording(settings)
+    check_git_version()
     repository = await find_repository(settings, begin=not settings.files)
     preflight = Preflight(settings, repository, await repository.entries(), tape)
     preflight = replace(preflight, targets=await chosen_targets(preflight))

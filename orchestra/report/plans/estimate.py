@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from orchestra.events import PlanRange, TaskRange
-from orchestra.model import Plan, Task, Usage, Verdict
+from orchestra.model import Plan, Task, Usage
 from orchestra.plan.task_order import dependency_depths
 from orchestra.providers import catalogue
 from orchestra.report.state import Report
@@ -126,7 +126,7 @@ def comparison_sentence(report: Report) -> str:
     """Estimated for the agents' work alone: $0.02 to $0.30 and 1.0 to 6.0 minutes; it took $0.05 and 2.0 minutes. Empty
     for a run with unfinished tasks, which cannot be compared."""
     expected, tasks = report.estimate, report.tasks.values()
-    if expected is None or any(task.verdict != Verdict.APPLIED for task in tasks if not task.replaced):
+    if expected is None or not all(task.ends_well for task in tasks if not task.replaced):
         return ""
     (used_tokens, paid, minutes), (soon, late) = actual_use(report), map(format_minutes, expected.minutes)
     if expected.dollars is not None and paid is not None:

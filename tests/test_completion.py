@@ -86,7 +86,7 @@ def script(shell: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 CASES = {
     ("",): {name for name in COMMANDS if " " not in name},
     ("plan", ""): {name.removeprefix("plan ") for name in COMMANDS if name.startswith("plan ")},
-    ("re",): {"report", "resolve", "restart", "resume", "retry"},
+    ("re",): {"replan", "report", "resolve", "restart", "resume", "retry"},
     ("--max-a",): {"--max-agents"},
     ("plan", "a"): {"approve"},
     ("run", "--test-c"): {"--test-cmd"},

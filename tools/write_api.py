@@ -49,7 +49,7 @@ MAPPED = (
     (FRAMEWORK, "POST /runs", "POST /runs", ""),
     (FRAMEWORK, "POST /runs/{id}/restart", "POST /runs/{run}/resume", "from where it stopped; `restart` begins anew"),
     (FRAMEWORK, "POST /runs/{id}/cancel", "POST /runs/{run}/{command}", "`cancel`"),
-    (FRAMEWORK, "POST /runs/{id}/replan", "", "needs follow the tasks by themselves; change them with PATCH"),
+    (FRAMEWORK, "POST /runs/{id}/replan", "POST /runs/{run}/{command}", "`replan`"),
     (FRAMEWORK, "PATCH /runs/{id}/tasks/{task_id}", "PATCH /runs/{run}/tasks/{task}", ""),
     (FRAMEWORK, "DELETE /runs/{id}/tasks/{task_id}", "DELETE /runs/{run}/tasks/{task}", ""),
     (FRAMEWORK, "GET /runs/{id}/interrupts", "GET /runs/{run}/interrupts", ""),

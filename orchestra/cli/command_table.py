@@ -63,6 +63,7 @@ COMMANDS = {
     "budget": Command("steer", "change the budget of a run that goes on"),
     "add": Command("steer", "add a task to a run that goes on"),
     "edit": Command("steer", "change a task that has not begun"),
+    "replan": Command("steer", "work out anew which tasks wait for which"),
     "cancel": Command("steer", "stop a run, or one of its tasks"),
     "resume": Command("resume", "continue a run that was stopped", starts_run=True),
     "retry": Command("resume", "try one failed task again", starts_run=True),

@@ -9,7 +9,7 @@ from orchestra.cli.find import KnownRun, RunIndex
 from orchestra.errors import RequestRefused
 from orchestra.web.envelope import ApiError
 
-RUN_COMMANDS = ("pause", "unpause", "cancel", "budget", "add")
+RUN_COMMANDS = ("pause", "unpause", "cancel", "budget", "add", "replan")
 TASK_COMMANDS = ("interrupt", "cancel", "retry", "resolve", "edit", "abandon")
 
 

@@ -57,6 +57,7 @@ def test_run_is_changed_while_it_goes_on(tmp_path: Path) -> None:
         parted = "part2.py is a file of tasks 2 and 5, which must not run at once."
         assert steer("edit", "3", "--unlink", "2", refused=True) == parted
         assert steer("edit", "5", "--abandon") == "Task 5 is abandoned."
+        assert steer("replan") == "Nothing changes: the tasks that have not begun wait for the right ones."
 
         assert steer("edit", "3", "--link", "1", "--unlink", "2", "--title", "The third") == (
             "Task 3 is changed: title, link, unlink."
@@ -115,3 +116,23 @@ def test_changes_that_come_together_do_not_stop_the_run(tmp_path: Path) -> None:
         ran = running.end()
     assert ran.code == 0, ran.out + ran.err
     assert server.count() == 3
+
+
+@pytest.mark.thorough
+def test_replan_links_by_imports_and_frees_tasks_of_abandoned_ones(tmp_path: Path) -> None:
+    files = FILES | {"part4.py": "import part5\n"}
+    needs: dict[str, list[str]] = {"a": [], "b": ["a"], "c": ["b"], "d": ["a"], "e": ["a"]}
+    tasks = "".join(TASK.format(id, f"part{n}.py", json.dumps(ids)) for n, (id, ids) in enumerate(needs.items(), 1))
+    place, model = make_place(tmp_path, files), Held(knows({path: f"{files[path]}more = 1\n" for path in files}, set()))
+    place.write({".aider_logs/plans/five.toml": f'goal = "Add more"\n{tasks}', ".aider_logs/.gitignore": "*\n"})
+    with ModelServer(model) as server:
+        running = place.start("execute", "five", server=server)
+        wait_until(lambda: server.count() == 1, what="the first task at work")
+        abandoned = place.run("edit", "latest", "2", "--abandon").out.strip()
+        assert abandoned == "Task 2 is abandoned. Task 3 cannot begin without it: `replan`, or `edit --unlink 2`."
+        replanned = place.run("replan", "latest").out.strip()
+        assert replanned == "Task 3 begins after task 1. Task 4 begins after task 1 and task 5."
+        model.release = True
+        ran = running.end()
+    assert [agent["state"] for agent in ran.agents.values()] == ["complete", "abandoned", *["complete"] * 3]
+    assert sum("more = 1" in (place.repo / path).read_text() for path in files) == 4

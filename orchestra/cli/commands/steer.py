@@ -31,7 +31,7 @@ STOP_TIMEOUT = 30.0
 
 add_cancel_arguments = add_all(add_required_run, add_repository_arguments, add_task_argument)
 add_interrupt_arguments = add_all(add_required_run, add_repository_arguments, add_required_task)
-add_pause_arguments = add_unpause_arguments = add_all(add_required_run, add_repository_arguments)
+add_pause_arguments = add_unpause_arguments = add_replan_arguments = add_all(add_required_run, add_repository_arguments)
 
 
 def cmd_cancel(arguments: Namespace) -> None:
@@ -61,6 +61,12 @@ def cmd_pause(arguments: Namespace) -> int:
 def cmd_unpause(arguments: Namespace) -> int:
     """Let a paused run go on."""
     return steer_run(arguments, "unpause")
+
+
+def cmd_replan(arguments: Namespace) -> int:
+    """Work out anew what the tasks need that have not begun: a task begins after those whose files its own files
+    import, and waits no longer for a task that was given up. No model is asked."""
+    return steer_run(arguments, "replan")
 
 
 def add_budget_arguments(parser: CommandParser) -> None:

@@ -111,7 +111,7 @@ class Services:
     readiness: AgentReadiness
     recorder: Recorder | None
     prompts: TerminalPrompts
-    commands: dict[str, Callable[[Command], str]] = field(default_factory=dict)
+    commands: dict[str, Callable[[Command], str | Awaitable[str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

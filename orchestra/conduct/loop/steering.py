@@ -5,7 +5,7 @@ is changed.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -26,10 +26,13 @@ from orchestra.model import Judgement, Prd, Task, TaskState, Verdict, needs_by_t
 from orchestra.plan.brief import make_brief
 from orchestra.plan.check import check_draft, item_targets
 from orchestra.plan.draft import PRIORITIES, Draft, PlanItem
+from orchestra.plan.replan import rebuild_needs
 from orchestra.plan.task_order import find_path
 from orchestra.report.phrases import format_usd
+from orchestra.workspace.evidence import read_sources
 
 ENDED = (TaskState.COMPLETE, TaskState.ABANDONED)
+MANY = 10  # as many changed tasks are named
 CHANGES = ("title", "brief", "priority", "files", "link", "unlink")
 
 
@@ -91,7 +94,7 @@ def abandon_task(scheduler: Scheduler, command: Command) -> str:
     scheduler.run.move(task.id, TaskState.ABANDONED)
     scheduler.results.record(TaskResult(task, Judgement(Verdict.CANCELLED, GIVEN_UP)))
     waiting = [each for each in scheduler.run.state.plan.needed_by[task.id] if each in scheduler.pending]
-    also = f" {join_tasks(waiting)} cannot begin without it: `edit --unlink {task.id}`." if waiting else ""
+    also = f" {join_tasks(waiting)} cannot begin without it: `replan`, or `edit --unlink {task.id}`." if waiting else ""
     return f"Task {task.id} is abandoned.{also}"
 
 
@@ -130,13 +133,48 @@ def set_budget(scheduler: Scheduler, command: Command) -> str:
     return f"The budget is {format_usd(dollars)}; {format_usd(spent)} of it is spent."
 
 
-STEERING: Mapping[str, Callable[[Scheduler, Command], str]] = {
+async def replan(scheduler: Scheduler, _: Command) -> str:
+    """Work out anew what the tasks need that have not begun."""
+    context = scheduler.run.context
+    paths = {path for task in list_unbegun(scheduler) for path in task.paths if path in context.entries}
+    sources = await read_sources(context.git, [context.entries[path] for path in sorted(paths)])
+    plan, records = scheduler.run.state.plan, scheduler.run.state.report.tasks
+    abandoned = {number for number, record in records.items() if record.state is TaskState.ABANDONED}
+    waiting = [task.id for task in list_unbegun(scheduler)]
+    if not waiting or "replan" not in scheduler.run.services.commands:
+        raise RequestRefused("No task is left that has not begun.")
+    needs = rebuild_needs(plan.tasks, waiting, abandoned, sources)
+    changed = [dataclasses.replace(plan.by_id[number], needs=needs[number]) for number in needs]
+    if not changed:
+        return "Nothing changes: the tasks that have not begun wait for the right ones."
+    change_plan(scheduler.run, *changed)
+    for task in changed:
+        scheduler.withdraw(task.id)
+        scheduler.pending[task.id] = task
+    scheduler.start_ready()
+    sentences = [f"Task {task.id} {describe_needs(task.needs)}." for task in changed]
+    more = [f"{len(changed) - MANY} more tasks are changed."] if len(changed) > MANY else []
+    answer = " ".join((*sentences[:MANY], *more))
+    return scheduler.announce(answer) if any(map(scheduler.is_ready, changed)) else answer
+
+
+def list_unbegun(scheduler: Scheduler) -> list[Task]:
+    found = (scheduler.find_unbegun(task.id) for task in scheduler.run.state.plan.tasks)
+    return [task for task in found if task is not None]
+
+
+def describe_needs(needs: Sequence[int]) -> str:
+    return f"begins after {join_tasks(needs).lower()}" if needs else "needs no other task"
+
+
+STEERING: Mapping[str, Callable[[Scheduler, Command], str | Awaitable[str]]] = {
     "edit task": edit_task,
     "add": add_task,
     "abandon task": abandon_task,
     "pause": pause_run,
     "unpause": unpause_run,
     "budget": set_budget,
+    "replan": replan,
 }
 
 

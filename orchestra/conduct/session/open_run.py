@@ -243,22 +243,30 @@ def accept_commands(run: Run) -> None:
         run.services.journal.muted = True
         story.cancel(signal.SIGTERM)
 
+    answers: set[asyncio.Task[None]] = set()
+
+    def start_answer(command: Command) -> None:
+        answer = loop.create_task(answer_command(run, command))
+        answers.add(answer)
+        answer.add_done_callback(answers.discard)
+
     run.services.commands["cancel"] = stop_run
     run.services.hold.run = run.context.stamp
     run.services.hold.start_renewing(
-        lambda command: loop.call_soon_threadsafe(answer_command, run, command),
+        lambda command: loop.call_soon_threadsafe(start_answer, command),
         lambda: loop.call_soon_threadsafe(lose_ownership),
     )
 
 
-def answer_command(run: Run, command: Command) -> None:
+async def answer_command(run: Run, command: Command) -> None:
     """Carry out a command if that is possible now, and emit the answer where its sender looks for it."""
     name = command.kind if command.task is None else f"{command.kind} task"
     carry_out, refused = run.services.commands.get(name), False
     try:
         if carry_out is None:
             raise RequestRefused(f"The run cannot {name} now.")
-        answer = carry_out(command)
+        result = carry_out(command)
+        answer = result if isinstance(result, str) else await result
     except RequestRefused as why:
         answer, refused = str(why), True
     token = str(command.data.get("token", ""))

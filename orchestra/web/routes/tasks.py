@@ -71,7 +71,7 @@ def read_changes(values: Row) -> Row:
 def command_routes(server: RunServer) -> APIRouter:
     routes = APIRouter(tags=["commands"])
 
-    @routes.post("/runs/{run}/{command}", summary="pause, unpause, cancel, budget, add")
+    @routes.post("/runs/{run}/{command}", summary="pause, unpause, cancel, budget, add, replan")
     async def steer_run(run: str, command: str, request: Request) -> Response:
         """Body: `dollars` for budget; `brief`, `files`, `title`, `role`, `priority`, `link` for add; else `{}`."""
         if command not in RUN_COMMANDS:

@@ -23,7 +23,8 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         return await show_plan(settings, past)
     from orchestra.conduct.session.warmup import start_warmup
 
-    async with start_warmup(settings) as warmup:
+    combines_only = past is not None and past.combines_only
+    async with start_warmup(settings, works=not combines_only) as warmup:
         # Aider warms up in a process of its own while the rest of the program is imported.
         from orchestra.cli.ci import publish_in_ci
         from orchestra.cli.question import confirm_dirty_files, prompts_at_terminal
@@ -32,7 +33,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
         from orchestra.conduct.deliver.finish import finish_run, notify_run_ended
         from orchestra.conduct.deliver.handover import hand_over_result
         from orchestra.conduct.loop.human import take_decisions
-        from orchestra.conduct.loop.integrate import integrate_results
+        from orchestra.conduct.loop.integrate import integrate_results, leave_to_combine
         from orchestra.conduct.loop.scheduler import Scheduler
         from orchestra.conduct.loop.steering import accept_steering
         from orchestra.conduct.planning.lead import obtain_plan
@@ -55,16 +56,21 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
                         prd = (past and past.prd) or await obtain_prd(run)
                         plan = (past and past.plan) or await obtain_plan(run, prd, preflight.targets, preflight.draft)
                     run.state.plan = plan
-                    open_role_models(run)
+                    if not combines_only:
+                        open_role_models(run)
                     await reserve_files(run)
                     gating = await open_gating(run, past.events if past else ())
                     scheduler = Scheduler(run, gating, past)
-                    take_decisions(scheduler, past)
-                    accept_steering(scheduler)
-                    await scheduler.work()
-                    await integrate_results(scheduler, past.combined_commit if past else "")
-                    await hand_over_result(run)
-                    update_plan_file(run)
+                    if not combines_only:
+                        take_decisions(scheduler, past)
+                        accept_steering(scheduler)
+                        await scheduler.work()
+                    if settings.shard:
+                        leave_to_combine(scheduler)
+                    else:
+                        await integrate_results(scheduler, past.combined_commit if past else "")
+                        await hand_over_result(run)
+                        update_plan_file(run)
             except BaseException as error:
                 failure = error
             outcome = finish_run(run, failure)

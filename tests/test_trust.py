@@ -29,6 +29,7 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "prd": [("docs/prd/otp.md", True), ("/proc/self/environ", False), (".env", False), ("~/.netrc", False)],
     "use-prd": [(False, True)],
     "plan": [("plans/otp.toml", True), ("otp", False), ("/tmp/otp.toml", False)],
+    "shard": [("1/4", False)],
     "decompose": [(True, False), (False, True)],
     "approve": [(True, True)],
     "commit-prd": [(True, True)],

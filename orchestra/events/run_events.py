@@ -115,7 +115,8 @@ class PlanMade(Payload, kind="plan_made", kw_only=True, needs=("tasks",)):
     """The work was divided into tasks.
 
     `skipped` and `aside` are files that were left out, `named` those that the user named one by one. `words`: the
-    change is in the user's own words. `file` and `repairs`: the file of the plan, and what was repaired in it.
+    change is in the user's own words. `file` and `repairs`: the file of the plan, and what was repaired in it. `cut`:
+    the digest of the plan that was cut into shards, of which these are some or all tasks.
     """
 
     agents: int
@@ -128,6 +129,7 @@ class PlanMade(Payload, kind="plan_made", kw_only=True, needs=("tasks",)):
     words: bool = field(metadata=value_if_absent(True))
     file: str = optional_field("")
     repairs: tuple[str, ...] | None = optional_field()
+    cut: str = optional_field("")
 
 
 class PlanDrafted(Payload, kind="drafted", needs=("file",)):

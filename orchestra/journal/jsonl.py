@@ -75,10 +75,8 @@ class Journal:
         return text if text.isascii() else text.encode(*UTF_16).decode(*UTF_16)
 
     def write_event(self, event: Event) -> None:
-        line = json.dumps(event_record(event), ensure_ascii=False).translate(ESCAPED_LINE_ENDS)
         try:
-            # A lone surrogate, as of a file name that is no UTF-8, is written as \\udcff.
-            write_whole(self.task_file(event.task), f"{line}\n".encode("utf-8", "backslashreplace"))
+            write_whole(self.task_file(event.task), format_line(event))
         except OSError as error:
             self.failed = True
             raise LogFailed(
@@ -102,6 +100,27 @@ class Journal:
 
     def close(self) -> None:
         for file in self.files.values():
+            os.close(file)
+
+
+def format_line(event: Event) -> bytes:
+    line = json.dumps(event_record(event), ensure_ascii=False).translate(ESCAPED_LINE_ENDS)
+    # A lone surrogate, as of a file name that is no UTF-8, is written as \\udcff.
+    return f"{line}\n".encode("utf-8", "backslashreplace")
+
+
+def write_run_log(folder: Path, stamp: str, events: Iterable[Event]) -> None:
+    """Write the log of a run that begins with these events. Its stamp is reserved; the run's own file comes last, so
+    that a run of which a part is missing has not begun."""
+    lines: defaultdict[int | None, list[bytes]] = defaultdict(list)
+    for event in events:
+        lines[event.task].append(format_line(event))
+    for task in sorted(lines, key=lambda task: (task is None, task)):
+        name = f"run_{stamp}.jsonl" if task is None else f"agent{task}_{stamp}.jsonl"
+        file = os.open(folder / name, APPEND_FLAGS, 0o600)
+        try:
+            write_whole(file, b"".join(lines[task]))
+        finally:
             os.close(file)
 
 

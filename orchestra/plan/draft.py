@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orchestra.answers.prd_format import change_slug
 from orchestra.answers.shape import described_field
 from orchestra.model import Plan
+from orchestra.plan.shards import NOT_CUT, Shards, digest_shards
 from orchestra.plan.task_order import dependency_depths
 
 PRIORITIES = {"high": 1, "normal": 0, "low": -1}
@@ -49,12 +50,13 @@ class PlanItem(AnsweredTask):
 
 @dataclass(frozen=True)
 class Draft:
-    """A plan's file: the goal, the PRD behind it, and the tasks in reading order."""
+    """A plan's file: the goal, the PRD behind it, the tasks in reading order, and the shards, if it was cut."""
 
     goal: str
     prd: str = ""
     approved: bool = False
     task: tuple[PlanItem, ...] = ()
+    shards: Shards = NOT_CUT
 
     @property
     def ids(self) -> list[str]:
@@ -74,6 +76,19 @@ class Draft:
     def with_item(self, item: PlanItem) -> "Draft":
         """Return the draft with this task in place of the one with its id."""
         return self.with_items(item if old.id == item.id else old for old in self.task)
+
+
+def sharded_draft(draft: Draft) -> Draft:
+    """Return the draft with the tasks that it was cut into, as they were then: none is done. Their numbers in each
+    shard's run follow from their order here."""
+    wanted = set(draft.shards.task_ids)
+    return draft.with_items(dataclasses.replace(item, done="", said="") for item in draft.task if item.id in wanted)
+
+
+def digest_draft(draft: Draft) -> str:
+    """Return the digest of the cut plan. An approval does not change it, nor does what was done since."""
+    tasks = [dataclasses.asdict(item) for item in sharded_draft(draft).task]
+    return digest_shards(tasks, draft.goal, draft.prd, draft.shards)
 
 
 def items_from_answer(tasks: Iterable[AnsweredTask]) -> tuple[PlanItem, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from orchestra.answers.shape import convert_value
 from orchestra.errors import PlanError
 from orchestra.plan.draft import Draft, PlanItem
+from orchestra.plan.shards import Shard, Shards
 
 HEAD = """\
 # A plan of aider-orchestrator, to be read and edited. Then:
@@ -27,6 +28,7 @@ def format_draft(draft: Draft, name: str) -> str:
     lines = [HEAD.format(name=name), f"goal = {format_string(draft.goal)}\n"]
     lines += [f"prd = {format_string(draft.prd)}\n"] if draft.prd else []
     lines += [f"approved = {str(draft.approved).lower()}\n"]
+    lines += format_shards(draft.shards) if draft.shards else []
     for item in draft.task:
         lines += ["\n[[task]]\n"]
         for field in dataclasses.fields(item):
@@ -36,9 +38,20 @@ def format_draft(draft: Draft, name: str) -> str:
     return "".join(lines)
 
 
+def format_shards(shards: Shards) -> list[str]:
+    lines = ["\n# Written by `plan shard`. After a change of the plan: `plan shard` again.\n[shards]\n"]
+    lines += [f"{name} = {format_value(getattr(shards, name))}\n" for name in ("base", "digest", "budget")]
+    for shard in shards.shard:
+        fields = (f"{name} = {format_value(value)}\n" for name, value in vars(shard).items())
+        lines += ["\n[[shards.shard]]\n", *fields]
+    return lines
+
+
 def format_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
     if isinstance(value, str):
         return format_string(value)
     words = [format_string(one) for one in value]
@@ -85,7 +98,14 @@ def parse_draft(content: str, source: str) -> Draft:
 
 def walk_tables(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], type, str]]:
     yield record, Draft, ""
-    tasks = record.get("task")
-    for n, table in enumerate(tasks if isinstance(tasks, list) else [], start=1):
-        if isinstance(table, dict):
-            yield table, PlanItem, f" in task {n} ({table.get('id', 'without an id')})"
+    for n, table in list_tables(record.get("task")):
+        yield table, PlanItem, f" in task {n} ({table.get('id', 'without an id')})"
+    if isinstance(shards := record.get("shards"), dict):
+        yield shards, Shards, " in [shards]"
+        for n, table in list_tables(shards.get("shard")):
+            yield table, Shard, f" in shard {n}"
+
+
+def list_tables(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    tables = value if isinstance(value, list) else []
+    return ((n, table) for n, table in enumerate(tables, start=1) if isinstance(table, dict))

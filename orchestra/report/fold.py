@@ -89,6 +89,7 @@ def set_limit_options(report: Report, options: Json) -> None:
         return
     known = {name: options.get(name) for name in LIMIT_OPTIONS}
     report.limits = {name: value for name, value in known.items() if isinstance(value, int | float) and value}
+    report.shard = str(options.get("shard") or "")
     report.strict, report.require_tests = bool(options.get("strict")), bool(options.get("require_tests"))
 
 

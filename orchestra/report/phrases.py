@@ -94,6 +94,8 @@ def outcome_sentence(report: Report) -> str:
     head += f" ({unneeded:,} had nothing to do)" if unneeded else ""
     asking = len(report.waiting)
     head += f", {plural(asking, 'task')} {'needs' if asking == 1 else 'need'} your decision" if asking else ""
+    if report.shard:
+        return f"Shard {report.shard}: {head[0].lower()}{head[1:]}; `combine` puts the shards together."
     checked = f", {verification_phrase(report)}" if report.result else ""
     return f"{head}; {result_location(report)}{checked}."
 
@@ -186,8 +188,7 @@ def handover_commands(report: Report) -> list[tuple[str, str]]:
 def other_steps(report: Report) -> list[tuple[str, str]]:
     steps = []
     if report.drafted_tasks and not report.tasks:
-        path = PurePath(report.plan_file)
-        name = path.stem if path.parent.name == "plans" and path.parent.parent.name == ".aider_logs" else path
+        name = plan_name(PurePath(report.plan_file))
         steps.append(("Look at the plan", f"aider-orchestrator plan show {name}"))
         steps.append(("Do it", f"aider-orchestrator execute {name}"))
     delivery = report.delivery
@@ -196,8 +197,11 @@ def other_steps(report: Report) -> list[tuple[str, str]]:
     elif delivery and delivery.result and not delivery.applied:
         words = f"The result is on {delivery.side_branch} because {delivery.reason}. To take it"
         steps.append((words, delivery.take))
+    if report.shard:
+        name = plan_name(PurePath(report.plan_file))
+        steps.append(("When all shards are done", f"aider-orchestrator combine {name} shard_*.tar.gz"))
     for task in report.tasks.values():
-        if task.branch and (not task.success or not report.result):
+        if task.branch and (not task.success or not (report.result or report.shard)):
             steps.append((f"{task.agent}'s work is kept on its branch", f"git show {task.branch}"))
         elif task.patch and not task.success:
             steps.append((f"{task.agent}'s work is kept as a patch: {task.patch}", ""))
@@ -207,6 +211,11 @@ def other_steps(report: Report) -> list[tuple[str, str]]:
         steps.append((words, ""))
     remedies = [remedy_phrase(report, task) for task in report.failed if task.remedy and not task.asks]
     return steps + [(remedy, "") for remedy in dict.fromkeys(remedies) if not ONLY_RESUME.fullmatch(remedy)]
+
+
+def plan_name(path: PurePath) -> str:
+    """The plan's name for commands: short for one in the plans' folder."""
+    return path.stem if path.parent.name == "plans" and path.parent.parent.name == ".aider_logs" else str(path)
 
 
 def remedy_phrase(report: Report, task: TaskReport) -> str:

@@ -174,6 +174,7 @@ class Report:
     # By the task of the proposing agent.
     proposals: dict[int, tuple[events.ProposedTask, ...]] = field(default_factory=dict)
     drafted_tasks: int = 0  # in a plan that this run wrote and did not carry out
+    shard: str = ""  # the part of a plan that it does, such as 2/8; `combine` puts the parts together
     tasks: dict[int, TaskReport] = field(default_factory=dict)
     roles: dict[str, Usage] = field(default_factory=dict)
     gates: list[events.GateEnded] = field(default_factory=list)

@@ -61,6 +61,13 @@ class Options:
         metavar="NAME",
         conflicts=("change", "files", "assign", "decompose"),
     )
+    shard: str = WORK.unrecorded(
+        "",
+        "do only this part of a plan that `plan shard` has cut: 2/8, or auto for the job's number in CI; for `combine`",
+        Power.STEERS,
+        metavar="I/N",
+        conflicts=("apply", "branch", "push", "pr", "patch"),
+    )
     decompose: bool = WORK.recorded(
         False,
         "have Gemini make a graph of tasks with dependencies, instead of dividing files",

@@ -132,7 +132,7 @@ def run_exit_code(report: Report, error: BaseException | None) -> int:
         ],
         excluded=any(task.held for task in report.tasks.values() if not task.replaced),
         gates_failed=any(not gate.ok for gate in report.gates),
-        changed=bool(report.result) or report.changed_nothing,
+        changed=bool(report.result or report.shard) or report.changed_nothing,
         moved=bool((report.delivery and report.delivery.moved) or report.refused),
         under_verified=report.is_under_verified,
         waiting=any(task.asks for task in report.tasks.values()),

@@ -54,6 +54,12 @@ async def integrate_results(scheduler: Scheduler, combined: str = "") -> None:
         await delete_branches(run.context.git, [run.context.branch(name) for name in merged])
 
 
+def leave_to_combine(scheduler: Scheduler) -> None:
+    """End a shard: its work waits for `combine`, which gates all shards together."""
+    scheduler.refuse_commands()
+    scheduler.results.exclude(scheduler.pending.values())
+
+
 def retry_guilty_tasks(scheduler: Scheduler, guilty: Iterable[GuiltyResult]) -> None:
     """Retry the tasks that broke the combination, with what is known about the failure."""
     run = scheduler.run

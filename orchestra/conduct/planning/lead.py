@@ -43,6 +43,7 @@ from orchestra.plan.draft import (
     items_from_answer,
 )
 from orchestra.plan.roles import known_roles
+from orchestra.plan.shards import parse_shard_number
 from orchestra.plan.sizing import bound_agents
 from orchestra.plan.targets import Targets, TrackedFile
 from orchestra.plan.toml_file import format_draft
@@ -133,10 +134,24 @@ async def obtain_plan(run: Run, prd: Prd, given: Targets | None, checked: Checke
         raise NeedsApproval(name)
     note_protected(run, allowed.left_out, f"To have them changed: `plan approve {name}` before `execute`.")
     plan = await plan_from_draft(context, prd, allowed.draft)
-    words = mine and settings.is_set_by_user("change")
-    about = {"file": relative_to_root(path, root), "repairs": tuple(checked.repairs)}
-    emit_plan_made(run, plan, named=tuple(allowed.named), words=words, **about)
+    plan = keep_shard(settings, allowed.draft, plan) if settings.shard else plan
+    emit_plan_made(run, plan, **plan_facts(context, allowed, path, tuple(checked.repairs)))
     return plan
+
+
+def plan_facts(project: Project, allowed: AllowedDraft, path: Path, repairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the event of a plan tells beside its tasks. `path`: of its file."""
+    root, settings = project.repository.root, project.settings
+    words = is_users_plan(root, path) and settings.is_set_by_user("change")
+    facts = {"file": relative_to_root(path, root), "repairs": repairs, "named": tuple(allowed.named), "words": words}
+    return facts | {"cut": allowed.draft.shards.digest if settings.shard else ""}
+
+
+def keep_shard(settings: Settings, draft: Draft, plan: Plan) -> Plan:
+    """Return the plan with the shard's tasks only. They keep their numbers."""
+    wanted = set(draft.shards.shard[parse_shard_number(settings.shard).number - 1].tasks)
+    agents = count_agents(settings, [item for item in draft.unfinished if item.id in wanted])
+    return dataclasses.replace(plan, agents=agents, tasks=tuple(task for task in plan.tasks if task.name in wanted))
 
 
 def allow_draft(project: Project, draft: Draft, *, by_person: bool) -> AllowedDraft:

@@ -258,11 +258,22 @@ def emit_plan_made(run: Run, plan: Plan, **more: Any) -> None:
     dirty = run.context.dirty_note(plan.owners)
     for text in (*plan.basis.notes, *([dirty] if dirty and dirty not in run.state.report.notes else [])):
         run.emit(events.Note(text))
-    words = run.context.settings.is_set_by_user("change")
+    run.emit(plan_made_event(run.context, plan, **more))
+
+
+def plan_made_event(project: Project, plan: Plan, **more: Any) -> events.PlanMade:
+    words = project.settings.is_set_by_user("change")
     usual: dict[str, Any] = {"skipped": (), "aside": (), "named": (), "words": words}
-    estimate = estimate_with_roles(run.context, plan)
-    more = usual | more
-    run.emit(events.PlanMade(agents=plan.agents, basis=plan.basis, tasks=plan.tasks, estimate=estimate, **more))
+    estimate, more = estimate_with_roles(project, plan), usual | more
+    return events.PlanMade(agents=plan.agents, basis=plan.basis, tasks=plan.tasks, estimate=estimate, **more)
+
+
+def prd_written_event(settings: Settings, root: Path) -> events.PrdWritten:
+    """Return the event of a PRD that is read from a file."""
+    text, path = read_prd(Path(settings.prd)), relative_to_root(settings.prd, root)
+    prd = prd_format.parse_prd(text)
+    requirements, work = prd.requirements, prd.work
+    return events.PrdWritten(path=path, text=text, structured=prd.structured, requirements=requirements, work=work)
 
 
 def open_role_models(run: Run) -> None:

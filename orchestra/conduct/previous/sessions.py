@@ -1,6 +1,7 @@
 """Resume a run: work that its events record as done is not repeated or paid again."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,17 +52,26 @@ class PreviousSessions:
     only_task: int | None = None
     # A person's decision about a waiting task.
     decision: Decision | None = None
+    # No task is tried: what is done is combined.
+    combines_only: bool = False
 
     @property
     def events(self) -> tuple[Event, ...]:
         return self.log.events
+
+    @cached_property
+    def events_by_task(self) -> dict[int | None, list[Event]]:
+        found: dict[int | None, list[Event]] = {}
+        for event in self.events:
+            found.setdefault(event.task, []).append(event)
+        return found
 
     def payloads(self, kind: type[T]) -> list[T]:
         return [event.payload for event in self.events if isinstance(event.payload, kind)]
 
     def payloads_of_task(self, kind: type[T], task: int) -> list[tuple[int, T]]:
         """Return the payloads of a task, each with the number of its attempt."""
-        found = [(event.attempt or 1, event.payload) for event in self.events if event.task == task]
+        found = [(event.attempt or 1, event.payload) for event in self.events_by_task.get(task, ())]
         return [(attempt, payload) for attempt, payload in found if isinstance(payload, kind)]
 
     @property
@@ -121,6 +131,8 @@ class PreviousSessions:
 
     def is_done(self, task: Task) -> bool:
         record = self.report.tasks[task.id]
+        if self.combines_only:
+            return True
         if record.state in (TaskState.WAITING_HUMAN, TaskState.ABANDONED):
             return self.only_task != task.id
         is_accepted = record.verdict == Verdict.APPLIED and bool(record.commit or record.answered)
@@ -153,15 +165,15 @@ class PreviousSessions:
     def result_of(self, task: Task) -> TaskResult:
         record = self.report.tasks[task.id]
         # A person may have abandoned it before its first attempt.
-        verdict, cause = Verdict(record.verdict or Verdict.CANCELLED), record.cause or GIVEN_UP
+        verdict, cause = Verdict(record.verdict or Verdict.CANCELLED), record.cause or record.held or GIVEN_UP
         judgement = Judgement(verdict, cause, record.remedy, nothing_to_do=record.nothing_to_do)
         if self.applied_commit:  # a result on the user's branch has no commit left to combine
             return TaskResult(task, judgement)
         # The task's own commit, not its copy in a combination; of parallel attempts that of the chosen one.
         chosen = {attempt for attempt, _ in self.choices(task.id)}
         ends = self.payloads_of_task(AttemptEnded, task.id)
-        ended = [end for attempt, end in ends if attempt in chosen or not end.round][-1]
-        return TaskResult(task, judgement, ended.commit, ended.parent)
+        ended = [end for attempt, end in ends if attempt in chosen or not end.round]
+        return TaskResult(task, judgement, ended[-1].commit, ended[-1].parent) if ended else TaskResult(task, judgement)
 
     def lessons(self, task: int) -> list[TriedAttempt]:
         """Return one lesson for each failed round, with those of its parallel attempts."""

@@ -213,12 +213,13 @@ def find_run_warnings(run: Run, preflight: Preflight) -> list[str]:
         shown = ", ".join(repository.dirty[:5]) + (" …" if len(repository.dirty) > 5 else "")
         found.append(f"Uncommitted changes ({shown}) stay as they are; agents work on HEAD and do not see them.")
     found += filter(None, [preflight.dirty_note(preflight.known_files), *preflight.notes])
-    if not repository.branch:
+    if not (repository.branch or run.context.settings.shard):
         found.append("HEAD is detached: the result will stay on a side branch.")
     if repository.shallow:
         found.append("This clone is shallow, so its history is missing (in GitHub Actions: fetch-depth: 0).")
     settings = run.context.settings
-    if detect_ci_system(os.environ).kind and not (settings.pr or settings.push or settings.patch):
+    keeps = settings.pr or settings.push or settings.patch or settings.shard
+    if detect_ci_system(os.environ).kind and not keeps:
         found.append("A CI job's checkout does not last: --pr, --push or --patch FILE keeps the result.")
     notice = catalogue.retirement_notice(run.context.model, date.today())
     if notice is not None:

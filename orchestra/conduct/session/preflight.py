@@ -19,12 +19,14 @@ from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.deliver.handover import check_handover
 from orchestra.conduct.planning.lead import check_plan, lead_model, load_plan_settings
 from orchestra.conduct.planning.prd import check_prd_source, chosen_targets
+from orchestra.conduct.planning.shard_plan import find_shard, limit_to_shard, start_at_base
 from orchestra.conduct.previous.sessions import PreviousSessions
 from orchestra.conduct.session.provider_check import check_providers
 from orchestra.errors import UsageError
 from orchestra.gateway.recording import Recording, load_recording
 from orchestra.hosts.isolation import check_sandbox
 from orchestra.plan.check import CheckedDraft
+from orchestra.plan.draft import sharded_draft
 from orchestra.plan.targets import Targets
 from orchestra.providers import catalogue
 from orchestra.settings import CONFLICTING_OPTIONS, Settings, check_option, option_fields, parse_option
@@ -69,6 +71,12 @@ async def run_preflight(settings: Settings, previous: PreviousSessions | None) -
     preflight = Preflight(settings, repository, await repository.entries(), tape)
     if previous is None or previous.plan is None:
         settings, draft = load_plan_settings(settings, repository.root)
+        if settings.shard:
+            shard = find_shard(settings, draft)
+            assert draft
+            settings, draft = limit_to_shard(settings, draft, shard), sharded_draft(draft)
+            repository = await start_at_base(repository, draft)
+            preflight = replace(preflight, repository=repository, entries=await repository.entries())
         preflight = replace(preflight, settings=settings)
         if draft is not None:
             preflight = replace(preflight, draft=await check_plan(preflight, draft))

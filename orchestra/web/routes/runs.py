@@ -12,7 +12,7 @@ from orchestra.errors import UsageError
 from orchestra.events import event_record
 from orchestra.report import run_status
 from orchestra.report.event_lines import describe_event
-from orchestra.report.page.timeline import lay_out_graph
+from orchestra.report.page.graph_layout import lay_out_graph
 from orchestra.web.envelope import ApiError, data_response
 from orchestra.web.live import LiveRun, stream_frames
 from orchestra.web.server import RunServer
@@ -113,5 +113,6 @@ async def patch_response(read_patch: Callable[..., bytes], *given: Any) -> Respo
 
 
 def graph_record(live: LiveRun) -> dict[str, Any] | None:
-    graph = lay_out_graph({task.id: list(task.needs) for task in live.report.tasks.values()})
+    tasks = live.report.tasks
+    graph = lay_out_graph({task.id: [need for need in task.needs if need in tasks] for task in tasks.values()})
     return graph._asdict() if graph else None

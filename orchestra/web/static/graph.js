@@ -9,6 +9,7 @@ import { stateWords, taskName } from "./words.js";
 
 const MARGIN = 240; // pixels around what is seen that are drawn too, so that moving shows them at once
 const REST_MS = 120, SMALLEST = 0.04, LARGEST = 2, MOST_HEIGHT = 0.6, PADDING = 10;
+const SMALL_PLAN = 40, READABLE = 0.75; // a small plan is moved about sooner than made unreadable
 
 export class Graph extends Component {
   constructor() {
@@ -64,13 +65,16 @@ export class Graph extends Component {
 
   fit() {
     const { graph } = this.props, width = this.frame.clientWidth - 2 * PADDING, most = Math.max(200, innerHeight * MOST_HEIGHT) - 2 * PADDING;
-    const scale = Math.max(SMALLEST, Math.min(1, width / graph.width, most / graph.height));
+    const whole = Math.min(1, width / graph.width, most / graph.height), isSmall = graph.boxes.length <= SMALL_PLAN;
+    const scale = isSmall && whole < READABLE ? READABLE : Math.max(SMALLEST, whole);
     const above = scale < FAR ? LABEL_HEIGHT : 0;
     this.isFitted = true;
     this.view = { x: PADDING, y: PADDING + above, scale };
     const height = Math.round(Math.min(most, graph.height * scale) + 2 * PADDING + above);
     this.frame.style.height = `${height}px`;
     this.draw();
+    if (this.index.boxes.has(this.props.chosen)) this.showTask(this.props.chosen);
+    this.isFitted = true;
   }
 
   zoom(factor, x = this.frame.clientWidth / 2, y = this.frame.clientHeight / 2) {
@@ -110,7 +114,7 @@ export class Graph extends Component {
       context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * (MARGIN + x), ratio * (MARGIN + y));
       return context;
     });
-    this.context = nodes;
+    this.pen = nodes;
     const left = (-MARGIN - x) / scale, top = (-MARGIN - y) / scale;
     const seen = { left, top, right: left + width / scale, bottom: top + height / scale };
     drawEdges(edges, this.index, seen, scale, this.palette);
@@ -133,17 +137,17 @@ export class Graph extends Component {
     if (changed.some((id) => !this.index?.boxes.has(id))) return; // the new layout is on its way
     this.drawn = rows;
     this.redraw(changed);
-    if (changed.length && this.context && this.at.scale < FAR) drawCounts(this.context, this.index, rows, this.at.scale, this.palette);
+    if (changed.length && this.pen && this.at.scale < FAR) drawCounts(this.pen, this.index, rows, this.at.scale, this.palette);
   }
 
   redraw(tasks) {
-    if (!this.context || !this.index) return;
+    if (!this.pen || !this.index) return;
     const look = this.look();
     for (const id of new Set(tasks)) {
       const box = this.index.boxes.get(id), row = this.props.rows.get(id);
       if (!box || !row) continue;
-      clearNode(this.context, box);
-      drawNode(this.context, box, row, look);
+      clearNode(this.pen, box);
+      drawNode(this.pen, box, row, look);
     }
     this.placeRing();
   }
@@ -160,12 +164,17 @@ export class Graph extends Component {
   focusTask(id) {
     if (id === undefined || id === null) return;
     this.focus = id;
+    this.showTask(id);
+    this.placeRing();
+    this.words.textContent = this.describe(id);
+  }
+
+  /** Move so that the task is seen. */
+  showTask(id) {
     const { x, y } = this.index.boxes.get(id), { view, frame } = this, left = view.x + x * view.scale, top = view.y + y * view.scale;
     const out = (start, size, all) => (start < 0 ? -start + PADDING : start + size > all ? all - start - size - PADDING : 0);
     const dx = out(left, BOX.width * view.scale, frame.clientWidth), dy = out(top, BOX.height * view.scale, frame.clientHeight);
     if (dx || dy) this.move(dx, dy);
-    this.placeRing();
-    this.words.textContent = this.describe(id);
   }
 
   describe(id) {

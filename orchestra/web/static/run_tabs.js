@@ -15,7 +15,9 @@ const TaskLink = ({ run, task, part, words }) => html`<a href=${runPlace({ run: 
 
 // --- timeline
 
-const SPAN_CLASS = { waiting: "waits", person: "person", retry: "retry", model: "model", edit: "edit", gate: "gate", merge: "merge" };
+// By kind: its class, and the band of the lane that it fills, which tells kinds apart without colours.
+const BANDS = { waiting: ["waits", 9, 2], person: ["person", 2, 4], retry: ["retry", 12, 4], model: ["model", 2, 14], edit: ["edit", 6, 8], gate: ["gate", 8, 8], merge: ["merge", 2, 8] };
+const bandOf = (kind) => BANDS[kind] ?? ["", 2, 14];
 
 /** What each agent did and when. Time between sessions is left out and marked. */
 export function Timeline({ state, past, act }) {
@@ -28,12 +30,12 @@ export function Timeline({ state, past, act }) {
 function Lanes({ found, run }) {
   const total = Math.max(1, found.total), at = (ms) => `${((100 * ms) / total).toFixed(3)}%`;
   const kinds = Object.entries(found.kinds);
-  return html`<ul class="legend">${kinds.map(([kind, words]) => html`<li><span class=${`span ${SPAN_CLASS[kind] ?? ""}`}></span> ${words}</li>`)}
+  return html`<ul class="legend">${kinds.map(([kind, words]) => html`<li><svg width="16" height="18" aria-hidden="true"><rect class=${`span ${bandOf(kind)[0]}`} y=${bandOf(kind)[1]} width="16" height=${bandOf(kind)[2]} /></svg> ${words}</li>`)}
       ${found.breaks.length > 0 && html`<li>┆ a break: the run did not work</li>`}</ul>
     <div class="lanes" role="list" aria-label="Timeline">${found.lanes.map((lane) => html`<div class="lane" role="listitem" key=${lane.name} aria-label=${laneWords(lane, found)}>
       <span class="name">${lane.task === null ? lane.name : html`<${TaskLink} run=${run} task=${lane.task} />`}</span>
       <svg class="bar" aria-hidden="true">${lane.spans.map(([kind, start, end, task]) => html`
-        <rect class=${`span ${SPAN_CLASS[kind] ?? ""}`} x=${at(start)} width=${`${Math.max(0.15, (100 * (end - start)) / total)}%`} y="2" height="14"><title>${`${found.kinds[kind] ?? kind}, ${duration((end - start) / 1000)}${lane.task === null && task !== null ? `, agent${task}` : ""}`}</title></rect>`)}
+        <rect class=${`span ${bandOf(kind)[0]}`} x=${at(start)} width=${`${Math.max(0.15, (100 * (end - start)) / total)}%`} y=${bandOf(kind)[1]} height=${bandOf(kind)[2]}><title>${`${found.kinds[kind] ?? kind}, ${duration((end - start) / 1000)}${lane.task === null && task !== null ? `, agent${task}` : ""}`}</title></rect>`)}
         ${found.breaks.map((each) => html`<line class="break" x1=${at(each.at)} x2=${at(each.at)} y1="0" y2="18"><title>${`a break of ${duration(each.length / 1000)}`}</title></line>`)}</svg></div>`)}
       <div class="lane"><span class="name hint">time</span><span class="bar hint axis"><span>0</span><span>${duration(total / 2000)}</span><span>${duration(total / 1000)}</span></span></div></div>`;
 }
@@ -52,7 +54,7 @@ const LOG_PAGE = 500, MOST_LINES = 5000;
 export class Log extends Component {
   constructor() {
     super();
-    this.state = { events: [], first: 0, query: "", found: null, isAtEnd: true, wait: 0 };
+    this.state = { events: [], first: 0, query: "", found: null, isAtEnd: true, isWhole: false };
   }
 
   componentDidMount() {
@@ -97,13 +99,14 @@ export class Log extends Component {
 
   goToEnd = () => this.setState({ found: null, isAtEnd: true }, () => { this.list.scrollTop = this.list.scrollHeight; });
 
-  render({ state, past }, { events, query, found, isAtEnd }) {
-    const shown = (found ?? events).filter((each) => !past || each.seq <= past.at);
+  render({ state, past }, { events, query, found, isAtEnd, isWhole }) {
+    const shown = (found ?? events).filter((each) => (found || isWhole || each.words) && (!past || each.seq <= past.at));
     const scrolled = ({ currentTarget: list }) => this.setState({ isAtEnd: list.scrollTop + list.clientHeight >= list.scrollHeight - 4 });
     const row = (each) => html`<li key=${each.seq} class=${each.words ? "" : "hint"}><time>${clock(each.time)}</time> ${each.words || each.event}</li>`;
     return html`<form class="tools" onSubmit=${this.search}>
         <input type="search" name="query" aria-label="Search the log" placeholder="Search the log (/)" /><button>Search</button>
         <button type="button" aria-pressed=${isAtEnd && !found} onClick=${this.goToEnd}>End</button>
+        <button type="button" aria-pressed=${isWhole} onClick=${() => this.setState({ isWhole: !isWhole })}>All events</button>
         <output>${found ? `${plural(found.length, "line")} with “${query}”` : `${count(events[0]?.seq ?? 0)} to ${count(events.at(-1)?.seq ?? 0)} of ${count(state.run.seq)} events`}</output></form>
       ${!found && events[0]?.seq > 1 && html`<button onClick=${this.readEarlier}>Earlier events</button>`}
       <ol class="log" tabindex="0" aria-label="Log" onScroll=${scrolled} onKeyDown=${(event) => { if (event.key === "End") this.goToEnd(); }} ref=${(list) => { this.list = list; }}>${shown.map(row)}</ol>`;

@@ -77,7 +77,7 @@ function Part({ part, detail, row, state, act }) {
   if (part === "reviews") return html`<${Reviews} detail=${detail} />`;
   if (!tries.length) return html`<p class="hint">It has not begun.</p>`;
   return tries.map((each, n) => html`<section key=${each.number} aria-label=${`Attempt ${each.number}`}>
-    <h3>Attempt ${each.number}: ${each.verdict || "running"}</h3>
+    <h3>Attempt ${each.number}: ${each.verdict.replaceAll("_", " ") || "running"}</h3>
     ${part === "attempts" && html`<p>${each.cause} ${each.remedy}</p>
       ${each.failures?.map((words) => html`<p class="hint">${words}</p>`)}
       <p class="hint">${each.started > 0 && `${clock(each.started)}, `}${each.model}, ${duration(each.seconds)}, ${plural(each.usage.requests, "request")}, ${count(each.usage.total_tokens)} tokens, ${dollars(each.usage.cost)}${each.commit && `, commit ${each.commit.slice(0, 10)}`}</p>`}

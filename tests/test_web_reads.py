@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from orchestra.answers.conversation import Turn
 from orchestra.cli.commands.diff import diff_of_run, diff_of_task
 from orchestra.model import TaskState
+from orchestra.report.detail import Attempt, build_detail
 from orchestra.report.fold import fold_events
 from orchestra.report.state import Report
 from orchestra.web.envelope import ApiError
@@ -14,7 +16,8 @@ from orchestra.web.live import LiveRun
 from orchestra.web.repositories import Repositories
 from orchestra.web.routes.agents import stats_record
 from orchestra.web.routes.people import waiting_records
-from orchestra.web.routes.tasks import read_changes
+from orchestra.web.routes.runs import patched_paths, split_patch
+from orchestra.web.routes.tasks import conversation_page, read_changes
 from tests.test_web import OWNER, ask, repositories
 
 __all__ = ["repositories"]
@@ -36,10 +39,74 @@ def test_patches_are_those_of_diff(repositories: Repositories) -> None:
     assert missing.status_code == 404 and "it has agent1 to agent2" in missing.json()["error"]["message"]
 
 
+def test_patch_of_one_file_is_its_part(repositories: Repositories) -> None:
+    index, run = repositories.find("latest")
+    whole = diff_of_run(index, run)
+    paths = [row["path"] for row in read(repositories, "/runs/latest/files") if row["changed_by"]]
+    parts = [ask(repositories, "GET", f"/api/v1/runs/latest/diff?file={path}", OWNER).content for path in paths]
+    assert len(parts) == 2 and b"".join(parts) == whole
+    assert ask(repositories, "GET", "/api/v1/runs/latest/diff?file=nothing.py", OWNER).status_code == 404
+
+
+def test_files_of_a_patch_are_found_by_any_name() -> None:
+    names = {
+        b"diff --git a/x y.py b/x y.py\n--- a/x y.py\t\n+++ b/x y.py\t\n@@ -1 +1 @@\n+++ b/other\n": {"x y.py"},
+        b'diff --git "a/\\303\\251.py" "b/\\303\\251.py"\nnew file mode 100644\n--- /dev/null\n'
+        b'+++ "b/\\303\\251.py"\n@@ -0,0 +1 @@\n+1\n': {"\u00e9.py"},
+        b"diff --git a/run.sh b/run.sh\nold mode 100644\nnew mode 100755\n": {"run.sh"},
+    }
+    assert {part: patched_paths(part) for part in split_patch(b"".join(names))} == names
+
+
+def test_timeline_has_the_spans_of_the_report(repositories: Repositories) -> None:
+    index, run = repositories.find("latest")
+    detail = build_detail(index.read_log(run).events)
+    timeline = read(repositories, "/runs/latest/timeline")
+    assert [lane["name"] for lane in timeline["lanes"]] == ["run", "agent1", "agent2"]
+    assert timeline["total"] == detail.working_ms(detail.ended) and len(timeline["breaks"]) == len(detail.breaks) > 0
+    spans = [tuple(span) for lane in timeline["lanes"] for span in lane["spans"]]
+    expected = [(s.kind, detail.working_ms(s.start), detail.working_ms(s.end), s.task) for s in detail.spans]
+    assert sorted(spans, key=repr) == sorted(expected, key=repr)
+    assert max(end for _, _, end, _ in spans) <= timeline["total"] and timeline["kinds"].keys() >= {s[0] for s in spans}
+    packed = read(repositories, "/runs/latest/timeline?packed=true")["lanes"]
+    assert packed[1]["name"] == "slot 1" and {span[3] for lane in packed[1:] for span in lane["spans"]} == {1, 2}
+
+
+def test_cost_is_that_of_the_summary(repositories: Repositories) -> None:
+    cost, summary = read(repositories, "/runs/latest/cost"), read(repositories, "/runs/latest")["status"]
+    assert cost["usage"].items() <= summary["usage"].items() and cost["reserved"] == 0
+    assert sum(task["requests"] for task in cost["tasks"]) == cost["usage"]["requests"] > 0
+
+
+def test_conversation_is_read_in_pages(repositories: Repositories, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = read(repositories, "/runs/latest/tasks/2/attempts")
+    task = read(repositories, "/runs/latest/tasks/2")
+    assert [each["number"] for each in attempts] == [each["number"] for each in task["attempts"]]
+    for number in (1, 2):
+        expected = task["attempts"][number - 1]["conversation"]
+        found = read(repositories, f"/runs/latest/tasks/2/conversation?attempt={number}")
+        assert found["turns"] == expected and found["attempt"] == number
+    assert read(repositories, "/runs/latest/tasks/2/memories") == read(
+        repositories, "/runs/latest/tasks/2/conversation"
+    )
+    turns = [Turn((("user", "x" * 50),), f"reply {n}") for n in range(5)]
+    monkeypatch.setattr("orchestra.web.routes.tasks.PAGE_BYTES", 250)
+    attempt, after, read_turns = Attempt(1, turns=turns, whole=True), 0, []
+    while after is not None:
+        data, page = conversation_page([attempt], 0, after)
+        read_turns += data["turns"]
+        assert 1 <= len(data["turns"]) < 5
+        after = page["next"]
+    assert [turn["said"] for turn in read_turns] == [turn.said for turn in turns]
+    for wrong in ("attempts?", "conversation?"):
+        assert ask(repositories, "GET", f"/api/v1/runs/latest/tasks/9/{wrong}", OWNER).status_code == 404
+    assert ask(repositories, "GET", "/api/v1/runs/latest/tasks/2/conversation?attempt=9", OWNER).status_code == 404
+
+
 def test_graph_has_all_tasks(repositories: Repositories) -> None:
     graph = read(repositories, "/runs/latest/graph")
     assert [(node["id"], node["state"]) for node in graph["nodes"]] == [(1, "complete"), (2, "complete")]
-    assert graph["edges"] == [] and graph["layout"] is None
+    assert graph["edges"] == [] and [task for task, *_ in graph["layout"]["boxes"]] == [1, 2]
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 1.0])

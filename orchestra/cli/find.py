@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestra.cli.load import read_settings
 from orchestra.conduct.core.locations import DATABASE, LOGS, store_key
 from orchestra.errors import AmbiguousRun, UsageError
-from orchestra.events import EventLog
+from orchestra.events import Event, EventLog
 from orchestra.journal import jsonl
 from orchestra.journal.open_store import open_own_store, open_store
 from orchestra.journal.ownership import is_owner_dead
@@ -93,6 +93,13 @@ class RunIndex:
         if not self.has_files(run):
             return EventLog(tuple(self.store.read_events(run.key, run.name)))
         return jsonl.read_run_log(self.logs, run.name)
+
+    def read_task_log(self, run: KnownRun, task: int) -> Sequence[Event]:
+        """Read the events of one task, which have a file of their own."""
+        if not self.has_files(run):
+            return [event for event in self.store.read_events(run.key, run.name) if event.task == task]
+        path = self.logs / f"agent{task}_{run.name}.jsonl"
+        return jsonl.read_log_file(path).events if path.is_file() and not path.is_symlink() else ()
 
     def has_files(self, run: KnownRun) -> bool:
         return not run.elsewhere and (self.logs / f"run_{run.name}.jsonl").exists()

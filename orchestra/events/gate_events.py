@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import field
 
-from orchestra.events.base import Payload, Record, value_if_absent
+from orchestra.events.base import Payload, Record, optional_field, value_if_absent
 
 COMBINED_TREE = "combined"  # the tree of the combined work
 ABOUT_REVIEW, ABOUT_SET_UP = "review", "setup"  # the `about` of a critic's gate, and of a failed set-up
@@ -44,11 +44,12 @@ class GateUnable(Payload, kind="gate_unable", kw_only=True, needs=("name",)):
 
 
 class GateStarted(Payload, kind="gate_started", kw_only=True, needs=("name",)):
-    """A gate began to run on a tree: `combined`, `task3-1`, `base`."""
+    """A gate began to run on a tree: `combined`, `task3-1`, `base`. `output`: the file that gets its output live."""
 
     name: str
     command: str
     tree: str
+    output: str = optional_field("")
 
 
 # The keys of a line, by what the gate is about.

@@ -1,10 +1,12 @@
 """The interface of a host. A host works; only the head judges, pays, keeps refs and writes the journal."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestra.agents.base import AgentOutcome, AttemptOrder, WorktreeSetup
+from orchestra.events import COMBINED_TREE
 from orchestra.gates.run import ALL_TESTS, ChosenTests, GateOutcome
 from orchestra.model import Gate
 from orchestra.workspace.collect import Changes
@@ -60,6 +62,11 @@ class GateOrder:
     choice: ChosenTests = ALL_TESTS
     timeout: float = 0.0
     set_up: WorktreeSetup = field(default_factory=WorktreeSetup)
+
+    def output_name(self, gate: Gate) -> str:
+        """Return the file of a gate's output: tests_<stamp>.txt for the result, tests_base_<stamp>.txt for the base."""
+        label = "" if self.label == COMBINED_TREE else f"_{self.label}"
+        return re.sub(r"[^\w.-]+", "-", gate.name) + f"{label}_{self.run}.txt"
 
 
 class Supervisor(Protocol):

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,14 +156,11 @@ class LocalHost:
     async def run_gate_in(self, gate: Gate, context: GateContext, check: GateOrder) -> GateOutcome:
         # Only existing files: the base lacks what a task has added.
         there = [path for path in check.paths if (context.tree / path).is_file()]
-        # tests_<stamp>.txt for the result, tests_base_<stamp>.txt for the base.
-        label = "" if check.label == "combined" else f"_{check.label}"
-        name = re.sub(r"[^\w.-]+", "-", gate.name) + f"{label}_{check.run}.txt"
         return await run_gate(
             gate,
             context,
             env=self.command_environment.for_commands(),
-            output=self.command_environment.logs / name,
+            output=self.command_environment.logs / check.output_name(gate),
             timeout=check.timeout,
             scrub=self.command_environment.scrub,
             paths=there or ["none"],

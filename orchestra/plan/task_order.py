@@ -30,13 +30,20 @@ def order_tasks(tasks: Sequence[Task]) -> list[Task]:
 
 def dependency_depths(needs: Mapping[K, Sequence[K]]) -> dict[K, int]:
     """Longest dependency chain before each task."""
+    needed_by: dict[K, list[K]] = {task: [] for task in needs}
+    missing = {task: len(set(needed)) for task, needed in needs.items()}
+    for task, needed in needs.items():
+        for need in set(needed) & needs.keys():
+            needed_by[need].append(task)
     found: dict[K, int] = {}
-    while len(found) < len(needs):
-        ready = [task for task in needs if task not in found and all(need in found for need in needs[task])]
-        if not ready:  # a cycle, which no checked plan has
-            return found | dict.fromkeys(needs.keys() - found.keys(), len(needs))
-        found |= {task: 1 + max((found[need] for need in needs[task]), default=-1) for task in ready}
-    return found
+    level = [task for task in needs if not missing[task]]
+    while level:
+        found |= {task: 1 + max((found[need] for need in needs[task]), default=-1) for task in level}
+        freed = [each for task in level for each in needed_by[task]]
+        for task in freed:
+            missing[task] -= 1
+        level = [task for task in dict.fromkeys(freed) if not missing[task]]
+    return found | dict.fromkeys(needs.keys() - found.keys(), len(needs))  # a cycle, which no checked plan has
 
 
 def find_path(needs: Mapping[int, Sequence[int]], start: int, goal: int) -> list[int]:

@@ -117,14 +117,17 @@ class RunDetail:
         if attempt_key(event) in self.quiet_since:
             self.add_span("edit", self.quiet_since.pop(attempt_key(event)), event.time, event.task)
 
+    def open_spans(self, now: int) -> list[Span]:
+        """The spans that have not ended, up to now."""
+        return [
+            *(Span(kind, since, now, task) for task, (kind, since) in self.waiting.items()),
+            *(Span("edit", since, now, editing) for (editing, _), since in self.quiet_since.items()),
+            *(Span("gate", since, now, gated) for ((gated, _), _), since in self.gates_since.items()),
+        ]
+
     def close_spans(self, now: int) -> None:
         """End the open spans when the run ended or died."""
-        for task, (kind, since) in self.waiting.items():
-            self.add_span(kind, since, now, task)
-        for (editing, _), since in self.quiet_since.items():
-            self.add_span("edit", since, now, editing)
-        for ((gated, _), _), since in self.gates_since.items():
-            self.add_span("gate", since, now, gated)
+        self.spans += [span for span in self.open_spans(now) if span.end > span.start]
         self.waiting, self.quiet_since, self.gates_since = {}, {}, {}
 
     def begin_attempt(self, event: Event) -> Attempt:

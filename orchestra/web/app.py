@@ -15,10 +15,12 @@ from orchestra.web.envelope import ApiError, data_response, error_response
 from orchestra.web.repositories import Repositories
 from orchestra.web.routes.agents import agent_routes
 from orchestra.web.routes.earlier_states import earlier_state_routes
+from orchestra.web.routes.gates import gate_routes
 from orchestra.web.routes.health import health_routes, metric_routes, ticket_routes
 from orchestra.web.routes.launches import launch_routes
 from orchestra.web.routes.locks import lock_routes
 from orchestra.web.routes.people import people_routes
+from orchestra.web.routes.plans import plan_routes
 from orchestra.web.routes.runs import list_routes, part_routes
 from orchestra.web.routes.settings import settings_routes
 from orchestra.web.routes.tasks import command_routes, task_routes
@@ -28,7 +30,7 @@ STATIC = Path(__file__).with_name("static")
 # Commands last: their paths match what no route before them does.
 ROUTES = (
     *(list_routes, part_routes, task_routes, people_routes, agent_routes, lock_routes, settings_routes, health_routes),
-    *(earlier_state_routes, ticket_routes, launch_routes, command_routes),
+    *(earlier_state_routes, gate_routes, plan_routes, ticket_routes, launch_routes, command_routes),
 )
 
 

@@ -5,6 +5,7 @@ import re
 import secrets
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 CODES = {
@@ -14,10 +15,14 @@ CODES = {
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     409: "CONFLICT",
+    410: "GONE",
+    412: "PRECONDITION_FAILED",
     413: "PAYLOAD_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA",
+    416: "RANGE_NOT_SATISFIABLE",
     421: "MISDIRECTED",
     422: "VALIDATION_ERROR",
+    428: "PRECONDITION_REQUIRED",
     429: "RATE_LIMITED",
     500: "INTERNAL_ERROR",
     503: "SERVICE_UNAVAILABLE",
@@ -48,8 +53,19 @@ def json_response(
     return Response(body, status, headers, media_type)
 
 
-def data_response(data: Any, page: dict[str, Any] | None = None, status: int = 200) -> Response:
-    return json_response({"data": data} | ({"page": page} if page is not None else {}), status)
+def data_response(
+    data: Any, page: dict[str, Any] | None = None, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    return json_response({"data": data} | ({"page": page} if page is not None else {}), status, headers)
+
+
+def require_match(request: Request, tag: str) -> None:
+    """Refuse a change of what was changed since the caller read it. The caller must say what it read."""
+    given = request.headers.get("if-match", "")
+    if not given:
+        raise ApiError(428, "This needs the header If-Match with the ETag of what you read.")
+    if given != "*" and tag not in [each.strip() for each in given.split(",")]:
+        raise ApiError(412, "It was changed since you read it: read it again.", details={"etag": tag})
 
 
 def error_response(error: ApiError, request_id: str, accept: str = "") -> Response:

@@ -174,12 +174,20 @@ def decision_words(run: str, task: int, values: Row) -> tuple[list[str], str]:
     action, text = values.get("action"), values.get("text", "")
     for name, flag, metavar, _ in DECISIONS:
         if name == action and isinstance(text, str) and (text or not metavar or name == "retry"):
-            if len(text) > LONGEST_TEXT or "\0" in text or not is_encodable(text):
-                raise ApiError(400, "`text` is too long, or has characters that no argument can have.")
+            check_text(text, "text")
             is_brief = name == "brief"
             word = f"{flag}=-" if is_brief else f"{flag}={text}" if text and metavar else flag
             return ["resolve", run, str(task), word], text if is_brief else ""
     raise ApiError(400, f"`action` must be {', '.join(name for name, *_ in DECISIONS)}, and `text` a text for it.")
+
+
+def check_text(value: Any, name: str, *, longest: int | None = LONGEST_TEXT) -> str:
+    """Return a text of a request. Raise 400 for what is no text, or cannot be given to a program."""
+    if not isinstance(value, str):
+        raise ApiError(400, f"`{name}` must be a text.")
+    if (longest is not None and len(value) > longest) or "\0" in value or not is_encodable(value):
+        raise ApiError(400, f"`{name}` is too long, or has characters that no argument can have.")
+    return value
 
 
 def is_open(option: Field, value: Any) -> bool:
@@ -204,8 +212,7 @@ def words_of(option: Field, value: Any, name: str) -> Iterator[str]:
     for item in items:
         if isinstance(item, bool) or not isinstance(item, str | int | float):
             raise ApiError(400, f"`{name}` must be a text or a number.")
-        if len(str(item)) > LONGEST_TEXT or "\0" in str(item) or not is_encodable(str(item)):
-            raise ApiError(400, f"`{name}` is too long, or has characters that no argument can have.")
+        check_text(str(item), name)
     check_option(option, parse_option(option, value, f"`{name}`"))
     yield from (f"{flag_of(option)}={item}" for item in items)
 

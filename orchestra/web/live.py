@@ -18,6 +18,7 @@ from orchestra.events import Event, HumanNeeded, UnreadableEvent
 from orchestra.report.detail import RunDetail, detail_event
 from orchestra.report.fold import fold_event
 from orchestra.report.state import Report
+from orchestra.web.gate_runs import GateRuns
 from orchestra.web.rows import Row, run_row, task_row
 
 POLL_SECONDS = 0.25
@@ -40,6 +41,7 @@ class LiveRun:
     def __init__(self, index: RunIndex, run: KnownRun) -> None:
         self.index, self.run = index, run
         self.report, self.detail = Report(run=run.name), RunDetail(keeps_texts=False)
+        self.gates = GateRuns()
         self.seq = 0
         self.task_seqs: dict[int, int] = {}
         self.ask_seqs: dict[int, int] = {}  # by task, the event with its last question to a person
@@ -81,6 +83,7 @@ class LiveRun:
                 self.report.unreadable += 1
             fold_event(self.report, event)
             detail_event(self.detail, event)
+            self.gates.apply(event)
             self.seq = max(self.seq, event.seq)
             if isinstance(event.payload, HumanNeeded):
                 self.ask_seqs[event.task or 0] = event.seq

@@ -21,7 +21,7 @@ from orchestra.report.run_status import ENDED, INTERRUPTED, RUNNING
 from orchestra.report.state import Report
 from orchestra.report.summary import SCHEMA_VERSION
 from orchestra.web.repositories import Repositories
-from orchestra.web.rows import run_state
+from orchestra.web.rows import run_state, sum_reserved
 
 PREFIX = "aider_orchestrator"
 CACHE_SECONDS = 5.0
@@ -118,11 +118,6 @@ class RunFigures:
             case events.TaskResolved():
                 if since := run.asked_since.pop(task, 0):
                     self.human_wait_seconds.observe(max(0, event.time - since) / 1000)
-
-
-def sum_reserved(report: Report) -> float:
-    """Return the dollars that are reserved for requests without a reply."""
-    return sum(each.dollars for requests in report.pending_reservations.values() for _, each in requests)
 
 
 def run_identity(index: RunIndex, run: KnownRun) -> tuple[str, str]:

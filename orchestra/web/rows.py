@@ -1,8 +1,10 @@
 """What the screens show of a run: one row for the run and one for each task. Pure; the same report as everywhere."""
 
+from collections.abc import Collection
 from typing import Any
 
 from orchestra.events import to_json_value
+from orchestra.journal.sql import index_key
 from orchestra.model import TaskState
 from orchestra.report.detail import RunDetail, phase_words, task_phase
 from orchestra.report.phrases import verdict_sentence
@@ -72,3 +74,42 @@ def task_row(report: Report, detail: RunDetail, task: TaskReport, seq: int) -> R
         "gates": [to_json_value(gate.result) | {"attempt": gate.attempt, "output": ""} for gate in task.gates],
         "seq": seq,
     }
+
+
+def file_rows(report: Report, held: Collection[str]) -> list[Row]:
+    """The files that tasks own or have changed, by path. `held`: those on which the run has a lease now."""
+    owners: dict[str, list[int]] = {}
+    changers: dict[str, list[int]] = {}
+    for task in report.tasks.values():
+        for path in task.files:
+            owners.setdefault(path, []).append(task.id)
+        for path in task.changed:
+            changers.setdefault(path, []).append(task.id)
+    return [
+        {
+            "path": path,
+            "tasks": owners.get(path, []),
+            "changed_by": changers.get(path, []),
+            "states": sorted(
+                {str(report.tasks[task].state) for task in (*owners.get(path, []), *changers.get(path, []))}
+            ),
+            "held": index_key(path) in held,
+        }
+        for path in sorted({*owners, *changers})
+    ]
+
+
+def cost_record(report: Report) -> Row:
+    return {
+        "usage": usage_record(report.usage),
+        "roles": {role: usage_record(usage) for role, usage in report.roles.items()},
+        "tasks": [{"task": task.id, "agent": task.agent, **usage_record(task.usage)} for task in report.tasks.values()],
+        "limits": limits_record(report),
+        "reserved": sum_reserved(report),
+        "estimate": to_json_value(report.estimate) if report.estimate else None,
+    }
+
+
+def sum_reserved(report: Report) -> float:
+    """Return the dollars that are reserved for requests without a reply."""
+    return sum(each.dollars for requests in report.pending_reservations.values() for _, each in requests)

@@ -74,7 +74,7 @@ def test_run_is_seen_and_steered_in_the_browser(tmp_path: Any, chromium: Any) ->
         # What the run does is seen without a reload.
         page.locator("tr", has_text="agent1").get_by_text("asking").wait_for()
         page.locator(".pill.live").wait_for()
-        assert page.locator("svg .box").count() == 3
+        page.locator('.frame[data-tasks="3"]').wait_for()
 
         page.get_by_role("button", name="Pause").click()
         has_text(page, "The run is paused: no attempt begins until `unpause`; 1 still running.")
@@ -95,6 +95,7 @@ def test_run_is_seen_and_steered_in_the_browser(tmp_path: Any, chromium: Any) ->
         has_text(page, "Task 2 cannot need task 3, because that is a circle: 2 needs 3 needs 2.")
         page.get_by_role("button", name="agent3").click()
         page.locator("aside").get_by_role("button", name="Abandon").click()
+        page.get_by_role("button", name="OK").click()
         page.locator("tr", has_text="agent3").get_by_text("abandoned").wait_for()
 
         # The server is killed: the page says so, and goes on by itself when a new one is there.
@@ -166,6 +167,7 @@ def test_waiting_task_is_decided_in_the_queue(tmp_path: Any, chromium: Any) -> N
         words = ("--change", HOSTILE, "--agents", "2", "--no-prd", "--ask", "always", "--retries", "0")
         running = place.start(*words, "--files", "part1.py", "part2.py", server=provider)
         page.locator("nav .badge").wait_for()
+        page.keyboard.press("g")
         page.keyboard.press("q")
         page.get_by_role("button", name="Retry with a hint").click()
         page.get_by_label("A hint for the agent").fill("the magic word")
@@ -208,7 +210,7 @@ def test_run_is_started_in_the_browser_and_needs_no_server(tmp_path: Any, chromi
                 page.get_by_role("button", name="Retry with a hint").click()
                 page.get_by_label("A hint for the agent").fill("the magic word")
                 page.get_by_role("button", name="OK").click()
-                has_text(page, "No process works on this run")
+                has_text(page, "No process works on run")
                 page.get_by_role("button", name="OK").click()
                 has_text(page, "The run is resumed with your decision.")
                 page.locator(".verdict.good").wait_for()

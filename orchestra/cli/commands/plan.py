@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from argparse import REMAINDER, Namespace
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -125,13 +126,20 @@ def execute_plan(arguments: Namespace, story: Story, name: str) -> int:
 def cmd_plan_approve(arguments: Namespace) -> None:
     """Approve a plan, so that `execute` starts without asking. This also approves the tasks that agents proposed."""
     plan = open_named_plan(arguments)
+    approve_plan(plan)
+    print_plain(f"The plan {plan.name} is approved. To carry it out: aider-orchestrator execute {plan.name}")
+
+
+def approve_plan(plan: EditedPlan) -> EditedPlan:
+    """Approve the plan if it can be executed. Return the plan whose file has the approval."""
     draft = plan.load()
     items = [dataclasses.replace(item, proposed=False) for item in draft.task]
     approved = dataclasses.replace(draft.with_items(items), approved=True)
     if problem := plan.check_with_repository(approved).problem_text:
         raise PlanError(f"the plan {plan.name} cannot be executed: {problem}.")
-    find_uncommitted_plan(plan).save(approved)
-    print_plain(f"The plan {plan.name} is approved. To carry it out: aider-orchestrator execute {plan.name}")
+    kept = find_uncommitted_plan(plan)
+    kept.save(approved)
+    return kept
 
 
 def find_uncommitted_plan(plan: EditedPlan) -> EditedPlan:
@@ -162,11 +170,15 @@ def cmd_plan_edit(arguments: Namespace) -> None:
     """Change a plan in your editor, or by a command."""
     plan = open_plan(read_settings({}), arguments.name)
     if arguments.change:
-        # The approval was for the plan before the change.
-        plan.save(dataclasses.replace(edit_draft(plan.load(), arguments.change), approved=False))
+        plan.save(change_draft(plan.load(), arguments.change))
     else:
         open_in_editor(plan.path)
     plan.show(plan.load())
+
+
+def change_draft(draft: Draft, words: Sequence[str]) -> Draft:
+    """Apply a command. The approval was for the plan before it."""
+    return dataclasses.replace(edit_draft(draft, words), approved=False)
 
 
 def open_in_editor(path: Path) -> None:

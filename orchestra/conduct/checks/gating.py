@@ -246,7 +246,8 @@ class Gating:
         )
 
         def emit_gate_started(gate: Gate) -> None:
-            run.emit(events.GateStarted(name=gate.name, command=gate.command, tree=label))
+            output = str((run.context.logs / check.output_name(gate)).relative_to(run.context.repository.root))
+            run.emit(events.GateStarted(name=gate.name, command=gate.command, tree=label, output=output))
 
         return await run.services.host.run_gates(check, emit_gate_started)
 

@@ -15,6 +15,7 @@ from orchestra.model import Usage, Verified
 from orchestra.report import closing, phrases
 from orchestra.report.detail import GateRun, RunDetail
 from orchestra.report.page import highlight, timeline
+from orchestra.report.page.graph_layout import lay_out_graph
 from orchestra.report.plans.estimate import comparison_sentence
 from orchestra.report.sanitize import ADDRESS, cut_middle, safe_line, strip_controls
 from orchestra.report.state import Report
@@ -28,6 +29,7 @@ ALL_TEXTS_LIMIT = 1_500_000  # characters of all long texts together
 MAX_TEXT_LENGTH = 60_000  # characters of each
 MIN_TEXT_LENGTH = 120
 MAX_COLOURED_LENGTH = 100_000  # characters of all diffs: Pygments takes about half a second for them
+MAX_BOXES = 60  # of the graph
 MAX_STEPS = 8
 MAX_SPENDERS = 12
 TONE_LABELS = {"good": "done", "warn": "to look at", "bad": "failed", "idle": "unfinished"}
@@ -128,7 +130,7 @@ def page_values(
         "handover_rows": [(what, safe_line(words, 1_000)) for what, words in closing.handover_rows(report)],
         "timeline": timeline.build_timeline(report, detail),
         "needs": needs,
-        "graph": timeline.lay_out_graph(needs),
+        "graph": lay_out_graph(needs) if any(needs.values()) and len(needs) <= MAX_BOXES else None,
         "tones": [("", "all"), *((tone, word) for tone, word in TONE_LABELS.items() if tone in tones)],
         "gates_by_task": gates_by_task,
         "highlight_diff": partial(highlight.highlight_diff, budget=budget),

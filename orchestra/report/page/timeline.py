@@ -1,18 +1,12 @@
-"""The drawings of the page: the timeline, a row for each agent, or if there are very many tasks, for each slot; and the
-task graph from left to right, each task in the first column after all that it needs."""
+"""The timeline of the page: a row for each agent, or if there are very many tasks, for each slot."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from orchestra.plan.task_order import dependency_depths
 from orchestra.report.detail import RunDetail, Span
 from orchestra.report.phrases import format_duration
 from orchestra.report.state import Report
-
-MAX_BOXES = 60
-BOX_WIDTH, BOX_HEIGHT = 190, 40  # as in page.html
-COLUMN_WIDTH, ROW_HEIGHT = BOX_WIDTH + 60, BOX_HEIGHT + 16
 
 MAX_ROWS = 60
 WIDTH = 1000.0  # as in page.html
@@ -128,35 +122,3 @@ def axis_ticks(seconds: float) -> list[tuple[str, str]]:
         for time in times
         if time / seconds < 0.94 or not time
     ]
-
-
-class TaskGraph(NamedTuple):
-    """`boxes`: each task with the left upper corner of its box. `edges`: SVG paths."""
-
-    width: int
-    height: int
-    boxes: list[tuple[int, int, int]]
-    edges: list[str]
-
-
-def lay_out_graph(needs: dict[int, list[int]]) -> TaskGraph | None:
-    """None if there is nothing to draw, or more than can be read."""
-    if not any(needs.values()) or len(needs) > MAX_BOXES:
-        return None
-    corners: dict[int, tuple[int, int]] = {}
-    rows: dict[int, int] = {}
-    for task, column in sorted(dependency_depths(needs).items()):
-        row = rows[column] = rows.get(column, -1) + 1
-        corners[task] = (column * COLUMN_WIDTH + 2, row * ROW_HEIGHT + 2)
-    edges = []
-    for start, end in ((corners[need], corners[task]) for task, needed in needs.items() for need in needed):
-        # From the right side of a box to the left side of another.
-        x1, y1, x2, y2 = start[0] + BOX_WIDTH, start[1] + BOX_HEIGHT // 2, end[0], end[1] + BOX_HEIGHT // 2
-        middle = (x1 + x2) // 2
-        edges.append(f"M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}")
-    return TaskGraph(
-        max(x for x, _ in corners.values()) + BOX_WIDTH + 2,
-        max(y for _, y in corners.values()) + BOX_HEIGHT + 2,
-        [(task, x, y) for task, (x, y) in corners.items()],
-        edges,
-    )

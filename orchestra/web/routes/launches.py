@@ -65,13 +65,20 @@ async def has_owner(found: FoundRun) -> bool:
 
 
 async def launch(
-    server: RunServer, request: Request, index: RunIndex, words: Sequence[str], run: str = "", text: str = ""
+    server: RunServer,
+    request: Request,
+    index: RunIndex,
+    words: Sequence[str],
+    run: str = "",
+    text: str = "",
+    plan: str = "",
 ) -> Response:
     key = request.headers.get("idempotency-key", "")
     if key and not KEY.fullmatch(key):
         raise ApiError(400, "An Idempotency-Key is 1 to 200 printable characters without blanks.")
     started = await asyncio.to_thread(server.launcher.start, index, words, key, run, text)
     record = {"launch": started.id, "run": run or None, "console": str(started.console.relative_to(index.root))}
+    record |= {"plan": plan} if plan else {}
     response = data_response(record, status=202)
     response.headers["Location"] = f"/api/v1/launches/{started.id}"
     return response

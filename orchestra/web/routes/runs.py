@@ -1,6 +1,8 @@
 """Runs: the list, one run, its events, its changes and its stream."""
 
 import asyncio
+import re
+import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,10 +14,12 @@ from orchestra.errors import UsageError
 from orchestra.events import event_record
 from orchestra.report import run_status
 from orchestra.report.event_lines import describe_event
-from orchestra.report.page.timeline import lay_out_graph
+from orchestra.report.page.graph_layout import lay_out_graph
 from orchestra.web.envelope import ApiError, data_response
 from orchestra.web.live import LiveRun, stream_frames
+from orchestra.web.rows import cost_record, file_rows
 from orchestra.web.server import RunServer
+from orchestra.web.timeline import timeline_record
 
 MOST_RUNS, MOST_EVENTS = 100, 1_000
 # A report holds texts of models: it is a document without this page's origin.
@@ -83,9 +87,27 @@ def part_routes(server: RunServer) -> APIRouter:
         edges = [{"from": need, "to": task.id} for task in live.report.tasks.values() for need in task.needs]
         return data_response({"nodes": nodes, "edges": edges, "layout": graph_record(live)})
 
-    @routes.get("/runs/{run}/diff", summary="What the run changed, as a patch")
-    async def get_diff(run: str) -> Response:
-        return await patch_response(diff_of_run, *await server.find(run))
+    @routes.get("/runs/{run}/timeline", summary="What each agent did and when, without breaks between sessions")
+    async def get_timeline(run: str, packed: bool | None = None) -> Response:
+        """Times are milliseconds of work since the start. A span is its kind, start, end and task. `packed`: a lane for
+        each slot in place of each task."""
+        live = await server.open(run)
+        now = int(time.time() * 1000) if live.has_owner else live.detail.ended
+        return data_response(timeline_record(live.report, live.detail, now, packed=packed))
+
+    @routes.get("/runs/{run}/files", summary="The files of a run: who changes them, and who holds them")
+    async def get_files(run: str) -> Response:
+        live = await server.open(run)
+        leases = await asyncio.to_thread(live.index.store.list_leases, live.run.key)
+        return data_response(file_rows(live.report, {lease.path for lease in leases if lease.run == live.run.name}))
+
+    @routes.get("/runs/{run}/cost", summary="What the run has cost, by role and by task, and its limits")
+    async def get_cost(run: str) -> Response:
+        return data_response(cost_record((await server.open(run)).report))
+
+    @routes.get("/runs/{run}/diff", summary="What the run changed, as a patch; with `file` of one file")
+    async def get_diff(run: str, file: str = "") -> Response:
+        return await patch_response(file, diff_of_run, *await server.find(run))
 
     @routes.get("/runs/{run}/report", summary="The HTML report, in a document of its own")
     async def get_report(run: str) -> Response:
@@ -105,13 +127,44 @@ def part_routes(server: RunServer) -> APIRouter:
     return routes
 
 
-async def patch_response(read_patch: Callable[..., bytes], *given: Any) -> Response:
+async def patch_response(file: str, read_patch: Callable[..., bytes], *given: Any) -> Response:
+    """Return the patch, or its part about one file."""
     try:
-        return Response(await asyncio.to_thread(read_patch, *given), media_type="text/x-diff")
+        patch = await asyncio.to_thread(read_patch, *given)
     except UsageError as error:
         raise ApiError(404, str(error)) from None
+    if file:
+        parts = [part for part in split_patch(patch) if file in patched_paths(part)]
+        if not parts:
+            raise ApiError(404, f"Nothing of {file} was changed.")
+        patch = b"".join(parts)
+    return Response(patch, media_type="text/x-diff")
+
+
+def split_patch(patch: bytes) -> list[bytes]:
+    return [part for part in re.split(rb"^(?=diff --git )", patch, flags=re.MULTILINE) if part]
+
+
+def patched_paths(part: bytes) -> set[str]:
+    """Return the paths that the part of a patch is about."""
+    head = part.split(b"\n@@", 1)[0].decode("utf-8", "surrogateescape").split("\n")
+    named = [line[4:].rstrip("\t") for line in head if line.startswith(("--- ", "+++ "))]
+    # Without hunks, as of a changed mode: both names of the first line are the same.
+    named = [name for name in named if name != "/dev/null"] or [head[0][len(head[0]) // 2 + 6 :]]
+    return {unquote_path(name)[2:] for name in named}
+
+
+def unquote_path(name: str) -> str:
+    """Undo git's quotes around a path with unusual characters."""
+    if not name.startswith('"'):
+        return name
+    found = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), name.strip('"').encode())
+    for quoted, plain in ((rb"\t", b"\t"), (rb"\n", b"\n"), (rb"\"", b'"'), (rb"\\", b"\\")):
+        found = found.replace(quoted, plain)
+    return found.decode("utf-8", "surrogateescape")
 
 
 def graph_record(live: LiveRun) -> dict[str, Any] | None:
-    graph = lay_out_graph({task.id: list(task.needs) for task in live.report.tasks.values()})
+    tasks = live.report.tasks
+    graph = lay_out_graph({task.id: [need for need in task.needs if need in tasks] for task in tasks.values()})
     return graph._asdict() if graph else None

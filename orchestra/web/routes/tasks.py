@@ -1,14 +1,18 @@
 """One task of a run, and the commands to runs and tasks."""
 
 import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from orchestra.cli.commands.diff import diff_of_task, text_of_changes
 from orchestra.model import TaskState
 from orchestra.report import run_status
-from orchestra.report.detail import build_detail
+from orchestra.report.detail import Attempt, build_detail
 from orchestra.report.fold import report_from_log
 from orchestra.web.envelope import ApiError, data_response
 from orchestra.web.launch import decision_words
@@ -19,6 +23,7 @@ from orchestra.web.rows import Row
 from orchestra.web.server import RunServer, read_object
 from orchestra.web.steering import RUN_COMMANDS, TASK_COMMANDS, send_command
 
+PAGE_BYTES = 200_000
 # What can be changed, and what the run's owner calls it.
 CHANGE_NAMES = {name: name for name in ("title", "brief", "priority", "files", "link", "unlink")}
 CHANGE_NAMES |= {"add_dependency": "link", "remove_dependency": "unlink"}
@@ -31,9 +36,26 @@ def task_routes(server: RunServer) -> APIRouter:
     async def get_task(run: str, task: int) -> Response:
         return data_response(await asyncio.to_thread(read_task, await server.find(run), task))
 
-    @routes.get("/runs/{run}/tasks/{task}/diff", summary="What the task changed, as a patch")
-    async def get_task_diff(run: str, task: int) -> Response:
-        return await patch_response(diff_of_task, *await server.find(run), task)
+    @routes.get("/runs/{run}/tasks/{task}/diff", summary="What the task changed, as a patch; with `file` of one file")
+    async def get_task_diff(run: str, task: int, file: str = "") -> Response:
+        return await patch_response(file, diff_of_task, *await server.find(run), task)
+
+    @routes.get("/runs/{run}/tasks/{task}/attempts", summary="The attempts at a task, without their texts")
+    async def get_attempts(run: str, task: int) -> Response:
+        attempts = await asyncio.to_thread(read_attempts, await server.find(run), task)
+        left_out = ("diff", "conversation")
+        records = [run_status.attempt_record(attempt, "") | {"ended": attempt.ended} for attempt in attempts]
+        return data_response([{name: each[name] for name in each if name not in left_out} for each in records])
+
+    for path, words in (("conversation", "What was said in an attempt, by default the last"), ("memories", "The same")):
+
+        @routes.get(f"/runs/{{run}}/tasks/{{task}}/{path}", summary=words, operation_id=f"get_{path}")
+        async def get_conversation(
+            run: str, task: int, attempt: int = 0, after: Annotated[int, Query(ge=0)] = 0
+        ) -> Response:
+            """A page has the turns from `after` on, up to 200 KB of them; `page.next` is the `after` of the next."""
+            attempts = await asyncio.to_thread(read_attempts, await server.find(run), task)
+            return data_response(*conversation_page(attempts, attempt, after))
 
     @routes.patch("/runs/{run}/tasks/{task}", summary="Change a task that has not begun")
     async def change_task(run: str, task: int, request: Request) -> Response:
@@ -92,6 +114,30 @@ def command_routes(server: RunServer) -> APIRouter:
         return data_response(await send_command(*found, command, task, values))
 
     return routes
+
+
+def read_attempts(found: FoundRun, task: int) -> list[Attempt]:
+    index, known = found
+    log = index.read_task_log(known, task)
+    if not log:
+        raise ApiError(404, f"Run {known.name} has no task {task}, or nothing has happened to it.")
+    return build_detail(log).all_attempts(task)
+
+
+def conversation_page(attempts: Sequence[Attempt], number: int, after: int) -> tuple[Row, Row]:
+    chosen = [each for each in attempts if number in (0, each.number)]
+    if number and not chosen:
+        raise ApiError(404, f"There is no attempt {number}.")
+    turns = [asdict(turn) for turn in (chosen[-1].turns if chosen else ())]
+    page, size = list[Row](), 0
+    for turn in turns[after:]:
+        size += len(json.dumps(turn))
+        if page and size > PAGE_BYTES:
+            break
+        page.append(turn)
+    following = after + len(page)
+    data = {"attempt": chosen[-1].number if chosen else None, "whole": bool(chosen) and chosen[-1].whole, "turns": page}
+    return data, {"total": len(turns), "next": following if following < len(turns) else None}
 
 
 def read_task(found: FoundRun, task: int) -> Row:

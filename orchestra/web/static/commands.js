@@ -1,0 +1,55 @@
+// What can be done with a key: for the keyboard, the help and the palette. Every one of them is a button or link too.
+
+import { actions } from "./actions.js";
+import { state, update } from "./state.js";
+
+const inRun = () => state.place.screen === "run" && state.run !== null;
+const isRunning = () => inRun() && state.run.state === "running" && !state.past;
+const goTo = (place) => () => actions.go(place);
+
+/** Keys of two signs are typed one after the other. */
+export const COMMANDS = [
+  { key: "?", words: "show the keys", run: () => update({ help: !state.help }) },
+  { key: "Ctrl-K", words: "find a command", run: () => update({ palette: true }) },
+  { key: "r", words: "refresh", run: () => actions.reenter() },
+  { key: "g r", words: "runs", run: goTo("#/") },
+  { key: "g q", words: "what needs you", run: goTo("#/queue") },
+  { key: "g p", words: "plans", run: goTo("#/plans") },
+  { key: "g a", words: "agents at work", run: goTo("#/agents") },
+  { key: "g l", words: "files held", run: goTo("#/locks") },
+  { key: "g s", words: "figures", run: goTo("#/stats") },
+  { key: "g h", words: "health", run: goTo("#/health") },
+  { key: "n", words: "new run", run: goTo("#/new") },
+  { key: "j", words: "next", run: () => actions.step(1) },
+  { key: "k", words: "previous", run: () => actions.step(-1) },
+  { key: "/", words: "find", run: () => document.querySelector("input[type=search]")?.focus() },
+  { key: ".", words: "next task that needs you", run: () => actions.nextWaiting() },
+  { key: "l", words: "link mode: choose the task that waits, then the one it needs", when: isRunning, run: () => actions.toggleLinking() },
+  { key: "t", words: "timeline", when: inRun, run: () => actions.showTab("timeline") },
+  { key: "d", words: "diff of the task", when: () => inRun() && state.place.task !== null, run: () => actions.showPart("diff") },
+  { key: "p", words: "pause the run, or let it go on", when: isRunning, run: () => actions.send(state.run.paused ? "/unpause" : "/pause") },
+  { key: "Esc", words: "close, back", run: () => actions.leave() },
+];
+
+let first = "";
+
+export function pressKey(event) {
+  const typing = event.target.closest?.("input:not([type=checkbox]):not([type=range]), textarea, select");
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") return carryOut(event, "Ctrl-K");
+  if (event.ctrlKey || event.metaKey || event.altKey || (typing && event.key !== "Escape")) return undefined;
+  const key = event.key === "Escape" ? "Esc" : event.key;
+  const whole = first ? `${first} ${key}` : key;
+  first = !first && key === "g" ? "g" : "";
+  if (typing) event.target.blur();
+  return carryOut(event, whole);
+}
+
+function carryOut(event, key) {
+  const command = COMMANDS.find((each) => each.key === key && (each.when ?? (() => true))());
+  const isAsking = state.asking || state.help || state.palette;
+  if (!command || (isAsking && key !== "Esc")) return;
+  event.preventDefault();
+  command.run();
+}
+
+export const availableCommands = () => COMMANDS.filter((each) => (each.when ?? (() => true))());

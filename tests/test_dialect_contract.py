@@ -146,6 +146,78 @@ def test_dialect_is_listed_under_its_name_with_a_case_here(name: str) -> None:
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
+PATCH = "*** Begin Patch\n*** Update File: app.py\n@@\n-1\n+2\n*** End Patch\n"
+# A reply that edits app.py by a tool call: whole, and as a stream whose arguments come in pieces.
+CALLS: dict[str, tuple[Record, list[Record], str]] = {
+    "openai": (
+        {"choices": [{"message": {"tool_calls": [{"function": {"name": "edit", "arguments": '{"path": "app.py"}'}}]}}]},
+        [
+            {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"name": "edit", "arguments": '{"pa'}}]}}]},
+            {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": 'th": "app.py"}'}}]}}]},
+            {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]},
+        ],
+        "[edit app.py]",
+    ),
+    "responses": (
+        {"output": [{"type": "custom_tool_call", "name": "apply_patch", "input": PATCH}], "status": "completed"},
+        [
+            {"type": "response.created", "response": {"output": [], "status": "in_progress"}},
+            {
+                "type": "response.output_item.done",
+                "item": {"type": "custom_tool_call", "name": "apply_patch", "input": PATCH},
+            },
+            {"type": "response.completed", "response": {"status": "completed", "output": [], "usage": RESPONSES_USAGE}},
+        ],
+        "[apply_patch app.py]",
+    ),
+    "anthropic": (
+        {"type": "message", "content": [{"type": "tool_use", "name": "Edit", "input": {"file_path": "app.py"}}]},
+        [
+            {"type": "message_start", "message": {"usage": ANTHROPIC_USAGE}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "name": "Edit"}},
+            {"type": "content_block_delta", "index": 0, "delta": {"partial_json": '{"file_pa'}},
+            {"type": "content_block_delta", "index": 0, "delta": {"partial_json": 'th": "app.py"}'}},
+            {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+        ],
+        "[Edit app.py]",
+    ),
+    "gemini": (
+        {
+            "candidates": [{"content": {"parts": [{"functionCall": {"name": "edit", "args": {"path": "app.py"}}}]}}],
+            "usageMetadata": GEMINI_USAGE,
+        },
+        [
+            {
+                "candidates": [
+                    {
+                        "content": {"parts": [{"functionCall": {"name": "edit", "args": {"path": "app.py"}}}]},
+                        "finishReason": "STOP",
+                    }
+                ]
+            }
+        ],
+        "[edit app.py]",
+    ),
+}
+
+
+def test_tool_call_is_told_in_a_line(name: str) -> None:
+    dialect, (reply, events, line) = DIALECTS[name], CALLS[name]
+    assert dialect.is_reply(reply) and dialect.reply_text(reply) == line
+    reader = StreamReader(dialect.new_joiner())
+    for event in events:
+        reader.feed(f"data: {json.dumps(event)}\n\n".encode())
+    assert not reader.finish_stream() and not reader.is_cut_off
+    assert dialect.is_reply(reader.joined_body) and dialect.reply_text(reader.joined_body) == line
+
+
+def test_stream_without_its_closing_event_is_cut_off(name: str) -> None:
+    reader = StreamReader(DIALECTS[name].new_joiner())
+    for event in CALLS[name][1][:-1] or [{"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}]:
+        reader.feed(f"data: {json.dumps(event)}\n\n".encode())
+    assert not reader.finish_stream() and reader.is_cut_off
+
+
 def test_request_for_a_reply_is_recognised_in_its_family_only(name: str) -> None:
     for family in FAMILIES:
         found = dialects.route_request(family, "POST", CASES[name].path)
@@ -307,3 +379,15 @@ def test_final_error_is_a_bad_request_that_says_nothing(name: str) -> None:
     assert dialects.classify_failure(400, raw) == "bad_request"
     assert dialects.error_message(raw) == dialects.NEUTRAL_MESSAGE
     assert not DIALECTS[name].is_reply(json.loads(raw))
+
+
+# --- what thinking needs --------------------------------------------------------------------------------------------
+
+
+def test_cap_is_never_lowered_below_what_thinking_needs(name: str) -> None:
+    request = CASES[name].request | {"thinking": {"type": "enabled", "budget_tokens": 31_999}}
+    least = DIALECTS[name].least_cap(request)
+    assert least == (31_999 if name == "anthropic" else 0)
+    model = catalogue.resolve_model("openai/gpt-4o")
+    most = billing.max_request_cost(model, 300, 64_000, least)
+    assert most.least_output > least and most.least_amount.tokens > least

@@ -420,8 +420,8 @@ def test_gateway_answers_others_while_one_request_is_in_trouble() -> None:
 # --- streams --------------------------------------------------------------------------------------------------------
 
 
-async def stream(gateway: Gateway, ticket: ClientPass, dialect: str, pieces: list[bytes], enough: int = 10**9) -> bytes:
-    """Read a stream piece by piece; leave after `enough` of them."""
+async def stream(gateway: Gateway, ticket: ClientPass, dialect: str, pieces: list[bytes]) -> bytes:
+    """Read a stream piece by piece."""
     path, body = STREAMS[dialect]
     said = b""
     async with client() as http:
@@ -430,21 +430,19 @@ async def stream(gateway: Gateway, ticket: ClientPass, dialect: str, pieces: lis
             async for piece in answer.aiter_raw():
                 said += piece
                 pieces.append(piece)
-                if len(pieces) >= enough:
-                    break
     return said
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_stream_passes_piece_by_piece_and_is_counted_at_its_end(dialect: str) -> None:
+def test_a_slow_stream_passes_piece_by_piece_and_is_counted_before_its_last_one(dialect: str) -> None:
     pieces: list[bytes] = []
 
     async def talk(server: ModelServer) -> tuple[bytes, list[Exchange]]:
         async with door(server) as (gateway, heard):
+            gateway.stream_patience = 0.0
             return await stream(gateway, agent(gateway), dialect, pieces), heard
 
-    # The rest is not sent before the client has the first piece.
-    in_two = Reply("Hello there", usage=Usage(100, 20, 40, 5), pause=lambda: pieces)
+    in_two = Reply("Hello there", usage=Usage(100, 20, 40, 5), drip=0.02)
     with ModelServer(lambda request: in_two) as server:
         said, [exchange] = asyncio.run(talk(server))
     assert len(pieces) > 1
@@ -453,9 +451,10 @@ def test_a_stream_passes_piece_by_piece_and_is_counted_at_its_end(dialect: str) 
     assert (used.requests, used.replies, used.input, used.cached, used.output) == (1, 1, 100, 40, 20)
 
 
-def test_a_stream_that_breaks_off_breaks_off_for_the_client_too() -> None:
+def test_a_slow_stream_that_breaks_off_breaks_off_for_the_client_too() -> None:
     async def talk(server: ModelServer) -> list[Exchange]:
         async with door(server) as (gateway, heard):
+            gateway.stream_patience = 0.0
             with pytest.raises(httpx.RemoteProtocolError):
                 await stream(gateway, agent(gateway), "openai", [])
         return heard
@@ -464,6 +463,63 @@ def test_a_stream_that_breaks_off_breaks_off_for_the_client_too() -> None:
         [exchange] = asyncio.run(talk(server))
     assert (exchange.failure, exchange.usage.requests, exchange.usage.replies) == ("server", 1, 0)
     assert "broke off" in exchange.message
+
+
+def test_a_stream_that_breaks_off_is_asked_for_again_and_nothing_of_it_is_handed_on() -> None:
+    replies = in_turn(Reply("a longer answer than that", drop="mid"), Reply("whole", usage=Usage(100, 20)))
+
+    async def talk(server: ModelServer) -> tuple[bytes, list[Exchange]]:
+        async with door(server) as (gateway, heard):
+            return await stream(gateway, agent(gateway), "anthropic", []), heard
+
+    with ModelServer(replies) as server:
+        said, [exchange] = asyncio.run(talk(server))
+    assert b"longer" not in said and exchange.reply == "whole" and not exchange.failure
+    assert (exchange.usage.requests, exchange.usage.replies, exchange.usage.output) == (2, 1, 20)
+
+
+# Each begins a reply, and stops without the event that ends it.
+CUT_OFF: dict[str, list[dict[str, Any]]] = {
+    "openai": [{"choices": [{"delta": {"content": "Hi"}}]}],
+    "anthropic": [
+        {"type": "message_start", "message": {"usage": {"input_tokens": 5}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
+    ],
+    "gemini": [{"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}],
+}
+
+
+@pytest.mark.parametrize("dialect", CUT_OFF)
+def test_a_stream_without_its_closing_event_is_a_failure_and_no_reply(dialect: str) -> None:
+    raw = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in CUT_OFF[dialect])
+
+    async def talk(server: ModelServer) -> list[Exchange]:
+        async with door(server) as (gateway, heard), client() as http:
+            path, body = STREAMS[dialect]
+            answer = await http.post(f"{gateway.client_url(agent(gateway), dialect)}/{path}", json=body)
+            assert is_final(answer, dialect)
+        return heard
+
+    reply = Reply(raw_body=raw, headers={"content-type": "text/event-stream"})
+    with ModelServer(lambda request: reply) as server:
+        [exchange] = asyncio.run(talk(server))
+    assert (exchange.failure, exchange.usage.requests, exchange.usage.replies) == ("server", 2, 0)
+    assert exchange.message == "the stream ended before its reply was complete"
+
+
+def test_after_a_final_failure_the_client_asks_nobody_any_more() -> None:
+    async def talk(server: ModelServer) -> list[Exchange]:
+        async with door(server) as (gateway, heard):
+            ticket = agent(gateway)
+            ticket.ends_at_failure = True
+            for _ in range(3):
+                assert is_final(await ask(gateway, ticket, "anthropic"), "anthropic")
+        return heard
+
+    with ModelServer(lambda request: Reply("bad key", status=401)) as server:
+        [exchange] = asyncio.run(talk(server))
+        assert server.count() == 1
+    assert exchange.failure == "auth"
 
 
 def test_a_refused_stream_is_tried_again_and_answered_finally() -> None:
@@ -499,12 +555,10 @@ def test_a_reply_that_is_paid_for_is_counted_though_its_client_is_gone(
     async def talk(server: ModelServer) -> ClientPass:
         async with door(server) as (gateway, heard):
             ticket = agent(gateway)
-            if streams:
-                await stream(gateway, ticket, "anthropic", [], enough=1)
-            else:
-                asking = asyncio.create_task(ask(gateway, ticket, "anthropic"))
-                await until(server.count)
-                asking.cancel()
+            asked = stream(gateway, ticket, "anthropic", []) if streams else ask(gateway, ticket, "anthropic")
+            asking = asyncio.ensure_future(asked)
+            await until(server.count)
+            asking.cancel()
             gateway.remove_client(ticket)
             assert not heard
             gone.set()
@@ -523,6 +577,7 @@ def test_stop_answers_waiting_clients_and_leaves_no_task(capfd: pytest.CaptureFi
         async with client() as idle, client() as http:
             listener = Listener()
             gateway = Gateway(upstreams(server), listener)
+            gateway.stream_patience = 0.0
             await gateway.start()
             kept, ticket = agent(gateway), agent(gateway)
             assert (

@@ -1,6 +1,7 @@
 """Tapes: what was recorded at one place is played at another, without any provider, and what is new is drift."""
 
 import asyncio
+import copy
 import gzip
 import json
 import os
@@ -334,3 +335,55 @@ def test_a_date_in_a_file_of_the_users_makes_another_request() -> None:
         request_identity("openai", "x", {"messages": [{"role": "user", "content": text}]}, "") for text in texts
     )
     assert one != other
+
+
+# --- requests of other agents ---------------------------------------------------------------------------------------
+
+SESSIONS: list[dict[str, Any]] = [
+    {
+        "prompt_cache_key": key,
+        "client_metadata": {"session": key},
+        "input": [
+            {"type": "message", "id": f"msg_{key}", "role": "user", "content": [{"type": "input_text", "text": facts}]},
+            {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "exec", "arguments": "{}"},
+            {"type": "function_call_output", "id": f"fco_{key}", "call_id": "call_1", "output": f"in {root}"},
+        ],
+    }
+    for key, root, facts in (
+        (
+            "a",
+            "/tmp/a/tree",
+            "<environment_context>\n  <cwd>/tmp/a/tree</cwd>\n  <current_date>2026-11-30</current_date>",
+        ),
+        (
+            "b",
+            "/tmp/b/tree",
+            "<environment_context>\n  <cwd>/tmp/b/tree</cwd>\n  <current_date>2026-12-01</current_date>",
+        ),
+    )
+]
+CLAUDES: list[dict[str, Any]] = [
+    {
+        "metadata": {"user_id": key},
+        "system": [{"type": "text", "text": "Orders."}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": f"<system-reminder>\n - Shell: {key}\n{root}"}]},
+        ],
+    }
+    for key, root in (("zsh", "/tmp/a/tree"), ("bash", "/tmp/b/tree"))
+]
+
+
+@pytest.mark.parametrize(("dialect", "pair"), [("openai", SESSIONS), ("anthropic", CLAUDES)])
+def test_request_of_another_session_machine_and_day_is_the_same(dialect: str, pair: list[dict[str, Any]]) -> None:
+    one, other = (
+        request_identity(dialect, "x", body, root)
+        for body, root in zip(pair, ("/tmp/a/tree", "/tmp/b/tree"), strict=True)
+    )
+    assert one == other
+
+
+def test_another_result_of_a_call_is_another_request() -> None:
+    changed = copy.deepcopy(SESSIONS[0])
+    changed["input"][2]["output"] = "another"
+    assert request_identity("openai", "x", changed, "") != request_identity("openai", "x", SESSIONS[0], "")

@@ -294,9 +294,10 @@ def test_after_an_overshoot_nothing_more_is_sent() -> None:
 # --- streams that are none ------------------------------------------------------------------------------------------
 
 NO_STREAMS = {
-    "an error": b'data: {"error": {"message": "overloaded", "code": 529}}\n\n',
+    "an error": b'data: {"error": {"message": "no such thing", "code": 529}}\n\n',
     "an error in the end": b'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\ndata: {"error": {"code": 1}}\n\n',
     "only usage": b'data: {"choices": [], "usage": {"prompt_tokens": 5}}\n\ndata: [DONE]\n\n',
+    "a response that has only begun": b'data: {"response": {"output": [], "status": "in_progress"}}\n\n',
     "nothing": b"data: [DONE]\n\n",
     "other events": b'data: {"type": "ping"}\n\n' * 3,
     "choices of no kind": b'data: {"choices": 5}\n\ndata: {"choices": null}\n\ndata: {"choices": [7]}\n\n',

@@ -9,6 +9,7 @@ from orchestra.dialects.base import Dialect
 from orchestra.dialects.failures import (
     LONGEST_ERROR,
     classify_failure,
+    classify_stream_error,
     error_message,
     full_error_message,
     is_html,

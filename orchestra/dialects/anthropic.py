@@ -4,9 +4,11 @@ from collections.abc import Collection, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from orchestra.dialects.base import Dialect, Joiner, MessageList, latest_usage, read_messages
-from orchestra.dialects.usage import Tokens, UsageCounts, UsageFormat
+from orchestra.dialects.base import Dialect, Joiner, MessageList, content_text, latest_usage, read_messages
+from orchestra.dialects.usage import Tokens, UsageCounts, UsageFormat, as_count
 from orchestra.dialects.values import Body, as_object, as_text, is_object_list, object_items
+
+SHOWN_BLOCKS = ("text", "tool_use", "server_tool_use")
 
 
 class Anthropic(Dialect):
@@ -30,6 +32,10 @@ class Anthropic(Dialect):
     def auth_header(self, key: str) -> tuple[str, str]:
         return "x-api-key", key
 
+    def least_cap(self, body: Body) -> int:
+        """The limit must be larger than what the request reserves for thinking."""
+        return as_count(as_object(body.get("thinking")).get("budget_tokens")) or 0
+
     def compose_request(self, model: str, system: str, turns: Sequence[tuple[str, str]]) -> tuple[str, Body]:
         listed = [{"role": role, "content": text} for role, text in turns]
         return "v1/messages", {"model": model} | ({"system": system} if system else {}) | {"messages": listed}
@@ -52,8 +58,7 @@ class Anthropic(Dialect):
         return is_object_list(body.get("content")) and ("usage" in body or body.get("type") == "message")
 
     def reply_text(self, body: Body) -> str:
-        parts = object_items(body.get("content"))
-        return "".join(as_text(part.get("text")) for part in parts if part.get("type") == "text")
+        return content_text([part for part in object_items(body.get("content")) if part.get("type") in SHOWN_BLOCKS])
 
     def end_reason(self, body: Body) -> str:
         return as_text(body.get("stop_reason"))
@@ -92,27 +97,44 @@ class AnthropicJoiner:
     """Joins the events of a message. Usage comes in two of them; the later one counts."""
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
+        self.blocks: dict[int, Body] = {}
         self.stop = ""
+        self.has_ended = False
         self.usage: Body = {}
         self.odd: Any = None  # a usage that is not an object
         self.begun = False
 
     def add_chunk(self, chunk: Body) -> None:
         message, delta = as_object(chunk.get("message")), as_object(chunk.get("delta"))
-        self.begun = self.begun or bool(message) or chunk.get("type") == "content_block_delta"
+        kind, index = chunk.get("type"), as_count(chunk.get("index")) or 0
+        self.begun = self.begun or bool(message) or kind == "content_block_delta"
         for used in (message.get("usage"), chunk.get("usage")):
             if isinstance(used, dict):
                 self.usage |= {name: value for name, value in used.items() if value is not None}
             else:
                 self.odd = latest_usage(self.odd, used)
         self.stop = as_text(delta.get("stop_reason")) or self.stop
-        if chunk.get("type") == "content_block_delta":
-            self.texts.append(as_text(delta.get("text")))
+        self.has_ended = self.has_ended or kind == "message_stop"
+        if kind == "content_block_start":
+            self.blocks[index] = as_object(chunk.get("content_block")) | {"pieces": []}
+        if kind == "content_block_delta":
+            piece = as_text(delta.get("text")) + as_text(delta.get("partial_json"))
+            self.blocks.setdefault(index, {"type": "text", "pieces": []})["pieces"].append(piece)
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self.stop) or self.has_ended
 
     def joined_body(self) -> Body:
         if not self.begun:
             return {}
-        content = [{"type": "text", "text": "".join(self.texts)}]
+        content = [joined_block(block) for block in self.blocks.values()]
         usage = self.usage if self.odd is None else self.odd
         return {"type": "message", "content": content, "usage": usage, "stop_reason": self.stop}
+
+
+def joined_block(block: Body) -> Body:
+    pieces = "".join(block["pieces"])
+    if block.get("type") in ("tool_use", "server_tool_use"):
+        return {"type": block["type"], "name": as_text(block.get("name")), "input": pieces}
+    return {"type": block.get("type"), "text": as_text(block.get("text")) + pieces}

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from orchestra.dialects.calls import call_line, find_call
 from orchestra.dialects.usage import Tokens, UsageFormat
 from orchestra.dialects.values import Body, as_text, object_items
 
@@ -14,7 +15,13 @@ MessageList = list[tuple[str, str]]
 
 
 class Joiner(Protocol):
-    """Joins the events of one stream."""
+    """Joins the events of one stream. `begun`: there was a part of a reply. `is_closed`: an event has said that the
+    reply is complete."""
+
+    begun: bool
+
+    @property
+    def is_closed(self) -> bool: ...
 
     def add_chunk(self, chunk: Body) -> None: ...
 
@@ -66,6 +73,10 @@ class Dialect(Protocol):
         """The number of output tokens that the request allows."""
         return find_cap(body, self.cap_names)
 
+    def least_cap(self, body: Body) -> int:
+        """The output tokens that the request needs for its reasoning, before the reply begins."""
+        return 0
+
     def with_cap(self, provider: str, body: Body, cap: int) -> Body:
         """The request with another output limit, under the name that it already uses."""
         return body | {present_name(body, self.cap_names): cap}
@@ -95,7 +106,7 @@ class Dialect(Protocol):
         usage does not matter here: a reply without usage, or with a strange one, is paid like any other."""
 
     def reply_text(self, body: Body) -> str:
-        """The model's text without its reasoning."""
+        """The model's text without its reasoning, and a line for each tool call."""
 
     def end_reason(self, body: Body) -> str:
         """The provider's reason for the end of the reply."""
@@ -136,14 +147,26 @@ def choice_finish(first: Body) -> str:
 
 
 def content_text(value: Any) -> str:
-    """Return the text of a message's content, which may come in parts."""
+    """Return the text of a message's content, which may come in parts, with a line for each tool call."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "".join(map(content_text, value))
+        return join_parts(value)
     if isinstance(value, dict):
-        return content_text(next((value[name] for name in ("content", "parts", "text") if name in value), ""))
+        if call := find_call(value):
+            return call_line(*call)
+        text = content_text(next((value[name] for name in ("content", "parts", "text") if name in value), ""))
+        return join_parts([text, *calls]) if isinstance(calls := value.get("tool_calls"), list) else text
     return ""
+
+
+def join_parts(parts: Sequence[Any]) -> str:
+    """Join the texts of parts. A tool call has a line of its own."""
+    text = ""
+    for part in parts:
+        is_call = isinstance(part, dict) and find_call(part) is not None
+        text += ("\n" if is_call and text and not text.endswith("\n") else "") + content_text(part)
+    return text
 
 
 def read_messages(system: Any, listed: Any) -> MessageList:

@@ -17,6 +17,8 @@ QUOTA_WORDS = re.compile(
 )
 # Gemini says this of a limit per minute too, but then with the time to wait.
 QUOTA_OR_RATE_WORDS = "exceeded your current quota"
+RATE_WORDS = re.compile("rate.?limit|too many requests")
+SERVER_WORDS = re.compile("overloaded|internal.{0,8}error|server.?error|an error occurred while processing")
 KEY_WORDS = re.compile("api key not valid|api_key_invalid")
 LONGEST_ERROR = 1 << 16  # bytes of an error body that are read
 
@@ -36,6 +38,13 @@ def classify_failure(status: int, raw: bytes) -> str:
     if status in (401, 403) or (status == 400 and KEY_WORDS.search(words)):
         return "auth"
     return {408: "timeout", 429: "rate_limit"}.get(status, "bad_request")
+
+
+def classify_stream_error(message: str) -> str:
+    """Return the failure class of a stream that ended with an error, by the provider's sentence."""
+    words = message.lower()
+    classes = {"context": CONTEXT_WORDS, "quota": QUOTA_WORDS, "rate_limit": RATE_WORDS, "server": SERVER_WORDS}
+    return next((name for name, pattern in classes.items() if pattern.search(words)), "garbage")
 
 
 def is_html(raw: bytes) -> bool:

@@ -9,6 +9,7 @@ from orchestra.dialects.base import (
     Joiner,
     MessageList,
     choice_finish,
+    content_text,
     find_cap,
     latest_usage,
     present_name,
@@ -86,7 +87,7 @@ class Gemini(Dialect):
     def reply_text(self, body: Body) -> str:
         contents = [as_object(one.get("content")) for one in object_items(body.get("candidates"))[:1]]
         parts = [part for content in contents for part in object_items(content.get("parts"))]
-        return "".join(as_text(part.get("text")) for part in parts if not part.get("thought"))
+        return content_text([part for part in parts if not part.get("thought")])
 
     def end_reason(self, body: Body) -> str:
         if not body.get("candidates"):
@@ -143,6 +144,10 @@ class GeminiJoiner:
             self.begun = True
             self.parts += object_items(as_object(candidate.get("content")).get("parts"))
             self.finish = as_text(candidate.get("finishReason")) or self.finish
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self.finish)
 
     def joined_body(self) -> Body:
         if not self.begun:

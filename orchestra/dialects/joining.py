@@ -23,6 +23,7 @@ class StreamReader:
         self.joiner = joiner
         self.error: Body = {}
         self.events = 0
+        self.has_end_mark = False  # [DONE], which ends a stream of chat completions
         self.line: list[bytes] = []  # the pieces of an unfinished line
         self.length = 0
         self.plain: list[bytes] = []
@@ -51,6 +52,7 @@ class StreamReader:
         self.events += 1
         self.plain = []
         data = line[5:].lstrip()
+        self.has_end_mark = self.has_end_mark or data.strip() == b"[DONE]"
         chunk = parse_json_or_none(data) if data.startswith(b"{") else None
         if isinstance(chunk, dict):
             self.add_chunk(chunk)
@@ -66,6 +68,11 @@ class StreamReader:
             self.handle_line(b"".join(self.line))
             self.line = []
         return b"" if self.events else b"\n".join(self.plain)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether a reply has begun, and the stream has not said that it is complete."""
+        return self.joiner.begun and not (self.error or self.has_end_mark or self.joiner.is_closed)
 
     @property
     def joined_body(self) -> Body:

@@ -9,12 +9,19 @@ from orchestra.dialects.base import (
     Joiner,
     MessageList,
     choice_finish,
+    content_text,
     latest_usage,
     present_name,
     read_messages,
 )
-from orchestra.dialects.usage import Tokens, UsageCounts, UsageFormat
+from orchestra.dialects.calls import CALL_TYPES
+from orchestra.dialects.usage import Tokens, UsageCounts, UsageFormat, as_count
 from orchestra.dialects.values import Body, as_object, as_text, is_object_list, object_items
+
+# The statuses of a response that is a reply, and the events that end a stream of one.
+ENDED = ("completed", "incomplete")
+CLOSING_EVENTS = ("response.completed", "response.incomplete", "response.failed", "response.done")
+SHOWN_ITEMS = ("message", *CALL_TYPES)
 
 
 class OpenAi(Dialect):
@@ -64,7 +71,7 @@ class OpenAi(Dialect):
 
     def reply_text(self, body: Body) -> str:
         messages = [as_object(choice.get("message")) for choice in object_items(body.get("choices"))]
-        return "".join(as_text(message.get("content")) for message in messages)
+        return "".join(map(content_text, messages))
 
     def end_reason(self, body: Body) -> str:
         return choice_finish(next(iter(object_items(body.get("choices"))), {}))
@@ -119,6 +126,7 @@ class OpenAiJoiner:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.calls: dict[int, list[Body]] = {}  # the pieces of each tool call
         self.finish = ""
         self.usage: Any = None
         self.begun = False
@@ -128,14 +136,26 @@ class OpenAiJoiner:
             self.begun = True
             part = as_object(choice.get("delta")) or as_object(choice.get("message"))
             self.texts.append(as_text(part.get("content")))
+            for call in object_items(part.get("tool_calls")):
+                self.calls.setdefault(as_count(call.get("index")) or 0, []).append(as_object(call.get("function")))
             self.finish = as_text(choice.get("finish_reason")) or self.finish
         self.usage = latest_usage(self.usage, chunk.get("usage"))
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self.finish)
 
     def joined_body(self) -> Body:
         if not self.begun:
             return {}
-        choice = {"message": {"content": "".join(self.texts)}, "finish_reason": self.finish}
+        calls = [{"function": joined_call(pieces)} for pieces in self.calls.values()]
+        message = {"content": "".join(self.texts)} | ({"tool_calls": calls} if calls else {})
+        choice = {"message": message, "finish_reason": self.finish}
         return {"choices": [choice], "usage": {} if self.usage is None else self.usage}
+
+
+def joined_call(pieces: Sequence[Body]) -> Body:
+    return {name: "".join(as_text(piece.get(name)) for piece in pieces) for name in ("name", "arguments")}
 
 
 class Responses(OpenAi):
@@ -161,11 +181,12 @@ class Responses(OpenAi):
         return read_messages(body.get("instructions"), listed)
 
     def is_reply(self, body: Any) -> bool:
-        return isinstance(body, dict) and is_object_list(body.get("output"))
+        """Whether it is a reply: one that failed, or has just begun, has an output too."""
+        ended = isinstance(body, dict) and (body.get("status") or "completed") in ENDED
+        return ended and is_object_list(body.get("output"))
 
     def reply_text(self, body: Body) -> str:
-        items = (item for item in object_items(body.get("output")) if item.get("type") == "message")
-        return "".join(as_text(item.get("content")) for item in items)
+        return content_text([item for item in object_items(body.get("output")) if item.get("type") in SHOWN_ITEMS])
 
     def end_reason(self, body: Body) -> str:
         return as_text(as_object(body.get("incomplete_details")).get("reason"))
@@ -178,13 +199,23 @@ class Responses(OpenAi):
 
 
 class ResponsesJoiner:
-    """Joins a response: its last event holds all of it."""
+    """Joins a response: its closing event holds all of it. Some servers leave the output to the events before it."""
 
     def __init__(self) -> None:
         self.response: Body = {}
+        self.items: list[Body] = []
+        self.begun = self.has_ended = False
 
     def add_chunk(self, chunk: Body) -> None:
-        self.response = as_object(chunk.get("response")) or self.response
+        self.begun = self.begun or as_text(chunk.get("type")).startswith("response.")
+        if chunk.get("type") == "response.output_item.done":
+            self.items.append(as_object(chunk.get("item")))
+        if chunk.get("type") in CLOSING_EVENTS:
+            self.response, self.has_ended = as_object(chunk.get("response")), True
+
+    @property
+    def is_closed(self) -> bool:
+        return self.has_ended
 
     def joined_body(self) -> Body:
-        return self.response
+        return self.response | ({"output": self.items} if self.response and not self.response.get("output") else {})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestra.dialects import Tokens
-from orchestra.gateway.budget import Amount, MaxCost
+from orchestra.gateway.budget import LEAST_OUTPUT, Amount, MaxCost
 from orchestra.model import Usage
 from orchestra.providers import catalogue
 
@@ -57,6 +57,7 @@ class ClientPass:
 
     `models`: the catalogue's names of the allowed models. None allows any model: only tests and benchmarks use that.
     `repeats`: the client may repeat a request although its reply was readable.
+    `ends_at_failure`: after a final failure its further requests are refused here: the client would not stop by itself.
     `shares_prompt`: other clients send the same first request at the same time.
     """
 
@@ -68,6 +69,7 @@ class ClientPass:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     models: frozenset[str] | None = None
     repeats: bool = False
+    ends_at_failure: bool = False
     shares_prompt: bool = False
     exchanges: list[Exchange] = field(default_factory=list)
     waited_before: float = 0.0
@@ -97,6 +99,11 @@ class ClientPass:
     def is_exhausted(self) -> bool:
         replies = sum(not exchange.failure for exchange in self.exchanges)
         return bool(self.iterations) and replies >= self.iterations
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a final failure has ended what it may ask."""
+        return self.ends_at_failure and bool(self.exchanges) and bool(self.exchanges[-1].failure)
 
     def forbids_repeat(self, identity: str) -> bool:
         """Whether a request was answered already: its repetition means that the agent could not read the reply."""
@@ -155,9 +162,10 @@ def usage_remark(reported: Tokens, size: int, most: MaxCost, assumed: int) -> st
     return " and ".join(found)
 
 
-def max_request_cost(model: catalogue.Model, size: int, cap: int | None) -> MaxCost:
-    """Compute the most that a request of this size may cost; `cap` is its output limit."""
+def max_request_cost(model: catalogue.Model, size: int, cap: int | None, least_cap: int = 0) -> MaxCost:
+    """Compute the most that a request of this size may cost; `cap` is its output limit. `least_cap`: what it needs for
+    its reasoning alone."""
     asked, output = size // BYTES_PER_INPUT_TOKEN + 1, cap or model.max_output or UNKNOWN_OUTPUT
     plain, cached = (catalogue.request_cost(model, asked, 0, written, 0) or 0.0 for written in (0, asked))
     whole = catalogue.request_cost(model, asked, 0, 0, output) or 0.0
-    return MaxCost(asked, output, max(plain, cached), (whole - plain) / output)
+    return MaxCost(asked, output, max(plain, cached), (whole - plain) / output, least_cap + LEAST_OUTPUT)

@@ -25,12 +25,14 @@ NO_AMOUNT = Amount()
 
 @dataclass(frozen=True)
 class MaxCost:
-    """The most that one request may use: its input, and its output up to a cap."""
+    """The most that one request may use: its input, and its output up to a cap, which may not be lowered below
+    `least_output`."""
 
     input: int
     output: int
     input_dollars: float = 0.0
     dollars_per_token: float = 0.0  # of one output token
+    least_output: int = LEAST_OUTPUT
 
     @property
     def amount(self) -> Amount:
@@ -42,7 +44,7 @@ class MaxCost:
     @property
     def least_amount(self) -> Amount:
         """The most that the request may cost with the shortest reply that is worth its price."""
-        return self.with_output_cap(LEAST_OUTPUT).amount
+        return self.with_output_cap(self.least_output).amount
 
 
 @dataclass(eq=False)

@@ -44,6 +44,7 @@ class RequestFacts:
     model: str = ""
     streams: bool = False
     cap: int | None = None
+    least_cap: int = 0
     identity: str = ""
     asked: tuple[tuple[str, str], ...] = ()
     keys: tuple[str, ...] = ()  # the variables whose values it contains
@@ -81,6 +82,7 @@ def read_request_facts(dialect: Dialect, path: str, root: str, forms: KeyForms, 
             model=dialect.model_of(path, body),
             streams=dialect.is_streaming(path, body),
             cap=dialect.output_cap(body),
+            least_cap=dialect.least_cap(body),
             identity=request_identity(dialect.family, path, body, root),
             asked=tuple(dialect.read_request_messages(body)[:MOST_MESSAGES]),
             keys=find_keys(text, forms),

@@ -27,6 +27,8 @@ CUT_SHORT_MESSAGE = "the run ended before the answer came"
 ABANDONED_SECONDS = 60.0  # seconds to wait for an answer whose agent has gone: its end reports the cost
 BYTES_PER_TOKEN = 4  # of a request, for estimated token counts
 MAX_NOTES = 3  # about one agent's requests
+STREAM_PATIENCE = 60.0  # seconds in which a stream is kept back, so that a broken one can be asked for again
+NO_END = "the stream ended before its reply was complete"
 
 
 class Gateway:
@@ -57,7 +59,8 @@ class Gateway:
         self.replay = replay
         self.passes: dict[str, ClientPass] = {}
         self.asks: set[PendingRequest] = set()
-        self.readers: set[asyncio.Task[None]] = set()
+        self.readers: set[asyncio.Task[Response | Refusal]] = set()
+        self.stream_patience = STREAM_PATIENCE
 
     @property
     def port(self) -> int:
@@ -176,6 +179,9 @@ class Gateway:
     # --- one request
 
     async def forward(self, ask: PendingRequest) -> "Response":
+        if ask.ticket.has_failed:
+            self.asks.discard(ask)
+            return final_error(ask.dialect, 400)
         if ask.ticket.is_exhausted:
             return self.refuse(ask, "iterations", 0, f"the limit of {ask.ticket.iterations} replies is reached")
         if ask.ticket.forbids_repeat(ask.facts.identity):
@@ -218,13 +224,14 @@ class Gateway:
             async with ask.answer_deadline():
                 answer = await self.client.send(request, stream=True)
                 headers = wire.pick_headers(answer)
-                if ask.facts.streams and answer.status_code == 200 and "html" not in headers.get("content-type", ""):
-                    return self.start_stream(ask, turn, answer, headers)
-                try:
-                    raw = await wire.read_body(answer, headers.get("content-encoding", ""), ask.max_reply_tokens)
-                finally:
-                    await answer.aclose()
-                return await self.handle_answer(ask, turn, answer.status_code, headers, raw)
+                streams = ask.facts.streams and answer.status_code == 200
+                if not streams or "html" in headers.get("content-type", ""):
+                    try:
+                        raw = await wire.read_body(answer, headers.get("content-encoding", ""), ask.max_reply_tokens)
+                    finally:
+                        await answer.aclose()
+                    return await self.handle_answer(ask, turn, answer.status_code, headers, raw)
+            return await self.take_stream(ask, turn, answer, headers)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             ask.mark_unsent()
             return Refusal("bad_request", 0, f"{ask.upstream.base!r} is not a server's address: {error_text(error)}")
@@ -269,22 +276,30 @@ class Gateway:
         # Only a refusal gives the time to wait in its body; the body of a good answer may be large.
         return Refusal(failure, status, message, rate_headers.read_retry_after(headers, b"" if status == 200 else raw))
 
-    def deliver_reply(self, ask: PendingRequest, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> "Response":
+    def deliver_reply(
+        self, ask: PendingRequest, facts: ReplyFacts, raw: bytes, kind: str, *, stored: bool = True, **how: bool
+    ) -> "Response":
+        """Record a reply, and then hand it on. One that is too long to be `stored` cannot be given again."""
         from starlette.responses import Response
 
-        self.note_exchange(ask, ask.make_answered_exchange(facts, raw, kind, **how))
+        self.note_exchange(ask, ask.make_answered_exchange(facts, raw if stored else b"", kind, **how))
         return Response(raw if facts.mended is None else facts.mended, 200, media_type=kind)
 
-    def start_stream(
+    async def take_stream(
         self, ask: PendingRequest, turn: SentRequest, answer: "httpx.Response", headers: Mapping[str, str]
-    ) -> "Response":
+    ) -> "Response | Refusal":
+        """Return a whole stream, or why there is none. A stream that takes long is relayed while it comes."""
         from starlette.responses import StreamingResponse
 
-        handed: wire.Pieces = asyncio.Queue()
-        reader = asyncio.create_task(self.read_stream(ask, turn, answer, headers, handed))
+        relay = wire.StreamRelay()
+        reader = asyncio.create_task(self.read_stream(ask, turn, answer, headers, relay))
         self.readers.add(reader)
         reader.add_done_callback(self.readers.discard)
-        return StreamingResponse(wire.relay_pieces(handed), 200, media_type=headers.get("content-type") or None)
+        await asyncio.wait({reader}, timeout=self.stream_patience)
+        if reader.done():
+            return reader.result()
+        relay.is_open = True
+        return StreamingResponse(wire.relay_pieces(relay.pieces), 200, media_type=headers.get("content-type") or None)
 
     async def read_stream(
         self,
@@ -292,50 +307,72 @@ class Gateway:
         turn: SentRequest,
         answer: "httpx.Response",
         headers: Mapping[str, str],
-        handed: wire.Pieces,
-    ) -> None:
+        relay: wire.StreamRelay,
+    ) -> "Response | Refusal":
         """Read a stream to its end and record it, even if its client is gone: it is paid for."""
-        import httpx
-
-        end = None
+        end: bytes | None = None
         try:
-            async with ask.answer_deadline():
-                facts, raw = await self.relay_events(ask, answer, headers, handed)
-            ask.lane.record_reply(turn)
-            self.note_stream(ask, facts, raw, headers.get("content-type", ""))
-            end = b""
-        except httpx.HTTPError as error:
-            self.note_failure(ask, "server", 200, f"the stream broke off: {error_text(error)}")
-        except TimeoutError:
-            self.note_failure(ask, "timeout", 200, f"the stream had not ended in {ask.in_flight_seconds:.0f} s")
-        except ReplyTooLarge as error:
-            self.note_failure(ask, "garbage", 200, str(error))
+            outcome = await self.read_whole_stream(ask, turn, answer, headers, relay)
+            if isinstance(outcome, Refusal) and relay.is_open:
+                self.note_failure(ask, outcome.failure, outcome.status, outcome.message)
+            elif not isinstance(outcome, Refusal):
+                end = b""
+            return outcome
         except asyncio.CancelledError:
             self.note_failure(ask, "cancelled", 200, CUT_SHORT_MESSAGE)
+            raise
         except Exception as error:
             self.note_failure(ask, "gateway", 200, f"a bug in the gateway: {error!r}")
+            return Refusal("gateway", 200, "a bug in the gateway")
         finally:
-            ask.lane.forget_request(turn, ask.trouble)
-            handed.put_nowait(end)
+            if relay.is_open:
+                ask.lane.forget_request(turn, ask.trouble)
+            relay.end(end)
             await answer.aclose()
 
+    async def read_whole_stream(
+        self,
+        ask: PendingRequest,
+        turn: SentRequest,
+        answer: "httpx.Response",
+        headers: Mapping[str, str],
+        relay: wire.StreamRelay,
+    ) -> "Response | Refusal":
+        import httpx
+
+        kind = headers.get("content-type", "")
+        try:
+            async with ask.answer_deadline():
+                facts = await self.relay_events(ask, answer, headers, relay)
+        except httpx.HTTPError as error:
+            return Refusal("server", 200, f"the stream broke off: {error_text(error)}", lost=True)
+        except TimeoutError:
+            return Refusal("timeout", 200, f"the stream had not ended in {ask.in_flight_seconds:.0f} s")
+        except ReplyTooLarge as error:
+            return Refusal("garbage", 200, str(error))
+        if facts is None:
+            return Refusal("server", 200, NO_END, lost=True)
+        if not facts.is_reply:
+            return Refusal(dialects.classify_stream_error(facts.message), 200, facts.message)
+        ask.lane.record_reply(turn)
+        if useless := ask.unusable_reason(facts):
+            return self.refuse(ask, useless[0], 200, useless[1], ask.bill_reply(facts))
+        return self.deliver_reply(ask, facts, relay.whole, kind, stored=relay.stored)
+
     async def relay_events(
-        self, ask: PendingRequest, answer: "httpx.Response", headers: Mapping[str, str], handed: wire.Pieces
-    ) -> tuple[ReplyFacts, bytes]:
-        """Relay the events as they come. Return the facts of the joined body, and the stream unless it is too long."""
+        self, ask: PendingRequest, answer: "httpx.Response", headers: Mapping[str, str], relay: wire.StreamRelay
+    ) -> ReplyFacts | None:
+        """Relay the events as they come. Return the facts of the joined body; None if the stream was cut off."""
         cap = max(wire.MIN_REPLY_LIMIT, wire.STREAM_BYTES_PER_TOKEN * ask.max_reply_tokens)
-        reader, kept, size = StreamReader(ask.dialect.new_joiner(), cap), bytearray(), 0
+        reader = StreamReader(ask.dialect.new_joiner(), cap)
         async for piece in wire.inflated_pieces(answer, headers.get("content-encoding", ""), cap):
             reader.feed(piece)
-            handed.put_nowait(piece)
-            size += len(piece)
-            if size <= wire.MAX_STORED_STREAM:
-                kept += piece
-            else:
-                kept.clear()
+            relay.add(piece)
         if plain := reader.finish_stream():
-            return await self.decoder.decode_reply(ask.dialect, headers.get("content-type", ""), plain), bytes(kept)
-        return reply_facts(ask.dialect, reader.joined_body, bytes(kept)), bytes(kept)
+            return await self.decoder.decode_reply(ask.dialect, headers.get("content-type", ""), plain)
+        if reader.is_cut_off:
+            return None
+        return reply_facts(ask.dialect, reader.joined_body, relay.whole)
 
     async def replay_request(self, ask: PendingRequest, recording: Recording) -> "Response":
         found, drifted = recording.next_reply(ask.facts.identity), False
@@ -363,14 +400,6 @@ class Gateway:
         return final_error(ask.dialect, 400)
 
     # --- what became of it
-
-    def note_stream(self, ask: PendingRequest, facts: ReplyFacts, raw: bytes, kind: str) -> None:
-        if not facts.is_reply:
-            self.note_failure(ask, "garbage", 200, facts.message)
-        elif useless := ask.unusable_reason(facts):
-            self.note_failure(ask, useless[0], 200, useless[1], ask.bill_reply(facts))
-        else:
-            self.note_exchange(ask, ask.make_answered_exchange(facts, raw, kind))
 
     def note_failure(
         self, ask: PendingRequest, failure: str, status: int, message: str, billed: tuple[Usage, str] | None = None

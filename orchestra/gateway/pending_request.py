@@ -69,7 +69,7 @@ class PendingRequest:
             usage=self.settle_usage(usage or Usage(requests=self.sent)),
             seconds=time.monotonic() - self.started,
             identity=self.facts.identity,
-            asked=self.facts.asked,
+            asked=tuple((role, self.without_root(text)) for role, text in self.facts.asked),
             number=self.number,
             remark=remark,
             **reply,
@@ -78,8 +78,17 @@ class PendingRequest:
     def make_answered_exchange(self, facts: ReplyFacts, raw: bytes, kind: str, **how: bool) -> Exchange:
         # A reply that is given again was paid and counted the first time.
         usage, remark = (Usage(), "") if how.get("recalled") else self.bill_reply(facts)
-        reply = {"reply": facts.text, "finish": facts.finish, "raw": raw.decode("utf-8", "replace"), "kind": kind}
+        reply = {
+            "reply": self.without_root(facts.text),
+            "finish": facts.finish,
+            "raw": raw.decode("utf-8", "replace"),
+            "kind": kind,
+        }
         return self.make_exchange("", 200, "", usage, remark, **reply, **how)
+
+    def without_root(self, text: str) -> str:
+        """Return a text that names the files of the worktree by their paths in it."""
+        return text.replace(f"{self.ticket.root}/", "") if self.ticket.root else text
 
     # --- its prompt in the provider's cache
 
@@ -133,7 +142,7 @@ class PendingRequest:
             return ""
         if self.limits.budget.has_dollar_limit and self.known.price_in is None:
             return f"no price is known for {self.known.name}, so a budget cannot be held"
-        most = billing.max_request_cost(self.known, len(self.raw), self.facts.cap)
+        most = billing.max_request_cost(self.known, len(self.raw), self.facts.cap, self.facts.least_cap)
         self.claim = claim = self.limits.budget.reserve(self.ticket.task, most)
         await claim.decided.wait()
         if claim.refused_reason:

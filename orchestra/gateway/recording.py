@@ -48,7 +48,13 @@ FILE_LIST = "I have *added these files to the chat*"
 # how Aider answers its own report of an edit; a turn whose reply could not be read is not moved away
 END_OF_TURN = (("assistant", "Ok."), ("model", "Ok."))
 # what agents report about their machine and the date, line by line, in the system prompt
-MACHINE_FACTS = re.compile(r"^- (Platform|Shell|Language|Current date): .*$", re.MULTILINE)
+MACHINE_FACTS = re.compile(
+    r"^( ?- (?:Platform|Shell|Language|Current date|OS Version): |  <(?:shell|current_date|timezone)>).*$", re.MULTILINE
+)
+# what clients add for their own sessions, installations and accounts
+CLIENT_FIELDS = ("metadata", "client_metadata", "prompt_cache_key", "safety_identifier", "user")
+# how the part of a request begins in which Codex and Claude describe the machine
+ENVIRONMENT = ("<environment_context>", "<system-reminder>")
 
 
 def request_identity(dialect: str, path: str, body: dict[str, Any], root: str) -> str:
@@ -62,17 +68,42 @@ def request_identity(dialect: str, path: str, body: dict[str, Any], root: str) -
 def neutral_request(body: dict[str, Any]) -> dict[str, Any]:
     """Return the request with a neutral system prompt, and its files where Aider shows them. Contents of files stay as
     they are."""
-    made = dict(body)
+    made = {name: value for name, value in body.items() if name not in CLIENT_FIELDS}
     for name in ("system", "systemInstruction", "system_instruction"):
         if name in made:
             made[name] = neutral_value(made[name])
     for name in ("messages", "contents"):
         if isinstance(made.get(name), list):
             made[name] = with_files_last(made[name])
+    if isinstance(made.get("input"), list):
+        made["input"] = [neutral_item(item) for item in made["input"]]
     if isinstance(listed := made.get("messages"), list):
         orders = ("system", "developer")
-        made["messages"] = [neutral_value(one) if as_object(one).get("role") in orders else one for one in listed]
+        made["messages"] = [
+            neutral_value(one) if as_object(one).get("role") in orders else neutral_parts(one) for one in listed
+        ]
     return made
+
+
+def neutral_item(item: Any) -> Any:
+    """Return an item of a responses request without the id and the date that its client has put in. What a model said
+    keeps the ids by which calls and their results belong together."""
+    if not isinstance(item, dict):
+        return item
+    item = {name: value for name, value in item.items() if name != "id"}
+    return neutral_value(item) if describes_machine(item) else item
+
+
+def neutral_parts(message: Any) -> Any:
+    """Return a message whose parts about the machine are neutral."""
+    parts = as_object(message).get("content")
+    if not isinstance(parts, list):
+        return message
+    return message | {"content": [neutral_value(part) if describes_machine(part) else part for part in parts]}
+
+
+def describes_machine(part: Any) -> bool:
+    return content_text(part).lstrip().startswith(ENVIRONMENT)
 
 
 def with_files_last(messages: list[Any]) -> list[Any]:
@@ -88,7 +119,7 @@ def with_files_last(messages: list[Any]) -> list[Any]:
 
 def neutral_value(value: Any) -> Any:
     if isinstance(value, str):
-        return MACHINE_FACTS.sub(r"- \1: ANY", value)
+        return MACHINE_FACTS.sub(r"\1ANY", value)
     if isinstance(value, dict):
         return {name: neutral_value(each) for name, each in value.items()}
     return [neutral_value(each) for each in value] if isinstance(value, list) else value

@@ -141,6 +141,36 @@ async def relay_pieces(pieces: Pieces) -> AsyncIterator[bytes]:
         raise ConnectionResetError("the stream broke off")
 
 
+class StreamRelay:
+    """The pieces of a stream on their way to its client. The last one waits until the reply is recorded."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.pieces: Pieces = asyncio.Queue()
+        self.received = bytearray()
+        self.held = b""
+
+    def add(self, piece: bytes) -> None:
+        self.received += piece
+        if self.held:
+            self.pieces.put_nowait(self.held)
+        self.held = piece
+
+    def end(self, mark: bytes | None) -> None:
+        """End the stream with an empty piece, or break it off with None."""
+        if mark is not None and self.held:
+            self.pieces.put_nowait(self.held)
+        self.pieces.put_nowait(mark)
+
+    @property
+    def whole(self) -> bytes:
+        return bytes(self.received)
+
+    @property
+    def stored(self) -> bool:
+        return len(self.received) <= MAX_STORED_STREAM
+
+
 def query_without_keys(query: str) -> str:
     """Return the query without parameters that hold a key."""
     parts = (part for part in query.split("&") if part)

@@ -66,7 +66,6 @@ class Options:
         "do only this part of a plan that `plan shard` has cut: 2/8, or auto for the job's number in CI; for `combine`",
         Power.STEERS,
         metavar="I/N",
-        conflicts=("apply", "branch", "push", "pr", "patch"),
     )
     decompose: bool = WORK.recorded(
         False,

@@ -36,10 +36,10 @@ def clone_job(place: Place, name: str) -> Place:
     return job
 
 
-def run_shard(place: Place, shard: str, server: ModelServer, *words: str, name: str = "", **env: str) -> Ran:
+def run_shard(place: Place, shard: str, server: ModelServer, *words: str, name: str = "") -> Ran:
     """Do a shard in a clone of its own."""
     job = clone_job(place, name or f"job{shard.replace('/', '_of_')}")
-    return job.run("execute", "many", "--shard", shard, *words, server=server, **env)
+    return job.run("execute", "many", "--shard", shard, *words, server=server)
 
 
 def archives_of(place: Place) -> list[str]:

@@ -32,10 +32,12 @@ def find_shard(settings: Settings, draft: Draft | None) -> ShardNumber:
 
 
 def limit_to_shard(settings: Settings, draft: Draft, shard: ShardNumber) -> Settings:
-    """Return the settings with the shard's share of money and rate. Less may be given."""
+    """Return the settings with the shard's share of money and rate, of which less may be given, and without handover,
+    which `combine` does."""
     share = draft.shards.shard[shard.number - 1]
     limits = {"budget": share.budget, "rpm": share.rpm}
     given = {name: getattr(settings, name) for name in limits}
+    settings = settings.with_values(branch="", push=False, pr=False, patch="", commit_prd=False)
     return settings.with_values(**{name: min(filter(None, (limits[name], given[name])), default=0) for name in limits})
 
 

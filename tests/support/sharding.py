@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import subprocess
+import tomllib
 import xml.etree.ElementTree as xml
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,3 +59,10 @@ def junit_cases(ran: Ran) -> dict[str, str]:
     return {
         case.get("name", ""): next((child.tag for child in case if child.tag != "system-out"), "") for case in cases
     }
+
+
+def shard_files(place: Place, number: int) -> list[str]:
+    """The files of a shard's tasks."""
+    plan = tomllib.loads((place.repo / PLAN).read_text())
+    wanted = plan["shards"]["shard"][number - 1]["tasks"]
+    return [path for task in plan["task"] if task["id"] in wanted for path in task["files"]]

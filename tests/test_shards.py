@@ -1,0 +1,186 @@
+"""How a plan is cut into shards, and which one a job does."""
+
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestra.cli.shard_number import detect_shard_number
+from orchestra.errors import PlanError, UsageError
+from orchestra.model import DivisionBasis, FileLink, Plan, TargetFile, Task
+from orchestra.plan.draft import Draft, PlanItem, digest_draft
+from orchestra.plan.shards import (
+    Shard,
+    Shards,
+    describe_groups,
+    enough_shards,
+    group_tasks,
+    pack_shards,
+    parse_shard_number,
+    share_limits,
+)
+from orchestra.plan.toml_file import format_draft, parse_draft
+from tests.support.runs import Place
+from tests.support.sharding import PLAN, make_sharded
+
+
+def make_task(number: int, *, needs: tuple[int, ...] = (), path: str = "", requirement: str = "") -> Task:
+    files = (TargetFile(path or f"f{number}.py", 10),)
+    return Task(number, "", files, needs=needs, name=f"t{number}", requirements=(requirement,) if requirement else ())
+
+
+def test_tasks_that_belong_together_are_one_group() -> None:
+    tasks = [make_task(1), make_task(2, needs=(1,)), make_task(3, requirement="R1"), make_task(4, requirement="R1")]
+    tasks += [make_task(5), make_task(6), make_task(7, path="f6.py"), make_task(8)]
+    links = (FileLink("f5.py", "f8.py", 9, "changed together 9 times"),)
+    groups = group_tasks(Plan(tuple(tasks), 1, DivisionBasis(apart=links)))
+    assert groups == [("t1", "t2"), ("t3", "t4"), ("t5", "t8"), ("t6", "t7")]
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=40), st.integers(1, 12))
+def test_every_task_is_in_one_shard_and_no_shard_is_far_above_the_mean(sizes: list[int], many: int) -> None:
+    tokens = {f"t{n}": size for n, size in enumerate(sizes)}
+    groups = [(name,) for name in tokens]
+    shards = pack_shards(groups, tokens, many)
+    assert sorted(name for shard in shards for name in shard.tasks) == sorted(tokens)
+    assert max(shard.tokens for shard in shards) <= sum(sizes) / many + max(sizes)
+    enough = enough_shards(groups, tokens, many)
+    assert 1 <= enough <= many
+    assert max(s.tokens for s in pack_shards(groups, tokens, enough)) <= max(shard.tokens for shard in shards)
+
+
+@given(st.lists(st.integers(1, 10_000), min_size=1, max_size=30), st.floats(0.5, 1000), st.integers(30, 5000))
+def test_shares_never_exceed_the_whole(tokens: list[int], budget: float, rpm: int) -> None:
+    shards = [Shard(("t",), each) for each in tokens]
+    try:
+        shared = share_limits(shards, budget, rpm)
+    except PlanError as error:
+        assert "less than a cent" in str(error)
+        return
+    assert sum(shard.budget for shard in shared) <= budget + 1e-9
+    assert sum(shard.rpm for shard in shared) <= rpm
+    assert all(shard.budget > 0 and shard.rpm > 0 for shard in shared)
+
+
+def test_a_share_that_would_be_no_limit_is_refused() -> None:
+    with pytest.raises(PlanError, match="less than a cent"):
+        share_limits([Shard(("a",), 1), Shard(("b",), 999)], 0.02, 0)
+    with pytest.raises(PlanError, match="cannot share --rpm 1"):
+        share_limits([Shard(("a",), 1), Shard(("b",), 1)], 0, 1)
+
+
+def test_how_many_shards_pay_off() -> None:
+    tokens = {f"t{n}": 10 for n in range(40)}
+    groups = [tuple(f"t{n}" for n in range(12)), *((f"t{n}",) for n in range(12, 40))]
+    assert describe_groups(groups, tokens, 16) == "12 of 40 tasks hang together: 4 shards are enough."
+    assert describe_groups(groups, tokens, 4) == ""
+    assert describe_groups([("t1",), ("t2",)], tokens, 4) == "There are only 2 tasks: 2 shards are enough."
+    assert describe_groups([("t1",)], tokens, 2) == "There is 1 task: 1 shard is enough."
+
+
+def test_the_table_survives_its_file_and_the_digest_sees_every_change() -> None:
+    items = (PlanItem("a", "A", "do a", ("a.py",)), PlanItem("b", "B", "do b", ("b.py",)))
+    parts = (Shard(("a",), 5, 0.25, 10), Shard(("b",), 7, 0.5, 10))
+    cut = Draft("goal", "", True, items, Shards("c" * 40, "d" * 32, 0.75, parts))
+    assert parse_draft(format_draft(cut, "x"), "x") == cut
+    digest = digest_draft(cut)
+    done = cut.with_item(dataclasses.replace(items[0], done="20261130_000000"))
+    assert digest == digest_draft(done) == digest_draft(dataclasses.replace(cut, approved=False))
+    other = dataclasses.replace(cut.shards, shard=(parts[1], parts[0]))
+    for changed in (cut.with_item(dataclasses.replace(items[1], brief="x")), dataclasses.replace(cut, shards=other)):
+        assert digest_draft(changed) != digest
+
+
+JOBS = [
+    ("1/4", {"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": "4"}),
+    ("4/4", {"CI_NODE_INDEX": "4", "CI_NODE_TOTAL": "4"}),
+    ("1/4", {"CIRCLE_NODE_INDEX": "0", "CIRCLE_NODE_TOTAL": "4"}),
+    ("4/4", {"CIRCLE_NODE_INDEX": "3", "CIRCLE_NODE_TOTAL": "4"}),
+    ("1/4", {"BUILDKITE_PARALLEL_JOB": "0", "BUILDKITE_PARALLEL_JOB_COUNT": "4"}),
+    ("4/4", {"BUILDKITE_PARALLEL_JOB": "3", "BUILDKITE_PARALLEL_JOB_COUNT": "4"}),
+    ("1/4", {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "0"}),
+    ("4/4", {"SLURM_ARRAY_TASK_ID": "4", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "1"}),
+    (
+        "3/4",
+        {
+            "SLURM_ARRAY_TASK_ID": "5",
+            "SLURM_ARRAY_TASK_COUNT": "4",
+            "SLURM_ARRAY_TASK_MIN": "1",
+            "SLURM_ARRAY_TASK_STEP": "2",
+        },
+    ),
+    ("1/4", {"JOB_COMPLETION_INDEX": "0"}),
+    ("4/4", {"JOB_COMPLETION_INDEX": "3"}),
+]
+
+
+@pytest.mark.parametrize(("number", "env"), JOBS)
+def test_the_number_of_a_job_by_its_system(number: str, env: dict[str, str]) -> None:
+    assert str(detect_shard_number(env, 4)) == number
+
+
+@pytest.mark.parametrize(
+    ("env", "why"),
+    [
+        ({}, "none of CI_NODE_INDEX (GitLab), CIRCLE_NODE_INDEX"),
+        ({"GITHUB_ACTIONS": "true"}, "none of CI_NODE_INDEX (GitLab)"),
+        ({"CI_NODE_INDEX": "0", "CI_NODE_TOTAL": "4"}, "CI_NODE_INDEX is 0, which is none of 4 jobs from 1 on"),
+        ({"CIRCLE_NODE_INDEX": "4", "CIRCLE_NODE_TOTAL": "4"}, "which is none of 4 jobs from 0 on"),
+        ({"JOB_COMPLETION_INDEX": "x"}, "JOB_COMPLETION_INDEX is 'x', which is no number"),
+    ],
+)
+def test_a_job_without_a_number_is_told_what_to_give(env: dict[str, str], why: str) -> None:
+    with pytest.raises(UsageError) as error:
+        detect_shard_number(env, 4)
+    assert why in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "0/4", "5/4", "1", "a/b", "1/999", "-1/4", "1/4/4"])
+def test_numbers_of_shards_are_checked(text: str) -> None:
+    with pytest.raises(UsageError, match="--shard must be I/N"):
+        parse_shard_number(text)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return make_sharded(tmp_path, {"a.py": "a = 1\n", "b.py": "b = 1\n", "c.py": "c = 1\n"}, {"b": ["a"]})
+
+
+def test_matrices_hold_numbers_of_shards_with_tasks(place: Place) -> None:
+    cut = ("plan", "shard", "many", "--into", "3")
+    github = place.run(*cut, "--matrix", "github")
+    assert github.code == 0 and "There are only 3 tasks: 2 shards are enough." not in github.out
+    jobs = json.loads(github.out)["include"]
+    assert [(job["shard"], job["of"]) for job in jobs] == [(1, 3), (2, 3)] and jobs[0]["title"].endswith("(2 tasks)")
+    assert place.run(*cut, "--matrix", "env").out == 'SHARDS="1/3 2/3"\n'
+    assert place.run(*cut, "--matrix", "gitlab").out.count("extends: .shard") == 2
+    table = tomllib.loads((place.repo / PLAN).read_text())["shards"]
+    assert [shard["tasks"] for shard in table["shard"]] == [["a", "b"], ["c"], []] and table["base"] == place.head()
+
+
+def test_a_shard_that_cannot_be_done_is_refused_in_one_sentence(place: Place) -> None:
+    def refuse(*words: str, **env: str) -> str:
+        ran = place.run(*words, **env)
+        assert ran.code == 2 and ran.out == "", ran.out
+        return ran.err
+
+    assert "is not cut into shards. Cut it: aider-orchestrator plan shard" in refuse(
+        "execute", "many", "--shard", "1/2"
+    )
+    assert "--into must be a number from 1 to 256" in refuse("plan", "shard", "many", "--into", "0")
+    assert place.run("plan", "shard", "many", "--into", "3").code == 0
+    assert "is cut into 3 shards, not 2" in refuse("execute", "many", "--shard", "1/2")
+    assert "--shard must be I/N" in refuse("execute", "many", "--shard", "x")
+    assert "--shard auto finds no number of this job" in refuse("execute", "many", "--shard", "auto")
+    assert "are for --shard I/N" in refuse("execute", "many", "--archive", "x.tar.gz")
+    assert "--shard is for a plan" in refuse("--change", "x", "--no-prd", "--files", "a.py", "--shard", "1/2")
+    assert "there is no such file" in refuse("combine", "many", "gone.tar.gz")
+    empty = place.run("execute", "many", "--shard", "auto", CI_NODE_INDEX="3", CI_NODE_TOTAL="3")
+    assert empty.code == 0 and empty.out == "Shard 3/3 of the plan many has no tasks: there is nothing to do.\n"
+    plan = place.repo / PLAN
+    plan.write_text(plan.read_text().replace("Add more to c.py.", "Add less."))
+    assert "has changed since it was cut into shards" in refuse("execute", "many", "--shard", "1/3")

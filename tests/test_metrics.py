@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from orchestra.events import event_record, make_event
 from orchestra.report.fold import fold_events
 from orchestra.report.summary import build_summary
 from orchestra.web.metrics import CACHE_SECONDS, PREFIX, Metrics
@@ -95,10 +96,35 @@ def test_runs_of_the_same_name_in_two_repositories_are_two(tmp_path: Path) -> No
         assert both[name] == 2 * one[name] > 0
 
 
+def test_agent_that_waits_for_a_failing_provider_opens_its_breaker(tmp_path: Path) -> None:
+    """An agent that waits for its turn, or for the rate limit, does not."""
+    repositories = Repositories([str(corpus.unpack("all_applied", tmp_path / "repo"))], "")
+    index, run = repositories.find("latest")
+    last, logs = index.read_log(run).events[-1].seq, index.logs / f"run_{run.name}.jsonl"
+    waits = (
+        ("anthropic", "unreachable: no route"),
+        ("openai", "rate_limit: slower"),
+        ("mistral", "other requests are in line"),
+    )
+    kinds: list[tuple[str, int | None, Any]] = [("run_resumed", None, {"pid": 1, "folder": "", "options": {}})]
+    kinds += [("waiting", n, {"role": "agent", "on": on, "why": why}) for n, (on, why) in enumerate(waits)]
+    events = [make_event(run.name, last + n, 10**12, kind, 1, of, data) for n, (kind, of, data) in enumerate(kinds, 1)]
+    with logs.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(event_record(event)) + "\n" for event in events)
+    index.store.acquire_run(run.key, run.name, "me", "host", 1, 60_000)
+    index.store.append_events(run.key, index.read_log(run).events)
+    found = read_samples(Metrics(repositories).render())
+    repositories.close()
+    assert found["breaker_open"] == found["breaker_open{provider=anthropic}"] == 1
+    assert found["store_lag_seconds"] > 10**6, "the files were written long after the events' time"
+
+
 def test_no_label_grows_with_the_work(tmp_path: Path) -> None:
     repositories = Repositories([str(corpus.unpack("person_retries", tmp_path / "repo"))], "")
     families = list(text_string_to_metric_families(Metrics(repositories).render().decode()))
     repositories.close()
+    sets = {(s.name, *sorted(s.labels.items())) for family in families for s in family.samples if "le" not in s.labels}
+    assert len(sets) < 200
     labels = {label for family in families for sample in family.samples for label in sample.labels}
     assert labels <= {*("le", "state", "exit_code", "verdict", "role", "provider", "model", "status_class"), *LABELS}
     assert all(family.documentation for family in families)

@@ -153,6 +153,7 @@ def fold_plan(payload: Payload, report: Report, event: Event) -> None:
         case events.PlanChanged():  # a person changed a task, or replaced it with another
             for task in payload.tasks:
                 known = report.tasks.setdefault(task.id, task_report_from_plan(task))
+                known.title, known.files = task.title, task.paths
                 known.needs, known.priority, known.brief = task.needs, task.priority, task.brief
             if payload.replaces in report.tasks:
                 report.tasks[payload.replaces].replaced = payload.by

@@ -22,6 +22,8 @@ TICKET_SECONDS = 30
 OPEN_PATHS = ("/", "/health/live", "/favicon.ico")  # nothing secret is there
 OPEN_FOLDERS = ("/static/",)
 READS_PER_MINUTE, WRITES_PER_MINUTE, FAILURES_PER_MINUTE = 600, 60, 10
+SOCKET_PATHS = ("/ws", "/api/ws", "/api/v1/ws")
+PROTOCOL, TICKET_PREFIX = "ao.v1", "ticket."  # of a WebSocket
 SAFE_METHODS = ("GET", "HEAD")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -33,6 +35,12 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+
+def ticket_of_protocols(header: str) -> str:
+    """Return the query that the ticket in `Sec-WebSocket-Protocol` stands for: a WebSocket of a page has no headers."""
+    words = [word.strip() for word in header.split(",")]
+    return next((f"ticket={word[len(TICKET_PREFIX) :]}" for word in words if word.startswith(TICKET_PREFIX)), "")
 
 
 def load_token(path: Path, *, new: bool = False) -> str:

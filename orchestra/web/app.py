@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
 from orchestra import __version__
-from orchestra.errors import OrchestraError, UsageError
+from orchestra.errors import OrchestraError, StoreError, UsageError
 from orchestra.web.envelope import ApiError, data_response, error_response
 from orchestra.web.repositories import Repositories
 from orchestra.web.routes.agents import agent_routes
@@ -23,6 +23,7 @@ from orchestra.web.routes.people import people_routes
 from orchestra.web.routes.plans import plan_routes
 from orchestra.web.routes.runs import list_routes, part_routes
 from orchestra.web.routes.settings import settings_routes
+from orchestra.web.routes.sockets import socket_routes
 from orchestra.web.routes.tasks import command_routes, task_routes
 from orchestra.web.server import RunServer
 
@@ -53,6 +54,8 @@ def build_app(repositories: Repositories, *, allow_commands: bool = False) -> Fa
     for prefix in ("/api/v1", "/api"):
         for make_routes in ROUTES:
             app.include_router(make_routes(server), prefix=prefix, include_in_schema=prefix == "/api/v1")
+    for prefix in ("", "/api", "/api/v1"):
+        app.include_router(socket_routes(server), prefix=prefix)
     app.include_router(metric_routes(server))
 
     @app.get("/health/live", include_in_schema=False)
@@ -93,6 +96,8 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}.", details=error.errors())
         case HTTPException():
             return ApiError(error.status_code, f"{error.detail}.")
+        case StoreError():
+            return ApiError(503, str(error))
         case UsageError():
             return ApiError(400, str(error))
         case OrchestraError():

@@ -8,31 +8,47 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestra.cli.find import KnownRun, RunIndex
 from orchestra.errors import OrchestraError
-from orchestra.events import Event, HumanNeeded, UnreadableEvent
+from orchestra.events import Event, HumanNeeded, RunEnded, UnreadableEvent
 from orchestra.report.detail import RunDetail, detail_event
 from orchestra.report.fold import fold_event
 from orchestra.report.state import Report
 from orchestra.web.gate_runs import GateRuns
+from orchestra.web.repositories import exists
 from orchestra.web.rows import Row, run_row, task_row
 
 POLL_SECONDS = 0.25
+IDLE_SECONDS = 1.0  # between two looks at a run without an owner
 OWNER_SECONDS = 1.0
 BEAT_SECONDS = 5.0
+MOST_KEPT = 32  # runs that nobody watches
+MOST_TOASTS = 20  # for a viewer that does not read
 
 
 @dataclass(eq=False)
 class Viewer:
-    """Someone who watches a run. `changed`: the tasks whose rows were not sent yet."""
+    """A stream that shows a run. `changed`: the tasks whose rows were not sent yet. `woken` is shared by the runs that
+    one WebSocket shows."""
 
+    kind: str = "sse"
     changed: set[int] = field(default_factory=set)
     run_changed: bool = False
+    toasts: deque[Row] = field(default_factory=lambda: deque(maxlen=MOST_TOASTS))
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    changed_at: int = 0  # the time of the first event that was not sent yet (ms)
+
+    def mark(self, changed: Iterable[int], toasts: Iterable[Row], time: int) -> None:
+        self.changed |= set(changed)
+        self.toasts.extend(toasts)
+        self.changed_at = self.changed_at or time
+        self.run_changed = True
+        self.woken.set()
 
 
 class LiveRun:
@@ -40,16 +56,20 @@ class LiveRun:
 
     def __init__(self, index: RunIndex, run: KnownRun) -> None:
         self.index, self.run = index, run
+        self.ref = run.name  # how the API names it
         self.report, self.detail = Report(run=run.name), RunDetail(keeps_texts=False)
         self.gates = GateRuns()
         self.seq = 0
         self.task_seqs: dict[int, int] = {}
         self.ask_seqs: dict[int, int] = {}  # by task, the event with its last question to a person
         self.has_owner = False
+        self.is_deleted = False
         self.owner_checked = 0.0
         self.store_error = ""
         self.viewers: set[Viewer] = set()
         self.reading = asyncio.Lock()  # or two readers would fold the same events
+        self.next_look = 0.0
+        self.encoded: dict[tuple[str, frozenset[int]], str] = {}  # since the last change: one body for all viewers
 
     async def refresh(self) -> None:
         """Fold what is new."""
@@ -68,6 +88,7 @@ class LiveRun:
             owner = self.has_owner
             if time.monotonic() - self.owner_checked > OWNER_SECONDS:
                 owner = self.index.find_owner(self.run) is not None
+                self.is_deleted = bool(self.seq) and not owner and not exists(self.index, self.run)
                 self.owner_checked = time.monotonic()
             return self.read(), owner, ""
         except OrchestraError as error:
@@ -79,21 +100,36 @@ class LiveRun:
         run_changed = bool(events) or has_owner != self.has_owner or store_error != self.store_error
         self.has_owner, self.store_error = has_owner, store_error
         for event in events:
-            if isinstance(event, UnreadableEvent):
-                self.report.unreadable += 1
-            fold_event(self.report, event)
-            detail_event(self.detail, event)
-            self.gates.apply(event)
-            self.seq = max(self.seq, event.seq)
-            if isinstance(event.payload, HumanNeeded):
-                self.ask_seqs[event.task or 0] = event.seq
+            self.fold(event)
             changed |= {event.task} if event.task is not None else set(self.report.tasks)
         for task in changed:
             self.task_seqs[task] = self.seq
-        for viewer in self.viewers if run_changed else ():
-            viewer.changed |= changed
-            viewer.run_changed = True
-            viewer.woken.set()
+        self.next_look = time.monotonic() + (POLL_SECONDS if events or has_owner else IDLE_SECONDS)
+        if run_changed or self.is_deleted:
+            self.encoded.clear()
+            toasts = [toast for event in events if (toast := self.toast_of(event))]
+            for viewer in self.viewers:
+                viewer.mark(changed, toasts, events[0].time if events else server_time())
+
+    def fold(self, event: Event) -> None:
+        if isinstance(event.payload, UnreadableEvent):
+            self.report.unreadable += 1
+        fold_event(self.report, event)
+        detail_event(self.detail, event)
+        self.gates.apply(event)
+        self.seq = max(self.seq, event.seq)
+        if isinstance(event.payload, HumanNeeded):
+            self.ask_seqs[event.task or 0] = event.seq
+
+    def toast_of(self, event: Event) -> Row | None:
+        """Return what a person should see of an event at once."""
+        match event.payload:
+            case HumanNeeded(why=why):
+                return {"level": "question", "task": event.task, "text": why}
+            case RunEnded(exit_code=code):
+                level = "info" if code == 0 else "error"
+                return {"level": level, "task": None, "text": str(self.run_row()["verdict"])}
+        return None
 
     def run_row(self) -> Row:
         row = run_row(self.report, self.detail, has_owner=self.has_owner, seq=self.seq)
@@ -106,62 +142,116 @@ class LiveRun:
             if tasks is None or task.id in tasks
         ]
 
-    def rows_after(self, seq: int) -> list[Row]:
-        return self.task_rows({task for task, changed in self.task_seqs.items() if changed > seq})
+    def tasks_after(self, seq: int) -> set[int]:
+        return {task for task, changed in self.task_seqs.items() if changed > seq}
+
+    def encode(self, kind: str, tasks: set[int]) -> str:
+        """Return the body of a message with the run and these rows. It is made once for all viewers that need it."""
+        key = (kind, frozenset(tasks))
+        if key not in self.encoded:
+            data = {"type": kind, "run_id": self.ref, "seq": self.seq, "time": server_time()}
+            data |= {"run": self.run_row(), "rows": self.task_rows(tasks)}
+            self.encoded[key] = json.dumps(data, separators=(",", ":"))
+        return self.encoded[key]
+
+    def message(self, kind: str, **data: Any) -> str:
+        return json.dumps({"type": kind, "run_id": self.ref, "seq": self.seq, "time": server_time(), **data})
 
 
 class LiveRuns:
-    """The watched runs, polled together while somebody watches."""
+    """The watched runs, polled together while somebody watches. `observe_lag` gets the seconds between a change and
+    the message about it, and the number of its rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, observe_lag: Callable[[float, int], None] = lambda *_: None) -> None:
         self.runs: dict[tuple[str, str], LiveRun] = {}
         self.poller: asyncio.Task[None] | None = None
+        self.observe_lag = observe_lag
 
     async def open(self, index: RunIndex, run: KnownRun) -> LiveRun:
         """Return the state of a run, read up to now."""
-        key = (str(index.root), run.name)
-        live = self.runs.setdefault(key, LiveRun(index, run))
+        live = self.get(index, run)
         await live.refresh()
-        if not live.viewers and len(self.runs) > 32:
-            self.runs = {each: one for each, one in self.runs.items() if one.viewers or one is live}
         return live
 
-    def count_viewers(self) -> int:
-        return sum(len(live.viewers) for live in self.runs.values())
+    def get(self, index: RunIndex, run: KnownRun) -> LiveRun:
+        """Return the state of a run as it was read last. The oldest runs without a viewer are dropped."""
+        key = (str(index.root), run.name)
+        live = self.runs.pop(key, None) or LiveRun(index, run)
+        self.runs[key] = live
+        unwatched = [each for each, one in self.runs.items() if not one.viewers and one is not live]
+        for each in unwatched[: max(0, len(unwatched) - MOST_KEPT)]:
+            del self.runs[each]
+        return live
+
+    def count_viewers(self, kind: str) -> int:
+        return sum(viewer.kind == kind for live in self.runs.values() for viewer in live.viewers)
 
     @contextlib.asynccontextmanager
     async def watch(self, live: LiveRun) -> AsyncIterator[Viewer]:
         viewer = Viewer()
-        live.viewers.add(viewer)
-        self.runs[str(live.index.root), live.run.name] = live  # it may have been dropped since it was opened
-        if self.poller is None or self.poller.done():
-            self.poller = asyncio.create_task(self.poll())
+        self.add_viewer(live, viewer)
         try:
             yield viewer
         finally:
             live.viewers.discard(viewer)
 
+    def add_viewer(self, live: LiveRun, viewer: Viewer) -> None:
+        live.viewers.add(viewer)
+        live.next_look = 0.0
+        self.runs[str(live.index.root), live.run.name] = live  # it may have been dropped since it was opened
+        if self.poller is None or self.poller.done():
+            self.poller = asyncio.create_task(self.poll())
+
+    @property
+    def is_polling(self) -> bool:
+        return self.poller is not None and not self.poller.done()
+
     async def poll(self) -> None:
+        """Look at the watched runs, one after the other in one thread: with a thread for each, other requests wait."""
         while watched := [live for live in self.runs.values() if live.viewers]:
-            await asyncio.gather(*(live.refresh() for live in watched))
+            now = time.monotonic()
+            for live in watched:
+                if live.next_look <= now:
+                    await live.refresh()
             await asyncio.sleep(POLL_SECONDS)
+
+    def take_body(self, live: LiveRun, viewer: Viewer) -> tuple[str, str] | None:
+        """Return the kind and body of the next message to a viewer; None if there is no news."""
+        if not viewer.run_changed:
+            return None
+        if live.is_deleted:
+            return "gone", live.message("gone", text=f"Run {live.run.name} was deleted.")
+        body = live.encode("rows", viewer.changed)
+        self.observe_lag(max(0, server_time() - viewer.changed_at) / 1000, len(viewer.changed))
+        viewer.changed, viewer.run_changed, viewer.changed_at = set(), False, 0
+        return "rows", body
+
+
+def server_time() -> int:
+    return int(time.time() * 1000)
 
 
 async def stream_frames(runs: LiveRuns, live: LiveRun, after: int) -> AsyncIterator[bytes]:
     """Yield server-sent events: all rows after `after` first, then what changes, and a beat while nothing does."""
     async with runs.watch(live) as viewer:
-        yield frame("snapshot", live, live.rows_after(after))
-        while runs.poller and not runs.poller.done():  # else the page shows that it is stale, and asks again
+        yield frame("snapshot", live.seq, live.encode("snapshot", live.tasks_after(after)))
+        while runs.is_polling:  # else the page shows that it is stale, and asks again
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(viewer.woken.wait(), BEAT_SECONDS)
             viewer.woken.clear()
-            changed, viewer.changed = viewer.changed, set()
-            has_news, viewer.run_changed = viewer.run_changed, False
-            yield frame("rows", live, live.task_rows(changed)) if has_news else frame("beat", live, None)
+            toasts, body = take_toasts(viewer), runs.take_body(live, viewer)
+            for toast in toasts:
+                yield frame("toast", live.seq, live.message("toast", **toast))
+            yield frame(body[0], live.seq, body[1]) if body else frame("beat", live.seq, live.message("beat"))
+            if body and body[0] == "gone":
+                return
 
 
-def frame(kind: str, live: LiveRun, rows: list[Row] | None) -> bytes:
-    data: dict[str, Any] = {"seq": live.seq, "time": int(time.time() * 1000)}
-    if rows is not None:
-        data |= {"run": live.run_row(), "rows": rows}
-    return f"id: {live.seq}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()
+def take_toasts(viewer: Viewer) -> list[Row]:
+    toasts = list(viewer.toasts)
+    viewer.toasts.clear()
+    return toasts
+
+
+def frame(kind: str, seq: int, body: str) -> bytes:
+    return f"id: {seq}\nevent: {kind}\ndata: {body}\n\n".encode()

@@ -3,10 +3,11 @@
 No label holds a run, a task or a path, so the number of series does not grow with the work.
 """
 
+import re
 import threading
 import time
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -20,13 +21,14 @@ from orchestra.report.fold import fold_event
 from orchestra.report.run_status import ENDED, INTERRUPTED, RUNNING
 from orchestra.report.state import Report
 from orchestra.report.summary import SCHEMA_VERSION
-from orchestra.web.repositories import Repositories
+from orchestra.web.repositories import FoundRun, Repositories
 from orchestra.web.rows import run_state, sum_reserved
 
 PREFIX = "aider_orchestrator"
 CACHE_SECONDS = 5.0
 UNKNOWN = "unknown"  # the provider and model of requests that were lost with their session
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+FAILING = re.compile(r"(?!rate_limit)[a-z_]+: ")  # why an agent waits while requests fail: their failure, then words
 SHORT_TIMES = (0.005, 0.025, 0.1, 0.5, 1, 5)
 LONG_TIMES = (1, 5, 15, 60, 300, 1800, 7200, 86400)
 
@@ -39,6 +41,8 @@ class FollowedRun:
     report: Report = field(default_factory=Report)
     ready_since: dict[int, int] = field(default_factory=dict)
     asked_since: dict[int, int] = field(default_factory=dict)
+    # By task and attempt, the provider that it waits for because requests to it fail.
+    failing: dict[tuple[int | None, int | None], str] = field(default_factory=dict)
 
 
 class RunFigures:
@@ -65,6 +69,7 @@ class RunFigures:
         self.rate_limited = counter("rate_limited", "Requests that a provider refused as too many", "provider")
         self.gates = counter("gates", "Checks that ended", "kind", "ok")
         self.gate_seconds = histogram("gate_seconds", "How long checks took", "kind")
+        self.merge_conflicts = counter("merge_conflicts", "Times that a task's work was left out for a conflict")
         self.excluded = counter("excluded", "Times that a task's work was left out of the combination")
         self.blamed = counter("blamed", "Tasks that a search found guilty of a failed combination")
 
@@ -82,8 +87,13 @@ class RunFigures:
             case events.RunResumed():
                 # The requests that the last session left without a reply count as paid.
                 self.dollars.labels(UNKNOWN, UNKNOWN).inc(sum_reserved(run.report))
-            case events.TaskExcluded():
+            case events.TaskExcluded(reason=reason):
                 self.excluded.inc()
+                self.merge_conflicts.inc(" conflicts with that of " in reason)
+            case events.AgentWaiting(on=provider, why=why):
+                run.failing.pop((event.task, event.attempt), None)
+                if FAILING.match(why):
+                    run.failing[event.task, event.attempt] = provider
             case events.TasksBlamed(guilty=guilty):
                 self.blamed.inc(len({task for tasks in guilty for task in tasks}))
             case _ if event.task is not None:
@@ -125,6 +135,14 @@ def run_identity(index: RunIndex, run: KnownRun) -> tuple[str, str]:
     return (run.key if index.shared else str(index.root)), run.name
 
 
+def store_lag(index: RunIndex, run: KnownRun, report: Report) -> float:
+    """Return how much later the log files were written than the last event in the store happened (s)."""
+    names = ["run", *(task.agent for task in report.tasks.values())]
+    paths = [index.logs / f"{name}_{run.name}.jsonl" for name in names]
+    times = [path.stat().st_mtime for path in paths if path.is_file()]
+    return max(0.0, max(times, default=0.0) - report.last_event_time / 1000)
+
+
 class StateFigures:
     """What is the case now."""
 
@@ -136,6 +154,8 @@ class StateFigures:
         self.tasks = gauge("tasks", "Tasks of all runs by state", "state")
         self.human_waiting = gauge("human_waiting", "Tasks that wait for a person")
         self.leases = gauge("leases", "Files that runs hold")
+        self.breaker_open = gauge("breaker_open", "Whether agents wait because requests to it fail", "provider")
+        self.store_lag = gauge("store_lag_seconds", "How far the store of a run at work is behind its log files")
         self.reserved = gauge("budget_reserved_dollars", "Dollars reserved for requests on their way")
         self.spent_ratio = gauge("budget_spent_ratio", "The largest part of a budget that a run at work has spent")
 
@@ -172,7 +192,14 @@ class Metrics:
         self.http_seconds = Histogram(
             f"{PREFIX}_http_seconds", "Until an answer began", ("route",), registry=self.registry, buckets=SHORT_TIMES
         )
-        self.viewers = Gauge(f"{PREFIX}_viewers", "Open streams of rows", registry=self.registry)
+        self.viewers = Gauge(f"{PREFIX}_viewers", "Open streams of rows", ("kind",), registry=self.registry)
+        self.stream_lag = Histogram(
+            f"{PREFIX}_stream_lag_seconds",
+            "From an event to the message with its row",
+            registry=self.registry,
+            buckets=SHORT_TIMES,
+        )
+        self.stream_rows = Counter(f"{PREFIX}_stream_rows", "Rows sent to streams", registry=self.registry)
         build = Gauge(f"{PREFIX}_build_info", "Version", ("version", "schema"), registry=self.registry)
         build.labels(__version__, SCHEMA_VERSION).set(1)
         self.followed: dict[tuple[str, str], FollowedRun] = {}
@@ -184,6 +211,11 @@ class Metrics:
         """Count an answer. `route` is the pattern of its path, not the path."""
         self.http_requests.labels(route, method if method in METHODS else "other", status).inc()
         self.http_seconds.labels(route).observe(seconds)
+
+    def observe_stream(self, seconds: float, rows: int) -> None:
+        """Count a message with changed rows, and how long after the first of their events it was made."""
+        self.stream_lag.observe(seconds)
+        self.stream_rows.inc(rows)
 
     def render(self) -> bytes:
         """Return all figures as text."""
@@ -199,9 +231,21 @@ class Metrics:
                 by_identity = {run_identity(index, run): (index, run) for index, run in runs}
                 self.reports = [self.follow(*found) for found in by_identity.values()]
                 self.state_figures.set(self.reports)
+                self.set_figures_of_running(by_identity)
                 self.state_figures.leases.set(sum(len(i.store.list_leases(i.key)) for i in self.repositories.indexes))
                 self.text, self.made = generate_latest(self.registry), self.clock()
             return self.reports
+
+    def set_figures_of_running(self, runs: Mapping[tuple[str, str], FoundRun]) -> None:
+        """Set what is known of runs at work alone: providers that fail, and how far their store is behind."""
+        self.state_figures.breaker_open.clear()
+        lag = 0.0
+        for (identity, (index, run)), (report, state) in zip(runs.items(), self.reports, strict=True):
+            if state == RUNNING:
+                for provider in self.followed[identity].failing.values():
+                    self.state_figures.breaker_open.labels(provider).set(1)
+                lag = max(lag, store_lag(index, run, report))
+        self.state_figures.store_lag.set(lag)
 
     def follow(self, index: RunIndex, run: KnownRun) -> tuple[Report, str]:
         """Count the run's new events. Return its report and state. A run that ended is read once."""

@@ -2,26 +2,32 @@
 
 import contextlib
 import dataclasses
+import hashlib
 from argparse import Namespace
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from orchestra.cli.commands.runs import run_record
+from orchestra.cli.commands.runs import describe_run, run_record
 from orchestra.cli.find import KnownRun, RunIndex, match_run_name, open_run_index
-from orchestra.errors import AmbiguousRun, UsageError
+from orchestra.errors import AmbiguousRun, StoreError, UsageError
 from orchestra.web.envelope import ApiError
 
 FoundRun = tuple[RunIndex, KnownRun]
+MARK_LENGTH = 8
 
 
 class Repositories:
     """The runs of each repository, with the stores, which stay open. The methods read the disk: call them in a
-    thread."""
+    thread. While a store does not answer, its runs are those that were listed last."""
 
     def __init__(self, paths: Sequence[str], store: str) -> None:
         self.store, self.stack = store, contextlib.ExitStack()
         contexts = [open_run_index(Namespace(repo=path, store=store), new=True) for path in paths or ("",)]
         self.indexes = [self.stack.enter_context(context) for context in contexts]
+        self.listed: dict[str, list[KnownRun]] = {}  # by repository, the runs that were listed last
+        self.problems: dict[str, str] = {}  # by repository, why its store does not answer
 
     def close(self) -> None:
         self.stack.close()
@@ -40,27 +46,94 @@ class Repositories:
         """Return an index that has not listed its runs yet, because it remembers them."""
         return dataclasses.replace(index)
 
-    def list_runs(self) -> list[tuple[RunIndex, KnownRun]]:
+    def list_index(self, index: RunIndex) -> list[FoundRun]:
+        """List the runs of a repository, or if its store does not answer, those that were listed last."""
+        key, fresh = str(index.root), self.refresh(index)
+        try:
+            self.listed[key] = fresh.runs
+            self.problems.pop(key, None)
+        except StoreError as error:
+            if key not in self.listed:
+                raise
+            self.problems[key] = str(error)
+        return [(fresh, run) for run in self.listed[key]]
+
+    def list_runs(self) -> list[FoundRun]:
         """List all runs, the latest first."""
-        found = [(index, run) for index in map(self.refresh, self.indexes) for run in index.runs]
+        found = [each for index in self.indexes for each in self.list_index(index)]
         return sorted(found, key=lambda each: (each[1].run.first.time, each[1].name), reverse=True)
 
     def records(self) -> list[dict[str, Any]]:
-        return [run_record(index, run) | {"repository": str(index.root)} for index, run in self.list_runs()]
+        runs = self.list_runs()
+        names = Counter(run.name for _, run in runs)
+        refs = [run_ref(index, run, unique=names[run.name] < 2) for index, run in runs]
+        return [
+            record_of(index, run) | {"repository": str(index.root), "ref": ref}
+            for (index, run), ref in zip(runs, refs, strict=True)
+        ]
+
+    def ref(self, index: RunIndex, run: KnownRun) -> str:
+        """Return how the API names the run."""
+        roots_with_it = [root for root, runs in self.listed.items() if any(each.name == run.name for each in runs)]
+        return run_ref(index, run, unique=len(roots_with_it) < 2)
 
     def find(self, name: str) -> FoundRun:
-        """Find a run by its name, or enough of it."""
-        runs = self.list_runs()
-        if not runs:
-            raise ApiError(404, f"There is no run {name!r}.")
-        try:
-            full_name = runs[0][1].name if name == "latest" else match_run_name(name, [run.name for _, run in runs])
-        except AmbiguousRun as error:
-            raise ApiError(409, str(error), "AMBIGUOUS_RUN") from None
-        except UsageError as error:
-            raise ApiError(404, str(error)) from None
-        matches = [each for each in runs if each[1].name == full_name]
-        matches = [each for each in matches if not each[1].elsewhere] or matches
-        if len({index.root for index, _ in matches}) > 1:
-            raise ApiError(409, f"Several repositories have a run {full_name}.", "AMBIGUOUS_RUN")
+        """Find a run by its name, enough of it, or MARK.NAME with the mark of its repository. The whole name of a run
+        that was listed before is found without a look at all runs."""
+        mark, _, stamp = name.rpartition(".")
+        indexes = [index for index in self.indexes if mark in ("", repository_mark(index))]
+        known = [(index, run) for index in indexes for run in self.listed.get(str(index.root), []) if run.name == stamp]
+        if not known or stamp == "latest":
+            known = match_runs(name, stamp, [each for each in self.list_runs() if each[0].root in roots(indexes)])
+        matches = [each for each in known if not each[1].elsewhere] or known
+        if len(roots(index for index, _ in matches)) > 1:
+            refs = [run_ref(index, run, unique=False) for index, run in matches]
+            message = f"Several repositories have a run {stamp}: {', '.join(refs)}."
+            raise ApiError(409, message, "AMBIGUOUS_RUN", {"candidates": refs})
+        if not exists(*matches[0]):
+            raise ApiError(410, f"Run {stamp} was deleted.")
         return matches[0]
+
+
+def match_runs(name: str, stamp: str, runs: Sequence[FoundRun]) -> list[FoundRun]:
+    """Return the runs that a name, or enough of it, can mean. Raise 404 or 409 unless it is one name."""
+    if not runs:
+        raise ApiError(404, f"There is no run {name!r}.")
+    try:
+        full_name = runs[0][1].name if stamp == "latest" else match_run_name(stamp, [run.name for _, run in runs])
+    except AmbiguousRun as error:
+        raise ApiError(409, str(error), "AMBIGUOUS_RUN") from None
+    except UsageError as error:
+        raise ApiError(404, str(error)) from None
+    return [each for each in runs if each[1].name == full_name]
+
+
+def roots(indexes: Iterable[RunIndex]) -> set[Path]:
+    return {index.root for index in indexes}
+
+
+def exists(index: RunIndex, run: KnownRun) -> bool:
+    """Whether a run was not deleted since it was listed. A store that does not answer tells nothing."""
+    if index.has_files(run):
+        return True
+    try:
+        return bool(index.store.read_events(run.key, run.name, kinds=(run.run.first.kind,)))
+    except StoreError:
+        return True
+
+
+def repository_mark(index: RunIndex) -> str:
+    return hashlib.sha256(str(index.root).encode("utf-8", "surrogateescape")).hexdigest()[:MARK_LENGTH]
+
+
+def run_ref(index: RunIndex, run: KnownRun, *, unique: bool) -> str:
+    """Return how the API names a run: by its name, or if another repository has that name too, with the mark."""
+    return run.name if unique else f"{repository_mark(index)}.{run.name}"
+
+
+def record_of(index: RunIndex, run: KnownRun) -> dict[str, Any]:
+    """Describe a run. While the store does not answer, no process counts as at work on it."""
+    try:
+        return run_record(index, run)
+    except StoreError:
+        return describe_run(run, None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -11,6 +12,7 @@ from orchestra.web.launch import Launcher
 from orchestra.web.live import LiveRun, LiveRuns
 from orchestra.web.metrics import Metrics
 from orchestra.web.repositories import FoundRun, Repositories
+from orchestra.web.run_list import RunList
 
 LARGEST_BODY = 1 << 20
 
@@ -20,16 +22,21 @@ class RunServer:
 
     def __init__(self, repositories: Repositories, *, allow_commands: bool = False) -> None:
         self.repositories = repositories
-        self.live = LiveRuns()
         self.launcher = Launcher(repositories.store, allow_commands)
         self.metrics = Metrics(repositories)
-        self.metrics.viewers.set_function(self.live.count_viewers)
+        self.live = LiveRuns(self.metrics.observe_stream)
+        self.run_list = RunList(repositories)
+        for kind in ("sse", "websocket"):
+            self.metrics.viewers.labels(kind).set_function(partial(self.live.count_viewers, kind))
 
     async def find(self, name: str) -> FoundRun:
         return await asyncio.to_thread(self.repositories.find, name)
 
     async def open(self, name: str) -> LiveRun:
-        return await self.live.open(*await self.find(name))
+        live = self.live.get(*await self.find(name))
+        live.ref = self.repositories.ref(live.index, live.run)
+        await live.refresh()
+        return live
 
 
 async def read_object(request: Request) -> dict[str, Any]:

@@ -1,10 +1,6 @@
 """The dashboard in a real browser, beside a real run: what it shows, and what is done with it."""
 
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -13,52 +9,15 @@ import pytest
 from tests.e2e.test_live_changes import FILES, PLAN, WANTED
 from tests.e2e.test_screens import Held
 from tests.support.browser import chromium
+from tests.support.dashboard import has_text, opened, served
 from tests.support.edits import knows
-from tests.support.load import within
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import PROGRAM, Place, make_place
+from tests.support.runs import Place, make_place
 
 __all__ = ["chromium"]
 pytestmark = pytest.mark.thorough
 TOKEN = re.compile(r"t=[\w-]{20}")
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
-
-
-@contextmanager
-def served(
-    place: Place, port: int = 0, provider: ModelServer | None = None
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server for the runs of this place, and its address with the token. Runs that it starts ask the provider."""
-    command = [sys.executable, str(PROGRAM), "serve", "--port", str(port), "--token-file", str(place.home / "token")]
-    child = subprocess.Popen(
-        command, cwd=place.repo, env=place.environment(provider), stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout is not None
-        yield child, child.stdout.readline().strip()
-    finally:
-        child.kill()
-        child.wait()
-
-
-@contextmanager
-def opened(chromium: Any, address: str, **looks: Any) -> Iterator[Any]:
-    """A page in which nothing goes wrong."""
-    troubles: list[str] = []
-    page = chromium.new_page(**(looks or {"viewport": {"width": 1280, "height": 900}}))
-    page.set_default_timeout(within(30) * 1000)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("dialog", lambda dialog: troubles.append(f"dialog: {dialog.message}"))
-    page.goto(address)
-    yield page
-    page.close()
-    # A refusal and a killed server are told by the browser too.
-    assert [each for each in troubles if not each.startswith("Failed to load resource")] == []
-
-
-def has_text(page: Any, text: str) -> None:
-    page.get_by_text(text).first.wait_for()
 
 
 def test_run_is_seen_and_steered_in_the_browser(tmp_path: Any, chromium: Any) -> None:
@@ -222,39 +181,3 @@ def test_run_is_started_in_the_browser_and_needs_no_server(tmp_path: Any, chromi
                 page.get_by_role("button", name="Start").click()
                 page.locator("pre", has_text="no/such.py").wait_for()
     assert "+more = True" in place.git("log", "-p", "--format=%s", "-2")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_screens_in_both_themes_and_sizes(chromium: Any, finished: Place, width: int, scheme: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    with served(finished) as (_, address):
-        with opened(chromium, address, viewport={"width": width, "height": 844}, color_scheme=scheme) as page:
-            page.locator("[data-row]").first.wait_for()
-            screens = {"runs": lambda: None, "run": page.locator("[data-row]").first.click}
-            screens |= {
-                "past": lambda: page.get_by_label("Moment of the run").fill("20"),
-                "now": page.get_by_role("button", name="Now").click,
-                "task": page.get_by_role("button", name="agent1").click,
-                "queue": lambda: page.keyboard.press("q"),
-                "new": lambda: page.keyboard.press("n"),
-            }
-            marks = {"run": "progress", "past": ".pill.past", "now": ".pill.live", "task": "aside pre"}
-            for name, enter in screens.items():
-                enter()
-                page.locator(marks.get(name, "h1")).first.wait_for()
-                found = Axe().run(page).response["violations"]
-                assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], name
-                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A place with the run of the corpus whose task was tried again."""
-    from tests.support import corpus
-
-    folder = tmp_path_factory.mktemp("finished")
-    place = make_place(folder, {})
-    corpus.unpack("person_retries", folder / "its" / "repo")
-    return Place(folder / "its" / "repo", place.home, place.tmp)

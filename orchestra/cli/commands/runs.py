@@ -59,9 +59,12 @@ def cmd_runs(arguments: Namespace) -> None:
 
 
 def run_record(index: RunIndex, run: KnownRun) -> dict[str, Any]:
+    return describe_run(run, None if run.run.last else index.find_owner(run))
+
+
+def describe_run(run: KnownRun, owner: Owner | None) -> dict[str, Any]:
     """Describe a run by its first and last event. The last event of an older version has fewer values."""
     first, last, started, ended = run.run.first, run.run.last, run.run.started, run.run.ended
-    owner = None if last else index.find_owner(run)
     return {
         "run": run.name,
         "state": run_status.ENDED if last else run_status.RUNNING if owner else run_status.INTERRUPTED,

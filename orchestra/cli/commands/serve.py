@@ -15,6 +15,7 @@ from orchestra.process import replace_file
 
 PORT = 8085
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LARGEST_MESSAGE, PING_SECONDS = 1 << 16, 10.0  # of a WebSocket
 GRACE = 3  # seconds for open streams when the server ends
 
 
@@ -58,7 +59,9 @@ def cmd_serve(arguments: Namespace) -> int:
     if arguments.open:
         open_page(path.with_name("serve-open.html"), address)
     options: dict[str, Any] = {"log_level": "warning", "proxy_headers": False, "server_header": False}
-    config = uvicorn.Config(app, ws="none", timeout_graceful_shutdown=GRACE, **options)
+    options |= {"ws": "websockets-sansio", "ws_max_size": LARGEST_MESSAGE, "ws_per_message_deflate": False}
+    options |= {"ws_ping_interval": PING_SECONDS, "ws_ping_timeout": PING_SECONDS}
+    config = uvicorn.Config(app, timeout_graceful_shutdown=GRACE, **options)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from orchestra import __version__
 from orchestra.errors import OrchestraError
+from orchestra.web.access import SOCKET_PATHS
 from orchestra.web.envelope import ApiError, data_response
 from orchestra.web.server import RunServer, read_object
 
@@ -37,11 +38,11 @@ def health_routes(server: RunServer) -> APIRouter:
 def ticket_routes(_: RunServer) -> APIRouter:
     routes = APIRouter(tags=["server"])
 
-    @routes.post("/tickets", summary="A ticket for one GET of a path within 30 seconds, as ?ticket=...")
+    @routes.post("/tickets", summary="A ticket for one GET of a path, or one WebSocket, within 30 seconds")
     async def issue_ticket(request: Request) -> Response:
         values = await read_object(request)
         path = values.get("path")
-        if not isinstance(path, str) or not path.startswith("/api/"):
+        if not isinstance(path, str) or not path.startswith(("/api/", *SOCKET_PATHS)):
             raise ApiError(400, "`path` must be a path of the API.")
         return data_response({"ticket": request.state.access.issue_ticket(path)}, status=201)
 

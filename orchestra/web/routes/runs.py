@@ -124,6 +124,10 @@ def part_routes(server: RunServer) -> APIRouter:
         start = int(last) if last.isdigit() else after
         return StreamingResponse(stream_frames(server.live, live, start), 200, STREAM_HEADERS, "text/event-stream")
 
+    @routes.get("/stream", summary="The same, with the run in the query")
+    async def stream_of_query(run: str, request: Request, after: Annotated[int, Query(ge=0)] = 0) -> Response:
+        return await stream(run, request, after)
+
     return routes
 
 

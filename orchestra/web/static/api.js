@@ -2,6 +2,7 @@
 // the port). There is no cookie.
 
 const KEY = "aider-orchestrator-token";
+const LONGEST_READ = 30_000; // ms; a proxy that swallows a request must not hold the page for ever
 
 /** Take the token out of the address bar. */
 export function takeToken() {
@@ -28,7 +29,8 @@ export const errorOf = async (response) => new ApiError(response.status, (await 
 async function ask(method, path, more = {}, values = undefined) {
   const body = values === undefined ? undefined : JSON.stringify(values);
   const headers = requestHeaders(body === undefined ? more : { "Content-Type": "application/json", ...more });
-  const response = await fetch(`/api/v1${path}`, { method, headers, body });
+  const signal = method === "GET" ? AbortSignal.timeout(LONGEST_READ) : undefined;
+  const response = await fetch(`/api/v1${path}`, { method, headers, body, signal });
   if (!response.ok) throw await errorOf(response);
   return response;
 }

@@ -39,8 +39,8 @@ export function Ask({ asking, act }) {
   return html`<${Dialog} title=${asking.title}><form onSubmit=${submit}>
     ${asking.note && html`<p class="hint">${asking.note}</p>`}
     ${asking.fields.map((each) => html`<label key=${each.name}>${each.label}
-      ${each.long ? html`<textarea name=${each.name} rows="5" required=${!each.optional}>${each.value ?? ""}</textarea>`
-        : html`<input name=${each.name} type=${each.number ? "number" : "text"} step="any" min=${each.number ? "0.01" : null} value=${each.value ?? ""} required=${!each.optional} />`}</label>`)}
+      ${each.long ? html`<textarea name=${each.name} rows="5" required=${!each.optional} defaultValue=${each.value ?? ""}></textarea>`
+        : html`<input name=${each.name} type=${each.number ? "number" : "text"} step="any" min=${each.number ? "0.01" : null} defaultValue=${each.value ?? ""} required=${!each.optional} />`}</label>`)}
     <div class="buttons"><button type="submit">OK</button><button type="button" onClick=${() => act.update({ asking: null })}>Leave (Esc)</button></div>
   </form></>`;
 }

@@ -33,6 +33,7 @@ const LISTS = {
 export async function readList() {
   const { screen } = state.place;
   if (screen === "plan") return readPlanOnce();
+  if (screen === "run") return undefined;
   try {
     const queue = await get("/interrupts"), path = LISTS[screen]?.();
     const found = path ? await get(path) : null;
@@ -86,7 +87,7 @@ function showInRun(place, before) {
 }
 
 function onFrame(kind, data) {
-  if (kind !== "beat") applyRows(data.run, data.rows);
+  if (kind === "snapshot" || kind === "rows") applyRows(data.run, data.rows);
 }
 
 function applyRows(run, rows) {

@@ -1,8 +1,9 @@
 // The live link to a run: changed rows as they come, and beats, by which the page knows that what it shows is true.
 
-import { encode, errorOf, requestHeaders } from "./api.js";
+import { encode, errorOf, post, requestHeaders } from "./api.js";
 
-const STALE_AFTER = 12_000; // ms without a beat; the server sends one every 5 s
+const STALE_AFTER = 10_500; // ms without a beat; the server sends one every 5 s
+const SOCKET_PATH = "/api/v1/ws", STATUS = { NOT_FOUND: 404, UNAUTHORIZED: 401, GONE: 410 };
 const LONGEST_PAUSE = 10_000, HIDDEN_MS = 60_000;
 
 /**
@@ -12,10 +13,11 @@ const LONGEST_PAUSE = 10_000, HIDDEN_MS = 60_000;
  * seen again.
  */
 export function follow(run, onFrame, onState) {
-  const link = { isOver: false, isHidden: false, seq: 0, pause: 500, heard: 0, abort: new AbortController(), wake: () => {} };
+  const link = { isOver: false, isHidden: false, seq: 0, pause: 500, heard: 0, since: Date.now(), abort: new AbortController(), wake: () => {} };
   const watch = setInterval(() => {
-    if (link.heard && Date.now() - link.heard > STALE_AFTER && !link.isHidden) {
-      onState("stale", link.heard);
+    if (Date.now() - Math.max(link.heard, link.since) > STALE_AFTER && !link.isHidden) {
+      onState(link.heard ? "stale" : "lost", link.heard);
+      link.since = Date.now();
       link.abort.abort();
     }
   }, 1000);
@@ -43,7 +45,7 @@ export function follow(run, onFrame, onState) {
 
 async function keepLinked(run, link, onFrame, onState) {
   while (!link.isOver) {
-    link.abort = new AbortController();
+    Object.assign(link, { abort: new AbortController(), since: Date.now() });
     try {
       for await (const [kind, data] of readRun(run, link)) {
         link.heard = Date.now();
@@ -68,6 +70,50 @@ async function keepLinked(run, link, onFrame, onState) {
 }
 
 async function* readRun(run, link) {
+  try {
+    return yield* readSocket(run, link);
+  } catch (error) {
+    // A proxy may not let WebSockets through: then the event stream is used.
+    if (!(error instanceof NoSocket) || link.isOver) throw error;
+    return yield* readStream(run, link);
+  }
+}
+
+class NoSocket extends Error {}
+
+/** Yield the messages of a WebSocket. Browsers open many of these, but only six streams. */
+async function* readSocket(run, link) {
+  const aborted = new Promise((_, fail) => link.abort.signal.addEventListener("abort", () => fail(new Error("aborted"))));
+  aborted.catch(() => {}); // it is only waited for here:
+  const { ticket } = await Promise.race([post("/tickets", { path: SOCKET_PATH }), aborted]);
+  const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}${SOCKET_PATH}`, ["ao.v1", `ticket.${ticket}`]);
+  const messages = [];
+  let wake = () => {}, isOpen = false, isClosed = false;
+  socket.onopen = () => {
+    isOpen = true;
+    socket.send(JSON.stringify({ type: "subscribe", run_id: run, after: link.seq }));
+  };
+  socket.onmessage = (event) => { messages.push(JSON.parse(event.data)); wake(); };
+  socket.onclose = () => { isClosed = true; wake(); };
+  link.abort.signal.addEventListener("abort", () => { isClosed = true; socket.close(); wake(); });
+  try {
+    for (;;) {
+      while (messages.length) {
+        const message = messages.shift();
+        if (message.type === "error") throw Object.assign(new Error(message.message), { status: STATUS[message.code] ?? 500 });
+        if (message.type === "gone") throw Object.assign(new Error("This run was deleted."), { status: 410 });
+        if (message.type !== "subscribed") yield [message.type, message];
+      }
+      if (isClosed && !isOpen && !link.abort.signal.aborted) throw new NoSocket();
+      if (isClosed) return;
+      await new Promise((done) => { wake = done; });
+    }
+  } finally {
+    socket.close();
+  }
+}
+
+async function* readStream(run, link) {
   const path = `/api/v1/runs/${encode(run)}/stream?after=${link.seq}`;
   const response = await fetch(path, { headers: requestHeaders(), signal: link.abort.signal });
   if (!response.ok) throw await errorOf(response);

@@ -10,7 +10,7 @@ import { html } from "./html.js";
 import { drawWith, state, update } from "./state.js";
 import { applyTheme } from "./theme.js";
 
-const LIST_MS = 3000, STALE_MS = 12_000;
+const LIST_MS = 3000, STALE_MS = 10_500;
 
 drawWith(() => {
   render(html`<${App} state=${state} act=${actions} />`, document.body);

@@ -79,7 +79,7 @@ function PlanText({ plan, act }) {
     event.preventDefault();
     act.savePlan(new FormData(event.target).get("toml"));
   };
-  return html`<form onSubmit=${save}><label>The file of the plan<textarea class="code" name="toml" rows="24" spellcheck="false">${plan.toml}</textarea></label>
+  return html`<form onSubmit=${save}><label>The file of the plan<textarea class="code" name="toml" rows="24" spellcheck="false" defaultValue=${plan.toml}></textarea></label>
     <div class="buttons"><button type="submit">Save</button></div><p class="hint">If the file was changed elsewhere meanwhile, nothing is written and you are told.</p></form>`;
 }
 

@@ -55,7 +55,7 @@ export async function attempt(work) {
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof ApiError) && !(error instanceof TypeError)) console.error(error);
+    if (!(error instanceof ApiError || error instanceof TypeError || error.name === "TimeoutError")) console.error(error);
     toast(error instanceof ApiError ? error.message : "The server cannot be reached.", "alert");
     return undefined;
   }

@@ -1,0 +1,126 @@
+"""Everything that can be done on the dashboard, by the mouse and by keys alone, to a real run; and doing it twice."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+
+from orchestra import events
+from orchestra.journal.open_store import OWN_REPOSITORY, open_store
+from tests.support.browser import chromium
+from tests.support.dashboard import Keyboard, Mouse, has_text, opened, served
+from tests.support.modelserver import ModelServer
+from tests.support.reset_story import HINT, OLD_FILES, ResetModel, write_plan
+from tests.support.runs import Place, Running, make_place
+
+__all__ = ["chromium"]
+pytestmark = pytest.mark.thorough
+WAYS = {"mouse": Mouse, "keyboard": Keyboard}
+# Commands to the run as its owner answers them, and decisions as they are stored: each also has its word in a terminal.
+COMMANDS = ["pause", "budget", "edit", "edit", "edit", "add", "edit", "abandon", "replan", "unpause", "interrupt", "cancel"]
+
+
+@contextmanager
+def running_story(folder: Any, *words: str) -> Iterator[tuple[Place, ResetModel, Running, str]]:
+    """A run of the reset story, whose task 6 is held and whose task 7 needs a person, and the dashboard's address."""
+    place, model = make_place(folder, OLD_FILES), ResetModel("shop/pages.py")
+    write_plan(place)
+    with ModelServer(model) as provider, served(place, 0, provider) as (_, address):
+        running = place.start("execute", "reset", "--ask", "always", "--max-agents", "3", *words, server=provider)
+        try:
+            yield place, model, running, address
+        finally:
+            model.release = True
+            running.child.terminate()
+            running.child.wait()
+
+
+def task_row(page: Any, number: int) -> Any:
+    return page.locator(f'[data-task="{number}"]')
+
+
+def is_in_state(page: Any, number: int, words: str) -> None:
+    task_row(page, number).get_by_text(words).first.wait_for()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_everything_is_done_to_a_run(tmp_path: Any, chromium: Any, way: str) -> None:
+    with running_story(tmp_path) as (place, model, running, address), opened(chromium, address) as page:
+        hand = WAYS[way](page)
+        page.locator("[data-row]").first.wait_for()
+        hand.use(page.locator("[data-row]").first)
+        is_in_state(page, 7, "waiting for you")
+        is_in_state(page, 6, "asking")
+
+        hand.press("Pause")
+        has_text(page, "The run is paused: no attempt begins")
+        hand.press("Budget")
+        hand.fill("Dollars in all", "3")
+        hand.press("OK")
+        page.get_by_text("of $3.00").first.wait_for()
+
+        # Link mode: a new need, the same again takes it away, and a circle is refused with its tasks.
+        for needs in ("needs 8, 6", "needs 8"):
+            link(page, hand, way, 9, 6)
+            task_row(page, 9).get_by_text(needs, exact=True).wait_for()
+        link(page, hand, way, 8, 9)
+        has_text(page, "Task 8 cannot need task 9, because that is a circle: 8 needs 9 needs 8.")
+
+        hand.use(task_row(page, 9).get_by_role("button"))
+        hand.press("Edit", page.locator("aside"))
+        hand.fill("Title", "Tell all users of it")
+        hand.press("OK")
+        task_row(page, 9).get_by_text("Tell all users of it").wait_for()
+        hand.press("Add a task")
+        hand.fill("What it is to do", "Write docs/more.md")
+        hand.fill("Its files, with blanks between them", "docs/more.md")
+        hand.press("OK")
+        hand.use(task_row(page, 10).get_by_role("button"))
+        hand.press("Abandon", page.locator("aside"))
+        has_text(page, "No other task needs it.")
+        hand.press("OK")
+        is_in_state(page, 10, "abandoned")
+        hand.press("Replan")
+        hand.press("OK")
+        page.locator("[role=dialog]").wait_for(state="detached")
+        hand.press("Unpause")
+
+        # Task 7 is tried again with a hint; task 6 is interrupted, and each of the other decisions is made about it.
+        hand.use(task_row(page, 7).get_by_role("button"))
+        hand.press("Retry with a hint")
+        hand.fill("A hint for the agent", HINT)
+        hand.press("OK")
+        is_in_state(page, 7, "accepted")
+        hand.use(task_row(page, 6).get_by_role("button"))
+        hand.press("Interrupt")
+        is_in_state(page, 6, "waiting for you")
+        hand.press("Edit the brief")
+        hand.fill("Everything that the agent must know and do", "The page of the reset: write shop/pages.py.")
+        hand.press("OK")
+        is_in_state(page, 6, "asking")
+        hand.press("Cancel", page.locator("aside"))
+        page.locator("aside").get_by_role("button", name="Take it").wait_for()
+        hand.press("Cancel the run")
+        hand.press("OK")
+        page.locator(".verdict.bad").wait_for()
+        assert running.child.wait() == 143
+        stored = read_events(place)
+    commands = [each.name for each in stored if isinstance(each, events.CommandAnswered)]
+    assert [name for name in commands if name != "resolve"] == COMMANDS, commands
+    assert [each.action for each in stored if isinstance(each, events.TaskResolved)][:2] == ["retry", "brief"]
+
+
+def link(page: Any, hand: Mouse, way: str, waits: int, need: int) -> None:
+    if way == "mouse":
+        hand.press("Link (l)")
+    else:
+        page.keyboard.press("l")
+    hand.use(task_row(page, waits).get_by_role("button"))
+    hand.use(task_row(page, need).get_by_role("button"))
+
+
+def read_events(place: Place) -> list[Any]:
+    with closing(open_store(place.repo / ".aider_logs" / "orchestra.db")) as store:
+        [run] = store.list_runs(OWN_REPOSITORY)
+        return [event.payload for event in store.read_events(OWN_REPOSITORY, run.name)]

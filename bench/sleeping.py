@@ -186,7 +186,7 @@ async def opened_head(
     entries = {path: Entry(path, "100644", "0" * 40, 300) for path in plan.owners}
     repository = Repository(root, YesGit(root), "main", BASE, unborn=False, dirty=())
     warm = asyncio.ensure_future(asyncio.sleep(0, time.monotonic()))
-    shop = Warmup(scratch, "", NoSeats(), warm)
+    shop = Warmup(scratch, "", NoSeats(), True, warm)
     before = Preflight(settings, repository, entries, None)
     async with (
         open_run(before, shop, screens=[Subscription("The bench", hear)], host=host) as run,

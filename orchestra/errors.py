@@ -49,6 +49,10 @@ class AiderMissing(UsageError):
     """No Python with aider-chat was found."""
 
 
+class AgentMissing(UsageError):
+    """The program of an agent is not installed."""
+
+
 class ProviderError(OrchestraError, code=4):
     """A model provider could not be used."""
 

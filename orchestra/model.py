@@ -132,7 +132,7 @@ class Task:
     """One agent's share of the change.
 
     `needs`: the tasks whose integrated result it starts from. `priority`: 1 high, 0 normal, -1 low. `name`: its id in a
-    plan's file.
+    plan's file. `kind`: the kind of agent that the plan names for it; empty: what its role or the settings say.
     """
 
     id: int
@@ -147,6 +147,7 @@ class Task:
     risk: str = ""  # low, normal, high
     acceptance: tuple[str, ...] = ()
     name: str = ""
+    kind: str = ""  # of its agent
 
     @property
     def agent(self) -> str:

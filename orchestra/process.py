@@ -57,20 +57,26 @@ class Sandbox:
 
     def guard_argument(self, tree: Path) -> str:
         """Return guard.py's argument for a command in this worktree."""
+        return NO_SANDBOX if self.mode == "none" else json.dumps(self.specification(tree))
+
+    def for_agent(self, port: int, tree: Path) -> str:
+        """Return guard.py's argument for an agent: it writes in its own folder only, and connects to this port only,
+        as far as the system can hold it to that."""
         if self.mode == "none":
             return NO_SANDBOX
+        return json.dumps(self.specification(tree) | {"net": True, "port": port})
+
+    def specification(self, tree: Path) -> dict[str, object]:
         scratch = os.path.realpath(tree.parent)
         # Landlock cannot hide a folder of sockets, and a hidden one in /tmp would close /tmp to new files.
         hidden = [*self.hidden, *(str(self.home / name) for name in self.secrets), str(self.common / "config")]
         hidden += [f"{folder}/{name}" for folder, names in self.without.items() for name in names]
-        return json.dumps(
-            {
-                **{"mode": self.mode, "net": self.net, "checkout": str(self.checkout), "common": str(self.common)},
-                **{"home": str(self.home), "secrets": self.secrets, "without": self.without, "covered": self.covered},
-                **{"shared": self.shared, "git_config": self.git_config, "hidden": hidden},
-                **{"tree": os.path.realpath(tree), "scratch": scratch, "writable": [scratch]},
-            }
-        )
+        return {
+            **{"mode": self.mode, "net": self.net, "checkout": str(self.checkout), "common": str(self.common)},
+            **{"home": str(self.home), "secrets": self.secrets, "without": self.without, "covered": self.covered},
+            **{"shared": self.shared, "git_config": self.git_config, "hidden": hidden, "port": 0},
+            **{"tree": os.path.realpath(tree), "scratch": scratch, "writable": [scratch]},
+        }
 
 
 NO_SANDBOX = "-"

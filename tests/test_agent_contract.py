@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestra.agents import AGENTS
+from orchestra.agents import AGENTS, DEFAULT_AGENT
 from orchestra.agents.base import (
     DOOR,
     ENDS,
@@ -27,7 +27,9 @@ from orchestra.agents.base import (
 )
 from orchestra.agents.seat import read_outcome_file
 from orchestra.dialects import DIALECTS
+from orchestra.plan.roles import KINDS
 from orchestra.plan.targets import SKIPPED_KINDS
+from orchestra.settings import option_fields
 from tests.support.order_json import order_from_json, order_to_json
 
 # What a file of the repository may be beside text that is to be edited.
@@ -94,28 +96,58 @@ def test_call_holds_no_key(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     call = agent.build_call(ORDER, frozenset())
     assert not any(KEY in word for word in words_of(call))
-    assert call.environment["OPENAI_API_KEY"] == TOKEN and call.environment["OPENAI_API_BASE"] == DOOR
+    assert TOKEN in call.environment.values()
+    assert any(DOOR in word for word in words_of(call))
 
 
-def test_call_names_files_that_are_there(agent: Agent) -> None:
+def test_every_agent_that_the_settings_offer_exists() -> None:
+    assert tuple(AGENTS) == KINDS and option_default("agent_kind") == DEFAULT_AGENT
+    assert AGENTS[DEFAULT_AGENT].iterations == option_default("max_iterations")
+
+
+def option_default(name: str) -> Any:
+    return next(f.default for f in option_fields() if f.name == name)
+
+
+def test_aider_is_given_the_files_that_are_there() -> None:
+    agent = AGENTS["aider"]
     words = agent.build_call(ORDER, frozenset({"new.py"})).arguments
     named = [word.removeprefix(f"{TREE}/") for word in words if word.startswith(f"{TREE}/")]
     assert sorted(named) == sorted(["app.py", "-odd name.py", "docs/notes.md"])
     assert any(word.endswith("/new.py") for word in agent.build_call(ORDER, frozenset()).arguments)
 
 
-def test_call_gives_the_brief_and_the_arguments_of_the_user(agent: Agent) -> None:
-    call = agent.build_call(ORDER, frozenset())
-    assert call.message == ORDER.brief
-    assert " ".join(ORDER.arguments) in " ".join(call.arguments)
+def test_call_gives_the_brief(agent: Agent) -> None:
+    assert agent.build_call(ORDER, frozenset()).message == ORDER.brief
+
+
+def test_aider_and_the_command_get_what_the_user_gives_them() -> None:
+    assert " ".join(ORDER.arguments) in " ".join(AGENTS["aider"].build_call(ORDER, frozenset()).arguments)
+    order = dataclasses.replace(ORDER, command="mine --brief {brief} --in {worktree} -m {model}")
+    *_, command = AGENTS["exec"].build_call(order, frozenset()).arguments
+    assert command == 'mine --brief "$AGENT_BRIEF" --in "$AGENT_WORKTREE" -m "$AGENT_MODEL"'
+
+
+def test_claude_may_edit_its_own_files_only() -> None:
+    *_, first, second, third = AGENTS["claude"].build_call(ORDER, frozenset()).arguments
+    assert (first, second, third) == tuple(f"Edit(/{TREE}/{path})" for path in ORDER.files)
+    order = dataclasses.replace(ORDER, files=("a(b).py",))
+    assert AGENTS["claude"].build_call(order, frozenset()).arguments[-1] == f"Edit(/{TREE}/**)"
+
+
+@pytest.mark.parametrize(("fenced", "mode"), [(True, "danger-full-access"), (False, "workspace-write")])
+def test_codex_makes_a_sandbox_unless_ours_holds_it(fenced: bool, mode: str) -> None:
+    words = AGENTS["codex"].build_call(ORDER, frozenset(), fenced=fenced).arguments
+    assert words[words.index("--sandbox") + 1] == mode
+    assert "sandbox_workspace_write.exclude_slash_tmp=true" in words
 
 
 def test_host_fills_in_its_places(agent: Agent) -> None:
     call = agent.build_call(ORDER, frozenset())
     filled = call.fill_in(HERE)
     assert not any("\0" in word for word in words_of(filled))
-    assert f"{HERE[TREE]}/app.py" in filled.arguments
-    assert {HERE[DOOR], HERE[TOKEN]} <= set(filled.environment.values())
+    assert HERE[TOKEN] in filled.environment.values()
+    assert any(HERE[DOOR] in word for word in words_of(filled))
     assert (filled.message, filled.files, filled.fallback) == (call.message, call.files, call.fallback)
 
 
@@ -152,6 +184,38 @@ def test_agent_without_a_record_has_crashed(tmp_path: Path, content: bytes | Non
     outcome = read_outcome_file(record, -9)
     assert (outcome.end, outcome.code, outcome.edited) == ("crashed", -9, ())
     assert "SIGKILL" in outcome.failure
+
+
+# What each program prints at its end, with its exit code, and what that means. Its own word is not the verdict.
+CLAUDE_RESULT = {"type": "result", "subtype": "success", "is_error": False, "terminal_reason": "completed"}
+DENIED = {"permission_denials": [{"tool_name": "Edit", "tool_input": {"file_path": "/host/slot/tree/other.py"}}]}
+PRINTED: dict[str, tuple[str, list[Any], int, str]] = {
+    "claude ends well": ("claude", [CLAUDE_RESULT], 0, "accepted"),
+    "claude says success beside an error": ("claude", [CLAUDE_RESULT | {"is_error": True}], 1, "no_reply"),
+    "claude says success with an exit code": ("claude", [CLAUDE_RESULT], 1, "no_reply"),
+    "claude says nothing": ("claude", [{"type": "system"}], 0, "crashed"),
+    "claude is killed": ("claude", [CLAUDE_RESULT], 137, "crashed"),
+    "claude has used its turns": ("claude", [CLAUDE_RESULT | {"subtype": "error_max_turns"}], 1, "no_reply"),
+    "codex ends well": ("codex", [{"type": "turn.started"}, {"type": "turn.completed"}], 0, "accepted"),
+    "codex fails": ("codex", [{"type": "turn.failed", "error": {"message": "no"}}], 1, "no_reply"),
+    "codex says nothing": ("codex", [{"type": "thread.started"}], 0, "crashed"),
+    "codex is killed": ("codex", [{"type": "turn.completed"}], 137, "crashed"),
+    "the command ends well": ("exec", [], 0, "accepted"),
+    "the command fails": ("exec", ["oh"], 3, "no_reply"),
+    "the command is killed": ("exec", ["oh"], 137, "crashed"),
+}
+
+
+@pytest.mark.parametrize(("name", "printed", "code", "end"), PRINTED.values(), ids=PRINTED)
+def test_end_of_a_program_is_read_from_what_it_printed(name: str, printed: list[Any], code: int, end: str) -> None:
+    text = "\n".join(["a warning", *map(json.dumps, printed), '{"torn": '])
+    outcome = AGENTS[name].read_outcome(text, code, "/host/slot/tree")
+    assert outcome.end == end and (not outcome.failure) == (end == "accepted")
+
+
+def test_file_that_claude_was_refused_is_named_by_its_path_in_the_worktree() -> None:
+    outcome = AGENTS["claude"].read_outcome(json.dumps(CLAUDE_RESULT | DENIED), 0, "/host/slot/tree")
+    assert outcome.refused == ("other.py",)
 
 
 def test_agent_says_why_it_cannot_edit_a_kind(agent: Agent) -> None:
@@ -197,6 +261,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "edit_format": TEXTS,
     "chat_mode": TEXTS,
     "arguments": NAMES,
+    "command": TEXTS,
     "set_up": SET_UPS,
     "rules": RULES,
 }

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestra.agents.aider import NOT_EDITABLE
+from orchestra.agents.base import NOT_EDITABLE
 from orchestra.answers.shape import parse_answer as read_answer
 from orchestra.errors import PlanError
 from orchestra.plan.check import PlanContext, check_draft

@@ -115,7 +115,7 @@ def test_roles_stand_in_a_settings_file() -> None:
         (
             {"tester": {"zzz": 1}},
             "unknown setting 'zzz' in [roles.tester] in P: a role has prompt, prompt-file, model, edit-format, "
-            "temperature, gates.",
+            "temperature, gates, kind.",
         ),
         ({"poet": {"model": "x/y"}}, "[roles.poet] in P needs a prompt or a prompt-file."),
         ({"poet": {"prompt": " "}}, "prompt in [roles.poet] in P must be text, and not empty."),

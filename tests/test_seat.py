@@ -744,7 +744,7 @@ def test_a_child_has_next_to_nothing_to_import(runner: asyncio.Runner, tmp_path:
     outcome, _ = attend(runner, fork, tree, appends("# hi"), model=MODELS[dialect])
     runner.run(fork.close())
     assert outcome.end == "accepted"
-    said = next(tmp_path.rglob("aider.out")).read_text()
+    said = next(tmp_path.rglob("agent.out")).read_text()
     imported = [line.rpartition("|")[2].strip() for line in said.splitlines() if line.startswith("import time:")]
     assert 0 < len(imported) < 10, imported
 

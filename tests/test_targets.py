@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestra.agents.aider import NOT_EDITABLE
+from orchestra.agents.base import NOT_EDITABLE
 from orchestra.errors import PlanError
 from orchestra.model import Prd, WorkItem
 from orchestra.plan.targets import (

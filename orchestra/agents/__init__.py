@@ -2,6 +2,9 @@
 
 from orchestra.agents.aider import Aider
 from orchestra.agents.base import Agent
+from orchestra.agents.claude import CLAUDE
+from orchestra.agents.codex import CODEX
+from orchestra.agents.exec import EXEC
 
-AGENTS: dict[str, Agent] = {"aider": Aider()}
+AGENTS: dict[str, Agent] = {"aider": Aider(), "claude": CLAUDE, "codex": CODEX, "exec": EXEC}
 DEFAULT_AGENT = "aider"  # the agent of a task that names none

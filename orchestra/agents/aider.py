@@ -2,7 +2,7 @@
 
 import json
 
-from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, AgentCall, AttemptOrder
+from orchestra.agents.base import DOOR, FOLDER, NOT_EDITABLE, TOKEN, TREE, AgentCall, AgentOutcome, AttemptOrder
 
 FLAGS = (
     *("--yes-always", "--no-check-update", "--no-show-release-notes", "--no-show-model-warnings", "--no-analytics"),
@@ -11,13 +11,6 @@ FLAGS = (
     # The attempt's clock ends a request, and only the gateway repeats one. Aider must not give up earlier.
     *("--map-tokens", "0", "--timeout", "86400"),
 )
-NOT_EDITABLE = {
-    "link": "is a symbolic link; name the file it points to",
-    "binary": "is not UTF-8 text; Aider edits text files only",
-    "submodule": "is a submodule; run inside it",
-    "lfs": "is kept by Git LFS; Aider edits text files only",
-    "name": "has a name that does not fit on one line of UTF-8; rename it first",
-}
 METADATA = "model-metadata.json"
 # Without a path for each of these, Aider would write into the worktree.
 FILES = {
@@ -32,6 +25,12 @@ class Aider:
     """Aider 0.86 with litellm: it asks models in any dialect that litellm speaks."""
 
     name = "aider"
+    title = "Aider"
+    is_command = False
+    program = ""
+    tried_versions = ("", "")
+    providers: frozenset[str] = frozenset()
+    iterations = 10
     dialects = frozenset({"openai", "anthropic", "gemini"})
     edits_only = True
     # litellm repeats a request whose reply it could not read, so a repeated request means a bad reply.
@@ -43,11 +42,14 @@ class Aider:
     def trailer(self, model: str) -> str:
         return f"Co-authored-by: aider ({model}) <aider@aider.chat>"
 
-    def build_call(self, order: AttemptOrder, absent: frozenset[str]) -> AgentCall:
+    def build_call(self, order: AttemptOrder, absent: frozenset[str], *, fenced: bool = False) -> AgentCall:
         model = order.model
         environment = {model.key_variable: TOKEN, model.base_variable: DOOR}
         files = {METADATA: json.dumps(dict(model.metadata))}
         return AgentCall(self.arguments(order, absent), order.brief, environment, files, model.settings)
+
+    def read_outcome(self, printed: str, code: int, tree: str) -> AgentOutcome:
+        raise NotImplementedError("its process writes a record, which read_outcome_file reads")
 
     def arguments(self, order: AttemptOrder, absent: frozenset[str]) -> tuple[str, ...]:
         """Return the arguments. Files are absolute, so that a name with a leading dash is no option."""

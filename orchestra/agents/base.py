@@ -1,6 +1,8 @@
 """The interface of a coding agent, and what crosses between it and its host."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +20,8 @@ class AgentModel:
     weak_name: str  # the model for small questions, as the agent names it
     key_variable: str
     base_variable: str
+    upstream_name: str = ""  # as its provider names it
+    output_cap: int = 0  # the tokens of its longest reply; 0 if unknown
     metadata: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,6 +70,7 @@ class AttemptOrder:
     edit_format: str = ""
     chat_mode: str = ""
     arguments: tuple[str, ...] = ()  # from the user
+    command: str = ""  # from the user, for the agent that is any command
     set_up: WorktreeSetup = field(default_factory=WorktreeSetup)
     rules: FileRules = field(default_factory=FileRules)
 
@@ -76,7 +81,8 @@ class AttemptOrder:
 
 @dataclass(frozen=True)
 class AgentCall:
-    """How an agent is started for an order. `files` are first written into its folder."""
+    """How an agent is started for an order. `files` are first written into its folder. The arguments of an agent that
+    is a program of its own begin with the program, and it gets the message on stdin."""
 
     arguments: tuple[str, ...]
     message: str
@@ -95,6 +101,17 @@ class AgentCall:
 
         environment = {name: fill(value) for name, value in self.environment.items()}
         return AgentCall(tuple(map(fill, self.arguments)), self.message, environment, self.files, self.fallback)
+
+
+# Why agents cannot edit files of some kinds.
+NOT_EDITABLE = {
+    "link": "is a symbolic link; name the file it points to",
+    "binary": "is not UTF-8 text; agents edit text files only",
+    "submodule": "is a submodule; run inside it",
+    "lfs": "is kept by Git LFS; agents edit text files only",
+    "name": "has a name that does not fit on one line of UTF-8; rename it first",
+}
+LAST_SIGNAL = 64
 
 
 # How an agent may end. Only its host knows that it was stopped.
@@ -116,10 +133,34 @@ class AgentOutcome:
 
 
 class Agent(Protocol):
-    """One kind of coding agent. Pure: it says how the agent is started."""
+    """One kind of coding agent. Pure: it says how the agent is started, and reads how it ended."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def title(self) -> str:
+        """Its name in sentences."""
+
+    @property
+    def is_command(self) -> bool:
+        """Whether it is a program of its own, and not a module that our agent process loads."""
+
+    @property
+    def program(self) -> str:
+        """The program that must be installed; empty if it needs none by name."""
+
+    @property
+    def tried_versions(self) -> tuple[str, str]:
+        """The first and the last version of the program that the tests ran on; empty if that does not matter."""
+
+    @property
+    def providers(self) -> frozenset[str]:
+        """The providers that it can use; empty: all that speak one of its dialects."""
+
+    @property
+    def iterations(self) -> int:
+        """The replies that one attempt may take, unless the user sets another limit."""
 
     @property
     def dialects(self) -> frozenset[str]:
@@ -139,5 +180,46 @@ class Agent(Protocol):
     def trailer(self, model: str) -> str:
         """Return the co-author line for a commit."""
 
-    def build_call(self, order: AttemptOrder, absent: frozenset[str]) -> AgentCall:
-        """Return how it is started. `absent`: files of the order that do not exist yet."""
+    def build_call(self, order: AttemptOrder, absent: frozenset[str], *, fenced: bool = False) -> AgentCall:
+        """Return how it is started. `absent`: files of the order that do not exist yet. `fenced`: the host's sandbox
+        keeps it in its own folder."""
+
+    def read_outcome(self, printed: str, code: int, tree: str) -> AgentOutcome:
+        """Read how it ended from what it printed in this worktree, and from its exit code (128+N for signal N)."""
+
+
+@dataclass(frozen=True)
+class CommandAgent:
+    """What is the same for all agents that are programs of their own: they may run commands, and repeat requests."""
+
+    name: str
+    title: str
+    dialects: frozenset[str]
+    program: str = ""
+    tried_versions: tuple[str, str] = ("", "")
+    providers: frozenset[str] = frozenset()
+    author: tuple[str, str] = ("", "")  # name and address in commits
+    is_command: bool = True
+    edits_only: bool = False
+    repeats_requests: bool = True
+    iterations: int = 60
+
+    def why_not_editable(self, kind: str) -> str:
+        return NOT_EDITABLE.get(kind, "")
+
+    def trailer(self, model: str) -> str:
+        name, address = self.author
+        return f"Co-authored-by: {name} ({model}) <{address}>"
+
+
+def ended_by_signal(code: int) -> bool:
+    return 128 < code <= 128 + LAST_SIGNAL
+
+
+def read_json_lines(printed: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects that a program printed, a line each. Other lines, and torn ones, are ignored."""
+    for line in printed.splitlines():
+        with suppress(ValueError, RecursionError):
+            record = json.loads(line) if line.startswith("{") else None
+            if isinstance(record, dict):
+                yield record

@@ -39,6 +39,7 @@ QUIET = {
     "TERM": "dumb",
     "NO_COLOR": "1",
 }
+OUTPUT = "agent.out"  # in the attempt's folder
 # Aider asks git a few things. Git must run no program of the repository; ownership was checked before.
 GIT = {"core.fsmonitor": "false", "core.hooksPath": os.devnull, "safe.directory": "*"}
 
@@ -62,7 +63,7 @@ class AgentJob:
 
     @property
     def output_file(self) -> Path:
-        return self.folder / "aider.out"
+        return self.folder / OUTPUT
 
     @property
     def outcome_file(self) -> Path:

@@ -53,13 +53,18 @@ def confine_process(spec):
     ruleset = sandbox.check_result(sandbox.LIBC.syscall(sandbox.LANDLOCK_CREATE, rules, size, 0), "Landlock")
     hidden = {os.path.realpath(path) for path in spec["hidden"]} | {"/proc"}
     frozen = {os.path.realpath(spec["checkout"])}
-    allow_below("/", ruleset, every, hidden, frozen)
+    # An agent writes in its own folder only.
+    allow_below("/", ruleset, READ & every if spec["port"] else every, hidden, frozen)
+    if spec["port"]:
+        allow_below("/dev", ruleset, every, hidden, frozen)
     for path in spec["writable"]:
         allow_path(path, ruleset, every)
     for name in OF_PROC:
         allow_path(f"/proc/{name}", ruleset, READ & every)
     sandbox.check_result(sandbox.LIBC.syscall(sandbox.LANDLOCK_RESTRICT, ruleset, 0), "Landlock")
     os.close(ruleset)
+    if spec["port"]:
+        sandbox.restrict_scopes(spec["port"], 0)
 
 
 def allow_below(folder, ruleset, rights, hidden, frozen):

@@ -28,6 +28,7 @@ OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
 AT_CWD, NO_FOLLOW, AT_RECURSIVE, TREE_CLONE, FROM_EMPTY = -100, 0x100, 0x8000, 1, 4
 DEATH_SIGNAL, DUMPABLE, CAPBSET_DROP, SECUREBITS, NO_NEW_PRIVS, AMBIENT = 1, 4, 24, 28, 38, 47
 LANDLOCK_CREATE, LANDLOCK_RESTRICT, SCOPES = 444, 446, 3  # abstract sockets, signals
+LANDLOCK_ADD_RULE, PORT_RULE, CONNECT_TCP = 445, 2, 2
 KEYCTL, JOIN_SESSION = {"x86_64": 250, "aarch64": 219}, 1
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
@@ -96,7 +97,7 @@ def run_inside(spec, command, output, ready):
             resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))  # a handle for each entry of the tree
             build_view(spec)
             resource.setrlimit(resource.RLIMIT_NOFILE, files)
-            drop_privileges()
+            drop_privileges(spec["port"])
             code = run_as_init(command)
     except OSError as error:
         os.write(2, f"the sandbox cannot be made: {error.filename}: {error.strerror}\n".encode())
@@ -129,15 +130,25 @@ def take_streams(output):
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 
 
-def drop_privileges():
-    """Drop all privileges for good."""
+def drop_privileges(port=0):
+    """Drop all privileges for good. With a port, TCP connections lead to that port only."""
     drop_capabilities()
     LIBC.prctl(DUMPABLE, 0, 0, 0, 0)
-    rules = (ctypes.c_uint64 * 3)(0, 0, SCOPES)
-    ruleset = LIBC.syscall(LANDLOCK_CREATE, rules, ctypes.sizeof(rules), 0)
-    if ruleset >= 0:  # older kernels have no scopes: abstract sockets stay reachable
-        LIBC.syscall(LANDLOCK_RESTRICT, ruleset, 0)
-        os.close(ruleset)
+    restrict_scopes(0, SCOPES)  # older kernels have no scopes: abstract sockets stay reachable
+    if port:
+        restrict_scopes(port, 0)  # older kernels have no rules about ports: the whole network stays reachable
+
+
+def restrict_scopes(port, scopes):
+    rules = (ctypes.c_uint64 * 3)(0, CONNECT_TCP if port else 0, scopes)
+    ruleset = LIBC.syscall(LANDLOCK_CREATE, rules, 24 if scopes else 16, 0)
+    if ruleset < 0:
+        return
+    if port:
+        rule = (ctypes.c_uint64 * 2)(CONNECT_TCP, port)
+        LIBC.syscall(LANDLOCK_ADD_RULE, ruleset, PORT_RULE, rule, 0)
+    LIBC.syscall(LANDLOCK_RESTRICT, ruleset, 0)
+    os.close(ruleset)
 
 
 def drop_capabilities():
@@ -170,7 +181,8 @@ def build_view(spec):
     }
     objects, own = open_tree(os.path.realpath(os.path.join(spec["common"], "objects"))), open_tree(spec["gitdir"])
     set_attributes("/", READ_ONLY)  # for an ordinary user too: their files may be outside of the home folder
-    for path in ("/tmp", "/var/tmp", "/dev/shm"):
+    # An agent has a temporary folder of its own.
+    for path in (spec["box"],) if spec["port"] else ("/tmp", "/var/tmp", "/dev/shm"):
         rebind_path(path)
     at_home, elsewhere = locate_secrets(home, spec["secrets"])
     cover_home(home, spec["box"], at_home)

@@ -51,6 +51,8 @@ END_OF_TURN = (("assistant", "Ok."), ("model", "Ok."))
 MACHINE_FACTS = re.compile(
     r"^( ?- (?:Platform|Shell|Language|Current date|OS Version): |  <(?:shell|current_date|timezone)>).*$", re.MULTILINE
 )
+# what Codex adds to the output of a command
+RUN_FACTS = re.compile(r"^(Chunk ID: |Wall time: ).*$", re.MULTILINE)
 # what clients add for their own sessions, installations and accounts
 CLIENT_FIELDS = ("metadata", "client_metadata", "prompt_cache_key", "safety_identifier", "user")
 # how the part of a request begins in which Codex and Claude describe the machine
@@ -91,6 +93,8 @@ def neutral_item(item: Any) -> Any:
     if not isinstance(item, dict):
         return item
     item = {name: value for name, value in item.items() if name != "id"}
+    if isinstance(printed := item.get("output"), str):
+        return item | {"output": RUN_FACTS.sub(r"\1ANY", printed)}
     return neutral_value(item) if describes_machine(item) else item
 
 

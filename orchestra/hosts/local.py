@@ -6,15 +6,17 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from orchestra.agents import AGENTS
 from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, AgentOutcome, AttemptOrder, WorktreeSetup
-from orchestra.agents.seat import AgentJob, AgentProcesses, agent_environment, git_config_variables
+from orchestra.agents.commands import run_agent_command
+from orchestra.agents.seat import OUTPUT, AgentJob, AgentProcesses, agent_environment, git_config_variables
 from orchestra.errors import GitFailed, OrchestraError, SetUpFailed
 from orchestra.gates.provision import provision_gate
 from orchestra.gates.run import GateContext, GateOutcome, run_gate
 from orchestra.hosts.base import AttemptResult, GateOrder, GatewayAccess, HostFacts, Supervisor
-from orchestra.hosts.isolation import Isolation, without_sockets
+from orchestra.hosts.isolation import MODES, Isolation, without_sockets
 from orchestra.judge.permit import Permit
 from orchestra.model import Gate
 from orchestra.process import read_tail, run_command
@@ -87,7 +89,7 @@ class LocalHost:
         self, order: AttemptOrder, tree: Tree, door: GatewayAccess, supervisor: Supervisor
     ) -> AgentOutcome:
         """Let the agent work until it ends or is stopped."""
-        running = asyncio.create_task(self.agent_processes.run(self.build_job(order, tree, door)))
+        running = asyncio.create_task(self.start_agent(order, tree, door))
         stopping = asyncio.create_task(supervisor.wait_for_stop())
         try:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -98,17 +100,27 @@ class LocalHost:
             with contextlib.suppress(asyncio.CancelledError, OrchestraError):
                 await running
 
-    def build_job(self, order: AttemptOrder, tree: Tree, door: GatewayAccess) -> AgentJob:
+    async def start_agent(self, order: AttemptOrder, tree: Tree, door: GatewayAccess) -> AgentOutcome:
+        agent = AGENTS[order.agent]
+        if not agent.is_command:
+            return await self.agent_processes.run(self.build_job(order, tree, door))
+        sandbox = await self.command_environment.isolation.sandbox()
+        job = self.build_job(order, tree, door, fenced=sandbox.mode == MODES[0])
+        return await run_agent_command(agent, job, sandbox.for_agent(urlsplit(door.url).port or 0, tree.path))
+
+    def build_job(self, order: AttemptOrder, tree: Tree, door: GatewayAccess, *, fenced: bool = False) -> AgentJob:
         folder = tree.path.parent
         home = folder / "home"
         home.mkdir(exist_ok=True)
         absent = frozenset(path for path in order.new if not (tree.path / path).is_file())
         places = {TREE: str(tree.path), FOLDER: str(folder), DOOR: door.url, TOKEN: door.token}
-        call = AGENTS[order.agent].build_call(order, absent).fill_in(places)
+        call = AGENTS[order.agent].build_call(order, absent, fenced=fenced).fill_in(places)
         for name, text in call.files.items():
             (folder / name).write_text(text, encoding="utf-8")
         # An agent's git must not run what ours does not: hooks, monitors.
         environment = agent_environment(home) | git_config_variables(CONFIG) | dict(call.environment)
+        if AGENTS[order.agent].is_command:
+            environment["TMPDIR"] = str(folder / "tmp")
         self.job_count += 1
         number = f"{self.job_count}-{folder.name}"
         return AgentJob(number, tree.path, folder, call.arguments, call.message, environment, call.fallback)
@@ -117,14 +129,15 @@ class LocalHost:
         """Return the agent's changes as commits: its own, and one with everything that must not be committed."""
         rules = order.rules
         permit = Permit(frozenset(rules.named), rules.words, self.entries)
-        changes = await collect.collect_changes(tree, order.files, rules.owners, permit)
+        takes_all = not AGENTS[order.agent].edits_only
+        changes = await collect.collect_changes(tree, order.files, rules.owners, permit, takes_all=takes_all)
         commit = await collect.commit_changes(tree, changes, order.message, order.parent) if changes.own else ""
         everything = ""
         if changes.untaken:
             # An agent's .gitattributes may keep git from storing what is refused. That costs only its patch.
             with contextlib.suppress(GitFailed, OSError):
                 everything = await collect.commit_everything(tree, changes)
-        printed = await asyncio.to_thread(read_printed, tree.path.parent / "aider.out")
+        printed = await asyncio.to_thread(read_printed, tree.path.parent / OUTPUT)
         return AttemptResult(outcome, changes, commit, everything or commit, printed=printed)
 
     # --- gates

@@ -42,6 +42,7 @@ class AttemptObservation:
     time_is_up: str = ""  # set if the run's deadline stopped it
     only_answers: bool = False  # the requested result is its reply, not a change
     says_nothing_to_do: bool = False
+    agent: str = "Aider"
     must_change: bool = False  # although no file is required: an earlier attempt failed by its own fault
 
 
@@ -102,7 +103,7 @@ def decide_verdict(seen: AttemptObservation) -> tuple[Verdict, str]:
         late = f"was stopped after {seen.timed_out:.0f} s with {format_replies(seen.replies)} of {seen.model}"
         return Verdict.TIMEOUT, f"The attempt on {files} {late}."
     if seen.end == "crashed":
-        return Verdict.CRASHED, f"Aider crashed on {files}: {one_line(seen.failure)}"
+        return Verdict.CRASHED, f"{seen.agent} crashed on {files}: {one_line(seen.failure)}"
     if seen.exchange is not None and seen.exchange.failure:
         verdict = PROVIDER_VERDICTS.get(seen.exchange.failure, Verdict.PROVIDER_ERROR)
         return verdict, f"{answer}: {one_line(seen.exchange.message)}"
@@ -113,7 +114,12 @@ def decide_verdict(seen: AttemptObservation) -> tuple[Verdict, str]:
         return Verdict.REJECTED_EDIT, f"{answer}, {late}: {one_line(seen.complaint)}"
     if seen.end == "accepted" and seen.exchange is not None:
         return judge_accepted_reply(seen, answer)
-    return Verdict.CRASHED, f"{answer}, but Aider produced no edits from the reply."
+    if seen.end == "accepted":
+        unasked = f"{seen.agent} ended well on {files}, but asked {seen.model} nothing through this run's gateway"
+        return Verdict.CRASHED, f"{unasked}, so its changes are not taken."
+    if seen.failure:
+        return Verdict.CRASHED, f"{seen.agent} failed on {files}: {one_line(seen.failure)}"
+    return Verdict.CRASHED, f"{answer}, but {seen.agent} produced no edits from the reply."
 
 
 def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict, str]:

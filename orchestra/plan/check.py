@@ -19,7 +19,7 @@ from orchestra.judge.permit import Permit
 from orchestra.judge.protected import is_own_file, protection_of
 from orchestra.model import TargetFile
 from orchestra.plan.draft import PRIORITIES, RISKS, Draft, PlanItem, all_needs_by_id, needs_by_id, unused_name
-from orchestra.plan.roles import CODER, canonical_role, role_for_files
+from orchestra.plan.roles import CODER, KINDS, canonical_role, role_for_files
 from orchestra.plan.sizing import tokens_of_size, usable_tokens
 from orchestra.plan.targets import TrackedFile
 from orchestra.plan.task_order import dependency_depths
@@ -169,6 +169,7 @@ def normalise_words(item: PlanItem, world: PlanContext, findings: Findings) -> P
         role=role,
         priority=choose_known_word(item.id, "priority", item.priority, PRIORITIES, findings),
         risk=choose_known_word(item.id, "risk", item.risk, RISKS, findings),
+        kind=check_kind(item, findings),
         requirements=tuple(dict.fromkeys(id for id in item.requirements if id not in unknown)),
     )
 
@@ -178,6 +179,13 @@ def choose_known_word(id: str, what: str, given: str, known: Collection[str], fi
         return given.strip().lower()
     findings.repairs.append(f"{id}: the {what} {given!r} is unknown, so it is normal")
     return "normal"
+
+
+def check_kind(item: PlanItem, findings: Findings) -> str:
+    kind = item.kind.strip().lower()
+    if kind and kind not in KINDS:
+        findings.problems.append(f"{item.id} names the kind of agent {item.kind!r}, but there are {', '.join(KINDS)}")
+    return kind
 
 
 def drop_unknown_needs(items: Sequence[PlanItem], done: Collection[str], findings: Findings) -> list[PlanItem]:

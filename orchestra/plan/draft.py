@@ -46,6 +46,7 @@ class PlanItem(AnsweredTask):
     named: tuple[str, ...] = ()  # files that a person named one by one
     done: str = ""  # the run that completed it
     said: str = ""  # the reply of a task that only answers
+    kind: str = ""  # of its agent: aider, claude, codex, exec; empty: as its role or --agent-kind says
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from typing import Any
 
 from orchestra.errors import PlanError
 from orchestra.plan.draft import PRIORITIES, RISKS, Draft, PlanItem, unused_name
+from orchestra.plan.roles import KINDS
 
 Words = Sequence[str]
 SENTENCE_END = re.compile(r"(?<=[.;!?]\s)")
 SPLIT_NOTE = "Only the part in {files} is meant here; another task changes {others}."
 DraftEdit = Callable[[Draft, Words], Draft]
-TEXTS = ("title", "brief", "role", "priority", "risk")
+TEXTS = ("title", "brief", "role", "priority", "risk", "kind")
 LISTS = ("files", "new", "reads", "acceptance", "requirements")
 
 
@@ -46,7 +47,7 @@ def remove_item(draft: Draft, words: Words) -> Draft:
 
 def set_field(draft: Draft, words: Words) -> Draft:
     id, name, *rest = require_words(words, 3, f"set ID {'|'.join(TEXTS)} TEXT")
-    known = {"priority": tuple(PRIORITIES), "risk": RISKS}.get(name, ())
+    known = {"priority": tuple(PRIORITIES), "risk": RISKS, "kind": KINDS}.get(name, ())
     value = " ".join(rest)
     if name not in TEXTS:
         raise PlanError(f"a task has no {name!r} to set.", hint=f"It has {', '.join(TEXTS)}; for files: files ID PATH.")
@@ -171,7 +172,7 @@ EDITS: dict[str, DraftEdit] = {
 HELP = """\
   add ID TITLE                  add a task
   remove ID                     remove it; its dependents get its dependencies
-  set ID title|brief|role|priority|risk TEXT
+  set ID title|brief|role|priority|risk|kind TEXT
   files ID PATH ...             set its files; +PATH adds one, -PATH removes one
                                 (likewise new, reads, acceptance, requirements)
   split ID NEW-ID PATH ...      move these files of ID to a new task

@@ -18,7 +18,9 @@ ASK = "ask"  # Aider's chat mode that changes nothing
 CHAT_MODES = {"researcher": ASK}
 # Aider's formats in which an agent edits.
 EDIT_FORMATS = ("diff", "diff-fenced", "patch", "udiff", "udiff-simple", "whole")
-KEYS = ("prompt", "prompt-file", "model", "edit-format", "temperature", "gates")
+KEYS = ("prompt", "prompt-file", "model", "edit-format", "temperature", "gates", "kind")
+KINDS = ("aider", "claude", "codex", "exec")  # of agents
+TEXT_KEYS = ("prompt", "prompt-file", "model", "edit-format", "kind")
 HOTTEST = 2.0  # no provider allows a higher temperature
 NAME = re.compile(r"[^\W_][\w-]*")
 
@@ -56,6 +58,7 @@ class Role:
     chat_mode: str = ""
     temperature: float | None = None  # None: the model's own
     gates: tuple[str, ...] = ()
+    kind: str = ""  # of its agents; empty: as --agent-kind says
 
     @property
     def only_answers(self) -> bool:
@@ -129,12 +132,14 @@ def parse_role(name: str, record: Any, source: str) -> Role:
             near = difflib.get_close_matches(key, KEYS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"a role has {', '.join(KEYS)}."
             raise SettingsError(f"unknown setting {key!r} in {source}: {hint}")
-    texts = {key: read_text_key(record, key, source) for key in ("prompt", "prompt-file", "model", "edit-format")}
+    texts = {key: read_text_key(record, key, source) for key in TEXT_KEYS}
     if not texts["prompt"] and name not in packaged_roles():
         raise SettingsError(f"{source} needs a prompt or a prompt-file.")
     if texts["edit-format"] and texts["edit-format"] not in EDIT_FORMATS:
         known_ones = ", ".join(EDIT_FORMATS)
         raise SettingsError(f"edit-format in {source} must be one of {known_ones}, not {texts['edit-format']!r}.")
+    if texts["kind"] and texts["kind"] not in KINDS:
+        raise SettingsError(f"kind in {source} must be one of {', '.join(KINDS)}, not {texts['kind']!r}.")
     if texts["edit-format"] and name in CHAT_MODES:
         raise SettingsError(f"{source} changes no file, so it can have no edit-format.")
     return Role(
@@ -144,6 +149,7 @@ def parse_role(name: str, record: Any, source: str) -> Role:
         texts["edit-format"],
         temperature=read_temperature(record, source),
         gates=read_gate_names(record, source),
+        kind=texts["kind"],
     )
 
 

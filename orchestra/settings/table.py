@@ -8,6 +8,7 @@ time, and the display belong to the machine and the person that replays.
 from dataclasses import dataclass
 from functools import partial
 
+from orchestra.plan.roles import KINDS
 from orchestra.settings.option import Power, check_address, check_gate, check_price, check_stdout, define_option
 
 
@@ -86,11 +87,28 @@ class Options:
     max_agents: int = AGENTS.recorded(
         0, "at most N agents (default: what cores, memory and files allow)", Power.HARMLESS, metavar="N"
     )
+    agent_kind: str = AGENTS.unrecorded(
+        "aider",
+        "the kind of agent, if neither the plan nor the role names one: aider, claude, codex, or exec for --agent-cmd",
+        Power.RUNS,
+        metavar="KIND",
+        choices=KINDS,
+    )
+    agent_cmd: str = AGENTS.unrecorded(
+        "",
+        "the command of an agent of kind exec: it gets the brief on stdin, and {brief}, {worktree} and {model} in it",
+        Power.RUNS,
+        metavar="CMD",
+    )
     agents_per_task: int = AGENTS.recorded(
         1, "parallel attempts at each task, of which the best is kept", Power.SPENDS, metavar="K", most=16
     )
     max_iterations: int = AGENTS.recorded(
-        10, "model replies per attempt, at most", Power.SPENDS, env=("AIDER_MAX_ITERATIONS",), metavar="N"
+        10,
+        "model replies per attempt, at most (by default 60 for agents other than Aider)",
+        Power.SPENDS,
+        env=("AIDER_MAX_ITERATIONS",),
+        metavar="N",
     )
     retries: int = AGENTS.recorded(
         4, "further attempts at a task that failed, at most", Power.SPENDS, metavar="N", zero=True

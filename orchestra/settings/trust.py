@@ -120,6 +120,9 @@ def screen_roles(table: dict[str, Any], base: Settings, is_tracked: IsTracked, r
         if "model" in rest and not is_no_dearer(str(rest["model"]), base.model_name, base):
             models.append(f"{ROLES}.{name}.model")
             del rest["model"]
+        if rest.get("kind", "aider") != "aider":
+            refused[f"{ROLES}.{name}.kind"] = "it chooses another program as the agent"
+            del rest["kind"]
         if rest and (name in packaged_roles() or "prompt-file" not in role or "prompt-file" in rest):
             allowed[name] = rest
     table[ROLES] = allowed

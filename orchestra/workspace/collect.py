@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestra.judge.manifests import manifest_reader
 from orchestra.judge.permit import EditDecision, Permit
 from orchestra.workspace.git import Git, join_nul
+from orchestra.workspace.repository import path_exists
 from orchestra.workspace.trees import IGNORED, Tree, tree_status
 
 MODE_EXECUTABLE = 0o111
@@ -39,17 +40,25 @@ class Changes:
 
 
 async def collect_changes(
-    tree: Tree, owned: Iterable[str], owners: Mapping[str, int], permit: Permit | None = None
+    tree: Tree,
+    owned: Iterable[str],
+    owners: Mapping[str, int],
+    permit: Permit | None = None,
+    *,
+    takes_all: bool = False,
 ) -> Changes:
     """Sort the changed paths. `own`: the task's files and those without an owner. `foreign`: another task's.
-    `left_out`: what no commit can hold. Without a permit, as for a person's own work, nothing is protected."""
+    `left_out`: what no commit can hold. Without a permit, as for a person's own work, nothing is protected.
+    `takes_all`: the agent can delete files and change their modes and last lines, so it means to."""
     mine = set(owned)
     changed = await touched_paths(tree)
-    textual = [path for path, code in changed.items() if code != IGNORED and is_text_file(tree.path / path)]
-    attributes = [path for path in textual if permit and is_gitattributes(path) and permit.refusal_for(path)]
+    present = [path for path, code in changed.items() if code != IGNORED and is_text_file(tree.path / path)]
+    gone = [path for path, code in changed.items() if takes_all and "D" in code and not path_exists(tree.path / path)]
+    textual = [*present, *gone]
+    attributes = [path for path in present if permit and is_gitattributes(path) and permit.refusal_for(path)]
     async with base_versions(tree, attributes):
-        for path in textual:
-            await restore_form(tree, path)
+        for path in present:
+            await restore_form(tree, path, endings_only=takes_all)
         # Git decides last: it refuses some names, and what Aider takes from every file that it writes is no change.
         staged = await stage_paths(tree, [path for path in textual if path not in attributes])
     known = (*staged, *attributes)
@@ -67,7 +76,8 @@ async def judge_path(tree: Tree, path: str, permit: Permit) -> EditDecision:
     """Judge a path. Only a manifest's content matters, so git is not asked for any other."""
     if manifest_reader(path) is None:
         return permit.judge_edit(path, b"", b"")
-    before, now = await read_original(tree, path), (tree.path / path).read_bytes()
+    before, file = await read_original(tree, path), tree.path / path
+    now = file.read_bytes() if file.is_file() else b""
     return permit.judge_edit(path, before[0] if before else b"", now)
 
 
@@ -79,7 +89,7 @@ def is_gitattributes(path: str) -> bool:
 async def base_versions(tree: Tree, paths: Collection[str]) -> AsyncIterator[None]:
     """Give these files their base version for a while: an agent's .gitattributes is refused, so it must not decide how
     other files are stored (as a pointer to a large file, in another encoding)."""
-    written = {path: (tree.path / path).read_bytes() for path in paths}
+    written = {path: (tree.path / path).read_bytes() for path in paths if (tree.path / path).is_file()}
     try:
         for path in written:
             if before := await read_original(tree, path):
@@ -97,7 +107,7 @@ async def stage_paths(tree: Tree, paths: Iterable[str]) -> list[str]:
     if tree.index is None or tree.index_stamp() != tree.index:
         # --reset keeps the index's knowledge of which files are unchanged, without reading them.
         await tree.git.raw("read-tree", "--reset", tree.base)
-    await tree.git.raw("update-index", "--add", "-z", "--stdin", input=join_nul(list(paths)))
+    await tree.git.raw("update-index", "--add", "--remove", "-z", "--stdin", input=join_nul(list(paths)))
     return await tree.git.paths("diff-index", "--cached", "--name-only", "--no-renames", "-z", tree.base)
 
 
@@ -136,12 +146,12 @@ async def commit_everything(tree: Tree, changes: Changes) -> str:
     """Commit every change on the tree's base, also refused ones: for a patch."""
     async with base_versions(tree, list(filter(is_gitattributes, changes.protected))):
         await stage_paths(tree, changes.own)
-    await tree.git.raw("update-index", "--add", "-z", "--stdin", input=join_nul(list(changes.untaken)))
+    await tree.git.raw("update-index", "--add", "--remove", "-z", "--stdin", input=join_nul(list(changes.untaken)))
     written = await tree.git.text("write-tree")
     return await tree.git.text("commit-tree", written, "-p", tree.base, "-m", "All that was changed")
 
 
-async def restore_form(tree: Tree, path: str) -> None:
+async def restore_form(tree: Tree, path: str, *, endings_only: bool = False) -> None:
     """Restore what Aider takes from a file: line endings, a missing final newline, mode."""
     found = tree.files.get(path) or await read_original(tree, path)
     if not found:
@@ -150,7 +160,10 @@ async def restore_form(tree: Tree, path: str) -> None:
     base, executable = found[0], found[1] & MODE_EXECUTABLE
     mode = file.stat().st_mode
     now = file.read_bytes()
-    whole, wanted = restore_endings(base, now), mode & ~MODE_EXECUTABLE | executable
+    if endings_only:
+        whole, wanted = match_line_endings(base, now) if b"\r" in base else now, mode
+    else:
+        whole, wanted = restore_endings(base, now), mode & ~MODE_EXECUTABLE | executable
     if whole != now:
         file.write_bytes(whole)
     if mode != wanted:

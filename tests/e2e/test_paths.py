@@ -349,10 +349,10 @@ REFUSED: dict[tuple[str, ...], str] = {
     ("outlink/passwd",): "--files outlink/passwd: it is below the symbolic link outlink; name the file itself.",
     ("sub",): "--files sub: it is a submodule; run inside it.",
     ("sub/a.py",): "--files sub/a.py: it is in the submodule sub; run inside it.",
-    ("image.png",): "--files image.png: it is not UTF-8 text; Aider edits text files only.",
-    ("latin.txt",): "--files latin.txt: it is not UTF-8 text; Aider edits text files only.",
+    ("image.png",): "--files image.png: it is not UTF-8 text; agents edit text files only.",
+    ("latin.txt",): "--files latin.txt: it is not UTF-8 text; agents edit text files only.",
     ("*.png",): "--files *.png: only files match that Aider cannot edit.",
-    ("big.psd",): "--files big.psd: it is kept by Git LFS; Aider edits text files only.",
+    ("big.psd",): "--files big.psd: it is kept by Git LFS; agents edit text files only.",
     (".git/config",): "--files .git/config: it belongs to git, not to what git tracks.",
     ("a.py/x",): "--files a.py/x: there is no such file in the repository. Did you mean a.py?",
     (

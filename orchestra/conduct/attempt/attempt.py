@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestra import events
-from orchestra.agents.base import AgentOutcome
+from orchestra.agents import AGENTS, DEFAULT_AGENT
+from orchestra.agents.base import Agent, AgentOutcome
 from orchestra.answers.conversation import pack_turns, reply_prose, turns_from_exchanges
 from orchestra.answers.shape import MisshapenAnswer
 from orchestra.conduct.attempt.prompt import can_propose, make_attempt_order
@@ -38,10 +39,12 @@ from orchestra.judge.verdict import AttemptObservation, LastExchange, format_pat
 from orchestra.model import Judgement, Task, TaskState, Verdict
 from orchestra.plan.proposals import read_proposals, strip_proposals
 from orchestra.providers import catalogue
+from orchestra.settings import Settings
 from orchestra.workspace import collect, merge
 from orchestra.workspace.collect import Changes
 
 SET_UP_REMEDY = "Correct --setup-cmd: it runs in each new worktree, and its output is in the named file."
+AIDER_ITERATIONS = AGENTS[DEFAULT_AGENT].iterations
 SAID = 6_000  # characters
 CANCEL_ONE_TASK = "this task and no other"  # said with a cancellation
 EVENT_FIELDS = (
@@ -190,12 +193,14 @@ class Attempt:
         """Admit the agent to the gateway and start its clock. Worktrees are made while agents warm up."""
         if self.preparing is not None and not self.preparing.expired():
             self.preparing.reschedule(None)
-        await self.run.wait_for_agents()
         context = self.run.context
-        model, limit = context.model_of(self.task), context.settings.max_iterations
+        model, agent = context.model_of(self.task), context.agent_of(self.task)
+        if not agent.is_command:
+            await self.run.wait_for_agents()
         models = requestable_names(model, catalogue.weak_model(model))
-        repeats = context.agent_of(self.task).repeats_requests
-        how: dict[str, Any] = {"models": models, "repeats": repeats, "shares_prompt": bool(self.start.round)}
+        how: dict[str, Any] = {"models": models, "repeats": agent.repeats_requests}
+        how |= {"shares_prompt": bool(self.start.round), "ends_at_failure": agent.is_command}
+        limit = iteration_limit(context.settings, agent)
         self.ticket = ClientPass(AGENT, self.task.id, self.number, limit, root, **how)
         self.run.services.gateway.add_client(self.ticket)
         return GatewayAccess(self.run.services.gateway.client_url(self.ticket, model.provider.name), self.ticket.token)
@@ -251,6 +256,7 @@ class Attempt:
             only_answers=context.role_of(task).only_answers,
             says_nothing_to_do=says_nothing_to_do([exchange.reply for exchange in answered]),
             must_change=self.start.must_change or bool(changes.left_out),
+            agent=context.agent_of(task).title,
         )
 
     @property
@@ -308,7 +314,8 @@ class Attempt:
         task, record = result.task, self.record
         if self.run.state.report.tasks[task.id].state != TaskState.AWAITING_QA:  # another candidate was chosen first
             self.run.move(task.id, TaskState.AWAITING_QA, self.number)
-        parses = record.outcome is not None and not record.outcome.unparsed
+        checks_syntax = not self.run.context.agent_of(task).is_command
+        parses = checks_syntax and record.outcome is not None and not record.outcome.unparsed
         try:
             checked = await self.gating.check_task(task, result.commit, result.parent, self.number, parses=parses)
         except SetUpFailed:
@@ -331,6 +338,12 @@ class Attempt:
         if opinion.lesson:
             self.record.failure = opinion.lesson
         return replace(result, judgement=opinion.judgement or result.judgement)
+
+
+def iteration_limit(settings: Settings, agent: Agent) -> int:
+    """Return how many replies an attempt may take: as the user says, or else as this kind of agent needs."""
+    is_default = settings.source_of("max_iterations") == "default" and settings.max_iterations == AIDER_ITERATIONS
+    return agent.iterations if is_default else settings.max_iterations
 
 
 async def wait_despite_cancellation(work: "asyncio.Future[Any]") -> None:

@@ -137,6 +137,7 @@ async def make_attempt_order(run: Run, task: Task, number: int, start: AttemptSt
         edit_format=role.edit_format,
         chat_mode=role.chat_mode,
         arguments=tuple(parse_aider_args(context.settings.aider_args)),
+        command=context.settings.agent_cmd,
         set_up=context.worktree_setup,
         rules=FileRules(run.state.plan.owners, tuple(run.state.report.user_files), run.user_words),
     )
@@ -151,6 +152,8 @@ def agent_model(context: Context, task: Task) -> AgentModel:
         weak_name=weak.aider_name,
         key_variable=model.provider.agent_key_var,
         base_variable=model.provider.agent_base_var,
+        upstream_name=model.upstream_name,
+        output_cap=model.max_output or 0,
         metadata={each.aider_name: catalogue.metadata_entry(each) for each in (model, weak)},
         settings=catalogue.settings_entry(model, weak.aider_name, task.tokens, context.role_of(task).temperature),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra import events
-from orchestra.agents import AGENTS, DEFAULT_AGENT
+from orchestra.agents import AGENTS
 from orchestra.agents.base import Agent, WorktreeSetup
 from orchestra.conduct.core.models import Project, role_model
 from orchestra.conduct.core.secrets import Secrets
@@ -71,7 +71,7 @@ class Context(Project):
         return role_model(self.settings, task.role) or self.model
 
     def agent_of(self, task: Task) -> Agent:
-        return AGENTS[DEFAULT_AGENT]
+        return AGENTS[task.kind or self.role_of(task).kind or self.settings.agent_kind]
 
     @property
     def worktree_setup(self) -> WorktreeSetup:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestra import events
+from orchestra.agents import DEFAULT_AGENT
 from orchestra.answers import prd_format
 from orchestra.conduct.core.context import Run
 from orchestra.conduct.core.model_questions import ask_under_role
@@ -49,6 +50,7 @@ from orchestra.plan.targets import Targets, TrackedFile
 from orchestra.plan.toml_file import format_draft
 from orchestra.providers import catalogue
 from orchestra.settings import Settings
+from orchestra.wording import join_some
 from orchestra.workspace.evidence import gather_evidence
 from orchestra.workspace.repository import path_exists
 from orchestra.workspace.tracked import is_tracked_regular
@@ -69,8 +71,19 @@ def load_plan_settings(settings: Settings, root: Path) -> tuple[Settings, Draft 
     committed = not is_users_plan(root, path)
     if committed:
         draft = dataclasses.replace(draft, approved=False)  # whoever can commit may have written the approval
+        refuse_committed_kinds(settings, draft)
     prd = settings.prd or prd_of_plan(settings.plan, draft.prd, root, committed=committed)
     return settings.with_values(change=draft.goal, prd=prd, use_prd=bool(prd)), draft
+
+
+def refuse_committed_kinds(settings: Settings, draft: Draft) -> None:
+    """Refuse a plan that came with the repository and chooses another program as an agent than the user."""
+    kinds = {item.kind for item in draft.unfinished} - {"", DEFAULT_AGENT, settings.agent_kind}
+    if kinds:
+        hint = "Copy it to a file that git does not track, or give --agent-kind."
+        raise PlanError(
+            f"the plan {settings.plan} came with the repository, and names {join_some(sorted(kinds))}.", hint=hint
+        )
 
 
 def prd_of_plan(plan: str, prd: str, root: Path, *, committed: bool) -> str:
@@ -259,6 +272,7 @@ def task_from_item(
         risk=item.risk,
         acceptance=item.acceptance,
         name=item.id,
+        kind=item.kind,
     )
 
 

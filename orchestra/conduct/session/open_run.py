@@ -68,7 +68,7 @@ async def open_run(
     secrets = Secrets.from_settings(settings)
     hide_keys(secrets)
     routes = build_upstreams(settings, model if works else None, replayed=tape is not None)
-    if works and host is None:
+    if warmup.loads_aider and works and host is None:
         await check_version(warmup.python)
     namespace = previous.started.namespace if previous else await free_namespace(repository.git, BRANCHES)
     limits = make_limits(settings, model, previous.report if previous else None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestra.agents.aider_args import parse_aider_args
+from orchestra.conduct.core.agents import check_agents
 from orchestra.conduct.core.locations import find_repository
 from orchestra.conduct.core.models import (
     Project,
@@ -38,7 +39,10 @@ from orchestra.workspace.trees import check_provisions
 MB = 1 << 20
 LEAST_ROOM = 1 << 20  # for homes, outputs, and git's own files
 # Named if they differ, because a recording runs no commands: it may come from a stranger.
-COMMANDS = {"test_cmd": "--test-cmd", "setup_cmd": "--setup-cmd", "aider_args": "--aider-args"}
+COMMANDS = {
+    **{"test_cmd": "--test-cmd", "setup_cmd": "--setup-cmd", "aider_args": "--aider-args"},
+    **{"agent_cmd": "--agent-cmd", "agent_kind": "--agent-kind"},
+}
 MOST_NAMED = 5
 
 
@@ -140,6 +144,7 @@ async def check_preflight(preflight: Preflight, previous: PreviousSessions | Non
     old_plan = previous.plan if previous else None
     tasks = preflight.draft.draft.unfinished if preflight.draft else old_plan.tasks if old_plan else ()
     check_roles(settings, [task.role for task in tasks], replayed=replayed)
+    check_agents(settings, preflight.model, [(task.role, task.kind) for task in tasks])
     if not (settings.dry_run or has_prd):
         check_prd_source(preflight, replayed=replayed)
     return notes

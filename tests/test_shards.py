@@ -163,8 +163,8 @@ def test_matrices_hold_numbers_of_shards_with_tasks(place: Place) -> None:
 
 
 def test_a_shard_that_cannot_be_done_is_refused_in_one_sentence(place: Place) -> None:
-    def refuse(*words: str, **env: str) -> str:
-        ran = place.run(*words, **env)
+    def refuse(*words: str) -> str:
+        ran = place.run(*words)
         assert ran.code == 2 and ran.out == "", ran.out
         return ran.err
 

@@ -3,6 +3,7 @@
 Inputs are data from the first to the last: no shell ever reads them.
 """
 
+import glob
 import json
 import os
 import sys
@@ -32,9 +33,16 @@ def flags(inputs: Mapping[str, str]) -> list[str]:
     return found
 
 
+def command_words(inputs: Mapping[str, str]) -> list[str]:
+    """The words of another command than `run`; a pattern stands for the files that it matches."""
+    words = split_words(str(inputs.get("command", "")).strip(), "command")
+    return [found for word in words for found in (sorted(glob.glob(word)) or [word])]
+
+
 def main() -> int:
     try:
-        words = flags(json.loads(os.environ.pop("INPUTS", "{}")))
+        inputs = json.loads(os.environ.pop("INPUTS", "{}"))
+        words = [*command_words(inputs), *flags(inputs)]
     except SettingsError as error:
         sys.stderr.write(f"aider-orchestrator: {error}\n")
         return error.exit_code

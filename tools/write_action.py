@@ -24,6 +24,11 @@ branding:
 """
 # What most workflows set; the other inputs follow in the order of the help.
 COMMON = ("change", "files", "model", "max-agents", "test-cmd", "budget", "deadline", "pr")
+COMMAND = (
+    "another command than a run: `plan new --name NAME`, `plan shard NAME --into 8 --matrix github`, `execute NAME`, "
+    "`combine NAME shard_*.tar.gz`; split as a shell would"
+)
+MATRIX = "the jobs of `plan shard NAME --into N --matrix github`, for fromJSON"
 OUTPUTS = {
     "run": "the run's name",
     "verdict": "what came of it, in one sentence",
@@ -87,8 +92,10 @@ runs:
 def text() -> str:
     meanings = {flag_of(f).removeprefix("--"): meaning(f) for f in option_fields()}
     inputs = [described(name, meanings[name]) for name in dict.fromkeys((*COMMON, *meanings))]
+    inputs.append(described("command", COMMAND))
     outputs = [
-        described(name, words) + f"    value: ${{{{ steps.run.outputs.{name} }}}}\n" for name, words in OUTPUTS.items()
+        described(name, words) + f"    value: ${{{{ steps.run.outputs.{name} }}}}\n"
+        for name, words in (OUTPUTS | {"matrix": MATRIX}).items()
     ]
     return "".join([HEAD, "inputs:\n", *inputs, "outputs:\n", *outputs, STEPS])
 

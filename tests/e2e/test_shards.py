@@ -90,6 +90,10 @@ class Job:
         return self.place.repo / f"shard_{number}_of_{many}.tar.gz"
 
 
+def wait_for_request(server: ModelServer, before: int) -> None:
+    wait_until(lambda: server.count() > before, "its first request")
+
+
 def answered_twice(server: ModelServer) -> int:
     """How many requests were answered that had an answer before."""
     bodies = [json.dumps(request.body, sort_keys=True) for request in server.requests if request.status == 200]
@@ -118,7 +122,7 @@ def test_killed_corrupt_foreign_and_repeated_shards_lose_nothing_and_overspend_n
             before = server.count()
             jobs.append(job := Job(place, f"{number}/{many}", server, name=f"job{number}"))
             if number in (stopped, killed):
-                wait_until(lambda count=before: server.count() > count, "its first request")
+                wait_for_request(server, before)
                 time.sleep(rng.uniform(0.0, 0.3))
                 job.running.child.send_signal(signal.SIGTERM if number == stopped else signal.SIGKILL)
             job.end()

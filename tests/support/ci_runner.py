@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -81,24 +82,40 @@ class GitHub:
     said: str = ""
     code: int = 0
     uploaded: list[str] = field(default_factory=list)
+    artefacts: Path = Path()  # of a workflow with several jobs: what they uploaded, a folder for each name
 
-    def job(self, path: Path) -> "GitHub":
+    def job(self, path: Path, name: str = "") -> "GitHub":
         workflow = read(path)
-        (job,) = workflow["jobs"].values()
-        assert workflow["permissions"] == {"contents": "write", "pull-requests": "write"}
+        job = workflow["jobs"][name] if name else next(iter(workflow["jobs"].values()))
+        if not name:
+            assert workflow["permissions"] == {"contents": "write", "pull-requests": "write"}
         self.contexts |= {"steps": {}, "runner": {"temp": str(self.runner)}}
+        if name:
+            return self.steps_of(job)
         if "if" in job:
             assert self.value(job["if"].partition(" == ")[0]) == job["if"].partition("'")[2].rstrip("'")
+        return self.steps_of(job)
+
+    def steps_of(self, job: Mapping[str, Any]) -> "GitHub":
         for step in job["steps"]:
             if not self.code or step.get("if") == "always()":
                 self.step(step, self.contexts)
         return self
+
+    def outputs_of(self, path: Path, name: str) -> dict[str, str]:
+        """What the job hands to those that need it."""
+        job = read(path)["jobs"][name]
+        return {output: self.text(value, self.contexts) for output, value in job.get("outputs", {}).items()}
 
     def step(self, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str] | None = None) -> None:
         given = dict(env or {}) | {name: self.text(value, contexts) for name, value in step.get("env", {}).items()}
         used = step.get("uses", "")
         if used == OURS:
             self.action(step, contexts, given)
+        elif used.startswith("actions/upload-artifact") and self.artefacts != Path():
+            self.upload(self.text(step["with"]["name"], contexts), step["with"])
+        elif used.startswith("actions/download-artifact"):
+            self.download(step, contexts)
         elif used.startswith("actions/upload-artifact"):
             # Without include-hidden-files nothing of a folder whose name begins with a dot is uploaded.
             assert step["with"]["include-hidden-files"]
@@ -111,6 +128,26 @@ class GitHub:
         else:
             assert used.startswith("actions/checkout") and step["with"]["fetch-depth"] == 0
 
+    def upload(self, name: str, given: Mapping[str, Any]) -> None:
+        """What the paths match, below the folder that all of them share: here the checkout."""
+        target = self.artefacts / name
+        assert given.get("overwrite") or not target.exists(), f"the artefact {name} exists"
+        shutil.rmtree(target, ignore_errors=True)
+        for pattern in given["path"].split():
+            assert given.get("include-hidden-files") or not pattern.startswith(".")
+            for found in self.folder.glob(pattern.rstrip("/")):
+                copied = target / found.relative_to(self.folder)
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                (shutil.copytree if found.is_dir() else shutil.copy)(found, copied)
+
+    def download(self, step: Mapping[str, Any], contexts: Mapping[str, Any]) -> None:
+        given = step["with"]
+        pattern = self.text(given.get("name") or given["pattern"], contexts)
+        found = sorted(self.artefacts.glob(pattern))
+        assert found or step.get("continue-on-error"), f"there is no artefact {pattern}"
+        for folder in found:
+            shutil.copytree(folder, self.folder, dirs_exist_ok=True)
+
     def action(self, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str]) -> None:
         """A composite action: its steps, with contexts of their own, and then its outputs."""
         told = read(ROOT / "action.yml")
@@ -121,7 +158,7 @@ class GitHub:
             if not self.code:
                 self.step(each, inside, dict(env) | {"GITHUB_ACTION_PATH": str(ROOT)})
         outputs = {name: self.text(each["value"], inside) for name, each in told["outputs"].items()}
-        contexts["steps"][step["id"]] = {"outputs": outputs}
+        contexts["steps"][step.get("id", "")] = {"outputs": outputs}
 
     def run(self, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str]) -> None:
         assert "${{" not in step["run"], "an expression in a script is read by the shell"
@@ -149,6 +186,14 @@ class GitHub:
 
 
 # --- GitLab ---------------------------------------------------------------------------------------------------------
+
+
+def gitlab_job(path: Path, name: str, folder: Path, env: Mapping[str, str]) -> tuple[Done, list[Path]]:
+    """One job of a file with several, and the paths that are kept of it."""
+    jobs = read(path)
+    job = jobs[jobs[name]["extends"]] | jobs[name]
+    done = bash("\n".join([*job["before_script"], *job["script"]]), folder, job["variables"] | env, group=True)
+    return done, [found for pattern in job["artifacts"]["paths"] for found in folder.glob(pattern.rstrip("/"))]
 
 
 def gitlab(path: Path, folder: Path, env: Mapping[str, str], over: Over = never) -> tuple[Done, set[Path]]:

@@ -33,7 +33,8 @@ from orchestra.workspace.repository import Repository, path_exists
 
 
 def add_plan_new_arguments(parser: CommandParser) -> None:
-    parser.add_argument("goal", metavar="TEXT", help="what you want; @FILE reads it from a file, - from stdin")
+    text = "what you want (or --change TEXT); @FILE reads it from a file, - from stdin"
+    parser.add_argument("goal", metavar="TEXT", nargs="?", default="", help=text)
     parser.add_argument("--name", metavar="NAME", default="", help="the name of the plan (default: made from TEXT)")
     parser.add_run_options()
 
@@ -42,7 +43,9 @@ def cmd_plan_new(arguments: Namespace, story: Story) -> int:
     """Make a plan: a PRD and a graph of tasks in .aider_logs/plans/NAME.toml, which you can read and edit. No file
     is changed until `execute NAME`. On a terminal you can discuss the plan at once, and later with `plan continue`.
     Without a Google key, give --no-prd --files FILE...: the files are divided by what belongs together."""
-    settings = settings_to_run(run_options(arguments) | {"change": arguments.goal})
+    settings = settings_to_run(run_options(arguments) | ({"change": arguments.goal} if arguments.goal else {}))
+    if not settings.change:
+        raise UsageError("TEXT is missing: write what you want.")
     repository = asyncio.run(find_repository(settings, begin=not settings.files))
     path = plan_files.new_plan_path(repository.root, settings.change, arguments.name)
 

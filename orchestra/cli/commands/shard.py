@@ -6,9 +6,11 @@ import os
 import sys
 import tempfile
 from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orchestra import __version__
+from orchestra.cli.ci import append_to_file
 from orchestra.cli.command_io import add_plan_argument, print_plain
 from orchestra.cli.commands.archive import export_archive
 from orchestra.cli.find import open_run_index
@@ -46,6 +48,7 @@ from orchestra.workspace.git import top_level
 MATRICES = ("github", "gitlab", "env")
 MOST_SHOWN = 20
 LONGEST_TITLE = 60
+MOST_TRIES = 100  # of one shard in one folder
 
 
 def add_plan_shard_arguments(parser: CommandParser) -> None:
@@ -65,7 +68,10 @@ def cmd_plan_shard(arguments: Namespace) -> None:
     draft, remark = cut_draft(plan, plan.load(), int(arguments.into))
     plan.save(draft)
     if arguments.matrix:
-        print(format_matrix(arguments.matrix, draft))
+        matrix = format_matrix(arguments.matrix, draft)
+        print(matrix)
+        if arguments.matrix == "github":
+            append_to_file(os.environ.get("GITHUB_OUTPUT", ""), f"matrix={matrix}\n")
         print(remark or f"The plan {plan.name} is cut.", file=sys.stderr)
         return
     many, base = len(draft.shards.shard), draft.shards.base[:10]
@@ -139,17 +145,41 @@ def execute_shard(arguments: Namespace, story: Story) -> int:
     root = plan.repository.root
     past = find_shard_run(root / LOGS, draft.shards, shard)
     settings, _ = load_plan_settings(limit_to_shard(settings, draft, shard), root)
+    target = Path(arguments.archive or f"shard_{shard.number}_of_{shard.of}.tar.gz")
     if arguments.resume_from:
-        gathered = asyncio.run(gather_shards(settings, [Path(arguments.resume_from)]))
-        past = find_previous_sessions(root / LOGS, gathered.stamp)
+        past = resume_from_archives(settings, [Path(arguments.resume_from)], root)
     elif past is not None:
         print(f"note: shard {shard} goes on from run {past.stamp} of this clone.", file=sys.stderr)
-    target = Path(arguments.archive or f"shard_{shard.number}_of_{shard.of}.tar.gz")
+    elif earlier := [path for path in archive_names(target) if path.exists()]:
+        past = resume_from_earlier(settings, earlier, root)
     try:
         return run_until_done(story(settings, past=past))
     finally:
         if run := find_shard_run(root / LOGS, draft.shards, shard):
             print_plain(f"Archive: {write_shard_archive(settings, run.stamp, target)}")
+
+
+def resume_from_archives(settings: Settings, archives: Sequence[Path], root: Path) -> PreviousSessions:
+    gathered = asyncio.run(gather_shards(settings, archives))
+    return find_previous_sessions(root / LOGS, gathered.stamp)
+
+
+def resume_from_earlier(settings: Settings, archives: Sequence[Path], root: Path) -> PreviousSessions | None:
+    """Resume from archives of earlier tries, which are where this one will be written, if one can be used."""
+    names = ", ".join(map(str, archives))
+    try:
+        past = resume_from_archives(settings, archives, root)
+    except UsageError as error:
+        print(f"note: {names} cannot be used, so the shard begins anew: {error}", file=sys.stderr)
+        return None
+    print(f"note: the shard goes on from {names}.", file=sys.stderr)
+    return past
+
+
+def archive_names(target: Path) -> Iterator[Path]:
+    """The names of a shard's archives: none is written over another one."""
+    yield target
+    yield from (target.with_name(target.name.replace(".tar.gz", f"-{n}.tar.gz")) for n in range(2, MOST_TRIES))
 
 
 def find_shard_run(logs: Path, shards: Shards, shard: ShardNumber) -> PreviousSessions | None:
@@ -165,8 +195,7 @@ def find_shard_run(logs: Path, shards: Shards, shard: ShardNumber) -> PreviousSe
 
 def write_shard_archive(settings: Settings, stamp: str, target: Path) -> Path:
     """Write the run into an archive, never over another file. Return its path."""
-    names = (target.with_name(target.name.replace(".tar.gz", f"-{n}.tar.gz")) for n in range(2, 10_000))
-    target = next(name for name in (target, *names) if not name.exists()) if target.exists() else target
+    target = next(name for name in archive_names(target) if not name.exists())
     with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as index:
         with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
             archive = asyncio.run(export_archive(index, index.find(stamp), Path(folder) / run_archive.BUNDLE))

@@ -219,7 +219,7 @@ def find_run_warnings(run: Run, preflight: Preflight) -> list[str]:
         found.append("This clone is shallow, so its history is missing (in GitHub Actions: fetch-depth: 0).")
     settings = run.context.settings
     keeps = settings.pr or settings.push or settings.patch or settings.shard
-    if detect_ci_system(os.environ).kind and not keeps:
+    if detect_ci_system(os.environ).kind and run.services.readiness.ready_task and not keeps:
         found.append("A CI job's checkout does not last: --pr, --push or --patch FILE keeps the result.")
     notice = catalogue.retirement_notice(run.context.model, date.today())
     if notice is not None:

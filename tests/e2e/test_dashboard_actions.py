@@ -18,7 +18,7 @@ __all__ = ["chromium"]
 pytestmark = pytest.mark.thorough
 WAYS = {"mouse": Mouse, "keyboard": Keyboard}
 # Commands to the run as its owner answers them, and decisions as they are stored: each also has its word in a terminal.
-COMMANDS = ["pause", "budget", "edit", "edit", "edit", "add", "edit", "abandon", "replan", "unpause", "interrupt", "cancel"]
+COMMANDS = ["pause", "budget", "edit", "edit", "edit", "edit", "add", "abandon", "replan", "unpause", "interrupt", "cancel"]
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def test_everything_is_done_to_a_run(tmp_path: Any, chromium: Any, way: str) -> 
         has_text(page, "The run is paused: no attempt begins")
         hand.press("Budget")
         hand.fill("Dollars in all", "3")
-        hand.press("OK")
+        hand.confirm()
         page.get_by_text("of $3.00").first.wait_for()
 
         # Link mode: a new need, the same again takes it away, and a circle is refused with its tasks.
@@ -70,44 +70,43 @@ def test_everything_is_done_to_a_run(tmp_path: Any, chromium: Any, way: str) -> 
         hand.use(task_row(page, 9).get_by_role("button"))
         hand.press("Edit", page.locator("aside"))
         hand.fill("Title", "Tell all users of it")
-        hand.press("OK")
+        hand.confirm()
         task_row(page, 9).get_by_text("Tell all users of it").wait_for()
         hand.press("Add a task")
         hand.fill("What it is to do", "Write docs/more.md")
         hand.fill("Its files, with blanks between them", "docs/more.md")
-        hand.press("OK")
+        hand.confirm()
         hand.use(task_row(page, 10).get_by_role("button"))
         hand.press("Abandon", page.locator("aside"))
         has_text(page, "No other task needs it.")
-        hand.press("OK")
+        hand.confirm()
         is_in_state(page, 10, "abandoned")
         hand.press("Replan")
-        hand.press("OK")
-        page.locator("[role=dialog]").wait_for(state="detached")
+        hand.confirm()
         hand.press("Unpause")
 
         # Task 7 is tried again with a hint; task 6 is interrupted, and each of the other decisions is made about it.
         hand.use(task_row(page, 7).get_by_role("button"))
         hand.press("Retry with a hint")
         hand.fill("A hint for the agent", HINT)
-        hand.press("OK")
+        hand.confirm()
         is_in_state(page, 7, "accepted")
         hand.use(task_row(page, 6).get_by_role("button"))
         hand.press("Interrupt")
         is_in_state(page, 6, "waiting for you")
         hand.press("Edit the brief")
-        hand.fill("Everything that the agent must know and do", "The page of the reset: write shop/pages.py.")
-        hand.press("OK")
+        hand.fill("Everything that the agent must know and do", "## Your part\nThe page of the reset: write shop/pages.py.")
+        hand.confirm()
         is_in_state(page, 6, "asking")
         hand.press("Cancel", page.locator("aside"))
         page.locator("aside").get_by_role("button", name="Take it").wait_for()
         hand.press("Cancel the run")
-        hand.press("OK")
+        hand.confirm()
         page.locator(".verdict.bad").wait_for()
         assert running.child.wait() == 143
         stored = read_events(place)
     commands = [each.name for each in stored if isinstance(each, events.CommandAnswered)]
-    assert [name for name in commands if name != "resolve"] == COMMANDS, commands
+    assert [name for name in commands if name != "resolve"][: len(COMMANDS)] == COMMANDS, commands
     assert [each.action for each in stored if isinstance(each, events.TaskResolved)][:2] == ["retry", "brief"]
 
 
@@ -124,3 +123,82 @@ def read_events(place: Place) -> list[Any]:
     with closing(open_store(place.repo / ".aider_logs" / "orchestra.db")) as store:
         [run] = store.list_runs(OWN_REPOSITORY)
         return [event.payload for event in store.read_events(OWN_REPOSITORY, run.name)]
+
+
+def test_double_click_acts_once_and_the_second_of_two_tabs_is_told(tmp_path: Any, chromium: Any) -> None:
+    with running_story(tmp_path) as (place, _, running, address), opened(chromium, address) as page:
+        page.locator("[data-row]").first.click()
+        is_in_state(page, 7, "waiting for you")
+        with opened(chromium, address) as other:
+            other.goto(page.url.replace("/graph", "") + "/graph/7")
+            task_row(page, 7).get_by_role("button").click()
+            other.get_by_role("button", name="Retry with a hint").click()
+            page.get_by_role("button", name="Pause").dblclick()
+            page.get_by_role("button", name="Unpause").wait_for()
+            page.get_by_role("button", name="Unpause").dblclick()
+            page.get_by_role("button", name="Pause", exact=True).wait_for()
+            # Both decide: the later one is told, and its decision is not taken.
+            page.get_by_role("button", name="Take it").click()
+            has_text(page, "Task 7 is")
+            other.get_by_role("button", name="OK").click()
+            other.locator("[role=alert]", has_text="Task 7").wait_for()
+        stored = read_events(place)
+        assert [each.action for each in stored if isinstance(each, events.TaskResolved)] == ["take"]
+        assert [each.paused for each in stored if isinstance(each, events.RunPaused)] == [True, False]
+
+
+def test_plan_is_changed_approved_and_carried_out(tmp_path: Any, chromium: Any) -> None:
+    """From the form: an estimate, then a plan, which is edited as cards and as a file, and a stale change is refused."""
+    place, model = make_place(tmp_path, OLD_FILES), ResetModel()
+    write_plan(place)
+    with ModelServer(model) as provider, served(place, 0, provider) as (_, address), opened(chromium, address) as page:
+        page.keyboard.press("g")
+        page.keyboard.press("p")
+        page.get_by_role("link", name="reset").click()
+        has_text(page, "It can be executed.")
+        page.get_by_label("Commands for docs").get_by_role("button", name="Earlier").click()
+        page.locator(".cards li:nth-child(8)", has_text="Tell users of it").wait_for()
+        page.get_by_label("Commands for limits").get_by_role("button", name="Merge").click()
+        page.get_by_label("Its name").fill("settings")
+        page.get_by_role("button", name="OK").click()
+        page.locator(".cards > li").nth(7).wait_for()
+        page.locator("#task-9").wait_for(state="detached")
+        page.get_by_label("Commands for limits").get_by_role("button", name="Split").click()
+        page.get_by_label("A short name of the new task").fill("minutes")
+        page.get_by_label("The files that go to it").fill("shop/settings.py")
+        page.get_by_role("button", name="OK").click()
+        page.locator("h2", has_text="minutes:").wait_for()
+        page.get_by_label("A task that user needs").select_option("minutes")
+        page.locator("article[aria-label='Task user']").get_by_role("button", name="minutes ×").click()
+        page.locator("article[aria-label='Task user']").get_by_text("needs nothing").wait_for()
+        # Somebody else writes the file: the change of this page is refused, and the new plan is shown.
+        path = place.repo / ".aider_logs/plans/reset.toml"
+        path.write_text(path.read_text().replace("OTP mail", "A mail with the code"))
+        page.get_by_label("Commands for pages").get_by_role("button", name="Remove").click()
+        page.locator("[role=alert]", has_text="changed since you read it").wait_for()
+        page.locator("h2", has_text="mail: A mail with the code").wait_for()
+        page.get_by_role("button", name="As a file").click()
+        text = page.get_by_label("The file of the plan")
+        text.fill(text.input_value().replace("Tell users of it", "Tell everybody"))
+        page.get_by_role("button", name="Save").click()
+        has_text(page, "The plan is saved.")
+        page.get_by_role("button", name="As a file").click()
+        page.get_by_role("button", name="Approve").click()
+        has_text(page, "The plan is approved.")
+        page.get_by_role("button", name="Execute").click()
+        page.locator('[data-task="9"]').wait_for()
+        page.get_by_role("button", name="Cancel the run").click()
+        page.get_by_role("button", name="OK").click()
+        page.locator(".verdict.bad").wait_for()
+
+
+def test_plan_is_made_before_a_run(tmp_path: Any, chromium: Any) -> None:
+    place = make_place(tmp_path, OLD_FILES)
+    with ModelServer(ResetModel()) as provider, served(place, 0, provider) as (_, address):
+        with opened(chromium, address) as page:
+            page.keyboard.press("n")
+            page.get_by_label("What to change").fill("Say more")
+            page.get_by_label("Files, directories").fill("shop")
+            page.get_by_role("button", name="Plan first").click()
+            page.get_by_role("button", name="Approve").wait_for()
+            has_text(page, "Say more")

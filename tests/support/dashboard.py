@@ -36,7 +36,7 @@ def opened(chromium: Any, address: str, **looks: Any) -> Iterator[Any]:
     """A page in which nothing goes wrong."""
     troubles: list[str] = []
     page = chromium.new_page(**(looks or DESKTOP))
-    page.set_default_timeout(float(__import__("os").environ.get("DEVT", 0)) or within(30) * 1000)
+    page.set_default_timeout(within(30) * 1000)
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
     page.on("dialog", lambda dialog: troubles.append(f"dialog: {dialog.message}"))
@@ -60,6 +60,11 @@ class Mouse:
     def press(self, name: str, where: Any = None) -> None:
         """Press the button or tab of this name."""
         (where or self.page).locator("button, [role=tab], a").get_by_text(name, exact=True).first.click()
+
+    def confirm(self) -> None:
+        """Press OK, and wait until the dialog has gone."""
+        self.press("OK")
+        self.page.locator("[role=dialog]").wait_for(state="detached")
 
     def use(self, target: Any) -> None:
         target.click()

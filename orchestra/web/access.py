@@ -19,7 +19,7 @@ from orchestra.web.envelope import ApiError
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 TOKEN_LENGTH = 32  # bytes
 TICKET_SECONDS = 30
-OPEN_PATHS = ("/", "/health/live", "/favicon.ico")  # nothing secret is there
+OPEN_PATHS = ("/", "/health/live", "/health/ready", "/favicon.ico")  # nothing secret is there
 OPEN_FOLDERS = ("/static/",)
 READS_PER_MINUTE, WRITES_PER_MINUTE, FAILURES_PER_MINUTE = 600, 60, 10
 SOCKET_PATHS = ("/ws", "/api/ws", "/api/v1/ws")
@@ -130,10 +130,13 @@ class Access:
         bucket = self.bucket(kind, "", most)
         allowed = bucket.take(self.clock())
         reset = str(int(time.time() + (most - bucket.left) * 60 / most))
-        told = {"X-RateLimit-Limit": str(most), "X-RateLimit-Remaining": str(int(bucket.left))}
+        headers = {"X-RateLimit-Limit": str(most), "X-RateLimit-Remaining": str(int(bucket.left))}
+        headers["X-RateLimit-Reset"] = reset
         if not allowed:
-            raise ApiError(429, f"More than {most} {kind}s a minute: wait a moment.", details={"reset": reset})
-        return told | {"X-RateLimit-Reset": reset}
+            pause = {"Retry-After": str(max(1, round(60 / most)))}
+            message = f"More than {most} {kind}s a minute: wait a moment."
+            raise ApiError(429, message, details={"reset": reset}, headers=headers | pause)
+        return headers
 
     def bucket(self, kind: str, client: str, most: int) -> Bucket:
         return self.buckets.setdefault((kind, client), Bucket(most, most, self.clock()))

@@ -58,24 +58,14 @@ def test_task_of_the_platform_is_submitted_changed_and_removed(repositories: Rep
     assert parse_draft(path.read_text("utf-8"), "").task == ()
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({"filesHint": ["c.py"]}, 400),
-        ({"title": "x", "filesHint": ["no.py"]}, 400),
-        ({"title": "x", "filesHint": "c.py"}, 400),
-        ({"title": "x", "filesHint": ["/etc/passwd"]}, 400),
-        ({"title": "x", "priority": 9}, 400),
-        ({"title": "x", "priority": True}, 400),
-        ({"title": "x", "riskLevel": "huge"}, 400),
-        ({"title": 1}, 400),
-        ({"title": "x", "owner": "me"}, 400),
-        ({}, 400),
-    ],
-)
-def test_task_that_cannot_be_is_refused(repositories: Repositories, body: dict[str, Any], status: int) -> None:
-    refused = send(repositories, "POST", "/tasks", body)
-    assert refused.status_code == status, refused.text
+def test_task_that_cannot_be_is_refused(repositories: Repositories) -> None:
+    titled: tuple[dict[str, Any], ...] = (
+        *({"filesHint": ["no.py"]}, {"filesHint": "c.py"}, {"filesHint": ["/etc/passwd"]}, {"priority": 9}),
+        *({"priority": True}, {"riskLevel": "huge"}, {"owner": "me"}, {"title": 1}),
+    )
+    for body in ({}, {"filesHint": ["c.py"]}, *({"title": "x"} | more for more in titled)):
+        refused = send(repositories, "POST", "/tasks", body)
+        assert refused.status_code == 400, f"{body}: {refused.text}"
     assert send(repositories, "GET", "/tasks").json()["data"] == []
     for id in ("s:none", "none", "x:1", "s:"):
         for method in ("GET", "DELETE", "PATCH"):

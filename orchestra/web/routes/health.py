@@ -108,6 +108,10 @@ def count_open_files() -> int | None:
 def ticket_routes(_: RunServer) -> APIRouter:
     routes = APIRouter(tags=["server"])
 
+    @routes.get("/session", summary="What the token is for: owner, viewer")
+    async def get_session(request: Request) -> Response:
+        return data_response({"role": request.state.role, "version": __version__})
+
     @routes.post("/tickets", summary="A ticket for one GET of a path, or one WebSocket, within 30 seconds")
     async def issue_ticket(request: Request) -> Response:
         values = await read_object(request)

@@ -162,9 +162,13 @@ class Task:
         return sum(file.tokens for file in self.files)
 
 
+# What a person can decide about a waiting task, and whether that takes a text.
+DECISION_ACTIONS = {"retry": False, "brief": True, "abandon": False, "spawn": True, "take": False}
+
+
 @dataclass(frozen=True)
 class Decision:
-    """A person's decision about a waiting task: retry, brief, abandon, spawn or take, with a text."""
+    """A person's decision about a waiting task: one of DECISION_ACTIONS, with a text."""
 
     task: int
     action: str

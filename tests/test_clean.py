@@ -76,6 +76,17 @@ def test_only_what_belongs_to_the_named_run_goes(shell: Shell) -> None:
     assert f"To clean {STAMP}_2, give its whole name." in sentence(shell.run("clean", STAMP, "--yes"))
 
 
+def test_what_a_started_run_printed_goes_with_it(shell: Shell) -> None:
+    """`serve` names the file by its launch, and the run's events have that launch."""
+    logs, own, other = logs_of(shell), "a" * 16, "b" * 16
+    files(shell, story(shell.place.repo, launch=own))
+    stored(shell, story(shell.place.repo, launch=own)).close()
+    for launch in (own, other):
+        (logs / f"console_{launch}.txt").write_text("printed")
+    told(shell, "clean", STAMP, "--yes")
+    assert names(shell) == {f"console_{other}.txt"}
+
+
 def test_unmerged_work_stays_unless_it_is_forced(shell: Shell) -> None:
     place, side = shell.place, f"aider-orchestrator/{STAMP}/result"
     place.git("switch", "-q", "-c", side)

@@ -9,14 +9,17 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from orchestra.cli.commands.serve import open_page
+from orchestra.cli.command_table import build_command_parser
+from orchestra.cli.commands.serve import cmd_serve, open_page, public_urls, server_origins
 from orchestra.errors import UsageError
 from orchestra.report.fold import fold_events
 from orchestra.report.run_status import status_record
@@ -31,8 +34,8 @@ from tests.support.ci_runner import ROOT
 
 HOST, TOKEN = "127.0.0.1:8085", "the-token-of-this-server"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
-OPEN = {"/", "/health/live", "/static/{name}"}
-OTHERS = {"exception": "latest:1:1", "agent": "latest:1:1", "launch": "1", "gate": "1"}
+OPEN = {"/", "/health/live", "/health/ready", "/static/{name}"}
+OTHERS = {"exception": "latest:1:1", "agent": "latest:1:1", "launch": "1", "gate": "1", "id": "s:1"}
 WAITING = "person_retries"  # its run first ended with a task that waits for a person
 
 
@@ -53,13 +56,19 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repositor
     opened.close()
 
 
+@lru_cache(4)
+def app_of(repositories: Repositories) -> FastAPI:
+    """One for all requests of a test, because it takes a twentieth of a second to build."""
+    return build_app(repositories)
+
+
 def ask(
     repositories: Repositories, method: str, path: str, headers: dict[str, str] | None = None, **more: Any
 ) -> httpx.Response:
     """Send one request through the guard, without a network."""
 
     async def send() -> httpx.Response:
-        guard = Guard(build_app(repositories), Access(TOKEN, [HOST]))
+        guard = Guard(app_of(repositories), Access(TOKEN, [HOST]))
         transport = httpx.ASGITransport(guard, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
             return await client.request(method, path, headers=headers, **more)
@@ -79,19 +88,16 @@ def routes() -> list[tuple[str, str]]:
     return [*found, ("GET", "/api/v1/openapi.json")]
 
 
-@pytest.mark.parametrize(("method", "path"), routes())
-def test_every_route_wants_the_token_but_those_that_hold_no_secret(
-    repositories: Repositories, method: str, path: str
-) -> None:
-    address = path.format_map({"run": "latest", "task": 1, "command": "pause", "name": "main.js"} | OTHERS)
-    without = ask(repositories, method, address)
-    wrong = ask(repositories, method, address, {"Authorization": "Bearer wrong"})
-    if path in OPEN:
-        assert without.status_code == wrong.status_code == 200
-        return
-    for refused in (without, wrong):
-        assert refused.status_code == 401 and refused.json()["error"]["code"] == "UNAUTHORIZED"
-    assert ask(repositories, method, f"{address}?token={TOKEN}").status_code == 401, "a token in an address is logged"
+def test_every_route_wants_the_token_but_those_that_hold_no_secret(repositories: Repositories) -> None:
+    for method, path in routes():
+        address = path.format_map({"run": "latest", "task": 1, "command": "pause", "name": "main.js"} | OTHERS)
+        without = ask(repositories, method, address)
+        wrong = ask(repositories, method, address, {"Authorization": "Bearer wrong"})
+        if path in OPEN:
+            assert without.status_code == wrong.status_code == 200, path
+            continue
+        for refused in (without, wrong, ask(repositories, method, f"{address}?token={TOKEN}")):
+            assert refused.status_code == 401 and refused.json()["error"]["code"] == "UNAUTHORIZED", path
 
 
 @pytest.mark.parametrize("path", ["/", "/static/main.js", "/health/live", "/api/v1/runs", "/nowhere"])
@@ -163,6 +169,70 @@ def test_ticket_opens_one_path_once_and_soon() -> None:
     assert not opens(path, tickets[2], "POST") and not opens(path, "") and opens(path, tickets[2])
     clock.now += 31
     assert not opens(path, tickets[3])
+
+
+@pytest.mark.parametrize("role", ["owner", "viewer", "metrics", "nobody"])
+def test_each_role_may_do_what_it_is_for(repositories: Repositories, role: str) -> None:
+    """Each route of the app: a new one that changes something is closed to viewers by its method."""
+    access = Access(TOKEN, [HOST], limited=False, viewer_token="v" * 40, metrics_token="m" * 40)
+    token = {"owner": TOKEN, "viewer": "v" * 40, "metrics": "m" * 40, "nobody": "n" * 40}[role]
+    reading_posts = {f"{prefix}{path}" for prefix in ("/api", "/api/v1") for path in ("/tickets", "/locks/check")}
+    for method, path in routes():
+        headers = {"host": HOST, "authorization": f"Bearer {token}"}
+        reads = method == "GET" or path in reading_posts
+        expected = {
+            "owner": True,
+            "viewer": reads,
+            "metrics": (method, path) == ("GET", "/metrics"),
+            "nobody": False,
+        }[role] or path in OPEN
+        try:
+            access.check(method, path, headers, "me")
+            allowed = True
+        except ApiError as refused:
+            allowed = False
+            assert refused.status in ((401, 429) if role == "nobody" else (403,)), path
+        assert allowed == expected, f"{role}: {method} {path}"
+
+
+def test_viewer_has_tickets_that_only_read() -> None:
+    access = Access(TOKEN, [HOST], viewer_token="v" * 40)
+    path = "/api/v1/runs/1/report"
+    role, _ = access.admit("GET", path, {"host": HOST}, "me", f"ticket={access.issue_ticket(path)}")
+    assert role == "viewer"
+    with pytest.raises(ApiError):
+        access.admit("POST", path, {"host": HOST}, "me", f"ticket={access.issue_ticket(path)}")
+
+
+def serve_error(*words: str) -> str:
+    with pytest.raises(UsageError) as refused:
+        cmd_serve(build_command_parser("serve").parse(list(words)))
+    return str(refused.value)
+
+
+def test_server_beyond_this_machine_needs_encryption(tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
+        assert "token would be sent unencrypted" in serve_error("--host", host)
+    assert "belong together" in serve_error("--tls-cert", "x.pem")
+    assert "cannot be used" in serve_error("--tls-cert", str(tmp_path / "no.pem"), "--tls-key", "no.key")
+    (tmp_path / "bad.pem").write_text("no certificate", "utf-8")
+    assert "cannot be used" in serve_error(
+        "--tls-cert", str(tmp_path / "bad.pem"), "--tls-key", str(tmp_path / "bad.pem")
+    )
+    for url in ("x", "ftp://a", "https://", "https://a/path", "https://me@a", "http://[", "https://a:99999"):
+        assert "this is no address" in serve_error("--behind-proxy", url)
+
+
+def test_names_of_the_server_are_those_by_which_it_is_reached() -> None:
+    def origins(*words: str) -> list[str]:
+        arguments = build_command_parser("serve").parse(list(words))
+        return server_origins(arguments, 8085, public_urls(arguments))
+
+    local = [f"http://{name}:8085" for name in ("127.0.0.1", "localhost", "[::1]")]
+    assert origins() == local and origins("--host", "::1")[0] == "http://[::1]:8085"
+    proxied = origins("--host", "0.0.0.0", "--behind-proxy", "https://runs.example.org")
+    assert proxied == ["https://runs.example.org", *local]
+    assert origins("--public-url", "https://runs.example.org:444/")[0] == "https://runs.example.org:444"
 
 
 def test_token_is_kept_for_the_user_alone(tmp_path: Path) -> None:
@@ -357,4 +427,4 @@ def test_address_that_others_can_reach_is_refused(capsys: pytest.CaptureFixture[
     import aider_orchestrator
 
     assert aider_orchestrator.main(["serve", "--host", "0.0.0.0"]) == 2
-    assert "is no loopback address. From elsewhere use a tunnel: ssh -L" in capsys.readouterr().err
+    assert "is no loopback address, so the token would be sent unencrypted. Give --tls-cert" in capsys.readouterr().err

@@ -55,12 +55,15 @@ MAPPED = (
     (FRAMEWORK, "GET /runs/{id}/interrupts", "GET /runs/{run}/interrupts", ""),
     (FRAMEWORK, "POST /runs/{id}/resolve", "POST /runs/{run}/resolve", ""),
     (FRAMEWORK, "POST /runs/{id}/tasks/{task_id}/interrupt", "POST /runs/{run}/tasks/{task}/{command}", "`interrupt`"),
-    (FRAMEWORK, "/ws", "GET /runs/{run}/stream", "server-sent events in place of a WebSocket"),
+    (FRAMEWORK, "GET /runs/{id}/tasks/{task_id}/memories", "GET /runs/{run}/tasks/{task}/memories", ""),
+    (FRAMEWORK, "POST /runs/{id}/pause, /resume", "POST /runs/{run}/{command}", "`pause`; `POST /runs/{run}/resume`"),
+    (FRAMEWORK, "/ws", "GET /ws", "a WebSocket; with `?compat=1` it sends `state_update`"),
     (PLATFORM, "GET /api/health", "GET /health", ""),
-    (PLATFORM, "POST /api/tasks", "POST /runs/{run}/{command}", "`add`: a task is part of a run"),
-    (PLATFORM, "GET /api/tasks, GET /api/tasks/:id", "GET /runs/{run}", "its `rows` are the tasks"),
-    (PLATFORM, "PATCH /api/tasks/:id", "PATCH /runs/{run}/tasks/{task}", ""),
-    (PLATFORM, "DELETE /api/tasks/:id", "DELETE /runs/{run}/tasks/{task}", ""),
+    (PLATFORM, "GET /api/tasks", "GET /tasks", "the list that `run` carries out; `?scope=runs`: tasks of runs"),
+    (PLATFORM, "POST /api/tasks", "POST /tasks", "as `submit`"),
+    (PLATFORM, "GET /api/tasks/:id", "GET /tasks/{id}", "`s:NAME`, or `RUN:NUMBER` of a run"),
+    (PLATFORM, "PATCH /api/tasks/:id", "PATCH /tasks/{id}", ""),
+    (PLATFORM, "DELETE /api/tasks/:id", "DELETE /tasks/{id}", ""),
     (PLATFORM, "GET /api/agents", "GET /agents", ""),
     (PLATFORM, "GET /api/agents/:id", "GET /agents/{agent}", ""),
     (PLATFORM, "GET /api/agents/:id/logs", "GET /agents/{agent}/logs", ""),
@@ -70,8 +73,22 @@ MAPPED = (
     (PLATFORM, "GET /api/locks", "GET /locks", ""),
     (PLATFORM, "POST /api/locks/check", "POST /locks/check", ""),
     (PLATFORM, "GET /api/dashboard/stats", "GET /dashboard/stats", ""),
-    (OTHER, "debug endpoints", "GET /runs/{run}/events", "and `doctor`, `store check` in a terminal"),
+    (OTHER, "POST /agents", "POST /agents", "a run; `agents_per_task` attempts work at each task"),
+    (OTHER, "DELETE /agents/{id}", "DELETE /agents/{agent}", "what it used is removed by itself"),
+    (OTHER, "GET /debug/run/{id}", "GET /debug/run/{run}", ""),
+    (OTHER, "GET /debug/stream", "GET /debug/stream", ""),
 )
+
+
+SOCKET = {
+    "tags": ["live"],
+    "summary": "A WebSocket that shows runs",
+    "description": """Also under /api/v1. A page opens it with the protocols `ao.v1` and `ticket.T`, T from
+    `POST /tickets` for its path; a program with the token. It sends `{"type": "subscribe", "run_id": RUN, "after": N}`
+    and `unsubscribe`; without `run_id` they are about the list of runs. It gets `subscribed`, `snapshot` (the rows that
+    changed after event N), `rows` (what has changed), `toast`, `gone` (the run was deleted), `runs`, `error`, and each
+    5 seconds without news `beat`.""",
+}
 
 
 class NoRepositories:
@@ -93,12 +110,13 @@ def list_endpoints(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[st
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             yield method.upper(), path.removeprefix("/api/v1"), operation
+    yield "GET", "/ws", SOCKET
 
 
 def text() -> str:
     parts = [HEAD, *endpoint_sections(describe_app()), SEEDS, table(("", "There", "Here", ""), map(seed_row, MAPPED))]
     codes = [(str(status), f"`{code}`") for status, code in CODES.items()]
-    codes += [("409", "`NOT_RUNNING`, `CYCLE`, `AMBIGUOUS_RUN`")]
+    codes += [("409", "`NOT_RUNNING`, `CYCLE`, `AMBIGUOUS_RUN`, `AMBIGUOUS_PLAN`, `AMBIGUOUS_TASK`")]
     parts += ["## Codes of errors\n", table(("Status", "Code"), sorted(codes)), METRICS]
     return "\n".join([*parts, table(("Name", "Kind", "Labels", ""), metric_rows())])
 

@@ -1,16 +1,17 @@
 """Start a run: settings, event loop, signals; and exit quickly."""
 
+import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from orchestra.cli.load import read_settings
 from orchestra.errors import StoppedBySignal
-from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, Settings
+from orchestra.settings import KEYS_PIPE, REPOSITORY_ENV, SCRIPT_ENV, Settings
 from orchestra.settings.other_tools import unused_variables
 
 if TYPE_CHECKING:
@@ -72,11 +73,20 @@ async def cancel_on_signal(work: Coroutine[Any, Any, int]) -> int:
 
 
 def prepare_process() -> None:
-    """Open closed streams, and keep httpx from importing its command line, which takes 8 % of our start-up."""
+    """Open closed streams, read keys, and keep httpx from importing its command line, which takes 8 % of our start."""
+    receive_keys(os.environ)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # some services start programs with closed streams
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+
+
+def receive_keys(environ: MutableMapping[str, str]) -> None:
+    """Read the keys that the starting server sends through a pipe, because an environment can be read by others."""
+    pipe = environ.pop(KEYS_PIPE, "")
+    if pipe.isdigit():
+        with suppress(OSError, ValueError), os.fdopen(int(pipe), encoding="utf-8") as file:
+            environ.update(json.load(file))
 
 
 def exit_with(main: Callable[[], int]) -> NoReturn:

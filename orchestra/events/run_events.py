@@ -8,7 +8,8 @@ from orchestra.model import DivisionBasis, Requirement, Task, WorkItem
 
 
 class RunStarted(Payload, kind="run_started", kw_only=True):
-    """A run began. The first event of every run; `folder` holds its worktrees, `options` are all of its settings."""
+    """A run began. The first event of every run; `folder` holds its worktrees, `options` are all of its settings.
+    `launch`: what a server started it as."""
 
     change: str
     options: Json
@@ -21,14 +22,16 @@ class RunStarted(Payload, kind="run_started", kw_only=True):
     base: str
     model: str
     provider: str
+    launch: str = optional_field("")
 
 
 class RunResumed(Payload, kind="run_resumed"):
-    """Another session continues the run, after it ended or its process died."""
+    """Another session continues the run, after it ended or its process died. `launch`: what a server started it as."""
 
     folder: str
     pid: int
     options: Json
+    launch: str = optional_field("")
 
 
 class RunEnded(Payload, kind="run_ended", kw_only=True, needs=("exit_code",)):

@@ -5,6 +5,8 @@ from orchestra.settings.load import SettingsFile, load_settings
 from orchestra.settings.option import check_option, flag_of, key_of
 from orchestra.settings.settings import (
     CONFLICTING_OPTIONS,
+    KEYS_PIPE,
+    LAUNCH,
     REPOSITORY_ENV,
     SCRIPT_ENV,
     SECRET_WORDS,

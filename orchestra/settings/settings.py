@@ -13,6 +13,8 @@ from orchestra.settings.option import ADDRESS_START, flag_of
 from orchestra.settings.table import Options
 from orchestra.settings.values import parse_price
 
+# Of a program that `serve` starts: the descriptor from which it reads keys, and the launch that it is.
+KEYS_PIPE, LAUNCH = "AIDER_ORCHESTRATOR_KEYS_PIPE", "AIDER_ORCHESTRATOR_LAUNCH"
 # The sources of values, the strongest first. Settings files follow, then the defaults.
 REPOSITORY_ENV, SCRIPT_ENV = "repository .env", "script .env"
 SOURCE_ORDER = ("flag", "environment", REPOSITORY_ENV, SCRIPT_ENV)

@@ -11,12 +11,12 @@ from starlette.responses import FileResponse, Response
 
 from orchestra import __version__
 from orchestra.errors import OrchestraError, StoreError, UsageError
-from orchestra.web.envelope import ApiError, data_response, error_response
+from orchestra.web.envelope import ApiError, error_response
 from orchestra.web.repositories import Repositories
 from orchestra.web.routes.agents import agent_routes
 from orchestra.web.routes.earlier_states import earlier_state_routes
 from orchestra.web.routes.gates import gate_routes
-from orchestra.web.routes.health import health_routes, metric_routes, ticket_routes
+from orchestra.web.routes.health import debug_routes, health_routes, metric_routes, probe_routes, ticket_routes
 from orchestra.web.routes.launches import launch_routes
 from orchestra.web.routes.locks import lock_routes
 from orchestra.web.routes.people import people_routes
@@ -24,6 +24,7 @@ from orchestra.web.routes.plans import plan_routes
 from orchestra.web.routes.runs import list_routes, part_routes
 from orchestra.web.routes.settings import settings_routes
 from orchestra.web.routes.sockets import socket_routes
+from orchestra.web.routes.task_list import task_list_routes
 from orchestra.web.routes.tasks import command_routes, task_routes
 from orchestra.web.server import RunServer
 
@@ -31,7 +32,16 @@ STATIC = Path(__file__).with_name("static")
 # Commands last: their paths match what no route before them does.
 ROUTES = (
     *(list_routes, part_routes, task_routes, people_routes, agent_routes, lock_routes, settings_routes, health_routes),
-    *(earlier_state_routes, gate_routes, plan_routes, ticket_routes, launch_routes, command_routes),
+    *(
+        debug_routes,
+        earlier_state_routes,
+        gate_routes,
+        plan_routes,
+        task_list_routes,
+        ticket_routes,
+        launch_routes,
+        command_routes,
+    ),
 )
 
 
@@ -57,10 +67,7 @@ def build_app(repositories: Repositories, *, allow_commands: bool = False) -> Fa
     for prefix in ("", "/api", "/api/v1"):
         app.include_router(socket_routes(server), prefix=prefix)
     app.include_router(metric_routes(server))
-
-    @app.get("/health/live", include_in_schema=False)
-    async def live() -> Response:
-        return data_response({"status": "ok"})
+    app.include_router(probe_routes(server))
 
     @app.get("/static/{name}", include_in_schema=False)
     async def static(name: str) -> Response:

@@ -34,9 +34,11 @@ REQUEST_ID = re.compile(r"[\w-]{1,64}")
 class ApiError(Exception):
     """A refusal with its status. `code` says more than the status where there is more to say."""
 
-    def __init__(self, status: int, message: str, code: str = "", details: Any = None) -> None:
+    def __init__(
+        self, status: int, message: str, code: str = "", details: Any = None, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.message, self.headers = status, message, headers or {}
         self.code, self.details = code or CODES.get(status, "BAD_REQUEST"), details
 
 
@@ -70,7 +72,7 @@ def require_match(request: Request, tag: str) -> None:
 
 def error_response(error: ApiError, request_id: str, accept: str = "") -> Response:
     """Return the error in our envelope, or as problem+json if the caller asks for that."""
-    headers = {"X-Request-Id": request_id}
+    headers = error.headers | {"X-Request-Id": request_id}
     if "application/problem+json" in accept:
         problem = {"type": "about:blank", "title": error.code, "status": error.status}
         problem |= {"detail": error.message, "instance": request_id, "details": error.details}

@@ -47,7 +47,8 @@ class Guard:
 
         try:
             query = scope["query_string"].decode("latin-1")
-            extra |= self.access.check(scope["method"], scope["path"], headers, client, query)
+            state["role"], limits = self.access.admit(scope["method"], scope["path"], headers, client, query)
+            extra |= limits
         except ApiError as error:
             response = error_response(error, request_id, headers.get("accept", ""))
             return await response(scope, receive, send_with_headers)

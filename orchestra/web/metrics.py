@@ -205,6 +205,7 @@ class Metrics:
         self.followed: dict[tuple[str, str], FollowedRun] = {}
         self.lock = threading.Lock()
         self.reports: list[tuple[Report, str]] = []
+        self.refs: list[str] = []  # how the API names the run of each report
         self.text, self.made = b"", float("-inf")
 
     def observe_request(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -230,11 +231,17 @@ class Metrics:
                 runs = sorted(self.repositories.list_runs(), key=lambda each: not each[1].elsewhere)
                 by_identity = {run_identity(index, run): (index, run) for index, run in runs}
                 self.reports = [self.follow(*found) for found in by_identity.values()]
+                self.refs = [self.repositories.ref(*found) for found in by_identity.values()]
                 self.state_figures.set(self.reports)
                 self.set_figures_of_running(by_identity)
                 self.state_figures.leases.set(sum(len(i.store.list_leases(i.key)) for i in self.repositories.indexes))
                 self.text, self.made = generate_latest(self.registry), self.clock()
             return self.reports
+
+    def read_named_reports(self) -> list[tuple[Report, str, str]]:
+        """Return the report and state of each run, and how the API names it. Called in a thread."""
+        reports = self.read_reports()
+        return [(*found, ref) for found, ref in zip(reports, self.refs, strict=True)]
 
     def set_figures_of_running(self, runs: Mapping[tuple[str, str], FoundRun]) -> None:
         """Set what is known of runs at work alone: providers that fail, and how far their store is behind."""

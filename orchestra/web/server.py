@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import Request
 
+from orchestra.cli.find import KnownRun, RunIndex
 from orchestra.web.envelope import ApiError
 from orchestra.web.launch import Launcher
 from orchestra.web.live import LiveRun, LiveRuns
@@ -33,7 +34,10 @@ class RunServer:
         return await asyncio.to_thread(self.repositories.find, name)
 
     async def open(self, name: str) -> LiveRun:
-        live = self.live.get(*await self.find(name))
+        return await self.open_found(*await self.find(name))
+
+    async def open_found(self, index: RunIndex, run: KnownRun) -> LiveRun:
+        live = self.live.get(index, run)
         live.ref = self.repositories.ref(live.index, live.run)
         await live.refresh()
         return live

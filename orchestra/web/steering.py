@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from orchestra.cli.commands.steer import ask_run_owner
@@ -9,6 +11,9 @@ from orchestra.cli.find import KnownRun, RunIndex
 from orchestra.errors import RequestRefused
 from orchestra.web.envelope import ApiError
 
+ANSWER_TIMEOUT = 30.0  # longer than in a terminal: a person at a page cannot ask again at once
+# Threads that wait for answers: those of other requests must not.
+ASKING = ThreadPoolExecutor(32, "asking")
 RUN_COMMANDS = ("pause", "unpause", "cancel", "budget", "add", "replan")
 TASK_COMMANDS = ("interrupt", "cancel", "retry", "resolve", "edit", "abandon")
 
@@ -20,7 +25,8 @@ async def send_command(
     if await asyncio.to_thread(index.find_owner, run) is None:
         raise ApiError(409, f"No process works on run {run.name}.", "NOT_RUNNING")
     try:
-        answer = await asyncio.to_thread(ask_run_owner, index.store, run.key, run.name, kind, task, values)
+        ask = partial(ask_run_owner, index.store, run.key, run.name, kind, task, values, timeout=ANSWER_TIMEOUT)
+        answer = await asyncio.get_running_loop().run_in_executor(ASKING, ask)
     except RequestRefused as why:
         raise ApiError(409, str(why), "CYCLE" if "because that is a circle" in str(why) else "CONFLICT") from None
     if not answer:

@@ -124,7 +124,7 @@ async def find_leftovers(index: RunIndex, arguments: Namespace) -> tuple[list[Ru
             continue
         leaving = RunLeftovers(name, run)
         if not (run and run.elsewhere):
-            leaving.files = files.get(name, [])
+            leaving.files = [*(consoles_of(index, run) if run else []), *files.get(name, [])]
             run_branches = [branch for branch in branches if branch.stamp == name]
             leaving.branches = list(deletable_branches(run_branches, arguments.force, has_succeeded(run), kept))
             leaving.refs = [ref for ref, stamp in refs if stamp == name]
@@ -184,13 +184,24 @@ def deletable_branches(branches: Iterable[RunBranch], force: bool, done: bool, k
 
 def worktree_folders(index: RunIndex, run: KnownRun) -> list[Path]:
     """Return where the run had its worktrees, if it ran in this repository: an event may name any folder."""
+    if run.run.started is None or run.run.started.repository != str(index.root):
+        return []
+    return [Path(session.folder) for session in read_sessions(index, run) if session.folder]
+
+
+def consoles_of(index: RunIndex, run: KnownRun) -> list[Path]:
+    """Return what the sessions that `serve` started have printed."""
+    launches = (session.launch for session in read_sessions(index, run))
+    paths = [index.logs / f"console_{launch}.txt" for launch in launches if launch.isalnum()]
+    return [path for path in paths if path.is_file()]
+
+
+def read_sessions(index: RunIndex, run: KnownRun) -> list[RunStarted | RunResumed]:
+    """Read how each session of a run began."""
     events: Iterable[Event] = index.store.read_events(run.key, run.name, kinds=(RunStarted.kind, RunResumed.kind))
     if not events and index.has_files(run):
         events = jsonl.read_run_log(index.logs, run.name).events
-    if run.run.started is None or run.run.started.repository != str(index.root):
-        return []
-    sessions = [event.payload for event in events if isinstance(event.payload, RunStarted | RunResumed)]
-    return [Path(session.folder) for session in sessions if session.folder]
+    return [event.payload for event in events if isinstance(event.payload, RunStarted | RunResumed)]
 
 
 async def delete_leftovers(index: RunIndex, going: list[RunLeftovers]) -> list[str]:

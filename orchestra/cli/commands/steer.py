@@ -26,6 +26,7 @@ from orchestra.journal.store import Owner, Store
 from orchestra.plan.draft import PRIORITIES
 
 ANSWER_TIMEOUT = 5.0  # seconds; an owner looks for commands several times a second
+LOOK_PAUSE = 0.05
 STOP_TIMEOUT = 30.0
 
 
@@ -140,20 +141,29 @@ def steer_run(arguments: Namespace, kind: str, task: int | None = None, **values
 
 
 def ask_run_owner(
-    store: Store, key: str, run: str, kind: str, task: int | None, values: Mapping[str, Any] | None = None
+    store: Store,
+    key: str,
+    run: str,
+    kind: str,
+    task: int | None,
+    values: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = ANSWER_TIMEOUT,
 ) -> str:
-    """Return the owner's answer, or nothing if none comes in time. Raises RequestRefused."""
+    """Return the owner's answer, or nothing if none comes in time. Raises RequestRefused.
+
+    The time is counted in looks, because on a busy machine these are as slow as the owner's.
+    """
     token = secrets.token_hex(8)
     store.post_command(key, run, kind, task, {**(values or {}), "token": token})
-    deadline = time.monotonic() + ANSWER_TIMEOUT
-    while time.monotonic() < deadline:
+    for _ in range(round(timeout / LOOK_PAUSE)):
         for event in store.read_events(key, run, kinds=(CommandAnswered.kind,)):
             answer = event.payload
             if isinstance(answer, CommandAnswered) and answer.token == token:
                 if answer.refused:
                     raise RequestRefused(answer.answer)
                 return answer.answer
-        time.sleep(0.05)
+        time.sleep(LOOK_PAUSE)
     return ""
 
 

@@ -14,7 +14,7 @@ from orchestra.conduct.loop.task_lifecycle import AttemptHistory, wait_for_human
 from orchestra.conduct.previous.sessions import PreviousSessions
 from orchestra.errors import RequestRefused
 from orchestra.journal.store import Command
-from orchestra.model import Decision, Judgement, Task, TaskState, Verdict
+from orchestra.model import DECISION_ACTIONS, Decision, Judgement, Task, TaskState, Verdict
 from orchestra.report.phrases import resolve_command
 from orchestra.report.state import TaskReport
 from orchestra.workspace import by_hand
@@ -82,6 +82,8 @@ def apply_decision(scheduler: Scheduler, decision: Decision) -> str:
     """Apply a decision and describe it in one sentence. If it is not possible, raise RequestRefused, emit nothing."""
     if decision.action not in ACTIONS:
         raise RequestRefused(f"There is no decision {decision.action!r}: {', '.join(ACTIONS)}.")
+    if DECISION_ACTIONS[decision.action] and not decision.text.strip():
+        raise RequestRefused(f"The decision {decision.action!r} needs a text.")
     task = scheduler.find_idle_task(decision.task, "a failed or waiting task can be resolved")
     scheduler.run.emit(events.TaskResolved(decision.action, decision.text), task.id)
     return ACTIONS[decision.action](scheduler, task, decision.text)

@@ -45,7 +45,7 @@ from orchestra.providers import catalogue
 from orchestra.report.ci import detect_ci_system
 from orchestra.report.fold import fold_event
 from orchestra.report.state import Report
-from orchestra.settings import Settings
+from orchestra.settings import LAUNCH, Settings
 from orchestra.workspace.merge import free_namespace
 from orchestra.workspace.trees import Tree, Trees
 
@@ -122,7 +122,8 @@ async def open_run(
         run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, prompts))
         subscribe_listeners(run, writer, screens)
         if previous:
-            run.emit(events.RunResumed(str(warmup.folder), os.getpid(), settings.recorded_values()))
+            session_facts = (str(warmup.folder), os.getpid(), settings.recorded_values())
+            run.emit(events.RunResumed(*session_facts, os.environ.get(LAUNCH, "")))
         else:
             emit_run_started(run)
         for text in find_run_warnings(run, preflight) if previous is None else preflight.notes:
@@ -202,6 +203,7 @@ def emit_run_started(run: Run) -> None:
         base=repository.base,
         model=run.context.model.name,
         provider=run.context.model.provider.name,
+        launch=os.environ.get(LAUNCH, ""),
     )
     run.emit(started)
 

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from datetime import datetime
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from orchestra.events import event_record
@@ -17,9 +17,11 @@ from orchestra.report.state import Report
 from orchestra.report.summary import usage_record
 from orchestra.web.envelope import ApiError, data_response
 from orchestra.web.live import LiveRun
+from orchestra.web.routes.launches import start_run_of
 from orchestra.web.routes.runs import MOST_EVENTS
 from orchestra.web.rows import Row, task_row
-from orchestra.web.server import RunServer
+from orchestra.web.server import RunServer, read_object
+from orchestra.web.steering import send_command
 
 AGENT_ID = re.compile(r"(.+):(\d+):(\d+)")
 
@@ -29,9 +31,23 @@ def agent_routes(server: RunServer) -> APIRouter:
 
     @routes.get("/agents", summary="The attempts at work now, over all runs")
     async def list_agents() -> Response:
-        records = await asyncio.to_thread(server.repositories.records)
-        running = [record["run"] for record in records if record["state"] == run_status.RUNNING]
-        return data_response([row for run in running for row in agent_rows(await server.open(run))])
+        runs = await asyncio.to_thread(server.repositories.list_runs)
+        unfinished = [found for found in runs if found[1].run.last is None]
+        opened = [await server.open_found(*found) for found in unfinished]
+        return data_response([row for live in opened if live.has_owner for row in agent_rows(live)])
+
+    @routes.post("/agents", summary="Start a run with so many agents at each task", status_code=202)
+    async def start_agents(request: Request) -> Response:
+        """Body: what `POST /runs` has; `agents_per_task` attempts work at each task, and the best is kept."""
+        return await start_run_of(server, request, await read_object(request))
+
+    @routes.delete("/agents/{agent}", summary="Cancel the task that the agent works on")
+    async def stop_agent(agent: str) -> Response:
+        run, task, number = split_agent(agent)
+        live = await server.open(run)
+        if (task, number) not in live.detail.working_attempts:
+            raise ApiError(409, f"No attempt {number} at task {task} of run {live.run.name} is at work.")
+        return data_response(await send_command(live.index, live.run, "cancel", task))
 
     @routes.get("/agents/{agent}", summary="One attempt, also one that has ended; its id is `run:task:attempt`")
     async def get_agent(agent: str) -> Response:
@@ -75,9 +91,9 @@ def agent_rows(live: LiveRun) -> list[Row]:
         row = task_row(live.report, live.detail, record, 0)
         rows.append(
             {
-                "id": f"{live.run.name}:{record.id}:{attempt.number}",
+                "id": f"{live.ref}:{record.id}:{attempt.number}",
                 "status": "WORKING",
-                "run": live.run.name,
+                "run": live.ref,
                 "task": record.id,
                 "attempt": attempt.number,
                 "model": attempt.model,

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from orchestra.cli.find import RunIndex
+from orchestra.model import Decision
 from orchestra.web.envelope import ApiError, data_response
-from orchestra.web.launch import launch_record, option_words
+from orchestra.web.launch import decision_words, launch_record, option_words
 from orchestra.web.repositories import FoundRun
+from orchestra.web.rows import Row
 from orchestra.web.server import RunServer, read_object
 from orchestra.web.steering import send_command
 
@@ -25,17 +27,7 @@ def launch_routes(server: RunServer) -> APIRouter:
         """Body: options by the names of their flags (`change`, `files`, `model`, `max-agents`, `budget`, …), and
         `repository` if the server has several. Options that run, send, read or write need `serve --allow-commands`.
         The header `Idempotency-Key` makes a repeated request start one run."""
-        values = await read_object(request)
-        index = server.repositories.find_index(str(values.pop("repository", "")))
-        dry_run = values.pop("dry_run", values.pop("dry-run", False))
-        if not isinstance(dry_run, bool):
-            raise ApiError(400, "`dry_run` must be true or false.")
-        words = ["run", *option_words(values, server.launcher.allow_commands)]
-        if not (values.get("change") or values.get("plan")):
-            raise ApiError(400, "Give a `change`, or the name of a `plan`.")
-        if dry_run:
-            return data_response({"plan": await asyncio.to_thread(server.launcher.estimate, index, words)})
-        return await launch(server, request, index, words)
+        return await start_run_of(server, request, await read_object(request))
 
     @routes.post("/runs/{run}/resume", summary="Continue a run that no process works on, or one that is paused")
     async def resume_run(run: str, request: Request) -> Response:
@@ -64,6 +56,30 @@ async def has_owner(found: FoundRun) -> bool:
     return await asyncio.to_thread(found[0].find_owner, found[1]) is not None
 
 
+async def start_run_of(server: RunServer, request: Request, values: Row) -> Response:
+    index = server.repositories.find_index(str(values.pop("repository", "")))
+    dry_run = values.pop("dry_run", values.pop("dry-run", False))
+    if not isinstance(dry_run, bool):
+        raise ApiError(400, "`dry_run` must be true or false.")
+    words = ["run", *option_words(values, server.launcher.allow_commands)]
+    if not (values.get("change") or values.get("plan")):
+        raise ApiError(400, "Give a `change`, or the name of a `plan`.")
+    if dry_run:
+        return data_response({"plan": await asyncio.to_thread(server.launcher.estimate, index, words)})
+    return await launch(server, request, index, words)
+
+
+async def resolve_task(
+    server: RunServer, request: Request, found: FoundRun, decision: Decision, *, resume: bool
+) -> Response:
+    """Send a decision to the run's owner; without one and with `resume`, resume the run for it (202)."""
+    if resume and not await has_owner(found):
+        words, text = decision_words(found[1].name, decision)
+        return await launch(server, request, found[0], words, found[1].name, text)
+    values = {"action": decision.action, "text": decision.text}
+    return data_response(await send_command(*found, "resolve", decision.task, values))
+
+
 async def launch(
     server: RunServer,
     request: Request,
@@ -85,5 +101,5 @@ async def launch(
 
 
 def read_launch(server: RunServer, id: str) -> dict[str, object]:
-    index, found = server.launcher.find(id)
+    index, found = server.launcher.find(id, server.repositories.indexes)
     return launch_record(server.repositories.refresh(index), found)

@@ -6,19 +6,17 @@ import re
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from orchestra.model import TaskState
-from orchestra.report import run_status
+from orchestra.model import DECISION_ACTIONS, TaskState
 from orchestra.web.envelope import ApiError, data_response
+from orchestra.web.launch import read_decision
 from orchestra.web.live import LiveRun
+from orchestra.web.routes.launches import resolve_task
 from orchestra.web.routes.runs import MOST_RUNS
 from orchestra.web.rows import Row
 from orchestra.web.server import RunServer, read_object
-from orchestra.web.steering import send_command
 
 WAITS_FOR_PERSON = 5  # the exit code
 EXCEPTION_ID = re.compile(r"(.+):(\d+):(\d+)")
-ACTIONS = ("retry", "brief", "abandon", "spawn", "take")
-OTHER_WORDS = {"spawn_new_task": "spawn", "edit_brief": "brief"}
 
 
 def people_routes(server: RunServer) -> APIRouter:
@@ -37,45 +35,40 @@ def people_routes(server: RunServer) -> APIRouter:
         return data_response(await find_waiting(server, exception))
 
     @routes.patch("/exceptions/{exception}", summary="Decide about a task that waits")
-    async def resolve_exception(exception: str, request: Request) -> Response:
-        """Body: `action` (retry, brief, abandon, spawn or take) and `text` (a hint, the brief, the new task)."""
+    async def resolve_exception(exception: str, request: Request, resume: bool = False) -> Response:
+        """Body: `action` (retry, brief, abandon, spawn or take) and `text` (a hint, the brief, the new task). Other
+        words are known too: `spawn_new_task`, `edit_brief`, and `hint` for the text. With `resume`, a run that no
+        process works on is resumed for the decision (202)."""
         values = await read_object(request)
         record = await find_waiting(server, exception)
-        return data_response(await resolve_task(server, record["run"], record["task"]["id"], values))
+        decision = read_decision(record["task"]["id"], values)
+        return await resolve_task(server, request, await server.find(record["run"]), decision, resume=resume)
 
     @routes.get("/runs/{run}/interrupts", summary="The tasks of one run that wait for a person")
     async def list_interrupts_of_run(run: str) -> Response:
         return data_response(waiting_records(await server.open(run)))
 
     @routes.post("/runs/{run}/resolve", summary="Decide about a task of the run that waits")
-    async def resolve_of_run(run: str, request: Request) -> Response:
-        """Body: `task` (its number), `action` and `text`."""
+    async def resolve_of_run(run: str, request: Request, resume: bool = False) -> Response:
+        """Body: `task` (its number; `task_id` is known too), and what `PATCH /exceptions/{exception}` has."""
         values = await read_object(request)
         task = values.pop("task", values.pop("task_id", None))
         if type(task) is not int:
             raise ApiError(400, "`task` must be the number of a task.")
-        return data_response(await resolve_task(server, run, task, values))
+        return await resolve_task(server, request, await server.find(run), read_decision(task, values), resume=resume)
 
     return routes
-
-
-async def resolve_task(server: RunServer, run: str, task: int, values: Row) -> Row:
-    action, text = values.get("action"), values.get("text", values.get("hint", ""))
-    action = OTHER_WORDS.get(str(action), action)
-    if action not in ACTIONS or not isinstance(text, str):
-        raise ApiError(400, f"`action` must be {', '.join(ACTIONS)}, and `text` a text.")
-    return await send_command(*await server.find(run), "resolve", task, {"action": action, "text": text})
 
 
 def waiting_records(live: LiveRun) -> list[Row]:
     return [
         {
-            "id": f"{live.run.name}:{row['id']}:{live.ask_seqs.get(row['id'], 0)}",
+            "id": f"{live.ref}:{row['id']}:{live.ask_seqs.get(row['id'], 0)}",
             "status": "OPEN",
-            "run": live.run.name,
+            "run": live.ref,
             "change": live.report.change,
             "question": row["asks"],
-            "actions": ACTIONS,
+            "actions": list(DECISION_ACTIONS),
             "task": row,
         }
         for row in live.task_rows()
@@ -84,11 +77,11 @@ def waiting_records(live: LiveRun) -> list[Row]:
 
 
 async def list_waiting(server: RunServer) -> list[Row]:
-    records = await asyncio.to_thread(server.repositories.records)
+    runs = await asyncio.to_thread(server.repositories.list_runs)
     waiting = []
-    for record in reversed(records[:MOST_RUNS]):
-        if record["state"] != run_status.ENDED or record["exit_code"] == WAITS_FOR_PERSON:
-            waiting += waiting_records(await server.open(record["run"]))
+    for index, run in reversed(runs[:MOST_RUNS]):
+        if run.run.ended is None or run.run.ended.exit_code == WAITS_FOR_PERSON:
+            waiting += waiting_records(await server.open_found(index, run))
     return waiting
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -17,7 +17,7 @@ from orchestra.report.event_lines import describe_event
 from orchestra.report.page.graph_layout import lay_out_graph
 from orchestra.web.envelope import ApiError, data_response
 from orchestra.web.live import LiveRun, stream_frames
-from orchestra.web.rows import cost_record, file_rows
+from orchestra.web.rows import Row, cost_record, file_rows
 from orchestra.web.server import RunServer
 from orchestra.web.timeline import timeline_record
 
@@ -34,17 +34,21 @@ def list_routes(server: RunServer) -> APIRouter:
     async def list_runs(
         limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = 20,
         offset: Annotated[int, Query(ge=0)] = 0,
+        cursor: str = "",
         state: str = "",
+        repo: str = "",
         q: str = "",
     ) -> Response:
+        """`cursor` is the `page.next` or `page.prev` of another page: no run is skipped or shown twice when new ones
+        begin. `page.problems` tells which stores do not answer; their runs are then as they were listed last."""
         records = await asyncio.to_thread(server.repositories.records)
-        chosen = [
-            record
-            for record in records
-            if state in ("", record["state"]) and q.lower() in f"{record['run']} {record['change']}".lower()
-        ]
-        page = {"limit": limit, "offset": offset, "total": len(chosen)}
-        return data_response(chosen[offset : offset + limit], page)
+        chosen = [record for record in records if is_wanted(record, state, repo, q)]
+        start = find_cursor(chosen, cursor, limit) if cursor else offset
+        shown = chosen[start : start + limit]
+        page: Row = {"limit": limit, "offset": start, "total": len(chosen)}
+        page["next"] = make_cursor(chosen[start + limit]) if start + limit < len(chosen) else None
+        page["prev"] = f"-{make_cursor(chosen[start])}" if 0 < start < len(chosen) else None
+        return data_response(shown, page | {"problems": list(server.repositories.problems.values())})
 
     @routes.get("/runs/{run}", summary="One run with its tasks, as `status --json` has it")
     async def get_run(run: str, request: Request) -> Response:
@@ -62,6 +66,27 @@ def list_routes(server: RunServer) -> APIRouter:
         return response
 
     return routes
+
+
+def is_wanted(record: Row, state: str, repository: str, text: str) -> bool:
+    words = f"{record['run']} {record['change']}".lower()
+    return state in ("", record["state"]) and repository in ("", record["repository"]) and text.lower() in words
+
+
+def make_cursor(record: Row) -> str:
+    """Return what tells the place of a run in the list: its start, and its name."""
+    return f"{record['started']}.{record['ref']}"
+
+
+def find_cursor(records: Sequence[Row], cursor: str, limit: int) -> int:
+    """Return where a page begins: at the cursor's run or the next older one; with `-`, before that."""
+    time, _, ref = cursor.removeprefix("-").partition(".")
+    if not (time.isascii() and time.isdigit() and len(time) < 20):
+        raise ApiError(400, "`cursor` must be the `next` or `prev` of a page.")
+    same = (n for n, record in enumerate(records) if (record["started"], record["ref"]) == (int(time), ref))
+    older = (n for n, record in enumerate(records) if record["started"] <= int(time))
+    place = next(same, next(older, len(records)))  # the run itself may have been deleted
+    return max(0, place - limit) if cursor.startswith("-") else place
 
 
 def part_routes(server: RunServer) -> APIRouter:

@@ -14,10 +14,10 @@ from orchestra.model import TaskState
 from orchestra.report import run_status
 from orchestra.report.detail import Attempt, build_detail
 from orchestra.report.fold import report_from_log
-from orchestra.web.envelope import ApiError, data_response
-from orchestra.web.launch import decision_words
+from orchestra.web.envelope import ApiError, data_response, require_match
+from orchestra.web.launch import read_decision
 from orchestra.web.repositories import FoundRun
-from orchestra.web.routes.launches import has_owner, launch
+from orchestra.web.routes.launches import resolve_task
 from orchestra.web.routes.runs import patch_response
 from orchestra.web.rows import Row
 from orchestra.web.server import RunServer, read_object
@@ -59,24 +59,35 @@ def task_routes(server: RunServer) -> APIRouter:
 
     @routes.patch("/runs/{run}/tasks/{task}", summary="Change a task that has not begun")
     async def change_task(run: str, task: int, request: Request) -> Response:
-        """Body: `title`, `brief`, `priority`, `files`, `add_dependency` and `remove_dependency` (numbers of tasks)."""
+        """Body: `title`, `brief`, `priority`, `files`, `add_dependency` and `remove_dependency` (numbers of tasks).
+        With the header `If-Match` (the task's `seq` in quotes), only if the task was not changed since."""
         values = read_changes(await read_object(request))
-        return data_response(await send_command(*await server.find(run), "edit", task, values))
+        if "if-match" in request.headers:
+            live = await server.open(run)
+            require_match(request, f'"{live.task_seqs.get(task, 0)}"')
+        return data_response(await change_task_of(server, run, task, values))
 
     @routes.delete("/runs/{run}/tasks/{task}", summary="Abandon a task; `dry_run` only lists what needs it")
     async def abandon_task(run: str, task: int, dry_run: bool = False) -> Response:
-        live = await server.open(run)
-        if task not in live.report.tasks:
-            raise ApiError(404, f"Run {live.run.name} has no task {task}.")
-        needed_by = [each.id for each in live.report.tasks.values() if task in each.needs]
-        if dry_run:
-            return data_response({"run": live.run.name, "task": task, "needed_by": needed_by})
-        decided = live.report.tasks[task].state in (TaskState.FAILED, TaskState.WAITING_HUMAN)
-        command, values = ("resolve", {"action": "abandon"}) if decided else ("abandon", {})
-        answer = await send_command(live.index, live.run, command, task, values)
-        return data_response(answer | {"needed_by": needed_by})
+        return data_response(await abandon_task_of(server, run, task, dry_run=dry_run))
 
     return routes
+
+
+async def change_task_of(server: RunServer, run: str, task: int, changes: Row) -> Row:
+    return await send_command(*await server.find(run), "edit", task, changes)
+
+
+async def abandon_task_of(server: RunServer, run: str, task: int, *, dry_run: bool) -> Row:
+    live = await server.open(run)
+    if task not in live.report.tasks:
+        raise ApiError(404, f"Run {live.run.name} has no task {task}.")
+    needed_by = [each.id for each in live.report.tasks.values() if task in each.needs]
+    if dry_run:
+        return {"run": live.run.name, "task": task, "needed_by": needed_by}
+    decided = live.report.tasks[task].state in (TaskState.FAILED, TaskState.WAITING_HUMAN)
+    command, values = ("resolve", {"action": "abandon"}) if decided else ("abandon", {})
+    return await send_command(live.index, live.run, command, task, values) | {"needed_by": needed_by}
 
 
 def read_changes(values: Row) -> Row:
@@ -108,9 +119,8 @@ def command_routes(server: RunServer) -> APIRouter:
         if command not in TASK_COMMANDS:
             raise ApiError(404, f"There is no {command}: {', '.join(TASK_COMMANDS)}.")
         values, found = await read_object(request), await server.find(run)
-        if resume and command == "resolve" and not await has_owner(found):
-            words, text = decision_words(found[1].name, task, values)
-            return await launch(server, request, found[0], words, found[1].name, text)
+        if command == "resolve":
+            return await resolve_task(server, request, found, read_decision(task, values), resume=resume)
         return data_response(await send_command(*found, command, task, values))
 
     return routes

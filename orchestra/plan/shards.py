@@ -145,10 +145,11 @@ def describe_groups(groups: Sequence[Sequence[str]], tokens: Mapping[str, int], 
     if enough == many:
         return ""
     heaviest = max(groups, key=lambda group: group_weight(group, tokens))
-    if len(heaviest) > 1:
-        why = f"{len(heaviest):,} of {total:,} tasks hang together"
-    elif len(groups) <= enough:
+    largest = max(shard.tokens for shard in pack_shards(groups, tokens, many))
+    if len(groups) <= enough and total <= enough:
         why = "There is 1 task" if total == 1 else f"There are only {total:,} tasks"
+    elif len(heaviest) > 1 and group_weight(heaviest, tokens) == largest:
+        why = f"{len(heaviest):,} of {total:,} tasks hang together"
     else:
-        why = f"The largest of {total:,} tasks takes as long as the others side by side"
+        why = f"More than {enough} would not be faster"
     return f"{why}: {'1 shard is' if enough == 1 else f'{enough} shards are'} enough."

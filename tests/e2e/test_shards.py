@@ -161,3 +161,23 @@ def test_killed_corrupt_foreign_and_repeated_shards_lose_nothing_and_overspend_n
         # The first result can be completed too: what it has already is not changed again.
         assert first.run("combine", "many", *archives, OPENAI_API_KEY="").code == 0
         assert tree_of(first) == tree_of(ended.place)
+
+
+@pytest.mark.thorough
+def test_combine_with_retry_does_the_rest_with_the_money_that_is_left(tmp_path: Path) -> None:
+    """One shard is missing, and may have spent its share; of another one a task failed."""
+    place = make_sharded(tmp_path, FILES)
+    broken = "parta.py"
+    with ModelServer(knows({path: text for path, text in WANTED.items() if path != broken}, set())) as server:
+        assert place.run("plan", "shard", "many", "--into", "4", "--budget", "8").code == 0
+        codes = [run_shard(place, f"{number}/4", server).code for number in (1, 2, 3)]
+        assert sorted(codes) == [0, 0, 1]
+    alone = clone_job(place, "alone").run("combine", "many", *archives_of(place), OPENAI_API_KEY="")
+    assert alone.code == 1 and "Without an archive: shard 4/4. Not done of it: 2 tasks." in alone.out + alone.err
+    assert alone.summary["limits"]["budget"] == 6.0
+    with ModelServer(bills_the_most(knows(WANTED, set()))) as server:
+        retried = clone_job(place, "retried").run("combine", "many", *archives_of(place), "--retry", server=server)
+        assert retried.code == 0 and server.count() == 3, retried.out + retried.err
+    assert {path: (retried.place.repo / path).read_text() for path in FILES} == WANTED
+    assert retried.summary["limits"]["budget"] == 6.0 and retried.summary["usage"]["cost"] < 6.0
+    assert_clean(retried)

@@ -36,7 +36,7 @@ LEAST_BUDGET = 0.01  # dollars; 0 would be no limit
 
 @dataclass(frozen=True)
 class GatheredRun:
-    """A run that begins with what archives hold. `notes` name the archives that were not used."""
+    """A run that begins with what archives hold. `notes` name the archives that are not used or missing."""
 
     settings: Settings
     stamp: str

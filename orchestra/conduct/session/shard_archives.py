@@ -8,6 +8,7 @@ import dataclasses
 import heapq
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ TAKEN = (
 )
 OF_WHOLE_RUN = (events.MoneyReserved, events.RequestEnded)  # taken also without a task
 OWN_FILES = ("agent", "gate", "setup", "tests")  # the beginnings of names of files that are copied
+TASK_BRANCH = re.compile(r"task\d+(-\d+)?")
 LARGEST_NUMBER = 1 << 40  # of a request
 
 
@@ -131,7 +133,7 @@ async def begin_from_archives(
     project: Project, prepared: Sequence[Payload], plan: Plan, shards: Shards, archives: ArchivedShards, namespace: str
 ) -> tuple[str, tuple[str, ...]]:
     """Write the log of a new run: the prepared events, then those of the archives. Return its stamp, and a sentence
-    about each archive whose commits could not be taken."""
+    about each archive that is not used or missing."""
     git, logs = project.git, project.repository.root / LOGS
     stamp, file = jsonl.create_run_log(logs)
     os.close(file)
@@ -146,9 +148,8 @@ async def begin_from_archives(
         await create_branches(git, archive.content, namespace, stamp)
         copy_files(archive.content, logs, stamp)
         used.append(archive)
-    notes = (*archives.refused, *refused)
-    told = [events.Note(text) for text in (*notes, *describe_missing(shards, used))]
-    log = compose_log(stamp, [*prepared, *told], used, namespace)
+    notes = (*archives.refused, *refused, *describe_missing(shards, plan, used))
+    log = compose_log(stamp, [*prepared, *map(events.Note, notes)], used, namespace)
     left_out = exclude_undone(log, plan, shards, {archive.shard.number for archive in used})
     numbered = (dataclasses.replace(event, seq=seq) for seq, event in enumerate((*log, *left_out), start=1))
     jsonl.write_run_log(logs, stamp, numbered)
@@ -181,11 +182,13 @@ async def bring_commits(
 
 async def create_branches(git: Git, archive: RunArchive, namespace: str, stamp: str) -> None:
     """Create the branches of the tasks under the new run's name."""
+    lines = []
     for name, commit in archive.branches.items():
-        match = BRANCH.fullmatch(f"refs/heads/{name}")
-        rest = name.rpartition("/")[2]
-        if match and match["stamp"] == archive.run and rest.startswith("task"):
-            await git.ok("update-ref", f"refs/heads/{namespace}/{stamp}/{rest}", commit, "")
+        match, last = BRANCH.fullmatch(f"refs/heads/{name}"), name.rpartition("/")[2]
+        if match and match["stamp"] == archive.run and TASK_BRANCH.fullmatch(last):
+            lines.append(f"create refs/heads/{namespace}/{stamp}/{last} {commit}\n")
+    if lines:
+        await git.raw("update-ref", "--stdin", input="".join(lines).encode())
 
 
 def copy_files(archive: RunArchive, logs: Path, stamp: str) -> None:
@@ -232,10 +235,11 @@ def renamed_events(archive: RunArchive, stamp: str, namespace: str, offset: int)
         yield make_event(stamp, 0, latest, renamed.kind, renamed.task, renamed.attempt, data)
 
 
-def describe_missing(shards: Shards, used: Sequence[ShardArchive]) -> Iterator[str]:
-    """Name the shards that have tasks and no archive."""
-    known = {archive.shard.number for archive in used}
-    missing = [(n, shard) for n, shard in enumerate(shards.shard, start=1) if shard.tasks and n not in known]
+def describe_missing(shards: Shards, plan: Plan, used: Sequence[ShardArchive]) -> Iterator[str]:
+    """Name the shards with tasks of the plan that have no archive."""
+    known, wanted = {archive.shard.number for archive in used}, {task.name for task in plan.tasks}
+    shards_left = [(n, shard) for n, shard in enumerate(shards.shard, start=1) if n not in known]
+    missing = [(n, shard) for n, shard in shards_left if wanted & set(shard.tasks)]
     if missing:
         names = ", ".join(f"{number}/{len(shards.shard)}" for number, _ in missing)
         tasks = sum(len(shard.tasks) for _, shard in missing)

@@ -75,7 +75,7 @@ def held_run(folder: Any) -> Iterator[tuple[Place, str, Held]]:
 
 
 def test_page_says_stale_when_a_proxy_swallows(tmp_path: Any, chromium: Any) -> None:
-    """The connection stays open, and nothing comes through it: only the missing beats tell. The page's clock is moved."""
+    """The connection stays open and nothing comes through it: only missing beats tell. The page's clock is moved."""
     with held_run(tmp_path) as (_, address, _model):
         port = int(address.split(":")[2].partition("/")[0])
         with proxied(port) as proxy, opened(chromium, "about:blank") as page:
@@ -86,7 +86,8 @@ def test_page_says_stale_when_a_proxy_swallows(tmp_path: Any, chromium: Any) -> 
             proxy.swallows = True
             page.clock.run_for(12_000)
             page.locator(".pill.stale").wait_for()
-            assert page.locator("main.stale .facts").first.evaluate("(e) => getComputedStyle(e).filter") == "grayscale(1)"
+            figures = page.locator("main.stale .facts").first
+            assert figures.evaluate("(element) => getComputedStyle(element).filter") == "grayscale(1)"
             for _ in range(4):  # also while it tries again
                 page.clock.run_for(15_000)
                 assert "live" not in page.locator(".pill").inner_text()
@@ -121,7 +122,7 @@ def closing_context(chromium: Any) -> Iterator[Any]:
 
 def test_hostile_texts_do_nothing(tmp_path: Any, chromium: Any) -> None:
     """Texts of people, repositories and models are shown as they are: no dialog, no request elsewhere, no report."""
-    place = make_place(tmp_path, {name: "value = 1\n" for name in HOSTILE_NAMES})
+    place = make_place(tmp_path, dict.fromkeys(HOSTILE_NAMES, "value = 1\n"))
     asked: list[str] = []
     with ModelServer(lambda _: Reply(HOSTILE_REPLY)) as provider, served(place) as (_, address):
         words = ("--change", HOSTILE_TEXT, "--no-prd", "--retries", "0", "--agents", "1", "--files", *HOSTILE_NAMES)

@@ -1,4 +1,4 @@
-"""Every screen of the dashboard on a run at work: for people who do not see it well, on a phone, enlarged; and pictures.
+"""Every screen of the dashboard on a run at work: by axe, in both themes, on a phone, enlarged; and pictures of them.
 
 `make pictures` (PICTURES=docs/images) writes the pictures of docs/dashboard.md anew.
 """
@@ -145,6 +145,7 @@ def test_pictures_of_the_screens(page: Any, tmp_path: Path) -> None:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         go_to(page, screen)
         page.locator(".pill.live").wait_for()
+        page.locator("text=Reading …").first.wait_for(state="detached")
         page.screenshot(path=folder / f"dashboard-{name}.png")
     made = sorted(path.name for path in folder.glob("dashboard-*.png"))
     assert made == sorted(f"dashboard-{name}.png" for name in PICTURES)

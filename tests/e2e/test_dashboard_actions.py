@@ -16,9 +16,11 @@ from tests.support.runs import Place, Running, make_place
 
 __all__ = ["chromium"]
 pytestmark = pytest.mark.thorough
+BRIEF = "## Your part\nThe page of the reset: write shop/pages.py."
 WAYS = {"mouse": Mouse, "keyboard": Keyboard}
-# Commands to the run as its owner answers them, and decisions as they are stored: each also has its word in a terminal.
-COMMANDS = ["pause", "budget", "edit", "edit", "edit", "edit", "add", "abandon", "replan", "unpause", "interrupt", "cancel"]
+# Commands to the run as its owner answers them. Each has its word in a terminal too.
+COMMANDS = ["pause", "budget", "edit", "edit", "edit", "edit", "add", "abandon"]
+COMMANDS += ["replan", "unpause", "interrupt", "cancel"]
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def is_in_state(page: Any, number: int, words: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_everything_is_done_to_a_run(tmp_path: Any, chromium: Any, way: str) -> None:
-    with running_story(tmp_path) as (place, model, running, address), opened(chromium, address) as page:
+    with running_story(tmp_path) as (place, _, running, address), opened(chromium, address) as page:
         hand = WAYS[way](page)
         page.locator("[data-row]").first.wait_for()
         hand.use(page.locator("[data-row]").first)
@@ -95,7 +97,7 @@ def test_everything_is_done_to_a_run(tmp_path: Any, chromium: Any, way: str) -> 
         hand.press("Interrupt")
         is_in_state(page, 6, "waiting for you")
         hand.press("Edit the brief")
-        hand.fill("Everything that the agent must know and do", "## Your part\nThe page of the reset: write shop/pages.py.")
+        hand.fill("Everything that the agent must know and do", BRIEF)
         hand.confirm()
         is_in_state(page, 6, "asking")
         hand.press("Cancel", page.locator("aside"))
@@ -126,7 +128,7 @@ def read_events(place: Place) -> list[Any]:
 
 
 def test_double_click_acts_once_and_the_second_of_two_tabs_is_told(tmp_path: Any, chromium: Any) -> None:
-    with running_story(tmp_path) as (place, _, running, address), opened(chromium, address) as page:
+    with running_story(tmp_path) as (place, _, _, address), opened(chromium, address) as page:
         page.locator("[data-row]").first.click()
         is_in_state(page, 7, "waiting for you")
         with opened(chromium, address) as other:
@@ -148,7 +150,7 @@ def test_double_click_acts_once_and_the_second_of_two_tabs_is_told(tmp_path: Any
 
 
 def test_plan_is_changed_approved_and_carried_out(tmp_path: Any, chromium: Any) -> None:
-    """From the form: an estimate, then a plan, which is edited as cards and as a file, and a stale change is refused."""
+    """It is edited as cards and as a file. A change of a plan that was changed meanwhile is refused."""
     place, model = make_place(tmp_path, OLD_FILES), ResetModel()
     write_plan(place)
     with ModelServer(model) as provider, served(place, 0, provider) as (_, address), opened(chromium, address) as page:

@@ -47,8 +47,8 @@ OLD_FILES = {path: before for path, (before, _) in FILES.items() if before}
 
 
 class ResetModel:
-    """Writes each file as it should be, but the mail with a mistake until the hint is given. `holds`: paths whose agents
-    wait until `release`."""
+    """Writes each file as it should be, but the mail with a mistake until it has the hint. The agents of the files
+    that it `holds` wait until `release`."""
 
     def __init__(self, *holds: str) -> None:
         self.holds, self.release = holds, False

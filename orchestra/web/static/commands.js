@@ -40,7 +40,7 @@ export function pressKey(event) {
   const key = event.key === "Escape" ? "Esc" : event.key;
   const whole = first ? `${first} ${key}` : key;
   first = !first && key === "g" ? "g" : "";
-  if (typing) event.target.blur();
+  if (typing && !event.target.closest("[role=dialog]")) return event.target.blur(); // Esc leaves the field first
   return carryOut(event, whole);
 }
 

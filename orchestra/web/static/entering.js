@@ -10,17 +10,22 @@ let stopLink = () => {};
 
 export async function enter({ again = false } = {}) {
   const place = readPlace(location.hash), before = state.place;
+  if (place.task != null) update({ toasts: state.toasts.filter(({ href }) => !isSameTask(place, href)) });
   if (!again && place.screen === "run" && before.screen === "run" && place.run === before.run && state.run) return showInRun(place, before);
   stopLink();
   stopLink = () => {};
   const fresh = { error: "", detail: null, asking: null, linking: null, help: false, palette: false, heard: 0, link: "connecting" };
-  update({ place, ...fresh, ...(again ? {} : { find: "", hidden: new Set(), shown: 0 }), parts: {}, log: emptyLog() });
+  update({ place, ...fresh, ...(again ? {} : { find: "", hidden: new Set(), shown: 0 }), parts: {} });
   if (place.screen === "run") await enterRun(place);
   else if (place.screen === "new") await enterForm();
   else await readList();
 }
 
-const emptyLog = () => ({ events: [], query: "", isWhole: false });
+/** Whether a toast leads to the task that is shown: then it has been read. */
+function isSameTask(place, href) {
+  const { run, task } = readPlace(href);
+  return run === place.run && task === place.task;
+}
 
 // --- lists, which are asked for again and again
 

@@ -150,14 +150,14 @@ class Gate extends Component {
   }
 
   render({ gate, run }, { isOpen, text }) {
-    const about = gate.task ? html`, <${TaskLink} run=${run} task=${gate.task} part="gates" />` : ", all tasks together";
+    const about = gate.task ? `, agent${gate.task}` : ", all tasks together";
     const read = async () => {
       const found = await getText(pathOf(run, `/gates/${gate.number}/output`)).catch(() => "It has printed nothing.");
       this.setState({ text: found || "It has printed nothing." });
     };
     return html`<details class="file" open=${isOpen} onToggle=${(event) => this.setState({ isOpen: event.currentTarget.open })}>
       <summary><span class=${`state ${GATE_CLASS[gate.state]}`}>${GATE_SIGNS[gate.state]}</span> ${gate.name}${about}${gate.seconds ? `, ${duration(gate.seconds)}` : ""}</summary>
-      <p><code>${gate.command}</code></p>
+      <p>${gate.task && html`<${TaskLink} run=${run} task=${gate.task} part="gates" />: `}<code>${gate.command}</code></p>
       ${(gate.failures ?? []).map((words) => html`<p class="why">${words}</p>`)}
       ${isOpen && html`<${Reading} key=${gate.state} read=${read} every=${gate.state === "running" ? 1000 : 0}><pre tabindex="0" aria-label=${`Output of ${gate.name}`}>${text ?? "Reading …"}</pre></>`}</details>`;
   }
@@ -192,7 +192,7 @@ export function Costs({ state, rows }) {
 export function RunPlan({ state, rows, past, act }) {
   const { run } = state;
   return html`<ol class="cards">${rows.map((row) => html`<li key=${row.id} value=${row.id}><article>
-    <h3><${TaskLink} run=${run} task=${row.id} words=${taskName(row)} /> <${Sign} state=${row.state} words=${row.phase} /></h3>
+    <h2><${TaskLink} run=${run} task=${row.id} words=${taskName(row)} /> <${Sign} state=${row.state} words=${row.phase} /></h2>
     <p class="hint">${row.role && `${row.role}; `}${row.files.join(", ")}${row.needs.length > 0 ? `; needs ${row.needs.join(", ")}` : ""}${row.priority ? `; priority ${row.priority}` : ""}</p>
     ${!past && isRunning(run) && ["planned", "ready"].includes(row.state) && !row.attempts && html`<button onClick=${() => act.update({ asking: askEdit(act, row) })}>Edit</button>`}
   </article></li>`)}</ol>

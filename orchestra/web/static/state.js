@@ -8,7 +8,7 @@ export const state = {
   run: null, rows: new Map(), graph: null, past: null,
   link: "connecting", heard: 0, // live, stale, lost or connecting, and when the server was last heard
   detail: null, find: "", hidden: new Set(), shown: 0,
-  log: { events: [], first: 0, query: "", found: null }, parts: {},
+  parts: {}, // of the run, by name: what is not in its rows
   form: emptyForm(), plans: [], plan: null, lists: {},
   toasts: [], help: false, palette: false, asking: null, error: "", linking: null, sending: new Set(), said: "",
 };

@@ -120,6 +120,7 @@ def test_read_goes_in_order_from_where_one_is_and_by_kind(store: Store) -> None:
     assert [event.seq for event in store.read_events(HERE, "r1", after=2)] == [3, 4]
     assert [event.seq for event in store.read_events(HERE, "r1", kinds=("a", "c"))] == [1, 3, 4]
     assert [event.seq for event in store.read_events(HERE, "r1", after=1, kinds=["a"])] == [4]
+    assert [event.seq for event in store.read_events(HERE, "r1", after=1, limit=2)] == [2, 3]
     assert store.read_events(HERE, "none") == []
 
 

@@ -57,11 +57,13 @@ class SqlStore:
         if rows:
             self.write_transaction(lambda connection: connection.execute(self.insert_new(schema.events), rows))
 
-    def read_events(self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = ()) -> list[Event]:
+    def read_events(
+        self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = (), limit: int | None = None
+    ) -> list[Event]:
         query = sa.select(events).where(matches_run(events, repository, run), events.c.seq > after)
         if kinds:
             query = query.where(events.c.kind.in_(kinds))
-        return list(decode_rows(self.select_rows(query.order_by(events.c.seq))))
+        return list(decode_rows(self.select_rows(query.order_by(events.c.seq).limit(limit))))
 
     def list_runs(self, repository: str) -> list[StoredRun]:
         query = sa.select(events).where(events.c.repository == index_key(repository), sa.text(schema.MARKS_CONDITION))

@@ -65,8 +65,11 @@ class Store(Protocol):
     def append_events(self, repository: str, events: Iterable[Event]) -> None:
         """Store all of these events, or none and raise StoreError. An event that exists already is not changed."""
 
-    def read_events(self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = ()) -> list[Event]:
-        """The run's events in order. One that cannot be decoded is an UnreadableEvent; `find_problems` lists it."""
+    def read_events(
+        self, repository: str, run: str, after: int = 0, kinds: Sequence[str] = (), limit: int | None = None
+    ) -> list[Event]:
+        """The run's events in order, at most `limit` of them. One that cannot be decoded is an UnreadableEvent;
+        `find_problems` lists it."""
 
     def list_runs(self, repository: str) -> list[StoredRun]:
         """All runs, the oldest first."""

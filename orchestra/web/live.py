@@ -15,18 +15,18 @@ from typing import Any
 
 from orchestra.cli.find import KnownRun, RunIndex
 from orchestra.errors import OrchestraError
-from orchestra.events import Event, HumanNeeded, RunEnded, UnreadableEvent
-from orchestra.report.detail import RunDetail, detail_event
-from orchestra.report.fold import fold_event
-from orchestra.report.state import Report
-from orchestra.web.gate_runs import GateRuns
+from orchestra.events import Event, HumanNeeded, RunEnded
+from orchestra.web.event_pages import PAGE_EVENTS, read_page
 from orchestra.web.repositories import exists
-from orchestra.web.rows import Row, run_row, task_row
+from orchestra.web.rows import Row
+from orchestra.web.run_fold import Checkpoints, RunFold
 
 POLL_SECONDS = 0.25
 IDLE_SECONDS = 1.0  # between two looks at a run without an owner
 OWNER_SECONDS = 1.0
 BEAT_SECONDS = 5.0
+READING_SECONDS = 1.0  # of one look
+MOST_WITH_CHECKPOINTS = 8  # runs
 MOST_KEPT = 32  # runs that nobody watches
 MOST_TOASTS = 20  # for a viewer that does not read
 
@@ -51,19 +51,17 @@ class Viewer:
         self.woken.set()
 
 
-class LiveRun:
+class LiveRun(RunFold):
     """The state of one run, as far as its events were read."""
 
-    def __init__(self, index: RunIndex, run: KnownRun) -> None:
+    def __init__(self, index: RunIndex, run: KnownRun, checkpoints: Checkpoints | None = None) -> None:
+        super().__init__(run.name)
         self.index, self.run = index, run
+        self.checkpoints = Checkpoints() if checkpoints is None else checkpoints
         self.ref = run.name  # how the API names it
-        self.report, self.detail = Report(run=run.name), RunDetail(keeps_texts=False)
-        self.gates = GateRuns()
-        self.seq = 0
-        self.task_seqs: dict[int, int] = {}
-        self.ask_seqs: dict[int, int] = {}  # by task, the event with its last question to a person
         self.has_owner = False
         self.is_deleted = False
+        self.is_behind = False  # there are more events than could be read at once
         self.owner_checked = 0.0
         self.store_error = ""
         self.viewers: set[Viewer] = set()
@@ -72,17 +70,20 @@ class LiveRun:
         self.encoded: dict[tuple[str, frozenset[int]], str] = {}  # since the last change: one body for all viewers
 
     async def refresh(self) -> None:
-        """Fold what is new."""
+        """Fold what is new. Of very much, as much as there is time for: the poller, or the next request, goes on."""
         async with self.reading:
-            self.apply(*await asyncio.to_thread(self.read_news))
+            until = time.monotonic() + READING_SECONDS
+            self.is_behind = True
+            while self.is_behind and time.monotonic() < until:
+                events, has_owner, store_error = await asyncio.to_thread(self.read_news)
+                # The first page of a small run is all of it.
+                self.is_behind = len(events) == PAGE_EVENTS
+                self.apply(events, has_owner, store_error)
 
-    def read(self) -> list[Event]:
-        """Read the new events: first from the log files, which are whole, later from the store."""
-        if not self.seq:
-            return list(self.index.read_log(self.run).events)
-        return self.index.store.read_events(self.run.key, self.run.name, after=self.seq)
+    def read(self) -> Sequence[Event]:
+        return read_page(self.index, self.run, self.seq)
 
-    def read_news(self) -> tuple[list[Event], bool, str]:
+    def read_news(self) -> tuple[Sequence[Event], bool, str]:
         """Read what is new, and whether a process works on the run. Called in a thread."""
         try:
             owner = self.has_owner
@@ -96,30 +97,19 @@ class LiveRun:
 
     def apply(self, events: Sequence[Event], has_owner: bool, store_error: str = "") -> None:
         """Fold the events, and mark what they changed for all viewers."""
-        changed = set[int]()
         run_changed = bool(events) or has_owner != self.has_owner or store_error != self.store_error
         self.has_owner, self.store_error = has_owner, store_error
+        before = self.seq
         for event in events:
             self.fold(event)
-            changed |= {event.task} if event.task is not None else set(self.report.tasks)
-        for task in changed:
-            self.task_seqs[task] = self.seq
+            self.checkpoints.offer(self)
         self.next_look = time.monotonic() + (POLL_SECONDS if events or has_owner else IDLE_SECONDS)
         if run_changed or self.is_deleted:
             self.encoded.clear()
+            changed = self.tasks_after(before)
             toasts = [toast for event in events if (toast := self.toast_of(event))]
             for viewer in self.viewers:
                 viewer.mark(changed, toasts, events[0].time if events else server_time())
-
-    def fold(self, event: Event) -> None:
-        if isinstance(event.payload, UnreadableEvent):
-            self.report.unreadable += 1
-        fold_event(self.report, event)
-        detail_event(self.detail, event)
-        self.gates.apply(event)
-        self.seq = max(self.seq, event.seq)
-        if isinstance(event.payload, HumanNeeded):
-            self.ask_seqs[event.task or 0] = event.seq
 
     def toast_of(self, event: Event) -> Row | None:
         """Return what a person should see of an event at once."""
@@ -128,29 +118,22 @@ class LiveRun:
                 return {"level": "question", "task": event.task, "text": why}
             case RunEnded(exit_code=code):
                 level = "info" if code == 0 else "error"
-                return {"level": level, "task": None, "text": str(self.run_row()["verdict"])}
+                return {"level": level, "task": None, "text": str(self.current_row()["verdict"])}
         return None
 
-    def run_row(self) -> Row:
-        row = run_row(self.report, self.detail, has_owner=self.has_owner, seq=self.seq)
-        return row | {"problem": self.store_error, "elsewhere": self.run.elsewhere or None}
-
-    def task_rows(self, tasks: set[int] | None = None) -> list[Row]:
-        return [
-            task_row(self.report, self.detail, task, self.task_seqs.get(task.id, 0))
-            for task in self.report.tasks.values()
-            if tasks is None or task.id in tasks
-        ]
+    def current_row(self) -> Row:
+        row = self.run_row(has_owner=self.has_owner)
+        return row | {"problem": self.store_error, "elsewhere": self.run.elsewhere or None, "reading": self.is_behind}
 
     def tasks_after(self, seq: int) -> set[int]:
-        return {task for task, changed in self.task_seqs.items() if changed > seq}
+        return {task for task in self.report.tasks if self.row_seq(task) > seq}
 
     def encode(self, kind: str, tasks: set[int]) -> str:
         """Return the body of a message with the run and these rows. It is made once for all viewers that need it."""
         key = (kind, frozenset(tasks))
         if key not in self.encoded:
             data = {"type": kind, "run_id": self.ref, "seq": self.seq, "time": server_time()}
-            data |= {"run": self.run_row(), "rows": self.task_rows(tasks)}
+            data |= {"run": self.current_row(), "rows": self.task_rows(tasks)}
             self.encoded[key] = json.dumps(data, separators=(",", ":"))
         return self.encoded[key]
 
@@ -164,6 +147,7 @@ class LiveRuns:
 
     def __init__(self, observe_lag: Callable[[float, int], None] = lambda *_: None) -> None:
         self.runs: dict[tuple[str, str], LiveRun] = {}
+        self.checkpoints: dict[tuple[str, str], Checkpoints] = {}
         self.poller: asyncio.Task[None] | None = None
         self.observe_lag = observe_lag
 
@@ -176,12 +160,20 @@ class LiveRuns:
     def get(self, index: RunIndex, run: KnownRun) -> LiveRun:
         """Return the state of a run as it was read last. The oldest runs without a viewer are dropped."""
         key = (str(index.root), run.name)
-        live = self.runs.pop(key, None) or LiveRun(index, run)
+        live = self.runs.pop(key, None) or LiveRun(index, run, self.checkpoints_of(key))
         self.runs[key] = live
         unwatched = [each for each, one in self.runs.items() if not one.viewers and one is not live]
         for each in unwatched[: max(0, len(unwatched) - MOST_KEPT)]:
             del self.runs[each]
         return live
+
+    def checkpoints_of(self, key: tuple[str, str]) -> Checkpoints:
+        """Return the checkpoints of a run; only those of the last runs are kept."""
+        found = self.checkpoints.pop(key, None) or Checkpoints()
+        self.checkpoints[key] = found
+        while len(self.checkpoints) > MOST_WITH_CHECKPOINTS:
+            del self.checkpoints[next(iter(self.checkpoints))]
+        return found
 
     def count_viewers(self, kind: str) -> int:
         return sum(viewer.kind == kind for live in self.runs.values() for viewer in live.viewers)
@@ -211,9 +203,9 @@ class LiveRuns:
         while watched := [live for live in self.runs.values() if live.viewers]:
             now = time.monotonic()
             for live in watched:
-                if live.next_look <= now:
+                if live.next_look <= now or live.is_behind:
                     await live.refresh()
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(0 if any(live.is_behind for live in watched) else POLL_SECONDS)
 
     def take_body(self, live: LiveRun, viewer: Viewer) -> tuple[str, str] | None:
         """Return the kind and body of the next message to a viewer; None if there is no news."""

@@ -14,9 +14,8 @@ from orchestra.errors import UsageError
 from orchestra.events import event_record
 from orchestra.report import run_status
 from orchestra.report.event_lines import describe_event
-from orchestra.report.page.graph_layout import lay_out_graph
 from orchestra.web.envelope import ApiError, data_response
-from orchestra.web.live import LiveRun, stream_frames
+from orchestra.web.live import stream_frames
 from orchestra.web.rows import Row, cost_record, file_rows
 from orchestra.web.server import RunServer
 from orchestra.web.timeline import timeline_record
@@ -60,7 +59,7 @@ def list_routes(server: RunServer) -> APIRouter:
         folder = live.index.logs.relative_to(live.index.root)
         logs = {task: str(folder / f"agent{task}_{live.run.name}.jsonl") for task in live.report.tasks}
         record = run_status.status_record(live.report, logs, {"pid": owner.pid} if owner else None)
-        data = {"run": live.run_row(), "rows": live.task_rows(), "status": record, "graph": graph_record(live)}
+        data = {"run": live.current_row(), "rows": live.task_rows(), "status": record, "graph": live.graph()}
         response = data_response(data)
         response.headers["ETag"] = tag
         return response
@@ -110,7 +109,7 @@ def part_routes(server: RunServer) -> APIRouter:
         live = await server.open(run)
         nodes = [{"id": task.id, "title": task.title, "state": task.state} for task in live.report.tasks.values()]
         edges = [{"from": need, "to": task.id} for task in live.report.tasks.values() for need in task.needs]
-        return data_response({"nodes": nodes, "edges": edges, "layout": graph_record(live)})
+        return data_response({"nodes": nodes, "edges": edges, "layout": live.graph()})
 
     @routes.get("/runs/{run}/timeline", summary="What each agent did and when, without breaks between sessions")
     async def get_timeline(run: str, packed: bool | None = None) -> Response:
@@ -191,9 +190,3 @@ def unquote_path(name: str) -> str:
     for quoted, plain in ((rb"\t", b"\t"), (rb"\n", b"\n"), (rb"\"", b'"'), (rb"\\", b"\\")):
         found = found.replace(quoted, plain)
     return found.decode("utf-8", "surrogateescape")
-
-
-def graph_record(live: LiveRun) -> dict[str, Any] | None:
-    tasks = live.report.tasks
-    graph = lay_out_graph({task.id: [need for need in task.needs if need in tasks] for task in tasks.values()})
-    return graph._asdict() if graph else None

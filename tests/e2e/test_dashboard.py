@@ -12,7 +12,7 @@ from tests.support.browser import chromium
 from tests.support.dashboard import has_text, opened, served
 from tests.support.edits import knows
 from tests.support.modelserver import ModelServer, Reply, Request
-from tests.support.runs import Place, make_place
+from tests.support.runs import make_place
 
 __all__ = ["chromium"]
 pytestmark = pytest.mark.thorough

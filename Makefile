@@ -4,13 +4,14 @@ RUN := $(VENV)/bin/python
 # More than there are cores, because the tests mostly wait for processes.
 WORKERS ?= 4
 
-.PHONY: demo serve test test-rest test-all soak browser check house change models tape reference lock clean help
+.PHONY: clis demo serve test test-rest test-all soak browser check house change models tape reference lock clean help
 
 help:
 	@echo "make demo    a small repository, four real Aider agents, no key needed"
 	@echo "make test    did I break it: the everyday tests, in 4 minutes         make check   ruff, mypy and sizes"
 	@echo "make test-all   every test that CI runs       make soak   the same at full counts, for hours"
 	@echo "make browser   what the tests of the HTML report need beside a Chromium"
+	@echo "make clis   Claude Code and Codex, for the tests that drive them"
 	@echo "make serve   the dashboard of this repository's runs, in the browser"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
@@ -39,6 +40,10 @@ test-all: $(VENV)/ready
 # What drives a Chromium that is there already; without it the tests of the HTML report's looks are skipped.
 browser: $(VENV)/ready
 	$(RUN) -m pip install -q --disable-pip-version-check -r requirements-browser.txt
+
+# Claude Code and Codex from npm, in a folder of this project's own. Without them, tests that drive them are skipped.
+clis:
+	sh tools/install_clis.sh
 
 soak: $(VENV)/ready
 	SOAK=1 $(PYTEST) --tier soak

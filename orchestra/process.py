@@ -59,12 +59,21 @@ class Sandbox:
         """Return guard.py's argument for a command in this worktree."""
         return NO_SANDBOX if self.mode == "none" else json.dumps(self.specification(tree))
 
-    def for_agent(self, port: int, tree: Path) -> str:
+    def for_agent(self, port: int, tree: Path, seen_as: str) -> str:
         """Return guard.py's argument for an agent: it writes in its own folder only, and connects to this port only,
-        as far as the system can hold it to that."""
+        as far as the system can hold it to that. `seen_as`: where it finds that folder; empty: where it is."""
         if self.mode == "none":
             return NO_SANDBOX
-        return json.dumps(self.specification(tree) | {"net": True, "port": port})
+        return json.dumps(self.specification(tree) | {"net": True, "port": port, "seen_as": seen_as})
+
+    def find_agent_folder(self) -> str:
+        """Return the path under which every agent finds its own folder, so that a request of another run, machine or
+        day is the same; empty if there can be none."""
+        used = (self.checkout, self.common, self.home, Path(sys.prefix), Path(sys.base_prefix))
+        for path in map(Path, SPARE_FOLDERS if self.mode == "namespaces" else ()):
+            if path.is_dir() and not path.is_symlink() and not any(one.is_relative_to(path) for one in used):
+                return str(path)
+        return ""
 
     def specification(self, tree: Path) -> dict[str, object]:
         scratch = os.path.realpath(tree.parent)
@@ -75,11 +84,13 @@ class Sandbox:
             **{"mode": self.mode, "net": self.net, "checkout": str(self.checkout), "common": str(self.common)},
             **{"home": str(self.home), "secrets": self.secrets, "without": self.without, "covered": self.covered},
             **{"shared": self.shared, "git_config": self.git_config, "hidden": hidden, "port": 0},
+            "seen_as": "",
             **{"tree": os.path.realpath(tree), "scratch": scratch, "writable": [scratch]},
         }
 
 
 NO_SANDBOX = "-"
+SPARE_FOLDERS = ("/mnt", "/media", "/srv")  # that exist everywhere, and that programs do not need
 
 
 @contextmanager

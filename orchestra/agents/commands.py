@@ -20,18 +20,17 @@ NO_SANDBOX_MADE = 125
 VERSION_TIMEOUT = 20.0
 
 
-async def run_agent_command(agent: Agent, job: AgentJob, sandbox: str = NO_SANDBOX) -> AgentOutcome:
-    """Run the program to its end. Cancelling ends it and all that it has started."""
+async def run_agent_command(agent: Agent, job: AgentJob, tree: str, sandbox: str = NO_SANDBOX) -> AgentOutcome:
+    """Run the program to its end. Cancelling ends it and all that it has started. `tree`: where it finds its files."""
     brief = job.folder / BRIEF
     brief.write_text(job.message, encoding="utf-8")
-    (job.folder / "tmp").mkdir(exist_ok=True)
     command = ["/bin/sh", "-c", STREAMS, str(brief), *job.argv]
     ended = await run_command(command, cwd=job.cwd, env=job.env, output=job.output_file, sandbox=sandbox)
     printed = await asyncio.to_thread(read_tail, job.output_file, MOST_PRINTED)
     errors = await asyncio.to_thread(append_errors, job)
     if ended.code == NO_SANDBOX_MADE and "the sandbox cannot be made" in printed:
         return AgentOutcome("crashed", ended.code, failure=printed.strip()[-300:])
-    outcome = agent.read_outcome(printed if printed.strip() else errors, ended.code, str(job.cwd))
+    outcome = agent.read_outcome(printed if printed.strip() else errors, ended.code, tree)
     if outcome.end == "crashed" and errors.strip():
         last = errors.strip().splitlines()[-1][:300]
         return AgentOutcome(outcome.end, outcome.code, refused=outcome.refused, failure=f"{outcome.failure}: {last}")

@@ -9,6 +9,7 @@ What the command finds, as root and as an ordinary user:
 - the home folder as an overlay: writes are discarded, and the secret files are absent, even if they are written anew
   meanwhile;
 - /run without sockets of sessions and daemons that act for the user, except databases;
+- for an agent, its folder a second time, under a path that is the same in every run;
 - no capability, no new privileges, no access to the kernel's settings.
 """
 
@@ -180,6 +181,7 @@ def build_view(spec):
         name: open_entry(os.path.join(spec["tree"], name)) for name in os.listdir(spec["tree"]) if name != ".git"
     }
     objects, own = open_tree(os.path.realpath(os.path.join(spec["common"], "objects"))), open_tree(spec["gitdir"])
+    again = open_tree(spec["scratch"]) if spec["seen_as"] else None
     set_attributes("/", READ_ONLY)  # for an ordinary user too: their files may be outside of the home folder
     # An agent has a temporary folder of its own.
     for path in (spec["box"],) if spec["port"] else ("/tmp", "/var/tmp", "/dev/shm"):
@@ -199,6 +201,9 @@ def build_view(spec):
     cover_run()
     make_dev()
     make_proc()
+    if again is not None:
+        mount_tree(again, spec["seen_as"], writable=True)
+        cwd = os.path.join(spec["seen_as"], os.path.relpath(cwd, spec["scratch"]))
     os.chdir(cwd)  # the old one is a handle on what lies beneath
 
 

@@ -19,7 +19,7 @@ from orchestra.hosts.base import AttemptResult, GateOrder, GatewayAccess, HostFa
 from orchestra.hosts.isolation import MODES, Isolation, without_sockets
 from orchestra.judge.permit import Permit
 from orchestra.model import Gate
-from orchestra.process import read_tail, run_command
+from orchestra.process import Sandbox, read_tail, run_command
 from orchestra.workspace import collect
 from orchestra.workspace.git import CONFIG
 from orchestra.workspace.repository import Entry, Repository
@@ -43,6 +43,18 @@ class CommandEnvironment:
     def for_commands(self) -> dict[str, str]:
         """Return the environment for a command, without keys and without the user's sockets."""
         return without_sockets(self.environment(os.environ))
+
+
+@dataclass(frozen=True)
+class AgentView:
+    """Where an agent finds its folder, and the sandbox of one that is a program of its own."""
+
+    folder: Path
+    sandbox: Sandbox | None = None
+
+    @property
+    def tree(self) -> Path:
+        return self.folder / "tree"
 
 
 @dataclass(eq=False)
@@ -74,8 +86,9 @@ class LocalHost:
         try:
             await set_up_worktree(self.command_environment, tree, order.set_up, f"setup_{order.name}_{order.run}.txt")
             tree = await self.trees.snapshot(tree, order.files, provisioned=bool(order.set_up))
-            door = await supervisor.admit(str(tree.path))
-            outcome = await self.run_agent(order, tree, door, supervisor)
+            view = await self.find_view(order, tree)
+            door = await supervisor.admit(str(view.tree))
+            outcome = await self.run_agent(order, tree, view, door, supervisor)
             if not (tree.path / ".git").exists():
                 raise OrchestraError("its worktree was deleted while it was running.")
             alone = AGENTS[order.agent].edits_only and not (order.set_up or order.arguments)
@@ -85,11 +98,18 @@ class LocalHost:
         finally:
             done_with(tree)
 
+    async def find_view(self, order: AttemptOrder, tree: Tree) -> "AgentView":
+        folder = tree.path.parent
+        if not AGENTS[order.agent].is_command:
+            return AgentView(folder)
+        sandbox = await self.command_environment.isolation.sandbox()
+        return AgentView(Path(sandbox.find_agent_folder() or folder), sandbox)
+
     async def run_agent(
-        self, order: AttemptOrder, tree: Tree, door: GatewayAccess, supervisor: Supervisor
+        self, order: AttemptOrder, tree: Tree, view: "AgentView", door: GatewayAccess, supervisor: Supervisor
     ) -> AgentOutcome:
         """Let the agent work until it ends or is stopped."""
-        running = asyncio.create_task(self.start_agent(order, tree, door))
+        running = asyncio.create_task(self.start_agent(order, tree, view, door))
         stopping = asyncio.create_task(supervisor.wait_for_stop())
         try:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -100,27 +120,30 @@ class LocalHost:
             with contextlib.suppress(asyncio.CancelledError, OrchestraError):
                 await running
 
-    async def start_agent(self, order: AttemptOrder, tree: Tree, door: GatewayAccess) -> AgentOutcome:
-        agent = AGENTS[order.agent]
-        if not agent.is_command:
-            return await self.agent_processes.run(self.build_job(order, tree, door))
-        sandbox = await self.command_environment.isolation.sandbox()
-        job = self.build_job(order, tree, door, fenced=sandbox.mode == MODES[0])
-        return await run_agent_command(agent, job, sandbox.for_agent(urlsplit(door.url).port or 0, tree.path))
+    async def start_agent(
+        self, order: AttemptOrder, tree: Tree, view: "AgentView", door: GatewayAccess
+    ) -> AgentOutcome:
+        job = self.build_job(order, tree, view, door)
+        if view.sandbox is None:
+            return await self.agent_processes.run(job)
+        seen_as = "" if view.folder == tree.path.parent else str(view.folder)
+        fence = view.sandbox.for_agent(urlsplit(door.url).port or 0, tree.path, seen_as)
+        return await run_agent_command(AGENTS[order.agent], job, str(view.tree), fence)
 
-    def build_job(self, order: AttemptOrder, tree: Tree, door: GatewayAccess, *, fenced: bool = False) -> AgentJob:
+    def build_job(self, order: AttemptOrder, tree: Tree, view: "AgentView", door: GatewayAccess) -> AgentJob:
         folder = tree.path.parent
-        home = folder / "home"
-        home.mkdir(exist_ok=True)
+        for name in ("home", "tmp"):
+            (folder / name).mkdir(exist_ok=True)
         absent = frozenset(path for path in order.new if not (tree.path / path).is_file())
-        places = {TREE: str(tree.path), FOLDER: str(folder), DOOR: door.url, TOKEN: door.token}
+        places = {TREE: str(view.tree), FOLDER: str(view.folder), DOOR: door.url, TOKEN: door.token}
+        fenced = view.sandbox is not None and view.sandbox.mode == MODES[0]
         call = AGENTS[order.agent].build_call(order, absent, fenced=fenced).fill_in(places)
         for name, text in call.files.items():
             (folder / name).write_text(text, encoding="utf-8")
         # An agent's git must not run what ours does not: hooks, monitors.
-        environment = agent_environment(home) | git_config_variables(CONFIG) | dict(call.environment)
-        if AGENTS[order.agent].is_command:
-            environment["TMPDIR"] = str(folder / "tmp")
+        environment = agent_environment(view.folder / "home") | git_config_variables(CONFIG) | dict(call.environment)
+        if view.sandbox is not None:
+            environment["TMPDIR"] = str(view.folder / "tmp")
         self.job_count += 1
         number = f"{self.job_count}-{folder.name}"
         return AgentJob(number, tree.path, folder, call.arguments, call.message, environment, call.fallback)

@@ -127,7 +127,9 @@ def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict
         return (Verdict.NO_CHANGE, f"{answer}, but with an empty reply.") if seen.empty else (Verdict.APPLIED, ANSWERED)
     if not seen.changed and (seen.foreign or seen.refused):
         strayed = format_paths((*seen.foreign, *seen.refused, *seen.protected))
-        return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only files of other agents: {strayed}."
+        is_outside = any(path.startswith("/") for path in seen.refused)
+        whose = "(and was refused) what is outside of its worktree" if is_outside else "files of other agents"
+        return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only {whose}: {strayed}."
     if not seen.changed and seen.protected:
         return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what {NOT_ASKED}: {format_reasons(seen.protected)}."
     if not seen.changed:

@@ -9,6 +9,7 @@ OPTIONAL = {
         *("total_tokens", "prompt_tokens_details", "completion_tokens_details"),
     ),
     "anthropic": ("id", "stop_sequence", "cache_creation_input_tokens", "cache_read_input_tokens", "service_tier"),
+    "responses": (),
     "gemini": (
         *("index", "modelVersion", "responseId", "cachedContentTokenCount", "thoughtsTokenCount", "totalTokenCount"),
         *("promptTokensDetails", "avgLogprobs"),

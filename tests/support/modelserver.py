@@ -39,11 +39,20 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A tool call: a text as arguments is a custom tool's input."""
+
+    name: str
+    arguments: dict[str, Any] | str
+
+
+@dataclass(frozen=True)
 class Reply:
     """What the script says. With a status of 400 or more, `text` is the error's message and `code` its code."""
 
     text: str = ""
     status: int = 200
+    calls: tuple[Call, ...] = ()  # said after the text
     headers: dict[str, str] = field(default_factory=dict)
     latency: float | None = None  # None: the server's own
     usage: Usage | None = None  # None: estimated from the texts
@@ -68,7 +77,7 @@ class Request:
     headers: dict[str, str]
     body: dict[str, Any]
     time: float = field(default_factory=time.time)
-    dialect: str = ""  # openai, anthropic or gemini; empty when the path is none of theirs
+    dialect: str = ""  # openai, responses, anthropic or gemini; empty when the path is none of theirs
     model: str = ""
     streamed: bool = False
     system: str = ""
@@ -158,6 +167,8 @@ def read_request(path: str, headers: dict[str, str], body: dict[str, Any]) -> Re
     plain_path = urlsplit(path).path
     if plain_path in ("/v1/chat/completions", "/chat/completions"):
         request.dialect = "openai"
+    elif plain_path in ("/v1/responses", "/responses"):
+        request.dialect, turns = "responses", [turn for turn in body.get("input", []) if "content" in turn]
     elif plain_path == "/v1/messages":
         request.dialect = "anthropic"
     elif named := re.fullmatch(r"(?:/v1beta|/v1)?/models/(.+):(generateC|streamGenerateC)ontent", plain_path):
@@ -221,6 +232,11 @@ def openai(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes:
 
 def anthropic(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes:
     finish = {"stop": "end_turn", "length": "max_tokens", "filter": "refusal"}.get(reply.finish, reply.finish)
+    finish = "tool_use" if reply.calls else finish
+    blocks = [
+        {"type": "tool_use", "id": f"toolu_{mark}_{number}", "name": call.name, "input": call.arguments}
+        for number, call in enumerate(reply.calls)
+    ]
     stop = {"stop_reason": finish, "stop_sequence": None}
     told = {
         "input_tokens": usage.input - usage.cached - usage.written,
@@ -231,7 +247,7 @@ def anthropic(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes
     }
     head = {"id": f"msg_{mark}", "type": "message", "role": "assistant", "model": request.model}
     if not request.streamed:
-        yield head | {"content": [{"type": "text", "text": reply.text}], "usage": told} | stop
+        yield head | {"content": [{"type": "text", "text": reply.text}, *blocks], "usage": told} | stop
         return
     begun: dict[str, Any] = {"content": [], "stop_reason": None, "stop_sequence": None}
     yield {"type": "message_start", "message": head | begun | {"usage": told | {"output_tokens": 1}}}
@@ -240,8 +256,48 @@ def anthropic(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes
     for piece in cut(reply.text):
         yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
     yield {"type": "content_block_stop", "index": 0}
+    for index, block in enumerate(blocks, 1):
+        pieces = cut(json.dumps(block["input"]), 3)
+        yield {"type": "content_block_start", "index": index, "content_block": block | {"input": {}}}
+        for piece in pieces:
+            yield {
+                "type": "content_block_delta",
+                "index": index,
+                "delta": {"type": "input_json_delta", "partial_json": piece},
+            }
+        yield {"type": "content_block_stop", "index": index}
     yield {"type": "message_delta", "delta": stop, "usage": {"output_tokens": usage.output}}
     yield {"type": "message_stop"}
+
+
+def responses(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes:
+    told = {
+        "input_tokens": usage.input,
+        "input_tokens_details": {"cached_tokens": usage.cached},
+        "output_tokens": usage.output,
+        "output_tokens_details": {"reasoning_tokens": usage.thoughts},
+        "total_tokens": usage.input + usage.output,
+    }
+    content = [{"type": "output_text", "text": reply.text, "annotations": []}]
+    items: list[dict[str, Any]] = [{"type": "message", "id": f"msg_{mark}", "role": "assistant", "content": content}]
+    items = [] if reply.calls and not reply.text else items
+    for number, call in enumerate(reply.calls):
+        names = {"id": f"fc_{mark}_{number}", "call_id": f"call_{mark}_{number}", "name": call.name}
+        if isinstance(call.arguments, str):
+            items.append({"type": "custom_tool_call", "input": call.arguments} | names)
+        else:
+            items.append({"type": "function_call", "arguments": json.dumps(call.arguments)} | names)
+    head = {"id": f"resp_{mark}", "object": "response", "model": request.model}
+    whole = head | {"output": items, "usage": told, "status": "completed"}
+    if reply.finish == "length":
+        whole |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    if not request.streamed:
+        yield whole
+        return
+    yield {"type": "response.created", "response": head | {"status": "in_progress", "output": []}}
+    for number, item in enumerate(items):
+        yield {"type": "response.output_item.done", "output_index": number, "item": item}
+    yield {"type": "response.incomplete" if reply.finish == "length" else "response.completed", "response": whole}
 
 
 def gemini(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes:
@@ -262,19 +318,21 @@ def gemini(request: Request, reply: Reply, usage: Usage, mark: str) -> Shapes:
         yield {"candidates": [candidate], "usageMetadata": told, "modelVersion": request.model, "responseId": mark}
 
 
-SAY = {"openai": openai, "anthropic": anthropic, "gemini": gemini}
+SAY = {"openai": openai, "responses": responses, "anthropic": anthropic, "gemini": gemini}
 
 
 def body_pieces(request: Request, reply: Reply, usage: Usage) -> list[bytes]:
     mark = hashlib.sha256((json.dumps(request.body, sort_keys=True) + reply.text).encode()).hexdigest()[:24]
-    left_out = OPTIONAL[request.dialect] if reply.without is None else reply.without
+    # A call is answered under its id, so no server leaves that out.
+    left_out = OPTIONAL[request.dialect] if reply.without is None and not reply.calls else reply.without or ()
     said = SAY[request.dialect](request, reply, usage, mark)
     shapes = [lean(shape, left_out, zeros_only=reply.without is None) for shape in said]
     if not request.streamed:
         return [json.dumps(shapes[0]).encode()]
     if not is_sse(request):
         return [b"[", *(b"," * (at > 0) + json.dumps(each).encode() for at, each in enumerate(shapes)), b"]"]
-    events = [f"event: {each['type']}\n" if request.dialect == "anthropic" else "" for each in shapes]
+    named = request.dialect in ("anthropic", "responses")
+    events = [f"event: {each['type']}\n" if named else "" for each in shapes]
     lines = [f"{event}data: {json.dumps(each)}\n\n".encode() for event, each in zip(events, shapes, strict=True)]
     return [*lines, b"data: [DONE]\n\n"] if request.dialect == "openai" else lines
 

@@ -154,6 +154,11 @@ class Task:
         return f"agent{self.id}"
 
     @property
+    def headline(self) -> str:
+        """The first line of its title in a plan's file; empty if it has no name there."""
+        return next((line.strip() for line in self.title.splitlines() if self.name and line.strip()), "")
+
+    @property
     def paths(self) -> tuple[str, ...]:
         return tuple(file.path for file in self.files)
 
@@ -217,6 +222,14 @@ class Plan:
     @cached_property
     def by_id(self) -> dict[int, Task]:
         return {task.id: task for task in self.tasks}
+
+    @cached_property
+    def by_title(self) -> dict[str, list[Task]]:
+        """Return the tasks by the first line of their title; those without a name, by an empty one."""
+        found: dict[str, list[Task]] = {}
+        for task in self.tasks:
+            found.setdefault(task.headline, []).append(task)
+        return found
 
     @cached_property
     def needed_by(self) -> dict[int, list[int]]:

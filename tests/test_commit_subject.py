@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestra.model import TargetFile, Task
+from orchestra.model import Plan, TargetFile, Task
 from orchestra.plan.commit_subject import commit_subject
 
 FOG = "Teach the lighthouse about fog."
@@ -14,7 +14,7 @@ def task(number: int, *paths: str, title: str = "", name: str = "") -> Task:
 
 
 def subjects(*tasks: Task, change: str = FOG) -> list[str]:
-    return [commit_subject(each, tasks, change) for each in tasks]
+    return [commit_subject(each, Plan(tasks, 1), change) for each in tasks]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_file_names_keep_the_subject_in_one_line() -> None:
 
 def test_secrets_are_taken_out_of_subjects() -> None:
     tasks = [task(1, "k3y.py"), task(2, "b.py")]
-    assert commit_subject(tasks[0], tasks, "Add k3y", lambda text: text.replace("k3y", "***")) == "Add ***: ***"
+    assert commit_subject(tasks[0], Plan(tuple(tasks), 1), "Add k3y", lambda text: text.replace("k3y", "***")) == "Add ***: ***"
 
 
 def test_change_without_words_has_a_subject() -> None:

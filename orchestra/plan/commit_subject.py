@@ -1,10 +1,10 @@
 """The subject of a task's commit: the change, or the task's title in a plan, and what tells it from its siblings."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
-from orchestra.model import Task
+from orchestra.model import Plan, Task
 from orchestra.wording import join_some, one_line
 
 LONGEST = 72
@@ -13,18 +13,13 @@ MOST_NAMES = 3
 SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 
 
-def commit_subject(task: Task, tasks: Iterable[Task], change: str, scrub: Callable[[str], str] = str) -> str:
+def commit_subject(task: Task, plan: Plan, change: str, scrub: Callable[[str], str] = str) -> str:
     """The subject in at most 72 characters. Only if other tasks would have the same, it names the task's files."""
-    about = first_line(task, change)
-    siblings = [other for other in tasks if other.id != task.id and first_line(other, change) == about]
+    about = task.headline or next((line.strip() for line in change.splitlines() if line.strip()), "Change")
+    siblings = [other for other in plan.by_title[task.headline] if other.id != task.id]
     mark = scrub(mark_task(task, siblings)) if siblings else ""
     ending = f": {mark}" if mark else ""
     return f"{shorten_subject(scrub(about), LONGEST - len(ending), bare=bool(mark))}{ending}"
-
-
-def first_line(task: Task, change: str) -> str:
-    text = task.title if task.name else change
-    return next((line.strip() for line in text.splitlines() if line.strip()), "Change")
 
 
 def shorten_subject(text: str, room: int, *, bare: bool) -> str:

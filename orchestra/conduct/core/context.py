@@ -152,7 +152,7 @@ class Run:
 
     def commit_message(self, task: Task, *, by_agent: bool = True) -> str:
         context = self.context
-        subject = commit_subject(task, self.state.plan.tasks, context.settings.change, context.secrets.scrub)
+        subject = commit_subject(task, self.state.plan, context.settings.change, context.secrets.scrub)
         files = "\n".join(f"- {path}" for path in task.paths[:50])
         trailer = f"{context.agent_of(task).trailer(context.model_of(task).name)}\n" if by_agent else ""
         return f"{subject}\n\n{files}\n\nTask: {task.id}\nRun: {context.stamp}\n{trailer}"

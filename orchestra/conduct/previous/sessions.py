@@ -98,7 +98,7 @@ class PreviousSessions:
     def folders(self) -> list[Path]:
         return [Path(each.folder) for each in self.sessions if each.folder]
 
-    @property
+    @cached_property
     def applied_commit(self) -> str:
         """The commit to which the user's branch was moved, if it was."""
         return self.report.result if self.report.applied else ""
@@ -116,7 +116,7 @@ class PreviousSessions:
             return prd_format.parse_prd(written[0].text)
         return Prd("") if self.plan else None
 
-    @property
+    @cached_property
     def plan(self) -> Plan | None:
         made = self.payloads(PlanMade)
         if not made:
@@ -231,7 +231,7 @@ class PreviousSessions:
         steps = [each.payload for each in self.events if isinstance(each.payload, WorkCombined | AttemptEnded)]
         if not steps or not isinstance(steps[-1], WorkCombined) or self.applied_commit:
             return ""
-        every = all(task in self.done_results() for task in self.report.tasks)
+        every = self.report.tasks.keys() <= self.done_results().keys()
         return steps[-1].commit if every else ""
 
     def reusable_replies(self) -> Recording:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orchestra.cli.shard_number import detect_shard_number
 from orchestra.errors import PlanError, UsageError
 from orchestra.model import DivisionBasis, FileLink, Plan, TargetFile, Task
-from orchestra.plan.draft import Draft, PlanItem, digest_draft
+from orchestra.plan.draft import Draft, PlanItem, digest_draft, sharded_draft
 from orchestra.plan.shards import (
     Shard,
     Shards,
@@ -90,6 +90,7 @@ def test_the_table_survives_its_file_and_the_digest_sees_every_change() -> None:
     digest = digest_draft(cut)
     done = cut.with_item(dataclasses.replace(items[0], done="20261130_000000"))
     assert digest == digest_draft(done) == digest_draft(dataclasses.replace(cut, approved=False))
+    assert [item.done for item in sharded_draft(done).task] == ["", ""]
     other = dataclasses.replace(cut.shards, shard=(parts[1], parts[0]))
     for changed in (cut.with_item(dataclasses.replace(items[1], brief="x")), dataclasses.replace(cut, shards=other)):
         assert digest_draft(changed) != digest
@@ -184,3 +185,13 @@ def test_a_shard_that_cannot_be_done_is_refused_in_one_sentence(place: Place) ->
     plan = place.repo / PLAN
     plan.write_text(plan.read_text().replace("Add more to c.py.", "Add less."))
     assert "has changed since it was cut into shards" in refuse("execute", "many", "--shard", "1/3")
+
+
+def test_tasks_that_were_done_before_the_cut_stay_done(place: Place) -> None:
+    plan = place.repo / PLAN
+    plan.write_text(plan.read_text().replace('id = "a"', 'id = "a"\ndone = "20260101_000000"\nsaid = "42"'))
+    assert place.run("plan", "shard", "many", "--into", "1").code == 0
+    draft = parse_draft(plan.read_text(), "x")
+    assert draft.shards.task_ids == ["b", "c"] and [item.id for item in sharded_draft(draft).unfinished] == ["b", "c"]
+    assert next(item.said for item in sharded_draft(draft).task if item.id == "a") == "42"
+    assert place.run("execute", "many", "--shard", "1/1", "--dry-run").code == 0

@@ -80,10 +80,11 @@ class Draft:
 
 
 def sharded_draft(draft: Draft) -> Draft:
-    """Return the draft with the tasks that it was cut into, as they were then: none is done. Their numbers in each
-    shard's run follow from their order here."""
+    """Return the draft as it was when it was cut: the tasks of its shards are not done, and others only if they were.
+    The numbers of the tasks in each shard's run follow from their order here."""
     wanted = set(draft.shards.task_ids)
-    return draft.with_items(dataclasses.replace(item, done="", said="") for item in draft.task if item.id in wanted)
+    kept = [item for item in draft.task if item.id in wanted or item.done]
+    return draft.with_items(dataclasses.replace(item, done="", said="") if item.id in wanted else item for item in kept)
 
 
 def digest_draft(draft: Draft) -> str:

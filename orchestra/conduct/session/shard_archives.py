@@ -37,7 +37,7 @@ TAKEN = (
     *(events.GateStarted, events.GateEnded),
 )
 OF_WHOLE_RUN = (events.MoneyReserved, events.RequestEnded)  # taken also without a task
-OWN_FILES = ("agent", "gate", "setup", "tests")  # the beginnings of names of files that are copied
+OF_RUN = ("run_", "summary_", "report_", "junit_", "console_")  # files that the new run has of its own
 TASK_BRANCH = re.compile(r"task\d+(-\d+)?")
 LARGEST_NUMBER = 1 << 40  # of a request
 
@@ -195,7 +195,7 @@ def copy_files(archive: RunArchive, logs: Path, stamp: str) -> None:
     """Copy outputs and patches under the new run's name."""
     for path in archive.files:
         target = logs / path.name.replace(archive.run, stamp)
-        if path.name.startswith(OWN_FILES) and path.suffix != ".jsonl" and not target.exists():
+        if not path.name.startswith(OF_RUN) and path.suffix != ".jsonl" and not target.exists():
             shutil.copyfile(path, target)
 
 

@@ -36,7 +36,7 @@ def wait_for_run(api: Api) -> str:
 def same_rows(api: Api, follower: Follower) -> bool:
     """Whether the caller's state is what the API tells now."""
     now = api.read(f"/runs/{follower.run}")
-    return list(follower.rows.values()) == now["rows"] and follower.row == now["run"]
+    return bool(list(follower.rows.values()) == now["rows"] and follower.row == now["run"])
 
 
 def test_killed_server_costs_no_row_and_the_run_nothing(tmp_path: Path) -> None:

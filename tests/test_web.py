@@ -35,7 +35,7 @@ from tests.support.ci_runner import ROOT
 HOST, TOKEN = "127.0.0.1:8085", "the-token-of-this-server"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
 OPEN = {"/", "/health/live", "/health/ready", "/static/{name}"}
-OTHERS = {"exception": "latest:1:1", "agent": "latest:1:1", "launch": "1", "gate": "1", "id": "s:1"}
+OTHERS = {"exception": "latest:1:1", "agent": "latest:1:1", "launch": "1", "gate": "1", "id": "s:1", "seq": "1"}
 WAITING = "person_retries"  # its run first ended with a task that waits for a person
 
 

@@ -12,6 +12,7 @@ import pytest
 from orchestra.web.event_pages import PAGE_EVENTS, last_number, read_pages
 from orchestra.web.live import LiveRun, LiveRuns
 from orchestra.web.routes.earlier_states import state_record
+from orchestra.web.routes.runs import EventFilter, event_page, find_event
 from orchestra.web.run_fold import MOST_CHECKPOINTS, Checkpoints, RunFold, fold_until
 from tests.support import corpus
 from tests.support.long_run import long_run, store_long_run
@@ -52,6 +53,11 @@ def test_moments_of_a_long_run_are_those_of_its_events(tmp_path: Path) -> None:
         assert {**found["run"], "problem": 0, "elsewhere": 0, "reading": 0} == {
             **expected.run_row(has_owner=True), "problem": 0, "elsewhere": 0, "reading": 0,
         }  # fmt: skip
+    wanted = EventFilter(7, frozenset(["attempt_ended"]), "")
+    page, told = event_page(live, 0, 5, wanted)
+    assert [event["seq"] for event in page] == [e.seq for e in long_run(tasks, count) if wanted.matches(e)][:5]
+    assert told["next"] == page[-1]["seq"] and told["total"] is None
+    assert find_event(live, 12_345) is not None and find_event(live, count + 1) is None
     # A look at a moment leaves the checkpoints as they are: the fold never writes into what was packed.
     assert [state_record(live, at)["rows"] == state_record(live, at)["rows"] for at in chosen[:2]] == [True, True]
     index.store.close()

@@ -103,6 +103,20 @@ def test_conversation_is_read_in_pages(repositories: Repositories, monkeypatch: 
     assert ask(repositories, "GET", "/api/v1/runs/latest/tasks/2/conversation?attempt=9", OWNER).status_code == 404
 
 
+def test_events_are_found_by_kind_and_text(repositories: Repositories) -> None:
+    events = read(repositories, "/runs/latest/events?limit=1000")
+    kinds = read(repositories, "/runs/latest/events?kinds=task_moved,note&limit=1000")
+    assert kinds == [event for event in events if event["event"] in ("task_moved", "note")] != []
+    text = events[0]["data"]["change"]
+    assert events[0] in read(repositories, f"/runs/latest/events?q={text[:8].upper()}")
+    first = ask(repositories, "GET", "/api/v1/runs/latest/events?task=2&limit=3", OWNER).json()
+    rest = read(repositories, f"/runs/latest/events?task=2&limit=1000&after={first['page']['next']}")
+    assert [*first["data"], *rest] == [event for event in events if event.get("task") == 2]
+    assert read(repositories, "/runs/latest/events/3") == events[2]
+    for wrong in ("0", "-1", "999999"):
+        assert ask(repositories, "GET", f"/api/v1/runs/latest/events/{wrong}", OWNER).status_code == 404
+
+
 def test_graph_has_all_tasks(repositories: Repositories) -> None:
     graph = read(repositories, "/runs/latest/graph")
     assert [(node["id"], node["state"]) for node in graph["nodes"]] == [(1, "complete"), (2, "complete")]

@@ -40,6 +40,8 @@ class RunServer:
         live = self.live.get(index, run)
         live.ref = self.repositories.ref(live.index, live.run)
         await live.refresh()
+        if not live.seq and live.store_error:
+            raise ApiError(503, live.store_error)
         return live
 
 

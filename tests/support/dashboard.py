@@ -16,12 +16,12 @@ MOST_TABS = 200
 
 @contextmanager
 def served(
-    place: Place, port: int = 0, provider: ModelServer | None = None
+    place: Place, port: int = 0, provider: ModelServer | None = None, **env: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server for the runs of this place, and its address with the token. Runs that it starts ask the provider."""
     command = [sys.executable, str(PROGRAM), "serve", "--port", str(port), "--token-file", str(place.home / "token")]
     child = subprocess.Popen(
-        command, cwd=place.repo, env=place.environment(provider), stdout=subprocess.PIPE, text=True
+        command, cwd=place.repo, env=place.environment(provider, **env), stdout=subprocess.PIPE, text=True
     )
     try:
         assert child.stdout is not None

@@ -1,26 +1,31 @@
 """Runs: the list, one run, its events, its changes and its stream."""
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from itertools import islice
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from orchestra.cli.commands.diff import diff_of_run
-from orchestra.errors import UsageError
-from orchestra.events import event_record
+from orchestra.errors import StoreError, UsageError
+from orchestra.events import Event, event_record
+from orchestra.journal.store import Owner
 from orchestra.report import run_status
 from orchestra.report.event_lines import describe_event
 from orchestra.web.envelope import ApiError, data_response
-from orchestra.web.live import stream_frames
+from orchestra.web.event_pages import is_large, read_pages
+from orchestra.web.live import LiveRun, stream_frames
 from orchestra.web.rows import Row, cost_record, file_rows
 from orchestra.web.server import RunServer
 from orchestra.web.timeline import timeline_record
 
 MOST_RUNS, MOST_EVENTS = 100, 1_000
+MOST_PAGES = 20  # of events that one request looks at
 # A report holds texts of models: it is a document without this page's origin.
 SANDBOX = "sandbox allow-scripts; default-src 'unsafe-inline' data:"
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -55,7 +60,7 @@ def list_routes(server: RunServer) -> APIRouter:
         tag = f'"{live.seq}-{live.has_owner:d}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag})
-        owner = await asyncio.to_thread(live.index.find_owner, live.run)
+        owner = await asyncio.to_thread(find_known_owner, live)
         folder = live.index.logs.relative_to(live.index.root)
         logs = {task: str(folder / f"agent{task}_{live.run.name}.jsonl") for task in live.report.tasks}
         record = run_status.status_record(live.report, logs, {"pid": owner.pid} if owner else None)
@@ -97,12 +102,22 @@ def part_routes(server: RunServer) -> APIRouter:
         after: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 200,
         task: int | None = None,
+        kinds: str = "",
+        q: str = "",
     ) -> Response:
-        index, known = await server.find(run)
-        log = await asyncio.to_thread(index.read_log, known)
-        chosen = [event for event in log.events if event.seq > after and task in (None, event.task)]
-        records = [event_record(event) | {"words": describe_event(event)} for event in chosen[:limit]]
-        return data_response(records, {"limit": limit, "total": len(chosen), "last": log.events[-1].seq})
+        """`kinds`: with commas between them. `q`: a text in the words or the data. `page.next` is the `after` of the
+        next page; `page.total` is not known of a large run."""
+        live = await server.open(run)
+        wanted = EventFilter(task, frozenset(filter(None, kinds.split(","))), q.lower())
+        return data_response(*await asyncio.to_thread(event_page, live, after, limit, wanted))
+
+    @routes.get("/runs/{run}/events/{seq}", summary="One event with all of its data")
+    async def get_event(run: str, seq: int) -> Response:
+        live = await server.open(run)
+        found = await asyncio.to_thread(find_event, live, seq)
+        if found is None:
+            raise ApiError(404, f"Run {live.run.name} has no event {seq}.")
+        return data_response(event_words(found))
 
     @routes.get("/runs/{run}/graph", summary="The tasks and what they need, with a layout")
     async def get_graph(run: str) -> Response:
@@ -153,6 +168,61 @@ def part_routes(server: RunServer) -> APIRouter:
         return await stream(run, request, after)
 
     return routes
+
+
+def find_known_owner(live: LiveRun) -> Owner | None:
+    """Return the run's owner; none while the store does not answer."""
+    try:
+        return live.index.find_owner(live.run)
+    except StoreError:
+        return None
+
+
+class EventFilter(NamedTuple):
+    task: int | None
+    kinds: frozenset[str]
+    text: str
+
+    def matches(self, event: Event) -> bool:
+        if self.task not in (None, event.task) or (self.kinds and event.kind not in self.kinds):
+            return False
+        return not self.text or self.text in json.dumps(event_words(event), ensure_ascii=False, default=str).lower()
+
+
+def event_page(live: LiveRun, after: int, limit: int, wanted: EventFilter) -> tuple[list[Row], Row]:
+    """Return the next events that are wanted. Of a large run, only so many are looked at in one request."""
+    index, run = live.index, live.run
+    if not is_large(index, run):
+        events = index.read_log(run).events
+        chosen = [event for event in events if event.seq > after and wanted.matches(event)]
+        following = chosen[limit - 1].seq if len(chosen) > limit else None
+        page: Row = {"total": len(chosen), "last": events[-1].seq if events else 0}
+        return [event_words(event) for event in chosen[:limit]], page | {"limit": limit, "next": following}
+    chosen, seen = [], after
+    for part in islice(read_pages(index, run, after), MOST_PAGES):
+        for event in part:
+            seen = event.seq
+            chosen += [event] if wanted.matches(event) else []
+            if len(chosen) == limit:
+                break
+        if len(chosen) == limit:
+            break
+    page = {"total": None, "last": live.seq, "limit": limit, "next": seen if seen < live.seq else None}
+    return [event_words(event) for event in chosen], page
+
+
+def find_event(live: LiveRun, seq: int) -> Event | None:
+    if seq < 1:
+        return None
+    if is_large(live.index, live.run):
+        found = live.index.store.read_events(live.run.key, live.run.name, after=seq - 1, limit=1)
+    else:
+        found = [event for event in live.index.read_log(live.run).events if event.seq == seq]
+    return found[0] if found and found[0].seq == seq else None
+
+
+def event_words(event: Event) -> Row:
+    return event_record(event) | {"words": describe_event(event)}
 
 
 async def patch_response(file: str, read_patch: Callable[..., bytes], *given: Any) -> Response:

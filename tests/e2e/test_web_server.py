@@ -1,0 +1,137 @@
+"""The server beside real runs: it is killed, the run is killed, and whoever looks sees what the run itself tells."""
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_live_changes import FILES, PLAN, WANTED
+from tests.e2e.test_screens import Held
+from tests.support.api import Api, Follower
+from tests.support.dashboard import served
+from tests.support.edits import knows
+from tests.support.load import wait_until
+from tests.support.modelserver import ModelServer
+from tests.support.runs import Place, make_place
+from tests.support.sample import SOAK
+
+pytestmark = pytest.mark.thorough
+KILLS = 20 if SOAK else 4
+PLANS = {".aider_logs/plans/three.toml": PLAN, ".aider_logs/.gitignore": "*\n"}
+
+
+def wait_for_run(api: Api) -> str:
+    """Return the name of the only run, as soon as it has a plan."""
+
+    def find() -> str:
+        runs = api.read("/runs")
+        return str(runs[0]["run"]) if runs and api.read(f"/runs/{runs[0]['run']}")["rows"] else ""
+
+    return wait_until(find, what="the run has a plan")
+
+
+def same_rows(api: Api, follower: Follower) -> bool:
+    """Whether the caller's state is what the API tells now."""
+    now = api.read(f"/runs/{follower.run}")
+    return bool(list(follower.rows.values()) == now["rows"] and follower.row == now["run"])
+
+
+def test_killed_server_costs_no_row_and_the_run_nothing(tmp_path: Path) -> None:
+    """Between two kills something happens to the run, so that each new server has news."""
+    place, model, rng = make_place(tmp_path, FILES), Held(knows(WANTED, set())), random.Random(7)
+    place.write(PLANS)
+    with ModelServer(model) as provider:
+        running = place.start("execute", "three", server=provider)
+        with served(place) as (_, address):
+            api = Api(address)
+            follower = Follower(wait_for_run(api))
+        for kill in range(KILLS):
+            with served(place, api.port) as (server, _), api.socket() as socket:
+                follower.subscribe(socket)
+                follower.follow(socket, until=lambda each: each.row)
+                command = "unpause" if kill % 2 else "pause"
+                answer = api.send("POST", f"/runs/{follower.run}/{command}", {})
+                assert answer.status_code == 200, answer.text
+                time.sleep(rng.random() * 0.4)
+                server.kill()
+                follower.read_until_closed(socket)
+        model.release = True
+        with served(place, api.port), api.socket() as socket:
+            if KILLS % 2:
+                api.send("POST", f"/runs/{follower.run}/unpause", {})
+            follower.subscribe(socket)
+            ran = running.end()
+            follower.follow(socket, until=lambda each: each.row.get("exit_code") is not None)
+            follower.follow(socket, until=lambda each: each.row["state"] == "ended")
+            wait_until(lambda: same_rows(api, follower), what="the caller has the rows of the API")
+            compare_figures(api, place, follower, ran.summary)
+    assert ran.code == 0 and provider.count() == 3
+
+
+def compare_figures(api: Api, place: Place, follower: Follower, summary: dict[str, Any]) -> None:
+    """The stream, the API, `status --json` and the summary tell the same, field by field."""
+    told = api.read(f"/runs/{follower.run}")
+    status = json.loads(place.run("status", "latest", "--json").out)
+    assert told["status"] == status
+    for name in ("verdict", "verified", "usage", "agents", "total_iterations", "successful_agents", "failed_agents"):
+        assert status[name] == summary[name], name
+    assert follower.row["verdict"] == summary["verdict"] and follower.row["exit_code"] == summary["exit_code"]
+    assert follower.row["usage"].items() <= summary["usage"].items()
+    for row in follower.rows.values():
+        agent = summary["agents"][row["agent"]]
+        for name in ("state", "verdict", "attempts", "cause", "usage", "files", "commit", "seconds"):
+            assert row[name] == agent[name], name
+
+
+def test_killed_run_is_seen_and_resumed_and_nothing_is_paid_twice(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    place.write(PLANS)
+    model = Held(knows(WANTED, set()), holds="part2.py")
+    with ModelServer(model) as provider, served(place, 0, provider) as (_, address):
+        api, running = Api(address), place.start("execute", "three", server=provider)
+        follower = Follower(wait_for_run(api))
+        with api.socket() as socket:
+            follower.subscribe(socket)
+            wait_until(lambda: provider.count() == 2, what="the second task is asked about")
+            running.child.kill()
+            running.child.wait()
+            killed = time.monotonic()
+            follower.follow(socket, until=lambda each: each.row.get("state") == "interrupted")
+            print(f"seen after {time.monotonic() - killed:.1f} s")
+            paid = [request for request in provider.requests if "part1.py" in request.files]
+            model.release = True
+            started = api.send("POST", f"/runs/{follower.run}/resume", {})
+            assert started.status_code == 202, started.text
+            follower.follow(socket, until=lambda each: each.row.get("exit_code") == 0, seconds=120)
+            wait_until(lambda: same_rows(api, follower), what="the caller has the rows of the API")
+        launch = started.headers["location"].removeprefix("/api/v1")
+        wait_until(lambda: api.read(launch)["state"] == "ended", what="the program has ended")
+        assert api.read(launch)["exit_code"] == 0 and api.read(launch)["run"] == follower.run
+    assert len(paid) == 1 and len([each for each in provider.requests if "part1.py" in each.files]) == 1
+    assert {path: (place.repo / path).read_text() for path in list(WANTED)[:3]} == dict(list(WANTED.items())[:3])
+
+
+def test_gate_is_read_while_it_runs(tmp_path: Path) -> None:
+    place, gate = make_place(tmp_path, {"part1.py": FILES["part1.py"]}), tmp_path / "go"
+    script = f"echo begun; while [ ! -e {gate} ]; do sleep 0.05; done; echo done"
+    words = ("--change", "Add more", "--no-prd", "--files", "part1.py", "--gate", f"slow={script}", "--sandbox", "off")
+    with ModelServer(knows(WANTED, set())) as provider, served(place) as (_, address):
+        api, running = Api(address), place.start(*words, server=provider)
+        run = wait_for_run(api)
+
+        def find() -> Any:
+            gates = [row for row in api.read(f"/runs/{run}/gates") if row["name"] == "slow"]
+            return next((row for row in gates if row["state"] == "running"), None)
+
+        row = wait_until(find, what="the gate runs")
+        path = f"/runs/{run}/gates/{row['number']}/output"
+        wait_until(lambda: api.send("GET", path).text == "begun\n", what="what it has printed is read")
+        with_end = []
+        gate.touch()
+        followed = api.send("GET", f"{path}?follow=true")
+        with_end = [json.loads(line[6:]) for line in followed.text.splitlines() if line.startswith("data: ")]
+        assert "".join(each.get("text", "") for each in with_end) == "begun\ndone\n"
+        assert running.end().code == 0 and with_end[-1]["state"] in ("passed", "ended")
